@@ -1,0 +1,1 @@
+"""See, stop and fix the negative flips of an LLM update."""

@@ -1,0 +1,39 @@
+"""Every error that muscle raises on purpose.
+
+The tree::
+
+    MuscleError               exit code 3: bad input or configuration
+    ├── ConfigError           a key of a YAML file or a command's option
+    ├── DataError             task data or a file of predictions: file, line, field
+    │   └── JoinError         two runs that cannot be compared item by item
+    ├── ModelError            a base, an adapter or their fit
+    └── OutputError           something that cannot be written
+
+A message says where, what was expected, what was found and what to do, in one line.
+"""
+
+from __future__ import annotations
+
+
+class MuscleError(Exception):
+    """Root of all errors that a user can mend."""
+
+
+class ConfigError(MuscleError):
+    """A configuration or an option is unknown, of the wrong type or impossible."""
+
+
+class DataError(MuscleError):
+    """Task data or predictions cannot be read as they are."""
+
+
+class JoinError(DataError):
+    """Two runs of predictions do not belong together."""
+
+
+class ModelError(MuscleError):
+    """A base or an adapter is missing, damaged, or does not fit the other."""
+
+
+class OutputError(MuscleError):
+    """An output cannot be written."""

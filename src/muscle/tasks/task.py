@@ -1,0 +1,85 @@
+"""What a task is: how a row of data becomes an example, and how an answer is scored.
+
+Training and evaluation both read `Example`s, so that the text an adapter learns is the text it is scored on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Row = Mapping[str, Any]
+"""One row of a data set: column name to value."""
+
+ScoreFunction = Callable[[str, tuple[str, ...]], Mapping[str, float]]
+"""Generated text and accepted references in, named scores out; the first named score is the task's main one."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One item of a task, ready to be trained on or asked.
+
+    Attributes:
+        id: unique within the task and split.
+        context: the prompt, without the delimiter that precedes the answer.
+        reference: the accepted answers; for a choice task the text of the right choice.
+        target: what training appends to the context, the delimiter included (usually a space).
+        choices: the options' texts without the delimiter; empty for a generation task.
+        gold: index of the right choice; None for a generation task.
+        delimiter: what stands between context and answer.
+        slices: named groups that the item belongs to.
+    """
+
+    id: str
+    context: str
+    reference: tuple[str, ...]
+    target: str
+    choices: tuple[str, ...] = ()
+    gold: int | None = None
+    delimiter: str = " "
+    slices: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Generation:
+    """How an answer is generated; greedy always.
+
+    Attributes:
+        until: the answer ends before the first of these strings.
+        max_new_tokens: upper limit of the answer's length, in tokens.
+        no_repeat_ngram_size: no n-gram of this many tokens occurs twice; 0 switches it off.
+    """
+
+    until: tuple[str, ...]
+    max_new_tokens: int = 256
+    no_repeat_ngram_size: int = 0
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task: data rows in, examples and scores out.
+
+    Attributes:
+        name: as it stands in records and reports.
+        kind: "choice" scores every option by its log-likelihood, "generation" scores generated text.
+        to_example: builds an example from a row and its position (from 0) in its file.
+        choice_score: for a choice task, which score decides `correct`: "acc" takes the option with the highest
+            log-likelihood, "acc_norm" divides it by the option's length in characters first.
+        generation: how text is generated; None for a choice task.
+        score: for a generation task, the scoring function.
+        correct: for a generation task, the score (0 or 1) that decides `correct`; None where the score is
+            continuous (ROUGE) and only the smooth metrics apply.
+        columns: the columns that a row must have.
+        definition: what the fingerprint covers: everything above as plain data.
+    """
+
+    name: str
+    kind: Literal["choice", "generation"]
+    to_example: Callable[[Row, int], Example]
+    columns: tuple[str, ...]
+    definition: Mapping[str, Any]
+    choice_score: Literal["acc", "acc_norm"] = "acc"
+    generation: Generation | None = None
+    score: ScoreFunction | None = None
+    correct: str | None = None
