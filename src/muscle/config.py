@@ -1,0 +1,333 @@
+"""One update as typed objects: what `update.yaml` says, validated before anything runs.
+
+Defaults are the paper's Table 8 (MUSCLE, 2024): 10 epochs, learning rate 1e-4, 500 warm-up steps, gradient accumulation
+8, LoRA rank 128, alpha 256, no dropout, no weight decay, all linear layers, 80/20 split, temperature 2. What the paper
+does not name (batch size, precision, early stopping) is marked as ours in the template of `muscle init`.
+
+Paths in the YAML are relative to the YAML file, so that a configuration works from any folder.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from muscle.errors import ConfigError
+
+MaskName = Literal["student_wrong", "old_right", "old_always", "token_likelihood", "sequence_likelihood"]
+"""Mask strategies of Table 7 and Eq. 2, 3; `student_wrong` is the method (Eq. 1)."""
+
+Model = TypeVar("Model", bound=BaseModel)
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class BaseConfig(_Section):
+    """A base model: hub name, local folder or GGUF file.
+
+    Attributes:
+        base: hub name (`org/name`), folder with safetensors, or a file that ends in `.gguf`.
+        revision: commit or tag on the hub.
+        trust_remote_code: runs code that comes with the model; off unless asked for.
+        adapters: task name to a ready PEFT folder; such a task is not fine-tuned again.
+    """
+
+    base: str
+    revision: str | None = None
+    trust_remote_code: bool = False
+    adapters: Mapping[str, str] = Field(default_factory=dict)
+
+
+class TaskConfig(_Section):
+    """A task and its data.
+
+    Attributes:
+        task: `hellaswag`, `piqa`, `gsm8k`, `samsum`, or the path of a task's YAML.
+        train: local JSONL/Parquet/CSV file, or a hub data set as `hub:name[/config]:split`.
+        test: the same; never trained on.
+        train_limit: take only the first so many rows (after the file's own order).
+        test_limit: the same for the test data.
+    """
+
+    task: str
+    train: str
+    test: str
+    train_limit: Positive | None = None
+    test_limit: Positive | None = None
+
+
+class LoraSettings(_Section):
+    """LoRA on all linear layers but the output head (Table 8)."""
+
+    r: Positive = 128
+    alpha: Annotated[float, Field(gt=0)] = 256.0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    target_modules: str | list[str] = "all-linear"
+
+
+class TrainingSettings(_Section):
+    """How an adapter is trained; task and compatibility adapters alike (Table 8).
+
+    Attributes:
+        epochs: upper limit; the epoch with the lowest validation loss is kept.
+        learning_rate: peak, reached after `warmup_steps`, then falling linearly to 0.
+        warmup_steps: optimizer steps, not batches.
+        batch_size: examples a forward pass on one device.
+        gradient_accumulation: forward passes an optimizer step.
+        weight_decay: of AdamW.
+        max_grad_norm: gradients are clipped to this norm.
+        max_length: tokens; longer examples lose their beginning, as the scoring harness does it.
+        validation_fraction: share of the training data that is held out; never touches the test data.
+        early_stopping_patience: stop after so many epochs without a lower validation loss; null trains all epochs.
+        gradient_checkpointing: recompute activations to save memory.
+        precision: `auto` is bf16 where the hardware has it, else float32.
+        seed: of the split, the data order and the adapter's start.
+    """
+
+    epochs: Positive = 10
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    warmup_steps: Annotated[int, Field(ge=0)] = 500
+    batch_size: Positive = 4
+    gradient_accumulation: Positive = 8
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    max_length: Positive = 1024
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    early_stopping_patience: Positive | None = None
+    gradient_checkpointing: bool = False
+    precision: Literal["auto", "bf16", "float32"] = "auto"
+    seed: int = 0
+
+
+class AlignmentSettings(_Section):
+    """The compatibility adapter's loss (Eq. 1, Eq. 5) and what differs in its training.
+
+    Attributes:
+        temperature: T of Eq. 1.
+        mask: which tokens lean on the old model.
+        ce_weight: 1 - lambda of Eq. 5; 0 leaves Eq. 1 alone.
+        training: keys of `training` that differ for the compatibility adapter.
+    """
+
+    temperature: Annotated[float, Field(gt=0)] = 2.0
+    mask: MaskName = "student_wrong"
+    ce_weight: Fraction = 0.0
+    training: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class EvaluationSettings(_Section):
+    """What is scored.
+
+    Attributes:
+        batch_size: options or prompts a forward pass.
+        bare_base: also score the new base without an adapter; a task on which it beats its adapter teaches nothing.
+        control: also train the plain update's adapter on with cross-entropy, as long as the compatibility adapter
+            trained, and score it: what longer training alone gives.
+    """
+
+    batch_size: Positive = 16
+    bare_base: bool = True
+    control: bool = False
+
+
+class ReportSettings(_Section):
+    """What the report holds.
+
+    Attributes:
+        title: the report's heading.
+        max_flips: flipped examples that are shown; the rest is counted.
+    """
+
+    title: str | None = None
+    max_flips: Annotated[int, Field(ge=0)] = 2000
+
+
+class UpdateConfig(_Section):
+    """A whole update: two bases, the tasks, and every setting of the stages.
+
+    Attributes:
+        old: the base that is in use, and adapters that exist already.
+        new: the base that replaces it.
+        tasks: at least one.
+        output: the run folder.
+    """
+
+    old: BaseConfig
+    new: BaseConfig
+    tasks: Annotated[list[TaskConfig], Field(min_length=1)]
+    output: str = "runs/update"
+    lora: LoraSettings = LoraSettings()
+    training: TrainingSettings = TrainingSettings()
+    alignment: AlignmentSettings = AlignmentSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    report: ReportSettings = ReportSettings()
+
+    @field_validator("old", "new", mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"base": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _possible(self) -> UpdateConfig:
+        self.align_training()
+        known = {task_name(entry.task) for entry in self.tasks}
+        if len(known) < len(self.tasks):
+            raise ValueError("tasks: two tasks have the same name; expected each task once")
+        for side, section in (("old", self.old), ("new", self.new)):
+            for name in section.adapters:
+                if name not in known:
+                    raise ValueError(f"{side}.adapters.{name}: expected one of the tasks {sorted(known)}")
+        for index, entry in enumerate(self.tasks):
+            if entry.train == entry.test:
+                raise ValueError(
+                    f"tasks.{index}: train and test are the same data, {entry.test!r}; expected test data of its own"
+                )
+        return self
+
+    def align_training(self) -> TrainingSettings:
+        """Return the training settings of the compatibility adapter: `training` with `alignment.training` over it.
+
+        Raises:
+            ValueError: a key that `training` doesn't have, or a value of the wrong kind.
+        """
+        merged = self.training.model_dump() | dict(self.alignment.training)
+        try:
+            return TrainingSettings.model_validate(merged)
+        except ValidationError as error:
+            raise ValueError(_explain(error, TrainingSettings, "alignment.training.")) from error
+
+
+def task_name(task: str) -> str:
+    """Return the name that a task has in the configuration: a built-in's own, or its YAML file's stem.
+
+    >>> task_name("piqa"), task_name("tasks/support.yaml")
+    ('piqa', 'support')
+    """
+    return Path(task).stem if task.endswith((".yaml", ".yml")) else task
+
+
+def load_config(path: Path, *, overrides: Mapping[str, Any] | None = None) -> UpdateConfig:
+    """Read and validate an update's YAML.
+
+    Args:
+        path: the YAML file; relative paths in it are taken from its folder.
+        overrides: dotted keys to values that replace those in the file.
+
+    Returns:
+        The configuration, with local paths made absolute.
+
+    Raises:
+        ConfigError: the file is missing or no YAML, a key is unknown, a value is of the wrong type, or a combination is
+            impossible; the message names the key's path, what was expected and what was found.
+    """
+    raw = read_yaml(path)
+    for dotted, value in (overrides or {}).items():
+        _assign(raw, dotted.split("."), value)
+    config = validate(UpdateConfig, raw, str(path))
+    return _absolute(config, path.resolve().parent)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises:
+        ConfigError: there is no such file, it cannot be read, or it is no YAML mapping.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file; `muscle init` writes a commented one") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path}{line}: not valid YAML: {getattr(error, 'problem', error)}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: expected a mapping of keys to values, found {type(raw).__name__}")
+    return raw
+
+
+def validate(model: type[Model], raw: Mapping[str, Any], where: str) -> Model:
+    """Validate plain data against a pydantic model.
+
+    Raises:
+        ConfigError: with `where`, each wrong key's path, what was expected and what was found.
+    """
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {_explain(error, model)}") from error
+
+
+def _explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -> str:
+    lines = []
+    for item in error.errors():
+        key = prefix + ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(str(item["loc"][-1]), _keys(model), n=1)
+            lines.append(f"{key}: unknown key" + (f"; did you mean {near[0]!r}?" if near else ""))
+        elif item["type"] == "missing":
+            lines.append(f"{key}: missing; expected a value")
+        elif item["type"] == "value_error":
+            message = item["msg"].removeprefix("Value error, ")
+            lines.append(f"{key}: {message}" if key else message)
+        else:
+            expected = item["msg"].removeprefix("Input should be ")
+            lines.append(f"{key}: expected {expected}, found {item['input']!r}")
+    return "; ".join(lines)
+
+
+def _keys(model: type[BaseModel]) -> set[str]:
+    """Every key of a model and its sections, for suggestions."""
+    keys = set(model.model_fields)
+    for field in model.model_fields.values():
+        for part in (field.annotation, *getattr(field.annotation, "__args__", ())):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                keys |= _keys(part)
+    return keys
+
+
+def _assign(raw: dict[str, Any], keys: list[str], value: Any) -> None:
+    for key in keys[:-1]:
+        inner = raw.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{'.'.join(keys)}: {key} is no section")
+        raw = inner
+    raw[keys[-1]] = value
+
+
+def _absolute(config: UpdateConfig, folder: Path) -> UpdateConfig:
+    def local(text: str) -> str:
+        return str(folder / text) if (folder / text).exists() else text
+
+    def data(text: str) -> str:
+        return text if text.startswith("hub:") else str(folder / text)
+
+    def side(section: BaseConfig) -> BaseConfig:
+        adapters = {name: str(folder / path) for name, path in section.adapters.items()}
+        # What exists here is a path; what starts like one but isn't there stays one too, so that the refusal names it.
+        looks_local = section.base.startswith((".", "/", "~")) or section.base.endswith(".gguf")
+        expanded = str(Path(section.base).expanduser())
+        base = str(folder / expanded) if looks_local else local(expanded)
+        return section.model_copy(update={"base": base, "adapters": adapters})
+
+    tasks = [
+        entry.model_copy(
+            update={"task": local(entry.task), "train": data(entry.train), "test": data(entry.test)}
+        )
+        for entry in config.tasks
+    ]
+    output = str(folder / Path(config.output).expanduser())
+    return config.model_copy(
+        update={"old": side(config.old), "new": side(config.new), "tasks": tasks, "output": output}
+    )
