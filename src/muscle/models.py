@@ -1,0 +1,357 @@
+"""Bases and adapters: finding, loading, checking that they fit, saving.
+
+A base is a hub name, a local folder or a GGUF file; an adapter is a plain PEFT folder with safetensors. Two facts are kept
+with every adapter that muscle writes (`muscle.json`): the fingerprint of the base it was trained on, and how it was made. An
+adapter on another base of the same shape would load without complaint and answer nonsense, so the fingerprint is compared
+before the shapes are.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from muscle.config import BaseConfig, LoraSettings
+from muscle.errors import ModelError
+from muscle.files import fingerprint, write_json
+
+if TYPE_CHECKING:
+    import torch
+
+ADAPTER_NOTE = "muscle.json"
+_SAMPLED_ABOVE_BYTES = 64 * 2**20
+_SAMPLE_BYTES = 2**16
+_NUM_SAMPLES = 64
+
+
+@dataclass(frozen=True)
+class LoadedBase:
+    """A base in memory.
+
+    Attributes:
+        model: the causal language model, frozen, in evaluation mode.
+        tokenizer: its tokenizer, with a padding token.
+        fingerprint: of the files it came from.
+        source: what the user named.
+    """
+
+    model: Any
+    tokenizer: Any
+    fingerprint: str
+    source: str
+
+
+def resolve_base(base: BaseConfig) -> Path:
+    """Return the local folder or GGUF file of a base; a hub name is downloaded or found in the hub's cache.
+
+    Raises:
+        ModelError: there is no such folder, file or hub repository.
+    """
+    path = Path(base.base).expanduser()
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise ModelError(f"base {base.base}: there is no such GGUF file")
+        return path
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ModelError(f"base {base.base}: expected a model folder with config.json, found none in it")
+        return path
+    # A hub name is `name` or `org/name`; anything else can only have been meant as a path.
+    if path.is_absolute() or base.base.startswith((".", "~")) or base.base.count("/") > 1:
+        raise ModelError(f"base {base.base}: there is no such folder")
+    return _download(base)
+
+
+def _download(base: BaseConfig) -> Path:
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+    if base.trust_remote_code:
+        patterns.append("*.py")
+    try:
+        return Path(snapshot_download(base.base, revision=base.revision, allow_patterns=patterns))
+    # The hub raises errors of several libraries (its own, httpx, OSError); to a user they all mean the same.
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(
+            f"base {base.base}: no such local folder, and not to be had from the hub ({type(error).__name__}: {reason})"
+        ) from error
+
+
+def base_fingerprint(path: Path) -> str:
+    """Return 16 hex digits that stand for a base's files: configuration, tokenizer and weights.
+
+    Large weight files are sampled (size, 64 blocks spread over the file), which tells any two trained models apart in
+    well under a second; it is no protection against somebody who forges a file.
+
+    Raises:
+        ModelError: the folder holds no weights in safetensors.
+    """
+    if path.is_file():
+        return fingerprint([_file_mark(path)])
+    files = sorted(
+        file
+        for file in path.iterdir()
+        if file.suffix in {".json", ".safetensors", ".model", ".gguf"} and file.name != ADAPTER_NOTE
+    )
+    if not any(file.suffix in {".safetensors", ".gguf"} for file in files):
+        raise ModelError(
+            f"base {path}: expected weights in *.safetensors, found none (pickle files are not read)"
+        )
+    return fingerprint([[file.name, _file_mark(file)] for file in files])
+
+
+def _file_mark(path: Path) -> list[Any]:
+    size = path.stat().st_size
+    digest = hashlib.sha256()
+    with path.open("rb") as handle:
+        if size <= _SAMPLED_ABOVE_BYTES:
+            digest.update(handle.read())
+        else:
+            for index in range(_NUM_SAMPLES):
+                handle.seek((size - _SAMPLE_BYTES) * index // (_NUM_SAMPLES - 1))
+                digest.update(handle.read(_SAMPLE_BYTES))
+    return [size, digest.hexdigest()]
+
+
+def choose_dtype(precision: Literal["auto", "bf16", "float32"]) -> torch.dtype:
+    """Return the dtype for a precision; `auto` is bf16 where the hardware computes in it, else float32."""
+    import torch
+
+    if precision != "auto":
+        return torch.bfloat16 if precision == "bf16" else torch.float32
+    if torch.cuda.is_available():
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
+
+
+def choose_device() -> str:
+    """Return `cuda`, `mps` or `cpu`, the first that is there."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def load_base(
+    base: BaseConfig, *, precision: Literal["auto", "bf16", "float32"] = "auto", device: str | None = None
+) -> LoadedBase:
+    """Load a base and its tokenizer.
+
+    Args:
+        base: what to load.
+        precision: of the weights.
+        device: a torch device; the best one there is by default.
+
+    Returns:
+        The base, frozen.
+
+    Raises:
+        ModelError: it is not there, holds no safetensors, or cannot be read.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    path = resolve_base(base)
+    mark = base_fingerprint(path)
+    gguf = _gguf_arguments(path) if path.is_file() else {"use_safetensors": True}
+    folder = path.parent if path.is_file() else path
+    remote_code = {"trust_remote_code": base.trust_remote_code}
+    try:
+        with quiet_libraries():
+            tokenizer = AutoTokenizer.from_pretrained(
+                folder, **({"gguf_file": path.name} if path.is_file() else {}), **remote_code
+            )
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=choose_dtype(precision), **gguf, **remote_code
+            )
+    # transformers raises whatever its parts raise on a damaged file (KeyError, SafetensorError, OSError ...).
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"base {base.base}: cannot be loaded ({type(error).__name__}: {reason})") from error
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    # A dequantised GGUF is a plain model; the note that it once was quantised would keep it from being saved.
+    if path.is_file() and hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    model.requires_grad_(False)
+    model.eval()
+    return LoadedBase(
+        model=model.to(device or choose_device()), tokenizer=tokenizer, fingerprint=mark, source=base.base
+    )
+
+
+def _gguf_arguments(path: Path) -> dict[str, Any]:
+    """How transformers reads a GGUF file into plain dense weights, which LoRA layers need."""
+    from transformers import GgufConfig
+
+    return {"gguf_file": path.name, "quantization_config": GgufConfig(dequantize=True)}
+
+
+def check_same_vocabulary(old: LoadedBase, new: LoadedBase) -> None:
+    """Refuse two bases whose tokenizers or output widths differ: Eq. 1 compares distributions over one vocabulary.
+
+    Raises:
+        ModelError: names both bases and what differs.
+    """
+    ours, theirs = old.tokenizer.get_vocab(), new.tokenizer.get_vocab()
+    if ours != theirs:
+        differing = len(set(ours.items()) ^ set(theirs.items()))
+        raise ModelError(
+            f"bases {old.source} and {new.source} have different vocabularies ({len(ours)} and {len(theirs)} tokens, "
+            f"{differing} entries differ); a compatibility adapter needs one vocabulary for both"
+        )
+    widths = [side.model.get_output_embeddings().weight.shape[0] for side in (old, new)]
+    if widths[0] != widths[1]:
+        raise ModelError(
+            f"bases {old.source} and {new.source}: output heads of {widths[0]} and {widths[1]} rows; expected the same"
+        )
+
+
+def new_adapter(base: LoadedBase, lora: LoraSettings) -> Any:
+    """Return a PEFT model with a fresh trainable LoRA adapter on `base`.
+
+    The base's modules are not touched: the adapter is put on a copy that shares the base's weights.
+
+    Raises:
+        ModelError: the base has no layer of the names in `target_modules`.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.target_modules,
+    )
+    try:
+        return get_peft_model(share_weights(base.model), config)
+    except ValueError as error:
+        raise ModelError(f"base {base.source}: {str(error).splitlines()[0]} (lora.target_modules)") from error
+
+
+def load_adapter(base: LoadedBase, folder: Path, *, trainable: bool = False) -> Any:
+    """Return a PEFT model: the adapter in `folder` on a copy of `base` that shares its weights.
+
+    Args:
+        base: the base that the adapter was trained on.
+        folder: a PEFT folder.
+        trainable: the adapter's weights get gradients, in float32; else they take the base's dtype.
+
+    Raises:
+        ModelError: no adapter there, it was trained on another base, or its names or shapes don't fit.
+    """
+    from peft import PeftModel
+
+    check_adapter(base, folder)
+    try:
+        model = PeftModel.from_pretrained(
+            share_weights(base.model), folder, is_trainable=trainable, autocast_adapter_dtype=trainable
+        )
+    except (RuntimeError, ValueError, KeyError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"adapter {folder}: does not load on base {base.source} ({reason})") from error
+    if not trainable:
+        model.eval()
+    return model
+
+
+def check_adapter(base: LoadedBase, folder: Path) -> None:
+    """Refuse an adapter that is damaged or was made for another base.
+
+    Raises:
+        ModelError: see `load_adapter`.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    weights = folder / "adapter_model.safetensors"
+    for needed in (folder / "adapter_config.json", weights):
+        if not needed.is_file():
+            raise ModelError(f"adapter {folder}: expected a PEFT folder, found no {needed.name} in it")
+    made_for = adapter_note(folder).get("base_fingerprint")
+    if made_for not in (None, base.fingerprint):
+        raise ModelError(
+            f"adapter {folder}: made for another base (fingerprint {made_for}; {base.source} has {base.fingerprint})"
+        )
+    shapes = {name: tuple(value.shape) for name, value in base.model.named_parameters()}
+    try:
+        with safe_open(weights, framework="pt") as file:
+            for key in file.keys():  # noqa: SIM118  safe_open is no mapping
+                _check_shape(key, tuple(file.get_slice(key).get_shape()), shapes, folder, base.source)
+    except SafetensorError as error:
+        raise ModelError(f"adapter {folder}: {weights.name} is damaged or cut short ({error})") from error
+
+
+def _check_shape(key: str, shape: tuple[int, ...], shapes: dict[str, Any], folder: Path, source: str) -> None:
+    module, _, kind = key.removeprefix("base_model.model.").partition(".lora_")
+    if kind not in ("A.weight", "B.weight"):
+        return  # other kinds of PEFT parameters are checked by PEFT when it loads them
+    weight = shapes.get(f"{module}.weight")
+    if weight is None:
+        raise ModelError(f"adapter {folder}: made for another base: {source} has no layer {module}")
+    found, expected = (shape[1], weight[1]) if kind.startswith("A") else (shape[0], weight[0])
+    if found != expected:
+        raise ModelError(
+            f"adapter {folder}: made for another base: {module} is {expected} wide in {source}, {found} in the adapter"
+        )
+
+
+def adapter_note(folder: Path) -> dict[str, Any]:
+    """Return what `muscle.json` beside an adapter says; empty for an adapter that muscle didn't write.
+
+    Raises:
+        ModelError: the file is no JSON object.
+    """
+    path = folder / ADAPTER_NOTE
+    if not path.is_file():
+        return {}
+    try:
+        note = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{path}: not valid JSON ({error})") from error
+    if not isinstance(note, dict):
+        raise ModelError(f"{path}: expected a JSON object")
+    return note
+
+
+def save_adapter(model: Any, folder: Path, *, base: LoadedBase, note: dict[str, Any]) -> None:
+    """Write the active adapter and its note into an existing folder, as PEFT reads it."""
+    model.save_pretrained(folder, safe_serialization=True)
+    # PEFT's model card names the local path of the base; it says nothing that the note doesn't say better.
+    (folder / "README.md").unlink(missing_ok=True)
+    write_json(folder / ADAPTER_NOTE, {"base": base.source, "base_fingerprint": base.fingerprint, **note})
+
+
+def share_weights(model: Any) -> Any:
+    """Return a copy of a model's modules whose parameters and buffers are the very same tensors.
+
+    Adapters on two copies don't know of each other, and the base's weights are in memory once: the new task model and the
+    student share one base this way.
+    """
+    memo: dict[int, Any] = {id(tensor): tensor for tensor in model.parameters()}
+    memo |= {id(tensor): tensor for tensor in model.buffers()}
+    return copy.deepcopy(model, memo)
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keep transformers' loading bars and notices off the terminal while muscle shows its own progress."""
+    from transformers.utils import logging as transformers_logging
+
+    verbosity = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,61 @@
+"""Progress bars with the time left, on standard error, for anything that may last longer than two seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+_quiet = False
+
+
+def set_quiet(quiet: bool) -> None:
+    """Switch all progress bars off (or on again)."""
+    global _quiet
+    _quiet = quiet
+
+
+@contextmanager
+def progress_bar(description: str, total: int) -> Iterator[Callable[[int, str], None]]:
+    """Show a bar while the block runs.
+
+    Args:
+        description: what is being done.
+        total: steps until the end.
+
+    Yields:
+        A function of (steps done so far, a short remark shown behind the bar).
+
+    Example:
+        >>> set_quiet(True)
+        >>> with progress_bar("counting", 3) as show:
+        ...     show(3, "")
+    """
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[remark]}"),
+    )
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, disable=_quiet or not console.is_terminal, transient=True
+    ) as bar:
+        task = bar.add_task(description, total=total, remark="")
+
+        def show(completed: int, remark: str) -> None:
+            bar.update(task, completed=completed, remark=remark)
+
+        yield show

@@ -1,0 +1,125 @@
+"""Step 1 of the method: a task adapter on one base (MUSCLE, 2024, Sec. 4.1).
+
+The same function trains the control "longer training": the plain update's adapter trained on with cross-entropy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from muscle.config import LoraSettings, TrainingSettings
+from muscle.files import atomic_folder, write_json
+from muscle.models import LoadedBase, load_adapter, new_adapter, save_adapter
+from muscle.tasks.task import Example, Task
+from muscle.training.data import TokenizedExamples, tokenize
+from muscle.training.trainer import AdapterTrainer, TrainingResult, next_token_objective, train
+
+
+def finetune(
+    base: LoadedBase,
+    task: Task,
+    *,
+    train_examples: Sequence[Example],
+    validation_examples: Sequence[Example],
+    lora: LoraSettings,
+    settings: TrainingSettings,
+    out: Path,
+    start_from: Path | None = None,
+    description: str = "fine-tune",
+) -> TrainingResult:
+    """Train a LoRA task adapter on a base and write it to `out` as a PEFT folder.
+
+    The loss is the next-token cross-entropy over context and answer; the epoch with the lowest validation loss is kept.
+
+    Args:
+        base: the base, loaded.
+        task: the task that the examples come from.
+        train_examples: what is learnt.
+        validation_examples: what the epoch is chosen by.
+        lora: rank, alpha, dropout, layers; ignored with `start_from`.
+        settings: epochs, learning rate and so on.
+        out: the adapter's folder. Checkpoints stand beside it until it is written; a killed call goes on there.
+        start_from: an adapter of the same base to train on from, in place of a fresh one.
+        description: for progress and log.
+
+    Returns:
+        How it went; also written to `training.json` in `out`.
+
+    Raises:
+        ModelError: `start_from` doesn't fit the base.
+        DataError: no examples, or an empty one.
+        OutputError: `out` cannot be written.
+    """
+    from transformers import set_seed
+
+    set_seed(settings.seed)  # before the fresh adapter draws its weights
+    model = load_adapter(base, start_from, trainable=True) if start_from else new_adapter(base, lora)
+    data = tokenized_parts(base, task, train_examples, validation_examples, settings)
+    return train_and_save(
+        lambda **shared: AdapterTrainer(model=model, objective=next_token_objective, **shared),
+        model=model,
+        base=base,
+        task=task,
+        data=data,
+        settings=settings,
+        out=out,
+        description=description,
+        note={"stage": "finetune", "start_from": str(start_from) if start_from else None},
+    )
+
+
+def tokenized_parts(
+    base: LoadedBase,
+    task: Task,
+    train_examples: Sequence[Example],
+    validation_examples: Sequence[Example],
+    settings: TrainingSettings,
+) -> tuple[TokenizedExamples, TokenizedExamples]:
+    """Return training and validation examples as tokens; answers that are generated learn to end."""
+    end_of_text = task.kind == "generation"
+    parts = (
+        tokenize(part, base.tokenizer, max_length=settings.max_length, end_of_text=end_of_text)
+        for part in (train_examples, validation_examples)
+    )
+    return next(parts), next(parts)
+
+
+def train_and_save(
+    build: Any,
+    *,
+    model: Any,
+    base: LoadedBase,
+    task: Task,
+    data: tuple[TokenizedExamples, TokenizedExamples],
+    settings: TrainingSettings,
+    out: Path,
+    description: str,
+    note: dict[str, Any],
+) -> TrainingResult:
+    """Train, then move the finished adapter into place and delete its checkpoints."""
+    workspace = out.with_name(f".{out.name}.training")
+    result = train(
+        build,
+        settings=settings,
+        train_data=data[0],
+        validation_data=data[1],
+        pad_token_id=base.tokenizer.pad_token_id,
+        workspace=workspace,
+        description=description,
+    )
+    full_note = {
+        "task": task.name,
+        "settings": settings.model_dump(),
+        "best_epoch": result.best_epoch,
+        "converged": result.converged,
+        **note,
+    }
+    with atomic_folder(out) as folder:
+        save_adapter(model, folder, base=base, note=full_note)
+        write_json(folder / "training.json", dataclasses.asdict(result))
+    shutil.rmtree(workspace)
+    return result

@@ -1,0 +1,39 @@
+"""The two frozen task models that the compatibility adapter learns from (Sec. 4.1, step 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class TeacherLogits(NamedTuple):
+    """Both teachers' logits on a batch, each (batch, seq, vocab), in no graph."""
+
+    old: Tensor
+    new: Tensor
+
+
+Teachers = Callable[[Mapping[str, Tensor]], TeacherLogits]
+"""A batch (`input_ids`, `attention_mask`, each (batch, seq)) in, both teachers' logits out."""
+
+
+class OnlineTeachers:
+    """Both task models in memory, run on every batch: exact for any model, and the dearest way.
+
+    Args:
+        old: M_v1, the old base with its task adapter.
+        new: M_v2, the new base with its task adapter.
+    """
+
+    def __init__(self, old: Any, new: Any) -> None:
+        self.old = old.eval().requires_grad_(False)
+        self.new = new.eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def __call__(self, batch: Mapping[str, Tensor]) -> TeacherLogits:
+        """Return both teachers' logits on a batch."""
+        inputs = {key: batch[key] for key in ("input_ids", "attention_mask")}
+        return TeacherLogits(self.old(**inputs).logits, self.new(**inputs).logits)

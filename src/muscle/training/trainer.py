@@ -1,0 +1,356 @@
+"""The one training loop: `transformers.Trainer` with the loss as a function.
+
+Task adapters and compatibility adapters are trained by the same class; only the objective differs. Every loss is a
+sum over tokens, divided by the number of tokens of the whole accumulated batch over all processes, so that one batch
+equals its micro-batches. The validation loss is the mean over all validation tokens, not a mean of batch means.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
+
+from muscle.config import MaskName, TrainingSettings
+from muscle.models import choose_device, choose_dtype
+from muscle.progress import progress_bar
+from muscle.training.data import PaddingCollator, TokenizedExamples
+from muscle.training.loss import compatibility_terms, next_token_loss
+from muscle.training.teachers import Teachers
+
+logger = logging.getLogger(__name__)
+_COMPLETE = "complete"
+
+
+@dataclass(frozen=True)
+class TokenSums:
+    """A batch's loss as sums over its counted tokens.
+
+    Attributes:
+        loss: scalar with gradient.
+        num_tokens: what `loss` and `terms` are divided by.
+        terms: further sums over the same tokens, for the log.
+    """
+
+    loss: Tensor
+    num_tokens: int
+    terms: Mapping[str, float] = field(default_factory=dict)
+
+
+Objective = Callable[[Tensor, Tensor, Mapping[str, Tensor]], TokenSums]
+"""Student logits (batch, seq, vocab), shifted labels (batch, seq) and the batch in, sums over tokens out."""
+
+
+def next_token_objective(logits: Tensor, labels: Tensor, batch: Mapping[str, Tensor]) -> TokenSums:
+    """Return the task adapters' loss over context and answer (Sec. 4.1, step 1)."""
+    del batch
+    return TokenSums(next_token_loss(logits, labels), int((labels != -100).sum()))
+
+
+class AdapterTrainer(Trainer):  # type: ignore[misc]
+    """A Trainer whose loss is an `Objective`; logs each of its terms per token.
+
+    Args:
+        objective: the loss.
+        **kwargs: as for `transformers.Trainer`. The collator must give `labels` without the first token
+            (`PaddingCollator` does).
+    """
+
+    # Our loss is divided by the accumulated batch's tokens already.
+    loss_is_scaled_for_ga = True
+
+    def __init__(self, *args: Any, objective: Objective, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.objective = objective
+        # Makes the Trainer count the tokens of the accumulated batch, whatever the model's forward accepts.
+        self.model_accepts_loss_kwargs = True
+        self._sums: dict[str, dict[str, float]] = {"train": {}, "eval": {}}
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """Return the objective's sum over tokens divided by the tokens of the accumulated batch."""
+        outputs = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
+        sums = self.objective(outputs.logits[:, :-1], inputs["labels"][:, 1:], inputs)
+        self._remember("train" if model.training else "eval", sums)
+        total = sums.num_tokens if num_items_in_batch is None else num_items_in_batch
+        loss = sums.loss / torch.as_tensor(total, device=sums.loss.device).clamp(min=1)
+        if num_items_in_batch is not None and self.args.average_tokens_across_devices:
+            # Data-parallel gradients are averaged over the processes; the divisor above counts all their tokens.
+            loss = loss * self.accelerator.num_processes
+        return (loss, outputs) if return_outputs else loss
+
+    def _remember(self, split: str, sums: TokenSums) -> None:
+        kept = self._sums[split]
+        for name, value in {
+            "loss": float(sums.loss.detach()),
+            "num_tokens": sums.num_tokens,
+            **sums.terms,
+        }.items():
+            kept[name] = kept.get(name, 0.0) + float(value)
+
+    def _means(self, split: str) -> dict[str, float]:
+        """Take the sums since the last call, over all processes, as means per token."""
+        sums, self._sums[split] = self._sums[split], {}
+        if not sums:
+            return {}
+        values = torch.tensor(
+            [sums[name] for name in sorted(sums)], dtype=torch.float64, device=self.args.device
+        )
+        if self.accelerator.num_processes > 1:
+            values = self.accelerator.reduce(values, reduction="sum")
+        total = dict(zip(sorted(sums), values.tolist(), strict=True))
+        num_tokens = total.pop("num_tokens")
+        return {name: value / num_tokens for name, value in total.items()} if num_tokens else {}
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the objective's terms, per token, to a training log line."""
+        if "loss" in logs:
+            logs.update(self._means("train"))
+        super().log(logs, start_time)
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """Evaluate, with the loss as the mean over all tokens."""
+        self._sums["eval"] = {}
+        output = super().evaluation_loop(*args, **kwargs)
+        prefix = kwargs.get("metric_key_prefix", "eval")
+        output.metrics.update({f"{prefix}_{name}": value for name, value in self._means("eval").items()})
+        return output
+
+
+class CompatibilityTrainer(AdapterTrainer):
+    """Train a compatibility adapter (MUSCLE, 2024, Eq. 1 and 5), also in a training script of one's own.
+
+    Logs per step: `loss`, `masked_share` (share of tokens that lean on the old model), `kl_old`, `kl_new`,
+    `cross_entropy` (nats per token), and the same on validation data.
+
+    Args:
+        teachers: gives both task models' logits on a batch, e.g. `OnlineTeachers(old, new)`.
+        temperature: T of Eq. 1.
+        mask: which tokens lean on the old model.
+        ce_weight: 1 - lambda of Eq. 5.
+        **kwargs: as for `transformers.Trainer`: `model` (the new base with A_v2 as its trainable adapter), `args`,
+            `train_dataset`, `eval_dataset`, `data_collator` (a `PaddingCollator`).
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        teachers: Teachers,
+        temperature: float = 2.0,
+        mask: MaskName = "student_wrong",
+        ce_weight: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        def objective(logits: Tensor, labels: Tensor, batch: Mapping[str, Tensor]) -> TokenSums:
+            taught = teachers(batch)
+            terms = compatibility_terms(
+                logits,
+                taught.old[:, :-1],
+                taught.new[:, :-1],
+                labels,
+                temperature=temperature,
+                mask=mask,
+                ce_weight=ce_weight,
+            )
+            named = {
+                "masked_share": terms.num_masked,
+                "kl_old": float(terms.kl_old),
+                "kl_new": float(terms.kl_new),
+                "cross_entropy": float(terms.cross_entropy),
+            }
+            return TokenSums(terms.loss, terms.num_tokens, named)
+
+        super().__init__(*args, objective=objective, **kwargs)
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a training went.
+
+    Attributes:
+        best_epoch: the epoch (from 1) whose weights were kept.
+        num_epochs: epochs that ran.
+        validation_losses: one per epoch, nats per token.
+        converged: False where the loss was still falling when training ended.
+        num_steps: optimizer steps.
+        log: the Trainer's log, a dict a line.
+    """
+
+    best_epoch: int
+    num_epochs: int
+    validation_losses: list[float]
+    converged: bool
+    num_steps: int
+    log: list[dict[str, Any]]
+
+
+def training_arguments(settings: TrainingSettings, workspace: Path) -> TrainingArguments:
+    """Translate our settings to the Trainer's."""
+    return TrainingArguments(
+        output_dir=str(workspace),
+        num_train_epochs=settings.epochs,
+        learning_rate=settings.learning_rate,
+        warmup_steps=settings.warmup_steps,
+        per_device_train_batch_size=settings.batch_size,
+        per_device_eval_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.gradient_accumulation,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        bf16=choose_dtype(settings.precision) == torch.bfloat16,
+        use_cpu=choose_device() == "cpu",
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=1,  # the best and the last one
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_loss",
+        greater_is_better=False,
+        restore_callback_states_from_checkpoint=True,
+        logging_steps=1,
+        prediction_loss_only=True,
+        remove_unused_columns=False,
+        # Examples of like length share a batch: padding would cost as much as text.
+        train_sampling_strategy="group_by_length",
+        dataloader_pin_memory=choose_device() == "cuda",
+        seed=settings.seed,
+        data_seed=settings.seed,
+        report_to="none",
+        disable_tqdm=True,
+        log_level="error",
+    )
+
+
+def train(
+    build: Callable[..., AdapterTrainer],
+    *,
+    settings: TrainingSettings,
+    train_data: TokenizedExamples,
+    validation_data: TokenizedExamples,
+    pad_token_id: int,
+    workspace: Path,
+    description: str,
+) -> TrainingResult:
+    """Run one training, going on at the last whole checkpoint in `workspace` if there is one.
+
+    Args:
+        build: makes the trainer from the keyword arguments that every training shares.
+        settings: see `TrainingSettings`.
+        train_data: what is learnt.
+        validation_data: what the epoch is chosen by.
+        pad_token_id: for the collator.
+        workspace: folder of the checkpoints; it may be removed once the adapter is saved.
+        description: for the progress bar.
+
+    Returns:
+        How it went. The model holds the best epoch's weights.
+    """
+    progress = _Progress(description)
+    callbacks: list[TrainerCallback] = [_CompletionMarks(), progress]
+    if settings.early_stopping_patience is not None:
+        callbacks.append(EarlyStoppingCallback(settings.early_stopping_patience))
+    trainer = build(
+        args=training_arguments(settings, workspace),
+        train_dataset=train_data,
+        eval_dataset=validation_data,
+        data_collator=PaddingCollator(pad_token_id),
+        callbacks=callbacks,
+    )
+    trainer.remove_callback(_printer())
+    steps = trainer.args.gradient_accumulation_steps * trainer.args.per_device_train_batch_size
+    num_steps = settings.epochs * -(-len(train_data) // steps)
+    if settings.warmup_steps > num_steps // 2:
+        logger.warning(
+            "%s: %d warm-up steps of at most %d steps in all: the learning rate %g is hardly reached; set training.warmup_steps",
+            description,
+            settings.warmup_steps,
+            num_steps,
+            settings.learning_rate,
+        )
+    with progress_bar(description, num_steps) as progress.show:
+        trainer.train(resume_from_checkpoint=last_checkpoint(workspace))
+    return _summary(trainer.state, settings, description)
+
+
+def last_checkpoint(workspace: Path) -> str | None:
+    """Return the newest checkpoint that was written to its end, and delete those that were not."""
+    whole = []
+    for folder in workspace.glob("checkpoint-*"):
+        if (folder / _COMPLETE).is_file():
+            whole.append(folder)
+        else:
+            shutil.rmtree(folder)
+    newest = max(whole, key=lambda folder: int(folder.name.rsplit("-", 1)[1]), default=None)
+    return str(newest) if newest else None
+
+
+def _printer() -> type[TrainerCallback]:
+    from transformers import PrinterCallback
+
+    return PrinterCallback  # type: ignore[no-any-return]
+
+
+class _CompletionMarks(TrainerCallback):  # type: ignore[misc]
+    """Marks a checkpoint as whole once all its files are written: a kill in mid-write leaves one without the mark."""
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / _COMPLETE).touch()
+
+
+class _Progress(TrainerCallback):  # type: ignore[misc]
+    """Feeds the progress bar with steps and losses."""
+
+    def __init__(self, description: str) -> None:
+        self.description = description
+        self.show: Callable[[int, str], None] = lambda completed, remark: None
+        self._remark = ""
+
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        logs = logs or {}
+        if "loss" in logs:
+            self._remark = f"epoch {state.epoch or 0:.1f}, loss {logs['loss']:.3f}"
+        if state.is_world_process_zero:
+            self.show(state.global_step, self._remark)
+        if "eval_loss" in logs:
+            logger.info(
+                "%s: epoch %.0f, validation loss %.4f", self.description, state.epoch or 0, logs["eval_loss"]
+            )
+
+
+def _summary(state: Any, settings: TrainingSettings, description: str) -> TrainingResult:
+    log = json.loads(json.dumps(state.log_history))
+    losses = [line["eval_loss"] for line in log if "eval_loss" in line]
+    best = losses.index(min(losses)) + 1
+    # Ended by the epoch limit while the last epoch was the best: more epochs might have lowered it further. A fall of
+    # less than 0.1 % an epoch counts as flat.
+    still_falling = best == len(losses) and (len(losses) == 1 or losses[-1] < losses[-2] * 0.999)
+    if still_falling:
+        logger.warning(
+            "%s: validation loss was still falling at the last of %d epochs; an adapter that is not converged makes any later "
+            "gain look like the method's. Raise training.epochs",
+            description,
+            len(losses),
+        )
+    return TrainingResult(
+        best_epoch=best,
+        num_epochs=len(losses),
+        validation_losses=losses,
+        converged=not still_falling,
+        num_steps=state.global_step,
+        log=log,
+    )
