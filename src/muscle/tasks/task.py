@@ -57,6 +57,19 @@ class Generation:
 
 
 @dataclass(frozen=True)
+class HubData:
+    """Where a task's data stands on the Hugging Face hub; each is a source for `muscle.tasks.data.load_rows`.
+
+    Attributes:
+        train: as `hub:name[/config]:split`.
+        test: the split with public labels, in the same form.
+    """
+
+    train: str
+    test: str
+
+
+@dataclass(frozen=True)
 class Task:
     """A task: data rows in, examples and scores out.
 
@@ -72,6 +85,8 @@ class Task:
             continuous (ROUGE) and only the smooth metrics apply.
         columns: the columns that a row must have.
         definition: what the fingerprint covers: everything above as plain data.
+        filter: how the answer was read out of the text, as it stands in records ("none" where there is one way).
+        hub: where the task's own data stands; None where the user brings it.
     """
 
     name: str
@@ -83,3 +98,5 @@ class Task:
     generation: Generation | None = None
     score: ScoreFunction | None = None
     correct: str | None = None
+    filter: str = "none"
+    hub: HubData | None = None
