@@ -1,0 +1,264 @@
+"""Scoring a model on a task through lm-evaluation-harness, as records.
+
+One call scores one task with the model as it is: the caller loads a base once and switches adapters on it
+(`set_adapter`, `disable_adapter`) between calls.
+
+Scores of a choice task, the main one first: `gold_probability`, the right option's share of the options'
+probability (softmax over their log-likelihoods), which a report can show as a size of change; `gold_logprob`, its plain
+log-likelihood; `acc` and `acc_norm`, the harness's. `correct` is the one of the last two that the task names. Where two options
+have exactly the highest score the first wins, as in the harness; such ties are counted in the metadata.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from muscle.errors import ConfigError, DataError, ModelError
+from muscle.evaluation.rows import Answer, build_frame
+from muscle.predictions.run import Run
+from muscle.progress import progress_bar
+from muscle.tasks.data import content_fingerprint
+from muscle.tasks.task import Example, Task
+
+if TYPE_CHECKING:
+    from muscle.evaluation.lm import LoadedLM
+
+logger = logging.getLogger(__name__)
+
+_SECONDS_BEFORE_BAR = 2.0
+_PACKAGES = ("lm_eval", "torch", "transformers", "peft", "muscle-llm")
+
+
+def evaluate(
+    model: Any,
+    tokenizer: Any,
+    task: Task,
+    examples: Sequence[Example],
+    *,
+    batch_size: int,
+    name: str,
+    max_length: int | None = None,
+    progress: bool = True,
+) -> Run:
+    """Score a loaded model on a task.
+
+    Args:
+        model: a causal language model in memory, PEFT or not; scored with the adapter that is active. Left in the mode
+            (training or not) it came in.
+        tokenizer: the base's; left as it came.
+        task: what is asked and how it is scored.
+        examples: the items, at least one.
+        batch_size: options or prompts a forward pass.
+        name: the run's name.
+        max_length: tokens a sequence may have; None takes the model's own limit.
+        progress: show a bar with the time left on standard error when it takes longer than two seconds.
+
+    Returns:
+        One record an item, in order; metadata with model, versions and, under `tasks`, the task's settings and the
+        numbers of ties, truncated requests and errors.
+
+    Raises:
+        ValueError: `batch_size` is not positive.
+        DataError: there is no example.
+        ModelError: the tokenizer has no end-of-text token, or the task generates more tokens than the model takes.
+        ConfigError: the harness is not installed.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size: expected a positive number, found {batch_size}")
+    if not examples:
+        raise DataError(f"task {task.name}: expected at least one example to score, found none")
+    if tokenizer.eos_token_id is None:
+        raise ModelError("tokenizer: expected an end-of-text token (eos_token), found none")
+    try:
+        from muscle.evaluation.lm import LoadedLM
+    except ImportError as error:
+        raise ConfigError(
+            f"evaluation needs the package {error.name}; install it with: pip install 'muscle-llm[eval]'"
+        ) from error
+    with _as_it_was(model, tokenizer), _quiet():
+        lm = LoadedLM(model, tokenizer, batch_size=batch_size, max_length=max_length)
+        _check_room(task, lm.max_length)
+        samples = _run_harness(lm, task, examples, title=f"{name}, {task.name}" if progress else None)
+    answers = _answers(task, examples, samples, lm.unscored)
+    frame = build_frame(task, examples, answers)
+    metadata = {
+        "format": "muscle",
+        "model": _model_facts(model),
+        "versions": _versions(),
+        "tasks": {task.name: _task_facts(task, examples, lm, answers)},
+    }
+    return Run(name=name, frame=frame, metadata=metadata)
+
+
+def _run_harness(
+    lm: LoadedLM, task: Task, examples: Sequence[Example], *, title: str | None
+) -> list[Mapping[str, Any]]:
+    from lm_eval.evaluator import evaluate as harness_evaluate
+
+    from muscle.evaluation.lm import PreparedTask, ProgressHook
+
+    total = sum(max(1, len(example.choices)) for example in examples)
+    with _bar_after_a_while(title, total) as show:
+        lm.set_cache_hook(ProgressHook(show))
+        prepared = PreparedTask(task, examples)
+        results = harness_evaluate(
+            lm=lm, task_dict={"tasks": {task.name: prepared}, "groups": {}}, log_samples=True, bootstrap_iters=0
+        )
+    samples: list[Mapping[str, Any]] = sorted(results["samples"][task.name], key=lambda sample: sample["doc_id"])
+    assert len(samples) == len(examples), "the harness answers every item"
+    return samples
+
+
+def _answers(
+    task: Task, examples: Sequence[Example], samples: Sequence[Mapping[str, Any]], unscored: Mapping[int, str]
+) -> list[Answer]:
+    answers = []
+    first_request = 0
+    for example, sample in zip(examples, samples, strict=True):
+        if task.kind == "choice":
+            requests = range(first_request, first_request + len(example.choices))
+            first_request += len(example.choices)
+            reasons = [f"option {index - requests[0]}: {unscored[index]}" for index in requests if index in unscored]
+            answers.append(_choice_answer(task, example, sample, reasons))
+        else:
+            answers.append(_generation_answer(task, example, sample["filtered_resps"][0]))
+    return answers
+
+
+def _choice_answer(task: Task, example: Example, sample: Mapping[str, Any], reasons: list[str]) -> Answer:
+    logprobs = [float(response[0]) for response in sample["filtered_resps"]]
+    if not reasons and not all(map(math.isfinite, logprobs)):
+        reasons = ["the model's log-likelihood is not a finite number"]
+    if reasons:
+        return Answer(error="; ".join(reasons))
+    assert example.gold is not None, "a choice task knows the right option"
+    by_name = {"acc": logprobs, "acc_norm": [lp / len(text) for lp, text in zip(logprobs, example.choices, strict=True)]}
+    deciding = by_name[task.choice_score]
+    choice = deciding.index(max(deciding))
+    correct = choice == example.gold
+    assert correct == bool(sample[task.choice_score]), "our choice is the harness's"
+    total = sum(math.exp(value - max(logprobs)) for value in logprobs)
+    scores = {
+        "gold_probability": math.exp(logprobs[example.gold] - max(logprobs)) / total,
+        "gold_logprob": logprobs[example.gold],
+        "acc": float(sample["acc"]),
+        "acc_norm": float(sample["acc_norm"]),
+    }
+    return Answer(
+        output=example.choices[choice],
+        choice=choice,
+        correct=correct,
+        logprobs=logprobs,
+        scores=scores,
+        tied=deciding.count(max(deciding)) > 1,
+    )
+
+
+def _generation_answer(task: Task, example: Example, output: str) -> Answer:
+    assert task.score is not None, "a generation task has a scoring function"
+    try:
+        scores = {key: float(value) for key, value in task.score(output, example.reference).items()}
+    except ConfigError:
+        raise  # a missing package is the user's to mend, not this item's error
+    except Exception as error:  # the scoring function may be the user's own: whatever it raises is this item's error
+        return Answer(output=output, error=f"scoring: {type(error).__name__}: {error}")
+    bad = [key for key, value in scores.items() if not math.isfinite(value)]
+    if bad:
+        return Answer(output=output, error=f"scoring: {bad[0]} is {scores[bad[0]]}, expected a finite number")
+    correct = None if task.correct is None else bool(scores[task.correct])
+    return Answer(output=output, correct=correct, scores=scores)
+
+
+def _check_room(task: Task, max_length: int) -> None:
+    if task.generation is not None and task.generation.max_new_tokens >= max_length:
+        raise ModelError(
+            f"task {task.name}: generates up to {task.generation.max_new_tokens} tokens, but the model takes "
+            f"{max_length} in all; expected room for the prompt: set a smaller max_new_tokens or a larger max_length"
+        )
+
+
+def _task_facts(
+    task: Task, examples: Sequence[Example], lm: LoadedLM, answers: Sequence[Answer]
+) -> dict[str, Any]:
+    facts = {
+        "definition": dict(task.definition),
+        "num_items": len(examples),
+        "data_fingerprint": content_fingerprint(examples),
+        "batch_size": lm.batch_size,
+        "max_length": lm.max_length,
+        "softmax_dtype": "float32",
+        "num_fewshot": 0,
+        "num_truncated": lm.num_truncated,
+        "num_ties": sum(answer.tied for answer in answers),
+        "num_errors": sum(answer.error is not None for answer in answers),
+    }
+    if task.generation is not None:
+        from muscle.evaluation.lm import generation_settings
+
+        facts["generation"] = generation_settings(task)
+    for key, text in (("num_truncated", "lost the beginning of their context"), ("num_errors", "have no score")):
+        if facts[key]:
+            logger.warning("task %s: %d requests or items %s", task.name, facts[key], text)
+    return facts
+
+
+def _model_facts(model: Any) -> dict[str, Any]:
+    adapters = getattr(model, "active_adapters", None) if hasattr(model, "peft_config") else None
+    return {
+        "name": getattr(model.config, "_name_or_path", "") or type(model).__name__,
+        "architecture": type(model.get_base_model() if adapters is not None else model).__name__,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "device": str(model.device),
+        "adapters": list(adapters) if isinstance(adapters, (list, tuple)) else [],
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in _PACKAGES}
+
+
+@contextmanager
+def _bar_after_a_while(title: str | None, total: int) -> Iterator[Callable[[int], None]]:
+    start = time.monotonic()
+    with ExitStack() as stack:
+        shown: list[Callable[[int, str], None]] = []
+
+        def show(done: int) -> None:
+            if title is None or (not shown and time.monotonic() - start < _SECONDS_BEFORE_BAR):
+                return
+            if not shown:
+                shown.append(stack.enter_context(progress_bar(title, total)))
+            shown[0](done, "")
+
+        yield show
+
+
+@contextmanager
+def _as_it_was(model: Any, tokenizer: Any) -> Iterator[None]:
+    """Give model and tokenizer back as they came: the harness switches to evaluation mode and sets a padding token."""
+    training, pad_token = model.training, tokenizer.pad_token
+    try:
+        yield
+    finally:
+        model.train(training)
+        tokenizer.pad_token = pad_token
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back the harness's and transformers' remarks; what matters of them is counted in the metadata."""
+    loggers = [logging.getLogger(name) for name in ("lm_eval", "transformers")]
+    levels = [each.level for each in loggers]
+    try:
+        for each in loggers:
+            each.setLevel(logging.ERROR)
+        yield
+    finally:
+        for each, level in zip(loggers, levels, strict=True):
+            each.setLevel(level)

@@ -1,0 +1,167 @@
+"""The harness's two halves as we use them: a model that is already loaded, and a task whose prompts are already built.
+
+lm-evaluation-harness does the scoring: tokenisation of context and continuation, batching, log-likelihoods, generation,
+stop words. What is added here is what it leaves out: an item that cannot be scored is set aside with the reason
+instead of stopping the run, truncated contexts are counted, progress is reported.
+
+Facts about the harness that the training side relies on:
+- context and continuation are tokenised as one text, with the tokenizer's own special tokens (a BOS where it adds one);
+  the continuation's tokens are what follows as many tokens as the context alone has;
+- white space at the end of a context moves to the continuation;
+- batches are padded on the right (on the left for generation, with a mask), so an item's score does not depend on its
+  neighbours beyond rounding;
+- what is longer than the model's limit loses tokens at the beginning of the context.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from datasets import Dataset
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import CacheHook
+from lm_eval.api.task import ConfigurableTask
+from lm_eval.models.huggingface import HFLM
+
+from muscle.tasks.task import Example, Task
+
+UNSCORED = (math.nan, False)
+
+
+class ProgressHook(CacheHook):  # type: ignore[misc]  # the harness has no type information
+    """Counts finished requests; the harness calls its cache hook once for each."""
+
+    def __init__(self, on_progress: Callable[[int], None]) -> None:
+        super().__init__(None)
+        self.num_done = 0
+        self._on_progress = on_progress
+
+    def add_partial(self, attr: str, req: Any, res: Any) -> None:
+        """Report one more finished request."""
+        self.num_done += 1
+        self._on_progress(self.num_done)
+
+
+class LoadedLM(HFLM):  # type: ignore[misc]  # the harness has no type information
+    """The harness's Hugging Face model around a model that is already in memory, with whatever adapter is active.
+
+    Log-probabilities are computed in float32: a bfloat16 softmax gives log-likelihoods in steps of 0.25 to 0.5, where
+    options tie and the tie-break flips answers that no model changed.
+
+    Attributes:
+        num_truncated: requests that lost the beginning of their context.
+        unscored: request number to the reason why it could not be scored.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, *, batch_size: int, max_length: int | None) -> None:
+        super().__init__(
+            pretrained=model,
+            tokenizer=tokenizer,
+            backend="causal",
+            batch_size=batch_size,
+            max_length=max_length,
+            softmax_dtype="float32",
+        )
+        self.num_truncated = 0
+        self.unscored: dict[int, str] = {}
+
+    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
+        """Score requests without the harness's own progress bars."""
+        scored: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=True)
+        return scored
+
+    def _loglikelihood_tokens(
+        self, requests: Sequence[Any], disable_tqdm: bool = True, override_bs: int | None = None
+    ) -> list[tuple[float, bool]]:
+        # The harness asserts these two and would stop the whole run.
+        for index, (_, context, continuation) in enumerate(requests):
+            if not continuation:
+                self.unscored[index] = "the option has no token of its own after the context"
+            elif len(continuation) > self.max_length:
+                self.unscored[index] = (
+                    f"the option has {len(continuation)} tokens, the model takes {self.max_length}"
+                )
+            else:
+                self.num_truncated += len(context) + len(continuation) > self.max_length + 1
+        kept = [request for index, request in enumerate(requests) if index not in self.unscored]
+        scored = iter(super()._loglikelihood_tokens(kept, disable_tqdm=True, override_bs=override_bs) if kept else [])
+        return [UNSCORED if index in self.unscored else next(scored) for index in range(len(requests))]
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = True) -> list[str]:
+        """Generate without the harness's own progress bar, counting prompts that are cut."""
+        room = self.max_length - requests[0].args[1]["max_gen_toks"]
+        self.num_truncated += sum(len(self.tok_encode(request.args[0])) > room for request in requests)
+        texts: list[str] = super().generate_until(requests, disable_tqdm=True)
+        return texts
+
+
+class PreparedTask(ConfigurableTask):  # type: ignore[misc]  # the harness has no type information
+    """A task of the harness whose documents are numbers of examples that are ready; nothing is loaded or templated.
+
+    Choice tasks are scored by the harness's own `acc` and `acc_norm`. Of a generation task it gives the text; the
+    scoring function then runs outside of it, so that an exception there is one item's error.
+    """
+
+    def __init__(self, task: Task, examples: Sequence[Example]) -> None:
+        self._examples = examples
+        super().__init__(config=self._choice_config(task) if task.kind == "choice" else self._generation_config(task))
+
+    def _choice_config(self, task: Task) -> dict[str, Any]:
+        delimiters = {example.delimiter for example in self._examples}
+        assert len(delimiters) == 1, "a task has one delimiter"
+        return {
+            **self._common_config(task),
+            "output_type": "multiple_choice",
+            "target_delimiter": delimiters.pop(),
+            "doc_to_target": lambda doc: self._examples[doc["index"]].gold,
+            "doc_to_choice": lambda doc: list(self._examples[doc["index"]].choices),
+            "metric_list": [
+                {"metric": name, "aggregation": "mean", "higher_is_better": True} for name in ("acc", "acc_norm")
+            ],
+        }
+
+    def _generation_config(self, task: Task) -> dict[str, Any]:
+        assert task.generation is not None, "a generation task says how to generate"
+        return {
+            **self._common_config(task),
+            "output_type": "generate_until",
+            "doc_to_target": lambda doc: self._examples[doc["index"]].reference[0],
+            "process_results": lambda doc, results: {},
+            "metric_list": [],
+            "generation_kwargs": generation_settings(task),
+        }
+
+    def _common_config(self, task: Task) -> dict[str, Any]:
+        return {
+            "task": task.name,
+            "test_split": "test",
+            "num_fewshot": 0,
+            "doc_to_text": lambda doc: self._examples[doc["index"]].context,
+        }
+
+    def download(self, *_: Any, **__: Any) -> None:
+        """Take the numbers of the examples for documents: nothing is loaded, hashed or cached."""
+        self.dataset = {"test": Dataset.from_dict({"index": list(range(len(self._examples)))})}
+
+    def build_all_requests(self, **_: Any) -> None:
+        """Build the requests by the harness's own `construct_requests`, without its progress bar and few-shot machinery."""
+        self._instances = []
+        for index, doc in enumerate(self.eval_docs):
+            metadata = (self.config.task, index, 1)
+            built = self.construct_requests(doc=doc, ctx=self.doc_to_text(doc), metadata=metadata)
+            self._instances += built if isinstance(built, list) else [built]
+
+
+def generation_settings(task: Task) -> dict[str, Any]:
+    """Return a task's generation settings as the harness takes them; greedy."""
+    assert task.generation is not None, "a generation task says how to generate"
+    settings: dict[str, Any] = {
+        "until": list(task.generation.until),
+        "max_gen_toks": task.generation.max_new_tokens,
+        "do_sample": False,
+    }
+    if task.generation.no_repeat_ngram_size:
+        settings["no_repeat_ngram_size"] = task.generation.no_repeat_ngram_size
+    return settings

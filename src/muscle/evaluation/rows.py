@@ -1,0 +1,63 @@
+"""Answers as records: one row an item, in the format of `muscle.predictions.records`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from muscle.predictions.records import complete, input_hash
+from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
+from muscle.tasks.task import Example, Task
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model answered to one item, and what it is worth.
+
+    Attributes:
+        output: the generated text, or the chosen option's text.
+        choice: index of the chosen option.
+        correct: None where the task's scores are continuous, or the item could not be scored.
+        logprobs: log-likelihood of each option, in nats, summed over its tokens.
+        scores: the main score first.
+        tied: another option has exactly the chosen one's score.
+        error: why there is no score.
+    """
+
+    output: str | None = None
+    choice: int | None = None
+    correct: bool | None = None
+    logprobs: list[float] | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
+    tied: bool = False
+    error: str | None = None
+
+
+def build_frame(task: Task, examples: Sequence[Example], answers: Sequence[Answer]) -> pl.DataFrame:
+    """Return the records of a task, one row an example, in order."""
+    columns: dict[str, list[object]] = {
+        "task": [task.name] * len(examples),
+        "id": [example.id for example in examples],
+        "filter": [task.filter] * len(examples),
+        "input_hash": [input_hash(example.context, example.choices) for example in examples],
+        "input": [example.context for example in examples],
+        "choices": [list(example.choices) or None for example in examples],
+        "reference": [list(example.reference) for example in examples],
+        "output": [answer.output for answer in answers],
+        "choice": [answer.choice for answer in answers],
+        "correct": [answer.correct for answer in answers],
+        "logprobs": [answer.logprobs for answer in answers],
+        "error": [answer.error for answer in answers],
+    }
+    for name in _names(answer.scores for answer in answers):
+        columns[SCORE_PREFIX + name] = [answer.scores.get(name) for answer in answers]
+    for name in _names(example.slices for example in examples):
+        columns[SLICE_PREFIX + name] = [example.slices.get(name) for example in examples]
+    return complete(pl.DataFrame(columns, strict=False))
+
+
+def _names(mappings: Iterable[Mapping[str, object]]) -> list[str]:
+    """Every key, in the order of first appearance."""
+    return list(dict.fromkeys(name for mapping in mappings for name in mapping))
