@@ -1,0 +1,54 @@
+"""A run: the predictions of one version of a model, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import polars as pl
+
+SCORE_PREFIX = "score."
+SLICE_PREFIX = "slice."
+
+
+@dataclass(frozen=True)
+class Run:
+    """The predictions of one version of a model.
+
+    Attributes:
+        name: what reports call this version.
+        frame: one row a prediction, with every column of `muscle.predictions.records.COLUMNS`, then
+            `score.<name>` (float) and `slice.<name>` (text) columns.
+        metadata: what is known of how the run was made: source path, format, model, generation settings,
+            versions. Comparability is judged by it.
+    """
+
+    name: str
+    frame: pl.DataFrame
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def tasks(self) -> list[str]:
+        """The names of the tasks, in the order in which they first appear."""
+        return list(self.frame["task"].unique(maintain_order=True))
+
+    def score_names(self, task: str | None = None) -> list[str]:
+        """The names of the scores that a task has, its main score first.
+
+        Args:
+            task: one task's name; None for the scores of the whole run.
+        """
+        names = [column for column in self.frame.columns if column.startswith(SCORE_PREFIX)]
+        rows = self.frame if task is None else self.frame.filter(self.frame["task"] == task)
+        return [name.removeprefix(SCORE_PREFIX) for name in names if rows[name].null_count() < rows.height]
+
+    @property
+    def slice_names(self) -> list[str]:
+        """The names of the slices that some row belongs to."""
+        return [
+            column.removeprefix(SLICE_PREFIX)
+            for column in self.frame.columns
+            if column.startswith(SLICE_PREFIX)
+        ]
