@@ -134,11 +134,16 @@ def test_fields_may_change_their_form_from_line_to_line(tmp_path: Path) -> None:
         },
     ]
     frame = read_run(write_lines(tmp_path / "a.jsonl", *lines)).frame
-    assert frame["reference"].to_list() == [["a"], ["a", "b"], ["3"]]
-    assert frame["correct"].to_list() == [True, False, True]
-    assert frame["score.score"].to_list() == [1.0, None, None]
-    assert frame["score.acc"].to_list() == [None, 0.0, None]
-    assert frame["slice.level"].to_list() == [None, None, "2"] and frame["slice.new"][2] == "false"
+    assert frame["reference"].to_list() == [["a"], ["a", "b"], None, ["3"]]
+    assert frame["correct"].to_list() == [True, False, True, True]
+    assert frame["score.score"].to_list() == [1.0, None, 0.5, None]
+    assert frame["score.acc"].to_list() == [None, 0.0, None, None]
+    assert frame["slice.level"].to_list() == [None, None, None, "2"] and frame["slice.new"][3] == "false"
+
+
+def test_bare_and_named_scores_of_one_name_share_a_column(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a.jsonl", {"id": 1, "score": {"score": 0.5}}, {"id": 2, "score": 1})
+    assert read_run(path).frame["score.score"].to_list() == [0.5, 1.0]
 
 
 def test_a_score_name_that_first_appears_late_is_not_lost(tmp_path: Path) -> None:
@@ -356,7 +361,7 @@ values = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(values, min_size=1, max_size=6))
 def test_the_fast_and_the_careful_reader_agree(
     tmp_path_factory: pytest.TempPathFactory, rows: list[Any]

@@ -100,10 +100,12 @@ def expand_objects(table: pl.DataFrame, name: str, prefix: str, dtype: pl.DataTy
         column = column.str.json_decode(pl.Struct(dict.fromkeys(names, dtype)))
     if not isinstance(column.dtype, pl.Struct):
         return table.with_columns(column.cast(dtype).alias(prefix + name))
-    return table.with_columns(
-        column.struct.field(field.name).cast(dtype).alias(prefix + field.name)
-        for field in column.dtype.fields
-    )
+    for member in column.struct.unnest().iter_columns():
+        values = member.cast(dtype).alias(prefix + member.name)
+        if values.name in table.columns:
+            values = table.select(pl.coalesce(values.name, values)).to_series()
+        table = table.with_columns(values)
+    return table
 
 
 def _objects(table: pl.DataFrame, where: Where) -> pl.DataFrame:
