@@ -125,6 +125,7 @@ def test_fields_may_change_their_form_from_line_to_line(tmp_path: Path) -> None:
     lines = [
         {"id": 1, "reference": "a", "output": "a", "score": 1, "correct": True},
         {"id": 2, "reference": ["a", "b"], "output": "c", "score": {"acc": 0}, "correct": 0},
+        {"id": 4, "correct": True, "score": {"score": 0.5}},
         {
             "id": 3,
             "reference": 3,
