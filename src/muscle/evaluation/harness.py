@@ -108,9 +108,14 @@ def _run_harness(
         lm.set_cache_hook(ProgressHook(show))
         prepared = PreparedTask(task, examples)
         results = harness_evaluate(
-            lm=lm, task_dict={"tasks": {task.name: prepared}, "groups": {}}, log_samples=True, bootstrap_iters=0
+            lm=lm,
+            task_dict={"tasks": {task.name: prepared}, "groups": {}},
+            log_samples=True,
+            bootstrap_iters=0,
         )
-    samples: list[Mapping[str, Any]] = sorted(results["samples"][task.name], key=lambda sample: sample["doc_id"])
+    samples: list[Mapping[str, Any]] = sorted(
+        results["samples"][task.name], key=lambda sample: sample["doc_id"]
+    )
     assert len(samples) == len(examples), "the harness answers every item"
     return samples
 
@@ -124,7 +129,9 @@ def _answers(
         if task.kind == "choice":
             requests = range(first_request, first_request + len(example.choices))
             first_request += len(example.choices)
-            reasons = [f"option {index - requests[0]}: {unscored[index]}" for index in requests if index in unscored]
+            reasons = [
+                f"option {index - requests[0]}: {unscored[index]}" for index in requests if index in unscored
+            ]
             answers.append(_choice_answer(task, example, sample, reasons))
         else:
             answers.append(_generation_answer(task, example, sample["filtered_resps"][0]))
@@ -138,7 +145,10 @@ def _choice_answer(task: Task, example: Example, sample: Mapping[str, Any], reas
     if reasons:
         return Answer(error="; ".join(reasons))
     assert example.gold is not None, "a choice task knows the right option"
-    by_name = {"acc": logprobs, "acc_norm": [lp / len(text) for lp, text in zip(logprobs, example.choices, strict=True)]}
+    by_name = {
+        "acc": logprobs,
+        "acc_norm": [lp / len(text) for lp, text in zip(logprobs, example.choices, strict=True)],
+    }
     deciding = by_name[task.choice_score]
     choice = deciding.index(max(deciding))
     correct = choice == example.gold
@@ -166,7 +176,9 @@ def _generation_answer(task: Task, example: Example, output: str) -> Answer:
         scores = {key: float(value) for key, value in task.score(output, example.reference).items()}
     except ConfigError:
         raise  # a missing package is the user's to mend, not this item's error
-    except Exception as error:  # the scoring function may be the user's own: whatever it raises is this item's error
+    except (
+        Exception
+    ) as error:  # the scoring function may be the user's own: whatever it raises is this item's error
         return Answer(output=output, error=f"scoring: {type(error).__name__}: {error}")
     bad = [key for key, value in scores.items() if not math.isfinite(value)]
     if bad:
@@ -202,7 +214,10 @@ def _task_facts(
         from muscle.evaluation.lm import generation_settings
 
         facts["generation"] = generation_settings(task)
-    for key, text in (("num_truncated", "lost the beginning of their context"), ("num_errors", "have no score")):
+    for key, text in (
+        ("num_truncated", "lost the beginning of their context"),
+        ("num_errors", "have no score"),
+    ):
         if facts[key]:
             logger.warning("task %s: %d requests or items %s", task.name, facts[key], text)
     return facts

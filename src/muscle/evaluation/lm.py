@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-from datasets import Dataset
+import torch
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import CacheHook
 from lm_eval.api.task import ConfigurableTask
@@ -64,13 +64,41 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # the harness has no type informati
             max_length=max_length,
             softmax_dtype="float32",
         )
+        self._max_length = (
+            self.max_length
+        )  # the harness looks it up in the model's configuration for every request
         self.num_truncated = 0
         self.unscored: dict[int, str] = {}
+        self._encoded: dict[str, list[int]] = {}
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
         """Score requests without the harness's own progress bars."""
+        self._encode_at_once(requests)
         scored: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=True)
         return scored
+
+    def _encode_at_once(self, requests: Sequence[Instance]) -> None:
+        """Tokenise every text that the harness will ask for in one call: several times faster than one by one."""
+        pairs = [request.args for request in requests]
+        texts = {context.rstrip() for context, _ in pairs} | {"".join(pair) for pair in pairs}
+        # Texts that bring their own BOS are left to the harness, which adds no second one.
+        start = self.tokenizer.decode(self.prefix_token_id)
+        ordered = sorted(text for text in texts if text and not text.startswith(start))
+        self._encoded = (
+            dict(zip(ordered, self.tokenizer(ordered)["input_ids"], strict=True)) if ordered else {}
+        )
+
+    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
+        """Return a text's token ids, as the harness does."""
+        if add_special_tokens is None and not kwargs and string in self._encoded:
+            return self._encoded[string]
+        ids: list[int] = super().tok_encode(string, add_special_tokens=add_special_tokens, **kwargs)
+        return ids
+
+    def _model_call(self, inps: torch.Tensor, attn_mask: Any = None, labels: Any = None) -> torch.Tensor:
+        with torch.no_grad():
+            logits: torch.Tensor = self.model(inps, use_cache=False).logits
+        return logits
 
     def _loglikelihood_tokens(
         self, requests: Sequence[Any], disable_tqdm: bool = True, override_bs: int | None = None
@@ -86,7 +114,9 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # the harness has no type informati
             else:
                 self.num_truncated += len(context) + len(continuation) > self.max_length + 1
         kept = [request for index, request in enumerate(requests) if index not in self.unscored]
-        scored = iter(super()._loglikelihood_tokens(kept, disable_tqdm=True, override_bs=override_bs) if kept else [])
+        scored = iter(
+            super()._loglikelihood_tokens(kept, disable_tqdm=True, override_bs=override_bs) if kept else []
+        )
         return [UNSCORED if index in self.unscored else next(scored) for index in range(len(requests))]
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = True) -> list[str]:
@@ -95,6 +125,12 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # the harness has no type informati
         self.num_truncated += sum(len(self.tok_encode(request.args[0])) > room for request in requests)
         texts: list[str] = super().generate_until(requests, disable_tqdm=True)
         return texts
+
+
+class _Documents(list[dict[str, int]]):
+    """A list that says which fields its documents have, the one thing of a `datasets.Dataset` that the harness needs."""
+
+    features: ClassVar = {"index": "int64"}
 
 
 class PreparedTask(ConfigurableTask):  # type: ignore[misc]  # the harness has no type information
@@ -106,7 +142,9 @@ class PreparedTask(ConfigurableTask):  # type: ignore[misc]  # the harness has n
 
     def __init__(self, task: Task, examples: Sequence[Example]) -> None:
         self._examples = examples
-        super().__init__(config=self._choice_config(task) if task.kind == "choice" else self._generation_config(task))
+        super().__init__(
+            config=self._choice_config(task) if task.kind == "choice" else self._generation_config(task)
+        )
 
     def _choice_config(self, task: Task) -> dict[str, Any]:
         delimiters = {example.delimiter for example in self._examples}
@@ -118,7 +156,8 @@ class PreparedTask(ConfigurableTask):  # type: ignore[misc]  # the harness has n
             "doc_to_target": lambda doc: self._examples[doc["index"]].gold,
             "doc_to_choice": lambda doc: list(self._examples[doc["index"]].choices),
             "metric_list": [
-                {"metric": name, "aggregation": "mean", "higher_is_better": True} for name in ("acc", "acc_norm")
+                {"metric": name, "aggregation": "mean", "higher_is_better": True}
+                for name in ("acc", "acc_norm")
             ],
         }
 
@@ -143,7 +182,7 @@ class PreparedTask(ConfigurableTask):  # type: ignore[misc]  # the harness has n
 
     def download(self, *_: Any, **__: Any) -> None:
         """Take the numbers of the examples for documents: nothing is loaded, hashed or cached."""
-        self.dataset = {"test": Dataset.from_dict({"index": list(range(len(self._examples)))})}
+        self.dataset = {"test": _Documents({"index": index} for index in range(len(self._examples)))}
 
     def build_all_requests(self, **_: Any) -> None:
         """Build the requests by the harness's own `construct_requests`, without its progress bar and few-shot machinery."""

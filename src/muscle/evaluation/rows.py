@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from muscle.predictions.records import complete, input_hash
+from muscle.predictions.records import COLUMNS, complete, input_hash
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
 from muscle.tasks.task import Example, Task
 
@@ -55,7 +55,12 @@ def build_frame(task: Task, examples: Sequence[Example], answers: Sequence[Answe
         columns[SCORE_PREFIX + name] = [answer.scores.get(name) for answer in answers]
     for name in _names(example.slices for example in examples):
         columns[SLICE_PREFIX + name] = [example.slices.get(name) for example in examples]
-    return complete(pl.DataFrame(columns, strict=False))
+    types = {name: COLUMNS.get(name, _type(name)) for name in columns}
+    return complete(pl.DataFrame(columns, schema=types))
+
+
+def _type(name: str) -> pl.DataType:
+    return pl.Float64() if name.startswith(SCORE_PREFIX) else pl.String()
 
 
 def _names(mappings: Iterable[Mapping[str, object]]) -> list[str]:

@@ -1,0 +1,64 @@
+"""Which option is right, by whatever a data set writes: an index, a letter, or the option's text."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from muscle.errors import DataError
+from muscle.tasks.fields import found
+from muscle.tasks.task import Row
+
+LabelKind = Literal["auto", "index", "letter", "text"]
+
+
+def read_gold(row: Row, column: str, choices: tuple[str, ...], kind: LabelKind = "auto") -> int:
+    """Return the index of the right option.
+
+    Args:
+        row: with the label's column.
+        column: its name.
+        choices: the options' texts.
+        kind: how the label is meant; `auto` takes what fits and refuses a label that fits in two ways.
+
+    Raises:
+        DataError: the label fits no option, two options in different ways, or two options with the same text.
+
+    >>> read_gold({"answer": "B"}, "answer", ("red", "blue"))
+    1
+    """
+    value = row[column]
+    readings = {
+        name: _read(value, choices, name) for name in ("index", "letter", "text") if kind in ("auto", name)
+    }
+    fitting = {name: index for name, index in readings.items() if index is not None}
+    if not fitting:
+        what = (
+            "an index from 0, a letter from A or an option's text"
+            if kind == "auto"
+            else f"an option's {kind}"
+        )
+        raise DataError(f"field {column!r}: expected {what} for {len(choices)} options, found {found(value)}")
+    if len(set(fitting.values())) > 1:
+        ways = " and as ".join(f"{name} (option {index})" for name, index in fitting.items())
+        raise DataError(
+            f"field {column!r}: {found(value)} can be read as {ways}; say which with label: "
+            f"{{column: {column}, kind: {next(iter(fitting))}}}"
+        )
+    return next(iter(fitting.values()))
+
+
+def _read(value: Any, choices: tuple[str, ...], kind: str) -> int | None:
+    if isinstance(value, bool):
+        return None
+    if kind == "index":
+        index = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+        return index if isinstance(index, int) and 0 <= index < len(choices) else None
+    if not isinstance(value, str):
+        return None
+    text = value.strip()
+    if kind == "letter":
+        is_letter = len(text) == 1 and text.isascii() and text.isalpha()
+        index = ord(text.upper()) - ord("A") if is_letter else len(choices)
+        return index if index < len(choices) else None
+    same = [index for index, choice in enumerate(choices) if choice.strip() == text]
+    return same[0] if len(same) == 1 else None
