@@ -1,0 +1,169 @@
+"""The report's charts of parts of a whole, and what all charts share: inline SVG from plain functions, readable without JavaScript.
+
+Written by hand instead of by a chart library: a library's script would add megabytes to every report and draw nothing where
+scripts are off. Horizontal positions are percentages and vertical ones pixels, so a chart is as wide as its place, on a phone as on
+a desk, and its text keeps its size. Colours are classes that the style sheet resolves for light and dark.
+
+One code throughout: colour tells whether it is good (blue) or bad (orange), shape tells who (hollow circle: the plain update; filled
+diamond: the candidate; square: other runs). So nothing is told by colour alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from muscle.report.numbers import count, format_number
+
+HATCHED = frozenset({"hatch", "introduced"})
+"""Styles that are told apart by lines too."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a whole: its number of items, the class that colours it, and its name."""
+
+    number: int
+    style: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Quadrants:
+    """The four cells of Fig. 2, "both wrong" in two parts; the numbers are counts of items."""
+
+    both_right: int
+    negative_flips: int
+    positive_flips: int
+    both_wrong_same: int
+    both_wrong_different: int
+
+    @property
+    def total(self) -> int:
+        """Number of items in all cells."""
+        return self.old_right + self.old_wrong
+
+    @property
+    def old_right(self) -> int:
+        """Number of items that the old model has right."""
+        return self.both_right + self.negative_flips
+
+    @property
+    def old_wrong(self) -> int:
+        """Number of items that the old model has wrong."""
+        return self.positive_flips + self.both_wrong_same + self.both_wrong_different
+
+
+def element(tag: str, *children: str, **attributes: object) -> Markup:
+    """Return an SVG element; `_` in an attribute's name stands for `-`, a trailing one is dropped, None is left out.
+
+    >>> str(element("rect", x="10%", class_="gain"))
+    '<rect x="10%" class="gain"></rect>'
+    """
+    names = {k.rstrip("_").replace("_", "-"): v for k, v in attributes.items() if v is not None}
+    written = Markup("").join(Markup(' {}="{}"').format(k, v) for k, v in names.items())
+    return Markup("<{0}{1}>{2}</{0}>").format(Markup(tag), written, Markup("").join(children))
+
+
+def picture(*children: str, height: float, title: str, description: str, class_: str = "") -> Markup:
+    """Return a fluid SVG of a fixed height that screen readers announce as one picture with its description.
+
+    The name is a label, not a `<title>`: that would pop up over every blank spot and hide the marks' own titles.
+    """
+    return element(
+        "svg",
+        element("desc", description),
+        *children,
+        class_=f"chart {class_}".strip(),
+        width="100%",
+        height=f"{height:g}",
+        role="img",
+        aria_label=f"{title}. {description}",
+    )
+
+
+def place(share: float) -> str:
+    """Return a horizontal position or width, given as a share of the whole."""
+    return f"{round(100 * share, 3):g}%"
+
+
+def mosaic(cells: Quadrants, *, title: str, height: float = 236) -> Markup:
+    """Draw the four quadrants (MUSCLE, 2024, Fig. 2) with areas in proportion to the number of items.
+
+    Columns are old right and old wrong, as wide as their shares; in each, new right lies above new wrong.
+    """
+    if cells.total == 0:
+        return picture(height=4, title=title, description="no items")
+    left = (Part(cells.both_right, "right", "both right"), Part(cells.negative_flips, "loss", "lost"))
+    right = (
+        Part(cells.positive_flips, "gain", "gained"),
+        Part(cells.both_wrong_same, "wrong", "both wrong"),
+        Part(cells.both_wrong_different, "hatch", "other wrong"),
+    )
+    share = cells.old_right / cells.total
+    heads = (
+        element("text", f"old right {format_number(share, 'rate')}", x="0", y="14", class_="axis"),
+        element("text", f"old wrong {format_number(1 - share, 'rate')}", x="100%", y="14", class_="axis end"),
+    )
+    description = (
+        f"Of {count(cells.total)} items {count(cells.both_right)} are right in both, {count(cells.negative_flips)} went from "
+        f"right to wrong, {count(cells.positive_flips)} from wrong to right, {count(cells.both_wrong_same)} are wrong in both with "
+        f"the same answer and {count(cells.both_wrong_different)} with another wrong answer."
+    )
+    columns = [
+        *_column(left, 0, share, height, cells.total),
+        *_column(right, share, 1 - share, height, cells.total),
+    ]
+    return picture(*heads, *columns, height=height, title=title, description=description, class_="mosaic")
+
+
+def _column(parts: Sequence[Part], x: float, width: float, height: float, total: int) -> list[Markup]:
+    """Stack parts as high as their shares of the column, below the head line."""
+    y, whole, marks = 22.0, sum(part.number for part in parts), []
+    for part in parts:
+        if part.number:
+            tall = (height - 22.0) * part.number / whole
+            marks.append(_tile(x, width, y, tall, part, total))
+            marks.append(_tile_label(x, width, y, tall, part, total))
+            y += tall
+    return marks
+
+
+def _tile(x: float, width: float, y: float, height: float, part: Part, total: int) -> Markup:
+    area = {"x": place(x), "y": f"{y:g}", "width": place(width), "height": f"{height:g}"}
+    title = f"{part.name}: {count(part.number)} ({format_number(part.number / total, 'rate')})"
+    tile = element("rect", element("title", title), class_=f"tile {part.style}", **area)
+    return tile + element("rect", class_="hatched", **area) if part.style in HATCHED else tile
+
+
+def _tile_label(x: float, width: float, y: float, height: float, part: Part, total: int) -> Markup:
+    """Write a tile's count and share inside it where there is room; the legend beside has them all."""
+    if width < 0.2 or height < 18:
+        return Markup()
+    middle = {"x": place(x + width / 2), "class_": f"label on-{part.style}"}
+    share = format_number(part.number / total, "rate")
+    if height < 38:
+        line = f"{share} {part.name}" if width > 0.4 else share
+        return element("text", line, y=f"{y + height / 2 + 4:g}", **middle)
+    return element(
+        "text", share, y=f"{y + height / 2 - 2:g}", **{**middle, "class_": middle["class_"] + " strong"}
+    ) + (element("text", part.name, y=f"{y + height / 2 + 15:g}", **middle))
+
+
+def strip(parts: Sequence[Part], *, title: str, height: float = 30) -> Markup:
+    """Draw parts of a whole as one bar."""
+    total = sum(part.number for part in parts)
+    description = ", ".join(f"{part.name} {count(part.number)}" for part in parts)
+    marks: list[str] = []
+    x = 0.0
+    for part in parts:
+        width = part.number / total if total else 0.0
+        if part.number:
+            marks.append(_tile(x, width, 0, height, part, total))
+            if width > 0.12:
+                middle = {"x": place(x + width / 2), "y": f"{height / 2 + 4:g}"}
+                marks.append(element("text", count(part.number), class_=f"label on-{part.style}", **middle))
+        x += width
+    return picture(*marks, height=height, title=title, description=description, class_="strip")

@@ -1,0 +1,155 @@
+"""How numbers and foreign text are written in a report.
+
+Every figure taken from report.json is a `<data>` element: its `value` is the exact number, its `data-path` the JSON
+pointer (RFC 6901, section 6) of where it stands in the file, its text the rounded form. So a reader can copy the exact value, and a test
+can hold each figure on the page against the file. A figure that is the difference of two entries names the second
+in `data-minus`.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from typing import Any, Literal
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+Form = Literal["rate", "points", "percent", "score", "signed", "probability"]
+"""rate: [0, 1] shown in percent; points: a difference of rates in percentage points; percent: a number that is in percent
+already; score, signed: a task's own score and a difference of it; probability: a p-value."""
+
+Metric = Mapping[str, Any]
+
+MINUS = "\N{MINUS SIGN}"
+ABSENT = Markup('<span class="absent">\N{EN DASH}</span>')
+"""What stands where nothing was computed."""
+
+INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
+def visible(text: object, keep: str = "") -> str:
+    r"""Return text with control, bidirectional, zero-width and unassigned characters spelled out.
+
+    A name from a file may hold a right-to-left override or a terminal escape; it must neither act nor hide.
+
+    Args:
+        text: anything; made a string first.
+        keep: characters to leave as they are, such as a newline.
+
+    >>> visible("a\x1b[31mb")
+    'a␛[31mb'
+    >>> visible("abc\u202edef")
+    'abc⟨U+202E⟩def'
+    """
+    return "".join(_visible_character(c) if c not in keep else c for c in str(text))
+
+
+def _visible_character(character: str) -> str:
+    code = ord(character)
+    if code < 0x20:
+        return chr(0x2400 + code)
+    if code == 0x7F:
+        return "␡"
+    return f"⟨U+{code:04X}⟩" if unicodedata.category(character) in INVISIBLE else character
+
+
+def count(number: int) -> str:
+    """Return a count with commas between thousands.
+
+    >>> count(1234567)
+    '1,234,567'
+    """
+    return f"{number:,}"
+
+
+def format_number(value: float, form: Form) -> str:
+    """Return the rounded form of a number; one that is not zero never reads as zero.
+
+    >>> format_number(0.098, "rate"), format_number(-0.00025, "points"), format_number(-53.26, "percent")
+    ('9.8%', '−0.025', '−53.3%')
+    >>> format_number(0.32056, "score"), format_number(12.3456, "signed"), format_number(3e-9, "probability")
+    ('0.321', '+12.35', '3.0e-09')
+    """
+    if form == "rate":
+        return f"{_decimals(100 * value, 1)}%"
+    if form == "points":
+        return _signed(_decimals(100 * value, 1))
+    if form == "percent":
+        return f"{_signed(_decimals(value, 1))}%"
+    if form == "probability":
+        return f"{value:.3f}" if value >= 0.001 or value == 0 else f"{value:.1e}"
+    text = _decimals(value, 3 if abs(value) < 10 else 2)
+    return _signed(text) if form == "signed" else text
+
+
+def _decimals(value: float, places: int) -> str:
+    """Round to `places`, or to two significant digits where that would leave nothing."""
+    text = f"{value:,.{places}f}"
+    if value != 0 and float(text.replace(",", "")) == 0:
+        return f"{value:.2g}".replace("-", MINUS)
+    return text.replace("-", MINUS) if float(text.replace(",", "")) != 0 else text.lstrip("-")
+
+
+def _signed(text: str) -> str:
+    return text if text.startswith(MINUS) or not text.strip("0.,") else f"+{text}"
+
+
+def pointer(*parts: object) -> str:
+    """Return the JSON pointer to an entry, as a URI fragment: names may hold characters that no attribute can.
+
+    >>> pointer("tasks", "a/b c", "n")
+    '#/tasks/a~1b%20c/n'
+    """
+    names = (str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+    return "#" + "".join(f"/{quote(name, safe='~', errors='surrogatepass')}" for name in names)
+
+
+def figure(value: float, text: str, path: str | None = None, minus: str | None = None) -> Markup:
+    """Return a `<data>` element: the exact value, where it stands in report.json, and the text to read."""
+    where = Markup(' data-path="{}"').format(path) if path else Markup()
+    less = Markup(' data-minus="{}"').format(minus) if minus else Markup()
+    return Markup('<data value="{}"{}{}>{}</data>').format(repr(value), where, less, text)
+
+
+def integer(value: int, path: str | None = None) -> Markup:
+    """Return a count as a figure."""
+    return figure(value, count(value), path)
+
+
+def number(metric: Metric, path: str, form: Form) -> Markup:
+    """Return a metric's value as a figure, or the word "undefined"."""
+    if metric.get("value") is None:
+        return Markup('<span class="undefined">undefined</span>')
+    return figure(metric["value"], format_number(metric["value"], form), f"{path}/value")
+
+
+def interval(metric: Metric, path: str, form: Form) -> Markup:
+    """Return a metric's 95 % interval, or nothing where it has none."""
+    low, high = metric.get("low"), metric.get("high")
+    if low is None or high is None:
+        return Markup()
+    return Markup('<span class="interval">{} to {}</span>').format(
+        figure(low, format_number(low, form), f"{path}/low"),
+        figure(high, format_number(high, form), f"{path}/high"),
+    )
+
+
+def cell(metric: Metric | None, path: str, form: Form) -> Markup:
+    """Return a table cell's content: value and interval, or "undefined" and why; a dash where nothing was computed."""
+    if metric is None:
+        return ABSENT
+    value = number(metric, path, form)
+    if metric.get("value") is None:
+        why = visible(metric["why"]) if metric.get("why") else "no reason given"
+        return value + Markup(' <span class="why">{}</span>').format(why)
+    return value + Markup(" ") + interval(metric, path, form)
+
+
+def change(before: Metric | None, after: Metric | None, paths: tuple[str, str], form: Form) -> Markup:
+    """Return after minus before, without an interval; a dash where one of them is missing or undefined."""
+    if not before or not after or before.get("value") is None or after.get("value") is None:
+        return ABSENT
+    difference = after["value"] - before["value"]
+    text = format_number(difference, "points" if form in ("rate", "points") else "signed")
+    return figure(difference, text, f"{paths[1]}/value", f"{paths[0]}/value")

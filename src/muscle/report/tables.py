@@ -1,0 +1,419 @@
+"""The report's tables and headline figures, taken from report.json's entries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from muscle.report.figures import Report, pooled, sides, value_of
+from muscle.report.numbers import (
+    ABSENT,
+    Form,
+    cell,
+    change,
+    count,
+    figure,
+    format_number,
+    integer,
+    interval,
+    number,
+    pointer,
+    visible,
+)
+
+Tasks = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class MetricName:
+    """A metric's key, its name and form for binary and for continuous tasks, and what it means."""
+
+    key: str
+    name: str
+    meaning: str
+    form: Form
+    continuous_name: str = ""
+    continuous_form: Form | None = None
+    effect: str = ""
+
+
+METRICS = (
+    MetricName("accuracy_old", "Accuracy before", "items the old model has right", "rate", "Mean score before", "score"),
+    MetricName("accuracy_new", "Accuracy after", "items this update has right", "rate", "Mean score after", "score", "accuracy_change"),
+    MetricName("accuracy_difference", "Difference", "after minus before, in points", "points", "Difference", "signed"),
+    MetricName(
+        "negative_flip_rate", "Negative flips, NFR", "of all items: right before, wrong now", "rate",
+        "Regressions, NFR", effect="negative_flip_rate_change",
+    ),
+    MetricName("positive_flip_rate", "Positive flips, PFR", "of all items: wrong before, right now", "rate", "Gains, PFR"),
+    MetricName(
+        "inconsistency_rate", Markup("Inconsistency, NFR<sub>mc</sub>"), "of all items: wrong now, and another answer than before", "rate"
+    ),
+    MetricName(
+        "backward_trust_compatibility", "Trust kept, BTC", "of the items right before: still right", "rate"
+    ),
+    MetricName(
+        "backward_error_compatibility", "Known errors, BEC", "of the items wrong now: wrong before too", "rate"
+    ),
+    MetricName(
+        "relative_negative_flip_rate", "Relative NFR", "NFR over what chance would give: 1 = as independent models", "score"
+    ),
+    MetricName("churn", "Churn", "of all items: the answer changed", "rate"),
+    MetricName("mean_gain", Markup("Mean gain, m<sub>g</sub>"), "mean of D over items with D > 0", "score", effect="mean_gain_change"),
+    MetricName(
+        "mean_regression", Markup("Mean regression, m<sub>r</sub>"), "mean of |D| over items with D < 0", "score",
+        effect="mean_regression_change",
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A headline figure: what it is, the figure, and what stands below it."""
+
+    name: str
+    big: Markup
+    lines: tuple[Markup, ...]
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class TileGroup:
+    """The headline figures of the tasks of one kind."""
+
+    name: str
+    tiles: tuple[Tile, ...]
+
+
+@dataclass(frozen=True)
+class Words:
+    """How the headline speaks of tasks of one kind, and the quadrants' keys that it counts."""
+
+    kind: str
+    scored: str
+    lost: str
+    gained: str
+    broke: str
+    loss: str
+    mended: str
+    gain: str
+
+
+_BINARY_WORDS = Words(
+    "binary",
+    "scored right or wrong",
+    "negative_flips",
+    "positive_flips",
+    "broke",
+    "right before, wrong now",
+    "Newly right",
+    "wrong before, right now",
+)
+_CONTINUOUS_WORDS = Words(
+    "continuous",
+    "with a continuous score",
+    "worse",
+    "better",
+    "made worse",
+    "score below the old model's",
+    "Better than before",
+    "score above the old model's",
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table: its name, what it means, and its cells; one cell alone stands for all."""
+
+    name: str
+    meaning: str
+    cells: tuple[Markup, ...]
+
+
+@dataclass(frozen=True)
+class TaskTable:
+    """A task's metrics side by side, and the further runs against the old one."""
+
+    task: str
+    caption: str
+    head: tuple[str, ...]
+    rows: tuple[Row, ...]
+    others_head: tuple[str, ...]
+    others: tuple[Row, ...]
+    tests: tuple[Markup, ...]
+
+
+def headline_tiles(report: Report) -> list[TileGroup]:
+    """Return the figures on top, one group for right-or-wrong tasks and one for continuous ones.
+
+    Rates of the two kinds are not pooled: any change of a continuous score counts as a flip, so they are far larger.
+    """
+    groups = []
+    for kind, words in (("binary", _BINARY_WORDS), ("continuous", _CONTINUOUS_WORDS)):
+        tasks = {name: task for name, task in report["tasks"].items() if task["kind"] == kind}
+        if sum(task["n"] for task in tasks.values()):
+            groups.append(TileGroup(f"{_plural(len(tasks))} {words.scored}", _tiles(report, tasks, words)))
+    return groups
+
+
+def _plural(tasks: int) -> str:
+    return "1 task" if tasks == 1 else f"{tasks} tasks"
+
+
+def _tiles(report: Report, tasks: Tasks, words: Words) -> tuple[Tile, ...]:
+    side = "old_vs_new"
+    has_candidate = all(task.get("old_vs_candidate") for task in tasks.values())
+    lost, gained = pooled(report, side, words.kind)
+    tiles = [
+        Tile(
+            f"The plain update {words.broke}", *_share(tasks, side, words.lost, lost, words.loss), tone="loss"
+        )
+    ]
+    if has_candidate:
+        lost_after, gained_after = pooled(report, "old_vs_candidate", words.kind)
+        relative = _relative(tasks, lost, lost_after)
+        share = _share(tasks, "old_vs_candidate", words.lost, lost_after, relative)
+        tiles.append(Tile(f"The candidate {words.broke}", *share, tone="loss"))
+        big, _ = _share(tasks, side, words.gained, gained, "")
+        before = Markup("plain update {}").format(big)
+        tiles.append(
+            Tile(
+                words.mended,
+                *_share(tasks, "old_vs_candidate", words.gained, gained_after, before),
+                tone="gain",
+            )
+        )
+    else:
+        tiles.append(Tile(words.mended, *_share(tasks, side, words.gained, gained, words.gain), tone="gain"))
+    level = _level(tasks, words)
+    return (*tiles, level) if level else tuple(tiles)
+
+
+def _share(tasks: Tasks, side: str, field: str, items: int, last: str) -> tuple[Markup, tuple[Markup, ...]]:
+    """Return a share of all items and the lines below it; each figure the file's own where there is one task."""
+    total = sum(task["n"] for task in tasks.values())
+    path, of = None, None
+    big = figure(items / total, format_number(items / total, "rate"))
+    if len(tasks) == 1:
+        name, task = next(iter(tasks.items()))
+        path, of = pointer("tasks", name, "quadrants", side, field), pointer("tasks", name, "n")
+        metric = "negative_flip_rate" if field in ("negative_flips", "worse") else "positive_flip_rate"
+        big = number(task[side][metric], pointer("tasks", name, side, metric), "rate")
+    count_line = Markup("{} of {} items").format(integer(items, path), integer(total, of))
+    return big, (count_line, Markup("{}").format(last)) if last else (count_line,)
+
+
+def _relative(tasks: Tasks, before: int, after: int) -> Markup:
+    """Say by how much the candidate has fewer flips, from the file where there is one task."""
+    name, task = next(iter(tasks.items()))
+    entry = (task.get("candidate_effect") or {}).get("negative_flip_rate_change_percent") or {}
+    if len(tasks) == 1 and entry.get("value") is not None:
+        path = pointer("tasks", name, "candidate_effect", "negative_flip_rate_change_percent")
+        return Markup("{} against the plain update").format(number(entry, path, "percent"))
+    if not before:
+        return Markup("there was none to give back")
+    percent = 100 * (after - before) / before
+    return Markup("{} against the plain update").format(figure(percent, format_number(percent, "percent")))
+
+
+def _level(tasks: Tasks, words: Words) -> Tile | None:
+    """Return accuracy pooled over items, or the mean score where there is one continuous task."""
+    if len(tasks) > 1 and words.kind == "continuous":
+        return None
+    found = (
+        ("old", "old_vs_new", "accuracy_old"),
+        ("new", "old_vs_new", "accuracy_new"),
+        ("candidate", "old_vs_candidate", "accuracy_new"),
+    )
+    form: Form = "rate" if words.kind == "binary" else "score"
+    total = sum(task["n"] for task in tasks.values())
+    levels = []
+    for role, side, metric in found:
+        values = [value_of(task.get(side), metric) for task in tasks.values()]
+        defined = [v for v in values if v is not None]
+        if len(defined) < len(values):
+            continue
+        name = next(iter(tasks))
+        path = pointer("tasks", name, side, metric, "value") if len(tasks) == 1 else None
+        mean = sum(v * task["n"] for v, task in zip(defined, tasks.values(), strict=True)) / total
+        value = defined[0] if len(tasks) == 1 else mean
+        levels.append((role, figure(value, format_number(value, form), path)))
+    if not levels:
+        return None
+    earlier = tuple(Markup("{} {}").format(role, value) for role, value in levels[:-1])
+    title = "Accuracy" if words.kind == "binary" else f"Mean {visible(next(iter(tasks.values()))['score'])}"
+    return Tile(f"{title}, {levels[-1][0]}", levels[-1][1], earlier)
+
+
+def task_table(report: Report, name: str) -> TaskTable:
+    """Return a task's metrics: plain update, candidate, change, and the further runs against the old model."""
+    task = report["tasks"][name]
+    present = sides(task)
+    with_candidate = len(present) > 1
+    continuous = task["kind"] == "continuous"
+    rows = []
+    for metric in METRICS:
+        form = metric.continuous_form or metric.form if continuous else metric.form
+        entries = [
+            (task[key].get(metric.key), pointer("tasks", name, key, metric.key)) for key, _, _ in present
+        ]
+        if all(entry is None for entry, _ in entries):
+            continue
+        cells = [cell(entry, path, form) for entry, path in entries]
+        whys = {entry.get("why") if entry and entry.get("value") is None else None for entry, _ in entries}
+        if len(whys) == 1 and whys != {None}:
+            cells = cells[:1]
+        elif with_candidate:
+            cells.append(_effect(task, name, metric, entries, form))
+        label = metric.continuous_name or metric.name if continuous else metric.name
+        rows.append(Row(label, metric.meaning if not continuous else _meaning(metric), tuple(cells)))
+    head = tuple(title[0].upper() + title[1:] for _, _, title in present) + (
+        ("Change",) if with_candidate else ()
+    )
+    kind = f"score {visible(task['score'])}" if continuous else "right or wrong"
+    others_head, others = _others(report, name, continuous)
+    return TaskTable(
+        name, f"{count(task['n'])} items, {kind}", head, tuple(rows), others_head, others, _tests(name, task)
+    )
+
+
+def _meaning(metric: MetricName) -> str:
+    return {
+        "accuracy_old": "over all items",
+        "accuracy_new": "over all items",
+        "accuracy_difference": "after minus before",
+        "negative_flip_rate": "of all items: D < 0",
+        "positive_flip_rate": "of all items: D > 0",
+    }.get(metric.key, metric.meaning)
+
+
+def _effect(
+    task: Mapping[str, Any], name: str, metric: MetricName, entries: list[tuple[Any, str]], form: Form
+) -> Markup:
+    """Return the candidate's change of a metric: the file's own with its interval, else the difference of the two."""
+    effects = task.get("candidate_effect") or {}
+    if metric.key == "accuracy_old":
+        return ABSENT
+    if metric.effect in effects:
+        path = pointer("tasks", name, "candidate_effect", metric.effect)
+        signed: Form = "points" if form == "rate" else "signed"
+        written = cell(effects[metric.effect], path, signed)
+        relative = effects.get("negative_flip_rate_change_percent")
+        if metric.key == "negative_flip_rate" and relative and relative.get("value") is not None:
+            where = pointer("tasks", name, "candidate_effect", "negative_flip_rate_change_percent")
+            extra = number(relative, where, "percent") + Markup(" ") + interval(relative, where, "percent")
+            written += Markup('<span class="second">{}</span>').format(extra)
+        return written
+    return change(entries[0][0], entries[1][0], (entries[0][1], entries[1][1]), form)
+
+
+def _tests(name: str, task: Mapping[str, Any]) -> tuple[Markup, ...]:
+    """Return the tests' p-values in words."""
+    lines = []
+    for key, _, title in sides(task):
+        p = task[key].get("mcnemar_exact_p")
+        if p is not None:
+            written = figure(
+                p, format_number(p, "probability"), pointer("tasks", name, key, "mcnemar_exact_p")
+            )
+            lines.append(Markup("Old against {}: exact McNemar p = {}").format(title, written))
+    effect = (task.get("candidate_effect") or {}).get("negative_flips_mcnemar_exact_p")
+    if effect is not None:
+        path = pointer("tasks", name, "candidate_effect", "negative_flips_mcnemar_exact_p")
+        written = figure(effect, format_number(effect, "probability"), path)
+        lines.append(
+            Markup("Negative flips, candidate against plain update: exact McNemar p = {}").format(written)
+        )
+    return tuple(lines)
+
+
+def _others(report: Report, name: str, continuous: bool) -> tuple[tuple[str, ...], tuple[Row, ...]]:
+    """Return plain update, candidate and the further runs as rows, where there are further runs."""
+    chosen = [m for m in METRICS if m.key in _OTHERS_METRICS[continuous]]
+    head = tuple((m.continuous_name or m.name if continuous else m.name).split(", ")[-1] for m in chosen)
+    runs: list[tuple[str, Mapping[str, Any], tuple[object, ...]]] = [
+        (title, report["tasks"][name][key], ("tasks", name, key))
+        for key, _, title in sides(report["tasks"][name])
+    ]
+    further = [
+        (visible(other["name"]), other["tasks"][name], ("others", position, "tasks", name))
+        for position, other in enumerate(report["others"])
+        if name in other["tasks"]
+    ]
+    if not further:
+        return head, ()
+    rows = []
+    for title, metrics, where in [*runs, *further]:
+        forms = [m.continuous_form or m.form if continuous else m.form for m in chosen]
+        cells = [
+            cell(metrics.get(m.key), pointer(*where, m.key), f) for m, f in zip(chosen, forms, strict=True)
+        ]
+        rows.append(Row(title, "", tuple(cells)))
+    return head, tuple(rows)
+
+
+_OTHERS_METRICS = {
+    False: (
+        "accuracy_new",
+        "accuracy_difference",
+        "negative_flip_rate",
+        "positive_flip_rate",
+        "inconsistency_rate",
+    ),
+    True: (
+        "accuracy_new",
+        "accuracy_difference",
+        "negative_flip_rate",
+        "positive_flip_rate",
+        "mean_gain",
+        "mean_regression",
+    ),
+}
+
+
+def join_lines(report: Report) -> list[tuple[str, Markup, bool]]:
+    """Return how the runs were joined: name, figure, and whether a reader should look."""
+    names = {
+        "paired": "items in both runs",
+        "only_old": "only in the old run",
+        "only_new": "only in the new run",
+        "duplicates": "listed more than once",
+        "changed": "with another reference",
+    }
+    join = report["join"]
+    return [
+        (text, integer(join[key], pointer("join", key)), key != "paired" and join[key] > 0)
+        for key, text in names.items()
+        if key in join
+    ]
+
+
+def source_rows(report: Report) -> list[tuple[str, str, list[tuple[str, str]]]]:
+    """Return each run's role, name and metadata as text."""
+    rows = []
+    for side in ("old", "new", "candidate"):
+        if report.get(side) is not None:
+            rows.append((side, str(report[side]), _metadata(report["sources"].get(side) or {})))
+    known = {"old", "new", "candidate"}
+    rows.extend(("other", str(k), _metadata(v or {})) for k, v in report["sources"].items() if k not in known)
+    return rows
+
+
+def _metadata(source: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
+        (str(k), v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)) for k, v in source.items()
+    ]
+
+
+def flips_note(report: Report) -> Markup:
+    """Say how many flips there are and how many of them the page holds."""
+    total, shown = sum(report["flips_total"].values()), report["flips_shown"]
+    if total == shown:
+        return Markup("All {} examples whose answer changed.").format(figure(total, count(total)))
+    return Markup(
+        "{} of {} examples whose answer changed: a sample, negative flips first. report.json says how many of each kind there are."
+    ).format(integer(shown, pointer("flips_shown")), figure(total, count(total)))

@@ -1,0 +1,238 @@
+"""The HTML report's text: figures, escaping, nothing from outside, every shape of comparison."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import quote, unquote
+
+import pytest
+
+from muscle.report.html import embed_json, render_html
+from report_examples import binary_task, make_report, quadrants, undefined
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "one task": {},
+    "no candidate": {"candidate": False},
+    "many tasks": {"tasks": ("house", "hellaswag", "piqa", "samsum")},
+    "nine tasks": {"tasks": ("house", "hellaswag", *(f"task {i}" for i in range(7)))},
+    "continuous": {"tasks": ("samsum",)},
+    "continuous, no candidate": {"tasks": ("samsum",), "candidate": False},
+    "no other run": {"others": False},
+    "no flip": {"flips": False, "others": False, "verdict": "cannot_tell"},
+    "no flip, no candidate": {"flips": False, "candidate": False},
+}
+HOSTILE = "</script><script>window.hacked=1</script><img src=x onerror=hacked=1>{{7*7}}{% raw %}\u202egnp\x1b[31m\x00"
+
+
+class Page(HTMLParser):
+    """What a test asks of the page: elements with their attributes, figures with their text, all text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.figures: list[tuple[dict[str, str | None], str]] = []
+        self.scripts: list[str] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._open.append(tag)
+        if tag == "data":
+            self.figures.append((dict(attrs), ""))
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open and self._open.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] == "script":
+            self.scripts[-1] += data
+        elif self._open and self._open[-1] != "style":
+            self.text += data
+            if self._open[-1] == "data":
+                attributes, before = self.figures[-1]
+                self.figures[-1] = (attributes, before + data)
+
+
+def entry(report: Any, path: str) -> Any:
+    """Follow a JSON pointer."""
+    for part in path.removeprefix("#").split("/")[1:]:
+        part = unquote(part).replace("~1", "/").replace("~0", "~")
+        report = report[int(part)] if isinstance(report, list) else report[part]
+    return report
+
+
+def assert_reads_as(text: str, value: float) -> None:
+    """The text is the value, or a hundred times it, rounded to the text's last digit."""
+    plain = text.replace(",", "").replace("\N{MINUS SIGN}", "-").rstrip("%")
+    decimals = len(plain.partition("e")[0].partition(".")[2])
+    scale = 10.0 ** int(plain.partition("e")[2] or 0)
+    half = 0.5 * 10.0**-decimals * scale * 1.000001
+    shown = float(plain)
+    assert abs(shown - value) <= half or abs(shown - 100 * value) <= half, (text, value)
+    assert shown != 0 or value == 0, f"{value} reads as zero"
+
+
+def shown_metrics(report: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Every metric's value and ends that the page owes its reader."""
+    for task, data in report["tasks"].items():
+        for side in ("old_vs_new", "old_vs_candidate", "candidate_effect"):
+            for metric, ends in (data[side] or {}).items():
+                if isinstance(ends, dict):
+                    for end in ("value", "low", "high"):
+                        if ends[end] is not None:
+                            yield f"#/tasks/{quote(task)}/{side}/{metric}/{end}", ends[end]
+                elif ends is not None:
+                    yield f"#/tasks/{quote(task)}/{side}/{metric}", ends
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_figure_equals_its_entry_in_the_json(shape: str) -> None:
+    report = json.loads(json.dumps(make_report(**SHAPES[shape])))
+    page = Page(render_html(report))
+    assert len(page.figures) > 20
+    for attributes, text in page.figures:
+        value = float(attributes["value"] or "")
+        assert_reads_as(text, value)
+        if path := attributes.get("data-path"):
+            expected = entry(report, path)
+            if minus := attributes.get("data-minus"):
+                expected -= entry(report, minus)
+            assert value == expected, path
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_metric_and_interval_is_on_the_page(shape: str) -> None:
+    report = make_report(**SHAPES[shape])
+    paths = {attributes.get("data-path") for attributes, _ in Page(render_html(report)).figures}
+    missing = [path for path, _ in shown_metrics(report) if path not in paths]
+    assert not missing
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_nothing_is_loaded_from_outside(shape: str) -> None:
+    html = render_html(make_report(**SHAPES[shape]))
+    for tag, attributes in Page(html).elements:
+        assert tag not in {"link", "img", "iframe", "object", "embed", "base", "form"}
+        assert "src" not in attributes
+        assert not [name for name in attributes if name.startswith("on") or name == "style"]
+        assert (attributes.get("href") or "#").startswith("#")
+    style = re.search(r"<style>(.*?)</style>", html, re.DOTALL)
+    assert style and "@import" not in style[1]
+    assert set(re.findall(r"url\((.*?)\)", style[1])) == {"#hatch"}
+
+
+def test_the_policy_forbids_everything_but_the_page_s_own_style_and_script() -> None:
+    page = Page(render_html(make_report()))
+    policy = next(a["content"] for _, a in page.elements if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy and policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert "unsafe" not in policy and "http" not in policy
+
+
+def test_hostile_text_stays_text_wherever_it_stands() -> None:
+    report = make_report(tasks=(HOSTILE, "samsum"))
+    for key in ("old", "new", "candidate", "headline", "muscle_version", "created"):
+        report[key] = HOSTILE
+    report["reasons"] = [HOSTILE]
+    report["others"][0]["name"] = HOSTILE
+    report["sources"] = {"old": {HOSTILE: HOSTILE}, HOSTILE: {"a": [HOSTILE]}}
+    report["tasks"]["samsum"]["score"] = HOSTILE
+    report["tasks"]["samsum"]["old_vs_new"]["churn"] = undefined(HOSTILE)
+    report["flips"][0].update(id=HOSTILE, input=HOSTILE, choices=[HOSTILE, "b"], slices={HOSTILE: HOSTILE})
+    html = render_html(report)
+    page = Page(html)
+    assert [tag for tag, _ in page.elements].count("script") == 2
+    assert "<img" not in html
+    assert "{{7*7}}" in page.text and "49{% raw" not in page.text
+    assert "\u202e" not in page.text and "⟨U+202E⟩gnp␛[31m␀" in page.text
+    assert "\x1b" not in html and "\x00" not in html
+    assert json.loads(page.scripts[0])["flips"] == report["flips"]
+
+
+def test_embedded_json_cannot_end_its_script_and_keeps_every_character() -> None:
+    value = {"a": "</script><!--&\u2028\u2029\ud800 é 漢"}
+    text = embed_json(value)
+    assert not re.search("[<>&\u2028\u2029\ud800]", text)
+    text.encode("utf-8")
+    assert json.loads(text) == value
+
+
+def test_a_lone_surrogate_anywhere_still_gives_a_file_in_utf_8() -> None:
+    report = make_report()
+    report["headline"] = report["flips"][0]["input"] = "half \ud83d of a pair"
+    render_html(report).encode("utf-8")
+
+
+def test_rendering_is_pure() -> None:
+    report = make_report(tasks=("house", "samsum"))
+    before = copy.deepcopy(report)
+    assert render_html(report) == render_html(report)
+    assert report == before
+
+
+@pytest.mark.parametrize(
+    ("verdict", "word"),
+    [("pass", "Pass"), ("warn", "Warning"), ("block", "Block"), ("cannot_tell", "Cannot tell")],
+)
+def test_the_verdict_is_told_in_a_word(verdict: str, word: str) -> None:
+    page = Page(render_html(make_report(verdict=verdict)))
+    assert page.text.count(word) >= 1
+    assert page.text.index(word) < page.text.index("Where the answers moved")
+
+
+def test_an_undefined_metric_is_shown_with_its_reason() -> None:
+    report = make_report()
+    report["tasks"]["house"]["old_vs_candidate"]["backward_error_compatibility"] = undefined(
+        "the candidate has no error"
+    )
+    html = render_html(report)
+    assert "undefined" in html
+    assert "the candidate has no error" in html
+    assert not re.search(r">\s*(nan|inf|None)\b", html)
+
+
+def test_a_sample_of_the_flips_is_called_a_sample() -> None:
+    report = make_report()
+    report["flips_total"] = {"negative_flip": 9000, "positive_flip": 500}
+    text = " ".join(Page(render_html(report)).text.split())
+    assert f"{report['flips_shown']} of 9,500 examples whose answer changed: a sample" in text
+    assert "given back by the candidate" not in text
+
+
+def test_what_the_candidate_gave_back_adds_up() -> None:
+    report = make_report()
+    page = Page(render_html(report))
+    text = " ".join(page.text.split())
+    fixed = sum(flip["fixed"] is True for flip in report["flips"])
+    assert f"{fixed} given back by the candidate" in text
+    assert f"{196 - fixed} still broken" in text
+    assert f"{86 - (196 - fixed)} newly broken by the candidate" in text
+
+
+def test_items_that_do_not_join_are_shown_at_the_top() -> None:
+    report = make_report()
+    report["join"]["only_old"] = 17
+    text = " ".join(Page(render_html(report)).text.split())
+    assert "17 only in the old run" in text[: text.index("Where the answers moved")]
+
+
+def test_a_task_without_an_item_is_rendered() -> None:
+    report = make_report(others=False, candidate=False)
+    report["tasks"]["empty"] = binary_task(quadrants(0, 0, 0, 0, 0), None)
+    assert "no item to divide by" in render_html(report)
+
+
+def test_rates_of_continuous_tasks_are_not_pooled_with_binary_ones() -> None:
+    report = make_report(tasks=("house", "samsum"))
+    text = " ".join(Page(render_html(report)).text.split())
+    assert "196 of 2,000 items" in text and "401 of 819 items" in text
+    assert "of 2,819 items" not in text
