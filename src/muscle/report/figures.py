@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from markupsafe import Markup
@@ -54,9 +55,10 @@ class QuadrantCard:
 
 @dataclass(frozen=True)
 class EstimateRow:
-    """One rate of one task before and after: picture and figures."""
+    """One rate of one task before and after: picture and figures; `span` rows from the task's first one on are its own."""
 
     task: str
+    span: int
     name: str
     picture: Markup
     plain: Markup
@@ -66,7 +68,7 @@ class EstimateRow:
 
 @dataclass(frozen=True)
 class EstimateTable:
-    """All rates on one axis."""
+    """Rates on one axis."""
 
     rows: tuple[EstimateRow, ...]
     ruler: Markup
@@ -177,26 +179,32 @@ def _count_and_share(name: str, task: Mapping[str, Any], side: str, field: str) 
     return written + Markup(' <span class="share">{}</span>').format(share)
 
 
-def before_and_after(report: Report) -> EstimateTable | None:
-    """Return NFR and NFR_mc before and after (MUSCLE, 2024, Fig. 5); None where neither is defined anywhere."""
-    found = [
-        (task, data, metric, name)
-        for task, data in report["tasks"].items()
-        for metric, name in (("negative_flip_rate", "NFR"), ("inconsistency_rate", "NFR_mc"))
-        if value_of(data.get("old_vs_new"), metric) is not None
-    ]
-    if not found:
-        return None
-    ends = [
-        entry[end]
-        for _, data, metric, _ in found
-        for key, _, _ in sides(data)
-        for entry in [data[key].get(metric) or {}]
-        for end in ("value", "low", "high")
-        if entry.get(end) is not None
-    ]
-    axis = plots.make_axis(ends, percent=True)
-    return EstimateTable(tuple(_estimate_row(*item, axis) for item in found), plots.ruler(axis))
+def before_and_after(report: Report) -> list[EstimateTable]:
+    """Return NFR and NFR_mc before and after (MUSCLE, 2024, Fig. 5), one group for each kind of task.
+
+    Continuous scores have an axis of their own: any change of a score is a flip there, so their rates are far larger.
+    """
+    groups = []
+    for kind in ("binary", "continuous"):
+        found = [
+            (task, data, metric, name)
+            for task, data in report["tasks"].items()
+            for metric, name in (("negative_flip_rate", "NFR"), ("inconsistency_rate", "NFR_mc"))
+            if data["kind"] == kind and value_of(data.get("old_vs_new"), metric) is not None
+        ]
+        if found:
+            axis = plots.make_axis(_ends(found), percent=True)
+            rows = [_estimate_row(*item, axis) for item in found]
+            spans = Counter(row.task for row in rows)
+            spanned = [replace(row, span=spans.pop(row.task, 0)) for row in rows]
+            groups.append(EstimateTable(tuple(spanned), plots.ruler(axis)))
+    return groups
+
+
+def _ends(found: Sequence[tuple[str, Mapping[str, Any], str, str]]) -> list[float]:
+    """Return all values and ends of intervals that an axis must cover."""
+    entries = [data[key].get(metric) or {} for _, data, metric, _ in found for key, _, _ in sides(data)]
+    return [e[end] for e in entries for end in ("value", "low", "high") if e.get(end) is not None]
 
 
 def _estimate_row(task: str, data: Mapping[str, Any], metric: str, name: str, axis: Axis) -> EstimateRow:
@@ -212,6 +220,7 @@ def _estimate_row(task: str, data: Mapping[str, Any], metric: str, name: str, ax
     plain, candidate = data["old_vs_new"][metric], (data.get("old_vs_candidate") or {}).get(metric)
     return EstimateRow(
         task,
+        1,
         name,
         plots.estimates(marks, axis, title=f"{visible(task)}, {name}"),
         cell(plain, paths[0], "rate"),

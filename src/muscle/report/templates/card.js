@@ -47,8 +47,9 @@ function choiceTable(flip) {
   const head = make("tr", {}, make("th", { scope: "col" }, "Choice"), ...sides.map((side) => make("th", { scope: "col" }, side)));
   const rows = flip.choices.map((choice, index) => {
     const name = make("th", { scope: "row", class: index === right ? "is-right" : null },
-      make("span", { class: "choice-text", dir: "auto" }, ...visibleNodes(choice)),
-      index === right ? make("span", { class: "right-mark" }, "\u2713 right answer") : null);
+      make("div", { class: "choice-name" },
+        make("span", { class: "choice-text", dir: "auto" }, ...visibleNodes(choice)),
+        index === right ? make("span", { class: "right-mark" }, "\u2713 right answer") : null));
     const cells = sides.map((side) => {
       const answer = flip[side];
       const chosen = answer.choice === index;
@@ -61,7 +62,7 @@ function choiceTable(flip) {
     });
     return make("tr", {}, name, ...cells);
   });
-  return make("div", { class: "scroll" },
+  return make("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "Choices" },
     make("table", { class: "figures choices" }, make("caption", { class: "hidden" }, "Choices"), make("thead", {}, head), make("tbody", {}, ...rows)));
 }
 
@@ -70,7 +71,7 @@ function answerColumns(flip) {
   const before = flip.old && flip.old.output;
   const columns = SIDES.filter((side) => flip[side]).map((side) => {
     const answer = flip[side];
-    const heading = make("h4", {}, side, " ", outcome(answer));
+    const heading = make("h3", {}, side, " ", outcome(answer));
     if (answer.correct !== null && answer.correct !== undefined && typeof answer.score === "number") {
       heading.append(make("span", { class: "outcome" }, " score ", exact(answer.score, 3)));
     }
@@ -86,7 +87,7 @@ function answerColumns(flip) {
 }
 
 function labelled(name, ...content) {
-  return make("div", { class: "labelled" }, make("h4", {}, name), ...content);
+  return make("div", { class: "labelled" }, make("h3", {}, name), ...content);
 }
 
 /** Whether the answers' texts say more than which choice was taken. */
@@ -101,7 +102,7 @@ function flipCard(entry, onCopy) {
   const head = make("header", {}, make("span", { class: `kind ${tone}` }, `${sign} ${name}`));
   if (flip.fixed === true) head.append(make("span", { class: "kind gain" }, "\u21a9 given back by the candidate"));
   if (flip.introduced === true && KINDS[flip.kind]) head.append(make("span", { class: "kind loss" }, "\u2193 newly broken by the candidate"));
-  head.append(make("a", { class: "name", href: `#${anchor}`, "aria-label": "Link to this example" },
+  head.append(make("a", { class: "name", href: `#${anchor}`, title: "Link to this example" },
     make("bdi", {}, ...visibleNodes(String(flip.task))), " · ", make("bdi", {}, ...visibleNodes(String(flip.id)))));
   if (typeof flip.size === "number") head.append(make("span", { class: "size" }, "drop ", exact(flip.size, 3)));
   const copy = make("button", { type: "button", class: "quiet copy" }, "Copy as Markdown");
@@ -109,17 +110,15 @@ function flipCard(entry, onCopy) {
   head.append(copy);
   const card = make("article", { class: "flip", id: anchor, tabindex: "-1", "aria-label": `${name}, ${flip.task} ${flip.id}` }, head);
   const input = typeof flip.input === "string" ? labelled("Input", textBlock(flip.input)) : null;
+  const slices = Object.entries(flip.slices || {}).map(([key, value]) => make("span", { class: "slice", dir: "auto" }, ...visibleNodes(`${key}: ${value}`)));
+  const question = make("div", {}, input, slices.length ? make("p", { class: "slices" }, ...slices) : null);
   const choices = flip.choices && flip.choices.length ? choiceTable(flip) : null;
   // A short question stands beside its choices; a long one above them.
   const beside = input && choices && flip.input.length < 600;
-  card.append(make("div", { class: beside ? "beside" : null }, input, choices));
+  card.append(make("div", { class: beside ? "beside" : null }, question, choices));
   if (hasText(flip) || !(flip.choices && flip.choices.length)) card.append(answerColumns(flip));
   const shown = flip.choices && flip.choices.length && rightChoice(flip) >= 0;
   if (!shown && (flip.reference || []).length) card.append(labelled("Reference", ...flip.reference.map((text) => textBlock(String(text)))));
-  const slices = Object.entries(flip.slices || {});
-  if (slices.length) {
-    card.append(make("p", { class: "slices" }, ...slices.map(([key, value]) => make("span", { class: "slice", dir: "auto" }, ...visibleNodes(`${key}: ${value}`)))));
-  }
   return card;
 }
 

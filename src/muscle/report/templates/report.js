@@ -82,7 +82,7 @@ function turn(page) {
   state.page = page;
   state.current = -1;
   draw();
-  at("examples").scrollIntoView();
+  at("examples").scrollIntoView({ behavior: "instant" });
 }
 
 /** Make the example at this place of the view the current one: its page shown, focused, in the address. */
@@ -99,7 +99,7 @@ function select(index) {
   const card = at(view[index].anchor);
   card.classList.add("current");
   card.focus({ preventScroll: true });
-  card.scrollIntoView({ block: "start" });
+  card.scrollIntoView({ block: "start", behavior: "instant" });
   history.replaceState(null, "", `#${view[index].anchor}`);
 }
 
