@@ -83,6 +83,7 @@ class Plot:
     y_name: str
     picture: Markup
     notes: tuple[str, ...] = ()
+    roles: frozenset[Role] = frozenset()
 
 
 def value_of(metrics: Mapping[str, Any] | None, name: str) -> float | None:
@@ -262,7 +263,12 @@ def flips_against_gap(report: Report) -> Plot | None:
     if left_out:
         notes += (f"Not shown, as their scores are not rates: {', '.join(left_out)}.",)
     return Plot(
-        "Flips against the performance gap", "accuracy gap, old to new", "negative flip rate", picture, notes
+        "Flips against the performance gap",
+        "gap in accuracy or mean score, old to new",
+        "negative flip rate",
+        picture,
+        notes,
+        frozenset(point.role for point in points),
     )
 
 
@@ -333,7 +339,7 @@ def _trade_plot(
     y_axis = plots.make_axis([_ROOM * p.y for p in points], percent=percent)
     end = min(x_axis.high, y_axis.high)
     picture = plots.scatter(points, x_axis, y_axis, title=title, lines=[((0.0, 0.0), (end, end))])
-    return Plot(title, *names, picture, (note,))
+    return Plot(title, *names, picture, (note,), frozenset(point.role for point in points))
 
 
 def difference_histograms(report: Report) -> list[Plot]:

@@ -59,6 +59,7 @@ def render_html(report: Mapping[str, Any]) -> str:
             script=script,
             verdict=VERDICTS[report["verdict"]],
             names=_names(report),
+            continuous=any(task["kind"] == "continuous" for task in report["tasks"].values()),
             tile_groups=tables.headline_tiles(report),
             fate=figures.fate_of_negative_flips(report),
             quadrants=figures.quadrant_cards(report),

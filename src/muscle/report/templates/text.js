@@ -4,6 +4,7 @@
 const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]/g;
 const CLIP = 1500;
 const MAX_DIFF_WORDS = 1500;
+const MIN_SHARED = 0.2;
 
 /** Make an element: text children go in as text nodes, never as markup. */
 function make(tag, attributes, ...children) {
@@ -40,14 +41,15 @@ function visibleNodes(text) {
   return nodes;
 }
 
-/** Words with the white space that follows them. */
+/** Words with the white space before them; Chinese and Japanese, which set no spaces, by the character. */
 function words(text) {
-  return text.match(/\s*\S+\s*?(?=\s|$)|\s+$/g) || (text ? [text] : []);
+  return text.match(/\s*(?:[\u3040-\u30ff\u3400-\u9fff]|[^\s\u3040-\u30ff\u3400-\u9fff]+)|\s+$/g) || [];
 }
 
 /**
  * Compare two texts word by word; the longest common subsequence stays.
- * Returns a list of [sign, text] for each side, sign "=" or "!"; null where the texts are too long for it.
+ * Returns a list of [sign, text] for each side, sign "=" or "!"; null where the texts are too long for it, or share so
+ * little that marks would only be noise.
  */
 function wordDiff(before, after) {
   let a = words(before);
@@ -70,6 +72,8 @@ function wordDiff(before, after) {
         : Math.max(lengths[(i + 1) * width + j], lengths[i * width + j + 1]);
     }
   }
+  const longer = Math.max(a.length, b.length) + head + tail;
+  if (head + tail + lengths[0] < MIN_SHARED * longer) return null;
   const sides = [[], []];
   const put = (side, sign, word) => {
     const runs = sides[side];
@@ -108,9 +112,9 @@ function textBlock(text, runs, changed) {
     let left = limit;
     for (const [sign, piece] of pieces) {
       if (left <= 0) break;
-      const nodes = visibleNodes(piece.slice(0, left));
-      if (sign === "=") block.append(...nodes);
-      else block.append(make(changed, {}, ...nodes));
+      const [, before, marked] = piece.slice(0, left).match(/^(\s*)([^]*)$/);
+      if (sign === "=") block.append(before, ...visibleNodes(marked));
+      else block.append(before, make(changed, {}, ...visibleNodes(marked)));
       left -= piece.length;
     }
   };
