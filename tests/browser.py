@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import base64
 import json
 import shutil
@@ -141,3 +142,25 @@ class Browser:
         self._driver.terminate()
         self._driver.wait(timeout=20)
         self._profile.cleanup()
+
+
+def main() -> None:
+    """Save a picture of a page: `python tests/browser.py report.html picture.png [--dark] [--phone] [--whole]`."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("page", type=Path)
+    parser.add_argument("picture", type=Path)
+    parser.add_argument("--dark", action="store_true")
+    parser.add_argument("--phone", action="store_true")
+    parser.add_argument(
+        "--whole", action="store_true", help="the whole page instead of what the window shows"
+    )
+    parser.add_argument("--height", type=int, default=1320, help="of the window, in pixels")
+    options = parser.parse_args()
+    with Browser(phone=options.phone, height=options.height) as browser:
+        browser.open(options.page)
+        browser.colours("dark" if options.dark else "light")
+        browser.screenshot(options.picture, whole=options.whole)
+
+
+if __name__ == "__main__":
+    main()

@@ -314,3 +314,19 @@ def test_a_phone_shows_the_page_without_scrolling_sideways(tmp_path: Path) -> No
         show(phone, tmp_path, report)
         assert phone.run("return [document.documentElement.scrollWidth, innerWidth]") == [390, 390]
         assert phone.errors() == []
+
+
+def test_without_javascript_all_but_the_examples_is_there_and_the_page_says_so(tmp_path: Path) -> None:
+    with Browser() as plain:
+        plain.command("Emulation.setScriptExecutionDisabled", value=True)
+        show(plain, tmp_path, make_report())
+        plain.command("Emulation.setScriptExecutionDisabled", value=False)
+        assert "Browsing the examples needs JavaScript" in texts(plain, "noscript")[0]
+        assert texts(plain, "#browser") == [""] and texts(plain, "#theme") == [""]
+        assert all(
+            chart > 0
+            for chart in plain.run(
+                "return [...document.querySelectorAll('main figure svg.chart')].map(e => e.clientHeight)"
+            )
+        )
+        assert texts(plain, ".metrics-table tbody tr")

@@ -103,7 +103,7 @@ def fate_of_negative_flips(report: Report) -> Markup | None:
     if not report.get("candidate") or sum(report["flips_total"].values()) != len(flips):
         return None
     lost, lost_after = pooled(report, "old_vs_new")[0], pooled(report, "old_vs_candidate")[0]
-    fixed = sum(flip["kind"] == "negative_flip" and flip["fixed"] is True for flip in flips)
+    fixed = sum(flip["kind"] == "negative_flip" and flip.get("fixed") is True for flip in flips)
     # The candidate's negative flips are the ones it kept and new ones.
     kept, introduced = lost - fixed, lost_after - (lost - fixed)
     listed = sum(flip["kind"] == "negative_flip" for flip in flips)

@@ -19,7 +19,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from muscle.report import figures, tables
+from muscle.report import figures, headline, tables
 from muscle.report.numbers import visible
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -60,7 +60,7 @@ def render_html(report: Mapping[str, Any]) -> str:
             verdict=VERDICTS[report["verdict"]],
             names=_names(report),
             continuous=any(task["kind"] == "continuous" for task in report["tasks"].values()),
-            tile_groups=tables.headline_tiles(report),
+            tile_groups=headline.headline_tiles(report),
             fate=figures.fate_of_negative_flips(report),
             quadrants=figures.quadrant_cards(report),
             before_after=figures.before_and_after(report),
