@@ -322,7 +322,9 @@ def test_without_javascript_all_but_the_examples_is_there_and_the_page_says_so(t
         show(plain, tmp_path, make_report())
         plain.command("Emulation.setScriptExecutionDisabled", value=False)
         assert "Browsing the examples needs JavaScript" in texts(plain, "noscript")[0]
-        assert texts(plain, "#browser") == [""] and texts(plain, "#theme") == [""]
+        height = "return document.querySelector(arguments[0]).getBoundingClientRect().height"
+        assert plain.run(height, "#browser") == 0 and plain.run(height, "#theme") == 0
+        assert plain.run(height, "noscript p") > 0
         assert all(
             chart > 0
             for chart in plain.run(
