@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from muscle.config import BaseConfig, LoraSettings
 from muscle.errors import ModelError
-from muscle.files import fingerprint, write_json
+from muscle.files import file_sha256, fingerprint, write_json
 
 if TYPE_CHECKING:
     import torch
@@ -319,6 +319,11 @@ def adapter_note(folder: Path) -> dict[str, Any]:
     if not isinstance(note, dict):
         raise ModelError(f"{path}: expected a JSON object")
     return note
+
+
+def adapter_content(folder: Path) -> str:
+    """Return the SHA-256 of an adapter's weights."""
+    return file_sha256(folder / "adapter_model.safetensors")
 
 
 def save_adapter(model: Any, folder: Path, *, base: LoadedBase, note: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from muscle.config import AlignmentSettings, TrainingSettings
-from muscle.models import LoadedBase, check_same_vocabulary, load_adapter
+from muscle.models import LoadedBase, adapter_content, check_same_vocabulary, load_adapter
 from muscle.tasks.task import Example, Task
 from muscle.training.finetune import tokenized_parts, train_and_save
 from muscle.training.teachers import OnlineTeachers
@@ -81,5 +81,7 @@ def align(
             "alignment": alignment.model_dump(),
             "old_base": old_base.source,
             "old_base_fingerprint": old_base.fingerprint,
+            "old_adapter": adapter_content(old_adapter),
+            "new_adapter": adapter_content(new_adapter),
         },
     )

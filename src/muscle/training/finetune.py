@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from muscle.config import LoraSettings, TrainingSettings
-from muscle.files import atomic_folder, write_json
-from muscle.models import LoadedBase, load_adapter, new_adapter, save_adapter
+from muscle.files import atomic_folder, fingerprint, write_json
+from muscle.models import LoadedBase, adapter_content, load_adapter, new_adapter, save_adapter
 from muscle.tasks.task import Example, Task
 from muscle.training.data import TokenizedExamples, tokenize
 from muscle.training.trainer import AdapterTrainer, TrainingResult, next_token_objective, train
@@ -68,7 +68,11 @@ def finetune(
         settings=settings,
         out=out,
         description=description,
-        note={"stage": "finetune", "start_from": str(start_from) if start_from else None},
+        note={
+            "stage": "finetune",
+            "lora": lora.model_dump(),
+            "start_from": adapter_content(start_from) if start_from else None,
+        },
     )
 
 
@@ -101,7 +105,11 @@ def train_and_save(
     note: dict[str, Any],
 ) -> TrainingResult:
     """Train, then move the finished adapter into place and delete its checkpoints."""
-    workspace = out.with_name(f".{out.name}.training")
+    identity = fingerprint(
+        [base.fingerprint, task.definition, settings.model_dump(), note, *(part.sequences for part in data)]
+    )
+    # Checkpoints of other settings or data must not be gone on from.
+    workspace = out.with_name(f".{out.name}.{identity}.training")
     result = train(
         build,
         settings=settings,
@@ -121,5 +129,6 @@ def train_and_save(
     with atomic_folder(out) as folder:
         save_adapter(model, folder, base=base, note=full_note)
         write_json(folder / "training.json", dataclasses.asdict(result))
-    shutil.rmtree(workspace)
+    for stale in out.parent.glob(f".{out.name}.*.training"):
+        shutil.rmtree(stale)
     return result

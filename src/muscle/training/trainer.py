@@ -209,7 +209,7 @@ def training_arguments(settings: TrainingSettings, workspace: Path) -> TrainingA
         gradient_accumulation_steps=settings.gradient_accumulation,
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
-        gradient_checkpointing=settings.gradient_checkpointing,
+        activation_checkpointing=settings.gradient_checkpointing,
         bf16=choose_dtype(settings.precision) == torch.bfloat16,
         use_cpu=choose_device() == "cpu",
         eval_strategy="epoch",

@@ -1,0 +1,357 @@
+"""The pipeline of one update, top to bottom: fine-tune, align, evaluate, compare, report.
+
+Every stage is keyed by a fingerprint of what it depends on (settings, data, the content of the stages before), so a second
+run does nothing and a changed setting redoes only what hangs on it. A run folder holds
+`adapters/{old,new,compat,control}/TASK/`, `predictions/{old,new,compat,base,control}/TASK.jsonl`, `report.{json,md,html}` and `manifest.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from muscle.config import BaseConfig, TaskConfig, TrainingSettings, UpdateConfig
+from muscle.models import (
+    LoadedBase,
+    base_fingerprint,
+    check_adapter,
+    check_same_vocabulary,
+    load_adapter,
+    load_base,
+    resolve_base,
+)
+from muscle.run_folder import RunFolder, content_of, versions
+from muscle.tasks import Example, Task, TaskData, get_task, load_task_data
+
+if TYPE_CHECKING:
+    from muscle.flips.compare import Comparison
+
+logger = logging.getLogger(__name__)
+
+Side = Literal["old", "new"]
+SIDES: tuple[Side, ...] = ("old", "new")
+OTHERS = {"base": "new base without adapter", "control": "new adapter trained on (no old model)"}
+"""Further runs beside old, new and compat: folder name to the name in the report."""
+
+
+@dataclass(frozen=True)
+class UpdateResult:
+    """What an update left behind.
+
+    Attributes:
+        folder: the run folder.
+        comparison: old against new and against the compatibility adapter.
+        num_stages_run: stages that ran this time; 0 when everything was done before.
+    """
+
+    folder: Path
+    comparison: Comparison
+    num_stages_run: int
+
+
+def update(config: UpdateConfig) -> UpdateResult:
+    """Run all stages of an update that are not done yet.
+
+    Args:
+        config: from `load_config`, or built in Python.
+
+    Returns:
+        The run folder and the comparison.
+
+    Raises:
+        MuscleError: an input is wrong; what is done so far is kept, and the next call goes on there.
+    """
+    pipeline = _Pipeline(config)
+    with pipeline.run.locked():
+        pipeline.check()
+        for data in pipeline.data.values():
+            pipeline.finetune("old", data)
+            pipeline.finetune("new", data)
+            pipeline.align(data)
+            if config.evaluation.control:
+                pipeline.train_control(data)
+        for data in pipeline.data.values():
+            pipeline.evaluate(data)
+        pipeline.free_bases()
+        comparison = pipeline.report()
+    return UpdateResult(pipeline.run.path, comparison, pipeline.run.num_run)
+
+
+class _Pipeline:
+    """The stages, each a method; they share the run folder, the data and the loaded bases."""
+
+    def __init__(self, config: UpdateConfig) -> None:
+        self.config = config
+        self.run = RunFolder(Path(config.output))
+        self._bases: dict[Side, LoadedBase] = {}
+
+    # What the stages share
+
+    @cached_property
+    def data(self) -> dict[str, TaskData]:
+        """Each task's examples by its name."""
+        loaded = (load_update_task(entry, self.config.training) for entry in self.config.tasks)
+        return {data.task.name: data for data in loaded}
+
+    @cached_property
+    def fingerprints(self) -> dict[Side, str]:
+        return {side: base_fingerprint(resolve_base(self.base_config(side))) for side in SIDES}
+
+    def base_config(self, side: Side) -> BaseConfig:
+        return self.config.old if side == "old" else self.config.new
+
+    def base(self, side: Side) -> LoadedBase:
+        """Load a base on first use."""
+        if side not in self._bases:
+            logger.info("loading the %s base %s", side, self.base_config(side).base)
+            self._bases[side] = load_base(self.base_config(side), precision=self.config.training.precision)
+        return self._bases[side]
+
+    def free_bases(self) -> None:
+        self._bases.clear()
+
+    def adapter(self, side: str, task: str) -> Path:
+        """Return an adapter's folder: a given one, or the run's own."""
+        given = {"old": self.config.old, "new": self.config.new}.get(side, BaseConfig(base="")).adapters.get(
+            task
+        )
+        return Path(given) if given else self.run.path / "adapters" / side / task
+
+    def predictions(self, name: str, task: str) -> Path:
+        return self.run.path / "predictions" / name / f"{task}.jsonl"
+
+    # The stages
+
+    def check(self) -> None:
+        """Find what is wrong with the inputs before hours of training are spent."""
+        _ = self.data, self.fingerprints
+        if all(content_of(self.adapter("compat", name)) for name in self.data):
+            return  # was checked when it was trained; a run that has nothing to do loads no model
+        for side in SIDES:
+            for path in self.base_config(side).adapters.values():
+                check_adapter(self.base(side), Path(path))
+        check_same_vocabulary(self.base("old"), self.base("new"))
+
+    def finetune_inputs(self, side: Side, data: TaskData) -> dict[str, Any]:
+        return {
+            "base": self.fingerprints[side],
+            "task": dict(data.task.definition),
+            "train": data.fingerprints["train"],
+            "validation": data.fingerprints["validation"],
+            "lora": self.config.lora.model_dump(),
+            "training": self.config.training.model_dump(),
+        }
+
+    def finetune(self, side: Side, data: TaskData) -> None:
+        """Step 1 of the method on one base; nothing to do where an adapter is given."""
+        from muscle.training.finetune import finetune
+
+        name = data.task.name
+        out = self.adapter(side, name)
+        if name in self.base_config(side).adapters:
+            return
+        self.run.stage(
+            f"finetune {side}/{name}",
+            self.finetune_inputs(side, data),
+            out,
+            lambda: _ignore(
+                finetune(
+                    self.base(side),
+                    data.task,
+                    train_examples=data.train,
+                    validation_examples=data.validation,
+                    lora=self.config.lora,
+                    settings=self.config.training,
+                    out=out,
+                    description=f"fine-tune {side} on {name}",
+                )
+            ),
+        )
+
+    def align_inputs(self, data: TaskData) -> dict[str, Any]:
+        name = data.task.name
+        return {
+            "old_base": self.fingerprints["old"],
+            "new_base": self.fingerprints["new"],
+            "old_adapter": content_of(self.adapter("old", name)),
+            "new_adapter": content_of(self.adapter("new", name)),
+            "train": data.fingerprints["train"],
+            "validation": data.fingerprints["validation"],
+            "alignment": self.config.alignment.model_dump(),
+            "training": self.config.align_training().model_dump(),
+        }
+
+    def align(self, data: TaskData) -> None:
+        """Step 2 of the method: the compatibility adapter."""
+        from muscle.training.align import align
+
+        name = data.task.name
+        out = self.adapter("compat", name)
+        self.run.stage(
+            f"align {name}",
+            self.align_inputs(data),
+            out,
+            lambda: _ignore(
+                align(
+                    self.base("old"),
+                    self.adapter("old", name),
+                    self.base("new"),
+                    self.adapter("new", name),
+                    data.task,
+                    train_examples=data.train,
+                    validation_examples=data.validation,
+                    alignment=self.config.alignment,
+                    settings=self.config.align_training(),
+                    out=out,
+                    description=f"align on {name}",
+                )
+            ),
+        )
+
+    def train_control(self, data: TaskData) -> None:
+        """The plain update's adapter trained on with cross-entropy for as many epochs as the compatibility adapter ran."""
+        from muscle.training.finetune import finetune
+
+        name = data.task.name
+        out = self.adapter("control", name)
+        epochs = json.loads((self.adapter("compat", name) / "training.json").read_text())["num_epochs"]
+        # As many epochs to the end: stopping early would make it a shorter training than the one it is held against.
+        settings = self.config.align_training().model_copy(
+            update={"epochs": epochs, "early_stopping_patience": None}
+        )
+        inputs = {
+            "base": self.fingerprints["new"],
+            "start_from": content_of(self.adapter("new", name)),
+            "train": data.fingerprints["train"],
+            "validation": data.fingerprints["validation"],
+            "training": settings.model_dump(),
+        }
+        self.run.stage(
+            f"control {name}",
+            inputs,
+            out,
+            lambda: _ignore(
+                finetune(
+                    self.base("new"),
+                    data.task,
+                    train_examples=data.train,
+                    validation_examples=data.validation,
+                    lora=self.config.lora,
+                    settings=settings,
+                    out=out,
+                    start_from=self.adapter("new", name),
+                    description=f"train on (control) on {name}",
+                )
+            ),
+        )
+
+    def evaluated(self) -> dict[str, Side]:
+        """Which runs are scored, and the base of each."""
+        runs: dict[str, Side] = {"old": "old", "new": "new", "compat": "new"}
+        if self.config.evaluation.bare_base:
+            runs["base"] = "new"
+        if self.config.evaluation.control:
+            runs["control"] = "new"
+        return runs
+
+    def evaluate(self, data: TaskData) -> None:
+        """Score every run on the task's test examples; each base is loaded once for all its adapters."""
+        for run, side in self.evaluated().items():
+            out = self.predictions(run, data.task.name)
+            self.run.stage(
+                f"evaluate {run}/{data.task.name}",
+                self.evaluate_inputs(run, side, data),
+                out,
+                self._evaluation(run, side, data, out),
+            )
+
+    def evaluate_inputs(self, run: str, side: Side, data: TaskData) -> dict[str, Any]:
+        adapter = None if run == "base" else content_of(self.adapter(run, data.task.name))
+        return {
+            "base": self.fingerprints[side],
+            "adapter": adapter,
+            "task": dict(data.task.definition),
+            "test": data.fingerprints["test"],
+            "precision": self.config.training.precision,
+            "batch_size": self.config.evaluation.batch_size,
+            "harness": versions().get("lm_eval"),
+        }
+
+    def _evaluation(self, run: str, side: Side, data: TaskData, out: Path) -> Callable[[], None]:
+        def work() -> None:
+            base = self.base(side)
+            adapter = None if run == "base" else self.adapter(run, data.task.name)
+            size = self.config.evaluation.batch_size
+            evaluate_to_file(base, adapter, data.task, data.test, out, name=run, batch_size=size)
+
+        return work
+
+    def report(self) -> Comparison:
+        """Compare the scored runs and write the report in its three forms."""
+        from muscle.flips.compare import compare
+        from muscle.report import write_reports
+
+        folder = self.run.path / "predictions"
+        others = {OTHERS[run]: folder / run for run in self.evaluated() if run in OTHERS}
+        comparison = compare(
+            folder / "old",
+            folder / "new",
+            candidate=folder / "compat",
+            others=others,
+            max_flips=self.config.report.max_flips,
+            title=self.config.report.title,
+        )
+        write_reports(comparison.to_json(), self.run.path)
+        return comparison
+
+
+def load_update_task(entry: TaskConfig, training: TrainingSettings) -> TaskData:
+    """Load the data of one task of an update."""
+    return load_task_data(
+        get_task(entry.task),
+        train=entry.train,
+        test=entry.test,
+        train_limit=entry.train_limit,
+        test_limit=entry.test_limit,
+        validation_fraction=training.validation_fraction,
+        seed=training.seed,
+    )
+
+
+def evaluate_to_file(
+    base: LoadedBase,
+    adapter: Path | None,
+    task: Task,
+    examples: Sequence[Example],
+    out: Path,
+    *,
+    name: str,
+    batch_size: int,
+) -> None:
+    """Score a base with an adapter (or bare) on examples; write records and `run.json` beside them.
+
+    Raises:
+        ModelError: the adapter doesn't fit.
+        OutputError: the records cannot be written.
+    """
+    from muscle.evaluation.harness import evaluate
+    from muscle.evaluation.save import save_run
+
+    model = load_adapter(base, adapter) if adapter else base.model
+    run = evaluate(model, base.tokenizer, task, examples, batch_size=batch_size, name=name)
+    facts = {
+        "base": base.source,
+        "base_fingerprint": base.fingerprint,
+        "adapter": str(adapter) if adapter else None,
+    }
+    save_run(run, out, facts=facts)
+
+
+def _ignore(result: object) -> None:
+    """A stage's work returns nothing: its result is what it wrote."""
+    del result
