@@ -1,0 +1,323 @@
+"""JSON from files of any size: a line, or a member of a document, at a time.
+
+orjson parses; the standard library takes what orjson refuses but harnesses write (a bare NaN, half a
+surrogate pair). A document is never held whole: a scanner cuts out the members that are asked for, so memory
+is bounded by the largest member.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+import orjson
+
+from muscle.errors import DataError
+from muscle.predictions.jsonl import check_text
+
+MAX_VALUE_BYTES = 32 << 20
+"""Longest line or member that is parsed: eight times a prompt of a million tokens; parsed it takes ten times as much."""
+
+MAX_DEPTH = 1000
+_BLOCK_BYTES = 1 << 20
+# Half a surrogate pair (an emoji that a token limit cut) has no UTF-8 form; it becomes "?".
+_HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
+_WORDS = ("true", "false", "null", "NaN", "Infinity", "-Infinity")
+_NOT_SPACE = re.compile(rb"\S")
+# Possessive repeats (`++`): nothing to go back to, so a long text costs no more than its length.
+_TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_TO_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|' + _TEXT + rb")*+[\[\]{}]", re.DOTALL)
+_SCALAR = re.compile(_TEXT + rb'|[^\s,\]}:\[{"]++', re.DOTALL)
+
+
+def parse(data: bytes, where: str) -> Any:
+    """Return the value of a piece of JSON; a bare NaN or Infinity is read as a float.
+
+    Args:
+        data: UTF-8 text.
+        where: the words that open a message: file and line or member.
+
+    Raises:
+        DataError: the text is not JSON, is cut off, or is nested too deeply.
+    """
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return _parse_leniently(data, where)
+
+
+def _parse_leniently(data: bytes, where: str) -> Any:
+    try:
+        value = json.loads(data.decode("utf-8-sig"))
+        if _HALF_PAIR.search(data):
+            value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+        return value
+    except RecursionError:
+        _too_deep(where)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{where}: expected UTF-8, found byte 0x{data[error.start]:02x} at column {error.start + 1}; save it as UTF-8"
+        ) from None
+    except json.JSONDecodeError as error:
+        rest = error.doc[error.pos :].strip()
+        if error.msg.startswith("Unterminated string") or any(word.startswith(rest) for word in _WORDS):
+            raise DataError(
+                f"{where}: the JSON is cut off in the middle; write the file again or take the whole copy"
+            ) from None
+        raise DataError(
+            f"{where}, column {error.colno}: expected JSON, found {error.doc[max(0, error.pos - 20) : error.pos + 20]!r}"
+        ) from None
+
+
+def parse_object(data: bytes, where: str) -> dict[str, Any]:
+    """Like `parse`, for what must be a JSON object."""
+    value = parse(data, where)
+    if not isinstance(value, dict):
+        raise DataError(f"{where}: expected a JSON object, found {type(value).__name__}")
+    return value
+
+
+def load_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object that a small file holds (settings, aggregate results).
+
+    Raises:
+        DataError: the file is not one JSON object, or is larger than `MAX_VALUE_BYTES`.
+    """
+    with path.open("rb") as handle:
+        data = handle.read(MAX_VALUE_BYTES + 1)
+    if len(data) > MAX_VALUE_BYTES:
+        raise DataError(f"{path}: expected at most {MAX_VALUE_BYTES >> 20} MiB of settings, found more")
+    return parse_object(data, str(path))
+
+
+def lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield number (from 1) and bytes of every line that is not blank.
+
+    Raises:
+        DataError: the file is empty or binary, or a line is longer than `MAX_VALUE_BYTES`.
+    """
+    with path.open("rb") as handle:
+        check_text(path, handle.read(4096))
+        handle.seek(0)
+        number = 0
+        while line := handle.readline(MAX_VALUE_BYTES + 1):
+            number += 1
+            if len(line) > MAX_VALUE_BYTES:
+                _too_long(f"{path}, line {number}")
+            if not line.isspace():
+                yield number, line
+
+
+def line_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield line number (from 1) and object of every line of a JSONL file that is not blank.
+
+    Raises:
+        DataError: a line is not a JSON object: file and line.
+    """
+    for number, line in lines(path):
+        try:
+            value = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            value = _parse_leniently(line, f"{path}, line {number}")
+        if not isinstance(value, dict):
+            raise DataError(f"{path}, line {number}: expected a JSON object, found {type(value).__name__}")
+        yield number, value
+
+
+def _too_deep(where: str) -> NoReturn:
+    raise DataError(
+        f"{where}: expected JSON nested less than {MAX_DEPTH} deep, found deeper; remove this entry"
+    )
+
+
+def _too_long(where: str) -> NoReturn:
+    raise DataError(
+        f"{where}: expected an entry of at most {MAX_VALUE_BYTES >> 20} MiB, found a longer one; remove it or cut its texts"
+    )
+
+
+Key = str | int
+Pattern = tuple[Key, ...]
+"""Keys that lead to a member; "*" stands for any key or index, "#" for any index."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A value inside a document.
+
+    Attributes:
+        keys: the keys and indices (from 0) that lead to it.
+        value: what it holds.
+        where: file and member, for messages.
+    """
+
+    keys: tuple[Key, ...]
+    value: Any
+    where: str
+
+
+class _Cursor:
+    """A place in a document of which only a window is in memory."""
+
+    def __init__(self, handle: IO[bytes], file: str) -> None:
+        self.keys: tuple[Key, ...] = ()
+        self._file = file
+        self._handle = handle
+        self._window = b""
+        self._position = 0
+        self._ended = False
+
+    @property
+    def where(self) -> str:
+        """File and member, for messages."""
+        return f"{self._file}, {name_of(self.keys)}" if self.keys else self._file
+
+    def _refill(self, start: int) -> None:
+        """Read on; drop what stands before `start`."""
+        rest = self._window[start:]
+        # As much again as is held: a long text is then scanned a few times only.
+        block = self._handle.read(min(max(_BLOCK_BYTES, len(rest)), MAX_VALUE_BYTES + 1 - len(rest)))
+        self._window, self._position = rest + block, 0
+        self._ended = not block
+        if len(self._window) > MAX_VALUE_BYTES:
+            _too_long(self.where)
+
+    def cut_off(self) -> NoReturn:
+        """Raise for a document that ends too early."""
+        raise DataError(
+            f"{self.where}: the JSON is cut off in the middle; write the file again or take the whole copy"
+        )
+
+    def peek(self) -> bytes:
+        """Return the next byte that is not white space; empty at the end."""
+        while True:
+            match = _NOT_SPACE.search(self._window, self._position)
+            if match:
+                self._position = match.start()
+                return match.group()
+            self._refill(len(self._window))
+            if self._ended:
+                return b""
+
+    def take(self, expected: bytes) -> bytes:
+        """Return the next byte, which must be one of `expected`, and step over it."""
+        found = self.peek()
+        if not found:
+            self.cut_off()
+        if found not in expected:
+            around = self._window[max(0, self._position - 20) : self._position + 20]
+            wanted = " or ".join(repr(chr(byte)) for byte in expected)
+            raise DataError(f"{self.where}: expected {wanted}, found {around!r}")
+        self._position += 1
+        return found
+
+    def value(self, *, keep: bool) -> bytes:
+        """Step over a value; return its text if it is to be kept."""
+        first = self.peek()
+        if not first:
+            self.cut_off()
+        end = self._container_end(keep) if first in b"[{" else self._scalar_end()
+        data = self._window[self._position : end] if keep else b""
+        self._position = end
+        return data
+
+    def _scalar_end(self) -> int:
+        while True:
+            match = _SCALAR.match(self._window, self._position)
+            if match and (match.end() < len(self._window) or self._ended):
+                return match.end()
+            if match is None and self.peek() != b'"':
+                self.take(b'"')
+            if self._ended:
+                self.cut_off()
+            self._refill(self._position)
+
+    def _container_end(self, keep: bool) -> int:
+        """Find where the container that begins here ends."""
+        depth, position = 0, self._position
+        while True:
+            while match := _TO_BRACKET.match(self._window, position):
+                position = match.end()
+                if self._window[position - 1] in b"[{":
+                    depth += 1
+                    if depth > MAX_DEPTH:
+                        _too_deep(self.where)
+                else:
+                    depth -= 1
+                    if depth == 0:
+                        return position
+            if self._ended:
+                self.cut_off()
+            start = self._position if keep else position
+            self._refill(start)
+            position -= start
+
+
+def members(handle: IO[bytes], where: str, patterns: Sequence[Pattern]) -> Iterator[Member]:
+    """Yield the members of a JSON document that `patterns` ask for, parsed, in the document's order.
+
+    Args:
+        handle: the document, UTF-8, read once from where it stands.
+        where: the words that open a message: the file.
+        patterns: which members; `("results", "*")` takes every entry of `results`, `("*",)` every entry of the document.
+
+    Raises:
+        DataError: the document is not JSON, is cut off, nested too deeply, or has a member longer than
+            `MAX_VALUE_BYTES`.
+    """
+    cursor = _Cursor(handle, where)
+    first = cursor.peek()
+    if first not in (b"{", b"["):
+        found = "an empty file" if not first else f"a file that begins with {first!r}"
+        raise DataError(f"{where}: expected a JSON object or list, found {found}")
+    yield from _walk(cursor, (), patterns)
+
+
+def _matches(keys: tuple[Key, ...], pattern: Pattern) -> bool:
+    return all(
+        wanted in ("*", key) or (wanted == "#" and isinstance(key, int))
+        for key, wanted in zip(keys, pattern, strict=False)
+    )
+
+
+def _walk(cursor: _Cursor, keys: tuple[Key, ...], patterns: Sequence[Pattern]) -> Iterator[Member]:
+    fitting = [pattern for pattern in patterns if len(pattern) >= len(keys) and _matches(keys, pattern)]
+    cursor.keys = keys
+    if any(len(pattern) == len(keys) for pattern in fitting):
+        data, where = cursor.value(keep=True), cursor.where
+        yield Member(keys, parse(data, where), where)
+    elif fitting and cursor.peek() in (b"{", b"["):
+        yield from _walk_container(cursor, keys, fitting)
+    else:
+        cursor.value(keep=False)
+
+
+def _walk_container(cursor: _Cursor, keys: tuple[Key, ...], patterns: Sequence[Pattern]) -> Iterator[Member]:
+    is_object = cursor.take(b"{[") == b"{"
+    closing = b"}" if is_object else b"]"
+    index = 0
+    while cursor.peek() != closing:
+        if is_object:
+            key: Key = str(parse(cursor.value(keep=True), cursor.where))
+            cursor.take(b":")
+        else:
+            key = index
+        yield from _walk(cursor, (*keys, key), patterns)
+        index += 1
+        if cursor.peek() != closing:
+            cursor.take(b"," + closing)
+    cursor.take(closing)
+
+
+def name_of(keys: Sequence[Key]) -> str:
+    """Write keys as people do.
+
+    >>> name_of(("results", "results", 3))
+    'results.results[3]'
+    """
+    text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
+    return text.removeprefix(".")

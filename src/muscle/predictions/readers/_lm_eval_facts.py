@@ -1,0 +1,144 @@
+"""What the aggregate file of lm-evaluation-harness says of a run: model, settings, versions, own results."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from muscle.predictions.readers._json import load_object
+
+RESULTS_NAME = re.compile(
+    r"(?!samples_).*?(?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)\.json|results\.json"
+)
+_RUN_SETTINGS = (
+    "batch_size",
+    "limit",
+    "gen_kwargs",
+    "model_args",
+    "model_dtype",
+    "random_seed",
+    "fewshot_seed",
+)
+_TASK_SETTINGS = (
+    "dataset_path",
+    "dataset_name",
+    "dataset_kwargs",
+    "test_split",
+    "doc_to_text",
+    "doc_to_target",
+    "doc_to_choice",
+    "description",
+    "target_delimiter",
+    "output_type",
+    "repeats",
+    "filter_list",
+)
+_VERSIONS = {"lm_eval": "lm_eval_version", "transformers": "transformers_version"}
+
+
+def date_of(path: Path) -> str:
+    """Return the date in the name of an aggregate file; empty where there is none."""
+    match = RESULTS_NAME.fullmatch(path.name)
+    return (match["date"] or "") if match else ""
+
+
+def results_beside(file: Path, date: str) -> Mapping[str, Any]:
+    """Return the aggregate results that belong to a file of samples; empty where there are none.
+
+    Raises:
+        DataError: they are there and damaged.
+    """
+    pattern = f"*{date}.json" if date else "results.json"
+    found = [entry for entry in sorted(file.parent.glob(pattern)) if RESULTS_NAME.fullmatch(entry.name)]
+    return load_object(found[0]) if found else {}
+
+
+def task_in_stem(stem: str, results: Mapping[str, Any]) -> str:
+    """Return the task in a name such as `pretrained__model_TASK`: the longest that the results know.
+
+    >>> task_in_stem("m_piqa_de", {"configs": {"de": {}, "piqa_de": {}}})
+    'piqa_de'
+    """
+    known = sorted(_object(results, "configs"), key=len, reverse=True)
+    return next((task for task in known if stem == task or stem.endswith(f"_{task}")), stem)
+
+
+def _object(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = value.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def task_config(results: Mapping[str, Any], task: str) -> Mapping[str, Any]:
+    """Return a task's configuration; empty where it is not known."""
+    return _object(_object(results, "configs"), task)
+
+
+def filter_names(config: Mapping[str, Any]) -> list[str]:
+    """Return the names of a task's filters in their order; empty where they are not known."""
+    filters = config.get("filter_list")
+    if not isinstance(filters, list):
+        return []
+    return [str(entry.get("name")) for entry in filters if isinstance(entry, dict)]
+
+
+def run_facts(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is known of the whole run: `model`, `versions`, `settings`, `higher_is_better`, `results`."""
+    config = _object(results, "config")
+    model = {"name": results.get("model_name"), "source": results.get("model_source") or config.get("model")}
+    model |= {"dtype": config.get("model_dtype"), "revision": config.get("model_revision")}
+    settings = {name: config.get(name) for name in _RUN_SETTINGS}
+    settings |= {
+        name: results.get(name)
+        for name in ("system_instruction", "chat_template_sha", "fewshot_as_multiturn")
+    }
+    return {
+        "model": _known(model),
+        "versions": _known({package: results.get(key) for package, key in _VERSIONS.items()}),
+        "settings": _known(settings),
+        "created": results.get("date"),
+        "harness": "lm-evaluation-harness",
+        "higher_is_better": _directions(results),
+        "results": _own_results(results),
+    }
+
+
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value not in (None, "", [], {})}
+
+
+def _directions(results: Mapping[str, Any]) -> dict[str, bool]:
+    """Which way each metric counts; `perplexity` is left out, as it is read as a log-likelihood."""
+    directions: dict[str, bool] = {}
+    for metrics in _object(results, "higher_is_better").values():
+        if isinstance(metrics, dict):
+            directions |= {name: way for name, way in metrics.items() if isinstance(way, bool)}
+    return {name: way for name, way in directions.items() if "perplexity" not in name}
+
+
+def _own_results(results: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """The harness's aggregates: task to `metric,filter` to value, without standard errors."""
+    return {
+        task: {
+            name: value
+            for name, value in metrics.items()
+            if isinstance(value, int | float) and "," in name and "_stderr" not in name
+        }
+        for task, metrics in _object(results, "results").items()
+        if isinstance(metrics, dict)
+    }
+
+
+def task_facts(results: Mapping[str, Any], task: str) -> dict[str, Any]:
+    """Return what is known of one task: version, shots, prompt, data, generation, filters, hash."""
+    config = task_config(results, task)
+    facts = {
+        "version": _object(results, "versions").get(task),
+        "num_fewshot": _object(results, "n-shot").get(task),
+        "num_items": _object(_object(results, "n-samples"), task).get("effective"),
+        "data_fingerprint": _object(results, "task_hashes").get(task),
+        "generation": config.get("generation_kwargs"),
+        **{name: config.get(name) for name in _TASK_SETTINGS},
+    }
+    return _known(facts)
