@@ -108,10 +108,7 @@ def _run_harness(
         lm.set_cache_hook(ProgressHook(show))
         prepared = PreparedTask(task, examples)
         results = harness_evaluate(
-            lm=lm,
-            task_dict={"tasks": {task.name: prepared}, "groups": {}},
-            log_samples=True,
-            bootstrap_iters=0,
+            lm=lm, task_dict={task.name: prepared}, log_samples=True, bootstrap_iters=0
         )
     samples: list[Mapping[str, Any]] = sorted(
         results["samples"][task.name], key=lambda sample: sample["doc_id"]
