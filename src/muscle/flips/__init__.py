@@ -1,0 +1,1 @@
+"""What flipped between two versions: pairing, counting, testing, comparing."""

@@ -156,7 +156,7 @@ def read_jsonl(path: Path, *, columns: Mapping[str, str] | None = None) -> pl.Da
     """Read a file of JSON lines as records.
 
     Args:
-        path: the file; rows without a task get its stem.
+        path: the file; rows that name no task have a null there.
         columns: our field names to the file's.
 
     Raises:
@@ -173,4 +173,4 @@ def read_jsonl(path: Path, *, columns: Mapping[str, str] | None = None) -> pl.Da
     if table is None:
         objects = ((number, rename_fields(row, columns)) for number, row in _numbered_objects(path))
         table = table_from_rows(objects, where=lambda number: f"{path}, line {number}")
-    return to_records(table, task=path.stem, where=where)
+    return to_records(table, where=where)

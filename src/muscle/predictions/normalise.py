@@ -209,18 +209,18 @@ def _judged(table: pl.DataFrame, where: Where) -> pl.DataFrame:
     return table.with_columns(computed.alias("correct"))
 
 
-def to_records(table: pl.DataFrame, *, task: str, where: Where) -> pl.DataFrame:
+def to_records(table: pl.DataFrame, *, where: Where) -> pl.DataFrame:
     """Turn a table of plain fields into records.
 
     Args:
         table: columns named as in the format, on disk (`score`, `slices`) or in memory (`score.acc`); others
             are passed over. At least `id` or `input`, and one of `correct`, `score`, or `choice` or `output`
             with `reference`.
-        task: the task of rows that name none.
         where: turns a row's number into the words that open a message.
 
     Returns:
-        A frame with every column of the format. `input_hash` is as it was given.
+        A frame with every column of the format. `input_hash` is as it was given; `task` is null where the
+        table names none (see `name_task`).
 
     Raises:
         DataError: a column is missing or holds what it should not.
@@ -238,9 +238,12 @@ def to_records(table: pl.DataFrame, *, task: str, where: Where) -> pl.DataFrame:
     missing = [pl.lit(None, pl.String).alias(name) for name in ("task", "id") if name not in known]
     table = complete(table.select(known).with_columns(missing))
     blank_error = pl.col("error").str.strip_chars() != ""
-    table = table.with_columns(
-        pl.col("task").fill_null(task), pl.when(blank_error).then(pl.col("error")).alias("error")
-    )
+    table = table.with_columns(pl.when(blank_error).then(pl.col("error")).alias("error"))
     _refuse(table["repeat"] < 0, "repeat", "a number from 0", table["repeat"], where)
     _check_choices(table, where)
     return _judged(_identities(table, where), where)
+
+
+def name_task(frame: pl.DataFrame, task: str) -> pl.DataFrame:
+    """Give rows that name no task the one given."""
+    return frame.with_columns(pl.col("task").fill_null(task))

@@ -16,7 +16,7 @@ import polars as pl
 
 from muscle.errors import DataError
 from muscle.predictions.jsonl import check_text, read_jsonl, rename_fields
-from muscle.predictions.normalise import to_records
+from muscle.predictions.normalise import name_task, to_records
 from muscle.predictions.records import concat_records, with_input_hash
 from muscle.predictions.rows import table_from_rows
 from muscle.predictions.run import Run
@@ -26,7 +26,12 @@ METADATA_FILE = "run.json"
 PLAIN = "records"
 """The format name of our own records and of plain JSONL, JSON, CSV, Parquet and Arrow files."""
 
-FOREIGN: tuple[str, ...] = ()
+DEFAULT_TASK = "default_task"
+"""Metadata key: the task's name where the rows named none and it was taken from the file."""
+
+UNNAMED_TASK = "all"
+
+FOREIGN: tuple[str, ...] = ("lm_eval", "inspect", "promptfoo")
 """Modules in `muscle.predictions.readers`, in the order in which they are asked; also the format names."""
 
 _TABLE_SUFFIXES = (".parquet", ".csv", ".arrow", ".feather")
@@ -83,7 +88,7 @@ def _read_json_array(path: Path, columns: Mapping[str, str] | None) -> pl.DataFr
         return f"{path}, record {row + 1}"
 
     objects = enumerate(rename_fields(row, columns or {}) for row in rows)
-    return to_records(table_from_rows(objects, where=where), task=path.stem, where=where)
+    return to_records(table_from_rows(objects, where=where), where=where)
 
 
 def _read_file(path: Path, columns: Mapping[str, str] | None) -> pl.DataFrame:
@@ -96,7 +101,7 @@ def _read_file(path: Path, columns: Mapping[str, str] | None) -> pl.DataFrame:
         table = _renamed(_read_table(path), columns, str(path))
         first = 2 if path.suffix == ".csv" else 1
         unit = "line" if path.suffix == ".csv" else "row"
-        return to_records(table, task=path.stem, where=lambda row: f"{path}, {unit} {row + first}")
+        return to_records(table, where=lambda row: f"{path}, {unit} {row + first}")
     if head.lstrip().startswith(b"["):
         check_text(path, head)
         return _read_json_array(path, columns)
@@ -120,12 +125,15 @@ def _metadata(folder: Path) -> dict[str, Any]:
 def _read_plain(path: Path, columns: Mapping[str, str] | None) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Read a file, or a folder with a file for each task."""
     if not path.is_dir():
-        return _read_file(path, columns), {}
+        frame = _read_file(path, columns)
+        unnamed = frame["task"].null_count() == frame.height
+        return name_task(frame, path.stem), {DEFAULT_TASK: path.stem} if unnamed else {}
     files = sorted(f for f in path.iterdir() if f.suffix in _SUFFIXES and f.name != METADATA_FILE)
     if not files:
         found = ", ".join(sorted(f.name for f in path.iterdir())[:5]) or "nothing"
         raise DataError(f"{path}: expected TASK.jsonl or TASK.parquet files, found {found}")
-    return concat_records([_read_file(file, columns) for file in files]), _metadata(path)
+    frames = [name_task(_read_file(file, columns), file.stem) for file in files]
+    return concat_records(frames), _metadata(path)
 
 
 def _recognised(path: Path) -> str:
@@ -201,9 +209,10 @@ def read_run(
     else:
         table = _renamed(_from_table(source), columns, name or "table")
         label = name or "table"
-        frame = to_records(table, task="task", where=lambda row: f"{label}, row {row + 1}")
-        run = Run(
-            label, frame, {"source": f"{type(source).__module__.partition('.')[0]} table", "format": "table"}
-        )
+        frame = to_records(table, where=lambda row: f"{label}, row {row + 1}")
+        unnamed = {DEFAULT_TASK: UNNAMED_TASK} if frame["task"].null_count() == frame.height else {}
+        kind = type(source).__module__.partition(".")[0]
+        metadata = {"source": f"{kind} table", "format": "table", **unnamed}
+        run = Run(label, name_task(frame, UNNAMED_TASK), metadata)
     frame = with_input_hash(run.frame) if hash_inputs else run.frame
     return Run(name or run.name, frame, run.metadata)

@@ -144,13 +144,13 @@ def write_records(path: Path, rows: pl.DataFrame | Iterable[Mapping[str, Any]]) 
     if isinstance(rows, pl.DataFrame):
         frame = complete(rows)
     else:
-        from muscle.predictions.normalise import to_records
+        from muscle.predictions.normalise import name_task, to_records
         from muscle.predictions.rows import table_from_rows
 
         def where(row: int) -> str:
             return f"record {row + 1} for {path}"
 
-        frame = to_records(table_from_rows(enumerate(rows), where=where), task=path.stem, where=where)
+        frame = name_task(to_records(table_from_rows(enumerate(rows), where=where), where=where), path.stem)
     _check_finite(frame)
     nested = _nested(with_input_hash(frame))
     with atomic_path(path) as temporary:

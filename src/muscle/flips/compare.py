@@ -1,0 +1,351 @@
+"""Comparing two versions item by item: `compare` reads, joins, counts, tests and judges; its result is the report.
+
+`Comparison.to_json()` is the one result object: the terminal table, Markdown and HTML are made from it.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from muscle.flips import statistics
+from muscle.flips.effect import candidate_effect, shared_items
+from muscle.flips.grid import grid_warnings
+from muscle.flips.items import TaskItems, task_items
+from muscle.flips.join import MAX_UNPAIRED, Joined, On, join_runs, with_one_task_name
+from muscle.flips.listing import MAX_FLIPS, ListedTask, list_flips
+from muscle.flips.metrics import BINARY_METRICS
+from muscle.flips.smooth import SMOOTH_METRICS
+from muscle.flips.statistics import Estimate
+from muscle.flips.verdict import TOLERANCE, headline, judge
+from muscle.predictions.read import read_run
+from muscle.predictions.run import Run
+
+logger = logging.getLogger(__name__)
+
+FORMAT = "muscle-report/1"
+HISTOGRAM_BINS = 41
+"""Odd, so that the middle bin is centred on no change."""
+
+_BINARY_ONLY = "needs right and wrong answers; {score} is continuous"
+_NO_SCORE = "right and wrong have no size; give a score"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How runs are compared; see `compare`."""
+
+    on: On = "auto"
+    max_unpaired: float = MAX_UNPAIRED
+    allow_changed: bool = False
+    epsilon: float = 0.0
+    cluster: str | None = None
+    lower_is_better: Collection[str] = ()
+    tolerance: float = TOLERANCE
+    max_flips: int = MAX_FLIPS
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two joined runs and their tasks' items."""
+
+    joined: Joined
+    tasks: dict[str, TaskItems]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The result of a comparison.
+
+    Attributes:
+        report: the result object, as `report.json` holds it.
+        old_vs_new: the joined items of old and new, for those who go on with them.
+        old_vs_candidate: the same of old and candidate; None without one.
+    """
+
+    report: dict[str, Any]
+    old_vs_new: Pair = field(repr=False)
+    old_vs_candidate: Pair | None = field(repr=False, default=None)
+
+    @property
+    def verdict(self) -> str:
+        """One of pass, warn, block, cannot_tell."""
+        return str(self.report["verdict"])
+
+    @property
+    def headline(self) -> str:
+        """The verdict in a sentence."""
+        return str(self.report["headline"])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result object: plain dicts, lists, text and finite numbers."""
+        return self.report
+
+
+def pair_runs(old: Run, new: Run, options: Options) -> Pair:
+    """Join two runs and split them into tasks.
+
+    Raises:
+        JoinError: the runs do not belong together.
+        DataError: the cluster column is not there.
+    """
+    joined = join_runs(
+        old, new, on=options.on, max_unpaired=options.max_unpaired, allow_changed=options.allow_changed
+    )
+    tasks = task_items(joined, cluster=options.cluster, lower_is_better=options.lower_is_better)
+    return Pair(joined, tasks)
+
+
+def measure(items: TaskItems, *, epsilon: float = 0.0, seed: int = 0) -> dict[str, Any]:
+    """Return all metrics of a task between two versions.
+
+    Args:
+        items: the task's items.
+        epsilon: dead band of the score.
+        seed: of the bootstrap.
+
+    Returns:
+        Each metric with value, low and high (95 %), or null with a `why`; `n`, the items; and McNemar's
+        `mcnemar_exact_p`, `mcnemar_mid_p` and `mcnemar_harm_p` (one-sided).
+    """
+    differences = items.differences(epsilon=epsilon, seed=seed)
+    if items.kind == "binary":
+        quadrants = items.quadrants()
+        found = {name: metric(quadrants) for name, metric in BINARY_METRICS.items()}
+        lost, gained = quadrants.negative_flips, quadrants.positive_flips
+        sizes = ("mean_gain", "mean_regression")
+        found |= {
+            n: SMOOTH_METRICS[n](differences) if items.score else Estimate.undefined(_NO_SCORE) for n in sizes
+        }
+    else:
+        nothing = Estimate.undefined(_BINARY_ONLY.format(score=items.score))
+        found = dict.fromkeys(BINARY_METRICS, nothing) | {
+            name: metric(differences) for name, metric in SMOOTH_METRICS.items()
+        }
+        lost, gained = int(differences.worse.sum()), int(differences.better.sum())
+    test = statistics.mcnemar(lost, gained)
+    return {
+        "n": items.frame.height,
+        **{name: estimate.to_json() for name, estimate in found.items()},
+        "mcnemar_exact_p": test.exact,
+        "mcnemar_mid_p": test.mid_p,
+        "mcnemar_harm_p": test.harm,
+    }
+
+
+def _counts(items: TaskItems, options: Options) -> dict[str, int | None]:
+    if items.kind == "binary":
+        return items.quadrants().to_json()
+    counts: dict[str, int | None] = {**items.differences(epsilon=options.epsilon).to_json()}
+    return counts
+
+
+def _histogram(sides: Mapping[str, TaskItems]) -> dict[str, Any] | None:
+    """Return how the score's difference is distributed on each side, over the same edges; None where nothing moved."""
+    values = {side: items.differences().values for side, items in sides.items()}
+    reach = max((float(np.abs(v).max()) for v in values.values() if v.size), default=0.0)
+    if reach == 0:
+        return None
+    edges = np.linspace(-reach, reach, HISTOGRAM_BINS + 1)
+    return {"edges": edges.tolist()} | {
+        side: np.histogram(v, edges)[0].tolist() for side, v in values.items()
+    }
+
+
+def _task_report(name: str, pairs: Mapping[str, Pair], options: Options) -> dict[str, Any]:
+    """Return one task's part of the report."""
+    sides = {side: pair.tasks[name] for side, pair in pairs.items() if name in pair.tasks}
+    plain = sides["old_vs_new"]
+    measured = {s: measure(items, epsilon=options.epsilon, seed=options.seed) for s, items in sides.items()}
+    with_old = {side: items for side, items in sides.items() if side.startswith("old")}
+    effect = None
+    if "old_vs_candidate" in sides:
+        shared = shared_items(
+            plain, pairs["old_vs_new"].joined, sides["old_vs_candidate"], pairs["old_vs_candidate"].joined
+        )
+        binary = plain.kind == "binary"
+        effect = candidate_effect(shared, binary=binary, epsilon=options.epsilon, seed=options.seed)
+    return {
+        "n": plain.frame.height,
+        "kind": plain.kind,
+        "score": plain.score,
+        "unscored": plain.num_unscored,
+        "old_vs_new": measured["old_vs_new"],
+        "old_vs_candidate": measured.get("old_vs_candidate"),
+        "new_vs_candidate": measured.get("new_vs_candidate"),
+        "quadrants": {side: _counts(items, options) for side, items in with_old.items()},
+        "candidate_effect": effect,
+        "difference_histogram": _histogram(with_old) if plain.kind == "continuous" else None,
+    }
+
+
+def _listed(pairs: Mapping[str, Pair]) -> list[ListedTask]:
+    plain, other = pairs["old_vs_new"], pairs.get("old_vs_candidate")
+    listed = []
+    for name, items in plain.tasks.items():
+        if other is None or name not in other.tasks:
+            listed.append(ListedTask(items, items.frame, plain.joined, None))
+            continue
+        rows = shared_items(items, plain.joined, other.tasks[name], other.joined, how="left")
+        listed.append(ListedTask(items, rows, plain.joined, other.joined))
+    return listed
+
+
+def _warnings(runs: Sequence[Run], pairs: Mapping[str, Pair]) -> list[str]:
+    """Return what a reader must know before trusting the numbers."""
+    found = [warning for run in runs for warning in grid_warnings(run)]
+    for side, pair in pairs.items():
+        report = pair.joined.report
+        place = side.replace("_", " ")
+        counts = {
+            "only in the first": report.only_old,
+            "only in the second": report.only_new,
+            "doubled": report.duplicates,
+            "of them with different answers and left out": report.conflicting,
+            "with another reference": report.reference_changed,
+            "with another prompt under the same id": report.prompt_changed,
+            "repeats that the other side lacks": report.surplus_repeats,
+            "without an answer in the first (error)": report.errors_old,
+            "without an answer in the second (error)": report.errors_new,
+            "without a score": sum(items.num_unscored for items in pair.tasks.values()),
+        }
+        told = [f"{count} {what}" for what, count in counts.items() if count]
+        if told:
+            found.append(f"{place}: {report.paired} predictions paired; {', '.join(told)}")
+        same = sum(
+            items.quadrants().count((2, 4))
+            for items in pair.tasks.values()
+            if items.kind == "binary" and items.quadrants().answers_known
+        )
+        if same:
+            found.append(
+                f"{place}: {same} flips have the same answer on both sides: the scoring changed, not the model"
+            )
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """Return metadata as JSON can hold it."""
+    return json.loads(json.dumps(value, default=str), parse_constant=str)
+
+
+def _distinct_names(runs: Sequence[Run], given: Sequence[str]) -> list[str]:
+    """Return the runs' names; where two are the same, the role is put before it."""
+    names = [run.name for run in runs]
+    return [
+        name if names.count(name) == 1 else f"{role} {name}" for role, name in zip(given, names, strict=True)
+    ]
+
+
+def compare(
+    old: Any,
+    new: Any,
+    *,
+    candidate: Any = None,
+    others: Mapping[str, Any] | None = None,
+    columns: Mapping[str, str] | None = None,
+    format: str | None = None,
+    on: On = "auto",
+    max_unpaired: float = MAX_UNPAIRED,
+    allow_changed: bool = False,
+    epsilon: float = 0.0,
+    cluster: str | None = None,
+    lower_is_better: Collection[str] = (),
+    tolerance: float = TOLERANCE,
+    max_flips: int = MAX_FLIPS,
+    seed: int = 0,
+) -> Comparison:
+    """Compare two versions of a model, and a candidate beside the plain update, item by item.
+
+    The verdict is on the candidate where there is one, else on the new version: `muscle.flips.verdict.judge` says by
+    which rules.
+
+    Args:
+        old: the old version's predictions: a path, a polars, pandas or pyarrow table, or a `Run`.
+        new: the plain update's predictions.
+        candidate: those of the model under test beside the plain update.
+        others: further runs by name, each compared with the old one (the bare base, a control).
+        columns: our field names to the tables'.
+        format: of all files; None finds it by content.
+        on: "auto" recognises items by content, then by id where there is no text; "id" by id alone.
+        max_unpaired: share of a side's predictions, in [0, 1], that may have no partner.
+        allow_changed: keep items whose reference or prompt changed.
+        epsilon: dead band of a score: only a difference beyond it is a gain or a regression.
+        cluster: a slice or column whose values group items that belong together; intervals allow for it. Repeats of
+            an item are always one group.
+        lower_is_better: names of scores of which less is better.
+        tolerance: negative flip rate that is let pass, in [0, 1].
+        max_flips: entries in the report's list of flips.
+        seed: of bootstrap and sampling; the same seed gives the same report.
+
+    Raises:
+        DataError: a run cannot be read, or the cluster column is not there.
+        JoinError: runs do not belong together.
+    """
+    options = Options(
+        on, max_unpaired, allow_changed, epsilon, cluster, lower_is_better, tolerance, max_flips, seed
+    )
+    sources = {"old": old, "new": new} | ({} if candidate is None else {"candidate": candidate})
+    further = {f"other:{name}": source for name, source in (others or {}).items()}
+    runs = {}
+    for role, source in (sources | further).items():
+        logger.info("reading %s", role)
+        runs[role] = read_run(source, format=format, columns=columns, hash_inputs=False)
+    runs = dict(zip(runs, with_one_task_name(list(runs.values())), strict=True))
+    main = {role: run for role, run in runs.items() if role in sources}
+    names = _distinct_names(list(main.values()), list(main))
+    main = {
+        role: Run(name, run.frame, run.metadata)
+        for name, (role, run) in zip(names, main.items(), strict=True)
+    }
+    rest = {name.removeprefix("other:"): run for name, run in runs.items() if name in further}
+    return _compare_runs(main, rest, options)
+
+
+def _compare_runs(main: Mapping[str, Run], others: Mapping[str, Run], options: Options) -> Comparison:
+    sides = [("old", "new")] + ([("old", "candidate"), ("new", "candidate")] if "candidate" in main else [])
+    pairs = {f"{first}_vs_{second}": pair_runs(main[first], main[second], options) for first, second in sides}
+    tasks = {name: _task_report(name, pairs, options) for name in pairs["old_vs_new"].tasks}
+    verdict = judge(
+        tasks, side="old_vs_candidate" if "candidate" in main else "old_vs_new", tolerance=options.tolerance
+    )
+    listed = list_flips(_listed(pairs), limit=options.max_flips, epsilon=options.epsilon, seed=options.seed)
+    report: dict[str, Any] = {
+        "format": FORMAT,
+        "muscle_version": importlib.metadata.version("muscle-llm"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **{role: main[role].name if role in main else None for role in ("old", "new", "candidate")},
+        "sources": {role: _plain({**run.metadata, "n": run.frame.height}) for role, run in main.items()},
+        "verdict": verdict.word,
+        "headline": "",
+        "reasons": list(verdict.reasons),
+        "warnings": _warnings(list(main.values()), pairs),
+        "join": pairs["old_vs_new"].joined.report.to_json(),
+        "tasks": tasks,
+        "others": [_other(name, main["old"], run, options) for name, run in others.items()],
+        "flips": listed.flips,
+        "flips_total": listed.totals,
+        "flips_shown": len(listed.flips),
+        "settings": {**options.__dict__, "lower_is_better": list(options.lower_is_better)},
+    }
+    report["headline"] = headline(report)
+    return Comparison(report, pairs["old_vs_new"], pairs.get("old_vs_candidate"))
+
+
+def _other(name: str, old: Run, run: Run, options: Options) -> dict[str, Any]:
+    """Compare a further run with the old one."""
+    tasks = pair_runs(old, run, options).tasks
+    return {
+        "name": name,
+        "tasks": {
+            task: measure(items, epsilon=options.epsilon, seed=options.seed) for task, items in tasks.items()
+        },
+    }

@@ -1,0 +1,214 @@
+"""The items of a task that two runs share: what each got, whether the answer changed, by how much the score moved."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from muscle.errors import DataError, JoinError
+from muscle.flips.join import Joined
+from muscle.flips.metrics import Ints, Quadrants, count_quadrants
+from muscle.flips.smooth import Differences
+from muscle.flips.statistics import Floats
+from muscle.predictions.records import COLUMNS, NO_FILTER
+from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
+
+Kind = Literal["binary", "continuous"]
+
+
+@dataclass(frozen=True)
+class TaskItems:
+    """A task's items, scored on both sides; errored and unscored ones are left out.
+
+    Attributes:
+        name: the task, with the filter's name where it has several.
+        kind: "binary" where correctness is known, else "continuous".
+        score: the name of the score that gains and regressions are measured in; None where there is none.
+        frame: one row an item and repeat: `pair` (its number in the joined frames), `correct_old`,
+            `correct_new`, `changed` (null where answers cannot be compared), `score_old`, `score_new` (higher
+            is better), and `cluster` (from 0) where items are grouped.
+        num_unscored: items without error that have no correctness or score on a side.
+    """
+
+    name: str
+    kind: Kind
+    score: str | None
+    frame: pl.DataFrame
+    num_unscored: int
+
+    @property
+    def clusters(self) -> Ints | None:
+        """(items,) the number of each item's cluster; None where items are independent."""
+        return self.frame["cluster"].to_numpy().astype(np.int64) if "cluster" in self.frame.columns else None
+
+    def quadrants(self) -> Quadrants:
+        """Count the items in each quadrant; binary tasks only."""
+        correct_old, correct_new = (self.frame[name] for name in ("correct_old", "correct_new"))
+        changed = self.frame["changed"]
+        return count_quadrants(
+            correct_old.to_numpy(),
+            correct_new.to_numpy(),
+            changed=changed.fill_null(False).to_numpy(),
+            answers_known=not (changed.is_null() & (correct_old == correct_new)).any(),
+            clusters=self.clusters,
+        )
+
+    def differences(self, *, epsilon: float = 0.0, seed: int = 0) -> Differences:
+        """Return the scores of both sides, of the items that have one on both."""
+        scored = self.frame.filter(pl.col("score_old").is_not_null() & pl.col("score_new").is_not_null())
+        old, new = (_floats(scored[name]) for name in ("score_old", "score_new"))
+        clusters = None
+        if "cluster" in scored.columns:
+            _, clusters = np.unique(scored["cluster"].to_numpy(), return_inverse=True)
+        return Differences(old, new, epsilon=epsilon, clusters=clusters, seed=seed)
+
+
+def _floats(column: pl.Series) -> Floats:
+    return column.cast(pl.Float64).to_numpy()
+
+
+def _changed(joined: Joined) -> pl.Series:
+    """Return whether the answers differ: the chosen options, else the texts; null where there are none."""
+    old, new = joined.old, joined.new
+    by_choice = old["choice"] != new["choice"]
+    if by_choice.null_count() == 0:
+        return by_choice
+    by_text = old["output"].str.strip_chars() != new["output"].str.strip_chars()
+    return pl.select(pl.coalesce(by_choice, by_text)).to_series()
+
+
+def _cluster_column(joined: Joined, cluster: str | None) -> pl.Series | None:
+    """Return the group of each pair: a named column's, or the item's where it was asked several times."""
+    frame = joined.old
+    if cluster is not None:
+        name = cluster if cluster in frame.columns else SLICE_PREFIX + cluster
+        if name not in frame.columns or not (name in COLUMNS or name.startswith(SLICE_PREFIX)):
+            slices = [n.removeprefix(SLICE_PREFIX) for n in frame.columns if n.startswith(SLICE_PREFIX)]
+            raise DataError(
+                f"cluster {cluster!r}: expected a slice or a column of the records, found the slices "
+                f"{', '.join(slices) or 'none'}"
+            )
+        # An item without a group is a group of its own.
+        own = pl.int_range(frame.height, dtype=pl.UInt32, eager=True).cast(pl.String) + "\x1f"
+        return pl.select(pl.coalesce(frame[name].cast(pl.String), own)).to_series()
+    if frame["repeat"].max() == 0:
+        return None
+    return frame.select(pl.coalesce("input_hash", "input", "id") + pl.lit("\x1f") + pl.col("id")).to_series()
+
+
+def _score_names(frame: pl.DataFrame) -> list[str]:
+    return [
+        name
+        for name in frame.columns
+        if name.startswith(SCORE_PREFIX) and frame[name].null_count() < frame.height
+    ]
+
+
+def _scored_columns(frame: pl.DataFrame, rows: pl.Series) -> pl.DataFrame:
+    columns = frame.select("correct", *_score_names(frame))
+    return columns if rows.len() == frame.height else columns[rows]
+
+
+def _is_truth(*columns: pl.Series) -> bool:
+    """Whether scores are only 0 and 1."""
+    return all(((column == 0) | (column == 1) | column.is_null()).all() for column in columns)
+
+
+def _main_score(name: str, old: pl.DataFrame, new: pl.DataFrame, *, binary: bool) -> str | None:
+    """Choose the score that gains and regressions are measured in: the first that both sides have.
+
+    On a binary task a score of only 0 and 1 says what correctness says, so the first other one is taken.
+    """
+    shared = [score for score in _score_names(old) if score in _score_names(new)]
+    if binary:
+        shared = [score for score in shared if not _is_truth(old[score], new[score])]
+    elif not shared:
+        raise JoinError(
+            f"task {name!r}: expected `correct` or one score on both sides, found "
+            f"{', '.join(_score_names(old)) or 'nothing'} on the old one and "
+            f"{', '.join(_score_names(new)) or 'nothing'} on the new one"
+        )
+    return shared[0] if shared else None
+
+
+def _truths(old: pl.DataFrame, new: pl.DataFrame) -> tuple[pl.Series, pl.Series] | None:
+    """Return correctness on both sides: as given, or a first score of only 0 and 1; None where neither is there."""
+    sides = []
+    for frame in (old, new):
+        correct, scores = frame["correct"], _score_names(frame)
+        if correct.null_count() < frame.height:
+            sides.append(correct)
+        elif scores and _is_truth(frame[scores[0]]):
+            sides.append(frame[scores[0]].cast(pl.Boolean))
+    return (sides[0], sides[1]) if len(sides) == 2 else None
+
+
+def _task(name: str, rows: pl.DataFrame, joined: Joined, lower_is_better: Collection[str]) -> TaskItems:
+    """Collect one task's items.
+
+    Args:
+        name: what the report calls the task.
+        rows: `row` (number of the pair), `changed` and, where items are grouped, `group`.
+        joined: the two runs.
+        lower_is_better: names of scores of which less is better.
+    """
+    old, new = (_scored_columns(frame, rows["row"]) for frame in (joined.old, joined.new))
+    truths = _truths(old, new)
+    score = _main_score(name, old, new, binary=truths is not None)
+    nothing = pl.repeat(None, rows.height, dtype=pl.Float64, eager=True)
+    correct_old, correct_new = truths or (nothing.cast(pl.Boolean), nothing.cast(pl.Boolean))
+    sign = -1 if score is not None and score.removeprefix(SCORE_PREFIX) in lower_is_better else 1
+    frame = rows.rename({"row": "pair"}).with_columns(
+        correct_old.alias("correct_old"),
+        correct_new.alias("correct_new"),
+        (sign * old[score] if score else nothing).alias("score_old"),
+        (sign * new[score] if score else nothing).alias("score_new"),
+    )
+    needed = ["correct_old", "correct_new"] if truths else ["score_old", "score_new"]
+    scored = frame.drop_nulls(needed)
+    if "group" in scored.columns:
+        scored = scored.with_columns((pl.col("group").rank("dense") - 1).alias("cluster")).drop("group")
+    kind: Kind = "binary" if truths else "continuous"
+    return TaskItems(
+        name, kind, score.removeprefix(SCORE_PREFIX) if score else None, scored, frame.height - scored.height
+    )
+
+
+def task_items(
+    joined: Joined, *, cluster: str | None = None, lower_is_better: Collection[str] = ()
+) -> dict[str, TaskItems]:
+    """Split joined runs into tasks, in the order of the old run.
+
+    Args:
+        joined: the two runs, row by row.
+        cluster: a slice or column whose values group items that belong together; repeats of an item are
+            always one group.
+        lower_is_better: names of scores of which less is better; their sign is turned.
+
+    Returns:
+        The tasks by name; a task that was filtered in several ways is one for each filter, `task/filter`.
+
+    Raises:
+        DataError: the cluster column is not there.
+        JoinError: a task has correctness or a score on one side only.
+    """
+    old, new = joined.old, joined.new
+    columns = {"task": old["task"], "filter": old["filter"], "changed": _changed(joined)}
+    groups = _cluster_column(joined, cluster)
+    if groups is not None:
+        columns["group"] = groups
+    valid = old["error"].is_null() & new["error"].is_null()
+    rows = pl.DataFrame(columns).with_row_index("row").filter(valid)
+    filters = old.group_by("task", maintain_order=True).agg(pl.col("filter").n_unique())
+    several = {task for task, count in filters.iter_rows() if count > 1}
+    found: dict[str, TaskItems] = {}
+    for (task, filter_name), part in rows.partition_by(
+        "task", "filter", as_dict=True, include_key=False, maintain_order=True
+    ).items():
+        name = f"{task}/{filter_name}" if task in several and filter_name != NO_FILTER else str(task)
+        found[name] = _task(name, part, joined, lower_is_better)
+    return found

@@ -1,0 +1,329 @@
+"""Pairing two runs item by item.
+
+Items are the same when their content is (input and options), within a task, filter and repeat; where a side
+has no text, when their ids are. Data sets hold one item twice, number their parts from 0 again, and lose
+items: whatever does not pair is counted, and too much of it is refused.
+
+Of an item that stands several times on a side, the id tells which is which. Where it does not and the answers
+are the same, one is kept; where they differ, the item is left out, or, without text, refused: it may be two
+items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import polars as pl
+
+from muscle.errors import JoinError
+from muscle.predictions.read import DEFAULT_TASK, UNNAMED_TASK
+from muscle.predictions.records import input_text, with_input_hash
+from muscle.predictions.run import SCORE_PREFIX, Run
+
+MAX_UNPAIRED = 0.05
+"""Share of a side's predictions that may stay without a partner. More could hide as many flips as an update makes."""
+
+On = Literal["auto", "id"]
+
+_WITHIN = ["task", "filter", "repeat"]
+_ANSWER = ["output", "choice", "correct", "error"]
+
+
+@dataclass(frozen=True)
+class JoinReport:
+    """How two runs fitted together; all counts are predictions.
+
+    Attributes:
+        paired: found on both sides, those with an error included.
+        only_old: without a partner in the new run.
+        only_new: without a partner in the old run.
+        duplicates: left over because the item stands several times on a side, both sides together.
+        conflicting: of these, the ones whose answers differ, so that the item was left out altogether.
+        reference_changed: same input, other reference: left out, unless allowed.
+        prompt_changed: same id, other input: they are among only_old and only_new, unless allowed.
+        surplus_repeats: repeats beyond those that the other side has, both sides together.
+        errors_old: paired, without an answer in the old run.
+        errors_new: paired, without an answer in the new run.
+        key: what items were recognised by: "input", "id", or "input and id".
+        unpaired_share: the larger of the two sides' shares of predictions without a partner; duplicates and
+            surplus repeats are in neither part of the fraction.
+    """
+
+    paired: int
+    only_old: int
+    only_new: int
+    duplicates: int
+    conflicting: int
+    reference_changed: int
+    prompt_changed: int
+    surplus_repeats: int
+    errors_old: int
+    errors_new: int
+    key: str
+    unpaired_share: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts, with `changed` for the two kinds of change together."""
+        return {**asdict(self), "changed": self.reference_changed + self.prompt_changed}
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Two runs, row by row.
+
+    Attributes:
+        old: the paired rows of the old run.
+        new: the paired rows of the new run, in the same order.
+        old_rows: (paired,) numbers of the rows in the old run's frame, rising.
+        new_rows: (paired,) numbers of the rows in the new run's frame.
+        report: what paired and what did not.
+    """
+
+    old: pl.DataFrame
+    new: pl.DataFrame
+    old_rows: pl.Series
+    new_rows: pl.Series
+    report: JoinReport
+
+
+def with_one_task_name(runs: Sequence[Run]) -> list[Run]:
+    """Give the task one name in runs of one task each, where a file named none and so took its own.
+
+    Runs whose rows name their tasks are left as they are.
+    """
+    unnamed = [len(run.tasks) == 1 and run.metadata.get(DEFAULT_TASK) == run.tasks[0] for run in runs]
+    named = {
+        task for run, is_unnamed in zip(runs, unnamed, strict=True) if not is_unnamed for task in run.tasks
+    }
+    if not any(unnamed) or len(named) > 1:
+        return list(runs)
+    found = {task for run in runs for task in run.tasks}
+    name = next(iter(named or found)) if len(named or found) == 1 else UNNAMED_TASK
+    return [
+        Run(run.name, run.frame.with_columns(task=pl.lit(name)), run.metadata) if is_unnamed else run
+        for run, is_unnamed in zip(runs, unnamed, strict=True)
+    ]
+
+
+def _contents(old: pl.DataFrame, new: pl.DataFrame, on: On) -> tuple[pl.Series, pl.Series]:
+    """Return what items are recognised by on each side: the text where both sides have it, else its hash."""
+    if on == "id":
+        nothing = [pl.repeat(None, frame.height, dtype=pl.String, eager=True) for frame in (old, new)]
+        return nothing[0], nothing[1]
+    if old["input"].null_count() == 0 and new["input"].null_count() == 0:
+        return old.select(input_text()).to_series(), new.select(input_text()).to_series()
+    return with_input_hash(old)["input_hash"], with_input_hash(new)["input_hash"]
+
+
+class _Pairing:
+    """The rows of two runs that wait for a partner, and the pairs found so far."""
+
+    def __init__(self, old: Run, new: Run, on: On) -> None:
+        self.runs = tuple(with_one_task_name([old, new]))
+        self.frames = (self.runs[0].frame, self.runs[1].frame)
+        same = all(frame[name].n_unique() == 1 for name in _WITHIN for frame in self.frames) and all(
+            self.frames[0][name][0] == self.frames[1][name][0] for name in _WITHIN
+        )
+        # One task, filter and repeat on both sides need not be compared row by row.
+        self.within: list[str] = [] if same else _WITHIN
+        last_repeat = min(int(frame.select(pl.max("repeat")).item()) for frame in self.frames)
+        contents = _contents(*self.frames, on)
+        rows = [
+            frame.select(*_WITHIN, "id", content.alias("content")).with_row_index("row")
+            for frame, content in zip(self.frames, contents, strict=True)
+        ]
+        self.waiting = [side.filter(pl.col("repeat") <= last_repeat) for side in rows]
+        self.num_surplus = [side.height - kept.height for side, kept in zip(rows, self.waiting, strict=True)]
+        self.num_collapsed = [0, 0]
+        self.num_conflicting = [0, 0]
+        self.pairs: list[pl.DataFrame] = []
+
+    @property
+    def is_open(self) -> bool:
+        """Whether both sides still have rows."""
+        return all(rows.height for rows in self.waiting)
+
+    def candidates(self, key: list[str]) -> pl.DataFrame:
+        """Return the pairs of rows that stand once on each side by a key (besides task, filter and repeat)."""
+        by = [*self.within, *key]
+        left, right = (_once(rows.drop_nulls(key), by) for rows in self.waiting)
+        if left.height == right.height and left.select(by).equals(right.select(by)):
+            # Runs of one harness are mostly in one order: no join is needed.
+            return left.with_columns(right["row"].alias("row_new"), right["content"].alias("content_new"))
+        return left.join(right, on=by, how="inner", suffix="_new")
+
+    def take(self, found: pl.DataFrame) -> None:
+        """Move pairs of rows from the waiting ones to the pairs."""
+        self.pairs.append(found.select("row", "row_new"))
+        for side, name in enumerate(("row", "row_new")):
+            rows = self.waiting[side]
+            gone = found.select(pl.col(name).alias("row"))
+            self.waiting[side] = (
+                rows.clear() if gone.height == rows.height else rows.join(gone, on="row", how="anti")
+            )
+
+    def collapse(self, key: list[str]) -> None:
+        """Keep one row of those that say the same of one item; drop items of which different things are said."""
+        by = [*self.within, *key]
+        for side, rows in enumerate(self.waiting):
+            several = rows.drop_nulls(key).filter(pl.struct(by).is_duplicated())
+            if several.is_empty():
+                continue
+            marked = several.with_columns(answer=self._answers(side, several)).with_columns(
+                kinds=pl.col("answer").n_unique().over(by)
+            )
+            conflicting = marked.filter(pl.col("kinds") > 1)
+            if key == ["id"] and conflicting.height:
+                self._refuse(side, conflicting, by)
+            doubled = marked.filter((pl.col("kinds") == 1) & ~pl.struct(by).is_first_distinct())
+            gone = pl.concat([doubled.select("row"), conflicting.select("row")])
+            self.waiting[side] = rows.join(gone, on="row", how="anti")
+            self.num_collapsed[side] += doubled.height
+            self.num_conflicting[side] += conflicting.height
+
+    def _answers(self, side: int, rows: pl.DataFrame) -> pl.Series:
+        """Return a number for each row that is the same for the same answer to the same content."""
+        frame = self.frames[side]
+        scores = [name for name in frame.columns if name.startswith(SCORE_PREFIX)]
+        answers = frame[rows["row"]].select(*_ANSWER, *scores).with_columns(content=rows["content"])
+        return answers.select(pl.struct(pl.all()).hash()).to_series()
+
+    def _refuse(self, side: int, conflicting: pl.DataFrame, by: list[str]) -> None:
+        first = conflicting.row(0, named=True)
+        same = conflicting.filter([pl.col(name) == first[name] for name in by])["row"]
+        places = " and ".join(str(row + 1) for row in same[:2])
+        raise JoinError(
+            f"{_origin(self.runs[side])}: id {first['id']!r} of task {first['task']!r} stands in records {places} with "
+            "different answers, and no input on both sides tells the items apart; expected each id once within a "
+            "task, filter and repeat: give `input`, other ids, or number the answers to one item with `repeat`"
+        )
+
+
+def _once(rows: pl.DataFrame, by: list[str]) -> pl.DataFrame:
+    """Return the rows whose key no other row has."""
+    key = pl.struct(by) if len(by) > 1 else pl.col(by[0])
+    # Counting hashes is four times as fast as marking what is unique, and mostly enough.
+    if rows.select(key.hash().n_unique()).item() == rows.height:
+        return rows
+    return rows.filter(key.is_unique())
+
+
+def _origin(run: Run) -> str:
+    """Name a run as a message does."""
+    source = run.metadata.get("source")
+    return run.name if source in (None, run.name) else f"{run.name} ({source})"
+
+
+def _pair_up(pairing: _Pairing, allow_changed: bool) -> tuple[int, str]:
+    """Pair what can be paired; return the number of changed prompts, and what items were recognised by."""
+    if all(rows["content"].null_count() < rows.height for rows in pairing.waiting):
+        pairing.take(pairing.candidates(["content"]))
+        for key in (["content", "id"], ["content"]):
+            if pairing.is_open:
+                pairing.collapse(key)
+                pairing.take(pairing.candidates(key))
+    by_content, by_id, prompt_changed = sum(pairs.height for pairs in pairing.pairs), 0, 0
+    if pairing.is_open and any(rows["content"].null_count() for rows in pairing.waiting):
+        pairing.collapse(["id"])
+        found = pairing.candidates(["id"])
+        found = found.filter(pl.col("content").is_null() | pl.col("content_new").is_null())
+        by_id = found.height
+        pairing.take(found)
+    if pairing.is_open:
+        changed = pairing.candidates(["id"])
+        prompt_changed = changed.height
+        if allow_changed:
+            pairing.take(changed)
+            by_id += changed.height
+    return prompt_changed, " and ".join(name for name, used in (("input", by_content), ("id", by_id)) if used)
+
+
+def _changed_references(old: pl.DataFrame, new: pl.DataFrame) -> pl.Series:
+    """Return whether a pair's references differ where both sides have some; their order does not matter."""
+    if any(frame["reference"].null_count() == frame.height for frame in (old, new)):
+        return pl.repeat(False, old.height, dtype=pl.Boolean, eager=True)
+    texts = [frame["reference"].list.join("\x1f", ignore_nulls=True) for frame in (old, new)]
+    changed = (texts[0] != texts[1]).fill_null(False)
+    if changed.any():
+        texts = [frame["reference"].list.sort().list.join("\x1f", ignore_nulls=True) for frame in (old, new)]
+        changed = (texts[0] != texts[1]).fill_null(False)
+    return changed
+
+
+def _example(run: Run) -> str:
+    row = run.frame.row(0, named=True)
+    return f"{_origin(run)} has task {row['task']!r}, filter {row['filter']!r}, id {row['id']!r}"
+
+
+def _rows(frame: pl.DataFrame, rows: pl.Series) -> pl.DataFrame:
+    """Return some rows of a frame; the frame itself where they are all of them in order."""
+    if rows.len() == frame.height and rows.equals(pl.int_range(frame.height, dtype=pl.UInt32, eager=True)):
+        return frame
+    return frame[rows]
+
+
+def join_runs(
+    old: Run, new: Run, *, on: On = "auto", max_unpaired: float = MAX_UNPAIRED, allow_changed: bool = False
+) -> Joined:
+    """Pair two runs item by item.
+
+    Args:
+        old: the run of the old version.
+        new: the run of the new version, or of another candidate.
+        on: "auto" recognises items by content, then by id where a side has no text; "id" by id alone.
+        max_unpaired: share of a side's predictions, in [0, 1], that may have no partner.
+        allow_changed: pair items although their reference changed, or, by id, although their prompt did.
+
+    Raises:
+        JoinError: the runs share no item, more than `max_unpaired` has no partner, or an id stands twice
+            with different answers and nothing tells the items apart.
+    """
+    pairing = _Pairing(old, new, on)
+    prompt_changed, key = _pair_up(pairing, allow_changed)
+    pairs = pl.concat(pairing.pairs).sort("row")
+    if pairs.is_empty():
+        raise JoinError(
+            f"{old.name} and {new.name} share no item: expected the same inputs or ids within a task and filter; "
+            f"{_example(old)}; {_example(new)}"
+        )
+    joined_old, joined_new = (
+        _rows(f, pairs[n]) for f, n in zip(pairing.frames, ("row", "row_new"), strict=True)
+    )
+    changed = _changed_references(joined_old, joined_new)
+    num_changed = int(changed.sum())
+    if num_changed and not allow_changed:
+        pairs, joined_old, joined_new = (frame.filter(~changed) for frame in (pairs, joined_old, joined_new))
+    unpaired = [
+        1 - pairs.height / (frame.height - pairing.num_collapsed[side] - pairing.num_surplus[side])
+        for side, frame in enumerate(pairing.frames)
+    ]
+    report = JoinReport(
+        paired=pairs.height,
+        only_old=pairing.waiting[0].height,
+        only_new=pairing.waiting[1].height,
+        duplicates=sum(pairing.num_collapsed) + sum(pairing.num_conflicting),
+        conflicting=sum(pairing.num_conflicting),
+        reference_changed=num_changed,
+        prompt_changed=prompt_changed,
+        surplus_repeats=sum(pairing.num_surplus),
+        errors_old=joined_old.height - joined_old["error"].null_count(),
+        errors_new=joined_new.height - joined_new["error"].null_count(),
+        key=key,
+        unpaired_share=max(unpaired),
+    )
+    _refuse_too_few(old, new, report, max_unpaired)
+    return Joined(joined_old, joined_new, pairs["row"], pairs["row_new"], report)
+
+
+def _refuse_too_few(old: Run, new: Run, report: JoinReport, max_unpaired: float) -> None:
+    if report.unpaired_share <= max_unpaired:
+        return
+    raise JoinError(
+        f"{old.name} and {new.name}: {report.unpaired_share:.1%} of a side's predictions have no partner "
+        f"({report.paired} paired, {report.only_old} only in {old.name}, {report.only_new} only in {new.name}, "
+        f"{report.conflicting} doubled with different answers, {report.reference_changed} with a changed reference, "
+        f"{report.prompt_changed} with a changed prompt); expected at most {max_unpaired:.1%}: compare runs of the "
+        "same items, or allow more unpaired items or changed ones"
+    )

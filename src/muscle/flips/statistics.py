@@ -1,0 +1,396 @@
+"""Intervals and tests for the flips between two versions, each with its reference.
+
+Binary results are reduced to counts first, so that every interval costs the same for a hundred items as for
+ten million. Only `scipy.special` is used: importing `scipy.stats` takes most of a second.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import special
+
+CONFIDENCE = 0.95
+RESAMPLES = 1_000
+MAX_ATOMS = 512
+"""Different values that a bootstrap keeps apart; more are merged with their neighbours."""
+
+TINY_COUNT = 5
+"""Below this count, on either side, a rate's interval is Clopper-Pearson's: Wilson's covers too seldom there."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Two ends of a confidence interval, in the unit of the estimate."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its confidence interval, or the reason why there is none.
+
+    Attributes:
+        value: None where the quantity is undefined.
+        low: lower end, None where undefined.
+        high: upper end, None where undefined.
+        why: why the value, or only its interval, is undefined; else None.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    why: str | None = None
+
+    @classmethod
+    def undefined(cls, why: str) -> Estimate:
+        """Return an estimate without a value, for the reason given."""
+        return cls(None, why=why)
+
+    @classmethod
+    def of(cls, value: float, interval: Interval) -> Estimate:
+        """Return a value with its interval."""
+        return cls(value, interval.low, interval.high)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return value, low and high, and why where there is a reason to give."""
+        plain: dict[str, Any] = {"value": self.value, "low": self.low, "high": self.high}
+        return plain if self.why is None else plain | {"why": self.why}
+
+
+def _z(confidence: float) -> float:
+    return float(special.ndtri(0.5 + confidence / 2))
+
+
+def wilson(count: float, total: float, *, confidence: float = CONFIDENCE) -> Interval:
+    """Return the score interval of a rate.
+
+    Wilson, JASA 22 (1927) 209-212.
+
+    Args:
+        count: successes, from 0 to total.
+        total: trials, at least 1: the denominator of the rate.
+        confidence: two-sided level, in (0, 1).
+
+    >>> wilson(81, 263)  # Newcombe 1998: 0.2553 to 0.3662
+    Interval(low=0.255..., high=0.366...)
+    """
+    _check_count(count, total)
+    z = _z(confidence)
+    rate, z2 = count / total, z * z
+    centre = (rate + z2 / (2 * total)) / (1 + z2 / total)
+    half = z / (1 + z2 / total) * math.sqrt(rate * (1 - rate) / total + z2 / (4 * total * total))
+    # Rounding must not move the ends off 0 and 1, which they equal at the borders.
+    return Interval(0.0 if count == 0 else centre - half, 1.0 if count == total else centre + half)
+
+
+def clopper_pearson(count: float, total: float, *, confidence: float = CONFIDENCE) -> Interval:
+    """Return the exact interval of a rate; it covers at least as often as it says, usually more.
+
+    Clopper and Pearson, Biometrika 26 (1934) 404-413.
+
+    Args:
+        count: successes, from 0 to total.
+        total: trials, at least 1: the denominator of the rate.
+        confidence: two-sided level, in (0, 1).
+    """
+    _check_count(count, total)
+    tail = (1 - confidence) / 2
+    low = 0.0 if count == 0 else float(special.betaincinv(count, total - count + 1, tail))
+    high = 1.0 if count == total else float(special.betaincinv(count + 1, total - count, 1 - tail))
+    return Interval(low, high)
+
+
+def upper_bound(count: int, total: int, *, confidence: float = CONFIDENCE) -> float:
+    """Return the one-sided exact upper bound of a rate: what non-inferiority is judged by.
+
+    Clopper and Pearson (1934), one tail. No flip in 300 items proves 1 %:
+
+    >>> round(upper_bound(0, 300), 4)
+    0.0099
+    """
+    return clopper_pearson(count, total, confidence=2 * confidence - 1).high
+
+
+def lower_bound(count: int, total: int, *, confidence: float = CONFIDENCE) -> float:
+    """Return the one-sided exact lower bound of a rate. Clopper and Pearson (1934), one tail."""
+    return clopper_pearson(count, total, confidence=2 * confidence - 1).low
+
+
+def _check_count(count: float, total: float) -> None:
+    if total <= 0 or not 0 <= count <= total:
+        raise ValueError(f"a rate needs 0 <= count <= total and total > 0, found {count} of {total}")
+
+
+def rate(count: float, total: float, *, confidence: float = CONFIDENCE) -> Interval:
+    """Return the interval of a rate: Wilson's, or the exact one where fewer than 5 are on one side.
+
+    Args:
+        count: successes, from 0 to total; need not be whole where `total` is an effective sample size.
+        total: trials, above 0: the denominator of the rate.
+        confidence: two-sided level, in (0, 1).
+    """
+    exact = min(count, total - count) < TINY_COUNT
+    return (clopper_pearson if exact else wilson)(count, total, confidence=confidence)
+
+
+def newcombe_paired(
+    both: int, first_only: int, second_only: int, neither: int, *, confidence: float = CONFIDENCE
+) -> Interval:
+    """Return the interval of a difference of two paired rates, second minus first.
+
+    Newcombe, Statistics in Medicine 17 (1998) 2635-2650, method 10: the two Wilson intervals, put together
+    by the correlation phi with its continuity correction.
+
+    Args:
+        both: items that succeed in both versions.
+        first_only: items that succeed in the first only.
+        second_only: items that succeed in the second only.
+        neither: items that succeed in neither. The denominator is the sum of all four.
+        confidence: two-sided level, in (0, 1).
+
+    >>> newcombe_paired(36, 12, 2, 0)  # his example: 0.0569 to 0.3404 for first minus second
+    Interval(low=-0.340..., high=-0.056...)
+    """
+    total = both + first_only + second_only + neither
+    first, second = (both + first_only) / total, (both + second_only) / total
+    wilson_first = wilson(both + first_only, total, confidence=confidence)
+    wilson_second = wilson(both + second_only, total, confidence=confidence)
+    margins = (both + first_only) * (second_only + neither) * (both + second_only) * (first_only + neither)
+    product = both * neither - first_only * second_only
+    corrected = max(product - total / 2, 0.0) if product > 0 else float(product)
+    phi = corrected / math.sqrt(margins) if margins else 0.0
+
+    def reach(one: float, other: float) -> float:
+        return math.sqrt(max(one * one - 2 * phi * one * other + other * other, 0.0))
+
+    difference = second - first
+    down = reach(second - wilson_second.low, wilson_first.high - first)
+    up = reach(wilson_second.high - second, first - wilson_first.low)
+    return Interval(max(difference - down, -1.0), min(difference + up, 1.0))
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """p-values of McNemar's test on the discordant pairs.
+
+    Attributes:
+        exact: two-sided, exact.
+        mid_p: two-sided, with half the probability of what was seen; less conservative.
+        harm: one-sided, exact: how likely at least so many negative flips are if none is more likely than
+            a positive one.
+    """
+
+    exact: float
+    mid_p: float
+    harm: float
+
+
+def mcnemar(negative: int, positive: int) -> McNemar:
+    """Test whether negative and positive flips are equally likely.
+
+    McNemar, Psychometrika 12 (1947) 153-157, in its exact form: min(b, c) of b + c is binomial with 1/2.
+    Mid-p: Fagerland, Lydersen and Laake, BMC Med. Res. Methodol. 13:91 (2013). One-sided for harm: Kuebler
+    et al., ICLR 2026, P(Bin(b + c, 1/2) >= b). Items that did not flip play no part.
+
+    Args:
+        negative: b, items that went from right to wrong.
+        positive: c, items that went from wrong to right.
+
+    >>> round(mcnemar(20, 5).exact, 5)
+    0.00408
+    """
+    flips, fewer = negative + positive, min(negative, positive)
+    if flips == 0:
+        return McNemar(1.0, 1.0, 1.0)
+    # P(X <= k) = I_{1/2}(n - k, k + 1)
+    tail = float(special.betainc(flips - fewer, fewer + 1, 0.5))
+    exact = min(1.0, 2 * tail)
+    log_point = special.gammaln(flips + 1) - special.gammaln(fewer + 1) - special.gammaln(flips - fewer + 1)
+    point = math.exp(float(log_point) - flips * math.log(2))
+    mid_p = 1 - point / 2 if negative == positive else 2 * tail - point
+    harm = 1.0 if negative == 0 else float(special.betainc(negative, positive + 1, 0.5))
+    return McNemar(exact, mid_p, harm)
+
+
+def _log_interval(value: float, variance: float, confidence: float) -> Interval:
+    reach = _z(confidence) * math.sqrt(max(variance, 0.0))
+    return Interval(value * math.exp(-reach), value * math.exp(reach))
+
+
+def relative_rate(
+    both_right: int, negative: int, positive: int, both_wrong: int, *, confidence: float = CONFIDENCE
+) -> Interval:
+    """Return the interval of the relative negative flip rate, b n / ((a + b)(b + d)).
+
+    Delta method on its logarithm, the four cells multinomial (Agresti, Categorical Data Analysis, 2013,
+    ch. 16): the variance is sum_i x_i g_i^2 - (sum_i x_i g_i)^2 / n with g the derivative by cell i. With no
+    negative flip the lower end is 0, and half an item is put into each cell for the upper one.
+
+    Args:
+        both_right: a.
+        negative: b.
+        positive: c.
+        both_wrong: d; the old version has something right (a + b > 0), the new something wrong (b + d > 0).
+        confidence: two-sided level, in (0, 1).
+    """
+    a, b, c, d = (x + (0.5 if negative == 0 else 0.0) for x in (both_right, negative, positive, both_wrong))
+    total, old_right, new_wrong = a + b + c + d, a + b, b + d
+    by_b = 1 / b - 1 / old_right - 1 / new_wrong
+    # The weighted sum of the derivatives is 1 - 1 - 1.
+    variance = b * by_b**2 + a / old_right**2 + d / new_wrong**2 - 1 / total
+    interval = _log_interval(b * total / (old_right * new_wrong), variance, confidence)
+    return Interval(0.0, interval.high) if negative == 0 else interval
+
+
+def paired_ratio(both: int, first_only: int, second_only: int, *, confidence: float = CONFIDENCE) -> Interval:
+    """Return the interval of a ratio of two paired rates, second by first.
+
+    Delta method on the logarithm: Nam and Blackwelder, Statistics in Medicine 21 (2002) 689-699. With an
+    empty side, half an item is added to each count.
+
+    Args:
+        both: items that count in both.
+        first_only: items that count in the first only.
+        second_only: items that count in the second only.
+        confidence: two-sided level, in (0, 1).
+    """
+    empty = both + second_only == 0
+    both_, one, two = (x + (0.5 if empty else 0.0) for x in (both, first_only, second_only))
+    variance = (one + two) / ((both_ + one) * (both_ + two))
+    interval = _log_interval((both_ + two) / (both_ + one), variance, confidence)
+    return Interval(0.0, interval.high) if empty else interval
+
+
+def _atoms(values: Floats) -> tuple[Floats, NDArray[np.int64]]:
+    """Reduce values to at most MAX_ATOMS different ones with their counts; neighbours are merged to their mean."""
+    # polars sorts a million numbers ten times as fast as numpy.
+    ordered = pl.Series(values).sort().to_numpy()
+    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+    if starts.size > MAX_ATOMS:
+        starts = np.unique(np.linspace(0, ordered.size, MAX_ATOMS + 1)[:-1].astype(np.int64))
+    counts = np.diff(np.append(starts, ordered.size))
+    return np.add.reduceat(ordered, starts) / counts, counts
+
+
+def bootstrap_mean(
+    values: Floats, *, confidence: float = CONFIDENCE, resamples: int = RESAMPLES, seed: int = 0
+) -> Estimate:
+    """Return the mean of values with a bootstrap interval.
+
+    Bias-corrected and accelerated percentiles: Efron, JASA 82 (1987) 171-185; the acceleration of a mean is
+    its skewness over 6 sqrt(n). The resamples are multinomial counts over the different values, never an
+    array of items by resamples.
+
+    Args:
+        values: (n,), finite.
+        confidence: two-sided level, in (0, 1).
+        resamples: number of bootstrap samples.
+        seed: of the resampling; the same seed gives the same interval.
+
+    Returns:
+        The mean over n. Without values it is undefined; of one value there is no interval.
+    """
+    if values.size == 0:
+        return Estimate.undefined("a mean over no items")
+    mean = float(values.mean())
+    if values.size == 1:
+        return Estimate(mean, why="one item has no interval")
+    atoms, counts = _atoms(values)
+    if atoms.size == 1:
+        return Estimate(mean, mean, mean)
+    generator = np.random.default_rng(seed)
+    draws = generator.multinomial(values.size, counts / values.size, size=resamples)
+    means = np.sort(draws @ atoms) / values.size
+    centred = atoms - np.average(atoms, weights=counts)
+    spread = math.sqrt(np.average(centred**2, weights=counts))
+    skewness = float(np.average(centred**3, weights=counts)) / spread**3
+    return Estimate.of(mean, _bca(means, mean, skewness / (6 * math.sqrt(values.size)), confidence))
+
+
+def _bca(sorted_means: Floats, mean: float, acceleration: float, confidence: float) -> Interval:
+    """Return the bias-corrected and accelerated percentiles of bootstrap means."""
+    below = np.searchsorted(sorted_means, mean, "left") + np.searchsorted(sorted_means, mean, "right")
+    share = float(np.clip(below / 2, 1, sorted_means.size - 1)) / sorted_means.size
+    bias, z = float(special.ndtri(share)), _z(confidence)
+
+    def level(side: float) -> float:
+        shifted = bias + side
+        return float(special.ndtr(bias + shifted / (1 - acceleration * shifted)))
+
+    low, high = np.quantile(sorted_means, [level(-z), level(z)])
+    return Interval(float(low), float(high))
+
+
+def linearised(value: float, influence: Floats, *, confidence: float = CONFIDENCE) -> Interval:
+    """Return the normal interval of a statistic from its influence on each item.
+
+    The infinitesimal jackknife (Efron, The Jackknife, the Bootstrap and Other Resampling Plans, 1982, ch. 6):
+    the standard error is the root of sum(influence^2) / n^2.
+
+    Args:
+        value: the statistic.
+        influence: (n,), mean zero.
+        confidence: two-sided level, in (0, 1).
+    """
+    reach = _z(confidence) * math.sqrt(float(np.square(influence).sum())) / influence.size
+    return Interval(value - reach, value + reach)
+
+
+def clustered_rate(parts: Floats, wholes: Floats, *, confidence: float = CONFIDENCE) -> Interval:
+    """Return the interval of a rate whose items come in clusters (answers to one item, questions on one text).
+
+    The cluster-robust variance of the ratio (Miller 2024, arXiv 2411.00640; Liang and Zeger 1986) gives an
+    effective sample size, and that goes into the interval of a rate (Korn and Graubard, Survey Methodology
+    24 (1998) 193-201, with their t correction). Where the rate is 0 or 1 nothing is known of the clustering:
+    then the number of clusters counts.
+
+    Args:
+        parts: (clusters,) successes in each cluster.
+        wholes: (clusters,) trials in each cluster, their sum above 0: the denominator.
+        confidence: two-sided level, in (0, 1).
+    """
+    parts, wholes = parts[wholes > 0], wholes[wholes > 0]
+    total, num_clusters = float(wholes.sum()), wholes.size
+    value = float(parts.sum()) / total
+    if value in (0.0, 1.0) or num_clusters == 1:
+        return rate(value * num_clusters, num_clusters, confidence=confidence)
+    residuals = parts - value * wholes
+    variance = num_clusters / (num_clusters - 1) * float(np.square(residuals).sum()) / total**2
+    if variance == 0:
+        return rate(value * total, total, confidence=confidence)
+    quantile = float(special.stdtrit(num_clusters - 1, 0.5 + confidence / 2))
+    effective = min(value * (1 - value) / variance, total) * (_z(confidence) / quantile) ** 2
+    return rate(value * effective, effective, confidence=confidence)
+
+
+def clustered_mean(sums: Floats, sizes: Floats, *, confidence: float = CONFIDENCE) -> Estimate:
+    """Return a mean over items with the cluster-robust interval.
+
+    Miller 2024 (arXiv 2411.00640): SE = sqrt(sum_g (sum_{i in g} (d_i - d))^2) / n, here with the factor
+    G / (G - 1) and Student's t on G - 1 degrees of freedom for few clusters.
+
+    Args:
+        sums: (clusters,) sum of the values in each cluster.
+        sizes: (clusters,) number of items in each cluster; their sum, n, is the denominator.
+        confidence: two-sided level, in (0, 1).
+    """
+    sums, sizes = sums[sizes > 0], sizes[sizes > 0]
+    if sizes.size == 0:
+        return Estimate.undefined("a mean over no items")
+    total = float(sizes.sum())
+    value = float(sums.sum()) / total
+    if sizes.size == 1:
+        return Estimate(value, why="one cluster has no interval")
+    residuals = sums - value * sizes
+    error = math.sqrt(sizes.size / (sizes.size - 1) * float(np.square(residuals).sum())) / total
+    reach = float(special.stdtrit(sizes.size - 1, 0.5 + confidence / 2)) * error
+    return Estimate(value, value - reach, value + reach)

@@ -1,0 +1,177 @@
+"""The verdict on an update without a policy, and the sentence that opens every report.
+
+The sentence never gives the net alone: a gain can hide what broke.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from muscle.flips import statistics
+
+Word = Literal["pass", "warn", "block", "cannot_tell"]
+
+TOLERANCE = 0.01
+"""Negative flip rate up to which an update passes; no flip in 300 items is what it takes to prove it."""
+
+ALPHA = 0.05
+
+_WORST_FIRST: tuple[Word, ...] = ("block", "warn", "cannot_tell", "pass")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the comparison says.
+
+    Attributes:
+        word: the worst of the tasks' verdicts.
+        reasons: one sentence for each task, worst first.
+    """
+
+    word: Word
+    reasons: tuple[str, ...]
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted for several tests, so that a false alarm in any of them stays rare.
+
+    Holm, Scandinavian Journal of Statistics 6 (1979) 65-70: step down, family-wise error rate.
+
+    >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
+    [0.03, 0.06, 0.06]
+    """
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    adjusted, floor = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(order):
+        floor = max(floor, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = floor
+    return adjusted
+
+
+def lost_and_gained(quadrants: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the negative and the positive flips of a task's counts."""
+    if "worse" in quadrants:
+        return quadrants["worse"], quadrants["better"]
+    return quadrants["negative_flips"], quadrants["positive_flips"]
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.3g} %" if abs(value) < 0.1 else f"{100 * value:.1f} %"
+
+
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
+
+
+def _binary_task(
+    name: str, metrics: Mapping[str, Any], quadrants: Mapping[str, Any], harm_p: float, tolerance: float
+) -> tuple[Word, str]:
+    lost, gained = lost_and_gained(quadrants)
+    total = metrics["n"]
+    rate = metrics["negative_flip_rate"]
+    if rate["value"] is None:
+        return "cannot_tell", f"{name}: no item is scored in both versions"
+    flips = f"+{gained} / -{lost} of {total} items"
+    if harm_p < ALPHA:
+        return "block", f"{name}: more broke than was gained ({flips}, one-sided exact McNemar {_p(harm_p)})"
+    low, high = statistics.lower_bound(lost, total), statistics.upper_bound(lost, total)
+    span = f"{_percent(rate['value'])} negative flips ({flips})"
+    if low > tolerance:
+        return (
+            "warn",
+            f"{name}: {span}, more than {_percent(tolerance)} even at the lower bound {_percent(low)}",
+        )
+    if high <= tolerance:
+        return "pass", f"{name}: {span}, at most {_percent(high)}"
+    return "cannot_tell", f"{name}: {span}, anything from {_percent(low)} to {_percent(high)} fits"
+
+
+def _continuous_task(
+    name: str, metrics: Mapping[str, Any], quadrants: Mapping[str, Any], harm_p: float, tolerance: float
+) -> tuple[Word, str]:
+    lost, gained = lost_and_gained(quadrants)
+    difference = metrics["accuracy_difference"]
+    flips = f"{gained} items better, {lost} worse of {metrics['n']}"
+    if difference["value"] is None or difference["low"] is None:
+        return "cannot_tell", f"{name}: too few items are scored in both versions ({flips})"
+    low, high = difference["low"], difference["high"]
+    change = f"mean score {difference['value']:+.4g} ({low:+.4g} to {high:+.4g}; {flips})"
+    if high < 0:
+        return "block", f"{name}: {change}, a loss beyond chance"
+    if harm_p < ALPHA:
+        return "warn", f"{name}: {change}, but more items lost than gained ({_p(harm_p)})"
+    if low >= -tolerance * abs(metrics["accuracy_old"]["value"]):
+        return "pass", f"{name}: {change}"
+    return (
+        "cannot_tell",
+        f"{name}: {change}, a loss of more than {_percent(tolerance)} of the score cannot be excluded",
+    )
+
+
+def judge(tasks: Mapping[str, Mapping[str, Any]], *, side: str, tolerance: float = TOLERANCE) -> Verdict:
+    """Judge an update by the report's tasks.
+
+    - block: on some task more is lost than gained, beyond chance (one-sided exact McNemar over the flips,
+      adjusted by Holm over the tasks, p < 0.05); of a continuous score, the interval of the mean difference is
+      below 0.
+    - warn: not so, but negative flips are provably above the tolerance (one-sided exact lower bound): the net hides
+      them. Of a continuous score, significantly more items got worse than better.
+    - pass: negative flips are provably within the tolerance (one-sided exact upper bound); of a continuous score,
+      the mean provably did not fall by more than the tolerance times the old mean.
+    - cannot_tell: there are too few items to say either.
+
+    Args:
+        tasks: the report's `tasks`.
+        side: "old_vs_new" or "old_vs_candidate".
+        tolerance: negative flip rate that is let pass, in [0, 1].
+    """
+    present = {name: task for name, task in tasks.items() if task.get(side)}
+    harms = [task[side]["mcnemar_harm_p"] for task in present.values()]
+    found: list[tuple[Word, str]] = []
+    for (name, task), harm_p in zip(present.items(), holm(harms), strict=True):
+        judge_task = _binary_task if task["kind"] == "binary" else _continuous_task
+        found.append(judge_task(name, task[side], task["quadrants"][side], harm_p, tolerance))
+    if not found:
+        return Verdict("cannot_tell", ("no task is scored in both versions",))
+    found.sort(key=lambda entry: _WORST_FIRST.index(entry[0]))
+    return Verdict(found[0][0], tuple(reason for _, reason in found))
+
+
+_OPENING: dict[Word, str] = {
+    "pass": "Pass",
+    "warn": "Warning",
+    "block": "Blocked",
+    "cannot_tell": "Cannot tell",
+}
+
+
+def _balance(tasks: Mapping[str, Mapping[str, Any]], side: str) -> tuple[int, int, int]:
+    """Return negative flips, positive flips and items over all tasks."""
+    present = [task for task in tasks.values() if task.get(side)]
+    pairs = [lost_and_gained(task["quadrants"][side]) for task in present]
+    return (
+        sum(lost for lost, _ in pairs),
+        sum(gained for _, gained in pairs),
+        sum(t[side]["n"] for t in present),
+    )
+
+
+def headline(report: Mapping[str, Any]) -> str:
+    """Return the sentence that opens a report: what broke, what was gained, and the net of both."""
+    tasks, new, candidate = report["tasks"], report["new"], report["candidate"]
+    lost, gained, total = _balance(tasks, "old_vs_new")
+    kinds = {task["kind"] for task in tasks.values()}
+    words = ("right", "broken") if kinds == {"binary"} else ("better", "worse")
+    opening = _OPENING[report["verdict"]]
+
+    def story(lost: int, gained: int, total: int) -> str:
+        net = f"net {gained - lost:+d} of {total} items"
+        share = f" ({_percent(lost / total)})" if total else ""
+        return f"+{gained} {words[0]} / -{lost} {words[1]}{share} / {net}"
+
+    if candidate is None:
+        return f"{opening}: {new} against {report['old']}: {story(lost, gained, total)}."
+    after = story(*_balance(tasks, "old_vs_candidate"))
+    return f"{opening}: {candidate} against {report['old']}: {after}; the plain update {new}: {story(lost, gained, total)}."
