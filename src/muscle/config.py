@@ -10,6 +10,7 @@ Paths in the YAML are relative to the YAML file, so that a configuration works f
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -151,46 +152,18 @@ class ReportSettings(_Section):
     max_flips: Annotated[int, Field(ge=0)] = 2000
 
 
-class UpdateConfig(_Section):
-    """A whole update: two bases, the tasks, and every setting of the stages.
+class StageSettings(_Section):
+    """Settings of the single steps `muscle finetune` and `muscle align`; other sections of a file are left alone."""
 
-    Attributes:
-        old: the base that is in use, and adapters that exist already.
-        new: the base that replaces it.
-        tasks: at least one.
-        output: the run folder.
-    """
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
-    old: BaseConfig
-    new: BaseConfig
-    tasks: Annotated[list[TaskConfig], Field(min_length=1)]
-    output: str = "runs/update"
     lora: LoraSettings = LoraSettings()
     training: TrainingSettings = TrainingSettings()
     alignment: AlignmentSettings = AlignmentSettings()
-    evaluation: EvaluationSettings = EvaluationSettings()
-    report: ReportSettings = ReportSettings()
-
-    @field_validator("old", "new", mode="before")
-    @classmethod
-    def _short_form(cls, value: Any) -> Any:
-        return {"base": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _possible(self) -> UpdateConfig:
+    def _possible(self) -> StageSettings:
         self.align_training()
-        known = {task_name(entry.task) for entry in self.tasks}
-        if len(known) < len(self.tasks):
-            raise ValueError("tasks: two tasks have the same name; expected each task once")
-        for side, section in (("old", self.old), ("new", self.new)):
-            for name in section.adapters:
-                if name not in known:
-                    raise ValueError(f"{side}.adapters.{name}: expected one of the tasks {sorted(known)}")
-        for index, entry in enumerate(self.tasks):
-            if entry.train == entry.test:
-                raise ValueError(
-                    f"tasks.{index}: train and test are the same data, {entry.test!r}; expected test data of its own"
-                )
         return self
 
     def align_training(self) -> TrainingSettings:
@@ -204,6 +177,47 @@ class UpdateConfig(_Section):
             return TrainingSettings.model_validate(merged)
         except ValidationError as error:
             raise ValueError(_explain(error, TrainingSettings, "alignment.training.")) from error
+
+
+class UpdateConfig(StageSettings):
+    """A whole update: two bases, the tasks, and every setting of the stages.
+
+    Attributes:
+        old: the base that is in use, and adapters that exist already.
+        new: the base that replaces it.
+        tasks: at least one.
+        output: the run folder.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    old: BaseConfig
+    new: BaseConfig
+    tasks: Annotated[list[TaskConfig], Field(min_length=1)]
+    output: str = "runs/update"
+    evaluation: EvaluationSettings = EvaluationSettings()
+    report: ReportSettings = ReportSettings()
+
+    @field_validator("old", "new", mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"base": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> UpdateConfig:
+        known = {task_name(entry.task) for entry in self.tasks}
+        if len(known) < len(self.tasks):
+            raise ValueError("tasks: two tasks have the same name; expected each task once")
+        for side, section in (("old", self.old), ("new", self.new)):
+            for name in section.adapters:
+                if name not in known:
+                    raise ValueError(f"{side}.adapters.{name}: expected one of the tasks {sorted(known)}")
+        for index, entry in enumerate(self.tasks):
+            if entry.train == entry.test:
+                raise ValueError(
+                    f"tasks.{index}: train and test are the same data, {entry.test!r}; expected test data of its own"
+                )
+        return self
 
 
 def task_name(task: str) -> str:
@@ -234,6 +248,21 @@ def load_config(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Up
         _assign(raw, dotted.split("."), value)
     config = validate(UpdateConfig, raw, str(path))
     return _absolute(config, path.resolve().parent)
+
+
+def load_stage_settings(path: Path | None, *, overrides: Mapping[str, Any] | None = None) -> StageSettings:
+    """Read the `lora`, `training` and `alignment` sections of a YAML file; the defaults without one.
+
+    Raises:
+        ConfigError: see `load_config`.
+    """
+    raw = read_yaml(path) if path else {}
+    for dotted, value in (overrides or {}).items():
+        section = dotted.partition(".")[0]
+        if section not in StageSettings.model_fields:
+            raise ConfigError(f"{dotted}: expected a key of {', '.join(StageSettings.model_fields)}")
+        _assign(raw, dotted.split("."), value)
+    return validate(StageSettings, raw, str(path or "settings"))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -282,7 +311,7 @@ def _explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -
             message = item["msg"].removeprefix("Value error, ")
             lines.append(f"{key}: {message}" if key else message)
         else:
-            expected = item["msg"].removeprefix("Input should be ")
+            expected = item["msg"].removeprefix("Input should be ").removeprefix("List should have ")
             lines.append(f"{key}: expected {expected}, found {item['input']!r}")
     return "; ".join(lines)
 
@@ -307,18 +336,20 @@ def _assign(raw: dict[str, Any], keys: list[str], value: Any) -> None:
 
 
 def _absolute(config: UpdateConfig, folder: Path) -> UpdateConfig:
+    def place(text: str) -> str:
+        return os.path.normpath(folder / Path(text).expanduser())
+
     def local(text: str) -> str:
-        return str(folder / text) if (folder / text).exists() else text
+        return place(text) if (folder / text).exists() else text
 
     def data(text: str) -> str:
-        return text if text.startswith("hub:") else str(folder / text)
+        return text if text.startswith("hub:") else place(text)
 
     def side(section: BaseConfig) -> BaseConfig:
-        adapters = {name: str(folder / path) for name, path in section.adapters.items()}
+        adapters = {name: place(path) for name, path in section.adapters.items()}
         # What exists here is a path; what starts like one but isn't there stays one too, so that the refusal names it.
         looks_local = section.base.startswith((".", "/", "~")) or section.base.endswith(".gguf")
-        expanded = str(Path(section.base).expanduser())
-        base = str(folder / expanded) if looks_local else local(expanded)
+        base = place(section.base) if looks_local else local(section.base)
         return section.model_copy(update={"base": base, "adapters": adapters})
 
     tasks = [
@@ -327,7 +358,7 @@ def _absolute(config: UpdateConfig, folder: Path) -> UpdateConfig:
         )
         for entry in config.tasks
     ]
-    output = str(folder / Path(config.output).expanduser())
+    output = place(config.output)
     return config.model_copy(
         update={"old": side(config.old), "new": side(config.new), "tasks": tasks, "output": output}
     )

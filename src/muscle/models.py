@@ -76,11 +76,9 @@ def _download(base: BaseConfig) -> Path:
         patterns.append("*.py")
     try:
         return Path(snapshot_download(base.base, revision=base.revision, allow_patterns=patterns))
-    # The hub raises errors of several libraries (its own, httpx, OSError); to a user they all mean the same.
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
-            f"base {base.base}: no such local folder, and not to be had from the hub ({type(error).__name__}: {reason})"
+            f"base {base.base}: no such local folder, and not to be had from the hub ({_reason(error)})"
         ) from error
 
 
@@ -156,27 +154,22 @@ def load_base(
     Raises:
         ModelError: it is not there, holds no safetensors, or cannot be read.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     path = resolve_base(base)
     mark = base_fingerprint(path)
-    gguf = _gguf_arguments(path) if path.is_file() else {"use_safetensors": True}
-    folder = path.parent if path.is_file() else path
-    remote_code = {"trust_remote_code": base.trust_remote_code}
+    tokenizer = load_tokenizer(base)
+    source = _gguf_arguments(path) if path.is_file() else {"use_safetensors": True}
     try:
         with quiet_libraries():
-            tokenizer = AutoTokenizer.from_pretrained(
-                folder, **({"gguf_file": path.name} if path.is_file() else {}), **remote_code
-            )
             model = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=choose_dtype(precision), **gguf, **remote_code
+                path.parent if path.is_file() else path,
+                dtype=choose_dtype(precision),
+                trust_remote_code=base.trust_remote_code,
+                **source,
             )
-    # transformers raises whatever its parts raise on a damaged file (KeyError, SafetensorError, OSError ...).
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"base {base.base}: cannot be loaded ({type(error).__name__}: {reason})") from error
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
+        raise ModelError(f"base {base.base}: cannot be loaded ({_reason(error)})") from error
     # A dequantised GGUF is a plain model; the note that it once was quantised would keep it from being saved.
     if path.is_file() and hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
@@ -185,6 +178,35 @@ def load_base(
     return LoadedBase(
         model=model.to(device or choose_device()), tokenizer=tokenizer, fingerprint=mark, source=base.base
     )
+
+
+def load_tokenizer(base: BaseConfig) -> Any:
+    """Load a base's tokenizer alone, with a padding token.
+
+    Raises:
+        ModelError: the base is not there, or its tokenizer cannot be read.
+    """
+    from transformers import AutoTokenizer
+
+    path = resolve_base(base)
+    gguf = {"gguf_file": path.name} if path.is_file() else {}
+    folder = path.parent if path.is_file() else path
+    try:
+        with quiet_libraries():
+            tokenizer = AutoTokenizer.from_pretrained(
+                folder, trust_remote_code=base.trust_remote_code, **gguf
+            )
+    except Exception as error:
+        raise ModelError(f"base {base.base}: its tokenizer cannot be loaded ({_reason(error)})") from error
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error whose kind a user can't know: transformers and the hub raise what their parts raise."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def _gguf_arguments(path: Path) -> dict[str, Any]:
@@ -256,8 +278,9 @@ def load_adapter(base: LoadedBase, folder: Path, *, trainable: bool = False) -> 
             share_weights(base.model), folder, is_trainable=trainable, autocast_adapter_dtype=trainable
         )
     except (RuntimeError, ValueError, KeyError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"adapter {folder}: does not load on base {base.source} ({reason})") from error
+        raise ModelError(
+            f"adapter {folder}: does not load on base {base.source} ({_reason(error)})"
+        ) from error
     if not trainable:
         model.eval()
     return model

@@ -66,7 +66,7 @@ def update(config: UpdateConfig) -> UpdateResult:
     Raises:
         MuscleError: an input is wrong; what is done so far is kept, and the next call goes on there.
     """
-    pipeline = _Pipeline(config)
+    pipeline = Pipeline(config)
     with pipeline.run.locked():
         pipeline.check()
         for data in pipeline.data.values():
@@ -82,8 +82,12 @@ def update(config: UpdateConfig) -> UpdateResult:
     return UpdateResult(pipeline.run.path, comparison, pipeline.run.num_run)
 
 
-class _Pipeline:
-    """The stages, each a method; they share the run folder, the data and the loaded bases."""
+class Pipeline:
+    """The stages of an update, each a method; they share the run folder, the data and the loaded bases.
+
+    Args:
+        config: the update.
+    """
 
     def __init__(self, config: UpdateConfig) -> None:
         self.config = config
@@ -100,9 +104,11 @@ class _Pipeline:
 
     @cached_property
     def fingerprints(self) -> dict[Side, str]:
+        """A fingerprint of each base's files."""
         return {side: base_fingerprint(resolve_base(self.base_config(side))) for side in SIDES}
 
     def base_config(self, side: Side) -> BaseConfig:
+        """Return what the configuration says of a side."""
         return self.config.old if side == "old" else self.config.new
 
     def base(self, side: Side) -> LoadedBase:
@@ -113,6 +119,7 @@ class _Pipeline:
         return self._bases[side]
 
     def free_bases(self) -> None:
+        """Let go of the loaded bases."""
         self._bases.clear()
 
     def adapter(self, side: str, task: str) -> Path:
@@ -123,6 +130,7 @@ class _Pipeline:
         return Path(given) if given else self.run.path / "adapters" / side / task
 
     def predictions(self, name: str, task: str) -> Path:
+        """Return the file of a run's records on a task."""
         return self.run.path / "predictions" / name / f"{task}.jsonl"
 
     # The stages
@@ -138,6 +146,7 @@ class _Pipeline:
         check_same_vocabulary(self.base("old"), self.base("new"))
 
     def finetune_inputs(self, side: Side, data: TaskData) -> dict[str, Any]:
+        """Return what a task adapter depends on."""
         return {
             "base": self.fingerprints[side],
             "task": dict(data.task.definition),
@@ -174,6 +183,7 @@ class _Pipeline:
         )
 
     def align_inputs(self, data: TaskData) -> dict[str, Any]:
+        """Return what a compatibility adapter depends on."""
         name = data.task.name
         return {
             "old_base": self.fingerprints["old"],
@@ -271,6 +281,7 @@ class _Pipeline:
             )
 
     def evaluate_inputs(self, run: str, side: Side, data: TaskData) -> dict[str, Any]:
+        """Return what a run's predictions depend on."""
         adapter = None if run == "base" else content_of(self.adapter(run, data.task.name))
         return {
             "base": self.fingerprints[side],

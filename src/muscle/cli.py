@@ -1,0 +1,374 @@
+"""The `muscle` command: parse, call, print. Everything heavy is imported inside the commands, so that help is instant.
+
+Exit codes: 0 pass, 1 block, 2 cannot tell (or warn under `--strict`), 3 bad input or configuration, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from muscle.errors import ConfigError, MuscleError
+
+if TYPE_CHECKING:
+    from muscle.config import UpdateConfig
+
+BAD_INPUT, INTERRUPTED = 3, 130
+VERDICT_CODES = {"pass": 0, "warn": 0, "block": 1, "cannot_tell": 2}
+
+app = typer.Typer(
+    name="muscle",
+    help="See, stop and fix the negative flips of an LLM update: answers that were right and go wrong.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no tables; errors only.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+TaskOption = Annotated[
+    str, typer.Option("--task", "-t", help="hellaswag, piqa, gsm8k, samsum, or the path of a task's YAML.")
+]
+TrainOption = Annotated[
+    str,
+    typer.Option("--train", help="Training data: JSONL, Parquet or CSV file, or hub:name[/config]:split."),
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Where the result is written.")]
+Settings = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        help="YAML with `lora`, `training`, `alignment` sections; the paper's Table 8 without.",
+    ),
+]
+
+
+def main() -> None:
+    """Run the command line; every expected failure ends in one line and a documented exit code."""
+    try:
+        code = app(standalone_mode=False)
+    except MuscleError as error:
+        _fail(str(error), BAD_INPUT)
+    except KeyboardInterrupt:
+        _fail("interrupted; what was finished is kept, and the same command goes on from there", INTERRUPTED)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    except OSError as error:
+        _fail(f"{error.filename or 'system'}: {error.strerror or error}", BAD_INPUT)
+    except Exception as error:
+        from click import Abort, ClickException
+
+        if isinstance(error, Abort):
+            _fail(
+                "interrupted; what was finished is kept, and the same command goes on from there", INTERRUPTED
+            )
+        if isinstance(error, ClickException):
+            context = getattr(error, "ctx", None)
+            hint = f" (see {context.command_path} --help)" if context else ""
+            _fail(f"{error.format_message()}{hint}", BAD_INPUT)
+        raise
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> None:
+    sys.stderr.write(f"muscle: {message}\n")
+    sys.exit(code)
+
+
+def _start(quiet: bool) -> None:
+    """Set up what a command shows: notes and warnings on standard error, no third party's chatter."""
+    from muscle.progress import set_quiet
+
+    set_quiet(quiet)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    ours = logging.getLogger("muscle")
+    ours.handlers = [handler]
+    ours.setLevel(logging.ERROR if quiet else logging.INFO)
+    # Deprecation notices of the libraries below are for their developers, not for our users.
+    warnings.simplefilter("ignore")
+
+
+def _version(show: bool) -> None:
+    if show:
+        from importlib.metadata import version
+
+        typer.echo(f"muscle {version('muscle-llm')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def demo(
+    out: Out = Path("muscle-demo"),
+    seed: Annotated[int, typer.Option(help="Of the bases' pre-training, the split and the adapters.")] = 0,
+    gap: Annotated[
+        bool, typer.Option("--gap", help="The hard case: an old base that learnt from much less text.")
+    ] = False,
+    base: Annotated[
+        str,
+        typer.Option(
+            help="`tiny`: bases pre-trained here, no download. `smollm2`: SmolLM2-135M on PIQA (slow)."
+        ),
+    ] = "tiny",
+    data: Annotated[
+        Path | None, typer.Option(help="With --base smollm2: folder with PIQA's train.jsonl and test.jsonl.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Do the whole thing on an embedded example: train, align, score, compare, and open a report."""
+    _start(quiet)
+    from muscle.demo import run_demo
+
+    result = run_demo(out, seed=seed, gap=gap, base=base, data=data)
+    _show(result.comparison.to_json(), quiet=quiet, as_json=False)
+    if not quiet:
+        typer.echo(f"\nThe report: {result.folder / 'report.html'}")
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("update.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> None:
+    """Write a commented update.yaml to start from."""
+    from muscle.files import write_text
+    from muscle.template import UPDATE_YAML
+
+    if path.exists() and not force:
+        raise ConfigError(f"{path}: exists already; --force replaces it")
+    write_text(path, UPDATE_YAML)
+    typer.echo(f"wrote {path}; edit it, then: muscle update {path} --dry-run")
+
+
+@app.command()
+def update(
+    config: Annotated[Path, typer.Argument(help="The update's YAML (see muscle init).")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Replace a key, e.g. training.epochs=3."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the stages and their tokens; run nothing.")
+    ] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run all stages of an update: fine-tune, align, evaluate, compare, report. Only what changed runs again."""
+    _start(quiet)
+    settings = _load(config, set_ or [])
+    if dry_run:
+        from muscle.planning import plan_stages, print_plan
+
+        stages = plan_stages(settings)
+        _print_json([stage.as_dict() for stage in stages]) if as_json else print_plan(stages)
+        return
+    from muscle.update import update as run_update
+
+    result = run_update(settings)
+    _show(result.comparison.to_json(), quiet=quiet, as_json=as_json)
+    if not quiet and not as_json:
+        ran = (
+            f"{result.num_stages_run} stages ran"
+            if result.num_stages_run
+            else "nothing to do, every stage was done before"
+        )
+        typer.echo(f"\n{ran}. The report: {result.folder / 'report.html'}")
+
+
+@app.command()
+def finetune(
+    base: Annotated[str, typer.Option("--base", help="Hub name, local folder or .gguf file.")],
+    task: TaskOption,
+    train: TrainOption,
+    out: Out,
+    config: Settings = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="e.g. training.epochs=3")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Use only the first so many rows.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train a LoRA task adapter on one base (step 1 of the method)."""
+    _start(quiet)
+    from muscle.steps import finetune_step
+
+    result = finetune_step(base, task, train, out, settings=_stage_settings(config, set_ or []), limit=limit)
+    if not quiet:
+        typer.echo(
+            f"{out}: epoch {result.best_epoch} of {result.num_epochs}, validation loss {min(result.validation_losses):.4f}"
+        )
+
+
+@app.command()
+def align(
+    old: Annotated[
+        str, typer.Option("--old", metavar="BASE+ADAPTER", help="The old base and its task adapter.")
+    ],
+    new: Annotated[
+        str, typer.Option("--new", metavar="BASE+ADAPTER", help="The new base and its task adapter.")
+    ],
+    task: TaskOption,
+    train: TrainOption,
+    out: Out,
+    config: Settings = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="e.g. alignment.temperature=1")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Use only the first so many rows.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train the compatibility adapter (step 2): the new model's gain, the old model's right answers."""
+    _start(quiet)
+    from muscle.steps import align_step
+
+    result = align_step(old, new, task, train, out, settings=_stage_settings(config, set_ or []), limit=limit)
+    if not quiet:
+        typer.echo(
+            f"{out}: epoch {result.best_epoch} of {result.num_epochs}, validation loss {min(result.validation_losses):.4f}"
+        )
+
+
+@app.command()
+def evaluate(
+    model: Annotated[
+        str, typer.Option("--model", metavar="BASE[+ADAPTER]", help="A base, with an adapter or bare.")
+    ],
+    task: TaskOption,
+    data: Annotated[str, typer.Option("--data", help="Test data: a file, or hub:name[/config]:split.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for TASK.jsonl and run.json.")],
+    batch_size: Annotated[int, typer.Option(min=1, help="Options or prompts a forward pass.")] = 16,
+    precision: Annotated[str, typer.Option(help="auto, bf16 or float32.")] = "auto",
+    limit: Annotated[int | None, typer.Option(help="Score only the first so many rows.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Score a model on a task through lm-evaluation-harness and write one record an item."""
+    _start(quiet)
+    from muscle.steps import evaluate_step
+
+    written = evaluate_step(model, task, data, out, batch_size=batch_size, precision=precision, limit=limit)
+    if not quiet:
+        typer.echo(str(written))
+
+
+@app.command()
+def compare(
+    old: Annotated[Path, typer.Argument(help="The old version's results: a file or folder.")],
+    new: Annotated[Path, typer.Argument(help="The new version's.")],
+    candidate: Annotated[
+        Path | None, typer.Option(help="A second new version, held against the first.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the report as one HTML file.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write it as Markdown, for a pull request.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write it as JSON; - prints it.")] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", help="How the files are written; found out without.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Tell which answers flipped between two versions, and whether it is more than chance."""
+    _start(quiet)
+    from muscle.flips.compare import compare as compare_runs
+    from muscle.predictions.read import read_run
+    from muscle.report import write_html, write_markdown
+
+    runs = [read_run(path, format=format_) for path in (old, new)]
+    third = read_run(candidate, format=format_) if candidate else None
+    report = compare_runs(*runs, candidate=third).to_json()
+    if html:
+        write_html(report, html)
+    if markdown:
+        write_markdown(report, markdown)
+    if json_file and str(json_file) != "-":
+        from muscle.files import write_json
+
+        write_json(json_file, report)
+    _show(report, quiet=quiet, as_json=str(json_file) == "-")
+    raise typer.Exit(VERDICT_CODES[report["verdict"]])
+
+
+@app.command()
+def report(
+    source: Annotated[Path, typer.Argument(help="A run folder, or a report.json.")],
+    html: Annotated[
+        Path | None, typer.Option(help="Where the HTML goes; beside the JSON by default.")
+    ] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Where the Markdown goes.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Render the HTML and Markdown report again from its JSON, and print the table."""
+    _start(quiet)
+    from muscle.report import read_report, write_html, write_markdown
+
+    found, folder = read_report(source)
+    write_html(found, html or folder / "report.html")
+    write_markdown(found, markdown or folder / "report.md")
+    _show(found, quiet=quiet, as_json=False)
+
+
+def _show(found: dict[str, Any], *, quiet: bool, as_json: bool) -> None:
+    if as_json:
+        _print_json(found)
+    elif not quiet:
+        from rich.console import Console
+
+        from muscle.report.terminal import print_report
+
+        print_report(found, Console())
+
+
+def _print_json(value: Any) -> None:
+    import json
+
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _assignments(pairs: list[str]) -> dict[str, Any]:
+    """Turn KEY=VALUE words into keys and YAML values."""
+    import yaml
+
+    values = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set {pair}: expected KEY=VALUE, such as training.epochs=3")
+        try:
+            values[key] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            values[key] = text
+    return values
+
+
+def _load(path: Path, pairs: list[str]) -> UpdateConfig:
+    from muscle.config import load_config
+
+    return load_config(path, overrides=_assignments(pairs))
+
+
+def _stage_settings(path: Path | None, pairs: list[str]) -> Any:
+    from muscle.config import load_stage_settings
+
+    return load_stage_settings(path, overrides=_assignments(pairs))
+
+
+if __name__ == "__main__":
+    main()

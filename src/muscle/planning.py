@@ -1,0 +1,113 @@
+"""What an update would do: its stages, which of them are done, and the tokens that the others would process."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from muscle.config import UpdateConfig
+from muscle.models import load_tokenizer
+from muscle.run_folder import content_of
+from muscle.tasks import Example, Task
+from muscle.update import Pipeline
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """One stage of an update.
+
+    Attributes:
+        name: such as "align piqa".
+        state: "done", "given" (an adapter that exists), or "to run".
+        num_examples: examples it reads.
+        num_tokens: tokens it processes at most: forward and backward for training (all epochs), forward for scoring.
+    """
+
+    name: str
+    state: str
+    num_examples: int
+    num_tokens: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the stage as plain data."""
+        return asdict(self)
+
+
+def plan_stages(config: UpdateConfig) -> list[PlannedStage]:
+    """List an update's stages in their order, without loading a model.
+
+    A stage whose inputs are not known yet, because an earlier stage is still to run, is to run as well.
+
+    Raises:
+        MuscleError: an input is missing or wrong.
+    """
+    pipeline = Pipeline(config)
+    tokenizer = load_tokenizer(config.new)
+    stages: list[PlannedStage] = []
+    for data in pipeline.data.values():
+        task = data.task
+        per_epoch = count_tokens(tokenizer, task, data.train) + count_tokens(tokenizer, task, data.validation)
+        scored = count_tokens(tokenizer, task, data.test, scoring=True)
+        training = config.training.epochs * per_epoch
+        aligning = config.align_training().epochs * per_epoch
+        num_learnt = len(data.train) + len(data.validation)
+
+        def add(name: str, state: str, examples: int, tokens: int) -> None:
+            stages.append(PlannedStage(name, state, examples, 0 if state != "to run" else tokens))
+
+        for side in ("old", "new"):
+            given = task.name in pipeline.base_config(side).adapters
+            out = pipeline.adapter(side, task.name)
+            done = pipeline.run.is_done(
+                f"finetune {side}/{task.name}", pipeline.finetune_inputs(side, data), out
+            )
+            state = "given" if given else "done" if done else "to run"
+            add(f"finetune {side}/{task.name}", state, num_learnt, training)
+        ready = all(stage.state != "to run" for stage in stages)
+        out = pipeline.adapter("compat", task.name)
+        aligned = ready and pipeline.run.is_done(f"align {task.name}", pipeline.align_inputs(data), out)
+        add(f"align {task.name}", "done" if aligned else "to run", num_learnt, aligning)
+        if config.evaluation.control:
+            control = aligned and content_of(pipeline.adapter("control", task.name)) is not None
+            add(f"control {task.name}", "done" if control else "to run", num_learnt, aligning)
+        for run, side in pipeline.evaluated().items():
+            name = f"evaluate {run}/{task.name}"
+            inputs = pipeline.evaluate_inputs(run, side, data)
+            done = pipeline.run.is_done(name, inputs, pipeline.predictions(run, task.name))
+            add(name, "done" if done else "to run", len(data.test), scored)
+    return stages
+
+
+def count_tokens(tokenizer: Any, task: Task, examples: tuple[Example, ...], *, scoring: bool = False) -> int:
+    """Count the tokens of examples.
+
+    For training these are context and answer; for scoring every option with its context, or the context and the
+    longest answer that may be generated.
+    """
+    if not scoring:
+        texts = [example.context + example.target for example in examples]
+    elif task.kind == "choice":
+        texts = [
+            example.context + example.delimiter + choice for example in examples for choice in example.choices
+        ]
+    else:
+        texts = [example.context for example in examples]
+    extra = len(examples) * task.generation.max_new_tokens if scoring and task.generation else 0
+    return sum(len(ids) for ids in tokenizer(texts)["input_ids"]) + extra
+
+
+def print_plan(stages: list[PlannedStage]) -> None:
+    """Print the plan as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("stage", "state", title="What would be done")
+    table.add_column("examples", justify="right")
+    table.add_column("tokens, at most", justify="right")
+    for stage in stages:
+        tokens = f"{stage.num_tokens:,}" if stage.state == "to run" else ""
+        table.add_row(stage.name, stage.state, f"{stage.num_examples:,}", tokens)
+    table.add_row("compare and report", "", "", "")
+    Console().print(table)
+    total = sum(stage.num_tokens for stage in stages)
+    Console().print(f"{total:,} tokens at most in the stages to run")

@@ -1,0 +1,117 @@
+"""The single steps `muscle finetune | align | evaluate`: from names and paths to one call of the stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, cast
+
+from muscle.config import BaseConfig, StageSettings, TrainingSettings
+from muscle.errors import ConfigError
+from muscle.models import load_base
+from muscle.tasks import Task, get_task, load_examples, split_train_validation
+from muscle.tasks.data import Split
+from muscle.training.trainer import TrainingResult
+
+
+def split_model(text: str) -> tuple[BaseConfig, Path | None]:
+    """Split `BASE+ADAPTER`; a bare `BASE` has no adapter.
+
+    >>> split_model("org/model")
+    (BaseConfig(base='org/model', revision=None, trust_remote_code=False, adapters={}), None)
+
+    Raises:
+        ConfigError: one of the two parts is empty.
+    """
+    if "+" not in text or Path(text).exists():
+        return BaseConfig(base=text), None
+    base, _, adapter = text.rpartition("+")
+    if not base or not adapter:
+        raise ConfigError(f"{text}: expected BASE+ADAPTER")
+    return BaseConfig(base=base), Path(adapter)
+
+
+def finetune_step(
+    base: str, task: str, train: str, out: Path, *, settings: StageSettings, limit: int | None = None
+) -> TrainingResult:
+    """Load base and data and train a task adapter; see `muscle.training.finetune.finetune`."""
+    from muscle.training.finetune import finetune
+
+    chosen = get_task(task)
+    split = _split(chosen, train, settings.training, limit)
+    return finetune(
+        load_base(BaseConfig(base=base), precision=settings.training.precision),
+        chosen,
+        train_examples=split.train,
+        validation_examples=split.validation,
+        lora=settings.lora,
+        settings=settings.training,
+        out=out,
+        description=f"fine-tune on {chosen.name}",
+    )
+
+
+def align_step(
+    old: str,
+    new: str,
+    task: str,
+    train: str,
+    out: Path,
+    *,
+    settings: StageSettings,
+    limit: int | None = None,
+) -> TrainingResult:
+    """Load both task models and the data and train a compatibility adapter; see `muscle.training.align.align`."""
+    from muscle.training.align import align
+
+    chosen = get_task(task)
+    sides = []
+    for option, text in (("--old", old), ("--new", new)):
+        base, adapter = split_model(text)
+        if adapter is None:
+            raise ConfigError(f"{option} {text}: expected BASE+ADAPTER, found no adapter")
+        sides.append((base, adapter))
+    split = _split(chosen, train, settings.training, limit)
+    (old_base, old_adapter), (new_base, new_adapter) = sides
+    training = settings.align_training()
+    return align(
+        load_base(old_base, precision=training.precision),
+        old_adapter,
+        load_base(new_base, precision=training.precision),
+        new_adapter,
+        chosen,
+        train_examples=split.train,
+        validation_examples=split.validation,
+        alignment=settings.alignment,
+        settings=training,
+        out=out,
+        description=f"align on {chosen.name}",
+    )
+
+
+def evaluate_step(
+    model: str,
+    task: str,
+    data: str,
+    out: Path,
+    *,
+    batch_size: int,
+    precision: str = "auto",
+    limit: int | None = None,
+) -> Path:
+    """Load a model and test data, score, and return the file of records that was written."""
+    from muscle.update import evaluate_to_file
+
+    if precision not in ("auto", "bf16", "float32"):
+        raise ConfigError(f"--precision {precision}: expected auto, bf16 or float32")
+    chosen = get_task(task)
+    examples = load_examples(chosen, data, limit=limit)
+    base, adapter = split_model(model)
+    loaded = load_base(base, precision=cast(Literal["auto", "bf16", "float32"], precision))
+    written = out / f"{chosen.name}.jsonl"
+    evaluate_to_file(loaded, adapter, chosen, examples, written, name=model, batch_size=batch_size)
+    return written
+
+
+def _split(task: Task, train: str, training: TrainingSettings, limit: int | None) -> Split:
+    examples = load_examples(task, train, limit=limit)
+    return split_train_validation(examples, fraction=training.validation_fraction, seed=training.seed)

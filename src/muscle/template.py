@@ -1,0 +1,56 @@
+"""The commented `update.yaml` that `muscle init` writes. Every value that stands in it is the default."""
+
+UPDATE_YAML = """\
+# One update: two bases, the tasks, and the settings of every stage. Paths are relative to this file.
+# Run:  muscle update update.yaml --dry-run   (what would be done)
+#       muscle update update.yaml             (do it; a stopped run goes on, only what changed runs again)
+
+old:
+  base: HuggingFaceTB/SmolLM2-135M      # hub name, local folder, or a .gguf file
+  # revision: main
+  # adapters: {piqa: adapters/old/piqa} # PEFT folders that exist already; they are used as they are
+new:
+  base: HuggingFaceTB/SmolLM2-135M-Instruct
+
+tasks:
+  - task: piqa                          # hellaswag, piqa, gsm8k, samsum, or the path of your own task's YAML
+    train: hub:baber/piqa:train         # JSONL, Parquet or CSV file, or hub:name[/config]:split
+    test: hub:baber/piqa:validation     # never trained on
+    # train_limit: 1000
+    # test_limit: 500
+
+output: runs/update
+
+# The paper's Table 8, unless marked "ours".
+lora:
+  r: 128
+  alpha: 256
+  dropout: 0.0
+  target_modules: all-linear
+training:                               # task adapters and compatibility adapter alike
+  epochs: 10
+  learning_rate: 1.0e-4
+  warmup_steps: 500
+  batch_size: 4                         # ours: examples a forward pass on one device
+  gradient_accumulation: 8
+  weight_decay: 0.0
+  max_grad_norm: 1.0                    # ours
+  max_length: 1024                      # ours: tokens
+  validation_fraction: 0.2
+  early_stopping_patience: null         # ours: stop after so many epochs without a lower validation loss
+  gradient_checkpointing: false         # ours
+  precision: auto                       # ours: bf16 where the hardware has it
+  seed: 0
+alignment:                              # the compatibility adapter's loss, Eq. 1
+  temperature: 2.0
+  mask: student_wrong                   # or old_right, old_always, token_likelihood, sequence_likelihood (Table 7)
+  ce_weight: 0.0                        # 1 - lambda of Eq. 5
+  training: {}                          # keys of `training` that differ here
+evaluation:
+  batch_size: 16
+  bare_base: true                       # also score the new base without an adapter
+  control: false                        # also train the plain update's adapter on for as long, without the old model
+report:
+  title: null
+  max_flips: 2000
+"""

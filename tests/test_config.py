@@ -1,0 +1,130 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from muscle.config import UpdateConfig, load_config, load_stage_settings
+from muscle.errors import ConfigError
+from muscle.template import UPDATE_YAML
+
+MINIMAL = {
+    "old": "org/old",
+    "new": "org/new",
+    "tasks": [{"task": "piqa", "train": "train.jsonl", "test": "test.jsonl"}],
+}
+
+
+def write(folder: Path, change: dict | None = None, **sections) -> Path:
+    path = folder / "update.yaml"
+    path.write_text(yaml.safe_dump({**MINIMAL, **(change or {}), **sections}))
+    return path
+
+
+def test_defaults_are_the_papers_table_8(tmp_path):
+    config = load_config(write(tmp_path))
+    training = config.training
+    assert (config.lora.r, config.lora.alpha, config.lora.dropout) == (128, 256, 0)
+    assert config.lora.target_modules == "all-linear"
+    assert (training.epochs, training.learning_rate, training.warmup_steps) == (10, 1e-4, 500)
+    assert (training.gradient_accumulation, training.weight_decay, training.validation_fraction) == (
+        8,
+        0,
+        0.2,
+    )
+    assert (config.alignment.temperature, config.alignment.mask, config.alignment.ce_weight) == (
+        2,
+        "student_wrong",
+        0,
+    )
+
+
+def test_template_is_valid_and_says_only_defaults(tmp_path):
+    path = tmp_path / "update.yaml"
+    path.write_text(UPDATE_YAML)
+    config = load_config(path)
+    bare = UpdateConfig.model_validate({**MINIMAL})
+    for section in ("lora", "training", "alignment", "evaluation", "report"):
+        assert getattr(config, section) == getattr(bare, section), section
+
+
+def test_paths_are_relative_to_the_file(tmp_path):
+    (tmp_path / "bases" / "old").mkdir(parents=True)
+    config = load_config(write(tmp_path, old="bases/old", new="./missing"))
+    assert config.old.base == str(tmp_path / "bases" / "old")
+    assert config.new.base == str(tmp_path / "missing")
+    assert config.tasks[0].train == str(tmp_path / "train.jsonl")
+    assert config.output == str(tmp_path / "runs" / "update")
+
+
+def test_hub_names_stay_as_they_are(tmp_path):
+    config = load_config(
+        write(tmp_path, tasks=[{"task": "piqa", "train": "hub:baber/piqa:train", "test": "t.jsonl"}])
+    )
+    assert config.old.base == "org/old"
+    assert config.tasks[0].train == "hub:baber/piqa:train"
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"trainig": {}}, "trainig: unknown key; did you mean 'training'"),
+        ({"training": {"epoch": 3}}, "training.epoch: unknown key; did you mean 'epochs'"),
+        ({"training": {"epochs": "ten"}}, "training.epochs: expected a valid integer, found 'ten'"),
+        ({"training": {"epochs": 0}}, "training.epochs: expected greater than or equal to 1, found 0"),
+        ({"alignment": {"mask": "x"}}, "alignment.mask: expected 'student_wrong'"),
+        ({"alignment": {"ce_weight": 2.0}}, "alignment.ce_weight: expected less than or equal to 1"),
+        (
+            {"alignment": {"training": {"epoks": 2}}},
+            "alignment.training.epoks: unknown key; did you mean 'epochs'",
+        ),
+        ({"tasks": []}, "tasks: expected at least 1 item after validation, not 0, found []"),
+        ({"old": {"base": "a", "adapters": {"gsm8k": "x"}}}, "old.adapters.gsm8k: expected one of the tasks"),
+        (
+            {"tasks": [{"task": "piqa", "train": "a.jsonl", "test": "a.jsonl"}]},
+            "tasks.0: train and test are the same data",
+        ),
+        ({"tasks": MINIMAL["tasks"] * 2}, "two tasks have the same name"),
+        ({"tasks": [{"task": "piqa", "train": "a"}]}, "tasks.0.test: missing"),
+    ],
+)
+def test_wrong_settings_are_refused_with_key_expectation_and_finding(tmp_path, sections, message):
+    path = write(tmp_path, **sections)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    text = str(caught.value)
+    assert text.startswith(str(path))
+    assert message in text
+    assert "\n" not in text
+
+
+def test_every_wrong_key_is_named_at_once(tmp_path):
+    with pytest.raises(ConfigError, match=r"lora.r: .*training.seed: "):
+        load_config(write(tmp_path, lora={"r": "big"}, training={"seed": "x"}))
+
+
+def test_a_missing_file_and_broken_yaml_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="there is no such file; `muscle init`"):
+        load_config(tmp_path / "none.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("old: [1,\nnew: 2")
+    with pytest.raises(ConfigError, match="line 2: not valid YAML"):
+        load_config(broken)
+    broken.write_text("- a list")
+    with pytest.raises(ConfigError, match="expected a mapping"):
+        load_config(broken)
+
+
+def test_overrides_replace_single_keys(tmp_path):
+    config = load_config(
+        write(tmp_path), overrides={"training.epochs": 3, "alignment.training": {"epochs": 5}}
+    )
+    assert config.training.epochs == 3
+    assert config.align_training().epochs == 5
+    assert config.align_training().learning_rate == config.training.learning_rate
+
+
+def test_single_steps_read_their_sections_and_leave_the_others(tmp_path):
+    settings = load_stage_settings(write(tmp_path, lora={"r": 4}), overrides={"training.epochs": 2})
+    assert (settings.lora.r, settings.training.epochs) == (4, 2)
+    with pytest.raises(ConfigError, match="expected a key of lora, training, alignment"):
+        load_stage_settings(None, overrides={"epochs": 2})

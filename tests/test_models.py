@@ -1,0 +1,144 @@
+import json
+import shutil
+
+import pytest
+import torch
+
+from muscle.config import BaseConfig, LoraSettings
+from muscle.errors import ModelError
+from muscle.models import (
+    check_same_vocabulary,
+    load_adapter,
+    load_base,
+    new_adapter,
+    resolve_base,
+    save_adapter,
+    share_weights,
+)
+from tiny import save_base
+
+LORA = LoraSettings(r=4, alpha=8)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("bases")
+    save_base(root / "one", seed=1)
+    save_base(root / "two", seed=2)
+    save_base(root / "wide", seed=3, hidden_size=64)
+    save_base(root / "words", seed=4, extra_words=3)
+    return root
+
+
+def load(folder):
+    return load_base(BaseConfig(base=str(folder)), precision="float32")
+
+
+@pytest.fixture
+def adapter(folders, tmp_path):
+    base = load(folders / "one")
+    model = new_adapter(base, LORA)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.1)
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    save_adapter(model, folder, base=base, note={"task": "tools"})
+    return folder
+
+
+def test_lora_is_on_every_linear_layer_but_the_head(folders):
+    model = new_adapter(load(folders / "one"), LORA)
+    adapted = {name.rsplit(".", 3)[-3] for name, _ in model.named_parameters() if "lora_A" in name}
+    assert adapted == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+
+
+def test_an_adapter_comes_back_as_it_was_saved(folders, adapter):
+    base = load(folders / "one")
+    ids = torch.tensor([[3, 4, 5, 6]])
+    loaded = load_adapter(base, adapter)
+    assert not torch.allclose(loaded(input_ids=ids).logits, base.model(input_ids=ids).logits)
+    again = load_adapter(base, adapter, trainable=True)
+    assert torch.equal(loaded(input_ids=ids).logits, again(input_ids=ids).logits)
+    assert json.loads((adapter / "muscle.json").read_text())["base_fingerprint"] == base.fingerprint
+
+
+def test_adapters_on_one_base_share_its_weights_and_not_each_other(folders, adapter):
+    base = load(folders / "one")
+    first, second = load_adapter(base, adapter), new_adapter(base, LORA)
+    weight = base.model.model.layers[0].mlp.up_proj.weight
+    for model in (first, second):
+        assert model.base_model.model.model.layers[0].mlp.up_proj.base_layer.weight is weight
+    ids = torch.tensor([[3, 4, 5]])
+    assert torch.equal(second(input_ids=ids).logits, base.model(input_ids=ids).logits)
+
+
+def test_a_copy_that_shares_weights_answers_the_same(folders):
+    base = load(folders / "one")
+    copied = share_weights(base.model)
+    assert copied is not base.model
+    assert all(a is b for a, b in zip(copied.parameters(), base.model.parameters(), strict=True))
+
+
+def test_an_adapter_of_another_base_is_refused_by_its_fingerprint(folders, adapter):
+    with pytest.raises(ModelError, match="made for another base"):
+        load_adapter(load(folders / "two"), adapter)
+
+
+def test_an_adapter_of_other_shapes_is_refused_without_a_fingerprint(folders, adapter):
+    (adapter / "muscle.json").unlink()
+    with pytest.raises(ModelError, match=r"made for another base: .* is 64 wide in .*, 32 in the adapter"):
+        load_adapter(load(folders / "wide"), adapter)
+
+
+def test_an_adapter_cut_short_is_refused(folders, adapter):
+    weights = adapter / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ModelError, match="damaged or cut short"):
+        load_adapter(load(folders / "one"), adapter)
+
+
+def test_a_folder_without_an_adapter_is_refused(folders, tmp_path):
+    with pytest.raises(ModelError, match=r"found no adapter_config.json"):
+        load_adapter(load(folders / "one"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("/nowhere/model", "there is no such folder"),
+        ("./nowhere", "there is no such folder"),
+        ("/nowhere/model.gguf", "there is no such GGUF file"),
+    ],
+)
+def test_a_base_that_is_not_there_is_refused(name, message):
+    with pytest.raises(ModelError, match=message):
+        resolve_base(BaseConfig(base=name))
+
+
+def test_a_base_with_pickled_weights_only_is_refused(folders, tmp_path):
+    shutil.copytree(folders / "one", tmp_path / "pickled")
+    (tmp_path / "pickled" / "model.safetensors").rename(tmp_path / "pickled" / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="pickle files are not read"):
+        load(tmp_path / "pickled")
+
+
+def test_a_base_cut_short_is_refused_in_one_line(folders, tmp_path):
+    shutil.copytree(folders / "one", tmp_path / "cut")
+    weights = tmp_path / "cut" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ModelError, match="cannot be loaded") as caught:
+        load(tmp_path / "cut")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_fingerprint_tells_bases_apart_and_copies_not(folders, tmp_path):
+    shutil.copytree(folders / "one", tmp_path / "copy")
+    assert load(tmp_path / "copy").fingerprint == load(folders / "one").fingerprint
+    assert load(folders / "two").fingerprint != load(folders / "one").fingerprint
+
+
+def test_bases_with_other_vocabularies_are_refused(folders):
+    check_same_vocabulary(load(folders / "one"), load(folders / "two"))
+    with pytest.raises(ModelError, match="different vocabularies"):
+        check_same_vocabulary(load(folders / "one"), load(folders / "words"))

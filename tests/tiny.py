@@ -1,0 +1,75 @@
+"""Tiny models and data, made on the spot: everything the tests of training and of the pipeline need."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+WORDS = [f"w{index}" for index in range(40)]
+TOOLS = ("bowl", "fork", "rope", "lamp")
+TASKS = ("soup", "hay", "load", "dark")
+
+
+def save_base(folder: Path, *, seed: int, hidden_size: int = 32, extra_words: int = 0) -> Path:
+    """Write a random tiny Llama with a word-level tokenizer."""
+    vocabulary = ["<pad>", "<eos>", "<unk>", "Use", "the", "for", *TOOLS, *TASKS, *WORDS]
+    vocabulary += [f"x{index}" for index in range(extra_words)]
+    raw = Tokenizer(
+        models.WordLevel({word: index for index, word in enumerate(vocabulary)}, unk_token="<unk>")
+    )
+    raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=raw, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>", model_max_length=64
+    )
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=hidden_size,
+        intermediate_size=2 * hidden_size,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=64,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=1,
+        initializer_range=0.1,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def write_choice_rows(path: Path, count: int, *, start: int = 0) -> Path:
+    """Write two-option rows whose right answer can be learnt: each purpose has its tool."""
+    rows = []
+    for index in range(start, start + count):
+        right = index % len(TOOLS)
+        wrong = (right + 1 + index // 7 % 3) % len(TOOLS)
+        label = index // 3 % 2
+        options = [TOOLS[right], TOOLS[wrong]] if label == 0 else [TOOLS[wrong], TOOLS[right]]
+        filler = f"w{index % 40} w{index // 40 % 40}"
+        rows.append(
+            {
+                "id": f"row-{index}",
+                "goal": f"for {TASKS[right]} {filler}",
+                "a": options[0],
+                "b": options[1],
+                "label": label,
+            }
+        )
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+TASK_YAML = """\
+name: tools
+id: id
+prompt: "{{ goal }} Use the"
+choices: ["{{ a }}", "{{ b }}"]
+label: label
+scorer: choice_likelihood
+"""
