@@ -44,11 +44,15 @@ def undefined(why: str) -> Metric:
     return {"value": None, "low": None, "high": None, "why": why}
 
 
+def num_items(cells: dict[str, int]) -> int:
+    return cells["both_right"] + cells["negative_flips"] + cells["positive_flips"] + cells["both_wrong"]
+
+
 def binary_metrics(cells: dict[str, int]) -> Metric:
     """All metrics of a pair of runs from its quadrants."""
-    total = sum(cells.values())
+    total = num_items(cells)
     lost, gained = cells["negative_flips"], cells["positive_flips"]
-    wrong = lost + cells["both_wrong_same"] + cells["both_wrong_different"]
+    wrong = lost + cells["both_wrong"]
     old_right, new_right = cells["both_right"] + lost, cells["both_right"] + gained
     if total == 0:
         relative: Metric = undefined("no item to divide by")
@@ -58,6 +62,7 @@ def binary_metrics(cells: dict[str, int]) -> Metric:
         chance = old_right / total * (1 - new_right / total)
         relative = around(lost / total / chance, 0.05) if chance else undefined("the new model has no error")
     return {
+        "n": total,
         "accuracy_old": estimate(old_right, total),
         "accuracy_new": estimate(new_right, total),
         "accuracy_difference": difference,
@@ -71,6 +76,8 @@ def binary_metrics(cells: dict[str, int]) -> Metric:
         "mean_gain": undefined("right or wrong has no size; give a score"),
         "mean_regression": undefined("right or wrong has no size; give a score"),
         "mcnemar_exact_p": 0.0312,
+        "mcnemar_mid_p": 0.0287,
+        "mcnemar_harm_p": 0.9871,
     }
 
 
@@ -78,6 +85,7 @@ def continuous_metrics(cells: dict[str, int], old: float, new: float) -> Metric:
     total = sum(cells.values())
     why = "needs answers that are right or wrong; rouge1 is continuous"
     return {
+        "n": total,
         "accuracy_old": around(old, 0.008),
         "accuracy_new": around(new, 0.009),
         "accuracy_difference": around(new - old, 0.007),
@@ -90,7 +98,9 @@ def continuous_metrics(cells: dict[str, int], old: float, new: float) -> Metric:
         "churn": undefined(why),
         "mean_gain": around(0.101 + new / 10, 0.006),
         "mean_regression": around(0.132 - new / 10, 0.006),
-        "mcnemar_exact_p": None,
+        "mcnemar_exact_p": 1.0,
+        "mcnemar_mid_p": 0.972,
+        "mcnemar_harm_p": 0.5141,
     }
 
 
@@ -99,14 +109,16 @@ def quadrants(right: int, lost: int, gained: int, same: int, different: int) -> 
         "both_right": right,
         "negative_flips": lost,
         "positive_flips": gained,
+        "both_wrong": same + different,
         "both_wrong_same": same,
         "both_wrong_different": different,
+        "both_right_changed": 0,
     }
 
 
 def binary_task(plain: dict[str, int], candidate: dict[str, int] | None) -> dict[str, Any]:
     task: dict[str, Any] = {
-        "n": sum(plain.values()),
+        "n": num_items(plain),
         "kind": "binary",
         "score": None,
         "old_vs_new": binary_metrics(plain),
@@ -305,6 +317,7 @@ def make_report(
             if candidate
             else "The update gains 2.3 points of accuracy and breaks 9.8% of the answers."
         ),
+        "warnings": [],
         "reasons": ["house: 86 negative flips instead of 196 (-56%, exact McNemar p < 0.001)", "house: accuracy 79.1% against 79.4% of the plain update"],
         "join": {"paired": sum(t["n"] for t in data.values()), "only_old": 0, "only_new": 0, "duplicates": 0, "changed": 0},
         "tasks": data,

@@ -101,7 +101,7 @@ def test_the_right_choice_and_each_model_s_choice_are_marked(browser: Browser, t
 
 @pytest.mark.parametrize(
     ("chip", "kind"),
-    [("negative", "negative_flip"), ("positive", "positive_flip"), ("other", "other_wrong")],
+    [("negative", "negative_flip"), ("positive", "positive_flip"), ("introduced", "other_wrong")],
 )
 def test_a_kind_s_chip_shows_that_kind_alone(browser: Browser, tmp_path: Path, chip: str, kind: str) -> None:
     report = make_report()
@@ -113,7 +113,7 @@ def test_a_kind_s_chip_shows_that_kind_alone(browser: Browser, tmp_path: Path, c
     heads = {
         "negative_flip": "Negative flip",
         "positive_flip": "Positive flip",
-        "other_wrong": "Another wrong",
+        "other_wrong": "Broken by the candidate only",
     }
     assert all(heads[kind] in text for text in texts(browser, ".flip header"))
 

@@ -91,7 +91,7 @@ def shown_metrics(report: dict[str, Any]) -> Iterator[tuple[str, Any]]:
                     for end in ("value", "low", "high"):
                         if ends[end] is not None:
                             yield f"#/tasks/{quote(task)}/{side}/{metric}/{end}", ends[end]
-                elif ends is not None:
+                elif ends is not None and metric != "n":
                     yield f"#/tasks/{quote(task)}/{side}/{metric}", ends
 
 
@@ -181,7 +181,7 @@ def test_rendering_is_pure() -> None:
 
 @pytest.mark.parametrize(
     ("verdict", "word"),
-    [("pass", "Pass"), ("warn", "Warning"), ("block", "Block"), ("cannot_tell", "Cannot tell")],
+    [("pass", "Pass"), ("warn", "Warning"), ("block", "Blocked"), ("cannot_tell", "Cannot tell")],
 )
 def test_the_verdict_is_told_in_a_word(verdict: str, word: str) -> None:
     page = Page(render_html(make_report(verdict=verdict)))
@@ -202,7 +202,10 @@ def test_an_undefined_metric_is_shown_with_its_reason() -> None:
 
 def test_a_sample_of_the_flips_is_called_a_sample() -> None:
     report = make_report()
-    report["flips_total"] = {"negative_flip": 9000, "positive_flip": 500}
+    report["flips"] = report["flips"][:100]
+    report.update(
+        flips_shown=100, flips_total={"negative_flip": 9000, "positive_flip": 500, "other_wrong": 0}
+    )
     text = " ".join(Page(render_html(report)).text.split())
     assert f"{report['flips_shown']} of 9,500 examples whose answer changed: a sample" in text
     assert "given back by the candidate" not in text
@@ -223,6 +226,36 @@ def test_items_that_do_not_join_are_shown_at_the_top() -> None:
     report["join"]["only_old"] = 17
     text = " ".join(Page(render_html(report)).text.split())
     assert "17 only in the old run" in text[: text.index("Where the answers moved")]
+    report["warnings"] = ["old vs new: 17 predictions have no partner"]
+    text = " ".join(Page(render_html(report)).text.split())
+    assert report["warnings"][0] in text[: text.index("Where the answers moved")]
+
+
+def test_both_wrong_is_one_row_where_the_answers_are_not_known() -> None:
+    report = make_report(candidate=False)
+    report["tasks"]["house"]["quadrants"]["old_vs_new"] |= {
+        "both_wrong_same": None, "both_wrong_different": None, "both_right_changed": None,
+    }  # fmt: skip
+    page = Page(render_html(report))
+    shown = {attributes.get("data-path"): text for attributes, text in page.figures}
+    assert shown["#/tasks/house/quadrants/old_vs_new/both_wrong"] == "400"
+    assert "both wrong, another answer" not in page.text
+
+
+def test_the_verdict_s_word_is_not_said_twice() -> None:
+    report = make_report(verdict="block")
+    report["headline"] = "Blocked: new against old: +1 right / -9 broken."
+    assert Page(render_html(report)).text.count("Blocked") == 2  # in the window's title and in the badge
+
+
+def test_shares_are_of_the_items_that_the_candidate_answered() -> None:
+    report = make_report()
+    task = report["tasks"]["house"]
+    task["quadrants"]["old_vs_candidate"] = quadrants(800, 50, 100, 50, 0)
+    task["old_vs_candidate"]["n"] = 1000
+    text = " ".join(Page(render_html(report)).text.split())
+    assert "50 of 1,000 items" in text and "196 of 2,000 items" in text
+    assert "given back by the candidate" not in text
 
 
 def test_a_task_without_an_item_is_rendered() -> None:

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from muscle.report import charts, plots
 from muscle.report.charts import Part, Quadrants
 from muscle.report.numbers import (
+    ABSENT,
     Form,
     cell,
     change,
@@ -98,16 +99,14 @@ def sides(task: Mapping[str, Any]) -> list[tuple[str, Role, str]]:
 
 
 def fate_of_negative_flips(report: Report) -> Markup | None:
-    """Draw what the candidate made of the plain update's negative flips; None where flips are missing or sampled."""
-    flips = report["flips"]
-    if not report.get("candidate") or sum(report["flips_total"].values()) != len(flips):
-        return None
-    lost, lost_after = pooled(report, "old_vs_new")[0], pooled(report, "old_vs_candidate")[0]
-    fixed = sum(flip["kind"] == "negative_flip" and flip.get("fixed") is True for flip in flips)
-    # The candidate's negative flips are the ones it kept and new ones.
-    kept, introduced = lost - fixed, lost_after - (lost - fixed)
-    listed = sum(flip["kind"] == "negative_flip" for flip in flips)
-    if listed != lost or introduced < 0 or lost + introduced == 0:
+    """Draw what the candidate made of the plain update's negative flips; None where not all of them are listed."""
+    negative = [flip for flip in report["flips"] if flip["kind"] == "negative_flip"]
+    fixed = sum(flip["fixed"] is True for flip in negative)
+    kept = sum(flip["fixed"] is False for flip in negative)
+    introduced = sum(flip["introduced"] is True for flip in report["flips"])
+    # A sampled list, or items that the candidate did not answer, would make the parts differ from the totals.
+    totals = (pooled(report, "old_vs_new")[0], pooled(report, "old_vs_candidate")[0])
+    if not report["candidate"] or (fixed + kept, kept + introduced) != totals or totals == (0, 0):
         return None
     parts = [
         Part(fixed, "gain", "given back by the candidate"),
@@ -120,6 +119,11 @@ def fate_of_negative_flips(report: Report) -> Markup | None:
     ]
     picture = charts.strip(parts, title="What the candidate made of the negative flips")
     return picture + Markup('<ul class="legend">{}</ul>').format(Markup("").join(rows))
+
+
+def num_items(task: Mapping[str, Any], side: str) -> int:
+    """Return how many items a side compares: a candidate may have answered fewer than the plain update."""
+    return int(task[side]["n"])
 
 
 def pooled(report: Report, side: str, kind: str | None = None) -> tuple[int, int]:
@@ -136,47 +140,70 @@ def quadrant_cards(report: Report) -> list[QuadrantCard]:
 
 
 def _quadrant_card(name: str, task: Mapping[str, Any]) -> QuadrantCard:
-    binary = task["kind"] == "binary"
     present = [side for side in SIDES if task["quadrants"].get(side[0])]
-    pictures = []
-    for key, _, title in present:
-        numbers = task["quadrants"][key]
-        label = f"{title[0].upper()}{title[1:]}"
-        if binary:
-            cells = Quadrants(**{field: numbers[field] for field in Quadrants.__dataclass_fields__})
-            pictures.append((label, charts.mosaic(cells, title=f"{visible(name)}, {title}")))
-        else:
-            parts = [Part(numbers[k], style, k) for k, style in _CONTINUOUS]
-            pictures.append((label, charts.strip(parts, title=f"{visible(name)}, {title}", height=44)))
-    rows = (
-        _BINARY
-        if binary
-        else [(k, style, f"score {k}" if k != "equal" else "same score") for k, style in _CONTINUOUS]
+    cells = [task["quadrants"][key] for key, _, _ in present]
+    draw = _mosaic if task["kind"] == "binary" else _bar
+    pictures = tuple(
+        (f"{title[0].upper()}{title[1:]}", draw(numbers, f"{visible(name)}, {title}"))
+        for (_, _, title), numbers in zip(present, cells, strict=True)
     )
-    legend = tuple(
-        LegendRow(style, text, tuple(_count_and_share(name, task, side[0], field) for side in present))
-        for field, style, text in rows
-    )
-    caption = f"{count(task['n'])} items" + ("" if binary else f", score {visible(task['score'])}")
-    return QuadrantCard(name, caption, tuple(pictures), legend)
+    rows = [
+        LegendRow(style, text, tuple(_count_and_share(name, task, key, field) for key, _, _ in present))
+        for field, style, text in (_BINARY if task["kind"] == "binary" else _CONTINUOUS)
+        if _is_shown(field, cells)
+    ]
+    scored = "" if task["kind"] == "binary" else f", score {visible(task['score'])}"
+    return QuadrantCard(name, f"{count(task['n'])} items{scored}", pictures, tuple(rows))
+
+
+def _mosaic(cells: Mapping[str, int | None], title: str) -> Markup:
+    """Draw the quadrants; "both wrong" as one where the answers, and so a change among wrong ones, are not known."""
+    right, lost, gained = (cells[k] or 0 for k in ("both_right", "negative_flips", "positive_flips"))
+    same, different = cells["both_wrong_same"], cells["both_wrong_different"]
+    if same is None or different is None:
+        same, different = cells["both_wrong"] or 0, 0
+    return charts.mosaic(Quadrants(right, lost, gained, same, different), title=title)
+
+
+def _bar(cells: Mapping[str, int | None], title: str) -> Markup:
+    parts = [Part(cells[field] or 0, style, name) for field, style, name in _CONTINUOUS]
+    return charts.strip(parts, title=title, height=44)
 
 
 _BINARY = [
     ("both_right", "right", "both right"),
+    ("both_right_changed", "inset", "of them another accepted answer"),
     ("negative_flips", "loss", "lost: right to wrong"),
     ("positive_flips", "gain", "gained: wrong to right"),
+    ("both_wrong", "wrong", "both wrong"),
     ("both_wrong_same", "wrong", "both wrong, same answer"),
     ("both_wrong_different", "hatch", "both wrong, another answer"),
 ]
-_CONTINUOUS = [("worse", "loss"), ("equal", "wrong"), ("better", "gain")]
+_CONTINUOUS = [
+    ("worse", "loss", "score worse"),
+    ("equal", "wrong", "same score"),
+    ("better", "gain", "score better"),
+]
+
+
+def _is_shown(field: str, cells: Sequence[Mapping[str, int | None]]) -> bool:
+    """Both wrong in two parts where the answers are known on every side, else as one; no row for a rare nothing."""
+    known = all(c.get("both_wrong_same") is not None for c in cells)
+    if field in ("both_wrong_same", "both_wrong_different"):
+        return known
+    if field == "both_right_changed":
+        return any(c.get(field) for c in cells)
+    return field != "both_wrong" or not known
 
 
 def _count_and_share(name: str, task: Mapping[str, Any], side: str, field: str) -> Markup:
-    items = task["quadrants"][side][field]
-    written = integer(items, pointer("tasks", name, "quadrants", side, field))
-    if not task["n"]:
+    number, total = task["quadrants"][side].get(field), num_items(task, side)
+    if number is None:
+        return ABSENT
+    written = integer(number, pointer("tasks", name, "quadrants", side, field))
+    if not total:
         return written
-    share = figure(items / task["n"], format_number(items / task["n"], "rate"))
+    share = figure(number / total, format_number(number / total, "rate"))
     return written + Markup(' <span class="share">{}</span>').format(share)
 
 

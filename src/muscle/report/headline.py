@@ -8,8 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from muscle.report.figures import Report, pooled, value_of
-from muscle.report.numbers import Form, figure, format_number, integer, number, pointer, visible
+from muscle.report.figures import Report, num_items, pooled, value_of
+from muscle.report.numbers import ABSENT, Form, figure, format_number, integer, number, pointer, visible
 
 Tasks = Mapping[str, Mapping[str, Any]]
 
@@ -76,7 +76,7 @@ def headline_tiles(report: Report) -> list[TileGroup]:
     groups = []
     for kind, words in (("binary", _BINARY_WORDS), ("continuous", _CONTINUOUS_WORDS)):
         tasks = {name: task for name, task in report["tasks"].items() if task["kind"] == kind}
-        if sum(task["n"] for task in tasks.values()):
+        if sum(num_items(task, "old_vs_new") for task in tasks.values()):
             groups.append(TileGroup(f"{_plural(len(tasks))} {words.scored}", _tiles(report, tasks, words)))
     return groups
 
@@ -116,12 +116,12 @@ def _tiles(report: Report, tasks: Tasks, words: Words) -> tuple[Tile, ...]:
 
 def _share(tasks: Tasks, side: str, field: str, items: int, last: str) -> tuple[Markup, tuple[Markup, ...]]:
     """Return a share of all items and the lines below it; each figure the file's own where there is one task."""
-    total = sum(task["n"] for task in tasks.values())
+    total = sum(num_items(task, side) for task in tasks.values())
     path, of = None, None
-    big = figure(items / total, format_number(items / total, "rate"))
+    big = figure(items / total, format_number(items / total, "rate")) if total else ABSENT
     if len(tasks) == 1:
         name, task = next(iter(tasks.items()))
-        path, of = pointer("tasks", name, "quadrants", side, field), pointer("tasks", name, "n")
+        path, of = pointer("tasks", name, "quadrants", side, field), pointer("tasks", name, side, "n")
         metric = "negative_flip_rate" if field in ("negative_flips", "worse") else "positive_flip_rate"
         big = number(task[side][metric], pointer("tasks", name, side, metric), "rate")
     count_line = Markup("{} of {} items").format(integer(items, path), integer(total, of))
@@ -151,7 +151,6 @@ def _level(tasks: Tasks, words: Words) -> Tile | None:
         ("candidate", "old_vs_candidate", "accuracy_new"),
     )
     form: Form = "rate" if words.kind == "binary" else "score"
-    total = sum(task["n"] for task in tasks.values())
     levels = []
     for role, side, metric in found:
         values = [value_of(task.get(side), metric) for task in tasks.values()]
@@ -160,7 +159,8 @@ def _level(tasks: Tasks, words: Words) -> Tile | None:
             continue
         name = next(iter(tasks))
         path = pointer("tasks", name, side, metric, "value") if len(tasks) == 1 else None
-        mean = sum(v * task["n"] for v, task in zip(defined, tasks.values(), strict=True)) / total
+        weights = [num_items(task, side) for task in tasks.values()]
+        mean = sum(v * n for v, n in zip(defined, weights, strict=True)) / sum(weights)
         value = defined[0] if len(tasks) == 1 else mean
         levels.append((role, figure(value, format_number(value, form), path)))
     if not levels:

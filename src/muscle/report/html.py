@@ -24,7 +24,7 @@ from muscle.report.numbers import visible
 
 TEMPLATES = Path(__file__).parent / "templates"
 SCRIPTS = ("text.js", "card.js", "report.js")
-VERDICTS = {"pass": "Pass", "warn": "Warning", "block": "Block", "cannot_tell": "Cannot tell"}
+VERDICTS = {"pass": "Pass", "warn": "Warning", "block": "Blocked", "cannot_tell": "Cannot tell"}
 
 # In a script element only these can end it or open a comment; the two separators were not allowed in strings before ES2019;
 # a lone surrogate has no UTF-8 form.
@@ -58,6 +58,7 @@ def render_html(report: Mapping[str, Any]) -> str:
             style=style,
             script=script,
             verdict=VERDICTS[report["verdict"]],
+            sentence=report["headline"].removeprefix(f"{VERDICTS[report['verdict']]}: "),
             names=_names(report),
             continuous=any(task["kind"] == "continuous" for task in report["tasks"].values()),
             tile_groups=headline.headline_tiles(report),

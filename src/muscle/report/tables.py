@@ -157,20 +157,32 @@ def _tests(name: str, task: Mapping[str, Any]) -> tuple[Markup, ...]:
     """Return the tests' p-values in words."""
     lines = []
     for key, _, title in sides(task):
-        p = task[key].get("mcnemar_exact_p")
-        if p is not None:
-            written = figure(
-                p, format_number(p, "probability"), pointer("tasks", name, key, "mcnemar_exact_p")
-            )
-            lines.append(Markup("Old against {}: exact McNemar p = {}").format(title, written))
-    effect = (task.get("candidate_effect") or {}).get("negative_flips_mcnemar_exact_p")
+        found = [
+            Markup("{} p = {}").format(words, _p_value(task[key][test], pointer("tasks", name, key, test)))
+            for test, words in _MCNEMAR.items()
+            if task[key].get(test) is not None
+        ]
+        if found:
+            lines.append(Markup("Old against {}: {}").format(title, Markup(", ").join(found)))
+    test = "negative_flips_mcnemar_exact_p"
+    effect = (task.get("candidate_effect") or {}).get(test)
     if effect is not None:
-        path = pointer("tasks", name, "candidate_effect", "negative_flips_mcnemar_exact_p")
-        written = figure(effect, format_number(effect, "probability"), path)
+        written = _p_value(effect, pointer("tasks", name, "candidate_effect", test))
         lines.append(
             Markup("Negative flips, candidate against plain update: exact McNemar p = {}").format(written)
         )
     return tuple(lines)
+
+
+_MCNEMAR = {
+    "mcnemar_exact_p": "exact McNemar",
+    "mcnemar_mid_p": "mid-p",
+    "mcnemar_harm_p": "one-sided for harm",
+}
+
+
+def _p_value(value: float, path: str) -> Markup:
+    return figure(value, format_number(value, "probability"), path)
 
 
 def _others(report: Report, name: str, continuous: bool) -> tuple[tuple[str, ...], tuple[Row, ...]]:
@@ -224,7 +236,7 @@ def join_lines(report: Report) -> list[tuple[str, Markup, bool]]:
         "only_old": "only in the old run",
         "only_new": "only in the new run",
         "duplicates": "listed more than once",
-        "changed": "with another reference",
+        "changed": "with another reference or prompt",
     }
     join = report["join"]
     return [

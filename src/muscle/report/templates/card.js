@@ -9,8 +9,9 @@ const KINDS = {
 
 /** What kind of change this is, as [words, tone, sign]. */
 function kindOf(flip) {
+  if (flip.kind === "other_wrong" && flip.introduced) return ["Broken by the candidate only", "loss", "\u2193"];
   if (KINDS[flip.kind]) return KINDS[flip.kind];
-  return flip.introduced ? ["Broken by the candidate only", "loss", "\u2193"] : ["Changed", "wrong", "\u21c4"];
+  return ["Changed", "wrong", "\u21c4"];
 }
 
 /** Index of the right choice, or -1: what a right side chose, else the choice that equals the reference. */
@@ -101,7 +102,7 @@ function flipCard(entry, onCopy) {
   const [name, tone, sign] = kindOf(flip);
   const head = make("header", {}, make("span", { class: `kind ${tone}` }, `${sign} ${name}`));
   if (flip.fixed === true) head.append(make("span", { class: "kind gain" }, "\u21a9 given back by the candidate"));
-  if (flip.introduced === true && KINDS[flip.kind]) head.append(make("span", { class: "kind loss" }, "\u2193 newly broken by the candidate"));
+  if (flip.introduced === true && flip.kind !== "other_wrong") head.append(make("span", { class: "kind loss" }, "\u2193 newly broken by the candidate"));
   head.append(make("a", { class: "name", href: `#${anchor}`, title: "Link to this example" },
     make("bdi", {}, ...visibleNodes(String(flip.task))), " · ", make("bdi", {}, ...visibleNodes(String(flip.id)))));
   if (typeof flip.size === "number") head.append(make("span", { class: "size" }, "drop ", exact(flip.size, 3)));

@@ -8,7 +8,7 @@ const FILTERS = [
   ["kept", "Still broken", (flip) => flip.kind === "negative_flip" && flip.fixed === false],
   ["introduced", "Newly broken", (flip) => flip.introduced === true],
   ["positive", "Positive flips", (flip) => flip.kind === "positive_flip"],
-  ["other", "Another wrong answer", (flip) => flip.kind === "other_wrong"],
+  ["other", "Another wrong answer", (flip) => flip.kind === "other_wrong" && flip.introduced !== true],
 ];
 
 const { names, flips } = JSON.parse(document.getElementById("data").textContent);
