@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from muscle.errors import JoinError
+from muscle.flips.join import Joined, join_runs
+from muscle.predictions import Run, read_run, write_records
+
+
+def run_of(rows: Sequence[dict[str, Any]], name: str = "run", **metadata: Any) -> Run:
+    from muscle.predictions.normalise import name_task, to_records
+    from muscle.predictions.rows import table_from_rows
+
+    def where(row: int) -> str:
+        return f"row {row}"
+
+    frame = to_records(table_from_rows(enumerate(rows), where=where), where=where)
+    return Run(name, name_task(frame, "t"), metadata)
+
+
+def join(old: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]], **options: Any) -> Joined:
+    return join_runs(run_of(old, "old"), run_of(new, "new"), **{"max_unpaired": 1.0, **options})
+
+
+def item(number: int, *, correct: bool = True, **more: Any) -> dict[str, Any]:
+    return {"id": str(number), "correct": correct, **more}
+
+
+def test_items_pair_by_id_where_there_is_no_text_whatever_their_order() -> None:
+    joined = join([item(1), item(2, correct=False)], [item(2), item(1, correct=False)])
+    assert joined.old["id"].to_list() == joined.new["id"].to_list() == ["1", "2"]
+    assert joined.new["correct"].to_list() == [False, True]
+    assert joined.report.to_json()["key"] == "id" and joined.report.paired == 2
+
+
+def test_items_pair_by_content_where_ids_differ() -> None:
+    joined = join([item(1, input="a"), item(2, input="b")], [item(7, input="b"), item(8, input="a")])
+    assert joined.new["id"].to_list() == ["8", "7"] and joined.report.key == "input"
+
+
+def test_the_options_belong_to_the_content() -> None:
+    old = [item(1, input="dresser", choices=["a", "b"]), item(2, input="dresser", choices=["c", "d"])]
+    new = [item(5, input="dresser", choices=["c", "d"]), item(6, input="dresser", choices=["a", "b"])]
+    assert join(old, new).new["id"].to_list() == ["6", "5"]
+
+
+def test_a_hash_stands_for_a_text_that_a_side_does_not_have() -> None:
+    from muscle.predictions.records import input_hash
+
+    joined = join([item(1, input="a")], [item(9, input_hash=input_hash("a"))])
+    assert joined.report.paired == 1 and joined.report.key == "input"
+
+
+def test_items_with_text_on_one_side_only_pair_by_id() -> None:
+    joined = join([item(1, input="a"), item(2)], [item(1), item(2, input="b")])
+    assert joined.report.paired == 2 and joined.report.key == "id"
+
+
+def test_ids_that_repeat_between_parts_are_told_apart_by_their_text() -> None:
+    old = [item(i, input=f"{part}{i}") for part in "ab" for i in range(3)]
+    joined = join(old, list(reversed(old)))
+    assert joined.report.paired == 6 and joined.report.duplicates == 0
+    assert joined.old["input"].to_list() == joined.new["input"].to_list()
+
+
+def test_tasks_filters_and_repeats_are_kept_apart() -> None:
+    rows = [
+        item(1, task=task, filter=name, repeat=repeat)
+        for task in ("a", "b")
+        for name in ("none", "strict")
+        for repeat in (0, 1)
+    ]
+    joined = join(rows, rows[::-1])
+    keys = ["task", "filter", "repeat"]
+    assert joined.report.paired == 8 and joined.old.select(keys).equals(joined.new.select(keys))
+
+
+def test_the_same_item_listed_twice_is_kept_once_and_counted() -> None:
+    old = [item(1, input="a"), item(1, input="a"), item(2, input="b")]
+    joined = join(old, [item(1, input="a"), item(2, input="b")])
+    assert (joined.report.paired, joined.report.duplicates, joined.report.conflicting) == (2, 1, 0)
+    assert joined.report.unpaired_share == 0
+    without_text = join([item(1), item(1), item(2)], [item(1), item(2)])
+    assert (without_text.report.paired, without_text.report.duplicates) == (2, 1)
+
+
+def test_the_same_item_under_two_ids_pairs_by_both() -> None:
+    old = [item(1, input="a"), item(2, input="a", correct=False)]
+    joined = join(old, old[::-1])
+    assert joined.report.paired == 2 and joined.old["id"].equals(joined.new["id"])
+
+
+def test_the_same_item_with_different_answers_is_left_out_and_counted() -> None:
+    old = [item(1, input="a"), item(1, input="a", correct=False), item(2, input="b")]
+    joined = join(old, [item(1, input="a"), item(2, input="b")])
+    report = joined.report
+    assert (report.paired, report.duplicates, report.conflicting, report.only_new) == (1, 2, 2, 1)
+    assert joined.old["id"].to_list() == ["2"]
+
+
+def test_a_doubled_id_with_different_answers_and_no_text_is_refused() -> None:
+    old = [item(1), item(2), item(1, correct=False)]
+    with pytest.raises(
+        JoinError, match=r"old: id '1' of task 't' stands in records 1 and 3 with different answers"
+    ):
+        join(old, [item(1), item(2)])
+    with pytest.raises(JoinError, match=r"new: id '1'.*number the answers to one item with `repeat`"):
+        join([item(1), item(2)], old)
+
+
+def test_what_has_no_partner_is_counted_on_its_side() -> None:
+    joined = join([item(i) for i in range(5)], [item(i) for i in range(3, 10)])
+    report = joined.report.to_json()
+    assert (report["paired"], report["only_old"], report["only_new"]) == (2, 3, 5)
+    assert report["unpaired_share"] == pytest.approx(5 / 7)
+
+
+def test_a_changed_reference_is_left_out_unless_allowed() -> None:
+    old = [item(1, input="a", reference=["x", "y"]), item(2, input="b", reference="x")]
+    new = [item(1, input="a", reference=["y", "x"]), item(2, input="b", reference="z")]
+    report = join(old, new).report.to_json()
+    assert (report["paired"], report["reference_changed"], report["changed"]) == (1, 1, 1)
+    assert join(old, new, allow_changed=True).report.paired == 2
+
+
+def test_a_changed_prompt_under_the_same_id_is_counted_and_paired_only_if_allowed() -> None:
+    old, new = [item(1, input="a"), item(2, input="b")], [item(1, input="a"), item(2, input="B")]
+    report = join(old, new).report.to_json()
+    assert (report["paired"], report["only_old"], report["only_new"], report["prompt_changed"]) == (
+        1,
+        1,
+        1,
+        1,
+    )
+    assert join(old, new, allow_changed=True).report.paired == 2
+    assert join(old, new, on="id").report.paired == 2
+
+
+def test_errors_are_counted_on_their_side() -> None:
+    report = join(
+        [item(1), {"id": "2", "error": "timeout"}], [{"id": "1", "error": "x"}, {"id": "2", "error": "y"}]
+    ).report
+    assert (report.paired, report.errors_old, report.errors_new) == (2, 1, 2)
+
+
+def test_repeats_that_the_other_side_lacks_are_counted_apart() -> None:
+    old = [item(1, repeat=r) for r in range(5)]
+    joined = join(old, [item(1, repeat=r) for r in range(2)], max_unpaired=0.0)
+    assert (joined.report.paired, joined.report.surplus_repeats, joined.report.unpaired_share) == (2, 3, 0.0)
+
+
+def test_runs_that_share_nothing_are_refused_with_an_example_of_each() -> None:
+    with pytest.raises(JoinError, match=r"old and new share no item.*id '1'.*id '2'") as caught:
+        join([item(1)], [item(2)])
+    assert "\n" not in str(caught.value)
+    with pytest.raises(JoinError, match="share no item"):
+        join([item(1, input="a")], [item(1, input="b")])
+
+
+def test_too_many_items_without_a_partner_are_refused() -> None:
+    old, new = [item(i) for i in range(100)], [item(i) for i in range(93)]
+    with pytest.raises(JoinError, match=r"7\.0% of a side's predictions have no partner.*at most 5\.0%"):
+        join(old, new, max_unpaired=0.05)
+    assert join(old, new, max_unpaired=0.08).report.paired == 93
+
+
+def test_files_that_name_no_task_are_one_task(tmp_path: Path) -> None:
+    for name in ("before", "after"):
+        (tmp_path / f"{name}.jsonl").write_text('{"id": 1, "correct": true}\n')
+    before, after = read_run(tmp_path / "before.jsonl"), read_run(tmp_path / "after.jsonl")
+    assert join_runs(before, after).old["task"].to_list() == ["all"]
+    write_records(tmp_path / "x.jsonl", [{"task": "piqa", "id": "1", "correct": True}])
+    named = read_run(tmp_path / "x.jsonl")
+    assert join_runs(before, named).old["task"].to_list() == ["piqa"]
+    write_records(tmp_path / "y.jsonl", [{"task": "hellaswag", "id": "1", "correct": True}])
+    with pytest.raises(JoinError, match="share no item"):
+        join_runs(named, read_run(tmp_path / "y.jsonl"))
+
+
+rows = st.lists(
+    st.fixed_dictionaries(
+        {"id": st.sampled_from("abc"), "correct": st.booleans()},
+        optional={
+            "input": st.sampled_from("xyz"),
+            "task": st.sampled_from(["t", "u"]),
+            "reference": st.sampled_from("rs"),
+        },
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows, rows, st.randoms(use_true_random=False), st.booleans())
+def test_the_order_of_rows_does_not_matter(
+    old: list[dict[str, Any]], new: list[dict[str, Any]], chance: random.Random, allow: bool
+) -> None:
+    def outcome(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> Any:
+        try:
+            joined = join(first, second, allow_changed=allow)
+        except JoinError as error:
+            return "stands in records" in str(error)  # which of several is named first may differ
+        columns = ["task", "id", "input", "correct"]
+        pairs = pl.concat(
+            [joined.old.select(columns), joined.new.select(pl.all().name.suffix("_new"))], how="horizontal"
+        )
+        return joined.report, sorted(
+            map(str, pairs.select(*columns, "id_new", "input_new", "correct_new").rows())
+        )
+
+    shuffled = [chance.sample(side, len(side)) for side in (old, new)]
+    assert outcome(old, new) == outcome(*shuffled)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows, rows)
+def test_every_row_is_accounted_for(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> None:
+    try:
+        joined = join(old, new)
+    except JoinError:
+        return
+    report = joined.report
+    counted = (
+        2 * (report.paired + report.reference_changed) + report.only_old + report.only_new + report.duplicates
+    )
+    assert counted == len(old) + len(new)
+    assert joined.old_rows.is_unique().all() and joined.new_rows.is_unique().all()
+    assert joined.old["task"].equals(joined.new["task"])
