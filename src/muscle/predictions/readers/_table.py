@@ -113,10 +113,15 @@ class SliceFields:
             slices[SLICE_PREFIX + name] = text
         return slices
 
-    def prune(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Drop the slices that were given up or group nothing: one kind only, or hardly two items a kind."""
+    def prune(self, frame: pl.DataFrame, keep: Iterable[str] = ()) -> pl.DataFrame:
+        """Drop the slices that were given up or group nothing: one kind only, or hardly two items a kind.
+
+        Args:
+            frame: the records.
+            keep: columns that stay in any case.
+        """
         num_items = frame["id"].n_unique()
         counts = {SLICE_PREFIX + name: len(seen) for name, seen in (self._values or {}).items()}
-        kept = {name for name, count in counts.items() if 1 < count <= num_items / 2}
+        kept = {name for name, count in counts.items() if 1 < count <= num_items / 2} | set(keep)
         gone = [name for name in frame.columns if name.startswith(SLICE_PREFIX) and name not in kept]
         return frame.drop(gone)
