@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import copy
 import json
+import random
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
 import pytest
 
+from muscle.flips.compare import compare
 from muscle.report.html import embed_json, render_html
-from report_examples import binary_task, make_report, quadrants, undefined
+from report_examples import WORLD, binary_task, make_report, quadrants, undefined
 
 SHAPES: dict[str, dict[str, Any]] = {
     "one task": {},
@@ -269,3 +272,39 @@ def test_rates_of_continuous_tasks_are_not_pooled_with_binary_ones() -> None:
     text = " ".join(Page(render_html(report)).text.split())
     assert "196 of 2,000 items" in text and "401 of 819 items" in text
     assert "of 2,819 items" not in text
+
+
+def compared(folder: Path) -> dict[str, Any]:
+    """What `muscle.compare` says of small runs with both kinds of task, a candidate and a further run."""
+    draw = random.Random(3)
+    runs: dict[str, list[dict[str, Any]]] = {"old": [], "new": [], "candidate": [], "base": []}
+    for name, rows in runs.items():
+        skill = {"old": 0.7, "new": 0.75, "candidate": 0.78, "base": 0.5}[name]
+        for item in range(120):
+            text, good, bad = WORLD[item % len(WORLD)]
+            choice = int(draw.random() > skill)
+            asked = {"id": f"c{item}", "task": "house", "input": f"{text} ({item})", "reference": good}
+            rows.append(
+                {**asked, "choices": [good, bad], "choice": choice, "logprobs": [-1.0 - choice, -1.5]}
+            )
+            summary = {"id": f"s{item}", "task": "samsum", "input": f"Dialogue {item}", "reference": "a b c"}
+            rows.append({**summary, "output": "a b", "score": {"rouge1": round(draw.random() * skill, 3)}})
+        (folder / f"{name}.jsonl").write_text(
+            "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8"
+        )
+    old, new, candidate, base = (folder / f"{name}.jsonl" for name in runs)
+    return compare(old, new, candidate=candidate, others={"bare base": base}).to_json()
+
+
+def test_what_compare_makes_is_rendered_whole_and_every_figure_equals_it(tmp_path: Path) -> None:
+    report = json.loads(json.dumps(compared(tmp_path)))
+    page = Page(render_html(report))
+    paths = {attributes.get("data-path") for attributes, _ in page.figures}
+    assert not [path for path, _ in shown_metrics(report) if path not in paths]
+    for attributes, text in page.figures:
+        assert_reads_as(text, float(attributes["value"] or ""))
+        if (path := attributes.get("data-path")) and "data-minus" not in attributes:
+            assert float(attributes["value"] or "") == entry(report, path), path
+    for reason in report["reasons"]:
+        assert reason in page.text
+    assert "bare base" in page.text and "given back by the candidate" in page.text

@@ -139,17 +139,20 @@ def _tile(x: float, width: float, y: float, height: float, part: Part, total: in
 
 
 def _tile_label(x: float, width: float, y: float, height: float, part: Part, total: int) -> Markup:
-    """Write a tile's count and share inside it where there is room; the legend beside has them all."""
+    """Write a tile's share and name inside it where there is room; the legend beside has them all.
+
+    The class `narrow` is for names that fit only where the picture is wide; the style sheet knows where that is.
+    """
     if width < 0.2 or height < 18:
         return Markup()
-    middle = {"x": place(x + width / 2), "class_": f"label on-{part.style}"}
+    where, style = place(x + width / 2), f"label on-{part.style}"
     share = format_number(part.number / total, "rate")
-    if height < 38:
-        line = f"{share} {part.name}" if width > 0.4 else share
-        return element("text", line, y=f"{y + height / 2 + 4:g}", **middle)
-    return element(
-        "text", share, y=f"{y + height / 2 - 2:g}", **{**middle, "class_": middle["class_"] + " strong"}
-    ) + (element("text", part.name, y=f"{y + height / 2 + 15:g}", **middle))
+    if height < 38 or part.style in HATCHED:
+        text = f"{share} {part.name}" if width > 0.4 else share
+        return element("text", text, x=where, y=f"{y + height / 2 + 4:g}", class_=style)
+    narrow = "" if width > 0.38 else " narrow"
+    name = element("text", part.name, x=where, y=f"{y + height / 2 + 15:g}", class_=style + narrow)
+    return element("text", share, x=where, y=f"{y + height / 2 - 2:g}", class_=f"{style} strong") + name
 
 
 def strip(parts: Sequence[Part], *, title: str, height: float = 30) -> Markup:

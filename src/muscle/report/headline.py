@@ -77,12 +77,12 @@ def headline_tiles(report: Report) -> list[TileGroup]:
     for kind, words in (("binary", _BINARY_WORDS), ("continuous", _CONTINUOUS_WORDS)):
         tasks = {name: task for name, task in report["tasks"].items() if task["kind"] == kind}
         if sum(num_items(task, "old_vs_new") for task in tasks.values()):
-            groups.append(TileGroup(f"{_plural(len(tasks))} {words.scored}", _tiles(report, tasks, words)))
+            groups.append(TileGroup(f"{_tasks_name(tasks)} {words.scored}", _tiles(report, tasks, words)))
     return groups
 
 
-def _plural(tasks: int) -> str:
-    return "1 task" if tasks == 1 else f"{tasks} tasks"
+def _tasks_name(tasks: Tasks) -> str:
+    return f"{visible(next(iter(tasks)))}," if len(tasks) == 1 else f"{len(tasks)} tasks"
 
 
 def _tiles(report: Report, tasks: Tasks, words: Words) -> tuple[Tile, ...]:
