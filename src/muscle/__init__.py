@@ -1,1 +1,70 @@
-"""See, stop and fix the negative flips of an LLM update."""
+"""See, stop and fix the negative flips of an LLM update.
+
+The public names are imported on first use, so that `import muscle` is instant and comparing runs never loads torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from muscle.config import UpdateConfig, load_config
+    from muscle.errors import MuscleError
+    from muscle.flips.compare import Comparison, compare
+    from muscle.predictions.read import read_run
+    from muscle.predictions.run import Run
+    from muscle.tasks import get_task
+    from muscle.training.align import align
+    from muscle.training.finetune import finetune
+    from muscle.training.loss import compatibility_loss
+    from muscle.training.masks import IGNORE_INDEX
+    from muscle.training.teachers import OnlineTeachers
+    from muscle.training.trainer import CompatibilityTrainer
+    from muscle.update import update
+
+__all__ = [
+    "IGNORE_INDEX",
+    "Comparison",
+    "CompatibilityTrainer",
+    "MuscleError",
+    "OnlineTeachers",
+    "Run",
+    "UpdateConfig",
+    "align",
+    "compare",
+    "compatibility_loss",
+    "finetune",
+    "get_task",
+    "load_config",
+    "read_run",
+    "update",
+]
+
+_HOMES = {
+    "IGNORE_INDEX": "muscle.training.masks",
+    "Comparison": "muscle.flips.compare",
+    "CompatibilityTrainer": "muscle.training.trainer",
+    "MuscleError": "muscle.errors",
+    "OnlineTeachers": "muscle.training.teachers",
+    "Run": "muscle.predictions.run",
+    "UpdateConfig": "muscle.config",
+    "align": "muscle.training.align",
+    "compare": "muscle.flips.compare",
+    "compatibility_loss": "muscle.training.loss",
+    "finetune": "muscle.training.finetune",
+    "get_task": "muscle.tasks",
+    "load_config": "muscle.config",
+    "read_run": "muscle.predictions.read",
+    "update": "muscle.update",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'muscle' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

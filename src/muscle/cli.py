@@ -137,10 +137,10 @@ def demo(
 ) -> None:
     """Do the whole thing on an embedded example: train, align, score, compare, and open a report."""
     _start(quiet)
-    from muscle.demo import run_demo
+    from muscle.demo.run import run_demo
 
     result = run_demo(out, seed=seed, gap=gap, base=base, data=data)
-    _show(result.comparison.to_json(), quiet=quiet, as_json=False)
+    _show(result.report, quiet=quiet, as_json=False)
     if not quiet:
         typer.echo(f"\nThe report: {result.folder / 'report.html'}")
 
@@ -185,7 +185,7 @@ def update(
     from muscle.update import update as run_update
 
     result = run_update(settings)
-    _show(result.comparison.to_json(), quiet=quiet, as_json=as_json)
+    _show(result.report, quiet=quiet, as_json=as_json)
     if not quiet and not as_json:
         ran = (
             f"{result.num_stages_run} stages ran"

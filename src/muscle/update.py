@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from muscle.config import BaseConfig, TaskConfig, TrainingSettings, UpdateConfig
 from muscle.models import (
@@ -25,11 +25,9 @@ from muscle.models import (
     load_base,
     resolve_base,
 )
+from muscle.report import read_report, write_reports
 from muscle.run_folder import RunFolder, content_of, versions
 from muscle.tasks import Example, Task, TaskData, get_task, load_task_data
-
-if TYPE_CHECKING:
-    from muscle.flips.compare import Comparison
 
 logger = logging.getLogger(__name__)
 
@@ -45,12 +43,12 @@ class UpdateResult:
 
     Attributes:
         folder: the run folder.
-        comparison: old against new and against the compatibility adapter.
+        report: old against new and against the compatibility adapter, as in `report.json`.
         num_stages_run: stages that ran this time; 0 when everything was done before.
     """
 
     folder: Path
-    comparison: Comparison
+    report: dict[str, Any]
     num_stages_run: int
 
 
@@ -61,7 +59,7 @@ def update(config: UpdateConfig) -> UpdateResult:
         config: from `load_config`, or built in Python.
 
     Returns:
-        The run folder and the comparison.
+        The run folder and the report.
 
     Raises:
         MuscleError: an input is wrong; what is done so far is kept, and the next call goes on there.
@@ -78,8 +76,8 @@ def update(config: UpdateConfig) -> UpdateResult:
         for data in pipeline.data.values():
             pipeline.evaluate(data)
         pipeline.free_bases()
-        comparison = pipeline.report()
-    return UpdateResult(pipeline.run.path, comparison, pipeline.run.num_run)
+        report = pipeline.report()
+    return UpdateResult(pipeline.run.path, report, pipeline.run.num_run)
 
 
 class Pipeline:
@@ -302,23 +300,31 @@ class Pipeline:
 
         return work
 
-    def report(self) -> Comparison:
-        """Compare the scored runs and write the report in its three forms."""
-        from muscle.flips.compare import compare
-        from muscle.report import write_reports
+    def report(self) -> dict[str, Any]:
+        """Compare the scored runs, write the report in its three forms, and return it."""
+        out = self.run.path / "report.json"
+        runs = {run: self.run.path / "predictions" / run for run in self.evaluated()}
+        inputs = {
+            "predictions": {
+                f"{run}/{task}": content_of(self.predictions(run, task)) for run in runs for task in self.data
+            },
+            "report": self.config.report.model_dump(),
+            "muscle": versions()["muscle-llm"],
+        }
+        self.run.stage("report", inputs, out, lambda: self._write_report(runs))
+        return read_report(out)[0]
 
-        folder = self.run.path / "predictions"
-        others = {OTHERS[run]: folder / run for run in self.evaluated() if run in OTHERS}
+    def _write_report(self, runs: dict[str, Path]) -> None:
+        from muscle.flips.compare import compare
+
         comparison = compare(
-            folder / "old",
-            folder / "new",
-            candidate=folder / "compat",
-            others=others,
+            runs["old"],
+            runs["new"],
+            candidate=runs["compat"],
+            others={OTHERS[run]: path for run, path in runs.items() if run in OTHERS},
             max_flips=self.config.report.max_flips,
-            title=self.config.report.title,
         )
-        write_reports(comparison.to_json(), self.run.path)
-        return comparison
+        write_reports({**comparison.to_json(), "title": self.config.report.title}, self.run.path)
 
 
 def load_update_task(entry: TaskConfig, training: TrainingSettings) -> TaskData:

@@ -1,0 +1,194 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from muscle.config import load_config
+from muscle.errors import ModelError, OutputError
+from muscle.run_folder import RunFolder, content_of
+from muscle.update import update
+from tiny import TASK_YAML, save_base, write_choice_rows
+
+STAGES = (
+    3 + 4 + 1
+)  # two task adapters and a compatibility adapter; old, new, compat, bare base scored; the report
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("update")
+    (root / "tools.yaml").write_text(TASK_YAML)
+    write_choice_rows(root / "train.jsonl", 60)
+    write_choice_rows(root / "test.jsonl", 40, start=1000)
+    save_base(root / "old", seed=1)
+    save_base(root / "new", seed=2)
+    config = {
+        "old": "old",
+        "new": "new",
+        "tasks": [{"task": "tools.yaml", "train": "train.jsonl", "test": "test.jsonl"}],
+        "lora": {"r": 4, "alpha": 8},
+        "training": {
+            "epochs": 2,
+            "learning_rate": 0.005,
+            "warmup_steps": 2,
+            "batch_size": 8,
+            "gradient_accumulation": 1,
+            "precision": "float32",
+        },
+    }
+    (root / "update.yaml").write_text(yaml.safe_dump(config))
+    return root
+
+
+def run(inputs: Path, out: Path, **overrides):
+    return update(load_config(inputs / "update.yaml", overrides={"output": str(out), **overrides}))
+
+
+@pytest.fixture(scope="module")
+def finished(inputs, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "run"
+    return out, run(inputs, out)
+
+
+def snapshot(out: Path) -> dict[str, str | None]:
+    found = {str(path.relative_to(out)): content_of(path) for path in out.glob("predictions/*/*.jsonl")}
+    return found | {str(path.relative_to(out)): content_of(path) for path in out.glob("adapters/*/*")}
+
+
+def test_a_run_folder_holds_what_the_documentation_says(finished):
+    out, result = finished
+    assert result.num_stages_run == STAGES
+    for name in ("report.html", "report.md", "report.json", "manifest.json"):
+        assert (out / name).stat().st_size > 0
+    for side in ("old", "new", "compat"):
+        assert (out / "adapters" / side / "tools" / "adapter_model.safetensors").is_file()
+        assert len((out / "predictions" / side / "tools.jsonl").read_text().splitlines()) == 40
+    assert result.report["tasks"]["tools"]["n"] == 40
+    assert not list(out.rglob("*.part"))
+    assert not list(out.rglob("*.training"))
+
+
+def test_records_hold_likelihoods_choice_and_text(finished):
+    out, _ = finished
+    row = json.loads((out / "predictions" / "compat" / "tools.jsonl").read_text().splitlines()[0])
+    assert row["task"] == "tools"
+    assert len(row["logprobs"]) == len(row["choices"]) == 2
+    assert row["choice"] == row["logprobs"].index(max(row["logprobs"]))
+    assert row["correct"] == (row["choices"][row["choice"]] in row["reference"])
+
+
+def test_a_second_run_does_nothing(inputs, finished):
+    out, first = finished
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    again = run(inputs, out)
+    assert again.num_stages_run == 0
+    assert again.report == first.report
+    changed = [
+        path for path, mtime in before.items() if path.stat().st_mtime_ns != mtime and path.name != ".lock"
+    ]
+    assert changed == []
+
+
+def test_a_changed_alignment_redoes_only_what_hangs_on_it(inputs, finished):
+    out, _ = finished
+    before = snapshot(out)
+    again = run(inputs, out, **{"alignment.temperature": 1.0})
+    after = snapshot(out)
+    assert again.num_stages_run == 3  # the compatibility adapter, its scores, the report
+    assert {name for name in before if before[name] != after[name]} == {
+        "adapters/compat/tools",
+        "predictions/compat/tools.jsonl",
+    }
+    assert run(inputs, out).num_stages_run == 3  # and back
+
+
+def test_a_damaged_output_is_made_again(inputs, finished):
+    out, _ = finished
+    before = snapshot(out)
+    path = out / "predictions" / "new" / "tools.jsonl"
+    path.write_bytes(path.read_bytes()[:200])
+    assert run(inputs, out).num_stages_run == 1
+    assert snapshot(out) == before
+
+
+def test_given_adapters_are_used_as_they_are(inputs, finished, tmp_path):
+    out, first = finished
+    given = {
+        side: {"base": side, "adapters": {"tools": str(out / "adapters" / side / "tools")}}
+        for side in ("old", "new")
+    }
+    again = run(inputs, tmp_path / "run", **given)
+    assert again.num_stages_run == STAGES - 2
+    assert again.report["tasks"] == first.report["tasks"]
+
+
+def test_the_control_trains_as_long_as_the_compatibility_adapter(inputs, finished):
+    out, _ = finished
+    result = run(inputs, out, **{"evaluation.control": True, "alignment.training": {"epochs": 3}})
+    epochs = [
+        json.loads((out / "adapters" / side / "tools" / "training.json").read_text())["num_epochs"]
+        for side in ("compat", "control")
+    ]
+    assert epochs == [3, 3]
+    assert len(result.report["others"]) == 2
+
+
+def test_bases_with_other_vocabularies_are_refused_before_training(inputs, tmp_path):
+    save_base(tmp_path / "other", seed=3, extra_words=2)
+    with pytest.raises(ModelError, match="different vocabularies"):
+        run(inputs, tmp_path / "run", new=str(tmp_path / "other"))
+    assert not list((tmp_path / "run").glob("adapters/*"))
+
+
+def test_an_adapter_of_another_base_is_refused_before_training(inputs, finished, tmp_path):
+    out, _ = finished
+    wrong = {"base": "old", "adapters": {"tools": str(out / "adapters" / "new" / "tools")}}
+    with pytest.raises(ModelError, match="made for another base"):
+        run(inputs, tmp_path / "run", old=wrong)
+
+
+def test_two_processes_in_one_folder_are_refused(inputs, finished):
+    out, _ = finished
+    with RunFolder(out).locked(), pytest.raises(OutputError, match="another muscle process"):
+        run(inputs, out)
+
+
+def test_a_folder_that_cannot_be_made_is_refused(inputs, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        run(inputs, tmp_path / "file" / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "stage", ["adapters/old", "adapters/new", "adapters/compat", "predictions/old", "predictions/compat"]
+)
+def test_a_kill_in_any_stage_changes_nothing_in_the_end(inputs, finished, tmp_path, stage):
+    out = tmp_path / "run"
+    command = [
+        sys.executable,
+        "-m",
+        "muscle.cli",
+        "update",
+        str(inputs / "update.yaml"),
+        "--set",
+        f"output={out}",
+    ]
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    folder = out / stage
+    # A stage's folder appears when it begins to write: checkpoints, or the finished thing.
+    while not (folder.is_dir() and any(folder.iterdir())) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    run(inputs, out)
+    undisturbed = tmp_path / "undisturbed"
+    run(inputs, undisturbed)
+    assert snapshot(out) == snapshot(undisturbed)
