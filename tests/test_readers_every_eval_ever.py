@@ -174,7 +174,7 @@ def test_an_agents_last_words_are_its_answer(tmp_path: Path) -> None:
     [
         (
             {"evaluation": {"score": None, "is_correct": True}},
-            "line 2, field 'evaluation.score': expected a number",
+            "line 2, field 'evaluation.score': expected a finite number",
         ),
         ({"evaluation": {"score": float("nan"), "is_correct": True}}, "line 2, field 'evaluation.score'"),
         (

@@ -120,7 +120,7 @@ def test_half_a_surrogate_pair_in_an_answer_is_read(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"success": None}, "results.results[1], field 'success': expected true or false, found None"),
-        ({"score": "high"}, "results.results[1], field 'score': expected a number, found 'high'"),
+        ({"score": "high"}, "results.results[1], field 'score': expected a finite number, found 'high'"),
         ({"provider": None}, "results.results[1], field 'provider': expected its id, found None"),
     ],
 )

@@ -11,6 +11,7 @@ import polars as pl
 
 from muscle.errors import DataError
 from muscle.predictions.readers._table import RowTable, SliceFields
+from muscle.predictions.readers._values import known, message_text, object_in, refuse
 from muscle.predictions.records import complete
 from muscle.predictions.rows import shorten
 from muscle.predictions.run import SCORE_PREFIX
@@ -24,7 +25,7 @@ class LogTable:
 
     def __init__(self, header: Mapping[str, Any]) -> None:
         """Begin a log whose header (`header.json`, or `_journal/start.json`) says this."""
-        facts = _object(header, "eval")
+        facts = object_in(header, "eval")
         self.task = str(facts.get("task") or "task")
         self.main = _main_score(header)
         self.num_rows = 0
@@ -53,7 +54,7 @@ class LogTable:
         row: dict[str, Any] = {
             "id": str(sample["id"]),
             "repeat": _repeat(sample["epoch"], where),
-            "input": _text(sample.get("input")),
+            "input": message_text(sample.get("input")),
             "choices": choices,
             "reference": _references(sample.get("target"), choices),
             "output": answer if choice is None or choices is None else choices[choice],
@@ -88,7 +89,7 @@ class LogTable:
         """Return the scores that are numbers, as `score.<name>`, and the main one as it stands."""
         scores: dict[str, float] = {}
         values: dict[str, Any] = {}
-        for scorer, score in _object(sample, "scores").items():
+        for scorer, score in object_in(sample, "scores").items():
             value = score.get("value") if isinstance(score, dict) else score
             if isinstance(value, dict):
                 values |= {f"{scorer}.{name}": entry for name, entry in value.items()}
@@ -125,22 +126,17 @@ class LogTable:
 
 def _repeat(epoch: Any, where: str) -> int:
     if not isinstance(epoch, int) or epoch < 1:
-        raise DataError(f"{where}, field 'epoch': expected a number from 1, found {shorten(epoch)}")
+        refuse(where, "epoch", "a number from 1", epoch)
     return epoch - 1
-
-
-def _object(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = value.get(name)
-    return found if isinstance(found, dict) else {}
 
 
 def _main_score(header: Mapping[str, Any]) -> str:
     """The score that counts: the headline's, else the first scorer's."""
-    headline = _object(_object(header, "results"), "headline")
+    headline = object_in(object_in(header, "results"), "headline")
     if headline:
         scorer, score = str(headline.get("scorer")), str(headline.get("score"))
         return scorer if scorer == score else f"{scorer}.{score}"
-    own = _object(header, "results").get("scores") or _object(header, "eval").get("scorers") or [{}]
+    own = object_in(header, "results").get("scores") or object_in(header, "eval").get("scorers") or [{}]
     first = own[0] if isinstance(own, list) and isinstance(own[0], dict) else {}
     return str(first.get("scorer") or first.get("name") or "score")
 
@@ -172,30 +168,18 @@ def _number(value: Any) -> float | None:
     return float(value)
 
 
-def _text(value: Any) -> str | None:
-    """An input, a message or a list of them, as text."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, dict):
-        text = _text(value.get("content") if "content" in value else value.get("text"))
-        return f"{value['role']}: {text}" if value.get("role") and text is not None else text
-    if isinstance(value, list):
-        return "\n".join(text for text in map(_text, value) if text)
-    return json.dumps(value, ensure_ascii=False)
-
-
 def _answer(sample: Mapping[str, Any], main: str) -> str | None:
-    scores = _object(sample, "scores")
+    scores = object_in(sample, "scores")
     score = scores.get(main, scores.get(main.partition(".")[0]))
     answer = score.get("answer") if isinstance(score, dict) else None
     if isinstance(answer, str) and answer:
         return answer
-    output = _object(sample, "output")
+    output = object_in(sample, "output")
     if output.get("completion"):
         return str(output["completion"])
     choices = output.get("choices") or []
     message = choices[0].get("message") if choices and isinstance(choices[0], dict) else None
-    return _text(message.get("content")) if isinstance(message, dict) else None
+    return message_text(message.get("content")) if isinstance(message, dict) else None
 
 
 def _letter_index(answer: str | None, choices: list[str] | None) -> int | None:
@@ -219,8 +203,8 @@ def _references(target: Any, choices: list[str] | None) -> list[str] | None:
 
 def run_facts(header: Mapping[str, Any], table: LogTable) -> dict[str, Any]:
     """Return what the header says of the run, in the metadata's common words."""
-    facts = _object(header, "eval")
-    dataset, config = _object(facts, "dataset"), _object(facts, "config")
+    facts = object_in(header, "eval")
+    dataset, config = object_in(facts, "dataset"), object_in(facts, "config")
     task = {
         "version": facts.get("task_version"),
         "args": facts.get("task_args"),
@@ -230,36 +214,32 @@ def run_facts(header: Mapping[str, Any], table: LogTable) -> dict[str, Any]:
         "limit": config.get("limit"),
         "metric": table.main,
         "scorers": [entry.get("name") for entry in facts.get("scorers") or [] if isinstance(entry, dict)],
-        "solver": _object(header, "plan").get("steps"),
-        "generation": _object(_object(header, "plan"), "config") or facts.get("model_generate_config"),
+        "solver": object_in(header, "plan").get("steps"),
+        "generation": object_in(object_in(header, "plan"), "config") or facts.get("model_generate_config"),
     }
     notes = [f"{table.task}: score {name} holds values that are no numbers" for name in sorted(table.unread)]
     return {
-        "model": _known(
+        "model": known(
             {"name": facts.get("model"), "args": facts.get("model_args"), "roles": facts.get("model_roles")}
         ),
-        "versions": _object(facts, "packages"),
-        "settings": _known({"revision": facts.get("revision"), "status": header.get("status")}),
+        "versions": object_in(facts, "packages"),
+        "settings": known({"revision": facts.get("revision"), "status": header.get("status")}),
         "created": facts.get("created"),
         "harness": "inspect_ai",
         "results": {table.task: _own_results(header)},
-        "tasks": {table.task: _known(task)},
+        "tasks": {table.task: known(task)},
         "notes": notes,
     }
-
-
-def _known(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value not in (None, "", [], {})}
 
 
 def _own_results(header: Mapping[str, Any]) -> dict[str, float]:
     """Inspect's aggregates: `score,metric` (and the reducer, where there is one) to value."""
     results: dict[str, float] = {}
-    for entry in _object(header, "results").get("scores") or []:
+    for entry in object_in(header, "results").get("scores") or []:
         reducer = f",{entry['reducer']}" if entry.get("reducer") else ""
         scorer = str(entry.get("scorer"))
         name = scorer if entry.get("name") in (scorer, None) else f"{scorer}.{entry['name']}"
-        for metric, body in _object(entry, "metrics").items():
+        for metric, body in object_in(entry, "metrics").items():
             value = body.get("value") if isinstance(body, dict) else None
             if isinstance(value, int | float) and metric not in ("stderr", "std", "var"):
                 results[f"{name},{metric}{reducer}"] = value

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from muscle.predictions.readers._json import load_object
+from muscle.predictions.readers._values import known, object_in
 
 RESULTS_NAME = re.compile(
     r"(?!samples_).*?(?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)\.json|results\.json"
@@ -61,18 +62,13 @@ def task_in_stem(stem: str, results: Mapping[str, Any]) -> str:
     >>> task_in_stem("m_piqa_de", {"configs": {"de": {}, "piqa_de": {}}})
     'piqa_de'
     """
-    known = sorted(_object(results, "configs"), key=len, reverse=True)
+    known = sorted(object_in(results, "configs"), key=len, reverse=True)
     return next((task for task in known if stem == task or stem.endswith(f"_{task}")), stem)
-
-
-def _object(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = value.get(name)
-    return found if isinstance(found, dict) else {}
 
 
 def task_config(results: Mapping[str, Any], task: str) -> Mapping[str, Any]:
     """Return a task's configuration; empty where it is not known."""
-    return _object(_object(results, "configs"), task)
+    return object_in(object_in(results, "configs"), task)
 
 
 def filter_names(config: Mapping[str, Any]) -> list[str]:
@@ -85,7 +81,7 @@ def filter_names(config: Mapping[str, Any]) -> list[str]:
 
 def run_facts(results: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is known of the whole run: `model`, `versions`, `settings`, `higher_is_better`, `results`."""
-    config = _object(results, "config")
+    config = object_in(results, "config")
     model = {"name": results.get("model_name"), "source": results.get("model_source") or config.get("model")}
     model |= {"dtype": config.get("model_dtype"), "revision": config.get("model_revision")}
     settings = {name: config.get(name) for name in _RUN_SETTINGS}
@@ -94,9 +90,9 @@ def run_facts(results: Mapping[str, Any]) -> dict[str, Any]:
         for name in ("system_instruction", "chat_template_sha", "fewshot_as_multiturn")
     }
     return {
-        "model": _known(model),
-        "versions": _known({package: results.get(key) for package, key in _VERSIONS.items()}),
-        "settings": _known(settings),
+        "model": known(model),
+        "versions": known({package: results.get(key) for package, key in _VERSIONS.items()}),
+        "settings": known(settings),
         "created": results.get("date"),
         "harness": "lm-evaluation-harness",
         "higher_is_better": _directions(results),
@@ -104,14 +100,10 @@ def run_facts(results: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _known(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value not in (None, "", [], {})}
-
-
 def _directions(results: Mapping[str, Any]) -> dict[str, bool]:
     """Which way each metric counts; `perplexity` is left out, as it is read as a log-likelihood."""
     directions: dict[str, bool] = {}
-    for metrics in _object(results, "higher_is_better").values():
+    for metrics in object_in(results, "higher_is_better").values():
         if isinstance(metrics, dict):
             directions |= {name: way for name, way in metrics.items() if isinstance(way, bool)}
     return {name: way for name, way in directions.items() if "perplexity" not in name}
@@ -125,7 +117,7 @@ def _own_results(results: Mapping[str, Any]) -> dict[str, dict[str, float]]:
             for name, value in metrics.items()
             if isinstance(value, int | float) and "," in name and "_stderr" not in name
         }
-        for task, metrics in _object(results, "results").items()
+        for task, metrics in object_in(results, "results").items()
         if isinstance(metrics, dict)
     }
 
@@ -134,11 +126,11 @@ def task_facts(results: Mapping[str, Any], task: str) -> dict[str, Any]:
     """Return what is known of one task: version, shots, prompt, data, generation, filters, hash."""
     config = task_config(results, task)
     facts = {
-        "version": _object(results, "versions").get(task),
-        "num_fewshot": _object(results, "n-shot").get(task),
-        "num_items": _object(_object(results, "n-samples"), task).get("effective"),
-        "data_fingerprint": _object(results, "task_hashes").get(task),
+        "version": object_in(results, "versions").get(task),
+        "num_fewshot": object_in(results, "n-shot").get(task),
+        "num_items": object_in(object_in(results, "n-samples"), task).get("effective"),
+        "data_fingerprint": object_in(results, "task_hashes").get(task),
         "generation": config.get("generation_kwargs"),
         **{name: config.get(name) for name in _TASK_SETTINGS},
     }
-    return _known(facts)
+    return known(facts)

@@ -18,8 +18,8 @@ import polars as pl
 from muscle.errors import DataError
 from muscle.predictions.readers._json import line_objects, load_object
 from muscle.predictions.readers._table import RowTable, SliceFields
+from muscle.predictions.readers._values import finite_number, known, object_in, refuse, required
 from muscle.predictions.records import NO_FILTER, complete, concat_records
-from muscle.predictions.rows import shorten
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX, Run
 
 SAMPLES_SUFFIX = "_samples.jsonl"
@@ -81,7 +81,7 @@ def _read_pair(path: Path) -> Run:
     table = _Samples(_metrics(aggregate))
     for number, row in line_objects(samples_file):
         table.add(row, f"{samples_file}, line {number}")
-    model = _object(aggregate, "model_info")
+    model = object_in(aggregate, "model_info")
     name = str(model.get("id") or model.get("name") or table.model or path.stem)
     return Run(name, table.frame(samples_file), _facts(aggregate, name, samples_file))
 
@@ -118,16 +118,11 @@ def _pair(path: Path) -> tuple[Path, Path]:
     return path, samples
 
 
-def _object(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = value.get(name)
-    return found if isinstance(found, dict) else {}
-
-
 def _metrics(aggregate: Mapping[str, Any]) -> dict[str, tuple[str, str | None]]:
     """Return each result's metric and type (`binary`, `continuous`, `levels`), by the result's id."""
     metrics = {}
     for result in aggregate.get("evaluation_results") or []:
-        config = _object(result, "metric_config")
+        config = object_in(result, "metric_config")
         name = config.get("metric_id") or config.get("metric_name") or "score"
         metrics[str(result.get("evaluation_result_id"))] = (str(name), config.get("score_type"))
     return metrics
@@ -148,12 +143,9 @@ class _Samples:
     def add(self, row: Mapping[str, Any], where: str) -> None:
         """Take one row."""
         for name in ("evaluation_name", "sample_id", "input", "evaluation"):
-            if name not in row:
-                raise DataError(
-                    f"{where}, field '{name}': expected it in a sample of Every Eval Ever, found no such field"
-                )
+            required(row, name, where, "a sample of Every Eval Ever")
         self.model = self.model or str(row.get("model_id") or "") or None
-        metadata = _object(row, "metadata")
+        metadata = object_in(row, "metadata")
         metric, kind = self._metrics.get(str(row.get("evaluation_result_id")), ("score", None))
         self._types.setdefault(metric, kind)
         fields = _record_fields(row, metadata)
@@ -161,7 +153,7 @@ class _Samples:
         fields.setdefault("repeat", self._seen[key])
         self._seen[key] += 1
         if not row.get("error"):
-            fields |= _verdict(_object(row, "evaluation"), metric, where) | _other_scores(metadata)
+            fields |= _verdict(object_in(row, "evaluation"), metric, where) | _other_scores(metadata)
             if kind == "binary":
                 fields["correct"] = fields.pop("claimed")
             if metric == ACCURACY and OWN + "task" in metadata:
@@ -187,7 +179,7 @@ class _Samples:
         """Believe `is_correct` of metrics that are not called binary where all the task's scores are 0 and 1."""
         if "claimed" not in frame.columns:
             return frame
-        known = (
+        judged = (
             frame["correct"]
             if "correct" in frame.columns
             else pl.Series("correct", [None] * frame.height, pl.Boolean)
@@ -196,12 +188,12 @@ class _Samples:
         graded = pl.any_horizontal([~pl.col(name).is_in([0.0, 1.0]) for name in scores]).any().over("task")
         has_binary = pl.col("correct").is_not_null().any().over("task")
         believed = pl.when(~graded & ~has_binary).then(pl.col("claimed")).otherwise(pl.col("correct"))
-        return frame.with_columns(known).with_columns(believed.alias("correct")).drop("claimed")
+        return frame.with_columns(judged).with_columns(believed.alias("correct")).drop("claimed")
 
 
 def _record_fields(row: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return what identifies a sample and what was asked and answered."""
-    asked = _object(row, "input")
+    asked = object_in(row, "input")
     options = asked.get("choices")
     choices = [str(text) for text in options] if isinstance(options, list) and options else None
     reference = [_named_option(str(text), choices) for text in asked.get("reference") or []]
@@ -241,7 +233,7 @@ def _answer(row: Mapping[str, Any]) -> str | None:
     final = [entry for entry in attributions if isinstance(entry, dict) and entry.get("is_terminal")]
     if final and final[-1].get("extracted_value"):
         return str(final[-1]["extracted_value"])
-    raw = _object(row, "output").get("raw")
+    raw = object_in(row, "output").get("raw")
     if not attributions and raw == [""]:
         return None
     if isinstance(raw, list) and raw:
@@ -255,14 +247,11 @@ def _answer(row: Mapping[str, Any]) -> str | None:
 
 
 def _verdict(evaluation: Mapping[str, Any], metric: str, where: str) -> dict[str, Any]:
-    score, is_correct = evaluation.get("score"), evaluation.get("is_correct")
-    if not isinstance(score, int | float) or isinstance(score, bool) or score != score:
-        raise DataError(f"{where}, field 'evaluation.score': expected a number, found {shorten(score)}")
+    score = finite_number(evaluation.get("score"), where, "evaluation.score")
+    is_correct = evaluation.get("is_correct")
     if not isinstance(is_correct, bool | None):
-        raise DataError(
-            f"{where}, field 'evaluation.is_correct': expected true or false, found {shorten(is_correct)}"
-        )
-    return {SCORE_PREFIX + metric: float(score), "claimed": is_correct}
+        refuse(where, "evaluation.is_correct", "true or false", is_correct)
+    return {SCORE_PREFIX + metric: score, "claimed": is_correct}
 
 
 def _other_scores(metadata: Mapping[str, Any]) -> dict[str, float]:
@@ -279,23 +268,23 @@ def _other_scores(metadata: Mapping[str, Any]) -> dict[str, float]:
 
 def _facts(aggregate: Mapping[str, Any], name: str, samples: Path) -> dict[str, Any]:
     """Return what is known of the run, in the metadata's common words."""
-    library = _object(aggregate, "eval_library")
+    library = object_in(aggregate, "eval_library")
     results: dict[str, dict[str, Any]] = {}
     directions, tasks = {}, {}
     for result in aggregate.get("evaluation_results") or []:
-        task, config = str(result.get("evaluation_name")), _object(result, "metric_config")
+        task, config = str(result.get("evaluation_name")), object_in(result, "metric_config")
         metric = str(config.get("metric_id") or config.get("metric_name") or "score")
-        results.setdefault(task, {})[metric] = _object(result, "score_details").get("score")
+        results.setdefault(task, {})[metric] = object_in(result, "score_details").get("score")
         directions[metric] = not config.get("lower_is_better", False)
         tasks[task] = {
             "dataset": result.get("source_data"),
-            "generation": _object(result, "generation_config").get("generation_args"),
-            "judge": _object(config, "llm_scoring").get("judges"),
+            "generation": object_in(result, "generation_config").get("generation_args"),
+            "judge": object_in(config, "llm_scoring").get("judges"),
         }
     return {
         "model": {
             "name": name,
-            **{key: value for key, value in _object(aggregate, "model_info").items() if key != "name"},
+            **{key: value for key, value in object_in(aggregate, "model_info").items() if key != "name"},
         },
         "versions": {str(library["name"]): library.get("version")} if library.get("name") else {},
         "settings": {},
@@ -303,9 +292,7 @@ def _facts(aggregate: Mapping[str, Any], name: str, samples: Path) -> dict[str, 
         "harness": library.get("name"),
         "higher_is_better": directions,
         "results": results,
-        "tasks": {
-            task: {key: value for key, value in facts.items() if value} for task, facts in tasks.items()
-        },
+        "tasks": {task: known(facts) for task, facts in tasks.items()},
         "files": [str(samples)],
         "notes": []
         if aggregate

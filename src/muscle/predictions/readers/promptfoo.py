@@ -23,6 +23,7 @@ import polars as pl
 from muscle.errors import DataError
 from muscle.predictions.readers._json import line_objects, members
 from muscle.predictions.readers._table import RowTable, SliceFields
+from muscle.predictions.readers._values import finite_number, known, object_in, refuse, text_of
 from muscle.predictions.records import NO_FILTER, complete
 from muscle.predictions.rows import shorten
 from muscle.predictions.run import SCORE_PREFIX, Run
@@ -142,8 +143,8 @@ class _Results:
         self.providers.setdefault(label, identity)
         if self._wanted is not None and self._wanted not in (label, identity):
             return
-        test = _object(result, "testCase")
-        prompt = _object(result, "prompt")
+        test = object_in(result, "testCase")
+        prompt = object_in(result, "prompt")
         template = str(prompt.get("label") or prompt.get("raw") or "")
         self.prompts.setdefault(template)
         assertions = test.get("assert") or []
@@ -154,22 +155,24 @@ class _Results:
             "input_hash": key,
             "filter": template,
             "repeat": self._seen[key, template],
-            "input": _text(prompt.get("raw")),
+            "input": text_of(prompt.get("raw")),
             "reference": _references(assertions),
-            "output": _text(_object(result, "response").get("output")),
+            "output": text_of(object_in(result, "response").get("output")),
             "error": _error(result),
         }
         self._seen[key, template] += 1
         if row["error"] is None:
             row["correct"] = _truth(result, where)
             row |= _scores(result, where)
-        row |= self._slices.of({k: v for k, v in _object(test, "metadata").items() if not k.startswith("_")})
+        row |= self._slices.of(
+            {k: v for k, v in object_in(test, "metadata").items() if not k.startswith("_")}
+        )
         self._table.add(row, len(str(row["input"])) + len(str(row["output"])))
 
     def _note_judges(self, assertions: Any) -> None:
         for assertion in assertions if isinstance(assertions, list) else []:
             if isinstance(assertion, dict) and assertion.get("provider"):
-                self.judges.add(_text(assertion["provider"]) or "")
+                self.judges.add(text_of(assertion["provider"]) or "")
 
     def frame(self, path: Path) -> pl.DataFrame:
         labels = ", ".join(self.providers)
@@ -188,19 +191,14 @@ class _Results:
         return complete(frame)
 
 
-def _object(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = value.get(name)
-    return found if isinstance(found, dict) else {}
-
-
 def _provider(result: Mapping[str, Any], where: str) -> tuple[str, str]:
     provider = result.get("provider")
     if isinstance(provider, str):
         return provider, provider
-    identity = str(_object(result, "provider").get("id") or "")
-    label = str(_object(result, "provider").get("label") or identity)
+    identity = str(object_in(result, "provider").get("id") or "")
+    label = str(object_in(result, "provider").get("label") or identity)
     if not label:
-        raise DataError(f"{where}, field 'provider': expected its id, found {shorten(provider)}")
+        refuse(where, "provider", "its id", provider)
     return label, identity
 
 
@@ -209,12 +207,6 @@ def _key(variables: Mapping[str, Any], assertions: Any) -> str:
     kept = {name: value for name, value in variables.items() if name not in _PASSING_VARS}
     text = json.dumps([kept, assertions], sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 def _references(assertions: Any) -> list[str] | None:
@@ -232,7 +224,7 @@ def _references(assertions: Any) -> list[str] | None:
 def _error(result: Mapping[str, Any]) -> str | None:
     reason = result.get("failureReason")
     response = result.get("response")
-    failed = _object(result, "response").get("error")
+    failed = object_in(result, "response").get("error")
     # Version 2 has no failureReason: there, what was not graded and has no output is an error.
     without = reason is None and result.get("gradingResult") is None and (response is None or bool(failed))
     if reason != _ERROR and not (without and not result.get("success")):
@@ -243,20 +235,17 @@ def _error(result: Mapping[str, Any]) -> str | None:
 def _truth(result: Mapping[str, Any], where: str) -> bool:
     success = result.get("success")
     if not isinstance(success, bool):
-        raise DataError(f"{where}, field 'success': expected true or false, found {shorten(success)}")
+        refuse(where, "success", "true or false", success)
     return success
 
 
 def _scores(result: Mapping[str, Any], where: str) -> dict[str, float]:
-    named = {"score": result.get("score"), **_object(result, "namedScores")}
-    scores: dict[str, float] = {}
-    for name, value in named.items():
-        if value is None:
-            continue
-        if not isinstance(value, int | float) or value != value:
-            raise DataError(f"{where}, field '{name}': expected a number, found {shorten(value)}")
-        scores[SCORE_PREFIX + name] = float(value)
-    return scores
+    named = {"score": result.get("score"), **object_in(result, "namedScores")}
+    return {
+        SCORE_PREFIX + name: finite_number(value, where, name)
+        for name, value in named.items()
+        if value is not None
+    }
 
 
 def _facts(header: Mapping[tuple[Any, ...], Any], table: _Results, name: str) -> dict[str, Any]:
@@ -266,8 +255,8 @@ def _facts(header: Mapping[tuple[Any, ...], Any], table: _Results, name: str) ->
         return header.get(keys, header.get(keys[1:]))
 
     default_test, stats = fact("config", "defaultTest"), fact("results", "stats") or {}
-    judge = _object(_object({"d": default_test}, "d"), "options").get("provider")
-    judges = sorted(table.judges | ({_text(judge) or ""} if judge else set()))
+    judge = object_in(object_in({"d": default_test}, "d"), "options").get("provider")
+    judges = sorted(table.judges | ({text_of(judge) or ""} if judge else set()))
     task = {"prompts": list(table.prompts), "judge": judges, "default_test": default_test}
     return {
         "model": {"name": name, "id": table.providers.get(name, name)},
@@ -281,6 +270,6 @@ def _facts(header: Mapping[tuple[Any, ...], Any], table: _Results, name: str) ->
         "results": {
             TASK: {name: stats[name] for name in ("successes", "failures", "errors") if name in stats}
         },
-        "tasks": {TASK: {key: value for key, value in task.items() if value}},
+        "tasks": {TASK: known(task)},
         "notes": [],
     }
