@@ -270,10 +270,8 @@ def paired_ratio(both: int, first_only: int, second_only: int, *, confidence: fl
     return Interval(0.0, interval.high) if empty else interval
 
 
-def _atoms(values: Floats) -> tuple[Floats, NDArray[np.int64]]:
-    """Reduce values to at most MAX_ATOMS different ones with their counts; neighbours are merged to their mean."""
-    # polars sorts a million numbers ten times as fast as numpy.
-    ordered = pl.Series(values).sort().to_numpy()
+def _atoms(ordered: Floats) -> tuple[Floats, NDArray[np.int64]]:
+    """Reduce sorted values to at most MAX_ATOMS different ones with their counts; neighbours merge to their mean."""
     starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
     if starts.size > MAX_ATOMS:
         starts = np.unique(np.linspace(0, ordered.size, MAX_ATOMS + 1)[:-1].astype(np.int64))
@@ -301,10 +299,12 @@ def bootstrap_mean(
     """
     if values.size == 0:
         return Estimate.undefined("a mean over no items")
-    mean = float(values.mean())
+    # Sorted, so that the order of items does not touch the last digit; polars sorts ten times as fast as numpy.
+    ordered = pl.Series(values).sort().to_numpy()
+    mean = float(ordered.mean())
     if values.size == 1:
         return Estimate(mean, why="one item has no interval")
-    atoms, counts = _atoms(values)
+    atoms, counts = _atoms(ordered)
     if atoms.size == 1:
         return Estimate(mean, mean, mean)
     generator = np.random.default_rng(seed)

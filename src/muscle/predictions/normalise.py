@@ -84,7 +84,7 @@ def expand_objects(table: pl.DataFrame, name: str, prefix: str, dtype: pl.DataTy
     """
     column = table[name]
     table = table.drop(name)
-    if column.dtype == pl.Null:
+    if column.null_count() == column.len():
         return table
     if column.dtype == pl.String:
         bare = column.str.starts_with("{").not_() & (column != "")
@@ -132,6 +132,8 @@ def _references(table: pl.DataFrame, where: Where) -> pl.DataFrame:
     if "reference" not in table.columns:
         return table
     column = table["reference"]
+    if column.null_count() == column.len():
+        return table.drop("reference", INDEX_COLUMN, strict=False)
     if column.dtype.is_integer():
         table = table.with_columns(column.cast(pl.Int64).alias(INDEX_COLUMN))
     if not isinstance(column.dtype, pl.List | pl.Array):
