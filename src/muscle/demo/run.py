@@ -78,12 +78,9 @@ def run_demo(
 
 
 def _prepare_tiny(out: Path, *, seed: int, gap: bool) -> dict[str, Any]:
-    from rich.console import Console
-
     from muscle.demo.pretrain import pretrain_pair
-    from muscle.progress import is_quiet
 
-    pretrain_pair(out / "bases", seed=seed, gap=gap, console=None if is_quiet() else Console(stderr=True))
+    pretrain_pair(out / "bases", seed=seed, gap=gap)
     train, test = draw_items()
     for name, items in (("train", train), ("test", test)):
         rows = (json.dumps(asdict(item), ensure_ascii=False) for item in items)
