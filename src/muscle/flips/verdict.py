@@ -58,7 +58,7 @@ def lost_and_gained(quadrants: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _percent(value: float) -> str:
-    return f"{100 * value:.3g} %" if abs(value) < 0.1 else f"{100 * value:.1f} %"
+    return f"{100 * value:.2g}%" if abs(value) < 0.01 else f"{100 * value:.1f}%"
 
 
 def _p(value: float) -> str:
@@ -163,13 +163,12 @@ def headline(report: Mapping[str, Any]) -> str:
     tasks, new, candidate = report["tasks"], report["new"], report["candidate"]
     lost, gained, total = _balance(tasks, "old_vs_new")
     kinds = {task["kind"] for task in tasks.values()}
-    words = ("right", "broken") if kinds == {"binary"} else ("better", "worse")
+    words = ("gained", "broken") if kinds == {"binary"} else ("better", "worse")
     opening = _OPENING[report["verdict"]]
 
     def story(lost: int, gained: int, total: int) -> str:
-        net = f"net {gained - lost:+d} of {total} items"
         share = f" ({_percent(lost / total)})" if total else ""
-        return f"+{gained} {words[0]} / -{lost} {words[1]}{share} / {net}"
+        return f"+{gained} {words[0]} / -{lost} {words[1]}{share} / net {gained - lost:+d} of {total} items"
 
     if candidate is None:
         return f"{opening}: {new} against {report['old']}: {story(lost, gained, total)}."

@@ -1,0 +1,177 @@
+"""The report as Markdown, made for a comment on a pull request.
+
+All names and answers come from files that anyone may have written. Names stand in the text escaped, so that they are
+neither markup nor mentions nor links; answers stand in code blocks whose fence is longer than any in them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from muscle.report import rows
+from muscle.report.numbers import Form, count, visible
+from muscle.report.rows import Report, clip, one_line
+
+MAX_CHARACTERS = 60_000
+"""GitHub refuses a comment of more than 65,536 characters."""
+
+MAX_TASKS = 40
+MAX_FLIPS = 20
+MAX_ANSWER = 600
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$^=>])")
+# GitHub makes links of these outside of code even where they are escaped; an empty comment keeps them apart.
+_LIVE = re.compile(r"(@|#(?=\w)|://|www(?=\\?\.)|GH(?=\\?-))", re.IGNORECASE)
+_APART = "<!-- -->"
+
+
+def escape(text: object) -> str:
+    r"""Return text that Markdown shows as it is: no markup, HTML, mention, reference or link.
+
+    >>> print(escape("*a* <b> | @c"))
+    \*a\* &lt;b&gt; \| @<!-- -->c
+    """
+    flat = (
+        visible(" ".join(str(text).split())).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    )
+    escaped = _SPECIAL.sub(r"\\\1", flat.replace("&gt;", "\x00")).replace("\x00", "&gt;")
+    return _LIVE.sub(lambda found: found[0] + _APART, escaped)
+
+
+def _code_block(text: str) -> str:
+    """Return a code block that its text cannot close."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{text}\n{fence}"
+
+
+def _table(head: list[str], lines: list[list[str]]) -> str:
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *lines))
+
+
+def _details(summary: str, body: str) -> str:
+    return f"<details>\n<summary>{summary}</summary>\n\n{body}\n\n</details>"
+
+
+def _task_table(report: Report) -> str:
+    head = ["task", "version", "items", "accuracy or score", "difference", "broke", "gained", "McNemar p"]
+    lines = [
+        [
+            escape(one_line(row.task, 80)),
+            escape(one_line(row.version, 60)),
+            row.items,
+            row.level,
+            row.difference,
+            row.lost,
+            row.gained,
+            row.p_value,
+        ]
+        for row in rows.task_rows(report, max_tasks=MAX_TASKS)
+    ]
+    table = _table(head, lines)
+    hidden = len(report["tasks"]) - MAX_TASKS
+    more = (
+        f"\n\n{hidden} more tasks, with lower negative flip rates, are in the JSON report."
+        if hidden > 0
+        else ""
+    )
+    return table + more + "\n\nIn brackets: 95 % intervals. Differences of accuracy are in points."
+
+
+_FORMS: dict[str, Form] = {
+    "inconsistency_rate": "rate",
+    "backward_trust_compatibility": "rate",
+    "backward_error_compatibility": "rate",
+    "relative_negative_flip_rate": "score",
+    "churn": "rate",
+    "mean_gain": "score",
+    "mean_regression": "score",
+}
+_EFFECTS: dict[str, tuple[str, Form]] = {
+    "negative_flip_rate_change": ("negative flip rate, points", "points"),
+    "negative_flip_rate_change_percent": ("negative flips, percent", "percent"),
+    "accuracy_change": ("accuracy or score", "signed"),
+    "mean_gain_change": ("mean gain", "signed"),
+    "mean_regression_change": ("mean regression", "signed"),
+}
+
+
+def _metrics(report: Report) -> str:
+    """Write the further metrics of every task."""
+    parts = []
+    for name in rows.shown_tasks(report, MAX_TASKS):
+        task = report["tasks"][name]
+        sides = [("plain update", task["old_vs_new"]), ("candidate", task.get("old_vs_candidate"))]
+        present = [(title, metrics) for title, metrics in sides if metrics]
+        lines = [
+            [metric.replace("_", " "), *(rows.estimate(metrics[metric], form) for _, metrics in present)]
+            for metric, form in _FORMS.items()
+        ]
+        table = _table(["metric", *(title for title, _ in present)], lines)
+        parts.append(f"**{escape(one_line(name, 80))}**\n\n{table}{_effect(task)}")
+    return "\n\n".join(parts)
+
+
+def _effect(task: Mapping[str, Any]) -> str:
+    """Write what the candidate changes against the plain update."""
+    effect = task.get("candidate_effect")
+    if not effect:
+        return ""
+    lines = []
+    for key, (name, form) in _EFFECTS.items():
+        shown: Form = "points" if key == "accuracy_change" and task["kind"] == "binary" else form
+        lines.append([name, rows.estimate(effect[key], shown)])
+    return "\n\n" + _table(["candidate minus plain update", "change"], lines)
+
+
+def _flip(number: int, flip: Mapping[str, Any], *, candidate: bool) -> str:
+    title = f"{number}. **{escape(one_line(flip['task'], 80))}**, {escape(one_line(flip['id'], 80))}: {rows.fate(flip)}"
+    fields = [("input", flip["input"]), ("reference", " | ".join(flip["reference"] or ()))]
+    fields += [
+        (side, rows.answer(flip, side)) for side in ("old", "new", *(["candidate"] if candidate else []))
+    ]
+    text = "\n".join(
+        f"{name}: {visible(clip(str(value), MAX_ANSWER), keep=chr(10))}" for name, value in fields if value
+    )
+    return f"{title}\n\n{_code_block(text)}"
+
+
+def _flips(report: Report, room: int) -> str:
+    """Write the flips that matter most, as many as there is room for, in characters."""
+    candidate = report["candidate"] is not None
+    written: list[str] = []
+    for number, flip in enumerate(rows.flips_to_show(report, MAX_FLIPS), 1):
+        entry = _flip(number, flip, candidate=candidate)
+        room -= len(entry) + 2
+        if room < 0:
+            break
+        written.append(entry)
+    return "\n\n".join(written)
+
+
+def render_markdown(report: Mapping[str, Any]) -> str:
+    """Write the report as GitHub-flavoured Markdown: verdict, table, then details and the worst flips folded away.
+
+    Args:
+        report: the result object of `muscle.compare`.
+
+    Returns:
+        At most about 60,000 characters, so that it fits into a comment; no raw text of the data outside code blocks.
+    """
+    sign, _ = rows.VERDICTS[report["verdict"]]
+    parts = [f"### {sign} {escape(clip(report['headline'], 600))}"]
+    reasons = [f"- {escape(clip(reason, 400))}" for reason in report["reasons"][:10]]
+    reasons += [f"- note: {escape(clip(warning, 400))}" for warning in report.get("warnings", ())[:10]]
+    parts += ["\n".join(reasons)] if reasons else []
+    parts += [_task_table(report), _details("More metrics", _metrics(report))]
+    footer = f"{rows.join_line(report)}. Written by muscle {escape(report['muscle_version'])}."
+    room = MAX_CHARACTERS - sum(map(len, parts)) - len(footer) - 200
+    totals = report["flips_total"]
+    flips = _flips(report, room)
+    if flips:
+        summary = f"What broke: the worst of {count(totals['negative_flip'])} negative flips"
+        parts.append(_details(summary, flips))
+    return "\n\n".join([*parts, footer]) + "\n"

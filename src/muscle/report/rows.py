@@ -1,0 +1,181 @@
+"""The lines that Markdown and terminal show alike: a task's figures for the plain update, the candidate and others.
+
+The texts hold names from files; each renderer escapes them in its own way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from muscle.report.numbers import Form, count, format_number, visible
+
+Report = Mapping[str, Any]
+
+ABSENT = "\N{EN DASH}"
+
+VERDICTS = {
+    "pass": ("\N{WHITE HEAVY CHECK MARK}", "Pass"),
+    "warn": ("\N{WARNING SIGN}\N{VARIATION SELECTOR-16}", "Warning"),
+    "block": ("\N{NO ENTRY}", "Blocked"),
+    "cannot_tell": ("\N{WHITE QUESTION MARK ORNAMENT}", "Cannot tell"),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison with the old version on one task, written out.
+
+    Attributes:
+        task: the task's name, as it stands in the report.
+        version: the name of what is compared with the old version.
+        items: how many items.
+        level: accuracy (or mean score) of old and of this version.
+        difference: of the two, with its interval.
+        lost: negative flips: count, rate and interval.
+        gained: positive flips: count, rate and interval.
+        p_value: exact McNemar.
+    """
+
+    task: str
+    version: str
+    items: str
+    level: str
+    difference: str
+    lost: str
+    gained: str
+    p_value: str
+
+
+def estimate(metric: Mapping[str, Any] | None, form: Form) -> str:
+    """Write a metric: value and interval, "undefined", or a dash where it was not computed."""
+    if not metric:
+        return ABSENT
+    if metric.get("value") is None:
+        return "undefined"
+    text = format_number(metric["value"], form)
+    if metric.get("low") is None or metric.get("high") is None:
+        return text
+    return f"{text} ({format_number(metric['low'], form)} to {format_number(metric['high'], form)})"
+
+
+def _value(metric: Mapping[str, Any], form: Form) -> str:
+    return "undefined" if metric["value"] is None else format_number(metric["value"], form)
+
+
+def _flips(metric: Mapping[str, Any], total: int) -> str:
+    if metric["value"] is None:
+        return "undefined"
+    return f"{count(round(metric['value'] * total))}: {estimate(metric, 'rate')}"
+
+
+def _row(task: str, version: str, metrics: Mapping[str, Any], *, binary: bool, total: int) -> Row:
+    level: Form = "rate" if binary else "score"
+    total = metrics.get("n", total)
+    return Row(
+        task,
+        version,
+        count(total),
+        f"{_value(metrics['accuracy_old'], level)} \N{RIGHTWARDS ARROW} {_value(metrics['accuracy_new'], level)}",
+        estimate(metrics["accuracy_difference"], "points" if binary else "signed"),
+        _flips(metrics["negative_flip_rate"], total),
+        _flips(metrics["positive_flip_rate"], total),
+        ABSENT
+        if metrics.get("mcnemar_exact_p") is None
+        else format_number(metrics["mcnemar_exact_p"], "probability"),
+    )
+
+
+def task_rows(report: Report, *, max_tasks: int) -> Iterator[Row]:
+    """Write each task's comparisons with the old version: plain update, candidate, others.
+
+    Args:
+        report: the result object.
+        max_tasks: of more tasks, those with the highest negative flip rate are shown.
+    """
+    for name in shown_tasks(report, max_tasks):
+        task = report["tasks"][name]
+        sides = [(report["new"], task["old_vs_new"]), (report["candidate"], task.get("old_vs_candidate"))]
+        sides += [(other["name"], other["tasks"].get(name)) for other in report["others"]]
+        for version, metrics in sides:
+            if version is not None and metrics:
+                yield _row(name, version, metrics, binary=task["kind"] == "binary", total=task["n"])
+
+
+def shown_tasks(report: Report, max_tasks: int) -> list[str]:
+    """Return the tasks' names; of too many, those with the highest negative flip rate first."""
+    names = list(report["tasks"])
+    if len(names) <= max_tasks:
+        return names
+    return sorted(
+        names, key=lambda n: -(report["tasks"][n]["old_vs_new"]["negative_flip_rate"]["value"] or 0.0)
+    )[:max_tasks]
+
+
+def flips_to_show(report: Report, limit: int) -> list[Mapping[str, Any]]:
+    """Return the flips that matter most: broken and not given back, then what a candidate newly broke, then the rest."""
+
+    def rank(flip: Mapping[str, Any]) -> int:
+        if flip["kind"] == "negative_flip":
+            return 1 if flip["fixed"] else 0
+        return 0 if flip["introduced"] else 2
+
+    return sorted((f for f in report["flips"] if rank(f) < 2), key=rank)[:limit]
+
+
+def fate(flip: Mapping[str, Any]) -> str:
+    """Say what the candidate made of a flip."""
+    if flip["introduced"]:
+        return "broken by the candidate"
+    if flip["fixed"] is None:
+        return "broken"
+    return "broken, given back by the candidate" if flip["fixed"] else "broken, also in the candidate"
+
+
+def answer(flip: Mapping[str, Any], side: str) -> str:
+    """Write a version's answer: the chosen option's text, the output, or right and wrong."""
+    given = flip.get(side)
+    if not given:
+        return "not answered"
+    choices = flip.get("choices") or ()
+    if given["choice"] is not None and given["choice"] < len(choices):
+        text = f"[{given['choice']}] {choices[given['choice']]}"
+    elif given["output"] is not None:
+        text = given["output"]
+    elif given["choice"] is not None:
+        text = f"option {given['choice']}"
+    else:
+        text = {True: "right", False: "wrong", None: ""}[given["correct"]]
+    if given["correct"] is None and given["score"] is not None:
+        text = f"{text} (score {format_number(given['score'], 'score')})".strip()
+    return text
+
+
+def join_line(report: Report) -> str:
+    """Say how the runs fitted together."""
+    join = report["join"]
+    odd = [
+        f"{count(join[key])} {words}"
+        for key, words in (
+            ("only_old", "only in the old run"),
+            ("only_new", "only in the new run"),
+            ("duplicates", "doubled"),
+            ("changed", "with another prompt or reference"),
+            ("errors_old", "errors in the old run"),
+            ("errors_new", "errors in the new run"),
+        )
+        if join.get(key)
+    ]
+    return f"{count(join['paired'])} predictions paired" + (f"; {', '.join(odd)}" if odd else "")
+
+
+def clip(text: str, limit: int) -> str:
+    """Cut a text that is too long, and say by how much."""
+    return text if len(text) <= limit else f"{text[:limit]}… [{count(len(text) - limit)} more characters]"
+
+
+def one_line(text: object, limit: int) -> str:
+    """Bring a text into one line without control characters, cut at `limit` characters."""
+    flat = visible(" ".join(str(text)[: 4 * limit].split()))
+    return flat if len(flat) <= limit else flat[: limit - 1] + "…"

@@ -1,0 +1,87 @@
+"""The report in a terminal: the verdict in a sentence, then the same story in about thirty lines.
+
+Names and answers are printed as plain text: neither rich's markup nor terminal control characters in them act.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from muscle.report import rows
+from muscle.report.numbers import count
+from muscle.report.rows import Report, one_line
+
+MAX_TASKS = 8
+MAX_FLIPS = 5
+MAX_REASONS = 4
+
+_STYLES = {"pass": "bold green", "warn": "bold yellow", "block": "bold red", "cannot_tell": "bold cyan"}
+
+
+def _table(report: Report) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("task", overflow="ellipsis", no_wrap=True, min_width=8)
+    table.add_column("against old", overflow="ellipsis", no_wrap=True, min_width=8)
+    for name in ("items", "accuracy/score", "broke", "gained", "McNemar p"):
+        table.add_column(name, justify="right", no_wrap=True)
+    last = None
+    for row in rows.task_rows(report, max_tasks=MAX_TASKS):
+        name = "" if row.task == last else one_line(row.task, 40)
+        last = row.task
+        cells = (name, one_line(row.version, 40), row.items, row.level, row.lost, row.gained, row.p_value)
+        table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+def _lines(report: Report) -> list[Text]:
+    """Write the reasons and notes below the verdict."""
+    lines = [Text(f"  {one_line(reason, 300)}") for reason in report["reasons"][:MAX_REASONS]]
+    hidden = len(report["reasons"]) - MAX_REASONS
+    lines += [Text(f"  and {hidden} more tasks", style="dim")] if hidden > 0 else []
+    return lines + [
+        Text(f"  note: {one_line(w, 400)}", style="yellow") for w in report.get("warnings", ())[:MAX_REASONS]
+    ]
+
+
+def _flip(flip: Mapping[str, Any], *, candidate: bool) -> Text:
+    """Write a flip in a line: where, the question, and what each version answered."""
+    line = Text("  ")
+    line.append(f"{one_line(flip['task'], 24)} {one_line(flip['id'], 24)}", style="bold")
+    if flip["input"]:
+        line.append(f"  {one_line(flip['input'], 60)}")
+    sides = ["old", "new"] + (["candidate"] if candidate else [])
+    line.append(
+        "  " + "  ".join(f"{side}: {one_line(rows.answer(flip, side), 30)}" for side in sides), style="dim"
+    )
+    return line
+
+
+def print_report(report: Mapping[str, Any], console: Console) -> None:
+    """Print the verdict, the tasks' figures and the worst flips.
+
+    Args:
+        report: the result object of `muscle.compare`.
+        console: where to print; its width decides what is cut.
+    """
+    console.print(Text(one_line(report["headline"], 600), style=_STYLES[report["verdict"]]))
+    for line in _lines(report):
+        console.print(line)
+    console.print()
+    console.print(_table(report))
+    hidden = len(report["tasks"]) - MAX_TASKS
+    if hidden > 0:
+        console.print(Text(f"and {hidden} more tasks with lower negative flip rates", style="dim"))
+    flips = rows.flips_to_show(report, MAX_FLIPS)
+    if flips:
+        total = count(report["flips_total"]["negative_flip"])
+        console.print(Text(f"\nWhat broke, the worst of {total} negative flips:"))
+        for flip in flips:
+            console.print(
+                _flip(flip, candidate=report["candidate"] is not None), no_wrap=True, overflow="ellipsis"
+            )
+    console.print(Text(f"\n{rows.join_line(report)}.", style="dim"))
