@@ -1,3 +1,4 @@
+import functools
 import json
 import os
 import signal
@@ -147,7 +148,7 @@ def bad_rows(folder: Path, change: str) -> Path:
     if change == "label out of range":
         rows[4]["label"] = 2
     text = "".join(json.dumps(row) + "\n" for row in rows)
-    path.write_text({"empty": "", "cut": text[: len(text) // 2]}.get(change, text))
+    path.write_text({"empty": "", "cut": text[: len(text) // 2 - 7]}.get(change, text))
     return path
 
 
@@ -210,7 +211,9 @@ def test_ctrl_c_ends_cleanly(inputs, tmp_path):
         f"output={out}",
     ]
     command += ["--set", "training.epochs=500"]
-    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    # A test run in the background ignores SIGINT, and its children would inherit that.
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
     deadline = time.monotonic() + 120
     while not list(out.glob("adapters/old/.*")) and time.monotonic() < deadline:
         time.sleep(0.02)

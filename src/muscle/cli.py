@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.exceptions import TyperException
 
 from muscle.errors import ConfigError, MuscleError
 
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
     from muscle.config import UpdateConfig
 
 BAD_INPUT, INTERRUPTED = 3, 130
+_INTERRUPTED = "interrupted; what was finished is kept, and the same command goes on from there"
 VERDICT_CODES = {"pass": 0, "warn": 0, "block": 1, "cannot_tell": 2}
 
 app = typer.Typer(
     name="muscle",
     help="See, stop and fix the negative flips of an LLM update: answers that were right and go wrong.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -54,11 +55,11 @@ Settings = Annotated[
 def main() -> None:
     """Run the command line; every expected failure ends in one line and a documented exit code."""
     try:
-        code = app(standalone_mode=False)
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except MuscleError as error:
         _fail(str(error), BAD_INPUT)
     except KeyboardInterrupt:
-        _fail("interrupted; what was finished is kept, and the same command goes on from there", INTERRUPTED)
+        _fail(_INTERRUPTED, INTERRUPTED)
     except typer.Exit as stop:
         sys.exit(stop.exit_code)
     except BrokenPipeError:
@@ -66,18 +67,13 @@ def main() -> None:
         sys.exit(0)
     except OSError as error:
         _fail(f"{error.filename or 'system'}: {error.strerror or error}", BAD_INPUT)
-    except Exception as error:
-        from click import Abort, ClickException
-
-        if isinstance(error, Abort):
-            _fail(
-                "interrupted; what was finished is kept, and the same command goes on from there", INTERRUPTED
-            )
-        if isinstance(error, ClickException):
-            context = getattr(error, "ctx", None)
-            hint = f" (see {context.command_path} --help)" if context else ""
-            _fail(f"{error.format_message()}{hint}", BAD_INPUT)
-        raise
+    except typer.Abort:
+        _fail(_INTERRUPTED, INTERRUPTED)
+    except TyperException as error:
+        context = getattr(error, "ctx", None)
+        hint = f" (see {context.command_path} --help)" if context else ""
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        _fail(f"{message}{hint}", BAD_INPUT)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -135,7 +131,10 @@ def demo(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Do the whole thing on an embedded example: train, align, score, compare, and open a report."""
+    """Do the whole way on an embedded example.
+
+    Pre-trains two tiny bases, trains the adapters, scores, compares, and writes a report; under three minutes on two cores.
+    """
     _start(quiet)
     from muscle.demo.run import run_demo
 
@@ -173,7 +172,11 @@ def update(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run all stages of an update: fine-tune, align, evaluate, compare, report. Only what changed runs again."""
+    """Run all stages of an update, or what changed.
+
+    Fine-tunes both task adapters, trains the compatibility adapter, scores all of them, compares, and writes a report. A
+    stopped run goes on where it was; a second run does nothing.
+    """
     _start(quiet)
     settings = _load(config, set_ or [])
     if dry_run:
@@ -208,7 +211,7 @@ def finetune(
     limit: Annotated[int | None, typer.Option(help="Use only the first so many rows.")] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Train a LoRA task adapter on one base (step 1 of the method)."""
+    """Train a LoRA task adapter on one base."""
     _start(quiet)
     from muscle.steps import finetune_step
 
@@ -237,7 +240,10 @@ def align(
     limit: Annotated[int | None, typer.Option(help="Use only the first so many rows.")] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Train the compatibility adapter (step 2): the new model's gain, the old model's right answers."""
+    """Train the compatibility adapter on the new base.
+
+    It starts from the new task adapter and learns from both task models: the new one's gain, the old one's right answers.
+    """
     _start(quiet)
     from muscle.steps import align_step
 
@@ -261,7 +267,10 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(help="Score only the first so many rows.")] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Score a model on a task through lm-evaluation-harness and write one record an item."""
+    """Score a model on a task, one record an item.
+
+    Scoring is lm-evaluation-harness's.
+    """
     _start(quiet)
     from muscle.steps import evaluate_step
 
@@ -285,7 +294,10 @@ def compare(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Tell which answers flipped between two versions, and whether it is more than chance."""
+    """Tell which answers flipped between two runs.
+
+    And whether it is more than chance. Ends with exit code 0 (pass or warn), 1 (block), 2 (cannot tell) or 3 (bad input).
+    """
     _start(quiet)
     from muscle.flips.compare import compare as compare_runs
     from muscle.predictions.read import read_run
@@ -315,7 +327,7 @@ def report(
     markdown: Annotated[Path | None, typer.Option(help="Where the Markdown goes.")] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Render the HTML and Markdown report again from its JSON, and print the table."""
+    """Render a report again from its JSON."""
     _start(quiet)
     from muscle.report import read_report, write_html, write_markdown
 
