@@ -218,7 +218,10 @@ def test_ctrl_c_ends_cleanly(inputs, tmp_path):
     while not list(out.glob("adapters/old/.*")) and time.monotonic() < deadline:
         time.sleep(0.02)
     os.kill(child.pid, signal.SIGINT)
-    _, errors = child.communicate(timeout=60)
+    try:
+        _, errors = child.communicate(timeout=60)
+    finally:
+        child.kill()
     assert child.returncode == 130
     assert "Traceback" not in errors
     assert "interrupted" in errors.strip().splitlines()[-1]
