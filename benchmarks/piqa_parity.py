@@ -16,7 +16,6 @@ import logging
 import os
 import platform
 import tempfile
-import time
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -116,11 +115,8 @@ def main() -> None:
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
 
     rows = [dict(source.row) for source in load_rows(arguments.data, limit=arguments.items)]
-    start = time.monotonic()
     frame = our_frame(arguments.model, arguments.gguf, arguments.data, arguments.items, arguments.batch_size)
-    between = time.monotonic()
     theirs = harness_samples(arguments.model, arguments.gguf, rows, batch_size=1)
-    end = time.monotonic()
     packages = ("lm_eval", "torch", "transformers", "muscle-llm")
     result = {
         **compare(theirs, frame),
@@ -129,8 +125,6 @@ def main() -> None:
         "data_sha256": file_sha256(arguments.data),
         "batch_size_muscle": arguments.batch_size,
         "batch_size_harness": 1,
-        "seconds_muscle": round(between - start, 1),
-        "seconds_harness": round(end - between, 1),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
         "versions": {name: importlib.metadata.version(name) for name in packages},
     }
