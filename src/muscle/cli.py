@@ -74,6 +74,8 @@ def main() -> None:
         hint = f" (see {context.command_path} --help)" if context else ""
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         _fail(f"{message}{hint}", BAD_INPUT)
+    if code == INTERRUPTED:  # typer's own answer to Ctrl-C
+        _fail(_INTERRUPTED, INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -1,7 +1,12 @@
-"""Progress bars with the time left, on standard error, for anything that may last longer than two seconds."""
+"""Progress with the time left, on standard error, for anything that may last longer than two seconds.
+
+A terminal gets a bar; a log file gets a line a minute.
+"""
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,6 +20,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+logger = logging.getLogger(__name__)
+_SECONDS_BETWEEN_LINES = 60.0
 _quiet = False
 
 
