@@ -31,11 +31,6 @@ def set_quiet(quiet: bool) -> None:
     _quiet = quiet
 
 
-def is_quiet() -> bool:
-    """Tell whether progress bars are switched off."""
-    return _quiet
-
-
 @contextmanager
 def progress_bar(description: str, total: int) -> Iterator[Callable[[int, str], None]]:
     """Show a bar while the block runs.
@@ -62,12 +57,29 @@ def progress_bar(description: str, total: int) -> Iterator[Callable[[int, str], 
         TextColumn("{task.fields[remark]}"),
     )
     console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, disable=_quiet or not console.is_terminal, transient=True
-    ) as bar:
+    if not console.is_terminal:
+        yield _line_a_minute(description, total)
+        return
+    with Progress(*columns, console=console, disable=_quiet, transient=True) as bar:
         task = bar.add_task(description, total=total, remark="")
 
         def show(completed: int, remark: str) -> None:
             bar.update(task, completed=completed, remark=remark)
 
         yield show
+
+
+def _line_a_minute(description: str, total: int) -> Callable[[int, str], None]:
+    start = last = time.monotonic()
+
+    def show(completed: int, remark: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _SECONDS_BETWEEN_LINES and 0 < completed < total:
+            last = now
+            left = (now - start) / completed * (total - completed)
+            logger.info(
+                "%s: %d of %d, about %.0f min left %s", description, completed, total, left / 60, remark
+            )
+
+    return show
