@@ -354,6 +354,20 @@ def test_repeats_of_an_item_are_one_group() -> None:
     assert repeated["high"] - repeated["low"] == pytest.approx(single["high"] - single["low"], rel=0.1)
 
 
+def test_answers_to_the_same_few_items_do_not_block_as_independent_ones_would() -> None:
+    lost, gained = ["a", "b"], ["c"]
+    rows = [(i, r) for i in (*lost, *gained, *"defghijklmnop") for r in range(10)]
+    old = pl.DataFrame([{"id": i, "repeat": r, "correct": i not in gained} for i, r in rows])
+    new = pl.DataFrame([{"id": i, "repeat": r, "correct": i not in lost} for i, r in rows])
+    metrics = only_task(compare(old, new))["old_vs_new"]
+    assert metrics["mcnemar_harm_p"] > 0.05 or metrics["clustered_harm_p"] > 0.05
+    assert compare(old, new).verdict != "block"
+    as_items = [
+        side.with_columns(id=pl.col("id") + pl.col("repeat").cast(pl.String), repeat=0) for side in (old, new)
+    ]
+    assert only_task(compare(*as_items))["old_vs_new"]["mcnemar_harm_p"] < metrics["clustered_harm_p"]
+
+
 def test_a_column_groups_items_that_belong_together() -> None:
     old, new = versions(600, 100, 100, 200)
     groups = [str(i // 50) for i in range(1000)]

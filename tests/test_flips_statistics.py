@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from muscle.flips import statistics
-from muscle.flips.verdict import holm
+from muscle.flips import clusters, power, resampling, statistics
+from muscle.flips.multiplicity import benjamini_hochberg, holm
 
 
 def test_wilson_matches_the_published_example() -> None:
@@ -113,7 +113,7 @@ def test_mcnemar_stays_exact_for_millions_of_flips() -> None:
 
 def test_the_bootstrap_of_a_mean_agrees_with_the_normal_interval_on_many_values() -> None:
     values = np.random.default_rng(3).normal(2.0, 1.0, 20_000)
-    estimate = statistics.bootstrap_mean(values)
+    estimate = resampling.bootstrap_mean(values)
     reach = 1.96 * values.std() / math.sqrt(values.size)
     assert estimate.value == pytest.approx(values.mean())
     assert estimate.low == pytest.approx(values.mean() - reach, abs=reach / 5)
@@ -122,7 +122,7 @@ def test_the_bootstrap_of_a_mean_agrees_with_the_normal_interval_on_many_values(
 
 def test_the_bootstrap_agrees_with_that_of_scipy_on_few_skewed_values() -> None:
     values = np.random.default_rng(5).exponential(1.0, 40)
-    ours = statistics.bootstrap_mean(values, resamples=20_000)
+    ours = resampling.bootstrap_mean(values, resamples=20_000)
     theirs = stats.bootstrap(
         (values,), np.mean, n_resamples=20_000, method="BCa", random_state=1
     ).confidence_interval
@@ -132,18 +132,18 @@ def test_the_bootstrap_agrees_with_that_of_scipy_on_few_skewed_values() -> None:
 
 def test_the_bootstrap_is_the_same_for_the_same_seed_whatever_the_order() -> None:
     values = np.random.default_rng(0).normal(size=3_000)
-    first, turned = (statistics.bootstrap_mean(v, seed=4) for v in (values, values[::-1].copy()))
+    first, turned = (resampling.bootstrap_mean(v, seed=4) for v in (values, values[::-1].copy()))
     assert (turned.low, turned.high) == pytest.approx((first.low, first.high))
-    assert statistics.bootstrap_mean(values, seed=4) == first
-    assert statistics.bootstrap_mean(values, seed=5).low != first.low
+    assert resampling.bootstrap_mean(values, seed=4) == first
+    assert resampling.bootstrap_mean(values, seed=5).low != first.low
 
 
 def test_a_mean_over_nothing_is_undefined_and_of_one_value_has_no_interval() -> None:
-    nothing = statistics.bootstrap_mean(np.array([]))
+    nothing = resampling.bootstrap_mean(np.array([]))
     assert nothing.to_json() == {"value": None, "low": None, "high": None, "why": "a mean over no items"}
-    one = statistics.bootstrap_mean(np.array([0.5]))
+    one = resampling.bootstrap_mean(np.array([0.5]))
     assert (one.value, one.low, one.why) == (0.5, None, "one item has no interval")
-    assert statistics.bootstrap_mean(np.array([0.25, 0.25])).low == 0.25
+    assert resampling.bootstrap_mean(np.array([0.25, 0.25])).low == 0.25
 
 
 def test_the_relative_rate_is_zero_below_without_a_flip() -> None:
@@ -170,7 +170,7 @@ def test_the_paired_ratio_agrees_with_a_multinomial_bootstrap() -> None:
 
 def test_clusters_of_one_give_the_plain_interval() -> None:
     parts = np.array([1.0] * 30 + [0.0] * 170)
-    clustered = statistics.clustered_rate(parts, np.ones(200))
+    clustered = clusters.clustered_rate(parts, np.ones(200))
     plain = statistics.rate(30, 200)
     assert clustered.low == pytest.approx(plain.low, abs=2e-3)
     assert clustered.high == pytest.approx(plain.high, abs=2e-3)
@@ -178,7 +178,7 @@ def test_clusters_of_one_give_the_plain_interval() -> None:
 
 def test_clusters_that_move_together_count_as_one_item_each() -> None:
     parts = np.repeat(np.array([5.0] * 30 + [0.0] * 170), 1)
-    clustered = statistics.clustered_rate(parts, np.full(200, 5.0))
+    clustered = clusters.clustered_rate(parts, np.full(200, 5.0))
     plain = statistics.rate(30, 200)
     assert clustered.low == pytest.approx(plain.low, abs=3e-3)
     assert clustered.high == pytest.approx(plain.high, abs=3e-3)
@@ -188,11 +188,68 @@ def test_a_clustered_mean_has_the_published_standard_error() -> None:
     values, groups = np.array([1.0, 2.0, 3.0, 5.0, 4.0, 0.0]), np.array([0, 0, 1, 1, 2, 2])
     residuals = np.bincount(groups, weights=values - values.mean())
     expected = math.sqrt((residuals**2).sum() * 3 / 2) / 6
-    estimate = statistics.clustered_mean(np.bincount(groups, weights=values), np.full(3, 2.0))
+    estimate = clusters.clustered_mean(np.bincount(groups, weights=values), np.full(3, 2.0))
     assert estimate.value == pytest.approx(values.mean())
     assert estimate.high is not None
     assert estimate.high - values.mean() == pytest.approx(stats.t.ppf(0.975, 2) * expected)
-    assert statistics.clustered_mean(np.array([]), np.array([])).value is None
+    assert clusters.clustered_mean(np.array([]), np.array([])).value is None
+
+
+def test_the_clustered_test_of_single_items_is_mcnemars_own_statistic() -> None:
+    flips = np.array([1.0] * 48 + [0.0] * 32), np.array([0.0] * 48 + [1.0] * 32)
+    test = clusters.clustered_test(*flips)
+    assert test.two_sided == pytest.approx(2 * stats.t.sf(16 / math.sqrt(80), 79))
+    assert test.harm == pytest.approx(stats.t.sf(16 / math.sqrt(80), 79))
+    assert clusters.clustered_test(np.zeros(5), np.zeros(5)).two_sided == 1.0
+
+
+def test_the_clustered_test_is_less_sure_where_items_move_together() -> None:
+    negative, positive = np.array([8.0, 8, 0, 0, 0, 0]), np.array([0.0, 0, 1, 1, 1, 1])
+    assert clusters.clustered_test(negative, positive).harm > 0.1
+    assert statistics.mcnemar(16, 4).harm < 0.01
+
+
+@pytest.mark.parametrize(
+    ("disagreement", "items", "difference"),
+    [(0.10, 100, 0.0886), (0.10, 500, 0.0396), (0.10, 1000, 0.0280), (0.05, 1000, 0.0198)],
+)
+def test_the_detectable_difference_gives_the_known_answers(
+    disagreement: float, items: int, difference: float
+) -> None:
+    found = power.minimum_detectable_difference(disagreement, items)
+    assert found == pytest.approx(difference, abs=6e-5)
+    assert abs(power.items_needed(disagreement, found) - items) <= 1
+
+
+def test_planning_refuses_impossible_wishes() -> None:
+    assert power.items_to_prove(0.01) == 299 and statistics.upper_bound(
+        0, 299
+    ) <= 0.01 < statistics.upper_bound(0, 298)
+    for wish in (0.0, 1.5):
+        with pytest.raises(ValueError, match="must lie in"):
+            power.items_needed(0.1, wish)
+        with pytest.raises(ValueError, match="must lie in"):
+            power.items_to_prove(wish)
+    assert power.minimum_detectable_mean(0.5, 100) == pytest.approx(0.05 * 2.80159, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("negative", "positive", "probability"), [(141, 188, 0.00478), (67, 90, 0.0335), (17, 14, 0.7017)]
+)
+def test_the_bayes_line_gives_the_known_answers(negative: int, positive: int, probability: float) -> None:
+    assert statistics.probability_worse(negative, positive) == pytest.approx(probability, rel=2e-3)
+    assert statistics.probability_worse(0, 0) == 0.5
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_adjusted_p_values_equal_scipy_and_the_definition(p_values: list[float]) -> None:
+    assert benjamini_hochberg(p_values) == pytest.approx(stats.false_discovery_control(p_values))
+    ordered = sorted(p_values)
+    steps = [min(1.0, (len(ordered) - i) * p) for i, p in enumerate(ordered)]
+    expected = {p: max(steps[: i + 1]) for i, p in enumerate(ordered)}
+    assert all(a >= p - 1e-12 for a, p in zip(holm(p_values), p_values, strict=True))
+    assert max(holm(p_values)) == pytest.approx(max(expected.values()))
 
 
 def test_holm_adjusts_in_steps() -> None:

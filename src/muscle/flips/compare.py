@@ -13,17 +13,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-
-from muscle.flips import statistics
 from muscle.flips.effect import candidate_effect, shared_items
 from muscle.flips.grid import grid_warnings
 from muscle.flips.items import TaskItems, task_items
 from muscle.flips.join import MAX_UNPAIRED, Joined, On, join_runs, with_one_task_name
 from muscle.flips.listing import MAX_FLIPS, ListedTask, list_flips
-from muscle.flips.metrics import BINARY_METRICS
-from muscle.flips.smooth import SMOOTH_METRICS
-from muscle.flips.statistics import Estimate
+from muscle.flips.measure import adjust_for_tasks, counts, histogram, measure
+from muscle.flips.metrics import UNCHANGED_FLIPS
+from muscle.flips.pooling import pool
 from muscle.flips.verdict import TOLERANCE, headline, judge
 from muscle.predictions.read import read_run
 from muscle.predictions.run import Run
@@ -31,11 +28,6 @@ from muscle.predictions.run import Run
 logger = logging.getLogger(__name__)
 
 FORMAT = "muscle-report/1"
-HISTOGRAM_BINS = 41
-"""Odd, so that the middle bin is centred on no change."""
-
-_BINARY_ONLY = "needs right and wrong answers; {score} is continuous"
-_NO_SCORE = "right and wrong have no size; give a score"
 
 
 @dataclass(frozen=True)
@@ -104,73 +96,30 @@ def pair_runs(old: Run, new: Run, options: Options) -> Pair:
     return Pair(joined, tasks)
 
 
-def measure(items: TaskItems, *, epsilon: float = 0.0, seed: int = 0) -> dict[str, Any]:
-    """Return all metrics of a task between two versions.
-
-    Args:
-        items: the task's items.
-        epsilon: dead band of the score.
-        seed: of the bootstrap.
-
-    Returns:
-        Each metric with value, low and high (95 %), or null with a `why`; `n`, the items; and McNemar's
-        `mcnemar_exact_p`, `mcnemar_mid_p` and `mcnemar_harm_p` (one-sided).
-    """
-    differences = items.differences(epsilon=epsilon, seed=seed)
-    if items.kind == "binary":
-        quadrants = items.quadrants()
-        found = {name: metric(quadrants) for name, metric in BINARY_METRICS.items()}
-        lost, gained = quadrants.negative_flips, quadrants.positive_flips
-        sizes = ("mean_gain", "mean_regression")
-        found |= {
-            n: SMOOTH_METRICS[n](differences) if items.score else Estimate.undefined(_NO_SCORE) for n in sizes
+def _measured(pairs: Mapping[str, Pair], options: Options) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return every comparison's numbers by side and task, with p-values adjusted over the tasks."""
+    found = {}
+    for side, pair in pairs.items():
+        tasks = {
+            n: measure(items, epsilon=options.epsilon, seed=options.seed) for n, items in pair.tasks.items()
         }
-    else:
-        nothing = Estimate.undefined(_BINARY_ONLY.format(score=items.score))
-        found = dict.fromkeys(BINARY_METRICS, nothing) | {
-            name: metric(differences) for name, metric in SMOOTH_METRICS.items()
-        }
-        lost, gained = int(differences.worse.sum()), int(differences.better.sum())
-    test = statistics.mcnemar(lost, gained)
-    return {
-        "n": items.frame.height,
-        **{name: estimate.to_json() for name, estimate in found.items()},
-        "mcnemar_exact_p": test.exact,
-        "mcnemar_mid_p": test.mid_p,
-        "mcnemar_harm_p": test.harm,
-    }
+        adjust_for_tasks(tasks)
+        found[side] = tasks
+    return found
 
 
-def _counts(items: TaskItems, options: Options) -> dict[str, int | None]:
-    if items.kind == "binary":
-        return items.quadrants().to_json()
-    counts: dict[str, int | None] = {**items.differences(epsilon=options.epsilon).to_json()}
-    return counts
-
-
-def _histogram(sides: Mapping[str, TaskItems]) -> dict[str, Any] | None:
-    """Return how the score's difference is distributed on each side, over the same edges; None where nothing moved."""
-    values = {side: items.differences().values for side, items in sides.items()}
-    reach = max((float(np.abs(v).max()) for v in values.values() if v.size), default=0.0)
-    if reach == 0:
-        return None
-    edges = np.linspace(-reach, reach, HISTOGRAM_BINS + 1)
-    return {"edges": edges.tolist()} | {
-        side: np.histogram(v, edges)[0].tolist() for side, v in values.items()
-    }
-
-
-def _task_report(name: str, pairs: Mapping[str, Pair], options: Options) -> dict[str, Any]:
+def _task_report(
+    name: str, pairs: Mapping[str, Pair], measured: Mapping[str, Mapping[str, Any]], options: Options
+) -> dict[str, Any]:
     """Return one task's part of the report."""
-    sides = {side: pair.tasks[name] for side, pair in pairs.items() if name in pair.tasks}
-    plain = sides["old_vs_new"]
-    measured = {s: measure(items, epsilon=options.epsilon, seed=options.seed) for s, items in sides.items()}
-    with_old = {side: items for side, items in sides.items() if side.startswith("old")}
+    plain = pairs["old_vs_new"].tasks[name]
+    with_old = {
+        s: pair.tasks[name] for s, pair in pairs.items() if s.startswith("old") and name in pair.tasks
+    }
     effect = None
-    if "old_vs_candidate" in sides:
-        shared = shared_items(
-            plain, pairs["old_vs_new"].joined, sides["old_vs_candidate"], pairs["old_vs_candidate"].joined
-        )
+    if "old_vs_candidate" in with_old:
+        joins = pairs["old_vs_new"].joined, pairs["old_vs_candidate"].joined
+        shared = shared_items(plain, joins[0], with_old["old_vs_candidate"], joins[1])
         binary = plain.kind == "binary"
         effect = candidate_effect(shared, binary=binary, epsilon=options.epsilon, seed=options.seed)
     return {
@@ -178,12 +127,21 @@ def _task_report(name: str, pairs: Mapping[str, Pair], options: Options) -> dict
         "kind": plain.kind,
         "score": plain.score,
         "unscored": plain.num_unscored,
-        "old_vs_new": measured["old_vs_new"],
-        "old_vs_candidate": measured.get("old_vs_candidate"),
-        "new_vs_candidate": measured.get("new_vs_candidate"),
-        "quadrants": {side: _counts(items, options) for side, items in with_old.items()},
+        **{
+            side: measured.get(side, {}).get(name)
+            for side in ("old_vs_new", "old_vs_candidate", "new_vs_candidate")
+        },
+        "quadrants": {side: counts(items, epsilon=options.epsilon) for side, items in with_old.items()},
         "candidate_effect": effect,
-        "difference_histogram": _histogram(with_old) if plain.kind == "continuous" else None,
+        "difference_histogram": histogram(with_old) if plain.kind == "continuous" else None,
+    }
+
+
+def _pooled(pairs: Mapping[str, Pair], seed: int) -> dict[str, Any]:
+    """Return the numbers pooled over the tasks that are right or wrong, by side."""
+    return {
+        side: pool([items.quadrants() for items in pair.tasks.values() if items.kind == "binary"], seed=seed)
+        for side, pair in pairs.items()
     }
 
 
@@ -221,7 +179,7 @@ def _warnings(runs: Sequence[Run], pairs: Mapping[str, Pair]) -> list[str]:
         if told:
             found.append(f"{place}: {report.paired} predictions paired; {', '.join(told)}")
         same = sum(
-            items.quadrants().count((2, 4))
+            items.quadrants().count(UNCHANGED_FLIPS)
             for items in pair.tasks.values()
             if items.kind == "binary" and items.quadrants().answers_known
         )
@@ -313,7 +271,8 @@ def compare(
 def _compare_runs(main: Mapping[str, Run], others: Mapping[str, Run], options: Options) -> Comparison:
     sides = [("old", "new")] + ([("old", "candidate"), ("new", "candidate")] if "candidate" in main else [])
     pairs = {f"{first}_vs_{second}": pair_runs(main[first], main[second], options) for first, second in sides}
-    tasks = {name: _task_report(name, pairs, options) for name in pairs["old_vs_new"].tasks}
+    measured = _measured(pairs, options)
+    tasks = {name: _task_report(name, pairs, measured, options) for name in pairs["old_vs_new"].tasks}
     verdict = judge(
         tasks, side="old_vs_candidate" if "candidate" in main else "old_vs_new", tolerance=options.tolerance
     )
@@ -330,6 +289,7 @@ def _compare_runs(main: Mapping[str, Run], others: Mapping[str, Run], options: O
         "warnings": _warnings(list(main.values()), pairs),
         "join": pairs["old_vs_new"].joined.report.to_json(),
         "tasks": tasks,
+        "pooled": _pooled(pairs, options.seed),
         "others": [_other(name, main["old"], run, options) for name, run in others.items()],
         "flips": listed.flips,
         "flips_total": listed.totals,

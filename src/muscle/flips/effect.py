@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from muscle.flips import statistics
+from muscle.flips import resampling, statistics
 from muscle.flips.items import TaskItems
 from muscle.flips.join import Joined
 from muscle.flips.metrics import Bools
@@ -84,7 +84,7 @@ def _size_change(plain: Floats, candidate: Floats, chosen: tuple[Bools, Bools], 
         means.append(mean)
         influences.append(np.where(part, values - mean, 0.0) * (total / part.sum()))
     value = means[1] - means[0]
-    return Estimate.of(value, statistics.linearised(value, influences[1] - influences[0]))
+    return Estimate.of(value, resampling.linearised(value, influences[1] - influences[0]))
 
 
 def _score_changes(shared: pl.DataFrame, epsilon: float) -> dict[str, Estimate]:
@@ -151,7 +151,7 @@ def _accuracy_change(shared: pl.DataFrame, binary: bool, seed: int) -> Estimate:
         return Estimate.undefined("no item is scored in all three versions")
     if not binary:
         differences = (shared["score_candidate"] - shared["score_new"]).to_numpy()
-        return statistics.bootstrap_mean(differences, seed=seed)
+        return resampling.bootstrap_mean(differences, seed=seed)
     new, candidate = shared["correct_new"].to_numpy(), shared["correct_candidate"].to_numpy()
     counts = _counts(new, candidate)
     return Estimate.of((counts[2] - counts[1]) / new.size, statistics.newcombe_paired(*counts))

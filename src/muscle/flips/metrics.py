@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from muscle.flips import statistics
-from muscle.flips.statistics import Estimate
+from muscle.flips import clusters, statistics
+from muscle.flips.statistics import Estimate, Floats
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -47,6 +47,13 @@ class Quadrants:
     def count(self, cells: tuple[int, ...]) -> int:
         """Return the number of items in some of the cells."""
         return int(self.cells[list(cells)].sum())
+
+    def by_cluster(self, cells: tuple[int, ...]) -> Floats:
+        """Return the number of items in some of the cells in each cluster, (clusters,)."""
+        if self.clusters is None:
+            raise ValueError("these items are not grouped")
+        numbers: Floats = self.clusters[:, list(cells)].sum(axis=1).astype(np.float64)
+        return numbers
 
     @property
     def total(self) -> int:
@@ -125,8 +132,9 @@ def _share(quadrants: Quadrants, part: tuple[int, ...], whole: tuple[int, ...], 
         return Estimate.undefined(why)
     if quadrants.clusters is None:
         return Estimate.of(count / total, statistics.rate(count, total))
-    parts, wholes = (quadrants.clusters[:, list(cells)].sum(axis=1).astype(float) for cells in (part, whole))
-    return Estimate.of(count / total, statistics.clustered_rate(parts, wholes))
+    return Estimate.of(
+        count / total, clusters.clustered_rate(quadrants.by_cluster(part), quadrants.by_cluster(whole))
+    )
 
 
 _NO_ITEMS = "no item is scored in both versions"
@@ -149,9 +157,8 @@ def accuracy_difference(quadrants: Quadrants) -> Estimate:
         return Estimate.undefined(_NO_ITEMS)
     negative, positive = quadrants.negative_flips, quadrants.positive_flips
     if quadrants.clusters is not None:
-        by_cluster = quadrants.clusters
-        gained = by_cluster[:, list(POSITIVE)].sum(axis=1) - by_cluster[:, list(NEGATIVE)].sum(axis=1)
-        return statistics.clustered_mean(gained.astype(float), by_cluster.sum(axis=1).astype(float))
+        net = quadrants.by_cluster(POSITIVE) - quadrants.by_cluster(NEGATIVE)
+        return clusters.clustered_mean(net, quadrants.by_cluster(ALL))
     interval = statistics.newcombe_paired(quadrants.both_right, negative, positive, quadrants.both_wrong)
     return Estimate.of((positive - negative) / total, interval)
 
@@ -159,6 +166,20 @@ def accuracy_difference(quadrants: Quadrants) -> Estimate:
 def negative_flip_rate(quadrants: Quadrants) -> Estimate:
     """Return NFR = #{o = y, n != y} / N, over all N items: Sec. 3.1."""
     return _share(quadrants, NEGATIVE, ALL, _NO_ITEMS)
+
+
+def negative_flip_rate_bounds(quadrants: Quadrants) -> tuple[float, float] | None:
+    """Return the one-sided exact 95 % bounds of NFR, lower and upper; None without items.
+
+    Non-inferiority is judged by the upper one: an update proves "NFR <= x" only where it is at most x.
+    """
+    if quadrants.total == 0:
+        return None
+    count, total = float(quadrants.negative_flips), float(quadrants.total)
+    if quadrants.clusters is not None:
+        sample = clusters.effective_sample(quadrants.by_cluster(NEGATIVE), quadrants.by_cluster(ALL))
+        count, total = sample.count, sample.total
+    return statistics.lower_bound(count, total), statistics.upper_bound(count, total)
 
 
 def positive_flip_rate(quadrants: Quadrants) -> Estimate:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from muscle.flips import statistics
+from muscle.flips import clusters, resampling, statistics
 from muscle.flips.metrics import Bools, Ints
 from muscle.flips.statistics import Estimate, Floats
 
@@ -62,7 +62,7 @@ def _share(differences: Differences, part: Bools) -> Estimate:
         return Estimate.of(count / part.size, statistics.rate(count, part.size))
     parts = np.bincount(differences.clusters, weights=part).astype(np.float64)
     wholes = np.bincount(differences.clusters).astype(np.float64)
-    return Estimate.of(count / part.size, statistics.clustered_rate(parts, wholes))
+    return Estimate.of(count / part.size, clusters.clustered_rate(parts, wholes))
 
 
 def _mean(
@@ -73,10 +73,10 @@ def _mean(
     if kept.size == 0:
         return Estimate.undefined(why)
     if differences.clusters is None:
-        return statistics.bootstrap_mean(kept, seed=differences.seed)
-    clusters = differences.clusters if chosen is None else differences.clusters[chosen]
-    return statistics.clustered_mean(
-        np.bincount(clusters, weights=kept).astype(np.float64), np.bincount(clusters).astype(np.float64)
+        return resampling.bootstrap_mean(kept, seed=differences.seed)
+    groups = differences.clusters if chosen is None else differences.clusters[chosen]
+    return clusters.clustered_mean(
+        np.bincount(groups, weights=kept).astype(np.float64), np.bincount(groups).astype(np.float64)
     )
 
 

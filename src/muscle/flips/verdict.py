@@ -5,11 +5,11 @@ The sentence never gives the net alone: a gain can hide what broke.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from muscle.flips import statistics
+from muscle.flips.multiplicity import holm
 
 Word = Literal["pass", "warn", "block", "cannot_tell"]
 
@@ -34,27 +34,17 @@ class Verdict:
     reasons: tuple[str, ...]
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values adjusted for several tests, so that a false alarm in any of them stays rare.
-
-    Holm, Scandinavian Journal of Statistics 6 (1979) 65-70: step down, family-wise error rate.
-
-    >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
-    [0.03, 0.06, 0.06]
-    """
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    adjusted, floor = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(order):
-        floor = max(floor, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = floor
-    return adjusted
-
-
 def lost_and_gained(quadrants: Mapping[str, Any]) -> tuple[int, int]:
     """Return the negative and the positive flips of a task's counts."""
     if "worse" in quadrants:
         return quadrants["worse"], quadrants["better"]
     return quadrants["negative_flips"], quadrants["positive_flips"]
+
+
+def harm_p_of(metrics: Mapping[str, Any]) -> float:
+    """Return the p-value of harm: cluster-robust where items are grouped, else exact."""
+    clustered = metrics.get("clustered_harm_p")
+    return float(metrics["mcnemar_harm_p"] if clustered is None else clustered)
 
 
 def _percent(value: float) -> str:
@@ -75,8 +65,8 @@ def _binary_task(
         return "cannot_tell", f"{name}: no item is scored in both versions"
     flips = f"+{gained} / -{lost} of {total} items"
     if harm_p < ALPHA:
-        return "block", f"{name}: more broke than was gained ({flips}, one-sided exact McNemar {_p(harm_p)})"
-    low, high = statistics.lower_bound(lost, total), statistics.upper_bound(lost, total)
+        return "block", f"{name}: more broke than was gained ({flips}, one-sided McNemar {_p(harm_p)})"
+    low, high = metrics["negative_flip_rate_lower_bound"], metrics["negative_flip_rate_upper_bound"]
     span = f"{_percent(rate['value'])} negative flips ({flips})"
     if low > tolerance:
         return (
@@ -113,8 +103,8 @@ def _continuous_task(
 def judge(tasks: Mapping[str, Mapping[str, Any]], *, side: str, tolerance: float = TOLERANCE) -> Verdict:
     """Judge an update by the report's tasks.
 
-    - block: on some task more is lost than gained, beyond chance (one-sided exact McNemar over the flips,
-      adjusted by Holm over the tasks, p < 0.05); of a continuous score, the interval of the mean difference is
+    - block: on some task more is lost than gained, beyond chance (one-sided exact McNemar over the flips, or the
+      cluster-robust one where items are grouped, adjusted by Holm over the tasks, p < 0.05); of a continuous score, the interval of the mean difference is
       below 0.
     - warn: not so, but negative flips are provably above the tolerance (one-sided exact lower bound): the net hides
       them. Of a continuous score, significantly more items got worse than better.
@@ -128,7 +118,7 @@ def judge(tasks: Mapping[str, Mapping[str, Any]], *, side: str, tolerance: float
         tolerance: negative flip rate that is let pass, in [0, 1].
     """
     present = {name: task for name, task in tasks.items() if task.get(side)}
-    harms = [task[side]["mcnemar_harm_p"] for task in present.values()]
+    harms = [harm_p_of(task[side]) for task in present.values()]
     found: list[tuple[Word, str]] = []
     for (name, task), harm_p in zip(present.items(), holm(harms), strict=True):
         judge_task = _binary_task if task["kind"] == "binary" else _continuous_task
