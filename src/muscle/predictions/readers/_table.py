@@ -125,3 +125,12 @@ class SliceFields:
         kept = {name for name, count in counts.items() if 1 < count <= num_items / 2} | set(keep)
         gone = [name for name in frame.columns if name.startswith(SLICE_PREFIX) and name not in kept]
         return frame.drop(gone)
+
+
+def binary_correct(frame: pl.DataFrame, score: str) -> pl.DataFrame:
+    """Set `correct` from a score where the task's values of it are all 0 and 1."""
+    column = SCORE_PREFIX + score
+    if column not in frame.columns:
+        return frame
+    is_binary = pl.col(column).is_in([0.0, 1.0]).fill_null(True).all().over("task")
+    return frame.with_columns(pl.when(is_binary).then(pl.col(column) == 1.0).alias("correct"))

@@ -20,7 +20,7 @@ import polars as pl
 from muscle.errors import DataError
 from muscle.predictions.readers import _lm_eval_facts as facts
 from muscle.predictions.readers._json import line_objects, members
-from muscle.predictions.readers._lm_eval_frame import judged, logprob_step, ordered, with_gold_scores
+from muscle.predictions.readers._likelihoods import judged, logprob_step, ordered, with_gold_scores
 from muscle.predictions.readers._lm_eval_samples import (
     BadField,
     choice_fields,

@@ -1,4 +1,4 @@
-"""What is computed for whole columns of lm-evaluation-harness records: the right option's likelihood, `correct`."""
+"""What is computed for whole columns of choice records: the right option's likelihood, `correct`, the order of scores."""
 
 from __future__ import annotations
 
