@@ -31,7 +31,18 @@ DEFAULT_TASK = "default_task"
 
 UNNAMED_TASK = "all"
 
-FOREIGN: tuple[str, ...] = ("lm_eval", "inspect", "promptfoo")
+FOREIGN: tuple[str, ...] = (
+    "lm_eval",
+    "inspect",
+    "promptfoo",
+    "every_eval_ever",
+    "helm",
+    "lighteval",
+    "nemo",
+    "openai_evals",
+    "bfcl",
+    "prompt_scores",
+)
 """Modules in `muscle.predictions.readers`, in the order in which they are asked; also the format names."""
 
 _TABLE_SUFFIXES = (".parquet", ".csv", ".arrow", ".feather")
