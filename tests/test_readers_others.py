@@ -1,0 +1,379 @@
+"""Reading lighteval, HELM, NeMo Evaluator, OpenAI's hosted Evals, BFCL and prompt_id,score CSV."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from muscle.errors import DataError
+from muscle.predictions import read_run
+
+DATA = Path(__file__).parent / "data" / "readers"
+
+
+def write(path: Path, value: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value), encoding="utf-8")
+    return path
+
+
+def write_lines(path: Path, rows: list[Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return path
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(DataError) as caught:
+        read_run(path)
+    return str(caught.value)
+
+
+# lighteval
+
+
+def test_lightevals_own_results_come_out_of_its_details() -> None:
+    run = read_run(DATA / "lighteval")
+    assert run.metadata["format"] == "lighteval"
+    assert run.name == "toy/model-1"
+    for task, metrics in run.metadata["results"].items():
+        frame = run.frame.filter(pl.col("task") == task)
+        for metric, value in metrics.items():
+            assert frame[f"score.{metric}"].mean() == pytest.approx(value)
+            assert frame["correct"].mean() == pytest.approx(value)
+
+
+def test_lightevals_choices_have_likelihoods_and_a_pick_that_agrees_with_the_metric() -> None:
+    frame = read_run(next((DATA / "lighteval").rglob("details_toy_choice*"))).frame
+    assert frame["choice"].null_count() == 0
+    assert (frame["output"] == frame["reference"].list.first()).to_list() == frame["correct"].to_list()
+    assert frame["slice.tool"].unique().sort().to_list() == ["cup", "knife", "spoon"]
+    assert frame["id"].to_list() == [str(place) for place in range(8)]
+    assert frame["score.gold_probability"].is_between(0, 1).all()
+
+
+def test_of_several_dates_of_lighteval_the_newest_is_read(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(DATA / "lighteval", tmp_path / "out"))
+    (new,) = (folder / "details" / "toy" / "model-1").iterdir()
+    old = new.with_name("2025-01-01T00-00-00.000000")
+    old.mkdir()
+    (source,) = new.glob("details_toy_sums*")
+    shutil.copy(source, old / f"details_toy_sums|0_{old.name}.parquet")
+    assert read_run(folder).metadata["notes"] == [
+        f"toy_sums|0: read the run of {new.name}; also there: {old.name}"
+    ]
+
+
+def test_a_parquet_file_of_lighteval_without_a_column_or_cut_off_is_said_so(tmp_path: Path) -> None:
+    name = "details_x_2025-01-01T00-00-00.parquet"
+    source = next((DATA / "lighteval").rglob("details_toy_sums*"))
+    pl.read_parquet(source).drop("metric").write_parquet(tmp_path / name)
+    assert "column 'metric': expected a struct" in refusal(tmp_path / name)
+    (tmp_path / name).write_bytes(source.read_bytes()[:-50])
+    assert "expected a whole Parquet file" in refusal(tmp_path / name)
+
+
+# HELM
+
+
+def stat(name: str, mean: float, **context: Any) -> dict[str, Any]:
+    return {"name": {"name": name, "split": "test", **context}, "count": 1, "sum": mean, "mean": mean}
+
+
+def helm_run(folder: Path, *, model: str = "toy/model-1", state: bool = True) -> Path:
+    """Write a run folder as HELM's source describes it: a joint choice task with a perturbed copy and a failure."""
+    options = ["a knife", "a spoon"]
+    references = [
+        {"output": {"text": text}, "tags": ["correct"] * (place == 0)} for place, text in enumerate(options)
+    ]
+    robust = {"name": "lower", "robustness": True}
+    instance = {"input": {"text": "What cuts bread?"}, "references": references, "split": "test", "id": "id1"}
+    copy = instance | {"input": {"text": "what cuts bread?"}, "perturbation": robust}
+    failed = instance | {"id": "id2", "input": {"text": "What cuts soup?"}}
+
+    def request(each: dict[str, Any], text: str | None) -> dict[str, Any]:
+        result = {
+            "success": text is not None,
+            "completions": [{"text": text}] if text else [],
+            "error": "overloaded",
+        }
+        return {
+            "instance": each,
+            "train_trial_index": 0,
+            "output_mapping": {"A": "a knife", "B": "a spoon"},
+            "request": {"model": model, "prompt": "..."},
+            "result": result,
+        }
+
+    name = f"kitchen:kind=bread,model={model.replace('/', '_')}"
+    adapter = {"method": "multiple_choice_joint", "model": model, "temperature": 0.0, "max_tokens": 1}
+    write(
+        folder / "run_spec.json",
+        {"name": name, "adapter_spec": adapter, "scenario_spec": {"class_name": "K"}},
+    )
+    if state:
+        states = [request(instance, " A"), request(copy, " B"), request(failed, None)]
+        write(folder / "scenario_state.json", {"adapter_spec": adapter, "request_states": states})
+    else:
+        write(folder / "instances.json", [instance, copy, failed])
+        shown = {
+            "instance_id": "id1",
+            "train_trial_index": 0,
+            "predicted_text": " A",
+            "mapped_output": "a knife",
+            "stats": {},
+        }
+        lowered = shown | {"perturbation": robust, "predicted_text": " B", "mapped_output": "a spoon"}
+        write(folder / "display_predictions.json", [shown, lowered])
+    entry = {"instance_id": "id1", "train_trial_index": 0}
+    write(
+        folder / "per_instance_stats.json",
+        [
+            entry | {"stats": [stat("num_prompt_tokens", 9), stat("quasi_exact_match", 1)]},
+            entry | {"stats": [stat("exact_match", 1), stat("inference_runtime", 0.2)]},
+            entry | {"perturbation": robust, "stats": [stat("exact_match", 0, perturbation=robust)]},
+            {"instance_id": "id2", "train_trial_index": 0, "stats": [stat("exact_match", 0)]},
+        ],
+    )
+    write(folder / "stats.json", [stat("exact_match", 0.5), stat("num_prompt_tokens", 9)])
+    return folder
+
+
+@pytest.mark.parametrize("state", [True, False])
+def test_a_run_of_helm_gives_one_record_an_instance_and_perturbation(tmp_path: Path, state: bool) -> None:
+    run = read_run(helm_run(tmp_path / "runs" / "kitchen:kind=bread,model=toy_model-1", state=state))
+    assert run.metadata["format"] == "helm"
+    assert (run.name, run.tasks) == ("toy/model-1", ["kitchen:kind=bread"])
+    rows = {(row["id"], row["filter"]): row for row in run.frame.iter_rows(named=True)}
+    assert rows["id1", "none"]["correct"] is True
+    assert rows["id1", "none"]["output"] == "a knife"
+    assert rows["id1", "none"]["score.quasi_exact_match"] == 1.0
+    assert rows["id1", "lower"]["correct"] is False
+    assert (rows["id1", "lower"]["choice"], rows["id1", "lower"]["input"]) == (1, "what cuts bread?")
+    assert rows["id1", "none"]["reference"] == ["a knife"]
+    assert run.score_names() == ["exact_match", "quasi_exact_match"]
+    assert run.metadata["results"]["kitchen:kind=bread"] == {"exact_match,test": 0.5}
+
+
+def test_a_request_that_failed_in_helm_is_missing(tmp_path: Path) -> None:
+    row = read_run(helm_run(tmp_path)).frame.filter(pl.col("id") == "id2").row(0, named=True)
+    assert (row["error"], row["correct"], row["score.exact_match"]) == ("overloaded", None, None)
+
+
+def test_helm_runs_of_two_models_in_one_folder_are_refused(tmp_path: Path) -> None:
+    for model in ("toy/a", "toy/b"):
+        helm_run(tmp_path / model.replace("/", "_"), model=model)
+    assert "expected the runs of one model, found toy/a, toy/b; name one folder" in refusal(tmp_path)
+
+
+def test_a_score_in_helm_that_is_no_number_is_named(tmp_path: Path) -> None:
+    folder = helm_run(tmp_path)
+    file = folder / "per_instance_stats.json"
+    file.write_text(file.read_text().replace('"sum": 1, "mean": 1', '"sum": 1, "mean": NaN', 1))
+    assert f"{file}, [0], field 'stats.quasi_exact_match': expected a finite number, found nan" in refusal(
+        folder
+    )
+
+
+# NeMo Evaluator
+
+
+def nemo_bundle(folder: Path, rewards: list[Any], name: str = "gsm8k") -> Path:
+    config = {"model": "toy/model-1", "temperature": 0.0, "benchmark": name}
+    body = {"run_id": "eval-1", "config_hash": "sha256:0", "sdk_version": "0.4.0", "config": config}
+    scores = {"mean_reward": {"value": 0.5}}
+    write(
+        folder / f"eval-1-{name}.json", body | {"benchmark": {"name": name, "repeats": 2, "scores": scores}}
+    )
+    rows = [
+        {
+            "problem_idx": place // 2,
+            "repeat": place % 2,
+            "reward": reward,
+            "prompt": f"{place // 2}?",
+            "expected_answer": "7",
+            "model_response": "It is 7.",
+            "extracted_answer": "7",
+            "metadata": {"category": "sums" if place < 4 else "products"},
+        }
+        for place, reward in enumerate(rewards)
+    ]
+    write_lines(folder / "results.jsonl", rows)
+    return folder
+
+
+def test_a_bundle_of_nemo_evaluator_is_read_with_its_repeats(tmp_path: Path) -> None:
+    run = read_run(nemo_bundle(tmp_path, [1.0, 0.0, 1, 1, 0, 0, 1, 0]))
+    assert (run.metadata["format"], run.name, run.tasks) == ("nemo", "toy/model-1", ["gsm8k"])
+    assert run.frame["repeat"].to_list() == [0, 1] * 4
+    assert run.frame["correct"].sum() == 4
+    assert run.frame["output"][0] == "7"
+    assert run.frame["slice.category"].to_list() == ["sums"] * 4 + ["products"] * 4
+    assert run.metadata["results"] == {"gsm8k": {"mean_reward": 0.5}}
+
+
+def test_rewards_between_zero_and_one_are_no_verdicts(tmp_path: Path) -> None:
+    frame = read_run(nemo_bundle(tmp_path, [1.0, 0.25])).frame
+    assert frame["correct"].null_count() == 2
+    assert frame["score.reward"].to_list() == [1.0, 0.25]
+
+
+def test_a_folder_of_bundles_gives_a_task_each(tmp_path: Path) -> None:
+    for name in ("gsm8k", "mmlu"):
+        nemo_bundle(tmp_path / name, [1.0, 0.0], name)
+    assert read_run(tmp_path).tasks == ["gsm8k", "mmlu"]
+
+
+def test_a_reward_that_is_missing_or_no_number_is_named(tmp_path: Path) -> None:
+    folder = nemo_bundle(tmp_path, [1.0, float("nan")])
+    assert (
+        f"{folder / 'results.jsonl'}, line 2, field 'reward': expected a finite number, found nan"
+        in refusal(folder)
+    )
+
+
+# OpenAI's hosted Evals
+
+
+def output_item(place: int, passed: bool = True, **changes: Any) -> dict[str, Any]:
+    return {
+        "object": "eval.run.output_item",
+        "id": f"outputitem_{place}",
+        "run_id": "evalrun_1",
+        "eval_id": "eval_1",
+        "status": "pass" if passed else "fail",
+        "datasource_item_id": place,
+        "datasource_item": {"question": f"{place}+1?", "correct_label": str(place + 1), "topic": "sums"},
+        "results": [
+            {
+                "name": "exact match-0f1e2d3c-1111-2222-3333-444455556666",
+                "passed": passed,
+                "score": float(passed),
+            },
+            {"name": "rouge-l", "passed": True, "score": 0.75},
+        ],
+        "sample": {
+            "error": None,
+            "input": [{"role": "user", "content": f"{place}+1?"}],
+            "output": [{"role": "assistant", "content": str(place + 1)}],
+            "model": "gpt-4o-mini",
+            "temperature": 0,
+        },
+    } | changes
+
+
+@pytest.mark.parametrize("layout", ["lines", "list", "page", "pages"])
+def test_output_items_are_read_in_every_layout(tmp_path: Path, layout: str) -> None:
+    items = [output_item(0), output_item(1, passed=False), output_item(2)]
+    page = {"object": "list", "data": items, "has_more": False}
+    path = tmp_path / ("x.jsonl" if layout == "lines" else "x.json")
+    if layout == "lines":
+        write_lines(path, items)
+    else:
+        pages = [{"object": "list", "data": items[:2]}, {"object": "list", "data": items[2:]}]
+        write(path, {"list": items, "page": page, "pages": pages}[layout])
+    run = read_run(path)
+    assert (run.metadata["format"], run.name, run.tasks) == ("openai_evals", "gpt-4o-mini", ["eval_1"])
+    assert run.frame["correct"].to_list() == [True, False, True]
+    assert run.frame["score.exact match"].to_list() == [1.0, 0.0, 1.0]
+    assert run.frame["score.rouge-l"].to_list() == [0.75] * 3
+    assert run.frame["reference"].to_list() == [["1"], ["2"], ["3"]]
+    assert run.frame["output"].to_list() == ["1", "2", "3"]
+
+
+def test_an_item_that_the_service_failed_is_missing(tmp_path: Path) -> None:
+    sample = output_item(1)["sample"] | {
+        "error": {"code": "server_error", "message": "overloaded"},
+        "output": [],
+    }
+    frame = read_run(write_lines(tmp_path / "x.jsonl", [output_item(0), output_item(1, sample=sample)])).frame
+    assert frame["error"].to_list() == [None, "overloaded"]
+    assert frame["correct"].to_list() == [True, None]
+
+
+def test_the_same_row_of_the_data_source_joins_whatever_the_prompt(tmp_path: Path) -> None:
+    other = output_item(0)["sample"] | {"input": [{"role": "user", "content": "Please: 0+1?"}]}
+    rows = [output_item(0), output_item(0, sample=other)]
+    frame = read_run(write_lines(tmp_path / "x.jsonl", rows)).frame
+    assert frame["input_hash"].n_unique() == 1
+    assert frame["repeat"].to_list() == [0, 1]
+
+
+def test_items_of_two_runs_in_one_file_are_refused(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "x.jsonl", [output_item(0), output_item(1, run_id="evalrun_2")])
+    assert "line 2, field 'run_id': expected that of one run (evalrun_1)" in refusal(path)
+
+
+# prompt_id,score
+
+
+def test_prompt_scores_of_zero_and_one_are_verdicts_and_an_empty_one_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("prompt_id,score,prompt\na,1,What?\nb,0,Who?\nc,,Why?\n")
+    run = read_run(path)
+    assert run.metadata["format"] == "prompt_scores"
+    assert run.frame["correct"].to_list() == [True, False, None]
+    assert run.frame["error"].to_list() == [None, None, "no score"]
+    assert run.frame["input"].to_list() == ["What?", "Who?", "Why?"]
+
+
+def test_graded_prompt_scores_stay_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text('"prompt_id","score"\n"a",0.5\n"b",1\n')
+    frame = read_run(path).frame
+    assert frame["score.score"].to_list() == [0.5, 1.0]
+    assert frame["correct"].null_count() == 2
+
+
+@pytest.mark.parametrize("score", ["high", "NaN", "inf"])
+def test_a_prompt_score_that_is_no_number_is_named(tmp_path: Path, score: str) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text(f"prompt_id,score\na,1\nb,{score}\n")
+    assert refusal(path) == f"{path}, line 3, field 'score': expected a finite number, found '{score}'"
+
+
+# BFCL
+
+
+def bfcl_scores(folder: Path) -> Path:
+    name = "BFCL_v4_simple_python"
+    failure = {
+        "id": "simple_1",
+        "model_name": "toy",
+        "valid": False,
+        "error": ["wrong"],
+        "prompt": {"question": []},
+    }
+    header = {"accuracy": 0.5, "correct_count": 1, "total_count": 2}
+    write_lines(
+        folder / "result" / "toy" / f"{name}_result.json",
+        [{"id": f"simple_{i}", "result": f"f({i})"} for i in (0, 1)],
+    )
+    return write_lines(folder / "score" / "toy" / f"{name}_score.json", [header, failure])
+
+
+def test_what_a_bfcl_score_file_does_not_list_is_right(tmp_path: Path) -> None:
+    run = read_run(bfcl_scores(tmp_path))
+    assert (run.metadata["format"], run.name, run.tasks) == ("bfcl", "toy", ["simple_python"])
+    assert dict(zip(run.frame["id"], run.frame["correct"], strict=True)) == {
+        "simple_0": True,
+        "simple_1": False,
+    }
+    assert run.frame["correct"].mean() == run.metadata["results"]["simple_python"]["accuracy"]
+
+
+def test_a_bfcl_score_file_without_its_result_file_is_refused(tmp_path: Path) -> None:
+    file = bfcl_scores(tmp_path)
+    shutil.rmtree(tmp_path / "result")
+    assert "a score file lists only the failures" in refusal(file)
+
+
+def test_a_bfcl_score_file_that_counts_other_items_is_refused(tmp_path: Path) -> None:
+    file = bfcl_scores(tmp_path)
+    file.write_text(file.read_text().replace('"total_count": 2', '"total_count": 3'))
+    assert "line 1, field 'total_count': expected the 2 items of the result file, found 3" in refusal(file)
