@@ -170,18 +170,21 @@ def test_the_paired_ratio_agrees_with_a_multinomial_bootstrap() -> None:
 
 def test_clusters_of_one_give_the_plain_interval() -> None:
     parts = np.array([1.0] * 30 + [0.0] * 170)
-    clustered = clusters.clustered_rate(parts, np.ones(200))
-    plain = statistics.rate(30, 200)
+    clustered, plain = clusters.clustered_rate(parts, np.ones(200)), statistics.clopper_pearson(30, 200)
     assert clustered.low == pytest.approx(plain.low, abs=2e-3)
     assert clustered.high == pytest.approx(plain.high, abs=2e-3)
 
 
 def test_clusters_that_move_together_count_as_one_item_each() -> None:
-    parts = np.repeat(np.array([5.0] * 30 + [0.0] * 170), 1)
-    clustered = clusters.clustered_rate(parts, np.full(200, 5.0))
-    plain = statistics.rate(30, 200)
-    assert clustered.low == pytest.approx(plain.low, abs=3e-3)
-    assert clustered.high == pytest.approx(plain.high, abs=3e-3)
+    parts = np.array([5.0] * 30 + [0.0] * 170)
+    clustered, plain = clusters.clustered_rate(parts, np.full(200, 5.0)), statistics.clopper_pearson(30, 200)
+    assert clustered.low == pytest.approx(plain.low, abs=2e-3)
+    assert clustered.high == pytest.approx(plain.high, abs=2e-3)
+
+
+def test_a_clustered_rate_of_nothing_counts_clusters() -> None:
+    nothing = clusters.clustered_rate(np.zeros(50), np.full(50, 10.0))
+    assert nothing == statistics.clopper_pearson(0, 50)
 
 
 def test_a_clustered_mean_has_the_published_standard_error() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from muscle.flips.statistics import CONFIDENCE, Estimate, Floats, Interval, rate, z_value
+from muscle.flips.statistics import CONFIDENCE, Estimate, Floats, Interval, clopper_pearson, z_value
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,9 @@ def effective_sample(parts: Floats, wholes: Floats, *, confidence: float = CONFI
 
 
 def clustered_rate(parts: Floats, wholes: Floats, *, confidence: float = CONFIDENCE) -> Interval:
-    """Return the interval of a rate whose items come in clusters: a rate's interval at the effective sample size.
+    """Return the interval of a rate whose items come in clusters: the exact one at the effective sample size.
+
+    Korn and Graubard (1998) choose Clopper and Pearson's here, as the variance between clusters is itself uncertain.
 
     Args:
         parts: (clusters,) successes in each cluster.
@@ -62,7 +64,7 @@ def clustered_rate(parts: Floats, wholes: Floats, *, confidence: float = CONFIDE
         confidence: two-sided level, in (0, 1).
     """
     sample = effective_sample(parts, wholes, confidence=confidence)
-    return rate(sample.count, sample.total, confidence=confidence)
+    return clopper_pearson(sample.count, sample.total, confidence=confidence)
 
 
 def clustered_mean(sums: Floats, sizes: Floats, *, confidence: float = CONFIDENCE) -> Estimate:
