@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from muscle.errors import ConfigError, JoinError
+from muscle.flips.comparability import Difference, check_comparable, find_differences
+from muscle.predictions.read import read_run
+from muscle.predictions.run import Run
+
+DATA = Path(__file__).parent / "data" / "readers"
+
+
+def run(
+    name: str = "old", metadata: dict[str, Any] | None = None, size: int = 40, **columns: list[Any]
+) -> Run:
+    """A run of made-up questions; columns replace the usual ones."""
+    usual: dict[str, list[Any]] = {
+        "id": [str(i) for i in range(size)],
+        "input": [f"What is {i} plus 1?" for i in range(size)],
+        "reference": [str(i + 1) for i in range(size)],
+        "output": [str(i + 1) for i in range(size)],
+    }
+    made = read_run(pl.DataFrame(usual | columns), name=name)
+    return Run(name, made.frame, metadata or {})
+
+
+def of_kind(found: list[Difference], what: str) -> list[Difference]:
+    return [difference for difference in found if difference.what == what]
+
+
+def task(**facts: Any) -> dict[str, Any]:
+    return {"tasks": {"all": facts}}
+
+
+def test_two_runs_of_the_same_items_differ_in_nothing() -> None:
+    assert find_differences(run(), run("new")) == []
+
+
+def test_the_order_of_the_rows_makes_no_difference() -> None:
+    new = run("new")
+    assert find_differences(run(), Run("new", new.frame.reverse(), {})) == []
+
+
+def test_other_prompts_are_refused_with_the_flag_that_allows_them() -> None:
+    new = run("new", input=[f"What is {i} plus one?" for i in range(40)])
+    with pytest.raises(
+        JoinError, match=r"40 of 40 shared items have another prompt.*id '0'.*--allow prompts"
+    ):
+        check_comparable(run(), new)
+    (found,) = check_comparable(run(), new, allow={"prompts"})
+    assert (found.what, found.severity, found.allowed) == ("prompts", "refuse", True)
+
+
+def test_the_message_shows_where_two_prompts_part() -> None:
+    new = run("new", input=[f"What is {i} plus one?" for i in range(40)])
+    (found,) = find_differences(run(), new)
+    assert "0 plus 1?" in found.message and "0 plus one?" in found.message
+
+
+def test_a_prompt_that_differs_in_white_space_only_is_called_so() -> None:
+    new = run("new", input=[f"What is  {i} plus 1? " for i in range(40)])
+    assert "only white space differs" in find_differences(run(), new)[0].message
+
+
+def test_options_in_another_order_are_other_prompts() -> None:
+    old = run(choices=[["a", "b"]] * 40, choice=[0] * 40, reference=["a"] * 40)
+    new = run("new", choices=[["b", "a"]] * 40, choice=[0] * 40, reference=["a"] * 40)
+    (found,) = find_differences(old, new)
+    assert found.what == "prompts" and "other options or in another order" in found.message
+
+
+def test_a_few_changed_prompts_are_noted_not_refused() -> None:
+    texts = [f"What is {i} plus 1?" for i in range(40)]
+    (found,) = check_comparable(run(), run("new", input=["Something else?", *texts[1:]]))
+    assert (found.severity, found.what) == ("note", "prompts") and "1 of 40" in found.message
+
+
+def test_ids_that_count_anew_in_another_order_are_no_changed_prompts() -> None:
+    new = run("new")
+    shuffled = new.frame.with_columns(pl.Series("id", [str(39 - i) for i in range(40)]))
+    assert find_differences(run(), Run("new", shuffled, {})) == []
+
+
+def test_another_answer_key_is_refused() -> None:
+    new = run("new", reference=[str(i + 2) for i in range(40)])
+    with pytest.raises(JoinError, match=r"40 of 40 shared items have another reference.*--allow references"):
+        check_comparable(run(), new)
+
+
+def test_another_answer_key_is_found_in_another_order_and_without_texts() -> None:
+    columns = {"input": [None] * 40, "correct": [True] * 40}
+    old = run(**columns)
+    new = run("new", reference=[str(i + 2) for i in range(40)], **columns)
+    (found,) = find_differences(old, Run("new", new.frame.reverse(), {}))
+    assert (found.what, found.severity) == ("references", "refuse")
+
+
+def test_the_order_of_several_accepted_answers_makes_no_difference() -> None:
+    old = run(reference=[["1", "one"]] * 40)
+    assert find_differences(old, run("new", reference=[["one", "1"]] * 40)) == []
+
+
+def test_another_judge_is_refused() -> None:
+    judged = run(metadata=task(judge="gpt-a")), run("new", task(judge="gpt-b"))
+    with pytest.raises(JoinError, match=r"judge gpt-a against gpt-b.*--allow judge"):
+        check_comparable(*judged)
+
+
+def test_another_metric_is_refused() -> None:
+    with pytest.raises(JoinError, match=r"metric acc against acc_norm.*--allow metric"):
+        check_comparable(run(metadata=task(metric="acc")), run("new", task(metric="acc_norm")))
+
+
+def test_scores_of_another_name_are_refused_where_nothing_else_decides() -> None:
+    old = read_run(pl.DataFrame({"id": ["1"], "score.rouge1": [0.5]}), name="old")
+    new = read_run(pl.DataFrame({"id": ["1"], "score.bleu": [0.5]}), name="new")
+    with pytest.raises(JoinError, match=r"main score rouge1 against bleu.*--allow metric"):
+        check_comparable(old, new)
+
+
+def test_another_template_is_only_noted_where_the_prompts_themselves_were_compared() -> None:
+    old, new = run(metadata=task(num_fewshot=0)), run("new", task(num_fewshot=5))
+    (found,) = check_comparable(old, new)
+    assert (found.what, found.severity) == ("prompts", "note") and "num_fewshot 0 against 5" in found.message
+    nothing = {"input": [None] * 40, "correct": [True] * 40}
+    with pytest.raises(JoinError, match="num_fewshot"):
+        check_comparable(
+            run(metadata=task(num_fewshot=0), **nothing), run("new", task(num_fewshot=5), **nothing)
+        )
+
+
+def test_other_documents_are_refused_where_no_text_tells() -> None:
+    facts = [task(data_fingerprint=mark) for mark in ("aa", "bb")]
+    assert check_comparable(run(metadata=facts[0]), run("new", facts[1]))[0].severity == "note"
+    nothing = {"input": [None] * 40, "correct": [True] * 40}
+    with pytest.raises(JoinError, match="--allow documents"):
+        check_comparable(run(metadata=facts[0], **nothing), run("new", facts[1], **nothing))
+
+
+def test_generation_settings_batch_size_and_versions_are_noted() -> None:
+    old = task(generation={"temperature": 0, "max_tokens": 64}, batch_size=1) | {
+        "versions": {"lm_eval": "0.4.2"}
+    }
+    new = task(generation={"temperature": 0.7, "max_tokens": 64}, batch_size=16) | {
+        "versions": {"lm_eval": "0.4.13", "vllm": "1"}
+    }
+    found = check_comparable(run(metadata=old), run("new", new))
+    assert {(d.what, d.severity) for d in found} == {
+        ("generation", "note"),
+        ("scoring", "note"),
+        ("versions", "note"),
+    }
+    assert "generation.temperature 0 against 0.7" in of_kind(found, "generation")[0].message
+    assert "max_tokens" not in of_kind(found, "generation")[0].message
+    assert "lm_eval 0.4.2 against 0.4.13" in of_kind(found, "versions")[0].message
+
+
+def test_a_fact_that_one_side_does_not_state_is_no_difference() -> None:
+    assert find_differences(run(metadata=task(judge="gpt-a")), run("new", task(num_fewshot=5))) == []
+
+
+def test_a_change_that_many_tasks_share_is_told_once() -> None:
+    facts = [{"tasks": {f"task{i}": {"judge": judge} for i in range(9)}} for judge in "ab"]
+    (found,) = find_differences(run(metadata=facts[0]), run("new", facts[1]))
+    assert found.message == "task task0, task1, task2 and 6 more: judge a against b"
+
+
+def test_numbers_of_items_and_repeats_and_missing_tasks_are_noted() -> None:
+    half = run("new", size=20)
+    (found,) = find_differences(run(), half)
+    assert found.what == "items" and "40 items against 20 items" in found.message
+    more = Run("new", pl.concat([run().frame, run().frame.with_columns(task=pl.lit("second"))]), {})
+    found = of_kind(find_differences(run(), more), "items")[0]
+    assert found.message == "only in new: second"
+
+
+def test_an_unknown_word_to_allow_is_refused() -> None:
+    with pytest.raises(ConfigError, match="allow 'promts': expected one of prompts"):
+        check_comparable(run(), run("new"), allow={"promts"})
+
+
+def test_two_real_runs_of_one_harness_have_no_refused_difference() -> None:
+    runs = [read_run(DATA / "lm_eval" / "0.4.13" / name) for name in ("toy__model-1", "toy__model-2")]
+    assert not [d for d in find_differences(*runs) if d.severity == "refuse"]
+
+
+def test_two_releases_of_a_harness_are_told_apart() -> None:
+    runs = [read_run(DATA / "lm_eval" / v / "toy__model-1") for v in ("0.4.5", "0.4.13")]
+    assert "transformers 4.57.1 against 5.23.0" in of_kind(find_differences(*runs), "versions")[0].message
