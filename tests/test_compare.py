@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from muscle.errors import DataError, JoinError
 from muscle.flips.compare import Comparison, compare
 from muscle.flips.metrics import BINARY_METRICS
+from muscle.predictions import Run, read_run
 
 METRICS = {*BINARY_METRICS, "mean_gain", "mean_regression"}
 
@@ -137,6 +138,21 @@ def test_a_score_of_which_less_is_better_is_turned() -> None:
     task = only_task(compare(old, new, lower_is_better=["loss"]))
     assert task["quadrants"]["old_vs_new"] == {"better": 1, "worse": 1, "equal": 0}
     assert task["old_vs_new"]["mean_regression"]["value"] == 1.0
+    assert task["score"] == "-loss" and task["old_vs_new"]["accuracy_old"]["value"] == -2.5
+
+
+def test_the_harness_says_which_way_a_score_counts() -> None:
+    frames = [pl.DataFrame({"id": ["a", "b"], "score.loss": values}) for values in ([2.0, 3.0], [1.0, 4.0])]
+    old, new = (read_run(frame, name=name) for frame, name in zip(frames, ("one", "two"), strict=True))
+    task = only_task(compare(Run("one", old.frame, {"higher_is_better": {"loss": False}}), new))
+    assert task["quadrants"]["old_vs_new"] == {"better": 1, "worse": 1, "equal": 0}
+    assert task["old_vs_new"]["accuracy_old"]["value"] == -2.5
+
+
+def test_the_notes_of_the_readers_are_passed_on() -> None:
+    old, new = (read_run(table([True, False]), name=name) for name in ("one", "two"))
+    noted = Run("one", old.frame, {"notes": ["read the newest of 3 runs"]})
+    assert compare(noted, new).to_json()["warnings"] == ["one: read the newest of 3 runs"]
 
 
 def test_scores_of_zero_and_one_are_right_and_wrong() -> None:
@@ -302,6 +318,14 @@ def test_the_size_of_a_choice_flip_is_the_margin_that_was_lost() -> None:
     new = table([False], choice=[0], logprobs=[[-2.0, -3.0]], **shared)
     (flip,) = compare(old, new).to_json()["flips"]
     assert flip["size"] == pytest.approx(5.0) and flip["old"]["logprobs"] == [-5.0, -1.0]
+
+
+def test_an_impossible_option_does_not_break_the_report() -> None:
+    shared = {"input": ["q"], "choices": [["x", "y"]], "reference": [["y"]]}
+    old = table([True], choice=[1], logprobs=[[-float("inf"), -1.0]], **shared)
+    (flip,) = compare(old, table([False], choice=[0], **shared)).to_json()["flips"]
+    assert flip["old"]["logprobs"] == [None, -1.0] and flip["size"] is None
+    json.dumps(flip, allow_nan=False)
 
 
 def test_the_list_of_flips_is_sampled_beyond_its_limit_and_the_counts_are_not() -> None:

@@ -14,12 +14,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from muscle.flips.effect import candidate_effect, shared_items
-from muscle.flips.grid import grid_warnings
-from muscle.flips.items import TaskItems, task_items
-from muscle.flips.join import MAX_UNPAIRED, Joined, On, join_runs, with_one_task_name
+from muscle.flips.join import MAX_UNPAIRED, On, with_one_task_name
 from muscle.flips.listing import MAX_FLIPS, ListedTask, list_flips
 from muscle.flips.measure import adjust_for_tasks, counts, histogram, measure
-from muscle.flips.metrics import UNCHANGED_FLIPS
+from muscle.flips.notes import warnings_of
+from muscle.flips.pair import Options, Pair, pair_runs
 from muscle.flips.pooling import pool
 from muscle.flips.verdict import TOLERANCE, headline, judge
 from muscle.predictions.read import read_run
@@ -28,29 +27,6 @@ from muscle.predictions.run import Run
 logger = logging.getLogger(__name__)
 
 FORMAT = "muscle-report/1"
-
-
-@dataclass(frozen=True)
-class Options:
-    """How runs are compared; see `compare`."""
-
-    on: On = "auto"
-    max_unpaired: float = MAX_UNPAIRED
-    allow_changed: bool = False
-    epsilon: float = 0.0
-    cluster: str | None = None
-    lower_is_better: Collection[str] = ()
-    tolerance: float = TOLERANCE
-    max_flips: int = MAX_FLIPS
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two joined runs and their tasks' items."""
-
-    joined: Joined
-    tasks: dict[str, TaskItems]
 
 
 @dataclass(frozen=True)
@@ -82,20 +58,6 @@ class Comparison:
         return self.report
 
 
-def pair_runs(old: Run, new: Run, options: Options) -> Pair:
-    """Join two runs and split them into tasks.
-
-    Raises:
-        JoinError: the runs do not belong together.
-        DataError: the cluster column is not there.
-    """
-    joined = join_runs(
-        old, new, on=options.on, max_unpaired=options.max_unpaired, allow_changed=options.allow_changed
-    )
-    tasks = task_items(joined, cluster=options.cluster, lower_is_better=options.lower_is_better)
-    return Pair(joined, tasks)
-
-
 def _measured(pairs: Mapping[str, Pair], options: Options) -> dict[str, dict[str, dict[str, Any]]]:
     """Return every comparison's numbers by side and task, with p-values adjusted over the tasks."""
     found = {}
@@ -125,7 +87,7 @@ def _task_report(
     return {
         "n": plain.frame.height,
         "kind": plain.kind,
-        "score": plain.score,
+        "score": plain.score_label,
         "unscored": plain.num_unscored,
         **{
             side: measured.get(side, {}).get(name)
@@ -155,39 +117,6 @@ def _listed(pairs: Mapping[str, Pair]) -> list[ListedTask]:
         rows = shared_items(items, plain.joined, other.tasks[name], other.joined, how="left")
         listed.append(ListedTask(items, rows, plain.joined, other.joined))
     return listed
-
-
-def _warnings(runs: Sequence[Run], pairs: Mapping[str, Pair]) -> list[str]:
-    """Return what a reader must know before trusting the numbers."""
-    found = [warning for run in runs for warning in grid_warnings(run)]
-    for side, pair in pairs.items():
-        report = pair.joined.report
-        place = side.replace("_", " ")
-        counts = {
-            "only in the first": report.only_old,
-            "only in the second": report.only_new,
-            "doubled": report.duplicates,
-            "of them with different answers and left out": report.conflicting,
-            "with another reference": report.reference_changed,
-            "with another prompt under the same id": report.prompt_changed,
-            "repeats that the other side lacks": report.surplus_repeats,
-            "without an answer in the first (error)": report.errors_old,
-            "without an answer in the second (error)": report.errors_new,
-            "without a score": sum(items.num_unscored for items in pair.tasks.values()),
-        }
-        told = [f"{count} {what}" for what, count in counts.items() if count]
-        if told:
-            found.append(f"{place}: {report.paired} predictions paired; {', '.join(told)}")
-        same = sum(
-            items.quadrants().count(UNCHANGED_FLIPS)
-            for items in pair.tasks.values()
-            if items.kind == "binary" and items.quadrants().answers_known
-        )
-        if same:
-            found.append(
-                f"{place}: {same} flips have the same answer on both sides: the scoring changed, not the model"
-            )
-    return found
 
 
 def _plain(value: Any) -> Any:
@@ -239,7 +168,7 @@ def compare(
         epsilon: dead band of a score: only a difference beyond it is a gain or a regression.
         cluster: a slice or column whose values group items that belong together; intervals allow for it. Repeats of
             an item are always one group.
-        lower_is_better: names of scores of which less is better.
+        lower_is_better: names of scores of which less is better, beside those that the harness names.
         tolerance: negative flip rate that is let pass, in [0, 1].
         max_flips: entries in the report's list of flips.
         seed: of bootstrap and sampling; the same seed gives the same report.
@@ -286,7 +215,7 @@ def _compare_runs(main: Mapping[str, Run], others: Mapping[str, Run], options: O
         "verdict": verdict.word,
         "headline": "",
         "reasons": list(verdict.reasons),
-        "warnings": _warnings(list(main.values()), pairs),
+        "warnings": warnings_of(list(main.values()), pairs),
         "join": pairs["old_vs_new"].joined.report.to_json(),
         "tasks": tasks,
         "pooled": _pooled(pairs, options.seed),
@@ -302,10 +231,5 @@ def _compare_runs(main: Mapping[str, Run], others: Mapping[str, Run], options: O
 
 def _other(name: str, old: Run, run: Run, options: Options) -> dict[str, Any]:
     """Compare a further run with the old one."""
-    tasks = pair_runs(old, run, options).tasks
-    return {
-        "name": name,
-        "tasks": {
-            task: measure(items, epsilon=options.epsilon, seed=options.seed) for task, items in tasks.items()
-        },
-    }
+    measured = _measured({"old_vs_other": pair_runs(old, run, options)}, options)
+    return {"name": name, "tasks": measured["old_vs_other"]}

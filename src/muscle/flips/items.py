@@ -32,6 +32,7 @@ class TaskItems:
             `correct_new`, `changed` (null where answers cannot be compared), `score_old`, `score_new` (higher
             is better), and `cluster` (from 0) where items are grouped.
         num_unscored: items without error that have no correctness or score on a side.
+        sign: -1 where less of the score is better, so that it was turned; else 1.
     """
 
     name: str
@@ -39,6 +40,12 @@ class TaskItems:
     score: str | None
     frame: pl.DataFrame
     num_unscored: int
+    sign: int = 1
+
+    @property
+    def score_label(self) -> str | None:
+        """What reports call the score: with a minus where it was turned, so that more is better."""
+        return f"-{self.score}" if self.score is not None and self.sign < 0 else self.score
 
     @property
     def clusters(self) -> Ints | None:
@@ -173,9 +180,8 @@ def _task(name: str, rows: pl.DataFrame, joined: Joined, lower_is_better: Collec
     if "group" in scored.columns:
         scored = scored.with_columns((pl.col("group").rank("dense") - 1).alias("cluster")).drop("group")
     kind: Kind = "binary" if truths else "continuous"
-    return TaskItems(
-        name, kind, score.removeprefix(SCORE_PREFIX) if score else None, scored, frame.height - scored.height
-    )
+    label = score.removeprefix(SCORE_PREFIX) if score else None
+    return TaskItems(name, kind, label, scored, frame.height - scored.height, sign)
 
 
 def task_items(

@@ -6,6 +6,7 @@ texts are cut. The counts in the report are always of all items.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -107,12 +108,14 @@ def _clip(value: Any) -> Any:
     return [_clip(entry) for entry in value] if isinstance(value, list) else value
 
 
-def _answer(row: Mapping[str, Any] | None, score: str | None) -> dict[str, Any] | None:
+def _answer(row: Mapping[str, Any] | None, items: TaskItems) -> dict[str, Any] | None:
     if row is None:
         return None
-    value = row.get(SCORE_PREFIX + score) if score else None
+    value = row.get(SCORE_PREFIX + items.score) if items.score else None
     answer = {name: _clip(row[name]) for name in ("output", "choice", "correct")}
-    return {**answer, "score": value, "logprobs": row["logprobs"]}
+    # JSON has no infinity, and an option may be impossible.
+    logprobs = row["logprobs"] and [v if v is None or math.isfinite(v) else None for v in row["logprobs"]]
+    return {**answer, "score": None if value is None else items.sign * value, "logprobs": logprobs}
 
 
 def margin(row: Mapping[str, Any]) -> float | None:
@@ -122,7 +125,9 @@ def margin(row: Mapping[str, Any]) -> float | None:
         row: a record with `logprobs`, `choices` and `reference`.
     """
     logprobs, choices = row["logprobs"], row["choices"]
-    if not logprobs or not choices or len(logprobs) != len(choices) or None in logprobs:
+    if not logprobs or not choices or len(logprobs) != len(choices):
+        return None
+    if not all(value is not None and math.isfinite(value) for value in logprobs):
         return None
     right = [value for value, text in zip(logprobs, choices, strict=True) if text in (row["reference"] or ())]
     wrong = [
@@ -144,7 +149,6 @@ def _size(
 
 
 def _entry(task: ListedTask, chosen: Mapping[str, Any]) -> dict[str, Any]:
-    score = task.items.score
     old = task.old_vs_new.old.row(chosen["pair"], named=True)
     new = task.old_vs_new.new.row(chosen["pair"], named=True)
     candidate = None
@@ -167,9 +171,9 @@ def _entry(task: ListedTask, chosen: Mapping[str, Any]) -> dict[str, Any]:
         "fixed": chosen["fixed"],
         "introduced": chosen["introduced"],
         **shared,
-        "old": _answer(old, score),
-        "new": _answer(new, score),
-        "candidate": _answer(candidate, score),
+        "old": _answer(old, task.items),
+        "new": _answer(new, task.items),
+        "candidate": _answer(candidate, task.items),
         "size": _size(chosen, old, new, task.items.kind),
         "slices": slices,
     }

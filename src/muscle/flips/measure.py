@@ -45,7 +45,9 @@ def measure(items: TaskItems, *, epsilon: float = 0.0, seed: int = 0) -> dict[st
         for name in ("mean_gain", "mean_regression"):
             found[name] = SMOOTH_METRICS[name](differences) if items.score else Estimate.undefined(_NO_SCORE)
     else:
-        found = dict.fromkeys(BINARY_METRICS, Estimate.undefined(_BINARY_ONLY.format(score=items.score)))
+        found = dict.fromkeys(
+            BINARY_METRICS, Estimate.undefined(_BINARY_ONLY.format(score=items.score_label))
+        )
         found |= {name: metric(differences) for name, metric in SMOOTH_METRICS.items()}
     return {
         "n": items.frame.height,

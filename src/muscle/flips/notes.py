@@ -1,0 +1,47 @@
+"""What a reader must know before trusting the numbers: one sentence each, in the report's `warnings`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from muscle.flips.grid import grid_warnings
+from muscle.flips.metrics import UNCHANGED_FLIPS
+from muscle.flips.pair import Pair
+from muscle.predictions.run import Run
+
+
+def warnings_of(runs: Sequence[Run], pairs: Mapping[str, Pair]) -> list[str]:
+    """Return what did not pair, and what their readers and likelihoods say.
+
+    Args:
+        runs: the runs that are compared.
+        pairs: their pairs, by side ("old_vs_new").
+    """
+    found = [
+        sentence for side, pair in pairs.items() for sentence in _about_pair(side.replace("_", " "), pair)
+    ]
+    found += [warning for run in runs for warning in grid_warnings(run)]
+    return found + [f"{run.name}: {note}" for run in runs for note in run.metadata.get("notes") or ()]
+
+
+def _about_pair(side: str, pair: Pair) -> Iterator[str]:
+    report = pair.joined.report
+    numbers = {
+        "only in the first": report.only_old,
+        "only in the second": report.only_new,
+        "doubled": report.duplicates,
+        "of them with different answers and left out": report.conflicting,
+        "with another reference": report.reference_changed,
+        "with another prompt under the same id": report.prompt_changed,
+        "repeats that the other side lacks": report.surplus_repeats,
+        "without an answer in the first (error)": report.errors_old,
+        "without an answer in the second (error)": report.errors_new,
+        "without a score": sum(items.num_unscored for items in pair.tasks.values()),
+    }
+    odd = [f"{number} {what}" for what, number in numbers.items() if number]
+    if odd:
+        yield f"{side}: {report.paired} predictions paired; {', '.join(odd)}"
+    quadrants = [items.quadrants() for items in pair.tasks.values() if items.kind == "binary"]
+    same = sum(each.count(UNCHANGED_FLIPS) for each in quadrants if each.answers_known)
+    if same:
+        yield f"{side}: {same} flips have the same answer on both sides: the scoring changed, not the model"
