@@ -144,6 +144,19 @@ def helm_run(folder: Path, *, model: str = "toy/model-1", state: bool = True) ->
     return folder
 
 
+def test_helms_own_results_come_out_of_its_run() -> None:
+    run = read_run(DATA / "helm")
+    assert (run.name, run.tasks) == ("simple/model1", ["simple_mcqa"])
+    own = run.metadata["results"]["simple_mcqa"]
+    for metric in ("exact_match", "quasi_prefix_exact_match", "exact_match@5"):
+        assert run.frame[f"score.{metric}"].mean() == pytest.approx(own[f"{metric},test"])
+    assert run.frame["correct"].mean() == pytest.approx(5 / 9)
+    assert (run.frame["output"] == run.frame["reference"].list.first()).to_list() == run.frame[
+        "correct"
+    ].to_list()
+    assert run.frame["choice"].null_count() == 0
+
+
 @pytest.mark.parametrize("state", [True, False])
 def test_a_run_of_helm_gives_one_record_an_instance_and_perturbation(tmp_path: Path, state: bool) -> None:
     run = read_run(helm_run(tmp_path / "runs" / "kitchen:kind=bread,model=toy_model-1", state=state))

@@ -38,6 +38,7 @@ _DECIDING = (
 _BOOKKEEPING = re.compile(
     r"num_|inference_|training_|max_prob|finish_reason|logprob$|request_|batch_size|prompt_|predicted_index|.*_(runtime|tokens|truncated|bytes)$"
 )
+_LOWER_IS_BETTER = ("perplexity", "bits_per_byte")
 _MODEL = re.compile(r",?model=[^,]*")
 
 Key = tuple[str, str, int]
@@ -78,7 +79,14 @@ def read(path: Path) -> Run:
         tasks[task] = _task_facts(spec) | {"metric": metric}
         results[task] = _own_results(folder)
     name = models.pop()
-    facts = {"model": {"name": name}, "versions": {}, "settings": {}, "harness": "helm", "notes": []}
+    facts: dict[str, Any] = {
+        "model": {"name": name},
+        "versions": {},
+        "settings": {},
+        "harness": "helm",
+        "notes": [],
+    }
+    facts["higher_is_better"] = dict.fromkeys(_LOWER_IS_BETTER, False)
     metadata = facts | {"tasks": tasks, "results": results, "files": [str(folder) for folder in folders]}
     return Run(name, concat_records(frames), metadata)
 

@@ -174,11 +174,10 @@ def _source(file: Path) -> _Source:
     return _Source(file, task or facts.task_in_stem(file.stem, results), date, results)
 
 
-def _samples(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield place and object of each sample, from lines or from a list."""
+def _samples(path: Path) -> Iterator[tuple[int | str, Mapping[str, Any]]]:
+    """Yield line number, or file and member, and object of each sample: from lines or from a list."""
     if not _head(path).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
-        for number, sample in line_objects(path):
-            yield f"{path}, line {number}", sample
+        yield from line_objects(path)
         return
     with path.open("rb") as handle:
         for member in members(handle, str(path), [("*",)]):
@@ -187,6 +186,10 @@ def _samples(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
                     f"{member.where}: expected a JSON object, found {type(member.value).__name__}"
                 )
             yield member.where, member.value
+
+
+def _place(path: Path, where: int | str) -> str:
+    return f"{path}, line {where}" if isinstance(where, int) else where
 
 
 def _read_samples(source: _Source, metric: str | None) -> tuple[pl.DataFrame, dict[str, Any], list[str]]:
@@ -200,10 +203,10 @@ def _read_samples(source: _Source, metric: str | None) -> tuple[pl.DataFrame, di
         try:
             fields = _fields(sample, config.get("target_delimiter"), deciding)
         except BadField as bad:
-            raise DataError(f"{where}, {bad}") from None
+            raise DataError(f"{_place(source.path, where)}, {bad}") from None
         except KeyError as missing:
             raise DataError(
-                f"{where}, field {missing}: expected a sample of lm-evaluation-harness, found no such field"
+                f"{_place(source.path, where)}, field {missing}: expected a sample of lm-evaluation-harness, found no such field"
             ) from None
         key = (sample["doc_id"], sample.get("filter"))
         fields["filter"] = sample.get("filter") or str(occurrences[key])
