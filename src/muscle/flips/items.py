@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -212,9 +212,18 @@ def task_items(
     filters = old.group_by("task", maintain_order=True).agg(pl.col("filter").n_unique())
     several = {task for task, count in filters.iter_rows() if count > 1}
     found: dict[str, TaskItems] = {}
-    for (task, filter_name), part in rows.partition_by(
-        "task", "filter", as_dict=True, include_key=False, maintain_order=True
-    ).items():
-        name = f"{task}/{filter_name}" if task in several and filter_name != NO_FILTER else str(task)
+    for task, filter_name, part in _by_task(rows):
+        name = f"{task}/{filter_name}" if task in several and filter_name != NO_FILTER else task
         found[name] = _task(name, part, joined, lower_is_better)
     return found
+
+
+def _by_task(rows: pl.DataFrame) -> Iterator[tuple[str, str, pl.DataFrame]]:
+    """Yield each task and filter with its rows, in the order in which they appear."""
+    keys = ["task", "filter"]
+    if rows.height and all(rows[key].n_unique() == 1 for key in keys):
+        yield rows["task"][0], rows["filter"][0], rows.drop(keys)
+        return
+    parts = rows.partition_by(keys, as_dict=True, include_key=False, maintain_order=True)
+    for (task, filter_name), part in parts.items():
+        yield str(task), str(filter_name), part

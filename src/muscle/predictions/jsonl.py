@@ -7,6 +7,8 @@ slow way then either reads it (a reference that is text here and a list there) o
 from __future__ import annotations
 
 import json
+import mmap
+import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -132,18 +134,42 @@ def _fast_table(path: Path, columns: Mapping[str, str]) -> pl.DataFrame | None:
     theirs = list(columns.values())
     if len(set(theirs)) < len(theirs):
         return None
+    schema = _occurring(
+        path, _schema(sample, _all_names(sample, columns)), {name for row in sample for name in row}
+    )
     try:
-        table = pl.read_ndjson(path, schema=_schema(sample, _all_names(sample, columns)))
+        table = pl.read_ndjson(path, schema=schema)
         table = table.rename({theirs: ours for ours, theirs in columns.items()}, strict=False)
-        table = expand_objects(table, "score", SCORE_PREFIX, pl.Float64())
-        table = expand_objects(table, "slices", SLICE_PREFIX, pl.String())
+        if "score" in table.columns:
+            table = expand_objects(table, "score", SCORE_PREFIX, pl.Float64())
+        if "slices" in table.columns:
+            table = expand_objects(table, "slices", SLICE_PREFIX, pl.String())
     except pl.exceptions.PolarsError:
         return None
-    reference = table["reference"]
     # A list read as text cannot be told from text that looks like one.
-    if reference.dtype == pl.String and reference.str.starts_with("[").any():
+    if schema.get("reference") == pl.String and table["reference"].str.starts_with("[").any():
         return None
     return table
+
+
+def _occurring(path: Path, schema: dict[str, pl.DataType], seen: set[str]) -> dict[str, pl.DataType]:
+    """Drop from a schema what stands nowhere in the file: a column of nulls takes time and memory."""
+    missing = {json.dumps(name).encode(): name for name in schema if name not in seen}
+    if not missing:
+        return schema
+    with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        found = seen | {missing[name] for name in _mentioned(content, list(missing))}
+    return {name: dtype for name, dtype in schema.items() if name in found}
+
+
+def _mentioned(content: mmap.mmap, names: list[bytes]) -> set[bytes]:
+    """Return which of some names stand anywhere in the content; one pass."""
+    pattern, found = re.compile(b"|".join(map(re.escape, names))), set[bytes]()
+    for match in pattern.finditer(content):
+        found.add(match[0])
+        if len(found) == len(names):
+            break
+    return found
 
 
 def _all_names(sample: list[dict[str, Any]], columns: Mapping[str, str]) -> dict[str, str]:

@@ -239,8 +239,9 @@ def to_records(table: pl.DataFrame, *, where: Where) -> pl.DataFrame:
     known = [n for n in table.columns if n in COLUMNS or n.startswith((SCORE_PREFIX, SLICE_PREFIX))]
     missing = [pl.lit(None, pl.String).alias(name) for name in ("task", "id") if name not in known]
     table = complete(table.select(known).with_columns(missing))
-    blank_error = pl.col("error").str.strip_chars() != ""
-    table = table.with_columns(pl.when(blank_error).then(pl.col("error")).alias("error"))
+    if table["error"].null_count() < table.height:
+        blank_error = pl.col("error").str.strip_chars() != ""
+        table = table.with_columns(pl.when(blank_error).then(pl.col("error")).alias("error"))
     _refuse(table["repeat"] < 0, "repeat", "a number from 0", table["repeat"], where)
     _check_choices(table, where)
     return _judged(_identities(table, where), where)
@@ -248,4 +249,5 @@ def to_records(table: pl.DataFrame, *, where: Where) -> pl.DataFrame:
 
 def name_task(frame: pl.DataFrame, task: str) -> pl.DataFrame:
     """Give rows that name no task the one given."""
-    return frame.with_columns(pl.col("task").fill_null(task))
+    unnamed = frame["task"].null_count() == frame.height
+    return frame.with_columns((pl.lit(task) if unnamed else pl.col("task").fill_null(task)).alias("task"))
