@@ -1,4 +1,4 @@
-"""Rows with their columns in Python lists, turned into a polars frame a chunk at a time."""
+"""Rows into a polars frame, a chunk at a time, and what readers do with whole columns."""
 
 from __future__ import annotations
 
@@ -11,15 +11,55 @@ import polars as pl
 from muscle.predictions.records import COLUMNS
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
 
-FLUSH_ROWS = 1000
+FLUSH_ROWS = 20_000
 FLUSH_BYTES = 64 << 20
 
 _SLICE_VALUES = 50
 _SLICE_LENGTH = 64
 
 
+class _Column:
+    """Values of one column; lists are kept flat, so that few Python objects are held."""
+
+    def __init__(self, dtype: pl.DataType) -> None:
+        self.dtype = dtype
+        self.values: list[Any] = []
+        self.lengths: list[int] = []
+        self.is_list = isinstance(dtype, pl.List)
+
+    def append(self, value: Any) -> None:
+        if not self.is_list:
+            self.values.append(value)
+        elif value:
+            self.values.extend(value)
+            self.lengths.append(len(value))
+        else:
+            self.lengths.append(0)
+
+    def pad(self, num_rows: int) -> None:
+        """Fill up with nulls."""
+        if self.is_list:
+            self.lengths.extend([0] * (num_rows - len(self.lengths)))
+        else:
+            self.values.extend([None] * (num_rows - len(self.values)))
+
+    def series(self, name: str) -> pl.Series:
+        """Return the column; an empty list is null."""
+        if not isinstance(self.dtype, pl.List):
+            return pl.Series(name, self.values, self.dtype)
+        # Polars makes a series of every inner list; one flat series, cut by row, is ten times as fast.
+        flat = pl.Series(name, self.values, self.dtype.inner)
+        num_rows, first = len(self.lengths), self.lengths[0]
+        if first and self.lengths.count(first) == num_rows:
+            return flat.reshape((num_rows, first)).cast(self.dtype)
+        places = np.repeat(np.arange(num_rows, dtype=np.int64), self.lengths)
+        lists = pl.DataFrame({"row": places, name: flat}).group_by("row", maintain_order=True).agg(name)
+        rows = pl.DataFrame({"row": np.arange(num_rows, dtype=np.int64)})
+        return rows.join(lists, on="row", how="left", maintain_order="left")[name]
+
+
 class RowTable:
-    """Collects rows as dictionaries; holds at most a chunk of them as Python objects."""
+    """Collects rows; holds at most a chunk of them as Python objects, column by column."""
 
     def __init__(self, extra: Mapping[str, pl.DataType] | None = None) -> None:
         """Begin a table.
@@ -29,58 +69,57 @@ class RowTable:
         """
         self._extra = dict(extra or {})
         self._frames: list[pl.DataFrame] = []
-        self._rows: list[dict[str, Any]] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        self._columns: dict[str, _Column | None] = {}
+        """Names that are no columns are kept as None, to be passed over."""
+        self._num_rows = 0
         self._num_bytes = 0
 
-    def add(self, row: dict[str, Any], num_bytes: int = 0) -> None:
+    def add(self, row: Mapping[str, Any], num_bytes: int = 0) -> None:
         """Take a row: names of columns (`score.acc`, `slice.topic` among them) to values.
 
         Args:
             row: names that are not columns of the record format are left out.
             num_bytes: its size in the file; bounds what is held.
         """
-        self._rows.append(row)
+        columns = self._columns
+        for name, value in row.items():
+            if name not in columns:
+                columns[name] = self._new_column(name)
+            column = columns[name]
+            if column is not None:
+                if len(column.lengths if column.is_list else column.values) < self._num_rows:
+                    column.pad(self._num_rows)
+                column.append(value)
+        self._num_rows += 1
         self._num_bytes += num_bytes
-        if len(self._rows) >= FLUSH_ROWS or self._num_bytes >= FLUSH_BYTES:
+        if self._num_rows >= FLUSH_ROWS or self._num_bytes >= FLUSH_BYTES:
             self._flush()
 
-    def _flush(self) -> None:
-        rows, self._rows, self._num_bytes = self._rows, [], 0
-        names = [name for name in dict.fromkeys(name for row in rows for name in row) if self._knows(name)]
-        columns = [_column(name, [row.get(name) for row in rows], self._dtype(name)) for name in names]
-        self._frames.append(pl.DataFrame(columns))
-
-    def _knows(self, name: str) -> bool:
-        return name in COLUMNS or name in self._extra or name.startswith((SCORE_PREFIX, SLICE_PREFIX))
-
-    def _dtype(self, name: str) -> pl.DataType:
+    def _new_column(self, name: str) -> _Column | None:
         if name.startswith(SCORE_PREFIX):
-            return pl.Float64()
-        return self._extra.get(name) or COLUMNS.get(name, pl.String())
+            return _Column(pl.Float64())
+        if name.startswith(SLICE_PREFIX):
+            return _Column(pl.String())
+        dtype = self._extra.get(name) or COLUMNS.get(name)
+        return None if dtype is None else _Column(dtype)
+
+    def _flush(self) -> None:
+        series = []
+        for name, column in self._columns.items():
+            if column is not None:
+                column.pad(self._num_rows)
+                series.append(column.series(name))
+        self._frames.append(pl.DataFrame(series))
+        self._begin()
 
     def frame(self) -> pl.DataFrame:
         """Return all rows; columns that a row lacks are null."""
-        if self._rows or not self._frames:
+        if self._num_rows or not self._frames:
             self._flush()
-        return pl.concat(self._frames, how="diagonal")
-
-
-def _column(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
-    if not isinstance(dtype, pl.List):
-        return pl.Series(name, values, dtype)
-    # Polars makes a series of every inner list; one flat series, cut by row, is ten times as fast.
-    rows = np.repeat(np.arange(len(values), dtype=np.int64), [len(value or ()) for value in values])
-    flat = pl.DataFrame(
-        {
-            "row": rows,
-            name: pl.Series([entry for value in values for entry in value or ()], dtype=dtype.inner),
-        },
-        schema_overrides={"row": pl.Int64},
-    )
-    lists = flat.group_by("row", maintain_order=True).agg(name)
-    return pl.DataFrame({"row": np.arange(len(values))}).join(
-        lists, on="row", how="left", maintain_order="left"
-    )[name]
+        return pl.concat(self._frames, how="diagonal", rechunk=True)
 
 
 class SliceFields:
