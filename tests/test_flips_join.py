@@ -199,6 +199,19 @@ rows = st.lists(
 )
 
 
+SAME_UNDER_TWO_IDS = [
+    {"id": "a", "correct": False},
+    {"id": "a", "correct": False, "input": "x"},
+    {"id": "b", "correct": False, "input": "x"},
+]
+
+
+def test_which_of_two_ids_is_kept_does_not_hang_on_the_order() -> None:
+    for old in (SAME_UNDER_TWO_IDS, SAME_UNDER_TWO_IDS[::-1]):
+        with pytest.raises(JoinError, match=r"id 'a'.*stands in records"):
+            join(old, [{"id": "a", "correct": False}])
+
+
 @settings(max_examples=60, deadline=None)
 @given(rows, rows, st.randoms(use_true_random=False), st.booleans())
 def test_the_order_of_rows_does_not_matter(

@@ -171,6 +171,8 @@ class _Pairing:
             several = rows.drop_nulls(key).filter(pl.struct(by).is_duplicated())
             if several.is_empty():
                 continue
+            # Which one is kept must not hang on the order of rows.
+            several = several.sort("id", "content", nulls_last=True)
             marked = several.with_columns(answer=self._answers(side, several)).with_columns(
                 kinds=pl.col("answer").n_unique().over(by)
             )
