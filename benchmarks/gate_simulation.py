@@ -1,0 +1,111 @@
+"""How often the default policy of `muscle gate` blocks updates that change nothing, and how often it finds real harm.
+
+    python benchmarks/gate_simulation.py [--updates 1000]
+
+A model answers item i rightly with probability p_i. Items are of three kinds: firmly right, firmly wrong, and open ones,
+whose share sets how often the model flips against itself. Two runs of the same model are two draws of every item (A/A).
+A real regression takes items that were firmly right away, so that negative flips exceed the noise by 2 % of all
+items. Every update goes through the gate's own judge. Writes benchmarks/results/gate_simulation.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from muscle.flips.metrics import Quadrants, count_quadrants
+from muscle.flips.tally import tally_of_counts
+from muscle.gate.judge import Subject, judge, overall
+from muscle.gate.policy import DEFAULT_POLICY
+
+RESULTS = Path(__file__).parent / "results" / "gate_simulation.json"
+ACCURACY = 0.75
+EXCESS = 0.02
+SETTINGS: tuple[dict[str, Any], ...] = (
+    {"items": 300, "noise": 0.03, "tasks": 1},
+    {"items": 2000, "noise": 0.0, "tasks": 1},
+    {"items": 2000, "noise": 0.01, "tasks": 1},
+    {"items": 2000, "noise": 0.03, "tasks": 1},
+    {"items": 2000, "noise": 0.08, "tasks": 1},
+    {"items": 2000, "noise": 0.03, "tasks": 8},
+    {"items": 10000, "noise": 0.03, "tasks": 1},
+)
+
+
+def probabilities(items: int, noise: float) -> np.ndarray:
+    """Return p_i, (items,): open ones are uniform, which gives each of them 1/6 of a negative flip."""
+    num_open = round(6 * noise * items)
+    num_right = round((ACCURACY - 0.5 * num_open / items) * items)
+    opened = (np.arange(num_open) + 0.5) / max(num_open, 1)
+    return np.concatenate([opened, np.ones(num_right), np.zeros(items - num_open - num_right)])
+
+
+def draw(
+    p_old: np.ndarray, p_new: np.ndarray, updates: int, generator: np.random.Generator
+) -> list[Quadrants]:
+    """Answer every item once by each version, for every update; return the counts."""
+    found = []
+    for _ in range(updates):
+        old, new = generator.random(p_old.size) < p_old, generator.random(p_new.size) < p_new
+        found.append(count_quadrants(old, new))
+    return found
+
+
+def verdicts(setting: dict[str, Any], excess: float, updates: int, seed: int) -> dict[str, float]:
+    """Return the share of updates with each verdict; with several tasks the first alone is harmed."""
+    generator = np.random.default_rng(seed)
+    p_old = probabilities(setting["items"], setting["noise"])
+    harmed = p_old.copy()
+    harmed[np.flatnonzero(p_old == 1.0)[: round(excess * p_old.size)]] = 0.0
+    tasks = [draw(p_old, harmed if n == 0 else p_old, updates, generator) for n in range(setting["tasks"])]
+    policy = DEFAULT_POLICY
+    counted: Counter[str] = Counter()
+    for counts in zip(*tasks, strict=True):
+        subjects = [
+            Subject(f"task {n}", None, tally_of_counts(each), None, policy.default, policy.min_items)
+            for n, each in enumerate(counts)
+        ]
+        counted[overall(judge(subjects, alpha=policy.alpha))] += 1
+    return {word: counted[word] / updates for word in ("pass", "warn", "block", "cannot_tell")}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--updates", type=int, default=1000)
+    updates = parser.parse_args().updates
+    started = time.process_time()
+    rows = []
+    for number, setting in enumerate(SETTINGS):
+        row = {
+            **setting,
+            "same_model": verdicts(setting, 0.0, updates, seed=number),
+            "two_percent_harmed": verdicts(setting, EXCESS, updates, seed=1000 + number),
+        }
+        rows.append(row)
+        print(json.dumps(row))
+    result = {
+        "what": "verdicts of the default policy on simulated updates, as shares",
+        "updates": updates,
+        "accuracy_old": ACCURACY,
+        "excess_negative_flip_rate": EXCESS,
+        "noise": "negative flip rate of the model against itself",
+        "machine": f"{platform.machine()}, Python {platform.python_version()}",
+        "processor_seconds": round(time.process_time() - started, 1),
+        "settings": rows,
+    }
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(result, indent=2) + "\n")
+    worst = max(row["same_model"]["block"] for row in rows)
+    if worst > 0.05 + 2.33 * (0.05 * 0.95 / updates) ** 0.5:
+        raise SystemExit(f"the gate blocks {worst:.1%} of updates that change nothing")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Kept, named baselines: the run that later versions are held against, under a name such as `main` or `v1.4`.
+
+A baseline is `NAME.parquet`, the records, and `NAME.json`, where they came from and the records' SHA-256. The JSON is
+written first and also keeps what stood there before; so whenever a process is killed, the records have a JSON entry
+that fits them, the new one or the old one.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from muscle.errors import ConfigError, DataError
+from muscle.files import atomic_path, file_sha256, write_json
+from muscle.predictions.read import read_run
+from muscle.predictions.records import write_records
+from muscle.predictions.run import Run
+
+FORMAT = "muscle-baseline/1"
+FOLDER = Path("baselines")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def _paths(name: str, folder: Path) -> tuple[Path, Path]:
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"baseline {name!r}: expected a name of letters, digits, dots, hyphens and underscores"
+        )
+    return folder / f"{name}.parquet", folder / f"{name}.json"
+
+
+def save_baseline(run: Any, name: str, folder: Path = FOLDER, *, format: str | None = None) -> Path:
+    """Keep a run as a named baseline; one of that name is replaced.
+
+    Args:
+        run: a path, a table or a `Run`.
+        name: letters, digits, dots, hyphens and underscores.
+        folder: where baselines are kept.
+        format: of the run's file; None finds it by content.
+
+    Returns:
+        The path of the records.
+
+    Raises:
+        ConfigError: the name is impossible.
+        DataError: the run cannot be read.
+        OutputError: a file cannot be written.
+    """
+    records, facts = _paths(name, Path(folder))
+    read = read_run(run, format=format)
+    staged = records.with_name(f".{name}.new.parquet")
+    try:
+        write_records(staged, read.frame)
+        entry = {
+            "format": FORMAT,
+            "name": name,
+            "run": read.name,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "muscle_version": importlib.metadata.version("muscle-llm"),
+            "n": read.frame.height,
+            "tasks": dict(sorted(read.frame["task"].value_counts().iter_rows())),
+            "sha256": file_sha256(staged),
+            "metadata": json.loads(json.dumps(read.metadata, default=str), parse_constant=str),
+        }
+        before = _read_entry(facts) if facts.exists() and records.exists() else None
+        if before is not None:
+            before.pop("before", None)
+        write_json(facts, {**entry, "before": before})
+        with atomic_path(records) as temporary:
+            staged.replace(temporary)
+    finally:
+        staged.unlink(missing_ok=True)
+    return records
+
+
+def load_baseline(name: str, folder: Path = FOLDER) -> Run:
+    """Read a kept baseline.
+
+    Args:
+        name: the name that it was saved under.
+        folder: where baselines are kept.
+
+    Returns:
+        The run; it is called by the baseline's name, and its metadata are those of the run that was kept, with
+        `baseline` (name, created, run) beside them.
+
+    Raises:
+        ConfigError: the name is impossible.
+        DataError: there is no such baseline, or its files are damaged or do not belong together.
+    """
+    records, facts = _paths(name, Path(folder))
+    if not records.is_file() or not facts.is_file():
+        known = ", ".join(list_baselines(folder)) or "none"
+        raise DataError(f"{records}: expected the baseline {name!r}, found {known} in {folder}")
+    entry: dict[str, Any] | None = _read_entry(facts)
+    digest = file_sha256(records)
+    if entry is not None and entry.get("sha256") != digest:
+        entry = entry.get("before")
+    if not isinstance(entry, dict) or entry.get("sha256") != digest:
+        raise DataError(
+            f"{records}: the records are not those that {facts.name} names; save the baseline again"
+        )
+    run = read_run(records, name=name)
+    kept = {key: entry.get(key) for key in ("name", "created", "run")}
+    return Run(name, run.frame, {**run.metadata, **entry["metadata"], "baseline": kept})
+
+
+def list_baselines(folder: Path = FOLDER) -> list[str]:
+    """Return the names of the kept baselines."""
+    return sorted(path.stem for path in Path(folder).glob("*.parquet") if path.with_suffix(".json").is_file())
+
+
+def _read_entry(path: Path) -> dict[str, Any]:
+    try:
+        entry = json.loads(path.read_bytes())
+    except (ValueError, RecursionError, OSError) as error:
+        raise DataError(f"{path}: expected a baseline's JSON, found damaged JSON ({error})") from None
+    if not isinstance(entry, dict) or entry.get("format") != FORMAT:
+        raise DataError(f"{path}: expected a baseline of muscle ({FORMAT})")
+    return entry

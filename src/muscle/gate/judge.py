@@ -1,0 +1,315 @@
+"""From rules and items to findings, and from findings to a verdict.
+
+A blocking breach must be proven with all blocking tests of the gate taken together (Holm), so that an update which changes
+nothing is blocked in at most `alpha` of all cases however many tasks and slices are judged. A pass needs every blocking
+rule proven at the level `alpha` each, which as a test of them all has that level too (Berger 1982, intersection-union).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from muscle.flips.multiplicity import holm
+from muscle.flips.tally import Tally
+from muscle.gate.evidence import Evidence, gather
+from muscle.gate.policy import METRICS, Metric, Rules, Tier
+
+Verdict = Literal["pass", "warn", "block", "cannot_tell"]
+Outcome = Literal["holds", "broken", "undecided"]
+
+NAMES: dict[str, str] = {
+    "harm": "harm",
+    "accuracy_drop": "accuracy drop",
+    "negative_flip_rate": "negative flip rate",
+    "inconsistency_rate": "inconsistency rate",
+    "excess_negative_flip_rate": "negative flip rate beyond noise",
+    "coverage": "coverage",
+}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A task, or a slice of one, with the rules that it must keep.
+
+    Attributes:
+        task: the task's name.
+        slice: which slice, as "topic = law"; None for the whole task.
+        tally: its items; None where there are none.
+        excess: its flips against those of a second run of the old version; None without such a run.
+        rules: the limits.
+        min_items: items that it takes to prove a rule.
+    """
+
+    task: str
+    slice: str | None
+    tally: Tally | None
+    excess: Tally | None
+    rules: Rules
+    min_items: int
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What became of one rule.
+
+    Attributes:
+        task: the task; None where the whole comparison is meant.
+        slice: the slice; None for the whole task.
+        metric: what is limited, or "coverage" where something was not judged at all.
+        tier: what a breach leads to.
+        test: "interval", "point", "significance" (of harm) or "presence" (of what should be there).
+        limit: the limit; None for harm.
+        n: items that it was judged on.
+        value: the estimate.
+        low: one-sided lower bound.
+        high: one-sided upper bound.
+        p: of "the limit is kept", adjusted by Holm over the tests of its tier.
+        outcome: "holds", "broken" or "undecided".
+        verdict: what it adds to the gate's verdict; "inform" adds nothing and is told.
+        reason: a sentence.
+    """
+
+    task: str | None
+    slice: str | None
+    metric: str
+    tier: Tier
+    test: str
+    limit: float | None
+    n: int
+    value: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    outcome: Outcome
+    verdict: Literal["pass", "warn", "block", "cannot_tell", "inform"]
+    reason: str
+
+    @property
+    def where(self) -> str:
+        """The task and slice, as people read it."""
+        return ", ".join(part for part in (self.task, self.slice) if part) or "all tasks"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry of the report."""
+        return asdict(self)
+
+
+def coverage_finding(
+    reason: str, *, task: str | None = None, slice: str | None = None, n: int = 0, tier: Tier = "block"
+) -> Finding:
+    """Return the finding that something which should be judged could not be."""
+    verdict: Literal["cannot_tell", "inform"] = "cannot_tell" if tier == "block" else "inform"
+    return Finding(
+        task,
+        slice,
+        "coverage",
+        tier,
+        "presence",
+        None,
+        n,
+        None,
+        None,
+        None,
+        None,
+        "undecided",
+        verdict,
+        reason,
+    )
+
+
+def judge(subjects: Sequence[Subject], *, alpha: float) -> list[Finding]:
+    """Judge every rule of every subject.
+
+    Args:
+        subjects: what is judged.
+        alpha: level of each bound, and of all tests of a tier together.
+
+    Returns:
+        The findings, the worst first.
+    """
+    tests = [test for subject in subjects for test in _tests(subject, alpha)]
+    adjusted = _adjusted(tests)
+    found = [_finding(test, p, alpha) for test, p in zip(tests, adjusted, strict=True)]
+    return worst_first(found)
+
+
+_WORST = ("block", "cannot_tell", "warn", "inform", "pass")
+
+
+def worst_first(findings: Sequence[Finding]) -> list[Finding]:
+    """Sort findings by how much they weigh; otherwise they keep their order."""
+    return sorted(findings, key=lambda finding: _WORST.index(finding.verdict))
+
+
+def overall(findings: Sequence[Finding]) -> Verdict:
+    """Return the verdict of all findings: the first of block, cannot_tell, warn, pass that one of them adds.
+
+    What cannot be told weighs more than a warning: it stops a pipeline, and a warning doesn't.
+    """
+    verdicts = {finding.verdict for finding in findings}
+    if "block" in verdicts:
+        return "block"
+    if "cannot_tell" in verdicts or not findings:
+        return "cannot_tell"
+    return "warn" if "warn" in verdicts else "pass"
+
+
+@dataclass(frozen=True)
+class _Test:
+    """One rule of one subject and what its items prove."""
+
+    subject: Subject
+    metric: Metric
+    tier: Tier
+    test: str
+    limit: float | None
+    n: int
+    evidence: Evidence
+
+    @property
+    def group(self) -> tuple[str, str, str | None, str]:
+        """What is corrected for as one test: harm and a drop beyond a limit are the same question, nested."""
+        nested = "drop" if self.metric in ("harm", "accuracy_drop") else self.metric
+        return (self.tier, self.subject.task, self.subject.slice, nested)
+
+
+def _tests(subject: Subject, alpha: float) -> Iterator[_Test]:
+    for metric in METRICS:
+        rule = getattr(subject.rules, metric)
+        if rule is None:
+            continue
+        tally = subject.excess if metric == "excess_negative_flip_rate" else subject.tally
+        limit = None if metric == "harm" else rule.limit
+        if tally is None:
+            lacks_noise = metric == "excess_negative_flip_rate" and subject.tally is not None
+            why = (
+                "no second run of the old version was given"
+                if lacks_noise
+                else "no item is scored on both sides"
+            )
+            evidence = Evidence(None, why=why)
+        else:
+            evidence = gather(metric, tally, limit=limit or 0.0, alpha=alpha)
+        test = "significance" if metric == "harm" else rule.test
+        yield _Test(subject, metric, rule.tier, test, limit, tally.total if tally else 0, evidence)
+
+
+def _adjusted(tests: Sequence[_Test]) -> list[float | None]:
+    """Adjust the p-values of each tier by Holm over its groups of tests; a point test has none."""
+    found: list[float | None] = [None] * len(tests)
+    for tier in ("block", "warn", "inform"):
+        least: dict[tuple[Any, ...], float] = {}
+        for test in tests:
+            p_value = test.evidence.p_value
+            if test.tier == tier and test.test != "point" and p_value is not None:
+                least[test.group] = min(p_value, least.get(test.group, 1.0))
+        group_p = dict(zip(least, holm(list(least.values())), strict=True))
+        ordered = sorted(least.values())
+        for number, test in enumerate(tests):
+            p_value = test.evidence.p_value
+            if test.tier == tier and test.test != "point" and p_value is not None:
+                factor = len(ordered) - ordered.index(least[test.group])
+                found[number] = max(group_p[test.group], min(1.0, factor * p_value))
+    return found
+
+
+def _outcome(test: _Test, p: float | None, alpha: float) -> Outcome:
+    evidence, enough = test.evidence, test.n >= test.subject.min_items
+    if test.test == "point":
+        if evidence.value is None or not enough:
+            return "undecided"
+        return "broken" if evidence.value > (test.limit or 0.0) else "holds"
+    if p is not None and p < alpha:
+        return "broken"
+    if not enough or p is None:
+        return "undecided"
+    if test.test == "significance":
+        return "holds"
+    return "holds" if evidence.high is not None and evidence.high <= (test.limit or 0.0) else "undecided"
+
+
+def _finding(test: _Test, p: float | None, alpha: float) -> Finding:
+    outcome = _outcome(test, p, alpha)
+    verdict: Literal["pass", "warn", "block", "cannot_tell", "inform"] = "pass"
+    if outcome == "broken":
+        verdict = test.tier
+    elif outcome == "undecided":
+        verdict = "cannot_tell" if test.tier == "block" else "inform"
+    evidence, subject = test.evidence, test.subject
+    finding = Finding(
+        subject.task,
+        subject.slice,
+        test.metric,
+        test.tier,
+        test.test,
+        test.limit,
+        test.n,
+        evidence.value,
+        evidence.low,
+        evidence.high,
+        p,
+        outcome,
+        verdict,
+        "",
+    )
+    return replace(finding, reason=_reason(finding, test, alpha))
+
+
+def percent(value: float) -> str:
+    """Write a share in percent, with three digits: enough to tell a bound from the limit that it just misses.
+
+    >>> percent(0.0345), percent(0.00994), percent(0.0)
+    ('3.45%', '0.994%', '0%')
+    """
+    return f"{100 * value:.3g}%"
+
+
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
+
+
+def _reason(finding: Finding, test: _Test, alpha: float) -> str:
+    """Say in a sentence what the items prove."""
+    name = NAMES[finding.metric]
+    if finding.value is None:
+        return f"{name}: {test.evidence.why}"
+    few = (
+        f"; {finding.n:,} items are fewer than the {test.subject.min_items:,} that it takes"
+        if (finding.outcome == "undecided" and finding.n < test.subject.min_items)
+        else ""
+    )
+    if test.test == "significance":
+        return _harm_reason(finding, test) + few
+    limit = percent(finding.limit or 0.0)
+    if test.test == "point":
+        relation = {"broken": "is above", "holds": "is within", "undecided": "against"}[finding.outcome]
+        return f"{name} {percent(finding.value)} {relation} the limit {limit} (point){few}"
+    if finding.low is None or finding.high is None:
+        return f"{name} {percent(finding.value)} against the limit {limit}: {test.evidence.why}"
+    sure = percent(1 - alpha)
+    if finding.outcome == "broken":
+        return f"{name} {percent(finding.value)}, at least {percent(finding.low)} ({sure} sure), is above the limit {limit}"
+    if finding.outcome == "holds":
+        return f"{name} {percent(finding.value)}, at most {percent(finding.high)} ({sure} sure), is within the limit {limit}"
+    span = f"anything from {percent(finding.low)} to {percent(finding.high)} fits"
+    return f"{name} {percent(finding.value)} against the limit {limit}: {span}{few}"
+
+
+def _harm_reason(finding: Finding, test: _Test) -> str:
+    quadrants = test.subject.tally.quadrants if test.subject.tally else None
+    lost, gained = (quadrants.negative_flips, quadrants.positive_flips) if quadrants else (0, 0)
+    words = (
+        ("broke", "were gained")
+        if test.subject.tally and test.subject.tally.kind == "binary"
+        else (
+            "got worse",
+            "got better",
+        )
+    )
+    story = f"{lost:,} of {finding.n:,} items {words[0]}, {gained:,} {words[1]}"
+    told = "" if finding.p is None else f" ({_p(finding.p)})"
+    if finding.outcome == "broken":
+        return f"harm beyond chance: {story}{told}"
+    return f"no harm beyond chance: {story}{told}"

@@ -1,0 +1,294 @@
+"""What an update may break: a policy as typed objects, read from YAML and validated before anything is compared.
+
+```yaml
+version: 1
+default:                                # for every task of right and wrong that is not named below
+  harm: block                           # more broke than was gained, beyond chance
+  accuracy_drop: {limit: 0.02, tier: block}
+  negative_flip_rate: {limit: 0.05, tier: warn}
+tasks:
+  billing: {negative_flip_rate: 0.01}   # short for {limit: 0.01, test: interval, tier: block}
+slices:
+  - {slice: topic, value: refunds, negative_flip_rate: {limit: 0.02, test: point}}
+```
+
+A section that stands in the file replaces the built-in one; a task's rules replace the default's one by one, and `null`
+takes a rule away.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from muscle.errors import ConfigError
+from muscle.flips.items import Kind
+from muscle.flips.slicing import parse_slice
+
+Tier = Literal["block", "warn", "inform"]
+Metric = Literal[
+    "harm", "accuracy_drop", "negative_flip_rate", "inconsistency_rate", "excess_negative_flip_rate"
+]
+METRICS: tuple[Metric, ...] = (
+    "harm",
+    "accuracy_drop",
+    "negative_flip_rate",
+    "inconsistency_rate",
+    "excess_negative_flip_rate",
+)
+
+MIN_ITEMS = 100
+SLICE_MIN_ITEMS = 30
+ALPHA = 0.05
+MAX_MISSING = 0.05
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Harm(_Section):
+    """Is more broken than gained, beyond chance? One-sided exact McNemar; of a score, the mean's fall.
+
+    Attributes:
+        tier: what a breach leads to.
+    """
+
+    tier: Tier = "block"
+
+
+class Limit(_Section):
+    """How much of something is let pass.
+
+    Attributes:
+        limit: highest value that is let pass, a share in [0, 1].
+        test: "interval": it must be proven, by the one-sided upper bound; broken only where the lower one is above.
+            "point": the bare number is held against the limit.
+        tier: what a breach leads to.
+    """
+
+    limit: Fraction
+    test: Literal["interval", "point"] = "interval"
+    tier: Tier = "block"
+
+
+class Rules(_Section):
+    """The limits for a task or a slice. A rule that is left out is not judged.
+
+    Attributes:
+        harm: more broken than gained, beyond chance.
+        accuracy_drop: fall of accuracy, in [0, 1]; of a score, the fall of its mean as a share of the old mean.
+        negative_flip_rate: items that were right and are wrong, of all items; of a score, items that got worse.
+        inconsistency_rate: negative flips and wrong answers that became other wrong ones, of all items.
+        excess_negative_flip_rate: negative flips beyond those of a second run of the old version, of all items.
+        min_items: fewer can break a rule, but not prove it.
+    """
+
+    harm: Harm | None = None
+    accuracy_drop: Limit | None = None
+    negative_flip_rate: Limit | None = None
+    inconsistency_rate: Limit | None = None
+    excess_negative_flip_rate: Limit | None = None
+    min_items: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, value: Any) -> Any:
+        """`harm: warn` stands for `{tier: warn}`, and `negative_flip_rate: 0.01` for `{limit: 0.01}`."""
+        if not isinstance(value, dict):
+            return value
+        full = dict(value)
+        for name in METRICS:
+            given = full.get(name)
+            if name == "harm" and isinstance(given, str):
+                full[name] = {"tier": given}
+            elif name != "harm" and isinstance(given, int | float) and not isinstance(given, bool):
+                full[name] = {"limit": given}
+        return full
+
+    def over(self, other: Rules) -> Rules:
+        """Return these rules, with the other's where nothing is said."""
+        given = {name: getattr(self, name) for name in Rules.model_fields if name in self.model_fields_set}
+        return Rules.model_construct(**{**{n: getattr(other, n) for n in Rules.model_fields}, **given})
+
+
+class SliceRules(Rules):
+    """The limits for slices of the items.
+
+    Attributes:
+        slice: what to slice by, as `muscle.flips.slicing` writes it: a column, `/a pattern/` or `length`.
+        value: one slice; without it every slice with enough items is judged.
+        task: name or pattern (`mmlu_*`) of the tasks; without it all of them.
+    """
+
+    slice: str
+    value: str | None = None
+    task: str | None = None
+
+    @field_validator("slice")
+    @classmethod
+    def _readable(cls, text: str) -> str:
+        try:
+            parse_slice(text)
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+        return text
+
+    @field_validator("value", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        """Slices are texts, but YAML reads `value: 3` as a number and `value: yes` as a truth."""
+        if isinstance(value, bool):
+            raise ValueError(f"expected text, found {value!r}; put the value in quotes")
+        return str(value) if isinstance(value, int | float) else value
+
+
+DEFAULT_RULES = Rules(
+    harm=Harm(), accuracy_drop=Limit(limit=0.02), negative_flip_rate=Limit(limit=0.05, tier="warn")
+)
+DEFAULT_SCORE_RULES = Rules(harm=Harm(), accuracy_drop=Limit(limit=0.05))
+
+
+class Policy(_Section):
+    """What an update may break.
+
+    Attributes:
+        version: of this form; 1.
+        name: what reports call the policy.
+        alpha: level of each one-sided bound, and of all blocking tests together (Holm).
+        min_items: items that a task needs before a rule can be proven.
+        max_missing: share of the old version's answers, in [0, 1], that the new run may lack or have as errors.
+        default: rules for tasks of right and wrong.
+        scores: rules for tasks with a score only.
+        tasks: rules for some tasks, by name or pattern (`mmlu_*`), over the default; later ones win.
+        slices: rules for slices.
+    """
+
+    version: Literal[1] = 1
+    name: str = "policy"
+    alpha: Annotated[float, Field(gt=0, le=0.5)] = ALPHA
+    min_items: Annotated[int, Field(ge=1)] = MIN_ITEMS
+    max_missing: Fraction = MAX_MISSING
+    default: Rules = DEFAULT_RULES
+    scores: Rules = DEFAULT_SCORE_RULES
+    tasks: dict[str, Rules] = Field(default_factory=dict)
+    slices: list[SliceRules] = Field(default_factory=list)
+
+    def rules_for(self, task: str, kind: Kind) -> Rules:
+        """Return the rules of a task: its own over the default of its kind."""
+        rules = self.default if kind == "binary" else self.scores
+        for name in self._matching(task):
+            rules = self.tasks[name].over(rules)
+        return rules
+
+    def _matching(self, task: str) -> list[str]:
+        return [name for name in self.tasks if matches(task, name)]
+
+
+DEFAULT_POLICY = Policy(name="default")
+
+
+def matches(task: str, pattern: str) -> bool:
+    """Whether a task has a name, or one that fits a pattern with `*`, `?` or `[...]`."""
+    return task == pattern or fnmatch.fnmatchcase(task, pattern)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, which also refuses a key that stands twice: the first would be lost in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = str(key_node.value)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def load_policy(path: Path) -> Policy:
+    """Read and validate a policy.
+
+    Args:
+        path: the YAML file. Its stem is the policy's name unless it says another.
+
+    Raises:
+        ConfigError: the file is missing, is no YAML, or a key is unknown, missing or impossible; the message names the
+            file, the line and the key's path.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        raw = yaml.load(text, Loader=_Loader)
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: expected YAML in UTF-8, found other bytes") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ConfigError(f"{path}{_mark(error)}: expected YAML, found {_problem(error)}") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(
+            f"{path}: expected a policy with keys such as `default`, found {type(raw).__name__}"
+        )
+    try:
+        return Policy.model_validate({"name": path.stem, **raw})
+    except ValidationError as error:
+        raise ConfigError("; ".join(_explain(item, path, tree) for item in error.errors())) from None
+
+
+def _mark(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return f", line {mark.line + 1}" if mark else ""
+
+
+def _problem(error: Exception) -> str:
+    return getattr(error, "problem", None) or type(error).__name__
+
+
+def _explain(item: Any, path: Path, tree: yaml.Node | None) -> str:
+    """Say in one line where a policy is wrong and what was expected."""
+    keys = tuple(part for part in item["loc"] if not (isinstance(part, str) and part.startswith("function-")))
+    where = f"{path}{_line(tree, keys)}: {'.'.join(map(str, keys))}"
+    if item["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(keys[-1]), _known_keys(keys[:-1]), n=1)
+        return f"{where}: unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
+    if item["type"] == "missing":
+        return f"{where}: missing; expected a value"
+    if item["type"] == "value_error":
+        return f"{where}: {item['msg'].removeprefix('Value error, ')}"
+    return f"{where}: expected {item['msg'].removeprefix('Input should be ')}, found {item['input']!r}"
+
+
+def _known_keys(parents: Sequence[str | int]) -> list[str]:
+    """Return the keys that may stand in a section."""
+    if not parents:
+        return list(Policy.model_fields)
+    if parents[-1] in METRICS:
+        return list((Harm if parents[-1] == "harm" else Limit).model_fields)
+    return list((SliceRules if parents[0] == "slices" else Rules).model_fields)
+
+
+def _line(tree: yaml.Node | None, keys: Sequence[str | int]) -> str:
+    """Return where a key stands in the file: `, line 3`, of the deepest part of its path that is there."""
+    node, line = tree, None
+    for key in keys:
+        found = None
+        if isinstance(node, yaml.MappingNode):
+            pairs = [(k, v) for k, v in node.value if k.value == str(key)]
+            found = pairs[0] if pairs else None
+        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+            found = (node.value[key], node.value[key])
+        if found is None:
+            break
+        line, node = found[0].start_mark.line + 1, found[1]
+    return f", line {line}" if line else ""

@@ -1,0 +1,252 @@
+"""The gate: two runs and a policy in, a verdict and an exit code out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from muscle.errors import DataError
+from muscle.flips.comparability import check_comparable
+from muscle.flips.compare import Comparison, compare
+from muscle.flips.items import TaskItems
+from muscle.flips.join import with_one_task_name
+from muscle.flips.pair import Options, Pair, pair_runs
+from muscle.flips.slices import MAX_VALUES
+from muscle.flips.slicing import parse_slice, slice_values
+from muscle.flips.tally import Tally, tally, tally_by
+from muscle.flips.verdict import headline
+from muscle.gate.judge import Finding, Subject, Verdict, coverage_finding, judge, overall, worst_first
+from muscle.gate.noise import excess_items
+from muscle.gate.policy import DEFAULT_POLICY, SLICE_MIN_ITEMS, Policy, SliceRules, load_policy, matches
+from muscle.predictions.read import read_run
+from muscle.predictions.run import Run
+
+EXIT_CODES: dict[str, int] = {"pass": 0, "warn": 0, "block": 1, "cannot_tell": 2}
+STRICT_WARN = 2
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """What the gate says of an update.
+
+    Attributes:
+        verdict: pass, warn, block or cannot_tell.
+        exit_code: 0 pass (and warn), 1 block, 2 cannot tell (and warn, if strict).
+        findings: what became of every rule, the worst first.
+        report: the comparison's result object with the gate's verdict, reasons and `gate` section in it.
+    """
+
+    verdict: Verdict
+    exit_code: int
+    findings: tuple[Finding, ...]
+    report: dict[str, Any] = field(repr=False)
+
+    @property
+    def headline(self) -> str:
+        """The verdict in a sentence."""
+        return str(self.report["headline"])
+
+
+def gate(
+    old: Any,
+    new: Any,
+    policy: Policy | Path | str | None = None,
+    *,
+    candidate: Any = None,
+    noise: Any = None,
+    strict: bool = False,
+    allow: Collection[str] = (),
+    format: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    **options: Any,
+) -> GateResult:
+    """Judge an update by a policy.
+
+    The candidate is judged where there is one, else the new version.
+
+    Args:
+        old: the old version's predictions, or a kept baseline: a path, a table or a `Run`.
+        new: the plain update's predictions.
+        policy: a policy, or the path of its YAML; None takes the default one.
+        candidate: those of the model under test beside the plain update.
+        noise: a second run of the old version, for limits on flips beyond noise.
+        strict: whether a warning ends in exit code 2.
+        allow: what may differ between the runs beside the model (`muscle.flips.comparability.ALLOWANCES`).
+        format: of all files; None finds it by content.
+        columns: our field names to the tables'.
+        **options: of `muscle.compare`: on, max_unpaired, epsilon, cluster, lower_is_better, max_flips, seed.
+
+    Raises:
+        ConfigError: the policy or `allow` is impossible.
+        DataError: a run cannot be read, or a slice's column is not there.
+        JoinError: the runs do not belong together, or differ in more than the model.
+    """
+    if not isinstance(policy, Policy):
+        policy = DEFAULT_POLICY if policy is None else load_policy(Path(policy))
+    sources = {"old": old, "new": new, "candidate": candidate, "noise": noise}
+    given = {role: source for role, source in sources.items() if source is not None}
+    runs = [read_run(source, format=format, columns=columns, hash_inputs=False) for source in given.values()]
+    named = dict(zip(given, with_one_task_name(runs), strict=True))
+    differences = {
+        f"old_vs_{role}": check_comparable(named["old"], named[role], allow=allow)
+        for role in named
+        if role != "old"
+    }
+    options["allow_changed"] = bool({"prompts", "references"} & set(allow))
+    comparison = compare(named["old"], named["new"], candidate=named.get("candidate"), **options)
+    repeat = pair_runs(named["old"], named["noise"], Options(**options)) if noise is not None else None
+    findings = findings_of(comparison, policy, old=named["old"], noise=repeat)
+    comparability = {side: [d.to_json() for d in found] for side, found in differences.items()}
+    return _result(comparison, policy, findings, strict=strict, comparability=comparability)
+
+
+def findings_of(
+    comparison: Comparison, policy: Policy, *, old: Run | None = None, noise: Pair | None = None
+) -> list[Finding]:
+    """Judge a comparison that was made already.
+
+    Args:
+        comparison: what `muscle.compare` gave.
+        policy: the policy.
+        old: the old run, to see whether a whole task is missing in the new one; None leaves that out.
+        noise: the old run joined with a second run of the old version.
+
+    Raises:
+        DataError: a slice's column is not there, or has too many values.
+    """
+    pair = comparison.old_vs_candidate or comparison.old_vs_new
+    epsilon = float(comparison.report["settings"]["epsilon"])
+    subjects = []
+    for name, items in pair.tasks.items():
+        excess = excess_items(noise, pair, name, epsilon=epsilon) if noise else None
+        rules = policy.rules_for(name, items.kind)
+        subjects.append(
+            Subject(
+                name,
+                None,
+                tally(items, epsilon=epsilon),
+                tally(excess) if excess else None,
+                rules,
+                rules.min_items or policy.min_items,
+            )
+        )
+    found = list(_uncovered(pair, policy, old))
+    for rules in policy.slices:
+        part, told = _slice_subjects(rules, pair, noise, epsilon)
+        subjects += part
+        found += told
+    return worst_first([*judge(subjects, alpha=policy.alpha), *found])
+
+
+def _uncovered(pair: Pair, policy: Policy, old: Run | None) -> Iterator[Finding]:
+    """Find what should have been judged and isn't there: a test that vanished must not pass."""
+    for name in policy.tasks:
+        if not any(matches(task, name) for task in pair.tasks):
+            yield coverage_finding("the policy names this task, and no such task was compared", task=name)
+    if old is not None:
+        joined = set(pair.joined.old["task"].unique())
+        for task in old.tasks:
+            if task not in joined:
+                yield coverage_finding("this task of the old run has no item in the new one", task=task)
+    answered = pair.joined.old["error"].is_null()
+    failed = int((answered & pair.joined.new["error"].is_not_null()).sum())
+    missing, total = failed + pair.joined.report.only_old, int(answered.sum()) + pair.joined.report.only_old
+    if total and missing > policy.max_missing * total:
+        yield coverage_finding(
+            f"{missing:,} of {total:,} answers of the old run have none in the new one ({failed:,} errors), more than "
+            f"{policy.max_missing:.1%}",
+            n=total,
+        )
+
+
+def _slice_subjects(
+    rules: SliceRules, pair: Pair, noise: Pair | None, epsilon: float
+) -> tuple[list[Subject], list[Finding]]:
+    """Return the slices that some rules are for, and findings of those that cannot be judged."""
+    by = parse_slice(rules.slice)
+    subjects: list[Subject] = []
+    told: list[Finding] = []
+    seen = False
+    min_items = rules.min_items or SLICE_MIN_ITEMS
+    for name, items in pair.tasks.items():
+        if rules.task is not None and not matches(name, rules.task):
+            continue
+        parts = _parts(items, pair, rules, epsilon)
+        excesses: Mapping[str, Tally] = {}
+        extra = excess_items(noise, pair, name, epsilon=epsilon) if noise else None
+        if noise is not None and extra is not None:
+            excesses = tally_by(extra, slice_values(by, noise.joined, extra))
+        chosen = {v: part for v, part in parts.items() if rules.value in (None, v)}
+        seen = seen or bool(chosen)
+        small = [v for v, part in chosen.items() if part.total < min_items] if rules.value is None else []
+        if small:
+            told.append(_small_slices(name, by.name, [chosen[value] for value in small], min_items))
+        subjects += [
+            Subject(name, f"{by.name} = {value}", part, excesses.get(value), rules, min_items)
+            for value, part in chosen.items()
+            if value not in small
+        ]
+    if not seen:
+        what = f"{by.name} = {rules.value}" if rules.value is not None else by.name
+        told.append(
+            coverage_finding("the policy names this slice, and no item is in it", task=rules.task, slice=what)
+        )
+    return subjects, told
+
+
+def _parts(items: TaskItems, pair: Pair, rules: SliceRules, epsilon: float) -> dict[str, Tally]:
+    values = slice_values(parse_slice(rules.slice), pair.joined, items)
+    if rules.value is not None:
+        values = pl.select(pl.when(values == rules.value).then(values)).to_series()
+    if values.n_unique() > MAX_VALUES:
+        raise DataError(
+            f"slice {rules.slice!r} of the policy: expected at most {MAX_VALUES:,} different values in task "
+            f"{items.name}, found {values.n_unique():,}; name a value"
+        )
+    return tally_by(items, values, epsilon=epsilon)
+
+
+def _small_slices(task: str, by: str, parts: Sequence[Tally], min_items: int) -> Finding:
+    count = sum(part.total for part in parts)
+    lost = sum(part.quadrants.negative_flips for part in parts)
+    return coverage_finding(
+        f"{len(parts):,} slices with fewer than {min_items} items were not judged ({count:,} items, {lost:,} of them broke)",
+        task=task,
+        slice=by,
+        n=count,
+        tier="inform",
+    )
+
+
+def _result(
+    comparison: Comparison,
+    policy: Policy,
+    findings: Sequence[Finding],
+    *,
+    strict: bool,
+    comparability: Mapping[str, Any],
+) -> GateResult:
+    verdict = overall(findings)
+    code = STRICT_WARN if strict and verdict == "warn" else EXIT_CODES[verdict]
+    report = {
+        **comparison.report,
+        "verdict": verdict,
+        "comparability": dict(comparability),
+        "reasons": [f"{f.where}: {f.reason}" for f in findings if f.verdict != "pass"]
+        or ["every rule of the policy holds"],
+        "gate": {
+            "policy": policy.model_dump(mode="json"),
+            "strict": strict,
+            "verdict": verdict,
+            "exit_code": code,
+            "findings": [finding.to_json() for finding in findings],
+        },
+    }
+    if not findings:
+        report["reasons"] = ["the policy has no rule for what was compared"]
+    report["headline"] = headline(report)
+    return GateResult(verdict, code, tuple(findings), report)
