@@ -80,6 +80,7 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "polars": pl.__version__,
         "load_at_start": os.getloadavg()[0],
+        "niceness": os.nice(0),
     }
 
 
