@@ -9,7 +9,7 @@ import logging
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.exceptions import TyperException
@@ -32,6 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
+Precision = Literal["auto", "bf16", "float32"]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no tables; errors only.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 TaskOption = Annotated[
@@ -123,7 +124,7 @@ def demo(
         bool, typer.Option("--gap", help="The hard case: an old base that learnt from much less text.")
     ] = False,
     base: Annotated[
-        str,
+        Literal["tiny", "smollm2"],
         typer.Option(
             help="`tiny`: bases pre-trained here, no download. `smollm2`: SmolLM2-135M on PIQA (slow)."
         ),
@@ -265,7 +266,7 @@ def evaluate(
     data: Annotated[str, typer.Option("--data", help="Test data: a file, or hub:name[/config]:split.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for TASK.jsonl and run.json.")],
     batch_size: Annotated[int, typer.Option(min=1, help="Options or prompts a forward pass.")] = 16,
-    precision: Annotated[str, typer.Option(help="auto, bf16 or float32.")] = "auto",
+    precision: Annotated[Precision, typer.Option(help="Of the weights.")] = "auto",
     limit: Annotated[int | None, typer.Option(help="Score only the first so many rows.")] = None,
     quiet: Quiet = False,
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 from muscle.config import BaseConfig, StageSettings, TrainingSettings
 from muscle.errors import ConfigError
@@ -95,18 +95,16 @@ def evaluate_step(
     out: Path,
     *,
     batch_size: int,
-    precision: str = "auto",
+    precision: Literal["auto", "bf16", "float32"] = "auto",
     limit: int | None = None,
 ) -> Path:
     """Load a model and test data, score, and return the file of records that was written."""
     from muscle.update import evaluate_to_file
 
-    if precision not in ("auto", "bf16", "float32"):
-        raise ConfigError(f"--precision {precision}: expected auto, bf16 or float32")
     chosen = get_task(task)
     examples = load_examples(chosen, data, limit=limit)
     base, adapter = split_model(model)
-    loaded = load_base(base, precision=cast(Literal["auto", "bf16", "float32"], precision))
+    loaded = load_base(base, precision=precision)
     written = out / f"{chosen.name}.jsonl"
     evaluate_to_file(loaded, adapter, chosen, examples, written, name=model, batch_size=batch_size)
     return written
