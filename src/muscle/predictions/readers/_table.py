@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -27,10 +27,13 @@ class _Column:
         self.lengths: list[int] = []
         self.is_list = isinstance(dtype, pl.List)
 
-    def append(self, value: Any) -> None:
-        if not self.is_list:
-            self.values.append(value)
-        elif value:
+    @property
+    def appender(self) -> Callable[[Any], None]:
+        """What takes one value."""
+        return self._append_list if self.is_list else self.values.append
+
+    def _append_list(self, value: Any) -> None:
+        if value:
             self.values.extend(value)
             self.lengths.append(len(value))
         else:
@@ -58,6 +61,10 @@ class _Column:
         return rows.join(lists, on="row", how="left", maintain_order="left")[name]
 
 
+def _pass_over(value: Any) -> None:
+    """Take a value that is kept in no column."""
+
+
 class RowTable:
     """Collects rows; holds at most a chunk of them as Python objects, column by column."""
 
@@ -74,6 +81,8 @@ class RowTable:
     def _begin(self) -> None:
         self._columns: dict[str, _Column | None] = {}
         """Names that are no columns are kept as None, to be passed over."""
+        self._layout: tuple[str, ...] = ()
+        self._appends: list[Callable[[Any], None]] = []
         self._num_rows = 0
         self._num_bytes = 0
 
@@ -84,19 +93,27 @@ class RowTable:
             row: names that are not columns of the record format are left out.
             num_bytes: its size in the file; bounds what is held.
         """
-        columns = self._columns
-        for name, value in row.items():
-            if name not in columns:
-                columns[name] = self._new_column(name)
-            column = columns[name]
-            if column is not None:
-                if len(column.lengths if column.is_list else column.values) < self._num_rows:
-                    column.pad(self._num_rows)
-                column.append(value)
+        layout = tuple(row)
+        if layout != self._layout:
+            self._adopt(layout)
+        for append, value in zip(self._appends, row.values(), strict=True):
+            append(value)
         self._num_rows += 1
         self._num_bytes += num_bytes
         if self._num_rows >= FLUSH_ROWS or self._num_bytes >= FLUSH_BYTES:
             self._flush()
+
+    def _adopt(self, layout: tuple[str, ...]) -> None:
+        """Prepare for rows with these names; most rows of a file have the same."""
+        for name in layout:
+            if name not in self._columns:
+                self._columns[name] = self._new_column(name)
+        for column in self._columns.values():
+            if column is not None:
+                column.pad(self._num_rows)
+        chosen = [self._columns[name] for name in layout]
+        self._appends = [_pass_over if column is None else column.appender for column in chosen]
+        self._layout = layout
 
     def _new_column(self, name: str) -> _Column | None:
         if name.startswith(SCORE_PREFIX):
