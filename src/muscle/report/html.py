@@ -57,6 +57,7 @@ def render_html(report: Mapping[str, Any]) -> str:
             policy=policy,
             style=style,
             script=script,
+            title=report.get("title"),
             verdict=VERDICTS[report["verdict"]],
             sentence=report["headline"].removeprefix(f"{VERDICTS[report['verdict']]}: "),
             names=_names(report),
