@@ -203,27 +203,30 @@ def task_items(
         JoinError: a task has correctness or a score on one side only.
     """
     old, new = joined.old, joined.new
-    columns = {"task": old["task"], "filter": old["filter"], "changed": _changed(joined)}
+    keys = old.select("task", "filter")
+    rows = pl.DataFrame({"changed": _changed(joined)}).with_row_index("row")
     groups = _cluster_column(joined, cluster)
     if groups is not None:
-        columns["group"] = groups
+        rows = rows.with_columns(groups.alias("group"))
     valid = old["error"].is_null() & new["error"].is_null()
-    rows = pl.DataFrame(columns).with_row_index("row").filter(valid)
-    filters = old.group_by("task", maintain_order=True).agg(pl.col("filter").n_unique())
+    if not valid.all():
+        rows, keys = rows.filter(valid), keys.filter(valid)
+    filters = old.group_by("task").agg(pl.col("filter").n_unique())
     several = {task for task, count in filters.iter_rows() if count > 1}
     found: dict[str, TaskItems] = {}
-    for task, filter_name, part in _by_task(rows):
+    for task, filter_name, part in _by_task(rows, keys):
         name = f"{task}/{filter_name}" if task in several and filter_name != NO_FILTER else task
         found[name] = _task(name, part, joined, lower_is_better)
     return found
 
 
-def _by_task(rows: pl.DataFrame) -> Iterator[tuple[str, str, pl.DataFrame]]:
+def _by_task(rows: pl.DataFrame, keys: pl.DataFrame) -> Iterator[tuple[str, str, pl.DataFrame]]:
     """Yield each task and filter with its rows, in the order in which they appear."""
-    keys = ["task", "filter"]
-    if rows.height and all(rows[key].n_unique() == 1 for key in keys):
-        yield rows["task"][0], rows["filter"][0], rows.drop(keys)
+    if rows.height and keys.select(pl.all().n_unique()).row(0) == (1, 1):
+        yield keys["task"][0], keys["filter"][0], rows
         return
-    parts = rows.partition_by(keys, as_dict=True, include_key=False, maintain_order=True)
+    parts = pl.concat([rows, keys], how="horizontal").partition_by(
+        keys.columns, as_dict=True, include_key=False, maintain_order=True
+    )
     for (task, filter_name), part in parts.items():
         yield str(task), str(filter_name), part

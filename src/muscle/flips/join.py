@@ -123,18 +123,17 @@ class _Pairing:
     def __init__(self, old: Run, new: Run, on: On) -> None:
         self.runs = tuple(with_one_task_name([old, new]))
         self.frames = (self.runs[0].frame, self.runs[1].frame)
-        same = all(frame[name].n_unique() == 1 for name in _WITHIN for frame in self.frames) and all(
-            self.frames[0][name][0] == self.frames[1][name][0] for name in _WITHIN
-        )
+        kinds = [frame.select(pl.col(_WITHIN).unique().implode()).row(0) for frame in self.frames]
         # One task, filter and repeat on both sides need not be compared row by row.
+        same = kinds[0] == kinds[1] and all(len(values) == 1 for values in kinds[0])
         self.within: list[str] = [] if same else _WITHIN
-        last_repeat = min(int(frame.select(pl.max("repeat")).item()) for frame in self.frames)
+        last_repeat = min(max(values[-1]) for values in kinds)
         contents = _contents(*self.frames, on)
         rows = [
-            frame.select(*_WITHIN, "id", content.alias("content")).with_row_index("row")
+            frame.select(*self.within, "id", content.alias("content")).with_row_index("row")
             for frame, content in zip(self.frames, contents, strict=True)
         ]
-        self.waiting = [side.filter(pl.col("repeat") <= last_repeat) for side in rows]
+        self.waiting = rows if same else [side.filter(pl.col("repeat") <= last_repeat) for side in rows]
         self.num_surplus = [side.height - kept.height for side, kept in zip(rows, self.waiting, strict=True)]
         self.num_collapsed = [0, 0]
         self.num_conflicting = [0, 0]
@@ -148,7 +147,7 @@ class _Pairing:
     def candidates(self, key: list[str]) -> pl.DataFrame:
         """Return the pairs of rows that stand once on each side by a key (besides task, filter and repeat)."""
         by = [*self.within, *key]
-        left, right = (_once(rows.drop_nulls(key), by) for rows in self.waiting)
+        left, right = (_once(_with_key(rows, key), by) for rows in self.waiting)
         if left.height == right.height and left.select(by).equals(right.select(by)):
             # Runs of one harness are mostly in one order: no join is needed.
             return left.with_columns(right["row"].alias("row_new"), right["content"].alias("content_new"))
@@ -168,9 +167,10 @@ class _Pairing:
         """Keep one row of those that say the same of one item; drop items of which different things are said."""
         by = [*self.within, *key]
         for side, rows in enumerate(self.waiting):
-            several = rows.drop_nulls(key).filter(pl.struct(by).is_duplicated())
-            if several.is_empty():
+            keyed = _with_key(rows, key)
+            if _is_once(keyed, by):
                 continue
+            several = keyed.filter(pl.struct(by).is_duplicated())
             # Which one is kept must not hang on the order of rows.
             several = several.sort("id", "content", nulls_last=True)
             marked = several.with_columns(answer=self._answers(side, several)).with_columns(
@@ -194,22 +194,33 @@ class _Pairing:
 
     def _refuse(self, side: int, conflicting: pl.DataFrame, by: list[str]) -> None:
         first = conflicting.row(0, named=True)
+        task = self.frames[side]["task"][first["row"]]
         same = conflicting.filter([pl.col(name) == first[name] for name in by])["row"]
         places = " and ".join(str(row + 1) for row in same[:2])
         raise JoinError(
-            f"{_origin(self.runs[side])}: id {first['id']!r} of task {first['task']!r} stands in records {places} with "
+            f"{_origin(self.runs[side])}: id {first['id']!r} of task {task!r} stands in records {places} with "
             "different answers, and no input on both sides tells the items apart; expected each id once within a "
             "task, filter and repeat: give `input`, other ids, or number the answers to one item with `repeat`"
         )
 
 
+def _with_key(rows: pl.DataFrame, key: list[str]) -> pl.DataFrame:
+    """Return the rows that have a key; the frame itself, not a copy, where all have one."""
+    return rows.drop_nulls(key) if any(rows[name].null_count() for name in key) else rows
+
+
+def _key(by: list[str]) -> pl.Expr:
+    return pl.struct(by) if len(by) > 1 else pl.col(by[0])
+
+
+def _is_once(rows: pl.DataFrame, by: list[str]) -> bool:
+    """Whether surely no two rows share a key; counting hashes is four times as fast as marking what is unique."""
+    return bool(rows.select(_key(by).hash().n_unique()).item() == rows.height)
+
+
 def _once(rows: pl.DataFrame, by: list[str]) -> pl.DataFrame:
     """Return the rows whose key no other row has."""
-    key = pl.struct(by) if len(by) > 1 else pl.col(by[0])
-    # Counting hashes is four times as fast as marking what is unique, and mostly enough.
-    if rows.select(key.hash().n_unique()).item() == rows.height:
-        return rows
-    return rows.filter(key.is_unique())
+    return rows if _is_once(rows, by) else rows.filter(_key(by).is_unique())
 
 
 def _origin(run: Run) -> str:

@@ -7,7 +7,6 @@ slow way then either reads it (a reference that is text here and a list there) o
 from __future__ import annotations
 
 import json
-import mmap
 import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -24,6 +23,7 @@ from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
 
 SAMPLE_LINES = 100
 SAMPLE_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 24
 _TEXTS = ("id", "input", "output", "task", "error")
 _MAGIC = {
     b"\x1f\x8b": "gzip: unpack it first (gunzip)",
@@ -157,18 +157,18 @@ def _occurring(path: Path, schema: dict[str, pl.DataType], seen: set[str]) -> di
     missing = {json.dumps(name).encode(): name for name in schema if name not in seen}
     if not missing:
         return schema
-    with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        found = seen | {missing[name] for name in _mentioned(content, list(missing))}
+    found = seen | {missing[name] for name in _mentioned(path, list(missing))}
     return {name: dtype for name, dtype in schema.items() if name in found}
 
 
-def _mentioned(content: mmap.mmap, names: list[bytes]) -> set[bytes]:
-    """Return which of some names stand anywhere in the content; one pass."""
-    pattern, found = re.compile(b"|".join(map(re.escape, names))), set[bytes]()
-    for match in pattern.finditer(content):
-        found.add(match[0])
-        if len(found) == len(names):
-            break
+def _mentioned(path: Path, names: list[bytes]) -> set[bytes]:
+    """Return which of some names stand anywhere in a file; one pass, a block at a time."""
+    pattern, overlap = re.compile(b"|".join(map(re.escape, names))), max(map(len, names))
+    found, tail = set[bytes](), b""
+    with path.open("rb") as handle:
+        while (block := handle.read(BLOCK_BYTES)) and len(found) < len(names):
+            found.update(pattern.findall(tail + block))
+            tail = block[-overlap:]
     return found
 
 

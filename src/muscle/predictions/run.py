@@ -32,7 +32,7 @@ class Run:
     @property
     def tasks(self) -> list[str]:
         """The names of the tasks, in the order in which they first appear."""
-        return list(self.frame["task"].unique(maintain_order=True))
+        return self.frame.lazy().select("task").unique(maintain_order=True).collect().to_series().to_list()
 
     def score_names(self, task: str | None = None) -> list[str]:
         """The names of the scores that a task has, its main score first.
