@@ -264,6 +264,11 @@ def _explain(item: Any, path: Path, tree: yaml.Node | None) -> str:
         return f"{where}: unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
     if item["type"] == "missing":
         return f"{where}: missing; expected a value"
+    if item["type"] in ("model_type", "dict_type"):
+        expected = "keys and values"
+        if keys and keys[-1] in METRICS:
+            expected = "a tier such as block" if keys[-1] == "harm" else "a limit such as 0.02"
+        return f"{where}: expected {expected}, found {item['input']!r}"
     if item["type"] == "value_error":
         return f"{where}: {item['msg'].removeprefix('Value error, ')}"
     return f"{where}: expected {item['msg'].removeprefix('Input should be ')}, found {item['input']!r}"
