@@ -14,6 +14,8 @@ from muscle.errors import DataError, JoinError
 from muscle.flips.compare import Comparison, compare
 from muscle.flips.metrics import BINARY_METRICS
 from muscle.predictions import Run, read_run
+from muscle.report.html import render_html
+from muscle.report.markdown import render_markdown
 
 METRICS = {*BINARY_METRICS, "mean_gain", "mean_regression"}
 
@@ -176,6 +178,26 @@ def test_errored_items_are_missing_not_wrong() -> None:
     assert report["tasks"]["all"]["n"] == 1 and report["join"]["errors_new"] == 2
     assert report["tasks"]["all"]["old_vs_new"]["negative_flip_rate"]["value"] == 0
     assert any("2 without an answer in the second" in warning for warning in report["warnings"])
+
+
+def test_a_run_of_errors_leaves_nothing_to_judge() -> None:
+    broken = pl.DataFrame({"id": ["0", "1"], "error": ["timeout", "timeout"]})
+    comparison = compare(table([True, False]), broken)
+    report = comparison.to_json()
+    assert comparison.verdict == "cannot_tell" and report["tasks"] == {} and report["flips"] == []
+    assert report["join"]["errors_new"] == 2 and "no task is scored" in report["reasons"][0]
+    for render in (render_markdown, render_html):
+        assert "Cannot tell" in render(report)
+
+
+def test_a_candidate_that_was_scored_otherwise_is_refused() -> None:
+    old, new = (
+        pl.DataFrame({"id": ["0", "1"], "score.rouge1": s, "score.f1": s}) for s in ([0.5, 0.2], [0.4, 0.3])
+    )
+    with pytest.raises(
+        JoinError, match=r"the new run is continuous \(rouge1\), the candidate continuous \(f1\)"
+    ):
+        compare(old, new, candidate=pl.DataFrame({"id": ["0", "1"], "score.f1": [0.1, 0.9]}))
 
 
 def test_correctness_on_one_side_only_is_refused() -> None:

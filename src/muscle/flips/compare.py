@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from muscle.errors import JoinError
 from muscle.flips.effect import candidate_effect, shared_items
+from muscle.flips.items import TaskItems
 from muscle.flips.join import MAX_UNPAIRED, On, with_one_task_name
 from muscle.flips.listing import MAX_FLIPS, ListedTask, list_flips
 from muscle.flips.measure import adjust_for_tasks, counts, histogram, measure
@@ -70,6 +72,19 @@ def _measured(pairs: Mapping[str, Pair], options: Options) -> dict[str, dict[str
     return found
 
 
+def _check_same_measure(plain: TaskItems, candidate: TaskItems) -> None:
+    """Refuse a candidate that was scored in another way than the plain update."""
+    measures = [
+        (items.kind, items.score if items.kind == "continuous" else None) for items in (plain, candidate)
+    ]
+    if measures[0] != measures[1]:
+        told = [f"{kind} ({score})" if score else kind for kind, score in measures]
+        raise JoinError(
+            f"task {plain.name!r}: the new run is {told[0]}, the candidate {told[1]}; expected the same scoring on both: "
+            "give `correct` or the same score in every run"
+        )
+
+
 def _task_report(
     name: str, pairs: Mapping[str, Pair], measured: Mapping[str, Mapping[str, Any]], options: Options
 ) -> dict[str, Any]:
@@ -80,6 +95,7 @@ def _task_report(
     }
     effect = None
     if "old_vs_candidate" in with_old:
+        _check_same_measure(plain, with_old["old_vs_candidate"])
         joins = pairs["old_vs_new"].joined, pairs["old_vs_candidate"].joined
         shared = shared_items(plain, joins[0], with_old["old_vs_candidate"], joins[1])
         binary = plain.kind == "binary"
