@@ -3,9 +3,12 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import polars as pl
 import pytest
 from rich.console import Console
 
+from muscle.flips.compare import compare
+from muscle.report.markdown import render_markdown
 from muscle.report.terminal import print_report
 from report_examples import make_report
 
@@ -52,6 +55,22 @@ def test_text_from_data_does_not_act(hostile: str) -> None:
     if hostile.startswith("["):
         assert "[bold red]x[/]" in text
     assert "]0;title" not in printed(report, width=400, colour=True).replace("␛]0;title", "")
+
+
+def test_several_tasks_are_also_told_as_one() -> None:
+    rows = [{"task": t, "id": str(i), "correct": i < 80} for t in "ab" for i in range(100)]
+    old = pl.DataFrame(rows)
+    new = old.with_columns(correct=pl.col("correct") & (pl.col("id").cast(pl.Int64) > 9))
+    report = compare(old, new).to_json()
+    for text in (printed(report, width=200), render_markdown(report).replace("\\", "")):
+        assert "over 2 tasks: broke 10.0%, gained 0.0% of 200 items" in text and "each task alike" in text
+
+
+def test_eighty_columns_show_every_figure_whole() -> None:
+    text = printed(make_report(), width=80)
+    for part in ("67.9% → 70.2%", "196: 9.8%", "242: 12.1%", "0.031"):
+        assert part in text
+    assert "(8.6% to 11.2%)" not in text and "(8.6% to 11.2%)" in printed(make_report(), width=120)
 
 
 def test_a_narrow_terminal_cuts_and_does_not_wrap_the_flips() -> None:

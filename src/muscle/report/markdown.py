@@ -65,8 +65,8 @@ def _task_table(report: Report) -> str:
             row.items,
             row.level,
             row.difference,
-            row.lost,
-            row.gained,
+            f"{row.lost} {row.lost_interval}".strip(),
+            f"{row.gained} {row.gained_interval}".strip(),
             row.p_value,
         ]
         for row in rows.task_rows(report, max_tasks=MAX_TASKS)
@@ -78,7 +78,13 @@ def _task_table(report: Report) -> str:
         if hidden > 0
         else ""
     )
-    return table + more + "\n\nIn brackets: 95 % intervals. Differences of accuracy are in points."
+    pooled = "".join(f"\n- {escape(line)}" for line in rows.pooled_lines(report))
+    return (
+        table
+        + more
+        + ("\n" + pooled if pooled else "")
+        + "\n\nIn brackets: 95 % intervals. Differences of accuracy are in points."
+    )
 
 
 _FORMS: dict[str, Form] = {

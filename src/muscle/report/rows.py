@@ -33,8 +33,10 @@ class Row:
         items: how many items.
         level: accuracy (or mean score) of old and of this version.
         difference: of the two, with its interval.
-        lost: negative flips: count, rate and interval.
-        gained: positive flips: count, rate and interval.
+        lost: negative flips: count and rate.
+        lost_interval: its 95 % interval, in brackets.
+        gained: positive flips: count and rate.
+        gained_interval: its 95 % interval, in brackets.
         p_value: exact McNemar.
     """
 
@@ -44,7 +46,9 @@ class Row:
     level: str
     difference: str
     lost: str
+    lost_interval: str
     gained: str
+    gained_interval: str
     p_value: str
 
 
@@ -64,10 +68,12 @@ def _value(metric: Mapping[str, Any], form: Form) -> str:
     return "undefined" if metric["value"] is None else format_number(metric["value"], form)
 
 
-def _flips(metric: Mapping[str, Any], total: int) -> str:
+def _flips(metric: Mapping[str, Any], total: int) -> tuple[str, str]:
+    """Write a rate of flips with its count, and its interval."""
     if metric["value"] is None:
-        return "undefined"
-    return f"{count(round(metric['value'] * total))}: {estimate(metric, 'rate')}"
+        return "undefined", ""
+    text = f"{count(round(metric['value'] * total))}: {format_number(metric['value'], 'rate')}"
+    return text, estimate(metric, "rate").partition(" ")[2]
 
 
 def _row(task: str, version: str, metrics: Mapping[str, Any], *, binary: bool, total: int) -> Row:
@@ -79,8 +85,8 @@ def _row(task: str, version: str, metrics: Mapping[str, Any], *, binary: bool, t
         count(total),
         f"{_value(metrics['accuracy_old'], level)} \N{RIGHTWARDS ARROW} {_value(metrics['accuracy_new'], level)}",
         estimate(metrics["accuracy_difference"], "points" if binary else "signed"),
-        _flips(metrics["negative_flip_rate"], total),
-        _flips(metrics["positive_flip_rate"], total),
+        *_flips(metrics["negative_flip_rate"], total),
+        *_flips(metrics["positive_flip_rate"], total),
         ABSENT
         if metrics.get("mcnemar_exact_p") is None
         else format_number(metrics["mcnemar_exact_p"], "probability"),
@@ -101,6 +107,23 @@ def task_rows(report: Report, *, max_tasks: int) -> Iterator[Row]:
         for version, metrics in sides:
             if version is not None and metrics:
                 yield _row(name, version, metrics, binary=task["kind"] == "binary", total=task["n"])
+
+
+def pooled_lines(report: Report) -> list[str]:
+    """Write the numbers over all tasks that are right or wrong, for the plain update and the candidate."""
+    lines = []
+    for side, name in (("old_vs_new", report["new"]), ("old_vs_candidate", report["candidate"])):
+        pooled = (report.get("pooled") or {}).get(side)
+        if not pooled:
+            continue
+        lost, gained = pooled["negative_flip_rate"]["value"], pooled["positive_flip_rate"]["value"]
+        p_value = pooled.get("sign_flip_p", pooled.get("clustered_p"))
+        lines.append(
+            f"{name} over {count(pooled['tasks'])} tasks: broke {format_number(lost, 'rate')}, gained "
+            f"{format_number(gained, 'rate')} of {count(pooled['n'])} items; accuracy, each task alike, "
+            f"{estimate(pooled['macro_accuracy_difference'], 'points')} points, p {format_number(p_value, 'probability')}"
+        )
+    return lines
 
 
 def shown_tasks(report: Report, max_tasks: int) -> list[str]:

@@ -19,22 +19,33 @@ from muscle.report.rows import Report, one_line
 MAX_TASKS = 8
 MAX_FLIPS = 5
 MAX_REASONS = 4
+WIDE = 120
 
 _STYLES = {"pass": "bold green", "warn": "bold yellow", "block": "bold red", "cannot_tell": "bold cyan"}
 
 
-def _table(report: Report) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("task", overflow="ellipsis", no_wrap=True, min_width=8)
-    table.add_column("against old", overflow="ellipsis", no_wrap=True, min_width=8)
+def _table(report: Report, *, wide: bool) -> Table:
+    """Lay out the tasks' figures; the intervals of the rates only where there is room."""
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2 if wide else 1, 0, 0))
+    table.add_column("task", overflow="ellipsis", no_wrap=True)
+    table.add_column("against old", overflow="ellipsis", no_wrap=True)
     for name in ("items", "accuracy/score", "broke", "gained", "McNemar p"):
-        table.add_column(name, justify="right", no_wrap=True)
-    last = None
-    for row in rows.task_rows(report, max_tasks=MAX_TASKS):
-        name = "" if row.task == last else one_line(row.task, 40)
-        last = row.task
-        cells = (name, one_line(row.version, 40), row.items, row.level, row.lost, row.gained, row.p_value)
-        table.add_row(*(Text(cell) for cell in cells))
+        # A minimum keeps the figures whole: where there is too little room the names are cut.
+        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
+    listed = list(rows.task_rows(report, max_tasks=MAX_TASKS))
+    for position, row in enumerate(listed):
+        name = (
+            ""
+            if position and listed[position - 1].task == row.task
+            else one_line(row.task, 40 if wide else 12)
+        )
+        version = one_line(row.version, 40 if wide else 14)
+        lost, gained = row.lost, row.gained
+        if wide:
+            lost, gained = f"{lost} {row.lost_interval}", f"{gained} {row.gained_interval}"
+        table.add_row(
+            *(Text(cell) for cell in (name, version, row.items, row.level, lost, gained, row.p_value))
+        )
     return table
 
 
@@ -72,10 +83,12 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
     for line in _lines(report):
         console.print(line)
     console.print()
-    console.print(_table(report))
+    console.print(_table(report, wide=console.width >= WIDE))
     hidden = len(report["tasks"]) - MAX_TASKS
     if hidden > 0:
         console.print(Text(f"and {hidden} more tasks with lower negative flip rates", style="dim"))
+    for pooled in rows.pooled_lines(report):
+        console.print(Text(one_line(pooled, 300)))
     flips = rows.flips_to_show(report, MAX_FLIPS)
     if flips:
         total = count(report["flips_total"]["negative_flip"])
