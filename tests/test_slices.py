@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 
@@ -8,6 +9,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 from scipy import stats
 
 from muscle.errors import ConfigError, DataError
@@ -18,6 +20,7 @@ from muscle.flips.slices import measure_slices
 from muscle.flips.slicing import parse_slice
 from muscle.flips.statistics import mcnemar
 from muscle.predictions.read import read_run
+from muscle.report.slices import print_slices, slice_rows, slices_markdown
 
 
 def sliced(
@@ -257,3 +260,23 @@ def test_slices_sum_to_the_whole_in_any_order_of_rows(items: list[tuple[bool, bo
     assert sum(r["negative_flips"] for r in report["rows"]) == lost
     whole = sum(r["n"] * r["accuracy_difference"]["value"] for r in report["rows"])
     assert whole == pytest.approx(sum(new) - sum(old))
+
+
+def test_terminal_and_markdown_say_where_flips_concentrate_and_escape_names() -> None:
+    names = ["<b>@x"] * 200 + ["calm"] * 800
+    old = {"correct": [True] * 1_000, "slice.topic": names}
+    report = sliced(old, {"correct": [i >= 60 for i in range(1_000)]}, by=["topic"])
+    console = Console(file=io.StringIO(), width=160)
+    print_slices("qa", report, console)
+    shown, written = console.file.getvalue(), slices_markdown(report)  # type: ignore[attr-defined]
+    assert "topic = <b>@x: 30.0% of 200 items broke, 0.0% of the rest" in shown
+    assert "<b>" not in written and "@x" not in written and "| 60: 30.0%" in written
+
+
+def test_of_many_slices_the_surest_changes_are_shown() -> None:
+    names = [f"s{i // 40:02}" for i in range(1_200)]
+    old = {"correct": [True] * 1_200, "slice.topic": names}
+    report = sliced(old, {"correct": [not 480 <= i < 500 for i in range(1_200)]}, by=["topic"])
+    rows = slice_rows(report, limit=5)
+    assert len(rows) == 5 and rows[0][0] == "topic = s12"
+    assert "10 more slices" in slices_markdown(report)
