@@ -260,13 +260,13 @@ def test_an_answer_of_a_megabyte_is_clipped_until_asked_for(browser: Browser, tm
     assert browser.run("return document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_ten_thousand_flips_open_in_a_second(browser: Browser, tmp_path: Path) -> None:
+def test_of_ten_thousand_flips_only_a_page_is_drawn(browser: Browser, tmp_path: Path) -> None:
     report = make_report()
     many = [{**flip, "id": f"{flip['id']}-{copy}"} for copy in range(23) for flip in report["flips"]][:10_000]
     report.update(flips=many, flips_shown=len(many), flips_total={"negative_flip": 10_000})
     show(browser, tmp_path, report)
     assert texts(browser, "#status") == ["1\N{EN DASH}20 of 10,000"]
-    assert browser.run("return performance.getEntriesByType('navigation')[0].loadEventEnd") < 1000
+    assert browser.run("return document.querySelectorAll('article.flip').length") == 20
 
 
 def test_an_example_is_copied_as_markdown_that_no_text_can_break(browser: Browser, tmp_path: Path) -> None:

@@ -162,6 +162,18 @@ def _tests(name: str, task: Mapping[str, Any]) -> tuple[Markup, ...]:
             for test, words in _MCNEMAR.items()
             if task[key].get(test) is not None
         ]
+        found += [
+            Markup("{} {}").format(
+                words,
+                figure(
+                    task[key][name_],
+                    format_number(task[key][name_], form),
+                    pointer("tasks", name, key, name_),
+                ),
+            )
+            for name_, (words, form) in _FURTHER.items()
+            if task[key].get(name_) is not None
+        ]
         if found:
             lines.append(Markup("Old against {}: {}").format(title, Markup(", ").join(found)))
     test = "negative_flips_mcnemar_exact_p"
@@ -178,6 +190,18 @@ _MCNEMAR = {
     "mcnemar_exact_p": "exact McNemar",
     "mcnemar_mid_p": "mid-p",
     "mcnemar_harm_p": "one-sided for harm",
+    "mcnemar_holm_p": "exact, Holm over tasks",
+    "mcnemar_bh_p": "exact, Benjamini-Hochberg over tasks",
+    "clustered_p": "over groups of items",
+    "clustered_harm_p": "over groups, one-sided for harm",
+}
+
+# Figures without an interval of their own: one-sided 95 % bounds, a posterior, the resolution of the test set.
+_FURTHER: dict[str, tuple[str, Form]] = {
+    "negative_flip_rate_lower_bound": ("negative flips at least", "rate"),
+    "negative_flip_rate_upper_bound": ("at most", "rate"),
+    "probability_worse": ("probability that more breaks than is gained", "probability"),
+    "minimum_detectable_difference": ("smallest detectable difference", "rate"),
 }
 
 
