@@ -209,8 +209,11 @@ class _Sides:
         left, right = self.frames
         if left.height != right.height:
             return False
-        same = [left[name].equals(right[name]) for name in ("task", "filter", "id")]
-        return all(same) and (self.contents is None or self.contents[0].equals(self.contents[1]))
+        if not all(left[name].equals(right[name]) for name in ("task", "filter")):
+            return False
+        if self.contents is not None:
+            return self.contents[0].equals(self.contents[1])
+        return left["id"].equals(right["id"])
 
     def _hashes(self, side: int) -> pl.DataFrame:
         frame = self.frames[side]
@@ -220,15 +223,15 @@ class _Sides:
             else pl.Series([None] * frame.height, dtype=pl.String)
         )
         table = frame.select("task", "filter", "id", "reference").with_columns(content=content)
-        # An item without text is recognised by its id.
-        item = pl.coalesce("content", pl.lit("\x1f") + pl.col("id"))
-        references = pl.col("reference").list.sort().list.join("\x1f", ignore_nulls=True)
+        # An item without text is recognised by its id. Hashing columns by themselves is faster than as structs.
+        item = pl.coalesce("content", pl.lit("\x1f") + pl.col("id")).hash(1)
+        within = pl.col("task").hash(2) ^ pl.col("filter").hash(3)
         return table.select(
             pl.col("content").is_not_null().alias("has_content"),
-            pl.struct("task", "filter", "id").hash().alias("identity"),
-            pl.struct("task", "filter", item.alias("item")).hash().alias("item"),
+            (within ^ pl.col("id").hash(4)).alias("identity"),
+            (within ^ item).alias("item"),
             pl.when(pl.col("reference").is_not_null())
-            .then(pl.struct("task", "filter", item.alias("item"), references.alias("reference")).hash())
+            .then(within ^ item ^ _reference_texts(frame).hash(5))
             .alias("answer"),
         ).with_row_index("row")
 
@@ -279,15 +282,23 @@ def _references_in_order(frames: Sequence[pl.DataFrame]) -> pl.Series:
     left, right = (frame["reference"] for frame in frames)
     if left.null_count() == left.len() or right.null_count() == right.len() or left.equals(right):
         return pl.Series([], dtype=pl.Boolean)
-    texts = [c.list.sort().list.join("\x1f", ignore_nulls=True) for c in (left, right)]
+    texts = [_reference_texts(frame) for frame in frames]
     return (texts[0] != texts[1]).drop_nulls()
+
+
+def _reference_texts(frame: pl.DataFrame) -> pl.Series:
+    """Return the accepted answers as one text; their order makes no difference."""
+    references = frame["reference"]
+    if (references.list.len().max() or 0) == 1:
+        return references.list.first()
+    return references.list.sort().list.join("\x1f", ignore_nulls=True)
 
 
 def _changed_references(keys: Sequence[pl.DataFrame]) -> tuple[int, int]:
     """Count the items whose answer key differs, and those that have one on both sides."""
     left, right = (side.drop_nulls("answer") for side in keys)
-    shared = left.join(right.unique("item"), on="item", how="semi")
-    return shared.join(right.unique("answer"), on="answer", how="anti").height, shared.height
+    shared = left.join(right, on="item", how="semi")
+    return shared.join(right, on="answer", how="anti").height, shared.height
 
 
 def _text_change(one: dict[str, Any], other: dict[str, Any], reach: int = 24) -> str:
