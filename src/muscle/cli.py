@@ -35,6 +35,11 @@ app = typer.Typer(
 Precision = Literal["auto", "bf16", "float32"]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no tables; errors only.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+Format = Annotated[str | None, typer.Option("--format", help="How the files are written; found out without.")]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option("--column", metavar="OURS=THEIRS", help="A column of another name, e.g. correct=is_right."),
+]
 TaskOption = Annotated[
     str, typer.Option("--task", "-t", help="hellaswag, piqa, gsm8k, samsum, or the path of a task's YAML.")
 ]
@@ -292,9 +297,23 @@ def compare(
     html: Annotated[Path | None, typer.Option(help="Write the report as one HTML file.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write it as Markdown, for a pull request.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write it as JSON; - prints it.")] = None,
-    format_: Annotated[
-        str | None, typer.Option("--format", help="How the files are written; found out without.")
+    format_: Format = None,
+    columns: Columns = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="Slice whose items belong together, e.g. questions on one text.")
     ] = None,
+    epsilon: Annotated[
+        float, typer.Option(min=0, help="A continuous score that changes by no more than this is unchanged.")
+    ] = 0.0,
+    lower_is_better: Annotated[
+        list[str] | None, typer.Option(help="A score of which less is better, e.g. perplexity.")
+    ] = None,
+    max_unpaired: Annotated[
+        float, typer.Option(min=0, max=1, help="Refuse when a larger share of items is in one run only.")
+    ] = 0.05,
+    allow_changed: Annotated[
+        bool, typer.Option("--allow-changed", help="Compare items whose reference or prompt changed too.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Tell which answers flipped between two runs.
@@ -303,22 +322,51 @@ def compare(
     """
     _start(quiet)
     from muscle.flips.compare import compare as compare_runs
-    from muscle.predictions.read import read_run
     from muscle.report import write_html, write_markdown
 
-    runs = [read_run(path, format=format_) for path in (old, new)]
-    third = read_run(candidate, format=format_) if candidate else None
-    report = compare_runs(*runs, candidate=third).to_json()
+    found = compare_runs(
+        old,
+        new,
+        candidate=candidate,
+        format=format_,
+        columns=_pairs("--column", columns or []),
+        cluster=cluster,
+        epsilon=epsilon,
+        lower_is_better=lower_is_better or (),
+        max_unpaired=max_unpaired,
+        allow_changed=allow_changed,
+    ).to_json()
     if html:
-        write_html(report, html)
+        write_html(found, html)
     if markdown:
-        write_markdown(report, markdown)
+        write_markdown(found, markdown)
     if json_file and str(json_file) != "-":
         from muscle.files import write_json
 
-        write_json(json_file, report)
-    _show(report, quiet=quiet, as_json=str(json_file) == "-")
-    raise typer.Exit(VERDICT_CODES[report["verdict"]])
+        write_json(json_file, found)
+    _show(found, quiet=quiet, as_json=str(json_file) == "-")
+    raise typer.Exit(VERDICT_CODES[found["verdict"]])
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="A run in any format that is read.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="A .jsonl or .parquet file, or a folder.")],
+    to: Annotated[
+        Literal["records", "eee"], typer.Option(help="Our records, or Every Eval Ever's files.")
+    ] = "records",
+    format_: Format = None,
+    columns: Columns = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write a run in another format."""
+    _start(quiet)
+    from muscle.predictions.convert import convert as convert_run
+
+    written = convert_run(source, out, to=to, format=format_, columns=_pairs("--column", columns or []))
+    if not quiet:
+        for path in written:
+            typer.echo(str(path))
 
 
 @app.command()
@@ -371,6 +419,17 @@ def _assignments(pairs: list[str]) -> dict[str, Any]:
         except yaml.YAMLError:
             values[key] = text
     return values
+
+
+def _pairs(option: str, words: list[str]) -> dict[str, str] | None:
+    """Turn OURS=THEIRS words into a column map; None for none."""
+    pairs = {}
+    for word in words:
+        ours, equals, theirs = word.partition("=")
+        if not (ours and equals and theirs):
+            raise ConfigError(f"{option} {word}: expected OURS=THEIRS, such as correct=is_right")
+        pairs[ours] = theirs
+    return pairs or None
 
 
 def _load(path: Path, pairs: list[str]) -> UpdateConfig:

@@ -200,7 +200,7 @@ def compare(
     further = {f"other:{name}": source for name, source in (others or {}).items()}
     runs = {}
     for role, source in (sources | further).items():
-        logger.info("reading %s", role)
+        logger.debug("reading %s", role)
         runs[role] = read_run(source, format=format, columns=columns, hash_inputs=False)
     runs = dict(zip(runs, with_one_task_name(list(runs.values())), strict=True))
     main = {role: run for role, run in runs.items() if role in sources}
