@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import yaml
+from rich.console import Console
 
 from muscle.errors import ConfigError, DataError, JoinError
 from muscle.gate import (
@@ -19,12 +22,15 @@ from muscle.gate import (
     gate,
     list_baselines,
     load_baseline,
+    load_policy,
     save_baseline,
     to_annotations,
     to_junit,
     to_markdown,
 )
+from muscle.gate.terminal import print_gate
 from muscle.predictions.read import read_run
+from muscle.report.html import render_html
 
 BAD = "<b>x</b> ]]> & \x00\x1b[31m ::error::a\n::warning title=b,c::d%0A @me | `code`"
 
@@ -309,3 +315,26 @@ def test_the_gate_never_loads_torch_pandas_or_plotly() -> None:
     code = "import sys, muscle.gate; print(sorted({'torch', 'pandas', 'plotly'} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_the_workflow_in_the_examples_finds_its_own_comment_and_passes_its_policy() -> None:
+    folder = Path(__file__).parents[1] / "examples" / "github-action"
+    steps = yaml.safe_load((folder / "muscle-gate.yml").read_text())["jobs"]["gate"]["steps"]
+    scripts = {step["name"]: step["run"] for step in steps if "run" in step}
+    assert f'startswith("{MARKER}")' in scripts["Comment"]
+    assert ".github/muscle-policy.yaml" in scripts["Gate"]
+    assert load_policy(folder / "muscle-policy.yaml").default == Policy().default
+    # Nothing that a stranger may write is put into a script.
+    assert "${{" not in "".join(scripts.values())
+
+
+def test_the_terminal_tells_the_verdict_the_rules_and_what_broke(blocked: GateResult) -> None:
+    console = Console(file=io.StringIO(), width=160)
+    print_gate(blocked.report, console)
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert shown.startswith("Blocked") and shown.count("broken") >= 2 and "\x1b" not in shown
+    assert "the worst of 60 negative flips" in shown and len(shown.splitlines()) <= 30
+
+
+def test_the_report_of_a_gate_renders_as_html(blocked: GateResult) -> None:
+    assert "Blocked" in render_html(blocked.report)

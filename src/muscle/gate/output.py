@@ -39,18 +39,24 @@ _SIGNS = {
 }
 
 
-def _gate(report: Report) -> Entry:
+def gate_section(report: Report) -> Entry:
+    """Return what the gate wrote into a report.
+
+    Raises:
+        DataError: the report is not one of the gate.
+    """
     section = report.get("gate")
     if not isinstance(section, Mapping):
         raise DataError("report: expected the `gate` section that muscle gate writes, found none")
     return section
 
 
-def _where(entry: Entry) -> str:
+def where_text(entry: Entry) -> str:
+    """Write the task and the slice of a finding."""
     return ", ".join(part for part in (entry["task"], entry["slice"]) if part) or "all tasks"
 
 
-def _rule(entry: Entry) -> str:
+def rule_text(entry: Entry) -> str:
     """Write a rule as people say it: the metric and its limit."""
     name = NAMES[entry["metric"]]
     if entry["limit"] is None:
@@ -68,7 +74,7 @@ def to_junit(report: Report) -> str:
     Raises:
         DataError: the report is not one of the gate.
     """
-    section = _gate(report)
+    section = gate_section(report)
     findings = section["findings"]
     root = ET.Element("testsuites", {"name": "muscle gate", **_totals(findings, section["strict"])})
     for task in dict.fromkeys(entry["task"] or "all tasks" for entry in findings):
@@ -99,7 +105,7 @@ def _junit_outcome(entry: Entry, strict: bool) -> str | None:
 
 
 def _case(suite: ET.Element, entry: Entry, *, strict: bool) -> None:
-    name = _rule(entry) + (f" [{entry['slice']}]" if entry["slice"] else "")
+    name = rule_text(entry) + (f" [{entry['slice']}]" if entry["slice"] else "")
     case = ET.SubElement(
         suite,
         "testcase",
@@ -119,12 +125,12 @@ def to_annotations(report: Report) -> str:
     Raises:
         DataError: the report is not one of the gate.
     """
-    section = _gate(report)
+    section = gate_section(report)
     told = [entry for entry in section["findings"] if entry["verdict"] in _LEVELS]
     lines = []
     for level in ("error", "warning", "notice"):
         own = [entry for entry in told if _LEVELS[entry["verdict"]] == level]
-        lines += [_annotation(level, _where(e), e["reason"]) for e in own[:MAX_ANNOTATIONS]]
+        lines += [_annotation(level, where_text(e), e["reason"]) for e in own[:MAX_ANNOTATIONS]]
         if len(own) > MAX_ANNOTATIONS:
             lines.append(_annotation(level, "muscle gate", f"and {len(own) - MAX_ANNOTATIONS} more"))
     summary = "error" if section["exit_code"] else "notice"
@@ -148,7 +154,7 @@ def to_markdown(report: Report) -> str:
     Raises:
         DataError: the report is not one of the gate.
     """
-    section = _gate(report)
+    section = gate_section(report)
     findings = section["findings"]
     parts = [MARKER, f"### {_SIGNS[report['verdict']]} {escape(one_line(report['headline'], 600))}"]
     parts += [_rule_table(findings), _reasons(findings)]
@@ -164,7 +170,7 @@ def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *lines))
 
 
-def _figures(entry: Entry) -> str:
+def figures(entry: Entry) -> str:
     """Write what was seen, with its one-sided bounds; of harm, the p-value."""
     if entry["value"] is None:
         return rows.ABSENT
@@ -178,11 +184,11 @@ def _rule_table(findings: Sequence[Entry]) -> str:
     lines = [
         [
             f"{_SIGNS[entry['verdict']]} {entry['outcome']}",
-            escape(one_line(_where(entry), 100)),
-            escape(_rule(entry)),
+            escape(one_line(where_text(entry), 100)),
+            escape(rule_text(entry)),
             entry["tier"],
             count(entry["n"]),
-            _figures(entry),
+            figures(entry),
         ]
         for entry in findings[:MAX_ROWS]
     ]
@@ -196,7 +202,7 @@ def _rule_table(findings: Sequence[Entry]) -> str:
 def _reasons(findings: Sequence[Entry]) -> str:
     told = [entry for entry in findings if entry["verdict"] != "pass"]
     lines = [
-        f"- {_SIGNS[entry['verdict']]} {escape(one_line(_where(entry), 100))}: {escape(one_line(entry['reason'], 400))}"
+        f"- {_SIGNS[entry['verdict']]} {escape(one_line(where_text(entry), 100))}: {escape(one_line(entry['reason'], 400))}"
         for entry in told[:MAX_REASONS]
     ]
     hidden = len(told) - MAX_REASONS

@@ -1,0 +1,89 @@
+"""The gate in a terminal: the verdict, every rule that did not simply hold, and what broke, in about thirty lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from muscle.gate.output import figures, gate_section, rule_text, where_text
+from muscle.report import rows
+from muscle.report.numbers import count
+from muscle.report.rows import one_line
+
+MAX_RULES = 12
+MAX_REASONS = 6
+MAX_NOTES = 5
+MAX_FLIPS = 5
+
+_STYLES = {
+    "pass": "green",
+    "warn": "yellow",
+    "block": "bold red",
+    "cannot_tell": "cyan",
+    "inform": "dim",
+}
+
+
+def _rules(findings: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for name in ("", "task", "rule", "tier", "items", "seen (one-sided bounds)"):
+        table.add_column(
+            name, no_wrap=True, overflow="ellipsis", justify="right" if name == "items" else "left"
+        )
+    for entry in findings[:MAX_RULES]:
+        cells = [where_text(entry), rule_text(entry), entry["tier"], count(entry["n"]), figures(entry)]
+        told = Text(entry["outcome"], style=_STYLES[entry["verdict"]])
+        table.add_row(told, *(Text(one_line(cell, 48)) for cell in cells))
+    return table
+
+
+def print_gate(report: Mapping[str, Any], console: Console) -> None:
+    """Print the gate's verdict, its rules with what was seen, the reasons, and the worst flips.
+
+    Args:
+        report: the report of a `GateResult`.
+        console: where to print.
+
+    Raises:
+        DataError: the report is not one of the gate.
+    """
+    findings = gate_section(report)["findings"]
+    console.print(Text(one_line(report["headline"], 600), style=_STYLES[report["verdict"]]))
+    notes = dict.fromkeys(d["message"] for found in report.get("comparability", {}).values() for d in found)
+    for note in list(notes)[:MAX_NOTES]:
+        console.print(Text(f"  note: {one_line(note, 300)}", style="yellow"))
+    console.print()
+    console.print(_rules(findings))
+    if len(findings) > MAX_RULES:
+        console.print(Text(f"and {len(findings) - MAX_RULES} more rules, none worse than these", style="dim"))
+    told = [entry for entry in findings if entry["verdict"] != "pass"]
+    if told:
+        console.print()
+    for entry in told[:MAX_REASONS]:
+        line = f"  {one_line(where_text(entry), 80)}: {one_line(entry['reason'], 300)}"
+        console.print(Text(line, style=_STYLES[entry["verdict"]]))
+    if len(told) > MAX_REASONS:
+        console.print(Text(f"  and {len(told) - MAX_REASONS} more", style="dim"))
+    _print_flips(report, console)
+    console.print(Text(f"\n{rows.join_line(report)}.", style="dim"))
+
+
+def _print_flips(report: Mapping[str, Any], console: Console) -> None:
+    flips = rows.flips_to_show(report, MAX_FLIPS)
+    if not flips:
+        return
+    last = "candidate" if report["candidate"] is not None else "new"
+    console.print(
+        Text(f"\nWhat broke, the worst of {count(report['flips_total']['negative_flip'])} negative flips:")
+    )
+    for flip in flips:
+        line = Text("  ")
+        line.append(f"{one_line(flip['task'], 24)} {one_line(flip['id'], 24)}", style="bold")
+        line.append(f"  {one_line(flip['input'] or '', 60)}")
+        answers = "  ".join(f"{side}: {one_line(rows.answer(flip, side), 30)}" for side in ("old", last))
+        line.append(f"  {answers}", style="dim")
+        console.print(line, no_wrap=True, overflow="ellipsis")
