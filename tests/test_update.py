@@ -83,6 +83,16 @@ def test_records_hold_likelihoods_choice_and_text(finished):
     assert row["correct"] == (row["choices"][row["choice"]] in row["reference"])
 
 
+def test_what_is_passed_on_holds_no_path_of_the_machine(inputs, finished):
+    out, _ = finished
+    passed_on = [*out.glob("report.*"), *out.glob("predictions/*/run.json"), *out.glob("adapters/*/*/muscle.json")]
+    assert len(passed_on) == 3 + 4 + 3
+    for path in passed_on:
+        text = path.read_text()
+        assert str(inputs) not in text, path
+        assert str(out) not in text, path
+
+
 def test_a_second_run_does_nothing(inputs, finished):
     out, first = finished
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}

@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from muscle.errors import ConfigError
 
@@ -46,6 +54,18 @@ class BaseConfig(_Section):
     revision: str | None = None
     trust_remote_code: bool = False
     adapters: Mapping[str, str] = Field(default_factory=dict)
+    _written: str | None = PrivateAttr(default=None)
+
+    @property
+    def name(self) -> str:
+        """The base as the user wrote it: what results and reports call it, whatever folder it was found in."""
+        return self._written or self.base
+
+    def located(self, base: str, adapters: Mapping[str, str]) -> BaseConfig:
+        """Return a copy with absolute paths that keeps its name."""
+        copied = self.model_copy(update={"base": base, "adapters": adapters})
+        copied._written = self.name
+        return copied
 
 
 class TaskConfig(_Section):
@@ -350,7 +370,7 @@ def _absolute(config: UpdateConfig, folder: Path) -> UpdateConfig:
         # What exists here is a path; what starts like one but isn't there stays one too, so that the refusal names it.
         looks_local = section.base.startswith((".", "/", "~")) or section.base.endswith(".gguf")
         base = place(section.base) if looks_local else local(section.base)
-        return section.model_copy(update={"base": base, "adapters": adapters})
+        return section.located(base, adapters)
 
     tasks = [
         entry.model_copy(

@@ -176,7 +176,7 @@ def load_base(
     model.requires_grad_(False)
     model.eval()
     return LoadedBase(
-        model=model.to(device or choose_device()), tokenizer=tokenizer, fingerprint=mark, source=base.base
+        model=model.to(device or choose_device()), tokenizer=tokenizer, fingerprint=mark, source=base.name
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -324,7 +325,10 @@ class Pipeline:
             others={OTHERS[run]: path for run, path in runs.items() if run in OTHERS},
             max_flips=self.config.report.max_flips,
         )
-        write_reports({**comparison.to_json(), "title": self.config.report.title}, self.run.path)
+        report = {**comparison.to_json(), "title": self.config.report.title}
+        for side, run in (("old", "old"), ("new", "new"), ("candidate", "compat")):
+            report["sources"][side]["source"] = f"predictions/{run}"
+        write_reports(report, self.run.path)
 
 
 def load_update_task(entry: TaskConfig, training: TrainingSettings) -> TaskData:
@@ -361,10 +365,11 @@ def evaluate_to_file(
 
     model = load_adapter(base, adapter) if adapter else base.model
     run = evaluate(model, base.tokenizer, task, examples, batch_size=batch_size, name=name)
+    # No absolute path: results are passed on.
     facts = {
-        "base": base.source,
+        "model": {**run.metadata["model"], "name": base.source},
         "base_fingerprint": base.fingerprint,
-        "adapter": str(adapter) if adapter else None,
+        "adapter": os.path.relpath(adapter, out.parent) if adapter else None,
     }
     save_run(run, out, facts=facts)
 
