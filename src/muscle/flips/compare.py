@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from muscle.errors import JoinError
+from muscle.flips.comparability import check_comparable
 from muscle.flips.effect import candidate_effect, shared_items
 from muscle.flips.items import TaskItems
 from muscle.flips.join import MAX_UNPAIRED, On, with_one_task_name
@@ -22,6 +23,7 @@ from muscle.flips.measure import adjust_for_tasks, counts, histogram, measure
 from muscle.flips.notes import warnings_of
 from muscle.flips.pair import Options, Pair, pair_runs
 from muscle.flips.pooling import pool
+from muscle.flips.slices import measure_slices
 from muscle.flips.verdict import TOLERANCE, headline, judge
 from muscle.predictions.read import read_run
 from muscle.predictions.run import Run
@@ -158,7 +160,8 @@ def compare(
     format: str | None = None,
     on: On = "auto",
     max_unpaired: float = MAX_UNPAIRED,
-    allow_changed: bool = False,
+    allow: Collection[str] = (),
+    slices: Sequence[str] | None = None,
     epsilon: float = 0.0,
     cluster: str | None = None,
     lower_is_better: Collection[str] = (),
@@ -180,7 +183,10 @@ def compare(
         format: of all files; None finds it by content.
         on: "auto" recognises items by content, then by id where there is no text; "id" by id alone.
         max_unpaired: share of a side's predictions, in [0, 1], that may have no partner.
-        allow_changed: keep items whose reference or prompt changed.
+        allow: what may differ between the runs beside the model (`muscle.flips.comparability.ALLOWANCES`); items
+            whose prompt or reference changed are kept then.
+        slices: what the items are cut by, as `muscle.flips.slicing` writes it; None takes the records' slices, the
+            references where they are classes, and the length of the inputs.
         epsilon: dead band of a score: only a difference beyond it is a gain or a regression.
         cluster: a slice or column whose values group items that belong together; intervals allow for it. Repeats of
             an item are always one group.
@@ -191,8 +197,10 @@ def compare(
 
     Raises:
         DataError: a run cannot be read, or the cluster column is not there.
-        JoinError: runs do not belong together.
+        ConfigError: `allow` or `slices` names what there is not.
+        JoinError: runs do not belong together, or differ in more than the model.
     """
+    allow_changed = bool({"prompts", "references"} & set(allow))
     options = Options(
         on, max_unpaired, allow_changed, epsilon, cluster, lower_is_better, tolerance, max_flips, seed
     )
@@ -210,14 +218,40 @@ def compare(
         for name, (role, run) in zip(names, main.items(), strict=True)
     }
     rest = {name.removeprefix("other:"): run for name, run in runs.items() if name in further}
-    return _compare_runs(main, rest, options)
+    differences = {
+        f"old_vs_{role}": check_comparable(main["old"], run, allow=allow)
+        for role, run in main.items()
+        if role != "old"
+    }
+    comparison = _compare_runs(main, rest, options, slices)
+    comparison.report["comparability"] = {
+        side: [difference.to_json() for difference in found] for side, found in differences.items()
+    }
+    return comparison
 
 
-def _compare_runs(main: Mapping[str, Run], others: Mapping[str, Run], options: Options) -> Comparison:
+def _add_slices(
+    tasks: Mapping[str, dict[str, Any]],
+    pairs: Mapping[str, Pair],
+    slices: Sequence[str] | None,
+    epsilon: float,
+) -> None:
+    """Put each task's slices, by side, into its part of the report."""
+    for side, pair in pairs.items():
+        if side.startswith("old"):
+            found = measure_slices(pair.joined, pair.tasks, by=slices, epsilon=epsilon)
+            for name, task in tasks.items():
+                task.setdefault("slices", {})[side] = found.get(name)
+
+
+def _compare_runs(
+    main: Mapping[str, Run], others: Mapping[str, Run], options: Options, slices: Sequence[str] | None
+) -> Comparison:
     sides = [("old", "new")] + ([("old", "candidate"), ("new", "candidate")] if "candidate" in main else [])
     pairs = {f"{first}_vs_{second}": pair_runs(main[first], main[second], options) for first, second in sides}
     measured = _measured(pairs, options)
     tasks = {name: _task_report(name, pairs, measured, options) for name in pairs["old_vs_new"].tasks}
+    _add_slices(tasks, pairs, slices, options.epsilon)
     verdict = judge(
         tasks, side="old_vs_candidate" if "candidate" in main else "old_vs_new", tolerance=options.tolerance
     )

@@ -91,16 +91,15 @@ def gate(
     given = {role: source for role, source in sources.items() if source is not None}
     runs = [read_run(source, format=format, columns=columns, hash_inputs=False) for source in given.values()]
     named = dict(zip(given, with_one_task_name(runs), strict=True))
-    differences = {
-        f"old_vs_{role}": check_comparable(named["old"], named[role], allow=allow)
-        for role in named
-        if role != "old"
-    }
-    options["allow_changed"] = bool({"prompts", "references"} & set(allow))
-    comparison = compare(named["old"], named["new"], candidate=named.get("candidate"), **options)
-    repeat = pair_runs(named["old"], named["noise"], Options(**options)) if noise is not None else None
+    comparison = compare(named["old"], named["new"], candidate=named.get("candidate"), allow=allow, **options)
+    comparability = comparison.report["comparability"]
+    repeat = None
+    if noise is not None:
+        found = check_comparable(named["old"], named["noise"], allow=allow)
+        comparability["old_vs_noise"] = [difference.to_json() for difference in found]
+        changed = bool({"prompts", "references"} & set(allow))
+        repeat = pair_runs(named["old"], named["noise"], Options(allow_changed=changed, **options))
     findings = findings_of(comparison, policy, old=named["old"], noise=repeat)
-    comparability = {side: [d.to_json() for d in found] for side, found in differences.items()}
     return _result(comparison, policy, findings, strict=strict, comparability=comparability)
 
 

@@ -6,11 +6,8 @@ store may be larger than the memory.
 
 A store is only used for what it was made for. Its identity (base, adapter, data, tokenizer, temperature, precision, versions) stands in the
 manifest, each shard's SHA-256 too; both are checked when it is opened, and a few tokens are computed again and compared
-(`teachers_on_disk` in `engine.py`). A shard appears whole or not at all, and in the manifest only after that, so a killed build goes on
+(`stored_teachers.py`). A shard appears whole or not at all, and in the manifest only after that, so a killed build goes on
 at the shard that it was in.
-
-Precision: float32, by measurement (`docs/performance.md`). The gradient is a difference of two vectors that are close when student and
-teacher agree, and 16 bits would be felt in it; the disk is the cheapest part of the bargain.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ def projected_rows(
             entropy = torch.special.entr(soft.warm).sum(-1)
             weights = soft.warm.to(wide)
             bias = torch.zeros_like(entropy) if student.bias is None else weights @ student.bias.to(wide)
-            vector = student.pull(weights, (top, label))
+            vector = student.pull(weights, (), exact=True)  # once for all steps
             rows.append((vector, entropy, wanted - soft.lse_plain, top == label, bias))
     if not rows:
         empty = hidden.new_empty(0, dtype=wide)
