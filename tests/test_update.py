@@ -85,7 +85,11 @@ def test_records_hold_likelihoods_choice_and_text(finished):
 
 def test_what_is_passed_on_holds_no_path_of_the_machine(inputs, finished):
     out, _ = finished
-    passed_on = [*out.glob("report.*"), *out.glob("predictions/*/run.json"), *out.glob("adapters/*/*/muscle.json")]
+    passed_on = [
+        *out.glob("report.*"),
+        *out.glob("predictions/*/run.json"),
+        *out.glob("adapters/*/*/muscle.json"),
+    ]
     assert len(passed_on) == 3 + 4 + 3
     for path in passed_on:
         text = path.read_text()

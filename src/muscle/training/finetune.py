@@ -16,7 +16,8 @@ from muscle.files import atomic_folder, fingerprint, write_json
 from muscle.models import LoadedBase, adapter_content, load_adapter, new_adapter, save_adapter
 from muscle.tasks.task import Example, Task
 from muscle.training.data import TokenizedExamples, tokenize
-from muscle.training.trainer import AdapterTrainer, TrainingResult, next_token_objective, train
+from muscle.training.engine import task_trainer
+from muscle.training.trainer import TrainingResult, train
 
 
 def finetune(
@@ -60,7 +61,7 @@ def finetune(
     model = load_adapter(base, start_from, trainable=True) if start_from else new_adapter(base, lora)
     data = tokenized_parts(base, task, train_examples, validation_examples, settings)
     return train_and_save(
-        lambda **shared: AdapterTrainer(model=model, objective=next_token_objective, **shared),
+        lambda **shared: task_trainer(model, **shared),
         model=model,
         base=base,
         task=task,
