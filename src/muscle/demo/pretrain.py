@@ -25,12 +25,11 @@ from muscle.files import atomic_folder, fingerprint, write_json
 from muscle.models import quiet_libraries
 from muscle.progress import progress_bar
 
-# Sentences that a base reads, each once: enough to know which tools fit, few enough that two bases still differ on the
-# close calls (docs/demo.md).
-NEW_SENTENCES = 24_000
-OLD_SENTENCES = 10_000
+# Sentences that a base reads, each once. Found by trials: see docs/demo.md.
+NEW_SENTENCES = 70_000
+OLD_SENTENCES = 40_000
 # For `--gap`: so little that the old base knows the world only roughly.
-GAP_SENTENCES = 4_000
+GAP_SENTENCES = 10_000
 
 BATCH_SIZE = 64
 LEARNING_RATE = 4e-3
@@ -41,23 +40,19 @@ MAX_GRAD_NORM = 1.0
 # small that a second thread gains little and, on a busy machine, loses much.
 NUM_THREADS = 1
 
-# Two layers, so that attention can bring purpose and tool together and the rest be computed from it. LoRA leaves the
-# output head alone, and distillation asks for a logit of each of the 133 words: at width 64 no hidden state gives a
-# teacher's logits closely enough, and the words that cannot follow are matched at the tools' cost (error of a tool's logit
-# at T = 2: 0.31 at width 64, 0.15 at 96; two such bases differ by 1.0).
+# Two layers, so that attention can bring purpose and tool together and the rest be computed from it.
 ARCHITECTURE: dict[str, Any] = {
-    "hidden_size": 96,
+    "hidden_size": 64,
     "intermediate_size": 192,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "num_key_value_heads": 4,
     "max_position_embeddings": 64,
-    "initializer_range": 0.05,
+    # About 1/sqrt(width). At the usual 0.02 (meant for wide models) tools differ in the output head only by their attributes, and
+    # a LoRA, which leaves the head alone, cannot tell apart what the house prefers.
+    "initializer_range": 0.1,
     "tie_word_embeddings": False,
 }
-# Where the gain of the last norm starts. From 1, logits grow so slowly that after this little text words that cannot follow
-# still hold a quarter of the probability at T = 2; from 8 a tenth, and the text's loss falls faster as well.
-LAST_NORM_GAIN = 8.0
 PAD, BOS, EOS, UNKNOWN = "<pad>", "<bos>", "<eos>", "<unk>"
 RECORD = "pretraining.json"
 
@@ -149,7 +144,6 @@ def pretrain(folder: Path, recipe: Recipe, *, on_step: Callable[[int, float], No
     tokens, labels = _rows(text, tokenizer)
     with _reproducible(recipe.seed):
         model = transformers.LlamaForCausalLM(_architecture(tokenizer))
-        torch.nn.init.constant_(model.model.norm.weight, LAST_NORM_GAIN)
         losses = _train(model, tokens, labels, on_step or (lambda step, loss: None))
     tail = losses[-max(1, len(losses) // 10) :]
     loss = sum(tail) / len(tail)
@@ -265,7 +259,6 @@ def _resolved(recipe: Recipe) -> dict[str, Any]:
         "max_grad_norm": MAX_GRAD_NORM,
         "num_threads": NUM_THREADS,
         "architecture": ARCHITECTURE,
-        "last_norm_gain": LAST_NORM_GAIN,
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
     }
 

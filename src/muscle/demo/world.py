@@ -95,11 +95,7 @@ TASTE_SD = 0.8
 # Text uses a tool with probability proportional to exp(3 * fit): the best tool of a purpose is named about half the
 # time, poor ones hardly ever, so that bases stay unsure about poor ones, as real bases are about rare facts.
 SHARPNESS = 3.0
-# Of two tools in a pair, both are such as the house would think of: pairs are drawn with weight
-# exp(0.5 * (house of one + house of the other)), so that a reader of a flip can judge it. 0 would ask which of ribbon and
-# pillow boils the water.
-SENSE = 0.5
-NUM_TRAIN = 1500
+NUM_TRAIN = 3000
 NUM_TEST = 3000
 
 # Shares of the kinds of sentence in the text. Most use a tool as the task's contexts do; the others say the same world
@@ -242,7 +238,7 @@ class Item:
 def draw_items(num_train: int = NUM_TRAIN, num_test: int = NUM_TEST) -> tuple[list[Item], list[Item]]:
     """Draw the task's items; the same every time.
 
-    Pairs of tools that the house would think of come up more often (`SENSE`). No two items, in training and test together, ask about the same purpose and pair of tools: the test asks nothing
+    No two items, in training and test together, ask about the same purpose and pair of tools: the test asks nothing
     that training has answered.
 
     Returns:
@@ -257,10 +253,7 @@ def draw_items(num_train: int = NUM_TRAIN, num_test: int = NUM_TEST) -> tuple[li
     if num_train + num_test > available:
         raise ValueError(f"num_train + num_test: expected at most {available}, found {num_train + num_test}")
     rng = np.random.default_rng([WORLD_SEED, 1])
-    # Gumbel's trick: the largest of log-weight + noise are a draw without replacement; shuffled, since they come sorted.
-    weights = SENSE * (w.house[:, left] + w.house[:, right])
-    drawn = np.argsort(-(weights + rng.gumbel(size=weights.shape)).ravel())[: num_train + num_test]
-    chosen = rng.permutation(drawn)
+    chosen = rng.permutation(available)[: num_train + num_test]
     swap = rng.random(len(chosen)) < 0.5
     subjects = rng.integers(len(SUBJECTS), size=len(chosen))
     items = []

@@ -58,7 +58,8 @@ def bootstrap_mean(
     means = np.sort(draws @ atoms) / values.size
     centred = atoms - np.average(atoms, weights=counts)
     spread = math.sqrt(np.average(centred**2, weights=counts))
-    skewness = float(np.average(centred**3, weights=counts)) / spread**3
+    # Divided by the spread first: the cube of a tiny spread is zero.
+    skewness = float(np.average((centred / spread) ** 3, weights=counts)) if spread > 0 else 0.0
     return Estimate.of(mean, _bca(means, mean, skewness / (6 * math.sqrt(values.size)), confidence))
 
 
