@@ -1,0 +1,323 @@
+"""What a training step costs: ours from each kind of teacher store, and the plain ways, on the same batches.
+
+    python benchmarks/engine.py --old runs/smollm2/old --new runs/smollm2/new [--rounds 3] [--batch 8] [--seq 128] [--vocab 262144]
+
+One process for each measurement, rounds interleaved, medians over the rounds. A step is forward, backward and optimizer on a batch of random tokens of one
+length, as `Trainer` runs it. Memory is the process's peak during the steps above what it held with all models loaded. The
+variants: `three forwards` (both teachers online, the plain formula), `projected` and `hidden` (the teacher stores), `fine-tuning`
+(our task adapter's step) and `Trainer + PEFT` (a LoRA step with the model's own loss). The JSON names the machine and its load before every
+measurement: figures taken on a busy machine are worth little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+VARIANTS = ("three forwards", "projected", "hidden", "fine-tuning", "Trainer + PEFT")
+BARS = (
+    ("projected", "three forwards", 0.4, 0.6),
+    ("projected", "Trainer + PEFT", 0.9, 1.0),
+    ("projected", "fine-tuning", 1.05, None),
+)
+"""Design's bars: variant, against which, at most this share of its time and of its memory."""
+
+
+# One measurement, in a process of its own
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Run one variant's steps and return seconds of each and the peak memory."""
+    import torch
+
+    from muscle.config import BaseConfig, LoraSettings
+    from muscle.models import load_base, new_adapter
+    from muscle.training.data import TokenizedExamples
+
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    lora = LoraSettings(r=options.rank, alpha=2 * options.rank)
+    needs_teachers = options.variant in ("three forwards", "projected", "hidden")
+    bases = {
+        side: load_base(BaseConfig(base=str(getattr(options, side))), precision=options.precision)
+        for side in (("old", "new") if needs_teachers else ("new",))
+    }
+    if options.vocab:
+        for base in bases.values():
+            base.model.resize_token_embeddings(options.vocab, mean_resizing=False)
+            base.model.requires_grad_(False)
+    student = new_adapter(bases["new"], lora)
+    teachers = {side: frozen(new_adapter(base, lora)) for side, base in bases.items() if needs_teachers}
+    vocabulary = bases["new"].model.get_output_embeddings().weight.shape[0]
+    num_examples = options.batch * (options.warmup + options.steps)
+    ids = torch.randint(3, vocabulary, (num_examples, options.seq)).tolist()
+    data = TokenizedExamples(ids)
+    for tensor in (*student.parameters(), *(p for model in teachers.values() for p in model.parameters())):
+        tensor.sum()  # weights are read from the disk when they are first touched
+    with tempfile.TemporaryDirectory() as folder:
+        build, store_seconds = trainer_of(options, student, teachers, data, Path(folder))
+        return {**run_steps(options, build, data, Path(folder)), "store_seconds": store_seconds}
+
+
+def frozen(model: Any) -> Any:
+    """A task model as a teacher is loaded: evaluation mode, the adapter in the base's dtype."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(model.dtype)
+    return model.eval().requires_grad_(False)
+
+
+def trainer_of(
+    options: argparse.Namespace, student: Any, teachers: dict[str, Any], data: Any, folder: Path
+) -> tuple[Any, dict[str, float]]:
+    """Return what builds the variant's trainer, and how long the stores took."""
+    from transformers import Trainer
+
+    from muscle.training.engine import StoredTeachers, StoredTrainer, choose_engine, task_trainer
+    from muscle.training.stored_teachers import store_teacher
+    from muscle.training.teachers import OnlineTeachers
+    from muscle.training.trainer import CompatibilityTrainer
+
+    if options.variant == "fine-tuning":
+        return partial(task_trainer, student), {}
+    if options.variant == "Trainer + PEFT":
+        return partial(Trainer, model=student), {}
+    formula = {"temperature": 2.0, "mask": "student_wrong", "ce_weight": 0.0}
+    if options.variant == "three forwards":
+        online = OnlineTeachers(teachers["old"], teachers["new"])
+        return partial(CompatibilityTrainer, model=student, teachers=online, **formula), {}
+    engine, heads = choose_engine(options.variant, student=student, **teachers, sample=data.sequences[0])
+    assert engine == options.variant and heads is not None, f"{options.variant} is not possible here"
+    stores, seconds = {}, {}
+    for side, model in teachers.items():
+        start = time.perf_counter()
+        stores[side] = store_teacher(
+            folder / side,
+            model,
+            getattr(heads, side),
+            data.sequences,
+            kind=engine,
+            student=heads.student,
+            temperature=2.0,
+            made_of={"side": side},
+            pad_token_id=0,
+            batch_size=options.batch,
+            description=side,
+        )
+        seconds[side] = time.perf_counter() - start
+    stored = StoredTeachers(stores["old"], stores["new"], heads)
+    return partial(StoredTrainer, model=student, teachers=stored, **formula), seconds
+
+
+def run_steps(options: argparse.Namespace, build: Any, data: Any, folder: Path) -> dict[str, Any]:
+    """Train for warm-up and measured steps; seconds of each measured one, and memory at its peak."""
+    import torch
+    from transformers import TrainerCallback, TrainingArguments
+
+    from muscle.training.data import PaddingCollator
+
+    marks: list[float] = []
+
+    class Clock(TrainerCallback):  # type: ignore[misc]
+        def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
+            marks.append(time.perf_counter())
+
+        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            marks.append(time.perf_counter())
+
+    trainer = build(
+        args=TrainingArguments(
+            output_dir=str(folder),
+            max_steps=options.warmup + options.steps,
+            per_device_train_batch_size=options.batch,
+            bf16=options.precision == "bf16",
+            use_cpu=not torch.cuda.is_available(),
+            save_strategy="no",
+            logging_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            remove_unused_columns=False,
+            dataloader_pin_memory=False,
+            seed=0,
+        ),
+        train_dataset=data,
+        eval_dataset=data,
+        data_collator=PaddingCollator(0),
+        callbacks=[Clock()],
+    )
+    before = reset_peak()
+    trainer.train()
+    seconds = [end - begin for begin, end in zip(marks[::2], marks[1::2], strict=True)]
+    return {"seconds": seconds[options.warmup :], "peak_bytes": peak() - before, "weight_bytes": before}
+
+
+def reset_peak() -> int:
+    """Start counting the peak anew; return what is held now."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        return int(torch.cuda.memory_allocated())
+    Path("/proc/self/clear_refs").write_text("5")
+    return status_bytes("VmRSS")
+
+
+def peak() -> int:
+    """Return the peak since `reset_peak`."""
+    import torch
+
+    return int(torch.cuda.max_memory_allocated()) if torch.cuda.is_available() else status_bytes("VmHWM")
+
+
+def status_bytes(field: str) -> int:
+    """Return a field of this process's status, in bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) * 1024
+    raise SystemExit(f"/proc/self/status: no {field}; this benchmark needs Linux")
+
+
+# All measurements, and what they show
+
+
+def measure_all(options: argparse.Namespace) -> dict[str, Any]:
+    """Run every variant in every round, one after the other."""
+    found: dict[str, list[dict[str, Any]]] = {variant: [] for variant in options.variants}
+    for number in range(options.rounds):
+        for variant in options.variants:
+            load = os.getloadavg()[0]
+            command = [sys.executable, "-W", "ignore", __file__, "--variant", variant, *sys.argv[1:]]
+            threads = {"OMP_NUM_THREADS": str(options.threads)}
+            done = subprocess.run(command, capture_output=True, text=True, env=os.environ | threads)
+            if done.returncode:
+                raise SystemExit(f"{variant}: {done.stderr.strip().splitlines()[-1]}")
+            result = json.loads(done.stdout.splitlines()[-1])
+            found[variant].append({**result, "load_before": round(load, 2)})
+            step = statistics.median(result["seconds"])
+            print(
+                f"round {number + 1}, {variant}: {step:.2f} s a step, "
+                f"{result['peak_bytes'] / 1e9:.2f} GB above the weights, load before {load:.1f}",
+                flush=True,
+            )
+    return {"variants": found, "summary": summarise(found, options)}
+
+
+def summarise(found: dict[str, list[dict[str, Any]]], options: argparse.Namespace) -> dict[str, Any]:
+    """Return medians over the rounds of each round's median, and the ratios that the design sets bars for."""
+    medians = {
+        variant: {
+            "seconds_per_step": statistics.median(statistics.median(run["seconds"]) for run in runs),
+            "peak_bytes": statistics.median(run["peak_bytes"] for run in runs),
+        }
+        for variant, runs in found.items()
+    }
+    for row in medians.values():
+        row["tokens_per_second"] = options.batch * options.seq / row["seconds_per_step"]
+    ratios = [
+        {
+            "variant": variant,
+            "against": other,
+            "time": medians[variant]["seconds_per_step"] / medians[other]["seconds_per_step"],
+            "time_bar": time_bar,
+            "memory": medians[variant]["peak_bytes"] / medians[other]["peak_bytes"],
+            "memory_bar": memory_bar,
+        }
+        for variant, other, time_bar, memory_bar in BARS
+        if variant in medians and other in medians
+    ]
+    summary: dict[str, Any] = {"medians": medians, "ratios": ratios}
+    if "fine-tuning" in medians:
+        epoch = medians["fine-tuning"]["seconds_per_step"] * (options.warmup + options.steps)
+        summary["stores_against_an_epoch_of_fine_tuning"] = {
+            variant: statistics.median(sum(run["store_seconds"].values()) for run in runs) / epoch
+            for variant, runs in found.items()
+            if variant in ("projected", "hidden")
+        }
+    return summary
+
+
+def table(result: dict[str, Any]) -> str:
+    """Return the summary as Markdown."""
+    summary = result["summary"]
+    lines = ["| step | seconds | tokens/s | peak above the weights |", "|---|---:|---:|---:|"]
+    for variant, row in summary["medians"].items():
+        lines.append(
+            f"| {variant} | {row['seconds_per_step']:.2f} | {row['tokens_per_second']:.0f} | {row['peak_bytes'] / 1e9:.2f} GB |"
+        )
+    lines += ["", "| against | time | bar | memory | bar |", "|---|---:|---:|---:|---:|"]
+    for ratio in summary["ratios"]:
+        bars = ["" if ratio[key] is None else f"{ratio[key]:.2f}" for key in ("time_bar", "memory_bar")]
+        lines.append(
+            f"| {ratio['variant']} / {ratio['against']} | {ratio['time']:.2f} | {bars[0]} | {ratio['memory']:.2f} | {bars[1]} |"
+        )
+    for variant, share in summary.get("stores_against_an_epoch_of_fine_tuning", {}).items():
+        lines.append(
+            f"| building both `{variant}` stores / an epoch of fine-tuning | {share:.2f} | 1.00 | | |"
+        )
+    return "\n".join(lines)
+
+
+def machine() -> dict[str, Any]:
+    """Name the machine and the versions."""
+    from muscle.run_folder import versions
+
+    model = [
+        line.split(":")[1].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    return {
+        "processor": model[0] if model else platform.machine(),
+        "cores": os.cpu_count(),
+        "system": platform.platform(),
+        "versions": versions(),
+    }
+
+
+def main() -> None:
+    """Parse, measure, print and keep."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--old", type=Path, required=True, help="folder of the old base")
+    parser.add_argument("--new", type=Path, required=True, help="folder of the new base")
+    parser.add_argument("--batch", type=int, default=8, help="examples a step")
+    parser.add_argument("--seq", type=int, default=128, help="tokens an example")
+    parser.add_argument("--rank", type=int, default=128, help="of the LoRA adapters; alpha is twice that")
+    parser.add_argument("--vocab", type=int, help="make both vocabularies this large, with random rows")
+    parser.add_argument("--precision", choices=("bf16", "float32"), default="bf16")
+    parser.add_argument("--warmup", type=int, default=1, help="steps that are not counted")
+    parser.add_argument("--steps", type=int, default=3, help="steps that are")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS)
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "engine.json")
+    parser.add_argument("--variant", choices=VARIANTS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.variant:
+        print(json.dumps(measure(options)))
+        return
+    result = {
+        "settings": {
+            name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()
+        },
+        "machine": machine(),
+        **measure_all(options),
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(result, indent=2) + "\n")
+    print(table(result))
+
+
+if __name__ == "__main__":
+    main()
