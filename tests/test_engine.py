@@ -1,9 +1,11 @@
+import json
 import logging
 import shutil
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, Gemma2Config, GraniteConfig, LlamaConfig, PhiConfig
 
 from muscle.config import AlignmentSettings, BaseConfig, LoraSettings, TrainingSettings
 from muscle.errors import OutputError
@@ -324,3 +326,78 @@ def test_a_full_disk_is_refused_before_a_teacher_runs(world, tmp_path, monkeypat
     monkeypatch.setattr(store.shutil, "disk_usage", lambda path: full)
     with pytest.raises(OutputError, match="make room, name another folder, or use the online engine"):
         train(world, tmp_path / "a")
+
+
+def other_world(root, config, precision):
+    """The same task on bases of another architecture, with untrained but different task adapters."""
+    (root / "tools.yaml").write_text(TASK_YAML)
+    task = get_task(root / "tools.yaml")
+    split = split_train_validation(load_examples(task, write_choice_rows(root / "train.jsonl", 40)), seed=0)
+    loaded = {}
+    for name, seed in (("old", 1), ("new", 2)):
+        folder = save_base(root / name, seed=seed)
+        torch.manual_seed(seed)
+        model = AutoModelForCausalLM.from_config(config)
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.2)
+        model.save_pretrained(folder)
+        loaded[name] = load_base(BaseConfig(base=str(folder)), precision=precision, device="cpu")
+        finetune(
+            loaded[name],
+            task,
+            train_examples=split.train,
+            validation_examples=split.validation,
+            lora=LORA,
+            settings=SETTINGS.model_copy(update={"epochs": 1, "precision": precision}),
+            out=root / f"adapter-{name}",
+        )
+    return root, task, split, loaded
+
+
+SIZES = {
+    "vocab_size": 54,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("config", "used"),
+    [
+        (PhiConfig(**SIZES), "projected"),  # a head with bias
+        (GraniteConfig(**SIZES, logits_scaling=4.0), "projected"),  # scaled logits
+        (Gemma2Config(**SIZES, head_dim=8, final_logit_softcapping=3.0), "hidden"),  # capped logits
+    ],
+    ids=["phi", "granite", "gemma2"],
+)
+def test_heads_with_bias_scale_and_cap_end_in_the_online_engines_adapter(tmp_path, config, used):
+    world = other_world(tmp_path, config, "float32")
+    for engine in ("online", "projected"):
+        train(world, tmp_path / engine, engine=engine)
+    assert json.loads((tmp_path / "projected" / "muscle.json").read_text())["engine"] == used
+    online = weights(tmp_path / "online")
+    moved = largest_difference(online, weights(tmp_path / "adapter-new"))
+    assert largest_difference(online, weights(tmp_path / "projected")) < 2e-3 * moved
+
+
+def test_in_bfloat16_the_engines_end_near_each_other(tmp_path):
+    config = LlamaConfig(**SIZES)
+    world = other_world(tmp_path, config, "bf16")
+    settings = SETTINGS.model_copy(update={"precision": "bf16"})
+    results = {
+        engine: train(world, tmp_path / engine, engine=engine, settings=settings)
+        for engine in ("online", "projected", "hidden")
+    }
+    online = predictions(world, tmp_path / "online")
+    for engine in ("projected", "hidden"):
+        assert results[engine].validation_losses == pytest.approx(
+            results["online"].validation_losses, rel=0.02
+        )
+        assert (predictions(world, tmp_path / engine) == online).float().mean() >= 0.97
