@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from muscle.config import load_config
-from muscle.errors import ModelError, OutputError
+from muscle.errors import ConfigError, ModelError, OutputError
 from muscle.run_folder import RunFolder, content_of
 from muscle.update import update
 from tiny import TASK_YAML, save_base, write_choice_rows
@@ -165,6 +165,15 @@ def test_an_adapter_of_another_base_is_refused_before_training(inputs, finished,
     wrong = {"base": "old", "adapters": {"tools": str(out / "adapters" / "new" / "tools")}}
     with pytest.raises(ModelError, match="made for another base"):
         run(inputs, tmp_path / "run", old=wrong)
+
+
+def test_task_names_are_checked_before_anything_is_loaded(inputs, tmp_path):
+    config = load_config(inputs / "update.yaml", overrides={"output": str(tmp_path / "run")})
+    with pytest.raises(ConfigError, match="tasks.1: a second task named 'tools'"):
+        update(config.model_copy(update={"tasks": config.tasks * 2}))
+    other = config.new.model_copy(update={"adapters": {"gsm8k": "x"}})
+    with pytest.raises(ConfigError, match=r"new.adapters.gsm8k: expected one of the tasks \['tools'\]"):
+        update(config.model_copy(update={"new": other}))
 
 
 def test_two_processes_in_one_folder_are_refused(inputs, finished):

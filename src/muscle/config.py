@@ -225,28 +225,12 @@ class UpdateConfig(StageSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> UpdateConfig:
-        known = {task_name(entry.task) for entry in self.tasks}
-        if len(known) < len(self.tasks):
-            raise ValueError("tasks: two tasks have the same name; expected each task once")
-        for side, section in (("old", self.old), ("new", self.new)):
-            for name in section.adapters:
-                if name not in known:
-                    raise ValueError(f"{side}.adapters.{name}: expected one of the tasks {sorted(known)}")
         for index, entry in enumerate(self.tasks):
             if entry.train == entry.test:
                 raise ValueError(
                     f"tasks.{index}: train and test are the same data, {entry.test!r}; expected test data of its own"
                 )
         return self
-
-
-def task_name(task: str) -> str:
-    """Return the name that a task has in the configuration: a built-in's own, or its YAML file's stem.
-
-    >>> task_name("piqa"), task_name("tasks/support.yaml")
-    ('piqa', 'support')
-    """
-    return Path(task).stem if task.endswith((".yaml", ".yml")) else task
 
 
 def load_config(path: Path, *, overrides: Mapping[str, Any] | None = None) -> UpdateConfig:

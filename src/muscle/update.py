@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from muscle.config import BaseConfig, TaskConfig, TrainingSettings, UpdateConfig
+from muscle.errors import ConfigError
 from muscle.models import (
     LoadedBase,
     base_fingerprint,
@@ -98,8 +99,16 @@ class Pipeline:
     @cached_property
     def data(self) -> dict[str, TaskData]:
         """Each task's examples by its name."""
+        names = [get_task(entry.task).name for entry in self.config.tasks]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                raise ConfigError(f"tasks.{index}: a second task named {name!r}; expected each name once")
+        for side in SIDES:
+            for name in self.base_config(side).adapters:
+                if name not in names:
+                    raise ConfigError(f"{side}.adapters.{name}: expected one of the tasks {sorted(names)}")
         loaded = (load_update_task(entry, self.config.training) for entry in self.config.tasks)
-        return {data.task.name: data for data in loaded}
+        return dict(zip(names, loaded, strict=True))
 
     @cached_property
     def fingerprints(self) -> dict[Side, str]:

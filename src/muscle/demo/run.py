@@ -93,7 +93,7 @@ def _prepare_tiny(out: Path, *, seed: int, gap: bool) -> dict[str, Any]:
         "tasks": [{"task": f"data/{TASK_NAME}.yaml", "train": "data/train.jsonl", "test": "data/test.jsonl"}],
         "lora": {"r": 16, "alpha": 32},
         "training": {
-            "epochs": 12,
+            "epochs": 24,
             "early_stopping_patience": 2,
             "learning_rate": 2e-3,
             "warmup_steps": 20,
