@@ -82,7 +82,7 @@ def test_hub_names_stay_as_they_are(tmp_path):
             {"tasks": [{"task": "piqa", "train": "a.jsonl", "test": "a.jsonl"}]},
             "tasks.0: train and test are the same data",
         ),
-        ({"tasks": [{"task": "piqa", "train": "a"}]}, "tasks.0.test: missing"),
+        ({"tasks": [{"train": "a"}]}, "tasks.0.task: missing"),
     ],
 )
 def test_wrong_settings_are_refused_with_key_expectation_and_finding(tmp_path, sections, message):

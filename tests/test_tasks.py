@@ -253,3 +253,13 @@ def test_the_last_number_is_read_with_its_value(text: str, value: str) -> None:
 
 def test_a_text_without_number_matches_no_number() -> None:
     assert number_match("none", ["none"]) == 0.0
+
+
+def test_a_built_in_task_knows_its_data_and_another_one_must_be_given_some(tmp_path):
+    assert get_task("piqa").source("test") == "hub:baber/piqa:validation"
+    assert get_task("piqa").source("test", "mine.jsonl") == "mine.jsonl"
+    (tmp_path / "mine.yaml").write_text(
+        'prompt: "{{ q }}"\nchoices: options\nlabel: label\nscorer: choice_likelihood\n'
+    )
+    with pytest.raises(ConfigError, match="task mine: train: missing; expected a file"):
+        get_task(tmp_path / "mine.yaml").source("train")

@@ -169,7 +169,7 @@ def test_an_adapter_of_another_base_is_refused_before_training(inputs, finished,
 
 def test_task_names_are_checked_before_anything_is_loaded(inputs, tmp_path):
     config = load_config(inputs / "update.yaml", overrides={"output": str(tmp_path / "run")})
-    with pytest.raises(ConfigError, match="tasks.1: a second task named 'tools'"):
+    with pytest.raises(ConfigError, match=r"tasks\.1: a second task named 'tools'"):
         update(config.model_copy(update={"tasks": config.tasks * 2}))
     other = config.new.model_copy(update={"adapters": {"gsm8k": "x"}})
     with pytest.raises(ConfigError, match=r"new.adapters.gsm8k: expected one of the tasks \['tools'\]"):

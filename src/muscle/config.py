@@ -73,15 +73,16 @@ class TaskConfig(_Section):
 
     Attributes:
         task: `hellaswag`, `piqa`, `gsm8k`, `samsum`, or the path of a task's YAML.
-        train: local JSONL/Parquet/CSV file, or a hub data set as `hub:name[/config]:split`.
+        train: local JSONL/Parquet/CSV file, or a hub data set as `hub:name[/config]:split`; a built-in task's own
+            data on the hub where it is left out.
         test: the same; never trained on.
         train_limit: take only the first so many rows (after the file's own order).
         test_limit: the same for the test data.
     """
 
     task: str
-    train: str
-    test: str
+    train: str | None = None
+    test: str | None = None
     train_limit: Positive | None = None
     test_limit: Positive | None = None
 
@@ -226,7 +227,7 @@ class UpdateConfig(StageSettings):
     @model_validator(mode="after")
     def _consistent(self) -> UpdateConfig:
         for index, entry in enumerate(self.tasks):
-            if entry.train == entry.test:
+            if entry.train is not None and entry.train == entry.test:
                 raise ValueError(
                     f"tasks.{index}: train and test are the same data, {entry.test!r}; expected test data of its own"
                 )
@@ -346,8 +347,8 @@ def _absolute(config: UpdateConfig, folder: Path) -> UpdateConfig:
     def local(text: str) -> str:
         return place(text) if (folder / text).exists() else text
 
-    def data(text: str) -> str:
-        return text if text.startswith("hub:") else place(text)
+    def data(text: str | None) -> str | None:
+        return text if text is None or text.startswith("hub:") else place(text)
 
     def side(section: BaseConfig) -> BaseConfig:
         adapters = {name: place(path) for name, path in section.adapters.items()}

@@ -31,7 +31,7 @@ def split_model(text: str) -> tuple[BaseConfig, Path | None]:
 
 
 def finetune_step(
-    base: str, task: str, train: str, out: Path, *, settings: StageSettings, limit: int | None = None
+    base: str, task: str, train: str | None, out: Path, *, settings: StageSettings, limit: int | None = None
 ) -> TrainingResult:
     """Load base and data and train a task adapter; see `muscle.training.finetune.finetune`."""
     from muscle.training.finetune import finetune
@@ -54,7 +54,7 @@ def align_step(
     old: str,
     new: str,
     task: str,
-    train: str,
+    train: str | None,
     out: Path,
     *,
     settings: StageSettings,
@@ -91,7 +91,7 @@ def align_step(
 def evaluate_step(
     model: str,
     task: str,
-    data: str,
+    data: str | None,
     out: Path,
     *,
     batch_size: int,
@@ -102,7 +102,7 @@ def evaluate_step(
     from muscle.update import evaluate_to_file
 
     chosen = get_task(task)
-    examples = load_examples(chosen, data, limit=limit)
+    examples = load_examples(chosen, chosen.source("test", data), limit=limit)
     base, adapter = split_model(model)
     loaded = load_base(base, precision=precision)
     written = out / f"{chosen.name}.jsonl"
@@ -110,6 +110,6 @@ def evaluate_step(
     return written
 
 
-def _split(task: Task, train: str, training: TrainingSettings, limit: int | None) -> Split:
-    examples = load_examples(task, train, limit=limit)
+def _split(task: Task, train: str | None, training: TrainingSettings, limit: int | None) -> Split:
+    examples = load_examples(task, task.source("train", train), limit=limit)
     return split_train_validation(examples, fraction=training.validation_fraction, seed=training.seed)

@@ -14,8 +14,8 @@ new:
 
 tasks:
   - task: piqa                          # hellaswag, piqa, gsm8k, samsum, or the path of your own task's YAML
-    train: hub:baber/piqa:train         # JSONL, Parquet or CSV file, or hub:name[/config]:split
-    test: hub:baber/piqa:validation     # never trained on
+    train: hub:baber/piqa:train         # JSONL, Parquet or CSV file, or hub:name[/config]:split; a built-in
+    test: hub:baber/piqa:validation     # task's own without. The test data is never trained on
     # train_limit: 1000
     # test_limit: 500
 

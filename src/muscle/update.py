@@ -342,10 +342,11 @@ class Pipeline:
 
 def load_update_task(entry: TaskConfig, training: TrainingSettings) -> TaskData:
     """Load the data of one task of an update."""
+    task = get_task(entry.task)
     return load_task_data(
-        get_task(entry.task),
-        train=entry.train,
-        test=entry.test,
+        task,
+        train=task.source("train", entry.train),
+        test=task.source("test", entry.test),
         train_limit=entry.train_limit,
         test_limit=entry.test_limit,
         validation_fraction=training.validation_fraction,

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from muscle.errors import ConfigError
+
 Row = Mapping[str, Any]
 """One row of a data set: column name to value."""
 
@@ -58,7 +60,7 @@ class Generation:
 
 @dataclass(frozen=True)
 class HubData:
-    """Where a task's data stands on the Hugging Face hub; each is a source for `muscle.tasks.data.load_rows`.
+    """Where a task's data stands on the Hugging Face hub; each is a source for `muscle.tasks.sources.load_rows`.
 
     Attributes:
         train: as `hub:name[/config]:split`.
@@ -100,3 +102,17 @@ class Task:
     correct: str | None = None
     filter: str = "none"
     hub: HubData | None = None
+
+    def source(self, part: Literal["train", "test"], given: str | None = None) -> str:
+        """Return where training or test data comes from: what the user gave, or else the task's own place on the hub.
+
+        Raises:
+            ConfigError: nothing was given, and the task has no data of its own.
+        """
+        if given is not None:
+            return given
+        if self.hub is None:
+            raise ConfigError(
+                f"task {self.name}: {part}: missing; expected a file or hub:name[/config]:split (only the built-in tasks have data of their own)"
+            )
+        return self.hub.train if part == "train" else self.hub.test
