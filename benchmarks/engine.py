@@ -1,12 +1,14 @@
 """What a training step costs: ours from each kind of teacher store, and the plain ways, on the same batches.
 
-    python benchmarks/engine.py --old runs/smollm2/old --new runs/smollm2/new [--rounds 3] [--batch 8] [--seq 128] [--vocab 262144]
+    python benchmarks/engine.py --old runs/smollm2/old --new runs/smollm2/new [--rounds 3] [--batch 8] [--seq 128]
+    ... --vocab 8192 49152 131072 262144 --rounds 1        # a sweep: every vocabulary (or --seq, or both) in turn
+    ... --vocab 262144 --batch 16 --seq 512 --steps 1 --warmup 0 --rounds 1 --memory 20
 
 One process for each measurement, rounds interleaved, medians over the rounds. A step is forward, backward and optimizer on a batch of random tokens of one
 length, as `Trainer` runs it. Memory is the process's peak during the steps above what it held with all models loaded. The
 variants: `three forwards` (both teachers online, the plain formula), `projected` and `hidden` (the teacher stores), `fine-tuning`
-(our task adapter's step) and `Trainer + PEFT` (a LoRA step with the model's own loss). The JSON names the machine and its load before every
-measurement: figures taken on a busy machine are worth little.
+(our task adapter's step), `Trainer + PEFT` (a LoRA step with the model's own loss), and those of `engine_peers.py` where their libraries are
+installed. The JSON names the machine and its load before every measurement: figures taken on a busy machine are worth little.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -24,12 +27,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from engine_peers import PEERS, peer_trainer
+
 HERE = Path(__file__).resolve().parent
-VARIANTS = ("three forwards", "projected", "hidden", "fine-tuning", "Trainer + PEFT")
+OURS = ("three forwards", "projected", "hidden", "fine-tuning", "Trainer + PEFT")
+VARIANTS = (*OURS, *PEERS)
+STORED = ("projected", "hidden")
 BARS = (
     ("projected", "three forwards", 0.4, 0.6),
     ("projected", "Trainer + PEFT", 0.9, 1.0),
     ("projected", "fine-tuning", 1.05, None),
+    ("projected", "TRL chunked divergence", 0.5, None),
+    ("projected", "TRL GKD", None, None),
+    ("projected", "Liger fused JSD", None, None),
+    ("projected", "sampled store", None, None),
 )
 """Design's bars: variant, against which, at most this share of its time and of its memory."""
 
@@ -45,10 +56,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     from muscle.models import load_base, new_adapter
     from muscle.training.data import TokenizedExamples
 
+    if options.memory:
+        resource.setrlimit(resource.RLIMIT_AS, (options.memory << 30, options.memory << 30))
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     lora = LoraSettings(r=options.rank, alpha=2 * options.rank)
-    needs_teachers = options.variant in ("three forwards", "projected", "hidden")
+    needs_teachers = options.variant not in ("fine-tuning", "Trainer + PEFT", "sampled store")
     bases = {
         side: load_base(BaseConfig(base=str(getattr(options, side))), precision=options.precision)
         for side in (("old", "new") if needs_teachers else ("new",))
@@ -92,6 +105,8 @@ def trainer_of(
         return partial(task_trainer, student), {}
     if options.variant == "Trainer + PEFT":
         return partial(Trainer, model=student), {}
+    if options.variant in PEERS:
+        return peer_trainer(options.variant, student, teachers), {}
     formula = {"temperature": 2.0, "mask": "student_wrong", "ce_weight": 0.0}
     if options.variant == "three forwards":
         online = OnlineTeachers(teachers["old"], teachers["new"])
@@ -192,17 +207,24 @@ def status_bytes(field: str) -> int:
 # All measurements, and what they show
 
 
-def measure_all(options: argparse.Namespace) -> dict[str, Any]:
-    """Run every variant in every round, one after the other."""
+def measure_all(options: argparse.Namespace, vocab: int | None, seq: int) -> dict[str, Any]:
+    """Run every variant in every round, one after the other; one that fails is named and left out."""
     found: dict[str, list[dict[str, Any]]] = {variant: [] for variant in options.variants}
+    failed: dict[str, str] = {}
+    size = ["--seq", str(seq), *(["--vocab", str(vocab)] if vocab else [])]
+    print(f"vocabulary {vocab or 'as it is'}, {options.batch} x {seq} tokens a step", flush=True)
     for number in range(options.rounds):
-        for variant in options.variants:
+        for variant in [variant for variant in options.variants if variant not in failed]:
             load = os.getloadavg()[0]
-            command = [sys.executable, "-W", "ignore", __file__, "--variant", variant, *sys.argv[1:]]
+            command = [sys.executable, "-W", "ignore", __file__, *sys.argv[1:], *size, "--variant", variant]
             threads = {"OMP_NUM_THREADS": str(options.threads)}
             done = subprocess.run(command, capture_output=True, text=True, env=os.environ | threads)
             if done.returncode:
-                raise SystemExit(f"{variant}: {done.stderr.strip().splitlines()[-1]}")
+                lines = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
+                failed[variant] = lines[-1]
+                del found[variant]
+                print(f"round {number + 1}, {variant}: failed: {lines[-1]}", flush=True)
+                continue
             result = json.loads(done.stdout.splitlines()[-1])
             found[variant].append({**result, "load_before": round(load, 2)})
             step = statistics.median(result["seconds"])
@@ -211,10 +233,13 @@ def measure_all(options: argparse.Namespace) -> dict[str, Any]:
                 f"{result['peak_bytes'] / 1e9:.2f} GB above the weights, load before {load:.1f}",
                 flush=True,
             )
-    return {"variants": found, "summary": summarise(found, options)}
+    summary = summarise(found, options, seq)
+    return {"vocab": vocab, "seq": seq, "variants": found, "failed": failed, "summary": summary}
 
 
-def summarise(found: dict[str, list[dict[str, Any]]], options: argparse.Namespace) -> dict[str, Any]:
+def summarise(
+    found: dict[str, list[dict[str, Any]]], options: argparse.Namespace, seq: int
+) -> dict[str, Any]:
     """Return medians over the rounds of each round's median, and the ratios that the design sets bars for."""
     medians = {
         variant: {
@@ -224,7 +249,7 @@ def summarise(found: dict[str, list[dict[str, Any]]], options: argparse.Namespac
         for variant, runs in found.items()
     }
     for row in medians.values():
-        row["tokens_per_second"] = options.batch * options.seq / row["seconds_per_step"]
+        row["tokens_per_second"] = options.batch * seq / row["seconds_per_step"]
     ratios = [
         {
             "variant": variant,
@@ -243,7 +268,7 @@ def summarise(found: dict[str, list[dict[str, Any]]], options: argparse.Namespac
         summary["stores_against_an_epoch_of_fine_tuning"] = {
             variant: statistics.median(sum(run["store_seconds"].values()) for run in runs) / epoch
             for variant, runs in found.items()
-            if variant in ("projected", "hidden")
+            if variant in STORED
         }
     return summary
 
@@ -251,11 +276,13 @@ def summarise(found: dict[str, list[dict[str, Any]]], options: argparse.Namespac
 def table(result: dict[str, Any]) -> str:
     """Return the summary as Markdown."""
     summary = result["summary"]
-    lines = ["| step | seconds | tokens/s | peak above the weights |", "|---|---:|---:|---:|"]
+    lines = [f"Vocabulary {result['vocab'] or 'as it is'}, {result['seq']} tokens an example:", ""]
+    lines += ["| step | seconds | tokens/s | peak above the weights |", "|---|---:|---:|---:|"]
     for variant, row in summary["medians"].items():
         lines.append(
             f"| {variant} | {row['seconds_per_step']:.2f} | {row['tokens_per_second']:.0f} | {row['peak_bytes'] / 1e9:.2f} GB |"
         )
+    lines += [f"| {variant} | failed: {why} | | |" for variant, why in result["failed"].items()]
     lines += ["", "| against | time | bar | memory | bar |", "|---|---:|---:|---:|---:|"]
     for ratio in summary["ratios"]:
         bars = ["" if ratio[key] is None else f"{ratio[key]:.2f}" for key in ("time_bar", "memory_bar")]
@@ -292,9 +319,19 @@ def main() -> None:
     parser.add_argument("--old", type=Path, required=True, help="folder of the old base")
     parser.add_argument("--new", type=Path, required=True, help="folder of the new base")
     parser.add_argument("--batch", type=int, default=8, help="examples a step")
-    parser.add_argument("--seq", type=int, default=128, help="tokens an example")
+    parser.add_argument(
+        "--seq", type=int, nargs="+", default=[128], help="tokens an example; several: a sweep"
+    )
     parser.add_argument("--rank", type=int, default=128, help="of the LoRA adapters; alpha is twice that")
-    parser.add_argument("--vocab", type=int, help="make both vocabularies this large, with random rows")
+    parser.add_argument(
+        "--vocab",
+        type=int,
+        nargs="+",
+        help="make both vocabularies this large, with random rows; several: a sweep",
+    )
+    parser.add_argument(
+        "--memory", type=int, help="gigabytes that a process may hold; a variant that needs more fails"
+    )
     parser.add_argument("--precision", choices=("bf16", "float32"), default="bf16")
     parser.add_argument("--warmup", type=int, default=1, help="steps that are not counted")
     parser.add_argument("--steps", type=int, default=3, help="steps that are")
@@ -305,18 +342,21 @@ def main() -> None:
     parser.add_argument("--variant", choices=VARIANTS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.variant:
+        options.seq, options.vocab = options.seq[0], options.vocab[0] if options.vocab else None
         print(json.dumps(measure(options)))
         return
-    result = {
+    sizes = [(vocab, seq) for vocab in options.vocab or [None] for seq in options.seq]
+    result: dict[str, Any] = {
         "settings": {
             name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()
         },
         "machine": machine(),
-        **measure_all(options),
+        "sizes": [measure_all(options, vocab, seq) for vocab, seq in sizes],
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result, indent=2) + "\n")
-    print(table(result))
+    for found in result["sizes"]:
+        print(table(found), end="\n\n")
 
 
 if __name__ == "__main__":
