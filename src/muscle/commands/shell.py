@@ -1,0 +1,73 @@
+"""What every command does around its work: set up the output, print the result, read KEY=VALUE words."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import Any
+
+import typer
+
+from muscle.errors import ConfigError
+
+VERDICT_CODES = {"pass": 0, "warn": 0, "block": 1, "cannot_tell": 2}
+
+
+def start(quiet: bool) -> None:
+    """Set up what a command shows: notes and warnings on standard error, no third party's chatter."""
+    from muscle.progress import set_quiet
+
+    set_quiet(quiet)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    ours = logging.getLogger("muscle")
+    ours.handlers = [handler]
+    ours.setLevel(logging.ERROR if quiet else logging.INFO)
+    # Deprecation notices of the libraries below are for their developers, not for our users.
+    warnings.simplefilter("ignore")
+
+
+def show_report(found: dict[str, Any], *, quiet: bool, as_json: bool) -> None:
+    """Print a report: as JSON, or as a table for people, or not at all."""
+    if as_json:
+        print_json(found)
+    elif not quiet:
+        from rich.console import Console
+
+        from muscle.report.terminal import print_report
+
+        print_report(found, Console())
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON, and nothing else, on standard output."""
+    import json
+
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def assignments(pairs: list[str]) -> dict[str, Any]:
+    """Turn KEY=VALUE words into keys and YAML values."""
+    import yaml
+
+    values = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set {pair}: expected KEY=VALUE, such as training.epochs=3")
+        try:
+            values[key] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            values[key] = text
+    return values
+
+
+def column_map(words: list[str] | None) -> dict[str, str] | None:
+    """Turn the OURS=THEIRS words of `--column` into a column map; None for none."""
+    pairs = {}
+    for word in words or ():
+        ours, equals, theirs = word.partition("=")
+        if not (ours and equals and theirs):
+            raise ConfigError(f"--column {word}: expected OURS=THEIRS, such as correct=is_right")
+        pairs[ours] = theirs
+    return pairs or None

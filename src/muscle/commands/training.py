@@ -1,0 +1,205 @@
+"""The commands that train and score: demo, init, update, finetune, align, evaluate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from muscle.commands.options import AsJson, Out, Precision, Quiet, Settings, TaskOption, TrainOption
+from muscle.commands.shell import assignments, print_json, show_report, start
+from muscle.errors import ConfigError
+
+if TYPE_CHECKING:
+    from muscle.config import UpdateConfig
+
+
+def demo(
+    out: Out = Path("muscle-demo"),
+    seed: Annotated[int, typer.Option(help="Of the bases' pre-training, the split and the adapters.")] = 0,
+    gap: Annotated[
+        bool, typer.Option("--gap", help="The hard case: an old base that learnt from much less text.")
+    ] = False,
+    base: Annotated[
+        Literal["tiny", "smollm2"],
+        typer.Option(
+            help="`tiny`: bases pre-trained here, no download. `smollm2`: SmolLM2-135M on PIQA (slow)."
+        ),
+    ] = "tiny",
+    data: Annotated[
+        Path | None, typer.Option(help="With --base smollm2: folder with PIQA's train.jsonl and test.jsonl.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Do the whole way on an embedded example.
+
+    Pre-trains two tiny bases, trains the adapters, scores, compares, and writes a report; under three minutes on two cores.
+    """
+    start(quiet)
+    from muscle.demo.run import run_demo
+
+    result = run_demo(out, seed=seed, gap=gap, base=base, data=data)
+    show_report(result.report, quiet=quiet, as_json=False)
+    if not quiet:
+        typer.echo(f"\nThe report: {result.folder / 'report.html'}")
+
+
+def init(
+    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("update.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> None:
+    """Write a commented update.yaml to start from."""
+    from muscle.files import write_text
+    from muscle.template import UPDATE_YAML
+
+    if path.exists() and not force:
+        raise ConfigError(f"{path}: exists already; --force replaces it")
+    write_text(path, UPDATE_YAML)
+    typer.echo(f"wrote {path}; edit it, then: muscle update {path} --dry-run")
+
+
+def update(
+    config: Annotated[Path, typer.Argument(help="The update's YAML (see muscle init).")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Replace a key, e.g. training.epochs=3."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the stages and their tokens; run nothing.")
+    ] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run all stages of an update, or what changed.
+
+    Fine-tunes both task adapters, trains the compatibility adapter, scores all of them, compares, and writes a report. A
+    stopped run goes on where it was; a second run does nothing.
+    """
+    start(quiet)
+    settings = _load(config, set_ or [])
+    if dry_run:
+        from muscle.planning import plan_stages, print_plan
+
+        stages = plan_stages(settings)
+        print_json([stage.as_dict() for stage in stages]) if as_json else print_plan(stages)
+        return
+    from muscle.update import update as run_update
+
+    result = run_update(settings)
+    show_report(result.report, quiet=quiet, as_json=as_json)
+    if not quiet and not as_json:
+        ran = (
+            f"{result.num_stages_run} stages ran"
+            if result.num_stages_run
+            else "nothing to do, every stage was done before"
+        )
+        typer.echo(f"\n{ran}. The report: {result.folder / 'report.html'}")
+
+
+def finetune(
+    base: Annotated[str, typer.Option("--base", help="Hub name, local folder or .gguf file.")],
+    task: TaskOption,
+    train: TrainOption,
+    out: Out,
+    config: Settings = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="e.g. training.epochs=3")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Use only the first so many rows.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train a LoRA task adapter on one base."""
+    start(quiet)
+    from muscle.steps import finetune_step
+
+    result = finetune_step(base, task, train, out, settings=_stage_settings(config, set_ or []), limit=limit)
+    if not quiet:
+        typer.echo(
+            f"{out}: epoch {result.best_epoch} of {result.num_epochs}, validation loss {min(result.validation_losses):.4f}"
+        )
+
+
+def align(
+    old: Annotated[
+        str, typer.Option("--old", metavar="BASE+ADAPTER", help="The old base and its task adapter.")
+    ],
+    new: Annotated[
+        str, typer.Option("--new", metavar="BASE+ADAPTER", help="The new base and its task adapter.")
+    ],
+    task: TaskOption,
+    train: TrainOption,
+    out: Out,
+    config: Settings = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="e.g. alignment.temperature=1")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Use only the first so many rows.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train the compatibility adapter on the new base.
+
+    It starts from the new task adapter and learns from both task models: the new one's gain, the old one's right answers.
+    """
+    start(quiet)
+    from muscle.steps import align_step
+
+    result = align_step(old, new, task, train, out, settings=_stage_settings(config, set_ or []), limit=limit)
+    if not quiet:
+        typer.echo(
+            f"{out}: epoch {result.best_epoch} of {result.num_epochs}, validation loss {min(result.validation_losses):.4f}"
+        )
+
+
+def evaluate(
+    model: Annotated[
+        str, typer.Option("--model", metavar="BASE[+ADAPTER]", help="A base, with an adapter or bare.")
+    ],
+    task: TaskOption,
+    data: Annotated[str, typer.Option("--data", help="Test data: a file, or hub:name[/config]:split.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for TASK.jsonl and run.json.")],
+    batch_size: Annotated[int, typer.Option(min=1, help="Options or prompts a forward pass.")] = 16,
+    precision: Annotated[Precision, typer.Option(help="Of the weights.")] = "auto",
+    limit: Annotated[int | None, typer.Option(help="Score only the first so many rows.")] = None,
+    repeats: Annotated[
+        int, typer.Option(min=1, help="Answers an item; more than one needs --temperature.")
+    ] = 1,
+    temperature: Annotated[
+        float, typer.Option(min=0, max=10, help="Answers are sampled; 0 is greedy.")
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of the sampled answers.")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Score a model on a task, one record an item and repeat.
+
+    Scoring is lm-evaluation-harness's.
+    """
+    start(quiet)
+    from muscle.steps import evaluate_step
+
+    written = evaluate_step(
+        model,
+        task,
+        data,
+        out,
+        batch_size=batch_size,
+        precision=precision,
+        limit=limit,
+        repeats=repeats,
+        temperature=temperature,
+        seed=seed,
+    )
+    if not quiet:
+        typer.echo(str(written))
+
+
+def _load(path: Path, pairs: list[str]) -> UpdateConfig:
+    from muscle.config import load_config
+
+    return load_config(path, overrides=assignments(pairs))
+
+
+def _stage_settings(path: Path | None, pairs: list[str]) -> Any:
+    from muscle.config import load_stage_settings
+
+    return load_stage_settings(path, overrides=assignments(pairs))
