@@ -13,16 +13,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from muscle.errors import JoinError
+from muscle.errors import ConfigError, JoinError
 from muscle.flips.comparability import check_comparable
 from muscle.flips.effect import candidate_effect, shared_items
+from muscle.flips.item_verdicts import EPSILON_ITEM, Test
 from muscle.flips.items import TaskItems
 from muscle.flips.join import MAX_UNPAIRED, On, with_one_task_name
-from muscle.flips.listing import MAX_FLIPS, ListedTask, list_flips
+from muscle.flips.listing import ListedTask, list_flips
 from muscle.flips.measure import adjust_for_tasks, counts, histogram, measure
 from muscle.flips.notes import warnings_of
-from muscle.flips.pair import Options, Pair, pair_runs
+from muscle.flips.pair import MAX_FLIPS, Options, Pair, pair_runs
 from muscle.flips.pooling import pool
+from muscle.flips.reality import Reality, median_answers, noise_summary, real_or_noise
 from muscle.flips.slices import measure_slices
 from muscle.flips.verdict import TOLERANCE, headline, judge
 from muscle.predictions.read import read_run
@@ -41,11 +43,13 @@ class Comparison:
         report: the result object, as `report.json` holds it.
         old_vs_new: the joined items of old and new, for those who go on with them.
         old_vs_candidate: the same of old and candidate; None without one.
+        old_vs_rerun: the same of old and a second run of the old version; None without one.
     """
 
     report: dict[str, Any]
     old_vs_new: Pair = field(repr=False)
     old_vs_candidate: Pair | None = field(repr=False, default=None)
+    old_vs_rerun: Pair | None = field(repr=False, default=None)
 
     @property
     def verdict(self) -> str:
@@ -62,12 +66,30 @@ class Comparison:
         return self.report
 
 
-def _measured(pairs: Mapping[str, Pair], options: Options) -> dict[str, dict[str, dict[str, Any]]]:
+def _realities(
+    pairs: Mapping[str, Pair], options: Options, rerun: Pair | None
+) -> dict[str, dict[str, Reality]]:
+    """Return what repeats and a second run of the old version say of each task, by side."""
+    return {
+        side: {
+            name: real_or_noise(
+                pair, name, options, rerun=rerun if side.startswith("old") else None, side=side
+            )
+            for name in pair.tasks
+        }
+        for side, pair in pairs.items()
+    }
+
+
+def _measured(
+    pairs: Mapping[str, Pair], options: Options, realities: Mapping[str, Mapping[str, Reality]]
+) -> dict[str, dict[str, dict[str, Any]]]:
     """Return every comparison's numbers by side and task, with p-values adjusted over the tasks."""
     found = {}
     for side, pair in pairs.items():
         tasks = {
-            n: measure(items, epsilon=options.epsilon, seed=options.seed) for n, items in pair.tasks.items()
+            n: measure(items, epsilon=options.epsilon, seed=options.seed) | realities[side][n].metrics
+            for n, items in pair.tasks.items()
         }
         adjust_for_tasks(tasks)
         found[side] = tasks
@@ -87,8 +109,27 @@ def _check_same_measure(plain: TaskItems, candidate: TaskItems) -> None:
         )
 
 
+def _repeats_of(name: str, realities: Mapping[str, Mapping[str, Reality]]) -> dict[str, Any]:
+    """Return how many answers an item has on each side, and how the variance splits into items and answers."""
+    found = {side: tasks[name] for side, tasks in realities.items() if name in tasks}
+    plain, candidate = found["old_vs_new"].repeats, found.get("old_vs_candidate")
+    repeats = {
+        "old": 1 if plain is None else median_answers(plain.old),
+        "new": 1 if plain is None else median_answers(plain.new),
+        "candidate": None,
+    }
+    if candidate is not None:
+        repeats["candidate"] = 1 if candidate.repeats is None else median_answers(candidate.repeats.new)
+    variance = {side: each.variance for side, each in found.items() if each.variance is not None}
+    return {"repeats": repeats, "variance": variance or None}
+
+
 def _task_report(
-    name: str, pairs: Mapping[str, Pair], measured: Mapping[str, Mapping[str, Any]], options: Options
+    name: str,
+    pairs: Mapping[str, Pair],
+    measured: Mapping[str, Mapping[str, Any]],
+    realities: Mapping[str, Mapping[str, Reality]],
+    options: Options,
 ) -> dict[str, Any]:
     """Return one task's part of the report."""
     plain = pairs["old_vs_new"].tasks[name]
@@ -107,6 +148,7 @@ def _task_report(
         "kind": plain.kind,
         "score": plain.score_label,
         "unscored": plain.num_unscored,
+        **_repeats_of(name, realities),
         **{
             side: measured.get(side, {}).get(name)
             for side in ("old_vs_new", "old_vs_candidate", "new_vs_candidate")
@@ -125,15 +167,17 @@ def _pooled(pairs: Mapping[str, Pair], seed: int) -> dict[str, Any]:
     }
 
 
-def _listed(pairs: Mapping[str, Pair]) -> list[ListedTask]:
+def _listed(pairs: Mapping[str, Pair], realities: Mapping[str, Mapping[str, Reality]]) -> list[ListedTask]:
     plain, other = pairs["old_vs_new"], pairs.get("old_vs_candidate")
     listed = []
     for name, items in plain.tasks.items():
+        reality = realities["old_vs_new"][name]
         if other is None or name not in other.tasks:
-            listed.append(ListedTask(items, items.frame, plain.joined, None))
+            listed.append(ListedTask(items, items.frame, plain.joined, None, reality))
             continue
         rows = shared_items(items, plain.joined, other.tasks[name], other.joined, how="left")
-        listed.append(ListedTask(items, rows, plain.joined, other.joined))
+        candidate = realities["old_vs_candidate"][name]
+        listed.append(ListedTask(items, rows, plain.joined, other.joined, reality, candidate))
     return listed
 
 
@@ -155,6 +199,7 @@ def compare(
     new: Any,
     *,
     candidate: Any = None,
+    rerun: Any = None,
     others: Mapping[str, Any] | None = None,
     columns: Mapping[str, str] | None = None,
     format: str | None = None,
@@ -166,6 +211,9 @@ def compare(
     cluster: str | None = None,
     lower_is_better: Collection[str] = (),
     tolerance: float = TOLERANCE,
+    epsilon_item: float = EPSILON_ITEM,
+    item_test: Test = "fisher",
+    item_family: str | None = None,
     max_flips: int = MAX_FLIPS,
     seed: int = 0,
 ) -> Comparison:
@@ -178,6 +226,8 @@ def compare(
         old: the old version's predictions: a path, a polars, pandas or pyarrow table, or a `Run`.
         new: the plain update's predictions.
         candidate: those of the model under test beside the plain update.
+        rerun: a second run of the old version, which tells how much it flips against itself; without one, and without
+            repeats, the noise floor is unknown.
         others: further runs by name, each compared with the old one (the bare base, a control).
         columns: our field names to the tables'.
         format: of all files; None finds it by content.
@@ -192,8 +242,11 @@ def compare(
             an item are always one group.
         lower_is_better: names of scores of which less is better, beside those that the harness names.
         tolerance: negative flip rate that is let pass, in [0, 1].
+        epsilon_item: least change of an item's pass rate that makes it regressed or improved, in [0, 1].
+        item_test: of an item's answers: "fisher", or "boschloo", which finds more with few answers.
+        item_family: a slice within whose values the items' false discovery rate is held; None holds it in each task.
         max_flips: entries in the report's list of flips.
-        seed: of bootstrap and sampling; the same seed gives the same report.
+        seed: of bootstrap, permutation and sampling; the same seed gives the same report.
 
     Raises:
         DataError: a run cannot be read, or the cluster column is not there.
@@ -201,10 +254,24 @@ def compare(
         JoinError: runs do not belong together, or differ in more than the model.
     """
     allow_changed = bool({"prompts", "references"} & set(allow))
+    if not 0 <= epsilon_item <= 1:
+        raise ConfigError(f"epsilon_item: expected a change of a pass rate in [0, 1], found {epsilon_item}")
     options = Options(
-        on, max_unpaired, allow_changed, epsilon, cluster, lower_is_better, tolerance, max_flips, seed
+        on=on,
+        max_unpaired=max_unpaired,
+        allow_changed=allow_changed,
+        epsilon=epsilon,
+        cluster=cluster,
+        lower_is_better=lower_is_better,
+        tolerance=tolerance,
+        max_flips=max_flips,
+        seed=seed,
+        epsilon_item=epsilon_item,
+        item_test=item_test,
+        item_family=item_family,
     )
-    sources = {"old": old, "new": new} | ({} if candidate is None else {"candidate": candidate})
+    given = {"old": old, "new": new, "candidate": candidate, "rerun": rerun}
+    sources = {role: source for role, source in given.items() if source is not None}
     further = {f"other:{name}": source for name, source in (others or {}).items()}
     runs = {}
     for role, source in (sources | further).items():
@@ -249,13 +316,19 @@ def _compare_runs(
 ) -> Comparison:
     sides = [("old", "new")] + ([("old", "candidate"), ("new", "candidate")] if "candidate" in main else [])
     pairs = {f"{first}_vs_{second}": pair_runs(main[first], main[second], options) for first, second in sides}
-    measured = _measured(pairs, options)
-    tasks = {name: _task_report(name, pairs, measured, options) for name in pairs["old_vs_new"].tasks}
+    rerun = pair_runs(main["old"], main["rerun"], options) if "rerun" in main else None
+    realities = _realities(pairs, options, rerun)
+    measured = _measured(pairs, options, realities)
+    tasks = {
+        name: _task_report(name, pairs, measured, realities, options) for name in pairs["old_vs_new"].tasks
+    }
     _add_slices(tasks, pairs, slices, options.epsilon)
     verdict = judge(
         tasks, side="old_vs_candidate" if "candidate" in main else "old_vs_new", tolerance=options.tolerance
     )
-    listed = list_flips(_listed(pairs), limit=options.max_flips, epsilon=options.epsilon, seed=options.seed)
+    listed = list_flips(
+        _listed(pairs, realities), limit=options.max_flips, epsilon=options.epsilon, seed=options.seed
+    )
     report: dict[str, Any] = {
         "format": FORMAT,
         "muscle_version": importlib.metadata.version("muscle-llm"),
@@ -269,17 +342,20 @@ def _compare_runs(
         "join": pairs["old_vs_new"].joined.report.to_json(),
         "tasks": tasks,
         "pooled": _pooled(pairs, options.seed),
-        "others": [_other(name, main["old"], run, options) for name, run in others.items()],
+        "others": [_other(name, main["old"], run, options, rerun) for name, run in others.items()],
         "flips": listed.flips,
         "flips_total": listed.totals,
         "flips_shown": len(listed.flips),
         "settings": {**options.__dict__, "lower_is_better": list(options.lower_is_better)},
     }
     report["headline"] = headline(report)
-    return Comparison(report, pairs["old_vs_new"], pairs.get("old_vs_candidate"))
+    judged = realities["old_vs_candidate" if "candidate" in main else "old_vs_new"]
+    report["noise"] = noise_summary(report, {name: each.source for name, each in judged.items()})
+    return Comparison(report, pairs["old_vs_new"], pairs.get("old_vs_candidate"), rerun)
 
 
-def _other(name: str, old: Run, run: Run, options: Options) -> dict[str, Any]:
+def _other(name: str, old: Run, run: Run, options: Options, rerun: Pair | None) -> dict[str, Any]:
     """Compare a further run with the old one."""
-    measured = _measured({"old_vs_other": pair_runs(old, run, options)}, options)
+    pairs = {"old_vs_other": pair_runs(old, run, options)}
+    measured = _measured(pairs, options, _realities(pairs, options, rerun))
     return {"name": name, "tasks": measured["old_vs_other"]}

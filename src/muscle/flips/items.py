@@ -102,9 +102,9 @@ def _cluster_column(joined: Joined, cluster: str | None) -> pl.Series | None:
         # An item without a group is a group of its own.
         own = pl.int_range(frame.height, dtype=pl.UInt32, eager=True).cast(pl.String) + "\x1f"
         return pl.select(pl.coalesce(frame[name].cast(pl.String), own)).to_series()
-    if frame["repeat"].max() == 0:
+    if joined.answers is None or joined.answers.item.n_unique() == frame.height:
         return None
-    return frame.select(pl.coalesce("input_hash", "input", "id") + pl.lit("\x1f") + pl.col("id")).to_series()
+    return joined.answers.item
 
 
 def _score_names(frame: pl.DataFrame) -> list[str]:
@@ -142,16 +142,18 @@ def _main_score(name: str, old: pl.DataFrame, new: pl.DataFrame, *, binary: bool
     return shared[0] if shared else None
 
 
+def truth(frame: pl.DataFrame) -> pl.Series | None:
+    """Return the correctness of records: as given, or a first score of only 0 and 1; None where neither is there."""
+    correct, scores = frame["correct"], _score_names(frame)
+    if correct.null_count() < frame.height:
+        return correct
+    return frame[scores[0]].cast(pl.Boolean) if scores and _is_truth(frame[scores[0]]) else None
+
+
 def _truths(old: pl.DataFrame, new: pl.DataFrame) -> tuple[pl.Series, pl.Series] | None:
-    """Return correctness on both sides: as given, or a first score of only 0 and 1; None where neither is there."""
-    sides = []
-    for frame in (old, new):
-        correct, scores = frame["correct"], _score_names(frame)
-        if correct.null_count() < frame.height:
-            sides.append(correct)
-        elif scores and _is_truth(frame[scores[0]]):
-            sides.append(frame[scores[0]].cast(pl.Boolean))
-    return (sides[0], sides[1]) if len(sides) == 2 else None
+    """Return correctness on both sides; None where one of them has none."""
+    sides = truth(old), truth(new)
+    return (sides[0], sides[1]) if sides[0] is not None and sides[1] is not None else None
 
 
 def _task(name: str, rows: pl.DataFrame, joined: Joined, lower_is_better: Collection[str]) -> TaskItems:

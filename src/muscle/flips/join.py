@@ -7,6 +7,9 @@ items: whatever does not pair is counted, and too much of it is refused.
 Of an item that stands several times on a side, the id tells which is which. Where it does not and the answers
 are the same, one is kept; where they differ, the item is left out, or, without text, refused: it may be two
 items.
+
+Where items were asked several times, the r-th answer of one run pairs with the r-th of the other; `Answers` holds
+all of them, those too that the other side has no partner for, as the runs may have asked unequally often.
 """
 
 from __future__ import annotations
@@ -70,6 +73,21 @@ class JoinReport:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """All answers to the items that two runs share, where items were asked several times.
+
+    Attributes:
+        item: (paired,) number of each pair's item, from 0.
+        old: the old run's rows of these items, with their `item`; repeats that the new run lacks are among them.
+        new: the same of the new run.
+    """
+
+    item: pl.Series
+    old: pl.DataFrame
+    new: pl.DataFrame
+
+
+@dataclass(frozen=True)
 class Joined:
     """Two runs, row by row.
 
@@ -79,6 +97,7 @@ class Joined:
         old_rows: (paired,) numbers of the rows in the old run's frame, rising.
         new_rows: (paired,) numbers of the rows in the new run's frame.
         report: what paired and what did not.
+        answers: all answers, item by item; None where every item was asked once.
     """
 
     old: pl.DataFrame
@@ -86,6 +105,7 @@ class Joined:
     old_rows: pl.Series
     new_rows: pl.Series
     report: JoinReport
+    answers: Answers | None = None
 
 
 def with_one_task_name(runs: Sequence[Run]) -> list[Run]:
@@ -127,12 +147,14 @@ class _Pairing:
         # One task, filter and repeat on both sides need not be compared row by row.
         same = kinds[0] == kinds[1] and all(len(values) == 1 for values in kinds[0])
         self.within: list[str] = [] if same else _WITHIN
-        last_repeat = min(max(values[-1]) for values in kinds)
+        last_repeat = min(max(values[-1], default=0) for values in kinds)
         contents = _contents(*self.frames, on)
         rows = [
             frame.select(*self.within, "id", content.alias("content")).with_row_index("row")
             for frame, content in zip(self.frames, contents, strict=True)
         ]
+        self.rows = tuple(rows)
+        self.is_repeated = any(max(values[-1], default=0) > 0 for values in kinds)
         self.waiting = rows if same else [side.filter(pl.col("repeat") <= last_repeat) for side in rows]
         self.num_surplus = [side.height - kept.height for side, kept in zip(rows, self.waiting, strict=True)]
         self.num_collapsed = [0, 0]
@@ -253,6 +275,48 @@ def _pair_up(pairing: _Pairing, allow_changed: bool) -> tuple[int, str]:
     return prompt_changed, " and ".join(name for name, used in (("input", by_content), ("id", by_id)) if used)
 
 
+def _item_numbers(frame: pl.DataFrame, rows: pl.DataFrame) -> pl.Series:
+    """Return a number for each row that all answers to one item share: by content, and by id where that tells more."""
+    keyed = rows.select(
+        "id",
+        frame["task"],
+        frame["filter"],
+        frame["repeat"],
+        key=pl.coalesce("content", pl.lit("\x1f") + pl.col("id")),
+    )
+    by = ["task", "filter", "key"]
+    if not _is_once(keyed, [*by, "repeat"]):
+        by.append("id")
+    return keyed.select(pl.struct(by).hash().rank("dense").alias("item")).to_series()
+
+
+def _answers(pairing: _Pairing, pairs: pl.DataFrame) -> Answers | None:
+    """Collect all answers to the paired items; answers of theirs that wait for a partner are surplus, not missing."""
+    if not pairing.is_repeated:
+        return None
+    numbers = [_item_numbers(f, rows) for f, rows in zip(pairing.frames, pairing.rows, strict=True)]
+    links = pl.DataFrame(
+        {"item_old": numbers[0].gather(pairs["row"]), "item_new": numbers[1].gather(pairs["row_new"])}
+    )
+    items = links.unique(subset="item_old", maintain_order=True).with_row_index("item")
+    found = []
+    for side, name in enumerate(("item_old", "item_new")):
+        linked = items.select(name, "item").unique(subset=name, keep="first")
+        known = (
+            pl.DataFrame({name: numbers[side]})
+            .with_row_index("row")
+            .join(linked, on=name, maintain_order="left")
+        )
+        surplus = pairing.waiting[side].join(known, on="row", how="semi")
+        pairing.num_surplus[side] += surplus.height
+        pairing.waiting[side] = pairing.waiting[side].join(surplus, on="row", how="anti")
+        found.append(pairing.frames[side][known["row"]].with_columns(known["item"]))
+    item = links.join(items.select("item_old", "item"), on="item_old", how="left", maintain_order="left")[
+        "item"
+    ]
+    return Answers(item, found[0], found[1])
+
+
 def _changed_references(old: pl.DataFrame, new: pl.DataFrame) -> pl.Series:
     """Return whether a pair's references differ where both sides have some; their order does not matter."""
     if any(frame["reference"].null_count() == frame.height for frame in (old, new)):
@@ -308,6 +372,7 @@ def join_runs(
     num_changed = int(changed.sum())
     if num_changed and not allow_changed:
         pairs, joined_old, joined_new = (frame.filter(~changed) for frame in (pairs, joined_old, joined_new))
+    answers = _answers(pairing, pairs)
     unpaired = [
         1 - pairs.height / (frame.height - pairing.num_collapsed[side] - pairing.num_surplus[side])
         for side, frame in enumerate(pairing.frames)
@@ -327,7 +392,7 @@ def join_runs(
         unpaired_share=max(unpaired),
     )
     _refuse_too_few(old, new, report, max_unpaired)
-    return Joined(joined_old, joined_new, pairs["row"], pairs["row_new"], report)
+    return Joined(joined_old, joined_new, pairs["row"], pairs["row_new"], report, answers)
 
 
 def _refuse_too_few(old: Run, new: Run, report: JoinReport, max_unpaired: float) -> None:

@@ -1,7 +1,8 @@
 """The list of flipped items that a report shows: inputs, references and the answers of all versions.
 
 A report stays readable and small: beyond a limit each kind of flip is sampled, negative flips first, and very long
-texts are cut. The counts in the report are always of all items.
+texts are cut. The counts in the report are always of all items. An item that was asked several times stands there once, with
+all its answers.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ import polars as pl
 
 from muscle.flips.items import TaskItems
 from muscle.flips.join import Joined
+from muscle.flips.listed_repeats import NO_REPEATS, add_answers, once_an_item, pass_rates, with_items
+from muscle.flips.margins import lead
+from muscle.flips.pair import MAX_FLIPS
+from muscle.flips.reality import Reality
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
 
-MAX_FLIPS = 2_000
 MAX_CHARACTERS = 20_000
 """Longest text of an input or answer in a report; a runaway generation must not fill it."""
 
@@ -36,12 +40,16 @@ class ListedTask:
         rows: their rows; with a candidate as `shared_items(..., how="left")` gives them.
         old_vs_new: the join of old and new.
         old_vs_candidate: the join of old and candidate; None without one.
+        reality: what repeats and a second run say of old against new.
+        candidate: the same of old against the candidate.
     """
 
     items: TaskItems
     rows: pl.DataFrame
     old_vs_new: Joined
     old_vs_candidate: Joined | None
+    reality: Reality | None = None
+    candidate: Reality | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,15 @@ def _classified(task: ListedTask, epsilon: float) -> pl.DataFrame:
     kind = pl.when(lost).then(pl.lit(KINDS[0])).when(gained).then(pl.lit(KINDS[1]))
     kind = kind.when(other | newly_wrong).then(pl.lit(KINDS[2]))
     keep = ["pair", "fixed", "introduced", *(["pair_candidate"] if task.old_vs_candidate else [])]
-    return rows.select(*keep, kind=kind, size=size).drop_nulls("kind")
+    within = task.reality.within if task.reality else None
+    rows = rows.with_columns(within=pl.lit(None, pl.Boolean))
+    if within is not None:
+        told = pl.DataFrame({"pair": task.items.frame["pair"], "within": within})
+        rows = rows.drop("within").join(told, on="pair", how="left", maintain_order="left")
+    marked = rows.select(*keep, "within", kind=kind, size=size)
+    if task.reality is not None and task.reality.repeats is not None:
+        return once_an_item(marked, task.old_vs_new, task.reality)
+    return marked.drop_nulls("kind")
 
 
 def _budget(totals: Mapping[str, int], limit: int) -> dict[str, int]:
@@ -164,6 +180,11 @@ def _entry(task: ListedTask, chosen: Mapping[str, Any]) -> dict[str, Any]:
         name: _clip(old[name] if old[name] is not None else new[name])
         for name in ("input", "choices", "reference")
     }
+    rates = pass_rates(task.reality, task.candidate, chosen)
+    size = _size(chosen, old, new, task.items.kind)
+    if size is None and rates is not None and rates["pass_rate"]["new"] is not None:
+        size = rates["pass_rate"]["old"] - rates["pass_rate"]["new"]
+    leads = {side: lead(row) for side, row in (("old", old), ("new", new), ("candidate", candidate))}
     return {
         "task": task.items.name,
         "id": old["id"],
@@ -174,8 +195,11 @@ def _entry(task: ListedTask, chosen: Mapping[str, Any]) -> dict[str, Any]:
         "old": _answer(old, task.items),
         "new": _answer(new, task.items),
         "candidate": _answer(candidate, task.items),
-        "size": _size(chosen, old, new, task.items.kind),
+        "size": size,
         "slices": slices,
+        "margin": leads if leads["old"] is not None or leads["new"] is not None else None,
+        "within_noise": chosen["within"],
+        **(rates or NO_REPEATS),
     }
 
 
@@ -207,7 +231,18 @@ def list_flips(
         if task.old_vs_candidate is None:
             found = found.with_columns(pair_candidate=pl.lit(None, pl.UInt32))
         keys = task.old_vs_new.old.select("id", "filter", "repeat")[found["pair"]]
-        columns = ["pair", "pair_candidate", "kind", "fixed", "introduced", "size"]
+        found = with_items(found, task)
+        columns = [
+            "item",
+            "item_candidate",
+            "pair",
+            "pair_candidate",
+            "kind",
+            "fixed",
+            "introduced",
+            "size",
+            "within",
+        ]
         parts.append(
             pl.concat([found.select(columns), keys], how="horizontal").with_columns(task=pl.lit(number))
         )
@@ -218,4 +253,5 @@ def list_flips(
         return FlipList([], totals)
     chosen = _chosen(everything, _budget(totals, limit), seed)
     entries = [_entry(tasks[row["task"]], row) for row in chosen.iter_rows(named=True)]
+    add_answers(entries, list(chosen.iter_rows(named=True)), tasks)
     return FlipList(_ranked(entries), totals)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from muscle.flips.item_verdicts import EPSILON_ITEM, Test
 from muscle.flips.items import TaskItems, task_items
 from muscle.flips.join import MAX_UNPAIRED, Joined, On, join_runs
-from muscle.flips.listing import MAX_FLIPS
 from muscle.flips.verdict import TOLERANCE
 from muscle.predictions.run import Run
+
+MAX_FLIPS = 2_000
+"""Entries in a report's list of flips."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,9 @@ class Options:
     tolerance: float = TOLERANCE
     max_flips: int = MAX_FLIPS
     seed: int = 0
+    epsilon_item: float = EPSILON_ITEM
+    item_test: Test = "fisher"
+    item_family: str | None = None
 
 
 @dataclass(frozen=True)

@@ -207,7 +207,7 @@ def _tally(row: Mapping[str, Any], kind: Kind, groups: _Groups | None) -> Tally:
     quadrants = Quadrants(counts, not row["unknown"], None if groups is None else groups.cells)
     spread = None
     if groups is not None:
-        spread = _clustered_spread(groups, row["mean"])
+        spread = spread_of_groups(groups.sums, groups.cells.sum(axis=1))
     elif kind == "continuous":
         deviation = row["deviation"]
         error = None if deviation is None else deviation / math.sqrt(quadrants.total)
@@ -216,14 +216,21 @@ def _tally(row: Mapping[str, Any], kind: Kind, groups: _Groups | None) -> Tally:
     return Tally(kind, quadrants, row["level_old"], row["level_new"], spread, numbers)
 
 
-def _clustered_spread(groups: _Groups, mean: float) -> Spread:
-    """Miller 2024 (arXiv 2411.00640): sqrt(sum_g (sum_{i in g} (d_i - d))^2) / n, with G / (G - 1) for few groups."""
-    sizes = groups.cells.sum(axis=1)
-    number = sizes.size
+def spread_of_groups(sums: Floats, sizes: Ints) -> Spread:
+    """Return a mean difference and its standard error from groups of items.
+
+    Miller 2024 (arXiv 2411.00640): sqrt(sum_g (sum_{i in g} (d_i - d))^2) / n, with G / (G - 1) for few groups.
+
+    Args:
+        sums: (groups,) sum of the items' differences.
+        sizes: (groups,) number of items, above 0.
+    """
+    number, total = sizes.size, float(sizes.sum())
+    mean = float(sums.sum()) / total
     if number < 2:
         return Spread(mean, None, 0)
-    residuals = groups.sums - mean * sizes
-    error = math.sqrt(number / (number - 1) * float(np.square(residuals).sum())) / float(sizes.sum())
+    residuals = sums - mean * sizes
+    error = math.sqrt(number / (number - 1) * float(np.square(residuals).sum())) / total
     return Spread(mean, error, number - 1)
 
 

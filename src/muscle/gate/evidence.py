@@ -14,6 +14,7 @@ from scipy import special
 from muscle.flips import statistics
 from muscle.flips.clusters import clustered_test, effective_sample
 from muscle.flips.metrics import ALL, NEGATIVE, NO_ANSWERS, POSITIVE, WRONG_CHANGED
+from muscle.flips.repeats import FEW
 from muscle.flips.tally import Spread, Tally
 from muscle.gate.policy import Metric
 
@@ -41,7 +42,7 @@ def gather(metric: Metric, tally: Tally, *, limit: float, alpha: float) -> Evide
     """Return what a task's or a slice's items prove about a limit.
 
     Args:
-        metric: what is limited; for `excess_negative_flip_rate` the tally is one of flips, see `muscle.gate.noise`.
+        metric: what is limited; for `excess_negative_flip_rate` the tally is one of flips, see `muscle.flips.noise`.
         tally: the items, at least one.
         limit: the limit, a share; not used for `harm`.
         alpha: level of each one-sided bound.
@@ -111,7 +112,7 @@ def _above(spread: Spread, limit: float) -> float:
 
 def _drop(tally: Tally, limit: float, alpha: float) -> Evidence:
     """The fall of accuracy; of a score, of its mean as a share of the old mean."""
-    if tally.spread is None:
+    if tally.spread is None or _too_few(tally):
         lost, gained, total = tally.quadrants.negative_flips, tally.quadrants.positive_flips, tally.total
         low, high = score_bounds(lost, gained, total, alpha=alpha)
         p_value = float(special.ndtr(-score_statistic(lost, gained, total, limit)))
@@ -125,6 +126,17 @@ def _drop(tally: Tally, limit: float, alpha: float) -> Evidence:
     if bounds is None:
         return Evidence(value, why="one item, or one group of items, has no interval")
     return Evidence(value, -bounds[1] / unit, -bounds[0] / unit, _above(spread, limit * unit))
+
+
+def _too_few(tally: Tally) -> bool:
+    """Whether so few independent items moved that their spread says nothing of the others.
+
+    Then each counts as one that moved as far as it can, which Tango's interval holds its level for.
+    """
+    quadrants = tally.quadrants
+    if tally.kind != "binary" or quadrants.clusters is not None:
+        return False
+    return quadrants.negative_flips + quadrants.positive_flips < FEW
 
 
 def score_statistic(lost: int, gained: int, total: int, fall: float) -> float:

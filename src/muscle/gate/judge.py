@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from muscle.flips.multiplicity import holm
+from muscle.flips.noise import UNKNOWN
 from muscle.flips.tally import Tally
 from muscle.gate.evidence import Evidence, gather
 from muscle.gate.policy import METRICS, Metric, Rules, Tier
@@ -37,7 +38,7 @@ class Subject:
         task: the task's name.
         slice: which slice, as "topic = law"; None for the whole task.
         tally: its items; None where there are none.
-        excess: its flips against those of a second run of the old version; None without such a run.
+        excess: its flips against those that the old version shows against itself; None where these are not known.
         rules: the limits.
         min_items: items that it takes to prove a rule.
     """
@@ -184,11 +185,7 @@ def _tests(subject: Subject, alpha: float) -> Iterator[_Test]:
         limit = None if metric == "harm" else rule.limit
         if tally is None:
             lacks_noise = metric == "excess_negative_flip_rate" and subject.tally is not None
-            why = (
-                "no second run of the old version was given"
-                if lacks_noise
-                else "no item is scored on both sides"
-            )
+            why = UNKNOWN if lacks_noise else "no item is scored on both sides"
             evidence = Evidence(None, why=why)
         else:
             evidence = gather(metric, tally, limit=limit or 0.0, alpha=alpha)

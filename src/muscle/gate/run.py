@@ -7,20 +7,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.flips.comparability import check_comparable
 from muscle.flips.compare import Comparison, compare
 from muscle.flips.items import TaskItems
 from muscle.flips.join import with_one_task_name
-from muscle.flips.pair import Options, Pair, pair_runs
+from muscle.flips.noise import excess_items, tally_of_repeats
+from muscle.flips.pair import Pair
+from muscle.flips.repeats import item_repeats
 from muscle.flips.slices import MAX_VALUES
-from muscle.flips.slicing import parse_slice, slice_values
+from muscle.flips.slicing import SliceBy, parse_slice, slice_values
 from muscle.flips.tally import Tally, tally, tally_by
 from muscle.flips.verdict import headline
 from muscle.gate.judge import Finding, Subject, Verdict, coverage_finding, judge, overall, worst_first
-from muscle.gate.noise import excess_items
 from muscle.gate.policy import DEFAULT_POLICY, SLICE_MIN_ITEMS, Policy, SliceRules, load_policy, matches
 from muscle.predictions.read import read_run
 from muscle.predictions.run import Run
@@ -73,12 +74,13 @@ def gate(
         new: the plain update's predictions.
         policy: a policy, or the path of its YAML; None takes the default one.
         candidate: those of the model under test beside the plain update.
-        noise: a second run of the old version, for limits on flips beyond noise.
+        noise: a second run of the old version, for limits on flips beyond noise; without it the old version's repeats
+            say how much that is, where it has some.
         strict: whether a warning ends in exit code 2.
         allow: what may differ between the runs beside the model (`muscle.flips.comparability.ALLOWANCES`).
         format: of all files; None finds it by content.
         columns: our field names to the tables'.
-        **options: of `muscle.compare`: on, max_unpaired, epsilon, cluster, lower_is_better, max_flips, seed.
+        **options: of `muscle.compare`: on, max_unpaired, epsilon, cluster, lower_is_better, epsilon_item, max_flips, seed.
 
     Raises:
         ConfigError: the policy or `allow` is impossible.
@@ -91,51 +93,50 @@ def gate(
     given = {role: source for role, source in sources.items() if source is not None}
     runs = [read_run(source, format=format, columns=columns, hash_inputs=False) for source in given.values()]
     named = dict(zip(given, with_one_task_name(runs), strict=True))
-    comparison = compare(named["old"], named["new"], candidate=named.get("candidate"), allow=allow, **options)
-    comparability = comparison.report["comparability"]
-    repeat = None
-    if noise is not None:
-        found = check_comparable(named["old"], named["noise"], allow=allow)
-        comparability["old_vs_noise"] = [difference.to_json() for difference in found]
-        changed = bool({"prompts", "references"} & set(allow))
-        repeat = pair_runs(named["old"], named["noise"], Options(allow_changed=changed, **options))
-    findings = findings_of(comparison, policy, old=named["old"], noise=repeat)
-    return _result(comparison, policy, findings, strict=strict, comparability=comparability)
+    comparison = compare(
+        named["old"],
+        named["new"],
+        candidate=named.get("candidate"),
+        rerun=named.get("noise"),
+        allow=allow,
+        **options,
+    )
+    findings = findings_of(comparison, policy, old=named["old"])
+    return _result(comparison, policy, findings, strict=strict)
 
 
-def findings_of(
-    comparison: Comparison, policy: Policy, *, old: Run | None = None, noise: Pair | None = None
-) -> list[Finding]:
+def findings_of(comparison: Comparison, policy: Policy, *, old: Run | None = None) -> list[Finding]:
     """Judge a comparison that was made already.
 
     Args:
         comparison: what `muscle.compare` gave.
         policy: the policy.
         old: the old run, to see whether a whole task is missing in the new one; None leaves that out.
-        noise: the old run joined with a second run of the old version.
 
     Raises:
         DataError: a slice's column is not there, or has too many values.
     """
     pair = comparison.old_vs_candidate or comparison.old_vs_new
-    epsilon = float(comparison.report["settings"]["epsilon"])
+    noise, settings = comparison.old_vs_rerun, comparison.report["settings"]
+    epsilon, grouped = float(settings["epsilon"]), settings["cluster"] is not None
     subjects = []
     for name, items in pair.tasks.items():
-        excess = excess_items(noise, pair, name, epsilon=epsilon) if noise else None
+        everything = pl.repeat("all", items.frame.height, dtype=pl.String, eager=True)
+        excess = _excess_by(None, pair, noise, name, everything, epsilon=epsilon, grouped=grouped)
         rules = policy.rules_for(name, items.kind)
         subjects.append(
             Subject(
                 name,
                 None,
                 tally(items, epsilon=epsilon),
-                tally(excess) if excess else None,
+                excess.get("all"),
                 rules,
                 rules.min_items or policy.min_items,
             )
         )
     found = list(_uncovered(pair, policy, old))
     for rules in policy.slices:
-        part, told = _slice_subjects(rules, pair, noise, epsilon)
+        part, told = _slice_subjects(rules, pair, noise, epsilon, grouped=grouped)
         subjects += part
         found += told
     return worst_first([*judge(subjects, alpha=policy.alpha), *found])
@@ -162,8 +163,50 @@ def _uncovered(pair: Pair, policy: Policy, old: Run | None) -> Iterator[Finding]
         )
 
 
+def _excess_by(
+    by: SliceBy | None,
+    pair: Pair,
+    noise: Pair | None,
+    name: str,
+    values: pl.Series,
+    *,
+    epsilon: float,
+    grouped: bool,
+) -> Mapping[str, Tally]:
+    """Return the flips beyond noise by slice: from a second run of the old version, else from its repeats.
+
+    Args:
+        by: what is sliced by; None for the whole task, called "all".
+        pair: the old run and the run under test.
+        noise: the old run and a second run of the old version.
+        name: the task.
+        values: the slice of each of the task's items.
+        epsilon: dead band of a score.
+        grouped: whether the user named a column that groups items.
+    """
+    items = pair.tasks[name]
+    if noise is not None:
+        extra = excess_items(noise, pair, name, epsilon=epsilon)
+        if extra is None:
+            return {}
+        everything = pl.repeat("all", extra.frame.height, dtype=pl.String, eager=True)
+        return tally_by(extra, everything if by is None else slice_values(by, noise.joined, extra))
+    repeats = item_repeats(pair.joined, items, epsilon=epsilon, grouped=grouped)
+    if repeats is None:
+        return {}
+    sliced = dict(zip(items.frame["pair"], values, strict=True))
+    of_item = [sliced[place] for place in repeats.pairs.tolist()]
+    found = {}
+    for value in sorted({each for each in of_item if each is not None}):
+        chosen = np.array([each == value for each in of_item])
+        summed = tally_of_repeats(repeats, chosen, epsilon=epsilon)
+        if summed is not None:
+            found[str(value)] = summed
+    return found
+
+
 def _slice_subjects(
-    rules: SliceRules, pair: Pair, noise: Pair | None, epsilon: float
+    rules: SliceRules, pair: Pair, noise: Pair | None, epsilon: float, *, grouped: bool
 ) -> tuple[list[Subject], list[Finding]]:
     """Return the slices that some rules are for, and findings of those that cannot be judged."""
     by = parse_slice(rules.slice)
@@ -176,9 +219,9 @@ def _slice_subjects(
             continue
         parts = _parts(items, pair, rules, epsilon)
         excesses: Mapping[str, Tally] = {}
-        extra = excess_items(noise, pair, name, epsilon=epsilon) if noise else None
-        if noise is not None and extra is not None:
-            excesses = tally_by(extra, slice_values(by, noise.joined, extra))
+        if rules.excess_negative_flip_rate is not None:
+            values = slice_values(by, pair.joined, items)
+            excesses = _excess_by(by, pair, noise, name, values, epsilon=epsilon, grouped=grouped)
         chosen = {v: part for v, part in parts.items() if rules.value in (None, v)}
         seen = seen or bool(chosen)
         small = [v for v, part in chosen.items() if part.total < min_items] if rules.value is None else []
@@ -227,14 +270,12 @@ def _result(
     findings: Sequence[Finding],
     *,
     strict: bool,
-    comparability: Mapping[str, Any],
 ) -> GateResult:
     verdict = overall(findings)
     code = STRICT_WARN if strict and verdict == "warn" else EXIT_CODES[verdict]
     report = {
         **comparison.report,
         "verdict": verdict,
-        "comparability": dict(comparability),
         "reasons": [f"{f.where}: {f.reason}" for f in findings if f.verdict != "pass"]
         or ["every rule of the policy holds"],
         "gate": {
