@@ -93,7 +93,7 @@ def _prepare_tiny(out: Path, *, seed: int, gap: bool) -> dict[str, Any]:
         "tasks": [{"task": f"data/{TASK_NAME}.yaml", "train": "data/train.jsonl", "test": "data/test.jsonl"}],
         "lora": {"r": 16, "alpha": 32},
         "training": {
-            "epochs": 24,
+            "epochs": 12,
             "early_stopping_patience": 2,
             "learning_rate": 2e-3,
             "warmup_steps": 20,
@@ -105,7 +105,7 @@ def _prepare_tiny(out: Path, *, seed: int, gap: bool) -> dict[str, Any]:
         },
         # The paper's T = 2 spreads the teachers' probability over words that cannot follow: with 133 words a tenth to a
         # quarter of it, and the student learns those in place of the tools (docs/demo.md).
-        "alignment": {"temperature": 1.0},
+        "alignment": {"temperature": 1.0, "training": {"epochs": 24}},
         "evaluation": {"batch_size": 256, "bare_base": True, "control": False},
         "report": {"title": "Demo: which tool does this house use?"},
     }
