@@ -12,10 +12,14 @@ from muscle.commands.options import (
     Cluster,
     Columns,
     Epsilon,
+    EpsilonItem,
     Format,
+    ItemFamily,
+    ItemTest,
     LowerIsBetter,
     MaxUnpaired,
     Quiet,
+    Rerun,
 )
 from muscle.commands.shell import VERDICT_CODES, column_map, show_report, start
 
@@ -26,6 +30,7 @@ def compare(
     candidate: Annotated[
         Path | None, typer.Option(help="A second new version, held against the first.")
     ] = None,
+    rerun: Rerun = None,
     html: Annotated[Path | None, typer.Option(help="Write the report as one HTML file.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write it as Markdown, for a pull request.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write it as JSON; - prints it.")] = None,
@@ -33,6 +38,9 @@ def compare(
     columns: Columns = None,
     cluster: Cluster = None,
     epsilon: Epsilon = 0.0,
+    epsilon_item: EpsilonItem = 0.2,
+    item_test: ItemTest = "fisher",
+    item_family: ItemFamily = None,
     lower_is_better: LowerIsBetter = None,
     max_unpaired: MaxUnpaired = 0.05,
     allow: Allow = None,
@@ -54,10 +62,14 @@ def compare(
         old,
         new,
         candidate=candidate,
+        rerun=rerun,
         format=format_,
         columns=column_map(columns),
         cluster=cluster,
         epsilon=epsilon,
+        epsilon_item=epsilon_item,
+        item_test=item_test,
+        item_family=item_family,
         lower_is_better=lower_is_better or (),
         max_unpaired=max_unpaired,
         allow=allow or (),

@@ -12,6 +12,7 @@ from muscle.commands.options import (
     Cluster,
     Columns,
     Epsilon,
+    EpsilonItem,
     Format,
     LowerIsBetter,
     MaxUnpaired,
@@ -35,7 +36,10 @@ def gate(
     baseline: Annotated[str | None, typer.Option(help="Name of a kept baseline in place of OLD.")] = None,
     baselines: Annotated[Path, typer.Option(help="Folder of the kept baselines.")] = Path("baselines"),
     noise: Annotated[
-        Path | None, typer.Option(help="A second run of the old version, for limits beyond its own noise.")
+        Path | None,
+        typer.Option(
+            "--rerun", "--noise", help="A second run of the old version, for limits beyond its own noise."
+        ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="A warning ends in exit code 2.")] = False,
     allow: Allow = None,
@@ -43,6 +47,7 @@ def gate(
     columns: Columns = None,
     cluster: Cluster = None,
     epsilon: Epsilon = 0.0,
+    epsilon_item: EpsilonItem = 0.2,
     lower_is_better: LowerIsBetter = None,
     max_unpaired: MaxUnpaired = 0.05,
     markdown: Annotated[Path | None, typer.Option(help="Write a comment for a pull request.")] = None,
@@ -76,6 +81,7 @@ def gate(
         columns=column_map(columns),
         cluster=cluster,
         epsilon=epsilon,
+        epsilon_item=epsilon_item,
         lower_is_better=lower_is_better or (),
         max_unpaired=max_unpaired,
     )

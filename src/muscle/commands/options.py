@@ -33,6 +33,26 @@ LowerIsBetter = Annotated[
 MaxUnpaired = Annotated[
     float, typer.Option(min=0, max=1, help="Refuse when a larger share of items is in one run only.")
 ]
+EpsilonItem = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        max=1,
+        help="With repeats: least change of an item's pass rate that makes it regressed or improved.",
+    ),
+]
+ItemFamily = Annotated[
+    str | None,
+    typer.Option(help="With repeats: hold the items' false discovery rate in each value of this slice."),
+]
+ItemTest = Annotated[
+    Literal["fisher", "boschloo"],
+    typer.Option(help="With repeats: test of an item's answers; Boschloo's finds more with few of them."),
+]
+Rerun = Annotated[
+    Path | None,
+    typer.Option("--rerun", help="A second run of the old version: what it flips against itself is noise."),
+]
 TaskOption = Annotated[
     str, typer.Option("--task", "-t", help="hellaswag, piqa, gsm8k, samsum, or the path of a task's YAML.")
 ]

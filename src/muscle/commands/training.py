@@ -79,7 +79,7 @@ def update(
     start(quiet)
     settings = _load(config, set_ or [])
     if dry_run:
-        from muscle.planning import plan_stages, print_plan
+        from muscle.dry_run import plan_stages, print_plan
 
         stages = plan_stages(settings)
         print_json([stage.as_dict() for stage in stages]) if as_json else print_plan(stages)

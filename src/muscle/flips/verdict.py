@@ -5,7 +5,7 @@ The sentence never gives the net alone: a gain can hide what broke.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -47,6 +47,11 @@ def harm_p_of(metrics: Mapping[str, Any]) -> float:
     return float(metrics["mcnemar_harm_p"] if clustered is None else clustered)
 
 
+def _unit(tasks: Iterable[Mapping[str, Any]]) -> str:
+    """Return what is counted: answers where items were asked several times."""
+    return "answers" if any("all_answers" in metrics for metrics in tasks) else "items"
+
+
 def _percent(value: float) -> str:
     return f"{100 * value:.2g}%" if abs(value) < 0.01 else f"{100 * value:.1f}%"
 
@@ -63,7 +68,7 @@ def _binary_task(
     rate = metrics["negative_flip_rate"]
     if rate["value"] is None:
         return "cannot_tell", f"{name}: no item is scored in both versions"
-    flips = f"+{gained} / -{lost} of {total} items"
+    flips = f"+{gained} / -{lost} of {total} {_unit([metrics])}"
     if harm_p < ALPHA:
         return "block", f"{name}: more broke than was gained ({flips}, one-sided McNemar {_p(harm_p)})"
     low, high = metrics["negative_flip_rate_lower_bound"], metrics["negative_flip_rate_upper_bound"]
@@ -155,10 +160,11 @@ def headline(report: Mapping[str, Any]) -> str:
     kinds = {task["kind"] for task in tasks.values()}
     words = ("gained", "broken") if kinds == {"binary"} else ("better", "worse")
     opening = _OPENING[report["verdict"]]
+    unit = _unit(task["old_vs_new"] for task in tasks.values())
 
     def story(lost: int, gained: int, total: int) -> str:
         share = f" ({_percent(lost / total)})" if total else ""
-        return f"+{gained} {words[0]} / -{lost} {words[1]}{share} / net {gained - lost:+d} of {total} items"
+        return f"+{gained} {words[0]} / -{lost} {words[1]}{share} / net {gained - lost:+d} of {total} {unit}"
 
     if candidate is None:
         return f"{opening}: {new} against {report['old']}: {story(lost, gained, total)}."

@@ -14,6 +14,7 @@ from muscle.errors import DataError
 from muscle.gate.judge import NAMES, percent
 from muscle.report import rows
 from muscle.report.markdown import escape
+from muscle.report.noise_lines import noise_lines
 from muscle.report.numbers import count, format_number, visible
 from muscle.report.rows import one_line
 
@@ -158,6 +159,7 @@ def to_markdown(report: Report) -> str:
     findings = section["findings"]
     parts = [MARKER, f"### {_SIGNS[report['verdict']]} {escape(one_line(report['headline'], 600))}"]
     parts += [_rule_table(findings), _reasons(findings)]
+    parts.append("\n".join(f"- {escape(line)}" for line in noise_lines(report, max_tasks=MAX_REASONS)))
     different = [d["message"] for found in report.get("comparability", {}).values() for d in found]
     if different:
         noted = dict.fromkeys(f"- {escape(one_line(text, 300))}" for text in different)

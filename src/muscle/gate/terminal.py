@@ -11,6 +11,7 @@ from rich.text import Text
 
 from muscle.gate.output import figures, gate_section, rule_text, where_text
 from muscle.report import rows
+from muscle.report.noise_lines import noise_lines
 from muscle.report.numbers import count
 from muscle.report.rows import one_line
 
@@ -60,6 +61,8 @@ def print_gate(report: Mapping[str, Any], console: Console) -> None:
     console.print(_rules(findings))
     if len(findings) > MAX_RULES:
         console.print(Text(f"and {len(findings) - MAX_RULES} more rules, none worse than these", style="dim"))
+    for line in noise_lines(report, max_tasks=MAX_REASONS):
+        console.print(Text(one_line(line, 400)))
     told = [entry for entry in findings if entry["verdict"] != "pass"]
     if told:
         console.print()

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from muscle.report import rows
+from muscle.report.noise_lines import noise_lines
 from muscle.report.numbers import Form, count, visible
 from muscle.report.rows import Report, clip, one_line
 
@@ -78,7 +79,8 @@ def _task_table(report: Report) -> str:
         if hidden > 0
         else ""
     )
-    pooled = "".join(f"\n- {escape(line)}" for line in rows.pooled_lines(report))
+    below = [*rows.pooled_lines(report), *noise_lines(report, max_tasks=MAX_TASKS)]
+    pooled = "".join(f"\n- {escape(clip(line, 600))}" for line in below)
     return (
         table
         + more

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from muscle.report import rows
+from muscle.report.noise_lines import noise_lines
 from muscle.report.numbers import count
 from muscle.report.rows import Report, one_line
 
@@ -89,6 +90,8 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
         console.print(Text(f"and {hidden} more tasks with lower negative flip rates", style="dim"))
     for pooled in rows.pooled_lines(report):
         console.print(Text(one_line(pooled, 300)))
+    for told in noise_lines(report, max_tasks=MAX_TASKS):
+        console.print(Text(one_line(told, 400)))
     flips = rows.flips_to_show(report, MAX_FLIPS)
     if flips:
         total = count(report["flips_total"]["negative_flip"])
