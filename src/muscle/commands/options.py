@@ -57,8 +57,11 @@ TaskOption = Annotated[
     str, typer.Option("--task", "-t", help="hellaswag, piqa, gsm8k, samsum, or the path of a task's YAML.")
 ]
 TrainOption = Annotated[
-    str,
-    typer.Option("--train", help="Training data: JSONL, Parquet or CSV file, or hub:name[/config]:split."),
+    str | None,
+    typer.Option(
+        "--train",
+        help="Training data: JSONL, Parquet or CSV file, or hub:name[/config]:split; a built-in task's own without.",
+    ),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Where the result is written.")]
 Settings = Annotated[

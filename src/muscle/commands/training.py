@@ -100,8 +100,8 @@ def update(
 def finetune(
     base: Annotated[str, typer.Option("--base", help="Hub name, local folder or .gguf file.")],
     task: TaskOption,
-    train: TrainOption,
     out: Out,
+    train: TrainOption = None,
     config: Settings = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="e.g. training.epochs=3")
@@ -128,8 +128,8 @@ def align(
         str, typer.Option("--new", metavar="BASE+ADAPTER", help="The new base and its task adapter.")
     ],
     task: TaskOption,
-    train: TrainOption,
     out: Out,
+    train: TrainOption = None,
     config: Settings = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="e.g. alignment.temperature=1")
@@ -156,8 +156,13 @@ def evaluate(
         str, typer.Option("--model", metavar="BASE[+ADAPTER]", help="A base, with an adapter or bare.")
     ],
     task: TaskOption,
-    data: Annotated[str, typer.Option("--data", help="Test data: a file, or hub:name[/config]:split.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for TASK.jsonl and run.json.")],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data", help="Test data: a file, or hub:name[/config]:split; a built-in task's own without."
+        ),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Options or prompts a forward pass.")] = 16,
     precision: Annotated[Precision, typer.Option(help="Of the weights.")] = "auto",
     limit: Annotated[int | None, typer.Option(help="Score only the first so many rows.")] = None,
