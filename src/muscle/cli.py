@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from muscle.commands import compare, gate, runs, training
+from muscle.commands import compare, gate, plan, runs, training
 from muscle.errors import MuscleError
 
 BAD_INPUT, INTERRUPTED = 3, 130
@@ -36,6 +36,9 @@ for _command in (
     training.evaluate,
     compare.compare,
     gate.gate,
+    plan.plan,
+    plan.confirm,
+    plan.watch,
     runs.history,
     runs.convert,
     compare.report,

@@ -1,0 +1,214 @@
+"""`muscle plan`, `muscle confirm` and `muscle watch`: before, after and while a version is evaluated."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from muscle.commands.options import EpsilonItem, Format, ItemTest, Quiet
+from muscle.commands.shell import print_json, start
+from muscle.errors import ConfigError
+
+WATCH_CODES = {"accept": 0, "harm": 1, "go_on": 2}
+
+_Json = Annotated[Path | None, typer.Option("--json", help="Write it as JSON; - prints it.")]
+
+
+def _write_json(value: Any, path: Path | None) -> bool:
+    """Write the result as JSON; tell whether standard output is taken by it."""
+    if path is None:
+        return False
+    if str(path) == "-":
+        print_json(value)
+        return True
+    from muscle.files import write_json
+
+    write_json(path, value)
+    return False
+
+
+def plan(
+    pilot: Annotated[
+        list[Path] | None, typer.Argument(help="A pilot run, of the old version alone or of old and new.")
+    ] = None,
+    difference: Annotated[
+        float, typer.Option(help="Change of accuracy that should be found, in [0, 1].")
+    ] = 0.02,
+    power: Annotated[float, typer.Option(help="Probability of finding it.")] = 0.8,
+    alpha: Annotated[float, typer.Option(help="Two-sided level of the test.")] = 0.05,
+    items: Annotated[int | None, typer.Option(min=2, help="How many items there are.")] = None,
+    repeats: Annotated[int | None, typer.Option(min=1, help="Answers an item and side.")] = None,
+    budget: Annotated[float | None, typer.Option(min=0, help="What it may cost.")] = None,
+    item_cost: Annotated[
+        float, typer.Option(min=0, help="Cost of one more item, whatever it is asked.")
+    ] = 0.0,
+    answer_cost: Annotated[float, typer.Option(min=0, help="Cost of one more answer on each side.")] = 1.0,
+    limit: Annotated[float, typer.Option(help="Negative flip rate that should be proven.")] = 0.01,
+    disagreement: Annotated[
+        float, typer.Option(help="Without a pilot: share of the items that flip either way.")
+    ] = 0.10,
+    noise_share: Annotated[
+        float, typer.Option(help="Without repeats in a pilot: share of the flips that are noise.")
+    ] = 0.5,
+    changed: Annotated[float, typer.Option(help="Share of the items that really change.")] = 0.05,
+    format_: Format = None,
+    json_file: _Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Tell how many items and repeats it takes.
+
+    From nothing, from a pilot of the old version (best with repeats), or from one of both.
+    """
+    start(quiet)
+    from muscle.plan.planner import Wish, assumptions_of, make_plan
+
+    runs = pilot or []
+    if len(runs) > 2:
+        raise ConfigError(f"plan: expected at most an old and a new pilot run, found {len(runs)}")
+    wish = Wish(
+        difference=difference,
+        power=power,
+        alpha=alpha,
+        items=items,
+        repeats=repeats,
+        budget=budget,
+        item_cost=item_cost,
+        answer_cost=answer_cost,
+        limit=limit,
+        disagreement=disagreement,
+        noise_share=noise_share,
+        changed=changed,
+    )
+    first, second = (runs[place] if len(runs) > place else None for place in (0, 1))
+    plans = [make_plan(each, wish) for each in assumptions_of(first, second, wish, format=format_)]
+    if _write_json({each["task"]: each for each in plans}, json_file) or quiet:
+        return
+    from rich.console import Console
+
+    from muscle.plan.show import print_plan
+
+    for each in plans:
+        print_plan(each, Console())
+
+
+def confirm(
+    old: Annotated[Path, typer.Argument(help="The old version's first pass.")],
+    new: Annotated[Path, typer.Argument(help="The new version's.")],
+    items: Annotated[
+        Path, typer.Option("--items", "-o", help="The list of items, .jsonl or .csv; written, then read.")
+    ] = Path("confirm.jsonl"),
+    fresh_old: Annotated[
+        Path | None, typer.Option(help="The old version's fresh answers to the items of the list.")
+    ] = None,
+    fresh_new: Annotated[Path | None, typer.Option(help="The new version's.")] = None,
+    share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the items that did not flip to ask again too.")
+    ] = 0.1,
+    repeats: Annotated[
+        int | None,
+        typer.Option(min=2, help="Fresh answers an item and side; as many as verdicts need without."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the choice among those that did not flip.")] = 0,
+    epsilon_item: EpsilonItem = 0.2,
+    item_test: ItemTest = "fisher",
+    format_: Format = None,
+    json_file: _Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Confirm flips by fresh answers.
+
+    First writes which items to ask again: those that flipped and a random share of the others. With --fresh-old and
+    --fresh-new it judges the fresh answers alone.
+    """
+    start(quiet)
+    from muscle.flips.pair import Options
+    from muscle.plan.confirm import choose, read_items, write_items
+    from muscle.plan.confirm import confirm as judge_fresh
+
+    if (fresh_old is None) != (fresh_new is None):
+        raise ConfigError("confirm: expected --fresh-old and --fresh-new together, found one of them")
+    if fresh_old is None or fresh_new is None:
+        chosen = choose(old, new, share=share, repeats=repeats, seed=seed, format=format_)
+        write_items(items, chosen)
+        flipped = int((chosen["why"] != "unflipped").sum())
+        if not quiet:
+            typer.echo(
+                f"{items}: {chosen.height} items ({flipped} that flipped, {chosen.height - flipped} that did not); ask each "
+                f"{chosen['repeats'][0]} times on both sides, then:\n"
+                f"muscle confirm {old} {new} --items {items} --fresh-old FILE --fresh-new FILE"
+            )
+        return
+    for fresh, first in ((fresh_old, old), (fresh_new, new)):
+        if fresh.resolve() == first.resolve():
+            raise ConfigError(f"confirm: expected fresh answers, found the first pass again ({fresh})")
+    options = Options(epsilon_item=epsilon_item, item_test=item_test)
+    found = judge_fresh(read_items(items), fresh_old, fresh_new, format=format_, options=options)
+    if _write_json(found, json_file) or quiet:
+        return
+    from rich.console import Console
+
+    from muscle.plan.show import print_confirmed
+
+    print_confirmed(found, Console())
+
+
+def watch(
+    runs: Annotated[
+        list[Path], typer.Argument(help="The old version's run and the new version's, which may still grow.")
+    ],
+    order: Annotated[
+        Path | None,
+        typer.Option(help="Write the old run's items in random order, .jsonl or .csv, to be asked in."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of that order. Without it the file's order is taken, if it is random.")
+    ] = None,
+    limit: Annotated[
+        float, typer.Option(help="Accept once the negative flip rate is proven to be below.")
+    ] = 0.05,
+    alpha: Annotated[float, typer.Option(help="Chance of a false alarm over all looks.")] = 0.05,
+    follow: Annotated[bool, typer.Option("--follow", help="Look again until something is proven.")] = False,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 10.0,
+    format_: Format = None,
+    json_file: _Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Test results while they come in, and stop as soon as it may.
+
+    Ends with exit code 0 (accepted), 1 (harm), 2 (go on) or 3 (bad input).
+    """
+    start(quiet)
+    from muscle.plan.watch import look, write_order
+
+    if order is not None:
+        if len(runs) != 1:
+            raise ConfigError(f"watch: expected the old run alone beside --order, found {len(runs)} runs")
+        number = write_order(runs[0], order, seed=seed or 0, format=format_)
+        if not quiet:
+            typer.echo(
+                f"{order}: {number} items in random order; ask them in it, and watch with --seed {seed or 0}"
+            )
+        return
+    if len(runs) != 2:
+        raise ConfigError(f"watch: expected OLD and NEW, found {len(runs)} runs")
+    while True:
+        watched = look(runs[0], runs[1], seed=seed, alpha=alpha, limit=limit, format=format_)
+        state = {**watched.test.to_json(), "waiting": watched.waiting, "total": watched.total}
+        _show_look(state, json_file, quiet=quiet)
+        done = state["decision"] != "go_on" or watched.test.items + watched.waiting >= watched.total
+        if done or not follow:
+            raise typer.Exit(WATCH_CODES[state["decision"]])
+        time.sleep(every)
+
+
+def _show_look(state: dict[str, Any], json_file: Path | None, *, quiet: bool) -> None:
+    if _write_json(state, json_file) or quiet:
+        return
+    from rich.console import Console
+
+    from muscle.plan.show import print_look
+
+    print_look(state, Console())

@@ -1,0 +1,247 @@
+"""The plan: from assumptions or a pilot to items, repeats, cost and what they can show."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from muscle.errors import ConfigError
+from muscle.flips.pair import Options, Pair, pair_runs
+from muscle.flips.power import ALPHA, POWER, items_to_prove
+from muscle.flips.repeats import Repeats, item_repeats, variance_split
+from muscle.plan.resolution import (
+    Variances,
+    best_repeats,
+    detectable,
+    items_needed,
+    minimum_repeats,
+    power_of,
+    repeats_for_change,
+)
+from muscle.predictions.read import read_run
+
+FORMAT = "muscle-plan/1"
+REPEATS = (1, 2, 3, 5, 8, 10, 20, 50)
+DROPS = ((1.0, 0.0), (0.9, 0.5), (0.9, 0.7))
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a plan is for.
+
+    Attributes:
+        difference: of accuracy that should be found, in (0, 1].
+        power: probability of finding it.
+        alpha: two-sided level of the test.
+        items: how many items there are; None for as many as it takes.
+        repeats: answers an item and side; None for the cheapest number.
+        budget: what it may cost; None for no limit.
+        item_cost: of one more item.
+        answer_cost: of one more answer on each side.
+        limit: negative flip rate that should be proven.
+        disagreement: share of items that flip either way, where no pilot tells.
+        noise_share: of the disagreements, those that are noise, where no pilot tells.
+        changed: share of the items that really change, where no pilot of both versions tells.
+    """
+
+    difference: float = 0.02
+    power: float = POWER
+    alpha: float = ALPHA
+    items: int | None = None
+    repeats: int | None = None
+    budget: float | None = None
+    item_cost: float = 0.0
+    answer_cost: float = 1.0
+    limit: float = 0.01
+    disagreement: float = 0.10
+    noise_share: float = 0.5
+    changed: float = 0.05
+
+
+@dataclass(frozen=True)
+class Assumption:
+    """What a plan rests on.
+
+    Attributes:
+        task: the pilot's task; "all" without a pilot.
+        variances: of an item's difference.
+        source: how they are known, in words.
+    """
+
+    task: str
+    variances: Variances
+    source: str
+
+
+def assumptions_of(pilot: Any, other: Any, wish: Wish, *, format: str | None = None) -> list[Assumption]:
+    """Return what a pilot says of the variances, task by task.
+
+    Args:
+        pilot: a run of one version, of the old one where both are given; None for no pilot.
+        other: a run of the new version; None for none.
+        wish: what is assumed where the pilot does not tell.
+        format: of the files; None finds it by content.
+
+    Raises:
+        DataError: a run cannot be read.
+        JoinError: the two runs do not belong together.
+    """
+    half = wish.disagreement - wish.difference**2
+    guessed = Variances(half * (1 - wish.noise_share), half * wish.noise_share)
+    if pilot is None:
+        told = f"assumed: {wish.disagreement:.0%} of the items flip either way, {wish.noise_share:.0%} of that noise"
+        return [Assumption("all", guessed, told)]
+    old = read_run(pilot, format=format)
+    new = old if other is None else read_run(other, format=format)
+    pair = pair_runs(old, new, Options())
+    found = []
+    for name, items in pair.tasks.items():
+        repeats = item_repeats(pair.joined, items)
+        if other is None:
+            found.append(_from_one(name, repeats, wish, guessed))
+        else:
+            found.append(_from_both(name, pair, repeats, wish))
+    return found
+
+
+def _from_one(name: str, repeats: Repeats | None, wish: Wish, guessed: Variances) -> Assumption:
+    if repeats is None or not (repeats.old.num > 1).any():
+        return Assumption(name, guessed, "assumed: the pilot asked each item once, of one version only")
+    answers = 2 * float(np.nanmean(repeats.old.variance))
+    told = f"answers from the pilot's repeats; assumed: {wish.changed:.0%} of the items change"
+    return Assumption(name, Variances(wish.changed, answers), told)
+
+
+def _from_both(name: str, pair: Pair, repeats: Repeats | None, wish: Wish) -> Assumption:
+    split = None if repeats is None else variance_split(repeats)
+    if split is not None:
+        between = max(float(split["items"]), 0.0)
+        return Assumption(name, Variances(between, float(split["answers"])), "from the pilot's repeats")
+    frame = pair.tasks[name].frame
+    if pair.tasks[name].kind == "binary":
+        moved = frame["correct_new"].cast(int) - frame["correct_old"].cast(int)
+    else:
+        moved = frame["score_new"] - frame["score_old"]
+    total = float(np.var(moved.to_numpy().astype(np.float64)))
+    told = f"flips from the pilot; assumed: {wish.noise_share:.0%} of them noise"
+    return Assumption(name, Variances(total * (1 - wish.noise_share), total * wish.noise_share), told)
+
+
+def make_plan(assumption: Assumption, wish: Wish) -> dict[str, Any]:
+    """Return the plan for one task.
+
+    Args:
+        assumption: what is known or assumed of the variances.
+        wish: what the plan is for.
+
+    Returns:
+        `table`: for several numbers of repeats the items that find the difference, and their cost; `best`: the cheapest; `given`: what
+        the wished items, repeats or budget show; `items`: repeats for verdicts on single items; `prove`: items without a
+        flip that prove the limit.
+
+    Raises:
+        ConfigError: a wish is impossible.
+    """
+    _check(wish)
+    variances = assumption.variances
+    if variances.total <= 0:
+        raise ConfigError(
+            f"task {assumption.task!r}: expected a pilot in which some answers differ, found none; ask more items"
+        )
+    cheapest = best_repeats(variances, item_cost=wish.item_cost, answer_cost=wish.answer_cost)
+    table = [
+        _row(variances, wish, k)
+        for k in sorted({*REPEATS, min(cheapest, 50), *([wish.repeats] if wish.repeats else [])})
+    ]
+    chosen = wish.repeats or min(table, key=lambda row: (row["cost"], row["answers"]))["repeats"]
+    best = next(row for row in table if row["repeats"] == chosen)
+    number = wish.items or best["items"]
+    return {
+        "format": FORMAT,
+        "task": assumption.task,
+        "wish": asdict(wish),
+        "variance": {**asdict(variances), "total": variances.total, "source": assumption.source},
+        "table": table,
+        "best": best,
+        "given": _given(variances, wish, chosen),
+        "items": {
+            "n": number,
+            "minimum_repeats": minimum_repeats(number),
+            "changes": [
+                {
+                    "old": old,
+                    "new": new,
+                    "repeats": repeats_for_change(old, new, changed=wish.changed, power=wish.power),
+                }
+                for old, new in DROPS
+            ],
+        },
+        "prove": {"limit": wish.limit, "items": items_to_prove(wish.limit)},
+    }
+
+
+def _check(wish: Wish) -> None:
+    for name, low, high in (
+        ("difference", 0, 1),
+        ("power", 0, 1),
+        ("alpha", 0, 1),
+        ("limit", 0, 1),
+        ("disagreement", 0, 1),
+        ("changed", 0, 1),
+    ):
+        if not low < getattr(wish, name) < high:
+            raise ConfigError(f"plan: expected {name} between {low} and {high}, found {getattr(wish, name)}")
+    if not 0 <= wish.noise_share <= 1:
+        raise ConfigError(f"plan: expected noise_share from 0 to 1, found {wish.noise_share}")
+    if wish.difference**2 >= wish.disagreement or wish.difference > wish.disagreement:
+        raise ConfigError(
+            f"plan: expected a difference of at most the disagreement {wish.disagreement}, found {wish.difference}"
+        )
+    if wish.answer_cost <= 0 or wish.item_cost < 0:
+        raise ConfigError(
+            "plan: expected an answer to cost more than nothing, and an item no less than nothing"
+        )
+
+
+def _cost(wish: Wish, items: int, repeats: int) -> float:
+    return items * (wish.item_cost + repeats * wish.answer_cost)
+
+
+def _row(variances: Variances, wish: Wish, repeats: int) -> dict[str, Any]:
+    items = items_needed(variances, wish.difference, repeats, alpha=wish.alpha, power=wish.power)
+    return {
+        "repeats": repeats,
+        "items": items,
+        "answers": 2 * items * repeats,
+        "cost": _cost(wish, items, repeats),
+        "power": power_of(variances, wish.difference, items, repeats, alpha=wish.alpha),
+    }
+
+
+def _given(variances: Variances, wish: Wish, repeats: int) -> dict[str, Any] | None:
+    """Return what the wished number of items, or the budget, shows."""
+    if wish.items is None and wish.budget is None:
+        return None
+    items = wish.items
+    if items is None:
+        items = int((wish.budget or 0.0) // (wish.item_cost + repeats * wish.answer_cost))
+    elif wish.budget is not None and wish.repeats is None:
+        repeats = max(1, int((wish.budget / items - wish.item_cost) // wish.answer_cost))
+    elif wish.repeats is None:
+        enough = (
+            k
+            for k in range(1, 201)
+            if power_of(variances, wish.difference, items or 1, k, alpha=wish.alpha) >= wish.power
+        )
+        repeats = next(enough, repeats)
+    if items < 2:
+        raise ConfigError(f"plan: expected a budget for at least two items, found one for {items}")
+    return {
+        "items": items,
+        "repeats": repeats,
+        "cost": _cost(wish, items, repeats),
+        "detectable": detectable(variances, items, repeats, alpha=wish.alpha, power=wish.power),
+        "power": power_of(variances, wish.difference, items, repeats, alpha=wish.alpha),
+    }

@@ -1,0 +1,251 @@
+"""Stopping early without cheating: a test of flips that may be looked at after every item.
+
+Of the items that flip, each is a toss of a coin that is fair where the update does no harm on balance. With a Beta(1/2, 1/2)
+mixture as the bet, the wealth after b negative and c positive flips is
+
+    E(b, c) = 2^(b + c) B(b + 1/2, c + 1/2) / B(1/2, 1/2),
+
+and with the bets that harm wins alone E1 = 2 E P(Beta(b + 1/2, c + 1/2) > 1/2). Under its null an E-value exceeds 1 / alpha
+ever, at any look, with probability at most alpha (Ville 1939; Ramdas et al. 2023, Statistical Science 38: 576-601). The same for a rate gives a
+bound of the negative flip rate that holds at all looks together.
+
+All of it needs items in random order: where easy ones come first, the first looks are of another test set.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from scipy import special
+
+from muscle.errors import ConfigError, DataError
+from muscle.flips.metrics import Bools, Ints
+from muscle.flips.statistics import Floats
+
+ALPHA = 0.05
+LIMIT = 0.05
+
+Decision = Literal["harm", "accept", "go_on"]
+
+MIN_ORDERED = 6
+"""Items in perfect order that are refused: a random order has that in one of 720 cases."""
+MAX_Z = 4.0
+"""Standard errors of a rank correlation that no random order reaches (1 in 16,000)."""
+
+
+def log_e_value(lost: Floats, gained: Floats) -> Floats:
+    """Return log E(b, c), two-sided, of flips that are as likely to be negative as positive.
+
+    Args:
+        lost: b, negative flips.
+        gained: c, positive flips.
+
+    >>> round(math.exp(float(log_e_value(np.array(8.0), np.array(0.0)))), 2)
+    50.27
+    """
+    found: Floats = (
+        (lost + gained) * math.log(2) + special.betaln(lost + 0.5, gained + 0.5) - special.betaln(0.5, 0.5)
+    )
+    return found
+
+
+def log_e_harm(lost: Floats, gained: Floats) -> Floats:
+    """Return log E1, one-sided, of negative flips that are no likelier than positive ones.
+
+    >>> round(math.exp(float(log_e_harm(np.array(8.0), np.array(0.0)))), 1)
+    100.5
+    """
+    # P(Beta(b + 1/2, c + 1/2) > 1/2) = I_{1/2}(c + 1/2, b + 1/2)
+    tail = np.maximum(special.betainc(gained + 0.5, lost + 0.5, 0.5), 1e-300)
+    found: Floats = log_e_value(lost, gained) + math.log(2) + np.log(tail)
+    return found
+
+
+def rate_bound(lost: Floats, total: Floats, *, alpha: float = ALPHA) -> Floats:
+    """Return the upper bound of a rate that holds at all looks together, at each look by itself.
+
+    The rates p that "the rate is p or more" is not refuted for: with the bets on rates below p,
+    E = B(b + 1/2, n - b + 1/2) I_p(b + 1/2, n - b + 1/2) / (B(1/2, 1/2) I_p(1/2, 1/2) p^b (1 - p)^(n - b)) < 1 / alpha.
+
+    Args:
+        lost: b, events.
+        total: n, items, the denominator.
+        alpha: chance that the bound fails at any look.
+    """
+    kept = total - lost
+    low, high = lost / np.maximum(total, 1), np.ones_like(lost)
+    for _ in range(50):
+        middle = (low + high) / 2
+        with np.errstate(divide="ignore"):
+            log_e = (
+                special.betaln(lost + 0.5, kept + 0.5)
+                + np.log(special.betainc(lost + 0.5, kept + 0.5, middle))
+                - special.betaln(0.5, 0.5)
+                - np.log(special.betainc(0.5, 0.5, middle))
+                - special.xlogy(lost, middle)
+                - special.xlog1py(kept, -middle)
+            )
+        refuted = log_e >= -math.log(alpha)
+        low, high = np.where(refuted, low, middle), np.where(refuted, middle, high)
+    bound: Floats = np.where(total > 0, high, 1.0)
+    return bound
+
+
+class SequentialTest:
+    """An anytime-valid test of an update, fed item by item in random order.
+
+    >>> test = SequentialTest()
+    >>> for _ in range(6):
+    ...     test.add(old=True, new=False)
+    >>> test.decision, round(test.p_harm, 4)
+    ('harm', 0.0347)
+
+    Attributes:
+        alpha: chance of a false alarm, and of a false acceptance, over all looks.
+        limit: negative flip rate at which the update is accepted once it is proven to be below.
+        items: how many items were seen.
+        lost: negative flips.
+        gained: positive flips.
+        first_harm: items after which harm was proven; None where it is not.
+        first_accept: items after which the limit was proven to hold.
+    """
+
+    def __init__(self, *, alpha: float = ALPHA, limit: float | None = LIMIT) -> None:
+        if not 0 < alpha < 1 or (limit is not None and not 0 < limit < 1):
+            raise ConfigError(f"watch: expected alpha and limit between 0 and 1, found {alpha} and {limit}")
+        self.alpha, self.limit = alpha, limit
+        self.items = self.lost = self.gained = 0
+        self.first_harm: int | None = None
+        self.first_accept: int | None = None
+        self._largest = {"two_sided": 0.0, "harm": 0.0}
+        self._bound = 1.0
+
+    def add(self, *, old: bool, new: bool) -> None:
+        """Take in the next item: whether each version has it right."""
+        self.extend([old], [new])
+
+    def extend(self, old: Sequence[bool] | Bools, new: Sequence[bool] | Bools) -> None:
+        """Take in the next items, in their order, with a look after each.
+
+        Args:
+            old: whether the old version is right.
+            new: whether the new version is right.
+        """
+        right_old, right_new = np.asarray(old, dtype=np.bool_), np.asarray(new, dtype=np.bool_)
+        if right_old.shape != right_new.shape or right_old.ndim != 1:
+            raise ValueError("expected one truth an item on both sides")
+        if right_old.size == 0:
+            return
+        lost = self.lost + np.cumsum(right_old & ~right_new, dtype=np.float64)
+        gained = self.gained + np.cumsum(~right_old & right_new, dtype=np.float64)
+        seen = self.items + np.arange(1, right_old.size + 1, dtype=np.float64)
+        two_sided, harm = log_e_value(lost, gained), log_e_harm(lost, gained)
+        bound = rate_bound(lost, seen, alpha=self.alpha)
+        self.first_harm = self.first_harm or self._first(harm >= -math.log(self.alpha))
+        if self.limit is not None:
+            self.first_accept = self.first_accept or self._first(bound <= self.limit)
+        self._largest["two_sided"] = max(self._largest["two_sided"], float(two_sided.max()))
+        self._largest["harm"] = max(self._largest["harm"], float(harm.max()))
+        self._bound = min(self._bound, float(bound.min()))
+        self.items += right_old.size
+        self.lost, self.gained = int(lost[-1]), int(gained[-1])
+
+    def _first(self, reached: Bools) -> int | None:
+        return self.items + int(np.argmax(reached)) + 1 if reached.any() else None
+
+    @property
+    def e_value(self) -> float:
+        """E(b, c) of the flips so far, two-sided."""
+        return math.exp(
+            min(float(log_e_value(np.array(float(self.lost)), np.array(float(self.gained)))), 700.0)
+        )
+
+    @property
+    def e_harm(self) -> float:
+        """E1 of the flips so far, one-sided for harm."""
+        return math.exp(
+            min(float(log_e_harm(np.array(float(self.lost)), np.array(float(self.gained)))), 700.0)
+        )
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided p-value that holds at any look: 1 / the largest E so far."""
+        return math.exp(-self._largest["two_sided"])
+
+    @property
+    def p_harm(self) -> float:
+        """One-sided p-value for harm that holds at any look."""
+        return math.exp(-self._largest["harm"])
+
+    @property
+    def negative_flip_rate_bound(self) -> float:
+        """Upper bound of the negative flip rate that holds at all looks together."""
+        return self._bound
+
+    @property
+    def decision(self) -> Decision:
+        """What was proven first: harm, a negative flip rate within the limit, or nothing yet."""
+        if self.first_harm is None and self.first_accept is None:
+            return "go_on"
+        if self.first_accept is None or (
+            self.first_harm is not None and self.first_harm <= self.first_accept
+        ):
+            return "harm"
+        return "accept"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the state as plain data."""
+        return {
+            "decision": self.decision,
+            "items": self.items,
+            "negative_flips": self.lost,
+            "positive_flips": self.gained,
+            "e_value": self.e_value,
+            "e_harm": self.e_harm,
+            "p_value": self.p_value,
+            "p_harm": self.p_harm,
+            "negative_flip_rate": self.lost / self.items if self.items else None,
+            "negative_flip_rate_bound": self.negative_flip_rate_bound,
+            "limit": self.limit,
+            "alpha": self.alpha,
+            "first_harm": self.first_harm,
+            "first_accept": self.first_accept,
+        }
+
+
+def seeded_order(keys: Sequence[str], seed: int) -> Ints:
+    """Return the places of items in a random order that hangs on their keys and the seed, not on the file's order.
+
+    Args:
+        keys: (items,) what tells the items apart.
+        seed: of the order.
+    """
+    in_order = np.argsort(np.array(keys, dtype=object), kind="stable")
+    shuffled: Ints = in_order[np.random.default_rng(seed).permutation(len(keys))].astype(np.int64)
+    return shuffled
+
+
+def check_order(places: Ints, what: str) -> None:
+    """Refuse items that came in an order which is not random.
+
+    Args:
+        places: (items,) each item's place in the order that they must not come in.
+        what: what that order is called.
+
+    Raises:
+        DataError: the items came in that order, in its reverse, or much like one of them.
+    """
+    if places.size < MIN_ORDERED:
+        return
+    ranks = np.argsort(np.argsort(places)).astype(np.float64)
+    arrival = np.arange(places.size, dtype=np.float64)
+    correlation = float(np.corrcoef(arrival, ranks)[0, 1])
+    steps = np.diff(ranks)
+    if (steps > 0).all() or (steps < 0).all() or abs(correlation) * math.sqrt(places.size - 1) > MAX_Z:
+        raise DataError(
+            f"the items came in {what} (rank correlation {correlation:.2f}); a test that may stop at any item needs a random "
+            "order: write one with `muscle watch OLD --order FILE --seed 0` and ask in it"
+        )

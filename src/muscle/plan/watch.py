@@ -1,0 +1,150 @@
+"""Reading results while they come in, in an order that a sequential test may use."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from muscle.errors import DataError
+from muscle.flips.items import task_items
+from muscle.flips.join import join_runs
+from muscle.flips.metrics import Ints
+from muscle.plan.sequential import ALPHA, LIMIT, SequentialTest, check_order, seeded_order
+from muscle.predictions.read import read_run
+from muscle.predictions.records import with_input_hash
+from muscle.predictions.run import Run
+
+_DIGITS = re.compile(r"(\d+)")
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What a look at the results found.
+
+    Attributes:
+        test: the test after all usable items.
+        waiting: answers that are there but not used yet: in the seeded order others come before them.
+        total: items of the old run.
+    """
+
+    test: SequentialTest
+    waiting: int
+    total: int
+
+
+def _keys(frame: pl.DataFrame) -> list[str]:
+    """Return what tells the items of a run apart, in any order and file: task, filter, content (else id), and repeat."""
+    hashed = with_input_hash(frame)
+    key = pl.concat_str(
+        "task",
+        "filter",
+        pl.coalesce("input_hash", "id"),
+        "id",
+        pl.col("repeat").cast(pl.String),
+        separator="\x1f",
+    )
+    return hashed.select(key).to_series().to_list()
+
+
+def write_order(run: Any, path: Path, *, seed: int = 0, format: str | None = None) -> int:
+    """Write the items of a run in seeded random order, for the harness to ask them in.
+
+    Args:
+        run: the old version's run: a path, a table or a `Run`.
+        path: a `.jsonl` or `.csv` file.
+        seed: of the order; `watch` must be told the same.
+        format: of the run's file; None finds it by content.
+
+    Returns:
+        How many items were written.
+    """
+    from muscle.plan.confirm import write_items
+
+    frame = read_run(run, format=format).frame
+    order = seeded_order(_keys(frame), seed)
+    rows = frame[order.tolist()].select(
+        "task", "id", "filter", "repeat", "input_hash", "input", "choices", "reference"
+    )
+    write_items(path, rows)
+    return int(rows.height)
+
+
+def look(
+    old: Any,
+    new: Any,
+    *,
+    seed: int | None = None,
+    alpha: float = ALPHA,
+    limit: float | None = LIMIT,
+    format: str | None = None,
+) -> Watched:
+    """Test the results that are there.
+
+    With the seed of the order that they are asked in, they are taken in that order whatever order they arrived in, as far as it is
+    complete. Without it they are taken as they stand in the file, which is refused where that is the old run's order or the ids'.
+
+    Args:
+        old: the old version's run, complete.
+        new: the new version's results so far.
+        seed: of the order that `write_order` wrote; None for another random order.
+        alpha: chance of a false alarm, and of a false acceptance, over all looks.
+        limit: negative flip rate at which the update is accepted; None never accepts.
+        format: of the files; None finds it by content.
+
+    Raises:
+        DataError: a run cannot be read, is a score, asks items several times, or comes in an order that is not random.
+        JoinError: the runs share no item.
+    """
+    runs = [read_run(source, format=format) for source in (old, new)]
+    joined = join_runs(runs[0], runs[1], max_unpaired=1.0)
+    tasks = task_items(joined)
+    scored = [items for items in tasks.values() if items.kind == "binary"]
+    if len(scored) != len(tasks):
+        raise DataError(
+            f"{runs[1].name}: expected answers that are right or wrong, found a score; give `correct`"
+        )
+    if joined.answers is not None and joined.old["repeat"].n_unique() > 1:
+        raise DataError(
+            f"{runs[1].name}: expected one answer an item, found repeats; watch a run of one answer each"
+        )
+    frame = pl.concat([items.frame.select("pair", "correct_old", "correct_new") for items in scored])
+    old_rows = joined.old_rows.gather(frame["pair"]).to_numpy().astype(np.int64)
+    new_rows = joined.new_rows.gather(frame["pair"]).to_numpy().astype(np.int64)
+    if seed is None:
+        taken = np.argsort(new_rows)
+        _refuse_order(runs[0], old_rows[taken])
+    else:
+        taken = _complete_part(seeded_order(_keys(runs[0].frame), seed), old_rows, joined.old_rows)
+    test = SequentialTest(alpha=alpha, limit=limit)
+    test.extend(frame["correct_old"].to_numpy()[taken], frame["correct_new"].to_numpy()[taken])
+    return Watched(test, frame.height - taken.size, runs[0].frame.height)
+
+
+def _complete_part(order: Ints, old_rows: Ints, paired: pl.Series) -> Ints:
+    """Return the places of the answers at the head of the order, up to the first item without one.
+
+    An item whose answer is an error is there, and passed over.
+    """
+    arrived = np.isin(order, paired.to_numpy().astype(np.int64))
+    head = order[: int(np.argmin(arrived))] if not arrived.all() else order
+    place_of = {row: place for place, row in enumerate(old_rows.tolist())}
+    return np.array([place_of[row] for row in head.tolist() if row in place_of], dtype=np.int64)
+
+
+def _refuse_order(old: Run, rows: Ints) -> None:
+    """Refuse the order of the old run's file and the order of the ids."""
+    check_order(rows, "the order of the old run's file")
+    ids = old.frame["id"].gather(rows).to_list()
+    split = [
+        [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in _DIGITS.split(each)]
+        for each in ids
+    ]
+    by_id = sorted(range(len(ids)), key=lambda place: split[place])
+    places = np.empty(len(ids), dtype=np.int64)
+    places[by_id] = np.arange(len(ids))
+    check_order(places, "the order of their ids")
