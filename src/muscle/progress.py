@@ -6,22 +6,18 @@ A terminal gets a bar; a log file gets a line a minute.
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 logger = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 60.0
+_SECONDS_BEFORE_BAR = 2.0
+_SECONDS_BETWEEN_FRAMES = 0.2
+_MAX_SHARE_OF_STEP = 0.95
+"""A step that takes longer than was thought stays here until it is done."""
+
 _quiet = False
 
 
@@ -47,6 +43,16 @@ def progress_bar(description: str, total: int) -> Iterator[Callable[[int, str], 
         >>> with progress_bar("counting", 3) as show:
         ...     show(3, "")
     """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -83,3 +89,93 @@ def _line_a_minute(description: str, total: int) -> Callable[[int, str], None]:
             )
 
     return show
+
+
+class _Clock:
+    """How far a row of steps is, guessed from the time that the steps before took."""
+
+    def __init__(self, seconds: Mapping[str, float]) -> None:
+        self._guesses = dict(seconds)
+        self._done = 0.0
+        self._begun = self._step_begun = time.monotonic()
+        self.step: str | None = None
+
+    def begin(self, step: str) -> None:
+        """End the step before and begin the next one."""
+        now = time.monotonic()
+        if self.step is not None:
+            self._done += self._guesses.pop(self.step)
+        self.step, self._step_begun = step, now
+
+    def share(self) -> float:
+        """Return the share of the work that is done, in [0, 1]."""
+        if self.step is None:
+            return 0.0
+        guess = self._guesses[self.step]
+        ahead = sum(self._guesses.values())
+        spent = time.monotonic() - self._step_begun
+        # The steps before tell how fast this machine is; the first step has only the guess.
+        pace = (self._step_begun - self._begun) / self._done if self._done > 0 else 1.0
+        running = min(_MAX_SHARE_OF_STEP * guess, spent / max(pace, 1e-6))
+        return (self._done + running) / max(self._done + ahead, 1e-6)
+
+    def seconds_left(self) -> float:
+        """Return the seconds that are left, by the time that the share took."""
+        share = self.share()
+        return (time.monotonic() - self._begun) * (1 - share) / max(share, 1e-6)
+
+
+@contextmanager
+def step_bar(seconds: Mapping[str, float]) -> Iterator[Callable[[str], None]]:
+    """Show how far a row of steps is that cannot be counted while they run, such as reading a file; nothing for two seconds.
+
+    Args:
+        seconds: the steps by name, in their order, with a guess of the seconds that each takes. Only their relation counts
+            once the first is done.
+
+    Yields:
+        A function to call with a step's name when it begins.
+
+    Example:
+        >>> set_quiet(True)
+        >>> with step_bar({"reading": 1.0, "comparing": 2.0}) as begin:
+        ...     begin("reading")
+        ...     begin("comparing")
+    """
+    clock, over = _Clock(seconds), threading.Event()
+    watcher = threading.Thread(target=_watch, args=(clock, over), daemon=True)
+    if not _quiet:
+        watcher.start()
+    try:
+        yield clock.begin
+    finally:
+        over.set()
+        if watcher.ident is not None:
+            watcher.join()
+
+
+def _watch(clock: _Clock, over: threading.Event) -> None:
+    """Show a clock until the work is over."""
+    if over.wait(_SECONDS_BEFORE_BAR):
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        while not over.wait(_SECONDS_BETWEEN_LINES):
+            logger.info(
+                "%s: %.0f%% done, about %.0f s left", clock.step, 100 * clock.share(), clock.seconds_left()
+            )
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+        TextColumn("about {task.fields[left]:.0f} s left"),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=1.0, left=clock.seconds_left())
+        while not over.wait(_SECONDS_BETWEEN_FRAMES):
+            bar.update(task, description=clock.step or "", completed=clock.share(), left=clock.seconds_left())

@@ -3,141 +3,198 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from muscle.commands.options import (
     Allow,
+    Candidate,
     Cluster,
     Columns,
     Epsilon,
     EpsilonItem,
+    FilterName,
     Format,
+    Html,
+    JsonFile,
     LowerIsBetter,
+    Markdown,
     MaxUnpaired,
+    MetricName,
+    On,
     Quiet,
 )
-from muscle.commands.shell import column_map, print_json, start
+from muscle.commands.shell import column_map, start, write_result
+from muscle.commands.sources import Reading, read_source, reading
 from muscle.errors import ConfigError
+
+if TYPE_CHECKING:
+    from muscle.gate import GateResult
+    from muscle.predictions.run import Run
 
 baselines_app = typer.Typer(
     help="Keep accepted runs as named baselines for the gate.", rich_markup_mode=None, no_args_is_help=True
 )
 
 
+Folder = Annotated[Path, typer.Option(help="Where baselines are kept.")]
+_FOLDER = Path("baselines")
+
+
 def gate(
     runs: Annotated[
-        list[Path],
-        typer.Argument(help="The old and the new version's results; the new one alone with --baseline."),
+        list[str],
+        typer.Argument(
+            metavar="[OLD] NEW", help="The old and the new version's results; NEW alone with --baseline."
+        ),
     ],
-    policy: Annotated[Path | None, typer.Option(help="The policy's YAML; the default one without.")] = None,
-    candidate: Annotated[Path | None, typer.Option(help="Judge this one; NEW is shown beside it.")] = None,
-    baseline: Annotated[str | None, typer.Option(help="Name of a kept baseline in place of OLD.")] = None,
-    baselines: Annotated[Path, typer.Option(help="Folder of the kept baselines.")] = Path("baselines"),
+    policy: Annotated[
+        Path | None, typer.Option(metavar="YAML", help="The policy; the default one without (docs/gate.md).")
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A kept baseline in place of OLD (muscle baseline save)."),
+    ] = None,
+    baselines: Folder = _FOLDER,
+    candidate: Candidate = None,
     noise: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            "--rerun", "--noise", help="A second run of the old version, for limits beyond its own noise."
+            "--rerun",
+            "--noise",
+            metavar="RUN",
+            help="A second run of the old version, for limits beyond its own noise.",
         ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="A warning ends in exit code 2.")] = False,
-    allow: Allow = None,
-    format_: Format = None,
-    columns: Columns = None,
-    cluster: Cluster = None,
-    epsilon: Epsilon = 0.0,
-    epsilon_item: EpsilonItem = 0.2,
-    lower_is_better: LowerIsBetter = None,
-    max_unpaired: MaxUnpaired = 0.05,
-    markdown: Annotated[Path | None, typer.Option(help="Write a comment for a pull request.")] = None,
+    markdown: Markdown = None,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write the report as one HTML file.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write it as JSON; - prints it.")] = None,
     annotations: Annotated[
         bool, typer.Option("--annotations", help="Print annotations for GitHub Actions.")
     ] = False,
+    html: Html = None,
+    json_file: JsonFile = None,
+    format_: Format = None,
+    columns: Columns = None,
+    metric: MetricName = None,
+    filter_: FilterName = None,
+    on: On = "auto",
+    max_unpaired: MaxUnpaired = 0.05,
+    allow: Allow = None,
+    cluster: Cluster = None,
+    epsilon: Epsilon = 0.0,
+    lower_is_better: LowerIsBetter = None,
+    epsilon_item: EpsilonItem = 0.2,
     quiet: Quiet = False,
 ) -> None:
     """Judge an update by a policy, for CI.
 
-    Ends with exit code 0 (pass, or warn without --strict), 1 (block), 2 (cannot tell) or 3 (bad input).
+    A run is named as for muscle compare; RUN::key=value says something of one run alone.
+
+    Exit code 0: pass (or a warning, without --strict); 1: block; 2: cannot tell; 3: bad input.
     """
     start(quiet)
-    from muscle import gate as gates
-    from muscle.files import write_json, write_text
+    from muscle.gate import gate as judge
+    from muscle.gate import load_policy
+
+    rules = None if policy is None else load_policy(policy)
+    how = Reading(format_, column_map(columns), metric, filter_)
+    kept = _kept(baseline, baselines, how, num_runs=len(runs))
+    given = {"candidate": candidate, "noise": noise}
+    roles = {role: word for role, word in given.items() if word is not None}
+    with reading([*runs, *roles.values()], how) as read:
+        beside = dict(zip(roles, read[len(runs) :], strict=True))
+        old, new = (read[0], read[1]) if kept is None else (kept, read[0])
+        result = judge(
+            old,
+            new,
+            rules,
+            candidate=beside.get("candidate"),
+            noise=beside.get("noise"),
+            strict=strict,
+            allow=allow or (),
+            on=on,
+            max_unpaired=max_unpaired,
+            cluster=cluster,
+            epsilon=epsilon,
+            epsilon_item=epsilon_item,
+            lower_is_better=lower_is_better or (),
+        )
+    _write(result, markdown=markdown, junit=junit, html=html)
+    write_result(json_file, result.report)
+    _print(result, annotations=annotations, quiet=quiet, is_json=str(json_file) == "-")
+    raise typer.Exit(result.exit_code)
+
+
+def _kept(baseline: str | None, folder: Path, how: Reading, *, num_runs: int) -> Run | None:
+    """Return the baseline that stands in OLD's place; None without one."""
+    if baseline is None:
+        if num_runs != 2:
+            raise ConfigError(
+                f"gate: expected OLD and NEW, found {num_runs} {'run' if num_runs == 1 else 'runs'}"
+            )
+        return None
+    if num_runs != 1:
+        raise ConfigError(f"gate: expected NEW alone beside --baseline, found {num_runs} runs")
+    from muscle.gate import load_baseline
+    from muscle.predictions.read import read_run
+
+    kept = load_baseline(baseline, folder)
+    return read_run(kept, metric=how.metric, filter=how.filter, hash_inputs=False)
+
+
+def _write(result: GateResult, *, markdown: Path | None, junit: Path | None, html: Path | None) -> None:
+    from muscle.files import write_text
+    from muscle.gate import to_junit, to_markdown
     from muscle.report import write_html
 
-    old, new = _old_and_new(runs, baseline, baselines)
-    result = gates.gate(
-        old,
-        new,
-        policy,
-        candidate=candidate,
-        noise=noise,
-        strict=strict,
-        allow=allow or (),
-        format=format_,
-        columns=column_map(columns),
-        cluster=cluster,
-        epsilon=epsilon,
-        epsilon_item=epsilon_item,
-        lower_is_better=lower_is_better or (),
-        max_unpaired=max_unpaired,
-    )
     if markdown:
-        write_text(markdown, gates.to_markdown(result.report))
+        write_text(markdown, to_markdown(result.report))
     if junit:
-        write_text(junit, gates.to_junit(result.report))
+        write_text(junit, to_junit(result.report))
     if html:
         write_html(result.report, html)
-    if json_file and str(json_file) != "-":
-        write_json(json_file, result.report)
-    if str(json_file) == "-":
-        print_json(result.report)
-    elif not quiet:
+
+
+def _print(result: GateResult, *, annotations: bool, quiet: bool, is_json: bool) -> None:
+    """Print the verdict; beside JSON on standard output nothing else stands there, so annotations go to standard error."""
+    if not quiet and not is_json:
         from rich.console import Console
 
         from muscle.gate.terminal import print_gate
 
         print_gate(result.report, Console())
     if annotations:
-        typer.echo(gates.to_annotations(result.report))
-    raise typer.Exit(result.exit_code)
+        from muscle.gate import to_annotations
 
-
-def _old_and_new(runs: list[Path], baseline: str | None, folder: Path) -> tuple[Any, Path]:
-    if baseline is None:
-        if len(runs) != 2:
-            raise ConfigError(f"gate: expected OLD and NEW, found {len(runs)} runs")
-        return runs[0], runs[1]
-    if len(runs) != 1:
-        raise ConfigError(f"gate: expected NEW alone beside --baseline, found {len(runs)} runs")
-    from muscle.gate import load_baseline
-
-    return load_baseline(baseline, folder), runs[0]
+        typer.echo(to_annotations(result.report), nl=False, err=is_json)
 
 
 @baselines_app.command("save")
 def baseline_save(
-    run: Annotated[Path, typer.Argument(help="The accepted version's results.")],
-    name: Annotated[str, typer.Option("--name", help="What it is called from now on.")],
-    folder: Annotated[Path, typer.Option(help="Where baselines are kept.")] = Path("baselines"),
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The accepted version's results.")],
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="What it is called from now on.")],
+    folder: Folder = _FOLDER,
     format_: Format = None,
+    columns: Columns = None,
+    metric: MetricName = None,
+    filter_: FilterName = None,
     quiet: Quiet = False,
 ) -> None:
     """Keep a run under a name; one of that name is replaced."""
     start(quiet)
     from muscle.gate import save_baseline
 
-    written = save_baseline(run, name, folder, format=format_)
+    read = read_source(run, Reading(format_, column_map(columns), metric, filter_))
+    written = save_baseline(read, name, folder)
     if not quiet:
         typer.echo(str(written))
 
 
 @baselines_app.command("list")
 def baseline_list(
-    folder: Annotated[Path, typer.Option(help="Where baselines are kept.")] = Path("baselines"),
+    folder: Folder = _FOLDER,
 ) -> None:
     """List the kept baselines."""
     from muscle.gate import list_baselines

@@ -10,25 +10,53 @@ import typer
 Precision = Literal["auto", "bf16", "float32"]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no tables; errors only.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
-Format = Annotated[str | None, typer.Option("--format", help="How the files are written; found out without.")]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="NAME",
+        help="How the files are written: records, lm_eval, inspect, promptfoo, every_eval_ever, helm, lighteval, nemo, "
+        "openai_evals, bfcl or prompt_scores. Found by their content without.",
+    ),
+]
 Columns = Annotated[
     list[str] | None,
-    typer.Option("--column", metavar="OURS=THEIRS", help="A column of another name, e.g. correct=is_right."),
+    typer.Option(
+        "--column",
+        metavar="OURS=THEIRS",
+        help="A plain table's column of another name, e.g. correct=is_right. Repeatable.",
+    ),
+]
+MetricName = Annotated[
+    str | None,
+    typer.Option(
+        "--metric", metavar="NAME", help="The metric that decides, e.g. acc_norm; the harness's own without."
+    ),
+]
+FilterName = Annotated[
+    str | None,
+    typer.Option(
+        "--filter", metavar="NAME", help="Of several readings of one answer, e.g. strict-match, this one."
+    ),
 ]
 Allow = Annotated[
     list[str] | None,
     typer.Option(
-        "--allow", help="What may differ beside the model: prompts, documents, references, metric, judge."
+        "--allow",
+        metavar="WHAT",
+        help="May differ beside the model: prompts, documents, references, metric or judge. Repeatable.",
     ),
 ]
 Cluster = Annotated[
-    str | None, typer.Option(help="Slice whose items belong together, e.g. questions on one text.")
+    str | None,
+    typer.Option(metavar="NAME", help="Slice whose items belong together, e.g. questions on one text."),
 ]
 Epsilon = Annotated[
     float, typer.Option(min=0, help="A continuous score that changes by no more than this is unchanged.")
 ]
 LowerIsBetter = Annotated[
-    list[str] | None, typer.Option(help="A score of which less is better, e.g. perplexity.")
+    list[str] | None,
+    typer.Option(metavar="SCORE", help="A score of which less is better, e.g. perplexity. Repeatable."),
 ]
 MaxUnpaired = Annotated[
     float, typer.Option(min=0, max=1, help="Refuse when a larger share of items is in one run only.")
@@ -43,15 +71,34 @@ EpsilonItem = Annotated[
 ]
 ItemFamily = Annotated[
     str | None,
-    typer.Option(help="With repeats: hold the items' false discovery rate in each value of this slice."),
+    typer.Option(
+        metavar="NAME", help="With repeats: hold the items' false discovery rate in each value of this slice."
+    ),
 ]
 ItemTest = Annotated[
     Literal["fisher", "boschloo"],
     typer.Option(help="With repeats: test of an item's answers; Boschloo's finds more with few of them."),
 ]
 Rerun = Annotated[
-    Path | None,
-    typer.Option("--rerun", help="A second run of the old version: what it flips against itself is noise."),
+    str | None,
+    typer.Option(
+        "--rerun",
+        metavar="RUN",
+        help="A second run of the old version: what it flips against itself is noise.",
+    ),
+]
+Candidate = Annotated[
+    str | None,
+    typer.Option(metavar="RUN", help="A second new version, judged in NEW's place and shown beside it."),
+]
+On = Annotated[
+    Literal["auto", "id"],
+    typer.Option(help="Find the same item by its text, by its id where there is none; or by its id alone."),
+]
+Markdown = Annotated[Path | None, typer.Option(help="Write it as Markdown, for a pull request.")]
+Html = Annotated[Path | None, typer.Option(help="Write the report as one HTML file.")]
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", help="Write the result as JSON; - prints it, and nothing else.")
 ]
 TaskOption = Annotated[
     str, typer.Option("--task", "-t", help="hellaswag, piqa, gsm8k, samsum, or the path of a task's YAML.")

@@ -7,58 +7,97 @@ from typing import Annotated, Literal
 
 import typer
 
-from muscle.commands.options import Allow, Columns, Format, Quiet
-from muscle.commands.shell import column_map, print_json, start
+from muscle.commands.options import (
+    Allow,
+    Cluster,
+    Columns,
+    Epsilon,
+    FilterName,
+    Format,
+    JsonFile,
+    LowerIsBetter,
+    Markdown,
+    MaxUnpaired,
+    MetricName,
+    On,
+    Quiet,
+)
+from muscle.commands.shell import column_map, start, write_result
+from muscle.commands.sources import Reading, reading
 
 
 def history(
-    runs: Annotated[list[Path], typer.Argument(help="Two or more versions' results, oldest first.")],
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN", help="Two or more versions' results, oldest first.")
+    ],
     names: Annotated[
-        list[str] | None, typer.Option("--name", help="What a version is called; once for each run.")
+        list[str] | None,
+        typer.Option("--name", metavar="NAME", help="What a version is called; once for each run."),
     ] = None,
-    allow: Allow = None,
+    markdown: Markdown = None,
+    json_file: JsonFile = None,
     format_: Format = None,
     columns: Columns = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write it as Markdown.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write it as JSON; - prints it.")] = None,
+    metric: MetricName = None,
+    filter_: FilterName = None,
+    on: On = "auto",
+    max_unpaired: MaxUnpaired = 0.05,
+    allow: Allow = None,
+    cluster: Cluster = None,
+    epsilon: Epsilon = 0.0,
+    lower_is_better: LowerIsBetter = None,
     quiet: Quiet = False,
 ) -> None:
-    """Follow every answer along a chain of versions."""
+    """Follow every answer along a chain of versions.
+
+    Shows what each step broke and gained, from the first to the last, and the items that go right, wrong and right again.
+    """
     start(quiet)
-    from muscle.files import write_json, write_text
+    from muscle.files import write_text
     from muscle.flips.history import history as follow
     from muscle.report.history import history_markdown, print_history
 
-    found = follow(
-        runs, names=names, format=format_, columns=column_map(columns), allow=allow or ()
-    ).to_json()
+    with reading(runs, Reading(format_, column_map(columns), metric, filter_)) as read:
+        found = follow(
+            read,
+            names=names,
+            allow=allow or (),
+            on=on,
+            max_unpaired=max_unpaired,
+            cluster=cluster,
+            epsilon=epsilon,
+            lower_is_better=lower_is_better or (),
+        ).to_json()
     if markdown:
         write_text(markdown, history_markdown(found))
-    if json_file and str(json_file) != "-":
-        write_json(json_file, found)
-    if str(json_file) == "-":
-        print_json(found)
-    elif not quiet:
+    write_result(json_file, found)
+    if not quiet and str(json_file) != "-":
         from rich.console import Console
 
         print_history(found, Console())
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(help="A run in any format that is read.")],
+    source: Annotated[str, typer.Argument(metavar="RUN", help="A run in any format that is read.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="A .jsonl or .parquet file, or a folder.")],
     to: Annotated[
         Literal["records", "eee"], typer.Option(help="Our records, or Every Eval Ever's files.")
     ] = "records",
     format_: Format = None,
     columns: Columns = None,
+    metric: MetricName = None,
+    filter_: FilterName = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write a run in another format."""
+    """Write a run in another format.
+
+    Prints the files that were written.
+    """
     start(quiet)
     from muscle.predictions.convert import convert as convert_run
 
-    written = convert_run(source, out, to=to, format=format_, columns=column_map(columns))
+    with reading([source], Reading(format_, column_map(columns), metric, filter_)) as read:
+        written = convert_run(read[0], out, to=to)
     if not quiet:
         for path in written:
             typer.echo(str(path))

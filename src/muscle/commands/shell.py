@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -44,6 +45,18 @@ def print_json(value: Any) -> None:
     import json
 
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def write_result(path: Path | None, value: Any) -> None:
+    """Write a result where `--json` says: to a file, or, for `-`, to standard output."""
+    if path is None:
+        return
+    if str(path) == "-":
+        print_json(value)
+        return
+    from muscle.files import write_json
+
+    write_json(path, value)
 
 
 def assignments(pairs: list[str]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from muscle.errors import DataError
+from muscle.predictions.choose import with_filter, with_metric
 from muscle.predictions.jsonl import check_text, read_jsonl, rename_fields
 from muscle.predictions.normalise import name_task, to_records
 from muscle.predictions.records import concat_records, with_input_hash
@@ -156,7 +157,27 @@ def _recognised(path: Path) -> str:
     return next((name for name in FOREIGN if _reader(name).recognises(path, head)), PLAIN)
 
 
-def _read_path(path: Path, format: str | None, columns: Mapping[str, str] | None) -> Run:
+def _read_foreign(path: Path, format: str, metric: str | None, provider: str | None) -> Run:
+    """Read a file of a foreign format, and choose in it."""
+    options: dict[str, str] = {}
+    if metric is not None and format == "lm_eval":
+        options["metric"] = metric
+    if provider is not None:
+        if format != "promptfoo":
+            raise DataError(f"{path}: expected results of promptfoo, which have providers, found {format}")
+        options["provider"] = provider
+    run: Run = _reader(format).read(path, **options)
+    run = Run(run.name, run.frame, {"source": str(path), "format": format, **run.metadata})
+    return run if metric is None else with_metric(run, metric, is_main=format != "lm_eval")
+
+
+def _read_path(
+    path: Path,
+    format: str | None,
+    columns: Mapping[str, str] | None,
+    metric: str | None,
+    provider: str | None,
+) -> Run:
     if not path.exists():
         raise DataError(f"{path}: expected a file or folder of predictions, found nothing there")
     if format not in (None, PLAIN, *FOREIGN):
@@ -164,14 +185,16 @@ def _read_path(path: Path, format: str | None, columns: Mapping[str, str] | None
     try:
         format = format or _recognised(path)
         if format != PLAIN:
-            run: Run = _reader(format).read(path)
-            return Run(run.name, run.frame, {"source": str(path), "format": format, **run.metadata})
+            return _read_foreign(path, format, metric, provider)
         frame, metadata = _read_plain(path, columns)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {_reason(error)}") from None
-    return Run(
+    if provider is not None:
+        raise DataError(f"{path}: expected results of promptfoo, which have providers, found plain records")
+    run = Run(
         path.stem if path.is_file() else path.name, frame, {"source": str(path), "format": PLAIN, **metadata}
     )
+    return run if metric is None else with_metric(run, metric)
 
 
 def _from_table(source: Any) -> pl.DataFrame:
@@ -197,6 +220,9 @@ def read_run(
     format: str | None = None,
     name: str | None = None,
     columns: Mapping[str, str] | None = None,
+    metric: str | None = None,
+    filter: str | None = None,
+    provider: str | None = None,
     hash_inputs: bool = True,
 ) -> Run:
     """Read the predictions of one version of a model.
@@ -206,6 +232,9 @@ def read_run(
         format: "records" or a reader's name; None finds it by content.
         name: what reports call the version; None takes the file's or folder's name.
         columns: our field names to the table's (`{"id": "question_id", "slice.topic": "topic"}`).
+        metric: the metric that decides, in tasks that have it; None takes the format's own headline.
+        filter: of several readings of one answer (`strict-match`, `flexible-extract`) the one to keep; None keeps all.
+        provider: id or label of the model to read from a results file of promptfoo that holds several.
         hash_inputs: whether to fill `input_hash`; a comparison that has the texts can save the second a
             million rows that it takes.
 
@@ -214,9 +243,9 @@ def read_run(
             names file, line and field.
     """
     if isinstance(source, Run):
-        run = source
+        run = source if metric is None else with_metric(source, metric)
     elif isinstance(source, str | Path):
-        run = _read_path(Path(source), format, columns)
+        run = _read_path(Path(source), format, columns, metric, provider)
     else:
         table = _renamed(_from_table(source), columns, name or "table")
         label = name or "table"
@@ -225,5 +254,8 @@ def read_run(
         kind = type(source).__module__.partition(".")[0]
         metadata = {"source": f"{kind} table", "format": "table", **unnamed}
         run = Run(label, name_task(frame, UNNAMED_TASK), metadata)
+        run = run if metric is None else with_metric(run, metric)
+    if filter is not None:
+        run = with_filter(run, filter)
     frame = with_input_hash(run.frame) if hash_inputs else run.frame
     return Run(name or run.name, frame, run.metadata)

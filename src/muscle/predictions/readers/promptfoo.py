@@ -180,7 +180,8 @@ class _Results:
             raise DataError(f"{path}: expected results of promptfoo, found none")
         if self._wanted is None and len(self.providers) > 1:
             raise DataError(
-                f"{path}: expected the results of one provider, found {len(self.providers)} ({labels}); choose one with provider="
+                f"{path}: expected the results of one provider, found {len(self.providers)} ({labels}); choose one: "
+                f"{path}::provider={next(iter(self.providers))}"
             )
         frame = self._table.frame()
         if frame.is_empty():

@@ -1,0 +1,143 @@
+"""The runs that a command line names: `PATH`, or `PATH::key=value` where the file holds more than one run.
+
+results.json::provider=openai:gpt-4o        one of the providers of a promptfoo file
+logs/new::metric=acc_norm::name=v2          another metric than the format's headline, and what reports call the run
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from muscle.errors import ConfigError
+
+if TYPE_CHECKING:
+    from muscle.predictions.run import Run
+
+KEYS = ("name", "format", "metric", "filter", "provider")
+"""What can stand behind `::`; each overrides the option of that name for one run."""
+
+_PART = re.compile(r"::(?=\w+=)")
+_BYTES_A_SECOND = 1e8
+_COMPARING = 1.5
+"""Seconds that comparing takes for each second of reading, about; only the bar's first guess."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A run that was named.
+
+    Attributes:
+        path: its file or folder.
+        options: what was said behind `::`.
+    """
+
+    path: Path
+    options: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How all runs of a command are read.
+
+    Attributes:
+        format: of the files; None finds it by content.
+        columns: our field names to the files'.
+        metric: the metric that decides.
+        filter: the filter to keep.
+    """
+
+    format: str | None = None
+    columns: Mapping[str, str] | None = None
+    metric: str | None = None
+    filter: str | None = None
+
+
+def parse_source(text: str) -> Source:
+    """Read a run's name on the command line.
+
+    Raises:
+        ConfigError: what stands behind `::` is not known.
+
+    >>> parse_source("results.json::provider=openai:gpt-4o::name=new").options
+    {'provider': 'openai:gpt-4o', 'name': 'new'}
+    """
+    path, *parts = _PART.split(text)
+    options: dict[str, str] = {}
+    for part in parts:
+        key, _, value = part.partition("=")
+        if key not in KEYS or not value:
+            raise ConfigError(f"{text}: expected ::key=value with a key of {', '.join(KEYS)}, found {part!r}")
+        options[key] = value
+    return Source(Path(path), options)
+
+
+def read_source(text: str, how: Reading) -> Run:
+    """Read a run that was named on the command line."""
+    from muscle.predictions.read import read_run
+
+    source = parse_source(text)
+    options: dict[str, Any] = {"format": how.format, "metric": how.metric, "filter": how.filter}
+    return read_run(source.path, columns=how.columns, hash_inputs=False, **{**options, **source.options})
+
+
+def named_sources(words: Sequence[str]) -> dict[str, str]:
+    """Read NAME=RUN words.
+
+    Raises:
+        ConfigError: a word names nothing, or two have one name.
+    """
+    found: dict[str, str] = {}
+    for word in words:
+        name, equals, run = word.partition("=")
+        if not (name and equals and run):
+            raise ConfigError(f"--other {word}: expected NAME=RUN, such as base=results/bare")
+        if name in found:
+            raise ConfigError(f"--other {word}: expected every name once, found {name!r} twice")
+        found[name] = run
+    return found
+
+
+@contextmanager
+def reading(words: Sequence[str], how: Reading) -> Iterator[list[Run]]:
+    """Read the runs, and show how far reading and the block's work are.
+
+    Args:
+        words: the runs as they were named.
+        how: how they are read.
+
+    Yields:
+        The runs, in the order in which they were named.
+
+    Raises:
+        ConfigError: what stands behind `::` is not known.
+        DataError: a run cannot be read.
+    """
+    from muscle.progress import step_bar
+
+    sizes = [_size(parse_source(word).path) / _BYTES_A_SECOND for word in words]
+    steps = {
+        f"reading {number}: {word}": size
+        for number, (word, size) in enumerate(zip(words, sizes, strict=True), 1)
+    }
+    with step_bar({**steps, "comparing": _COMPARING * sum(sizes)}) as begin:
+        runs = []
+        for step, word in zip(steps, words, strict=True):
+            begin(step)
+            runs.append(read_source(word, how))
+        begin("comparing")
+        yield runs
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of a file, or of all files in a folder; 0 where there is nothing."""
+    try:
+        if path.is_dir():
+            return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        return path.stat().st_size
+    except OSError:
+        return 0
