@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote
 
 import pytest
 
 from browser import CHROMIUM, DRIVER, Browser
+from explorer_examples import gate_report, not_known, rich_report
 from muscle.report.html import render_html
 from report_examples import make_report
 
@@ -18,15 +22,23 @@ pytestmark = pytest.mark.skipif(
 )
 HOSTILE = "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=1'>{{7*7}} \u202egnp \x1b[31m \x00 \u200b"
 VISIBLE = "⟨U+202E⟩gnp ␛[31m ␀ ⟨U+200B⟩"
+ENTER, ESCAPE, DOWN = "\ue007", "\ue00c", "\ue015"
+Report = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with Browser() as opened:
+    with Browser(width=1400, height=1000) as opened:
         yield opened
 
 
-def show(browser: Browser, folder: Path, report: dict[str, Any], fragment: str = "") -> None:
+@pytest.fixture(scope="module")
+def phone() -> Iterator[Browser]:
+    with Browser(phone=True) as opened:
+        yield opened
+
+
+def show(browser: Browser, folder: Path, report: Report, fragment: str = "") -> None:
     path = folder / "report.html"
     path.write_text(render_html(report), encoding="utf-8")
     browser.open(path, fragment)
@@ -42,23 +54,57 @@ def click(browser: Browser, selector: str) -> None:
     browser.run("document.querySelector(arguments[0]).click()", selector)
 
 
-def search(browser: Browser, words: str) -> None:
-    """Type into the search field, and wait for the page to follow."""
-    browser.press("/")
-    browser.press(words)
+def choose(browser: Browser, field: str, value: str) -> None:
     browser.run(
-        "const end = performance.now() + 300; return new Promise(done => setTimeout(done, end - performance.now()))"
+        "const s = document.getElementById(arguments[0]); s.value = arguments[1]; s.dispatchEvent(new Event('change'))",
+        field,
+        value,
     )
 
 
-@pytest.mark.parametrize("tasks", [("house",), ("house", "hellaswag", "samsum")])
-def test_the_page_opens_without_an_error_and_loads_nothing(
-    browser: Browser, tmp_path: Path, tasks: tuple[str, ...]
-) -> None:
-    show(browser, tmp_path, make_report(tasks=tasks))
+def settle(browser: Browser, milliseconds: int = 250) -> None:
+    browser.run("return new Promise(done => setTimeout(done, arguments[0]))", milliseconds)
+
+
+def search(browser: Browser, words: str) -> None:
+    """Type into the search field, and wait for the page to follow."""
+    browser.press("/" + words)
+    settle(browser)
+
+
+def item(browser: Browser) -> str:
+    """The id of the example that is open."""
+    return texts(browser, "#item-title")[0].split(" · ")[1]
+
+
+def address(browser: Browser) -> dict[str, str]:
+    """What the page's address holds."""
+    fragment = browser.run("return location.hash")
+    assert fragment.startswith("#examples")
+    return {key: values[0] for key, values in parse_qs(fragment.partition("?")[2]).items()}
+
+
+def by_size(report: Report) -> list[Report]:
+    return sorted(report["flips"], key=lambda flip: -flip["size"])
+
+
+def figures(browser: Browser, selector: str) -> list[float]:
+    script = "return [...document.querySelectorAll(arguments[0] + ' data')].map(e => Number(e.value))"
+    found: list[float] = browser.run(script, selector)
+    return found
+
+
+@pytest.mark.parametrize(
+    "make", [make_report, rich_report, gate_report, lambda: not_known(rich_report()), lambda: rich_report(candidate=False)]
+)  # fmt: skip
+def test_the_page_opens_without_an_error_and_loads_nothing(browser: Browser, tmp_path: Path, make: Any) -> None:  # fmt: skip
+    show(browser, tmp_path, make())
+    browser.press("jj")
     assert browser.errors() == []
     assert browser.run("return performance.getEntriesByType('resource').length") == 0
-    assert len(texts(browser, ".flip")) == 20
+    shown = texts(browser, "body")[0]
+    assert not [word for word in ("undefined,", "null", "NaN", "[object") if word in shown]
+    assert "undefined" not in texts(browser, "#browser")[0]
 
 
 def test_the_content_policy_stops_a_script_that_got_in(browser: Browser, tmp_path: Path) -> None:
@@ -70,33 +116,66 @@ def test_the_content_policy_stops_a_script_that_got_in(browser: Browser, tmp_pat
     assert any("Content Security Policy" in message for message in browser.errors())
 
 
-def test_figures_in_the_cards_equal_the_json(browser: Browser, tmp_path: Path) -> None:
-    report = make_report()
+def test_every_figure_of_an_example_equals_the_json(browser: Browser, tmp_path: Path) -> None:
+    report = json.loads(json.dumps(rich_report(tasks=("house",))))
     show(browser, tmp_path, report)
-    flip = max(report["flips"], key=lambda f: f["size"])
-    script = "return [...document.querySelector('.flip').querySelectorAll('data')].map(e => Number(e.value))"
-    shown = browser.run(script)
-    expected = [flip["size"]]
+    flip = by_size(report)[0]
+    sides = ("old", "new", "candidate")
+    assert figures(browser, ".facts") == [
+        flip["size"],
+        *(flip["pass_rate"][s] for s in sides),
+        flip["p_value"],
+    ]
+    assert figures(browser, ".choices") == [flip[side]["logprobs"][i] for i in range(2) for side in sides]
+    assert figures(browser, ".margins") == [flip["margin"][side] for side in sides]
+    assert figures(browser, ".repeats thead") == [flip["pass_rate"][side] for side in sides]
+    assert figures(browser, ".row:first-child") == [flip["size"]]
+
+
+def test_bars_of_choices_are_their_shares_of_probability(browser: Browser, tmp_path: Path) -> None:
+    report = rich_report(tasks=("house",))
+    show(browser, tmp_path, report)
+    flip = by_size(report)[0]
+    widths = browser.run(
+        "return [...document.querySelectorAll('.choices .share-bar span')].map(e => parseFloat(e.style.width))"
+    )
+    expected = []
     for index in range(2):
-        expected += [flip[side]["logprobs"][index] for side in ("old", "new", "candidate")]
-    assert shown == expected
+        for side in ("old", "new", "candidate"):
+            weights = [math.exp(v) for v in flip[side]["logprobs"]]
+            expected.append(100 * weights[index] / sum(weights))
+    assert widths == pytest.approx(expected, abs=0.01)
 
 
 def test_the_right_choice_and_each_model_s_choice_are_marked(browser: Browser, tmp_path: Path) -> None:
     report = make_report()
     show(browser, tmp_path, report)
-    flip = max(report["flips"], key=lambda f: f["size"])
+    flip = by_size(report)[0]
     marked = browser.run(
-        "return [...document.querySelectorAll('.flip:first-child .choices tbody tr')].map(row => "
+        "return [...document.querySelectorAll('.choices tbody tr')].map(row => "
         "[row.querySelector('.choice-text').textContent, row.querySelector('.right-mark') !== null, "
         "[...row.querySelectorAll('td')].map(cell => cell.classList.contains('chosen'))])"
     )
-    sides = ("old", "new", "candidate")
     expected = [
-        [choice, choice in flip["reference"], [flip[side]["choice"] == index for side in sides]]
-        for index, choice in enumerate(flip["choices"])
+        [c, c in flip["reference"], [flip[side]["choice"] == i for side in ("old", "new", "candidate")]]
+        for i, c in enumerate(flip["choices"])
     ]
     assert marked == expected
+
+
+def test_all_repeats_stand_side_by_side(browser: Browser, tmp_path: Path) -> None:
+    report = rich_report(tasks=("samsum",))
+    flip = by_size(report)[0]
+    flip["repeats"]["new"] = [{"output": f"answer {i}", "choice": None, "correct": i % 2 == 0, "score": None} for i in range(30)]  # fmt: skip
+    show(browser, tmp_path, report)
+    rows = browser.run(
+        "return [...document.querySelectorAll('.repeats tbody tr')].map(r => [...r.cells].map(c => c.innerText))"
+    )
+    assert len(rows) == 12 and [row[0] for row in rows] == [str(i + 1) for i in range(12)]
+    assert "✗ wrong" in rows[1][2] and "answer 1" in rows[1][2]
+    assert rows[10][1] == "\N{EN DASH}"
+    click(browser, ".labelled > .show-all")
+    assert len(texts(browser, ".repeats tbody tr")) == 30
 
 
 @pytest.mark.parametrize(
@@ -109,179 +188,276 @@ def test_a_kind_s_chip_shows_that_kind_alone(browser: Browser, tmp_path: Path, c
     click(browser, f"#kind-{chip}")
     number = sum(flip["kind"] == kind for flip in report["flips"])
     assert texts(browser, f"#kind-{chip} .number") == [str(number)]
-    assert texts(browser, "#status")[0].endswith(f"of {number}")
-    heads = {
-        "negative_flip": "Negative flip",
-        "positive_flip": "Positive flip",
-        "other_wrong": "Broken by the candidate only",
-    }
-    assert all(heads[kind] in text for text in texts(browser, ".flip header"))
+    assert texts(browser, "#status")[0].startswith(f"{number} of ")
+    words = {"negative_flip": "Negative flip", "positive_flip": "Positive flip", "other_wrong": "Broken by the candidate only"}  # fmt: skip
+    assert all(words[kind] in text for text in texts(browser, ".row-main > .hidden"))
+    assert words[kind] in texts(browser, ".badges")[0]
+    assert address(browser) == {"kind": chip}
 
 
-def test_what_the_candidate_gave_back_broke_and_kept_can_be_filtered(
-    browser: Browser, tmp_path: Path
-) -> None:
+def test_what_the_candidate_gave_back_broke_and_kept_is_counted(browser: Browser, tmp_path: Path) -> None:
     report = make_report()
     show(browser, tmp_path, report)
     fixed = sum(flip["fixed"] is True for flip in report["flips"])
     assert texts(browser, "#kind-fixed .number") == [str(fixed)]
     assert texts(browser, "#kind-kept .number") == [str(196 - fixed)]
     assert texts(browser, "#kind-introduced .number") == ["9"]
-    click(browser, "#kind-fixed")
-    assert all("given back" in text for text in texts(browser, ".flip header"))
 
 
-def test_the_task_filter_shows_one_task(browser: Browser, tmp_path: Path) -> None:
-    show(browser, tmp_path, make_report(tasks=("house", "samsum")))
-    browser.run(
-        "const t = document.getElementById('task'); t.value = 'samsum'; t.dispatchEvent(new Event('change'))"
-    )
-    assert texts(browser, "#status")[0].endswith("of 40")
-    assert all("samsum" in text for text in texts(browser, ".flip .name"))
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("task", "samsum"), ("verdict", "regressed"), ("cause", "format"), ("noise", "within"), ("slice", "place=yard")],
+)  # fmt: skip
+def test_each_filter_leaves_what_it_names(browser: Browser, tmp_path: Path, field: str, value: str) -> None:
+    report = rich_report()
+
+    def has(flip: Report) -> bool:
+        if field == "noise":
+            return flip["within_noise"] is True
+        return flip["slices"].get("place") == "yard" if field == "slice" else flip[field] == value
+
+    expected = {flip["id"] for flip in report["flips"] if has(flip)}
+    show(browser, tmp_path, report)
+    choose(browser, f"by-{field}", value)
+    assert texts(browser, "#status") == [f"{len(expected)} of {len(report['flips'])} examples"]
+    assert item(browser) in expected
+    assert address(browser) == {field: value}
+    click(browser, "#clear")
+    assert texts(browser, "#status") == [f"{len(report['flips'])} examples"]
+
+
+def test_filters_without_anything_to_choose_from_are_not_shown(browser: Browser, tmp_path: Path) -> None:
+    show(browser, tmp_path, not_known(rich_report(tasks=("house",))))
+    assert texts(browser, ".facets label:not([hidden])") == []
+
+
+def test_a_link_of_a_table_leads_to_its_examples_and_back_returns(browser: Browser, tmp_path: Path) -> None:
+    report = rich_report()
+    show(browser, tmp_path, report)
+    click(browser, "#causes a[href*='cause=format']")
+    number = sum(flip["cause"] == "format" and flip["task"] == "house" for flip in report["flips"])
+    assert texts(browser, "#status")[0].startswith(f"{number} of")
+    browser.run("history.back()")
+    settle(browser)
+    assert browser.run("return location.hash") == ""
 
 
 def test_search_finds_all_words_in_any_text_of_an_example(browser: Browser, tmp_path: Path) -> None:
-    report = make_report()
+    report = rich_report(tasks=("house",))
     report["flips"][7]["slices"] = {"source": "zebra herd"}
+    report["flips"][9]["repeats"]["old"][3]["output"] = "a quagga answered"
     show(browser, tmp_path, report)
     search(browser, "HERD zebra")
-    assert texts(browser, "#status") == ["1\N{EN DASH}1 of 1"]
-    assert report["flips"][7]["id"] in texts(browser, ".flip .name")[0]
+    assert texts(browser, "#status") == [f"1 of {len(report['flips'])} examples"]
+    assert item(browser) == report["flips"][7]["id"]
+    browser.press(ESCAPE)
+    search(browser, "quagga")
+    assert item(browser) == report["flips"][9]["id"]
+    assert address(browser) == {"q": "quagga"}
+    browser.press(ESCAPE)
     search(browser, "nothing like this")
-    assert texts(browser, "#cards") == ["No example matches."]
+    assert texts(browser, "#nothing") == ["No example matches."]
+    assert not browser.run("return document.querySelector('#detail').checkVisibility()")
 
 
-def test_examples_are_sorted_by_the_size_of_the_drop_unless_file_order_is_asked_for(
-    browser: Browser, tmp_path: Path
-) -> None:
+def test_examples_are_sorted_by_the_drop_by_p_or_as_in_the_file(browser: Browser, tmp_path: Path) -> None:
+    report = rich_report(tasks=("house",))
+    show(browser, tmp_path, report)
+    ids = "return [...document.querySelectorAll('.row-meta bdi:nth-of-type(2)')].map(e => e.innerText)"
+    for sort, key in (("size", lambda f: -f["size"]), ("p", lambda f: f["p_value"]), ("file", lambda f: 0)):
+        choose(browser, "sort", sort)
+        shown = browser.run(ids)
+        assert shown == [f["id"] for f in sorted(report["flips"], key=key)][: len(shown)]
+
+
+def test_j_and_k_walk_through_the_examples_and_back_leaves_them(browser: Browser, tmp_path: Path) -> None:
     report = make_report()
     show(browser, tmp_path, report)
-    script = "return [...document.querySelectorAll('.flip .size data')].map(e => Number(e.value))"
-    assert browser.run(script) == sorted((f["size"] for f in report["flips"]), reverse=True)[:20]
-    browser.run(
-        "const s = document.getElementById('sort'); s.value = 'file'; s.dispatchEvent(new Event('change'))"
-    )
-    assert browser.run(script) == [f["size"] for f in report["flips"][:20]]
-
-
-def test_j_and_k_walk_through_the_examples_across_pages(browser: Browser, tmp_path: Path) -> None:
-    report = make_report()
-    show(browser, tmp_path, report)
-    order = sorted(report["flips"], key=lambda f: -f["size"])
+    order = by_size(report)
     browser.press("jj")
-    assert order[1]["id"] in texts(browser, ".flip.current .name")[0]
+    assert item(browser) == order[1]["id"]
     browser.press("k")
-    assert order[0]["id"] in texts(browser, ".flip.current .name")[0]
-    browser.press("j" * 20)
-    assert order[20]["id"] in texts(browser, ".flip.current .name")[0]
-    assert texts(browser, "#page") == ["Page 2 of 23"]
-    assert browser.run("return decodeURIComponent(location.hash)") == f"#flip-house-{order[20]['id']}"
+    assert item(browser) == order[0]["id"]
+    browser.press("j" * 40)
+    assert item(browser) == order[40]["id"]
+    assert texts(browser, "#place") == [f"41 of {len(order)}"]
+    assert address(browser) == {"item": f"house/{order[40]['id']}"}
+    chosen = "const r = document.querySelector('.row[aria-selected=true]').getBoundingClientRect(), "
+    chosen += "p = document.getElementById('list').getBoundingClientRect(); return r.top >= p.top - 1 && r.bottom <= p.bottom + 1"
+    assert browser.run(chosen)
+    browser.run("history.back()")
+    settle(browser)
+    assert browser.run("return document.getElementById('browser').dataset.opened") == "false"
+
+
+def test_enter_and_arrows_work_in_the_list_and_escape_goes_back_to_it(browser: Browser, tmp_path: Path) -> None:  # fmt: skip
+    report = make_report()
+    show(browser, tmp_path, report)
+    browser.run("document.getElementById('list').focus()")
+    browser.press(DOWN + DOWN)
+    assert item(browser) == by_size(report)[1]["id"]
+    active = "return document.activeElement.id"
+    assert browser.run(
+        "return document.getElementById(document.getElementById('list').getAttribute('aria-activedescendant')).getAttribute('aria-selected')"
+    ) == "true"  # fmt: skip
+    browser.press(ENTER)
+    assert browser.run(active) == "item"
+    browser.press(ESCAPE)
+    assert browser.run(active) == "list" and address(browser) == {}
+
+
+def test_the_keys_are_explained_and_can_be_switched_off(browser: Browser, tmp_path: Path) -> None:
+    show(browser, tmp_path, make_report())
+    browser.press("?")
+    assert browser.run("return document.getElementById('help').open")
+    browser.press(ESCAPE)
+    assert not browser.run("return document.getElementById('help').open")
+    click(browser, "#letters")
+    browser.press("jj")
+    assert address_or_none(browser) is None
+    click(browser, "#letters")
+    browser.run("localStorage.clear()")
+
+
+def address_or_none(browser: Browser) -> str | None:
+    return browser.run("return location.hash") or None
 
 
 def test_keys_typed_into_the_search_field_are_text(browser: Browser, tmp_path: Path) -> None:
     show(browser, tmp_path, make_report())
-    search(browser, "jkc/")
-    assert browser.run("return document.getElementById('query').value") == "jkc/"
+    search(browser, "jkc/?")
+    assert browser.run("return document.getElementById('query').value") == "jkc/?"
 
 
-def test_a_deep_link_opens_its_example_on_its_page(browser: Browser, tmp_path: Path) -> None:
+def test_a_deep_link_opens_its_example_under_its_filters(browser: Browser, tmp_path: Path) -> None:
     report = make_report()
     report["flips"][300].update(task="house", id="näme/with space&#?")
-    fragment = f"#flip-house-{quote('näme/with space&#?', safe='')}"
-    show(browser, tmp_path, report, fragment)
-    assert "näme/with space&#?" in texts(browser, ".flip.current .name")[0]
-    top = browser.run("return document.querySelector('.flip.current').getBoundingClientRect().top")
-    assert 0 <= top < 900
+    show(browser, tmp_path, report, f"#examples?kind=positive&sort=file&item={quote('house/näme/with space&#?', safe='')}")  # fmt: skip
+    assert item(browser) == "näme/with space&#?"
+    assert texts(browser, ".chip[aria-pressed=true]")[0].startswith("Positive flips")
+    top = browser.run("return document.querySelector('#detail').getBoundingClientRect().top")
+    assert 0 <= top < 600
 
 
 def test_a_deep_link_lifts_the_filter_that_hides_its_example(browser: Browser, tmp_path: Path) -> None:
     report = make_report()
     show(browser, tmp_path, report)
     click(browser, "#kind-positive")
-    browser.run("location.hash = '#flip-house-house-0'")
-    browser.run("return new Promise(done => setTimeout(done, 200))")
-    assert texts(browser, ".flip.current .name") == ["house · house-0"]
+    browser.run("location.hash = '#examples?kind=positive&item=house%2Fhouse-0'")
+    settle(browser)
+    assert item(browser) == "house-0"
+    assert address(browser) == {"item": "house/house-0"}
+
+
+def test_a_deep_link_to_what_is_not_there_shows_the_list(browser: Browser, tmp_path: Path) -> None:
+    show(browser, tmp_path, make_report(), "#examples?item=gone&kind=nonsense&constructor=x&task=house")
+    assert browser.errors() == []
+    assert "not in this report" in browser.run("return document.getElementById('announce').textContent")
+    assert len(texts(browser, ".row")) > 10
 
 
 def test_examples_with_the_same_id_have_links_of_their_own(browser: Browser, tmp_path: Path) -> None:
     report = make_report()
-    report["flips"][1]["id"] = report["flips"][0]["id"]
-    show(browser, tmp_path, report, "#flip-house-house-0~2")
-    assert len(texts(browser, ".flip.current")) == 1
-    assert browser.run("return document.querySelector('.flip.current').id") == "flip-house-house-0~2"
+    report["flips"][1].update(id=report["flips"][0]["id"], input="the second of them")
+    show(browser, tmp_path, report, "#examples?item=house%2Fhouse-0%7E2")
+    assert "the second of them" in texts(browser, "#item")[0]
 
 
-def test_words_that_differ_are_marked_in_both_answers(browser: Browser, tmp_path: Path) -> None:
-    report = make_report(tasks=("samsum",), candidate=False)
+def test_words_that_differ_are_marked_in_all_answers_and_marks_can_be_hidden(browser: Browser, tmp_path: Path) -> None:  # fmt: skip
+    report = make_report(tasks=("samsum",))
     report["flips"] = report["flips"][:1]
-    report["flips"][0]["old"]["output"] = "Amanda baked cookies and will bring Jerry some tomorrow."
-    report["flips"][0]["new"]["output"] = "Amanda baked bread and will bring Jerry some."
+    flip = report["flips"][0]
+    flip["old"]["output"] = "Amanda baked cookies and will bring Jerry some tomorrow."
+    flip["new"]["output"] = "Amanda baked bread and will bring Jerry some."
+    flip["candidate"]["output"] = "Amanda baked cookies and will bring Rick some tomorrow."
     show(browser, tmp_path, report)
     assert [t.strip() for t in texts(browser, "del")] == ["cookies", "some tomorrow."]
-    assert [t.strip() for t in texts(browser, "ins")] == ["bread", "some."]
-    answers = texts(browser, ".answer .text")
-    assert answers == [report["flips"][0]["old"]["output"], report["flips"][0]["new"]["output"]]
+    assert [t.strip() for t in texts(browser, "ins")] == ["bread", "some.", "Rick"]
+    assert texts(browser, ".answer .text") == [flip[s]["output"] for s in ("old", "new", "candidate")]
+    browser.press("d")
+    assert texts(browser, "del") == texts(browser, "ins") == []
+
+
+def test_long_answers_show_where_they_differ_first(browser: Browser, tmp_path: Path) -> None:
+    report = make_report(tasks=("samsum",), candidate=False)
+    report["flips"] = report["flips"][:1]
+    flip = report["flips"][0]
+    same = " ".join(f"word{i}" for i in range(2000))
+    flip["old"]["output"], flip["new"]["output"] = f"{same} cookies {same}", f"{same} bread {same}"
+    show(browser, tmp_path, report)
+    assert [t.strip() for t in texts(browser, "del, ins")] == ["cookies", "bread"]
+    assert "characters alike" in texts(browser, ".answer .text")[0]
+    click(browser, ".answer .show-all")
+    assert texts(browser, ".answer .text")[0] == flip["old"]["output"]
 
 
 def test_hostile_text_is_shown_as_text(browser: Browser, tmp_path: Path) -> None:
-    report = make_report(tasks=("house", "samsum"))
+    report = rich_report(tasks=("house", "samsum"))
     choice, text = report["flips"][0], report["flips"][-1]
-    choice.update(
-        task=HOSTILE, id=HOSTILE, input=HOSTILE, choices=[HOSTILE, "b"], size=99.0, slices={HOSTILE: HOSTILE}
-    )
+    choice.update(task=HOSTILE, id=HOSTILE, input=HOSTILE, choices=[HOSTILE, "b"], size=99.0, cause=HOSTILE, verdict=HOSTILE)  # fmt: skip
+    choice["slices"] = {HOSTILE: HOSTILE}
     text.update(id=HOSTILE, input=HOSTILE, reference=[HOSTILE], size=98.0)
     for side in ("old", "new", "candidate"):
         text[side]["output"] = side + " " + HOSTILE
+        text["repeats"][side][1]["output"] = HOSTILE
     report["old"] = report["headline"] = HOSTILE
     show(browser, tmp_path, report)
-    assert browser.errors() == []
-    assert browser.run("return window.hacked") is None
-    first, second = texts(browser, ".flip")[:2]
-    for card in (first, second):
-        assert "<script>window.hacked=1</script>" in card and "{{7*7}}" in card
-        assert VISIBLE in card
-        assert not set(card) & set("\u202e\x1b\x00\u200b")
-    assert len(texts(browser, "script")) == 2 and not texts(browser, ".flip img")
-    assert (
-        browser.run("return getComputedStyle(document.querySelector('.flip .text')).unicodeBidi") == "isolate"
-    )
+    for key in "jj":
+        browser.press(key)
+        shown = texts(browser, "#item")[0]
+        assert "<script>window.hacked=1</script>" in shown and "{{7*7}}" in shown and VISIBLE in shown
+        assert not set(shown) & set("\u202e\x1b\x00\u200b")
+    assert not set(texts(browser, "#list")[0] + texts(browser, "#facets")[0]) & set("\u202e\x1b\x00\u200b")
+    assert browser.errors() == [] and browser.run("return window.hacked") is None
+    assert len(texts(browser, "script")) == 2 and not texts(browser, "#browser img")
+    assert browser.run("return getComputedStyle(document.querySelector('.text')).unicodeBidi") == "isolate"
 
 
-def test_an_answer_of_a_megabyte_is_clipped_until_asked_for(browser: Browser, tmp_path: Path) -> None:
+def test_answers_of_a_megabyte_are_clipped_and_compared_in_bounded_time(browser: Browser, tmp_path: Path) -> None:  # fmt: skip
     report = make_report(tasks=("samsum",))
-    report["flips"][0]["new"]["output"] = "a" * 1_000_000
-    report["flips"][0]["size"] = 99.0
+    flip = report["flips"][0]
+    flip["old"]["output"] = "".join(f"{i * 7919 % 100003} " for i in range(160_000))
+    flip["new"]["output"] = "".join(f"{i * 104729 % 99991} " for i in range(160_000))
+    flip["candidate"]["output"] = "a" * 1_000_000
+    flip["size"] = 99.0
     show(browser, tmp_path, report)
-    length = "return document.querySelectorAll('.flip:first-child .answer .text')[1].textContent.length"
-    assert browser.run(length) == 1500
-    assert texts(browser, ".show-all") == ["… show all 1,000,000 characters"]
-    click(browser, ".show-all")
-    assert browser.run(length) == 1_000_000
+    lengths = "return [...document.querySelectorAll('.answer .text')].map(e => e.textContent.length)"
+    assert browser.run(lengths) == [1500, 1500, 1500]
+    assert texts(browser, ".show-all")[2] == "Show all 1,000,000 characters"
+    browser.run("document.querySelectorAll('.show-all')[2].click()")
+    assert browser.run(lengths)[2] == 1_000_000
     assert browser.run("return document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_of_ten_thousand_flips_only_a_page_is_drawn(browser: Browser, tmp_path: Path) -> None:
+def test_of_ten_thousand_flips_only_those_in_sight_are_drawn(browser: Browser, tmp_path: Path) -> None:
     report = make_report()
     many = [{**flip, "id": f"{flip['id']}-{copy}"} for copy in range(23) for flip in report["flips"]][:10_000]
     report.update(flips=many, flips_shown=len(many), flips_total={"negative_flip": 10_000})
     show(browser, tmp_path, report)
-    assert texts(browser, "#status") == ["1\N{EN DASH}20 of 10,000"]
-    assert browser.run("return document.querySelectorAll('article.flip').length") == 20
+    assert texts(browser, "#status") == ["10,000 examples"]
+    assert browser.run("return document.querySelectorAll('.row').length") < 60
+    browser.run("const l = document.getElementById('list'); l.scrollTop = l.scrollHeight")
+    settle(browser)
+    assert "10000" in browser.run("return [...document.querySelectorAll('.row')].map(r => r.ariaPosInSet)")
 
 
 def test_an_example_is_copied_as_markdown_that_no_text_can_break(browser: Browser, tmp_path: Path) -> None:
-    report = make_report(tasks=("samsum",))
+    report = rich_report(tasks=("samsum",))
     report["flips"] = report["flips"][:1]
-    report["flips"][0]["new"]["output"] = "```\n# not a heading\n````"
+    flip = report["flips"][0]
+    flip["new"]["output"] = "```\n# not a heading\n````"
     show(browser, tmp_path, report)
     browser.run(
         "window.copied = []; Object.defineProperty(navigator, 'clipboard', "
         "{value: {writeText: async text => { copied.push(text); }}})"
     )
-    browser.press("jc")
-    (copied,) = browser.run("return copied")
+    browser.press("jcl")
+    settle(browser, 50)
+    copied, link = browser.run("return copied")
     assert "`````\n```\n# not a heading\n````\n`````" in copied
-    assert report["flips"][0]["input"] in copied and report["flips"][0]["reference"][0] in copied
+    assert flip["input"] in copied and flip["reference"][0] in copied
+    assert f"p = {flip['p_value']}" in copied
+    assert link.endswith(f"#examples?item=samsum%2F{flip['id']}")
 
 
 def test_the_theme_follows_the_system_until_it_is_switched(browser: Browser, tmp_path: Path) -> None:
@@ -292,7 +468,7 @@ def test_the_theme_follows_the_system_until_it_is_switched(browser: Browser, tmp
     browser.colours("dark")
     dark = browser.run(colour)
     assert light != dark
-    click(browser, "#theme")
+    browser.press("t")
     assert browser.run(colour) == light
     browser.run("localStorage.clear()")
     browser.colours("light")
@@ -300,35 +476,91 @@ def test_the_theme_follows_the_system_until_it_is_switched(browser: Browser, tmp
 
 def test_the_page_works_without_a_candidate_and_without_a_flip(browser: Browser, tmp_path: Path) -> None:
     show(browser, tmp_path, make_report(candidate=False))
-    assert not texts(browser, "#kind-fixed") and len(texts(browser, ".flip")) == 20
+    assert not texts(browser, "#kind-fixed") and len(texts(browser, ".row")) > 10
     show(browser, tmp_path, make_report(flips=False, others=False))
-    assert texts(browser, "#cards") == ["No answer changed."]
+    assert texts(browser, "#nothing") == ["No answer changed."]
+    browser.press("jkc")
     assert browser.errors() == []
 
 
-def test_a_phone_shows_the_page_without_scrolling_sideways(tmp_path: Path) -> None:
-    report = make_report(
-        tasks=("house", "hellaswag", "samsum", "a_task_with_a_name_as_long_as_some_harness_tasks_have")
+def test_in_a_notebook_s_frame_links_and_keys_work(browser: Browser, tmp_path: Path) -> None:
+    page = tmp_path / "notebook.html"
+    page.write_text("<!doctype html><iframe width=1300 height=900></iframe>", encoding="utf-8")
+    report = rich_report()
+    browser.open(page)
+    browser.run(
+        "const f = document.querySelector('iframe'); f.srcdoc = arguments[0]; return new Promise(d => { f.onload = d; })",
+        render_html(report),
     )
-    with Browser(phone=True) as phone:
-        show(phone, tmp_path, report)
-        assert phone.run("return [document.documentElement.scrollWidth, innerWidth]") == [390, 390]
-        assert phone.errors() == []
+    inside = "const d = document.querySelector('iframe').contentDocument; "
+    browser.run(inside + "d.querySelector(\"#causes a[href*='cause=format']\").click()")
+    number = sum(flip["cause"] == "format" and flip["task"] == "house" for flip in report["flips"])
+    assert browser.run(inside + "return d.getElementById('status').textContent").startswith(f"{number} of")
+    browser.run(inside + "d.querySelector('.row:nth-child(2)').click()")
+    assert browser.run(inside + "return d.getElementById('place').textContent") == f"2 of {number}"
+    browser.run(inside + "d.querySelector(\"nav a[href='#metrics']\").click()")
+    settle(browser)
+    assert browser.run(inside + "return d.location.href") == "about:srcdoc"
+    assert browser.errors() == []
 
 
-def test_without_javascript_all_but_the_examples_is_there_and_the_page_says_so(tmp_path: Path) -> None:
-    with Browser() as plain:
-        plain.command("Emulation.setScriptExecutionDisabled", value=True)
-        show(plain, tmp_path, make_report())
-        plain.command("Emulation.setScriptExecutionDisabled", value=False)
-        assert "Browsing the examples needs JavaScript" in texts(plain, "noscript")[0]
-        height = "return document.querySelector(arguments[0]).getBoundingClientRect().height"
-        assert plain.run(height, "#browser") == 0 and plain.run(height, "#theme") == 0
-        assert plain.run(height, "noscript p") > 0
-        assert all(
-            chart > 0
-            for chart in plain.run(
-                "return [...document.querySelectorAll('main figure svg.chart')].map(e => e.clientHeight)"
-            )
-        )
-        assert texts(plain, ".metrics-table tbody tr")
+def axe_script() -> str | None:
+    found = importlib.util.find_spec("axe_core_python")
+    if found is None or found.origin is None:
+        return None
+    return (Path(found.origin).parent / "axe.min.js").read_text(encoding="utf-8")
+
+
+def violations(browser: Browser, axe: str) -> list[tuple[str, str]]:
+    """What axe-core finds on the page, each as its rule and the first element."""
+    browser.command("Runtime.evaluate", expression=axe)
+    found = browser.run("return axe.run(document).then(r => r.violations.map(v => [v.id, v.nodes[0].html]))")
+    return [tuple(entry) for entry in found]
+
+
+@pytest.mark.skipif(axe_script() is None, reason="needs axe-core-python, a part of the extra 'dev'")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    "make", [gate_report, lambda: rich_report(tasks=("samsum",), candidate=False), make_report]
+)
+def test_axe_finds_no_violation(
+    browser: Browser, phone: Browser, tmp_path: Path, scheme: str, make: Any
+) -> None:
+    axe = axe_script() or ""
+    report = make()
+    for window in (browser, phone):
+        window.colours(scheme)
+        show(window, tmp_path, report)
+        window.press("j")
+        window.run("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+        assert violations(window, axe) == []
+        window.press("?")
+        assert violations(window, axe) == []
+        window.colours("light")
+
+
+def test_a_phone_shows_list_or_example_without_scrolling_sideways(phone: Browser, tmp_path: Path) -> None:
+    report = rich_report(tasks=("house", "samsum", "a_task_with_a_name_as_long_as_some_harness_tasks_have"))
+    show(phone, tmp_path, report)
+    width = "return [document.documentElement.scrollWidth, innerWidth]"
+    visible = "return ['#list', '#detail'].map(s => document.querySelector(s).checkVisibility())"
+    assert phone.run(width) == [390, 390] and phone.run(visible) == [True, False]
+    click(phone, ".row:nth-child(2)")
+    assert phone.run(width) == [390, 390] and phone.run(visible) == [False, True]
+    phone.run("history.back()")
+    settle(phone)
+    assert phone.run(visible) == [True, False]
+    assert phone.errors() == []
+
+
+def test_without_javascript_all_but_the_examples_is_there_and_the_page_says_so(browser: Browser, tmp_path: Path) -> None:  # fmt: skip
+    browser.command("Emulation.setScriptExecutionDisabled", value=True)
+    show(browser, tmp_path, rich_report())
+    browser.command("Emulation.setScriptExecutionDisabled", value=False)
+    assert "Browsing the examples needs JavaScript" in texts(browser, "noscript")[0]
+    height = "return document.querySelector(arguments[0]).getBoundingClientRect().height"
+    assert browser.run(height, "#browser") == 0 and browser.run(height, "#theme") == 0
+    assert browser.run(height, "noscript p") > 0
+    charts = "return [...document.querySelectorAll('main figure svg.chart')].map(e => e.clientHeight)"
+    assert all(chart > 0 for chart in browser.run(charts))
+    assert texts(browser, ".data-table tbody tr")

@@ -10,7 +10,7 @@ diamond: the candidate; square: other runs). So nothing is told by colour alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -23,9 +23,9 @@ HATCHED = frozenset({"hatch", "introduced"})
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a whole: its number of items, the class that colours it, and its name."""
+    """A part of a whole: its number of items or its share, the class that colours it, and its name."""
 
-    number: int
+    number: float
     style: str
     name: str
 
@@ -125,20 +125,24 @@ def _column(parts: Sequence[Part], x: float, width: float, height: float, total:
     for part in parts:
         if part.number:
             tall = (height - 22.0) * part.number / whole
-            marks.append(_tile(x, width, y, tall, part, total))
+            marks.append(_tile(x, width, y, tall, part, total, _whole))
             marks.append(_tile_label(x, width, y, tall, part, total))
             y += tall
     return marks
 
 
-def _tile(x: float, width: float, y: float, height: float, part: Part, total: int) -> Markup:
+def _tile(
+    x: float, width: float, y: float, height: float, part: Part, total: float, write: Callable[[float], str]
+) -> Markup:
     area = {"x": place(x), "y": f"{y:g}", "width": place(width), "height": f"{height:g}"}
-    title = f"{part.name}: {count(part.number)} ({format_number(part.number / total, 'rate')})"
+    share = format_number(part.number / total, "rate")
+    written = write(part.number)
+    title = f"{part.name}: {written}" if written == share else f"{part.name}: {written} ({share})"
     tile = element("rect", element("title", title), class_=f"tile {part.style}", **area)
     return tile + element("rect", class_="hatched", **area) if part.style in HATCHED else tile
 
 
-def _tile_label(x: float, width: float, y: float, height: float, part: Part, total: int) -> Markup:
+def _tile_label(x: float, width: float, y: float, height: float, part: Part, total: float) -> Markup:
     """Write a tile's share and name inside it where there is room; the legend beside has them all.
 
     The class `narrow` is for names that fit only where the picture is wide; the style sheet knows where that is.
@@ -155,18 +159,34 @@ def _tile_label(x: float, width: float, y: float, height: float, part: Part, tot
     return element("text", share, x=where, y=f"{y + height / 2 - 2:g}", class_=f"{style} strong") + name
 
 
-def strip(parts: Sequence[Part], *, title: str, height: float = 30) -> Markup:
-    """Draw parts of a whole as one bar."""
+def _whole(number: float) -> str:
+    return count(int(number))
+
+
+def strip(
+    parts: Sequence[Part], *, title: str, height: float = 30, write: Callable[[float], str] = _whole
+) -> Markup:
+    """Draw parts of a whole as one bar; `write` makes a part's number text, a count unless told otherwise."""
     total = sum(part.number for part in parts)
-    description = ", ".join(f"{part.name} {count(part.number)}" for part in parts)
+    description = ", ".join(f"{part.name} {write(part.number)}" for part in parts)
     marks: list[str] = []
     x = 0.0
     for part in parts:
         width = part.number / total if total else 0.0
         if part.number:
-            marks.append(_tile(x, width, 0, height, part, total))
+            marks.append(_tile(x, width, 0, height, part, total, write))
             if width > 0.12:
                 middle = {"x": place(x + width / 2), "y": f"{height / 2 + 4:g}"}
-                marks.append(element("text", count(part.number), class_=f"label on-{part.style}", **middle))
+                marks.append(element("text", write(part.number), class_=f"label on-{part.style}", **middle))
         x += width
     return picture(*marks, height=height, title=title, description=description, class_="strip")
+
+
+def bar(share: float, style: str, reference: float | None = None) -> Markup:
+    """Draw a share of the width as a bar beside its figure in a table, with a line at another share to hold it against."""
+    area = {"x": 0, "y": 3, "width": place(share), "height": 10}
+    marks = [element("rect", class_=f"tile {style}", **area)]
+    if reference is not None:
+        at = place(min(1.0, reference))
+        marks.append(element("line", x1=at, x2=at, y1=0, y2=16, class_="reference solid"))
+    return element("svg", *marks, class_="chart", width="100%", height=16, aria_hidden="true")

@@ -114,7 +114,9 @@ def fate_of_negative_flips(report: Report) -> Markup | None:
         Part(introduced, "introduced", "newly broken by the candidate"),
     ]
     rows = [
-        Markup('<li><span class="swatch {}"></span>{} {}</li>').format(p.style, integer(p.number), p.name)
+        Markup('<li><span class="swatch {}"></span>{} {}</li>').format(
+            p.style, integer(int(p.number)), p.name
+        )
         for p in parts
     ]
     picture = charts.strip(parts, title="What the candidate made of the negative flips")

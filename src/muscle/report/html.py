@@ -19,23 +19,33 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from muscle.report import figures, headline, tables
+from muscle.report import causes, cuts, figures, headline, noise, overview, rules, tables
 from muscle.report.numbers import visible
+from muscle.report.rows import pooled_lines
 
 TEMPLATES = Path(__file__).parent / "templates"
-SCRIPTS = ("text.js", "card.js", "report.js")
+ASSETS = Path(__file__).parent / "assets"
+SCRIPTS = (
+    "text.js", "diff.js", "words.js", "filters.js", "list.js", "choices.js", "detail.js", "copy.js", "page.js",
+)  # fmt: skip
+"""In the order in which they need each other; one script on the page."""
+
 VERDICTS = {"pass": "Pass", "warn": "Warning", "block": "Blocked", "cannot_tell": "Cannot tell"}
+MAX_FLIPS = 10_000
+"""Flips that a page holds; with more it would open slowly. report.json has all that the report lists."""
 
 # In a script element only these can end it or open a comment; the two separators were not allowed in strings before ES2019;
 # a lone surrogate has no UTF-8 form.
 _UNSAFE = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
 
 
-def render_html(report: Mapping[str, Any]) -> str:
-    """Return the whole page for a comparison.
+def render_html(report: Mapping[str, Any], *, max_flips: int = MAX_FLIPS) -> str:
+    """Return the whole page for a comparison or a gate.
 
     Args:
-        report: what `Comparison.to_json()` gives and report.json holds.
+        report: what `Comparison.to_json()` gives and report.json holds. What it does not have (repeats, causes, slices,
+            a gate's rules) is left out of the page.
+        max_flips: flips that the page holds, the first of the report's list: negative flips first, the largest first.
 
     Returns:
         The HTML text. The same dict gives the same text.
@@ -43,42 +53,70 @@ def render_html(report: Mapping[str, Any]) -> str:
     Raises:
         KeyError: an entry that every report has is missing.
     """
-    style = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
-    script = Markup("\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS))
+    style = Markup((ASSETS / "report.css").read_text(encoding="utf-8"))
+    script = _script()
     policy = (
         f"default-src 'none'; style-src '{_source_hash(style)}'; script-src '{_source_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
+    held = {**report, "flips": report["flips"][:max_flips]}
     return (
         _environment()
         .get_template("report.html.j2")
         .render(
-            report=report,
             policy=policy,
             style=style,
             script=script,
-            title=report.get("title"),
-            verdict=VERDICTS[report["verdict"]],
-            sentence=report["headline"].removeprefix(f"{VERDICTS[report['verdict']]}: "),
-            names=_names(report),
-            continuous=any(task["kind"] == "continuous" for task in report["tasks"].values()),
-            tile_groups=headline.headline_tiles(report),
-            fate=figures.fate_of_negative_flips(report),
-            quadrants=figures.quadrant_cards(report),
-            before_after=figures.before_and_after(report),
-            gap=figures.flips_against_gap(report),
-            gain_regression=figures.gain_against_regression(report),
-            histograms=figures.difference_histograms(report),
-            task_tables=[tables.task_table(report, task) for task in report["tasks"]],
-            join=tables.join_lines(report),
-            sources=tables.source_rows(report),
-            flips_note=tables.flips_note(report),
-            has_logprobs=any(
-                (flip[side] or {}).get("logprobs") for flip in report["flips"] for side in ("old", "new")
-            ),
-            data=Markup(embed_json({"names": _names(report), "flips": report["flips"]})),
+            data=Markup(embed_json({"names": _names(report), "flips": held["flips"]})),
+            flips_note=tables.flips_note(report, held=len(held["flips"])),
+            **_head(report),
+            **_sections(report, held),
         )
     )
+
+
+def _head(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the verdict's section shows."""
+    return {
+        "report": report,
+        "title": report.get("title"),
+        "verdict": VERDICTS[report["verdict"]],
+        "sentence": report["headline"].removeprefix(f"{VERDICTS[report['verdict']]}: "),
+        "names": _names(report),
+        "noise_sentence": noise.sentence(report),
+        "differences": rules.differences(report),
+        "tile_groups": headline.headline_tiles(report),
+        "fate": figures.fate_of_negative_flips(report),
+        "join": tables.join_lines(report),
+    }
+
+
+def _sections(report: Mapping[str, Any], held: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the sections below the verdict show; links to examples only where the page holds them (`held`)."""
+    return {
+        "continuous": any(task["kind"] == "continuous" for task in report["tasks"].values()),
+        "gate": rules.gate(report),
+        "quadrants": figures.quadrant_cards(report),
+        "noise_cards": noise.noise_cards(report),
+        "before_after": figures.before_and_after(report),
+        "gap": figures.flips_against_gap(report),
+        "gain_regression": figures.gain_against_regression(report),
+        "histograms": figures.difference_histograms(report),
+        "overview": overview.overview_rows(held),
+        "overview_head": overview.HEAD,
+        "overview_shown": overview.SHOWN_TASKS,
+        "pooled": pooled_lines(report),
+        "task_tables": [tables.task_table(report, task) for task in report["tasks"]],
+        "slice_cards": cuts.slice_cards(held),
+        "cause_cards": causes.cause_cards(held),
+        "sources": tables.source_rows(report),
+    }
+
+
+def _script() -> Markup:
+    """Return the page's one script: the files in a function of their own, so that they share names with nothing else."""
+    files = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    return Markup(f"(() => {{\n{files}\n}})();")
 
 
 def embed_json(value: Any) -> str:

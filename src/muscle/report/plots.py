@@ -108,9 +108,12 @@ def mark(x: float, y: float, role: Role, title: str) -> Markup:
     return element("svg", element("title", title), shape, x=place(x), y=f"{y:g}", overflow="visible")
 
 
-def estimates(rows: Sequence[Estimate], axis: Axis, *, title: str, less_is_better: bool = True) -> Markup:
+def estimates(
+    rows: Sequence[Estimate], axis: Axis, *, title: str, less_is_better: bool = True, band: bool = True
+) -> Markup:
     """Draw estimates with their intervals on one axis, one below the other; a band marks the way from first to last."""
-    step, height = 16.0, 48.0
+    step = 16.0
+    height = max(48.0, 16.0 * len(rows) + 16.0)
     top = (height - step * (len(rows) - 1)) / 2
     marks: list[str] = [
         element(
@@ -118,7 +121,7 @@ def estimates(rows: Sequence[Estimate], axis: Axis, *, title: str, less_is_bette
         )
         for t in axis.ticks
     ]
-    if len(rows) > 1:
+    if band and len(rows) > 1:
         start, end = rows[0].value, rows[-1].value
         low, high = sorted((start, end))
         better = (end < start) == less_is_better

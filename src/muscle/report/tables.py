@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from markupsafe import Markup
 
@@ -71,11 +72,31 @@ METRICS = (
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table: its name, what it means, and its cells; one cell alone stands for all."""
+    """A row of a table: its name, what it means, its cells (one alone stands for all), and the address of its examples."""
 
     name: str
     meaning: str
     cells: tuple[Markup, ...]
+    link: str | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of figures: what its rows are, the columns' names, the rows; the first `pictures` columns are charts."""
+
+    name: str
+    head: tuple[str, ...]
+    rows: tuple[Row, ...]
+    pictures: int = 0
+
+
+def examples_link(*, listed: bool, **filters: str) -> str | None:
+    """Return the address, inside the page, of the examples that filters leave; None where none is listed.
+
+    >>> examples_link(listed=True, task="a b", cause="format")
+    '#examples?task=a+b&cause=format'
+    """
+    return f"#examples?{urlencode(filters, errors='replace')}" if listed else None
 
 
 @dataclass(frozen=True)
@@ -287,11 +308,21 @@ def _metadata(source: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def flips_note(report: Report) -> Markup:
-    """Say how many flips there are and how many of them the page holds."""
+def flips_note(report: Report, *, held: int) -> Markup:
+    """Say how many flips there are and how many of them the page holds.
+
+    Args:
+        report: the report.
+        held: how many the page holds.
+    """
     total, shown = sum(report["flips_total"].values()), report["flips_shown"]
-    if total == shown:
+    if total == shown == held:
         return Markup("All {} examples whose answer changed.").format(figure(total, count(total)))
+    if shown == held:
+        return Markup(
+            "{} of {} examples whose answer changed: a sample, negative flips first. report.json says how many of each "
+            "kind there are."
+        ).format(integer(shown, pointer("flips_shown")), figure(total, count(total)))
     return Markup(
-        "{} of {} examples whose answer changed: a sample, negative flips first. report.json says how many of each kind there are."
-    ).format(integer(shown, pointer("flips_shown")), figure(total, count(total)))
+        "{} of {} examples whose answer changed: negative flips first, the largest drops first. report.json lists {}."
+    ).format(figure(held, count(held)), figure(total, count(total)), integer(shown, pointer("flips_shown")))

@@ -1,0 +1,168 @@
+"""The explorer's text: noise, causes, slices, rules and differences, each figure that of report.json, each part left out where unknown."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from explorer_examples import gate_report, not_known, rich_report
+from muscle.report.html import render_html
+from report_examples import make_report
+from test_report_html import HOSTILE, Page, assert_reads_as, entry
+
+
+def many_tasks() -> dict[str, Any]:
+    report = rich_report(tasks=("house", "samsum"), flips=True)
+    report["tasks"] |= {f"task {i}": report["tasks"]["house"] for i in range(30)}
+    return report
+
+
+SHAPES = {
+    "rich": rich_report,
+    "gate": gate_report,
+    "no candidate": lambda: rich_report(candidate=False),
+    "many tasks": many_tasks,
+    "nothing known": lambda: not_known(rich_report()),
+}
+
+
+def shown_paths(html: str) -> set[str]:
+    return {a["data-path"] or "" for a, _ in Page(html).figures if "data-path" in a}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_figure_equals_its_entry_in_the_json(shape: str) -> None:
+    report = json.loads(json.dumps(SHAPES[shape]()))
+    for attributes, text in Page(render_html(report)).figures:
+        value = float(attributes["value"] or "")
+        assert_reads_as(text, value)
+        if (path := attributes.get("data-path")) and "data-minus" not in attributes:
+            assert value == entry(report, path), path
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_page_never_says_undefined_value_or_null(shape: str) -> None:
+    text = Page(render_html(SHAPES[shape]())).text
+    assert not re.search(r"\b(None|null|nan|NaN|inf)\b", text)
+
+
+def test_verdicts_of_items_floor_and_excess_are_shown_for_both_updates() -> None:
+    paths = shown_paths(render_html(rich_report()))
+    for side in ("old_vs_new", "old_vs_candidate"):
+        for verdict in ("regressed", "improved", "equivalent", "cannot_tell"):
+            assert {
+                f"#/tasks/house/{side}/items/{verdict}/{end}" for end in ("value", "low", "high")
+            } <= paths
+        assert f"#/tasks/house/{side}/items/null95/value" in paths
+        assert f"#/tasks/house/{side}/noise_floor/high" in paths
+        assert f"#/tasks/house/{side}/excess_negative_flip_rate/low" in paths
+        assert f"#/tasks/house/variance/{side}/answers" in paths
+
+
+def test_causes_changes_and_closeness_are_shown() -> None:
+    html = render_html(rich_report())
+    paths = shown_paths(html)
+    assert "#/tasks/house/causes/old_vs_new/negative_flip/format" in paths
+    assert "#/tasks/house/causes/strict_loose/new/gap" in paths
+    assert "#/tasks/house/what_changed/1/p_adjusted" in paths
+    assert "#/tasks/house/closeness/old_vs_new/kl/p99" in paths
+    page = Page(html)
+    assert "4.9 points lost, 3.9 of them by format" in page.text
+    assert "mentions <b>price</b>" in page.text
+
+
+def test_every_slice_its_corrected_p_and_the_simpson_case_are_shown() -> None:
+    report = rich_report()
+    page = Page(render_html(report))
+    paths = {a.get("data-path") for a, _ in page.figures}
+    rows = report["tasks"]["house"]["slices"]["old_vs_new"]["rows"]
+    assert {f"#/tasks/house/slices/old_vs_new/rows/{i}/bh_p" for i in range(len(rows))} <= paths
+    assert "#/tasks/house/slices/old_vs_new/concentrated/0/excess/bh_p" in paths
+    assert "slices go against the whole (better)" in page.text
+    assert "3 slices with fewer than 30 items are not tested" in page.text
+
+
+def test_slices_causes_and_tasks_lead_to_their_examples_where_the_page_holds_them() -> None:
+    report = rich_report()
+    hrefs = {a["href"] for tag, a in Page(render_html(report)).elements if tag == "a"}
+    assert "#examples?task=house&slice=place%3Dkitchen" in hrefs
+    assert "#examples?task=house&cause=format" in hrefs
+    assert "#examples?task=samsum" in hrefs
+    held = {a["href"] for tag, a in Page(render_html(report, max_flips=0)).elements if tag == "a"}
+    assert not [href for href in held if href and "?" in href]
+
+
+def test_the_gate_s_rules_stand_with_outcome_limit_and_reason() -> None:
+    report = gate_report()
+    page = Page(render_html(report))
+    text = " ".join(page.text.split())
+    assert "4 rules: 1 holds, 1 broken, 2 undecided, strict: a warning fails. Exit code 1." in text
+    for finding in report["gate"]["findings"]:
+        assert finding["reason"] in text
+    paths = {a.get("data-path") for a, _ in page.figures}
+    assert {"#/gate/findings/0/limit", "#/gate/findings/0/low", "#/gate/findings/0/p"} <= paths
+    assert text.index("Rules of the policy") < text.index("Where the answers moved")
+    assert "Rules of the policy" not in Page(render_html(rich_report())).text
+
+
+def test_what_differs_beside_the_model_stands_before_the_figures_and_once() -> None:
+    report = rich_report()
+    report["comparability"]["old_vs_new"][0]["allowed"] = True
+    page = Page(render_html(report))
+    text = " ".join(page.text.split())
+    assert text.count("lm-eval 0.4.9 and 0.4.13") == 1
+    assert "temperature 0.7 in the old run, 0.8 in the new one (allowed by hand)" in text
+    assert text.index("The runs differ in more than the model") < text.index("The plain update broke")
+    assert report["noise"]["sentence"] in text
+
+
+def test_what_is_not_known_has_no_section_and_its_sentence_stays() -> None:
+    text = " ".join(Page(render_html(not_known(rich_report()))).text.split())
+    for heading in ("Real or noise", "Why answers flipped", "Slices", "The runs differ"):
+        assert heading not in text
+    assert "Floor unknown; run the old model once more" in text
+
+
+def test_a_report_of_before_these_keys_is_rendered() -> None:
+    assert "Real or noise" not in Page(render_html(make_report())).text
+
+
+def test_many_tasks_are_folded_away_and_none_is_lost() -> None:
+    html = render_html(many_tasks())
+    assert "7 more tasks" in html
+    paths = shown_paths(html)
+    assert {f"#/tasks/task%20{i}/old_vs_new/mcnemar_exact_p" for i in range(30)} <= paths
+
+
+def test_a_page_holds_no_more_flips_than_asked_for_and_says_so() -> None:
+    report = rich_report()
+    page = Page(render_html(report, max_flips=100))
+    assert json.loads(page.scripts[0])["flips"] == report["flips"][:100]
+    text = " ".join(page.text.split())
+    total = f"{sum(report['flips_total'].values()):,}"
+    assert f"100 of {total} examples whose answer changed: negative flips first" in text
+
+
+def test_hostile_text_stays_text_in_every_new_part() -> None:
+    report: dict[str, Any] = gate_report()
+    report["noise"]["sentence"] = HOSTILE
+    report["comparability"] = {HOSTILE: [{"message": HOSTILE, "allowed": False}]}
+    task = report["tasks"]["house"]
+    task["causes"]["sentence"] = HOSTILE
+    task["causes"]["old_vs_new"]["negative_flip"][HOSTILE] = 7
+    task["what_changed"][0] |= {"what": HOSTILE, "kind": HOSTILE}
+    sliced = task["slices"]["old_vs_new"]
+    sliced["rows"][0] |= {"by": HOSTILE, "value": HOSTILE}
+    sliced["concentrated"][0] |= {"by": HOSTILE, "value": HOSTILE}
+    sliced["simpson"][0] |= {"by": HOSTILE, "worse": [HOSTILE]}
+    for finding in report["gate"]["findings"]:
+        finding |= {"task": HOSTILE, "reason": HOSTILE, "metric": HOSTILE, "tier": HOSTILE}
+    report["gate"]["policy"] = {HOSTILE: HOSTILE}
+    html = render_html(report)
+    page = Page(html)
+    assert "<img" not in html and [tag for tag, _ in page.elements].count("script") == 2
+    assert "\x1b" not in html and "\u202e" not in page.text
+    assert page.text.count("{{7*7}}") > 12
