@@ -65,6 +65,19 @@ class Comparison:
         """Return the result object: plain dicts, lists, text and finite numbers."""
         return self.report
 
+    def show(self) -> None:
+        """Show the report: below the cell in a notebook, else in the browser."""
+        # Only here does this half of the project know of its reports: the method is for people, not for the pipeline.
+        from muscle.report.notebook import show
+
+        show(self.report)
+
+    def _repr_html_(self) -> str:
+        """Return the report for a notebook's output."""
+        from muscle.report.notebook import frame
+
+        return frame(self.report)
+
 
 def _realities(
     pairs: Mapping[str, Pair], options: Options, rerun: Pair | None
