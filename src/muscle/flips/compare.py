@@ -200,10 +200,11 @@ def _plain(value: Any) -> Any:
 
 
 def _distinct_names(runs: Sequence[Run], given: Sequence[str]) -> list[str]:
-    """Return the runs' names; where two are the same, the role is put before it."""
+    """Return the runs' names; where two are the same, the role is put before all that are not the role itself."""
     names = [run.name for run in runs]
     return [
-        name if names.count(name) == 1 else f"{role} {name}" for role, name in zip(given, names, strict=True)
+        name if names.count(name) == 1 or name == role else f"{role} {name}"
+        for role, name in zip(given, names, strict=True)
     ]
 
 
@@ -359,7 +360,11 @@ def _compare_runs(
         "flips": listed.flips,
         "flips_total": listed.totals,
         "flips_shown": len(listed.flips),
-        "settings": {**options.__dict__, "lower_is_better": list(options.lower_is_better)},
+        "settings": {
+            **options.__dict__,
+            "lower_is_better": list(options.lower_is_better),
+            "slices": None if slices is None else [str(by) for by in slices],
+        },
     }
     report["headline"] = headline(report)
     judged = realities["old_vs_candidate" if "candidate" in main else "old_vs_new"]

@@ -5,6 +5,7 @@ The sentence never gives the net alone: a gain can hide what broke.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -60,6 +61,13 @@ def _p(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
 
 
+def _items_without_flip(rate: float) -> str:
+    """Return how many items without a negative flip prove that the rate is no higher (one-sided, exact)."""
+    if rate == 0:
+        return "infinitely many"
+    return f"{1 if rate == 1 else math.ceil(math.log(ALPHA) / math.log1p(-rate)):,}"
+
+
 def _binary_task(
     name: str, metrics: Mapping[str, Any], quadrants: Mapping[str, Any], harm_p: float, tolerance: float
 ) -> tuple[Word, str]:
@@ -79,8 +87,14 @@ def _binary_task(
             f"{name}: {span}, more than {_percent(tolerance)} even at the lower bound {_percent(low)}",
         )
     if high <= tolerance:
-        return "pass", f"{name}: {span}, at most {_percent(high)}"
-    return "cannot_tell", f"{name}: {span}, anything from {_percent(low)} to {_percent(high)} fits"
+        return (
+            "pass",
+            f"{name}: {span}, proven to be at most {_percent(high)} (let pass: {_percent(tolerance)})",
+        )
+    proof = f"{name}: {span}, anything from {_percent(low)} to {_percent(high)} fits; at most {_percent(tolerance)} is not proven"
+    return "cannot_tell", proof + (
+        f", which takes {_items_without_flip(tolerance)} items without a flip" if lost == 0 else ""
+    )
 
 
 def _continuous_task(

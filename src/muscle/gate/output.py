@@ -13,7 +13,8 @@ from typing import Any
 from muscle.errors import DataError
 from muscle.gate.judge import NAMES, percent
 from muscle.report import rows
-from muscle.report.markdown import escape
+from muscle.report.before import before_lines
+from muscle.report.escaping import escape
 from muscle.report.noise_lines import noise_lines
 from muscle.report.numbers import count, format_number, visible
 from muscle.report.rows import one_line
@@ -157,13 +158,14 @@ def to_markdown(report: Report) -> str:
     """
     section = gate_section(report)
     findings = section["findings"]
-    parts = [MARKER, f"### {_SIGNS[report['verdict']]} {escape(one_line(report['headline'], 600))}"]
+    before = [f"- {escape(one_line(line, 400))}" for line in before_lines(report, limit=MAX_REASONS)]
+    parts = [
+        MARKER,
+        "\n".join(before),
+        f"### {_SIGNS[report['verdict']]} {escape(one_line(report['headline'], 600))}",
+    ]
     parts += [_rule_table(findings), _reasons(findings)]
     parts.append("\n".join(f"- {escape(line)}" for line in noise_lines(report, max_tasks=MAX_REASONS)))
-    different = [d["message"] for found in report.get("comparability", {}).values() for d in found]
-    if different:
-        noted = dict.fromkeys(f"- {escape(one_line(text, 300))}" for text in different)
-        parts.append("What differs beside the model:\n\n" + "\n".join(list(noted)[:MAX_REASONS]))
     parts += [_flips(report), _footer(report, section)]
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from muscle.gate.output import figures, gate_section, rule_text, where_text
 from muscle.report import rows
+from muscle.report.before import before_lines
 from muscle.report.noise_lines import noise_lines
 from muscle.report.numbers import count
 from muscle.report.rows import one_line
@@ -30,12 +31,20 @@ _STYLES = {
 
 
 def _rules(findings: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for name in ("", "task", "rule", "tier", "items", "seen (one-sided bounds)"):
+    shown = findings[:MAX_RULES]
+    seen = max((len(figures(entry)) for entry in shown), default=0)
+    ruled = max((len(rule_text(entry)) for entry in shown), default=0)
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
+    for name in ("", "task", "rule", "tier", "items", "seen (bounds)"):
+        # What was seen stands whole: where there is too little room the names are cut.
         table.add_column(
-            name, no_wrap=True, overflow="ellipsis", justify="right" if name == "items" else "left"
+            name,
+            no_wrap=True,
+            overflow="ellipsis",
+            justify="right" if name == "items" else "left",
+            min_width={"seen (bounds)": seen, "rule": min(ruled, 28)}.get(name),
         )
-    for entry in findings[:MAX_RULES]:
+    for entry in shown:
         cells = [where_text(entry), rule_text(entry), entry["tier"], count(entry["n"]), figures(entry)]
         told = Text(entry["outcome"], style=_STYLES[entry["verdict"]])
         table.add_row(told, *(Text(one_line(cell, 48)) for cell in cells))
@@ -53,10 +62,9 @@ def print_gate(report: Mapping[str, Any], console: Console) -> None:
         DataError: the report is not one of the gate.
     """
     findings = gate_section(report)["findings"]
+    for line in before_lines(report, limit=MAX_NOTES):
+        console.print(Text(one_line(line, 400), style="yellow"))
     console.print(Text(one_line(report["headline"], 600), style=_STYLES[report["verdict"]]))
-    notes = dict.fromkeys(d["message"] for found in report.get("comparability", {}).values() for d in found)
-    for note in list(notes)[:MAX_NOTES]:
-        console.print(Text(f"  note: {one_line(note, 300)}", style="yellow"))
     console.print()
     console.print(_rules(findings))
     if len(findings) > MAX_RULES:

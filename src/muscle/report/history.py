@@ -10,13 +10,16 @@ from rich.table import Table
 from rich.text import Text
 
 from muscle.flips.history import KIND_WORDS
-from muscle.report.markdown import escape
+from muscle.report.escaping import escape
 from muscle.report.numbers import Form, count, format_number
-from muscle.report.rows import estimate, one_line
+from muscle.report.rows import estimate, one_line, value_alone
 
 MAX_TASKS = 20
 MAX_PATTERNS = 8
 MAX_ITEMS = 10
+MAX_BEFORE = 6
+WIDE = 120
+"""Columns of a terminal from which on intervals are shown."""
 
 Report = Mapping[str, Any]
 
@@ -37,16 +40,17 @@ def _sentence(name: str, task: Report) -> str:
     return f"{story}, {count(task['broke_somewhere'])} items broke at some step, {count(back)} of them came back for good."
 
 
-def _step_cells(task: Report) -> list[list[str]]:
-    """Write the steps and the whole way, a row each."""
+def _step_cells(task: Report, *, intervals: bool = True) -> list[list[str]]:
+    """Write the steps and the whole way, a row each; with 95 % intervals where there is room for them."""
+    written = estimate if intervals else value_alone
     form: Form = "points" if task["kind"] == "binary" else "signed"
     rows = [*task["steps"], task["first_to_last"]] if len(task["steps"]) > 1 else task["steps"]
     return [
         [
             f"{row['from']} \N{RIGHTWARDS ARROW} {row['to']}",
-            estimate(row["accuracy_difference"], form),
-            f"{count(row['negative_flips'])}: {estimate(row['negative_flip_rate'], 'rate')}",
-            f"{count(row['positive_flips'])}: {estimate(row['positive_flip_rate'], 'rate')}",
+            written(row["accuracy_difference"], form),
+            f"{count(row['negative_flips'])}: {written(row['negative_flip_rate'], 'rate')}",
+            f"{count(row['positive_flips'])}: {written(row['positive_flip_rate'], 'rate')}",
             format_number(row.get("holm_p", row["p"]), "probability"),
         ]
         for row in rows
@@ -86,6 +90,20 @@ def _tasks(report: Report) -> tuple[list[tuple[str, Report]], int]:
     return present[:MAX_TASKS], max(0, len(present) - MAX_TASKS)
 
 
+def _before_lines(report: Report) -> list[str]:
+    """Say what differs between neighbours beside the model, before the first number."""
+    lines = []
+    for step, found in enumerate(report["comparability"]):
+        way = f"{report['runs'][step]} to {report['runs'][step + 1]}"
+        for entry in found:
+            allowed = " (allowed)" if entry["severity"] == "refuse" else ""
+            lines.append(f"{way} differs beside the model: {entry['what']}: {entry['message']}{allowed}")
+    left = report.get("tasks_left_out") or []
+    lines += [f"not all versions have: {', '.join(left)}"] if left else []
+    hidden = len(lines) - MAX_BEFORE
+    return lines[:MAX_BEFORE] + ([f"and {hidden} more in the JSON"] if hidden > 0 else [])
+
+
 def history_markdown(report: Report) -> str:
     """Write a history as Markdown: a section a task with its steps, patterns and restless items.
 
@@ -93,7 +111,9 @@ def history_markdown(report: Report) -> str:
         report: the result object of `muscle.flips.history.history`.
     """
     shown, hidden = _tasks(report)
-    parts = [f"### {escape(one_line(' → '.join(report['runs']), 300))}"]
+    before = [f"- {escape(one_line(line, 400))}" for line in _before_lines(report)]
+    parts = ["\n".join(before)] if before else []
+    parts += [f"### {escape(one_line(' → '.join(report['runs']), 300))}"]
     for name, task in shown:
         table = _markdown_table(
             _STEP_HEAD, [[escape(one_line(cells[0], 120)), *cells[1:]] for cells in _step_cells(task)]
@@ -136,14 +156,18 @@ def print_history(report: Report, console: Console) -> None:
         report: the result object of `muscle.flips.history.history`.
         console: where to print.
     """
+    for line in _before_lines(report):
+        console.print(Text(one_line(line, 400), style="yellow"))
     shown, hidden = _tasks(report)
     for name, task in shown:
         console.print(Text(one_line(_sentence(name, task), 400), style="bold"))
         console.print(Text(f"  {one_line(_level_line(report['runs'], task), 400)}", style="dim"))
         table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 2))
         for number, title in enumerate(_STEP_HEAD):
-            table.add_column(title, justify="left" if number == 0 else "right", no_wrap=number > 0)
-        for cells in _step_cells(task):
+            table.add_column(
+                title, justify="left" if number == 0 else "right", no_wrap=True, overflow="ellipsis"
+            )
+        for cells in _step_cells(task, intervals=console.width >= WIDE):
             table.add_row(*(Text(one_line(cell, 80)) for cell in cells))
         console.print(table)
         if kinds := _kind_line(task):

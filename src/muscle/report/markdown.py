@@ -11,34 +11,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from muscle.report import rows
+from muscle.report.before import before_lines
+from muscle.report.escaping import escape
 from muscle.report.noise_lines import noise_lines
 from muscle.report.numbers import Form, count, visible
+from muscle.report.resolution import resolution_lines
 from muscle.report.rows import Report, clip, one_line
+from muscle.report.slices import slices_markdown
 
 MAX_CHARACTERS = 60_000
 """GitHub refuses a comment of more than 65,536 characters."""
 
 MAX_TASKS = 40
 MAX_FLIPS = 20
+MAX_BEFORE = 15
+MAX_RESOLUTIONS = 10
+MAX_SLICED = 15_000
+"""Characters of the tables by slice."""
+
 MAX_ANSWER = 600
-
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$^=>])")
-# GitHub makes links of these outside of code even where they are escaped; an empty comment keeps them apart.
-_LIVE = re.compile(r"(@|#(?=\w)|://|www(?=\\?\.)|GH(?=\\?-))", re.IGNORECASE)
-_APART = "<!-- -->"
-
-
-def escape(text: object) -> str:
-    r"""Return text that Markdown shows as it is: no markup, HTML, mention, reference or link.
-
-    >>> print(escape("*a* <b> | @c"))
-    \*a\* &lt;b&gt; \| @<!-- -->c
-    """
-    flat = (
-        visible(" ".join(str(text).split())).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    )
-    escaped = _SPECIAL.sub(r"\\\1", flat.replace("&gt;", "\x00")).replace("\x00", "&gt;")
-    return _LIVE.sub(lambda found: found[0] + _APART, escaped)
 
 
 def _code_block(text: str) -> str:
@@ -79,7 +70,11 @@ def _task_table(report: Report) -> str:
         if hidden > 0
         else ""
     )
-    below = [*rows.pooled_lines(report), *noise_lines(report, max_tasks=MAX_TASKS)]
+    below = [
+        *rows.pooled_lines(report),
+        *noise_lines(report, max_tasks=MAX_TASKS),
+        *resolution_lines(report, max_tasks=MAX_RESOLUTIONS),
+    ]
     pooled = "".join(f"\n- {escape(clip(line, 600))}" for line in below)
     return (
         table
@@ -160,8 +155,24 @@ def _flips(report: Report, room: int) -> str:
     return "\n\n".join(written)
 
 
+def _sliced(report: Report) -> str:
+    """Write the tables by slice: open where the user asked for slices, else folded away."""
+    parts: list[str] = []
+    room = MAX_SLICED
+    for name in rows.shown_tasks(report, MAX_TASKS):
+        section = rows.slices_of(report, name)
+        body = slices_markdown(section, binary=report["tasks"][name]["kind"] == "binary") if section else ""
+        room -= len(body)
+        if body and room >= 0:
+            parts.append(f"**{escape(one_line(name, 80))}**, by slice\n\n{body}")
+    told = "\n\n".join(parts)
+    if not told or rows.slices_asked(report):
+        return told
+    return _details("Where flips concentrate", told)
+
+
 def render_markdown(report: Mapping[str, Any]) -> str:
-    """Write the report as GitHub-flavoured Markdown: verdict, table, then details and the worst flips folded away.
+    """Write the report as GitHub-flavoured Markdown: what differs beside the model, verdict, table, then details and the worst flips folded away.
 
     Args:
         report: the result object of `muscle.compare`.
@@ -170,11 +181,14 @@ def render_markdown(report: Mapping[str, Any]) -> str:
         At most about 60,000 characters, so that it fits into a comment; no raw text of the data outside code blocks.
     """
     sign, _ = rows.VERDICTS[report["verdict"]]
-    parts = [f"### {sign} {escape(clip(report['headline'], 600))}"]
+    before = [f"- {escape(clip(line, 400))}" for line in before_lines(report, limit=MAX_BEFORE)]
+    parts = ["\n".join(before)] if before else []
+    parts.append(f"### {sign} {escape(clip(report['headline'], 600))}")
     reasons = [f"- {escape(clip(reason, 400))}" for reason in report["reasons"][:10]]
-    reasons += [f"- note: {escape(clip(warning, 400))}" for warning in report.get("warnings", ())[:10]]
     parts += ["\n".join(reasons)] if reasons else []
-    parts += [_task_table(report), _details("More metrics", _metrics(report))]
+    parts.append(_task_table(report))
+    parts += [sliced] if (sliced := _sliced(report)) else []
+    parts.append(_details("More metrics", _metrics(report)))
     footer = f"{rows.join_line(report)}. Written by muscle {escape(report['muscle_version'])}."
     room = MAX_CHARACTERS - sum(map(len, parts)) - len(footer) - 200
     totals = report["flips_total"]

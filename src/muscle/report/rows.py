@@ -64,7 +64,10 @@ def estimate(metric: Mapping[str, Any] | None, form: Form) -> str:
     return f"{text} ({format_number(metric['low'], form)} to {format_number(metric['high'], form)})"
 
 
-def _value(metric: Mapping[str, Any], form: Form) -> str:
+def value_alone(metric: Mapping[str, Any] | None, form: Form) -> str:
+    """Write a metric without its interval."""
+    if not metric:
+        return ABSENT
     return "undefined" if metric["value"] is None else format_number(metric["value"], form)
 
 
@@ -85,7 +88,7 @@ def _row(task: str, version: str, metrics: Mapping[str, Any], *, binary: bool, t
         task,
         version,
         count(total),
-        f"{_value(metrics['accuracy_old'], level)} \N{RIGHTWARDS ARROW} {_value(metrics['accuracy_new'], level)}",
+        f"{value_alone(metrics['accuracy_old'], level)} \N{RIGHTWARDS ARROW} {value_alone(metrics['accuracy_new'], level)}",
         estimate(metrics["accuracy_difference"], "points" if binary else "signed"),
         *_flips(metrics["negative_flip_rate"], total),
         *_flips(metrics["positive_flip_rate"], total),
@@ -124,6 +127,21 @@ def pooled_lines(report: Report) -> list[str]:
             f"{estimate(pooled['macro_accuracy_difference'], 'points')} points, p {format_number(p_value, 'probability')}"
         )
     return lines
+
+
+def judged_side(report: Report) -> str:
+    """Return which comparison the verdict is on: that with the candidate where there is one."""
+    return "old_vs_new" if report["candidate"] is None else "old_vs_candidate"
+
+
+def slices_of(report: Report, name: str) -> Mapping[str, Any] | None:
+    """Return a task's slices of the comparison that is judged; None without any."""
+    return (report["tasks"][name].get("slices") or {}).get(judged_side(report))
+
+
+def slices_asked(report: Report) -> bool:
+    """Whether the user named what to slice by."""
+    return bool((report.get("settings") or {}).get("slices"))
 
 
 def shown_tasks(report: Report, max_tasks: int) -> list[str]:

@@ -9,13 +9,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from muscle.report.markdown import escape
+from muscle.report.escaping import escape
 from muscle.report.numbers import Form, count, format_number
-from muscle.report.rows import estimate, one_line
+from muscle.report.rows import estimate, one_line, value_alone
 
 MAX_ROWS = 20
 MAX_CONCENTRATED = 5
 MAX_NAMES = 5
+WIDE = 120
+"""Columns of a terminal from which on intervals are shown."""
+
 HEAD = ("slice", "items", "difference", "broke", "gained", "p (BH)")
 
 Sliced = Mapping[str, Any]
@@ -25,14 +28,18 @@ def _label(row: Mapping[str, Any]) -> str:
     return f"{row['by']} = {row['value']}"
 
 
-def slice_rows(sliced: Sliced, *, binary: bool = True, limit: int = MAX_ROWS) -> list[list[str]]:
+def slice_rows(
+    sliced: Sliced, *, binary: bool = True, limit: int = MAX_ROWS, intervals: bool = True
+) -> list[list[str]]:
     """Write a row a slice, cells as in `HEAD`; of too many, the surest changes.
 
     Args:
         sliced: one task's section, as `muscle.flips.slices.measure_slices` makes it.
         binary: whether differences are of accuracy, in points, else of a score.
         limit: rows to write.
+        intervals: whether the 95 % intervals are written, too.
     """
+    written = estimate if intervals else value_alone
     form: Form = "points" if binary else "signed"
     rows = list(sliced["rows"])
     if len(rows) > limit:
@@ -41,9 +48,9 @@ def slice_rows(sliced: Sliced, *, binary: bool = True, limit: int = MAX_ROWS) ->
         [
             _label(row),
             count(row["n"]),
-            estimate(row["accuracy_difference"], form),
-            f"{count(row['negative_flips'])}: {estimate(row['negative_flip_rate'], 'rate')}",
-            f"{count(row['positive_flips'])}: {estimate(row['positive_flip_rate'], 'rate')}",
+            written(row["accuracy_difference"], form),
+            f"{count(row['negative_flips'])}: {written(row['negative_flip_rate'], 'rate')}",
+            f"{count(row['positive_flips'])}: {written(row['positive_flip_rate'], 'rate')}",
             format_number(row["bh_p"], "probability"),
         ]
         for row in rows
@@ -123,7 +130,7 @@ def print_slices(
         binary: whether differences are of accuracy, else of a score.
         limit: rows of the table.
     """
-    rows = slice_rows(sliced, binary=binary, limit=limit)
+    rows = slice_rows(sliced, binary=binary, limit=limit, intervals=console.width >= WIDE)
     told = [*concentration_lines(sliced), *simpson_lines(sliced, binary=binary), *_small_lines(sliced)]
     if not rows and not told:
         return

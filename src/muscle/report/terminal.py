@@ -13,13 +13,21 @@ from rich.table import Table
 from rich.text import Text
 
 from muscle.report import rows
+from muscle.report.before import before_lines
 from muscle.report.noise_lines import noise_lines
 from muscle.report.numbers import count
+from muscle.report.resolution import resolution_lines
 from muscle.report.rows import Report, one_line
+from muscle.report.slices import concentration_lines, print_slices, simpson_lines
 
 MAX_TASKS = 8
 MAX_FLIPS = 5
 MAX_REASONS = 4
+MAX_BEFORE = 5
+MAX_RESOLUTIONS = 3
+MAX_SLICES = 12
+MAX_SLICED_TASKS = 3
+MAX_CONCENTRATED = 4
 WIDE = 120
 
 _STYLES = {"pass": "bold green", "warn": "bold yellow", "block": "bold red", "cannot_tell": "bold cyan"}
@@ -51,13 +59,10 @@ def _table(report: Report, *, wide: bool) -> Table:
 
 
 def _lines(report: Report) -> list[Text]:
-    """Write the reasons and notes below the verdict."""
+    """Write the reasons below the verdict."""
     lines = [Text(f"  {one_line(reason, 300)}") for reason in report["reasons"][:MAX_REASONS]]
     hidden = len(report["reasons"]) - MAX_REASONS
-    lines += [Text(f"  and {hidden} more tasks", style="dim")] if hidden > 0 else []
-    return lines + [
-        Text(f"  note: {one_line(w, 400)}", style="yellow") for w in report.get("warnings", ())[:MAX_REASONS]
-    ]
+    return lines + ([Text(f"  and {hidden} more tasks", style="dim")] if hidden > 0 else [])
 
 
 def _flip(flip: Mapping[str, Any], *, candidate: bool) -> Text:
@@ -73,6 +78,29 @@ def _flip(flip: Mapping[str, Any], *, candidate: bool) -> Text:
     return line
 
 
+def _print_slices(report: Report, console: Console) -> None:
+    """Print the tables by slice where the user asked for slices, else where flips concentrate."""
+    sections = [(name, rows.slices_of(report, name)) for name in rows.shown_tasks(report, MAX_TASKS)]
+    present = [(name, section) for name, section in sections if section]
+    if rows.slices_asked(report):
+        for name, section in present[:MAX_SLICED_TASKS]:
+            console.print()
+            binary = report["tasks"][name]["kind"] == "binary"
+            print_slices(
+                name, section, console, binary=binary, limit=MAX_SLICES // min(len(present), MAX_SLICED_TASKS)
+            )
+        return
+    lines = []
+    for name, section in present:
+        binary = report["tasks"][name]["kind"] == "binary"
+        told = [*concentration_lines(section), *simpson_lines(section, binary=binary)]
+        lines += [line if len(report["tasks"]) == 1 else f"{name}, {line}" for line in told]
+    if lines:
+        console.print(Text("\nWhere flips concentrate:"))
+    for line in lines[:MAX_CONCENTRATED]:
+        console.print(Text(f"  {one_line(line, 300)}"))
+
+
 def print_report(report: Mapping[str, Any], console: Console) -> None:
     """Print the verdict, the tasks' figures and the worst flips.
 
@@ -80,9 +108,11 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
         report: the result object of `muscle.compare`.
         console: where to print; its width decides what is cut.
     """
+    for line in before_lines(report, limit=MAX_BEFORE):
+        console.print(Text(one_line(line, 400), style="yellow"))
     console.print(Text(one_line(report["headline"], 600), style=_STYLES[report["verdict"]]))
-    for line in _lines(report):
-        console.print(line)
+    for reason in _lines(report):
+        console.print(reason)
     console.print()
     console.print(_table(report, wide=console.width >= WIDE))
     hidden = len(report["tasks"]) - MAX_TASKS
@@ -92,6 +122,9 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
         console.print(Text(one_line(pooled, 300)))
     for told in noise_lines(report, max_tasks=MAX_TASKS):
         console.print(Text(one_line(told, 400)))
+    for told in resolution_lines(report, max_tasks=MAX_RESOLUTIONS):
+        console.print(Text(one_line(told, 400)))
+    _print_slices(report, console)
     flips = rows.flips_to_show(report, MAX_FLIPS)
     if flips:
         total = count(report["flips_total"]["negative_flip"])
