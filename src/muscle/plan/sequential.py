@@ -64,34 +64,46 @@ def log_e_harm(lost: Floats, gained: Floats) -> Floats:
     return found
 
 
-def rate_bound(lost: Floats, total: Floats, *, alpha: float = ALPHA) -> Floats:
-    """Return the upper bound of a rate that holds at all looks together, at each look by itself.
+def log_e_below(lost: Floats, total: Floats, rate: float) -> Floats:
+    """Return the logarithm of the E-value against "events are as frequent as the rate, or more".
 
-    The rates p that "the rate is p or more" is not refuted for: with the bets on rates below p,
-    E = B(b + 1/2, n - b + 1/2) I_p(b + 1/2, n - b + 1/2) / (B(1/2, 1/2) I_p(1/2, 1/2) p^b (1 - p)^(n - b)) < 1 / alpha.
+    With the bets on rates below p alone, E = B(b + 1/2, n - b + 1/2) I_p(b + 1/2, n - b + 1/2) / (B(1/2, 1/2) I_p(1/2, 1/2)
+    p^b (1 - p)^(n - b)).
 
     Args:
         lost: b, events.
-        total: n, items, the denominator.
-        alpha: chance that the bound fails at any look.
+        total: n, items.
+        rate: p, in (0, 1).
     """
     kept = total - lost
-    low, high = lost / np.maximum(total, 1), np.ones_like(lost)
-    for _ in range(50):
+    tail = np.maximum(special.betainc(lost + 0.5, kept + 0.5, rate), 1e-300)
+    found: Floats = (
+        special.betaln(lost + 0.5, kept + 0.5)
+        + np.log(tail)
+        - special.betaln(0.5, 0.5)
+        - math.log(float(special.betainc(0.5, 0.5, rate)))
+        - lost * math.log(rate)
+        - kept * math.log1p(-rate)
+    )
+    return found
+
+
+def rate_bound(lost: Floats, total: Floats, *, alpha: float = ALPHA) -> float:
+    """Return the upper bound of a rate that holds at all looks together.
+
+    The smallest rate that "events are as frequent, or more" was refuted for at some look.
+
+    Args:
+        lost: (looks,) events so far at each look.
+        total: (looks,) items so far.
+        alpha: chance that the bound is ever below the rate.
+    """
+    low, high = 0.0, 1.0
+    for _ in range(40):
         middle = (low + high) / 2
-        with np.errstate(divide="ignore"):
-            log_e = (
-                special.betaln(lost + 0.5, kept + 0.5)
-                + np.log(special.betainc(lost + 0.5, kept + 0.5, middle))
-                - special.betaln(0.5, 0.5)
-                - np.log(special.betainc(0.5, 0.5, middle))
-                - special.xlogy(lost, middle)
-                - special.xlog1py(kept, -middle)
-            )
-        refuted = log_e >= -math.log(alpha)
-        low, high = np.where(refuted, low, middle), np.where(refuted, middle, high)
-    bound: Floats = np.where(total > 0, high, 1.0)
-    return bound
+        refuted = bool((log_e_below(lost, total, middle) >= -math.log(alpha)).any())
+        low, high = (low, middle) if refuted else (middle, high)
+    return high
 
 
 class SequentialTest:
@@ -121,7 +133,8 @@ class SequentialTest:
         self.first_harm: int | None = None
         self.first_accept: int | None = None
         self._largest = {"two_sided": 0.0, "harm": 0.0}
-        self._bound = 1.0
+        # Between two losses the evidence for a low rate only grows: the last look before each of them says all.
+        self._last_look: dict[int, int] = {}
 
     def add(self, *, old: bool, new: bool) -> None:
         """Take in the next item: whether each version has it right."""
@@ -143,13 +156,16 @@ class SequentialTest:
         gained = self.gained + np.cumsum(~right_old & right_new, dtype=np.float64)
         seen = self.items + np.arange(1, right_old.size + 1, dtype=np.float64)
         two_sided, harm = log_e_value(lost, gained), log_e_harm(lost, gained)
-        bound = rate_bound(lost, seen, alpha=self.alpha)
         self.first_harm = self.first_harm or self._first(harm >= -math.log(self.alpha))
         if self.limit is not None:
-            self.first_accept = self.first_accept or self._first(bound <= self.limit)
+            below = log_e_below(lost, seen, self.limit)
+            self.first_accept = self.first_accept or self._first(below >= -math.log(self.alpha))
         self._largest["two_sided"] = max(self._largest["two_sided"], float(two_sided.max()))
         self._largest["harm"] = max(self._largest["harm"], float(harm.max()))
-        self._bound = min(self._bound, float(bound.min()))
+        ends = np.append(np.flatnonzero(np.diff(lost)), lost.size - 1)
+        self._last_look |= dict(
+            zip(lost[ends].astype(int).tolist(), seen[ends].astype(int).tolist(), strict=True)
+        )
         self.items += right_old.size
         self.lost, self.gained = int(lost[-1]), int(gained[-1])
 
@@ -183,7 +199,8 @@ class SequentialTest:
     @property
     def negative_flip_rate_bound(self) -> float:
         """Upper bound of the negative flip rate that holds at all looks together."""
-        return self._bound
+        looks = np.array(list(self._last_look.items()), dtype=np.float64).reshape(-1, 2)
+        return rate_bound(looks[:, 0], looks[:, 1], alpha=self.alpha)
 
     @property
     def decision(self) -> Decision:

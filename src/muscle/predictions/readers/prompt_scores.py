@@ -2,7 +2,8 @@
 
 Other columns with known names are taken too: `task`, `input` or `prompt`, `output` or `response`, `reference`,
 `correct`; a column whose name begins with `slice.` or `score.` as well. A score is right at 1 and wrong at 0
-where nothing else occurs in the task. An empty score is missing.
+where nothing else occurs in the task. An empty score is missing. Without a column `repeat`, the same prompt of a task again
+is another answer to it.
 """
 
 from __future__ import annotations
@@ -55,6 +56,9 @@ def read(path: Path) -> Run:
     kept = [name for name in table.columns if name in _TAKEN or name.startswith((SCORE_PREFIX, SLICE_PREFIX))]
     scores = _scores(table["score"], path)
     table = table.select(kept).with_columns(scores.alias(SCORE_PREFIX + "score"))
+    if "repeat" not in kept:
+        within = [name for name in ("task", "filter", "id") if name in kept]
+        table = table.with_columns(repeat=pl.int_range(pl.len()).over(within))
     unscored = pl.when(pl.col(SCORE_PREFIX + "score").is_null()).then(pl.lit("no score"))
     given = pl.col("error") if "error" in kept else pl.lit(None, pl.String)
     frame = to_records(table.with_columns(pl.coalesce(given, unscored).alias("error")), where=where)

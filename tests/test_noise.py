@@ -1,0 +1,238 @@
+"""The noise floor: from repeats, from a second run, unknown; what is beyond it; margins; the split of the variance; the gate."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+from rich.console import Console
+
+from muscle.flips.compare import compare
+from muscle.flips.noise import UNKNOWN
+from muscle.gate import gate
+from muscle.report.markdown import render_markdown
+from muscle.report.terminal import print_report
+
+
+def run(passed: np.ndarray, num: int, *, seed: int = 0, score: bool = False) -> pl.DataFrame:
+    """A run of `num` answers an item, each right with the item's probability."""
+    generator = np.random.default_rng(seed)
+    right = generator.random((passed.size, num)) < passed[:, None]
+    table = pl.DataFrame(
+        {
+            "id": np.repeat(np.arange(passed.size), num).astype(str),
+            "repeat": np.tile(np.arange(num), passed.size),
+            "correct": right.ravel(),
+        }
+    )
+    return table.drop("correct").with_columns(score=right.ravel() * 0.25 + 0.5) if score else table
+
+
+def metrics(report: Any) -> dict[str, Any]:
+    (task,) = report.to_json()["tasks"].values()
+    return task["old_vs_new"]
+
+
+def counted(pairs: dict[tuple[int, int], int], num: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Two runs in which so many items have x right answers of the old version and y of the new."""
+    rows: list[tuple[int, int]] = [pair for pair, count in pairs.items() for _ in range(count)]
+    frames = []
+    for side in (0, 1):
+        frames.append(
+            pl.DataFrame(
+                [
+                    {"id": str(i), "repeat": r, "correct": r < pair[side]}
+                    for i, pair in enumerate(rows)
+                    for r in range(num)
+                ]
+            )
+        )
+    return frames[0], frames[1]
+
+
+def test_the_floor_of_repeats_is_the_mean_of_p_times_one_minus_p_without_bias() -> None:
+    old, new = counted({(4, 4): 6, (2, 2): 3, (1, 1): 1}, 4)
+    floor = metrics(compare(old, new))["noise_floor"]
+    expected = (3 * 0.5 * 0.5 * 4 / 3 + 0.25 * 0.75 * 4 / 3) / 10
+    assert floor["value"] == pytest.approx(expected)
+
+
+def test_the_excess_is_the_rate_less_the_floor() -> None:
+    p = np.repeat([1.0, 0.5, 0.0], 60)
+    found = metrics(compare(run(p, 6, seed=1), run(p * 0.8, 6, seed=2)))
+    difference = found["negative_flip_rate"]["value"] - found["noise_floor"]["value"]
+    assert found["excess_negative_flip_rate"]["value"] == pytest.approx(difference)
+    assert found["excess_negative_flip_rate"]["low"] < difference < found["excess_negative_flip_rate"]["high"]
+
+
+def test_a_model_has_no_flips_beyond_its_own_noise() -> None:
+    p = np.repeat([1.0, 0.7, 0.3], 200)
+    found = metrics(compare(run(p, 10, seed=1), run(p, 10, seed=2)))
+    assert found["negative_flip_rate"]["value"] > 0.1
+    excess = found["excess_negative_flip_rate"]
+    assert excess["low"] < 0 < excess["high"] and excess["high"] < 0.02
+
+
+def test_a_floor_of_no_flips_is_not_called_known_to_be_zero() -> None:
+    found = metrics(compare(run(np.ones(50), 3), run(np.ones(50), 3)))
+    assert found["noise_floor"]["value"] == 0.0
+    assert found["noise_floor"]["high"] > 0.03
+
+
+def test_a_second_run_gives_the_floor_where_items_were_asked_once() -> None:
+    p = np.repeat([1.0, 0.5], 200)
+    old, again, new = (run(p, 1, seed=seed) for seed in (1, 2, 3))
+    report = compare(old, new, rerun=again).to_json()
+    found = report["tasks"]["all"]["old_vs_new"]
+    broken = (old["correct"] & ~again["correct"]).mean()
+    assert found["noise_floor"]["value"] == pytest.approx(broken)
+    assert found["excess_negative_flip_rate"]["value"] == pytest.approx(
+        (old["correct"] & ~new["correct"]).mean() - broken
+    )
+    assert report["noise"]["source"] == "rerun"
+
+
+def test_without_repeats_or_a_second_run_the_report_says_that_the_floor_is_unknown() -> None:
+    p = np.repeat([1.0, 0.5], 50)
+    report = compare(run(p, 1, seed=1), run(p, 1, seed=2)).to_json()
+    found = report["tasks"]["all"]["old_vs_new"]
+    for key in ("noise_floor", "excess_negative_flip_rate"):
+        assert found[key] == {"value": None, "low": None, "high": None, "why": UNKNOWN}
+    assert report["noise"] == {"source": "unknown", "sentence": UNKNOWN}
+    assert "floor unknown; run the old model once more" in render_markdown(report).replace("\\", "")
+    assert "floor unknown; run the old model once more" in shown(report)
+
+
+def shown(report: dict[str, Any]) -> str:
+    written = io.StringIO()
+    print_report(report, Console(width=200, file=written))
+    return written.getvalue()
+
+
+def test_terminal_and_markdown_tell_the_floor_the_excess_and_the_items_beside_the_plain_rates() -> None:
+    p = np.repeat([1.0, 0.5], 100)
+    report = compare(run(p, 10, seed=1), run(np.where(np.arange(200) < 20, 0.0, p), 10, seed=2)).to_json()
+    for text in (shown(report), render_markdown(report).replace("\\", "")):
+        assert "against itself (its repeats)" in text
+        assert "regressed" in text and "cannot tell" in text
+        assert "beyond noise" in text
+
+
+def test_a_scores_floor_counts_the_draws_that_fall_below() -> None:
+    p = np.repeat([1.0, 0.5, 0.0], 40)
+    scored = metrics(compare(run(p, 5, seed=1, score=True), run(p, 5, seed=2, score=True)))
+    graded = metrics(compare(run(p, 5, seed=1), run(p, 5, seed=2)))
+    for key in ("noise_floor", "excess_negative_flip_rate"):
+        assert scored[key]["value"] == pytest.approx(graded[key]["value"])
+
+
+def test_the_variance_splits_as_published_for_the_tickets_of_evalstats() -> None:
+    """Counts of right answers of three, gemma3:4b and gemma4:e2b, prompt P0, 60 tickets (ianarawjo/evalstats)."""
+    tickets = {(0, 0): 12, (0, 1): 3, (0, 2): 1, (0, 3): 5, (1, 0): 1, (3, 0): 2, (3, 2): 1, (3, 3): 35}
+    report = compare(*counted(tickets, 3)).to_json()["tasks"]["all"]
+    split = report["variance"]["old_vs_new"]
+    assert split["total"] == pytest.approx(0.15111, abs=1e-5)
+    assert split["items"] == pytest.approx(0.11778, abs=1e-5)
+    assert split["answers"] == pytest.approx(0.03333, abs=1e-5)
+    assert split["standard_error"] == pytest.approx(0.0502, abs=1e-4)
+    assert report["old_vs_new"]["all_answers"]["pass_rate_difference"]["value"] == pytest.approx(
+        0.0667, abs=1e-4
+    )
+
+
+def likelihoods(leads: list[float], *, flipped: tuple[int, ...] = ()) -> pl.DataFrame:
+    return pl.DataFrame(
+        [
+            {
+                "id": str(i),
+                "input": f"question {i}",
+                "choices": ["yes", "no", "never"],
+                "reference": ["yes"],
+                "logprobs": [lead - 1, -1.0, -9.0],
+                "choice": 0 if lead > 0 else 1,
+                "correct": lead > 0,
+            }
+            for i, lead in enumerate(leads)
+        ]
+    )
+
+
+def test_flips_within_the_differences_from_run_to_run_are_marked() -> None:
+    generator = np.random.default_rng(0)
+    leads = [0.05, 2.0, *([1.0] * 48)]
+    again = [lead + shift for lead, shift in zip(leads, generator.uniform(-0.2, 0.2, 50), strict=True)]
+    new = [-0.05, -2.0, *leads[2:]]
+    report = compare(likelihoods(leads), likelihoods(new), rerun=likelihoods(again)).to_json()
+    flips = {flip["id"]: flip for flip in report["flips"] if flip["kind"] == "negative_flip"}
+    assert flips["0"]["within_noise"] is True and flips["1"]["within_noise"] is False
+    assert flips["1"]["margin"] == {"old": pytest.approx(2.0), "new": pytest.approx(2.0), "candidate": None}
+    within = report["tasks"]["all"]["old_vs_new"]["flips_within_noise"]
+    assert within["negative_flip"] == {"count": 1, "of": 2}
+
+
+def test_without_a_second_run_margins_are_shown_and_noise_is_not_claimed() -> None:
+    report = compare(likelihoods([1.0, 2.0]), likelihoods([-1.0, 2.0])).to_json()
+    (flip,) = report["flips"]
+    assert flip["margin"]["old"] == pytest.approx(1.0) and flip["within_noise"] is None
+
+
+def test_a_single_answer_a_side_fills_none_of_the_repeats_fields() -> None:
+    (flip,) = compare(likelihoods([1.0, 2.0]), likelihoods([-1.0, 2.0])).to_json()["flips"]
+    assert all(flip[key] is None for key in ("verdict", "p_value", "pass_rate", "repeats"))
+
+
+def policy(path: Path, limit: float) -> Path:
+    path.write_text(yaml.safe_dump({"default": {"excess_negative_flip_rate": limit}}))
+    return path
+
+
+def test_the_gate_takes_the_floor_from_repeats(tmp_path: Path) -> None:
+    p = np.repeat([1.0, 0.5], 300)
+    harmed = np.where(np.arange(600) < 60, 0.0, p)
+    rule = policy(tmp_path / "policy.yaml", 0.03)
+    same, worse = (gate(run(p, 8, seed=1), run(q, 8, seed=2), rule) for q in (p, harmed))
+    assert same.verdict == "pass" and worse.verdict == "block"
+    assert worse.findings[0].n == 600
+    assert worse.findings[0].value == pytest.approx(0.1, abs=0.02)
+
+
+def test_the_gate_cannot_tell_what_is_beyond_an_unknown_floor(tmp_path: Path) -> None:
+    result = gate(run(np.ones(300), 1), run(np.ones(300), 1), policy(tmp_path / "policy.yaml", 0.03))
+    assert result.verdict == "cannot_tell"
+    assert UNKNOWN in result.findings[0].reason
+
+
+def test_a_handful_of_items_that_never_flip_do_not_prove_a_limit_beyond_noise(tmp_path: Path) -> None:
+    rule = policy(tmp_path / "policy.yaml", 0.005)
+    assert gate(run(np.ones(150), 5), run(np.ones(150), 5), rule).verdict == "cannot_tell"
+    assert gate(run(np.ones(700), 5), run(np.ones(700), 5), rule).verdict == "pass"
+
+
+def test_the_excess_of_a_slice_is_of_its_own_items(tmp_path: Path) -> None:
+    parts = pl.Series("slice.part", np.repeat(["a", "b"], 100 * 6))
+    p = np.ones(200)
+    old, new = run(p, 6), run(np.where(np.arange(200) < 30, 0.0, p), 6)
+    path = tmp_path / "policy.yaml"
+    path.write_text(
+        yaml.safe_dump({"default": {}, "slices": [{"slice": "part", "excess_negative_flip_rate": 0.05}]})
+    )
+    findings = gate(old.with_columns(parts), new.with_columns(parts), path).findings
+    assert {f.slice: f.value for f in findings} == {
+        "part = a": pytest.approx(0.3),
+        "part = b": pytest.approx(0.0),
+    }
+
+
+def test_the_candidates_noise_is_told_where_there_is_one() -> None:
+    p = np.repeat([1.0, 0.5], 60)
+    report = compare(run(p, 4, seed=1), run(p * 0, 4, seed=2), candidate=run(p, 4, seed=3)).to_json()
+    for side in ("old_vs_new", "old_vs_candidate", "new_vs_candidate"):
+        assert report["tasks"]["all"][side]["noise_floor"]["value"] is not None
+    assert report["tasks"]["all"]["repeats"]["candidate"] == 4
+    assert report["flips"][0]["pass_rate"]["candidate"] is not None
+    assert len(report["flips"][0]["repeats"]["candidate"]) == 4

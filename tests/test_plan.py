@@ -1,0 +1,269 @@
+"""Plans, the list of items to confirm and the judgement of fresh answers, and their commands."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from muscle.errors import ConfigError, DataError
+from muscle.flips.power import minimum_detectable_difference
+from muscle.plan.confirm import choose, confirm, read_items, write_items
+from muscle.plan.planner import Wish, assumptions_of, make_plan
+from muscle.plan.resolution import (
+    Variances,
+    best_repeats,
+    detectable,
+    item_power,
+    items_needed,
+    mcnemar_power,
+    minimum_repeats,
+    power_of,
+    repeats_for_change,
+    standard_error,
+)
+
+
+def run(passed: np.ndarray, num: int, *, seed: int) -> pl.DataFrame:
+    generator = np.random.default_rng(seed)
+    right = generator.random((passed.size, num)) < passed[:, None]
+    return pl.DataFrame(
+        {
+            "id": np.repeat(np.arange(passed.size), num).astype(str),
+            "input": [f"question {i}" for i in np.repeat(np.arange(passed.size), num)],
+            "repeat": np.tile(np.arange(num), passed.size),
+            "correct": right.ravel(),
+        }
+    )
+
+
+RATES = np.repeat([1.0, 0.9, 0.5, 0.0], 50)
+HARMED = np.where(np.arange(200) < 12, 0.0, RATES)
+
+
+def muscle(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "muscle.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+
+
+def test_the_bound_of_the_detectable_difference_is_the_known_one() -> None:
+    known = {(0.10, 100): 0.0886, (0.10, 500): 0.0396, (0.10, 1000): 0.0280, (0.05, 1000): 0.0198}
+    for (rho, items), difference in known.items():
+        assert minimum_detectable_difference(rho, items) == pytest.approx(difference, abs=5e-5)
+
+
+def test_the_standard_error_is_wangs() -> None:
+    split = Variances(0.117778, 0.033333)
+    assert standard_error(split, 60, 1) == pytest.approx(0.0502, abs=1e-4)
+    assert standard_error(split, 60, 3) == pytest.approx(0.0463, abs=1e-4)
+
+
+def test_the_power_of_mcnemars_test_is_that_of_all_outcomes_summed_up() -> None:
+    from scipy.stats import binom, binomtest
+
+    items, rho, difference = 40, 0.4, 0.2
+    total = 0.0
+    for flips in range(items + 1):
+        for lost in range(flips + 1):
+            if flips and binomtest(lost, flips).pvalue <= 0.05:
+                share = 0.5 + difference / (2 * rho)
+                total += binom.pmf(flips, items, rho) * binom.pmf(lost, flips, share)
+    assert mcnemar_power(items, rho, difference) == pytest.approx(total, abs=1e-6)
+
+
+def test_the_items_asked_for_reach_the_power_and_fewer_do_not() -> None:
+    split = Variances(0.05, 0.05)
+    for repeats in (1, 4):
+        items = items_needed(split, 0.03, repeats)
+        assert power_of(split, 0.03, items, repeats) >= 0.8
+        assert power_of(split, 0.03, round(0.9 * items), repeats) < 0.8
+        assert detectable(split, items, repeats) == pytest.approx(0.03, abs=1e-3)
+
+
+def test_repeats_pay_where_items_are_dear_and_answers_vary() -> None:
+    assert best_repeats(Variances(0.05, 0.2), item_cost=9, answer_cost=1) == 6
+    assert best_repeats(Variances(0.05, 0.2), item_cost=0, answer_cost=1) == 1
+    assert best_repeats(Variances(0.05, 0.0), item_cost=9, answer_cost=1) == 1
+
+
+def test_the_least_repeats_for_a_verdict_are_the_known_ones() -> None:
+    assert [minimum_repeats(n) for n in (100, 300, 500, 1000, 10_000)] == [8, 8, 9, 9, 11]
+
+
+def test_the_power_of_an_items_verdict_is_that_of_its_outcomes() -> None:
+    assert item_power(1.0, 0.0, 5, 0.01) == pytest.approx(1.0)
+    assert item_power(1.0, 0.0, 5, 0.005) == 0.0
+    repeats = repeats_for_change(0.9, 0.5, changed=0.05)
+    assert repeats is not None and item_power(0.9, 0.5, repeats, 0.05 * 0.05 * 0.8) >= 0.8
+    assert repeats_for_change(0.51, 0.5, changed=0.05) is None
+
+
+def only_plan(wish: Wish, *runs: Any) -> dict[str, Any]:
+    first, second = (runs[place] if len(runs) > place else None for place in (0, 1))
+    (assumption,) = assumptions_of(first, second, wish)
+    return make_plan(assumption, wish)
+
+
+def test_a_plan_from_nothing_says_what_it_assumes() -> None:
+    plan = only_plan(Wish(difference=0.03))
+    assert "assumed" in plan["variance"]["source"]
+    assert plan["best"]["repeats"] == 1 and plan["best"]["power"] >= 0.8
+    assert plan["prove"] == {"limit": 0.01, "items": 299}
+
+
+def test_a_pilot_with_repeats_gives_the_variances() -> None:
+    plan = only_plan(Wish(), run(RATES, 10, seed=1), run(HARMED, 10, seed=2))
+    answers = 2 * np.mean(RATES * (1 - RATES))
+    assert plan["variance"]["answers"] == pytest.approx(answers, rel=0.2)
+    assert plan["variance"]["source"] == "from the pilot's repeats"
+
+
+def test_a_pilot_of_one_version_gives_the_variance_of_its_answers() -> None:
+    plan = only_plan(Wish(changed=0.08), run(RATES, 10, seed=1))
+    assert plan["variance"]["items"] == 0.08
+    assert plan["variance"]["answers"] == pytest.approx(2 * np.mean(RATES * (1 - RATES)), rel=0.2)
+
+
+def test_a_pilot_that_asked_once_gives_the_flips() -> None:
+    old, new = run(RATES, 1, seed=1), run(HARMED, 1, seed=2)
+    plan = only_plan(Wish(), old, new)
+    moved = new["correct"].cast(int) - old["correct"].cast(int)
+    assert plan["variance"]["total"] == pytest.approx(float(np.var(moved.to_numpy())))
+
+
+def test_a_given_number_of_items_is_answered_with_what_it_shows() -> None:
+    given = only_plan(Wish(items=400))["given"]
+    assert given["items"] == 400 and given["power"] < 0.8 and given["detectable"] > 0.02
+
+
+def test_a_budget_buys_items() -> None:
+    given = only_plan(Wish(budget=3000, item_cost=1.0, repeats=2))["given"]
+    assert given == given | {"items": 1000, "repeats": 2, "cost": 3000}
+
+
+@pytest.mark.parametrize(
+    ("wish", "message"),
+    [
+        (Wish(difference=0.0), "difference"),
+        (Wish(difference=0.2), "disagreement"),
+        (Wish(power=1.0), "power"),
+        (Wish(noise_share=1.5), "noise_share"),
+        (Wish(answer_cost=0.0), "cost"),
+        (Wish(budget=1.0), "budget"),
+    ],
+)
+def test_an_impossible_wish_is_refused(wish: Wish, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        only_plan(wish)
+
+
+def test_a_pilot_without_any_difference_is_refused() -> None:
+    with pytest.raises(ConfigError, match="some answers differ"):
+        only_plan(Wish(), run(np.ones(20), 1, seed=0), run(np.ones(20), 1, seed=1))
+
+
+def first_pass() -> tuple[pl.DataFrame, pl.DataFrame]:
+    return run(RATES, 1, seed=1), run(HARMED, 1, seed=2)
+
+
+def test_all_flips_and_a_share_of_the_others_are_asked_again() -> None:
+    old, new = first_pass()
+    chosen = choose(old, new, share=0.25)
+    flipped = set(old.filter(old["correct"] != new["correct"])["id"])
+    assert set(chosen.filter(pl.col("why") != "unflipped")["id"]) == flipped
+    rest = chosen.filter(pl.col("why") == "unflipped")
+    assert rest.height == -(-(200 - len(flipped)) // 4) and not flipped & set(rest["id"])
+    assert rest["of"].unique().to_list() == [200 - len(flipped)]
+    assert chosen["repeats"].unique().to_list() == [10]
+
+
+def test_the_choice_hangs_on_the_seed_and_not_on_the_order_of_rows() -> None:
+    old, new = first_pass()
+    first = choose(old, new, seed=5)
+    assert first.equals(choose(old.reverse(), new.sample(fraction=1, shuffle=True, seed=1), seed=5))
+    assert set(choose(old, new, seed=6)["id"]) != set(first["id"])
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_the_list_is_read_as_it_was_written(tmp_path: Path, suffix: str) -> None:
+    chosen = choose(*first_pass())
+    path = tmp_path / f"ask.{suffix}"
+    write_items(path, chosen)
+    read = read_items(path)
+    assert read.select("id", "task", "why", "of").equals(chosen.select("id", "task", "why", "of"))
+
+
+def test_fresh_answers_confirm_what_is_real_and_weigh_the_strata() -> None:
+    old, new = first_pass()
+    chosen = choose(old, new, share=0.5, repeats=20)
+    asked = pl.col("id").is_in(chosen["id"].to_list())
+    fresh = [run(p, 20, seed=seed).filter(asked) for p, seed in ((RATES, 11), (HARMED, 12))]
+    found = confirm(chosen, *fresh)
+    (task,) = found["tasks"].values()
+    real = {str(i) for i in range(12)}
+    assert {flip["id"] for flip in task["flips"] if flip["verdict"] == "regressed"} <= real
+    flips = task["strata"]["negative_flip"]
+    assert flips["regressed"]["count"] == 12 and flips["answered"] == flips["of"]
+    assert task["all_items"]["regressed"]["value"] == pytest.approx(12 / 200)
+    assert task["all_items"]["regressed"]["high"] > 12 / 200
+    assert found["unanswered"] == 0
+
+
+def test_one_fresh_answer_an_item_is_refused() -> None:
+    old, new = first_pass()
+    with pytest.raises(DataError, match="several fresh answers"):
+        confirm(choose(old, new), old, new)
+
+
+def test_fresh_answers_to_other_items_are_refused() -> None:
+    chosen = choose(*first_pass())
+    other = [
+        run(RATES, 3, seed=s).with_columns(id="x" + pl.col("id"), input="x" + pl.col("input")) for s in (1, 2)
+    ]
+    with pytest.raises(DataError, match="none of them"):
+        confirm(chosen, *other)
+
+
+def test_a_list_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "list.jsonl").write_text('{"id": "1"}\n')
+    with pytest.raises(DataError, match="no task, filter, why, of"):
+        read_items(tmp_path / "list.jsonl")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    for name, frame in zip(("old", "new"), first_pass(), strict=True):
+        frame.write_ndjson(tmp_path / f"{name}.jsonl")
+    for name, p, seed in (("fresh_old", RATES, 21), ("fresh_new", HARMED, 22)):
+        run(p, 12, seed=seed).write_ndjson(tmp_path / f"{name}.jsonl")
+    return tmp_path
+
+
+def test_the_command_plans_from_nothing_and_from_a_pilot(files: Path) -> None:
+    plain = muscle("plan", "--difference", "0.05")
+    assert plain.returncode == 0 and "cheapest" in plain.stdout
+    done = muscle("plan", files / "old.jsonl", files / "new.jsonl", "--json", "-")
+    plans = json.loads(done.stdout)
+    assert plans["all"]["format"] == "muscle-plan/1"
+    wrong = muscle("plan", "--difference", "2")
+    assert wrong.returncode == 3 and "difference" in wrong.stderr and "Traceback" not in wrong.stderr
+
+
+def test_the_command_writes_the_list_and_then_judges_fresh_answers(files: Path) -> None:
+    ask = files / "ask.jsonl"
+    pair = (files / "old.jsonl", files / "new.jsonl")
+    first = muscle("confirm", *pair, "--items", ask, "--repeats", 12)
+    assert first.returncode == 0 and "ask each 12 times" in first.stdout
+    fresh = ("--fresh-old", files / "fresh_old.jsonl", "--fresh-new", files / "fresh_new.jsonl")
+    second = muscle("confirm", *pair, "--items", ask, *fresh)
+    assert second.returncode == 0 and "regressed" in second.stdout, second.stderr
+    again = muscle("confirm", *pair, "--items", ask, "--fresh-old", pair[0], "--fresh-new", pair[1])
+    assert again.returncode == 3 and "the first pass again" in again.stderr
+    half = muscle("confirm", *pair, "--fresh-old", pair[0])
+    assert half.returncode == 3 and "together" in half.stderr

@@ -1,0 +1,215 @@
+"""The sequential test: known E-values, false alarms under stopping at will, orders that are refused, and `muscle watch`."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from muscle.errors import ConfigError, DataError
+from muscle.plan.sequential import (
+    SequentialTest,
+    check_order,
+    log_e_below,
+    log_e_harm,
+    log_e_value,
+    rate_bound,
+)
+from muscle.plan.watch import look, write_order
+from muscle.predictions import read_run
+
+
+def e_values(lost: int, gained: int) -> tuple[float, float]:
+    b, c = np.array(float(lost)), np.array(float(gained))
+    return math.exp(log_e_value(b, c)), math.exp(log_e_harm(b, c))
+
+
+@pytest.mark.parametrize(
+    ("lost", "gained", "two_sided", "harm"),
+    [
+        (8, 0, 50.27, 100.5),
+        (7, 0, 26.81, 53.54),
+        (6, 0, 14.44, 28.78),
+        (20, 5, 19.49, 38.93),
+        (48, 32, 0.445, 0.858),
+    ],
+)
+def test_the_e_values_are_the_known_ones(lost: int, gained: int, two_sided: float, harm: float) -> None:
+    assert e_values(lost, gained) == pytest.approx((two_sided, harm), rel=2e-3)
+
+
+def test_the_e_value_is_a_fair_bet() -> None:
+    for lost, gained in ((0, 0), (3, 1), (10, 12)):
+        now = e_values(lost, gained)
+        lose, gain = e_values(lost + 1, gained), e_values(lost, gained + 1)
+        assert (lose[0] + gain[0]) / 2 == pytest.approx(now[0])
+        assert (lose[1] + gain[1]) / 2 == pytest.approx(now[1])
+
+
+def test_gains_never_count_as_harm() -> None:
+    test = SequentialTest()
+    test.extend([False] * 400, [True] * 400)
+    assert test.e_harm < 1 and test.decision == "accept" and test.p_value < 1e-9
+
+
+def test_harm_is_found_at_the_sixth_flip_in_a_row() -> None:
+    test = SequentialTest()
+    for place in range(6):
+        assert test.decision == "go_on", place
+        test.add(old=True, new=False)
+    assert test.decision == "harm" and test.first_harm == 6
+
+
+def test_the_state_does_not_hang_on_how_the_items_are_fed() -> None:
+    generator = np.random.default_rng(0)
+    old, new = generator.random(300) < 0.8, generator.random(300) < 0.75
+    at_once, one_by_one = SequentialTest(), SequentialTest()
+    at_once.extend(old, new)
+    for a, b in zip(old, new, strict=True):
+        one_by_one.add(old=bool(a), new=bool(b))
+    assert at_once.to_json() == pytest.approx(one_by_one.to_json())
+
+
+def test_a_test_that_looks_after_every_item_seldom_cries_wolf() -> None:
+    generator = np.random.default_rng(1)
+    alarms = two_sided = 0
+    for _ in range(400):
+        old, new = generator.random(1_000) < 0.8, generator.random(1_000) < 0.8
+        test = SequentialTest(limit=None)
+        test.extend(old, new)
+        alarms += test.first_harm is not None
+        two_sided += test.p_value <= 0.05
+    # 5 % and 2.33 standard errors of 400 draws.
+    assert alarms <= 30 and two_sided <= 30
+
+
+def test_the_bound_of_the_rate_seldom_fails_at_any_look() -> None:
+    generator = np.random.default_rng(2)
+    failed = 0
+    seen = np.arange(1.0, 801.0)
+    for _ in range(300):
+        lost = np.cumsum(generator.random(800) < 0.05).astype(float)
+        failed += bool((log_e_below(lost, seen, 0.05) >= math.log(20)).any())
+    assert failed <= 0.05 * 300
+    refuted = log_e_below(lost, seen, rate_bound(lost, seen) + 1e-6) >= math.log(20)
+    assert refuted.any()
+
+
+def test_items_without_a_flip_are_accepted_later_than_by_one_look() -> None:
+    test = SequentialTest(limit=0.05)
+    test.extend([True] * 300, [True] * 300)
+    assert test.decision == "accept" and test.first_accept is not None and 59 < test.first_accept < 150
+
+
+def test_impossible_levels_and_unequal_sides_are_refused() -> None:
+    with pytest.raises(ConfigError, match="alpha"):
+        SequentialTest(alpha=0.0)
+    with pytest.raises(ValueError, match="one truth an item"):
+        SequentialTest().extend([True], [True, False])
+
+
+@pytest.mark.parametrize("order", ["rising", "falling", "nearly"])
+def test_an_order_that_is_not_random_is_refused(order: str) -> None:
+    places = np.arange(200)
+    if order == "falling":
+        places = places[::-1].copy()
+    if order == "nearly":
+        places[:20] = places[19::-1]
+    with pytest.raises(DataError, match="random"):
+        check_order(places, "the order of the file")
+
+
+def test_random_orders_pass() -> None:
+    for seed in range(200):
+        check_order(np.random.default_rng(seed).permutation(150), "the order of the file")
+
+
+def table(right: np.ndarray) -> pl.DataFrame:
+    ids = [f"q{i}" for i in range(right.size)]
+    return pl.DataFrame({"id": ids, "input": [f"what is {i}?" for i in ids], "correct": right})
+
+
+@pytest.fixture
+def runs() -> tuple[pl.DataFrame, pl.DataFrame]:
+    right = np.arange(300) % 10 > 0
+    return table(right), table(right & (np.arange(300) % 8 > 0))
+
+
+def test_the_file_order_is_refused_and_the_ids_order_too(runs: tuple[pl.DataFrame, pl.DataFrame]) -> None:
+    old, new = runs
+    with pytest.raises(DataError, match="old run's file"):
+        look(old, new.head(100))
+    with pytest.raises(DataError, match="ids"):
+        look(old.sample(fraction=1, shuffle=True, seed=3), new)
+
+
+def test_a_shuffled_run_is_tested_as_it_came(runs: tuple[pl.DataFrame, pl.DataFrame]) -> None:
+    old, new = runs
+    watched = look(old, new.sample(fraction=1, shuffle=True, seed=3))
+    assert watched.test.decision == "harm" and watched.test.items == 300
+
+
+def test_with_the_seed_items_count_in_its_order_however_they_arrive(
+    runs: tuple[pl.DataFrame, pl.DataFrame], tmp_path: Path
+) -> None:
+    old, new = runs
+    write_order(old, tmp_path / "order.jsonl", seed=4)
+    order = [json.loads(line)["id"] for line in (tmp_path / "order.jsonl").read_text().splitlines()]
+    assert order != old["id"].to_list() and sorted(order) == sorted(old["id"])
+    head = new.filter(pl.col("id").is_in(order[:80] + order[90:120]))
+    watched = look(old, head, seed=4)
+    assert watched.test.items == 80 and watched.waiting == 30 and watched.total == 300
+    assert look(old.reverse(), head.reverse(), seed=4).test.to_json() == watched.test.to_json()
+
+
+def test_scores_and_repeats_are_refused(runs: tuple[pl.DataFrame, pl.DataFrame]) -> None:
+    old, new = runs
+    scored = [t.drop("correct").with_columns(score=pl.Series(np.linspace(0, 0.9, 300))) for t in (old, new)]
+    with pytest.raises(DataError, match="right or wrong"):
+        look(*scored, seed=0)
+    twice = [pl.concat([t.with_columns(repeat=pl.lit(r)) for r in (0, 1)]) for t in (old, new)]
+    with pytest.raises(DataError, match="repeats"):
+        look(*twice, seed=0)
+
+
+def test_the_same_order_comes_from_another_format_of_the_run(
+    runs: tuple[pl.DataFrame, pl.DataFrame], tmp_path: Path
+) -> None:
+    old, _ = runs
+    old.write_ndjson(tmp_path / "old.jsonl")
+    write_order(old, tmp_path / "a.csv", seed=1)
+    write_order(
+        read_run(tmp_path / "old.jsonl", name="old").frame.with_columns(task=pl.lit("all")),
+        tmp_path / "b.csv",
+        seed=1,
+    )
+    assert pl.read_csv(tmp_path / "a.csv")["id"].equals(pl.read_csv(tmp_path / "b.csv")["id"])
+
+
+def test_the_command_writes_the_order_watches_and_ends_with_its_codes(
+    runs: tuple[pl.DataFrame, pl.DataFrame], tmp_path: Path
+) -> None:
+    def watch(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "muscle.cli", "watch", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    old, new = runs
+    paths = [tmp_path / f"{name}.jsonl" for name in ("old", "new", "same", "order")]
+    old.write_ndjson(paths[0])
+    new.write_ndjson(paths[1])
+    old.write_ndjson(paths[2])
+    written = watch(paths[0], "--order", paths[3], "--seed", 0)
+    assert written.returncode == 0 and "--seed 0" in written.stdout
+    harm = watch(paths[0], paths[1], "--seed", 0)
+    assert harm.returncode == 1 and "stop: more is lost" in harm.stdout, harm.stderr
+    assert watch(paths[0], paths[2], "--seed", 0).returncode == 0
+    refused = watch(paths[0], paths[1])
+    assert refused.returncode == 3 and "random order" in refused.stderr and "Traceback" not in refused.stderr
+    state = json.loads(watch(paths[0], paths[1], "--seed", 0, "--limit", 0.9, "--json", "-").stdout)
+    assert state["items"] == 300 and state["first_accept"] is not None
