@@ -159,6 +159,7 @@ class _Pairing:
         self.num_surplus = [side.height - kept.height for side, kept in zip(rows, self.waiting, strict=True)]
         self.num_collapsed = [0, 0]
         self.num_conflicting = [0, 0]
+        self.first_conflict: str | None = None
         self.pairs: list[pl.DataFrame] = []
 
     @property
@@ -199,8 +200,14 @@ class _Pairing:
                 kinds=pl.col("answer").n_unique().over(by)
             )
             conflicting = marked.filter(pl.col("kinds") > 1)
-            if key == ["id"] and conflicting.height:
-                self._refuse(side, conflicting, by)
+            if conflicting.height:
+                told = self._conflict(side, conflicting, by)
+                self.first_conflict = self.first_conflict or told
+                if key == ["id"]:
+                    raise JoinError(
+                        f"{told}, and no input on both sides tells the items apart; expected each id once within a "
+                        "task, filter and repeat: give `input`, other ids, or number the answers to one item with `repeat`"
+                    )
             doubled = marked.filter((pl.col("kinds") == 1) & ~pl.struct(by).is_first_distinct())
             gone = pl.concat([doubled.select("row"), conflicting.select("row")])
             self.waiting[side] = rows.join(gone, on="row", how="anti")
@@ -214,15 +221,15 @@ class _Pairing:
         answers = frame[rows["row"]].select(*_ANSWER, *scores).with_columns(content=rows["content"])
         return answers.select(pl.struct(pl.all()).hash()).to_series()
 
-    def _refuse(self, side: int, conflicting: pl.DataFrame, by: list[str]) -> None:
+    def _conflict(self, side: int, conflicting: pl.DataFrame, by: list[str]) -> str:
+        """Say which item is doubled with different answers, and where."""
         first = conflicting.row(0, named=True)
         task = self.frames[side]["task"][first["row"]]
         same = conflicting.filter([pl.col(name) == first[name] for name in by])["row"]
         places = " and ".join(str(row + 1) for row in same[:2])
-        raise JoinError(
+        return (
             f"{_origin(self.runs[side])}: id {first['id']!r} of task {task!r} stands in records {places} with "
-            "different answers, and no input on both sides tells the items apart; expected each id once within a "
-            "task, filter and repeat: give `input`, other ids, or number the answers to one item with `repeat`"
+            "different answers"
         )
 
 
@@ -391,11 +398,13 @@ def join_runs(
         key=key,
         unpaired_share=max(unpaired),
     )
-    _refuse_too_few(old, new, report, max_unpaired)
+    _refuse_too_few(old, new, report, max_unpaired, pairing.first_conflict)
     return Joined(joined_old, joined_new, pairs["row"], pairs["row_new"], report, answers)
 
 
-def _refuse_too_few(old: Run, new: Run, report: JoinReport, max_unpaired: float) -> None:
+def _refuse_too_few(
+    old: Run, new: Run, report: JoinReport, max_unpaired: float, first_conflict: str | None
+) -> None:
     if report.unpaired_share <= max_unpaired:
         return
     raise JoinError(
@@ -403,5 +412,6 @@ def _refuse_too_few(old: Run, new: Run, report: JoinReport, max_unpaired: float)
         f"({report.paired} paired, {report.only_old} only in {old.name}, {report.only_new} only in {new.name}, "
         f"{report.conflicting} doubled with different answers, {report.reference_changed} with a changed reference, "
         f"{report.prompt_changed} with a changed prompt); expected at most {max_unpaired:.1%}: compare runs of the "
-        "same items, or allow more unpaired items or changed ones"
+        "same items, or allow more (--max-unpaired) or changed ones (--allow prompts, --allow references)"
+        + (f". {first_conflict}" if first_conflict else "")
     )

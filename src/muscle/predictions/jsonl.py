@@ -7,6 +7,7 @@ slow way then either reads it (a reference that is text here and a list there) o
 from __future__ import annotations
 
 import json
+import mmap
 import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -20,6 +21,9 @@ from muscle.predictions.normalise import expand_objects, to_records
 from muscle.predictions.records import COLUMNS
 from muscle.predictions.rows import shorten, table_from_rows
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
+
+MAX_LINE_BYTES = 32 << 20
+"""No prediction is longer; a longer line is a file of another kind, and would cost memory many times its size."""
 
 SAMPLE_LINES = 100
 SAMPLE_BYTES = 1 << 20
@@ -46,6 +50,30 @@ def check_text(path: Path, head: bytes) -> None:
     for magic, advice in _MAGIC.items():
         if head.startswith(magic):
             raise DataError(f"{path}: expected one JSON object a line, found {advice}")
+
+
+def _check_lines(path: Path) -> None:
+    """Refuse a file with a line of more than `MAX_LINE_BYTES`.
+
+    Such a line covers a whole block of half that length, so that one look for a line's end in each block is enough: next to
+    nothing is read of a file of ordinary lines.
+    """
+    if path.stat().st_size <= MAX_LINE_BYTES:
+        return
+    half = MAX_LINE_BYTES // 2
+    with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        for start in range(0, len(data), half):
+            if data.find(b"\n", start, start + half) >= 0:
+                continue
+            begin, end = data.rfind(b"\n", 0, start) + 1, data.find(b"\n", start)
+            length = (end if end >= 0 else len(data)) - begin
+            if length > MAX_LINE_BYTES:
+                blocks = (data[at : min(at + half, begin)] for at in range(0, begin, half))
+                number = sum(block.count(b"\n") for block in blocks) + 1
+                raise DataError(
+                    f"{path}, line {number}: expected lines of at most {MAX_LINE_BYTES >> 20} MiB, found one of "
+                    f"{length / (1 << 20):.1f} MiB"
+                )
 
 
 def _bad_json(path: Path, number: int, line: bytes, error: Exception) -> NoReturn:
@@ -191,6 +219,7 @@ def read_jsonl(path: Path, *, columns: Mapping[str, str] | None = None) -> pl.Da
     columns = columns or {}
     with path.open("rb") as handle:
         check_text(path, handle.read(4096))
+    _check_lines(path)
 
     def where(row: int) -> str:
         return _line_of(path, row)

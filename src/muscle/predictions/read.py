@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from muscle.predictions.normalise import name_task, to_records
 from muscle.predictions.records import concat_records, with_input_hash
 from muscle.predictions.rows import table_from_rows
 from muscle.predictions.run import Run
+
+logger = logging.getLogger(__name__)
 
 HEAD_BYTES = 65_536
 METADATA_FILE = "run.json"
@@ -91,7 +94,11 @@ def _read_json_array(path: Path, columns: Mapping[str, str] | None) -> pl.DataFr
     """Read a JSON file that holds a list of objects."""
     try:
         rows = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise DataError(
+            f"{path}: expected a JSON list of flat objects, found one nested too deeply"
+        ) from None
+    except ValueError as error:
         raise DataError(
             f"{path}: expected a JSON list of objects, found damaged JSON ({_reason(error)})"
         ) from None
@@ -185,6 +192,10 @@ def _read_path(
     try:
         format = format or _recognised(path)
         if format != PLAIN:
+            if columns:
+                logger.warning(
+                    "%s: read as %s, whose columns are known; the column map says nothing of it", path, format
+                )
             return _read_foreign(path, format, metric, provider)
         frame, metadata = _read_plain(path, columns)
     except OSError as error:
