@@ -97,16 +97,37 @@ def evaluate_step(
     batch_size: int,
     precision: Literal["auto", "bf16", "float32"] = "auto",
     limit: int | None = None,
+    repeats: int = 1,
+    temperature: float = 0.0,
+    seed: int = 0,
 ) -> Path:
-    """Load a model and test data, score, and return the file of records that was written."""
+    """Load a model and test data, score, and return the file of records that was written.
+
+    Raises:
+        ConfigError: repeats without a temperature, or for a choice task.
+    """
+    from muscle.evaluation.sampling import Sampling
     from muscle.update import evaluate_to_file
 
+    if repeats > 1 and temperature == 0:
+        raise ConfigError(
+            f"--repeats {repeats}: greedy answers are all the same; add --temperature, e.g. 0.7"
+        )
     chosen = get_task(task)
     examples = load_examples(chosen, chosen.source("test", data), limit=limit)
     base, adapter = split_model(model)
     loaded = load_base(base, precision=precision)
     written = out / f"{chosen.name}.jsonl"
-    evaluate_to_file(loaded, adapter, chosen, examples, written, name=model, batch_size=batch_size)
+    evaluate_to_file(
+        loaded,
+        adapter,
+        chosen,
+        examples,
+        written,
+        name=model,
+        batch_size=batch_size,
+        sampling=Sampling(repeats=repeats, temperature=temperature, seed=seed),
+    )
     return written
 
 

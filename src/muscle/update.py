@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from muscle.config import BaseConfig, TaskConfig, TrainingSettings, UpdateConfig
 from muscle.errors import ConfigError
@@ -30,6 +30,9 @@ from muscle.models import (
 from muscle.report import read_report, write_reports
 from muscle.run_folder import RunFolder, content_of, versions
 from muscle.tasks import Example, Task, TaskData, get_task, load_task_data
+
+if TYPE_CHECKING:
+    from muscle.evaluation.sampling import Sampling
 
 logger = logging.getLogger(__name__)
 
@@ -363,6 +366,7 @@ def evaluate_to_file(
     *,
     name: str,
     batch_size: int,
+    sampling: Sampling | None = None,
 ) -> None:
     """Score a base with an adapter (or bare) on examples; write records and `run.json` beside them.
 
@@ -374,7 +378,9 @@ def evaluate_to_file(
     from muscle.evaluation.save import save_run
 
     model = load_adapter(base, adapter) if adapter else base.model
-    run = evaluate(model, base.tokenizer, task, examples, batch_size=batch_size, name=name)
+    run = evaluate(
+        model, base.tokenizer, task, examples, batch_size=batch_size, name=name, sampling=sampling
+    )
     # No absolute path: results are passed on.
     facts = {
         "model": {**run.metadata["model"], "name": base.source},

@@ -17,10 +17,12 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from muscle.errors import ConfigError, DataError, ModelError
 from muscle.evaluation.rows import Answer, build_frame
+from muscle.evaluation.sampling import Sampling
 from muscle.predictions.run import Run
 from muscle.progress import progress_bar
 from muscle.tasks.data import content_fingerprint
@@ -44,6 +46,7 @@ def evaluate(
     batch_size: int,
     name: str,
     max_length: int | None = None,
+    sampling: Sampling | None = None,
     progress: bool = True,
 ) -> Run:
     """Score a loaded model on a task.
@@ -57,17 +60,18 @@ def evaluate(
         batch_size: options or prompts a forward pass.
         name: the run's name.
         max_length: tokens a sequence may have; None takes the model's own limit.
+        sampling: how often a generation task's items are answered, and how; None is once, greedily.
         progress: show a bar with the time left on standard error when it takes longer than two seconds.
 
     Returns:
-        One record an item, in order; metadata with model, versions and, under `tasks`, the task's settings and the
+        One record an item and repeat, in order; metadata with model, versions and, under `tasks`, the task's settings and the
         numbers of ties, truncated requests and errors.
 
     Raises:
         ValueError: `batch_size` is not positive.
         DataError: there is no example.
         ModelError: the tokenizer has no end-of-text token, or the task generates more tokens than the model takes.
-        ConfigError: the harness is not installed.
+        ConfigError: the harness is not installed, or a choice task is to be sampled.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size: expected a positive number, found {batch_size}")
@@ -75,6 +79,12 @@ def evaluate(
         raise DataError(f"task {task.name}: expected at least one example to score, found none")
     if tokenizer.eos_token_id is None:
         raise ModelError("tokenizer: expected an end-of-text token (eos_token), found none")
+    sampling = sampling or Sampling()
+    if task.kind == "choice" and sampling != Sampling(seed=sampling.seed):
+        raise ConfigError(
+            f"task {task.name}: the likelihoods of options are the same every time; repeats and temperature are for "
+            "tasks that generate text"
+        )
     try:
         from muscle.evaluation.lm import LoadedLM
     except ImportError as error:
@@ -84,29 +94,35 @@ def evaluate(
     with _as_it_was(model, tokenizer), _quiet():
         lm = LoadedLM(model, tokenizer, batch_size=batch_size, max_length=max_length)
         _check_room(task, lm.max_length)
-        samples = _run_harness(lm, task, examples, title=f"{name}, {task.name}" if progress else None)
-    answers = _answers(task, examples, samples, lm.unscored)
-    frame = build_frame(task, examples, answers)
+        title = f"{name}, {task.name}" if progress else None
+        with sampling.seeded(model.device):
+            samples = _run_harness(lm, task, examples, sampling, title=title)
+    if task.kind == "choice":
+        answers = _choice_answers(task, examples, samples, lm.unscored)
+    else:
+        answers = _generation_answers(task, examples, samples, lm.finish_reasons)
+    asked = [example for example in examples for _ in range(sampling.repeats)]
+    frame = build_frame(task, asked, answers)
     metadata = {
         "format": "muscle",
         "model": _model_facts(model),
         "versions": _versions(),
-        "tasks": {task.name: _task_facts(task, examples, lm, answers)},
+        "tasks": {task.name: _task_facts(task, examples, lm, answers, sampling)},
     }
     return Run(name=name, frame=frame, metadata=metadata)
 
 
 def _run_harness(
-    lm: LoadedLM, task: Task, examples: Sequence[Example], *, title: str | None
+    lm: LoadedLM, task: Task, examples: Sequence[Example], sampling: Sampling, *, title: str | None
 ) -> list[Mapping[str, Any]]:
     from lm_eval.evaluator import evaluate as harness_evaluate
 
     from muscle.evaluation.lm import PreparedTask, ProgressHook
 
-    total = sum(max(1, len(example.choices)) for example in examples)
+    total = sampling.repeats * sum(max(1, len(example.choices)) for example in examples)
     with _bar_after_a_while(title, total) as show:
         lm.set_cache_hook(ProgressHook(show))
-        prepared = PreparedTask(task, examples)
+        prepared = PreparedTask(task, examples, sampling)
         results = harness_evaluate(
             lm=lm, task_dict={task.name: prepared}, log_samples=True, bootstrap_iters=0
         )
@@ -117,22 +133,34 @@ def _run_harness(
     return samples
 
 
-def _answers(
+def _choice_answers(
     task: Task, examples: Sequence[Example], samples: Sequence[Mapping[str, Any]], unscored: Mapping[int, str]
 ) -> list[Answer]:
     answers = []
     first_request = 0
     for example, sample in zip(examples, samples, strict=True):
-        if task.kind == "choice":
-            requests = range(first_request, first_request + len(example.choices))
-            first_request += len(example.choices)
-            reasons = [
-                f"option {index - requests[0]}: {unscored[index]}" for index in requests if index in unscored
-            ]
-            answers.append(_choice_answer(task, example, sample, reasons))
-        else:
-            answers.append(_generation_answer(task, example, sample["filtered_resps"][0]))
+        requests = range(first_request, first_request + len(example.choices))
+        first_request += len(example.choices)
+        reasons = [
+            f"option {index - requests[0]}: {unscored[index]}" for index in requests if index in unscored
+        ]
+        answers.append(_choice_answer(task, example, sample, reasons))
     return answers
+
+
+def _generation_answers(
+    task: Task,
+    examples: Sequence[Example],
+    samples: Sequence[Mapping[str, Any]],
+    finish_reasons: Sequence[str],
+) -> list[Answer]:
+    """Score every answer of every item; the harness's requests are item by item, an item's repeats together."""
+    reasons = iter(finish_reasons)
+    return [
+        replace(_generation_answer(task, example, text), finish_reason=next(reasons), repeat=repeat)
+        for example, sample in zip(examples, samples, strict=True)
+        for repeat, text in enumerate(sample["resps"][0])
+    ]
 
 
 def _choice_answer(task: Task, example: Example, sample: Mapping[str, Any], reasons: list[str]) -> Answer:
@@ -193,7 +221,11 @@ def _check_room(task: Task, max_length: int) -> None:
 
 
 def _task_facts(
-    task: Task, examples: Sequence[Example], lm: LoadedLM, answers: Sequence[Answer]
+    task: Task,
+    examples: Sequence[Example],
+    lm: LoadedLM,
+    answers: Sequence[Answer],
+    sampling: Sampling,
 ) -> dict[str, Any]:
     facts = {
         "definition": dict(task.definition),
@@ -210,7 +242,11 @@ def _task_facts(
     if task.generation is not None:
         from muscle.evaluation.lm import generation_settings
 
-        facts["generation"] = generation_settings(task)
+        facts["generation"] = generation_settings(task, sampling)
+        facts["repeats"] = sampling.repeats
+        facts["num_cut_off"] = sum(answer.finish_reason == "length" for answer in answers)
+        if sampling.temperature:
+            facts["seed"] = sampling.seed
     for key, text in (
         ("num_truncated", "lost the beginning of their context"),
         ("num_errors", "have no score"),

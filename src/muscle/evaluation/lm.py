@@ -16,6 +16,7 @@ Facts about the harness that the training side relies on:
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -25,21 +26,30 @@ from lm_eval.api.model import CacheHook
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.models.huggingface import HFLM
 
+from muscle.evaluation.sampling import Sampling
 from muscle.tasks.task import Example, Task
 
 UNSCORED = (math.nan, False)
 
 
 class ProgressHook(CacheHook):  # type: ignore[misc]  # the harness has no type information
-    """Counts finished requests; the harness calls its cache hook once for each."""
+    """Counts finished requests; the harness calls its cache hook once for each, with what was asked and answered.
+
+    Attributes:
+        num_done: finished requests.
+        answered: context and text of each generated answer, in the order in which they were finished.
+    """
 
     def __init__(self, on_progress: Callable[[int], None]) -> None:
         super().__init__(None)
         self.num_done = 0
+        self.answered: list[tuple[str, str]] = []
         self._on_progress = on_progress
 
     def add_partial(self, attr: str, req: Any, res: Any) -> None:
         """Report one more finished request."""
+        if attr == "generate_until":
+            self.answered.append((req[0], res))
         self.num_done += 1
         self._on_progress(self.num_done)
 
@@ -53,6 +63,7 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # the harness has no type informati
     Attributes:
         num_truncated: requests that lost the beginning of their context.
         unscored: request number to the reason why it could not be scored.
+        finish_reasons: (requests,) why each generated text ends: "stop" or "length".
     """
 
     def __init__(self, model: Any, tokenizer: Any, *, batch_size: int, max_length: int | None) -> None:
@@ -69,6 +80,8 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # the harness has no type informati
         )  # the harness looks it up in the model's configuration for every request
         self.num_truncated = 0
         self.unscored: dict[int, str] = {}
+        self.finish_reasons: list[str] = []
+        self._reasons_in_batches: list[str] = []
         self._encoded: dict[str, list[int]] = {}
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
@@ -124,7 +137,31 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # the harness has no type informati
         room = self.max_length - requests[0].args[1]["max_gen_toks"]
         self.num_truncated += sum(len(self.tok_encode(request.args[0])) > room for request in requests)
         texts: list[str] = super().generate_until(requests, disable_tqdm=True)
+        # The harness sorts the requests by length; which answer was whose is known by context and text.
+        by_answer: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        for answer, reason in zip(self.cache_hook.answered, self._reasons_in_batches, strict=True):
+            by_answer[answer].append(reason)
+        self.finish_reasons = [
+            by_answer[request.args[0], text].pop(0) for request, text in zip(requests, texts, strict=True)
+        ]
         return texts
+
+    def _model_generate(
+        self, context: torch.Tensor, max_length: int, stop: list[str], **generation_kwargs: Any
+    ) -> torch.Tensor:
+        tokens: torch.Tensor = super()._model_generate(context, max_length, stop, **generation_kwargs)
+        answers = tokens[:, context.shape[1] :]
+        room = max_length - context.shape[1]
+        ends = {self.eot_token_id, *_as_list(self.model.generation_config.eos_token_id)}
+        for answer in answers.tolist():
+            at_limit = len(answer) >= room and not ends.intersection(answer)
+            stopped = not at_limit or any(text in self.tok_decode(answer) for text in stop)
+            self._reasons_in_batches.append("stop" if stopped else "length")
+        return tokens
+
+
+def _as_list(ids: int | list[int] | None) -> list[int]:
+    return [] if ids is None else [ids] if isinstance(ids, int) else ids
 
 
 class _Documents(list[dict[str, int]]):
@@ -140,8 +177,9 @@ class PreparedTask(ConfigurableTask):  # type: ignore[misc]  # the harness has n
     scoring function then runs outside of it, so that an exception there is one item's error.
     """
 
-    def __init__(self, task: Task, examples: Sequence[Example]) -> None:
+    def __init__(self, task: Task, examples: Sequence[Example], sampling: Sampling) -> None:
         self._examples = examples
+        self._sampling = sampling
         super().__init__(
             config=self._choice_config(task) if task.kind == "choice" else self._generation_config(task)
         )
@@ -169,7 +207,7 @@ class PreparedTask(ConfigurableTask):  # type: ignore[misc]  # the harness has n
             "doc_to_target": lambda doc: self._examples[doc["index"]].reference[0],
             "process_results": lambda doc, results: {},
             "metric_list": [],
-            "generation_kwargs": generation_settings(task),
+            "generation_kwargs": generation_settings(task, self._sampling),
         }
 
     def _common_config(self, task: Task) -> dict[str, Any]:
@@ -188,18 +226,18 @@ class PreparedTask(ConfigurableTask):  # type: ignore[misc]  # the harness has n
         """Build the requests by the harness's own `construct_requests`, without its progress bar and few-shot machinery."""
         self._instances = []
         for index, doc in enumerate(self.eval_docs):
-            metadata = (self.config.task, index, 1)
+            metadata = (self.config.task, index, self._sampling.repeats)
             built = self.construct_requests(doc=doc, ctx=self.doc_to_text(doc), metadata=metadata)
             self._instances += built if isinstance(built, list) else [built]
 
 
-def generation_settings(task: Task) -> dict[str, Any]:
-    """Return a task's generation settings as the harness takes them; greedy."""
+def generation_settings(task: Task, sampling: Sampling) -> dict[str, Any]:
+    """Return a task's generation settings as the harness takes them."""
     assert task.generation is not None, "a generation task says how to generate"
     settings: dict[str, Any] = {
         "until": list(task.generation.until),
         "max_gen_toks": task.generation.max_new_tokens,
-        "do_sample": False,
+        **sampling.settings(),
     }
     if task.generation.no_repeat_ngram_size:
         settings["no_repeat_ngram_size"] = task.generation.no_repeat_ngram_size

@@ -23,6 +23,8 @@ class Answer:
         logprobs: log-likelihood of each option, in nats, summed over its tokens.
         scores: the main score first.
         tied: another option has exactly the chosen one's score.
+        finish_reason: why the text ends: "stop" (a stop text or the end-of-text token) or "length" (the limit of tokens).
+        repeat: which of the item's answers this is, from 0.
         error: why there is no score.
     """
 
@@ -33,14 +35,23 @@ class Answer:
     scores: Mapping[str, float] = field(default_factory=dict)
     tied: bool = False
     error: str | None = None
+    finish_reason: str | None = None
+    repeat: int = 0
 
 
 def build_frame(task: Task, examples: Sequence[Example], answers: Sequence[Answer]) -> pl.DataFrame:
-    """Return the records of a task, one row an example, in order."""
+    """Return the records of a task, one row an answer, in order.
+
+    Args:
+        task: what was asked.
+        examples: the item of each answer; an item that was answered several times stands as often.
+        answers: as many.
+    """
     columns: dict[str, list[object]] = {
         "task": [task.name] * len(examples),
         "id": [example.id for example in examples],
         "filter": [task.filter] * len(examples),
+        "repeat": [answer.repeat for answer in answers],
         "input_hash": [input_hash(example.context, example.choices) for example in examples],
         "input": [example.context for example in examples],
         "choices": [list(example.choices) or None for example in examples],
@@ -50,6 +61,7 @@ def build_frame(task: Task, examples: Sequence[Example], answers: Sequence[Answe
         "correct": [answer.correct for answer in answers],
         "logprobs": [answer.logprobs for answer in answers],
         "error": [answer.error for answer in answers],
+        "finish_reason": [answer.finish_reason for answer in answers],
     }
     for name in _names(answer.scores for answer in answers):
         columns[SCORE_PREFIX + name] = [answer.scores.get(name) for answer in answers]

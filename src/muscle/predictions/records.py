@@ -35,6 +35,7 @@ COLUMNS: dict[str, pl.DataType] = {
     "correct": pl.Boolean(),
     "logprobs": pl.List(pl.Float64()),
     "error": pl.String(),
+    "finish_reason": pl.String(),
 }
 """Every column that a frame of records has, in order; only task, id, filter and repeat are never null."""
 

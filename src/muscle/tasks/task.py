@@ -45,7 +45,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Generation:
-    """How an answer is generated; greedy always.
+    """How an answer is generated; greedily, unless it is to be sampled (`muscle.evaluation.sampling`).
 
     Attributes:
         until: the answer ends before the first of these strings.

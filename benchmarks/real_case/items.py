@@ -1,0 +1,43 @@
+"""The generation task of the real case: 80 short questions with one right answer each, made from a seed.
+
+A model of 135 million parameters has about half of them right; GSM8K is too hard for it.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+OPPOSITES = {
+    "hot": "cold", "big": "small", "up": "down", "fast": "slow", "happy": "sad", "open": "closed", "early": "late", "hard": "soft",
+    "full": "empty", "light": "dark", "young": "old", "rich": "poor", "strong": "weak", "wet": "dry", "high": "low", "left": "right",
+    "day": "night", "good": "bad", "clean": "dirty", "loud": "quiet", "thick": "thin", "true": "false", "black": "white", "hate": "love",
+    "win": "lose", "buy": "sell", "push": "pull", "start": "end", "inside": "outside", "first": "last",
+}  # fmt: skip
+CAPITALS = {
+    "France": "Paris", "Italy": "Rome", "Japan": "Tokyo", "Spain": "Madrid", "Egypt": "Cairo", "Greece": "Athens", "Norway": "Oslo",
+    "Cuba": "Havana", "Peru": "Lima", "Kenya": "Nairobi", "Austria": "Vienna", "Poland": "Warsaw", "Portugal": "Lisbon",
+    "Ireland": "Dublin", "Canada": "Ottawa", "Chile": "Santiago", "Finland": "Helsinki", "Hungary": "Budapest", "Iran": "Tehran",
+    "Iraq": "Baghdad", "Thailand": "Bangkok", "Turkey": "Ankara", "Vietnam": "Hanoi", "Sweden": "Stockholm", "Russia": "Moscow",
+    "Germany": "Berlin", "Belgium": "Brussels", "Denmark": "Copenhagen", "Australia": "Canberra", "Brazil": "Brasilia",
+}  # fmt: skip
+
+
+def items(seed: int = 0) -> list[dict[str, str]]:
+    """Return the questions: 30 opposites, 30 capitals, 20 sums of small numbers."""
+    rows = [(f"What is the opposite of {word}?", answer, "opposite") for word, answer in OPPOSITES.items()]
+    rows += [(f"What is the capital of {country}?", city, "capital") for country, city in CAPITALS.items()]
+    sums = [(a, b) for a in range(1, 10) for b in range(1, 10)]
+    for a, b in random.Random(seed).sample(sums, 20):
+        rows.append((f"What is {a} plus {b}?", str(a + b), "sum"))
+    return [
+        {"id": f"{kind}-{number:03}", "question": question, "answer": answer, "kind": kind}
+        for number, (question, answer, kind) in enumerate(rows)
+    ]
+
+
+def write_items(path: Path, seed: int = 0) -> None:
+    """Write the questions as JSON lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in items(seed)), encoding="utf-8")
