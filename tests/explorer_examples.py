@@ -124,19 +124,20 @@ def _enrich(flip: dict[str, Any], draw: random.Random) -> None:
     flip["cause"] = draw.choice(CAUSES) if lost else None
     flip["within_noise"] = draw.random() < 0.4
     sides = ("old", "new", "candidate")
-    if flip["choices"]:
-        right = flip["choices"].index(flip["reference"][0])
-        flip["margin"] = {
-            side: round(flip[side]["logprobs"][right] - flip[side]["logprobs"][1 - right], 4) if flip[side] else None
-            for side in sides
-        }  # fmt: skip
-    else:
-        flip["margin"] = None
+    flip["margin"] = {side: _lead(flip[side]) for side in sides} if flip["choices"] else None
     flip["repeats"] = {side: _repeats(flip[side], draw) for side in sides}
     flip["pass_rate"] = {
         side: None if answers is None else sum(a["correct"] is True for a in answers) / len(answers)
         for side, answers in flip["repeats"].items()
     }
+
+
+def _lead(answer: dict[str, Any] | None) -> float | None:
+    """By how much the likeliest choice leads the second."""
+    if answer is None:
+        return None
+    second, first = sorted(answer["logprobs"])[-2:]
+    return round(first - second, 4)
 
 
 def _repeats(answer: dict[str, Any] | None, draw: random.Random) -> list[dict[str, Any]] | None:

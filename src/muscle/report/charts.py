@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from muscle.report.numbers import count, format_number
 
@@ -63,8 +63,8 @@ def element(tag: str, *children: str, **attributes: object) -> Markup:
     '<rect x="10%" class="gain"></rect>'
     """
     names = {k.rstrip("_").replace("_", "-"): v for k, v in attributes.items() if v is not None}
-    written = Markup("").join(Markup(' {}="{}"').format(k, v) for k, v in names.items())
-    return Markup("<{0}{1}>{2}</{0}>").format(Markup(tag), written, Markup("").join(children))
+    written = "".join(f' {k}="{escape(v)}"' for k, v in names.items())
+    return Markup(f"<{tag}{written}>{''.join(map(escape, children))}</{tag}>")
 
 
 def picture(*children: str, height: float, title: str, description: str, class_: str = "") -> Markup:

@@ -11,7 +11,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,8 @@ SCRIPTS = (
 
 VERDICTS = {"pass": "Pass", "warn": "Warning", "block": "Blocked", "cannot_tell": "Cannot tell"}
 MAX_FLIPS = 10_000
-"""Flips that a page holds; with more it would open slowly. report.json has all that the report lists."""
+MAX_CHARACTERS = 32_000_000
+"""Flips that a page holds, and their size as JSON; with more it would open slowly. report.json has all that the report lists."""
 
 # In a script element only these can end it or open a comment; the two separators were not allowed in strings before ES2019;
 # a lone surrogate has no UTF-8 form.
@@ -46,6 +47,7 @@ def render_html(report: Mapping[str, Any], *, max_flips: int = MAX_FLIPS) -> str
         report: what `Comparison.to_json()` gives and report.json holds. What it does not have (repeats, causes, slices,
             a gate's rules) is left out of the page.
         max_flips: flips that the page holds, the first of the report's list: negative flips first, the largest first.
+            With very long answers it holds fewer, and says so (`MAX_CHARACTERS`).
 
     Returns:
         The HTML text. The same dict gives the same text.
@@ -59,7 +61,8 @@ def render_html(report: Mapping[str, Any], *, max_flips: int = MAX_FLIPS) -> str
         f"default-src 'none'; style-src '{_source_hash(style)}'; script-src '{_source_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    held = {**report, "flips": report["flips"][:max_flips]}
+    embedded = _embed_flips(report["flips"][:max_flips])
+    held = {**report, "flips": report["flips"][: len(embedded)]}
     return (
         _environment()
         .get_template("report.html.j2")
@@ -67,8 +70,8 @@ def render_html(report: Mapping[str, Any], *, max_flips: int = MAX_FLIPS) -> str
             policy=policy,
             style=style,
             script=script,
-            data=Markup(embed_json({"names": _names(report), "flips": held["flips"]})),
-            flips_note=tables.flips_note(report, held=len(held["flips"])),
+            data=Markup(f'{{"names":{embed_json(_names(report))},"flips":[{",".join(embedded)}]}}'),
+            flips_note=tables.flips_note(report, held=len(embedded)),
             **_head(report),
             **_sections(report, held),
         )
@@ -127,6 +130,19 @@ def embed_json(value: Any) -> str:
     """
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def _embed_flips(flips: Sequence[Any]) -> list[str]:
+    """Return flips as JSON, as many of the first ones as there is room for, but at least one."""
+    written: list[str] = []
+    room = MAX_CHARACTERS
+    for flip in flips:
+        text = embed_json(flip)
+        room -= len(text)
+        if room < 0 and written:
+            break
+        written.append(text)
+    return written
 
 
 def _names(report: Mapping[str, Any]) -> dict[str, str | None]:

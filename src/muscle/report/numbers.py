@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import quote
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 Form = Literal["rate", "points", "percent", "score", "signed", "probability"]
 """rate: [0, 1] shown in percent; points: a difference of rates in percentage points; percent: a number that is in percent
@@ -107,9 +107,10 @@ def pointer(*parts: object) -> str:
 
 def figure(value: float, text: str, path: str | None = None, minus: str | None = None) -> Markup:
     """Return a `<data>` element: the exact value, where it stands in report.json, and the text to read."""
-    where = Markup(' data-path="{}"').format(path) if path else Markup()
-    less = Markup(' data-minus="{}"').format(minus) if minus else Markup()
-    return Markup('<data value="{}"{}{}>{}</data>').format(repr(value), where, less, text)
+    # Put together by hand: a page has up to tens of thousands of these, and Markup.format takes ten times as long.
+    where = f' data-path="{escape(path)}"' if path else ""
+    less = f' data-minus="{escape(minus)}"' if minus else ""
+    return Markup(f'<data value="{value!r}"{where}{less}>{escape(text)}</data>')
 
 
 def integer(value: int, path: str | None = None) -> Markup:

@@ -45,18 +45,21 @@ function choiceTable(flip) {
     note);
 }
 
-/** By how much the right choice leads the best wrong one, a bar a model on one scale; null where it is not known. */
+/**
+ * By how much each model's best choice leads its second best, a bar a model on one scale; null where it is not known.
+ * A short bar is a close call. The tone says whether the choice that leads is right.
+ */
 function marginChart(flip) {
   const margins = SIDES.filter((side) => flip.margin && isNumber(flip.margin[side])).map((side) => [side, flip.margin[side]]);
   if (!margins.length) return null;
   const reach = Math.max(...margins.map(([, value]) => Math.abs(value)), 1e-9);
   const rows = margins.map(([side, value]) => {
-    const bar = make("span", { class: `margin-bar ${value < 0 ? "loss" : "gain"}` });
-    bar.style.left = `${value < 0 ? 50 - (50 * -value) / reach : 50}%`;
-    bar.style.width = `${(50 * Math.abs(value)) / reach}%`;
+    const correct = flip[side] ? flip[side].correct : null;
+    const bar = make("span", { class: `margin-bar ${correct === true ? "gain" : correct === false ? "loss" : ""}` });
+    bar.style.width = `${(100 * Math.abs(value)) / reach}%`;
     return make("tr", {}, make("th", { scope: "row" }, side),
-      make("td", { class: "margin-track" }, make("span", { class: "margin-line", "aria-hidden": "true" }, bar)), make("td", {}, exact(value, 3, true)));
+      make("td", { class: "margin-track" }, make("span", { class: "margin-line", "aria-hidden": "true" }, bar)), make("td", {}, exact(value, 3)));
   });
-  return labelled("Margin: log-likelihood of the right choice above the best wrong one",
+  return labelled("Margin: by how much the likeliest choice leads the second, in log-likelihood",
     make("table", { class: "margins" }, make("caption", { class: "hidden" }, "Margins"), make("tbody", {}, ...rows)));
 }

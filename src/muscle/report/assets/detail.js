@@ -55,12 +55,17 @@ function repeatHead(flip, side, answers) {
   return make("th", { scope: "col" }, side, make("span", { class: "caption" }, rate), repeatMarks(answers));
 }
 
-/** All repeats of the item: a row a repeat, a column a side; null where there are none. */
+/** How many answers a side has at most; 1 where the item was not asked again. */
+function numRepeats(flip) {
+  return Math.max(1, ...SIDES.map((side) => ((flip.repeats || {})[side] || []).length));
+}
+
+/** All repeats of the item: a row a repeat, a column a side; null where it was asked once. */
 function repeatTable(flip) {
-  const repeats = flip.repeats || {};
+  const count = numRepeats(flip);
+  if (count < 2) return null;
+  const { repeats } = flip;
   const sides = SIDES.filter((side) => Array.isArray(repeats[side]) && repeats[side].length);
-  if (!sides.length) return null;
-  const count = Math.max(...sides.map((side) => repeats[side].length));
   const rowAt = (index) => make("tr", {}, make("th", { scope: "row" }, String(index + 1)), ...sides.map((side) => repeatCell(flip, repeats[side][index])));
   const body = make("tbody", {}, ...Array.from({ length: Math.min(count, MAX_REPEATS) }, (_, index) => rowAt(index)));
   const table = make("table", { class: "figures repeats" }, make("caption", { class: "hidden" }, "All answers to this item"),
@@ -99,7 +104,8 @@ function badges(flip) {
 function facts(flip) {
   const list = [];
   if (isNumber(flip.size)) list.push(["drop", exact(flip.size, 3)]);
-  for (const side of SIDES) if (flip.pass_rate && isNumber(flip.pass_rate[side])) list.push([`${side} right`, percent(flip.pass_rate[side])]);
+  const rates = numRepeats(flip) > 1 ? flip.pass_rate || {} : {};
+  for (const side of SIDES) if (isNumber(rates[side])) list.push([`${side} right`, percent(rates[side])]);
   if (isNumber(flip.p_value)) list.push(["p", pValue(flip.p_value)]);
   return list.length ? make("dl", { class: "facts" }, ...list.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)))) : null;
 }
