@@ -6,11 +6,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.overrides import TorchFunctionMode
 
-from muscle.training.fused import fused_compatibility_terms, fused_next_token_loss
+from muscle.training.align import MASK_SHARES
+from muscle.training.fused import (
+    fused_compatibility_terms,
+    fused_distillation_terms,
+    fused_next_token_loss,
+)
 from muscle.training.head import OutputHead
 from muscle.training.loss import compatibility_terms, next_token_loss
 from muscle.training.masks import IGNORE_INDEX
-from muscle.training.teacher_rows import HiddenRows, ProjectedRows, hidden_rows, projected_rows
+from muscle.training.teacher_rows import (
+    HiddenRows,
+    ProjectedRows,
+    hidden_rows,
+    mixed_rows,
+    projected_rows,
+    topk_rows,
+)
 
 STRATEGIES = ("student_wrong", "old_right", "old_always", "token_likelihood", "sequence_likelihood")
 KINDS = ("projected", "hidden")
@@ -59,6 +71,25 @@ class World:
             )
             for hidden, head in sides
         )
+
+
+def heaped(world, k, **formula):
+    """Terms and gradient from top-k rows."""
+    counted, temperature = world.labels != IGNORE_INDEX, formula.get("temperature", 2.0)
+    hidden = world.hidden.clone().requires_grad_(True)
+    rows = [
+        topk_rows(
+            states[counted],
+            head,
+            world.labels[counted],
+            k=k,
+            temperature=temperature,
+            memory_bytes=SMALL,
+        )
+        for states, head in ((world.old_hidden, world.old_head), (world.new_hidden, world.head))
+    ]
+    terms = fused_compatibility_terms(hidden, world.head, world.labels, *rows, memory_bytes=SMALL, **formula)
+    return terms, torch.autograd.grad(terms.loss, hidden)[0]
 
 
 def plain_logits(hidden, head):
@@ -138,6 +169,108 @@ def test_every_chunk_size_gives_the_same(kind, mask):
     for tokens in range(1, 16):
         found = fused(world, kind, mask=mask, ce_weight=0.2, memory_bytes=tokens * VOCAB * 56)
         assert_same(found, expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("mask", STRATEGIES)
+@pytest.mark.parametrize("softcap", [None, 2.0])
+def test_top_k_rows_of_the_whole_vocabulary_give_the_plain_formula(mask, softcap):
+    world = World(11, softcap=softcap)
+    formula = {"mask": mask, "ce_weight": 0.2}
+    assert_same(heaped(world, VOCAB, **formula), reference(world, **formula), rel=1e-10)
+
+
+@pytest.mark.parametrize("k", [1, 3, VOCAB - 1])
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_top_k_rows_give_kl_with_the_tail_as_one_heap_less_than_kl_by_the_stated_error(k, temperature):
+    world = World(12)
+    counted = world.labels != IGNORE_INDEX
+    terms, _ = heaped(world, k, temperature=temperature, mask="old_always")
+    teacher = torch.softmax(plain_logits(world.old_hidden, world.old_head)[counted] / temperature, -1)
+    student = torch.softmax(plain_logits(world.hidden, world.head)[counted] / temperature, -1)
+    ids = teacher.topk(k, -1).indices
+    whole = (teacher * (teacher / student).log()).sum(-1)
+    tails = [p.scatter(1, ids, 0.0) for p in (teacher, student)]
+    masses = [tail.sum(-1, keepdim=True) for tail in tails]
+    within = torch.special.xlogy(
+        tails[0], (tails[0] / masses[0]) / (tails[1] / masses[1]).clamp(min=1e-300)
+    ).sum(-1)
+    assert (within > -1e-12).all()
+    assert terms.kl_old.item() == pytest.approx((whole - within).sum().item(), rel=1e-9)
+
+
+@pytest.mark.parametrize("mask", STRATEGIES)
+def test_top_k_gradients_are_those_of_finite_differences(mask):
+    world = World(13)
+    gradient = heaped(world, 4, mask=mask, ce_weight=0.3)[1]
+    step = 1e-5
+    for place in [(0, 0, 0), (1, 2, 3)]:
+        ends = []
+        for sign in (1, -1):
+            moved = World(13)
+            moved.hidden[place] += sign * step
+            ends.append(heaped(moved, 4, mask=mask, ce_weight=0.3)[0].loss.item())
+        assert gradient[place].item() == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-4, abs=1e-7)
+
+
+def mixture(world, old_share, *, temperature, memory_bytes=SMALL):
+    counted = world.labels != IGNORE_INDEX
+    return mixed_rows(
+        (world.old_hidden[counted], world.new_hidden[counted]),
+        (world.old_head, world.head),
+        world.labels[counted],
+        old_share=old_share,
+        student=world.head,
+        temperature=temperature,
+        memory_bytes=memory_bytes,
+    )
+
+
+@pytest.mark.parametrize("mask", sorted(MASK_SHARES))
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_a_mixture_by_a_mask_that_ignores_the_student_gives_the_plain_formula(mask, temperature):
+    world = World(14, scale=0.5)
+    formula = {"ce_weight": 0.2, "temperature": temperature}
+    hidden = world.hidden.clone().requires_grad_(True)
+    rows = mixture(world, MASK_SHARES[mask], temperature=temperature)
+    found = fused_distillation_terms(hidden, world.head, world.labels, rows, memory_bytes=SMALL, **formula)
+    terms, gradient = reference(world, mask=mask, **formula)
+    assert found.loss.item() == pytest.approx(terms.loss.item(), rel=1e-10)
+    assert found.cross_entropy.item() == pytest.approx(terms.cross_entropy.item(), rel=1e-10)
+    assert (found.old_share.item(), found.num_tokens) == (terms.num_masked, terms.num_tokens)
+    assert torch.allclose(torch.autograd.grad(found.loss, hidden)[0], gradient, atol=1e-11)
+
+
+def test_a_mixture_of_both_teachers_is_kl_to_their_weighted_distributions():
+    world = World(15)
+    counted = world.labels != IGNORE_INDEX
+
+    def reliability(old, new, old_right):
+        del old_right
+        return torch.sigmoid(2 * (old - new))  # p_1^2 / (p_1^2 + p_2^2)
+
+    hidden = world.hidden.clone().requires_grad_(True)
+    rows = mixture(world, reliability, temperature=1.0)
+    found = fused_distillation_terms(
+        hidden, world.head, world.labels, rows, temperature=1.0, memory_bytes=SMALL
+    )
+    states = world.hidden.clone().requires_grad_(True)
+    student, old, new = (
+        torch.log_softmax(plain_logits(side, head)[counted], -1)
+        for side, head in (
+            (states, world.head),
+            (world.old_hidden, world.old_head),
+            (world.new_hidden, world.head),
+        )
+    )
+    label = world.labels[counted].unsqueeze(1)
+    squares = [side.gather(1, label).exp().square() for side in (old, new)]
+    share = squares[0] / (squares[0] + squares[1])
+    target = share * old.exp() + (1 - share) * new.exp()
+    expected = (target * (target.log() - student)).sum()
+    assert found.loss.item() == pytest.approx(expected.item(), rel=1e-10)
+    assert found.old_share.item() == pytest.approx(share.sum().item())
+    gradients = (torch.autograd.grad(found.loss, hidden)[0], torch.autograd.grad(expected, states)[0])
+    assert torch.allclose(*gradients, atol=1e-11)
 
 
 @pytest.mark.parametrize("ce_weight", [0.0, 0.4])

@@ -15,8 +15,8 @@ import torch
 from muscle.errors import DataError, OutputError
 from muscle.training import store as store_module
 from muscle.training.head import OutputHead
-from muscle.training.store import build_store, open_store
-from muscle.training.teacher_rows import HiddenRows, ProjectedRows
+from muscle.training.store import OptionRows, build_store, open_store
+from muscle.training.teacher_rows import HiddenRows, MixedRows, ProjectedRows, TopkRows
 
 WIDTH = 6
 COUNTS = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3]
@@ -53,6 +53,12 @@ class Teacher:
         vector, (entropy, log_p, bias), right = torch.cat(vectors), torch.cat(scalars, 1), torch.cat(right)
         if self.kind == "hidden":
             return HiddenRows(vector, log_p, right, HEAD)
+        if self.kind == "mixed":
+            return MixedRows(vector, entropy, log_p, bias, 2.0)
+        if self.kind == "topk":
+            return TopkRows((vector * 10).long(), vector, entropy, log_p, right, 2.0)
+        if self.kind == "options":
+            return OptionRows(log_p, right.long())
         return ProjectedRows(vector, entropy, log_p, right, bias, 2.0)
 
 
@@ -74,7 +80,16 @@ def shards(path):
     return sorted(path.glob("*.safetensors"))
 
 
-@pytest.mark.parametrize("kind", ["projected", "hidden"])
+NAMES = {
+    "projected": ("vector", "entropy", "log_p", "right", "bias"),
+    "mixed": ("vector", "entropy", "old_share", "bias"),
+    "hidden": ("vector", "log_p", "right"),
+    "topk": ("ids", "log_probs", "tail", "log_p", "right"),
+    "options": ("log_likelihood", "num_tokens"),
+}
+
+
+@pytest.mark.parametrize("kind", NAMES)
 def test_rows_come_back_example_by_example_in_any_order(tmp_path, kind):
     built = build(tmp_path / "s", kind=kind)
     assert len(shards(tmp_path / "s")) > 2
@@ -83,8 +98,8 @@ def test_rows_come_back_example_by_example_in_any_order(tmp_path, kind):
         for indices in ([0], [7, 2, 9], list(range(10)), [5, 5]):
             found, expected = store.rows(indices, head=HEAD), Teacher(kind)(indices)
             assert type(found) is type(expected)
-            names = ("vector", "log_p", "right") + (("entropy", "bias") if kind == "projected" else ())
-            assert all(torch.equal(getattr(found, name), getattr(expected, name)) for name in names)
+            assert all(torch.equal(getattr(found, name), getattr(expected, name)) for name in NAMES[kind])
+        assert len(store.rows([], head=HEAD)) == 0
 
 
 def test_tensors_are_views_of_the_file(tmp_path):

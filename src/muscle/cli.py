@@ -6,12 +6,15 @@ Exit codes: 0 pass, 1 block, 2 cannot tell (or warn under `--strict`), 3 bad inp
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
 
+from muscle import distributed
 from muscle.commands import compare, gate, plan, runs, training
 from muscle.errors import MuscleError
 
@@ -49,6 +52,8 @@ app.add_typer(gate.baselines_app, name="baseline")
 
 def main() -> None:
     """Run the command line; every expected failure ends in one line and a documented exit code."""
+    if not distributed.is_main():  # of several processes one speaks; errors are told by each
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  until the process ends
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except MuscleError as error:

@@ -13,7 +13,7 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import yaml
 from pydantic import (
@@ -31,6 +31,12 @@ from muscle.errors import ConfigError
 MaskName = Literal["student_wrong", "old_right", "old_always", "token_likelihood", "sequence_likelihood"]
 """Mask strategies of Table 7 and Eq. 2, 3; `student_wrong` is the method (Eq. 1)."""
 
+EngineName = Literal["projected", "mixed", "hidden", "topk", "online"]
+"""What is there of the teachers while the compatibility adapter trains, see `docs/engine.md`."""
+
+STUDENT_FREE_MASKS: tuple[MaskName, ...] = ("old_right", "old_always")
+"""Masks that don't depend on the student: the only ones that a `mixed` store can hold."""
+
 Model = TypeVar("Model", bound=BaseModel)
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -38,6 +44,20 @@ Positive = Annotated[int, Field(ge=1)]
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    _later: ClassVar[tuple[str, ...]] = ()
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings as part of a fingerprint.
+
+        A key that came with a later version is left out while it has its default: an older run folder stays done.
+        """
+        fields = type(self).model_fields
+        return {
+            key: value
+            for key, value in self.model_dump().items()
+            if key not in self._later or value != fields[key].default
+        }
 
 
 class BaseConfig(_Section):
@@ -112,8 +132,14 @@ class TrainingSettings(_Section):
         early_stopping_patience: stop after so many epochs without a lower validation loss; null trains all epochs.
         gradient_checkpointing: recompute activations to save memory.
         precision: `auto` is bf16 where the hardware has it, else float32.
+        quantization: `4bit` loads the bases in bitsandbytes' 4-bit form (QLoRA); needs a GPU.
+        packing: `on` puts a batch's examples one behind the other, without padding; `off` pads them to the longest (examples
+            of like length share a batch); `auto` packs where the attention skips what lies between examples (flash-attention).
+        chunk_memory_mb: budget for the logits of a chunk of tokens, in the loss and while teachers run.
         seed: of the split, the data order and the adapter's start.
     """
+
+    _later = ("quantization", "packing", "chunk_memory_mb")
 
     epochs: Positive = 10
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
@@ -127,6 +153,9 @@ class TrainingSettings(_Section):
     early_stopping_patience: Positive | None = None
     gradient_checkpointing: bool = False
     precision: Literal["auto", "bf16", "float32"] = "auto"
+    quantization: Literal["4bit"] | None = None
+    packing: Literal["auto", "on", "off"] = "auto"
+    chunk_memory_mb: Positive = 128
     seed: int = 0
 
 
@@ -137,13 +166,31 @@ class AlignmentSettings(_Section):
         temperature: T of Eq. 1.
         mask: which tokens lean on the old model.
         ce_weight: 1 - lambda of Eq. 5; 0 leaves Eq. 1 alone.
+        engine: what is there of the teachers while the adapter trains; all but `topk` end in the same adapter, to rounding.
+        store_precision: of the teachers' vectors on disk; `auto` is float16 for 16-bit models and float32 for others, by
+            measurement (`docs/engine.md`).
+        topk: tokens that a `topk` store keeps of each distribution.
         training: keys of `training` that differ for the compatibility adapter.
     """
 
     temperature: Annotated[float, Field(gt=0)] = 2.0
     mask: MaskName = "student_wrong"
     ce_weight: Fraction = 0.0
+    engine: EngineName = "projected"
+    store_precision: Literal["auto", "bf16", "fp16", "float32"] = "auto"
+    topk: Positive = 64
     training: Mapping[str, Any] = Field(default_factory=dict)
+
+    _later = ("engine", "store_precision", "topk")
+
+    @model_validator(mode="after")
+    def _fits(self) -> AlignmentSettings:
+        if self.engine == "mixed" and self.mask not in STUDENT_FREE_MASKS:
+            raise ValueError(
+                f"engine mixed keeps one vector a token, but the mask {self.mask} follows the student; expected the mask "
+                f"{' or '.join(STUDENT_FREE_MASKS)}, or the engine projected"
+            )
+        return self
 
 
 class EvaluationSettings(_Section):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from muscle.config import BaseConfig, LoraSettings
-from muscle.errors import ModelError
+from muscle.errors import ConfigError, ModelError
 from muscle.files import file_sha256, fingerprint, write_json
 
 if TYPE_CHECKING:
@@ -130,16 +131,20 @@ def choose_dtype(precision: Literal["auto", "bf16", "float32"]) -> torch.dtype:
 
 
 def choose_device() -> str:
-    """Return `cuda`, `mps` or `cpu`, the first that is there."""
+    """Return `cuda` (this process's own, where a launcher gave it one), `mps` or `cpu`, the first that is there."""
     import torch
 
     if torch.cuda.is_available():
-        return "cuda"
+        return f"cuda:{os.environ['LOCAL_RANK']}" if "LOCAL_RANK" in os.environ else "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def load_base(
-    base: BaseConfig, *, precision: Literal["auto", "bf16", "float32"] = "auto", device: str | None = None
+    base: BaseConfig,
+    *,
+    precision: Literal["auto", "bf16", "float32"] = "auto",
+    device: str | None = None,
+    quantization: Literal["4bit"] | None = None,
 ) -> LoadedBase:
     """Load a base and its tokenizer.
 
@@ -147,15 +152,18 @@ def load_base(
         base: what to load.
         precision: of the weights.
         device: a torch device; the best one there is by default.
+        quantization: `4bit` keeps the linear layers in bitsandbytes' NF4 (QLoRA).
 
     Returns:
         The base, frozen.
 
     Raises:
         ModelError: it is not there, holds no safetensors, or cannot be read.
+        ConfigError: quantization without a GPU or without bitsandbytes.
     """
     from transformers import AutoModelForCausalLM
 
+    place: dict[str, Any] = {} if quantization is None else _in_4_bits(precision)
     path = resolve_base(base)
     mark = base_fingerprint(path)
     tokenizer = load_tokenizer(base)
@@ -167,6 +175,7 @@ def load_base(
                 dtype=choose_dtype(precision),
                 trust_remote_code=base.trust_remote_code,
                 **source,
+                **place,
             )
     except Exception as error:
         raise ModelError(f"base {base.base}: cannot be loaded ({_reason(error)})") from error
@@ -175,9 +184,33 @@ def load_base(
         del model.config.quantization_config
     model.requires_grad_(False)
     model.eval()
-    return LoadedBase(
-        model=model.to(device or choose_device()), tokenizer=tokenizer, fingerprint=mark, source=base.name
+    if quantization is None:  # weights in 4 bits were put in their place while they were read
+        model = model.to(device or choose_device())
+    return LoadedBase(model=model, tokenizer=tokenizer, fingerprint=mark, source=base.name)
+
+
+def _in_4_bits(precision: Literal["auto", "bf16", "float32"]) -> dict[str, Any]:
+    """What `from_pretrained` needs for NF4 weights on this process's GPU (QLoRA, Dettmers et al. 2023)."""
+    from importlib.util import find_spec
+
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    if not torch.cuda.is_available():
+        raise ConfigError("training.quantization: 4bit needs a CUDA GPU, found none; leave it out")
+    if find_spec("bitsandbytes") is None:
+        raise ConfigError(
+            "training.quantization: 4bit needs the package bitsandbytes; install it with: pip install 'muscle-llm[gpu]'"
+        )
+    dtype = choose_dtype(precision)
+    quantized = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+        bnb_4bit_quant_storage=dtype,  # so that FSDP can shard them beside the others
     )
+    return {"quantization_config": quantized, "device_map": {"": torch.cuda.current_device()}}
 
 
 def load_tokenizer(base: BaseConfig) -> Any:

@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from muscle import distributed
 from muscle.errors import DataError, OutputError
 from muscle.files import file_sha256, fingerprint, write_json
 
@@ -58,11 +59,14 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for this process: two runs in one folder would undo each other.
+        """Hold the folder for this command: two runs in one folder would undo each other.
 
         Raises:
             OutputError: another process holds it, or the folder cannot be written to.
         """
+        if not distributed.is_main():
+            yield
+            return
         lock = self.path / ".lock"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -86,7 +90,7 @@ class RunFolder:
         )
 
     def stage(self, name: str, inputs: dict[str, Any], output: Path, work: Callable[[], None]) -> None:
-        """Run `work`, which writes `output`, unless it is done already.
+        """Run `work`, which writes `output`, unless it is done already; the main of several processes decides and keeps the manifest.
 
         Args:
             name: unique in the run, such as "finetune old/piqa".
@@ -94,18 +98,21 @@ class RunFolder:
             output: the file or folder that `work` writes.
             work: does it.
         """
-        if self.is_done(name, inputs, output):
+        if distributed.from_main(lambda: self.is_done(name, inputs, output)):
             logger.info("%s: done before", name)
             return
         start = time.monotonic()
         work()
         self.num_run += 1
+        distributed.from_main(lambda: self._keep(name, inputs, output, time.monotonic() - start))
+
+    def _keep(self, name: str, inputs: dict[str, Any], output: Path, seconds: float) -> None:
         self._stages[name] = {
             "key": fingerprint(inputs),
             "inputs": inputs,
             "output": str(output.relative_to(self.path)),
             "content": content_of(output),
-            "seconds": round(time.monotonic() - start, 1),
+            "seconds": round(seconds, 1),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
         write_json(self._manifest, {"versions": versions(), "stages": self._stages})

@@ -40,11 +40,17 @@ training:                               # task adapters and compatibility adapte
   early_stopping_patience: null         # ours: stop after so many epochs without a lower validation loss
   gradient_checkpointing: false         # ours
   precision: auto                       # ours: bf16 where the hardware has it
+  quantization: null                    # ours: 4bit loads the bases in 4 bits (QLoRA; needs a GPU)
+  packing: auto                         # ours: no padding where flash-attention is used; on, off
+  chunk_memory_mb: 128                  # ours: logits of a chunk of tokens
   seed: 0
 alignment:                              # the compatibility adapter's loss, Eq. 1
   temperature: 2.0
   mask: student_wrong                   # or old_right, old_always, token_likelihood, sequence_likelihood (Table 7)
   ce_weight: 0.0                        # 1 - lambda of Eq. 5
+  engine: projected                     # ours: or mixed, hidden, topk, online (docs/engine.md)
+  store_precision: auto                 # ours: bf16, fp16, float32
+  topk: 64                              # ours: tokens that a topk store keeps
   training: {}                          # keys of `training` that differ here
 evaluation:
   batch_size: 16

@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from muscle import distributed
 from muscle.config import BaseConfig, TaskConfig, TrainingSettings, UpdateConfig
 from muscle.errors import ConfigError
 from muscle.models import (
@@ -126,7 +127,11 @@ class Pipeline:
         """Load a base on first use."""
         if side not in self._bases:
             logger.info("loading the %s base %s", side, self.base_config(side).base)
-            self._bases[side] = load_base(self.base_config(side), precision=self.config.training.precision)
+            self._bases[side] = load_base(
+                self.base_config(side),
+                precision=self.config.training.precision,
+                quantization=self.config.training.quantization,
+            )
         return self._bases[side]
 
     def free_bases(self) -> None:
@@ -164,7 +169,7 @@ class Pipeline:
             "train": data.fingerprints["train"],
             "validation": data.fingerprints["validation"],
             "lora": self.config.lora.model_dump(),
-            "training": self.config.training.model_dump(),
+            "training": self.config.training.identity(),
         }
 
     def finetune(self, side: Side, data: TaskData) -> None:
@@ -203,8 +208,8 @@ class Pipeline:
             "new_adapter": content_of(self.adapter("new", name)),
             "train": data.fingerprints["train"],
             "validation": data.fingerprints["validation"],
-            "alignment": self.config.alignment.model_dump(),
-            "training": self.config.align_training().model_dump(),
+            "alignment": self.config.alignment.identity(),
+            "training": self.config.align_training().identity(),
         }
 
     def align(self, data: TaskData) -> None:
@@ -250,7 +255,7 @@ class Pipeline:
             "start_from": content_of(self.adapter("new", name)),
             "train": data.fingerprints["train"],
             "validation": data.fingerprints["validation"],
-            "training": settings.model_dump(),
+            "training": settings.identity(),
         }
         self.run.stage(
             f"control {name}",
@@ -324,7 +329,7 @@ class Pipeline:
             "report": self.config.report.model_dump(),
             "muscle": versions()["muscle-llm"],
         }
-        self.run.stage("report", inputs, out, lambda: self._write_report(runs))
+        self.run.stage("report", inputs, out, lambda: distributed.from_main(lambda: self._write_report(runs)))
         return read_report(out)[0]
 
     def _write_report(self, runs: dict[str, Path]) -> None:
@@ -374,11 +379,11 @@ def evaluate_to_file(
         ModelError: the adapter doesn't fit.
         OutputError: the records cannot be written.
     """
-    from muscle.evaluation.harness import evaluate
+    from muscle.evaluation.parallel import evaluate_in_shares
     from muscle.evaluation.save import save_run
 
     model = load_adapter(base, adapter) if adapter else base.model
-    run = evaluate(
+    run = evaluate_in_shares(
         model, base.tokenizer, task, examples, batch_size=batch_size, name=name, sampling=sampling
     )
     # No absolute path: results are passed on.
@@ -387,7 +392,7 @@ def evaluate_to_file(
         "base_fingerprint": base.fingerprint,
         "adapter": os.path.relpath(adapter, out.parent) if adapter else None,
     }
-    save_run(run, out, facts=facts)
+    distributed.from_main(lambda: save_run(run, out, facts=facts))
 
 
 def _ignore(result: object) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from muscle import distributed
 from muscle.errors import ConfigError
 
 VERDICT_CODES = {"pass": 0, "warn": 0, "block": 1, "cannot_tell": 2}
@@ -18,6 +19,7 @@ def start(quiet: bool) -> None:
     """Set up what a command shows: notes and warnings on standard error, no third party's chatter."""
     from muscle.progress import set_quiet
 
+    quiet = quiet or not distributed.is_main()
     set_quiet(quiet)
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from muscle.config import AlignmentSettings, TrainingSettings
+import torch
+
+from muscle import distributed
+from muscle.config import AlignmentSettings, EngineName, MaskName, TrainingSettings
 from muscle.models import LoadedBase, adapter_content, check_same_vocabulary, load_adapter
 from muscle.tasks.task import Example, Task
-from muscle.training.engine import Engine, StoredTrainer, choose_engine
+from muscle.training.data import TokenizedExamples
+from muscle.training.engine import Heads, MixtureTrainer, StoredTrainer, choose_engine
 from muscle.training.finetune import tokenized_parts, train_and_save
-from muscle.training.stored_teachers import TaskModel, store_teachers
+from muscle.training.stored_teachers import StoreSettings, TaskModel, store_mixture, store_teachers
+from muscle.training.teacher_rows import OldShare
 from muscle.training.teachers import OnlineTeachers
 from muscle.training.trainer import CompatibilityTrainer, TrainingResult
+
+MASK_SHARES: Mapping[MaskName, OldShare] = {
+    "old_always": lambda old, new, old_right: torch.ones_like(old),
+    "old_right": lambda old, new, old_right: old_right,
+}
+"""The old model's share of a token under the masks that don't follow the student."""
 
 
 def align(
@@ -32,7 +43,7 @@ def align(
     settings: TrainingSettings,
     out: Path,
     description: str = "align",
-    engine: Engine = "projected",
+    engine: EngineName | None = None,
     store: Path | None = None,
 ) -> TrainingResult:
     """Train a compatibility adapter on the new base and write it to `out` as a PEFT folder.
@@ -53,8 +64,7 @@ def align(
         settings: epochs, learning rate and so on.
         out: the adapter's folder; see `finetune`.
         description: for progress and log.
-        engine: what is there of the teachers while the adapter trains, see `muscle.training.engine`; the result is the
-            same to rounding.
+        engine: in place of `alignment.engine`: what is there of the teachers while the adapter trains.
         store: folder of the teacher stores, kept for the next training on the same data, whatever its mask and weights;
             by default they stand beside `out` until the adapter is written.
 
@@ -75,29 +85,25 @@ def align(
     new = TaskModel.load(new_base, new_adapter)
     data = tokenized_parts(new_base, task, train_examples, validation_examples, settings)
     used, heads = choose_engine(
-        engine, student=student, old=old.model, new=new.model, sample=data[0].sequences[0]
+        engine or alignment.engine, student=student, old=old.model, new=new.model, sample=data[0].sequences[0]
     )
-    formula = alignment.model_dump(include={"temperature", "mask", "ce_weight"})
     folder = store or out.with_name(f".{out.name}.teachers")
     trainer: Callable[..., Any]
     if used == "online" or heads is None:
-        trainer = partial(CompatibilityTrainer, teachers=OnlineTeachers(old.model, new.model))
-    else:
-        teachers = store_teachers(
-            folder,
-            old,
-            new,
-            heads,
-            data,
-            kind=used,
-            temperature=alignment.temperature,
-            batch_size=settings.batch_size,
-            description=description,
+        settings = settings.model_copy(
+            update={"packing": "off"}
+        )  # the plain formulas take a row for a sequence
+        trainer = partial(
+            CompatibilityTrainer,
+            teachers=OnlineTeachers(old.model, new.model),
+            mask=alignment.mask,
         )
-        trainer = partial(StoredTrainer, teachers=teachers)
+    else:
+        trainer = _from_stores(folder, old, new, heads, data, used, alignment, settings, description)
+    trainer = partial(trainer, temperature=alignment.temperature, ce_weight=alignment.ce_weight)
     note = {
         "stage": "align",
-        "alignment": alignment.model_dump(),
+        "alignment": alignment.identity(),
         "engine": used,
         "old_base": old_base.source,
         "old_base_fingerprint": old_base.fingerprint,
@@ -106,7 +112,7 @@ def align(
     }
     with _out_of_the_way(old_base, unless=used == "online" or old_base.model is new_base.model):
         result = train_and_save(
-            lambda **shared: trainer(model=student, **formula, **shared),
+            lambda **shared: trainer(model=student, **shared),
             model=student,
             base=new_base,
             task=task,
@@ -117,8 +123,44 @@ def align(
             note=note,
         )
     if store is None:
-        shutil.rmtree(folder, ignore_errors=True)
+        distributed.from_main(lambda: shutil.rmtree(folder, ignore_errors=True))
     return result
+
+
+def _from_stores(
+    folder: Path,
+    old: TaskModel,
+    new: TaskModel,
+    heads: Heads,
+    data: Sequence[TokenizedExamples],
+    engine: EngineName,
+    alignment: AlignmentSettings,
+    settings: TrainingSettings,
+    description: str,
+) -> Callable[..., Any]:
+    """Run the teachers, or open what they left, and return the trainer that learns from it."""
+    memory_bytes = settings.chunk_memory_mb * 2**20
+    shared: dict[str, Any] = {
+        "temperature": alignment.temperature,
+        "batch_size": settings.batch_size,
+        "description": description,
+        "settings": StoreSettings(alignment.store_precision, alignment.topk, memory_bytes),
+    }
+    if engine == "mixed":
+        mixture = store_mixture(
+            folder / "mixed",
+            old,
+            new,
+            heads,
+            data,
+            old_share=MASK_SHARES[alignment.mask],
+            share_name=alignment.mask,
+            **shared,
+        )
+        return partial(MixtureTrainer, mixture=mixture, head=heads.student, memory_bytes=memory_bytes)
+    assert engine != "online", "online has no store"
+    teachers = store_teachers(folder, old, new, heads, data, kind=engine, **shared)
+    return partial(StoredTrainer, teachers=teachers, mask=alignment.mask, memory_bytes=memory_bytes)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ loss over the whole sequence); only the first token has nothing before it to be 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,11 @@ from muscle.tasks.task import Example
 from muscle.training.masks import IGNORE_INDEX
 
 logger = logging.getLogger(__name__)
+
+Collator = Callable[[Sequence[Any]], dict[str, Tensor]]
+"""Examples in, a batch out."""
+BLANK = -1
+"""Index of an example that only fills a batch: it has no token to predict."""
 
 
 class TokenizedExamples(Dataset[dict[str, list[int]]]):
@@ -112,3 +117,66 @@ class PaddingCollator:
             attention_mask[row, : len(ids)] = 1
             labels[row, 1 : len(ids)] = ids[1:]
         return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
+
+
+class PackingCollator:
+    """Puts a batch's examples one behind the other, in one row without padding: transformers' padding-free form.
+
+    `position_ids` start again at each example; there is no attention mask, from which a model's attention knows that the row is
+    packed (flash-attention's variable lengths, a block-diagonal mask elsewhere).
+    """
+
+    def __init__(self) -> None:
+        from transformers import DataCollatorWithFlattening
+
+        self._flatten = DataCollatorWithFlattening()
+
+    def __call__(self, features: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+        """Return `input_ids`, `position_ids` and `labels`, each (1, tokens)."""
+        batch = self._flatten([{"input_ids": feature["input_ids"]} for feature in features])
+        return {name: batch[name] for name in ("input_ids", "position_ids", "labels")}
+
+
+def model_inputs(batch: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return what a model's forward takes of a batch, padded or packed."""
+    names = ("input_ids", "attention_mask", "position_ids")
+    # A cache would keep transformers from seeing that a row is packed.
+    return {**{name: batch[name] for name in names if name in batch}, "use_cache": False}
+
+
+def sequence_numbers(batch: Mapping[str, Tensor]) -> Tensor | None:
+    """Return which sequence each predicting position of a packed batch belongs to, (1, tokens - 1); None for a padded one."""
+    if "position_ids" not in batch:
+        return None
+    return ((batch["position_ids"] == 0).cumsum(-1) - 1)[:, :-1]
+
+
+@dataclass(frozen=True)
+class Filled(Dataset[dict[str, Any]]):
+    """Examples and, behind them, blank ones up to a length that several processes can share evenly.
+
+    Attributes:
+        examples: the real ones.
+        length: with the blank ones.
+    """
+
+    examples: Any
+    length: int
+
+    def __len__(self) -> int:
+        """Return the length with the blank ones."""
+        return self.length
+
+    def __getitem__(self, place: int) -> dict[str, Any]:
+        """Return an example; a blank one is a single token, which nothing predicts."""
+        if place < len(self.examples):
+            example: dict[str, Any] = self.examples[place]
+            return example
+        if place >= self.length:
+            raise IndexError(place)  # ends an iteration
+        return {"input_ids": self.examples[0]["input_ids"][:1], "index": BLANK}
+
+
+def filled(examples: Any, multiple: int) -> Filled:
+    """Fill examples up to the next multiple."""
+    return Filled(examples, -(-len(examples) // multiple) * multiple)

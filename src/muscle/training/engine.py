@@ -1,8 +1,9 @@
 """How an adapter is trained: which engine fits the models, and trainers that never make a matrix of logits.
 
-Engines for the compatibility adapter, by what is there of the teachers while it trains: `projected` (a vector per token on disk, the
-default), `hidden` (their last states on disk, their heads in memory) and `online` (both models in memory, the plain formulas). The result is
-the same to rounding. Where a model doesn't allow an engine, the next one is taken and the log says why.
+Engines for the compatibility adapter, by what is there of the teachers while it trains: `projected` (a vector per token and teacher on disk, the
+default), `mixed` (one vector per token, for masks that don't follow the student), `hidden` (their last states on disk, their heads in memory) and
+`online` (both models in memory, the plain formulas). The result is the same to rounding. `topk` (k log-probabilities and the mass of
+the others) is approximate. Where a model doesn't allow an engine, the next one is taken and the log says why.
 """
 
 from __future__ import annotations
@@ -10,17 +11,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 from transformers.modeling_outputs import CausalLMOutput
 
-from muscle.config import MaskName
+from muscle.config import EngineName, MaskName
 from muscle.errors import ModelError
-from muscle.training.data import PaddingCollator, TokenizedExamples
-from muscle.training.fused import fused_compatibility_terms, fused_next_token_loss
+from muscle.training.data import Collator, TokenizedExamples, sequence_numbers
+from muscle.training.fused import (
+    MEMORY_BYTES,
+    fused_compatibility_terms,
+    fused_distillation_terms,
+    fused_next_token_loss,
+)
 from muscle.training.head import OutputHead, head_input, output_head, reproduces_logits
 from muscle.training.masks import IGNORE_INDEX
 from muscle.training.store import TeacherStore
@@ -29,7 +35,6 @@ from muscle.training.trainer import AdapterTrainer, TokenSums, next_token_object
 
 logger = logging.getLogger(__name__)
 
-Engine = Literal["projected", "hidden", "online"]
 _SAMPLE_TOKENS = 16
 
 
@@ -66,8 +71,8 @@ class Heads(NamedTuple):
 
 
 def choose_engine(
-    wanted: Engine, *, student: Any, old: Any, new: Any, sample: Sequence[int]
-) -> tuple[Engine, Heads | None]:
+    wanted: EngineName, *, student: Any, old: Any, new: Any, sample: Sequence[int]
+) -> tuple[EngineName, Heads | None]:
     """Return the wanted engine, or the nearest that the models allow; the log says why it is another.
 
     Args:
@@ -89,8 +94,8 @@ def choose_engine(
             "engine %s: %s; the online engine is used, with both teachers in memory", wanted, error
         )
         return "online", None
-    if wanted == "projected" and heads.student.softcap is not None:
-        logger.info("engine projected: the model caps its logits; the hidden engine is used")
+    if wanted in ("projected", "mixed") and heads.student.softcap is not None:
+        logger.info("engine %s: the model caps its logits; the hidden engine is used", wanted)
         wanted = "hidden"
     return wanted, heads
 
@@ -130,11 +135,12 @@ class _Headless:
         return CausalLMOutput(logits=head_input(self.model, inputs, inner=self.inner))
 
 
-def task_trainer(model: Any, **shared: Any) -> AdapterTrainer:
+def task_trainer(model: Any, *, memory_bytes: int = MEMORY_BYTES, **shared: Any) -> AdapterTrainer:
     """Return the trainer of a task adapter: next-token loss, chunk by chunk where the model's head allows it.
 
     Args:
         model: the base with a trainable adapter.
+        memory_bytes: budget for the logits of a chunk.
         **shared: as for `transformers.Trainer`; `train_dataset` has an example at least.
     """
     try:
@@ -145,7 +151,8 @@ def task_trainer(model: Any, **shared: Any) -> AdapterTrainer:
 
     def objective(states: Tensor, labels: Tensor, batch: Mapping[str, Tensor]) -> TokenSums:
         del batch
-        return TokenSums(fused_next_token_loss(states, head, labels), int((labels != IGNORE_INDEX).sum()))
+        loss = fused_next_token_loss(states, head, labels, memory_bytes=memory_bytes)
+        return TokenSums(loss, int((labels != IGNORE_INDEX).sum()))
 
     return HeadlessTrainer(model=model, objective=objective, **shared)
 
@@ -166,7 +173,27 @@ class StoredTeachers:
         )
 
 
-class StoredTrainer(HeadlessTrainer):
+class _IndexedTrainer(HeadlessTrainer):
+    """A `HeadlessTrainer` whose batches name their examples: `index`, (batch,), training before validation data."""
+
+    def __init__(
+        self,
+        *args: Any,
+        train_dataset: TokenizedExamples,
+        eval_dataset: TokenizedExamples,
+        data_collator: Collator,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            *args,
+            train_dataset=_Indexed(train_dataset, 0),
+            eval_dataset=_Indexed(eval_dataset, len(train_dataset)),
+            data_collator=_IndexedCollator(data_collator),
+            **kwargs,
+        )
+
+
+class StoredTrainer(_IndexedTrainer):
     """Train a compatibility adapter (MUSCLE, 2024, Eq. 1 and 5) from what the teachers left on disk.
 
     Logs what `CompatibilityTrainer` logs.
@@ -176,10 +203,8 @@ class StoredTrainer(HeadlessTrainer):
         temperature: T of Eq. 1.
         mask: which tokens lean on the old model.
         ce_weight: 1 - lambda of Eq. 5.
-        train_dataset: token ids, the first examples of the stores.
-        eval_dataset: token ids, the examples after those.
-        data_collator: a `PaddingCollator`.
-        **kwargs: as for `transformers.Trainer`.
+        memory_bytes: budget for the logits of a chunk.
+        **kwargs: as for `transformers.Trainer`: `train_dataset` and `eval_dataset` are token ids, in the order of the stores.
     """
 
     def __init__(
@@ -189,13 +214,11 @@ class StoredTrainer(HeadlessTrainer):
         temperature: float,
         mask: MaskName,
         ce_weight: float,
-        train_dataset: TokenizedExamples,
-        eval_dataset: TokenizedExamples,
-        data_collator: PaddingCollator,
+        memory_bytes: int = MEMORY_BYTES,
         **kwargs: Any,
     ) -> None:
         def objective(states: Tensor, labels: Tensor, batch: Mapping[str, Tensor]) -> TokenSums:
-            old, new = teachers.rows(batch["index"].tolist(), states.device)
+            old, new = teachers.rows(_examples(batch), states.device)
             terms = fused_compatibility_terms(
                 states,
                 teachers.heads.student,
@@ -205,6 +228,8 @@ class StoredTrainer(HeadlessTrainer):
                 temperature=temperature,
                 mask=mask,
                 ce_weight=ce_weight,
+                memory_bytes=memory_bytes,
+                sequences=sequence_numbers(batch),
             )
             named = {
                 "masked_share": terms.num_masked,
@@ -214,14 +239,56 @@ class StoredTrainer(HeadlessTrainer):
             }
             return TokenSums(terms.loss, terms.num_tokens, named)
 
-        super().__init__(
-            *args,
-            objective=objective,
-            train_dataset=_Indexed(train_dataset, 0),
-            eval_dataset=_Indexed(eval_dataset, len(train_dataset)),
-            data_collator=_IndexedCollator(data_collator),
-            **kwargs,
-        )
+        super().__init__(*args, objective=objective, **kwargs)
+
+
+class MixtureTrainer(_IndexedTrainer):
+    """Train a compatibility adapter from one stored vector a token: Eq. 1 and 5 where the mask doesn't follow the student.
+
+    Logs per step: `loss`, `masked_share` (mean share of the old model), `kl` (to the mixture), `cross_entropy`.
+
+    Args:
+        mixture: a `mixed` store of the very examples that are trained and validated on.
+        head: the student's.
+        temperature: T of Eq. 1.
+        ce_weight: 1 - lambda of Eq. 5.
+        memory_bytes: budget for the logits of a chunk.
+        **kwargs: as for `StoredTrainer`.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        mixture: TeacherStore,
+        head: OutputHead,
+        temperature: float,
+        ce_weight: float,
+        memory_bytes: int = MEMORY_BYTES,
+        **kwargs: Any,
+    ) -> None:
+        def objective(states: Tensor, labels: Tensor, batch: Mapping[str, Tensor]) -> TokenSums:
+            terms = fused_distillation_terms(
+                states,
+                head,
+                labels,
+                mixture.rows(_examples(batch), device=states.device),
+                temperature=temperature,
+                ce_weight=ce_weight,
+                memory_bytes=memory_bytes,
+            )
+            named = {
+                "masked_share": float(terms.old_share),
+                "kl": float(terms.kl),
+                "cross_entropy": float(terms.cross_entropy),
+            }
+            return TokenSums(terms.loss, terms.num_tokens, named)
+
+        super().__init__(*args, objective=objective, **kwargs)
+
+
+def _examples(batch: Mapping[str, Tensor]) -> list[int]:
+    """Which examples a batch holds, without the blank ones that fill the last batch of several processes."""
+    return [index for index in batch["index"].tolist() if index >= 0]
 
 
 @dataclass(frozen=True)
@@ -240,10 +307,10 @@ class _Indexed(Dataset[dict[str, Any]]):
 
 @dataclass(frozen=True)
 class _IndexedCollator:
-    """Adds `index`, (batch,), to a padded batch."""
+    """Adds `index`, (examples,), to a batch."""
 
-    pad: PaddingCollator
+    collate: Collator
 
     def __call__(self, features: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
         index = torch.tensor([feature["index"] for feature in features])
-        return {**self.pad(features), "index": index}
+        return {**self.collate(features), "index": index}

@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from muscle import distributed
 from muscle.config import LoraSettings, TrainingSettings
 from muscle.files import atomic_folder, fingerprint, write_json
 from muscle.models import LoadedBase, adapter_content, load_adapter, new_adapter, save_adapter
 from muscle.tasks.task import Example, Task
 from muscle.training.data import TokenizedExamples, tokenize
 from muscle.training.engine import task_trainer
+from muscle.training.packing import choose_collator
 from muscle.training.trainer import TrainingResult, train
 
 
@@ -61,7 +63,7 @@ def finetune(
     model = load_adapter(base, start_from, trainable=True) if start_from else new_adapter(base, lora)
     data = tokenized_parts(base, task, train_examples, validation_examples, settings)
     return train_and_save(
-        lambda **shared: task_trainer(model, **shared),
+        lambda **shared: task_trainer(model, memory_bytes=settings.chunk_memory_mb * 2**20, **shared),
         model=model,
         base=base,
         task=task,
@@ -107,7 +109,7 @@ def train_and_save(
 ) -> TrainingResult:
     """Train, then move the finished adapter into place and delete its checkpoints."""
     identity = fingerprint(
-        [base.fingerprint, task.definition, settings.model_dump(), note, *(part.sequences for part in data)]
+        [base.fingerprint, task.definition, settings.identity(), note, *(part.sequences for part in data)]
     )
     # Checkpoints of other settings or data must not be gone on from.
     workspace = out.with_name(f".{out.name}.{identity}.training")
@@ -116,7 +118,9 @@ def train_and_save(
         settings=settings,
         train_data=data[0],
         validation_data=data[1],
-        pad_token_id=base.tokenizer.pad_token_id,
+        collator=choose_collator(
+            model, data[0].sequences, packing=settings.packing, pad_token_id=base.tokenizer.pad_token_id
+        ),
         workspace=workspace,
         description=description,
     )
@@ -127,9 +131,13 @@ def train_and_save(
         "converged": result.converged,
         **note,
     }
-    with atomic_folder(out) as folder:
-        save_adapter(model, folder, base=base, note=full_note)
-        write_json(folder / "training.json", dataclasses.asdict(result))
-    for stale in out.parent.glob(f".{out.name}.*.training"):
-        shutil.rmtree(stale)
+
+    def write() -> None:
+        with atomic_folder(out) as folder:
+            save_adapter(model, folder, base=base, note=full_note)
+            write_json(folder / "training.json", dataclasses.asdict(result))
+        for stale in out.parent.glob(f".{out.name}.*.training"):
+            shutil.rmtree(stale)
+
+    distributed.from_main(write)
     return result

@@ -14,6 +14,7 @@ costs, and even the mask of Eq. 3, which must know the whole sequence first, nee
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,11 +23,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from muscle.config import MaskName
-from muscle.training.head import ChunkBuffers, OutputHead
-from muscle.training.head_pass import HeadPass, exactly, head_pass, soften
+from muscle.training.guides import Batch, BothHeads, BothHeaps, Formula, leans_old
+from muscle.training.head import OutputHead
+from muscle.training.head_pass import HeadPass, exactly, head_pass
 from muscle.training.loss import CompatibilityTerms
 from muscle.training.masks import IGNORE_INDEX
-from muscle.training.teacher_rows import HiddenRows, ProjectedRows, TeacherRows
+from muscle.training.teacher_rows import HiddenRows, MixedRows, ProjectedRows, TeacherRows, TopkRows
 
 MEMORY_BYTES = 128 * 2**20
 """Default budget for the logits of a chunk. On 2 cores, products lose speed below 128 tokens a chunk and gain none above 256."""
@@ -80,6 +82,7 @@ def fused_compatibility_terms(
     mask: MaskName = "student_wrong",
     ce_weight: float = 0.0,
     memory_bytes: int = MEMORY_BYTES,
+    sequences: Tensor | None = None,
 ) -> CompatibilityTerms:
     """Return the compatibility loss (MUSCLE, 2024, Eq. 1 and 5) and its terms, as `loss.compatibility_terms` does on logits.
 
@@ -94,9 +97,11 @@ def fused_compatibility_terms(
         mask: see `muscle.training.masks.old_model_mask`.
         ce_weight: 1 - lambda of Eq. 5, in [0, 1].
         memory_bytes: budget for the logits of a chunk; at least one token is taken.
+        sequences: (..., seq), which sequence a token belongs to, numbered from 0; each row is one by default.
 
     Returns:
-        Sums over the counted tokens; `loss` has a gradient to `hidden` alone.
+        Sums over the counted tokens; `loss` has a gradient to `hidden` alone. From top-k rows the KL terms are those of
+        distributions whose tokens beyond the k are one heap: a lower bound of KL, less than it by tail * KL(tails).
 
     Raises:
         ValueError: shapes or kinds don't fit, rows are of another temperature, an argument is out of its range, or
@@ -105,14 +110,18 @@ def fused_compatibility_terms(
     counted = _counted(hidden, head, labels)
     states, targets = hidden[counted], labels[counted]
     _check(len(states), head, (old, new), temperature, ce_weight)
-    sequences = counted.reshape(-1, counted.shape[-1]).nonzero()[:, 0]
-    batch = _Batch(states.detach(), targets, sequences, head, memory_bytes)
-    formula = _Formula(temperature, mask, ce_weight, _needs_gradient(hidden))
+    if sequences is None:
+        rows = counted.shape[:-1]
+        sequences = torch.arange(math.prod(rows), device=labels.device).view(*rows, 1)
+    batch = Batch(states.detach(), targets, sequences.expand_as(counted)[counted], head, memory_bytes)
+    formula = Formula(temperature, mask, ce_weight, _needs_gradient(hidden))
     with exactly(hidden):
         if isinstance(old, ProjectedRows) and isinstance(new, ProjectedRows):
             terms, pulled = _projected(batch, old, new, formula)
         elif isinstance(old, HiddenRows) and isinstance(new, HiddenRows):
-            terms, pulled = _hidden(batch, old, new, formula)
+            terms, pulled = _guided(batch, BothHeads(batch, old, new, formula), formula)
+        elif isinstance(old, TopkRows) and isinstance(new, TopkRows):
+            terms, pulled = _guided(batch, BothHeaps(batch, old, new, formula), formula)
         else:
             raise ValueError(
                 f"new: expected {type(old).__name__} as the old model's, found {type(new).__name__}"
@@ -121,27 +130,76 @@ def fused_compatibility_terms(
 
 
 @dataclass(frozen=True)
-class _Batch:
-    """Counted tokens: states (tokens, width), labels (tokens,), and which sequence each belongs to (tokens,)."""
+class DistillationTerms:
+    """Sums over the counted tokens of a batch; divide by `num_tokens` for means.
 
-    states: Tensor
-    labels: Tensor
-    sequences: Tensor
-    head: OutputHead
-    memory_bytes: int
+    Attributes:
+        loss: scalar with gradient: sum of (1 - ce_weight) KL + ce_weight CE.
+        kl: scalar: sum of KL(mixture || student), in nats, at T.
+        cross_entropy: scalar: sum of -log p_c(y) at T = 1, in nats.
+        old_share: scalar: sum of the old teacher's shares.
+        num_tokens: tokens that were counted.
+    """
 
-
-@dataclass(frozen=True)
-class _Formula:
-    """Eq. 1 and 5 as they are asked for, and whether a gradient is."""
-
-    temperature: float
-    mask: MaskName
-    ce_weight: float
-    gradient: bool
+    loss: Tensor
+    kl: Tensor
+    cross_entropy: Tensor
+    old_share: Tensor
+    num_tokens: int
 
 
-def _pass(batch: _Batch, formula: _Formula, guide: _BothTeachers | None = None) -> HeadPass:
+def fused_distillation_terms(
+    hidden: Tensor,
+    head: OutputHead,
+    labels: Tensor,
+    target: MixedRows,
+    *,
+    temperature: float = 2.0,
+    ce_weight: float = 0.0,
+    memory_bytes: int = MEMORY_BYTES,
+) -> DistillationTerms:
+    """Return the loss against one mixture of both teachers.
+
+    With a share of 1 where the mask of Eq. 1 is 1 and of 0 elsewhere this is Eq. 1 and 5; it serves every mask and weight
+    that doesn't depend on the student.
+
+    Args:
+        hidden: (..., seq, width), what the student hands to its head.
+        head: the student's frozen head.
+        labels: (..., seq), already shifted; `IGNORE_INDEX` leaves a position out.
+        target: one row a counted token, in the order of `hidden[labels != IGNORE_INDEX]`.
+        temperature: T > 0, at which the rows were made.
+        ce_weight: 1 - lambda of Eq. 5, in [0, 1].
+        memory_bytes: budget for the logits of a chunk; at least one token is taken.
+
+    Returns:
+        Sums over the counted tokens; `loss` has a gradient to `hidden` alone.
+
+    Raises:
+        ValueError: as `fused_compatibility_terms`.
+    """
+    counted = _counted(hidden, head, labels)
+    states = hidden[counted]
+    _check_arguments(temperature, ce_weight)
+    if len(target) != len(states) or target.temperature != temperature:
+        raise ValueError(
+            f"target: expected {len(states)} rows at temperature {temperature}, found {len(target)} at {target.temperature}"
+        )
+    _check_projected("target", target, head)
+    batch = Batch(states.detach(), labels[counted], labels[counted], head, memory_bytes)
+    formula = Formula(temperature, "old_always", ce_weight, _needs_gradient(hidden))
+    with exactly(hidden):
+        found = _pass(batch, formula)
+        kl, cross_entropy = _projected_kl(batch, found, target).sum(), -found.log_p.sum()
+        pulled = found.pulled
+        if pulled is not None:
+            pulled.sub_(target.vector.to(pulled), alpha=(1.0 - ce_weight) / temperature)
+        value = (1.0 - ce_weight) * kl + ce_weight * cross_entropy
+    loss = _with_gradient(states, value, pulled, head)
+    return DistillationTerms(loss, kl, cross_entropy, target.old_share.sum(), len(states))
+
+
+def _pass(batch: Batch, formula: Formula, guide: BothHeads | BothHeaps | None = None) -> HeadPass:
     return head_pass(
         batch.states,
         batch.head,
@@ -155,11 +213,11 @@ def _pass(batch: _Batch, formula: _Formula, guide: _BothTeachers | None = None) 
 
 
 def _projected(
-    batch: _Batch, old: ProjectedRows, new: ProjectedRows, formula: _Formula
+    batch: Batch, old: ProjectedRows, new: ProjectedRows, formula: Formula
 ) -> tuple[CompatibilityTerms, Tensor | None]:
     """One pass for the student; the teachers are vectors."""
     found = _pass(batch, formula)
-    leans = _leans_old(formula.mask, found.right, found.log_p, old, batch.sequences)
+    leans = leans_old(formula.mask, found.right, found.log_p, old, batch.sequences)
     kl_old, kl_new = (_projected_kl(batch, found, side) for side in (old, new))
     gradient = None
     if found.pulled is not None:
@@ -168,7 +226,7 @@ def _projected(
     return _sums(found, leans, kl_old, kl_new, formula), gradient
 
 
-def _projected_kl(batch: _Batch, found: HeadPass, side: ProjectedRows) -> Tensor:
+def _projected_kl(batch: Batch, found: HeadPass, side: ProjectedRows | MixedRows) -> Tensor:
     """KL(teacher || student) per token at T: (tokens,)."""
     # The states as the head sees them.
     states = batch.states.to(batch.head.weight.dtype).to(found.lse.dtype)
@@ -178,80 +236,26 @@ def _projected_kl(batch: _Batch, found: HeadPass, side: ProjectedRows) -> Tensor
     return found.lse - side.entropy - batch.head.scale * mean_logit / side.temperature
 
 
-def _hidden(
-    batch: _Batch, old: HiddenRows, new: HiddenRows, formula: _Formula
+def _guided(
+    batch: Batch,
+    guide: BothHeads | BothHeaps,
+    formula: Formula,
 ) -> tuple[CompatibilityTerms, Tensor | None]:
-    """One pass with both teachers' heads beside the student's; Eq. 3 asks for the sequences' likelihoods before."""
+    """One pass with both teachers beside the student; Eq. 3 asks for the sequences' likelihoods before."""
+    old = guide.sides[0]
     leans = None
     if formula.mask == "sequence_likelihood":
         first = _pass(batch, replace(formula, gradient=False))
-        leans = _leans_old(formula.mask, first.right, first.log_p, old, batch.sequences)
-    guide = _BothTeachers(batch, old, new, formula, leans)
+        leans = guide.leans = leans_old(formula.mask, first.right, first.log_p, old, batch.sequences)
     found = _pass(batch, formula, guide)
     if leans is None:
-        leans = _leans_old(formula.mask, found.right, found.log_p, old, batch.sequences)
-    kl_old, kl_new = (found.lse + partial for partial in guide.partial)
+        leans = leans_old(formula.mask, found.right, found.log_p, old, batch.sequences)
+    kl_old, kl_new = guide.divergences(found.lse)
     return _sums(found, leans, kl_old, kl_new, formula), found.pulled
 
 
-class _BothTeachers:
-    """A `Guide`: both teachers' distributions of the chunk at hand, by their own heads."""
-
-    def __init__(
-        self, batch: _Batch, old: HiddenRows, new: HiddenRows, formula: _Formula, leans: Tensor | None
-    ) -> None:
-        self.batch, self.sides, self.formula, self.leans = batch, (old, new), formula, leans
-        wide = batch.head.wide_dtype
-        # KL less the student's normaliser, for old and new: (tokens,) each.
-        self.partial = tuple(torch.empty(len(batch.labels), dtype=wide).to(batch.states.device) for _ in "12")
-        # Buffers, the terms of the entropy, and the choice between the two.
-        self.bytes_per_logit = sum(side.head.bytes_per_logit + wide.itemsize for side in self.sides)
-        self._buffers: tuple[ChunkBuffers, ...] = ()
-        self._distributions: list[Tensor] = []
-
-    def meet(self, part: slice, logits: Tensor) -> None:
-        if not self._buffers:  # the first chunk is the largest
-            self._buffers = tuple(ChunkBuffers(side.head, len(logits)) for side in self.sides)
-        self._distributions = []
-        for side, buffers, partial in zip(self.sides, self._buffers, self.partial, strict=True):
-            taught, top = side.head.logits(side.vector[part], buffers, self.batch.labels[part])
-            warm = soften(taught, top, self.formula.temperature).warm
-            mean_logit = torch.einsum("tv,tv->t", warm, logits)
-            partial[part] = -torch.special.entr(warm).sum(-1) - mean_logit / self.formula.temperature
-            self._distributions.append(warm)
-
-    def target(self, part: slice, right: Tensor, log_p: Tensor) -> Tensor:
-        if self.leans is not None:
-            leans = self.leans[part]
-        else:
-            old = replace(self.sides[0], log_p=self.sides[0].log_p[part], right=self.sides[0].right[part])
-            leans = _leans_old(self.formula.mask, right, log_p, old, self.batch.sequences[part])
-        old_p, new_p = self._distributions
-        return torch.where(leans.unsqueeze(1), old_p, new_p)
-
-
-def _leans_old(mask: MaskName, right: Tensor, log_p: Tensor, old: TeacherRows, sequences: Tensor) -> Tensor:
-    """Tell for every token whether it leans on the old model, as `masks.old_model_mask` does on logits: (tokens,)."""
-    if mask == "student_wrong":
-        return ~right
-    if mask == "old_right":
-        return old.right
-    if mask == "old_always":
-        return torch.ones_like(right)
-    if mask == "token_likelihood":
-        return log_p < old.log_p
-    if mask == "sequence_likelihood":
-        num_sequences = int(sequences.max()) + 1 if len(sequences) else 0
-        own, theirs = (
-            value.new_zeros(num_sequences).index_add_(0, sequences, value)
-            for value in (log_p, old.log_p.to(log_p))
-        )
-        return (own < theirs)[sequences]
-    raise ValueError(f"mask: expected a strategy of Table 7, found {mask!r}")
-
-
 def _sums(
-    found: HeadPass, leans: Tensor, kl_old: Tensor, kl_new: Tensor, formula: _Formula
+    found: HeadPass, leans: Tensor, kl_old: Tensor, kl_new: Tensor, formula: Formula
 ) -> CompatibilityTerms:
     cross_entropy = -found.log_p.sum()
     distillation = torch.where(leans, kl_old, kl_new).sum()
@@ -310,10 +314,7 @@ def _check(
     temperature: float,
     ce_weight: float,
 ) -> None:
-    if not temperature > 0:
-        raise ValueError(f"temperature: expected a number above 0, found {temperature}")
-    if not 0 <= ce_weight <= 1:
-        raise ValueError(f"ce_weight: expected a number in [0, 1], found {ce_weight}")
+    _check_arguments(temperature, ce_weight)
     for name, rows in zip(("old", "new"), teachers, strict=True):
         if len(rows) != num_tokens:
             raise ValueError(f"{name}: expected {num_tokens} rows, one a counted token, found {len(rows)}")
@@ -323,11 +324,23 @@ def _check(
                     f"{name}: expected a head of {head.vocab_size} rows as the student's, found {rows.head.vocab_size}"
                 )
             continue
-        if head.softcap is not None:
-            raise ValueError(f"{name}: a head with a soft cap has no projected rows; expected hidden rows")
         if rows.temperature != temperature:
             raise ValueError(f"{name}: rows made at temperature {rows.temperature}, expected {temperature}")
-        if rows.vector.shape[1] != head.weight.shape[1]:
-            raise ValueError(
-                f"{name}: expected vectors {head.weight.shape[1]} wide as the head's, found {rows.vector.shape[1]}"
-            )
+        if isinstance(rows, ProjectedRows):
+            _check_projected(name, rows, head)
+
+
+def _check_projected(name: str, rows: ProjectedRows | MixedRows, head: OutputHead) -> None:
+    if head.softcap is not None:
+        raise ValueError(f"{name}: a head with a soft cap has no projected rows; expected hidden rows")
+    if rows.vector.shape[1] != head.weight.shape[1]:
+        raise ValueError(
+            f"{name}: expected vectors {head.weight.shape[1]} wide as the head's, found {rows.vector.shape[1]}"
+        )
+
+
+def _check_arguments(temperature: float, ce_weight: float) -> None:
+    if not temperature > 0:
+        raise ValueError(f"temperature: expected a number above 0, found {temperature}")
+    if not 0 <= ce_weight <= 1:
+        raise ValueError(f"ce_weight: expected a number in [0, 1], found {ce_weight}")

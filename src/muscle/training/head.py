@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from muscle.errors import ModelError
+from muscle.training.data import model_inputs
 
 _BLOCKS = 8
 """Of the vocabulary in `pull`. Measured: a third off the gradient's rounding, at no time; 32 take off little more."""
@@ -204,7 +205,7 @@ def head_input(model: Any, batch: Mapping[str, Tensor], *, inner: Any = None) ->
 
     Args:
         model: the model, or a data-parallel wrapper around it, whose own forward is called.
-        batch: `input_ids` and `attention_mask`, (batch, seq).
+        batch: `input_ids` and `attention_mask`, (batch, seq), or `position_ids` where it is packed.
         inner: the model within the wrapper; `model` itself where there is none.
 
     Returns:
@@ -223,7 +224,7 @@ def head_input(model: Any, batch: Mapping[str, Tensor], *, inner: Any = None) ->
     before = head.__dict__.get("forward")  # libraries such as accelerate hook a forward the same way
     head.forward = record
     try:
-        model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False)
+        model(**model_inputs(batch))
     finally:
         del head.forward
         if before is not None:
@@ -242,9 +243,8 @@ def reproduces_logits(model: Any, head: OutputHead, batch: Mapping[str, Tensor])
         head: from `output_head`.
         batch: `input_ids` and `attention_mask`, (batch, seq); one short row is enough.
     """
-    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
-    expected = model(**inputs, use_cache=False).logits.flatten(0, 1).to(head.wide_dtype)
-    states = head_input(model, inputs).flatten(0, 1)
+    expected = model(**model_inputs(batch)).logits.flatten(0, 1).to(head.wide_dtype)
+    states = head_input(model, batch).flatten(0, 1)
     found, _ = head.logits(states, ChunkBuffers(head, len(states)))
     if found.shape != expected.shape:
         return False

@@ -36,15 +36,20 @@ class HeadPass:
 
 
 class Guide(Protocol):
-    """Teachers whose distributions exist only while their chunk is at hand (the `hidden` store)."""
+    """Teachers whose distributions exist only while their chunk is at hand (the `hidden` and `topk` stores)."""
 
     bytes_per_logit: int
 
     def meet(self, part: slice, logits: Tensor) -> None:
         """Look at a chunk's student logits (tokens, vocab), before they become a softmax."""
 
-    def target(self, part: slice, right: Tensor, log_p: Tensor) -> Tensor:
-        """Return the distributions (tokens, vocab) at T that the chunk's tokens learn from."""
+    def target(
+        self, part: slice, right: Tensor, log_p: Tensor, soft: Softened, *, gradient: bool
+    ) -> Tensor | None:
+        """Look at a chunk's softmax; return the distributions (tokens, vocab) at T that its tokens learn from.
+
+        Without `gradient` nobody needs them. `soft` is left as it came.
+        """
 
 
 class Softened(NamedTuple):
@@ -169,9 +174,11 @@ def head_pass(
             slope = _slope(head, logits) if gradient else None
             soft = soften(logits, top, temperature, keep_plain=gradient and ce_weight > 0)
             lse[part], log_p[part], right[part] = soft.lse, wanted - soft.lse_plain, top == label
+            taught = None
+            if guide is not None:
+                taught = guide.target(part, right[part], log_p[part], soft, gradient=gradient)
             if pulled is None:
                 continue
-            taught = None if guide is None else guide.target(part, right[part], log_p[part])
             weights = _loss_gradient(soft, label, taught, temperature, ce_weight)
             if slope is not None:
                 weights.mul_(slope)

@@ -1,13 +1,13 @@
 """The teacher store: what a frozen teacher knows of every token, on disk, so that it runs once and not in every step.
 
-A folder with `manifest.json` and shards in safetensors. A shard holds whole examples; per predicted token one row of `vector`, `log_p`, `right` and, for
-the projected kind, `entropy` (and `bias`), and the offsets of its examples. The tensors are memory-mapped: a batch reads its own rows, the
-store may be larger than the memory.
+A folder with `manifest.json` and shards in safetensors. A shard holds whole examples; a column for each tensor of the kind's rows (`teacher_rows.py`,
+`options.py`), one row a predicted token (or an option), and the offsets of its examples. The tensors are memory-mapped: a batch reads its own
+rows, the store may be larger than the memory.
 
 A store is only used for what it was made for. Its identity (base, adapter, data, tokenizer, temperature, precision, versions) stands in the
 manifest, each shard's SHA-256 too; both are checked when it is opened, and a few tokens are computed again and compared
 (`stored_teachers.py`). A shard appears whole or not at all, and in the manifest only after that, so a killed build goes on
-at the shard that it was in.
+at the shard that it was in. Several processes build a store together, a shard each at a time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import logging
 import shutil
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,22 +26,67 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from muscle import distributed
 from muscle.errors import DataError, OutputError
 from muscle.files import atomic_path, file_sha256, write_json
 from muscle.progress import progress_bar
 from muscle.training.head import OutputHead
-from muscle.training.teacher_rows import HiddenRows, ProjectedRows, TeacherRows
+from muscle.training.teacher_rows import HiddenRows, MixedRows, ProjectedRows, TopkRows
 
 logger = logging.getLogger(__name__)
 
-StoreKind = Literal["projected", "hidden"]
+StoreKind = Literal["projected", "mixed", "hidden", "topk", "options"]
 
 FORMAT = "muscle-teacher-store/1"
 SHARD_BYTES = 64 * 2**20
 """A killed build loses at most this much work; a few hundred files for the largest stores."""
 _MANIFEST = "manifest.json"
-_SCALARS = ("entropy", "log_p", "bias", "right")
-_SCALAR_BYTES = 4 + 4 + 4 + 1
+_SCALAR_BYTES = {
+    "projected": 4 + 4 + 4 + 1,
+    "mixed": 4 + 4 + 4,
+    "hidden": 4 + 1,
+    "topk": 4 + 4 + 1,
+    "options": 4 + 4,
+}
+
+
+@dataclass(frozen=True)
+class OptionRows:
+    """What a teacher thinks of answer options.
+
+    Attributes:
+        log_likelihood: (options,), sum of log p over an option's tokens given the context, in nats.
+        num_tokens: (options,), tokens of an option.
+    """
+
+    log_likelihood: Tensor
+    num_tokens: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of options."""
+        return len(self.num_tokens)
+
+
+Rows = ProjectedRows | MixedRows | HiddenRows | TopkRows | OptionRows
+_ROWS: Mapping[StoreKind, type[Rows]] = {
+    "projected": ProjectedRows,
+    "mixed": MixedRows,
+    "hidden": HiddenRows,
+    "topk": TopkRows,
+    "options": OptionRows,
+}
+_NARROWED = ("vector", "log_probs")
+"""Columns that are kept in the store's own precision; whatever else is real stands in float32."""
+
+
+def row_bytes(kind: StoreKind, width: int, dtype: torch.dtype) -> int:
+    """Return the bytes of a row on disk.
+
+    >>> row_bytes("projected", 576, torch.float16), row_bytes("topk", 64, torch.float16)
+    (1165, 393)
+    """
+    entry = dtype.itemsize + (4 if kind == "topk" else 0)
+    return width * entry + _SCALAR_BYTES[kind]
 
 
 @dataclass(frozen=True)
@@ -84,26 +129,23 @@ class TeacherStore:
         self.num_examples = sum(shard.num_examples for shard in shards)
         self.num_bytes = sum((path / shard.file).stat().st_size for shard in shards)
 
-    def rows(self, indices: Sequence[int], *, head: OutputHead, device: Any = None) -> TeacherRows:
+    def rows(self, indices: Sequence[int], *, head: OutputHead | None = None, device: Any = None) -> Any:
         """Return the rows of examples, one after the other, in the order of `indices`.
 
         Args:
             indices: of examples.
             head: the teacher's own head, which hidden rows carry with them.
             device: where the rows shall be.
+
+        Returns:
+            The rows of the store's kind; reals as float32, hidden states as they were.
         """
-        parts = [self._example(index) for index in indices]
+        parts = [self._example(index) for index in indices] or [self._none()]
         joined = {name: torch.cat([part[name] for part in parts]).to(device) for name in parts[0]}
-        if self.kind == "hidden":
-            return HiddenRows(joined["vector"], joined["log_p"], joined["right"], head)
-        return ProjectedRows(
-            vector=joined["vector"].float(),
-            entropy=joined["entropy"],
-            log_p=joined["log_p"],
-            right=joined["right"],
-            bias=joined.get("bias"),
-            temperature=self.identity["temperature"],
-        )
+        return _from_columns(self.kind, joined, head=head, temperature=self.identity.get("temperature"))
+
+    def _none(self) -> dict[str, Tensor]:
+        return {name: tensor[:0] for name, tensor in self._tensors[0].items() if name != "offsets"}
 
     def _example(self, index: int) -> dict[str, Tensor]:
         shard = bisect_right(self._firsts, index) - 1
@@ -114,7 +156,7 @@ class TeacherStore:
 
 def build_store(
     path: Path,
-    make_rows: Callable[[Sequence[int]], TeacherRows],
+    make_rows: Callable[[Sequence[int]], Rows],
     *,
     kind: StoreKind,
     identity: Mapping[str, Any],
@@ -134,9 +176,9 @@ def build_store(
         make_rows: the rows of examples (by index), one after the other, from the running teacher.
         kind: what `make_rows` gives.
         identity: everything the rows depend on, as plain data; with `temperature`, T, where they are projected.
-        num_tokens: predicted tokens per example.
-        width: of a row's vector.
-        dtype: of a row's vector on disk.
+        num_tokens: rows per example: predicted tokens, or options.
+        width: of a row's vector; k of a top-k store, 0 of options.
+        dtype: of a row's vector, or of its log-probabilities, on disk.
         batch_size: examples in a call of `make_rows`; examples of like length share one.
         shard_bytes: size of a shard, about.
         description: for progress and log.
@@ -147,20 +189,24 @@ def build_store(
     Raises:
         OutputError: it cannot be written, or the disk is too small for it.
     """
-    row_bytes = width * dtype.itemsize + _SCALAR_BYTES
-    plan = _plan(num_tokens, max(1, shard_bytes // row_bytes))
-    known = _reusable(path, kind, identity, plan)
+    size = row_bytes(kind, width, dtype)
+    plan = _plan(num_tokens, max(1, shard_bytes // size))
+    known = distributed.from_main(lambda: _reusable(path, kind, identity, plan))
     missing = [part for part in plan if part.start not in known]
-    _check_room(
-        path, row_bytes * sum(sum(num_tokens[part.start : part.stop]) for part in missing), description
-    )
+    needed = size * sum(sum(num_tokens[part.start : part.stop]) for part in missing)
+    distributed.from_main(lambda: _check_room(path, needed, description))
     with progress_bar(description, len(num_tokens)) as show:
-        for part in plan:
-            if part.start not in known:
+        for round_ in batched(missing, distributed.num_processes()):
+            part = round_[distributed.rank()] if distributed.rank() < len(round_) else None
+            shard = None
+            if part is not None:
                 tensors = _shard_tensors(part, make_rows, num_tokens, batch_size, dtype)
-                known[part.start] = _write_shard(path, part, tensors)
+                shard = _write_shard(path, part, tensors)
+            known |= {shard.first: shard for shard in distributed.gather(shard) if shard is not None}
+            if distributed.is_main():
                 _write_manifest(path, kind, identity, known, len(num_tokens))
-            show(part.stop, "")
+            show(round_[-1].stop, "")
+    distributed.wait()
     return TeacherStore(path, kind, identity, [known[part.start] for part in plan])
 
 
@@ -252,6 +298,11 @@ def _damage(path: Path, shard: Shard) -> str | None:
     return None if file_sha256(file) == shard.sha256 else "is damaged (its SHA-256 has changed)"
 
 
+def batched(parts: Sequence[range], size: int) -> list[Sequence[range]]:
+    """Cut into runs of `size`; the last may be shorter."""
+    return [parts[start : start + size] for start in range(0, len(parts), size)]
+
+
 def _plan(num_tokens: Sequence[int], tokens_per_shard: int) -> list[range]:
     """Cut examples into ranges of at most so many tokens (of one example at least)."""
     parts, start, filled = [], 0, 0
@@ -285,7 +336,7 @@ def _size(num_bytes: int) -> str:
 
 def _shard_tensors(
     part: range,
-    make_rows: Callable[[Sequence[int]], TeacherRows],
+    make_rows: Callable[[Sequence[int]], Rows],
     num_tokens: Sequence[int],
     batch_size: int,
     dtype: torch.dtype,
@@ -305,13 +356,35 @@ def _shard_tensors(
     return {**tensors, "offsets": offsets}
 
 
-def _columns(rows: TeacherRows, dtype: torch.dtype) -> dict[str, Tensor]:
-    columns = {"vector": rows.vector.to(dtype)}
-    for name in _SCALARS:
-        column = getattr(rows, name, None)
-        if column is not None:
-            columns[name] = column if name == "right" else column.float()
-    return {name: column.cpu().contiguous() for name, column in columns.items()}
+def _columns(rows: Rows, dtype: torch.dtype) -> dict[str, Tensor]:
+    columns = {}
+    for field in fields(rows):
+        column = getattr(rows, field.name)
+        if not isinstance(column, Tensor):
+            continue
+        if column.is_floating_point():
+            column = column.to(dtype if field.name in _NARROWED else torch.float32)
+        elif column.dtype == torch.long:
+            column = column.int()
+        columns[field.name] = column.cpu().contiguous()
+    return columns
+
+
+def _from_columns(
+    kind: StoreKind, columns: Mapping[str, Tensor], *, head: OutputHead | None, temperature: float | None
+) -> Rows:
+    beside = {"head": head, "temperature": temperature, "bias": None}
+    wide = {
+        name: column.long()
+        if column.dtype == torch.int32
+        else column.float()
+        if column.is_floating_point() and kind != "hidden"
+        else column
+        for name, column in columns.items()
+    }
+    rows: Any = _ROWS[kind]
+    made: Rows = rows(**{field.name: wide.get(field.name, beside.get(field.name)) for field in fields(rows)})
+    return made
 
 
 def _write_shard(path: Path, part: range, tensors: dict[str, Tensor]) -> Shard:

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from muscle.training.data import model_inputs
+
 
 class TeacherLogits(NamedTuple):
     """Both teachers' logits on a batch, each (batch, seq, vocab), in no graph."""
@@ -35,5 +37,5 @@ class OnlineTeachers:
     @torch.no_grad()
     def __call__(self, batch: Mapping[str, Tensor]) -> TeacherLogits:
         """Return both teachers' logits on a batch."""
-        inputs = {key: batch[key] for key in ("input_ids", "attention_mask")}
+        inputs = model_inputs(batch)
         return TeacherLogits(self.old(**inputs).logits, self.new(**inputs).logits)

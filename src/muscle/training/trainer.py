@@ -10,19 +10,22 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import Sampler
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
+from muscle import distributed
 from muscle.config import MaskName, TrainingSettings
 from muscle.models import choose_device, choose_dtype
 from muscle.progress import progress_bar
-from muscle.training.data import PaddingCollator, TokenizedExamples
+from muscle.training.data import Collator, Filled, TokenizedExamples, filled, model_inputs
 from muscle.training.loss import compatibility_terms, next_token_loss
 from muscle.training.teachers import Teachers
 
@@ -68,11 +71,29 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
     loss_is_scaled_for_ga = True
 
     def __init__(self, *args: Any, objective: Objective, **kwargs: Any) -> None:
+        if distributed.num_processes() > 1:
+            # A short last batch is filled by blank examples; by default it would be filled by examples counted twice.
+            arguments = kwargs["args"]
+            for name, size in (
+                ("train_dataset", arguments.per_device_train_batch_size),
+                ("eval_dataset", arguments.per_device_eval_batch_size),
+            ):
+                kwargs[name] = filled(kwargs[name], size * distributed.num_processes())
         super().__init__(*args, **kwargs)
         self.objective = objective
         # Makes the Trainer count the tokens of the accumulated batch, whatever the model's forward accepts.
         self.model_accepts_loss_kwargs = True
         self._sums: dict[str, dict[str, float]] = {"train": {}, "eval": {}}
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        """Group by length, over the batch of an optimizer step: the order is the same however many processes share it."""
+        examples = self.train_dataset if train_dataset is None else train_dataset
+        real = examples.examples if isinstance(examples, Filled) else examples
+        size = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        inner = LengthGroupedSampler(
+            size * distributed.num_processes(), dataset=real, model_input_name="input_ids"
+        )
+        return inner if real is examples else _SharedOrder(inner, len(examples))
 
     def compute_loss(
         self,
@@ -82,7 +103,7 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """Return the objective's sum over tokens divided by the tokens of the accumulated batch."""
-        outputs = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
+        outputs = model(**model_inputs(inputs))
         sums = self.objective(outputs.logits[:, :-1], inputs["labels"][:, 1:], inputs)
         self._remember("train" if model.training else "eval", sums)
         total = sums.num_tokens if num_items_in_batch is None else num_items_in_batch
@@ -128,6 +149,20 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
         prefix = kwargs.get("metric_key_prefix", "eval")
         output.metrics.update({f"{prefix}_{name}": value for name, value in self._means("eval").items()})
         return output
+
+
+class _SharedOrder(Sampler[int]):
+    """The main process's order for all processes, then the blank examples."""
+
+    def __init__(self, inner: Any, length: int) -> None:
+        self.inner, self.length = inner, length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[int]:
+        own = list(self.inner)
+        return iter([*distributed.from_main(lambda: own), *range(len(own), self.length)])
 
 
 class CompatibilityTrainer(AdapterTrainer):
@@ -224,7 +259,7 @@ def training_arguments(settings: TrainingSettings, workspace: Path) -> TrainingA
         remove_unused_columns=False,
         # Examples of like length share a batch: padding would cost as much as text.
         train_sampling_strategy="group_by_length",
-        dataloader_pin_memory=choose_device() == "cuda",
+        dataloader_pin_memory=choose_device().startswith("cuda"),
         seed=settings.seed,
         data_seed=settings.seed,
         report_to="none",
@@ -239,7 +274,7 @@ def train(
     settings: TrainingSettings,
     train_data: TokenizedExamples,
     validation_data: TokenizedExamples,
-    pad_token_id: int,
+    collator: Collator,
     workspace: Path,
     description: str,
 ) -> TrainingResult:
@@ -250,7 +285,7 @@ def train(
         settings: see `TrainingSettings`.
         train_data: what is learnt.
         validation_data: what the epoch is chosen by.
-        pad_token_id: for the collator.
+        collator: makes batches, see `choose_collator`.
         workspace: folder of the checkpoints; it may be removed once the adapter is saved.
         description: for the progress bar.
 
@@ -265,11 +300,12 @@ def train(
         args=training_arguments(settings, workspace),
         train_dataset=train_data,
         eval_dataset=validation_data,
-        data_collator=PaddingCollator(pad_token_id),
+        data_collator=collator,
         callbacks=callbacks,
     )
     trainer.remove_callback(_printer())
     steps = trainer.args.gradient_accumulation_steps * trainer.args.per_device_train_batch_size
+    steps *= distributed.num_processes()
     num_steps = settings.epochs * -(-len(train_data) // steps)
     if settings.warmup_steps > num_steps // 2:
         logger.warning(
@@ -280,7 +316,7 @@ def train(
             settings.learning_rate,
         )
     with progress_bar(description, num_steps) as progress.show:
-        trainer.train(resume_from_checkpoint=last_checkpoint(workspace))
+        trainer.train(resume_from_checkpoint=distributed.from_main(lambda: last_checkpoint(workspace)))
     return _summary(trainer.state, settings, description)
 
 

@@ -1,0 +1,85 @@
+"""Several processes of one command, as `accelerate launch` or `torchrun` starts them: who writes, and how the others hear of it.
+
+One process, the main one, writes files and decides what is done already; the others follow. Torch is only imported where there is more
+than one process, so that commands which need none stay light.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from muscle.errors import MuscleError
+
+Value = TypeVar("Value")
+
+
+def num_processes() -> int:
+    """Return the number of processes of this command, as the launcher tells it."""
+    launched = "RANK" in os.environ and "MASTER_ADDR" in os.environ
+    return int(os.environ.get("WORLD_SIZE", "1")) if launched else 1
+
+
+def rank() -> int:
+    """Return this process's number, from 0."""
+    return int(os.environ["RANK"]) if num_processes() > 1 else 0
+
+
+def is_main() -> bool:
+    """Tell whether this is the process that writes."""
+    return rank() == 0
+
+
+def from_main(work: Callable[[], Value]) -> Value:
+    """Let the main process do `work` and give its result to all.
+
+    Raises:
+        MuscleError: the one that the main process raised, in every process, so that none waits for the others in vain.
+    """
+    if num_processes() == 1:
+        return work()
+    told: list[Any] = [None, None]
+    if is_main():
+        try:
+            told[0] = work()
+        except MuscleError as error:
+            told[1] = error
+    _group().broadcast_object_list(told, src=0)
+    if told[1] is not None:
+        raise told[1]
+    result: Value = told[0]
+    return result
+
+
+def gather(value: Value) -> list[Value]:
+    """Return every process's value, in the order of their numbers."""
+    if num_processes() == 1:
+        return [value]
+    values: list[Any] = [None] * num_processes()
+    _group().all_gather_object(values, value)
+    return values
+
+
+def wait() -> None:
+    """Wait until every process is here."""
+    if num_processes() > 1:
+        gather(None)
+
+
+def leave() -> None:
+    """Close the connection between the processes at the end of a command."""
+    if num_processes() > 1:
+        import torch.distributed
+
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+def _group() -> Any:
+    """Return `torch.distributed`, set up as the trainer would do it."""
+    import torch
+    from accelerate import PartialState
+
+    PartialState(cpu=not torch.cuda.is_available())
+    return torch.distributed

@@ -1,0 +1,123 @@
+"""Two processes on CPU, connected by gloo, against one: the same loss curve, adapter and records."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from safetensors.torch import load_file
+
+from tiny import TASK_YAML, save_base, write_choice_rows
+
+# 22 rows: 17 to train on and 5 to validate on, which no batch of 4 divides evenly.
+ROWS = 22
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    root = tmp_path_factory.mktemp("distributed")
+    (root / "tools.yaml").write_text(TASK_YAML)
+    write_choice_rows(root / "train.jsonl", ROWS)
+    write_choice_rows(root / "test.jsonl", 7, start=100)
+    for name, seed in (("old", 1), ("new", 2)):
+        save_base(root / name, seed=seed)
+    return root
+
+
+def write_config(root, out, *, accumulation, **alignment):
+    settings = {
+        "old": "old",
+        "new": "new",
+        "tasks": [{"task": "tools.yaml", "train": "train.jsonl", "test": "test.jsonl"}],
+        "output": str(out),
+        "lora": {"r": 4, "alpha": 8.0},
+        "training": {
+            "epochs": 2,
+            "learning_rate": 5e-3,
+            "warmup_steps": 1,
+            "batch_size": 2,
+            "gradient_accumulation": accumulation,
+            "precision": "float32",
+        },
+        "alignment": alignment,
+        "evaluation": {"bare_base": False},
+    }
+    path = root / f"{Path(out).name}.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+def launch(processes, *words):
+    launcher = [sys.executable, "-W", "ignore"]
+    if processes > 1:
+        launcher += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    done = subprocess.run(
+        [*launcher, "-m", "muscle", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONWARNINGS": "ignore"},
+    )
+    return done
+
+
+def largest_difference(first, second):
+    return max((first[key] - second[key]).abs().max().item() for key in first)
+
+
+@pytest.fixture(scope="module")
+def runs(world):
+    """The same update by one process with four accumulated batches, and by two with two each."""
+    found = {}
+    for processes, accumulation in ((1, 4), (2, 2)):
+        out = world / f"run-{processes}"
+        config = write_config(world, out, accumulation=accumulation)
+        done = launch(processes, "update", config)
+        assert done.returncode == 0, done.stderr[-3000:]
+        found[processes] = (out, done)
+    return found
+
+
+@pytest.mark.parametrize("side", ["old", "new", "compat"])
+def test_two_processes_give_the_loss_curve_and_adapter_of_one(runs, side):
+    folders = [runs[processes][0] / "adapters" / side / "tools" for processes in (1, 2)]
+    logs = [json.loads((folder / "training.json").read_text()) for folder in folders]
+    curves = [[line["loss"] for line in log["log"] if "loss" in line] for log in logs]
+    assert len(curves[0]) >= 2 * 2
+    assert curves[1] == pytest.approx(curves[0], rel=1e-4)
+    assert logs[1]["validation_losses"] == pytest.approx(logs[0]["validation_losses"], rel=1e-4)
+    one, two = (load_file(folder / "adapter_model.safetensors") for folder in folders)
+    size = max(value.abs().max().item() for value in one.values())
+    assert largest_difference(one, two) < 1e-3 * size
+
+
+def test_two_processes_score_every_item_once_and_in_order(runs):
+    for run in ("old", "new", "compat"):
+        records = [
+            [json.loads(line) for line in (runs[n][0] / "predictions" / run / "tools.jsonl").open()]
+            for n in (1, 2)
+        ]
+        assert [row["id"] for row in records[1]] == [row["id"] for row in records[0]]
+        for one, two in zip(*records, strict=True):
+            assert two["logprobs"] == pytest.approx(one["logprobs"], abs=1e-2)
+        facts = [json.loads((runs[n][0] / "predictions" / run / "run.json").read_text()) for n in (1, 2)]
+        assert facts[1]["tasks"]["tools"]["num_items"] == facts[0]["tasks"]["tools"]["num_items"] == 7
+
+
+def test_one_of_two_processes_speaks_and_nothing_of_the_work_is_left(runs):
+    out, done = runs[2]
+    assert done.stdout.count("The report:") == 1
+    assert done.stderr.count("finetune old/tools: ") == 1
+    left = [path.name for folder in ("compat", "new") for path in (out / "adapters" / folder).iterdir()]
+    assert left == ["tools", "tools"]
+
+
+def test_a_second_call_by_two_processes_finds_everything_done(runs, world):
+    before = (runs[2][0] / "manifest.json").read_bytes()
+    done = launch(2, "update", world / "run-2.yaml")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "nothing to do, every stage was done before" in done.stdout
+    assert (runs[2][0] / "manifest.json").read_bytes() == before

@@ -1,0 +1,67 @@
+import pytest
+import torch
+
+from muscle.config import BaseConfig, LoraSettings, TrainingSettings
+from muscle.errors import DataError
+from muscle.evaluation.harness import evaluate
+from muscle.models import load_base
+from muscle.tasks import get_task, load_examples
+from muscle.training.finetune import finetune
+from muscle.training.options import store_options
+from muscle.training.stored_teachers import TaskModel
+from tiny import TASK_YAML, save_base, write_choice_rows
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    root = tmp_path_factory.mktemp("options")
+    (root / "tools.yaml").write_text(TASK_YAML)
+    task = get_task(root / "tools.yaml")
+    examples = load_examples(task, write_choice_rows(root / "train.jsonl", 12))
+    base = load_base(
+        BaseConfig(base=str(save_base(root / "base", seed=1))), precision="float32", device="cpu"
+    )
+    finetune(
+        base,
+        task,
+        train_examples=examples[:8],
+        validation_examples=examples[8:],
+        lora=LoraSettings(r=4, alpha=8),
+        settings=TrainingSettings(epochs=1, warmup_steps=0, precision="float32"),
+        out=root / "adapter",
+    )
+    return TaskModel.load(base, root / "adapter"), task, examples
+
+
+def test_options_get_the_likelihoods_that_scoring_gives_them(teacher, tmp_path):
+    side, task, examples = teacher
+    store = store_options(tmp_path / "s", side, examples, max_length=64)
+    scored = evaluate(
+        side.model, side.base.tokenizer, task, examples, batch_size=4, name="teacher", progress=False
+    )
+    expected = scored.frame["logprobs"].to_list()
+    for index in (0, 7, 11):
+        rows = store.rows([index])
+        assert len(rows) == len(examples[index].choices)
+        assert rows.log_likelihood.tolist() == pytest.approx(expected[index], abs=1e-4)
+        assert (rows.num_tokens > 0).all()
+    both = store.rows([7, 0])
+    assert torch.equal(both.log_likelihood[:2], store.rows([7]).log_likelihood)
+    assert torch.equal(both.log_likelihood[2:], store.rows([0]).log_likelihood)
+
+
+def test_a_store_of_options_is_some_bytes_an_example_and_built_once(teacher, tmp_path):
+    side, _, examples = teacher
+    store = store_options(tmp_path / "s", side, examples, max_length=64)
+    before = [path.stat().st_mtime_ns for path in sorted((tmp_path / "s").iterdir())]
+    assert store.num_bytes < 1000 + 8 * 3 * len(examples)
+    store_options(tmp_path / "s", side, examples, max_length=64)
+    assert [path.stat().st_mtime_ns for path in sorted((tmp_path / "s").iterdir())] == before
+
+
+def test_an_example_without_options_is_refused(teacher, tmp_path):
+    import dataclasses
+
+    side, _, examples = teacher
+    with pytest.raises(DataError, match="expected answer options, found none"):
+        store_options(tmp_path / "s", side, [dataclasses.replace(examples[0], choices=())], max_length=64)
