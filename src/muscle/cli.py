@@ -55,7 +55,7 @@ def main() -> None:
     if not distributed.is_main():  # of several processes one speaks; errors are told by each
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  until the process ends
     try:
-        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False, prog_name="muscle")
     except MuscleError as error:
         _fail(str(error), BAD_INPUT)
     except KeyboardInterrupt:
