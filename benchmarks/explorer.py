@@ -3,7 +3,7 @@
     python benchmarks/explorer.py [--flips 10000] [--times 7]
 
 Two pages of as many flips, from a seed: short ones of a choice task with repeats, and long answers of 2,000 characters a
-side. Told is, from the start of navigation, when the page's script has run and the first rows and the first example are
+side (of which the page holds as many as `muscle.report.html.MAX_CHARACTERS` lets in). Told is, from the start of navigation, when the page's script has run and the first rows and the first example are
 there (`ready`), and when the browser has drawn a frame with them (`drawn`); then how long a search over all texts takes,
 and a step from one example to the next. Needs chromium and chromedriver.
 """
@@ -95,6 +95,7 @@ def measure(browser: Browser, page: Path, times: int) -> dict[str, Any]:
         "next_search_seconds": round(max(searches[1:]), 3),
         "step_seconds": round(statistics.median(steps), 4),
         "slowest_step_seconds": round(max(steps), 4),
+        "flips_on_the_page": int(runs[0]["status"].split()[0].replace(",", "")),
         "rows_drawn": runs[0]["rows"],
     }
 

@@ -6,9 +6,11 @@ import json
 import re
 from typing import Any
 
+import polars as pl
 import pytest
 
 from explorer_examples import gate_report, not_known, rich_report
+from muscle import compare
 from muscle.report.html import render_html
 from report_examples import make_report
 from test_report_html import HOSTILE, Page, assert_reads_as, entry
@@ -116,6 +118,18 @@ def test_what_differs_beside_the_model_stands_before_the_figures_and_once() -> N
     assert "temperature 0.7 in the old run, 0.8 in the new one (allowed by hand)" in text
     assert text.index("The runs differ in more than the model") < text.index("The plain update broke")
     assert report["noise"]["sentence"] in text
+
+
+def test_answers_are_not_called_items_where_items_were_asked_several_times() -> None:
+    rows = [
+        {"task": "qa", "id": str(i), "repeat": k, "correct": (i + k) % 5 > 0}
+        for i in range(40)
+        for k in range(3)
+    ]
+    old = pl.DataFrame(rows)
+    report = compare(old, old.with_columns(correct=pl.col("correct") & (pl.col("id") != "7"))).to_json()
+    text = " ".join(Page(render_html(report)).text.split())
+    assert "3 of 120 answers" in text and "120 items" not in text
 
 
 def test_what_is_not_known_has_no_section_and_its_sentence_stays() -> None:

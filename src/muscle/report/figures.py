@@ -46,9 +46,10 @@ class LegendRow:
 
 @dataclass(frozen=True)
 class QuadrantCard:
-    """One task's items before and after, one picture a side."""
+    """One task's items (or answers, where it has repeats) before and after, one picture a side."""
 
     task: str
+    unit: str
     caption: str
     pictures: tuple[tuple[str, Markup], ...]
     legend: tuple[LegendRow, ...]
@@ -123,6 +124,12 @@ def fate_of_negative_flips(report: Report) -> Markup | None:
     return picture + Markup('<ul class="legend">{}</ul>').format(Markup("").join(rows))
 
 
+def unit(*tasks: Mapping[str, Any]) -> str:
+    """Return what a task's numbers count: answers where its items were asked several times, else items."""
+    metrics = [task[side] for task in tasks for side, _, _ in SIDES if task.get(side)]
+    return "answers" if any("all_answers" in found for found in metrics) else "items"
+
+
 def num_items(task: Mapping[str, Any], side: str) -> int:
     """Return how many items a side compares: a candidate may have answered fewer than the plain update."""
     return int(task[side]["n"])
@@ -155,7 +162,8 @@ def _quadrant_card(name: str, task: Mapping[str, Any]) -> QuadrantCard:
         if _is_shown(field, cells)
     ]
     scored = "" if task["kind"] == "binary" else f", score {visible(task['score'])}"
-    return QuadrantCard(name, f"{count(task['n'])} items{scored}", pictures, tuple(rows))
+    caption = f"{count(task['n'])} {unit(task)}{scored}"
+    return QuadrantCard(name, unit(task).capitalize(), caption, pictures, tuple(rows))
 
 
 def _mosaic(cells: Mapping[str, int | None], title: str) -> Markup:

@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from muscle.report.figures import Report, num_items, pooled, value_of
+from muscle.report.figures import Report, num_items, pooled, unit, value_of
 from muscle.report.numbers import ABSENT, Form, figure, format_number, integer, number, pointer, visible
 
 Tasks = Mapping[str, Mapping[str, Any]]
@@ -124,7 +124,7 @@ def _share(tasks: Tasks, side: str, field: str, items: int, last: str) -> tuple[
         path, of = pointer("tasks", name, "quadrants", side, field), pointer("tasks", name, side, "n")
         metric = "negative_flip_rate" if field in ("negative_flips", "worse") else "positive_flip_rate"
         big = number(task[side][metric], pointer("tasks", name, side, metric), "rate")
-    count_line = Markup("{} of {} items").format(integer(items, path), integer(total, of))
+    count_line = Markup("{} of {} {}").format(integer(items, path), integer(total, of), unit(*tasks.values()))
     return big, (count_line, Markup("{}").format(last)) if last else (count_line,)
 
 

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from muscle.report import charts, plots
 from muscle.report.charts import Part
-from muscle.report.figures import Report, sides
+from muscle.report.figures import Report, sides, unit
 from muscle.report.numbers import ABSENT, Form, cell, figure, format_number, integer, pointer, visible
 from muscle.report.plots import Estimate
 from muscle.report.tables import Row, Table
@@ -126,7 +126,8 @@ def _floor_rows(name: str, task: Mapping[str, Any]) -> list[Row]:
     if not any(task[key].get("noise_floor") for key in present):
         return []
     rows = []
-    for metric, word, meaning in _FLOOR:
+    for metric, word, said in _FLOOR:
+        meaning = said.replace("items", unit(task))
         cells = tuple(
             cell(
                 task[key].get(metric),

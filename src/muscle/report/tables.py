@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from markupsafe import Markup
 
-from muscle.report.figures import Report, sides
+from muscle.report.figures import Report, sides, unit
 from muscle.report.numbers import (
     ABSENT,
     Form,
@@ -133,14 +133,21 @@ def task_table(report: Report, name: str) -> TaskTable:
         elif with_candidate:
             cells.append(_effect(task, name, metric, entries, form))
         label = metric.continuous_name or metric.name if continuous else metric.name
-        rows.append(Row(label, metric.meaning if not continuous else _meaning(metric), tuple(cells)))
+        meaning = _meaning(metric) if continuous else metric.meaning
+        rows.append(Row(label, meaning.replace("items", unit(task)), tuple(cells)))
     head = tuple(title[0].upper() + title[1:] for _, _, title in present) + (
         ("Change",) if with_candidate else ()
     )
     kind = f"score {visible(task['score'])}" if continuous else "right or wrong"
     others_head, others = _others(report, name, continuous)
     return TaskTable(
-        name, f"{count(task['n'])} items, {kind}", head, tuple(rows), others_head, others, _tests(name, task)
+        name,
+        f"{count(task['n'])} {unit(task)}, {kind}",
+        head,
+        tuple(rows),
+        others_head,
+        others,
+        _tests(name, task),
     )
 
 
