@@ -54,14 +54,13 @@ def launch(processes, *words):
     launcher = [sys.executable, "-W", "ignore"]
     if processes > 1:
         launcher += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    done = subprocess.run(
+    return subprocess.run(
         [*launcher, "-m", "muscle", *map(str, words)],
         capture_output=True,
         text=True,
         timeout=300,
         env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONWARNINGS": "ignore"},
     )
-    return done
 
 
 def largest_difference(first, second):

@@ -1,6 +1,13 @@
 import json
 import logging
+import os
+import random
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -401,3 +408,65 @@ def test_in_bfloat16_the_engines_end_near_each_other(tmp_path):
             results["online"].validation_losses, rel=0.02
         )
         assert (predictions(world, tmp_path / engine) == online).float().mean() >= 0.97
+
+
+CHILD = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[3])
+from muscle.config import AlignmentSettings, BaseConfig, TrainingSettings
+from muscle.models import load_base
+from muscle.tasks import get_task, load_examples, split_train_validation
+from muscle.training.align import align
+from muscle.training import stored_teachers
+import time
+root, out = Path(sys.argv[1]), Path(sys.argv[2])
+task = get_task(root / "tools.yaml")
+split = split_train_validation(load_examples(task, root / "train.jsonl"), seed=0)
+bases = [load_base(BaseConfig(base=str(root / name)), precision="float32", device="cpu") for name in ("old", "new")]
+plain = stored_teachers.projected_rows
+def slowly(*args, **kwargs):  # so that many kills fall into the building of the stores
+    time.sleep(0.2)
+    return plain(*args, **kwargs)
+stored_teachers.projected_rows = slowly
+stored_teachers.build_store.__kwdefaults__["shard_bytes"] = 3000
+print("ready", flush=True)
+align(bases[0], root / "adapter-old", bases[1], root / "adapter-new", task, train_examples=split.train,
+      validation_examples=split.validation, alignment=AlignmentSettings(),
+      settings=TrainingSettings.model_validate_json(sys.argv[4]), out=out)
+"""
+
+
+@pytest.mark.slow
+def test_kills_at_random_moments_of_store_building_and_training_change_nothing(world, tmp_path):
+    settings = SETTINGS.model_copy(update={"epochs": 6})
+    train(world, tmp_path / "undisturbed", settings=settings)
+    out, rng = tmp_path / "killed", random.Random(0)
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-c",
+        CHILD,
+        str(world[0]),
+        str(out),
+        str(Path(__file__).parent),
+    ]
+    command.append(settings.model_dump_json())
+    num_kills, in_store, in_training = 0, 0, 0
+    while num_kills < 20:
+        if out.exists():  # came to its end between two kills
+            assert largest_difference(weights(tmp_path / "undisturbed"), weights(out)) == 0
+            shutil.rmtree(out)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as child:
+            assert child.stdout.readline() == "ready\n"
+            time.sleep(rng.uniform(0.1, 4.0))
+            if child.poll() is None:
+                os.kill(child.pid, signal.SIGKILL)
+                num_kills += 1
+                began = bool(list(tmp_path.glob(".killed.*.training")))
+                in_store, in_training = in_store + (not began), in_training + began
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert in_store > 0 and in_training > 0
+    assert largest_difference(weights(tmp_path / "undisturbed"), weights(out)) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["killed", "undisturbed"]

@@ -6,7 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from muscle.config import UpdateConfig
-from muscle.models import load_tokenizer
+from muscle.distributed import num_processes
+from muscle.models import load_tokenizer, resolve_base
+from muscle.resources import UTILISATION, Estimate, ModelSizes, estimate
 from muscle.run_folder import content_of
 from muscle.tasks import Example, Task
 from muscle.update import Pipeline
@@ -94,6 +96,60 @@ def count_tokens(tokenizer: Any, task: Task, examples: tuple[Example, ...], *, s
         texts = [example.context for example in examples]
     extra = len(examples) * task.generation.max_new_tokens if scoring and task.generation else 0
     return sum(len(ids) for ids in tokenizer(texts)["input_ids"]) + extra
+
+
+def plan_resources(config: UpdateConfig) -> tuple[ModelSizes, Estimate]:
+    """Estimate memory and time of training the compatibility adapter, per GPU, without loading a model.
+
+    Raises:
+        MuscleError: an input is missing or wrong.
+    """
+    from transformers import AutoConfig
+
+    path = resolve_base(config.new)
+    gguf = {"gguf_file": path.name} if path.is_file() else {}
+    folder = path.parent if path.is_file() else path
+    sizes = ModelSizes.of(
+        AutoConfig.from_pretrained(folder, trust_remote_code=config.new.trust_remote_code, **gguf)
+    )
+    tokenizer, settings = load_tokenizer(config.new), config.align_training()
+    lengths: list[int] = []
+    for data in Pipeline(config).data.values():
+        texts = [example.context + example.target for example in (*data.train, *data.validation)]
+        lengths += [min(len(ids), settings.max_length) for ids in tokenizer(texts)["input_ids"]]
+    found = estimate(
+        sizes,
+        settings,
+        rank=config.lora.r,
+        tokens_per_epoch=sum(lengths),
+        sequence_tokens=max(lengths),
+        num_processes=num_processes(),
+    )
+    return sizes, found
+
+
+def print_resources(sizes: ModelSizes, found: Estimate) -> None:
+    """Print the estimate as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("training the compatibility adapter, per GPU", title="What it would take (estimated)")
+    table.add_column("", justify="right")
+    for name, value in (
+        (f"weights of a base, {sizes.parameters / 1e9:.2f} B", found.weights),
+        ("LoRA: weights, gradients, AdamW", found.adapter),
+        ("activations of the longest batch", found.activations),
+        ("logits of a chunk", found.chunk),
+        ("memory in all", found.total),
+        ("teacher stores, on disk", found.store),
+    ):
+        table.add_row(name, f"{value / 1e9:.2f} GB")
+    hours = found.seconds / 3600
+    table.add_row(
+        f"time on an A100 at {UTILISATION:.0%} of its peak", f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
+    )
+    Console().print(table)
+    Console().print("While the stores are built the old base is in memory too. The formulas: docs/scale.md")
 
 
 def print_plan(stages: list[PlannedStage]) -> None:

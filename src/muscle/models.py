@@ -382,9 +382,24 @@ def adapter_content(folder: Path) -> str:
     return file_sha256(folder / "adapter_model.safetensors")
 
 
-def save_adapter(model: Any, folder: Path, *, base: LoadedBase, note: dict[str, Any]) -> None:
-    """Write the active adapter and its note into an existing folder, as PEFT reads it."""
-    model.save_pretrained(folder, safe_serialization=True)
+def save_adapter(
+    model: Any,
+    folder: Path,
+    *,
+    base: LoadedBase,
+    note: dict[str, Any],
+    weights: dict[str, torch.Tensor] | None = None,
+) -> None:
+    """Write the active adapter and its note into an existing folder, as PEFT reads it.
+
+    Args:
+        model: a PEFT model.
+        folder: an existing folder.
+        base: what the adapter stands on.
+        note: how it was made.
+        weights: the adapter's parameters by the model's names, where the model itself holds only shards of them.
+    """
+    model.save_pretrained(folder, safe_serialization=True, state_dict=weights)
     # PEFT's model card names the local path of the base; it says nothing that the note doesn't say better.
     (folder / "README.md").unlink(missing_ok=True)
     write_json(folder / ADAPTER_NOTE, {"base": base.source, "base_fingerprint": base.fingerprint, **note})

@@ -66,7 +66,7 @@ def update(
         typer.Option("--set", metavar="KEY=VALUE", help="Replace a key, e.g. training.epochs=3."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the stages and their tokens; run nothing.")
+        bool, typer.Option("--dry-run", help="Show the stages, their tokens, memory and time; run nothing.")
     ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -79,10 +79,14 @@ def update(
     start(quiet)
     settings = _load(config, set_ or [])
     if dry_run:
-        from muscle.dry_run import plan_stages, print_plan
+        from muscle.dry_run import plan_resources, plan_stages, print_plan, print_resources
 
         stages = plan_stages(settings)
-        print_json([stage.as_dict() for stage in stages]) if as_json else print_plan(stages)
+        if as_json:
+            print_json([stage.as_dict() for stage in stages])
+        else:
+            print_plan(stages)
+            print_resources(*plan_resources(settings))
         return
     from muscle.update import update as run_update
 

@@ -113,7 +113,7 @@ def train_and_save(
     )
     # Checkpoints of other settings or data must not be gone on from.
     workspace = out.with_name(f".{out.name}.{identity}.training")
-    result = train(
+    result, weights = train(
         build,
         settings=settings,
         train_data=data[0],
@@ -134,7 +134,7 @@ def train_and_save(
 
     def write() -> None:
         with atomic_folder(out) as folder:
-            save_adapter(model, folder, base=base, note=full_note)
+            save_adapter(model, folder, base=base, note=full_note, weights=weights)
             write_json(folder / "training.json", dataclasses.asdict(result))
         for stale in out.parent.glob(f".{out.name}.*.training"):
             shutil.rmtree(stale)

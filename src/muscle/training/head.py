@@ -219,7 +219,7 @@ def head_input(model: Any, batch: Mapping[str, Tensor], *, inner: Any = None) ->
 
     def record(states: Tensor) -> Tensor:
         seen.append(states)
-        return states[..., :1]
+        return states[..., :1].clone()  # FSDP2 hangs hooks on what a model returns, and wants no view there
 
     before = head.__dict__.get("forward")  # libraries such as accelerate hook a forward the same way
     head.forward = record

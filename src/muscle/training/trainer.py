@@ -211,6 +211,18 @@ class CompatibilityTrainer(AdapterTrainer):
         super().__init__(*args, objective=objective, **kwargs)
 
 
+def trained_weights(trainer: Trainer) -> dict[str, Tensor]:
+    """Return an adapter's trained weights, whole where the processes hold a shard each; called by every process."""
+    if trainer.is_deepspeed_enabled:
+        state: dict[str, Tensor] = trainer.accelerator.get_state_dict(trainer.model_wrapped) or {}
+        return {name: value for name, value in state.items() if "lora_" in name}
+    named = {name: value for name, value in trainer.model.named_parameters() if value.requires_grad}
+    return {
+        name: (value.full_tensor() if hasattr(value, "full_tensor") else value).detach().cpu()
+        for name, value in named.items()
+    }
+
+
 @dataclass(frozen=True)
 class TrainingResult:
     """How a training went.
@@ -277,7 +289,7 @@ def train(
     collator: Collator,
     workspace: Path,
     description: str,
-) -> TrainingResult:
+) -> tuple[TrainingResult, dict[str, Tensor]]:
     """Run one training, going on at the last whole checkpoint in `workspace` if there is one.
 
     Args:
@@ -290,7 +302,7 @@ def train(
         description: for the progress bar.
 
     Returns:
-        How it went. The model holds the best epoch's weights.
+        How it went, and the best epoch's weights by the model's own names.
     """
     progress = _Progress(description)
     callbacks: list[TrainerCallback] = [_CompletionMarks(), progress]
@@ -317,7 +329,7 @@ def train(
         )
     with progress_bar(description, num_steps) as progress.show:
         trainer.train(resume_from_checkpoint=distributed.from_main(lambda: last_checkpoint(workspace)))
-    return _summary(trainer.state, settings, description)
+    return _summary(trainer.state, settings, description), trained_weights(trainer)
 
 
 def last_checkpoint(workspace: Path) -> str | None:
