@@ -44,6 +44,7 @@ for _command in (
     plan.watch,
     runs.history,
     runs.convert,
+    compare.closeness,
     compare.report,
 ):
     app.command()(_command)

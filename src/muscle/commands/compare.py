@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from muscle.commands.options import (
     Allow,
+    AsJson,
     Candidate,
     Cluster,
     Columns,
@@ -28,8 +29,12 @@ from muscle.commands.options import (
     Quiet,
     Rerun,
 )
-from muscle.commands.shell import VERDICT_CODES, column_map, show_report, start, write_result
+from muscle.commands.shell import VERDICT_CODES, column_map, print_json, show_report, start, write_result
 from muscle.commands.sources import Reading, named_sources, reading
+from muscle.errors import ConfigError
+
+if TYPE_CHECKING:
+    from muscle.flips.judges import JudgeErrors
 
 
 def compare(
@@ -70,6 +75,28 @@ def compare(
     epsilon_item: EpsilonItem = 0.2,
     item_test: ItemTest = "fisher",
     item_family: ItemFamily = None,
+    causes: Annotated[
+        Path | None,
+        typer.Option(
+            "--causes", metavar="YAML", help="Rules of your own for the causes of flips (docs/causes.md)."
+        ),
+    ] = None,
+    human_labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--human-labels",
+            metavar="FILE",
+            help="People's labels (id, old, new) of some items: corrects the difference of a judge's scores.",
+        ),
+    ] = None,
+    judge_errors: Annotated[
+        str | None,
+        typer.Option(
+            "--judge-errors",
+            metavar="SENSITIVITY,SPECIFICITY",
+            help="Of the judge that scored both runs, e.g. 0.9,0.85: corrects its rates.",
+        ),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Tell which answers flipped between two runs, and whether it is more than chance.
@@ -106,6 +133,9 @@ def compare(
             allow=allow or (),
             slices=slices,
             tolerance=tolerance,
+            causes=causes,
+            human_labels=human_labels,
+            judge_errors=_judge_errors(judge_errors),
         ).to_json()
     if html:
         write_html(found, html)
@@ -114,6 +144,51 @@ def compare(
     write_result(json_file, found)
     show_report(found, quiet=quiet or str(json_file) == "-", as_json=False)
     raise typer.Exit(VERDICT_CODES[found["verdict"]])
+
+
+def _judge_errors(text: str | None) -> JudgeErrors | None:
+    """Read `0.9,0.85`, or `0.9/200,0.85/150` with the numbers of answers that the two were measured on."""
+    if text is None:
+        return None
+    from muscle.flips.judges import JudgeErrors
+
+    parts = [part.strip().partition("/") for part in text.split(",")]
+    try:
+        (sensitivity, specificity) = (float(part[0]) for part in parts)
+        counts = [int(part[2]) if part[2] else None for part in parts]
+        return JudgeErrors(sensitivity, specificity, *counts)
+    except ValueError as error:
+        raise ConfigError(
+            f"--judge-errors {text}: expected SENSITIVITY,SPECIFICITY as 0.9,0.85 (or 0.9/200,0.85/150): {error}"
+        ) from error
+
+
+def closeness(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="What llama-perplexity --kl-divergence printed for the new model."
+        ),
+    ],
+    own: Annotated[
+        Path | None, typer.Option("--self", metavar="FILE", help="The same for the base against itself.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read llama.cpp's KL divergence of a quantised model, beside the base against itself.
+
+    Tails of the true token's probability that are alike mean noise, a heavier negative tail means damage.
+    """
+    start(False)
+    from muscle.flips import llama_cpp
+
+    found = llama_cpp.read(source)
+    base = llama_cpp.read(own) if own else None
+    if as_json:
+        print_json(llama_cpp.to_json(found, base))
+        return
+    for line in llama_cpp.lines(found, base):
+        typer.echo(line)
 
 
 def report(

@@ -11,14 +11,18 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from muscle.errors import ConfigError, JoinError
+from muscle.flips.cause_rules import Rule
+from muscle.flips.causes import Causes
 from muscle.flips.comparability import check_comparable
 from muscle.flips.effect import candidate_effect, shared_items
 from muscle.flips.item_verdicts import EPSILON_ITEM, Test
 from muscle.flips.items import TaskItems
 from muscle.flips.join import MAX_UNPAIRED, On, with_one_task_name
+from muscle.flips.judges import JudgeErrors
 from muscle.flips.listing import ListedTask, list_flips
 from muscle.flips.measure import adjust_for_tasks, counts, histogram, measure
 from muscle.flips.notes import warnings_of
@@ -27,6 +31,7 @@ from muscle.flips.pooling import pool
 from muscle.flips.reality import Reality, median_answers, noise_summary, real_or_noise
 from muscle.flips.slices import measure_slices
 from muscle.flips.verdict import TOLERANCE, headline, judge
+from muscle.flips.why import Asked, asked, causes_of, explain
 from muscle.predictions.read import read_run
 from muscle.predictions.run import Run
 
@@ -180,17 +185,21 @@ def _pooled(pairs: Mapping[str, Pair], seed: int) -> dict[str, Any]:
     }
 
 
-def _listed(pairs: Mapping[str, Pair], realities: Mapping[str, Mapping[str, Reality]]) -> list[ListedTask]:
+def _listed(
+    pairs: Mapping[str, Pair],
+    realities: Mapping[str, Mapping[str, Reality]],
+    causes: Mapping[str, Mapping[str, Causes | None]],
+) -> list[ListedTask]:
     plain, other = pairs["old_vs_new"], pairs.get("old_vs_candidate")
     listed = []
     for name, items in plain.tasks.items():
-        reality = realities["old_vs_new"][name]
+        reality, why = realities["old_vs_new"][name], causes[name].get("old_vs_new")
         if other is None or name not in other.tasks:
-            listed.append(ListedTask(items, items.frame, plain.joined, None, reality))
+            listed.append(ListedTask(items, items.frame, plain.joined, None, reality, causes=why))
             continue
         rows = shared_items(items, plain.joined, other.tasks[name], other.joined, how="left")
         candidate = realities["old_vs_candidate"][name]
-        listed.append(ListedTask(items, rows, plain.joined, other.joined, reality, candidate))
+        listed.append(ListedTask(items, rows, plain.joined, other.joined, reality, candidate, why))
     return listed
 
 
@@ -228,6 +237,9 @@ def compare(
     epsilon_item: float = EPSILON_ITEM,
     item_test: Test = "fisher",
     item_family: str | None = None,
+    causes: str | Path | Sequence[Rule] | None = None,
+    human_labels: str | Path | None = None,
+    judge_errors: JudgeErrors | None = None,
     max_flips: int = MAX_FLIPS,
     seed: int = 0,
 ) -> Comparison:
@@ -259,12 +271,15 @@ def compare(
         epsilon_item: least change of an item's pass rate that makes it regressed or improved, in [0, 1].
         item_test: of an item's answers: "fisher", or "boschloo", which finds more with few answers.
         item_family: a slice within whose values the items' false discovery rate is held; None holds it in each task.
+        causes: rules of your own for the causes of flips, or their file (`muscle.flips.cause_rules`), before the built-in ones.
+        human_labels: file of people's labels (`id`, `old`, `new`), by which the difference of a judge's scores is corrected.
+        judge_errors: the judge's known sensitivity and specificity, by which its rates are corrected.
         max_flips: entries in the report's list of flips.
         seed: of bootstrap, permutation and sampling; the same seed gives the same report.
 
     Raises:
-        DataError: a run cannot be read, or the cluster column is not there.
-        ConfigError: `allow` or `slices` names what there is not.
+        DataError: a run or the labels cannot be read, or the cluster column is not there.
+        ConfigError: `allow` or `slices` names what there is not, or the causes' rules cannot be used.
         JoinError: runs do not belong together, or differ in more than the model.
     """
     allow_changed = bool({"prompts", "references"} & set(allow))
@@ -284,6 +299,7 @@ def compare(
         item_test=item_test,
         item_family=item_family,
     )
+    wanted = asked(causes=causes, human_labels=human_labels, judge_errors=judge_errors)
     given = {"old": old, "new": new, "candidate": candidate, "rerun": rerun}
     sources = {role: source for role, source in given.items() if source is not None}
     further = {f"other:{name}": source for name, source in (others or {}).items()}
@@ -304,7 +320,7 @@ def compare(
         for role, run in main.items()
         if role != "old"
     }
-    comparison = _compare_runs(main, rest, options, slices)
+    comparison = _compare_runs(main, rest, options, slices, wanted)
     comparison.report["comparability"] = {
         side: [difference.to_json() for difference in found] for side, found in differences.items()
     }
@@ -326,7 +342,11 @@ def _add_slices(
 
 
 def _compare_runs(
-    main: Mapping[str, Run], others: Mapping[str, Run], options: Options, slices: Sequence[str] | None
+    main: Mapping[str, Run],
+    others: Mapping[str, Run],
+    options: Options,
+    slices: Sequence[str] | None,
+    wanted: Asked,
 ) -> Comparison:
     sides = [("old", "new")] + ([("old", "candidate"), ("new", "candidate")] if "candidate" in main else [])
     pairs = {f"{first}_vs_{second}": pair_runs(main[first], main[second], options) for first, second in sides}
@@ -337,11 +357,14 @@ def _compare_runs(
         name: _task_report(name, pairs, measured, realities, options) for name in pairs["old_vs_new"].tasks
     }
     _add_slices(tasks, pairs, slices, options.epsilon)
+    causes = causes_of(pairs, wanted)
+    for name, found in explain(pairs, rerun, causes, wanted, options).items():
+        tasks[name] |= found
     verdict = judge(
         tasks, side="old_vs_candidate" if "candidate" in main else "old_vs_new", tolerance=options.tolerance
     )
     listed = list_flips(
-        _listed(pairs, realities), limit=options.max_flips, epsilon=options.epsilon, seed=options.seed
+        _listed(pairs, realities, causes), limit=options.max_flips, epsilon=options.epsilon, seed=options.seed
     )
     report: dict[str, Any] = {
         "format": FORMAT,

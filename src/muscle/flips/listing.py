@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from muscle.flips.causes import Causes
 from muscle.flips.items import TaskItems
 from muscle.flips.join import Joined
 from muscle.flips.listed_repeats import NO_REPEATS, add_answers, once_an_item, pass_rates, with_items
@@ -42,6 +43,7 @@ class ListedTask:
         old_vs_candidate: the join of old and candidate; None without one.
         reality: what repeats and a second run say of old against new.
         candidate: the same of old against the candidate.
+        causes: why items flipped, old against new.
     """
 
     items: TaskItems
@@ -50,6 +52,7 @@ class ListedTask:
     old_vs_candidate: Joined | None
     reality: Reality | None = None
     candidate: Reality | None = None
+    causes: Causes | None = None
 
 
 @dataclass(frozen=True)
@@ -199,6 +202,7 @@ def _entry(task: ListedTask, chosen: Mapping[str, Any]) -> dict[str, Any]:
         "slices": slices,
         "margin": leads if leads["old"] is not None or leads["new"] is not None else None,
         "within_noise": chosen["within"],
+        "cause": task.causes.of(chosen["pair"]) if task.causes else None,
         **(rates or NO_REPEATS),
     }
 

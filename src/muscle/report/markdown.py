@@ -18,6 +18,7 @@ from muscle.report.numbers import Form, count, visible
 from muscle.report.resolution import resolution_lines
 from muscle.report.rows import Report, clip, one_line
 from muscle.report.slices import slices_markdown
+from muscle.report.why_lines import why_lines
 
 MAX_CHARACTERS = 60_000
 """GitHub refuses a comment of more than 65,536 characters."""
@@ -73,6 +74,7 @@ def _task_table(report: Report) -> str:
     below = [
         *rows.pooled_lines(report),
         *noise_lines(report, max_tasks=MAX_TASKS),
+        *(clip(line, 800) for line in why_lines(report, max_tasks=MAX_TASKS)),
         *resolution_lines(report, max_tasks=MAX_RESOLUTIONS),
     ]
     pooled = "".join(f"\n- {escape(clip(line, 600))}" for line in below)
