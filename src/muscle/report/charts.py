@@ -108,7 +108,7 @@ def mosaic(cells: Quadrants, *, title: str, height: float = 236) -> Markup:
         element("text", f"old wrong {format_number(1 - share, 'rate')}", x="100%", y="14", class_="axis end"),
     )
     description = (
-        f"Of {count(cells.total)} items {count(cells.both_right)} are right in both, {count(cells.negative_flips)} went from "
+        f"Of {count(cells.total)}, {count(cells.both_right)} are right in both, {count(cells.negative_flips)} went from "
         f"right to wrong, {count(cells.positive_flips)} from wrong to right, {count(cells.both_wrong_same)} are wrong in both with "
         f"the same answer and {count(cells.both_wrong_different)} with another wrong answer."
     )

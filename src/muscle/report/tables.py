@@ -284,7 +284,7 @@ _OTHERS_METRICS = {
 def join_lines(report: Report) -> list[tuple[str, Markup, bool]]:
     """Return how the runs were joined: name, figure, and whether a reader should look."""
     names = {
-        "paired": "items in both runs",
+        "paired": "predictions in both runs",
         "only_old": "only in the old run",
         "only_new": "only in the new run",
         "duplicates": "listed more than once",
