@@ -159,7 +159,7 @@ def _watch(clock: _Clock, over: threading.Event) -> None:
     if over.wait(_SECONDS_BEFORE_BAR):
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TextColumn
 
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -172,10 +172,9 @@ def _watch(clock: _Clock, over: threading.Event) -> None:
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
-        TimeElapsedColumn(),
         TextColumn("about {task.fields[left]:.0f} s left"),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=1.0, left=clock.seconds_left())
+        task = bar.add_task(clock.step or "", total=1.0, left=clock.seconds_left())
         while not over.wait(_SECONDS_BETWEEN_FRAMES):
             bar.update(task, description=clock.step or "", completed=clock.share(), left=clock.seconds_left())

@@ -76,7 +76,7 @@ def _binary_task(
     rate = metrics["negative_flip_rate"]
     if rate["value"] is None:
         return "cannot_tell", f"{name}: no item is scored in both versions"
-    flips = f"+{gained} / -{lost} of {total} {_unit([metrics])}"
+    flips = f"+{gained:,} / -{lost:,} of {total:,} {_unit([metrics])}"
     if harm_p < ALPHA:
         return "block", f"{name}: more broke than was gained ({flips}, one-sided McNemar {_p(harm_p)})"
     low, high = metrics["negative_flip_rate_lower_bound"], metrics["negative_flip_rate_upper_bound"]
@@ -102,7 +102,7 @@ def _continuous_task(
 ) -> tuple[Word, str]:
     lost, gained = lost_and_gained(quadrants)
     difference = metrics["accuracy_difference"]
-    flips = f"{gained} items better, {lost} worse of {metrics['n']}"
+    flips = f"{gained:,} items better, {lost:,} worse of {metrics['n']:,}"
     if difference["value"] is None or difference["low"] is None:
         return "cannot_tell", f"{name}: too few items are scored in both versions ({flips})"
     low, high = difference["low"], difference["high"]
@@ -178,7 +178,7 @@ def headline(report: Mapping[str, Any]) -> str:
 
     def story(lost: int, gained: int, total: int) -> str:
         share = f" ({_percent(lost / total)})" if total else ""
-        return f"+{gained} {words[0]} / -{lost} {words[1]}{share} / net {gained - lost:+d} of {total} {unit}"
+        return f"+{gained:,} {words[0]} / -{lost:,} {words[1]}{share} / net {gained - lost:+,d} of {total:,} {unit}"
 
     if candidate is None:
         return f"{opening}: {new} against {report['old']}: {story(lost, gained, total)}."

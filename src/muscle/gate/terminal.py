@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -16,10 +16,12 @@ from muscle.report.noise_lines import noise_lines
 from muscle.report.numbers import count
 from muscle.report.rows import one_line
 
-MAX_RULES = 12
-MAX_REASONS = 6
+MAX_RULES = 10
+MAX_REASONS = 4
 MAX_NOTES = 5
-MAX_FLIPS = 5
+MAX_FLIPS = 3
+_GAPS = 8
+"""Between six columns, and a heading that is wider than its cells."""
 
 _STYLES = {
     "pass": "green",
@@ -30,24 +32,20 @@ _STYLES = {
 }
 
 
-def _rules(findings: Sequence[Mapping[str, Any]]) -> Table:
+def _rules(findings: Sequence[Mapping[str, Any]], *, width: int) -> Table:
+    """Lay out the rules with what was seen; where there is too little room the names of the tasks are cut."""
     shown = findings[:MAX_RULES]
-    seen = max((len(figures(entry)) for entry in shown), default=0)
-    ruled = max((len(rule_text(entry)) for entry in shown), default=0)
+    cells = [(rule_text(entry), entry["tier"], count(entry["n"]), figures(entry)) for entry in shown]
+    taken = sum(max((len(row[place]) for row in cells), default=0) for place in range(4))
+    told = max((len(entry["outcome"]) for entry in shown), default=0)
+    room = max(8, width - taken - told - _GAPS)
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
     for name in ("", "task", "rule", "tier", "items", "seen (bounds)"):
-        # What was seen stands whole: where there is too little room the names are cut.
-        table.add_column(
-            name,
-            no_wrap=True,
-            overflow="ellipsis",
-            justify="right" if name == "items" else "left",
-            min_width={"seen (bounds)": seen, "rule": min(ruled, 28)}.get(name),
-        )
-    for entry in shown:
-        cells = [where_text(entry), rule_text(entry), entry["tier"], count(entry["n"]), figures(entry)]
-        told = Text(entry["outcome"], style=_STYLES[entry["verdict"]])
-        table.add_row(told, *(Text(one_line(cell, 48)) for cell in cells))
+        justify: Literal["left", "right"] = "right" if name == "items" else "left"
+        table.add_column(name, no_wrap=True, overflow="ellipsis", justify=justify)
+    for entry, row in zip(shown, cells, strict=True):
+        outcome = Text(entry["outcome"], style=_STYLES[entry["verdict"]])
+        table.add_row(outcome, *(Text(cell) for cell in (rows.middle_cut(where_text(entry), room), *row)))
     return table
 
 
@@ -66,7 +64,7 @@ def print_gate(report: Mapping[str, Any], console: Console) -> None:
         console.print(Text(one_line(line, 400), style="yellow"))
     console.print(Text(one_line(report["headline"], 600), style=_STYLES[report["verdict"]]))
     console.print()
-    console.print(_rules(findings))
+    console.print(_rules(findings, width=console.width))
     if len(findings) > MAX_RULES:
         console.print(Text(f"and {len(findings) - MAX_RULES} more rules, none worse than these", style="dim"))
     for line in noise_lines(report, max_tasks=MAX_REASONS):

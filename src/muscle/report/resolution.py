@@ -13,12 +13,15 @@ from muscle.report.rows import Report, judged_side, shown_tasks
 FEW_FLIPS = 25
 """Up to so many flips the chance that more breaks than is gained says more than a p-value."""
 
+CLEAR = 0.05
+"""A p-value that leaves no question."""
+
 MAX_ITEMS = 10_000_000
 """A change that would take more items is as good as none."""
 
 
 def resolution_lines(report: Report, *, max_tasks: int) -> list[str]:
-    """Return a line a task: the smallest change that its items show with a power of 80 %, and what the change seen would take.
+    """Return a line a task that shows no clear change: the smallest that its items show with a power of 80 %, and what it takes.
 
     Args:
         report: the result object.
@@ -37,7 +40,7 @@ def resolution_lines(report: Report, *, max_tasks: int) -> list[str]:
 def _detectable(task: Mapping[str, Any], side: str) -> str | None:
     metrics = task[side]
     smallest, seen = metrics.get("minimum_detectable_difference"), metrics["accuracy_difference"]["value"]
-    if not smallest or seen is None:
+    if not smallest or seen is None or abs(seen) >= smallest:
         return None
     form: Form = "points" if task["kind"] == "binary" else "score"
     unit = " points" if task["kind"] == "binary" else ""
@@ -46,7 +49,7 @@ def _detectable(task: Mapping[str, Any], side: str) -> str | None:
         return format_number(value, form).lstrip("+") + unit
 
     told = f"{count(metrics['n'])} items would show a change of {written(smallest)} or more in 4 cases of 5"
-    if 0 < abs(seen) < smallest:
+    if seen:
         # The smallest change falls with the root of the number of items.
         needed = math.ceil(metrics["n"] * (smallest / abs(seen)) ** 2)
         if needed <= MAX_ITEMS:
@@ -57,7 +60,8 @@ def _detectable(task: Mapping[str, Any], side: str) -> str | None:
 def _chance(task: Mapping[str, Any], side: str) -> str | None:
     lost, gained = lost_and_gained(task["quadrants"][side])
     chance = task[side].get("probability_worse")
-    if chance is None or not 0 < lost + gained <= FEW_FLIPS:
+    is_clear = task[side]["mcnemar_exact_p"] < CLEAR
+    if chance is None or is_clear or not 0 < lost + gained <= FEW_FLIPS:
         return None
     return (
         f"with so few flips, the chance that it breaks more than it gains is {format_number(chance, 'rate')}"

@@ -220,3 +220,16 @@ def one_line(text: object, limit: int) -> str:
     """Bring a text into one line without control characters, cut at `limit` characters."""
     flat = visible(" ".join(str(text)[: 4 * limit].split()))
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+
+
+def middle_cut(text: object, limit: int) -> str:
+    """Bring a name into one line of at most `limit` characters; what is cut is its middle, as names mostly differ at the end.
+
+    >>> middle_cut("summarise_long_texts_9", 13)
+    'summar…exts_9'
+    """
+    flat = one_line(text, 4 * limit)
+    if len(flat) <= limit:
+        return flat
+    end = (limit - 1) // 2
+    return flat[: limit - 1 - end] + "…" + flat[len(flat) - end :]

@@ -19,14 +19,12 @@ from muscle.report.numbers import count
 from muscle.report.resolution import resolution_lines
 from muscle.report.rows import Report, one_line
 from muscle.report.slices import concentration_lines, print_slices, simpson_lines
-from muscle.report.why_lines import why_lines
 
 MAX_TASKS = 8
 MAX_FLIPS = 5
-MAX_EXPLAINED = 3
 MAX_REASONS = 4
 MAX_BEFORE = 5
-MAX_RESOLUTIONS = 3
+MAX_RESOLUTIONS = 2
 MAX_SLICES = 12
 MAX_SLICED_TASKS = 3
 MAX_CONCENTRATED = 4
@@ -38,25 +36,24 @@ _STYLES = {"pass": "bold green", "warn": "bold yellow", "block": "bold red", "ca
 def _table(report: Report, *, wide: bool) -> Table:
     """Lay out the tasks' figures; the intervals of the rates only where there is room."""
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2 if wide else 1, 0, 0))
+    listed = list(rows.task_rows(report, max_tasks=MAX_TASKS))
+    # One version needs no column of its own, and leaves its room to the tasks' names.
+    several = len({row.version for row in listed}) > 1
+    room = 40 if wide else 12 if several else 26
     table.add_column("task", overflow="ellipsis", no_wrap=True)
-    table.add_column("against old", overflow="ellipsis", no_wrap=True)
+    if several:
+        table.add_column("against old", overflow="ellipsis", no_wrap=True)
     for name in ("items", "accuracy/score", "broke", "gained", "McNemar p"):
         # A minimum keeps the figures whole: where there is too little room the names are cut.
         table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
-    listed = list(rows.task_rows(report, max_tasks=MAX_TASKS))
     for position, row in enumerate(listed):
-        name = (
-            ""
-            if position and listed[position - 1].task == row.task
-            else one_line(row.task, 40 if wide else 12)
-        )
-        version = one_line(row.version, 40 if wide else 14)
+        is_same = position > 0 and listed[position - 1].task == row.task
+        names = ["" if is_same else rows.middle_cut(row.task, room)]
+        names += [rows.middle_cut(row.version, 40 if wide else 14)] if several else []
         lost, gained = row.lost, row.gained
         if wide:
             lost, gained = f"{lost} {row.lost_interval}", f"{gained} {row.gained_interval}"
-        table.add_row(
-            *(Text(cell) for cell in (name, version, row.items, row.level, lost, gained, row.p_value))
-        )
+        table.add_row(*(Text(cell) for cell in (*names, row.items, row.level, lost, gained, row.p_value)))
     return table
 
 
@@ -124,10 +121,10 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
         console.print(Text(one_line(pooled, 300)))
     for told in noise_lines(report, max_tasks=MAX_TASKS):
         console.print(Text(one_line(told, 400)))
-    for told in resolution_lines(report, max_tasks=MAX_RESOLUTIONS):
+    for told in resolution_lines(
+        report, max_tasks=MAX_RESOLUTIONS if len(report["tasks"]) <= MAX_RESOLUTIONS else 0
+    ):
         console.print(Text(one_line(told, 400)))
-    for told in why_lines(report, max_tasks=MAX_EXPLAINED):
-        console.print(Text(one_line(told, 600)))
     _print_slices(report, console)
     flips = rows.flips_to_show(report, MAX_FLIPS)
     if flips:
