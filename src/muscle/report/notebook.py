@@ -33,10 +33,11 @@ def frame(report: Mapping[str, Any], *, height: int = HEIGHT, max_flips: int = M
         max_flips: flips that it holds.
     """
     page = render_html(report, max_flips=max_flips)
-    return Markup(
+    written = Markup(
         '<iframe title="MUSCLE report" width="100%" height="{}" frameborder="0" sandbox="allow-scripts allow-modals" '
         'allow="clipboard-write" srcdoc="{}"></iframe>'
     ).format(height, page)
+    return str(written)
 
 
 def show(report: Mapping[str, Any], *, height: int = HEIGHT, max_flips: int = MAX_FLIPS) -> Path | None:
