@@ -1,4 +1,4 @@
-"""Two processes on CPU, connected by gloo, against one: the same loss curve, adapter and records."""
+"""Two processes on CPU, connected by gloo, against one: the same loss curve, adapter and records; gradients under FSDP2."""
 
 import json
 import os
@@ -53,6 +53,7 @@ def write_config(root, out, *, accumulation, **alignment):
 def launch(processes, *words):
     launcher = [sys.executable, "-W", "ignore"]
     if processes > 1:
+        # accelerate launch starts several CPU processes by MPI alone; torchrun needs nothing.
         launcher += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     return subprocess.run(
         [*launcher, "-m", "muscle", *map(str, words)],
@@ -96,7 +97,7 @@ def test_two_processes_give_the_loss_curve_and_adapter_of_one(runs, side):
 def test_two_processes_score_every_item_once_and_in_order(runs):
     for run in ("old", "new", "compat"):
         records = [
-            [json.loads(line) for line in (runs[n][0] / "predictions" / run / "tools.jsonl").open()]
+            list(map(json.loads, (runs[n][0] / "predictions" / run / "tools.jsonl").read_text().splitlines()))
             for n in (1, 2)
         ]
         assert [row["id"] for row in records[1]] == [row["id"] for row in records[0]]
@@ -120,3 +121,71 @@ def test_a_second_call_by_two_processes_finds_everything_done(runs, world):
     assert done.returncode == 0, done.stderr[-3000:]
     assert "nothing to do, every stage was done before" in done.stdout
     assert (runs[2][0] / "manifest.json").read_bytes() == before
+
+
+FSDP_CHILD = """
+import sys
+import torch
+import torch.distributed as dist
+from torch.distributed.fsdp import fully_shard
+from muscle.config import BaseConfig, LoraSettings
+from muscle.models import load_base, new_adapter
+from muscle.training.fused import fused_next_token_loss
+from muscle.training.head import head_input, output_head
+
+base = load_base(BaseConfig(base=sys.argv[1]), precision="float32", device="cpu")
+
+def build():
+    torch.manual_seed(0)
+    model = new_adapter(base, LoraSettings(r=4, alpha=8))
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:  # a fresh adapter's are zero, and so would be half of its gradients
+            torch.nn.init.normal_(parameter, std=0.1)
+    return model
+
+ids = torch.randint(3, 50, (4, 9), generator=torch.Generator().manual_seed(1))
+
+def backward(model, rows):
+    batch = {"input_ids": ids[rows], "attention_mask": torch.ones_like(ids[rows])}
+    loss = fused_next_token_loss(head_input(model, batch)[:, :-1], head, ids[rows][:, 1:])
+    (loss * (len(ids) / len(ids[rows]))).backward()
+
+whole = build()
+head = output_head(whole)
+backward(whole, slice(None))
+sharded = build()
+dist.init_process_group("gloo")
+for layer in sharded.get_base_model().model.layers:
+    fully_shard(layer)
+fully_shard(sharded)
+rank = dist.get_rank()
+backward(sharded, slice(2 * rank, 2 * rank + 2))
+expected = {name: p.grad for name, p in whole.named_parameters() if p.grad is not None}
+for name, parameter in sharded.named_parameters():
+    if name in expected:
+        torch.testing.assert_close(parameter.grad.full_tensor(), expected[name], rtol=1e-4, atol=1e-5)
+print(f"{len(expected)} gradients agree", flush=True)
+dist.destroy_process_group()
+"""
+
+
+def test_under_fsdp2_the_adapters_gradients_are_those_of_the_whole_model(world, tmp_path):
+    script = tmp_path / "child.py"
+    script.write_text(FSDP_CHILD)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-W",
+            "error::UserWarning:torch.distributed.fsdp",
+            *launcher,
+            str(script),
+            str(world / "new"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("28 gradients agree") == 2
