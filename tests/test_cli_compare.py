@@ -175,6 +175,14 @@ def test_a_tiny_set_gets_the_chance_that_it_breaks_more_than_it_gains(tmp_path: 
     )
 
 
+def test_repeats_of_few_items_are_not_taken_for_many_flips(tmp_path: Path) -> None:
+    sides = [
+        [row | {"repeat": n} for row in lines for n in range(3)] for lines in (rows(40), rows(40, lost=3))
+    ]
+    files = write(tmp_path / "o.jsonl", sides[0]), write(tmp_path / "n.jsonl", sides[1])
+    assert "the chance that it breaks more" not in " ".join(muscle("compare", *files).out.split())
+
+
 def test_no_flip_proves_a_tolerance_only_with_enough_items(tmp_path: Path) -> None:
     few, enough = write(tmp_path / "few.jsonl", rows(298)), write(tmp_path / "enough.jsonl", rows(300))
     done = muscle("compare", few, few)

@@ -60,8 +60,10 @@ def _detectable(task: Mapping[str, Any], side: str) -> str | None:
 def _chance(task: Mapping[str, Any], side: str) -> str | None:
     lost, gained = lost_and_gained(task["quadrants"][side])
     chance = task[side].get("probability_worse")
-    is_clear = task[side]["mcnemar_exact_p"] < CLEAR
-    if chance is None or is_clear or not 0 < lost + gained <= FEW_FLIPS:
+    # Several answers to one item are not so many flips.
+    if chance is None or "clustered_p" in task[side] or task[side]["mcnemar_exact_p"] < CLEAR:
+        return None
+    if not 0 < lost + gained <= FEW_FLIPS:
         return None
     return (
         f"with so few flips, the chance that it breaks more than it gains is {format_number(chance, 'rate')}"
