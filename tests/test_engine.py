@@ -115,6 +115,43 @@ def test_a_whole_training_ends_in_the_same_adapter_from_every_engine(world, tmp_
             assert found == pytest.approx(expected, rel=1e-3, abs=1e-6)
 
 
+@pytest.mark.parametrize("mask", ["old_always", "old_right"])
+def test_a_mixed_store_ends_in_the_projected_engines_adapter_with_half_the_vectors(world, tmp_path, mask):
+    for engine in ("projected", "mixed"):
+        train(
+            world,
+            tmp_path / engine,
+            engine=engine,
+            store=tmp_path / f"{engine}-store",
+            mask=mask,
+            ce_weight=0.1,
+        )
+    projected, mixed = (weights(tmp_path / engine) for engine in ("projected", "mixed"))
+    moved = largest_difference(projected, weights(world[0] / "adapter-new"))
+    assert largest_difference(projected, mixed) < 1e-3 * moved
+    sizes = [
+        sum(file.stat().st_size for file in (tmp_path / f"{engine}-store").rglob("*.safetensors"))
+        for engine in ("projected", "mixed")
+    ]
+    assert sizes[1] < 0.6 * sizes[0]
+
+
+def test_a_top_k_store_of_the_whole_vocabulary_ends_in_the_online_engines_adapter(world, tmp_path):
+    train(world, tmp_path / "online", engine="online")
+    train(world, tmp_path / "topk", engine="topk", topk=1000)
+    moved = largest_difference(weights(tmp_path / "online"), weights(world[0] / "adapter-new"))
+    assert largest_difference(weights(tmp_path / "online"), weights(tmp_path / "topk")) < 1e-3 * moved
+
+
+def test_packed_training_ends_in_the_adapter_of_padded_training(world, tmp_path):
+    for mask in ("student_wrong", "sequence_likelihood"):
+        for packing in ("off", "on"):
+            settings = SETTINGS.model_copy(update={"packing": packing})
+            train(world, tmp_path / f"{mask}-{packing}", settings=settings, mask=mask)
+        off, on = (weights(tmp_path / f"{mask}-{packing}") for packing in ("off", "on"))
+        assert largest_difference(off, on) < 1e-3 * largest_difference(off, weights(world[0] / "adapter-new"))
+
+
 def models(world):
     root, _, _, bases = world
     return {name: TaskModel.load(bases[name], root / f"adapter-{name}") for name in ("old", "new")}
