@@ -91,6 +91,7 @@ _FIELDS: dict[str, tuple[pl.DataType, Callable[[Any], Any]]] = {
     "correct": (pl.Boolean(), _truth),
     "logprobs": (pl.List(pl.Float64()), _numbers),
     "error": (pl.String(), _text),
+    "finish_reason": (pl.String(), _text),
 }
 
 

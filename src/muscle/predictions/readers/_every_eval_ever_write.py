@@ -29,7 +29,7 @@ from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX, Run
 SCHEMA_VERSION = "0.3.0"
 _SLICE_ROWS = 5_000
 _UNSAFE = re.compile(r'[<>:"\\|?*\x00-\x1f/]')
-_OWN_FIELDS = ("task", "filter", "repeat", "choice", "logprobs", "input_hash")
+_OWN_FIELDS = ("task", "filter", "repeat", "choice", "logprobs", "input_hash", "finish_reason")
 
 
 @dataclass(frozen=True)

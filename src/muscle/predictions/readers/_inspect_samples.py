@@ -60,6 +60,7 @@ class LogTable:
             "output": answer if choice is None or choices is None else choices[choice],
             "choice": choice,
             "error": error,
+            "finish_reason": _stop_reason(sample),
         }
         if error is None and main_value is not None:
             self._graded &= not _is_plain_number(main_value)
@@ -180,6 +181,13 @@ def _answer(sample: Mapping[str, Any], main: str) -> str | None:
     choices = output.get("choices") or []
     message = choices[0].get("message") if choices and isinstance(choices[0], dict) else None
     return message_text(message.get("content")) if isinstance(message, dict) else None
+
+
+def _stop_reason(sample: Mapping[str, Any]) -> str | None:
+    """Return why the model's last message ended; "unknown" is not known."""
+    choices = object_in(sample, "output").get("choices") or []
+    reason = choices[0].get("stop_reason") if choices and isinstance(choices[0], dict) else None
+    return None if reason in (None, "unknown") else str(reason)
 
 
 def _letter_index(answer: str | None, choices: list[str] | None) -> int | None:

@@ -210,7 +210,7 @@ def _record_fields(row: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[
         "choice": choices.index(answer) if choices and answer in choices else None,
         "error": row.get("error") or None,
     }
-    for name in ("task", "filter", "repeat", "choice", "logprobs", "input_hash"):
+    for name in ("task", "filter", "repeat", "choice", "logprobs", "input_hash", "finish_reason"):
         if OWN + name in metadata:
             fields[name] = json.loads(metadata[OWN + name])
     prefix = OWN + SLICE_PREFIX

@@ -198,6 +198,14 @@ def _completion(state: Mapping[str, Any]) -> str | None:
     return str(completions[0].get("text") or "") if completions and isinstance(completions[0], dict) else None
 
 
+def _finish_reason(state: Mapping[str, Any]) -> str | None:
+    """Return why the first completion ended, where the model's interface said so."""
+    completions = object_in(state, "result").get("completions") or []
+    first = completions[0] if completions and isinstance(completions[0], dict) else {}
+    reason = object_in(first, "finish_reason").get("reason")
+    return None if reason in (None, "unknown") else str(reason)
+
+
 def _text_fields(
     instance: Mapping[str, Any], answer: str | None, mapping: Any, state: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -222,6 +230,7 @@ def _text_fields(
         "reference": right or None,
         "output": answer,
         "choice": lowered.index(answer.lower()) if named and answer is not None else None,
+        "finish_reason": _finish_reason(state),
         "error": str(result.get("error") or "the request failed") if result.get("success") is False else None,
     }
 

@@ -126,6 +126,7 @@ def _row(item: Mapping[str, Any], where: str) -> dict[str, Any]:
         ),
         "output": message_text([_content(entry) for entry in sample.get("output") or []])
         or text_of(source.get("sample.output_text")),
+        "finish_reason": text_of(sample.get("finish_reason")),
         "error": str(error.get("message") or error.get("code")) if any(error.values()) else None,
     }
     return row if row["error"] else row | _verdict(item, where)

@@ -158,6 +158,7 @@ class _Results:
             "input": text_of(prompt.get("raw")),
             "reference": _references(assertions),
             "output": text_of(object_in(result, "response").get("output")),
+            "finish_reason": text_of(object_in(result, "response").get("finishReason")),
             "error": _error(result),
         }
         self._seen[key, template] += 1
