@@ -108,6 +108,27 @@ def test_causes_that_cancel_each_other_out_are_told() -> None:
     counts = {"negative_flip": {"format": 6}, "positive_flip": {"knowledge": 6}}
     assert sentence(counts, 200) == "3.0 points lost by format and 3.0 gained by knowledge"
     assert sentence({"negative_flip": {}, "positive_flip": {}}, 200) is None
+    mixed = {
+        "negative_flip": {"knowledge": 120, "format": 16},
+        "positive_flip": {"knowledge": 20, "format": 60},
+    }
+    assert sentence(mixed, 600) == "9.3 points lost: 16.7 lost by knowledge, 7.3 gained by format"
+
+
+def test_points_within_chance_are_given_no_cause() -> None:
+    assert (
+        sentence(
+            {
+                "negative_flip": {"format": 48, "knowledge": 36},
+                "positive_flip": {"format": 44, "knowledge": 30},
+            },
+            600,
+        )
+        is None
+    )
+
+
+def test_errors_are_no_lost_points() -> None:
     assert sentence({"negative_flip": {"error": 9}, "positive_flip": {}}, 200) is None
 
 

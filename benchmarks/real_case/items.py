@@ -1,12 +1,11 @@
-"""The generation task of the real case: 80 short questions with one right answer each, made from a seed.
+"""The generation task of the real case: 60 short questions with one right answer each.
 
-A model of 135 million parameters has about half of them right; GSM8K is too hard for it.
+A model of 135 million parameters has about half of them right; sums of small numbers, and GSM8K, are too hard for it.
 """
 
 from __future__ import annotations
 
 import json
-import random
 from pathlib import Path
 
 OPPOSITES = {
@@ -24,20 +23,17 @@ CAPITALS = {
 }  # fmt: skip
 
 
-def items(seed: int = 0) -> list[dict[str, str]]:
-    """Return the questions: 30 opposites, 30 capitals, 20 sums of small numbers."""
+def items() -> list[dict[str, str]]:
+    """Return the questions: 30 opposites, 30 capitals."""
     rows = [(f"What is the opposite of {word}?", answer, "opposite") for word, answer in OPPOSITES.items()]
     rows += [(f"What is the capital of {country}?", city, "capital") for country, city in CAPITALS.items()]
-    sums = [(a, b) for a in range(1, 10) for b in range(1, 10)]
-    for a, b in random.Random(seed).sample(sums, 20):
-        rows.append((f"What is {a} plus {b}?", str(a + b), "sum"))
     return [
         {"id": f"{kind}-{number:03}", "question": question, "answer": answer, "kind": kind}
         for number, (question, answer, kind) in enumerate(rows)
     ]
 
 
-def write_items(path: Path, seed: int = 0) -> None:
+def write_items(path: Path) -> None:
     """Write the questions as JSON lines."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in items(seed)), encoding="utf-8")
+    path.write_text("".join(json.dumps(row) + "\n" for row in items()), encoding="utf-8")

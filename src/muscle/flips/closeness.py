@@ -157,7 +157,7 @@ def closeness_report(pairs: Mapping[str, Pair], name: str, rerun: Pair | None) -
     found["old_vs_rerun"] = own
     if own is None:
         found["why"] = NO_RERUN
-    found["sentence"] = tails_sentence(found["old_vs_new"], own)
+    found["sentence"] = tails_sentence(found.get("old_vs_candidate") or found["old_vs_new"], own)
     return found
 
 
@@ -179,4 +179,4 @@ def tails_sentence(new: Mapping[str, Any], own: Mapping[str, Any] | None) -> str
         return f"{told}: the negative tail is heavier, a sign of damage"
     if high > HEAVIER * max(-low, 0.0):
         return f"{told}: the positive tail is heavier, a sign of gain"
-    return f"{told}: about alike on both sides, as noise is"
+    return f"{told}: the tails are about alike, as likelihoods that move at random have them"

@@ -18,8 +18,8 @@ def why_lines(report: Report, *, max_tasks: int) -> list[str]:
         task = report["tasks"][name]
         told = [
             *_causes(task, judged_side(report)),
-            *_changed(task),
-            *_closeness(task),
+            *_changed(task, report),
+            *_closeness(task, judged_side(report)),
             *_judge(task, judged_side(report)),
         ]
         lines += [line if len(report["tasks"]) == 1 else f"{name}: {line}" for line in told]
@@ -34,10 +34,20 @@ def _causes(task: Mapping[str, Any], side: str) -> list[str]:
     ordered = sorted(lost.items(), key=lambda entry: (-entry[1], entry[0]))
     named = ", ".join(f"{count(number)} {cause.replace('_', ' ')}" for cause, number in ordered)
     sentence = f"{causes['sentence']}; " if causes.get("sentence") else ""
-    return [f"why: {sentence}what broke by cause: {named}"]
+    return [f"why: {sentence}what broke by cause: {named}{_loose(causes, side)}"]
 
 
-def _changed(task: Mapping[str, Any]) -> list[str]:
+def _loose(causes: Mapping[str, Any], side: str) -> str:
+    """Say what a loose scorer sees; empty where it sees what the strict one does."""
+    gaps = causes.get("strict_loose") or {}
+    old, new = gaps.get("old"), gaps.get(side.removeprefix("old_vs_"))
+    if not old or not new or not (old["gap"] or new["gap"]):
+        return ""
+    shown = [f"{100 * each[key]:.1f}%" for key in ("strict", "loose") for each in (old, new)]
+    return f"; strict {shown[0]} → {shown[1]}, loose {shown[2]} → {shown[3]}"
+
+
+def _changed(task: Mapping[str, Any], report: Report) -> list[str]:
     rows = task.get("what_changed") or []
     if not rows:
         return []
@@ -47,18 +57,20 @@ def _changed(task: Mapping[str, Any]) -> list[str]:
         else f"{_quoted(row)} {100 * row['flipped']:.0f} % (others {100 * row['others']:.0f} %)"
         for row in rows[:MAX_CHANGES]
     ]
-    return [f"answers that broke, against the others: {'; '.join(told)}"]
+    # The rows are of the plain update, also where a candidate is judged.
+    who = f" in {report['new']}" if report["candidate"] else ""
+    return [f"answers that broke{who}, against the others: {'; '.join(told)}"]
 
 
 def _quoted(row: Mapping[str, Any]) -> str:
     return f'new words "{row["what"]}"' if row["kind"] == "ngram" else str(row["what"])
 
 
-def _closeness(task: Mapping[str, Any]) -> list[str]:
+def _closeness(task: Mapping[str, Any], side: str) -> list[str]:
     close = task.get("closeness")
     if not close:
         return []
-    new, own = close["old_vs_new"], close.get("old_vs_rerun")
+    new, own = close.get(side) or close["old_vs_new"], close.get("old_vs_rerun")
     beside = (
         f"against itself {own['kl']['mean']:.2g} and {100 * own['same_top']['value']:.1f} %"
         if own
