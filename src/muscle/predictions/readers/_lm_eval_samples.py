@@ -18,8 +18,7 @@ import ast
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from muscle.predictions.rows import shorten
 from muscle.predictions.run import SCORE_PREFIX
@@ -58,9 +57,8 @@ class BadField(Exception):
         super().__init__(f"field '{name}': expected {expected}, found {shorten(found)}")
 
 
-@dataclass(frozen=True)
-class Choices:
-    """The options of a choice item.
+class Choices(NamedTuple):
+    """The options of a choice item; a tuple, as one is made for every sample.
 
     Attributes:
         input: what all options share.
@@ -98,6 +96,9 @@ def scores_of(sample: Mapping[str, Any], *, likelihood: bool) -> dict[str, float
     scores: dict[str, float] = {}
     for name in metric_names(sample):
         value = sample.get(name)
+        if type(value) is float and name != "perplexity" and math.isfinite(value):
+            scores[SCORE_PREFIX + name] = value  # nearly all of them; the rest of the loop is for the others
+            continue
         if name == "perplexity" and likelihood:
             name = "gold_logprob"
         elif name in _PER_UNIT and isinstance(value, list) and len(value) == 2:
