@@ -203,16 +203,23 @@ def _features(broken: _Answers, others: _Answers) -> list[dict[str, Any]]:
         ("language", _SCRIPTS, ("{} script now", "no {} script any more")),
     ):
         for name, pattern in patterns.items():
-            sides = [(e.old.str.contains(pattern), e.new.str.contains(pattern)) for e in (broken, others)]
-            for verb, changed in zip(
-                verbs, ([new & ~old for old, new in sides], [old & ~new for old, new in sides]), strict=True
-            ):
-                hits = [int(c.sum()) for c in changed]
+            sides = [_changes(each, pattern, language=kind == "language") for each in (broken, others)]
+            for verb, *hits in zip(verbs, *sides, strict=True):
                 if sum(hits) >= MIN_DOCUMENTS:
                     p = fisher(hits[0], broken.size, hits[1], others.size, two_sided=True)
-                    row = _row(verb.format(name), kind, hits[0] / broken.size, hits[1] / others.size, p)
-                    found.append(row)
+                    shares = hits[0] / broken.size, hits[1] / others.size
+                    found.append(_row(verb.format(name), kind, *shares, p))
     return found
+
+
+def _changes(answers: _Answers, pattern: str, *, language: bool) -> tuple[int, int]:
+    """Count the answers that took on what a pattern finds, and those that lost it."""
+    old, new = answers.old.str.contains(pattern), answers.new.str.contains(pattern)
+    if language:
+        # From a bare number to words is no change of language: both answers must have letters.
+        letters = answers.old.str.contains(r"\p{L}") & answers.new.str.contains(r"\p{L}")
+        old, new = old & letters, new & letters
+    return int((new & ~old).sum()), int((old & ~new).sum())
 
 
 def _new_grams(answers: _Answers) -> list[set[str]]:
