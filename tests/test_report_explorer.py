@@ -120,6 +120,17 @@ def test_what_differs_beside_the_model_stands_before_the_figures_and_once() -> N
     assert report["noise"]["sentence"] in text
 
 
+def test_a_difference_says_between_which_runs_it_is() -> None:
+    """Every pair that `compare` names has words of its own on the page."""
+    old = pl.DataFrame([{"task": "qa", "id": str(i), "correct": i % 5 > 0} for i in range(100)])
+    # A run each of another length, so that each pair has a difference of its own.
+    report = compare(old, old[:99], candidate=old[:98], rerun=old[:97]).to_json()
+    text = " ".join(Page(render_html(report)).text.split())
+    words = ("old against new", "old against candidate", "old against its rerun")
+    assert all(report["comparability"].values()) and len(report["comparability"]) == len(words)
+    assert all(each in text for each in words)
+
+
 def test_answers_are_not_called_items_where_items_were_asked_several_times() -> None:
     rows = [
         {"task": "qa", "id": str(i), "repeat": k, "correct": (i + k) % 5 > 0}

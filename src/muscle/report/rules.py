@@ -113,7 +113,7 @@ def _figure(value: float | None, form: Form, path: str) -> Markup:
 _PAIRS = {
     "old_vs_new": "old against new",
     "old_vs_candidate": "old against candidate",
-    "old_vs_noise": "old against its rerun",
+    "old_vs_rerun": "old against its rerun",
 }
 
 
