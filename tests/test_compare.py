@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +236,34 @@ def test_the_headline_never_gives_the_net_alone() -> None:
     old, new = versions(500, 40, 60, 50)
     with_candidate = compare(old, new, candidate=old).headline
     assert "+0" in with_candidate and "-0" in with_candidate and "-40" in with_candidate
+
+
+@pytest.mark.parametrize("nearness", [1e-3, 1e-5, 1e-8])
+def test_a_bound_beside_its_limit_is_written_with_the_digits_that_make_the_sentence_true(
+    nearness: float,
+) -> None:
+    old, new = versions(900, 40, 60, 50)
+    metrics = only_task(compare(old, new))["old_vs_new"]
+    low, high = (metrics[f"negative_flip_rate_{end}_bound"] for end in ("lower", "upper"))
+
+    def told(tolerance: float) -> str:
+        return str(compare(old, new, tolerance=tolerance).report["reasons"][0])
+
+    warned = re.search(r"more than ([\d.]+)% even at the lower bound ([\d.]+)%", told(low * (1 - nearness)))
+    assert warned and float(warned[2]) > float(warned[1])
+    passed = re.search(r"to be at most ([\d.]+)% \(let pass: ([\d.]+)%\)", told(high * (1 + nearness)))
+    assert passed and float(passed[1]) <= float(passed[2])
+    for tolerance in (low * (1 + nearness), high * (1 - nearness)):
+        unproven = re.search(r"from ([\d.]+)% to ([\d.]+)% fits; at most ([\d.]+)%", told(tolerance))
+        assert unproven and float(unproven[1]) <= float(unproven[3]) < float(unproven[2])
+
+
+def test_a_limit_is_written_as_it_was_given() -> None:
+    old, new = versions(900, 40, 60, 50)
+    assert (
+        "more than 1.25% even at the lower bound" in compare(old, new, tolerance=0.0125).report["reasons"][0]
+    )
+    assert "more than 1.0% even at the lower bound" in compare(old, new, tolerance=0.01).report["reasons"][0]
 
 
 def test_the_verdict_of_several_tasks_is_the_worst_one() -> None:

@@ -55,6 +55,15 @@ def test_a_limit_is_broken_only_where_the_items_prove_it() -> None:
     assert only(counts(715, 25, 40, 220), negative_flip_rate=0.02).verdict == "cannot_tell"
 
 
+def test_a_value_just_above_its_limit_is_written_with_the_digits_that_show_it() -> None:
+    finding = only(counts(7148, 252, 400, 2200), negative_flip_rate={"limit": 0.025199, "test": "point"})
+    assert "2.52% is above the limit 2.5199%" in finding.reason
+    finding = only(
+        counts(714796, 25204, 40000, 220000), negative_flip_rate={"limit": 0.0252, "test": "point"}
+    )
+    assert "2.5204% is above the limit 2.52%" in finding.reason
+
+
 def test_a_point_limit_looks_at_the_bare_number() -> None:
     rule = {"limit": 0.02, "test": "point"}
     assert only(counts(715, 25, 40, 220), negative_flip_rate=rule).verdict == "block"
@@ -105,7 +114,7 @@ def test_a_task_without_items_cannot_be_told() -> None:
 
 def test_noise_without_a_second_run_cannot_be_told_and_says_what_is_missing() -> None:
     finding = only(counts(700, 10, 10, 280), excess_negative_flip_rate=0.05)
-    assert finding.verdict == "cannot_tell" and "second run of the old version" in finding.reason
+    assert finding.verdict == "cannot_tell" and "run the old model once more (--rerun FILE)" in finding.reason
 
 
 def test_the_worst_finding_decides() -> None:

@@ -81,3 +81,20 @@ def test_a_narrow_terminal_cuts_and_does_not_wrap_the_flips() -> None:
 
 def test_a_report_without_flips_has_no_list() -> None:
     assert "What broke" not in printed(make_report(candidate=False, others=False, flips=False))
+
+
+def test_the_worst_flips_are_named_by_how_many_there_are() -> None:
+    old = pl.DataFrame([{"id": str(i), "correct": i % 4 > 0} for i in range(100)])
+
+    def without(*ids: int) -> pl.DataFrame:
+        return old.with_columns(correct=pl.col("correct") & ~pl.col("id").is_in([str(i) for i in ids]))
+
+    words = {
+        "the worst of 2 negative flips": compare(old, without(1, 2)),
+        "the one negative flip": compare(old, without(1)),
+        "the one negative flip and the candidate's own": compare(old, without(1), candidate=without(2)),
+        "the candidate's own flips": compare(old, old, candidate=without(1)),
+    }
+    for named, found in words.items():
+        assert f"What broke, {named}:" in printed(found.to_json())
+        assert f"<summary>What broke: {named}</summary>" in render_markdown(found.to_json())

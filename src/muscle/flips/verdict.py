@@ -57,6 +57,31 @@ def _percent(value: float) -> str:
     return f"{100 * value:.2g}%" if abs(value) < 0.01 else f"{100 * value:.1f}%"
 
 
+def _limit(value: float) -> str:
+    """Write a limit that the user gave, not rounded."""
+    rounded, exact = _percent(value), f"{100 * value:.10g}%"
+    return rounded if float(rounded[:-1]) == float(exact[:-1]) else exact
+
+
+def true_to_limit(text: str, value: float, limit: float) -> str:
+    """Return a rate's text, with more digits where rounding put it on the other side of a limit, or onto it.
+
+    Args:
+        text: the rounded rate in percent.
+        value: the rate, in [0, 1].
+        limit: what the rate is said to be above, or not above.
+
+    >>> true_to_limit("1.0%", 0.01004, 0.01), true_to_limit("1.0%", 0.00996, 0.01)
+    ('1.004%', '1.0%')
+    """
+    exact = round(100 * limit, 9)
+    for digits in range(3, 18):
+        if (float(text[:-1]) > exact) == (value > limit):
+            break
+        text = f"{100 * value:.{digits}g}%"
+    return text
+
+
 def _p(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
 
@@ -80,18 +105,14 @@ def _binary_task(
     if harm_p < ALPHA:
         return "block", f"{name}: more broke than was gained ({flips}, one-sided McNemar {_p(harm_p)})"
     low, high = metrics["negative_flip_rate_lower_bound"], metrics["negative_flip_rate_upper_bound"]
-    span = f"{_percent(rate['value'])} negative flips ({flips})"
+    told_low, told_high = (true_to_limit(_percent(bound), bound, tolerance) for bound in (low, high))
+    limit = _limit(tolerance)
+    span = f"{name}: {_percent(rate['value'])} negative flips ({flips})"
     if low > tolerance:
-        return (
-            "warn",
-            f"{name}: {span}, more than {_percent(tolerance)} even at the lower bound {_percent(low)}",
-        )
+        return "warn", f"{span}, more than {limit} even at the lower bound {told_low}"
     if high <= tolerance:
-        return (
-            "pass",
-            f"{name}: {span}, proven to be at most {_percent(high)} (let pass: {_percent(tolerance)})",
-        )
-    proof = f"{name}: {span}, anything from {_percent(low)} to {_percent(high)} fits; at most {_percent(tolerance)} is not proven"
+        return "pass", f"{span}, proven to be at most {told_high} (let pass: {limit})"
+    proof = f"{span}, anything from {told_low} to {told_high} fits; at most {limit} is not proven"
     return "cannot_tell", proof + (
         f", which takes {_items_without_flip(tolerance)} items without a flip" if lost == 0 else ""
     )
@@ -115,7 +136,7 @@ def _continuous_task(
         return "pass", f"{name}: {change}"
     return (
         "cannot_tell",
-        f"{name}: {change}, a loss of more than {_percent(tolerance)} of the score cannot be excluded",
+        f"{name}: {change}, a loss of more than {_limit(tolerance)} of the score cannot be excluded",
     )
 
 

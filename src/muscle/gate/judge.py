@@ -14,6 +14,7 @@ from typing import Any, Literal
 from muscle.flips.multiplicity import holm
 from muscle.flips.noise import UNKNOWN
 from muscle.flips.tally import Tally
+from muscle.flips.verdict import true_to_limit
 from muscle.gate.evidence import Evidence, gather
 from muscle.gate.policy import METRICS, Metric, Rules, Tier
 
@@ -263,6 +264,15 @@ def percent(value: float) -> str:
     return f"{100 * value:.3g}%"
 
 
+def limit_text(limit: float) -> str:
+    """Write a limit in percent as the policy gives it, not rounded.
+
+    >>> limit_text(0.01), limit_text(0.012345), limit_text(0.07)
+    ('1%', '1.2345%', '7%')
+    """
+    return f"{100 * limit:.10g}%"
+
+
 def _p(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
 
@@ -279,18 +289,22 @@ def _reason(finding: Finding, test: _Test, alpha: float) -> str:
     )
     if test.test == "significance":
         return _harm_reason(finding, test) + few
-    limit = percent(finding.limit or 0.0)
+    limit = limit_text(finding.limit or 0.0)
+
+    def told(value: float) -> str:
+        return true_to_limit(percent(value), value, finding.limit or 0.0)
+
     if test.test == "point":
         relation = {"broken": "is above", "holds": "is within", "undecided": "against"}[finding.outcome]
-        return f"{name} {percent(finding.value)} {relation} the limit {limit} (point){few}"
+        return f"{name} {told(finding.value)} {relation} the limit {limit} (point){few}"
     if finding.low is None or finding.high is None:
         return f"{name} {percent(finding.value)} against the limit {limit}: {test.evidence.why}"
     sure = percent(1 - alpha)
     if finding.outcome == "broken":
-        return f"{name} {percent(finding.value)}, at least {percent(finding.low)} ({sure} sure), is above the limit {limit}"
+        return f"{name} {percent(finding.value)}, at least {told(finding.low)} ({sure} sure), is above the limit {limit}"
     if finding.outcome == "holds":
-        return f"{name} {percent(finding.value)}, at most {percent(finding.high)} ({sure} sure), is within the limit {limit}"
-    span = f"anything from {percent(finding.low)} to {percent(finding.high)} fits"
+        return f"{name} {percent(finding.value)}, at most {told(finding.high)} ({sure} sure), is within the limit {limit}"
+    span = f"anything from {told(finding.low)} to {told(finding.high)} fits"
     return f"{name} {percent(finding.value)} against the limit {limit}: {span}{few}"
 
 

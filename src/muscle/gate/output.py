@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from muscle.errors import DataError
-from muscle.gate.judge import NAMES, percent
+from muscle.gate.judge import NAMES, limit_text, percent
 from muscle.report import rows
 from muscle.report.before import before_lines
 from muscle.report.escaping import escape
@@ -64,7 +64,7 @@ def rule_text(entry: Entry) -> str:
     if entry["limit"] is None:
         return name
     kind = " (point)" if entry["test"] == "point" else ""
-    return f"{name} \N{LESS-THAN OR EQUAL TO} {percent(entry['limit'])}{kind}"
+    return f"{name} \N{LESS-THAN OR EQUAL TO} {limit_text(entry['limit'])}{kind}"
 
 
 def to_junit(report: Report) -> str:
@@ -229,9 +229,8 @@ def _flips(report: Report) -> str:
         ]
         for flip in shown
     ]
-    total = count(report["flips_total"]["negative_flip"])
     table = _table(["task", "id", "input", "old", last], lines)
-    return f"<details>\n<summary>What broke: the worst of {total} negative flips</summary>\n\n{table}\n\n</details>"
+    return f"<details>\n<summary>What broke: {rows.worst_flips(report)}</summary>\n\n{table}\n\n</details>"
 
 
 def _footer(report: Report, section: Entry) -> str:

@@ -86,9 +86,7 @@ def _print_flips(report: Mapping[str, Any], console: Console) -> None:
     if not flips:
         return
     last = "candidate" if report["candidate"] is not None else "new"
-    console.print(
-        Text(f"\nWhat broke, the worst of {count(report['flips_total']['negative_flip'])} negative flips:")
-    )
+    console.print(Text(f"\nWhat broke, {rows.worst_flips(report)}:"))
     for flip in flips:
         line = Text("  ")
         line.append(f"{one_line(flip['task'], 24)} {one_line(flip['id'], 24)}", style="bold")

@@ -14,7 +14,7 @@ from muscle.report import rows
 from muscle.report.before import before_lines
 from muscle.report.escaping import escape
 from muscle.report.noise_lines import noise_lines
-from muscle.report.numbers import Form, count, visible
+from muscle.report.numbers import Form, visible
 from muscle.report.resolution import resolution_lines
 from muscle.report.rows import Report, clip, one_line
 from muscle.report.slices import slices_markdown
@@ -193,9 +193,7 @@ def render_markdown(report: Mapping[str, Any]) -> str:
     parts.append(_details("More metrics", _metrics(report)))
     footer = f"{rows.join_line(report)}. Written by muscle {escape(report['muscle_version'])}."
     room = MAX_CHARACTERS - sum(map(len, parts)) - len(footer) - 200
-    totals = report["flips_total"]
     flips = _flips(report, room)
     if flips:
-        summary = f"What broke: the worst of {count(totals['negative_flip'])} negative flips"
-        parts.append(_details(summary, flips))
+        parts.append(_details(f"What broke: {rows.worst_flips(report)}", flips))
     return "\n\n".join([*parts, footer]) + "\n"

@@ -165,6 +165,21 @@ def flips_to_show(report: Report, limit: int) -> list[Mapping[str, Any]]:
     return sorted((f for f in report["flips"] if rank(f) < 2), key=rank)[:limit]
 
 
+def worst_flips(report: Report) -> str:
+    """Name what `flips_to_show` shows; where the update broke nothing, what it shows is the candidate's.
+
+    >>> worst_flips({"flips_total": {"negative_flip": 1200}, "flips": []})
+    'the worst of 1,200 negative flips'
+    """
+    total = report["flips_total"]["negative_flip"]
+    if total > 1:
+        return f"the worst of {count(total)} negative flips"
+    if total == 0:
+        return "the candidate's own flips"
+    has_own = any(flip["introduced"] for flip in report["flips"])
+    return "the one negative flip" + (" and the candidate's own" if has_own else "")
+
+
 def fate(flip: Mapping[str, Any]) -> str:
     """Say what the candidate made of a flip."""
     if flip["introduced"]:

@@ -15,7 +15,6 @@ from rich.text import Text
 from muscle.report import rows
 from muscle.report.before import before_lines
 from muscle.report.noise_lines import noise_lines
-from muscle.report.numbers import count
 from muscle.report.resolution import resolution_lines
 from muscle.report.rows import Report, one_line
 from muscle.report.slices import concentration_lines, print_slices, simpson_lines
@@ -128,8 +127,7 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
     _print_slices(report, console)
     flips = rows.flips_to_show(report, MAX_FLIPS)
     if flips:
-        total = count(report["flips_total"]["negative_flip"])
-        console.print(Text(f"\nWhat broke, the worst of {total} negative flips:"))
+        console.print(Text(f"\nWhat broke, {rows.worst_flips(report)}:"))
         for flip in flips:
             console.print(
                 _flip(flip, candidate=report["candidate"] is not None), no_wrap=True, overflow="ellipsis"
