@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from typing import Any
+from urllib.parse import urlencode
 
 import polars as pl
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from explorer_examples import gate_report, not_known, rich_report
 from muscle import compare
 from muscle.report.html import render_html
+from muscle.report.resolution import resolution_lines
 from report_examples import make_report
 from test_report_html import HOSTILE, Page, assert_reads_as, entry
 
@@ -129,6 +131,55 @@ def test_a_difference_says_between_which_runs_it_is() -> None:
     words = ("old against new", "old against candidate", "old against its rerun")
     assert all(report["comparability"].values()) and len(report["comparability"]) == len(words)
     assert all(each in text for each in words)
+
+
+def test_the_page_says_what_the_test_set_can_show_as_terminal_and_markdown_do() -> None:
+    old = pl.DataFrame([{"task": "qa", "id": str(i), "correct": i % 5 > 0} for i in range(100)])
+    new = old.with_columns(correct=pl.col("correct") & (pl.col("id") != "7"))
+    report = compare(old, new).to_json()
+    lines = resolution_lines(report, max_tasks=1)
+    text = " ".join(Page(render_html(report)).text.split())
+    assert lines and all(line in text for line in lines)
+    assert "would show a change of" in text and "to show the 1.0 points seen it takes" in text
+    assert "the chance that it breaks more than it gains" in text
+
+
+def test_closeness_alone_is_not_called_a_cause() -> None:
+    report = rich_report(tasks=("house",))
+    assert "Why answers flipped" in Page(render_html(report)).text
+    report["tasks"]["house"] |= {"causes": None, "what_changed": None}
+    text = Page(render_html(report)).text
+    assert "How close the probabilities stayed" in text and "Closeness" in text
+    assert "Why answers flipped" not in text and "Causes" not in text
+
+
+def test_every_kind_of_slice_leads_to_its_examples() -> None:
+    def row(i: int) -> dict[str, Any]:
+        long = i % 4 == 3
+        return {
+            "task": "qa",
+            "id": str(i),
+            "input": f"question {i} " + "with a long text " * long,
+            "choices": ["yes", "no"],
+            "reference": ["yes" if i % 2 else "no"],
+            "correct": True,
+            "slices": {"topic": "law" if long else "art"},
+        }
+
+    old = pl.DataFrame([row(i) for i in range(200)])
+    new = old.with_columns(correct=pl.int_range(200) % 4 != 3)
+    slices = ["topic", "reference", "length", "digits=/[0-9]{2}/"]
+    report = compare(old, new, slices=slices).to_json()
+    names = {"topic", "reference", "input length in characters", "digits"}
+    assert all(set(flip["slices"]) == names for flip in report["flips"])
+    assert all(flip["slices"]["reference"] == flip["reference"][0] for flip in report["flips"])
+    hrefs = {a["href"] for tag, a in Page(render_html(report)).elements if tag == "a"}
+    sliced = report["tasks"]["qa"]["slices"]["old_vs_new"]["rows"]
+    broken = [row for row in sliced if row["negative_flips"]]
+    assert {row["by"] for row in broken} == names
+    for each in broken:
+        query = urlencode({"task": "qa", "slice": f"{each['by']}={each['value']}"})
+        assert f"#examples?{query}" in hrefs
 
 
 def test_answers_are_not_called_items_where_items_were_asked_several_times() -> None:

@@ -29,7 +29,7 @@ from muscle.flips.notes import warnings_of
 from muscle.flips.pair import MAX_FLIPS, Options, Pair, pair_runs
 from muscle.flips.pooling import pool
 from muscle.flips.reality import Reality, median_answers, noise_summary, real_or_noise
-from muscle.flips.slices import measure_slices
+from muscle.flips.slices import Cut, cut_tasks, measure_cuts
 from muscle.flips.verdict import TOLERANCE, headline, judge
 from muscle.flips.why import Asked, asked, causes_of, explain
 from muscle.predictions.read import read_run
@@ -189,17 +189,19 @@ def _listed(
     pairs: Mapping[str, Pair],
     realities: Mapping[str, Mapping[str, Reality]],
     causes: Mapping[str, Mapping[str, Causes | None]],
+    cuts: Sequence[Cut],
 ) -> list[ListedTask]:
     plain, other = pairs["old_vs_new"], pairs.get("old_vs_candidate")
     listed = []
     for name, items in plain.tasks.items():
         reality, why = realities["old_vs_new"][name], causes[name].get("old_vs_new")
+        own = [cut for cut in cuts if cut.task == name]
         if other is None or name not in other.tasks:
-            listed.append(ListedTask(items, items.frame, plain.joined, None, reality, causes=why))
+            listed.append(ListedTask(items, items.frame, plain.joined, None, reality, causes=why, cuts=own))
             continue
         rows = shared_items(items, plain.joined, other.tasks[name], other.joined, how="left")
         candidate = realities["old_vs_candidate"][name]
-        listed.append(ListedTask(items, rows, plain.joined, other.joined, reality, candidate, why))
+        listed.append(ListedTask(items, rows, plain.joined, other.joined, reality, candidate, why, own))
     return listed
 
 
@@ -332,13 +334,16 @@ def _add_slices(
     pairs: Mapping[str, Pair],
     slices: Sequence[str] | None,
     epsilon: float,
-) -> None:
-    """Put each task's slices, by side, into its part of the report."""
+) -> list[Cut]:
+    """Put each task's slices, by side, into its part of the report; return how old against new was cut."""
+    cuts: dict[str, list[Cut]] = {}
     for side, pair in pairs.items():
         if side.startswith("old"):
-            found = measure_slices(pair.joined, pair.tasks, by=slices, epsilon=epsilon)
+            cuts[side] = cut_tasks(pair.joined, pair.tasks, by=slices, epsilon=epsilon)
+            found = measure_cuts(cuts[side], pair.tasks)
             for name, task in tasks.items():
                 task.setdefault("slices", {})[side] = found.get(name)
+    return cuts["old_vs_new"]
 
 
 def _compare_runs(
@@ -356,7 +361,7 @@ def _compare_runs(
     tasks = {
         name: _task_report(name, pairs, measured, realities, options) for name in pairs["old_vs_new"].tasks
     }
-    _add_slices(tasks, pairs, slices, options.epsilon)
+    cuts = _add_slices(tasks, pairs, slices, options.epsilon)
     causes = causes_of(pairs, wanted)
     for name, found in explain(pairs, rerun, causes, wanted, options).items():
         tasks[name] |= found
@@ -364,7 +369,10 @@ def _compare_runs(
         tasks, side="old_vs_candidate" if "candidate" in main else "old_vs_new", tolerance=options.tolerance
     )
     listed = list_flips(
-        _listed(pairs, realities, causes), limit=options.max_flips, epsilon=options.epsilon, seed=options.seed
+        _listed(pairs, realities, causes, cuts),
+        limit=options.max_flips,
+        epsilon=options.epsilon,
+        seed=options.seed,
     )
     report: dict[str, Any] = {
         "format": FORMAT,

@@ -22,6 +22,7 @@ from muscle.flips.listed_repeats import NO_REPEATS, add_answers, once_an_item, p
 from muscle.flips.margins import lead
 from muscle.flips.pair import MAX_FLIPS
 from muscle.flips.reality import Reality
+from muscle.flips.slices import Cut
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
 
 MAX_CHARACTERS = 20_000
@@ -44,6 +45,7 @@ class ListedTask:
         reality: what repeats and a second run say of old against new.
         candidate: the same of old against the candidate.
         causes: why items flipped, old against new.
+        cuts: how the task was cut into slices, old against new.
     """
 
     items: TaskItems
@@ -53,6 +55,7 @@ class ListedTask:
     reality: Reality | None = None
     candidate: Reality | None = None
     causes: Causes | None = None
+    cuts: Sequence[Cut] = ()
 
 
 @dataclass(frozen=True)
@@ -173,12 +176,6 @@ def _entry(task: ListedTask, chosen: Mapping[str, Any]) -> dict[str, Any]:
     candidate = None
     if task.old_vs_candidate is not None and chosen["pair_candidate"] is not None:
         candidate = task.old_vs_candidate.new.row(chosen["pair_candidate"], named=True)
-    slices = {
-        name.removeprefix(SLICE_PREFIX): value
-        for row in (new, old)
-        for name, value in row.items()
-        if name.startswith(SLICE_PREFIX) and value is not None
-    }
     shared = {
         name: _clip(old[name] if old[name] is not None else new[name])
         for name in ("input", "choices", "reference")
@@ -199,12 +196,25 @@ def _entry(task: ListedTask, chosen: Mapping[str, Any]) -> dict[str, Any]:
         "new": _answer(new, task.items),
         "candidate": _answer(candidate, task.items),
         "size": size,
-        "slices": slices,
+        "slices": _slices(task, (new, old), chosen["pair"]),
         "margin": leads if leads["old"] is not None or leads["new"] is not None else None,
         "within_noise": chosen["within"],
         "cause": task.causes.of(chosen["pair"]) if task.causes else None,
         **(rates or NO_REPEATS),
     }
+
+
+def _slices(task: ListedTask, rows: Sequence[Mapping[str, Any]], pair: int) -> dict[str, str]:
+    """Return the slices that an item is in: those of its records, then those that the task was cut into."""
+    found = {
+        name.removeprefix(SLICE_PREFIX): value
+        for row in rows
+        for name, value in row.items()
+        if name.startswith(SLICE_PREFIX) and value is not None
+    }
+    place = int(task.items.frame["pair"].search_sorted(pair))
+    values = {cut.by.name: cut.values[place] for cut in task.cuts if cut.skipped is None}
+    return found | {name: value for name, value in values.items() if value is not None}
 
 
 def _ranked(flips: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -7,9 +7,11 @@ what can mislead is that slices cancel out or go against it (Simpson's case), an
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import polars as pl
 
 from muscle.flips.concentration import concentration
 from muscle.flips.items import TaskItems
@@ -32,12 +34,13 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class _Sliced:
+class Cut:
     """One task cut one way.
 
     Attributes:
         task: the task's name.
         by: what it is cut by.
+        values: (items,) the slice of each of its items; null where an item has none.
         whole: the task's tally.
         parts: the slices' tallies.
         skipped: why there are no slices; None where there are.
@@ -45,25 +48,26 @@ class _Sliced:
 
     task: str
     by: SliceBy
+    values: pl.Series
     whole: Tally
     parts: dict[str, Tally]
     skipped: str | None = None
 
 
-def _cut(joined: Joined, items: TaskItems, by: SliceBy, whole: Tally, epsilon: float) -> _Sliced:
+def _cut(joined: Joined, items: TaskItems, by: SliceBy, whole: Tally, epsilon: float) -> Cut:
     values = slice_values(by, joined, items)
     num_values = values.n_unique() - (values.null_count() > 0)
     if num_values > MAX_VALUES:
         why = f"{num_values:,} different values, more than {MAX_VALUES:,}"
-        return _Sliced(items.name, by, whole, {}, why)
-    return _Sliced(items.name, by, whole, tally_by(items, values, epsilon=epsilon))
+        return Cut(items.name, by, values, whole, {}, why)
+    return Cut(items.name, by, values, whole, tally_by(items, values, epsilon=epsilon))
 
 
 def _direction(lost: float, gained: float) -> str:
     return "worse" if lost > gained else "better" if gained > lost else "even"
 
 
-def _row(sliced: _Sliced, value: str, part: Tally) -> Json:
+def _row(sliced: Cut, value: str, part: Tally) -> Json:
     """Return a slice's numbers, without what depends on the other slices."""
     quadrants, difference = part.quadrants, part.difference()
     found = concentration(part, sliced.whole)
@@ -106,7 +110,7 @@ def _adjust(rows: Sequence[Json], excesses: Sequence[Json]) -> None:
         row["significant"] = row["bh_p"] < SIGNIFICANT
 
 
-def _summary(sliced: _Sliced, min_items: int) -> Json:
+def _summary(sliced: Cut, min_items: int) -> Json:
     """Say how a task was cut: how many slices were tested, and what the small ones hold together."""
     small = [part for part in sliced.parts.values() if part.total < min_items]
     in_slices = sum(part.total for part in sliced.parts.values())
@@ -127,7 +131,7 @@ def _summary(sliced: _Sliced, min_items: int) -> Json:
     }
 
 
-def _opposed(sliced: _Sliced, rows: Sequence[Json]) -> Json | None:
+def _opposed(sliced: Cut, rows: Sequence[Json]) -> Json | None:
     """Name the slices that significantly go against the whole, or that cancel out in it; None without any."""
     whole = sliced.whole
     overall = _direction(whole.quadrants.negative_flips, whole.quadrants.positive_flips)
@@ -173,15 +177,54 @@ def measure_slices(
     min_items: int = MIN_ITEMS,
     epsilon: float = 0.0,
 ) -> dict[str, Json]:
-    """Cut every task into slices and find where its flips are.
+    """Cut every task into slices and find where its flips are: `cut_tasks`, then `measure_cuts`, which see.
+
+    Raises:
+        ConfigError: a regular expression is damaged.
+        DataError: no task has a column that was asked for.
+    """
+    return measure_cuts(cut_tasks(joined, tasks, by=by, epsilon=epsilon), tasks, min_items=min_items)
+
+
+def cut_tasks(
+    joined: Joined,
+    tasks: Mapping[str, TaskItems],
+    *,
+    by: Sequence[SliceBy | str] | None = None,
+    epsilon: float = 0.0,
+) -> list[Cut]:
+    """Cut every task into slices.
 
     Args:
         joined: the two runs, row by row.
         tasks: their tasks' items.
         by: what to cut by, as `muscle.flips.slicing` writes it; None takes every slice of the records, the references
             where they are classes, and the length of the inputs.
-        min_items: items that a slice needs to be tested.
         epsilon: dead band of a continuous score.
+
+    Raises:
+        ConfigError: a regular expression is damaged.
+        DataError: no task has a column that was asked for.
+    """
+    cuts: list[Cut] = []
+    for items in tasks.values():
+        whole = tally(items, epsilon=epsilon)
+        if whole is not None:
+            found = [_cut(joined, items, one, whole, epsilon) for one in _chosen(by, joined, items)]
+            # Unasked, a column with one value in this task says nothing of it.
+            cuts += [cut for cut in found if by is not None or cut.skipped or len(cut.parts) > 1]
+    return cuts
+
+
+def measure_cuts(
+    cuts: Sequence[Cut], tasks: Collection[str], *, min_items: int = MIN_ITEMS
+) -> dict[str, Json]:
+    """Find where the flips are in tasks that were cut into slices.
+
+    Args:
+        cuts: what `cut_tasks` gave.
+        tasks: all tasks' names.
+        min_items: items that a slice needs to be tested.
 
     Returns:
         For each task:
@@ -192,19 +235,7 @@ def measure_slices(
           (by `bh_p`), and `excess`: NFR above that of the rest of the task, with a one-sided `p`;
         - `simpson`: cuts in which slices go against the whole, or cancel out in it;
         - `concentrated`: the slices with more negative flips than the rest, ranked.
-
-    Raises:
-        ConfigError: a regular expression is damaged.
-        DataError: no task has a column that was asked for.
     """
-    cuts = []
-    for items in tasks.values():
-        whole = tally(items, epsilon=epsilon)
-        if whole is not None:
-            chosen = _chosen(by, joined, items)
-            found = [_cut(joined, items, one, whole, epsilon) for one in chosen]
-            # Unasked, a column with one value in this task says nothing of it.
-            cuts += [cut for cut in found if by is not None or cut.skipped or len(cut.parts) > 1]
     tested: dict[int, list[Json]] = {
         id(cut): [_row(cut, value, part) for value, part in cut.parts.items() if part.total >= min_items]
         for cut in cuts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,24 @@ class CauseCard:
     strict_loose: Table | None
     changed: Table | None
     closeness: Table | None
+
+
+@dataclass(frozen=True)
+class Heading:
+    """What stands above the cards: the section's title, a sentence, and the word that leads to it."""
+
+    title: str
+    lead: str
+    link: str
+
+
+def heading(cards: Sequence[CauseCard]) -> Heading:
+    """Return the heading of what the cards hold: closeness alone says how far probabilities moved, not why answers flipped."""
+    if any(card.sentence or card.causes or card.strict_loose or card.changed for card in cards):
+        told = "Whether the model knows less, or says the same in a form that the scorer does not take."
+        return Heading("Why answers flipped", told, "Causes")
+    told = "How far the probabilities moved, whether an answer flipped by it or not."
+    return Heading("How close the probabilities stayed", told, "Closeness")
 
 
 def cause_cards(report: Report) -> list[CauseCard]:

@@ -21,6 +21,7 @@ from markupsafe import Markup
 
 from muscle.report import causes, cuts, figures, headline, noise, overview, rules, tables
 from muscle.report.numbers import visible
+from muscle.report.resolution import resolution_lines
 from muscle.report.rows import pooled_lines
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -34,6 +35,9 @@ VERDICTS = {"pass": "Pass", "warn": "Warning", "block": "Blocked", "cannot_tell"
 MAX_FLIPS = 10_000
 MAX_CHARACTERS = 32_000_000
 """Flips that a page holds, and their size as JSON; with more it would open slowly. report.json has all that the report lists."""
+
+MAX_RESOLUTIONS = 24
+"""Tasks of which the page tells the smallest change that their items show."""
 
 # In a script element only these can end it or open a comment; the two separators were not allowed in strings before ES2019;
 # a lone surrogate has no UTF-8 form.
@@ -96,6 +100,7 @@ def _head(report: Mapping[str, Any]) -> dict[str, Any]:
 
 def _sections(report: Mapping[str, Any], held: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the sections below the verdict show; links to examples only where the page holds them (`held`)."""
+    cards = causes.cause_cards(held)
     return {
         "continuous": any(task["kind"] == "continuous" for task in report["tasks"].values()),
         "gate": rules.gate(report),
@@ -109,9 +114,11 @@ def _sections(report: Mapping[str, Any], held: Mapping[str, Any]) -> dict[str, A
         "overview_head": overview.HEAD,
         "overview_shown": overview.SHOWN_TASKS,
         "pooled": pooled_lines(report),
+        "resolution": resolution_lines(report, max_tasks=MAX_RESOLUTIONS),
         "task_tables": [tables.task_table(report, task) for task in report["tasks"]],
         "slice_cards": cuts.slice_cards(held),
-        "cause_cards": causes.cause_cards(held),
+        "cause_cards": cards,
+        "cause_heading": causes.heading(cards),
         "sources": tables.source_rows(report),
     }
 
