@@ -146,7 +146,8 @@ def print_resources(sizes: ModelSizes, found: Estimate) -> None:
         table.add_row(name, f"{value / 1e9:.2f} GB")
     hours = found.seconds / 3600
     table.add_row(
-        f"time on an A100 at {UTILISATION:.0%} of its peak", f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
+        f"time on an A100 at {UTILISATION:.0%} of its peak",
+        f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min",
     )
     Console().print(table)
     Console().print("While the stores are built the old base is in memory too. The formulas: docs/scale.md")

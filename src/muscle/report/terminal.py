@@ -18,9 +18,11 @@ from muscle.report.noise_lines import noise_lines
 from muscle.report.resolution import resolution_lines
 from muscle.report.rows import Report, one_line
 from muscle.report.slices import concentration_lines, print_slices, simpson_lines
+from muscle.report.why_lines import why_lines
 
 MAX_TASKS = 8
 MAX_FLIPS = 5
+MAX_EXPLAINED = 3
 MAX_REASONS = 4
 MAX_BEFORE = 5
 MAX_RESOLUTIONS = 2
@@ -124,6 +126,8 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
         report, max_tasks=MAX_RESOLUTIONS if len(report["tasks"]) <= MAX_RESOLUTIONS else 0
     ):
         console.print(Text(one_line(told, 400)))
+    for told in why_lines(report, max_tasks=MAX_EXPLAINED):
+        console.print(Text(one_line(told, 600)))
     _print_slices(report, console)
     flips = rows.flips_to_show(report, MAX_FLIPS)
     if flips:
