@@ -174,8 +174,45 @@ def run_steps(options: argparse.Namespace, build: Any, data: Any, folder: Path) 
     )
     before = reset_peak()
     trainer.train()
+    held = peak() - before
     seconds = [end - begin for begin, end in zip(marks[::2], marks[1::2], strict=True)]
-    return {"seconds": seconds[options.warmup :], "peak_bytes": peak() - before, "weight_bytes": before}
+    return {
+        "seconds": seconds[options.warmup :],
+        "peak_bytes": held,
+        "weight_bytes": before,
+        "matrix_flops": matrix_flops(trainer),
+    }
+
+
+def matrix_flops(trainer: Any) -> int:
+    """Count the floating-point operations of a step's matrix products, forward and backward, teachers included."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    batch = next(iter(trainer.get_train_dataloader()))
+    with FlopCounterMode(display=False) as counter:
+        trainer.training_step(trainer.model, batch)
+    return int(counter.get_total_flops())
+
+
+def matrix_rate(options: argparse.Namespace, tokens: int) -> float:
+    """Measure this machine's operations a second on products of the model's own sizes: each of its linear layers' once."""
+    import torch
+
+    from muscle.config import BaseConfig
+    from muscle.models import load_base
+
+    torch.set_num_threads(options.threads)
+    model = load_base(BaseConfig(base=str(options.new)), precision=options.precision).model
+    layers = [module for module in model.modules() if isinstance(module, torch.nn.Linear)]
+    inputs = {n: torch.randn(tokens, n, dtype=model.dtype) for n in {layer.in_features for layer in layers}}
+    flops, found = sum(2 * tokens * layer.weight.numel() for layer in layers), []
+    for _ in range(4):
+        start = time.perf_counter()
+        with torch.no_grad():
+            for layer in layers:
+                inputs[layer.in_features] @ layer.weight.T
+        found.append(flops / (time.perf_counter() - start))
+    return max(found)
 
 
 def reset_peak() -> int:
@@ -245,6 +282,7 @@ def summarise(
         variant: {
             "seconds_per_step": statistics.median(statistics.median(run["seconds"]) for run in runs),
             "peak_bytes": statistics.median(run["peak_bytes"] for run in runs),
+            "matrix_flops": runs[0]["matrix_flops"],
         }
         for variant, runs in found.items()
     }
@@ -262,7 +300,10 @@ def summarise(
         for variant, other, time_bar, memory_bar in BARS
         if variant in medians and other in medians
     ]
-    summary: dict[str, Any] = {"medians": medians, "ratios": ratios}
+    rate = matrix_rate(options, options.batch * seq)
+    for row in medians.values():
+        row["share_of_matrix_rate"] = row["matrix_flops"] / row["seconds_per_step"] / rate
+    summary: dict[str, Any] = {"medians": medians, "ratios": ratios, "matrix_flops_per_second": rate}
     if "fine-tuning" in medians:
         epoch = medians["fine-tuning"]["seconds_per_step"] * (options.warmup + options.steps)
         summary["stores_against_an_epoch_of_fine_tuning"] = {
@@ -277,12 +318,16 @@ def table(result: dict[str, Any]) -> str:
     """Return the summary as Markdown."""
     summary = result["summary"]
     lines = [f"Vocabulary {result['vocab'] or 'as it is'}, {result['seq']} tokens an example:", ""]
-    lines += ["| step | seconds | tokens/s | peak above the weights |", "|---|---:|---:|---:|"]
+    lines += [
+        "| step | seconds | tokens/s | peak above the weights | matrix products | of the machine's rate |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
     for variant, row in summary["medians"].items():
         lines.append(
-            f"| {variant} | {row['seconds_per_step']:.2f} | {row['tokens_per_second']:.0f} | {row['peak_bytes'] / 1e9:.2f} GB |"
+            f"| {variant} | {row['seconds_per_step']:.2f} | {row['tokens_per_second']:.0f} | {row['peak_bytes'] / 1e9:.2f} GB "
+            f"| {row['matrix_flops'] / 1e9:.0f} GFLOP | {row['share_of_matrix_rate']:.0%} |"
         )
-    lines += [f"| {variant} | failed: {why} | | |" for variant, why in result["failed"].items()]
+    lines += [f"| {variant} | failed: {why} | | | | |" for variant, why in result["failed"].items()]
     lines += ["", "| against | time | bar | memory | bar |", "|---|---:|---:|---:|---:|"]
     for ratio in summary["ratios"]:
         bars = ["" if ratio[key] is None else f"{ratio[key]:.2f}" for key in ("time_bar", "memory_bar")]

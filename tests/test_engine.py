@@ -447,6 +447,19 @@ def test_in_bfloat16_the_engines_end_near_each_other(tmp_path):
         assert (predictions(world, tmp_path / engine) == online).float().mean() >= 0.97
 
 
+def test_leaving_out_the_casts_that_autocast_takes_back_changes_no_bit(tmp_path, monkeypatch):
+    from contextlib import nullcontext
+
+    from muscle.training import trainer
+
+    world = other_world(tmp_path, LlamaConfig(**SIZES), "bf16")
+    settings = SETTINGS.model_copy(update={"epochs": 1, "precision": "bf16"})
+    train(world, tmp_path / "without", settings=settings)
+    monkeypatch.setattr(trainer, "disable_input_dtype_casting", lambda model, active: nullcontext())
+    train(world, tmp_path / "with", settings=settings)
+    assert largest_difference(weights(tmp_path / "without"), weights(tmp_path / "with")) == 0
+
+
 CHILD = """
 import sys
 from pathlib import Path

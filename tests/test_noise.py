@@ -236,3 +236,18 @@ def test_the_candidates_noise_is_told_where_there_is_one() -> None:
     assert report["tasks"]["all"]["repeats"]["candidate"] == 4
     assert report["flips"][0]["pass_rate"]["candidate"] is not None
     assert len(report["flips"][0]["repeats"]["candidate"]) == 4
+
+
+def test_the_verdict_counts_what_breaks_beyond_the_old_models_own_noise() -> None:
+    p = np.repeat([1.0, 0.5], 2_000)
+    noisy = compare(run(p, 8, seed=1), run(p, 8, seed=2))
+    assert metrics(noisy)["negative_flip_rate"]["value"] > 0.1 and noisy.verdict == "pass"
+    assert "beyond the old model's own noise, at most" in noisy.report["reasons"][0]
+    moved = np.where(np.arange(4_000) < 200, 0.0, np.where(np.arange(4_000) >= 3_400, 0.9, p))
+    worse = compare(run(p, 8, seed=1), run(moved, 8, seed=2))
+    assert worse.verdict == "warn" and "even at the lower bound" in worse.report["reasons"][0]
+
+
+def test_few_items_that_never_flip_leave_the_verdict_open() -> None:
+    assert compare(run(np.ones(50), 5), run(np.ones(50), 5)).verdict == "cannot_tell"
+    assert compare(run(np.ones(400), 5), run(np.ones(400), 5)).verdict == "pass"

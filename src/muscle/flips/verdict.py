@@ -104,10 +104,14 @@ def _binary_task(
     flips = f"+{gained:,} / -{lost:,} of {total:,} {_unit([metrics])}"
     if harm_p < ALPHA:
         return "block", f"{name}: more broke than was gained ({flips}, one-sided McNemar {_p(harm_p)})"
-    low, high = metrics["negative_flip_rate_lower_bound"], metrics["negative_flip_rate_upper_bound"]
-    told_low, told_high = (true_to_limit(_percent(bound), bound, tolerance) for bound in (low, high))
     limit = _limit(tolerance)
     span = f"{name}: {_percent(rate['value'])} negative flips ({flips})"
+    excess = metrics.get("excess_negative_flip_rate") or {}
+    if excess.get("low") is not None:
+        num_items = (metrics.get("items") or {}).get("n", total)
+        return _beyond_noise(span, excess, num_items, tolerance)
+    low, high = metrics["negative_flip_rate_lower_bound"], metrics["negative_flip_rate_upper_bound"]
+    told_low, told_high = (true_to_limit(_percent(bound), bound, tolerance) for bound in (low, high))
     if low > tolerance:
         return "warn", f"{span}, more than {limit} even at the lower bound {told_low}"
     if high <= tolerance:
@@ -115,6 +119,24 @@ def _binary_task(
     proof = f"{span}, anything from {told_low} to {told_high} fits; at most {limit} is not proven"
     return "cannot_tell", proof + (
         f", which takes {_items_without_flip(tolerance)} items without a flip" if lost == 0 else ""
+    )
+
+
+def _beyond_noise(span: str, excess: Mapping[str, Any], num_items: int, tolerance: float) -> tuple[Word, str]:
+    """Judge what breaks beyond the flips that the old model makes against itself, where those are known.
+
+    An interval over items that hardly moved is too narrow: no fewer items prove the tolerance than without any flip.
+    """
+    low, high = excess["low"], excess["high"]
+    told = [true_to_limit(_percent(bound), bound, tolerance) for bound in (low, high)]
+    span += f", {_percent(excess['value'])} beyond the old model's own noise"
+    if low > tolerance:
+        return "warn", f"{span}, more than {_limit(tolerance)} even at the lower bound {told[0]}"
+    if high <= tolerance and num_items * -math.log1p(-tolerance) >= -math.log(ALPHA):
+        return "pass", f"{span}, at most {told[1]} (let pass: {_limit(tolerance)})"
+    return (
+        "cannot_tell",
+        f"{span}, anything from {told[0]} to {told[1]} fits; at most {_limit(tolerance)} is not proven",
     )
 
 
@@ -147,8 +169,8 @@ def judge(tasks: Mapping[str, Mapping[str, Any]], *, side: str, tolerance: float
       cluster-robust one where items are grouped, adjusted by Holm over the tasks, p < 0.05); of a continuous score, the interval of the mean difference is
       below 0.
     - warn: not so, but negative flips are provably above the tolerance (one-sided exact lower bound): the net hides
-      them. Of a continuous score, significantly more items got worse than better.
-    - pass: negative flips are provably within the tolerance (one-sided exact upper bound); of a continuous score,
+      them. Where the noise floor is known, those beyond it (by the 95 % interval of the excess). Of a continuous score, significantly more items got worse than better.
+    - pass: negative flips, or those beyond a known floor, are provably within the tolerance (one-sided exact upper bound); of a continuous score,
       the mean provably did not fall by more than the tolerance times the old mean.
     - cannot_tell: there are too few items to say either.
 

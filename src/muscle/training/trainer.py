@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft.helpers import disable_input_dtype_casting
 from torch import Tensor
 from torch.utils.data import Sampler
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
@@ -84,6 +85,11 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
         # Makes the Trainer count the tokens of the accumulated batch, whatever the model's forward accepts.
         self.model_accepts_loss_kwargs = True
         self._sums: dict[str, dict[str, float]] = {"train": {}, "eval": {}}
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train; under autocast without PEFT's casts of every layer's input to float32, which autocast takes back at once."""
+        with disable_input_dtype_casting(self.model, active=self.accelerator.native_amp):
+            return super().train(*args, **kwargs)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         """Group by length, over the batch of an optimizer step: the order is the same however many processes share it."""
