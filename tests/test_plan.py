@@ -255,6 +255,30 @@ def test_the_command_plans_from_nothing_and_from_a_pilot(files: Path) -> None:
     assert wrong.returncode == 3 and "difference" in wrong.stderr and "Traceback" not in wrong.stderr
 
 
+def test_the_commands_take_runs_as_compare_does(files: Path) -> None:
+    for name in ("old", "new", "fresh_old", "fresh_new"):
+        path = files / f"{name}.jsonl"
+        pl.read_ndjson(path).rename({"correct": "is_right"}).write_csv(files / f"{name}.csv")
+    pair = [files / "old.csv", f"{files / 'new.csv'}::name=v2"]
+    columns = ("--column", "correct=is_right")
+    planned = muscle("plan", *pair, *columns, "--json", "-")
+    same = muscle("plan", files / "old.jsonl", files / "new.jsonl", "--json", "-")
+    assert planned.returncode == 0 and json.loads(planned.stdout) == json.loads(same.stdout), planned.stderr
+    ask = ("--items", files / "ask.jsonl")
+    first = muscle("confirm", *pair, *ask, "--repeats", 12, *columns)
+    assert first.returncode == 0 and "that flipped" in first.stdout, first.stderr
+    fresh = ("--fresh-old", files / "fresh_old.csv", "--fresh-new", f"{files / 'fresh_new.csv'}::name=again")
+    second = muscle("confirm", *pair, *ask, *fresh, *columns)
+    assert second.returncode == 0 and "regressed" in second.stdout, second.stderr
+    again = muscle(
+        "confirm", *pair, *ask, "--fresh-old", f"{pair[0]}::name=x", "--fresh-new", pair[1], *columns
+    )
+    assert again.returncode == 3 and "the first pass again" in again.stderr
+    for command in ("plan", "confirm", "watch"):
+        unknown = muscle(command, f"{pair[0]}::what=1", pair[1], *columns)
+        assert unknown.returncode == 3 and "expected ::key=value" in unknown.stderr
+
+
 def test_the_command_writes_the_list_and_then_judges_fresh_answers(files: Path) -> None:
     ask = files / "ask.jsonl"
     pair = (files / "old.jsonl", files / "new.jsonl")

@@ -211,5 +211,10 @@ def test_the_command_writes_the_order_watches_and_ends_with_its_codes(
     assert watch(paths[0], paths[2], "--seed", 0).returncode == 0
     refused = watch(paths[0], paths[1])
     assert refused.returncode == 3 and "random order" in refused.stderr and "Traceback" not in refused.stderr
+    tables = [tmp_path / f"{name}.csv" for name in ("old", "new")]
+    for frame, path in zip(runs, tables, strict=True):
+        frame.rename({"correct": "is_right"}).write_csv(path)
+    named = watch(tables[0], f"{tables[1]}::name=v2", "--column", "correct=is_right", "--seed", 0)
+    assert named.returncode == 1 and named.stdout == harm.stdout, named.stderr
     state = json.loads(watch(paths[0], paths[1], "--seed", 0, "--limit", 0.9, "--json", "-").stdout)
     assert state["items"] == 300 and state["first_accept"] is not None

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from muscle.commands.options import EpsilonItem, Format, ItemTest, Quiet
-from muscle.commands.shell import print_json, start
+from muscle.commands.options import Columns, EpsilonItem, FilterName, Format, ItemTest, MetricName, Quiet
+from muscle.commands.shell import column_map, print_json, start
+from muscle.commands.sources import Reading, parse_source, reading
 from muscle.errors import ConfigError
 
 WATCH_CODES = {"accept": 0, "harm": 1, "go_on": 2}
@@ -32,7 +33,8 @@ def _write_json(value: Any, path: Path | None) -> bool:
 
 def plan(
     pilot: Annotated[
-        list[Path] | None, typer.Argument(help="A pilot run, of the old version alone or of old and new.")
+        list[str] | None,
+        typer.Argument(metavar="RUN", help="A pilot run, of the old version alone or of old and new."),
     ] = None,
     difference: Annotated[
         float, typer.Option(help="Change of accuracy that should be found, in [0, 1].")
@@ -55,12 +57,16 @@ def plan(
     ] = 0.5,
     changed: Annotated[float, typer.Option(help="Share of the items that really change.")] = 0.05,
     format_: Format = None,
+    columns: Columns = None,
+    metric: MetricName = None,
+    filter_: FilterName = None,
     json_file: _Json = None,
     quiet: Quiet = False,
 ) -> None:
     """Tell how many items and repeats it takes.
 
-    From nothing, from a pilot of the old version (best with repeats), or from one of both.
+    From nothing, from a pilot of the old version (best with repeats), or from one of both. A run is named as for muscle
+    compare; RUN::key=value says something of one run alone.
     """
     start(quiet)
     from muscle.plan.planner import Wish, assumptions_of, make_plan
@@ -82,8 +88,9 @@ def plan(
         noise_share=noise_share,
         changed=changed,
     )
-    first, second = (runs[place] if len(runs) > place else None for place in (0, 1))
-    plans = [make_plan(each, wish) for each in assumptions_of(first, second, wish, format=format_)]
+    with reading(runs, Reading(format_, column_map(columns), metric, filter_), then="planning") as read:
+        first, second = (read[place] if len(read) > place else None for place in (0, 1))
+        plans = [make_plan(each, wish) for each in assumptions_of(first, second, wish)]
     if _write_json({each["task"]: each for each in plans}, json_file) or quiet:
         return
     from rich.console import Console
@@ -95,15 +102,16 @@ def plan(
 
 
 def confirm(
-    old: Annotated[Path, typer.Argument(help="The old version's first pass.")],
-    new: Annotated[Path, typer.Argument(help="The new version's.")],
+    old: Annotated[str, typer.Argument(metavar="OLD", help="The old version's first pass.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The new version's.")],
     items: Annotated[
         Path, typer.Option("--items", "-o", help="The list of items, .jsonl or .csv; written, then read.")
     ] = Path("confirm.jsonl"),
     fresh_old: Annotated[
-        Path | None, typer.Option(help="The old version's fresh answers to the items of the list.")
+        str | None,
+        typer.Option(metavar="RUN", help="The old version's fresh answers to the items of the list."),
     ] = None,
-    fresh_new: Annotated[Path | None, typer.Option(help="The new version's.")] = None,
+    fresh_new: Annotated[str | None, typer.Option(metavar="RUN", help="The new version's.")] = None,
     share: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the items that did not flip to ask again too.")
     ] = 0.1,
@@ -115,13 +123,17 @@ def confirm(
     epsilon_item: EpsilonItem = 0.2,
     item_test: ItemTest = "fisher",
     format_: Format = None,
+    columns: Columns = None,
+    metric: MetricName = None,
+    filter_: FilterName = None,
     json_file: _Json = None,
     quiet: Quiet = False,
 ) -> None:
     """Confirm flips by fresh answers.
 
     First writes which items to ask again: those that flipped and a random share of the others. With --fresh-old and
-    --fresh-new it judges the fresh answers alone.
+    --fresh-new it judges the fresh answers alone. A run is named as for muscle compare; RUN::key=value says something of
+    one run alone.
     """
     start(quiet)
     from muscle.flips.pair import Options
@@ -130,8 +142,10 @@ def confirm(
 
     if (fresh_old is None) != (fresh_new is None):
         raise ConfigError("confirm: expected --fresh-old and --fresh-new together, found one of them")
+    how = Reading(format_, column_map(columns), metric, filter_)
     if fresh_old is None or fresh_new is None:
-        chosen = choose(old, new, share=share, repeats=repeats, seed=seed, format=format_)
+        with reading([old, new], how, then="choosing") as runs:
+            chosen = choose(runs[0], runs[1], share=share, repeats=repeats, seed=seed)
         write_items(items, chosen)
         flipped = int((chosen["why"] != "unflipped").sum())
         if not quiet:
@@ -142,10 +156,12 @@ def confirm(
             )
         return
     for fresh, first in ((fresh_old, old), (fresh_new, new)):
-        if fresh.resolve() == first.resolve():
+        if _is_same(fresh, first):
             raise ConfigError(f"confirm: expected fresh answers, found the first pass again ({fresh})")
     options = Options(epsilon_item=epsilon_item, item_test=item_test)
-    found = judge_fresh(read_items(items), fresh_old, fresh_new, format=format_, options=options)
+    asked = read_items(items)
+    with reading([fresh_old, fresh_new], how, then="judging") as runs:
+        found = judge_fresh(asked, runs[0], runs[1], options=options)
     if _write_json(found, json_file) or quiet:
         return
     from rich.console import Console
@@ -155,9 +171,19 @@ def confirm(
     print_confirmed(found, Console())
 
 
+def _is_same(first: str, second: str) -> bool:
+    """Whether two words name one run; what reports call it makes no difference."""
+    sources = [parse_source(word) for word in (first, second)]
+    told = [{key: value for key, value in each.options.items() if key != "name"} for each in sources]
+    return sources[0].path.resolve() == sources[1].path.resolve() and told[0] == told[1]
+
+
 def watch(
     runs: Annotated[
-        list[Path], typer.Argument(help="The old version's run and the new version's, which may still grow.")
+        list[str],
+        typer.Argument(
+            metavar="OLD [NEW]", help="The old version's run and the new version's, which may still grow."
+        ),
     ],
     order: Annotated[
         Path | None,
@@ -173,20 +199,27 @@ def watch(
     follow: Annotated[bool, typer.Option("--follow", help="Look again until something is proven.")] = False,
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 10.0,
     format_: Format = None,
+    columns: Columns = None,
+    metric: MetricName = None,
+    filter_: FilterName = None,
     json_file: _Json = None,
     quiet: Quiet = False,
 ) -> None:
     """Test results while they come in, and stop as soon as it may.
+
+    A run is named as for muscle compare; RUN::key=value says something of one run alone.
 
     Ends with exit code 0 (accepted), 1 (harm), 2 (go on) or 3 (bad input).
     """
     start(quiet)
     from muscle.plan.watch import look, write_order
 
+    how = Reading(format_, column_map(columns), metric, filter_)
     if order is not None:
         if len(runs) != 1:
             raise ConfigError(f"watch: expected the old run alone beside --order, found {len(runs)} runs")
-        number = write_order(runs[0], order, seed=seed or 0, format=format_)
+        with reading(runs, how, then="ordering") as read:
+            number = write_order(read[0], order, seed=seed or 0)
         if not quiet:
             typer.echo(
                 f"{order}: {number} items in random order; ask them in it, and watch with --seed {seed or 0}"
@@ -195,7 +228,8 @@ def watch(
     if len(runs) != 2:
         raise ConfigError(f"watch: expected OLD and NEW, found {len(runs)} runs")
     while True:
-        watched = look(runs[0], runs[1], seed=seed, alpha=alpha, limit=limit, format=format_)
+        with reading(runs, how, then="testing") as read:
+            watched = look(read[0], read[1], seed=seed, alpha=alpha, limit=limit)
         state = {**watched.test.to_json(), "waiting": watched.waiting, "total": watched.total}
         _show_look(state, json_file, quiet=quiet)
         done = state["decision"] != "go_on" or watched.test.items + watched.waiting >= watched.total

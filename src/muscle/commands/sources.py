@@ -103,12 +103,13 @@ def named_sources(words: Sequence[str]) -> dict[str, str]:
 
 
 @contextmanager
-def reading(words: Sequence[str], how: Reading) -> Iterator[list[Run]]:
+def reading(words: Sequence[str], how: Reading, *, then: str = "comparing") -> Iterator[list[Run]]:
     """Read the runs, and show how far reading and the block's work are.
 
     Args:
         words: the runs as they were named.
         how: how they are read.
+        then: what the block's work is called.
 
     Yields:
         The runs, in the order in which they were named.
@@ -124,12 +125,12 @@ def reading(words: Sequence[str], how: Reading) -> Iterator[list[Run]]:
         f"reading {number}: {word}": size
         for number, (word, size) in enumerate(zip(words, sizes, strict=True), 1)
     }
-    with step_bar({**steps, "comparing": _COMPARING * sum(sizes)}) as begin:
+    with step_bar({**steps, then: _COMPARING * sum(sizes)}) as begin:
         runs = []
         for step, word in zip(steps, words, strict=True):
             begin(step)
             runs.append(read_source(word, how))
-        begin("comparing")
+        begin(then)
         yield runs
 
 
