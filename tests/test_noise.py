@@ -14,7 +14,9 @@ from rich.console import Console
 
 from muscle.flips.compare import compare
 from muscle.flips.noise import UNKNOWN
+from muscle.flips.verdict import judge
 from muscle.gate import gate
+from muscle.predictions import read_run
 from muscle.report.markdown import render_markdown
 from muscle.report.terminal import print_report
 
@@ -249,5 +251,22 @@ def test_the_verdict_counts_what_breaks_beyond_the_old_models_own_noise() -> Non
 
 
 def test_few_items_that_never_flip_leave_the_verdict_open() -> None:
-    assert compare(run(np.ones(50), 5), run(np.ones(50), 5)).verdict == "cannot_tell"
+    few = compare(run(np.ones(50), 5), run(np.ones(50), 5))
+    assert few.verdict == "cannot_tell"
+    task = few.report["tasks"]["all"]
+    task["old_vs_new"]["excess_negative_flip_rate"] = {"value": 0.001, "low": -0.002, "high": 0.004}
+    judged = judge({"all": task}, side="old_vs_new", tolerance=0.01)
+    assert judged.word == "cannot_tell"
+    assert "at most 0.4% (let pass: 1.0%), but 50 items are fewer than the 299" in judged.reasons[0]
+    assert judge({"all": task}, side="old_vs_new", tolerance=1.0).word == "pass"
     assert compare(run(np.ones(400), 5), run(np.ones(400), 5)).verdict == "pass"
+
+
+def test_a_second_run_of_the_same_model_is_not_asked_whether_it_is_a_control() -> None:
+    answers = run(np.ones(20), 1).with_columns(task=pl.lit("t"))
+    old, again, new = (read_run(answers) for _ in range(3))
+    for part, model in ((old, "a"), (again, "a"), (new, "a")):
+        part.metadata["model"] = {"name": model}
+    found = compare(old, new, rerun=again).to_json()["comparability"]
+    assert [entry["what"] for entry in found["old_vs_new"]] == ["model"]
+    assert found["old_vs_rerun"] == []

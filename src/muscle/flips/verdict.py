@@ -86,11 +86,16 @@ def _p(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
 
 
-def _items_without_flip(rate: float) -> str:
-    """Return how many items without a negative flip prove that the rate is no higher (one-sided, exact)."""
+def _num_without_flip(rate: float) -> int | None:
+    """Return how many items without a negative flip prove that the rate is no higher (one-sided, exact); None: no number does."""
     if rate == 0:
-        return "infinitely many"
-    return f"{1 if rate == 1 else math.ceil(math.log(ALPHA) / math.log1p(-rate)):,}"
+        return None
+    return 1 if rate == 1 else math.ceil(math.log(ALPHA) / math.log1p(-rate))
+
+
+def _items_without_flip(rate: float) -> str:
+    needed = _num_without_flip(rate)
+    return "infinitely many" if needed is None else f"{needed:,}"
 
 
 def _binary_task(
@@ -132,8 +137,15 @@ def _beyond_noise(span: str, excess: Mapping[str, Any], num_items: int, toleranc
     span += f", {_percent(excess['value'])} beyond the old model's own noise"
     if low > tolerance:
         return "warn", f"{span}, more than {_limit(tolerance)} even at the lower bound {told[0]}"
-    if high <= tolerance and num_items * -math.log1p(-tolerance) >= -math.log(ALPHA):
-        return "pass", f"{span}, at most {told[1]} (let pass: {_limit(tolerance)})"
+    proof = f"at most {told[1]} (let pass: {_limit(tolerance)})"
+    if high <= tolerance:
+        needed = _num_without_flip(tolerance)
+        if needed is not None and num_items >= needed:
+            return "pass", f"{span}, {proof}"
+        return (
+            "cannot_tell",
+            f"{span}, {proof}, but {num_items:,} items are fewer than the {_items_without_flip(tolerance)} that prove it",
+        )
     return (
         "cannot_tell",
         f"{span}, anything from {told[0]} to {told[1]} fits; at most {_limit(tolerance)} is not proven",
