@@ -6,8 +6,10 @@ from typing import Any
 import polars as pl
 import pytest
 
+from muscle import compare
 from muscle.errors import ConfigError, JoinError
 from muscle.flips.comparability import Difference, check_comparable, find_differences
+from muscle.flips.history import history
 from muscle.predictions.read import read_run
 from muscle.predictions.run import Run
 
@@ -120,6 +122,43 @@ def test_scores_of_another_name_are_refused_where_nothing_else_decides() -> None
     new = read_run(pl.DataFrame({"id": ["1"], "score.bleu": [0.5]}), name="new")
     with pytest.raises(JoinError, match=r"main score rouge1 against bleu.*--allow metric"):
         check_comparable(old, new)
+
+
+def scored(**scores: list[float | None]) -> pl.DataFrame:
+    columns = {f"score.{score}": values for score, values in scores.items()}
+    return pl.DataFrame({"task": ["qa"] * 4, "id": list("abcd"), **columns})
+
+
+def test_allowed_scores_of_other_names_are_held_against_each_other_and_the_report_says_so() -> None:
+    old = scored(rouge1=[0.5, 0.5, 0.5, 0.5], length=[3.0, 3.0, 3.0, 3.0])
+    new = scored(bleu=[0.25, 0.5, 0.75, 1.0])
+    report = compare(old, new, candidate=old, allow=["metric"]).to_json()
+    task = report["tasks"]["qa"]
+    assert task["kind"] == "continuous" and task["score"] == "rouge1"
+    assert task["quadrants"]["old_vs_new"] == {"better": 2, "worse": 1, "equal": 1}
+    assert task["quadrants"]["old_vs_candidate"] == {"better": 0, "worse": 0, "equal": 4}
+    assert any("its main score bleu is held against the old run's rouge1" in w for w in report["warnings"])
+    steps = history([old, new], allow=["metric"]).to_json()["tasks"]["qa"]["steps"]
+    assert len(steps) == 1
+
+
+def test_allowed_scores_of_other_names_keep_the_other_tasks_scores() -> None:
+    old = pl.concat([scored(rouge1=[0.5] * 4), scored(rouge1=[0.5] * 4).with_columns(task=pl.lit("b"))])
+    new = pl.concat(
+        [scored(bleu=[0.25] * 4), scored(rouge1=[0.75] * 4).with_columns(task=pl.lit("b"))],
+        how="diagonal",
+    )
+    tasks = compare(old, new, allow=["metric"]).to_json()["tasks"]
+    assert tasks["qa"]["quadrants"]["old_vs_new"]["worse"] == 4
+    assert tasks["b"]["quadrants"]["old_vs_new"]["better"] == 4
+
+
+def test_scores_that_count_in_other_directions_are_refused_also_where_allowed() -> None:
+    old, new = scored(rouge1=[0.5] * 4), scored(perplexity=[9.0] * 4)
+    with pytest.raises(
+        JoinError, match=r"of rouge1 in .* more is better, of perplexity in .* less; .*--metric"
+    ):
+        compare(old, new, allow=["metric"], lower_is_better=["perplexity"])
 
 
 def test_another_template_is_only_noted_where_the_prompts_themselves_were_compared() -> None:

@@ -15,6 +15,7 @@ import polars as pl
 
 from muscle.errors import ConfigError, JoinError
 from muscle.flips.join import with_one_task_name
+from muscle.flips.main_scores import other_names
 from muscle.flips.settings import SettingsChange, common_start, settings_changes
 from muscle.predictions.records import input_text, with_input_hash
 from muscle.predictions.run import Run
@@ -152,28 +153,12 @@ def _listing(names: Sequence[str], limit: int = 3) -> str:
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
 
 
-def _main_scores(run: Run) -> dict[str, list[str]]:
-    """Return the names of the scores of each task, its main score first."""
-    names = run.score_names()
-    filled = run.frame.group_by("task").agg(
-        pl.col(f"score.{name}").is_not_null().any().alias(name) for name in names
-    )
-    return {row["task"]: [n for n in names if row[n]] for row in filled.iter_rows(named=True)}
-
-
 def _scores(old: Run, new: Run) -> list[Difference]:
     """Compare the main scores' names: items of one task must be judged by the same measure."""
-    sides = [_main_scores(run) for run in (old, new)]
-    judged = [set(run.frame.filter(pl.col("correct").is_not_null())["task"].unique()) for run in (old, new)]
     found: dict[tuple[str, Severity], list[str]] = {}
-    for task, names in sorted(sides[0].items()):
-        others = sides[1].get(task, [])
-        if not names or not others or names[0] == others[0]:
-            continue
-        # Where both sides say right or wrong, the score only measures how much; else it decides.
-        shared = set(names) & set(others)
-        severity: Severity = "note" if shared or (task in judged[0] and task in judged[1]) else "refuse"
-        found.setdefault((f"main score {names[0]} against {others[0]}", severity), []).append(task)
+    for each in other_names(old, new):
+        severity: Severity = "refuse" if each.decides else "note"
+        found.setdefault((f"main score {each.old} against {each.new}", severity), []).append(each.task)
     return [
         Difference(
             "metric", severity, f"task {_listing(tasks)}: {text}", "metric" if severity == "refuse" else None

@@ -24,6 +24,7 @@ from muscle.flips.items import TaskItems
 from muscle.flips.join import MAX_UNPAIRED, On, with_one_task_name
 from muscle.flips.judges import JudgeErrors
 from muscle.flips.listing import ListedTask, list_flips
+from muscle.flips.main_scores import with_names_of
 from muscle.flips.measure import adjust_for_tasks, counts, histogram, measure
 from muscle.flips.notes import warnings_of
 from muscle.flips.pair import MAX_FLIPS, Options, Pair, pair_runs
@@ -322,6 +323,19 @@ def compare(
         for role, run in main.items()
         if role != "old"
     }
+    if "rerun" in main:  # is meant to be the same model
+        found = differences["old_vs_rerun"]
+        differences["old_vs_rerun"] = [difference for difference in found if difference.what != "model"]
+    if "metric" in allow:
+        main, rest = (
+            {
+                role: run
+                if role == "old"
+                else with_names_of(main["old"], run, lower_is_better=lower_is_better)
+                for role, run in some.items()
+            }
+            for some in (main, rest)
+        )
     comparison = _compare_runs(main, rest, options, slices, wanted)
     comparison.report["comparability"] = {
         side: [difference.to_json() for difference in found] for side, found in differences.items()

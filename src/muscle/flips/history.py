@@ -19,6 +19,7 @@ from muscle.errors import ConfigError, JoinError
 from muscle.flips.comparability import check_comparable
 from muscle.flips.items import Kind, TaskItems
 from muscle.flips.join import with_one_task_name
+from muscle.flips.main_scores import with_names_of
 from muscle.flips.metrics import negative_flip_rate, positive_flip_rate
 from muscle.flips.multiplicity import holm
 from muscle.flips.pair import Options, Pair, pair_runs
@@ -102,6 +103,9 @@ def history(
     read = [read_run(source, format=format, columns=columns, hash_inputs=False) for source in runs]
     chain = _named(with_one_task_name(read), names)
     differences = [check_comparable(one, other, allow=allow) for one, other in pairwise(chain)]
+    if "metric" in allow:
+        turned = options.get("lower_is_better", ())
+        chain = [chain[0], *(with_names_of(chain[0], run, lower_is_better=turned) for run in chain[1:])]
     settings = Options(allow_changed=bool({"prompts", "references"} & set(allow)), **options)
     pairs = [pair_runs(one, other, settings) for one, other in pairwise(chain)]
     tasks = {

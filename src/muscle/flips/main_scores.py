@@ -1,0 +1,91 @@
+"""The main scores of two runs: where their names differ, and one name for both where the user allows it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import polars as pl
+
+from muscle.errors import JoinError
+from muscle.predictions.run import SCORE_PREFIX, Run
+
+
+@dataclass(frozen=True)
+class OtherName:
+    """A task whose main score has another name in the new run.
+
+    Attributes:
+        task: the task.
+        old: the old run's name.
+        new: the new run's.
+        decides: whether nothing else says how the two compare: they share no score, and one side does not say right or wrong.
+    """
+
+    task: str
+    old: str
+    new: str
+    decides: bool
+
+
+def _names(run: Run) -> dict[str, list[str]]:
+    """Return the names of the scores of each task, its main score first."""
+    names = run.score_names()
+    filled = run.frame.group_by("task").agg(
+        pl.col(f"{SCORE_PREFIX}{name}").is_not_null().any().alias(name) for name in names
+    )
+    return {row["task"]: [n for n in names if row[n]] for row in filled.iter_rows(named=True)}
+
+
+def other_names(old: Run, new: Run) -> list[OtherName]:
+    """List the tasks whose main scores have other names, in the order of the tasks' names."""
+    sides = [_names(run) for run in (old, new)]
+    judged = [set(run.frame.filter(pl.col("correct").is_not_null())["task"].unique()) for run in (old, new)]
+    found = []
+    for task, names in sorted(sides[0].items()):
+        others = sides[1].get(task, [])
+        if names and others and names[0] != others[0]:
+            # Where both sides say right or wrong, the score only measures how much; else it decides.
+            known = bool(set(names) & set(others)) or (task in judged[0] and task in judged[1])
+            found.append(OtherName(task, names[0], others[0], decides=not known))
+    return found
+
+
+def with_names_of(old: Run, new: Run, *, lower_is_better: Collection[str] = ()) -> Run:
+    """Give the new run's main scores the names of the old run's, in the tasks where the names keep them apart.
+
+    That the two measure the same is the user's word; a note of the run says which were taken for one.
+
+    Args:
+        old: the run of the old version.
+        new: the run of the new version.
+        lower_is_better: names of scores of which less is better, beside those that the runs name.
+
+    Raises:
+        JoinError: of one score more is better, of the other less.
+    """
+    apart = [each for each in other_names(old, new) if each.decides]
+    frame = new.frame
+    for each in apart:
+        _check_direction(each, old, new, lower_is_better)
+        column = f"{SCORE_PREFIX}{each.old}"
+        kept = pl.col(column) if column in frame.columns else pl.lit(None, pl.Float64)
+        taken = pl.when(pl.col("task") == each.task).then(pl.col(f"{SCORE_PREFIX}{each.new}"))
+        frame = frame.with_columns(taken.otherwise(kept).alias(column))
+    if not apart:
+        return new
+    told = [f"task {e.task}: its main score {e.new} is held against the old run's {e.old}" for e in apart]
+    return Run(new.name, frame, {**new.metadata, "notes": [*(new.metadata.get("notes") or ()), *told]})
+
+
+def _check_direction(each: OtherName, old: Run, new: Run, lower_is_better: Collection[str]) -> None:
+    less = [
+        name in lower_is_better or (run.metadata.get("higher_is_better") or {}).get(name) is False
+        for name, run in ((each.old, old), (each.new, new))
+    ]
+    if less[0] != less[1]:
+        words = ["less" if is_less else "more" for is_less in less]
+        raise JoinError(
+            f"task {each.task!r}: of {each.old} in {old.name} {words[0]} is better, of {each.new} in {new.name} "
+            f"{words[1]}; expected scores that count in one direction: choose the same score with --metric"
+        )
