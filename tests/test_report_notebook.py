@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from muscle import compare
+from muscle.gate import gate
 from muscle.report.html import render_html
 from muscle.report.notebook import frame, show
 from report_examples import make_report
@@ -43,6 +44,19 @@ def test_a_comparison_shows_itself_in_a_notebook() -> None:
     html = compare(old, new)._repr_html_()
     ((tag, attributes),) = Frame(html).elements
     assert tag == "iframe" and "Examples" in (attributes["srcdoc"] or "")
+
+
+def test_the_gate_s_result_shows_itself_as_a_comparison_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = pl.DataFrame({"id": [str(i) for i in range(40)], "correct": [True] * 40})
+    result = gate(old, old.with_columns(correct=pl.col("id") != "7"))
+    assert result.to_json() is result.report
+    ((tag, attributes),) = Frame(result._repr_html_()).elements
+    assert tag == "iframe" and "Rules of the policy" in (attributes["srcdoc"] or "")
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    monkeypatch.delitem(sys.modules, "IPython", raising=False)
+    result.show()
+    assert len(opened) == 1
 
 
 def test_show_displays_below_the_cell_where_a_notebook_runs(monkeypatch: pytest.MonkeyPatch) -> None:

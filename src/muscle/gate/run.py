@@ -51,6 +51,22 @@ class GateResult:
         """The verdict in a sentence."""
         return str(self.report["headline"])
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the result object: plain dicts, lists, text and finite numbers."""
+        return self.report
+
+    def show(self) -> None:
+        """Show the report: below the cell in a notebook, else in the browser."""
+        from muscle.report.notebook import show
+
+        show(self.report)
+
+    def _repr_html_(self) -> str:
+        """Return the report for a notebook's output."""
+        from muscle.report.notebook import frame
+
+        return frame(self.report)
+
 
 def gate(
     old: Any,
