@@ -20,14 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from muscle.flips.item_verdicts import (
-    EQUIVALENT,
-    IMPROVED,
-    REGRESSED,
-    Test,
-    item_verdicts,
-    permutation_null,
-)
+from muscle.flips.answer_tests import Test
+from muscle.flips.item_null import permutation_null
+from muscle.flips.item_verdicts import EQUIVALENT, IMPROVED, REGRESSED, item_verdicts
 
 RESULTS = Path(__file__).parent / "results" / "item_verdicts.json"
 ITEMS = 500

@@ -14,8 +14,8 @@ from typing import Any, Literal
 import polars as pl
 
 from muscle.errors import ConfigError, JoinError
-from muscle.flips.join import with_one_task_name
 from muscle.flips.main_scores import other_names
+from muscle.flips.pairing import with_one_task_name
 from muscle.flips.settings import SettingsChange, common_start, settings_changes
 from muscle.predictions.records import input_text, with_input_hash
 from muscle.predictions.run import Run

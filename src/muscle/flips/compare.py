@@ -15,19 +15,21 @@ from pathlib import Path
 from typing import Any
 
 from muscle.errors import ConfigError, JoinError
+from muscle.flips.answer_tests import Test
 from muscle.flips.cause_rules import Rule
 from muscle.flips.causes import Causes
 from muscle.flips.comparability import check_comparable
 from muscle.flips.effect import candidate_effect, shared_items
-from muscle.flips.item_verdicts import EPSILON_ITEM, Test
+from muscle.flips.item_verdicts import EPSILON_ITEM
 from muscle.flips.items import TaskItems
-from muscle.flips.join import MAX_UNPAIRED, On, with_one_task_name
+from muscle.flips.join import MAX_UNPAIRED
 from muscle.flips.judges import JudgeErrors
 from muscle.flips.listing import ListedTask, list_flips
 from muscle.flips.main_scores import with_names_of
 from muscle.flips.measure import adjust_for_tasks, counts, histogram, measure
 from muscle.flips.notes import warnings_of
 from muscle.flips.pair import MAX_FLIPS, Options, Pair, pair_runs
+from muscle.flips.pairing import On, with_one_task_name
 from muscle.flips.pooling import pool
 from muscle.flips.reality import Reality, median_answers, noise_summary, real_or_noise
 from muscle.flips.slices import Cut, cut_tasks, measure_cuts

@@ -18,11 +18,11 @@ import polars as pl
 from muscle.errors import ConfigError, JoinError
 from muscle.flips.comparability import check_comparable
 from muscle.flips.items import Kind, TaskItems
-from muscle.flips.join import with_one_task_name
 from muscle.flips.main_scores import with_names_of
 from muscle.flips.metrics import negative_flip_rate, positive_flip_rate
 from muscle.flips.multiplicity import holm
 from muscle.flips.pair import Options, Pair, pair_runs
+from muscle.flips.pairing import with_one_task_name
 from muscle.flips.tally import Tally, tally
 from muscle.predictions.read import read_run
 from muscle.predictions.run import Run

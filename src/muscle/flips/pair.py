@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from muscle.flips.item_verdicts import EPSILON_ITEM, Test
+from muscle.flips.answer_tests import Test
+from muscle.flips.item_verdicts import EPSILON_ITEM
 from muscle.flips.items import TaskItems, task_items
-from muscle.flips.join import MAX_UNPAIRED, Joined, On, join_runs
+from muscle.flips.join import MAX_UNPAIRED, Joined, join_runs
+from muscle.flips.pairing import On
 from muscle.flips.verdict import TOLERANCE
 from muscle.predictions.run import Run
 

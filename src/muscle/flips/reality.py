@@ -12,6 +12,7 @@ import polars as pl
 from muscle.flips import item_verdicts as verdicts
 from muscle.flips import margins
 from muscle.flips.clusters import clustered_rate
+from muscle.flips.item_null import permutation_null
 from muscle.flips.item_verdicts import VERDICTS, ItemVerdicts, Moments
 from muscle.flips.items import TaskItems
 from muscle.flips.metrics import Ints
@@ -166,7 +167,7 @@ def _shares(
         shares[word] = Estimate.of(count / total, interval).to_json()
     if repeats.kind != "binary":
         return shares | {"null95": Estimate.undefined(_NO_NULL).to_json(), "null_p": None}
-    null = verdicts.permutation_null(
+    null = permutation_null(
         repeats.old.right + repeats.new.right,
         repeats.old.num,
         repeats.new.num,

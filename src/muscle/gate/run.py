@@ -13,9 +13,9 @@ import polars as pl
 from muscle.errors import DataError
 from muscle.flips.compare import Comparison, compare
 from muscle.flips.items import TaskItems
-from muscle.flips.join import with_one_task_name
 from muscle.flips.noise import excess_items, tally_of_repeats
 from muscle.flips.pair import Pair
+from muscle.flips.pairing import with_one_task_name
 from muscle.flips.repeats import item_repeats
 from muscle.flips.slices import MAX_VALUES
 from muscle.flips.slicing import SliceBy, parse_slice, slice_values

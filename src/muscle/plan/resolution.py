@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from muscle.flips.item_verdicts import EPSILON_ITEM, FALSE_DISCOVERY_RATE, fisher_table
+from muscle.flips.answer_tests import fisher_table
+from muscle.flips.item_verdicts import EPSILON_ITEM, FALSE_DISCOVERY_RATE
 from muscle.flips.metrics import Ints
 from muscle.flips.power import ALPHA, POWER
 from muscle.flips.statistics import Floats
