@@ -212,6 +212,16 @@ def test_which_of_two_ids_is_kept_does_not_hang_on_the_order() -> None:
             join(old, [{"id": "a", "correct": False}])
 
 
+def test_which_of_two_references_is_kept_does_not_hang_on_the_order() -> None:
+    old = [{"id": "a", "correct": True, "input": "x", "reference": "r"}]
+    new = [
+        {"id": "b", "correct": True, "input": "x"},
+        {"id": "b", "correct": True, "input": "x", "reference": "s"},
+    ]
+    reports = [join(old, side).report for side in (new, new[::-1])]
+    assert reports[0] == reports[1] and reports[0].reference_changed == 1
+
+
 @settings(max_examples=60, deadline=None)
 @given(rows, rows, st.randoms(use_true_random=False), st.booleans())
 def test_the_order_of_rows_does_not_matter(

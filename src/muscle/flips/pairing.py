@@ -111,7 +111,11 @@ class Pairing:
                 continue
             several = keyed.filter(pl.struct(by).is_duplicated())
             # Which one is kept must not hang on the order of rows.
-            several = several.sort("id", "content", nulls_last=True)
+            references = self.frames[side]["reference"].gather(several["row"])
+            several = several.with_columns(
+                reference=references.list.sort().list.join("\x1f", ignore_nulls=True)
+            )
+            several = several.sort("id", "content", "reference", nulls_last=True)
             marked = several.with_columns(answer=self._answers(side, several)).with_columns(
                 kinds=pl.col("answer").n_unique().over(by)
             )
