@@ -11,7 +11,22 @@ from scipy import stats
 from muscle.flips.compare import compare
 from muscle.flips.what_changed import fisher, mann_whitney
 
-WORDS = ["sun", "rain", "wind", "cloud", "snow", "hail", "fog", "mist", "storm", "heat", "frost", "dew", "ice", "haze"]
+WORDS = [
+    "sun",
+    "rain",
+    "wind",
+    "cloud",
+    "snow",
+    "hail",
+    "fog",
+    "mist",
+    "storm",
+    "heat",
+    "frost",
+    "dew",
+    "ice",
+    "haze",
+]
 
 
 def versions(
