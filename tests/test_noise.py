@@ -270,3 +270,11 @@ def test_a_second_run_of_the_same_model_is_not_asked_whether_it_is_a_control() -
     found = compare(old, new, rerun=again).to_json()["comparability"]
     assert [entry["what"] for entry in found["old_vs_new"]] == ["model"]
     assert found["old_vs_rerun"] == []
+
+
+def test_thirds_that_cancel_are_exactly_zero() -> None:
+    old, new = counted({(2, 1): 40, (1, 2): 40, (3, 3): 20}, 3)
+    excess = metrics(compare(old, new))["excess_negative_flip_rate"]
+    assert (
+        excess["value"] == round(excess["value"], 12) and "e-" not in compare(old, new).report["reasons"][0]
+    )

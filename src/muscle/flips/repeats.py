@@ -6,7 +6,7 @@ items, never over answers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -161,8 +161,9 @@ def mean_of_items(values: Floats, groups: Ints | None, *, seed: int = 0) -> Esti
     """
     if values.size == 0:
         return Estimate.undefined("no item has enough answers")
+    values = np.round(values, _DIGITS) + 0.0
     moved = int(np.count_nonzero(values))
-    mean = float(values.mean())
+    mean = _rounded(float(values.mean()))
     if moved < FEW:
         share = clopper_pearson(moved, values.size)
         sizes = np.abs(values[values != 0]).mean() if moved else 1.0
@@ -171,11 +172,21 @@ def mean_of_items(values: Floats, groups: Ints | None, *, seed: int = 0) -> Esti
         low = reach_low if (signs > 0).all() else -reach_high
         high = -reach_low if moved and (signs < 0).all() else reach_high
         return Estimate(mean, min(low, mean), max(high, mean))
-    if groups is not None:
-        return clusters.clustered_mean(
+    if groups is None:
+        found = resampling.bootstrap_mean(values, seed=seed)
+    else:
+        found = clusters.clustered_mean(
             np.bincount(groups, weights=values).astype(np.float64), np.bincount(groups).astype(np.float64)
         )
-    return resampling.bootstrap_mean(values, seed=seed)
+    return found if found.value is None else replace(found, value=_rounded(found.value))
+
+
+_DIGITS = 12
+"""Shares of answers (a third, a seventh) add up to their sum but for the last digits; zero shall be zero."""
+
+
+def _rounded(value: float) -> float:
+    return round(value, _DIGITS) + 0.0
 
 
 def expected_flips(repeats: Repeats, *, epsilon: float = 0.0) -> tuple[Floats, Floats]:

@@ -258,10 +258,10 @@ def _finding(test: _Test, p: float | None, alpha: float) -> Finding:
 def percent(value: float) -> str:
     """Write a share in percent, with three digits: enough to tell a bound from the limit that it just misses.
 
-    >>> percent(0.0345), percent(0.00994), percent(0.0)
-    ('3.45%', '0.994%', '0%')
+    >>> percent(0.0345), percent(0.00994), percent(-0.0), percent(0.3 - 0.2 - 0.1)
+    ('3.45%', '0.994%', '0%', '0%')
     """
-    return f"{100 * value:.3g}%"
+    return f"{100 * (round(value, 12) + 0.0):.3g}%"
 
 
 def limit_text(limit: float) -> str:
