@@ -163,3 +163,13 @@ def test_the_terminal_and_markdown_tell_the_same_story() -> None:
     for text in ("v1", "v3", "RWR", "40.0%", "right, wrong, right again: 2"):
         assert text in shown and text.replace(".", "\\.") in written.replace("40.0%", "40\\.0%")
     assert "<b>" not in written and "@x" not in written
+
+
+def test_repeats_are_told_as_answers() -> None:
+    runs = [
+        table([True, False] * 3, repeat=[0, 1] * 3).with_columns(id=pl.Series(list("001122")))
+        for _ in range(2)
+    ]
+    report = history(runs).to_json()
+    assert only_task(report)["unit"] == "answers" and "of 6 answers" in history_markdown(report)
+    assert followed("RW", "WR")["unit"] == "items"

@@ -85,7 +85,7 @@ def history(
         **options: of `muscle.compare`: on, max_unpaired, epsilon, cluster, lower_is_better.
 
     Returns:
-        `tasks_left_out`, those that not all runs have; and for each task: `n` (items that all runs have) and `left_out`; `levels`, each version's accuracy or mean score;
+        `tasks_left_out`, those that not all runs have; and for each task: `n` (items that all runs have, each repeat counted), their `unit` and `left_out`; `levels`, each version's accuracy or mean score;
         `steps` and `first_to_last`, each with flips, NFR, PFR and difference with 95 % intervals, the two-sided `p`, and
         over the steps `holm_p`; `patterns` of an item along the chain with their counts (R right, W wrong; of a score
         + - = a step); `kinds` (counts by what became of the items); `broke_somewhere`, items right in one version and
@@ -219,7 +219,9 @@ def _task_history(name: str, runs: Sequence[Run], pairs: Sequence[Pair], epsilon
         step["holm_p"] = p
     patterns = _patterns(chain, last, kind, epsilon)
     counted = patterns.value_counts(sort=True)
+    repeats = runs[0].frame["repeat"].gather(chain["row0"])
     return report | {
+        "unit": "answers" if (repeats > 0).any() else "items",
         "levels": [chain[f"level{n}"].cast(pl.Float64).mean() for n in range(last + 1)],
         "steps": steps,
         "first_to_last": _step(ends, names, 0, last),

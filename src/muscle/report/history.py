@@ -31,13 +31,13 @@ def _sentence(name: str, task: Report) -> str:
     words = ("gained", "broken") if task["kind"] == "binary" else ("better", "worse")
     net = f"+{count(ends['positive_flips'])} {words[0]} / -{count(ends['negative_flips'])} {words[1]}"
     story = (
-        f"{name}: {ends['from']} to {ends['to']}: {net} of {count(task['n'])} items; "
+        f"{name}: {ends['from']} to {ends['to']}: {net} of {count(task['n'])} {task['unit']}; "
         f"along the steps {count(lost)} {words[1]}"
     )
     if task["kinds"] is None:
-        return f"{story}, {count(task['broke_somewhere'])} items got worse at some step."
+        return f"{story}, {count(task['broke_somewhere'])} {task['unit']} got worse at some step."
     back = task["kinds"]["recovered"]
-    return f"{story}, {count(task['broke_somewhere'])} items broke at some step, {count(back)} of them came back for good."
+    return f"{story}, {count(task['broke_somewhere'])} {task['unit']} broke at some step, {count(back)} of them came back for good."
 
 
 def _step_cells(task: Report, *, intervals: bool = True) -> list[list[str]]:
