@@ -225,3 +225,15 @@ def test_ctrl_c_ends_cleanly(inputs, tmp_path):
     assert child.returncode == 130
     assert "Traceback" not in errors
     assert "interrupted" in errors.strip().splitlines()[-1]
+
+
+def test_without_the_training_packages_a_command_that_needs_them_says_what_to_install(tmp_path):
+    light = "import sys; sys.modules['torch'] = None; from muscle.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", light, "demo", "--out", str(tmp_path / "demo")], capture_output=True, text=True
+    )
+    assert done.returncode == 3
+    assert (
+        done.stderr
+        == "muscle: this needs the package torch; install it with: pip install 'muscle-llm[train]'\n"
+    )

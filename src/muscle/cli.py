@@ -51,6 +51,20 @@ for _command in (
 app.add_typer(gate.baselines_app, name="baseline")
 
 
+_TRAIN = {
+    "accelerate",
+    "datasets",
+    "gguf",
+    "lm_eval",
+    "peft",
+    "safetensors",
+    "tokenizers",
+    "torch",
+    "transformers",
+}
+"""Packages that come with `muscle-llm[train]` and not with the light core."""
+
+
 def main() -> None:
     """Run the command line; every expected failure ends in one line and a documented exit code."""
     if not distributed.is_main():  # of several processes one speaks; errors are told by each
@@ -59,6 +73,13 @@ def main() -> None:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False, prog_name="muscle")
     except MuscleError as error:
         _fail(str(error), BAD_INPUT)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in _TRAIN:
+            raise
+        _fail(
+            f"this needs the package {package}; install it with: pip install 'muscle-llm[train]'", BAD_INPUT
+        )
     except KeyboardInterrupt:
         _fail(_INTERRUPTED, INTERRUPTED)
     except typer.Exit as stop:
