@@ -510,7 +510,10 @@ def test_kills_at_random_moments_of_store_building_and_training_change_nothing(w
             shutil.rmtree(out)
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as child:
             assert child.stdout.readline() == "ready\n"
-            time.sleep(rng.uniform(0.1, 4.0))
+            # Every second kill waits for the training to begin, however slow the machine is today.
+            while num_kills % 2 and child.poll() is None and not list(tmp_path.glob(".killed.*.training")):
+                time.sleep(0.05)
+            time.sleep(rng.uniform(0.1, 3.0))
             if child.poll() is None:
                 os.kill(child.pid, signal.SIGKILL)
                 num_kills += 1

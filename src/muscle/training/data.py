@@ -138,8 +138,15 @@ class PackingCollator:
 
 
 def model_inputs(batch: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return what a model's forward takes of a batch, padded or packed."""
-    names = ("input_ids", "attention_mask", "position_ids")
+    """Return what a causal model's forward takes of a batch, padded or packed.
+
+    A mask that only hides padding on the right is left out: no real token looks behind itself, and without a mask the attention
+    goes its fastest way.
+    """
+    names = ["input_ids", "position_ids"]
+    mask = batch.get("attention_mask")
+    if mask is not None and not bool((mask[:, 1:] <= mask[:, :-1]).all()):
+        names.append("attention_mask")
     # A cache would keep transformers from seeing that a row is packed.
     return {**{name: batch[name] for name in names if name in batch}, "use_cache": False}
 

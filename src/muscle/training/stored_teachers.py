@@ -16,6 +16,7 @@ from muscle import distributed
 from muscle.files import fingerprint
 from muscle.models import LoadedBase, adapter_content, load_adapter
 from muscle.run_folder import versions
+from muscle.training.attention import short_attention
 from muscle.training.data import PaddingCollator, TokenizedExamples
 from muscle.training.engine import Heads, StoredTeachers
 from muscle.training.fused import MEMORY_BYTES
@@ -370,7 +371,8 @@ def _state_maker(
         labels = batch["labels"][:, 1:]
         counted = labels != IGNORE_INDEX
         # As in training: 16-bit models run under autocast there.
-        with torch.autocast(device.type, dtype=head.weight.dtype, enabled=head.is_narrow):
+        narrow = torch.autocast(device.type, dtype=head.weight.dtype, enabled=head.is_narrow)
+        with narrow, short_attention(model):
             return head_input(model, batch)[:, :-1][counted], labels[counted]
 
     return run

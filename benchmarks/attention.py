@@ -1,0 +1,45 @@
+"""Short sequences' attention, forward and backward: torch's fused CPU kernel and `muscle.training.attention`, in turn.
+
+python benchmarks/attention.py        # bfloat16, 9 query heads on 3 key heads, 64 wide (SmolLM2-135M's), 1,024 tokens a call
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+from muscle.training.attention import causal_attention
+
+HEADS, KEY_HEADS, WIDTH, TOKENS, ROUNDS = 9, 3, 64, 1024, 15
+
+
+def milliseconds(attend: Callable[..., torch.Tensor], states: list[torch.Tensor]) -> float:
+    start = time.perf_counter()
+    attend(*states).sum().backward()
+    return 1e3 * (time.perf_counter() - start)
+
+
+def main() -> None:
+    print("| tokens a sequence | fused kernel | plain products | ratio |\n|---:|---:|---:|---:|")
+    for seq in (32, 64, 128, 256, 512):
+        shapes = [(TOKENS // seq, seq, heads, WIDTH) for heads in (HEADS, KEY_HEADS, KEY_HEADS)]
+        states = [
+            torch.randn(shape, dtype=torch.bfloat16).transpose(1, 2).requires_grad_() for shape in shapes
+        ]
+        ways: dict[str, Callable[..., torch.Tensor]] = {
+            "fused": lambda q, k, v: scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True),
+            "plain": lambda q, k, v: causal_attention(q, k, v, WIDTH**-0.5),
+        }
+        found: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(ROUNDS):
+            for name, attend in ways.items():
+                found[name].append(milliseconds(attend, states))
+        fused, plain = (statistics.median(found[name]) for name in ways)
+        ratio = statistics.median(b / a for a, b in zip(*found.values(), strict=True))
+        print(f"| {seq} | {fused:.1f} ms | {plain:.1f} ms | {ratio:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
