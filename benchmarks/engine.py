@@ -2,6 +2,7 @@
 
     python benchmarks/engine.py --old runs/smollm2/old --new runs/smollm2/new [--rounds 3] [--batch 8] [--seq 128]
     ... --vocab 8192 49152 131072 262144 --rounds 1        # a sweep: every vocabulary (or --seq, or both) in turn
+    ... --seq 128 512 2048 4096 --tokens 4096 --rounds 1   # the same tokens a step, cut otherwise
     ... --vocab 262144 --batch 16 --seq 512 --steps 1 --warmup 0 --rounds 1 --memory 20
 
 One process for each measurement, rounds interleaved, medians over the rounds. A step is forward, backward and optimizer on a batch of random tokens of one
@@ -248,8 +249,9 @@ def measure_all(options: argparse.Namespace, vocab: int | None, seq: int) -> dic
     """Run every variant in every round, one after the other; one that fails is named and left out."""
     found: dict[str, list[dict[str, Any]]] = {variant: [] for variant in options.variants}
     failed: dict[str, str] = {}
-    size = ["--seq", str(seq), *(["--vocab", str(vocab)] if vocab else [])]
-    print(f"vocabulary {vocab or 'as it is'}, {options.batch} x {seq} tokens a step", flush=True)
+    batch = max(1, options.tokens // seq) if options.tokens else options.batch
+    size = ["--seq", str(seq), "--batch", str(batch), *(["--vocab", str(vocab)] if vocab else [])]
+    print(f"vocabulary {vocab or 'as it is'}, {batch} x {seq} tokens a step", flush=True)
     for number in range(options.rounds):
         for variant in [variant for variant in options.variants if variant not in failed]:
             load = os.getloadavg()[0]
@@ -270,12 +272,19 @@ def measure_all(options: argparse.Namespace, vocab: int | None, seq: int) -> dic
                 f"{result['peak_bytes'] / 1e9:.2f} GB above the weights, load before {load:.1f}",
                 flush=True,
             )
-    summary = summarise(found, options, seq)
-    return {"vocab": vocab, "seq": seq, "variants": found, "failed": failed, "summary": summary}
+    summary = summarise(found, options, batch * seq)
+    return {
+        "vocab": vocab,
+        "batch": batch,
+        "seq": seq,
+        "variants": found,
+        "failed": failed,
+        "summary": summary,
+    }
 
 
 def summarise(
-    found: dict[str, list[dict[str, Any]]], options: argparse.Namespace, seq: int
+    found: dict[str, list[dict[str, Any]]], options: argparse.Namespace, tokens: int
 ) -> dict[str, Any]:
     """Return medians over the rounds of each round's median, and the ratios that the design sets bars for."""
     medians = {
@@ -287,7 +296,7 @@ def summarise(
         for variant, runs in found.items()
     }
     for row in medians.values():
-        row["tokens_per_second"] = options.batch * seq / row["seconds_per_step"]
+        row["tokens_per_second"] = tokens / row["seconds_per_step"]
     ratios = [
         {
             "variant": variant,
@@ -300,7 +309,7 @@ def summarise(
         for variant, other, time_bar, memory_bar in BARS
         if variant in medians and other in medians
     ]
-    rate = matrix_rate(options, options.batch * seq)
+    rate = matrix_rate(options, tokens)
     for row in medians.values():
         row["share_of_matrix_rate"] = row["matrix_flops"] / row["seconds_per_step"] / rate
     summary: dict[str, Any] = {"medians": medians, "ratios": ratios, "matrix_flops_per_second": rate}
@@ -317,7 +326,10 @@ def summarise(
 def table(result: dict[str, Any]) -> str:
     """Return the summary as Markdown."""
     summary = result["summary"]
-    lines = [f"Vocabulary {result['vocab'] or 'as it is'}, {result['seq']} tokens an example:", ""]
+    lines = [
+        f"Vocabulary {result['vocab'] or 'as it is'}, {result['batch']} x {result['seq']} tokens a step:",
+        "",
+    ]
     lines += [
         "| step | seconds | tokens/s | peak above the weights | matrix products | of the machine's rate |",
         "|---|---:|---:|---:|---:|---:|",
@@ -366,6 +378,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8, help="examples a step")
     parser.add_argument(
         "--seq", type=int, nargs="+", default=[128], help="tokens an example; several: a sweep"
+    )
+    parser.add_argument(
+        "--tokens", type=int, help="tokens a step, in place of --batch: examples of --seq tokens"
     )
     parser.add_argument("--rank", type=int, default=128, help="of the LoRA adapters; alpha is twice that")
     parser.add_argument(
