@@ -31,6 +31,11 @@ def is_main() -> bool:
     return rank() == 0
 
 
+def sharded_by_deepspeed() -> bool:
+    """Tell whether the launcher asks for DeepSpeed."""
+    return os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
+
+
 def from_main(work: Callable[[], Value]) -> Value:
     """Let the main process do `work` and give its result to all.
 
@@ -81,5 +86,8 @@ def _group() -> Any:
     import torch
     from accelerate import PartialState
 
-    PartialState(cpu=not torch.cuda.is_available())
+    if sharded_by_deepspeed() and not torch.cuda.is_available():
+        PartialState(backend="gloo")  # of a process that asks for the CPU, accelerate makes plain data-parallel
+    else:
+        PartialState(cpu=not torch.cuda.is_available())
     return torch.distributed

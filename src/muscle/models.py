@@ -47,6 +47,11 @@ class LoadedBase:
     fingerprint: str
     source: str
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether this process still holds every weight: a training that shards the base leaves none or a part of them."""
+        return all(parameter.numel() > 0 for parameter in self.model.parameters())
+
 
 def resolve_base(base: BaseConfig) -> Path:
     """Return the local folder or GGUF file of a base; a hub name is downloaded or found in the hub's cache.

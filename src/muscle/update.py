@@ -124,8 +124,9 @@ class Pipeline:
         return self.config.old if side == "old" else self.config.new
 
     def base(self, side: Side) -> LoadedBase:
-        """Load a base on first use."""
-        if side not in self._bases:
+        """Load a base on first use, and again where a training has sharded it."""
+        if side not in self._bases or not self._bases[side].is_whole:
+            self._bases.pop(side, None)
             logger.info("loading the %s base %s", side, self.base_config(side).base)
             self._bases[side] = load_base(
                 self.base_config(side),

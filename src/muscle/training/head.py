@@ -201,7 +201,8 @@ def _without_adapter(model: Any) -> Any:
 def head_input(model: Any, batch: Mapping[str, Tensor], *, inner: Any = None) -> Tensor:
     """Run a model without its head and return the states that it hands to it.
 
-    The head is replaced for this call by a recorder whose result is one number wide, so the logits never exist.
+    The head is replaced for this call by a module whose result is one number wide, so the logits never exist. Replacing its
+    `forward` alone would not do: DeepSpeed's ZeRO-3 hangs hooks on the head which expect its result in the loss's graph.
 
     Args:
         model: the model, or a data-parallel wrapper around it, whose own forward is called.
@@ -214,24 +215,44 @@ def head_input(model: Any, batch: Mapping[str, Tensor], *, inner: Any = None) ->
     Raises:
         ModelError: the model doesn't call its head exactly once.
     """
-    head = _without_adapter(model if inner is None else inner).get_output_embeddings()
-    seen: list[Tensor] = []
-
-    def record(states: Tensor) -> Tensor:
-        seen.append(states)
-        return states[..., :1].clone()  # FSDP2 hangs hooks on what a model returns, and wants no view there
-
-    before = head.__dict__.get("forward")  # libraries such as accelerate hook a forward the same way
-    head.forward = record
+    base = _without_adapter(model if inner is None else inner)
+    head = base.get_output_embeddings()
+    holder, name = _place_of(head, base)
+    door = _Door(head)
+    setattr(holder, name, door)
     try:
         model(**model_inputs(batch))
     finally:
-        del head.forward
-        if before is not None:
-            head.forward = before
+        setattr(holder, name, head)
+    seen = door.seen
     if len(seen) != 1:
         raise ModelError(f"output head: expected one call in a forward pass, found {len(seen)}")
     return seen[0]
+
+
+class _Door(nn.Module):
+    """Stands where the head was: keeps the states that come in, and has the head's weights for models that ask for their dtype."""
+
+    def __init__(self, head: nn.Module) -> None:
+        super().__init__()
+        self.__dict__.update(head=head, seen=[])  # past nn.Module, which would take the head for a part of this one
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["head"], name)
+
+    def forward(self, states: Tensor) -> Tensor:
+        self.__dict__["seen"].append(states)
+        return states[..., :1].clone()  # FSDP2 hangs hooks on what a model returns, and wants no view there
+
+
+def _place_of(part: nn.Module, model: nn.Module) -> tuple[nn.Module, str]:
+    """Return the module that holds `part`, and its name there."""
+    return next(
+        (holder, name)
+        for holder in model.modules()
+        for name, child in holder.named_children()
+        if child is part
+    )
 
 
 @torch.no_grad()

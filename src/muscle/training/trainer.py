@@ -225,10 +225,12 @@ class CompatibilityTrainer(AdapterTrainer):
 
 def trained_weights(trainer: Trainer) -> dict[str, Tensor]:
     """Return an adapter's trained weights, whole where the processes hold a shard each; called by every process."""
-    if trainer.is_deepspeed_enabled:
-        state: dict[str, Tensor] = trainer.accelerator.get_state_dict(trainer.model_wrapped) or {}
-        return {name: value for name, value in state.items() if "lora_" in name}
     named = {name: value for name, value in trainer.model.named_parameters() if value.requires_grad}
+    if trainer.is_deepspeed_enabled:
+        from deepspeed.utils import safe_get_full_fp32_param
+
+        # The optimizer's own: in 16-bit training the model's are rounded ones.
+        return {name: safe_get_full_fp32_param(value).detach().cpu() for name, value in named.items()}
     return {
         name: (value.full_tensor() if hasattr(value, "full_tensor") else value).detach().cpu()
         for name, value in named.items()
@@ -270,7 +272,8 @@ def training_arguments(settings: TrainingSettings, workspace: Path) -> TrainingA
         max_grad_norm=settings.max_grad_norm,
         activation_checkpointing=settings.gradient_checkpointing,
         bf16=choose_dtype(settings.precision) == torch.bfloat16,
-        use_cpu=choose_device() == "cpu",
+        use_cpu=choose_device() == "cpu" and not distributed.sharded_by_deepspeed(),
+        ddp_backend="gloo" if choose_device() == "cpu" and distributed.sharded_by_deepspeed() else None,
         eval_strategy="epoch",
         save_strategy="epoch",
         save_total_limit=1,  # the best and the last one
@@ -341,7 +344,12 @@ def train(
         )
     with progress_bar(description, num_steps) as progress.show:
         trainer.train(resume_from_checkpoint=distributed.from_main(lambda: last_checkpoint(workspace)))
-    return _summary(trainer.state, settings, description), trained_weights(trainer)
+    weights = trained_weights(trainer)
+    if trainer.is_deepspeed_enabled:
+        from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
+        unset_hf_deepspeed_config()  # or transformers would load the next base in shards
+    return _summary(trainer.state, settings, description), weights
 
 
 def last_checkpoint(workspace: Path) -> str | None:
@@ -366,6 +374,7 @@ class _CompletionMarks(TrainerCallback):  # type: ignore[misc]
     """Marks a checkpoint as whole once all its files are written: a kill in mid-write leaves one without the mark."""
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        distributed.wait()  # every process writes a part of it
         if state.is_world_process_zero:
             (Path(args.output_dir) / f"checkpoint-{state.global_step}" / _COMPLETE).touch()
 
