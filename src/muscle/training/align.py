@@ -121,6 +121,7 @@ def align(
             out=out,
             description=description,
             note=note,
+            base_is_free=used != "online",
         )
     if store is None:
         distributed.from_main(lambda: shutil.rmtree(folder, ignore_errors=True))

@@ -106,8 +106,12 @@ def train_and_save(
     out: Path,
     description: str,
     note: dict[str, Any],
+    base_is_free: bool = True,
 ) -> TrainingResult:
-    """Train, then move the finished adapter into place and delete its checkpoints."""
+    """Train, then move the finished adapter into place and delete its checkpoints.
+
+    `base_is_free`: no teacher needs the base while the adapter trains.
+    """
     identity = fingerprint(
         [base.fingerprint, task.definition, settings.identity(), note, *(part.sequences for part in data)]
     )
@@ -123,6 +127,7 @@ def train_and_save(
         ),
         workspace=workspace,
         description=description,
+        free=base.model if base_is_free else None,
     )
     full_note = {
         "task": task.name,

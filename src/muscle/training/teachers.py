@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from muscle.errors import ModelError
 from muscle.training.data import model_inputs
 
 
@@ -36,6 +37,15 @@ class OnlineTeachers:
 
     @torch.no_grad()
     def __call__(self, batch: Mapping[str, Tensor]) -> TeacherLogits:
-        """Return both teachers' logits on a batch."""
+        """Return both teachers' logits on a batch.
+
+        Raises:
+            ModelError: DeepSpeed's ZeRO-3 has sharded a teacher along with the student whose base it shares.
+        """
+        for model in (self.old, self.new):
+            if any(parameter.numel() == 0 for parameter in model.parameters()):
+                raise ModelError(
+                    "engine online: a teacher shares the student's base, which ZeRO-3 has sharded; use another engine or stage"
+                )
         inputs = model_inputs(batch)
         return TeacherLogits(self.old(**inputs).logits, self.new(**inputs).logits)

@@ -260,7 +260,8 @@ class TrainingResult:
 
 def training_arguments(settings: TrainingSettings, workspace: Path) -> TrainingArguments:
     """Translate our settings to the Trainer's."""
-    return TrainingArguments(
+    on_cpu, deepspeed = choose_device() == "cpu", distributed.sharded_by_deepspeed()
+    arguments = TrainingArguments(
         output_dir=str(workspace),
         num_train_epochs=settings.epochs,
         learning_rate=settings.learning_rate,
@@ -272,8 +273,8 @@ def training_arguments(settings: TrainingSettings, workspace: Path) -> TrainingA
         max_grad_norm=settings.max_grad_norm,
         activation_checkpointing=settings.gradient_checkpointing,
         bf16=choose_dtype(settings.precision) == torch.bfloat16,
-        use_cpu=choose_device() == "cpu" and not distributed.sharded_by_deepspeed(),
-        ddp_backend="gloo" if choose_device() == "cpu" and distributed.sharded_by_deepspeed() else None,
+        use_cpu=on_cpu and not deepspeed,  # accelerate makes plain data-parallel of DeepSpeed otherwise
+        ddp_backend="gloo" if on_cpu and deepspeed else None,
         eval_strategy="epoch",
         save_strategy="epoch",
         save_total_limit=1,  # the best and the last one
@@ -293,6 +294,9 @@ def training_arguments(settings: TrainingSettings, workspace: Path) -> TrainingA
         disable_tqdm=True,
         log_level="error",
     )
+    # A single process uses one GPU of several: the Trainer would wrap the model in `DataParallel`, whose copies all call one head.
+    arguments._n_gpu = min(1, arguments.n_gpu)
+    return arguments
 
 
 def train(
@@ -304,6 +308,7 @@ def train(
     collator: Collator,
     workspace: Path,
     description: str,
+    free: Any = None,
 ) -> tuple[TrainingResult, dict[str, Tensor]]:
     """Run one training, going on at the last whole checkpoint in `workspace` if there is one.
 
@@ -315,12 +320,16 @@ def train(
         collator: makes batches, see `choose_collator`.
         workspace: folder of the checkpoints; it may be removed once the adapter is saved.
         description: for the progress bar.
+        free: the base, where nothing but the trained model needs its weights: they are let go where that one is sharded
+            (`LoadedBase.is_whole`).
 
     Returns:
         How it went, and the best epoch's weights by the model's own names.
     """
     progress = _Progress(description)
     callbacks: list[TrainerCallback] = [_CompletionMarks(), progress]
+    if free is not None:
+        callbacks.append(_FreeOnceSharded(free))
     if settings.early_stopping_patience is not None:
         callbacks.append(EarlyStoppingCallback(settings.early_stopping_patience))
     trainer = build(
@@ -377,6 +386,18 @@ class _CompletionMarks(TrainerCallback):  # type: ignore[misc]
         distributed.wait()  # every process writes a part of it
         if state.is_world_process_zero:
             (Path(args.output_dir) / f"checkpoint-{state.global_step}" / _COMPLETE).touch()
+
+
+class _FreeOnceSharded(TrainerCallback):  # type: ignore[misc]
+    """Lets go of a base's weights once the model that shares them has shards in their place (FSDP2; ZeRO-3 does it by itself)."""
+
+    def __init__(self, base: Any) -> None:
+        self.base = base
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, *, model: Any, **kwargs: Any) -> None:
+        if any(hasattr(parameter, "full_tensor") for parameter in model.parameters()):
+            for parameter in self.base.parameters():
+                parameter.data = parameter.data.new_empty(0)
 
 
 class _Progress(TrainerCallback):  # type: ignore[misc]
