@@ -132,7 +132,7 @@ class TrainingSettings(_Section):
         early_stopping_patience: stop after so many epochs without a lower validation loss; null trains all epochs.
         gradient_checkpointing: recompute activations to save memory.
         precision: `auto` is bf16 where the hardware has it, else float32.
-        quantization: `4bit` loads the bases in bitsandbytes' 4-bit form (QLoRA); needs a GPU.
+        quantization: `4bit` loads the bases in bitsandbytes' 4-bit form (QLoRA).
         packing: `on` puts a batch's examples one behind the other, without padding; `off` pads them to the longest (examples
             of like length share a batch); `auto` packs where the attention skips what lies between examples (flash-attention).
         chunk_memory_mb: budget for the logits of a chunk of tokens, in the loss and while teachers run.

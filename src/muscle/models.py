@@ -164,7 +164,7 @@ def load_base(
 
     Raises:
         ModelError: it is not there, holds no safetensors, or cannot be read.
-        ConfigError: quantization without a GPU or without bitsandbytes.
+        ConfigError: quantization without bitsandbytes, or where it doesn't compute right.
     """
     from transformers import AutoModelForCausalLM
 
@@ -189,20 +189,22 @@ def load_base(
         del model.config.quantization_config
     model.requires_grad_(False)
     model.eval()
-    if quantization is None:  # weights in 4 bits were put in their place while they were read
+    if quantization is None:
         model = model.to(device or choose_device())
+    else:  # they were put in their place while they were read
+        _prepare_4_bits(model)
     return LoadedBase(model=model, tokenizer=tokenizer, fingerprint=mark, source=base.name)
 
 
 def _in_4_bits(precision: Literal["auto", "bf16", "float32"]) -> dict[str, Any]:
-    """What `from_pretrained` needs for NF4 weights on this process's GPU (QLoRA, Dettmers et al. 2023)."""
+    """What `from_pretrained` needs for NF4 weights on this process's GPU, or on the CPU (QLoRA, Dettmers et al. 2023)."""
     from importlib.util import find_spec
 
     import torch
     from transformers import BitsAndBytesConfig
 
-    if not torch.cuda.is_available():
-        raise ConfigError("training.quantization: 4bit needs a CUDA GPU, found none; leave it out")
+    if choose_device() == "mps":
+        raise ConfigError("training.quantization: 4bit needs a CUDA GPU or a CPU, found Apple's; leave it out")
     if find_spec("bitsandbytes") is None:
         raise ConfigError(
             "training.quantization: 4bit needs the package bitsandbytes; install it with: pip install 'muscle-llm[gpu]'"
@@ -215,7 +217,43 @@ def _in_4_bits(precision: Literal["auto", "bf16", "float32"]) -> dict[str, Any]:
         bnb_4bit_compute_dtype=dtype,
         bnb_4bit_quant_storage=dtype,  # so that FSDP can shard them beside the others
     )
-    return {"quantization_config": quantized, "device_map": {"": torch.cuda.current_device()}}
+    place = torch.cuda.current_device() if torch.cuda.is_available() else "cpu"
+    return {"quantization_config": quantized, "device_map": {"": place}}
+
+
+def _prepare_4_bits(model: Any) -> None:
+    """Keep 4-bit layers trainable on a CPU, and see by numbers that they are.
+
+    bitsandbytes 0.50 changes a layer's layout for good when it first scores on a processor with AVX512-BF16; products with the
+    other layout have no gradient and say nothing of it, and a base is trained on after it has scored.
+
+    Raises:
+        ConfigError: a layer's product or its gradient is not that of its weights.
+    """
+    import torch
+    from bitsandbytes.functional import dequantize_4bit
+
+    layers = [module for module in model.modules() if hasattr(getattr(module, "weight", None), "quant_state")]
+    for layer in layers:
+        layer.support_avx512bf16_for_cpu = False
+    for layer in layers[:1]:
+        weight = dequantize_4bit(layer.weight.data, layer.weight.quant_state).to(model.dtype)
+        states = torch.ones(2, weight.shape[1], dtype=model.dtype, device=weight.device, requires_grad=True)
+        with torch.no_grad():
+            layer(states)  # what would change the layout
+        product = layer(states)
+        if product.requires_grad:
+            product.sum().backward()
+        found, expected = (product if layer.bias is None else product - layer.bias), states @ weight.T
+        close = states.grad is not None and all(
+            torch.allclose(one, other, rtol=0.02, atol=0.02)
+            for one, other in ((found, expected), (states.grad, weight.sum(0).expand_as(states)))
+        )
+        if not close:
+            raise ConfigError(
+                "training.quantization: 4bit: the installed bitsandbytes computes wrong products or no gradient on this device; "
+                "leave it out, or install another version"
+            )
 
 
 def load_tokenizer(base: BaseConfig) -> Any:
@@ -341,7 +379,10 @@ def check_adapter(base: LoadedBase, folder: Path) -> None:
         raise ModelError(
             f"adapter {folder}: made for another base (fingerprint {made_for}; {base.source} has {base.fingerprint})"
         )
-    shapes = {name: tuple(value.shape) for name, value in base.model.named_parameters()}
+    shapes = {
+        name: tuple(getattr(value, "quant_state", value).shape)  # 4-bit weights are packed
+        for name, value in base.model.named_parameters()
+    }
     try:
         with safe_open(weights, framework="pt") as file:
             for key in file.keys():  # noqa: SIM118  safe_open is no mapping
@@ -418,6 +459,9 @@ def share_weights(model: Any) -> Any:
     """
     memo: dict[int, Any] = {id(tensor): tensor for tensor in model.parameters()}
     memo |= {id(tensor): tensor for tensor in model.buffers()}
+    # Of 4-bit layers: the scales of their weights.
+    states = (getattr(module, "quant_state", None) for module in model.modules())
+    memo |= {id(state): state for state in states if state is not None}
     return copy.deepcopy(model, memo)
 
 

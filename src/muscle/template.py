@@ -40,7 +40,7 @@ training:                               # task adapters and compatibility adapte
   early_stopping_patience: null         # ours: stop after so many epochs without a lower validation loss
   gradient_checkpointing: false         # ours
   precision: auto                       # ours: bf16 where the hardware has it
-  quantization: null                    # ours: 4bit loads the bases in 4 bits (QLoRA; needs a GPU)
+  quantization: null                    # ours: 4bit loads the bases in 4 bits (QLoRA; needs bitsandbytes)
   packing: auto                         # ours: no padding where flash-attention is used; on, off
   chunk_memory_mb: 128                  # ours: logits of a chunk of tokens
   seed: 0

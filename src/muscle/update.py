@@ -300,7 +300,9 @@ class Pipeline:
     def evaluate_inputs(self, run: str, side: Side, data: TaskData) -> dict[str, Any]:
         """Return what a run's predictions depend on."""
         adapter = None if run == "base" else content_of(self.adapter(run, data.task.name))
+        quantization = self.config.training.quantization
         return {
+            **({"quantization": quantization} if quantization else {}),
             "base": self.fingerprints[side],
             "adapter": adapter,
             "task": dict(data.task.definition),
