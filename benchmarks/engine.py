@@ -159,6 +159,7 @@ def run_steps(options: argparse.Namespace, build: Any, data: Any, folder: Path) 
             max_steps=options.warmup + options.steps,
             per_device_train_batch_size=options.batch,
             bf16=options.precision == "bf16",
+            activation_checkpointing=options.checkpointing,
             use_cpu=not torch.cuda.is_available(),
             save_strategy="no",
             logging_strategy="no",
@@ -393,6 +394,7 @@ def main() -> None:
         "--memory", type=int, help="gigabytes that a process may hold; a variant that needs more fails"
     )
     parser.add_argument("--precision", choices=("bf16", "float32"), default="bf16")
+    parser.add_argument("--checkpointing", action="store_true", help="training.gradient_checkpointing")
     parser.add_argument("--warmup", type=int, default=1, help="steps that are not counted")
     parser.add_argument("--steps", type=int, default=3, help="steps that are")
     parser.add_argument("--rounds", type=int, default=3)

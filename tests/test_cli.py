@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from safetensors.torch import load_file
 
 from tiny import TASK_YAML, save_base, write_choice_rows
 
@@ -131,12 +132,21 @@ def test_dry_run_lists_the_stages_with_their_tokens_and_runs_nothing(inputs, tmp
     out = tmp_path / "run"
     done = muscle("update", inputs / "update.yaml", "--set", f"output={out}", "--dry-run", "--json")
     assert done.returncode == 0, done.stderr
-    stages = {stage["name"]: stage for stage in json.loads(done.stdout)}
+    plan = json.loads(done.stdout)
+    stages = {stage["name"]: stage for stage in plan["stages"]}
     assert list(stages)[:3] == ["finetune old/tools", "finetune new/tools", "align tools"]
     # 40 rows of "for TOOL w w Use the TOOL": seven tokens each, one epoch
     assert stages["align tools"]["num_tokens"] == 40 * 7
     # 30 items, two options each
     assert stages["evaluate compat/tools"]["num_tokens"] == 30 * 2 * 7
+    found = plan["resources"]
+    assert found["parameters"] == sum(
+        value.numel() for value in load_file(inputs / "new" / "model.safetensors").values()
+    )
+    parts = ("weights_bytes", "adapter_bytes", "activations_bytes", "chunk_bytes")
+    assert found["total_bytes"] == sum(found[part] for part in parts)
+    assert found["num_processes"] == 1
+    assert found["store_bytes"] > 0 < found["seconds"]
     assert not out.exists()
 
 

@@ -4,68 +4,15 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-import yaml
-from safetensors.torch import load_file
 
-from tiny import TASK_YAML, save_base, write_choice_rows
-
-# 22 rows: 17 to train on and 5 to validate on, which no batch of 4 divides evenly.
-ROWS = 22
+from processes import assert_same_training, launch, write_config, write_inputs
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    root = tmp_path_factory.mktemp("distributed")
-    (root / "tools.yaml").write_text(TASK_YAML)
-    write_choice_rows(root / "train.jsonl", ROWS)
-    write_choice_rows(root / "test.jsonl", 7, start=100)
-    for name, seed in (("old", 1), ("new", 2)):
-        save_base(root / name, seed=seed)
-    return root
-
-
-def write_config(root, out, *, accumulation, **alignment):
-    settings = {
-        "old": "old",
-        "new": "new",
-        "tasks": [{"task": "tools.yaml", "train": "train.jsonl", "test": "test.jsonl"}],
-        "output": str(out),
-        "lora": {"r": 4, "alpha": 8.0},
-        "training": {
-            "epochs": 2,
-            "learning_rate": 5e-3,
-            "warmup_steps": 1,
-            "batch_size": 2,
-            "gradient_accumulation": accumulation,
-            "precision": "float32",
-        },
-        "alignment": alignment,
-        "evaluation": {"bare_base": False},
-    }
-    path = root / f"{Path(out).name}.yaml"
-    path.write_text(yaml.safe_dump(settings))
-    return path
-
-
-def launch(processes, *words):
-    launcher = [sys.executable, "-W", "ignore"]
-    if processes > 1:
-        # accelerate launch starts several CPU processes by MPI alone; torchrun needs nothing.
-        launcher += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    return subprocess.run(
-        [*launcher, "-m", "muscle", *map(str, words)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONWARNINGS": "ignore"},
-    )
-
-
-def largest_difference(first, second):
-    return max((first[key] - second[key]).abs().max().item() for key in first)
+    return write_inputs(tmp_path_factory.mktemp("distributed"))
 
 
 @pytest.fixture(scope="module")
@@ -83,15 +30,7 @@ def runs(world):
 
 @pytest.mark.parametrize("side", ["old", "new", "compat"])
 def test_two_processes_give_the_loss_curve_and_adapter_of_one(runs, side):
-    folders = [runs[processes][0] / "adapters" / side / "tools" for processes in (1, 2)]
-    logs = [json.loads((folder / "training.json").read_text()) for folder in folders]
-    curves = [[line["loss"] for line in log["log"] if "loss" in line] for log in logs]
-    assert len(curves[0]) >= 2 * 2
-    assert curves[1] == pytest.approx(curves[0], rel=1e-4)
-    assert logs[1]["validation_losses"] == pytest.approx(logs[0]["validation_losses"], rel=1e-4)
-    one, two = (load_file(folder / "adapter_model.safetensors") for folder in folders)
-    size = max(value.abs().max().item() for value in one.values())
-    assert largest_difference(one, two) < 1e-3 * size
+    assert_same_training(runs[1][0], runs[2][0], side)
 
 
 def test_two_processes_score_every_item_once_and_in_order(runs):

@@ -115,6 +115,25 @@ def test_a_whole_training_ends_in_the_same_adapter_from_every_engine(world, tmp_
             assert found == pytest.approx(expected, rel=1e-3, abs=1e-6)
 
 
+@pytest.mark.parametrize("engine", ["projected", "online"])
+def test_gradient_checkpointing_recomputes_and_changes_nothing(world, tmp_path, engine):
+    calls, results = {}, {}
+    layer = world[3]["new"].model.model.layers[0]
+    for checkpointing in (False, True):
+        seen = []
+        handle = layer.mlp.register_forward_hook(lambda *_, seen=seen: seen.append(torch.is_grad_enabled()))
+        settings = SETTINGS.model_copy(update={"gradient_checkpointing": checkpointing})
+        out = tmp_path / str(checkpointing)
+        results[checkpointing] = train(world, out, settings=settings, engine=engine)
+        handle.remove()
+        calls[checkpointing] = sum(seen)  # teachers run without gradients
+    assert calls[True] == 2 * calls[False] > 0
+    losses = [[line["loss"] for line in result.log if "loss" in line] for result in results.values()]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-6)
+    assert results[True].validation_losses == pytest.approx(results[False].validation_losses, rel=1e-6)
+    assert largest_difference(weights(tmp_path / "True"), weights(tmp_path / "False")) < 1e-6
+
+
 @pytest.mark.parametrize("mask", ["old_always", "old_right"])
 def test_a_mixed_store_ends_in_the_projected_engines_adapter_with_half_the_vectors(world, tmp_path, mask):
     for engine in ("projected", "mixed"):

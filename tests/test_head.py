@@ -125,6 +125,17 @@ def test_the_model_is_itself_again_after_its_head_was_left_out():
     assert torch.equal(model(**BATCH).logits, before)
 
 
+def test_what_hangs_on_the_head_is_not_called_and_its_weights_can_be_asked_for():
+    model = base_model("llama")
+    called = []
+    model.lm_head.register_forward_pre_hook(lambda *_: called.append("head"))
+    model.lm_head.register_forward_hook(lambda *_: called.append("head"))
+    dtypes = []
+    model.model.register_forward_hook(lambda *_: dtypes.append(model.lm_head.weight.dtype))
+    head_input(model, BATCH)
+    assert (called, dtypes) == ([], [torch.float32])
+
+
 def test_a_trained_or_adapted_head_is_refused():
     model = base_model("llama")
     model.lm_head.weight.requires_grad_(True)

@@ -8,6 +8,7 @@ import yaml
 from safetensors.torch import load_file
 
 from muscle.config import BaseConfig, LoraSettings, load_config
+from muscle.errors import ConfigError
 from muscle.models import load_base, new_adapter
 from muscle.update import update
 from tiny import TASK_YAML, save_base, write_choice_rows
@@ -81,3 +82,12 @@ def test_a_4_bit_base_that_has_scored_still_gives_every_layer_its_gradient(world
     gradients = [value.grad for name, value in model.named_parameters() if "lora_B" in name]
     assert len(gradients) == 14
     assert all(gradient.abs().max() > 0 for gradient in gradients)
+
+
+def test_a_bitsandbytes_that_computes_wrong_is_refused(world, monkeypatch):
+    right = functional.dequantize_4bit
+    monkeypatch.setattr(functional, "dequantize_4bit", lambda *words: 2 * right(*words))
+    with pytest.raises(
+        ConfigError, match="the installed bitsandbytes computes wrong products or no gradient"
+    ):
+        four_bits(world / "new")

@@ -150,7 +150,8 @@ def test_the_template_names_every_engine_setting_with_its_default(tmp_path):
 def test_four_bits_without_bitsandbytes_are_refused_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(
-        ConfigError, match=r"training\.quantization: 4bit needs the package bitsandbytes; .* 'muscle-llm\[gpu\]'"
+        ConfigError,
+        match=r"training\.quantization: 4bit needs the package bitsandbytes; .* 'muscle-llm\[gpu\]'",
     ) as error:
         load_base(BaseConfig(base=str(save_base(tmp_path / "b", seed=0))), quantization="4bit")
     assert "\n" not in str(error.value)

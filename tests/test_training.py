@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from muscle.config import AlignmentSettings, BaseConfig, LoraSettings, TrainingSettings
-from muscle.errors import DataError
+from muscle.errors import DataError, ModelError
 from muscle.models import load_adapter, load_base
 from muscle.tasks import get_task, load_examples, split_train_validation
 from muscle.tasks.task import Example
@@ -112,6 +112,14 @@ def test_no_examples_and_empty_examples_are_refused(world):
             max_length=9,
             end_of_text=False,
         )
+
+
+def test_a_teacher_whose_weights_were_sharded_away_is_noticed():
+    teacher = torch.nn.Linear(2, 2)
+    teacher.weight.data = torch.empty(0)  # what ZeRO-3 leaves
+    batch = PaddingCollator(0)([{"input_ids": [1, 2, 3]}])
+    with pytest.raises(ModelError, match="engine online: a teacher shares the student's base, which ZeRO-3"):
+        OnlineTeachers(teacher, teacher)(batch)
 
 
 def test_fine_tuning_lowers_the_validation_loss_and_keeps_the_best_epoch(world, tmp_path):

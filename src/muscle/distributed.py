@@ -87,7 +87,8 @@ def _group() -> Any:
     from accelerate import PartialState
 
     if sharded_by_deepspeed() and not torch.cuda.is_available():
-        PartialState(backend="gloo")  # of a process that asks for the CPU, accelerate makes plain data-parallel
+        # Of a process that asks for the CPU accelerate makes plain data-parallel.
+        PartialState(backend="gloo")
     else:
         PartialState(cpu=not torch.cuda.is_available())
     return torch.distributed

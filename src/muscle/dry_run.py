@@ -8,7 +8,7 @@ from typing import Any
 from muscle.config import UpdateConfig
 from muscle.distributed import num_processes
 from muscle.models import load_tokenizer, resolve_base
-from muscle.resources import UTILISATION, Estimate, ModelSizes, estimate
+from muscle.resources import PEAK_FLOPS, UTILISATION, Estimate, ModelSizes, estimate
 from muscle.run_folder import content_of
 from muscle.tasks import Example, Task
 from muscle.update import Pipeline
@@ -126,6 +126,24 @@ def plan_resources(config: UpdateConfig) -> tuple[ModelSizes, Estimate]:
         num_processes=num_processes(),
     )
     return sizes, found
+
+
+def resources_as_dict(sizes: ModelSizes, found: Estimate) -> dict[str, Any]:
+    """Return what `print_resources` prints as plain data, and what the time assumes."""
+    return {
+        "parameters": sizes.parameters,
+        "weights_bytes": found.weights,
+        "adapter_bytes": found.adapter,
+        "activations_bytes": found.activations,
+        "chunk_bytes": found.chunk,
+        "total_bytes": found.total,
+        "store_bytes": found.store,
+        "flops_per_token": found.flops_per_token,
+        "seconds": found.seconds,
+        "peak_flops": PEAK_FLOPS,
+        "utilisation": UTILISATION,
+        "num_processes": num_processes(),
+    }
 
 
 def print_resources(sizes: ModelSizes, found: Estimate) -> None:

@@ -204,7 +204,9 @@ def _in_4_bits(precision: Literal["auto", "bf16", "float32"]) -> dict[str, Any]:
     from transformers import BitsAndBytesConfig
 
     if choose_device() == "mps":
-        raise ConfigError("training.quantization: 4bit needs a CUDA GPU or a CPU, found Apple's; leave it out")
+        raise ConfigError(
+            "training.quantization: 4bit needs a CUDA GPU or a CPU, found Apple's; leave it out"
+        )
     if find_spec("bitsandbytes") is None:
         raise ConfigError(
             "training.quantization: 4bit needs the package bitsandbytes; install it with: pip install 'muscle-llm[gpu]'"

@@ -20,7 +20,7 @@ teacher's pass. The rate is the GPU's peak in the precision of the weights times
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from muscle.config import TrainingSettings
@@ -113,10 +113,6 @@ class Estimate:
     def total(self) -> int:
         """Memory while training."""
         return self.weights + self.adapter + self.activations + self.chunk
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as plain data."""
-        return {**asdict(self), "total": self.total}
 
 
 def estimate(

@@ -79,14 +79,15 @@ def update(
     start(quiet)
     settings = _load(config, set_ or [])
     if dry_run:
-        from muscle.dry_run import plan_resources, plan_stages, print_plan, print_resources
+        from muscle import dry_run as plan  # `dry_run` is the option
 
-        stages = plan_stages(settings)
+        stages, (sizes, found) = plan.plan_stages(settings), plan.plan_resources(settings)
         if as_json:
-            print_json([stage.as_dict() for stage in stages])
+            resources = plan.resources_as_dict(sizes, found)
+            print_json({"stages": [stage.as_dict() for stage in stages], "resources": resources})
         else:
-            print_plan(stages)
-            print_resources(*plan_resources(settings))
+            plan.print_plan(stages)
+            plan.print_resources(sizes, found)
         return
     from muscle.update import update as run_update
 

@@ -224,7 +224,7 @@ def head_input(model: Any, batch: Mapping[str, Tensor], *, inner: Any = None) ->
         model(**model_inputs(batch))
     finally:
         setattr(holder, name, head)
-    seen = door.seen
+    seen: list[Tensor] = door.seen
     if len(seen) != 1:
         raise ModelError(f"output head: expected one call in a forward pass, found {len(seen)}")
     return seen[0]
@@ -235,7 +235,8 @@ class _Door(nn.Module):
 
     def __init__(self, head: nn.Module) -> None:
         super().__init__()
-        self.__dict__.update(head=head, seen=[])  # past nn.Module, which would take the head for a part of this one
+        # Past nn.Module, which would take the head for a part of this one.
+        self.__dict__.update(head=head, seen=[])
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["head"], name)
@@ -247,12 +248,11 @@ class _Door(nn.Module):
 
 def _place_of(part: nn.Module, model: nn.Module) -> tuple[nn.Module, str]:
     """Return the module that holds `part`, and its name there."""
-    return next(
-        (holder, name)
-        for holder in model.modules()
-        for name, child in holder.named_children()
-        if child is part
-    )
+    for holder in model.modules():
+        for name, child in holder.named_children():
+            if child is part:
+                return holder, name
+    raise ModelError("output head: expected it among the model's modules")
 
 
 @torch.no_grad()
