@@ -37,6 +37,20 @@ EngineName = Literal["projected", "mixed", "hidden", "topk", "online"]
 STUDENT_FREE_MASKS: tuple[MaskName, ...] = ("old_right", "old_always")
 """Masks that don't depend on the student: the only ones that a `mixed` store can hold."""
 
+BackendName = Literal["hf", "vllm"]
+"""What computes while models are scored, see `docs/scale.md`."""
+
+_SET_BY_MUSCLE = (
+    "batch_size",
+    "enable_lora",
+    "lora_local_path",
+    "pretrained",
+    "revision",
+    "tokenizer",
+    "trust_remote_code",
+)
+"""Arguments of the harness's vLLM model that follow from base, adapter and task."""
+
 Model = TypeVar("Model", bound=BaseModel)
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -56,7 +70,7 @@ class _Section(BaseModel):
         return {
             key: value
             for key, value in self.model_dump().items()
-            if key not in self._later or value != fields[key].default
+            if key not in self._later or value != fields[key].get_default(call_default_factory=True)
         }
 
 
@@ -197,15 +211,35 @@ class EvaluationSettings(_Section):
     """What is scored.
 
     Attributes:
-        batch_size: options or prompts a forward pass.
+        backend: `hf` scores the model in memory; `vllm` lets vLLM load base and adapters from disk.
+        vllm: arguments of lm-evaluation-harness's vLLM model, such as `tensor_parallel_size` or `max_model_len`; only read
+            with that backend.
+        batch_size: options or prompts a forward pass; vLLM makes its batches itself.
         bare_base: also score the new base without an adapter; a task on which it beats its adapter teaches nothing.
         control: also train the plain update's adapter on with cross-entropy, as long as the compatibility adapter
             trained, and score it: what longer training alone gives.
     """
 
+    _later = ("backend", "vllm")
+
+    backend: BackendName = "hf"
+    vllm: Mapping[str, Any] = Field(default_factory=dict)
     batch_size: Positive = 16
     bare_base: bool = True
     control: bool = False
+
+    @field_validator("vllm")
+    @classmethod
+    def _left_to_the_user(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        for key in value:
+            if key in _SET_BY_MUSCLE:
+                raise ValueError(f"{key} follows from base, adapter and task; leave it out")
+        return value
+
+    def scoring(self) -> dict[str, Any]:
+        """Return the settings that scores depend on, as part of a fingerprint."""
+        left_out = {"bare_base", "control"} | ({"vllm"} if self.backend == "hf" else set())
+        return {key: value for key, value in self.identity().items() if key not in left_out}
 
 
 class ReportSettings(_Section):
@@ -278,6 +312,11 @@ class UpdateConfig(StageSettings):
                 raise ValueError(
                     f"tasks.{index}: train and test are the same data, {entry.test!r}; expected test data of its own"
                 )
+        if self.evaluation.backend == "vllm" and self.training.quantization is not None:
+            raise ValueError(
+                "evaluation.backend: vllm would score adapters on other weights than those of training.quantization "
+                f"{self.training.quantization}; expected hf"
+            )
         return self
 
 

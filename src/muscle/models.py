@@ -9,6 +9,7 @@ before the shapes are.
 from __future__ import annotations
 
 import copy
+import gc
 import hashlib
 import json
 import os
@@ -84,7 +85,7 @@ def _download(base: BaseConfig) -> Path:
         return Path(snapshot_download(base.base, revision=base.revision, allow_patterns=patterns))
     except Exception as error:
         raise ModelError(
-            f"base {base.base}: no such local folder, and not to be had from the hub ({_reason(error)})"
+            f"base {base.base}: no such local folder, and not to be had from the hub ({reason_of(error)})"
         ) from error
 
 
@@ -183,7 +184,7 @@ def load_base(
                 **place,
             )
     except Exception as error:
-        raise ModelError(f"base {base.base}: cannot be loaded ({_reason(error)})") from error
+        raise ModelError(f"base {base.base}: cannot be loaded ({reason_of(error)})") from error
     # A dequantised GGUF is a plain model; the note that it once was quantised would keep it from being saved.
     if path.is_file() and hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
@@ -193,6 +194,28 @@ def load_base(
         model = model.to(device or choose_device())
     else:  # they were put in their place while they were read
         _prepare_4_bits(model)
+    return LoadedBase(model=model, tokenizer=tokenizer, fingerprint=mark, source=base.name)
+
+
+def load_outline(base: BaseConfig) -> LoadedBase:
+    """Load a base without its weights: its tensors have shapes alone, which is all that `check_adapter` needs.
+
+    Raises:
+        ModelError: it is not there, holds no safetensors, is a GGUF file, or cannot be read.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    path = resolve_base(base)
+    mark = base_fingerprint(path)
+    tokenizer = load_tokenizer(base)
+    trust = base.trust_remote_code
+    try:
+        with quiet_libraries(), torch.device("meta"):
+            config = AutoConfig.from_pretrained(path, trust_remote_code=trust)
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust)
+    except Exception as error:
+        raise ModelError(f"base {base.base}: cannot be loaded ({reason_of(error)})") from error
     return LoadedBase(model=model, tokenizer=tokenizer, fingerprint=mark, source=base.name)
 
 
@@ -258,6 +281,15 @@ def _prepare_4_bits(model: Any) -> None:
             )
 
 
+def free_memory() -> None:
+    """Give back what models that nobody holds any more have left, on the GPU too."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def load_tokenizer(base: BaseConfig) -> Any:
     """Load a base's tokenizer alone, with a padding token.
 
@@ -275,13 +307,13 @@ def load_tokenizer(base: BaseConfig) -> Any:
                 folder, trust_remote_code=base.trust_remote_code, **gguf
             )
     except Exception as error:
-        raise ModelError(f"base {base.base}: its tokenizer cannot be loaded ({_reason(error)})") from error
+        raise ModelError(f"base {base.base}: its tokenizer cannot be loaded ({reason_of(error)})") from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """The first line of an error whose kind a user can't know: transformers and the hub raise what their parts raise."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
@@ -357,7 +389,7 @@ def load_adapter(base: LoadedBase, folder: Path, *, trainable: bool = False) -> 
         )
     except (RuntimeError, ValueError, KeyError, OSError) as error:
         raise ModelError(
-            f"adapter {folder}: does not load on base {base.source} ({_reason(error)})"
+            f"adapter {folder}: does not load on base {base.source} ({reason_of(error)})"
         ) from error
     if not trainable:
         model.eval()

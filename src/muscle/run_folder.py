@@ -22,7 +22,7 @@ from muscle.errors import DataError, OutputError
 from muscle.files import file_sha256, fingerprint, write_json
 
 logger = logging.getLogger(__name__)
-_PACKAGES = ("muscle-llm", "torch", "transformers", "peft", "accelerate", "lm_eval", "tokenizers")
+_PACKAGES = ("muscle-llm", "torch", "transformers", "peft", "accelerate", "lm_eval", "tokenizers", "vllm")
 
 
 class RunFolder:

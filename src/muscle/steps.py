@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from muscle.config import BaseConfig, StageSettings, TrainingSettings
+from muscle.config import (
+    BackendName,
+    BaseConfig,
+    EvaluationSettings,
+    StageSettings,
+    TrainingSettings,
+    validate,
+)
 from muscle.errors import ConfigError
-from muscle.models import load_base
+from muscle.models import LoadedBase, load_base
 from muscle.tasks import Task, get_task, load_examples, split_train_validation
 from muscle.tasks.data import Split
 from muscle.training.trainer import TrainingResult
+
+if TYPE_CHECKING:
+    from muscle.evaluation.vllm_base import VllmBase
 
 
 def split_model(text: str) -> tuple[BaseConfig, Path | None]:
@@ -100,11 +111,28 @@ def evaluate_step(
     repeats: int = 1,
     temperature: float = 0.0,
     seed: int = 0,
+    backend: BackendName = "hf",
+    vllm: Mapping[str, Any] | None = None,
 ) -> Path:
     """Load a model and test data, score, and return the file of records that was written.
 
+    Args:
+        model: `BASE` or `BASE+ADAPTER`.
+        task: a task's name, or the path of its YAML.
+        data: where the test data is; a built-in task's own without.
+        out: the folder to write to.
+        batch_size: options or prompts a forward pass; vLLM makes its batches itself.
+        precision: of the weights.
+        limit: score only the first so many rows.
+        repeats: answers an item.
+        temperature: of sampled answers; 0 is greedy.
+        seed: of sampled answers.
+        backend: what computes.
+        vllm: arguments of lm-evaluation-harness's vLLM model.
+
     Raises:
-        ConfigError: repeats without a temperature, or for a choice task.
+        ConfigError: repeats without a temperature, or for a choice task; arguments for vLLM without it; see also
+            `muscle.evaluation.vllm_base.check_vllm`.
     """
     from muscle.evaluation.sampling import Sampling
     from muscle.update import evaluate_to_file
@@ -116,19 +144,42 @@ def evaluate_step(
     chosen = get_task(task)
     examples = load_examples(chosen, chosen.source("test", data), limit=limit)
     base, adapter = split_model(model)
-    loaded = load_base(base, precision=precision)
+    loaded = _scorer(base, adapter, chosen, precision, backend, vllm or {})
     written = out / f"{chosen.name}.jsonl"
-    evaluate_to_file(
-        loaded,
-        adapter,
-        chosen,
-        examples,
-        written,
-        name=model,
-        batch_size=batch_size,
-        sampling=Sampling(repeats=repeats, temperature=temperature, seed=seed),
-    )
+    try:
+        evaluate_to_file(
+            loaded,
+            adapter,
+            chosen,
+            examples,
+            written,
+            name=model,
+            batch_size=batch_size,
+            sampling=Sampling(repeats=repeats, temperature=temperature, seed=seed),
+        )
+    finally:
+        if not isinstance(loaded, LoadedBase):
+            loaded.close()
     return written
+
+
+def _scorer(
+    base: BaseConfig,
+    adapter: Path | None,
+    task: Task,
+    precision: Literal["auto", "bf16", "float32"],
+    backend: BackendName,
+    arguments: Mapping[str, Any],
+) -> LoadedBase | VllmBase:
+    if backend == "hf":
+        if arguments:
+            raise ConfigError(f"--vllm {next(iter(arguments))}: only read with --backend vllm")
+        return load_base(base, precision=precision)
+    from muscle.evaluation.vllm_base import VllmBase, check_vllm
+
+    settings = validate(EvaluationSettings, {"backend": backend, "vllm": dict(arguments)}, "--vllm")
+    check_vllm([base], [task])
+    return VllmBase(base, [adapter] if adapter else [], precision=precision, arguments=settings.vllm)
 
 
 def _split(task: Task, train: str | None, training: TrainingSettings, limit: int | None) -> Split:

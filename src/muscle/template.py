@@ -53,6 +53,8 @@ alignment:                              # the compatibility adapter's loss, Eq. 
   topk: 64                              # ours: tokens that a topk store keeps
   training: {}                          # keys of `training` that differ here
 evaluation:
+  backend: hf                           # ours: or vllm (docs/scale.md)
+  vllm: {}                              # ours: its arguments, e.g. {tensor_parallel_size: 2, max_model_len: 4096}
   batch_size: 16
   bare_base: true                       # also score the new base without an adapter
   control: false                        # also train the plain update's adapter on for as long, without the old model

@@ -24,6 +24,7 @@ from muscle.models import (
     base_fingerprint,
     check_adapter,
     check_same_vocabulary,
+    free_memory,
     load_adapter,
     load_base,
     resolve_base,
@@ -34,6 +35,7 @@ from muscle.tasks import Example, Task, TaskData, get_task, load_task_data
 
 if TYPE_CHECKING:
     from muscle.evaluation.sampling import Sampling
+    from muscle.evaluation.vllm_base import VllmBase
 
 logger = logging.getLogger(__name__)
 
@@ -79,9 +81,12 @@ def update(config: UpdateConfig) -> UpdateResult:
             pipeline.align(data)
             if config.evaluation.control:
                 pipeline.train_control(data)
-        for data in pipeline.data.values():
-            pipeline.evaluate(data)
-        pipeline.free_bases()
+        try:
+            for side in SIDES:
+                for data in pipeline.data.values():
+                    pipeline.evaluate(data, side)
+        finally:
+            pipeline.free_bases()
         report = pipeline.report()
     return UpdateResult(pipeline.run.path, report, pipeline.run.num_run)
 
@@ -97,6 +102,7 @@ class Pipeline:
         self.config = config
         self.run = RunFolder(Path(config.output))
         self._bases: dict[Side, LoadedBase] = {}
+        self._engines: dict[Side, VllmBase] = {}
 
     # What the stages share
 
@@ -136,8 +142,33 @@ class Pipeline:
         return self._bases[side]
 
     def free_bases(self) -> None:
-        """Let go of the loaded bases."""
+        """Let go of the loaded bases, and of vLLM's engine."""
         self._bases.clear()
+        for engine in self._engines.values():
+            engine.close()
+        self._engines.clear()
+
+    def scorer(self, side: Side) -> LoadedBase | VllmBase:
+        """Return what scores a side's adapters: the loaded base, or an engine of vLLM, of which there is one at a time."""
+        if self.config.evaluation.backend == "hf":
+            return self.base(side)
+        if side not in self._engines:
+            from muscle.evaluation.vllm_base import VllmBase
+
+            self.free_bases()
+            free_memory()
+            logger.info("starting vLLM with the %s base %s", side, self.base_config(side).base)
+            self._engines[side] = VllmBase(
+                self.base_config(side),
+                [self.adapter(run, task) for run, task in self.scored_runs(side) if run != "base"],
+                precision=self.config.training.precision,
+                arguments=self.config.evaluation.vllm,
+            )
+        return self._engines[side]
+
+    def scored_runs(self, side: Side) -> list[tuple[str, str]]:
+        """Return runs and tasks that are scored on a side's base."""
+        return [(run, task) for run, base in self.evaluated().items() if base == side for task in self.data]
 
     def adapter(self, side: str, task: str) -> Path:
         """Return an adapter's folder: a given one, or the run's own."""
@@ -155,12 +186,36 @@ class Pipeline:
     def check(self) -> None:
         """Find what is wrong with the inputs before hours of training are spent."""
         _ = self.data, self.fingerprints
+        if self.config.evaluation.backend == "vllm":
+            self._check_vllm()
         if all(content_of(self.adapter("compat", name)) for name in self.data):
             return  # was checked when it was trained; a run that has nothing to do loads no model
         for side in SIDES:
             for path in self.base_config(side).adapters.values():
                 check_adapter(self.base(side), Path(path))
         check_same_vocabulary(self.base("old"), self.base("new"))
+
+    def _check_vllm(self) -> None:
+        from muscle.evaluation.vllm_base import check_vllm
+
+        done = [
+            self.run.is_done(
+                f"evaluate {run}/{task}",
+                self.evaluate_inputs(run, side, self.data[task]),
+                self.predictions(run, task),
+            )
+            for side in SIDES
+            for run, task in self.scored_runs(side)
+        ]
+        if all(done):
+            return
+        check_vllm(map(self.base_config, SIDES), (data.task for data in self.data.values()))
+        if distributed.num_processes() > 1:
+            logger.warning(
+                "evaluation.backend vllm scores in one process: these %d train, then this command stops; run it again "
+                "without the launcher to score",
+                distributed.num_processes(),
+            )
 
     def finetune_inputs(self, side: Side, data: TaskData) -> dict[str, Any]:
         """Return what a task adapter depends on."""
@@ -286,9 +341,9 @@ class Pipeline:
             runs["control"] = "new"
         return runs
 
-    def evaluate(self, data: TaskData) -> None:
-        """Score every run on the task's test examples; each base is loaded once for all its adapters."""
-        for run, side in self.evaluated().items():
+    def evaluate(self, data: TaskData, side: Side) -> None:
+        """Score every run of a side on the task's test examples; each base is loaded once for all its adapters."""
+        for run in (run for run, base in self.evaluated().items() if base == side):
             out = self.predictions(run, data.task.name)
             self.run.stage(
                 f"evaluate {run}/{data.task.name}",
@@ -301,6 +356,7 @@ class Pipeline:
         """Return what a run's predictions depend on."""
         adapter = None if run == "base" else content_of(self.adapter(run, data.task.name))
         quantization = self.config.training.quantization
+        vllm = {"vllm_version": versions().get("vllm")} if self.config.evaluation.backend == "vllm" else {}
         return {
             **({"quantization": quantization} if quantization else {}),
             "base": self.fingerprints[side],
@@ -308,13 +364,14 @@ class Pipeline:
             "task": dict(data.task.definition),
             "test": data.fingerprints["test"],
             "precision": self.config.training.precision,
-            "batch_size": self.config.evaluation.batch_size,
             "harness": versions().get("lm_eval"),
+            **self.config.evaluation.scoring(),
+            **vllm,
         }
 
     def _evaluation(self, run: str, side: Side, data: TaskData, out: Path) -> Callable[[], None]:
         def work() -> None:
-            base = self.base(side)
+            base = self.scorer(side)
             adapter = None if run == "base" else self.adapter(run, data.task.name)
             size = self.config.evaluation.batch_size
             evaluate_to_file(base, adapter, data.task, data.test, out, name=run, batch_size=size)
@@ -366,7 +423,7 @@ def load_update_task(entry: TaskConfig, training: TrainingSettings) -> TaskData:
 
 
 def evaluate_to_file(
-    base: LoadedBase,
+    base: LoadedBase | VllmBase,
     adapter: Path | None,
     task: Task,
     examples: Sequence[Example],
@@ -378,6 +435,16 @@ def evaluate_to_file(
 ) -> None:
     """Score a base with an adapter (or bare) on examples; write records and `run.json` beside them.
 
+    Args:
+        base: in memory, or in vLLM, which was given the adapter when it started.
+        adapter: a PEFT folder; None is the bare base.
+        task: what is asked and how it is scored.
+        examples: the items.
+        out: the file of the records.
+        name: the run's name.
+        batch_size: options or prompts a forward pass; vLLM makes its batches itself.
+        sampling: see `muscle.evaluation.harness.evaluate`.
+
     Raises:
         ModelError: the adapter doesn't fit.
         OutputError: the records cannot be written.
@@ -385,10 +452,13 @@ def evaluate_to_file(
     from muscle.evaluation.parallel import evaluate_in_shares
     from muscle.evaluation.save import save_run
 
-    model = load_adapter(base, adapter) if adapter else base.model
-    run = evaluate_in_shares(
-        model, base.tokenizer, task, examples, batch_size=batch_size, name=name, sampling=sampling
-    )
+    if isinstance(base, LoadedBase):
+        model = load_adapter(base, adapter) if adapter else base.model
+        run = evaluate_in_shares(
+            model, base.tokenizer, task, examples, batch_size=batch_size, name=name, sampling=sampling
+        )
+    else:
+        run = base.evaluate(adapter, task, examples, name=name, sampling=sampling)
     # No absolute path: results are passed on.
     facts = {
         "model": {**run.metadata["model"], "name": base.source},

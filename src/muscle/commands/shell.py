@@ -61,15 +61,17 @@ def write_result(path: Path | None, value: Any) -> None:
     write_json(path, value)
 
 
-def assignments(pairs: list[str]) -> dict[str, Any]:
-    """Turn KEY=VALUE words into keys and YAML values."""
+def assignments(
+    pairs: list[str], *, option: str = "--set", example: str = "training.epochs=3"
+) -> dict[str, Any]:
+    """Turn an option's KEY=VALUE words into keys and YAML values."""
     import yaml
 
     values = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key:
-            raise ConfigError(f"--set {pair}: expected KEY=VALUE, such as training.epochs=3")
+            raise ConfigError(f"{option} {pair}: expected KEY=VALUE, such as {example}")
         try:
             values[key] = yaml.safe_load(text)
         except yaml.YAMLError:

@@ -178,6 +178,13 @@ def evaluate(
         float, typer.Option(min=0, max=10, help="Answers are sampled; 0 is greedy.")
     ] = 0.0,
     seed: Annotated[int, typer.Option(help="Of the sampled answers.")] = 0,
+    backend: Annotated[
+        Literal["hf", "vllm"], typer.Option(help="What computes: transformers, or vLLM (docs/scale.md).")
+    ] = "hf",
+    vllm: Annotated[
+        list[str] | None,
+        typer.Option("--vllm", metavar="KEY=VALUE", help="With it, e.g. max_model_len=4096. Repeatable."),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Score a model on a task, one record an item and repeat.
@@ -198,6 +205,8 @@ def evaluate(
         repeats=repeats,
         temperature=temperature,
         seed=seed,
+        backend=backend,
+        vllm=assignments(vllm or [], option="--vllm", example="max_model_len=4096"),
     )
     if not quiet:
         typer.echo(str(written))

@@ -29,11 +29,12 @@ from muscle.tasks.data import content_fingerprint
 from muscle.tasks.task import Example, Task
 
 if TYPE_CHECKING:
-    from muscle.evaluation.lm import LoadedLM
+    from muscle.evaluation.lm import Bookkeeping
 
 logger = logging.getLogger(__name__)
 
 _SECONDS_BEFORE_BAR = 2.0
+_FINISHED = ("stop", "length")
 _PACKAGES = ("lm_eval", "torch", "transformers", "peft", "muscle-llm")
 
 
@@ -75,53 +76,95 @@ def evaluate(
     """
     if batch_size < 1:
         raise ValueError(f"batch_size: expected a positive number, found {batch_size}")
-    if not examples:
-        raise DataError(f"task {task.name}: expected at least one example to score, found none")
     if tokenizer.eos_token_id is None:
         raise ModelError("tokenizer: expected an end-of-text token (eos_token), found none")
     sampling = sampling or Sampling()
-    if task.kind == "choice" and sampling != Sampling(seed=sampling.seed):
-        raise ConfigError(
-            f"task {task.name}: the likelihoods of options are the same every time; repeats and temperature are for "
-            "tasks that generate text"
-        )
+    check_task(task, examples, sampling)
     try:
         from muscle.evaluation.lm import LoadedLM
     except ImportError as error:
         raise ConfigError(
             f"evaluation needs the package {error.name}; install it with: pip install 'muscle-llm[eval]'"
         ) from error
-    with _as_it_was(model, tokenizer), _quiet():
+    with _as_it_was(model, tokenizer), quiet_harness():
         lm = LoadedLM(model, tokenizer, batch_size=batch_size, max_length=max_length)
-        _check_room(task, lm.max_length)
-        title = f"{name}, {task.name}" if progress else None
         with sampling.seeded(model.device):
-            samples = _run_harness(lm, task, examples, sampling, title=title)
+            return score(
+                lm,
+                task,
+                examples,
+                name=name,
+                sampling=sampling,
+                progress=progress,
+                metadata={"model": _model_facts(model), "versions": package_versions()},
+            )
+
+
+def check_task(task: Task, examples: Sequence[Example], sampling: Sampling) -> None:
+    """Refuse what no model can be scored on.
+
+    Raises:
+        DataError: there is no example.
+        ConfigError: a choice task is to be sampled.
+    """
+    if not examples:
+        raise DataError(f"task {task.name}: expected at least one example to score, found none")
+    if task.kind == "choice" and sampling != Sampling(seed=sampling.seed):
+        raise ConfigError(
+            f"task {task.name}: the likelihoods of options are the same every time; repeats and temperature are for "
+            "tasks that generate text"
+        )
+
+
+def score(
+    lm: Bookkeeping,
+    task: Task,
+    examples: Sequence[Example],
+    *,
+    name: str,
+    sampling: Sampling,
+    progress: bool,
+    metadata: Mapping[str, Any],
+) -> Run:
+    """Score one of the harness's models on a task, whatever computes it.
+
+    Args:
+        lm: the model, in the hands of whoever loaded it.
+        task: what is asked and how it is scored; see `check_task`.
+        examples: the items, at least one.
+        name: the run's name.
+        sampling: how often a generation task's items are answered, and how.
+        progress: show a bar with the time left when it takes longer than two seconds.
+        metadata: what is known of the model; the task's facts are added.
+
+    Raises:
+        ModelError: the task generates more tokens than the model takes.
+    """
+    _check_room(task, lm.max_length)
+    samples = _run_harness(lm, task, examples, sampling, title=f"{name}, {task.name}" if progress else None)
     if task.kind == "choice":
         answers = _choice_answers(task, examples, samples, lm.unscored)
     else:
         answers = _generation_answers(task, examples, samples, lm.finish_reasons)
     asked = [example for example in examples for _ in range(sampling.repeats)]
-    frame = build_frame(task, asked, answers)
-    metadata = {
-        "format": "muscle",
-        "model": _model_facts(model),
-        "versions": _versions(),
-        "tasks": {task.name: _task_facts(task, examples, lm, answers, sampling)},
-    }
-    return Run(name=name, frame=frame, metadata=metadata)
+    facts = {task.name: _task_facts(task, examples, lm, answers, sampling)}
+    return Run(
+        name=name,
+        frame=build_frame(task, asked, answers),
+        metadata={"format": "muscle", **metadata, "tasks": facts},
+    )
 
 
 def _run_harness(
-    lm: LoadedLM, task: Task, examples: Sequence[Example], sampling: Sampling, *, title: str | None
+    lm: Bookkeeping, task: Task, examples: Sequence[Example], sampling: Sampling, *, title: str | None
 ) -> list[Mapping[str, Any]]:
     from lm_eval.evaluator import evaluate as harness_evaluate
 
-    from muscle.evaluation.lm import PreparedTask, ProgressHook
+    from muscle.evaluation.lm import PreparedTask
 
     total = sampling.repeats * sum(max(1, len(example.choices)) for example in examples)
     with _bar_after_a_while(title, total) as show:
-        lm.set_cache_hook(ProgressHook(show))
+        lm.begin(show)
         prepared = PreparedTask(task, examples, sampling)
         results = harness_evaluate(
             lm=lm, task_dict={task.name: prepared}, log_samples=True, bootstrap_iters=0
@@ -156,11 +199,18 @@ def _generation_answers(
 ) -> list[Answer]:
     """Score every answer of every item; the harness's requests are item by item, an item's repeats together."""
     reasons = iter(finish_reasons)
-    return [
-        replace(_generation_answer(task, example, text), finish_reason=next(reasons), repeat=repeat)
-        for example, sample in zip(examples, samples, strict=True)
-        for repeat, text in enumerate(sample["resps"][0])
-    ]
+    answers = []
+    for example, sample in zip(examples, samples, strict=True):
+        for repeat, text in enumerate(sample["resps"][0]):
+            reason = next(reasons)
+            whole = reason in _FINISHED
+            answer = (
+                _generation_answer(task, example, text)
+                if whole
+                else Answer(output=text, error=f"the answer was not finished: {reason}")
+            )
+            answers.append(replace(answer, finish_reason=reason, repeat=repeat))
+    return answers
 
 
 def _choice_answer(task: Task, example: Example, sample: Mapping[str, Any], reasons: list[str]) -> Answer:
@@ -223,7 +273,7 @@ def _check_room(task: Task, max_length: int) -> None:
 def _task_facts(
     task: Task,
     examples: Sequence[Example],
-    lm: LoadedLM,
+    lm: Bookkeeping,
     answers: Sequence[Answer],
     sampling: Sampling,
 ) -> dict[str, Any]:
@@ -231,6 +281,7 @@ def _task_facts(
         "definition": dict(task.definition),
         "num_items": len(examples),
         "data_fingerprint": content_fingerprint(examples),
+        "backend": lm.name,
         "batch_size": lm.batch_size,
         "max_length": lm.max_length,
         "softmax_dtype": "float32",
@@ -267,8 +318,9 @@ def _model_facts(model: Any) -> dict[str, Any]:
     }
 
 
-def _versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in _PACKAGES}
+def package_versions(*further: str) -> dict[str, str]:
+    """Return the versions of the packages that scores depend on."""
+    return {name: importlib.metadata.version(name) for name in (*_PACKAGES, *further)}
 
 
 @contextmanager
@@ -299,7 +351,7 @@ def _as_it_was(model: Any, tokenizer: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_harness() -> Iterator[None]:
     """Hold back the harness's and transformers' remarks; what matters of them is counted in the metadata."""
     loggers = [logging.getLogger(name) for name in ("lm_eval", "transformers")]
     levels = [each.level for each in loggers]

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 
 import torch
 from lm_eval.api.instance import Instance
-from lm_eval.api.model import CacheHook
+from lm_eval.api.model import CacheHook, TemplateLM
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.models.huggingface import HFLM
 
@@ -54,35 +54,38 @@ class ProgressHook(CacheHook):  # type: ignore[misc]  # the harness has no type 
         self._on_progress(self.num_done)
 
 
-class LoadedLM(HFLM):  # type: ignore[misc]  # the harness has no type information
-    """The harness's Hugging Face model around a model that is already in memory, with whatever adapter is active.
-
-    Log-probabilities are computed in float32: a bfloat16 softmax gives log-likelihoods in steps of 0.25 to 0.5, where
-    options tie and the tie-break flips answers that no model changed.
+class Bookkeeping(TemplateLM):  # type: ignore[misc]  # the harness has no type information
+    """What is added to a model of the harness, whatever computes it; put in front of the harness's own class.
 
     Attributes:
+        name: of the backend, as in the settings.
         num_truncated: requests that lost the beginning of their context.
         unscored: request number to the reason why it could not be scored.
-        finish_reasons: (requests,) why each generated text ends: "stop" or "length".
+        finish_reasons: (requests,) why each generated text ends: "stop", "length", or what went wrong.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, *, batch_size: int, max_length: int | None) -> None:
-        super().__init__(
-            pretrained=model,
-            tokenizer=tokenizer,
-            backend="causal",
-            batch_size=batch_size,
-            max_length=max_length,
-            softmax_dtype="float32",
-        )
-        self._max_length = (
-            self.max_length
-        )  # the harness looks it up in the model's configuration for every request
+    name: ClassVar[str]
+    num_truncated: int
+    unscored: dict[int, str]
+    finish_reasons: list[str]
+
+    def begin(self, on_progress: Callable[[int], None]) -> None:
+        """Forget what was counted before; `on_progress` is called with the number of finished requests."""
         self.num_truncated = 0
-        self.unscored: dict[int, str] = {}
-        self.finish_reasons: list[str] = []
+        self.unscored = {}
+        self.finish_reasons = []
         self._reasons_in_batches: list[str] = []
         self._encoded: dict[str, list[int]] = {}
+        self.set_cache_hook(ProgressHook(on_progress))
+
+    @property
+    def room(self) -> int:
+        """Tokens of context and continuation together that are scored without a cut."""
+        raise NotImplementedError
+
+    def encode_many(self, texts: list[str]) -> list[list[int]]:
+        """Return the token ids of texts, as `tok_encode` gives them one by one."""
+        raise NotImplementedError
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
         """Score requests without the harness's own progress bars."""
@@ -97,39 +100,30 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # the harness has no type informati
         # Texts that bring their own BOS are left to the harness, which adds no second one.
         start = self.tokenizer.decode(self.prefix_token_id)
         ordered = sorted(text for text in texts if text and not text.startswith(start))
-        self._encoded = (
-            dict(zip(ordered, self.tokenizer(ordered)["input_ids"], strict=True)) if ordered else {}
-        )
+        self._encoded = dict(zip(ordered, self.encode_many(ordered), strict=True)) if ordered else {}
 
-    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
+    def tok_encode(self, string: Any, add_special_tokens: bool | None = None, **kwargs: Any) -> Any:
         """Return a text's token ids, as the harness does."""
-        if add_special_tokens is None and not kwargs and string in self._encoded:
+        known = isinstance(string, str) and add_special_tokens is None and not kwargs
+        if known and string in self._encoded:
             return self._encoded[string]
-        ids: list[int] = super().tok_encode(string, add_special_tokens=add_special_tokens, **kwargs)
-        return ids
-
-    def _model_call(self, inps: torch.Tensor, attn_mask: Any = None, labels: Any = None) -> torch.Tensor:
-        with torch.no_grad():
-            logits: torch.Tensor = self.model(inps, use_cache=False).logits
-        return logits
+        return super().tok_encode(string, add_special_tokens=add_special_tokens, **kwargs)
 
     def _loglikelihood_tokens(
-        self, requests: Sequence[Any], disable_tqdm: bool = True, override_bs: int | None = None
+        self, requests: Sequence[Any], disable_tqdm: bool = True, **options: Any
     ) -> list[tuple[float, bool]]:
-        # The harness asserts these two and would stop the whole run.
+        # The harness takes it for granted that a continuation has tokens, and that they fit behind one of the context.
         for index, (_, context, continuation) in enumerate(requests):
             if not continuation:
                 self.unscored[index] = "the option has no token of its own after the context"
-            elif len(continuation) > self.max_length:
+            elif len(continuation) >= self.room:
                 self.unscored[index] = (
-                    f"the option has {len(continuation)} tokens, the model takes {self.max_length}"
+                    f"the option has {len(continuation)} tokens, the model takes {self.room - 1}"
                 )
             else:
-                self.num_truncated += len(context) + len(continuation) > self.max_length + 1
+                self.num_truncated += len(context) + len(continuation) > self.room
         kept = [request for index, request in enumerate(requests) if index not in self.unscored]
-        scored = iter(
-            super()._loglikelihood_tokens(kept, disable_tqdm=True, override_bs=override_bs) if kept else []
-        )
+        scored = iter(super()._loglikelihood_tokens(kept, disable_tqdm=True, **options) if kept else [])
         return [UNSCORED if index in self.unscored else next(scored) for index in range(len(requests))]
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = True) -> list[str]:
@@ -145,6 +139,44 @@ class LoadedLM(HFLM):  # type: ignore[misc]  # the harness has no type informati
             by_answer[request.args[0], text].pop(0) for request, text in zip(requests, texts, strict=True)
         ]
         return texts
+
+
+class LoadedLM(Bookkeeping, HFLM):  # type: ignore[misc]  # the harness has no type information
+    """The harness's Hugging Face model around a model that is already in memory, with whatever adapter is active.
+
+    Log-probabilities are computed in float32: a bfloat16 softmax gives log-likelihoods in steps of 0.25 to 0.5, where
+    options tie and the tie-break flips answers that no model changed.
+    """
+
+    name = "hf"
+
+    def __init__(self, model: Any, tokenizer: Any, *, batch_size: int, max_length: int | None) -> None:
+        super().__init__(
+            pretrained=model,
+            tokenizer=tokenizer,
+            backend="causal",
+            batch_size=batch_size,
+            max_length=max_length,
+            softmax_dtype="float32",
+        )
+        self._max_length = (
+            self.max_length
+        )  # the harness looks it up in the model's configuration for every request
+
+    @property
+    def room(self) -> int:
+        """One more than the model takes: a sequence's last token is predicted, not read."""
+        return int(self.max_length) + 1
+
+    def encode_many(self, texts: list[str]) -> list[list[int]]:
+        """Return the token ids of texts."""
+        ids: list[list[int]] = self.tokenizer(texts)["input_ids"]
+        return ids
+
+    def _model_call(self, inps: torch.Tensor, attn_mask: Any = None, labels: Any = None) -> torch.Tensor:
+        with torch.no_grad():
+            logits: torch.Tensor = self.model(inps, use_cache=False).logits
+        return logits
 
     def _model_generate(
         self, context: torch.Tensor, max_length: int, stop: list[str], **generation_kwargs: Any

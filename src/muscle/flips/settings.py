@@ -45,6 +45,7 @@ _TASK_KEYS: dict[str, tuple[str, ...]] = {
         "scorers",
         "graders",
         "epochs_reducer",
+        "backend",
         "softmax_dtype",
         "batch_size",
         "logprob_step",
