@@ -111,6 +111,8 @@ class VllmBase:
         if adapters:
             arguments["max_lora_rank"] = lora_rank(adapters, arguments.get("max_lora_rank"))
             arguments["lora_local_path"] = str(adapters[0])
+            # vLLM would put LoRA on the head as well, whose rows are not those of `prompt_logprobs`: on a CPU it stops there.
+            arguments.setdefault("lora_target_modules", adapted_modules(adapters))
             _check_precision(arguments["dtype"])
         self._dtype = str(arguments["dtype"])
         # vLLM writes its messages to standard output, where --json has its own.
@@ -202,6 +204,29 @@ def lora_rank(adapters: Sequence[Path], asked: int | None) -> int:
             )
         ranks.append(rank)
     return asked or next(size for size in RANKS if size >= max(ranks))
+
+
+def adapted_modules(adapters: Sequence[Path]) -> list[str]:
+    """Return the last names of the modules that adapters change, such as `q_proj`.
+
+    Raises:
+        ModelError: one changes the output head: vLLM leaves that out of a prompt's log-likelihoods without a word
+            (https://github.com/vllm-project/vllm/issues/51594).
+    """
+    from safetensors import safe_open
+
+    names = set()
+    for adapter in adapters:
+        with safe_open(adapter / "adapter_model.safetensors", framework="pt") as file:
+            keys = list(file.keys())
+        own = {key.partition(".lora_")[0].rpartition(".")[2] for key in keys}
+        if "lm_head" in own:
+            raise ModelError(
+                f"adapter {adapter}: changes the output head, which vLLM leaves out of log-likelihoods; expected "
+                "evaluation.backend hf"
+            )
+        names |= own
+    return sorted(names)
 
 
 def _rank(adapter: Path) -> int:
