@@ -157,7 +157,6 @@ class Pipeline:
 
             self.free_bases()
             free_memory()
-            logger.info("starting vLLM with the %s base %s", side, self.base_config(side).base)
             self._engines[side] = VllmBase(
                 self.base_config(side),
                 [self.adapter(run, task) for run, task in self.scored_runs(side) if run != "base"],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
@@ -25,6 +26,8 @@ from muscle.tasks.task import Example, Task
 
 if TYPE_CHECKING:
     from muscle.evaluation.vllm_lm import VllmLM
+
+logger = logging.getLogger(__name__)
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM takes for `max_lora_rank`."""
@@ -115,9 +118,10 @@ class VllmBase:
             arguments.setdefault("lora_target_modules", adapted_modules(adapters))
             _check_precision(arguments["dtype"])
         self._dtype = str(arguments["dtype"])
+        logger.info("starting vLLM with the base %s", self.source)
         # vLLM writes its messages to standard output, where --json has its own.
         os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         try:
             with quiet_harness():
                 from muscle.evaluation.vllm_lm import VllmLM
