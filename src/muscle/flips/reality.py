@@ -21,6 +21,7 @@ from muscle.flips.pair import Options, Pair
 from muscle.flips.repeats import Repeats, Side, expected_flips, item_repeats, mean_of_items, variance_split
 from muscle.flips.slicing import parse_slice, slice_values
 from muscle.flips.statistics import Estimate, Floats, rate
+from muscle.wording import percent
 
 _NO_NULL = "relabelling needs answers that are right or wrong"
 _ASKED_ONCE = "floor of the new version unknown; it was asked once"
@@ -242,8 +243,8 @@ def noise_summary(report: Mapping[str, Any], sources: Mapping[str, str]) -> dict
     tasks = "" if len(known) == 1 else f" over {len(known)} tasks"
     missing = len(sources) - len(known)
     sentence = (
-        f"{report['old']} breaks {_percent(floor)} of its answers against itself ({what}{tasks}); "
-        f"{report['candidate'] or report['new']} breaks {_percent(excess)} beyond that{spans}"
+        f"{report['old']} breaks {percent(floor)} of its answers against itself ({what}{tasks}); "
+        f"{report['candidate'] or report['new']} breaks {percent(excess)} beyond that{spans}"
     )
     if missing:
         sentence += f"; {missing} tasks: {NO_NOISE.floor.why}"
@@ -257,8 +258,4 @@ def _values(known: Mapping[str, Any], key: str) -> Floats:
 def _span(metric: Mapping[str, Any]) -> str:
     if metric["low"] is None:
         return ""
-    return f" ({_percent(metric['low'])} to {_percent(metric['high'])})"
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}%"
+    return f" ({percent(metric['low'])} to {percent(metric['high'])})"

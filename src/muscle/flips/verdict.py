@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from muscle.flips.multiplicity import holm
+from muscle.wording import p_value, percent, percent_in_full, true_to_limit
 
 Word = Literal["pass", "warn", "block", "cannot_tell"]
 
@@ -53,37 +54,10 @@ def _unit(tasks: Iterable[Mapping[str, Any]]) -> str:
     return "answers" if any("all_answers" in metrics for metrics in tasks) else "items"
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.2g}%" if abs(value) < 0.01 else f"{100 * value:.1f}%"
-
-
 def _limit(value: float) -> str:
     """Write a limit that the user gave, not rounded."""
-    rounded, exact = _percent(value), f"{100 * value:.10g}%"
+    rounded, exact = percent(value), percent_in_full(value)
     return rounded if float(rounded[:-1]) == float(exact[:-1]) else exact
-
-
-def true_to_limit(text: str, value: float, limit: float) -> str:
-    """Return a rate's text, with more digits where rounding put it on the other side of a limit, or onto it.
-
-    Args:
-        text: the rounded rate in percent.
-        value: the rate, in [0, 1].
-        limit: what the rate is said to be above, or not above.
-
-    >>> true_to_limit("1.0%", 0.01004, 0.01), true_to_limit("1.0%", 0.00996, 0.01)
-    ('1.004%', '1.0%')
-    """
-    exact = round(100 * limit, 9)
-    for digits in range(3, 18):
-        if (float(text[:-1]) > exact) == (value > limit):
-            break
-        text = f"{100 * value:.{digits}g}%"
-    return text
-
-
-def _p(value: float) -> str:
-    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
 
 
 def _num_without_flip(rate: float) -> int | None:
@@ -108,15 +82,15 @@ def _binary_task(
         return "cannot_tell", f"{name}: no item is scored in both versions"
     flips = f"+{gained:,} / -{lost:,} of {total:,} {_unit([metrics])}"
     if harm_p < ALPHA:
-        return "block", f"{name}: more broke than was gained ({flips}, one-sided McNemar {_p(harm_p)})"
+        return "block", f"{name}: more broke than was gained ({flips}, one-sided McNemar {p_value(harm_p)})"
     limit = _limit(tolerance)
-    span = f"{name}: {_percent(rate['value'])} negative flips ({flips})"
+    span = f"{name}: {percent(rate['value'])} negative flips ({flips})"
     excess = metrics.get("excess_negative_flip_rate") or {}
     if excess.get("low") is not None:
         num_items = (metrics.get("items") or {}).get("n", total)
         return _beyond_noise(span, excess, num_items, tolerance)
     low, high = metrics["negative_flip_rate_lower_bound"], metrics["negative_flip_rate_upper_bound"]
-    told_low, told_high = (true_to_limit(_percent(bound), bound, tolerance) for bound in (low, high))
+    told_low, told_high = (true_to_limit(percent(bound), bound, tolerance) for bound in (low, high))
     if low > tolerance:
         return "warn", f"{span}, more than {limit} even at the lower bound {told_low}"
     if high <= tolerance:
@@ -133,8 +107,8 @@ def _beyond_noise(span: str, excess: Mapping[str, Any], num_items: int, toleranc
     An interval over items that hardly moved is too narrow: no fewer items prove the tolerance than without any flip.
     """
     low, high = excess["low"], excess["high"]
-    told = [true_to_limit(_percent(bound), bound, tolerance) for bound in (low, high)]
-    span += f", {_percent(excess['value'])} beyond the old model's own noise"
+    told = [true_to_limit(percent(bound), bound, tolerance) for bound in (low, high)]
+    span += f", {percent(excess['value'])} beyond the old model's own noise"
     if low > tolerance:
         return "warn", f"{span}, more than {_limit(tolerance)} even at the lower bound {told[0]}"
     proof = f"at most {told[1]} (let pass: {_limit(tolerance)})"
@@ -165,7 +139,7 @@ def _continuous_task(
     if high < 0:
         return "block", f"{name}: {change}, a loss beyond chance"
     if harm_p < ALPHA:
-        return "warn", f"{name}: {change}, but more items lost than gained ({_p(harm_p)})"
+        return "warn", f"{name}: {change}, but more items lost than gained ({p_value(harm_p)})"
     if low >= -tolerance * abs(metrics["accuracy_old"]["value"]):
         return "pass", f"{name}: {change}"
     return (
@@ -232,7 +206,7 @@ def headline(report: Mapping[str, Any]) -> str:
     unit = _unit(task["old_vs_new"] for task in tasks.values())
 
     def story(lost: int, gained: int, total: int) -> str:
-        share = f" ({_percent(lost / total)})" if total else ""
+        share = f" ({percent(lost / total)})" if total else ""
         return f"+{gained:,} {words[0]} / -{lost:,} {words[1]}{share} / net {gained - lost:+,d} of {total:,} {unit}"
 
     if candidate is None:

@@ -14,9 +14,9 @@ from typing import Any, Literal
 from muscle.flips.multiplicity import holm
 from muscle.flips.noise import UNKNOWN
 from muscle.flips.tally import Tally
-from muscle.flips.verdict import true_to_limit
 from muscle.gate.evidence import Evidence, gather
 from muscle.gate.policy import METRICS, Metric, Rules, Tier
+from muscle.wording import p_value, percent_in_full, percent_in_three_digits, true_to_limit
 
 Verdict = Literal["pass", "warn", "block", "cannot_tell"]
 Outcome = Literal["holds", "broken", "undecided"]
@@ -255,28 +255,6 @@ def _finding(test: _Test, p: float | None, alpha: float) -> Finding:
     return replace(finding, reason=_reason(finding, test, alpha))
 
 
-def percent(value: float) -> str:
-    """Write a share in percent, with three digits: enough to tell a bound from the limit that it just misses.
-
-    >>> percent(0.0345), percent(0.00994), percent(-0.0), percent(0.3 - 0.2 - 0.1)
-    ('3.45%', '0.994%', '0%', '0%')
-    """
-    return f"{100 * (round(value, 12) + 0.0):.3g}%"
-
-
-def limit_text(limit: float) -> str:
-    """Write a limit in percent as the policy gives it, not rounded.
-
-    >>> limit_text(0.01), limit_text(0.012345), limit_text(0.07)
-    ('1%', '1.2345%', '7%')
-    """
-    return f"{100 * limit:.10g}%"
-
-
-def _p(value: float) -> str:
-    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
-
-
 def _reason(finding: Finding, test: _Test, alpha: float) -> str:
     """Say in a sentence what the items prove."""
     name = NAMES[finding.metric]
@@ -289,23 +267,25 @@ def _reason(finding: Finding, test: _Test, alpha: float) -> str:
     )
     if test.test == "significance":
         return _harm_reason(finding, test) + few
-    limit = limit_text(finding.limit or 0.0)
+    limit = percent_in_full(finding.limit or 0.0)
 
     def told(value: float) -> str:
-        return true_to_limit(percent(value), value, finding.limit or 0.0)
+        return true_to_limit(percent_in_three_digits(value), value, finding.limit or 0.0)
 
     if test.test == "point":
         relation = {"broken": "is above", "holds": "is within", "undecided": "against"}[finding.outcome]
         return f"{name} {told(finding.value)} {relation} the limit {limit} (point){few}"
     if finding.low is None or finding.high is None:
-        return f"{name} {percent(finding.value)} against the limit {limit}: {test.evidence.why}"
-    sure = percent(1 - alpha)
+        return (
+            f"{name} {percent_in_three_digits(finding.value)} against the limit {limit}: {test.evidence.why}"
+        )
+    sure = percent_in_three_digits(1 - alpha)
     if finding.outcome == "broken":
-        return f"{name} {percent(finding.value)}, at least {told(finding.low)} ({sure} sure), is above the limit {limit}"
+        return f"{name} {percent_in_three_digits(finding.value)}, at least {told(finding.low)} ({sure} sure), is above the limit {limit}"
     if finding.outcome == "holds":
-        return f"{name} {percent(finding.value)}, at most {told(finding.high)} ({sure} sure), is within the limit {limit}"
+        return f"{name} {percent_in_three_digits(finding.value)}, at most {told(finding.high)} ({sure} sure), is within the limit {limit}"
     span = f"anything from {told(finding.low)} to {told(finding.high)} fits"
-    return f"{name} {percent(finding.value)} against the limit {limit}: {span}{few}"
+    return f"{name} {percent_in_three_digits(finding.value)} against the limit {limit}: {span}{few}"
 
 
 def _harm_reason(finding: Finding, test: _Test) -> str:
@@ -320,7 +300,7 @@ def _harm_reason(finding: Finding, test: _Test) -> str:
         )
     )
     story = f"{lost:,} of {finding.n:,} items {words[0]}, {gained:,} {words[1]}"
-    told = "" if finding.p is None else f" ({_p(finding.p)})"
+    told = "" if finding.p is None else f" ({p_value(finding.p)})"
     if finding.outcome == "broken":
         return f"harm beyond chance: {story}{told}"
     return f"no harm beyond chance: {story}{told}"

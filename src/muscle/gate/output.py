@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from muscle.errors import DataError
-from muscle.gate.judge import NAMES, limit_text, percent
+from muscle.gate.judge import NAMES
 from muscle.report import rows
 from muscle.report.before import before_lines
 from muscle.report.escaping import escape
 from muscle.report.noise_lines import noise_lines
 from muscle.report.numbers import count, format_number, visible
 from muscle.report.rows import one_line
+from muscle.wording import percent_in_full, percent_in_three_digits
 
 MARKER = "<!-- muscle gate -->"
 """First line of the Markdown: by it a pipeline finds the comment that it wrote before."""
@@ -64,7 +65,7 @@ def rule_text(entry: Entry) -> str:
     if entry["limit"] is None:
         return name
     kind = " (point)" if entry["test"] == "point" else ""
-    return f"{name} \N{LESS-THAN OR EQUAL TO} {limit_text(entry['limit'])}{kind}"
+    return f"{name} \N{LESS-THAN OR EQUAL TO} {percent_in_full(entry['limit'])}{kind}"
 
 
 def to_junit(report: Report) -> str:
@@ -178,9 +179,9 @@ def figures(entry: Entry) -> str:
     """Write what was seen, with its one-sided bounds; of harm, the p-value."""
     if entry["value"] is None:
         return rows.ABSENT
-    text = percent(entry["value"])
+    text = percent_in_three_digits(entry["value"])
     if entry["low"] is not None and entry["high"] is not None:
-        return f"{text} ({percent(entry['low'])} to {percent(entry['high'])})"
+        return f"{text} ({percent_in_three_digits(entry['low'])} to {percent_in_three_digits(entry['high'])})"
     return text if entry["p"] is None else f"{text}, p = {format_number(entry['p'], 'probability')}"
 
 

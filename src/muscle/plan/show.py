@@ -11,13 +11,10 @@ from rich.text import Text
 
 from muscle.report.numbers import count
 from muscle.report.rows import estimate, one_line
+from muscle.wording import percent_in_three_digits
 
 _STRATA = {"negative_flip": "negative flips", "positive_flip": "positive flips", "unflipped": "did not flip"}
 MAX_CONFIRMED = 10
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.3g}%"
 
 
 def _table(*names: str) -> Table:
@@ -73,7 +70,7 @@ def _plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:
     )
     yield f"answers a side for an item whose pass rate falls, where {wish['changed']:.0%} of the items change: {told}"
     prove = plan["prove"]
-    yield f"{count(prove['items'])} items without a negative flip prove that at most {_percent(prove['limit'])} break"
+    yield f"{count(prove['items'])} items without a negative flip prove that at most {percent_in_three_digits(prove['limit'])} break"
 
 
 def print_confirmed(found: Mapping[str, Any], console: Console) -> None:
@@ -131,9 +128,11 @@ def print_look(state: Mapping[str, Any], console: Console) -> None:
             f"anytime p {state['p_harm']:.2g}; two-sided p {state['p_value']:.2g}"
         )
     )
-    limit = "" if state["limit"] is None else f" (accepted at {_percent(state['limit'])})"
+    limit = "" if state["limit"] is None else f" (accepted at {percent_in_three_digits(state['limit'])})"
     console.print(
-        Text(f"  negative flip rate at most {_percent(state['negative_flip_rate_bound'])} at any look{limit}")
+        Text(
+            f"  negative flip rate at most {percent_in_three_digits(state['negative_flip_rate_bound'])} at any look{limit}"
+        )
     )
     if state["waiting"]:
         console.print(

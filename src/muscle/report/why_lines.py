@@ -7,6 +7,7 @@ from typing import Any
 
 from muscle.report.numbers import count
 from muscle.report.rows import Report, judged_side, shown_tasks
+from muscle.wording import percent
 
 MAX_CHANGES = 3
 
@@ -43,7 +44,7 @@ def _loose(causes: Mapping[str, Any], side: str) -> str:
     old, new = gaps.get("old"), gaps.get(side.removeprefix("old_vs_"))
     if not old or not new or not (old["gap"] or new["gap"]):
         return ""
-    shown = [f"{100 * each[key]:.1f}%" for key in ("strict", "loose") for each in (old, new)]
+    shown = [percent(each[key]) for key in ("strict", "loose") for each in (old, new)]
     return f"; strict {shown[0]} → {shown[1]}, loose {shown[2]} → {shown[3]}"
 
 
@@ -54,7 +55,7 @@ def _changed(task: Mapping[str, Any], report: Report) -> list[str]:
     told = [
         f"{_quoted(row)} {row['flipped']:.2f} (others {row['others']:.2f})"
         if row["kind"] == "length"
-        else f"{_quoted(row)} {100 * row['flipped']:.0f} % (others {100 * row['others']:.0f} %)"
+        else f"{_quoted(row)} {row['flipped']:.0%} (others {row['others']:.0%})"
         for row in rows[:MAX_CHANGES]
     ]
     # The rows are of the plain update, also where a candidate is judged.
@@ -72,12 +73,12 @@ def _closeness(task: Mapping[str, Any], side: str) -> list[str]:
         return []
     new, own = close.get(side) or close["old_vs_new"], close.get("old_vs_rerun")
     beside = (
-        f"against itself {own['kl']['mean']:.2g} and {100 * own['same_top']['value']:.1f} %"
+        f"against itself {own['kl']['mean']:.2g} and {percent(own['same_top']['value'])}"
         if own
         else str(close["why"])
     )
     line = (
-        f"likelihoods: mean KL {new['kl']['mean']:.2g}, same top choice {100 * new['same_top']['value']:.1f} % "
+        f"likelihoods: mean KL {new['kl']['mean']:.2g}, same top choice {percent(new['same_top']['value'])} "
         f"({beside})"
     )
     # Without a self-vs-self run the tails say nothing sure.
