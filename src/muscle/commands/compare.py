@@ -7,36 +7,28 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from muscle.commands.groups import Comparing, Reading, spread
 from muscle.commands.options import (
-    Allow,
     AsJson,
     Candidate,
-    Cluster,
-    Columns,
-    Epsilon,
     EpsilonItem,
-    FilterName,
-    Format,
     Html,
     ItemFamily,
     ItemTest,
     JsonFile,
-    LowerIsBetter,
     Markdown,
-    MaxUnpaired,
-    MetricName,
-    On,
     Quiet,
     Rerun,
 )
-from muscle.commands.shell import VERDICT_CODES, column_map, print_json, show_report, start, write_result
-from muscle.commands.sources import Reading, named_sources, reading
+from muscle.commands.shell import VERDICT_CODES, print_json, show_report, start, write_result
+from muscle.commands.sources import named_sources, reading
 from muscle.errors import ConfigError
 
 if TYPE_CHECKING:
     from muscle.flips.judges import JudgeErrors
 
 
+@spread
 def compare(
     old: Annotated[str, typer.Argument(metavar="OLD", help="The old version's results: a file or folder.")],
     new: Annotated[str, typer.Argument(metavar="NEW", help="The new version's.")],
@@ -62,16 +54,9 @@ def compare(
         float,
         typer.Option(min=0, max=1, help="Negative flip rate that passes, once it is proven to be no higher."),
     ] = 0.01,
-    format_: Format = None,
-    columns: Columns = None,
-    metric: MetricName = None,
-    filter_: FilterName = None,
-    on: On = "auto",
-    max_unpaired: MaxUnpaired = 0.05,
-    allow: Allow = None,
-    cluster: Cluster = None,
-    epsilon: Epsilon = 0.0,
-    lower_is_better: LowerIsBetter = None,
+    *,
+    how: Reading,
+    comparing: Comparing,
     epsilon_item: EpsilonItem = 0.2,
     item_test: ItemTest = "fisher",
     item_family: ItemFamily = None,
@@ -110,7 +95,6 @@ def compare(
     from muscle.flips.compare import compare as compare_runs
     from muscle.report import write_html, write_markdown
 
-    how = Reading(format_, column_map(columns), metric, filter_)
     further = named_sources(others or ())
     given = {"candidate": candidate, "rerun": rerun}
     roles = {role: word for role, word in given.items() if word is not None}
@@ -122,15 +106,10 @@ def compare(
             candidate=beside.get("candidate"),
             rerun=beside.get("rerun"),
             others=dict(zip(further, runs[2 + len(roles) :], strict=True)),
-            on=on,
-            cluster=cluster,
-            epsilon=epsilon,
+            **comparing.options(),
             epsilon_item=epsilon_item,
             item_test=item_test,
             item_family=item_family,
-            lower_is_better=lower_is_better or (),
-            max_unpaired=max_unpaired,
-            allow=allow or (),
             slices=slices,
             tolerance=tolerance,
             causes=causes,
@@ -141,8 +120,8 @@ def compare(
         write_html(found, html)
     if markdown:
         write_markdown(found, markdown)
-    write_result(json_file, found)
-    show_report(found, quiet=quiet or str(json_file) == "-", as_json=False)
+    is_printed = write_result(json_file, found)
+    show_report(found, quiet=quiet or is_printed)
     raise typer.Exit(VERDICT_CODES[found["verdict"]])
 
 
@@ -206,4 +185,4 @@ def report(
     found, folder = read_report(source)
     write_html(found, html or folder / "report.html")
     write_markdown(found, markdown or folder / "report.md")
-    show_report(found, quiet=quiet, as_json=False)
+    show_report(found, quiet=quiet)

@@ -7,26 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from muscle.commands.groups import Comparing, Reading, spread
 from muscle.commands.options import (
-    Allow,
     Candidate,
-    Cluster,
-    Columns,
-    Epsilon,
     EpsilonItem,
-    FilterName,
-    Format,
     Html,
     JsonFile,
-    LowerIsBetter,
     Markdown,
-    MaxUnpaired,
-    MetricName,
-    On,
     Quiet,
 )
-from muscle.commands.shell import column_map, start, write_result
-from muscle.commands.sources import Reading, read_source, reading
+from muscle.commands.shell import start, write_result
+from muscle.commands.sources import read_source, reading
 from muscle.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -42,6 +33,7 @@ Folder = Annotated[Path, typer.Option(help="Where baselines are kept.")]
 _FOLDER = Path("baselines")
 
 
+@spread
 def gate(
     runs: Annotated[
         list[str],
@@ -75,16 +67,9 @@ def gate(
     ] = False,
     html: Html = None,
     json_file: JsonFile = None,
-    format_: Format = None,
-    columns: Columns = None,
-    metric: MetricName = None,
-    filter_: FilterName = None,
-    on: On = "auto",
-    max_unpaired: MaxUnpaired = 0.05,
-    allow: Allow = None,
-    cluster: Cluster = None,
-    epsilon: Epsilon = 0.0,
-    lower_is_better: LowerIsBetter = None,
+    *,
+    how: Reading,
+    comparing: Comparing,
     epsilon_item: EpsilonItem = 0.2,
     quiet: Quiet = False,
 ) -> None:
@@ -99,7 +84,6 @@ def gate(
     from muscle.gate import load_policy
 
     rules = None if policy is None else load_policy(policy)
-    how = Reading(format_, column_map(columns), metric, filter_)
     kept = _kept(baseline, baselines, how, num_runs=len(runs))
     given = {"candidate": candidate, "noise": noise}
     roles = {role: word for role, word in given.items() if word is not None}
@@ -113,17 +97,12 @@ def gate(
             candidate=beside.get("candidate"),
             noise=beside.get("noise"),
             strict=strict,
-            allow=allow or (),
-            on=on,
-            max_unpaired=max_unpaired,
-            cluster=cluster,
-            epsilon=epsilon,
+            **comparing.options(),
             epsilon_item=epsilon_item,
-            lower_is_better=lower_is_better or (),
         )
     _write(result, markdown=markdown, junit=junit, html=html)
-    write_result(json_file, result.report)
-    _print(result, annotations=annotations, quiet=quiet, is_json=str(json_file) == "-")
+    is_json = write_result(json_file, result.report)
+    _print(result, annotations=annotations, quiet=quiet, is_json=is_json)
     raise typer.Exit(result.exit_code)
 
 
@@ -172,21 +151,20 @@ def _print(result: GateResult, *, annotations: bool, quiet: bool, is_json: bool)
 
 
 @baselines_app.command("save")
+@spread
 def baseline_save(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The accepted version's results.")],
     name: Annotated[str, typer.Option("--name", metavar="NAME", help="What it is called from now on.")],
     folder: Folder = _FOLDER,
-    format_: Format = None,
-    columns: Columns = None,
-    metric: MetricName = None,
-    filter_: FilterName = None,
+    *,
+    how: Reading,
     quiet: Quiet = False,
 ) -> None:
     """Keep a run under a name; one of that name is replaced."""
     start(quiet)
     from muscle.gate import save_baseline
 
-    read = read_source(run, Reading(format_, column_map(columns), metric, filter_))
+    read = read_source(run, how)
     written = save_baseline(read, name, folder)
     if not quiet:
         typer.echo(str(written))

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from muscle.commands.options import Columns, EpsilonItem, FilterName, Format, ItemTest, MetricName, Quiet
-from muscle.commands.shell import column_map, print_json, start
-from muscle.commands.sources import Reading, parse_source, reading
+from muscle.commands.groups import Reading, spread
+from muscle.commands.options import EpsilonItem, ItemTest, Quiet
+from muscle.commands.shell import start, write_result
+from muscle.commands.sources import parse_source, reading
 from muscle.errors import ConfigError
 
 WATCH_CODES = {"accept": 0, "harm": 1, "go_on": 2}
@@ -18,19 +19,7 @@ WATCH_CODES = {"accept": 0, "harm": 1, "go_on": 2}
 _Json = Annotated[Path | None, typer.Option("--json", help="Write it as JSON; - prints it.")]
 
 
-def _write_json(value: Any, path: Path | None) -> bool:
-    """Write the result as JSON; tell whether standard output is taken by it."""
-    if path is None:
-        return False
-    if str(path) == "-":
-        print_json(value)
-        return True
-    from muscle.files import write_json
-
-    write_json(path, value)
-    return False
-
-
+@spread
 def plan(
     pilot: Annotated[
         list[str] | None,
@@ -56,10 +45,8 @@ def plan(
         float, typer.Option(help="Without repeats in a pilot: share of the flips that are noise.")
     ] = 0.5,
     changed: Annotated[float, typer.Option(help="Share of the items that really change.")] = 0.05,
-    format_: Format = None,
-    columns: Columns = None,
-    metric: MetricName = None,
-    filter_: FilterName = None,
+    *,
+    how: Reading,
     json_file: _Json = None,
     quiet: Quiet = False,
 ) -> None:
@@ -88,10 +75,10 @@ def plan(
         noise_share=noise_share,
         changed=changed,
     )
-    with reading(runs, Reading(format_, column_map(columns), metric, filter_), then="planning") as read:
+    with reading(runs, how, then="planning") as read:
         first, second = (read[place] if len(read) > place else None for place in (0, 1))
         plans = [make_plan(each, wish) for each in assumptions_of(first, second, wish)]
-    if _write_json({each["task"]: each for each in plans}, json_file) or quiet:
+    if write_result(json_file, {each["task"]: each for each in plans}) or quiet:
         return
     from rich.console import Console
 
@@ -101,6 +88,7 @@ def plan(
         print_plan(each, Console())
 
 
+@spread
 def confirm(
     old: Annotated[str, typer.Argument(metavar="OLD", help="The old version's first pass.")],
     new: Annotated[str, typer.Argument(metavar="NEW", help="The new version's.")],
@@ -122,10 +110,8 @@ def confirm(
     seed: Annotated[int, typer.Option(help="Of the choice among those that did not flip.")] = 0,
     epsilon_item: EpsilonItem = 0.2,
     item_test: ItemTest = "fisher",
-    format_: Format = None,
-    columns: Columns = None,
-    metric: MetricName = None,
-    filter_: FilterName = None,
+    *,
+    how: Reading,
     json_file: _Json = None,
     quiet: Quiet = False,
 ) -> None:
@@ -142,7 +128,6 @@ def confirm(
 
     if (fresh_old is None) != (fresh_new is None):
         raise ConfigError("confirm: expected --fresh-old and --fresh-new together, found one of them")
-    how = Reading(format_, column_map(columns), metric, filter_)
     if fresh_old is None or fresh_new is None:
         with reading([old, new], how, then="choosing") as runs:
             chosen = choose(runs[0], runs[1], share=share, repeats=repeats, seed=seed)
@@ -162,7 +147,7 @@ def confirm(
     asked = read_items(items)
     with reading([fresh_old, fresh_new], how, then="judging") as runs:
         found = judge_fresh(asked, runs[0], runs[1], options=options)
-    if _write_json(found, json_file) or quiet:
+    if write_result(json_file, found) or quiet:
         return
     from rich.console import Console
 
@@ -178,6 +163,7 @@ def _is_same(first: str, second: str) -> bool:
     return sources[0].path.resolve() == sources[1].path.resolve() and told[0] == told[1]
 
 
+@spread
 def watch(
     runs: Annotated[
         list[str],
@@ -198,10 +184,8 @@ def watch(
     alpha: Annotated[float, typer.Option(help="Chance of a false alarm over all looks.")] = 0.05,
     follow: Annotated[bool, typer.Option("--follow", help="Look again until something is proven.")] = False,
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 10.0,
-    format_: Format = None,
-    columns: Columns = None,
-    metric: MetricName = None,
-    filter_: FilterName = None,
+    *,
+    how: Reading,
     json_file: _Json = None,
     quiet: Quiet = False,
 ) -> None:
@@ -214,7 +198,6 @@ def watch(
     start(quiet)
     from muscle.plan.watch import look, write_order
 
-    how = Reading(format_, column_map(columns), metric, filter_)
     if order is not None:
         if len(runs) != 1:
             raise ConfigError(f"watch: expected the old run alone beside --order, found {len(runs)} runs")
@@ -239,7 +222,7 @@ def watch(
 
 
 def _show_look(state: dict[str, Any], json_file: Path | None, *, quiet: bool) -> None:
-    if _write_json(state, json_file) or quiet:
+    if write_result(json_file, state) or quiet:
         return
     from rich.console import Console
 

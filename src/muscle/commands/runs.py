@@ -7,25 +7,17 @@ from typing import Annotated, Literal
 
 import typer
 
+from muscle.commands.groups import Comparing, Reading, spread
 from muscle.commands.options import (
-    Allow,
-    Cluster,
-    Columns,
-    Epsilon,
-    FilterName,
-    Format,
     JsonFile,
-    LowerIsBetter,
     Markdown,
-    MaxUnpaired,
-    MetricName,
-    On,
     Quiet,
 )
-from muscle.commands.shell import column_map, start, write_result
-from muscle.commands.sources import Reading, reading
+from muscle.commands.shell import start, write_result
+from muscle.commands.sources import reading
 
 
+@spread
 def history(
     runs: Annotated[
         list[str], typer.Argument(metavar="RUN", help="Two or more versions' results, oldest first.")
@@ -36,16 +28,9 @@ def history(
     ] = None,
     markdown: Markdown = None,
     json_file: JsonFile = None,
-    format_: Format = None,
-    columns: Columns = None,
-    metric: MetricName = None,
-    filter_: FilterName = None,
-    on: On = "auto",
-    max_unpaired: MaxUnpaired = 0.05,
-    allow: Allow = None,
-    cluster: Cluster = None,
-    epsilon: Epsilon = 0.0,
-    lower_is_better: LowerIsBetter = None,
+    *,
+    how: Reading,
+    comparing: Comparing,
     quiet: Quiet = False,
 ) -> None:
     """Follow every answer along a chain of versions.
@@ -57,36 +42,29 @@ def history(
     from muscle.flips.history import history as follow
     from muscle.report.history import history_markdown, print_history
 
-    with reading(runs, Reading(format_, column_map(columns), metric, filter_)) as read:
+    with reading(runs, how) as read:
         found = follow(
             read,
             names=names,
-            allow=allow or (),
-            on=on,
-            max_unpaired=max_unpaired,
-            cluster=cluster,
-            epsilon=epsilon,
-            lower_is_better=lower_is_better or (),
+            **comparing.options(),
         ).to_json()
     if markdown:
         write_text(markdown, history_markdown(found))
-    write_result(json_file, found)
-    if not quiet and str(json_file) != "-":
+    if not write_result(json_file, found) and not quiet:
         from rich.console import Console
 
         print_history(found, Console())
 
 
+@spread
 def convert(
     source: Annotated[str, typer.Argument(metavar="RUN", help="A run in any format that is read.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="A .jsonl or .parquet file, or a folder.")],
     to: Annotated[
         Literal["records", "eee"], typer.Option(help="Our records, or Every Eval Ever's files.")
     ] = "records",
-    format_: Format = None,
-    columns: Columns = None,
-    metric: MetricName = None,
-    filter_: FilterName = None,
+    *,
+    how: Reading,
     quiet: Quiet = False,
 ) -> None:
     """Write a run in another format.
@@ -96,7 +74,7 @@ def convert(
     start(quiet)
     from muscle.predictions.convert import convert as convert_run
 
-    with reading([source], Reading(format_, column_map(columns), metric, filter_)) as read:
+    with reading([source], how) as read:
         written = convert_run(read[0], out, to=to)
     if not quiet:
         for path in written:

@@ -30,11 +30,9 @@ def start(quiet: bool) -> None:
     warnings.simplefilter("ignore")
 
 
-def show_report(found: dict[str, Any], *, quiet: bool, as_json: bool) -> None:
-    """Print a report: as JSON, or as a table for people, or not at all."""
-    if as_json:
-        print_json(found)
-    elif not quiet:
+def show_report(found: dict[str, Any], *, quiet: bool) -> None:
+    """Print a report as a table for people, or not at all."""
+    if not quiet:
         from rich.console import Console
 
         from muscle.report.terminal import print_report
@@ -49,16 +47,21 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
-def write_result(path: Path | None, value: Any) -> None:
-    """Write a result where `--json` says: to a file, or, for `-`, to standard output."""
+def write_result(path: Path | None, value: Any) -> bool:
+    """Write a result where `--json` says: to a file, or, for `-`, to standard output.
+
+    Returns:
+        Whether standard output is taken by it, so that nothing else may stand there.
+    """
     if path is None:
-        return
+        return False
     if str(path) == "-":
         print_json(value)
-        return
+        return True
     from muscle.files import write_json
 
     write_json(path, value)
+    return False
 
 
 def assignments(
@@ -77,14 +80,3 @@ def assignments(
         except yaml.YAMLError:
             values[key] = text
     return values
-
-
-def column_map(words: list[str] | None) -> dict[str, str] | None:
-    """Turn the OURS=THEIRS words of `--column` into a column map; None for none."""
-    pairs = {}
-    for word in words or ():
-        ours, equals, theirs = word.partition("=")
-        if not (ours and equals and theirs):
-            raise ConfigError(f"--column {word}: expected OURS=THEIRS, such as correct=is_right")
-        pairs[ours] = theirs
-    return pairs or None

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from muscle.commands.groups import Reading
 from muscle.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,23 +41,6 @@ class Source:
     options: Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class Reading:
-    """How all runs of a command are read.
-
-    Attributes:
-        format: of the files; None finds it by content.
-        columns: our field names to the files'.
-        metric: the metric that decides.
-        filter: the filter to keep.
-    """
-
-    format: str | None = None
-    columns: Mapping[str, str] | None = None
-    metric: str | None = None
-    filter: str | None = None
-
-
 def parse_source(text: str) -> Source:
     """Read a run's name on the command line.
 
@@ -82,7 +66,23 @@ def read_source(text: str, how: Reading) -> Run:
 
     source = parse_source(text)
     options: dict[str, Any] = {"format": how.format, "metric": how.metric, "filter": how.filter}
-    return read_run(source.path, columns=how.columns, hash_inputs=False, **{**options, **source.options})
+    columns = column_map(how.columns or ())
+    return read_run(source.path, columns=columns, hash_inputs=False, **{**options, **source.options})
+
+
+def column_map(words: Sequence[str]) -> dict[str, str]:
+    """Turn the OURS=THEIRS words of `--column` into a column map.
+
+    Raises:
+        ConfigError: a word names no column.
+    """
+    columns = {}
+    for word in words:
+        ours, equals, theirs = word.partition("=")
+        if not (ours and equals and theirs):
+            raise ConfigError(f"--column {word}: expected OURS=THEIRS, such as correct=is_right")
+        columns[ours] = theirs
+    return columns
 
 
 def named_sources(words: Sequence[str]) -> dict[str, str]:

@@ -40,7 +40,7 @@ def demo(
     from muscle.demo.run import run_demo
 
     result = run_demo(out, seed=seed, gap=gap, base=base, data=data)
-    show_report(result.report, quiet=quiet, as_json=False)
+    show_report(result.report, quiet=quiet)
     if not quiet:
         typer.echo(f"\nThe report: {result.folder / 'report.html'}")
 
@@ -92,8 +92,11 @@ def update(
     from muscle.update import update as run_update
 
     result = run_update(settings)
-    show_report(result.report, quiet=quiet, as_json=as_json)
-    if not quiet and not as_json:
+    if as_json:
+        print_json(result.report)
+        return
+    show_report(result.report, quiet=quiet)
+    if not quiet:
         ran = (
             f"{result.num_stages_run} stages ran"
             if result.num_stages_run
