@@ -224,6 +224,32 @@ def test_a_run_can_be_named_and_unknown_words_behind_it_are_refused(runs: tuple[
     assert "which have providers" in refused("compare", f"{runs[0]}::provider=x", runs[1])
 
 
+def test_columns_can_be_named_for_one_run_alone(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.csv", tmp_path / "new.csv"
+    old.write_text("id,is_right\n1,1\n2,0\n3,1\n")
+    new.write_text("question,is_right,graded\n1,0,1\n2,0,1\n3,1,0\n")
+    words = [
+        f"{old}::name=v1",
+        f"{new}::column=id=question::column=correct=graded",
+        "--column",
+        "correct=is_right",
+    ]
+    report = json.loads(muscle("compare", *words, "--json", "-").out)
+    counted = report["tasks"]["all"]["quadrants"]["old_vs_new"]
+    assert (counted["negative_flips"], counted["positive_flips"], counted["both_right"]) == (1, 1, 1)
+    assert f"{new}::column=correct: expected OURS=THEIRS" in refused("compare", old, f"{new}::column=correct")
+
+
+def test_two_columns_of_one_table_can_be_compared(tmp_path: Path) -> None:
+    both = tmp_path / "both.csv"
+    both.write_text("id,before,after\n1,1,0\n2,0,0\n3,1,1\n4,1,0\n")
+    words = [f"{both}::column=correct={column}::name={column}" for column in ("before", "after")]
+    report = json.loads(muscle("compare", *words, "--json", "-").out)
+    assert (report["old"], report["new"]) == ("before", "after")
+    (task,) = report["tasks"].values()
+    assert task["quadrants"]["old_vs_new"]["negative_flips"] == 2
+
+
 @pytest.mark.parametrize(
     ("words", "task", "stated"),
     [

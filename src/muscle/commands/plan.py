@@ -159,8 +159,15 @@ def confirm(
 def _is_same(first: str, second: str) -> bool:
     """Whether two words name one run; what reports call it makes no difference."""
     sources = [parse_source(word) for word in (first, second)]
-    told = [{key: value for key, value in each.options.items() if key != "name"} for each in sources]
-    return sources[0].path.resolve() == sources[1].path.resolve() and told[0] == told[1]
+    told = [
+        (
+            each.path.resolve(),
+            each.columns,
+            {key: value for key, value in each.options.items() if key != "name"},
+        )
+        for each in sources
+    ]
+    return told[0] == told[1]
 
 
 @spread

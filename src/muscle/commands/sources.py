@@ -2,6 +2,7 @@
 
 results.json::provider=openai:gpt-4o        one of the providers of a promptfoo file
 logs/new::metric=acc_norm::name=v2          another metric than the format's headline, and what reports call the run
+old.csv::column=correct=is_right            a column that has another name in this file alone
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from muscle.errors import ConfigError
 if TYPE_CHECKING:
     from muscle.predictions.run import Run
 
-KEYS = ("name", "format", "metric", "filter", "provider")
-"""What can stand behind `::`; each overrides the option of that name for one run."""
+KEYS = ("name", "format", "metric", "filter", "provider", "column")
+"""What can stand behind `::`; each overrides the option of that name for one run. `column` can stand there repeatedly."""
 
 _PART = re.compile(r"::(?=\w+=)")
 _BYTES_A_SECOND = 1e8
@@ -34,11 +35,13 @@ class Source:
 
     Attributes:
         path: its file or folder.
-        options: what was said behind `::`.
+        options: what was said behind `::`, but for columns.
+        columns: our field names to the file's, as far as they were said behind `::`.
     """
 
     path: Path
     options: Mapping[str, str]
+    columns: Mapping[str, str]
 
 
 def parse_source(text: str) -> Source:
@@ -49,15 +52,21 @@ def parse_source(text: str) -> Source:
 
     >>> parse_source("results.json::provider=openai:gpt-4o::name=new").options
     {'provider': 'openai:gpt-4o', 'name': 'new'}
+    >>> parse_source("old.csv::column=correct=is_right::column=id=question").columns
+    {'correct': 'is_right', 'id': 'question'}
     """
     path, *parts = _PART.split(text)
     options: dict[str, str] = {}
+    columns: dict[str, str] = {}
     for part in parts:
         key, _, value = part.partition("=")
         if key not in KEYS or not value:
             raise ConfigError(f"{text}: expected ::key=value with a key of {', '.join(KEYS)}, found {part!r}")
-        options[key] = value
-    return Source(Path(path), options)
+        if key == "column":
+            columns |= column_map([value], said=f"{path}::column=")
+        else:
+            options[key] = value
+    return Source(Path(path), options, columns)
 
 
 def read_source(text: str, how: Reading) -> Run:
@@ -66,12 +75,16 @@ def read_source(text: str, how: Reading) -> Run:
 
     source = parse_source(text)
     options: dict[str, Any] = {"format": how.format, "metric": how.metric, "filter": how.filter}
-    columns = column_map(how.columns or ())
+    columns = column_map(how.columns or ()) | source.columns
     return read_run(source.path, columns=columns, hash_inputs=False, **{**options, **source.options})
 
 
-def column_map(words: Sequence[str]) -> dict[str, str]:
+def column_map(words: Sequence[str], *, said: str = "--column ") -> dict[str, str]:
     """Turn the OURS=THEIRS words of `--column` into a column map.
+
+    Args:
+        words: the words.
+        said: what stood before a word, for messages.
 
     Raises:
         ConfigError: a word names no column.
@@ -80,7 +93,7 @@ def column_map(words: Sequence[str]) -> dict[str, str]:
     for word in words:
         ours, equals, theirs = word.partition("=")
         if not (ours and equals and theirs):
-            raise ConfigError(f"--column {word}: expected OURS=THEIRS, such as correct=is_right")
+            raise ConfigError(f"{said}{word}: expected OURS=THEIRS, such as correct=is_right")
         columns[ours] = theirs
     return columns
 
