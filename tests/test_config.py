@@ -112,6 +112,13 @@ def test_a_missing_file_and_broken_yaml_are_refused(tmp_path):
         load_config(broken)
 
 
+def test_a_key_that_stands_twice_is_refused_instead_of_losing_the_first(tmp_path):
+    twice = tmp_path / "twice.yaml"
+    twice.write_text("old: a\nnew: b\ntasks: [{task: piqa}]\nlora: {r: 4}\nlora: {r: 8}\n")
+    with pytest.raises(ConfigError, match="line 5: not valid YAML: the key 'lora' stands twice"):
+        load_config(twice)
+
+
 def test_overrides_replace_single_keys(tmp_path):
     config = load_config(
         write(tmp_path), overrides={"training.epochs": 3, "alignment.training": {"epochs": 5}}

@@ -259,10 +259,10 @@ def test_tasks_with_a_score_have_rules_of_their_own() -> None:
         ("version: 2", r"version: expected 1, found 2"),
         ("- a", r"expected a policy with keys such as `default`, found list"),
         ("", r"expected a policy with keys such as `default`, found NoneType"),
-        ("a: [", r"line 1: expected YAML, found"),
+        ("a: [", r"line 1: not valid YAML:"),
         (
             "default: {}\ndefault: {harm: block}",
-            r"line 2: expected YAML, found the key 'default' stands twice",
+            r"line 2: not valid YAML: the key 'default' stands twice",
         ),
     ],
 )
@@ -275,7 +275,7 @@ def test_a_policy_that_is_wrong_is_refused_with_its_line_and_key(
 
 
 def test_a_policy_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read: No such file"):
+    with pytest.raises(ConfigError, match=r"none\.yaml: there is no such file"):
         load_policy(tmp_path / "none.yaml")
 
 

@@ -9,13 +9,11 @@ Paths in the YAML are relative to the YAML file, so that a configuration works f
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -27,6 +25,8 @@ from pydantic import (
 )
 
 from muscle.errors import ConfigError
+from muscle.validation import explain, validate
+from muscle.yaml_files import read_yaml
 
 MaskName = Literal["student_wrong", "old_right", "old_always", "token_likelihood", "sequence_likelihood"]
 """Mask strategies of Table 7 and Eq. 2, 3; `student_wrong` is the method (Eq. 1)."""
@@ -36,6 +36,8 @@ EngineName = Literal["projected", "mixed", "hidden", "topk", "online"]
 
 STUDENT_FREE_MASKS: tuple[MaskName, ...] = ("old_right", "old_always")
 """Masks that don't depend on the student: the only ones that a `mixed` store can hold."""
+
+_MISSING = "there is no such file; `muscle init` writes a commented one"
 
 BackendName = Literal["hf", "vllm"]
 """What computes while models are scored, see `docs/scale.md`."""
@@ -51,7 +53,6 @@ _SET_BY_MUSCLE = (
 )
 """Arguments of the harness's vLLM model that follow from base, adapter and task."""
 
-Model = TypeVar("Model", bound=BaseModel)
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 
@@ -278,7 +279,7 @@ class StageSettings(_Section):
         try:
             return TrainingSettings.model_validate(merged)
         except ValidationError as error:
-            raise ValueError(_explain(error, TrainingSettings, "alignment.training.")) from error
+            raise ValueError(explain(error, TrainingSettings, "alignment.training.")) from error
 
 
 class UpdateConfig(StageSettings):
@@ -334,7 +335,7 @@ def load_config(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Up
         ConfigError: the file is missing or no YAML, a key is unknown, a value is of the wrong type, or a combination is
             impossible; the message names the key's path, what was expected and what was found.
     """
-    raw = read_yaml(path)
+    raw = read_yaml(path, missing=_MISSING)
     for dotted, value in (overrides or {}).items():
         _assign(raw, dotted.split("."), value)
     config = validate(UpdateConfig, raw, str(path))
@@ -347,74 +348,13 @@ def load_stage_settings(path: Path | None, *, overrides: Mapping[str, Any] | Non
     Raises:
         ConfigError: see `load_config`.
     """
-    raw = read_yaml(path) if path else {}
+    raw = read_yaml(path, missing=_MISSING) if path else {}
     for dotted, value in (overrides or {}).items():
         section = dotted.partition(".")[0]
         if section not in StageSettings.model_fields:
             raise ConfigError(f"{dotted}: expected a key of {', '.join(StageSettings.model_fields)}")
         _assign(raw, dotted.split("."), value)
     return validate(StageSettings, raw, str(path or "settings"))
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping.
-
-    Raises:
-        ConfigError: there is no such file, it cannot be read, or it is no YAML mapping.
-    """
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such file; `muscle init` writes a commented one") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path}{line}: not valid YAML: {getattr(error, 'problem', error)}") from error
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: expected a mapping of keys to values, found {type(raw).__name__}")
-    return raw
-
-
-def validate(model: type[Model], raw: Mapping[str, Any], where: str) -> Model:
-    """Validate plain data against a pydantic model.
-
-    Raises:
-        ConfigError: with `where`, each wrong key's path, what was expected and what was found.
-    """
-    try:
-        return model.model_validate(raw)
-    except ValidationError as error:
-        raise ConfigError(f"{where}: {_explain(error, model)}") from error
-
-
-def _explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -> str:
-    lines = []
-    for item in error.errors():
-        key = prefix + ".".join(str(part) for part in item["loc"])
-        if item["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(str(item["loc"][-1]), _keys(model), n=1)
-            lines.append(f"{key}: unknown key" + (f"; did you mean {near[0]!r}?" if near else ""))
-        elif item["type"] == "missing":
-            lines.append(f"{key}: missing; expected a value")
-        elif item["type"] == "value_error":
-            message = item["msg"].removeprefix("Value error, ")
-            lines.append(f"{key}: {message}" if key else message)
-        else:
-            expected = item["msg"].removeprefix("Input should be ").removeprefix("List should have ")
-            lines.append(f"{key}: expected {expected}, found {item['input']!r}")
-    return "; ".join(lines)
-
-
-def _keys(model: type[BaseModel]) -> set[str]:
-    """Every key of a model and its sections, for suggestions."""
-    keys = set(model.model_fields)
-    for field in model.model_fields.values():
-        for part in (field.annotation, *getattr(field.annotation, "__args__", ())):
-            if isinstance(part, type) and issubclass(part, BaseModel):
-                keys |= _keys(part)
-    return keys
 
 
 def _assign(raw: dict[str, Any], keys: list[str], value: Any) -> None:

@@ -75,7 +75,7 @@ def read_source(text: str, how: Reading) -> Run:
 
     source = parse_source(text)
     options: dict[str, Any] = {"format": how.format, "metric": how.metric, "filter": how.filter}
-    columns = column_map(how.columns or ()) | source.columns
+    columns = {**column_map(how.columns or ()), **source.columns}
     return read_run(source.path, columns=columns, hash_inputs=False, **{**options, **source.options})
 
 

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import yaml
 
 from muscle.errors import ConfigError
+from muscle.yaml_files import read_yaml
 
 CAUSES = ("knowledge", "format", "refusal", "cut_off", "error")
 FIELDS = ("output", "input", "finish_reason")
@@ -77,15 +77,11 @@ def read_rules(path: Path) -> tuple[Rule, ...]:
         ConfigError: there is no such file, it is no YAML, a key is unknown or missing, or a pattern cannot be used: file, rule,
             key, what was expected and found.
     """
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such file; expected YAML with a list `rules`") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from error
-    entries = raw.get("rules") if isinstance(raw, dict) else None
+    expected = "one key `rules` with a list of rules"
+    raw = read_yaml(path, expected=expected)
+    entries = raw.get("rules")
     if not isinstance(entries, list) or not entries or set(raw) != {"rules"}:
-        raise ConfigError(f"{path}: expected one key `rules` with a list of rules, found {_short(raw)}")
+        raise ConfigError(f"{path}: expected {expected}, found {_short(raw)}")
     if len(entries) > MAX_RULES:
         raise ConfigError(f"{path}: rules: expected at most {MAX_RULES}, found {len(entries)}")
     return tuple(_rule(entry, f"{path}: rules.{number}") for number, entry in enumerate(entries))

@@ -30,6 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from muscle.errors import ConfigError
 from muscle.flips.items import Kind
 from muscle.flips.slicing import parse_slice
+from muscle.yaml_files import read_yaml
 
 Tier = Literal["block", "warn", "inform"]
 Metric = Literal[
@@ -201,21 +202,6 @@ def matches(task: str, pattern: str) -> bool:
     return task == pattern or fnmatch.fnmatchcase(task, pattern)
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, which also refuses a key that stands twice: the first would be lost in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = str(key_node.value)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
-
-
 def load_policy(path: Path) -> Policy:
     """Read and validate a policy.
 
@@ -226,33 +212,12 @@ def load_policy(path: Path) -> Policy:
         ConfigError: the file is missing, is no YAML, or a key is unknown, missing or impossible; the message names the
             file, the line and the key's path.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        raw = yaml.load(text, Loader=_Loader)
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: expected YAML in UTF-8, found other bytes") from None
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"{path}{_mark(error)}: expected YAML, found {_problem(error)}") from None
-    if not isinstance(raw, dict):
-        raise ConfigError(
-            f"{path}: expected a policy with keys such as `default`, found {type(raw).__name__}"
-        )
+    raw = read_yaml(path, expected="a policy with keys such as `default`")
     try:
         return Policy.model_validate({"name": path.stem, **raw})
     except ValidationError as error:
+        tree = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
         raise ConfigError("; ".join(_explain(item, path, tree) for item in error.errors())) from None
-
-
-def _mark(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    return f", line {mark.line + 1}" if mark else ""
-
-
-def _problem(error: Exception) -> str:
-    return getattr(error, "problem", None) or type(error).__name__
 
 
 def _explain(item: Any, path: Path, tree: yaml.Node | None) -> str:

@@ -14,13 +14,14 @@ from typing import Any
 from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta
 from jinja2.sandbox import SandboxedEnvironment
 
-from muscle.config import read_yaml, validate
 from muscle.errors import ConfigError, DataError
 from muscle.tasks.fields import found, read_id, read_texts
 from muscle.tasks.labels import read_gold
 from muscle.tasks.scorers import built_in_score, function_score, import_function, source_sha256
 from muscle.tasks.settings import CHOICE_SCORERS, GenerationSettings, TaskSettings
 from muscle.tasks.task import Example, Generation, Row, ScoreFunction, Task
+from muscle.validation import validate
+from muscle.yaml_files import read_yaml
 
 
 def load_task(path: Path) -> Task:
@@ -30,9 +31,7 @@ def load_task(path: Path) -> Task:
         ConfigError: the file is missing or no YAML, a key is unknown or of the wrong type, a combination is impossible,
             a template is broken, or the scoring function cannot be imported.
     """
-    if not path.is_file():
-        raise ConfigError(f"{path}: expected a task's YAML file, found nothing there")
-    raw = read_yaml(path)
+    raw = read_yaml(path, missing="expected a task's YAML file, found nothing there")
     settings = validate(TaskSettings, {"name": path.stem, **raw}, str(path))
     return build_task(settings, where=str(path), folder=path.resolve().parent)
 
