@@ -105,7 +105,8 @@ def find_causes(joined: Joined, items: TaskItems, rules: Sequence[Rule] = ()) ->
         (joined.old, joined.new), ("correct_old", "correct_new"), given, strict=True
     ):
         columns = ["output", "input", "reference", "choices", "choice", "finish_reason"]
-        sides.append(_Side(frame.select(columns)[pairs], items.frame[name].cast(pl.Boolean), loose))
+        rows = frame.select(columns) if items.covers(frame.height) else frame.select(columns)[pairs]
+        sides.append(_Side(rows, items.frame[name].cast(pl.Boolean), loose))
     old, new = sides
     causes = {
         "negative_flip": _causes(new, old.correct & ~new.correct, rules),

@@ -52,6 +52,11 @@ class TaskItems:
         """(items,) the number of each item's cluster; None where items are independent."""
         return self.frame["cluster"].to_numpy().astype(np.int64) if "cluster" in self.frame.columns else None
 
+    def covers(self, height: int) -> bool:
+        """Whether the items are all rows of the joined frames in order, so that texts need no copy."""
+        pairs = self.frame["pair"]  # rises, so its ends tell
+        return pairs.len() == height and (height == 0 or (pairs[0] == 0 and pairs[-1] == height - 1))
+
     def quadrants(self) -> Quadrants:
         """Count the items in each quadrant; binary tasks only."""
         correct_old, correct_new = (self.frame[name] for name in ("correct_old", "correct_new"))

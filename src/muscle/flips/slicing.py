@@ -121,8 +121,7 @@ def slice_values(by: SliceBy, joined: Joined, items: TaskItems) -> pl.Series:
         raise DataError(
             f"slice {by.of!r}: expected a slice or a column of the records, found the slices {found}"
         )
-    pairs = items.frame["pair"]
-    values = column if _is_whole(pairs, column.len()) else column.gather(pairs)
+    values = column if items.covers(column.len()) else column.gather(items.frame["pair"])
     if by.kind == "column":
         return values
     if by.kind == "pattern":
@@ -130,11 +129,6 @@ def slice_values(by: SliceBy, joined: Joined, items: TaskItems) -> pl.Series:
         labels = pl.when(matched).then(pl.lit(MATCHES)).when(~matched).then(pl.lit(DIFFERS))
         return pl.select(labels.alias("value")).to_series()
     return _length_bins(values, by.of)
-
-
-def _is_whole(pairs: pl.Series, height: int) -> bool:
-    """Whether the items are all the pairs in order; `pair` rises, so its ends tell."""
-    return pairs.len() == height and (height == 0 or (pairs[0] == 0 and pairs[-1] == height - 1))
 
 
 def _length_bins(texts: pl.Series, unit: str) -> pl.Series:
