@@ -1,4 +1,5 @@
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from muscle.errors import DataError
 from muscle.flips import llama_cpp
 from muscle.flips.closeness import closeness, summary, tails_sentence
 from muscle.flips.compare import compare
+from muscle.report.html import render_html
+from test_report_html import Page
 
 KNOWN = {  # Llama 3 8B: same top p, mean KLD, RMS Δp, as llama.cpp's README prints them
     "q8_0": ("97.674 ± 0.034", "0.001355 ±   0.000005", "1.198 ± 0.003"),
@@ -177,6 +180,18 @@ def test_the_report_shows_closeness_beside_the_old_version_against_itself() -> N
     assert alone["closeness"]["why"] == "no self-vs-self run: give --rerun"
     (noise,) = compare(old, choices(0, 4), rerun=rerun).to_json()["tasks"].values()
     assert "no more than run-to-run noise" in noise["closeness"]["sentence"]
+
+
+def test_the_page_shows_how_close_the_candidate_is_beside_the_new_version() -> None:
+    old, new, candidate, rerun = (choices(shift, seed) for seed, shift in enumerate((0, -1, -0.1, 0), 1))
+    report = compare(old, new, candidate=candidate, rerun=rerun).to_json()
+    page = Page(render_html(report))
+    assert re.search(r"Old against new\s*Old against candidate\s*Old against itself", page.text)
+    (name,) = report["tasks"]
+    shown = {a["data-path"]: float(a["value"] or "") for a, _ in page.figures if a.get("data-path")}
+    for side in ("old_vs_new", "old_vs_candidate", "old_vs_rerun"):
+        path = f"#/tasks/{name}/closeness/{side}/kl/mean"
+        assert shown[path] == report["tasks"][name]["closeness"][side]["kl"]["mean"]
 
 
 def test_items_without_likelihoods_or_with_impossible_options_are_left_out() -> None:

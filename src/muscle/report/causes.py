@@ -142,7 +142,11 @@ def _changed(name: str, entries: list[Mapping[str, Any]]) -> Table | None:
 
 
 _ORDER = ("mean", "median", "p01", "p05", "p95", "p99", "max")
-_SIDES = (("old_vs_new", "Old against new"), ("old_vs_rerun", "Old against itself"))
+_SIDES = (
+    ("old_vs_new", "Old against new"),
+    ("old_vs_candidate", "Old against candidate"),
+    ("old_vs_rerun", "Old against itself"),
+)
 
 
 def _closeness(name: str, data: Mapping[str, Any]) -> Table | None:
