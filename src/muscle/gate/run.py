@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.flips.compare import Comparison, compare
+from muscle.flips.compare import compare
+from muscle.flips.comparison import Comparison, Shown
 from muscle.flips.items import TaskItems
 from muscle.flips.noise import excess_items, tally_of_repeats
 from muscle.flips.pair import Pair
@@ -31,7 +32,7 @@ STRICT_WARN = 2
 
 
 @dataclass(frozen=True)
-class GateResult:
+class GateResult(Shown):
     """What the gate says of an update.
 
     Attributes:
@@ -45,27 +46,6 @@ class GateResult:
     exit_code: int
     findings: tuple[Finding, ...]
     report: dict[str, Any] = field(repr=False)
-
-    @property
-    def headline(self) -> str:
-        """The verdict in a sentence."""
-        return str(self.report["headline"])
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the result object: plain dicts, lists, text and finite numbers."""
-        return self.report
-
-    def show(self) -> None:
-        """Show the report: below the cell in a notebook, else in the browser."""
-        from muscle.report.notebook import show
-
-        show(self.report)
-
-    def _repr_html_(self) -> str:
-        """Return the report for a notebook's output."""
-        from muscle.report.notebook import frame
-
-        return frame(self.report)
 
 
 def gate(
