@@ -10,8 +10,8 @@ from markupsafe import Markup
 
 from muscle.report import charts
 from muscle.report.figures import Report, sides
-from muscle.report.numbers import ABSENT, cell, count, figure, format_number, integer, pointer, visible
-from muscle.report.slices import simpson_lines
+from muscle.report.numbers import ABSENT, cell, figure, format_number, integer, pointer, visible
+from muscle.report.slices import simpson_lines, small_lines
 from muscle.report.tables import Row, Table, examples_link
 
 SHOWN_ROWS = 12
@@ -82,7 +82,7 @@ def _card(
         _concentrated(name, sliced, where, listed),
         Table("Slice", head, tuple(rows[:SHOWN_ROWS])) if rows else None,
         Table("Slice", head, tuple(rows[SHOWN_ROWS:])) if len(rows) > SHOWN_ROWS else None,
-        tuple(_notes(sliced)),
+        tuple(visible(line) for line in small_lines(sliced)),
     )  # fmt: skip
 
 
@@ -140,18 +140,3 @@ def _concentrated(
         )
     head = ("Rate, the line is that of the rest", "Items", "Broke here", "Broke in the rest", "p, corrected")
     return Table("Slice", head, tuple(rows), pictures=1) if rows else None
-
-
-def _notes(sliced: Mapping[str, Any]) -> list[str]:
-    """Say what was cut and not tested."""
-    notes = []
-    for cut in sliced["by"]:
-        if cut.get("skipped"):
-            notes.append(f"{visible(cut['by'])}: {visible(cut['skipped'])}")
-        elif cut["small"]["slices"]:
-            small = cut["small"]
-            notes.append(
-                f"{visible(cut['by'])}: {count(small['slices'])} slices with fewer than {sliced['min_items']} items are not "
-                f"tested ({count(small['items'])} items, {count(small['negative_flips'])} broke)"
-            )
-    return notes

@@ -1,9 +1,9 @@
-"""What the report's charts show: report.json's entries turned into the marks of `charts`, with legends and captions."""
+"""What the report's pictures of each task show: its entries turned into marks of `charts` and `plots`, with legends."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,6 @@ from muscle.report import charts, plots
 from muscle.report.charts import Part, Quadrants
 from muscle.report.numbers import (
     ABSENT,
-    Form,
     cell,
     change,
     count,
@@ -23,16 +22,13 @@ from muscle.report.numbers import (
     pointer,
     visible,
 )
-from muscle.report.plots import Axis, Estimate, Point, Role
+from muscle.report.plots import Axis, Estimate, Role
 
 Report = Mapping[str, Any]
 SIDES: tuple[tuple[str, Role, str], ...] = (
     ("old_vs_new", "plain", "plain update"),
     ("old_vs_candidate", "candidate", "candidate"),
 )
-
-_ROOM = 1.05
-"""Axes of scatter plots reach this much further than the points, so that labels find room."""
 
 
 @dataclass(frozen=True)
@@ -74,18 +70,6 @@ class EstimateTable:
 
     rows: tuple[EstimateRow, ...]
     ruler: Markup
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A scatter plot or histogram with what its axes are."""
-
-    title: str
-    x_name: str
-    y_name: str
-    picture: Markup
-    notes: tuple[str, ...] = ()
-    roles: frozenset[Role] = frozenset()
 
 
 def value_of(metrics: Mapping[str, Any] | None, name: str) -> float | None:
@@ -265,128 +249,3 @@ def _estimate_row(task: str, data: Mapping[str, Any], metric: str, name: str, ax
         cell(candidate, paths[1], "rate") if candidate else None,
         change(plain, candidate, paths, "rate") if candidate else None,
     )
-
-
-def flips_against_gap(report: Report) -> Plot | None:
-    """Plot NFR against the performance gap, a pair of points a task (MUSCLE, 2024, Fig. 4); None without a flip.
-
-    Both are rates, so tasks whose mean score does not lie in [0, 1] are left out, and the caption says so.
-    """
-    points, left_out = [], []
-    for name, task in report["tasks"].items():
-        old, new = (value_of(task["old_vs_new"], f"accuracy_{side}") for side in ("old", "new"))
-        gap, label = value_of(task["old_vs_new"], "accuracy_difference"), visible(name)
-        if gap is None or old is None or new is None or not (0 <= old <= 1 and 0 <= new <= 1):
-            left_out.append(label)
-            continue
-        for key, role, title in sides(task):
-            rate = value_of(task[key], "negative_flip_rate")
-            if rate is not None:
-                text = f"{label}, {title}: gap {format_number(gap, 'points')} points, NFR {format_number(rate, 'rate')}"
-                points.append(Point(gap, rate, role, label if role == "plain" else "", text, name))
-    if not any(point.y for point in points):
-        return None
-    x_axis = plots.make_axis([_ROOM * p.x for p in points], percent=True, signed=True)
-    y_axis = plots.make_axis([_ROOM * p.y for p in points], percent=True)
-    # An update that loses g points of accuracy has at least that many negative flips.
-    corner = max(x_axis.low, -y_axis.high)
-    lines = [((corner, -corner), (0.0, 0.0))] if corner < 0 else []
-    picture = plots.scatter(
-        points, x_axis, y_axis, title="Negative flips against the performance gap", lines=lines
-    )
-    notes: tuple[str, ...] = (
-        ("Below the dashed line no update can lie: accuracy lost is flips.",) if lines else ()
-    )
-    if left_out:
-        notes += (f"Not shown, as their scores are not rates: {', '.join(left_out)}.",)
-    return Plot(
-        "Flips against the performance gap",
-        "gap in accuracy or mean score, old to new",
-        "negative flip rate",
-        picture,
-        notes,
-        frozenset(point.role for point in points),
-    )
-
-
-def gain_against_regression(report: Report) -> list[Plot]:
-    """Plot what was gained against what was lost: PFR against NFR for binary tasks, mean gain against mean regression else."""
-    found: list[Plot | None] = []
-    binary = [name for name, task in report["tasks"].items() if task["kind"] == "binary"]
-    if binary:
-        points = [
-            point
-            for name in binary
-            for point in _trade(
-                report, name, "negative_flip_rate", "positive_flip_rate", "rate", len(binary) > 1
-            )
-        ]
-        found.append(
-            _trade_plot(
-                points,
-                "Gain against regression",
-                ("negative flip rate", "positive flip rate"),
-                "On the dashed line accuracy stays as it was; above it the update gains more than it loses.",
-                percent=True,
-            )
-        )
-    for name, task in report["tasks"].items():
-        if task["kind"] == "continuous":
-            points = _trade(report, name, "mean_regression", "mean_gain", "score", False)
-            title, score = f"Gain against regression, {visible(name)}", visible(task["score"])
-            found.append(
-                _trade_plot(
-                    points,
-                    title,
-                    (f"mean regression of {score}", f"mean gain of {score}"),
-                    "Over the items that changed; on the dashed line the average gain is as large as the average loss.",
-                    percent=False,
-                )
-            )
-    return [plot for plot in found if plot is not None]
-
-
-def _trade(report: Report, task: str, lost: str, gained: str, form: Form, many: bool) -> list[Point]:
-    points = []
-    for role, name, metrics in _runs(report, task):
-        x, y = value_of(metrics, lost), value_of(metrics, gained)
-        if x is None or y is None:
-            continue
-        label = name if not many else visible(task) if role == "plain" else ""
-        text = f"{visible(task)}, {name}: lost {format_number(x, form)}, gained {format_number(y, form)}"
-        points.append(Point(x, y, role, label, text, "" if role == "other" else task))
-    return points
-
-
-def _runs(report: Report, task: str) -> Iterator[tuple[Role, str, Mapping[str, Any]]]:
-    data = report["tasks"][task]
-    for key, role, title in sides(data):
-        yield role, title, data[key]
-    for other in report["others"]:
-        if task in other["tasks"]:
-            yield "other", visible(other["name"]), other["tasks"][task]
-
-
-def _trade_plot(
-    points: Sequence[Point], title: str, names: tuple[str, str], note: str, *, percent: bool
-) -> Plot | None:
-    if not any(point.x or point.y for point in points):
-        return None
-    x_axis = plots.make_axis([_ROOM * p.x for p in points], percent=percent)
-    y_axis = plots.make_axis([_ROOM * p.y for p in points], percent=percent)
-    end = min(x_axis.high, y_axis.high)
-    picture = plots.scatter(points, x_axis, y_axis, title=title, lines=[((0.0, 0.0), (end, end))])
-    return Plot(title, *names, picture, (note,), frozenset(point.role for point in points))
-
-
-def difference_histograms(report: Report) -> list[Plot]:
-    """Return the distribution of D, new score minus old, of each continuous task."""
-    found: list[Plot] = []
-    for name, task in report["tasks"].items():
-        data, score = task.get("difference_histogram"), visible(task["score"])
-        if task["kind"] == "continuous" and data:
-            title = f"Distribution of D, {visible(name)}"
-            above, below = data["old_vs_new"], data.get("old_vs_candidate")
-            picture = plots.histogram(data["edges"], above, below, title=title, unit=score)
-            found.append(Plot(title, f"D: change of {score} per item", "number of items", picture))
-    return found

@@ -19,7 +19,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from muscle.report import causes, cuts, figures, headline, noise, overview, rules, tables
+from muscle.report import causes, cuts, figures, headline, noise, overview, rules, tables, trade_offs
 from muscle.report.numbers import visible
 from muscle.report.resolution import resolution_lines
 from muscle.report.rows import pooled_lines
@@ -107,9 +107,9 @@ def _sections(report: Mapping[str, Any], held: Mapping[str, Any]) -> dict[str, A
         "quadrants": figures.quadrant_cards(report),
         "noise_cards": noise.noise_cards(report),
         "before_after": figures.before_and_after(report),
-        "gap": figures.flips_against_gap(report),
-        "gain_regression": figures.gain_against_regression(report),
-        "histograms": figures.difference_histograms(report),
+        "gap": trade_offs.flips_against_gap(report),
+        "gain_regression": trade_offs.gain_against_regression(report),
+        "histograms": trade_offs.difference_histograms(report),
         "overview": overview.overview_rows(held),
         "overview_head": overview.HEAD,
         "overview_shown": overview.SHOWN_TASKS,

@@ -89,7 +89,8 @@ def simpson_lines(sliced: Sliced, *, binary: bool = True) -> list[str]:
     return lines
 
 
-def _small_lines(sliced: Sliced) -> list[str]:
+def small_lines(sliced: Sliced) -> list[str]:
+    """Say what was cut and not tested."""
     lines = []
     for cut in sliced["by"]:
         if cut["skipped"]:
@@ -106,7 +107,7 @@ def _small_lines(sliced: Sliced) -> list[str]:
 def slices_markdown(sliced: Sliced, *, binary: bool = True) -> str:
     """Write one task's slices as Markdown: where flips concentrate, Simpson cases, the table. Empty without slices."""
     rows = slice_rows(sliced, binary=binary)
-    told = [*concentration_lines(sliced), *simpson_lines(sliced, binary=binary), *_small_lines(sliced)]
+    told = [*concentration_lines(sliced), *simpson_lines(sliced, binary=binary), *small_lines(sliced)]
     lines = "\n".join(f"- {escape(one_line(line, 400))}" for line in told)
     if not rows:
         return lines
@@ -131,7 +132,7 @@ def print_slices(
         limit: rows of the table.
     """
     rows = slice_rows(sliced, binary=binary, limit=limit, intervals=console.width >= WIDE)
-    told = [*concentration_lines(sliced), *simpson_lines(sliced, binary=binary), *_small_lines(sliced)]
+    told = [*concentration_lines(sliced), *simpson_lines(sliced, binary=binary), *small_lines(sliced)]
     if not rows and not told:
         return
     console.print(Text(f"{one_line(name, 60)}, by slice", style="bold"))
