@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,9 @@ from muscle.commands.options import EpsilonItem, ItemTest, Quiet
 from muscle.commands.shell import start, write_result
 from muscle.commands.sources import parse_source, reading
 from muscle.errors import ConfigError
+
+if TYPE_CHECKING:
+    import polars as pl
 
 WATCH_CODES = {"accept": 0, "harm": 1, "go_on": 2}
 
@@ -122,27 +125,24 @@ def confirm(
     one run alone.
     """
     start(quiet)
-    from muscle.flips.pair import Options
-    from muscle.plan.confirm import choose, read_items, write_items
-    from muscle.plan.confirm import confirm as judge_fresh
-
     if (fresh_old is None) != (fresh_new is None):
         raise ConfigError("confirm: expected --fresh-old and --fresh-new together, found one of them")
     if fresh_old is None or fresh_new is None:
+        from muscle.plan.confirm import choose, write_items
+
         with reading([old, new], how, then="choosing") as runs:
             chosen = choose(runs[0], runs[1], share=share, repeats=repeats, seed=seed)
         write_items(items, chosen)
-        flipped = int((chosen["why"] != "unflipped").sum())
         if not quiet:
-            typer.echo(
-                f"{items}: {chosen.height} items ({flipped} that flipped, {chosen.height - flipped} that did not); ask each "
-                f"{chosen['repeats'][0]} times on both sides, then:\n"
-                f"muscle confirm {old} {new} --items {items} --fresh-old FILE --fresh-new FILE"
-            )
+            typer.echo(_what_to_ask(items, chosen, old, new))
         return
     for fresh, first in ((fresh_old, old), (fresh_new, new)):
         if _is_same(fresh, first):
             raise ConfigError(f"confirm: expected fresh answers, found the first pass again ({fresh})")
+    from muscle.flips.pair import Options
+    from muscle.plan.confirm import confirm as judge_fresh
+    from muscle.plan.confirm import read_items
+
     options = Options(epsilon_item=epsilon_item, item_test=item_test)
     asked = read_items(items)
     with reading([fresh_old, fresh_new], how, then="judging") as runs:
@@ -154,6 +154,16 @@ def confirm(
     from muscle.plan.show import print_confirmed
 
     print_confirmed(found, Console())
+
+
+def _what_to_ask(path: Path, chosen: pl.DataFrame, old: str, new: str) -> str:
+    """Say how many items the list holds, and what to do with it."""
+    flipped = int((chosen["why"] != "unflipped").sum())
+    return (
+        f"{path}: {chosen.height} items ({flipped} that flipped, {chosen.height - flipped} that did not); ask each "
+        f"{chosen['repeats'][0]} times on both sides, then:\n"
+        f"muscle confirm {old} {new} --items {path} --fresh-old FILE --fresh-new FILE"
+    )
 
 
 def _is_same(first: str, second: str) -> bool:
