@@ -17,7 +17,7 @@ from muscle.errors import ConfigError, JoinError
 from muscle.flips.main_scores import other_names
 from muscle.flips.pairing import with_one_task_name
 from muscle.flips.settings import SettingsChange, common_start, settings_changes
-from muscle.predictions.records import input_text, with_input_hash
+from muscle.predictions.records import input_texts, with_input_hash
 from muscle.predictions.run import Run
 
 MAX_CHANGED = 0.05
@@ -172,7 +172,7 @@ class _Sides:
 
     def __init__(self, old: Run, new: Run) -> None:
         self.runs = (old, new)
-        self.frames = [run.frame.filter(pl.col("repeat") == 0) for run in self.runs]
+        self.frames = [_first_answers(run.frame) for run in self.runs]
         self.contents = _contents(self.frames)
         self.texts_compared = self.contents is not None and all(c.null_count() == 0 for c in self.contents)
 
@@ -254,10 +254,16 @@ class _Sides:
         return [Difference(what, "note", f"{message}; such items are left out unless allowed", what)]
 
 
+def _first_answers(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return each item once; the frame itself where no item has repeats, as a copy of all texts is large."""
+    first = frame["repeat"] == 0
+    return frame if first.all() else frame.filter(first)
+
+
 def _contents(frames: Sequence[pl.DataFrame]) -> list[pl.Series] | None:
     """Return the items' contents: texts where both sides have them all, else hashes; None where a side has none."""
     if all(frame["input"].null_count() == 0 for frame in frames):
-        return [frame.select(input_text().alias("content")).to_series() for frame in frames]
+        return [input_texts(frame).alias("content") for frame in frames]
     hashes = [with_input_hash(frame)["input_hash"].alias("content") for frame in frames]
     return None if any(column.null_count() == column.len() for column in hashes) else hashes
 

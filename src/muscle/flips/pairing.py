@@ -15,7 +15,7 @@ import polars as pl
 
 from muscle.errors import JoinError
 from muscle.predictions.read import DEFAULT_TASK, UNNAMED_TASK
-from muscle.predictions.records import input_text, with_input_hash
+from muscle.predictions.records import input_texts, with_input_hash
 from muscle.predictions.run import SCORE_PREFIX, Run
 
 On = Literal["auto", "id"]
@@ -49,7 +49,7 @@ def _contents(old: pl.DataFrame, new: pl.DataFrame, on: On) -> tuple[pl.Series, 
         nothing = [pl.repeat(None, frame.height, dtype=pl.String, eager=True) for frame in (old, new)]
         return nothing[0], nothing[1]
     if old["input"].null_count() == 0 and new["input"].null_count() == 0:
-        return old.select(input_text()).to_series(), new.select(input_text()).to_series()
+        return input_texts(old), input_texts(new)
     return with_input_hash(old)["input_hash"], with_input_hash(new)["input_hash"]
 
 

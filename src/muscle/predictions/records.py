@@ -53,11 +53,14 @@ def input_hash(text: str, choices: Sequence[str] = ()) -> str:
     return hashlib.sha256(OPTION_SEPARATOR.join([text, *choices]).encode()).hexdigest()
 
 
-def input_text() -> pl.Expr:
-    """Return the text that stands for an item: the input and, where there are any, its options."""
+def input_texts(frame: pl.DataFrame) -> pl.Series:
+    """Return the text that stands for each item, (rows,): the input and, where there are any, its options."""
+    if frame["choices"].null_count() == frame.height:
+        return frame["input"]  # as it is: a copy of all texts is large
     options = pl.col("choices").list.join(OPTION_SEPARATOR, ignore_nulls=True)
     has_options = pl.col("choices").list.len().fill_null(0) > 0
-    return pl.when(has_options).then(pl.col("input") + OPTION_SEPARATOR + options).otherwise(pl.col("input"))
+    texts = pl.when(has_options).then(pl.col("input") + OPTION_SEPARATOR + options).otherwise(pl.col("input"))
+    return frame.select(texts.alias("input")).to_series()
 
 
 def with_input_hash(frame: pl.DataFrame) -> pl.DataFrame:
@@ -65,7 +68,7 @@ def with_input_hash(frame: pl.DataFrame) -> pl.DataFrame:
     missing = frame["input_hash"].is_null() & frame["input"].is_not_null()
     if not missing.any():
         return frame
-    texts = frame.filter(missing).select(input_text().cast(pl.Binary)).to_series()
+    texts = input_texts(frame.filter(missing)).cast(pl.Binary)
     hashes = pl.Series("hash", [hashlib.sha256(text).hexdigest() for text in texts], dtype=pl.String)
     positions = missing.arg_true()
     if positions.len() == frame.height:
