@@ -125,10 +125,12 @@ def _counted(count: int, noun: str) -> str:
 
 def _items(old: Run, new: Run) -> list[Difference]:
     """Compare which tasks and filters there are, with how many items and repeats."""
+    # The streaming engine: the other one's groups take 190 bytes a row.
     sides = [
-        run.frame.group_by("task", "filter").agg(
-            items=(pl.col("repeat") == 0).sum(), repeats=pl.col("repeat").max() + 1
-        )
+        run.frame.lazy()
+        .group_by("task", "filter")
+        .agg(items=(pl.col("repeat") == 0).sum(), repeats=pl.col("repeat").max() + 1)
+        .collect(engine="streaming")
         for run in (old, new)
     ]
     both = sides[0].join(sides[1], on=["task", "filter"], how="full", coalesce=True).sort("task", "filter")

@@ -218,8 +218,8 @@ def task_items(
     valid = old["error"].is_null() & new["error"].is_null()
     if not valid.all():
         rows, keys = rows.filter(valid), keys.filter(valid)
-    filters = old.group_by("task").agg(pl.col("filter").n_unique())
-    several = {task for task, count in filters.iter_rows() if count > 1}
+    named = old.lazy().select("task", "filter").unique().collect(engine="streaming")["task"]
+    several = set(named.filter(named.is_duplicated()))
     found: dict[str, TaskItems] = {}
     for task, filter_name, part in _by_task(rows, keys):
         name = f"{task}/{filter_name}" if task in several and filter_name != NO_FILTER else task

@@ -31,8 +31,11 @@ class OtherName:
 def _names(run: Run) -> dict[str, list[str]]:
     """Return the names of the scores of each task, its main score first."""
     names = run.score_names()
-    filled = run.frame.group_by("task").agg(
-        pl.col(f"{SCORE_PREFIX}{name}").is_not_null().any().alias(name) for name in names
+    filled = (
+        run.frame.lazy()
+        .group_by("task")
+        .agg(pl.col(f"{SCORE_PREFIX}{name}").is_not_null().any().alias(name) for name in names)
+        .collect(engine="streaming")
     )
     return {row["task"]: [n for n in names if row[n]] for row in filled.iter_rows(named=True)}
 
@@ -40,7 +43,9 @@ def _names(run: Run) -> dict[str, list[str]]:
 def other_names(old: Run, new: Run) -> list[OtherName]:
     """List the tasks whose main scores have other names, in the order of the tasks' names."""
     sides = [_names(run) for run in (old, new)]
-    judged = [set(run.frame.filter(pl.col("correct").is_not_null())["task"].unique()) for run in (old, new)]
+    judged = [
+        set(run.frame["task"].filter(run.frame["correct"].is_not_null()).unique()) for run in (old, new)
+    ]
     found = []
     for task, names in sorted(sides[0].items()):
         others = sides[1].get(task, [])
