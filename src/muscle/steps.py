@@ -12,13 +12,13 @@ from muscle.config import (
     EvaluationSettings,
     StageSettings,
     TrainingSettings,
-    validate,
 )
 from muscle.errors import ConfigError
 from muscle.models import LoadedBase, load_base
 from muscle.tasks import Task, get_task, load_examples, split_train_validation
 from muscle.tasks.data import Split
 from muscle.training.trainer import TrainingResult
+from muscle.validation import validate
 
 if TYPE_CHECKING:
     from muscle.evaluation.vllm_base import VllmBase
