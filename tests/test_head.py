@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from muscle.errors import ModelError
+from muscle.training.data import model_inputs
 from muscle.training.engine import choose_engine, usable_head
 from muscle.training.head import ChunkBuffers, head_input, output_head, reproduces_logits
 
@@ -88,7 +89,7 @@ def with_adapter(model, *, targets="all-linear"):
 def test_head_on_states_gives_the_models_logits_in_every_family_with_an_adapter(name):
     model = with_adapter(base_model(name)).eval()
     head = usable_head(model, [3, 4, 5])
-    logits = model(**BATCH).logits
+    logits = model(**model_inputs(BATCH)).logits
     states = head_input(model, BATCH)
     assert states.shape == (2, 5, head.weight.shape[1])
     with torch.no_grad():
@@ -109,7 +110,7 @@ def test_states_carry_the_adapters_gradient(name):
             raw = raw if head.bias is None else raw + head.bias
             logits = raw if head.softcap is None else head.softcap * torch.tanh(raw / head.softcap)
         else:
-            logits = model(**BATCH).logits
+            logits = model(**model_inputs(BATCH)).logits
         logits.sin().sum().backward()
         gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
     assert len(gradients[0]) == len(gradients[1]) > 0
@@ -118,11 +119,11 @@ def test_states_carry_the_adapters_gradient(name):
 
 def test_the_model_is_itself_again_after_its_head_was_left_out():
     model = base_model("llama")
-    before = model(**BATCH).logits
+    before = model(**model_inputs(BATCH)).logits
     head_input(model, BATCH)
     with pytest.raises(ValueError, match="input_ids"):  # a pass that fails
         head_input(model, {"input_ids": None, "attention_mask": None})
-    assert torch.equal(model(**BATCH).logits, before)
+    assert torch.equal(model(**model_inputs(BATCH)).logits, before)
 
 
 def test_what_hangs_on_the_head_is_not_called_and_its_weights_can_be_asked_for():
