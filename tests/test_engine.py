@@ -121,7 +121,9 @@ def test_gradient_checkpointing_recomputes_and_changes_nothing(world, tmp_path, 
     layer = world[3]["new"].model.model.layers[0]
     for checkpointing in (False, True):
         seen = []
-        handle = layer.mlp.register_forward_hook(lambda *_, seen=seen: seen.append(torch.is_grad_enabled()))
+        handle = layer.mlp.register_forward_pre_hook(
+            lambda *_, seen=seen: seen.append(torch.is_grad_enabled())
+        )
         settings = SETTINGS.model_copy(update={"gradient_checkpointing": checkpointing})
         out = tmp_path / str(checkpointing)
         results[checkpointing] = train(world, out, settings=settings, engine=engine)
