@@ -35,8 +35,6 @@ RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 _UNREAD = ("alpha_pattern", "bias", "lora_bias", "modules_to_save", "rank_pattern", "use_dora")
 """Keys of an adapter's configuration that vLLM refuses or passes over."""
 
-_HALF = "evaluation.vllm.dtype: bfloat16"
-
 
 def check_vllm(bases: Iterable[BaseConfig], tasks: Iterable[Task]) -> None:
     """Refuse what vLLM cannot score, before anything is loaded.
@@ -255,5 +253,6 @@ def _check_precision(dtype: str) -> None:
 
     if torch.cuda.is_available() and dtype in ("float32", "float"):
         raise ConfigError(
-            f"training.precision: vLLM's LoRA layers compute in 16 bits on a GPU, found {dtype}; expected bf16, or {_HALF}"
+            f"training.precision: vLLM's LoRA layers compute in 16 bits on a GPU, found {dtype}; expected bf16, or "
+            "evaluation.vllm.dtype bfloat16"
         )
