@@ -133,3 +133,13 @@ def test_single_steps_read_their_sections_and_leave_the_others(tmp_path):
     assert (settings.lora.r, settings.training.epochs) == (4, 2)
     with pytest.raises(ConfigError, match="expected a key of lora, training, alignment"):
         load_stage_settings(None, overrides={"epochs": 2})
+
+
+def test_packing_is_switched_by_what_yaml_takes_for_truth_values(tmp_path):
+    path = tmp_path / "stage.yaml"
+    for written in ("on", "off", "auto", "'on'"):
+        path.write_text(f"training: {{packing: {written}}}\n")
+        assert load_stage_settings(path).training.packing == written.strip("'")
+    path.write_text("training: {packing: 1}\n")
+    with pytest.raises(ConfigError, match=r"training\.packing: expected 'auto', 'on' or 'off', found 1"):
+        load_stage_settings(path)

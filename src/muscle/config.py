@@ -173,6 +173,12 @@ class TrainingSettings(_Section):
     chunk_memory_mb: Positive = 128
     seed: int = 0
 
+    @field_validator("packing", mode="before")
+    @classmethod
+    def _as_written(cls, value: Any) -> Any:
+        """YAML reads a bare `on` or `off` as a truth value."""
+        return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
 
 class AlignmentSettings(_Section):
     """The compatibility adapter's loss (Eq. 1, Eq. 5) and what differs in its training.
