@@ -21,6 +21,7 @@ from muscle.training.data import PaddingCollator, TokenizedExamples
 from muscle.training.engine import Heads, StoredTeachers
 from muscle.training.fused import MEMORY_BYTES
 from muscle.training.head import OutputHead, head_input
+from muscle.training.lora_layer import one_step_lora
 from muscle.training.masks import IGNORE_INDEX
 from muscle.training.store import Rows, StoreKind, TeacherStore, build_store
 from muscle.training.teacher_rows import (
@@ -372,7 +373,7 @@ def _state_maker(
         counted = labels != IGNORE_INDEX
         # As in training: 16-bit models run under autocast there.
         narrow = torch.autocast(device.type, dtype=head.weight.dtype, enabled=head.is_narrow)
-        with narrow, short_attention(model):
+        with narrow, one_step_lora(model), short_attention(model):
             return head_input(model, batch)[:, :-1][counted], labels[counted]
 
     return run
