@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 from muscle.models import quiet_libraries
 
 LONGEST = 256
-"""Tokens. Beyond it the fused kernel is the faster one, and the probabilities (heads x tokens x tokens) would cost memory."""
+"""Tokens. Beyond it little is gained, and the probabilities (heads x tokens x tokens) cost memory."""
 _NAME = "muscle_short"
 _HARMLESS = frozenset({"position_ids", "use_cache", "sliding_window"})
 """Of what models hand to their attention beside its arguments: what changes nothing, or comes as a mask where it does."""
