@@ -9,8 +9,9 @@ import time
 
 import torch
 
+from muscle.adapters import new_adapter
 from muscle.config import BaseConfig, LoraSettings
-from muscle.models import load_base, new_adapter
+from muscle.models import load_base
 from muscle.training.fused import fused_next_token_loss
 from muscle.training.head import output_head
 

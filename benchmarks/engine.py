@@ -53,8 +53,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Run one variant's steps and return seconds of each and the peak memory."""
     import torch
 
+    from muscle.adapters import new_adapter
     from muscle.config import BaseConfig, LoraSettings
-    from muscle.models import load_base, new_adapter
+    from muscle.models import load_base
     from muscle.training.data import TokenizedExamples
 
     if options.memory:

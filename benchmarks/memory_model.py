@@ -26,8 +26,9 @@ def measure(folder: Path, *, batch: int, seq: int, precision: str, checkpointing
     """Measure one case and hold it against the estimate."""
     import torch
 
+    from muscle.adapters import new_adapter
     from muscle.config import BaseConfig, LoraSettings, TrainingSettings
-    from muscle.models import load_base, new_adapter
+    from muscle.models import load_base
     from muscle.resources import ModelSizes, estimate
     from muscle.training.fused import fused_next_token_loss
     from muscle.training.head import head_input, output_head

@@ -68,7 +68,8 @@ import torch
 import torch.distributed as dist
 from torch.distributed.fsdp import fully_shard
 from muscle.config import BaseConfig, LoraSettings
-from muscle.models import load_base, new_adapter
+from muscle.adapters import new_adapter
+from muscle.models import load_base
 from muscle.training.fused import fused_next_token_loss
 from muscle.training.head import head_input, output_head
 

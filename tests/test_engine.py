@@ -14,9 +14,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, Gemma2Config, GraniteConfig, LlamaConfig, PhiConfig
 
+from muscle.adapters import load_adapter, new_adapter
 from muscle.config import AlignmentSettings, BaseConfig, LoraSettings, TrainingSettings
 from muscle.errors import OutputError
-from muscle.models import load_adapter, load_base, new_adapter
+from muscle.models import load_base
 from muscle.tasks import get_task, load_examples, split_train_validation
 from muscle.training.align import align
 from muscle.training.data import PaddingCollator, tokenize

@@ -4,17 +4,10 @@ import shutil
 import pytest
 import torch
 
+from muscle.adapters import load_adapter, new_adapter, save_adapter, share_weights
 from muscle.config import BaseConfig, LoraSettings
 from muscle.errors import ModelError
-from muscle.models import (
-    check_same_vocabulary,
-    load_adapter,
-    load_base,
-    new_adapter,
-    resolve_base,
-    save_adapter,
-    share_weights,
-)
+from muscle.models import check_same_vocabulary, load_base, resolve_base
 from tiny import save_base
 
 LORA = LoraSettings(r=4, alpha=8)

@@ -7,9 +7,10 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from muscle.adapters import new_adapter
 from muscle.config import BaseConfig, LoraSettings, load_config
 from muscle.errors import ConfigError
-from muscle.models import load_base, new_adapter
+from muscle.models import load_base
 from muscle.update import update
 from tiny import TASK_YAML, save_base, write_choice_rows
 

@@ -6,6 +6,7 @@ import torch
 import yaml
 from transformers import LlamaConfig, Qwen2Config
 
+from muscle.adapters import new_adapter
 from muscle.config import (
     AlignmentSettings,
     BaseConfig,
@@ -15,7 +16,7 @@ from muscle.config import (
     load_config,
 )
 from muscle.errors import ConfigError
-from muscle.models import load_base, new_adapter
+from muscle.models import load_base
 from muscle.resources import ModelSizes, estimate
 from muscle.template import UPDATE_YAML
 from muscle.training.data import Filled, PackingCollator, PaddingCollator, filled, sequence_numbers

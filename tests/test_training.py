@@ -10,9 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from muscle.adapters import load_adapter
 from muscle.config import AlignmentSettings, BaseConfig, LoraSettings, TrainingSettings
 from muscle.errors import DataError, ModelError
-from muscle.models import load_adapter, load_base
+from muscle.models import load_base
 from muscle.tasks import get_task, load_examples, split_train_validation
 from muscle.tasks.task import Example
 from muscle.training.align import align
@@ -251,7 +252,7 @@ def test_an_adapter_is_a_plain_peft_folder_that_peft_loads(world, adapters):
 
 def test_the_objective_can_be_ones_own(world, tmp_path):
     _, _, split, bases = world
-    from muscle.models import new_adapter
+    from muscle.adapters import new_adapter
 
     data = tokenize(split.train, bases["new"].tokenizer, max_length=64, end_of_text=False)
     trainer = AdapterTrainer(

@@ -17,15 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from muscle import distributed
+from muscle.adapters import check_adapter, load_adapter
 from muscle.config import BaseConfig, TaskConfig, TrainingSettings, UpdateConfig
 from muscle.errors import ConfigError
 from muscle.models import (
     LoadedBase,
     base_fingerprint,
-    check_adapter,
     check_same_vocabulary,
     free_memory,
-    load_adapter,
     load_base,
     resolve_base,
 )

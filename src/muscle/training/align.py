@@ -12,8 +12,9 @@ from typing import Any
 import torch
 
 from muscle import distributed
+from muscle.adapters import adapter_content, load_adapter
 from muscle.config import AlignmentSettings, EngineName, MaskName, TrainingSettings
-from muscle.models import LoadedBase, adapter_content, check_same_vocabulary, load_adapter
+from muscle.models import LoadedBase, check_same_vocabulary
 from muscle.tasks.task import Example, Task
 from muscle.training.data import TokenizedExamples
 from muscle.training.engine import Heads, MixtureTrainer, StoredTrainer, choose_engine

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from muscle import distributed
+from muscle.adapters import adapter_content, load_adapter, new_adapter, save_adapter
 from muscle.config import LoraSettings, TrainingSettings
 from muscle.files import atomic_folder, fingerprint, write_json
-from muscle.models import LoadedBase, adapter_content, load_adapter, new_adapter, save_adapter
+from muscle.models import LoadedBase
 from muscle.tasks.task import Example, Task
 from muscle.training.data import TokenizedExamples, tokenize
 from muscle.training.engine import task_trainer

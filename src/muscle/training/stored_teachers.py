@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from muscle import distributed
+from muscle.adapters import adapter_content, load_adapter
 from muscle.files import fingerprint
-from muscle.models import LoadedBase, adapter_content, load_adapter
+from muscle.models import LoadedBase
 from muscle.run_folder import versions
 from muscle.training.attention import short_attention
 from muscle.training.data import PaddingCollator, TokenizedExamples
