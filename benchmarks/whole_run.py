@@ -5,8 +5,8 @@
 
 Each engine trains a compatibility adapter by `muscle align` on the same data and seed, and `muscle evaluate` scores it. Compared with `online`:
 how far the adapters lie apart, as a share of how far training moved them from the task adapter that they start from, and how many items get the
-same prediction. bf16 rounds every product, so that two trainings that differ in nothing but the order of rounding part as well: `online, packed`
-(the same formula, with a batch's examples in one row) shows by how much.
+same prediction. bf16 rounds every product, so that two trainings that differ in nothing but the order of rounding part as well: `projected, packed`
+(the same engine, with a batch's examples in one row), compared with `projected`, shows by how much.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 WAYS: dict[str, tuple[str, ...]] = {
     "online": ("alignment.engine=online",),
-    "online, packed": ("alignment.engine=online", "training.packing=on"),
     "projected": ("alignment.engine=projected",),
     "hidden": ("alignment.engine=hidden",),
+    "projected, packed": ("alignment.engine=projected", "training.packing=on"),
 }
+PARTNERS = {"projected, packed": "projected"}
+"""With what a way is compared, where it isn't `online`."""
 
 
 def muscle(*arguments: str) -> None:
@@ -66,22 +68,24 @@ def distance(first: dict[str, Any], second: dict[str, Any]) -> float:
 
 
 def compare(options: argparse.Namespace, name: str) -> dict[str, Any]:
-    """Compare one way with `online`."""
-    ours, online = (options.work / way.replace(", ", "-") for way in (name, "online"))
+    """Compare one way with its partner."""
+    partner = PARTNERS.get(name, "online")
+    ours, theirs = (options.work / way.replace(", ", "-") for way in (name, partner))
     start = weights(options.run / "adapters" / "new" / "piqa")
     rows = [
         [json.loads(line) for line in (folder / "scored" / "piqa.jsonl").read_text().splitlines()]
-        for folder in (ours, online)
+        for folder in (ours, theirs)
     ]
     trained = json.loads((ours / "adapter" / "training.json").read_text())
     same = sum(a["choice"] == b["choice"] for a, b in zip(*rows, strict=True))
     return {
         "way": name,
+        "against": partner,
         "seconds": float((ours / "seconds").read_text()),
         "best_epoch": trained["best_epoch"],
         "validation_losses": trained["validation_losses"],
-        "moved": distance(weights(online / "adapter"), start),
-        "apart": distance(weights(ours / "adapter"), weights(online / "adapter")),
+        "moved": distance(weights(theirs / "adapter"), start),
+        "apart": distance(weights(ours / "adapter"), weights(theirs / "adapter")),
         "items": len(rows[0]),
         "same_predictions": same / len(rows[0]),
         "accuracy": sum(row["correct"] for row in rows[0]) / len(rows[0]),
@@ -116,11 +120,11 @@ def main() -> None:
     kept = {"settings": training, "train_limit": options.train_limit, "ways": found}
     (HERE / "results" / "whole_run.json").write_text(json.dumps(kept, indent=1) + "\n")
     print(
-        "| way | apart, of the way moved | same predictions | accuracy | best epoch | seconds |\n|---|---:|---:|---:|---:|---:|"
+        "| way | against | apart, of the way moved | same predictions | accuracy | best epoch | seconds |\n|---|---|---:|---:|---:|---:|---:|"
     )
     for row in found:
         print(
-            f"| {row['way']} | {row['apart'] / row['moved']:.2%} | {row['same_predictions']:.1%} | {row['accuracy']:.1%} "
+            f"| {row['way']} | {row['against']} | {row['apart'] / row['moved']:.2%} | {row['same_predictions']:.1%} | {row['accuracy']:.1%} "
             f"| {row['best_epoch']} | {row['seconds']:.0f} |"
         )
 
