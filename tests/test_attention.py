@@ -7,15 +7,8 @@ from transformers import AutoModelForCausalLM, FalconConfig, GPTNeoXConfig, Llam
 
 from muscle.training.attention import LONGEST, causal_attention, short_attention
 from muscle.training.data import PackingCollator, PaddingCollator, model_inputs
+from tiny import SIZES
 
-SIZES = {
-    "vocab_size": 50,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "max_position_embeddings": 512,
-}
 CONFIGS = {
     "llama, grouped heads": LlamaConfig(**SIZES, num_key_value_heads=2),
     "qwen2": Qwen2Config(**SIZES, num_key_value_heads=1),

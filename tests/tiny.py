@@ -12,6 +12,15 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 WORDS = [f"w{index}" for index in range(40)]
 TOOLS = ("bowl", "fork", "rope", "lamp")
 TASKS = ("soup", "hay", "load", "dark")
+SIZES = {
+    "vocab_size": 50,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 512,
+}
+"""Of a decoder that is built without weights from disk, for tests that compare ways of computing."""
 
 
 def save_base(folder: Path, *, seed: int, hidden_size: int = 32, extra_words: int = 0) -> Path:
