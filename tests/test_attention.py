@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AutoModelForCausalLM, FalconConfig, GPTNeoXConfig, LlamaConfig, Qwen2Config
 
-from muscle.training.attention import LONGEST, causal_attention, short_attention
+from muscle.training.attention import KEPT, LONGEST, block_attention, causal_attention
 from muscle.training.data import PackingCollator, PaddingCollator, model_inputs
 from tiny import SIZES
 
@@ -25,7 +25,9 @@ def heads(count, seq, *, dtype=torch.float64):
     return torch.randn(2, seq, count, 8, dtype=dtype).transpose(1, 2).requires_grad_()
 
 
-@pytest.mark.parametrize(("query_heads", "key_heads", "seq"), [(4, 4, 7), (6, 2, 5), (3, 1, 1)])
+@pytest.mark.parametrize(
+    ("query_heads", "key_heads", "seq"), [(4, 4, 7), (6, 2, 5), (3, 1, 1), (6, 2, 150), (4, 2, KEPT + 150)]
+)
 def test_value_and_gradient_are_those_of_torchs_attention(query_heads, key_heads, seq):
     torch.manual_seed(1)
     states = heads(query_heads, seq), heads(key_heads, seq), heads(key_heads, seq)
@@ -60,7 +62,7 @@ def test_a_bf16_model_is_as_near_to_float32_as_with_the_fused_kernel(name):
     exact.load_state_dict({key: value.float() for key, value in model.state_dict().items()})
     ids = torch.randint(0, 50, (3, 40))
     fused = distance(model, exact, ids)
-    with short_attention(model):
+    with block_attention(model):
         assert model.config._attn_implementation != "sdpa"
         short = distance(model, exact, ids)
     assert short != fused, "another way of computing rounds otherwise"
@@ -71,7 +73,7 @@ def test_a_bf16_model_is_as_near_to_float32_as_with_the_fused_kernel(name):
 def logits_with_and_without(model, batch):
     with torch.no_grad():
         expected = model(**model_inputs(batch)).logits
-        with short_attention(model):
+        with block_attention(model):
             found = model(**model_inputs(batch)).logits
     return found, expected
 
@@ -88,7 +90,7 @@ def test_long_sequences_and_packed_rows_and_float32_take_the_fused_kernel():
 
 def test_the_models_own_attention_comes_back_after_an_error():
     model = model_of("gpt-neox")
-    with pytest.raises(RuntimeError, match="stop"), short_attention(model):
+    with pytest.raises(RuntimeError, match="stop"), block_attention(model):
         raise RuntimeError("stop")
     assert model.config._attn_implementation == "sdpa"
 

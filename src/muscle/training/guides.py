@@ -17,7 +17,7 @@ from torch import Tensor
 
 from muscle.config import MaskName
 from muscle.training.head import ChunkBuffers, OutputHead
-from muscle.training.head_pass import Softened, soften
+from muscle.training.head_pass import Softened, entropy, soften
 from muscle.training.teacher_rows import HiddenRows, TeacherRows, TopkRows
 
 
@@ -71,22 +71,25 @@ class BothHeads:
         wide = batch.head.wide_dtype
         # KL less the student's normaliser, for old and new: (tokens,) each.
         self.partial = tuple(torch.empty(len(batch.labels), dtype=wide).to(batch.states.device) for _ in "12")
-        # Buffers, the terms of the entropy, and the choice between the two.
+        # Buffers, and a place for the softmax.
         self.bytes_per_logit = sum(side.head.bytes_per_logit + wide.itemsize for side in self.sides)
         self._buffers: tuple[ChunkBuffers, ...] = ()
+        self._beside: tuple[Tensor, ...] = ()
         self._distributions: list[Tensor] = []
 
     def meet(self, part: slice, logits: Tensor) -> None:
         """See `Guide`."""
         if not self._buffers:  # the first chunk is the largest
             self._buffers = tuple(ChunkBuffers(side.head, len(logits)) for side in self.sides)
+            self._beside = tuple(torch.empty_like(buffers.wide) for buffers in self._buffers)
         self._distributions = []
-        for side, buffers, partial in zip(self.sides, self._buffers, self.partial, strict=True):
+        rooms = zip(self.sides, self._buffers, self._beside, self.partial, strict=True)
+        for side, buffers, beside, partial in rooms:
             taught, top = side.head.logits(side.vector[part], buffers, self.batch.labels[part])
-            warm = soften(taught, top, self.formula.temperature).warm
-            mean_logit = torch.einsum("tv,tv->t", warm, logits)
-            partial[part] = -torch.special.entr(warm).sum(-1) - mean_logit / self.formula.temperature
-            self._distributions.append(warm)
+            soft = soften(taught, top, self.formula.temperature, out=beside[: len(taught)])
+            mean_logit = torch.einsum("tv,tv->t", soft.warm, logits)
+            partial[part] = -entropy(soft, taught, top) - mean_logit / self.formula.temperature
+            self._distributions.append(soft.warm)
 
     def target(
         self, part: slice, right: Tensor, log_p: Tensor, soft: Softened, *, gradient: bool
@@ -97,7 +100,8 @@ class BothHeads:
             return None
         leans = leans_in_chunk(self, part, right, log_p)
         old_p, new_p = self._distributions
-        return torch.where(leans.unsqueeze(1), old_p, new_p)
+        room = self._buffers[0].wide[: len(leans)]  # of logits that nobody needs any more
+        return torch.where(leans.unsqueeze(1), old_p, new_p, out=room)
 
     def divergences(self, lse: Tensor) -> tuple[Tensor, Tensor]:
         """Return KL(old || student) and KL(new || student), (tokens,) each, from the student's normalisers."""

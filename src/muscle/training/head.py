@@ -114,14 +114,7 @@ class OutputHead:
         value = (states.to(self.wide_dtype) * self.weight[index].to(self.wide_dtype)).sum(-1)
         return value if self.bias is None else value + self.bias[index].to(self.wide_dtype)
 
-    def pull(
-        self,
-        weights: Tensor,
-        heavy: tuple[Tensor, ...],
-        scratch: Tensor | None = None,
-        *,
-        exact: bool = False,
-    ) -> Tensor:
+    def pull(self, weights: Tensor, heavy: tuple[Tensor, ...], scratch: Tensor | None = None) -> Tensor:
         """Return sum_v weights[:, v] * W[v], wide. `weights` may be overwritten.
 
         In 16 bits the product is summed in float32 over blocks of the vocabulary, since each block's result is rounded; and
@@ -132,7 +125,6 @@ class OutputHead:
             weights: (tokens, vocab), wide.
             heavy: token ids, (tokens,) each, of entries that carry most of the weight.
             scratch: memory for the weights in 16 bits, (at least tokens, vocab).
-            exact: multiply in float32 throughout, at twice the time and without a float32 copy of W.
 
         Returns:
             (tokens, width).
@@ -140,18 +132,15 @@ class OutputHead:
         if not self.is_narrow:
             return weights @ self.weight
         total = torch.zeros(len(weights), self.weight.shape[1], dtype=self.wide_dtype, device=weights.device)
-        if exact:
-            narrow = weights
-        else:
-            for index in heavy:
-                column = index.unsqueeze(1)
-                total += weights.gather(1, column) * self.weight[index].to(self.wide_dtype)
-                weights.scatter_(1, column, 0.0)  # an entry named twice counts once
-            if scratch is None:
-                scratch = torch.empty_like(weights, dtype=self.weight.dtype)
-            narrow = scratch[: len(weights)].copy_(weights)
+        for index in heavy:
+            column = index.unsqueeze(1)
+            total += weights.gather(1, column) * self.weight[index].to(self.wide_dtype)
+            weights.scatter_(1, column, 0.0)  # an entry named twice counts once
+        if scratch is None or scratch.dtype != self.weight.dtype:
+            scratch = torch.empty_like(weights, dtype=self.weight.dtype)
+        narrow = scratch[: len(weights)].copy_(weights)
         for part, block in zip(narrow.chunk(_BLOCKS, 1), self.weight.chunk(_BLOCKS), strict=True):
-            total += part @ block.to(part.dtype)
+            total += part @ block
         return total
 
 

@@ -68,41 +68,58 @@ class Softened(NamedTuple):
     lse_plain: Tensor
 
 
-def soften(logits: Tensor, top: Tensor, temperature: float, *, keep_plain: bool = False) -> Softened:
-    """Turn a chunk of logits into its softmax, in place.
+def soften(
+    logits: Tensor, top: Tensor, temperature: float, *, keep_plain: bool = False, out: Tensor | None = None
+) -> Softened:
+    """Turn a chunk of logits into its softmax, in place or beside them.
 
     A normaliser is read off the softmax's largest entry, logsumexp(z) = z_top - log softmax(z)_top: no further pass over the
     chunk, and the largest entry is never small.
 
     Args:
-        logits: (tokens, vocab), wide; overwritten.
+        logits: (tokens, vocab), wide; overwritten, by the softmax at T or, where that has a place of its own, by z / T.
         top: (tokens,), index of the largest entry, to rounding.
         temperature: T > 0.
         keep_plain: the softmax at 1 is needed too.
+        out: (tokens, vocab), a place for the softmax at T.
     """
     column = top.unsqueeze(1)
     peak = logits.gather(1, column)
     if temperature == 1.0:
-        warm = _softmax_(logits)
+        warm = _softmax(logits, out)
         lse = (peak - warm.gather(1, column).log()).squeeze(1)
         return Softened(warm, warm, lse, lse)
     if temperature == 2.0 and not keep_plain:
         # softmax(z) is softmax(z / 2) squared, normalised: its normaliser comes without a second exponential.
-        warm = _softmax_(logits.div_(2.0))
+        warm = _softmax(logits.div_(2.0), out)
         lse = (peak / 2.0 - warm.gather(1, column).log()).squeeze(1)
         return Softened(warm, None, lse, 2.0 * (lse + torch.linalg.vector_norm(warm, dim=-1).log()))
     plain = torch.softmax(logits, -1)
     lse_plain = (peak - plain.gather(1, column).log()).squeeze(1)
-    warm = _softmax_(logits.div_(temperature))
+    warm = _softmax(logits.div_(temperature), out)
     lse = (peak / temperature - warm.gather(1, column).log()).squeeze(1)
     return Softened(warm, plain if keep_plain else None, lse, lse_plain)
 
 
-def _softmax_(logits: Tensor) -> Tensor:
+def _softmax(logits: Tensor, out: Tensor | None) -> Tensor:
     # The CPU kernel reads an entry before it writes it. Of other devices' kernels nobody promises that.
-    if logits.device.type == "cpu":
-        return torch.softmax(logits, -1, out=logits)
-    return logits.copy_(torch.softmax(logits, -1))
+    if out is None and logits.device.type != "cpu":
+        return logits.copy_(torch.softmax(logits, -1))
+    return torch.softmax(logits, -1, out=logits if out is None else out)
+
+
+def entropy(soft: Softened, scaled: Tensor, top: Tensor) -> Tensor:
+    """Return the entropy of softmax(z / T) in nats, (tokens,): logsumexp(z / T) less the mean of z / T, with no logarithm per entry.
+
+    Args:
+        soft: from `soften`, with a place of its own.
+        scaled: (tokens, vocab), z / T as `soften` left it; overwritten.
+        top: (tokens,), index of the largest entry, to rounding.
+    """
+    # Seen from the largest entry: two large numbers that nearly cancel would leave no digits.
+    peak = scaled.gather(1, top.unsqueeze(1))
+    mean = torch.mul(scaled.sub_(peak), soft.warm, out=scaled).sum(-1)
+    return soft.lse - peak.squeeze(1) - mean
 
 
 def chunks(num_tokens: int, bytes_per_token: int, memory_bytes: int) -> Iterator[slice]:

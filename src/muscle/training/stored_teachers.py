@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from muscle.adapters import adapter_content, load_adapter
 from muscle.files import fingerprint
 from muscle.models import LoadedBase
 from muscle.run_folder import versions
-from muscle.training.attention import short_attention
+from muscle.training.attention import block_attention
 from muscle.training.data import PaddingCollator, TokenizedExamples
 from muscle.training.engine import Heads, StoredTeachers
 from muscle.training.fused import MEMORY_BYTES
@@ -207,18 +208,19 @@ def store_teacher(
         topk=settings.topk if kind == "topk" else None,
         memory_bytes=settings.memory_bytes,
     )
-    return _checked_store(
-        path,
-        make_rows,
-        head=head,
-        kind=kind,
-        identity=identity,
-        num_tokens=[len(ids) - 1 for ids in sequences],
-        width=width[kind],
-        dtype=dtype,
-        batch_size=batch_size,
-        description=description,
-    )
+    with _in_few_steps(model):
+        return _checked_store(
+            path,
+            make_rows,
+            head=head,
+            kind=kind,
+            identity=identity,
+            num_tokens=[len(ids) - 1 for ids in sequences],
+            width=width[kind],
+            dtype=dtype,
+            batch_size=batch_size,
+            description=description,
+        )
 
 
 def store_mixture(
@@ -285,18 +287,26 @@ def store_mixture(
             memory_bytes=settings.memory_bytes,
         )
 
-    return _checked_store(
-        path,
-        make_rows,
-        head=heads.student,
-        kind="mixed",
-        identity=identity,
-        num_tokens=[len(ids) - 1 for ids in sequences],
-        width=heads.student.weight.shape[1],
-        dtype=dtype,
-        batch_size=batch_size,
-        description=f"{description}: both teachers",
-    )
+    with _in_few_steps(old.model), _in_few_steps(new.model):
+        return _checked_store(
+            path,
+            make_rows,
+            head=heads.student,
+            kind="mixed",
+            identity=identity,
+            num_tokens=[len(ids) - 1 for ids in sequences],
+            width=heads.student.weight.shape[1],
+            dtype=dtype,
+            batch_size=batch_size,
+            description=f"{description}: both teachers",
+        )
+
+
+@contextmanager
+def _in_few_steps(model: Any) -> Iterator[None]:
+    """While it lasts, a teacher's layers run as the student's do in training."""
+    with one_step_lora(model), block_attention(model):
+        yield
 
 
 def _identity(sequences: Sequence[Sequence[int]], head: OutputHead, dtype: torch.dtype) -> dict[str, Any]:
@@ -374,7 +384,7 @@ def _state_maker(
         counted = labels != IGNORE_INDEX
         # As in training: 16-bit models run under autocast there.
         narrow = torch.autocast(device.type, dtype=head.weight.dtype, enabled=head.is_narrow)
-        with narrow, one_step_lora(model), short_attention(model):
+        with narrow:
             return head_input(model, batch)[:, :-1][counted], labels[counted]
 
     return run

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from muscle.training.head import ChunkBuffers, OutputHead
-from muscle.training.head_pass import chunk_size, chunks, exactly, head_pass, soften
+from muscle.training.head_pass import chunk_size, chunks, entropy, exactly, head_pass, soften
 
 
 @dataclass(frozen=True)
@@ -146,25 +146,27 @@ def projected_rows(
     """
     _check_vocabulary(teacher, student)
     wide = student.wide_dtype
-    per_token = teacher.vocab_size * (teacher.bytes_per_logit + 2 * wide.itemsize)
-    buffers = ChunkBuffers(teacher, min(chunk_size(len(hidden), per_token, memory_bytes), len(hidden)))
+    per_token = teacher.vocab_size * (teacher.bytes_per_logit + wide.itemsize)
+    largest = min(chunk_size(len(hidden), per_token, memory_bytes), len(hidden))
+    buffers = ChunkBuffers(teacher, largest)
+    beside = torch.empty_like(buffers.wide)
     rows: list[tuple[Tensor, ...]] = []
     with exactly(hidden):
         for part in chunks(len(hidden), per_token, memory_bytes):
             label = labels[part]
             logits, top = teacher.logits(hidden[part], buffers, label)
             wanted = logits.gather(1, label.unsqueeze(1)).squeeze(1)
-            soft = soften(logits, top, temperature)
-            entropy = torch.special.entr(soft.warm).sum(-1)
+            soft = soften(logits, top, temperature, out=beside[: len(logits)])
+            spread = entropy(soft, logits, top)
             weights = soft.warm.to(wide)
-            bias = torch.zeros_like(entropy) if student.bias is None else weights @ student.bias.to(wide)
-            vector = student.pull(weights, (), exact=True)  # once for all steps
-            rows.append((vector, entropy, wanted - soft.lse_plain, top == label, bias))
+            bias = torch.zeros_like(spread) if student.bias is None else weights @ student.bias.to(wide)
+            vector = student.pull(weights, (top, label), buffers.narrow)
+            rows.append((vector, spread, wanted - soft.lse_plain, top == label, bias))
     if not rows:
         empty = hidden.new_empty(0, dtype=wide)
         rows.append((empty.view(0, student.weight.shape[1]), empty, empty, empty.bool(), empty))
-    vector, entropy, log_p, right, bias = (torch.cat(column) for column in zip(*rows, strict=True))
-    return ProjectedRows(vector, entropy, log_p, right, None if student.bias is None else bias, temperature)
+    vector, spread, log_p, right, bias = (torch.cat(column) for column in zip(*rows, strict=True))
+    return ProjectedRows(vector, spread, log_p, right, None if student.bias is None else bias, temperature)
 
 
 def hidden_rows(hidden: Tensor, teacher: OutputHead, labels: Tensor, *, memory_bytes: int) -> HiddenRows:
@@ -222,7 +224,7 @@ def mixed_rows(
     largest = min(chunk_size(count, per_token, memory_bytes), count)
     buffers = [ChunkBuffers(head, largest) for head in teachers]
     vector = hidden[1].new_empty(count, student.weight.shape[1], dtype=wide)
-    entropy, shares, bias = vector.new_empty(3, count).unbind()
+    spread, shares, bias = vector.new_empty(3, count).unbind()
     with exactly(hidden[0]):
         for part in chunks(count, per_token, memory_bytes):
             label = labels[part]
@@ -236,12 +238,12 @@ def mixed_rows(
                 right.append(top == label)
             share = old_share(log_p[0], log_p[1], right[0]).to(wide)
             mixture = torch.lerp(warm[1], warm[0], share.unsqueeze(1))
-            entropy[part] = torch.special.entr(mixture).sum(-1)
+            spread[part] = torch.special.entr(mixture).sum(-1)
             shares[part] = share
             if student.bias is not None:
                 bias[part] = mixture @ student.bias.to(wide)
-            vector[part] = student.pull(mixture, (), exact=True)  # once for all steps
-    return MixedRows(vector, entropy, shares, None if student.bias is None else bias, temperature)
+            vector[part] = student.pull(mixture, (label,), buffers[1].narrow)
+    return MixedRows(vector, spread, shares, None if student.bias is None else bias, temperature)
 
 
 def topk_rows(

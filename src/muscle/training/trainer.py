@@ -27,7 +27,7 @@ from muscle import distributed
 from muscle.config import MaskName, TrainingSettings
 from muscle.models import choose_device, choose_dtype
 from muscle.progress import progress_bar
-from muscle.training.attention import short_attention
+from muscle.training.attention import block_attention
 from muscle.training.data import Collator, Filled, TokenizedExamples, filled, model_inputs
 from muscle.training.lora_layer import one_step_lora
 from muscle.training.loss import compatibility_terms, next_token_loss
@@ -94,7 +94,7 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
         casting = disable_input_dtype_casting(self.model, active=self.accelerator.native_amp)
         # DeepSpeed gathers a sharded weight when the layer that owns it is called.
         layers = nullcontext() if self.is_deepspeed_enabled else one_step_lora(self.model)
-        with casting, layers, short_attention(self.model):
+        with casting, layers, block_attention(self.model):
             return super().train(*args, **kwargs)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
