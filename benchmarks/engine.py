@@ -7,8 +7,9 @@
 
 One process for each measurement, rounds interleaved, medians over the rounds. A step is forward, backward and optimizer on a batch of random tokens of one
 length, as `Trainer` runs it. Memory is the process's peak during the steps above what it held with all models loaded. The
-variants: `three forwards` (both teachers online, the plain formula), `projected` and `hidden` (the teacher stores), `fine-tuning`
-(our task adapter's step), `Trainer + PEFT` (a LoRA step with the model's own loss), and those of `engine_peers.py` where their libraries are
+variants: `three forwards` (both teachers online, the plain formula, transformers' and PEFT's layers as they are), `online` (the same with our
+layers), `projected` and `hidden` (the teacher stores), `fine-tuning` (our task adapter's step), `Trainer + PEFT` (a LoRA step with the model's
+own loss), and those of `engine_peers.py` where their libraries are
 installed. The JSON names the machine and its load before every measurement: figures taken on a busy machine are worth little.
 """
 
@@ -31,7 +32,7 @@ from typing import Any
 from engine_peers import PEERS, peer_trainer
 
 HERE = Path(__file__).resolve().parent
-OURS = ("three forwards", "projected", "hidden", "fine-tuning", "Trainer + PEFT")
+OURS = ("three forwards", "online", "projected", "hidden", "fine-tuning", "Trainer + PEFT")
 VARIANTS = (*OURS, *PEERS)
 STORED = ("projected", "hidden")
 BARS = (
@@ -111,8 +112,11 @@ def trainer_of(
         return peer_trainer(options.variant, student, teachers), {}
     formula = {"temperature": 2.0, "mask": "student_wrong", "ce_weight": 0.0}
     if options.variant == "three forwards":
-        online = OnlineTeachers(teachers["old"], teachers["new"])
-        return partial(CompatibilityTrainer, model=student, teachers=online, **formula), {}
+        return partial(plain_trainer(**teachers, **formula), model=student), {}
+    if options.variant == "online":
+        return partial(
+            CompatibilityTrainer, model=student, teachers=OnlineTeachers(**teachers), **formula
+        ), {}
     engine, heads = choose_engine(options.variant, student=student, **teachers, sample=data.sequences[0])
     assert engine == options.variant and heads is not None, f"{options.variant} is not possible here"
     stores, seconds = {}, {}
@@ -134,6 +138,25 @@ def trainer_of(
         seconds[side] = time.perf_counter() - start
     stored = StoredTeachers(stores["old"], stores["new"], heads)
     return partial(StoredTrainer, model=student, teachers=stored, **formula), seconds
+
+
+def plain_trainer(old: Any, new: Any, **formula: Any) -> Any:
+    """The paper's step as one would write it around transformers' Trainer: three models, none of our layers."""
+    import torch
+    from transformers import Trainer
+
+    from muscle.training.data import model_inputs
+    from muscle.training.teachers import TeacherLogits
+    from muscle.training.trainer import CompatibilityTrainer
+
+    @torch.no_grad()
+    def teachers(batch: Any) -> TeacherLogits:
+        return TeacherLogits(*(model(**model_inputs(batch)).logits for model in (old, new)))
+
+    class PlainTrainer(CompatibilityTrainer):
+        train = Trainer.train
+
+    return partial(PlainTrainer, teachers=teachers, **formula)
 
 
 def run_steps(options: argparse.Namespace, build: Any, data: Any, folder: Path) -> dict[str, Any]:

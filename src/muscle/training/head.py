@@ -20,6 +20,7 @@ from muscle.training.data import model_inputs
 
 _BLOCKS = 8
 """Of the vocabulary in `pull`. Measured: a third off the gradient's rounding, at no time; 32 take off little more."""
+_ARGMAX_BLOCK = 256
 
 
 class ChunkBuffers:
@@ -98,7 +99,7 @@ class OutputHead:
             torch.addmm(self.bias.to(states.dtype), states, self.weight.T, out=product)
         if product is not wide:
             wide.copy_(product)
-        top = wide.argmax(-1)
+        top = _argmax(wide)
         if self.is_narrow:
             for index in (top, labels):
                 if index is not None:
@@ -142,6 +143,24 @@ class OutputHead:
         for part, block in zip(narrow.chunk(_BLOCKS, 1), self.weight.chunk(_BLOCKS), strict=True):
             total += part @ block
         return total
+
+
+def _argmax(values: Tensor) -> Tensor:
+    """Return the place of each row's largest entry, as `values.argmax(-1)`.
+
+    torch's CPU kernels find a maximum in a fraction of the time that its place takes: so first each block's maximum, then the place in
+    one block.
+    """
+    whole = values.shape[1] // _ARGMAX_BLOCK * _ARGMAX_BLOCK
+    if values.device.type != "cpu" or not whole or not len(values):
+        return values.argmax(-1)
+    blocks = values[:, :whole].view(len(values), -1, _ARGMAX_BLOCK)
+    peaks, best = blocks.amax(-1).max(-1)
+    place = blocks[torch.arange(len(values)), best].argmax(-1) + best * _ARGMAX_BLOCK
+    if whole == values.shape[1]:
+        return place
+    rest, later = values[:, whole:].max(-1)
+    return torch.where(rest > peaks, later + whole, place)
 
 
 def output_head(model: Any) -> OutputHead:

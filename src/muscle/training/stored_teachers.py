@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,12 +17,11 @@ from muscle.adapters import adapter_content, load_adapter
 from muscle.files import fingerprint
 from muscle.models import LoadedBase
 from muscle.run_folder import versions
-from muscle.training.attention import block_attention
 from muscle.training.data import PaddingCollator, TokenizedExamples
 from muscle.training.engine import Heads, StoredTeachers
+from muscle.training.fast_layers import fast_layers
 from muscle.training.fused import MEMORY_BYTES
 from muscle.training.head import OutputHead, head_input
-from muscle.training.lora_layer import one_step_lora
 from muscle.training.masks import IGNORE_INDEX
 from muscle.training.store import Rows, StoreKind, TeacherStore, build_store
 from muscle.training.teacher_rows import (
@@ -208,7 +206,7 @@ def store_teacher(
         topk=settings.topk if kind == "topk" else None,
         memory_bytes=settings.memory_bytes,
     )
-    with _in_few_steps(model):
+    with fast_layers(model):
         return _checked_store(
             path,
             make_rows,
@@ -287,7 +285,7 @@ def store_mixture(
             memory_bytes=settings.memory_bytes,
         )
 
-    with _in_few_steps(old.model), _in_few_steps(new.model):
+    with fast_layers(old.model), fast_layers(new.model):
         return _checked_store(
             path,
             make_rows,
@@ -300,13 +298,6 @@ def store_mixture(
             batch_size=batch_size,
             description=f"{description}: both teachers",
         )
-
-
-@contextmanager
-def _in_few_steps(model: Any) -> Iterator[None]:
-    """While it lasts, a teacher's layers run as the student's do in training."""
-    with one_step_lora(model), block_attention(model):
-        yield
 
 
 def _identity(sequences: Sequence[Sequence[int]], head: OutputHead, dtype: torch.dtype) -> dict[str, Any]:

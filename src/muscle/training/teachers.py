@@ -10,6 +10,7 @@ from torch import Tensor
 
 from muscle.errors import ModelError
 from muscle.training.data import model_inputs
+from muscle.training.fast_layers import fast_layers
 
 
 class TeacherLogits(NamedTuple):
@@ -48,4 +49,5 @@ class OnlineTeachers:
                     "engine online: a teacher shares the student's base, which ZeRO-3 has sharded; use another engine or stage"
                 )
         inputs = model_inputs(batch)
-        return TeacherLogits(self.old(**inputs).logits, self.new(**inputs).logits)
+        with fast_layers(self.old), fast_layers(self.new):
+            return TeacherLogits(self.old(**inputs).logits, self.new(**inputs).logits)

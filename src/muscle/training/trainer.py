@@ -11,7 +11,6 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,9 +26,8 @@ from muscle import distributed
 from muscle.config import MaskName, TrainingSettings
 from muscle.models import choose_device, choose_dtype
 from muscle.progress import progress_bar
-from muscle.training.attention import block_attention
 from muscle.training.data import Collator, Filled, TokenizedExamples, filled, model_inputs
-from muscle.training.lora_layer import one_step_lora
+from muscle.training.fast_layers import fast_layers
 from muscle.training.loss import compatibility_terms, next_token_loss
 from muscle.training.teachers import Teachers
 
@@ -93,8 +91,7 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
         """Train; under autocast without PEFT's casts of every layer's input to float32, which autocast takes back at once."""
         casting = disable_input_dtype_casting(self.model, active=self.accelerator.native_amp)
         # DeepSpeed gathers a sharded weight when the layer that owns it is called.
-        layers = nullcontext() if self.is_deepspeed_enabled else one_step_lora(self.model)
-        with casting, layers, block_attention(self.model):
+        with casting, fast_layers(self.model, lora=not self.is_deepspeed_enabled):
             return super().train(*args, **kwargs)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
