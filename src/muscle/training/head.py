@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,46 @@ class ChunkBuffers:
         self.narrow = torch.empty(shape, dtype=head.weight.dtype, device=device) if head.is_narrow else None
 
 
+class Product(NamedTuple):
+    """A chunk's product with a head, before scale and cap.
+
+    Attributes:
+        raw: (tokens, vocab), W h + b in the head's own dtype.
+        ids: (tokens, 2), argmax and label.
+        exact: (tokens, 2), the product there, wide and without the rounding of `raw`.
+    """
+
+    raw: Tensor
+    ids: Tensor
+    exact: Tensor
+
+
+class Rows(NamedTuple):
+    """What a `RowKernel` finds in a chunk, wide.
+
+    Attributes:
+        lse: (tokens,), logsumexp(z / T).
+        log_p: (tokens,), log softmax(z)[label], at T = 1.
+        heavy: (tokens, 2), d loss / d z of argmax and label, without a teacher's part; where the two are one token, the second
+            is 0. Without a gradient nothing stands in it.
+    """
+
+    lse: Tensor
+    log_p: Tensor
+    heavy: Tensor
+
+
+class RowKernel(Protocol):
+    """Everything a loss without teachers in the pass needs of a chunk's product, see `muscle.training.kernels`.
+
+    With `gradient` the other entries' d loss / d z take the place of `product.raw`, 0 where argmax and label stand.
+    """
+
+    def __call__(
+        self, product: Product, *, scale: float, temperature: float, ce_weight: float, gradient: bool
+    ) -> Rows: ...  # noqa: D102
+
+
 @dataclass(frozen=True)
 class OutputHead:
     """A frozen output head: logits = softcap * tanh(scale * (W h + b) / softcap), without the tanh where there is no cap.
@@ -47,12 +87,14 @@ class OutputHead:
         bias: b, (vocab,).
         scale: Cohere's `logit_scale`, Granite's 1 / `logits_scaling`, Falcon-H1's `lm_head_multiplier`; 1 else.
         softcap: Gemma 2's `final_logit_softcapping`.
+        kernel: goes over the product's rows in place of PyTorch's operations, where no teacher is present in the pass.
     """
 
     weight: Tensor
     bias: Tensor | None = None
     scale: float = 1.0
     softcap: float | None = None
+    kernel: RowKernel | None = None
 
     @property
     def vocab_size(self) -> int:
@@ -93,10 +135,7 @@ class OutputHead:
         states = hidden.to(self.weight.dtype)
         wide = buffers.wide[: len(states)]
         product = wide if buffers.narrow is None else buffers.narrow[: len(states)]
-        if self.bias is None:
-            torch.mm(states, self.weight.T, out=product)
-        else:
-            torch.addmm(self.bias.to(states.dtype), states, self.weight.T, out=product)
+        self._multiply(states, product)
         if product is not wide:
             wide.copy_(product)
         top = _argmax(wide)
@@ -109,6 +148,28 @@ class OutputHead:
         if self.softcap is not None:
             wide.div_(self.softcap).tanh_().mul_(self.softcap)
         return wide, top
+
+    def product(self, hidden: Tensor, labels: Tensor, buffer: Tensor) -> Product:
+        """Return the product of a chunk of states, with argmax and label exact, for a `RowKernel`; inside `torch.no_grad`.
+
+        Args:
+            hidden: (tokens, width).
+            labels: (tokens,), token ids.
+            buffer: (at least tokens, vocab), in the head's own dtype; the product is a view of it.
+        """
+        states = hidden.to(self.weight.dtype)
+        raw = buffer[: len(states)]
+        self._multiply(states, raw)
+        ids = torch.stack((raw.argmax(-1), labels), 1)
+        if not self.is_narrow:
+            return Product(raw, ids, raw.gather(1, ids))
+        return Product(raw, ids, torch.stack([self._entry(states, index) for index in ids.unbind(1)], 1))
+
+    def _multiply(self, states: Tensor, out: Tensor) -> None:
+        if self.bias is None:
+            torch.mm(states, self.weight.T, out=out)
+        else:
+            torch.addmm(self.bias.to(states.dtype), states, self.weight.T, out=out)
 
     def _entry(self, states: Tensor, index: Tensor) -> Tensor:
         """(W h + b)[index] per token, wide."""
@@ -140,7 +201,26 @@ class OutputHead:
         if scratch is None or scratch.dtype != self.weight.dtype:
             scratch = torch.empty_like(weights, dtype=self.weight.dtype)
         narrow = scratch[: len(weights)].copy_(weights)
-        for part, block in zip(narrow.chunk(_BLOCKS, 1), self.weight.chunk(_BLOCKS), strict=True):
+        return self._add_product(total, narrow)
+
+    def pull_apart(self, light: Tensor, ids: Tensor, heavy: Tensor) -> Tensor:
+        """Return what `pull` returns, of weights that stand apart.
+
+        Args:
+            light: (tokens, vocab), in the head's own dtype, 0 at `ids`.
+            ids: (tokens, k), token ids.
+            heavy: (tokens, k), wide: their weights.
+
+        Returns:
+            (tokens, width), wide.
+        """
+        total = torch.zeros(len(light), self.weight.shape[1], dtype=self.wide_dtype, device=light.device)
+        for index, weight in zip(ids.unbind(1), heavy.unbind(1), strict=True):
+            total += weight.unsqueeze(1) * self.weight[index].to(self.wide_dtype)
+        return self._add_product(total, light)
+
+    def _add_product(self, total: Tensor, weights: Tensor) -> Tensor:
+        for part, block in zip(weights.chunk(_BLOCKS, 1), self.weight.chunk(_BLOCKS), strict=True):
             total += part @ block
         return total
 

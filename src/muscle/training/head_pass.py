@@ -6,15 +6,16 @@ W^T times a mixture of the student's softmax at T and at 1. `fused.py` makes the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from muscle.training.head import ChunkBuffers, OutputHead
+from muscle.training.head import ChunkBuffers, OutputHead, Product, Rows
 
 
 @dataclass(frozen=True)
@@ -176,6 +177,11 @@ def head_pass(
     Returns:
         See `HeadPass`.
     """
+    if head.kernel is not None and guide is None:
+        rows = partial(
+            head.kernel, scale=head.scale, temperature=temperature, ce_weight=ce_weight, gradient=gradient
+        )
+        return _kernel_pass(hidden, head, labels, rows, gradient=gradient, memory_bytes=memory_bytes)
     per_token = head.vocab_size * _bytes_per_logit(head, temperature, ce_weight, gradient, guide)
     buffers = ChunkBuffers(head, min(chunk_size(len(hidden), per_token, memory_bytes), len(hidden)))
     lse, log_p = hidden.new_empty(2, len(hidden), dtype=head.wide_dtype).unbind()
@@ -200,6 +206,32 @@ def head_pass(
             if slope is not None:
                 weights.mul_(slope)
             pulled[part] = head.pull(weights, (top, label), buffers.narrow)
+    return HeadPass(lse, log_p, right, pulled)
+
+
+def _kernel_pass(
+    hidden: Tensor,
+    head: OutputHead,
+    labels: Tensor,
+    rows: Callable[[Product], Rows],
+    *,
+    gradient: bool,
+    memory_bytes: int,
+) -> HeadPass:
+    """`head_pass` with one buffer alone, the product's: the kernel turns it into the loss's gradient where it stands."""
+    per_token = head.vocab_size * head.weight.dtype.itemsize
+    largest = min(chunk_size(len(hidden), per_token, memory_bytes), len(hidden))
+    buffer = torch.empty(largest, head.vocab_size, dtype=head.weight.dtype, device=hidden.device)
+    lse, log_p = hidden.new_empty(2, len(hidden), dtype=head.wide_dtype).unbind()
+    right = torch.empty(len(hidden), dtype=torch.bool, device=hidden.device)
+    pulled = torch.empty_like(hidden, dtype=head.wide_dtype) if gradient else None
+    with exactly(hidden):
+        for part in chunks(len(hidden), per_token, memory_bytes):
+            product = head.product(hidden[part], labels[part], buffer)
+            lse[part], log_p[part], heavy = rows(product)
+            right[part] = product.ids[:, 0] == product.ids[:, 1]
+            if pulled is not None:
+                pulled[part] = head.pull_apart(product.raw, product.ids, heavy)
     return HeadPass(lse, log_p, right, pulled)
 
 

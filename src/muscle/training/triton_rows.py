@@ -1,0 +1,130 @@
+"""The `RowKernel` in Triton: a chunk's 16-bit product becomes its loss gradient in its own place. Imports triton; see `kernels.py`.
+
+A program takes one row. It reads the row once for both normalisers (the maximum is carried along) and, where a gradient is asked for, once more to
+write the weights over it. Each is computed in float32 from the 16-bit entry. Argmax and label are not read from the row: their exact
+values come in, and their weights go out, beside it.
+"""
+
+# No `from __future__ import annotations`: Triton's interpreter looks for the class `constexpr` among the annotations.
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+
+from muscle.training.head import Product, Rows
+
+_BLOCK = 8192
+"""Entries of a row at a time. A longer block would have to be kept in more registers than a thread has."""
+
+_WARPS = 8
+"""32 entries a thread; on AMD GPUs, whose warps are twice as wide, 16."""
+
+
+def triton_rows(
+    product: Product, *, scale: float, temperature: float, ce_weight: float, gradient: bool
+) -> Rows:
+    """See `muscle.training.head.RowKernel`. Heads in bfloat16, float16 and float32."""
+    num_tokens, vocab = product.raw.shape
+    warm = temperature != 1.0
+    # One tensor for numbers that belong to a row: its address is always a round one, for which Triton compiles once.
+    sums, heavy = product.exact.new_empty(2, num_tokens, 2, dtype=torch.float32).unbind()
+    with torch.cuda.device_of(product.raw):  # Triton launches on the current device, whatever its arguments'
+        _row[(num_tokens,)](
+            product.raw,
+            product.ids,
+            product.exact,
+            sums,
+            heavy,
+            vocab,
+            float(scale),
+            1.0 / temperature,
+            float(ce_weight),
+            # At T = 1 both parts are the same softmax, and their shares sum to 1.
+            (1.0 - ce_weight) / temperature if warm else 0.0,
+            float(ce_weight) if warm else 1.0,
+            WARM=warm,
+            PLAIN=ce_weight > 0.0 or not warm,
+            GRADIENT=gradient,
+            BLOCK=min(_BLOCK, triton.next_power_of_2(vocab)),
+            num_warps=_WARPS,
+        )
+    return Rows(sums[:, 0], sums[:, 1], heavy)
+
+
+@triton.jit
+def _row(
+    raw: Any,
+    ids: Any,
+    exact: Any,
+    sums: Any,
+    heavy: Any,
+    vocab: Any,
+    scale: Any,
+    cool: Any,
+    ce_weight: Any,
+    warm_share: Any,
+    plain_share: Any,
+    WARM: tl.constexpr,
+    PLAIN: tl.constexpr,
+    GRADIENT: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    # tokens * vocab can pass 2**31.
+    row = tl.program_id(0).to(tl.int64)
+    line = raw + row * vocab
+    top = tl.load(ids + 2 * row)
+    label = tl.load(ids + 2 * row + 1)
+    z_top = tl.load(exact + 2 * row) * scale
+    z_label = tl.load(exact + 2 * row + 1) * scale
+
+    # The rounded row may exceed its exact argmax: the maximum is looked for again.
+    peak = tl.maximum(z_top, z_label)
+    plain = tl.zeros([BLOCK], tl.float32)
+    warm = tl.zeros([BLOCK], tl.float32)
+    for start in range(0, vocab, BLOCK):
+        z = _light(line, start, vocab, top, label, scale, BLOCK)
+        highest = tl.maximum(peak, tl.max(z, 0))
+        plain = plain * tl.exp(peak - highest) + tl.exp(z - highest)
+        if WARM:
+            warm = warm * tl.exp((peak - highest) * cool) + tl.exp((z - highest) * cool)
+        peak = highest
+
+    twice = top == label
+    top_plain = tl.exp(z_top - peak)
+    label_plain = tl.where(twice, 0.0, tl.exp(z_label - peak))
+    total_plain = tl.sum(plain, 0) + top_plain + label_plain
+    top_warm, label_warm, total_warm = top_plain, label_plain, total_plain
+    if WARM:
+        top_warm = tl.exp((z_top - peak) * cool)
+        label_warm = tl.where(twice, 0.0, tl.exp((z_label - peak) * cool))
+        total_warm = tl.sum(warm, 0) + top_warm + label_warm
+    tl.store(sums + 2 * row, peak * cool + tl.log(total_warm))
+    tl.store(sums + 2 * row + 1, z_label - peak - tl.log(total_plain))
+
+    if GRADIENT:
+        # The sums above have waited for every read of the row, and from here on a lane reads what it alone writes.
+        plain_rate = plain_share / total_plain
+        warm_rate = warm_share / total_warm
+        one = tl.where(twice, ce_weight, 0.0)
+        tl.store(heavy + 2 * row, top_plain * plain_rate + top_warm * warm_rate - one)
+        other = ce_weight - one
+        tl.store(heavy + 2 * row + 1, label_plain * plain_rate + label_warm * warm_rate - other)
+        for start in range(0, vocab, BLOCK):
+            z = _light(line, start, vocab, top, label, scale, BLOCK)
+            weight = tl.zeros([BLOCK], tl.float32)
+            if PLAIN:
+                weight += tl.exp(z - peak) * plain_rate
+            if WARM:
+                weight += tl.exp((z - peak) * cool) * warm_rate
+            at = start + tl.arange(0, BLOCK)
+            tl.store(line + at, weight, mask=at < vocab)
+
+
+@triton.jit
+def _light(line: Any, start: Any, vocab: Any, top: Any, label: Any, scale: Any, BLOCK: tl.constexpr):
+    """A block of a row's logits, -inf where argmax and label stand and beyond the row's end."""
+    at = start + tl.arange(0, BLOCK)
+    light = (at < vocab) & (at != top) & (at != label)
+    z = tl.load(line + at, mask=at < vocab, other=0.0).to(tl.float32) * scale
+    return tl.where(light, z, float("-inf"))
