@@ -1,9 +1,13 @@
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# Triton reads it when it is imported, which transformers does: its kernels then run in Python, on a CPU too (test_kernels.py).
+os.environ.setdefault("TRITON_INTERPRET", "1")
 
 sys.path.insert(0, str(Path(__file__).parent))  # helpers such as `tiny` are modules beside the tests
 

@@ -39,6 +39,9 @@ STUDENT_FREE_MASKS: tuple[MaskName, ...] = ("old_right", "old_always")
 
 _MISSING = "there is no such file; `muscle init` writes a commented one"
 
+KernelName = Literal["auto", "torch", "triton"]
+"""What goes over the output head's rows in the loss, see `docs/engine.md`."""
+
 BackendName = Literal["hf", "vllm"]
 """What computes while models are scored, see `docs/scale.md`."""
 
@@ -151,10 +154,12 @@ class TrainingSettings(_Section):
         packing: `on` puts a batch's examples one behind the other, without padding; `off` pads them to the longest (examples
             of like length share a batch); `auto` packs where the attention skips what lies between examples (flash-attention).
         chunk_memory_mb: budget for the logits of a chunk of tokens, in the loss and while teachers run.
+        kernels: `auto` takes the Triton kernel for the loss on a GPU where it is installed, right and faster; `torch` never,
+            `triton` always or not at all.
         seed: of the split, the data order and the adapter's start.
     """
 
-    _later = ("quantization", "packing", "chunk_memory_mb")
+    _later = ("quantization", "packing", "chunk_memory_mb", "kernels")
 
     epochs: Positive = 10
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
@@ -171,6 +176,7 @@ class TrainingSettings(_Section):
     quantization: Literal["4bit"] | None = None
     packing: Literal["auto", "on", "off"] = "auto"
     chunk_memory_mb: Positive = 128
+    kernels: KernelName = "auto"
     seed: int = 0
 
     @field_validator("packing", mode="before")

@@ -43,6 +43,7 @@ training:                               # task adapters and compatibility adapte
   quantization: null                    # ours: 4bit loads the bases in 4 bits (QLoRA; needs bitsandbytes)
   packing: auto                         # ours: no padding where flash-attention is used; on, off
   chunk_memory_mb: 128                  # ours: logits of a chunk of tokens
+  kernels: auto                         # ours: the Triton kernel where it is right and faster; torch, triton
   seed: 0
 alignment:                              # the compatibility adapter's loss, Eq. 1
   temperature: 2.0

@@ -19,6 +19,7 @@ from muscle.tasks.task import Example, Task
 from muscle.training.data import TokenizedExamples
 from muscle.training.engine import Heads, MixtureTrainer, StoredTrainer, choose_engine
 from muscle.training.finetune import tokenized_parts, train_and_save
+from muscle.training.kernels import choose_kernel, refuse_if_forced
 from muscle.training.stored_teachers import StoreSettings, TaskModel, store_mixture, store_teachers
 from muscle.training.teacher_rows import OldShare
 from muscle.training.teachers import OnlineTeachers
@@ -76,6 +77,7 @@ def align(
         ModelError: an adapter doesn't fit its base, or the bases' vocabularies differ.
         DataError: no examples, or an empty one.
         OutputError: `out` or the stores cannot be written.
+        ConfigError: a setting can't be met here: packing, kernels.
     """
     from transformers import set_seed
 
@@ -90,6 +92,8 @@ def align(
     )
     folder = store or out.with_name(f".{out.name}.teachers")
     trainer: Callable[..., Any]
+    if used not in ("projected", "mixed"):
+        refuse_if_forced(settings.kernels, f"the engine {used} has its teachers in the loss")
     if used == "online" or heads is None:
         settings = settings.model_copy(
             update={"packing": "off"}
@@ -148,6 +152,15 @@ def _from_stores(
         "description": description,
         "settings": StoreSettings(alignment.store_precision, alignment.topk, memory_bytes),
     }
+    if engine in ("projected", "mixed"):  # before hours of teachers: it may be refused
+        student = choose_kernel(
+            heads.student,
+            settings.kernels,
+            memory_bytes=memory_bytes,
+            temperature=alignment.temperature,
+            ce_weight=alignment.ce_weight,
+        )
+        heads = heads._replace(student=student)
     if engine == "mixed":
         mixture = store_mixture(
             folder / "mixed",

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers.modeling_outputs import CausalLMOutput
 
-from muscle.config import EngineName, MaskName
+from muscle.config import EngineName, KernelName, MaskName
 from muscle.errors import ModelError
 from muscle.training.data import Collator, TokenizedExamples, sequence_numbers
 from muscle.training.fused import (
@@ -28,6 +28,7 @@ from muscle.training.fused import (
     fused_next_token_loss,
 )
 from muscle.training.head import OutputHead, head_input, output_head, reproduces_logits
+from muscle.training.kernels import choose_kernel, refuse_if_forced
 from muscle.training.masks import IGNORE_INDEX
 from muscle.training.store import TeacherStore
 from muscle.training.teacher_rows import TeacherRows
@@ -135,19 +136,27 @@ class _Headless:
         return CausalLMOutput(logits=head_input(self.model, inputs, inner=self.inner))
 
 
-def task_trainer(model: Any, *, memory_bytes: int = MEMORY_BYTES, **shared: Any) -> AdapterTrainer:
+def task_trainer(
+    model: Any, *, memory_bytes: int = MEMORY_BYTES, kernels: KernelName = "auto", **shared: Any
+) -> AdapterTrainer:
     """Return the trainer of a task adapter: next-token loss, chunk by chunk where the model's head allows it.
 
     Args:
         model: the base with a trainable adapter.
         memory_bytes: budget for the logits of a chunk.
+        kernels: see `choose_kernel`.
         **shared: as for `transformers.Trainer`; `train_dataset` has an example at least.
+
+    Raises:
+        ConfigError: the Triton kernel is wanted at any price and can't be used.
     """
     try:
         head = usable_head(model, shared["train_dataset"][0]["input_ids"])
     except ModelError as error:
+        refuse_if_forced(kernels, str(error))
         logger.info("%s; the loss is computed on whole logits", error)
         return AdapterTrainer(model=model, objective=next_token_objective, **shared)
+    head = choose_kernel(head, kernels, memory_bytes=memory_bytes)
 
     def objective(states: Tensor, labels: Tensor, batch: Mapping[str, Tensor]) -> TokenSums:
         del batch

@@ -57,6 +57,7 @@ def finetune(
         ModelError: `start_from` doesn't fit the base.
         DataError: no examples, or an empty one.
         OutputError: `out` cannot be written.
+        ConfigError: a setting can't be met here: packing, kernels.
     """
     from transformers import set_seed
 
@@ -64,7 +65,9 @@ def finetune(
     model = load_adapter(base, start_from, trainable=True) if start_from else new_adapter(base, lora)
     data = tokenized_parts(base, task, train_examples, validation_examples, settings)
     return train_and_save(
-        lambda **shared: task_trainer(model, memory_bytes=settings.chunk_memory_mb * 2**20, **shared),
+        lambda **shared: task_trainer(
+            model, memory_bytes=settings.chunk_memory_mb * 2**20, kernels=settings.kernels, **shared
+        ),
         model=model,
         base=base,
         task=task,

@@ -68,14 +68,13 @@ class Rows(NamedTuple):
 
 
 class RowKernel(Protocol):
-    """Everything a loss without teachers in the pass needs of a chunk's product, see `muscle.training.kernels`.
-
-    With `gradient` the other entries' d loss / d z take the place of `product.raw`, 0 where argmax and label stand.
-    """
+    """Everything a loss without teachers in the pass needs of a chunk's product, see `muscle.training.kernels`."""
 
     def __call__(
         self, product: Product, *, scale: float, temperature: float, ce_weight: float, gradient: bool
-    ) -> Rows: ...  # noqa: D102
+    ) -> Rows:
+        """Return a chunk's numbers; with `gradient` every d loss / d z takes its entry's place in `product.raw`, 0 those in `Rows.heavy`."""
+        ...
 
 
 @dataclass(frozen=True)

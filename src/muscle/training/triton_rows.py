@@ -5,20 +5,17 @@ write the weights over it. Each is computed in float32 from the 16-bit entry. Ar
 values come in, and their weights go out, beside it.
 """
 
-# No `from __future__ import annotations`: Triton's interpreter looks for the class `constexpr` among the annotations.
-from typing import Any
-
+# No `from __future__ import annotations`: Triton's interpreter looks for the class `constexpr` among the annotations, and its compiler refuses
+# names of other modules there.
 import torch
 import triton
 import triton.language as tl
 
 from muscle.training.head import Product, Rows
 
-_BLOCK = 8192
-"""Entries of a row at a time. A longer block would have to be kept in more registers than a thread has."""
-
-_WARPS = 8
-"""32 entries a thread; on AMD GPUs, whose warps are twice as wide, 16."""
+_BLOCK, _WARPS = 4096, 8
+"""Entries of a row at a time, and warps that share them. Compiled for an H100 a thread then takes up to 76 registers, so that three rows are under way
+on a multiprocessor; with 8,192 entries it takes 168, and one is."""
 
 
 def triton_rows(
@@ -27,15 +24,14 @@ def triton_rows(
     """See `muscle.training.head.RowKernel`. Heads in bfloat16, float16 and float32."""
     num_tokens, vocab = product.raw.shape
     warm = temperature != 1.0
-    # One tensor for numbers that belong to a row: its address is always a round one, for which Triton compiles once.
-    sums, heavy = product.exact.new_empty(2, num_tokens, 2, dtype=torch.float32).unbind()
-    with torch.cuda.device_of(product.raw):  # Triton launches on the current device, whatever its arguments'
+    found = product.exact.new_empty(num_tokens, 4, dtype=torch.float32)
+    # Triton launches on the current device, whatever its arguments'.
+    with torch.cuda.device_of(product.raw):  # type: ignore[no-untyped-call]
         _row[(num_tokens,)](
             product.raw,
             product.ids,
             product.exact,
-            sums,
-            heavy,
+            found,
             vocab,
             float(scale),
             1.0 / temperature,
@@ -46,25 +42,24 @@ def triton_rows(
             WARM=warm,
             PLAIN=ce_weight > 0.0 or not warm,
             GRADIENT=gradient,
-            BLOCK=min(_BLOCK, triton.next_power_of_2(vocab)),
+            BLOCK=_BLOCK,
             num_warps=_WARPS,
         )
-    return Rows(sums[:, 0], sums[:, 1], heavy)
+    return Rows(found[:, 0], found[:, 1], found[:, 2:])
 
 
 @triton.jit
 def _row(
-    raw: Any,
-    ids: Any,
-    exact: Any,
-    sums: Any,
-    heavy: Any,
-    vocab: Any,
-    scale: Any,
-    cool: Any,
-    ce_weight: Any,
-    warm_share: Any,
-    plain_share: Any,
+    raw,
+    ids,
+    exact,
+    found,  # (tokens, 4): lse, log_p, weights of argmax and label
+    vocab,
+    scale,
+    cool,
+    ce_weight,
+    warm_share,
+    plain_share,
     WARM: tl.constexpr,
     PLAIN: tl.constexpr,
     GRADIENT: tl.constexpr,
@@ -99,17 +94,17 @@ def _row(
         top_warm = tl.exp((z_top - peak) * cool)
         label_warm = tl.where(twice, 0.0, tl.exp((z_label - peak) * cool))
         total_warm = tl.sum(warm, 0) + top_warm + label_warm
-    tl.store(sums + 2 * row, peak * cool + tl.log(total_warm))
-    tl.store(sums + 2 * row + 1, z_label - peak - tl.log(total_plain))
+    tl.store(found + 4 * row, peak * cool + tl.log(total_warm))
+    tl.store(found + 4 * row + 1, z_label - peak - tl.log(total_plain))
 
     if GRADIENT:
         # The sums above have waited for every read of the row, and from here on a lane reads what it alone writes.
         plain_rate = plain_share / total_plain
         warm_rate = warm_share / total_warm
         one = tl.where(twice, ce_weight, 0.0)
-        tl.store(heavy + 2 * row, top_plain * plain_rate + top_warm * warm_rate - one)
+        tl.store(found + 4 * row + 2, top_plain * plain_rate + top_warm * warm_rate - one)
         other = ce_weight - one
-        tl.store(heavy + 2 * row + 1, label_plain * plain_rate + label_warm * warm_rate - other)
+        tl.store(found + 4 * row + 3, label_plain * plain_rate + label_warm * warm_rate - other)
         for start in range(0, vocab, BLOCK):
             z = _light(line, start, vocab, top, label, scale, BLOCK)
             weight = tl.zeros([BLOCK], tl.float32)
@@ -122,7 +117,7 @@ def _row(
 
 
 @triton.jit
-def _light(line: Any, start: Any, vocab: Any, top: Any, label: Any, scale: Any, BLOCK: tl.constexpr):
+def _light(line, start, vocab, top, label, scale, BLOCK: tl.constexpr):
     """A block of a row's logits, -inf where argmax and label stand and beyond the row's end."""
     at = start + tl.arange(0, BLOCK)
     light = (at < vocab) & (at != top) & (at != label)
