@@ -27,7 +27,7 @@ from muscle.training.masks import IGNORE_INDEX
 from muscle.training.teacher_rows import hidden_rows, mixed_rows, projected_rows
 from tiny import TASK_YAML, save_base, write_choice_rows
 
-pytest.importorskip("triton", reason="triton is not installed: it exists for Linux alone")
+pytest.importorskip("triton", reason="triton is not installed; it exists for Linux alone")
 
 INTERPRETED = os.environ["TRITON_INTERPRET"] == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
@@ -96,7 +96,7 @@ def test_value_and_gradient_are_those_of_the_pytorch_path(kernel, dtype, tempera
 @pytest.mark.parametrize("temperature", [1.0, 2.0, 3.5])
 @pytest.mark.parametrize("ce_weight", [0.0, 0.3, 1.0])
 def test_both_are_as_near_to_the_exact_numbers(kernel, dtype, temperature, ce_weight):
-    states, head, labels = case(dtype, tokens=32, scale=0.5)
+    states, head, labels = case(dtype, tokens=16, scale=0.5)
     formula = {"temperature": temperature, "ce_weight": ce_weight}
     exact = truth(states, head, labels, **formula)
     errors = []
@@ -164,6 +164,23 @@ def test_a_row_whose_rounding_lifts_it_far_above_its_exact_argmax_stays_finite(k
     found = run(states, head, torch.tensor([2], device=DEVICE), ce_weight=0.0)
     assert (found.lse.item(), found.log_p.item()) == (100352 / 2, 100096 - 100352)
     assert found.pulled.tolist() == [[100352 / 2, -150 / 2]]
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_a_maximum_that_comes_late_takes_the_sums_before_it_along(kernel, temperature):
+    # In bfloat16 1,003 is rounded to 1,004: above the exact argmax, which is the first of two, lies the second, a block later.
+    states = torch.ones(1, 2, dtype=torch.bfloat16, device=DEVICE)
+    weight = torch.zeros(5000, 2)
+    weight[:3000, 0] = weight[4999, 0] = 1000.0
+    weight[0, 1] = weight[4999, 1] = 3.0
+    head = replace(OutputHead(weight.bfloat16().to(DEVICE)), kernel=kernel)
+    found = run(states, head, torch.tensor([1], device=DEVICE), temperature=temperature)
+    logits = weight.double().sum(1)
+    logits[4999] = 1004.0
+    lse = torch.logsumexp(logits / temperature, 0).item()
+    assert found.lse.item() == pytest.approx(lse, rel=1e-6)
+    assert found.log_p.item() == pytest.approx(logits.log_softmax(0)[1].item(), rel=1e-5)
+    assert found.lse.item() - 1004 / temperature > 3  # the block before counts
 
 
 def test_no_token_and_one_token(kernel):
