@@ -4,6 +4,7 @@
     ... --vocab 8192 49152 131072 262144 --rounds 1        # a sweep: every vocabulary (or --seq, or both) in turn
     ... --seq 128 512 2048 4096 --tokens 4096 --rounds 1   # the same tokens a step, cut otherwise
     ... --vocab 262144 --batch 16 --seq 512 --steps 1 --warmup 0 --rounds 1 --memory 20
+    ... --variants projected --rounds 1 --profile          # where a step's time goes
 
 One process for each measurement, rounds interleaved, medians over the rounds. A step is forward, backward and optimizer on a batch of random tokens of one
 length, as `Trainer` runs it. Memory is the process's peak during the steps above what it held with all models loaded. The
@@ -30,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from engine_peers import PEERS, peer_trainer
+from engine_profile import by_part
 
 HERE = Path(__file__).resolve().parent
 OURS = ("three forwards", "online", "projected", "hidden", "fine-tuning", "Trainer + PEFT")
@@ -162,25 +164,34 @@ def plain_trainer(old: Any, new: Any, **formula: Any) -> Any:
 def run_steps(options: argparse.Namespace, build: Any, data: Any, folder: Path) -> dict[str, Any]:
     """Train for warm-up and measured steps; seconds of each measured one, and memory at its peak."""
     import torch
+    from torch.profiler import ProfilerActivity, profile
     from transformers import TrainerCallback, TrainingArguments
 
     from muscle.training.data import PaddingCollator
 
     marks: list[float] = []
+    held: list[int] = []
+    num_timed = options.warmup + options.steps
+    recorder = profile(activities=[ProfilerActivity.CPU], record_shapes=True)
 
     class Clock(TrainerCallback):  # type: ignore[misc]
         def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
+            if len(held) == num_timed:
+                recorder.__enter__()
             marks.append(time.perf_counter())
 
         def on_step_end(self, *args: Any, **kwargs: Any) -> None:
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             marks.append(time.perf_counter())
+            if len(held) == num_timed:
+                recorder.__exit__(None, None, None)
+            held.append(peak())
 
     trainer = build(
         args=TrainingArguments(
             output_dir=str(folder),
-            max_steps=options.warmup + options.steps,
+            max_steps=num_timed + options.profile,
             per_device_train_batch_size=options.batch,
             bf16=options.precision == "bf16",
             activation_checkpointing=options.checkpointing,
@@ -200,14 +211,19 @@ def run_steps(options: argparse.Namespace, build: Any, data: Any, folder: Path) 
     )
     before = reset_peak()
     trainer.train()
-    held = peak() - before
     seconds = [end - begin for begin, end in zip(marks[::2], marks[1::2], strict=True)]
     return {
-        "seconds": seconds[options.warmup :],
-        "peak_bytes": held,
+        "seconds": seconds[options.warmup : num_timed],
+        "peak_bytes": held[num_timed - 1] - before,
         "weight_bytes": before,
         "matrix_flops": matrix_flops(trainer),
+        "profile": by_part(recorder, vocabulary_of(trainer), options.rank) if options.profile else {},
     }
+
+
+def vocabulary_of(trainer: Any) -> int:
+    """Rows of the trained model's head."""
+    return int(trainer.model.get_output_embeddings().weight.shape[0])
 
 
 def matrix_flops(trainer: Any) -> int:
@@ -317,6 +333,7 @@ def summarise(
             "seconds_per_step": statistics.median(statistics.median(run["seconds"]) for run in runs),
             "peak_bytes": statistics.median(run["peak_bytes"] for run in runs),
             "matrix_flops": runs[0]["matrix_flops"],
+            "profile": runs[-1]["profile"],
         }
         for variant, runs in found.items()
     }
@@ -375,6 +392,10 @@ def table(result: dict[str, Any]) -> str:
         lines.append(
             f"| building both `{variant}` stores / an epoch of fine-tuning | {share:.2f} | 1.00 | | |"
         )
+    for variant, row in summary["medians"].items():
+        total = sum(row["profile"].values())
+        lines += ["", f"| {variant}: part of a step | seconds | share |", "|---|---:|---:|"] if total else []
+        lines += [f"| {part} | {took:.2f} | {took / total:.0%} |" for part, took in row["profile"].items()]
     return "\n".join(lines)
 
 
@@ -421,6 +442,9 @@ def main() -> None:
     parser.add_argument("--checkpointing", action="store_true", help="training.gradient_checkpointing")
     parser.add_argument("--warmup", type=int, default=1, help="steps that are not counted")
     parser.add_argument("--steps", type=int, default=3, help="steps that are")
+    parser.add_argument(
+        "--profile", action="store_true", help="profile one more step, and tell where its time goes"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS)
@@ -434,7 +458,7 @@ def main() -> None:
     sizes = [(vocab, seq) for vocab in options.vocab or [None] for seq in options.seq]
     result: dict[str, Any] = {
         "settings": {
-            name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()
+            name: value.name if isinstance(value, Path) else value for name, value in vars(options).items()
         },
         "machine": machine(),
         "sizes": [measure_all(options, vocab, seq) for vocab, seq in sizes],

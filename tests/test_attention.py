@@ -55,12 +55,13 @@ def distance(model, exact, ids):
     return gaps
 
 
+@pytest.mark.parametrize("seq", [40, KEPT + 150])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_a_bf16_model_is_as_near_to_float32_as_with_the_fused_kernel(name):
+def test_a_bf16_model_is_as_near_to_float32_as_with_the_fused_kernel(name, seq):
     model = model_of(name)
     exact = model_of(name, torch.float32)
     exact.load_state_dict({key: value.float() for key, value in model.state_dict().items()})
-    ids = torch.randint(0, 50, (3, 40))
+    ids = torch.randint(0, 50, (3, seq))
     fused = distance(model, exact, ids)
     with block_attention(model):
         assert model.config._attn_implementation != "sdpa"

@@ -22,7 +22,7 @@ from transformers import (
 from muscle.errors import ModelError
 from muscle.training.data import model_inputs
 from muscle.training.engine import choose_engine, usable_head
-from muscle.training.head import ChunkBuffers, head_input, output_head, reproduces_logits
+from muscle.training.head import ChunkBuffers, OutputHead, head_input, output_head, reproduces_logits
 
 SIZES = {
     "vocab_size": 50,
@@ -185,3 +185,15 @@ def test_the_engine_falls_back_where_a_model_does_not_allow_it(caplog):
     assert choose("online", plain, plain, plain) == "online"
     assert choose("projected", trained, plain, plain) == "online"
     assert "found trained ones; the online engine is used" in caplog.text
+
+
+@pytest.mark.parametrize("vocab", [3, 256, 300, 1024, 1100])
+def test_the_largest_logit_is_found_wherever_it_stands_and_the_first_of_equals(vocab):
+    torch.manual_seed(3)
+    head = OutputHead(torch.randn(vocab, 4))
+    states = torch.randn(200, 4)
+    states[::2] = head.weight[torch.randint(vocab, (100,))] * 5
+    head.weight[vocab // 2 :: 7] = head.weight[vocab // 3].clone()  # equals
+    logits, top = head.logits(states, ChunkBuffers(head, len(states)))
+    assert torch.equal(top, logits.argmax(-1))
+    assert len(top.unique()) > min(vocab, 20) / 2
