@@ -1,7 +1,7 @@
-"""Does a whole training end the same whatever engine it takes? One real model, bf16, ten epochs, every engine.
+"""Does a whole training end the same whatever engine it takes? One real model, ten epochs, every engine.
 
     python benchmarks/smollm2/run.py piqa        # the bases and both task adapters
-    python benchmarks/whole_run.py --run runs/smollm2/piqa --train TRAIN.jsonl --test TEST.jsonl
+    python benchmarks/whole_run.py --run runs/smollm2/piqa --train TRAIN.jsonl --test TEST.jsonl [--precision float32]
 
 Each engine trains a compatibility adapter by `muscle align` on the same data and seed, and `muscle evaluate` scores it. Compared with `online`:
 how far the adapters lie apart, as a share of how far training moved them from the task adapter that they start from, and how many items get the
@@ -52,7 +52,10 @@ def run(options: argparse.Namespace, name: str, settings: tuple[str, ...]) -> No
     if not (out / "scored").exists():
         model = f"{options.bases / 'new'}+{out / 'adapter'}"
         data = ("--data", str(options.test), "--limit", str(options.test_limit))
-        muscle("evaluate", "--model", model, "--task", "piqa", *data, "--out", str(out / "scored"))
+        precision = ("--precision", options.precision)
+        muscle(
+            "evaluate", "--model", model, "--task", "piqa", *data, *precision, "--out", str(out / "scored")
+        )
 
 
 def weights(folder: Path) -> dict[str, Any]:
@@ -107,10 +110,17 @@ def main() -> None:
     parser.add_argument("--test-limit", type=int, default=600)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--precision", choices=("bf16", "float32"), default="bf16")
     parser.add_argument("--work", type=Path, default=Path("runs/whole_run"))
     options = parser.parse_args()
+    options.work /= options.precision
     options.work.mkdir(parents=True, exist_ok=True)
-    training = {"epochs": options.epochs, "learning_rate": 1e-4, "warmup_steps": 20, "precision": "bf16"}
+    training = {
+        "epochs": options.epochs,
+        "learning_rate": 1e-4,
+        "warmup_steps": 20,
+        "precision": options.precision,
+    }
     training |= {"batch_size": 8, "gradient_accumulation": 1, "max_length": 256}
     (options.work / "settings.yaml").write_text(json.dumps({"training": training}))  # JSON is YAML
     for name in options.ways:
@@ -118,7 +128,7 @@ def main() -> None:
         print(name, "done", flush=True)
     found = [compare(options, name) for name in options.ways]
     kept = {"settings": training, "train_limit": options.train_limit, "ways": found}
-    (HERE / "results" / "whole_run.json").write_text(json.dumps(kept, indent=1) + "\n")
+    (HERE / "results" / f"whole_run_{options.precision}.json").write_text(json.dumps(kept, indent=1) + "\n")
     print(
         "| way | against | apart, of the way moved | same predictions | accuracy | best epoch | seconds |\n|---|---|---:|---:|---:|---:|---:|"
     )
