@@ -3,7 +3,14 @@ import math
 import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AutoModelForCausalLM, FalconConfig, GPTNeoXConfig, LlamaConfig, Qwen2Config
+from transformers import (
+    AutoModelForCausalLM,
+    FalconConfig,
+    GPTNeoXConfig,
+    LlamaConfig,
+    MistralConfig,
+    Qwen2Config,
+)
 
 from muscle.training.attention import KEPT, LONGEST, block_attention, causal_attention
 from muscle.training.data import PackingCollator, PaddingCollator, model_inputs
@@ -87,6 +94,17 @@ def test_long_sequences_and_packed_rows_and_float32_take_the_fused_kernel():
     for each, batch in ((model, long), (model, packed), (wide, {"input_ids": long["input_ids"][:, :30]})):
         found, expected = logits_with_and_without(each, batch)
         assert torch.equal(found, expected)
+
+
+def test_a_sliding_window_goes_to_the_fused_kernel_with_its_mask():
+    torch.manual_seed(0)
+    config = MistralConfig(**SIZES, num_key_value_heads=2, sliding_window=8)
+    model = AutoModelForCausalLM.from_config(config).to(torch.bfloat16)
+    ids = torch.randint(0, 50, (1, 40))
+    found, expected = logits_with_and_without(model, {"input_ids": ids})
+    assert torch.equal(found, expected)
+    within, kernel = logits_with_and_without(model, {"input_ids": ids[:, :7]})
+    torch.testing.assert_close(within, kernel, atol=0.02, rtol=0.02)
 
 
 def test_the_models_own_attention_comes_back_after_an_error():

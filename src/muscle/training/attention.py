@@ -39,7 +39,7 @@ def block_attention(model: Any) -> Iterator[None]:
         model: a transformers model, with or without a PEFT adapter; on another device, or with another attention, it is left alone.
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    before = getattr(base.config, "_attn_implementation", None)
+    before = getattr(getattr(base, "config", None), "_attn_implementation", None)
     if before != "sdpa" or base.device.type != "cpu" or not hasattr(base, "set_attn_implementation"):
         yield
         return
