@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from muscle.adapters import load_adapter, new_adapter, save_adapter, share_weights
-from muscle.config import BaseConfig, LoraSettings
-from muscle.errors import ModelError
-from muscle.models import check_same_vocabulary, load_base, resolve_base
+from muscle.config import BaseConfig, LoraSettings, TrainingSettings
+from muscle.errors import ConfigError, ModelError
+from muscle.models import check_same_vocabulary, load_base, load_for_training, resolve_base
 from tiny import save_base
 
 LORA = LoraSettings(r=4, alpha=8)
@@ -46,6 +46,31 @@ def test_lora_is_on_every_linear_layer_but_the_head(folders):
         name.split(".lora_A")[0].rsplit(".", 1)[1] for name, _ in model.named_parameters() if "lora_A" in name
     }
     assert adapted == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+
+
+def test_a_base_attends_as_the_settings_say(folders):
+    def attends_by(**settings):
+        loaded = load_for_training(BaseConfig(base=str(folders / "one")), TrainingSettings(**settings))
+        return loaded.model.config._attn_implementation
+
+    assert attends_by() == "sdpa"
+    assert attends_by(attention="eager") == "eager"
+
+
+def test_flash_attention_that_is_not_installed_is_refused_in_one_line(folders):
+    settings = TrainingSettings(attention="flash_attention_2")
+    with pytest.raises(ModelError, match=r"one: cannot be loaded .*FlashAttention2.*installed") as error:
+        load_for_training(BaseConfig(base=str(folders / "one")), settings)
+    assert "\n" not in str(error.value)
+
+
+def test_flex_attention_is_refused_on_a_cpu_which_has_no_backward_pass_for_it(folders, monkeypatch):
+    monkeypatch.setattr("muscle.models.choose_device", lambda: "cpu")
+    settings = TrainingSettings(attention="flex_attention")
+    with pytest.raises(
+        ConfigError, match=r"training\.attention: flex_attention has no backward pass on a CPU"
+    ):
+        load_for_training(BaseConfig(base=str(folders / "one")), settings)
 
 
 def test_an_adapter_comes_back_as_it_was_saved(folders, adapter):

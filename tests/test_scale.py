@@ -85,7 +85,8 @@ def test_packed_and_padded_batches_predict_the_same_tokens():
     assert sequence_numbers(padded) is None
 
 
-def test_auto_pads_without_flash_attention_and_packs_with_it(model, monkeypatch):
+@pytest.mark.parametrize("attention", ["flash_attention_2", "flex_attention"])
+def test_auto_packs_with_flash_and_flex_attention_alone(model, monkeypatch, attention):
     def chosen(packing):
         return type(choose_collator(model, SEQUENCES, packing=packing, pad_token_id=0))
 
@@ -95,7 +96,7 @@ def test_auto_pads_without_flash_attention_and_packs_with_it(model, monkeypatch)
         PaddingCollator,
     )
     monkeypatch.setattr("muscle.training.packing.keeps_examples_apart", lambda *_: True)
-    monkeypatch.setattr(model.config, "_attn_implementation_internal", "flash_attention_2")
+    monkeypatch.setattr(model.config, "_attn_implementation_internal", attention)
     assert (chosen("auto"), chosen("off")) == (PackingCollator, PaddingCollator)
 
 
@@ -128,7 +129,7 @@ def test_a_mixed_store_needs_a_mask_that_ignores_the_student():
 
 def test_settings_that_came_later_leave_older_fingerprints_alone():
     old = TrainingSettings().model_dump()
-    for name in ("quantization", "packing", "chunk_memory_mb", "kernels"):
+    for name in ("quantization", "packing", "attention", "chunk_memory_mb", "kernels"):
         del old[name]
     assert TrainingSettings().identity() == old
     assert TrainingSettings(packing="on").identity() == {**old, "packing": "on"}

@@ -39,6 +39,9 @@ STUDENT_FREE_MASKS: tuple[MaskName, ...] = ("old_right", "old_always")
 
 _MISSING = "there is no such file; `muscle init` writes a commented one"
 
+AttentionName = Literal["auto", "sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"]
+"""transformers' attention functions that need no code from the hub."""
+
 KernelName = Literal["auto", "torch", "triton"]
 """What goes over the output head's rows in the loss, see `docs/engine.md`."""
 
@@ -152,14 +155,15 @@ class TrainingSettings(_Section):
         precision: `auto` is bf16 where the hardware has it, else float32.
         quantization: `4bit` loads the bases in bitsandbytes' 4-bit form (QLoRA).
         packing: `on` puts a batch's examples one behind the other, without padding; `off` pads them to the longest (examples
-            of like length share a batch); `auto` packs where the attention skips what lies between examples (flash-attention).
+            of like length share a batch); `auto` packs where the attention skips what lies between examples (flash, flex).
+        attention: what computes the bases'; `auto` is what transformers takes by itself.
         chunk_memory_mb: budget for the logits of a chunk of tokens, in the loss and while teachers run.
         kernels: `auto` takes the Triton kernel for the loss on a GPU where it is installed, right and faster; `torch` never,
             `triton` always or not at all.
         seed: of the split, the data order and the adapter's start.
     """
 
-    _later = ("quantization", "packing", "chunk_memory_mb", "kernels")
+    _later = ("quantization", "packing", "attention", "chunk_memory_mb", "kernels")
 
     epochs: Positive = 10
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
@@ -175,6 +179,7 @@ class TrainingSettings(_Section):
     precision: Literal["auto", "bf16", "float32"] = "auto"
     quantization: Literal["4bit"] | None = None
     packing: Literal["auto", "on", "off"] = "auto"
+    attention: AttentionName = "auto"
     chunk_memory_mb: Positive = 128
     kernels: KernelName = "auto"
     seed: int = 0

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from muscle.config import BaseConfig
+from muscle.config import AttentionName, BaseConfig, TrainingSettings
 from muscle.errors import ConfigError, ModelError
 from muscle.files import fingerprint
 
@@ -147,6 +147,7 @@ def load_base(
     precision: Literal["auto", "bf16", "float32"] = "auto",
     device: str | None = None,
     quantization: Literal["4bit"] | None = None,
+    attention: AttentionName = "auto",
 ) -> LoadedBase:
     """Load a base and its tokenizer.
 
@@ -155,6 +156,7 @@ def load_base(
         precision: of the weights.
         device: a torch device; the best one there is by default.
         quantization: `4bit` keeps the linear layers in bitsandbytes' NF4 (QLoRA).
+        attention: what computes it; `auto` is transformers' choice.
 
     Returns:
         The base, frozen.
@@ -166,6 +168,8 @@ def load_base(
     from transformers import AutoModelForCausalLM
 
     place: dict[str, Any] = {} if quantization is None else _in_4_bits(precision)
+    if attention != "auto":
+        place["attn_implementation"] = attention
     path = resolve_base(base)
     mark = base_fingerprint(path)
     tokenizer = load_tokenizer(base)
@@ -191,6 +195,24 @@ def load_base(
     else:  # they were put in their place while they were read
         _prepare_4_bits(model)
     return LoadedBase(model=model, tokenizer=tokenizer, fingerprint=mark, source=base.name)
+
+
+def load_for_training(base: BaseConfig, training: TrainingSettings) -> LoadedBase:
+    """Load a base as a training's settings want it; see `load_base`.
+
+    Raises:
+        ConfigError: also an attention that can't train on this device.
+    """
+    if training.attention == "flex_attention" and choose_device() == "cpu":
+        raise ConfigError(
+            "training.attention: flex_attention has no backward pass on a CPU; expected auto, sdpa or eager"
+        )
+    return load_base(
+        base,
+        precision=training.precision,
+        quantization=training.quantization,
+        attention=training.attention,
+    )
 
 
 def load_outline(base: BaseConfig) -> LoadedBase:

@@ -14,7 +14,7 @@ from muscle.config import (
     TrainingSettings,
 )
 from muscle.errors import ConfigError
-from muscle.models import LoadedBase, load_base
+from muscle.models import LoadedBase, load_base, load_for_training
 from muscle.tasks import Task, get_task, load_examples, split_train_validation
 from muscle.tasks.data import Split
 from muscle.training.trainer import TrainingResult
@@ -50,7 +50,7 @@ def finetune_step(
     chosen = get_task(task)
     split = _split(chosen, train, settings.training, limit)
     return finetune(
-        load_base(BaseConfig(base=base), precision=settings.training.precision),
+        load_for_training(BaseConfig(base=base), settings.training),
         chosen,
         train_examples=split.train,
         validation_examples=split.validation,
@@ -85,9 +85,9 @@ def align_step(
     (old_base, old_adapter), (new_base, new_adapter) = sides
     training = settings.align_training()
     return align(
-        load_base(old_base, precision=training.precision),
+        load_for_training(old_base, training),
         old_adapter,
-        load_base(new_base, precision=training.precision),
+        load_for_training(new_base, training),
         new_adapter,
         chosen,
         train_examples=split.train,

@@ -41,7 +41,8 @@ training:                               # task adapters and compatibility adapte
   gradient_checkpointing: false         # ours
   precision: auto                       # ours: bf16 where the hardware has it
   quantization: null                    # ours: 4bit loads the bases in 4 bits (QLoRA; needs bitsandbytes)
-  packing: auto                         # ours: no padding where flash-attention is used; on, off
+  packing: auto                         # ours: no padding where flash- or flex-attention is used; on, off
+  attention: auto                       # ours: transformers' choice; sdpa, flash_attention_2, flex_attention, ...
   chunk_memory_mb: 128                  # ours: logits of a chunk of tokens
   kernels: auto                         # ours: the Triton kernel where it is right and faster; torch, triton
   seed: 0

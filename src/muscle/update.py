@@ -25,7 +25,7 @@ from muscle.models import (
     base_fingerprint,
     check_same_vocabulary,
     free_memory,
-    load_base,
+    load_for_training,
     resolve_base,
 )
 from muscle.report import read_report, write_reports
@@ -133,11 +133,7 @@ class Pipeline:
         if side not in self._bases or not self._bases[side].is_whole:
             self._bases.pop(side, None)
             logger.info("loading the %s base %s", side, self.base_config(side).base)
-            self._bases[side] = load_base(
-                self.base_config(side),
-                precision=self.config.training.precision,
-                quantization=self.config.training.quantization,
-            )
+            self._bases[side] = load_for_training(self.base_config(side), self.config.training)
         return self._bases[side]
 
     def free_bases(self) -> None:

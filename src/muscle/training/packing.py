@@ -28,15 +28,16 @@ def choose_collator(
     Args:
         model: to train.
         sequences: token ids of examples, to try packing on.
-        packing: `off` pads; `on` packs; `auto` packs where the model runs by flash-attention, which skips what lies
-            between examples. Elsewhere a packed row costs attention over all of its length, and padding of examples of like length costs little.
+        packing: `off` pads; `on` packs; `auto` packs where the model runs by flash- or flex-attention, which skip what
+            lies between examples. Elsewhere a packed row costs attention over all of its length, and padding of examples of like length costs little.
         pad_token_id: for padded batches.
 
     Raises:
         ConfigError: `on`, and the model takes its examples for one text.
     """
-    flash = "flash" in str(getattr(model.config, "_attn_implementation", ""))
-    if packing == "off" or (packing == "auto" and not flash):
+    attention = str(getattr(model.config, "_attn_implementation", ""))
+    skips = "flash" in attention or "flex" in attention
+    if packing == "off" or (packing == "auto" and not skips):
         return PaddingCollator(pad_token_id)
     if keeps_examples_apart(model, sequences):
         return PackingCollator()
