@@ -113,12 +113,9 @@ def trainer_of(
     if options.variant in PEERS:
         return peer_trainer(options.variant, student, teachers), {}
     formula = {"temperature": 2.0, "mask": "student_wrong", "ce_weight": 0.0}
-    if options.variant == "three forwards":
-        return partial(plain_trainer(**teachers, **formula), model=student), {}
-    if options.variant == "online":
-        return partial(
-            CompatibilityTrainer, model=student, teachers=OnlineTeachers(**teachers), **formula
-        ), {}
+    if options.variant in ("three forwards", "online"):
+        kind = CompatibilityTrainer if options.variant == "online" else plain(CompatibilityTrainer)
+        return partial(kind, model=student, teachers=OnlineTeachers(**teachers), **formula), {}
     engine, heads = choose_engine(options.variant, student=student, **teachers, sample=data.sequences[0])
     assert engine == options.variant and heads is not None, f"{options.variant} is not possible here"
     stores, seconds = {}, {}
@@ -142,23 +139,11 @@ def trainer_of(
     return partial(StoredTrainer, model=student, teachers=stored, **formula), seconds
 
 
-def plain_trainer(old: Any, new: Any, **formula: Any) -> Any:
-    """The paper's step as one would write it around transformers' Trainer: three models, none of our layers."""
-    import torch
+def plain(trainer: type) -> type:
+    """A trainer of ours without our layers: the step as one would write it around transformers' Trainer."""
     from transformers import Trainer
 
-    from muscle.training.data import model_inputs
-    from muscle.training.teachers import TeacherLogits
-    from muscle.training.trainer import CompatibilityTrainer
-
-    @torch.no_grad()
-    def teachers(batch: Any) -> TeacherLogits:
-        return TeacherLogits(*(model(**model_inputs(batch)).logits for model in (old, new)))
-
-    class PlainTrainer(CompatibilityTrainer):
-        train = Trainer.train
-
-    return partial(PlainTrainer, teachers=teachers, **formula)
+    return type("PlainTrainer", (trainer,), {"train": Trainer.train})
 
 
 def run_steps(options: argparse.Namespace, build: Any, data: Any, folder: Path) -> dict[str, Any]:

@@ -6,8 +6,6 @@ from typing import Any
 
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::addmm_")
 ATTENTION = ("aten::bmm", "aten::baddbmm", "aten::_scaled_dot_product", "aten::_softmax")
-BLOCKS = 8
-"""In which `OutputHead.pull` multiplies."""
 
 
 def by_part(recorder: Any, vocabulary: int, rank: int) -> dict[str, float]:
@@ -21,9 +19,11 @@ def by_part(recorder: Any, vocabulary: int, rank: int) -> dict[str, float]:
 
 def part_of(operation: Any, vocabulary: int, rank: int) -> str:
     """Name the part of a step that an operation belongs to, by its name and its sizes."""
+    from muscle.training.head import PULL_BLOCKS
+
     sizes = {size for shape in operation.input_shapes if isinstance(shape, list) for size in _flat(shape)}
     if operation.key in PRODUCTS:
-        if sizes & {vocabulary, vocabulary // BLOCKS}:
+        if sizes & {vocabulary, vocabulary // PULL_BLOCKS}:
             return "matrix products of the head"
         return f"matrix products of the {'adapter' if rank in sizes else 'layers'}"
     if vocabulary in sizes:

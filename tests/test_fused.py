@@ -398,7 +398,9 @@ def test_bfloat16_is_as_near_to_the_exact_loss_as_the_plain_formula(kind):
     )
     found, gradient = fused(world, kind, mask="old_always")
     assert gradient.dtype == torch.bfloat16
-    assert abs(found.loss - best.loss) < 2 * abs(plain.loss - best.loss)  # both are sums of roundings
+    # A projected row's vector is a rounded sum itself.
+    most = 2 if kind == "projected" else 1
+    assert abs(found.loss - best.loss) < most * abs(plain.loss - best.loss)
     errors = [(side.double() - best_gradient).norm().item() for side in (gradient, plain_gradient)]
     assert errors[0] < 1.2 * errors[1]
 

@@ -101,7 +101,7 @@ def causal_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) ->
         scale: of the products.
 
     Returns:
-        (batch, heads, seq, value width), whose first two axes come to lie side by side in memory once the heads are put behind `seq`.
+        (batch, heads, seq, value width); contiguous with the heads behind `seq`, as models want it next.
 
     Example:
         >>> states = torch.ones(1, 2, 3, 4)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from muscle.errors import ModelError
 from muscle.training.data import model_inputs
 
-_BLOCKS = 8
+PULL_BLOCKS = 8
 """Of the vocabulary in `pull`. Measured: a third off the gradient's rounding, at no time; 32 take off little more."""
 _ARGMAX_BLOCK = 256
 
@@ -219,7 +219,7 @@ class OutputHead:
         return self._add_product(total, light)
 
     def _add_product(self, total: Tensor, weights: Tensor) -> Tensor:
-        for part, block in zip(weights.chunk(_BLOCKS, 1), self.weight.chunk(_BLOCKS), strict=True):
+        for part, block in zip(weights.chunk(PULL_BLOCKS, 1), self.weight.chunk(PULL_BLOCKS), strict=True):
             total += part @ block
         return total
 

@@ -184,9 +184,7 @@ def head_pass(
         return _kernel_pass(hidden, head, labels, rows, gradient=gradient, memory_bytes=memory_bytes)
     per_token = head.vocab_size * _bytes_per_logit(head, temperature, ce_weight, gradient, guide)
     buffers = ChunkBuffers(head, min(chunk_size(len(hidden), per_token, memory_bytes), len(hidden)))
-    lse, log_p = hidden.new_empty(2, len(hidden), dtype=head.wide_dtype).unbind()
-    right = torch.empty(len(hidden), dtype=torch.bool, device=hidden.device)
-    pulled = torch.empty_like(hidden, dtype=head.wide_dtype) if gradient else None
+    found = _unfilled(hidden, head, gradient=gradient)
     with exactly(hidden):
         for part in chunks(len(hidden), per_token, memory_bytes):
             label = labels[part]
@@ -196,17 +194,21 @@ def head_pass(
             wanted = logits.gather(1, label.unsqueeze(1)).squeeze(1)
             slope = _slope(head, logits) if gradient else None
             soft = soften(logits, top, temperature, keep_plain=gradient and ce_weight > 0)
-            lse[part], log_p[part], right[part] = soft.lse, wanted - soft.lse_plain, top == label
+            found.lse[part], found.log_p[part], found.right[part] = (
+                soft.lse,
+                wanted - soft.lse_plain,
+                top == label,
+            )
             taught = None
             if guide is not None:
-                taught = guide.target(part, right[part], log_p[part], soft, gradient=gradient)
-            if pulled is None:
+                taught = guide.target(part, found.right[part], found.log_p[part], soft, gradient=gradient)
+            if found.pulled is None:
                 continue
             weights = _loss_gradient(soft, label, taught, temperature, ce_weight)
             if slope is not None:
                 weights.mul_(slope)
-            pulled[part] = head.pull(weights, (top, label), buffers.narrow)
-    return HeadPass(lse, log_p, right, pulled)
+            found.pulled[part] = head.pull(weights, (top, label), buffers.narrow)
+    return found
 
 
 def _kernel_pass(
@@ -222,16 +224,22 @@ def _kernel_pass(
     per_token = head.vocab_size * head.weight.dtype.itemsize
     largest = min(chunk_size(len(hidden), per_token, memory_bytes), len(hidden))
     buffer = torch.empty(largest, head.vocab_size, dtype=head.weight.dtype, device=hidden.device)
-    lse, log_p = hidden.new_empty(2, len(hidden), dtype=head.wide_dtype).unbind()
-    right = torch.empty(len(hidden), dtype=torch.bool, device=hidden.device)
-    pulled = torch.empty_like(hidden, dtype=head.wide_dtype) if gradient else None
+    found = _unfilled(hidden, head, gradient=gradient)
     with exactly(hidden):
         for part in chunks(len(hidden), per_token, memory_bytes):
             product = head.product(hidden[part], labels[part], buffer)
-            lse[part], log_p[part], heavy = rows(product)
-            right[part] = product.ids[:, 0] == product.ids[:, 1]
-            if pulled is not None:
-                pulled[part] = head.pull_apart(product.raw, product.ids, heavy)
+            found.lse[part], found.log_p[part], heavy = rows(product)
+            found.right[part] = product.ids[:, 0] == product.ids[:, 1]
+            if found.pulled is not None:
+                found.pulled[part] = head.pull_apart(product.raw, product.ids, heavy)
+    return found
+
+
+def _unfilled(hidden: Tensor, head: OutputHead, *, gradient: bool) -> HeadPass:
+    """Return the place of a pass's numbers, which chunk after chunk fills."""
+    lse, log_p = hidden.new_empty(2, len(hidden), dtype=head.wide_dtype).unbind()
+    right = torch.empty(len(hidden), dtype=torch.bool, device=hidden.device)
+    pulled = torch.empty_like(hidden, dtype=head.wide_dtype) if gradient else None
     return HeadPass(lse, log_p, right, pulled)
 
 

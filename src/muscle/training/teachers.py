@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -49,5 +50,10 @@ class OnlineTeachers:
                     "engine online: a teacher shares the student's base, which ZeRO-3 has sharded; use another engine or stage"
                 )
         inputs = model_inputs(batch)
+        return TeacherLogits(self.old(**inputs).logits, self.new(**inputs).logits)
+
+    @contextmanager
+    def fast(self) -> Iterator[None]:
+        """While it lasts, both run with our layers, as the student does in training."""
         with fast_layers(self.old), fast_layers(self.new):
-            return TeacherLogits(self.old(**inputs).logits, self.new(**inputs).logits)
+            yield

@@ -11,6 +11,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from muscle.progress import progress_bar
 from muscle.training.data import Collator, Filled, TokenizedExamples, filled, model_inputs
 from muscle.training.fast_layers import fast_layers
 from muscle.training.loss import compatibility_terms, next_token_loss
-from muscle.training.teachers import Teachers
+from muscle.training.teachers import OnlineTeachers, Teachers
 
 logger = logging.getLogger(__name__)
 _COMPLETE = "complete"
@@ -218,6 +219,12 @@ class CompatibilityTrainer(AdapterTrainer):
             return TokenSums(terms.loss, terms.num_tokens, named)
 
         super().__init__(*args, objective=objective, **kwargs)
+        self._teachers = teachers
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train; teachers of ours with our layers too."""
+        with self._teachers.fast() if isinstance(self._teachers, OnlineTeachers) else nullcontext():
+            return super().train(*args, **kwargs)
 
 
 def trained_weights(trainer: Trainer) -> dict[str, Tensor]:
