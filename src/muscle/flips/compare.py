@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,7 @@ def _read(
     )
     main, further = runs[: len(sources)], runs[len(sources) :]
     names = _distinct_names(main, list(sources))
-    named = [Run(name, run.frame, run.metadata) for name, run in zip(names, main, strict=True)]
+    named = [replace(run, name=name) for name, run in zip(names, main, strict=True)]
     return dict(zip(sources, named, strict=True)), dict(zip(others, further, strict=True))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -134,7 +134,7 @@ def _named(runs: Sequence[Run], names: Sequence[str] | None) -> list[Run]:
     told = [
         name if given.count(name) == 1 else f"{number} {name}" for number, name in enumerate(given, start=1)
     ]
-    return [Run(name, run.frame, run.metadata) for name, run in zip(told, runs, strict=True)]
+    return [replace(run, name=name) for name, run in zip(told, runs, strict=True)]
 
 
 def _chained(name: str, pairs: Sequence[Pair]) -> pl.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -80,7 +80,9 @@ def with_names_of(old: Run, new: Run, *, lower_is_better: Collection[str] = ()) 
     if not apart:
         return new
     told = [f"task {e.task}: its main score {e.new} is held against the old run's {e.old}" for e in apart]
-    return Run(new.name, frame, {**new.metadata, "notes": [*(new.metadata.get("notes") or ()), *told]})
+    return replace(
+        new, frame=frame, metadata={**new.metadata, "notes": [*(new.metadata.get("notes") or ()), *told]}
+    )
 
 
 def _check_direction(each: OtherName, old: Run, new: Run, lower_is_better: Collection[str]) -> None:

@@ -9,6 +9,7 @@ refused: it may be two items.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import polars as pl
@@ -38,7 +39,7 @@ def with_one_task_name(runs: Sequence[Run]) -> list[Run]:
     found = {task for run in runs for task in run.tasks}
     name = next(iter(named or found)) if len(named or found) == 1 else UNNAMED_TASK
     return [
-        Run(run.name, run.frame.with_columns(task=pl.lit(name)), run.metadata) if is_unnamed else run
+        replace(run, frame=run.frame.with_columns(task=pl.lit(name))) if is_unnamed else run
         for run, is_unnamed in zip(runs, unnamed, strict=True)
     ]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,7 @@ def load_baseline(name: str, folder: Path = FOLDER) -> Run:
         )
     run = read_run(records, name=name)
     kept = {key: entry.get(key) for key in ("name", "created", "run")}
-    return Run(name, run.frame, {**run.metadata, **entry["metadata"], "baseline": kept})
+    return replace(run, name=name, metadata={**run.metadata, **entry["metadata"], "baseline": kept})
 
 
 def list_baselines(folder: Path = FOLDER) -> list[str]:

@@ -6,6 +6,8 @@ is of one of them; which, is the user's choice where the format's own headline i
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 
 from muscle.errors import DataError
@@ -29,7 +31,7 @@ def with_filter(run: Run, name: str) -> Run:
         raise DataError(f"{run.name}: expected the filter {name!r}, found {_listing(filters)}")
     several = pl.col("filter").n_unique().over("task") > 1
     frame = run.frame.filter(~several | (pl.col("filter") == name))
-    return Run(run.name, frame, run.metadata)
+    return replace(run, frame=frame)
 
 
 def with_metric(run: Run, name: str, *, is_main: bool = True) -> Run:
@@ -63,7 +65,7 @@ def with_metric(run: Run, name: str, *, is_main: bool = True) -> Run:
         first = frame.columns.index(next(c for c in frame.columns if c.startswith(SCORE_PREFIX)))
         others = [c for c in frame.columns if c != column]
         frame = frame.select(*others[:first], column, *others[first:])
-    return Run(run.name, frame, run.metadata)
+    return replace(run, frame=frame)
 
 
 def _listing(names: list[str]) -> str:

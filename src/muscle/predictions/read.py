@@ -10,6 +10,7 @@ import importlib
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,7 @@ def _read_foreign(path: Path, format: str, metric: str | None, provider: str | N
             raise DataError(f"{path}: expected results of promptfoo, which have providers, found {format}")
         options["provider"] = provider
     run: Run = _reader(format).read(path, **options)
-    run = Run(run.name, run.frame, {"source": str(path), "format": format, **run.metadata})
+    run = replace(run, metadata={"source": str(path), "format": format, **run.metadata})
     return run if metric is None else with_metric(run, metric, is_main=format != "lm_eval")
 
 
@@ -269,4 +270,4 @@ def read_run(
     if filter is not None:
         run = with_filter(run, filter)
     frame = with_input_hash(run.frame) if hash_inputs else run.frame
-    return Run(name or run.name, frame, run.metadata)
+    return replace(run, name=name or run.name, frame=frame)

@@ -14,6 +14,27 @@ SLICE_PREFIX = "slice."
 
 
 @dataclass(frozen=True)
+class Unread:
+    """Something that the user named and that is not among a run's predictions.
+
+    A reader refuses what it cannot make sense of; what it passes over, it counts here. Nothing is left out in silence: reports
+    and gates name it, and it makes a verdict more careful, never better.
+
+    Attributes:
+        what: what was left out and why, as "3 samples that are null".
+        where: the file, with line or member where there is one.
+        num_items: predictions that are lost by it; None where that cannot be known.
+    """
+
+    what: str
+    where: str
+    num_items: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+@dataclass(frozen=True)
 class Run:
     """The predictions of one version of a model.
 
@@ -23,11 +44,13 @@ class Run:
             `score.<name>` (float) and `slice.<name>` (text) columns.
         metadata: what is known of how the run was made: source path, format, model, generation settings,
             versions. Comparability is judged by it.
+        unread: what the source held that is not in the frame.
     """
 
     name: str
     frame: pl.DataFrame
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    unread: tuple[Unread, ...] = ()
 
     @property
     def tasks(self) -> list[str]:
