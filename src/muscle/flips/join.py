@@ -9,6 +9,7 @@ all of them, those too that the other side has no partner for, as the runs may h
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ import polars as pl
 
 from muscle.errors import JoinError
 from muscle.flips.pairing import On, Pairing, item_numbers, origin, pair_up
-from muscle.predictions.run import Run
+from muscle.predictions.run import SLICE_PREFIX, Run
 
 MAX_UNPAIRED = 0.05
 """Share of a side's predictions that may stay without a partner. More could hide as many flips as an update makes."""
@@ -68,11 +69,13 @@ class Answers:
         item: (paired,) number of each pair's item, from 0.
         old: the old run's rows of these items, with their `item`; repeats that the new run lacks are among them.
         new: the same of the new run.
+        left: the items of the rows in `Joined.left`, side by side; those of items that have no pair come after the others.
     """
 
     item: pl.Series
     old: pl.DataFrame
     new: pl.DataFrame
+    left: tuple[pl.Series, pl.Series]
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,8 @@ class Joined:
         old_rows: (paired,) numbers of the rows in the old run's frame, rising.
         new_rows: (paired,) numbers of the rows in the new run's frame.
         report: what paired and what did not.
+        left: the rows of each side that have no partner: the other side lacks the item or one of its repeats, or has another
+            reference to it, or gives several answers to it (one row without a verdict then).
         answers: all answers, item by item; None where every item was asked once.
     """
 
@@ -93,10 +98,44 @@ class Joined:
     old_rows: pl.Series
     new_rows: pl.Series
     report: JoinReport
+    left: tuple[pl.DataFrame, pl.DataFrame]
     answers: Answers | None = None
 
 
-def _answers(pairing: Pairing, pairs: pl.DataFrame) -> Answers | None:
+IDENTITY = ("task", "id", "filter", "repeat", "input_hash", "input", "choices", "reference")
+"""The columns that say which item a row is of; slices do, too, and all others say what a version made of it."""
+
+
+def without_answer(frame: pl.DataFrame, rows: pl.Series | None = None) -> pl.DataFrame:
+    """Return records with nothing but their items in some rows: neither answer nor verdict, score or error.
+
+    Args:
+        frame: records.
+        rows: (rows,) whether a row shall say nothing; None for all of them.
+    """
+    if rows is not None and not rows.any():
+        return frame
+    said = [n for n in frame.columns if n not in IDENTITY and not n.startswith(SLICE_PREFIX)]
+    kept = pl.lit(False) if rows is None else ~rows
+    return frame.with_columns(pl.when(kept).then(pl.col(name)).alias(name) for name in said)
+
+
+def _left(pairing: Pairing, changed: pl.Series) -> tuple[tuple[pl.Series, pl.DataFrame], ...]:
+    """Return the rows without a partner of each side: their numbers, and what they hold.
+
+    Args:
+        pairing: what paired and what waits.
+        changed: numbers of the old run's rows whose partner has another reference.
+    """
+    found = []
+    for side, frame in enumerate(pairing.frames):
+        waiting, unclear = pairing.waiting[side]["row"], pairing.conflicting[side]["row"]
+        known = pl.concat([waiting, changed]) if side == 0 else waiting
+        found.append((pl.concat([known, unclear]), pl.concat([frame[known], without_answer(frame[unclear])])))
+    return tuple(found)
+
+
+def _answers(pairing: Pairing, pairs: pl.DataFrame, left: Sequence[pl.Series]) -> Answers | None:
     """Collect all answers to the paired items; answers of theirs that wait for a partner are surplus, not missing."""
     if not pairing.is_repeated:
         return None
@@ -105,7 +144,7 @@ def _answers(pairing: Pairing, pairs: pl.DataFrame) -> Answers | None:
         {"item_old": numbers[0].gather(pairs["row"]), "item_new": numbers[1].gather(pairs["row_new"])}
     )
     items = links.unique(subset="item_old", maintain_order=True).with_row_index("item")
-    found = []
+    found, left_items, num_items = [], [], items.height
     for side, name in enumerate(("item_old", "item_new")):
         linked = items.select(name, "item").unique(subset=name, keep="first")
         known = (
@@ -117,10 +156,21 @@ def _answers(pairing: Pairing, pairs: pl.DataFrame) -> Answers | None:
         pairing.num_surplus[side] += surplus.height
         pairing.waiting[side] = pairing.waiting[side].join(surplus, on="row", how="anti")
         found.append(pairing.frames[side][known["row"]].with_columns(known["item"]))
+        left_items.append(
+            _items_of(numbers[side].gather(left[side]), linked.rename({name: "number"}), num_items)
+        )
+        num_items += left[side].len()
     item = links.join(items.select("item_old", "item"), on="item_old", how="left", maintain_order="left")[
         "item"
     ]
-    return Answers(item, found[0], found[1])
+    return Answers(item, found[0], found[1], (left_items[0], left_items[1]))
+
+
+def _items_of(numbers: pl.Series, linked: pl.DataFrame, start: int) -> pl.Series:
+    """Return the items of rows by their side's numbers: paired ones where they are linked, else new ones from `start`."""
+    rows = pl.DataFrame({"number": numbers}).join(linked, on="number", how="left", maintain_order="left")
+    own = (pl.col("number").rank("dense") - 1 + start).cast(rows["item"].dtype)
+    return rows.select(pl.coalesce("item", own).alias("item")).to_series()
 
 
 def _changed_references(old: pl.DataFrame, new: pl.DataFrame) -> pl.Series:
@@ -176,9 +226,12 @@ def join_runs(
     )
     changed = _changed_references(joined_old, joined_new)
     num_changed = int(changed.sum())
+    dropped = pairs["row"].clear()
     if num_changed and not allow_changed:
+        dropped = pairs["row"].filter(changed)
         pairs, joined_old, joined_new = (frame.filter(~changed) for frame in (pairs, joined_old, joined_new))
-    answers = _answers(pairing, pairs)
+    (old_left, left_old), (new_left, left_new) = _left(pairing, dropped)
+    answers = _answers(pairing, pairs, (old_left, new_left))
     unpaired = [
         1 - pairs.height / (frame.height - pairing.num_collapsed[side] - pairing.num_surplus[side])
         for side, frame in enumerate(pairing.frames)
@@ -198,7 +251,9 @@ def join_runs(
         unpaired_share=max(unpaired),
     )
     _refuse_too_few(old, new, report, max_unpaired, pairing.first_conflict)
-    return Joined(joined_old, joined_new, pairs["row"], pairs["row_new"], report, answers)
+    return Joined(
+        joined_old, joined_new, pairs["row"], pairs["row_new"], report, (left_old, left_new), answers
+    )
 
 
 def _refuse_too_few(

@@ -14,6 +14,7 @@ Either excess is zero, on average, for an update that changes nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -74,10 +75,13 @@ def item_noise(repeats: Repeats, *, epsilon: float = 0.0) -> ItemNoise:
     """Return floor and excess item by item.
 
     Args:
-        repeats: all answers to a task's items.
+        repeats: all answers to a task's items. Where missing ones are among them, an item of fewer than two old answers has no
+            flips of its own.
         epsilon: dead band of a score.
     """
     own = own_flips(repeats.old, epsilon=epsilon)
+    if repeats.at_worst:
+        own = np.nan_to_num(own, nan=0.0)
     places = np.flatnonzero(np.isfinite(own))
     groups = None
     if repeats.clusters is not None:
@@ -143,25 +147,28 @@ def excess_items(noise: Pair, update: Pair, task: str, *, epsilon: float = 0.0) 
 
     Args:
         noise: the old run joined with the second run of the old version.
-        update: the old run joined with the run under test.
+        update: the old run joined with the run under test; where its missing answers are taken at their worst, what the second
+            run lacks counts as no flip of it.
         task: the task's name.
         epsilon: dead band of a continuous score.
 
     Returns:
         Items on which "right" means "not broken", by the second run in `correct_old` and by the update in
-        `correct_new`: so the fall of their accuracy is the excess. `pair` numbers the rows of `noise`.
+        `correct_new`: so the fall of their accuracy is the excess. `pair` numbers the rows of `update`.
     """
     if task not in noise.tasks or task not in update.tasks:
         return None
-    plain = noise.tasks[task]
-    shared = shared_items(plain, noise.joined, update.tasks[task], update.joined)
+    plain = update.tasks[task]
+    how: Literal["inner", "left"] = "inner" if plain.worst is None else "left"
+    shared = shared_items(plain, update.joined, noise.tasks[task], noise.joined, how=how)
     if shared.is_empty():
         return None
     if plain.kind == "binary":
-        kept = [~pl.col("correct_old") | pl.col(name) for name in ("correct_new", "correct_candidate")]
+        kept = [~pl.col("correct_old") | pl.col(name) for name in ("correct_candidate", "correct_new")]
     else:
         old = pl.col("score_old")
-        kept = [pl.col(name) - old >= -epsilon for name in ("score_new", "score_candidate")]
+        kept = [pl.col(name) - old >= -epsilon for name in ("score_candidate", "score_new")]
+    kept[0] = kept[0].fill_null(True)
     groups = ["cluster"] if "cluster" in shared.columns else []
     nothing = pl.lit(None, pl.Boolean)
     frame = shared.select(

@@ -69,6 +69,7 @@ class Repeats:
         old: the old version's answers.
         new: the new version's.
         clusters: (items,) the group of each item, from 0, where the user named some; else None.
+        at_worst: whether missing answers are among them, at their worst.
     """
 
     kind: Kind
@@ -78,6 +79,7 @@ class Repeats:
     old: Side
     new: Side
     clusters: Ints | None
+    at_worst: bool = False
 
     @property
     def total(self) -> int:
@@ -90,8 +92,15 @@ class Repeats:
         return bool(((self.old.num > 1) & (self.new.num > 1)).any())
 
 
-def _side(answers: pl.DataFrame, number: Ints, items: TaskItems) -> Side:
-    """Bring a side's answers into a table of items by answers, in the order of their repeats."""
+def _side(answers: pl.DataFrame, number: Ints, items: TaskItems, missing: float | None) -> Side:
+    """Bring a side's answers into a table of items by answers, in the order of their repeats.
+
+    Args:
+        answers: all of them, with their `item`.
+        number: (items,) the items' numbers.
+        items: the task's items.
+        missing: what a missing answer counts as; None leaves it out.
+    """
     wanted = pl.DataFrame({"item": number}).with_columns(pl.col("item").cast(answers["item"].dtype))
     rows = answers.filter(pl.col("error").is_null()).join(
         wanted.with_row_index("place"), on="item", how="inner", maintain_order="left"
@@ -102,7 +111,9 @@ def _side(answers: pl.DataFrame, number: Ints, items: TaskItems) -> Side:
     else:
         values = items.sign * rows[SCORE_PREFIX + str(items.score)]
     rows = (
-        rows.select("place", "repeat", values.alias("value"))
+        rows.select(
+            "place", "repeat", (values if missing is None else values.fill_null(missing)).alias("value")
+        )
         .drop_nulls("value")
         .sort("place", "repeat", maintain_order=True)
         .with_columns(at=pl.int_range(pl.len()).over("place"))
@@ -139,12 +150,17 @@ def item_repeats(
         .sort("item")
     )
     number = found["item"].to_numpy().astype(np.int64)
-    old, new = (_side(answers, number, items) for answers in (joined.answers.old, joined.answers.new))
+    worst = items.worst or (None, None)
+    old, new = (
+        _side(answers, number, items, missing)
+        for answers, missing in zip((joined.answers.old, joined.answers.new), worst, strict=True)
+    )
     groups = None
     if columns:
         _, groups = np.unique(found["cluster"].to_numpy(), return_inverse=True)
     pairs = found["pair"].to_numpy().astype(np.int64)
-    return Repeats(items.kind, pairs, number, found["lost"].to_numpy(), old, new, groups)
+    lost_shares = found["lost"].to_numpy()
+    return Repeats(items.kind, pairs, number, lost_shares, old, new, groups, items.worst is not None)
 
 
 def mean_of_items(values: Floats, groups: Ints | None, *, seed: int = 0) -> Estimate:

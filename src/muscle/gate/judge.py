@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from muscle.flips.missing import Missing
 from muscle.flips.multiplicity import holm
 from muscle.flips.noise import UNKNOWN
 from muscle.flips.tally import Tally
@@ -28,6 +29,7 @@ NAMES: dict[str, str] = {
     "inconsistency_rate": "inconsistency rate",
     "excess_negative_flip_rate": "negative flip rate beyond noise",
     "coverage": "coverage",
+    "against_plain": "candidate against the plain update",
 }
 
 
@@ -59,7 +61,8 @@ class Finding:
     Attributes:
         task: the task; None where the whole comparison is meant.
         slice: the slice; None for the whole task.
-        metric: what is limited, or "coverage" where something was not judged at all.
+        metric: what is limited, "coverage" where something was not judged at all, or "against_plain" where a candidate gives
+            nothing beside the plain update.
         tier: what a breach leads to.
         test: "interval", "point", "significance" (of harm) or "presence" (of what should be there).
         limit: the limit; None for harm.
@@ -119,6 +122,64 @@ def coverage_finding(
         verdict,
         reason,
     )
+
+
+def against_plain_finding(task: str, reason: str, n: int) -> Finding:
+    """Return the warning that a candidate is no better than the plain update."""
+    return Finding(
+        task,
+        None,
+        "against_plain",
+        "warn",
+        "point",
+        None,
+        n,
+        None,
+        None,
+        None,
+        None,
+        "broken",
+        "warn",
+        reason,
+    )
+
+
+def careful(seen: Sequence[Finding], worst: Sequence[Finding], missing: Missing) -> list[Finding]:
+    """Return the findings with those made worse that the missing answers could change.
+
+    A blocking rule that holds for what was judged, and would not hold if the missing answers had all broken, is undecided; a
+    warning that they would bring is given. What is broken stays so.
+
+    Args:
+        seen: findings of what was judged.
+        worst: findings with the missing answers at their worst.
+        missing: what is missing.
+    """
+    found = {_rule(finding): finding for finding in seen}
+    for finding in worst:
+        key = _rule(finding)
+        own = found.get(key)
+        if finding.metric == "coverage" or finding.outcome == "holds":
+            continue
+        if own is not None and own.verdict in ("block", "cannot_tell", "warn"):
+            continue
+        if finding.tier == "warn" and finding.outcome != "broken":
+            continue
+        found[key] = _doubted(own, finding, missing)
+    return list(found.values())
+
+
+def _rule(finding: Finding) -> tuple[Any, ...]:
+    """Return what tells a finding from the others."""
+    told = finding.reason if finding.metric == "coverage" else None
+    return (finding.task, finding.slice, finding.metric, finding.tier, finding.test, finding.limit, told)
+
+
+def _doubted(own: Finding | None, worst: Finding, missing: Missing) -> Finding:
+    """Return what a rule comes to by the answers that are missing."""
+    verdict: Literal["warn", "inform", "cannot_tell"] = "cannot_tell" if worst.tier == "block" else worst.tier
+    reason = f"{missing.sentence()}; if they had broken: {worst.reason}"
+    return replace(own or worst, outcome="undecided", verdict=verdict, reason=reason)
 
 
 def judge(subjects: Sequence[Subject], *, alpha: float) -> list[Finding]:

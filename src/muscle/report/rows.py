@@ -210,7 +210,7 @@ def answer(flip: Mapping[str, Any], side: str) -> str:
 
 def join_line(report: Report) -> str:
     """Say how the runs fitted together."""
-    join = report["join"]
+    join = report["join"] | (report.get("missing") or {}).get("old_vs_new", {})
     odd = [
         f"{count(join[key])} {words}"
         for key, words in (
@@ -220,6 +220,8 @@ def join_line(report: Report) -> str:
             ("changed", "with another prompt or reference"),
             ("errors_old", "errors in the old run"),
             ("errors_new", "errors in the new run"),
+            ("unscored", "without a verdict"),
+            ("unread", "not read"),
         )
         if join.get(key)
     ]

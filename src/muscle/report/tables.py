@@ -290,11 +290,21 @@ def join_lines(report: Report) -> list[tuple[str, Markup, bool]]:
         "duplicates": "listed more than once",
         "changed": "with another reference or prompt",
     }
-    join = report["join"]
-    return [
-        (text, integer(join[key], pointer("join", key)), key != "paired" and join[key] > 0)
+    lines = [
+        (
+            text,
+            integer(report["join"][key], pointer("join", key)),
+            key != "paired" and report["join"][key] > 0,
+        )
         for key, text in names.items()
-        if key in join
+        if key in report["join"]
+    ]
+    missing = (report.get("missing") or {}).get("old_vs_new", {})
+    names = {"errors": "without an answer (error)", "unscored": "without a verdict", "unread": "not read"}
+    return lines + [
+        (text, integer(missing[key], pointer("missing", "old_vs_new", key)), missing[key] > 0)
+        for key, text in names.items()
+        if missing.get(key) is not None
     ]
 
 
