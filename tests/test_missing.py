@@ -85,9 +85,9 @@ def test_what_cannot_change_the_verdict_does_not() -> None:
 
 
 def test_a_missing_old_answer_is_as_grave_where_the_new_one_is_wrong() -> None:
-    old, new = _update(1_000, 12, 10)
+    old, new = _update(1_000, 14, 10)
     broken = gate(old, new, STRICT)
-    hidden = gate(old.filter(pl.int_range(1_000) >= 12), new, STRICT)
+    hidden = gate(old.filter(pl.int_range(1_000) >= 14), new, STRICT)
     assert broken.verdict == "cannot_tell" and hidden.verdict == "cannot_tell"
     right = pl.int_range(1_000).is_between(500, 511)
     assert gate(*_update(1_000, 0, 10), STRICT).verdict == "pass"
@@ -127,13 +127,15 @@ def test_repeats_that_a_side_lacks_for_some_items_are_missing() -> None:
 
 
 def test_flips_beyond_noise_are_judged_without_the_help_of_a_short_second_run() -> None:
-    old, new = _update(600, 12, 0)
-    rerun = _side([False] * 12 + [True] * 588)
+    old, new = _update(600, 20, 0)
+    rerun = _side([False] * 20 + [True] * 580)
     policy = Policy(name="p", default=Rules(excess_negative_flip_rate=Limit(limit=0.015)))
     assert gate(old, new, policy, noise=rerun).verdict == "pass"
     assert gate(old, new, policy, noise=_side([True] * 600)).verdict == "block"
-    short = _side([True] * 600).filter(pl.int_range(600) >= 12)
-    assert gate(old, new, policy, noise=short).verdict == "block"
+    short = _side([True] * 600).filter(pl.int_range(600) >= 20)
+    result = gate(old, new, policy, noise=short)
+    assert result.verdict == "cannot_tell"
+    assert "of the second run 20 of 600 answers are missing" in result.findings[0].reason
 
 
 @pytest.mark.parametrize("num_items", [3, None])

@@ -11,7 +11,7 @@ from typing import Any
 
 from muscle.errors import JoinError
 from muscle.flips.causes import Causes
-from muscle.flips.comparison import Comparison
+from muscle.flips.comparison import Comparison, missing_sentence
 from muscle.flips.effect import candidate_effect, shared_items
 from muscle.flips.items import TaskItems
 from muscle.flips.listing import ListedTask, list_flips
@@ -100,12 +100,14 @@ def _verdict(
     verdict = judge(tasks, side=side, tolerance=options.tolerance)
     if verdict.word != "pass":
         return verdict
-    unknown = pair.missing.unread is None or pair.missing.unread > 0
-    if unknown or pair.unseen_tasks:
-        told = [str(each) for each in pair.unread] if unknown else []
+    told = [f"not read: {each}" for each in pair.lost_in_reading]
+    if rerun is not None:
+        told += [f"not read of the second run: {each}" for each in rerun.lost_in_reading]
+    if told or pair.unseen_tasks:
         told += [f"{name}: no item of this task is scored in both runs" for name in pair.unseen_tasks]
         return Verdict("cannot_tell", (*told, *verdict.reasons))
-    if pair.worst is None:
+    missing = missing_sentence(pair, rerun)
+    if not missing:
         return verdict
     measured = _measured({side: pair.worst}, options, _realities({side: pair.worst}, options, rerun))[side]
     worst = {
@@ -117,7 +119,7 @@ def _verdict(
         }
         for name, items in pair.worst.tasks.items()
     }
-    return careful(verdict, judge(worst, side=side, tolerance=options.tolerance), pair.missing)
+    return careful(verdict, judge(worst, side=side, tolerance=options.tolerance), missing)
 
 
 def _origin(main: Mapping[str, Run]) -> dict[str, Any]:

@@ -147,8 +147,8 @@ def excess_items(noise: Pair, update: Pair, task: str, *, epsilon: float = 0.0) 
 
     Args:
         noise: the old run joined with the second run of the old version.
-        update: the old run joined with the run under test; where its missing answers are taken at their worst, what the second
-            run lacks counts as no flip of it.
+        update: the old run joined with the run under test; where it is at its worst, what the second run lacks counts as no
+            flip of that.
         task: the task's name.
         epsilon: dead band of a continuous score.
 
@@ -159,7 +159,7 @@ def excess_items(noise: Pair, update: Pair, task: str, *, epsilon: float = 0.0) 
     if task not in noise.tasks or task not in update.tasks:
         return None
     plain = update.tasks[task]
-    how: Literal["inner", "left"] = "inner" if plain.worst is None else "left"
+    how: Literal["inner", "left"] = "left" if update.at_worst else "inner"
     shared = shared_items(plain, update.joined, noise.tasks[task], noise.joined, how=how)
     if shared.is_empty():
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from muscle.flips.answer_tests import Test
@@ -48,6 +48,7 @@ class Pair:
         unread: what the runs' sources held and could not be read.
         cluster: the slice or column that groups items.
         lower_is_better: names of the scores of which less is better.
+        at_worst: whether missing answers are among the items, at their worst.
     """
 
     joined: Joined
@@ -56,6 +57,12 @@ class Pair:
     unread: tuple[Unread, ...] = ()
     cluster: str | None = None
     lower_is_better: frozenset[str] = frozenset()
+    at_worst: bool = False
+
+    @property
+    def lost_in_reading(self) -> tuple[Unread, ...]:
+        """What could not be read, unless the join shows all of it to be missing."""
+        return () if self.missing.unread == 0 else self.unread
 
     @property
     def unseen_tasks(self) -> list[str]:
@@ -67,15 +74,15 @@ class Pair:
         return [task for task in named if task not in seen]
 
     @cached_property
-    def worst(self) -> Pair | None:
-        """The pair with its missing answers among the items, at their worst; None where none is missing."""
+    def worst(self) -> Pair:
+        """The pair with its missing answers among the items, at their worst."""
         if self.missing.num == 0:
-            return None
+            return replace(self, at_worst=True)
         joined = with_missing(self.joined)
         tasks = task_items(
             joined, cluster=self.cluster, lower_is_better=self.lower_is_better, seen=self.tasks
         )
-        return Pair(joined, tasks, self.missing, self.unread, self.cluster, self.lower_is_better)
+        return replace(self, joined=joined, tasks=tasks, at_worst=True)
 
 
 def _named_lower_is_better(run: Run) -> set[str]:

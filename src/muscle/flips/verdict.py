@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from muscle.flips.missing import Missing
 from muscle.flips.multiplicity import holm
 from muscle.wording import p_value, percent, percent_in_full, true_to_limit
 
@@ -168,19 +167,17 @@ def worse_than_plain(task: Mapping[str, Any]) -> str | None:
     )
 
 
-def careful(seen: Verdict, worst: Verdict, missing: Missing) -> Verdict:
+def careful(seen: Verdict, worst: Verdict, missing: str) -> Verdict:
     """Return the verdict with what is missing taken into account: a pass must hold even if all of it had broken.
 
     Args:
         seen: the verdict on what was judged.
         worst: the verdict with the missing answers at their worst (`muscle.flips.missing`).
-        missing: what is missing.
+        missing: what is missing, in words.
     """
     if seen.word != "pass" or worst.word == "pass":
         return seen
-    return Verdict(
-        "cannot_tell", (f"{missing.sentence()}, and if they had broken: {worst.reasons[0]}", *seen.reasons)
-    )
+    return Verdict("cannot_tell", (f"{missing}; if they had broken: {worst.reasons[0]}", *seen.reasons))
 
 
 def judge(tasks: Mapping[str, Mapping[str, Any]], *, side: str, tolerance: float = TOLERANCE) -> Verdict:

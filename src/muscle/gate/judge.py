@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from muscle.flips.missing import Missing
 from muscle.flips.multiplicity import holm
 from muscle.flips.noise import UNKNOWN
 from muscle.flips.tally import Tally
@@ -144,7 +143,7 @@ def against_plain_finding(task: str, reason: str, n: int) -> Finding:
     )
 
 
-def careful(seen: Sequence[Finding], worst: Sequence[Finding], missing: Missing) -> list[Finding]:
+def careful(seen: Sequence[Finding], worst: Sequence[Finding], missing: str) -> list[Finding]:
     """Return the findings with those made worse that the missing answers could change.
 
     A blocking rule that holds for what was judged, and would not hold if the missing answers had all broken, is undecided; a
@@ -153,7 +152,7 @@ def careful(seen: Sequence[Finding], worst: Sequence[Finding], missing: Missing)
     Args:
         seen: findings of what was judged.
         worst: findings with the missing answers at their worst.
-        missing: what is missing.
+        missing: what is missing, in words.
     """
     found = {_rule(finding): finding for finding in seen}
     for finding in worst:
@@ -175,10 +174,10 @@ def _rule(finding: Finding) -> tuple[Any, ...]:
     return (finding.task, finding.slice, finding.metric, finding.tier, finding.test, finding.limit, told)
 
 
-def _doubted(own: Finding | None, worst: Finding, missing: Missing) -> Finding:
+def _doubted(own: Finding | None, worst: Finding, missing: str) -> Finding:
     """Return what a rule comes to by the answers that are missing."""
     verdict: Literal["warn", "inform", "cannot_tell"] = "cannot_tell" if worst.tier == "block" else worst.tier
-    reason = f"{missing.sentence()}; if they had broken: {worst.reason}"
+    reason = f"{missing}; if they had broken: {worst.reason}"
     return replace(own or worst, outcome="undecided", verdict=verdict, reason=reason)
 
 

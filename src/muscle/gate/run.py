@@ -126,9 +126,10 @@ def findings_of(comparison: Comparison, policy: Policy) -> list[Finding]:
     """
     pair = comparison.old_vs_candidate or comparison.old_vs_new
     found = _judged(pair, comparison, policy)
-    if pair.worst is not None:
-        found = careful(found, _judged(pair.worst, comparison, policy), pair.missing)
-    return worst_first([*found, *_uncovered(pair, policy), *_against_plain(comparison)])
+    missing = comparison.missing
+    if missing:
+        found = careful(found, _judged(pair.worst, comparison, policy), missing)
+    return worst_first([*found, *_uncovered(pair, comparison, policy), *_against_plain(comparison)])
 
 
 def _judged(pair: Pair, comparison: Comparison, policy: Policy) -> list[Finding]:
@@ -158,7 +159,7 @@ def _judged(pair: Pair, comparison: Comparison, policy: Policy) -> list[Finding]
     return [*judge(subjects, alpha=policy.alpha), *found]
 
 
-def _uncovered(pair: Pair, policy: Policy) -> Iterator[Finding]:
+def _uncovered(pair: Pair, comparison: Comparison, policy: Policy) -> Iterator[Finding]:
     """Find what should have been judged and isn't there: a test that vanished must not pass."""
     for name in policy.tasks:
         if not any(matches(task, name) for task in pair.tasks):
@@ -168,10 +169,10 @@ def _uncovered(pair: Pair, policy: Policy) -> Iterator[Finding]:
     missing = pair.missing
     if missing.num > policy.max_missing * missing.total:
         yield coverage_finding(f"{missing.sentence()}, more than {policy.max_missing:.1%}", n=missing.total)
-    if missing.unread is None or missing.unread > 0:
-        told = "an unknown number of" if missing.unread is None else f"{missing.unread:,}"
-        what = "; ".join(str(each) for each in pair.unread[:MAX_UNREAD])
-        yield coverage_finding(f"{told} answers could not be read: {what}")
+    lost = pair.lost_in_reading + (comparison.old_vs_rerun.lost_in_reading if comparison.old_vs_rerun else ())
+    if lost:
+        more = f" and {len(lost) - MAX_UNREAD} more" if len(lost) > MAX_UNREAD else ""
+        yield coverage_finding(f"not read: {'; '.join(str(each) for each in lost[:MAX_UNREAD])}{more}")
 
 
 def _against_plain(comparison: Comparison) -> Iterator[Finding]:
