@@ -110,8 +110,9 @@ def no_json(place: str, error: json.JSONDecodeError, expected: str, *, is_last: 
             return DataError(f"{place}: the file is cut off in the middle of this line; write it again")
         return DataError(f"{place}: expected {expected}, found the beginning of one; write it on one line")
     around = shorten(error.doc[max(0, error.pos - 20) : error.pos + 40])
-    readable = "" if is_object else f", which is no JSON; muscle reads {READABLE}"
-    return DataError(f"{place}, column {error.colno}: expected {expected}, found {around}{readable}")
+    return DataError(
+        f"{place}, column {error.colno}: expected {expected}, found {around}, which is no JSON; muscle reads {READABLE}"
+    )
 
 
 def _bad_json(path: Path, number: int, line: bytes, error: Exception) -> NoReturn:
@@ -281,6 +282,7 @@ def _fast_table(path: Path, columns: Mapping[str, str]) -> Table | None:
         return None  # only a text that looks like the field, perhaps: a column `correct` has a meaning of its own
     if any(_holds_nul(column) for column in frame.iter_columns()):
         return None  # what polars makes of half a surrogate pair
+    frame = frame.select(*(name for name in seen if name in frame.columns), pl.exclude(list(seen)))
     return Table(frame, tuple(name for name in seen if not is_known(name)))
 
 

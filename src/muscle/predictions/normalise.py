@@ -5,7 +5,7 @@ The checks look at whole columns. Where one fails, the first bad row is named.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import polars as pl
 
@@ -102,7 +102,7 @@ def _identities(table: pl.DataFrame, names: list[str], where: Where) -> pl.DataF
     return table.with_columns(pl.coalesce(table["id"], hashes).alias("id"))
 
 
-def to_records(table: pl.DataFrame, *, where: Where) -> pl.DataFrame:
+def to_records(table: pl.DataFrame, *, where: Where, unread: Iterable[str] = ()) -> pl.DataFrame:
     """Turn a table of plain fields into records.
 
     Args:
@@ -110,6 +110,7 @@ def to_records(table: pl.DataFrame, *, where: Where) -> pl.DataFrame:
             are passed over. At least `id` or `input`, and one of `correct`, `score`, or `choice` or `output`
             with `reference`.
         where: turns a row's number into the words that open a message.
+        unread: names of further fields of the file, for messages.
 
     Returns:
         A frame with every column of the format. `input_hash` is as it was given; `task` is null where the
@@ -120,7 +121,7 @@ def to_records(table: pl.DataFrame, *, where: Where) -> pl.DataFrame:
     """
     if table.height == 0:
         raise DataError(f"{where(0)}: expected at least one prediction, found none")
-    names = table.columns
+    names = list(dict.fromkeys([*table.columns, *unread]))
     if "id" not in names:
         table = table.with_columns(id=pl.lit(None, pl.String))
     table = expand_objects(table, where)
@@ -137,7 +138,7 @@ def to_records(table: pl.DataFrame, *, where: Where) -> pl.DataFrame:
         table = table.with_columns(pl.when(blank_error).then(pl.col("error")).alias("error"))
     refuse_rows(table["repeat"] < 0, "repeat", "a number from 0", table["repeat"], where)
     _check_choices(table, where)
-    return with_verdicts(_identities(table, names, where), given="correct" in names, where=where)
+    return with_verdicts(_identities(table, names, where), fields=names, where=where)
 
 
 def name_task(frame: pl.DataFrame, task: str) -> pl.DataFrame:

@@ -94,7 +94,7 @@ def records_of(
         DataError: a field holds what it should not, or a score contradicts the answers.
     """
     try:
-        frame = to_records(table.frame, where=where)
+        frame = to_records(table.frame, where=where, unread=table.unread)
     except pl.exceptions.PolarsError as error:
         raise DataError(f"{where(0)} and on: cannot be read as predictions: {reason(error)}") from None
     notes = [f"fields that are not read: {listing(table.unread)}"] if table.unread else []

@@ -8,6 +8,8 @@ looked at before anything is unpacked.
 from __future__ import annotations
 
 import csv
+import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,14 +65,37 @@ def read_table(path: Path) -> pl.DataFrame:
         return read_csv(path)
     try:
         _check_size(path)
-        if path.suffix.lower() == ".parquet":
-            return pl.read_parquet(path)
-        return pl.read_ipc(path)
-    # Of a damaged file polars' reader may panic, which is no Exception.
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
-        raise DataError(
-            f"{path}: expected a whole {path.suffix} file, found a damaged one ({reason(error)})"
-        ) from None
+        with _panics_held_back():
+            return pl.read_parquet(path) if path.suffix.lower() == ".parquet" else pl.read_ipc(path)
+    except pl.exceptions.PanicException:  # no Exception: polars' reader gave up on the file
+        why = "its parts do not fit each other"
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        why = reason(error)
+    raise DataError(f"{path}: expected a whole {path.suffix} file, found a damaged one ({why})")
+
+
+@contextmanager
+def _panics_held_back() -> Iterator[None]:
+    """Keep from standard error what polars' Rust prints of a panic, which is pages; anything else printed comes after."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is no standard error
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        panicked = False
+        try:
+            yield
+        except pl.exceptions.PanicException:
+            panicked = True
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            held.seek(0)
+            if not panicked and (printed := held.read()):
+                os.write(2, printed)
 
 
 def _check_size(path: Path) -> None:
@@ -143,8 +168,8 @@ def _csv_layout(path: Path) -> _Layout:
             for line, row in rows:
                 if len(row) != len(header) and row:
                     raise DataError(
-                        f"{path}, line {line}: expected {len(header)} fields as in the header, found {len(row)}; put quotes around "
-                        "a text that holds a comma, or a line's end"
+                        f"{path}, line {line}: expected {len(header)} fields as in the header, found {len(row)}; separate "
+                        f"fields with {separator!r} and put quotes around a text that holds one, or a line's end"
                     )
                 if any("\0" in field for field in row):
                     raise DataError(

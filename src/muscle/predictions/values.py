@@ -71,7 +71,16 @@ def as_text(column: pl.Series) -> pl.Series:
         return pl.Series(
             column.name, [text_of_value(_without_nulls(value)) for value in column.to_list()], pl.String
         )
+    if dtype == pl.Binary:
+        return pl.Series(column.name, [_decoded(value) for value in column.to_list()], pl.String)
     return column.cast(pl.String, strict=False)
+
+
+def _decoded(value: bytes | None) -> str | None:
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _without_nulls(value: Any) -> Any:

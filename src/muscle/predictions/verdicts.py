@@ -7,11 +7,12 @@ gets an `error`, it is missing and not wrong.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import polars as pl
 
 from muscle.errors import DataError
+from muscle.predictions.rows import listing
 from muscle.predictions.run import SCORE_PREFIX
 
 Where = Callable[[int], str]
@@ -42,18 +43,18 @@ def _is_reference() -> pl.Expr:
     return pl.when(has_both).then(references.list.contains(_answer()))
 
 
-def with_verdicts(table: pl.DataFrame, *, given: bool, where: Where) -> pl.DataFrame:
+def with_verdicts(table: pl.DataFrame, *, fields: Collection[str], where: Where) -> pl.DataFrame:
     """Compute `correct` in the tasks of a file where nothing else says what is right.
 
     Args:
         table: records.
-        given: whether the file has a column `correct`, which then decides even where it is null.
+        fields: the file's fields; `correct` among them decides even where it is null.
         where: turns a row's number into the words that open a message.
 
     Raises:
         DataError: no row has a verdict, a score or an error, and none can be computed.
     """
-    if given:
+    if "correct" in fields:
         return table
     scores = [pl.col(name).is_not_null() for name in table.columns if name.startswith(SCORE_PREFIX)]
     scored = pl.any_horizontal(scores).any().over("task") if scores else pl.lit(False)
@@ -70,7 +71,8 @@ def with_verdicts(table: pl.DataFrame, *, given: bool, where: Where) -> pl.DataF
     if open_rows.all() and found["correct"].null_count() == found["error"].null_count() == found.height:
         raise DataError(
             f"{where(0)}, field 'correct': expected one of 'correct', 'score', or 'choice' or 'output' with a 'reference' "
-            "(or an 'error'), found none in this row or any other"
+            f"(or an 'error'), found none in this row or any other; the file has the fields {listing(fields)} (--column "
+            "correct=NAME maps one)"
         )
     places = open_rows.arg_true()
     return table.with_columns(
