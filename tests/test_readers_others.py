@@ -331,7 +331,7 @@ def test_prompt_scores_of_zero_and_one_are_verdicts_and_an_empty_one_is_missing(
     run = read_run(path)
     assert run.metadata["format"] == "prompt_scores"
     assert run.frame["correct"].to_list() == [True, False, None]
-    assert run.frame["error"].to_list() == [None, None, "no score"]
+    assert run.frame["error"].to_list() == [None, None, None]
     assert run.frame["input"].to_list() == ["What?", "Who?", "Why?"]
 
 
@@ -347,7 +347,10 @@ def test_graded_prompt_scores_stay_numbers(tmp_path: Path) -> None:
 def test_a_prompt_score_that_is_no_number_is_named(tmp_path: Path, score: str) -> None:
     path = tmp_path / "x.csv"
     path.write_text(f"prompt_id,score\na,1\nb,{score}\n")
-    assert refusal(path) == f"{path}, line 3, field 'score': expected a finite number, found '{score}'"
+    assert (
+        refusal(path)
+        == f"{path}, line 3, field 'score': expected a finite number, or null where there is none, found '{score}'"
+    )
 
 
 # BFCL

@@ -17,7 +17,7 @@ from typing import IO, Any, NoReturn
 import orjson
 
 from muscle.errors import DataError
-from muscle.predictions.jsonl import check_text
+from muscle.predictions.jsonl import check_text, is_cut_off
 
 MAX_VALUE_BYTES = 32 << 20
 """Longest line or member that is parsed: eight times a prompt of a million tokens; parsed it takes ten times as much."""
@@ -26,7 +26,6 @@ MAX_DEPTH = 1000
 _BLOCK_BYTES = 1 << 20
 # Half a surrogate pair (an emoji that a token limit cut) has no UTF-8 form; it becomes "?".
 _HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
-_WORDS = ("true", "false", "null", "NaN", "Infinity", "-Infinity")
 _NOT_SPACE = re.compile(rb"\S")
 # Possessive repeats (`++`): nothing to go back to, so a long text costs no more than its length.
 _TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
@@ -63,8 +62,7 @@ def _parse_leniently(data: bytes, where: str) -> Any:
             f"{where}: expected UTF-8, found byte 0x{data[error.start]:02x} at column {error.start + 1}; save it as UTF-8"
         ) from None
     except json.JSONDecodeError as error:
-        rest = error.doc[error.pos :].strip()
-        if error.msg.startswith("Unterminated string") or any(word.startswith(rest) for word in _WORDS):
+        if is_cut_off(error):
             raise DataError(
                 f"{where}: the JSON is cut off in the middle; write the file again or take the whole copy"
             ) from None
