@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -23,6 +23,11 @@ MAX_VALUE_BYTES = 32 << 20
 """Longest line or member that is parsed: eight times a prompt of a million tokens; parsed it takes ten times as much."""
 
 MAX_DEPTH = 1000
+"""Deepest nesting of what is passed over."""
+
+MAX_PARSED_DEPTH = 100
+"""Deepest nesting of a value that is parsed: what walks through it (into a text, back to JSON) can recurse."""
+
 _BLOCK_BYTES = 1 << 20
 # Half a surrogate pair (an emoji that a token limit cut) has no UTF-8 form; it becomes "?".
 _HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -45,19 +50,37 @@ def parse(data: bytes, where: str) -> Any:
         DataError: the text is not JSON, is cut off, or is nested too deeply.
     """
     try:
-        return orjson.loads(data)
+        value = orjson.loads(data)
     except orjson.JSONDecodeError:
-        return _parse_leniently(data, where)
+        value = _parse_leniently(data, where)
+    if data.count(b"[") + data.count(b"{") > MAX_PARSED_DEPTH:
+        _check_depth(value, where)
+    return value
+
+
+def _check_depth(value: Any, where: str) -> None:
+    level, depth = [value], 0
+    while level:
+        if depth > MAX_PARSED_DEPTH:
+            _too_deep(where, MAX_PARSED_DEPTH)
+        entries = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [entry for each in entries for entry in each if isinstance(entry, dict | list)]
+        depth += 1
+
+
+def _whole(text: str) -> int | float:
+    """Read a whole number as orjson does: one that fits no 64 bits becomes a float."""
+    return int(text) if len(text) < 20 else float(text)
 
 
 def _parse_leniently(data: bytes, where: str) -> Any:
     try:
-        value = json.loads(data.decode("utf-8-sig"))
+        value = json.loads(data.decode("utf-8-sig"), parse_int=_whole)
         if _HALF_PAIR.search(data):
             value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
         return value
     except RecursionError:
-        _too_deep(where)
+        _too_deep(where, MAX_DEPTH)
     except UnicodeDecodeError as error:
         raise DataError(
             f"{where}: expected UTF-8, found byte 0x{data[error.start]:02x} at column {error.start + 1}; save it as UTF-8"
@@ -119,19 +142,14 @@ def line_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         DataError: a line is not a JSON object: file and line.
     """
     for number, line in lines(path):
-        try:
-            value = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            value = _parse_leniently(line, f"{path}, line {number}")
+        value = parse(line, f"{path}, line {number}")
         if not isinstance(value, dict):
             raise DataError(f"{path}, line {number}: expected a JSON object, found {type(value).__name__}")
         yield number, value
 
 
-def _too_deep(where: str) -> NoReturn:
-    raise DataError(
-        f"{where}: expected JSON nested less than {MAX_DEPTH} deep, found deeper; remove this entry"
-    )
+def _too_deep(where: str, most: int) -> NoReturn:
+    raise DataError(f"{where}: expected JSON nested less than {most} deep, found deeper; remove this entry")
 
 
 def _too_long(where: str) -> NoReturn:
@@ -203,6 +221,15 @@ class _Cursor:
             if self._ended:
                 return b""
 
+    def check_end(self) -> None:
+        """Refuse what stands after the document: it would not be read."""
+        if self.peek():
+            around = self._window[self._position : self._position + 20]
+            raise DataError(
+                f"{self._file}: expected one JSON document, found {around!r} after its end; "
+                "give each document a file of its own"
+            )
+
     def take(self, expected: bytes) -> bytes:
         """Return the next byte, which must be one of `expected`, and step over it."""
         found = self.peek()
@@ -245,7 +272,7 @@ class _Cursor:
                 if self._window[position - 1] in b"[{":
                     depth += 1
                     if depth > MAX_DEPTH:
-                        _too_deep(self.where)
+                        _too_deep(self.where, MAX_DEPTH)
                 else:
                     depth -= 1
                     if depth == 0:
@@ -266,15 +293,40 @@ def members(handle: IO[bytes], where: str, patterns: Sequence[Pattern]) -> Itera
         patterns: which members; `("results", "*")` takes every entry of `results`, `("*",)` every entry of the document.
 
     Raises:
-        DataError: the document is not JSON, is cut off, nested too deeply, or has a member longer than
-            `MAX_VALUE_BYTES`.
+        DataError: the document is not JSON, is cut off, nested too deeply, has a member longer than
+            `MAX_VALUE_BYTES`, or something after its end.
     """
+    cursor = _begin(handle, where)
+    yield from _walk(cursor, (), patterns)
+    cursor.check_end()
+
+
+def objects(handle: IO[bytes], where: str, place: Pattern, fields: Collection[str]) -> Iterator[Member]:
+    """Yield every member at a place as an object of some of its fields; what is no object comes as it stands.
+
+    Other than by `members`, a member that is null, empty or of another type is seen.
+
+    Args:
+        handle: the document, UTF-8, read once from where it stands.
+        where: the words that open a message: the file.
+        place: the keys that lead to the members; `("samples", "#")` takes every entry of the list `samples`, `()` the document.
+        fields: the fields that are kept; together they may hold `MAX_VALUE_BYTES`.
+
+    Raises:
+        DataError: as for `members`.
+    """
+    cursor = _begin(handle, where)
+    yield from _find(cursor, (), place, frozenset(fields))
+    cursor.check_end()
+
+
+def _begin(handle: IO[bytes], where: str) -> _Cursor:
     cursor = _Cursor(handle, where)
     first = cursor.peek()
     if first not in (b"{", b"["):
         found = "an empty file" if not first else f"a file that begins with {first!r}"
         raise DataError(f"{where}: expected a JSON object or list, found {found}")
-    yield from _walk(cursor, (), patterns)
+    return cursor
 
 
 def _matches(keys: tuple[Key, ...], pattern: Pattern) -> bool:
@@ -291,12 +343,44 @@ def _walk(cursor: _Cursor, keys: tuple[Key, ...], patterns: Sequence[Pattern]) -
         data, where = cursor.value(keep=True), cursor.where
         yield Member(keys, parse(data, where), where)
     elif fitting and cursor.peek() in (b"{", b"["):
-        yield from _walk_container(cursor, keys, fitting)
+        for key in _keys(cursor):
+            yield from _walk(cursor, (*keys, key), fitting)
     else:
         cursor.value(keep=False)
 
 
-def _walk_container(cursor: _Cursor, keys: tuple[Key, ...], patterns: Sequence[Pattern]) -> Iterator[Member]:
+def _find(cursor: _Cursor, keys: tuple[Key, ...], place: Pattern, fields: frozenset[str]) -> Iterator[Member]:
+    cursor.keys = keys
+    if len(keys) == len(place):
+        where = cursor.where
+        yield Member(keys, _some_fields(cursor, keys, fields), where)
+    elif cursor.peek() in (b"{", b"["):
+        for key in _keys(cursor):
+            if _matches((*keys, key), place):
+                yield from _find(cursor, (*keys, key), place, fields)
+            else:
+                cursor.value(keep=False)
+    else:
+        cursor.value(keep=False)
+
+
+def _some_fields(cursor: _Cursor, keys: tuple[Key, ...], fields: frozenset[str]) -> Any:
+    if cursor.peek() != b"{":
+        return parse(cursor.value(keep=True), cursor.where)
+    found, num_bytes = {}, 0
+    for key in _keys(cursor):
+        cursor.keys = (*keys, key)
+        data = cursor.value(keep=key in fields)
+        if key in fields:
+            num_bytes += len(data)
+            if num_bytes > MAX_VALUE_BYTES:
+                _too_long(cursor.where)
+            found[str(key)] = parse(data, cursor.where)
+    return found
+
+
+def _keys(cursor: _Cursor) -> Iterator[Key]:
+    """Yield the keys of the container that begins here; the taker steps over each value."""
     is_object = cursor.take(b"{[") == b"{"
     closing = b"}" if is_object else b"]"
     index = 0
@@ -306,7 +390,7 @@ def _walk_container(cursor: _Cursor, keys: tuple[Key, ...], patterns: Sequence[P
             cursor.take(b":")
         else:
             key = index
-        yield from _walk(cursor, (*keys, key), patterns)
+        yield key
         index += 1
         if cursor.peek() != closing:
             cursor.take(b"," + closing)
