@@ -9,8 +9,16 @@ from typing import Any
 from muscle.predictions.readers._fields import list_at, object_at, objects_at, text_at, texts_at, whole_at
 from muscle.predictions.readers._values import known, text_of
 
-_NOT_THE_TASK = frozenset(
-    "max_retries timeout attempt_timeout stream_idle_timeout max_connections adaptive_connections batch cache cache_prompt".split()
+_NOT_THE_TASK = (
+    "max_retries",
+    "timeout",
+    "attempt_timeout",
+    "stream_idle_timeout",
+    "max_connections",
+    "adaptive_connections",
+    "batch",
+    "cache",
+    "cache_prompt",
 )
 """Settings of a generation that change no answer; Inspect, too, tells tasks apart without them."""
 

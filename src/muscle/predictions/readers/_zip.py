@@ -11,7 +11,7 @@ import io
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
@@ -81,9 +81,10 @@ class Archive:
     @contextmanager
     def _naming(self, entry: zipfile.ZipInfo) -> Iterator[None]:
         """Turn what the unpackers raise into one error."""
+        damages: tuple[type[Exception], ...] = (*_DAMAGED, *_zstd_errors(entry))
         try:
             yield
-        except (*_DAMAGED, *_zstd_errors(entry)) as error:
+        except damages as error:
             raise DataError(
                 f"{self.path}, member {entry.filename!r}: expected a whole member, found a damaged one ({error})"
             ) from None
