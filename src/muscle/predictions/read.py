@@ -49,7 +49,7 @@ def _recognised(path: Path) -> str:
 def _read_foreign(path: Path, format: str, metric: str | None, provider: str | None) -> Run:
     """Read a file of a foreign format, and choose in it."""
     options: dict[str, str] = {}
-    if metric is not None and format == "lm_eval":
+    if metric is not None and format in ("lm_eval", "inspect"):
         options["metric"] = metric
     if provider is not None:
         if format != "promptfoo":
