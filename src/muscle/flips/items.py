@@ -84,13 +84,17 @@ def _floats(column: pl.Series) -> Floats:
 
 
 def _changed(joined: Joined) -> pl.Series:
-    """Return whether the answers differ: the chosen options, else the texts; null where there are none."""
+    """Return whether the answers differ: the chosen options, else what was read out of the texts, else these; null where there are none."""
     old, new = joined.old, joined.new
     by_choice = old["choice"] != new["choice"]
     if by_choice.null_count() == 0:
         return by_choice
-    by_text = old["output"].str.strip_chars() != new["output"].str.strip_chars()
-    return pl.select(pl.coalesce(by_choice, by_text)).to_series()
+    texts = [
+        old[name].str.strip_chars() != new[name].str.strip_chars()
+        for name in ("extracted_answer", "output")
+        if old[name].null_count() < old.height
+    ]
+    return pl.select(pl.coalesce(by_choice, *texts)).to_series()
 
 
 def _cluster_column(joined: Joined, cluster: str | None) -> pl.Series | None:
