@@ -196,7 +196,7 @@ class _Results:
         judges = judges_of(assertions, test, where)
         self.judges |= judges
         response = object_at(result, "response", where)
-        row = {
+        row: dict[str, Any] = {
             "input_hash": _key(object_at(test, "vars", where) or object_at(result, "vars", where), where),
             "filter": template,
             "input": json_at(prompt, "raw", where),
