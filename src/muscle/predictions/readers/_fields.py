@@ -20,7 +20,7 @@ _LARGEST = 2**63
 _KINDS = {dict: "an object", list: "a list", type(None): "null"}
 
 
-class _Shown:
+class Shown:
     """A value as it stands in a message: of objects and lists, which can be large, only the kind."""
 
     def __init__(self, value: Any) -> None:
@@ -36,7 +36,7 @@ def object_at(value: Mapping[str, Any], name: str, where: str) -> Mapping[str, A
     if found is None:
         return {}
     if not isinstance(found, dict):
-        refuse(where, name, "an object", _Shown(found))
+        refuse(where, name, "an object", Shown(found))
     return found
 
 
@@ -46,7 +46,7 @@ def list_at(value: Mapping[str, Any], name: str, where: str) -> list[Any]:
     if found is None:
         return []
     if not isinstance(found, list):
-        refuse(where, name, "a list", _Shown(found))
+        refuse(where, name, "a list", Shown(found))
     return found
 
 
@@ -55,7 +55,7 @@ def objects_at(value: Mapping[str, Any], name: str, where: str) -> list[Mapping[
     found = list_at(value, name, where)
     for place, entry in enumerate(found):
         if not isinstance(entry, dict):
-            refuse(where, f"{name}[{place}]", "an object", _Shown(entry))
+            refuse(where, f"{name}[{place}]", "an object", Shown(entry))
     return found
 
 
@@ -63,7 +63,7 @@ def identity_at(value: Mapping[str, Any], name: str, where: str) -> str:
     """Return a text or number by which something is known, as text; it must be there."""
     found = value.get(name)
     if isinstance(found, bool) or not isinstance(found, str | int | float):
-        refuse(where, name, "a text or a number", _Shown(found))
+        refuse(where, name, "a text or a number", Shown(found))
     return str(found)
 
 
@@ -71,7 +71,7 @@ def truth_at(value: Mapping[str, Any], name: str, where: str) -> bool | None:
     """Return the truth value that a field holds; None for nothing."""
     found = value.get(name)
     if not isinstance(found, bool | None):
-        refuse(where, name, "true or false", _Shown(found))
+        refuse(where, name, "true or false", Shown(found))
     return found
 
 
@@ -84,7 +84,7 @@ def count_at(value: Mapping[str, Any], name: str, where: str) -> int | None:
     if isinstance(found, float) and found.is_integer():
         found, whole = int(found), True
     if not whole or not 0 <= found < _LARGEST:
-        refuse(where, name, "a whole number from 0", _Shown(found))
+        refuse(where, name, "a whole number from 0", Shown(found))
     return int(found)
 
 
@@ -102,7 +102,7 @@ def number_at(value: Mapping[str, Any], name: str, where: str, label: str | None
         return None
     number = float_of(found)
     if number is None:
-        refuse(where, label or name, "a finite number", _Shown(found))
+        refuse(where, label or name, "a finite number", Shown(found))
     return number
 
 
@@ -121,7 +121,7 @@ def json_at(value: Mapping[str, Any], name: str, where: str) -> str | None:
     try:
         return text_of(value.get(name))
     except RecursionError:
-        refuse(where, name, "JSON that is nested less deep", _Shown(value.get(name)))
+        refuse(where, name, "JSON that is nested less deep", Shown(value.get(name)))
 
 
 def message_at(value: Mapping[str, Any], name: str, where: str) -> str | None:
@@ -129,7 +129,7 @@ def message_at(value: Mapping[str, Any], name: str, where: str) -> str | None:
     try:
         return message_text(value.get(name))
     except RecursionError:
-        refuse(where, name, "messages that are nested less deep", _Shown(value.get(name)))
+        refuse(where, name, "messages that are nested less deep", Shown(value.get(name)))
 
 
 def check_levels(value: Any, where: str) -> None:
