@@ -87,18 +87,28 @@ def _floats(column: pl.Series) -> Floats:
 
 
 def _changed(joined: Joined) -> pl.Series:
-    """Return whether the answers differ: the chosen options, else the texts; null where there are none.
+    """Return whether the answers differ: the chosen options, else what was read out of the texts, else these; null where there are none.
 
     A blank text is no answer: against a text it is another one, and of two of them nothing can be said.
     """
-    by_choice = joined.old["choice"] != joined.new["choice"]
+    old, new = joined.old, joined.new
+    by_choice = old["choice"] != new["choice"]
     if by_choice.null_count() == 0:
         return by_choice
-    old, new = (frame["output"].str.strip_chars() for frame in (joined.old, joined.new))
-    both = (old != "").fill_null(False) & (new != "").fill_null(False)
-    one = (old != "").fill_null(False) != (new != "").fill_null(False)
-    by_text = pl.when(both).then(old != new).when(one).then(True)
-    return pl.select(pl.coalesce(by_choice, by_text)).to_series()
+    texts = [
+        _differ(old[name], new[name])
+        for name in ("extracted_answer", "output")
+        if old[name].null_count() < old.height
+    ]
+    return pl.select(pl.coalesce(by_choice, *texts)).to_series()
+
+
+def _differ(old: pl.Series, new: pl.Series) -> pl.Series:
+    """Return whether texts differ beyond white space; null where both are blank."""
+    old, new = (side.str.strip_chars() for side in (old, new))
+    said = [(side != "").fill_null(False) for side in (old, new)]
+    differ = pl.when(said[0] & said[1]).then(old != new).when(said[0] != said[1]).then(True)
+    return pl.select(differ.alias("differ")).to_series()
 
 
 def _cluster_column(joined: Joined, cluster: str | None) -> pl.Series | None:

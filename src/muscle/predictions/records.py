@@ -31,13 +31,19 @@ COLUMNS: dict[str, pl.DataType] = {
     "choices": pl.List(pl.String()),
     "reference": pl.List(pl.String()),
     "output": pl.String(),
+    "extracted_answer": pl.String(),
     "choice": pl.Int64(),
     "correct": pl.Boolean(),
+    "graded_by": pl.String(),
     "logprobs": pl.List(pl.Float64()),
     "error": pl.String(),
     "finish_reason": pl.String(),
 }
-"""Every column that a frame of records has, in order; only task, id, filter and repeat are never null."""
+"""Every column that a frame of records has, in order; only task, id, filter and repeat are never null.
+
+`extracted_answer` is what was read out of `output` (the number in a worked solution): what is compared between versions.
+`graded_by` says in words what decides whether the item is right, where that is each item's own: it must not change.
+"""
 
 
 def input_hash(text: str, choices: Sequence[str] = ()) -> str:
