@@ -40,16 +40,20 @@ def shared_items(
         `pair_candidate`, its number in the candidate's join.
     """
     sides = [
-        items.frame.with_columns(joined.old_rows.gather(items.frame["pair"]).alias("old_row"))
+        items.frame.with_columns(joined.old_rows.gather(items.frame["pair"]).alias("old_row")).with_columns(
+            # One old answer stands against several where the other run asked more often.
+            turn=pl.int_range(pl.len()).over("old_row")
+        )
         for items, joined in ((plain, plain_join), (other, other_join))
     ]
     candidate = sides[1].select(
         "old_row",
+        "turn",
         pl.col("pair").alias("pair_candidate"),
         pl.col("correct_new").alias("correct_candidate"),
         pl.col("score_new").alias("score_candidate"),
     )
-    return sides[0].join(candidate, on="old_row", how=how, maintain_order="left")
+    return sides[0].join(candidate, on=["old_row", "turn"], how=how, maintain_order="left").drop("turn")
 
 
 def _flags(shared: pl.DataFrame, binary: bool, epsilon: float) -> tuple[Bools, Bools]:
