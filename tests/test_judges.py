@@ -241,3 +241,44 @@ def test_another_judge_on_the_other_side_is_refused(facts: Any) -> None:
     assert compare(*sides, allow=["judge"]).to_json()["tasks"]
     same = Run("b", sides[1].frame, facts("judge-1"))
     assert compare(sides[0], same).to_json()["tasks"]
+
+
+def judged_runs(lost: int, gained: int, total: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    ids = [str(n) for n in range(total)]
+    old = [n < total * 0.7 for n in range(total)]
+    new = [n >= lost and right for n, right in enumerate(old)]
+    new[total - gained :] = [True] * gained
+    return pl.DataFrame({"id": ids, "correct": old}), pl.DataFrame({"id": ids, "correct": new})
+
+
+def test_harm_by_a_judge_that_may_be_no_better_than_a_coin_cannot_be_told() -> None:
+    old, new = judged_runs(40, 10, 400)
+    assert compare(old, new).to_json()["verdict"] == "block"
+    sure = compare(old, new, judge_errors=JudgeErrors(0.9, 0.85, 200, 200)).to_json()
+    assert sure["verdict"] == "block" and "corrected by its known errors" in sure["reasons"][0]
+    unsure = compare(old, new, judge_errors=JudgeErrors(0.65, 0.6, 10, 10)).to_json()
+    assert unsure["verdict"] == "cannot_tell" and "no better than a coin" in unsure["reasons"][0]
+
+
+def test_a_pass_by_a_poor_judge_needs_the_corrected_difference_to_exclude_a_loss() -> None:
+    old, new = judged_runs(0, 0, 2_000)
+    assert compare(old, new).to_json()["verdict"] == "pass"
+    old, new = judged_runs(8, 0, 2_000)
+    assert compare(old, new, tolerance=0.01).to_json()["verdict"] == "block"
+    old, new = judged_runs(8, 3, 2_000)
+    assert compare(old, new, tolerance=0.01).to_json()["verdict"] == "pass"
+    poor = compare(old, new, tolerance=0.01, judge_errors=JudgeErrors(0.7, 0.6, 60, 60)).to_json()
+    assert poor["verdict"] == "cannot_tell" and "does not exclude a loss" in poor["reasons"][0]
+
+
+@pytest.mark.parametrize(("seen", "verdict"), [(True, "block"), (False, "cannot_tell")])
+def test_labels_decide_over_what_the_judge_counted(tmp_path: Path, seen: bool, verdict: str) -> None:
+    old, new = judged_runs(40, 10, 400)
+    path = tmp_path / "labels.csv"
+    lines = [f"{n},{int(n % 10 < 7)},{int(n % 10 < 7)}" for n in range(0, 400, 2)]
+    if seen:  # People see the loss that the judge does not.
+        old, new = judged_runs(0, 0, 400)
+        lines = [f"{n},1,{int(n % 10 > 2)}" for n in range(0, 400, 2)]
+    path.write_text("id,old,new\n" + "\n".join(lines) + "\n")
+    report = compare(old, new, human_labels=path).to_json()
+    assert report["verdict"] == verdict and "people's labels" in report["reasons"][0]
