@@ -3,8 +3,9 @@
 `muscle.flips.pairing` says which rows belong together. Data sets hold one item twice, number their parts from 0
 again, and lose items: whatever does not pair is counted, and too much of it is refused.
 
-Where items were asked several times, the r-th answer of one run pairs with the r-th of the other; `Answers` holds
-all of them, those too that the other side has no partner for, as the runs may have asked unequally often.
+Where items were asked several times, the r-th answer of one run pairs with the r-th of the other. Where a run asked more often,
+its further answers pair with the other's again, from the first on: so every answer counts, and an item's pairs are one
+group. `Answers` holds all answers, item by item.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class JoinReport:
         conflicting: of these, the ones whose answers differ, so that the item was left out altogether.
         reference_changed: same input, other reference: left out, unless allowed.
         prompt_changed: same id, other input: they are among only_old and only_new, unless allowed.
-        surplus_repeats: repeats beyond those that the other side has, both sides together.
+        surplus_repeats: repeats beyond those that the other side has, both sides together; they pair with its answers again.
         errors_old: paired, without an answer in the old run.
         errors_new: paired, without an answer in the new run.
         key: what items were recognised by: "input", "id", or "input and id".
@@ -85,7 +86,8 @@ class Joined:
     Attributes:
         old: the paired rows of the old run.
         new: the paired rows of the new run, in the same order.
-        old_rows: (paired,) numbers of the rows in the old run's frame, rising.
+        old_rows: (paired,) numbers of the rows in the old run's frame, rising; a row stands several times where the other
+            run asked its item more often.
         new_rows: (paired,) numbers of the rows in the new run's frame.
         report: what paired and what did not.
         left: the rows of each side that have no partner: the other side lacks the item or one of its repeats, or has another
@@ -135,16 +137,41 @@ def _left(pairing: Pairing, changed: pl.Series) -> tuple[tuple[pl.Series, pl.Dat
     return tuple(found)
 
 
-def _answers(pairing: Pairing, pairs: pl.DataFrame, left: Sequence[pl.Series]) -> Answers | None:
-    """Collect all answers to the paired items; answers of theirs that wait for a partner are surplus, not missing."""
+@dataclass(frozen=True)
+class _Known:
+    """A side's answers to the paired items, in the order of their repeats.
+
+    Attributes:
+        rows: `row`, `item` (number), `repeat`, and `valid`: no error.
+    """
+
+    rows: pl.DataFrame
+
+    @property
+    def valid(self) -> pl.DataFrame:
+        """The answers without an error, with `at`, their place among those of their item, and `num`, how many it has."""
+        kept = self.rows.filter("valid")
+        return kept.with_columns(
+            at=pl.int_range(pl.len()).over("item"), num=pl.len().over("item").cast(pl.Int64)
+        )
+
+
+def _answers(
+    pairing: Pairing, pairs: pl.DataFrame, left: Sequence[pl.Series]
+) -> tuple[pl.DataFrame, Answers | None]:
+    """Collect all answers to the paired items; answers of theirs that wait for a partner are surplus, not missing.
+
+    Returns:
+        The pairs, with those of the surplus answers, and all answers; None where every item was asked once.
+    """
     if not pairing.is_repeated:
-        return None
+        return pairs, None
     numbers = [item_numbers(f, rows) for f, rows in zip(pairing.frames, pairing.rows, strict=True)]
     links = pl.DataFrame(
         {"item_old": numbers[0].gather(pairs["row"]), "item_new": numbers[1].gather(pairs["row_new"])}
     )
     items = links.unique(subset="item_old", maintain_order=True).with_row_index("item")
-    found, left_items, num_items = [], [], items.height
+    found, sides, left_items, num_items = [], [], [], items.height
     for side, name in enumerate(("item_old", "item_new")):
         linked = items.select(name, "item").unique(subset=name, keep="first")
         known = (
@@ -155,15 +182,37 @@ def _answers(pairing: Pairing, pairs: pl.DataFrame, left: Sequence[pl.Series]) -
         surplus = pairing.waiting[side].join(known, on="row", how="semi")
         pairing.num_surplus[side] += surplus.height
         pairing.waiting[side] = pairing.waiting[side].join(surplus, on="row", how="anti")
-        found.append(pairing.frames[side][known["row"]].with_columns(known["item"]))
+        frame = pairing.frames[side][known["row"]]
+        found.append(frame.with_columns(known["item"]))
+        repeat, valid = frame["repeat"], frame["error"].is_null().alias("valid")
+        sides.append(_Known(known.select("row", "item").with_columns(repeat, valid).sort("item", "repeat")))
         left_items.append(
             _items_of(numbers[side].gather(left[side]), linked.rename({name: "number"}), num_items)
         )
         num_items += left[side].len()
-    item = links.join(items.select("item_old", "item"), on="item_old", how="left", maintain_order="left")[
-        "item"
-    ]
-    return Answers(item, found[0], found[1], (left_items[0], left_items[1]))
+    item = links.join(items.select("item_old", "item"), on="item_old", how="left", maintain_order="left")
+    paired = pairs.with_columns(item["item"])
+    every = pl.concat([paired, *(_surplus_pairs(sides, paired, side) for side in (0, 1))])
+    every = every.sort("row", maintain_order=True)
+    return every.select("row", "row_new"), Answers(
+        every["item"], found[0], found[1], (left_items[0], left_items[1])
+    )
+
+
+def _surplus_pairs(sides: Sequence[_Known], paired: pl.DataFrame, side: int) -> pl.DataFrame:
+    """Pair the answers that a side has beyond the other's with those again, from the first on, so that none is left out."""
+    names = ("row", "row_new")
+    here, there = sides[side].valid, sides[1 - side].valid
+    taken = sides[side].rows.join(paired.select(pl.col(names[side]).alias("row")), on="row", how="semi")
+    # What stands twice with one repeat was left out as doubled, and stays so.
+    surplus = here.join(taken, on=["item", "repeat"], how="anti").drop("num")
+    again = surplus.join(there.select("item", "num").unique(), on="item").with_columns(
+        pl.col("at") % pl.col("num")
+    )
+    partner = there.select("item", "at", pl.col("row").alias("partner"))
+    again = again.join(partner, on=["item", "at"], maintain_order="left")
+    columns = {names[side]: again["row"], names[1 - side]: again["partner"], "item": again["item"]}
+    return pl.DataFrame(columns).select(paired.columns).cast(dict(paired.schema))
 
 
 def _items_of(numbers: pl.Series, linked: pl.DataFrame, start: int) -> pl.Series:
@@ -231,7 +280,7 @@ def join_runs(
         dropped = pairs["row"].filter(changed)
         pairs, joined_old, joined_new = (frame.filter(~changed) for frame in (pairs, joined_old, joined_new))
     (old_left, left_old), (new_left, left_new) = _left(pairing, dropped)
-    answers = _answers(pairing, pairs, (old_left, new_left))
+    every, answers = _answers(pairing, pairs, (old_left, new_left))
     unpaired = [
         1 - pairs.height / (frame.height - pairing.num_collapsed[side] - pairing.num_surplus[side])
         for side, frame in enumerate(pairing.frames)
@@ -251,8 +300,10 @@ def join_runs(
         unpaired_share=max(unpaired),
     )
     _refuse_too_few(old, new, report, max_unpaired, pairing.first_conflict)
+    if every.height > pairs.height:
+        joined_old, joined_new = (pairing.frames[side][every[n]] for side, n in enumerate(("row", "row_new")))
     return Joined(
-        joined_old, joined_new, pairs["row"], pairs["row_new"], report, (left_old, left_new), answers
+        joined_old, joined_new, every["row"], every["row_new"], report, (left_old, left_new), answers
     )
 
 

@@ -4,7 +4,7 @@ A model that samples flips against itself, and so does one at another batch size
 sources tell how much:
 
 - repeats: of an item with pass rate p two draws give a negative flip with probability p (1 - p), estimated without bias by
-  p (1 - p) K / (K - 1). The excess is the negative flip rate less the mean of that.
+  p (1 - p) K / (K - 1). The excess is the negative flip rate over all pairs of answers, p_old (1 - p_new), less the mean of that.
 - a second run of the old version: the flips that it makes. Of the items that all three runs have, the excess is
   #{old right, new wrong} / N - #{old right, second run wrong} / N.
 
@@ -31,7 +31,7 @@ from muscle.flips.metrics import (
     accuracy_old,
 )
 from muscle.flips.pair import Pair
-from muscle.flips.repeats import Repeats, mean_of_items, own_flips
+from muscle.flips.repeats import Repeats, expected_flips, mean_of_items, own_flips
 from muscle.flips.statistics import Estimate, Floats
 from muscle.flips.tally import Tally, spread_of_groups
 
@@ -79,14 +79,14 @@ def item_noise(repeats: Repeats, *, epsilon: float = 0.0) -> ItemNoise:
             flips of its own.
         epsilon: dead band of a score.
     """
-    own = own_flips(repeats.old, epsilon=epsilon)
+    own, lost = own_flips(repeats.old, epsilon=epsilon), expected_flips(repeats, epsilon=epsilon)[0]
     if repeats.at_worst:
         own = np.nan_to_num(own, nan=0.0)
     places = np.flatnonzero(np.isfinite(own))
     groups = None
     if repeats.clusters is not None:
         _, groups = np.unique(repeats.clusters[places], return_inverse=True)
-    return ItemNoise(places, own[places], repeats.lost[places] - own[places], groups)
+    return ItemNoise(places, own[places], lost[places] - own[places], groups)
 
 
 def noise_of_repeats(repeats: Repeats, *, epsilon: float = 0.0, seed: int = 0) -> Noise:

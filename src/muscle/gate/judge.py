@@ -73,6 +73,7 @@ class Finding:
         outcome: "holds", "broken" or "undecided".
         verdict: what it adds to the gate's verdict; "inform" adds nothing and is told.
         reason: a sentence.
+        unit: of value, low and high: "share", or "score" where they are in the score's own unit.
     """
 
     task: str | None
@@ -89,6 +90,7 @@ class Finding:
     outcome: Outcome
     verdict: Literal["pass", "warn", "block", "cannot_tell", "inform"]
     reason: str
+    unit: Literal["share", "score"] = "share"
 
     @property
     def where(self) -> str:
@@ -312,7 +314,7 @@ def _finding(test: _Test, p: float | None, alpha: float) -> Finding:
         verdict,
         "",
     )
-    return replace(finding, reason=_reason(finding, test, alpha))
+    return replace(finding, reason=_reason(finding, test, alpha), unit=evidence.unit)
 
 
 def _reason(finding: Finding, test: _Test, alpha: float) -> str:
@@ -361,6 +363,8 @@ def _harm_reason(finding: Finding, test: _Test) -> str:
     )
     story = f"{lost:,} of {finding.n:,} items {words[0]}, {gained:,} {words[1]}"
     told = "" if finding.p is None else f" ({p_value(finding.p)})"
+    if test.evidence.unit == "score" and finding.value is not None:
+        story = f"the mean score moved by {-finding.value:+.4g}, {story}"
     if finding.outcome == "broken":
         return f"harm beyond chance: {story}{told}"
     return f"no harm beyond chance: {story}{told}"

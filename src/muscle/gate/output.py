@@ -179,7 +179,9 @@ def figures(entry: Entry) -> str:
     """Write what was seen, with its one-sided bounds; of harm, the p-value."""
     if entry["value"] is None:
         return rows.ABSENT
-    text = percent_in_three_digits(entry["value"])
+    text = (
+        f"{entry['value']:.4g}" if entry.get("unit") == "score" else percent_in_three_digits(entry["value"])
+    )
     if entry["low"] is not None and entry["high"] is not None:
         return f"{text} ({percent_in_three_digits(entry['low'])} to {percent_in_three_digits(entry['high'])})"
     return text if entry["p"] is None else f"{text}, p = {format_number(entry['p'], 'probability')}"

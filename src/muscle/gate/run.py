@@ -213,7 +213,7 @@ def _excess_by(
             return {}
         everything = pl.repeat("all", extra.frame.height, dtype=pl.String, eager=True)
         return tally_by(extra, everything if by is None else slice_values(by, pair.joined, extra))
-    repeats = item_repeats(pair.joined, items, epsilon=epsilon, grouped=grouped)
+    repeats = item_repeats(pair.joined, items, grouped=grouped)
     if repeats is None:
         return {}
     sliced = dict(zip(items.frame["pair"], values, strict=True))

@@ -202,7 +202,7 @@ def confirm(
 
 def _confirmed(pair: Pair, name: str, asked: pl.DataFrame, options: Options) -> dict[str, Any] | None:
     items = pair.tasks[name]
-    repeats = item_repeats(pair.joined, items, epsilon=options.epsilon)
+    repeats = item_repeats(pair.joined, items)
     if repeats is None or not repeats.both_repeated:
         raise DataError(
             f"task {name!r}: expected several fresh answers an item on both sides, found one; number them with `repeat`"

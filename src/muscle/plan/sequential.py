@@ -36,6 +36,53 @@ MAX_Z = 4.0
 """Standard errors of a rank correlation that no random order reaches (1 in 16,000)."""
 
 
+_SMALLEST = 1e-290
+"""Below it the distribution function loses digits, and then all of them: its logarithm is summed instead."""
+
+
+def log_betainc(a: Floats, b: Floats, x: float) -> Floats:
+    """Return log I_x(a, b), also where I_x(a, b) is no longer a number above zero.
+
+    A vanishing tail is the strongest evidence that there is; rounded up, it would speak for the opposite.
+
+    Args:
+        a: above 0.
+        b: above 0, in the shape of a.
+        x: in (0, 1).
+
+    >>> round(float(log_betainc(np.array(2416.5), np.array(342.5), 0.5)), 1)
+    -859.5
+    """
+    tail = np.atleast_1d(special.betainc(a, b, x))
+    far = tail < _SMALLEST
+    found: Floats = np.log(np.where(far, 1.0, tail))
+    if far.any():
+        found[far] = _log_betainc_far(np.atleast_1d(a)[far], np.atleast_1d(b)[far], x)
+    return found.reshape(np.shape(a))
+
+
+def _log_betainc_far(a: Floats, b: Floats, x: float) -> Floats:
+    """Return log I_x(a, b) far below the mean a / (a + b), by its continued fraction.
+
+    I_x(a, b) = x^a (1 - x)^b / (a B(a, b)) / (1 + d1 / (1 + d2 / (1 + ...))), DLMF 8.17.22, by the modified method of Lentz.
+    """
+    ratio, product, inverse = np.ones_like(a), np.ones_like(a), np.zeros_like(a)
+    for number in range(1, 1000):
+        m = number // 2
+        if number % 2:
+            step = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        else:
+            step = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        inverse = 1 / (1 + step * inverse)
+        ratio = 1 + step / ratio
+        product = product * ratio * inverse
+        if (np.abs(ratio * inverse - 1) < 1e-14).all():
+            break
+    head = a * math.log(x) + b * math.log1p(-x) - np.log(a) - special.betaln(a, b)
+    found: Floats = head - np.log(product)
+    return found
+
+
 def log_e_value(lost: Floats, gained: Floats) -> Floats:
     """Return log E(b, c), two-sided, of flips that are as likely to be negative as positive.
 
@@ -59,8 +106,7 @@ def log_e_harm(lost: Floats, gained: Floats) -> Floats:
     100.5
     """
     # P(Beta(b + 1/2, c + 1/2) > 1/2) = I_{1/2}(c + 1/2, b + 1/2)
-    tail = np.maximum(special.betainc(gained + 0.5, lost + 0.5, 0.5), 1e-300)
-    found: Floats = log_e_value(lost, gained) + math.log(2) + np.log(tail)
+    found: Floats = log_e_value(lost, gained) + math.log(2) + log_betainc(gained + 0.5, lost + 0.5, 0.5)
     return found
 
 
@@ -76,10 +122,9 @@ def log_e_below(lost: Floats, total: Floats, rate: float) -> Floats:
         rate: p, in (0, 1).
     """
     kept = total - lost
-    tail = np.maximum(special.betainc(lost + 0.5, kept + 0.5, rate), 1e-300)
     found: Floats = (
         special.betaln(lost + 0.5, kept + 0.5)
-        + np.log(tail)
+        + log_betainc(lost + 0.5, kept + 0.5, rate)
         - special.betaln(0.5, 0.5)
         - math.log(float(special.betainc(0.5, 0.5, rate)))
         - lost * math.log(rate)

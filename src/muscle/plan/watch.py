@@ -108,7 +108,7 @@ def look(
         raise DataError(
             f"{runs[1].name}: expected answers that are right or wrong, found a score; give `correct`"
         )
-    if joined.answers is not None and joined.old["repeat"].n_unique() > 1:
+    if joined.answers is not None and joined.answers.item.n_unique() < joined.old.height:
         raise DataError(
             f"{runs[1].name}: expected one answer an item, found repeats; watch a run of one answer each"
         )

@@ -50,7 +50,16 @@ def _details(summary: str, body: str) -> str:
 
 
 def _task_table(report: Report) -> str:
-    head = ["task", "version", "items", "accuracy or score", "difference", "broke", "gained", "McNemar p"]
+    head = [
+        "task",
+        "version",
+        "items",
+        "accuracy or score",
+        "difference",
+        "broke",
+        "gained",
+        rows.p_title(report),
+    ]
     lines = [
         [
             escape(one_line(row.task, 80)),

@@ -96,6 +96,17 @@ def _row(task: str, version: str, metrics: Mapping[str, Any], *, binary: bool, t
     )
 
 
+def p_title(report: Report) -> str:
+    """Return what heads the column of p-values: which test they are of."""
+    grouped = {
+        metrics.get("clustered_p") is not None
+        for task in report["tasks"].values()
+        for metrics in (task["old_vs_new"], task.get("old_vs_candidate"))
+        if metrics
+    }
+    return {True: "p by groups", False: "McNemar p"}[grouped.pop()] if len(grouped) == 1 else "p"
+
+
 def task_rows(report: Report, *, max_tasks: int) -> Iterator[Row]:
     """Write each task's comparisons with the old version: plain update, candidate, others.
 

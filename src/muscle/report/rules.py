@@ -79,6 +79,8 @@ def _rule(finding: Mapping[str, Any], position: int) -> Rule:
     sign, word, tone = _OUTCOMES.get(finding["outcome"], ("·", visible(finding["outcome"]), "wrong"))
     path = pointer("gate", "findings", position)
     value = ABSENT
+    if finding.get("unit") == "score":
+        form = "score"
     if finding["value"] is not None:
         value = figure(finding["value"], format_number(finding["value"], form), f"{path}/value")
         value += _bounds(finding, form, path)
