@@ -31,14 +31,17 @@ class _Loader(yaml.SafeLoader):
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
-            return super().construct_object(node, deep=deep)
+            value = super().construct_object(node, deep=deep)
+            if isinstance(value, str):
+                value.encode()  # "\\ud800" would fail wherever the text is written
+            return value
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
             # What the safe loader itself raises for `!!int x`, `!!timestamp x` and numbers of too many digits.
             raise _problem(f"{node.tag} cannot be read from this value ({error})", node) from error
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
-        for key_node, _ in node.value:
+        for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             if not isinstance(key_node, yaml.ScalarNode):
                 raise _problem("expected a text as a key, found a list or keys and values", key_node)
             if key_node.value in seen:
