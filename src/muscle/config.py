@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from muscle.errors import ConfigError
-from muscle.validation import explain, validate
+from muscle.validation import explain, short, validate
 from muscle.yaml_files import read_yaml
 
 MaskName = Literal["student_wrong", "old_right", "old_always", "token_likelihood", "sequence_likelihood"]
@@ -385,10 +385,13 @@ def _assign(raw: dict[str, Any], keys: list[str], value: Any) -> None:
 
 def _absolute(config: UpdateConfig, folder: Path) -> UpdateConfig:
     def place(text: str) -> str:
-        return os.path.normpath(folder / Path(text).expanduser())
+        try:
+            return os.path.normpath(folder / Path(text).expanduser())
+        except (ValueError, RuntimeError) as error:  # a null character; the home of a user that is not there
+            raise ConfigError(f"expected a path, found {short(text)}: {error}") from error
 
     def local(text: str) -> str:
-        return place(text) if (folder / text).exists() else text
+        return place(text) if os.path.exists(folder / text) else text  # False, too, for what can be no path
 
     def data(text: str | None) -> str | None:
         return text if text is None or text.startswith("hub:") else place(text)

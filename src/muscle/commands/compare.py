@@ -20,7 +20,7 @@ from muscle.commands.options import (
     Quiet,
     Rerun,
 )
-from muscle.commands.shell import VERDICT_CODES, print_json, show_report, start, write_result
+from muscle.commands.shell import VERDICT_CODES, print_json, say, show_report, start, write_result
 from muscle.commands.sources import named_sources, reading
 from muscle.errors import ConfigError
 
@@ -167,7 +167,7 @@ def closeness(
         print_json(llama_cpp.to_json(found, base))
         return
     for line in llama_cpp.lines(found, base):
-        typer.echo(line)
+        say(line)
 
 
 def report(

@@ -27,6 +27,12 @@ MAX_CHANGED = 0.05
 ALLOWANCES = ("prompts", "documents", "references", "metric", "judge")
 """What a user can allow to differ although it makes flips that no model made."""
 
+
+def allows_changed(allow: Collection[str]) -> bool:
+    """Tell whether items are to be paired although their prompt or reference changed."""
+    return bool({"prompts", "references"} & set(allow))
+
+
 Severity = Literal["note", "refuse"]
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from muscle.errors import ConfigError, JoinError
-from muscle.flips.comparability import check_comparable
+from muscle.flips.comparability import allows_changed, check_comparable
 from muscle.flips.items import Kind, TaskItems
 from muscle.flips.main_scores import with_names_of
 from muscle.flips.metrics import negative_flip_rate, positive_flip_rate
@@ -108,7 +108,7 @@ def history(
     if "metric" in allow:
         turned = options.get("lower_is_better", ())
         chain = [chain[0], *(with_names_of(chain[0], run, lower_is_better=turned) for run in chain[1:])]
-    settings = Options(allow_changed=bool({"prompts", "references"} & set(allow)), **options)
+    settings = Options(allow_changed=allows_changed(allow), **options)
     pairs = [pair_runs(one, other, settings) for one, other in pairwise(chain)]
     tasks = {
         name: _task_history(name, chain, pairs, settings.epsilon)

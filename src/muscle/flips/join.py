@@ -310,13 +310,14 @@ def join_runs(
 def _refuse_too_few(
     old: Run, new: Run, report: JoinReport, max_unpaired: float, first_conflict: str | None
 ) -> None:
-    if report.unpaired_share <= max_unpaired:
+    if report.paired and report.unpaired_share <= max_unpaired:
         return
+    expected = f"at most {max_unpaired:.1%}" if report.paired else "at least one pair"
     raise JoinError(
         f"{old.name} and {new.name}: {report.unpaired_share:.1%} of a side's predictions have no partner "
         f"({report.paired} paired, {report.only_old} only in {old.name}, {report.only_new} only in {new.name}, "
         f"{report.conflicting} doubled with different answers, {report.reference_changed} with a changed reference, "
-        f"{report.prompt_changed} with a changed prompt); expected at most {max_unpaired:.1%}: compare runs of the "
+        f"{report.prompt_changed} with a changed prompt); expected {expected}: compare runs of the "
         "same items, or allow more (--max-unpaired) or changed ones (--allow prompts, --allow references)"
         + (f". {first_conflict}" if first_conflict else "")
     )

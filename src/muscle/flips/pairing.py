@@ -78,7 +78,8 @@ class Pairing:
         self.conflicting = [rows[0].clear().select("row") for _ in rows]
         self.num_conflicting = [0, 0]
         self.first_conflict: str | None = None
-        self.pairs: list[pl.DataFrame] = []
+        # An empty one to begin with: that nothing pairs must not be a case of its own.
+        self.pairs = [pl.DataFrame(schema={"row": pl.UInt32, "row_new": pl.UInt32})]
 
     @property
     def is_open(self) -> bool:

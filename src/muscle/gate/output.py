@@ -12,11 +12,12 @@ from typing import Any
 
 from muscle.errors import DataError
 from muscle.gate.judge import NAMES
+from muscle.outgoing import visible
 from muscle.report import rows
 from muscle.report.before import before_lines
 from muscle.report.escaping import escape
 from muscle.report.noise_lines import noise_lines
-from muscle.report.numbers import count, format_number, visible
+from muscle.report.numbers import count, format_number
 from muscle.report.rows import one_line
 from muscle.wording import percent_in_full, percent_in_three_digits
 

@@ -30,7 +30,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from muscle.errors import ConfigError
 from muscle.flips.items import Kind
 from muscle.flips.slicing import parse_slice
-from muscle.yaml_files import read_yaml
+from muscle.validation import short
+from muscle.yaml_files import read_nodes, read_yaml
 
 Tier = Literal["block", "warn", "inform"]
 Metric = Literal[
@@ -148,7 +149,7 @@ class SliceRules(Rules):
     def _as_text(cls, value: Any) -> Any:
         """Slices are texts, but YAML reads `value: 3` as a number and `value: yes` as a truth."""
         if isinstance(value, bool):
-            raise ValueError(f"expected text, found {value!r}; put the value in quotes")
+            raise ValueError(f"expected text, found {short(value)}; put the value in quotes")
         return str(value) if isinstance(value, int | float) else value
 
 
@@ -217,7 +218,7 @@ def load_policy(path: Path) -> Policy:
     try:
         return Policy.model_validate({"name": path.stem, **raw})
     except ValidationError as error:
-        tree = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        tree = read_nodes(path)
         raise ConfigError("; ".join(_explain(item, path, tree) for item in error.errors())) from None
 
 
@@ -234,10 +235,10 @@ def _explain(item: Any, path: Path, tree: yaml.Node | None) -> str:
         expected = "keys and values"
         if keys and keys[-1] in METRICS:
             expected = "a tier such as block" if keys[-1] == "harm" else "a limit such as 0.02"
-        return f"{where}: expected {expected}, found {item['input']!r}"
+        return f"{where}: expected {expected}, found {short(item['input'])}"
     if item["type"] == "value_error":
         return f"{where}: {item['msg'].removeprefix('Value error, ')}"
-    return f"{where}: expected {item['msg'].removeprefix('Input should be ')}, found {item['input']!r}"
+    return f"{where}: expected {item['msg'].removeprefix('Input should be ')}, found {short(item['input'])}"
 
 
 def _known_keys(parents: Sequence[str | int]) -> list[str]:

@@ -10,11 +10,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from muscle.outgoing import visible
 from muscle.report import rows
 from muscle.report.before import before_lines
 from muscle.report.escaping import escape
 from muscle.report.noise_lines import noise_lines
-from muscle.report.numbers import Form, visible
+from muscle.report.numbers import Form
 from muscle.report.resolution import resolution_lines
 from muscle.report.rows import Report, clip, one_line
 from muscle.report.slices import slices_markdown

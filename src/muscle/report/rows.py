@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from muscle.report.numbers import Form, count, format_number, visible
+from muscle.outgoing import visible
+from muscle.report.numbers import Form, count, format_number
 
 Report = Mapping[str, Any]
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from muscle.outgoing import visible
 from muscle.report.figures import Report
-from muscle.report.numbers import ABSENT, Form, figure, format_number, integer, pointer, visible
+from muscle.report.numbers import ABSENT, Form, figure, format_number, integer, pointer
 
 SHOWN_RULES = 24
 """Rules that stand open, the worst first; the rest is folded away."""

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from markupsafe import Markup
 
+from muscle.outgoing import visible
 from muscle.report.figures import Report, sides, unit
 from muscle.report.numbers import (
     ABSENT,
@@ -23,7 +24,6 @@ from muscle.report.numbers import (
     interval,
     number,
     pointer,
-    visible,
 )
 
 
