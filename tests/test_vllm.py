@@ -26,7 +26,7 @@ from muscle.evaluation.vllm_base import VllmBase, check_one_process, check_vllm,
 from muscle.flips.settings import settings_changes
 from muscle.models import load_base
 from muscle.tasks import Example, Generation, get_task, load_examples
-from muscle.update import update
+from muscle.pipeline.update import update
 from tiny import TASK_YAML, save_base, write_choice_rows
 
 REAL = find_spec("vllm") is not None

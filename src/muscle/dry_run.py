@@ -11,7 +11,7 @@ from muscle.models import load_tokenizer, resolve_base
 from muscle.resources import PEAK_FLOPS, UTILISATION, Estimate, ModelSizes, estimate
 from muscle.run_folder import content_of
 from muscle.tasks import Example, Task
-from muscle.update import Pipeline
+from muscle.pipeline.update import Pipeline
 
 
 @dataclass(frozen=True)
