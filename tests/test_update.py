@@ -11,8 +11,8 @@ import yaml
 
 from muscle.config import load_config
 from muscle.errors import ConfigError, ModelError, OutputError
+from muscle.pipeline.update import update
 from muscle.run_folder import RunFolder, content_of
-from muscle.update import update
 from tiny import TASK_YAML, save_base, write_choice_rows
 
 STAGES = (

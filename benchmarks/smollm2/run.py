@@ -18,7 +18,7 @@ from muscle.demo.smollm2 import prepare_bases
 from muscle.files import write_json
 from muscle.report import write_reports
 from muscle.run_folder import versions
-from muscle.update import update
+from muscle.pipeline.update import update
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results"

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from muscle.errors import MuscleError, OutputError
+from muscle.errors import DataError, MuscleError, OutputError
 
 _OS_ERROR = re.compile(r"([^:]*) \(os error \d+\)")
 
@@ -111,6 +111,33 @@ def _indented(value: Any) -> str:
         return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode()
     except TypeError:  # what it does not know: half a surrogate pair, numbers beyond 64 bits
         return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def read_json(path: Path, *, error: type[MuscleError] = DataError, mend: str = "") -> dict[str, Any]:
+    """Read a JSON object that some program wrote, whatever became of it since.
+
+    Args:
+        path: the file.
+        error: what is raised.
+        mend: what to do where it is damaged.
+
+    Raises:
+        MuscleError: of the kind `error`: it cannot be read, or is no JSON object without NaN.
+    """
+    hint = f"; {mend}" if mend else ""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
+    except OSError as problem:
+        raise error(f"{path}: cannot be read: {_reason(problem)}{hint}") from problem
+    except (ValueError, RecursionError) as problem:
+        raise error(f"{path}: damaged, not valid JSON ({problem}){hint}") from problem
+    if not isinstance(value, dict):
+        raise error(f"{path}: damaged, expected a JSON object, found {type(value).__name__}{hint}")
+    return value
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 @contextmanager

@@ -92,7 +92,7 @@ def update(
             plan.print_plan(stages)
             plan.print_resources(sizes, found)
         return
-    from muscle.update import update as run_update
+    from muscle.pipeline.update import update as run_update
 
     result = run_update(settings)
     if as_json:

@@ -16,7 +16,7 @@ from muscle.errors import ConfigError
 from muscle.files import write_text
 
 if TYPE_CHECKING:
-    from muscle.update import UpdateResult
+    from muscle.pipeline.update import UpdateResult
 
 TASK_NAME = "tools"
 TASK_YAML = f"""\
@@ -56,9 +56,9 @@ def run_demo(
 
     Raises:
         ConfigError: an option doesn't fit the others.
-        MuscleError: see `muscle.update.update`.
+        MuscleError: see `muscle.pipeline.update.update`.
     """
-    from muscle.update import update
+    from muscle.pipeline.update import update
 
     if base == "smollm2":
         if gap or seed:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from muscle import distributed
-from muscle.adapters import check_adapter, load_adapter
+from muscle.adapter_check import check_adapter
+from muscle.adapters import load_adapter
 from muscle.config import BaseConfig, TaskConfig, TrainingSettings, UpdateConfig
 from muscle.errors import ConfigError
 from muscle.models import (
