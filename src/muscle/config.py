@@ -269,6 +269,8 @@ class ReportSettings(_Section):
         texts: whether inputs, options, references and answers stand in it.
     """
 
+    _later = ("texts",)
+
     title: str | None = None
     max_flips: Annotated[int, Field(ge=0)] = 2000
     texts: bool = True

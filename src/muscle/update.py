@@ -381,7 +381,7 @@ class Pipeline:
             "predictions": {
                 f"{run}/{task}": content_of(self.predictions(run, task)) for run in runs for task in self.data
             },
-            "report": self.config.report.model_dump(),
+            "report": self.config.report.identity(),
             "muscle": versions()["muscle-llm"],
         }
         self.run.stage("report", inputs, out, lambda: distributed.from_main(lambda: self._write_report(runs)))
