@@ -266,10 +266,14 @@ class ReportSettings(_Section):
     Attributes:
         title: the report's heading.
         max_flips: flipped examples that are shown; the rest is counted.
+        texts: whether inputs, options, references and answers stand in it.
     """
+
+    _later = ("texts",)
 
     title: str | None = None
     max_flips: Annotated[int, Field(ge=0)] = 2000
+    texts: bool = True
 
 
 class StageSettings(_Section):

@@ -145,6 +145,7 @@ def _effect(task: Mapping[str, Any]) -> str:
 def _flip(number: int, flip: Mapping[str, Any], *, candidate: bool) -> str:
     title = f"{number}. **{escape(one_line(flip['task'], 80))}**, {escape(one_line(flip['id'], 80))}: {rows.fate(flip)}"
     fields = [("input", flip["input"]), ("reference", " | ".join(flip["reference"] or ()))]
+    fields += [("input's SHA-256", flip.get("input_hash"))]
     fields += [
         (side, rows.answer(flip, side)) for side in ("old", "new", *(["candidate"] if candidate else []))
     ]
