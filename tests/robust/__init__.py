@@ -1,0 +1,1 @@
+"""Valid files of every format, and what can happen to them: for the property test, the fuzz run and their benchmarks."""
