@@ -198,7 +198,7 @@ def test_missing_scores_are_taken_at_their_worst() -> None:
     rng = np.random.default_rng(0)
     level = rng.uniform(0.4, 0.6, 500)
     old = pl.DataFrame({"id": [str(n) for n in range(500)], "score.rouge": level})
-    new = old.with_columns(pl.Series("score.rouge", level + rng.normal(0.0, 0.01, 500)))
+    new = old.with_columns(pl.Series("score.rouge", level + rng.normal(0.003, 0.01, 500)))
     assert gate(old, new).verdict == "pass"
     hidden = new.with_columns(pl.when(pl.int_range(500) >= 24).then("score.rouge").alias("score.rouge"))
     assert gate(old, hidden).verdict == "cannot_tell"
