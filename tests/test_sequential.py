@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from muscle.plan.sequential import (
 )
 from muscle.plan.watch import look, write_order
 from muscle.predictions import read_run
+from muscle.predictions.run import Unread
 
 
 def e_values(lost: int, gained: int) -> tuple[float, float]:
@@ -278,3 +280,26 @@ def test_the_command_writes_the_order_watches_and_ends_with_its_codes(
     assert named.returncode == 1 and named.stdout == harm.stdout, named.stderr
     state = json.loads(watch(paths[0], paths[1], "--seed", 0, "--limit", 0.9, "--json", "-").stdout)
     assert state["items"] == 300 and state["first_accept"] is not None
+
+
+def test_what_is_missing_does_not_help_to_accept_and_is_no_harm() -> None:
+    rng = np.random.default_rng(3)
+    old = rng.random(1_500) < 0.9
+    new = old & (rng.random(1_500) > 0.12)
+    whole, hidden = SequentialTest(limit=0.05), SequentialTest(limit=0.05)
+    whole.extend(old, new)
+    hidden.extend(old, new, missing=old & ~new)
+    assert whole.first_harm is not None and hidden.first_harm is None
+    assert hidden.decision == "go_on" and hidden.lost == 0 and hidden.missing == whole.lost
+    assert hidden.negative_flip_rate_bound == whole.negative_flip_rate_bound
+
+
+@pytest.mark.parametrize("num_items", [400, None])
+def test_a_run_that_was_not_read_whole_is_not_accepted(num_items: int | None) -> None:
+    frame = pl.DataFrame({"id": [f"q{n}" for n in range(1_000)], "correct": [True] * 1_000})
+    old = read_run(frame)
+    assert look(old, old, seed=0).test.decision == "accept"
+    short = replace(old, unread=(Unread("samples that are null", "log.json", num_items),))
+    watched = look(old, short, seed=0)
+    assert watched.test.decision == "go_on"
+    assert watched.notes == ("not read: log.json: samples that are null",)

@@ -247,6 +247,7 @@ def watch(
         with reading(runs, how, then="testing") as read:
             watched = look(read[0], read[1], seed=seed, alpha=alpha, limit=limit)
         state = {**watched.test.to_json(), "waiting": watched.waiting, "total": watched.total}
+        state["warnings"] = list(watched.notes)
         _show_look(state, json_file, quiet=quiet)
         done = state["decision"] != "go_on" or watched.test.items + watched.waiting >= watched.total
         if done or not follow:

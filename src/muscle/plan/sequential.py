@@ -164,6 +164,7 @@ class SequentialTest:
         alpha: chance of a false alarm, and of a false acceptance, over all looks.
         limit: negative flip rate at which the update is accepted once it is proven to be below.
         items: how many items were seen.
+        missing: of them, those without a verdict on a side.
         lost: negative flips.
         gained: positive flips.
         first_harm: items after which harm was proven; None where it is not.
@@ -174,7 +175,7 @@ class SequentialTest:
         if not 0 < alpha < 1 or (limit is not None and not 0 < limit < 1):
             raise ConfigError(f"watch: expected alpha and limit between 0 and 1, found {alpha} and {limit}")
         self.alpha, self.limit = alpha, limit
-        self.items = self.lost = self.gained = 0
+        self.items = self.missing = self.lost = self.gained = 0
         self.first_harm: int | None = None
         self.first_accept: int | None = None
         self._largest = {"two_sided": 0.0, "harm": 0.0}
@@ -185,32 +186,39 @@ class SequentialTest:
         """Take in the next item: whether each version has it right."""
         self.extend([old], [new])
 
-    def extend(self, old: Sequence[bool] | Bools, new: Sequence[bool] | Bools) -> None:
+    def extend(
+        self, old: Sequence[bool] | Bools, new: Sequence[bool] | Bools, *, missing: Bools | None = None
+    ) -> None:
         """Take in the next items, in their order, with a look after each.
 
         Args:
             old: whether the old version is right.
             new: whether the new version is right.
+            missing: which items have no verdict on a side. They count as broken where the limit shall be proven to hold, and
+                not at all as evidence of harm.
         """
         right_old, right_new = np.asarray(old, dtype=np.bool_), np.asarray(new, dtype=np.bool_)
         if right_old.shape != right_new.shape or right_old.ndim != 1:
             raise ValueError("expected one truth an item on both sides")
         if right_old.size == 0:
             return
-        lost = self.lost + np.cumsum(right_old & ~right_new, dtype=np.float64)
-        gained = self.gained + np.cumsum(~right_old & right_new, dtype=np.float64)
+        unknown = np.zeros(right_old.shape, dtype=np.bool_) if missing is None else missing
+        lost = self.lost + np.cumsum(right_old & ~right_new & ~unknown, dtype=np.float64)
+        gained = self.gained + np.cumsum(~right_old & right_new & ~unknown, dtype=np.float64)
+        worst = lost + self.missing + np.cumsum(unknown, dtype=np.float64)
         seen = self.items + np.arange(1, right_old.size + 1, dtype=np.float64)
         two_sided, harm = log_e_value(lost, gained), log_e_harm(lost, gained)
         self.first_harm = self.first_harm or self._first(harm >= -math.log(self.alpha))
         if self.limit is not None:
-            below = log_e_below(lost, seen, self.limit)
+            below = log_e_below(worst, seen, self.limit)
             self.first_accept = self.first_accept or self._first(below >= -math.log(self.alpha))
         self._largest["two_sided"] = max(self._largest["two_sided"], float(two_sided.max()))
         self._largest["harm"] = max(self._largest["harm"], float(harm.max()))
-        ends = np.append(np.flatnonzero(np.diff(lost)), lost.size - 1)
+        ends = np.append(np.flatnonzero(np.diff(worst)), worst.size - 1)
         self._last_look |= dict(
-            zip(lost[ends].astype(int).tolist(), seen[ends].astype(int).tolist(), strict=True)
+            zip(worst[ends].astype(int).tolist(), seen[ends].astype(int).tolist(), strict=True)
         )
+        self.missing += int(unknown.sum())
         self.items += right_old.size
         self.lost, self.gained = int(lost[-1]), int(gained[-1])
 
@@ -263,13 +271,16 @@ class SequentialTest:
         return {
             "decision": self.decision,
             "items": self.items,
+            "missing": self.missing,
             "negative_flips": self.lost,
             "positive_flips": self.gained,
             "e_value": self.e_value,
             "e_harm": self.e_harm,
             "p_value": self.p_value,
             "p_harm": self.p_harm,
-            "negative_flip_rate": self.lost / self.items if self.items else None,
+            "negative_flip_rate": self.lost / (self.items - self.missing)
+            if self.items > self.missing
+            else None,
             "negative_flip_rate_bound": self.negative_flip_rate_bound,
             "limit": self.limit,
             "alpha": self.alpha,
