@@ -196,7 +196,12 @@ def _odd_values(schema: Mapping[str, pl.DataType], reference: str, objects: Coll
     structure = r"(?:[\[{NI]|-I)"
     texts = [n for n, dtype in schema.items() if dtype == pl.String and n not in (*objects, reference)]
     lists = [n for n, dtype in schema.items() if dtype == pl.List(pl.String)]
-    parts = [rf'"(?:{_any_of(texts)})"{_COLON}{structure}', r'\\u[0-9a-fA-F]{4}[^"\\\n]*"' + _COLON]
+    parts = [
+        rf'"(?:{_any_of(texts)})"{_COLON}{structure}',
+        # A name with an escape in it, and an object of scores or slices with one anywhere: polars writes neither back as JSON.
+        rf'\\.[^"\\\n]*"{_COLON}',
+        rf'"(?:{_any_of(objects)})"{_COLON}\{{(?:"[^"\\\n]*"|[^"{{}}\\\n])*"[^"\\\n]*\\',
+    ]
     if schema.get(reference) == pl.String:
         parts.append(rf'"{_any_of([reference])}"{_COLON}[^"n \t]')
     if lists:
