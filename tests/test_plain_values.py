@@ -72,7 +72,7 @@ scalars = st.one_of(st.none(), st.booleans(), numbers, texts)
 anything = st.one_of(
     scalars,
     st.lists(scalars, max_size=2),
-    st.dictionaries(st.sampled_from(["a", "id", "é"]), scalars, max_size=2),
+    st.dictionaries(st.sampled_from(["a", "id", "é", "\r", 'x": 1, "y', "{b"]), scalars, max_size=2),
 )
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "id": anything,
@@ -116,6 +116,9 @@ def rows(draw: st.DrawFn) -> list[str]:
 @example(['{"id": 1, "correct": true, "correct": false}'], 0)
 @example(['{"id": 1, "score": "0.5"}', '{"id": 2, "score": 0.5}'], 0)
 @example(['{"id": 1, "output": "correct", "reference": "correct"}'], 0)
+@example(['{"id": 1, "correct": true, "slices": {"\\r": "a"}}'], 0)
+@example(['{"id": 1, "correct": true, "slices": {"a": "x\\\\ny", "b": "}\\\\"}}'], 0)
+@example(['{"id": 1, "score": {"x\\": 1, \\"y": 0.5}}'], 0)
 def test_the_fast_and_the_careful_way_read_the_same(
     tmp_path_factory: pytest.TempPathFactory, lines: list[str], num_before: int
 ) -> None:

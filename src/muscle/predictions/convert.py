@@ -81,13 +81,11 @@ def convert(
         )
     run = read_run(source, format=format, columns=columns)
     if to == "eee":
-        _check_fits(run, path, "Every Eval Ever")
         from muscle.predictions.readers._every_eval_ever_write import write_every_eval_ever
 
         return write_every_eval_ever(run, path)
     if path.suffix in _FILE_SUFFIXES:
-        _check_fits(run, path, "a single file")
-        _check_directions(run, path)
+        _check_fits_one_file(run, path)
         # A task that was called after its file is called after the new one, as it is when that is read.
         is_unnamed = run.tasks == [run.metadata.get(DEFAULT_TASK)]
         write_records(path, run.frame, name_tasks=not is_unnamed)
@@ -95,23 +93,17 @@ def convert(
     return _write_folder(run, path)
 
 
-def _check_fits(run: Run, path: Path, place: str) -> None:
-    """Refuse to write what would make a gate say something else than the run itself."""
-    if run.unread:
-        raise ConfigError(
-            f"{path}: expected a folder of records, which keeps what was not read of the run ({shorten(str(run.unread[0]), 120)}); "
-            f"{place} cannot"
-        )
-
-
-def _check_directions(run: Run, path: Path) -> None:
-    """Refuse scores of which less is better, and say what else a single file does not hold."""
+def _check_fits_one_file(run: Run, path: Path) -> None:
+    """Refuse to write into a single file what would make a gate say something else than the run itself."""
     directions = run.metadata.get("higher_is_better") or {}
     turned = [name for name in run.score_names() if directions.get(name) is False]
-    if turned:
-        raise ConfigError(
-            f"{path}: expected a folder of records, which keeps that less is better of {listing(turned)}; a single file cannot"
-        )
+    lost = ""
+    if run.unread:
+        lost = f"what was not read of the run ({shorten(str(run.unread[0]), 120)})"
+    elif turned:
+        lost = f"that less is better of {listing(turned)}"
+    if lost:
+        raise ConfigError(f"{path}: expected a folder of records, which keeps {lost}; a single file cannot")
     if run.metadata.get("tasks") or run.metadata.get("settings"):
         logger.warning(
             "%s: holds no settings, prompts or judges, by which runs are held comparable; a folder does", path

@@ -141,7 +141,7 @@ def _read_folder(folder: Path, columns: Mapping[str, str] | None) -> Plain:
     entries = sorted(folder.iterdir())
     files = [entry for entry in entries if _is_records(entry)]
     if not files:
-        found = listing(entry.name for entry in entries)
+        found = listing(entry.name for entry in entries) if entries else "nothing"
         raise DataError(f"{folder}: expected TASK.jsonl or TASK.parquet files, found {found}")
     frames: list[pl.DataFrame] = []
     files_of: dict[str, list[str]] = {}

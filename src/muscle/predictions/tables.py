@@ -25,9 +25,9 @@ from muscle.predictions.unpacked import arrow_bytes, parquet_size
 MAX_TABLE_BYTES = 8 << 30
 """Unpacked; ten million predictions with short texts are 3 GB."""
 
-_ALWAYS_BYTES = 1 << 30
+_ALWAYS_BYTES = 1 << 28
 _MAX_RATIO = 100
-"""Texts pack to a tenth, prompts that share a long beginning to a fiftieth; past this and 1 GiB a file is no table of predictions."""
+"""Texts pack to a tenth, prompts that share a long beginning to a fiftieth; past this and 256 MiB a file is no table of predictions."""
 
 MAX_TABLE_ROWS = 200_000_000
 _MAX_FIELD_CHARACTERS = 32 << 20
