@@ -17,9 +17,6 @@ from muscle.predictions.records import complete
 from muscle.predictions.rows import shorten
 from muscle.predictions.run import SCORE_PREFIX
 
-MAX_SCORES = 1_000
-"""Each is a column."""
-
 _LETTERS = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
 _WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 
@@ -42,9 +39,8 @@ class LogTable:
         """Where something stands in a sample's place: null, a text, an object without fields."""
         self._main = _MainScore(metric, header.main)
         self._header = header
-        self._names: set[str] = set()
         self._no_numbers: set[str] = set()
-        self._table = RowTable()
+        self._table = RowTable(where=header.where)
         self._slices = SliceFields()
 
     @property
@@ -97,8 +93,6 @@ class LogTable:
             "finish_reason": _stop_reason(sample, where),
         }
         row |= self._scores(values) if missing is None else {}
-        if len(self._names) > MAX_SCORES:
-            refuse(where, "scores", f"at most {MAX_SCORES:,} scores in a log", list(values)[:3])
         row |= self._slices.of(object_at(sample, "metadata", where))
         self._table.add(row, len(row["input"] or "") + len(row["output"] or ""))
         self.num_rows += 1
@@ -130,7 +124,6 @@ class LogTable:
             number = _number(value)
             if number is not None:
                 scores[SCORE_PREFIX + name] = number
-                self._names.add(name)
             elif not _is_nan(value) and value is not None:
                 self._no_numbers.add(name)
         return scores
