@@ -9,10 +9,10 @@ from typing import Any
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.predictions.readers._fields import object_at, objects_at, text_at, texts_at, whole_at
+from muscle.predictions.readers._fields import count_at, object_at, objects_at
 from muscle.predictions.readers._inspect_header import Header
 from muscle.predictions.readers._table import RowTable, SliceFields
-from muscle.predictions.readers._values import message_text, refuse, text_of
+from muscle.predictions.readers._values import message_text, refuse, text_at, text_of, texts_at
 from muscle.predictions.records import complete
 from muscle.predictions.rows import shorten
 from muscle.predictions.run import SCORE_PREFIX
@@ -70,9 +70,9 @@ class LogTable:
         identity = sample.get("id")
         if not isinstance(identity, int | str) or isinstance(identity, bool):
             refuse(where, "id", "it in a sample, a text or a whole number", identity)
-        epoch = whole_at(sample, "epoch", where, least=1)
-        if epoch is None:
-            refuse(where, "epoch", "it in a sample", epoch)
+        epoch = count_at(sample, "epoch", where)
+        if not epoch:
+            refuse(where, "epoch", "it in a sample, a whole number from 1", sample.get("epoch"))
         values = _score_values(object_at(sample, "scores", where), where)
         self._main.see(values)
         failure = _failure(sample, where)

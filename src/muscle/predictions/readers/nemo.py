@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.predictions.readers._fields import object_at, text_at, whole_at
+from muscle.predictions.readers._fields import count_at, object_at
 from muscle.predictions.readers._json import line_objects, load_object
 from muscle.predictions.readers._table import RowTable, SliceFields, binary_correct
 from muscle.predictions.readers._values import (
@@ -22,6 +22,7 @@ from muscle.predictions.readers._values import (
     message_text,
     refuse,
     required,
+    text_at,
     text_of,
 )
 from muscle.predictions.records import complete, concat_records
@@ -140,9 +141,9 @@ def _newest(folder: Path) -> tuple[Mapping[str, Any], str, list[str]]:
 def _losses(bundle: Mapping[str, Any], where: str, results: Path, frame: pl.DataFrame) -> list[Unread]:
     """Hold what was read against the bundle's own totals."""
     benchmark = object_at(bundle, "benchmark", where)
-    items = whole_at(benchmark, "samples", f"{where}, benchmark")
-    repeats = whole_at(benchmark, "repeats", f"{where}, benchmark") or 1
-    written = whole_at(bundle, "n_results", where)
+    items = count_at(benchmark, "samples", f"{where}, benchmark")
+    repeats = count_at(benchmark, "repeats", f"{where}, benchmark") or 1
+    written = count_at(bundle, "n_results", where)
     planned = max(written or 0, (items or 0) * repeats)
     missing = planned - frame.height
     if missing <= 0:
@@ -160,7 +161,7 @@ def _row(result: Mapping[str, Any], where: str) -> dict[str, Any]:
     answers = (text_of(result.get(name)) for name in ("extracted_answer", "model_response"))
     row: dict[str, Any] = {
         "id": str(index),
-        "repeat": whole_at(result, "repeat", where) or 0,
+        "repeat": count_at(result, "repeat", where) or 0,
         "input": message_text(result.get("prompt")),
         "reference": None if expected is None else [text_of(expected) or ""],
         "output": next((answer for answer in answers if answer and not answer.isspace()), None),
