@@ -16,9 +16,6 @@ from muscle.predictions.readers._values import message_text, refuse, text_of
 MAX_LEVELS = 100
 """Nesting of settings that are compared between runs; none that is known has more than ten."""
 
-MAX_WHOLE = 2**31 - 1
-"""Largest count or index that is believed; it fits every column."""
-
 _LARGEST = 2**63
 _KINDS = {dict: "an object", list: "a list", type(None): "null"}
 
@@ -59,49 +56,6 @@ def objects_at(value: Mapping[str, Any], name: str, where: str) -> list[Mapping[
     for place, entry in enumerate(found):
         if not isinstance(entry, dict):
             refuse(where, f"{name}[{place}]", "an object", Shown(entry))
-    return found
-
-
-def text_at(value: Mapping[str, Any], name: str, where: str) -> str | None:
-    """Return the text that a field holds; None where the field is null or not there.
-
-    Raises:
-        DataError: it holds something else.
-    """
-    found = value.get(name)
-    return found if found is None or isinstance(found, str) else refuse(where, name, "a text", found)
-
-
-def texts_at(value: Mapping[str, Any], name: str, where: str) -> list[str] | None:
-    """Return the list of texts that a field holds; None where it is empty, null or not there.
-
-    Raises:
-        DataError: it holds something else, or an entry is no text.
-    """
-    entries = list_at(value, name, where)
-    for place, entry in enumerate(entries):
-        if not isinstance(entry, str):
-            refuse(where, f"{name}[{place}]", "a text", entry)
-    return entries or None
-
-
-def whole_at(value: Mapping[str, Any], name: str, where: str, *, least: int = 0) -> int | None:
-    """Return the whole number that a field holds; None where the field is null or not there.
-
-    Args:
-        value: the object.
-        name: the field.
-        where: file and line or member, for the message.
-        least: the smallest number that makes sense.
-
-    Raises:
-        DataError: it holds something else, or a number below `least` or above `MAX_WHOLE`.
-    """
-    found = value.get(name)
-    if found is None:
-        return None
-    if not isinstance(found, int) or isinstance(found, bool) or not least <= found <= MAX_WHOLE:
-        refuse(where, name, f"a whole number from {least}", found)
     return found
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from muscle.predictions.readers._fields import list_at, object_at, objects_at, text_at, texts_at, whole_at
-from muscle.predictions.readers._values import known, text_of
+from muscle.predictions.readers._fields import count_at, list_at, object_at, objects_at
+from muscle.predictions.readers._values import known, text_at, text_of, texts_at
 
 _NOT_THE_TASK = (
     "max_retries",
@@ -93,22 +93,22 @@ class Header:
     @property
     def epochs(self) -> int:
         """How often each sample was to be run."""
-        return whole_at(self.config, "epochs", self.where, least=1) or 1
+        return count_at(self.config, "epochs", self.where) or 1
 
     @property
     def num_planned(self) -> int | None:
         """How many samples the log was to hold, over all epochs; None where it does not say."""
-        total = whole_at(self.results, "total_samples", self.where)
+        total = count_at(self.results, "total_samples", self.where)
         if total is not None:
-            return max(total, whole_at(self.results, "completed_samples", self.where) or 0)
+            return max(total, count_at(self.results, "completed_samples", self.where) or 0)
         ids = list_at(self.dataset, "sample_ids", self.where)
-        num_items = len(ids) if ids else whole_at(self.dataset, "samples", self.where)
+        num_items = len(ids) if ids else count_at(self.dataset, "samples", self.where)
         return None if num_items is None else num_items * self.epochs
 
     def num_scored(self, main: str) -> int | None:
         """How many items, their epochs taken together, the log itself says have the main score."""
         own = (entry for entry in self.scores if _score_name(entry, self.where) == main)
-        return next((whole_at(entry, "scored_samples", self.where) for entry in own), None)
+        return next((count_at(entry, "scored_samples", self.where) for entry in own), None)
 
     @property
     def time(self) -> tuple[datetime, datetime]:
@@ -160,7 +160,7 @@ class Header:
             "version": facts.get("task_version"),
             "args": object_at(facts, "task_args", where),
             "dataset": {name: self.dataset.get(name) for name in ("name", "location", "samples", "shuffled")},
-            "epochs": whole_at(self.config, "epochs", where, least=1),
+            "epochs": count_at(self.config, "epochs", where),
             "epochs_reducer": texts_at(self.config, "epochs_reducer", where),
             "limit": self.config.get("limit"),
             "metric": main,

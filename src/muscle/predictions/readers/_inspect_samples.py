@@ -9,16 +9,13 @@ from typing import Any
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.predictions.readers._fields import object_at, objects_at, text_at, texts_at, whole_at
+from muscle.predictions.readers._fields import count_at, object_at, objects_at
 from muscle.predictions.readers._inspect_header import Header
 from muscle.predictions.readers._table import RowTable, SliceFields
-from muscle.predictions.readers._values import message_text, refuse, text_of
+from muscle.predictions.readers._values import message_text, refuse, text_at, text_of, texts_at
 from muscle.predictions.records import complete
 from muscle.predictions.rows import shorten
 from muscle.predictions.run import SCORE_PREFIX
-
-MAX_SCORES = 1_000
-"""Each is a column."""
 
 _LETTERS = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
 _WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
@@ -42,9 +39,8 @@ class LogTable:
         """Where something stands in a sample's place: null, a text, an object without fields."""
         self._main = _MainScore(metric, header.main)
         self._header = header
-        self._names: set[str] = set()
         self._no_numbers: set[str] = set()
-        self._table = RowTable()
+        self._table = RowTable(where=header.where)
         self._slices = SliceFields()
 
     @property
@@ -74,9 +70,9 @@ class LogTable:
         identity = sample.get("id")
         if not isinstance(identity, int | str) or isinstance(identity, bool):
             refuse(where, "id", "it in a sample, a text or a whole number", identity)
-        epoch = whole_at(sample, "epoch", where, least=1)
-        if epoch is None:
-            refuse(where, "epoch", "it in a sample", epoch)
+        epoch = count_at(sample, "epoch", where)
+        if not epoch:
+            refuse(where, "epoch", "it in a sample, a whole number from 1", sample.get("epoch"))
         values = _score_values(object_at(sample, "scores", where), where)
         self._main.see(values)
         failure = _failure(sample, where)
@@ -97,8 +93,6 @@ class LogTable:
             "finish_reason": _stop_reason(sample, where),
         }
         row |= self._scores(values) if missing is None else {}
-        if len(self._names) > MAX_SCORES:
-            refuse(where, "scores", f"at most {MAX_SCORES:,} scores in a log", list(values)[:3])
         row |= self._slices.of(object_at(sample, "metadata", where))
         self._table.add(row, len(row["input"] or "") + len(row["output"] or ""))
         self.num_rows += 1
@@ -130,7 +124,6 @@ class LogTable:
             number = _number(value)
             if number is not None:
                 scores[SCORE_PREFIX + name] = number
-                self._names.add(name)
             elif not _is_nan(value) and value is not None:
                 self._no_numbers.add(name)
         return scores

@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from muscle.errors import DataError
 from muscle.predictions.records import COLUMNS
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
 
 FLUSH_ROWS = 20_000
 FLUSH_BYTES = 64 << 20
+
+MAX_COLUMNS = 2_000
+"""Scores and groups that a run may have; each is a column, and no benchmark has more."""
 
 _SLICE_VALUES = 50
 _SLICE_LENGTH = 64
@@ -68,12 +72,14 @@ def _pass_over(value: Any) -> None:
 class RowTable:
     """Collects rows; holds at most a chunk of them as Python objects, column by column."""
 
-    def __init__(self, extra: Mapping[str, pl.DataType] | None = None) -> None:
+    def __init__(self, extra: Mapping[str, pl.DataType] | None = None, *, where: str = "the rows") -> None:
         """Begin a table.
 
         Args:
             extra: columns beside those of the record format, for the reader's own use.
+            where: the words that open a message: the file.
         """
+        self._where = where
         self._extra = dict(extra or {})
         self._frames: list[pl.DataFrame] = []
         self._begin()
@@ -92,6 +98,9 @@ class RowTable:
         Args:
             row: names that are not columns of the record format are left out.
             num_bytes: its size in the file; bounds what is held.
+
+        Raises:
+            DataError: the rows have more scores and groups than any run.
         """
         layout = tuple(row)
         if layout != self._layout:
@@ -108,6 +117,10 @@ class RowTable:
         for name in layout:
             if name not in self._columns:
                 self._columns[name] = self._new_column(name)
+        if len(self._columns) > MAX_COLUMNS:
+            raise DataError(
+                f"{self._where}: expected at most {MAX_COLUMNS:,} scores and fields, found more ({layout[-1][:60]!r})"
+            )
         for column in self._columns.values():
             if column is not None:
                 column.pad(self._num_rows)

@@ -74,3 +74,30 @@ def required(value: Mapping[str, Any], name: str, where: str, what: str) -> Any:
     if name not in value:
         raise DataError(f"{where}, field '{name}': expected it in {what}, found no such field")
     return value[name]
+
+
+def text_at(value: Mapping[str, Any], name: str, where: str) -> str | None:
+    """Return the text that a field holds; None where the field is null or not there.
+
+    Raises:
+        DataError: it holds something else: place, field, what was found.
+    """
+    found = value.get(name)
+    return found if found is None or isinstance(found, str) else refuse(where, name, "a text", found)
+
+
+def texts_at(value: Mapping[str, Any], name: str, where: str) -> list[str] | None:
+    """Return the list of texts that a field holds; None where it is empty, null or not there.
+
+    Raises:
+        DataError: it holds something else, or an entry is no text.
+    """
+    entries = value.get(name)
+    if entries is None:
+        return None
+    if not isinstance(entries, list):
+        refuse(where, name, "a list of texts", entries)
+    for place, entry in enumerate(entries):
+        if not isinstance(entry, str):
+            refuse(where, f"{name}[{place}]", "a text", entry)
+    return entries or None

@@ -2,33 +2,38 @@
 
 Each row has three structs: `doc` (query, choices, gold_index, id, task_name), `model_response` (text,
 text_post_processed, logprobs) and `metric`. Only the fields that are needed are read from the file: tokens and logits stay
-where they are. Of each task the newest details are read; the metadata's `notes` say which.
+where they are. Of each task the newest details are read; the metadata's `notes` say which. What was read is held against the
+results file of the same date: its tasks, their number of items, the metric that decides.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from muscle.errors import DataError
+from muscle.predictions.readers._fields import number_at, object_at
 from muscle.predictions.readers._json import load_object
-from muscle.predictions.readers._likelihoods import ordered, with_gold_scores
-from muscle.predictions.readers._table import RowTable, SliceFields
-from muscle.predictions.readers._values import known, object_in, refuse
-from muscle.predictions.records import complete, concat_records
-from muscle.predictions.run import SCORE_PREFIX, Run
+from muscle.predictions.readers._lighteval_details import Details
+from muscle.predictions.readers._likelihoods import ordered
+from muscle.predictions.readers._values import known, text_at
+from muscle.predictions.records import concat_records
+from muscle.predictions.run import SCORE_PREFIX, Run, Unread
 
 _NAME = re.compile(r"details_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)\.parquet")
-_FIELDS = {
-    "doc": ("query", "choices", "gold_index", "id", "task_name", "specific"),
-    "model_response": ("text", "text_post_processed", "logprobs"),
-}
-_DECIDING = ("acc", "em", "exact_match", "extractive_match", "loglikelihood_acc", "acc_norm")
-_BATCH_ROWS = 2_000
+_TASK_FACTS = (
+    "hf_repo",
+    "hf_subset",
+    "evaluation_splits",
+    "generation_size",
+    "stop_sequence",
+    "num_samples",
+    "version",
+)
+_TOLERANCE = 1e-6
+"""Both are means of the same numbers, rounded differently."""
 
 
 def recognises(path: Path, head: bytes) -> bool:
@@ -49,34 +54,41 @@ def read(path: Path) -> Run:
         DataError: a file is damaged, lacks a column, or the folder holds several models: file, row, field.
     """
     files, notes = _newest(path) if path.is_dir() else ([path], [])
-    frames, tasks = [], {}
+    results = _Results(files)
+    frames, tasks, unread = [], {}, []
     for file in files:
-        frame, metric = _read_details(file)
-        frames.append(frame)
-        tasks[frame["task"][0]] = {"metric": metric}
-    facts = _facts(files[0], tasks)
+        task, date = _task_and_date(file)
+        details = Details(file, task)
+        frames.append(details.frame)
+        tasks[task] = {"metric": details.metric} | results.task_facts(task, date)
+        notes += details.notes
+        unread += results.losses(details, file)
+    if path.is_dir():
+        unread += _not_read(path) + results.without_details(set(tasks))
+    facts = results.run_facts(_task_and_date(files[0])[1])
     name = facts["model"].get("name") or (
         files[0].parent.parent.name if len(files[0].parts) > 2 else files[0].stem
     )
-    return Run(
-        str(name),
-        ordered(concat_records(frames)),
-        facts | {"files": [str(file) for file in files], "notes": notes},
-    )
+    metadata = facts | {"tasks": tasks, "files": [str(file) for file in files], "notes": notes}
+    return Run(name, ordered(concat_records(frames)), metadata, tuple(unread))
 
 
 def _details(folder: Path) -> Iterator[Path]:
     return (file for file in sorted(folder.rglob("details_*.parquet")) if _NAME.fullmatch(file.name))
 
 
+def _task_and_date(file: Path) -> tuple[str, str]:
+    match = _NAME.fullmatch(file.name)
+    return (match["task"], match["date"]) if match else (file.stem, "")
+
+
 def _newest(folder: Path) -> tuple[list[Path], list[str]]:
     by_task: dict[str, list[tuple[str, Path]]] = {}
     models = set()
     for file in _details(folder):
-        match = _NAME.fullmatch(file.name)
-        if match:
-            by_task.setdefault(match["task"], []).append((match["date"], file))
-            models.add(file.parent.parent)
+        task, date = _task_and_date(file)
+        by_task.setdefault(task, []).append((date, file))
+        models.add(file.parent.parent)
     if len(models) > 1:
         names = ", ".join(sorted(place.name for place in models)[:6])
         raise DataError(
@@ -93,146 +105,95 @@ def _newest(folder: Path) -> tuple[list[Path], list[str]]:
     return files, notes
 
 
-def _read_details(file: Path) -> tuple[pl.DataFrame, str | None]:
-    match = _NAME.fullmatch(file.name)
-    task = match["task"] if match else file.stem
-    table, slices = RowTable(extra={"gold": pl.List(pl.Int64)}), SliceFields()
-    for number, row in enumerate(_rows(file), 1):
-        fields = _fields(row, f"{file}, row {number}")
-        if fields["id"] is None:
-            fields["id"] = str(number - 1)
-        table.add(fields | slices.of(row["doc"].get("specific")), len(fields["input"] or ""))
-    frame = table.frame()
-    if frame.is_empty():
-        raise DataError(f"{file}: expected details, found none")
-    frame = with_gold_scores(slices.prune(frame).with_columns(pl.lit(task).alias("task")))
-    frame, metric = _judged(frame)
-    return complete(frame), metric
+def _not_read(folder: Path) -> list[Unread]:
+    """Count the tables that are no details by their names."""
+    return [
+        Unread("a table that is no lighteval details by its name; take it out of the folder", str(file))
+        for file in sorted(folder.rglob("*.parquet"))
+        if not _NAME.fullmatch(file.name)
+    ]
 
 
-def _rows(file: Path) -> Iterator[dict[str, Any]]:
-    """Yield the fields that are needed, a batch of rows at a time."""
-    try:
-        schema = pl.read_parquet_schema(file)
-        for name in ("doc", "model_response", "metric"):
-            if not isinstance(schema.get(name), pl.Struct):
-                found = ", ".join(schema)
-                raise DataError(
-                    f"{file}, column '{name}': expected a struct, as lighteval writes it, found columns {found}"
-                )
-        wanted = [pl.col("metric")] + [
-            pl.struct(
-                [
-                    pl.col(name).struct.field(field.name)
-                    for field in _struct(schema, name)
-                    if field.name in fields
-                ]
-            ).alias(name)
-            for name, fields in _FIELDS.items()
+class _Results:
+    """What the results files beside the details say, each of its date."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files: dict[str, Path] = {}
+        root = _output_folder(files[0])
+        if root is not None:
+            for file in sorted(root.rglob("results_*.json")):
+                self._files[file.stem.removeprefix("results_")] = file
+        self._dates = dict.fromkeys(_task_and_date(file)[1] for file in files)
+        self._loaded = {date: load_object(self._files[date]) for date in self._dates if date in self._files}
+
+    def _of(self, date: str, *names: str) -> Mapping[str, Any]:
+        """Return an object of a date's results file, by the names that lead to it."""
+        found: Mapping[str, Any] = self._loaded.get(date, {})
+        for place, name in enumerate(names):
+            where = ", ".join([str(self._files.get(date, date)), *names[:place]])
+            found = object_at(found, name, where)
+        return found
+
+    def task_facts(self, task: str, date: str) -> dict[str, Any]:
+        """Return a task's settings."""
+        config = self._of(date, "config_tasks", task)
+        return known({name: config.get(name) for name in _TASK_FACTS})
+
+    def losses(self, details: Details, file: Path) -> list[Unread]:
+        """Hold a file of details against the results of its date."""
+        task, date = _task_and_date(file)
+        losses = []
+        config = self._of(date, "config_tasks", task)
+        planned = config.get("effective_num_docs")
+        missing = planned - details.frame.height if isinstance(planned, int) else 0
+        if missing > 0:
+            what = f"{missing} of {planned} items that {self._files[date].name} tells of are not in it"
+            losses.append(Unread(what, str(file), missing))
+        own = number_at(self._of(date, "results", task), str(details.metric), str(self._files.get(date, "")))
+        column = f"{SCORE_PREFIX}{details.metric}"
+        judged = (
+            column in details.frame.columns and details.frame["correct"].null_count() < details.frame.height
+        )
+        mean = details.frame[column].mean() if judged else None
+        if own is not None and isinstance(mean, float) and abs(mean - own) > _TOLERANCE and missing <= 0:
+            what = f"{details.metric} is {mean:.6g} by its rows and {own:.6g} by {self._files[date].name}"
+            losses.append(Unread(f"other rows than lighteval counted: {what}", str(file)))
+        return losses
+
+    def without_details(self, tasks: set[str]) -> list[Unread]:
+        """Count the tasks that the read dates' results name and that no details hold; averages are none."""
+        return [
+            Unread(
+                f"task {task} has results but no details; run lighteval with --save-details",
+                str(self._files[date]),
+            )
+            for date in self._loaded
+            for task in self._of(date, "results")
+            if task not in tasks and task != "all" and "_average" not in task
         ]
-        frame = pl.scan_parquet(file).select(wanted).collect()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-        raise DataError(f"{file}: expected a whole Parquet file, found a damaged one ({reason})") from None
-    for part in frame.iter_slices(_BATCH_ROWS):
-        yield from part.iter_rows(named=True)
+
+    def run_facts(self, date: str) -> dict[str, Any]:
+        """Return what is known of the whole run, in the metadata's common words."""
+        where = f"{self._files.get(date, '')}, config_general"
+        general, model = self._of(date, "config_general"), self._of(date, "config_general", "model_config")
+        name = text_at(general, "model_name", where) or text_at(model, "model_name", f"{where}.model_config")
+        return {
+            "model": known({"name": name, "dtype": model.get("dtype")}),
+            "versions": known({"lighteval": general.get("lighteval_sha")}),
+            "settings": known(
+                {"generation": model.get("generation_parameters"), "seed": general.get("fewshot_seed")}
+            ),
+            "created": date,
+            "harness": "lighteval",
+            "results": {
+                task: values for each in self._dates for task, values in self._of(each, "results").items()
+            },
+        }
 
 
-def _struct(schema: Mapping[str, pl.DataType], name: str) -> list[pl.Field]:
-    dtype = schema[name]
-    return dtype.fields if isinstance(dtype, pl.Struct) else []
-
-
-def _fields(row: Mapping[str, Any], where: str) -> dict[str, Any]:
-    doc, response = row["doc"], row["model_response"]
-    options = [str(text) for text in doc.get("choices") or []]
-    gold = _gold(doc.get("gold_index"), len(options), where)
-    logprobs = response.get("logprobs") or []
-    texts = response.get("text_post_processed") or response.get("text") or []
-    fields: dict[str, Any] = {
-        "id": doc.get("id") or None,
-        "input": doc.get("query"),
-        "reference": [options[index] for index in gold] or None,
-    }
-    if len(logprobs) == len(options) > 1 and not texts:
-        pick = logprobs.index(max(logprobs))
-        fields |= {"choices": options, "logprobs": logprobs, "choice": pick, "output": options[pick]}
-        fields["gold"] = gold or None
-    else:
-        fields["output"] = texts[0] if texts else None
-    return fields | _scores(row["metric"] or {}, where)
-
-
-def _gold(value: Any, num_options: int, where: str) -> list[int]:
-    gold = [] if value is None else value if isinstance(value, list) else [value]
-    for index in gold:
-        if not isinstance(index, int) or (num_options and not 0 <= index < num_options):
-            refuse(where, "doc.gold_index", f"the index of one of {num_options} choices, from 0", index)
-    return gold if num_options else []
-
-
-def _scores(metrics: Mapping[str, Any], where: str) -> dict[str, float]:
-    scores = {}
-    for name, value in metrics.items():
-        if isinstance(value, int | float):
-            if value != value:
-                refuse(where, f"metric.{name}", "a number", value)
-            scores[SCORE_PREFIX + name] = float(value)
-    return scores
-
-
-def _judged(frame: pl.DataFrame) -> tuple[pl.DataFrame, str | None]:
-    """Set `correct` from the metric that decides, and take back picks that contradict it."""
-    names = [name.removeprefix(SCORE_PREFIX) for name in frame.columns if name.startswith(SCORE_PREFIX)]
-    names = [name for name in (*_DECIDING, *names) if name in names and not name.startswith("gold_")]
-    binary = [name for name in names if frame[SCORE_PREFIX + name].drop_nulls().is_in([0.0, 1.0]).all()]
-    if not binary:
-        return frame, names[0] if names else None
-    frame = frame.with_columns((pl.col(SCORE_PREFIX + binary[0]) == 1.0).alias("correct"))
-    if "choice" in frame.columns:
-        agrees = pl.col("reference").list.contains(pl.col("output")) == pl.col("correct")
-        columns = [
-            pl.when(agrees.fill_null(False)).then(pl.col(name)).alias(name) for name in ("choice", "output")
-        ]
-        frame = frame.with_columns(columns)
-    return frame, binary[0]
-
-
-def _facts(file: Path, tasks: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return what the results file of the same date says, where it lies in the same output folder."""
-    match = _NAME.fullmatch(file.name)
-    date = match["date"] if match else ""
+def _output_folder(file: Path) -> Path | None:
+    """Return the folder in which `details/` and `results/` lie."""
     parts = list(file.parts)
-    results: Mapping[str, Any] = {}
-    if "details" in parts and date:
-        root = Path(*parts[: len(parts) - 1 - parts[::-1].index("details")])
-        found = next(root.rglob(f"results_{date}.json"), None)
-        results = load_object(found) if found else {}
-    general = object_in(results, "config_general")
-    model = object_in(general, "model_config")
-    configs = object_in(results, "config_tasks")
-    names = (
-        "hf_repo",
-        "hf_subset",
-        "evaluation_splits",
-        "generation_size",
-        "stop_sequence",
-        "num_samples",
-        "version",
-    )
-    return {
-        "model": known(
-            {"name": general.get("model_name") or model.get("model_name"), "dtype": model.get("dtype")}
-        ),
-        "versions": known({"lighteval": general.get("lighteval_sha")}),
-        "settings": known(
-            {"generation": model.get("generation_parameters"), "seed": general.get("fewshot_seed")}
-        ),
-        "created": date,
-        "harness": "lighteval",
-        "results": dict(object_in(results, "results")),
-        "tasks": {
-            task: facts | known({name: object_in(configs, task).get(name) for name in names})
-            for task, facts in tasks.items()
-        },
-    }
+    if "details" not in parts:
+        return None
+    return Path(*parts[: len(parts) - 1 - parts[::-1].index("details")])

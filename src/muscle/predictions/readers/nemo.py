@@ -6,25 +6,27 @@ wrong at 0 where a benchmark knows nothing between. `failure_category` and `erro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from muscle.errors import DataError
+from muscle.predictions.readers._fields import count_at, object_at
 from muscle.predictions.readers._json import line_objects, load_object
 from muscle.predictions.readers._table import RowTable, SliceFields, binary_correct
 from muscle.predictions.readers._values import (
     finite_number,
     known,
     message_text,
-    object_in,
+    refuse,
     required,
+    text_at,
     text_of,
 )
 from muscle.predictions.records import complete, concat_records
-from muscle.predictions.run import SCORE_PREFIX, Run
+from muscle.predictions.run import SCORE_PREFIX, Run, Unread
 
 RESULTS = "results.jsonl"
 _KIND = "a result of NeMo Evaluator"
@@ -43,74 +45,138 @@ def read(path: Path) -> Run:
     """Read a bundle, or a folder that holds one bundle a benchmark.
 
     Returns:
-        One record a problem and repeat, with the score `reward`.
+        One record a problem and repeat, with the score `reward`, then those of further scorers.
 
     Raises:
-        DataError: a file is missing or damaged: file, line, field.
+        DataError: a file is missing or damaged, or the folder holds several models: file, line, field.
     """
     folders = _bundles(path) if path.is_dir() else [path.parent]
     if not folders:
         raise DataError(f"{path}: expected eval-*.json beside {RESULTS}, found none")
-    read_bundles = [
-        _read_bundle(folder, path if path.suffix == ".jsonl" else folder / RESULTS) for folder in folders
-    ]
-    frames, facts = [frame for frame, _ in read_bundles], [fact for _, fact in read_bundles]
-    metadata = facts[0] | {
-        name: {key: value for fact in facts for key, value in fact[name].items()}
-        for name in ("tasks", "results")
-    }
+    runs = [_read_bundle(folder, path if path.suffix == ".jsonl" else folder / RESULTS) for folder in folders]
+    _refuse_mixed(path, runs)
+    metadata = dict(runs[0].metadata)
+    for name in ("tasks", "results"):
+        metadata[name] = {key: value for run in runs for key, value in run.metadata[name].items()}
+    metadata["notes"] = [note for run in runs for note in run.metadata["notes"]]
+    unread = [each for run in runs for each in run.unread]
+    if path.is_dir():
+        unread += _not_read(path, folders)
     name = metadata["model"].get("name") or path.stem
-    return Run(str(name), concat_records(frames), metadata | {"notes": []})
+    return Run(name, concat_records([run.frame for run in runs]), metadata, tuple(unread))
 
 
 def _bundles(folder: Path) -> list[Path]:
     """The folder itself, or those in it, that hold a bundle with its results."""
-    places = [folder, *sorted(entry for entry in folder.iterdir() if entry.is_dir())]
-    found = [place for place in places if (place / RESULTS).is_file() and any(place.glob("eval-*.json"))]
+    found = [place for place in _places(folder) if (place / RESULTS).is_file() and _described(place)]
     return found[:1] if found[:1] == [folder] else found
 
 
-def _read_bundle(folder: Path, results: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
-    files = sorted(folder.glob("eval-*.json"))
-    bundle = load_object(files[-1]) if files else {}
-    task = str(object_in(bundle, "benchmark").get("name") or folder.name)
-    table, slices = RowTable(), SliceFields()
+def _places(folder: Path) -> list[Path]:
+    return [folder, *sorted(entry for entry in folder.iterdir() if entry.is_dir())]
+
+
+def _described(folder: Path) -> list[Path]:
+    return sorted(folder.glob("eval-*.json"))
+
+
+def _not_read(folder: Path, read_folders: Sequence[Path]) -> list[Unread]:
+    """Count the folders that hold a part of a bundle, or one beside that which was read."""
+    return [
+        Unread(f"a folder with eval-*.json or {RESULTS} that was not read; name it by itself", str(place))
+        for place in _places(folder)
+        if place not in read_folders and (_described(place) or (place / RESULTS).exists())
+    ]
+
+
+def _refuse_mixed(path: Path, runs: Sequence[Run]) -> None:
+    models = sorted({str(run.metadata["model"].get("name")) for run in runs})
+    if len(models) > 1:
+        raise DataError(
+            f"{path}: expected the results of one model, found {', '.join(models[:6])}; name one folder"
+        )
+    tasks = [task for run in runs for task in run.metadata["tasks"]]
+    if len(set(tasks)) < len(tasks):
+        double = next(task for task in tasks if tasks.count(task) > 1)
+        raise DataError(
+            f"{path}: expected one bundle a benchmark, found several of {double}; name one folder"
+        )
+
+
+def _read_bundle(folder: Path, results: Path) -> Run:
+    bundle, bundle_file, notes = _newest(folder)
+    benchmark = object_at(bundle, "benchmark", bundle_file)
+    task = text_at(benchmark, "name", f"{bundle_file}, benchmark") or folder.name
+    table, slices = RowTable(where=str(results)), SliceFields()
     if not results.is_file():
         raise DataError(f"{results}: expected the results of {task}, found no such file")
     for number, result in line_objects(results):
-        row = _row(result, f"{results}, line {number}")
-        table.add(row | slices.of(_groups(result)), len(row["output"] or ""))
+        where = f"{results}, line {number}"
+        row = _row(result, where)
+        table.add(row | slices.of(object_at(result, "metadata", where)), len(row["output"] or ""))
     frame = table.frame()
     if frame.is_empty():
         raise DataError(f"{results}: expected results, found none")
     frame = slices.prune(frame).with_columns(pl.lit(task).alias("task"))
-    return complete(binary_correct(frame, "reward")), _facts(bundle, task)
+    frame = complete(binary_correct(frame, "reward"))
+    metadata = _facts(bundle, bundle_file, task) | {"notes": notes}
+    return Run(task, frame, metadata, tuple(_losses(bundle, bundle_file, results, frame)))
+
+
+def _newest(folder: Path) -> tuple[Mapping[str, Any], str, list[str]]:
+    """Return the bundle that describes a folder's results: each run writes one, and its results over the last one's."""
+    files = _described(folder)
+    if not files:
+        return {}, str(folder), [f"{folder.name}: no eval-*.json says which model and how many results"]
+    bundles = [(load_object(file), file) for file in files]
+    bundles.sort(key=lambda each: (text_at(each[0], "timestamp", str(each[1])) or "", each[1].name))
+    *others, (bundle, file) = bundles
+    notes = []
+    if others:
+        listed = ", ".join(other.name for _, other in others)
+        notes.append(f"{folder.name}: {RESULTS} is taken for that of {file.name}; also there: {listed}")
+    return bundle, str(file), notes
+
+
+def _losses(bundle: Mapping[str, Any], where: str, results: Path, frame: pl.DataFrame) -> list[Unread]:
+    """Hold what was read against the bundle's own totals."""
+    benchmark = object_at(bundle, "benchmark", where)
+    items = count_at(benchmark, "samples", f"{where}, benchmark")
+    repeats = count_at(benchmark, "repeats", f"{where}, benchmark") or 1
+    written = count_at(bundle, "n_results", where)
+    planned = max(written or 0, (items or 0) * repeats)
+    missing = planned - frame.height
+    if missing <= 0:
+        return []
+    what = f"{missing} of {planned} results that {Path(where).name} tells of are not in it"
+    return [Unread(what, str(results), missing)]
 
 
 def _row(result: Mapping[str, Any], where: str) -> dict[str, Any]:
     index = required(result, "problem_idx", where, _KIND)
+    if not isinstance(index, int | str) or isinstance(index, bool):
+        refuse(where, "problem_idx", "a whole number or a text", index)
     expected = result.get("expected_answer")
     error = result.get("error") or result.get("failure_category")
+    answers = (text_of(result.get(name)) for name in ("extracted_answer", "model_response"))
     row: dict[str, Any] = {
         "id": str(index),
-        "repeat": int(finite_number(result.get("repeat", 0), where, "repeat")),
+        "repeat": count_at(result, "repeat", where) or 0,
         "input": message_text(result.get("prompt")),
         "reference": None if expected is None else [text_of(expected) or ""],
-        "output": text_of(result.get("extracted_answer")) or text_of(result.get("model_response")),
+        "output": next((answer for answer in answers if answer and not answer.isspace()), None),
         "error": text_of(error) if error else None,
     }
     if row["error"] is None:
         reward = required(result, "reward", where, _KIND)
         row[SCORE_PREFIX + "reward"] = finite_number(reward, where, "reward")
+        for name, value in object_at(result, "scorer_rewards", where).items():
+            row[SCORE_PREFIX + name] = finite_number(value, where, f"scorer_rewards.{name}")
     return row
 
 
-def _groups(result: Mapping[str, Any]) -> Mapping[str, Any]:
-    return object_in(result, "metadata")
-
-
-def _facts(bundle: Mapping[str, Any], task: str) -> dict[str, Any]:
-    config, benchmark = object_in(bundle, "config"), object_in(bundle, "benchmark")
+def _facts(bundle: Mapping[str, Any], where: str, task: str) -> dict[str, Any]:
+    config, benchmark = object_at(bundle, "config", where), object_at(bundle, "benchmark", where)
     generation = {name: config.get(name) for name in ("temperature", "top_p", "max_tokens", "seed")}
     task_facts = {
         "generation": known(generation),
@@ -121,10 +187,10 @@ def _facts(bundle: Mapping[str, Any], task: str) -> dict[str, Any]:
     }
     scores = {
         name: value.get("value") if isinstance(value, dict) else value
-        for name, value in object_in(benchmark, "scores").items()
+        for name, value in object_at(benchmark, "scores", where).items()
     }
     return {
-        "model": known({"name": config.get("model"), "url": config.get("model_url")}),
+        "model": known({"name": text_at(config, "model", where), "url": config.get("model_url")}),
         "versions": known({"nemo_evaluator": bundle.get("sdk_version")}),
         "settings": {},
         "created": bundle.get("timestamp"),
