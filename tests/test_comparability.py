@@ -230,3 +230,65 @@ def test_two_real_runs_of_one_harness_have_no_refused_difference() -> None:
 def test_two_releases_of_a_harness_are_told_apart() -> None:
     runs = [read_run(DATA / "lm_eval" / v / "toy__model-1") for v in ("0.4.5", "0.4.13")]
     assert "transformers 4.57.1 against 5.23.0" in of_kind(find_differences(*runs), "versions")[0].message
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "metric_list",
+        "filter_list",
+        "metric_specs",
+        "metric_config",
+        "process_results",
+        "assertions",
+        "graders",
+        "scorers",
+        "version",
+    ],
+)
+def test_other_rules_of_scoring_are_another_metric(name: str) -> None:
+    facts = [task(**{name: [{"metric": "exact_match", "ignore_case": value}]}) for value in (True, False)]
+    with pytest.raises(JoinError, match=f"{name}.*--allow metric"):
+        check_comparable(run(metadata=facts[0]), run("new", facts[1]))
+
+
+def test_items_that_are_graded_in_another_way_are_found_in_another_order() -> None:
+    old = run(graded_by=["equals"] * 40)
+    new = run("new", graded_by=["contains", *["equals"] * 39])
+    for frame in (new.frame, new.frame.reverse()):
+        (found,) = find_differences(old, Run("new", frame, {}))
+        assert (found.what, found.severity) == ("metric", "refuse")
+        assert (
+            found.message == "1 of 40 shared items are graded in another way: by 'equals' against 'contains'"
+        )
+
+
+def test_how_items_are_graded_is_no_difference_where_one_side_does_not_say_it() -> None:
+    assert find_differences(run(graded_by=["equals"] * 40), run("new")) == []
+
+
+def working(run_number: int) -> Any:
+    """Two hundred wrong answers: the same numbers each time, by other words."""
+    numbers = [str(3 * i + 1) for i in range(200)]
+    return pl.DataFrame(
+        {
+            "id": [str(i) for i in range(200)],
+            "input": [f"How many jars of kind {i}?" for i in range(200)],
+            "reference": ["7"] * 200,
+            "output": [f"By way {run_number} it is {n}.\n#### {n}" for n in numbers],
+            "extracted_answer": numbers,
+            "correct": [False] * 200,
+        }
+    )
+
+
+def test_the_same_wrong_number_with_other_working_is_no_inconsistency() -> None:
+    metrics = compare(working(1), working(2)).to_json()["tasks"]["all"]["old_vs_new"]
+    assert metrics["inconsistency_rate"]["value"] == 0.0 and metrics["churn"]["value"] == 0.0
+    whole = [working(n).drop("extracted_answer") for n in (1, 2)]
+    assert compare(*whole).to_json()["tasks"]["all"]["old_vs_new"]["inconsistency_rate"]["value"] == 1.0
+
+
+def test_an_extracted_answer_on_one_side_only_leaves_the_whole_texts_to_compare() -> None:
+    new = working(1).drop("extracted_answer")
+    assert compare(working(1), new).to_json()["tasks"]["all"]["old_vs_new"]["churn"]["value"] == 0.0

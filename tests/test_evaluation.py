@@ -261,6 +261,7 @@ def test_gsm8k_is_correct_by_the_strict_extraction(model: Any, tokenizer: Any) -
     row = result.frame.row(0, named=True)
     assert row["filter"] == "strict-match" and row["choices"] is None and row["logprobs"] is None
     assert row["correct"] is False and row["score.exact_match"] == 0.0
+    assert row["extracted_answer"] == "[invalid]"
     assert result.score_names() == ["exact_match", "exact_match_flexible"]
     assert result.metadata["tasks"]["gsm8k"]["generation"] == {
         "until": ["\n"],

@@ -9,7 +9,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from muscle.errors import DataError
+from muscle import compare
+from muscle.errors import DataError, JoinError
+from muscle.flips.comparability import find_differences
 from muscle.predictions import read_run
 from muscle.predictions.readers import promptfoo
 
@@ -141,3 +143,137 @@ def test_a_document_that_is_cut_off_is_said_so(tmp_path: Path) -> None:
         DataError, match=r"cut.json, results.results\[\d+\]: the JSON is cut off in the middle"
     ):
         read_run(file)
+
+
+# other assertions, other judges
+
+
+def results(path: Path, changes: dict[str, Any], *, config: dict[str, Any] | None = None) -> Path:
+    """Write thirty made-up tests; `changes` is laid over each test case."""
+    tests = [
+        {
+            "gradingResult": {"pass": True, "score": 1},
+            "namedScores": {},
+            "prompt": {"raw": f"Which tool cuts {n}?", "label": "{{q}}"},
+            "promptIdx": 0,
+            "provider": {"id": f"x:{path.stem}"},
+            "response": {"output": "a knife"},
+            "score": 1,
+            "success": True,
+            "testIdx": n,
+            "failureReason": 0,
+            "testCase": {
+                "vars": {"q": f"Which tool cuts {n}?"},
+                "assert": [{"type": "llm-rubric", "value": "Names a tool"}],
+                **changes,
+            },
+        }
+        for n in range(30)
+    ]
+    return write(path, {"evalId": "e", "results": {"version": 3, "results": tests}, "config": config or {}})
+
+
+def differences(tmp_path: Path, old: dict[str, Any], new: dict[str, Any], **config: Any) -> list[str]:
+    """Return what is refused between two files of the same tests."""
+    runs = [
+        read_run(results(tmp_path / f"{name}.json", changes, config=config.get(f"{name}_config")))
+        for name, changes in (("old", old), ("new", new))
+    ]
+    return [d.what for d in find_differences(*runs) if d.severity == "refuse"]
+
+
+EQUALS = {"type": "equals", "value": "a knife"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({}, {"assert": [{"type": "llm-rubric", "value": "Is friendly"}]}),
+        ({"assert": [EQUALS]}, {"assert": [EQUALS | {"type": "icontains"}]}),
+        ({"assert": [EQUALS]}, {"assert": []}),
+        ({"assert": [EQUALS, {"type": "cost", "threshold": 1}]}, {"assert": [EQUALS]}),
+        ({"assert": [EQUALS | {"weight": 1}]}, {"assert": [EQUALS | {"weight": 0}]}),
+        ({"assert": [EQUALS], "threshold": 0.9}, {"assert": [EQUALS], "threshold": 0.1}),
+        ({"assert": [EQUALS]}, {"assert": [EQUALS], "options": {"transform": "output.trim()"}}),
+        ({}, {"options": {"rubricPrompt": "Say yes."}}),
+    ],
+)
+def test_tests_with_other_assertions_are_the_same_items_under_another_metric(
+    tmp_path: Path, old: dict[str, Any], new: dict[str, Any]
+) -> None:
+    assert "metric" in differences(tmp_path, old, new)
+
+
+def test_assertions_of_one_test_among_many_are_refused_and_can_be_allowed(tmp_path: Path) -> None:
+    old = results(tmp_path / "old.json", {"assert": [EQUALS]})
+    value = json.loads(old.read_text())
+    value["results"]["results"][3]["testCase"]["assert"] = []
+    new = write(tmp_path / "new.json", value)
+    with pytest.raises(JoinError, match=r"1 of 30 shared items are graded in another way: .*--allow metric"):
+        compare(old, new)
+    assert compare(old, new, allow=["metric"]).to_json()["join"]["paired"] == 30
+
+
+def test_the_same_variables_under_several_assertions_are_several_items(tmp_path: Path) -> None:
+    value = json.loads(results(tmp_path / "a.json", {"assert": [EQUALS]}).read_text())
+    again = json.loads(json.dumps(value["results"]["results"]))
+    for result in again:
+        result["testCase"]["assert"] = [{"type": "is-json"}]
+    value["results"]["results"] += again
+    frame = read_run(write(tmp_path / "b.json", value)).frame
+    assert frame["id"].n_unique() == 60 and frame["repeat"].max() == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "config"),
+    [
+        ({"options": {"provider": "x:a"}}, {"options": {"provider": "x:b"}}, {}),
+        (
+            {"assert": [{"type": "llm-rubric", "value": "v", "provider": "x:a"}]},
+            {"assert": [{"type": "llm-rubric", "value": "v", "provider": "x:b"}]},
+            {},
+        ),
+        (
+            {
+                "assert": [
+                    {
+                        "type": "assert-set",
+                        "assert": [{"type": "llm-rubric", "value": "v", "provider": "x:a"}],
+                    }
+                ]
+            },
+            {
+                "assert": [
+                    {
+                        "type": "assert-set",
+                        "assert": [{"type": "llm-rubric", "value": "v", "provider": "x:b"}],
+                    }
+                ]
+            },
+            {},
+        ),
+        ({}, {}, {"new_config": {"defaultTest": {"options": {"provider": "x:b"}}}}),
+        ({}, {}, {"new_config": {"defaultTest": {"provider": "x:b"}}}),
+        ({}, {"options": {"provider": {"id": "x:b"}}}, {}),
+    ],
+)
+def test_another_judge_is_found_wherever_it_is_named(
+    tmp_path: Path, old: dict[str, Any], new: dict[str, Any], config: dict[str, Any]
+) -> None:
+    assert differences(tmp_path, old, new, **config) == ["judge"]
+
+
+def test_a_judge_that_no_assertion_needs_makes_no_difference(tmp_path: Path) -> None:
+    new = {"assert": [EQUALS], "options": {"provider": "x:b"}}
+    assert differences(tmp_path, {"assert": [EQUALS]}, new) == []
+
+
+def test_judges_that_changed_places_are_another_metric(tmp_path: Path) -> None:
+    def judged(path: Path, first: str, second: str) -> Path:
+        value = json.loads(results(path, {}).read_text())
+        for n, result in enumerate(value["results"]["results"]):
+            result["testCase"]["options"] = {"provider": first if n < 15 else second}
+        return write(path, value)
+
+    runs = [read_run(judged(tmp_path / f"{a}.json", a, b)) for a, b in (("x", "y"), ("y", "x"))]
+    assert [d.what for d in find_differences(*runs) if d.severity == "refuse"] == ["metric"]

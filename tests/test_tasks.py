@@ -146,6 +146,13 @@ def test_gsm8k_scores_as_the_harness_does(output: str, number: str) -> None:
     assert list(gsm8k_score(output, example("gsm8k", answer=answer).reference).values()) == theirs
 
 
+def test_of_a_gsm8k_answer_the_number_is_compared() -> None:
+    read = get_task("gsm8k").extract
+    assert read is not None
+    assert read(" 3 + 4 = 7\n#### 7") == read(" 4 and 3\n#### 7 ") == "7"
+    assert read("It is 7.") == "[invalid]"
+
+
 def test_the_gsm8k_target_is_the_worked_solution_and_the_reference_its_number() -> None:
     built = example("gsm8k")
     assert built.target == " " + GSM8K_ROW["answer"]

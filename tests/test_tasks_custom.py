@@ -142,6 +142,14 @@ def test_exact_match_without_options_only_ignores_white_space_around(tmp_path: P
     assert scores(task, "paris", "Paris") == {"exact_match": 0.0}
 
 
+def test_own_tasks_with_an_extraction_tell_what_they_compare(tmp_path: Path) -> None:
+    numbers = build(tmp_path, GENERATION, scorer="number_match").extract
+    assert numbers is not None and numbers("so $1,200.0") == numbers("it is 1200") == "1200"
+    words = build(tmp_path, GENERATION, scorer={"name": "exact_match", "regex": "is (\\w+)"}).extract
+    assert words is not None and words("It is red, I think.") == "red" and words("Red.") == "[invalid]"
+    assert build(tmp_path, GENERATION).extract is None
+
+
 def test_number_match_compares_values(tmp_path: Path) -> None:
     task = build(tmp_path, GENERATION, scorer="number_match")
     assert task.correct == "number_match"

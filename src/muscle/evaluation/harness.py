@@ -259,7 +259,8 @@ def _generation_answer(task: Task, example: Example, output: str) -> Answer:
     if bad:
         return Answer(output=output, error=f"scoring: {bad[0]} is {scores[bad[0]]}, expected a finite number")
     correct = None if task.correct is None else bool(scores[task.correct])
-    return Answer(output=output, correct=correct, scores=scores)
+    extracted = None if task.extract is None else task.extract(output)
+    return Answer(output=output, extracted=extracted, correct=correct, scores=scores)
 
 
 def _check_room(task: Task, max_length: int) -> None:

@@ -18,6 +18,7 @@ class Answer:
 
     Attributes:
         output: the generated text, or the chosen option's text.
+        extracted: the answer that was read out of the text and scored; None where it is the whole text.
         choice: index of the chosen option.
         correct: None where the task's scores are continuous, or the item could not be scored.
         logprobs: log-likelihood of each option, in nats, summed over its tokens.
@@ -29,6 +30,7 @@ class Answer:
     """
 
     output: str | None = None
+    extracted: str | None = None
     choice: int | None = None
     correct: bool | None = None
     logprobs: list[float] | None = None
@@ -57,6 +59,7 @@ def build_frame(task: Task, examples: Sequence[Example], answers: Sequence[Answe
         "choices": [list(example.choices) or None for example in examples],
         "reference": [list(example.reference) for example in examples],
         "output": [answer.output for answer in answers],
+        "extracted_answer": [answer.extracted for answer in answers],
         "choice": [answer.choice for answer in answers],
         "correct": [answer.correct for answer in answers],
         "logprobs": [answer.logprobs for answer in answers],

@@ -17,7 +17,13 @@ from jinja2.sandbox import SandboxedEnvironment
 from muscle.errors import ConfigError, DataError
 from muscle.tasks.fields import found, read_id, read_texts
 from muscle.tasks.labels import read_gold
-from muscle.tasks.scorers import built_in_score, function_score, import_function, source_sha256
+from muscle.tasks.scorers import (
+    built_in_extract,
+    built_in_score,
+    function_score,
+    import_function,
+    source_sha256,
+)
 from muscle.tasks.settings import CHOICE_SCORERS, GenerationSettings, TaskSettings
 from muscle.tasks.task import Example, Generation, Row, ScoreFunction, Task
 from muscle.validation import validate
@@ -68,6 +74,7 @@ def build_task(settings: TaskSettings, *, where: str, folder: Path) -> Task:
         generation=_generation(settings.generation),
         score=score,
         correct=correct,
+        extract=built_in_extract(scorer),
     )
 
 

@@ -76,6 +76,7 @@ TASK = Task(
     generation=Generation(until=UNTIL, max_new_tokens=256),
     score=score,
     correct="exact_match",
+    extract=lambda output: extract(output, STRICT),
     filter="strict-match",
     hub=HubData(train="hub:openai/gsm8k/main:train", test="hub:openai/gsm8k/main:test"),
 )

@@ -14,7 +14,7 @@ from typing import Any
 
 from muscle.errors import ConfigError
 from muscle.tasks.fields import found
-from muscle.tasks.scoring import INVALID, ROUGE_NAMES, exact_match, extract, number_match, rouge
+from muscle.tasks.scoring import INVALID, ROUGE_NAMES, exact_match, extract, last_number, number_match, rouge
 from muscle.tasks.settings import ScorerSettings
 from muscle.tasks.task import ScoreFunction
 
@@ -27,13 +27,11 @@ def built_in_score(scorer: ScorerSettings) -> ScoreFunction:
         return lambda output, references: _main_first(
             rouge(output, references, stem=scorer.stem), scorer.name
         )
-    flags = re.IGNORECASE if scorer.ignore_case else re.NOFLAG
-    pattern = None if scorer.regex is None else re.compile(scorer.regex, flags)
+    extracted = built_in_extract(scorer)
 
     def score(output: str, references: tuple[str, ...]) -> Mapping[str, float]:
-        select = -1 if scorer.select == "last" else 0
-        text = output.strip() if pattern is None else extract(output, pattern, select=select)
-        if pattern is not None and text == INVALID:
+        text = output.strip() if extracted is None else extracted(output)
+        if extracted is not None and text == INVALID:
             return {"exact_match": 0.0}
         matched = exact_match(
             text,
@@ -44,6 +42,27 @@ def built_in_score(scorer: ScorerSettings) -> ScoreFunction:
         return {"exact_match": matched}
 
     return score
+
+
+def built_in_extract(scorer: ScorerSettings) -> Callable[[str], str] | None:
+    """Return what reads the scored answer out of a text: the `regex` or the last number; None where the whole text is scored."""
+    if scorer.name == "number_match":
+        return _number_text
+    if scorer.regex is None:
+        return None
+    pattern = re.compile(scorer.regex, re.IGNORECASE if scorer.ignore_case else re.NOFLAG)
+    select = -1 if scorer.select == "last" else 0
+    return lambda output: extract(output, pattern, select=select)
+
+
+def _number_text(output: str) -> str:
+    """Return the last number of a text, written in one way.
+
+    >>> _number_text("It is $1,200.00"), _number_text("none")
+    ('1200', '[invalid]')
+    """
+    number = last_number(output)
+    return INVALID if number is None else f"{number.normalize():f}"
 
 
 def _main_first(scores: Mapping[str, float], main: str) -> dict[str, float]:

@@ -87,6 +87,7 @@ class Task:
             continuous (ROUGE) and only the smooth metrics apply.
         columns: the columns that a row must have.
         definition: what the fingerprint covers: everything above as plain data.
+        extract: for a generation task, reads out of the text the answer that is scored; None where it is the whole text.
         filter: how the answer was read out of the text, as it stands in records ("none" where there is one way).
         hub: where the task's own data stands; None where the user brings it.
     """
@@ -100,6 +101,7 @@ class Task:
     generation: Generation | None = None
     score: ScoreFunction | None = None
     correct: str | None = None
+    extract: Callable[[str], str] | None = None
     filter: str = "none"
     hub: HubData | None = None
 

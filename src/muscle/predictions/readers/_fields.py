@@ -16,7 +16,9 @@ from muscle.predictions.readers._values import message_text, refuse, text_of
 MAX_LEVELS = 100
 """Nesting of settings that are compared between runs; none that is known has more than ten."""
 
-_LARGEST = 2**63
+_LARGEST = 2**53
+"""Counts are whole numbers that a float holds too."""
+
 _KINDS = {dict: "an object", list: "a list", type(None): "null"}
 
 

@@ -346,7 +346,7 @@ def _own_results(folder: Path) -> tuple[dict[str, float], dict[str, int]]:
         if name.get("perturbation") or name.get("sub_split") or mean is None:
             continue
         if metric == "num_instances":
-            counted[split] = int(mean)
+            counted[split] = count_at(stat, "mean", where) or 0
         elif not _BOOKKEEPING.match(metric):
             results[f"{metric},{split}"] = mean
     return results, counted

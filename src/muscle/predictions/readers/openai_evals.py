@@ -98,7 +98,8 @@ class _Pages:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._losses: list[Unread] = []
-        self._num_read = 0
+        self._read: Counter[Any] = Counter()
+        """Items by their id: pages can overlap."""
         self._total: int | None = None
         self._open_page: str | None = None
         """Where the last page stands, if it says that more follow."""
@@ -107,7 +108,7 @@ class _Pages:
         """Yield place and object of each item: from lines, a list, a page, or a list of pages."""
         for where, entry in self._entries():
             for place, item in self._items_in(entry, where):
-                self._num_read += 1
+                self._read[json_at(item, "id", place) or place] += 1
                 yield place, item
 
     def unread(self) -> tuple[Unread, ...]:
@@ -117,7 +118,7 @@ class _Pages:
             losses.append(Unread("further pages (has_more is true on the last one)", self._open_page))
         if self._total is None:
             return tuple(losses)
-        lost = self._total - self._num_read
+        lost = self._total - len(self._read)
         reasons = "".join(f"; {loss}" for loss in losses)
         what = f"{lost} of the {self._total} items that the run's result_counts speak of{reasons}"
         return (Unread(what, str(self._path), lost),) if lost > 0 else ()
@@ -135,8 +136,10 @@ class _Pages:
         patterns = [("#",)] if is_list else [("data", "#"), *((name,) for name in names)]
         with path.open("rb") as handle:
             for member in members(handle, str(path), patterns):
-                is_fact = member.keys[-1] in names
-                yield member.where, {member.keys[-1]: member.value} if is_fact else member.value
+                if member.keys[-1] not in names:
+                    yield member.where, member.value
+                elif member.value is not None:
+                    yield member.where, {member.keys[-1]: member.value}
 
     def _items_in(self, entry: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         if entry is None:
@@ -164,7 +167,7 @@ class _Pages:
             self._losses.append(Unread(f"an error in place of a page ({shorten(message)})", where))
         if "data" not in entry and truth_at(entry, "has_more", where):
             self._open_page = where
-        return any(name in entry for name in ("result_counts", "error", "has_more"))
+        return any(entry.get(name) is not None for name in ("result_counts", "error", "has_more"))
 
 
 def _row(item: Mapping[str, Any], where: str) -> dict[str, Any]:
