@@ -21,6 +21,9 @@ TOLERANCE = 0.01
 
 ALPHA = 0.05
 
+FEW = 5
+"""With fewer items that moved an interval over items knows too little of the others."""
+
 _WORST_FIRST: tuple[Word, ...] = ("block", "warn", "cannot_tell", "pass")
 
 
@@ -147,6 +150,10 @@ def _continuous_task(
     if harm_p < ALPHA:
         return "warn", f"{name}: {change}, but more items lost than gained ({p_value(harm_p)})"
     if low >= -tolerance * abs(metrics["accuracy_old"]["value"]):
+        needed = _num_without_flip(tolerance)
+        if lost + gained < FEW and (needed is None or metrics["n"] < needed):
+            few = f"so few moved that {metrics['n']:,} items say nothing of others; it takes {_items_without_flip(tolerance)}"
+            return "cannot_tell", f"{name}: {change}, but {few}"
         return "pass", f"{name}: {change}"
     return (
         "cannot_tell",
