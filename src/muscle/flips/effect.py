@@ -7,6 +7,7 @@ interval and the test is over the groups.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import numpy as np
@@ -204,8 +205,8 @@ def _percent(plain: Bools, candidate: Bools, groups: Ints | None) -> Estimate:
     spread = _grouped_mean(candidate / candidate.mean() - plain / plain.mean(), groups)
     if spread.low is None or spread.high is None:
         return Estimate(value, why=spread.why)
-    ends = (100 * ((1 + value / 100) * float(np.exp(end)) - 1) for end in (spread.low, spread.high))
-    return Estimate(value, *ends)
+    low, high = (100 * ((1 + value / 100) * math.exp(end) - 1) for end in (spread.low, spread.high))
+    return Estimate(value, low, high)
 
 
 def _accuracy_change(shared: pl.DataFrame, binary: bool, groups: Ints | None, seed: int) -> Estimate:

@@ -166,7 +166,7 @@ def _surplus_pairs(sides: Sequence[_Known], paired: pl.DataFrame, side: int) -> 
     partner = there.select("item", "at", pl.col("row").alias("partner"))
     again = again.join(partner, on=["item", "at"], maintain_order="left")
     columns = {names[side]: again["row"], names[1 - side]: again["partner"], "item": again["item"]}
-    return pl.DataFrame(columns).select(paired.columns).cast(dict(paired.schema))
+    return pl.DataFrame(columns).select(pl.col(name).cast(kind) for name, kind in paired.schema.items())
 
 
 def _changed_references(old: pl.DataFrame, new: pl.DataFrame) -> pl.Series:
