@@ -54,8 +54,11 @@ def harm_p_of(metrics: Mapping[str, Any]) -> float:
 
 
 def _unit(tasks: Iterable[Mapping[str, Any]]) -> str:
-    """Return what is counted: answers where items were asked several times."""
-    return "answers" if any("all_answers" in metrics for metrics in tasks) else "items"
+    """Return what is counted: answers where items were asked several times, their pairs where one run asked more often."""
+    asked = [metrics["all_answers"].get("answers") for metrics in tasks if "all_answers" in metrics]
+    if any(each and each["old"] != each["new"] for each in asked):
+        return "pairs of answers"
+    return "answers" if asked else "items"
 
 
 def _limit(value: float) -> str:
