@@ -53,7 +53,7 @@ def harm_p_of(metrics: Mapping[str, Any]) -> float:
     return float(metrics["mcnemar_harm_p"] if clustered is None else clustered)
 
 
-def _unit(tasks: Iterable[Mapping[str, Any]]) -> str:
+def counted_unit(tasks: Iterable[Mapping[str, Any]]) -> str:
     """Return what is counted: answers where items were asked several times, their pairs where one run asked more often."""
     asked = [metrics["all_answers"].get("answers") for metrics in tasks if "all_answers" in metrics]
     if any(each and each["old"] != each["new"] for each in asked):
@@ -87,7 +87,7 @@ def _binary_task(
     rate = metrics["negative_flip_rate"]
     if rate["value"] is None:
         return "cannot_tell", f"{name}: no item is scored in both versions"
-    flips = f"+{gained:,} / -{lost:,} of {total:,} {_unit([metrics])}"
+    flips = f"+{gained:,} / -{lost:,} of {total:,} {counted_unit([metrics])}"
     if harm_p < ALPHA:
         test = (
             "one-sided McNemar"
@@ -222,7 +222,7 @@ def headline(report: Mapping[str, Any]) -> str:
     kinds = {task["kind"] for task in tasks.values()}
     words = ("gained", "broken") if kinds == {"binary"} else ("better", "worse")
     opening = _OPENING[report["verdict"]]
-    unit = _unit(task["old_vs_new"] for task in tasks.values())
+    unit = counted_unit(task["old_vs_new"] for task in tasks.values())
 
     def story(lost: int, gained: int, total: int) -> str:
         share = f" ({percent(lost / total)})" if total else ""
