@@ -25,7 +25,7 @@ from muscle.flips.metrics import Quadrants
 from muscle.flips.statistics import Estimate, Interval
 
 RESULTS = Path(__file__).parent / "results" / "coverage.json"
-SIZES = (100, 300, 1_000, 10_000)
+SIZES = (100, 300, 1_000, 10_000, 20_000)
 RATES = (0.005, 0.01, 0.03, 0.1, 0.3)
 OLD_ACCURACY = 0.65
 Truth = dict[str, float]

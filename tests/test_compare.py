@@ -305,6 +305,28 @@ def test_the_candidate_is_set_against_the_plain_update_item_by_item() -> None:
     assert task["new_vs_candidate"]["positive_flip_rate"]["value"] == pytest.approx(0.15)
 
 
+def asked(rows: list[pl.DataFrame], *times: int) -> list[pl.DataFrame]:
+    """The same answers again and again: no more is known than from one each."""
+    return [
+        pl.concat([frame.with_columns(repeat=pl.lit(r)) for r in range(k)])
+        for frame, k in zip(rows, times, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("times", [(4, 4, 4), (1, 4, 4), (4, 1, 1), (1, 4, 1), (1, 1, 4)])
+def test_answers_that_only_repeat_make_a_candidates_effect_no_surer(times: tuple[int, int, int]) -> None:
+    draw = random.Random(1)
+    sides = [table([draw.random() < rate for _ in range(200)]) for rate in (0.8, 0.7, 0.75)]
+    once = only_task(compare(sides[0], sides[1], candidate=sides[2]))["candidate_effect"]
+    old, new, candidate = asked(sides, *times)
+    again = only_task(compare(old, new, candidate=candidate))["candidate_effect"]
+    for key in ("negative_flip_rate_change", "negative_flip_rate_change_percent", "accuracy_change"):
+        assert again[key]["value"] == pytest.approx(once[key]["value"])
+        width, plain = (each[key]["high"] - each[key]["low"] for each in (again, once))
+        assert width == pytest.approx(plain, rel=0.1)
+    assert again["negative_flips_mcnemar_exact_p"] == pytest.approx(once["negative_flips_mcnemar_exact_p"])
+
+
 def test_the_effect_on_scores_is_the_difference_of_the_means() -> None:
     draw = random.Random(0)
     ids = [str(i) for i in range(300)]

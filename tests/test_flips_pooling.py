@@ -92,3 +92,22 @@ def test_the_report_pools_its_tasks_and_adjusts_their_p_values() -> None:
     assert metrics["a"]["minimum_detectable_difference"] == pytest.approx(
         2.80159 * math.sqrt(0.1 / 100), abs=1e-5
     )
+
+
+def test_a_task_without_groups_keeps_those_of_the_others() -> None:
+    cells = np.zeros((6, 8), dtype=np.int64)
+    cells[:, 4], cells[:, 6] = (9, 9, 0, 0, 0, 0), (1, 1, 10, 10, 10, 10)
+    grouped = Quadrants(cells.sum(axis=0), answers_known=False, clusters=cells)
+    together = pool_quadrants([grouped, task(30, 2, 4, 4)])
+    assert together.clusters is not None and together.clusters.shape == (46, 8)
+    assert together.clusters.sum(axis=0).tolist() == together.cells.tolist()
+    found = pool([grouped, task(30, 2, 4, 4)])
+    assert found is not None and found["clustered_p"] > 0.2 and "mcnemar_exact_p" not in found
+    assert mcnemar(20, 4).exact < 0.01
+
+
+def test_one_group_of_items_has_no_macro_interval() -> None:
+    cells = np.array([[0, 0, 1, 0, 5, 0, 4, 0]])
+    lone = Quadrants(cells[0], answers_known=False, clusters=cells)
+    estimate = macro_accuracy_difference([lone, task(60, 10, 20, 10)])
+    assert estimate.value is not None and estimate.low is None and "one group" in str(estimate.why)

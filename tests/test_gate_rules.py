@@ -11,9 +11,10 @@ from scipy import optimize, stats
 from muscle.errors import ConfigError
 from muscle.flips.metrics import Quadrants
 from muscle.flips.statistics import mcnemar
-from muscle.flips.tally import Tally, tally_of_counts
+from muscle.flips.tally import Spread, Tally, spread_of_groups, tally_of_counts
 from muscle.gate.evidence import at_least, gather, score_bounds, score_statistic
 from muscle.gate.judge import Finding, Subject, judge, overall
+from muscle.gate.output import figures
 from muscle.gate.policy import DEFAULT_POLICY, Policy, Rules, load_policy
 
 POLICIES = Path(__file__).parents[1] / "examples" / "policies"
@@ -282,3 +283,52 @@ def test_a_policy_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_a_policy_without_rules_says_so_by_its_verdict() -> None:
     policy = Policy.model_validate({"default": {}})
     assert judge([Subject("t", None, counts(9, 0, 0, 1), None, policy.default, 100)], alpha=0.05) == []
+
+
+# Groups of items, and scores
+
+
+def grouped(negative: list[int], positive: list[int], size: int) -> Tally:
+    """A tally of groups of so many items each, all others right in both."""
+    lost, gained = np.array(negative), np.array(positive)
+    cells = np.zeros((lost.size, 8), dtype=np.int64)
+    cells[:, 4], cells[:, 2], cells[:, 6] = lost, gained, size - lost - gained
+    spread = spread_of_groups((gained - lost).astype(float), np.full(lost.size, size))
+    whole = Quadrants(cells.sum(axis=0), answers_known=False, clusters=cells)
+    return Tally("binary", whole, 0.9, 0.9, spread, np.arange(lost.size))
+
+
+def test_four_groups_of_items_cannot_prove_no_harm_and_five_can_prove_harm() -> None:
+    few = only(grouped([40, 30, 50, 20], [0, 0, 0, 0], 100), harm="block")
+    assert (few.outcome, few.verdict) == ("undecided", "cannot_tell") and "it takes 5" in few.reason
+    assert only(grouped([0] * 4, [0] * 4, 100), harm="block").verdict == "cannot_tell"
+    assert only(grouped([40, 30, 50, 20, 9], [0] * 5, 100), harm="block").verdict == "block"
+    assert only(grouped([0] * 5, [0] * 5, 100), harm="block").verdict == "pass"
+
+
+def test_groups_that_did_not_move_prove_no_more_than_as_many_items() -> None:
+    assert only(grouped([0] * 60, [0] * 60, 10), accuracy_drop=0.01).verdict == "cannot_tell"
+    assert only(grouped([0] * 400, [0] * 400, 10), accuracy_drop=0.01).verdict == "pass"
+    assert only(grouped([0] * 60, [0] * 60, 10), negative_flip_rate=0.01).verdict == "cannot_tell"
+
+
+def test_a_score_that_hardly_moved_proves_a_drop_by_as_many_items_as_it_takes() -> None:
+    def still(total: int) -> Tally:
+        cells = np.zeros(8, dtype=np.int64)
+        cells[0] = total
+        return Tally(
+            "continuous", Quadrants(cells, answers_known=False), 2.5, 2.5, Spread(0.0, 0.0, total - 1)
+        )
+
+    assert only(still(150), accuracy_drop=0.01).verdict == "cannot_tell"
+    assert only(still(400), accuracy_drop=0.01).verdict == "pass"
+
+
+def test_the_harm_of_a_score_is_written_in_its_unit() -> None:
+    cells = np.zeros(8, dtype=np.int64)
+    cells[4], cells[2] = 180, 20
+    tally = Tally("continuous", Quadrants(cells, answers_known=False), 3.0, 2.5, Spread(-0.5123, 0.05, 199))
+    finding = only(tally, harm="block")
+    assert (finding.verdict, finding.unit) == ("block", "score") and "moved by -0.5123" in finding.reason
+    assert figures(finding.to_json()).startswith("0.5123") and "%" not in figures(finding.to_json())
+    assert only(counts(500, 90, 10, 100), harm="block").unit == "share"

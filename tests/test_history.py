@@ -48,6 +48,19 @@ def test_every_items_way_is_counted() -> None:
     }
 
 
+@pytest.mark.parametrize("times", [(3, 3, 3), (1, 1, 3), (1, 3, 1), (3, 1, 1)])
+def test_answers_that_only_repeat_make_a_step_no_surer(times: tuple[int, int, int]) -> None:
+    runs = chain(*["RWR"] * 9, *["WRR"] * 2, *["RRW"] * 6, *["RRR"] * 40)
+    many = [
+        pl.concat([run.with_columns(repeat=pl.lit(r)) for r in range(k)])
+        for run, k in zip(runs, times, strict=True)
+    ]
+    once, again = (only_task(history(each).to_json())["steps"] for each in (runs, many))
+    for plain, step in zip(once, again, strict=True):
+        assert step["p"] == pytest.approx(plain["p"])
+        assert step["negative_flip_rate"]["value"] == pytest.approx(plain["negative_flip_rate"]["value"])
+
+
 def test_what_became_of_the_items_is_named() -> None:
     task = followed("RRRR", "WWWW", "RRWW", "WRRR", "RWWR", "WRRW", "RWRW", "WRWR")
     assert task["kinds"] == {

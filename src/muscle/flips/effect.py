@@ -7,6 +7,7 @@ interval and the test is over the groups.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import numpy as np
@@ -37,24 +38,34 @@ def shared_items(
         how: "inner" keeps what all three runs have, "left" what old and new have.
 
     Returns:
-        One row an item: the columns of the plain items, and `correct_candidate`, `score_candidate` and
+        One row an item; where the others answered it more often than the old version, with "inner" each of their answers with
+        each, with "left" one row a plain pair. The columns of the plain items, and `correct_candidate`, `score_candidate` and
         `pair_candidate`, its number in the candidate's join.
     """
     sides = [
-        items.frame.with_columns(joined.old_rows.gather(items.frame["pair"]).alias("old_row")).with_columns(
-            # One old answer stands against several where the other run asked more often.
-            turn=pl.int_range(pl.len()).over("old_row")
-        )
+        items.frame.with_columns(joined.old_rows.gather(items.frame["pair"]).alias("old_row"))
         for items, joined in ((plain, plain_join), (other, other_join))
     ]
     candidate = sides[1].select(
         "old_row",
-        "turn",
         pl.col("pair").alias("pair_candidate"),
         pl.col("correct_new").alias("correct_candidate"),
         pl.col("score_new").alias("score_candidate"),
+        # Where the candidate alone answered items several times, its groups are theirs.
+        *(
+            [pl.col("cluster")]
+            if "cluster" not in plain.frame.columns and "cluster" in other.frame.columns
+            else []
+        ),
     )
-    return sides[0].join(candidate, on=["old_row", "turn"], how=how, maintain_order="left").drop("turn")
+    if how == "inner" or other_join.answers is None:
+        return sides[0].join(candidate, on="old_row", how=how, maintain_order="left")
+    turn = pl.int_range(pl.len()).over("old_row")
+    several = candidate.group_by("old_row").agg(pl.len().cast(pl.Int64).alias("several"))
+    rows = sides[0].join(several, on="old_row", how="left", maintain_order="left")
+    rows = rows.with_columns(turn=turn % pl.col("several")).drop("several")
+    candidate = candidate.drop("cluster", strict=False).with_columns(turn=turn)
+    return rows.join(candidate, on=["old_row", "turn"], how="left", maintain_order="left").drop("turn")
 
 
 def _flags(shared: pl.DataFrame, binary: bool, epsilon: float) -> tuple[Bools, Bools]:
@@ -194,8 +205,8 @@ def _percent(plain: Bools, candidate: Bools, groups: Ints | None) -> Estimate:
     spread = _grouped_mean(candidate / candidate.mean() - plain / plain.mean(), groups)
     if spread.low is None or spread.high is None:
         return Estimate(value, why=spread.why)
-    ends = (100 * ((1 + value / 100) * float(np.exp(end)) - 1) for end in (spread.low, spread.high))
-    return Estimate(value, *ends)
+    low, high = (100 * ((1 + value / 100) * math.exp(end) - 1) for end in (spread.low, spread.high))
+    return Estimate(value, low, high)
 
 
 def _accuracy_change(shared: pl.DataFrame, binary: bool, groups: Ints | None, seed: int) -> Estimate:

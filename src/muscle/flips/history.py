@@ -159,6 +159,8 @@ def _chained(name: str, pairs: Sequence[Pair]) -> pl.DataFrame:
     A pair's new row is the next pair's old row, so the chain is a join on row numbers.
     """
     whole: pl.DataFrame | None = None
+    # Groups of one pair are enough: items that were asked several times, or what the user named.
+    grouped = [number for number, pair in enumerate(pairs) if "cluster" in pair.tasks[name].frame.columns]
     for number, pair in enumerate(pairs):
         items = pair.tasks[name]
         levels = _levels(items).select(
@@ -166,7 +168,7 @@ def _chained(name: str, pairs: Sequence[Pair]) -> pl.DataFrame:
             pair.joined.new_rows.gather(items.frame["pair"]).alias(f"row{number + 1}"),
             pl.col("old").alias(f"level{number}"),
             pl.col("new").alias(f"level{number + 1}"),
-            *([pl.col("cluster")] if number == 0 and "cluster" in items.frame.columns else []),
+            *([pl.col("cluster")] if grouped[:1] == [number] else []),
         )
         if whole is None:
             whole = levels

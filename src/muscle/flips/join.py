@@ -212,7 +212,7 @@ def _surplus_pairs(sides: Sequence[_Known], paired: pl.DataFrame, side: int) -> 
     partner = there.select("item", "at", pl.col("row").alias("partner"))
     again = again.join(partner, on=["item", "at"], maintain_order="left")
     columns = {names[side]: again["row"], names[1 - side]: again["partner"], "item": again["item"]}
-    return pl.DataFrame(columns).select(paired.columns).cast(dict(paired.schema))
+    return pl.DataFrame(columns).select(pl.col(name).cast(kind) for name, kind in paired.schema.items())
 
 
 def _items_of(numbers: pl.Series, linked: pl.DataFrame, start: int) -> pl.Series:

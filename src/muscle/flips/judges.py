@@ -138,10 +138,8 @@ def corrected_difference(difference: Estimate, judge: JudgeErrors) -> Estimate:
     if difference.low is None or difference.high is None:
         return Estimate(value, why=difference.why)
     spans = [(rate, Interval(rate, rate) if n is None else jeffreys(rate * n, n)) for rate, n in judge.rates]
-    below, above = (
-        math.hypot(*(reach(rate, span) for rate, span in spans))
-        for reach in (lambda rate, span: rate - span.low, lambda rate, span: span.high - rate)
-    )
+    below = math.hypot(*(rate - span.low for rate, span in spans))
+    above = math.hypot(*(span.high - rate for rate, span in spans))
     j = Estimate(judge.youden, judge.youden - below, judge.youden + above)
     found = ratio(difference, j)
     if found is None:

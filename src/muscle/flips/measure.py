@@ -35,7 +35,7 @@ def measure(items: TaskItems, *, epsilon: float = 0.0, seed: int = 0) -> dict[st
         - `mcnemar_exact_p`, `mcnemar_mid_p`, `mcnemar_harm_p` (one-sided), of better and worse items for a score; and
           `clustered_p`, `clustered_harm_p` (signs of the groups flipped) where items are grouped, as then McNemar's is too sure;
         - `negative_flip_rate_lower_bound`, `negative_flip_rate_upper_bound`: one-sided exact 95 % bounds;
-        - `probability_worse`: the Bayes line, that negative flips are likelier than positive ones;
+        - `probability_worse`: the Bayes line, that negative flips are likelier than positive ones; null where items are grouped;
         - `minimum_detectable_difference` of accuracy, or of the mean score, at alpha 0.05 with power 0.8.
     """
     differences = items.differences(epsilon=epsilon, seed=seed)
@@ -73,17 +73,18 @@ def _signs(differences: Differences) -> Quadrants:
 def _tests(quadrants: Quadrants) -> dict[str, Any]:
     lost, gained = quadrants.negative_flips, quadrants.positive_flips
     test, bounds = statistics.mcnemar(lost, gained), negative_flip_rate_bounds(quadrants)
+    grouped = quadrants.clusters is not None
     found = {
         "mcnemar_exact_p": test.exact,
         "mcnemar_mid_p": test.mid_p,
         "mcnemar_harm_p": test.harm,
         "negative_flip_rate_lower_bound": bounds[0] if bounds else None,
         "negative_flip_rate_upper_bound": bounds[1] if bounds else None,
-        "probability_worse": statistics.probability_worse(lost, gained),
+        "probability_worse": None if grouped else statistics.probability_worse(lost, gained),
     }
-    if quadrants.clusters is not None:
-        grouped = clusters.clustered_test(quadrants.by_cluster(NEGATIVE), quadrants.by_cluster(POSITIVE))
-        found |= {"clustered_p": grouped.two_sided, "clustered_harm_p": grouped.harm}
+    if grouped:
+        over_groups = clusters.clustered_test(quadrants.by_cluster(NEGATIVE), quadrants.by_cluster(POSITIVE))
+        found |= {"clustered_p": over_groups.two_sided, "clustered_harm_p": over_groups.harm}
     return found
 
 

@@ -35,7 +35,7 @@ def _about_pair(side: str, pair: Pair) -> Iterator[str]:
         "of them with different answers and left out": report.conflicting,
         "with another reference": report.reference_changed,
         "with another prompt under the same id": report.prompt_changed,
-        "repeats that the other side lacks": report.surplus_repeats,
+        "repeats that the other side lacks, paired with its answers again": report.surplus_repeats,
         "without an answer in the first (error)": report.errors_old,
         "without an answer in the second (error)": report.errors_new,
         "without a verdict or score (unscored)": pair.missing.unscored,

@@ -108,7 +108,8 @@ def _all_answers(repeats: Repeats, options: Options) -> dict[str, Any]:
         "negative_flip_rate": lost,
         "positive_flip_rate": gained,
     }
-    return {"n": repeats.total} | {
+    asked = {"old": int(repeats.old.num.sum()), "new": int(repeats.new.num.sum())}
+    return {"n": repeats.total, "answers": asked} | {
         key: mean_of_items(value, repeats.clusters, seed=options.seed).to_json()
         for key, value in values.items()
     }

@@ -21,6 +21,9 @@ TOLERANCE = 0.01
 
 ALPHA = 0.05
 
+FEW = 5
+"""With fewer items that moved an interval over items knows too little of the others."""
+
 _WORST_FIRST: tuple[Word, ...] = ("block", "warn", "cannot_tell", "pass")
 
 
@@ -50,9 +53,12 @@ def harm_p_of(metrics: Mapping[str, Any]) -> float:
     return float(metrics["mcnemar_harm_p"] if clustered is None else clustered)
 
 
-def _unit(tasks: Iterable[Mapping[str, Any]]) -> str:
-    """Return what is counted: answers where items were asked several times."""
-    return "answers" if any("all_answers" in metrics for metrics in tasks) else "items"
+def counted_unit(tasks: Iterable[Mapping[str, Any]]) -> str:
+    """Return what is counted: answers where items were asked several times, their pairs where one run asked more often."""
+    asked = [metrics["all_answers"].get("answers") for metrics in tasks if "all_answers" in metrics]
+    if any(each and each["old"] != each["new"] for each in asked):
+        return "pairs of answers"
+    return "answers" if asked else "items"
 
 
 def _limit(value: float) -> str:
@@ -81,7 +87,7 @@ def _binary_task(
     rate = metrics["negative_flip_rate"]
     if rate["value"] is None:
         return "cannot_tell", f"{name}: no item is scored in both versions"
-    flips = f"+{gained:,} / -{lost:,} of {total:,} {_unit([metrics])}"
+    flips = f"+{gained:,} / -{lost:,} of {total:,} {counted_unit([metrics])}"
     if harm_p < ALPHA:
         test = (
             "one-sided McNemar"
@@ -147,6 +153,10 @@ def _continuous_task(
     if harm_p < ALPHA:
         return "warn", f"{name}: {change}, but more items lost than gained ({p_value(harm_p)})"
     if low >= -tolerance * abs(metrics["accuracy_old"]["value"]):
+        needed = _num_without_flip(tolerance)
+        if lost + gained < FEW and (needed is None or metrics["n"] < needed):
+            few = f"so few moved that {metrics['n']:,} items say nothing of others; it takes {_items_without_flip(tolerance)}"
+            return "cannot_tell", f"{name}: {change}, but {few}"
         return "pass", f"{name}: {change}"
     return (
         "cannot_tell",
@@ -248,7 +258,7 @@ def headline(report: Mapping[str, Any]) -> str:
     kinds = {task["kind"] for task in tasks.values()}
     words = ("gained", "broken") if kinds == {"binary"} else ("better", "worse")
     opening = _OPENING[report["verdict"]]
-    unit = _unit(task["old_vs_new"] for task in tasks.values())
+    unit = counted_unit(task["old_vs_new"] for task in tasks.values())
 
     def story(lost: int, gained: int, total: int) -> str:
         share = f" ({percent(lost / total)})" if total else ""

@@ -120,11 +120,15 @@ def _above(spread: Spread, limit: float) -> float:
 
 def _drop(tally: Tally, limit: float, alpha: float) -> Evidence:
     """The fall of accuracy; of a score, of its mean as a share of the old mean."""
-    if tally.spread is None or _too_few(tally):
-        lost, gained, total = tally.quadrants.negative_flips, tally.quadrants.positive_flips, tally.total
-        low, high = score_bounds(lost, gained, total, alpha=alpha)
-        p_value = float(special.ndtr(-score_statistic(lost, gained, total, limit)))
-        return Evidence((lost - gained) / total, low, high, p_value)
+    units = _units(tally)
+    few = units.lost + units.gained < FEW
+    if tally.kind == "binary" and (tally.spread is None or few):
+        lost, gained, total = units.lost, units.gained, units.total
+        low, high = (units.reach * end for end in score_bounds(lost, gained, total, alpha=alpha))
+        p_value = float(special.ndtr(-score_statistic(lost, gained, total, limit / units.reach)))
+        value = (lost - gained) / total if tally.spread is None else -tally.spread.mean
+        return Evidence(value, low, high, p_value)
+    assert tally.spread is not None, "a score has one"
     spread, unit = tally.spread, 1.0
     if tally.kind == "continuous":
         unit = abs(tally.level_old)
@@ -133,18 +137,42 @@ def _drop(tally: Tally, limit: float, alpha: float) -> Evidence:
     value, bounds = -spread.mean / unit, spread.bounds(1 - 2 * alpha)
     if bounds is None:
         return Evidence(value, why="one item, or one group of items, has no interval")
-    return Evidence(value, -bounds[1] / unit, -bounds[0] / unit, _above(spread, limit * unit))
+    low, high = -bounds[1] / unit, -bounds[0] / unit
+    if few:
+        # Of the others no more than this share can have fallen, and each is taken to have lost as much as the mean.
+        most = statistics.upper_bound(units.lost + units.gained, units.total, confidence=1 - alpha)
+        low, high = min(low, -most), max(high, most)
+    return Evidence(value, low, high, _above(spread, limit * unit))
 
 
-def _too_few(tally: Tally) -> bool:
-    """Whether so few independent items moved that their spread says nothing of the others.
+@dataclass(frozen=True)
+class _Units:
+    """What is independent of each other: items, or their groups, by which way each moved on balance.
 
-    Then each counts as one that moved as far as it can, which Tango's interval holds its level for.
+    Where few moved, their spread says nothing of the others. Then each counts as one that moved as far as it can, which
+    Tango's interval holds its level for.
+
+    Attributes:
+        lost: that fell.
+        gained: that rose.
+        total: all.
+        reach: most that one can move the whole, as a multiple of 1 / total: above 1 where groups differ in size.
     """
+
+    lost: int
+    gained: int
+    total: int
+    reach: float
+
+
+def _units(tally: Tally) -> _Units:
     quadrants = tally.quadrants
-    if tally.kind != "binary" or quadrants.clusters is not None:
-        return False
-    return quadrants.negative_flips + quadrants.positive_flips < FEW
+    if quadrants.clusters is None:
+        return _Units(quadrants.negative_flips, quadrants.positive_flips, tally.total, 1.0)
+    net, sizes = quadrants.by_cluster(POSITIVE) - quadrants.by_cluster(NEGATIVE), quadrants.by_cluster(ALL)
+    return _Units(
+        int((net < 0).sum()), int((net > 0).sum()), net.size, float(sizes.max()) * net.size / tally.total
+    )
 
 
 def score_statistic(lost: int, gained: int, total: int, fall: float) -> float:

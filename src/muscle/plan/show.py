@@ -127,7 +127,7 @@ def print_look(state: Mapping[str, Any], console: Console) -> None:
         Text(
             f"  after {count(state['items'])} of {count(state['total'])} items: {state['negative_flips']} negative, "
             f"{state['positive_flips']} positive flips; E-value for harm {state['e_harm']:.3g} (stops at {1 / state['alpha']:.3g}), "
-            f"anytime p {state['p_harm']:.2g}; two-sided p {state['p_value']:.2g}"
+            f"anytime p {_p_value(state['p_harm'])}; two-sided p {_p_value(state['p_value'])}"
         )
     )
     limit = "" if state["limit"] is None else f" (accepted at {percent_in_three_digits(state['limit'])})"
@@ -145,3 +145,8 @@ def print_look(state: Mapping[str, Any], console: Console) -> None:
                 f"  {count(state['waiting'])} answers wait for others that come before them in the seeded order"
             )
         )
+
+
+def _p_value(value: float) -> str:
+    """Write a p-value; one too small for a number is not zero."""
+    return f"{value:.2g}" if value > 0 else "below 1e-300"

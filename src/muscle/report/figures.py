@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from muscle.flips.verdict import counted_unit
 from muscle.outgoing import visible
 from muscle.report import charts, plots
 from muscle.report.charts import Part, Quadrants
@@ -101,8 +102,7 @@ def fate_of_negative_flips(report: Report) -> Markup | None:
 
 def unit(*tasks: Mapping[str, Any]) -> str:
     """Return what a task's numbers count: answers where its items were asked several times, else items."""
-    metrics = [task[side] for task in tasks for side, _, _ in SIDES if task.get(side)]
-    return "answers" if any("all_answers" in found for found in metrics) else "items"
+    return counted_unit(task[side] for task in tasks for side, _, _ in SIDES if task.get(side))
 
 
 def num_items(task: Mapping[str, Any], side: str) -> int:
