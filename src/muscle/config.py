@@ -391,7 +391,10 @@ def _absolute(config: UpdateConfig, folder: Path) -> UpdateConfig:
             raise ConfigError(f"expected a path, found {short(text)}: {error}") from error
 
     def local(text: str) -> str:
-        return place(text) if os.path.exists(folder / text) else text  # False, too, for what can be no path
+        try:
+            return place(text) if (folder / text).exists() else text
+        except OSError:  # too long for a path
+            return text
 
     def data(text: str | None) -> str | None:
         return text if text is None or text.startswith("hub:") else place(text)

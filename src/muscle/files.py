@@ -22,20 +22,17 @@ from muscle.errors import MuscleError, OutputError
 _OS_ERROR = re.compile(r"([^:]*) \(os error \d+\)")
 
 
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error)
-
-
 def os_reason(error: Exception) -> str | None:
     """Return what the system said, such as a full disk, where a library in Rust (polars, safetensors) has it in an error of its own.
 
     >>> os_reason(ValueError("parquet: No space left on device (os error 28)"))
     'No space left on device'
     """
-    if isinstance(error, OSError):
-        return _reason(error)
-    found = _OS_ERROR.search(str(error))
-    return found[1].strip() if found else None
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if found := _OS_ERROR.search(str(error)):
+        return found[1].strip()
+    return str(error) if isinstance(error, OSError) else None
 
 
 @contextmanager
@@ -66,7 +63,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
-    """Give what `atomic_path` gives; errors come as they are."""
+    """Give what `atomic_path` gives; errors come as they are, or as the system's where that is why a library failed."""
     if path.exists() and not path.is_file() and not path.is_dir():
         yield path
         return
@@ -77,8 +74,20 @@ def _beside(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as handle:
             os.fsync(handle.fileno())
         temporary.replace(path)
+    except Exception as error:
+        if os_reason(error) is None and temporary.exists():
+            _append_block(temporary)  # polars does not always say that the disk is full
+        raise
     finally:
         temporary.unlink(missing_ok=True) if temporary.parent.is_dir() else None
+
+
+def _append_block(path: Path) -> None:
+    """Add a block to a file that is thrown away: raises the system's error where there is one."""
+    with path.open("ab") as handle:
+        handle.write(b"\0" * 65_536)
+        handle.flush()
+        os.fsync(handle.fileno())
 
 
 def write_text(path: Path, text: str) -> None:
@@ -134,7 +143,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         else:
             temporary.rename(path)
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {_reason(error)}") from error
+        raise OutputError(f"{path}: cannot be written: {os_reason(error)}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -180,9 +180,14 @@ def report(
 ) -> None:
     """Render a report again from its JSON."""
     start(quiet)
-    from muscle.report import read_report, write_html, write_markdown
+    from muscle.files import write_text
+    from muscle.report import read_report, whole_report
+    from muscle.report.html import render_html
+    from muscle.report.markdown import render_markdown
 
     found, folder = read_report(source)
-    write_html(found, html or folder / "report.html")
-    write_markdown(found, markdown or folder / "report.md")
-    show_report(found, quiet=quiet)
+    with whole_report(source):
+        page, text = render_html(found), render_markdown(found)
+        write_text(html or folder / "report.html", page)
+        write_text(markdown or folder / "report.md", text)
+        show_report(found, quiet=quiet)

@@ -55,6 +55,8 @@ def parse_source(text: str) -> Source:
     >>> parse_source("old.csv::column=correct=is_right::column=id=question").columns
     {'correct': 'is_right', 'id': 'question'}
     """
+    if any("\ud800" <= character <= "\udfff" for character in text):  # how Python writes other bytes
+        raise ConfigError(f"{text}: expected a name in UTF-8; rename the file")
     path, *parts = _PART.split(text)
     options: dict[str, str] = {}
     columns: dict[str, str] = {}

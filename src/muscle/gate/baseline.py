@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from muscle.errors import ConfigError, DataError
 from muscle.files import atomic_path, file_sha256, write_json
 from muscle.predictions.read import read_run
 from muscle.predictions.records import write_records
-from muscle.predictions.run import Run
+from muscle.predictions.run import Run, Unread
 
 FORMAT = "muscle-baseline/1"
 FOLDER = Path("baselines")
@@ -65,6 +65,7 @@ def save_baseline(run: Any, name: str, folder: Path = FOLDER, *, format: str | N
             "n": read.frame.height,
             "tasks": dict(sorted(read.frame["task"].value_counts().iter_rows())),
             "sha256": file_sha256(staged),
+            "unread": [asdict(each) for each in read.unread],
             "metadata": json.loads(json.dumps(read.metadata, default=str), parse_constant=str),
         }
         before = _read_entry(facts) if facts.exists() and records.exists() else None
@@ -107,7 +108,12 @@ def load_baseline(name: str, folder: Path = FOLDER) -> Run:
         )
     run = read_run(records, name=name)
     kept = {key: entry.get(key) for key in ("name", "created", "run")}
-    return replace(run, name=name, metadata={**run.metadata, **entry["metadata"], "baseline": kept})
+    return replace(
+        run,
+        name=name,
+        metadata={**run.metadata, **entry["metadata"], "baseline": kept},
+        unread=tuple(_unread(each, facts) for each in entry.get("unread", [])),
+    )
 
 
 def list_baselines(folder: Path = FOLDER) -> list[str]:
@@ -122,4 +128,24 @@ def _read_entry(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: expected a baseline's JSON, found damaged JSON ({error})") from None
     if not isinstance(entry, dict) or entry.get("format") != FORMAT:
         raise DataError(f"{path}: expected a baseline of muscle ({FORMAT})")
+    for each in (entry, entry.get("before")):
+        whole = (
+            isinstance(each, dict)
+            and isinstance(each.get("metadata"), dict)
+            and isinstance(each.get("unread", []), list)
+        )
+        if each is not None and not whole:
+            raise DataError(
+                f"{path}: expected a baseline's JSON as muscle wrote it, found no `metadata`; save the baseline again"
+            )
     return entry
+
+
+def _unread(entry: Any, path: Path) -> Unread:
+    """Read what a kept run's source held that is not among its records."""
+    fits = isinstance(entry, dict) and entry.keys() == {"what", "where", "num_items"}
+    if not fits or not isinstance(entry["num_items"], int | None):
+        raise DataError(
+            f"{path}: expected what was left out as muscle wrote it under `unread`; save the baseline again"
+        )
+    return Unread(str(entry["what"]), str(entry["where"]), entry["num_items"])
