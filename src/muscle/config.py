@@ -386,9 +386,12 @@ def _assign(raw: dict[str, Any], keys: list[str], value: Any) -> None:
 def _absolute(config: UpdateConfig, folder: Path) -> UpdateConfig:
     def place(text: str) -> str:
         try:
-            return os.path.normpath(folder / Path(text).expanduser())
-        except (ValueError, RuntimeError) as error:  # a null character; the home of a user that is not there
+            whole = os.path.normpath(folder / Path(text).expanduser())
+        except RuntimeError as error:  # the home of a user that is not there
             raise ConfigError(f"expected a path, found {short(text)}: {error}") from error
+        if "\0" in whole:
+            raise ConfigError(f"expected a path, found {short(text)}: a null character")
+        return whole
 
     def local(text: str) -> str:
         try:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from muscle.errors import DataError
+from muscle.errors import DataError, MuscleError
 from muscle.files import write_json, write_text
 
 REPORT_FORMAT = "muscle-report/1"
@@ -23,7 +23,9 @@ def whole_report(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+    except MuscleError:
+        raise
+    except Exception as error:  # what a renderer raises depends on what is missing
         raise DataError(
             f"{path}: cannot be rendered ({type(error).__name__}: {error}): expected a report as this version of muscle writes it, "
             "found it changed, cut or of another version; compare the runs again"
