@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from muscle.errors import ConfigError
+from muscle.patterns import time_limit
 from muscle.tasks.fields import found
 from muscle.tasks.scoring import INVALID, ROUGE_NAMES, exact_match, extract, number_match, rouge
 from muscle.tasks.settings import ScorerSettings
@@ -32,7 +33,10 @@ def built_in_score(scorer: ScorerSettings) -> ScoreFunction:
 
     def score(output: str, references: tuple[str, ...]) -> Mapping[str, float]:
         select = -1 if scorer.select == "last" else 0
-        text = output.strip() if pattern is None else extract(output, pattern, select=select)
+        text = output.strip()
+        if pattern is not None:
+            with time_limit(f"scorer.regex {scorer.regex!r}"):
+                text = extract(output, pattern, select=select)
         if pattern is not None and text == INVALID:
             return {"exact_match": 0.0}
         matched = exact_match(
