@@ -64,7 +64,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
     """Give what `atomic_path` gives; errors come as they are, or as the system's where that is why a library failed."""
-    if path.exists() and not path.is_file() and not path.is_dir():
+    if _is_stream(path):
         yield path
         return
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
@@ -80,6 +80,15 @@ def _beside(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True) if temporary.parent.is_dir() else None
+
+
+def _is_stream(path: Path) -> bool:
+    """Tell whether a path is no file of its own: a pipe, a device, or `/dev/stdout`, which may lead to any file."""
+    if not path.exists() or path.is_dir():
+        return False
+    return not path.is_file() or (
+        path.is_symlink() and path.absolute().parts[:2] in (("/", "dev"), ("/", "proc"))
+    )
 
 
 def _append_block(path: Path) -> None:
