@@ -213,13 +213,37 @@ def test_which_of_two_ids_is_kept_does_not_hang_on_the_order() -> None:
 
 
 def test_which_of_two_references_is_kept_does_not_hang_on_the_order() -> None:
-    old = [{"id": "a", "correct": True, "input": "x", "reference": "r"}]
+    same = {"id": "c", "correct": True, "input": "y"}
+    old = [same, {"id": "a", "correct": True, "input": "x", "reference": "r"}]
     new = [
+        same,
         {"id": "b", "correct": True, "input": "x"},
         {"id": "b", "correct": True, "input": "x", "reference": "s"},
     ]
     reports = [join(old, side).report for side in (new, new[::-1])]
     assert reports[0] == reports[1] and reports[0].reference_changed == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ([item(1, input="a")], [item(1, input="b")]),
+        ([item(1)], [item(2)]),
+        ([item(1, input="a")], [item(1, input="b"), item(1, input="c", correct=False)]),
+        ([item(1, input="a", reference="r")], [item(1, input="a", reference="s")]),
+        ([item(1, input="a", repeat=r, reference="r") for r in (0, 1)], [item(1, input="a", reference="s")]),
+        (
+            [item(1, input="a"), item(2, input="a", correct=False)],
+            [item(3, input="a"), item(4, input="a", correct=False)],
+        ),
+    ],
+)
+def test_runs_of_which_nothing_pairs_are_refused_however_much_may_be_unpaired(
+    old: list[dict[str, Any]], new: list[dict[str, Any]]
+) -> None:
+    for first, second in ((old, new), (new, old)):
+        with pytest.raises(JoinError, match=r"share no item|at least one pair"):
+            join(first, second)
 
 
 @settings(max_examples=60, deadline=None)

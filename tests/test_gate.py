@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from muscle.gate import (
 )
 from muscle.gate.terminal import print_gate
 from muscle.predictions.read import read_run
+from muscle.predictions.run import Unread
 from muscle.report.html import render_html
 
 BAD = "<b>x</b> ]]> & \x00\x1b[31m ::error::a\n::warning title=b,c::d%0A @me | `code`"
@@ -271,6 +273,36 @@ def test_a_baseline_comes_back_as_it_was_kept(tmp_path: Path) -> None:
     assert kept(found).equals(kept(read_run(old))) and found.metadata["baseline"]["run"] == "table"
     assert list_baselines(tmp_path / "baselines") == ["main"]
     assert gate(found, new).verdict == gate(old, new).verdict == "block"
+
+
+def test_a_baseline_keeps_what_was_not_read(tmp_path: Path) -> None:
+    old, _ = pair(70, 6, 5, 19)
+    unread = (
+        Unread("3 samples that are null", "old.json, line 2", 3),
+        Unread("a file of another form", "x.xml"),
+    )
+    save_baseline(replace(read_run(old), unread=unread), "main", tmp_path)
+    assert load_baseline("main", tmp_path).unread == unread
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"metadata": None},
+        {"metadata": [1]},
+        {"unread": 3},
+        {"unread": ["x"]},
+        {"unread": [{"what": "x", "where": "y", "num_items": "many"}]},
+        {"before": 3},
+        {"format": None},
+    ],
+)
+def test_a_baselines_json_of_another_shape_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    save_baseline(pair(70, 6, 5, 19)[0], "main", tmp_path)
+    entry = json.loads((tmp_path / "main.json").read_text())
+    (tmp_path / "main.json").write_text(json.dumps({**entry, **change}))
+    with pytest.raises(DataError, match=r"main\.json: expected"):
+        load_baseline("main", tmp_path)
 
 
 def test_a_baseline_is_replaced_by_one_of_the_same_name(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ import polars as pl
 import pytest
 
 from muscle.errors import ConfigError, DataError
+from muscle.flips.compare import compare
+from muscle.flips.pair import Options
 from muscle.flips.power import minimum_detectable_difference
 from muscle.plan.confirm import choose, confirm, read_items, write_items
 from muscle.plan.planner import Wish, assumptions_of, make_plan
@@ -199,6 +201,54 @@ def test_the_list_is_read_as_it_was_written(tmp_path: Path, suffix: str) -> None
     assert read.select("id", "task", "why", "of").equals(chosen.select("id", "task", "why", "of"))
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_the_list_is_read_whatever_its_texts_hold(tmp_path: Path, suffix: str) -> None:
+    odd = ["a\u2028b", "a\u0085b", "a\x0cb", "a\x1cb", "a\r\nb", 'a"b,c\n', "=1+1", " a ", "ä\ufeff"]
+    ids = [f"{text}{number}" for number, text in enumerate(odd)]
+    old = pl.DataFrame({"id": ids, "input": [f"Q {text}" for text in ids], "correct": True})
+    chosen = choose(old, old.with_columns(correct=pl.lit(False)))
+    write_items(tmp_path / f"ask.{suffix}", chosen)
+    read = read_items(tmp_path / f"ask.{suffix}")
+    assert sorted(read["id"]) == sorted(ids) and read["input_hash"].equals(chosen["input_hash"])
+    again = old.join(pl.DataFrame({"repeat": [0, 1, 2]}), how="cross")
+    assert confirm(read, again, again)["unanswered"] == 0
+
+
+def test_a_flip_of_a_score_is_one_beyond_epsilon_as_in_a_comparison() -> None:
+    scores = [0.5, 0.9, 0.1, 0.45, 0.55]
+    old = pl.DataFrame({"id": list("abcde"), "input": list("abcde"), "score": [0.5] * 5})
+    new = old.with_columns(score=pl.Series(scores))
+    report = compare(old, new, epsilon=0.1).report["tasks"]
+    (task,) = report.values()
+    chosen = choose(old, new, options=Options(epsilon=0.1)).filter(pl.col("why") != "unflipped")
+    assert dict(chosen.select("id", "why").iter_rows()) == {"b": "positive_flip", "c": "negative_flip"}
+    assert round(task["old_vs_new"]["negative_flip_rate"]["value"] * 5) == 1
+    assert choose(old, new).filter(pl.col("why") != "unflipped").height == 4
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('{"id": "1"}', "found no task, filter, why, of"),
+        ("[1]", "item 1: expected the fields"),
+        ('{"task": "t", "id": "1", "filter": "f", "why": "odd", "of": 1}', "one of negative_flip"),
+        ('{"task": "t", "id": 1, "filter": "f", "why": "unflipped", "of": 1}', "texts as task"),
+        ('{"task": "t", "id": "1", "filter": "f", "why": "unflipped", "of": "x"}', "expected a count"),
+        (
+            '{"task": "t", "id": "1", "filter": "f", "why": "unflipped", "of": 1, "input_hash": 3}',
+            "input_hash",
+        ),
+        ('{"task": "t", "id": ', "expected a list written by muscle confirm"),
+        ("", "found no items"),
+        ("[" * 100_000, "expected a list written by muscle confirm"),
+    ],
+)
+def test_a_damaged_list_is_refused(tmp_path: Path, line: str, told: str) -> None:
+    (tmp_path / "list.jsonl").write_text(line + "\n")
+    with pytest.raises(DataError, match=told):
+        read_items(tmp_path / "list.jsonl")
+
+
 def test_fresh_answers_confirm_what_is_real_and_weigh_the_strata() -> None:
     old, new = first_pass()
     chosen = choose(old, new, share=0.5, repeats=20)
@@ -228,12 +278,6 @@ def test_fresh_answers_to_other_items_are_refused() -> None:
     ]
     with pytest.raises(DataError, match="none of them"):
         confirm(chosen, *other)
-
-
-def test_a_list_that_is_none_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "list.jsonl").write_text('{"id": "1"}\n')
-    with pytest.raises(DataError, match="no task, filter, why, of"):
-        read_items(tmp_path / "list.jsonl")
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import typer
 
 from muscle import distributed
 from muscle.commands import compare, gate, plan, runs, training
+from muscle.commands.shell import say
 from muscle.ending import end
 
 _CODES = (
@@ -76,7 +77,7 @@ def _version(show: bool) -> None:
     if show:
         from importlib.metadata import version
 
-        typer.echo(f"muscle {version('muscle-llm')}")
+        say(f"muscle {version('muscle-llm')}")
         raise typer.Exit
 
 

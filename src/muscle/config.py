@@ -390,12 +390,18 @@ def _assign(raw: dict[str, Any], keys: list[str], value: Any) -> None:
 def _absolute(config: UpdateConfig, folder: Path) -> UpdateConfig:
     def place(text: str) -> str:
         try:
-            return os.path.normpath(folder / Path(text).expanduser())
-        except (ValueError, RuntimeError) as error:  # a null character; the home of a user that is not there
+            whole = os.path.normpath(folder / Path(text).expanduser())
+        except RuntimeError as error:  # the home of a user that is not there
             raise ConfigError(f"expected a path, found {short(text)}: {error}") from error
+        if "\0" in whole:
+            raise ConfigError(f"expected a path, found {short(text)}: a null character")
+        return whole
 
     def local(text: str) -> str:
-        return place(text) if os.path.exists(folder / text) else text  # False, too, for what can be no path
+        try:
+            return place(text) if (folder / text).exists() else text
+        except OSError:  # too long for a path
+            return text
 
     def data(text: str | None) -> str | None:
         return text if text is None or text.startswith("hub:") else place(text)

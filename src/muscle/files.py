@@ -22,20 +22,17 @@ from muscle.errors import DataError, MuscleError, OutputError
 _OS_ERROR = re.compile(r"([^:]*) \(os error \d+\)")
 
 
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error)
-
-
 def os_reason(error: Exception) -> str | None:
     """Return what the system said, such as a full disk, where a library in Rust (polars, safetensors) has it in an error of its own.
 
     >>> os_reason(ValueError("parquet: No space left on device (os error 28)"))
     'No space left on device'
     """
-    if isinstance(error, OSError):
-        return _reason(error)
-    found = _OS_ERROR.search(str(error))
-    return found[1].strip() if found else None
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if found := _OS_ERROR.search(str(error)):
+        return found[1].strip()
+    return str(error) if isinstance(error, OSError) else None
 
 
 @contextmanager
@@ -66,8 +63,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
-    """Give what `atomic_path` gives; errors come as they are."""
-    if path.exists() and not path.is_file() and not path.is_dir():
+    """Give what `atomic_path` gives; errors come as they are, or as the system's where that is why a library failed."""
+    if _is_stream(path):
         yield path
         return
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
@@ -77,8 +74,29 @@ def _beside(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as handle:
             os.fsync(handle.fileno())
         temporary.replace(path)
+    except Exception as error:
+        if os_reason(error) is None and temporary.exists():
+            _append_block(temporary)  # polars does not always say that the disk is full
+        raise
     finally:
         temporary.unlink(missing_ok=True) if temporary.parent.is_dir() else None
+
+
+def _is_stream(path: Path) -> bool:
+    """Tell whether a path is no file of its own: a pipe, a device, or `/dev/stdout`, which may lead to any file."""
+    if not path.exists() or path.is_dir():
+        return False
+    return not path.is_file() or (
+        path.is_symlink() and path.absolute().parts[:2] in (("/", "dev"), ("/", "proc"))
+    )
+
+
+def _append_block(path: Path) -> None:
+    """Add a block to a file that is thrown away: raises the system's error where there is one."""
+    with path.open("ab") as handle:
+        handle.write(b"\0" * 65_536)
+        handle.flush()
+        os.fsync(handle.fileno())
 
 
 def write_text(path: Path, text: str) -> None:
@@ -128,7 +146,7 @@ def read_json(path: Path, *, error: type[MuscleError] = DataError, mend: str = "
     try:
         value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
     except OSError as problem:
-        raise error(f"{path}: cannot be read: {_reason(problem)}{hint}") from problem
+        raise error(f"{path}: cannot be read: {os_reason(problem)}{hint}") from problem
     except (ValueError, RecursionError) as problem:
         raise error(f"{path}: damaged, not valid JSON ({problem}){hint}") from problem
     if not isinstance(value, dict):
@@ -161,7 +179,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         else:
             temporary.rename(path)
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {_reason(error)}") from error
+        raise OutputError(f"{path}: cannot be written: {os_reason(error)}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -101,6 +101,7 @@ class Guarded(io.TextIOBase):
         self._stream = stream
         self._name = name
         self._line = ""
+        self._failure: OutputError | None = None
 
     def write(self, text: str) -> int:
         """Write text without the commands in it; a mark that is written in two pieces is one too."""
@@ -120,6 +121,10 @@ class Guarded(io.TextIOBase):
         """Bring what was written to its reader."""
         with self._reader():
             self._stream.flush()
+        if (
+            self._failure is not None
+        ):  # libraries try whether a stream can be written to, and pass over what it raises
+            raise self._failure
 
     def _to_stream(self, text: str) -> None:
         with self._reader():
@@ -135,7 +140,9 @@ class Guarded(io.TextIOBase):
             ):  # else the interpreter fails again at its end, with a code of its own
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
             if not isinstance(error, BrokenPipeError):
-                raise OutputError(f"{self._name}: cannot be written: {error.strerror or error}") from error
+                reason = error.strerror or str(error)
+                self._failure = OutputError(f"{self._name}: cannot be written: {reason}")
+                raise self._failure from error
 
     def writable(self) -> bool:
         """Tell that it can be written to."""

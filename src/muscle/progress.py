@@ -54,13 +54,13 @@ def progress_bar(description: str, total: int) -> Iterator[Callable[[int, str], 
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[remark]}"),
+        TextColumn("{task.fields[remark]}", markup=False),
     )
     console = Console(stderr=True)
     if not console.is_terminal:

@@ -187,13 +187,18 @@ def report(
 ) -> None:
     """Render a report again from its JSON."""
     start(quiet)
-    from muscle.report import read_report, write_html, write_markdown
+    from muscle.files import write_text
+    from muscle.report import read_report, whole_report
+    from muscle.report.html import render_html
+    from muscle.report.markdown import render_markdown
     from muscle.report.without_texts import without_texts
 
     found, folder = read_report(source)
-    if no_texts:
-        found = without_texts(found)
-    write_html(found, html or folder / "report.html")
-    write_markdown(found, markdown or folder / "report.md")
-    is_printed = write_result(json_file, found)
-    show_report(found, quiet=quiet or is_printed)
+    with whole_report(source):
+        if no_texts:
+            found = without_texts(found)
+        page, text = render_html(found), render_markdown(found)
+        write_text(html or folder / "report.html", page)
+        write_text(markdown or folder / "report.md", text)
+        is_printed = write_result(json_file, found)
+        show_report(found, quiet=quiet or is_printed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -13,6 +14,9 @@ from muscle.errors import ConfigError
 from muscle.outgoing import Guarded, message_line, visible
 
 VERDICT_CODES = {"pass": 0, "warn": 0, "block": 1, "cannot_tell": 2}
+
+_ACTING = re.compile(r"(?<=#)#|[\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
+"""The second of two `#`, and characters that control or cannot be seen and that JSON leaves as they are."""
 
 
 class _Line(logging.Formatter):
@@ -58,8 +62,8 @@ def print_json(value: Any) -> None:
 
     is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     text = json.dumps(value, indent=2, ensure_ascii=not is_utf8, allow_nan=False)
-    # A runner reads `##[` as a command; JSON has another way to write the same text.
-    sys.stdout.write(text.replace("##", r"#\u0023") + "\n")
+    # What a terminal or a runner would obey has another way of being written in JSON.
+    sys.stdout.write(_ACTING.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 
 def print_commands(text: str, *, err: bool) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from muscle.commands.groups import Reading
 from muscle.errors import ConfigError
+from muscle.outgoing import message_line
 
 if TYPE_CHECKING:
     from muscle.predictions.run import Run
@@ -55,6 +56,8 @@ def parse_source(text: str) -> Source:
     >>> parse_source("old.csv::column=correct=is_right::column=id=question").columns
     {'correct': 'is_right', 'id': 'question'}
     """
+    if any("\ud800" <= character <= "\udfff" for character in text):  # how Python writes other bytes
+        raise ConfigError(f"{text}: expected a name in UTF-8; rename the file")
     path, *parts = _PART.split(text)
     options: dict[str, str] = {}
     columns: dict[str, str] = {}
@@ -135,7 +138,7 @@ def reading(words: Sequence[str], how: Reading, *, then: str = "comparing") -> I
 
     sizes = [_size(parse_source(word).path) / _BYTES_A_SECOND for word in words]
     steps = {
-        f"reading {number}: {word}": size
+        f"reading {number}: {message_line(word, 200)}": size
         for number, (word, size) in enumerate(zip(words, sizes, strict=True), 1)
     }
     with step_bar({**steps, then: _COMPARING * sum(sizes)}) as begin:

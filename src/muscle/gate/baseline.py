@@ -129,4 +129,14 @@ def _read_entry(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: expected a baseline's JSON, found damaged JSON ({error})") from None
     if not isinstance(entry, dict) or entry.get("format") != FORMAT:
         raise DataError(f"{path}: expected a baseline of muscle ({FORMAT})")
+    for each in (entry, entry.get("before")):
+        whole = (
+            isinstance(each, dict)
+            and isinstance(each.get("metadata"), dict)
+            and isinstance(each.get("unread", []), list)
+        )
+        if each is not None and not whole:
+            raise DataError(
+                f"{path}: expected a baseline's JSON as muscle wrote it, found no `metadata`; save the baseline again"
+            )
     return entry

@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from muscle.errors import DataError
+from muscle.errors import DataError, MuscleError
 from muscle.files import write_json, write_text
 
 REPORT_FORMAT = "muscle-report/1"
+
+
+@contextmanager
+def whole_report(path: Path) -> Iterator[None]:
+    """Let a renderer's block fail as bad input: the report was read from a file that anyone may have changed or cut.
+
+    Raises:
+        DataError: the report lacks something, or holds something else in its place.
+    """
+    try:
+        yield
+    except MuscleError:
+        raise
+    except Exception as error:  # what a renderer raises depends on what is missing
+        raise DataError(
+            f"{path}: cannot be rendered ({type(error).__name__}: {error}): expected a report as this version of muscle writes it, "
+            "found it changed, cut or of another version; compare the runs again"
+        ) from error
 
 
 def write_reports(report: dict[str, Any], folder: Path) -> None:
@@ -48,11 +68,17 @@ def read_report(source: Path) -> tuple[dict[str, Any], Path]:
     """
     path = source / "report.json" if source.is_dir() else source
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
+        report = json.loads(path.read_bytes(), parse_constant=_no_number)
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such report") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: expected a report in JSON, found damaged JSON ({error})") from error
     if not isinstance(report, dict) or report.get("format") != REPORT_FORMAT:
         raise DataError(f"{path}: expected a report of muscle ({REPORT_FORMAT})")
     return report, path.parent
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")

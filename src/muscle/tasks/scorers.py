@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from muscle.errors import ConfigError
+from muscle.patterns import time_limit
 from muscle.tasks.fields import found
 from muscle.tasks.scoring import INVALID, ROUGE_NAMES, exact_match, extract, last_number, number_match, rouge
 from muscle.tasks.settings import ScorerSettings
@@ -52,7 +53,12 @@ def built_in_extract(scorer: ScorerSettings) -> Callable[[str], str] | None:
         return None
     pattern = re.compile(scorer.regex, re.IGNORECASE if scorer.ignore_case else re.NOFLAG)
     select = -1 if scorer.select == "last" else 0
-    return lambda output: extract(output, pattern, select=select)
+
+    def extracted(output: str) -> str:
+        with time_limit(f"scorer.regex {scorer.regex!r}"):
+            return extract(output, pattern, select=select)
+
+    return extracted
 
 
 def _number_text(output: str) -> str:

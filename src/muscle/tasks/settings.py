@@ -101,7 +101,7 @@ class ScorerSettings(_Section):
         if self.regex is not None:
             try:
                 re.compile(self.regex)
-            except re.error as error:
+            except (re.error, RecursionError, OverflowError) as error:
                 raise ValueError(f"regex: not a regular expression: {error}") from error
         return self
 
