@@ -449,12 +449,23 @@ def test_a_rank_that_does_not_fit_is_refused(world, tmp_path):
 def test_what_vllm_would_leave_out_of_an_adapter_is_refused(world, tmp_path, changes, message):
     adapter = written_adapter(tmp_path / "odd", world / "one", **changes)
     with pytest.raises(ModelError) as error:
-        start(world, adapter)
+        lora_rank([adapter], None)
     assert message in str(error.value)
 
 
+def test_an_adapter_that_is_not_whole_is_refused(world, tmp_path):
+    adapter = written_adapter(tmp_path / "half", world / "one")
+    weights = load_file(adapter / "adapter_model.safetensors")
+    save_file(
+        {key: weights[key] for key in weights if "layers.1" not in key}, adapter / "adapter_model.safetensors"
+    )
+    with pytest.raises(ModelError, match=r"half: adapter_model\.safetensors lacks \d+ of the \d+ tensors"):
+        start(world, adapter)
+
+
 def test_an_adapter_of_the_output_head_is_refused(world, tmp_path):
-    adapter = written_adapter(tmp_path / "head", world / "one")
+    names = json.loads((world / "one" / "adapter_config.json").read_text())["target_modules"]
+    adapter = written_adapter(tmp_path / "head", world / "one", target_modules=[*names, "lm_head"])
     weights = load_file(adapter / "adapter_model.safetensors")
     width = LlamaForCausalLM.from_pretrained(world / "base").lm_head.weight.shape
     weights["base_model.model.lm_head.lora_A.weight"] = torch.ones(4, width[1])
@@ -466,7 +477,7 @@ def test_an_adapter_of_the_output_head_is_refused(world, tmp_path):
 
 def test_an_adapter_made_for_another_base_is_refused(world, tmp_path):
     save_base(tmp_path / "wide", seed=1, hidden_size=256)
-    with pytest.raises(ModelError, match=r"made for another base: .* is 512 wide in"):
+    with pytest.raises(ModelError, match=r"made for another base or .* is \[4, 128\] in it, \[4, 256\] on"):
         VllmBase(BaseConfig(base=str(tmp_path / "wide")), [world / "one"])
 
 

@@ -8,6 +8,7 @@ nothing is loaded before every tensor of the file has a place on the base and ev
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import re
 import subprocess
@@ -17,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from muscle.errors import ModelError
-from muscle.files import read_json
+from muscle.files import file_sha256, read_json
 from muscle.models import ADAPTER_NOTE, LoadedBase, reason_of, share_weights
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+CONFIG, WEIGHTS = ADAPTER_FILES = "adapter_config.json", "adapter_model.safetensors"
 
 _STARTS_BESIDE_THE_BASE = (True, False, "gaussian", "eva", "orthogonal", "mica")
 """Values of `init_lora_weights` that leave the base's weights alone. The others (PiSSA, OLoRA, CorDA, LoftQ, LoRA-GA) change them, at
@@ -257,3 +258,8 @@ def adapter_note(folder: Path) -> dict[str, Any]:
     """
     path = folder / ADAPTER_NOTE
     return read_json(path, error=ModelError) if path.is_file() else {}
+
+
+def adapter_content(folder: Path) -> str:
+    """Return 64 hex digits that stand for an adapter: its weights, and the configuration that says how much they count."""
+    return hashlib.sha256("".join(file_sha256(folder / name) for name in ADAPTER_FILES).encode()).hexdigest()

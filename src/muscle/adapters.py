@@ -10,10 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from muscle.adapter_check import check_adapter, check_loaded, check_patterns
+from muscle.adapter_check import CONFIG, check_adapter, check_loaded, check_patterns
 from muscle.config import LoraSettings
 from muscle.errors import ModelError
-from muscle.files import file_sha256, write_json
+from muscle.files import read_json, write_json
 from muscle.models import ADAPTER_NOTE, LoadedBase, reason_of, share_weights
 
 if TYPE_CHECKING:
@@ -77,11 +77,6 @@ def load_adapter(base: LoadedBase, folder: Path, *, trainable: bool = False) -> 
     return model
 
 
-def adapter_content(folder: Path) -> str:
-    """Return the SHA-256 of an adapter's weights."""
-    return file_sha256(folder / "adapter_model.safetensors")
-
-
 def save_adapter(
     model: Any,
     folder: Path,
@@ -101,6 +96,12 @@ def save_adapter(
     """
     # The base's embeddings are the base's, also where the adapter is on them.
     model.save_pretrained(folder, safe_serialization=True, state_dict=weights, save_embedding_layers=False)
+    # PEFT writes a set of names in another order each time; the same training ends in the same files.
+    config = read_json(folder / CONFIG)
+    names = config["target_modules"]
+    write_json(
+        folder / CONFIG, config | ({"target_modules": sorted(names)} if isinstance(names, list) else {})
+    )
     # PEFT's model card names the local path of the base; it says nothing that the note doesn't say better.
     (folder / "README.md").unlink(missing_ok=True)
     write_json(folder / ADAPTER_NOTE, {"base": base.source, "base_fingerprint": base.fingerprint, **note})

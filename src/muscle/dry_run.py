@@ -10,7 +10,6 @@ from muscle.distributed import num_processes
 from muscle.models import load_tokenizer, resolve_base
 from muscle.pipeline.update import Pipeline
 from muscle.resources import PEAK_FLOPS, UTILISATION, Estimate, ModelSizes, estimate
-from muscle.run_folder import content_of
 from muscle.tasks import Example, Task
 
 
@@ -53,29 +52,30 @@ def plan_stages(config: UpdateConfig) -> list[PlannedStage]:
         training = config.training.epochs * per_epoch
         aligning = config.align_training().epochs * per_epoch
         num_learnt = len(data.train) + len(data.validation)
+        state: dict[str, str] = {}
 
         def add(name: str, state: str, examples: int, tokens: int) -> None:
             stages.append(PlannedStage(name, state, examples, 0 if state != "to run" else tokens))
 
         for side in ("old", "new"):
             given = task.name in pipeline.base_config(side).adapters
-            out = pipeline.adapter(side, task.name)
-            done = pipeline.run.is_done(
-                f"finetune {side}/{task.name}", pipeline.finetune_inputs(side, data), out
-            )
-            state = "given" if given else "done" if done else "to run"
-            add(f"finetune {side}/{task.name}", state, num_learnt, training)
-        ready = all(stage.state != "to run" for stage in stages)
-        out = pipeline.adapter("compat", task.name)
-        aligned = ready and pipeline.run.is_done(f"align {task.name}", pipeline.align_inputs(data), out)
-        add(f"align {task.name}", "done" if aligned else "to run", num_learnt, aligning)
+            done = pipeline.run.is_done(f"finetune {side}/{task.name}", pipeline.finetune_inputs(side, data))
+            state[side] = "given" if given else "done" if done else "to run"
+            add(f"finetune {side}/{task.name}", state[side], num_learnt, training)
+        name = f"align {task.name}"
+        ready = "to run" not in state.values()
+        done = ready and pipeline.run.is_done(name, pipeline.align_inputs(data))
+        state["compat"] = "done" if done else "to run"
+        add(name, state["compat"], num_learnt, aligning)
         if config.evaluation.control:
-            control = aligned and content_of(pipeline.adapter("control", task.name)) is not None
-            add(f"control {task.name}", "done" if control else "to run", num_learnt, aligning)
+            name = f"control {task.name}"
+            done = done and pipeline.run.is_done(name, pipeline.control_inputs(data))
+            state["control"] = "done" if done else "to run"
+            add(name, state["control"], num_learnt, aligning)
         for run, side in pipeline.evaluated().items():
             name = f"evaluate {run}/{task.name}"
-            inputs = pipeline.evaluate_inputs(run, side, data)
-            done = pipeline.run.is_done(name, inputs, pipeline.predictions(run, task.name))
+            ready = state.get(run) != "to run"
+            done = ready and pipeline.run.is_done(name, pipeline.evaluate_inputs(run, side, data))
             add(name, "done" if done else "to run", len(data.test), scored)
     return stages
 

@@ -7,7 +7,8 @@ The tree::
     ├── DataError             task data or a file of predictions: file, line, field
     │   └── JoinError         two runs that cannot be compared item by item
     ├── ModelError            a base, an adapter or their fit
-    └── OutputError           something that cannot be written
+    ├── OutputError           something that cannot be written
+    └── ResourceError         memory that is too small for what was asked
 
 A message says where, what was expected, what was found and what to do, in one line.
 """
@@ -37,3 +38,7 @@ class ModelError(MuscleError):
 
 class OutputError(MuscleError):
     """An output cannot be written."""
+
+
+class ResourceError(MuscleError):
+    """Memory ran out; what was finished is kept."""

@@ -1,7 +1,8 @@
 """Writing so that nothing is ever half there, and fingerprints that name what was used.
 
-A file is written beside its place, flushed to the disk and renamed; a folder is filled under a temporary
-name and renamed. A process killed at any moment leaves the old content or the new one.
+A file is written beside its place, flushed to the disk and renamed; a folder is filled under a temporary name and takes its place in
+one step where the system can swap two folders (Linux). A process killed at any moment leaves the old content or the new one; where
+the system cannot, a kill between two renames leaves the old folder under a hidden name, from where `clear_leftovers` puts it back.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,21 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from muscle.errors import DataError, MuscleError, OutputError
+from muscle.limits import write_failure
 
-_OS_ERROR = re.compile(r"([^:]*) \(os error \d+\)")
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.(part|old)")
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
-def os_reason(error: Exception) -> str | None:
-    """Return what the system said, such as a full disk, where a library in Rust (polars, safetensors) has it in an error of its own.
-
-    >>> os_reason(ValueError("parquet: No space left on device (os error 28)"))
-    'No space left on device'
-    """
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    if found := _OS_ERROR.search(str(error)):
-        return found[1].strip()
-    return str(error) if isinstance(error, OSError) else None
+def _beside(path: Path, kind: str) -> Path:
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.{kind}")
 
 
 @contextmanager
@@ -50,24 +45,22 @@ def atomic_path(path: Path) -> Iterator[Path]:
         OutputError: the folder cannot be made, or the file cannot be written or renamed.
     """
     try:
-        with _beside(path) as target:
+        with _written(path) as target:
             yield target
-    except MuscleError:
-        raise
     except Exception as error:
-        reason = os_reason(error)
+        reason = write_failure(error)
         if reason is None:
             raise
         raise OutputError(f"{path}: cannot be written: {reason}") from error
 
 
 @contextmanager
-def _beside(path: Path) -> Iterator[Path]:
+def _written(path: Path) -> Iterator[Path]:
     """Give what `atomic_path` gives; errors come as they are, or as the system's where that is why a library failed."""
     if _is_stream(path):
         yield path
         return
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    temporary = _beside(path, "part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -75,7 +68,7 @@ def _beside(path: Path) -> Iterator[Path]:
             os.fsync(handle.fileno())
         temporary.replace(path)
     except Exception as error:
-        if os_reason(error) is None and temporary.exists():
+        if write_failure(error) is None and temporary.exists():
             _append_block(temporary)  # polars does not always say that the disk is full
         raise
     finally:
@@ -146,7 +139,7 @@ def read_json(path: Path, *, error: type[MuscleError] = DataError, mend: str = "
     try:
         value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
     except OSError as problem:
-        raise error(f"{path}: cannot be read: {os_reason(problem)}{hint}") from problem
+        raise error(f"{path}: cannot be read: {problem.strerror or problem}{hint}") from problem
     except (ValueError, RecursionError) as problem:
         raise error(f"{path}: damaged, not valid JSON ({problem}){hint}") from problem
     if not isinstance(value, dict):
@@ -167,21 +160,67 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: the folder cannot be made, filled or moved.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    temporary = _beside(path, "part")
     try:
         temporary.mkdir(parents=True)
         yield temporary
-        if path.exists():
-            retired = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.old")
-            path.rename(retired)
-            temporary.rename(path)
-            shutil.rmtree(retired)
-        else:
-            temporary.rename(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {os_reason(error)}") from error
+        _replace_folder(path, temporary)
+    except Exception as error:
+        reason = write_failure(error)
+        if reason is None:
+            raise
+        raise OutputError(f"{path}: cannot be written: {reason}") from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if temporary.is_symlink() or temporary.exists():
+            _remove(temporary)
+
+
+def _replace_folder(path: Path, successor: Path) -> None:
+    if not path.exists():
+        successor.rename(path)
+    elif not _exchange(path, successor):
+        retired = _beside(path, "old")
+        path.rename(retired)
+        successor.rename(path)
+        _remove(retired)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two paths in one step (Linux's renameat2); False where the system or the file system cannot."""
+    if sys.platform != "linux":
+        return False
+    import ctypes
+
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    if rename is None:
+        return False
+    paths = os.fsencode(one), os.fsencode(other)
+    return bool(rename(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE) == 0)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def clear_leftovers(folder: Path, name: str | None = None) -> None:
+    """Remove what killed processes left half written in a folder; what was moved aside goes back where nothing took its place.
+
+    Args:
+        folder: where nothing else is writing.
+        name: only what was to become this one.
+    """
+    for path in sorted(folder.glob(".*")):
+        found = _TEMPORARY.fullmatch(path.name)
+        if found is None or name not in (None, found[1]):
+            continue
+        place = path.with_name(found[1])
+        if found[2] == "old" and not place.exists():
+            path.rename(place)
+        else:
+            _remove(path)
 
 
 def fingerprint(value: Any) -> str:
@@ -192,6 +231,12 @@ def fingerprint(value: Any) -> str:
     """
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def file_hashes(path: Path) -> dict[str, str]:
+    """Return the SHA-256 of a file, or of every file in a folder, by the path from `path`'s parent; empty where there is none."""
+    files = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+    return {each.relative_to(path.parent).as_posix(): file_sha256(each) for each in files if each.is_file()}
 
 
 def file_sha256(path: Path) -> str:

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from muscle.config import AttentionName, BaseConfig, TrainingSettings
-from muscle.errors import ConfigError, ModelError
+from muscle.errors import ConfigError, ModelError, ResourceError
 from muscle.files import fingerprint
+from muscle.limits import is_out_of_memory
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +28,7 @@ ADAPTER_NOTE = "muscle.json"
 _SAMPLED_ABOVE_BYTES = 64 * 2**20
 _SAMPLE_BYTES = 2**16
 _NUM_SAMPLES = 64
+_SMALLER = "set training.precision: bf16 or training.quantization: 4bit, or take a machine with more"
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,7 @@ def load_base(
 
     Raises:
         ModelError: it is not there, holds no safetensors, or cannot be read.
+        ResourceError: it does not fit into memory.
         ConfigError: quantization without bitsandbytes, or where it doesn't compute right.
     """
     from transformers import AutoModelForCausalLM
@@ -184,16 +187,20 @@ def load_base(
                 **source,
                 **place,
             )
+        if quantization is None:  # 4-bit layers were put in their place while they were read
+            model = model.to(device or choose_device())
     except Exception as error:
+        if is_out_of_memory(error):
+            raise ResourceError(
+                f"base {base.base}: does not fit into memory ({reason_of(error)}); {_SMALLER}"
+            ) from error
         raise ModelError(f"base {base.base}: cannot be loaded ({reason_of(error)})") from error
     # A dequantised GGUF is a plain model; the note that it once was quantised would keep it from being saved.
     if path.is_file() and hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
     model.requires_grad_(False)
     model.eval()
-    if quantization is None:
-        model = model.to(device or choose_device())
-    else:  # they were put in their place while they were read
+    if quantization is not None:
         _prepare_4_bits(model)
     return LoadedBase(model=model, tokenizer=tokenizer, fingerprint=mark, source=base.name)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import logging
 from pathlib import Path
 from typing import Any
 
-from muscle.files import write_json
+from muscle.errors import DataError
+from muscle.files import read_json, write_json
 from muscle.predictions.records import write_records
 from muscle.predictions.run import Run
+
+logger = logging.getLogger(__name__)
 
 RUN_FILE = "run.json"
 
@@ -28,6 +31,18 @@ def save_run(run: Run, out: Path, *, facts: dict[str, Any]) -> None:
     """
     write_records(out, run.frame)
     path = out.parent / RUN_FILE
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    tasks = {**known.get("tasks", {}), **run.metadata["tasks"]}
+    tasks = {**_other_tasks(path), **run.metadata["tasks"]}
     write_json(path, {**run.metadata, **facts, "name": run.name, "tasks": tasks})
+
+
+def _other_tasks(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        tasks = read_json(path).get("tasks", {})
+        if isinstance(tasks, dict):
+            return tasks
+        raise DataError(f"{path}: damaged, expected tasks by their names")
+    except DataError as error:
+        logger.warning("%s; written anew, what it said of other tasks is lost", error)
+        return {}

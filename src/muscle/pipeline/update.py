@@ -7,7 +7,6 @@ run does nothing and a changed setting redoes only what hangs on it. A run folde
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -20,7 +19,10 @@ from muscle import distributed
 from muscle.adapter_check import check_adapter
 from muscle.adapters import load_adapter
 from muscle.config import BaseConfig, TaskConfig, TrainingSettings, UpdateConfig
-from muscle.errors import ConfigError
+from muscle.errors import ConfigError, DataError
+from muscle.evaluation.save import RUN_FILE, save_run
+from muscle.files import read_json
+from muscle.limits import memory_for
 from muscle.models import (
     LoadedBase,
     base_fingerprint,
@@ -198,7 +200,6 @@ class Pipeline:
             self.run.is_done(
                 f"evaluate {run}/{task}",
                 self.evaluate_inputs(run, side, self.data[task]),
-                self.predictions(run, task),
             )
             for side in SIDES
             for run, task in self.scored_runs(side)
@@ -235,18 +236,16 @@ class Pipeline:
         self.run.stage(
             f"finetune {side}/{name}",
             self.finetune_inputs(side, data),
-            out,
-            lambda: _ignore(
-                finetune(
-                    self.base(side),
-                    data.task,
-                    train_examples=data.train,
-                    validation_examples=data.validation,
-                    lora=self.config.lora,
-                    settings=self.config.training,
-                    out=out,
-                    description=f"fine-tune {side} on {name}",
-                )
+            [out],
+            lambda: finetune(
+                self.base(side),
+                data.task,
+                train_examples=data.train,
+                validation_examples=data.validation,
+                lora=self.config.lora,
+                settings=self.config.training,
+                out=out,
+                description=f"fine-tune {side} on {name}",
             ),
         )
 
@@ -273,23 +272,49 @@ class Pipeline:
         self.run.stage(
             f"align {name}",
             self.align_inputs(data),
-            out,
-            lambda: _ignore(
-                align(
-                    self.base("old"),
-                    self.adapter("old", name),
-                    self.base("new"),
-                    self.adapter("new", name),
-                    data.task,
-                    train_examples=data.train,
-                    validation_examples=data.validation,
-                    alignment=self.config.alignment,
-                    settings=self.config.align_training(),
-                    out=out,
-                    description=f"align on {name}",
-                )
+            [out],
+            lambda: align(
+                self.base("old"),
+                self.adapter("old", name),
+                self.base("new"),
+                self.adapter("new", name),
+                data.task,
+                train_examples=data.train,
+                validation_examples=data.validation,
+                alignment=self.config.alignment,
+                settings=self.config.align_training(),
+                out=out,
+                description=f"align on {name}",
             ),
         )
+
+    def control_training(self, task: str) -> TrainingSettings:
+        """Return the control's settings: as many epochs to the end as the compatibility adapter ran.
+
+        Stopping early would make it a shorter training than the one it is held against.
+
+        Raises:
+            DataError: what the compatibility adapter's training left is damaged.
+        """
+        path = self.adapter("compat", task) / "training.json"
+        mend = f"delete {path.parent} to train it again"
+        epochs = read_json(path, mend=mend).get("num_epochs")
+        if not isinstance(epochs, int) or epochs < 1:
+            raise DataError(f"{path}: damaged, expected a positive num_epochs, found {epochs!r}; {mend}")
+        return self.config.align_training().model_copy(
+            update={"epochs": epochs, "early_stopping_patience": None}
+        )
+
+    def control_inputs(self, data: TaskData) -> dict[str, Any]:
+        """Return what the control depends on."""
+        name = data.task.name
+        return {
+            "base": self.fingerprints["new"],
+            "start_from": content_of(self.adapter("new", name)),
+            "train": data.fingerprints["train"],
+            "validation": data.fingerprints["validation"],
+            "training": self.control_training(name).identity(),
+        }
 
     def train_control(self, data: TaskData) -> None:
         """The plain update's adapter trained on with cross-entropy for as many epochs as the compatibility adapter ran."""
@@ -297,34 +322,21 @@ class Pipeline:
 
         name = data.task.name
         out = self.adapter("control", name)
-        epochs = json.loads((self.adapter("compat", name) / "training.json").read_text())["num_epochs"]
-        # As many epochs to the end: stopping early would make it a shorter training than the one it is held against.
-        settings = self.config.align_training().model_copy(
-            update={"epochs": epochs, "early_stopping_patience": None}
-        )
-        inputs = {
-            "base": self.fingerprints["new"],
-            "start_from": content_of(self.adapter("new", name)),
-            "train": data.fingerprints["train"],
-            "validation": data.fingerprints["validation"],
-            "training": settings.identity(),
-        }
+        settings = self.control_training(name)
         self.run.stage(
             f"control {name}",
-            inputs,
-            out,
-            lambda: _ignore(
-                finetune(
-                    self.base("new"),
-                    data.task,
-                    train_examples=data.train,
-                    validation_examples=data.validation,
-                    lora=self.config.lora,
-                    settings=settings,
-                    out=out,
-                    start_from=self.adapter("new", name),
-                    description=f"train on (control) on {name}",
-                )
+            self.control_inputs(data),
+            [out],
+            lambda: finetune(
+                self.base("new"),
+                data.task,
+                train_examples=data.train,
+                validation_examples=data.validation,
+                lora=self.config.lora,
+                settings=settings,
+                out=out,
+                start_from=self.adapter("new", name),
+                description=f"train on (control) on {name}",
             ),
         )
 
@@ -344,7 +356,7 @@ class Pipeline:
             self.run.stage(
                 f"evaluate {run}/{data.task.name}",
                 self.evaluate_inputs(run, side, data),
-                out,
+                [out, out.parent / RUN_FILE],
                 self._evaluation(run, side, data, out),
             )
 
@@ -382,10 +394,16 @@ class Pipeline:
             "predictions": {
                 f"{run}/{task}": content_of(self.predictions(run, task)) for run in runs for task in self.data
             },
+            "facts": {run: content_of(folder / RUN_FILE) for run, folder in runs.items()},
             "report": self.config.report.identity(),
             "muscle": versions()["muscle-llm"],
         }
-        self.run.stage("report", inputs, out, lambda: distributed.from_main(lambda: self._write_report(runs)))
+        self.run.stage(
+            "report",
+            inputs,
+            [out.with_suffix(suffix) for suffix in (".json", ".md", ".html")],
+            lambda: distributed.from_main(lambda: self._write_report(runs)),
+        )
         return read_report(out)[0]
 
     def _write_report(self, runs: dict[str, Path]) -> None:
@@ -446,13 +464,15 @@ def evaluate_to_file(
         OutputError: the records cannot be written.
     """
     from muscle.evaluation.parallel import evaluate_in_shares
-    from muscle.evaluation.save import save_run
 
     if isinstance(base, LoadedBase):
         model = load_adapter(base, adapter) if adapter else base.model
-        run = evaluate_in_shares(
-            model, base.tokenizer, task, examples, batch_size=batch_size, name=name, sampling=sampling
-        )
+        with memory_for(
+            f"scoring {name} on {task.name}", advice=f"set a smaller batch size than {batch_size}"
+        ):
+            run = evaluate_in_shares(
+                model, base.tokenizer, task, examples, batch_size=batch_size, name=name, sampling=sampling
+            )
     else:
         run = base.evaluate(adapter, task, examples, name=name, sampling=sampling)
     # No absolute path: results are passed on.
@@ -462,8 +482,3 @@ def evaluate_to_file(
         "adapter": os.path.relpath(adapter, out.parent) if adapter else None,
     }
     distributed.from_main(lambda: save_run(run, out, facts=facts))
-
-
-def _ignore(result: object) -> None:
-    """A stage's work returns nothing: its result is what it wrote."""
-    del result

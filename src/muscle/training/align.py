@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from muscle import distributed
-from muscle.adapters import adapter_content, load_adapter
+from muscle.adapter_check import adapter_content
+from muscle.adapters import load_adapter
 from muscle.config import AlignmentSettings, EngineName, MaskName, TrainingSettings
 from muscle.models import LoadedBase, check_same_vocabulary
 from muscle.tasks.task import Example, Task

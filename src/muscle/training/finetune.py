@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from muscle import distributed
-from muscle.adapters import adapter_content, load_adapter, new_adapter, save_adapter
+from muscle.adapter_check import adapter_content
+from muscle.adapters import load_adapter, new_adapter, save_adapter
 from muscle.config import LoraSettings, TrainingSettings
-from muscle.files import atomic_folder, fingerprint, write_json
+from muscle.files import atomic_folder, clear_leftovers, fingerprint, write_json
 from muscle.models import LoadedBase
 from muscle.tasks.task import Example, Task
 from muscle.training.data import TokenizedExamples, tokenize
@@ -121,6 +122,7 @@ def train_and_save(
     )
     # Checkpoints of other settings or data must not be gone on from.
     workspace = out.with_name(f".{out.name}.{identity}.training")
+    distributed.from_main(lambda: clear_leftovers(out.parent, out.name))
     result, weights = train(
         build,
         settings=settings,

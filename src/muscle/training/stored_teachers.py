@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from muscle import distributed
-from muscle.adapters import adapter_content, load_adapter
+from muscle.adapter_check import adapter_content
+from muscle.adapters import load_adapter
 from muscle.files import fingerprint
+from muscle.limits import memory_for
 from muscle.models import LoadedBase
 from muscle.run_folder import versions
 from muscle.training.data import PaddingCollator, TokenizedExamples
@@ -39,6 +41,9 @@ logger = logging.getLogger(__name__)
 
 _VERSIONS = ("torch", "transformers", "peft", "tokenizers")
 _NUM_CHECKED = 3
+_LESS_MEMORY = (
+    "set a smaller training.batch_size, max_length or chunk_memory_mb; what is finished of the store is kept"
+)
 
 RowMaker = Callable[[Sequence[int]], Rows]
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "float32": torch.float32}
@@ -76,7 +81,7 @@ class TaskModel:
     Attributes:
         model: the base with its task adapter.
         base: the base.
-        adapter: SHA-256 of the adapter's weights.
+        adapter: fingerprint of the adapter.
     """
 
     model: Any
@@ -311,14 +316,15 @@ def _identity(sequences: Sequence[Sequence[int]], head: OutputHead, dtype: torch
 def _checked_store(path: Path, make_rows: RowMaker, *, head: OutputHead, **store: Any) -> TeacherStore:
     """Build or open a store; build it again where a few rows computed now differ from what it holds."""
     existed = distributed.from_main(path.exists)
-    opened = build_store(path, make_rows, **store)
-    # One process decides for all: each would find its own rounding.
-    if existed and not distributed.from_main(lambda: still_true(opened, make_rows, head=head)):
-        logger.warning(
-            "teacher store %s: a few tokens computed again differ from it; building it again", path
-        )
-        distributed.from_main(lambda: shutil.rmtree(path))
+    with memory_for(str(store["description"]), advice=_LESS_MEMORY):
         opened = build_store(path, make_rows, **store)
+        # One process decides for all: each would find its own rounding.
+        if existed and not distributed.from_main(lambda: still_true(opened, make_rows, head=head)):
+            logger.warning(
+                "teacher store %s: a few tokens computed again differ from it; building it again", path
+            )
+            distributed.from_main(lambda: shutil.rmtree(path))
+            opened = build_store(path, make_rows, **store)
     return opened
 
 

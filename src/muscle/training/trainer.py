@@ -25,6 +25,9 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from muscle import distributed
 from muscle.config import MaskName, TrainingSettings
+from muscle.errors import DataError, OutputError
+from muscle.files import file_hashes, read_json, write_json
+from muscle.limits import memory_for, write_failure
 from muscle.models import choose_device, choose_dtype
 from muscle.progress import progress_bar
 from muscle.training.data import Collator, Filled, TokenizedExamples, filled, model_inputs
@@ -34,6 +37,10 @@ from muscle.training.teachers import OnlineTeachers, Teachers
 
 logger = logging.getLogger(__name__)
 _COMPLETE = "complete"
+_LESS_MEMORY = (
+    "set a smaller training.batch_size (and a larger gradient_accumulation), max_length or chunk_memory_mb, or "
+    "gradient_checkpointing: true; what was finished is kept"
+)
 
 
 @dataclass(frozen=True)
@@ -145,6 +152,29 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
         total = dict(zip(sorted(sums), values.tolist(), strict=True))
         num_tokens = total.pop("num_tokens")
         return {name: value / num_tokens for name, value in total.items()} if num_tokens else {}
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Save a checkpoint, or say in one line why it cannot be written."""
+        try:
+            super()._save_checkpoint(model, trial)
+        except Exception as error:
+            reason = write_failure(error)
+            if reason is None:
+                raise
+            raise OutputError(
+                f"{self.args.output_dir}: a checkpoint cannot be written: {reason}; make room and run the same command again, which "
+                "goes on at the last whole one"
+            ) from error
+
+    def _load_best_model(self) -> None:
+        """Load the best epoch's weights, if they still are what was saved."""
+        best = Path(self.state.best_model_checkpoint)
+        damage = distributed.from_main(lambda: checkpoint_damage(best))
+        if damage:
+            raise DataError(
+                f"checkpoint {best}: {damage}; run the same command again, which trains from the last whole checkpoint"
+            )
+        super()._load_best_model()
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the objective's terms, per token, to a training log line."""
@@ -355,7 +385,10 @@ def train(
             num_steps,
             settings.learning_rate,
         )
-    with progress_bar(description, num_steps) as progress.show:
+    with (
+        progress_bar(description, num_steps) as progress.show,
+        memory_for(description, advice=_LESS_MEMORY),
+    ):
         trainer.train(resume_from_checkpoint=distributed.from_main(lambda: last_checkpoint(workspace)))
     weights = trained_weights(trainer)
     if trainer.is_deepspeed_enabled:
@@ -366,15 +399,47 @@ def train(
 
 
 def last_checkpoint(workspace: Path) -> str | None:
-    """Return the newest checkpoint that was written to its end, and delete those that were not."""
-    whole = []
+    """Return the newest checkpoint that is as it was written, as is the best one that it names; delete all others.
+
+    One that was not written to its end is what a kill leaves; a damaged one is told.
+    """
+    whole: dict[str, Path] = {}
     for folder in workspace.glob("checkpoint-*"):
+        damage = checkpoint_damage(folder)
+        if damage is None:
+            whole[folder.name] = folder
+            continue
         if (folder / _COMPLETE).is_file():
-            whole.append(folder)
-        else:
-            shutil.rmtree(folder)
-    newest = max(whole, key=lambda folder: int(folder.name.rsplit("-", 1)[1]), default=None)
-    return str(newest) if newest else None
+            logger.warning("checkpoint %s: %s; it is deleted", folder, damage)
+        shutil.rmtree(folder)
+    for folder in sorted(whole.values(), key=lambda each: int(each.name.rsplit("-", 1)[1]), reverse=True):
+        best = read_json(folder / "trainer_state.json").get("best_model_checkpoint")
+        if best is None or Path(best).name in whole:
+            return str(folder)
+        logger.warning("checkpoint %s: the best one, %s, is gone; it is deleted", folder, best)
+        shutil.rmtree(folder)
+    return None
+
+
+def checkpoint_damage(folder: Path) -> str | None:
+    """Return what is wrong with a checkpoint by the list of files that it was finished with; None where nothing is."""
+    try:
+        files = read_json(folder / _COMPLETE).get("files")
+    except DataError:
+        return "it was not written to its end"
+    if not isinstance(files, dict):
+        return "it was not written to its end"
+    found = _checkpoint_files(folder)
+    for name, sha256 in files.items():
+        if found.get(name) != sha256:
+            return f"{name} is missing or damaged (its SHA-256 has changed)"
+    return None
+
+
+def _checkpoint_files(folder: Path) -> dict[str, str]:
+    return {
+        name: sha256 for name, sha256 in file_hashes(folder).items() if name != f"{folder.name}/{_COMPLETE}"
+    }
 
 
 def _printer() -> type[TrainerCallback]:
@@ -384,12 +449,17 @@ def _printer() -> type[TrainerCallback]:
 
 
 class _CompletionMarks(TrainerCallback):  # type: ignore[misc]
-    """Marks a checkpoint as whole once all its files are written: a kill in mid-write leaves one without the mark."""
+    """Marks a checkpoint as whole once all its files are written, with their fingerprints: a kill in mid-write leaves no mark."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.best_model_checkpoint is not None:  # the run folder may have been moved since
+            state.best_model_checkpoint = str(Path(args.output_dir) / Path(state.best_model_checkpoint).name)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         distributed.wait()  # every process writes a part of it
         if state.is_world_process_zero:
-            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / _COMPLETE).touch()
+            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            write_json(folder / _COMPLETE, {"files": _checkpoint_files(folder)})
 
 
 class _FreeOnceSharded(TrainerCallback):  # type: ignore[misc]
