@@ -1,16 +1,25 @@
 """Attention, forward and backward: torch's fused CPU kernel and `muscle.training.attention`, in turn.
 
 python benchmarks/attention.py        # bfloat16, 9 query heads on 3 key heads, 64 wide (SmolLM2-135M's), 1,024 tokens a call, 4,096 from 512 on
+
+Prints a table and keeps it in `benchmarks/results/attention.json`, with the machine's load.
 """
 
+import os
+import platform
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from muscle.files import write_json
+from muscle.run_folder import versions
 from muscle.training.attention import causal_attention
+
+RESULT = Path(__file__).resolve().parent / "results" / "attention.json"
 
 HEADS, KEY_HEADS, WIDTH, ROUNDS = 9, 3, 64, 15
 
@@ -22,6 +31,8 @@ def milliseconds(attend: Callable[..., torch.Tensor], states: list[torch.Tensor]
 
 
 def main() -> None:
+    machine = {"cores": os.cpu_count(), "processor": platform.machine(), "load_at_start": os.getloadavg()[0]}
+    rows = []
     print("| tokens a sequence | fused kernel | blocks of plain products | ratio |\n|---:|---:|---:|---:|")
     for seq in (32, 64, 128, 256, 512, 1024, 2048, 4096):
         tokens = 1024 if seq < 512 else 4096
@@ -39,7 +50,10 @@ def main() -> None:
                 found[name].append(milliseconds(attend, states))
         fused, plain = (statistics.median(found[name]) for name in ways)
         ratio = statistics.median(b / a for a, b in zip(*found.values(), strict=True))
-        print(f"| {seq} | {fused:.1f} ms | {plain:.1f} ms | {ratio:.2f} |")
+        print(f"| {seq} | {fused:.1f} ms | {plain:.1f} ms | {ratio:.2f} |", flush=True)
+        rows.append({"seq": seq, "tokens": tokens, "fused_ms": fused, "plain_ms": plain, "ratio": ratio})
+    command = "python benchmarks/attention.py"
+    write_json(RESULT, {"command": command, "machine": machine, "versions": versions(), "rows": rows})
 
 
 if __name__ == "__main__":

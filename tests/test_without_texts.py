@@ -55,12 +55,13 @@ def runs(tmp_path: Path) -> tuple[Path, Path]:
     return _run(tmp_path / "old.jsonl"), _run(tmp_path / "new.jsonl", lost=15)
 
 
-def _compare(runs: tuple[Path, Path], folder: Path, *more: str) -> tuple[dict[str, Any], dict[str, str]]:
+def _compare(
+    runs: tuple[Path, Path], folder: Path, *more: str, by: str = "reference"
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the report, and all that was written and shown, by where."""
     files = {kind: folder / f"report.{kind}" for kind in ("json", "html", "markdown")}
-    done = muscle(
-        "compare", *runs, "--slice", "reference", *more, *(w for k, f in files.items() for w in (f"--{k}", f))
-    )
+    where = [word for kind, file in files.items() for word in (f"--{kind}", file)]
+    done = muscle("compare", *runs, "--slice", by, *more, *where)
     texts = {kind: file.read_text() for kind, file in files.items()} | {"terminal": done.out}
     return json.loads(texts["json"]), texts
 
@@ -103,6 +104,24 @@ def test_slices_of_texts_are_named_by_their_hash_and_can_still_be_told_apart(
     assert {flip["slices"]["reference"] for flip in report["flips"] if flip["task"] == "asked"} == {
         f"sha256 {input_hash(f'zqlabel{n}')[:16]}" for n in range(3)
     }
+
+
+def test_what_differs_between_prompts_is_told_without_quoting_them(tmp_path: Path) -> None:
+    folder = tmp_path / "prompts"
+    rows = [{"id": f"q{n}", "input": f"Say zqold {n}", "output": "zqa", "correct": n > 3} for n in range(40)]
+    old = write(folder / "old.jsonl", rows)
+    new = write(folder / "new.jsonl", [{**row, "input": f"Say zqnew {row['id']}"} for row in rows])
+    report, texts = _compare(
+        (old, new), tmp_path, "--on", "id", "--allow", "prompts", "--no-texts", by="length"
+    )
+    assert not any(SECRET in text for text in texts.values())
+    (told,) = report["comparability"]["old_vs_new"]
+    assert (
+        told["message"]
+        == "40 of 40 shared items have another prompt (or other options), the first is id 'q0'"
+    )
+    with_texts, _ = _compare((old, new), tmp_path, "--on", "id", "--allow", "prompts", by="length")
+    assert "'Say zqold 0' against 'Say zqnew q0'" in with_texts["comparability"]["old_vs_new"][0]["message"]
 
 
 def test_a_kept_report_loses_its_texts_by_the_report_command(runs: tuple[Path, Path], tmp_path: Path) -> None:

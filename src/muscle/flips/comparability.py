@@ -8,7 +8,7 @@ that only one run states is not known to differ, and is passed over.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import polars as pl
@@ -47,6 +47,7 @@ class Difference:
         message: what differs, in a sentence.
         allow: the word that allows it; None where nothing needs to be allowed.
         allowed: whether it was allowed.
+        quoted: the part of the message that quotes items' texts, for reports without texts; empty where none does.
     """
 
     what: str
@@ -54,6 +55,7 @@ class Difference:
     message: str
     allow: str | None = None
     allowed: bool = False
+    quoted: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry of the report."""
@@ -63,6 +65,7 @@ class Difference:
             "message": self.message,
             "allow": self.allow,
             "allowed": self.allowed,
+            "quoted": self.quoted,
         }
 
 
@@ -104,8 +107,7 @@ def check_comparable(
     if unknown:
         raise ConfigError(f"allow {unknown[0]!r}: expected one of {', '.join(ALLOWANCES)}")
     found = [
-        Difference(d.what, d.severity, d.message, d.allow, allowed=d.allow in allow)
-        for d in find_differences(old, new, max_changed=max_changed)
+        replace(d, allowed=d.allow in allow) for d in find_differences(old, new, max_changed=max_changed)
     ]
     refused = [d for d in found if d.severity == "refuse" and not d.allowed]
     if refused:
@@ -189,7 +191,7 @@ class _Sides:
         """Compare prompts, references and grading of the items that both runs have."""
         if self._in_one_order():
             changed = _references_in_order(self.frames)
-            found = self._told("references", int(changed.sum()), changed.len(), max_changed, None)
+            found = self._told("references", int(changed.sum()), changed.len(), max_changed)
             return found + self._grading(*_in_order("graded_by", self.frames))
         keys = [self._hashes(side) for side in (0, 1)]
         found = []
@@ -197,7 +199,7 @@ class _Sides:
             moved, shared, example = self._changed_prompts(keys)
             found += self._told("prompts", moved, shared, max_changed, example)
         changed_references, with_reference = _changed("answer", keys)
-        found += self._told("references", changed_references, with_reference, max_changed, None)
+        found += self._told("references", changed_references, with_reference, max_changed)
         return found + self._grading(*_changed("grading", keys))
 
     def _in_one_order(self) -> bool:
@@ -234,8 +236,8 @@ class _Sides:
             .alias("grading"),
         ).with_row_index("row")
 
-    def _changed_prompts(self, keys: Sequence[pl.DataFrame]) -> tuple[int, int, str | None]:
-        """Count the items whose id both sides have with another content, and those that both sides have."""
+    def _changed_prompts(self, keys: Sequence[pl.DataFrame]) -> tuple[int, int, tuple[str, str]]:
+        """Count the items whose id both sides have with another content, and those that both sides have; show one."""
         left, right = (
             side.filter("has_content").join(other.filter("has_content"), on="item", how="anti")
             for side, other in (keys, keys[::-1])
@@ -244,15 +246,17 @@ class _Sides:
         left, right = (side.unique("identity", keep="first", maintain_order=True) for side in (left, right))
         moved = left.join(right, on="identity", suffix="_new").sort("row")
         shared = int(keys[0]["has_content"].sum()) - lost + moved.height
-        example = None
+        example = "", ""
         if moved.height:
             rows = moved.row(0, named=True)
             example = self._example(rows["row"], rows["row_new"])
         return moved.height, shared, example
 
-    def _example(self, left: int, right: int) -> str:
+    def _example(self, left: int, right: int) -> tuple[str, str]:
+        """Name an item and say how its prompt changed; and what of that quotes its texts."""
         one, other = self.frames[0].row(left, named=True), self.frames[1].row(right, named=True)
-        return f"the first is id {one['id']!r}{_text_change(one, other)}"
+        change, quoted = _text_change(one, other)
+        return f", the first is id {one['id']!r}{change}{quoted}", quoted
 
     def _grading(self, count: int, total: int) -> list[Difference]:
         """Tell of items that are graded in another way; a single one is another measure of the model."""
@@ -269,17 +273,19 @@ class _Sides:
         return f": by {shorten(shown[0], 100)} against {shorten(shown[1], 100)}"
 
     def _told(
-        self, what: str, count: int, total: int, max_changed: float, example: str | None
+        self, what: str, count: int, total: int, max_changed: float, example: tuple[str, str] = ("", "")
     ) -> list[Difference]:
         if count == 0:
             return []
         noun = {"prompts": "have another prompt (or other options)", "references": "have another reference"}[
             what
         ]
-        message = f"{count:,} of {total:,} shared items {noun}" + (f", {example}" if example else "")
+        words, quoted = example
+        message = f"{count:,} of {total:,} shared items {noun}{words}"
         if count > max_changed * total:
-            return [Difference(what, "refuse", message, what)]
-        return [Difference(what, "note", f"{message}; such items are left out unless allowed", what)]
+            return [Difference(what, "refuse", message, what, quoted=quoted)]
+        told = f"{message}; such items are left out unless allowed"
+        return [Difference(what, "note", told, what, quoted=quoted)]
 
 
 def _first_answers(frame: pl.DataFrame) -> pl.DataFrame:
@@ -329,15 +335,15 @@ def _changed(name: str, keys: Sequence[pl.DataFrame]) -> tuple[int, int]:
     return shared.join(right, on=name, how="anti").height, shared.height
 
 
-def _text_change(one: dict[str, Any], other: dict[str, Any], reach: int = 24) -> str:
-    """Show where two prompts part; empty where only one side has the text."""
+def _text_change(one: dict[str, Any], other: dict[str, Any], reach: int = 24) -> tuple[str, str]:
+    """Say in words how two prompts differ, or quote both where they part; both empty where only one side has the text."""
     first, second = one["input"], other["input"]
     if first is None or second is None:
-        return ""
+        return "", ""
     if first == second:
-        return ", with other options or in another order"
+        return ", with other options or in another order", ""
     if first.split() == second.split():
-        return ", and only white space differs"
+        return ", and only white space differs", ""
     start = common_start(first, second)
     begin = max(0, start - reach // 2)
-    return f": {first[begin : begin + reach]!r} against {second[begin : begin + reach]!r}"
+    return "", f": {first[begin : begin + reach]!r} against {second[begin : begin + reach]!r}"

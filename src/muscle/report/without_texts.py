@@ -35,7 +35,22 @@ def without_texts(report: Mapping[str, Any]) -> Json:
     tasks = {name: _task(task) for name, task in report["tasks"].items()}
     hidden = {name: _hidden_slices(task) for name, task in report["tasks"].items()}
     flips = [_flip(flip, hidden.get(flip["task"], set())) for flip in report["flips"]]
-    return {**report, "tasks": tasks, "flips": flips, "warnings": [*report["warnings"], NOTE]}
+    differences = {
+        side: [_difference(each) for each in found]
+        for side, found in (report.get("comparability") or {}).items()
+    }
+    warnings = [*report["warnings"], NOTE]
+    return {**report, "comparability": differences, "tasks": tasks, "flips": flips, "warnings": warnings}
+
+
+def _difference(found: Mapping[str, Any]) -> Json:
+    """Return what differs beside the model, without what it quotes of a prompt."""
+    quoted = found.get("quoted") or ""
+    return {
+        **found,
+        "message": found["message"].replace(quoted, "") if quoted else found["message"],
+        "quoted": "",
+    }
 
 
 def _flip(flip: Mapping[str, Any], hidden: set[str]) -> Json:
