@@ -84,7 +84,10 @@ def main() -> None:
         for batch, outcomes in zip(batches, pool.map(run_batch, batches), strict=True):
             found += outcomes
             num_faults = sum(map(is_fault, outcomes))
-            print(f"{batch[0]} {batch[1]}: {num_faults} faults; {len(found)}, {time.perf_counter() - begun:.0f} s", flush=True)
+            print(
+                f"{batch[0]} {batch[1]}: {num_faults} faults; {len(found)}, {time.perf_counter() - begun:.0f} s",
+                flush=True,
+            )
     result = {
         "command": f"python benchmarks/fuzz.py --cases {arguments.cases}",
         **summary(found),

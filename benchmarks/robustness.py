@@ -42,7 +42,12 @@ def run_batch(seeds: range) -> list[dict[str, Any]]:
         shutil.rmtree(folder)
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         found.append(
-            {**asdict(outcome.case), "change": outcome.change, "before": outcome.before, "after": outcome.after}
+            {
+                **asdict(outcome.case),
+                "change": outcome.change,
+                "before": outcome.before,
+                "after": outcome.after,
+            }
             | {"converted": outcome.converted, "fault": outcome.fault, "way": outcome.change.split(" ")[0]}
             | {"seconds": time.perf_counter() - begun, "megabytes": memory}
         )
@@ -84,7 +89,9 @@ def main() -> None:
             found += batch
             for each in batch:
                 if each["fault"]:
-                    print(f"{each['seed']} {each['format']} {each['policy']}: {each['change']}: {each['fault']}")
+                    print(
+                        f"{each['seed']} {each['format']} {each['policy']}: {each['change']}: {each['fault']}"
+                    )
             print(f"{len(found)} of {arguments.cases}, {time.perf_counter() - begun:.0f} s", flush=True)
     found.sort(key=lambda each: each["seed"])
     result = {

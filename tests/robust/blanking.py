@@ -214,7 +214,9 @@ def _change_header(way: str, runs: Sequence[Bundle], chance: random.Random) -> s
     places = []
     for place, file in enumerate(runs[0].files.values()):
         outside = (
-            file.value if not file.answers else {k: v for k, v in _dict(file.value) if k not in file.records[:1]}
+            file.value
+            if not file.answers
+            else {k: v for k, v in _dict(file.value) if k not in file.records[:1]}
         )
         places += [(place, keys) for keys in _paths(outside)]
     if not places:

@@ -172,7 +172,10 @@ def _helm_state(answer: Answer) -> dict[str, Any]:
         },
         "train_trial_index": 0,
         "request": {"prompt": answer.question},
-        "result": {"success": not answer.failed, "completions": [] if answer.failed else [{"text": answer.text}]},
+        "result": {
+            "success": not answer.failed,
+            "completions": [] if answer.failed else [{"text": answer.text}],
+        },
     }
 
 
@@ -182,7 +185,12 @@ def _helm(answers: Sequence[Answer]) -> Bundle:
         model = each[0].model
         folder = f"runs/{task}:model={model.replace('/', '_')}"
         spec = {"name": f"{task}:model={model}", "scenario_spec": {"class_name": task, "args": {}}}
-        adapter = {"method": "generation", "model": model, "temperature": 0.0, "max_eval_instances": len(each)}
+        adapter = {
+            "method": "generation",
+            "model": model,
+            "temperature": 0.0,
+            "max_eval_instances": len(each),
+        }
         stats = [
             {
                 "instance_id": f"id{answer.number}",
@@ -195,7 +203,10 @@ def _helm(answers: Sequence[Answer]) -> Bundle:
             }
             for answer in each
         ]
-        totals = [_helm_stat("exact_match", accuracy(each), len(each)), _helm_stat("num_instances", len(each))]
+        totals = [
+            _helm_stat("exact_match", accuracy(each), len(each)),
+            _helm_stat("num_instances", len(each)),
+        ]
         states = {"adapter_spec": adapter, "request_states": [_helm_state(answer) for answer in each]}
         files[f"{folder}/run_spec.json"] = File("json", spec | {"adapter_spec": adapter})
         files[f"{folder}/per_instance_stats.json"] = File("json", stats, (), each)

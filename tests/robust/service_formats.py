@@ -15,8 +15,7 @@ def _promptfoo_result(answer: Answer) -> dict[str, Any]:
     grade = {"pass": answer.right, "score": float(answer.right), "reason": "x"}
     return {
         "id": f"r{answer.number}",
-        "gradingResult": grade
-        | {"namedScores": {}, "componentResults": [grade | {"assertion": assertion}]},
+        "gradingResult": grade | {"namedScores": {}, "componentResults": [grade | {"assertion": assertion}]},
         "namedScores": {"exact": float(answer.right)},
         "prompt": {"raw": answer.question, "label": "{{q}}"},
         "promptId": "p",

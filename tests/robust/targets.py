@@ -105,7 +105,9 @@ def converted(chance: random.Random, folder: Path) -> str:
     """Convert a run, and read it again."""
     name, run, _ = _runs(chance)
     way, path = hurt(run.copy(), folder / "run", chance)
-    to, out = chance.choice((("records", "x.jsonl"), ("records", "x.parquet"), ("records", "x"), ("eee", "x")))
+    to, out = chance.choice(
+        (("records", "x.jsonl"), ("records", "x.parquet"), ("records", "x"), ("eee", "x"))
+    )
     convert(path, folder / out, to=to)  # type: ignore[arg-type]
     read_run(folder / out)
     return f"{name}: {way}"
@@ -166,13 +168,22 @@ def task(chance: random.Random, folder: Path) -> str:
     """Read a task's YAML, and make an example by it where it can be read."""
     way, path = _yaml(chance, folder, "task")
     read_task = load_task(path)
-    row = swap_values({"id": "1", "goal": "for soup", "a": "bowl", "b": "fork", "label": 0, "kind": "x"}, chance)
+    row = swap_values(
+        {"id": "1", "goal": "for soup", "a": "bowl", "b": "fork", "label": 0, "kind": "x"}, chance
+    )
     if isinstance(row, dict):
         read_task.to_example(row, 0)
     return way
 
 
-_KEYS = ("training.epochs", "training.learning_rate", "lora.r", "alignment.training.epochs", "output", "report.title")
+_KEYS = (
+    "training.epochs",
+    "training.learning_rate",
+    "lora.r",
+    "alignment.training.epochs",
+    "output",
+    "report.title",
+)
 
 
 def _settings(chance: random.Random) -> dict[str, Any]:
@@ -242,7 +253,10 @@ def confirmed(chance: random.Random, folder: Path) -> str:
     if path.suffix == ".jsonl" and chance.random() < 0.6:
         lines = swap_values([json.loads(line) for line in path.read_text().splitlines()], chance)
         rows = lines if isinstance(lines, list) else [lines]
-        way, data = "swap values", b"".join(deepened(json.dumps(row).encode(), chance) + b"\n" for row in rows)
+        way, data = (
+            "swap values",
+            b"".join(deepened(json.dumps(row).encode(), chance) + b"\n" for row in rows),
+        )
     else:
         way, data = damage(path.read_bytes(), chance)
     path.write_bytes(data)

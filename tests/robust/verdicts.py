@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass, replace
@@ -157,7 +158,9 @@ def run_case(case: Case, folder: Path, *, through_convert: bool = False) -> Outc
     """
     chance = random.Random(f"change/{case.seed}")
     before = verdict_before(replace(case, seed=0))
-    old, new = (bundle.copy() for bundle in bundles(case.format, case.kind, case.items, case.tasks, case.errors))
+    old, new = (
+        bundle.copy() for bundle in bundles(case.format, case.kind, case.items, case.tasks, case.errors)
+    )
     done = " and ".join(map(str, blanking.changes(old, new, chance)))
     paths = old.write(folder / "old"), new.write(folder / "new")
     to = chance.choice(("x.jsonl", "x.parquet", "folder", "eee"))
@@ -188,4 +191,5 @@ def place_of(error: BaseException) -> str:
         if "/muscle/" in code.co_filename:
             place = f"{code.co_filename.rpartition('/muscle/')[2]}:{step.tb_lineno} {code.co_name}"
         step = step.tb_next
-    return f"{type(error).__name__} at {place}: {str(error).splitlines()[0][:100] if str(error) else ''}"
+    message = re.sub(r"\d{2,}", "#", (str(error).splitlines() or [""])[0])
+    return f"{type(error).__name__} at {place}: {message[:100]}"

@@ -1,6 +1,6 @@
 """Cases in a process of their own, which is ended when it hangs or takes too much memory.
 
-    python -m robust.watched TARGET FIRST LAST     (the process itself; one JSON line before and after each case)
+python -m robust.watched TARGET FIRST LAST     (the process itself; one JSON line before and after each case)
 """
 
 from __future__ import annotations
@@ -88,7 +88,13 @@ def watch(name: str, first: int, last: int) -> Iterator[dict[str, Any]]:
             done = outcome["number"] + 1
             yield outcome
         if done == first:
-            yield {"number": first, "end": "the process did not begin", "seconds": 0.0, "megabytes": 0.0, "way": ""}
+            yield {
+                "number": first,
+                "end": "the process did not begin",
+                "seconds": 0.0,
+                "megabytes": 0.0,
+                "way": "",
+            }
             done += 1
         first = done
 
@@ -138,10 +144,22 @@ def _listen(process: subprocess.Popen[bytes], reading: int) -> Iterator[dict[str
                         state = None
                         yield line
             if state is not None and (reason := _too_much(process.pid, state)):
-                yield {"number": state.number, "way": "", "end": reason, "seconds": MAX_SECONDS, "megabytes": state.megabytes}
+                yield {
+                    "number": state.number,
+                    "way": "",
+                    "end": reason,
+                    "seconds": MAX_SECONDS,
+                    "megabytes": state.megabytes,
+                }
                 return
     if state is not None:
-        yield {"number": state.number, "way": "", "end": f"the process died ({process.wait()})", "seconds": 0.0, "megabytes": 0.0}
+        yield {
+            "number": state.number,
+            "way": "",
+            "end": f"the process died ({process.wait()})",
+            "seconds": 0.0,
+            "megabytes": 0.0,
+        }
 
 
 def _too_much(pid: int, state: _State) -> str | None:

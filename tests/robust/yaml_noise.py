@@ -57,9 +57,8 @@ ODD_YAML: tuple[str, ...] = (
     "%YAML 9.9",
     "x" * LONG_TEXT,
 )
-BOMB = (
-    "a: &a [x,x,x,x,x,x,x,x,x]\n"
-    + "".join(f"{new}: &{new} [{','.join(['*' + old] * 9)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True))
+BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{new}: &{new} [{','.join(['*' + old] * 9)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
 )
 """Nine levels of anchors: a gigabyte where they are written out."""
 
