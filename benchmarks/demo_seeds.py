@@ -1,13 +1,19 @@
 """The demo on five seeds, each with its control: what `docs/demo.md` reports.
 
-    python benchmarks/demo_seeds.py [--gap]
+    python benchmarks/demo_seeds.py                            five seeds, about 12 minutes
+    python benchmarks/demo_seeds.py --gap --seeds 0
+    python benchmarks/demo_seeds.py --temperature 2 --seeds 0
 
 The control trains the plain update's adapter on with cross-entropy for as many epochs as the compatibility adapter trained.
-Results go to `benchmarks/results/demo_seeds[_gap].json`; the table is printed as Markdown.
+Results, with the validation losses of every adapter, go to `benchmarks/results/demo_seeds[_gap][_temperature_T].json`; the table is
+printed as Markdown.
 """
 
 import argparse
+import json
 import platform
+import shlex
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -17,7 +23,7 @@ from muscle.demo.run import run_demo
 from muscle.files import write_json
 from muscle.run_folder import versions
 
-SEEDS = range(5)
+SEEDS = (0, 1, 2, 3, 4)
 RESULTS = Path(__file__).resolve().parent / "results"
 METRICS = ("accuracy_new", "negative_flip_rate", "positive_flip_rate")
 
@@ -34,22 +40,46 @@ def measure(report: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def training(folder: Path) -> dict[str, Any]:
+    """Return how every adapter trained, without its log of steps."""
+    kept = ("best_epoch", "num_epochs", "validation_losses")
+    found = {
+        path.parts[-3]: json.loads(path.read_text()) for path in folder.glob("adapters/*/*/training.json")
+    }
+    return {name: {key: told[key] for key in kept} for name, told in sorted(found.items())}
+
+
+def run(seed: int, *, gap: bool, overrides: dict[str, Any]) -> dict[str, Any]:
+    """Run the demo with its control and return what is kept of it."""
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        result = run_demo(
+            Path(folder), seed=seed, gap=gap, overrides={"evaluation.control": True, **overrides}
+        )
+        trained = training(Path(folder))
+    return {**measure(result.report), "training": trained, "seconds": round(time.monotonic() - start, 1)}
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--gap", action="store_true")
-    gap = parser.parse_args().gap
+    parser.add_argument("--temperature", type=float)
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+    asked = parser.parse_args()
+    name = "demo_seeds" + ("_gap" if asked.gap else "")
+    overrides = {}
+    if asked.temperature is not None:
+        name += f"_temperature_{asked.temperature:g}"
+        overrides["alignment.temperature"] = asked.temperature
     seeds = {}
-    for seed in SEEDS:
-        start = time.monotonic()
-        with tempfile.TemporaryDirectory() as folder:
-            result = run_demo(Path(folder), seed=seed, gap=gap, overrides={"evaluation.control": True})
-        seeds[seed] = {**measure(result.report), "seconds": round(time.monotonic() - start, 1)}
+    for seed in asked.seeds:
+        seeds[seed] = run(seed, gap=asked.gap, overrides=overrides)
         print(seed, seeds[seed]["seconds"], "s", flush=True)
     machine = {"processor": platform.processor() or platform.machine(), "system": platform.system()}
     write_json(
-        RESULTS / f"demo_seeds{'_gap' if gap else ''}.json",
+        RESULTS / f"{name}.json",
         {
-            "command": "python benchmarks/demo_seeds.py" + (" --gap" if gap else ""),
+            "command": shlex.join(["python", "benchmarks/demo_seeds.py", *sys.argv[1:]]),
             "machine": machine,
             "versions": versions(),
             "seeds": seeds,

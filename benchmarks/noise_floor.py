@@ -50,9 +50,8 @@ def from_repeats(old: np.ndarray, new: np.ndarray, answers: int, generator: np.r
     for rates in (old, new):
         right.append(generator.random((rates.size, answers)) < rates[:, None])
         sides.append(Side(np.full(rates.size, answers), right[-1].astype(float)))
-    lost = (right[0] & ~right[1]).mean(axis=1)
     places = np.arange(old.size)
-    return noise_of_repeats(Repeats("binary", places, places, lost, sides[0], sides[1], None))
+    return noise_of_repeats(Repeats("binary", places, places, sides[0], sides[1], None))
 
 
 def from_rerun(old: np.ndarray, new: np.ndarray, generator: np.random.Generator) -> Any:

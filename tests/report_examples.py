@@ -18,11 +18,11 @@ WORLD = (
     ("To mend the coat, the tailor uses the", "needle", "hammer"),
 )
 SENTENCES = (
-    "Amanda baked cookies and will bring Jerry some tomorrow.",
-    "Olivia and Oliver are voting for the liberals in this election.",
-    "Tim may try the pomodoro technique recommended by Kim to get more stuff done.",
-    "Edward thinks he is in love with Bella and asks Rachel to come over.",
-    "Sam is confused because he overheard Rick complaining about him as a roommate.",
+    "Mira oiled the gate and will paint the fence on Friday.",
+    "Otto and Lena are planting beans behind the shed this spring.",
+    "Paul may borrow the ladder that Ines keeps in the cellar to mend the roof.",
+    "Nora takes the kettle for broken and asks Felix to bring another one.",
+    "Ben is late because he missed the ferry and walked along the shore.",
 )
 
 
@@ -249,7 +249,7 @@ def text_flip(draw: random.Random, task: str, number: int, candidate: bool) -> d
         "kind": "negative_flip" if new["score"] < old["score"] else "positive_flip",
         "fixed": third["score"] >= old["score"] if third else None,
         "introduced": False if third else None,
-        "input": "Dialogue:\nAmanda: I baked cookies. Do you want some?\nJerry: Sure!\nAmanda: I'll bring you some tomorrow :-)",
+        "input": "Dialogue:\nMira: I oiled the gate. Is it quieter?\nOtto: Much!\nMira: Then the fence gets its paint on Friday :-)",
         "choices": None,
         "reference": [reference],
         "old": old,

@@ -196,7 +196,7 @@ def test_a_candidate_that_was_scored_otherwise_is_refused() -> None:
         pl.DataFrame({"id": ["0", "1"], "score.rouge1": s, "score.f1": s}) for s in ([0.5, 0.2], [0.4, 0.3])
     )
     with pytest.raises(
-        JoinError, match=r"the new run is continuous \(rouge1\), the candidate continuous \(f1\)"
+        JoinError, match="found rouge1, f1 on the old one and f1 on the new one; what decides"
     ):
         compare(old, new, candidate=pl.DataFrame({"id": ["0", "1"], "score.f1": [0.1, 0.9]}))
 

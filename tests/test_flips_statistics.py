@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -42,6 +43,36 @@ def test_no_flip_proves_only_so_much(total: int, bound: float) -> None:
 
 def test_the_lower_bound_is_the_upper_one_of_the_rest() -> None:
     assert statistics.lower_bound(7, 40) == pytest.approx(1 - statistics.upper_bound(33, 40))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=9))
+def test_the_clustered_test_counts_the_signs_of_the_groups(flips: list[tuple[int, int]]) -> None:
+    negative, positive = np.array(flips, dtype=float).T
+    net = positive - negative
+    sums = np.array([np.dot(signs, net) for signs in itertools.product((1, -1), repeat=net.size)])
+    low, high = (sums <= net.sum()).mean(), (sums >= net.sum()).mean()
+    test = clusters.clustered_test(negative, positive)
+    assert test.harm == pytest.approx(low) and test.two_sided == pytest.approx(min(1, 2 * min(low, high)))
+    turned = clusters.clustered_test(positive, negative)
+    assert turned.two_sided == pytest.approx(test.two_sided)
+
+
+def test_too_many_groups_for_the_exact_distribution_are_near_it() -> None:
+    generator = np.random.default_rng(1)
+    negative, positive = (generator.binomial(12, rate, 400).astype(float) for rate in (0.11, 0.1))
+    exact = clusters.clustered_test(negative, positive)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clusters, "MAX_STEPS", 0)
+        near = clusters.clustered_test(negative, positive)
+    assert near.harm == pytest.approx(exact.harm, rel=0.05) and near.harm != exact.harm
+
+
+def test_as_many_groups_as_it_takes_can_prove_harm_and_one_less_cannot() -> None:
+    for alpha in (0.05, 0.01, 0.001):
+        needed = clusters.fewest_clusters(alpha)
+        p_values = [clusters.clustered_test(np.full(g, 50.0), np.zeros(g)).harm for g in (needed - 1, needed)]
+        assert p_values[0] > alpha >= p_values[1] == pytest.approx(0.5**needed)
 
 
 @pytest.mark.parametrize(
@@ -198,11 +229,10 @@ def test_a_clustered_mean_has_the_published_standard_error() -> None:
     assert clusters.clustered_mean(np.array([]), np.array([])).value is None
 
 
-def test_the_clustered_test_of_single_items_is_mcnemars_own_statistic() -> None:
+def test_the_clustered_test_of_single_items_is_mcnemars_exact_test() -> None:
     flips = np.array([1.0] * 48 + [0.0] * 32), np.array([0.0] * 48 + [1.0] * 32)
-    test = clusters.clustered_test(*flips)
-    assert test.two_sided == pytest.approx(2 * stats.t.sf(16 / math.sqrt(80), 79))
-    assert test.harm == pytest.approx(stats.t.sf(16 / math.sqrt(80), 79))
+    test, plain = clusters.clustered_test(*flips), statistics.mcnemar(48, 32)
+    assert (test.two_sided, test.harm) == pytest.approx((plain.exact, plain.harm))
     assert clusters.clustered_test(np.zeros(5), np.zeros(5)).two_sided == 1.0
 
 

@@ -67,9 +67,44 @@ def test_the_floor_of_repeats_is_the_mean_of_p_times_one_minus_p_without_bias() 
 def test_the_excess_is_the_rate_less_the_floor() -> None:
     p = np.repeat([1.0, 0.5, 0.0], 60)
     found = metrics(compare(run(p, 6, seed=1), run(p * 0.8, 6, seed=2)))
-    difference = found["negative_flip_rate"]["value"] - found["noise_floor"]["value"]
+    difference = found["all_answers"]["negative_flip_rate"]["value"] - found["noise_floor"]["value"]
     assert found["excess_negative_flip_rate"]["value"] == pytest.approx(difference)
     assert found["excess_negative_flip_rate"]["low"] < difference < found["excess_negative_flip_rate"]["high"]
+
+
+@pytest.mark.parametrize(("asked_old", "asked_new"), [(8, 1), (1, 6), (6, 4)])
+def test_runs_that_asked_unequally_often_are_measured_by_all_their_answers(
+    asked_old: int, asked_new: int
+) -> None:
+    p = np.repeat([0.9, 0.5, 0.2], 40)
+    old, new = run(p, asked_old, seed=3), run(p * 0.7, asked_new, seed=4)
+    report = compare(old, new).to_json()
+    found = metrics(compare(old, new))
+    rates = [
+        each.group_by("id").agg(pl.col("correct").mean()).sort("id")["correct"].to_numpy()
+        for each in (old, new)
+    ]
+    everything = found["all_answers"]
+    assert everything["pass_rate_old"]["value"] == pytest.approx(rates[0].mean())
+    assert everything["negative_flip_rate"]["value"] == pytest.approx((rates[0] * (1 - rates[1])).mean())
+    # Every answer is in a pair, each item's pairs alike in number; where one number divides the other they are all alike.
+    assert found["n"] == 120 * max(asked_old, asked_new) and report["join"]["paired"] == 120 * min(
+        asked_old, asked_new
+    )
+    near = 0.0 if max(asked_old, asked_new) % min(asked_old, asked_new) == 0 else 0.05
+    for side, name in enumerate(("accuracy_old", "accuracy_new")):
+        assert found[name]["value"] == pytest.approx(rates[side].mean(), abs=max(near, 1e-9))
+    if asked_old > 1:
+        own = (rates[0] * (1 - rates[0])).mean() * asked_old / (asked_old - 1)
+        assert found["excess_negative_flip_rate"]["value"] == pytest.approx(
+            everything["negative_flip_rate"]["value"] - own
+        )
+
+
+def test_the_first_answer_of_a_run_that_asked_more_often_has_no_say_of_its_own() -> None:
+    old, new = run(np.repeat([0.9, 0.4], 60), 9, seed=5), run(np.repeat([0.6, 0.4], 60), 1, seed=6)
+    turned = old.with_columns(repeat=(pl.col("repeat") + 4) % 9)
+    assert compare(old, new).to_json()["tasks"] == compare(turned, new).to_json()["tasks"]
 
 
 def test_a_model_has_no_flips_beyond_its_own_noise() -> None:
@@ -141,7 +176,8 @@ def test_the_variance_splits_as_published_for_the_tickets_of_evalstats() -> None
     assert split["total"] == pytest.approx(0.15111, abs=1e-5)
     assert split["items"] == pytest.approx(0.11778, abs=1e-5)
     assert split["answers"] == pytest.approx(0.03333, abs=1e-5)
-    assert split["standard_error"] == pytest.approx(0.0502, abs=1e-4)
+    assert split["standard_error_of_one_answer"] == pytest.approx(0.0502, abs=1e-4)
+    assert split["standard_error"] == pytest.approx(0.0463, abs=1e-4)
     assert report["old_vs_new"]["all_answers"]["pass_rate_difference"]["value"] == pytest.approx(
         0.0667, abs=1e-4
     )

@@ -11,7 +11,7 @@ from muscle.adapters import new_adapter
 from muscle.config import BaseConfig, LoraSettings, load_config
 from muscle.errors import ConfigError
 from muscle.models import load_base
-from muscle.update import update
+from muscle.pipeline.update import update
 from tiny import TASK_YAML, save_base, write_choice_rows
 
 functional = pytest.importorskip("bitsandbytes.functional")

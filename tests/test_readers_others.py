@@ -331,7 +331,7 @@ def test_prompt_scores_of_zero_and_one_are_verdicts_and_an_empty_one_is_missing(
     run = read_run(path)
     assert run.metadata["format"] == "prompt_scores"
     assert run.frame["correct"].to_list() == [True, False, None]
-    assert run.frame["error"].to_list() == [None, None, "no score"]
+    assert run.frame["error"].to_list() == [None, None, None]
     assert run.frame["input"].to_list() == ["What?", "Who?", "Why?"]
 
 
@@ -347,7 +347,10 @@ def test_graded_prompt_scores_stay_numbers(tmp_path: Path) -> None:
 def test_a_prompt_score_that_is_no_number_is_named(tmp_path: Path, score: str) -> None:
     path = tmp_path / "x.csv"
     path.write_text(f"prompt_id,score\na,1\nb,{score}\n")
-    assert refusal(path) == f"{path}, line 3, field 'score': expected a finite number, found '{score}'"
+    assert (
+        refusal(path)
+        == f"{path}, line 3, field 'score': expected a finite number, or null where there is none, found '{score}'"
+    )
 
 
 # BFCL
@@ -389,4 +392,6 @@ def test_a_bfcl_score_file_without_its_result_file_is_refused(tmp_path: Path) ->
 def test_a_bfcl_score_file_that_counts_other_items_is_refused(tmp_path: Path) -> None:
     file = bfcl_scores(tmp_path)
     file.write_text(file.read_text().replace('"total_count": 2', '"total_count": 3'))
-    assert "line 1, field 'total_count': expected the 2 items of the result file, found 3" in refusal(file)
+    assert "line 1, field 'total_count': expected 2, by the items of the result file, found 3" in refusal(
+        file
+    )

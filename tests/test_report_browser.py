@@ -375,12 +375,12 @@ def test_words_that_differ_are_marked_in_all_answers_and_marks_can_be_hidden(bro
     report = make_report(tasks=("samsum",))
     report["flips"] = report["flips"][:1]
     flip = report["flips"][0]
-    flip["old"]["output"] = "Amanda baked cookies and will bring Jerry some tomorrow."
-    flip["new"]["output"] = "Amanda baked bread and will bring Jerry some."
-    flip["candidate"]["output"] = "Amanda baked cookies and will bring Rick some tomorrow."
+    flip["old"]["output"] = "Mira oiled hinges and will paint the fence on Friday."
+    flip["new"]["output"] = "Mira oiled doors and will paint the fence."
+    flip["candidate"]["output"] = "Mira oiled hinges and will paint the gate on Friday."
     show(browser, tmp_path, report)
-    assert [t.strip() for t in texts(browser, "del")] == ["cookies", "some tomorrow."]
-    assert [t.strip() for t in texts(browser, "ins")] == ["bread", "some.", "Rick"]
+    assert [t.strip() for t in texts(browser, "del")] == ["hinges", "fence on Friday."]
+    assert [t.strip() for t in texts(browser, "ins")] == ["doors", "fence.", "gate"]
     assert texts(browser, ".answer .text") == [flip[s]["output"] for s in ("old", "new", "candidate")]
     browser.press("d")
     assert texts(browser, "del") == texts(browser, "ins") == []

@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from muscle.errors import ConfigError, DataError
 from muscle.plan.sequential import (
     SequentialTest,
     check_order,
+    log_betainc,
     log_e_below,
     log_e_harm,
     log_e_value,
@@ -23,6 +25,7 @@ from muscle.plan.sequential import (
 )
 from muscle.plan.watch import look, write_order
 from muscle.predictions import read_run
+from muscle.predictions.run import Unread
 
 
 def e_values(lost: int, gained: int) -> tuple[float, float]:
@@ -56,6 +59,65 @@ def test_gains_never_count_as_harm() -> None:
     test = SequentialTest()
     test.extend([False] * 400, [True] * 400)
     assert test.e_harm < 1 and test.decision == "accept" and test.p_value < 1e-9
+
+
+def beta_tail(a: float, b: float, x: float) -> float:
+    """log I_x(a, b) by its series of positive terms, DLMF 8.17.8; no library is asked."""
+    term = total = 1.0
+    for k in range(100_000):
+        term *= (a + b + k) / (a + 1 + k) * x
+        total += term
+        if term < 1e-17 * total:
+            break
+    log_beta = math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
+    return a * math.log(x) + b * math.log1p(-x) - math.log(a) - log_beta + math.log(total)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "x"),
+    [(1800.5, 250.5, 0.5), (900.5, 2200.5, 0.05), (6000.5, 14000.5, 0.1), (40_000.5, 60_000.5, 0.02)],
+)
+def test_a_tail_too_small_for_a_number_keeps_its_logarithm(a: float, b: float, x: float) -> None:
+    found = float(log_betainc(np.array(a), np.array(b), x))
+    assert found < -600 and found == pytest.approx(beta_tail(a, b, x), rel=1e-10)
+
+
+def test_many_more_gains_than_losses_are_never_harm() -> None:
+    generator = np.random.default_rng(5)
+    moved = generator.permutation(np.repeat([-1, 1, 0], [300, 2_500, 3_200]))
+    test = SequentialTest()
+    test.extend(moved >= 0, moved <= 0)
+    assert (test.lost, test.gained) == (2_500, 300) and test.decision == "harm"
+    test = SequentialTest(limit=None)
+    test.extend(moved <= 0, moved >= 0)
+    assert (test.lost, test.gained) == (300, 2_500)
+    assert test.decision == "go_on" and test.e_harm < 1 and test.p_harm > 0.99
+
+
+def test_a_rate_far_above_the_limit_is_never_accepted() -> None:
+    generator = np.random.default_rng(6)
+    moved = generator.permutation(np.repeat([-1, 1, 0], [1_500, 1_500, 2_000]))
+    test = SequentialTest(limit=0.05)
+    test.extend(moved <= 0, moved >= 0)
+    assert test.first_accept is None and 0.3 < test.negative_flip_rate_bound < 0.35
+
+
+@pytest.mark.parametrize("flips", [10, 300, 2_000, 20_000])
+def test_evidence_for_harm_falls_with_each_gain_and_rises_with_each_loss(flips: int) -> None:
+    lost = np.arange(0.0, flips + 1)
+    found = log_e_harm(lost, flips - lost)
+    assert np.isfinite(found).all() and (np.diff(found) > 0).all()
+    assert (found[lost <= flips / 2] <= 1e-9).all()
+    assert (np.diff(log_e_harm(np.full(lost.shape, 50.0), lost)) < 0).all()
+
+
+@pytest.mark.parametrize("limit", [0.01, 0.02, 0.05, 0.1])
+@pytest.mark.parametrize("items", [100, 3_000, 20_000])
+def test_evidence_for_a_low_rate_falls_with_each_loss(items: int, limit: float) -> None:
+    lost = np.arange(0.0, items + 1)
+    found = log_e_below(lost, np.full(lost.shape, float(items)), limit)
+    assert np.isfinite(found).all() and (np.diff(found) < 0).all()
+    assert (found[lost >= limit * items] <= 1e-9).all()
 
 
 def test_harm_is_found_at_the_sixth_flip_in_a_row() -> None:
@@ -218,3 +280,26 @@ def test_the_command_writes_the_order_watches_and_ends_with_its_codes(
     assert named.returncode == 1 and named.stdout == harm.stdout, named.stderr
     state = json.loads(watch(paths[0], paths[1], "--seed", 0, "--limit", 0.9, "--json", "-").stdout)
     assert state["items"] == 300 and state["first_accept"] is not None
+
+
+def test_what_is_missing_does_not_help_to_accept_and_is_no_harm() -> None:
+    rng = np.random.default_rng(3)
+    old = rng.random(1_500) < 0.9
+    new = old & (rng.random(1_500) > 0.12)
+    whole, hidden = SequentialTest(limit=0.05), SequentialTest(limit=0.05)
+    whole.extend(old, new)
+    hidden.extend(old, new, missing=old & ~new)
+    assert whole.first_harm is not None and hidden.first_harm is None
+    assert hidden.decision == "go_on" and hidden.lost == 0 and hidden.missing == whole.lost
+    assert hidden.negative_flip_rate_bound == whole.negative_flip_rate_bound
+
+
+@pytest.mark.parametrize("num_items", [400, None])
+def test_a_run_that_was_not_read_whole_is_not_accepted(num_items: int | None) -> None:
+    frame = pl.DataFrame({"id": [f"q{n}" for n in range(1_000)], "correct": [True] * 1_000})
+    old = read_run(frame)
+    assert look(old, old, seed=0).test.decision == "accept"
+    short = replace(old, unread=(Unread("samples that are null", "log.json", num_items),))
+    watched = look(old, short, seed=0)
+    assert watched.test.decision == "go_on"
+    assert watched.notes == ("not read: log.json: samples that are null",)

@@ -11,8 +11,9 @@ import yaml
 
 from muscle.config import load_config
 from muscle.errors import ConfigError, ModelError, OutputError
+from muscle.pipeline.update import update
+from muscle.predictions.records import input_hash
 from muscle.run_folder import RunFolder, content_of
-from muscle.update import update
 from tiny import TASK_YAML, save_base, write_choice_rows
 
 STAGES = (
@@ -107,6 +108,20 @@ def test_a_second_run_does_nothing(inputs, finished):
         path for path, mtime in before.items() if path.stat().st_mtime_ns != mtime and path.name != ".lock"
     ]
     assert changed == []
+
+
+def test_a_report_without_texts_names_items_by_id_and_hash(inputs, finished):
+    out, _ = finished
+    with_texts = run(inputs, out).report["flips"]
+    again = run(inputs, out, **{"report.texts": False})
+    assert again.num_stages_run == 1
+    assert with_texts, "this test would show nothing"
+    for before, flip in zip(with_texts, again.report["flips"], strict=True):
+        assert (flip["id"], flip["input_hash"]) == (
+            before["id"],
+            input_hash(before["input"], before["choices"]),
+        )
+        assert before["input"] not in (out / "report.html").read_text() + (out / "report.md").read_text()
 
 
 def test_a_changed_alignment_redoes_only_what_hangs_on_it(inputs, finished):

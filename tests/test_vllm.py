@@ -25,8 +25,8 @@ from muscle.evaluation.sampling import Sampling
 from muscle.evaluation.vllm_base import VllmBase, check_one_process, check_vllm, lora_rank
 from muscle.flips.settings import settings_changes
 from muscle.models import load_base
+from muscle.pipeline.update import update
 from muscle.tasks import Example, Generation, get_task, load_examples
-from muscle.update import update
 from tiny import TASK_YAML, save_base, write_choice_rows
 
 REAL = find_spec("vllm") is not None

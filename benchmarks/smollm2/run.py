@@ -4,7 +4,8 @@
     python benchmarks/smollm2/run.py samsum
 
 Reads the data in ../shared/data; the configuration is `benchmarks/smollm2/TASK.yaml`, the run folder `runs/smollm2/TASK`. Report and JSON are
-kept under `benchmarks/results/` without the examples' texts, whose licences forbid to pass them on. A run that was stopped goes on when the command is given again.
+kept under `benchmarks/results/` without the examples' texts, whose licences may forbid to pass them on, beside every adapter's losses
+(`training.json`). A run that was stopped goes on when the command is given again. Where to get the data: docs/data.md.
 """
 
 import logging
@@ -16,9 +17,10 @@ from pathlib import Path
 from muscle.config import load_config
 from muscle.demo.smollm2 import prepare_bases
 from muscle.files import write_json
+from muscle.pipeline.update import update
 from muscle.report import write_reports
+from muscle.report.without_texts import without_texts
 from muscle.run_folder import versions
-from muscle.update import update
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results"
@@ -30,10 +32,11 @@ def main(task: str) -> None:
     result = update(load_config(HERE / f"{task}.yaml"))
     kept = RESULTS / f"smollm2-{task}"
     kept.mkdir(parents=True, exist_ok=True)
-    shown = ("task", "id", "kind", "fixed", "introduced")
-    flips = [{key: flip[key] for key in shown} for flip in result.report["flips"]]
-    write_json(kept / "flips.json", flips)
-    write_reports({**result.report, "flips": [], "flips_shown": 0}, kept)
+    write_reports(without_texts(result.report), kept)
+    for trained in result.folder.glob("adapters/*/*/training.json"):
+        target = kept / "training" / f"{trained.parts[-3]}.json"
+        target.parent.mkdir(exist_ok=True)
+        shutil.copy(trained, target)
     shutil.copy(HERE / f"{task}.yaml", kept / "update.yaml")
     machine = {"processor": platform.processor() or platform.machine(), "system": platform.platform()}
     write_json(kept / "machine.json", {"versions": versions(), **machine})

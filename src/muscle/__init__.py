@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from muscle.config import UpdateConfig, load_config
     from muscle.errors import MuscleError
     from muscle.flips.compare import Comparison, compare
+    from muscle.pipeline.update import update
     from muscle.predictions.read import read_run
     from muscle.predictions.run import Run
     from muscle.tasks import get_task
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from muscle.training.masks import IGNORE_INDEX
     from muscle.training.teachers import OnlineTeachers
     from muscle.training.trainer import CompatibilityTrainer
-    from muscle.update import update
 
 __all__ = [
     "IGNORE_INDEX",
@@ -56,7 +56,7 @@ _HOMES = {
     "get_task": "muscle.tasks",
     "load_config": "muscle.config",
     "read_run": "muscle.predictions.read",
-    "update": "muscle.update",
+    "update": "muscle.pipeline.update",
 }
 
 

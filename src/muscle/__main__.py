@@ -1,12 +1,24 @@
-"""`python -m muscle`: the command line as a module, which launchers ask for (`accelerate launch -m muscle update ...`)."""
+"""`muscle`, and `python -m muscle` for launchers (`accelerate launch -m muscle update ...`)."""
 
 from muscle import distributed
-from muscle.cli import main
+from muscle.ending import end
 
-if __name__ == "__main__":
+
+def _run() -> int:
+    from muscle.cli import run  # here, so that what fails at an import ends as documented too
+
+    return run()
+
+
+def main() -> None:
+    """Run the command line, and leave the other processes of a launcher cleanly where all went well."""
     try:
-        main()
+        end(_run)
     except SystemExit as stop:
         if not stop.code:  # after a failure the others may wait for us elsewhere; the launcher ends them
             distributed.leave()
         raise
+
+
+if __name__ == "__main__":
+    main()

@@ -7,15 +7,14 @@ nonsense, so the fingerprint is compared before the shapes are.
 
 from __future__ import annotations
 
-import copy
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from muscle.adapter_check import check_adapter, check_loaded, check_patterns
 from muscle.config import LoraSettings
 from muscle.errors import ModelError
 from muscle.files import file_sha256, write_json
-from muscle.models import ADAPTER_NOTE, LoadedBase, reason_of
+from muscle.models import ADAPTER_NOTE, LoadedBase, reason_of, share_weights
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +26,7 @@ def new_adapter(base: LoadedBase, lora: LoraSettings) -> Any:
     The base's modules are not touched: the adapter is put on a copy that shares the base's weights.
 
     Raises:
-        ModelError: the base has no layer of the names in `target_modules`.
+        ModelError: the base has no layer of the names in `target_modules`, or they are a pattern that takes too long to match.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -38,6 +37,7 @@ def new_adapter(base: LoadedBase, lora: LoraSettings) -> Any:
         lora_dropout=lora.dropout,
         target_modules=lora.target_modules,
     )
+    check_patterns(config, base.model, "lora.target_modules")
     try:
         return get_peft_model(share_weights(base.model), config)
     except ValueError as error:
@@ -53,83 +53,28 @@ def load_adapter(base: LoadedBase, folder: Path, *, trainable: bool = False) -> 
         trainable: the adapter's weights get gradients, in float32; else they take the base's dtype.
 
     Raises:
-        ModelError: no adapter there, it was trained on another base, or its names or shapes don't fit.
+        ModelError: no adapter there, it is damaged or none that muscle loads, it was trained on another base, or what its file
+            holds is not what its configuration asks for on this base.
     """
     from peft import PeftModel
 
-    check_adapter(base, folder)
+    config = check_adapter(base, folder)
     try:
         model = PeftModel.from_pretrained(
-            share_weights(base.model), folder, is_trainable=trainable, autocast_adapter_dtype=trainable
+            share_weights(base.model),
+            folder,
+            config=config,
+            is_trainable=trainable,
+            autocast_adapter_dtype=trainable,
         )
-    except (RuntimeError, ValueError, KeyError, OSError) as error:
+    except Exception as error:  # PEFT raises many kinds
         raise ModelError(
             f"adapter {folder}: does not load on base {base.source} ({reason_of(error)})"
         ) from error
+    check_loaded(model, folder)
     if not trainable:
         model.eval()
     return model
-
-
-def check_adapter(base: LoadedBase, folder: Path) -> None:
-    """Refuse an adapter that is damaged or was made for another base.
-
-    Raises:
-        ModelError: see `load_adapter`.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    weights = folder / "adapter_model.safetensors"
-    for needed in (folder / "adapter_config.json", weights):
-        if not needed.is_file():
-            raise ModelError(f"adapter {folder}: expected a PEFT folder, found no {needed.name} in it")
-    made_for = adapter_note(folder).get("base_fingerprint")
-    if made_for not in (None, base.fingerprint):
-        raise ModelError(
-            f"adapter {folder}: made for another base (fingerprint {made_for}; {base.source} has {base.fingerprint})"
-        )
-    shapes = {
-        name: tuple(getattr(value, "quant_state", value).shape)  # 4-bit weights are packed
-        for name, value in base.model.named_parameters()
-    }
-    try:
-        with safe_open(weights, framework="pt") as file:
-            for key in file.keys():  # noqa: SIM118  safe_open is no mapping
-                _check_shape(key, tuple(file.get_slice(key).get_shape()), shapes, folder, base.source)
-    except SafetensorError as error:
-        raise ModelError(f"adapter {folder}: {weights.name} is damaged or cut short ({error})") from error
-
-
-def _check_shape(key: str, shape: tuple[int, ...], shapes: dict[str, Any], folder: Path, source: str) -> None:
-    module, _, kind = key.removeprefix("base_model.model.").partition(".lora_")
-    if kind not in ("A.weight", "B.weight"):
-        return  # other kinds of PEFT parameters are checked by PEFT when it loads them
-    weight = shapes.get(f"{module}.weight")
-    if weight is None:
-        raise ModelError(f"adapter {folder}: made for another base: {source} has no layer {module}")
-    found, expected = (shape[1], weight[1]) if kind.startswith("A") else (shape[0], weight[0])
-    if found != expected:
-        raise ModelError(
-            f"adapter {folder}: made for another base: {module} is {expected} wide in {source}, {found} in the adapter"
-        )
-
-
-def adapter_note(folder: Path) -> dict[str, Any]:
-    """Return what `muscle.json` beside an adapter says; empty for an adapter that muscle didn't write.
-
-    Raises:
-        ModelError: the file is no JSON object.
-    """
-    path = folder / ADAPTER_NOTE
-    if not path.is_file():
-        return {}
-    try:
-        note = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{path}: not valid JSON ({error})") from error
-    if not isinstance(note, dict):
-        raise ModelError(f"{path}: expected a JSON object")
-    return note
 
 
 def adapter_content(folder: Path) -> str:
@@ -154,21 +99,8 @@ def save_adapter(
         note: how it was made.
         weights: the adapter's parameters by the model's names, where the model itself holds only shards of them.
     """
-    model.save_pretrained(folder, safe_serialization=True, state_dict=weights)
+    # The base's embeddings are the base's, also where the adapter is on them.
+    model.save_pretrained(folder, safe_serialization=True, state_dict=weights, save_embedding_layers=False)
     # PEFT's model card names the local path of the base; it says nothing that the note doesn't say better.
     (folder / "README.md").unlink(missing_ok=True)
     write_json(folder / ADAPTER_NOTE, {"base": base.source, "base_fingerprint": base.fingerprint, **note})
-
-
-def share_weights(model: Any) -> Any:
-    """Return a copy of a model's modules whose parameters and buffers are the very same tensors.
-
-    Adapters on two copies don't know of each other, and the base's weights are in memory once: the new task model and the
-    student share one base this way.
-    """
-    memo: dict[int, Any] = {id(tensor): tensor for tensor in model.parameters()}
-    memo |= {id(tensor): tensor for tensor in model.buffers()}
-    # Of 4-bit layers: the scales of their weights.
-    states = (getattr(module, "quant_state", None) for module in model.modules())
-    memo |= {id(state): state for state in states if state is not None}
-    return copy.deepcopy(model, memo)

@@ -1,7 +1,6 @@
 """The `muscle` command: its commands put together, and how they end.
 
-Everything heavy is imported inside the commands, so that help is instant.
-Exit codes: 0 pass, 1 block, 2 cannot tell (or warn under `--strict`), 3 bad input or configuration, 130 interrupted.
+Everything heavy is imported inside the commands, so that help is instant. The exit codes: `muscle.ending`.
 """
 
 from __future__ import annotations
@@ -12,18 +11,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from typer.exceptions import TyperException
 
 from muscle import distributed
 from muscle.commands import compare, gate, plan, runs, training
-from muscle.errors import MuscleError
+from muscle.ending import end
 
-BAD_INPUT, INTERRUPTED = 3, 130
-_INTERRUPTED = "interrupted; what was finished is kept, and the same command goes on from there"
+_CODES = (
+    "Exit codes: 0 pass, or done; 1 block, and nothing else; 2 cannot tell; 3 bad input or configuration; 4 a fault of muscle; "
+    "130 interrupted."
+)
 
 app = typer.Typer(
     name="muscle",
     help="See, stop and fix the negative flips of an LLM update: answers that were right and go wrong.",
+    epilog=_CODES,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -51,59 +52,24 @@ for _command in (
 app.add_typer(gate.baselines_app, name="baseline")
 
 
-_TRAIN = {
-    "accelerate",
-    "datasets",
-    "gguf",
-    "lm_eval",
-    "peft",
-    "safetensors",
-    "tokenizers",
-    "torch",
-    "transformers",
-}
-"""Packages that come with `muscle-llm[train]` and not with the light core."""
+def run() -> int:
+    """Run the command that was typed, and return its exit code.
 
-
-def main() -> None:
-    """Run the command line; every expected failure ends in one line and a documented exit code."""
+    Raises:
+        BaseException: anything; `muscle.ending` makes a line and a code of it.
+    """
     if not distributed.is_main():  # of several processes one speaks; errors are told by each
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  until the process ends
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False, prog_name="muscle")
-    except MuscleError as error:
-        _fail(str(error), BAD_INPUT)
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package not in _TRAIN:
-            raise
-        _fail(
-            f"this needs the package {package}; install it with: pip install 'muscle-llm[train]'", BAD_INPUT
-        )
-    except KeyboardInterrupt:
-        _fail(_INTERRUPTED, INTERRUPTED)
     except typer.Exit as stop:
-        sys.exit(stop.exit_code)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
-    except OSError as error:
-        _fail(f"{error.filename or 'system'}: {error.strerror or error}", BAD_INPUT)
-    except typer.Abort:
-        _fail(_INTERRUPTED, INTERRUPTED)
-    except TyperException as error:
-        context = getattr(error, "ctx", None)
-        hint = f" (see {context.command_path} --help)" if context else ""
-        message = error.format_message() if hasattr(error, "format_message") else str(error)
-        _fail(f"{message}{hint}", BAD_INPUT)
-    if code == INTERRUPTED:  # typer's own answer to Ctrl-C
-        _fail(_INTERRUPTED, INTERRUPTED)
-    sys.exit(code if isinstance(code, int) else 0)
+        code = stop.exit_code
+    return code if isinstance(code, int) else 0
 
 
-def _fail(message: str, code: int) -> None:
-    sys.stderr.write(f"muscle: {message}\n")
-    sys.exit(code)
+def main() -> None:
+    """Run the command line; every failure ends in one line and a documented exit code."""
+    end(run)
 
 
 def _version(show: bool) -> None:

@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from muscle.errors import ConfigError
-from muscle.validation import explain, validate
+from muscle.validation import explain, short, validate
 from muscle.yaml_files import read_yaml
 
 MaskName = Literal["student_wrong", "old_right", "old_always", "token_likelihood", "sequence_likelihood"]
@@ -266,10 +266,14 @@ class ReportSettings(_Section):
     Attributes:
         title: the report's heading.
         max_flips: flipped examples that are shown; the rest is counted.
+        texts: whether inputs, options, references and answers stand in it.
     """
+
+    _later = ("texts",)
 
     title: str | None = None
     max_flips: Annotated[int, Field(ge=0)] = 2000
+    texts: bool = True
 
 
 class StageSettings(_Section):
@@ -385,10 +389,13 @@ def _assign(raw: dict[str, Any], keys: list[str], value: Any) -> None:
 
 def _absolute(config: UpdateConfig, folder: Path) -> UpdateConfig:
     def place(text: str) -> str:
-        return os.path.normpath(folder / Path(text).expanduser())
+        try:
+            return os.path.normpath(folder / Path(text).expanduser())
+        except (ValueError, RuntimeError) as error:  # a null character; the home of a user that is not there
+            raise ConfigError(f"expected a path, found {short(text)}: {error}") from error
 
     def local(text: str) -> str:
-        return place(text) if (folder / text).exists() else text
+        return place(text) if os.path.exists(folder / text) else text  # False, too, for what can be no path
 
     def data(text: str | None) -> str | None:
         return text if text is None or text.startswith("hub:") else place(text)

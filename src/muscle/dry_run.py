@@ -8,10 +8,10 @@ from typing import Any
 from muscle.config import UpdateConfig
 from muscle.distributed import num_processes
 from muscle.models import load_tokenizer, resolve_base
+from muscle.pipeline.update import Pipeline
 from muscle.resources import PEAK_FLOPS, UTILISATION, Estimate, ModelSizes, estimate
 from muscle.run_folder import content_of
 from muscle.tasks import Example, Task
-from muscle.update import Pipeline
 
 
 @dataclass(frozen=True)

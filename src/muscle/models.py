@@ -5,6 +5,7 @@ A base is a hub name, a local folder or a GGUF file. Its fingerprint says which 
 
 from __future__ import annotations
 
+import copy
 import gc
 import hashlib
 import os
@@ -195,6 +196,20 @@ def load_base(
     else:  # they were put in their place while they were read
         _prepare_4_bits(model)
     return LoadedBase(model=model, tokenizer=tokenizer, fingerprint=mark, source=base.name)
+
+
+def share_weights(model: Any) -> Any:
+    """Return a copy of a model's modules whose parameters and buffers are the very same tensors.
+
+    Adapters on two copies don't know of each other, and the base's weights are in memory once: the new task model and the
+    student share one base this way.
+    """
+    memo: dict[int, Any] = {id(tensor): tensor for tensor in model.parameters()}
+    memo |= {id(tensor): tensor for tensor in model.buffers()}
+    # Of 4-bit layers: the scales of their weights.
+    states = (getattr(module, "quant_state", None) for module in model.modules())
+    memo |= {id(state): state for state in states if state is not None}
+    return copy.deepcopy(model, memo)
 
 
 def load_for_training(base: BaseConfig, training: TrainingSettings) -> LoadedBase:

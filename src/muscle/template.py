@@ -63,4 +63,5 @@ evaluation:
 report:
   title: null
   max_flips: 2000
+  texts: true                           # ours: false names items by id and hash alone, for reports that are passed on
 """

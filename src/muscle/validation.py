@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -11,6 +12,19 @@ from pydantic import BaseModel, ValidationError
 from muscle.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 60
+_SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxlist = 2, 3, 3
+
+
+def short(value: object) -> str:
+    """Return a value as a message shows it: a large one is not written out to be cut afterwards.
+
+    >>> short([list(range(1_000_000))] * 9)
+    '[[0, 1, 2, ...], [0, 1, 2, ...], [0, 1, 2, ...], ...]'
+    """
+    return _SHORT.repr(value)
 
 
 def validate(model: type[Model], raw: Mapping[str, Any], where: str) -> Model:
@@ -46,7 +60,7 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") ->
             lines.append(f"{key}: {message}" if key else message)
         else:
             expected = item["msg"].removeprefix("Input should be ").removeprefix("List should have ")
-            lines.append(f"{key}: expected {expected}, found {item['input']!r}")
+            lines.append(f"{key}: expected {expected}, found {short(item['input'])}")
     return "; ".join(lines)
 
 

@@ -7,19 +7,18 @@ import re
 import shutil
 import tempfile
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
-
-from robust import blanking
-from robust.answers import KINDS, pair
-from robust.files import Bundle
-from robust.formats import FORMATS
 
 from muscle.errors import MuscleError
 from muscle.gate.policy import Policy
 from muscle.gate.run import gate
 from muscle.predictions.convert import convert
+from robust import blanking
+from robust.answers import KINDS, pair
+from robust.files import Bundle
+from robust.formats import FORMATS
 
 _POINT = {"negative_flip_rate": {"limit": 0.1, "test": "point"}}
 _RATE = {"negative_flip_rate": {"limit": 0.1}, "harm": "block"}
@@ -120,7 +119,7 @@ def bundles(format: str, kind: str, items: int, tasks: int, errors: float) -> tu
     return FORMATS[format](old), FORMATS[format](new)
 
 
-@lru_cache(maxsize=None)
+@cache
 def verdict_before(case: Case) -> str:
     """Return the gate's verdict on the whole pair (of a case with seed 0, so that it is judged once)."""
     old, new = bundles(case.format, case.kind, case.items, case.tasks, case.errors)
@@ -131,7 +130,7 @@ def verdict_before(case: Case) -> str:
         shutil.rmtree(folder)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _policy(name: str) -> Policy:
     return Policy.model_validate({"name": name, **POLICIES[name]})
 

@@ -17,10 +17,11 @@ from muscle.commands.options import (
     ItemTest,
     JsonFile,
     Markdown,
+    NoTexts,
     Quiet,
     Rerun,
 )
-from muscle.commands.shell import VERDICT_CODES, print_json, show_report, start, write_result
+from muscle.commands.shell import VERDICT_CODES, print_json, say, show_report, start, write_result
 from muscle.commands.sources import named_sources, reading
 from muscle.errors import ConfigError
 
@@ -82,6 +83,7 @@ def compare(
             help="Of the judge that scored both runs, e.g. 0.9,0.85: corrects its rates.",
         ),
     ] = None,
+    no_texts: NoTexts = False,
     quiet: Quiet = False,
 ) -> None:
     """Tell which answers flipped between two runs, and whether it is more than chance.
@@ -94,6 +96,7 @@ def compare(
     start(quiet)
     from muscle.flips.compare import compare as compare_runs
     from muscle.report import write_html, write_markdown
+    from muscle.report.without_texts import without_texts
 
     further = named_sources(others or ())
     given = {"candidate": candidate, "rerun": rerun}
@@ -116,6 +119,8 @@ def compare(
             human_labels=human_labels,
             judge_errors=_judge_errors(judge_errors),
         ).to_json()
+    if no_texts:
+        found = without_texts(found)
     if html:
         write_html(found, html)
     if markdown:
@@ -167,7 +172,7 @@ def closeness(
         print_json(llama_cpp.to_json(found, base))
         return
     for line in llama_cpp.lines(found, base):
-        typer.echo(line)
+        say(line)
 
 
 def report(
@@ -176,13 +181,19 @@ def report(
         Path | None, typer.Option(help="Where the HTML goes; beside the JSON by default.")
     ] = None,
     markdown: Annotated[Path | None, typer.Option(help="Where the Markdown goes.")] = None,
+    json_file: JsonFile = None,
+    no_texts: NoTexts = False,
     quiet: Quiet = False,
 ) -> None:
     """Render a report again from its JSON."""
     start(quiet)
     from muscle.report import read_report, write_html, write_markdown
+    from muscle.report.without_texts import without_texts
 
     found, folder = read_report(source)
+    if no_texts:
+        found = without_texts(found)
     write_html(found, html or folder / "report.html")
     write_markdown(found, markdown or folder / "report.md")
-    show_report(found, quiet=quiet)
+    is_printed = write_result(json_file, found)
+    show_report(found, quiet=quiet or is_printed)

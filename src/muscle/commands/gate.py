@@ -16,7 +16,7 @@ from muscle.commands.options import (
     Markdown,
     Quiet,
 )
-from muscle.commands.shell import start, write_result
+from muscle.commands.shell import print_commands, say, start, write_result
 from muscle.commands.sources import read_source, reading
 from muscle.errors import ConfigError
 
@@ -147,7 +147,7 @@ def _print(result: GateResult, *, annotations: bool, quiet: bool, is_json: bool)
     if annotations:
         from muscle.gate import to_annotations
 
-        typer.echo(to_annotations(result.report), nl=False, err=is_json)
+        print_commands(to_annotations(result.report), err=is_json)
 
 
 @baselines_app.command("save")
@@ -167,7 +167,7 @@ def baseline_save(
     read = read_source(run, how)
     written = save_baseline(read, name, folder)
     if not quiet:
-        typer.echo(str(written))
+        say(str(written))
 
 
 @baselines_app.command("list")
@@ -178,4 +178,4 @@ def baseline_list(
     from muscle.gate import list_baselines
 
     for name in list_baselines(folder):
-        typer.echo(name)
+        say(name)

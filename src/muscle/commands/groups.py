@@ -60,6 +60,14 @@ class Comparing:
         """Return them as keywords of `muscle.compare`, `muscle.gate` and `muscle.history`."""
         return {**vars(self), "allow": self.allow or (), "lower_is_better": self.lower_is_better or ()}
 
+    def pairing(self) -> dict[str, Any]:
+        """Return what of them says how items are paired and held against each other, as keywords of `muscle.flips.pair.Options`."""
+        from muscle.flips.comparability import allows_changed
+
+        given = self.options()
+        allow = given.pop("allow")
+        return {**given, "allow_changed": allows_changed(allow)}
+
 
 def spread(command: Callable[..., None]) -> Callable[..., None]:
     """Let a command take groups of options: to typer, a group's fields stand in the group's place.

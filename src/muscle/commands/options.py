@@ -100,6 +100,14 @@ Html = Annotated[Path | None, typer.Option(help="Write the report as one HTML fi
 JsonFile = Annotated[
     Path | None, typer.Option("--json", help="Write the result as JSON; - prints it, and nothing else.")
 ]
+NoTexts = Annotated[
+    bool,
+    typer.Option(
+        "--no-texts",
+        help="Leave inputs, options, references and answers out of all that is written and shown; an item is named by its id "
+        "and its input's hash.",
+    ),
+]
 TaskOption = Annotated[
     str, typer.Option("--task", "-t", help="hellaswag, piqa, gsm8k, samsum, or the path of a task's YAML.")
 ]

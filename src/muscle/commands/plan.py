@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from muscle.commands.groups import Reading, spread
+from muscle.commands.follow_up import next_command
+from muscle.commands.groups import Comparing, Reading, spread
 from muscle.commands.options import EpsilonItem, ItemTest, Quiet
-from muscle.commands.shell import start, write_result
+from muscle.commands.shell import say, start, write_result
 from muscle.commands.sources import parse_source, reading
 from muscle.errors import ConfigError
 
@@ -114,7 +115,9 @@ def confirm(
     epsilon_item: EpsilonItem = 0.2,
     item_test: ItemTest = "fisher",
     *,
+    context: typer.Context,
     how: Reading,
+    comparing: Comparing,
     json_file: _Json = None,
     quiet: Quiet = False,
 ) -> None:
@@ -127,25 +130,29 @@ def confirm(
     start(quiet)
     if (fresh_old is None) != (fresh_new is None):
         raise ConfigError("confirm: expected --fresh-old and --fresh-new together, found one of them")
+    from muscle.flips.comparability import check_comparable
+    from muscle.flips.pair import Options
+
+    options = Options(**comparing.pairing(), epsilon_item=epsilon_item, item_test=item_test)
     if fresh_old is None or fresh_new is None:
         from muscle.plan.confirm import choose, write_items
 
         with reading([old, new], how, then="choosing") as runs:
-            chosen = choose(runs[0], runs[1], share=share, repeats=repeats, seed=seed)
+            check_comparable(runs[0], runs[1], allow=comparing.allow or ())
+            chosen = choose(runs[0], runs[1], share=share, repeats=repeats, seed=seed, options=options)
         write_items(items, chosen)
         if not quiet:
-            typer.echo(_what_to_ask(items, chosen, old, new))
+            say(_what_to_ask(items, chosen, context))
         return
     for fresh, first in ((fresh_old, old), (fresh_new, new)):
         if _is_same(fresh, first):
             raise ConfigError(f"confirm: expected fresh answers, found the first pass again ({fresh})")
-    from muscle.flips.pair import Options
     from muscle.plan.confirm import confirm as judge_fresh
     from muscle.plan.confirm import read_items
 
-    options = Options(epsilon_item=epsilon_item, item_test=item_test)
     asked = read_items(items)
     with reading([fresh_old, fresh_new], how, then="judging") as runs:
+        check_comparable(runs[0], runs[1], allow=comparing.allow or ())
         found = judge_fresh(asked, runs[0], runs[1], options=options)
     if write_result(json_file, found) or quiet:
         return
@@ -156,13 +163,15 @@ def confirm(
     print_confirmed(found, Console())
 
 
-def _what_to_ask(path: Path, chosen: pl.DataFrame, old: str, new: str) -> str:
+def _what_to_ask(path: Path, chosen: pl.DataFrame, context: typer.Context) -> str:
     """Say how many items the list holds, and what to do with it."""
     flipped = int((chosen["why"] != "unflipped").sum())
+    old, new = (path.with_name(f"{path.stem}-{side}.jsonl") for side in ("old", "new"))
+    fresh = {"--items": path, "--fresh-old": old, "--fresh-new": new}
     return (
         f"{path}: {chosen.height} items ({flipped} that flipped, {chosen.height - flipped} that did not); ask each "
-        f"{chosen['repeats'][0]} times on both sides, then:\n"
-        f"muscle confirm {old} {new} --items {path} --fresh-old FILE --fresh-new FILE"
+        f"{chosen['repeats'][0]} times on both sides, keep the answers as {old} and {new}, then:\n"
+        + next_command(context, more=fresh)
     )
 
 
@@ -202,6 +211,7 @@ def watch(
     follow: Annotated[bool, typer.Option("--follow", help="Look again until something is proven.")] = False,
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 10.0,
     *,
+    context: typer.Context,
     how: Reading,
     json_file: _Json = None,
     quiet: Quiet = False,
@@ -221,8 +231,14 @@ def watch(
         with reading(runs, how, then="ordering") as read:
             number = write_order(read[0], order, seed=seed or 0)
         if not quiet:
-            typer.echo(
-                f"{order}: {number} items in random order; ask them in it, and watch with --seed {seed or 0}"
+            then = next_command(
+                context,
+                more={"--seed": seed or 0},
+                without=["--order"],
+                arguments=[order.with_name(f"{order.stem}-new.jsonl")],
+            )
+            say(
+                f"{order}: {number} items in random order; ask them in it, keep the answers, and watch:\n{then}"
             )
         return
     if len(runs) != 2:
@@ -231,6 +247,7 @@ def watch(
         with reading(runs, how, then="testing") as read:
             watched = look(read[0], read[1], seed=seed, alpha=alpha, limit=limit)
         state = {**watched.test.to_json(), "waiting": watched.waiting, "total": watched.total}
+        state["warnings"] = list(watched.notes)
         _show_look(state, json_file, quiet=quiet)
         done = state["decision"] != "go_on" or watched.test.items + watched.waiting >= watched.total
         if done or not follow:

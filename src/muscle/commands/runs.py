@@ -13,7 +13,7 @@ from muscle.commands.options import (
     Markdown,
     Quiet,
 )
-from muscle.commands.shell import start, write_result
+from muscle.commands.shell import say, start, write_result
 from muscle.commands.sources import reading
 
 
@@ -78,4 +78,4 @@ def convert(
         written = convert_run(read[0], out, to=to)
     if not quiet:
         for path in written:
-            typer.echo(str(path))
+            say(str(path))

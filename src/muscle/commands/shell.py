@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from muscle import distributed
 from muscle.errors import ConfigError
+from muscle.outgoing import Guarded, message_line, visible
 
 VERDICT_CODES = {"pass": 0, "warn": 0, "block": 1, "cannot_tell": 2}
+
+
+class _Line(logging.Formatter):
+    """One line a message, in which nothing acts."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return message_line(super().format(record))
 
 
 def start(quiet: bool) -> None:
@@ -22,7 +29,7 @@ def start(quiet: bool) -> None:
     quiet = quiet or not distributed.is_main()
     set_quiet(quiet)
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_Line("%(message)s"))
     ours = logging.getLogger("muscle")
     ours.handlers = [handler]
     ours.setLevel(logging.ERROR if quiet else logging.INFO)
@@ -40,11 +47,25 @@ def show_report(found: dict[str, Any], *, quiet: bool) -> None:
         print_report(found, Console())
 
 
+def say(text: object) -> None:
+    """Print lines for people on standard output; what cannot be seen in them is spelled out."""
+    sys.stdout.write(visible(text, keep="\n") + "\n")
+
+
 def print_json(value: Any) -> None:
     """Print a value as JSON, and nothing else, on standard output."""
     import json
 
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    text = json.dumps(value, indent=2, ensure_ascii=not is_utf8, allow_nan=False)
+    # A runner reads `##[` as a command; JSON has another way to write the same text.
+    sys.stdout.write(text.replace("##", r"#\u0023") + "\n")
+
+
+def print_commands(text: str, *, err: bool) -> None:
+    """Print our own commands for a pipeline's runner, on standard error or standard output."""
+    stream = sys.stderr if err else sys.stdout
+    stream.write_commands(text) if isinstance(stream, Guarded) else stream.write(text)
 
 
 def write_result(path: Path | None, value: Any) -> bool:
@@ -68,15 +89,12 @@ def assignments(
     pairs: list[str], *, option: str = "--set", example: str = "training.epochs=3"
 ) -> dict[str, Any]:
     """Turn an option's KEY=VALUE words into keys and YAML values."""
-    import yaml
+    from muscle.yaml_files import yaml_value
 
     values = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key:
             raise ConfigError(f"{option} {pair}: expected KEY=VALUE, such as {example}")
-        try:
-            values[key] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            values[key] = text
+        values[key] = yaml_value(text)
     return values

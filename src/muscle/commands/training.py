@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from muscle.commands.follow_up import command
 from muscle.commands.options import AsJson, Out, Precision, Quiet, Settings, TaskOption, TrainOption
-from muscle.commands.shell import assignments, print_json, show_report, start
+from muscle.commands.shell import assignments, print_json, say, show_report, start
 from muscle.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def demo(
     result = run_demo(out, seed=seed, gap=gap, base=base, data=data)
     show_report(result.report, quiet=quiet)
     if not quiet:
-        typer.echo(f"\nThe report: {result.folder / 'report.html'}")
+        say(f"\nThe report: {result.folder / 'report.html'}")
 
 
 def init(
@@ -56,7 +57,9 @@ def init(
     if path.exists() and not force:
         raise ConfigError(f"{path}: exists already; --force replaces it")
     write_text(path, UPDATE_YAML)
-    typer.echo(f"wrote {path}; edit it, then: muscle update {path} --dry-run")
+    say(
+        f"wrote {path}; edit it, then: {command('muscle', 'update', arguments=[path], options=['--dry-run'])}"
+    )
 
 
 def update(
@@ -89,7 +92,7 @@ def update(
             plan.print_plan(stages)
             plan.print_resources(sizes, found)
         return
-    from muscle.update import update as run_update
+    from muscle.pipeline.update import update as run_update
 
     result = run_update(settings)
     if as_json:
@@ -102,7 +105,7 @@ def update(
             if result.num_stages_run
             else "nothing to do, every stage was done before"
         )
-        typer.echo(f"\n{ran}. The report: {result.folder / 'report.html'}")
+        say(f"\n{ran}. The report: {result.folder / 'report.html'}")
 
 
 def finetune(
@@ -123,7 +126,7 @@ def finetune(
 
     result = finetune_step(base, task, train, out, settings=_stage_settings(config, set_ or []), limit=limit)
     if not quiet:
-        typer.echo(
+        say(
             f"{out}: epoch {result.best_epoch} of {result.num_epochs}, validation loss {min(result.validation_losses):.4f}"
         )
 
@@ -154,7 +157,7 @@ def align(
 
     result = align_step(old, new, task, train, out, settings=_stage_settings(config, set_ or []), limit=limit)
     if not quiet:
-        typer.echo(
+        say(
             f"{out}: epoch {result.best_epoch} of {result.num_epochs}, validation loss {min(result.validation_losses):.4f}"
         )
 
@@ -212,7 +215,7 @@ def evaluate(
         vllm=assignments(vllm or [], option="--vllm", example="max_model_len=4096"),
     )
     if not quiet:
-        typer.echo(str(written))
+        say(str(written))
 
 
 def _load(path: Path, pairs: list[str]) -> UpdateConfig:

@@ -16,7 +16,7 @@ from muscle.errors import ConfigError
 from muscle.files import write_text
 
 if TYPE_CHECKING:
-    from muscle.update import UpdateResult
+    from muscle.pipeline.update import UpdateResult
 
 TASK_NAME = "tools"
 TASK_YAML = f"""\
@@ -56,9 +56,9 @@ def run_demo(
 
     Raises:
         ConfigError: an option doesn't fit the others.
-        MuscleError: see `muscle.update.update`.
+        MuscleError: see `muscle.pipeline.update.update`.
     """
-    from muscle.update import update
+    from muscle.pipeline.update import update
 
     if base == "smollm2":
         if gap or seed:
@@ -103,8 +103,8 @@ def _prepare_tiny(out: Path, *, seed: int, gap: bool) -> dict[str, Any]:
             "precision": "float32",
             "seed": seed,
         },
-        # The paper's T = 2 spreads the teachers' probability over words that cannot follow: with 133 words a tenth to a
-        # quarter of it, and the student learns those in place of the tools (docs/demo.md).
+        # The paper's T = 2 spreads the teachers' probability over words that cannot follow, and with 133 words the student
+        # learns those in place of the tools (docs/demo.md).
         "alignment": {"temperature": 1.0, "training": {"epochs": 24}},
         "evaluation": {"batch_size": 256, "bare_base": True, "control": False},
         "report": {"title": "Demo: which tool does this house use?"},

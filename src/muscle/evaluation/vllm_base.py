@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from muscle import distributed
-from muscle.adapters import check_adapter
+from muscle.adapter_check import check_adapter
 from muscle.config import BaseConfig
 from muscle.errors import ConfigError, ModelError
 from muscle.evaluation.harness import check_task, package_versions, quiet_harness, score
@@ -33,7 +33,10 @@ logger = logging.getLogger(__name__)
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM takes for `max_lora_rank`."""
 
-_UNREAD = ("alpha_pattern", "bias", "lora_bias", "modules_to_save", "rank_pattern", "use_dora")
+_UNREAD = (
+    *("alpha_pattern", "bias", "lora_bias", "modules_to_save", "rank_pattern", "target_parameters"),
+    *("trainable_token_indices", "use_dora"),
+)
 """Keys of an adapter's configuration that vLLM refuses or passes over."""
 
 

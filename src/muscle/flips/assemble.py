@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from muscle.errors import JoinError
 from muscle.flips.causes import Causes
-from muscle.flips.comparison import Comparison
+from muscle.flips.comparison import Comparison, missing_sentence
 from muscle.flips.effect import candidate_effect, shared_items
 from muscle.flips.items import TaskItems
 from muscle.flips.listing import ListedTask, list_flips
@@ -20,7 +21,7 @@ from muscle.flips.pair import Options, Pair, pair_runs
 from muscle.flips.pooling import pool
 from muscle.flips.reality import Reality, median_answers, noise_summary, real_or_noise
 from muscle.flips.slices import Cut, cut_tasks, measure_cuts
-from muscle.flips.verdict import headline, judge
+from muscle.flips.verdict import Verdict, careful, headline, judge
 from muscle.flips.why import Asked, causes_of, explain
 from muscle.predictions.run import Run
 
@@ -61,7 +62,7 @@ def assemble(
     causes = causes_of(pairs, wanted)
     for name, found in explain(pairs, rerun, causes, wanted, options).items():
         tasks[name] |= found
-    verdict = judge(tasks, side=judged, tolerance=options.tolerance)
+    verdict = _verdict(tasks, pairs[judged], judged, options, rerun)
     listed = list_flips(
         _listed(pairs, realities, causes, cuts),
         limit=options.max_flips,
@@ -73,8 +74,12 @@ def assemble(
         "verdict": verdict.word,
         "headline": "",
         "reasons": list(verdict.reasons),
-        "warnings": warnings_of(list(main.values()), pairs),
+        "warnings": warnings_of(
+            list(main.values()), {side.replace("_", " "): pair for side, pair in pairs.items()}
+        ),
         "join": pairs["old_vs_new"].joined.report.to_json(),
+        "missing": {side: pair.missing.to_json() for side, pair in pairs.items()},
+        "unread": {role: [asdict(each) for each in run.unread] for role, run in main.items()},
         "tasks": tasks,
         "pooled": _pooled(pairs, options.seed),
         "others": [_other(name, main["old"], run, options, rerun) for name, run in others.items()],
@@ -86,6 +91,35 @@ def assemble(
     report["headline"] = headline(report)
     report["noise"] = noise_summary(report, {name: each.source for name, each in realities[judged].items()})
     return Comparison(report, pairs["old_vs_new"], pairs.get("old_vs_candidate"), rerun)
+
+
+def _verdict(
+    tasks: Mapping[str, Mapping[str, Any]], pair: Pair, side: str, options: Options, rerun: Pair | None
+) -> Verdict:
+    """Judge what was measured, and hold the verdict against the worst that is missing."""
+    verdict = judge(tasks, side=side, tolerance=options.tolerance)
+    if verdict.word != "pass":
+        return verdict
+    told = [f"not read: {each}" for each in pair.lost_in_reading]
+    if rerun is not None:
+        told += [f"not read of the second run: {each}" for each in rerun.lost_in_reading]
+    if told or pair.unseen_tasks:
+        told += [f"{name}: no item of this task is scored in both runs" for name in pair.unseen_tasks]
+        return Verdict("cannot_tell", (*told, *verdict.reasons))
+    missing = missing_sentence(pair, rerun)
+    if not missing:
+        return verdict
+    measured = _measured({side: pair.worst}, options, _realities({side: pair.worst}, options, rerun))[side]
+    worst = {
+        name: {
+            "kind": items.kind,
+            side: measured[name],
+            "quadrants": {side: counts(items, epsilon=options.epsilon)},
+            "candidate_effect": tasks[name]["candidate_effect"],
+        }
+        for name, items in pair.worst.tasks.items()
+    }
+    return careful(verdict, judge(worst, side=side, tolerance=options.tolerance), missing)
 
 
 def _origin(main: Mapping[str, Run]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from typing import Any
 import polars as pl
 
 from muscle.errors import ConfigError
+from muscle.validation import short
 from muscle.yaml_files import read_yaml
 
 CAUSES = ("knowledge", "format", "refusal", "cut_off", "error")
@@ -81,7 +82,7 @@ def read_rules(path: Path) -> tuple[Rule, ...]:
     raw = read_yaml(path, expected=expected)
     entries = raw.get("rules")
     if not isinstance(entries, list) or not entries or set(raw) != {"rules"}:
-        raise ConfigError(f"{path}: expected {expected}, found {_short(raw)}")
+        raise ConfigError(f"{path}: expected {expected}, found {short(raw)}")
     if len(entries) > MAX_RULES:
         raise ConfigError(f"{path}: rules: expected at most {MAX_RULES}, found {len(entries)}")
     return tuple(_rule(entry, f"{path}: rules.{number}") for number, entry in enumerate(entries))
@@ -89,33 +90,28 @@ def read_rules(path: Path) -> tuple[Rule, ...]:
 
 def _rule(entry: Any, where: str) -> Rule:
     if not isinstance(entry, Mapping):
-        raise ConfigError(f"{where}: expected a name and a pattern, found {_short(entry)}")
+        raise ConfigError(f"{where}: expected a name and a pattern, found {short(entry)}")
     unknown = sorted(set(map(str, entry)) - {"name", "pattern", "field", "ignore_case"})
     if unknown:
         raise ConfigError(f"{where}.{unknown[0]}: expected name, pattern, field or ignore_case")
     name, pattern, field = entry.get("name"), entry.get("pattern"), entry.get("field", "output")
     if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME or name == "error":
         raise ConfigError(
-            f"{where}.name: expected a cause's name of at most {MAX_NAME} characters, other than error, found {_short(name)}"
+            f"{where}.name: expected a cause's name of at most {MAX_NAME} characters, other than error, found {short(name)}"
         )
     if not isinstance(pattern, str) or not pattern:
-        raise ConfigError(f"{where}.pattern: expected a regular expression, found {_short(pattern)}")
+        raise ConfigError(f"{where}.pattern: expected a regular expression, found {short(pattern)}")
     if field not in FIELDS:
-        raise ConfigError(f"{where}.field: expected one of {', '.join(FIELDS)}, found {_short(field)}")
+        raise ConfigError(f"{where}.field: expected one of {', '.join(FIELDS)}, found {short(field)}")
     ignore_case = entry.get("ignore_case", True)
     if not isinstance(ignore_case, bool):
-        raise ConfigError(f"{where}.ignore_case: expected true or false, found {_short(ignore_case)}")
+        raise ConfigError(f"{where}.ignore_case: expected true or false, found {short(ignore_case)}")
     pattern = f"(?i){pattern}" if ignore_case else pattern
     try:
         pl.Series([""]).str.contains(pattern)
-    except pl.exceptions.ComputeError as error:
-        reason = [line.strip() for line in str(error).splitlines() if line.strip()][-1]
+    except pl.exceptions.PolarsError as error:
+        reason = " ".join(str(error).split())[:200]
         raise ConfigError(
             f"{where}.pattern: no regular expression of Rust's syntax (no look-around, no back-references): {reason}"
         ) from error
     return Rule(name.strip(), pattern, field)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -4,7 +4,7 @@ The wrong side of a flip is looked at: the new answer of a negative flip, the ol
 1. a rule of the user's own (`muscle.flips.cause_rules`);
 2. refusal: the finish reason or the text says that the model declined;
 3. cut off: the finish reason says that the answer ended at a limit;
-4. format: a loose scorer has the answer right, or it is empty;
+4. format: a loose scorer has the answer right, or there is none (null or blank);
 5. knowledge: none of these, a proper answer and another one.
 An answer that did not come back is missing, not wrong: "error" counts items that one side has right and the other lost to an error.
 They are no flips and in no rate. Six classes after Xu & Wu, arXiv 2608.17719.
@@ -143,7 +143,7 @@ def _causes(side: _Side, chosen: pl.Series, rules: Sequence[Rule]) -> pl.DataFra
     reason = pl.col("finish_reason").str.strip_chars().str.to_lowercase()
     head = pl.col("output").str.head(_REFUSAL_CHARACTERS)
     refused = reason.is_in(REFUSED) | (is_text & pl.any_horizontal(head.str.contains(p) for p in REFUSAL))
-    empty = is_text & (pl.col("output").str.strip_chars() == "")
+    empty = pl.col("choice").is_null() & (pl.col("output").fill_null("").str.strip_chars() == "")
     cases = [
         (clipped(pl.col(rule.field), _RULE_CHARACTERS).str.contains(rule.pattern), rule.name)
         for rule in rules

@@ -9,9 +9,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
 from muscle.flips.statistics import CONFIDENCE, Estimate, Floats, Interval, clopper_pearson, z_value
+
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -104,21 +107,64 @@ class ClusteredTest:
     harm: float
 
 
-def clustered_test(negative: Floats, positive: Floats) -> ClusteredTest:
-    """Test whether negative and positive flips are equally likely where items come in clusters.
+MAX_STEPS = 50_000_000
+"""Additions that the exact distribution may take, about 0.1 s; beyond it there are clusters enough for Student's t."""
 
-    McNemar's statistic with the variance between clusters, sum_g (c_g - b_g) / sqrt(sum_g (c_g - b_g)^2)
-    (Durkalski et al., Statistics in Medicine 22 (2003) 2417-2428), against Student's t on the clusters that flipped.
-    With clusters of one item it is McNemar's own statistic.
+
+def fewest_clusters(alpha: float) -> int:
+    """Return how many clusters it takes to prove anything: all G of them against the update have the p-value 2^-G.
+
+    >>> fewest_clusters(0.05)
+    5
+    """
+    return math.ceil(-math.log2(alpha))
+
+
+def clustered_test(negative: Floats, positive: Floats) -> ClusteredTest:
+    """Test whether negative and positive flips are equally likely where items come in clusters: the sign-flip test.
+
+    If the versions are alike, either could be called the new one, in each cluster apart: its net c_g - b_g is as likely as
+    its opposite. So the p-value is the share of the 2^G choices of signs with a sum as low as the one found, from the exact
+    distribution of the sum (Pitman 1937; Kuebler et al., ICLR 2026, swap the versions item by item). With clusters of one item it is
+    McNemar's exact test. Where the distribution is too large, the sum over the root of its squares against Student's t
+    (Durkalski et al., Statistics in Medicine 22 (2003) 2417-2428).
 
     Args:
         negative: (clusters,) items that went from right to wrong, in each cluster.
         positive: (clusters,) items that went from wrong to right.
     """
-    net = positive - negative
-    num_moved = int(np.count_nonzero(net))
-    if num_moved < 2:
+    net = (positive - negative)[positive != negative]
+    if net.size == 0:
         return ClusteredTest(1.0, 1.0)
-    statistic = float(net.sum()) / math.sqrt(float(np.square(net).sum()))
-    harm = float(special.stdtr(num_moved - 1, statistic))
-    return ClusteredTest(min(1.0, 2 * min(harm, 1 - harm)), harm)
+    sizes, counts = np.unique(np.abs(net).astype(np.int64), return_counts=True)
+    most, total = int(counts.argmax()), int((sizes * counts).sum())
+    if (net.size - int(counts[most])) * total > MAX_STEPS:
+        statistic = float(net.sum()) / math.sqrt(float(np.square(net).sum()))
+        harm, better = (float(special.stdtr(net.size - 1, sign * statistic)) for sign in (1, -1))
+    else:
+        chances = _signed_sums(sizes, counts, most)
+        place = (int(net.sum()) + total) // 2
+        harm, better = float(chances[: place + 1].sum()), float(chances[place:].sum())
+    return ClusteredTest(min(1.0, 2 * min(harm, better)), min(1.0, harm))
+
+
+def _signed_sums(sizes: Ints, counts: Ints, most: int) -> Floats:
+    """Return (total + 1,) the chance that so much of the clusters' sizes gets a plus, by fair signs.
+
+    Args:
+        sizes: (kinds,) the different sizes.
+        counts: (kinds,) how many clusters have each.
+        most: the kind to begin with: its part is binomial.
+    """
+    number, total = int(counts[most]), int((sizes * counts).sum())
+    plus = np.arange(number + 1)
+    logs = special.gammaln(number + 1) - special.gammaln(plus + 1) - special.gammaln(number - plus + 1)
+    chances = np.zeros(total + 1)
+    chances[plus * sizes[most]] = np.exp(logs - number * math.log(2))
+    reached = number * int(sizes[most])
+    for kind, size in enumerate(sizes.tolist()):
+        for _ in range(0 if kind == most else int(counts[kind])):
+            chances[: reached + 1] /= 2
+            chances[size : reached + size + 1] += chances[: reached + 1].copy()
+            reached += size
+    return chances

@@ -18,6 +18,7 @@ from muscle.flips.main_scores import other_names
 from muscle.flips.pairing import with_one_task_name
 from muscle.flips.settings import SettingsChange, common_start, settings_changes
 from muscle.predictions.records import input_texts, with_input_hash
+from muscle.predictions.rows import shorten
 from muscle.predictions.run import Run
 
 MAX_CHANGED = 0.05
@@ -25,6 +26,12 @@ MAX_CHANGED = 0.05
 
 ALLOWANCES = ("prompts", "documents", "references", "metric", "judge")
 """What a user can allow to differ although it makes flips that no model made."""
+
+
+def allows_changed(allow: Collection[str]) -> bool:
+    """Tell whether items are to be paired although their prompt or reference changed."""
+    return bool({"prompts", "references"} & set(allow))
+
 
 Severity = Literal["note", "refuse"]
 
@@ -179,17 +186,19 @@ class _Sides:
         self.texts_compared = self.contents is not None and all(c.null_count() == 0 for c in self.contents)
 
     def changes(self, max_changed: float) -> list[Difference]:
-        """Compare the prompts and the references of the items that both runs have."""
+        """Compare prompts, references and grading of the items that both runs have."""
         if self._in_one_order():
             changed = _references_in_order(self.frames)
-            return self._told("references", int(changed.sum()), changed.len(), max_changed, None)
+            found = self._told("references", int(changed.sum()), changed.len(), max_changed, None)
+            return found + self._grading(*_in_order("graded_by", self.frames))
         keys = [self._hashes(side) for side in (0, 1)]
         found = []
         if self.contents is not None:
             moved, shared, example = self._changed_prompts(keys)
             found += self._told("prompts", moved, shared, max_changed, example)
-        changed_references, with_reference = _changed_references(keys)
-        return found + self._told("references", changed_references, with_reference, max_changed, None)
+        changed_references, with_reference = _changed("answer", keys)
+        found += self._told("references", changed_references, with_reference, max_changed, None)
+        return found + self._grading(*_changed("grading", keys))
 
     def _in_one_order(self) -> bool:
         """Whether both sides hold the same items in the same order, as one harness mostly writes them."""
@@ -209,7 +218,7 @@ class _Sides:
             if self.contents is not None
             else pl.Series([None] * frame.height, dtype=pl.String)
         )
-        table = frame.select("task", "filter", "id", "reference").with_columns(content=content)
+        table = frame.select("task", "filter", "id", "reference", "graded_by").with_columns(content=content)
         # An item without text is recognised by its id. Hashing columns by themselves is faster than as structs.
         item = pl.coalesce("content", pl.lit("\x1f") + pl.col("id")).hash(1)
         within = pl.col("task").hash(2) ^ pl.col("filter").hash(3)
@@ -220,6 +229,9 @@ class _Sides:
             pl.when(pl.col("reference").is_not_null())
             .then(within ^ item ^ _reference_texts(frame).hash(5))
             .alias("answer"),
+            pl.when(pl.col("graded_by").is_not_null())
+            .then(within ^ item ^ pl.col("graded_by").hash(6))
+            .alias("grading"),
         ).with_row_index("row")
 
     def _changed_prompts(self, keys: Sequence[pl.DataFrame]) -> tuple[int, int, str | None]:
@@ -241,6 +253,20 @@ class _Sides:
     def _example(self, left: int, right: int) -> str:
         one, other = self.frames[0].row(left, named=True), self.frames[1].row(right, named=True)
         return f"the first is id {one['id']!r}{_text_change(one, other)}"
+
+    def _grading(self, count: int, total: int) -> list[Difference]:
+        """Tell of items that are graded in another way; a single one is another measure of the model."""
+        if count == 0:
+            return []
+        message = f"{count:,} of {total:,} shared items are graded in another way{self._grading_example()}"
+        return [Difference("metric", "refuse", message, "metric")]
+
+    def _grading_example(self) -> str:
+        """Show a way that only one side grades in, and one of the other."""
+        ways = [frame["graded_by"].drop_nulls().unique(maintain_order=True) for frame in self.frames]
+        only = [ways[side].filter(~ways[side].is_in(ways[1 - side].implode())) for side in (0, 1)]
+        shown = [(own if own.len() else every)[0] for own, every in zip(only, ways, strict=True)]
+        return f": by {shorten(shown[0], 100)} against {shorten(shown[1], 100)}"
 
     def _told(
         self, what: str, count: int, total: int, max_changed: float, example: str | None
@@ -287,11 +313,20 @@ def _reference_texts(frame: pl.DataFrame) -> pl.Series:
     return references.list.sort().list.join("\x1f", ignore_nulls=True)
 
 
-def _changed_references(keys: Sequence[pl.DataFrame]) -> tuple[int, int]:
-    """Count the items whose answer key differs, and those that have one on both sides."""
-    left, right = (side.drop_nulls("answer") for side in keys)
+def _in_order(name: str, frames: Sequence[pl.DataFrame]) -> tuple[int, int]:
+    """Count the items, in one order on both sides, of which a column differs, and those that have it on both sides."""
+    left, right = (frame[name] for frame in frames)
+    if left.null_count() == left.len() or right.null_count() == right.len():
+        return 0, 0
+    changed = (left != right).drop_nulls()
+    return int(changed.sum()), changed.len()
+
+
+def _changed(name: str, keys: Sequence[pl.DataFrame]) -> tuple[int, int]:
+    """Count the items of which a hash (of answer key, of grading) differs, and those that have it on both sides."""
+    left, right = (side.drop_nulls(name) for side in keys)
     shared = left.join(right, on="item", how="semi")
-    return shared.join(right, on="answer", how="anti").height, shared.height
+    return shared.join(right, on=name, how="anti").height, shared.height
 
 
 def _text_change(one: dict[str, Any], other: dict[str, Any], reach: int = 24) -> str:

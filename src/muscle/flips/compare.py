@@ -14,7 +14,7 @@ from muscle.errors import ConfigError
 from muscle.flips.answer_tests import Test
 from muscle.flips.assemble import assemble
 from muscle.flips.cause_rules import Rule
-from muscle.flips.comparability import Difference, check_comparable
+from muscle.flips.comparability import Difference, allows_changed, check_comparable
 from muscle.flips.comparison import Comparison
 from muscle.flips.item_verdicts import EPSILON_ITEM
 from muscle.flips.join import MAX_UNPAIRED
@@ -100,7 +100,7 @@ def compare(
     options = Options(
         on=on,
         max_unpaired=max_unpaired,
-        allow_changed=bool({"prompts", "references"} & set(allow)),
+        allow_changed=allows_changed(allow),
         epsilon=epsilon,
         cluster=cluster,
         lower_is_better=lower_is_better,

@@ -8,6 +8,15 @@ from typing import Any
 from muscle.flips.pair import Pair
 
 
+def missing_sentence(judged: Pair, rerun: Pair | None) -> str:
+    """Say what is missing of the runs that are judged; empty where nothing is."""
+    told = [judged.missing.sentence()] if judged.missing.num else []
+    told += (
+        [f"of the second run {rerun.missing.sentence()}"] if rerun is not None and rerun.missing.num else []
+    )
+    return ", ".join(told)
+
+
 class Shown:
     """A result with a report: its sentence, its JSON, and the page for people."""
 
@@ -51,6 +60,11 @@ class Comparison(Shown):
     old_vs_new: Pair = field(repr=False)
     old_vs_candidate: Pair | None = field(repr=False, default=None)
     old_vs_rerun: Pair | None = field(repr=False, default=None)
+
+    @property
+    def missing(self) -> str:
+        """Say what is missing of the runs that the verdict is on; empty where nothing is."""
+        return missing_sentence(self.old_vs_candidate or self.old_vs_new, self.old_vs_rerun)
 
     @property
     def verdict(self) -> str:

@@ -1,7 +1,8 @@
 """What a candidate changes against the plain update, item by item: dNFR_c, d%NFR_c, dacc_c, dm_g, dm_r.
 
 MUSCLE (2024), Sec. 3 and Tables 4 to 6. All of it is over the items that the old version, the plain update and the
-candidate all answered, so that nothing but the candidate differs.
+candidate all answered, so that nothing but the candidate differs. Where items are grouped (answers to one item, a column that the user named) every
+interval and the test is over the groups.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from muscle.flips import resampling, statistics
+from muscle.flips import clusters, resampling, statistics
 from muscle.flips.items import TaskItems
 from muscle.flips.join import Joined
-from muscle.flips.metrics import Bools
+from muscle.flips.metrics import Bools, Ints
 from muscle.flips.statistics import Estimate, Floats
 
 
@@ -40,16 +41,20 @@ def shared_items(
         `pair_candidate`, its number in the candidate's join.
     """
     sides = [
-        items.frame.with_columns(joined.old_rows.gather(items.frame["pair"]).alias("old_row"))
+        items.frame.with_columns(joined.old_rows.gather(items.frame["pair"]).alias("old_row")).with_columns(
+            # One old answer stands against several where the other run asked more often.
+            turn=pl.int_range(pl.len()).over("old_row")
+        )
         for items, joined in ((plain, plain_join), (other, other_join))
     ]
     candidate = sides[1].select(
         "old_row",
+        "turn",
         pl.col("pair").alias("pair_candidate"),
         pl.col("correct_new").alias("correct_candidate"),
         pl.col("score_new").alias("score_candidate"),
     )
-    return sides[0].join(candidate, on="old_row", how=how, maintain_order="left")
+    return sides[0].join(candidate, on=["old_row", "turn"], how=how, maintain_order="left").drop("turn")
 
 
 def _flags(shared: pl.DataFrame, binary: bool, epsilon: float) -> tuple[Bools, Bools]:
@@ -73,7 +78,25 @@ def _counts(first: Bools, second: Bools) -> tuple[int, int, int, int]:
     return both, first_only, second_only, first.size - both - first_only - second_only
 
 
-def _size_change(plain: Floats, candidate: Floats, chosen: tuple[Bools, Bools], why: str) -> Estimate:
+def _groups(shared: pl.DataFrame) -> Ints | None:
+    """Return the group of each item, from 0; None where items are independent."""
+    if "cluster" not in shared.columns:
+        return None
+    _, groups = np.unique(shared["cluster"].to_numpy(), return_inverse=True)
+    return groups.astype(np.int64)
+
+
+def _by_group(values: Floats | Bools, groups: Ints) -> Floats:
+    return np.bincount(groups, weights=values).astype(np.float64)
+
+
+def _grouped_mean(values: Floats, groups: Ints) -> Estimate:
+    return clusters.clustered_mean(_by_group(values, groups), np.bincount(groups).astype(np.float64))
+
+
+def _size_change(
+    plain: Floats, candidate: Floats, chosen: tuple[Bools, Bools], groups: Ints | None, why: str
+) -> Estimate:
     """Return the difference of two means over different subsets of the same items, candidate minus plain."""
     if not (chosen[0].any() and chosen[1].any()):
         return Estimate.undefined(why)
@@ -84,7 +107,17 @@ def _size_change(plain: Floats, candidate: Floats, chosen: tuple[Bools, Bools], 
         means.append(mean)
         influences.append(np.where(part, values - mean, 0.0) * (total / part.sum()))
     value = means[1] - means[0]
-    return Estimate.of(value, resampling.linearised(value, influences[1] - influences[0]))
+    influence = influences[1] - influences[0]
+    if groups is not None:
+        return _moved(_grouped_mean(influence, groups), value)
+    return Estimate.of(value, resampling.linearised(value, influence))
+
+
+def _moved(estimate: Estimate, value: float) -> Estimate:
+    """Return an estimate of zero as one of the value."""
+    if estimate.low is None or estimate.high is None:
+        return Estimate(value, why=estimate.why)
+    return Estimate(value, value + estimate.low, value + estimate.high)
 
 
 def _score_changes(shared: pl.DataFrame, epsilon: float) -> dict[str, Estimate]:
@@ -93,12 +126,14 @@ def _score_changes(shared: pl.DataFrame, epsilon: float) -> dict[str, Estimate]:
         nothing = Estimate.undefined("no score of more than right and wrong on all three sides")
         return {"mean_gain_change": nothing, "mean_regression_change": nothing}
     old, new, candidate = (scored[name].to_numpy() for name in ("score_old", "score_new", "score_candidate"))
-    plain, other = new - old, candidate - old
+    plain, other, groups = new - old, candidate - old, _groups(scored)
     better, worse = (plain > epsilon, other > epsilon), (plain < -epsilon, other < -epsilon)
     return {
-        "mean_gain_change": _size_change(plain, other, better, "no item got better on one of the sides"),
+        "mean_gain_change": _size_change(
+            plain, other, better, groups, "no item got better on one of the sides"
+        ),
         "mean_regression_change": _size_change(
-            -plain, -other, worse, "no item got worse on one of the sides"
+            -plain, -other, worse, groups, "no item got worse on one of the sides"
         ),
     }
 
@@ -117,41 +152,61 @@ def candidate_effect(
     Returns:
         `n`, the items that all three runs have, the denominator of the rates; the changes (candidate minus plain
         update) of NFR, of NFR in percent of the plain update's, of accuracy (or the mean score), mean gain and mean
-        regression, each with value, low and high; and the exact McNemar p of the two versions' negative flips.
+        regression, each with value, low and high; and the exact McNemar p of the two versions' negative flips (over the groups, the
+        sign-flip test, where items are grouped).
     """
     plain, candidate = _flags(shared, binary, epsilon)
+    groups = _groups(shared)
     both, plain_only, candidate_only, neither = _counts(plain, candidate)
     effect: dict[str, Estimate] = {}
     if shared.is_empty():
         effect["negative_flip_rate_change"] = Estimate.undefined("no item is scored in all three versions")
+    elif groups is not None:
+        moved = candidate.astype(np.float64) - plain
+        effect["negative_flip_rate_change"] = _grouped_mean(moved, groups)
     else:
         rate = (candidate_only - plain_only) / plain.size
         interval = statistics.newcombe_paired(both, plain_only, candidate_only, neither)
         effect["negative_flip_rate_change"] = Estimate.of(rate, interval)
-    effect["negative_flip_rate_change_percent"] = _percent(both, plain_only, candidate_only)
-    effect["accuracy_change"] = _accuracy_change(shared, binary, seed)
+    effect["negative_flip_rate_change_percent"] = _percent(plain, candidate, groups)
+    effect["accuracy_change"] = _accuracy_change(shared, binary, groups, seed)
     effect |= _score_changes(shared, epsilon)
     changes = {name: estimate.to_json() for name, estimate in effect.items()}
-    p_value = statistics.mcnemar(plain_only, candidate_only).exact
+    if groups is not None:
+        p_value = clusters.clustered_test(_by_group(candidate, groups), _by_group(plain, groups)).two_sided
+    else:
+        p_value = statistics.mcnemar(plain_only, candidate_only).exact
     return {"n": shared.height, **changes, "negative_flips_mcnemar_exact_p": p_value}
 
 
-def _percent(both: int, plain_only: int, candidate_only: int) -> Estimate:
+def _percent(plain: Bools, candidate: Bools, groups: Ints | None) -> Estimate:
     """Return d%NFR_c = 100 (NFR_c - NFR) / NFR; denominator: the plain update's negative flips."""
+    both, plain_only, candidate_only, _ = _counts(plain, candidate)
     if both + plain_only == 0:
         return Estimate.undefined("the plain update has no negative flip")
-    interval = statistics.paired_ratio(both, plain_only, candidate_only)
     value = 100 * (candidate_only - plain_only) / (both + plain_only)
-    return Estimate(value, 100 * (interval.low - 1), 100 * (interval.high - 1))
+    if groups is None:
+        interval = statistics.paired_ratio(both, plain_only, candidate_only)
+        return Estimate(value, 100 * (interval.low - 1), 100 * (interval.high - 1))
+    if both + candidate_only == 0:
+        return Estimate(value, why="no interval for grouped items where the candidate has no negative flip")
+    # Of the logarithm of the ratio, by each item's influence on it.
+    spread = _grouped_mean(candidate / candidate.mean() - plain / plain.mean(), groups)
+    if spread.low is None or spread.high is None:
+        return Estimate(value, why=spread.why)
+    ends = (100 * ((1 + value / 100) * float(np.exp(end)) - 1) for end in (spread.low, spread.high))
+    return Estimate(value, *ends)
 
 
-def _accuracy_change(shared: pl.DataFrame, binary: bool, seed: int) -> Estimate:
+def _accuracy_change(shared: pl.DataFrame, binary: bool, groups: Ints | None, seed: int) -> Estimate:
     """Return dacc_c = acc_c - acc_v2 over the items that all three runs have; of a score, the mean difference."""
     if shared.is_empty():
         return Estimate.undefined("no item is scored in all three versions")
+    stem = "correct" if binary else "score"
+    new, candidate = (shared[f"{stem}_{side}"].to_numpy() for side in ("new", "candidate"))
+    if groups is not None:
+        return _grouped_mean(candidate.astype(np.float64) - new, groups)
     if not binary:
-        differences = (shared["score_candidate"] - shared["score_new"]).to_numpy()
-        return resampling.bootstrap_mean(differences, seed=seed)
-    new, candidate = shared["correct_new"].to_numpy(), shared["correct_candidate"].to_numpy()
+        return resampling.bootstrap_mean(candidate - new, seed=seed)
     counts = _counts(new, candidate)
     return Estimate.of((counts[2] - counts[1]) / new.size, statistics.newcombe_paired(*counts))

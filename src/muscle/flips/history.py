@@ -7,8 +7,8 @@ the steps' PFR - NFR. A net that looks steady can hide items that break and come
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -16,11 +16,12 @@ from typing import Any
 import polars as pl
 
 from muscle.errors import ConfigError, JoinError
-from muscle.flips.comparability import check_comparable
+from muscle.flips.comparability import allows_changed, check_comparable
 from muscle.flips.items import Kind, TaskItems
 from muscle.flips.main_scores import with_names_of
 from muscle.flips.metrics import negative_flip_rate, positive_flip_rate
 from muscle.flips.multiplicity import holm
+from muscle.flips.notes import warnings_of
 from muscle.flips.pair import Options, Pair, pair_runs
 from muscle.flips.pairing import with_one_task_name
 from muscle.flips.tally import Tally, tally
@@ -85,7 +86,8 @@ def history(
         **options: of `muscle.compare`: on, max_unpaired, epsilon, cluster, lower_is_better.
 
     Returns:
-        `tasks_left_out`, those that not all runs have; and for each task: `n` (items that all runs have, each repeat counted), their `unit` and `left_out`; `levels`, each version's accuracy or mean score;
+        `tasks_left_out`, those that not all runs have; `warnings`, what was not read or did not pair, with its numbers in `missing`
+        (a step each) and `unread`; and for each task: `n` (items that all runs have, each repeat counted), their `unit` and `left_out`; `levels`, each version's accuracy or mean score;
         `steps` and `first_to_last`, each with flips, NFR, PFR and difference with 95 % intervals, the two-sided `p`, and
         over the steps `holm_p`; `patterns` of an item along the chain with their counts (R right, W wrong; of a score
         + - = a step); `kinds` (counts by what became of the items); `broke_somewhere`, items right in one version and
@@ -106,7 +108,7 @@ def history(
     if "metric" in allow:
         turned = options.get("lower_is_better", ())
         chain = [chain[0], *(with_names_of(chain[0], run, lower_is_better=turned) for run in chain[1:])]
-    settings = Options(allow_changed=bool({"prompts", "references"} & set(allow)), **options)
+    settings = Options(allow_changed=allows_changed(allow), **options)
     pairs = [pair_runs(one, other, settings) for one, other in pairwise(chain)]
     tasks = {
         name: _task_history(name, chain, pairs, settings.epsilon)
@@ -122,10 +124,24 @@ def history(
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "runs": [run.name for run in chain],
             "comparability": [[d.to_json() for d in found] for found in differences],
-            "tasks_left_out": sorted({task for pair in pairs for task in pair.tasks} - set(tasks)),
+            "tasks_left_out": _left_out(pairs, tasks),
+            "warnings": warnings_of(chain, _by_step(chain, pairs)),
+            "missing": [pair.missing.to_json() for pair in pairs],
+            "unread": {run.name: [asdict(each) for each in run.unread] for run in chain},
             "tasks": tasks,
         }
     )
+
+
+def _left_out(pairs: Sequence[Pair], tasks: Collection[str]) -> list[str]:
+    """Return the tasks that not all versions have."""
+    return sorted({task for pair in pairs for task in (*pair.tasks, *pair.unseen_tasks)} - set(tasks))
+
+
+def _by_step(chain: Sequence[Run], pairs: Sequence[Pair]) -> dict[str, Pair]:
+    return {
+        f"{one.name} to {other.name}": pair for (one, other), pair in zip(pairwise(chain), pairs, strict=True)
+    }
 
 
 def _named(runs: Sequence[Run], names: Sequence[str] | None) -> list[Run]:

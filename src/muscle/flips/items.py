@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,6 +33,8 @@ class TaskItems:
             is better), and `cluster` (from 0) where items are grouped.
         num_unscored: items without error that have no correctness or score on a side.
         sign: -1 where less of the score is better, so that it was turned; else 1.
+        worst: what a missing answer is taken for, old and new (right as 1 and wrong as 0, or scores), where missing ones are
+            among the items (`muscle.flips.missing`); None where they are left out.
     """
 
     name: str
@@ -41,6 +43,7 @@ class TaskItems:
     frame: pl.DataFrame
     num_unscored: int
     sign: int = 1
+    worst: tuple[float, float] | None = None
 
     @property
     def score_label(self) -> str | None:
@@ -84,13 +87,28 @@ def _floats(column: pl.Series) -> Floats:
 
 
 def _changed(joined: Joined) -> pl.Series:
-    """Return whether the answers differ: the chosen options, else the texts; null where there are none."""
+    """Return whether the answers differ: the chosen options, else what was read out of the texts, else these; null where there are none.
+
+    A blank text is no answer: against a text it is another one, and of two of them nothing can be said.
+    """
     old, new = joined.old, joined.new
     by_choice = old["choice"] != new["choice"]
     if by_choice.null_count() == 0:
         return by_choice
-    by_text = old["output"].str.strip_chars() != new["output"].str.strip_chars()
-    return pl.select(pl.coalesce(by_choice, by_text)).to_series()
+    texts = [
+        _differ(old[name], new[name])
+        for name in ("extracted_answer", "output")
+        if old[name].null_count() < old.height
+    ]
+    return pl.select(pl.coalesce(by_choice, *texts)).to_series()
+
+
+def _differ(old: pl.Series, new: pl.Series) -> pl.Series:
+    """Return whether texts differ beyond white space; null where both are blank."""
+    old, new = (side.str.strip_chars() for side in (old, new))
+    said = [(side != "").fill_null(False) for side in (old, new)]
+    differ = pl.when(said[0] & said[1]).then(old != new).when(said[0] != said[1]).then(True)
+    return pl.select(differ.alias("differ")).to_series()
 
 
 def _cluster_column(joined: Joined, cluster: str | None) -> pl.Series | None:
@@ -130,38 +148,65 @@ def _is_truth(*columns: pl.Series) -> bool:
     return all(((column == 0) | (column == 1) | column.is_null()).all() for column in columns)
 
 
-def _main_score(name: str, old: pl.DataFrame, new: pl.DataFrame, *, binary: bool) -> str | None:
-    """Choose the score that gains and regressions are measured in: the first that both sides have.
+def _one_sided(name: str, old: pl.DataFrame, new: pl.DataFrame) -> JoinError:
+    """Return the error that what decides on one side is not there on the other."""
+    told = [
+        "`correct`"
+        if frame["correct"].null_count() < frame.height
+        else ", ".join(score.removeprefix(SCORE_PREFIX) for score in _score_names(frame)) or "nothing"
+        for frame in (old, new)
+    ]
+    return JoinError(
+        f"task {name!r}: expected `correct` or one score on both sides, found {told[0]} on the old one and {told[1]} on "
+        "the new one; what decides must be the same"
+    )
 
-    On a binary task a score of only 0 and 1 says what correctness says, so the first other one is taken.
+
+def _main_score(name: str, old: pl.DataFrame, new: pl.DataFrame, *, binary: bool) -> str | None:
+    """Choose the score that gains and regressions are measured in: the old side's first.
+
+    Of a continuous task each side's first score must be there on the other: where a main score is blank, the next one is another
+    measure. On a binary task a score of only 0 and 1 says what correctness says, so the first other one that both have is taken.
     """
-    shared = [score for score in _score_names(old) if score in _score_names(new)]
+    names = _score_names(old), _score_names(new)
+    shared = [score for score in names[0] if score in names[1]]
     if binary:
-        shared = [score for score in shared if not _is_truth(old[score], new[score])]
-    elif not shared:
-        raise JoinError(
-            f"task {name!r}: expected `correct` or one score on both sides, found "
-            f"{', '.join(_score_names(old)) or 'nothing'} on the old one and "
-            f"{', '.join(_score_names(new)) or 'nothing'} on the new one"
-        )
-    return shared[0] if shared else None
+        return next((score for score in shared if not _is_truth(old[score], new[score])), None)
+    if not shared or names[0][0] != shared[0] or names[1][0] not in shared:
+        raise _one_sided(name, old, new)
+    return shared[0]
+
+
+def _truth_column(frame: pl.DataFrame) -> str | None:
+    """Return the column that says what is right: `correct`, or a first score of only 0 and 1; None without one."""
+    if frame["correct"].null_count() < frame.height:
+        return "correct"
+    scores = _score_names(frame)
+    return scores[0] if scores and _is_truth(frame[scores[0]]) else None
 
 
 def truth(frame: pl.DataFrame) -> pl.Series | None:
     """Return the correctness of records: as given, or a first score of only 0 and 1; None where neither is there."""
-    correct, scores = frame["correct"], _score_names(frame)
-    if correct.null_count() < frame.height:
-        return correct
-    return frame[scores[0]].cast(pl.Boolean) if scores and _is_truth(frame[scores[0]]) else None
+    column = _truth_column(frame)
+    return None if column is None else frame[column].cast(pl.Boolean)
 
 
-def _truths(old: pl.DataFrame, new: pl.DataFrame) -> tuple[pl.Series, pl.Series] | None:
-    """Return correctness on both sides; None where one of them has none."""
+def _truths(name: str, old: pl.DataFrame, new: pl.DataFrame) -> tuple[pl.Series, pl.Series] | None:
+    """Return correctness on both sides; None where neither side has it.
+
+    Raises:
+        JoinError: one side's verdicts are `correct`, and the other has none.
+    """
+    columns = _truth_column(old), _truth_column(new)
+    if "correct" in columns and columns[0] != columns[1]:
+        raise _one_sided(name, old, new)
     sides = truth(old), truth(new)
     return (sides[0], sides[1]) if sides[0] is not None and sides[1] is not None else None
 
 
-def _task(name: str, rows: pl.DataFrame, joined: Joined, lower_is_better: Collection[str]) -> TaskItems:
+def _task(
+    name: str, rows: pl.DataFrame, joined: Joined, lower_is_better: Collection[str], seen: TaskItems | None
+) -> TaskItems:
     """Collect one task's items.
 
     Args:
@@ -169,9 +214,10 @@ def _task(name: str, rows: pl.DataFrame, joined: Joined, lower_is_better: Collec
         rows: `row` (number of the pair), `changed` and, where items are grouped, `group`.
         joined: the two runs.
         lower_is_better: names of scores of which less is better.
+        seen: the task without missing answers, if they shall be taken at their worst; None leaves them out.
     """
     old, new = (_scored_columns(frame, rows["row"]) for frame in (joined.old, joined.new))
-    truths = _truths(old, new)
+    truths = _truths(name, old, new)
     score = _main_score(name, old, new, binary=truths is not None)
     nothing = pl.repeat(None, rows.height, dtype=pl.Float64, eager=True)
     correct_old, correct_new = truths or (nothing.cast(pl.Boolean), nothing.cast(pl.Boolean))
@@ -182,17 +228,44 @@ def _task(name: str, rows: pl.DataFrame, joined: Joined, lower_is_better: Collec
         (sign * old[score] if score else nothing).alias("score_old"),
         (sign * new[score] if score else nothing).alias("score_new"),
     )
+    kind: Kind = "binary" if truths else "continuous"
+    worst = None
+    if seen is not None:
+        worst = (1.0, 0.0) if truths else _worst_scores(frame)
+        frame = _filled(frame, kind, worst)
     needed = ["correct_old", "correct_new"] if truths else ["score_old", "score_new"]
     scored = frame.drop_nulls(needed)
+    if truths:  # an answer that flipped is another one, whatever texts there are
+        flipped = pl.when(pl.col("correct_old") != pl.col("correct_new")).then(True)
+        scored = scored.with_columns(pl.coalesce("changed", flipped).alias("changed"))
     if "group" in scored.columns:
         scored = scored.with_columns((pl.col("group").rank("dense") - 1).alias("cluster")).drop("group")
-    kind: Kind = "binary" if truths else "continuous"
     label = score.removeprefix(SCORE_PREFIX) if score else None
-    return TaskItems(name, kind, label, scored, frame.height - scored.height, sign)
+    return TaskItems(name, kind, label, scored, frame.height - scored.height, sign, worst)
+
+
+def _worst_scores(frame: pl.DataFrame) -> tuple[float, float]:
+    """Return the best old and the worst new score that there can be: 0 and 1 hold them, else what was seen does."""
+    seen = pl.concat([frame["score_old"], frame["score_new"]]).drop_nulls()
+    low, high = float(seen.min()), float(seen.max())  # type: ignore[arg-type]
+    for bottom, top in ((0.0, 1.0), (-1.0, 0.0)):
+        if bottom <= low and high <= top:
+            return top, bottom
+    return high, low
+
+
+def _filled(frame: pl.DataFrame, kind: Kind, worst: tuple[float, float]) -> pl.DataFrame:
+    names = ("correct_old", "correct_new") if kind == "binary" else ("score_old", "score_new")
+    values = [bool(value) if kind == "binary" else value for value in worst]
+    return frame.with_columns(pl.col(n).fill_null(v) for n, v in zip(names, values, strict=True))
 
 
 def task_items(
-    joined: Joined, *, cluster: str | None = None, lower_is_better: Collection[str] = ()
+    joined: Joined,
+    *,
+    cluster: str | None = None,
+    lower_is_better: Collection[str] = (),
+    seen: Mapping[str, TaskItems] | None = None,
 ) -> dict[str, TaskItems]:
     """Split joined runs into tasks, in the order of the old run.
 
@@ -201,13 +274,15 @@ def task_items(
         cluster: a slice or column whose values group items that belong together; repeats of an item are
             always one group.
         lower_is_better: names of scores of which less is better; their sign is turned.
+        seen: the tasks without missing answers, where `joined` holds rows for these (`muscle.flips.missing`): they are taken at
+            their worst, and tasks of which nothing was seen are left out.
 
     Returns:
         The tasks by name; a task that was filtered in several ways is one for each filter, `task/filter`.
 
     Raises:
         DataError: the cluster column is not there.
-        JoinError: a task has correctness or a score on one side only.
+        JoinError: what decides a task on one side, correctness or a score, is not there on the other.
     """
     old, new = joined.old, joined.new
     keys = old.select("task", "filter")
@@ -223,7 +298,10 @@ def task_items(
     found: dict[str, TaskItems] = {}
     for task, filter_name, part in _by_task(rows, keys):
         name = f"{task}/{filter_name}" if task in several and filter_name != NO_FILTER else task
-        found[name] = _task(name, part, joined, lower_is_better)
+        if seen is None:
+            found[name] = _task(name, part, joined, lower_is_better, None)
+        elif name in seen:
+            found[name] = _task(name, part, joined, lower_is_better, seen[name])
     return found
 
 

@@ -3,8 +3,8 @@
 A judge that errs shifts rates and differences. Two corrections:
 - **prediction-powered inference** (Angelopoulos et al., Science 2023; PPI), paired: with d_i = f_new,i - f_old,i by the judge on all N items, and
   h_i = y_new,i - y_old,i by people on n of them,
-  D = mean_all(d) + mean_labelled(h - d),  Var = Var(d) / N + Var_labelled(h - d) / n.
-  Unbiased whatever the judge does, if the labelled items are a random sample; the interval is normal.
+  D = mean_all(d) + mean_labelled(h - d),  Var = Var(d) / N + Var_labelled(h - d) / n + 2 Cov_labelled(d, h - d) / N.
+  Unbiased whatever the judge does, if the labelled items are a random sample.
 - **Rogan-Gladen**, where only the judge's sensitivity q1 (share of right answers it passes) and specificity q0 (share of wrong
   answers it fails) are known: theta = (p + q0 - 1) / (q0 + q1 - 1), so a difference grows by 1 / (q0 + q1 - 1). It takes the
   judge's errors to be the same on both versions, which a judge that favours one style breaks; labels don't need that.
@@ -19,14 +19,19 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy import special
 
 from muscle.errors import DataError
+from muscle.flips.clusters import effective_sample
 from muscle.flips.items import TaskItems
 from muscle.flips.join import Joined
-from muscle.flips.statistics import Estimate, Floats, Interval, z_value
+from muscle.flips.metrics import ALL, NEW_RIGHT, OLD_RIGHT, accuracy_difference
+from muscle.flips.statistics import CONFIDENCE, Estimate, Floats, Interval, jeffreys, ratio, z_value
+
+COIN = "so few answers calibrate the judge that it may be no better than a coin"
 
 MIN_LABELS = 20
-"""Below it a normal interval means little; the report says so."""
+"""Below it an interval means little; the report says so."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,13 @@ class JudgeErrors:
                 f"sensitivity {self.sensitivity} and specificity {self.specificity}: expected a sum above 1; "
                 "such a judge is no better than a coin"
             )
+        if any(count is not None and count < 1 for _, count in self.rates):
+            raise ValueError("expected 1 or more answers that a rate was measured on")
+
+    @property
+    def rates(self) -> tuple[tuple[float, int | None], tuple[float, int | None]]:
+        """Return q1 and q0, each with the answers that it was measured on."""
+        return (self.sensitivity, self.num_right), (self.specificity, self.num_wrong)
 
     @property
     def youden(self) -> float:
@@ -74,40 +86,97 @@ def rogan_gladen(passed: float, judge: JudgeErrors) -> float:
     return (passed + judge.specificity - 1) / judge.youden
 
 
-def corrected_rate(passed: int, total: int, judge: JudgeErrors) -> Estimate:
+def corrected_rate(passed: float, total: float, judge: JudgeErrors) -> Estimate:
     """Return the true rate with a 95 % interval that carries the sampling of items and of the judge's calibration.
 
-    Var = [p (1-p) / N + (1-theta)^2 q0 (1-q0) / m0 + theta^2 q1 (1-q1) / m1] / (q0 + q1 - 1)^2, cut to [0, 1].
+    Lang and Reiczigel, Preventive Veterinary Medicine 113 (2014) 13-22: with z^2 / 2 items, and one answer of the calibration, added
+    to either side of each rate (marked '),
+    theta' + d +- z sqrt(p'(1 - p') / n' + (1 - theta')^2 q0'(1 - q0') / m0' + theta'^2 q1'(1 - q1') / m1') / (q0' + q1' - 1),
+    d = 2 z^2 (theta' q1'(1 - q1') / m1' - (1 - theta') q0'(1 - q0') / m0'), cut to [0, 1].
+
+    Args:
+        passed: items that the judge passes.
+        total: all items, the denominator; need not be whole where they are grouped.
+        judge: what is known of the judge.
     """
     if total == 0:
         return Estimate.undefined("no item was judged")
-    p = passed / total
-    theta = min(1.0, max(0.0, rogan_gladen(p, judge)))
-    q1, q0 = judge.sensitivity, judge.specificity
-    variance = p * (1 - p) / total
-    variance += (1 - theta) ** 2 * q0 * (1 - q0) / judge.num_wrong if judge.num_wrong else 0.0
-    variance += theta**2 * q1 * (1 - q1) / judge.num_right if judge.num_right else 0.0
-    half = z_value(0.95) * math.sqrt(variance) / judge.youden
-    return Estimate.of(theta, Interval(max(0.0, theta - half), min(1.0, theta + half)))
+    z = z_value(CONFIDENCE)
+    theta = min(1.0, max(0.0, rogan_gladen(passed / total, judge)))
+    (q1, right), (q0, wrong) = (_with_one_each(*rate) for rate in judge.rates)
+    p = (passed + z * z / 2) / (total + z * z)
+    middle = (p + q0 - 1) / (q0 + q1 - 1)
+    shift = 2 * z * z * (middle * right - (1 - middle) * wrong)
+    variance = p * (1 - p) / (total + z * z) + (1 - middle) ** 2 * wrong + middle**2 * right
+    half = z * math.sqrt(variance) / (q0 + q1 - 1)
+    low, high = middle + shift - half, middle + shift + half
+    return Estimate.of(theta, Interval(max(0.0, min(low, theta)), min(1.0, max(high, theta))))
 
 
-def ppi_difference(judged: Floats, labelled: Floats, judged_of_labelled: Floats) -> Estimate:
-    """Return a mean difference corrected by labels, with its normal 95 % interval.
+def _with_one_each(rate: float, answers: int | None) -> tuple[float, float]:
+    """Return a calibrated rate with one answer added on each side, and its variance; an exact rate has none."""
+    if answers is None:
+        return rate, 0.0
+    moved = (answers * rate + 1) / (answers + 2)
+    return moved, moved * (1 - moved) / (answers + 2)
+
+
+def corrected_difference(difference: Estimate, judge: JudgeErrors) -> Estimate:
+    """Return the true difference behind a judge's, D / (q0 + q1 - 1), with an interval that carries the calibration too.
+
+    MOVER: the judge's q0 + q1 - 1 has the interval that Jeffreys' intervals of both make (Zou and Donner, Statistics in Medicine 27
+    (2008) 1693-1702), and `statistics.ratio` puts it together with the difference's own. Where the calibration is so small that
+    the judge may be no better than a coin, nothing is known: -1 to 1.
+
+    Args:
+        difference: new - old by the judge, with its interval over the items.
+        judge: what is known of the judge, alike on both versions.
+    """
+    if difference.value is None:
+        return difference
+    value = min(1.0, max(-1.0, difference.value / judge.youden))
+    if difference.low is None or difference.high is None:
+        return Estimate(value, why=difference.why)
+    spans = [(rate, Interval(rate, rate) if n is None else jeffreys(rate * n, n)) for rate, n in judge.rates]
+    below, above = (
+        math.hypot(*(reach(rate, span) for rate, span in spans))
+        for reach in (lambda rate, span: rate - span.low, lambda rate, span: span.high - rate)
+    )
+    j = Estimate(judge.youden, judge.youden - below, judge.youden + above)
+    found = ratio(difference, j)
+    if found is None:
+        return Estimate(value, -1.0, 1.0, why=COIN)
+    return Estimate.of(value, Interval(max(-1.0, found.low), min(1.0, found.high)))
+
+
+def ppi_difference(
+    judged: Floats, labelled: Floats, judged_of_labelled: Floats, *, binary: bool = False
+) -> Estimate:
+    """Return a mean difference corrected by labels, with its 95 % interval.
+
+    As ppi-python's, but that the labelled items are some of all (hence the covariance), Student's t for few labels, and, of right
+    and wrong, one more disagreement in the variance (Agresti and Min, Statistics in Medicine 24 (2005) 729-740, add as much): where no label contradicts the
+    judge, it does not follow that none would.
 
     Args:
         judged: (N,) the judge's difference new - old of all items.
         labelled: (n,) people's difference of the labelled items.
         judged_of_labelled: (n,) the judge's difference of the same items.
+        binary: whether items are right or wrong.
 
     >>> ppi_difference(np.array([0.0, 1, 0, -1]), np.array([0.0, 1]), np.array([0.0, 0])).value
     0.5
     """
-    if labelled.size < 2 or judged.size < 2:
+    n = labelled.size
+    if n < 2 or judged.size < 2:
         return Estimate.undefined("fewer than two labelled items")
     rest = labelled - judged_of_labelled
     value = float(judged.mean() + rest.mean())
-    # ddof 0 as in ppi-python, whose numbers the tests hold us to.
-    half = z_value(0.95) * math.sqrt(float(judged.var()) / judged.size + float(rest.var()) / rest.size)
+    more = 1 if binary else 0
+    spread = (float(np.square(rest).sum()) + more) / (n + more) - float(rest.mean()) ** 2
+    common = float((judged_of_labelled * rest).mean() - judged_of_labelled.mean() * rest.mean())
+    variance = (float(judged.var()) + 2 * common) / judged.size + max(spread, 0.0) / (n - 1)
+    half = float(special.stdtrit(n - 1, 0.5 + CONFIDENCE / 2)) * math.sqrt(max(variance, 0.0))
     return Estimate.of(value, Interval(value - half, value + half))
 
 
@@ -197,7 +266,9 @@ def corrected_by_labels(joined: Joined, items: TaskItems, labels: pl.DataFrame) 
         return None
     judged = (by_item["f_new"] - by_item["f_old"]).to_numpy()
     label = (found["new"] - found["old"]).to_numpy()
-    estimate = ppi_difference(judged, label, (found["f_new"] - found["f_old"]).to_numpy())
+    estimate = ppi_difference(
+        judged, label, (found["f_new"] - found["f_old"]).to_numpy(), binary=items.kind == "binary"
+    )
     note = "the labelled items must be a random sample of all"
     if found.height < MIN_LABELS:
         note = f"only {found.height} labelled items: the interval is rough; {note}"
@@ -226,18 +297,30 @@ def corrected_by_errors(items: TaskItems, judge: JudgeErrors) -> dict[str, Any] 
     """Correct a task's accuracies and their difference by the judge's known errors; None for a continuous score."""
     if items.kind != "binary" or items.frame.is_empty():
         return None
-    old, new = (items.frame[name] for name in ("correct_old", "correct_new"))
-    n = items.frame.height
-    rates = [corrected_rate(int(side.sum()), n, judge) for side in (old, new)]
-    d = (new.cast(pl.Int8) - old.cast(pl.Int8)).to_numpy().astype(np.float64)
-    value = float(d.mean()) / judge.youden
-    half = z_value(0.95) * math.sqrt(float(d.var()) / n) / judge.youden
-    difference = Estimate.of(value, Interval(value - half, value + half))
+    quadrants = items.quadrants()
+    judged = accuracy_difference(quadrants)
+    rates = []
+    for cells in (OLD_RIGHT, NEW_RIGHT):
+        passed, total = float(quadrants.count(cells)), float(quadrants.total)
+        if quadrants.clusters is not None:
+            sample = effective_sample(quadrants.by_cluster(cells), quadrants.by_cluster(ALL))
+            passed, total = sample.count, sample.total
+        rates.append(corrected_rate(passed, total, judge))
     return {
-        "items": n,
-        "difference_judge": float(d.mean()),
+        "items": quadrants.total,
+        "difference_judge": judged.value,
         "accuracy_old": rates[0].to_json(),
         "accuracy_new": rates[1].to_json(),
-        "difference": difference.to_json(),
-        "note": "taken: the judge errs alike on both versions",
+        "difference": corrected_difference(judged, judge).to_json(),
+        "note": _note(judge),
     }
+
+
+def _note(judge: JudgeErrors) -> str:
+    note = "taken: the judge errs alike on both versions"
+    exact = [
+        name for name, (_, n) in zip(("sensitivity", "specificity"), judge.rates, strict=True) if n is None
+    ]
+    if not exact:
+        return note
+    return f"{note}, and its {' and '.join(exact)} as exact (say on how many answers it was measured, as 0.9/200,0.85/150)"

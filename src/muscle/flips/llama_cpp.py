@@ -22,6 +22,7 @@ _LINE = re.compile(
     r"^\s*(?P<label>[^:]{2,60}?)\s*:\s*(?P<value>[-+]?(?:\d+(?:\.\d*)?(?:e[-+]?\d+)?|inf|nan))\s*(?P<first>%)?"
     r"(?:\s*(?:±|\+/-)\s*(?P<error>[-+]?(?:\d+(?:\.\d*)?(?:e[-+]?\d+)?|inf|nan))\s*(?P<second>%)?)?\s*$"
 )
+_LINE_END = re.compile(r"\r\n|\n|\r")
 _PLACES = {"mean": "mean", "median": "median", "maximum": "max", "minimum": "min", "rms": "rms"}
 _NAMES = {
     "mean ppl(q)": "ppl",
@@ -63,7 +64,7 @@ def parse(text: str, *, where: str = "text") -> Divergence:
     """
     values: dict[str, float] = {}
     errors: dict[str, float] = {}
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(_LINE_END.split(text), 1):
         if len(line) > 400:
             continue
         found = _LINE.match(line)
@@ -71,7 +72,7 @@ def parse(text: str, *, where: str = "text") -> Divergence:
         if found is None or name is None:
             continue
         scale = 0.01 if found["first"] or found["second"] else 1.0
-        value = float(found["value"]) * scale
+        value = round(float(found["value"]) * scale, 12)
         if not math.isfinite(value):
             raise DataError(
                 f"{where}, line {number}: {found['label']}: expected a finite number, found {found['value']}"
@@ -80,7 +81,7 @@ def parse(text: str, *, where: str = "text") -> Divergence:
             raise DataError(
                 f"{where}, line {number}: {found['label']} stands there twice; expected the output of one run"
             )
-        values[name] = round(value, 12)
+        values[name] = value
         if found["error"] and math.isfinite(float(found["error"])):
             errors[name] = round(float(found["error"]) * scale, 12)
     for name, label in (("kl_mean", "Mean KLD"), ("same_top", "Same top p")):

@@ -33,7 +33,7 @@ def measure(items: TaskItems, *, epsilon: float = 0.0, seed: int = 0) -> dict[st
         - each metric with value, low and high (95 %), or null with a `why`;
         - `n`, the items;
         - `mcnemar_exact_p`, `mcnemar_mid_p`, `mcnemar_harm_p` (one-sided), of better and worse items for a score; and
-          `clustered_p`, `clustered_harm_p` where items are grouped, as then the exact test is too sure;
+          `clustered_p`, `clustered_harm_p` (signs of the groups flipped) where items are grouped, as then McNemar's is too sure;
         - `negative_flip_rate_lower_bound`, `negative_flip_rate_upper_bound`: one-sided exact 95 % bounds;
         - `probability_worse`: the Bayes line, that negative flips are likelier than positive ones;
         - `minimum_detectable_difference` of accuracy, or of the mean score, at alpha 0.05 with power 0.8.
@@ -100,7 +100,7 @@ def _detectable(items: TaskItems, quadrants: Quadrants, differences: Differences
 def adjust_for_tasks(measured: Mapping[str, dict[str, Any]]) -> None:
     """Add `mcnemar_holm_p` and `mcnemar_bh_p`, adjusted over the tasks of one comparison, to each task's numbers.
 
-    The p-values are the exact two-sided ones, or the cluster-robust ones where items are grouped.
+    The p-values are the exact two-sided ones, or those over the groups where items are grouped.
     """
     p_values = [m.get("clustered_p", m["mcnemar_exact_p"]) for m in measured.values()]
     adjusted = zip(measured.values(), holm(p_values), benjamini_hochberg(p_values), strict=True)

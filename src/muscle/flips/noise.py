@@ -4,7 +4,7 @@ A model that samples flips against itself, and so does one at another batch size
 sources tell how much:
 
 - repeats: of an item with pass rate p two draws give a negative flip with probability p (1 - p), estimated without bias by
-  p (1 - p) K / (K - 1). The excess is the negative flip rate less the mean of that.
+  p (1 - p) K / (K - 1). The excess is the negative flip rate over all pairs of answers, p_old (1 - p_new), less the mean of that.
 - a second run of the old version: the flips that it makes. Of the items that all three runs have, the excess is
   #{old right, new wrong} / N - #{old right, second run wrong} / N.
 
@@ -14,6 +14,7 @@ Either excess is zero, on average, for an update that changes nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -30,7 +31,7 @@ from muscle.flips.metrics import (
     accuracy_old,
 )
 from muscle.flips.pair import Pair
-from muscle.flips.repeats import Repeats, mean_of_items, own_flips
+from muscle.flips.repeats import Repeats, expected_flips, mean_of_items, own_flips
 from muscle.flips.statistics import Estimate, Floats
 from muscle.flips.tally import Tally, spread_of_groups
 
@@ -74,15 +75,18 @@ def item_noise(repeats: Repeats, *, epsilon: float = 0.0) -> ItemNoise:
     """Return floor and excess item by item.
 
     Args:
-        repeats: all answers to a task's items.
+        repeats: all answers to a task's items. Where missing ones are among them, an item of fewer than two old answers has no
+            flips of its own.
         epsilon: dead band of a score.
     """
-    own = own_flips(repeats.old, epsilon=epsilon)
+    own, lost = own_flips(repeats.old, epsilon=epsilon), expected_flips(repeats, epsilon=epsilon)[0]
+    if repeats.at_worst:
+        own = np.nan_to_num(own, nan=0.0)
     places = np.flatnonzero(np.isfinite(own))
     groups = None
     if repeats.clusters is not None:
         _, groups = np.unique(repeats.clusters[places], return_inverse=True)
-    return ItemNoise(places, own[places], repeats.lost[places] - own[places], groups)
+    return ItemNoise(places, own[places], lost[places] - own[places], groups)
 
 
 def noise_of_repeats(repeats: Repeats, *, epsilon: float = 0.0, seed: int = 0) -> Noise:
@@ -143,25 +147,28 @@ def excess_items(noise: Pair, update: Pair, task: str, *, epsilon: float = 0.0) 
 
     Args:
         noise: the old run joined with the second run of the old version.
-        update: the old run joined with the run under test.
+        update: the old run joined with the run under test; where it is at its worst, what the second run lacks counts as no
+            flip of that.
         task: the task's name.
         epsilon: dead band of a continuous score.
 
     Returns:
         Items on which "right" means "not broken", by the second run in `correct_old` and by the update in
-        `correct_new`: so the fall of their accuracy is the excess. `pair` numbers the rows of `noise`.
+        `correct_new`: so the fall of their accuracy is the excess. `pair` numbers the rows of `update`.
     """
     if task not in noise.tasks or task not in update.tasks:
         return None
-    plain = noise.tasks[task]
-    shared = shared_items(plain, noise.joined, update.tasks[task], update.joined)
+    plain = update.tasks[task]
+    how: Literal["inner", "left"] = "left" if update.at_worst else "inner"
+    shared = shared_items(plain, update.joined, noise.tasks[task], noise.joined, how=how)
     if shared.is_empty():
         return None
     if plain.kind == "binary":
-        kept = [~pl.col("correct_old") | pl.col(name) for name in ("correct_new", "correct_candidate")]
+        kept = [~pl.col("correct_old") | pl.col(name) for name in ("correct_candidate", "correct_new")]
     else:
         old = pl.col("score_old")
-        kept = [pl.col(name) - old >= -epsilon for name in ("score_new", "score_candidate")]
+        kept = [pl.col(name) - old >= -epsilon for name in ("score_candidate", "score_new")]
+    kept[0] = kept[0].fill_null(True)
     groups = ["cluster"] if "cluster" in shared.columns else []
     nothing = pl.lit(None, pl.Boolean)
     frame = shared.select(

@@ -9,17 +9,19 @@ from muscle.flips.metrics import UNCHANGED_FLIPS
 from muscle.flips.pair import Pair
 from muscle.predictions.run import Run
 
+MAX_TASKS = 5
+"""Tasks that a warning names."""
+
 
 def warnings_of(runs: Sequence[Run], pairs: Mapping[str, Pair]) -> list[str]:
     """Return what did not pair, and what their readers and likelihoods say.
 
     Args:
         runs: the runs that are compared.
-        pairs: their pairs, by side ("old_vs_new").
+        pairs: their pairs, by what they are called ("old vs new").
     """
-    found = [
-        sentence for side, pair in pairs.items() for sentence in _about_pair(side.replace("_", " "), pair)
-    ]
+    found = [f"{run.name}: not read: {each}" for run in runs for each in run.unread]
+    found += [sentence for side, pair in pairs.items() for sentence in _about_pair(side, pair)]
     found += [warning for run in runs for warning in grid_warnings(run)]
     return found + [f"{run.name}: {note}" for run in runs for note in run.metadata.get("notes") or ()]
 
@@ -36,9 +38,13 @@ def _about_pair(side: str, pair: Pair) -> Iterator[str]:
         "repeats that the other side lacks": report.surplus_repeats,
         "without an answer in the first (error)": report.errors_old,
         "without an answer in the second (error)": report.errors_new,
-        "without a score": sum(items.num_unscored for items in pair.tasks.values()),
+        "without a verdict or score (unscored)": pair.missing.unscored,
     }
     odd = [f"{number} {what}" for what, number in numbers.items() if number]
+    unseen = pair.unseen_tasks
+    if unseen:
+        more = f" and {len(unseen) - MAX_TASKS} more" if len(unseen) > MAX_TASKS else ""
+        yield f"{side}: no item is scored in both runs of {', '.join(unseen[:MAX_TASKS])}{more}"
     if odd:
         yield f"{side}: {report.paired} predictions paired; {', '.join(odd)}"
     quadrants = [items.quadrants() for items in pair.tasks.values() if items.kind == "binary"]

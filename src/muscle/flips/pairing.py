@@ -75,9 +75,11 @@ class Pairing:
         self.waiting = rows if same else [side.filter(pl.col("repeat") <= last_repeat) for side in rows]
         self.num_surplus = [side.height - kept.height for side, kept in zip(rows, self.waiting, strict=True)]
         self.num_collapsed = [0, 0]
+        self.conflicting = [rows[0].clear().select("row") for _ in rows]
         self.num_conflicting = [0, 0]
         self.first_conflict: str | None = None
-        self.pairs: list[pl.DataFrame] = []
+        # An empty one to begin with: that nothing pairs must not be a case of its own.
+        self.pairs = [pl.DataFrame(schema={"row": pl.UInt32, "row_new": pl.UInt32})]
 
     @property
     def is_open(self) -> bool:
@@ -134,6 +136,8 @@ class Pairing:
             self.waiting[side] = rows.join(gone, on="row", how="anti")
             self.num_collapsed[side] += doubled.height
             self.num_conflicting[side] += conflicting.height
+            once = conflicting.filter(pl.struct(by).is_first_distinct()).select("row")
+            self.conflicting[side] = pl.concat([self.conflicting[side], once])
 
     def _answers(self, side: int, rows: pl.DataFrame) -> pl.Series:
         """Return a number for each row that is the same for the same answer to the same content."""

@@ -23,25 +23,30 @@ from muscle.flips.metrics import (
     positive_flip_rate,
 )
 from muscle.flips.statistics import Estimate
+from muscle.flips.tally import spread_of_groups
 
 DRAWS = 9_999
 
 
 def pool_quadrants(tasks: Sequence[Quadrants]) -> Quadrants:
-    """Put the items of several tasks together; groups of different tasks stay apart."""
-    grouped = [task.clusters for task in tasks if task.clusters is not None]
+    """Put the items of several tasks together; groups of different tasks stay apart, and an item without one is its own."""
     cells = np.sum([task.cells for task in tasks], axis=0)
     answers_known = all(task.answers_known for task in tasks)
-    return Quadrants(cells, answers_known, np.concatenate(grouped) if len(grouped) == len(tasks) else None)
+    if all(task.clusters is None for task in tasks):
+        return Quadrants(cells, answers_known)
+    single = np.eye(cells.size, dtype=np.int64)
+    grouped = [
+        np.repeat(single, task.cells, axis=0) if task.clusters is None else task.clusters for task in tasks
+    ]
+    return Quadrants(cells, answers_known, np.concatenate(grouped))
 
 
 def _task_variance(task: Quadrants) -> float:
-    """Return the variance of a task's accuracy difference."""
+    """Return the variance of a task's accuracy difference; infinite where one group is all there is."""
     if task.clusters is not None:
         net = task.by_cluster(POSITIVE) - task.by_cluster(NEGATIVE)
-        sizes = task.by_cluster(ALL)
-        residuals = net - net.sum() / sizes.sum() * sizes
-        return float(np.square(residuals).sum()) / float(sizes.sum()) ** 2
+        spread = spread_of_groups(net, task.by_cluster(ALL).astype(np.int64))
+        return math.inf if spread.error is None else spread.error**2
     difference = (task.positive_flips - task.negative_flips) / task.total
     return ((task.positive_flips + task.negative_flips) / task.total - difference**2) / task.total
 
@@ -54,9 +59,10 @@ def macro_accuracy_difference(tasks: Sequence[Quadrants]) -> Estimate:
     """
     differences = [(t.positive_flips - t.negative_flips) / t.total for t in tasks]
     value = sum(differences) / len(tasks)
-    reach = (
-        statistics.z_value(statistics.CONFIDENCE) * math.sqrt(sum(map(_task_variance, tasks))) / len(tasks)
-    )
+    variance = sum(map(_task_variance, tasks))
+    if math.isinf(variance):
+        return Estimate(value, why="one group of items has no interval")
+    reach = statistics.z_value(statistics.CONFIDENCE) * math.sqrt(variance) / len(tasks)
     return Estimate(value, value - reach, value + reach)
 
 

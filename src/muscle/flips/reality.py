@@ -61,7 +61,7 @@ def real_or_noise(
         side: "new_vs_candidate" has no floor but that of repeats.
     """
     items = pair.tasks[name]
-    repeats = item_repeats(pair.joined, items, epsilon=options.epsilon, grouped=options.cluster is not None)
+    repeats = item_repeats(pair.joined, items, grouped=options.cluster is not None)
     noise, source = _noise(pair, name, options, repeats, rerun)
     if source == "unknown" and side.startswith("new"):
         noise = Noise(Estimate.undefined(_ASKED_ONCE), Estimate.undefined(_ASKED_ONCE))

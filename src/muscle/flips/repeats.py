@@ -65,19 +65,19 @@ class Repeats:
         kind: "binary" or "continuous".
         pairs: (items,) number of each item's first pair in the joined frames.
         number: (items,) the items' numbers in `Joined.answers`, rising.
-        lost: (items,) share of each item's pairs (r-th answer with r-th answer) that are negative flips.
         old: the old version's answers.
         new: the new version's.
         clusters: (items,) the group of each item, from 0, where the user named some; else None.
+        at_worst: whether missing answers are among them, at their worst.
     """
 
     kind: Kind
     pairs: Ints
     number: Ints
-    lost: Floats
     old: Side
     new: Side
     clusters: Ints | None
+    at_worst: bool = False
 
     @property
     def total(self) -> int:
@@ -90,8 +90,15 @@ class Repeats:
         return bool(((self.old.num > 1) & (self.new.num > 1)).any())
 
 
-def _side(answers: pl.DataFrame, number: Ints, items: TaskItems) -> Side:
-    """Bring a side's answers into a table of items by answers, in the order of their repeats."""
+def _side(answers: pl.DataFrame, number: Ints, items: TaskItems, missing: float | None) -> Side:
+    """Bring a side's answers into a table of items by answers, in the order of their repeats.
+
+    Args:
+        answers: all of them, with their `item`.
+        number: (items,) the items' numbers.
+        items: the task's items.
+        missing: what a missing answer counts as; None leaves it out.
+    """
     wanted = pl.DataFrame({"item": number}).with_columns(pl.col("item").cast(answers["item"].dtype))
     rows = answers.filter(pl.col("error").is_null()).join(
         wanted.with_row_index("place"), on="item", how="inner", maintain_order="left"
@@ -102,7 +109,9 @@ def _side(answers: pl.DataFrame, number: Ints, items: TaskItems) -> Side:
     else:
         values = items.sign * rows[SCORE_PREFIX + str(items.score)]
     rows = (
-        rows.select("place", "repeat", values.alias("value"))
+        rows.select(
+            "place", "repeat", (values if missing is None else values.fill_null(missing)).alias("value")
+        )
         .drop_nulls("value")
         .sort("place", "repeat", maintain_order=True)
         .with_columns(at=pl.int_range(pl.len()).over("place"))
@@ -114,37 +123,34 @@ def _side(answers: pl.DataFrame, number: Ints, items: TaskItems) -> Side:
     return Side(num, table)
 
 
-def item_repeats(
-    joined: Joined, items: TaskItems, *, epsilon: float = 0.0, grouped: bool = False
-) -> Repeats | None:
+def item_repeats(joined: Joined, items: TaskItems, *, grouped: bool = False) -> Repeats | None:
     """Collect all answers to a task's items; None where every item was asked once.
 
     Args:
         joined: the join that the items come from.
         items: the task's items, scored on both sides.
-        epsilon: dead band of a score.
         grouped: whether the user named a column that groups items; else an item is a group of its own.
     """
     if joined.answers is None or items.frame.is_empty():
         return None
     columns = ["cluster"] if grouped and "cluster" in items.frame.columns else []
-    lost = pl.col("correct_old") & ~pl.col("correct_new")
-    if items.kind == "continuous":
-        lost = pl.col("score_new") - pl.col("score_old") < -epsilon
     found = (
-        items.frame.select("pair", *columns, lost=lost)
+        items.frame.select("pair", *columns)
         .with_columns(item=joined.answers.item.gather(items.frame["pair"]))
-        .group_by("item", maintain_order=True)
-        .agg(pl.col("pair", *columns).first(), pl.col("lost").mean())
+        .unique("item", keep="first", maintain_order=True)
         .sort("item")
     )
     number = found["item"].to_numpy().astype(np.int64)
-    old, new = (_side(answers, number, items) for answers in (joined.answers.old, joined.answers.new))
+    worst = items.worst or (None, None)
+    old, new = (
+        _side(answers, number, items, missing)
+        for answers, missing in zip((joined.answers.old, joined.answers.new), worst, strict=True)
+    )
     groups = None
     if columns:
         _, groups = np.unique(found["cluster"].to_numpy(), return_inverse=True)
     pairs = found["pair"].to_numpy().astype(np.int64)
-    return Repeats(items.kind, pairs, number, found["lost"].to_numpy(), old, new, groups)
+    return Repeats(items.kind, pairs, number, old, new, groups, items.worst is not None)
 
 
 def mean_of_items(values: Floats, groups: Ints | None, *, seed: int = 0) -> Estimate:
@@ -249,8 +255,9 @@ def variance_split(repeats: Repeats) -> dict[str, Any] | None:
     sqrt((items + answers / K) / N). Of a score the variances of its answers take the places of p (1 - p).
 
     Returns:
-        `total`, `items`, `answers`, and the `standard_error` with one answer an item; None where no item has two answers a
-        side. `items` is unbiased and so may be below zero where it is tiny.
+        `total` (of one answer an item and side), `items`, `answers`; `standard_error` of the difference of the means over all
+        answers that were asked, `standard_error_of_one_answer` had each item been asked once; `n`, the items. None where no item
+        has two answers a side. `items` is unbiased and so may be below zero where it is tiny.
     """
     kept = (repeats.old.num > 1) & (repeats.new.num > 1)
     if not kept.any():
@@ -261,5 +268,12 @@ def variance_split(repeats: Repeats) -> dict[str, Any] | None:
     answers = sum(float(side.variance[kept].mean()) for side in sides)
     items = float(difference.var()) - bias
     total = items + answers
-    error = float(np.sqrt(max(total, 0.0) / kept.sum()))
-    return {"total": total, "items": items, "answers": answers, "standard_error": error, "n": int(kept.sum())}
+    n = int(kept.sum())
+    return {
+        "total": total,
+        "items": items,
+        "answers": answers,
+        "standard_error": float(np.sqrt(difference.var() / n)),
+        "standard_error_of_one_answer": float(np.sqrt(max(total, 0.0) / n)),
+        "n": n,
+    }

@@ -29,21 +29,30 @@ _TASK_KEYS: dict[str, tuple[str, ...]] = {
     "prompts_seen": ("doc_to_text", "doc_to_choice", "description", "num_fewshot"),
     "prompts": ("prompt", "prompts", "default_test", "solver", "target_delimiter", "definition"),
     "references_seen": ("doc_to_target",),
-    "metric": ("metric",),
+    # What decides whether an answer is right: a looser test turns wrong answers into right ones without any model.
+    "metric": (
+        "metric",
+        "metric_list",
+        "metric_specs",
+        "metric_config",
+        "filter_list",
+        "process_results",
+        "assertions",
+        "graders",
+        "scorers",
+        "version",
+    ),
     "judge": ("judge", "judges"),
     "generation": (
         "generation",
         "generation_size",
         "stop_sequence",
-        "filter_list",
         "max_length",
         "repeats",
         "epochs",
     ),
     "scoring": (
         "output_type",
-        "scorers",
-        "graders",
         "epochs_reducer",
         "backend",
         "softmax_dtype",
@@ -51,7 +60,6 @@ _TASK_KEYS: dict[str, tuple[str, ...]] = {
         "logprob_step",
     ),
     "settings": ("args", "limit"),
-    "versions": ("version",),
 }
 
 _RUN_KEYS: dict[str, tuple[str, ...]] = {

@@ -105,6 +105,56 @@ def clopper_pearson(count: float, total: float, *, confidence: float = CONFIDENC
     return Interval(low, high)
 
 
+def jeffreys(count: float, total: float, *, confidence: float = CONFIDENCE) -> Interval:
+    """Return the interval of a rate under Jeffreys' prior: for a few trials, nearer to its level than Wilson's next to 0 and 1.
+
+    Brown, Cai and DasGupta, Statistical Science 16 (2001) 101-133.
+
+    Args:
+        count: successes, from 0 to total.
+        total: trials, at least 1: the denominator of the rate.
+        confidence: two-sided level, in (0, 1).
+    """
+    _check_count(count, total)
+    tail, a, b = (1 - confidence) / 2, count + 0.5, total - count + 0.5
+    low = 0.0 if count == 0 else float(special.betaincinv(a, b, tail))
+    return Interval(low, 1.0 if count == total else float(special.betaincinv(a, b, 1 - tail)))
+
+
+def ratio(top: Estimate, bottom: Estimate) -> Interval | None:
+    """Return the interval of a ratio of two independent estimates, from the interval of each; None where the bottom may be 0.
+
+    MOVER-R (Donner and Zou, Statistical Methods in Medical Research 21 (2012) 347-359; Newcombe, ibid. 25 (2016) 1774-1778):
+    the ratios r for which the interval of top - r bottom, put together from theirs, holds 0.
+
+    Args:
+        top: may have either sign.
+        bottom: its value is above 0.
+    """
+    if bottom.low is None or bottom.low <= 0:
+        return None
+    low = _ratio_low(top, bottom)
+    turned = Estimate(_turned(top.value), _turned(top.high), _turned(top.low))
+    return Interval(low, -_ratio_low(turned, bottom))
+
+
+def _turned(value: float | None) -> float | None:
+    return None if value is None else -value
+
+
+def _ratio_low(top: Estimate, bottom: Estimate) -> float:
+    """Return the lower end: the smaller r with (t - r b)^2 = (t - t_low)^2 + (r w)^2, w the reach of b on the side that counts."""
+    t, b = top.value, bottom.value
+    assert t is not None and top.low is not None
+    assert b is not None and bottom.low is not None and bottom.high is not None
+    reach = t - top.low
+    w = bottom.high - b if top.low > 0 else b - bottom.low
+    free, square = t * t - reach * reach, b * b - w * w
+    root = math.sqrt(max(t * t * b * b - square * free, 0.0))
+    # The same root in two forms; the first also holds where the square is not above 0.
+    return free / (t * b + root) if top.low > 0 else (t * b - root) / square
+
+
 def upper_bound(count: float, total: float, *, confidence: float = CONFIDENCE) -> float:
     """Return the one-sided exact upper bound of a rate: what non-inferiority is judged by.
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from muscle.flips.judge_verdict import heed_judge
 from muscle.flips.multiplicity import holm
 from muscle.wording import p_value, percent, percent_in_full, true_to_limit
 
@@ -44,7 +45,7 @@ def lost_and_gained(quadrants: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def harm_p_of(metrics: Mapping[str, Any]) -> float:
-    """Return the p-value of harm: cluster-robust where items are grouped, else exact."""
+    """Return the p-value of harm: over the groups where items are grouped, else McNemar's exact one."""
     clustered = metrics.get("clustered_harm_p")
     return float(metrics["mcnemar_harm_p"] if clustered is None else clustered)
 
@@ -82,7 +83,12 @@ def _binary_task(
         return "cannot_tell", f"{name}: no item is scored in both versions"
     flips = f"+{gained:,} / -{lost:,} of {total:,} {_unit([metrics])}"
     if harm_p < ALPHA:
-        return "block", f"{name}: more broke than was gained ({flips}, one-sided McNemar {p_value(harm_p)})"
+        test = (
+            "one-sided McNemar"
+            if metrics.get("clustered_harm_p") is None
+            else "one-sided, signs of the groups flipped,"
+        )
+        return "block", f"{name}: more broke than was gained ({flips}, {test} {p_value(harm_p)})"
     limit = _limit(tolerance)
     span = f"{name}: {percent(rate['value'])} negative flips ({flips})"
     excess = metrics.get("excess_negative_flip_rate") or {}
@@ -148,17 +154,52 @@ def _continuous_task(
     )
 
 
+def worse_than_plain(task: Mapping[str, Any]) -> str | None:
+    """Say that a candidate breaks more than the plain update and scores less, so that it gives nothing; None where it isn't so.
+
+    Args:
+        task: the report's entry of a task.
+    """
+    effect = task["candidate_effect"]
+    if effect is None:
+        return None
+    flips, level = effect["negative_flip_rate_change"]["value"], effect["accuracy_change"]["value"]
+    if flips is None or level is None or flips <= 0 or level >= 0:
+        return None
+    score = f"{-level:.4g} less" if task["kind"] == "continuous" else f"{percent(-level)} less accurate"
+    return (
+        f"the candidate breaks more than the plain update ({percent(flips)} more negative flips, "
+        f"{p_value(effect['negative_flips_mcnemar_exact_p'])}) and is {score}: it gives nothing beside it"
+    )
+
+
+def careful(seen: Verdict, worst: Verdict, missing: str) -> Verdict:
+    """Return the verdict with what is missing taken into account: a pass must hold even if all of it had broken.
+
+    Args:
+        seen: the verdict on what was judged.
+        worst: the verdict with the missing answers at their worst (`muscle.flips.missing`).
+        missing: what is missing, in words.
+    """
+    if seen.word != "pass" or worst.word == "pass":
+        return seen
+    return Verdict("cannot_tell", (f"{missing}; if they had broken: {worst.reasons[0]}", *seen.reasons))
+
+
 def judge(tasks: Mapping[str, Mapping[str, Any]], *, side: str, tolerance: float = TOLERANCE) -> Verdict:
     """Judge an update by the report's tasks.
 
     - block: on some task more is lost than gained, beyond chance (one-sided exact McNemar over the flips, or the
-      cluster-robust one where items are grouped, adjusted by Holm over the tasks, p < 0.05); of a continuous score, the interval of the mean difference is
+      sign-flip test over groups where items are grouped, adjusted by Holm over the tasks, p < 0.05); of a continuous score, the interval of the mean difference is
       below 0.
-    - warn: not so, but negative flips are provably above the tolerance (one-sided exact lower bound): the net hides
+    - warn: not so, but a candidate breaks more than the plain update and scores less (`worse_than_plain`), or
+      negative flips are provably above the tolerance (one-sided exact lower bound): the net hides
       them. Where the noise floor is known, those beyond it (by the 95 % interval of the excess). Of a continuous score, significantly more items got worse than better.
     - pass: negative flips, or those beyond a known floor, are provably within the tolerance (one-sided exact upper bound); of a continuous score,
       the mean provably did not fall by more than the tolerance times the old mean.
     - cannot_tell: there are too few items to say either.
+
+    Where people's labels or a judge's errors were given, they can make any of it more careful: see `judge_verdict`.
 
     Args:
         tasks: the report's `tasks`.
@@ -170,7 +211,11 @@ def judge(tasks: Mapping[str, Mapping[str, Any]], *, side: str, tolerance: float
     found: list[tuple[Word, str]] = []
     for (name, task), harm_p in zip(present.items(), holm(harms), strict=True):
         judge_task = _binary_task if task["kind"] == "binary" else _continuous_task
-        found.append(judge_task(name, task[side], task["quadrants"][side], harm_p, tolerance))
+        word, reason = judge_task(name, task[side], task["quadrants"][side], harm_p, tolerance)
+        found.append(heed_judge(word, reason, (task.get("judge") or {}).get(side), tolerance=tolerance))
+        against = worse_than_plain(task) if side == "old_vs_candidate" else None
+        if against is not None:
+            found.append(("warn", f"{name}: {against}"))
     if not found:
         return Verdict("cannot_tell", ("no task is scored in both versions",))
     found.sort(key=lambda entry: _WORST_FIRST.index(entry[0]))

@@ -89,7 +89,7 @@ def what_changed(
 
 
 def _samples(joined: Joined, items: TaskItems, epsilon: float, seed: int) -> tuple[_Answers, _Answers]:
-    """Return broken and other items with a text on both sides, one answer an item."""
+    """Return broken and other items that no option was picked for, one answer an item."""
     frame = items.frame
     if items.kind == "binary":
         broken = (frame["correct_old"] & ~frame["correct_new"]).fill_null(False)
@@ -114,10 +114,9 @@ def _samples(joined: Joined, items: TaskItems, epsilon: float, seed: int) -> tup
         pairs = frame["pair"].filter(chosen & first)
         if pairs.len() > 4 * limit:
             pairs = _sampled(pairs, 4 * limit, seed, number)
-        picked = [side.select("output", "choice")[pairs] for side in (old, new)]
-        free = pl.Series(values=np.ones(pairs.len(), dtype=np.bool_))
-        for side in picked:
-            free &= side["output"].is_not_null() & side["choice"].is_null()
+        # No answer is a text of no letters.
+        picked = [side.select(pl.col("output").fill_null(""), "choice")[pairs] for side in (old, new)]
+        free = picked[0]["choice"].is_null() & picked[1]["choice"].is_null()
         kept = free.arg_true()
         kept = _sampled(kept, limit, seed, number) if kept.len() > limit else kept
         texts = [

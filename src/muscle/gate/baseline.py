@@ -17,9 +17,10 @@ from typing import Any
 
 from muscle.errors import ConfigError, DataError
 from muscle.files import atomic_path, file_sha256, write_json
+from muscle.predictions.plain import UNREAD
 from muscle.predictions.read import read_run
 from muscle.predictions.records import write_records
-from muscle.predictions.run import Run
+from muscle.predictions.run import Run, unread_from_json, unread_to_json
 
 FORMAT = "muscle-baseline/1"
 FOLDER = Path("baselines")
@@ -65,6 +66,7 @@ def save_baseline(run: Any, name: str, folder: Path = FOLDER, *, format: str | N
             "n": read.frame.height,
             "tasks": dict(sorted(read.frame["task"].value_counts().iter_rows())),
             "sha256": file_sha256(staged),
+            UNREAD: unread_to_json(read.unread),
             "metadata": json.loads(json.dumps(read.metadata, default=str), parse_constant=str),
         }
         before = _read_entry(facts) if facts.exists() and records.exists() else None
@@ -107,7 +109,12 @@ def load_baseline(name: str, folder: Path = FOLDER) -> Run:
         )
     run = read_run(records, name=name)
     kept = {key: entry.get(key) for key in ("name", "created", "run")}
-    return replace(run, name=name, metadata={**run.metadata, **entry["metadata"], "baseline": kept})
+    return replace(
+        run,
+        name=name,
+        metadata={**run.metadata, **entry["metadata"], "baseline": kept},
+        unread=unread_from_json(entry.get(UNREAD), str(facts)),
+    )
 
 
 def list_baselines(folder: Path = FOLDER) -> list[str]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from scipy import special
 
 from muscle.flips import statistics
-from muscle.flips.clusters import clustered_test, effective_sample
+from muscle.flips.clusters import clustered_test, effective_sample, fewest_clusters
 from muscle.flips.metrics import ALL, NEGATIVE, NO_ANSWERS, POSITIVE, WRONG_CHANGED
 from muscle.flips.repeats import FEW
 from muscle.flips.tally import Spread, Tally
@@ -29,6 +30,7 @@ class Evidence:
         high: one-sided upper bound.
         p_value: of "the quantity is at most the limit", one-sided; None where nothing can be tested.
         why: why something is None.
+        unit: "share" of the items or of the old mean score, or "score": in the score's own unit.
     """
 
     value: float | None
@@ -36,6 +38,7 @@ class Evidence:
     high: float | None = None
     p_value: float | None = None
     why: str | None = None
+    unit: Literal["share", "score"] = "share"
 
 
 def gather(metric: Metric, tally: Tally, *, limit: float, alpha: float) -> Evidence:
@@ -48,7 +51,7 @@ def gather(metric: Metric, tally: Tally, *, limit: float, alpha: float) -> Evide
         alpha: level of each one-sided bound.
     """
     if metric == "harm":
-        return _harm(tally)
+        return _harm(tally, alpha)
     if metric == "negative_flip_rate":
         return _rate(tally, NEGATIVE, limit, alpha)
     if metric == "inconsistency_rate":
@@ -87,17 +90,22 @@ def at_least(count: float, total: float, rate: float) -> float:
     return float(special.betainc(count, total - count + 1, rate))
 
 
-def _harm(tally: Tally) -> Evidence:
-    """How likely so much harm is if the update did none: exact McNemar, over groups, or of a score's mean."""
+def _harm(tally: Tally, alpha: float) -> Evidence:
+    """How likely so much harm is if the update did none: exact McNemar, sign flips of groups, or of a score's mean."""
     lost, gained = tally.quadrants.negative_flips, tally.quadrants.positive_flips
     if tally.kind == "continuous":
         if tally.spread is None or tally.spread.error is None:
             return Evidence(None, why="one item, or one group of items, cannot be tested")
-        return Evidence(-tally.spread.mean, p_value=_above(tally.spread, 0.0))
+        return Evidence(-tally.spread.mean, p_value=_above(tally.spread, 0.0), unit="score")
     if tally.quadrants.clusters is None:
         p_value = statistics.mcnemar(lost, gained).harm
     else:
         groups = tally.quadrants
+        found, needed = tally.quadrants.clusters.shape[0], fewest_clusters(alpha)
+        if found < needed:
+            return Evidence(
+                None, why=f"{found} groups of items can prove no harm, whatever they hold; it takes {needed}"
+            )
         p_value = clustered_test(groups.by_cluster(NEGATIVE), groups.by_cluster(POSITIVE)).harm
     return Evidence((lost - gained) / tally.total, p_value=p_value)
 

@@ -28,6 +28,7 @@ NAMES: dict[str, str] = {
     "inconsistency_rate": "inconsistency rate",
     "excess_negative_flip_rate": "negative flip rate beyond noise",
     "coverage": "coverage",
+    "against_plain": "candidate against the plain update",
 }
 
 
@@ -59,7 +60,8 @@ class Finding:
     Attributes:
         task: the task; None where the whole comparison is meant.
         slice: the slice; None for the whole task.
-        metric: what is limited, or "coverage" where something was not judged at all.
+        metric: what is limited, "coverage" where something was not judged at all, or "against_plain" where a candidate gives
+            nothing beside the plain update.
         tier: what a breach leads to.
         test: "interval", "point", "significance" (of harm) or "presence" (of what should be there).
         limit: the limit; None for harm.
@@ -71,6 +73,7 @@ class Finding:
         outcome: "holds", "broken" or "undecided".
         verdict: what it adds to the gate's verdict; "inform" adds nothing and is told.
         reason: a sentence.
+        unit: of value, low and high: "share", or "score" where they are in the score's own unit.
     """
 
     task: str | None
@@ -87,6 +90,7 @@ class Finding:
     outcome: Outcome
     verdict: Literal["pass", "warn", "block", "cannot_tell", "inform"]
     reason: str
+    unit: Literal["share", "score"] = "share"
 
     @property
     def where(self) -> str:
@@ -119,6 +123,64 @@ def coverage_finding(
         verdict,
         reason,
     )
+
+
+def against_plain_finding(task: str, reason: str, n: int) -> Finding:
+    """Return the warning that a candidate is no better than the plain update."""
+    return Finding(
+        task,
+        None,
+        "against_plain",
+        "warn",
+        "point",
+        None,
+        n,
+        None,
+        None,
+        None,
+        None,
+        "broken",
+        "warn",
+        reason,
+    )
+
+
+def careful(seen: Sequence[Finding], worst: Sequence[Finding], missing: str) -> list[Finding]:
+    """Return the findings with those made worse that the missing answers could change.
+
+    A blocking rule that holds for what was judged, and would not hold if the missing answers had all broken, is undecided; a
+    warning that they would bring is given. What is broken stays so.
+
+    Args:
+        seen: findings of what was judged.
+        worst: findings with the missing answers at their worst.
+        missing: what is missing, in words.
+    """
+    found = {_rule(finding): finding for finding in seen}
+    for finding in worst:
+        key = _rule(finding)
+        own = found.get(key)
+        if finding.metric == "coverage" or finding.outcome == "holds":
+            continue
+        if own is not None and own.verdict in ("block", "cannot_tell", "warn"):
+            continue
+        if finding.tier == "warn" and finding.outcome != "broken":
+            continue
+        found[key] = _doubted(own, finding, missing)
+    return list(found.values())
+
+
+def _rule(finding: Finding) -> tuple[Any, ...]:
+    """Return what tells a finding from the others."""
+    told = finding.reason if finding.metric == "coverage" else None
+    return (finding.task, finding.slice, finding.metric, finding.tier, finding.test, finding.limit, told)
+
+
+def _doubted(own: Finding | None, worst: Finding, missing: str) -> Finding:
+    """Return what a rule comes to by the answers that are missing."""
+    verdict: Literal["warn", "inform", "cannot_tell"] = "cannot_tell" if worst.tier == "block" else worst.tier
+    reason = f"{missing}; if they had broken: {worst.reason}"
+    return replace(own or worst, outcome="undecided", verdict=verdict, reason=reason)
 
 
 def judge(subjects: Sequence[Subject], *, alpha: float) -> list[Finding]:
@@ -252,7 +314,7 @@ def _finding(test: _Test, p: float | None, alpha: float) -> Finding:
         verdict,
         "",
     )
-    return replace(finding, reason=_reason(finding, test, alpha))
+    return replace(finding, reason=_reason(finding, test, alpha), unit=evidence.unit)
 
 
 def _reason(finding: Finding, test: _Test, alpha: float) -> str:
@@ -301,6 +363,8 @@ def _harm_reason(finding: Finding, test: _Test) -> str:
     )
     story = f"{lost:,} of {finding.n:,} items {words[0]}, {gained:,} {words[1]}"
     told = "" if finding.p is None else f" ({p_value(finding.p)})"
+    if test.evidence.unit == "score" and finding.value is not None:
+        story = f"the mean score moved by {-finding.value:+.4g}, {story}"
     if finding.outcome == "broken":
         return f"harm beyond chance: {story}{told}"
     return f"no harm beyond chance: {story}{told}"

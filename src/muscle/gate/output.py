@@ -12,11 +12,12 @@ from typing import Any
 
 from muscle.errors import DataError
 from muscle.gate.judge import NAMES
+from muscle.outgoing import visible
 from muscle.report import rows
 from muscle.report.before import before_lines
 from muscle.report.escaping import escape
 from muscle.report.noise_lines import noise_lines
-from muscle.report.numbers import count, format_number, visible
+from muscle.report.numbers import count, format_number
 from muscle.report.rows import one_line
 from muscle.wording import percent_in_full, percent_in_three_digits
 
@@ -179,7 +180,9 @@ def figures(entry: Entry) -> str:
     """Write what was seen, with its one-sided bounds; of harm, the p-value."""
     if entry["value"] is None:
         return rows.ABSENT
-    text = percent_in_three_digits(entry["value"])
+    text = (
+        f"{entry['value']:.4g}" if entry.get("unit") == "score" else percent_in_three_digits(entry["value"])
+    )
     if entry["low"] is not None and entry["high"] is not None:
         return f"{text} ({percent_in_three_digits(entry['low'])} to {percent_in_three_digits(entry['high'])})"
     return text if entry["p"] is None else f"{text}, p = {format_number(entry['p'], 'probability')}"

@@ -30,7 +30,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from muscle.errors import ConfigError
 from muscle.flips.items import Kind
 from muscle.flips.slicing import parse_slice
-from muscle.yaml_files import read_yaml
+from muscle.validation import short
+from muscle.yaml_files import read_nodes, read_yaml
 
 Tier = Literal["block", "warn", "inform"]
 Metric = Literal[
@@ -148,7 +149,7 @@ class SliceRules(Rules):
     def _as_text(cls, value: Any) -> Any:
         """Slices are texts, but YAML reads `value: 3` as a number and `value: yes` as a truth."""
         if isinstance(value, bool):
-            raise ValueError(f"expected text, found {value!r}; put the value in quotes")
+            raise ValueError(f"expected text, found {short(value)}; put the value in quotes")
         return str(value) if isinstance(value, int | float) else value
 
 
@@ -166,7 +167,8 @@ class Policy(_Section):
         name: what reports call the policy.
         alpha: level of each one-sided bound, and of all blocking tests together (Holm).
         min_items: items that a task needs before a rule can be proven.
-        max_missing: share of the old version's answers, in [0, 1], that the new run may lack or have as errors.
+        max_missing: share of the answers, in [0, 1], that may be missing: errors, unscored or unpaired ones. Fewer are judged at their
+            worst (`muscle.flips.missing`).
         default: rules for tasks of right and wrong.
         scores: rules for tasks with a score only.
         tasks: rules for some tasks, by name or pattern (`mmlu_*`), over the default; later ones win.
@@ -216,7 +218,7 @@ def load_policy(path: Path) -> Policy:
     try:
         return Policy.model_validate({"name": path.stem, **raw})
     except ValidationError as error:
-        tree = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        tree = read_nodes(path)
         raise ConfigError("; ".join(_explain(item, path, tree) for item in error.errors())) from None
 
 
@@ -233,10 +235,10 @@ def _explain(item: Any, path: Path, tree: yaml.Node | None) -> str:
         expected = "keys and values"
         if keys and keys[-1] in METRICS:
             expected = "a tier such as block" if keys[-1] == "harm" else "a limit such as 0.02"
-        return f"{where}: expected {expected}, found {item['input']!r}"
+        return f"{where}: expected {expected}, found {short(item['input'])}"
     if item["type"] == "value_error":
         return f"{where}: {item['msg'].removeprefix('Value error, ')}"
-    return f"{where}: expected {item['msg'].removeprefix('Input should be ')}, found {item['input']!r}"
+    return f"{where}: expected {item['msg'].removeprefix('Input should be ')}, found {short(item['input'])}"
 
 
 def _known_keys(parents: Sequence[str | int]) -> list[str]:

@@ -21,14 +21,25 @@ from muscle.flips.repeats import item_repeats
 from muscle.flips.slices import MAX_VALUES
 from muscle.flips.slicing import SliceBy, parse_slice, slice_values
 from muscle.flips.tally import Tally, tally, tally_by
-from muscle.flips.verdict import headline
-from muscle.gate.judge import Finding, Subject, Verdict, coverage_finding, judge, overall, worst_first
+from muscle.flips.verdict import headline, worse_than_plain
+from muscle.gate.judge import (
+    Finding,
+    Subject,
+    Verdict,
+    against_plain_finding,
+    careful,
+    coverage_finding,
+    judge,
+    overall,
+    worst_first,
+)
 from muscle.gate.policy import DEFAULT_POLICY, SLICE_MIN_ITEMS, Policy, SliceRules, load_policy, matches
 from muscle.predictions.read import read_run
-from muscle.predictions.run import Run
 
 EXIT_CODES: dict[str, int] = {"pass": 0, "warn": 0, "block": 1, "cannot_tell": 2}
 STRICT_WARN = 2
+MAX_UNREAD = 3
+"""Sources that a finding names; the report's `unread` has all."""
 
 
 @dataclass(frozen=True)
@@ -97,22 +108,32 @@ def gate(
         allow=allow,
         **options,
     )
-    findings = findings_of(comparison, policy, old=named["old"])
+    findings = findings_of(comparison, policy)
     return _result(comparison, policy, findings, strict=strict)
 
 
-def findings_of(comparison: Comparison, policy: Policy, *, old: Run | None = None) -> list[Finding]:
+def findings_of(comparison: Comparison, policy: Policy) -> list[Finding]:
     """Judge a comparison that was made already.
+
+    What is missing is judged at its worst (`muscle.flips.missing`): a rule holds only where it holds whatever the missing answers are.
 
     Args:
         comparison: what `muscle.compare` gave.
         policy: the policy.
-        old: the old run, to see whether a whole task is missing in the new one; None leaves that out.
 
     Raises:
         DataError: a slice's column is not there, or has too many values.
     """
     pair = comparison.old_vs_candidate or comparison.old_vs_new
+    found = _judged(pair, comparison, policy)
+    missing = comparison.missing
+    if missing:
+        found = careful(found, _judged(pair.worst, comparison, policy), missing)
+    return worst_first([*found, *_uncovered(pair, comparison, policy), *_against_plain(comparison)])
+
+
+def _judged(pair: Pair, comparison: Comparison, policy: Policy) -> list[Finding]:
+    """Judge every rule of the policy by a pair's items."""
     noise, settings = comparison.old_vs_rerun, comparison.report["settings"]
     epsilon, grouped = float(settings["epsilon"]), settings["cluster"] is not None
     subjects = []
@@ -130,33 +151,38 @@ def findings_of(comparison: Comparison, policy: Policy, *, old: Run | None = Non
                 rules.min_items or policy.min_items,
             )
         )
-    found = list(_uncovered(pair, policy, old))
+    found = []
     for rules in policy.slices:
         part, told = _slice_subjects(rules, pair, noise, epsilon, grouped=grouped)
         subjects += part
         found += told
-    return worst_first([*judge(subjects, alpha=policy.alpha), *found])
+    return [*judge(subjects, alpha=policy.alpha), *found]
 
 
-def _uncovered(pair: Pair, policy: Policy, old: Run | None) -> Iterator[Finding]:
+def _uncovered(pair: Pair, comparison: Comparison, policy: Policy) -> Iterator[Finding]:
     """Find what should have been judged and isn't there: a test that vanished must not pass."""
     for name in policy.tasks:
         if not any(matches(task, name) for task in pair.tasks):
             yield coverage_finding("the policy names this task, and no such task was compared", task=name)
-    if old is not None:
-        joined = set(pair.joined.old["task"].unique())
-        for task in old.tasks:
-            if task not in joined:
-                yield coverage_finding("this task of the old run has no item in the new one", task=task)
-    answered = pair.joined.old["error"].is_null()
-    failed = int((answered & pair.joined.new["error"].is_not_null()).sum())
-    missing, total = failed + pair.joined.report.only_old, int(answered.sum()) + pair.joined.report.only_old
-    if total and missing > policy.max_missing * total:
-        yield coverage_finding(
-            f"{missing:,} of {total:,} answers of the old run have none in the new one ({failed:,} errors), more than "
-            f"{policy.max_missing:.1%}",
-            n=total,
-        )
+    for name in pair.unseen_tasks:
+        yield coverage_finding("no item of this task is scored in both runs", task=name)
+    missing = pair.missing
+    if missing.num > policy.max_missing * missing.total:
+        yield coverage_finding(f"{missing.sentence()}, more than {policy.max_missing:.1%}", n=missing.total)
+    lost = pair.lost_in_reading + (comparison.old_vs_rerun.lost_in_reading if comparison.old_vs_rerun else ())
+    if lost:
+        more = f" and {len(lost) - MAX_UNREAD} more" if len(lost) > MAX_UNREAD else ""
+        yield coverage_finding(f"not read: {'; '.join(str(each) for each in lost[:MAX_UNREAD])}{more}")
+
+
+def _against_plain(comparison: Comparison) -> Iterator[Finding]:
+    """Find whether a candidate gives nothing beside the plain update."""
+    if comparison.old_vs_candidate is None:
+        return
+    for name, task in comparison.report["tasks"].items():
+        reason = worse_than_plain(task)
+        if reason is not None:
+            yield against_plain_finding(name, reason, task["candidate_effect"]["n"])
 
 
 def _excess_by(
@@ -186,8 +212,8 @@ def _excess_by(
         if extra is None:
             return {}
         everything = pl.repeat("all", extra.frame.height, dtype=pl.String, eager=True)
-        return tally_by(extra, everything if by is None else slice_values(by, noise.joined, extra))
-    repeats = item_repeats(pair.joined, items, epsilon=epsilon, grouped=grouped)
+        return tally_by(extra, everything if by is None else slice_values(by, pair.joined, extra))
+    repeats = item_repeats(pair.joined, items, grouped=grouped)
     if repeats is None:
         return {}
     sliced = dict(zip(items.frame["pair"], values, strict=True))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,12 @@ import polars as pl
 from muscle.errors import ConfigError, DataError
 from muscle.files import write_text
 from muscle.flips.item_verdicts import VERDICTS
+from muscle.flips.metrics import NEGATIVE, POSITIVE
 from muscle.flips.pair import Options, Pair, pair_runs
 from muscle.flips.reality import judge_items
 from muscle.flips.repeats import item_repeats
 from muscle.flips.statistics import Estimate, rate
+from muscle.flips.tally import item_cells
 from muscle.plan.resolution import minimum_repeats
 from muscle.predictions.read import read_run
 from muscle.predictions.records import with_input_hash
@@ -30,6 +33,16 @@ from muscle.predictions.records import with_input_hash
 SHARE = 0.1
 """Share of the unflipped items that are asked again."""
 STRATA = ("negative_flip", "positive_flip", "unflipped")
+_LISTED = {
+    "task": pl.String,
+    "id": pl.String,
+    "filter": pl.String,
+    "input_hash": pl.String,
+    "why": pl.String,
+    "of": pl.Int64,
+}
+"""What judging fresh answers takes of the list; the rest is for the harness that asks."""
+_NUMBER = re.compile(r"[0-9]{1,12}")
 _FIELDS = ("task", "id", "filter", "input_hash", "input", "choices", "reference")
 
 
@@ -66,10 +79,13 @@ def choose(
         raise ConfigError(
             f"confirm: expected a share above 0 and up to 1, and 2 or more repeats, found {share} and {repeats}"
         )
-    pair = pair_runs(read_run(old, format=format), read_run(new, format=format), options or Options())
+    options = options or Options()
+    pair = pair_runs(read_run(old, format=format), read_run(new, format=format), options)
     parts = []
     for name in pair.tasks:
-        rows = _strata(pair, name).sort("task", "filter", "input_hash", "id", nulls_last=True)
+        rows = _strata(pair, name, options.epsilon).sort(
+            "task", "filter", "input_hash", "id", nulls_last=True
+        )
         flipped = rows.filter(pl.col("why") != "unflipped")
         rest = rows.filter(pl.col("why") == "unflipped")
         wanted = min(rest.height, int(np.ceil(share * rest.height)))
@@ -82,13 +98,11 @@ def choose(
     return chosen
 
 
-def _strata(pair: Pair, name: str) -> pl.DataFrame:
+def _strata(pair: Pair, name: str, epsilon: float) -> pl.DataFrame:
     """Return a task's items with what became of them in the first pass."""
     items = pair.tasks[name]
-    if items.kind == "binary":
-        moved = items.frame["correct_new"].cast(pl.Int64) - items.frame["correct_old"].cast(pl.Int64)
-    else:
-        moved = items.frame["score_new"] - items.frame["score_old"]
+    cells = item_cells(items, epsilon=epsilon)["cell"]
+    moved = cells.is_in(POSITIVE).cast(pl.Int64) - cells.is_in(NEGATIVE).cast(pl.Int64)
     pairs = items.frame["pair"]
     number = pair.joined.answers.item.gather(pairs) if pair.joined.answers is not None else pairs
     rows = with_input_hash(pair.joined.old[pairs]).select(*_FIELDS).with_columns(item=number, moved=moved)
@@ -134,30 +148,52 @@ def read_items(path: Path) -> pl.DataFrame:
     """Read the items that `choose` chose and `write_items` wrote.
 
     Raises:
-        DataError: the file is not such a list: what is missing.
+        DataError: the file is not such a list: the line, the field, what was found.
     """
     try:
+        # A JSON text may hold what other functions take for an end of line (U+2028, U+0085).
+        text = path.read_bytes().decode("utf-8")
         if path.suffix == ".csv":
-            rows = pl.read_csv(path, infer_schema=False)
+            rows = list(pl.read_csv(text.encode(), infer_schema=False).iter_rows(named=True))
         else:
-            lines = [
-                json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()
-            ]
-            rows = pl.DataFrame(lines, infer_schema_length=None)
-    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+            rows = [json.loads(line) for line in text.split("\n") if line.strip()]
+    except (OSError, ValueError, RecursionError, pl.exceptions.PolarsError) as error:
         raise DataError(
-            f"{path}: expected a list written by muscle confirm, found {str(error).splitlines()[0][:120]}"
+            f"{path}: expected a list written by muscle confirm, found {_first_line(error)}"
         ) from None
-    missing = [name for name in ("task", "id", "filter", "why", "of") if name not in rows.columns]
-    if missing or rows.is_empty():
+    if not rows:
+        raise DataError(f"{path}: expected a list written by muscle confirm, found no items")
+    read = [_item(row, f"{path}, item {number}") for number, row in enumerate(rows, 1)]
+    return pl.DataFrame(read, schema=_LISTED)
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return (str(error).strip() or type(error).__name__).split("\n")[0][:120]
+
+
+def _item(row: Any, where: str) -> dict[str, Any]:
+    """Check an item of the list."""
+    if not isinstance(row, Mapping):
+        raise DataError(f"{where}: expected the fields of an item, found {str(row)[:60]}")
+    missing = [name for name in ("task", "id", "filter", "why", "of") if row.get(name) is None]
+    if missing:
+        raise DataError(f"{where}: expected a list written by muscle confirm, found no {', '.join(missing)}")
+    found: dict[str, Any] = {name: row.get(name) for name in _LISTED}
+    if (
+        not all(isinstance(found[name], str) for name in ("task", "id", "filter"))
+        or found["why"] not in STRATA
+    ):
         raise DataError(
-            f"{path}: expected a list written by muscle confirm, found no {', '.join(missing) or 'items'}"
+            f"{where}: expected texts as task, id and filter and one of {', '.join(STRATA)} as why, found "
+            f"{str({name: found[name] for name in ('task', 'id', 'filter', 'why')})[:200]}"
         )
-    if "input_hash" not in rows.columns:
-        rows = rows.with_columns(input_hash=pl.lit(None, pl.String))
-    return rows.with_columns(
-        pl.col("of").cast(pl.Int64), pl.col("id", "task", "filter", "input_hash").cast(pl.String)
-    )
+    if not isinstance(found["input_hash"], str | None):
+        raise DataError(f"{where}: expected a text as input_hash, found {str(found['input_hash'])[:60]}")
+    if not _NUMBER.fullmatch(str(found["of"])):
+        raise DataError(f"{where}: expected a count as of, found {str(found['of'])[:60]}")
+    return {**found, "of": int(found["of"])}
 
 
 def confirm(
@@ -202,7 +238,7 @@ def confirm(
 
 def _confirmed(pair: Pair, name: str, asked: pl.DataFrame, options: Options) -> dict[str, Any] | None:
     items = pair.tasks[name]
-    repeats = item_repeats(pair.joined, items, epsilon=options.epsilon)
+    repeats = item_repeats(pair.joined, items)
     if repeats is None or not repeats.both_repeated:
         raise DataError(
             f"task {name!r}: expected several fresh answers an item on both sides, found one; number them with `repeat`"

@@ -36,6 +36,53 @@ MAX_Z = 4.0
 """Standard errors of a rank correlation that no random order reaches (1 in 16,000)."""
 
 
+_SMALLEST = 1e-290
+"""Below it the distribution function loses digits, and then all of them: its logarithm is summed instead."""
+
+
+def log_betainc(a: Floats, b: Floats, x: float) -> Floats:
+    """Return log I_x(a, b), also where I_x(a, b) is no longer a number above zero.
+
+    A vanishing tail is the strongest evidence that there is; rounded up, it would speak for the opposite.
+
+    Args:
+        a: above 0.
+        b: above 0, in the shape of a.
+        x: in (0, 1).
+
+    >>> round(float(log_betainc(np.array(2416.5), np.array(342.5), 0.5)), 1)
+    -859.5
+    """
+    tail = np.atleast_1d(special.betainc(a, b, x))
+    far = tail < _SMALLEST
+    found: Floats = np.log(np.where(far, 1.0, tail))
+    if far.any():
+        found[far] = _log_betainc_far(np.atleast_1d(a)[far], np.atleast_1d(b)[far], x)
+    return found.reshape(np.shape(a))
+
+
+def _log_betainc_far(a: Floats, b: Floats, x: float) -> Floats:
+    """Return log I_x(a, b) far below the mean a / (a + b), by its continued fraction.
+
+    I_x(a, b) = x^a (1 - x)^b / (a B(a, b)) / (1 + d1 / (1 + d2 / (1 + ...))), DLMF 8.17.22, by the modified method of Lentz.
+    """
+    ratio, product, inverse = np.ones_like(a), np.ones_like(a), np.zeros_like(a)
+    for number in range(1, 1000):
+        m = number // 2
+        if number % 2:
+            step = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        else:
+            step = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        inverse = 1 / (1 + step * inverse)
+        ratio = 1 + step / ratio
+        product = product * ratio * inverse
+        if (np.abs(ratio * inverse - 1) < 1e-14).all():
+            break
+    head = a * math.log(x) + b * math.log1p(-x) - np.log(a) - special.betaln(a, b)
+    found: Floats = head - np.log(product)
+    return found
+
+
 def log_e_value(lost: Floats, gained: Floats) -> Floats:
     """Return log E(b, c), two-sided, of flips that are as likely to be negative as positive.
 
@@ -59,8 +106,7 @@ def log_e_harm(lost: Floats, gained: Floats) -> Floats:
     100.5
     """
     # P(Beta(b + 1/2, c + 1/2) > 1/2) = I_{1/2}(c + 1/2, b + 1/2)
-    tail = np.maximum(special.betainc(gained + 0.5, lost + 0.5, 0.5), 1e-300)
-    found: Floats = log_e_value(lost, gained) + math.log(2) + np.log(tail)
+    found: Floats = log_e_value(lost, gained) + math.log(2) + log_betainc(gained + 0.5, lost + 0.5, 0.5)
     return found
 
 
@@ -76,10 +122,9 @@ def log_e_below(lost: Floats, total: Floats, rate: float) -> Floats:
         rate: p, in (0, 1).
     """
     kept = total - lost
-    tail = np.maximum(special.betainc(lost + 0.5, kept + 0.5, rate), 1e-300)
     found: Floats = (
         special.betaln(lost + 0.5, kept + 0.5)
-        + np.log(tail)
+        + log_betainc(lost + 0.5, kept + 0.5, rate)
         - special.betaln(0.5, 0.5)
         - math.log(float(special.betainc(0.5, 0.5, rate)))
         - lost * math.log(rate)
@@ -119,6 +164,7 @@ class SequentialTest:
         alpha: chance of a false alarm, and of a false acceptance, over all looks.
         limit: negative flip rate at which the update is accepted once it is proven to be below.
         items: how many items were seen.
+        missing: of them, those without a verdict on a side.
         lost: negative flips.
         gained: positive flips.
         first_harm: items after which harm was proven; None where it is not.
@@ -129,7 +175,7 @@ class SequentialTest:
         if not 0 < alpha < 1 or (limit is not None and not 0 < limit < 1):
             raise ConfigError(f"watch: expected alpha and limit between 0 and 1, found {alpha} and {limit}")
         self.alpha, self.limit = alpha, limit
-        self.items = self.lost = self.gained = 0
+        self.items = self.missing = self.lost = self.gained = 0
         self.first_harm: int | None = None
         self.first_accept: int | None = None
         self._largest = {"two_sided": 0.0, "harm": 0.0}
@@ -140,32 +186,39 @@ class SequentialTest:
         """Take in the next item: whether each version has it right."""
         self.extend([old], [new])
 
-    def extend(self, old: Sequence[bool] | Bools, new: Sequence[bool] | Bools) -> None:
+    def extend(
+        self, old: Sequence[bool] | Bools, new: Sequence[bool] | Bools, *, missing: Bools | None = None
+    ) -> None:
         """Take in the next items, in their order, with a look after each.
 
         Args:
             old: whether the old version is right.
             new: whether the new version is right.
+            missing: which items have no verdict on a side. They count as broken where the limit shall be proven to hold, and
+                not at all as evidence of harm.
         """
         right_old, right_new = np.asarray(old, dtype=np.bool_), np.asarray(new, dtype=np.bool_)
         if right_old.shape != right_new.shape or right_old.ndim != 1:
             raise ValueError("expected one truth an item on both sides")
         if right_old.size == 0:
             return
-        lost = self.lost + np.cumsum(right_old & ~right_new, dtype=np.float64)
-        gained = self.gained + np.cumsum(~right_old & right_new, dtype=np.float64)
+        unknown = np.zeros(right_old.shape, dtype=np.bool_) if missing is None else missing
+        lost = self.lost + np.cumsum(right_old & ~right_new & ~unknown, dtype=np.float64)
+        gained = self.gained + np.cumsum(~right_old & right_new & ~unknown, dtype=np.float64)
+        worst = lost + self.missing + np.cumsum(unknown, dtype=np.float64)
         seen = self.items + np.arange(1, right_old.size + 1, dtype=np.float64)
         two_sided, harm = log_e_value(lost, gained), log_e_harm(lost, gained)
         self.first_harm = self.first_harm or self._first(harm >= -math.log(self.alpha))
         if self.limit is not None:
-            below = log_e_below(lost, seen, self.limit)
+            below = log_e_below(worst, seen, self.limit)
             self.first_accept = self.first_accept or self._first(below >= -math.log(self.alpha))
         self._largest["two_sided"] = max(self._largest["two_sided"], float(two_sided.max()))
         self._largest["harm"] = max(self._largest["harm"], float(harm.max()))
-        ends = np.append(np.flatnonzero(np.diff(lost)), lost.size - 1)
+        ends = np.append(np.flatnonzero(np.diff(worst)), worst.size - 1)
         self._last_look |= dict(
-            zip(lost[ends].astype(int).tolist(), seen[ends].astype(int).tolist(), strict=True)
+            zip(worst[ends].astype(int).tolist(), seen[ends].astype(int).tolist(), strict=True)
         )
+        self.missing += int(unknown.sum())
         self.items += right_old.size
         self.lost, self.gained = int(lost[-1]), int(gained[-1])
 
@@ -218,13 +271,16 @@ class SequentialTest:
         return {
             "decision": self.decision,
             "items": self.items,
+            "missing": self.missing,
             "negative_flips": self.lost,
             "positive_flips": self.gained,
             "e_value": self.e_value,
             "e_harm": self.e_harm,
             "p_value": self.p_value,
             "p_harm": self.p_harm,
-            "negative_flip_rate": self.lost / self.items if self.items else None,
+            "negative_flip_rate": self.lost / (self.items - self.missing)
+            if self.items > self.missing
+            else None,
             "negative_flip_rate_bound": self.negative_flip_rate_bound,
             "limit": self.limit,
             "alpha": self.alpha,

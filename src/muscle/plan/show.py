@@ -119,6 +119,8 @@ _DECISIONS = {
 
 def print_look(state: Mapping[str, Any], console: Console) -> None:
     """Print what a sequential test says at this look."""
+    for note in state["warnings"]:
+        console.print(Text(one_line(f"note: {note}", 400), style="yellow"))
     style, words = _DECISIONS[state["decision"]]
     console.print(Text(words, style=style))
     console.print(
@@ -134,6 +136,9 @@ def print_look(state: Mapping[str, Any], console: Console) -> None:
             f"  negative flip rate at most {percent_in_three_digits(state['negative_flip_rate_bound'])} at any look{limit}"
         )
     )
+    if state["missing"]:
+        told = f"  {count(state['missing'])} of them without a verdict (error, unscored, not read): for the limit they count as broken"
+        console.print(Text(told))
     if state["waiting"]:
         console.print(
             Text(

@@ -30,11 +30,13 @@ class Watched:
         test: the test after all usable items.
         waiting: answers that are there but not used yet: in the seeded order others come before them.
         total: items of the old run.
+        notes: what the runs held and could not be read.
     """
 
     test: SequentialTest
     waiting: int
     total: int
+    notes: tuple[str, ...] = ()
 
 
 def _keys(frame: pl.DataFrame) -> list[str]:
@@ -87,6 +89,7 @@ def look(
 
     With the seed of the order that they are asked in, they are taken in that order whatever order they arrived in, as far as it is
     complete. Without it they are taken as they stand in the file, which is refused where that is the old run's order or the ids'.
+    Answers that failed, have no verdict or could not be read count as broken where the limit shall be proven to hold.
 
     Args:
         old: the old version's run, complete.
@@ -108,32 +111,44 @@ def look(
         raise DataError(
             f"{runs[1].name}: expected answers that are right or wrong, found a score; give `correct`"
         )
-    if joined.answers is not None and joined.old["repeat"].n_unique() > 1:
+    if joined.answers is not None and joined.answers.item.n_unique() < joined.old.height:
         raise DataError(
             f"{runs[1].name}: expected one answer an item, found repeats; watch a run of one answer each"
         )
-    frame = pl.concat([items.frame.select("pair", "correct_old", "correct_new") for items in scored])
-    old_rows = joined.old_rows.gather(frame["pair"]).to_numpy().astype(np.int64)
-    new_rows = joined.new_rows.gather(frame["pair"]).to_numpy().astype(np.int64)
+    verdicts = [items.frame.select("pair", "correct_old", "correct_new") for items in scored]
+    every = pl.DataFrame({"pair": pl.int_range(joined.old.height, dtype=pl.UInt32, eager=True)})
+    frame = every.join(pl.concat(verdicts), on="pair", how="left", maintain_order="left")
+    old_rows = joined.old_rows.to_numpy().astype(np.int64)
     if seed is None:
-        taken = np.argsort(new_rows)
+        taken = np.argsort(joined.new_rows.to_numpy().astype(np.int64))
         _refuse_order(runs[0], old_rows[taken])
     else:
-        taken = _complete_part(seeded_order(_keys(runs[0].frame), seed), old_rows, joined.old_rows)
-    test = SequentialTest(alpha=alpha, limit=limit)
-    test.extend(frame["correct_old"].to_numpy()[taken], frame["correct_new"].to_numpy()[taken])
-    return Watched(test, frame.height - taken.size, runs[0].frame.height)
+        taken = _complete_part(seeded_order(_keys(runs[0].frame), seed), old_rows)
+    unread = [*runs[0].unread, *runs[1].unread]
+    test = SequentialTest(
+        alpha=alpha, limit=limit if all(each.num_items is not None for each in unread) else None
+    )
+    # What could not be read may stand anywhere in the order; it does most where it comes first.
+    lost = sum(each.num_items or 0 for each in unread)
+    test.extend(
+        np.ones(lost, dtype=np.bool_), np.zeros(lost, dtype=np.bool_), missing=np.ones(lost, dtype=np.bool_)
+    )
+    missing = (frame["correct_old"].is_null() | frame["correct_new"].is_null()).to_numpy()
+    right_old, right_new = (
+        frame[name].fill_null(False).to_numpy() for name in ("correct_old", "correct_new")
+    )
+    test.extend(right_old[taken], right_new[taken], missing=missing[taken])
+    return Watched(
+        test, frame.height - taken.size, runs[0].frame.height, tuple(f"not read: {each}" for each in unread)
+    )
 
 
-def _complete_part(order: Ints, old_rows: Ints, paired: pl.Series) -> Ints:
-    """Return the places of the answers at the head of the order, up to the first item without one.
-
-    An item whose answer is an error is there, and passed over.
-    """
-    arrived = np.isin(order, paired.to_numpy().astype(np.int64))
+def _complete_part(order: Ints, old_rows: Ints) -> Ints:
+    """Return the places of the answers at the head of the order, up to the first item without one."""
+    arrived = np.isin(order, old_rows)
     head = order[: int(np.argmin(arrived))] if not arrived.all() else order
     place_of = {row: place for place, row in enumerate(old_rows.tolist())}
-    return np.array([place_of[row] for row in head.tolist() if row in place_of], dtype=np.int64)
+    return np.array([place_of[row] for row in head.tolist()], dtype=np.int64)
 
 
 def _refuse_order(old: Run, rows: Ints) -> None:

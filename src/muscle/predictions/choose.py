@@ -11,9 +11,8 @@ from dataclasses import replace
 import polars as pl
 
 from muscle.errors import DataError
+from muscle.predictions.rows import listing
 from muscle.predictions.run import SCORE_PREFIX, Run
-
-_LISTED = 12
 
 
 def with_filter(run: Run, name: str) -> Run:
@@ -28,7 +27,7 @@ def with_filter(run: Run, name: str) -> Run:
     """
     filters = run.frame["filter"].unique(maintain_order=True).to_list()
     if name not in filters:
-        raise DataError(f"{run.name}: expected the filter {name!r}, found {_listing(filters)}")
+        raise DataError(f"{run.name}: expected the filter {name!r}, found {listing(filters)}")
     several = pl.col("filter").n_unique().over("task") > 1
     frame = run.frame.filter(~several | (pl.col("filter") == name))
     return replace(run, frame=frame)
@@ -50,7 +49,7 @@ def with_metric(run: Run, name: str, *, is_main: bool = True) -> Run:
     column = f"{SCORE_PREFIX}{name}"
     frame = run.frame
     if column not in frame.columns or frame[column].null_count() == frame.height:
-        raise DataError(f"{run.name}: expected the metric {name!r}, found {_listing(run.score_names())}")
+        raise DataError(f"{run.name}: expected the metric {name!r}, found {listing(run.score_names())}")
     value = pl.col(column)
     has_it = value.is_not_null().any().over("task")
     is_binary = (value.is_null() | value.is_in([0.0, 1.0])).all().over("task")
@@ -66,8 +65,3 @@ def with_metric(run: Run, name: str, *, is_main: bool = True) -> Run:
         others = [c for c in frame.columns if c != column]
         frame = frame.select(*others[:first], column, *others[first:])
     return replace(run, frame=frame)
-
-
-def _listing(names: list[str]) -> str:
-    shown = ", ".join(names[:_LISTED]) or "none"
-    return shown if len(names) <= _LISTED else f"{shown} and {len(names) - _LISTED} more"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections.abc import Mapping
@@ -12,9 +13,29 @@ import polars as pl
 
 from muscle.errors import ConfigError
 from muscle.files import write_json
-from muscle.predictions.read import METADATA_FILE, read_run
+from muscle.predictions.plain import DEFAULT_TASK, METADATA_FILE, UNREAD
+from muscle.predictions.read import read_run
 from muscle.predictions.records import write_records
-from muscle.predictions.run import Run
+from muscle.predictions.rows import listing, shorten
+from muscle.predictions.run import Run, unread_to_json
+
+logger = logging.getLogger(__name__)
+
+_NOT_WRITTEN = (
+    ".csv",
+    ".tsv",
+    ".json",
+    ".ndjson",
+    ".arrow",
+    ".feather",
+    ".txt",
+    ".eval",
+    ".xlsx",
+    ".gz",
+    ".zst",
+    ".zip",
+)
+"""Suffixes of files; a folder of such a name would be a surprise."""
 
 _FILE_SUFFIXES = (".jsonl", ".parquet")
 _UNSAFE = re.compile(r"[^\w.+=@,-]")
@@ -42,26 +63,59 @@ def convert(
         The files that were written.
 
     Raises:
-        ConfigError: `to` is not known, or `out` is a file where a folder is needed.
+        ConfigError: `to` is not known, `out` is a file where a folder is needed or has the suffix of a file that is not written, or
+            the run holds what a single file cannot: what was not read of its source, a score of which less is better.
         DataError: the source cannot be read.
         OutputError: a file cannot be written.
     """
     path = Path(out)
     if to not in ("records", "eee"):
         raise ConfigError(f"to: expected 'records' or 'eee', found {to!r}")
+    if path.suffix and path.suffix.lower() in _NOT_WRITTEN:
+        raise ConfigError(
+            f"{path}: expected a .jsonl or .parquet file, or a folder, found the name of a {path.suffix} file, which is not written"
+        )
     if to == "eee" and (path.suffix in _FILE_SUFFIXES or path.is_file()):
         raise ConfigError(
             f"{path}: expected a folder for Every Eval Ever, which is two files, found a file's name"
         )
     run = read_run(source, format=format, columns=columns)
     if to == "eee":
+        _check_fits(run, path, "Every Eval Ever")
         from muscle.predictions.readers._every_eval_ever_write import write_every_eval_ever
 
         return write_every_eval_ever(run, path)
     if path.suffix in _FILE_SUFFIXES:
-        write_records(path, run.frame)
+        _check_fits(run, path, "a single file")
+        _check_directions(run, path)
+        # A task that was called after its file is called after the new one, as it is when that is read.
+        is_unnamed = run.tasks == [run.metadata.get(DEFAULT_TASK)]
+        write_records(path, run.frame, name_tasks=not is_unnamed)
         return [path]
     return _write_folder(run, path)
+
+
+def _check_fits(run: Run, path: Path, place: str) -> None:
+    """Refuse to write what would make a gate say something else than the run itself."""
+    if run.unread:
+        raise ConfigError(
+            f"{path}: expected a folder of records, which keeps what was not read of the run ({shorten(str(run.unread[0]), 120)}); "
+            f"{place} cannot"
+        )
+
+
+def _check_directions(run: Run, path: Path) -> None:
+    """Refuse scores of which less is better, and say what else a single file does not hold."""
+    directions = run.metadata.get("higher_is_better") or {}
+    turned = [name for name in run.score_names() if directions.get(name) is False]
+    if turned:
+        raise ConfigError(
+            f"{path}: expected a folder of records, which keeps that less is better of {listing(turned)}; a single file cannot"
+        )
+    if run.metadata.get("tasks") or run.metadata.get("settings"):
+        logger.warning(
+            "%s: holds no settings, prompts or judges, by which runs are held comparable; a folder does", path
+        )
 
 
 def _write_folder(run: Run, folder: Path) -> list[Path]:
@@ -75,6 +129,8 @@ def _write_folder(run: Run, folder: Path) -> list[Path]:
         files.append(folder / f"{stem}.jsonl")
         write_records(files[-1], run.frame.filter(pl.col("task") == task))
     metadata = {"name": run.name, **_plain(run.metadata)}
+    if run.unread:
+        metadata[UNREAD] = unread_to_json(run.unread)
     write_json(folder / METADATA_FILE, metadata)
     return [*files, folder / METADATA_FILE]
 

@@ -1,7 +1,9 @@
-"""Reading JSON lines: with polars where the file is as it should be, row by row where something is wrong.
+"""Reading JSON lines: with polars where the file is as it should be, row by row where something is odd.
 
-The columns' forms are taken from the file's first lines. Polars refuses whatever does not fit them, and the
-slow way then either reads it (a reference that is text here and a list there) or names line and field.
+The columns' forms are taken from the file's first lines. Polars refuses whatever does not fit them, but it writes a list, an
+object or half a surrogate pair in a text's place in its own way, and takes the first of a doubled field without a word. So one
+search through the bytes comes before it; what it finds sends the file down the slow way, which either reads it (a reference
+that is text here and a list there) or names line and field.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import json
 import mmap
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,9 +19,9 @@ from typing import Any, NoReturn
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.predictions.normalise import expand_objects, to_records
+from muscle.predictions.formats import READABLE
 from muscle.predictions.records import COLUMNS
-from muscle.predictions.rows import shorten, table_from_rows
+from muscle.predictions.rows import Table, is_known, shorten, table_from_rows, unique_fields
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
 
 MAX_LINE_BYTES = 32 << 20
@@ -28,7 +30,13 @@ MAX_LINE_BYTES = 32 << 20
 SAMPLE_LINES = 100
 SAMPLE_BYTES = 1 << 20
 BLOCK_BYTES = 1 << 24
-_TEXTS = ("id", "input", "output", "task", "error")
+_MAX_NAMES = 40
+"""Names searched for at a time: a pattern of many more is slow."""
+
+_COLON = r"[ \t]*:[ \t]*"
+_FLAT = rf'"(?:score|slice)\.(?:[^"\\\n]|\\.)*"{_COLON}'
+_WORDS = ("true", "false", "null", "NaN", "Infinity", "-Infinity")
+_NUMBER_SO_FAR = re.compile(r"[-+.eE\d]*")
 _MAGIC = {
     b"\x1f\x8b": "gzip: unpack it first (gunzip)",
     b"\x28\xb5\x2f\xfd": "zstd: unpack it first (zstd -d)",
@@ -76,6 +84,37 @@ def _check_lines(path: Path) -> None:
                 )
 
 
+def is_cut_off(error: json.JSONDecodeError) -> bool:
+    """Whether a text that is no JSON would be the beginning of one: it ends in the middle of a value."""
+    rest = error.doc[error.pos :].strip()
+    return (
+        error.msg.startswith("Unterminated string")
+        or any(word.startswith(rest) for word in _WORDS)
+        or (error.msg.startswith("Invalid \\") and len(rest) < 6)
+        or _NUMBER_SO_FAR.fullmatch(rest) is not None
+    )
+
+
+def no_json(place: str, error: json.JSONDecodeError, expected: str, *, is_last: bool = True) -> DataError:
+    """Return the error for a text that is no JSON: where it goes wrong, and what is read.
+
+    Args:
+        place: the words that open a message: file and line.
+        error: what the parser says.
+        expected: what should be there.
+        is_last: whether the text is the file's end; what ends in the middle there was cut off.
+    """
+    is_object = error.doc.lstrip()[:1] in ("{", "[")
+    if is_object and is_cut_off(error):
+        if is_last:
+            return DataError(f"{place}: the file is cut off in the middle of this line; write it again")
+        return DataError(f"{place}: expected {expected}, found the beginning of one; write it on one line")
+    around = shorten(error.doc[max(0, error.pos - 20) : error.pos + 40])
+    return DataError(
+        f"{place}, column {error.colno}: expected {expected}, found {around}, which is no JSON; muscle reads {READABLE}"
+    )
+
+
 def _bad_json(path: Path, number: int, line: bytes, error: Exception) -> NoReturn:
     place = f"{path}, line {number}"
     if isinstance(error, RecursionError):
@@ -84,10 +123,9 @@ def _bad_json(path: Path, number: int, line: bytes, error: Exception) -> NoRetur
         raise DataError(
             f"{place}: expected UTF-8, found byte 0x{line[error.start]:02x} at column {error.start + 1}; save it as UTF-8"
         )
-    if not line.endswith(b"\n"):
-        raise DataError(f"{place}: the file is cut off in the middle of this line; write it again")
-    column = getattr(error, "pos", 0) + 1
-    raise DataError(f"{place}, column {column}: expected one JSON object a line, found {shorten(line[:60])}")
+    if not isinstance(error, json.JSONDecodeError):  # a number of thousands of digits
+        raise DataError(f"{place}: expected one JSON object a line, found {shorten(line)} ({error})")
+    raise no_json(place, error, "one JSON object a line", is_last=not line.endswith(b"\n"))
 
 
 def _numbered_objects(path: Path, *, max_bytes: int | None = None) -> Iterator[tuple[int, Any]]:
@@ -101,9 +139,12 @@ def _numbered_objects(path: Path, *, max_bytes: int | None = None) -> Iterator[t
             if max_bytes is not None and num_bytes > max_bytes and number > 1:
                 return
             try:
-                yield number, json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                yield number, json.loads(text.rstrip("\r\n"), object_pairs_hook=unique_fields)
             except (ValueError, RecursionError) as error:
                 _bad_json(path, number, line, error)
+            except DataError as error:
+                raise DataError(f"{path}, line {number}: {error}") from None
 
 
 def rename_fields(row: Any, columns: Mapping[str, str]) -> Any:
@@ -111,10 +152,11 @@ def rename_fields(row: Any, columns: Mapping[str, str]) -> Any:
     if not columns or not isinstance(row, dict):
         return row
     taken = {ours: row[theirs] for ours, theirs in columns.items() if theirs in row}
-    return {name: value for name, value in row.items() if name not in columns} | taken
+    mapped = columns.keys() | columns.values()
+    return {name: value for name, value in row.items() if name not in mapped} | taken
 
 
-def _line_of(path: Path, row: int) -> str:
+def line_of(path: Path, row: int) -> str:
     """Name the line that a row (from 0) of the table came from."""
     with path.open("rb") as handle:
         lines = (number for number, line in enumerate(handle, 1) if not line.isspace())
@@ -131,10 +173,11 @@ def _schema(sample: list[dict[str, Any]], columns: Mapping[str, str]) -> dict[st
     # As text, a score's object keeps names that the first lines do not have.
     schema: dict[str, pl.DataType] = {name: dtype for name, dtype in COLUMNS.items() if name not in columns}
     schema |= {"score": pl.String(), "slices": pl.String()}
-    if kinds["score"] and kinds["score"] <= {int, float}:
-        schema["score"] = pl.Float64()
-    if kinds["correct"] and kinds["correct"] <= {int, float}:
-        schema["correct"] = pl.Float64()
+    for name in ("score", "correct"):
+        if kinds[name] and kinds[name] <= {int, float}:
+            schema[name] = pl.Float64()
+    if str in kinds["correct"]:
+        schema["correct"] = pl.String()
     if kinds["reference"] == {int}:
         schema["reference"] = pl.Int64()
     elif kinds["reference"] and list not in kinds["reference"]:
@@ -144,88 +187,157 @@ def _schema(sample: list[dict[str, Any]], columns: Mapping[str, str]) -> dict[st
     return {columns.get(name, name): dtype for name, dtype in schema.items()}
 
 
-def _has_structure(row: Mapping[str, Any]) -> bool:
-    """Whether a text field holds a list or an object (chat messages), which polars would not write as JSON does."""
-    values = [row.get(name) for name in _TEXTS]
-    for name in ("choices", "reference"):
-        value = row.get(name)
-        values += value if isinstance(value, list) else []
-    return any(isinstance(value, list | dict) for value in values)
+def _any_of(names: Iterable[str]) -> str:
+    return "|".join(re.escape(json.dumps(name, ensure_ascii=False)[1:-1]) for name in names)
 
 
-def _fast_table(path: Path, columns: Mapping[str, str]) -> pl.DataFrame | None:
-    """Read with polars; None where the file needs the careful way."""
-    objects = islice(_numbered_objects(path, max_bytes=SAMPLE_BYTES), SAMPLE_LINES)
-    sample = [rename_fields(row, columns) for _, row in objects]
-    if not all(isinstance(row, dict) for row in sample) or any(_has_structure(row) for row in sample):
-        return None
-    theirs = list(columns.values())
-    if len(set(theirs)) < len(theirs):
-        return None
-    schema = _occurring(
-        path, _schema(sample, _all_names(sample, columns)), {name for row in sample for name in row}
-    )
-    try:
-        table = pl.read_ndjson(path, schema=schema)
-        table = table.rename({theirs: ours for ours, theirs in columns.items()}, strict=False)
-        if "score" in table.columns:
-            table = expand_objects(table, "score", SCORE_PREFIX, pl.Float64())
-        if "slices" in table.columns:
-            table = expand_objects(table, "slices", SLICE_PREFIX, pl.String())
-    except pl.exceptions.PolarsError:
-        return None
-    # A list read as text cannot be told from text that looks like one.
-    if schema.get("reference") == pl.String and table["reference"].str.starts_with("[").any():
-        return None
-    return table
+def _odd_values(schema: Mapping[str, pl.DataType], reference: str, objects: Collection[str]) -> str:
+    """Return a pattern of what polars would read as text in another way than the slow way does."""
+    structure = r"(?:[\[{NI]|-I)"
+    texts = [n for n, dtype in schema.items() if dtype == pl.String and n not in (*objects, reference)]
+    lists = [n for n, dtype in schema.items() if dtype == pl.List(pl.String)]
+    parts = [rf'"(?:{_any_of(texts)})"{_COLON}{structure}', r'\\u[0-9a-fA-F]{4}[^"\\\n]*"' + _COLON]
+    if schema.get(reference) == pl.String:
+        parts.append(rf'"{_any_of([reference])}"{_COLON}[^"n \t]')
+    if lists:
+        entry = r'(?:"(?:[^"\\\n]|\\.)*"|[a-z0-9.eE+-]+)[ \t]*,[ \t]*'
+        parts.append(rf'"(?:{_any_of(lists)})"{_COLON}\[[ \t]*(?:{entry})*{structure}')
+    return "|".join(parts)
 
 
-def _occurring(path: Path, schema: dict[str, pl.DataType], seen: set[str]) -> dict[str, pl.DataType]:
-    """Drop from a schema what stands nowhere in the file: a column of nulls takes time and memory."""
-    missing = {json.dumps(name).encode(): name for name in schema if name not in seen}
-    if not missing:
-        return schema
-    found = seen | {missing[name] for name in _mentioned(path, list(missing))}
-    return {name: dtype for name, dtype in schema.items() if name in found}
+def _doubled_names(names: list[str]) -> list[str]:
+    """Return patterns of a field that stands twice in a line."""
+    each = [rf'"{name}"{_COLON}.*"{name}"{_COLON}' for name in map(_any_of, ([name] for name in names))]
+    return ["|".join(each[start : start + _MAX_NAMES]) for start in range(0, len(each), _MAX_NAMES)]
 
 
-def _mentioned(path: Path, names: list[bytes]) -> set[bytes]:
-    """Return which of some names stand anywhere in a file; one pass, a block at a time."""
-    pattern, overlap = re.compile(b"|".join(map(re.escape, names))), max(map(len, names))
-    found, tail = set[bytes](), b""
+def _blocks(path: Path) -> Iterator[str]:
+    """Yield a file's text, whole lines at a time."""
     with path.open("rb") as handle:
-        while (block := handle.read(BLOCK_BYTES)) and len(found) < len(names):
-            found.update(pattern.findall(tail + block))
-            tail = block[-overlap:]
-    return found
+        rest = b""
+        while block := handle.read(BLOCK_BYTES):
+            block = rest + block
+            end = block.rfind(b"\n") + 1
+            yield block[:end].decode()
+            rest = block[end:]
+        yield rest.decode()
 
 
-def _all_names(sample: list[dict[str, Any]], columns: Mapping[str, str]) -> dict[str, str]:
-    """The column map, with `score.<name>` and `slice.<name>` fields that the sample has at top level."""
-    flat = {name for row in sample for name in row if name.startswith((SCORE_PREFIX, SLICE_PREFIX))}
-    return {name: name for name in flat} | dict(columns)
-
-
-def read_jsonl(path: Path, *, columns: Mapping[str, str] | None = None) -> pl.DataFrame:
-    """Read a file of JSON lines as records.
+def _occurring(
+    path: Path, schema: dict[str, pl.DataType], sample: list[dict[str, Any]], columns: Mapping[str, str]
+) -> dict[str, pl.DataType] | None:
+    """Drop from a schema what stands nowhere in the file: a column of nulls takes time and memory.
 
     Args:
-        path: the file; rows that name no task have a null there.
+        path: the file.
+        schema: the file's names and their forms.
+        sample: the first rows, as the file has them.
+        columns: our field names to the file's.
+
+    Returns:
+        The fields that occur; None where polars would not read them as the slow way does.
+    """
+    seen = {name for row in sample for name in row}
+    missing = [name for name in schema if name not in seen]
+    objects = [columns.get(name, name) for name in ("score", "slices")]
+    values = [row[name] for row in sample for name in objects if isinstance(row.get(name), dict)]
+    names = list(dict.fromkeys([*schema, *(member for value in values for member in value)]))
+    odd = [_odd_values(schema, columns.get("reference", "reference"), objects), *_doubled_names(names)]
+    flat = {name for name in schema if name.startswith((SCORE_PREFIX, SLICE_PREFIX))}
+    try:
+        for text in _blocks(path):
+            block = pl.Series([text])
+            if any(block.str.contains(pattern)[0] for pattern in odd):
+                return None
+            if {name[1:].rpartition('"')[0] for name in block.str.extract_all(_FLAT)[0].unique()} - flat:
+                return None
+            if missing and block.str.contains_any([f'"{name}"' for name in missing])[0]:
+                missing = [name for name in missing if f'"{name}"' not in text]
+    except UnicodeDecodeError:
+        return None
+    return {name: dtype for name, dtype in schema.items() if name not in missing}
+
+
+def _fast_table(path: Path, columns: Mapping[str, str]) -> Table | None:
+    """Read with polars; None where the file needs the careful way."""
+    objects = islice(_numbered_objects(path, max_bytes=SAMPLE_BYTES), SAMPLE_LINES)
+    theirs = [row for _, row in objects]
+    if not all(isinstance(row, dict) for row in theirs) or len(set(columns.values())) < len(columns):
+        return None
+    sample = [rename_fields(row, columns) for row in theirs]
+    all_names = {
+        name: name for row in sample for name in row if name.startswith((SCORE_PREFIX, SLICE_PREFIX))
+    }
+    schema = _schema(sample, {**all_names, **columns})
+    chosen = _occurring(path, schema, theirs, columns)
+    if not chosen:
+        return None
+    try:
+        frame = pl.read_ndjson(path, schema=chosen)
+    except pl.exceptions.PolarsError:
+        return None
+    frame = frame.rename({theirs: ours for ours, theirs in columns.items()}, strict=False)
+    seen = {name: None for row in sample for name in row}
+    if "correct" in frame.columns and "correct" not in seen and frame["correct"].null_count() == frame.height:
+        return None  # only a text that looks like the field, perhaps: a column `correct` has a meaning of its own
+    if any(_holds_nul(column) for column in frame.iter_columns()):
+        return None  # what polars makes of half a surrogate pair
+    frame = frame.select(*(name for name in seen if name in frame.columns), pl.exclude(list(seen)))
+    return Table(frame, tuple(name for name in seen if not is_known(name)))
+
+
+def _holds_nul(column: pl.Series) -> bool:
+    if column.dtype == pl.List(pl.String):
+        column = column.explode()
+    return column.dtype == pl.String and bool(column.str.contains("\0", literal=True).any())
+
+
+def read_jsonl(path: Path, *, columns: Mapping[str, str] | None = None) -> Table:
+    """Read a file of JSON lines.
+
+    Args:
+        path: the file.
         columns: our field names to the file's.
 
     Raises:
-        DataError: the file is empty, damaged, or a field is not what it should be: file, line, field.
+        DataError: the file is empty or damaged: file and line.
     """
     columns = columns or {}
     with path.open("rb") as handle:
         check_text(path, handle.read(4096))
     _check_lines(path)
-
-    def where(row: int) -> str:
-        return _line_of(path, row)
-
     table = _fast_table(path, columns)
     if table is None:
         objects = ((number, rename_fields(row, columns)) for number, row in _numbered_objects(path))
         table = table_from_rows(objects, where=lambda number: f"{path}, line {number}")
-    return to_records(table, where=where)
+    return table
+
+
+def read_json_list(path: Path, *, columns: Mapping[str, str] | None = None) -> Table:
+    """Read a JSON file that holds a list of objects.
+
+    Args:
+        path: the file.
+        columns: our field names to the file's.
+
+    Raises:
+        DataError: the file is damaged, or a record is no object: file, line or record.
+    """
+    data = path.read_bytes()
+    check_text(path, data[:4096])
+    try:
+        rows = json.loads(data.decode("utf-8-sig"), object_pairs_hook=unique_fields)
+    except RecursionError:
+        raise DataError(
+            f"{path}: expected a JSON list of flat objects, found one nested too deeply"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: expected UTF-8, found byte 0x{data[error.start]:02x}; save it as UTF-8"
+        ) from None
+    except json.JSONDecodeError as error:
+        raise no_json(f"{path}, line {error.lineno}", error, "a JSON list of objects") from None
+    except (ValueError, DataError) as error:
+        raise DataError(f"{path}: {error}") from None
+    objects = enumerate(rename_fields(row, columns or {}) for row in rows)
+    return table_from_rows(objects, where=lambda row: f"{path}, record {row + 1}")

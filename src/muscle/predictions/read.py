@@ -7,7 +7,6 @@ imported only when a run is read. Our own records, and the plain tables that use
 from __future__ import annotations
 
 import importlib
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,142 +17,24 @@ import polars as pl
 
 from muscle.errors import DataError
 from muscle.predictions.choose import with_filter, with_metric
-from muscle.predictions.jsonl import check_text, read_jsonl, rename_fields
-from muscle.predictions.normalise import name_task, to_records
-from muscle.predictions.records import concat_records, with_input_hash
-from muscle.predictions.rows import table_from_rows
+from muscle.predictions.formats import FOREIGN, PLAIN
+from muscle.predictions.normalise import name_task
+from muscle.predictions.plain import DEFAULT_TASK, METADATA_FILE, read_plain, records_of, renamed
+from muscle.predictions.records import with_input_hash
+from muscle.predictions.rows import Table, is_known
 from muscle.predictions.run import Run
+from muscle.predictions.tables import reason
+
+__all__ = ["DEFAULT_TASK", "FOREIGN", "METADATA_FILE", "PLAIN", "UNNAMED_TASK", "read_run"]
 
 logger = logging.getLogger(__name__)
 
 HEAD_BYTES = 65_536
-METADATA_FILE = "run.json"
-PLAIN = "records"
-"""The format name of our own records and of plain JSONL, JSON, CSV, Parquet and Arrow files."""
-
-DEFAULT_TASK = "default_task"
-"""Metadata key: the task's name where the rows named none and it was taken from the file."""
-
 UNNAMED_TASK = "all"
-
-FOREIGN: tuple[str, ...] = (
-    "lm_eval",
-    "inspect",
-    "promptfoo",
-    "every_eval_ever",
-    "helm",
-    "lighteval",
-    "nemo",
-    "openai_evals",
-    "bfcl",
-    "prompt_scores",
-)
-"""Modules in `muscle.predictions.readers`, in the order in which they are asked; also the format names."""
-
-_TABLE_SUFFIXES = (".parquet", ".csv", ".arrow", ".feather")
-_SUFFIXES = (".jsonl", ".ndjson", ".json", *_TABLE_SUFFIXES)
 
 
 def _reader(name: str) -> Any:
     return importlib.import_module(f"muscle.predictions.readers.{name}")
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-
-
-def _read_table(path: Path) -> pl.DataFrame:
-    """Read a table file as it is."""
-    try:
-        if path.suffix == ".parquet":
-            return pl.read_parquet(path)
-        if path.suffix == ".csv":
-            # As text: the fields' own checks know better than a guess what a column should hold.
-            return pl.read_csv(path, infer_schema=False)
-        return pl.read_ipc(path)
-    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
-        raise DataError(
-            f"{path}: expected a whole {path.suffix} file, found a damaged one ({_reason(error)})"
-        ) from None
-
-
-def _renamed(table: pl.DataFrame, columns: Mapping[str, str] | None, place: str) -> pl.DataFrame:
-    """Give the columns our names, as the map says."""
-    if not columns:
-        return table
-    absent = [theirs for theirs in columns.values() if theirs not in table.columns]
-    if absent:
-        raise DataError(f"{place}: expected the column {absent[0]!r}, found {', '.join(table.columns)}")
-    mapped = [table[theirs].alias(ours) for ours, theirs in columns.items()]
-    others = [name for name in table.columns if name not in columns and name not in columns.values()]
-    return table.select(*others, *mapped)
-
-
-def _read_json_array(path: Path, columns: Mapping[str, str] | None) -> pl.DataFrame:
-    """Read a JSON file that holds a list of objects."""
-    try:
-        rows = json.loads(path.read_bytes())
-    except RecursionError:
-        raise DataError(
-            f"{path}: expected a JSON list of flat objects, found one nested too deeply"
-        ) from None
-    except ValueError as error:
-        raise DataError(
-            f"{path}: expected a JSON list of objects, found damaged JSON ({_reason(error)})"
-        ) from None
-
-    def where(row: int) -> str:
-        return f"{path}, record {row + 1}"
-
-    objects = enumerate(rename_fields(row, columns or {}) for row in rows)
-    return to_records(table_from_rows(objects, where=where), where=where)
-
-
-def _read_file(path: Path, columns: Mapping[str, str] | None) -> pl.DataFrame:
-    """Read one file of our own or plain records."""
-    with path.open("rb") as handle:
-        head = handle.read(HEAD_BYTES)
-    if path.suffix in _TABLE_SUFFIXES:
-        if not head:
-            raise DataError(f"{path}: expected a {path.suffix} file with predictions, found an empty file")
-        table = _renamed(_read_table(path), columns, str(path))
-        first = 2 if path.suffix == ".csv" else 1
-        unit = "line" if path.suffix == ".csv" else "row"
-        return to_records(table, where=lambda row: f"{path}, {unit} {row + first}")
-    if head.lstrip().startswith(b"["):
-        check_text(path, head)
-        return _read_json_array(path, columns)
-    return read_jsonl(path, columns=columns)
-
-
-def _metadata(folder: Path) -> dict[str, Any]:
-    """Read what the folder's `run.json` says of the run."""
-    path = folder / METADATA_FILE
-    if not path.is_file():
-        return {}
-    try:
-        value = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: expected a JSON object, found damaged JSON ({_reason(error)})") from None
-    if not isinstance(value, dict):
-        raise DataError(f"{path}: expected a JSON object, found a {type(value).__name__}")
-    return value
-
-
-def _read_plain(path: Path, columns: Mapping[str, str] | None) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """Read a file, or a folder with a file for each task."""
-    if not path.is_dir():
-        frame = _read_file(path, columns)
-        unnamed = frame["task"].null_count() == frame.height
-        return name_task(frame, path.stem), {DEFAULT_TASK: path.stem} if unnamed else {}
-    files = sorted(f for f in path.iterdir() if f.suffix in _SUFFIXES and f.name != METADATA_FILE)
-    if not files:
-        found = ", ".join(sorted(f.name for f in path.iterdir())[:5]) or "nothing"
-        raise DataError(f"{path}: expected TASK.jsonl or TASK.parquet files, found {found}")
-    frames = [name_task(_read_file(file, columns), file.stem) for file in files]
-    return concat_records(frames), _metadata(path)
 
 
 def _recognised(path: Path) -> str:
@@ -168,7 +49,7 @@ def _recognised(path: Path) -> str:
 def _read_foreign(path: Path, format: str, metric: str | None, provider: str | None) -> Run:
     """Read a file of a foreign format, and choose in it."""
     options: dict[str, str] = {}
-    if metric is not None and format == "lm_eval":
+    if metric is not None and format in ("lm_eval", "inspect"):
         options["metric"] = metric
     if provider is not None:
         if format != "promptfoo":
@@ -198,13 +79,16 @@ def _read_path(
                     "%s: read as %s, whose columns are known; the column map says nothing of it", path, format
                 )
             return _read_foreign(path, format, metric, provider)
-        frame, metadata = _read_plain(path, columns)
+        plain = read_plain(path, columns)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {_reason(error)}") from None
+        raise DataError(f"{path}: cannot be read: {reason(error)}") from None
     if provider is not None:
         raise DataError(f"{path}: expected results of promptfoo, which have providers, found plain records")
     run = Run(
-        path.stem if path.is_file() else path.name, frame, {"source": str(path), "format": PLAIN, **metadata}
+        path.stem if path.is_file() else path.name,
+        plain.frame,
+        {"source": str(path), "format": PLAIN, **plain.metadata},
+        plain.unread,
     )
     return run if metric is None else with_metric(run, metric)
 
@@ -224,6 +108,16 @@ def _from_table(source: Any) -> pl.DataFrame:
     raise DataError(
         f"predictions: expected a path, a Run, or a polars, pandas or pyarrow table, found {type(source).__name__}"
     )
+
+
+def _run_of_table(source: Any, columns: Mapping[str, str] | None, label: str) -> Run:
+    table = renamed(_from_table(source), columns, label)
+    unread = tuple(name for name in table.columns if not is_known(name))
+    frame, notes = records_of(Table(table, unread), columns, lambda row: f"{label}, row {row + 1}")
+    unnamed = {DEFAULT_TASK: UNNAMED_TASK} if frame["task"].null_count() == frame.height else {}
+    kind = type(source).__module__.partition(".")[0]
+    metadata = {"source": f"{kind} table", "format": "table", "notes": notes, **unnamed}
+    return Run(label, name_task(frame, UNNAMED_TASK), metadata)
 
 
 def read_run(
@@ -259,13 +153,7 @@ def read_run(
     elif isinstance(source, str | Path):
         run = _read_path(Path(source), format, columns, metric, provider)
     else:
-        table = _renamed(_from_table(source), columns, name or "table")
-        label = name or "table"
-        frame = to_records(table, where=lambda row: f"{label}, row {row + 1}")
-        unnamed = {DEFAULT_TASK: UNNAMED_TASK} if frame["task"].null_count() == frame.height else {}
-        kind = type(source).__module__.partition(".")[0]
-        metadata = {"source": f"{kind} table", "format": "table", **unnamed}
-        run = Run(label, name_task(frame, UNNAMED_TASK), metadata)
+        run = _run_of_table(source, columns, name or "table")
         run = run if metric is None else with_metric(run, metric)
     if filter is not None:
         run = with_filter(run, filter)

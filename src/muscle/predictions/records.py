@@ -31,13 +31,19 @@ COLUMNS: dict[str, pl.DataType] = {
     "choices": pl.List(pl.String()),
     "reference": pl.List(pl.String()),
     "output": pl.String(),
+    "extracted_answer": pl.String(),
     "choice": pl.Int64(),
     "correct": pl.Boolean(),
+    "graded_by": pl.String(),
     "logprobs": pl.List(pl.Float64()),
     "error": pl.String(),
     "finish_reason": pl.String(),
 }
-"""Every column that a frame of records has, in order; only task, id, filter and repeat are never null."""
+"""Every column that a frame of records has, in order; only task, id, filter and repeat are never null.
+
+`extracted_answer` is what was read out of `output` (the number in a worked solution): what is compared between versions.
+`graded_by` says in words what decides whether the item is right, where that is each item's own: it must not change.
+"""
 
 
 def input_hash(text: str, choices: Sequence[str] = ()) -> str:
@@ -105,12 +111,20 @@ def complete(frame: pl.DataFrame) -> pl.DataFrame:
 
 def concat_records(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """Stack frames of records; scores and slices that some of them lack become null there."""
-    return complete(pl.concat(frames, how="diagonal"))
+    # In one piece: with a chunk for each of a thousand files every later step is a thousand times slower.
+    return complete(pl.concat(frames, how="diagonal", rechunk=True))
 
 
 def _nested(frame: pl.DataFrame) -> pl.DataFrame:
-    """Bring records into their form on disk: `score` and `slices` as objects, empty columns left out."""
-    filled = [name for name in frame.columns if frame[name].null_count() < frame.height]
+    """Bring records into their form on disk: `score` and `slices` as objects, empty columns left out.
+
+    `correct` and the scores stay even where they are empty: they say that a row was not judged, not that nobody looked.
+    """
+    filled = [
+        name
+        for name in frame.columns
+        if name == "correct" or name.startswith(SCORE_PREFIX) or frame[name].null_count() < frame.height
+    ]
     columns: list[pl.Expr] = [pl.col(name) for name in filled if name in COLUMNS]
     for prefix, name in ((SCORE_PREFIX, "score"), (SLICE_PREFIX, "slices")):
         members = [column for column in filled if column.startswith(prefix)]
@@ -132,13 +146,16 @@ def _check_finite(frame: pl.DataFrame) -> None:
             )
 
 
-def write_records(path: Path, rows: pl.DataFrame | Iterable[Mapping[str, Any]]) -> None:
+def write_records(
+    path: Path, rows: pl.DataFrame | Iterable[Mapping[str, Any]], *, name_tasks: bool = True
+) -> None:
     """Write records to a `.jsonl` or `.parquet` file, atomically, with the content hash filled in.
 
     Args:
         path: the file; its suffix chooses the format.
         rows: a frame in memory form, or objects in the form on disk (`score` and `slices` nested, null
             fields may be left out).
+        name_tasks: whether each row names its task; else the file's name does, when it is read.
 
     Raises:
         DataError: a row breaks the format: the row, the field, what was expected.
@@ -157,9 +174,12 @@ def write_records(path: Path, rows: pl.DataFrame | Iterable[Mapping[str, Any]]) 
         def where(row: int) -> str:
             return f"record {row + 1} for {path}"
 
-        frame = name_task(to_records(table_from_rows(enumerate(rows), where=where), where=where), path.stem)
+        table = table_from_rows(enumerate(rows), where=where)
+        frame = name_task(to_records(table.frame, where=where), path.stem)
     _check_finite(frame)
     nested = _nested(with_input_hash(frame))
+    if not name_tasks:
+        nested = nested.drop("task")
     with atomic_path(path) as temporary:
         if path.suffix == ".jsonl":
             nested.write_ndjson(temporary)

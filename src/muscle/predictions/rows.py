@@ -1,20 +1,22 @@
 """Rows as Python objects into a table, each field checked: slower than polars, but it names what is wrong.
 
 A field may change its form from row to row (a reference as text here, as a list there; a score as a number
-or an object); the table has one form for all.
+or an object); the table has one form for all, and `muscle.predictions.normalise` gives it its meaning.
 """
 
 from __future__ import annotations
 
-import json
-import math
+import reprlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
 import polars as pl
 
 from muscle.errors import DataError
+from muscle.predictions.records import COLUMNS
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
+from muscle.predictions.values import text_of_value
 
 CHUNK_ROWS = 50_000
 """Rows held as Python objects at a time; bounds the memory of a long file."""
@@ -22,189 +24,168 @@ CHUNK_ROWS = 50_000
 INDEX_COLUMN = "reference_index"
 """The reference given as the index of an option; resolved once the options are known."""
 
-NO_IDENTITY = "expected an 'id' or an 'input' by which the item is found in the other run"
+_LISTED = 12
 
 
-class _Mismatch(Exception):
-    """A value of a field is not what it should be; carries what was expected."""
+@dataclass(frozen=True)
+class Table:
+    """What a file holds, its fields named as in the record format and not yet checked.
+
+    Attributes:
+        frame: one row a record.
+        unread: the names of the fields that the format does not know.
+    """
+
+    frame: pl.DataFrame
+    unread: tuple[str, ...] = ()
 
 
-def _text(value: Any) -> str | None:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        # A lone surrogate (half an emoji, cut by a token limit) has no UTF-8 form.
-        return value.encode("utf-8", "replace").decode() if not value.isascii() else value
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _texts(value: Any) -> list[str | None] | None:
-    if value is None:
-        return None
-    if not isinstance(value, list):
-        raise _Mismatch("a list of texts")
-    return [_text(entry) for entry in value]
-
-
-def _whole(value: Any) -> int | None:
-    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
-        return value
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    raise _Mismatch("a whole number")
-
-
-def _truth(value: Any) -> bool | None:
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int | float) and value in (0, 1):
-        return bool(value)
-    raise _Mismatch("true or false")
-
-
-def _number(value: Any) -> float | None:
-    if value is None:
-        return None
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        raise _Mismatch("a finite number, or null where there is none")
-    return float(value)
-
-
-def _numbers(value: Any) -> list[float | None] | None:
-    if value is None:
-        return None
-    if not isinstance(value, list):
-        raise _Mismatch("a list of numbers")
-    return [_number(entry) for entry in value]
-
-
-_FIELDS: dict[str, tuple[pl.DataType, Callable[[Any], Any]]] = {
-    "task": (pl.String(), _text),
-    "id": (pl.String(), _text),
-    "filter": (pl.String(), _text),
-    "repeat": (pl.Int64(), _whole),
-    "input_hash": (pl.String(), _text),
-    "input": (pl.String(), _text),
-    "choices": (pl.List(pl.String()), _texts),
-    "output": (pl.String(), _text),
-    "choice": (pl.Int64(), _whole),
-    "correct": (pl.Boolean(), _truth),
-    "logprobs": (pl.List(pl.Float64()), _numbers),
-    "error": (pl.String(), _text),
-    "finish_reason": (pl.String(), _text),
-}
-
-
-def _reference(value: Any) -> dict[str, Any]:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return {"reference": [str(value)], INDEX_COLUMN: value}
-    return {
-        "reference": _texts(value)
-        if isinstance(value, list)
-        else [_text(value)]
-        if value is not None
-        else None
-    }
-
-
-def _members(name: str, value: Any, prefix: str, convert: Callable[[Any], Any]) -> dict[str, Any]:
-    """Spread an object of scores or slices over columns."""
-    if not isinstance(value, Mapping):
-        raise _Mismatch("an object of names and values")
-    flat: dict[str, Any] = {}
-    for key, member in value.items():
-        try:
-            flat[prefix + key] = convert(member)
-        except _Mismatch as mismatch:
-            raise DataError(_complaint(f"{name}.{key}", str(mismatch), member)) from None
-    return flat
-
-
-def _slice_value(value: Any) -> str | None:
-    if isinstance(value, list | Mapping):
-        raise _Mismatch("a text, a number, true or false")
-    return _text(value)
-
-
-def _convert(name: str, value: Any) -> dict[str, Any]:
-    if name == "reference":
-        return _reference(value)
-    if name == "score":
-        return _members(
-            name, value if isinstance(value, Mapping) else {"score": value}, SCORE_PREFIX, _number
-        )
-    if name == "slices":
-        return _members(name, value or {}, SLICE_PREFIX, _slice_value)
-    if name.startswith(SCORE_PREFIX):
-        return {name: _number(value)}
-    if name.startswith(SLICE_PREFIX):
-        return {name: _slice_value(value)}
-    return {name: _FIELDS[name][1](value)} if name in _FIELDS else {}
+def is_known(name: str) -> bool:
+    """Whether the record format has a field of that name, on disk or in memory."""
+    return name in COLUMNS or name in ("score", "slices") or name.startswith((SCORE_PREFIX, SLICE_PREFIX))
 
 
 def shorten(value: Any, limit: int = 60) -> str:
-    """Return a value as it may stand in a one-line message."""
-    shown = repr(value)
+    """Return a value as it may stand in a one-line message: at most `limit` characters, none of them a control character."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = limit
+    if isinstance(value, str | bytes):
+        value = value[:limit]  # reprlib makes the whole text first
+    shown = repr(value) if isinstance(value, str | bytes) else short.repr(value)
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
-def _complaint(name: str, expected: str, value: Any) -> str:
-    return f"field '{name}': expected {expected}, found {shorten(value)}"
+def listing(names: Iterable[str], most: int = _LISTED) -> str:
+    """Return names as they may stand in a one-line message: each short, the first few, and how many more."""
+    every = list(names)
+    shown = ", ".join(
+        name if name.isprintable() and len(name) <= 60 else shorten(name).strip("'\"")
+        for name in every[:most]
+    )
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return f"{shown}{more}" if every else "none"
 
 
-def _flatten(row: Any, place: str) -> dict[str, Any]:
+def refuse_rows(
+    bad: pl.Series, name: str, expected: str, found: pl.Series, where: Callable[[int], str]
+) -> None:
+    """Raise for the first row that `bad` marks.
+
+    Raises:
+        DataError: a row is marked: row, field, what was expected, what was found.
+    """
+    rows = bad.fill_null(False).arg_true()
+    if rows.len():
+        row = int(rows[0])
+        value = found[row].to_list() if isinstance(found[row], pl.Series) else found[row]
+        raise DataError(f"{where(row)}, field '{name}': expected {expected}, found {shorten(value)}")
+
+
+def unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a JSON object; for `json.loads(object_pairs_hook=...)`.
+
+    Raises:
+        DataError: a field stands there twice, so that nobody can tell which is meant.
+    """
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        doubled = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"expected each field once in an object, found {shorten(doubled)} twice")
+    return fields
+
+
+def _texts(value: list[Any]) -> list[str | None]:
+    return [text_of_value(entry) for entry in value]
+
+
+def _reference(value: Any) -> dict[str, Any]:
+    if isinstance(value, list):
+        return {"reference": _texts(value)}
+    text = text_of_value(value)
+    found: dict[str, Any] = {"reference": None if text is None else [text]}
+    if isinstance(value, int | float) and not isinstance(value, bool) and value == value and value % 1 == 0:
+        found[INDEX_COLUMN] = int(value) if abs(value) < 1 << 62 else -1
+    return found
+
+
+def _refuse(name: str, expected: str, value: Any) -> NoReturn:
+    raise DataError(f", field '{name}': expected {expected}, found {shorten(value)}")
+
+
+def _fields(name: str, value: Any) -> dict[str, Any]:
+    """Return a field of an object as the columns of the table have it."""
+    if name == "reference":
+        return _reference(value)
+    if name == "choices":
+        if not isinstance(value, list | None):
+            _refuse(name, "a list of texts", value)
+        return {name: None if value is None else _texts(value)}
+    if name == "logprobs":
+        numbers = value is None or (
+            isinstance(value, list)
+            and all(
+                entry is None or (isinstance(entry, int | float) and not isinstance(entry, bool))
+                for entry in value
+            )
+        )
+        if not numbers:
+            _refuse(name, "a list of numbers", value)
+        return {name: value}
+    if name.startswith(SLICE_PREFIX) and isinstance(value, list | dict):
+        _refuse(name, "a text, a number, true or false", value)
+    if name == "score" or name.startswith(SCORE_PREFIX):
+        return {name: text_of_value(value, nan="NaN")}
+    return {name: text_of_value(value)}
+
+
+def _flatten(row: Any, unread: dict[str, None]) -> dict[str, Any]:
     if not isinstance(row, Mapping):
-        raise DataError(f"{place}: expected a JSON object, found {shorten(row)}")
+        raise DataError(f": expected a JSON object, found {shorten(row)}")
     flat: dict[str, Any] = {}
     for name, value in row.items():
-        try:
-            flat.update(_convert(name, value))
-        except _Mismatch as mismatch:
-            raise DataError(f"{place}, {_complaint(name, str(mismatch), value)}") from None
-        except DataError as error:
-            raise DataError(f"{place}, {error}") from None
-    if flat.get("id") is None and flat.get("input") is None:
-        raise DataError(f"{place}, field 'id': {NO_IDENTITY}, found the fields {', '.join(row) or 'none'}")
+        if is_known(name):
+            flat |= _fields(name, value)
+        else:
+            unread[name] = None
     return flat
 
 
 def _dtype(name: str) -> pl.DataType:
-    if name == "reference":
-        return pl.List(pl.String())
-    if name == INDEX_COLUMN:
-        return pl.Int64()
-    if name.startswith(SCORE_PREFIX):
-        return pl.Float64()
-    return _FIELDS[name][0] if name in _FIELDS else pl.String()
+    if name in ("choices", "reference", "logprobs"):
+        return COLUMNS[name]
+    return pl.Int64() if name == INDEX_COLUMN else pl.String()
 
 
 def _chunk(rows: list[dict[str, Any]]) -> pl.DataFrame:
     names = list(dict.fromkeys(name for row in rows for name in row))
-    return pl.DataFrame(
-        {name: pl.Series(name, [row.get(name) for row in rows], _dtype(name)) for name in names}
+    frame = pl.DataFrame(
+        {name: pl.Series(name, [row.get(name) for row in rows], _dtype(name), strict=False) for name in names}
     )
+    return frame if names else pl.DataFrame({"id": pl.Series([None] * len(rows), dtype=pl.String)})
 
 
-def table_from_rows(rows: Iterable[tuple[int, Any]], *, where: Callable[[int], str]) -> pl.DataFrame:
-    """Turn objects in the form on disk into a table with one column a field, score or slice.
+def table_from_rows(rows: Iterable[tuple[int, Any]], *, where: Callable[[int], str]) -> Table:
+    """Turn objects in the form on disk into a table with one column a field.
 
     Args:
-        rows: pairs of a row's place and its object; fields that the format does not know are passed over.
+        rows: pairs of a row's place and its object.
         where: turns a place into the words that open a message ("file, line 3").
 
     Raises:
-        DataError: a field's value is not what it should be.
+        DataError: a row is no object, or a list of it is none.
     """
-    tables: list[pl.DataFrame] = []
+    frames: list[pl.DataFrame] = []
     waiting: list[dict[str, Any]] = []
+    unread: dict[str, None] = {}
     for place, row in rows:
         try:
-            waiting.append(_flatten(row, ""))
+            waiting.append(_flatten(row, unread))
         except DataError as error:
             raise DataError(f"{where(place)}{error}") from None
         if len(waiting) == CHUNK_ROWS:
-            tables.append(_chunk(waiting))
+            frames.append(_chunk(waiting))
             waiting = []
-    if waiting or not tables:
-        tables.append(_chunk(waiting))
-    return pl.concat(tables, how="diagonal")
+    if waiting or not frames:
+        frames.append(_chunk(waiting))
+    return Table(pl.concat(frames, how="diagonal"), tuple(unread))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from muscle.errors import DataError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -32,6 +34,30 @@ class Unread:
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}"
+
+
+def unread_to_json(unread: Iterable[Unread]) -> list[dict[str, Any]]:
+    """Return what was left out as JSON can hold it."""
+    return [asdict(entry) for entry in unread]
+
+
+def unread_from_json(value: Any, where: str) -> tuple[Unread, ...]:
+    """Return what `unread_to_json` wrote.
+
+    Raises:
+        DataError: the value is something else.
+    """
+    found = []
+    for entry in value if isinstance(value, list) else [value] if value is not None else []:
+        fields = entry if isinstance(entry, dict) else {}
+        what, place, num_items = (fields.get(name) for name in ("what", "where", "num_items"))
+        is_number = num_items is None or (isinstance(num_items, int) and num_items >= 0)
+        if not (isinstance(what, str) and isinstance(place, str) and is_number):
+            raise DataError(
+                f"{where}, field 'unread': expected a list of what, where and num_items, found another form"
+            )
+        found.append(Unread(what, place, num_items))
+    return tuple(found)
 
 
 @dataclass(frozen=True)

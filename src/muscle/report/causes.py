@@ -8,9 +8,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from muscle.outgoing import visible
 from muscle.report import charts
 from muscle.report.figures import Report, sides
-from muscle.report.numbers import ABSENT, Form, cell, figure, format_number, integer, pointer, visible
+from muscle.report.numbers import ABSENT, Form, cell, figure, format_number, integer, pointer
 from muscle.report.tables import Row, Table, examples_link
 
 _NAMES = {

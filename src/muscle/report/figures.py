@@ -9,19 +9,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from muscle.outgoing import visible
 from muscle.report import charts, plots
 from muscle.report.charts import Part, Quadrants
-from muscle.report.numbers import (
-    ABSENT,
-    cell,
-    change,
-    count,
-    figure,
-    format_number,
-    integer,
-    pointer,
-    visible,
-)
+from muscle.report.numbers import ABSENT, cell, change, count, figure, format_number, integer, pointer
 from muscle.report.plots import Axis, Estimate, Role
 
 Report = Mapping[str, Any]

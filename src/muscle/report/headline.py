@@ -8,8 +8,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from muscle.outgoing import visible
 from muscle.report.figures import Report, num_items, pooled, unit, value_of
-from muscle.report.numbers import ABSENT, Form, figure, format_number, integer, number, pointer, visible
+from muscle.report.numbers import ABSENT, Form, figure, format_number, integer, number, pointer
 
 Tasks = Mapping[str, Mapping[str, Any]]
 

@@ -100,6 +100,7 @@ def _before_lines(report: Report) -> list[str]:
             lines.append(f"{way} differs beside the model: {entry['what']}: {entry['message']}{allowed}")
     left = report.get("tasks_left_out") or []
     lines += [f"not all versions have: {', '.join(left)}"] if left else []
+    lines += [f"note: {warning}" for warning in report.get("warnings") or ()]
     hidden = len(lines) - MAX_BEFORE
     return lines[:MAX_BEFORE] + ([f"and {hidden} more in the JSON"] if hidden > 0 else [])
 

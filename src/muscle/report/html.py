@@ -19,8 +19,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from muscle.outgoing import visible
 from muscle.report import causes, cuts, figures, headline, noise, overview, rules, tables, trade_offs
-from muscle.report.numbers import visible
 from muscle.report.resolution import resolution_lines
 from muscle.report.rows import pooled_lines
 

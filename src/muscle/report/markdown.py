@@ -10,11 +10,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from muscle.outgoing import visible
 from muscle.report import rows
 from muscle.report.before import before_lines
 from muscle.report.escaping import escape
 from muscle.report.noise_lines import noise_lines
-from muscle.report.numbers import Form, visible
+from muscle.report.numbers import Form
 from muscle.report.resolution import resolution_lines
 from muscle.report.rows import Report, clip, one_line
 from muscle.report.slices import slices_markdown
@@ -50,7 +51,16 @@ def _details(summary: str, body: str) -> str:
 
 
 def _task_table(report: Report) -> str:
-    head = ["task", "version", "items", "accuracy or score", "difference", "broke", "gained", "McNemar p"]
+    head = [
+        "task",
+        "version",
+        "items",
+        "accuracy or score",
+        "difference",
+        "broke",
+        "gained",
+        rows.p_title(report),
+    ]
     lines = [
         [
             escape(one_line(row.task, 80)),
@@ -135,6 +145,7 @@ def _effect(task: Mapping[str, Any]) -> str:
 def _flip(number: int, flip: Mapping[str, Any], *, candidate: bool) -> str:
     title = f"{number}. **{escape(one_line(flip['task'], 80))}**, {escape(one_line(flip['id'], 80))}: {rows.fate(flip)}"
     fields = [("input", flip["input"]), ("reference", " | ".join(flip["reference"] or ()))]
+    fields += [("input's SHA-256", flip.get("input_hash"))]
     fields += [
         (side, rows.answer(flip, side)) for side in ("old", "new", *(["candidate"] if candidate else []))
     ]

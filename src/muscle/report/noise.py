@@ -12,10 +12,11 @@ from typing import Any
 
 from markupsafe import Markup
 
+from muscle.outgoing import visible
 from muscle.report import charts, plots
 from muscle.report.charts import Part
 from muscle.report.figures import Report, sides, unit
-from muscle.report.numbers import ABSENT, Form, cell, figure, format_number, integer, pointer, visible
+from muscle.report.numbers import ABSENT, Form, cell, figure, format_number, integer, pointer
 from muscle.report.plots import Estimate
 from muscle.report.tables import Row, Table
 

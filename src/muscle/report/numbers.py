@@ -8,12 +8,13 @@ in `data-minus`.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import quote
 
 from markupsafe import Markup, escape
+
+from muscle.outgoing import visible
 
 Form = Literal["rate", "points", "percent", "score", "signed", "probability"]
 """rate: [0, 1] shown in percent; points: a difference of rates in percentage points; percent: a number that is in percent
@@ -24,34 +25,6 @@ Metric = Mapping[str, Any]
 MINUS = "\N{MINUS SIGN}"
 ABSENT = Markup('<span class="absent">\N{EN DASH}</span>')
 """What stands where nothing was computed."""
-
-INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-
-
-def visible(text: object, keep: str = "") -> str:
-    r"""Return text with control, bidirectional, zero-width and unassigned characters spelled out.
-
-    A name from a file may hold a right-to-left override or a terminal escape; it must neither act nor hide.
-
-    Args:
-        text: anything; made a string first.
-        keep: characters to leave as they are, such as a newline.
-
-    >>> visible("a\x1b[31mb")
-    'a␛[31mb'
-    >>> visible("abc\u202edef")
-    'abc⟨U+202E⟩def'
-    """
-    return "".join(_visible_character(c) if c not in keep else c for c in str(text))
-
-
-def _visible_character(character: str) -> str:
-    code = ord(character)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    if code == 0x7F:
-        return "␡"
-    return f"⟨U+{code:04X}⟩" if unicodedata.category(character) in INVISIBLE else character
 
 
 def count(number: int) -> str:

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from muscle.report.numbers import Form, count, format_number, visible
+from muscle.outgoing import visible
+from muscle.report.numbers import Form, count, format_number
 
 Report = Mapping[str, Any]
 
@@ -94,6 +95,17 @@ def _row(task: str, version: str, metrics: Mapping[str, Any], *, binary: bool, t
         *_flips(metrics["positive_flip_rate"], total),
         ABSENT if p_value is None else format_number(p_value, "probability"),
     )
+
+
+def p_title(report: Report) -> str:
+    """Return what heads the column of p-values: which test they are of."""
+    grouped = {
+        metrics.get("clustered_p") is not None
+        for task in report["tasks"].values()
+        for metrics in (task["old_vs_new"], task.get("old_vs_candidate"))
+        if metrics
+    }
+    return {True: "p by groups", False: "McNemar p"}[grouped.pop()] if len(grouped) == 1 else "p"
 
 
 def task_rows(report: Report, *, max_tasks: int) -> Iterator[Row]:
@@ -210,7 +222,7 @@ def answer(flip: Mapping[str, Any], side: str) -> str:
 
 def join_line(report: Report) -> str:
     """Say how the runs fitted together."""
-    join = report["join"]
+    join = report["join"] | (report.get("missing") or {}).get("old_vs_new", {})
     odd = [
         f"{count(join[key])} {words}"
         for key, words in (
@@ -220,6 +232,8 @@ def join_line(report: Report) -> str:
             ("changed", "with another prompt or reference"),
             ("errors_old", "errors in the old run"),
             ("errors_new", "errors in the new run"),
+            ("unscored", "without a verdict"),
+            ("unread", "not read"),
         )
         if join.get(key)
     ]

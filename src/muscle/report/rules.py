@@ -9,8 +9,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from muscle.outgoing import visible
 from muscle.report.figures import Report
-from muscle.report.numbers import ABSENT, Form, figure, format_number, integer, pointer, visible
+from muscle.report.numbers import ABSENT, Form, figure, format_number, integer, pointer
 
 SHOWN_RULES = 24
 """Rules that stand open, the worst first; the rest is folded away."""
@@ -79,6 +80,8 @@ def _rule(finding: Mapping[str, Any], position: int) -> Rule:
     sign, word, tone = _OUTCOMES.get(finding["outcome"], ("·", visible(finding["outcome"]), "wrong"))
     path = pointer("gate", "findings", position)
     value = ABSENT
+    if finding.get("unit") == "score":
+        form = "score"
     if finding["value"] is not None:
         value = figure(finding["value"], format_number(finding["value"], form), f"{path}/value")
         value += _bounds(finding, form, path)

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from markupsafe import Markup
 
+from muscle.outgoing import visible
 from muscle.report.figures import Report, sides, unit
 from muscle.report.numbers import (
     ABSENT,
@@ -23,7 +24,6 @@ from muscle.report.numbers import (
     interval,
     number,
     pointer,
-    visible,
 )
 
 
@@ -186,7 +186,10 @@ def _tests(name: str, task: Mapping[str, Any]) -> tuple[Markup, ...]:
     lines = []
     for key, _, title in sides(task):
         found = [
-            Markup("{} p = {}").format(words, _p_value(task[key][test], pointer("tasks", name, key, test)))
+            Markup("{} p = {}").format(
+                _test_words(test, words, task[key]),
+                _p_value(task[key][test], pointer("tasks", name, key, test)),
+            )
             for test, words in _MCNEMAR.items()
             if task[key].get(test) is not None
         ]
@@ -208,18 +211,29 @@ def _tests(name: str, task: Mapping[str, Any]) -> tuple[Markup, ...]:
     effect = (task.get("candidate_effect") or {}).get(test)
     if effect is not None:
         written = _p_value(effect, pointer("tasks", name, "candidate_effect", test))
+        grouped = task["old_vs_new"].get("clustered_p") is not None
         lines.append(
-            Markup("Negative flips, candidate against plain update: exact McNemar p = {}").format(written)
+            Markup("Negative flips, candidate against plain update: {} p = {}").format(
+                "over groups of items" if grouped else "exact McNemar", written
+            )
         )
     return tuple(lines)
 
 
+def _test_words(test: str, words: str, metrics: Mapping[str, Any]) -> str:
+    """Name a test; where items are grouped, McNemar's is said to pass that over."""
+    if metrics.get("clustered_p") is None or test not in _OF_SINGLE_ITEMS:
+        return words
+    return f"{words} (as if items were independent)"
+
+
+_OF_SINGLE_ITEMS = ("mcnemar_exact_p", "mcnemar_mid_p", "mcnemar_harm_p")
 _MCNEMAR = {
     "mcnemar_exact_p": "exact McNemar",
     "mcnemar_mid_p": "mid-p",
     "mcnemar_harm_p": "one-sided for harm",
-    "mcnemar_holm_p": "exact, Holm over tasks",
-    "mcnemar_bh_p": "exact, Benjamini-Hochberg over tasks",
+    "mcnemar_holm_p": "Holm over tasks",
+    "mcnemar_bh_p": "Benjamini-Hochberg over tasks",
     "clustered_p": "over groups of items",
     "clustered_harm_p": "over groups, one-sided for harm",
 }
@@ -290,11 +304,21 @@ def join_lines(report: Report) -> list[tuple[str, Markup, bool]]:
         "duplicates": "listed more than once",
         "changed": "with another reference or prompt",
     }
-    join = report["join"]
-    return [
-        (text, integer(join[key], pointer("join", key)), key != "paired" and join[key] > 0)
+    lines = [
+        (
+            text,
+            integer(report["join"][key], pointer("join", key)),
+            key != "paired" and report["join"][key] > 0,
+        )
         for key, text in names.items()
-        if key in join
+        if key in report["join"]
+    ]
+    missing = (report.get("missing") or {}).get("old_vs_new", {})
+    names = {"errors": "without an answer (error)", "unscored": "without a verdict", "unread": "not read"}
+    return lines + [
+        (text, integer(missing[key], pointer("missing", "old_vs_new", key)), missing[key] > 0)
+        for key, text in names.items()
+        if missing.get(key) is not None
     ]
 
 

@@ -44,7 +44,7 @@ def _table(report: Report, *, wide: bool) -> Table:
     table.add_column("task", overflow="ellipsis", no_wrap=True)
     if several:
         table.add_column("against old", overflow="ellipsis", no_wrap=True)
-    for name in ("items", "accuracy/score", "broke", "gained", "McNemar p"):
+    for name in ("items", "accuracy/score", "broke", "gained", rows.p_title(report)):
         # A minimum keeps the figures whole: where there is too little room the names are cut.
         table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     for position, row in enumerate(listed):

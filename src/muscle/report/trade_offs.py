@@ -8,9 +8,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from muscle.outgoing import visible
 from muscle.report import plots
 from muscle.report.figures import Report, sides, value_of
-from muscle.report.numbers import Form, format_number, visible
+from muscle.report.numbers import Form, format_number
 from muscle.report.plots import Point, Role
 
 _ROOM = 1.05

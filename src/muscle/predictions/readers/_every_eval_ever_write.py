@@ -1,7 +1,8 @@
 """Records as Every Eval Ever 0.3.0: one aggregate and its samples, at the place that the schema's datastore wants.
 
 The schema knows one metric a row, no log-likelihoods, no repeats and no filters. A record becomes one row for each of
-its scores (and for `correct`); what has no place in the schema goes into a row's metadata under `muscle.`.
+its scores (and for `correct`); what has no place in the schema goes into a row's metadata under `muscle.`. A record
+without a verdict becomes a row with an error, so that nobody counts it as wrong.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,16 @@ import polars as pl
 
 from muscle.errors import DataError
 from muscle.files import atomic_path, file_sha256, write_json
-from muscle.predictions.readers.every_eval_ever import ACCURACY, OWN, SAMPLES_SUFFIX
+from muscle.predictions.readers._every_eval_ever_facts import OWN_RUN
+from muscle.predictions.readers._every_eval_ever_samples import ACCURACY, OWN, OWN_FIELDS, UNSCORED
+from muscle.predictions.readers.every_eval_ever import SAMPLES_SUFFIX
 from muscle.predictions.records import NO_FILTER
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX, Run
 
 SCHEMA_VERSION = "0.3.0"
 _SLICE_ROWS = 5_000
 _UNSAFE = re.compile(r'[<>:"\\|?*\x00-\x1f/]')
-_OWN_FIELDS = ("task", "filter", "repeat", "choice", "logprobs", "input_hash", "finish_reason")
+_OWN_FACTS = ("settings", "tasks", "versions", "harness", "higher_is_better", "notes")
 
 
 @dataclass(frozen=True)
@@ -129,21 +132,20 @@ def _rows(
         by_group.setdefault((result.task, result.filter), []).append(result)
     for part in frame.iter_slices(_SLICE_ROWS):
         for record in part.iter_rows(named=True):
-            group = by_group.get((record["task"], record["filter"]), [])
+            key = (record["task"], record["filter"])
+            group = by_group.get(key) or [_Result(*key, ACCURACY, "correct")]
+            measured = [result for result in group if record[result.column] is not None]
             # A missing item stands there once, under the first metric.
-            measured = (
-                group[:1]
-                if record["error"]
-                else [result for result in group if record[result.column] is not None]
-            )
-            for result in measured:
+            for result in measured if measured and not record["error"] else group[:1]:
                 yield _row(record, result) | {"evaluation_id": evaluation, "model_id": model}
 
 
 def _row(record: Mapping[str, Any], result: _Result) -> dict[str, Any]:
     raw, reference = record["input"] or "", record["reference"] or []
-    output = record["output"]
+    output, extracted = record["output"], record["extracted_answer"] or record["output"]
     value = record[result.column]
+    is_unscored = value is None and not record["error"]
+    error = record["error"] or ("no verdict" if is_unscored else None)
     hashed = json.dumps({"raw": raw, "reference": reference}, sort_keys=True, separators=(",", ":"))
     row = {
         "schema_version": SCHEMA_VERSION,
@@ -154,21 +156,21 @@ def _row(record: Mapping[str, Any], result: _Result) -> dict[str, Any]:
         "interaction_type": "single_turn",
         "input": {"raw": raw, "reference": reference, "choices": record["choices"]},
         "output": {"raw": [output or ""]},
-        "answer_attribution": [] if output is None else [_attribution(output, record["filter"])],
+        "answer_attribution": [] if output is None else [_attribution(extracted, record["filter"])],
         "evaluation": {
             "score": 0.0 if value is None else float(value),
             "is_correct": bool(record["correct"]),
         },
-        "metadata": _kept(record),
+        "metadata": _kept(record) | ({UNSCORED: "true"} if is_unscored else {}),
     }
-    return row | ({"error": record["error"]} if record["error"] else {})
+    return row | ({"error": error} if error else {})
 
 
-def _attribution(output: str, method: str) -> dict[str, Any]:
+def _attribution(extracted: str, method: str) -> dict[str, Any]:
     return {
         "turn_idx": 0,
         "source": "output.raw",
-        "extracted_value": output,
+        "extracted_value": extracted,
         "extraction_method": method,
         "is_terminal": True,
     }
@@ -177,7 +179,7 @@ def _attribution(output: str, method: str) -> dict[str, Any]:
 def _kept(record: Mapping[str, Any]) -> dict[str, str]:
     """Return what the schema has no place for, as texts."""
     kept = {
-        OWN + name: orjson.dumps(record[name]).decode() for name in _OWN_FIELDS if record[name] is not None
+        OWN + name: orjson.dumps(record[name]).decode() for name in OWN_FIELDS if record[name] is not None
     }
     kept |= {
         OWN + name: value
@@ -201,6 +203,7 @@ def _aggregate(run: Run, results: list[_Result], evaluation: str, model: str) ->
             "source_name": harness,
             "source_organization_name": "unknown",
             "evaluator_relationship": "other",
+            "additional_details": {OWN_RUN: _own_run(run)},
         },
         "eval_library": {
             "name": harness,
@@ -213,6 +216,13 @@ def _aggregate(run: Run, results: list[_Result], evaluation: str, model: str) ->
         },
         "evaluation_results": [_aggregate_result(run, result) for result in results],
     }
+
+
+def _own_run(run: Run) -> str:
+    """Return as text what is known of a run and decides whether it may be compared."""
+    facts = {name: run.metadata[name] for name in _OWN_FACTS if run.metadata.get(name)}
+    facts["unread"] = [asdict(loss) for loss in run.unread]
+    return orjson.dumps(facts, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SORT_KEYS).decode()
 
 
 def _aggregate_result(run: Run, result: _Result) -> dict[str, Any]:

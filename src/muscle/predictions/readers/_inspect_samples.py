@@ -1,8 +1,7 @@
-"""Inspect AI's samples as records, and its header as facts of the run."""
+"""Inspect AI's samples as records."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -10,11 +9,16 @@ from typing import Any
 import polars as pl
 
 from muscle.errors import DataError
+from muscle.predictions.readers._fields import object_at, objects_at, text_at, texts_at, whole_at
+from muscle.predictions.readers._inspect_header import Header
 from muscle.predictions.readers._table import RowTable, SliceFields
-from muscle.predictions.readers._values import known, message_text, object_in, refuse
+from muscle.predictions.readers._values import message_text, refuse, text_of
 from muscle.predictions.records import complete
 from muscle.predictions.rows import shorten
 from muscle.predictions.run import SCORE_PREFIX
+
+MAX_SCORES = 1_000
+"""Each is a column."""
 
 _LETTERS = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
 _WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
@@ -23,131 +27,217 @@ _WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 class LogTable:
     """Collects the samples of one log."""
 
-    def __init__(self, header: Mapping[str, Any]) -> None:
-        """Begin a log whose header (`header.json`, or `_journal/start.json`) says this."""
-        facts = object_in(header, "eval")
-        self.task = str(facts.get("task") or "task")
-        self.main = _main_score(header)
+    def __init__(self, header: Header, metric: str | None = None) -> None:
+        """Begin a log.
+
+        Args:
+            header: what stands before its samples.
+            metric: the score that shall decide; None takes the one that the header names.
+        """
+        self.task = header.task
         self.num_rows = 0
-        self.unread: set[str] = set()
+        self.num_failed = 0
+        """Samples that the log says failed."""
+        self.not_samples: list[str] = []
+        """Where something stands in a sample's place: null, a text, an object without fields."""
+        self._main = _MainScore(metric, header.main)
+        self._header = header
+        self._names: set[str] = set()
+        self._no_numbers: set[str] = set()
         self._table = RowTable()
         self._slices = SliceFields()
-        self._graded = True
-        """Whether all main scores seen are letters, words or truth values, not numbers."""
 
-    def add(self, sample: Mapping[str, Any], where: str) -> None:
+    @property
+    def main(self) -> str:
+        """The score that decides."""
+        return self._main.name
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the comparison should know."""
+        notes = [
+            f"{self.task}: score {name} holds values that are no numbers" for name in sorted(self._no_numbers)
+        ]
+        if self._main.is_guess:
+            notes.append(f"{self.task}: the log names no score that decides; {self.main} does, its first")
+        return notes
+
+    def add(self, sample: Any, where: str) -> None:
         """Take one sample.
 
         Raises:
             DataError: a field is missing or holds what it should not.
         """
-        for name in ("id", "epoch"):
-            if not isinstance(sample.get(name), int | str):
-                raise DataError(
-                    f"{where}, field '{name}': expected it in a sample, found {shorten(sample.get(name))}"
-                )
-        scores, main_value = self._scores(sample)
-        error = self._error(sample, main_value)
-        choices = sample.get("choices") or None
-        answer = _answer(sample, self.main)
+        if not isinstance(sample, dict) or not sample:
+            self.not_samples.append(where)
+            return
+        identity = sample.get("id")
+        if not isinstance(identity, int | str) or isinstance(identity, bool):
+            refuse(where, "id", "it in a sample, a text or a whole number", identity)
+        epoch = whole_at(sample, "epoch", where, least=1)
+        if epoch is None:
+            refuse(where, "epoch", "it in a sample", epoch)
+        values = _score_values(object_at(sample, "scores", where), where)
+        self._main.see(values)
+        failure = _failure(sample, where)
+        self.num_failed += failure is not None
+        missing = failure or self._main.lack(values)
+        choices = texts_at(sample, "choices", where)
+        answer = _answer(sample, self.main, where)
         choice = _letter_index(answer, choices)
         row: dict[str, Any] = {
-            "id": str(sample["id"]),
-            "repeat": _repeat(sample["epoch"], where),
+            "id": str(identity),
+            "repeat": epoch - 1,
             "input": message_text(sample.get("input")),
             "choices": choices,
             "reference": _references(sample.get("target"), choices),
             "output": answer if choice is None or choices is None else choices[choice],
             "choice": choice,
-            "error": error,
-            "finish_reason": _stop_reason(sample),
+            "error": missing,
+            "finish_reason": _stop_reason(sample, where),
         }
-        if error is None and main_value is not None:
-            self._graded &= not _is_plain_number(main_value)
-            row["correct"] = _number(main_value) == 1.0
-        row |= scores if error is None else {}
-        row |= self._slices.of(sample.get("metadata"))
+        row |= self._scores(values) if missing is None else {}
+        if len(self._names) > MAX_SCORES:
+            refuse(where, "scores", f"at most {MAX_SCORES:,} scores in a log", list(values)[:3])
+        row |= self._slices.of(object_at(sample, "metadata", where))
         self._table.add(row, len(row["input"] or "") + len(row["output"] or ""))
         self.num_rows += 1
 
     def frame(self) -> pl.DataFrame:
-        """Return the records."""
+        """Return the records.
+
+        Raises:
+            DataError: a sample is there twice, or no sample has the score that the header names.
+        """
+        self._main.check(self._header.where)
         frame = self._slices.prune(self._table.frame()).with_columns(pl.lit(self.task).alias("task"))
+        _refuse_doubles(frame, self._header.where)
         main = f"{SCORE_PREFIX}{self.main}"
-        if (
-            main in frame.columns
-            and not self._graded
-            and not frame[main].drop_nulls().is_in([0.0, 1.0]).all()
+        if main in frame.columns and (
+            self._main.is_graded or frame[main].drop_nulls().is_in([0.0, 1.0]).all()
         ):
-            frame = frame.with_columns(pl.lit(None, pl.Boolean).alias("correct"))
+            frame = frame.with_columns((pl.col(main) == 1.0).alias("correct"))
         scores = sorted(
             (name for name in frame.columns if name.startswith(SCORE_PREFIX)), key=lambda name: name != main
         )
         others = [name for name in frame.columns if not name.startswith(SCORE_PREFIX)]
         return complete(frame.select(*others, *scores))
 
-    def _scores(self, sample: Mapping[str, Any]) -> tuple[dict[str, float], Any]:
-        """Return the scores that are numbers, as `score.<name>`, and the main one as it stands."""
+    def _scores(self, values: Mapping[str, Any]) -> dict[str, float]:
+        """Return the scores that are numbers, as `score.<name>`."""
         scores: dict[str, float] = {}
-        values: dict[str, Any] = {}
-        for scorer, score in object_in(sample, "scores").items():
-            value = score.get("value") if isinstance(score, dict) else score
-            if isinstance(value, dict):
-                values |= {f"{scorer}.{name}": entry for name, entry in value.items()}
-            elif isinstance(value, list):
-                values |= {f"{scorer}.{place}": entry for place, entry in enumerate(value)}
-            else:
-                values[scorer] = value
         for name, value in values.items():
             number = _number(value)
             if number is not None:
                 scores[SCORE_PREFIX + name] = number
+                self._names.add(name)
             elif not _is_nan(value) and value is not None:
-                self.unread.add(name)
-        if values and self.main not in values:
-            self.main = (
-                self.main if any(name.startswith(f"{self.main}.") for name in values) else next(iter(values))
-            )
-            self.main = next((name for name in values if name.startswith(f"{self.main}.")), self.main)
-        return scores, values.get(self.main)
+                self._no_numbers.add(name)
+        return scores
 
-    def _error(self, sample: Mapping[str, Any], main_value: Any) -> str | None:
-        """Say why a sample is missing; None where it counts."""
-        error = sample.get("error")
-        if error:
-            return str(error.get("message") or "error") if isinstance(error, dict) else str(error)
-        if sample.get("invalidation"):
-            return "invalidated"
-        if not sample.get("scores"):
+
+class _MainScore:
+    """Finds which of the samples' scores decides, and what a sample without it lacks.
+
+    The header names it; where it names a scorer that gives several values, the first of them decides. Another scorer's value
+    never stands in for one that a sample lacks.
+    """
+
+    def __init__(self, *wanted: str | None) -> None:
+        self._wanted = [name for name in wanted if name]
+        self._others: dict[str, None] = {}
+        self._is_found = self._is_settled = False
+        self.name = self._wanted[0] if self._wanted else "score"
+        self.is_guess = not self._wanted
+        self.is_graded = True
+        """Whether all its values are letters, words or truth values, not numbers."""
+
+    def see(self, values: Mapping[str, Any]) -> None:
+        """Settle on a name by the first sample that has it."""
+        if self._is_settled or not values:
+            return
+        for wanted in self._wanted or [next(iter(values))]:
+            parts = (name for name in values if name.startswith(f"{wanted}."))
+            names = (wanted, *parts, wanted.partition(".")[0])
+            found = next((name for name in names if name in values), None)
+            if found is not None:
+                self.name, self._is_found = found, True
+                # What is NaN as a whole may hold several values in another sample.
+                self._is_settled = values[found] is not None and not _is_nan(values[found])
+                return
+        self._others |= dict.fromkeys(values)
+
+    def lack(self, values: Mapping[str, Any]) -> str | None:
+        """Say why a sample has no verdict; None where it has one."""
+        if not values:
             return "no score"
-        if _is_nan(main_value):
-            return f"unscored: {self.main} is NaN"
+        scorer = self.name.partition(".")[0]
+        found = next((name for name in (self.name, scorer) if name in values), None)
+        if found is None:
+            return f"unscored: no {self.name}"
+        value = values[found]
+        if value is None or _is_nan(value):
+            return f"unscored: {self.name} is {'null' if value is None else 'NaN'}"
+        if _number(value) is None:
+            return f"unscored: {self.name} is {shorten(value)}, no number"
+        self.is_graded &= isinstance(value, bool) or (isinstance(value, str) and _grade(value) is not None)
         return None
 
+    def check(self, where: str) -> None:
+        """Refuse a log none of whose samples has the score that the header names.
 
-def _repeat(epoch: Any, where: str) -> int:
-    if not isinstance(epoch, int) or epoch < 1:
-        refuse(where, "epoch", "a number from 1", epoch)
-    return epoch - 1
-
-
-def _main_score(header: Mapping[str, Any]) -> str:
-    """The score that counts: the headline's, else the first scorer's."""
-    headline = object_in(object_in(header, "results"), "headline")
-    if headline:
-        scorer, score = str(headline.get("scorer")), str(headline.get("score"))
-        return scorer if scorer == score else f"{scorer}.{score}"
-    own = object_in(header, "results").get("scores") or object_in(header, "eval").get("scorers") or [{}]
-    first = own[0] if isinstance(own, list) and isinstance(own[0], dict) else {}
-    return str(first.get("scorer") or first.get("name") or "score")
+        Raises:
+            DataError: the samples have other scores only.
+        """
+        if self._others and not self._is_found:
+            found = ", ".join(list(self._others)[:6])
+            raise DataError(
+                f"{where}: expected the samples to have the score {self.name!r}, which decides, found {found}"
+            )
 
 
-def _is_plain_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _score_values(scores: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Spread a sample's scores: `multi.kind` for one of a scorer's values."""
+    values: dict[str, Any] = {}
+    for scorer, score in scores.items():
+        value = score.get("value") if isinstance(score, dict) else score
+        found: dict[str, Any] = {scorer: value}
+        if isinstance(value, dict):
+            found = {f"{scorer}.{name}": entry for name, entry in value.items()}
+        elif isinstance(value, list):
+            found = {f"{scorer}.{place}": entry for place, entry in enumerate(value)}
+        for name, entry in found.items():
+            if name in values:
+                refuse(where, f"scores.{scorer}", "names that no other score has", name)
+            values[name] = entry
+    return values
+
+
+def _failure(sample: Mapping[str, Any], where: str) -> str | None:
+    """Say why the log itself does not count a sample; None where it does."""
+    error = sample.get("error")
+    if error is not None:
+        if isinstance(error, dict):
+            return text_at(error, "message", f"{where}, error") or "error"
+        return text_at(sample, "error", where) or "error"
+    return "invalidated" if sample.get("invalidation") else None
+
+
+def _refuse_doubles(frame: pl.DataFrame, where: str) -> None:
+    twice = frame.filter(pl.struct("id", "repeat").is_duplicated())
+    if twice.height:
+        raise DataError(
+            f"{where}: expected each sample once, found id {twice['id'][0]!r}, epoch {twice['repeat'][0] + 1} "
+            f"{twice.filter((pl.col('id') == twice['id'][0]) & (pl.col('repeat') == twice['repeat'][0])).height} times"
+        )
 
 
 def _is_nan(value: Any) -> bool:
     return isinstance(value, float) and math.isnan(value)
+
+
+def _grade(text: str) -> float | None:
+    return _LETTERS.get(text, _WORDS.get(text.lower()))
 
 
 def _number(value: Any) -> float | None:
@@ -157,9 +247,9 @@ def _number(value: Any) -> float | None:
     [1.0, 0.5, 1.0, 1.0, 0.25, None, None]
     """
     if isinstance(value, str):
-        known = _LETTERS.get(value, _WORDS.get(value.lower()))
-        if known is not None:
-            return known
+        grade = _grade(value)
+        if grade is not None:
+            return grade
         try:
             value = float(value)
         except ValueError:
@@ -169,86 +259,42 @@ def _number(value: Any) -> float | None:
     return float(value)
 
 
-def _answer(sample: Mapping[str, Any], main: str) -> str | None:
-    scores = object_in(sample, "scores")
+def _answer(sample: Mapping[str, Any], main: str, where: str) -> str | None:
+    scores = object_at(sample, "scores", where)
     score = scores.get(main, scores.get(main.partition(".")[0]))
-    answer = score.get("answer") if isinstance(score, dict) else None
-    if isinstance(answer, str) and answer:
+    answer = text_at(score, "answer", f"{where}, scores") if isinstance(score, dict) else None
+    if answer and not answer.isspace():
         return answer
-    output = object_in(sample, "output")
-    if output.get("completion"):
-        return str(output["completion"])
-    choices = output.get("choices") or []
-    message = choices[0].get("message") if choices and isinstance(choices[0], dict) else None
-    return message_text(message.get("content")) if isinstance(message, dict) else None
+    output = object_at(sample, "output", where)
+    completion = text_at(output, "completion", f"{where}, output")
+    if not completion:
+        choices = objects_at(output, "choices", f"{where}, output")
+        message = object_at(choices[0], "message", f"{where}, output.choices[0]") if choices else {}
+        completion = message_text(message.get("content"))
+    return None if completion is None or not completion.strip() else completion
 
 
-def _stop_reason(sample: Mapping[str, Any]) -> str | None:
+def _stop_reason(sample: Mapping[str, Any], where: str) -> str | None:
     """Return why the model's last message ended; "unknown" is not known."""
-    choices = object_in(sample, "output").get("choices") or []
-    reason = choices[0].get("stop_reason") if choices and isinstance(choices[0], dict) else None
-    return None if reason in (None, "unknown") else str(reason)
+    choices = objects_at(object_at(sample, "output", where), "choices", f"{where}, output")
+    reason = text_at(choices[0], "stop_reason", f"{where}, output.choices[0]") if choices else None
+    return None if reason == "unknown" else reason
 
 
 def _letter_index(answer: str | None, choices: list[str] | None) -> int | None:
     """Return the option that a letter names."""
     if not choices or not answer or len(answer) != 1:
         return None
-    index = ord(answer.upper()) - ord("A")
+    index = ord(answer.upper()) - ord("A") if answer.isascii() else -1
     return index if 0 <= index < len(choices) else None
 
 
 def _references(target: Any, choices: list[str] | None) -> list[str] | None:
     entries = target if isinstance(target, list) else [target]
-    texts = [entry if isinstance(entry, str) else json.dumps(entry) for entry in entries if entry is not None]
+    texts = [text_of(entry) for entry in entries]
     indices = [_letter_index(text, choices) for text in texts]
     named = [
         text if index is None or choices is None else choices[index]
         for text, index in zip(texts, indices, strict=True)
     ]
     return [text for text in named if text] or None
-
-
-def run_facts(header: Mapping[str, Any], table: LogTable) -> dict[str, Any]:
-    """Return what the header says of the run, in the metadata's common words."""
-    facts = object_in(header, "eval")
-    dataset, config = object_in(facts, "dataset"), object_in(facts, "config")
-    task = {
-        "version": facts.get("task_version"),
-        "args": facts.get("task_args"),
-        "dataset": {name: dataset.get(name) for name in ("name", "location", "samples", "shuffled")},
-        "epochs": config.get("epochs"),
-        "epochs_reducer": config.get("epochs_reducer"),
-        "limit": config.get("limit"),
-        "metric": table.main,
-        "scorers": [entry.get("name") for entry in facts.get("scorers") or [] if isinstance(entry, dict)],
-        "solver": object_in(header, "plan").get("steps"),
-        "generation": object_in(object_in(header, "plan"), "config") or facts.get("model_generate_config"),
-    }
-    notes = [f"{table.task}: score {name} holds values that are no numbers" for name in sorted(table.unread)]
-    return {
-        "model": known(
-            {"name": facts.get("model"), "args": facts.get("model_args"), "roles": facts.get("model_roles")}
-        ),
-        "versions": object_in(facts, "packages"),
-        "settings": known({"revision": facts.get("revision"), "status": header.get("status")}),
-        "created": facts.get("created"),
-        "harness": "inspect_ai",
-        "results": {table.task: _own_results(header)},
-        "tasks": {table.task: known(task)},
-        "notes": notes,
-    }
-
-
-def _own_results(header: Mapping[str, Any]) -> dict[str, float]:
-    """Inspect's aggregates: `score,metric` (and the reducer, where there is one) to value."""
-    results: dict[str, float] = {}
-    for entry in object_in(header, "results").get("scores") or []:
-        reducer = f",{entry['reducer']}" if entry.get("reducer") else ""
-        scorer = str(entry.get("scorer"))
-        name = scorer if entry.get("name") in (scorer, None) else f"{scorer}.{entry['name']}"
-        for metric, body in object_in(entry, "metrics").items():
-            value = body.get("value") if isinstance(body, dict) else None
-            if isinstance(value, int | float) and metric not in ("stderr", "std", "var"):
-                results[f"{name},{metric}{reducer}"] = value
-    return results

@@ -1,37 +1,35 @@
 """JSON from files of any size: a line, or a member of a document, at a time.
 
 orjson parses; the standard library takes what orjson refuses but harnesses write (a bare NaN, half a
-surrogate pair). A document is never held whole: a scanner cuts out the members that are asked for, so memory
-is bounded by the largest member.
+surrogate pair). A document is never held whole: the members that are asked for are cut out, so memory is bounded by the
+largest member.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 import orjson
 
 from muscle.errors import DataError
-from muscle.predictions.jsonl import check_text
+from muscle.predictions.jsonl import check_text, is_cut_off
+from muscle.predictions.readers._json_cursor import (
+    MAX_DEPTH,
+    MAX_PARSED_DEPTH,
+    MAX_VALUE_BYTES,
+    Cursor,
+    Key,
+    too_deep,
+    too_long,
+)
 
-MAX_VALUE_BYTES = 32 << 20
-"""Longest line or member that is parsed: eight times a prompt of a million tokens; parsed it takes ten times as much."""
-
-MAX_DEPTH = 1000
-_BLOCK_BYTES = 1 << 20
 # Half a surrogate pair (an emoji that a token limit cut) has no UTF-8 form; it becomes "?".
 _HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
-_WORDS = ("true", "false", "null", "NaN", "Infinity", "-Infinity")
-_NOT_SPACE = re.compile(rb"\S")
-# Possessive repeats (`++`): nothing to go back to, so a long text costs no more than its length.
-_TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_TO_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|' + _TEXT + rb")*+[\[\]{}]", re.DOTALL)
-_SCALAR = re.compile(_TEXT + rb'|[^\s,\]}:\[{"]++', re.DOTALL)
 
 
 def parse(data: bytes, where: str) -> Any:
@@ -45,26 +43,43 @@ def parse(data: bytes, where: str) -> Any:
         DataError: the text is not JSON, is cut off, or is nested too deeply.
     """
     try:
-        return orjson.loads(data)
+        value = orjson.loads(data)
     except orjson.JSONDecodeError:
-        return _parse_leniently(data, where)
+        value = _parse_leniently(data, where)
+    if data.count(b"[") + data.count(b"{") > MAX_PARSED_DEPTH:
+        _check_depth(value, where)
+    return value
+
+
+def _check_depth(value: Any, where: str) -> None:
+    level, depth = [value], 0
+    while level:
+        if depth > MAX_PARSED_DEPTH:
+            too_deep(where, MAX_PARSED_DEPTH)
+        entries = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [entry for each in entries for entry in each if isinstance(entry, dict | list)]
+        depth += 1
+
+
+def _whole(text: str) -> int | float:
+    """Read a whole number as orjson does: one that fits no 64 bits becomes a float."""
+    return int(text) if len(text) < 20 else float(text)
 
 
 def _parse_leniently(data: bytes, where: str) -> Any:
     try:
-        value = json.loads(data.decode("utf-8-sig"))
+        value = json.loads(data.decode("utf-8-sig"), parse_int=_whole)
         if _HALF_PAIR.search(data):
             value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
         return value
     except RecursionError:
-        _too_deep(where)
+        too_deep(where, MAX_DEPTH)
     except UnicodeDecodeError as error:
         raise DataError(
             f"{where}: expected UTF-8, found byte 0x{data[error.start]:02x} at column {error.start + 1}; save it as UTF-8"
         ) from None
     except json.JSONDecodeError as error:
-        rest = error.doc[error.pos :].strip()
-        if error.msg.startswith("Unterminated string") or any(word.startswith(rest) for word in _WORDS):
+        if is_cut_off(error):
             raise DataError(
                 f"{where}: the JSON is cut off in the middle; write the file again or take the whole copy"
             ) from None
@@ -107,7 +122,7 @@ def lines(path: Path) -> Iterator[tuple[int, bytes]]:
         while line := handle.readline(MAX_VALUE_BYTES + 1):
             number += 1
             if len(line) > MAX_VALUE_BYTES:
-                _too_long(f"{path}, line {number}")
+                too_long(f"{path}, line {number}")
             if not line.isspace():
                 yield number, line
 
@@ -119,28 +134,12 @@ def line_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         DataError: a line is not a JSON object: file and line.
     """
     for number, line in lines(path):
-        try:
-            value = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            value = _parse_leniently(line, f"{path}, line {number}")
+        value = parse(line, f"{path}, line {number}")
         if not isinstance(value, dict):
             raise DataError(f"{path}, line {number}: expected a JSON object, found {type(value).__name__}")
         yield number, value
 
 
-def _too_deep(where: str) -> NoReturn:
-    raise DataError(
-        f"{where}: expected JSON nested less than {MAX_DEPTH} deep, found deeper; remove this entry"
-    )
-
-
-def _too_long(where: str) -> NoReturn:
-    raise DataError(
-        f"{where}: expected an entry of at most {MAX_VALUE_BYTES >> 20} MiB, found a longer one; remove it or cut its texts"
-    )
-
-
-Key = str | int
 Pattern = tuple[Key, ...]
 """Keys that lead to a member; "*" stands for any key or index, "#" for any index."""
 
@@ -160,103 +159,6 @@ class Member:
     where: str
 
 
-class _Cursor:
-    """A place in a document of which only a window is in memory."""
-
-    def __init__(self, handle: IO[bytes], file: str) -> None:
-        self.keys: tuple[Key, ...] = ()
-        self._file = file
-        self._handle = handle
-        self._window = b""
-        self._position = 0
-        self._ended = False
-
-    @property
-    def where(self) -> str:
-        """File and member, for messages."""
-        return f"{self._file}, {name_of(self.keys)}" if self.keys else self._file
-
-    def _refill(self, start: int) -> None:
-        """Read on; drop what stands before `start`."""
-        rest = self._window[start:]
-        # As much again as is held: a long text is then scanned a few times only.
-        block = self._handle.read(min(max(_BLOCK_BYTES, len(rest)), MAX_VALUE_BYTES + 1 - len(rest)))
-        self._window, self._position = rest + block, 0
-        self._ended = not block
-        if len(self._window) > MAX_VALUE_BYTES:
-            _too_long(self.where)
-
-    def cut_off(self) -> NoReturn:
-        """Raise for a document that ends too early."""
-        raise DataError(
-            f"{self.where}: the JSON is cut off in the middle; write the file again or take the whole copy"
-        )
-
-    def peek(self) -> bytes:
-        """Return the next byte that is not white space; empty at the end."""
-        while True:
-            match = _NOT_SPACE.search(self._window, self._position)
-            if match:
-                self._position = match.start()
-                return match.group()
-            self._refill(len(self._window))
-            if self._ended:
-                return b""
-
-    def take(self, expected: bytes) -> bytes:
-        """Return the next byte, which must be one of `expected`, and step over it."""
-        found = self.peek()
-        if not found:
-            self.cut_off()
-        if found not in expected:
-            around = self._window[max(0, self._position - 20) : self._position + 20]
-            wanted = " or ".join(repr(chr(byte)) for byte in expected)
-            raise DataError(f"{self.where}: expected {wanted}, found {around!r}")
-        self._position += 1
-        return found
-
-    def value(self, *, keep: bool) -> bytes:
-        """Step over a value; return its text if it is to be kept."""
-        first = self.peek()
-        if not first:
-            self.cut_off()
-        end = self._container_end(keep) if first in b"[{" else self._scalar_end()
-        data = self._window[self._position : end] if keep else b""
-        self._position = end
-        return data
-
-    def _scalar_end(self) -> int:
-        while True:
-            match = _SCALAR.match(self._window, self._position)
-            if match and (match.end() < len(self._window) or self._ended):
-                return match.end()
-            if match is None and self.peek() != b'"':
-                self.take(b'"')
-            if self._ended:
-                self.cut_off()
-            self._refill(self._position)
-
-    def _container_end(self, keep: bool) -> int:
-        """Find where the container that begins here ends."""
-        depth, position = 0, self._position
-        while True:
-            while match := _TO_BRACKET.match(self._window, position):
-                position = match.end()
-                if self._window[position - 1] in b"[{":
-                    depth += 1
-                    if depth > MAX_DEPTH:
-                        _too_deep(self.where)
-                else:
-                    depth -= 1
-                    if depth == 0:
-                        return position
-            if self._ended:
-                self.cut_off()
-            start = self._position if keep else position
-            self._refill(start)
-            position -= start
-
-
 def members(handle: IO[bytes], where: str, patterns: Sequence[Pattern]) -> Iterator[Member]:
     """Yield the members of a JSON document that `patterns` ask for, parsed, in the document's order.
 
@@ -266,15 +168,40 @@ def members(handle: IO[bytes], where: str, patterns: Sequence[Pattern]) -> Itera
         patterns: which members; `("results", "*")` takes every entry of `results`, `("*",)` every entry of the document.
 
     Raises:
-        DataError: the document is not JSON, is cut off, nested too deeply, or has a member longer than
-            `MAX_VALUE_BYTES`.
+        DataError: the document is not JSON, is cut off, nested too deeply, has a member longer than
+            `MAX_VALUE_BYTES`, or something after its end.
     """
-    cursor = _Cursor(handle, where)
+    cursor = _begin(handle, where)
+    yield from _walk(cursor, (), patterns)
+    cursor.check_end()
+
+
+def objects(handle: IO[bytes], where: str, place: Pattern, fields: Collection[str]) -> Iterator[Member]:
+    """Yield every member at a place as an object of some of its fields; what is no object comes as it stands.
+
+    Other than by `members`, a member that is null, empty or of another type is seen.
+
+    Args:
+        handle: the document, UTF-8, read once from where it stands.
+        where: the words that open a message: the file.
+        place: the keys that lead to the members; `("samples", "#")` takes every entry of the list `samples`, `()` the document.
+        fields: the fields that are kept; together they may hold `MAX_VALUE_BYTES`.
+
+    Raises:
+        DataError: as for `members`.
+    """
+    cursor = _begin(handle, where)
+    yield from _find(cursor, (), place, frozenset(fields))
+    cursor.check_end()
+
+
+def _begin(handle: IO[bytes], where: str) -> Cursor:
+    cursor = Cursor(handle, where)
     first = cursor.peek()
     if first not in (b"{", b"["):
         found = "an empty file" if not first else f"a file that begins with {first!r}"
         raise DataError(f"{where}: expected a JSON object or list, found {found}")
-    yield from _walk(cursor, (), patterns)
+    return cursor
 
 
 def _matches(keys: tuple[Key, ...], pattern: Pattern) -> bool:
@@ -284,19 +211,51 @@ def _matches(keys: tuple[Key, ...], pattern: Pattern) -> bool:
     )
 
 
-def _walk(cursor: _Cursor, keys: tuple[Key, ...], patterns: Sequence[Pattern]) -> Iterator[Member]:
+def _walk(cursor: Cursor, keys: tuple[Key, ...], patterns: Sequence[Pattern]) -> Iterator[Member]:
     fitting = [pattern for pattern in patterns if len(pattern) >= len(keys) and _matches(keys, pattern)]
     cursor.keys = keys
     if any(len(pattern) == len(keys) for pattern in fitting):
         data, where = cursor.value(keep=True), cursor.where
         yield Member(keys, parse(data, where), where)
     elif fitting and cursor.peek() in (b"{", b"["):
-        yield from _walk_container(cursor, keys, fitting)
+        for key in _keys(cursor):
+            yield from _walk(cursor, (*keys, key), fitting)
     else:
         cursor.value(keep=False)
 
 
-def _walk_container(cursor: _Cursor, keys: tuple[Key, ...], patterns: Sequence[Pattern]) -> Iterator[Member]:
+def _find(cursor: Cursor, keys: tuple[Key, ...], place: Pattern, fields: frozenset[str]) -> Iterator[Member]:
+    cursor.keys = keys
+    if len(keys) == len(place):
+        where = cursor.where
+        yield Member(keys, _some_fields(cursor, keys, fields), where)
+    elif cursor.peek() in (b"{", b"["):
+        for key in _keys(cursor):
+            if _matches((*keys, key), place):
+                yield from _find(cursor, (*keys, key), place, fields)
+            else:
+                cursor.value(keep=False)
+    else:
+        cursor.value(keep=False)
+
+
+def _some_fields(cursor: Cursor, keys: tuple[Key, ...], fields: frozenset[str]) -> Any:
+    if cursor.peek() != b"{":
+        return parse(cursor.value(keep=True), cursor.where)
+    found, num_bytes = {}, 0
+    for key in _keys(cursor):
+        cursor.keys = (*keys, key)
+        data = cursor.value(keep=key in fields)
+        if key in fields:
+            num_bytes += len(data)
+            if num_bytes > MAX_VALUE_BYTES:
+                too_long(cursor.where)
+            found[str(key)] = parse(data, cursor.where)
+    return found
+
+
+def _keys(cursor: Cursor) -> Iterator[Key]:
+    """Yield the keys of the container that begins here; the taker steps over each value."""
     is_object = cursor.take(b"{[") == b"{"
     closing = b"}" if is_object else b"]"
     index = 0
@@ -306,18 +265,8 @@ def _walk_container(cursor: _Cursor, keys: tuple[Key, ...], patterns: Sequence[P
             cursor.take(b":")
         else:
             key = index
-        yield from _walk(cursor, (*keys, key), patterns)
+        yield key
         index += 1
         if cursor.peek() != closing:
             cursor.take(b"," + closing)
     cursor.take(closing)
-
-
-def name_of(keys: Sequence[Key]) -> str:
-    """Write keys as people do.
-
-    >>> name_of(("results", "results", 3))
-    'results.results[3]'
-    """
-    text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
-    return text.removeprefix(".")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from muscle.predictions.readers._json import load_object
+from muscle.predictions.readers._fields import count_at, float_of, load_settings, objects_at
 from muscle.predictions.readers._values import known, object_in
 
 RESULTS_NAME = re.compile(
@@ -34,8 +34,10 @@ _TASK_SETTINGS = (
     "target_delimiter",
     "output_type",
     "repeats",
-    "filter_list",
+    "process_results",
 )
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+"""Where a function of a task's settings lay in memory, which is another place in every run."""
 _VERSIONS = {"lm_eval": "lm_eval_version", "transformers": "transformers_version"}
 
 
@@ -45,15 +47,46 @@ def date_of(path: Path) -> str:
     return (match["date"] or "") if match else ""
 
 
-def results_beside(file: Path, date: str) -> Mapping[str, Any]:
-    """Return the aggregate results that belong to a file of samples; empty where there are none.
+class ResultFiles:
+    """The aggregate results in a folder of samples, by the date in their names; each is read once.
 
-    Raises:
-        DataError: they are there and damaged.
+    Attributes:
+        files: by date; empty for a `results.json`.
     """
-    pattern = f"*{date}.json" if date else "results.json"
-    found = [entry for entry in sorted(file.parent.glob(pattern)) if RESULTS_NAME.fullmatch(entry.name)]
-    return load_object(found[0]) if found else {}
+
+    def __init__(self, folder: Path) -> None:
+        self.files: dict[str, Path] = {}
+        for entry in sorted(folder.iterdir()):
+            match = RESULTS_NAME.fullmatch(entry.name)
+            if match and entry.is_file():
+                self.files.setdefault(match["date"] or "", entry)
+        self._read: dict[str, Mapping[str, Any]] = {}
+
+    def of(self, date: str) -> Mapping[str, Any]:
+        """Return the results that belong to samples of a date; empty where there are none.
+
+        Raises:
+            DataError: they are there and damaged.
+        """
+        if date not in self._read:
+            self._read[date] = load_settings(self.files[date]) if date in self.files else {}
+        return self._read[date]
+
+    def age(self, date: str) -> float | None:
+        """Return when a run began by what its results say, in seconds; None where they don't."""
+        return float_of(self.of(date).get("date"))
+
+
+def num_samples(results: Mapping[str, Any], where: str) -> dict[str, int]:
+    """Return how many items of each task were asked, as the results count them; tasks without a count are left out."""
+    counted = object_in(results, "n-samples")
+    counts = {task: count_at(object_in(counted, task), "effective", where) for task in counted}
+    return {task: count for task, count in counts.items() if count is not None}
+
+
+def metric_names(config: Mapping[str, Any], where: str) -> list[str]:
+    """Return the names of a task's metrics, in their order; none where they are not known."""
+    return [str(entry.get("metric")) for entry in objects_at(config, "metric_list", where)]
 
 
 def task_in_stem(stem: str, results: Mapping[str, Any]) -> str:
@@ -125,7 +158,10 @@ def _own_results(results: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 def task_facts(results: Mapping[str, Any], task: str) -> dict[str, Any]:
     """Return what is known of one task: version, shots, prompt, data, generation, filters, hash."""
     config = task_config(results, task)
+    # A task that names no filters or metrics has the harness's own, which is known, unlike a task without settings.
+    scoring = {name: config.get(name) or "the harness's own" for name in ("metric_list", "filter_list")}
     facts = {
+        **(scoring if config else {}),
         "version": object_in(results, "versions").get(task),
         "num_fewshot": object_in(results, "n-shot").get(task),
         "num_items": object_in(object_in(results, "n-samples"), task).get("effective"),
@@ -133,4 +169,13 @@ def task_facts(results: Mapping[str, Any], task: str) -> dict[str, Any]:
         "generation": config.get("generation_kwargs"),
         **{name: config.get(name) for name in _TASK_SETTINGS},
     }
-    return known(facts)
+    return known({name: without_addresses(fact) for name, fact in facts.items()})
+
+
+def without_addresses(value: Any) -> Any:
+    """Return settings without the places in memory that stand in functions' names."""
+    if isinstance(value, dict):
+        return {name: without_addresses(entry) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [without_addresses(entry) for entry in value]
+    return _ADDRESS.sub("", value) if isinstance(value, str) else value

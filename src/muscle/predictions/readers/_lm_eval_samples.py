@@ -9,7 +9,8 @@ What a reader would question:
 - **Metrics are not all numbers.** `f1`, `mcc`, `brier_score` and `likelihood` hold gold and prediction for a
   later aggregation and are passed over; `word_perplexity` and its kind hold log-likelihood and count and
   become the log-likelihood a word or byte, so that higher is better; `perplexity` is a raw log-likelihood.
-- **An answer is what the filter made of it**, so two ways to the same number are one answer.
+- **An answer is what the filter made of it** (`extracted_answer`; `output` is the whole text), so two ways to the same number are
+  one answer.
 """
 
 from __future__ import annotations
@@ -17,15 +18,23 @@ from __future__ import annotations
 import ast
 import json
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from muscle.predictions.readers._fields import Shown, float_of
 from muscle.predictions.rows import shorten
 from muscle.predictions.run import SCORE_PREFIX
 
 CHOICE_METRICS = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info")
 DECIDING = (*CHOICE_METRICS, "exact_match")
 """Metrics that decide `correct`: the first of them that a task has."""
+
+NEEDED = ("doc_id", "target", "arguments", "filtered_resps")
+"""What every sample has."""
+
+_MAX_PRINTED_LIST = 100_000
+"""Characters of a list of accepted answers as Python prints it; parsed, one takes a hundred times as much memory."""
 
 _PER_UNIT = {
     "word_perplexity": "logprob_per_word",
@@ -50,11 +59,19 @@ _NOT_METRICS = frozenset(
 _WORDS = {"True": 1.0, "False": 0.0}
 
 
+class _NoField:
+    def __repr__(self) -> str:
+        return "no such field"
+
+
+_NO_FIELD = _NoField()
+
+
 class BadField(Exception):
     """A field is not what it should be: its name, what was expected, what was found."""
 
     def __init__(self, name: str, expected: str, found: Any) -> None:
-        super().__init__(f"field '{name}': expected {expected}, found {shorten(found)}")
+        super().__init__(f"field '{name}': expected {expected}, found {shorten(Shown(found))}")
 
 
 class Choices(NamedTuple):
@@ -74,16 +91,28 @@ class Choices(NamedTuple):
 def metric_names(sample: Mapping[str, Any]) -> list[str]:
     """The names of a sample's metrics, in the file's order."""
     named = sample.get("metrics")
-    return list(named) if isinstance(named, list) else [name for name in sample if name not in _NOT_METRICS]
+    if isinstance(named, list) and all(isinstance(name, str) for name in named):
+        return named
+    return [name for name in sample if name not in _NOT_METRICS]
 
 
-def deciding_metric(sample: Mapping[str, Any], wanted: str | None) -> str | None:
-    """Choose the metric that decides: the one that is wanted, else the first of `DECIDING`, else the first number."""
-    names = metric_names(sample)
-    if wanted in names:
-        return wanted
-    numbers = (name for name in names if isinstance(sample.get(name), int | float | str))
-    return next((name for name in DECIDING if name in names), next(numbers, None))
+def deciding_metric(sample: Mapping[str, Any], order: Sequence[str]) -> str | None:
+    """Choose the metric that decides: the first in an order that the sample has as a number, else its first number."""
+    numbers = [name for name in metric_names(sample) if isinstance(sample.get(name), int | float | str)]
+    return next((name for name in order if name in numbers), next(iter(numbers), None))
+
+
+def check(sample: Mapping[str, Any]) -> None:
+    """Refuse what is no sample: a field is missing, or what identifies it is no text or number."""
+    for name in NEEDED:
+        if name not in sample:
+            raise BadField(name, "a sample of lm-evaluation-harness", _NO_FIELD)
+    if not isinstance(sample["doc_id"], int | str) or isinstance(sample["doc_id"], bool):
+        raise BadField("doc_id", "a number or a text", sample["doc_id"])
+    if not isinstance(sample.get("filter"), str | None):
+        raise BadField("filter", "a filter's name", sample["filter"])
+    if not isinstance(sample["filtered_resps"], list):
+        raise BadField("filtered_resps", "a list", sample["filtered_resps"])
 
 
 def scores_of(sample: Mapping[str, Any], *, likelihood: bool) -> dict[str, float]:
@@ -102,16 +131,17 @@ def scores_of(sample: Mapping[str, Any], *, likelihood: bool) -> dict[str, float
         if name == "perplexity" and likelihood:
             name = "gold_logprob"
         elif name in _PER_UNIT and isinstance(value, list) and len(value) == 2:
-            total, count = value
-            name, value = _PER_UNIT[name], (float(total) / float(count) if float(count) else None)
+            total, count = map(float_of, value)
+            name, value = _PER_UNIT[name], (total / count if total is not None and count else None)
         elif isinstance(value, list) and value and all(isinstance(entry, bool) for entry in value):
             value = sum(value) / len(value)
         number = _WORDS.get(value) if isinstance(value, str) else value
         if not isinstance(number, int | float):
             continue
-        if not math.isfinite(number):
+        finite = float(number) if isinstance(number, bool) else float_of(number)
+        if finite is None:
             raise BadField(name, "a finite number", value)
-        scores[SCORE_PREFIX + name] = float(number)
+        scores[SCORE_PREFIX + name] = finite
     return scores
 
 
@@ -121,30 +151,34 @@ def _text(value: Any) -> str:
         return value
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
         return value[0]
-    return json.dumps(value, ensure_ascii=False)
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        raise BadField("arguments", "texts that are nested less deep", value) from None
 
 
 def requests_of(sample: Mapping[str, Any]) -> tuple[list[str], list[Any]]:
     """Return contexts and continuations of the requests; a continuation is an object of settings in generation."""
     arguments = sample["arguments"]
-    if isinstance(arguments, dict):
-        entries = arguments.values()
-        contexts = [entry.get("arg_0", "") for entry in entries]
-        endings = [entry.get("arg_1") for entry in entries]
-    elif isinstance(arguments, list):
+    if isinstance(arguments, dict) and all(type(entry) is dict for entry in arguments.values()):
+        contexts = [entry.get("arg_0", "") for entry in arguments.values()]
+        endings = [entry.get("arg_1") for entry in arguments.values()]
+    elif isinstance(arguments, list) and all(type(entry) is list and entry for entry in arguments):
         contexts = [entry[0] for entry in arguments]
         endings = [entry[1] if len(entry) > 1 else None for entry in arguments]
     else:
         raise BadField("arguments", "the requests of the item", arguments)
     if not contexts:
-        raise BadField("arguments", "the requests of the item", arguments)
+        raise BadField("arguments", "the requests of the item", "none")
+    if isinstance(endings[0], str) and not all(isinstance(ending, str) for ending in endings):
+        raise BadField("arguments", "a text for each option", "an option without one")
     return [value if isinstance(value, str) else _text(value) for value in contexts], endings
 
 
 def _numbers(responses: Sequence[Any]) -> list[float]:
     try:
         numbers = [float(response[0]) for response in responses]
-    except (TypeError, ValueError, IndexError, KeyError):
+    except (TypeError, ValueError, OverflowError, IndexError, KeyError):
         raise BadField("filtered_resps", "log-likelihoods", responses) from None
     if any(map(math.isnan, numbers)):
         raise BadField("filtered_resps", "log-likelihoods", responses)
@@ -193,7 +227,7 @@ def gold_indices(target: Any, options: Sequence[str]) -> list[int]:
     ([2], [0, 1], [1])
     """
     if isinstance(target, str):
-        if target.removeprefix("-").isdecimal():
+        if len(target) < 10 and target.removeprefix("-").isdecimal():
             target = int(target)
         elif target in options:
             return [options.index(target)]
@@ -210,10 +244,11 @@ def gold_indices(target: Any, options: Sequence[str]) -> list[int]:
 
 def _printed_list(text: str) -> Any:
     """A list as Python prints it; the text itself where it is none."""
-    if not (text.startswith("[") and text.endswith("]")):
+    if not (text.startswith("[") and text.endswith("]")) or len(text) > _MAX_PRINTED_LIST:
         return text
     try:
-        return ast.literal_eval(text)
+        with warnings.catch_warnings(action="ignore", category=SyntaxWarning):
+            return ast.literal_eval(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         return text
 
@@ -273,17 +308,20 @@ def text_fields(sample: Mapping[str, Any], context: str, ending: Any) -> dict[st
     if isinstance(ending, str):
         fields[SCORE_PREFIX + "gold_logprob"] = _numbers(responses)[0]
     elif ending is not None:
-        answer = responses
-        while isinstance(answer, list) and len(answer) == 1:
-            answer = answer[0]
-        fields["output"] = _text(answer)
+        answer, said = _text(_only(responses)), _only(sample.get("resps"))
+        fields |= {"output": said if isinstance(said, str) else answer, "extracted_answer": answer}
     return fields
+
+
+def _only(value: Any) -> Any:
+    """Return what stands alone in lists in lists."""
+    while isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return value
 
 
 def _references(target: Any) -> list[str]:
     """Accepted answers: a list of them is written as Python prints it."""
     value = _printed_list(target) if isinstance(target, str) else target
-    return [
-        entry if isinstance(entry, str) else str(entry)
-        for entry in (value if isinstance(value, list) else [value])
-    ]
+    entries = value if isinstance(value, list) else [value]
+    return [_text(entry) if isinstance(entry, dict | list) else str(entry) for entry in entries]

@@ -6,7 +6,9 @@ unpacks them; it is imported when such a member is met.
 
 from __future__ import annotations
 
+import importlib
 import io
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -17,7 +19,14 @@ from typing import IO, cast
 from muscle.errors import DataError
 
 _ZSTD = 93
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError)
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, _ZSTD)
 _LOCAL_HEADER_BYTES = 30
+
+FREE_BYTES = 256 << 20
+MOST_FOLD = 100
+"""An archive may unpack to `FREE_BYTES`, and to this many times its size beyond: long transcripts that say the same again and
+again pack to a fiftieth, a bomb to less than a thousandth."""
 
 
 class Archive:
@@ -31,9 +40,11 @@ class Archive:
     def __init__(self, path: Path, handle: IO[bytes]) -> None:
         self.path = path
         self._handle = handle
+        self._most = FREE_BYTES + MOST_FOLD * path.stat().st_size
+        self._num_read = 0
         try:
             self._zip = zipfile.ZipFile(handle)
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError) as error:
             raise DataError(
                 f"{path}: expected a whole zip archive, found a damaged one ({error}); it may be cut off: copy it again"
             ) from None
@@ -52,41 +63,63 @@ class Archive:
         """Give a member as a stream.
 
         Raises:
-            DataError: the member is damaged, encrypted, or packed in a way that is not known.
+            DataError: the member is damaged, encrypted, or packed in a way that is not known; or what was read of the archive's
+                members exceeds what it may unpack to.
         """
         entry = self.members[name]
-        try:
-            if entry.compress_type == _ZSTD:
-                with self._open_zstd(entry) as stream:
-                    yield stream
-            else:
-                with self._zip.open(entry) as stream:
-                    yield stream
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+        if entry.compress_type not in _METHODS:
             raise DataError(
-                f"{self.path}, member {name!r}: expected a whole member, found a damaged one ({error})"
-            ) from None
+                f"{self.path}, member {name!r}: expected one packed by deflate or zstd, found method {entry.compress_type}"
+            )
+        with self._naming(entry):
+            stream = self._opened(entry)
+        try:
+            yield cast(IO[bytes], _Member(self, entry, stream))
+        finally:
+            stream.close()
 
     @contextmanager
-    def _open_zstd(self, entry: zipfile.ZipInfo) -> Iterator[IO[bytes]]:
+    def _naming(self, entry: zipfile.ZipInfo) -> Iterator[None]:
+        """Turn what the unpackers raise into one error."""
+        damages: tuple[type[Exception], ...] = (*_DAMAGED, *_zstd_errors(entry))
         try:
-            with self._zip.open(entry) as stream:
-                yield stream
-            return
+            yield
+        except damages as error:
+            raise DataError(
+                f"{self.path}, member {entry.filename!r}: expected a whole member, found a damaged one ({error})"
+            ) from None
+
+    def read(self, entry: zipfile.ZipInfo, stream: IO[bytes], size: int) -> bytes:
+        """Read up to `size` bytes of a member that is open, and count them with those of all members.
+
+        Raises:
+            DataError: the member is damaged, or the archive unpacks to too much.
+        """
+        with self._naming(entry):
+            data = stream.read(size)
+        self._num_read += len(data)
+        if self._num_read > self._most:
+            raise DataError(
+                f"{self.path}: expected an archive that unpacks to at most {self._most >> 20} MiB, "
+                f"{MOST_FOLD} times its size and {FREE_BYTES >> 20} MiB, found more; do not trust this file"
+            )
+        return data
+
+    def _opened(self, entry: zipfile.ZipInfo) -> IO[bytes]:
+        if entry.compress_type != _ZSTD:
+            return self._zip.open(entry)
+        try:
+            return self._zip.open(entry)
         except NotImplementedError:
             pass
         try:
-            import zstandard
+            from zstandard import ZstdDecompressor
         except ImportError:
             raise DataError(
                 f"{self.path}: its members are packed with zstd; install the package zstandard (pip install zstandard)"
             ) from None
         packed = cast(IO[bytes], _Slice(self._handle, self._data_start(entry), entry.compress_size))
-        try:
-            with zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True) as stream:
-                yield io.BufferedReader(stream)
-        except zstandard.ZstdError as error:
-            raise zipfile.BadZipFile(str(error)) from None
+        return io.BufferedReader(ZstdDecompressor().stream_reader(packed, read_across_frames=True))
 
     def _data_start(self, entry: zipfile.ZipInfo) -> int:
         self._handle.seek(entry.header_offset)
@@ -98,6 +131,27 @@ class Archive:
             int.from_bytes(header[28:30], "little"),
         )
         return entry.header_offset + _LOCAL_HEADER_BYTES + name_length + extra_length
+
+
+def _zstd_errors(entry: zipfile.ZipInfo) -> tuple[type[Exception], ...]:
+    """What the unpacker of a zstd member raises; nothing for other members, whose readers need no package."""
+    if entry.compress_type != _ZSTD:
+        return ()
+    module = "compression.zstd" if sys.version_info >= (3, 14) else "zstandard"
+    return (importlib.import_module(module).ZstdError,)
+
+
+class _Member:
+    """A member that is open: a stream whose reads the archive counts."""
+
+    def __init__(self, archive: Archive, entry: zipfile.ZipInfo, stream: IO[bytes]) -> None:
+        self._archive = archive
+        self._entry = entry
+        self._stream = stream
+
+    def read(self, size: int) -> bytes:
+        """Read up to `size` bytes."""
+        return self._archive.read(self._entry, self._stream, size)
 
 
 class _Slice(io.RawIOBase):

@@ -14,14 +14,15 @@ from typing import Any
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.predictions.readers._json import line_objects
+from muscle.predictions.readers._fields import count_at, identity_at, json_at, number_at
+from muscle.predictions.readers._json import line_objects, lines
 from muscle.predictions.readers._table import RowTable
-from muscle.predictions.readers._values import refuse, required, text_of
+from muscle.predictions.readers._values import refuse, required
 from muscle.predictions.records import complete, concat_records
-from muscle.predictions.run import SCORE_PREFIX, Run
+from muscle.predictions.run import SCORE_PREFIX, Run, Unread
 
 _SUFFIX = "_score.json"
-_KIND = "a line of a BFCL score file"
+_RESULT_SUFFIX = "_result.json"
 
 
 def recognises(path: Path, head: bytes) -> bool:
@@ -48,6 +49,11 @@ def read(path: Path) -> Run:
             f"{path}: expected the scores of one model, found {', '.join(models[:6])}; name one folder"
         )
     tasks = [frame["task"][0] for frame, _, _ in runs]
+    twice = next((task for place, task in enumerate(tasks) if task in tasks[:place]), None)
+    if twice is not None:
+        raise DataError(
+            f"{path}: expected each category once, found {twice} in two score files; name one folder"
+        )
     metadata = {
         "model": {"name": models[0]} if models else {},
         "versions": {},
@@ -57,7 +63,18 @@ def read(path: Path) -> Run:
         "tasks": {task: {} for task in tasks},
         "notes": [],
     }
-    return Run(models[0] if models else path.stem, concat_records([frame for frame, _, _ in runs]), metadata)
+    unread = _unscored_results(path, files) if path.is_dir() else ()
+    frames = [frame for frame, _, _ in runs]
+    return Run(models[0] if models else path.stem, concat_records(frames), metadata, unread)
+
+
+def _unscored_results(folder: Path, files: list[Path]) -> tuple[Unread, ...]:
+    """Count what lies in result files below the folder that have no score file."""
+    scored = {place for file in files for place in _result_places(file)}
+    left = [file for file in sorted(folder.rglob(f"*{_RESULT_SUFFIX}")) if file not in scored]
+    return tuple(
+        Unread("answers without a score file", str(file), sum(1 for _ in lines(file))) for file in left
+    )
 
 
 def _category(file: Path) -> str:
@@ -75,57 +92,74 @@ def _read_category(file: Path) -> tuple[pl.DataFrame, float, str | None]:
             header = line
             for name in ("accuracy", "total_count", "correct_count"):
                 required(line, name, where, "the first line of a BFCL score file")
+            accuracy = number_at(line, "accuracy", where)
+            counts = [count_at(line, name, where) for name in ("total_count", "correct_count")]
+        elif (identity := identity_at(line, "id", where)) in wrong:
+            refuse(where, "id", "each item once", identity)
         else:
-            wrong[str(required(line, "id", where, _KIND))] = line
+            wrong[identity] = line
     if header is None:
         raise DataError(f"{file}: expected scores, found none")
+    if accuracy is None:
+        refuse(f"{file}, line 1", "accuracy", "a finite number", accuracy)
     results = _results(file)
-    if len(results) != header["total_count"] or not set(wrong) <= set(results):
-        refuse(
-            f"{file}, line 1",
-            "total_count",
-            f"the {len(results)} items of the result file",
-            header["total_count"],
-        )
+    for name, count, counted in zip(
+        ("total_count", "correct_count"), counts, (len(results), len(results) - len(wrong)), strict=True
+    ):
+        # Whatever is not listed as wrong counts as right, so a line that is lost would make an answer right.
+        if count != counted or not set(wrong) <= set(results):
+            refuse(f"{file}, line 1", name, f"{counted}, by the items of the result file", count)
     table = RowTable()
     for identity, answer in results.items():
         table.add(_row(identity, answer, is_right=identity not in wrong))
     frame = table.frame().with_columns(pl.lit(_category(file)).alias("task"))
     model = next((str(line["model_name"]) for line in wrong.values() if line.get("model_name")), None)
-    return (
-        complete(frame),
-        float(header["accuracy"]),
-        model or (file.parent.name if "score" in file.parts else None),
-    )
+    return complete(frame), accuracy, model or _model_folder(file)
 
 
-def _results(file: Path) -> dict[str, Any]:
-    """Return the answers of all items, from the result file of the same category."""
-    name = file.name.replace(_SUFFIX, "_result.json")
-    parts = list(file.parts)
+def _model_folder(file: Path) -> str | None:
+    """Return the folder below `score`, which is called like the model."""
+    below = file.parts[_last_score(file) + 1 : -1] if "score" in file.parts else ()
+    return below[0] if below else None
+
+
+def _last_score(file: Path) -> int:
+    return len(file.parts) - 1 - file.parts[::-1].index("score")
+
+
+def _result_places(file: Path) -> list[Path]:
+    """Return where the result file of a score file can be."""
+    name = file.name.replace(_SUFFIX, _RESULT_SUFFIX)
     places = [file.with_name(name)]
-    if "score" in parts:
-        last = len(parts) - 1 - parts[::-1].index("score")
-        places.append(Path(*parts[:last], "result", *parts[last + 1 : -1], name))
+    if "score" in file.parts:
+        last = _last_score(file)
+        places.append(Path(*file.parts[:last], "result", *file.parts[last + 1 : -1], name))
+    return places
+
+
+def _results(file: Path) -> dict[str, str | None]:
+    """Return the answers of all items, from the result file of the same category."""
+    places = _result_places(file)
     found = next((place for place in places if place.is_file()), None)
     if found is None:
         raise DataError(
-            f"{file}: expected {name} beside it or under result/, found none; a score file lists only the failures"
+            f"{file}: expected {places[0].name} beside it or under result/, found none; a score file lists only the failures"
         )
-    answers: dict[str, Any] = {}
+    answers: dict[str, str | None] = {}
     for number, line in line_objects(found):
-        identity = str(required(line, "id", f"{found}, line {number}", "a line of a BFCL result file"))
+        where = f"{found}, line {number}"
+        identity = identity_at(line, "id", where)
         if identity in answers:
-            refuse(f"{found}, line {number}", "id", "each item once", identity)
-        answers[identity] = line.get("result")
+            refuse(where, "id", "each item once", identity)
+        answers[identity] = json_at(line, "result", where)
     return answers
 
 
-def _row(identity: str, answer: Any, *, is_right: bool) -> dict[str, Any]:
+def _row(identity: str, answer: str | None, *, is_right: bool) -> dict[str, Any]:
     # Only failures come with prompt and reference; texts for some items would keep those from being joined by id.
     return {
         "id": identity,
-        "output": text_of(answer),
+        "output": answer,
         "correct": is_right,
         SCORE_PREFIX + "accuracy": float(is_right),
     }

@@ -8,6 +8,7 @@ What a reader would question:
 - A perturbed copy of an instance is the `filter`, a trial is the repeat.
 - The item's text is the instance's, not the prompt: HELM words the prompt differently for some models.
 - The task is the run's name without its model.
+- An instance that was asked and has no score, or not the deciding one, stays a record without a verdict.
 """
 
 from __future__ import annotations
@@ -20,11 +21,23 @@ from typing import Any
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.predictions.readers._json import load_object, members
+from muscle.predictions.readers._fields import (
+    count_at,
+    float_of,
+    identity_at,
+    json_at,
+    list_at,
+    load_settings,
+    message_at,
+    number_at,
+    object_at,
+    objects_at,
+)
+from muscle.predictions.readers._json import members
 from muscle.predictions.readers._table import RowTable
-from muscle.predictions.readers._values import finite_number, known, message_text, object_in, required
+from muscle.predictions.readers._values import known, required
 from muscle.predictions.records import NO_FILTER, complete, concat_records
-from muscle.predictions.run import SCORE_PREFIX, Run
+from muscle.predictions.run import SCORE_PREFIX, Run, Unread
 
 _SPEC, _STATS, _STATE = "run_spec.json", "per_instance_stats.json", "scenario_state.json"
 _DECIDING = (
@@ -65,19 +78,25 @@ def read(path: Path) -> Run:
     folders = _runs(path if path.is_dir() else path.parent)
     if not folders:
         raise DataError(f"{path}: expected {_SPEC} and {_STATS}, found none")
-    specs = [load_object(folder / _SPEC) for folder in folders]
-    models = {str(object_in(spec, "adapter_spec").get("model")) for spec in specs}
+    specs = [load_settings(folder / _SPEC) for folder in folders]
+    models = {
+        str(object_at(spec, "adapter_spec", str(folder / _SPEC)).get("model"))
+        for folder, spec in zip(folders, specs, strict=True)
+    }
     if len(models) > 1:
         raise DataError(
             f"{path}: expected the runs of one model, found {', '.join(sorted(models)[:6])}; name one folder"
         )
-    frames, tasks, results = [], {}, {}
+    frames, tasks, results, unread = [], {}, {}, _unread_runs(path)
     for folder, spec in zip(folders, specs, strict=True):
         task = _task(spec, folder)
+        if task in tasks:
+            raise DataError(f"{folder}: expected each run once, found a second run {task!r}; name one folder")
         frame, metric = _read_run(folder, task)
         frames.append(frame)
-        tasks[task] = _task_facts(spec) | {"metric": metric}
-        results[task] = _own_results(folder)
+        tasks[task] = _task_facts(spec, str(folder / _SPEC)) | {"metric": metric}
+        results[task], counted = _own_results(folder)
+        unread += _missing(folder, counted, frame)
     name = models.pop()
     facts: dict[str, Any] = {
         "model": {"name": name},
@@ -88,7 +107,36 @@ def read(path: Path) -> Run:
     }
     facts["higher_is_better"] = dict.fromkeys(_LOWER_IS_BETTER, False)
     metadata = facts | {"tasks": tasks, "results": results, "files": [str(folder) for folder in folders]}
-    return Run(name, concat_records(frames), metadata)
+    return Run(name, concat_records(frames), metadata, tuple(unread))
+
+
+def _unread_runs(path: Path) -> list[Unread]:
+    """Name what lies in the folder and is a run, but is not read."""
+    folder = path if path.is_dir() else path.parent
+    read = set(_runs(folder))
+    inside = [entry for entry in sorted(folder.iterdir()) if entry.is_dir() and entry not in read]
+    found = [entry for entry in inside if (entry / _SPEC).is_file() or (entry / _STATS).is_file()]
+    return [
+        Unread(
+            f"a run that is not read (it lacks {_SPEC} or {_STATS}, or lies in the folder of another)",
+            str(entry),
+        )
+        for entry in found
+    ]
+
+
+def _missing(folder: Path, counted: Mapping[str, int], frame: pl.DataFrame) -> list[Unread]:
+    """Hold the instances that were read against HELM's own count of them."""
+    lost = sum(counted.values()) - frame.select("id", "filter").n_unique()
+    if lost <= 0:
+        return []
+    return [
+        Unread(
+            f"{lost} of the {sum(counted.values())} instances that stats.json counts (num_instances)",
+            str(folder),
+            lost,
+        )
+    ]
 
 
 def _runs(folder: Path) -> list[Path]:
@@ -113,6 +161,8 @@ def _read_run(folder: Path, task: str) -> tuple[pl.DataFrame, str | None]:
         key = _key(entry, where)
         row = rows.setdefault(key, _blank(key) | texts.get(key, {}))
         row |= _scores(entry, where)
+    for key, text in texts.items():
+        rows.setdefault(key, _blank(key) | text)
     table = RowTable()
     for row in rows.values():
         _settle(row)
@@ -139,31 +189,35 @@ def _list(file: Path, pattern: tuple[str, ...]) -> Iterator[tuple[Mapping[str, A
 
 
 def _key(entry: Mapping[str, Any], where: str) -> Key:
-    identity = str(required(entry, "instance_id", where, "an entry of HELM"))
-    trial = finite_number(entry.get("train_trial_index", 0), where, "train_trial_index")
-    return identity, str(object_in(entry, "perturbation").get("name") or NO_FILTER), int(trial)
+    identity = identity_at(entry, "instance_id", where)
+    return identity, _perturbation(entry, where), count_at(entry, "train_trial_index", where) or 0
+
+
+def _perturbation(entry: Mapping[str, Any], where: str) -> str:
+    return json_at(object_at(entry, "perturbation", where), "name", where) or NO_FILTER
 
 
 def _scores(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
     fields: dict[str, Any] = {}
-    for stat in required(entry, "stats", where, "an entry of HELM"):
-        name = str(object_in(stat, "name").get("name"))
-        if not stat.get("count") or stat.get("mean") is None:
+    if not isinstance(required(entry, "stats", where, "an entry of HELM"), list):
+        raise DataError(f"{where}, field 'stats': expected a list, found {type(entry['stats']).__name__}")
+    for stat in objects_at(entry, "stats", where):
+        name = identity_at(object_at(stat, "name", where), "name", where)
+        mean = number_at(stat, "mean", where, f"stats.{name}")
+        if mean is None or not count_at(stat, "count", where):
             continue
         if name == "predicted_index":
-            fields["predicted"] = int(stat["mean"])
+            fields["predicted"] = int(mean)
         elif not _BOOKKEEPING.match(name):
-            fields[SCORE_PREFIX + name] = finite_number(stat["mean"], where, f"stats.{name}")
+            fields[SCORE_PREFIX + name] = mean
     return fields
 
 
 def _settle(row: dict[str, Any]) -> None:
-    """Take the picked option from the scores where the answer did not name it; an item without a score is missing."""
+    """Take the picked option from the scores where the answer did not name it."""
     predicted, choices = row.pop("predicted", None), row.get("choices")
     if row.get("choice") is None and choices and predicted is not None and 0 <= predicted < len(choices):
         row |= {"choice": predicted, "output": choices[predicted]}
-    if not any(name.startswith(SCORE_PREFIX) for name in row):
-        row["error"] = row["error"] or "no score"
 
 
 def _texts(folder: Path) -> dict[Key, dict[str, Any]]:
@@ -171,67 +225,68 @@ def _texts(folder: Path) -> dict[Key, dict[str, Any]]:
     texts: dict[Key, dict[str, Any]] = {}
     if (folder / _STATE).is_file():
         for state, where in _list(folder / _STATE, ("request_states", "#")):
-            instance = object_in(state, "instance")
+            instance = object_at(state, "instance", where)
             entry = {**state, "instance_id": instance.get("id"), "perturbation": instance.get("perturbation")}
-            answer = _completion(state) if state.get("reference_index") is None else None
-            texts.setdefault(
-                _key(entry, where), _text_fields(instance, answer, state.get("output_mapping"), state)
-            )
+            first = _completion(state, where)
+            answer = json_at(first, "text", where) if first else None
+            if state.get("reference_index") is not None:
+                answer = None
+            texts.setdefault(_key(entry, where), _text_fields(instance, answer, state, where))
         return texts
     if not ((folder / "instances.json").is_file() and (folder / "display_predictions.json").is_file()):
         return texts
     instances = {}
-    for instance, _ in _list(folder / "instances.json", ("#",)):
-        instances[
-            str(instance.get("id")), str(object_in(instance, "perturbation").get("name") or NO_FILTER)
-        ] = instance
+    for instance, where in _list(folder / "instances.json", ("#",)):
+        pair = (identity_at(instance, "id", where), _perturbation(instance, where))
+        instances[pair] = _text_fields(instance, None, {}, where), instance
     for shown, where in _list(folder / "display_predictions.json", ("#",)):
         key = _key(shown, where)
-        instance = instances.get(key[:2], {})
-        answer = shown.get("mapped_output") or shown.get("predicted_text")
-        texts[key] = _text_fields(instance, None if answer is None else str(answer), None, {})
-    return texts
+        answer = json_at(shown, "mapped_output", where) or json_at(shown, "predicted_text", where)
+        texts[key] = _text_fields(instances.get(key[:2], ({}, {}))[1], answer, {}, where)
+    shown_keys = {key[:2] for key in texts}
+    return texts | {(*pair, 0): text for pair, (text, _) in instances.items() if pair not in shown_keys}
 
 
-def _completion(state: Mapping[str, Any]) -> str | None:
-    completions = object_in(state, "result").get("completions") or []
-    return str(completions[0].get("text") or "") if completions and isinstance(completions[0], dict) else None
+def _completion(state: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """Return the first completion; an empty one where there is none."""
+    completions = objects_at(object_at(state, "result", where), "completions", where)
+    return completions[0] if completions else {}
 
 
-def _finish_reason(state: Mapping[str, Any]) -> str | None:
+def _finish_reason(state: Mapping[str, Any], where: str) -> str | None:
     """Return why the first completion ended, where the model's interface said so."""
-    completions = object_in(state, "result").get("completions") or []
-    first = completions[0] if completions and isinstance(completions[0], dict) else {}
-    reason = object_in(first, "finish_reason").get("reason")
-    return None if reason in (None, "unknown") else str(reason)
+    reason = json_at(object_at(_completion(state, where), "finish_reason", where), "reason", where)
+    return None if reason == "unknown" else reason
 
 
 def _text_fields(
-    instance: Mapping[str, Any], answer: str | None, mapping: Any, state: Mapping[str, Any]
+    instance: Mapping[str, Any], answer: str | None, state: Mapping[str, Any], where: str
 ) -> dict[str, Any]:
-    references = [entry for entry in instance.get("references") or [] if isinstance(entry, dict)]
-    options = [str(object_in(entry, "output").get("text") or "") for entry in references]
+    mapping = object_at(state, "output_mapping", where)
+    references = objects_at(instance, "references", where)
+    options = [json_at(object_at(entry, "output", where), "text", where) or "" for entry in references]
     right = [
         text
         for text, entry in zip(options, references, strict=True)
-        if "correct" in (entry.get("tags") or [])
+        if "correct" in list_at(entry, "tags", where)
     ]
     is_choice = bool(mapping) or state.get("reference_index") is not None or (0 < len(right) < len(options))
     if answer is not None:
         answer = answer.strip()
-        answer = str(mapping.get(answer, answer)) if isinstance(mapping, dict) else answer
+        answer = json_at(mapping, answer, where) if mapping.get(answer) is not None else answer
     lowered = [option.lower() for option in options]
     named = is_choice and answer is not None and answer.lower() in lowered
-    asked = object_in(instance, "input")
-    result = object_in(state, "result")
+    asked = object_at(instance, "input", where)
+    result = object_at(state, "result", where)
+    failed = json_at(result, "error", where) or "the request failed"
     return {
-        "input": asked.get("text") or message_text(asked.get("messages")),
+        "input": json_at(asked, "text", where) or message_at(asked, "messages", where),
         "choices": options if is_choice else None,
         "reference": right or None,
         "output": answer,
         "choice": lowered.index(answer.lower()) if named and answer is not None else None,
-        "finish_reason": _finish_reason(state),
-        "error": str(result.get("error") or "the request failed") if result.get("success") is False else None,
+        "finish_reason": _finish_reason(state, where),
+        "error": failed if result.get("success") is False else None,
     }
 
 
@@ -251,8 +306,8 @@ def _judged(frame: pl.DataFrame) -> tuple[pl.DataFrame, str | None]:
     return frame, names[0].removeprefix(SCORE_PREFIX)
 
 
-def _task_facts(spec: Mapping[str, Any]) -> dict[str, Any]:
-    adapter = object_in(spec, "adapter_spec")
+def _task_facts(spec: Mapping[str, Any], where: str) -> dict[str, Any]:
+    adapter = object_at(spec, "adapter_spec", where)
     names = ("temperature", "max_tokens", "stop_sequences", "num_outputs")
     prompt = (
         "method",
@@ -268,22 +323,30 @@ def _task_facts(spec: Mapping[str, Any]) -> dict[str, Any]:
             "generation": known({name: adapter.get(name) for name in names}),
             "num_fewshot": adapter.get("max_train_instances"),
             "prompt": known({name: adapter.get(name) for name in prompt}),
+            "metric_specs": spec.get("metric_specs"),
             "judge": [
-                entry.get("class_name") for entry in spec.get("annotators") or [] if isinstance(entry, dict)
-            ],
+                known({"class": entry.get("class_name"), "args": entry.get("args")})
+                for entry in objects_at(spec, "annotators", where)
+            ]
+            or "none",
         }
     )
 
 
-def _own_results(folder: Path) -> dict[str, float]:
-    """HELM's aggregates: `metric,split` to mean, without perturbed copies and bookkeeping."""
+def _own_results(folder: Path) -> tuple[dict[str, float], dict[str, int]]:
+    """HELM's aggregates without perturbed copies: `metric,split` to mean without bookkeeping; instances by split."""
     results: dict[str, float] = {}
+    counted: dict[str, int] = {}
     if not (folder / "stats.json").is_file():
-        return results
-    for stat, _ in _list(folder / "stats.json", ("#",)):
-        name = object_in(stat, "name")
-        metric = str(name.get("name"))
-        is_own = not (name.get("perturbation") or name.get("sub_split") or _BOOKKEEPING.match(metric))
-        if is_own and isinstance(stat.get("mean"), int | float):
-            results[f"{metric},{name.get('split') or 'all'}"] = stat["mean"]
-    return results
+        return results, counted
+    for stat, where in _list(folder / "stats.json", ("#",)):
+        name = object_at(stat, "name", where)
+        metric, split = str(name.get("name")), str(name.get("split") or "all")
+        mean = float_of(stat.get("mean"))
+        if name.get("perturbation") or name.get("sub_split") or mean is None:
+            continue
+        if metric == "num_instances":
+            counted[split] = int(mean)
+        elif not _BOOKKEEPING.match(metric):
+            results[f"{metric},{split}"] = mean
+    return results, counted

@@ -3,210 +3,226 @@
 What a reader would question:
 
 - Ids and epochs come from inside the samples: an id may hold "/" or look like "x_epoch_2".
-- An epoch is a repeat. A sample that raised, has no score, or whose main score is NaN is missing, not wrong.
+- An epoch is a repeat. A sample that raised, or that lacks the score that decides, is missing, not wrong.
 - `.eval` holds a sample whole or in chunks (`sample.json` with the rest apart). The summaries are not used:
   their texts are shortened. A run that was killed has no header; what it had scored is read.
 - The answer is what the main scorer took for one, else the completion.
+- What was read is held against the log's own totals; what is not there is counted.
+- In a folder a task is its name and its set-up: arguments, solver, model roles, settings. Of the logs of one task the newest that
+  came to its end counts, by the log's own time.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.predictions.readers._inspect_samples import LogTable, run_facts
-from muscle.predictions.readers._json import Pattern, members
-from muscle.predictions.readers._zip import Archive, open_archive
+from muscle.predictions.readers._inspect_header import Header
+from muscle.predictions.readers._inspect_log import is_json_log, is_log, read_header, read_samples
+from muscle.predictions.readers._inspect_samples import LogTable
+from muscle.predictions.readers._values import text_of
 from muscle.predictions.records import concat_records
-from muscle.predictions.run import Run
+from muscle.predictions.run import SCORE_PREFIX, Run, Unread
 
-_JSON_HEAD = re.compile(rb'\s*\{\s*"version"\s*:\s*\d+\s*,\s*"status"\s*:')
-_FIELDS = (
-    "id",
-    "epoch",
-    "input",
-    "choices",
-    "target",
-    "output",
-    "scores",
-    "metadata",
-    "error",
-    "invalidation",
-)
-_HEADER_FIELDS = ("status", "eval", "plan", "results", "error")
-_CHUNK = re.compile(
-    r"samples/.+_epoch_\d+/(?:messages|events|calls|attachments)/[^/]+\.json|samples/.+/skeleton\.json"
-)
+_LISTED = 3
+_LABEL_LENGTH = 40
+_DATA = (".json", ".jsonl", ".ndjson", ".csv", ".parquet", ".arrow", ".feather")
+_LISTS = ("logs.json", "eval-set.json")
+"""What an eval set writes beside its logs: lists of them."""
 
 
 def recognises(path: Path, head: bytes) -> bool:
     """Tell whether this is a log, or a folder of logs."""
     if path.is_dir():
-        return bool(_logs(path))
+        return any(is_log(file) for file in _files(path))
     if head.startswith(b"PK\x03\x04"):
         return path.suffix == ".eval" or b"_journal/start.json" in head or b"samples/" in head
-    return path.suffix == ".eval" or (bool(_JSON_HEAD.match(head)) and b'"eval"' in head)
+    return path.suffix == ".eval" or (is_json_log(head) and b'"eval"' in head)
 
 
-def read(path: Path) -> Run:
-    """Read a log, or a folder that holds one log a task.
+def read(path: Path, metric: str | None = None) -> Run:
+    """Read a log, or a folder of the logs of one model.
+
+    Args:
+        path: the log or the folder.
+        metric: the score that decides, in tasks that have it; None takes the one that a log names.
 
     Returns:
-        One record a sample and epoch. Scores are named after their scorers (`multi.kind` for a scorer with several values),
-        the headline's first. The metadata's `results` are Inspect's own aggregates.
+        One record a sample and epoch. Scores are named after their scorers (`multi.kind` for a scorer with several values), the
+        headline's first. The metadata's `results` are Inspect's own aggregates.
 
     Raises:
         DataError: a log is damaged, without samples, or the folder holds several models: file, member, field.
     """
     if not path.is_dir():
-        frame, facts = _read_log(path)
-        return Run(facts["model"].get("name") or path.stem, frame, facts)
-    logs, notes = _newest(path)
-    read_logs = [_read_log(log) for log in logs]
-    metadata = dict(read_logs[-1][1])
-    for name in ("tasks", "results"):
-        metadata[name] = {task: facts for _, each in read_logs for task, facts in each[name].items()}
-    metadata["notes"] = notes + [note for _, each in read_logs for note in each["notes"]]
-    metadata["files"] = [str(log) for log in logs]
+        return _read_log(_Log(path, Header(*read_header(path))), metric)
+    logs, notes, unread = _chosen(path)
+    runs = [_read_log(log, metric) for log in logs]
+    metadata = _common_facts([run.metadata for run in runs])
     return Run(
         metadata["model"].get("name") or path.name,
-        concat_records([frame for frame, _ in read_logs]),
-        metadata,
+        concat_records([run.frame for run in runs]),
+        metadata | {"notes": [*notes, *metadata["notes"]]},
+        (*unread, *(each for run in runs for each in run.unread)),
     )
 
 
-def _logs(folder: Path) -> list[Path]:
-    logs = sorted(folder.glob("*.eval"))
-    if logs:
-        return logs
-    return [file for file in sorted(folder.glob("*.json")) if _is_json_log(file)]
+def _common_facts(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Bring the facts of a folder's logs together; of packages that differ all versions are named."""
+    common = dict(each[-1])
+    for name in ("tasks", "results"):
+        common[name] = {task: facts for one in each for task, facts in one[name].items()}
+    for name in ("notes", "files"):
+        common[name] = [entry for one in each for entry in one[name]]
+    versions: dict[str, dict[str, None]] = {}
+    for one in each:
+        for package, version in one["versions"].items():
+            versions.setdefault(package, {})[str(version)] = None
+    common["versions"] = {package: ", ".join(found) for package, found in versions.items()}
+    return common
 
 
-def _is_json_log(path: Path) -> bool:
-    with path.open("rb") as handle:
-        return bool(_JSON_HEAD.match(handle.read(256)))
+@dataclass(frozen=True)
+class _Log:
+    path: Path
+    header: Header
+
+    @property
+    def rank(self) -> tuple[Any, ...]:
+        """Which of a task's logs counts: one that came to its end, of all data, the newest, the last by name."""
+        return self.header.is_whole, not self.header.is_part, self.header.time, self.path.name
 
 
-def _is_archive(path: Path) -> bool:
-    with path.open("rb") as handle:
-        return path.suffix == ".eval" or handle.read(4) == b"PK\x03\x04"
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
 
 
-def _newest(folder: Path) -> tuple[list[Path], list[str]]:
-    """Choose the newest log of each task, by the date it was made; the names begin with it."""
-    by_task: dict[str, list[Path]] = {}
-    models = set()
-    for log in _logs(folder):
-        facts = _header(log).get("eval") or {}
-        models.add(str(facts.get("model")))
-        by_task.setdefault(str(facts.get("task")), []).append(log)
+def _chosen(folder: Path) -> tuple[list[_Log], list[str], list[Unread]]:
+    """Choose one log for each task; tell of what is not read."""
+    files = _files(folder)
+    logs = [_Log(file, Header(*read_header(file))) for file in files if is_log(file)]
+    models = {text_of(log.header.model): str(log.header.model.get("name")) for log in logs}
     if len(models) > 1:
-        raise DataError(
-            f"{folder}: expected the logs of one model, found {', '.join(sorted(models)[:6])}; name one log"
-        )
-    notes = []
-    for task, logs in by_task.items():
-        if len(logs) > 1:
-            others = ", ".join(log.name for log in logs[:-1])
-            notes.append(f"{task}: read {logs[-1].name}; also there: {others}")
-    return [logs[-1] for logs in by_task.values()], notes
+        names = sorted(set(models.values()))
+        found = ", ".join(names[:6]) if len(names) > 1 else f"{names[0]} with other arguments"
+        raise DataError(f"{folder}: expected the logs of one model, found {found}; name one log")
+    chosen, notes = [], []
+    for same in _by_setup(folder, logs):
+        *others, best = sorted(same, key=lambda log: log.rank)
+        chosen.append(best)
+        if others:
+            listed = ", ".join(_described(log) for log in reversed(others))
+            notes.append(f"{best.header.task}: read {best.path.name}; also there: {listed}")
+    unread = _not_logs(folder, {log.path for log in logs}, files)
+    return chosen, notes, unread
 
 
-def _header(log: Path) -> dict[str, Any]:
-    """Return what stands before a log's samples."""
-    if _is_archive(log):
-        with open_archive(log) as archive:
-            return _archive_header(archive)
-    with log.open("rb") as handle:
-        return _top_level(handle, str(log))
+def _described(log: _Log) -> str:
+    status = log.header.status or "no end"
+    return log.path.name if log.header.is_whole else f"{log.path.name} ({status})"
 
 
-def _top_level(handle: IO[bytes], where: str) -> dict[str, Any]:
-    patterns: list[Pattern] = [(name,) for name in _HEADER_FIELDS]
-    return {str(member.keys[0]): member.value for member in members(handle, where, patterns)}
+def _by_setup(folder: Path, logs: Sequence[_Log]) -> list[list[_Log]]:
+    """Put the logs of one task together; tasks of one name are told apart by what their set-ups differ in."""
+    by_name: dict[str, list[_Log]] = {}
+    for log in logs:
+        by_name.setdefault(log.header.task, []).append(log)
+    groups = []
+    for task, same in by_name.items():
+        setups = [log.header.setup() for log in same]
+        keys = dict.fromkeys(key for setup in setups for key in setup)
+        differing = [key for key in keys if len({text_of(setup.get(key)) for setup in setups}) > 1]
+        by_setup: dict[tuple[str | None, ...], list[_Log]] = {}
+        for log, setup in zip(same, setups, strict=True):
+            by_setup.setdefault(tuple(text_of(setup.get(key)) for key in differing), []).append(log)
+        names = [_task_name(task, differing, values) for values in by_setup]
+        if len(set(names)) < len(names):
+            double = next(name for name in names if names.count(name) > 1)
+            raise DataError(
+                f"{folder}: expected tasks that can be told apart, found several set-ups of {double}; name one log"
+            )
+        for name, group in zip(names, by_setup.values(), strict=True):
+            for log in group:
+                log.header.task = name
+            groups.append(group)
+    return groups
 
 
-def _archive_header(archive: Archive) -> dict[str, Any]:
-    name = next((name for name in ("header.json", "_journal/start.json") if name in archive.members), None)
-    if name is None:
-        found = ", ".join(list(archive.members)[:4]) or "no members"
-        raise DataError(
-            f"{archive.path}: expected a member header.json or _journal/start.json, found {found}"
-        )
-    with archive.open(name) as stream:
-        return _top_level(stream, f"{archive.path}, member {name!r}")
+def _task_name(task: str, keys: Sequence[tuple[str, str]], values: Sequence[str | None]) -> str:
+    """Name a task by what sets it apart from others of its name, so that both runs of a comparison agree.
+
+    >>> _task_name("sums", [("arg", "level")], ["hard"])
+    'sums (level=hard)'
+    """
+    texts = [
+        f"{label}={_short('none' if value is None else value)}"
+        for (_, label), value in zip(keys, values, strict=True)
+    ]
+    return f"{task} ({', '.join(dict.fromkeys(texts))})" if texts else task
 
 
-def _read_log(log: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """Return a log's records and what is known of the run."""
-    if _is_archive(log):
-        with open_archive(log) as archive:
-            return _collect(log, _archive_header(archive), _archive_samples(archive))
-    return _collect(log, _header(log), _json_samples(log))
+def _short(value: str) -> str:
+    """Return a value that a name can hold; a long one as its fingerprint."""
+    return value if len(value) <= _LABEL_LENGTH else hashlib.sha256(value.encode()).hexdigest()[:8]
 
 
-def _collect(
-    log: Path, header: Mapping[str, Any], samples: Iterator[tuple[str, Mapping[str, Any]]]
-) -> tuple[pl.DataFrame, dict[str, Any]]:
-    table = LogTable(header)
-    for where, sample in samples:
-        table.add(sample, where)
+def _not_logs(folder: Path, logs: set[Path], files: Sequence[Path]) -> list[Unread]:
+    """Count what lies in a folder and may hold predictions."""
+    unread = [
+        Unread("a file that is no log of Inspect; take it out of the folder", str(file))
+        for file in files
+        if file not in logs and file.suffix in _DATA and file.name not in _LISTS
+    ]
+    for below in sorted(each for each in folder.iterdir() if each.is_dir()):
+        # A merged log holds what its shards hold.
+        if below.suffix != ".shards" and any(is_log(file) for file in _files(below)):
+            unread.append(Unread("a folder with logs of its own; name it by itself", str(below)))
+    return unread
+
+
+def _read_log(log: _Log, metric: str | None) -> Run:
+    table = LogTable(log.header, metric)
+    for sample in read_samples(log.path):
+        table.add(sample.value, sample.where)
     if table.num_rows == 0:
-        raise DataError(f"{log}: expected samples, found none; the run may have failed or not logged them")
-    facts = run_facts(header, table)
-    if "results" not in header and header.get("status") != "success":
-        facts["notes"].append(
+        raise DataError(
+            f"{log.path}: expected samples, found none; the run may have failed or not logged them"
+        )
+    frame = table.frame()
+    notes = table.notes
+    if log.header.status != "success":
+        notes.append(
             f"{table.task}: the run did not finish; read {table.num_rows} samples that it had logged"
         )
-    return table.frame(), facts | {"files": [str(log)]}
+    metadata = {**log.header.run_facts(table.main), "notes": notes, "files": [str(log.path)]}
+    name = metadata["model"].get("name") or log.path.stem
+    return Run(name, frame, metadata, tuple(_losses(log, table, frame)))
 
 
-def _json_samples(log: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield place and wanted fields of each sample of a `.json` log."""
-    patterns: list[Pattern] = [("samples", "*", name) for name in _FIELDS]
-    place: int | None = None
-    sample: dict[str, Any] = {}
-    with log.open("rb") as handle:
-        for member in members(handle, str(log), patterns):
-            index = int(member.keys[1])
-            if place is not None and index != place:
-                yield f"{log}, samples[{place}]", sample
-                sample = {}
-            place = index
-            sample[str(member.keys[2])] = member.value
-    if place is not None:
-        yield f"{log}, samples[{place}]", sample
-
-
-def _archive_samples(archive: Archive) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield place and wanted fields of each sample of an `.eval` log, whole or chunked."""
-    patterns: list[Pattern] = [(name,) for name in _FIELDS]
-    names = set(archive.members)
-    for name in archive.members:
-        if not name.startswith("samples/") or not name.endswith(".json") or _is_part(name, names):
-            continue
-        where = f"{archive.path}, member {name!r}"
-        with archive.open(name) as stream:
-            sample = {str(member.keys[0]): member.value for member in members(stream, where, patterns)}
-        apart = name.removesuffix("sample.json") + "metadata.json"
-        if name.endswith("/sample.json") and apart in names:
-            with archive.open(apart) as stream:
-                sample["metadata"] = dict(_entries(stream, f"{archive.path}, member {apart!r}"))
-        yield where, sample
-
-
-def _entries(stream: IO[bytes], where: str) -> Iterator[tuple[str, Any]]:
-    for member in members(stream, where, [("*",)]):
-        yield str(member.keys[0]), member.value
-
-
-def _is_part(name: str, names: set[str]) -> bool:
-    """Tell whether a member belongs to a chunked sample whose shell is another member."""
-    if _CHUNK.fullmatch(name):
-        return True
-    return name.endswith("/metadata.json") and name.removesuffix("metadata.json") + "sample.json" in names
+def _losses(log: _Log, table: LogTable, frame: pl.DataFrame) -> list[Unread]:
+    """Hold what was read against the log's own totals."""
+    losses = []
+    num_other = len(table.not_samples)
+    if num_other:
+        places = ", ".join(place.removeprefix(f"{log.path}, ") for place in table.not_samples[:_LISTED])
+        more = "" if num_other <= _LISTED else f" and {num_other - _LISTED} more"
+        what = f"{num_other} samples that are null, empty or no objects ({places}{more})"
+        losses.append(Unread(what, str(log.path), num_other))
+    planned = log.header.num_planned
+    missing = 0 if planned is None else planned - table.num_rows - num_other
+    if missing > 0:
+        what = f"{missing} of {planned} samples that the log says it was to hold are not in it"
+        losses.append(Unread(what, str(log.path), missing))
+    own = log.header.num_scored(table.main)
+    column = f"{SCORE_PREFIX}{table.main}"
+    scored = frame.filter(frame[column].is_not_null())["id"].n_unique() if column in frame.columns else 0
+    if own is not None and scored > own:
+        what = f"{scored - own} of {scored} scored items that the log leaves out of its own {table.main}; which, it does not say"
+        losses.append(Unread(what, str(log.path), (scored - own) * log.header.epochs))
+    return losses

@@ -8,7 +8,6 @@ which. To read an older one, give its `results_DATE.json`. How a sample becomes 
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,32 +18,24 @@ import polars as pl
 
 from muscle.errors import DataError
 from muscle.predictions.readers import _lm_eval_facts as facts
+from muscle.predictions.readers._answers import without_same_answers
 from muscle.predictions.readers._json import line_objects, members
 from muscle.predictions.readers._likelihoods import judged, logprob_step, ordered, with_gold_scores
+from muscle.predictions.readers._lm_eval_files import SAMPLE_HEAD, Source, find, head_of, sample_files
 from muscle.predictions.readers._lm_eval_samples import (
+    DECIDING,
     BadField,
+    check,
     choice_fields,
     deciding_metric,
+    metric_names,
     requests_of,
     scores_of,
     text_fields,
 )
 from muscle.predictions.readers._table import RowTable, SliceFields
 from muscle.predictions.records import NO_FILTER, concat_records
-from muscle.predictions.run import Run
-
-_DATED = re.compile(r"samples_(?P<task>.+?)(?:_(?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?))?\.jsonl?")
-_SAMPLE_HEAD = re.compile(rb'\s*(?:\xef\xbb\xbf)?(?:\[\s*)?\{\s*"doc_id"\s*:')
-
-
-@dataclass(frozen=True)
-class _Source:
-    """One file of samples."""
-
-    path: Path
-    task: str
-    date: str
-    results: Mapping[str, Any]
+from muscle.predictions.run import SCORE_PREFIX, Run, Unread
 
 
 @dataclass
@@ -60,10 +51,10 @@ class _Seen:
 def recognises(path: Path, head: bytes) -> bool:
     """Tell whether this is a run, an aggregate file or a file of samples of the harness."""
     if path.is_dir():
-        return bool(_sample_files(path))
+        return bool(sample_files(path))
     if facts.RESULTS_NAME.fullmatch(path.name) and b'"results"' in head:
-        return bool(_sample_files(path.parent))
-    return bool(_SAMPLE_HEAD.match(head)) and (b'"arguments"' in head or b'"doc"' in head)
+        return bool(sample_files(path.parent))
+    return bool(SAMPLE_HEAD.match(head)) and (b'"arguments"' in head or b'"doc"' in head)
 
 
 def read(path: Path, *, metric: str | None = None) -> Run:
@@ -83,100 +74,40 @@ def read(path: Path, *, metric: str | None = None) -> Run:
     Raises:
         DataError: no samples, samples of several models, or a damaged file: file, line, field.
     """
-    sources, notes = _sources(path)
+    found = find(path)
+    notes, unread = found.notes, found.unread
     frames, tasks = [], {}
-    for source in sources:
+    results: dict[str, dict[str, float]] = {}
+    for source in found.sources:
         frame, task_facts, remarks = _read_samples(source, metric)
         frames.append(frame)
         tasks[source.task] = task_facts
         notes += remarks
-    newest = max(sources, key=lambda source: source.date)
-    metadata = facts.run_facts(newest.results)
-    metadata |= {"tasks": tasks, "files": [str(source.path) for source in sources], "notes": notes}
+        unread += _missing(source, frame)
+        results |= facts.run_facts(source.results)["results"]
+    newest = max(found.sources, key=lambda source: source.date)
+    metadata = facts.run_facts(newest.results) | {"results": results}
+    metadata |= {"tasks": tasks, "files": [str(source.path) for source in found.sources], "notes": notes}
     name = metadata["model"].get("name") or (path.name if path.is_dir() else path.stem)
-    return Run(name, ordered(concat_records(frames)), metadata)
+    return Run(str(name), ordered(concat_records(frames)), metadata, tuple(unread))
 
 
-def _head(path: Path) -> bytes:
-    with path.open("rb") as handle:
-        return handle.read(256)
-
-
-def _sample_files(folder: Path) -> list[Path]:
-    """The files of samples in a folder, by name where the name tells, else by content."""
-    files = sorted(file for file in folder.iterdir() if file.suffix in (".jsonl", ".json") and file.is_file())
-    named = [file for file in files if _DATED.fullmatch(file.name)]
-    if named:
-        return named
-    if (folder / "results.json").is_file():
-        return [file for file in files if file.suffix == ".jsonl" and _SAMPLE_HEAD.match(_head(file))]
-    folders = [entry for entry in folder.iterdir() if entry.is_dir()]
+def _missing(source: Source, frame: pl.DataFrame) -> list[Unread]:
+    """Hold the items that were read, under each filter, against the harness's own count of them."""
+    counted = facts.num_samples(source.results, str(source.path)).get(source.task, 0)
+    items = frame.group_by("filter").agg(pl.col("id").n_unique())["id"]
+    lost = int((counted - items.cast(pl.Int64)).clip(0).sum())
+    if lost == 0:
+        return []
+    what = f"task {source.task}: {lost} of the {counted} items that the results file counts"
     return [
-        file
-        for entry in sorted(folders)
-        for file in entry.glob("samples_*.json*")
-        if _DATED.fullmatch(file.name)
+        Unread(f"{what} (under {items.len()} filters)" if items.len() > 1 else what, str(source.path), lost)
     ]
-
-
-def _sources(path: Path) -> tuple[list[_Source], list[str]]:
-    """Find the files to read, and say what else was there."""
-    if path.is_dir():
-        return _newest(_sample_files(path), path)
-    if facts.RESULTS_NAME.fullmatch(path.name) and not _SAMPLE_HEAD.match(_head(path)):
-        date = facts.date_of(path)
-        files = [file for file in _sample_files(path.parent) if _named(file)[1] == date]
-        if not files:
-            raise DataError(
-                f"{path}: expected samples_*{date}.jsonl beside it, found none; run the harness with --log_samples"
-            )
-        return [_source(file) for file in files], []
-    return [_source(path)], []
-
-
-def _newest(files: list[Path], folder: Path) -> tuple[list[_Source], list[str]]:
-    parents = sorted({file.parent for file in files})
-    if not files:
-        raise DataError(
-            f"{folder}: expected samples_TASK_DATE.jsonl files, found none; run the harness with --log_samples"
-        )
-    if len(parents) > 1:
-        names = ", ".join(parent.name for parent in parents[:6])
-        raise DataError(
-            f"{folder}: expected the samples of one model, found {len(parents)} models ({names}); name one folder"
-        )
-    by_task: dict[str, list[Path]] = {}
-    for file in sorted(files, key=lambda file: _named(file)[1]):
-        by_task.setdefault(_source_task(file), []).append(file)
-    notes = []
-    for task, dated in sorted(by_task.items()):
-        if len(dated) > 1:
-            others = ", ".join(_named(file)[1] or file.name for file in dated[:-1])
-            notes.append(
-                f"{task}: read the run of {_named(dated[-1])[1] or dated[-1].name}; also there: {others}"
-            )
-    return [_source(dated[-1]) for _, dated in sorted(by_task.items())], notes
-
-
-def _named(file: Path) -> tuple[str | None, str]:
-    match = _DATED.fullmatch(file.name)
-    return (match["task"], match["date"] or "") if match else (None, "")
-
-
-def _source_task(file: Path) -> str:
-    task = _named(file)[0]
-    return task or facts.task_in_stem(file.stem, facts.results_beside(file, ""))
-
-
-def _source(file: Path) -> _Source:
-    task, date = _named(file)
-    results = facts.results_beside(file, date)
-    return _Source(file, task or facts.task_in_stem(file.stem, results), date, results)
 
 
 def _samples(path: Path) -> Iterator[tuple[int | str, Mapping[str, Any]]]:
     """Yield line number, or file and member, and object of each sample: from lines or from a list."""
-    if not _head(path).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
+    if not head_of(path).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
         yield from line_objects(path)
         return
     with path.open("rb") as handle:
@@ -192,38 +123,83 @@ def _place(path: Path, where: int | str) -> str:
     return f"{path}, line {where}" if isinstance(where, int) else where
 
 
-def _read_samples(source: _Source, metric: str | None) -> tuple[pl.DataFrame, dict[str, Any], list[str]]:
+def _read_samples(source: Source, metric: str | None) -> tuple[pl.DataFrame, dict[str, Any], list[str]]:
     """Read one file; return its records, what is known of the task, and remarks."""
     config = facts.task_config(source.results, source.task)
-    table, slices, seen = RowTable(extra={"gold": pl.List(pl.Int64)}), SliceFields(), _Seen()
-    occurrences: Counter[tuple[Any, Any]] = Counter()
-    deciding: str | None = None
-    for where, sample in _samples(source.path):
-        deciding = deciding or deciding_metric(sample, metric)
-        try:
-            fields = _fields(sample, config.get("target_delimiter"), deciding)
-        except BadField as bad:
-            raise DataError(f"{_place(source.path, where)}, {bad}") from None
-        except KeyError as missing:
-            raise DataError(
-                f"{_place(source.path, where)}, field {missing}: expected a sample of lm-evaluation-harness, found no such field"
-            ) from None
+    listed = facts.metric_names(config, f"{source.path}, metric_list of its results")
+    order = list(dict.fromkeys([*([metric] if metric else []), *DECIDING, *listed]))
+    reading = _Reading(source, order, None)
+    while (better := reading.read_all()) is not None:
+        reading = _Reading(
+            source, order, better
+        )  # a later sample has a metric that goes before the first one's
+    return reading.result()
+
+
+class _Reading:
+    """One pass over a file of samples, for which a metric decides."""
+
+    def __init__(self, source: Source, order: Sequence[str], deciding: str | None) -> None:
+        self._source = source
+        self._order = order
+        self._deciding = deciding
+        self._config = facts.task_config(source.results, source.task)
+        delimiter = self._config.get("target_delimiter")
+        self._delimiter = delimiter if isinstance(delimiter, str) else None
+        self._table = RowTable(extra={"gold": pl.List(pl.Int64)})
+        self._slices = SliceFields()
+        self._seen = _Seen()
+        self._occurrences: Counter[tuple[Any, Any]] = Counter()
+
+    def read_all(self) -> str | None:
+        """Read all samples; stop at one that has a metric to decide by which goes before the one so far, and return that."""
+        names: list[str] = []
+        for where, sample in _samples(self._source.path):
+            try:
+                check(sample)
+                if names != (names := metric_names(sample)):
+                    best = deciding_metric(sample, self._order)
+                    if self._deciding is None:
+                        self._deciding = best
+                    elif self._rank(best) < self._rank(self._deciding):
+                        return best
+                self._add(sample)
+            except BadField as bad:
+                raise DataError(f"{_place(self._source.path, where)}, {bad}") from None
+        if not self._occurrences:
+            raise DataError(f"{self._source.path}: expected samples, found none")
+        return None
+
+    def _rank(self, metric: str | None) -> int:
+        return self._order.index(metric) if metric in self._order else len(self._order)
+
+    def _add(self, sample: Mapping[str, Any]) -> None:
+        fields = _fields(sample, self._delimiter, self._deciding)
         key = (sample["doc_id"], sample.get("filter"))
-        fields["filter"] = sample.get("filter") or str(occurrences[key])
-        occurrences[key] += 1
+        fields["filter"] = sample.get("filter") or str(self._occurrences[key])
+        self._occurrences[key] += 1
         fields["id"] = str(sample["doc_id"])
-        fields |= slices.of(sample.get("doc"))
-        seen.num_ties += fields.pop("tied", False)
-        seen.num_contradicted += fields.pop("contradicted", False)
-        table.add(fields, _size(fields))
-    if not occurrences:
-        raise DataError(f"{source.path}: expected samples, found none")
-    frame = slices.prune(table.frame()).with_columns(pl.lit(source.task).alias("task"))
-    frame = _with_filter_names(frame, occurrences, facts.filter_names(config), seen)
-    frame = judged(with_gold_scores(frame), deciding)
-    task_facts = facts.task_facts(source.results, source.task)
-    task_facts |= {"metric": deciding, "num_ties": seen.num_ties, "logprob_step": logprob_step(frame)}
-    return frame, task_facts, _remarks(source, seen)
+        fields |= self._slices.of(sample.get("doc"))
+        self._seen.num_ties += fields.pop("tied", False)
+        self._seen.num_contradicted += fields.pop("contradicted", False)
+        self._table.add(fields, _size(fields))
+
+    def result(self) -> tuple[pl.DataFrame, dict[str, Any], list[str]]:
+        """Return records, what is known of the task, and remarks."""
+        source, seen = self._source, self._seen
+        frame = self._slices.prune(self._table.frame()).with_columns(pl.lit(source.task).alias("task"))
+        frame = _with_filter_names(frame, self._occurrences, facts.filter_names(self._config), seen)
+        frame = judged(with_gold_scores(without_same_answers(frame)), self._deciding)
+        scores = [name for name in frame.columns if name.startswith(SCORE_PREFIX)]
+        scores.sort(key=lambda name: name != f"{SCORE_PREFIX}{self._deciding}")
+        frame = frame.select(pl.exclude(scores), *scores)
+        task_facts = facts.task_facts(source.results, source.task)
+        task_facts |= {
+            "metric": self._deciding,
+            "num_ties": seen.num_ties,
+            "logprob_step": logprob_step(frame),
+        }
+        return frame, task_facts, _remarks(source, seen)
 
 
 def _size(fields: Mapping[str, Any]) -> int:
@@ -233,8 +209,6 @@ def _size(fields: Mapping[str, Any]) -> int:
 
 def _fields(sample: Mapping[str, Any], delimiter: str | None, deciding: str | None) -> dict[str, Any]:
     contexts, endings = requests_of(sample)
-    if not isinstance(sample["filtered_resps"], list):
-        raise BadField("filtered_resps", "a list", sample["filtered_resps"])
     likelihood = isinstance(endings[0], str)
     if likelihood and len(contexts) > 1:
         fields = choice_fields(sample, contexts, endings, delimiter=delimiter, deciding=deciding)
@@ -265,7 +239,7 @@ def _with_filter_names(
     )
 
 
-def _remarks(source: _Source, seen: _Seen) -> list[str]:
+def _remarks(source: Source, seen: _Seen) -> list[str]:
     notes = [f"{source.task}: {note}" for note in seen.notes]
     if seen.num_doubled:
         notes.append(

@@ -8,15 +8,18 @@ is another answer to it.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
-from muscle.errors import DataError
 from muscle.predictions.normalise import name_task, to_records
-from muscle.predictions.read import DEFAULT_TASK
+from muscle.predictions.plain import DEFAULT_TASK
 from muscle.predictions.readers._table import binary_correct
+from muscle.predictions.rows import listing
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX, Run
+from muscle.predictions.tables import csv_line, read_csv
 
 _NAMES = {
     "prompt_id": "id",
@@ -41,44 +44,22 @@ def read(path: Path) -> Run:
     Raises:
         DataError: the file is damaged, a score is no number, or an id is missing: file, line, field.
     """
-    try:
-        table = pl.read_csv(path, infer_schema=False)
-    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0][:160]
-        raise DataError(f"{path}: expected CSV with a header, found a damaged file ({reason})") from None
+    table = read_csv(path)
     table = table.rename(
         {name: ours for name, ours in _NAMES.items() if name in table.columns and ours not in table.columns}
     )
-
-    def where(row: int) -> str:
-        return f"{path}, line {row + 2}"
-
+    where = partial(csv_line, path)
     kept = [name for name in table.columns if name in _TAKEN or name.startswith((SCORE_PREFIX, SLICE_PREFIX))]
-    scores = _scores(table["score"], path)
-    table = table.select(kept).with_columns(scores.alias(SCORE_PREFIX + "score"))
+    unread = [name for name in table.columns if name not in kept and name != "score"]
+    table = table.select("score", *kept)
     if "repeat" not in kept:
         within = [name for name in ("task", "filter", "id") if name in kept]
         table = table.with_columns(repeat=pl.int_range(pl.len()).over(within))
-    unscored = pl.when(pl.col(SCORE_PREFIX + "score").is_null()).then(pl.lit("no score"))
-    given = pl.col("error") if "error" in kept else pl.lit(None, pl.String)
-    frame = to_records(table.with_columns(pl.coalesce(given, unscored).alias("error")), where=where)
-    unnamed = {DEFAULT_TASK: path.stem} if frame["task"].null_count() == frame.height else {}
-    frame = name_task(frame, path.stem)
     if "correct" not in kept:
-        frame = binary_correct(frame, "score")
-    return Run(path.stem, frame, unnamed)
-
-
-def _scores(column: pl.Series, path: Path) -> pl.Series:
-    """Return the scores as numbers, empty ones as null."""
-    text = column.str.strip_chars()
-    numbers = text.cast(pl.Float64, strict=False)
-    bad = (numbers.is_null() & text.is_not_null() & (text != "")) | (
-        numbers.is_finite().not_().fill_null(False)
-    )
-    if bad.any():
-        row = int(bad.arg_true()[0])
-        raise DataError(
-            f"{path}, line {row + 2}, field 'score': expected a finite number, found {column[row]!r}"
-        )
-    return numbers
+        table = table.with_columns(correct=pl.lit(None, pl.Boolean))
+    frame = to_records(table, where=where)
+    facts: dict[str, Any] = {"notes": [f"fields that are not read: {listing(unread)}"] if unread else []}
+    if frame["task"].null_count() == frame.height:
+        facts[DEFAULT_TASK] = path.stem
+    frame = name_task(frame, path.stem)
+    return Run(path.stem, frame if "correct" in kept else binary_correct(frame, "score"), facts)

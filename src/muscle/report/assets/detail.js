@@ -100,13 +100,14 @@ function badges(flip) {
   return row;
 }
 
-/** The figures of an example that stand in a line: drop, share of right answers, p. */
+/** The figures of an example that stand in a line: drop, share of right answers, p; and its input's hash where there are no texts. */
 function facts(flip) {
   const list = [];
   if (isNumber(flip.size)) list.push(["drop", exact(flip.size, 3)]);
   const rates = numRepeats(flip) > 1 ? flip.pass_rate || {} : {};
   for (const side of SIDES) if (isNumber(rates[side])) list.push([`${side} right`, percent(rates[side])]);
   if (isNumber(flip.p_value)) list.push(["p", pValue(flip.p_value)]);
+  if (isText(flip.input_hash)) list.push(["input's SHA-256", `${flip.input_hash.slice(0, 16)}\u2026`]);
   return list.length ? make("dl", { class: "facts" }, ...list.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)))) : null;
 }
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from muscle import distributed
-from muscle.adapters import check_adapter, load_adapter
+from muscle.adapter_check import check_adapter
+from muscle.adapters import load_adapter
 from muscle.config import BaseConfig, TaskConfig, TrainingSettings, UpdateConfig
 from muscle.errors import ConfigError
 from muscle.models import (
@@ -29,6 +30,7 @@ from muscle.models import (
     resolve_base,
 )
 from muscle.report import read_report, write_reports
+from muscle.report.without_texts import without_texts
 from muscle.run_folder import RunFolder, content_of, versions
 from muscle.tasks import Example, Task, TaskData, get_task, load_task_data
 
@@ -380,7 +382,7 @@ class Pipeline:
             "predictions": {
                 f"{run}/{task}": content_of(self.predictions(run, task)) for run in runs for task in self.data
             },
-            "report": self.config.report.model_dump(),
+            "report": self.config.report.identity(),
             "muscle": versions()["muscle-llm"],
         }
         self.run.stage("report", inputs, out, lambda: distributed.from_main(lambda: self._write_report(runs)))
@@ -399,7 +401,7 @@ class Pipeline:
         report = {**comparison.to_json(), "title": self.config.report.title}
         for side, run in (("old", "old"), ("new", "new"), ("candidate", "compat")):
             report["sources"][side]["source"] = f"predictions/{run}"
-        write_reports(report, self.run.path)
+        write_reports(report if self.config.report.texts else without_texts(report), self.run.path)
 
 
 def load_update_task(entry: TaskConfig, training: TrainingSettings) -> TaskData:

@@ -1,0 +1,26 @@
+"""The names of the formats, and what a message says of what is read."""
+
+from __future__ import annotations
+
+PLAIN = "records"
+"""The format name of our own records and of plain JSONL, JSON, CSV, Parquet and Arrow files."""
+
+FOREIGN: tuple[str, ...] = (
+    "lm_eval",
+    "inspect",
+    "promptfoo",
+    "every_eval_ever",
+    "helm",
+    "lighteval",
+    "nemo",
+    "openai_evals",
+    "bfcl",
+    "prompt_scores",
+)
+"""Modules in `muscle.predictions.readers`, in the order in which they are asked; also the format names."""
+
+TABLE_SUFFIXES = (".parquet", ".csv", ".arrow", ".feather")
+SUFFIXES = (".jsonl", ".ndjson", ".json", *TABLE_SUFFIXES)
+
+READABLE = f"JSON lines, a JSON list, .csv, .parquet, .arrow, and the files of {', '.join(FOREIGN[:-1])}"
+"""What is read, for a file that is none of it."""

@@ -1,0 +1,207 @@
+"""Table files as they are: CSV as text, Parquet and Arrow with their types.
+
+CSV is read twice: by Python's strict reader, which counts each row's fields and knows its line, and by polars. Polars alone fills
+short rows with nulls and reads on over a quote that nobody closes. A Parquet or Arrow file says how large it is unpacked; that is
+looked at before anything is unpacked.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import polars as pl
+
+from muscle.errors import DataError
+from muscle.predictions.rows import listing, shorten
+from muscle.predictions.unpacked import arrow_bytes, parquet_size
+
+MAX_TABLE_BYTES = 8 << 30
+"""Unpacked; ten million predictions with short texts are 3 GB."""
+
+_ALWAYS_BYTES = 1 << 30
+_MAX_RATIO = 100
+"""Texts pack to a tenth, prompts that share a long beginning to a fiftieth; past this and 1 GiB a file is no table of predictions."""
+
+MAX_TABLE_ROWS = 200_000_000
+_MAX_FIELD_CHARACTERS = 32 << 20
+_SEPARATORS = (",", ";", "\t", "|")
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How a CSV file is cut into rows."""
+
+    header: list[str]
+    separator: str
+    num_rows: int
+    blank_rows: list[int]
+    """Rows, counted from 0 behind the header, that are empty lines."""
+
+
+def reason(error: BaseException) -> str:
+    """Return why something cannot be read, in one short line."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 160 and text.isprintable() else shorten(text, 160)
+
+
+def read_table(path: Path) -> pl.DataFrame:
+    """Read a `.csv`, `.parquet`, `.arrow` or `.feather` file as it is.
+
+    Raises:
+        DataError: the file is empty, damaged or far too large: file, and for CSV the line.
+    """
+    if not path.stat().st_size:
+        raise DataError(f"{path}: expected a {path.suffix} file with predictions, found an empty file")
+    if path.suffix.lower() == ".csv":
+        return read_csv(path)
+    try:
+        _check_size(path)
+        with _panics_held_back():
+            return pl.read_parquet(path) if path.suffix.lower() == ".parquet" else pl.read_ipc(path)
+    except pl.exceptions.PanicException:  # no Exception: polars' reader gave up on the file
+        why = "its parts do not fit each other"
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        why = reason(error)
+    raise DataError(f"{path}: expected a whole {path.suffix} file, found a damaged one ({why})")
+
+
+@contextmanager
+def _panics_held_back() -> Iterator[None]:
+    """Keep from standard error what polars' Rust prints of a panic, which is pages; anything else printed comes after."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is no standard error
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        panicked = False
+        try:
+            yield
+        except pl.exceptions.PanicException:
+            panicked = True
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            held.seek(0)
+            if not panicked and (printed := held.read()):
+                os.write(2, printed)
+
+
+def _check_size(path: Path) -> None:
+    """Refuse what is far larger unpacked than a table of predictions is."""
+    if path.suffix.lower() == ".parquet":
+        num_rows, num_bytes = parquet_size(path)
+    else:
+        num_rows, num_bytes = 0, arrow_bytes(path)
+    limit = min(MAX_TABLE_BYTES, max(_ALWAYS_BYTES, _MAX_RATIO * path.stat().st_size))
+    if num_bytes > limit or num_rows > MAX_TABLE_ROWS:
+        raise DataError(
+            f"{path}: expected at most {limit / (1 << 30):.1f} GiB and {MAX_TABLE_ROWS:,} rows unpacked, found "
+            f"{num_bytes / (1 << 30):.1f} GiB and {num_rows:,} rows; give the table in several files"
+        )
+
+
+def read_csv(path: Path) -> pl.DataFrame:
+    """Read a CSV file with a header; every value is text, an empty one null, empty lines are passed over.
+
+    Fields may be separated by semicolons, tabs or bars where the header has no comma.
+
+    Raises:
+        DataError: a row has more or fewer fields than the header, a quote is not closed, a name stands twice in the header: line.
+    """
+    layout = _csv_layout(path)
+    try:
+        table = pl.read_csv(path, infer_schema=False, separator=layout.separator)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise DataError(
+            f"{path}: expected CSV with a header, found a damaged file ({reason(error)})"
+        ) from None
+    if table.height != layout.num_rows or table.width != len(layout.header):
+        raise DataError(
+            f"{path}: expected lines that end alike and quotes around whole fields, found {layout.num_rows} rows one way and "
+            f"{table.height} another"
+        )
+    table = table.rename(dict(zip(table.columns, layout.header, strict=True)))
+    if layout.blank_rows:
+        table = table.with_row_index("").filter(~pl.col("").is_in(layout.blank_rows)).drop("")
+    return table
+
+
+@contextmanager
+def _csv_rows(path: Path, separator: str) -> Iterator[Iterator[tuple[int, list[str]]]]:
+    """Give a CSV file's rows with the lines in which they begin (from 1)."""
+    limit = csv.field_size_limit(_MAX_FIELD_CHARACTERS)  # the module's own is 128 KiB, and global
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as handle:
+            yield _numbered(csv.reader(handle, delimiter=separator, strict=True))
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _numbered(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
+    line = 1
+    for row in reader:
+        yield line, row
+        line = reader.line_num + 1  # type: ignore[attr-defined]
+
+
+def _csv_layout(path: Path) -> _Layout:
+    line = 1
+    try:
+        with path.open("rb") as handle:
+            first = handle.readline(1 << 20).decode("utf-8-sig", "replace")
+        separator = next((mark for mark in _SEPARATORS if mark in first), ",")
+        with _csv_rows(path, separator) as rows:
+            header = _header(path, next(rows, (1, []))[1])
+            num_rows, blank_rows = 0, []
+            for line, row in rows:
+                if len(row) != len(header) and row:
+                    raise DataError(
+                        f"{path}, line {line}: expected {len(header)} fields as in the header, found {len(row)}; separate "
+                        f"fields with {separator!r} and put quotes around a text that holds one, or a line's end"
+                    )
+                if any("\0" in field for field in row):
+                    raise DataError(
+                        f"{path}, line {line}: expected text, found a NUL byte; the file is damaged"
+                    )
+                if not row:
+                    blank_rows.append(num_rows)
+                num_rows += 1
+    except csv.Error as error:
+        raise DataError(
+            f"{path}, line {line + 1} and on: expected quotes around whole fields, found {error}; a quote is missing, or the file is cut off"
+        ) from None
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise DataError(f"{path}: expected UTF-8, found byte 0x{byte:02x}; save it as UTF-8") from None
+    return _Layout(header, separator, num_rows, blank_rows)
+
+
+def _header(path: Path, fields: list[str]) -> list[str]:
+    names = [field.strip() for field in fields]
+    doubled = [name for name in names if names.count(name) > 1]
+    if doubled or "" in names:
+        what = f"{listing(doubled[:1])} twice" if doubled else "one without a name"
+        raise DataError(f"{path}, line 1: expected a name of its own for each column, found {what}")
+    return names
+
+
+def csv_line(path: Path, row: int) -> str:
+    """Name the line in which a row (from 0) of a CSV file begins."""
+    with path.open("rb") as handle:
+        first = handle.readline(1 << 20).decode("utf-8-sig", "replace")
+    separator = next((mark for mark in _SEPARATORS if mark in first), ",")
+    with _csv_rows(path, separator) as rows:
+        filled = (line for line, fields in rows if fields)
+        return f"{path}, line {next(islice(filled, row + 1, None), row + 2)}"

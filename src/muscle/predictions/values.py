@@ -1,0 +1,174 @@
+"""What a value says, however it is written: one meaning for JSON, CSV, Parquet, Arrow and tables in memory.
+
+`3`, `3.0`, `3e0` and a column of floats say the text "3"; `true`, `"True"`, `"yes"`, `"pass"`, `1` and `1.0` say right. Numbers
+become text as polars' JSON reader writes them: the shortest digits that give the number back, never with an exponent.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+
+_TRUE = ("true", "t", "yes", "y", "pass", "passed", "correct", "right")
+_FALSE = ("false", "f", "no", "n", "fail", "failed", "incorrect", "wrong")
+TRUTHS = dict.fromkeys(_TRUE, True) | dict.fromkeys(_FALSE, False)
+"""The words for right and wrong, in small letters."""
+
+
+def text_of_value(value: Any, *, nan: str | None = None) -> str | None:
+    """Return a JSON value as text; a list or an object as JSON.
+
+    Args:
+        value: what `json.loads` gives.
+        nan: what NaN says; as a text it is none.
+
+    >>> text_of_value(3.0), text_of_value(1e-7), text_of_value(True), text_of_value(float("nan"))
+    ('3', '0.0000001', 'true', None)
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return nan if math.isnan(value) else _plain(repr(value))
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    # A lone surrogate (half an emoji, cut by a token limit) has no UTF-8 form.
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _plain(number: str) -> str:
+    """Write a number's digits without exponent and trailing zeros."""
+    digits = format(Decimal(number), "f")
+    return digits.rstrip("0").rstrip(".") if "." in digits else digits
+
+
+def unsaid(column: pl.Series) -> pl.Series:
+    """Tell which values say nothing: null, NaN, and texts of white space only."""
+    if column.dtype.is_float():
+        return column.is_null() | column.is_nan().fill_null(True)
+    if column.dtype == pl.String:
+        return column.is_null() | (column.str.strip_chars() == "").fill_null(True)
+    return column.is_null()
+
+
+def as_text(column: pl.Series) -> pl.Series:
+    """Return a column as texts; null where a value has no text (NaN, bytes that are not UTF-8)."""
+    dtype = column.dtype
+    if dtype == pl.String:
+        return column
+    if dtype.is_float():
+        texts = column.fill_nan(None).cast(pl.String).str.replace(r"\.0$", "")
+        odd = texts.str.contains("[ei]").fill_null(False)
+        return texts.scatter(odd.arg_true(), [_plain(text) for text in texts.filter(odd)])
+    if dtype.is_nested() or dtype == pl.Object:
+        return pl.Series(
+            column.name, [text_of_value(_without_nulls(value)) for value in column.to_list()], pl.String
+        )
+    if dtype == pl.Binary:
+        return pl.Series(column.name, [_decoded(value) for value in column.to_list()], pl.String)
+    return column.cast(pl.String, strict=False)
+
+
+def _decoded(value: bytes | None) -> str | None:
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _without_nulls(value: Any) -> Any:
+    """Leave out the members that a struct has only because other rows' have them."""
+    if isinstance(value, Mapping):
+        return {name: _without_nulls(entry) for name, entry in value.items() if entry is not None}
+    return [_without_nulls(entry) for entry in value] if isinstance(value, list) else value
+
+
+def as_number(column: pl.Series) -> pl.Series:
+    """Return a column as floats; null where a value is no number, nor a word for right (1) or wrong (0)."""
+    if column.dtype.is_nested():
+        return pl.Series(column.name, [None] * column.len(), pl.Float64)
+    if column.dtype != pl.String:
+        return column.cast(pl.Float64, strict=False)
+    text = column.str.strip_chars()
+    numbers = text.cast(pl.Float64, strict=False)
+    if numbers.null_count() == column.null_count():
+        return numbers
+    words = text.str.to_lowercase().replace_strict(TRUTHS, default=None, return_dtype=pl.Boolean)
+    return numbers.zip_with(numbers.is_not_null(), words.cast(pl.Float64))
+
+
+def as_whole(column: pl.Series) -> pl.Series:
+    """Return a column as whole numbers; null where a value is none."""
+    if column.dtype.is_integer():
+        return column.cast(pl.Int64, strict=False)
+    if column.dtype == pl.String:
+        whole = column.str.strip_chars().cast(pl.Int64, strict=False)
+        if whole.null_count() == column.null_count():
+            return whole
+        others = as_whole(column.str.strip_chars().cast(pl.Float64, strict=False))
+        return whole.zip_with(whole.is_not_null(), others)
+    if not column.dtype.is_numeric():
+        return pl.Series(column.name, [None] * column.len(), pl.Int64)
+    numbers = column.cast(pl.Float64, strict=False)
+    return numbers.set(numbers.is_finite().not_() | (numbers != numbers.floor()), None).cast(
+        pl.Int64, strict=False
+    )
+
+
+def as_truth(column: pl.Series) -> pl.Series:
+    """Return a column as booleans; null where a value says neither right nor wrong."""
+    if column.dtype == pl.Boolean:
+        return column
+    numbers = as_number(column)
+    return numbers.set(numbers.is_in([0.0, 1.0]).not_(), None).cast(pl.Boolean)
+
+
+def as_texts(column: pl.Series) -> pl.Series:
+    """Return a column as lists of texts, a text of JSON read as such; null where a value is no list."""
+    if isinstance(column.dtype, pl.Array):
+        column = column.arr.to_list()
+    if isinstance(column.dtype, pl.List) and _is_plain(column.dtype.inner):
+        return column.cast(pl.List(pl.String))
+    rows = [_listed(value) for value in column.to_list()]
+    texts = [None if row is None else [text_of_value(_without_nulls(entry)) for entry in row] for row in rows]
+    return pl.Series(column.name, texts, pl.List(pl.String))
+
+
+def as_numbers(column: pl.Series) -> pl.Series:
+    """Return a column as lists of floats, a text of JSON read as such; null where a value is no list of numbers."""
+    if isinstance(column.dtype, pl.Array):
+        column = column.arr.to_list()
+    if isinstance(column.dtype, pl.List) and column.dtype.inner.is_numeric():
+        return column.cast(pl.List(pl.Float64))
+    rows = [_listed(value) for value in column.to_list()]
+    numbers = [
+        [None if entry is None else float(entry) for entry in row]
+        if row is not None and all(entry is None or _is_number(entry) for entry in row)
+        else None
+        for row in rows
+    ]
+    return pl.Series(column.name, numbers, pl.List(pl.Float64))
+
+
+def _is_plain(dtype: Any) -> bool:
+    return bool(dtype in (pl.String, pl.Null) or dtype.is_integer())
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _listed(value: Any) -> list[Any] | None:
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return None
+    return value if isinstance(value, list) else None

@@ -1,0 +1,130 @@
+"""Verdicts that a file does not give: computed from answer and reference, in a file that has none of its own.
+
+Once a file has its own, by a column `correct` or a score in any row of the task, a row without one is unscored: an answer that
+nobody judged is not to be judged by comparing texts. An answer that is null or blank beside a reference is no answer: the row
+gets an `error`, it is missing and not wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+import polars as pl
+
+from muscle.errors import DataError
+from muscle.predictions.rows import listing
+from muscle.predictions.run import SCORE_PREFIX
+
+Where = Callable[[int], str]
+
+NO_ANSWER = "no answer"
+"""The error of a row whose answer is null or blank."""
+
+_BARE = SCORE_PREFIX + "score"
+
+
+def _answer() -> pl.Expr:
+    """The option that was picked, else the text, without white space around it."""
+    picked = pl.col("choices").list.get(pl.col("choice"), null_on_oob=True)
+    return (
+        pl.when(pl.col("choice").is_null())
+        .then(pl.col("output"))
+        .when(pl.col("choices").is_null())
+        .then(pl.col("choice").cast(pl.String))
+        .otherwise(picked)
+        .str.strip_chars()
+    )
+
+
+def _is_reference() -> pl.Expr:
+    """Whether the answer is one of the references; null where there is no answer or no reference."""
+    references = pl.col("reference").list.drop_nulls().list.eval(pl.element().str.strip_chars())
+    has_both = _answer().is_not_null() & (references.list.len() > 0)
+    return pl.when(has_both).then(references.list.contains(_answer()))
+
+
+def with_verdicts(table: pl.DataFrame, *, fields: Collection[str], where: Where) -> pl.DataFrame:
+    """Compute `correct` in the tasks of a file where nothing else says what is right.
+
+    Args:
+        table: records.
+        fields: the file's fields; `correct` among them decides even where it is null.
+        where: turns a row's number into the words that open a message.
+
+    Raises:
+        DataError: no row has a verdict, a score or an error, and none can be computed.
+    """
+    if "correct" in fields:
+        return table
+    scores = [pl.col(name).is_not_null() for name in table.columns if name.startswith(SCORE_PREFIX)]
+    scored = pl.any_horizontal(scores).any().over("task") if scores else pl.lit(False)
+    open_rows = table.select(pl.col("error").is_null() & ~scored).to_series()
+    if not open_rows.any():
+        return table
+    has_reference = pl.col("reference").list.drop_nulls().list.len() > 0
+    blank = (_answer().is_null() | (_answer() == "")) & has_reference
+    found = table.filter(open_rows).select(correct=_is_reference(), blank=blank.fill_null(False))
+    found = found.select(
+        correct=pl.when(pl.col("correct") | ~pl.col("blank")).then("correct"),
+        error=pl.when(pl.col("blank") & ~pl.col("correct").fill_null(False)).then(pl.lit(NO_ANSWER)),
+    )
+    if open_rows.all() and found["correct"].null_count() == found["error"].null_count() == found.height:
+        raise DataError(
+            f"{where(0)}, field 'correct': expected one of 'correct', 'score', or 'choice' or 'output' with a 'reference' "
+            f"(or an 'error'), found none in this row or any other; the file has the fields {listing(fields)} (--column "
+            "correct=NAME maps one)"
+        )
+    places = open_rows.arg_true()
+    return table.with_columns(
+        table["correct"].scatter(places, found["correct"]),
+        table["error"].scatter(places, found["error"])
+        if found["error"].null_count() < found.height
+        else "error",
+    )
+
+
+def score_notes(frame: pl.DataFrame, where: Where) -> list[str]:
+    """Say that a field `score` decides beside answers and references; refuse one that contradicts them.
+
+    A confidence is not a score of the answer: an answer that is the reference has less of it than one that is not.
+
+    Args:
+        frame: records of a file that gives no `correct`.
+        where: turns a row's number into the words that open a message.
+
+    Raises:
+        DataError: the score of an answer that is its reference is below that of one that is not, in one task.
+    """
+    if next((name for name in frame.columns if name.startswith(SCORE_PREFIX)), None) != _BARE:
+        return []
+    rows = (
+        frame.lazy()
+        .select("task", "filter", pl.col(_BARE).alias("score"), same=_is_reference())
+        .with_row_index("row")
+        .filter(pl.col("score").is_not_null() & pl.col("same").is_not_null())
+        .collect()
+    )
+    if rows.is_empty():
+        return []
+    groups = rows.group_by("task", "filter", maintain_order=True).agg(
+        pl.col("score", "row")
+        .filter("same")
+        .sort_by(pl.col("score").filter("same"))
+        .first()
+        .name.prefix("right_"),
+        pl.col("score", "row")
+        .filter(~pl.col("same"))
+        .sort_by(pl.col("score").filter(~pl.col("same")))
+        .last()
+        .name.prefix("wrong_"),
+    )
+    against = groups.filter(pl.col("right_score") < pl.col("wrong_score"))
+    if against.height:
+        row = against.row(0, named=True)
+        raise DataError(
+            f"{where(row['right_row'])}, field 'score': found {row['right_score']:g} where the output is the reference, and "
+            f"{row['wrong_score']:g} where it is not ({where(row['wrong_row']).rpartition(', ')[2]}); a score of the answer would "
+            "not. If it is one, say so with --column score=score; if not (a confidence, a time), give the field another name, "
+            "so that output and reference decide"
+        )
+    return ["the field 'score' decides what is better; outputs are not compared with references"]
