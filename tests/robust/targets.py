@@ -14,11 +14,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from robust import seeds
-from robust.files import Bundle
-from robust.noise import damage, deepened, hurt, odd_value, swap_values
-from robust.yaml_noise import ODD_YAML, hurt_yaml
-
 from muscle.commands.shell import assignments
 from muscle.config import load_config, load_stage_settings
 from muscle.errors import MuscleError
@@ -39,6 +34,10 @@ from muscle.report.html import render_html
 from muscle.report.markdown import render_markdown
 from muscle.report.terminal import print_report
 from muscle.tasks.custom import load_task
+from robust import seeds
+from robust.files import Bundle
+from robust.noise import damage, deepened, hurt, odd_value, swap_values
+from robust.yaml_noise import ODD_YAML, hurt_yaml
 
 Target = Callable[[random.Random, Path], str]
 
@@ -294,7 +293,6 @@ def _tiny_adapter() -> tuple[Any, dict[str, bytes]]:
     import tempfile
 
     import tiny
-
     from muscle.adapters import new_adapter, save_adapter
     from muscle.config import BaseConfig, LoraSettings
     from muscle.models import load_base
