@@ -24,16 +24,15 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from robust.targets import TARGETS
-from robust.watched import watch
+from robust.watched import Case, watch
 
 RESULTS = Path(__file__).parent / "results" / "fuzz.json"
 BATCH = 300
 
 
-def run_batch(batch: tuple[str, int, int]) -> list[dict[str, Any]]:
-    """Run some cases of a target, and note which target it was."""
-    name, first, last = batch
-    return [{"target": name, **outcome} for outcome in watch(name, first, last)]
+def run_batch(batch: list[Case]) -> list[dict[str, Any]]:
+    """Run some cases in a process of their own."""
+    return list(watch(batch))
 
 
 def is_fault(outcome: dict[str, Any]) -> bool:
@@ -75,19 +74,17 @@ def main() -> None:
     arguments = parser.parse_args()
     names = arguments.targets.split(",")
     total = sum(TARGETS[name][1] for name in names)
-    batches = []
+    batches: list[list[Case]] = []
     for name in names:
         end = arguments.first + -(-TARGETS[name][1] * arguments.cases // total)
-        batches += [(name, at, min(at + BATCH, end)) for at in range(arguments.first, end, BATCH)]
+        cases = [(name, number) for number in range(arguments.first, end)]
+        batches += [cases[at : at + BATCH] for at in range(0, len(cases), BATCH)]
     begun, found = time.perf_counter(), list[dict[str, Any]]()
     with ThreadPoolExecutor(arguments.workers) as pool:
         for batch, outcomes in zip(batches, pool.map(run_batch, batches), strict=True):
             found += outcomes
-            num_faults = sum(map(is_fault, outcomes))
-            print(
-                f"{batch[0]} {batch[1]}: {num_faults} faults; {len(found)}, {time.perf_counter() - begun:.0f} s",
-                flush=True,
-            )
+            told = f"{sum(map(is_fault, outcomes))} faults; {len(found)}, {time.perf_counter() - begun:.0f} s"
+            print(f"{batch[0][0]} {batch[0][1]}: {told}", flush=True)
     result = {
         "command": f"python benchmarks/fuzz.py --cases {arguments.cases}",
         **summary(found),

@@ -1,6 +1,6 @@
 """Cases in a process of their own, which is ended when it hangs or takes too much memory.
 
-python -m robust.watched TARGET FIRST LAST     (the process itself; one JSON line before and after each case)
+A case is a target's name and a number. The process tells on a pipe when it begins one and how it ended, in lines of JSON.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,21 +29,24 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-def work(name: str, first: int, last: int) -> None:
-    """Run the cases of a target, telling of each."""
+Case = tuple[str, int]
+
+
+def work(cases: Sequence[Case]) -> None:
+    """Run cases in this process, telling of each."""
     from robust.targets import try_case
 
     resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, _ADDRESS_SPACE))
     warnings.simplefilter("ignore")
     root = Path(tempfile.mkdtemp())
-    for number in range(first, last):
-        _tell({"begin": number})
+    for place, (target, number) in enumerate(cases):
+        _tell({"begin": place})
         begun, folder = time.process_time(), root / "case"
         _forget_peak()
-        outcome = try_case(name, number, folder)
-        peak = _peak_megabytes()
+        outcome = try_case(target, number, folder)
+        cost = {"seconds": time.process_time() - begun, "megabytes": _peak_megabytes()}
         shutil.rmtree(folder, ignore_errors=True)
-        _tell({"number": number, "seconds": time.process_time() - begun, "megabytes": peak, **outcome})
+        _tell({"place": place, **outcome, **cost})
     shutil.rmtree(root, ignore_errors=True)
 
 
@@ -62,12 +65,16 @@ def _peak_megabytes() -> float:
 
 @dataclass
 class _State:
-    """What the watcher knows of a process."""
+    """What the watcher knows of the case that a process is at."""
 
-    number: int
+    place: int
     begun: float
     processor: float
     megabytes: float = 0.0
+
+    def ended(self, reason: str) -> dict[str, Any]:
+        """Return the outcome of a case that did not end by itself."""
+        return {"place": self.place, "way": "", "end": reason, "seconds": 0.0, "megabytes": self.megabytes}
 
 
 def _usage(pid: int) -> tuple[float, float]:
@@ -80,34 +87,45 @@ def _usage(pid: int) -> tuple[float, float]:
     return (int(fields[11]) + int(fields[12])) / _TICKS, pages * _PAGE / (1 << 20)
 
 
-def watch(name: str, first: int, last: int) -> Iterator[dict[str, Any]]:
-    """Run cases in processes of their own; yield what came of each, a hang or too much memory among it."""
-    while first < last:
+def watch(cases: Sequence[Case]) -> Iterator[dict[str, Any]]:
+    """Run cases in a process of their own; yield what came of each, a hang or too much memory among it.
+
+    Yields:
+        `target`, `number`, `way` (what was done to the input), `end` ("read", "refused", or the fault), `seconds` of processor
+        time and `megabytes` in memory at the most.
+    """
+    first = 0
+    while first < len(cases):
         done = first
-        for outcome in _one_process(name, first, last):
-            done = outcome["number"] + 1
-            yield outcome
-        if done == first:
-            yield {
-                "number": first,
-                "end": "the process did not begin",
-                "seconds": 0.0,
-                "megabytes": 0.0,
-                "way": "",
-            }
+        for outcome in _one_process(cases[first:]):
+            target, number = cases[first + outcome.pop("place")]
             done += 1
+            yield {"target": target, "number": number, **outcome}
+        if done == first:
+            raise RuntimeError("the process that runs the cases did not begin one")
         first = done
 
 
-def _one_process(name: str, first: int, last: int) -> Iterator[dict[str, Any]]:
+_START = """\
+import json, os, sys
+os.dup2(int(sys.argv[1]), 3)
+from robust.watched import work
+work(json.loads(sys.argv[2]))
+"""
+
+
+def _one_process(cases: Sequence[Case]) -> Iterator[dict[str, Any]]:
     """Run cases until all are done, or the process had to be ended or died."""
     reading, writing = os.pipe()
-    tests = str(Path(__file__).resolve().parents[1])
-    environment = {**os.environ, "POLARS_MAX_THREADS": "2", "OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1"}
-    environment["PYTHONPATH"] = os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")])
-    words = [sys.executable, "-c", _START.format(descriptor=writing), name, str(first), str(last)]
+    paths = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "POLARS_MAX_THREADS": "2", "OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = os.pathsep.join(paths)
     process = subprocess.Popen(
-        words, pass_fds=(writing,), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+        [sys.executable, "-c", _START, str(writing), json.dumps(cases)],
+        pass_fds=(writing,),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment,
     )
     os.close(writing)
     try:
@@ -116,14 +134,6 @@ def _one_process(name: str, first: int, last: int) -> Iterator[dict[str, Any]]:
         process.kill()
         process.wait()
         os.close(reading)
-
-
-_START = """\
-import os, sys
-os.dup2({descriptor}, 3)
-from robust.watched import work
-work(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
-"""
 
 
 def _listen(process: subprocess.Popen[bytes], reading: int) -> Iterator[dict[str, Any]]:
@@ -138,28 +148,16 @@ def _listen(process: subprocess.Popen[bytes], reading: int) -> Iterator[dict[str
                     break
                 *lines, rest = (rest + data).split(b"\n")
                 for line in map(json.loads, lines):
+                    state = None
                     if "begin" in line:
                         state = _State(line["begin"], time.monotonic(), _usage(process.pid)[0])
                     else:
-                        state = None
                         yield line
             if state is not None and (reason := _too_much(process.pid, state)):
-                yield {
-                    "number": state.number,
-                    "way": "",
-                    "end": reason,
-                    "seconds": MAX_SECONDS,
-                    "megabytes": state.megabytes,
-                }
+                yield state.ended(reason)
                 return
     if state is not None:
-        yield {
-            "number": state.number,
-            "way": "",
-            "end": f"the process died ({process.wait()})",
-            "seconds": 0.0,
-            "megabytes": 0.0,
-        }
+        yield state.ended(f"the process died ({process.wait()})")
 
 
 def _too_much(pid: int, state: _State) -> str | None:
