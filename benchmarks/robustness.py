@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import multiprocessing
 import platform
 import resource
@@ -35,6 +36,7 @@ BATCH = 50
 def run_batch(seeds: range) -> list[dict[str, Any]]:
     """Run some cases in a process of their own; return what came of each."""
     warnings.simplefilter("ignore")  # a mutated archive may hold a member's name twice
+    logging.getLogger("muscle").setLevel(logging.ERROR)
     found = []
     for seed in seeds:
         folder, begun = Path(tempfile.mkdtemp()), time.perf_counter()

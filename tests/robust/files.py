@@ -43,6 +43,11 @@ class File:
             value = value[key]
         return value
 
+    def copy(self) -> File:
+        """Return the same file with a value of its own."""
+        is_raw = isinstance(self.value, bytes)
+        return self if is_raw else replace(self, value=orjson.loads(orjson.dumps(self.value)))
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -58,11 +63,7 @@ class Bundle:
 
     def copy(self) -> Bundle:
         """Return the same files with values of their own."""
-        copies = {
-            path: replace(file, value=orjson.loads(orjson.dumps(file.value)))
-            for path, file in self.files.items()
-        }
-        return replace(self, files=copies)
+        return replace(self, files={path: file.copy() for path, file in self.files.items()})
 
     def write(self, folder: Path) -> Path:
         """Write all files; return what is to be read."""
