@@ -13,7 +13,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -207,13 +207,16 @@ def check_patterns(config: Any, model: Any, where: str) -> None:
         where: for the message.
 
     Raises:
-        ModelError: one is no regular expression, or they take longer than five seconds.
+        ModelError: one is no text or no regular expression, or they take longer than five seconds.
     """
-    patterns = {
-        written: put_together
-        for written, put_together in _patterns(config)
-        if re.fullmatch(r"[\w.-]*", written) is None
-    }
+    patterns = {}
+    for written, put_together in _patterns(config):
+        if not isinstance(written, str):
+            raise ModelError(
+                f"{where}: expected texts that name layers, found {type(written).__name__} {str(written)[:80]}"
+            )
+        if re.fullmatch(r"[\w.-]*", written) is None:
+            patterns[written] = put_together
     if not patterns:
         return
     shown = "; ".join(str(written)[:80] for written in list(patterns)[:3])
@@ -236,18 +239,24 @@ def check_patterns(config: Any, model: Any, where: str) -> None:
         raise ModelError(f"{where}: expected a regular expression, found {shown!r} ({reason})")
 
 
-def _patterns(config: Any) -> Iterator[tuple[str, str]]:
+def _patterns(config: Any) -> Iterator[tuple[Any, str]]:
     """Every text of a configuration that PEFT matches as a regular expression, and what it makes of it."""
     for value in (config.target_modules, config.exclude_modules):
         if isinstance(value, str):
             yield value, rf"(?:{value})\Z"
-    layers = config.layers_pattern or ()
-    for value in (layers,) if isinstance(layers, str) else layers:
+    for value in _listed(config.layers_pattern):
         yield value, rf"(?:^|.*?\.){value}\.(?P<idx>\d+)\."
-    for value in config.modules_to_save or ():
+    for value in _listed(config.modules_to_save):
         yield value, rf"(^|.*\.){value}($|\..*)"
-    for value in (*(config.rank_pattern or ()), *(config.alpha_pattern or ())):
+    for value in (*_listed(config.rank_pattern), *_listed(config.alpha_pattern)):
         yield value, rf"(.*\.)?({value})$"
+
+
+def _listed(value: Any) -> Iterable[Any]:
+    """What a list or an object names; anything else but null as it is."""
+    if value is None:
+        return ()
+    return value if isinstance(value, list | tuple | set | dict) else (value,)
 
 
 def adapter_note(folder: Path) -> dict[str, Any]:
