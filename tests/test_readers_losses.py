@@ -10,7 +10,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from muscle.errors import DataError
+from muscle.errors import DataError, JoinError
+from muscle.flips.comparability import check_comparable
 from muscle.predictions import read_run
 from muscle.predictions.convert import convert
 from muscle.predictions.run import Run
@@ -324,6 +325,16 @@ def test_a_sample_without_a_row_for_the_main_metric_has_no_verdict_of_another(tm
     rows = [("1", "exact", 1.0), ("1", "loose", 1.0), ("2", "loose", 1.0), ("3", "exact", 0.0)]
     frame = read_run(eee(tmp_path, [metric("exact"), metric("loose")], rows)).frame
     assert dict(frame.select("id", "correct").iter_rows()) == {"1": True, "2": None, "3": False}
+
+
+def test_two_runs_of_which_one_has_rows_for_a_looser_metric_only_are_refused(tmp_path: Path) -> None:
+    metrics = [metric("exact"), metric("loose")]
+    old = eee(
+        tmp_path / "old", metrics, [(sample, name, 0.0) for sample in "123" for name in ("exact", "loose")]
+    )
+    new = eee(tmp_path / "new", metrics, [(sample, "loose", 1.0) for sample in "123"])
+    with pytest.raises(JoinError, match=r"task qa: metric exact against loose.*--allow metric"):
+        check_comparable(read_run(old), read_run(new))
 
 
 def test_samples_and_rows_that_an_aggregate_counts_and_the_file_lacks_are_counted(tmp_path: Path) -> None:

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from muscle.predictions.readers._fields import count_at, json_at, load_settings, object_at, objects_at
+from muscle.predictions.readers._fields import (
+    check_levels,
+    count_at,
+    json_at,
+    list_at,
+    load_settings,
+    object_at,
+    objects_at,
+)
 from muscle.predictions.readers._json import parse_object
 from muscle.predictions.readers._values import known
 from muscle.predictions.run import Unread
@@ -75,7 +83,13 @@ class Aggregate:
         """Return what `muscle convert` kept of the run's metadata; nothing where something else wrote the file."""
         source = object_at(self.content, "source_metadata", self.where)
         text = json_at(object_at(source, "additional_details", self.where), OWN_RUN, self.where)
-        return parse_object(text.encode(), f"{self.where}, {OWN_RUN}") if text else {}
+        where = f"{self.where}, {OWN_RUN}"
+        own = parse_object(text.encode("utf-8", "replace"), where) if text else {}
+        check_levels(own, where)
+        for name in ("tasks", "settings", "versions", "higher_is_better"):
+            object_at(own, name, where)
+        list_at(own, "notes", where)
+        return own
 
     def unread(self, samples: Path, rows: Counter[tuple[str, str]]) -> tuple[Unread, ...]:
         """Hold what was read against the aggregate's own counts.

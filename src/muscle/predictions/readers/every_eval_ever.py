@@ -107,11 +107,14 @@ def _read_pair(path: Path) -> Run:
     for number, row in line_objects(samples_file):
         samples.add(row, f"{samples_file}, line {number}")
     name = aggregate.model or samples.model or path.stem
+    frame = samples.frame(samples_file)
     metadata = aggregate.facts(name, samples_file)
+    for evaluation, metric in samples.main_metrics.items():
+        metadata["tasks"].setdefault(evaluation, {})["metric"] = metric
     own = aggregate.own()
     unread = aggregate.unread(samples_file, samples.rows) + _kept_unread(own, str(aggregate_file))
     metadata |= {key: value for key, value in own.items() if key in metadata}
-    return Run(name, samples.frame(samples_file), metadata, unread)
+    return Run(name, frame, metadata, unread)
 
 
 def _kept_unread(own: dict[str, object], where: str) -> tuple[Unread, ...]:
