@@ -13,6 +13,7 @@ from muscle.predictions.readers._fields import (
     count_at,
     json_at,
     list_at,
+    listed,
     load_settings,
     object_at,
     objects_at,
@@ -104,7 +105,7 @@ class Aggregate:
             counted = max((metric.num_samples or 0 for metric in mine), default=0)
             lost = counted - max((rows[evaluation, metric.name] for metric in mine), default=0)
             if lost > 0:
-                what = f"{lost} of the {counted} samples of {evaluation} that the aggregate counts"
+                what = f"{lost} of the {counted} samples of {listed([evaluation])} that the aggregate counts"
                 found.append(Unread(what, str(samples), lost))
         details = object_at(self.content, "detailed_evaluation_results", self.where)
         total = count_at(details, "total_rows", self.where) or 0

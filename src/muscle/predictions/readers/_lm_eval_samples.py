@@ -298,6 +298,8 @@ def text_fields(sample: Mapping[str, Any], context: str, ending: Any) -> dict[st
     fields: dict[str, Any] = {"input": context, "reference": _references(sample["target"])}
     responses = sample["filtered_resps"]
     if isinstance(ending, str):
+        if not responses:
+            raise BadField("filtered_resps", "a log-likelihood", responses)
         fields[SCORE_PREFIX + "gold_logprob"] = _numbers(responses)[0]
     elif ending is not None:
         answer, said = _text(_only(responses)), _only(sample.get("resps"))

@@ -25,6 +25,7 @@ from muscle.predictions.readers._fields import (
     count_at,
     float_of,
     identity_at,
+    listed,
     load_settings,
     number_at,
     object_at,
@@ -79,13 +80,15 @@ def read(path: Path) -> Run:
     }
     if len(models) > 1:
         raise DataError(
-            f"{path}: expected the runs of one model, found {', '.join(sorted(models)[:6])}; name one folder"
+            f"{path}: expected the runs of one model, found {listed(sorted(models))}; name one folder"
         )
     frames, tasks, results, unread = [], {}, {}, _unread_runs(path)
     for folder, spec in zip(folders, specs, strict=True):
         task = _task(spec, folder)
         if task in tasks:
-            raise DataError(f"{folder}: expected each run once, found a second run {task!r}; name one folder")
+            raise DataError(
+                f"{folder}: expected each run once, found a second run {listed([task])}; name one folder"
+            )
         frame, metric = _read_run(folder, task)
         frames.append(frame)
         tasks[task] = _task_facts(spec, str(folder / _SPEC)) | {"metric": metric}
