@@ -406,3 +406,17 @@ def test_stats_of_helm_and_accuracies_of_bfcl_that_are_null_are_refused(tmp_path
     scores.write_text(scores.read_text().replace('"accuracy": 0.5', '"accuracy": null'))
     with pytest.raises(DataError, match="line 1, field 'accuracy': expected a finite number, found None"):
         read_run(scores)
+
+
+def test_other_formats_are_recognised_behind_a_long_first_field(tmp_path: Path) -> None:
+    long = {"aLongOne": "words " * 20_000}
+    rows = [long | {key: value for key, value in output_item(n).items() if key != "object"} for n in (0, 1)]
+    assert read_run(write_lines(tmp_path / "lines.jsonl", rows)).metadata["format"] == "openai_evals"
+    assert read_run(write(tmp_path / "list.json", rows)).metadata["format"] == "openai_evals"
+    assert read_run(write(tmp_path / "page.json", {"data": rows})).metadata["format"] == "openai_evals"
+    folder = eee(tmp_path / "eee", [metric("exact")], [("1", "exact", 1.0), ("2", "exact", 0.0)])
+    samples = folder / "x_samples.jsonl"
+    write_lines(samples, [long | json.loads(line) for line in samples.read_text().splitlines()])
+    write(folder / "x.json", long | json.loads((folder / "x.json").read_text()))
+    for path in (folder, samples, folder / "x.json"):
+        assert read_run(path).metadata["format"] == "every_eval_ever"
