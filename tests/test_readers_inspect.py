@@ -13,7 +13,7 @@ import pytest
 
 from muscle.errors import DataError
 from muscle.predictions import read_run
-from muscle.predictions.readers import inspect
+from muscle.predictions.readers import _zip, inspect
 
 DATA = Path(__file__).parent / "data" / "readers" / "inspect"
 GARDENS = [f"garden-1.{kind}" for kind in ("deflate.eval", "zstd.eval", "chunked.eval", "json")]
@@ -485,13 +485,23 @@ def test_an_input_nested_five_hundred_deep_is_refused(tmp_path: Path) -> None:
 # Bombs
 
 
-def test_an_archive_that_unpacks_to_far_more_than_it_is_is_refused_early(tmp_path: Path) -> None:
-    sample = {**log()["samples"][0], "events": "a" * (30 << 20)}
-    entries = {"header.json": json.dumps({k: v for k, v in log().items() if k != "samples"}).encode()}
-    body = json.dumps(sample).encode()
-    path = pack(tmp_path / "x.eval", entries | {f"samples/{place}_epoch_1.json": body for place in range(12)})
-    assert path.stat().st_size < 1 << 20
+def test_an_archive_that_unpacks_to_far_more_than_it_is_is_refused_though_each_member_is_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_zip, "FREE_BYTES", 4 << 20)
+    header = {name: value for name, value in log().items() if name != "samples"}
+    body = json.dumps({**log()["samples"][0], "events": ["a" * (1 << 20)]}).encode()
+    members_of_it = {f"samples/{place}_epoch_1.json": body for place in range(12)}
+    path = pack(tmp_path / "x.eval", {"header.json": json.dumps(header).encode(), **members_of_it})
     with pytest.raises(DataError, match=r"expected an archive that unpacks to at most \d+ MiB"):
+        read_run(path)
+
+
+def test_an_entry_of_millions_of_empty_objects_is_refused(tmp_path: Path) -> None:
+    path = write_log(tmp_path / "x.json", log())
+    many = "[" + ",".join(["{}"] * 2_100_000) + "]"
+    path.write_text(path.read_text().replace('"target": "yes"', '"target": "yes", "metadata": ' + many, 1))
+    with pytest.raises(DataError, match="expected an entry of at most 2,000,000 lists and objects"):
         read_run(path)
 
 

@@ -26,6 +26,9 @@ _TO_BRACKET = re.compile(_NO_BRACKETS + rb"*+[\[\]{}]", re.DOTALL)
 _TEXTS = re.compile(_NO_BRACKETS + rb"++", re.DOTALL)
 _SCALAR = re.compile(_TEXT + rb'|[^\s,\]}:\[{"]++', re.DOTALL)
 
+MAX_BRACKETS = 2_000_000
+"""Most lists and objects in a value that is parsed: an empty one is two bytes in a file and sixty-four in memory."""
+
 Key = str | int
 
 
