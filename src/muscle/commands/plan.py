@@ -12,7 +12,7 @@ from muscle.commands.follow_up import next_command
 from muscle.commands.groups import Comparing, Reading, spread
 from muscle.commands.options import EpsilonItem, ItemTest, Quiet
 from muscle.commands.shell import say, start, write_result
-from muscle.commands.sources import parse_source, reading
+from muscle.commands.sources import parse_source, reading, tell_unread
 from muscle.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def plan(
         changed=changed,
     )
     with reading(runs, how, then="planning") as read:
+        tell_unread(read)
         first, second = (read[place] if len(read) > place else None for place in (0, 1))
         plans = [make_plan(each, wish) for each in assumptions_of(first, second, wish)]
     if write_result(json_file, {each["task"]: each for each in plans}) or quiet:
@@ -138,6 +139,7 @@ def confirm(
         from muscle.plan.confirm import choose, write_items
 
         with reading([old, new], how, then="choosing") as runs:
+            tell_unread(runs)
             check_comparable(runs[0], runs[1], allow=comparing.allow or ())
             chosen = choose(runs[0], runs[1], share=share, repeats=repeats, seed=seed, options=options)
         write_items(items, chosen)
@@ -152,6 +154,7 @@ def confirm(
 
     asked = read_items(items)
     with reading([fresh_old, fresh_new], how, then="judging") as runs:
+        tell_unread(runs)
         check_comparable(runs[0], runs[1], allow=comparing.allow or ())
         found = judge_fresh(asked, runs[0], runs[1], options=options)
     if write_result(json_file, found) or quiet:
@@ -229,6 +232,7 @@ def watch(
         if len(runs) != 1:
             raise ConfigError(f"watch: expected the old run alone beside --order, found {len(runs)} runs")
         with reading(runs, how, then="ordering") as read:
+            tell_unread(read)
             number = write_order(read[0], order, seed=seed or 0)
         if not quiet:
             then = next_command(
@@ -245,6 +249,7 @@ def watch(
         raise ConfigError(f"watch: expected OLD and NEW, found {len(runs)} runs")
     while True:
         with reading(runs, how, then="testing") as read:
+            tell_unread(read)
             watched = look(read[0], read[1], seed=seed, alpha=alpha, limit=limit)
         state = {**watched.test.to_json(), "waiting": watched.waiting, "total": watched.total}
         _show_look(state, json_file, quiet=quiet)
