@@ -251,6 +251,14 @@ def test_a_damaged_list_is_refused(tmp_path: Path, line: str, told: str) -> None
         read_items(tmp_path / "list.jsonl")
 
 
+@pytest.mark.parametrize(
+    ("option", "value"), [("share", 0.0), ("repeats", 1), ("repeats", 0), ("repeats", 10**20), ("seed", -1)]
+)
+def test_an_impossible_choice_is_refused(option: str, value: float) -> None:
+    with pytest.raises(ConfigError, match="confirm: expected a share"):
+        choose(*first_pass(), **{option: value})
+
+
 def test_fresh_answers_confirm_what_is_real_and_weigh_the_strata() -> None:
     old, new = first_pass()
     chosen = choose(old, new, share=0.5, repeats=20)

@@ -112,7 +112,7 @@ def confirm(
         int | None,
         typer.Option(min=2, help="Fresh answers an item and side; as many as verdicts need without."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the choice among those that did not flip.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the choice among those that did not flip.")] = 0,
     epsilon_item: EpsilonItem = 0.2,
     item_test: ItemTest = "fisher",
     *,
@@ -205,7 +205,8 @@ def watch(
         typer.Option(help="Write the old run's items in random order, .jsonl or .csv, to be asked in."),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Of that order. Without it the file's order is taken, if it is random.")
+        int | None,
+        typer.Option(min=0, help="Of that order. Without it the file's order is taken, if it is random."),
     ] = None,
     limit: Annotated[
         float, typer.Option(help="Accept once the negative flip rate is proven to be below.")
