@@ -241,6 +241,7 @@ def test_a_flip_of_a_score_is_one_beyond_epsilon_as_in_a_comparison() -> None:
             "input_hash",
         ),
         ('{"task": "t", "id": ', "expected a list written by muscle confirm"),
+        ('{"task": "t", "id": "\\ud800", "filter": "f", "why": "unflipped", "of": 1}', "expected a list"),
         ("", "found no items"),
         ("[" * 100_000, "expected a list written by muscle confirm"),
     ],

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import polars as pl
 
 from muscle.errors import ConfigError, DataError
@@ -158,7 +159,7 @@ def read_items(path: Path) -> pl.DataFrame:
         if path.suffix == ".csv":
             rows = list(pl.read_csv(text.encode(), infer_schema=False).iter_rows(named=True))
         else:
-            rows = [json.loads(line) for line in text.split("\n") if line.strip()]
+            rows = [orjson.loads(line) for line in text.split("\n") if line.strip()]
     except (OSError, ValueError, RecursionError, pl.exceptions.PolarsError) as error:
         raise DataError(
             f"{path}: expected a list written by muscle confirm, found {_first_line(error)}"
