@@ -85,13 +85,10 @@ def main() -> None:
             found += outcomes
             told = f"{sum(map(is_fault, outcomes))} faults; {len(found)}, {time.perf_counter() - begun:.0f} s"
             print(f"{batch[0][0]} {batch[0][1]}: {told}", flush=True)
-    result = {
-        "command": f"python benchmarks/fuzz.py --cases {arguments.cases}",
-        **summary(found),
-        "seconds": round(time.perf_counter() - begun),
-        "python": platform.python_version(),
-    }
-    arguments.out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+            seconds = round(time.perf_counter() - begun)
+            result = {"command": f"python benchmarks/fuzz.py --cases {arguments.cases}", **summary(found)}
+            result |= {"seconds": seconds, "python": platform.python_version()}
+            arguments.out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     print(json.dumps(result["faults"], indent=1))
 
 

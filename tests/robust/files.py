@@ -92,7 +92,7 @@ def encode(kind: str, value: Any) -> bytes:
         return _csv(value)
     if kind == "eval":
         return _archive(value)
-    rows = [row if isinstance(row, dict) else {} for row in value]
+    rows = [(isinstance(row, dict) and _without_empty_objects(row)) or {} for row in value]
     table = pl.DataFrame(rows, infer_schema_length=None, strict=False)
     buffer = io.BytesIO()
     if kind == "parquet":
@@ -100,6 +100,13 @@ def encode(kind: str, value: Any) -> bytes:
     else:
         table.write_ipc(buffer)
     return buffer.getvalue()
+
+
+def _without_empty_objects(value: Any) -> Any:
+    """Return a value with null for an object without members, which no table can hold."""
+    if isinstance(value, dict):
+        return {key: _without_empty_objects(entry) for key, entry in value.items()} or None
+    return value
 
 
 def _csv(rows: Sequence[dict[str, Any]]) -> bytes:

@@ -28,7 +28,7 @@ from muscle.gate.terminal import print_gate
 from muscle.plan.confirm import choose, confirm, read_items, write_items
 from muscle.predictions import read_run
 from muscle.predictions.convert import convert
-from muscle.report import read_report
+from muscle.report import read_report, whole_report
 from muscle.report.history import history_markdown, print_history
 from muscle.report.html import render_html
 from muscle.report.markdown import render_markdown
@@ -170,7 +170,7 @@ def task(chance: random.Random, folder: Path) -> str:
     row = swap_values(
         {"id": "1", "goal": "for soup", "a": "bowl", "b": "fork", "label": 0, "kind": "x"}, chance
     )
-    if isinstance(row, dict):
+    if isinstance(row, dict) and set(read_task.columns) <= set(row):  # as the reader of a task's data asks
         read_task.to_example(row, 0)
     return way
 
@@ -222,9 +222,10 @@ def report(chance: random.Random, folder: Path) -> str:
     way, data = _hurt_json(chance.choice(_reports()), chance)
     (folder / "report.json").write_bytes(data)
     found, _ = read_report(folder)
-    print_report(found, _console())
-    render_markdown(found)
-    render_html(found)
+    with whole_report(folder):
+        print_report(found, _console())
+        render_markdown(found)
+        render_html(found)
     return way
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from muscle.errors import ConfigError, DataError
-from muscle.files import atomic_path, file_sha256, write_json
+from muscle.files import atomic_path, file_sha256, read_json, write_json
 from muscle.predictions.plain import UNREAD
 from muscle.predictions.read import read_run
 from muscle.predictions.records import write_records
@@ -123,11 +123,8 @@ def list_baselines(folder: Path = FOLDER) -> list[str]:
 
 
 def _read_entry(path: Path) -> dict[str, Any]:
-    try:
-        entry = json.loads(path.read_bytes())
-    except (ValueError, RecursionError, OSError) as error:
-        raise DataError(f"{path}: expected a baseline's JSON, found damaged JSON ({error})") from None
-    if not isinstance(entry, dict) or entry.get("format") != FORMAT:
+    entry = read_json(path, mend="save the baseline again")
+    if entry.get("format") != FORMAT:
         raise DataError(f"{path}: expected a baseline of muscle ({FORMAT})")
     for each in (entry, entry.get("before")):
         whole = (
