@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from muscle.errors import DataError
+from muscle.predictions.plain import DEFAULT_TASK
 from muscle.predictions.readers._every_eval_ever_facts import Aggregate
 from muscle.predictions.readers._every_eval_ever_samples import Samples
 from muscle.predictions.readers._fields import count_at, identity_at, listed, objects_at
@@ -113,7 +114,7 @@ def _read_pair(path: Path) -> Run:
         metadata["tasks"].setdefault(evaluation, {})["metric"] = metric
     own = aggregate.own()
     unread = aggregate.unread(samples_file, samples.rows) + _kept_unread(own, str(aggregate_file))
-    metadata |= {key: value for key, value in own.items() if key in metadata}
+    metadata |= {key: value for key, value in own.items() if key in metadata or key == DEFAULT_TASK}
     return Run(name, frame, metadata, unread)
 
 
