@@ -4,7 +4,7 @@
 
 For n items and true rates of negative and positive flips, draws the four cells of an update many times and counts how
 often each 95 % interval holds the true value; the same for means of skewed scores and for grouped items. Writes
-benchmarks/results/coverage.json. Binary cells are multinomial, so the whole takes about two minutes.
+benchmarks/results/coverage.json. Binary cells are multinomial, so the whole takes about five minutes.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def main() -> None:
             found = binary_coverage(
                 size, lost, lost * 1.1, min(draws, 4_000 if size > 1_000 else draws), generator
             )
-            binary.append({"n": size, "negative_flip_rate": lost, **found})
+            binary.append({"n": size, "true_negative_flip_rate": lost, **found})
             print(
                 f"n {size:>6}  NFR {lost:<6}"
                 + "".join(f"  {name[:14]} {value:.3f}" for name, value in found.items())

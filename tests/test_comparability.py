@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from muscle import compare
-from muscle.errors import ConfigError, JoinError
+from muscle.errors import ConfigError, DataError, JoinError
 from muscle.flips.comparability import Difference, check_comparable, find_differences
 from muscle.flips.history import history
 from muscle.predictions.read import read_run
@@ -292,3 +292,11 @@ def test_the_same_wrong_number_with_other_working_is_no_inconsistency() -> None:
 def test_an_extracted_answer_on_one_side_only_leaves_the_whole_texts_to_compare() -> None:
     new = working(1).drop("extracted_answer")
     assert compare(working(1), new).to_json()["tasks"]["all"]["old_vs_new"]["churn"]["value"] == 0.0
+
+
+def test_metadata_that_are_nested_too_deeply_are_refused() -> None:
+    deep: Any = 1
+    for _ in range(5000):
+        deep = {"a": deep}
+    with pytest.raises(DataError, match="nested less than 100 deep"):
+        find_differences(run(metadata=task(judge=deep)), run("new", task(judge="x")))

@@ -22,7 +22,7 @@ def run_of(rows: Sequence[dict[str, Any]], name: str = "run", **metadata: Any) -
     def where(row: int) -> str:
         return f"row {row}"
 
-    frame = to_records(table_from_rows(enumerate(rows), where=where), where=where)
+    frame = to_records(table_from_rows(enumerate(rows), where=where).frame, where=where)
     return Run(name, name_task(frame, "t"), metadata)
 
 

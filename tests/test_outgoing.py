@@ -151,6 +151,46 @@ def test_annotations_are_commands_of_ours_alone(tmp_path: Path) -> None:
         )
 
 
+MARKUP = (
+    "![p](http://e.example/p.png) @octocat <img src=x> #12 [a](javascript:x) `c` | </details> www.e.example"
+)
+
+
+def marked(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put Markdown into every text of the items."""
+    return [
+        {
+            **line,
+            "id": f"{MARKUP} {line['id']}",
+            "task": MARKUP,
+            "input": f"{MARKUP} {line['input']}",
+            "output": f"{line['output']} {MARKUP}",
+            "slices": {MARKUP: f"{MARKUP}{line['slices']['topic']}"},
+        }
+        for line in lines
+    ]
+
+
+@pytest.mark.parametrize("command", ["compare", "gate", "history"])
+def test_no_text_of_a_file_is_markup_in_a_comment(tmp_path: Path, command: str) -> None:
+    old, new = (
+        write(tmp_path / "old.jsonl", marked(rows())),
+        write(tmp_path / "new.jsonl", marked(rows(lost=60))),
+    )
+    (tmp_path / "policy.yaml").write_text(
+        json.dumps({"name": MARKUP, "slices": [{"slice": MARKUP, "harm": "warn"}]})
+    )
+    more = ["--policy", tmp_path / "policy.yaml"] if command == "gate" else []
+    named = [f"{old}::name={MARKUP}", f"{new}::name={MARKUP}"]
+    done = muscle(command, *named, *more, "--markdown", tmp_path / "x.md", "--quiet")
+    assert done.code in (0, 1), done
+    text = (tmp_path / "x.md").read_text()
+    assert "octocat" in text
+    outside = re.sub(r"(?ms)^(`{3,})text$.*?^\1$", "", text)
+    assert not re.search(r"@octocat|!\[|<img|[^\\]\]\(|http://\w|(?<!\\)#12|www\.e|(?<!\\)`c", outside)
+    assert outside.count("</details>") == outside.count("<details>")
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [

@@ -271,7 +271,10 @@ def test_fields_that_are_not_read_are_named_once(tmp_path: Path) -> None:
 def test_messages_are_short_and_hold_no_control_characters(tmp_path: Path) -> None:
     names = {f"\x1b[31m{n}" + "x" * 500: n for n in range(200)}
     path = write_lines(tmp_path / "a.jsonl", {"id": 1, "correct": "\x1b[31m" + "y" * 10_000, **names})
-    for columns in ({}, {"correct": "absent"}):
+    odd = write_lines(
+        tmp_path / "odd.jsonl", {"id": 1, "correct": True, "score": {"\x1b[31m" + "z" * 500: "high"}}
+    )
+    for file, columns in ((path, {}), (path, {"correct": "absent"}), (odd, {})):
         with pytest.raises(DataError) as caught:
-            read_run(path, columns=columns)
+            read_run(file, columns=columns)
         assert len(str(caught.value)) < 2_000 and str(caught.value).isprintable()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from muscle.plan.resolution import (
     repeats_for_change,
     standard_error,
 )
+from muscle.predictions.run import Run, Unread
 
 
 def run(passed: np.ndarray, num: int, *, seed: int) -> pl.DataFrame:
@@ -239,6 +241,7 @@ def test_a_flip_of_a_score_is_one_beyond_epsilon_as_in_a_comparison() -> None:
             "input_hash",
         ),
         ('{"task": "t", "id": ', "expected a list written by muscle confirm"),
+        ('{"task": "t", "id": "\\ud800", "filter": "f", "why": "unflipped", "of": 1}', "expected a list"),
         ("", "found no items"),
         ("[" * 100_000, "expected a list written by muscle confirm"),
     ],
@@ -247,6 +250,14 @@ def test_a_damaged_list_is_refused(tmp_path: Path, line: str, told: str) -> None
     (tmp_path / "list.jsonl").write_text(line + "\n")
     with pytest.raises(DataError, match=told):
         read_items(tmp_path / "list.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("share", 0.0), ("repeats", 1), ("repeats", 0), ("repeats", 10**20), ("seed", -1)]
+)
+def test_an_impossible_choice_is_refused(option: str, value: float) -> None:
+    with pytest.raises(ConfigError, match="confirm: expected a share"):
+        choose(*first_pass(), **{option: value})
 
 
 def test_fresh_answers_confirm_what_is_real_and_weigh_the_strata() -> None:
@@ -287,6 +298,24 @@ def files(tmp_path: Path) -> Path:
     for name, p, seed in (("fresh_old", RATES, 21), ("fresh_new", HARMED, 22)):
         run(p, 12, seed=seed).write_ndjson(tmp_path / f"{name}.jsonl")
     return tmp_path
+
+
+@pytest.mark.parametrize("command", ["plan", "confirm", "watch"])
+def test_a_command_without_a_report_names_what_was_not_read(
+    files: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    from command_line import muscle as in_this_process
+    from muscle.commands import sources
+
+    read = sources.read_source
+
+    def partly(*words: Any) -> Run:
+        return replace(read(*words), unread=(Unread("3 samples that are null", "log.json", 3),))
+
+    monkeypatch.setattr(sources, "read_source", partly)
+    monkeypatch.chdir(files)
+    done = in_this_process(command, "old.jsonl", "new.jsonl")
+    assert done.err.count("not read: log.json: 3 samples that are null\n") == 2, done
 
 
 def test_the_command_plans_from_nothing_and_from_a_pilot(files: Path) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from muscle.errors import DataError
+from muscle.errors import DataError, JoinError
+from muscle.flips.comparability import check_comparable
 from muscle.predictions import read_run
 from muscle.predictions.convert import convert
 from muscle.predictions.run import Run
@@ -326,6 +327,16 @@ def test_a_sample_without_a_row_for_the_main_metric_has_no_verdict_of_another(tm
     assert dict(frame.select("id", "correct").iter_rows()) == {"1": True, "2": None, "3": False}
 
 
+def test_two_runs_of_which_one_has_rows_for_a_looser_metric_only_are_refused(tmp_path: Path) -> None:
+    metrics = [metric("exact"), metric("loose")]
+    old = eee(
+        tmp_path / "old", metrics, [(sample, name, 0.0) for sample in "123" for name in ("exact", "loose")]
+    )
+    new = eee(tmp_path / "new", metrics, [(sample, "loose", 1.0) for sample in "123"])
+    with pytest.raises(JoinError, match=r"task qa: metric exact against loose.*--allow metric"):
+        check_comparable(read_run(old), read_run(new))
+
+
 def test_samples_and_rows_that_an_aggregate_counts_and_the_file_lacks_are_counted(tmp_path: Path) -> None:
     rows = [("1", "exact", 1.0), ("2", "exact", 0.0)]
     assert read_run(eee(tmp_path, [metric("exact", num=2)], rows, total_rows=2)).unread == ()
@@ -395,3 +406,17 @@ def test_stats_of_helm_and_accuracies_of_bfcl_that_are_null_are_refused(tmp_path
     scores.write_text(scores.read_text().replace('"accuracy": 0.5', '"accuracy": null'))
     with pytest.raises(DataError, match="line 1, field 'accuracy': expected a finite number, found None"):
         read_run(scores)
+
+
+def test_other_formats_are_recognised_behind_a_long_first_field(tmp_path: Path) -> None:
+    long = {"aLongOne": "words " * 20_000}
+    rows = [long | {key: value for key, value in output_item(n).items() if key != "object"} for n in (0, 1)]
+    assert read_run(write_lines(tmp_path / "lines.jsonl", rows)).metadata["format"] == "openai_evals"
+    assert read_run(write(tmp_path / "list.json", rows)).metadata["format"] == "openai_evals"
+    assert read_run(write(tmp_path / "page.json", {"data": rows})).metadata["format"] == "openai_evals"
+    folder = eee(tmp_path / "eee", [metric("exact")], [("1", "exact", 1.0), ("2", "exact", 0.0)])
+    samples = folder / "x_samples.jsonl"
+    write_lines(samples, [long | json.loads(line) for line in samples.read_text().splitlines()])
+    write(folder / "x.json", long | json.loads((folder / "x.json").read_text()))
+    for path in (folder, samples, folder / "x.json"):
+        assert read_run(path).metadata["format"] == "every_eval_ever"

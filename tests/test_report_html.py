@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
+import polars as pl
 import pytest
 
 from muscle.flips.compare import compare
@@ -308,3 +309,17 @@ def test_what_compare_makes_is_rendered_whole_and_every_figure_equals_it(tmp_pat
     for reason in report["reasons"]:
         assert reason in page.text
     assert "bare base" in page.text and "given back by the candidate" in page.text
+
+
+def test_the_smallest_difference_of_a_score_is_written_in_its_unit() -> None:
+    draw = random.Random(3)
+    seconds = [draw.uniform(1, 9) for _ in range(80)]
+    sides = [
+        pl.DataFrame({"id": [str(i) for i in range(80)], "score": [s + draw.gauss(0, 2) for s in seconds]})
+        for _ in range(2)
+    ]
+    report = compare(sides[0], sides[1]).to_json()
+    smallest = report["tasks"]["all"]["old_vs_new"]["minimum_detectable_difference"]
+    text = Page(render_html(report)).text
+    told = text.split("smallest detectable difference", 1)[1].split()[0]
+    assert float(told) == pytest.approx(smallest, rel=0.01) and "%" not in told

@@ -270,6 +270,20 @@ def test_a_store_of_another_kind_or_format_is_refused(tmp_path):
         open_store(tmp_path / "s", kind="projected", identity=IDENTITY)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [{"identity": 5}, {"shards": 5}, {"shards": [5]}, {"num_examples": "ten"}, {"shards": [{"file": 1}]}],
+    ids=str,
+)
+def test_a_manifest_of_the_wrong_shape_is_refused_and_built_again(tmp_path, values):
+    build(tmp_path / "s")
+    manifest = tmp_path / "s" / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | values))
+    with pytest.raises(DataError, match=r"manifest\.json is damaged"):
+        open_store(tmp_path / "s", kind="projected", identity=IDENTITY)
+    assert build(tmp_path / "s").num_examples == len(COUNTS)
+
+
 def test_a_store_that_is_not_there_or_has_a_damaged_manifest_is_refused_and_built(tmp_path):
     with pytest.raises(DataError, match="there is no finished shard"):
         open_store(tmp_path / "s", kind="projected", identity=IDENTITY)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from muscle.adapters import load_adapter
 from muscle.config import AlignmentSettings, BaseConfig, LoraSettings, TrainingSettings
-from muscle.errors import DataError, ModelError
+from muscle.errors import DataError, ModelError, OutputError, ResourceError
 from muscle.models import load_base
 from muscle.tasks import get_task, load_examples, split_train_validation
 from muscle.tasks.task import Example
@@ -306,3 +306,92 @@ def test_a_killed_training_goes_on_at_its_checkpoint_and_ends_in_the_same_adapte
     )
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert not list(tmp_path.glob(".killed.*"))
+
+
+def halved(world, out: Path, settings: TrainingSettings, monkeypatch) -> Path:
+    """Train for half of the epochs, as a kill would leave it, and return the folder of its checkpoints."""
+
+    class Killed(BaseException):
+        pass
+
+    def kill(self, args, state, control, **_):
+        if state.epoch == settings.epochs // 2 + 1:
+            raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr("muscle.training.trainer._CompletionMarks.on_epoch_begin", kill, raising=False)
+        patched.setattr("muscle.training.trainer._CompletionMarks.on_evaluate", kill, raising=False)
+        train_task_adapter(world, "new", out, settings)
+    return next(out.parent.glob(f".{out.name}.*.training"))
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "missing", "moved"])
+def test_a_damaged_checkpoint_is_told_and_the_training_ends_in_the_same_adapter(
+    world, tmp_path, monkeypatch, caplog, damage
+):
+    settings = SETTINGS.model_copy(update={"epochs": 4})
+    train_task_adapter(world, "new", tmp_path / "undisturbed", settings)
+    workspace = halved(world, tmp_path / "killed", settings, monkeypatch)
+    out = tmp_path / "killed"
+    if damage == "moved":  # which is no damage
+        (tmp_path / "elsewhere").mkdir()
+        out = tmp_path / "elsewhere" / "killed"
+        workspace.rename(tmp_path / "elsewhere" / workspace.name)
+    for weights in workspace.glob("checkpoint-*/adapter_model.safetensors"):
+        held = bytearray(weights.read_bytes())
+        held[-9] ^= 64
+        weights.unlink() if damage == "missing" else weights.write_bytes(
+            held[:-8] if damage == "cut" else held
+        )
+    train_task_adapter(world, "new", out, settings)
+    first, second = (
+        load_file(folder / "adapter_model.safetensors") for folder in (tmp_path / "undisturbed", out)
+    )
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    told = (
+        "adapter_model.safetensors is missing or damaged (its SHA-256 has changed); it is deleted"
+        in caplog.text
+    )
+    assert told == (damage != "moved")
+
+
+def test_a_best_checkpoint_that_is_damaged_while_training_runs_is_never_taken(world, tmp_path, monkeypatch):
+    def damage(self, args, state, control, **_):
+        weights = Path(state.best_model_checkpoint) / "adapter_model.safetensors"
+        held = bytearray(weights.read_bytes())
+        held[-9] ^= 64
+        weights.write_bytes(held)
+
+    monkeypatch.setattr("muscle.training.trainer._Progress.on_save", damage, raising=False)
+    with pytest.raises(DataError, match=r"is missing or damaged .*; run the same command again"):
+        train_task_adapter(world, "new", tmp_path / "a", SETTINGS.model_copy(update={"epochs": 1}))
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (
+            Exception("I/O error: No space left on device (os error 28)"),
+            OutputError,
+            "a checkpoint cannot be written: I/O",
+        ),
+        (
+            RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos"),
+            OutputError,
+            "the disk is full",
+        ),
+        (MemoryError(), ResourceError, r"out of memory .*; set a smaller training\.batch_size"),
+    ],
+)
+def test_a_full_disk_or_memory_ends_a_training_in_one_line(
+    world, tmp_path, monkeypatch, error, kind, message
+):
+    def fail(self, *_):
+        raise error
+
+    monkeypatch.setattr("transformers.Trainer._save_optimizer_and_scheduler", fail)
+    with pytest.raises(kind, match=message) as caught:
+        train_task_adapter(world, "new", tmp_path / "a")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "a").exists()

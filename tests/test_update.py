@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -144,6 +145,43 @@ def test_a_damaged_output_is_made_again(inputs, finished):
     path.write_bytes(path.read_bytes()[:200])
     assert run(inputs, out).num_stages_run == 1
     assert snapshot(out) == before
+
+
+@pytest.mark.parametrize(
+    ("file", "again"),
+    [
+        ("adapters/old/tools/adapter_config.json", 1),
+        ("adapters/compat/tools/training.json", 1),
+        ("predictions/compat/run.json", 1),
+        ("report.html", 1),
+        ("report.md", 1),
+    ],
+)
+def test_a_kept_file_that_is_changed_or_gone_is_made_again(inputs, finished, file, again):
+    out, _ = finished
+    run(inputs, out)
+    before, path = snapshot(out), out / file
+    if path.suffix == ".json":
+        path.write_text(path.read_text().replace('"lora_alpha": 8', '"lora_alpha": 80').rstrip() + " \n")
+    else:
+        path.unlink()
+    assert run(inputs, out).num_stages_run == again
+    assert snapshot(out) == before
+    assert path.exists()
+    assert run(inputs, out).num_stages_run == 0
+
+
+def test_a_given_adapter_with_another_alpha_is_another_adapter(inputs, finished, tmp_path):
+    out, _ = finished
+    given = tmp_path / "given"
+    shutil.copytree(out / "adapters" / "new" / "tools", given)
+    new = {"base": "new", "adapters": {"tools": str(given)}}
+    run(inputs, tmp_path / "run", new=new)
+    config = given / "adapter_config.json"
+    config.write_text(config.read_text().replace('"lora_alpha": 8', '"lora_alpha": 80'))
+    assert (
+        run(inputs, tmp_path / "run", new=new).num_stages_run == 4
+    )  # align, new and compat scored, the report
 
 
 def test_given_adapters_are_used_as_they_are(inputs, finished, tmp_path):

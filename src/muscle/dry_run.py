@@ -7,7 +7,8 @@ from typing import Any
 
 from muscle.config import UpdateConfig
 from muscle.distributed import num_processes
-from muscle.models import load_tokenizer, resolve_base
+from muscle.errors import ModelError
+from muscle.models import load_tokenizer, reason_of, resolve_base
 from muscle.pipeline.update import Pipeline
 from muscle.resources import PEAK_FLOPS, UTILISATION, Estimate, ModelSizes, estimate
 from muscle.tasks import Example, Task
@@ -109,9 +110,15 @@ def plan_resources(config: UpdateConfig) -> tuple[ModelSizes, Estimate]:
     path = resolve_base(config.new)
     gguf = {"gguf_file": path.name} if path.is_file() else {}
     folder = path.parent if path.is_file() else path
-    sizes = ModelSizes.of(
-        AutoConfig.from_pretrained(folder, trust_remote_code=config.new.trust_remote_code, **gguf)
-    )
+    try:
+        architecture = AutoConfig.from_pretrained(
+            folder, trust_remote_code=config.new.trust_remote_code, **gguf
+        )
+    except Exception as error:
+        raise ModelError(
+            f"base {config.new.base}: its config.json cannot be read ({reason_of(error)})"
+        ) from error
+    sizes = ModelSizes.of(architecture)
     tokenizer, settings = load_tokenizer(config.new), config.align_training()
     lengths: list[int] = []
     for data in Pipeline(config).data.values():

@@ -93,9 +93,9 @@ def _missing(error: ImportError) -> str | None:
 def _fault(error: BaseException) -> str:
     """Say that muscle is at fault, where, and how to report it."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if Path(frame.filename).parent.parent.name == "muscle"] or frames
+    ours = [frame for frame in frames if Path(__file__).parent in Path(frame.filename).parents] or frames
     place = f" at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""
-    reason = message_line(error, 300)
+    reason = message_line(error, 300).rstrip(".")
     return (
         f"this is a fault of muscle, not of your files: {type(error).__name__}{place}: {reason}. Please report this line, "
         f"the command and `muscle --version`; {TRACEBACK}=1 before the command shows where it comes from"

@@ -140,6 +140,8 @@ def _judge_errors(text: str | None) -> JudgeErrors | None:
     try:
         (sensitivity, specificity) = (float(part[0]) for part in parts)
         counts = [int(part[2]) if part[2] else None for part in parts]
+        if any(count is not None and count < 1 for count in counts):
+            raise ValueError("expected one answer or more that each was measured on")
         return JudgeErrors(sensitivity, specificity, *counts)
     except ValueError as error:
         raise ConfigError(

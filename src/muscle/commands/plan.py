@@ -12,7 +12,7 @@ from muscle.commands.follow_up import next_command
 from muscle.commands.groups import Comparing, Reading, spread
 from muscle.commands.options import EpsilonItem, ItemTest, Quiet
 from muscle.commands.shell import say, start, write_result
-from muscle.commands.sources import parse_source, reading
+from muscle.commands.sources import parse_source, reading, tell_unread
 from muscle.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def plan(
         changed=changed,
     )
     with reading(runs, how, then="planning") as read:
+        tell_unread(read)
         first, second = (read[place] if len(read) > place else None for place in (0, 1))
         plans = [make_plan(each, wish) for each in assumptions_of(first, second, wish)]
     if write_result(json_file, {each["task"]: each for each in plans}) or quiet:
@@ -111,7 +112,7 @@ def confirm(
         int | None,
         typer.Option(min=2, help="Fresh answers an item and side; as many as verdicts need without."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the choice among those that did not flip.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the choice among those that did not flip.")] = 0,
     epsilon_item: EpsilonItem = 0.2,
     item_test: ItemTest = "fisher",
     *,
@@ -138,6 +139,7 @@ def confirm(
         from muscle.plan.confirm import choose, write_items
 
         with reading([old, new], how, then="choosing") as runs:
+            tell_unread(runs)
             check_comparable(runs[0], runs[1], allow=comparing.allow or ())
             chosen = choose(runs[0], runs[1], share=share, repeats=repeats, seed=seed, options=options)
         write_items(items, chosen)
@@ -152,6 +154,7 @@ def confirm(
 
     asked = read_items(items)
     with reading([fresh_old, fresh_new], how, then="judging") as runs:
+        tell_unread(runs)
         check_comparable(runs[0], runs[1], allow=comparing.allow or ())
         found = judge_fresh(asked, runs[0], runs[1], options=options)
     if write_result(json_file, found) or quiet:
@@ -202,7 +205,8 @@ def watch(
         typer.Option(help="Write the old run's items in random order, .jsonl or .csv, to be asked in."),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Of that order. Without it the file's order is taken, if it is random.")
+        int | None,
+        typer.Option(min=0, help="Of that order. Without it the file's order is taken, if it is random."),
     ] = None,
     limit: Annotated[
         float, typer.Option(help="Accept once the negative flip rate is proven to be below.")
@@ -229,6 +233,7 @@ def watch(
         if len(runs) != 1:
             raise ConfigError(f"watch: expected the old run alone beside --order, found {len(runs)} runs")
         with reading(runs, how, then="ordering") as read:
+            tell_unread(read)
             number = write_order(read[0], order, seed=seed or 0)
         if not quiet:
             then = next_command(
@@ -245,6 +250,7 @@ def watch(
         raise ConfigError(f"watch: expected OLD and NEW, found {len(runs)} runs")
     while True:
         with reading(runs, how, then="testing") as read:
+            tell_unread(read)
             watched = look(read[0], read[1], seed=seed, alpha=alpha, limit=limit)
         state = {**watched.test.to_json(), "waiting": watched.waiting, "total": watched.total}
         state["warnings"] = list(watched.notes)

@@ -7,6 +7,7 @@ old.csv::column=correct=is_right            a column that has another name in th
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from muscle.outgoing import message_line
 
 if TYPE_CHECKING:
     from muscle.predictions.run import Run
+
+logger = logging.getLogger(__name__)
 
 KEYS = ("name", "format", "metric", "filter", "provider", "column")
 """What can stand behind `::`; each overrides the option of that name for one run. `column` can stand there repeatedly."""
@@ -148,6 +151,13 @@ def reading(words: Sequence[str], how: Reading, *, then: str = "comparing") -> I
             runs.append(read_source(word, how))
         begin(then)
         yield runs
+
+
+def tell_unread(runs: Sequence[Run]) -> None:
+    """Name on standard error what the runs' sources held that was not read, where no report does."""
+    for run in runs:
+        for each in run.unread:
+            logger.warning("%s: not read: %s", run.name, each)
 
 
 def _size(path: Path) -> int:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 def demo(
     out: Out = Path("muscle-demo"),
-    seed: Annotated[int, typer.Option(help="Of the bases' pre-training, the split and the adapters.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Of the bases' pre-training, the split and the adapters.")
+    ] = 0,
     gap: Annotated[
         bool, typer.Option("--gap", help="The hard case: an old base that learnt from much less text.")
     ] = False,
@@ -183,7 +185,7 @@ def evaluate(
     temperature: Annotated[
         float, typer.Option(min=0, max=10, help="Answers are sampled; 0 is greedy.")
     ] = 0.0,
-    seed: Annotated[int, typer.Option(help="Of the sampled answers.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sampled answers.")] = 0,
     backend: Annotated[
         Literal["hf", "vllm"], typer.Option(help="What computes: transformers, or vLLM (docs/scale.md).")
     ] = "hf",

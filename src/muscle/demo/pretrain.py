@@ -7,7 +7,6 @@ begin sentences too. `transformers.Trainer` trains the adapters; here a plain lo
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +20,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from muscle.demo.world import draw_text, words
-from muscle.files import atomic_folder, fingerprint, write_json
+from muscle.errors import DataError
+from muscle.files import atomic_folder, fingerprint, read_json, write_json
 from muscle.models import quiet_libraries
 from muscle.progress import progress_bar
 
@@ -119,7 +119,10 @@ def is_finished(folder: Path, recipe: Recipe) -> bool:
     record = folder / RECORD
     if not record.is_file():
         return False
-    return bool(json.loads(record.read_text(encoding="utf-8")).get("fingerprint") == _fingerprint(recipe))
+    try:
+        return bool(read_json(record).get("fingerprint") == _fingerprint(recipe))
+    except DataError:
+        return False  # damaged: it is made again
 
 
 def pretrain(folder: Path, recipe: Recipe, *, on_step: Callable[[int, float], None] | None = None) -> float:

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from muscle.errors import DataError
+
 _SEEN = "seen"
 """Marks keys whose effect stands in the records' inputs, so that the records tell better."""
 
@@ -92,15 +94,26 @@ def settings_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Set
     Args:
         old: metadata of the old run.
         new: metadata of the new run.
+
+    Raises:
+        DataError: the metadata are nested too deeply to be compared.
     """
+    try:
+        return _of_tasks(old, new) + _of_runs(old, new)
+    except RecursionError:
+        raise DataError(
+            "the runs' metadata: expected settings nested less than 100 deep, found deeper; mend run.json"
+        ) from None
+
+
+def _of_tasks(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[SettingsChange]:
     by_change: dict[tuple[str, str], list[str]] = {}
     tasks = _object(old, "tasks"), _object(new, "tasks")
     for task in sorted(tasks[0].keys() & tasks[1].keys()):
         for kind, keys in _TASK_KEYS.items():
             for text in _texts(_object(tasks[0], task), _object(tasks[1], task), keys):
                 by_change.setdefault((kind, text), []).append(task)
-    found = [_change(kind, f"task {_listing(names)}: {text}") for (kind, text), names in by_change.items()]
-    return found + _of_runs(old, new)
+    return [_change(kind, f"task {_listing(names)}: {text}") for (kind, text), names in by_change.items()]
 
 
 def _of_runs(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[SettingsChange]:

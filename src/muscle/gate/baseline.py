@@ -69,9 +69,7 @@ def save_baseline(run: Any, name: str, folder: Path = FOLDER, *, format: str | N
             UNREAD: unread_to_json(read.unread),
             "metadata": json.loads(json.dumps(read.metadata, default=str), parse_constant=str),
         }
-        before = _read_entry(facts) if facts.exists() and records.exists() else None
-        if before is not None:
-            before.pop("before", None)
+        before = _entry_before(facts) if records.exists() else None
         write_json(facts, {**entry, "before": before})
         with atomic_path(records) as temporary:
             staged.replace(temporary)
@@ -120,6 +118,14 @@ def load_baseline(name: str, folder: Path = FOLDER) -> Run:
 def list_baselines(folder: Path = FOLDER) -> list[str]:
     """Return the names of the kept baselines."""
     return sorted(path.stem for path in Path(folder).glob("*.parquet") if path.with_suffix(".json").is_file())
+
+
+def _entry_before(path: Path) -> dict[str, Any] | None:
+    """Return the entry that a save replaces; None where there is none, or a damaged one, which names no records."""
+    try:
+        return {key: value for key, value in _read_entry(path).items() if key != "before"}
+    except DataError:
+        return None
 
 
 def _read_entry(path: Path) -> dict[str, Any]:

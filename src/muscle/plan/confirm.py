@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import polars as pl
 
 from muscle.errors import ConfigError, DataError
@@ -32,6 +33,7 @@ from muscle.predictions.records import with_input_hash
 
 SHARE = 0.1
 """Share of the unflipped items that are asked again."""
+MAX_REPEATS = 1_000_000
 STRATA = ("negative_flip", "positive_flip", "unflipped")
 _LISTED = {
     "task": pl.String,
@@ -71,13 +73,14 @@ def choose(
         One row an item: its fields, `repeats`, `why` (one of `STRATA`), and `of` (items of that kind in its task).
 
     Raises:
-        ConfigError: the share or the repeats are impossible.
+        ConfigError: the share, the repeats or the seed are impossible.
         DataError: a run cannot be read.
         JoinError: the runs do not belong together.
     """
-    if not 0 < share <= 1 or (repeats is not None and repeats < 2):
+    if not 0 < share <= 1 or not (repeats is None or 2 <= repeats <= MAX_REPEATS) or seed < 0:
         raise ConfigError(
-            f"confirm: expected a share above 0 and up to 1, and 2 or more repeats, found {share} and {repeats}"
+            f"confirm: expected a share above 0 and up to 1, 2 to {MAX_REPEATS:,} repeats and a seed from 0, found {share}, "
+            f"{repeats} and {seed}"
         )
     options = options or Options()
     pair = pair_runs(read_run(old, format=format), read_run(new, format=format), options)
@@ -156,7 +159,7 @@ def read_items(path: Path) -> pl.DataFrame:
         if path.suffix == ".csv":
             rows = list(pl.read_csv(text.encode(), infer_schema=False).iter_rows(named=True))
         else:
-            rows = [json.loads(line) for line in text.split("\n") if line.strip()]
+            rows = [orjson.loads(line) for line in text.split("\n") if line.strip()]
     except (OSError, ValueError, RecursionError, pl.exceptions.PolarsError) as error:
         raise DataError(
             f"{path}: expected a list written by muscle confirm, found {_first_line(error)}"

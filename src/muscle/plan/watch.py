@@ -125,14 +125,13 @@ def look(
     else:
         taken = _complete_part(seeded_order(_keys(runs[0].frame), seed), old_rows)
     unread = [*runs[0].unread, *runs[1].unread]
-    test = SequentialTest(
-        alpha=alpha, limit=limit if all(each.num_items is not None for each in unread) else None
-    )
-    # What could not be read may stand anywhere in the order; it does most where it comes first.
+    # What could not be read may stand anywhere in the order; it does most where it comes first. More than there are items is not accepted.
     lost = sum(each.num_items or 0 for each in unread)
-    test.extend(
-        np.ones(lost, dtype=np.bool_), np.zeros(lost, dtype=np.bool_), missing=np.ones(lost, dtype=np.bool_)
-    )
+    can_accept = lost <= frame.height and all(each.num_items is not None for each in unread)
+    test = SequentialTest(alpha=alpha, limit=limit if can_accept else None)
+    if can_accept:
+        unknown = np.ones(lost, dtype=np.bool_)
+        test.extend(unknown, ~unknown, missing=unknown)
     missing = (frame["correct_old"].is_null() | frame["correct_new"].is_null()).to_numpy()
     right_old, right_new = (
         frame[name].fill_null(False).to_numpy() for name in ("correct_old", "correct_new")

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.predictions.rows import refuse_rows, shorten, unique_fields
+from muscle.predictions.rows import listing, refuse_rows, shorten, unique_fields
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
 from muscle.predictions.values import as_number, as_text, text_of_value, unsaid
 
@@ -120,7 +120,7 @@ def _decoded_one_by_one(column: pl.Series, prefix: str, where: Where) -> list[pl
             if isinstance(value, list | dict):
                 what = "a finite number" if prefix == SCORE_PREFIX else "a text, a number, true or false"
                 raise DataError(
-                    f"{where(row)}, field '{column.name}.{name}': expected {what}, found {shorten(value)}"
+                    f"{where(row)}, field '{listing([f'{column.name}.{name}'])}': expected {what}, found {shorten(value)}"
                 )
             values.setdefault(name, [None] * column.len())[row] = text_of_value(
                 value, nan="NaN" if prefix == SCORE_PREFIX else None

@@ -78,7 +78,9 @@ def refuse_rows(
     if rows.len():
         row = int(rows[0])
         value = found[row].to_list() if isinstance(found[row], pl.Series) else found[row]
-        raise DataError(f"{where(row)}, field '{name}': expected {expected}, found {shorten(value)}")
+        raise DataError(
+            f"{where(row)}, field '{listing([name])}': expected {expected}, found {shorten(value)}"
+        )
 
 
 def unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -110,7 +112,7 @@ def _reference(value: Any) -> dict[str, Any]:
 
 
 def _refuse(name: str, expected: str, value: Any) -> NoReturn:
-    raise DataError(f", field '{name}': expected {expected}, found {shorten(value)}")
+    raise DataError(f", field '{listing([name])}': expected {expected}, found {shorten(value)}")
 
 
 def _fields(name: str, value: Any) -> dict[str, Any]:

@@ -24,11 +24,11 @@ _BARE = SCORE_PREFIX + "score"
 
 
 def _answer() -> pl.Expr:
-    """The option that was picked, else the text, without white space around it."""
+    """The option that was picked, else what was read out of the text, else the text, without white space around it."""
     picked = pl.col("choices").list.get(pl.col("choice"), null_on_oob=True)
     return (
         pl.when(pl.col("choice").is_null())
-        .then(pl.col("output"))
+        .then(pl.coalesce("extracted_answer", "output"))
         .when(pl.col("choices").is_null())
         .then(pl.col("choice").cast(pl.String))
         .otherwise(picked)

@@ -193,18 +193,7 @@ def _tests(name: str, task: Mapping[str, Any]) -> tuple[Markup, ...]:
             for test, words in _MCNEMAR.items()
             if task[key].get(test) is not None
         ]
-        found += [
-            Markup("{} {}").format(
-                words,
-                figure(
-                    task[key][name_],
-                    format_number(task[key][name_], form),
-                    pointer("tasks", name, key, name_),
-                ),
-            )
-            for name_, (words, form) in _FURTHER.items()
-            if task[key].get(name_) is not None
-        ]
+        found += _further(name, key, task)
         if found:
             lines.append(Markup("Old against {}: {}").format(title, Markup(", ").join(found)))
     test = "negative_flips_mcnemar_exact_p"
@@ -218,6 +207,21 @@ def _tests(name: str, task: Mapping[str, Any]) -> tuple[Markup, ...]:
             )
         )
     return tuple(lines)
+
+
+def _further(name: str, key: str, task: Mapping[str, Any]) -> list[Markup]:
+    """Write the figures without an interval of their own; the smallest difference of a score is in the score's unit."""
+    found = []
+    for name_, (words, form) in _FURTHER.items():
+        value = task[key].get(name_)
+        if value is None:
+            continue
+        shown: Form = (
+            "score" if name_ == "minimum_detectable_difference" and task["kind"] != "binary" else form
+        )
+        path = pointer("tasks", name, key, name_)
+        found.append(Markup("{} {}").format(words, figure(value, format_number(value, shown), path)))
+    return found
 
 
 def _test_words(test: str, words: str, metrics: Mapping[str, Any]) -> str:

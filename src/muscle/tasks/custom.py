@@ -15,7 +15,7 @@ from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError
 from jinja2.sandbox import SandboxedEnvironment
 
 from muscle.errors import ConfigError, DataError
-from muscle.tasks.fields import found, read_id, read_texts
+from muscle.tasks.fields import found, read_column, read_id, read_texts
 from muscle.tasks.labels import read_gold
 from muscle.tasks.scorers import (
     built_in_extract,
@@ -136,7 +136,7 @@ class _Templates:
         values = {**row, **{name: row.get(column) for name, column in settings.columns.items()}}
         context = self._render("prompt", self._prompt, values)
         identity = read_id(row, position, settings.id or "id") if settings.id else str(position)
-        slices = {name: str(row[name]) for name in settings.slices if row[name] is not None}
+        slices = {name: str(row[name]) for name in settings.slices if read_column(row, name) is not None}
         if self._target is not None:
             target = self._render("target", self._target, values)
             return Example(

@@ -28,7 +28,7 @@ def read_text(row: Row, name: str) -> str:
     Raises:
         DataError: the field is missing, is no text, or holds only white space.
     """
-    value = _read(row, name)
+    value = read_column(row, name)
     if not isinstance(value, str):
         raise DataError(f"field {name!r}: expected text, found {found(value)}")
     if not value.strip():
@@ -42,7 +42,7 @@ def read_texts(row: Row, name: str) -> tuple[str, ...]:
     Raises:
         DataError: the field is missing, is no list, is too short, or one of its texts is empty or no text.
     """
-    value = _read(row, name)
+    value = read_column(row, name)
     if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
         raise DataError(f"field {name!r}: expected a list of texts, found {found(value)}")
     if len(value) < 2:
@@ -59,7 +59,7 @@ def read_label(row: Row, name: str, num_choices: int) -> int:
     Raises:
         DataError: the field is missing, is no whole number, or lies outside 0 to `num_choices` - 1.
     """
-    value = _read(row, name)
+    value = read_column(row, name)
     index = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
     if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < num_choices:
         hint = "; a test split of the hub has no labels: take its validation split" if value == "" else ""
@@ -79,7 +79,12 @@ def read_id(row: Row, position: int, name: str = "id") -> str:
     return str(position) if value is None or value == "" else str(value)
 
 
-def _read(row: Row, name: str) -> Any:
+def read_column(row: Row, name: str) -> Any:
+    """Return what a row has in a column, null too.
+
+    Raises:
+        DataError: there is no such column.
+    """
     if name not in row:
         raise DataError(f"field {name!r}: expected a column of this name, found {found(sorted(row))}")
     return row[name]

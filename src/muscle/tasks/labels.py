@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from muscle.errors import DataError
-from muscle.tasks.fields import found
+from muscle.tasks.fields import found, read_column
 from muscle.tasks.task import Row
 
 LabelKind = Literal["auto", "index", "letter", "text"]
@@ -26,7 +26,7 @@ def read_gold(row: Row, column: str, choices: tuple[str, ...], kind: LabelKind =
     >>> read_gold({"answer": "B"}, "answer", ("red", "blue"))
     1
     """
-    value = row[column]
+    value = read_column(row, column)
     readings = {
         name: _read(value, choices, name) for name in ("index", "letter", "text") if kind in ("auto", name)
     }

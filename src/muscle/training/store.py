@@ -12,7 +12,6 @@ at the shard that it was in. Several processes build a store together, a shard e
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from bisect import bisect_right
@@ -28,7 +27,7 @@ from torch import Tensor
 
 from muscle import distributed
 from muscle.errors import DataError, OutputError
-from muscle.files import atomic_path, file_sha256, write_json
+from muscle.files import atomic_path, file_sha256, read_json, write_json
 from muscle.progress import progress_bar
 from muscle.training.head import OutputHead
 from muscle.training.teacher_rows import HiddenRows, MixedRows, ProjectedRows, TopkRows
@@ -269,17 +268,26 @@ def _reusable(
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     file = path / _MANIFEST
+    if not file.is_file():
+        raise DataError(f"teacher store {path}: there is no finished shard")
     try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-        if manifest["format"] != FORMAT:
-            raise DataError(f"teacher store {path}: expected format {FORMAT}, found {manifest['format']}")
-        [Shard(**entry) for entry in manifest["shards"]]
-        int(manifest["num_examples"])
-    except OSError as error:
-        raise DataError(f"teacher store {path}: there is no finished shard ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError) as error:
+        manifest = read_json(file)
+    except DataError as error:
         raise DataError(f"teacher store {path}: {_MANIFEST} is damaged ({error})") from error
-    return dict(manifest)
+    if manifest.get("format") != FORMAT:
+        raise DataError(f"teacher store {path}: expected format {FORMAT}, found {manifest.get('format')}")
+    try:
+        shards = [Shard(**entry) for entry in manifest["shards"]]
+        whole = all(
+            isinstance(number, int) for shard in shards for number in (shard.first, shard.num_examples)
+        )
+        whole &= all(isinstance(text, str) for shard in shards for text in (shard.file, shard.sha256))
+        whole &= isinstance(manifest["identity"], dict) and isinstance(manifest["num_examples"], int)
+    except (KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise DataError(f"teacher store {path}: {_MANIFEST} is damaged; delete the folder to build it again")
+    return manifest
 
 
 def _differing(manifest: Mapping[str, Any], kind: StoreKind, identity: Mapping[str, Any]) -> list[str]:

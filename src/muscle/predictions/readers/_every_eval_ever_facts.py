@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from muscle.predictions.readers._fields import count_at, json_at, load_settings, object_at, objects_at
+from muscle.predictions.readers._fields import (
+    check_levels,
+    count_at,
+    json_at,
+    list_at,
+    listed,
+    load_settings,
+    object_at,
+    objects_at,
+)
 from muscle.predictions.readers._json import parse_object
 from muscle.predictions.readers._values import known
 from muscle.predictions.run import Unread
@@ -75,7 +84,13 @@ class Aggregate:
         """Return what `muscle convert` kept of the run's metadata; nothing where something else wrote the file."""
         source = object_at(self.content, "source_metadata", self.where)
         text = json_at(object_at(source, "additional_details", self.where), OWN_RUN, self.where)
-        return parse_object(text.encode(), f"{self.where}, {OWN_RUN}") if text else {}
+        where = f"{self.where}, {OWN_RUN}"
+        own = parse_object(text.encode("utf-8", "replace"), where) if text else {}
+        check_levels(own, where)
+        for name in ("tasks", "settings", "versions", "higher_is_better"):
+            object_at(own, name, where)
+        list_at(own, "notes", where)
+        return own
 
     def unread(self, samples: Path, rows: Counter[tuple[str, str]]) -> tuple[Unread, ...]:
         """Hold what was read against the aggregate's own counts.
@@ -90,7 +105,7 @@ class Aggregate:
             counted = max((metric.num_samples or 0 for metric in mine), default=0)
             lost = counted - max((rows[evaluation, metric.name] for metric in mine), default=0)
             if lost > 0:
-                what = f"{lost} of the {counted} samples of {evaluation} that the aggregate counts"
+                what = f"{lost} of the {counted} samples of {listed([evaluation])} that the aggregate counts"
                 found.append(Unread(what, str(samples), lost))
         details = object_at(self.content, "detailed_evaluation_results", self.where)
         total = count_at(details, "total_rows", self.where) or 0

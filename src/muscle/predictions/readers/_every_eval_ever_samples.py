@@ -70,6 +70,10 @@ class Samples:
         self.model: str | None = None
         self.rows: Counter[tuple[str, str]] = Counter()
         """Rows by evaluation and metric."""
+        self.main_metrics: dict[str, str] = {}
+        """The metric that gives the verdicts of each evaluation; filled by `frame`."""
+        self._evaluations: dict[tuple[str, str], str] = {}
+        """Evaluations by task and filter."""
         self._aggregate = aggregate
         self._kinds: dict[str, str | None] = {
             metric.name: metric.kind for metric in aggregate.metrics.values()
@@ -89,8 +93,10 @@ class Samples:
         metadata = object_at(row, "metadata", where)
         metric = self._metric(row, where)
         self._kinds.setdefault(metric, None)
-        self.rows[identity_at(row, "evaluation_name", where), metric] += 1
+        evaluation = identity_at(row, "evaluation_name", where)
+        self.rows[evaluation, metric] += 1
         fields = _record_fields(row, metadata, where)
+        self._evaluations.setdefault((fields["task"], fields["filter"]), evaluation)
         key = (fields["task"], fields["id"], fields["filter"], metric)
         fields.setdefault("repeat", self._seen[key])
         self._seen[key] += 1
@@ -139,6 +145,8 @@ class Samples:
         for group in groups.iter_rows(named=True):
             counted = [name for name in claims if group[_CLAIMED + name]]
             main = next((n for n in counted if self._kinds[n] == "binary"), next(iter(counted), None))
+            if main is not None:
+                self.main_metrics[self._evaluations[group["task"], group["filter"]]] = main
             if main is not None and (self._kinds[main] == "binary" or group.get(SCORE_PREFIX + main)):
                 mine = (pl.col("task") == group["task"]) & (pl.col("filter") == group["filter"])
                 verdict = pl.when(mine).then(pl.col(_CLAIMED + main) == 1.0).otherwise(verdict)

@@ -23,6 +23,7 @@ import polars as pl
 
 from muscle.errors import DataError
 from muscle.files import atomic_path, file_sha256, write_json
+from muscle.predictions.plain import DEFAULT_TASK
 from muscle.predictions.readers._every_eval_ever_facts import OWN_RUN
 from muscle.predictions.readers._every_eval_ever_samples import ACCURACY, OWN, OWN_FIELDS, UNSCORED
 from muscle.predictions.readers.every_eval_ever import SAMPLES_SUFFIX
@@ -32,7 +33,7 @@ from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX, Run
 SCHEMA_VERSION = "0.3.0"
 _SLICE_ROWS = 5_000
 _UNSAFE = re.compile(r'[<>:"\\|?*\x00-\x1f/]')
-_OWN_FACTS = ("settings", "tasks", "versions", "harness", "higher_is_better", "notes")
+_OWN_FACTS = ("settings", "tasks", "versions", "harness", "higher_is_better", "notes", DEFAULT_TASK)
 
 
 @dataclass(frozen=True)
@@ -108,9 +109,21 @@ def _model_id(run: Run) -> str:
 
 
 def _results(frame: pl.DataFrame) -> list[_Result]:
-    """Return what each task and filter is measured by: `correct`, then its scores in order."""
-    columns = ["correct", *(name for name in frame.columns if name.startswith(SCORE_PREFIX))]
-    counts = frame.group_by("task", "filter", maintain_order=True).agg(pl.col(columns).count())
+    """Return what each task and filter is measured by: `correct`, then its scores in order.
+
+    Raises:
+        DataError: a score has the name that `correct` is written under, and says something else.
+    """
+    scores = [name for name in frame.columns if name.startswith(SCORE_PREFIX)]
+    counts = frame.group_by("task", "filter", maintain_order=True).agg(pl.col("correct", *scores).count())
+    if SCORE_PREFIX + ACCURACY in scores:
+        same = pl.col("correct").cast(pl.Float64).eq_missing(pl.col(SCORE_PREFIX + ACCURACY))
+        judged = pl.col("correct").is_not_null().any().over("task", "filter")
+        if not frame.select((same | ~judged).all()).item():
+            raise DataError(
+                f"score {ACCURACY!r}: Every Eval Ever has one metric of that name, which is `correct` here, and the score says "
+                "something else; write records instead (a folder, or a .jsonl file)"
+            )
     return [
         _Result(
             row["task"],
@@ -119,8 +132,8 @@ def _results(frame: pl.DataFrame) -> list[_Result]:
             name,
         )
         for row in counts.iter_rows(named=True)
-        for name in columns
-        if row[name]
+        for name in ("correct", *scores)
+        if row[name] and not (name == SCORE_PREFIX + ACCURACY and row["correct"])
     ]
 
 

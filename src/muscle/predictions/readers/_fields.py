@@ -6,7 +6,7 @@ A field that is missing or null is nothing; one of another type is refused with 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,27 @@ _LARGEST = 2**53
 _KINDS = {dict: "an object", list: "a list", type(None): "null"}
 
 
-class Shown:
-    """A value as it stands in a message: of objects and lists, which can be large, only the kind."""
+class Words:
+    """Words that stand in a message in place of a value."""
 
-    def __init__(self, value: Any) -> None:
-        self._value = value
+    def __init__(self, word: str) -> None:
+        self._word = word
 
     def __repr__(self) -> str:
-        return _KINDS.get(type(self._value)) or repr(self._value)
+        return self._word
+
+
+def shown(value: Any) -> Any:
+    """Return what a message shows of a value: of objects and lists only the kind, as they can be large and deep."""
+    word = _KINDS.get(type(value))
+    return value if word is None else Words(word)
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names from a file as they may stand in a one-line message: the first six, none of them long."""
+    every = list(names)
+    more = [f"and {len(every) - 6} more"] if len(every) > 6 else []
+    return ", ".join([*(name if len(name) <= 60 else f"{name[:59]}…" for name in every[:6]), *more])
 
 
 def object_at(value: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
@@ -38,7 +51,7 @@ def object_at(value: Mapping[str, Any], name: str, where: str) -> Mapping[str, A
     if found is None:
         return {}
     if not isinstance(found, dict):
-        refuse(where, name, "an object", Shown(found))
+        refuse(where, name, "an object", shown(found))
     return found
 
 
@@ -48,7 +61,7 @@ def list_at(value: Mapping[str, Any], name: str, where: str) -> list[Any]:
     if found is None:
         return []
     if not isinstance(found, list):
-        refuse(where, name, "a list", Shown(found))
+        refuse(where, name, "a list", shown(found))
     return found
 
 
@@ -57,7 +70,7 @@ def objects_at(value: Mapping[str, Any], name: str, where: str) -> list[Mapping[
     found = list_at(value, name, where)
     for place, entry in enumerate(found):
         if not isinstance(entry, dict):
-            refuse(where, f"{name}[{place}]", "an object", Shown(entry))
+            refuse(where, f"{name}[{place}]", "an object", shown(entry))
     return found
 
 
@@ -65,7 +78,7 @@ def identity_at(value: Mapping[str, Any], name: str, where: str) -> str:
     """Return a text or number by which something is known, as text; it must be there."""
     found = value.get(name)
     if isinstance(found, bool) or not isinstance(found, str | int | float):
-        refuse(where, name, "a text or a number", Shown(found))
+        refuse(where, name, "a text or a number", shown(found))
     return str(found)
 
 
@@ -73,7 +86,7 @@ def truth_at(value: Mapping[str, Any], name: str, where: str) -> bool | None:
     """Return the truth value that a field holds; None for nothing."""
     found = value.get(name)
     if not isinstance(found, bool | None):
-        refuse(where, name, "true or false", Shown(found))
+        refuse(where, name, "true or false", shown(found))
     return found
 
 
@@ -86,7 +99,7 @@ def count_at(value: Mapping[str, Any], name: str, where: str) -> int | None:
     if isinstance(found, float) and found.is_integer():
         found, whole = int(found), True
     if not whole or not 0 <= found < _LARGEST:
-        refuse(where, name, "a whole number from 0", Shown(found))
+        refuse(where, name, "a whole number from 0", shown(found))
     return int(found)
 
 
@@ -104,7 +117,7 @@ def number_at(value: Mapping[str, Any], name: str, where: str, label: str | None
         return None
     number = float_of(found)
     if number is None:
-        refuse(where, label or name, "a finite number", Shown(found))
+        refuse(where, label or name, "a finite number", shown(found))
     return number
 
 
@@ -123,7 +136,7 @@ def json_at(value: Mapping[str, Any], name: str, where: str) -> str | None:
     try:
         return text_of(value.get(name))
     except RecursionError:
-        refuse(where, name, "JSON that is nested less deep", Shown(value.get(name)))
+        refuse(where, name, "JSON that is nested less deep", shown(value.get(name)))
 
 
 def message_at(value: Mapping[str, Any], name: str, where: str) -> str | None:
@@ -131,7 +144,7 @@ def message_at(value: Mapping[str, Any], name: str, where: str) -> str | None:
     try:
         return message_text(value.get(name))
     except RecursionError:
-        refuse(where, name, "messages that are nested less deep", Shown(value.get(name)))
+        refuse(where, name, "messages that are nested less deep", shown(value.get(name)))
 
 
 def check_levels(value: Any, where: str) -> None:

@@ -19,6 +19,7 @@ import orjson
 from muscle.errors import DataError
 from muscle.predictions.jsonl import check_text, is_cut_off
 from muscle.predictions.readers._json_cursor import (
+    MAX_BRACKETS,
     MAX_DEPTH,
     MAX_PARSED_DEPTH,
     MAX_VALUE_BYTES,
@@ -40,13 +41,18 @@ def parse(data: bytes, where: str) -> Any:
         where: the words that open a message: file and line or member.
 
     Raises:
-        DataError: the text is not JSON, is cut off, or is nested too deeply.
+        DataError: the text is not JSON, is cut off, nested too deeply, or would take too much memory.
     """
+    num_brackets = data.count(b"[") + data.count(b"{")
+    if num_brackets > MAX_BRACKETS:
+        raise DataError(
+            f"{where}: expected an entry of at most {MAX_BRACKETS:,} lists and objects, found more; remove it"
+        )
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError:
         value = _parse_leniently(data, where)
-    if data.count(b"[") + data.count(b"{") > MAX_PARSED_DEPTH:
+    if num_brackets > MAX_PARSED_DEPTH:
         _check_depth(value, where)
     return value
 

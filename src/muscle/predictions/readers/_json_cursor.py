@@ -21,8 +21,13 @@ _BLOCK_BYTES = 1 << 20
 _NOT_SPACE = re.compile(rb"\S")
 # Possessive repeats (`++`): nothing to go back to, so a long text costs no more than its length.
 _TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_TO_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|' + _TEXT + rb")*+[\[\]{}]", re.DOTALL)
+_NO_BRACKETS = rb'(?:[^"\[\]{}]++|' + _TEXT + rb")"
+_TO_BRACKET = re.compile(_NO_BRACKETS + rb"*+[\[\]{}]", re.DOTALL)
+_TEXTS = re.compile(_NO_BRACKETS + rb"++", re.DOTALL)
 _SCALAR = re.compile(_TEXT + rb'|[^\s,\]}:\[{"]++', re.DOTALL)
+
+MAX_BRACKETS = 2_000_000
+"""Most lists and objects in a value that is parsed: an empty one is two bytes in a file and sixty-four in memory."""
 
 Key = str | int
 
@@ -150,6 +155,9 @@ class Cursor:
                         return position
             if self._ended:
                 self.cut_off()
+            # Whole texts that no bracket follows in the window need not be looked at again.
+            passed = _TEXTS.match(self._window, position)
+            position = passed.end() if passed else position
             start = self._position if keep else position
             self._refill(start)
             position -= start

@@ -22,7 +22,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from muscle.predictions.readers._fields import Shown, float_of
+from muscle.predictions.readers._fields import Words, float_of, shown
 from muscle.predictions.rows import shorten
 from muscle.predictions.run import SCORE_PREFIX
 
@@ -59,19 +59,11 @@ _NOT_METRICS = frozenset(
 _WORDS = {"True": 1.0, "False": 0.0}
 
 
-class _NoField:
-    def __repr__(self) -> str:
-        return "no such field"
-
-
-_NO_FIELD = _NoField()
-
-
 class BadField(Exception):
     """A field is not what it should be: its name, what was expected, what was found."""
 
     def __init__(self, name: str, expected: str, found: Any) -> None:
-        super().__init__(f"field '{name}': expected {expected}, found {shorten(Shown(found))}")
+        super().__init__(f"field '{name}': expected {expected}, found {shorten(shown(found))}")
 
 
 class Choices(NamedTuple):
@@ -106,7 +98,7 @@ def check(sample: Mapping[str, Any]) -> None:
     """Refuse what is no sample: a field is missing, or what identifies it is no text or number."""
     for name in NEEDED:
         if name not in sample:
-            raise BadField(name, "a sample of lm-evaluation-harness", _NO_FIELD)
+            raise BadField(name, "a sample of lm-evaluation-harness", Words("no such field"))
     if not isinstance(sample["doc_id"], int | str) or isinstance(sample["doc_id"], bool):
         raise BadField("doc_id", "a number or a text", sample["doc_id"])
     if not isinstance(sample.get("filter"), str | None):
@@ -169,9 +161,9 @@ def requests_of(sample: Mapping[str, Any]) -> tuple[list[str], list[Any]]:
     else:
         raise BadField("arguments", "the requests of the item", arguments)
     if not contexts:
-        raise BadField("arguments", "the requests of the item", "none")
+        raise BadField("arguments", "the requests of the item", Words("none"))
     if isinstance(endings[0], str) and not all(isinstance(ending, str) for ending in endings):
-        raise BadField("arguments", "a text for each option", "an option without one")
+        raise BadField("arguments", "a text for each option", Words("an option without one"))
     return [value if isinstance(value, str) else _text(value) for value in contexts], endings
 
 
@@ -306,6 +298,8 @@ def text_fields(sample: Mapping[str, Any], context: str, ending: Any) -> dict[st
     fields: dict[str, Any] = {"input": context, "reference": _references(sample["target"])}
     responses = sample["filtered_resps"]
     if isinstance(ending, str):
+        if not responses:
+            raise BadField("filtered_resps", "a log-likelihood", responses)
         fields[SCORE_PREFIX + "gold_logprob"] = _numbers(responses)[0]
     elif ending is not None:
         answer, said = _text(_only(responses)), _only(sample.get("resps"))

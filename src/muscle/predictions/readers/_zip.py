@@ -23,7 +23,7 @@ _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplement
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, _ZSTD)
 _LOCAL_HEADER_BYTES = 30
 
-FREE_BYTES = 256 << 20
+FREE_BYTES = 128 << 20
 MOST_FOLD = 100
 """An archive may unpack to `FREE_BYTES`, and to this many times its size beyond: long transcripts that say the same again and
 again pack to a fiftieth, a bomb to less than a thousandth."""

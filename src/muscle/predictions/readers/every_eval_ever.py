@@ -11,9 +11,10 @@ from itertools import islice
 from pathlib import Path
 
 from muscle.errors import DataError
+from muscle.predictions.plain import DEFAULT_TASK
 from muscle.predictions.readers._every_eval_ever_facts import Aggregate
 from muscle.predictions.readers._every_eval_ever_samples import Samples
-from muscle.predictions.readers._fields import count_at, identity_at, objects_at
+from muscle.predictions.readers._fields import count_at, identity_at, listed, objects_at
 from muscle.predictions.readers._first import first_line, first_member, is_whole
 from muscle.predictions.readers._json import line_objects
 from muscle.predictions.records import concat_records
@@ -79,7 +80,7 @@ def read(path: Path) -> Run:
     tasks = [task for run in runs for task in run.tasks]
     models = sorted({run.name for run in runs})
     if len(models) > 1 or len(set(tasks)) < len(tasks):
-        what = f"the models {', '.join(models[:6])}" if len(models) > 1 else "a task twice"
+        what = f"the models {listed(models)}" if len(models) > 1 else "a task twice"
         raise DataError(f"{path}: expected one run of one model, found {what}; name one file")
     metadata = dict(runs[0].metadata)
     for name in ("results", "tasks", "higher_is_better"):
@@ -107,11 +108,14 @@ def _read_pair(path: Path) -> Run:
     for number, row in line_objects(samples_file):
         samples.add(row, f"{samples_file}, line {number}")
     name = aggregate.model or samples.model or path.stem
+    frame = samples.frame(samples_file)
     metadata = aggregate.facts(name, samples_file)
+    for evaluation, metric in samples.main_metrics.items():
+        metadata["tasks"].setdefault(evaluation, {})["metric"] = metric
     own = aggregate.own()
     unread = aggregate.unread(samples_file, samples.rows) + _kept_unread(own, str(aggregate_file))
-    metadata |= {key: value for key, value in own.items() if key in metadata}
-    return Run(name, samples.frame(samples_file), metadata, unread)
+    metadata |= {key: value for key, value in own.items() if key in metadata or key == DEFAULT_TASK}
+    return Run(name, frame, metadata, unread)
 
 
 def _kept_unread(own: dict[str, object], where: str) -> tuple[Unread, ...]:

@@ -14,7 +14,7 @@ What a reader would question:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +25,19 @@ from muscle.predictions.readers._fields import (
     count_at,
     float_of,
     identity_at,
-    json_at,
-    list_at,
+    listed,
     load_settings,
-    message_at,
     number_at,
     object_at,
     objects_at,
 )
-from muscle.predictions.readers._json import members
+from muscle.predictions.readers._helm_texts import Key, entries_of, key_of, texts_of
 from muscle.predictions.readers._table import RowTable
 from muscle.predictions.readers._values import known, required
-from muscle.predictions.records import NO_FILTER, complete, concat_records
+from muscle.predictions.records import complete, concat_records
 from muscle.predictions.run import SCORE_PREFIX, Run, Unread
 
-_SPEC, _STATS, _STATE = "run_spec.json", "per_instance_stats.json", "scenario_state.json"
+_SPEC, _STATS = "run_spec.json", "per_instance_stats.json"
 _DECIDING = (
     "exact_match",
     "quasi_exact_match",
@@ -53,9 +51,6 @@ _BOOKKEEPING = re.compile(
 )
 _LOWER_IS_BETTER = ("perplexity", "bits_per_byte")
 _MODEL = re.compile(r",?model=[^,]*")
-
-Key = tuple[str, str, int]
-"""Instance, perturbation (`none` for the original), trial."""
 
 
 def recognises(path: Path, head: bytes) -> bool:
@@ -85,13 +80,15 @@ def read(path: Path) -> Run:
     }
     if len(models) > 1:
         raise DataError(
-            f"{path}: expected the runs of one model, found {', '.join(sorted(models)[:6])}; name one folder"
+            f"{path}: expected the runs of one model, found {listed(sorted(models))}; name one folder"
         )
     frames, tasks, results, unread = [], {}, {}, _unread_runs(path)
     for folder, spec in zip(folders, specs, strict=True):
         task = _task(spec, folder)
         if task in tasks:
-            raise DataError(f"{folder}: expected each run once, found a second run {task!r}; name one folder")
+            raise DataError(
+                f"{folder}: expected each run once, found a second run {listed([task])}; name one folder"
+            )
         frame, metric = _read_run(folder, task)
         frames.append(frame)
         tasks[task] = _task_facts(spec, str(folder / _SPEC)) | {"metric": metric}
@@ -155,10 +152,10 @@ def _task(spec: Mapping[str, Any], folder: Path) -> str:
 
 
 def _read_run(folder: Path, task: str) -> tuple[pl.DataFrame, str | None]:
-    texts = _texts(folder)
+    texts = texts_of(folder)
     rows: dict[Key, dict[str, Any]] = {}
-    for entry, where in _list(folder / _STATS, ("#",)):
-        key = _key(entry, where)
+    for entry, where in entries_of(folder / _STATS, ("#",)):
+        key = key_of(entry, where)
         row = rows.setdefault(key, _blank(key) | texts.get(key, {}))
         row |= _scores(entry, where)
     for key, text in texts.items():
@@ -176,25 +173,6 @@ def _read_run(folder: Path, task: str) -> tuple[pl.DataFrame, str | None]:
 
 def _blank(key: Key) -> dict[str, Any]:
     return {"id": key[0], "filter": key[1], "repeat": key[2], "input": None, "error": None}
-
-
-def _list(file: Path, pattern: tuple[str, ...]) -> Iterator[tuple[Mapping[str, Any], str]]:
-    with file.open("rb") as handle:
-        for member in members(handle, str(file), [pattern]):
-            if not isinstance(member.value, dict):
-                raise DataError(
-                    f"{member.where}: expected a JSON object, found {type(member.value).__name__}"
-                )
-            yield member.value, member.where
-
-
-def _key(entry: Mapping[str, Any], where: str) -> Key:
-    identity = identity_at(entry, "instance_id", where)
-    return identity, _perturbation(entry, where), count_at(entry, "train_trial_index", where) or 0
-
-
-def _perturbation(entry: Mapping[str, Any], where: str) -> str:
-    return json_at(object_at(entry, "perturbation", where), "name", where) or NO_FILTER
 
 
 def _scores(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -218,76 +196,6 @@ def _settle(row: dict[str, Any]) -> None:
     predicted, choices = row.pop("predicted", None), row.get("choices")
     if row.get("choice") is None and choices and predicted is not None and 0 <= predicted < len(choices):
         row |= {"choice": predicted, "output": choices[predicted]}
-
-
-def _texts(folder: Path) -> dict[Key, dict[str, Any]]:
-    """Return what was asked and answered."""
-    texts: dict[Key, dict[str, Any]] = {}
-    if (folder / _STATE).is_file():
-        for state, where in _list(folder / _STATE, ("request_states", "#")):
-            instance = object_at(state, "instance", where)
-            entry = {**state, "instance_id": instance.get("id"), "perturbation": instance.get("perturbation")}
-            first = _completion(state, where)
-            answer = json_at(first, "text", where) if first else None
-            if state.get("reference_index") is not None:
-                answer = None
-            texts.setdefault(_key(entry, where), _text_fields(instance, answer, state, where))
-        return texts
-    if not ((folder / "instances.json").is_file() and (folder / "display_predictions.json").is_file()):
-        return texts
-    instances = {}
-    for instance, where in _list(folder / "instances.json", ("#",)):
-        pair = (identity_at(instance, "id", where), _perturbation(instance, where))
-        instances[pair] = _text_fields(instance, None, {}, where), instance
-    for shown, where in _list(folder / "display_predictions.json", ("#",)):
-        key = _key(shown, where)
-        answer = json_at(shown, "mapped_output", where) or json_at(shown, "predicted_text", where)
-        texts[key] = _text_fields(instances.get(key[:2], ({}, {}))[1], answer, {}, where)
-    shown_keys = {key[:2] for key in texts}
-    return texts | {(*pair, 0): text for pair, (text, _) in instances.items() if pair not in shown_keys}
-
-
-def _completion(state: Mapping[str, Any], where: str) -> Mapping[str, Any]:
-    """Return the first completion; an empty one where there is none."""
-    completions = objects_at(object_at(state, "result", where), "completions", where)
-    return completions[0] if completions else {}
-
-
-def _finish_reason(state: Mapping[str, Any], where: str) -> str | None:
-    """Return why the first completion ended, where the model's interface said so."""
-    reason = json_at(object_at(_completion(state, where), "finish_reason", where), "reason", where)
-    return None if reason == "unknown" else reason
-
-
-def _text_fields(
-    instance: Mapping[str, Any], answer: str | None, state: Mapping[str, Any], where: str
-) -> dict[str, Any]:
-    mapping = object_at(state, "output_mapping", where)
-    references = objects_at(instance, "references", where)
-    options = [json_at(object_at(entry, "output", where), "text", where) or "" for entry in references]
-    right = [
-        text
-        for text, entry in zip(options, references, strict=True)
-        if "correct" in list_at(entry, "tags", where)
-    ]
-    is_choice = bool(mapping) or state.get("reference_index") is not None or (0 < len(right) < len(options))
-    if answer is not None:
-        answer = answer.strip()
-        answer = json_at(mapping, answer, where) if mapping.get(answer) is not None else answer
-    lowered = [option.lower() for option in options]
-    named = is_choice and answer is not None and answer.lower() in lowered
-    asked = object_at(instance, "input", where)
-    result = object_at(state, "result", where)
-    failed = json_at(result, "error", where) or "the request failed"
-    return {
-        "input": json_at(asked, "text", where) or message_at(asked, "messages", where),
-        "choices": options if is_choice else None,
-        "reference": right or None,
-        "output": answer,
-        "choice": lowered.index(answer.lower()) if named and answer is not None else None,
-        "finish_reason": _finish_reason(state, where),
-        "error": failed if result.get("success") is False else None,
-    }
 
 
 def _judged(frame: pl.DataFrame) -> tuple[pl.DataFrame, str | None]:
@@ -339,7 +247,7 @@ def _own_results(folder: Path) -> tuple[dict[str, float], dict[str, int]]:
     counted: dict[str, int] = {}
     if not (folder / "stats.json").is_file():
         return results, counted
-    for stat, where in _list(folder / "stats.json", ("#",)):
+    for stat, where in entries_of(folder / "stats.json", ("#",)):
         name = object_at(stat, "name", where)
         metric, split = str(name.get("name")), str(name.get("split") or "all")
         mean = float_of(stat.get("mean"))

@@ -58,7 +58,9 @@ def recognises(path: Path, head: bytes) -> bool:
         return True
     if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] not in (b"{", b"[") or is_whole(path, head):
         return False
-    first = first_line(path) or first_member(path, [("data", 0), (0, "data", 0), (0,)])
+    first = first_line(path)
+    if not first or "data" in first:
+        first = first_member(path, [("data", 0), (0, "data", 0), (0,)])
     return "datasource_item" in first and "results" in first
 
 

@@ -28,6 +28,7 @@ from muscle.predictions.readers._fields import (
     check_levels,
     count_at,
     json_at,
+    listed,
     number_at,
     object_at,
     truth_at,
@@ -216,13 +217,13 @@ class _Results:
         self._table.add(row, len(str(row["input"])) + len(str(row["output"])))
 
     def frame(self, path: Path) -> pl.DataFrame:
-        labels = ", ".join(self.providers)
+        labels = listed(self.providers)
         if not self.providers:
             raise DataError(f"{path}: expected results of promptfoo, found none")
         if self._wanted is None and len(self.providers) > 1:
             raise DataError(
                 f"{path}: expected the results of one provider, found {len(self.providers)} ({labels}); choose one: "
-                f"{path}::provider={next(iter(self.providers))}"
+                f"{path}::provider={listed([next(iter(self.providers))])}"
             )
         frame = self._table.frame()
         if frame.is_empty():

@@ -23,7 +23,7 @@ function aboutLine(flip) {
   const parts = [];
   if (isText(flip.verdict)) parts.push(`item verdict: ${verdictName(flip.verdict)}${isNumber(flip.p_value) ? ` (p = ${flip.p_value})` : ""}`);
   if (isText(flip.cause)) parts.push(`cause: ${Object.hasOwn(CAUSES, flip.cause) ? CAUSES[flip.cause] : inlineCode(flip.cause)}`);
-  for (const side of SIDES) if (numRepeats(flip) > 1 && flip.pass_rate && isNumber(flip.pass_rate[side])) parts.push(`${side} right in ${(100 * flip.pass_rate[side]).toFixed(1)}% of its answers`);
+  for (const side of SIDES) if (numRepeats(flip) > 1 && flip.pass_rate && isNumber(flip.pass_rate[side])) parts.push(isGraded(flip) ? `${side} right in ${(100 * flip.pass_rate[side]).toFixed(1)}% of its answers` : `${side} mean score ${Number(flip.pass_rate[side].toPrecision(4))}`);
   return parts.join("; ");
 }
 

@@ -51,8 +51,19 @@ function repeatMarks(answers) {
 
 /** The head of a side's repeats: its name, the share that was right, the marks. */
 function repeatHead(flip, side, answers) {
-  const rate = flip.pass_rate && isNumber(flip.pass_rate[side]) ? make("span", {}, percent(flip.pass_rate[side]), ` right of ${answers.length}`) : `${answers.length} answers`;
+  const rate = flip.pass_rate && isNumber(flip.pass_rate[side]) ? make("span", {}, ...rateParts(flip, side, answers.length)) : `${answers.length} answers`;
   return make("th", { scope: "col" }, side, make("span", { class: "caption" }, rate), repeatMarks(answers));
+}
+
+/** Whether the example's answers are right or wrong; else they have a score only. */
+function isGraded(flip) {
+  return SIDES.some((side) => ((flip.repeats || {})[side] || []).some((answer) => typeof answer.correct === "boolean"));
+}
+
+/** The share of a side's answers that is right, or the mean of their scores, and of how many. */
+function rateParts(flip, side, total) {
+  const rate = flip.pass_rate[side];
+  return isGraded(flip) ? [percent(rate), ` right of ${total}`] : [exact(rate, 3), ` mean score of ${total}`];
 }
 
 /** How many answers a side has at most; 1 where the item was not asked again. */
@@ -105,7 +116,7 @@ function facts(flip) {
   const list = [];
   if (isNumber(flip.size)) list.push(["drop", exact(flip.size, 3)]);
   const rates = numRepeats(flip) > 1 ? flip.pass_rate || {} : {};
-  for (const side of SIDES) if (isNumber(rates[side])) list.push([`${side} right`, percent(rates[side])]);
+  for (const side of SIDES) if (isNumber(rates[side])) list.push(isGraded(flip) ? [`${side} right`, percent(rates[side])] : [`${side} mean score`, exact(rates[side], 3)]);
   if (isNumber(flip.p_value)) list.push(["p", pValue(flip.p_value)]);
   if (isText(flip.input_hash)) list.push(["input's SHA-256", `${flip.input_hash.slice(0, 16)}\u2026`]);
   return list.length ? make("dl", { class: "facts" }, ...list.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)))) : null;
