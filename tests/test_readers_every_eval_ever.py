@@ -74,6 +74,16 @@ def test_records_in_a_folder_keep_what_is_known_of_the_run(tmp_path: Path) -> No
     assert metadata["tasks"]["sums"]["repeats"] == 2
 
 
+def test_records_that_have_only_scores_are_right_where_the_score_is_one(tmp_path: Path) -> None:
+    scores: list[dict[str, float]] = [{"exact": 1.0, "f1": 1.0}, {"exact": 0.0, "f1": 0.2}, {"exact": 1.0}]
+    rows = [{"id": str(n), "task": "t", "input": f"{n}?", "score": score} for n, score in enumerate(scores)]
+    (tmp_path / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    convert(tmp_path / "x.jsonl", tmp_path / "out", to="eee")
+    frame = read_run(tmp_path / "out").frame
+    assert frame["correct"].to_list() == [True, False, True]
+    assert frame["score.exact"].to_list() == [1.0, 0.0, 1.0]
+
+
 def test_aggregate_and_samples_say_the_same_of_each_other(tmp_path: Path) -> None:
     aggregate_file, samples_file = convert(DATA / "lm_eval/0.4.13/toy__model-1", tmp_path, to="eee")
     aggregate = json.loads(aggregate_file.read_text())

@@ -156,7 +156,7 @@ def _rows(
 def _row(record: Mapping[str, Any], result: _Result) -> dict[str, Any]:
     raw, reference = record["input"] or "", record["reference"] or []
     output, extracted = record["output"], record["extracted_answer"] or record["output"]
-    value = record[result.column]
+    value, correct = record[result.column], record["correct"]
     is_unscored = value is None and not record["error"]
     error = record["error"] or ("no verdict" if is_unscored else None)
     hashed = json.dumps({"raw": raw, "reference": reference}, sort_keys=True, separators=(",", ":"))
@@ -172,7 +172,8 @@ def _row(record: Mapping[str, Any], result: _Result) -> dict[str, Any]:
         "answer_attribution": [] if output is None else [_attribution(extracted, record["filter"])],
         "evaluation": {
             "score": 0.0 if value is None else float(value),
-            "is_correct": bool(record["correct"]),
+            # The schema wants one of the two; a record that has only scores is right where its score is 1.
+            "is_correct": bool(value == 1.0 if correct is None else correct),
         },
         "metadata": _kept(record) | ({UNSCORED: "true"} if is_unscored else {}),
     }
