@@ -190,7 +190,7 @@ def test_a_second_metric_does_not_take_the_main_ones_place() -> None:
         for frame in (old, new)
     ]
     assert gate(*scores).verdict == "block"
-    with pytest.raises(JoinError, match="what decides must be the same"):
+    with pytest.raises(JoinError, match="main score main against length"):
         gate(scores[0], scores[1].with_columns(pl.lit(None, pl.Float64).alias("score.main")))
 
 

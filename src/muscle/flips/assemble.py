@@ -75,11 +75,14 @@ def assemble(
         "headline": "",
         "reasons": list(verdict.reasons),
         "warnings": warnings_of(
-            list(main.values()), {side.replace("_", " "): pair for side, pair in pairs.items()}
+            [*main.values(), *others.values()],
+            {side.replace("_", " "): pair for side, pair in pairs.items()},
         ),
         "join": pairs["old_vs_new"].joined.report.to_json(),
         "missing": {side: pair.missing.to_json() for side, pair in pairs.items()},
-        "unread": {role: [asdict(each) for each in run.unread] for role, run in main.items()},
+        "unread": {
+            name: [asdict(each) for each in run.unread] for name, run in (*main.items(), *others.items())
+        },
         "tasks": tasks,
         "pooled": _pooled(pairs, options.seed),
         "others": [_other(name, main["old"], run, options, rerun) for name, run in others.items()],
@@ -239,6 +242,7 @@ def _task_report(
         "n": plain.frame.height,
         "kind": plain.kind,
         "score": plain.score_label,
+        "scores_not_compared": list(plain.other_scores),
         "unscored": plain.num_unscored,
         **_repeats_of(name, realities),
         **{

@@ -33,6 +33,8 @@ class TaskItems:
             is better), and `cluster` (from 0) where items are grouped.
         num_unscored: items without error that have no correctness or score on a side.
         sign: -1 where less of the score is better, so that it was turned; else 1.
+        other_scores: names of the scores that a side has and that nothing is measured in; on a task of right and wrong those that
+            say what correctness says are left out.
         worst: what a missing answer is taken for, old and new (right as 1 and wrong as 0, or scores), where missing ones are
             among the items (`muscle.flips.missing`); None where they are left out.
     """
@@ -43,6 +45,7 @@ class TaskItems:
     frame: pl.DataFrame
     num_unscored: int
     sign: int = 1
+    other_scores: tuple[str, ...] = ()
     worst: tuple[float, float] | None = None
 
     @property
@@ -95,12 +98,11 @@ def _changed(joined: Joined) -> pl.Series:
     by_choice = old["choice"] != new["choice"]
     if by_choice.null_count() == 0:
         return by_choice
-    texts = [
-        _differ(old[name], new[name])
-        for name in ("extracted_answer", "output")
-        if old[name].null_count() < old.height
-    ]
-    return pl.select(pl.coalesce(by_choice, *texts)).to_series()
+    by_text = _differ(old["output"], new["output"])
+    if any(side["extracted_answer"].null_count() == side.height for side in (old, new)):
+        return pl.select(pl.coalesce(by_choice, by_text)).to_series()
+    by_extract = old["extracted_answer"].str.strip_chars() != new["extracted_answer"].str.strip_chars()
+    return pl.select(pl.coalesce(by_choice, by_extract, by_text)).to_series()
 
 
 def _differ(old: pl.Series, new: pl.Series) -> pl.Series:
@@ -241,7 +243,23 @@ def _task(
     if "group" in scored.columns:
         scored = scored.with_columns((pl.col("group").rank("dense") - 1).alias("cluster")).drop("group")
     label = score.removeprefix(SCORE_PREFIX) if score else None
-    return TaskItems(name, kind, label, scored, frame.height - scored.height, sign, worst)
+    others = _other_scores(old, new, score, truths)
+    return TaskItems(name, kind, label, scored, frame.height - scored.height, sign, others, worst)
+
+
+def _other_scores(
+    old: pl.DataFrame, new: pl.DataFrame, main: str | None, truths: tuple[pl.Series, pl.Series] | None
+) -> tuple[str, ...]:
+    """Return the names of the scores that nothing is measured in, and that are not correctness again."""
+
+    def is_truth(name: str) -> bool:
+        return truths is not None and all(
+            name not in frame.columns or (frame[name] == truth.cast(pl.Float64)).all()
+            for frame, truth in zip((old, new), truths, strict=True)
+        )
+
+    names = dict.fromkeys((*_score_names(old), *_score_names(new)))
+    return tuple(name.removeprefix(SCORE_PREFIX) for name in names if name != main and not is_truth(name))
 
 
 def _worst_scores(frame: pl.DataFrame) -> tuple[float, float]:

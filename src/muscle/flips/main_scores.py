@@ -51,7 +51,8 @@ def other_names(old: Run, new: Run) -> list[OtherName]:
         others = sides[1].get(task, [])
         if names and others and names[0] != others[0]:
             # Where both sides say right or wrong, the score only measures how much; else it decides.
-            known = bool(set(names) & set(others)) or (task in judged[0] and task in judged[1])
+            is_judged = task in judged[0] and task in judged[1]
+            known = is_judged or (names[0] in others and others[0] in names)
             found.append(OtherName(task, names[0], others[0], decides=not known))
     return found
 
@@ -75,8 +76,12 @@ def with_names_of(old: Run, new: Run, *, lower_is_better: Collection[str] = ()) 
         _check_direction(each, old, new, lower_is_better)
         column = f"{SCORE_PREFIX}{each.old}"
         kept = pl.col(column) if column in frame.columns else pl.lit(None, pl.Float64)
-        taken = pl.when(pl.col("task") == each.task).then(pl.col(f"{SCORE_PREFIX}{each.new}"))
-        frame = frame.with_columns(taken.otherwise(kept).alias(column))
+        here = pl.col("task") == each.task
+        own = pl.col(f"{SCORE_PREFIX}{each.new}")
+        frame = frame.with_columns(
+            pl.when(here).then(own).otherwise(kept).alias(column),
+            pl.when(~here).then(own).alias(own.meta.output_name()),
+        )
     if not apart:
         return new
     told = [f"task {e.task}: its main score {e.new} is held against the old run's {e.old}" for e in apart]

@@ -64,9 +64,11 @@ class Pair:
         """What could not be read, unless the join shows all of it to be missing."""
         return () if self.missing.unread == 0 else self.unread
 
-    @property
+    @cached_property
     def unseen_tasks(self) -> list[str]:
         """The tasks, of either run, of which no item is scored on both sides."""
+        if self.missing.num == 0:
+            return []
         frames = (self.joined.old, self.joined.new, *self.joined.left)
         named = dict.fromkeys(task for frame in frames for task in frame["task"].unique(maintain_order=True))
         first = [items.frame["pair"][0] for items in self.tasks.values() if items.frame.height]
