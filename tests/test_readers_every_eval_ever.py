@@ -84,6 +84,12 @@ def test_records_that_have_only_scores_are_right_where_the_score_is_one(tmp_path
     assert frame["score.exact"].to_list() == [1.0, 0.0, 1.0]
 
 
+def test_an_item_without_an_input_has_none_when_it_comes_back(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text('{"id": "1", "task": "t", "correct": true}\n')
+    convert(tmp_path / "x.jsonl", tmp_path / "out", to="eee")
+    assert read_run(tmp_path / "out").frame["input"].to_list() == [None]
+
+
 def test_aggregate_and_samples_say_the_same_of_each_other(tmp_path: Path) -> None:
     aggregate_file, samples_file = convert(DATA / "lm_eval/0.4.13/toy__model-1", tmp_path, to="eee")
     aggregate = json.loads(aggregate_file.read_text())

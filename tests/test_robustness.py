@@ -12,16 +12,23 @@ import pytest
 
 from robust.formats import FORMATS
 from robust.targets import TARGETS, WITH_TORCH
-from robust.verdicts import KINDS, case_of, judged, run_case
+from robust.verdicts import CONVERTED, KINDS, case_of, judged, judged_after_convert, run_case
 from robust.watched import MAX_MEGABYTES, MAX_SECONDS, watch
 
-CASES_A_FORMAT = 6
+CASES_A_FORMAT = 5
 NUM_HOSTILE = {"read": 120, "convert": 20}
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_the_gate_says_of_a_whole_pair_of_runs_what_it_should(format: str) -> None:
     assert {kind: judged(format, kind) for kind in KINDS} == {kind: kind for kind in KINDS}
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_convert_changes_no_verdict(format: str, tmp_path: Path) -> None:
+    place = list(FORMATS).index(format)
+    for to in ("eee", CONVERTED[place % 3]):
+        assert judged_after_convert(format, "block", tmp_path / to, to=to) == "block"
 
 
 @pytest.mark.parametrize("format", FORMATS)

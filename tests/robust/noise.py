@@ -225,7 +225,7 @@ def hurt(run: Bundle, folder: Any, chance: random.Random) -> tuple[str, Any]:
         try:
             value = swap(file.value, chance)
             data = deepened(encode(file.kind, value), chance)
-        except (TypeError, ValueError, AttributeError, OverflowError, KeyError, pl_errors()):
+        except (TypeError, ValueError, AttributeError, OverflowError, LookupError, pl_errors()):
             data = encode("json", None)  # no file of this kind can hold such a value
         run.files[path] = File("bytes", data)
     else:

@@ -38,6 +38,9 @@ POLICIES: dict[str, dict[str, Any]] = {
 SLICELESS = ("helm", "bfcl")
 """Formats that keep no slices."""
 
+CONVERTED = ("x.jsonl", "x.parquet", "folder", "eee")
+"""What `convert` writes: a file, our folder, Every Eval Ever."""
+
 RANKS = {"pass": 0, "warn": 1, "block": 2, "cannot_tell": 2, "refused": 2}
 """How good a verdict is; blocked, undecided and refused all stop an update."""
 
@@ -153,6 +156,14 @@ def judged(format: str, kind: str) -> str:
     return verdict_before(Case(0, format, kind, "default", 300, 1, 0.0))
 
 
+def judged_after_convert(format: str, kind: str, folder: Path, *, to: str) -> str:
+    """Return the same verdict on the runs as `convert` writes them: to one of `CONVERTED`."""
+    names = ("old", "new")
+    paths = [run.write(folder / n) for n, run in zip(names, bundles(format, kind, 300, 1, 0.0), strict=True)]
+    outs = [_converted(path, folder / f"{n}_to" / to, to=to) for n, path in zip(names, paths, strict=True)]
+    return _verdict(*outs, "default")
+
+
 def _converted(source: Path, out: Path, *, to: str) -> Path:
     convert(source, out, to="eee" if to == "eee" else "records")
     return out
@@ -173,7 +184,7 @@ def run_case(case: Case, folder: Path, *, through_convert: bool = False) -> Outc
     )
     done = " and ".join(map(str, blanking.changes(old, new, chance)))
     paths = old.write(folder / "old"), new.write(folder / "new")
-    to = chance.choice(("x.jsonl", "x.parquet", "folder", "eee"))
+    to = chance.choice(CONVERTED)
     converted = None
     try:
         after = _verdict(*paths, case.policy)

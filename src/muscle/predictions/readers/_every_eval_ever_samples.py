@@ -109,7 +109,7 @@ class Samples:
                 del fields[SCORE_PREFIX + metric]
         self._own_slices |= {name for name in fields if name.startswith(SLICE_PREFIX)}
         fields |= self._slices.of({k: v for k, v in metadata.items() if not k.startswith(OWN)})
-        self._table.add(fields, len(fields["input"]) + len(fields["output"] or ""))
+        self._table.add(fields, len(fields["input"] or "") + len(fields["output"] or ""))
 
     def _metric(self, row: Mapping[str, Any], where: str) -> str:
         """Return a row's metric: as the aggregate calls it, else `score` for the evaluation's first and the id for others."""
@@ -166,7 +166,7 @@ def _record_fields(row: Mapping[str, Any], metadata: Mapping[str, Any], where: s
         "task": task.removesuffix(f"/{filter}") if filter != NO_FILTER else task,
         "id": identity_at(row, "sample_id", where),
         "filter": filter,
-        "input": json_at(asked, "raw", where) or "",
+        "input": json_at(asked, "raw", where) or None,  # the schema has no null here
         "choices": choices,
         "reference": reference or None,
         "output": output,
