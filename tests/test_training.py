@@ -374,7 +374,7 @@ def test_a_best_checkpoint_that_is_damaged_while_training_runs_is_never_taken(wo
         (
             Exception("I/O error: No space left on device (os error 28)"),
             OutputError,
-            "a checkpoint cannot be written: I/O",
+            "a checkpoint cannot be written: No space left on device;",
         ),
         (
             RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos"),

@@ -24,14 +24,14 @@ def write_failure(error: Exception) -> str | None:
     >>> write_failure(ValueError("parquet: No space left on device (os error 28)"))
     'No space left on device'
     """
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     if isinstance(error, MuscleError):
         return None
     text = " ".join(str(error).split())
     if found := _OS_ERROR.search(text):
         return found[1].strip()
-    if not _NOT_WRITTEN.search(text):
+    if not isinstance(error, OSError) and not _NOT_WRITTEN.search(text):
         return None
     return "the disk is full, or nearly" if "inline_container" in text else text[:200]
 

@@ -89,7 +89,8 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
                 ("eval_dataset", arguments.per_device_eval_batch_size),
             ):
                 kwargs[name] = filled(kwargs[name], size * distributed.num_processes())
-        super().__init__(*args, **kwargs)
+        callbacks = [_CompletionMarks(), *(kwargs.pop("callbacks", None) or ())]
+        super().__init__(*args, callbacks=callbacks, **kwargs)
         self.objective = objective
         # Makes the Trainer count the tokens of the accumulated batch, whatever the model's forward accepts.
         self.model_accepts_loss_kwargs = True
@@ -361,7 +362,7 @@ def train(
         How it went, and the best epoch's weights by the model's own names.
     """
     progress = _Progress(description)
-    callbacks: list[TrainerCallback] = [_CompletionMarks(), progress]
+    callbacks: list[TrainerCallback] = [progress]
     if free is not None:
         callbacks.append(_FreeOnceSharded(free))
     if settings.early_stopping_patience is not None:
