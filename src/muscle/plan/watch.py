@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from muscle.flips.metrics import Ints
 from muscle.plan.sequential import ALPHA, LIMIT, SequentialTest, check_order, seeded_order
 from muscle.predictions.read import read_run
 from muscle.predictions.records import with_input_hash
-from muscle.predictions.run import Run
+from muscle.predictions.run import Run, Unread
 
 _DIGITS = re.compile(r"(\d+)")
 
@@ -125,13 +126,7 @@ def look(
     else:
         taken = _complete_part(seeded_order(_keys(runs[0].frame), seed), old_rows)
     unread = [*runs[0].unread, *runs[1].unread]
-    # What could not be read may stand anywhere in the order; it does most where it comes first. More than there are items is not accepted.
-    lost = sum(each.num_items or 0 for each in unread)
-    can_accept = lost <= frame.height and all(each.num_items is not None for each in unread)
-    test = SequentialTest(alpha=alpha, limit=limit if can_accept else None)
-    if can_accept:
-        unknown = np.ones(lost, dtype=np.bool_)
-        test.extend(unknown, ~unknown, missing=unknown)
+    test = _begun(unread, frame.height, alpha=alpha, limit=limit)
     missing = (frame["correct_old"].is_null() | frame["correct_new"].is_null()).to_numpy()
     right_old, right_new = (
         frame[name].fill_null(False).to_numpy() for name in ("correct_old", "correct_new")
@@ -140,6 +135,19 @@ def look(
     return Watched(
         test, frame.height - taken.size, runs[0].frame.height, tuple(f"not read: {each}" for each in unread)
     )
+
+
+def _begun(unread: Sequence[Unread], num_items: int, *, alpha: float, limit: float | None) -> SequentialTest:
+    """Begin a test with what could not be read: it may stand anywhere in the order, and hides most where it comes first.
+
+    Where nobody knows how much that is, or it is more than there are items, the limit is never accepted.
+    """
+    lost = sum(each.num_items or 0 for each in unread)
+    if lost > num_items or any(each.num_items is None for each in unread):
+        return SequentialTest(alpha=alpha, limit=None)
+    test, unknown = SequentialTest(alpha=alpha, limit=limit), np.ones(lost, dtype=np.bool_)
+    test.extend(unknown, ~unknown, missing=unknown)
+    return test
 
 
 def _complete_part(order: Ints, old_rows: Ints) -> Ints:

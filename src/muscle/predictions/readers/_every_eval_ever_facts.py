@@ -13,13 +13,13 @@ from muscle.predictions.readers._fields import (
     count_at,
     json_at,
     list_at,
-    listed,
     load_settings,
     object_at,
     objects_at,
 )
 from muscle.predictions.readers._json import parse_object
 from muscle.predictions.readers._values import known
+from muscle.predictions.rows import listing
 from muscle.predictions.run import Unread
 
 OWN_RUN = "muscle.run"
@@ -105,7 +105,7 @@ class Aggregate:
             counted = max((metric.num_samples or 0 for metric in mine), default=0)
             lost = counted - max((rows[evaluation, metric.name] for metric in mine), default=0)
             if lost > 0:
-                what = f"{lost} of the {counted} samples of {listed([evaluation])} that the aggregate counts"
+                what = f"{lost} of the {counted} samples of {listing([evaluation])} that the aggregate counts"
                 found.append(Unread(what, str(samples), lost))
         details = object_at(self.content, "detailed_evaluation_results", self.where)
         total = count_at(details, "total_rows", self.where) or 0

@@ -6,7 +6,7 @@ A field that is missing or null is nothing; one of another type is refused with 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +36,6 @@ def shown(value: Any) -> Any:
     """Return what a message shows of a value: of objects and lists only the kind, as they can be large and deep."""
     word = _KINDS.get(type(value))
     return value if word is None else Words(word)
-
-
-def listed(names: Iterable[str]) -> str:
-    """Return names from a file as they may stand in a one-line message: the first six, none of them long."""
-    every = list(names)
-    more = [f"and {len(every) - 6} more"] if len(every) > 6 else []
-    return ", ".join([*(name if len(name) <= 60 else f"{name[:59]}…" for name in every[:6]), *more])
 
 
 def object_at(value: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:

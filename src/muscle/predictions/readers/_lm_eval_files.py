@@ -14,7 +14,7 @@ from typing import Any
 
 from muscle.errors import DataError
 from muscle.predictions.readers import _lm_eval_facts as facts
-from muscle.predictions.readers._fields import listed
+from muscle.predictions.rows import listing
 from muscle.predictions.run import Unread
 
 _DATED = re.compile(r"samples_(?P<task>.+?)(?:_(?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?))?\.jsonl?")
@@ -135,7 +135,7 @@ def _without_samples(results: facts.ResultFiles, dates: Sequence[str], tasks: se
         for task, count in facts.num_samples(results.of(date), str(file)).items():
             if task not in tasks and count:
                 lost[task] = Unread(
-                    f"task {listed([task])}: {count} samples are counted, and no file holds them",
+                    f"task {listing([task])}: {count} samples are counted, and no file holds them",
                     str(file),
                     count,
                 )

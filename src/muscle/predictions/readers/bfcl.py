@@ -14,11 +14,12 @@ from typing import Any
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.predictions.readers._fields import count_at, identity_at, json_at, listed, number_at
+from muscle.predictions.readers._fields import count_at, identity_at, json_at, number_at
 from muscle.predictions.readers._json import line_objects, lines
 from muscle.predictions.readers._table import RowTable
 from muscle.predictions.readers._values import refuse, required
 from muscle.predictions.records import complete, concat_records
+from muscle.predictions.rows import listing
 from muscle.predictions.run import SCORE_PREFIX, Run, Unread
 
 _SUFFIX = "_score.json"
@@ -45,7 +46,7 @@ def read(path: Path) -> Run:
     runs = [_read_category(file) for file in files]
     models = sorted({model for _, _, model in runs if model})
     if len(models) > 1:
-        raise DataError(f"{path}: expected the scores of one model, found {listed(models)}; name one folder")
+        raise DataError(f"{path}: expected the scores of one model, found {listing(models)}; name one folder")
     tasks = [frame["task"][0] for frame, _, _ in runs]
     twice = next((task for place, task in enumerate(tasks) if task in tasks[:place]), None)
     if twice is not None:

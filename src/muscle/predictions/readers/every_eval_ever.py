@@ -14,10 +14,11 @@ from muscle.errors import DataError
 from muscle.predictions.plain import DEFAULT_TASK
 from muscle.predictions.readers._every_eval_ever_facts import Aggregate
 from muscle.predictions.readers._every_eval_ever_samples import Samples
-from muscle.predictions.readers._fields import count_at, identity_at, listed, objects_at
+from muscle.predictions.readers._fields import count_at, identity_at, objects_at
 from muscle.predictions.readers._first import first_line, first_member, is_whole
 from muscle.predictions.readers._json import line_objects
 from muscle.predictions.records import concat_records
+from muscle.predictions.rows import listing
 from muscle.predictions.run import Run, Unread
 
 SAMPLES_SUFFIX = "_samples.jsonl"
@@ -80,7 +81,7 @@ def read(path: Path) -> Run:
     tasks = [task for run in runs for task in run.tasks]
     models = sorted({run.name for run in runs})
     if len(models) > 1 or len(set(tasks)) < len(tasks):
-        what = f"the models {listed(models)}" if len(models) > 1 else "a task twice"
+        what = f"the models {listing(models)}" if len(models) > 1 else "a task twice"
         raise DataError(f"{path}: expected one run of one model, found {what}; name one file")
     metadata = dict(runs[0].metadata)
     for name in ("results", "tasks", "higher_is_better"):

@@ -25,7 +25,6 @@ from muscle.predictions.readers._fields import (
     count_at,
     float_of,
     identity_at,
-    listed,
     load_settings,
     number_at,
     object_at,
@@ -35,6 +34,7 @@ from muscle.predictions.readers._helm_texts import Key, entries_of, key_of, text
 from muscle.predictions.readers._table import RowTable
 from muscle.predictions.readers._values import known, required
 from muscle.predictions.records import complete, concat_records
+from muscle.predictions.rows import listing
 from muscle.predictions.run import SCORE_PREFIX, Run, Unread
 
 _SPEC, _STATS = "run_spec.json", "per_instance_stats.json"
@@ -80,14 +80,14 @@ def read(path: Path) -> Run:
     }
     if len(models) > 1:
         raise DataError(
-            f"{path}: expected the runs of one model, found {listed(sorted(models))}; name one folder"
+            f"{path}: expected the runs of one model, found {listing(sorted(models))}; name one folder"
         )
     frames, tasks, results, unread = [], {}, {}, _unread_runs(path)
     for folder, spec in zip(folders, specs, strict=True):
         task = _task(spec, folder)
         if task in tasks:
             raise DataError(
-                f"{folder}: expected each run once, found a second run {listed([task])}; name one folder"
+                f"{folder}: expected each run once, found a second run {listing([task])}; name one folder"
             )
         frame, metric = _read_run(folder, task)
         frames.append(frame)

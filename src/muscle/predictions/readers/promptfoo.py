@@ -28,7 +28,6 @@ from muscle.predictions.readers._fields import (
     check_levels,
     count_at,
     json_at,
-    listed,
     number_at,
     object_at,
     truth_at,
@@ -46,7 +45,7 @@ from muscle.predictions.readers._promptfoo_assertions import (
 from muscle.predictions.readers._table import RowTable, SliceFields
 from muscle.predictions.readers._values import known, refuse
 from muscle.predictions.records import NO_FILTER, complete
-from muscle.predictions.rows import shorten
+from muscle.predictions.rows import listing, shorten
 from muscle.predictions.run import SCORE_PREFIX, Run, Unread
 
 TASK = "promptfoo"
@@ -217,13 +216,13 @@ class _Results:
         self._table.add(row, len(str(row["input"])) + len(str(row["output"])))
 
     def frame(self, path: Path) -> pl.DataFrame:
-        labels = listed(self.providers)
+        labels = listing(self.providers)
         if not self.providers:
             raise DataError(f"{path}: expected results of promptfoo, found none")
         if self._wanted is None and len(self.providers) > 1:
             raise DataError(
                 f"{path}: expected the results of one provider, found {len(self.providers)} ({labels}); choose one: "
-                f"{path}::provider={listed([next(iter(self.providers))])}"
+                f"{path}::provider={listing([next(iter(self.providers))])}"
             )
         frame = self._table.frame()
         if frame.is_empty():
