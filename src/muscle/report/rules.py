@@ -23,6 +23,7 @@ _METRICS: dict[str, tuple[str, Form]] = {
     "inconsistency_rate": ("Inconsistency, NFR of many classes", "rate"),
     "excess_negative_flip_rate": ("Negative flips beyond noise", "rate"),
     "coverage": ("Coverage", "rate"),
+    "against_plain": ("Candidate against the plain update", "rate"),
 }
 _OUTCOMES = {
     "holds": ("✓", "holds", "gain"),
