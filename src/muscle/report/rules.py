@@ -17,7 +17,7 @@ SHOWN_RULES = 24
 """Rules that stand open, the worst first; the rest is folded away."""
 
 _METRICS: dict[str, tuple[str, Form]] = {
-    "harm": ("Harm: more broken than gained", "signed"),
+    "harm": ("Harm: more broken than gained", "rate"),
     "accuracy_drop": ("Accuracy drop", "rate"),
     "negative_flip_rate": ("Negative flips, NFR", "rate"),
     "inconsistency_rate": ("Inconsistency, NFR of many classes", "rate"),
