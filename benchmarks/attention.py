@@ -1,4 +1,4 @@
-"""Attention, forward and backward: torch's fused CPU kernel and `muscle.training.attention`, in turn.
+"""Attention, forward and backward: torch's fused CPU kernel and `muscle.training.layers.attention`, in turn.
 
 python benchmarks/attention.py        # bfloat16, 9 query heads on 3 key heads, 64 wide (SmolLM2-135M's), 1,024 tokens a call, 4,096 from 512 on
 
@@ -16,8 +16,8 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from muscle.files import write_json
-from muscle.run_folder import versions
-from muscle.training.attention import causal_attention
+from muscle.pipeline.run_folder import versions
+from muscle.training.layers.attention import causal_attention
 
 RESULT = Path(__file__).resolve().parent / "results" / "attention.json"
 

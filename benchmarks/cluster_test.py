@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from muscle.flips.clusters import clustered_test
-from muscle.flips.statistics import mcnemar
+from muscle.flips.statistics.clusters import clustered_test
+from muscle.flips.statistics.intervals import mcnemar
 
 RESULTS = Path(__file__).parent / "results" / "cluster_test.json"
 SPREAD = 1 / 0.3 - 1

@@ -9,11 +9,11 @@ import time
 
 import torch
 
-from muscle.adapters import new_adapter
-from muscle.config import BaseConfig, LoraSettings
-from muscle.models import load_base
-from muscle.training.fused import fused_next_token_loss
-from muscle.training.head import output_head
+from muscle.config.settings import BaseConfig, LoraSettings
+from muscle.models.adapters import new_adapter
+from muscle.models.bases import load_base
+from muscle.training.head.output_head import output_head
+from muscle.training.losses.fused import fused_next_token_loss
 
 ROUNDS = 5
 

@@ -20,9 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from muscle.flips import clusters, metrics, resampling, statistics
-from muscle.flips.metrics import Quadrants
-from muscle.flips.statistics import Estimate, Interval
+from muscle.flips.measuring import metrics
+from muscle.flips.measuring.metrics import Quadrants
+from muscle.flips.statistics import clusters, resampling
+from muscle.flips.statistics import intervals as statistics
+from muscle.flips.statistics.intervals import Estimate, Interval
 
 RESULTS = Path(__file__).parent / "results" / "coverage.json"
 SIZES = (100, 300, 1_000, 10_000, 20_000)

@@ -15,10 +15,10 @@ from typing import Any
 
 from muscle.update import update
 
-from muscle.config import load_config
+from muscle.config.settings import load_config
 from muscle.demo.run import run_demo
 from muscle.files import write_json
-from muscle.run_folder import versions
+from muscle.pipeline.run_folder import versions
 
 RESULT = Path(__file__).resolve().parent / "results" / "demo_engines.json"
 ENGINES = ("online", "projected", "hidden")

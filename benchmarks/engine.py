@@ -56,10 +56,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Run one variant's steps and return seconds of each and the peak memory."""
     import torch
 
-    from muscle.adapters import new_adapter
-    from muscle.config import BaseConfig, LoraSettings
-    from muscle.models import load_base
-    from muscle.training.data import TokenizedExamples
+    from muscle.config.settings import BaseConfig, LoraSettings
+    from muscle.models.adapters import new_adapter
+    from muscle.models.bases import load_base
+    from muscle.training.data.examples import TokenizedExamples
 
     if options.memory:
         resource.setrlimit(resource.RLIMIT_AS, (options.memory << 30, options.memory << 30))
@@ -101,9 +101,9 @@ def trainer_of(
     """Return what builds the variant's trainer, and how long the stores took."""
     from transformers import Trainer
 
-    from muscle.training.engine import StoredTeachers, StoredTrainer, choose_engine, task_trainer
-    from muscle.training.stored_teachers import store_teacher
-    from muscle.training.teachers import OnlineTeachers
+    from muscle.training.stored_trainers import StoredTeachers, StoredTrainer, choose_engine, task_trainer
+    from muscle.training.teachers.online import OnlineTeachers
+    from muscle.training.teachers.run_teachers import store_teacher
     from muscle.training.trainer import CompatibilityTrainer
 
     if options.variant == "fine-tuning":
@@ -152,7 +152,7 @@ def run_steps(options: argparse.Namespace, build: Any, data: Any, folder: Path) 
     from torch.profiler import ProfilerActivity, profile
     from transformers import TrainerCallback, TrainingArguments
 
-    from muscle.training.data import PaddingCollator
+    from muscle.training.data.examples import PaddingCollator
 
     marks: list[float] = []
     held: list[int] = []
@@ -225,8 +225,8 @@ def matrix_rate(options: argparse.Namespace, tokens: int) -> float:
     """Measure this machine's operations a second on products of the model's own sizes: each of its linear layers' once."""
     import torch
 
-    from muscle.config import BaseConfig
-    from muscle.models import load_base
+    from muscle.config.settings import BaseConfig
+    from muscle.models.bases import load_base
 
     torch.set_num_threads(options.threads)
     model = load_base(BaseConfig(base=str(options.new)), precision=options.precision).model
@@ -386,7 +386,7 @@ def table(result: dict[str, Any]) -> str:
 
 def machine() -> dict[str, Any]:
     """Name the machine and the versions."""
-    from muscle.run_folder import versions
+    from muscle.pipeline.run_folder import versions
 
     model = [
         line.split(":")[1].strip()

@@ -19,7 +19,7 @@ def by_part(recorder: Any, vocabulary: int, rank: int) -> dict[str, float]:
 
 def part_of(operation: Any, vocabulary: int, rank: int) -> str:
     """Name the part of a step that an operation belongs to, by its name and its sizes."""
-    from muscle.training.head import PULL_BLOCKS
+    from muscle.training.head.output_head import PULL_BLOCKS
 
     sizes = {size for shape in operation.input_shapes if isinstance(shape, list) for size in _flat(shape)}
     if operation.key in PRODUCTS:

@@ -3,7 +3,7 @@
     python benchmarks/explorer.py [--flips 10000] [--times 7]
 
 Two pages of as many flips, from a seed: short ones of a choice task with repeats, and long answers of 2,000 characters a
-side (of which the page holds as many as `muscle.report.html.MAX_CHARACTERS` lets in). Told is, from the start of navigation, when the page's script has run and the first rows and the first example are
+side (of which the page holds as many as `muscle.report.page.html.MAX_CHARACTERS` lets in). Told is, from the start of navigation, when the page's script has run and the first rows and the first example are
 there (`ready`), and when the browser has drawn a frame with them (`drawn`); then how long a search over all texts takes,
 and a step from one example to the next. Needs chromium and chromedriver.
 """
@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from browser import Browser
 from explorer_examples import rich_report
-from muscle.report.html import render_html
+from muscle.report.page.html import render_html
 
 RESULTS = Path(__file__).parent / "results" / "explorer.json"
 BAR_SECONDS = 1.0

@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from muscle.flips.metrics import Quadrants, count_quadrants
-from muscle.flips.tally import tally_of_counts
+from muscle.flips.measuring.metrics import Quadrants, count_quadrants
+from muscle.flips.measuring.tally import tally_of_counts
 from muscle.gate.judge import Subject, judge, overall
 from muscle.gate.policy import DEFAULT_POLICY, Rules
 

@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from muscle.flips.answer_tests import Test
-from muscle.flips.item_null import permutation_null
-from muscle.flips.item_verdicts import EQUIVALENT, IMPROVED, REGRESSED, item_verdicts
+from muscle.flips.noise.item_null import permutation_null
+from muscle.flips.noise.item_verdicts import EQUIVALENT, IMPROVED, REGRESSED, item_verdicts
+from muscle.flips.statistics.exact_tests import Test
 
 RESULTS = Path(__file__).parent / "results" / "item_verdicts.json"
 ITEMS = 500

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from muscle.flips.judges import JudgeErrors, corrected_difference, corrected_rate, ppi_difference
-from muscle.flips.statistics import Estimate, newcombe_paired
+from muscle.flips.explaining.judges import JudgeErrors, corrected_difference, corrected_rate, ppi_difference
+from muscle.flips.statistics.intervals import Estimate, newcombe_paired
 
 RESULTS = Path(__file__).parent / "results" / "judges.json"
 OLD_ACCURACY = 0.65

@@ -14,9 +14,9 @@ from dataclasses import replace
 
 import torch
 
-from muscle.training.head import OutputHead
-from muscle.training.head_pass import HeadPass, head_pass
-from muscle.training.kernels import triton_kernel
+from muscle.training.head.head_pass import HeadPass, head_pass
+from muscle.training.head.kernels import triton_kernel
+from muscle.training.head.output_head import OutputHead
 
 VOCABULARIES = (49_152, 128_256, 262_144)
 FORMULAS = {

@@ -26,12 +26,12 @@ def measure(folder: Path, *, batch: int, seq: int, precision: str, checkpointing
     """Measure one case and hold it against the estimate."""
     import torch
 
-    from muscle.adapters import new_adapter
-    from muscle.config import BaseConfig, LoraSettings, TrainingSettings
-    from muscle.models import load_base
-    from muscle.resources import ModelSizes, estimate
-    from muscle.training.fused import fused_next_token_loss
-    from muscle.training.head import head_input, output_head
+    from muscle.config.settings import BaseConfig, LoraSettings, TrainingSettings
+    from muscle.models.adapters import new_adapter
+    from muscle.models.bases import load_base
+    from muscle.pipeline.resources import ModelSizes, estimate
+    from muscle.training.head.output_head import head_input, output_head
+    from muscle.training.losses.fused import fused_next_token_loss
 
     base = load_base(BaseConfig(base=str(folder)), precision=precision, device="cpu")
     model = new_adapter(base, LoraSettings(r=RANK, alpha=2 * RANK)).train()

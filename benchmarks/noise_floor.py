@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from muscle.flips.items import TaskItems
-from muscle.flips.noise import noise_of_repeats, noise_of_rerun
-from muscle.flips.repeats import Repeats, Side
+from muscle.flips.noise.floor import noise_of_repeats, noise_of_rerun
+from muscle.flips.noise.repeats import Repeats, Side
+from muscle.flips.pairing.items import TaskItems
 
 RESULTS = Path(__file__).parent / "results" / "noise_floor.json"
 SETTINGS: tuple[dict[str, Any], ...] = (

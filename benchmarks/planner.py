@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from muscle.flips import statistics
-from muscle.flips.clusters import clustered_test
+from muscle.flips.statistics import intervals as statistics
+from muscle.flips.statistics.clusters import clustered_test
 from muscle.plan.resolution import Variances, items_needed, power_of
 
 RESULTS = Path(__file__).parent / "results" / "planner.json"

@@ -18,15 +18,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from muscle.adapters import load_adapter
-from muscle.config import BaseConfig
-from muscle.models import load_base
-from muscle.training.data import PaddingCollator
-from muscle.training.fused import MEMORY_BYTES
-from muscle.training.head import ChunkBuffers, head_input, output_head
-from muscle.training.head_pass import soften
-from muscle.training.masks import IGNORE_INDEX
-from muscle.training.teacher_rows import projected_rows
+from muscle.config.settings import BaseConfig
+from muscle.models.adapters import load_adapter
+from muscle.models.bases import load_base
+from muscle.training.data.examples import PaddingCollator
+from muscle.training.head.head_pass import soften
+from muscle.training.head.output_head import ChunkBuffers, head_input, output_head
+from muscle.training.losses.fused import MEMORY_BYTES
+from muscle.training.losses.masks import IGNORE_INDEX
+from muscle.training.teachers.rows import projected_rows
 
 
 def error(found: Tensor, exact: Tensor) -> float:

@@ -20,8 +20,8 @@ from typing import Any
 
 import torch
 
-from muscle.training.store import TeacherStore, build_store, open_store
-from muscle.training.teacher_rows import ProjectedRows
+from muscle.training.teachers.rows import ProjectedRows
+from muscle.training.teachers.store import TeacherStore, build_store, open_store
 
 HERE = Path(__file__).resolve().parent
 WIDTH, LENGTH, BATCH, ROUNDS = 576, 128, 8, 20

@@ -40,10 +40,10 @@ def run(precision: str, root: Path) -> list[dict[str, Any]]:
     from safetensors.torch import load_file
     from transformers import TrainerCallback
 
-    from muscle.config import AlignmentSettings, BaseConfig, LoraSettings, TrainingSettings
-    from muscle.models import load_base
+    from muscle.config.settings import AlignmentSettings, BaseConfig, LoraSettings, TrainingSettings
+    from muscle.models.bases import load_base
     from muscle.tasks import get_task, load_examples, split_train_validation
-    from muscle.training import engine as engines
+    from muscle.training import stored_trainers as engines
     from muscle.training.align import align
     from muscle.training.finetune import finetune
     from tiny import TASK_YAML, save_base, write_choice_rows

@@ -7,11 +7,11 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
-from muscle.adapter_check import check_adapter
-from muscle.adapters import load_adapter, new_adapter, save_adapter
-from muscle.config import BaseConfig, LoraSettings
+from muscle.config.settings import BaseConfig, LoraSettings
 from muscle.errors import ModelError
-from muscle.models import load_base, load_outline, share_weights
+from muscle.models.adapter_check import check_adapter
+from muscle.models.adapters import load_adapter, new_adapter, save_adapter
+from muscle.models.bases import load_base, load_outline, share_weights
 from tiny import save_base
 
 IDS = torch.tensor([[3, 4, 5, 6]])
@@ -183,7 +183,7 @@ def test_a_damaged_configuration_is_refused_in_one_line(base, adapter, text):
 
 @pytest.mark.parametrize("key", ["target_modules", "exclude_modules", "rank_pattern", "modules_to_save"])
 def test_a_pattern_that_would_be_matched_for_hours_is_refused(base, adapter, monkeypatch, key):
-    monkeypatch.setattr("muscle.adapter_check._PATTERN_SECONDS", 1.0)
+    monkeypatch.setattr("muscle.models.adapter_check._PATTERN_SECONDS", 1.0)
     endless = "(.*)*x"
     change_config(
         adapter, **{key: {endless: 2} if key == "rank_pattern" else [endless] if "save" in key else endless}
@@ -193,7 +193,7 @@ def test_a_pattern_that_would_be_matched_for_hours_is_refused(base, adapter, mon
 
 
 def test_an_endless_pattern_in_ones_own_settings_is_refused_too(base, monkeypatch):
-    monkeypatch.setattr("muscle.adapter_check._PATTERN_SECONDS", 1.0)
+    monkeypatch.setattr("muscle.models.adapter_check._PATTERN_SECONDS", 1.0)
     with pytest.raises(ModelError, match=r"lora\.target_modules: matching"):
         new_adapter(base, LoraSettings(target_modules="(.*)*x"))
 

@@ -12,8 +12,8 @@ from transformers import (
     Qwen2Config,
 )
 
-from muscle.training.attention import KEPT, LONGEST, block_attention, causal_attention
-from muscle.training.data import PackingCollator, PaddingCollator, model_inputs
+from muscle.training.data.examples import PackingCollator, PaddingCollator, model_inputs
+from muscle.training.layers.attention import KEPT, LONGEST, block_attention, causal_attention
 from tiny import SIZES
 
 CONFIGS = {

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muscle.errors import ConfigError
-from muscle.flips.cause_rules import Rule, read_rules
-from muscle.flips.causes import sentence
 from muscle.flips.compare import compare
-from muscle.flips.loose import loose_match
+from muscle.flips.explaining.cause_rules import Rule, read_rules
+from muscle.flips.explaining.causes import sentence
+from muscle.flips.explaining.loose_scorer import loose_match
 from muscle.predictions import read_run
 from muscle.predictions.readers import inspect, openai_evals
-from muscle.report.markdown import render_markdown
+from muscle.report.text.markdown import render_markdown
 
 Row = dict[str, Any]
 

@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 
 from muscle.cli import app
 from muscle.errors import DataError
-from muscle.flips import llama_cpp
-from muscle.flips.closeness import closeness, summary, tails_sentence
 from muscle.flips.compare import compare
-from muscle.report.html import render_html
+from muscle.flips.explaining import llama_cpp
+from muscle.flips.explaining.closeness import closeness, summary, tails_sentence
+from muscle.report.page.html import render_html
 from test_report_html import Page
 
 KNOWN = {  # Llama 3 8B: same top p, mean KLD, RMS Δp, as llama.cpp's README prints them

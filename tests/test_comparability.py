@@ -8,8 +8,8 @@ import pytest
 
 from muscle import compare
 from muscle.errors import ConfigError, DataError, JoinError
-from muscle.flips.comparability import Difference, check_comparable, find_differences
 from muscle.flips.history import history
+from muscle.flips.pairing.comparability import Difference, check_comparable, find_differences
 from muscle.predictions.read import read_run
 from muscle.predictions.run import Run
 

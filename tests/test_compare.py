@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from muscle.errors import DataError, JoinError
 from muscle.flips.compare import Comparison, compare
-from muscle.flips.metrics import BINARY_METRICS
+from muscle.flips.measuring.metrics import BINARY_METRICS
 from muscle.predictions import Run, read_run
-from muscle.report.html import render_html
-from muscle.report.markdown import render_markdown
+from muscle.report.page.html import render_html
+from muscle.report.text.markdown import render_markdown
 
 METRICS = {*BINARY_METRICS, "mean_gain", "mean_regression"}
 
@@ -520,7 +520,7 @@ def test_nothing_heavy_is_imported() -> None:
     import sys
 
     code = (
-        "import sys, muscle.flips.compare, muscle.report.markdown; "
+        "import sys, muscle.flips.compare, muscle.report.text.markdown; "
         "print([m for m in ('torch', 'pandas', 'scipy.stats', 'pyarrow', 'transformers') if m in sys.modules])"
     )
     assert (

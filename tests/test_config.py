@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from muscle.config import UpdateConfig, load_config, load_stage_settings
+from muscle.config.settings import UpdateConfig, load_config, load_stage_settings
+from muscle.config.template import UPDATE_YAML
 from muscle.errors import ConfigError
-from muscle.template import UPDATE_YAML
 
 MINIMAL = {
     "old": "org/old",

@@ -67,11 +67,11 @@ import sys
 import torch
 import torch.distributed as dist
 from torch.distributed.fsdp import fully_shard
-from muscle.config import BaseConfig, LoraSettings
-from muscle.adapters import new_adapter
-from muscle.models import load_base
-from muscle.training.fused import fused_next_token_loss
-from muscle.training.head import head_input, output_head
+from muscle.config.settings import BaseConfig, LoraSettings
+from muscle.models.adapters import new_adapter
+from muscle.models.bases import load_base
+from muscle.training.losses.fused import fused_next_token_loss
+from muscle.training.head.output_head import head_input, output_head
 
 base = load_base(BaseConfig(base=sys.argv[1]), precision="float32", device="cpu")
 

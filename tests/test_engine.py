@@ -14,18 +14,18 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, Gemma2Config, GraniteConfig, LlamaConfig, PhiConfig
 
-from muscle.adapters import load_adapter, new_adapter
-from muscle.config import AlignmentSettings, BaseConfig, LoraSettings, TrainingSettings
+from muscle.config.settings import AlignmentSettings, BaseConfig, LoraSettings, TrainingSettings
 from muscle.errors import OutputError
-from muscle.models import load_base
+from muscle.models.adapters import load_adapter, new_adapter
+from muscle.models.bases import load_base
 from muscle.tasks import get_task, load_examples, split_train_validation
 from muscle.training.align import align
-from muscle.training.data import PaddingCollator, tokenize
-from muscle.training.engine import HeadlessTrainer, StoredTrainer, choose_engine, task_trainer
+from muscle.training.data.examples import PaddingCollator, tokenize
 from muscle.training.finetune import finetune
-from muscle.training.loss import compatibility_loss
-from muscle.training.stored_teachers import TaskModel, row_maker, store_teachers
-from muscle.training.teachers import OnlineTeachers
+from muscle.training.losses.loss import compatibility_loss
+from muscle.training.stored_trainers import HeadlessTrainer, StoredTrainer, choose_engine, task_trainer
+from muscle.training.teachers.online import OnlineTeachers
+from muscle.training.teachers.run_teachers import TaskModel, row_maker, store_teachers
 from muscle.training.trainer import AdapterTrainer, next_token_objective, training_arguments
 from tiny import TASK_YAML, save_base, write_choice_rows
 
@@ -363,7 +363,7 @@ class Broken(BaseException):
 
 
 def test_an_alignment_that_was_broken_off_while_the_teachers_ran_ends_the_same(world, tmp_path, monkeypatch):
-    from muscle.training import stored_teachers
+    from muscle.training.teachers import run_teachers as stored_teachers
 
     train(world, tmp_path / "undisturbed")
     calls = 0
@@ -386,7 +386,7 @@ def test_an_alignment_that_was_broken_off_while_the_teachers_ran_ends_the_same(w
 
 
 def test_a_full_disk_is_refused_before_a_teacher_runs(world, tmp_path, monkeypatch):
-    from muscle.training import store
+    from muscle.training.teachers import store
 
     full = shutil.disk_usage(tmp_path)._replace(free=1)
     monkeypatch.setattr(store.shutil, "disk_usage", lambda path: full)
@@ -486,11 +486,11 @@ CHILD = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
-from muscle.config import AlignmentSettings, BaseConfig, TrainingSettings
-from muscle.models import load_base
+from muscle.config.settings import AlignmentSettings, BaseConfig, TrainingSettings
+from muscle.models.bases import load_base
 from muscle.tasks import get_task, load_examples, split_train_validation
 from muscle.training.align import align
-from muscle.training import stored_teachers
+from muscle.training.teachers import run_teachers as stored_teachers
 import time
 root, out = Path(sys.argv[1]), Path(sys.argv[2])
 task = get_task(root / "tools.yaml")

@@ -196,11 +196,11 @@ _READ_YAML = """
 import resource, sys
 from pathlib import Path
 resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
-from muscle.config import load_config
+from muscle.config.settings import load_config
 from muscle.errors import ConfigError
-from muscle.flips.cause_rules import read_rules
+from muscle.flips.explaining.cause_rules import read_rules
 from muscle.gate.policy import load_policy
-from muscle.tasks.custom import load_task
+from muscle.tasks.own.task_file import load_task
 readers = {"policy": load_policy, "causes": read_rules, "update": load_config, "task": load_task}
 path = Path(sys.argv[1])
 read = next(read for name, read in readers.items() if path.name.startswith(name))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muscle.errors import JoinError
-from muscle.flips.join import Joined, join_runs
+from muscle.flips.pairing.join import Joined, join_runs
 from muscle.predictions import Run, read_run, write_records
 
 

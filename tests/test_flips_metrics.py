@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muscle.flips.metrics import BINARY_METRICS, Quadrants, count_quadrants
-from muscle.flips.smooth import SMOOTH_METRICS, Differences
+from muscle.flips.measuring.metrics import BINARY_METRICS, Quadrants, count_quadrants
+from muscle.flips.measuring.score_metrics import SMOOTH_METRICS, Differences
 
 items = st.lists(st.tuples(st.booleans(), st.booleans(), st.booleans()), min_size=1, max_size=40)
 scores = st.lists(

@@ -8,9 +8,9 @@ import pytest
 from scipy import stats
 
 from muscle.flips.compare import compare
-from muscle.flips.metrics import Quadrants, count_quadrants
-from muscle.flips.pooling import macro_accuracy_difference, pool, pool_quadrants, sign_flip_p
-from muscle.flips.statistics import mcnemar
+from muscle.flips.measuring.metrics import Quadrants, count_quadrants
+from muscle.flips.measuring.over_tasks import macro_accuracy_difference, pool, pool_quadrants, sign_flip_p
+from muscle.flips.statistics.intervals import mcnemar
 
 
 def task(both: int, lost: int, gained: int, neither: int) -> Quadrants:

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from muscle.flips import clusters, power, resampling, statistics
-from muscle.flips.multiplicity import benjamini_hochberg, holm
+from muscle.flips.statistics import clusters, power, resampling
+from muscle.flips.statistics import intervals as statistics
+from muscle.flips.statistics.multiplicity import benjamini_hochberg, holm
 
 
 def test_wilson_matches_the_published_example() -> None:

@@ -7,15 +7,15 @@ from hypothesis import strategies as st
 from torch.overrides import TorchFunctionMode
 
 from muscle.training.align import MASK_SHARES
-from muscle.training.fused import (
+from muscle.training.head.output_head import OutputHead
+from muscle.training.losses.fused import (
     fused_compatibility_terms,
     fused_distillation_terms,
     fused_next_token_loss,
 )
-from muscle.training.head import OutputHead
-from muscle.training.loss import compatibility_terms, next_token_loss
-from muscle.training.masks import IGNORE_INDEX
-from muscle.training.teacher_rows import (
+from muscle.training.losses.loss import compatibility_terms, next_token_loss
+from muscle.training.losses.masks import IGNORE_INDEX
+from muscle.training.teachers.rows import (
     HiddenRows,
     ProjectedRows,
     hidden_rows,

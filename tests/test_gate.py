@@ -32,7 +32,7 @@ from muscle.gate import (
 from muscle.gate.terminal import print_gate
 from muscle.predictions.read import read_run
 from muscle.predictions.run import Unread
-from muscle.report.html import render_html
+from muscle.report.page.html import render_html
 
 BAD = "<b>x</b> ]]> & \x00\x1b[31m ::error::a\n::warning title=b,c::d%0A @me | `code`"
 

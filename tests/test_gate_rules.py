@@ -9,9 +9,9 @@ import pytest
 from scipy import optimize, stats
 
 from muscle.errors import ConfigError
-from muscle.flips.metrics import Quadrants
-from muscle.flips.statistics import mcnemar
-from muscle.flips.tally import Spread, Tally, spread_of_groups, tally_of_counts
+from muscle.flips.measuring.metrics import Quadrants
+from muscle.flips.measuring.tally import Spread, Tally, spread_of_groups, tally_of_counts
+from muscle.flips.statistics.intervals import mcnemar
 from muscle.gate.evidence import at_least, gather, score_bounds, score_statistic
 from muscle.gate.judge import Finding, Subject, judge, overall
 from muscle.gate.output import figures

@@ -18,7 +18,7 @@ from scipy.stats import binomtest
 
 import muscle
 from muscle.predictions import read_run
-from muscle.predictions.convert import convert
+from muscle.predictions.writers.convert import convert
 
 DATA = Path(__file__).parent / "data" / "harness_runs"
 RELEASES = ("0.4.13", "0.4.2")

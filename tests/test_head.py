@@ -20,9 +20,15 @@ from transformers import (
 )
 
 from muscle.errors import ModelError
-from muscle.training.data import model_inputs
-from muscle.training.engine import choose_engine, usable_head
-from muscle.training.head import ChunkBuffers, OutputHead, head_input, output_head, reproduces_logits
+from muscle.training.data.examples import model_inputs
+from muscle.training.head.output_head import (
+    ChunkBuffers,
+    OutputHead,
+    head_input,
+    output_head,
+    reproduces_logits,
+)
+from muscle.training.stored_trainers import choose_engine, usable_head
 
 SIZES = {
     "vocab_size": 50,

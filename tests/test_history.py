@@ -12,8 +12,8 @@ from rich.console import Console
 
 from muscle.errors import ConfigError, JoinError
 from muscle.flips.history import KIND_WORDS, history
-from muscle.flips.statistics import mcnemar
-from muscle.report.history import history_markdown, print_history
+from muscle.flips.statistics.intervals import mcnemar
+from muscle.report.text.history import history_markdown, print_history
 
 
 def table(correct: list[bool], **columns: list[Any]) -> pl.DataFrame:

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muscle.errors import ConfigError
-from muscle.flips.answer_tests import boschloo_table, fisher_table, newcombe
 from muscle.flips.compare import compare
-from muscle.flips.item_null import permutation_null
-from muscle.flips.item_verdicts import VERDICTS, Moments, discoveries, item_verdicts, welch_verdicts
-from muscle.flips.multiplicity import benjamini_hochberg
+from muscle.flips.noise.item_null import permutation_null
+from muscle.flips.noise.item_verdicts import VERDICTS, Moments, discoveries, item_verdicts, welch_verdicts
+from muscle.flips.statistics.exact_tests import boschloo_table, fisher_table, newcombe
+from muscle.flips.statistics.multiplicity import benjamini_hochberg
 from muscle.predictions import read_run
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from muscle.errors import DataError, JoinError
 from muscle.flips.compare import compare
-from muscle.flips.judges import (
+from muscle.flips.explaining.judges import (
     JudgeErrors,
     corrected_difference,
     corrected_rate,
@@ -19,7 +19,7 @@ from muscle.flips.judges import (
     read_labels,
     rogan_gladen,
 )
-from muscle.flips.statistics import Estimate, newcombe_paired
+from muscle.flips.statistics.intervals import Estimate, newcombe_paired
 from muscle.predictions.run import Run
 
 

@@ -11,20 +11,24 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from muscle.config import AlignmentSettings, BaseConfig, LoraSettings, TrainingSettings
+from muscle.config.settings import AlignmentSettings, BaseConfig, LoraSettings, TrainingSettings
 from muscle.errors import ConfigError
-from muscle.models import load_base
+from muscle.models.bases import load_base
 from muscle.tasks import get_task, load_examples, split_train_validation
-from muscle.training import kernels
 from muscle.training.align import align
-from muscle.training.engine import task_trainer
 from muscle.training.finetune import finetune
-from muscle.training.fused import fused_compatibility_terms, fused_distillation_terms, fused_next_token_loss
-from muscle.training.head import OutputHead
-from muscle.training.head_pass import head_pass
-from muscle.training.kernels import choose_kernel, triton_kernel
-from muscle.training.masks import IGNORE_INDEX
-from muscle.training.teacher_rows import hidden_rows, mixed_rows, projected_rows
+from muscle.training.head import kernels
+from muscle.training.head.head_pass import head_pass
+from muscle.training.head.kernels import choose_kernel, triton_kernel
+from muscle.training.head.output_head import OutputHead
+from muscle.training.losses.fused import (
+    fused_compatibility_terms,
+    fused_distillation_terms,
+    fused_next_token_loss,
+)
+from muscle.training.losses.masks import IGNORE_INDEX
+from muscle.training.stored_trainers import task_trainer
+from muscle.training.teachers.rows import hidden_rows, mixed_rows, projected_rows
 from tiny import TASK_YAML, save_base, write_choice_rows
 
 pytest.importorskip("triton", reason="triton is not installed; it exists for Linux alone")
@@ -410,8 +414,8 @@ import sys
 sys.modules["triton"] = None
 import torch
 from muscle.errors import ConfigError
-from muscle.training.head import OutputHead
-from muscle.training.kernels import choose_kernel
+from muscle.training.head.output_head import OutputHead
+from muscle.training.head.kernels import choose_kernel
 head = OutputHead(torch.zeros(5, 3))
 assert choose_kernel(head, "auto", memory_bytes=1000) is head
 try:
@@ -444,7 +448,7 @@ COMPILE = """
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from muscle.training.triton_rows import _row
+from muscle.training.head.triton_rows import _row
 types = {"raw": "*bf16", "ids": "*i64", "exact": "*fp32", "found": "*fp32", "vocab": "i32"}
 for warm, plain, gradient in ((False, True, True), (True, False, True), (True, True, True), (True, True, False)):
     fixed = {"WARM": warm, "PLAIN": plain, "GRADIENT": gradient, "BLOCK": 4096}
@@ -536,7 +540,7 @@ def test_an_engine_with_teachers_in_the_pass_refuses_the_wish_for_the_kernel(wor
 
 
 def test_whole_logits_refuse_the_wish_for_the_kernel(world):
-    from muscle.adapters import new_adapter
+    from muscle.models.adapters import new_adapter
 
     lora = LoraSettings(r=4, alpha=8, target_modules=["q_proj", "lm_head"])
     model = new_adapter(world[3], lora)

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from muscle.training.loss import compatibility_loss, compatibility_terms, next_token_loss
-from muscle.training.masks import IGNORE_INDEX, old_model_mask
+from muscle.training.losses.loss import compatibility_loss, compatibility_terms, next_token_loss
+from muscle.training.losses.masks import IGNORE_INDEX, old_model_mask
 
 STRATEGIES = ("student_wrong", "old_right", "old_always", "token_likelihood", "sequence_likelihood")
 

@@ -4,10 +4,10 @@ import shutil
 import pytest
 import torch
 
-from muscle.adapters import load_adapter, new_adapter, save_adapter, share_weights
-from muscle.config import BaseConfig, LoraSettings, TrainingSettings
+from muscle.config.settings import BaseConfig, LoraSettings, TrainingSettings
 from muscle.errors import ConfigError, ModelError
-from muscle.models import check_same_vocabulary, load_base, load_for_training, resolve_base
+from muscle.models.adapters import load_adapter, new_adapter, save_adapter, share_weights
+from muscle.models.bases import check_same_vocabulary, load_base, load_for_training, resolve_base
 from tiny import save_base
 
 LORA = LoraSettings(r=4, alpha=8)
@@ -65,7 +65,7 @@ def test_flash_attention_that_is_not_installed_is_refused_in_one_line(folders):
 
 
 def test_flex_attention_is_refused_on_a_cpu_which_has_no_backward_pass_for_it(folders, monkeypatch):
-    monkeypatch.setattr("muscle.models.choose_device", lambda: "cpu")
+    monkeypatch.setattr("muscle.models.bases.choose_device", lambda: "cpu")
     settings = TrainingSettings(attention="flex_attention")
     with pytest.raises(
         ConfigError, match=r"training\.attention: flex_attention has no backward pass on a CPU"

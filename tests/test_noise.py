@@ -13,12 +13,12 @@ import yaml
 from rich.console import Console
 
 from muscle.flips.compare import compare
-from muscle.flips.noise import UNKNOWN
-from muscle.flips.verdict import judge
+from muscle.flips.noise.floor import UNKNOWN
+from muscle.flips.result.verdict import judge
 from muscle.gate import gate
 from muscle.predictions import read_run
-from muscle.report.markdown import render_markdown
-from muscle.report.terminal import print_report
+from muscle.report.text.markdown import render_markdown
+from muscle.report.text.terminal import print_report
 
 
 def run(passed: np.ndarray, num: int, *, seed: int = 0, score: bool = False) -> pl.DataFrame:

@@ -1,14 +1,14 @@
 import pytest
 import torch
 
-from muscle.config import BaseConfig, LoraSettings, TrainingSettings
+from muscle.config.settings import BaseConfig, LoraSettings, TrainingSettings
 from muscle.errors import DataError
 from muscle.evaluation.harness import evaluate
-from muscle.models import load_base
+from muscle.models.bases import load_base
 from muscle.tasks import get_task, load_examples
 from muscle.training.finetune import finetune
-from muscle.training.options import store_options
-from muscle.training.stored_teachers import TaskModel
+from muscle.training.teachers.option_rows import store_options
+from muscle.training.teachers.run_teachers import TaskModel
 from tiny import TASK_YAML, save_base, write_choice_rows
 
 

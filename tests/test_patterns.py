@@ -12,8 +12,8 @@ import pytest
 
 from muscle.errors import ConfigError
 from muscle.patterns import time_limit
-from muscle.tasks.scorers import built_in_score
-from muscle.tasks.settings import ScorerSettings
+from muscle.tasks.own.scorers import built_in_score
+from muscle.tasks.own.settings import ScorerSettings
 
 SLOW, TEXT = "(a+)+$", "a" * 40 + "!"
 

@@ -16,7 +16,7 @@ SAME_THING = """
 import importlib, pkgutil, sys, types
 import muscle
 modules = sorted(each.name for each in pkgutil.walk_packages(muscle.__path__, "muscle."))
-for left_out in ("muscle.__main__", "muscle.evaluation.vllm_lm", "muscle.training.triton_rows"):  # vllm, triton
+for left_out in ("muscle.__main__", "muscle.evaluation.vllm_lm", "muscle.training.head.triton_rows"):  # vllm, triton
     modules.remove(left_out)
 first_access = sys.argv[1] == "before any module"
 first = {name: getattr(muscle, name) for name in muscle.__all__} if first_access else {}
@@ -51,7 +51,7 @@ def test_an_unknown_name_is_refused():
         "import muscle",
         "import muscle.cli",
         "from muscle import compare, read_run",
-        "from muscle.report.html import render_html",
+        "from muscle.report.page.html import render_html",
     ],
 )
 def test_the_light_half_never_imports_heavy_packages(statement):

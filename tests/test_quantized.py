@@ -7,10 +7,10 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from muscle.adapters import new_adapter
-from muscle.config import BaseConfig, LoraSettings, load_config
+from muscle.config.settings import BaseConfig, LoraSettings, load_config
 from muscle.errors import ConfigError
-from muscle.models import load_base
+from muscle.models.adapters import new_adapter
+from muscle.models.bases import load_base
 from muscle.pipeline.update import update
 from tiny import TASK_YAML, save_base, write_choice_rows
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from muscle.errors import DataError
 from muscle.predictions import read_run
-from muscle.predictions.readers import _json as reader_json
 from muscle.predictions.readers import inspect, lm_eval, promptfoo
+from muscle.predictions.readers.shared import json_members as reader_json
 
 DATA = Path(__file__).parent / "data" / "readers"
 DEEP = b"[" * 100_000 + b"]" * 100_000
@@ -104,7 +104,7 @@ def test_dispatch_finds_the_format_of_each_file_by_its_content(tmp_path: Path) -
         path = tmp_path / f"run{number}{source.suffix}"
         path.write_bytes(source.read_bytes())
         assert read_run(path).frame.height == read(path).frame.height > 0
-        assert read_run(path).metadata["format"] == read.__module__.rpartition(".")[2]
+        assert read_run(path).metadata["format"] == read.__module__.removesuffix(".reader").rpartition(".")[2]
 
 
 class SmallReads(io.BytesIO):

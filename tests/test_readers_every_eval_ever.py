@@ -12,7 +12,7 @@ import pytest
 
 from muscle.errors import ConfigError, DataError
 from muscle.predictions import read_run
-from muscle.predictions.convert import convert
+from muscle.predictions.writers.convert import convert
 
 DATA = Path(__file__).parent / "data" / "readers"
 RUNS = [

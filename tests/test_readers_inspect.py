@@ -13,7 +13,8 @@ import pytest
 
 from muscle.errors import DataError
 from muscle.predictions import read_run
-from muscle.predictions.readers import _zip, inspect
+from muscle.predictions.readers import inspect
+from muscle.predictions.readers.shared import zip_archive as _zip
 
 DATA = Path(__file__).parent / "data" / "readers" / "inspect"
 GARDENS = [f"garden-1.{kind}" for kind in ("deflate.eval", "zstd.eval", "chunked.eval", "json")]

@@ -11,10 +11,10 @@ import polars as pl
 import pytest
 
 from muscle.errors import DataError, JoinError
-from muscle.flips.comparability import check_comparable
+from muscle.flips.pairing.comparability import check_comparable
 from muscle.predictions import read_run
-from muscle.predictions.convert import convert
 from muscle.predictions.run import Run
+from muscle.predictions.writers.convert import convert
 from test_readers_others import bfcl_scores, helm_run, output_item, write, write_lines
 
 DATA = Path(__file__).parent / "data" / "readers"

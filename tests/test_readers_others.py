@@ -12,7 +12,7 @@ import pytest
 
 from muscle.errors import DataError
 from muscle.predictions import read_run
-from muscle.predictions.readers import _lighteval_details
+from muscle.predictions.readers.lighteval import details as _lighteval_details
 
 DATA = Path(__file__).parent / "data" / "readers"
 

@@ -11,7 +11,7 @@ import pytest
 
 from muscle import compare
 from muscle.errors import DataError, JoinError
-from muscle.flips.comparability import find_differences
+from muscle.flips.pairing.comparability import find_differences
 from muscle.predictions import read_run
 from muscle.predictions.readers import promptfoo
 

@@ -14,7 +14,7 @@ import pytest
 
 from browser import CHROMIUM, DRIVER, Browser
 from explorer_examples import gate_report, not_known, rich_report
-from muscle.report.html import render_html
+from muscle.report.page.html import render_html
 from report_examples import make_report
 
 pytestmark = pytest.mark.skipif(

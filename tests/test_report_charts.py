@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muscle.report.charts import Part, Quadrants, mosaic, strip
-from muscle.report.plots import Axis, Estimate, Point, estimates, histogram, make_axis, scatter
+from muscle.report.page.charts import Part, Quadrants, mosaic, strip
+from muscle.report.page.plots import Axis, Estimate, Point, estimates, histogram, make_axis, scatter
 
 numbers = st.floats(-1e6, 1e6).filter(lambda v: v == 0 or abs(v) > 1e-6)
 

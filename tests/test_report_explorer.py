@@ -12,8 +12,8 @@ import pytest
 
 from explorer_examples import gate_report, not_known, rich_report
 from muscle import compare
-from muscle.report.html import render_html
-from muscle.report.resolution import resolution_lines
+from muscle.report.page.html import render_html
+from muscle.report.sentences.resolution import resolution_lines
 from report_examples import make_report
 from test_report_html import HOSTILE, Page, assert_reads_as, entry
 

@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 
 from muscle.flips.compare import compare
-from muscle.report.html import embed_json, render_html
+from muscle.report.page.html import embed_json, render_html
 from report_examples import WORLD, binary_task, make_report, quadrants, undefined
 
 SHAPES: dict[str, dict[str, Any]] = {

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
-from muscle.report.markdown import escape, render_markdown
+from muscle.report.text.markdown import escape, render_markdown
 from report_examples import make_report
 
 HOSTILE = [

@@ -13,8 +13,8 @@ import pytest
 
 from muscle import compare
 from muscle.gate import gate
-from muscle.report.html import render_html
 from muscle.report.notebook import frame, show
+from muscle.report.page.html import render_html
 from report_examples import make_report
 
 

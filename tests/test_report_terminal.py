@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from muscle.flips.compare import compare
-from muscle.report.markdown import render_markdown
-from muscle.report.terminal import print_report
+from muscle.report.text.markdown import render_markdown
+from muscle.report.text.terminal import print_report
 from report_examples import make_report
 
 

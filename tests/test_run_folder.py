@@ -11,7 +11,7 @@ from muscle import files
 from muscle.errors import DataError, OutputError, ResourceError
 from muscle.files import atomic_folder, atomic_path, clear_leftovers
 from muscle.limits import memory_for
-from muscle.run_folder import RunFolder
+from muscle.pipeline.run_folder import RunFolder
 
 
 def run_stages(out: Path) -> list[str]:

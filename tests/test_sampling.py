@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 import torch
 
-from muscle.config import BaseConfig
+from muscle.config.settings import BaseConfig
 from muscle.errors import ConfigError
 from muscle.evaluation.harness import evaluate
 from muscle.evaluation.sampling import Sampling
-from muscle.models import LoadedBase, load_base
+from muscle.models.bases import LoadedBase, load_base
+from muscle.pipeline.steps import evaluate_step
 from muscle.predictions.run import Run
-from muscle.steps import evaluate_step
 from muscle.tasks import Example, Generation, Task, get_task
 from tiny import save_base
 

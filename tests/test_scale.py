@@ -6,8 +6,7 @@ import torch
 import yaml
 from transformers import LlamaConfig, Qwen2Config
 
-from muscle.adapters import new_adapter
-from muscle.config import (
+from muscle.config.settings import (
     AlignmentSettings,
     BaseConfig,
     LoraSettings,
@@ -15,13 +14,14 @@ from muscle.config import (
     TrainingSettings,
     load_config,
 )
+from muscle.config.template import UPDATE_YAML
 from muscle.errors import ConfigError
-from muscle.models import load_base
-from muscle.resources import ModelSizes, estimate
-from muscle.template import UPDATE_YAML
-from muscle.training.data import Filled, PackingCollator, PaddingCollator, filled, sequence_numbers
-from muscle.training.head import head_input
-from muscle.training.packing import choose_collator, keeps_examples_apart
+from muscle.models.adapters import new_adapter
+from muscle.models.bases import load_base
+from muscle.pipeline.resources import ModelSizes, estimate
+from muscle.training.data.examples import Filled, PackingCollator, PaddingCollator, filled, sequence_numbers
+from muscle.training.data.packing import choose_collator, keeps_examples_apart
+from muscle.training.head.output_head import head_input
 from tiny import save_base
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -95,14 +95,14 @@ def test_auto_packs_with_flash_and_flex_attention_alone(model, monkeypatch, atte
         PackingCollator,
         PaddingCollator,
     )
-    monkeypatch.setattr("muscle.training.packing.keeps_examples_apart", lambda *_: True)
+    monkeypatch.setattr("muscle.training.data.packing.keeps_examples_apart", lambda *_: True)
     monkeypatch.setattr(model.config, "_attn_implementation_internal", attention)
     assert (chosen("auto"), chosen("off")) == (PackingCollator, PaddingCollator)
 
 
 def test_packing_is_refused_where_the_attention_mixes_examples(model, monkeypatch):
     assert keeps_examples_apart(model, SEQUENCES)
-    monkeypatch.setattr("muscle.training.packing.keeps_examples_apart", lambda *_: False)
+    monkeypatch.setattr("muscle.training.data.packing.keeps_examples_apart", lambda *_: False)
     with pytest.raises(
         ConfigError, match=r"training\.packing: on, but the model takes packed examples for one text"
     ):

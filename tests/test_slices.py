@@ -13,14 +13,14 @@ from rich.console import Console
 from scipy import stats
 
 from muscle.errors import ConfigError, DataError
-from muscle.flips.concentration import upper_tail
-from muscle.flips.items import task_items
-from muscle.flips.join import join_runs
-from muscle.flips.slices import measure_slices
-from muscle.flips.slicing import parse_slice
-from muscle.flips.statistics import mcnemar
+from muscle.flips.pairing.items import task_items
+from muscle.flips.pairing.join import join_runs
+from muscle.flips.slices.concentration import upper_tail
+from muscle.flips.slices.cuts import measure_slices
+from muscle.flips.slices.slice_by import parse_slice
+from muscle.flips.statistics.intervals import mcnemar
 from muscle.predictions.read import read_run
-from muscle.report.slices import print_slices, slice_rows, slices_markdown
+from muscle.report.text.slices import print_slices, slice_rows, slices_markdown
 
 
 def sliced(

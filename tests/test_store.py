@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from muscle.errors import DataError, OutputError
-from muscle.training import store as store_module
-from muscle.training.head import OutputHead
-from muscle.training.store import OptionRows, build_store, open_store
-from muscle.training.teacher_rows import HiddenRows, MixedRows, ProjectedRows, TopkRows
+from muscle.training.head.output_head import OutputHead
+from muscle.training.teachers import store as store_module
+from muscle.training.teachers.rows import HiddenRows, MixedRows, ProjectedRows, TopkRows
+from muscle.training.teachers.store import OptionRows, build_store, open_store
 
 WIDTH = 6
 COUNTS = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3]

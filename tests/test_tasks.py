@@ -8,7 +8,7 @@ import yaml
 
 from muscle.errors import ConfigError, DataError
 from muscle.tasks import BUILT_IN, Example, get_task
-from muscle.tasks.gsm8k import score as gsm8k_score
+from muscle.tasks.built_in.gsm8k import score as gsm8k_score
 from muscle.tasks.scoring import exact_match, last_number, number_match, rouge
 
 PIQA_ROW = {

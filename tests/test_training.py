@@ -10,18 +10,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from muscle.adapters import load_adapter
-from muscle.config import AlignmentSettings, BaseConfig, LoraSettings, TrainingSettings
+from muscle.config.settings import AlignmentSettings, BaseConfig, LoraSettings, TrainingSettings
 from muscle.errors import DataError, ModelError, OutputError, ResourceError
-from muscle.models import load_base
+from muscle.models.adapters import load_adapter
+from muscle.models.bases import load_base
 from muscle.tasks import get_task, load_examples, split_train_validation
 from muscle.tasks.task import Example
 from muscle.training.align import align
-from muscle.training.data import PaddingCollator, tokenize
+from muscle.training.data.examples import PaddingCollator, tokenize
 from muscle.training.finetune import finetune
-from muscle.training.loss import compatibility_loss
-from muscle.training.masks import IGNORE_INDEX
-from muscle.training.teachers import OnlineTeachers
+from muscle.training.losses.loss import compatibility_loss
+from muscle.training.losses.masks import IGNORE_INDEX
+from muscle.training.teachers.online import OnlineTeachers
 from muscle.training.trainer import (
     AdapterTrainer,
     CompatibilityTrainer,
@@ -252,7 +252,7 @@ def test_an_adapter_is_a_plain_peft_folder_that_peft_loads(world, adapters):
 
 def test_the_objective_can_be_ones_own(world, tmp_path):
     _, _, split, bases = world
-    from muscle.adapters import new_adapter
+    from muscle.models.adapters import new_adapter
 
     data = tokenize(split.train, bases["new"].tokenizer, max_length=64, end_of_text=False)
     trainer = AdapterTrainer(
@@ -271,8 +271,8 @@ CHILD = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
-from muscle.config import BaseConfig, LoraSettings, TrainingSettings
-from muscle.models import load_base
+from muscle.config.settings import BaseConfig, LoraSettings, TrainingSettings
+from muscle.models.bases import load_base
 from muscle.tasks import get_task, load_examples, split_train_validation
 from muscle.training.finetune import finetune
 root, out = Path(sys.argv[1]), Path(sys.argv[2])

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from muscle.config import load_config
+from muscle.config.settings import load_config
 from muscle.errors import ConfigError, ModelError, OutputError
+from muscle.pipeline.run_folder import RunFolder, content_of
 from muscle.pipeline.update import update
 from muscle.predictions.records import input_hash
-from muscle.run_folder import RunFolder, content_of
 from tiny import TASK_YAML, save_base, write_choice_rows
 
 STAGES = (

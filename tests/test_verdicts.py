@@ -13,8 +13,8 @@ import pytest
 from muscle.errors import ConfigError, DataError
 from muscle.gate.baseline import load_baseline, save_baseline
 from muscle.predictions import read_run, write_records
-from muscle.predictions.convert import convert
 from muscle.predictions.run import Run, Unread
+from muscle.predictions.writers.convert import convert
 
 DATA = Path(__file__).parent / "data" / "readers"
 

@@ -16,15 +16,15 @@ from transformers import LlamaForCausalLM
 
 import vllm_stand_in
 from command_line import muscle, refused
-from muscle.adapters import load_adapter
-from muscle.config import BaseConfig, EvaluationSettings, load_config
+from muscle.config.settings import BaseConfig, EvaluationSettings, load_config
 from muscle.errors import ConfigError, DataError, ModelError
 from muscle.evaluation import vllm_base
 from muscle.evaluation.harness import evaluate
 from muscle.evaluation.sampling import Sampling
 from muscle.evaluation.vllm_base import VllmBase, check_one_process, check_vllm, lora_rank
-from muscle.flips.settings import settings_changes
-from muscle.models import load_base
+from muscle.flips.pairing.metadata_changes import settings_changes
+from muscle.models.adapters import load_adapter
+from muscle.models.bases import load_base
 from muscle.pipeline.update import update
 from muscle.tasks import Example, Generation, get_task, load_examples
 from tiny import TASK_YAML, save_base, write_choice_rows

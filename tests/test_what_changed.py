@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from muscle.flips.compare import compare
-from muscle.flips.what_changed import fisher, mann_whitney
+from muscle.flips.explaining.what_changed import fisher, mann_whitney
 
 WORDS = [
     "sun",

@@ -11,11 +11,11 @@ import pytest
 
 from command_line import refused, rows, write
 from muscle.commands.shell import assignments
-from muscle.config import load_config, load_stage_settings
+from muscle.config.settings import load_config, load_stage_settings
 from muscle.errors import ConfigError
-from muscle.flips.cause_rules import read_rules
+from muscle.flips.explaining.cause_rules import read_rules
 from muscle.gate.policy import load_policy
-from muscle.tasks.custom import load_task
+from muscle.tasks.own.task_file import load_task
 from muscle.yaml_files import read_yaml
 
 READERS: list[Callable[[Path], Any]] = [load_policy, read_rules, load_config, load_stage_settings, load_task]

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import torch
 
-from muscle.config import BaseConfig
+from muscle.config.settings import BaseConfig
 from muscle.demo.smollm2 import prepare_bases
 from muscle.files import atomic_folder
-from muscle.models import load_base, quiet_libraries
+from muscle.models.bases import load_base, quiet_libraries
 
 GROUP = 32
 

@@ -20,8 +20,8 @@ from bases import prepare
 from items import write_items
 
 from muscle.files import write_json, write_text
+from muscle.pipeline.run_folder import versions
 from muscle.report import write_markdown
-from muscle.run_folder import versions
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]

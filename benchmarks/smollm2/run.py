@@ -14,13 +14,13 @@ import shutil
 import sys
 from pathlib import Path
 
-from muscle.config import load_config
+from muscle.config.settings import load_config
 from muscle.demo.smollm2 import prepare_bases
 from muscle.files import write_json
+from muscle.pipeline.run_folder import versions
 from muscle.pipeline.update import update
 from muscle.report import write_reports
 from muscle.report.without_texts import without_texts
-from muscle.run_folder import versions
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results"

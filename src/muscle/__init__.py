@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from muscle.config import UpdateConfig, load_config
+    from muscle.config.settings import UpdateConfig, load_config
     from muscle.errors import MuscleError
     from muscle.flips.compare import Comparison, compare
     from muscle.pipeline.update import update
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from muscle.tasks import get_task
     from muscle.training.align import align
     from muscle.training.finetune import finetune
-    from muscle.training.loss import compatibility_loss
-    from muscle.training.masks import IGNORE_INDEX
-    from muscle.training.teachers import OnlineTeachers
+    from muscle.training.losses.loss import compatibility_loss
+    from muscle.training.losses.masks import IGNORE_INDEX
+    from muscle.training.teachers.online import OnlineTeachers
     from muscle.training.trainer import CompatibilityTrainer
 
 __all__ = [
@@ -42,19 +42,19 @@ __all__ = [
 ]
 
 _HOMES = {
-    "IGNORE_INDEX": "muscle.training.masks",
+    "IGNORE_INDEX": "muscle.training.losses.masks",
     "Comparison": "muscle.flips.compare",
     "CompatibilityTrainer": "muscle.training.trainer",
     "MuscleError": "muscle.errors",
-    "OnlineTeachers": "muscle.training.teachers",
+    "OnlineTeachers": "muscle.training.teachers.online",
     "Run": "muscle.predictions.run",
-    "UpdateConfig": "muscle.config",
+    "UpdateConfig": "muscle.config.settings",
     "align": "muscle.training.align",
     "compare": "muscle.flips.compare",
-    "compatibility_loss": "muscle.training.loss",
+    "compatibility_loss": "muscle.training.losses.loss",
     "finetune": "muscle.training.finetune",
     "get_task": "muscle.tasks",
-    "load_config": "muscle.config",
+    "load_config": "muscle.config.settings",
     "read_run": "muscle.predictions.read",
     "update": "muscle.pipeline.update",
 }

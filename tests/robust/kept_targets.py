@@ -12,15 +12,15 @@ from typing import Any
 
 import polars as pl
 
-from muscle.flips import llama_cpp
 from muscle.flips.compare import compare
+from muscle.flips.explaining import llama_cpp
 from muscle.gate import load_baseline, save_baseline
 from muscle.gate.run import gate
 from muscle.plan.confirm import choose, confirm, read_items, write_items
 from muscle.report import read_report, whole_report
-from muscle.report.html import render_html
-from muscle.report.markdown import render_markdown
-from muscle.report.terminal import print_report
+from muscle.report.page.html import render_html
+from muscle.report.text.markdown import render_markdown
+from muscle.report.text.terminal import print_report
 from robust import seeds
 from robust.noise import damage, deepened, swap_values
 from robust.run_targets import console, two_runs
@@ -112,9 +112,9 @@ def closeness(chance: random.Random, folder: Path) -> str:
 def _tiny_adapter() -> tuple[Any, dict[str, bytes]]:
     """Return a tiny base and the files of an adapter on it."""
     import tiny
-    from muscle.adapters import new_adapter, save_adapter
-    from muscle.config import BaseConfig, LoraSettings
-    from muscle.models import load_base
+    from muscle.config.settings import BaseConfig, LoraSettings
+    from muscle.models.adapters import new_adapter, save_adapter
+    from muscle.models.bases import load_base
 
     root = Path(tempfile.mkdtemp())
     base = load_base(BaseConfig(base=str(tiny.save_base(root / "base", seed=1))), precision="float32")
@@ -125,7 +125,7 @@ def _tiny_adapter() -> tuple[Any, dict[str, bytes]]:
 
 def adapter(chance: random.Random, folder: Path) -> str:
     """Load an adapter of which one file is hurt."""
-    from muscle.adapters import load_adapter
+    from muscle.models.adapters import load_adapter
 
     base, files = _tiny_adapter()
     hurt_name = chance.choices(list(files), [1 if name.endswith("tensors") else 4 for name in files])[0]

@@ -15,11 +15,11 @@ from muscle.gate import to_annotations, to_junit, to_markdown
 from muscle.gate.run import gate
 from muscle.gate.terminal import print_gate
 from muscle.predictions import read_run
-from muscle.predictions.convert import convert
-from muscle.report.history import history_markdown, print_history
-from muscle.report.html import render_html
-from muscle.report.markdown import render_markdown
-from muscle.report.terminal import print_report
+from muscle.predictions.writers.convert import convert
+from muscle.report.page.html import render_html
+from muscle.report.text.history import history_markdown, print_history
+from muscle.report.text.markdown import render_markdown
+from muscle.report.text.terminal import print_report
 from robust import seeds
 from robust.files import Bundle
 from robust.noise import hurt

@@ -14,7 +14,7 @@ from typing import Any
 from muscle.errors import MuscleError
 from muscle.gate.policy import Policy
 from muscle.gate.run import gate
-from muscle.predictions.convert import convert
+from muscle.predictions.writers.convert import convert
 from robust import blanking
 from robust.answers import KINDS, pair
 from robust.files import Bundle

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from muscle.commands.shell import assignments
-from muscle.config import load_config, load_stage_settings
-from muscle.flips.cause_rules import read_rules
+from muscle.config.settings import load_config, load_stage_settings
 from muscle.flips.compare import compare
+from muscle.flips.explaining.cause_rules import read_rules
 from muscle.gate.policy import load_policy
 from muscle.gate.run import gate
 from muscle.gate.terminal import print_gate
-from muscle.tasks.custom import load_task
+from muscle.tasks.own.task_file import load_task
 from robust import seeds
 from robust.noise import odd_value, swap_values
 from robust.run_targets import console, two_runs

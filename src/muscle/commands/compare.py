@@ -26,7 +26,7 @@ from muscle.commands.sources import named_sources, reading
 from muscle.errors import ConfigError
 
 if TYPE_CHECKING:
-    from muscle.flips.judges import JudgeErrors
+    from muscle.flips.explaining.judges import JudgeErrors
 
 
 @spread
@@ -134,7 +134,7 @@ def _judge_errors(text: str | None) -> JudgeErrors | None:
     """Read `0.9,0.85`, or `0.9/200,0.85/150` with the numbers of answers that the two were measured on."""
     if text is None:
         return None
-    from muscle.flips.judges import JudgeErrors
+    from muscle.flips.explaining.judges import JudgeErrors
 
     parts = [part.strip().partition("/") for part in text.split(",")]
     try:
@@ -166,7 +166,7 @@ def closeness(
     Tails of the true token's probability that are alike mean noise, a heavier negative tail means damage.
     """
     start(False)
-    from muscle.flips import llama_cpp
+    from muscle.flips.explaining import llama_cpp
 
     found = llama_cpp.read(source)
     base = llama_cpp.read(own) if own else None
@@ -191,8 +191,8 @@ def report(
     start(quiet)
     from muscle.files import write_text
     from muscle.report import read_report, whole_report
-    from muscle.report.html import render_html
-    from muscle.report.markdown import render_markdown
+    from muscle.report.page.html import render_html
+    from muscle.report.text.markdown import render_markdown
     from muscle.report.without_texts import without_texts
 
     found, folder = read_report(source)

@@ -61,8 +61,8 @@ class Comparing:
         return {**vars(self), "allow": self.allow or (), "lower_is_better": self.lower_is_better or ()}
 
     def pairing(self) -> dict[str, Any]:
-        """Return what of them says how items are paired and held against each other, as keywords of `muscle.flips.pair.Options`."""
-        from muscle.flips.comparability import allows_changed
+        """Return what of them says how items are paired and held against each other, as keywords of `muscle.flips.pairing.pair.Options`."""
+        from muscle.flips.pairing.comparability import allows_changed
 
         given = self.options()
         allow = given.pop("allow")

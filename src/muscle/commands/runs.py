@@ -40,7 +40,7 @@ def history(
     start(quiet)
     from muscle.files import write_text
     from muscle.flips.history import history as follow
-    from muscle.report.history import history_markdown, print_history
+    from muscle.report.text.history import history_markdown, print_history
 
     with reading(runs, how) as read:
         found = follow(
@@ -72,7 +72,7 @@ def convert(
     Prints the files that were written.
     """
     start(quiet)
-    from muscle.predictions.convert import convert as convert_run
+    from muscle.predictions.writers.convert import convert as convert_run
 
     with reading([source], how) as read:
         written = convert_run(read[0], out, to=to)

@@ -46,7 +46,7 @@ def show_report(found: dict[str, Any], *, quiet: bool) -> None:
     if not quiet:
         from rich.console import Console
 
-        from muscle.report.terminal import print_report
+        from muscle.report.text.terminal import print_report
 
         print_report(found, Console())
 

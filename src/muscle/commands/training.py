@@ -13,7 +13,7 @@ from muscle.commands.shell import assignments, print_json, say, show_report, sta
 from muscle.errors import ConfigError
 
 if TYPE_CHECKING:
-    from muscle.config import UpdateConfig
+    from muscle.config.settings import UpdateConfig
 
 
 def demo(
@@ -53,8 +53,8 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Write a commented update.yaml to start from."""
+    from muscle.config.template import UPDATE_YAML
     from muscle.files import write_text
-    from muscle.template import UPDATE_YAML
 
     if path.exists() and not force:
         raise ConfigError(f"{path}: exists already; --force replaces it")
@@ -84,7 +84,7 @@ def update(
     start(quiet)
     settings = _load(config, set_ or [])
     if dry_run:
-        from muscle import dry_run as plan  # `dry_run` is the option
+        from muscle.pipeline import dry_run as plan  # `dry_run` is the option
 
         stages, (sizes, found) = plan.plan_stages(settings), plan.plan_resources(settings)
         if as_json:
@@ -124,7 +124,7 @@ def finetune(
 ) -> None:
     """Train a LoRA task adapter on one base."""
     start(quiet)
-    from muscle.steps import finetune_step
+    from muscle.pipeline.steps import finetune_step
 
     result = finetune_step(base, task, train, out, settings=_stage_settings(config, set_ or []), limit=limit)
     if not quiet:
@@ -155,7 +155,7 @@ def align(
     It starts from the new task adapter and learns from both task models: the new one's gain, the old one's right answers.
     """
     start(quiet)
-    from muscle.steps import align_step
+    from muscle.pipeline.steps import align_step
 
     result = align_step(old, new, task, train, out, settings=_stage_settings(config, set_ or []), limit=limit)
     if not quiet:
@@ -200,7 +200,7 @@ def evaluate(
     Scoring is lm-evaluation-harness's.
     """
     start(quiet)
-    from muscle.steps import evaluate_step
+    from muscle.pipeline.steps import evaluate_step
 
     written = evaluate_step(
         model,
@@ -221,12 +221,12 @@ def evaluate(
 
 
 def _load(path: Path, pairs: list[str]) -> UpdateConfig:
-    from muscle.config import load_config
+    from muscle.config.settings import load_config
 
     return load_config(path, overrides=assignments(pairs))
 
 
 def _stage_settings(path: Path | None, pairs: list[str]) -> Any:
-    from muscle.config import load_stage_settings
+    from muscle.config.settings import load_stage_settings
 
     return load_stage_settings(path, overrides=assignments(pairs))

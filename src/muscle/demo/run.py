@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
-from muscle.config import load_config
+from muscle.config.settings import load_config
 from muscle.demo.world import draw_items
 from muscle.errors import ConfigError
 from muscle.files import write_text

@@ -11,7 +11,7 @@ import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
-from muscle.config import BaseConfig
+from muscle.config.settings import BaseConfig
 from muscle.errors import ModelError
 from muscle.files import atomic_folder
 
@@ -49,7 +49,7 @@ def prepare_bases(folder: Path, *, gguf: Path | None = None, dropped: Sequence[i
     """
     from torch.nn import ModuleList
 
-    from muscle.models import load_base, quiet_libraries
+    from muscle.models.bases import load_base, quiet_libraries
 
     old, new = folder / "old", folder / "new"
     if old.is_dir() and new.is_dir():

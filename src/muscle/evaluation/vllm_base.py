@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from muscle import distributed
-from muscle.adapter_check import check_adapter
-from muscle.config import BaseConfig
+from muscle.config.settings import BaseConfig
 from muscle.errors import ConfigError, ModelError
 from muscle.evaluation.harness import check_task, package_versions, quiet_harness, score
 from muscle.evaluation.sampling import Sampling
-from muscle.models import choose_dtype, load_outline, reason_of, resolve_base
+from muscle.models.adapter_check import check_adapter
+from muscle.models.bases import choose_dtype, load_outline, reason_of, resolve_base
 from muscle.predictions.run import Run
 from muscle.tasks.task import Example, Task
 

@@ -14,7 +14,7 @@ from vllm.lora.request import LoRARequest
 
 from muscle.errors import ModelError
 from muscle.evaluation.lm import Bookkeeping
-from muscle.models import reason_of
+from muscle.models.bases import reason_of
 
 REQUESTS_AT_A_TIME = 1024
 """vLLM makes its batches itself out of what it is given; between these portions progress is told."""

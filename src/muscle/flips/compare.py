@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from muscle.errors import ConfigError
-from muscle.flips.answer_tests import Test
-from muscle.flips.assemble import assemble
-from muscle.flips.cause_rules import Rule
-from muscle.flips.comparability import Difference, allows_changed, check_comparable
 from muscle.flips.comparison import Comparison
-from muscle.flips.item_verdicts import EPSILON_ITEM
-from muscle.flips.join import MAX_UNPAIRED
-from muscle.flips.judges import JudgeErrors
-from muscle.flips.main_scores import with_names_of
-from muscle.flips.pair import MAX_FLIPS, Options
-from muscle.flips.pairing import On, with_one_task_name
-from muscle.flips.verdict import TOLERANCE
-from muscle.flips.why import asked
+from muscle.flips.explaining.cause_rules import Rule
+from muscle.flips.explaining.explain import asked
+from muscle.flips.explaining.judges import JudgeErrors
+from muscle.flips.noise.item_verdicts import EPSILON_ITEM
+from muscle.flips.pairing.comparability import Difference, allows_changed, check_comparable
+from muscle.flips.pairing.join import MAX_UNPAIRED
+from muscle.flips.pairing.main_scores import with_names_of
+from muscle.flips.pairing.match import On, with_one_task_name
+from muscle.flips.pairing.pair import MAX_FLIPS, Options
+from muscle.flips.result.assemble import assemble
+from muscle.flips.result.verdict import TOLERANCE
+from muscle.flips.statistics.exact_tests import Test
 from muscle.predictions.read import read_run
 from muscle.predictions.run import Run
 
@@ -58,7 +58,7 @@ def compare(
 ) -> Comparison:
     """Compare two versions of a model, and a candidate beside the plain update, item by item.
 
-    The verdict is on the candidate where there is one, else on the new version: `muscle.flips.verdict.judge` says by
+    The verdict is on the candidate where there is one, else on the new version: `muscle.flips.result.verdict.judge` says by
     which rules.
 
     Args:
@@ -72,9 +72,9 @@ def compare(
         format: of all files; None finds it by content.
         on: "auto" recognises items by content, then by id where there is no text; "id" by id alone.
         max_unpaired: share of a side's predictions, in [0, 1], that may have no partner.
-        allow: what may differ between the runs beside the model (`muscle.flips.comparability.ALLOWANCES`); items
+        allow: what may differ between the runs beside the model (`muscle.flips.pairing.comparability.ALLOWANCES`); items
             whose prompt or reference changed are kept then.
-        slices: what the items are cut by, as `muscle.flips.slicing` writes it; None takes the records' slices, the
+        slices: what the items are cut by, as `muscle.flips.slices.slice_by` writes it; None takes the records' slices, the
             references where they are classes, and the length of the inputs.
         epsilon: dead band of a score: only a difference beyond it is a gain or a regression.
         cluster: a slice or column whose values group items that belong together; intervals allow for it. Repeats of
@@ -84,7 +84,7 @@ def compare(
         epsilon_item: least change of an item's pass rate that makes it regressed or improved, in [0, 1].
         item_test: of an item's answers: "fisher", or "boschloo", which finds more with few answers.
         item_family: a slice within whose values the items' false discovery rate is held; None holds it in each task.
-        causes: rules of your own for the causes of flips, or their file (`muscle.flips.cause_rules`), before the built-in ones.
+        causes: rules of your own for the causes of flips, or their file (`muscle.flips.explaining.cause_rules`), before the built-in ones.
         human_labels: file of people's labels (`id`, `old`, `new`), by which the difference of a judge's scores is corrected.
         judge_errors: the judge's known sensitivity and specificity, by which its rates are corrected.
         max_flips: entries in the report's list of flips.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from muscle.flips.pair import Pair
+from muscle.flips.pairing.pair import Pair
 
 
 def missing_sentence(judged: Pair, rerun: Pair | None) -> str:

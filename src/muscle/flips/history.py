@@ -16,15 +16,15 @@ from typing import Any
 import polars as pl
 
 from muscle.errors import ConfigError, JoinError
-from muscle.flips.comparability import allows_changed, check_comparable
-from muscle.flips.items import Kind, TaskItems
-from muscle.flips.main_scores import with_names_of
-from muscle.flips.metrics import negative_flip_rate, positive_flip_rate
-from muscle.flips.multiplicity import holm
-from muscle.flips.notes import warnings_of
-from muscle.flips.pair import Options, Pair, pair_runs
-from muscle.flips.pairing import with_one_task_name
-from muscle.flips.tally import Tally, tally
+from muscle.flips.measuring.metrics import negative_flip_rate, positive_flip_rate
+from muscle.flips.measuring.tally import Tally, tally
+from muscle.flips.pairing.comparability import allows_changed, check_comparable
+from muscle.flips.pairing.items import Kind, TaskItems
+from muscle.flips.pairing.main_scores import with_names_of
+from muscle.flips.pairing.match import with_one_task_name
+from muscle.flips.pairing.pair import Options, Pair, pair_runs
+from muscle.flips.result.warnings import warnings_of
+from muscle.flips.statistics.multiplicity import holm
 from muscle.predictions.read import read_run
 from muscle.predictions.run import Run
 
@@ -82,7 +82,7 @@ def history(
         names: what reports call them; None takes the files' names.
         format: of all files; None finds it by content.
         columns: our field names to the tables'.
-        allow: what may differ between neighbours beside the model (`muscle.flips.comparability.ALLOWANCES`).
+        allow: what may differ between neighbours beside the model (`muscle.flips.pairing.comparability.ALLOWANCES`).
         **options: of `muscle.compare`: on, max_unpaired, epsilon, cluster, lower_is_better.
 
     Returns:

@@ -12,11 +12,11 @@ from typing import Literal
 
 from scipy import special
 
-from muscle.flips import statistics
-from muscle.flips.clusters import clustered_test, effective_sample, fewest_clusters
-from muscle.flips.metrics import ALL, NEGATIVE, NO_ANSWERS, POSITIVE, WRONG_CHANGED
-from muscle.flips.repeats import FEW
-from muscle.flips.tally import Spread, Tally
+from muscle.flips.measuring.metrics import ALL, NEGATIVE, NO_ANSWERS, POSITIVE, WRONG_CHANGED
+from muscle.flips.measuring.tally import Spread, Tally
+from muscle.flips.noise.repeats import FEW
+from muscle.flips.statistics import intervals as statistics
+from muscle.flips.statistics.clusters import clustered_test, effective_sample, fewest_clusters
 from muscle.gate.policy import Metric
 
 
@@ -45,7 +45,7 @@ def gather(metric: Metric, tally: Tally, *, limit: float, alpha: float) -> Evide
     """Return what a task's or a slice's items prove about a limit.
 
     Args:
-        metric: what is limited; for `excess_negative_flip_rate` the tally is one of flips, see `muscle.flips.noise`.
+        metric: what is limited; for `excess_negative_flip_rate` the tally is one of flips, see `muscle.flips.noise.floor`.
         tally: the items, at least one.
         limit: the limit, a share; not used for `harm`.
         alpha: level of each one-sided bound.

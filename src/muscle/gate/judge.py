@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from muscle.flips.multiplicity import holm
-from muscle.flips.noise import UNKNOWN
-from muscle.flips.tally import Tally
+from muscle.flips.measuring.tally import Tally
+from muscle.flips.noise.floor import UNKNOWN
+from muscle.flips.statistics.multiplicity import holm
+from muscle.flips.wording import p_value, percent_in_full, percent_in_three_digits, true_to_limit
 from muscle.gate.evidence import Evidence, gather
 from muscle.gate.policy import METRICS, Metric, Rules, Tier
-from muscle.wording import p_value, percent_in_full, percent_in_three_digits, true_to_limit
 
 Verdict = Literal["pass", "warn", "block", "cannot_tell"]
 Outcome = Literal["holds", "broken", "undecided"]

@@ -28,8 +28,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from muscle.errors import ConfigError
-from muscle.flips.items import Kind
-from muscle.flips.slicing import parse_slice
+from muscle.flips.pairing.items import Kind
+from muscle.flips.slices.slice_by import parse_slice
 from muscle.validation import short
 from muscle.yaml_files import read_nodes, read_yaml
 
@@ -126,7 +126,7 @@ class SliceRules(Rules):
     """The limits for slices of the items.
 
     Attributes:
-        slice: what to slice by, as `muscle.flips.slicing` writes it: a column, `/a pattern/` or `length`.
+        slice: what to slice by, as `muscle.flips.slices.slice_by` writes it: a column, `/a pattern/` or `length`.
         value: one slice; without it every slice with enough items is judged.
         task: name or pattern (`mmlu_*`) of the tasks; without it all of them.
     """
@@ -168,7 +168,7 @@ class Policy(_Section):
         alpha: level of each one-sided bound, and of all blocking tests together (Holm).
         min_items: items that a task needs before a rule can be proven.
         max_missing: share of the answers, in [0, 1], that may be missing: errors, unscored or unpaired ones. Fewer are judged at their
-            worst (`muscle.flips.missing`).
+            worst (`muscle.flips.pairing.missing`).
         default: rules for tasks of right and wrong.
         scores: rules for tasks with a score only.
         tasks: rules for some tasks, by name or pattern (`mmlu_*`), over the default; later ones win.

@@ -13,15 +13,15 @@ import polars as pl
 from muscle.errors import DataError
 from muscle.flips.compare import compare
 from muscle.flips.comparison import Comparison, Shown
-from muscle.flips.items import TaskItems
-from muscle.flips.noise import excess_items, tally_of_repeats
-from muscle.flips.pair import Pair
-from muscle.flips.pairing import with_one_task_name
-from muscle.flips.repeats import item_repeats
-from muscle.flips.slices import MAX_VALUES
-from muscle.flips.slicing import SliceBy, parse_slice, slice_values
-from muscle.flips.tally import Tally, tally, tally_by
-from muscle.flips.verdict import headline, worse_than_plain
+from muscle.flips.measuring.tally import Tally, tally, tally_by
+from muscle.flips.noise.floor import excess_items, tally_of_repeats
+from muscle.flips.noise.repeats import item_repeats
+from muscle.flips.pairing.items import TaskItems
+from muscle.flips.pairing.match import with_one_task_name
+from muscle.flips.pairing.pair import Pair
+from muscle.flips.result.verdict import headline, worse_than_plain
+from muscle.flips.slices.cuts import MAX_VALUES
+from muscle.flips.slices.slice_by import SliceBy, parse_slice, slice_values
 from muscle.gate.judge import (
     Finding,
     Subject,
@@ -84,7 +84,7 @@ def gate(
         noise: a second run of the old version, for limits on flips beyond noise; without it the old version's repeats
             say how much that is, where it has some.
         strict: whether a warning ends in exit code 2.
-        allow: what may differ between the runs beside the model (`muscle.flips.comparability.ALLOWANCES`).
+        allow: what may differ between the runs beside the model (`muscle.flips.pairing.comparability.ALLOWANCES`).
         format: of all files; None finds it by content.
         columns: our field names to the tables'.
         **options: of `muscle.compare`: on, max_unpaired, epsilon, cluster, lower_is_better, epsilon_item, max_flips, seed.
@@ -115,7 +115,7 @@ def gate(
 def findings_of(comparison: Comparison, policy: Policy) -> list[Finding]:
     """Judge a comparison that was made already.
 
-    What is missing is judged at its worst (`muscle.flips.missing`): a rule holds only where it holds whatever the missing answers are.
+    What is missing is judged at its worst (`muscle.flips.pairing.missing`): a rule holds only where it holds whatever the missing answers are.
 
     Args:
         comparison: what `muscle.compare` gave.

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from muscle import distributed
-from muscle.adapter_check import check_adapter
-from muscle.adapters import load_adapter
-from muscle.config import BaseConfig, TaskConfig, TrainingSettings, UpdateConfig
+from muscle.config.settings import BaseConfig, TaskConfig, TrainingSettings, UpdateConfig
 from muscle.errors import ConfigError, DataError
 from muscle.evaluation.save import RUN_FILE, save_run
 from muscle.files import read_json
 from muscle.limits import memory_for
-from muscle.models import (
+from muscle.models.adapter_check import check_adapter
+from muscle.models.adapters import load_adapter
+from muscle.models.bases import (
     LoadedBase,
     base_fingerprint,
     check_same_vocabulary,
@@ -31,9 +31,9 @@ from muscle.models import (
     load_for_training,
     resolve_base,
 )
+from muscle.pipeline.run_folder import RunFolder, content_of, versions
 from muscle.report import read_report, write_reports
 from muscle.report.without_texts import without_texts
-from muscle.run_folder import RunFolder, content_of, versions
 from muscle.tasks import Example, Task, TaskData, get_task, load_task_data
 
 if TYPE_CHECKING:

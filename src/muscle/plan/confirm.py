@@ -20,13 +20,13 @@ import polars as pl
 
 from muscle.errors import ConfigError, DataError
 from muscle.files import write_text
-from muscle.flips.item_verdicts import VERDICTS
-from muscle.flips.metrics import NEGATIVE, POSITIVE
-from muscle.flips.pair import Options, Pair, pair_runs
-from muscle.flips.reality import judge_items
-from muscle.flips.repeats import item_repeats
-from muscle.flips.statistics import Estimate, rate
-from muscle.flips.tally import item_cells
+from muscle.flips.measuring.metrics import NEGATIVE, POSITIVE
+from muscle.flips.measuring.tally import item_cells
+from muscle.flips.noise.item_verdicts import VERDICTS
+from muscle.flips.noise.real_or_noise import judge_items
+from muscle.flips.noise.repeats import item_repeats
+from muscle.flips.pairing.pair import Options, Pair, pair_runs
+from muscle.flips.statistics.intervals import Estimate, rate
 from muscle.plan.resolution import minimum_repeats
 from muscle.predictions.read import read_run
 from muscle.predictions.records import with_input_hash

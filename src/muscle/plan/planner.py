@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from muscle.errors import ConfigError
-from muscle.flips.pair import Options, Pair, pair_runs
-from muscle.flips.power import ALPHA, POWER, items_to_prove
-from muscle.flips.repeats import Repeats, item_repeats, variance_split
+from muscle.flips.noise.repeats import Repeats, item_repeats, variance_split
+from muscle.flips.pairing.pair import Options, Pair, pair_runs
+from muscle.flips.statistics.power import ALPHA, POWER, items_to_prove
 from muscle.plan.resolution import (
     Variances,
     best_repeats,

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from muscle.flips.answer_tests import fisher_table
-from muscle.flips.item_verdicts import EPSILON_ITEM, FALSE_DISCOVERY_RATE
-from muscle.flips.metrics import Ints
-from muscle.flips.power import ALPHA, POWER
-from muscle.flips.statistics import Floats
+from muscle.flips.measuring.metrics import Ints
+from muscle.flips.noise.item_verdicts import EPSILON_ITEM, FALSE_DISCOVERY_RATE
+from muscle.flips.statistics.exact_tests import fisher_table
+from muscle.flips.statistics.intervals import Floats
+from muscle.flips.statistics.power import ALPHA, POWER
 
 MAX_REPEATS = 400
 _EXACT_ITEMS = 200_000

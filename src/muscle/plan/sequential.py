@@ -22,8 +22,8 @@ import numpy as np
 from scipy import special
 
 from muscle.errors import ConfigError, DataError
-from muscle.flips.metrics import Bools, Ints
-from muscle.flips.statistics import Floats
+from muscle.flips.measuring.metrics import Bools, Ints
+from muscle.flips.statistics.intervals import Floats
 
 ALPHA = 0.05
 LIMIT = 0.05

@@ -45,14 +45,14 @@ def write_reports(report: dict[str, Any], folder: Path) -> None:
 
 def write_html(report: dict[str, Any], path: Path) -> None:
     """Write the self-contained HTML page."""
-    from muscle.report.html import render_html
+    from muscle.report.page.html import render_html
 
     write_text(path, render_html(report))
 
 
 def write_markdown(report: dict[str, Any], path: Path) -> None:
     """Write the Markdown form, made for a pull request."""
-    from muscle.report.markdown import render_markdown
+    from muscle.report.text.markdown import render_markdown
 
     write_text(path, render_markdown(report))
 

@@ -16,7 +16,7 @@ from typing import Any
 from markupsafe import Markup
 
 from muscle.files import write_text
-from muscle.report.html import render_html
+from muscle.report.page.html import render_html
 
 MAX_FLIPS = 300
 """Flips that a notebook's cell holds; the whole page goes into the notebook's file each time that it is saved."""

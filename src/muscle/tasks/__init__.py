@@ -9,7 +9,7 @@ import difflib
 from pathlib import Path
 
 from muscle.errors import ConfigError
-from muscle.tasks import gsm8k, hellaswag, piqa, samsum
+from muscle.tasks.built_in import gsm8k, hellaswag, piqa, samsum
 from muscle.tasks.data import TaskData, load_examples, load_task_data, split_train_validation
 from muscle.tasks.task import Example, Generation, Task
 
@@ -31,7 +31,7 @@ def get_task(name: str | Path) -> Task:
     """
     text = str(name)
     if text.endswith((".yaml", ".yml")):
-        from muscle.tasks.custom import load_task
+        from muscle.tasks.own.task_file import load_task
 
         return load_task(Path(name))
     if text not in BUILT_IN:

@@ -12,18 +12,18 @@ from typing import Any
 import torch
 
 from muscle import distributed
-from muscle.adapter_check import adapter_content
-from muscle.adapters import load_adapter
-from muscle.config import AlignmentSettings, EngineName, MaskName, TrainingSettings
-from muscle.models import LoadedBase, check_same_vocabulary
+from muscle.config.settings import AlignmentSettings, EngineName, MaskName, TrainingSettings
+from muscle.models.adapter_check import adapter_content
+from muscle.models.adapters import load_adapter
+from muscle.models.bases import LoadedBase, check_same_vocabulary
 from muscle.tasks.task import Example, Task
-from muscle.training.data import TokenizedExamples
-from muscle.training.engine import Heads, MixtureTrainer, StoredTrainer, choose_engine
+from muscle.training.data.examples import TokenizedExamples
 from muscle.training.finetune import tokenized_parts, train_and_save
-from muscle.training.kernels import choose_kernel, refuse_if_forced
-from muscle.training.stored_teachers import StoreSettings, TaskModel, store_mixture, store_teachers
-from muscle.training.teacher_rows import OldShare
-from muscle.training.teachers import OnlineTeachers
+from muscle.training.head.kernels import choose_kernel, refuse_if_forced
+from muscle.training.stored_trainers import Heads, MixtureTrainer, StoredTrainer, choose_engine
+from muscle.training.teachers.online import OnlineTeachers
+from muscle.training.teachers.rows import OldShare
+from muscle.training.teachers.run_teachers import StoreSettings, TaskModel, store_mixture, store_teachers
 from muscle.training.trainer import CompatibilityTrainer, TrainingResult
 
 MASK_SHARES: Mapping[MaskName, OldShare] = {

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from muscle import distributed
-from muscle.adapter_check import adapter_content
-from muscle.adapters import load_adapter, new_adapter, save_adapter
-from muscle.config import LoraSettings, TrainingSettings
+from muscle.config.settings import LoraSettings, TrainingSettings
 from muscle.files import atomic_folder, clear_leftovers, fingerprint, write_json
-from muscle.models import LoadedBase
+from muscle.models.adapter_check import adapter_content
+from muscle.models.adapters import load_adapter, new_adapter, save_adapter
+from muscle.models.bases import LoadedBase
 from muscle.tasks.task import Example, Task
-from muscle.training.data import TokenizedExamples, tokenize
-from muscle.training.engine import task_trainer
-from muscle.training.packing import choose_collator
+from muscle.training.data.examples import TokenizedExamples, tokenize
+from muscle.training.data.packing import choose_collator
+from muscle.training.stored_trainers import task_trainer
 from muscle.training.trainer import TrainingResult, train
 
 

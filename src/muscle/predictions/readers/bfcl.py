@@ -14,10 +14,10 @@ from typing import Any
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.predictions.readers._fields import count_at, identity_at, json_at, number_at
-from muscle.predictions.readers._json import line_objects, lines
-from muscle.predictions.readers._table import RowTable
-from muscle.predictions.readers._values import refuse, required
+from muscle.predictions.readers.shared.fields import count_at, identity_at, json_at, number_at
+from muscle.predictions.readers.shared.json_members import line_objects, lines
+from muscle.predictions.readers.shared.row_table import RowTable
+from muscle.predictions.readers.shared.values import refuse, required
 from muscle.predictions.records import complete, concat_records
 from muscle.predictions.rows import listing
 from muscle.predictions.run import SCORE_PREFIX, Run, Unread

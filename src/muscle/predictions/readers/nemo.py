@@ -13,10 +13,10 @@ from typing import Any
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.predictions.readers._fields import count_at, object_at
-from muscle.predictions.readers._json import line_objects, load_object
-from muscle.predictions.readers._table import RowTable, SliceFields, binary_correct
-from muscle.predictions.readers._values import (
+from muscle.predictions.readers.shared.fields import count_at, object_at
+from muscle.predictions.readers.shared.json_members import line_objects, load_object
+from muscle.predictions.readers.shared.row_table import RowTable, SliceFields, binary_correct
+from muscle.predictions.readers.shared.values import (
     finite_number,
     known,
     message_text,

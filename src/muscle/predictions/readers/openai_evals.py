@@ -17,7 +17,7 @@ from typing import Any, cast
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.predictions.readers._fields import (
+from muscle.predictions.readers.shared.fields import (
     count_at,
     identity_at,
     json_at,
@@ -28,10 +28,10 @@ from muscle.predictions.readers._fields import (
     objects_at,
     truth_at,
 )
-from muscle.predictions.readers._first import first_line, first_member, is_whole
-from muscle.predictions.readers._json import line_objects, members
-from muscle.predictions.readers._table import RowTable, SliceFields
-from muscle.predictions.readers._values import known, required
+from muscle.predictions.readers.shared.first_record import first_line, first_member, is_whole
+from muscle.predictions.readers.shared.json_members import line_objects, members
+from muscle.predictions.readers.shared.row_table import RowTable, SliceFields
+from muscle.predictions.readers.shared.values import known, required
 from muscle.predictions.records import complete
 from muscle.predictions.rows import shorten
 from muscle.predictions.run import SCORE_PREFIX, Run, Unread

@@ -16,7 +16,7 @@ import polars as pl
 
 from muscle.predictions.normalise import name_task, to_records
 from muscle.predictions.plain import DEFAULT_TASK
-from muscle.predictions.readers._table import binary_correct
+from muscle.predictions.readers.shared.row_table import binary_correct
 from muscle.predictions.rows import listing
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX, Run
 from muscle.predictions.tables import csv_line, read_csv

@@ -1,0 +1,1 @@
+"""Why answers flipped: causes, what changed in the texts, closeness of likelihoods, judges."""

@@ -1,0 +1,182 @@
+"""How close two versions' likelihoods are, item by item: for quantised, pruned and otherwise compressed models.
+
+Of each item with log-likelihoods of its options on both sides (p by old, q by the other version, each normalised over the options):
+- KL(p || q) = sum_j p_j (ln p_j - ln q_j), in nats;
+- same top choice: argmax p = argmax q;
+- change of the right answer's probability, q_right - p_right (the sum over right options).
+
+No number means anything alone: the same weights run twice differ too, so the old version against its own second run stands beside.
+The rule of llama.cpp's README on percentiles: alike on both sides of zero = noise, a heavier negative tail = damage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from muscle.flips.pairing.items import TaskItems
+from muscle.flips.pairing.join import Joined
+from muscle.flips.pairing.pair import Pair
+from muscle.flips.statistics.intervals import Estimate, Floats, rate
+
+NO_RERUN = "no self-vs-self run: give --rerun"
+HEAVIER = 1.5
+"""How much further the 1st percentile must lie from zero than the 99th for the negative tail to be called heavier."""
+
+
+@dataclass(frozen=True)
+class ItemCloseness:
+    """The closeness of each item that has likelihoods on both sides.
+
+    Attributes:
+        kl: (items,) KL(old || other) over the options, nats.
+        same_top: (items,) whether the best option is the same.
+        right_change: (items,) change of the right answer's probability; NaN where the right option is not known.
+    """
+
+    kl: Floats
+    same_top: Any
+    right_change: Floats
+
+
+def item_closeness(joined: Joined, items: TaskItems) -> ItemCloseness | None:
+    """Compute the closeness of a task's items; None where no item has likelihoods of its options on both sides.
+
+    Args:
+        joined: two runs, row by row.
+        items: the task's items in them.
+    """
+    if any(side["logprobs"].null_count() == side.height for side in (joined.old, joined.new)):
+        return None
+    pairs = items.frame["pair"]
+    old, other = (side["logprobs"].gather(pairs) for side in (joined.old, joined.new))
+    lengths = pl.select(pl.when(old.list.len() == other.list.len()).then(old.list.len())).to_series()
+    parts = []
+    for length in lengths.drop_nulls().unique().sort():
+        if length < 2:
+            continue
+        rows = (lengths == length).fill_null(False).arg_true()
+        sides = [_matrix(side.gather(rows), int(length)) for side in (old, other)]
+        right = _right(joined, pairs.gather(rows), int(length))
+        known = np.isfinite(sides[0]).all(axis=1) & np.isfinite(sides[1]).all(axis=1)
+        parts.append(closeness(sides[0][known], sides[1][known], right[known]))
+    kept = [part for part in parts if part.kl.size]
+    if not kept:
+        return None
+    return ItemCloseness(
+        np.concatenate([p.kl for p in kept]),
+        np.concatenate([p.same_top for p in kept]),
+        np.concatenate([p.right_change for p in kept]),
+    )
+
+
+def _matrix(column: pl.Series, width: int) -> Floats:
+    values: Floats = column.list.explode().cast(pl.Float64).fill_null(np.nan).to_numpy().reshape(-1, width)
+    return values
+
+
+def _right(joined: Joined, pairs: pl.Series, width: int) -> Any:
+    """Return (items, options) whether an option is right; all False where that is not known."""
+    rows = joined.old.select("choices", "reference")[pairs].with_row_index("row")
+    fits = pl.col("choices").list.len() == width
+    flat = rows.filter(fits.fill_null(False)).explode("choices")
+    found = np.zeros((rows.height, width), dtype=np.bool_)
+    if flat.height:
+        marks = (
+            flat.select(pl.col("choices").is_in(pl.col("reference")).fill_null(False)).to_series().to_numpy()
+        )
+        found[flat["row"].unique(maintain_order=True).to_numpy()] = marks.reshape(-1, width)
+    return found
+
+
+def closeness(old: Floats, other: Floats, right: Any) -> ItemCloseness:
+    """Compute closeness from log-likelihoods.
+
+    Args:
+        old: (items, options) finite log-likelihoods by the old version, not normalised.
+        other: (items, options) those by the other version.
+        right: (items, options) whether an option is right.
+
+    >>> found = closeness(np.log([[0.8, 0.2]]), np.log([[0.5, 0.5]]), np.array([[True, False]]))
+    >>> round(float(found.kl[0]), 4), round(float(found.right_change[0]), 2)
+    (0.1927, -0.3)
+    """
+    logs = [side - np.logaddexp.reduce(side, axis=1, keepdims=True) for side in (old, other)]
+    kl = (np.exp(logs[0]) * (logs[0] - logs[1])).sum(axis=1)
+    shares = [(np.exp(log) * right).sum(axis=1) for log in logs]
+    change = np.where(right.any(axis=1), shares[1] - shares[0], np.nan)
+    # Rounding can leave a KL of equal distributions a hair below zero.
+    return ItemCloseness(np.maximum(kl, 0.0), old.argmax(axis=1) == other.argmax(axis=1), change)
+
+
+def summary(found: ItemCloseness) -> dict[str, Any]:
+    """Sum up closeness over the items, as the report holds it."""
+    n = found.kl.size
+    same = int(found.same_top.sum())
+    change = found.right_change[np.isfinite(found.right_change)]
+    kl = _spread(found.kl) | {"max": float(found.kl.max())}
+    return {
+        "items": n,
+        "kl": kl,
+        "same_top": Estimate.of(same / n, rate(same, n)).to_json(),
+        "right_probability_change": _spread(change) | {"rms": float(np.sqrt(np.mean(change**2)))}
+        if change.size
+        else None,
+    }
+
+
+def _spread(values: Floats) -> dict[str, float]:
+    low, median, high = np.quantile(values, [0.01, 0.5, 0.99])
+    return {"mean": float(values.mean()), "median": float(median), "p01": float(low), "p99": float(high)}
+
+
+def closeness_report(pairs: Mapping[str, Pair], name: str, rerun: Pair | None) -> dict[str, Any] | None:
+    """Return a task's `closeness` of the report; None where there are no likelihoods.
+
+    Args:
+        pairs: the comparisons by side.
+        name: the task.
+        rerun: the old run joined with its second run; None where there is none.
+    """
+    found: dict[str, Any] = {}
+    for side in ("old_vs_new", "old_vs_candidate"):
+        if side in pairs and name in pairs[side].tasks:
+            each = item_closeness(pairs[side].joined, pairs[side].tasks[name])
+            if each is not None:
+                found[side] = summary(each)
+    if "old_vs_new" not in found:
+        return None
+    own = None
+    if rerun is not None and name in rerun.tasks:
+        each = item_closeness(rerun.joined, rerun.tasks[name])
+        own = summary(each) if each is not None else None
+    found["old_vs_rerun"] = own
+    if own is None:
+        found["why"] = NO_RERUN
+    found["sentence"] = tails_sentence(found.get("old_vs_candidate") or found["old_vs_new"], own)
+    return found
+
+
+def tails_sentence(new: Mapping[str, Any], own: Mapping[str, Any] | None) -> str | None:
+    """Read the tails of the right answer's probability by llama.cpp's rule; None where the right option is not known."""
+    change = new["right_probability_change"]
+    if change is None:
+        return None
+    low, high = change["p01"], change["p99"]
+    told = f"the right answer's probability moves between {100 * low:+.1f} and {100 * high:+.1f} points (1% and 99%)"
+    if own is not None and own["right_probability_change"] is not None:
+        noise = own["right_probability_change"]
+        told += (
+            f"; against itself the old version shows {100 * noise['p01']:+.1f} and {100 * noise['p99']:+.1f}"
+        )
+        if -low <= -noise["p01"] * HEAVIER and high <= noise["p99"] * HEAVIER:
+            return f"{told}: no more than run-to-run noise"
+    if -low > HEAVIER * max(high, 0.0):
+        return f"{told}: the negative tail is heavier, a sign of damage"
+    if high > HEAVIER * max(-low, 0.0):
+        return f"{told}: the positive tail is heavier, a sign of gain"
+    return f"{told}: the tails are about alike, as likelihoods that move at random have them"

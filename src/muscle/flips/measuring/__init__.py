@@ -1,0 +1,1 @@
+"""All numbers of a task between two versions: flips, rates, scores, tallies."""

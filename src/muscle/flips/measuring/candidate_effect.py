@@ -1,0 +1,224 @@
+"""What a candidate changes against the plain update, item by item: dNFR_c, d%NFR_c, dacc_c, dm_g, dm_r.
+
+MUSCLE (2024), Sec. 3 and Tables 4 to 6. All of it is over the items that the old version, the plain update and the
+candidate all answered, so that nothing but the candidate differs. Where items are grouped (answers to one item, a column that the user named) every
+interval and the test is over the groups.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+
+from muscle.flips.measuring.metrics import Bools, Ints
+from muscle.flips.pairing.items import TaskItems
+from muscle.flips.pairing.join import Joined
+from muscle.flips.statistics import clusters, resampling
+from muscle.flips.statistics import intervals as statistics
+from muscle.flips.statistics.intervals import Estimate, Floats
+
+
+def shared_items(
+    plain: TaskItems,
+    plain_join: Joined,
+    other: TaskItems,
+    other_join: Joined,
+    *,
+    how: Literal["inner", "left"] = "inner",
+) -> pl.DataFrame:
+    """Pair the items of two comparisons with the same old run.
+
+    Args:
+        plain: the task's items, old against new.
+        plain_join: the join that they come from.
+        other: the same task's items, old against the candidate.
+        other_join: the join that they come from.
+        how: "inner" keeps what all three runs have, "left" what old and new have.
+
+    Returns:
+        One row an item; where the others answered it more often than the old version, with "inner" each of their answers with
+        each, with "left" one row a plain pair. The columns of the plain items, and `correct_candidate`, `score_candidate` and
+        `pair_candidate`, its number in the candidate's join.
+    """
+    sides = [
+        items.frame.with_columns(joined.old_rows.gather(items.frame["pair"]).alias("old_row"))
+        for items, joined in ((plain, plain_join), (other, other_join))
+    ]
+    candidate = sides[1].select(
+        "old_row",
+        pl.col("pair").alias("pair_candidate"),
+        pl.col("correct_new").alias("correct_candidate"),
+        pl.col("score_new").alias("score_candidate"),
+        # Where the candidate alone answered items several times, its groups are theirs.
+        *(
+            [pl.col("cluster")]
+            if "cluster" not in plain.frame.columns and "cluster" in other.frame.columns
+            else []
+        ),
+    )
+    if how == "inner" or other_join.answers is None:
+        return sides[0].join(candidate, on="old_row", how=how, maintain_order="left")
+    turn = pl.int_range(pl.len()).over("old_row")
+    several = candidate.group_by("old_row").agg(pl.len().cast(pl.Int64).alias("several"))
+    rows = sides[0].join(several, on="old_row", how="left", maintain_order="left")
+    rows = rows.with_columns(turn=turn % pl.col("several")).drop("several")
+    candidate = candidate.drop("cluster", strict=False).with_columns(turn=turn)
+    return rows.join(candidate, on=["old_row", "turn"], how="left", maintain_order="left").drop("turn")
+
+
+def _flags(shared: pl.DataFrame, binary: bool, epsilon: float) -> tuple[Bools, Bools]:
+    """Return which items are negative flips of the plain update, and which of the candidate."""
+    if binary:
+        right = pl.col("correct_old")
+        flips = shared.select(right & ~pl.col("correct_new"), candidate=right & ~pl.col("correct_candidate"))
+    else:
+        old = pl.col("score_old")
+        flips = shared.select(
+            pl.col("score_new") - old < -epsilon, candidate=pl.col("score_candidate") - old < -epsilon
+        )
+    plain, candidate = flips.get_columns()
+    return plain.to_numpy(), candidate.to_numpy()
+
+
+def _counts(first: Bools, second: Bools) -> tuple[int, int, int, int]:
+    """Return in how many items both hold, the first only, the second only, neither."""
+    both, first_only = int((first & second).sum()), int((first & ~second).sum())
+    second_only = int((~first & second).sum())
+    return both, first_only, second_only, first.size - both - first_only - second_only
+
+
+def _groups(shared: pl.DataFrame) -> Ints | None:
+    """Return the group of each item, from 0; None where items are independent."""
+    if "cluster" not in shared.columns:
+        return None
+    _, groups = np.unique(shared["cluster"].to_numpy(), return_inverse=True)
+    return groups.astype(np.int64)
+
+
+def _by_group(values: Floats | Bools, groups: Ints) -> Floats:
+    return np.bincount(groups, weights=values).astype(np.float64)
+
+
+def _grouped_mean(values: Floats, groups: Ints) -> Estimate:
+    return clusters.clustered_mean(_by_group(values, groups), np.bincount(groups).astype(np.float64))
+
+
+def _size_change(
+    plain: Floats, candidate: Floats, chosen: tuple[Bools, Bools], groups: Ints | None, why: str
+) -> Estimate:
+    """Return the difference of two means over different subsets of the same items, candidate minus plain."""
+    if not (chosen[0].any() and chosen[1].any()):
+        return Estimate.undefined(why)
+    total = plain.size
+    means, influences = [], []
+    for values, part in zip((plain, candidate), chosen, strict=True):
+        mean = float(values[part].mean())
+        means.append(mean)
+        influences.append(np.where(part, values - mean, 0.0) * (total / part.sum()))
+    value = means[1] - means[0]
+    influence = influences[1] - influences[0]
+    if groups is not None:
+        return _moved(_grouped_mean(influence, groups), value)
+    return Estimate.of(value, resampling.linearised(value, influence))
+
+
+def _moved(estimate: Estimate, value: float) -> Estimate:
+    """Return an estimate of zero as one of the value."""
+    if estimate.low is None or estimate.high is None:
+        return Estimate(value, why=estimate.why)
+    return Estimate(value, value + estimate.low, value + estimate.high)
+
+
+def _score_changes(shared: pl.DataFrame, epsilon: float) -> dict[str, Estimate]:
+    scored = shared.drop_nulls(["score_old", "score_new", "score_candidate"])
+    if scored.is_empty():
+        nothing = Estimate.undefined("no score of more than right and wrong on all three sides")
+        return {"mean_gain_change": nothing, "mean_regression_change": nothing}
+    old, new, candidate = (scored[name].to_numpy() for name in ("score_old", "score_new", "score_candidate"))
+    plain, other, groups = new - old, candidate - old, _groups(scored)
+    better, worse = (plain > epsilon, other > epsilon), (plain < -epsilon, other < -epsilon)
+    return {
+        "mean_gain_change": _size_change(
+            plain, other, better, groups, "no item got better on one of the sides"
+        ),
+        "mean_regression_change": _size_change(
+            -plain, -other, worse, groups, "no item got worse on one of the sides"
+        ),
+    }
+
+
+def candidate_effect(
+    shared: pl.DataFrame, *, binary: bool, epsilon: float = 0.0, seed: int = 0
+) -> dict[str, Any]:
+    """Compare a candidate with the plain update on the same items.
+
+    Args:
+        shared: what `shared_items` gives.
+        binary: whether flips are changes of correctness, else of the score beyond epsilon.
+        epsilon: dead band of the score.
+        seed: of the bootstrap.
+
+    Returns:
+        `n`, the items that all three runs have, the denominator of the rates; the changes (candidate minus plain
+        update) of NFR, of NFR in percent of the plain update's, of accuracy (or the mean score), mean gain and mean
+        regression, each with value, low and high; and the exact McNemar p of the two versions' negative flips (over the groups, the
+        sign-flip test, where items are grouped).
+    """
+    plain, candidate = _flags(shared, binary, epsilon)
+    groups = _groups(shared)
+    both, plain_only, candidate_only, neither = _counts(plain, candidate)
+    effect: dict[str, Estimate] = {}
+    if shared.is_empty():
+        effect["negative_flip_rate_change"] = Estimate.undefined("no item is scored in all three versions")
+    elif groups is not None:
+        moved = candidate.astype(np.float64) - plain
+        effect["negative_flip_rate_change"] = _grouped_mean(moved, groups)
+    else:
+        rate = (candidate_only - plain_only) / plain.size
+        interval = statistics.newcombe_paired(both, plain_only, candidate_only, neither)
+        effect["negative_flip_rate_change"] = Estimate.of(rate, interval)
+    effect["negative_flip_rate_change_percent"] = _percent(plain, candidate, groups)
+    effect["accuracy_change"] = _accuracy_change(shared, binary, groups, seed)
+    effect |= _score_changes(shared, epsilon)
+    changes = {name: estimate.to_json() for name, estimate in effect.items()}
+    if groups is not None:
+        p_value = clusters.clustered_test(_by_group(candidate, groups), _by_group(plain, groups)).two_sided
+    else:
+        p_value = statistics.mcnemar(plain_only, candidate_only).exact
+    return {"n": shared.height, **changes, "negative_flips_mcnemar_exact_p": p_value}
+
+
+def _percent(plain: Bools, candidate: Bools, groups: Ints | None) -> Estimate:
+    """Return d%NFR_c = 100 (NFR_c - NFR) / NFR; denominator: the plain update's negative flips."""
+    both, plain_only, candidate_only, _ = _counts(plain, candidate)
+    if both + plain_only == 0:
+        return Estimate.undefined("the plain update has no negative flip")
+    value = 100 * (candidate_only - plain_only) / (both + plain_only)
+    if groups is None:
+        interval = statistics.paired_ratio(both, plain_only, candidate_only)
+        return Estimate(value, 100 * (interval.low - 1), 100 * (interval.high - 1))
+    if both + candidate_only == 0:
+        return Estimate(value, why="no interval for grouped items where the candidate has no negative flip")
+    # Of the logarithm of the ratio, by each item's influence on it.
+    spread = _grouped_mean(candidate / candidate.mean() - plain / plain.mean(), groups)
+    if spread.low is None or spread.high is None:
+        return Estimate(value, why=spread.why)
+    low, high = (100 * ((1 + value / 100) * math.exp(end) - 1) for end in (spread.low, spread.high))
+    return Estimate(value, low, high)
+
+
+def _accuracy_change(shared: pl.DataFrame, binary: bool, groups: Ints | None, seed: int) -> Estimate:
+    """Return dacc_c = acc_c - acc_v2 over the items that all three runs have; of a score, the mean difference."""
+    if shared.is_empty():
+        return Estimate.undefined("no item is scored in all three versions")
+    stem = "correct" if binary else "score"
+    new, candidate = (shared[f"{stem}_{side}"].to_numpy() for side in ("new", "candidate"))
+    if groups is not None:
+        return _grouped_mean(candidate.astype(np.float64) - new, groups)
+    if not binary:
+        return resampling.bootstrap_mean(candidate - new, seed=seed)
+    counts = _counts(new, candidate)
+    return Estimate.of((counts[2] - counts[1]) / new.size, statistics.newcombe_paired(*counts))

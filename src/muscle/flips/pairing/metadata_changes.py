@@ -1,0 +1,205 @@
+"""What two runs' metadata say differently: settings, judges, versions.
+
+Readers keep what they know of a run in common words (`tasks`, `settings`, `versions`, `model`, `harness`). A key that one
+side lacks is unknown there, not different.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from muscle.errors import DataError
+
+_SEEN = "seen"
+"""Marks keys whose effect stands in the records' inputs, so that the records tell better."""
+
+_TASK_KEYS: dict[str, tuple[str, ...]] = {
+    "documents": (
+        "dataset",
+        "dataset_path",
+        "dataset_name",
+        "dataset_kwargs",
+        "test_split",
+        "data_fingerprint",
+        "hf_repo",
+        "hf_subset",
+        "evaluation_splits",
+    ),
+    "prompts_seen": ("doc_to_text", "doc_to_choice", "description", "num_fewshot"),
+    "prompts": ("prompt", "prompts", "default_test", "solver", "target_delimiter", "definition"),
+    "references_seen": ("doc_to_target",),
+    # What decides whether an answer is right: a looser test turns wrong answers into right ones without any model.
+    "metric": (
+        "metric",
+        "metric_list",
+        "metric_specs",
+        "metric_config",
+        "filter_list",
+        "process_results",
+        "assertions",
+        "graders",
+        "scorers",
+        "version",
+    ),
+    "judge": ("judge", "judges"),
+    "generation": (
+        "generation",
+        "generation_size",
+        "stop_sequence",
+        "max_length",
+        "repeats",
+        "epochs",
+    ),
+    "scoring": (
+        "output_type",
+        "epochs_reducer",
+        "backend",
+        "softmax_dtype",
+        "batch_size",
+        "logprob_step",
+    ),
+    "settings": ("args", "limit"),
+}
+
+_RUN_KEYS: dict[str, tuple[str, ...]] = {
+    "prompts_seen": ("system_instruction", "chat_template_sha", "fewshot_as_multiturn", "fewshot_seed"),
+    "generation": ("gen_kwargs", "generation"),
+    "scoring": ("batch_size", "model_dtype", "softmax_dtype"),
+}
+_RUN_IGNORED = ("model_args", "run", "status", "revision")
+_LIMIT = 60
+
+
+@dataclass(frozen=True)
+class SettingsChange:
+    """A setting that two runs state differently.
+
+    Attributes:
+        what: the kind of difference, as in `muscle.flips.pairing.comparability.Difference`.
+        message: what differs, and in which tasks.
+        seen_in_inputs: whether the records' inputs would show its effect.
+    """
+
+    what: str
+    message: str
+    seen_in_inputs: bool
+
+
+def settings_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[SettingsChange]:
+    """List what two runs' metadata say differently; a change that many tasks share is told once.
+
+    Args:
+        old: metadata of the old run.
+        new: metadata of the new run.
+
+    Raises:
+        DataError: the metadata are nested too deeply to be compared.
+    """
+    try:
+        return _of_tasks(old, new) + _of_runs(old, new)
+    except RecursionError:
+        raise DataError(
+            "the runs' metadata: expected settings nested less than 100 deep, found deeper; mend run.json"
+        ) from None
+
+
+def _of_tasks(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[SettingsChange]:
+    by_change: dict[tuple[str, str], list[str]] = {}
+    tasks = _object(old, "tasks"), _object(new, "tasks")
+    for task in sorted(tasks[0].keys() & tasks[1].keys()):
+        for kind, keys in _TASK_KEYS.items():
+            for text in _texts(_object(tasks[0], task), _object(tasks[1], task), keys):
+                by_change.setdefault((kind, text), []).append(task)
+    return [_change(kind, f"task {_listing(names)}: {text}") for (kind, text), names in by_change.items()]
+
+
+def _of_runs(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[SettingsChange]:
+    found = []
+    settings = _object(old, "settings"), _object(new, "settings")
+    for kind, keys in _RUN_KEYS.items():
+        found += [_change(kind, text) for text in _texts(*settings, keys)]
+    named = {key for keys in _RUN_KEYS.values() for key in keys} | set(_RUN_IGNORED)
+    rest = sorted((settings[0].keys() & settings[1].keys()) - named)
+    found += [_change("settings", text) for text in _texts(*settings, rest)]
+    models = _object(old, "model"), _object(new, "model")
+    found += [_change("judge", text) for text in _texts(*models, ("roles",))]
+    found += [_change("scoring", f"model {text}") for text in _texts(*models, ("dtype",))]
+    found += [_change("harness", text) for text in _texts(old, new, ("harness",))]
+    versions = list(_parted(_object(old, "versions"), _object(new, "versions")))
+    if versions:
+        found.append(
+            _change("versions", f"versions differ, which alone can flip answers: {'; '.join(versions)}")
+        )
+    if models[0].get("name") and dict(models[0]) == dict(models[1]):
+        found.append(
+            _change("model", f"both runs name the model {_short(models[0]['name'])}: is this a control?")
+        )
+    return found
+
+
+def _change(kind: str, message: str) -> SettingsChange:
+    what, _, mark = kind.partition("_")
+    return SettingsChange(what, message, mark == _SEEN or what == "documents")
+
+
+def _object(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = value.get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _texts(old: Mapping[str, Any], new: Mapping[str, Any], keys: Any) -> Iterator[str]:
+    """Tell what differs under some keys."""
+    for key in keys:
+        if key in old and key in new:
+            yield from _parted({key: old[key]}, {key: new[key]})
+
+
+def _parted(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """Walk through two objects and tell where they part; what only one has is unknown to the other."""
+    for key in old:
+        if key not in new:
+            continue
+        one, other, place = old[key], new[key], f"{path}{key}"
+        if one is None or other is None or _text(one) == _text(other):
+            continue
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            yield from _parted(one, other, f"{place}.")
+        else:
+            yield f"{place} {_pair(one, other)}"
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+
+
+def _short(value: Any, start: int = 0) -> str:
+    text = " ".join((value if isinstance(value, str) else _text(value)).split())
+    begin = "…" if start else ""
+    return begin + (text[start:] if len(text) - start <= _LIMIT else f"{text[start : start + _LIMIT - 1]}…")
+
+
+def _pair(one: Any, other: Any) -> str:
+    """Write two values; of long ones the part where they differ."""
+    texts = [" ".join((v if isinstance(v, str) else _text(v)).split()) for v in (one, other)]
+    start = 0
+    if max(map(len, texts)) > _LIMIT:
+        start = max(0, common_start(*texts) - _LIMIT // 3)
+    return f"{_short(one, start)} against {_short(other, start)}"
+
+
+def _listing(names: list[str], limit: int = 3) -> str:
+    shown = ", ".join(names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+
+
+def common_start(one: str, other: str) -> int:
+    """Return how many characters two texts begin with alike.
+
+    >>> common_start("a cat", "a cow")
+    3
+    """
+    alike = (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+    return next(alike, min(len(one), len(other)))

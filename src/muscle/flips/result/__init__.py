@@ -1,0 +1,1 @@
+"""The result object: verdict, warnings, the list of flips."""

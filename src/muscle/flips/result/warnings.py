@@ -1,0 +1,58 @@
+"""What a reader must know before trusting the numbers: one sentence each, in the report's `warnings`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from muscle.flips.measuring.metrics import UNCHANGED_FLIPS
+from muscle.flips.pairing.pair import Pair
+from muscle.flips.result.grid import grid_warnings
+from muscle.predictions.run import Run
+
+MAX_TASKS = 5
+"""Tasks that a warning names."""
+
+
+def warnings_of(runs: Sequence[Run], pairs: Mapping[str, Pair]) -> list[str]:
+    """Return what did not pair, and what their readers and likelihoods say.
+
+    Args:
+        runs: the runs that are compared.
+        pairs: their pairs, by what they are called ("old vs new").
+    """
+    found = [f"{run.name}: not read: {each}" for run in runs for each in run.unread]
+    found += [sentence for side, pair in pairs.items() for sentence in _about_pair(side, pair)]
+    found += [warning for run in runs for warning in grid_warnings(run)]
+    return found + [f"{run.name}: {note}" for run in runs for note in run.metadata.get("notes") or ()]
+
+
+def _about_pair(side: str, pair: Pair) -> Iterator[str]:
+    report = pair.joined.report
+    numbers = {
+        "only in the first": report.only_old,
+        "only in the second": report.only_new,
+        "doubled": report.duplicates,
+        "of them with different answers and left out": report.conflicting,
+        "with another reference": report.reference_changed,
+        "with another prompt under the same id": report.prompt_changed,
+        "repeats that the other side lacks, paired with its answers again": report.surplus_repeats,
+        "without an answer in the first (error)": report.errors_old,
+        "without an answer in the second (error)": report.errors_new,
+        "without a verdict or score (unscored)": pair.missing.unscored,
+    }
+    odd = [f"{number} {what}" for what, number in numbers.items() if number]
+    unseen = pair.unseen_tasks
+    if unseen:
+        more = f" and {len(unseen) - MAX_TASKS} more" if len(unseen) > MAX_TASKS else ""
+        yield f"{side}: no item is scored in both runs of {', '.join(unseen[:MAX_TASKS])}{more}"
+    if odd:
+        yield f"{side}: {report.paired} predictions paired; {', '.join(odd)}"
+    others = {name: items.other_scores for name, items in pair.tasks.items() if items.other_scores}
+    if others and side == "old vs new":
+        first = next(iter(others))
+        more = f" and in {len(others) - 1} more tasks" if len(others) > 1 else ""
+        yield f"scores that are not compared: {', '.join(others[first][:MAX_TASKS])} of {first}{more} (RUN::metric=NAME lets one decide)"
+    quadrants = [items.quadrants() for items in pair.tasks.values() if items.kind == "binary"]
+    same = sum(each.count(UNCHANGED_FLIPS) for each in quadrants if each.answers_known)
+    if same:
+        yield f"{side}: {same} flips have the same answer on both sides: the scoring changed, not the model"

@@ -1,0 +1,1 @@
+"""Items by slice, and where flips concentrate."""

@@ -1,0 +1,1 @@
+"""Bases and adapters: loading, saving, and whether they fit."""

@@ -1,0 +1,107 @@
+"""LoRA adapters in PEFT's format: made, loaded, saved, and whether they fit a base.
+
+An adapter is a plain PEFT folder with safetensors. Two facts are kept with every one that muscle writes (`muscle.json`): the fingerprint of the
+base it was trained on, and how it was made. An adapter on another base of the same shape would load without complaint and answer
+nonsense, so the fingerprint is compared before the shapes are.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from muscle.config.settings import LoraSettings
+from muscle.errors import ModelError
+from muscle.files import read_json, write_json
+from muscle.models.adapter_check import CONFIG, check_adapter, check_loaded, check_patterns
+from muscle.models.bases import ADAPTER_NOTE, LoadedBase, reason_of, share_weights
+
+if TYPE_CHECKING:
+    import torch
+
+
+def new_adapter(base: LoadedBase, lora: LoraSettings) -> Any:
+    """Return a PEFT model with a fresh trainable LoRA adapter on `base`.
+
+    The base's modules are not touched: the adapter is put on a copy that shares the base's weights.
+
+    Raises:
+        ModelError: the base has no layer of the names in `target_modules`, or they are a pattern that takes too long to match.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.target_modules,
+    )
+    check_patterns(config, base.model, "lora.target_modules")
+    try:
+        return get_peft_model(share_weights(base.model), config)
+    except ValueError as error:
+        raise ModelError(f"base {base.source}: {str(error).splitlines()[0]} (lora.target_modules)") from error
+
+
+def load_adapter(base: LoadedBase, folder: Path, *, trainable: bool = False) -> Any:
+    """Return a PEFT model: the adapter in `folder` on a copy of `base` that shares its weights.
+
+    Args:
+        base: the base that the adapter was trained on.
+        folder: a PEFT folder.
+        trainable: the adapter's weights get gradients, in float32; else they take the base's dtype.
+
+    Raises:
+        ModelError: no adapter there, it is damaged or none that muscle loads, it was trained on another base, or what its file
+            holds is not what its configuration asks for on this base.
+    """
+    from peft import PeftModel
+
+    config = check_adapter(base, folder)
+    try:
+        model = PeftModel.from_pretrained(
+            share_weights(base.model),
+            folder,
+            config=config,
+            is_trainable=trainable,
+            autocast_adapter_dtype=trainable,
+        )
+    except Exception as error:  # PEFT raises many kinds
+        raise ModelError(
+            f"adapter {folder}: does not load on base {base.source} ({reason_of(error)})"
+        ) from error
+    check_loaded(model, folder)
+    if not trainable:
+        model.eval()
+    return model
+
+
+def save_adapter(
+    model: Any,
+    folder: Path,
+    *,
+    base: LoadedBase,
+    note: dict[str, Any],
+    weights: dict[str, torch.Tensor] | None = None,
+) -> None:
+    """Write the active adapter and its note into an existing folder, as PEFT reads it.
+
+    Args:
+        model: a PEFT model.
+        folder: an existing folder.
+        base: what the adapter stands on.
+        note: how it was made.
+        weights: the adapter's parameters by the model's names, where the model itself holds only shards of them.
+    """
+    # The base's embeddings are the base's, also where the adapter is on them.
+    model.save_pretrained(folder, safe_serialization=True, state_dict=weights, save_embedding_layers=False)
+    # PEFT writes a set of names in another order each time; the same training ends in the same files.
+    config = read_json(folder / CONFIG)
+    names = config["target_modules"]
+    write_json(
+        folder / CONFIG, config | ({"target_modules": sorted(names)} if isinstance(names, list) else {})
+    )
+    # PEFT's model card names the local path of the base; it says nothing that the note doesn't say better.
+    (folder / "README.md").unlink(missing_ok=True)
+    write_json(folder / ADAPTER_NOTE, {"base": base.source, "base_fingerprint": base.fingerprint, **note})

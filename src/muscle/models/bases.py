@@ -1,0 +1,403 @@
+"""Bases: finding, loading, telling one from another.
+
+A base is a hub name, a local folder or a GGUF file. Its fingerprint says which one it is: everything that is made of it keeps it.
+"""
+
+from __future__ import annotations
+
+import copy
+import gc
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from muscle.config.settings import AttentionName, BaseConfig, TrainingSettings
+from muscle.errors import ConfigError, ModelError, ResourceError
+from muscle.files import fingerprint
+from muscle.limits import is_out_of_memory
+
+if TYPE_CHECKING:
+    import torch
+
+ADAPTER_NOTE = "muscle.json"
+"""What an adapter's folder holds of muscle's own; no part of a base's fingerprint."""
+_SAMPLED_ABOVE_BYTES = 64 * 2**20
+_SAMPLE_BYTES = 2**16
+_NUM_SAMPLES = 64
+_SMALLER = "set training.precision: bf16 or training.quantization: 4bit, or take a machine with more"
+
+
+@dataclass(frozen=True)
+class LoadedBase:
+    """A base in memory.
+
+    Attributes:
+        model: the causal language model, frozen, in evaluation mode.
+        tokenizer: its tokenizer, with a padding token.
+        fingerprint: of the files it came from.
+        source: what the user named.
+    """
+
+    model: Any
+    tokenizer: Any
+    fingerprint: str
+    source: str
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether this process still holds every weight: a training that shards the base leaves none or a part of them."""
+        return all(parameter.numel() > 0 for parameter in self.model.parameters())
+
+
+def resolve_base(base: BaseConfig) -> Path:
+    """Return the local folder or GGUF file of a base; a hub name is downloaded or found in the hub's cache.
+
+    Raises:
+        ModelError: there is no such folder, file or hub repository.
+    """
+    path = Path(base.base).expanduser()
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise ModelError(f"base {base.base}: there is no such GGUF file")
+        return path
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ModelError(f"base {base.base}: expected a model folder with config.json, found none in it")
+        return path
+    # A hub name is `name` or `org/name`; anything else can only have been meant as a path.
+    if path.is_absolute() or base.base.startswith((".", "~")) or base.base.count("/") > 1:
+        raise ModelError(f"base {base.base}: there is no such folder")
+    return _download(base)
+
+
+def _download(base: BaseConfig) -> Path:
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+    if base.trust_remote_code:
+        patterns.append("*.py")
+    try:
+        return Path(snapshot_download(base.base, revision=base.revision, allow_patterns=patterns))
+    except Exception as error:
+        raise ModelError(
+            f"base {base.base}: no such local folder, and not to be had from the hub ({reason_of(error)})"
+        ) from error
+
+
+def base_fingerprint(path: Path) -> str:
+    """Return 16 hex digits that stand for a base's files: configuration, tokenizer and weights.
+
+    Large weight files are sampled (size, 64 blocks spread over the file), which tells any two trained models apart in
+    well under a second; it is no protection against somebody who forges a file.
+
+    Raises:
+        ModelError: the folder holds no weights in safetensors.
+    """
+    if path.is_file():
+        return fingerprint([_file_mark(path)])
+    files = sorted(
+        file
+        for file in path.iterdir()
+        if file.suffix in {".json", ".safetensors", ".model", ".gguf"} and file.name != ADAPTER_NOTE
+    )
+    if not any(file.suffix in {".safetensors", ".gguf"} for file in files):
+        raise ModelError(
+            f"base {path}: expected weights in *.safetensors, found none (pickle files are not read)"
+        )
+    return fingerprint([[file.name, _file_mark(file)] for file in files])
+
+
+def _file_mark(path: Path) -> list[Any]:
+    size = path.stat().st_size
+    digest = hashlib.sha256()
+    with path.open("rb") as handle:
+        if size <= _SAMPLED_ABOVE_BYTES:
+            digest.update(handle.read())
+        else:
+            for index in range(_NUM_SAMPLES):
+                handle.seek((size - _SAMPLE_BYTES) * index // (_NUM_SAMPLES - 1))
+                digest.update(handle.read(_SAMPLE_BYTES))
+    return [size, digest.hexdigest()]
+
+
+def choose_dtype(precision: Literal["auto", "bf16", "float32"]) -> torch.dtype:
+    """Return the dtype for a precision; `auto` is bf16 where the hardware computes in it, else float32."""
+    import torch
+
+    if precision != "auto":
+        return torch.bfloat16 if precision == "bf16" else torch.float32
+    if torch.cuda.is_available():
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
+
+
+def choose_device() -> str:
+    """Return `cuda` (this process's own, where a launcher gave it one), `mps` or `cpu`, the first that is there."""
+    import torch
+
+    if torch.cuda.is_available():
+        return f"cuda:{os.environ['LOCAL_RANK']}" if "LOCAL_RANK" in os.environ else "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def load_base(
+    base: BaseConfig,
+    *,
+    precision: Literal["auto", "bf16", "float32"] = "auto",
+    device: str | None = None,
+    quantization: Literal["4bit"] | None = None,
+    attention: AttentionName = "auto",
+) -> LoadedBase:
+    """Load a base and its tokenizer.
+
+    Args:
+        base: what to load.
+        precision: of the weights.
+        device: a torch device; the best one there is by default.
+        quantization: `4bit` keeps the linear layers in bitsandbytes' NF4 (QLoRA).
+        attention: what computes it; `auto` is transformers' choice.
+
+    Returns:
+        The base, frozen.
+
+    Raises:
+        ModelError: it is not there, holds no safetensors, or cannot be read.
+        ResourceError: it does not fit into memory.
+        ConfigError: quantization without bitsandbytes, or where it doesn't compute right.
+    """
+    from transformers import AutoModelForCausalLM
+
+    place: dict[str, Any] = {} if quantization is None else _in_4_bits(precision)
+    if attention != "auto":
+        place["attn_implementation"] = attention
+    path = resolve_base(base)
+    mark = base_fingerprint(path)
+    tokenizer = load_tokenizer(base)
+    source = _gguf_arguments(path) if path.is_file() else {"use_safetensors": True}
+    try:
+        with quiet_libraries():
+            model = AutoModelForCausalLM.from_pretrained(
+                path.parent if path.is_file() else path,
+                dtype=choose_dtype(precision),
+                trust_remote_code=base.trust_remote_code,
+                **source,
+                **place,
+            )
+        if quantization is None:  # 4-bit layers were put in their place while they were read
+            model = model.to(device or choose_device())
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise ResourceError(
+                f"base {base.base}: does not fit into memory ({reason_of(error)}); {_SMALLER}"
+            ) from error
+        raise ModelError(f"base {base.base}: cannot be loaded ({reason_of(error)})") from error
+    # A dequantised GGUF is a plain model; the note that it once was quantised would keep it from being saved.
+    if path.is_file() and hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    model.requires_grad_(False)
+    model.eval()
+    if quantization is not None:
+        _prepare_4_bits(model)
+    return LoadedBase(model=model, tokenizer=tokenizer, fingerprint=mark, source=base.name)
+
+
+def share_weights(model: Any) -> Any:
+    """Return a copy of a model's modules whose parameters and buffers are the very same tensors.
+
+    Adapters on two copies don't know of each other, and the base's weights are in memory once: the new task model and the
+    student share one base this way.
+    """
+    memo: dict[int, Any] = {id(tensor): tensor for tensor in model.parameters()}
+    memo |= {id(tensor): tensor for tensor in model.buffers()}
+    # Of 4-bit layers: the scales of their weights.
+    states = (getattr(module, "quant_state", None) for module in model.modules())
+    memo |= {id(state): state for state in states if state is not None}
+    return copy.deepcopy(model, memo)
+
+
+def load_for_training(base: BaseConfig, training: TrainingSettings) -> LoadedBase:
+    """Load a base as a training's settings want it; see `load_base`.
+
+    Raises:
+        ConfigError: also an attention that can't train on this device.
+    """
+    if training.attention == "flex_attention" and choose_device() == "cpu":
+        raise ConfigError(
+            "training.attention: flex_attention has no backward pass on a CPU; expected auto, sdpa or eager"
+        )
+    return load_base(
+        base,
+        precision=training.precision,
+        quantization=training.quantization,
+        attention=training.attention,
+    )
+
+
+def load_outline(base: BaseConfig) -> LoadedBase:
+    """Load a base without its weights: its tensors have shapes alone, which is all that `check_adapter` needs.
+
+    Raises:
+        ModelError: it is not there, holds no safetensors, is a GGUF file, or cannot be read.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    path = resolve_base(base)
+    mark = base_fingerprint(path)
+    tokenizer = load_tokenizer(base)
+    trust = base.trust_remote_code
+    try:
+        with quiet_libraries(), torch.device("meta"):
+            config = AutoConfig.from_pretrained(path, trust_remote_code=trust)
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust)
+    except Exception as error:
+        raise ModelError(f"base {base.base}: cannot be loaded ({reason_of(error)})") from error
+    return LoadedBase(model=model, tokenizer=tokenizer, fingerprint=mark, source=base.name)
+
+
+def _in_4_bits(precision: Literal["auto", "bf16", "float32"]) -> dict[str, Any]:
+    """What `from_pretrained` needs for NF4 weights on this process's GPU, or on the CPU (QLoRA, Dettmers et al. 2023)."""
+    from importlib.util import find_spec
+
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    if choose_device() == "mps":
+        raise ConfigError(
+            "training.quantization: 4bit needs a CUDA GPU or a CPU, found Apple's; leave it out"
+        )
+    if find_spec("bitsandbytes") is None:
+        raise ConfigError(
+            "training.quantization: 4bit needs the package bitsandbytes; install it with: pip install 'muscle-llm[gpu]'"
+        )
+    dtype = choose_dtype(precision)
+    quantized = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+        bnb_4bit_quant_storage=dtype,  # so that FSDP can shard them beside the others
+    )
+    place = torch.cuda.current_device() if torch.cuda.is_available() else "cpu"
+    return {"quantization_config": quantized, "device_map": {"": place}}
+
+
+def _prepare_4_bits(model: Any) -> None:
+    """Keep 4-bit layers trainable on a CPU, and see by numbers that they are.
+
+    bitsandbytes 0.50 changes a layer's layout for good when it first scores on a processor with AVX512-BF16; products with the
+    other layout have no gradient and say nothing of it, and a base is trained on after it has scored.
+
+    Raises:
+        ConfigError: a layer's product or its gradient is not that of its weights.
+    """
+    import torch
+    from bitsandbytes.functional import dequantize_4bit
+
+    layers = [module for module in model.modules() if hasattr(getattr(module, "weight", None), "quant_state")]
+    for layer in layers:
+        layer.support_avx512bf16_for_cpu = False
+    for layer in layers[:1]:
+        weight = dequantize_4bit(layer.weight.data, layer.weight.quant_state).to(model.dtype)
+        states = torch.ones(2, weight.shape[1], dtype=model.dtype, device=weight.device, requires_grad=True)
+        with torch.no_grad():
+            layer(states)  # what would change the layout
+        product = layer(states)
+        if product.requires_grad:
+            product.sum().backward()
+        found, expected = (product if layer.bias is None else product - layer.bias), states @ weight.T
+        close = states.grad is not None and all(
+            torch.allclose(one, other, rtol=0.02, atol=0.02)
+            for one, other in ((found, expected), (states.grad, weight.sum(0).expand_as(states)))
+        )
+        if not close:
+            raise ConfigError(
+                "training.quantization: 4bit: the installed bitsandbytes computes wrong products or no gradient on this device; "
+                "leave it out, or install another version"
+            )
+
+
+def free_memory() -> None:
+    """Give back what models that nobody holds any more have left, on the GPU too."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def load_tokenizer(base: BaseConfig) -> Any:
+    """Load a base's tokenizer alone, with a padding token.
+
+    Raises:
+        ModelError: the base is not there, or its tokenizer cannot be read.
+    """
+    from transformers import AutoTokenizer
+
+    path = resolve_base(base)
+    gguf = {"gguf_file": path.name} if path.is_file() else {}
+    folder = path.parent if path.is_file() else path
+    try:
+        with quiet_libraries():
+            tokenizer = AutoTokenizer.from_pretrained(
+                folder, trust_remote_code=base.trust_remote_code, **gguf
+            )
+    except Exception as error:
+        raise ModelError(f"base {base.base}: its tokenizer cannot be loaded ({reason_of(error)})") from error
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def reason_of(error: Exception) -> str:
+    """The first line of an error whose kind a user can't know: transformers and the hub raise what their parts raise."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _gguf_arguments(path: Path) -> dict[str, Any]:
+    """How transformers reads a GGUF file into plain dense weights, which LoRA layers need."""
+    from transformers import GgufConfig
+
+    return {"gguf_file": path.name, "quantization_config": GgufConfig(dequantize=True)}
+
+
+def check_same_vocabulary(old: LoadedBase, new: LoadedBase) -> None:
+    """Refuse two bases whose tokenizers or output widths differ: Eq. 1 compares distributions over one vocabulary.
+
+    Raises:
+        ModelError: names both bases and what differs.
+    """
+    ours, theirs = old.tokenizer.get_vocab(), new.tokenizer.get_vocab()
+    if ours != theirs:
+        differing = len(set(ours.items()) ^ set(theirs.items()))
+        raise ModelError(
+            f"bases {old.source} and {new.source} have different vocabularies ({len(ours)} and {len(theirs)} tokens, "
+            f"{differing} entries differ); a compatibility adapter needs one vocabulary for both"
+        )
+    widths = [side.model.get_output_embeddings().weight.shape[0] for side in (old, new)]
+    if widths[0] != widths[1]:
+        raise ModelError(
+            f"bases {old.source} and {new.source}: output heads of {widths[0]} and {widths[1]} rows; expected the same"
+        )
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keep transformers' loading bars and notices off the terminal while muscle shows its own progress."""
+    from transformers.utils import logging as transformers_logging
+
+    verbosity = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,195 @@
+"""What an update would do: its stages, which of them are done, and the tokens that the others would process."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from muscle.config.settings import UpdateConfig
+from muscle.distributed import num_processes
+from muscle.errors import ModelError
+from muscle.models.bases import load_tokenizer, reason_of, resolve_base
+from muscle.pipeline.resources import PEAK_FLOPS, UTILISATION, Estimate, ModelSizes, estimate
+from muscle.pipeline.update import Pipeline
+from muscle.tasks import Example, Task
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """One stage of an update.
+
+    Attributes:
+        name: such as "align piqa".
+        state: "done", "given" (an adapter that exists), or "to run".
+        num_examples: examples it reads.
+        num_tokens: tokens it processes at most: forward and backward for training (all epochs), forward for scoring.
+    """
+
+    name: str
+    state: str
+    num_examples: int
+    num_tokens: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the stage as plain data."""
+        return asdict(self)
+
+
+def plan_stages(config: UpdateConfig) -> list[PlannedStage]:
+    """List an update's stages in their order, without loading a model.
+
+    A stage whose inputs are not known yet, because an earlier stage is still to run, is to run as well.
+
+    Raises:
+        MuscleError: an input is missing or wrong.
+    """
+    pipeline = Pipeline(config)
+    tokenizer = load_tokenizer(config.new)
+    stages: list[PlannedStage] = []
+    for data in pipeline.data.values():
+        task = data.task
+        per_epoch = count_tokens(tokenizer, task, data.train) + count_tokens(tokenizer, task, data.validation)
+        scored = count_tokens(tokenizer, task, data.test, scoring=True)
+        training = config.training.epochs * per_epoch
+        aligning = config.align_training().epochs * per_epoch
+        num_learnt = len(data.train) + len(data.validation)
+        state: dict[str, str] = {}
+
+        def add(name: str, state: str, examples: int, tokens: int) -> None:
+            stages.append(PlannedStage(name, state, examples, 0 if state != "to run" else tokens))
+
+        for side in ("old", "new"):
+            given = task.name in pipeline.base_config(side).adapters
+            done = pipeline.run.is_done(f"finetune {side}/{task.name}", pipeline.finetune_inputs(side, data))
+            state[side] = "given" if given else "done" if done else "to run"
+            add(f"finetune {side}/{task.name}", state[side], num_learnt, training)
+        name = f"align {task.name}"
+        ready = "to run" not in state.values()
+        done = ready and pipeline.run.is_done(name, pipeline.align_inputs(data))
+        state["compat"] = "done" if done else "to run"
+        add(name, state["compat"], num_learnt, aligning)
+        if config.evaluation.control:
+            name = f"control {task.name}"
+            done = done and pipeline.run.is_done(name, pipeline.control_inputs(data))
+            state["control"] = "done" if done else "to run"
+            add(name, state["control"], num_learnt, aligning)
+        for run, side in pipeline.evaluated().items():
+            name = f"evaluate {run}/{task.name}"
+            ready = state.get(run) != "to run"
+            done = ready and pipeline.run.is_done(name, pipeline.evaluate_inputs(run, side, data))
+            add(name, "done" if done else "to run", len(data.test), scored)
+    return stages
+
+
+def count_tokens(tokenizer: Any, task: Task, examples: tuple[Example, ...], *, scoring: bool = False) -> int:
+    """Count the tokens of examples.
+
+    For training these are context and answer; for scoring every option with its context, or the context and the
+    longest answer that may be generated.
+    """
+    if not scoring:
+        texts = [example.context + example.target for example in examples]
+    elif task.kind == "choice":
+        texts = [
+            example.context + example.delimiter + choice for example in examples for choice in example.choices
+        ]
+    else:
+        texts = [example.context for example in examples]
+    extra = len(examples) * task.generation.max_new_tokens if scoring and task.generation else 0
+    return sum(len(ids) for ids in tokenizer(texts)["input_ids"]) + extra
+
+
+def plan_resources(config: UpdateConfig) -> tuple[ModelSizes, Estimate]:
+    """Estimate memory and time of training the compatibility adapter, per GPU, without loading a model.
+
+    Raises:
+        MuscleError: an input is missing or wrong.
+    """
+    from transformers import AutoConfig
+
+    path = resolve_base(config.new)
+    gguf = {"gguf_file": path.name} if path.is_file() else {}
+    folder = path.parent if path.is_file() else path
+    try:
+        architecture = AutoConfig.from_pretrained(
+            folder, trust_remote_code=config.new.trust_remote_code, **gguf
+        )
+    except Exception as error:
+        raise ModelError(
+            f"base {config.new.base}: its config.json cannot be read ({reason_of(error)})"
+        ) from error
+    sizes = ModelSizes.of(architecture)
+    tokenizer, settings = load_tokenizer(config.new), config.align_training()
+    lengths: list[int] = []
+    for data in Pipeline(config).data.values():
+        texts = [example.context + example.target for example in (*data.train, *data.validation)]
+        lengths += [min(len(ids), settings.max_length) for ids in tokenizer(texts)["input_ids"]]
+    found = estimate(
+        sizes,
+        settings,
+        rank=config.lora.r,
+        tokens_per_epoch=sum(lengths),
+        sequence_tokens=max(lengths),
+        num_processes=num_processes(),
+    )
+    return sizes, found
+
+
+def resources_as_dict(sizes: ModelSizes, found: Estimate) -> dict[str, Any]:
+    """Return what `print_resources` prints as plain data, and what the time assumes."""
+    return {
+        "parameters": sizes.parameters,
+        "weights_bytes": found.weights,
+        "adapter_bytes": found.adapter,
+        "activations_bytes": found.activations,
+        "chunk_bytes": found.chunk,
+        "total_bytes": found.total,
+        "store_bytes": found.store,
+        "flops_per_token": found.flops_per_token,
+        "seconds": found.seconds,
+        "peak_flops": PEAK_FLOPS,
+        "utilisation": UTILISATION,
+        "num_processes": num_processes(),
+    }
+
+
+def print_resources(sizes: ModelSizes, found: Estimate) -> None:
+    """Print the estimate as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("training the compatibility adapter, per GPU", title="What it would take (estimated)")
+    table.add_column("", justify="right")
+    for name, value in (
+        (f"weights of a base, {sizes.parameters / 1e9:.2f} B", found.weights),
+        ("LoRA: weights, gradients, AdamW", found.adapter),
+        ("activations of the longest batch", found.activations),
+        ("logits of a chunk", found.chunk),
+        ("memory in all", found.total),
+        ("teacher stores, on disk", found.store),
+    ):
+        table.add_row(name, f"{value / 1e9:.2f} GB")
+    hours = found.seconds / 3600
+    table.add_row(
+        f"time on an A100 at {UTILISATION:.0%} of its peak",
+        f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min",
+    )
+    Console().print(table)
+    Console().print("While the stores are built the old base is in memory too. The formulas: docs/scale.md")
+
+
+def print_plan(stages: list[PlannedStage]) -> None:
+    """Print the plan as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("stage", "state", title="What would be done")
+    table.add_column("examples", justify="right")
+    table.add_column("tokens, at most", justify="right")
+    for stage in stages:
+        tokens = f"{stage.num_tokens:,}" if stage.state == "to run" else ""
+        table.add_row(stage.name, stage.state, f"{stage.num_examples:,}", tokens)
+    table.add_row("compare and report", "", "", "")
+    Console().print(table)
+    total = sum(stage.num_tokens for stage in stages)
+    Console().print(f"{total:,} tokens at most in the stages to run")

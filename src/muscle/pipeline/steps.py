@@ -1,0 +1,187 @@
+"""The single steps `muscle finetune | align | evaluate`: from names and paths to one call of the stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from muscle.config.settings import (
+    BackendName,
+    BaseConfig,
+    EvaluationSettings,
+    StageSettings,
+    TrainingSettings,
+)
+from muscle.errors import ConfigError
+from muscle.models.bases import LoadedBase, load_base, load_for_training
+from muscle.tasks import Task, get_task, load_examples, split_train_validation
+from muscle.tasks.data import Split
+from muscle.training.trainer import TrainingResult
+from muscle.validation import validate
+
+if TYPE_CHECKING:
+    from muscle.evaluation.vllm_base import VllmBase
+
+
+def split_model(text: str) -> tuple[BaseConfig, Path | None]:
+    """Split `BASE+ADAPTER`; a bare `BASE` has no adapter.
+
+    >>> split_model("org/model")
+    (BaseConfig(base='org/model', revision=None, trust_remote_code=False, adapters={}), None)
+
+    Raises:
+        ConfigError: one of the two parts is empty.
+    """
+    if "+" not in text or Path(text).exists():
+        return BaseConfig(base=text), None
+    base, _, adapter = text.rpartition("+")
+    if not base or not adapter:
+        raise ConfigError(f"{text}: expected BASE+ADAPTER")
+    return BaseConfig(base=base), Path(adapter)
+
+
+def finetune_step(
+    base: str, task: str, train: str | None, out: Path, *, settings: StageSettings, limit: int | None = None
+) -> TrainingResult:
+    """Load base and data and train a task adapter; see `muscle.training.finetune.finetune`."""
+    from muscle.training.finetune import finetune
+
+    chosen = get_task(task)
+    split = _split(chosen, train, settings.training, limit)
+    return finetune(
+        load_for_training(BaseConfig(base=base), settings.training),
+        chosen,
+        train_examples=split.train,
+        validation_examples=split.validation,
+        lora=settings.lora,
+        settings=settings.training,
+        out=out,
+        description=f"fine-tune on {chosen.name}",
+    )
+
+
+def align_step(
+    old: str,
+    new: str,
+    task: str,
+    train: str | None,
+    out: Path,
+    *,
+    settings: StageSettings,
+    limit: int | None = None,
+) -> TrainingResult:
+    """Load both task models and the data and train a compatibility adapter; see `muscle.training.align.align`."""
+    from muscle.training.align import align
+
+    chosen = get_task(task)
+    sides = []
+    for option, text in (("--old", old), ("--new", new)):
+        base, adapter = split_model(text)
+        if adapter is None:
+            raise ConfigError(f"{option} {text}: expected BASE+ADAPTER, found no adapter")
+        sides.append((base, adapter))
+    split = _split(chosen, train, settings.training, limit)
+    (old_base, old_adapter), (new_base, new_adapter) = sides
+    training = settings.align_training()
+    return align(
+        load_for_training(old_base, training),
+        old_adapter,
+        load_for_training(new_base, training),
+        new_adapter,
+        chosen,
+        train_examples=split.train,
+        validation_examples=split.validation,
+        alignment=settings.alignment,
+        settings=training,
+        out=out,
+        description=f"align on {chosen.name}",
+    )
+
+
+def evaluate_step(
+    model: str,
+    task: str,
+    data: str | None,
+    out: Path,
+    *,
+    batch_size: int,
+    precision: Literal["auto", "bf16", "float32"] = "auto",
+    limit: int | None = None,
+    repeats: int = 1,
+    temperature: float = 0.0,
+    seed: int = 0,
+    backend: BackendName = "hf",
+    vllm: Mapping[str, Any] | None = None,
+) -> Path:
+    """Load a model and test data, score, and return the file of records that was written.
+
+    Args:
+        model: `BASE` or `BASE+ADAPTER`.
+        task: a task's name, or the path of its YAML.
+        data: where the test data is; a built-in task's own without.
+        out: the folder to write to.
+        batch_size: options or prompts a forward pass; vLLM makes its batches itself.
+        precision: of the weights.
+        limit: score only the first so many rows.
+        repeats: answers an item.
+        temperature: of sampled answers; 0 is greedy.
+        seed: of sampled answers.
+        backend: what computes.
+        vllm: arguments of lm-evaluation-harness's vLLM model.
+
+    Raises:
+        ConfigError: repeats without a temperature, or for a choice task; arguments for vLLM without it; see also
+            `muscle.evaluation.vllm_base.check_vllm`.
+    """
+    from muscle.evaluation.sampling import Sampling
+    from muscle.pipeline.update import evaluate_to_file
+
+    if repeats > 1 and temperature == 0:
+        raise ConfigError(
+            f"--repeats {repeats}: greedy answers are all the same; add --temperature, e.g. 0.7"
+        )
+    chosen = get_task(task)
+    examples = load_examples(chosen, chosen.source("test", data), limit=limit)
+    base, adapter = split_model(model)
+    loaded = _scorer(base, adapter, chosen, precision, backend, vllm or {})
+    written = out / f"{chosen.name}.jsonl"
+    try:
+        evaluate_to_file(
+            loaded,
+            adapter,
+            chosen,
+            examples,
+            written,
+            name=model,
+            batch_size=batch_size,
+            sampling=Sampling(repeats=repeats, temperature=temperature, seed=seed),
+        )
+    finally:
+        if not isinstance(loaded, LoadedBase):
+            loaded.close()
+    return written
+
+
+def _scorer(
+    base: BaseConfig,
+    adapter: Path | None,
+    task: Task,
+    precision: Literal["auto", "bf16", "float32"],
+    backend: BackendName,
+    arguments: Mapping[str, Any],
+) -> LoadedBase | VllmBase:
+    if backend == "hf":
+        if arguments:
+            raise ConfigError(f"--vllm {next(iter(arguments))}: only read with --backend vllm")
+        return load_base(base, precision=precision)
+    from muscle.evaluation.vllm_base import VllmBase, check_vllm
+
+    settings = validate(EvaluationSettings, {"backend": backend, "vllm": dict(arguments)}, "--vllm")
+    check_vllm([base], [task])
+    return VllmBase(base, [adapter] if adapter else [], precision=precision, arguments=settings.vllm)
+
+
+def _split(task: Task, train: str | None, training: TrainingSettings, limit: int | None) -> Split:
+    examples = load_examples(task, task.source("train", train), limit=limit)
+    return split_train_validation(examples, fraction=training.validation_fraction, seed=training.seed)

@@ -1,0 +1,116 @@
+"""What HELM asked and was answered: from `scenario_state.json`, else from `instances.json` and `display_predictions.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from muscle.errors import DataError
+from muscle.predictions.readers.shared.fields import (
+    count_at,
+    identity_at,
+    json_at,
+    list_at,
+    message_at,
+    object_at,
+    objects_at,
+)
+from muscle.predictions.readers.shared.json_members import members
+from muscle.predictions.records import NO_FILTER
+
+STATE_FILE = "scenario_state.json"
+
+Key = tuple[str, str, int]
+"""Instance, perturbation (`none` for the original), trial."""
+
+
+def entries_of(file: Path, pattern: tuple[str, ...]) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """Yield the objects of a file that fit a pattern, each with its place."""
+    with file.open("rb") as handle:
+        for member in members(handle, str(file), [pattern]):
+            if not isinstance(member.value, dict):
+                raise DataError(
+                    f"{member.where}: expected a JSON object, found {type(member.value).__name__}"
+                )
+            yield member.value, member.where
+
+
+def key_of(entry: Mapping[str, Any], where: str) -> Key:
+    """Return what an entry is of."""
+    identity = identity_at(entry, "instance_id", where)
+    return identity, _perturbation(entry, where), count_at(entry, "train_trial_index", where) or 0
+
+
+def _perturbation(entry: Mapping[str, Any], where: str) -> str:
+    return json_at(object_at(entry, "perturbation", where), "name", where) or NO_FILTER
+
+
+def texts_of(folder: Path) -> dict[Key, dict[str, Any]]:
+    """Return what was asked and answered, as fields of records, by instance, perturbation and trial."""
+    texts: dict[Key, dict[str, Any]] = {}
+    if (folder / STATE_FILE).is_file():
+        for state, where in entries_of(folder / STATE_FILE, ("request_states", "#")):
+            instance = object_at(state, "instance", where)
+            entry = {**state, "instance_id": instance.get("id"), "perturbation": instance.get("perturbation")}
+            first = _completion(state, where)
+            answer = json_at(first, "text", where) if first else None
+            if state.get("reference_index") is not None:
+                answer = None
+            texts.setdefault(key_of(entry, where), _text_fields(instance, answer, state, where))
+        return texts
+    if not ((folder / "instances.json").is_file() and (folder / "display_predictions.json").is_file()):
+        return texts
+    instances = {}
+    for instance, where in entries_of(folder / "instances.json", ("#",)):
+        pair = (identity_at(instance, "id", where), _perturbation(instance, where))
+        instances[pair] = _text_fields(instance, None, {}, where), instance
+    for shown, where in entries_of(folder / "display_predictions.json", ("#",)):
+        key = key_of(shown, where)
+        answer = json_at(shown, "mapped_output", where) or json_at(shown, "predicted_text", where)
+        texts[key] = _text_fields(instances.get(key[:2], ({}, {}))[1], answer, {}, where)
+    shown_keys = {key[:2] for key in texts}
+    return texts | {(*pair, 0): text for pair, (text, _) in instances.items() if pair not in shown_keys}
+
+
+def _completion(state: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """Return the first completion; an empty one where there is none."""
+    completions = objects_at(object_at(state, "result", where), "completions", where)
+    return completions[0] if completions else {}
+
+
+def _finish_reason(state: Mapping[str, Any], where: str) -> str | None:
+    """Return why the first completion ended, where the model's interface said so."""
+    reason = json_at(object_at(_completion(state, where), "finish_reason", where), "reason", where)
+    return None if reason == "unknown" else reason
+
+
+def _text_fields(
+    instance: Mapping[str, Any], answer: str | None, state: Mapping[str, Any], where: str
+) -> dict[str, Any]:
+    mapping = object_at(state, "output_mapping", where)
+    references = objects_at(instance, "references", where)
+    options = [json_at(object_at(entry, "output", where), "text", where) or "" for entry in references]
+    right = [
+        text
+        for text, entry in zip(options, references, strict=True)
+        if "correct" in list_at(entry, "tags", where)
+    ]
+    is_choice = bool(mapping) or state.get("reference_index") is not None or (0 < len(right) < len(options))
+    if answer is not None:
+        answer = answer.strip()
+        answer = json_at(mapping, answer, where) if mapping.get(answer) is not None else answer
+    lowered = [option.lower() for option in options]
+    named = is_choice and answer is not None and answer.lower() in lowered
+    asked = object_at(instance, "input", where)
+    result = object_at(state, "result", where)
+    failed = json_at(result, "error", where) or "the request failed"
+    return {
+        "input": json_at(asked, "text", where) or message_at(asked, "messages", where),
+        "choices": options if is_choice else None,
+        "reference": right or None,
+        "output": answer,
+        "choice": lowered.index(answer.lower()) if named and answer is not None else None,
+        "finish_reason": _finish_reason(state, where),
+        "error": failed if result.get("success") is False else None,
+    }

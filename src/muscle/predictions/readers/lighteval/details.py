@@ -1,0 +1,260 @@
+"""One file of lighteval's details into records.
+
+What types its columns have is looked at once, before any row: Parquet has one for each column. Nothing is unpacked of a file whose
+footer says that it is far larger than details are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from muscle.errors import DataError
+from muscle.predictions.readers.shared.likelihoods import with_gold_scores
+from muscle.predictions.readers.shared.row_table import RowTable, SliceFields
+from muscle.predictions.readers.shared.values import refuse
+from muscle.predictions.records import complete
+from muscle.predictions.run import SCORE_PREFIX
+from muscle.predictions.unpacked import parquet_size
+
+FREE_BYTES = 1 << 30
+MOST_FOLD = 100
+"""A file may unpack to `FREE_BYTES`, or to this many times its size."""
+
+BATCH_BYTES = 64 << 20
+"""Texts that are Python objects at a time; a row may hold half of it."""
+
+_DECIDING = ("acc", "em", "exact_match", "extractive_match", "loglikelihood_acc", "acc_norm")
+_BATCH_ROWS = 2_000
+_TEXT, _WHOLE, _NUMBER = "text", "whole numbers", "numbers"
+_FIELDS: dict[str, dict[str, tuple[bool, str] | None]] = {
+    "doc": {
+        "query": (False, _TEXT),
+        "choices": (True, _TEXT),
+        "gold_index": (False, _WHOLE),
+        "id": (False, _TEXT),
+        "specific": None,
+    },
+    "model_response": {
+        "text": (True, _TEXT),
+        "text_post_processed": (True, _TEXT),
+        "logprobs": (True, _NUMBER),
+    },
+}
+"""The fields that are read: whether each is a list, and of what; None for any type."""
+
+
+class Details:
+    """What a file of details holds.
+
+    Attributes:
+        frame: its records.
+        metric: the metric that decides; None where there is none.
+        notes: what of it is not read.
+    """
+
+    def __init__(self, file: Path, task: str) -> None:
+        """Read a file.
+
+        Raises:
+            DataError: it is damaged, too large unpacked, lacks a column, or holds what it should not: file, row, field.
+        """
+        self.notes: list[str] = []
+        table = RowTable(extra={"gold": pl.List(pl.Int64)}, where=str(file))
+        slices = SliceFields()
+        num_more = 0
+        for number, row in enumerate(_rows(file, self.notes, task), 1):
+            fields, num_answers = _fields(row, f"{file}, row {number}", number)
+            num_more += num_answers > 1
+            table.add(fields | slices.of(row["doc"].get("specific")), len(fields["input"] or ""))
+        frame = table.frame()
+        if frame.is_empty():
+            raise DataError(f"{file}: expected details, found none")
+        if num_more:
+            self.notes.append(f"{task}: {num_more} items have several answers; the first of each is shown")
+        frame = with_gold_scores(slices.prune(frame).with_columns(pl.lit(task).alias("task")))
+        frame, self.metric = _judged(frame)
+        self.frame = complete(frame)
+
+
+def _rows(file: Path, notes: list[str], task: str) -> Iterator[dict[str, Any]]:
+    """Yield the fields that are needed, some rows at a time."""
+    try:
+        _check_size(file)
+        schema = pl.read_parquet_schema(file)
+        wanted = [_wanted(file, schema, name) for name in _FIELDS]
+        wanted.append(_metrics(file, schema, notes, task))
+        frame = pl.scan_parquet(file).select(wanted).collect()
+    except (pl.exceptions.PolarsError, OSError, ValueError, pl.exceptions.PanicException) as error:
+        # A panic of polars' reader is no Exception.
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+        raise DataError(f"{file}: expected a whole Parquet file, found a damaged one ({reason})") from None
+    for part in _batches(file, frame):
+        yield from part.iter_rows(named=True)
+
+
+def _check_size(file: Path) -> None:
+    num_bytes = parquet_size(file)[1]
+    most = max(FREE_BYTES, MOST_FOLD * file.stat().st_size)
+    if num_bytes > most:
+        raise DataError(
+            f"{file}: expected a file that unpacks to at most {most >> 20} MiB, found {num_bytes >> 20} MiB; do not trust it"
+        )
+
+
+def _batches(file: Path, frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Cut a frame into parts whose texts are few enough to be Python objects: one long text may stand in every row."""
+    texts = [
+        pl.col(name)
+        .struct.field(field.name)
+        .cast(pl.List(pl.String))
+        .list.eval(pl.element().str.len_bytes())
+        .list.sum()
+        if isinstance(field.dtype, pl.List)
+        else pl.col(name).struct.field(field.name).str.len_bytes()
+        for name in _FIELDS
+        for field in _struct(frame.schema, name)
+        if field.dtype in (pl.String, pl.List(pl.String))
+    ]
+    sizes = frame.select(pl.sum_horizontal([*texts, pl.lit(0)]).fill_null(0).cast(pl.Int64)).to_series()
+    too_long = (sizes > BATCH_BYTES // 2).arg_true()
+    if too_long.len():
+        row = int(too_long[0]) + 1
+        raise DataError(
+            f"{file}, row {row}: expected texts of at most {BATCH_BYTES >> 21} MiB, found longer ones; remove the row"
+        )
+    batch = sizes.cum_sum() // (BATCH_BYTES // 2)
+    start = 0
+    for length in batch.rle().struct.field("len"):
+        yield from frame.slice(start, length).iter_slices(_BATCH_ROWS)
+        start += length
+
+
+def _struct(schema: Mapping[str, pl.DataType], name: str) -> list[pl.Field]:
+    dtype = schema.get(name)
+    return dtype.fields if isinstance(dtype, pl.Struct) else []
+
+
+def _check_struct(file: Path, schema: Mapping[str, pl.DataType], name: str) -> None:
+    if not isinstance(schema.get(name), pl.Struct):
+        found = ", ".join(schema)
+        raise DataError(
+            f"{file}, column '{name}': expected a struct, as lighteval writes it, found columns {found}"
+        )
+
+
+def _wanted(file: Path, schema: Mapping[str, pl.DataType], name: str) -> pl.Expr:
+    _check_struct(file, schema, name)
+    fields = [field for field in _struct(schema, name) if field.name in _FIELDS[name]]
+    for field in fields:
+        _check_type(f"{file}, column '{name}'", field, _FIELDS[name][field.name])
+    # A struct needs a field; this one says whether the row has the struct at all.
+    there = pl.col(name).is_not_null().alias("")
+    return pl.struct([there, *(pl.col(name).struct.field(field.name) for field in fields)]).alias(name)
+
+
+def _check_type(where: str, field: pl.Field, wanted: tuple[bool, str] | None) -> None:
+    if wanted is None:
+        return
+    is_list, kind = wanted
+    dtype = field.dtype
+    inner = dtype.inner if isinstance(dtype, pl.List) else dtype
+    fits = {
+        _TEXT: inner == pl.String or (not is_list and inner.is_integer()),
+        _WHOLE: inner.is_integer(),
+        _NUMBER: inner.is_numeric(),
+    }[kind]
+    # An index may be one or a list of them.
+    if (
+        dtype == pl.Null
+        or inner == pl.Null
+        or (fits and (isinstance(dtype, pl.List) == is_list or kind == _WHOLE))
+    ):
+        return
+    refuse(where, field.name, f"{'a list of ' if is_list else ''}{kind}", str(dtype))
+
+
+def _metrics(file: Path, schema: Mapping[str, pl.DataType], notes: list[str], task: str) -> pl.Expr:
+    """Choose the metrics that are a number an item; name the others."""
+    _check_struct(file, schema, "metric")
+    fields = _struct(schema, "metric")
+    kept = [
+        field.name for field in fields if field.dtype.is_numeric() or field.dtype in (pl.Boolean, pl.Null)
+    ]
+    others = [field.name for field in fields if field.name not in kept]
+    if others:
+        notes.append(f"{task}: metrics that are no number an item are passed over: {', '.join(others)}")
+    return pl.struct([pl.lit(True).alias(""), *(pl.col("metric").struct.field(name) for name in kept)]).alias(
+        "metric"
+    )
+
+
+def _fields(row: Mapping[str, Any], where: str, number: int) -> tuple[dict[str, Any], int]:
+    """Return a row as a record's fields, and how many answers it has."""
+    doc, response = row["doc"], row["model_response"]
+    if not doc.pop(""):
+        refuse(where, "doc", "an object", None)
+    options = _no_gaps(doc.get("choices"), where, "doc.choices")
+    gold = _gold(doc.get("gold_index"), len(options), where)
+    logprobs = _no_gaps(response.get("logprobs"), where, "model_response.logprobs")
+    texts = response.get("text_post_processed") or response.get("text") or []
+    identity = doc.get("id")
+    fields: dict[str, Any] = {
+        "id": str(number - 1) if identity in (None, "") else str(identity),
+        "input": None if doc.get("query") is None else str(doc["query"]),
+        "reference": [options[index] for index in gold] or None,
+    }
+    if len(logprobs) == len(options) > 1 and not texts:
+        pick = logprobs.index(max(logprobs))
+        fields |= {"choices": options, "logprobs": logprobs, "choice": pick, "output": options[pick]}
+        fields["gold"] = gold or None
+    else:
+        fields["output"] = texts[0] if texts and texts[0] and not texts[0].isspace() else None
+    return fields | _scores(row["metric"], where), len(texts)
+
+
+def _no_gaps(values: Any, where: str, name: str) -> list[Any]:
+    """Return a list, refusing one that holds nulls or NaN."""
+    values = [] if values is None else values
+    for place, value in enumerate(values):
+        if value is None or value != value:
+            refuse(where, f"{name}[{place}]", "a value", value)
+    return list(values)
+
+
+def _gold(value: Any, num_options: int, where: str) -> list[int]:
+    gold = [] if value is None else value if isinstance(value, list) else [value]
+    for index in gold:
+        if not isinstance(index, int) or (num_options and not 0 <= index < num_options):
+            refuse(where, "doc.gold_index", f"the index of one of {num_options} choices, from 0", index)
+    return gold if num_options else []
+
+
+def _scores(metrics: Mapping[str, Any], where: str) -> dict[str, float]:
+    scores = {}
+    for name, value in metrics.items():
+        if name and value is not None:
+            if value != value or value in (float("inf"), float("-inf")):
+                refuse(where, f"metric.{name}", "a finite number", value)
+            scores[SCORE_PREFIX + name] = float(value)
+    return scores
+
+
+def _judged(frame: pl.DataFrame) -> tuple[pl.DataFrame, str | None]:
+    """Set `correct` from the metric that decides, and take back picks that contradict it."""
+    names = [name.removeprefix(SCORE_PREFIX) for name in frame.columns if name.startswith(SCORE_PREFIX)]
+    names = [name for name in (*_DECIDING, *names) if name in names and not name.startswith("gold_")]
+    binary = [name for name in names if frame[SCORE_PREFIX + name].drop_nulls().is_in([0.0, 1.0]).all()]
+    if not binary:
+        return frame, names[0] if names else None
+    frame = frame.with_columns((pl.col(SCORE_PREFIX + binary[0]) == 1.0).alias("correct"))
+    if "choice" in frame.columns:
+        agrees = pl.col("reference").list.contains(pl.col("output")) == pl.col("correct")
+        columns = [
+            pl.when(agrees.fill_null(False)).then(pl.col(name)).alias(name) for name in ("choice", "output")
+        ]
+        frame = frame.with_columns(columns)
+    return frame, binary[0]

@@ -1,0 +1,199 @@
+"""lighteval's details: `details_TASK_DATE.parquet`, or the output folder that holds them.
+
+Each row has three structs: `doc` (query, choices, gold_index, id, task_name), `model_response` (text,
+text_post_processed, logprobs) and `metric`. Only the fields that are needed are read from the file: tokens and logits stay
+where they are. Of each task the newest details are read; the metadata's `notes` say which. What was read is held against the
+results file of the same date: its tasks, their number of items, the metric that decides.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from muscle.errors import DataError
+from muscle.predictions.readers.lighteval.details import Details
+from muscle.predictions.readers.shared.fields import number_at, object_at
+from muscle.predictions.readers.shared.json_members import load_object
+from muscle.predictions.readers.shared.likelihoods import ordered
+from muscle.predictions.readers.shared.values import known, text_at
+from muscle.predictions.records import concat_records
+from muscle.predictions.run import SCORE_PREFIX, Run, Unread
+
+_NAME = re.compile(r"details_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)\.parquet")
+_TASK_FACTS = (
+    "hf_repo",
+    "hf_subset",
+    "evaluation_splits",
+    "generation_size",
+    "stop_sequence",
+    "num_samples",
+    "version",
+)
+_TOLERANCE = 1e-6
+"""Both are means of the same numbers, rounded differently."""
+
+
+def recognises(path: Path, head: bytes) -> bool:
+    """Tell whether this is a file of details, or a folder with some below it."""
+    if path.is_dir():
+        return next(_details(path), None) is not None
+    return bool(_NAME.fullmatch(path.name)) and head.startswith(b"PAR1")
+
+
+def read(path: Path) -> Run:
+    """Read a run.
+
+    Returns:
+        One record an item. Scores of a choice task begin with `gold_probability` and `gold_logprob`; lighteval's metrics follow.
+        `correct` is the first of its metrics that knows only 0 and 1.
+
+    Raises:
+        DataError: a file is damaged, lacks a column, or the folder holds several models: file, row, field.
+    """
+    files, notes = _newest(path) if path.is_dir() else ([path], [])
+    results = _Results(files)
+    frames, tasks, unread = [], {}, []
+    for file in files:
+        task, date = _task_and_date(file)
+        details = Details(file, task)
+        frames.append(details.frame)
+        tasks[task] = {"metric": details.metric} | results.task_facts(task, date)
+        notes += details.notes
+        unread += results.losses(details, file)
+    if path.is_dir():
+        unread += _not_read(path) + results.without_details(set(tasks))
+    facts = results.run_facts(_task_and_date(files[0])[1])
+    name = facts["model"].get("name") or (
+        files[0].parent.parent.name if len(files[0].parts) > 2 else files[0].stem
+    )
+    metadata = facts | {"tasks": tasks, "files": [str(file) for file in files], "notes": notes}
+    return Run(name, ordered(concat_records(frames)), metadata, tuple(unread))
+
+
+def _details(folder: Path) -> Iterator[Path]:
+    return (file for file in sorted(folder.rglob("details_*.parquet")) if _NAME.fullmatch(file.name))
+
+
+def _task_and_date(file: Path) -> tuple[str, str]:
+    match = _NAME.fullmatch(file.name)
+    return (match["task"], match["date"]) if match else (file.stem, "")
+
+
+def _newest(folder: Path) -> tuple[list[Path], list[str]]:
+    by_task: dict[str, list[tuple[str, Path]]] = {}
+    models = set()
+    for file in _details(folder):
+        task, date = _task_and_date(file)
+        by_task.setdefault(task, []).append((date, file))
+        models.add(file.parent.parent)
+    if len(models) > 1:
+        names = ", ".join(sorted(place.name for place in models)[:6])
+        raise DataError(
+            f"{folder}: expected the details of one model, found {len(models)} ({names}); name one folder"
+        )
+    notes, files = [], []
+    for task, dated in sorted(by_task.items()):
+        dated.sort()
+        files.append(dated[-1][1])
+        if len(dated) > 1:
+            notes.append(
+                f"{task}: read the run of {dated[-1][0]}; also there: {', '.join(date for date, _ in dated[:-1])}"
+            )
+    return files, notes
+
+
+def _not_read(folder: Path) -> list[Unread]:
+    """Count the tables that are no details by their names."""
+    return [
+        Unread("a table that is no lighteval details by its name; take it out of the folder", str(file))
+        for file in sorted(folder.rglob("*.parquet"))
+        if not _NAME.fullmatch(file.name)
+    ]
+
+
+class _Results:
+    """What the results files beside the details say, each of its date."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files: dict[str, Path] = {}
+        root = _output_folder(files[0])
+        if root is not None:
+            for file in sorted(root.rglob("results_*.json")):
+                self._files[file.stem.removeprefix("results_")] = file
+        self._dates = dict.fromkeys(_task_and_date(file)[1] for file in files)
+        self._loaded = {date: load_object(self._files[date]) for date in self._dates if date in self._files}
+
+    def _of(self, date: str, *names: str) -> Mapping[str, Any]:
+        """Return an object of a date's results file, by the names that lead to it."""
+        found: Mapping[str, Any] = self._loaded.get(date, {})
+        for place, name in enumerate(names):
+            where = ", ".join([str(self._files.get(date, date)), *names[:place]])
+            found = object_at(found, name, where)
+        return found
+
+    def task_facts(self, task: str, date: str) -> dict[str, Any]:
+        """Return a task's settings."""
+        config = self._of(date, "config_tasks", task)
+        return known({name: config.get(name) for name in _TASK_FACTS})
+
+    def losses(self, details: Details, file: Path) -> list[Unread]:
+        """Hold a file of details against the results of its date."""
+        task, date = _task_and_date(file)
+        losses = []
+        config = self._of(date, "config_tasks", task)
+        planned = config.get("effective_num_docs")
+        missing = planned - details.frame.height if isinstance(planned, int) else 0
+        if missing > 0:
+            what = f"{missing} of {planned} items that {self._files[date].name} tells of are not in it"
+            losses.append(Unread(what, str(file), missing))
+        own = number_at(self._of(date, "results", task), str(details.metric), str(self._files.get(date, "")))
+        column = f"{SCORE_PREFIX}{details.metric}"
+        judged = (
+            column in details.frame.columns and details.frame["correct"].null_count() < details.frame.height
+        )
+        mean = details.frame[column].mean() if judged else None
+        if own is not None and isinstance(mean, float) and abs(mean - own) > _TOLERANCE and missing <= 0:
+            what = f"{details.metric} is {mean:.6g} by its rows and {own:.6g} by {self._files[date].name}"
+            losses.append(Unread(f"other rows than lighteval counted: {what}", str(file)))
+        return losses
+
+    def without_details(self, tasks: set[str]) -> list[Unread]:
+        """Count the tasks that the read dates' results name and that no details hold; averages are none."""
+        return [
+            Unread(
+                f"task {task} has results but no details; run lighteval with --save-details",
+                str(self._files[date]),
+            )
+            for date in self._loaded
+            for task in self._of(date, "results")
+            if task not in tasks and task != "all" and "_average" not in task
+        ]
+
+    def run_facts(self, date: str) -> dict[str, Any]:
+        """Return what is known of the whole run, in the metadata's common words."""
+        where = f"{self._files.get(date, '')}, config_general"
+        general, model = self._of(date, "config_general"), self._of(date, "config_general", "model_config")
+        name = text_at(general, "model_name", where) or text_at(model, "model_name", f"{where}.model_config")
+        return {
+            "model": known({"name": name, "dtype": model.get("dtype")}),
+            "versions": known({"lighteval": general.get("lighteval_sha")}),
+            "settings": known(
+                {"generation": model.get("generation_parameters"), "seed": general.get("fewshot_seed")}
+            ),
+            "created": date,
+            "harness": "lighteval",
+            "results": {
+                task: values for each in self._dates for task, values in self._of(each, "results").items()
+            },
+        }
+
+
+def _output_folder(file: Path) -> Path | None:
+    """Return the folder in which `details/` and `results/` lie."""
+    parts = list(file.parts)
+    if "details" not in parts:
+        return None
+    return Path(*parts[: len(parts) - 1 - parts[::-1].index("details")])

@@ -1,0 +1,181 @@
+"""What the aggregate file of lm-evaluation-harness says of a run: model, settings, versions, own results."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from muscle.predictions.readers.shared.fields import count_at, float_of, load_settings, objects_at
+from muscle.predictions.readers.shared.values import known, object_in
+
+RESULTS_NAME = re.compile(
+    r"(?!samples_).*?(?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)\.json|results\.json"
+)
+_RUN_SETTINGS = (
+    "batch_size",
+    "limit",
+    "gen_kwargs",
+    "model_args",
+    "model_dtype",
+    "random_seed",
+    "fewshot_seed",
+)
+_TASK_SETTINGS = (
+    "dataset_path",
+    "dataset_name",
+    "dataset_kwargs",
+    "test_split",
+    "doc_to_text",
+    "doc_to_target",
+    "doc_to_choice",
+    "description",
+    "target_delimiter",
+    "output_type",
+    "repeats",
+    "process_results",
+)
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+"""Where a function of a task's settings lay in memory, which is another place in every run."""
+_VERSIONS = {"lm_eval": "lm_eval_version", "transformers": "transformers_version"}
+
+
+def date_of(path: Path) -> str:
+    """Return the date in the name of an aggregate file; empty where there is none."""
+    match = RESULTS_NAME.fullmatch(path.name)
+    return (match["date"] or "") if match else ""
+
+
+class ResultFiles:
+    """The aggregate results in a folder of samples, by the date in their names; each is read once.
+
+    Attributes:
+        files: by date; empty for a `results.json`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.files: dict[str, Path] = {}
+        for entry in sorted(folder.iterdir()):
+            match = RESULTS_NAME.fullmatch(entry.name)
+            if match and entry.is_file():
+                self.files.setdefault(match["date"] or "", entry)
+        self._read: dict[str, Mapping[str, Any]] = {}
+
+    def of(self, date: str) -> Mapping[str, Any]:
+        """Return the results that belong to samples of a date; empty where there are none.
+
+        Raises:
+            DataError: they are there and damaged.
+        """
+        if date not in self._read:
+            self._read[date] = load_settings(self.files[date]) if date in self.files else {}
+        return self._read[date]
+
+    def age(self, date: str) -> float | None:
+        """Return when a run began by what its results say, in seconds; None where they don't."""
+        return float_of(self.of(date).get("date"))
+
+
+def num_samples(results: Mapping[str, Any], where: str) -> dict[str, int]:
+    """Return how many items of each task were asked, as the results count them; tasks without a count are left out."""
+    counted = object_in(results, "n-samples")
+    counts = {task: count_at(object_in(counted, task), "effective", where) for task in counted}
+    return {task: count for task, count in counts.items() if count is not None}
+
+
+def metric_names(config: Mapping[str, Any], where: str) -> list[str]:
+    """Return the names of a task's metrics, in their order; none where they are not known."""
+    return [str(entry.get("metric")) for entry in objects_at(config, "metric_list", where)]
+
+
+def task_in_stem(stem: str, results: Mapping[str, Any]) -> str:
+    """Return the task in a name such as `pretrained__model_TASK`: the longest that the results know.
+
+    >>> task_in_stem("m_piqa_de", {"configs": {"de": {}, "piqa_de": {}}})
+    'piqa_de'
+    """
+    known = sorted(object_in(results, "configs"), key=len, reverse=True)
+    return next((task for task in known if stem == task or stem.endswith(f"_{task}")), stem)
+
+
+def task_config(results: Mapping[str, Any], task: str) -> Mapping[str, Any]:
+    """Return a task's configuration; empty where it is not known."""
+    return object_in(object_in(results, "configs"), task)
+
+
+def filter_names(config: Mapping[str, Any]) -> list[str]:
+    """Return the names of a task's filters in their order; empty where they are not known."""
+    filters = config.get("filter_list")
+    if not isinstance(filters, list):
+        return []
+    return [str(entry.get("name")) for entry in filters if isinstance(entry, dict)]
+
+
+def run_facts(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is known of the whole run: `model`, `versions`, `settings`, `higher_is_better`, `results`."""
+    config = object_in(results, "config")
+    model = {"name": results.get("model_name"), "source": results.get("model_source") or config.get("model")}
+    model |= {"dtype": config.get("model_dtype"), "revision": config.get("model_revision")}
+    settings = {name: config.get(name) for name in _RUN_SETTINGS}
+    settings |= {
+        name: results.get(name)
+        for name in ("system_instruction", "chat_template_sha", "fewshot_as_multiturn")
+    }
+    return {
+        "model": known(model),
+        "versions": known({package: results.get(key) for package, key in _VERSIONS.items()}),
+        "settings": known(settings),
+        "created": results.get("date"),
+        "harness": "lm-evaluation-harness",
+        "higher_is_better": _directions(results),
+        "results": _own_results(results),
+    }
+
+
+def _directions(results: Mapping[str, Any]) -> dict[str, bool]:
+    """Which way each metric counts; `perplexity` is left out, as it is read as a log-likelihood."""
+    directions: dict[str, bool] = {}
+    for metrics in object_in(results, "higher_is_better").values():
+        if isinstance(metrics, dict):
+            directions |= {name: way for name, way in metrics.items() if isinstance(way, bool)}
+    return {name: way for name, way in directions.items() if "perplexity" not in name}
+
+
+def _own_results(results: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """The harness's aggregates: task to `metric,filter` to value, without standard errors."""
+    return {
+        task: {
+            name: value
+            for name, value in metrics.items()
+            if isinstance(value, int | float) and "," in name and "_stderr" not in name
+        }
+        for task, metrics in object_in(results, "results").items()
+        if isinstance(metrics, dict)
+    }
+
+
+def task_facts(results: Mapping[str, Any], task: str) -> dict[str, Any]:
+    """Return what is known of one task: version, shots, prompt, data, generation, filters, hash."""
+    config = task_config(results, task)
+    # A task that names no filters or metrics has the harness's own, which is known, unlike a task without settings.
+    scoring = {name: config.get(name) or "the harness's own" for name in ("metric_list", "filter_list")}
+    facts = {
+        **(scoring if config else {}),
+        "version": object_in(results, "versions").get(task),
+        "num_fewshot": object_in(results, "n-shot").get(task),
+        "num_items": object_in(object_in(results, "n-samples"), task).get("effective"),
+        "data_fingerprint": object_in(results, "task_hashes").get(task),
+        "generation": config.get("generation_kwargs"),
+        **{name: config.get(name) for name in _TASK_SETTINGS},
+    }
+    return known({name: without_addresses(fact) for name, fact in facts.items()})
+
+
+def without_addresses(value: Any) -> Any:
+    """Return settings without the places in memory that stand in functions' names."""
+    if isinstance(value, dict):
+        return {name: without_addresses(entry) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [without_addresses(entry) for entry in value]
+    return _ADDRESS.sub("", value) if isinstance(value, str) else value

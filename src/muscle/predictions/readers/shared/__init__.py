@@ -1,0 +1,1 @@
+"""What the readers of foreign formats have in common."""

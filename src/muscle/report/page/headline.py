@@ -1,0 +1,171 @@
+"""The report's headline figures: what the plain update broke, what the candidate broke, what was gained, the level."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from muscle.outgoing import visible
+from muscle.report.numbers import ABSENT, Form, figure, format_number, integer, number, pointer
+from muscle.report.page.figures import Report, num_items, pooled, unit, value_of
+
+Tasks = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A headline figure: what it is, the figure, and what stands below it."""
+
+    name: str
+    big: Markup
+    lines: tuple[Markup, ...]
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class TileGroup:
+    """The headline figures of the tasks of one kind."""
+
+    name: str
+    tiles: tuple[Tile, ...]
+
+
+@dataclass(frozen=True)
+class Words:
+    """How the headline speaks of tasks of one kind, and the quadrants' keys that it counts."""
+
+    kind: str
+    scored: str
+    lost: str
+    gained: str
+    broke: str
+    loss: str
+    mended: str
+    gain: str
+
+
+_BINARY_WORDS = Words(
+    "binary",
+    "scored right or wrong",
+    "negative_flips",
+    "positive_flips",
+    "broke",
+    "right before, wrong now",
+    "Newly right",
+    "wrong before, right now",
+)
+_CONTINUOUS_WORDS = Words(
+    "continuous",
+    "with a continuous score",
+    "worse",
+    "better",
+    "made worse",
+    "score below the old model's",
+    "Better than before",
+    "score above the old model's",
+)
+
+
+def headline_tiles(report: Report) -> list[TileGroup]:
+    """Return the figures on top, one group for right-or-wrong tasks and one for continuous ones.
+
+    Rates of the two kinds are not pooled: any change of a continuous score counts as a flip, so they are far larger.
+    """
+    groups = []
+    for kind, words in (("binary", _BINARY_WORDS), ("continuous", _CONTINUOUS_WORDS)):
+        tasks = {name: task for name, task in report["tasks"].items() if task["kind"] == kind}
+        if sum(num_items(task, "old_vs_new") for task in tasks.values()):
+            groups.append(TileGroup(f"{_tasks_name(tasks)} {words.scored}", _tiles(report, tasks, words)))
+    return groups
+
+
+def _tasks_name(tasks: Tasks) -> str:
+    return f"{visible(next(iter(tasks)))}," if len(tasks) == 1 else f"{len(tasks)} tasks"
+
+
+def _tiles(report: Report, tasks: Tasks, words: Words) -> tuple[Tile, ...]:
+    side = "old_vs_new"
+    has_candidate = all(task.get("old_vs_candidate") for task in tasks.values())
+    lost, gained = pooled(report, side, words.kind)
+    tiles = [
+        Tile(
+            f"The plain update {words.broke}", *_share(tasks, side, words.lost, lost, words.loss), tone="loss"
+        )
+    ]
+    if has_candidate:
+        lost_after, gained_after = pooled(report, "old_vs_candidate", words.kind)
+        relative = _relative(tasks, lost, lost_after)
+        share = _share(tasks, "old_vs_candidate", words.lost, lost_after, relative)
+        tiles.append(Tile(f"The candidate {words.broke}", *share, tone="loss"))
+        big, _ = _share(tasks, side, words.gained, gained, "")
+        before = Markup("plain update {}").format(big)
+        tiles.append(
+            Tile(
+                words.mended,
+                *_share(tasks, "old_vs_candidate", words.gained, gained_after, before),
+                tone="gain",
+            )
+        )
+    else:
+        tiles.append(Tile(words.mended, *_share(tasks, side, words.gained, gained, words.gain), tone="gain"))
+    level = _level(tasks, words)
+    return (*tiles, level) if level else tuple(tiles)
+
+
+def _share(tasks: Tasks, side: str, field: str, items: int, last: str) -> tuple[Markup, tuple[Markup, ...]]:
+    """Return a share of all items and the lines below it; each figure the file's own where there is one task."""
+    total = sum(num_items(task, side) for task in tasks.values())
+    path, of = None, None
+    big = figure(items / total, format_number(items / total, "rate")) if total else ABSENT
+    if len(tasks) == 1:
+        name, task = next(iter(tasks.items()))
+        path, of = pointer("tasks", name, "quadrants", side, field), pointer("tasks", name, side, "n")
+        metric = "negative_flip_rate" if field in ("negative_flips", "worse") else "positive_flip_rate"
+        big = number(task[side][metric], pointer("tasks", name, side, metric), "rate")
+    count_line = Markup("{} of {} {}").format(integer(items, path), integer(total, of), unit(*tasks.values()))
+    return big, (count_line, Markup("{}").format(last)) if last else (count_line,)
+
+
+def _relative(tasks: Tasks, before: int, after: int) -> Markup:
+    """Say by how much the candidate has fewer flips, from the file where there is one task."""
+    name, task = next(iter(tasks.items()))
+    entry = (task.get("candidate_effect") or {}).get("negative_flip_rate_change_percent") or {}
+    if len(tasks) == 1 and entry.get("value") is not None:
+        path = pointer("tasks", name, "candidate_effect", "negative_flip_rate_change_percent")
+        return Markup("{} against the plain update").format(number(entry, path, "percent"))
+    if not before:
+        return Markup("there was none to give back")
+    percent = 100 * (after - before) / before
+    return Markup("{} against the plain update").format(figure(percent, format_number(percent, "percent")))
+
+
+def _level(tasks: Tasks, words: Words) -> Tile | None:
+    """Return accuracy pooled over items, or the mean score where there is one continuous task."""
+    if len(tasks) > 1 and words.kind == "continuous":
+        return None
+    found = (
+        ("old", "old_vs_new", "accuracy_old"),
+        ("new", "old_vs_new", "accuracy_new"),
+        ("candidate", "old_vs_candidate", "accuracy_new"),
+    )
+    form: Form = "rate" if words.kind == "binary" else "score"
+    levels = []
+    for role, side, metric in found:
+        values = [value_of(task.get(side), metric) for task in tasks.values()]
+        defined = [v for v in values if v is not None]
+        if len(defined) < len(values):
+            continue
+        name = next(iter(tasks))
+        path = pointer("tasks", name, side, metric, "value") if len(tasks) == 1 else None
+        weights = [num_items(task, side) for task in tasks.values()]
+        mean = sum(v * n for v, n in zip(defined, weights, strict=True)) / sum(weights)
+        value = defined[0] if len(tasks) == 1 else mean
+        levels.append((role, figure(value, format_number(value, form), path)))
+    if not levels:
+        return None
+    earlier = tuple(Markup("{} {}").format(role, value) for role, value in levels[:-1])
+    title = "Accuracy" if words.kind == "binary" else f"Mean {visible(next(iter(tasks.values()))['score'])}"
+    return Tile(f"{title}, {levels[-1][0]}", levels[-1][1], earlier)

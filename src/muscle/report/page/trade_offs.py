@@ -1,0 +1,147 @@
+"""The report's scatter plots and histograms: what an update loses against what it gains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from muscle.outgoing import visible
+from muscle.report.numbers import Form, format_number
+from muscle.report.page import plots
+from muscle.report.page.figures import Report, sides, value_of
+from muscle.report.page.plots import Point, Role
+
+_ROOM = 1.05
+"""Axes of scatter plots reach this much further than the points, so that labels find room."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A scatter plot or histogram with what its axes are."""
+
+    title: str
+    x_name: str
+    y_name: str
+    picture: Markup
+    notes: tuple[str, ...] = ()
+    roles: frozenset[Role] = frozenset()
+
+
+def flips_against_gap(report: Report) -> Plot | None:
+    """Plot NFR against the performance gap, a pair of points a task (MUSCLE, 2024, Fig. 4); None without a flip.
+
+    Both are rates, so tasks whose mean score does not lie in [0, 1] are left out, and the caption says so.
+    """
+    points, left_out = [], []
+    for name, task in report["tasks"].items():
+        old, new = (value_of(task["old_vs_new"], f"accuracy_{side}") for side in ("old", "new"))
+        gap, label = value_of(task["old_vs_new"], "accuracy_difference"), visible(name)
+        if gap is None or old is None or new is None or not (0 <= old <= 1 and 0 <= new <= 1):
+            left_out.append(label)
+            continue
+        for key, role, title in sides(task):
+            rate = value_of(task[key], "negative_flip_rate")
+            if rate is not None:
+                text = f"{label}, {title}: gap {format_number(gap, 'points')} points, NFR {format_number(rate, 'rate')}"
+                points.append(Point(gap, rate, role, label if role == "plain" else "", text, name))
+    if not any(point.y for point in points):
+        return None
+    x_axis = plots.make_axis([_ROOM * p.x for p in points], percent=True, signed=True)
+    y_axis = plots.make_axis([_ROOM * p.y for p in points], percent=True)
+    # An update that loses g points of accuracy has at least that many negative flips.
+    corner = max(x_axis.low, -y_axis.high)
+    lines = [((corner, -corner), (0.0, 0.0))] if corner < 0 else []
+    picture = plots.scatter(
+        points, x_axis, y_axis, title="Negative flips against the performance gap", lines=lines
+    )
+    notes: tuple[str, ...] = (
+        ("Below the dashed line no update can lie: accuracy lost is flips.",) if lines else ()
+    )
+    if left_out:
+        notes += (f"Not shown, as their scores are not rates: {', '.join(left_out)}.",)
+    return Plot(
+        "Flips against the performance gap",
+        "gap in accuracy or mean score, old to new",
+        "negative flip rate",
+        picture,
+        notes,
+        frozenset(point.role for point in points),
+    )
+
+
+def gain_against_regression(report: Report) -> list[Plot]:
+    """Plot what was gained against what was lost: PFR against NFR for binary tasks, mean gain against mean regression else."""
+    kinds = {name: task["kind"] for name, task in report["tasks"].items()}
+    found = [_rates_plot(report, [name for name, kind in kinds.items() if kind == "binary"])]
+    found += [_score_plot(report, name) for name, kind in kinds.items() if kind == "continuous"]
+    return [plot for plot in found if plot is not None]
+
+
+def _rates_plot(report: Report, names: Sequence[str]) -> Plot | None:
+    """Plot the binary tasks together; None without a flip."""
+    points = [
+        point
+        for name in names
+        for point in _trade(report, name, "negative_flip_rate", "positive_flip_rate", "rate", len(names) > 1)
+    ]
+    note = "On the dashed line accuracy stays as it was; above it the update gains more than it loses."
+    axes = ("negative flip rate", "positive flip rate")
+    return _trade_plot(points, "Gain against regression", axes, note, percent=True)
+
+
+def _score_plot(report: Report, name: str) -> Plot | None:
+    """Plot one continuous task; None where no score changed."""
+    score = visible(report["tasks"][name]["score"])
+    points = _trade(report, name, "mean_regression", "mean_gain", "score", False)
+    note = "Over the items that changed; on the dashed line the average gain is as large as the average loss."
+    axes = (f"mean regression of {score}", f"mean gain of {score}")
+    return _trade_plot(points, f"Gain against regression, {visible(name)}", axes, note, percent=False)
+
+
+def _trade(report: Report, task: str, lost: str, gained: str, form: Form, many: bool) -> list[Point]:
+    points = []
+    for role, name, metrics in _runs(report, task):
+        x, y = value_of(metrics, lost), value_of(metrics, gained)
+        if x is None or y is None:
+            continue
+        label = name if not many else visible(task) if role == "plain" else ""
+        text = f"{visible(task)}, {name}: lost {format_number(x, form)}, gained {format_number(y, form)}"
+        points.append(Point(x, y, role, label, text, "" if role == "other" else task))
+    return points
+
+
+def _runs(report: Report, task: str) -> Iterator[tuple[Role, str, Mapping[str, Any]]]:
+    data = report["tasks"][task]
+    for key, role, title in sides(data):
+        yield role, title, data[key]
+    for other in report["others"]:
+        if task in other["tasks"]:
+            yield "other", visible(other["name"]), other["tasks"][task]
+
+
+def _trade_plot(
+    points: Sequence[Point], title: str, names: tuple[str, str], note: str, *, percent: bool
+) -> Plot | None:
+    if not any(point.x or point.y for point in points):
+        return None
+    x_axis = plots.make_axis([_ROOM * p.x for p in points], percent=percent)
+    y_axis = plots.make_axis([_ROOM * p.y for p in points], percent=percent)
+    end = min(x_axis.high, y_axis.high)
+    picture = plots.scatter(points, x_axis, y_axis, title=title, lines=[((0.0, 0.0), (end, end))])
+    return Plot(title, *names, picture, (note,), frozenset(point.role for point in points))
+
+
+def difference_histograms(report: Report) -> list[Plot]:
+    """Return the distribution of D, new score minus old, of each continuous task."""
+    found: list[Plot] = []
+    for name, task in report["tasks"].items():
+        data, score = task.get("difference_histogram"), visible(task["score"])
+        if task["kind"] == "continuous" and data:
+            title = f"Distribution of D, {visible(name)}"
+            above, below = data["old_vs_new"], data.get("old_vs_candidate")
+            picture = plots.histogram(data["edges"], above, below, title=title, unit=score)
+            found.append(Plot(title, f"D: change of {score} per item", "number of items", picture))
+    return found

@@ -1,0 +1,1 @@
+"""Sentences that every form of the report shares."""

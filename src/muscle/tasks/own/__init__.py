@@ -1,0 +1,1 @@
+"""Tasks of your own, from a YAML."""

@@ -1,0 +1,1 @@
+"""Tokenized examples, batches, packing."""

@@ -1,0 +1,1 @@
+"""Faster layers: attention, LoRA, and what surrounds them."""

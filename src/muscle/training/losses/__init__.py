@@ -1,0 +1,1 @@
+"""The compatibility loss: the plain formula, its masks, and the fast pass."""

@@ -1,0 +1,174 @@
+"""Teachers that are present in the pass over the head: the `hidden` and `topk` stores, and the mask that chooses between two of them.
+
+From hidden rows a teacher's whole distribution comes back by its own head. From top-k rows it is the k likeliest tokens and one heap for
+all others, and so is the student's when the two are compared: with K the kept tokens and r the heap,
+
+    KL_k = sum_K p log(p / q) + p_r log(p_r / q_r)        d KL_k / d z = (q - t) / T,  t = p on K, p_r q / q_r elsewhere
+
+The heap hides how the two differ within it: KL - KL_k = p_r KL(p | heap || q | heap), never negative, and no gradient pulls there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from muscle.config.settings import MaskName
+from muscle.training.head.head_pass import Softened, entropy, soften
+from muscle.training.head.output_head import ChunkBuffers, OutputHead
+from muscle.training.teachers.rows import HiddenRows, TeacherRows, TopkRows
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Counted tokens: states (tokens, width), labels (tokens,), and which sequence each belongs to (tokens,)."""
+
+    states: Tensor
+    labels: Tensor
+    sequences: Tensor
+    head: OutputHead
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Formula:
+    """Eq. 1 and 5 as they are asked for, and whether a gradient is."""
+
+    temperature: float
+    mask: MaskName
+    ce_weight: float
+    gradient: bool
+
+
+def leans_old(mask: MaskName, right: Tensor, log_p: Tensor, old: TeacherRows, sequences: Tensor) -> Tensor:
+    """Tell for every token whether it leans on the old model, as `masks.old_model_mask` does on logits: (tokens,)."""
+    if mask == "student_wrong":
+        return ~right
+    if mask == "old_right":
+        return old.right
+    if mask == "old_always":
+        return torch.ones_like(right)
+    if mask == "token_likelihood":
+        return log_p < old.log_p
+    if mask == "sequence_likelihood":
+        num_sequences = int(sequences.max()) + 1 if len(sequences) else 0
+        own, theirs = (
+            value.new_zeros(num_sequences).index_add_(0, sequences, value)
+            for value in (log_p, old.log_p.to(log_p))
+        )
+        return (own < theirs)[sequences]
+    raise ValueError(f"mask: expected a strategy of Table 7, found {mask!r}")
+
+
+class BothHeads:
+    """A `Guide`: both teachers' distributions of the chunk at hand, by their own heads."""
+
+    def __init__(self, batch: Batch, old: HiddenRows, new: HiddenRows, formula: Formula) -> None:
+        self.batch, self.sides, self.formula = batch, (old, new), formula
+        self.leans: Tensor | None = None
+        wide = batch.head.wide_dtype
+        # KL less the student's normaliser, for old and new: (tokens,) each.
+        self.partial = tuple(torch.empty(len(batch.labels), dtype=wide).to(batch.states.device) for _ in "12")
+        # Buffers, and a place for the softmax.
+        self.bytes_per_logit = sum(side.head.bytes_per_logit + wide.itemsize for side in self.sides)
+        self._buffers: tuple[ChunkBuffers, ...] = ()
+        self._beside: tuple[Tensor, ...] = ()
+        self._distributions: list[Tensor] = []
+
+    def meet(self, part: slice, logits: Tensor) -> None:
+        """See `Guide`."""
+        if not self._buffers:  # the first chunk is the largest
+            self._buffers = tuple(ChunkBuffers(side.head, len(logits)) for side in self.sides)
+            self._beside = tuple(torch.empty_like(buffers.wide) for buffers in self._buffers)
+        self._distributions = []
+        rooms = zip(self.sides, self._buffers, self._beside, self.partial, strict=True)
+        for side, buffers, beside, partial in rooms:
+            taught, top = side.head.logits(side.vector[part], buffers, self.batch.labels[part])
+            soft = soften(taught, top, self.formula.temperature, out=beside[: len(taught)])
+            mean_logit = torch.einsum("tv,tv->t", soft.warm, logits)
+            partial[part] = -entropy(soft, taught, top) - mean_logit / self.formula.temperature
+            self._distributions.append(soft.warm)
+
+    def target(
+        self, part: slice, right: Tensor, log_p: Tensor, soft: Softened, *, gradient: bool
+    ) -> Tensor | None:
+        """See `Guide`: the chosen teacher's distribution."""
+        del soft
+        if not gradient:
+            return None
+        leans = leans_in_chunk(self, part, right, log_p)
+        old_p, new_p = self._distributions
+        room = self._buffers[0].wide[: len(leans)]  # of logits that nobody needs any more
+        return torch.where(leans.unsqueeze(1), old_p, new_p, out=room)
+
+    def divergences(self, lse: Tensor) -> tuple[Tensor, Tensor]:
+        """Return KL(old || student) and KL(new || student), (tokens,) each, from the student's normalisers."""
+        old, new = self.partial
+        return lse + old, lse + new
+
+
+class BothHeaps:
+    """A `Guide`: both teachers' k likeliest tokens and the heap of all others."""
+
+    def __init__(self, batch: Batch, old: TopkRows, new: TopkRows, formula: Formula) -> None:
+        self.batch, self.sides, self.formula = batch, (old, new), formula
+        self.leans: Tensor | None = None
+        wide = batch.head.wide_dtype
+        self.bytes_per_logit = wide.itemsize  # the target
+        # KL_k without the student's normaliser: (tokens,) each.
+        self.partial = tuple(torch.empty(len(batch.labels), dtype=wide).to(batch.states.device) for _ in "12")
+
+    def meet(self, part: slice, logits: Tensor) -> None:
+        """See `Guide`."""
+        for side, partial in zip(self.sides, self.partial, strict=True):
+            log_probs = side.log_probs[part].to(logits)
+            kept = logits.gather(1, side.ids[part]) / self.formula.temperature
+            partial[part] = (log_probs.exp() * (log_probs - kept)).sum(-1)
+
+    def target(
+        self, part: slice, right: Tensor, log_p: Tensor, soft: Softened, *, gradient: bool
+    ) -> Tensor | None:
+        """See `Guide`: the chosen teacher on its k tokens, the student's own shape, scaled, on the others."""
+        heaps = []
+        for side, partial in zip(self.sides, self.partial, strict=True):
+            heap = _heap(soft.warm, side.ids[part])
+            tail = side.tail[part].to(heap)
+            partial[part] += torch.special.xlogy(tail, tail / heap)
+            heaps.append(heap)
+        if not gradient:
+            return None
+        leans = leans_in_chunk(self, part, right, log_p)
+        old, new = self.sides
+        column = leans.unsqueeze(1)
+        tail = torch.where(leans, old.tail[part], new.tail[part])
+        log_probs = torch.where(column, old.log_probs[part], new.log_probs[part]).to(soft.warm)
+        scale = tail.to(soft.warm) / torch.where(leans, heaps[0], heaps[1])
+        taught = soft.warm * scale.unsqueeze(1)
+        return taught.scatter_(1, torch.where(column, old.ids[part], new.ids[part]), log_probs.exp())
+
+    def divergences(self, lse: Tensor) -> tuple[Tensor, Tensor]:
+        """Return KL_k(old || student) and KL_k(new || student), (tokens,) each, from the student's normalisers."""
+        old, new = (
+            partial + (1.0 - side.tail.to(lse)) * lse
+            for side, partial in zip(self.sides, self.partial, strict=True)
+        )
+        return old, new
+
+
+def _heap(softmax: Tensor, ids: Tensor) -> Tensor:
+    """Sum of a softmax (tokens, vocab) over all tokens but `ids`, (tokens,): not 1 - the others, so that a small one keeps its digits."""
+    kept = softmax.gather(1, ids)
+    rest = softmax.scatter_(1, ids, 0.0).sum(-1)
+    softmax.scatter_(1, ids, kept)
+    return rest.clamp_(min=torch.finfo(rest.dtype).tiny)
+
+
+def leans_in_chunk(guide: BothHeads | BothHeaps, part: slice, right: Tensor, log_p: Tensor) -> Tensor:
+    """Tell for a chunk's tokens whether they lean on the old model: (tokens,)."""
+    if guide.leans is not None:
+        return guide.leans[part]
+    old = guide.sides[0]
+    seen = replace(old, log_p=old.log_p[part], right=old.right[part])
+    return leans_old(guide.formula.mask, right, log_p, seen, guide.batch.sequences[part])

@@ -1,0 +1,1 @@
+"""Teachers: online, or run once and stored."""

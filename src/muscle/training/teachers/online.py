@@ -1,0 +1,59 @@
+"""The two frozen task models that the compatibility adapter learns from (Sec. 4.1, step 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from muscle.errors import ModelError
+from muscle.training.data.examples import model_inputs
+from muscle.training.layers.fast_layers import fast_layers
+
+
+class TeacherLogits(NamedTuple):
+    """Both teachers' logits on a batch, each (batch, seq, vocab), in no graph."""
+
+    old: Tensor
+    new: Tensor
+
+
+Teachers = Callable[[Mapping[str, Tensor]], TeacherLogits]
+"""A batch (`input_ids`, `attention_mask`, each (batch, seq)) in, both teachers' logits out."""
+
+
+class OnlineTeachers:
+    """Both task models in memory, run on every batch: exact for any model, and the dearest way.
+
+    Args:
+        old: M_v1, the old base with its task adapter.
+        new: M_v2, the new base with its task adapter.
+    """
+
+    def __init__(self, old: Any, new: Any) -> None:
+        self.old = old.eval().requires_grad_(False)
+        self.new = new.eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def __call__(self, batch: Mapping[str, Tensor]) -> TeacherLogits:
+        """Return both teachers' logits on a batch.
+
+        Raises:
+            ModelError: DeepSpeed's ZeRO-3 has sharded a teacher along with the student whose base it shares.
+        """
+        for model in (self.old, self.new):
+            if any(parameter.numel() == 0 for parameter in model.parameters()):
+                raise ModelError(
+                    "engine online: a teacher shares the student's base, which ZeRO-3 has sharded; use another engine or stage"
+                )
+        inputs = model_inputs(batch)
+        return TeacherLogits(self.old(**inputs).logits, self.new(**inputs).logits)
+
+    @contextmanager
+    def fast(self) -> Iterator[None]:
+        """While it lasts, both run with our layers, as the student does in training."""
+        with fast_layers(self.old), fast_layers(self.new):
+            yield
