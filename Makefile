@@ -15,6 +15,7 @@ check: $(VENV)/.installed
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 # Minutes of training and kills at every stage.
 slow-tests: $(VENV)/.installed

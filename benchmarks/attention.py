@@ -16,7 +16,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from muscle.files import write_json
-from muscle.pipeline.run_folder import versions
+from muscle.provenance import versions
 from muscle.training.layers.attention import causal_attention
 
 RESULT = Path(__file__).resolve().parent / "results" / "attention.json"

@@ -18,7 +18,7 @@ from muscle.update import update
 from muscle.config.settings import load_config
 from muscle.demo.run import run_demo
 from muscle.files import write_json
-from muscle.pipeline.run_folder import versions
+from muscle.provenance import versions
 
 RESULT = Path(__file__).resolve().parent / "results" / "demo_engines.json"
 ENGINES = ("online", "projected", "hidden")

@@ -21,7 +21,7 @@ from typing import Any
 
 from muscle.demo.run import run_demo
 from muscle.files import write_json
-from muscle.pipeline.run_folder import versions
+from muscle.provenance import versions
 
 SEEDS = (0, 1, 2, 3, 4)
 RESULTS = Path(__file__).resolve().parent / "results"

@@ -386,7 +386,7 @@ def table(result: dict[str, Any]) -> str:
 
 def machine() -> dict[str, Any]:
     """Name the machine and the versions."""
-    from muscle.pipeline.run_folder import versions
+    from muscle.provenance import versions
 
     model = [
         line.split(":")[1].strip()

@@ -23,7 +23,8 @@ from typing import Any
 import yaml
 
 from muscle.evaluation.harness import evaluate
-from muscle.files import file_sha256, write_json
+from muscle.files import write_json
+from muscle.provenance import file_sha256
 from muscle.tasks import get_task, load_examples
 from muscle.tasks.sources import load_rows
 

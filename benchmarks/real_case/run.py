@@ -20,7 +20,7 @@ from bases import prepare
 from items import write_items
 
 from muscle.files import write_json, write_text
-from muscle.pipeline.run_folder import versions
+from muscle.provenance import versions
 from muscle.report import write_markdown
 
 HERE = Path(__file__).resolve().parent

@@ -17,8 +17,8 @@ from pathlib import Path
 from muscle.config.settings import load_config
 from muscle.demo.smollm2 import prepare_bases
 from muscle.files import write_json
-from muscle.pipeline.run_folder import versions
 from muscle.pipeline.update import update
+from muscle.provenance import versions
 from muscle.report import write_reports
 from muscle.report.without_texts import without_texts
 

@@ -1,4 +1,4 @@
-"""Writing so that nothing is ever half there, and fingerprints that name what was used.
+"""Writing so that nothing is ever half there.
 
 A file is written beside its place, flushed to the disk and renamed; a folder is filled under a temporary name and takes its place in
 one step where the system can swap two folders (Linux). A process killed at any moment leaves the old content or the new one; where
@@ -7,7 +7,6 @@ the system cannot, a kill between two renames leaves the old folder under a hidd
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -221,25 +220,3 @@ def clear_leftovers(folder: Path, name: str | None = None) -> None:
             path.rename(place)
         else:
             _remove(path)
-
-
-def fingerprint(value: Any) -> str:
-    """Return 16 hex digits that stand for a JSON-like value; the order of keys does not matter.
-
-    >>> fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
-    True
-    """
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def file_hashes(path: Path) -> dict[str, str]:
-    """Return the SHA-256 of a file, or of every file in a folder, by the path from `path`'s parent; empty where there is none."""
-    files = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
-    return {each.relative_to(path.parent).as_posix(): file_sha256(each) for each in files if each.is_file()}
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes as 64 hex digits, read a block at a time."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -21,9 +21,10 @@ from torch.nn import functional
 
 from muscle.demo.world import draw_text, words
 from muscle.errors import DataError
-from muscle.files import atomic_folder, fingerprint, read_json, write_json
+from muscle.files import atomic_folder, read_json, write_json
 from muscle.models.bases import quiet_libraries
 from muscle.progress import progress_bar
+from muscle.provenance import fingerprint
 
 # Sentences that a base reads, each once. Found by trials: see docs/demo.md.
 NEW_SENTENCES = 70_000

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from muscle.errors import ConfigError, DataError
-from muscle.files import atomic_path, file_sha256, read_json, write_json
+from muscle.files import atomic_path, read_json, write_json
 from muscle.predictions.plain import UNREAD
 from muscle.predictions.read import read_run
 from muscle.predictions.records import write_records
 from muscle.predictions.run import Run, unread_from_json, unread_to_json
+from muscle.provenance import file_sha256
 
 FORMAT = "muscle-baseline/1"
 FOLDER = Path("baselines")

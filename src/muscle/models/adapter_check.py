@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from muscle.errors import ModelError
-from muscle.files import file_sha256, read_json
+from muscle.files import read_json
 from muscle.models.bases import ADAPTER_NOTE, LoadedBase, reason_of, share_weights
+from muscle.provenance import file_sha256
 
 CONFIG, WEIGHTS = ADAPTER_FILES = "adapter_config.json", "adapter_model.safetensors"
 

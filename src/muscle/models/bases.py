@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from muscle.config.settings import AttentionName, BaseConfig, TrainingSettings
 from muscle.errors import ConfigError, ModelError, ResourceError
-from muscle.files import fingerprint
 from muscle.limits import is_out_of_memory
+from muscle.provenance import fingerprint
 
 if TYPE_CHECKING:
     import torch

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from muscle import distributed
 from muscle.errors import DataError, OutputError
-from muscle.files import clear_leftovers, file_hashes, file_sha256, fingerprint, read_json, write_json
+from muscle.files import clear_leftovers, read_json, write_json
 from muscle.models.adapter_check import ADAPTER_FILES, adapter_content
+from muscle.provenance import file_hashes, file_sha256, fingerprint, versions
 
 logger = logging.getLogger(__name__)
-_PACKAGES = ("muscle-llm", "torch", "transformers", "peft", "accelerate", "lm_eval", "tokenizers", "vllm")
 
 
 class RunFolder:
@@ -188,14 +186,3 @@ def content_of(output: Path) -> str | None:
         whole = all((output / name).is_file() for name in ADAPTER_FILES)
         return adapter_content(output)[:16] if whole else None
     return file_sha256(output)[:16] if output.is_file() else None
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that a result depends on."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

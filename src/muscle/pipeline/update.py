@@ -31,7 +31,8 @@ from muscle.models.bases import (
     load_for_training,
     resolve_base,
 )
-from muscle.pipeline.run_folder import RunFolder, content_of, versions
+from muscle.pipeline.run_folder import RunFolder, content_of
+from muscle.provenance import versions
 from muscle.report import read_report, write_reports
 from muscle.report.without_texts import without_texts
 from muscle.tasks import Example, Task, TaskData, get_task, load_task_data

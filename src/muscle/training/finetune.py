@@ -13,10 +13,11 @@ from typing import Any
 
 from muscle import distributed
 from muscle.config.settings import LoraSettings, TrainingSettings
-from muscle.files import atomic_folder, clear_leftovers, fingerprint, write_json
+from muscle.files import atomic_folder, clear_leftovers, write_json
 from muscle.models.adapter_check import adapter_content
 from muscle.models.adapters import load_adapter, new_adapter, save_adapter
 from muscle.models.bases import LoadedBase
+from muscle.provenance import fingerprint
 from muscle.tasks.task import Example, Task
 from muscle.training.data.examples import TokenizedExamples, tokenize
 from muscle.training.data.packing import choose_collator

@@ -26,10 +26,11 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from muscle import distributed
 from muscle.config.settings import MaskName, TrainingSettings
 from muscle.errors import DataError, OutputError
-from muscle.files import file_hashes, read_json, write_json
+from muscle.files import read_json, write_json
 from muscle.limits import memory_for, write_failure
 from muscle.models.bases import choose_device, choose_dtype
 from muscle.progress import progress_bar
+from muscle.provenance import file_hashes
 from muscle.training.data.examples import Collator, Filled, TokenizedExamples, filled, model_inputs
 from muscle.training.layers.fast_layers import fast_layers
 from muscle.training.losses.loss import compatibility_terms, next_token_loss

@@ -14,8 +14,7 @@ from typing import Any
 import torch
 
 from muscle.errors import DataError
-from muscle.files import fingerprint
-from muscle.pipeline.run_folder import versions
+from muscle.provenance import fingerprint, versions
 from muscle.tasks.task import Example
 from muscle.training.data.examples import PaddingCollator
 from muscle.training.head.head_pass import head_pass

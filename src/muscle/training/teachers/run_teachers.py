@@ -13,12 +13,11 @@ import torch
 from torch import Tensor
 
 from muscle import distributed
-from muscle.files import fingerprint
 from muscle.limits import memory_for
 from muscle.models.adapter_check import adapter_content
 from muscle.models.adapters import load_adapter
 from muscle.models.bases import LoadedBase
-from muscle.pipeline.run_folder import versions
+from muscle.provenance import fingerprint, versions
 from muscle.training.data.examples import PaddingCollator, TokenizedExamples
 from muscle.training.head.output_head import OutputHead, head_input
 from muscle.training.layers.fast_layers import fast_layers

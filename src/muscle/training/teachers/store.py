@@ -27,8 +27,9 @@ from torch import Tensor
 
 from muscle import distributed
 from muscle.errors import DataError, OutputError
-from muscle.files import atomic_path, file_sha256, read_json, write_json
+from muscle.files import atomic_path, read_json, write_json
 from muscle.progress import progress_bar
+from muscle.provenance import file_sha256
 from muscle.training.head.output_head import OutputHead
 from muscle.training.teachers.rows import HiddenRows, MixedRows, ProjectedRows, TopkRows
 
