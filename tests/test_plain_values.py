@@ -278,3 +278,10 @@ def test_messages_are_short_and_hold_no_control_characters(tmp_path: Path) -> No
         with pytest.raises(DataError) as caught:
             read_run(file, columns=columns)
         assert len(str(caught.value)) < 2_000 and str(caught.value).isprintable()
+
+
+def test_names_too_long_for_a_pattern_are_read_the_careful_way(tmp_path: Path) -> None:
+    name = "x" * 400_000
+    path = tmp_path / "run.jsonl"
+    path.write_text("".join(json.dumps({"id": str(n), "score": {name: 0.5}}) + "\n" for n in range(3)))
+    assert read_run(path).frame[f"score.{name}"].to_list() == [0.5, 0.5, 0.5]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -235,3 +236,24 @@ def test_a_task_with_a_slash_in_its_name_gets_a_file_of_its_own(tmp_path: Path) 
     files = convert(table, tmp_path / "run")
     assert [file.name for file in files] == ["a_b.jsonl", "a_b_.jsonl", "run.json"]
     assert read_run(tmp_path / "run").tasks == ["a/b", "a_b"]
+
+
+def test_what_a_hostile_run_json_says_of_a_run_does_not_stop_its_conversion(tmp_path: Path) -> None:
+    run = read_run(pl.DataFrame({"id": ["1", "2"], "correct": [True, False]}))
+    settings = {"seed": 1 << 70, "stop": "\ud83d", "temperature": float("nan"), 3: "three"}
+    convert(replace(run, metadata={"settings": settings}), tmp_path, to="eee")
+    assert read_run(tmp_path).frame["correct"].to_list() == [True, False]
+
+
+def test_scores_that_are_too_large_for_a_mean_are_refused(tmp_path: Path) -> None:
+    table = pl.DataFrame({"id": ["1", "2"], "score.size": [1.7e308, 1.7e308]})
+    with pytest.raises(DataError, match="task 'all': the values of 'size' are too large for a mean"):
+        convert(table, tmp_path, to="eee")
+
+
+def test_a_score_that_would_share_a_metric_with_correct_is_kept_or_refused(tmp_path: Path) -> None:
+    table = pl.DataFrame({"id": ["1", "2"], "correct": [True, False], "score.accuracy": [1.0, 0.0]})
+    convert(table, tmp_path / "same", to="eee")
+    assert read_run(tmp_path / "same").frame["correct"].to_list() == [True, False]
+    with pytest.raises(DataError, match="score 'accuracy': Every Eval Ever has one metric of that name"):
+        convert(table.with_columns(pl.lit(0.5).alias("score.accuracy")), tmp_path / "other", to="eee")

@@ -30,6 +30,8 @@ MAX_LINE_BYTES = 32 << 20
 SAMPLE_LINES = 100
 SAMPLE_BYTES = 1 << 20
 BLOCK_BYTES = 1 << 22
+MAX_NAME_CHARACTERS = 10_000
+"""Of all names together; a pattern of longer ones cannot be compiled."""
 _MAX_NAMES = 40
 """Names searched for at a time: a pattern of many more is slow."""
 
@@ -247,6 +249,8 @@ def _occurring(
     objects = [columns.get(name, name) for name in ("score", "slices")]
     values = [row[name] for row in sample for name in objects if isinstance(row.get(name), dict)]
     names = list(dict.fromkeys([*schema, *(member for value in values for member in value)]))
+    if sum(map(len, names)) > MAX_NAME_CHARACTERS:
+        return None
     flat = {name for name in schema if name.startswith((SCORE_PREFIX, SLICE_PREFIX))}
     odd = [_odd_values(schema, columns.get("reference", "reference"), objects), *([] if flat else [_FLAT])]
     first, *more = [f"{'|'.join(odd)}|{doubled}" for doubled in _doubled_names(names)]

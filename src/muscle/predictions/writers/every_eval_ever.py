@@ -237,13 +237,17 @@ def _own_run(run: Run) -> str:
     """Return as text what is known of a run and decides whether it may be compared."""
     facts = {name: run.metadata[name] for name in _OWN_FACTS if run.metadata.get(name)}
     facts["unread"] = [asdict(loss) for loss in run.unread]
-    return orjson.dumps(facts, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SORT_KEYS).decode()
+    plain = json.loads(json.dumps(facts, default=str), parse_constant=str)
+    return json.dumps(plain, sort_keys=True)
 
 
 def _aggregate_result(run: Run, result: _Result) -> dict[str, Any]:
     mine = (pl.col("task") == result.task) & (pl.col("filter") == result.filter) & pl.col("error").is_null()
     values = run.frame.filter(mine)[result.column].drop_nulls().cast(pl.Float64)
-    mean = float(np.mean(values.to_numpy())) if values.len() else 0.0
+    with np.errstate(over="ignore"):
+        mean = float(np.mean(values.to_numpy())) if values.len() else 0.0
+    if not np.isfinite(mean):
+        raise DataError(f"task {result.task!r}: the values of {result.metric!r} are too large for a mean")
     is_binary = result.column == "correct"
     directions = run.metadata.get("higher_is_better") or {}
     low, high = (0.0, 1.0) if is_binary or values.is_between(0, 1).all() else ("-Infinity", "Infinity")
