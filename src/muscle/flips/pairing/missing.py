@@ -55,13 +55,14 @@ class Missing:
         '100 of 400 answers are missing (100 unscored)'
         """
         why = {
-            "errors": self.errors,
+            "error" if self.errors == 1 else "errors": self.errors,
             "unscored": self.unscored,
             "only in the old run": self.only_old,
             "only in the new run": self.only_new,
         }
         told = ", ".join(f"{number:,} {what}" for what, number in why.items() if number)
-        return f"{self.num:,} of {self.total:,} answers are missing" + (f" ({told})" if told else "")
+        verb = "is" if self.num == 1 else "are"
+        return f"{self.num:,} of {self.total:,} answers {verb} missing" + (f" ({told})" if told else "")
 
 
 def count_missing(old: Run, new: Run, joined: Joined, *, unscored: int) -> Missing:
