@@ -22,7 +22,7 @@ import numpy as np
 
 from muscle.flips.noise.item_null import permutation_null
 from muscle.flips.noise.item_verdicts import EQUIVALENT, IMPROVED, REGRESSED, item_verdicts
-from muscle.flips.statistics.exact_tests import Test
+from muscle.flips.options import Test
 
 RESULTS = Path(__file__).parent / "results" / "item_verdicts.json"
 ITEMS = 500

@@ -15,7 +15,7 @@ import pytest
 
 from muscle.errors import ConfigError, DataError
 from muscle.flips.compare import compare
-from muscle.flips.pairing.pair import Options
+from muscle.flips.options import Options
 from muscle.flips.statistics.power import minimum_detectable_difference
 from muscle.plan.confirm import choose, confirm, read_items, write_items
 from muscle.plan.planner import Wish, assumptions_of, make_plan

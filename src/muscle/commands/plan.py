@@ -131,8 +131,8 @@ def confirm(
     start(quiet)
     if (fresh_old is None) != (fresh_new is None):
         raise ConfigError("confirm: expected --fresh-old and --fresh-new together, found one of them")
+    from muscle.flips.options import Options
     from muscle.flips.pairing.comparability import check_comparable
-    from muscle.flips.pairing.pair import Options
 
     options = Options(**comparing.pairing(), epsilon_item=epsilon_item, item_test=item_test)
     if fresh_old is None or fresh_new is None:

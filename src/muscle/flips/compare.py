@@ -15,15 +15,11 @@ from muscle.flips.comparison import Comparison
 from muscle.flips.explaining.cause_rules import Rule
 from muscle.flips.explaining.explain import asked
 from muscle.flips.explaining.judges import JudgeErrors
-from muscle.flips.noise.item_verdicts import EPSILON_ITEM
+from muscle.flips.options import EPSILON_ITEM, MAX_FLIPS, MAX_UNPAIRED, TOLERANCE, On, Options, Test
 from muscle.flips.pairing.comparability import Difference, allows_changed, check_comparable
-from muscle.flips.pairing.join import MAX_UNPAIRED
 from muscle.flips.pairing.main_scores import with_names_of
-from muscle.flips.pairing.match import On, with_one_task_name
-from muscle.flips.pairing.pair import MAX_FLIPS, Options
+from muscle.flips.pairing.match import with_one_task_name
 from muscle.flips.result.assemble import assemble
-from muscle.flips.result.verdict import TOLERANCE
-from muscle.flips.statistics.exact_tests import Test
 from muscle.predictions.read import read_run
 from muscle.predictions.run import Run
 

@@ -18,11 +18,12 @@ import polars as pl
 from muscle.errors import ConfigError, JoinError
 from muscle.flips.measuring.metrics import negative_flip_rate, positive_flip_rate
 from muscle.flips.measuring.tally import Tally, tally
+from muscle.flips.options import Options
 from muscle.flips.pairing.comparability import allows_changed, check_comparable
 from muscle.flips.pairing.items import Kind, TaskItems
 from muscle.flips.pairing.main_scores import with_names_of
 from muscle.flips.pairing.match import with_one_task_name
-from muscle.flips.pairing.pair import Options, Pair, pair_runs
+from muscle.flips.pairing.pair import Pair, pair_runs
 from muscle.flips.result.warnings import warnings_of
 from muscle.flips.statistics.multiplicity import holm
 from muscle.predictions.read import read_run

@@ -25,7 +25,8 @@ from muscle.flips.measuring.tally import item_cells
 from muscle.flips.noise.item_verdicts import VERDICTS
 from muscle.flips.noise.real_or_noise import judge_items
 from muscle.flips.noise.repeats import item_repeats
-from muscle.flips.pairing.pair import Options, Pair, pair_runs
+from muscle.flips.options import Options
+from muscle.flips.pairing.pair import Pair, pair_runs
 from muscle.flips.statistics.intervals import Estimate, rate
 from muscle.plan.resolution import minimum_repeats
 from muscle.predictions.read import read_run

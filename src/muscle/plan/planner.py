@@ -9,7 +9,8 @@ import numpy as np
 
 from muscle.errors import ConfigError
 from muscle.flips.noise.repeats import Repeats, item_repeats, variance_split
-from muscle.flips.pairing.pair import Options, Pair, pair_runs
+from muscle.flips.options import Options
+from muscle.flips.pairing.pair import Pair, pair_runs
 from muscle.flips.statistics.power import ALPHA, POWER, items_to_prove
 from muscle.plan.resolution import (
     Variances,

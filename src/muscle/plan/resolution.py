@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from muscle.flips.measuring.metrics import Ints
-from muscle.flips.noise.item_verdicts import EPSILON_ITEM, FALSE_DISCOVERY_RATE
+from muscle.flips.noise.item_verdicts import FALSE_DISCOVERY_RATE
+from muscle.flips.options import EPSILON_ITEM
+from muscle.flips.statistics.arrays import Floats, Ints
 from muscle.flips.statistics.exact_tests import fisher_table
-from muscle.flips.statistics.intervals import Floats
 from muscle.flips.statistics.power import ALPHA, POWER
 
 MAX_REPEATS = 400

@@ -22,8 +22,7 @@ import numpy as np
 from scipy import special
 
 from muscle.errors import ConfigError, DataError
-from muscle.flips.measuring.metrics import Bools, Ints
-from muscle.flips.statistics.intervals import Floats
+from muscle.flips.statistics.arrays import Bools, Floats, Ints
 
 ALPHA = 0.05
 LIMIT = 0.05

@@ -12,9 +12,9 @@ import numpy as np
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.flips.measuring.metrics import Ints
 from muscle.flips.pairing.items import task_items
 from muscle.flips.pairing.join import join_runs
+from muscle.flips.statistics.arrays import Ints
 from muscle.plan.sequential import ALPHA, LIMIT, SequentialTest, check_order, seeded_order
 from muscle.predictions.read import read_run
 from muscle.predictions.records import with_input_hash

@@ -30,9 +30,9 @@ import polars as pl
 
 from muscle.flips.explaining.cause_rules import CUT_OFF, REFUSAL, REFUSED, Rule
 from muscle.flips.explaining.loose_scorer import clipped, loose_match
-from muscle.flips.measuring.metrics import Ints
 from muscle.flips.pairing.items import TaskItems
 from muscle.flips.pairing.join import Joined
+from muscle.flips.statistics.arrays import Ints
 from muscle.predictions.run import SCORE_PREFIX
 
 MAX_LOOSE = 20_000

@@ -21,7 +21,8 @@ import polars as pl
 from muscle.flips.pairing.items import TaskItems
 from muscle.flips.pairing.join import Joined
 from muscle.flips.pairing.pair import Pair
-from muscle.flips.statistics.intervals import Estimate, Floats, rate
+from muscle.flips.statistics.arrays import Floats
+from muscle.flips.statistics.intervals import Estimate, rate
 
 NO_RERUN = "no self-vs-self run: give --rerun"
 HEAVIER = 1.5

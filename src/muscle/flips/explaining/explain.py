@@ -14,7 +14,8 @@ from muscle.flips.explaining.causes import Causes, causes_report, find_causes
 from muscle.flips.explaining.closeness import closeness_report
 from muscle.flips.explaining.judges import JudgeErrors, corrected_by_errors, corrected_by_labels, read_labels
 from muscle.flips.explaining.what_changed import what_changed
-from muscle.flips.pairing.pair import Options, Pair
+from muscle.flips.options import Options
+from muscle.flips.pairing.pair import Pair
 
 
 @dataclass(frozen=True)

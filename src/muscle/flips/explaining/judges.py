@@ -22,11 +22,13 @@ import polars as pl
 from scipy import special
 
 from muscle.errors import DataError
+from muscle.flips.measuring.counting import quadrants_of
 from muscle.flips.measuring.metrics import ALL, NEW_RIGHT, OLD_RIGHT, accuracy_difference
 from muscle.flips.pairing.items import TaskItems
 from muscle.flips.pairing.join import Joined
+from muscle.flips.statistics.arrays import Floats
 from muscle.flips.statistics.clusters import effective_sample
-from muscle.flips.statistics.intervals import CONFIDENCE, Estimate, Floats, Interval, jeffreys, ratio, z_value
+from muscle.flips.statistics.intervals import CONFIDENCE, Estimate, Interval, jeffreys, ratio, z_value
 
 COIN = "so few answers calibrate the judge that it may be no better than a coin"
 
@@ -295,7 +297,7 @@ def corrected_by_errors(items: TaskItems, judge: JudgeErrors) -> dict[str, Any] 
     """Correct a task's accuracies and their difference by the judge's known errors; None for a continuous score."""
     if items.kind != "binary" or items.frame.is_empty():
         return None
-    quadrants = items.quadrants()
+    quadrants = quadrants_of(items)
     judged = accuracy_difference(quadrants)
     rates = []
     for cells in (OLD_RIGHT, NEW_RIGHT):

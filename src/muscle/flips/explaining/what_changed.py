@@ -23,7 +23,7 @@ import polars as pl
 from muscle.flips.explaining.loose_scorer import clipped
 from muscle.flips.pairing.items import TaskItems
 from muscle.flips.pairing.join import Joined
-from muscle.flips.statistics.intervals import Floats
+from muscle.flips.statistics.arrays import Floats
 from muscle.flips.statistics.multiplicity import benjamini_hochberg
 
 MAX_BROKEN, MAX_OTHERS, MAX_CHARACTERS = 500, 1_000, 2_000

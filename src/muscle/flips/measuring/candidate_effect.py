@@ -13,12 +13,12 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from muscle.flips.measuring.metrics import Bools, Ints
 from muscle.flips.pairing.items import TaskItems
 from muscle.flips.pairing.join import Joined
 from muscle.flips.statistics import clusters, resampling
 from muscle.flips.statistics import intervals as statistics
-from muscle.flips.statistics.intervals import Estimate, Floats
+from muscle.flips.statistics.arrays import Bools, Floats, Ints
+from muscle.flips.statistics.intervals import Estimate
 
 
 def shared_items(

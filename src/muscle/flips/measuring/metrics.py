@@ -10,14 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from muscle.flips.statistics import clusters
 from muscle.flips.statistics import intervals as statistics
-from muscle.flips.statistics.intervals import Estimate, Floats
-
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
+from muscle.flips.statistics.arrays import Bools, Floats, Ints
+from muscle.flips.statistics.intervals import Estimate
 
 # An item's cell is 4 * (old right) + 2 * (new right) + (answer changed).
 BOTH_WRONG, POSITIVE, NEGATIVE, BOTH_RIGHT = (0, 1), (2, 3), (4, 5), (6, 7)

@@ -8,10 +8,10 @@ from functools import cached_property
 
 import numpy as np
 
-from muscle.flips.measuring.metrics import Bools, Ints
 from muscle.flips.statistics import clusters, resampling
 from muscle.flips.statistics import intervals as statistics
-from muscle.flips.statistics.intervals import Estimate, Floats
+from muscle.flips.statistics.arrays import Bools, Floats, Ints
+from muscle.flips.statistics.intervals import Estimate
 
 _NO_ITEMS = "no item is scored in both versions"
 

@@ -21,13 +21,13 @@ from muscle.flips.measuring.metrics import (
     NEW_RIGHT,
     OLD_RIGHT,
     POSITIVE,
-    Ints,
     Quadrants,
     accuracy_difference,
 )
 from muscle.flips.pairing.items import Kind, TaskItems
 from muscle.flips.statistics import intervals as statistics
-from muscle.flips.statistics.intervals import CONFIDENCE, Estimate, Floats
+from muscle.flips.statistics.arrays import Floats, Ints
+from muscle.flips.statistics.intervals import CONFIDENCE, Estimate
 
 _CELLS = tuple(f"cell{number}" for number in ALL)
 

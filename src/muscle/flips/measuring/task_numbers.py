@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from muscle.flips.measuring.counting import differences_of, quadrants_of
 from muscle.flips.measuring.metrics import (
     BINARY_METRICS,
     NEGATIVE,
@@ -45,8 +46,8 @@ def measure(items: TaskItems, *, epsilon: float = 0.0, seed: int = 0) -> dict[st
         - `probability_worse`: the Bayes line, that negative flips are likelier than positive ones; null where items are grouped;
         - `minimum_detectable_difference` of accuracy, or of the mean score, at alpha 0.05 with power 0.8.
     """
-    differences = items.differences(epsilon=epsilon, seed=seed)
-    quadrants = items.quadrants() if items.kind == "binary" else _signs(differences)
+    differences = differences_of(items, epsilon=epsilon, seed=seed)
+    quadrants = quadrants_of(items) if items.kind == "binary" else _signs(differences)
     if items.kind == "binary":
         found = {name: metric(quadrants) for name, metric in BINARY_METRICS.items()}
         for name in ("mean_gain", "mean_regression"):
@@ -119,13 +120,13 @@ def adjust_for_tasks(measured: Mapping[str, dict[str, Any]]) -> None:
 def counts(items: TaskItems, *, epsilon: float = 0.0) -> dict[str, int | None]:
     """Return how many items are in each quadrant; of a score, how many got better, worse, or neither."""
     if items.kind == "binary":
-        return items.quadrants().to_json()
-    return {**items.differences(epsilon=epsilon).to_json()}
+        return quadrants_of(items).to_json()
+    return {**differences_of(items, epsilon=epsilon).to_json()}
 
 
 def histogram(sides: Mapping[str, TaskItems]) -> dict[str, Any] | None:
     """Return how the score's difference is distributed on each side, over shared edges; None where nothing moved."""
-    values = {side: items.differences().values for side, items in sides.items()}
+    values = {side: differences_of(items).values for side, items in sides.items()}
     reach = max((float(np.abs(v).max()) for v in values.values() if v.size), default=0.0)
     if reach == 0:
         return None

@@ -20,20 +20,14 @@ import numpy as np
 import polars as pl
 
 from muscle.flips.measuring.candidate_effect import shared_items
-from muscle.flips.measuring.metrics import (
-    NEGATIVE,
-    POSITIVE,
-    Bools,
-    Ints,
-    Quadrants,
-    accuracy_difference,
-    accuracy_old,
-)
+from muscle.flips.measuring.counting import quadrants_of
+from muscle.flips.measuring.metrics import NEGATIVE, POSITIVE, Quadrants, accuracy_difference, accuracy_old
 from muscle.flips.measuring.tally import Tally, spread_of_groups
 from muscle.flips.noise.repeats import Repeats, expected_flips, mean_of_items, own_flips
 from muscle.flips.pairing.items import TaskItems
 from muscle.flips.pairing.pair import Pair
-from muscle.flips.statistics.intervals import Estimate, Floats
+from muscle.flips.statistics.arrays import Bools, Floats, Ints
+from muscle.flips.statistics.intervals import Estimate
 
 UNKNOWN = "floor unknown; run the old model once more (--rerun FILE)"
 
@@ -130,7 +124,7 @@ def noise_of_rerun(items: TaskItems) -> Noise:
     Args:
         items: what `excess_items` gives.
     """
-    quadrants = items.quadrants()
+    quadrants = quadrants_of(items)
     kept, fall = accuracy_old(quadrants), accuracy_difference(quadrants)
     return Noise(_turned(kept, 1.0), _turned(fall, 0.0))
 

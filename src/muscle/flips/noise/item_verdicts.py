@@ -13,12 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from muscle.flips.measuring.metrics import Bools, Ints
-from muscle.flips.statistics.exact_tests import Test, item_p_values, newcombe
-from muscle.flips.statistics.intervals import CONFIDENCE, Floats
-
-EPSILON_ITEM = 0.2
-"""Least change of an item's pass rate that counts."""
+from muscle.flips.options import EPSILON_ITEM, Test
+from muscle.flips.statistics.arrays import Bools, Floats, Ints
+from muscle.flips.statistics.exact_tests import item_p_values, newcombe
+from muscle.flips.statistics.intervals import CONFIDENCE
 
 FALSE_DISCOVERY_RATE = 0.05
 

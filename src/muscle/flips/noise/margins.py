@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from muscle.flips.measuring.metrics import Bools
 from muscle.flips.pairing.items import TaskItems
 from muscle.flips.pairing.join import Joined
-from muscle.flips.statistics.intervals import Floats
+from muscle.flips.statistics.arrays import Bools, Floats
 
 NOISE_QUANTILE = 0.95
 MIN_MOVES = 20

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from muscle.flips.measuring.metrics import Ints
 from muscle.flips.noise import item_verdicts as verdicts
 from muscle.flips.noise import margins
 from muscle.flips.noise.floor import NO_NOISE, Noise, excess_items, noise_of_repeats, noise_of_rerun
@@ -23,11 +22,13 @@ from muscle.flips.noise.repeats import (
     mean_of_items,
     variance_split,
 )
+from muscle.flips.options import Options
 from muscle.flips.pairing.items import TaskItems
-from muscle.flips.pairing.pair import Options, Pair
+from muscle.flips.pairing.pair import Pair
 from muscle.flips.slices.slice_by import parse_slice, slice_values
+from muscle.flips.statistics.arrays import Floats, Ints
 from muscle.flips.statistics.clusters import clustered_rate
-from muscle.flips.statistics.intervals import Estimate, Floats, rate
+from muscle.flips.statistics.intervals import Estimate, rate
 from muscle.flips.wording import percent
 
 _NO_NULL = "relabelling needs answers that are right or wrong"

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from muscle.flips.measuring.metrics import Ints
 from muscle.flips.pairing.items import Kind, TaskItems, truth
 from muscle.flips.pairing.join import Joined
 from muscle.flips.statistics import clusters, resampling
-from muscle.flips.statistics.intervals import Estimate, Floats, clopper_pearson
+from muscle.flips.statistics.arrays import Floats, Ints
+from muscle.flips.statistics.intervals import Estimate, clopper_pearson
 from muscle.predictions.run import SCORE_PREFIX
 
 FEW = 5

@@ -10,10 +10,8 @@ import numpy as np
 import polars as pl
 
 from muscle.errors import DataError, JoinError
-from muscle.flips.measuring.metrics import Ints, Quadrants, count_quadrants
-from muscle.flips.measuring.score_metrics import Differences
 from muscle.flips.pairing.join import Joined
-from muscle.flips.statistics.intervals import Floats
+from muscle.flips.statistics.arrays import Ints
 from muscle.predictions.records import COLUMNS, NO_FILTER
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
 
@@ -62,31 +60,6 @@ class TaskItems:
         """Whether the items are all rows of the joined frames in order, so that texts need no copy."""
         pairs = self.frame["pair"]  # rises, so its ends tell
         return pairs.len() == height and (height == 0 or (pairs[0] == 0 and pairs[-1] == height - 1))
-
-    def quadrants(self) -> Quadrants:
-        """Count the items in each quadrant; binary tasks only."""
-        correct_old, correct_new = (self.frame[name] for name in ("correct_old", "correct_new"))
-        changed = self.frame["changed"]
-        return count_quadrants(
-            correct_old.to_numpy(),
-            correct_new.to_numpy(),
-            changed=changed.fill_null(False).to_numpy(),
-            answers_known=not (changed.is_null() & (correct_old == correct_new)).any(),
-            clusters=self.clusters,
-        )
-
-    def differences(self, *, epsilon: float = 0.0, seed: int = 0) -> Differences:
-        """Return the scores of both sides, of the items that have one on both."""
-        scored = self.frame.filter(pl.col("score_old").is_not_null() & pl.col("score_new").is_not_null())
-        old, new = (_floats(scored[name]) for name in ("score_old", "score_new"))
-        clusters = None
-        if "cluster" in scored.columns:
-            _, clusters = np.unique(scored["cluster"].to_numpy(), return_inverse=True)
-        return Differences(old, new, epsilon=epsilon, clusters=clusters, seed=seed)
-
-
-def _floats(column: pl.Series) -> Floats:
-    return column.cast(pl.Float64).to_numpy()
 
 
 def _changed(joined: Joined) -> pl.Series:

@@ -17,11 +17,9 @@ from typing import Any
 import polars as pl
 
 from muscle.errors import JoinError
-from muscle.flips.pairing.match import On, Pairing, item_numbers, origin, pair_up
+from muscle.flips.options import MAX_UNPAIRED, On
+from muscle.flips.pairing.match import Pairing, item_numbers, origin, pair_up
 from muscle.predictions.run import SLICE_PREFIX, Run
-
-MAX_UNPAIRED = 0.05
-"""Share of a side's predictions that may stay without a partner. More could hide as many flips as an update makes."""
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
 
 import polars as pl
 
 from muscle.errors import JoinError
+from muscle.flips.options import On
 from muscle.predictions.read import DEFAULT_TASK, UNNAMED_TASK
 from muscle.predictions.records import input_texts, with_input_hash
 from muscle.predictions.run import SCORE_PREFIX, Run
-
-On = Literal["auto", "id"]
 
 _WITHIN = ["task", "filter", "repeat"]
 _ANSWER = ["output", "choice", "correct", "error"]

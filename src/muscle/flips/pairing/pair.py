@@ -2,39 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from muscle.flips.noise.item_verdicts import EPSILON_ITEM
+from muscle.flips.options import Options
 from muscle.flips.pairing.items import TaskItems, task_items
-from muscle.flips.pairing.join import MAX_UNPAIRED, Joined, join_runs
-from muscle.flips.pairing.match import On
+from muscle.flips.pairing.join import Joined, join_runs
 from muscle.flips.pairing.missing import Missing, count_missing, with_missing
-from muscle.flips.result.verdict import TOLERANCE
-from muscle.flips.statistics.exact_tests import Test
 from muscle.predictions.run import Run, Unread
-
-MAX_FLIPS = 2_000
-"""Entries in a report's list of flips."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """How runs are compared; see `compare`."""
-
-    on: On = "auto"
-    max_unpaired: float = MAX_UNPAIRED
-    allow_changed: bool = False
-    epsilon: float = 0.0
-    cluster: str | None = None
-    lower_is_better: Collection[str] = ()
-    tolerance: float = TOLERANCE
-    max_flips: int = MAX_FLIPS
-    seed: int = 0
-    epsilon_item: float = EPSILON_ITEM
-    item_test: Test = "fisher"
-    item_family: str | None = None
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,13 @@ from muscle.flips.comparison import Comparison, missing_sentence
 from muscle.flips.explaining.causes import Causes
 from muscle.flips.explaining.explain import Asked, causes_of, explain
 from muscle.flips.measuring.candidate_effect import candidate_effect, shared_items
+from muscle.flips.measuring.counting import quadrants_of
 from muscle.flips.measuring.over_tasks import pool
 from muscle.flips.measuring.task_numbers import adjust_for_tasks, counts, histogram, measure
 from muscle.flips.noise.real_or_noise import Reality, median_answers, noise_summary, real_or_noise
+from muscle.flips.options import Options
 from muscle.flips.pairing.items import TaskItems
-from muscle.flips.pairing.pair import Options, Pair, pair_runs
+from muscle.flips.pairing.pair import Pair, pair_runs
 from muscle.flips.result.flip_list import ListedTask, list_flips
 from muscle.flips.result.verdict import Verdict, careful, headline, judge
 from muscle.flips.result.warnings import warnings_of
@@ -258,7 +260,9 @@ def _task_report(
 def _pooled(pairs: Mapping[str, Pair], seed: int) -> dict[str, Any]:
     """Return the numbers pooled over the tasks that are right or wrong, by side."""
     return {
-        side: pool([items.quadrants() for items in pair.tasks.values() if items.kind == "binary"], seed=seed)
+        side: pool(
+            [quadrants_of(items) for items in pair.tasks.values() if items.kind == "binary"], seed=seed
+        )
         for side, pair in pairs.items()
     }
 

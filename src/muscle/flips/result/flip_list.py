@@ -18,9 +18,9 @@ import polars as pl
 from muscle.flips.explaining.causes import Causes
 from muscle.flips.noise.margins import lead
 from muscle.flips.noise.real_or_noise import Reality
+from muscle.flips.options import MAX_FLIPS
 from muscle.flips.pairing.items import TaskItems
 from muscle.flips.pairing.join import Joined
-from muscle.flips.pairing.pair import MAX_FLIPS
 from muscle.flips.result.listed_repeats import NO_REPEATS, add_answers, once_an_item, pass_rates, with_items
 from muscle.flips.slices.cuts import Cut
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX

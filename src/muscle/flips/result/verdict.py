@@ -10,14 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from muscle.flips.options import TOLERANCE
 from muscle.flips.result.judge_verdict import heed_judge
 from muscle.flips.statistics.multiplicity import holm
 from muscle.flips.wording import p_value, percent, percent_in_full, true_to_limit
 
 Word = Literal["pass", "warn", "block", "cannot_tell"]
 
-TOLERANCE = 0.01
-"""Negative flip rate up to which an update passes; no flip in 300 items is what it takes to prove it."""
 
 ALPHA = 0.05
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from muscle.flips.measuring.counting import quadrants_of
 from muscle.flips.measuring.metrics import UNCHANGED_FLIPS
 from muscle.flips.pairing.pair import Pair
 from muscle.flips.result.grid import grid_warnings
@@ -52,7 +53,7 @@ def _about_pair(side: str, pair: Pair) -> Iterator[str]:
         first = next(iter(others))
         more = f" and in {len(others) - 1} more tasks" if len(others) > 1 else ""
         yield f"scores that are not compared: {', '.join(others[first][:MAX_TASKS])} of {first}{more} (RUN::metric=NAME lets one decide)"
-    quadrants = [items.quadrants() for items in pair.tasks.values() if items.kind == "binary"]
+    quadrants = [quadrants_of(items) for items in pair.tasks.values() if items.kind == "binary"]
     same = sum(each.count(UNCHANGED_FLIPS) for each in quadrants if each.answers_known)
     if same:
         yield f"{side}: {same} flips have the same answer on both sides: the scoring changed, not the model"

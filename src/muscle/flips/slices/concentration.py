@@ -10,7 +10,8 @@ from scipy import special
 
 from muscle.flips.measuring.metrics import ALL, NEGATIVE
 from muscle.flips.measuring.tally import Tally
-from muscle.flips.statistics.intervals import CONFIDENCE, Floats, Interval, wilson
+from muscle.flips.statistics.arrays import Floats
+from muscle.flips.statistics.intervals import CONFIDENCE, Interval, wilson
 
 
 @dataclass(frozen=True)

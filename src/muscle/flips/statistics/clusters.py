@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from muscle.flips.statistics.intervals import CONFIDENCE, Estimate, Floats, Interval, clopper_pearson, z_value
+from muscle.flips.statistics.arrays import Floats
+from muscle.flips.statistics.intervals import CONFIDENCE, Estimate, Interval, clopper_pearson, z_value
 
 Ints = NDArray[np.int64]
 

@@ -6,15 +6,13 @@ Many items have as many answers as others, so that one table serves them all.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 from scipy import special
 
-from muscle.flips.measuring.metrics import Ints
-from muscle.flips.statistics.intervals import CONFIDENCE, Floats, z_value
-
-Test = Literal["fisher", "boschloo"]
+from muscle.flips.options import Test
+from muscle.flips.statistics.arrays import Floats, Ints
+from muscle.flips.statistics.intervals import CONFIDENCE, z_value
 
 _TIE = 1e-7
 """Relative tolerance for equal probabilities, as R's fisher.test has it: sums of logarithms are not exact."""

@@ -10,15 +10,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 
 CONFIDENCE = 0.95
 TINY_COUNT = 5
 """Below this count, on either side, a rate's interval is Clopper-Pearson's: Wilson's covers too seldom there."""
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

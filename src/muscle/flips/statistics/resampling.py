@@ -9,7 +9,8 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import special
 
-from muscle.flips.statistics.intervals import CONFIDENCE, Estimate, Floats, Interval, z_value
+from muscle.flips.statistics.arrays import Floats
+from muscle.flips.statistics.intervals import CONFIDENCE, Estimate, Interval, z_value
 
 RESAMPLES = 1_000
 MAX_ATOMS = 512

@@ -1,0 +1,38 @@
+"""A task's items counted: by what became of them, and by how far their scores moved."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from muscle.flips.measuring.metrics import Quadrants, count_quadrants
+from muscle.flips.measuring.score_metrics import Differences
+from muscle.flips.pairing.items import TaskItems
+from muscle.flips.statistics.arrays import Floats
+
+
+def quadrants_of(items: TaskItems) -> Quadrants:
+    """Count the items in each quadrant; binary tasks only."""
+    correct_old, correct_new = (items.frame[name] for name in ("correct_old", "correct_new"))
+    changed = items.frame["changed"]
+    return count_quadrants(
+        correct_old.to_numpy(),
+        correct_new.to_numpy(),
+        changed=changed.fill_null(False).to_numpy(),
+        answers_known=not (changed.is_null() & (correct_old == correct_new)).any(),
+        clusters=items.clusters,
+    )
+
+
+def differences_of(items: TaskItems, *, epsilon: float = 0.0, seed: int = 0) -> Differences:
+    """Return the scores of both sides, of the items that have one on both."""
+    scored = items.frame.filter(pl.col("score_old").is_not_null() & pl.col("score_new").is_not_null())
+    old, new = (_floats(scored[name]) for name in ("score_old", "score_new"))
+    clusters = None
+    if "cluster" in scored.columns:
+        _, clusters = np.unique(scored["cluster"].to_numpy(), return_inverse=True)
+    return Differences(old, new, epsilon=epsilon, clusters=clusters, seed=seed)
+
+
+def _floats(column: pl.Series) -> Floats:
+    return column.cast(pl.Float64).to_numpy()
