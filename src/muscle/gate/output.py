@@ -14,12 +14,12 @@ from muscle.errors import DataError
 from muscle.flips.wording import percent_in_full, percent_in_three_digits
 from muscle.gate.judge import NAMES
 from muscle.outgoing import visible
+from muscle.report import rows
 from muscle.report.numbers import count, format_number
+from muscle.report.rows import one_line
 from muscle.report.sentences.before import before_lines
 from muscle.report.sentences.noise import noise_lines
-from muscle.report.text import rows
 from muscle.report.text.escaping import escape
-from muscle.report.text.rows import one_line
 
 MARKER = "<!-- muscle gate -->"
 """First line of the Markdown: by it a pipeline finds the comment that it wrote before."""

@@ -10,11 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from muscle.gate.output import figures, gate_section, rule_text, where_text
+from muscle.report import rows
 from muscle.report.numbers import count
+from muscle.report.rows import one_line
 from muscle.report.sentences.before import before_lines
 from muscle.report.sentences.noise import noise_lines
-from muscle.report.text import rows
-from muscle.report.text.rows import one_line
 
 MAX_RULES = 10
 MAX_REASONS = 4

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from muscle.flips.wording import percent_in_three_digits
 from muscle.report.numbers import count
-from muscle.report.text.rows import estimate, one_line
+from muscle.report.rows import estimate, one_line
 
 _STRATA = {"negative_flip": "negative flips", "positive_flip": "positive flips", "unflipped": "did not flip"}
 MAX_CONFIRMED = 10

@@ -22,8 +22,8 @@ from markupsafe import Markup
 from muscle.outgoing import visible
 from muscle.report.page import causes, figures, headline, noise, overview, rules, tables, trade_offs
 from muscle.report.page import slices as cuts
+from muscle.report.rows import pooled_lines
 from muscle.report.sentences.resolution import resolution_lines
-from muscle.report.text.rows import pooled_lines
 
 TEMPLATES = Path(__file__).parent / "templates"
 ASSETS = Path(__file__).parent / "assets"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from muscle.report.text.rows import Report
+from muscle.report.rows import Report
 
 
 def before_lines(report: Report, *, limit: int) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from muscle.report.numbers import count, format_number
-from muscle.report.text.rows import Report, estimate, shown_tasks
+from muscle.report.rows import Report, estimate, shown_tasks
 
 _WORDS = {
     "regressed": "regressed",

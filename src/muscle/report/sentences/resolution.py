@@ -8,7 +8,7 @@ from typing import Any
 
 from muscle.flips.result.verdict import lost_and_gained
 from muscle.report.numbers import Form, count, format_number
-from muscle.report.text.rows import Report, judged_side, shown_tasks
+from muscle.report.rows import Report, judged_side, shown_tasks
 
 FEW_FLIPS = 25
 """Up to so many flips the chance that more breaks than is gained says more than a p-value."""

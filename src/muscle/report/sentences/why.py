@@ -7,7 +7,7 @@ from typing import Any
 
 from muscle.flips.wording import percent
 from muscle.report.numbers import count
-from muscle.report.text.rows import Report, judged_side, shown_tasks
+from muscle.report.rows import Report, judged_side, shown_tasks
 
 MAX_CHANGES = 3
 

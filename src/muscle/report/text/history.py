@@ -11,8 +11,8 @@ from rich.text import Text
 
 from muscle.flips.history import KIND_WORDS
 from muscle.report.numbers import Form, count, format_number
+from muscle.report.rows import estimate, one_line, value_alone
 from muscle.report.text.escaping import escape
-from muscle.report.text.rows import estimate, one_line, value_alone
 
 MAX_TASKS = 20
 MAX_PATTERNS = 8

@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from muscle.outgoing import visible
+from muscle.report import rows
 from muscle.report.numbers import Form
+from muscle.report.rows import Report, clip, one_line
 from muscle.report.sentences.before import before_lines
 from muscle.report.sentences.noise import noise_lines
 from muscle.report.sentences.resolution import resolution_lines
 from muscle.report.sentences.why import why_lines
-from muscle.report.text import rows
 from muscle.report.text.escaping import escape
-from muscle.report.text.rows import Report, clip, one_line
 from muscle.report.text.slices import slices_markdown
 
 MAX_CHARACTERS = 60_000

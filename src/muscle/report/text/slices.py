@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from muscle.report.numbers import Form, count, format_number
+from muscle.report.rows import estimate, one_line, value_alone
 from muscle.report.text.escaping import escape
-from muscle.report.text.rows import estimate, one_line, value_alone
 
 MAX_ROWS = 20
 MAX_CONCENTRATED = 5

@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from muscle.report import rows
+from muscle.report.rows import Report, one_line
 from muscle.report.sentences.before import before_lines
 from muscle.report.sentences.noise import noise_lines
 from muscle.report.sentences.resolution import resolution_lines
 from muscle.report.sentences.why import why_lines
-from muscle.report.text import rows
-from muscle.report.text.rows import Report, one_line
 from muscle.report.text.slices import concentration_lines, print_slices, simpson_lines
 
 MAX_TASKS = 8
