@@ -98,3 +98,19 @@ def test_the_worst_flips_are_named_by_how_many_there_are() -> None:
     for named, found in words.items():
         assert f"What broke, {named}:" in printed(found.to_json())
         assert f"<summary>What broke: {named}</summary>" in render_markdown(found.to_json())
+
+
+def test_scores_that_nothing_is_measured_in_are_named() -> None:
+    frame = pl.DataFrame(
+        {
+            "id": ["1", "2"],
+            "correct": [True, False],
+            "score.acc": [1.0, 0.0],
+            "score.f1": 0.5,
+            "score.length": 3.0,
+        }
+    )
+    report = compare(frame, frame).to_json()
+    assert report["tasks"]["all"]["scores_not_compared"] == ["length"]
+    text = printed(report)
+    assert "Scores that are not compared: length." in " ".join(text.split())

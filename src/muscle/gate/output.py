@@ -240,4 +240,6 @@ def _flips(report: Report) -> str:
 def _footer(report: Report, section: Entry) -> str:
     policy = escape(one_line(section["policy"]["name"], 60))
     strict = ", strict" if section["strict"] else ""
-    return f"{rows.join_line(report)}. Policy {policy}{strict}. Written by muscle {escape(report['muscle_version'])}."
+    others = escape(rows.not_compared(report))
+    others += " " if others else ""
+    return f"{rows.join_line(report)}. {others}Policy {policy}{strict}. Written by muscle {escape(report['muscle_version'])}."

@@ -78,7 +78,7 @@ def print_gate(report: Mapping[str, Any], console: Console) -> None:
     if len(told) > MAX_REASONS:
         console.print(Text(f"  and {len(told) - MAX_REASONS} more", style="dim"))
     _print_flips(report, console)
-    console.print(Text(f"\n{rows.join_line(report)}.", style="dim"))
+    console.print(Text(f"\n{rows.join_line(report)}. {rows.not_compared(report)}".rstrip(), style="dim"))
 
 
 def _print_flips(report: Mapping[str, Any], console: Console) -> None:

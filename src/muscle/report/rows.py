@@ -15,6 +15,8 @@ from muscle.report.numbers import Form, count, format_number
 Report = Mapping[str, Any]
 
 ABSENT = "\N{EN DASH}"
+MAX_SCORES = 6
+"""Scores that are named of those that are not compared."""
 
 VERDICTS = {
     "pass": ("\N{WHITE HEAVY CHECK MARK}", "Pass"),
@@ -238,6 +240,17 @@ def join_line(report: Report) -> str:
         if join.get(key)
     ]
     return f"{count(join['paired'])} predictions paired" + (f"; {', '.join(odd)}" if odd else "")
+
+
+def not_compared(report: Report) -> str:
+    """Name the scores that stand in the runs and that nothing is measured in; empty where there are none. Not escaped."""
+    named = dict.fromkeys(
+        name for task in report["tasks"].values() for name in task.get("scores_not_compared") or ()
+    )
+    if not named:
+        return ""
+    more = f" and {count(len(named) - MAX_SCORES)} more" if len(named) > MAX_SCORES else ""
+    return one_line(f"Scores that are not compared: {', '.join(list(named)[:MAX_SCORES])}{more}.", 300)
 
 
 def clip(text: str, limit: int) -> str:

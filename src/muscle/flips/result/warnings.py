@@ -48,11 +48,6 @@ def _about_pair(side: str, pair: Pair) -> Iterator[str]:
         yield f"{side}: no item is scored in both runs of {', '.join(unseen[:MAX_TASKS])}{more}"
     if odd:
         yield f"{side}: {report.paired} predictions paired; {', '.join(odd)}"
-    others = {name: items.other_scores for name, items in pair.tasks.items() if items.other_scores}
-    if others and side == "old vs new":
-        first = next(iter(others))
-        more = f" and in {len(others) - 1} more tasks" if len(others) > 1 else ""
-        yield f"scores that are not compared: {', '.join(others[first][:MAX_TASKS])} of {first}{more} (RUN::metric=NAME lets one decide)"
     quadrants = [quadrants_of(items) for items in pair.tasks.values() if items.kind == "binary"]
     same = sum(each.count(UNCHANGED_FLIPS) for each in quadrants if each.answers_known)
     if same:

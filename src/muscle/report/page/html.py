@@ -22,7 +22,7 @@ from markupsafe import Markup
 from muscle.outgoing import visible
 from muscle.report.page import causes, figures, headline, noise, overview, rules, tables, trade_offs
 from muscle.report.page import slices as cuts
-from muscle.report.rows import pooled_lines
+from muscle.report.rows import not_compared, pooled_lines
 from muscle.report.sentences.resolution import resolution_lines
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -96,6 +96,7 @@ def _head(report: Mapping[str, Any]) -> dict[str, Any]:
         "tile_groups": headline.headline_tiles(report),
         "fate": figures.fate_of_negative_flips(report),
         "join": tables.join_lines(report),
+        "not_compared": not_compared(report),
     }
 
 

@@ -202,7 +202,9 @@ def render_markdown(report: Mapping[str, Any]) -> str:
     parts.append(_task_table(report))
     parts += [sliced] if (sliced := _sliced(report)) else []
     parts.append(_details("More metrics", _metrics(report)))
-    footer = f"{rows.join_line(report)}. Written by muscle {escape(report['muscle_version'])}."
+    others = escape(rows.not_compared(report))
+    others += " " if others else ""
+    footer = f"{rows.join_line(report)}. {others}Written by muscle {escape(report['muscle_version'])}."
     room = MAX_CHARACTERS - sum(map(len, parts)) - len(footer) - 200
     flips = _flips(report, room)
     if flips:

@@ -136,4 +136,4 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
             console.print(
                 _flip(flip, candidate=report["candidate"] is not None), no_wrap=True, overflow="ellipsis"
             )
-    console.print(Text(f"\n{rows.join_line(report)}.", style="dim"))
+    console.print(Text(f"\n{rows.join_line(report)}. {rows.not_compared(report)}".rstrip(), style="dim"))
