@@ -112,6 +112,15 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, _indented(value) + "\n")
 
 
+def plain_json(value: Any) -> Any:
+    """Return a value as JSON can hold it: names as text, no NaN or infinity, and what JSON does not know as text.
+
+    >>> plain_json({1: float("nan"), "path": Path("a")})
+    {'1': 'NaN', 'path': 'a'}
+    """
+    return json.loads(json.dumps(value, default=str), parse_constant=str)
+
+
 def _indented(value: Any) -> str:
     """Return indented JSON; the standard library indents in Python, which takes half a second for a report."""
     import orjson

@@ -8,7 +8,6 @@ that fits them, the new one or the old one.
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from muscle.errors import ConfigError, DataError
-from muscle.files import atomic_path, read_json, write_json
+from muscle.files import atomic_path, plain_json, read_json, write_json
 from muscle.predictions.plain import UNREAD
 from muscle.predictions.read import read_run
 from muscle.predictions.records import write_records
@@ -68,7 +67,7 @@ def save_baseline(run: Any, name: str, folder: Path = FOLDER, *, format: str | N
             "tasks": dict(sorted(read.frame["task"].value_counts().iter_rows())),
             "sha256": file_sha256(staged),
             UNREAD: unread_to_json(read.unread),
-            "metadata": json.loads(json.dumps(read.metadata, default=str), parse_constant=str),
+            "metadata": plain_json(read.metadata),
         }
         before = _entry_before(facts) if records.exists() else None
         write_json(facts, {**entry, "before": before})

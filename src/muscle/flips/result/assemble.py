@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from muscle.errors import JoinError
+from muscle.files import plain_json
 from muscle.flips.comparison import Comparison, missing_sentence
 from muscle.flips.explaining.causes import Causes
 from muscle.flips.explaining.explain import Asked, causes_of, explain
@@ -134,7 +134,7 @@ def _origin(main: Mapping[str, Run]) -> dict[str, Any]:
         "muscle_version": importlib.metadata.version("muscle-llm"),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         **{role: main[role].name if role in main else None for role in ("old", "new", "candidate")},
-        "sources": {role: _plain({**run.metadata, "n": run.frame.height}) for role, run in main.items()},
+        "sources": {role: plain_json({**run.metadata, "n": run.frame.height}) for role, run in main.items()},
     }
 
 
@@ -285,11 +285,6 @@ def _listed(
         candidate = realities["old_vs_candidate"][name]
         listed.append(ListedTask(items, rows, plain.joined, other.joined, reality, candidate, why, own))
     return listed
-
-
-def _plain(value: Any) -> Any:
-    """Return metadata as JSON can hold it."""
-    return json.loads(json.dumps(value, default=str), parse_constant=str)
 
 
 def _other(name: str, old: Run, run: Run, options: Options, rerun: Pair | None) -> dict[str, Any]:

@@ -22,7 +22,7 @@ import orjson
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.files import atomic_path, write_json
+from muscle.files import atomic_path, plain_json, write_json
 from muscle.predictions.plain import DEFAULT_TASK
 from muscle.predictions.readers.every_eval_ever.facts import OWN_RUN
 from muscle.predictions.readers.every_eval_ever.reader import SAMPLES_SUFFIX
@@ -237,8 +237,7 @@ def _own_run(run: Run) -> str:
     """Return as text what is known of a run and decides whether it may be compared."""
     facts = {name: run.metadata[name] for name in _OWN_FACTS if run.metadata.get(name)}
     facts["unread"] = [asdict(loss) for loss in run.unread]
-    plain = json.loads(json.dumps(facts, default=str), parse_constant=str)
-    return json.dumps(plain, sort_keys=True)
+    return json.dumps(plain_json(facts), sort_keys=True)
 
 
 def _aggregate_result(run: Run, result: _Result) -> dict[str, Any]:
