@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 from command_line import Done, muscle
+from places import SHARED
 
-FAULTS = Path(__file__).resolve().parents[2] / "shared" / "faults"
+FAULTS = SHARED / "faults"
 HOSTILE = FAULTS / "robust"
 
 pytestmark = pytest.mark.skipif(not FAULTS.is_dir(), reason="the inputs of ../shared/faults are not here")

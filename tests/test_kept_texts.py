@@ -8,12 +8,12 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from places import ROOT
+
 DATA = ROOT.parent / "shared" / "data"
 FORBIDDEN = ("samsum",)
 """CC BY-NC-ND 4.0. The other sets may be passed on with attribution (docs/data.md)."""

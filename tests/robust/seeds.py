@@ -7,13 +7,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from places import DATA, EXAMPLES
 from robust.answers import pair
 from robust.files import Bundle, File
 from robust.formats import FORMATS
 
-HARNESS_FILES = Path(__file__).resolve().parents[1] / "data" / "readers"
+HARNESS_FILES = DATA / "readers"
 """Runs that harnesses themselves wrote."""
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 @lru_cache(maxsize=1)

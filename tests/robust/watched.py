@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from places import TESTS
+
 MAX_SECONDS = 10.0
 """Of processor time; on a machine that does other things, too, a clock on the wall says little."""
 MAX_WALL_SECONDS = 120.0
@@ -117,7 +119,7 @@ work(json.loads(sys.argv[2]))
 def _one_process(cases: Sequence[Case]) -> Iterator[dict[str, Any]]:
     """Run cases until all are done, or the process had to be ended or died."""
     reading, writing = os.pipe()
-    paths = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
+    paths = [str(TESTS), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "POLARS_MAX_THREADS": "2", "OMP_NUM_THREADS": "1"}
     environment["PYTHONPATH"] = os.pathsep.join(paths)
     process = subprocess.Popen(

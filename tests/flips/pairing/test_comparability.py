@@ -1,0 +1,302 @@
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+import pytest
+
+from muscle import compare
+from muscle.errors import ConfigError, DataError, JoinError
+from muscle.flips.history import history
+from muscle.flips.pairing.comparability import Difference, check_comparable, find_differences
+from muscle.predictions.read import read_run
+from muscle.predictions.run import Run
+from places import DATA
+
+FILES = DATA / "readers"
+
+
+def run(
+    name: str = "old", metadata: dict[str, Any] | None = None, size: int = 40, **columns: list[Any]
+) -> Run:
+    """A run of made-up questions; columns replace the usual ones."""
+    usual: dict[str, list[Any]] = {
+        "id": [str(i) for i in range(size)],
+        "input": [f"What is {i} plus 1?" for i in range(size)],
+        "reference": [str(i + 1) for i in range(size)],
+        "output": [str(i + 1) for i in range(size)],
+    }
+    made = read_run(pl.DataFrame(usual | columns), name=name)
+    return Run(name, made.frame, metadata or {})
+
+
+def of_kind(found: list[Difference], what: str) -> list[Difference]:
+    return [difference for difference in found if difference.what == what]
+
+
+def task(**facts: Any) -> dict[str, Any]:
+    return {"tasks": {"all": facts}}
+
+
+def test_two_runs_of_the_same_items_differ_in_nothing() -> None:
+    assert find_differences(run(), run("new")) == []
+
+
+def test_the_order_of_the_rows_makes_no_difference() -> None:
+    new = run("new")
+    assert find_differences(run(), Run("new", new.frame.reverse(), {})) == []
+
+
+def test_other_prompts_are_refused_with_the_flag_that_allows_them() -> None:
+    new = run("new", input=[f"What is {i} plus one?" for i in range(40)])
+    with pytest.raises(
+        JoinError, match=r"40 of 40 shared items have another prompt.*id '0'.*--allow prompts"
+    ):
+        check_comparable(run(), new)
+    (found,) = check_comparable(run(), new, allow={"prompts"})
+    assert (found.what, found.severity, found.allowed) == ("prompts", "refuse", True)
+
+
+def test_the_message_shows_where_two_prompts_part() -> None:
+    new = run("new", input=[f"What is {i} plus one?" for i in range(40)])
+    (found,) = find_differences(run(), new)
+    assert "0 plus 1?" in found.message and "0 plus one?" in found.message
+
+
+def test_a_prompt_that_differs_in_white_space_only_is_called_so() -> None:
+    new = run("new", input=[f"What is  {i} plus 1? " for i in range(40)])
+    assert "only white space differs" in find_differences(run(), new)[0].message
+
+
+def test_options_in_another_order_are_other_prompts() -> None:
+    old = run(choices=[["a", "b"]] * 40, choice=[0] * 40, reference=["a"] * 40)
+    new = run("new", choices=[["b", "a"]] * 40, choice=[0] * 40, reference=["a"] * 40)
+    (found,) = find_differences(old, new)
+    assert found.what == "prompts" and "other options or in another order" in found.message
+
+
+def test_a_few_changed_prompts_are_noted_not_refused() -> None:
+    texts = [f"What is {i} plus 1?" for i in range(40)]
+    (found,) = check_comparable(run(), run("new", input=["Something else?", *texts[1:]]))
+    assert (found.severity, found.what) == ("note", "prompts") and "1 of 40" in found.message
+
+
+def test_ids_that_count_anew_in_another_order_are_no_changed_prompts() -> None:
+    new = run("new")
+    shuffled = new.frame.with_columns(pl.Series("id", [str(39 - i) for i in range(40)]))
+    assert find_differences(run(), Run("new", shuffled, {})) == []
+
+
+def test_another_answer_key_is_refused() -> None:
+    new = run("new", reference=[str(i + 2) for i in range(40)])
+    with pytest.raises(JoinError, match=r"40 of 40 shared items have another reference.*--allow references"):
+        check_comparable(run(), new)
+
+
+def test_another_answer_key_is_found_in_another_order_and_without_texts() -> None:
+    columns = {"input": [None] * 40, "correct": [True] * 40}
+    old = run(**columns)
+    new = run("new", reference=[str(i + 2) for i in range(40)], **columns)
+    (found,) = find_differences(old, Run("new", new.frame.reverse(), {}))
+    assert (found.what, found.severity) == ("references", "refuse")
+
+
+def test_the_order_of_several_accepted_answers_makes_no_difference() -> None:
+    old = run(reference=[["1", "one"]] * 40)
+    assert find_differences(old, run("new", reference=[["one", "1"]] * 40)) == []
+
+
+def test_another_judge_is_refused() -> None:
+    judged = run(metadata=task(judge="gpt-a")), run("new", task(judge="gpt-b"))
+    with pytest.raises(JoinError, match=r"judge gpt-a against gpt-b.*--allow judge"):
+        check_comparable(*judged)
+
+
+def test_another_metric_is_refused() -> None:
+    with pytest.raises(JoinError, match=r"metric acc against acc_norm.*--allow metric"):
+        check_comparable(run(metadata=task(metric="acc")), run("new", task(metric="acc_norm")))
+
+
+def test_scores_of_another_name_are_refused_where_nothing_else_decides() -> None:
+    old = read_run(pl.DataFrame({"id": ["1"], "score.rouge1": [0.5]}), name="old")
+    new = read_run(pl.DataFrame({"id": ["1"], "score.bleu": [0.5]}), name="new")
+    with pytest.raises(JoinError, match=r"main score rouge1 against bleu.*--allow metric"):
+        check_comparable(old, new)
+
+
+def scored(**scores: list[float | None]) -> pl.DataFrame:
+    columns = {f"score.{score}": values for score, values in scores.items()}
+    return pl.DataFrame({"task": ["qa"] * 4, "id": list("abcd"), **columns})
+
+
+def test_allowed_scores_of_other_names_are_held_against_each_other_and_the_report_says_so() -> None:
+    old = scored(rouge1=[0.5, 0.5, 0.5, 0.5], length=[3.0, 3.0, 3.0, 3.0])
+    new = scored(bleu=[0.25, 0.5, 0.75, 1.0])
+    report = compare(old, new, candidate=old, allow=["metric"]).to_json()
+    task = report["tasks"]["qa"]
+    assert task["kind"] == "continuous" and task["score"] == "rouge1"
+    assert task["quadrants"]["old_vs_new"] == {"better": 2, "worse": 1, "equal": 1}
+    assert task["quadrants"]["old_vs_candidate"] == {"better": 0, "worse": 0, "equal": 4}
+    assert any("its main score bleu is held against the old run's rouge1" in w for w in report["warnings"])
+    steps = history([old, new], allow=["metric"]).to_json()["tasks"]["qa"]["steps"]
+    assert len(steps) == 1
+
+
+def test_allowed_scores_of_other_names_keep_the_other_tasks_scores() -> None:
+    old = pl.concat([scored(rouge1=[0.5] * 4), scored(rouge1=[0.5] * 4).with_columns(task=pl.lit("b"))])
+    new = pl.concat(
+        [scored(bleu=[0.25] * 4), scored(rouge1=[0.75] * 4).with_columns(task=pl.lit("b"))],
+        how="diagonal",
+    )
+    tasks = compare(old, new, allow=["metric"]).to_json()["tasks"]
+    assert tasks["qa"]["quadrants"]["old_vs_new"]["worse"] == 4
+    assert tasks["b"]["quadrants"]["old_vs_new"]["better"] == 4
+
+
+def test_scores_that_count_in_other_directions_are_refused_also_where_allowed() -> None:
+    old, new = scored(rouge1=[0.5] * 4), scored(perplexity=[9.0] * 4)
+    with pytest.raises(
+        JoinError, match=r"of rouge1 in .* more is better, of perplexity in .* less; .*--metric"
+    ):
+        compare(old, new, allow=["metric"], lower_is_better=["perplexity"])
+
+
+def test_another_template_is_only_noted_where_the_prompts_themselves_were_compared() -> None:
+    old, new = run(metadata=task(num_fewshot=0)), run("new", task(num_fewshot=5))
+    (found,) = check_comparable(old, new)
+    assert (found.what, found.severity) == ("prompts", "note") and "num_fewshot 0 against 5" in found.message
+    nothing = {"input": [None] * 40, "correct": [True] * 40}
+    with pytest.raises(JoinError, match="num_fewshot"):
+        check_comparable(
+            run(metadata=task(num_fewshot=0), **nothing), run("new", task(num_fewshot=5), **nothing)
+        )
+
+
+def test_other_documents_are_refused_where_no_text_tells() -> None:
+    facts = [task(data_fingerprint=mark) for mark in ("aa", "bb")]
+    assert check_comparable(run(metadata=facts[0]), run("new", facts[1]))[0].severity == "note"
+    nothing = {"input": [None] * 40, "correct": [True] * 40}
+    with pytest.raises(JoinError, match="--allow documents"):
+        check_comparable(run(metadata=facts[0], **nothing), run("new", facts[1], **nothing))
+
+
+def test_generation_settings_batch_size_and_versions_are_noted() -> None:
+    old = task(generation={"temperature": 0, "max_tokens": 64}, batch_size=1) | {
+        "versions": {"lm_eval": "0.4.2"}
+    }
+    new = task(generation={"temperature": 0.7, "max_tokens": 64}, batch_size=16) | {
+        "versions": {"lm_eval": "0.4.13", "vllm": "1"}
+    }
+    found = check_comparable(run(metadata=old), run("new", new))
+    assert {(d.what, d.severity) for d in found} == {
+        ("generation", "note"),
+        ("scoring", "note"),
+        ("versions", "note"),
+    }
+    assert "generation.temperature 0 against 0.7" in of_kind(found, "generation")[0].message
+    assert "max_tokens" not in of_kind(found, "generation")[0].message
+    assert "lm_eval 0.4.2 against 0.4.13" in of_kind(found, "versions")[0].message
+
+
+def test_a_fact_that_one_side_does_not_state_is_no_difference() -> None:
+    assert find_differences(run(metadata=task(judge="gpt-a")), run("new", task(num_fewshot=5))) == []
+
+
+def test_a_change_that_many_tasks_share_is_told_once() -> None:
+    facts = [{"tasks": {f"task{i}": {"judge": judge} for i in range(9)}} for judge in "ab"]
+    (found,) = find_differences(run(metadata=facts[0]), run("new", facts[1]))
+    assert found.message == "task task0, task1, task2 and 6 more: judge a against b"
+
+
+def test_numbers_of_items_and_repeats_and_missing_tasks_are_noted() -> None:
+    half = run("new", size=20)
+    (found,) = find_differences(run(), half)
+    assert found.what == "items" and "40 items against 20 items" in found.message
+    more = Run("new", pl.concat([run().frame, run().frame.with_columns(task=pl.lit("second"))]), {})
+    found = of_kind(find_differences(run(), more), "items")[0]
+    assert found.message == "only in new: second"
+
+
+def test_an_unknown_word_to_allow_is_refused() -> None:
+    with pytest.raises(ConfigError, match="allow 'promts': expected one of prompts"):
+        check_comparable(run(), run("new"), allow={"promts"})
+
+
+def test_two_real_runs_of_one_harness_have_no_refused_difference() -> None:
+    runs = [read_run(FILES / "lm_eval" / "0.4.13" / name) for name in ("toy__model-1", "toy__model-2")]
+    assert not [d for d in find_differences(*runs) if d.severity == "refuse"]
+
+
+def test_two_releases_of_a_harness_are_told_apart() -> None:
+    runs = [read_run(FILES / "lm_eval" / v / "toy__model-1") for v in ("0.4.5", "0.4.13")]
+    assert "transformers 4.57.1 against 5.23.0" in of_kind(find_differences(*runs), "versions")[0].message
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "metric_list",
+        "filter_list",
+        "metric_specs",
+        "metric_config",
+        "process_results",
+        "assertions",
+        "graders",
+        "scorers",
+        "version",
+    ],
+)
+def test_other_rules_of_scoring_are_another_metric(name: str) -> None:
+    facts = [task(**{name: [{"metric": "exact_match", "ignore_case": value}]}) for value in (True, False)]
+    with pytest.raises(JoinError, match=f"{name}.*--allow metric"):
+        check_comparable(run(metadata=facts[0]), run("new", facts[1]))
+
+
+def test_items_that_are_graded_in_another_way_are_found_in_another_order() -> None:
+    old = run(graded_by=["equals"] * 40)
+    new = run("new", graded_by=["contains", *["equals"] * 39])
+    for frame in (new.frame, new.frame.reverse()):
+        (found,) = find_differences(old, Run("new", frame, {}))
+        assert (found.what, found.severity) == ("metric", "refuse")
+        assert (
+            found.message == "1 of 40 shared items are graded in another way: by 'equals' against 'contains'"
+        )
+
+
+def test_how_items_are_graded_is_no_difference_where_one_side_does_not_say_it() -> None:
+    assert find_differences(run(graded_by=["equals"] * 40), run("new")) == []
+
+
+def working(run_number: int) -> Any:
+    """Two hundred wrong answers: the same numbers each time, by other words."""
+    numbers = [str(3 * i + 1) for i in range(200)]
+    return pl.DataFrame(
+        {
+            "id": [str(i) for i in range(200)],
+            "input": [f"How many jars of kind {i}?" for i in range(200)],
+            "reference": ["7"] * 200,
+            "output": [f"By way {run_number} it is {n}.\n#### {n}" for n in numbers],
+            "extracted_answer": numbers,
+            "correct": [False] * 200,
+        }
+    )
+
+
+def test_the_same_wrong_number_with_other_working_is_no_inconsistency() -> None:
+    metrics = compare(working(1), working(2)).to_json()["tasks"]["all"]["old_vs_new"]
+    assert metrics["inconsistency_rate"]["value"] == 0.0 and metrics["churn"]["value"] == 0.0
+    whole = [working(n).drop("extracted_answer") for n in (1, 2)]
+    assert compare(*whole).to_json()["tasks"]["all"]["old_vs_new"]["inconsistency_rate"]["value"] == 1.0
+
+
+def test_an_extracted_answer_on_one_side_only_leaves_the_whole_texts_to_compare() -> None:
+    new = working(1).drop("extracted_answer")
+    assert compare(working(1), new).to_json()["tasks"]["all"]["old_vs_new"]["churn"]["value"] == 0.0
+
+
+def test_metadata_that_are_nested_too_deeply_are_refused() -> None:
+    deep: Any = 1
+    for _ in range(5000):
+        deep = {"a": deep}
+    with pytest.raises(DataError, match="nested less than 100 deep"):
+        find_differences(run(metadata=task(judge=deep)), run("new", task(judge="x")))

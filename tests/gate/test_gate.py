@@ -1,0 +1,376 @@
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+from rich.console import Console
+
+from muscle.errors import ConfigError, DataError, JoinError
+from muscle.gate import (
+    MARKER,
+    GateResult,
+    Policy,
+    gate,
+    list_baselines,
+    load_baseline,
+    load_policy,
+    save_baseline,
+    to_annotations,
+    to_junit,
+    to_markdown,
+)
+from muscle.gate.terminal import print_gate
+from muscle.predictions.read import read_run
+from muscle.predictions.run import Unread
+from muscle.report.page.html import render_html
+from places import EXAMPLES
+
+BAD = "<b>x</b> ]]> & \x00\x1b[31m ::error::a\n::warning title=b,c::d%0A @me | `code`"
+
+
+def table(correct: list[bool], **columns: list[Any]) -> pl.DataFrame:
+    return pl.DataFrame({"id": [str(i) for i in range(len(correct))], "correct": correct, **columns})
+
+
+def pair(
+    both: int, lost: int, gained: int, neither: int, **columns: list[Any]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    old = [True] * (both + lost) + [False] * (gained + neither)
+    new = [True] * both + [False] * lost + [True] * gained + [False] * neither
+    return table(old, **columns), table(new, **columns)
+
+
+def policy(**sections: Any) -> Policy:
+    return Policy.model_validate({"default": {}, **sections})
+
+
+@pytest.fixture(scope="module")
+def blocked() -> GateResult:
+    old, new = pair(700, 60, 5, 235, task=[BAD] * 1_000, input=[f"{BAD} {i}" for i in range(1_000)])
+    return gate(old, new)
+
+
+def test_the_exit_code_follows_the_verdict() -> None:
+    cases = {
+        "pass": (pair(800, 2, 3, 195), 0),
+        "block": (pair(700, 60, 5, 235), 1),
+        "cannot_tell": (pair(60, 8, 8, 24), 2),
+        "warn": (pair(600, 90, 90, 220), 0),
+    }
+    lenient = policy(
+        default={
+            "harm": "block",
+            "accuracy_drop": 0.05,
+            "negative_flip_rate": {"limit": 0.05, "tier": "warn"},
+        }
+    )
+    for verdict, (runs, code) in cases.items():
+        result = gate(*runs, lenient)
+        assert (result.verdict, result.exit_code) == (verdict, code)
+        assert result.report["verdict"] == verdict and result.report["gate"]["exit_code"] == code
+
+
+def test_a_warning_ends_in_code_2_where_the_gate_is_strict() -> None:
+    warning = policy(default={"negative_flip_rate": {"limit": 0.05, "tier": "warn"}})
+    result = gate(*pair(600, 90, 90, 220), warning, strict=True)
+    assert (result.verdict, result.exit_code) == ("warn", 2)
+
+
+def test_the_report_is_json_and_its_reasons_are_the_gates(blocked: GateResult) -> None:
+    report = blocked.report
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    assert "harm beyond chance" in report["reasons"][0] and report["headline"].startswith("Blocked")
+    assert {f["metric"] for f in report["gate"]["findings"]} == {
+        "harm",
+        "accuracy_drop",
+        "negative_flip_rate",
+    }
+    assert report["gate"]["policy"]["name"] == "default"
+
+
+def test_the_candidate_is_judged_where_there_is_one() -> None:
+    old, new = pair(700, 60, 5, 235)
+    assert gate(old, new, candidate=old).verdict == "pass"
+
+
+def test_a_policy_is_read_from_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "release.yaml"
+    path.write_text("default: {negative_flip_rate: 0.01}\n")
+    result = gate(*pair(700, 60, 5, 235), path)
+    assert result.verdict == "block" and result.report["gate"]["policy"]["name"] == "release"
+
+
+def test_a_task_that_the_policy_names_must_be_there() -> None:
+    result = gate(*pair(800, 0, 0, 200), policy(tasks={"billing": {"harm": "block"}}))
+    assert result.verdict == "cannot_tell" and "no such task was compared" in result.findings[0].reason
+
+
+def test_a_task_that_vanished_from_the_new_run_does_not_pass() -> None:
+    old, new = pair(800, 0, 0, 200, task=["a"] * 990 + ["b"] * 10)
+    result = gate(old, new.head(990), policy(default={"harm": "block"}))
+    assert result.verdict == "cannot_tell" and result.findings[0].task == "b"
+
+
+def test_a_new_run_full_of_errors_does_not_pass() -> None:
+    old, new = pair(800, 0, 0, 200)
+    failed = new.with_columns(error=pl.when(pl.col("id").cast(pl.Int64) % 10 == 0).then(pl.lit("timeout")))
+    result = gate(old, failed, policy(default={"harm": "block"}))
+    assert result.verdict == "cannot_tell" and "100 of 1,000 answers" in result.findings[0].reason
+
+
+def test_a_slice_can_be_blocked_where_the_whole_passes() -> None:
+    topics = (["law"] * 10 + ["art"] * 90) * 10
+    lost = [topic == "law" and i % 2 == 0 for i, topic in enumerate(topics)]
+    old, new = (
+        table([True] * 1_000, **{"slice.topic": topics}),
+        table([not x for x in lost], **{"slice.topic": topics}),
+    )
+    whole = {"negative_flip_rate": {"limit": 0.08, "tier": "block"}}
+    assert gate(old, new, policy(default=whole)).verdict == "pass"
+    result = gate(old, new, policy(default=whole, slices=[{"slice": "topic", "negative_flip_rate": 0.1}]))
+    assert result.verdict == "block" and result.findings[0].where == "all, topic = law"
+
+
+def test_a_slice_that_the_policy_names_must_be_there() -> None:
+    runs = pair(700, 0, 0, 300, **{"slice.topic": ["law"] * 1_000})
+    result = gate(*runs, policy(slices=[{"slice": "topic", "value": "art", "harm": "block"}]))
+    assert result.verdict == "cannot_tell" and "no item is in it" in result.findings[0].reason
+
+
+def test_small_slices_are_told_together_and_stop_nothing() -> None:
+    topics = ["law"] * 980 + [f"rare {i}" for i in range(20)]
+    runs = pair(700, 0, 0, 300, **{"slice.topic": topics})
+    result = gate(*runs, policy(slices=[{"slice": "topic", "harm": "block"}]))
+    assert result.verdict == "pass"
+    assert any(
+        "20 slices with fewer than 30 items" in f.reason and f.verdict == "inform" for f in result.findings
+    )
+
+
+def test_a_slice_column_that_is_not_there_is_refused() -> None:
+    with pytest.raises(DataError, match="slice 'topic'"):
+        gate(*pair(700, 0, 0, 300), policy(slices=[{"slice": "topic", "harm": "block"}]))
+
+
+def test_flips_beyond_noise_are_those_that_a_second_run_of_the_old_version_does_not_make() -> None:
+    generator = np.random.default_rng(0)
+    right = generator.random(3_000) < np.where(np.arange(3_000) < 900, 0.5, 1.0)
+
+    def again(harmed: int) -> pl.DataFrame:
+        draw = generator.random(3_000) < np.where(np.arange(3_000) < 900, 0.5, 1.0)
+        draw[3_000 - harmed :] = False
+        return table(draw.tolist())
+
+    limit = policy(default={"excess_negative_flip_rate": {"limit": 0.03, "tier": "block"}})
+    old, noise = table(right.tolist()), again(0)
+    same, worse = gate(old, again(0), limit, noise=noise), gate(old, again(240), limit, noise=noise)
+    assert same.verdict == "pass" and abs(same.findings[0].value or 0) < 0.02
+    assert worse.verdict == "block" and worse.findings[0].value == pytest.approx(0.08, abs=0.02)
+
+
+def test_repeats_of_an_item_count_as_one_group() -> None:
+    columns = {"id": [str(i // 5) for i in range(500)], "repeat": [i % 5 for i in range(500)]}
+    lost = [i // 5 < 8 for i in range(500)]
+    rule = policy(default={"negative_flip_rate": 0.05})
+    grouped = gate(
+        table([True] * 500).with_columns(**{k: pl.Series(v) for k, v in columns.items()}),
+        table([not x for x in lost]).with_columns(**{k: pl.Series(v) for k, v in columns.items()}),
+        rule,
+    )
+    alone = gate(table([True] * 500), table([not x for x in lost]), rule)
+    assert alone.verdict == "block" and grouped.verdict == "cannot_tell"
+    assert grouped.findings[0].value == alone.findings[0].value == 0.08
+
+
+def test_a_score_is_judged_by_the_fall_of_its_mean() -> None:
+    generator = np.random.default_rng(1)
+    scores = generator.random(800)
+    ids = [str(i) for i in range(800)]
+    old = pl.DataFrame({"id": ids, "score": scores})
+    fallen = pl.DataFrame({"id": ids, "score": scores - 0.05 + 0.01 * generator.standard_normal(800)})
+    assert gate(old, old).verdict == "pass"
+    result = gate(old, fallen)
+    drop = next(f for f in result.findings if f.metric == "accuracy_drop")
+    assert result.verdict == "block" and drop.value == pytest.approx(0.05 / scores.mean(), rel=0.05)
+
+
+def test_other_prompts_are_refused_unless_allowed() -> None:
+    texts = [f"question {i}" for i in range(200)]
+    old, new = pair(150, 0, 0, 50, input=texts)
+    changed = new.with_columns(input=pl.lit("Please: ") + pl.col("input"))
+    with pytest.raises(JoinError, match="--allow prompts"):
+        gate(old, changed)
+    result = gate(old, changed, allow={"prompts"})
+    assert result.report["comparability"]["old_vs_new"][0]["allowed"] is True
+
+
+# What a pipeline reads
+
+
+def test_junit_counts_failures_and_errors_and_survives_any_name(blocked: GateResult) -> None:
+    root = ET.fromstring(to_junit(blocked.report))
+    assert root.attrib["tests"] == "3" and root.attrib["failures"] == "2" and root.attrib["errors"] == "0"
+    (suite,) = root
+    assert suite.attrib["name"].startswith("<b>x</b> ]]> & ␀␛[31m")
+    assert [case.find("failure") is not None for case in suite] == [True, True, False]
+
+
+def test_junit_calls_what_cannot_be_told_an_error_and_a_strict_warning_a_failure() -> None:
+    unclear = gate(*pair(70, 3, 3, 24), policy(default={"negative_flip_rate": 0.02}))
+    assert ET.fromstring(to_junit(unclear.report)).attrib["errors"] == "1"
+    warning = policy(default={"negative_flip_rate": {"limit": 0.05, "tier": "warn"}})
+    for strict, failures in ((False, "0"), (True, "1")):
+        result = gate(*pair(600, 90, 90, 220), warning, strict=strict)
+        assert ET.fromstring(to_junit(result.report)).attrib["failures"] == failures
+
+
+def test_annotations_are_one_line_each_and_no_text_starts_another(blocked: GateResult) -> None:
+    lines = to_annotations(blocked.report).splitlines()
+    assert len(lines) == 4 and all(line.startswith(("::error title=", "::notice title=")) for line in lines)
+    assert all(line.count("::") >= 2 and "title=b,c" not in line for line in lines)
+    assert "%0A" not in to_annotations(blocked.report).replace("%250A", "")
+
+
+def test_markdown_has_the_marker_the_rules_and_the_worst_flips(blocked: GateResult) -> None:
+    text = to_markdown(blocked.report)
+    assert text.startswith(MARKER + "\n") and len(text) < 65_536
+    assert text.count("⛔ broken") == 2 and "the worst of 60 negative flips" in text
+
+
+def test_markdown_lets_no_markup_or_mention_through(blocked: GateResult) -> None:
+    text = to_markdown(blocked.report)
+    assert "<b>" not in text and "@me" not in text and "`code`" not in text and "\x1b" not in text
+
+
+def test_a_report_that_is_no_gates_is_refused() -> None:
+    for write in (to_junit, to_annotations, to_markdown):
+        with pytest.raises(DataError, match="expected the `gate` section"):
+            write({"verdict": "pass"})
+
+
+# Baselines
+
+
+def kept(run: Any) -> pl.DataFrame:
+    frame: pl.DataFrame = run.frame
+    return frame
+
+
+def test_a_baseline_comes_back_as_it_was_kept(tmp_path: Path) -> None:
+    old, new = pair(700, 60, 5, 235, input=[f"q{i}" for i in range(1_000)])
+    path = save_baseline(old, "main", tmp_path / "baselines")
+    found = load_baseline("main", tmp_path / "baselines")
+    assert path == tmp_path / "baselines" / "main.parquet" and found.name == "main"
+    assert kept(found).equals(kept(read_run(old))) and found.metadata["baseline"]["run"] == "table"
+    assert list_baselines(tmp_path / "baselines") == ["main"]
+    assert gate(found, new).verdict == gate(old, new).verdict == "block"
+
+
+def test_a_baseline_keeps_what_was_not_read(tmp_path: Path) -> None:
+    old, _ = pair(70, 6, 5, 19)
+    unread = (
+        Unread("3 samples that are null", "old.json, line 2", 3),
+        Unread("a file of another form", "x.xml"),
+    )
+    save_baseline(replace(read_run(old), unread=unread), "main", tmp_path)
+    assert load_baseline("main", tmp_path).unread == unread
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"metadata": None},
+        {"metadata": [1]},
+        {"unread": 3},
+        {"unread": ["x"]},
+        {"unread": [{"what": "x", "where": "y", "num_items": "many"}]},
+        {"before": 3},
+        {"format": None},
+        {"n": float("nan")},
+    ],
+)
+def test_a_baselines_json_of_another_shape_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    save_baseline(pair(70, 6, 5, 19)[0], "main", tmp_path)
+    entry = json.loads((tmp_path / "main.json").read_text())
+    (tmp_path / "main.json").write_text(json.dumps({**entry, **change}))
+    with pytest.raises(DataError, match=r"main\.json.*: (expected|damaged)"):
+        load_baseline("main", tmp_path)
+    save_baseline(pair(70, 6, 5, 19)[1], "main", tmp_path)  # as the message says
+    assert load_baseline("main", tmp_path).name == "main"
+
+
+def test_a_baseline_is_replaced_by_one_of_the_same_name(tmp_path: Path) -> None:
+    old, new = pair(70, 6, 5, 19)
+    save_baseline(old, "main", tmp_path)
+    save_baseline(new, "main", tmp_path)
+    assert kept(load_baseline("main", tmp_path)).equals(kept(read_run(new)))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["main.json", "main.parquet"]
+
+
+def test_a_save_that_was_cut_short_leaves_the_old_baseline(tmp_path: Path) -> None:
+    old, new = pair(70, 6, 5, 19)
+    save_baseline(old, "main", tmp_path)
+    before = (tmp_path / "main.parquet").read_bytes()
+    save_baseline(new, "main", tmp_path)
+    (tmp_path / "main.parquet").write_bytes(before)  # killed between the two files
+    assert kept(load_baseline("main", tmp_path)).equals(kept(read_run(old)))
+
+
+def test_records_that_are_not_the_baselines_are_refused(tmp_path: Path) -> None:
+    old, new = pair(70, 6, 5, 19)
+    save_baseline(old, "main", tmp_path)
+    save_baseline(new, "other", tmp_path)
+    (tmp_path / "main.parquet").write_bytes((tmp_path / "other.parquet").read_bytes())
+    with pytest.raises(DataError, match=r"main\.parquet: the records are not those that main\.json names"):
+        load_baseline("main", tmp_path)
+
+
+def test_a_baseline_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    save_baseline(pair(7, 1, 1, 1)[0], "v1", tmp_path)
+    with pytest.raises(DataError, match="expected the baseline 'v2', found v1"):
+        load_baseline("v2", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../x", "", ".hidden", "a/b", "a b"])
+def test_a_baselines_name_cannot_lead_elsewhere(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="expected a name of letters"):
+        save_baseline(pair(7, 1, 1, 1)[0], name, tmp_path)
+
+
+def test_the_gate_never_loads_torch_pandas_or_plotly() -> None:
+    code = "import sys, muscle.gate; print(sorted({'torch', 'pandas', 'plotly'} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_the_workflow_in_the_examples_finds_its_own_comment_and_passes_its_policy() -> None:
+    folder = EXAMPLES / "github-action"
+    steps = yaml.safe_load((folder / "muscle-gate.yml").read_text())["jobs"]["gate"]["steps"]
+    scripts = {step["name"]: step["run"] for step in steps if "run" in step}
+    assert f'startswith("{MARKER}")' in scripts["Comment"]
+    assert ".github/muscle-policy.yaml" in scripts["Gate"]
+    assert load_policy(folder / "muscle-policy.yaml").default == Policy().default
+    # Nothing that a stranger may write is put into a script.
+    assert "${{" not in "".join(scripts.values())
+
+
+def test_the_terminal_tells_the_verdict_the_rules_and_what_broke(blocked: GateResult) -> None:
+    console = Console(file=io.StringIO(), width=160)
+    print_gate(blocked.report, console)
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert shown.startswith("Blocked") and shown.count("broken") >= 2 and "\x1b" not in shown
+    assert "the worst of 60 negative flips" in shown and len(shown.splitlines()) <= 30
+
+
+def test_the_report_of_a_gate_renders_as_html(blocked: GateResult) -> None:
+    assert "Blocked" in render_html(blocked.report)
