@@ -9,10 +9,11 @@ from typing import Any
 from markupsafe import Markup
 
 from muscle.outgoing import visible
-from muscle.report.numbers import ABSENT, Form, cell, figure, format_number, integer, pointer
+from muscle.report.numbers import Form, format_number
 from muscle.report.page import charts
+from muscle.report.page.data_elements import ABSENT, cell, figure, integer, pointer
 from muscle.report.page.figures import Report, sides
-from muscle.report.page.tables import Row, Table, examples_link
+from muscle.report.page.table import Row, Table, examples_link
 
 _NAMES = {
     "knowledge": ("Knowledge", "a valid answer, and another one"),

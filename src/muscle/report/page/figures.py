@@ -11,9 +11,10 @@ from markupsafe import Markup
 
 from muscle.flips.result.verdict import counted_unit
 from muscle.outgoing import visible
-from muscle.report.numbers import ABSENT, cell, change, count, figure, format_number, integer, pointer
+from muscle.report.numbers import count, format_number
 from muscle.report.page import charts, plots
 from muscle.report.page.charts import Part, Quadrants
+from muscle.report.page.data_elements import ABSENT, cell, change, figure, integer, pointer
 from muscle.report.page.plots import Axis, Estimate, Role
 
 Report = Mapping[str, Any]

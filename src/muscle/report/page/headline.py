@@ -9,7 +9,8 @@ from typing import Any
 from markupsafe import Markup
 
 from muscle.outgoing import visible
-from muscle.report.numbers import ABSENT, Form, figure, format_number, integer, number, pointer
+from muscle.report.numbers import Form, format_number
+from muscle.report.page.data_elements import ABSENT, figure, integer, number, pointer
 from muscle.report.page.figures import Report, num_items, pooled, unit, value_of
 
 Tasks = Mapping[str, Mapping[str, Any]]

@@ -13,12 +13,13 @@ from typing import Any
 from markupsafe import Markup
 
 from muscle.outgoing import visible
-from muscle.report.numbers import ABSENT, Form, cell, figure, format_number, integer, pointer
+from muscle.report.numbers import Form, format_number
 from muscle.report.page import charts, plots
 from muscle.report.page.charts import Part
+from muscle.report.page.data_elements import ABSENT, cell, figure, integer, pointer
 from muscle.report.page.figures import Report, sides, unit
 from muscle.report.page.plots import Estimate
-from muscle.report.page.tables import Row, Table
+from muscle.report.page.table import Row, Table
 
 _VERDICTS = (
     ("regressed", "Regressed", "of all items: right less often, beyond chance", "loss"),

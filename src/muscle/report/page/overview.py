@@ -8,9 +8,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from muscle.report.numbers import ABSENT, Form, cell, figure, format_number, integer, number, pointer
+from muscle.report.numbers import Form, format_number
+from muscle.report.page.data_elements import ABSENT, cell, figure, integer, number, pointer
 from muscle.report.page.figures import Report, num_items, sides
-from muscle.report.page.tables import examples_link
+from muscle.report.page.table import examples_link
 
 SHOWN_TASKS = 25
 """Tasks that stand open; the rest is folded away."""

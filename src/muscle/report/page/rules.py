@@ -10,21 +10,14 @@ from typing import Any
 from markupsafe import Markup
 
 from muscle.outgoing import visible
-from muscle.report.numbers import ABSENT, Form, figure, format_number, integer, pointer
+from muscle.report.metric_names import RULES
+from muscle.report.numbers import Form, format_number
+from muscle.report.page.data_elements import ABSENT, figure, integer, pointer
 from muscle.report.page.figures import Report
 
 SHOWN_RULES = 24
 """Rules that stand open, the worst first; the rest is folded away."""
 
-_METRICS: dict[str, tuple[str, Form]] = {
-    "harm": ("Harm: more broken than gained", "rate"),
-    "accuracy_drop": ("Accuracy drop", "rate"),
-    "negative_flip_rate": ("Negative flips, NFR", "rate"),
-    "inconsistency_rate": ("Inconsistency, NFR of many classes", "rate"),
-    "excess_negative_flip_rate": ("Negative flips beyond noise", "rate"),
-    "coverage": ("Coverage", "rate"),
-    "against_plain": ("Candidate against the plain update", "rate"),
-}
 _OUTCOMES = {
     "holds": ("✓", "holds", "gain"),
     "broken": ("✗", "broken", "loss"),
@@ -76,8 +69,8 @@ def gate(report: Report) -> Gate | None:
 
 
 def _rule(finding: Mapping[str, Any], position: int) -> Rule:
-    form: Form
-    what, form = _METRICS.get(finding["metric"], (visible(finding["metric"]), "score"))
+    named = RULES.get(finding["metric"])
+    what, form = (named.title, "rate") if named else (visible(finding["metric"]), "score")
     sign, word, tone = _OUTCOMES.get(finding["outcome"], ("·", visible(finding["outcome"]), "wrong"))
     path = pointer("gate", "findings", position)
     value = ABSENT

@@ -6,97 +6,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
 
 from markupsafe import Markup
 
 from muscle.outgoing import visible
-from muscle.report.numbers import (
-    ABSENT,
-    Form,
-    cell,
-    change,
-    count,
-    figure,
-    format_number,
-    integer,
-    interval,
-    number,
-    pointer,
-)
+from muscle.report.metric_names import METRICS, MetricName
+from muscle.report.numbers import Form, count, format_number
+from muscle.report.page.data_elements import ABSENT, cell, change, figure, integer, interval, number, pointer
 from muscle.report.page.figures import Report, sides, unit
-
-
-@dataclass(frozen=True)
-class MetricName:
-    """A metric's key, its name and form for binary and for continuous tasks, and what it means."""
-
-    key: str
-    name: str
-    meaning: str
-    form: Form
-    continuous_name: str = ""
-    continuous_form: Form | None = None
-    effect: str = ""
-
-
-METRICS = (
-    MetricName("accuracy_old", "Accuracy before", "items the old model has right", "rate", "Mean score before", "score"),
-    MetricName("accuracy_new", "Accuracy after", "items this update has right", "rate", "Mean score after", "score", "accuracy_change"),
-    MetricName("accuracy_difference", "Difference", "after minus before, in points", "points", "Difference", "signed"),
-    MetricName(
-        "negative_flip_rate", "Negative flips, NFR", "of all items: right before, wrong now", "rate",
-        "Regressions, NFR", effect="negative_flip_rate_change",
-    ),
-    MetricName("positive_flip_rate", "Positive flips, PFR", "of all items: wrong before, right now", "rate", "Gains, PFR"),
-    MetricName(
-        "inconsistency_rate", Markup("Inconsistency, NFR<sub>mc</sub>"), "of all items: wrong now, and another answer than before", "rate"
-    ),
-    MetricName(
-        "backward_trust_compatibility", "Trust kept, BTC", "of the items right before: still right", "rate"
-    ),
-    MetricName(
-        "backward_error_compatibility", "Known errors, BEC", "of the items wrong now: wrong before too", "rate"
-    ),
-    MetricName(
-        "relative_negative_flip_rate", "Relative NFR", "NFR over what chance would give: 1 = as independent models", "score"
-    ),
-    MetricName("churn", "Churn", "of all items: the answer changed", "rate"),
-    MetricName("mean_gain", Markup("Mean gain, m<sub>g</sub>"), "mean of D over items with D > 0", "score", effect="mean_gain_change"),
-    MetricName(
-        "mean_regression", Markup("Mean regression, m<sub>r</sub>"), "mean of |D| over items with D < 0", "score",
-        effect="mean_regression_change",
-    ),
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of a table: its name, what it means, its cells (one alone stands for all), and the address of its examples."""
-
-    name: str
-    meaning: str
-    cells: tuple[Markup, ...]
-    link: str | None = None
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of figures: what its rows are, the columns' names, the rows; the first `pictures` columns are charts."""
-
-    name: str
-    head: tuple[str, ...]
-    rows: tuple[Row, ...]
-    pictures: int = 0
-
-
-def examples_link(*, listed: bool, **filters: str) -> str | None:
-    """Return the address, inside the page, of the examples that filters leave; None where none is listed.
-
-    >>> examples_link(listed=True, task="a b", cause="format")
-    '#examples?task=a+b&cause=format'
-    """
-    return f"#examples?{urlencode(filters, errors='replace')}" if listed else None
+from muscle.report.page.table import Row
 
 
 @dataclass(frozen=True)
@@ -120,7 +38,7 @@ def task_table(report: Report, name: str) -> TaskTable:
     continuous = task["kind"] == "continuous"
     rows = []
     for metric in METRICS:
-        form = metric.continuous_form or metric.form if continuous else metric.form
+        form = metric.form_for(binary=not continuous)
         entries = [
             (task[key].get(metric.key), pointer("tasks", name, key, metric.key)) for key, _, _ in present
         ]
@@ -132,9 +50,8 @@ def task_table(report: Report, name: str) -> TaskTable:
             cells = cells[:1]
         elif with_candidate:
             cells.append(_effect(task, name, metric, entries, form))
-        label = metric.continuous_name or metric.name if continuous else metric.name
-        meaning = _meaning(metric) if continuous else metric.meaning
-        rows.append(Row(label, meaning.replace("items", unit(task)), tuple(cells)))
+        meaning = metric.meaning_for(binary=not continuous).replace("items", unit(task))
+        rows.append(Row(metric.name_for(binary=not continuous), meaning, tuple(cells)))
     head = tuple(title[0].upper() + title[1:] for _, _, title in present) + (
         ("Change",) if with_candidate else ()
     )
@@ -149,16 +66,6 @@ def task_table(report: Report, name: str) -> TaskTable:
         others,
         _tests(name, task),
     )
-
-
-def _meaning(metric: MetricName) -> str:
-    return {
-        "accuracy_old": "over all items",
-        "accuracy_new": "over all items",
-        "accuracy_difference": "after minus before",
-        "negative_flip_rate": "of all items: D < 0",
-        "positive_flip_rate": "of all items: D > 0",
-    }.get(metric.key, metric.meaning)
 
 
 def _effect(
@@ -258,7 +165,7 @@ def _p_value(value: float, path: str) -> Markup:
 def _others(report: Report, name: str, continuous: bool) -> tuple[tuple[str, ...], tuple[Row, ...]]:
     """Return plain update, candidate and the further runs as rows, where there are further runs."""
     chosen = [m for m in METRICS if m.key in _OTHERS_METRICS[continuous]]
-    head = tuple((m.continuous_name or m.name if continuous else m.name).split(", ")[-1] for m in chosen)
+    head = tuple(m.name_for(binary=not continuous).split(", ")[-1] for m in chosen)
     runs: list[tuple[str, Mapping[str, Any], tuple[object, ...]]] = [
         (title, report["tasks"][name][key], ("tasks", name, key))
         for key, _, title in sides(report["tasks"][name])
@@ -272,7 +179,7 @@ def _others(report: Report, name: str, continuous: bool) -> tuple[tuple[str, ...
         return head, ()
     rows = []
     for title, metrics, where in [*runs, *further]:
-        forms = [m.continuous_form or m.form if continuous else m.form for m in chosen]
+        forms = [m.form_for(binary=not continuous) for m in chosen]
         cells = [
             cell(metrics.get(m.key), pointer(*where, m.key), f) for m, f in zip(chosen, forms, strict=True)
         ]
