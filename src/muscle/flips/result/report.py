@@ -187,6 +187,7 @@ class Report:
         noise: what is known of the old version's own noise.
         comparability: what differs between the runs beside the model, by pair of roles.
         gate: what a gate said; no key without one.
+        title: what the page is called beside the verdict; no key without one.
     """
 
     format: str
@@ -213,6 +214,7 @@ class Report:
     noise: NoiseSummary
     comparability: Mapping[str, Sequence[Difference]]
     gate: GateSection | None = field(default=None, metadata=OPTIONAL_KEY)
+    title: str | None = field(default=None, metadata=OPTIONAL_KEY)
 
     @property
     def judged_side(self) -> Side:
