@@ -22,7 +22,7 @@ from markupsafe import Markup
 from muscle.outgoing import visible
 from muscle.report.page import causes, figures, headline, noise, overview, rules, tables, trade_offs
 from muscle.report.page import slices as cuts
-from muscle.report.rows import not_compared, pooled_lines
+from muscle.report.sentences.over_tasks import not_compared, pooled_lines
 from muscle.report.sentences.resolution import resolution_lines
 
 TEMPLATES = Path(__file__).parent / "templates"
