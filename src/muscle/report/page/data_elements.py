@@ -7,16 +7,13 @@ file. A figure that is the difference of two entries names the second in `data-m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
 from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
+from muscle.flips.statistics.intervals import Estimate
 from muscle.outgoing import visible
 from muscle.report.numbers import Form, count, format_number
-
-Metric = Mapping[str, Any]
 
 ABSENT = Markup('<span class="absent">\N{EN DASH}</span>')
 """What stands where nothing was computed."""
@@ -45,39 +42,43 @@ def integer(value: int, path: str | None = None) -> Markup:
     return figure(value, count(value), path)
 
 
-def number(metric: Metric, path: str, form: Form) -> Markup:
+def number(metric: Estimate, path: str, form: Form) -> Markup:
     """Return a metric's value as a figure, or the word "undefined"."""
-    if metric.get("value") is None:
+    if metric.value is None:
         return Markup('<span class="undefined">undefined</span>')
-    return figure(metric["value"], format_number(metric["value"], form), f"{path}/value")
+    return figure(metric.value, format_number(metric.value, form), f"{path}/value")
 
 
-def interval(metric: Metric, path: str, form: Form) -> Markup:
+def lone_number(value: float | None, path: str, form: Form) -> Markup:
+    """Return a number that has no interval as a figure; a dash where there is none."""
+    return ABSENT if value is None else figure(value, format_number(value, form), path)
+
+
+def interval(metric: Estimate, path: str, form: Form) -> Markup:
     """Return a metric's 95 % interval, or nothing where it has none."""
-    low, high = metric.get("low"), metric.get("high")
-    if low is None or high is None:
+    if metric.low is None or metric.high is None:
         return Markup()
     return Markup('<span class="interval">{} to {}</span>').format(
-        figure(low, format_number(low, form), f"{path}/low"),
-        figure(high, format_number(high, form), f"{path}/high"),
+        figure(metric.low, format_number(metric.low, form), f"{path}/low"),
+        figure(metric.high, format_number(metric.high, form), f"{path}/high"),
     )
 
 
-def cell(metric: Metric | None, path: str, form: Form) -> Markup:
+def cell(metric: Estimate | None, path: str, form: Form) -> Markup:
     """Return a table cell's content: value and interval, or "undefined" and why; a dash where nothing was computed."""
     if metric is None:
         return ABSENT
     value = number(metric, path, form)
-    if metric.get("value") is None:
-        why = visible(metric["why"]) if metric.get("why") else "no reason given"
+    if metric.value is None:
+        why = visible(metric.why) if metric.why else "no reason given"
         return value + Markup(' <span class="why">{}</span>').format(why)
     return value + Markup(" ") + interval(metric, path, form)
 
 
-def change(before: Metric | None, after: Metric | None, paths: tuple[str, str], form: Form) -> Markup:
-    """Return after minus before, without an interval; a dash where one of them is missing or undefined."""
-    if not before or not after or before.get("value") is None or after.get("value") is None:
+def change(before: Estimate, after: Estimate, paths: tuple[str, str], form: Form) -> Markup:
+    """Return after minus before, without an interval; a dash where one of them is undefined."""
+    if before.value is None or after.value is None:
         return ABSENT
-    difference = after["value"] - before["value"]
+    difference = after.value - before.value
     text = format_number(difference, "points" if form in ("rate", "points") else "signed")
     return figure(difference, text, f"{paths[1]}/value", f"{paths[0]}/value")
