@@ -1,4 +1,4 @@
-"""What the page and the tables both read of a report: which sides a task has, what its numbers count, what was lost."""
+"""What all forms read of a report: its versions and sides, which tasks are shown, what numbers count, what was lost."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Literal
 from muscle.flips.measuring.side_numbers import SideNumbers, counted_unit
 from muscle.flips.pairing.items import Kind
 from muscle.flips.result.report import Report, Side, TaskResult
+from muscle.flips.slices.slice_numbers import TaskSlices
 
 Role = Literal["plain", "candidate", "other"]
 """Who is held against the old version: the plain update, the candidate, a further run."""
@@ -68,3 +69,32 @@ def lost_and_gained(report: Report, side: Side, kind: Kind | None = None) -> tup
     tasks = (task for task in report.tasks.values() if kind in (None, task.kind))
     counts = [task.quadrants[side] for task in tasks if side in task.quadrants]
     return sum(each.lost for each in counts), sum(each.gained for each in counts)
+
+
+def updates(report: Report) -> list[tuple[Side, str]]:
+    """Return the comparisons with the old version, each with the name of what is held against it."""
+    plain: list[tuple[Side, str]] = [("old_vs_new", report.new)]
+    return plain if report.candidate is None else [*plain, ("old_vs_candidate", report.candidate)]
+
+
+def shown_tasks(report: Report, max_tasks: int) -> list[str]:
+    """Return the tasks' names; of too many, those with the highest negative flip rate first."""
+    names = list(report.tasks)
+    if len(names) <= max_tasks:
+        return names
+
+    def broken(name: str) -> float:
+        numbers = report.tasks[name].old_vs_new
+        return 0.0 if numbers is None else numbers.negative_flip_rate.value or 0.0
+
+    return sorted(names, key=broken, reverse=True)[:max_tasks]
+
+
+def slices_of(report: Report, name: str) -> TaskSlices | None:
+    """Return a task's slices of the comparison that is judged; None without any."""
+    return report.tasks[name].slices.get(report.judged_side)
+
+
+def slices_named(report: Report) -> bool:
+    """Whether the user named what to slice by."""
+    return bool(report.settings.slices)

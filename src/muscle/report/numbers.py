@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from muscle.flips.statistics.intervals import Estimate
+
 Form = Literal["rate", "points", "percent", "score", "signed", "probability"]
 """How a number is written.
 
@@ -12,6 +14,8 @@ already; score, signed: a task's own score and a difference of it; probability: 
 """
 
 MINUS = "\N{MINUS SIGN}"
+DASH = "\N{EN DASH}"
+"""What stands where nothing was computed."""
 
 
 def count(number: int) -> str:
@@ -41,6 +45,35 @@ def format_number(value: float, form: Form) -> str:
         return f"{value:.3f}" if value >= 0.001 or value == 0 else f"{value:.1e}"
     text = _decimals(value, 3 if abs(value) < 10 else 2)
     return _signed(text) if form == "signed" else text
+
+
+def estimate(metric: Estimate | None, form: Form) -> str:
+    """Write a metric: value and interval, "undefined", or a dash where it was not computed.
+
+    >>> estimate(Estimate(0.05, 0.02, 0.09), "rate")
+    '5.0% (2.0% to 9.0%)'
+    """
+    written = interval_alone(metric, form)
+    return f"{value_alone(metric, form)} {written}" if written else value_alone(metric, form)
+
+
+def value_alone(metric: Estimate | None, form: Form) -> str:
+    """Write a metric without its interval."""
+    if metric is None:
+        return DASH
+    return "undefined" if metric.value is None else format_number(metric.value, form)
+
+
+def interval_alone(metric: Estimate | None, form: Form) -> str:
+    """Write a metric's interval in brackets; empty where it has none."""
+    if metric is None or metric.value is None or metric.low is None or metric.high is None:
+        return ""
+    return f"({format_number(metric.low, form)} to {format_number(metric.high, form)})"
+
+
+def probability(value: float | None) -> str:
+    """Write a p-value; a dash where nothing was tested."""
+    return DASH if value is None else format_number(value, "probability")
 
 
 def _decimals(value: float, places: int) -> str:

@@ -25,7 +25,7 @@ from muscle.flips.result.report import Report
 from muscle.outgoing import visible
 from muscle.report.page import causes, figures, headline, noise, overview, rules, tables, trade_offs
 from muscle.report.page import slices as cuts
-from muscle.report.rows import not_compared, pooled_lines
+from muscle.report.sentences.over_tasks import not_compared, pooled_lines
 from muscle.report.sentences.resolution import resolution_lines
 from muscle.typed_json import json_object
 

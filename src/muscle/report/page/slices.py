@@ -13,7 +13,7 @@ from muscle.report.entries import TaskSide, sides
 from muscle.report.page import charts
 from muscle.report.page.data_elements import cell, integer, lone_number, pointer
 from muscle.report.page.table import Row, Table, examples_link
-from muscle.report.text.slices import simpson_lines, small_lines
+from muscle.report.sentences.slices import simpson_lines, small_lines
 
 SHOWN_ROWS = 12
 """Slices that stand open; the rest is folded away below them."""
