@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from report_examples import around, estimate, make_report, undefined
+from report_examples import ASKED_ONCE, around, estimate, make_report, nothing_more, undefined
 
 CAUSES = ("knowledge", "format", "refusal", "cut_off", "error")
 
@@ -25,15 +25,21 @@ def rich_report(*, tasks: tuple[str, ...] = ("house", "samsum"), **options: Any)
         "sentence": "4.1 points of the 9.8% negative flips are what the old model shows against itself (10 answers an item).",
     }
     report["comparability"] = {
-        "old_vs_new": [_difference("generation: temperature 0.7 in the old run, 0.8 in the new one"), _difference("lm-eval 0.4.9 and 0.4.13")],
-        "old_vs_candidate": [_difference("lm-eval 0.4.9 and 0.4.13")],
+        "old_vs_new": [difference("generation: temperature 0.7 in the old run, 0.8 in the new one"), difference("lm-eval 0.4.9 and 0.4.13")],
+        "old_vs_candidate": [difference("lm-eval 0.4.9 and 0.4.13")],
     }  # fmt: skip
-    report["pooled"] = None
     return report
 
 
-def _difference(message: str) -> dict[str, Any]:
-    return {"what": "settings", "severity": "note", "message": message, "allow": None, "allowed": False}
+def difference(message: str) -> dict[str, Any]:
+    return {
+        "what": "settings",
+        "severity": "note",
+        "message": message,
+        "allow": None,
+        "allowed": False,
+        "quoted": "",
+    }
 
 
 def _add_noise(task: dict[str, Any]) -> None:
@@ -41,18 +47,21 @@ def _add_noise(task: dict[str, Any]) -> None:
         if not task.get(side):
             continue
         task[side]["items"] = {
+            "n": 2000,
             "regressed": estimate(regressed, 2000),
             "improved": estimate(160, 2000),
             "equivalent": estimate(1401 - regressed, 2000),
             "cannot_tell": estimate(439, 2000),
             "null95": {"value": 0.0045, "low": None, "high": None},
+            "null_p": None,
         }
         task[side]["noise_floor"] = estimate(82, 2000)
         task[side]["excess_negative_flip_rate"] = around(0.057 if side == "old_vs_new" else 0.002, 0.011)
     task["repeats"] = {"old": 10, "new": 10, "candidate": 10}
+    rest = {"standard_error": 0.007, "standard_error_of_one_answer": 0.011, "n": 2000}
     task["variance"] = {
-        "old_vs_new": {"total": 0.221, "items": 0.094, "answers": 0.127},
-        "old_vs_candidate": {"total": 0.2, "items": 0.07, "answers": 0.13},
+        "old_vs_new": {"total": 0.221, "items": 0.094, "answers": 0.127, **rest},
+        "old_vs_candidate": {"total": 0.2, "items": 0.07, "answers": 0.13, **rest},
     }
 
 
@@ -72,6 +81,7 @@ def _add_causes(task: dict[str, Any]) -> None:
             side: {"strict": strict, "loose": loose, "gap": loose - strict}
             for side, strict, loose in (("old", 0.69, 0.7), ("new", 0.71, 0.76), ("candidate", 0.75, 0.757))
         },
+        "loose_scorer": "our own reading of the text",
         "sentence": "4.9 points lost, 3.9 of them by format: the new model writes the answer in bold.",
     }  # fmt: skip
     task["what_changed"] = [
@@ -81,11 +91,11 @@ def _add_causes(task: dict[str, Any]) -> None:
     spread = {"mean": 0.031, "median": 0.011, "p01": -0.21, "p99": 0.44}
     close = {
         "items": 2000,
-        "kl": spread,
+        "kl": {**spread, "max": 1.7},
         "same_top": estimate(1800, 2000),
-        "right_probability_change": spread,
+        "right_probability_change": {**spread, "rms": 0.08},
     }
-    task["closeness"] = {"old_vs_new": close, "old_vs_rerun": None}
+    task["closeness"] = {"old_vs_new": close, "old_vs_rerun": None, "sentence": None}
 
 
 def _slice_row(value: str, n: int, lost: int, gained: int, p: float) -> dict[str, Any]:
@@ -96,7 +106,8 @@ def _slice_row(value: str, n: int, lost: int, gained: int, p: float) -> dict[str
         "accuracy_difference": around((gained - lost) / n, 0.02),
         "direction": "worse" if lost > gained else "better" if gained > lost else "even",
         "p": p, "bh_p": min(1.0, 2 * p), "holm_p": min(1.0, 3 * p), "significant": 2 * p < 0.05,
-        "excess": {"value": lost / n - 0.05, "low": 0.02, "high": 0.09, "rest": 0.05, "p": p, "bh_p": min(1.0, 2 * p)},
+        "excess": {"value": lost / n - 0.05, "low": 0.02, "high": 0.09, "rest": 0.05, "p": p, "bh_p": min(1.0, 2 * p),
+                   "holm_p": min(1.0, 3 * p)},
     }  # fmt: skip
 
 
@@ -106,7 +117,7 @@ def _add_slices(name: str, task: dict[str, Any]) -> None:
     kept = ("by", "value", "n", "negative_flips", "negative_flip_rate", "excess")
     sliced = {
         "min_items": 30,
-        "by": [{"by": "place", "kind": "column", "of": None, "slices": 19, "tested": 16, "skipped": None, "without_value": 0,
+        "by": [{"by": "place", "kind": "column", "of": "place", "slices": 19, "tested": 16, "skipped": None, "without_value": 0,
                 "small": {"slices": 3, "items": 22, "negative_flips": 2, "positive_flips": 1}}],
         "rows": rows,
         "simpson": [{"by": "place", "kind": "against_the_whole", "worse": ["kitchen"], "better": ["yard"],
@@ -153,7 +164,7 @@ def gate_report(**options: Any) -> dict[str, Any]:
     report = rich_report(**options)
     base = {"task": "house", "slice": None, "metric": "negative_flip_rate", "tier": "block", "test": "interval", "limit": 0.02,
             "n": 2000, "value": 0.043, "low": 0.036, "high": 0.052, "p": 1e-8, "outcome": "broken", "verdict": "block",
-            "reason": "4.3% of the items broke, at least 3.6%: more than the 2.0% that the policy lets pass"}  # fmt: skip
+            "reason": "4.3% of the items broke, at least 3.6%: more than the 2.0% that the policy lets pass", "unit": "share"}  # fmt: skip
     findings = [
         base,
         {**base, "slice": "place = kitchen", "tier": "warn", "outcome": "undecided", "verdict": "cannot_tell", "p": 0.2, "reason": "too few items to tell"},
@@ -172,13 +183,11 @@ def not_known(report: dict[str, Any]) -> dict[str, Any]:
     for task in report["tasks"].values():
         for side in ("old_vs_new", "old_vs_candidate"):
             if task.get(side):
-                task[side] |= {"items": None, "noise_floor": undefined(why), "excess_negative_flip_rate": undefined(why)}  # fmt: skip
-        task |= {"repeats": None, "variance": None, "causes": None, "what_changed": None, "closeness": None, "slices": None}  # fmt: skip
+                del task[side]["items"]
+                task[side] |= {"noise_floor": undefined(why), "excess_negative_flip_rate": undefined(why)}
+        task |= nothing_more()
     for flip in report["flips"]:
-        flip |= dict.fromkeys(
-            ("verdict", "p_value", "cause", "within_noise", "margin", "pass_rate", "repeats")
-        )
-        flip["slices"] = {}
+        flip |= {**ASKED_ONCE, "slices": {}}
     report["noise"] = {"source": "unknown", "sentence": "Floor unknown; run the old model once more (--rerun FILE)."}  # fmt: skip
     report["comparability"] = {"old_vs_new": [], "old_vs_candidate": []}
     return report

@@ -1,13 +1,26 @@
-"""Reports to render in tests: `report.json` dicts as `muscle.compare` makes them, from a seed, counts and rates agreeing."""
+"""Reports to render in tests: what report.json holds, from a seed, counts and rates agreeing; `typed` reads it."""
 
 from __future__ import annotations
 
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
+from muscle.flips.options import Options
+from muscle.flips.result.report import Report
+
 Metric = dict[str, Any]
+
+NO_BOUNDS = dict.fromkeys(
+    (
+        "negative_flip_rate_lower_bound",
+        "negative_flip_rate_upper_bound",
+        "probability_worse",
+        "minimum_detectable_difference",
+    )
+)
 
 WORLD = (
     ("To carry the soup, the cook uses the", "bowl", "fork"),
@@ -24,6 +37,11 @@ SENTENCES = (
     "Nora takes the kettle for broken and asks Felix to bring another one.",
     "Ben is late because he missed the ferry and walked along the shore.",
 )
+
+
+def typed(report: dict[str, Any]) -> Report:
+    """The report as the renderers take it."""
+    return Report.from_json(report)
 
 
 def estimate(hits: int, total: int) -> Metric:
@@ -78,6 +96,7 @@ def binary_metrics(cells: dict[str, int]) -> Metric:
         "mcnemar_exact_p": 0.0312,
         "mcnemar_mid_p": 0.0287,
         "mcnemar_harm_p": 0.9871,
+        **NO_BOUNDS,
     }
 
 
@@ -101,6 +120,7 @@ def continuous_metrics(cells: dict[str, int], old: float, new: float) -> Metric:
         "mcnemar_exact_p": 1.0,
         "mcnemar_mid_p": 0.972,
         "mcnemar_harm_p": 0.5141,
+        **NO_BOUNDS,
     }
 
 
@@ -116,11 +136,27 @@ def quadrants(right: int, lost: int, gained: int, same: int, different: int) -> 
     }
 
 
+def nothing_more() -> dict[str, Any]:
+    """A task's entries where items were asked once and nothing is known of slices, causes, closeness or a judge."""
+    return {
+        "scores_not_compared": [],
+        "unscored": 0,
+        "repeats": {"old": 1, "new": 1, "candidate": 1},
+        "variance": None,
+        "slices": {},
+        "causes": None,
+        "what_changed": [],
+        "closeness": None,
+        "judge": None,
+    }
+
+
 def binary_task(plain: dict[str, int], candidate: dict[str, int] | None) -> dict[str, Any]:
     task: dict[str, Any] = {
         "n": num_items(plain),
         "kind": "binary",
         "score": None,
+        **nothing_more(),
         "old_vs_new": binary_metrics(plain),
         "old_vs_candidate": None,
         "new_vs_candidate": None,
@@ -134,6 +170,7 @@ def binary_task(plain: dict[str, int], candidate: dict[str, int] | None) -> dict
         task["old_vs_candidate"] = task["new_vs_candidate"] = after
         task["quadrants"]["old_vs_candidate"] = candidate
         task["candidate_effect"] = {
+            "n": task["n"],
             "negative_flip_rate_change": around(nfr_c - nfr, 0.011),
             "negative_flip_rate_change_percent": around(100 * (nfr_c - nfr) / nfr, 7.5),
             "accuracy_change": around(
@@ -163,6 +200,7 @@ def continuous_task(*, candidate: bool) -> dict[str, Any]:
         "n": 819,
         "kind": "continuous",
         "score": "rouge1",
+        **nothing_more(),
         "old_vs_new": old_vs_new,
         "old_vs_candidate": None,
         "new_vs_candidate": None,
@@ -175,14 +213,19 @@ def continuous_task(*, candidate: bool) -> dict[str, Any]:
         task["quadrants"]["old_vs_candidate"] = after
         task["difference_histogram"]["old_vs_candidate"] = counts(0.03, 819)
         task["candidate_effect"] = {
+            "n": 819,
             "negative_flip_rate_change": around(-71 / 819, 0.02),
             "negative_flip_rate_change_percent": around(-100 * 71 / 401, 4.4),
             "accuracy_change": around(0.0251, 0.006),
             "mean_gain_change": around(0.0064, 0.004),
             "mean_regression_change": around(-0.0113, 0.004),
-            "negative_flips_mcnemar_exact_p": None,
+            "negative_flips_mcnemar_exact_p": 0.0021,
         }
     return task
+
+
+ASKED_ONCE = dict.fromkeys(("margin", "within_noise", "cause", "verdict", "p_value", "pass_rate", "repeats"))
+"""A flip's entries of an item that was asked once, without likelihoods or causes."""
 
 
 def _choice_answer(draw: random.Random, chosen: int, right: int) -> dict[str, Any]:
@@ -218,6 +261,7 @@ def choice_flip(
         "candidate": third,
         "size": round(margins[0] - margins[1], 4),
         "slices": {"place": draw.choice(["kitchen", "yard"])},
+        **ASKED_ONCE,
     }
 
 
@@ -257,7 +301,19 @@ def text_flip(draw: random.Random, task: str, number: int, candidate: bool) -> d
         "candidate": third,
         "size": round(old["score"] - new["score"], 4),
         "slices": {},
+        **ASKED_ONCE,
     }
+
+
+JOINED_WHOLE = dict.fromkeys(
+    (
+        "only_old", "only_new", "duplicates", "conflicting", "reference_changed", "prompt_changed",
+        "surplus_repeats", "errors_old", "errors_new", "changed",
+    ),
+    0,
+) | {"key": "input", "unpaired_share": 0.0}  # fmt: skip
+NOTHING_MISSING = dict.fromkeys(("errors", "unscored", "only_old", "only_new", "unread"), 0)
+SETTINGS = {**asdict(Options()), "lower_is_better": [], "slices": None}
 
 
 def make_report(
@@ -319,10 +375,16 @@ def make_report(
         ),
         "warnings": [],
         "reasons": ["house: 86 negative flips instead of 196 (-56%, exact McNemar p < 0.001)", "house: accuracy 79.1% against 79.4% of the plain update"],
-        "join": {"paired": sum(t["n"] for t in data.values()), "only_old": 0, "only_new": 0, "duplicates": 0, "changed": 0},
+        "join": {"paired": sum(t["n"] for t in data.values()), **JOINED_WHOLE},
+        "missing": {"old_vs_new": {"total": sum(t["n"] for t in data.values()), **NOTHING_MISSING}},
+        "unread": {},
         "tasks": data,
+        "pooled": {},
         "others": more,
         "flips": listed,
         "flips_total": {kind: sum(f["kind"] == kind for f in listed) for kind in kinds},
         "flips_shown": len(listed),
+        "settings": SETTINGS,
+        "noise": {"source": "unknown", "sentence": ""},
+        "comparability": {},
     }  # fmt: skip

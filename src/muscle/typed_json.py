@@ -1,7 +1,8 @@
 """Typed objects as JSON and back: a report is written from dataclasses once, and read into the same dataclasses.
 
-A dataclass is a JSON object with a key for each field. A field with `OPTIONAL_KEY` in its metadata has no key where it is None; every
-other field is always written, None as null.
+A dataclass is a JSON object with a key for each field. A field with `OPTIONAL_KEY` in its metadata has no key where it is
+None; every other field is always written, None as null. Metadata `{"key": name}` gives a field another key, for a word that
+cannot be a field's name; such an object is only written, not read back.
 """
 
 from __future__ import annotations
@@ -20,9 +21,12 @@ OPTIONAL_KEY = {"optional_key": True}
 
 
 @cache
-def _keys(kind: type) -> tuple[tuple[str, bool], ...]:
-    """Return a dataclass's fields, and of each whether it is left out where it is None."""
-    return tuple((each.name, bool(each.metadata.get("optional_key"))) for each in fields(kind))
+def _keys(kind: type) -> tuple[tuple[str, str, bool], ...]:
+    """Return a dataclass's fields, the key of each, and whether it is left out where it is None."""
+    return tuple(
+        (each.name, each.metadata.get("key", each.name), bool(each.metadata.get("optional_key")))
+        for each in fields(kind)
+    )
 
 
 def to_json(value: object) -> object:
@@ -40,10 +44,10 @@ def to_json(value: object) -> object:
     if is_dataclass(value):
         kind: type = type(value)
         found = {}
-        for name, left_out in _keys(kind):
+        for name, key, left_out in _keys(kind):
             each = getattr(value, name)
             if each is not None or not left_out:
-                found[name] = to_json(each)
+                found[key] = to_json(each)
         return found
     raise TypeError(f"{type(value).__name__} has no form in JSON")
 

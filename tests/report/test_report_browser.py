@@ -15,7 +15,7 @@ import pytest
 from browser import CHROMIUM, DRIVER, Browser
 from explorer_examples import gate_report, not_known, rich_report
 from muscle.report.page.html import render_html
-from report_examples import make_report
+from report_examples import make_report, typed
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None or DRIVER is None, reason="needs chromium and chromedriver on the PATH"
@@ -40,7 +40,7 @@ def phone() -> Iterator[Browser]:
 
 def show(browser: Browser, folder: Path, report: Report, fragment: str = "") -> None:
     path = folder / "report.html"
-    path.write_text(render_html(report), encoding="utf-8")
+    path.write_text(render_html(typed(report)), encoding="utf-8")
     browser.open(path, fragment)
 
 
@@ -440,7 +440,11 @@ def test_answers_of_a_megabyte_are_clipped_and_compared_in_bounded_time(browser:
 def test_of_ten_thousand_flips_only_those_in_sight_are_drawn(browser: Browser, tmp_path: Path) -> None:
     report = make_report()
     many = [{**flip, "id": f"{flip['id']}-{copy}"} for copy in range(23) for flip in report["flips"]][:10_000]
-    report.update(flips=many, flips_shown=len(many), flips_total={"negative_flip": 10_000})
+    report.update(
+        flips=many,
+        flips_shown=len(many),
+        flips_total={"negative_flip": 10_000, "positive_flip": 0, "other_wrong": 0},
+    )
     show(browser, tmp_path, report)
     assert texts(browser, "#status") == ["10,000 examples"]
     assert browser.run("return document.querySelectorAll('.row').length") < 60
@@ -498,7 +502,7 @@ def test_in_a_notebook_s_frame_links_and_keys_work(browser: Browser, tmp_path: P
     browser.open(page)
     browser.run(
         "const f = document.querySelector('iframe'); f.srcdoc = arguments[0]; return new Promise(d => { f.onload = d; })",
-        render_html(report),
+        render_html(typed(report)),
     )
     inside = "const d = document.querySelector('iframe').contentDocument; "
     browser.run(inside + "d.querySelector(\"#causes a[href*='cause=format']\").click()")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muscle.report.page.charts import Part, Quadrants, mosaic, strip
-from muscle.report.page.plots import Axis, Estimate, Point, estimates, histogram, make_axis, scatter
+from muscle.report.page.plots import Axis, EstimateMark, Point, estimates, histogram, make_axis, scatter
 
 numbers = st.floats(-1e6, 1e6).filter(lambda v: v == 0 or abs(v) > 1e-6)
 
@@ -79,7 +79,10 @@ def test_a_strip_s_parts_fill_it_in_order() -> None:
 
 
 def test_estimates_and_their_intervals_stand_where_the_axis_says() -> None:
-    rows = [Estimate(0.10, 0.08, 0.12, "plain", "before"), Estimate(0.05, None, None, "candidate", "after")]
+    rows = [
+        EstimateMark(0.10, 0.08, 0.12, "plain", "before"),
+        EstimateMark(0.05, None, None, "candidate", "after"),
+    ]
     svg = parse(estimates(rows, Axis((0.0, 0.1, 0.2), percent=True), title="t"))
     (whisker,) = [line for line in svg.iter("line") if line.get("class") == "whisker"]
     assert (percent(whisker.get("x1")), percent(whisker.get("x2"))) == (40, 60)
@@ -93,7 +96,10 @@ def test_estimates_and_their_intervals_stand_where_the_axis_says() -> None:
 
 
 def test_a_rise_of_a_rate_that_should_fall_is_marked_as_worse() -> None:
-    rows = [Estimate(0.05, None, None, "plain", "before"), Estimate(0.10, None, None, "candidate", "after")]
+    rows = [
+        EstimateMark(0.05, None, None, "plain", "before"),
+        EstimateMark(0.10, None, None, "candidate", "after"),
+    ]
     assert "band worse" in estimates(rows, Axis((0.0, 0.1, 0.2)), title="t")
 
 

@@ -10,13 +10,13 @@ from urllib.parse import urlencode
 import polars as pl
 import pytest
 
-from explorer_examples import gate_report, not_known, rich_report
+from explorer_examples import difference, gate_report, not_known, rich_report
 from muscle import compare
 from muscle.flips.options import CompareOptions
 from muscle.report.page.html import render_html
 from muscle.report.sentences.resolution import resolution_lines
 from page_text import HOSTILE, Page, assert_reads_as, entry
-from report_examples import make_report
+from report_examples import make_report, typed
 
 
 def many_tasks() -> dict[str, Any]:
@@ -44,7 +44,7 @@ def shown_paths(html: str) -> set[str]:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_figure_equals_its_entry_in_the_json_and_none_is_empty(shape: str) -> None:
     report = json.loads(json.dumps(SHAPES[shape]()))
-    page = Page(render_html(report))
+    page = Page(render_html(typed(report)))
     assert not re.search(r"\b(None|null|nan|NaN|inf)\b", page.text)
     for attributes, text in page.figures:
         value = float(attributes["value"] or "")
@@ -54,7 +54,7 @@ def test_every_figure_equals_its_entry_in_the_json_and_none_is_empty(shape: str)
 
 
 def test_verdicts_of_items_floor_and_excess_are_shown_for_both_updates() -> None:
-    paths = shown_paths(render_html(rich_report()))
+    paths = shown_paths(render_html(typed(rich_report())))
     for side in ("old_vs_new", "old_vs_candidate"):
         for verdict in ("regressed", "improved", "equivalent", "cannot_tell"):
             assert {
@@ -67,7 +67,7 @@ def test_verdicts_of_items_floor_and_excess_are_shown_for_both_updates() -> None
 
 
 def test_causes_changes_and_closeness_are_shown() -> None:
-    html = render_html(rich_report())
+    html = render_html(typed(rich_report()))
     paths = shown_paths(html)
     assert "#/tasks/house/causes/old_vs_new/negative_flip/format" in paths
     assert "#/tasks/house/causes/strict_loose/new/gap" in paths
@@ -80,7 +80,7 @@ def test_causes_changes_and_closeness_are_shown() -> None:
 
 def test_every_slice_its_corrected_p_and_the_simpson_case_are_shown() -> None:
     report = rich_report()
-    page = Page(render_html(report))
+    page = Page(render_html(typed(report)))
     paths = {a.get("data-path") for a, _ in page.figures}
     rows = report["tasks"]["house"]["slices"]["old_vs_new"]["rows"]
     assert {f"#/tasks/house/slices/old_vs_new/rows/{i}/bh_p" for i in range(len(rows))} <= paths
@@ -91,17 +91,17 @@ def test_every_slice_its_corrected_p_and_the_simpson_case_are_shown() -> None:
 
 def test_slices_causes_and_tasks_lead_to_their_examples_where_the_page_holds_them() -> None:
     report = rich_report()
-    hrefs = {a["href"] for tag, a in Page(render_html(report)).elements if tag == "a"}
+    hrefs = {a["href"] for tag, a in Page(render_html(typed(report))).elements if tag == "a"}
     assert "#examples?task=house&slice=place%3Dkitchen" in hrefs
     assert "#examples?task=house&cause=format" in hrefs
     assert "#examples?task=samsum" in hrefs
-    held = {a["href"] for tag, a in Page(render_html(report, max_flips=0)).elements if tag == "a"}
+    held = {a["href"] for tag, a in Page(render_html(typed(report), max_flips=0)).elements if tag == "a"}
     assert not [href for href in held if href and "?" in href]
 
 
 def test_the_gate_s_rules_stand_with_outcome_limit_and_reason() -> None:
     report = gate_report()
-    page = Page(render_html(report))
+    page = Page(render_html(typed(report)))
     text = " ".join(page.text.split())
     assert "4 rules: 1 holds, 1 broken, 2 undecided, strict: a warning fails. Exit code 1." in text
     for finding in report["gate"]["findings"]:
@@ -109,13 +109,13 @@ def test_the_gate_s_rules_stand_with_outcome_limit_and_reason() -> None:
     paths = {a.get("data-path") for a, _ in page.figures}
     assert {"#/gate/findings/0/limit", "#/gate/findings/0/low", "#/gate/findings/0/p"} <= paths
     assert text.index("Rules of the policy") < text.index("Where the answers moved")
-    assert "Rules of the policy" not in Page(render_html(rich_report())).text
+    assert "Rules of the policy" not in Page(render_html(typed(rich_report()))).text
 
 
 def test_what_differs_beside_the_model_stands_before_the_figures_and_once() -> None:
     report = rich_report()
     report["comparability"]["old_vs_new"][0]["allowed"] = True
-    page = Page(render_html(report))
+    page = Page(render_html(typed(report)))
     text = " ".join(page.text.split())
     assert text.count("lm-eval 0.4.9 and 0.4.13") == 1
     assert "temperature 0.7 in the old run, 0.8 in the new one (allowed by hand)" in text
@@ -128,7 +128,7 @@ def test_a_difference_says_between_which_runs_it_is() -> None:
     old = pl.DataFrame([{"task": "qa", "id": str(i), "correct": i % 5 > 0} for i in range(100)])
     # A run each of another length, so that each pair has a difference of its own.
     report = compare(old, old[:99], candidate=old[:98], rerun=old[:97]).to_json()
-    text = " ".join(Page(render_html(report)).text.split())
+    text = " ".join(Page(render_html(typed(report))).text.split())
     words = ("old against new", "old against candidate", "old against its rerun")
     assert all(report["comparability"].values()) and len(report["comparability"]) == len(words)
     assert all(each in text for each in words)
@@ -138,8 +138,8 @@ def test_the_page_says_what_the_test_set_can_show_as_terminal_and_markdown_do() 
     old = pl.DataFrame([{"task": "qa", "id": str(i), "correct": i % 5 > 0} for i in range(100)])
     new = old.with_columns(correct=pl.col("correct") & (pl.col("id") != "7"))
     report = compare(old, new).to_json()
-    lines = resolution_lines(report, max_tasks=1)
-    text = " ".join(Page(render_html(report)).text.split())
+    lines = resolution_lines(typed(report), max_tasks=1)
+    text = " ".join(Page(render_html(typed(report))).text.split())
     assert lines and all(line in text for line in lines)
     assert "would show a change of" in text and "to show the 1.0 points seen it takes" in text
     assert "the chance that it breaks more than it gains" in text
@@ -147,9 +147,9 @@ def test_the_page_says_what_the_test_set_can_show_as_terminal_and_markdown_do() 
 
 def test_closeness_alone_is_not_called_a_cause() -> None:
     report = rich_report(tasks=("house",))
-    assert "Why answers flipped" in Page(render_html(report)).text
-    report["tasks"]["house"] |= {"causes": None, "what_changed": None}
-    text = Page(render_html(report)).text
+    assert "Why answers flipped" in Page(render_html(typed(report))).text
+    report["tasks"]["house"] |= {"causes": None, "what_changed": []}
+    text = Page(render_html(typed(report))).text
     assert "How close the probabilities stayed" in text and "Closeness" in text
     assert "Why answers flipped" not in text and "Causes" not in text
 
@@ -174,7 +174,7 @@ def test_every_kind_of_slice_leads_to_its_examples() -> None:
     names = {"topic", "reference", "input length in characters", "digits"}
     assert all(set(flip["slices"]) == names for flip in report["flips"])
     assert all(flip["slices"]["reference"] == flip["reference"][0] for flip in report["flips"])
-    hrefs = {a["href"] for tag, a in Page(render_html(report)).elements if tag == "a"}
+    hrefs = {a["href"] for tag, a in Page(render_html(typed(report))).elements if tag == "a"}
     sliced = report["tasks"]["qa"]["slices"]["old_vs_new"]["rows"]
     broken = [row for row in sliced if row["negative_flips"]]
     assert {row["by"] for row in broken} == names
@@ -191,23 +191,23 @@ def test_answers_are_not_called_items_where_items_were_asked_several_times() -> 
     ]
     old = pl.DataFrame(rows)
     report = compare(old, old.with_columns(correct=pl.col("correct") & (pl.col("id") != "7"))).to_json()
-    text = " ".join(Page(render_html(report)).text.split())
+    text = " ".join(Page(render_html(typed(report))).text.split())
     assert "3 of 120 answers" in text and "120 items" not in text
 
 
 def test_what_is_not_known_has_no_section_and_its_sentence_stays() -> None:
-    text = " ".join(Page(render_html(not_known(rich_report()))).text.split())
+    text = " ".join(Page(render_html(typed(not_known(rich_report())))).text.split())
     for heading in ("Real or noise", "Why answers flipped", "Slices", "The runs differ"):
         assert heading not in text
     assert "Floor unknown; run the old model once more" in text
 
 
-def test_a_report_of_before_these_keys_is_rendered() -> None:
-    assert "Real or noise" not in Page(render_html(make_report())).text
+def test_items_asked_once_have_no_section_on_noise() -> None:
+    assert "Real or noise" not in Page(render_html(typed(make_report()))).text
 
 
 def test_many_tasks_are_folded_away_and_none_is_lost() -> None:
-    html = render_html(many_tasks())
+    html = render_html(typed(many_tasks()))
     assert "3 more tasks" in html
     paths = shown_paths(html)
     assert {f"#/tasks/task%20{i}/old_vs_new/mcnemar_exact_p" for i in range(26)} <= paths
@@ -215,7 +215,7 @@ def test_many_tasks_are_folded_away_and_none_is_lost() -> None:
 
 def test_a_page_holds_no_more_flips_than_asked_for_and_says_so() -> None:
     report = rich_report()
-    page = Page(render_html(report, max_flips=100))
+    page = Page(render_html(typed(report), max_flips=100))
     assert json.loads(page.scripts[0])["flips"] == report["flips"][:100]
     text = " ".join(page.text.split())
     total = f"{sum(report['flips_total'].values()):,}"
@@ -226,7 +226,7 @@ def test_a_page_of_very_long_answers_holds_fewer_and_says_so() -> None:
     report = make_report(tasks=("samsum",))
     for flip in report["flips"]:
         flip["new"]["output"] = "a" * 1_000_000
-    page = Page(render_html(report))
+    page = Page(render_html(typed(report)))
     assert len(json.loads(page.scripts[0])["flips"]) == 31
     assert "31 of 40 examples whose answer changed: negative flips first" in " ".join(page.text.split())
 
@@ -234,19 +234,19 @@ def test_a_page_of_very_long_answers_holds_fewer_and_says_so() -> None:
 def test_hostile_text_stays_text_in_every_new_part() -> None:
     report: dict[str, Any] = gate_report()
     report["noise"]["sentence"] = HOSTILE
-    report["comparability"] = {HOSTILE: [{"message": HOSTILE, "allowed": False}]}
+    report["comparability"] = {HOSTILE: [difference(HOSTILE)]}
     task = report["tasks"]["house"]
     task["causes"]["sentence"] = HOSTILE
     task["causes"]["old_vs_new"]["negative_flip"][HOSTILE] = 7
-    task["what_changed"][0] |= {"what": HOSTILE, "kind": HOSTILE}
+    task["what_changed"][0]["what"] = HOSTILE
     sliced = task["slices"]["old_vs_new"]
     sliced["rows"][0] |= {"by": HOSTILE, "value": HOSTILE}
     sliced["concentrated"][0] |= {"by": HOSTILE, "value": HOSTILE}
     sliced["simpson"][0] |= {"by": HOSTILE, "worse": [HOSTILE]}
     for finding in report["gate"]["findings"]:
-        finding |= {"task": HOSTILE, "reason": HOSTILE, "metric": HOSTILE, "tier": HOSTILE}
+        finding |= {"task": HOSTILE, "reason": HOSTILE, "metric": HOSTILE}
     report["gate"]["policy"] = {HOSTILE: HOSTILE}
-    html = render_html(report)
+    html = render_html(typed(report))
     page = Page(html)
     assert "<img" not in html and [tag for tag, _ in page.elements].count("script") == 2
     assert "\x1b" not in html and "\u202e" not in page.text

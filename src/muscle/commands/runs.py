@@ -8,11 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from muscle.commands.groups import Comparing, Reading, spread
-from muscle.commands.options import (
-    JsonFile,
-    Markdown,
-    Quiet,
-)
+from muscle.commands.options import JsonFile, Markdown, Quiet
 from muscle.commands.shell import say, start, write_result
 from muscle.commands.sources import reading
 
@@ -43,14 +39,10 @@ def history(
     from muscle.report.text.history import history_markdown, print_history
 
     with reading(runs, how) as read:
-        found = follow(
-            read,
-            names=names,
-            **comparing.options(),
-        ).to_json()
+        found = follow(read, names=names, options=comparing.options())
     if markdown:
         write_text(markdown, history_markdown(found))
-    if not write_result(json_file, found) and not quiet:
+    if not write_result(json_file, found.to_json()) and not quiet:
         from rich.console import Console
 
         print_history(found, Console())

@@ -7,33 +7,42 @@ the steps' PFR - NFR. A net that looks steady can hide items that break and come
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import Any
 
 import polars as pl
 
 from muscle.errors import ConfigError, JoinError
 from muscle.flips.measuring.metrics import negative_flip_rate, positive_flip_rate
-from muscle.flips.measuring.tally import Tally, tally
-from muscle.flips.options import Options
-from muscle.flips.pairing.comparability import allows_changed, check_comparable
-from muscle.flips.pairing.items import Kind, TaskItems
+from muscle.flips.measuring.tally import Tally, quadrants_of, tally
+from muscle.flips.options import DEFAULTS, CompareOptions
+from muscle.flips.pairing.comparability import Difference, check_comparable
+from muscle.flips.pairing.flip_sign import NEGATIVE_FLIP, POSITIVE_FLIP, Kind, with_flip
+from muscle.flips.pairing.items import TaskItems
 from muscle.flips.pairing.main_scores import with_names_of
 from muscle.flips.pairing.match import with_one_task_name
 from muscle.flips.pairing.pair import Pair, pair_runs
+from muscle.flips.result.history_report import (
+    HISTORY_FORMAT,
+    HistoryReport,
+    HistoryStep,
+    Pattern,
+    RestlessItem,
+    TaskHistory,
+    UnfollowedTask,
+)
 from muscle.flips.result.warnings import warnings_of
 from muscle.flips.statistics.multiplicity import holm
 from muscle.predictions.read import read_run
-from muscle.predictions.run import Run
+from muscle.predictions.run import Run, Source
+from muscle.shortening import beginning
 
-FORMAT = "muscle-history/1"
 MAX_PATTERNS = 100
 MAX_ITEMS = 200
-
-Json = dict[str, Any]
+MAX_INPUT = 500
+"""Characters of an item's prompt."""
 
 RIGHT, WRONG = "R", "W"
 BETTER, WORSE, EQUAL = "+", "-", "="
@@ -52,47 +61,18 @@ TO_AND_FRO = "to_and_fro"
 KIND_WORDS = {name: words for name, (_, words) in KINDS.items()} | {TO_AND_FRO: "changed three times or more"}
 
 
-@dataclass(frozen=True)
-class History:
-    """A chain of versions.
-
-    Attributes:
-        report: the result object: plain dicts, lists, text and finite numbers.
-    """
-
-    report: Json
-
-    def to_json(self) -> Json:
-        """Return the result object."""
-        return self.report
-
-
 def history(
-    runs: Sequence[Any],
-    *,
-    names: Sequence[str] | None = None,
-    format: str | None = None,
-    columns: Mapping[str, str] | None = None,
-    allow: Sequence[str] = (),
-    **options: Any,
-) -> History:
+    runs: Sequence[Source], *, names: Sequence[str] | None = None, options: CompareOptions = DEFAULTS
+) -> HistoryReport:
     """Follow every item along a chain of versions.
 
     Args:
         runs: the versions in their order, two or more: paths, tables or `Run`s.
         names: what reports call them; None takes the files' names.
-        format: of all files; None finds it by content.
-        columns: our field names to the tables'.
-        allow: what may differ between neighbours beside the model (`muscle.flips.pairing.comparability.ALLOWANCES`).
-        **options: of `muscle.compare`: on, max_unpaired, epsilon, cluster, lower_is_better.
+        options: how runs are read and paired; those on slices, single items, causes and judges play no part.
 
     Returns:
-        `tasks_left_out`, those that not all runs have; `warnings`, what was not read or did not pair, with its numbers in `missing`
-        (a step each) and `unread`; and for each task: `n` (items that all runs have, each repeat counted), their `unit` and `left_out`; `levels`, each version's accuracy or mean score;
-        `steps` and `first_to_last`, each with flips, NFR, PFR and difference with 95 % intervals, the two-sided `p`, and
-        over the steps `holm_p`; `patterns` of an item along the chain with their counts (R right, W wrong; of a score
-        + - = a step); `kinds` (counts by what became of the items); `broke_somewhere`, items right in one version and
-        wrong in the next; and `items` that did not stay, the most restless first.
+        Over the items that all runs have: each step's flips and tests, and what became of every item.
 
     Raises:
         ConfigError: fewer than two runs, or as many names as runs are not given.
@@ -103,46 +83,52 @@ def history(
         raise ConfigError(f"history: expected two runs or more, found {len(runs)}")
     if names is not None and len(names) != len(runs):
         raise ConfigError(f"history: expected {len(runs)} names, one for each run, found {len(names)}")
-    read = [read_run(source, format=format, columns=columns, hash_inputs=False) for source in runs]
+    read = [
+        read_run(source, format=options.format, columns=options.columns, hash_inputs=False) for source in runs
+    ]
     chain = _named(with_one_task_name(read), names)
-    differences = [check_comparable(one, other, allow=allow) for one, other in pairwise(chain)]
-    if "metric" in allow:
-        turned = options.get("lower_is_better", ())
+    differences = [check_comparable(one, other, allow=options.allow) for one, other in pairwise(chain)]
+    if "metric" in options.allow:
+        turned = options.lower_is_better
         chain = [chain[0], *(with_names_of(chain[0], run, lower_is_better=turned) for run in chain[1:])]
-    settings = Options(allow_changed=allows_changed(allow), **options)
-    pairs = [pair_runs(one, other, settings) for one, other in pairwise(chain)]
+    pairs = [pair_runs(one, other, options) for one, other in pairwise(chain)]
+    return _history_report(chain, pairs, differences)
+
+
+def _history_report(
+    chain: Sequence[Run], pairs: Sequence[Pair], differences: Sequence[Sequence[Difference]]
+) -> HistoryReport:
     tasks = {
-        name: _task_history(name, chain, pairs, settings.epsilon)
+        name: _task_history(name, chain, pairs)
         for name in pairs[0].tasks
         if all(name in pair.tasks for pair in pairs)
     }
-    if not any(task["n"] for task in tasks.values()):
+    if not any(task.n for task in tasks.values()):
         raise JoinError(f"no item is scored in all of {', '.join(run.name for run in chain)}")
-    return History(
-        {
-            "format": FORMAT,
-            "muscle_version": importlib.metadata.version("muscle-llm"),
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "runs": [run.name for run in chain],
-            "comparability": [[d.to_json() for d in found] for found in differences],
-            "tasks_left_out": _left_out(pairs, tasks),
-            "warnings": warnings_of(chain, _by_step(chain, pairs)),
-            "missing": [pair.missing.to_json() for pair in pairs],
-            "unread": {run.name: [asdict(each) for each in run.unread] for run in chain},
-            "tasks": tasks,
-        }
+    steps = {
+        f"{one.name} to {other.name}": pair for (one, other), pair in zip(pairwise(chain), pairs, strict=True)
+    }
+    quadrants = {
+        step: [quadrants_of(items) for items in pair.tasks.values() if items.kind == "binary"]
+        for step, pair in steps.items()
+    }
+    return HistoryReport(
+        format=HISTORY_FORMAT,
+        muscle_version=importlib.metadata.version("muscle-llm"),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        runs=[run.name for run in chain],
+        comparability=differences,
+        tasks_left_out=_left_out(pairs, tasks),
+        warnings=warnings_of(chain, steps, quadrants),
+        missing=[pair.missing for pair in pairs],
+        unread={run.name: run.unread for run in chain},
+        tasks=tasks,
     )
 
 
 def _left_out(pairs: Sequence[Pair], tasks: Collection[str]) -> list[str]:
     """Return the tasks that not all versions have."""
     return sorted({task for pair in pairs for task in (*pair.tasks, *pair.unseen_tasks)} - set(tasks))
-
-
-def _by_step(chain: Sequence[Run], pairs: Sequence[Pair]) -> dict[str, Pair]:
-    return {
-        f"{one.name} to {other.name}": pair for (one, other), pair in zip(pairwise(chain), pairs, strict=True)
-    }
 
 
 def _named(runs: Sequence[Run], names: Sequence[str] | None) -> list[Run]:
@@ -188,11 +174,16 @@ def _levels(items: TaskItems) -> pl.DataFrame:
     return items.frame.select(pl.col(names[0]).alias("old"), pl.col(names[1]).alias("new"), *groups)
 
 
-def _step_tally(
-    task: str, kind: Kind, chain: pl.DataFrame, one: int, other: int, epsilon: float
-) -> Tally | None:
-    """Sum up the flips between two versions of the chain, over the items that all versions have."""
-    stem = "correct" if kind == "binary" else "score"
+def _step_items(task: TaskItems, chain: pl.DataFrame, one: int, other: int) -> TaskItems:
+    """Return the items that all versions have, between two versions of the chain.
+
+    Args:
+        task: the task between the first two versions.
+        chain: what `_chained` gives.
+        one: number of the earlier version.
+        other: number of the later one.
+    """
+    stem = "correct" if task.kind == "binary" else "score"
     groups = [(pl.col("cluster").rank("dense") - 1).alias("cluster")] if "cluster" in chain.columns else []
     frame = chain.select(
         pl.int_range(pl.len(), dtype=pl.UInt32).alias("pair"),
@@ -201,83 +192,90 @@ def _step_tally(
         pl.col(f"level{other}").alias(f"{stem}_new"),
         *groups,
     )
-    return tally(TaskItems(task, kind, None, frame, 0), epsilon=epsilon)
+    frame = with_flip(frame, task.kind, epsilon=task.epsilon)
+    return TaskItems(task.name, task.kind, None, frame, 0, epsilon=task.epsilon)
 
 
-def _step(found: Tally, names: Sequence[str], one: int, other: int) -> Json:
+def _known_tally(items: TaskItems) -> Tally:
+    found = tally(items)
+    assert found is not None, "the chain has items"
+    return found
+
+
+def _step(found: Tally, old: str, new: str, *, holm_p: float | None = None) -> HistoryStep:
     quadrants = found.quadrants
-    return {
-        "from": names[one],
-        "to": names[other],
-        "negative_flips": quadrants.negative_flips,
-        "positive_flips": quadrants.positive_flips,
-        "negative_flip_rate": negative_flip_rate(quadrants).to_json(),
-        "positive_flip_rate": positive_flip_rate(quadrants).to_json(),
-        "accuracy_difference": found.difference().to_json(),
-        "p": found.p_value(),
-    }
+    return HistoryStep(
+        old=old,
+        new=new,
+        negative_flips=quadrants.negative_flips,
+        positive_flips=quadrants.positive_flips,
+        negative_flip_rate=negative_flip_rate(quadrants),
+        positive_flip_rate=positive_flip_rate(quadrants),
+        accuracy_difference=found.difference(),
+        p=found.p_value(),
+        holm_p=holm_p,
+    )
 
 
-def _task_history(name: str, runs: Sequence[Run], pairs: Sequence[Pair], epsilon: float) -> Json:
-    """Return one task's part of the report."""
-    kind = pairs[0].tasks[name].kind
+def _task_history(name: str, runs: Sequence[Run], pairs: Sequence[Pair]) -> TaskHistory | UnfollowedTask:
+    first = pairs[0].tasks[name]
+    kind = first.kind
     if any(pair.tasks[name].kind != kind for pair in pairs):
         why = "some versions are judged right or wrong, others have only a score"
-        return {"n": 0, "left_out": pairs[0].tasks[name].frame.height, "kind": kind, "why": why}
+        return UnfollowedTask(0, first.frame.height, kind, why)
     chain = _chained(name, pairs)
-    names, last = [run.name for run in runs], len(runs) - 1
-    most = max(pair.tasks[name].frame.height for pair in pairs)
-    report: Json = {"n": chain.height, "left_out": most - chain.height, "kind": kind}
+    left_out = max(pair.tasks[name].frame.height for pair in pairs) - chain.height
     if chain.is_empty():
-        return report | {"why": "no item is scored in all versions"}
-    tallies = [_step_tally(name, kind, chain, n, n + 1, epsilon) for n in range(last)]
-    ends = _step_tally(name, kind, chain, 0, last, epsilon)
-    assert ends is not None and all(tallies), "the chain has items"
-    steps = [_step(found, names, n, n + 1) for n, found in enumerate(tallies) if found is not None]
-    for step, p in zip(steps, holm([step["p"] for step in steps]), strict=True):
-        step["holm_p"] = p
-    patterns = _patterns(chain, last, kind, epsilon)
+        return UnfollowedTask(0, left_out, kind, "no item is scored in all versions")
+    last = len(runs) - 1
+    steps = [_step_items(first, chain, one, one + 1) for one in range(last)]
+    tallies = [_known_tally(items) for items in steps]
+    adjusted = holm([found.p_value() for found in tallies])
+    patterns = _patterns(chain, steps)
     counted = patterns.value_counts(sort=True)
+    broken = patterns.str.contains("RW" if kind == "binary" else WORSE, literal=True)
     repeats = runs[0].frame["repeat"].gather(chain["row0"])
-    return report | {
-        "unit": "answers" if (repeats > 0).any() else "items",
-        "levels": [chain[f"level{n}"].cast(pl.Float64).mean() for n in range(last + 1)],
-        "steps": steps,
-        "first_to_last": _step(ends, names, 0, last),
-        "patterns": _pattern_rows(counted, chain.height),
-        "num_patterns": counted.height,
-        "kinds": _kinds(counted) if kind == "binary" else None,
-        "broke_somewhere": int(
-            patterns.str.contains("RW" if kind == "binary" else WORSE, literal=True).sum()
-        ),
-        "items": _restless(chain, patterns, runs[0], kind),
-    }
+    return TaskHistory(
+        n=chain.height,
+        left_out=left_out,
+        kind=kind,
+        unit="answers" if (repeats > 0).any() else "items",
+        levels=[_mean(chain[f"level{number}"]) for number in range(last + 1)],
+        steps=[
+            _step(found, old.name, new.name, holm_p=p)
+            for found, (old, new), p in zip(tallies, pairwise(runs), adjusted, strict=True)
+        ],
+        first_to_last=_step(_known_tally(_step_items(first, chain, 0, last)), runs[0].name, runs[last].name),
+        patterns=_commonest(counted, chain.height),
+        num_patterns=counted.height,
+        kinds=_kinds(counted) if kind == "binary" else None,
+        broke_somewhere=int(broken.sum()),
+        items=_restless(chain, patterns, runs[0], kind),
+    )
 
 
-def _patterns(chain: pl.DataFrame, last: int, kind: Kind, epsilon: float) -> pl.Series:
+def _mean(levels: pl.Series) -> float:
+    mean = levels.cast(pl.Float64).mean()
+    assert isinstance(mean, float), "the chain has items"
+    return mean
+
+
+def _patterns(chain: pl.DataFrame, steps: Sequence[TaskItems]) -> pl.Series:
     """Return each item's way along the chain as text: a letter a version, or, of a score, a sign a step."""
-    if kind == "binary":
+    if steps[0].kind == "binary":
         marks = [
-            pl.when(pl.col(f"level{n}")).then(pl.lit(RIGHT)).otherwise(pl.lit(WRONG)) for n in range(last + 1)
+            pl.when(pl.col(f"level{n}")).then(pl.lit(RIGHT)).otherwise(pl.lit(WRONG))
+            for n in range(len(steps) + 1)
         ]
-    else:
-        moved = [pl.col(f"level{n + 1}") - pl.col(f"level{n}") for n in range(last)]
-        marks = [
-            pl.when(d > epsilon)
-            .then(pl.lit(BETTER))
-            .when(d < -epsilon)
-            .then(pl.lit(WORSE))
-            .otherwise(pl.lit(EQUAL))
-            for d in moved
-        ]
-    return chain.select(pl.concat_str(marks).alias("pattern")).to_series()
+        return chain.select(pl.concat_str(marks).alias("pattern")).to_series()
+    signs = {NEGATIVE_FLIP: WORSE, 0: EQUAL, POSITIVE_FLIP: BETTER}
+    flips = [items.frame["flip"].replace_strict(signs, return_dtype=pl.String) for items in steps]
+    return pl.select(pl.concat_str(flips).alias("pattern")).to_series()
 
 
-def _pattern_rows(counted: pl.DataFrame, total: int) -> list[Json]:
+def _commonest(counted: pl.DataFrame, total: int) -> list[Pattern]:
     ordered = counted.sort(["count", "pattern"], descending=[True, False]).head(MAX_PATTERNS)
-    return [
-        {"pattern": pattern, "count": count, "share": count / total} for pattern, count in ordered.iter_rows()
-    ]
+    return [Pattern(pattern, count, count / total) for pattern, count in ordered.iter_rows()]
 
 
 def _kinds(counted: pl.DataFrame) -> dict[str, int]:
@@ -290,7 +288,7 @@ def _kinds(counted: pl.DataFrame) -> dict[str, int]:
     return found | {kind: int(count) for kind, count in sums.iter_rows()}
 
 
-def _restless(chain: pl.DataFrame, patterns: pl.Series, first: Run, kind: Kind) -> list[Json]:
+def _restless(chain: pl.DataFrame, patterns: pl.Series, first: Run, kind: Kind) -> list[RestlessItem]:
     """List the items that broke somewhere: those that changed most often first, then by pattern, task and id."""
     table = chain.select("row0").with_columns(pattern=patterns)
     if kind == "binary":
@@ -303,10 +301,11 @@ def _restless(chain: pl.DataFrame, patterns: pl.Series, first: Run, kind: Kind) 
     ids = first.frame.select(pl.col("id", "input").gather(chosen["row0"]))
     ordered = chosen.with_columns(ids).sort(["changes", "pattern", "id"], descending=[True, False, False])
     return [
-        {"id": row["id"], "pattern": row["pattern"], "changes": row["changes"], "input": _clip(row["input"])}
+        RestlessItem(
+            row["id"],
+            row["pattern"],
+            row["changes"],
+            None if row["input"] is None else beginning(row["input"], MAX_INPUT),
+        )
         for row in ordered.head(MAX_ITEMS).iter_rows(named=True)
     ]
-
-
-def _clip(text: str | None, limit: int = 500) -> str | None:
-    return text if text is None or len(text) <= limit else f"{text[:limit]}…"

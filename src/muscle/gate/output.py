@@ -7,19 +7,21 @@ Names and answers come from files that anyone may have written: they are escaped
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from muscle.errors import DataError
+from muscle.flips.result.finding import Finding, GateSection
+from muscle.flips.result.report import Report
 from muscle.flips.wording import percent_in_full, percent_in_three_digits
-from muscle.gate.judge import NAMES
 from muscle.outgoing import visible
-from muscle.report import rows
-from muscle.report.numbers import count, format_number
-from muscle.report.rows import one_line
+from muscle.report.metric_names import RULES
+from muscle.report.numbers import DASH, count, probability
 from muscle.report.sentences.before import before_lines
+from muscle.report.sentences.flips import answers, flips_to_show, worst_flips
 from muscle.report.sentences.noise import noise_lines
 from muscle.report.text.escaping import escape
+from muscle.report.text.markdown_parts import SIGNS, bullets, details, footer, markdown_table
+from muscle.shortening import one_line
 
 MARKER = "<!-- muscle gate -->"
 """First line of the Markdown: by it a pipeline finds the comment that it wrote before."""
@@ -30,43 +32,38 @@ MAX_FLIPS = 10
 MAX_ANNOTATIONS = 10
 """GitHub shows ten errors and ten warnings of a step."""
 
-Report = Mapping[str, Any]
-Entry = Mapping[str, Any]
-
 _LEVELS = {"block": "error", "cannot_tell": "error", "warn": "warning", "inform": "notice"}
-_SIGNS = {
-    "pass": rows.VERDICTS["pass"][0],
-    "warn": rows.VERDICTS["warn"][0],
-    "block": rows.VERDICTS["block"][0],
-    "cannot_tell": rows.VERDICTS["cannot_tell"][0],
-    "inform": "\N{INFORMATION SOURCE}\N{VARIATION SELECTOR-16}",
-}
 
 
-def gate_section(report: Report) -> Entry:
+def gate_section(report: Report) -> GateSection:
     """Return what the gate wrote into a report.
 
     Raises:
         DataError: the report is not one of the gate.
     """
-    section = report.get("gate")
-    if not isinstance(section, Mapping):
+    if report.gate is None:
         raise DataError("report: expected the `gate` section that muscle gate writes, found none")
-    return section
+    return report.gate
 
 
-def where_text(entry: Entry) -> str:
-    """Write the task and the slice of a finding."""
-    return ", ".join(part for part in (entry["task"], entry["slice"]) if part) or "all tasks"
-
-
-def rule_text(entry: Entry) -> str:
+def rule_text(finding: Finding) -> str:
     """Write a rule as people say it: the metric and its limit."""
-    name = NAMES[entry["metric"]]
-    if entry["limit"] is None:
+    name = RULES[finding.metric].name
+    if finding.limit is None:
         return name
-    kind = " (point)" if entry["test"] == "point" else ""
-    return f"{name} \N{LESS-THAN OR EQUAL TO} {percent_in_full(entry['limit'])}{kind}"
+    kind = " (point)" if finding.test == "point" else ""
+    return f"{name} \N{LESS-THAN OR EQUAL TO} {percent_in_full(finding.limit)}{kind}"
+
+
+def figures(finding: Finding) -> str:
+    """Write what was seen, with its one-sided bounds; of harm, the p-value."""
+    if finding.value is None:
+        return DASH
+    share = finding.unit == "share"
+    text = percent_in_three_digits(finding.value) if share else f"{finding.value:.4g}"
+    if finding.low is not None and finding.high is not None:
+        return f"{text} ({percent_in_three_digits(finding.low)} to {percent_in_three_digits(finding.high)})"
+    return text if finding.p is None else f"{text}, p = {probability(finding.p)}"
 
 
 def to_junit(report: Report) -> str:
@@ -79,21 +76,21 @@ def to_junit(report: Report) -> str:
         DataError: the report is not one of the gate.
     """
     section = gate_section(report)
-    findings = section["findings"]
-    root = ET.Element("testsuites", {"name": "muscle gate", **_totals(findings, section["strict"])})
-    for task in dict.fromkeys(entry["task"] or "all tasks" for entry in findings):
-        own = [entry for entry in findings if (entry["task"] or "all tasks") == task]
+    strict = section.strict
+    root = ET.Element("testsuites", {"name": "muscle gate", **_junit_totals(section.findings, strict)})
+    for task in dict.fromkeys(finding.task or "all tasks" for finding in section.findings):
+        own = [finding for finding in section.findings if (finding.task or "all tasks") == task]
         suite = ET.SubElement(
-            root, "testsuite", {"name": visible(task), **_totals(own, section["strict"]), "time": "0"}
+            root, "testsuite", {"name": visible(task), **_junit_totals(own, strict), "time": "0"}
         )
-        for entry in own:
-            _case(suite, entry, strict=section["strict"])
+        for finding in own:
+            _junit_case(suite, finding, strict=strict)
     ET.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _totals(findings: Sequence[Entry], strict: bool) -> dict[str, str]:
-    outcomes = [_junit_outcome(entry, strict) for entry in findings]
+def _junit_totals(findings: Sequence[Finding], strict: bool) -> dict[str, str]:
+    outcomes = [_junit_outcome(finding, strict) for finding in findings]
     return {
         "tests": str(len(findings)),
         "failures": str(outcomes.count("failure")),
@@ -102,25 +99,25 @@ def _totals(findings: Sequence[Entry], strict: bool) -> dict[str, str]:
     }
 
 
-def _junit_outcome(entry: Entry, strict: bool) -> str | None:
-    if entry["verdict"] == "block" or (strict and entry["verdict"] == "warn"):
+def _junit_outcome(finding: Finding, strict: bool) -> str | None:
+    if finding.verdict == "block" or (strict and finding.verdict == "warn"):
         return "failure"
-    return "error" if entry["verdict"] == "cannot_tell" else None
+    return "error" if finding.verdict == "cannot_tell" else None
 
 
-def _case(suite: ET.Element, entry: Entry, *, strict: bool) -> None:
-    name = rule_text(entry) + (f" [{entry['slice']}]" if entry["slice"] else "")
+def _junit_case(suite: ET.Element, finding: Finding, *, strict: bool) -> None:
+    name = rule_text(finding) + (f" [{finding.slice}]" if finding.slice else "")
     case = ET.SubElement(
         suite,
         "testcase",
-        {"name": visible(name), "classname": visible(entry["task"] or "all tasks"), "time": "0"},
+        {"name": visible(name), "classname": visible(finding.task or "all tasks"), "time": "0"},
     )
-    reason = visible(entry["reason"])
-    outcome = _junit_outcome(entry, strict)
+    reason = visible(finding.reason)
+    outcome = _junit_outcome(finding, strict)
     if outcome is not None:
-        ET.SubElement(case, outcome, {"message": reason, "type": entry["verdict"]})
-    elif entry["verdict"] != "pass":
-        ET.SubElement(case, "system-out").text = f"{entry['verdict']}: {reason}"
+        ET.SubElement(case, outcome, {"message": reason, "type": finding.verdict})
+    elif finding.verdict != "pass":
+        ET.SubElement(case, "system-out").text = f"{finding.verdict}: {reason}"
 
 
 def to_annotations(report: Report) -> str:
@@ -130,15 +127,13 @@ def to_annotations(report: Report) -> str:
         DataError: the report is not one of the gate.
     """
     section = gate_section(report)
-    told = [entry for entry in section["findings"] if entry["verdict"] in _LEVELS]
-    lines = []
+    summary = "error" if section.exit_code else "notice"
+    lines = [_annotation(summary, "muscle gate", report.headline)]
     for level in ("error", "warning", "notice"):
-        own = [entry for entry in told if _LEVELS[entry["verdict"]] == level]
-        lines += [_annotation(level, where_text(e), e["reason"]) for e in own[:MAX_ANNOTATIONS]]
+        own = [finding for finding in section.findings if _LEVELS.get(finding.verdict) == level]
+        lines += [_annotation(level, finding.where, finding.reason) for finding in own[:MAX_ANNOTATIONS]]
         if len(own) > MAX_ANNOTATIONS:
             lines.append(_annotation(level, "muscle gate", f"and {len(own) - MAX_ANNOTATIONS} more"))
-    summary = "error" if section["exit_code"] else "notice"
-    lines.insert(0, _annotation(summary, "muscle gate", report["headline"]))
     return "\n".join(lines) + "\n"
 
 
@@ -159,87 +154,59 @@ def to_markdown(report: Report) -> str:
         DataError: the report is not one of the gate.
     """
     section = gate_section(report)
-    findings = section["findings"]
-    before = [f"- {escape(one_line(line, 400))}" for line in before_lines(report, limit=MAX_REASONS)]
+    policy = escape(one_line(section.policy.get("name", "unnamed"), 60))
     parts = [
         MARKER,
-        "\n".join(before),
-        f"### {_SIGNS[report['verdict']]} {escape(one_line(report['headline'], 600))}",
+        bullets(escape(one_line(line, 400)) for line in before_lines(report, limit=MAX_REASONS)),
+        f"### {SIGNS[report.verdict]} {escape(one_line(report.headline, 600))}",
+        _rule_table(section.findings),
+        _reasons(section.findings),
+        bullets(escape(line) for line in noise_lines(report, max_tasks=MAX_REASONS)),
+        _flip_table(report),
+        footer(report, f"Policy {policy}{', strict' if section.strict else ''}."),
     ]
-    parts += [_rule_table(findings), _reasons(findings)]
-    parts.append("\n".join(f"- {escape(line)}" for line in noise_lines(report, max_tasks=MAX_REASONS)))
-    parts += [_flips(report), _footer(report, section)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *lines))
-
-
-def figures(entry: Entry) -> str:
-    """Write what was seen, with its one-sided bounds; of harm, the p-value."""
-    if entry["value"] is None:
-        return rows.ABSENT
-    text = (
-        f"{entry['value']:.4g}" if entry.get("unit") == "score" else percent_in_three_digits(entry["value"])
-    )
-    if entry["low"] is not None and entry["high"] is not None:
-        return f"{text} ({percent_in_three_digits(entry['low'])} to {percent_in_three_digits(entry['high'])})"
-    return text if entry["p"] is None else f"{text}, p = {format_number(entry['p'], 'probability')}"
-
-
-def _rule_table(findings: Sequence[Entry]) -> str:
+def _rule_table(findings: Sequence[Finding]) -> str:
     lines = [
         [
-            f"{_SIGNS[entry['verdict']]} {entry['outcome']}",
-            escape(one_line(where_text(entry), 100)),
-            escape(rule_text(entry)),
-            entry["tier"],
-            count(entry["n"]),
-            figures(entry),
+            f"{SIGNS[finding.verdict]} {finding.outcome}",
+            escape(one_line(finding.where, 100)),
+            escape(rule_text(finding)),
+            finding.tier,
+            count(finding.n),
+            figures(finding),
         ]
-        for entry in findings[:MAX_ROWS]
+        for finding in findings[:MAX_ROWS]
     ]
     if not lines:
         return ""
-    table = _table(["", "task", "rule", "tier", "items", "seen (one-sided bounds)"], lines)
+    head = ["", "task", "rule", "tier", "items", "seen (one-sided bounds)"]
     hidden = len(findings) - MAX_ROWS
-    return table + (f"\n\nand {hidden} more rules, none worse than these" if hidden > 0 else "")
+    more = f"\n\nand {hidden} more rules, none worse than these" if hidden > 0 else ""
+    return markdown_table(head, lines, figures_from=None) + more
 
 
-def _reasons(findings: Sequence[Entry]) -> str:
-    told = [entry for entry in findings if entry["verdict"] != "pass"]
+def _reasons(findings: Sequence[Finding]) -> str:
+    told = [finding for finding in findings if finding.verdict != "pass"]
     lines = [
-        f"- {_SIGNS[entry['verdict']]} {escape(one_line(where_text(entry), 100))}: {escape(one_line(entry['reason'], 400))}"
-        for entry in told[:MAX_REASONS]
+        f"{SIGNS[each.verdict]} {escape(one_line(each.where, 100))}: {escape(one_line(each.reason, 400))}"
+        for each in told[:MAX_REASONS]
     ]
     hidden = len(told) - MAX_REASONS
-    return "\n".join([*lines, *([f"- and {hidden} more"] if hidden > 0 else [])])
+    return bullets([*lines, f"and {hidden} more"] if hidden > 0 else lines)
 
 
-def _flips(report: Report) -> str:
+def _flip_table(report: Report) -> str:
     """Write the worst flips as a table, folded away."""
-    shown = rows.flips_to_show(report, MAX_FLIPS)
-    if not shown:
+    last = "new" if report.candidate is None else "candidate"
+    lines = []
+    for flip in flips_to_show(report, MAX_FLIPS):
+        told = answers(flip, candidate=last == "candidate")
+        cells = [(flip.task, 40), (flip.id, 40), (flip.input or "", 160), (told["old"], 80), (told[last], 80)]
+        lines.append([escape(one_line(text, limit)) for text, limit in cells])
+    if not lines:
         return ""
-    last = "candidate" if report["candidate"] is not None else "new"
-    lines = [
-        [
-            escape(one_line(flip["task"], 40)),
-            escape(one_line(flip["id"], 40)),
-            escape(one_line(flip["input"] or "", 160)),
-            escape(one_line(rows.answer(flip, "old"), 80)),
-            escape(one_line(rows.answer(flip, last), 80)),
-        ]
-        for flip in shown
-    ]
-    table = _table(["task", "id", "input", "old", last], lines)
-    return f"<details>\n<summary>What broke: {rows.worst_flips(report)}</summary>\n\n{table}\n\n</details>"
-
-
-def _footer(report: Report, section: Entry) -> str:
-    policy = escape(one_line(section["policy"]["name"], 60))
-    strict = ", strict" if section["strict"] else ""
-    others = escape(rows.not_compared(report))
-    others += " " if others else ""
-    return f"{rows.join_line(report)}. {others}Policy {policy}{strict}. Written by muscle {escape(report['muscle_version'])}."
+    table = markdown_table(["task", "id", "input", "old", last], lines, figures_from=None)
+    return details(f"What broke: {worst_flips(report)}", table)

@@ -20,6 +20,7 @@ from muscle.config.settings import BaseConfig, TaskConfig, TrainingSettings, Upd
 from muscle.errors import ConfigError, DataError
 from muscle.evaluation.save import RUN_FILE, save_run
 from muscle.files import read_json
+from muscle.flips.result.report import Report
 from muscle.limits import memory_for
 from muscle.models.adapter_check import check_adapter
 from muscle.models.adapters import load_adapter
@@ -60,7 +61,7 @@ class UpdateResult:
     """
 
     folder: Path
-    report: dict[str, Any]
+    report: Report
     num_stages_run: int
 
 
@@ -387,7 +388,7 @@ class Pipeline:
 
         return work
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> Report:
         """Compare the scored runs, write the report in its three forms, and return it."""
         out = self.run.path / "report.json"
         runs = {run: self.run.path / "predictions" / run for run in self.evaluated()}

@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from muscle.flips.statistics.intervals import Estimate
 from muscle.flips.wording import percent_in_three_digits
-from muscle.report.numbers import count
-from muscle.report.rows import estimate, one_line
+from muscle.report.numbers import count, estimate
+from muscle.shortening import one_line
 
 _STRATA = {"negative_flip": "negative flips", "positive_flip": "positive flips", "unflipped": "did not flip"}
 MAX_CONFIRMED = 10
@@ -76,7 +77,7 @@ def _plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:
 def print_confirmed(found: Mapping[str, Any], console: Console) -> None:
     """Print what fresh answers say of the flips of a first pass."""
     for name, task in found["tasks"].items():
-        shares = task["all_items"]
+        shares = {word: Estimate(**share) for word, share in task["all_items"].items()}
         console.print(
             Text(
                 f"{one_line(name, 80)}: of all items {estimate(shares['regressed'], 'rate')} regressed, "

@@ -9,13 +9,12 @@ from __future__ import annotations
 import sys
 import tempfile
 import webbrowser
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 
 from muscle.files import write_text
+from muscle.flips.result.report import Report
 from muscle.report.page.html import render_html
 
 MAX_FLIPS = 300
@@ -24,11 +23,11 @@ MAX_FLIPS = 300
 HEIGHT = 860
 
 
-def frame(report: Mapping[str, Any], *, height: int = HEIGHT, max_flips: int = MAX_FLIPS) -> str:
+def frame(report: Report, *, height: int = HEIGHT, max_flips: int = MAX_FLIPS) -> str:
     """Return the report as an `<iframe>` that holds all of it.
 
     Args:
-        report: the result object of `muscle.compare` or the gate.
+        report: of a comparison or of the gate.
         height: of the frame, in pixels.
         max_flips: flips that it holds.
     """
@@ -40,11 +39,11 @@ def frame(report: Mapping[str, Any], *, height: int = HEIGHT, max_flips: int = M
     return str(written)
 
 
-def show(report: Mapping[str, Any], *, height: int = HEIGHT, max_flips: int = MAX_FLIPS) -> Path | None:
+def show(report: Report, *, height: int = HEIGHT, max_flips: int = MAX_FLIPS) -> Path | None:
     """Show the report: below the cell in a notebook, else in the browser.
 
     Args:
-        report: the result object of `muscle.compare` or the gate.
+        report: of a comparison or of the gate.
         height: of the frame in a notebook, in pixels.
         max_flips: flips that the page holds.
 

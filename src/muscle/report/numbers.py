@@ -1,29 +1,20 @@
-"""How numbers and foreign text are written in a report.
-
-Every figure taken from report.json is a `<data>` element: its `value` is the exact number, its `data-path` the JSON
-pointer (RFC 6901, section 6) of where it stands in the file, its text the rounded form. So a reader can copy the exact value, and a test
-can hold each figure on the page against the file. A figure that is the difference of two entries names the second
-in `data-minus`.
-"""
+"""How numbers are written in a report."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
-from urllib.parse import quote
+from typing import Literal
 
-from markupsafe import Markup, escape
-
-from muscle.outgoing import visible
+from muscle.flips.statistics.intervals import Estimate
 
 Form = Literal["rate", "points", "percent", "score", "signed", "probability"]
-"""rate: [0, 1] shown in percent; points: a difference of rates in percentage points; percent: a number that is in percent
-already; score, signed: a task's own score and a difference of it; probability: a p-value."""
+"""How a number is written.
 
-Metric = Mapping[str, Any]
+rate: [0, 1] shown in percent; points: a difference of rates in percentage points; percent: a number that is in percent
+already; score, signed: a task's own score and a difference of it; probability: a p-value.
+"""
 
 MINUS = "\N{MINUS SIGN}"
-ABSENT = Markup('<span class="absent">\N{EN DASH}</span>')
+DASH = "\N{EN DASH}"
 """What stands where nothing was computed."""
 
 
@@ -56,6 +47,35 @@ def format_number(value: float, form: Form) -> str:
     return _signed(text) if form == "signed" else text
 
 
+def estimate(metric: Estimate | None, form: Form) -> str:
+    """Write a metric: value and interval, "undefined", or a dash where it was not computed.
+
+    >>> estimate(Estimate(0.05, 0.02, 0.09), "rate")
+    '5.0% (2.0% to 9.0%)'
+    """
+    written = interval_alone(metric, form)
+    return f"{value_alone(metric, form)} {written}" if written else value_alone(metric, form)
+
+
+def value_alone(metric: Estimate | None, form: Form) -> str:
+    """Write a metric without its interval."""
+    if metric is None:
+        return DASH
+    return "undefined" if metric.value is None else format_number(metric.value, form)
+
+
+def interval_alone(metric: Estimate | None, form: Form) -> str:
+    """Write a metric's interval in brackets; empty where it has none."""
+    if metric is None or metric.value is None or metric.low is None or metric.high is None:
+        return ""
+    return f"({format_number(metric.low, form)} to {format_number(metric.high, form)})"
+
+
+def probability(value: float | None) -> str:
+    """Write a p-value; a dash where nothing was tested."""
+    return DASH if value is None else format_number(value, "probability")
+
+
 def _decimals(value: float, places: int) -> str:
     """Round to `places`, or to two significant digits where that would leave nothing."""
     text = f"{value:,.{places}f}"
@@ -66,64 +86,3 @@ def _decimals(value: float, places: int) -> str:
 
 def _signed(text: str) -> str:
     return text if text.startswith(MINUS) or not text.strip("0.,") else f"+{text}"
-
-
-def pointer(*parts: object) -> str:
-    """Return the JSON pointer to an entry, as a URI fragment: names may hold characters that no attribute can.
-
-    >>> pointer("tasks", "a/b c", "n")
-    '#/tasks/a~1b%20c/n'
-    """
-    names = (str(part).replace("~", "~0").replace("/", "~1") for part in parts)
-    return "#" + "".join(f"/{quote(name, safe='~', errors='surrogatepass')}" for name in names)
-
-
-def figure(value: float, text: str, path: str | None = None, minus: str | None = None) -> Markup:
-    """Return a `<data>` element: the exact value, where it stands in report.json, and the text to read."""
-    # Put together by hand: a page has up to tens of thousands of these, and Markup.format takes ten times as long.
-    where = f' data-path="{escape(path)}"' if path else ""
-    less = f' data-minus="{escape(minus)}"' if minus else ""
-    return Markup(f'<data value="{value!r}"{where}{less}>{escape(text)}</data>')
-
-
-def integer(value: int, path: str | None = None) -> Markup:
-    """Return a count as a figure."""
-    return figure(value, count(value), path)
-
-
-def number(metric: Metric, path: str, form: Form) -> Markup:
-    """Return a metric's value as a figure, or the word "undefined"."""
-    if metric.get("value") is None:
-        return Markup('<span class="undefined">undefined</span>')
-    return figure(metric["value"], format_number(metric["value"], form), f"{path}/value")
-
-
-def interval(metric: Metric, path: str, form: Form) -> Markup:
-    """Return a metric's 95 % interval, or nothing where it has none."""
-    low, high = metric.get("low"), metric.get("high")
-    if low is None or high is None:
-        return Markup()
-    return Markup('<span class="interval">{} to {}</span>').format(
-        figure(low, format_number(low, form), f"{path}/low"),
-        figure(high, format_number(high, form), f"{path}/high"),
-    )
-
-
-def cell(metric: Metric | None, path: str, form: Form) -> Markup:
-    """Return a table cell's content: value and interval, or "undefined" and why; a dash where nothing was computed."""
-    if metric is None:
-        return ABSENT
-    value = number(metric, path, form)
-    if metric.get("value") is None:
-        why = visible(metric["why"]) if metric.get("why") else "no reason given"
-        return value + Markup(' <span class="why">{}</span>').format(why)
-    return value + Markup(" ") + interval(metric, path, form)
-
-
-def change(before: Metric | None, after: Metric | None, paths: tuple[str, str], form: Form) -> Markup:
-    """Return after minus before, without an interval; a dash where one of them is missing or undefined."""
-    if not before or not after or before.get("value") is None or after.get("value") is None:
-        return ABSENT
-    difference = after["value"] - before["value"]
-    text = format_number(difference, "points" if form in ("rate", "points") else "signed")
-    return figure(difference, text, f"{paths[1]}/value", f"{paths[0]}/value")

@@ -46,6 +46,17 @@ class CandidateEffect:
     mean_regression_change: Estimate
     negative_flips_mcnemar_exact_p: float
 
+    def change(self, name: str) -> Estimate:
+        """Return the change of that name.
+
+        Raises:
+            KeyError: there is no such change.
+        """
+        found = getattr(self, name, None)
+        if not isinstance(found, Estimate):
+            raise KeyError(name)
+        return found
+
 
 def shared_items(
     plain: TaskItems,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from muscle.flips.statistics.intervals import Estimate
@@ -194,3 +195,11 @@ ESTIMATES = (
     "excess_negative_flip_rate",
 )
 """The metrics that have an interval, in the order in which they are shown."""
+
+
+def counted_unit(numbers: Iterable[SideNumbers]) -> str:
+    """Return what numbers count: answers where items were asked several times, their pairs where one run asked more often."""
+    asked = [each.all_answers.answers for each in numbers if each.all_answers is not None]
+    if any(answers.old != answers.new for answers in asked):
+        return "pairs of answers"
+    return "answers" if asked else "items"

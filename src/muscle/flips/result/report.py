@@ -184,7 +184,7 @@ class Report:
         noise: what is known of the old version's own noise.
         comparability: what differs between the runs beside the model, by pair of roles.
         gate: what a gate said; no key without one.
-        title: of the page; no key without one.
+        title: what the page is called beside the verdict; no key without one.
     """
 
     format: str

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 from markupsafe import Markup
 
+from muscle.flips.explaining.causes import CauseCounts, StrictLooseGaps, TaskCauses
+from muscle.flips.explaining.closeness import Spread, TaskCloseness
+from muscle.flips.explaining.what_changed import ChangedFeature
+from muscle.flips.result.report import Report, TaskResult
 from muscle.outgoing import visible
-from muscle.report.numbers import ABSENT, Form, cell, figure, format_number, integer, pointer
+from muscle.report.entries import TaskSide, sides
+from muscle.report.numbers import Form
 from muscle.report.page import charts
-from muscle.report.page.figures import Report, sides
-from muscle.report.page.tables import Row, Table, examples_link
+from muscle.report.page.data_elements import ABSENT, cell, integer, lone_number, pointer
+from muscle.report.page.table import Row, Table, examples_link
 
 _NAMES = {
     "knowledge": ("Knowledge", "a valid answer, and another one"),
@@ -21,7 +25,6 @@ _NAMES = {
     "cut_off": ("Cut off", "the answer ended before it was complete"),
     "error": ("Error", "no answer came back"),
 }
-_FLIPS = (("negative_flip", "lost"), ("positive_flip", "gained"))
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,10 @@ class Heading:
 
 
 def heading(cards: Sequence[CauseCard]) -> Heading:
-    """Return the heading of what the cards hold: closeness alone says how far probabilities moved, not why answers flipped."""
+    """Return the heading of what the cards hold.
+
+    Closeness alone says how far probabilities moved, not why answers flipped.
+    """
     if any(card.sentence or card.causes or card.strict_loose or card.changed for card in cards):
         told = "Whether the model knows less, or says the same in a form that the scorer does not take."
         return Heading("Why answers flipped", told, "Causes")
@@ -56,69 +62,69 @@ def heading(cards: Sequence[CauseCard]) -> Heading:
 
 def cause_cards(report: Report) -> list[CauseCard]:
     """Return a card for each task of which something is known."""
-    listed = {(flip["task"], flip.get("cause")) for flip in report["flips"]}
+    listed = {(flip.task, flip.cause) for flip in report.flips}
     cards = []
-    for name, task in report["tasks"].items():
-        causes = task.get("causes") or {}
+    for name, task in report.tasks.items():
+        causes = task.causes
         card = CauseCard(
             name,
-            causes.get("sentence") or None,
-            _causes(name, task, listed),
-            _strict_loose(name, causes.get("strict_loose") or {}),
-            _changed(name, task.get("what_changed") or []),
-            _closeness(name, task.get("closeness") or {}),
+            (causes.sentence if causes else None) or None,
+            _cause_table(name, task, causes, listed) if causes else None,
+            _scorer_table(name, causes.strict_loose) if causes and causes.strict_loose else None,
+            _changes_table(name, task.what_changed),
+            _closeness_table(name, task.closeness) if task.closeness else None,
         )
         if card.sentence or card.causes or card.strict_loose or card.changed or card.closeness:
             cards.append(card)
     return cards
 
 
-def _causes(name: str, task: Mapping[str, Any], listed: set[tuple[str, str | None]]) -> Table | None:
+def _cause_table(
+    name: str, task: TaskResult, causes: TaskCauses, listed: set[tuple[str, str | None]]
+) -> Table | None:
     """Count flips by cause; the most frequent cause of answers that the plain update lost comes first."""
-    data = task.get("causes") or {}
-    present = [(key, title) for key, _, title in sides(task) if data.get(key)]
-    lost = [(data[key].get("negative_flip") or {}) for key, _ in present]
-    gained = [(data[key].get("positive_flip") or {}) for key, _ in present]
-    found = dict.fromkeys(cause for counts in (*lost, *gained) for cause in counts)
+    counted = {"old_vs_new": causes.old_vs_new, "old_vs_candidate": causes.old_vs_candidate}
+    present = [(side, counts) for side in sides(task) if (counts := counted[side.key]) is not None]
+    found = dict.fromkeys(cause for _, counts in present for cause in counts.negative_flip)
+    found |= dict.fromkeys(cause for _, counts in present for cause in counts.positive_flip)
     if not found:
         return None
-    weight = {cause: lost[0].get(cause, 0) for cause in found}
+    weight = {cause: present[0][1].negative_flip.get(cause, 0) for cause in found}
     peak = max([*weight.values(), 1])
-    head = [f"Lost, {present[0][1]}", *(f"{title}, {word}" for _, title in present for _, word in _FLIPS)]
+    titles = [side.title for side, _ in present]
+    head = [f"Lost, {titles[0]}", *(f"{title}, {word}" for title in titles for word in ("lost", "gained"))]
     rows = []
     for cause in sorted(found, key=lambda c: -weight[c]):
         words, meaning = _NAMES.get(cause, (visible(cause), "a rule of your own"))
         cells = [charts.bar(weight[cause] / peak, "loss")]
-        for key, _ in present:
-            for kind, _ in _FLIPS:
-                number = (data[key].get(kind) or {}).get(cause)
-                path = pointer("tasks", name, "causes", key, kind, cause)
-                cells.append(ABSENT if number is None else integer(number, path))
+        for side, counts in present:
+            cells += _cause_cells(name, side, counts, cause)
         link = examples_link(listed=(name, cause) in listed, task=name, cause=cause)
         rows.append(Row(words, meaning, tuple(cells), link))
     return Table("Cause", tuple(head), tuple(rows), pictures=1)
 
 
+def _cause_cells(name: str, side: TaskSide, counts: CauseCounts, cause: str) -> list[Markup]:
+    """Write how many answers a cause lost and gained."""
+    cells = []
+    for kind, numbers in (("negative_flip", counts.negative_flip), ("positive_flip", counts.positive_flip)):
+        path = pointer("tasks", name, "causes", side.key, kind, cause)
+        cells.append(integer(numbers[cause], path) if cause in numbers else ABSENT)
+    return cells
+
+
 _SCORERS: tuple[tuple[str, Form], ...] = (("strict", "rate"), ("loose", "rate"), ("gap", "points"))
 
 
-def _strict_loose(name: str, data: Mapping[str, Any]) -> Table | None:
+def _scorer_table(name: str, gaps: StrictLooseGaps) -> Table | None:
     """Return what the strict and the loose scorer say of each version."""
     rows = []
-    for side in ("old", "new", "candidate"):
-        entries = data.get(side)
-        if entries:
-            path = pointer("tasks", name, "causes", "strict_loose", side)
-            cells = tuple(_either(entries.get(key), f"{path}/{key}", form) for key, form in _SCORERS)
-            rows.append(Row(side, "", cells))
+    for version, found in (("old", gaps.old), ("new", gaps.new), ("candidate", gaps.candidate)):
+        if found is not None:
+            path, values = pointer("tasks", name, "causes", "strict_loose", version), asdict(found)
+            cells = tuple(lone_number(values[key], f"{path}/{key}", form) for key, form in _SCORERS)
+            rows.append(Row(version, "", cells))
     return Table("Version", ("Strict scorer", "Loose scorer", "Gap, points"), tuple(rows)) if rows else None
-
-
-def _either(entry: Any, path: str, form: Form) -> Markup:
-    """Write a metric, or a plain number."""
-    if entry is None or isinstance(entry, Mapping):
-        return cell(entry, path, form)
-    return figure(entry, format_number(entry, form), path)
 
 
 _CHANGES: tuple[tuple[str, Form], ...] = (
@@ -130,55 +136,51 @@ _CHANGES: tuple[tuple[str, Form], ...] = (
 _KINDS = {"length": "length", "format": "format", "language": "language", "ngram": "words"}
 
 
-def _changed(name: str, entries: list[Mapping[str, Any]]) -> Table | None:
+def _changes_table(name: str, found: Sequence[ChangedFeature]) -> Table | None:
     """Say what sets the answers that flipped apart from those that did not."""
     rows = []
-    for position, entry in enumerate(entries):
-        path = pointer("tasks", name, "what_changed", position)
-        cells = tuple(_either(entry.get(key), f"{path}/{key}", form) for key, form in _CHANGES)
-        kind = str(entry.get("kind", ""))
-        rows.append(Row(visible(entry["what"]), _KINDS.get(kind, visible(kind)), cells))
+    for position, feature in enumerate(found):
+        path, values = pointer("tasks", name, "what_changed", position), asdict(feature)
+        cells = tuple(lone_number(values[key], f"{path}/{key}", form) for key, form in _CHANGES)
+        rows.append(Row(visible(feature.what), _KINDS[feature.kind], cells))
     head = ("Flipped", "Others", "Ratio", "p, corrected")
     return Table("In the answers", head, tuple(rows)) if rows else None
 
 
-_ORDER = ("mean", "median", "p01", "p05", "p95", "p99", "max")
-_SIDES = (
-    ("old_vs_new", "Old against new"),
-    ("old_vs_candidate", "Old against candidate"),
-    ("old_vs_rerun", "Old against itself"),
-)
-
-
-def _closeness(name: str, data: Mapping[str, Any]) -> Table | None:
+def _closeness_table(name: str, closeness: TaskCloseness) -> Table:
     """Return how close the log-probabilities are, always beside the old model against itself where that is known."""
-    present = [(key, title) for key, title in _SIDES if data.get(key)]
-    if not present:
-        return None
+    found = (
+        ("old_vs_new", "Old against new", closeness.old_vs_new),
+        ("old_vs_candidate", "Old against candidate", closeness.old_vs_candidate),
+        ("old_vs_rerun", "Old against itself", closeness.old_vs_rerun),
+    )
+    present = [(key, title, numbers) for key, title, numbers in found if numbers is not None]
+    tops = tuple(
+        cell(numbers.same_top, pointer("tasks", name, "closeness", key, "same_top"), "rate")
+        for key, _, numbers in present
+    )
+    rows = [Row("Same top choice", "of all items", tops)]
+    kls = [(key, numbers.kl) for key, _, numbers in present]
+    rows += _spread_rows(name, "kl", "KL divergence", kls, "score")
+    changes = [(key, numbers.right_probability_change) for key, _, numbers in present]
+    words = "Change of the right answer's probability"
+    rows += _spread_rows(name, "right_probability_change", words, changes, "signed")
+    return Table("Log-probabilities", tuple(title for _, title, _ in present), tuple(rows))
+
+
+_PARTS = {"p01": "1st percentile", "p99": "99th percentile"}
+
+
+def _spread_rows(
+    name: str, key: str, words: str, spreads: Sequence[tuple[str, Spread | None]], form: Form
+) -> list[Row]:
+    """Write a row for each part of a spread: mean, median, percentiles, and what it has beside them."""
+    values = {side: asdict(spread) if spread else {} for side, spread in spreads}
     rows = []
-    tops = [data[key].get("same_top") for key, _ in present]
-    if any(top is not None for top in tops):
-        cells = [
-            _either(top, pointer("tasks", name, "closeness", key, "same_top"), "rate")
-            for top, (key, _) in zip(tops, present, strict=True)
-        ]
-        rows.append(Row("Same top choice", "of all items", tuple(cells)))
-    for metric, words in (("kl", "KL divergence"), ("right_probability_change", "Change of the right answer's probability")):  # fmt: skip
-        spread = [(data[key].get(metric) or {}) for key, _ in present]
-        known = {part for entry in spread for part, value in entry.items() if isinstance(value, int | float)}
-        for part in sorted(known, key=lambda p: (_ORDER.index(p) if p in _ORDER else len(_ORDER), p)):
-            form: Form = "score" if metric == "kl" else "signed"
-            cells = [
-                _either(entry.get(part), pointer("tasks", name, "closeness", key, metric, part), form)
-                for entry, (key, _) in zip(spread, present, strict=True)
-            ]
-            rows.append(Row(f"{words}, {_PARTS.get(part, visible(part))}", "", tuple(cells)))
-    return Table("Log-probabilities", tuple(title for _, title in present), tuple(rows)) if rows else None
-
-
-_PARTS = {
-    "p01": "1st percentile",
-    "p05": "5th percentile",
-    "p95": "95th percentile",
-    "p99": "99th percentile",
-}
+    for part in dict.fromkeys(part for parts in values.values() for part in parts):
+        cells = tuple(
+            lone_number(parts.get(part), pointer("tasks", name, "closeness", side, key, part), form)
+            for side, parts in values.items()
+        )
+        rows.append(Row(f"{words}, {_PARTS.get(part, part)}", "", cells))
+    return rows

@@ -1,11 +1,12 @@
-"""The report's charts of parts of a whole, and what all charts share: inline SVG from plain functions, readable without JavaScript.
+"""The report's charts of parts of a whole, and what all charts share: inline SVG that needs no JavaScript.
 
-Written by hand instead of by a chart library: a library's script would add megabytes to every report and draw nothing where
-scripts are off. Horizontal positions are percentages and vertical ones pixels, so a chart is as wide as its place, on a phone as on
-a desk, and its text keeps its size. Colours are classes that the style sheet resolves for light and dark.
+Written by hand instead of by a chart library: a library's script would add megabytes to every report and draw nothing
+where scripts are off. Horizontal positions are percentages and vertical ones pixels, so a chart is as wide as its
+place, on a phone as on a desk, and its text keeps its size. Colours are classes that the style sheet resolves for light
+and dark.
 
-One code throughout: colour tells whether it is good (blue) or bad (orange), shape tells who (hollow circle: the plain update; filled
-diamond: the candidate; square: other runs). So nothing is told by colour alone.
+One code throughout: colour tells whether it is good (blue) or bad (orange), shape tells who (hollow circle: the plain
+update; filled diamond: the candidate; square: other runs). So nothing is told by colour alone.
 """
 
 from __future__ import annotations
@@ -108,9 +109,9 @@ def mosaic(cells: Quadrants, *, title: str, height: float = 236) -> Markup:
         element("text", f"old wrong {format_number(1 - share, 'rate')}", x="100%", y="14", class_="axis end"),
     )
     description = (
-        f"Of {count(cells.total)}, {count(cells.both_right)} are right in both, {count(cells.negative_flips)} went from "
-        f"right to wrong, {count(cells.positive_flips)} from wrong to right, {count(cells.both_wrong_same)} are wrong in both with "
-        f"the same answer and {count(cells.both_wrong_different)} with another wrong answer."
+        f"Of {count(cells.total)}, {count(cells.both_right)} are right in both, {count(cells.negative_flips)} went "
+        f"from right to wrong, {count(cells.positive_flips)} from wrong to right, {count(cells.both_wrong_same)} are "
+        f"wrong in both with the same answer and {count(cells.both_wrong_different)} with another wrong answer."
     )
     columns = [
         *_column(left, 0, share, height, cells.total),
@@ -125,7 +126,7 @@ def _column(parts: Sequence[Part], x: float, width: float, height: float, total:
     for part in parts:
         if part.number:
             tall = (height - 22.0) * part.number / whole
-            marks.append(_tile(x, width, y, tall, part, total, _whole))
+            marks.append(_tile(x, width, y, tall, part, total, _whole_number))
             marks.append(_tile_label(x, width, y, tall, part, total))
             y += tall
     return marks
@@ -159,12 +160,12 @@ def _tile_label(x: float, width: float, y: float, height: float, part: Part, tot
     return element("text", share, x=where, y=f"{y + height / 2 - 2:g}", class_=f"{style} strong") + name
 
 
-def _whole(number: float) -> str:
+def _whole_number(number: float) -> str:
     return count(int(number))
 
 
 def strip(
-    parts: Sequence[Part], *, title: str, height: float = 30, write: Callable[[float], str] = _whole
+    parts: Sequence[Part], *, title: str, height: float = 30, write: Callable[[float], str] = _whole_number
 ) -> Markup:
     """Draw parts of a whole as one bar; `write` makes a part's number text, a count unless told otherwise."""
     total = sum(part.number for part in parts)
@@ -183,7 +184,7 @@ def strip(
 
 
 def bar(share: float, style: str, reference: float | None = None) -> Markup:
-    """Draw a share of the width as a bar beside its figure in a table, with a line at another share to hold it against."""
+    """Draw a share of the width as a bar beside its figure, with a line at another share to hold it against."""
     area = {"x": 0, "y": 3, "width": place(share), "height": 10}
     marks = [element("rect", class_=f"tile {style}", **area)]
     if reference is not None:

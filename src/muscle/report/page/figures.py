@@ -1,26 +1,25 @@
-"""What the report's pictures of each task show: its entries turned into marks of `charts` and `plots`, with legends."""
+"""What the page's pictures of each task show: its numbers turned into marks of `charts` and `plots`, with legends."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass, replace
 
 from markupsafe import Markup
 
-from muscle.flips.result.verdict import counted_unit
+from muscle.flips.measuring.counting import BinaryCounts, ScoreCounts
+from muscle.flips.result.report import Report, TaskResult
 from muscle.outgoing import visible
-from muscle.report.numbers import ABSENT, cell, change, count, figure, format_number, integer, pointer
+from muscle.report.entries import TaskSide, lost_and_gained, sides, unit_of, value_of
+from muscle.report.numbers import count, format_number
 from muscle.report.page import charts, plots
 from muscle.report.page.charts import Part, Quadrants
-from muscle.report.page.plots import Axis, Estimate, Role
+from muscle.report.page.data_elements import ABSENT, cell, change, figure, integer, pointer
+from muscle.report.page.plots import Axis, EstimateMark
 
-Report = Mapping[str, Any]
-SIDES: tuple[tuple[str, Role, str], ...] = (
-    ("old_vs_new", "plain", "plain update"),
-    ("old_vs_candidate", "candidate", "candidate"),
-)
+Cells = Mapping[str, int | None]
+"""A task's items by what became of them, with the names of `BinaryCounts` or `ScoreCounts`."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,17 @@ class QuadrantCard:
 
 @dataclass(frozen=True)
 class EstimateRow:
-    """One rate of one task before and after: picture and figures; `span` rows from the task's first one on are its own."""
+    """One rate of one task before and after: picture and figures.
+
+    Attributes:
+        task: the task.
+        span: how many rows are the task's, in its first one; 0 in the others.
+        name: the rate's name.
+        picture: both estimates on the table's axis.
+        plain: the plain update's figure.
+        candidate: the candidate's; None without one.
+        change: candidate less plain update; None without one.
+    """
 
     task: str
     span: int
@@ -64,26 +73,15 @@ class EstimateTable:
     ruler: Markup
 
 
-def value_of(metrics: Mapping[str, Any] | None, name: str) -> float | None:
-    """Return a metric's value, None where it is undefined or missing."""
-    entry = (metrics or {}).get(name)
-    return None if entry is None else entry["value"]
-
-
-def sides(task: Mapping[str, Any]) -> list[tuple[str, Role, str]]:
-    """Return the comparisons with the old model that this task has."""
-    return [side for side in SIDES if task.get(side[0])]
-
-
 def fate_of_negative_flips(report: Report) -> Markup | None:
     """Draw what the candidate made of the plain update's negative flips; None where not all of them are listed."""
-    negative = [flip for flip in report["flips"] if flip["kind"] == "negative_flip"]
-    fixed = sum(flip["fixed"] is True for flip in negative)
-    kept = sum(flip["fixed"] is False for flip in negative)
-    introduced = sum(flip["introduced"] is True for flip in report["flips"])
+    negative = [flip for flip in report.flips if flip.kind == "negative_flip"]
+    fixed = sum(flip.fixed is True for flip in negative)
+    kept = sum(flip.fixed is False for flip in negative)
+    introduced = sum(flip.introduced is True for flip in report.flips)
     # A sampled list, or items that the candidate did not answer, would make the parts differ from the totals.
-    totals = (pooled(report, "old_vs_new")[0], pooled(report, "old_vs_candidate")[0])
-    if not report["candidate"] or (fixed + kept, kept + introduced) != totals or totals == (0, 0):
+    totals = (lost_and_gained(report, "old_vs_new")[0], lost_and_gained(report, "old_vs_candidate")[0])
+    if not report.candidate or (fixed + kept, kept + introduced) != totals or totals == (0, 0):
         return None
     parts = [
         Part(fixed, "gain", "given back by the candidate"),
@@ -100,59 +98,50 @@ def fate_of_negative_flips(report: Report) -> Markup | None:
     return picture + Markup('<ul class="legend">{}</ul>').format(Markup("").join(rows))
 
 
-def unit(*tasks: Mapping[str, Any]) -> str:
-    """Return what a task's numbers count: answers where its items were asked several times, else items."""
-    return counted_unit(task[side] for task in tasks for side, _, _ in SIDES if task.get(side))
-
-
-def num_items(task: Mapping[str, Any], side: str) -> int:
-    """Return how many items a side compares: a candidate may have answered fewer than the plain update."""
-    return int(task[side]["n"])
-
-
-def pooled(report: Report, side: str, kind: str | None = None) -> tuple[int, int]:
-    """Return lost and gained items over all tasks, or those of one kind; tasks without this side count nothing."""
-    tasks = [task for task in report["tasks"].values() if kind in (None, task["kind"])]
-    cells = [task["quadrants"].get(side) or {} for task in tasks]
-    lost = sum(c.get("negative_flips", 0) + c.get("worse", 0) for c in cells)
-    return lost, sum(c.get("positive_flips", 0) + c.get("better", 0) for c in cells)
-
-
 def quadrant_cards(report: Report) -> list[QuadrantCard]:
     """Return each task's quadrant picture, or its bar of better, equal and worse where scores are continuous."""
-    return [_quadrant_card(name, task) for name, task in report["tasks"].items()]
+    return [_quadrant_card(name, task) for name, task in report.tasks.items()]
 
 
-def _quadrant_card(name: str, task: Mapping[str, Any]) -> QuadrantCard:
-    present = [side for side in SIDES if task["quadrants"].get(side[0])]
-    cells = [task["quadrants"][key] for key, _, _ in present]
-    draw = _mosaic if task["kind"] == "binary" else _bar
+def _quadrant_card(name: str, task: TaskResult) -> QuadrantCard:
+    present = [side for side in sides(task) if side.key in task.quadrants]
+    counts = [task.quadrants[side.key] for side in present]
     pictures = tuple(
-        (f"{title[0].upper()}{title[1:]}", draw(numbers, f"{visible(name)}, {title}"))
-        for (_, _, title), numbers in zip(present, cells, strict=True)
+        (side.head, _counts_picture(each, f"{visible(name)}, {side.title}"))
+        for side, each in zip(present, counts, strict=True)
     )
+    cells: list[Cells] = [asdict(each) for each in counts]
     rows = [
-        LegendRow(style, text, tuple(_count_and_share(name, task, key, field) for key, _, _ in present))
-        for field, style, text in (_BINARY if task["kind"] == "binary" else _CONTINUOUS)
+        LegendRow(
+            style,
+            text,
+            tuple(
+                _count_and_share(name, side, field, each[field])
+                for side, each in zip(present, cells, strict=True)
+            ),
+        )
+        for field, style, text in (_BINARY if task.kind == "binary" else _CONTINUOUS)
         if _is_shown(field, cells)
     ]
-    scored = "" if task["kind"] == "binary" else f", score {visible(task['score'])}"
-    caption = f"{count(task['n'])} {unit(task)}{scored}"
-    return QuadrantCard(name, unit(task).capitalize(), caption, pictures, tuple(rows))
+    unit = unit_of(task)
+    scored = "" if task.kind == "binary" else f", score {visible(task.score)}"
+    return QuadrantCard(name, unit.capitalize(), f"{count(task.n)} {unit}{scored}", pictures, tuple(rows))
 
 
-def _mosaic(cells: Mapping[str, int | None], title: str) -> Markup:
-    """Draw the quadrants; "both wrong" as one where the answers, and so a change among wrong ones, are not known."""
-    right, lost, gained = (cells[k] or 0 for k in ("both_right", "negative_flips", "positive_flips"))
-    same, different = cells["both_wrong_same"], cells["both_wrong_different"]
+def _counts_picture(counts: BinaryCounts | ScoreCounts, title: str) -> Markup:
+    """Draw the quadrants, or the parts of a score that moved.
+
+    Both wrong is one tile where the answers, and so a change among wrong ones, are not known.
+    """
+    if isinstance(counts, ScoreCounts):
+        cells = asdict(counts)
+        parts = [Part(cells[field], style, name) for field, style, name in _CONTINUOUS]
+        return charts.strip(parts, title=title, height=44)
+    same, different = counts.both_wrong_same, counts.both_wrong_different
     if same is None or different is None:
-        same, different = cells["both_wrong"] or 0, 0
-    return charts.mosaic(Quadrants(right, lost, gained, same, different), title=title)
-
-
-def _bar(cells: Mapping[str, int | None], title: str) -> Markup:
-    parts = [Part(cells[field] or 0, style, name) for field, style, name in _CONTINUOUS]
-    return charts.strip(parts, title=title, height=44)
+        same, different = counts.both_wrong, 0
+    drawn = Quadrants(counts.both_right, counts.negative_flips, counts.positive_flips, same, different)
+    return charts.mosaic(drawn, title=title)
 
 
 _BINARY = [
@@ -171,7 +160,7 @@ _CONTINUOUS = [
 ]
 
 
-def _is_shown(field: str, cells: Sequence[Mapping[str, int | None]]) -> bool:
+def _is_shown(field: str, cells: Sequence[Cells]) -> bool:
     """Both wrong in two parts where the answers are known on every side, else as one; no row for a rare nothing."""
     known = all(c.get("both_wrong_same") is not None for c in cells)
     if field in ("both_wrong_same", "both_wrong_different"):
@@ -181,11 +170,11 @@ def _is_shown(field: str, cells: Sequence[Mapping[str, int | None]]) -> bool:
     return field != "both_wrong" or not known
 
 
-def _count_and_share(name: str, task: Mapping[str, Any], side: str, field: str) -> Markup:
-    number, total = task["quadrants"][side].get(field), num_items(task, side)
+def _count_and_share(name: str, side: TaskSide, field: str, number: int | None) -> Markup:
+    total = side.numbers.n
     if number is None:
         return ABSENT
-    written = integer(number, pointer("tasks", name, "quadrants", side, field))
+    written = integer(number, pointer("tasks", name, "quadrants", side.key, field))
     if not total:
         return written
     share = figure(number / total, format_number(number / total, "rate"))
@@ -200,43 +189,47 @@ def before_and_after(report: Report) -> list[EstimateTable]:
     groups = []
     for kind in ("binary", "continuous"):
         found = [
-            (task, data, metric, name)
-            for task, data in report["tasks"].items()
-            for metric, name in (("negative_flip_rate", "NFR"), ("inconsistency_rate", "NFR_mc"))
-            if data["kind"] == kind and value_of(data.get("old_vs_new"), metric) is not None
+            (name, task, metric, word)
+            for name, task in report.tasks.items()
+            for metric, word in (("negative_flip_rate", "NFR"), ("inconsistency_rate", "NFR_mc"))
+            if task.kind == kind and value_of(task.old_vs_new, metric) is not None
         ]
         if found:
-            axis = plots.make_axis(_ends(found), percent=True)
-            rows = [_estimate_row(*item, axis) for item in found]
+            axis = plots.make_axis(_ends_to_cover(found), percent=True)
+            rows = [_estimate_row(*each, axis) for each in found]
             spans = Counter(row.task for row in rows)
             spanned = [replace(row, span=spans.pop(row.task, 0)) for row in rows]
             groups.append(EstimateTable(tuple(spanned), plots.ruler(axis)))
     return groups
 
 
-def _ends(found: Sequence[tuple[str, Mapping[str, Any], str, str]]) -> list[float]:
+def _ends_to_cover(found: Sequence[tuple[str, TaskResult, str, str]]) -> list[float]:
     """Return all values and ends of intervals that an axis must cover."""
-    entries = [data[key].get(metric) or {} for _, data, metric, _ in found for key, _, _ in sides(data)]
-    return [e[end] for e in entries for end in ("value", "low", "high") if e.get(end) is not None]
+    estimates = [side.numbers.metric(metric) for _, task, metric, _ in found for side in sides(task)]
+    ends = [end for each in estimates for end in (each.value, each.low, each.high)]
+    return [end for end in ends if end is not None]
 
 
-def _estimate_row(task: str, data: Mapping[str, Any], metric: str, name: str, axis: Axis) -> EstimateRow:
+def _estimate_row(name: str, task: TaskResult, metric: str, word: str, axis: Axis) -> EstimateRow:
     marks = []
-    for key, role, title in sides(data):
-        entry = data[key].get(metric) or {}
-        if entry.get("value") is not None:
-            text = f"{title}: {format_number(entry['value'], 'rate')}"
-            if entry.get("low") is not None and entry.get("high") is not None:
-                text += f" ({format_number(entry['low'], 'rate')} to {format_number(entry['high'], 'rate')})"
-            marks.append(Estimate(entry["value"], entry.get("low"), entry.get("high"), role, text))
-    paths = (pointer("tasks", task, "old_vs_new", metric), pointer("tasks", task, "old_vs_candidate", metric))
-    plain, candidate = data["old_vs_new"][metric], (data.get("old_vs_candidate") or {}).get(metric)
+    present = sides(task)
+    for side in present:
+        found = side.numbers.metric(metric)
+        if found.value is not None:
+            text = f"{side.title}: {format_number(found.value, 'rate')}"
+            if found.low is not None and found.high is not None:
+                text += f" ({format_number(found.low, 'rate')} to {format_number(found.high, 'rate')})"
+            marks.append(EstimateMark(found.value, found.low, found.high, side.role, text))
+    paths = [pointer("tasks", name, side.key, metric) for side in present]
+    entries = [side.numbers.metric(metric) for side in present]
+    cells = [cell(entry, path, "rate") for entry, path in zip(entries, paths, strict=True)]
+    with_candidate = len(present) > 1
     return EstimateRow(
-        task,
-        1,
         name,
-        plots.estimates(marks, axis, title=f"{visible(task)}, {name}"),
-        cell(plain, paths[0], "rate"),
-        cell(candidate, paths[1], "rate") if candidate else None,
-        change(plain, candidate, paths, "rate") if candidate else None,
+        1,
+        word,
+        plots.estimates(marks, axis, title=f"{visible(name)}, {word}"),
+        cells[0],
+        cells[1] if with_candidate else None,
+        change(entries[0], entries[1], (paths[0], paths[1]), "rate") if with_candidate else None,
     )

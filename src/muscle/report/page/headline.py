@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
 
+from muscle.flips.pairing.flip_sign import Kind
+from muscle.flips.pairing.pair import WithOld
+from muscle.flips.result.report import Report, TaskResult
 from muscle.outgoing import visible
-from muscle.report.numbers import ABSENT, Form, figure, format_number, integer, number, pointer
-from muscle.report.page.figures import Report, num_items, pooled, unit, value_of
+from muscle.report.entries import lost_and_gained, num_items, unit_of, value_of
+from muscle.report.numbers import Form, format_number
+from muscle.report.page.data_elements import ABSENT, figure, integer, number, pointer
 
-Tasks = Mapping[str, Mapping[str, Any]]
+Tasks = Mapping[str, TaskResult]
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class TileGroup:
 class Words:
     """How the headline speaks of tasks of one kind, and the quadrants' keys that it counts."""
 
-    kind: str
+    kind: Kind
     scored: str
     lost: str
     gained: str
@@ -75,8 +78,8 @@ def headline_tiles(report: Report) -> list[TileGroup]:
     Rates of the two kinds are not pooled: any change of a continuous score counts as a flip, so they are far larger.
     """
     groups = []
-    for kind, words in (("binary", _BINARY_WORDS), ("continuous", _CONTINUOUS_WORDS)):
-        tasks = {name: task for name, task in report["tasks"].items() if task["kind"] == kind}
+    for words in (_BINARY_WORDS, _CONTINUOUS_WORDS):
+        tasks = {name: task for name, task in report.tasks.items() if task.kind == words.kind}
         if sum(num_items(task, "old_vs_new") for task in tasks.values()):
             groups.append(TileGroup(f"{_tasks_name(tasks)} {words.scored}", _tiles(report, tasks, words)))
     return groups
@@ -87,35 +90,27 @@ def _tasks_name(tasks: Tasks) -> str:
 
 
 def _tiles(report: Report, tasks: Tasks, words: Words) -> tuple[Tile, ...]:
-    side = "old_vs_new"
-    has_candidate = all(task.get("old_vs_candidate") for task in tasks.values())
-    lost, gained = pooled(report, side, words.kind)
-    tiles = [
-        Tile(
-            f"The plain update {words.broke}", *_share(tasks, side, words.lost, lost, words.loss), tone="loss"
-        )
-    ]
-    if has_candidate:
-        lost_after, gained_after = pooled(report, "old_vs_candidate", words.kind)
-        relative = _relative(tasks, lost, lost_after)
-        share = _share(tasks, "old_vs_candidate", words.lost, lost_after, relative)
-        tiles.append(Tile(f"The candidate {words.broke}", *share, tone="loss"))
-        big, _ = _share(tasks, side, words.gained, gained, "")
+    lost, gained = lost_and_gained(report, "old_vs_new", words.kind)
+    broken = _share_of_items(tasks, "old_vs_new", words.lost, lost, words.loss)
+    tiles = [Tile(f"The plain update {words.broke}", *broken, tone="loss")]
+    if all(task.old_vs_candidate is not None for task in tasks.values()):
+        lost_after, gained_after = lost_and_gained(report, "old_vs_candidate", words.kind)
+        against_plain = _against_plain(tasks, lost, lost_after)
+        still = _share_of_items(tasks, "old_vs_candidate", words.lost, lost_after, against_plain)
+        tiles.append(Tile(f"The candidate {words.broke}", *still, tone="loss"))
+        big, _ = _share_of_items(tasks, "old_vs_new", words.gained, gained, "")
         before = Markup("plain update {}").format(big)
-        tiles.append(
-            Tile(
-                words.mended,
-                *_share(tasks, "old_vs_candidate", words.gained, gained_after, before),
-                tone="gain",
-            )
-        )
+        mended = _share_of_items(tasks, "old_vs_candidate", words.gained, gained_after, before)
     else:
-        tiles.append(Tile(words.mended, *_share(tasks, side, words.gained, gained, words.gain), tone="gain"))
+        mended = _share_of_items(tasks, "old_vs_new", words.gained, gained, words.gain)
+    tiles.append(Tile(words.mended, *mended, tone="gain"))
     level = _level(tasks, words)
     return (*tiles, level) if level else tuple(tiles)
 
 
-def _share(tasks: Tasks, side: str, field: str, items: int, last: str) -> tuple[Markup, tuple[Markup, ...]]:
+def _share_of_items(
+    tasks: Tasks, side: WithOld, field: str, items: int, last: str
+) -> tuple[Markup, tuple[Markup, ...]]:
     """Return a share of all items and the lines below it; each figure the file's own where there is one task."""
     total = sum(num_items(task, side) for task in tasks.values())
     path, of = None, None
@@ -124,18 +119,21 @@ def _share(tasks: Tasks, side: str, field: str, items: int, last: str) -> tuple[
         name, task = next(iter(tasks.items()))
         path, of = pointer("tasks", name, "quadrants", side, field), pointer("tasks", name, side, "n")
         metric = "negative_flip_rate" if field in ("negative_flips", "worse") else "positive_flip_rate"
-        big = number(task[side][metric], pointer("tasks", name, side, metric), "rate")
-    count_line = Markup("{} of {} {}").format(integer(items, path), integer(total, of), unit(*tasks.values()))
+        numbers = task.numbers(side)
+        assert numbers is not None, "a tile is of tasks that have the side"
+        big = number(numbers.metric(metric), pointer("tasks", name, side, metric), "rate")
+    unit = unit_of(*tasks.values())
+    count_line = Markup("{} of {} {}").format(integer(items, path), integer(total, of), unit)
     return big, (count_line, Markup("{}").format(last)) if last else (count_line,)
 
 
-def _relative(tasks: Tasks, before: int, after: int) -> Markup:
+def _against_plain(tasks: Tasks, before: int, after: int) -> Markup:
     """Say by how much the candidate has fewer flips, from the file where there is one task."""
     name, task = next(iter(tasks.items()))
-    entry = (task.get("candidate_effect") or {}).get("negative_flip_rate_change_percent") or {}
-    if len(tasks) == 1 and entry.get("value") is not None:
+    percent_change = task.candidate_effect and task.candidate_effect.negative_flip_rate_change_percent
+    if len(tasks) == 1 and percent_change and percent_change.value is not None:
         path = pointer("tasks", name, "candidate_effect", "negative_flip_rate_change_percent")
-        return Markup("{} against the plain update").format(number(entry, path, "percent"))
+        return Markup("{} against the plain update").format(number(percent_change, path, "percent"))
     if not before:
         return Markup("there was none to give back")
     percent = 100 * (after - before) / before
@@ -146,7 +144,7 @@ def _level(tasks: Tasks, words: Words) -> Tile | None:
     """Return accuracy pooled over items, or the mean score where there is one continuous task."""
     if len(tasks) > 1 and words.kind == "continuous":
         return None
-    found = (
+    found: tuple[tuple[str, WithOld, str], ...] = (
         ("old", "old_vs_new", "accuracy_old"),
         ("new", "old_vs_new", "accuracy_new"),
         ("candidate", "old_vs_candidate", "accuracy_new"),
@@ -154,7 +152,7 @@ def _level(tasks: Tasks, words: Words) -> Tile | None:
     form: Form = "rate" if words.kind == "binary" else "score"
     levels = []
     for role, side, metric in found:
-        values = [value_of(task.get(side), metric) for task in tasks.values()]
+        values = [value_of(task.numbers(side), metric) for task in tasks.values()]
         defined = [v for v in values if v is not None]
         if len(defined) < len(values):
             continue
@@ -167,5 +165,5 @@ def _level(tasks: Tasks, words: Words) -> Tile | None:
     if not levels:
         return None
     earlier = tuple(Markup("{} {}").format(role, value) for role, value in levels[:-1])
-    title = "Accuracy" if words.kind == "binary" else f"Mean {visible(next(iter(tasks.values()))['score'])}"
+    title = "Accuracy" if words.kind == "binary" else f"Mean {visible(next(iter(tasks.values())).score)}"
     return Tile(f"{title}, {levels[-1][0]}", levels[-1][1], earlier)

@@ -1,8 +1,9 @@
-"""The HTML report: one self-contained file, made from report.json's dict by a pure function.
+"""The HTML report: one self-contained file, made from a report by a pure function.
 
 Nothing is loaded from outside: styles and the script are inlined and named by hash in a content security policy that
-forbids everything else, so even text that slipped through as markup could not act. All that the page says is in the markup,
-charts included; JavaScript only browses the flipped examples, which it puts on the page as text, never as markup.
+forbids everything else, so even text that slipped through as markup could not act. All that the page says is in the
+markup, charts included; JavaScript only browses the flipped examples, which it puts on the page as text, never as
+markup.
 """
 
 from __future__ import annotations
@@ -11,22 +12,28 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from muscle.flips.result.flip import Flip
+from muscle.flips.result.report import Report
 from muscle.outgoing import visible
 from muscle.report.page import causes, figures, headline, noise, overview, rules, tables, trade_offs
 from muscle.report.page import slices as cuts
-from muscle.report.rows import not_compared, pooled_lines
+from muscle.report.sentences.over_tasks import not_compared, pooled_lines
 from muscle.report.sentences.resolution import resolution_lines
+from muscle.typed_json import json_object
 
 TEMPLATES = Path(__file__).parent / "templates"
 ASSETS = Path(__file__).parent / "assets"
+STYLES = ("report.css", "examples.css", "sections.css")
+"""In this order, as what is said later of the same element counts."""
+
 SCRIPTS = (
     "text.js", "diff.js", "words.js", "filters.js", "list.js", "choices.js", "detail.js", "copy.js", "page.js",
 )  # fmt: skip
@@ -35,39 +42,36 @@ SCRIPTS = (
 VERDICTS = {"pass": "Pass", "warn": "Warning", "block": "Blocked", "cannot_tell": "Cannot tell"}
 MAX_FLIPS = 10_000
 MAX_CHARACTERS = 32_000_000
-"""Flips that a page holds, and their size as JSON; with more it would open slowly. report.json has all that the report lists."""
+"""Flips that a page holds, and their size as JSON: with more it would open slowly. report.json has all of the list."""
 
 MAX_RESOLUTIONS = 24
 """Tasks of which the page tells the smallest change that their items show."""
 
-# In a script element only these can end it or open a comment; the two separators were not allowed in strings before ES2019;
-# a lone surrogate has no UTF-8 form.
+# In a script element only these can end it or open a comment; the two separators were not allowed in strings before
+# ES2019; a lone surrogate has no UTF-8 form.
 _UNSAFE = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
 
 
-def render_html(report: Mapping[str, Any], *, max_flips: int = MAX_FLIPS) -> str:
+def render_html(report: Report, *, max_flips: int = MAX_FLIPS) -> str:
     """Return the whole page for a comparison or a gate.
 
     Args:
-        report: what `Comparison.to_json()` gives and report.json holds. What it does not have (repeats, causes, slices,
-            a gate's rules) is left out of the page.
+        report: what `compare` or a gate found. What it does not have (repeats, causes, slices, a gate's rules) is left
+            out of the page.
         max_flips: flips that the page holds, the first of the report's list: negative flips first, the largest first.
             With very long answers it holds fewer, and says so (`MAX_CHARACTERS`).
 
     Returns:
-        The HTML text. The same dict gives the same text.
-
-    Raises:
-        KeyError: an entry that every report has is missing.
+        The HTML text. The same report gives the same text.
     """
-    style = Markup((ASSETS / "report.css").read_text(encoding="utf-8"))
+    style = Markup("".join(_asset(name) for name in STYLES))
     script = _script()
     policy = (
         f"default-src 'none'; style-src '{_source_hash(style)}'; script-src '{_source_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    embedded = _embed_flips(report["flips"][:max_flips])
-    held = {**report, "flips": report["flips"][: len(embedded)]}
+    embedded = _embed_flips(report.flips[:max_flips])
+    held = replace(report, flips=report.flips[: len(embedded)])
     return (
         _environment()
         .get_template("report.html.j2")
@@ -75,22 +79,24 @@ def render_html(report: Mapping[str, Any], *, max_flips: int = MAX_FLIPS) -> str
             policy=policy,
             style=style,
             script=script,
-            data=Markup(f'{{"names":{embed_json(_names(report))},"flips":[{",".join(embedded)}]}}'),
+            data=Markup(
+                f'{{"names":{embed_json(_names_of_versions(report))},"flips":[{",".join(embedded)}]}}'
+            ),
             flips_note=tables.flips_note(report, held=len(embedded)),
-            **_head(report),
+            **_verdict_parts(report),
             **_sections(report, held),
         )
     )
 
 
-def _head(report: Mapping[str, Any]) -> dict[str, Any]:
+def _verdict_parts(report: Report) -> dict[str, object]:
     """Return what the verdict's section shows."""
     return {
         "report": report,
-        "title": report.get("title"),
-        "verdict": VERDICTS[report["verdict"]],
-        "sentence": report["headline"].removeprefix(f"{VERDICTS[report['verdict']]}: "),
-        "names": _names(report),
+        "title": report.title,
+        "verdict": VERDICTS[report.verdict],
+        "sentence": report.headline.removeprefix(f"{VERDICTS[report.verdict]}: "),
+        "names": _names_of_versions(report),
         "noise_sentence": noise.sentence(report),
         "differences": rules.differences(report),
         "tile_groups": headline.headline_tiles(report),
@@ -100,11 +106,16 @@ def _head(report: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _sections(report: Mapping[str, Any], held: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the sections below the verdict show; links to examples only where the page holds them (`held`)."""
+def _sections(report: Report, held: Report) -> dict[str, object]:
+    """Return what the sections below the verdict show.
+
+    Args:
+        report: the report.
+        held: the same with the flips alone that the page holds: links lead to examples that are there.
+    """
     cards = causes.cause_cards(held)
     return {
-        "continuous": any(task["kind"] == "continuous" for task in report["tasks"].values()),
+        "continuous": any(task.kind == "continuous" for task in report.tasks.values()),
         "gate": rules.gate(report),
         "quadrants": figures.quadrant_cards(report),
         "noise_cards": noise.noise_cards(report),
@@ -117,7 +128,7 @@ def _sections(report: Mapping[str, Any], held: Mapping[str, Any]) -> dict[str, A
         "overview_shown": overview.SHOWN_TASKS,
         "pooled": pooled_lines(report),
         "resolution": resolution_lines(report, max_tasks=MAX_RESOLUTIONS),
-        "task_tables": [tables.task_table(report, task) for task in report["tasks"]],
+        "task_tables": [tables.task_table(report, task) for task in report.tasks],
         "slice_cards": cuts.slice_cards(held),
         "cause_cards": cards,
         "cause_heading": causes.heading(cards),
@@ -125,13 +136,17 @@ def _sections(report: Mapping[str, Any], held: Mapping[str, Any]) -> dict[str, A
     }
 
 
+def _asset(name: str) -> str:
+    return (ASSETS / name).read_text(encoding="utf-8")
+
+
 def _script() -> Markup:
-    """Return the page's one script: the files in a function of their own, so that they share names with nothing else."""
-    files = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    """Return the page's one script: the files in a function, so that they share names with nothing else."""
+    files = "\n".join(map(_asset, SCRIPTS))
     return Markup(f"(() => {{\n{files}\n}})();")
 
 
-def embed_json(value: Any) -> str:
+def embed_json(value: object) -> str:
     r"""Return JSON that is safe inside a `<script type="application/json">` element, whatever its strings hold.
 
     >>> embed_json({"a": "</script><!--"})
@@ -141,12 +156,12 @@ def embed_json(value: Any) -> str:
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
-def _embed_flips(flips: Sequence[Any]) -> list[str]:
+def _embed_flips(flips: Sequence[Flip]) -> list[str]:
     """Return flips as JSON, as many of the first ones as there is room for, but at least one."""
     written: list[str] = []
     room = MAX_CHARACTERS
     for flip in flips:
-        text = embed_json(flip)
+        text = embed_json(json_object(flip))
         room -= len(text)
         if room < 0 and written:
             break
@@ -154,8 +169,8 @@ def _embed_flips(flips: Sequence[Any]) -> list[str]:
     return written
 
 
-def _names(report: Mapping[str, Any]) -> dict[str, str | None]:
-    return {side: report.get(side) for side in ("old", "new", "candidate")}
+def _names_of_versions(report: Report) -> dict[str, str | None]:
+    return {"old": report.old, "new": report.new, "candidate": report.candidate}
 
 
 def _source_hash(text: str) -> str:

@@ -1,35 +1,33 @@
 """What the page says of noise: item verdicts, the noise floor, the flips above it, and the split of the variance.
 
-All of it is there only where the runs have repeats or a rerun of the old model was given; what is not known is left out,
-or stands as undefined with its reason.
+All of it is there only where the runs have repeats or a rerun of the old model was given; what is not known is left
+out, or stands as undefined with its reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 from markupsafe import Markup
 
+from muscle.flips.measuring.side_numbers import ItemShares, SideNumbers
+from muscle.flips.result.report import Report, TaskResult
+from muscle.flips.statistics.intervals import Estimate
 from muscle.outgoing import visible
-from muscle.report.numbers import ABSENT, Form, cell, figure, format_number, integer, pointer
+from muscle.report.entries import Role, TaskSide, sides, unit_of, value_of
+from muscle.report.numbers import format_number
 from muscle.report.page import charts, plots
 from muscle.report.page.charts import Part
-from muscle.report.page.figures import Report, sides, unit
-from muscle.report.page.plots import Estimate
-from muscle.report.page.tables import Row, Table
+from muscle.report.page.data_elements import ABSENT, cell, integer, lone_number, pointer
+from muscle.report.page.plots import EstimateMark
+from muscle.report.page.table import Row, Table
 
 _VERDICTS = (
     ("regressed", "Regressed", "of all items: right less often, beyond chance", "loss"),
     ("cannot_tell", "Cannot tell", "of all items: too few answers to say", "hatch"),
     ("equivalent", "Equivalent", "of all items: as often right as before", "wrong"),
     ("improved", "Improved", "of all items: right more often, beyond chance", "gain"),
-)
-_FLOOR = (
-    ("negative_flip_rate", "Negative flips, NFR", "of all items"),
-    ("noise_floor", "Noise floor", "flips that the old model shows against itself"),
-    ("excess_negative_flip_rate", "Beyond noise", "NFR minus the noise floor, in points"),
 )
 
 
@@ -48,63 +46,68 @@ class NoiseCard:
 
 def sentence(report: Report) -> str | None:
     """Return what is known of noise in a sentence; None where the report says nothing of it."""
-    text = (report.get("noise") or {}).get("sentence")
-    return str(text) if text else None
+    return report.noise.sentence or None
 
 
 def noise_cards(report: Report) -> list[NoiseCard]:
     """Return a card for each task of which something is known."""
-    cards = (_card(name, task) for name, task in report["tasks"].items())
+    cards = (_noise_card(name, task) for name, task in report.tasks.items())
     return [card for card in cards if card is not None]
 
 
-def _card(name: str, task: Mapping[str, Any]) -> NoiseCard | None:
+def _noise_card(name: str, task: TaskResult) -> NoiseCard | None:
     present = sides(task)
-    known = any(
-        task[key].get("items") or (task[key].get("noise_floor") or {}).get("value") is not None
-        for key, _, _ in present
-    )
-    if not known and not task.get("variance"):
+    known = any(side.numbers.items or value_of(side.numbers, "noise_floor") is not None for side in present)
+    if not known and not task.variance:
         return None
-    rows = [*_verdict_rows(name, task), *_floor_rows(name, task), *_variance_rows(name, task)]
-    head = tuple(title[0].upper() + title[1:] for _, _, title in present)
-    pictures = tuple(
-        (title[0].upper() + title[1:], drawn)
-        for key, _, title in present
-        if (drawn := _verdict_strip(task[key], f"{visible(name)}, {title}"))
-    )
+    rows = [*_verdict_rows(name, present), *_floor_rows(name, task), *_variance_rows(name, task)]
+    strips = [(side.head, _verdict_strip(side.numbers, f"{visible(name)}, {side.title}")) for side in present]
+    pictures = tuple((head, drawn) for head, drawn in strips if drawn is not None)
     legend = tuple((style, word) for _, word, _, style in _VERDICTS) if pictures else ()
     floor, ruler = _floor_picture(name, task) or (None, None)
-    return NoiseCard(name, _caption(task), pictures, legend, floor, ruler, Table("Share", head, tuple(rows)))
+    table = Table("Share", tuple(side.head for side in present), tuple(rows))
+    return NoiseCard(name, _answers_per_item(task), pictures, legend, floor, ruler, table)
 
 
-def _caption(task: Mapping[str, Any]) -> str:
-    repeats = task.get("repeats") or {}
-    told = [f"{side} {number:g}" for side, number in repeats.items() if number]
+def _answers_per_item(task: TaskResult) -> str:
+    repeats = task.repeats
+    versions = (("old", repeats.old), ("new", repeats.new), ("candidate", repeats.candidate))
+    told = [f"{version} {number:g}" for version, number in versions if number]
     return f"answers an item: {', '.join(told)}" if told else ""
 
 
-def _verdict_rows(name: str, task: Mapping[str, Any]) -> list[Row]:
-    present = [key for key, _, _ in sides(task)]
-    if not any(task[key].get("items") for key in present):
+def _share_of(items: ItemShares | None, verdict: str) -> Estimate | None:
+    """Return the share of the items with a verdict; None where the items have none."""
+    if items is None:
+        return None
+    shares = {
+        "regressed": items.regressed,
+        "cannot_tell": items.cannot_tell,
+        "equivalent": items.equivalent,
+        "improved": items.improved,
+        "null95": items.null95,
+    }
+    return shares[verdict]
+
+
+def _verdict_rows(name: str, present: Sequence[TaskSide]) -> list[Row]:
+    items = {side.key: side.numbers.items for side in present}
+    if not any(items.values()):
         return []
     rows = []
     for verdict, word, meaning in [*((key, word, meaning) for key, word, meaning, _ in _VERDICTS), _NULL]:
         cells = tuple(
-            cell(
-                (task[key].get("items") or {}).get(verdict),
-                pointer("tasks", name, key, "items", verdict),
-                "rate",
-            )
-            for key in present
+            cell(_share_of(found, verdict), pointer("tasks", name, key, "items", verdict), "rate")
+            for key, found in items.items()
         )
         rows.append(Row(word, meaning, cells))
-    tests = [(task[key].get("items") or {}).get("null_p") for key in present]
-    if any(test is not None for test in tests):
-        paths = [pointer("tasks", name, key, "items", "null_p") for key in present]
-        rows.append(
-            Row("p of so many changed items", "under swapped labels", _figures(tests, paths, "probability"))
+    tests = {key: found.null_p if found else None for key, found in items.items()}
+    if any(test is not None for test in tests.values()):
+        written = tuple(
+            lone_number(test, pointer("tasks", name, key, "items", "null_p"), "probability")
+            for key, test in tests.items()
         )
+        rows.append(Row("p of so many changed items", "under swapped labels", written))
     return rows
 
 
@@ -115,43 +118,53 @@ _NULL = (
 )
 
 
-def _figures(values: Sequence[float | None], paths: Sequence[str], form: Form) -> tuple[Markup, ...]:
-    return tuple(
-        ABSENT if value is None else figure(value, format_number(value, form), path)
-        for value, path in zip(values, paths, strict=True)
-    )
-
-
-def _floor_rows(name: str, task: Mapping[str, Any]) -> list[Row]:
-    present = [key for key, _, _ in sides(task)]
-    if not any(task[key].get("noise_floor") for key in present):
+def _floor_rows(name: str, task: TaskResult) -> list[Row]:
+    present = sides(task)
+    if not any(side.numbers.noise_floor for side in present):
         return []
-    rows = []
-    for metric, word, said in _FLOOR:
-        meaning = said.replace("items", unit(task))
-        cells = tuple(
+    columns = [
+        (
             cell(
-                task[key].get(metric),
-                pointer("tasks", name, key, metric),
-                "points" if metric.startswith("excess") else "rate",
-            )
-            for key in present
+                side.numbers.negative_flip_rate,
+                pointer("tasks", name, side.key, "negative_flip_rate"),
+                "rate",
+            ),
+            cell(side.numbers.noise_floor, pointer("tasks", name, side.key, "noise_floor"), "rate"),
+            cell(
+                side.numbers.excess_negative_flip_rate,
+                pointer("tasks", name, side.key, "excess_negative_flip_rate"),
+                "points",
+            ),
         )
-        rows.append(Row(word, meaning, cells))
-    within = [(task[key].get("flips_within_noise") or {}).get("negative_flip") or {} for key in present]
-    if any(entry.get("of") for entry in within):
-        paths = [pointer("tasks", name, key, "flips_within_noise", "negative_flip") for key in present]
-        cells = tuple(
-            Markup("{} of {}").format(
-                integer(entry["count"], f"{path}/count"), integer(entry["of"], f"{path}/of")
-            )
-            if entry.get("of")
-            else ABSENT
-            for entry, path in zip(within, paths, strict=True)
-        )
+        for side in present
+    ]
+    unit = unit_of(task)
+    rows = [
+        Row("Negative flips, NFR", f"of all {unit}", tuple(column[0] for column in columns)),
+        Row("Noise floor", _FLOOR_MEANING, tuple(column[1] for column in columns)),
+        Row("Beyond noise", "NFR minus the noise floor, in points", tuple(column[2] for column in columns)),
+    ]
+    within = tuple(_within_noise(name, side) for side in present)
+    if any(each is not None for each in within):
         meaning = "their likelihoods moved no more than from run to run"
+        cells = tuple(ABSENT if each is None else each for each in within)
         rows.append(Row("Negative flips within noise", meaning, cells))
     return rows
+
+
+_FLOOR_MEANING = "flips that the old model shows against itself"
+
+
+def _within_noise(name: str, side: TaskSide) -> Markup | None:
+    """Write how many negative flips the second run may explain; None where none is known."""
+    within = side.numbers.flips_within_noise
+    if within is None or not within.negative_flip.of:
+        return None
+    path = pointer("tasks", name, side.key, "flips_within_noise", "negative_flip")
+    counted = within.negative_flip
+    return Markup("{} of {}").format(
+        integer(counted.count, f"{path}/count"), integer(counted.of, f"{path}/of")
+    )
 
 
 _VARIANCE = (
@@ -161,45 +174,48 @@ _VARIANCE = (
 )
 
 
-def _variance_rows(name: str, task: Mapping[str, Any]) -> list[Row]:
-    found = task.get("variance") or {}
-    present = [key for key, _, _ in sides(task)]
-    if not any(found.get(key) for key in present):
+def _variance_rows(name: str, task: TaskResult) -> list[Row]:
+    splits = {side.key: (task.variance or {}).get(side.key) for side in sides(task)}
+    if not any(splits.values()):
         return []
-    rows = []
-    for part, word, meaning in _VARIANCE:
-        values = [(found.get(key) or {}).get(part) for key in present]
-        paths = [pointer("tasks", name, "variance", key, part) for key in present]
-        rows.append(Row(word, meaning, _figures(values, paths, "score")))
-    return rows
-
-
-def _verdict_strip(metrics: Mapping[str, Any], title: str) -> Markup | None:
-    """Draw the items' verdicts as parts of a whole; None where they are not known."""
-    items = metrics.get("items") or {}
-    values = [(items.get(key) or {}).get("value") for key, *_ in _VERDICTS]
-    shares = [value for value in values if value is not None]
-    if len(shares) < len(values):
-        return None
-    parts = [
-        Part(share, style, word.lower()) for share, (_, word, _, style) in zip(shares, _VERDICTS, strict=True)
+    values = {key: asdict(split) if split else {} for key, split in splits.items()}
+    return [
+        Row(
+            word,
+            meaning,
+            tuple(
+                lone_number(found.get(part), pointer("tasks", name, "variance", key, part), "score")
+                for key, found in values.items()
+            ),
+        )
+        for part, word, meaning in _VARIANCE
     ]
+
+
+def _verdict_strip(numbers: SideNumbers, title: str) -> Markup | None:
+    """Draw the items' verdicts as parts of a whole; None where they are not known."""
+    parts = []
+    for verdict, word, _, style in _VERDICTS:
+        share = _share_of(numbers.items, verdict)
+        if share is None or share.value is None:
+            return None
+        parts.append(Part(share.value, style, word.lower()))
     return charts.strip(parts, title=title, height=44, write=lambda share: format_number(share, "rate"))
 
 
-def _floor_picture(name: str, task: Mapping[str, Any]) -> tuple[Markup, Markup] | None:
+def _floor_picture(name: str, task: TaskResult) -> tuple[Markup, Markup] | None:
     """Draw NFR beside the noise floor on one axis, with the axis; None where no floor is known."""
-    floor = task["old_vs_new"].get("noise_floor") or {}
-    if floor.get("value") is None:
+    floor = task.old_vs_new and task.old_vs_new.noise_floor
+    if not floor or floor.value is None:
         return None
-    entries = [(floor, "other", "old against itself")]
-    entries += [(task[key]["negative_flip_rate"], role, title) for key, role, title in sides(task)]
-    rows = [
-        Estimate(e["value"], e.get("low"), e.get("high"), role, f"{title}: {format_number(e['value'], 'rate')}")  # type: ignore[arg-type]
+    entries: list[tuple[Estimate, Role, str]] = [(floor, "other", "old against itself")]
+    entries += [(side.numbers.negative_flip_rate, side.role, side.title) for side in sides(task)]
+    marks = [
+        EstimateMark(e.value, e.low, e.high, role, f"{title}: {format_number(e.value, 'rate')}")
         for e, role, title in entries
-        if e.get("value") is not None
-    ]  # fmt: skip
-    ends = [end for row in rows for end in (row.value, row.low, row.high) if end is not None]
+        if e.value is not None
+    ]
+    ends = [end for row in marks for end in (row.value, row.low, row.high) if end is not None]
     axis = plots.make_axis(ends, percent=True)
-    drawn = plots.estimates(rows, axis, title=f"{visible(name)}, negative flips and noise", band=False)
+    drawn = plots.estimates(marks, axis, title=f"{visible(name)}, negative flips and noise", band=False)
     return drawn, plots.ruler(axis)

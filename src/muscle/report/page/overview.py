@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
 
-from muscle.report.numbers import ABSENT, Form, cell, figure, format_number, integer, number, pointer
-from muscle.report.page.figures import Report, num_items, sides
-from muscle.report.page.tables import examples_link
+from muscle.flips.pairing.flip_sign import Kind
+from muscle.flips.result.report import Report, TaskResult
+from muscle.report.entries import TaskSide, sides
+from muscle.report.numbers import Form
+from muscle.report.page.data_elements import cell, integer, lone_number, number, pointer
+from muscle.report.page.table import examples_link
 
 SHOWN_TASKS = 25
 """Tasks that stand open; the rest is folded away."""
@@ -32,44 +33,42 @@ HEAD = ("Items", "Before → after", "Difference", "Broke, NFR", "Gained, PFR", 
 
 def overview_rows(report: Report) -> list[list[OverviewRow]]:
     """Return the rows of each task; empty where there is one task, whose metrics say it all."""
-    if len(report["tasks"]) < 2:
+    if len(report.tasks) < 2:
         return []
-    listed = {flip["task"] for flip in report["flips"]}
-    return [_rows(name, task, name in listed) for name, task in report["tasks"].items()]
+    listed = {flip.task for flip in report.flips}
+    return [_rows_of_task(name, task, name in listed) for name, task in report.tasks.items()]
 
 
-def _rows(name: str, task: Mapping[str, Any], is_listed: bool) -> list[OverviewRow]:
+def _rows_of_task(name: str, task: TaskResult, is_listed: bool) -> list[OverviewRow]:
     present = sides(task)
+    link = examples_link(listed=is_listed, task=name)
     return [
         OverviewRow(
-            name,
-            len(present) if position == 0 else 0,
-            title,
-            examples_link(listed=is_listed, task=name),
-            _cells(name, task, key),
+            name, 0 if position else len(present), side.title, link, _row_cells(name, task.kind, side)
         )
-        for position, (key, _, title) in enumerate(present)
+        for position, side in enumerate(present)
     ]
 
 
-def _cells(name: str, task: Mapping[str, Any], side: str) -> tuple[Markup, ...]:
-    metrics, binary = task[side], task["kind"] == "binary"
+def _row_cells(name: str, kind: Kind, side: TaskSide) -> tuple[Markup, ...]:
+    numbers, binary = side.numbers, kind == "binary"
     level: Form = "rate" if binary else "score"
-    old, new = (
-        number(metrics[key], pointer("tasks", name, side, key), level) for key in ("accuracy_old", "accuracy_new")
-    )  # fmt: skip
-    # Corrected over the tasks where the report has that; the plain test's p in older reports.
-    test = next((t for t in ("mcnemar_bh_p", "mcnemar_exact_p") if metrics.get(t) is not None), None)
-    p_value = ABSENT
-    if test:
-        p_value = figure(
-            metrics[test], format_number(metrics[test], "probability"), pointer("tasks", name, side, test)
-        )
+    change: Form = "points" if binary else "signed"
+
+    def where(key: str) -> str:
+        return pointer("tasks", name, side.key, key)
+
+    old = number(numbers.accuracy_old, where("accuracy_old"), level)
+    new = number(numbers.accuracy_new, where("accuracy_new"), level)
+    # Corrected over the tasks once all of them are measured; the numbers of a single task have the plain test alone.
+    test, p_value = "mcnemar_bh_p", numbers.mcnemar_bh_p
+    if p_value is None:
+        test, p_value = "mcnemar_exact_p", numbers.mcnemar_exact_p
     return (
-        integer(num_items(task, side), pointer("tasks", name, side, "n")),
+        integer(numbers.n, where("n")),
         Markup('<span class="together">{} → {}</span>').format(old, new),
-        cell(metrics["accuracy_difference"], pointer("tasks", name, side, "accuracy_difference"), "points" if binary else "signed"),
-        cell(metrics["negative_flip_rate"], pointer("tasks", name, side, "negative_flip_rate"), "rate"),
-        cell(metrics["positive_flip_rate"], pointer("tasks", name, side, "positive_flip_rate"), "rate"),
-        p_value,
-    )  # fmt: skip
+        cell(numbers.accuracy_difference, where("accuracy_difference"), change),
+        cell(numbers.negative_flip_rate, where("negative_flip_rate"), "rate"),
+        cell(numbers.positive_flip_rate, where("positive_flip_rate"), "rate"),
+        lone_number(p_value, where(test), "probability"),
+    )

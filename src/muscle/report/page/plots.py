@@ -1,7 +1,7 @@
 """The report's charts with axes: estimates with intervals, scatter plots, histograms.
 
-Colour tells whether it is good (blue) or bad (orange), shape tells who: a hollow circle is the plain update, a filled diamond
-the candidate, a square any other run. See `charts` for how they are drawn.
+Colour tells whether it is good (blue) or bad (orange), shape tells who: a hollow circle is the plain update, a filled
+diamond the candidate, a square any other run. See `charts` for how they are drawn.
 """
 
 from __future__ import annotations
@@ -10,18 +10,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
 from markupsafe import Markup
 
+from muscle.report.entries import Role
 from muscle.report.numbers import MINUS, count
 from muscle.report.page.charts import element, picture, place
 
-Role = Literal["plain", "candidate", "other"]
-
 
 @dataclass(frozen=True)
-class Estimate:
+class EstimateMark:
     """A value and its interval in data units; the interval may be missing."""
 
     value: float
@@ -109,7 +107,7 @@ def mark(x: float, y: float, role: Role, title: str) -> Markup:
 
 
 def estimates(
-    rows: Sequence[Estimate], axis: Axis, *, title: str, less_is_better: bool = True, band: bool = True
+    rows: Sequence[EstimateMark], axis: Axis, *, title: str, less_is_better: bool = True, band: bool = True
 ) -> Markup:
     """Draw estimates with their intervals on one axis, one below the other; a band marks the way from first to last."""
     step = 16.0

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
 
+from muscle.flips.result.finding import Finding
+from muscle.flips.result.report import Report
 from muscle.outgoing import visible
-from muscle.report.numbers import ABSENT, Form, figure, format_number, integer, pointer
-from muscle.report.page.figures import Report
+from muscle.report.metric_names import RULES
+from muscle.report.numbers import Form
+from muscle.report.page.data_elements import integer, lone_number, pointer
 
 SHOWN_RULES = 24
 """Rules that stand open, the worst first; the rest is folded away."""
 
-_METRICS: dict[str, tuple[str, Form]] = {
-    "harm": ("Harm: more broken than gained", "rate"),
-    "accuracy_drop": ("Accuracy drop", "rate"),
-    "negative_flip_rate": ("Negative flips, NFR", "rate"),
-    "inconsistency_rate": ("Inconsistency, NFR of many classes", "rate"),
-    "excess_negative_flip_rate": ("Negative flips beyond noise", "rate"),
-    "coverage": ("Coverage", "rate"),
-    "against_plain": ("Candidate against the plain update", "rate"),
-}
 _OUTCOMES = {
     "holds": ("✓", "holds", "gain"),
     "broken": ("✗", "broken", "loss"),
@@ -60,58 +53,57 @@ class Gate:
 
 def gate(report: Report) -> Gate | None:
     """Return the rules of the gate; None where the report is a plain comparison."""
-    data = report.get("gate")
-    if not data:
+    section = report.gate
+    if section is None:
         return None
-    rules = [_rule(finding, position) for position, finding in enumerate(data["findings"])]
-    counts = {key: sum(f["outcome"] == key for f in data["findings"]) for key in _OUTCOMES}
+    rules = [_written_rule(finding, position) for position, finding in enumerate(section.findings)]
+    counts = Counter[str](finding.outcome for finding in section.findings)
     told = [f"{counts[key]} {word}" for key, (_, word, _) in _OUTCOMES.items() if counts[key]]
-    strict = ", strict: a warning fails" if data.get("strict") else ""
+    strict = ", strict: a warning fails" if section.strict else ""
     return Gate(
         tuple(rules[:SHOWN_RULES]),
         tuple(rules[SHOWN_RULES:]),
-        f"{len(rules)} rules: {', '.join(told)}{strict}. Exit code {data['exit_code']}.",
-        json.dumps(data.get("policy"), ensure_ascii=False, indent=2),
+        f"{len(rules)} rules: {', '.join(told)}{strict}. Exit code {section.exit_code}.",
+        json.dumps(section.policy, ensure_ascii=False, indent=2),
     )
 
 
-def _rule(finding: Mapping[str, Any], position: int) -> Rule:
-    form: Form
-    what, form = _METRICS.get(finding["metric"], (visible(finding["metric"]), "score"))
-    sign, word, tone = _OUTCOMES.get(finding["outcome"], ("·", visible(finding["outcome"]), "wrong"))
+def _written_rule(finding: Finding, position: int) -> Rule:
+    named = RULES.get(finding.metric)
+    form: Form = "rate" if named and finding.unit != "score" else "score"
+    sign, word, tone = _OUTCOMES[finding.outcome]
     path = pointer("gate", "findings", position)
-    value = ABSENT
-    if finding.get("unit") == "score":
-        form = "score"
-    if finding["value"] is not None:
-        value = figure(finding["value"], format_number(finding["value"], form), f"{path}/value")
+    value = lone_number(finding.value, f"{path}/value", form)
+    if finding.value is not None:
         value += _bounds(finding, form, path)
-    if finding["n"]:
-        value += Markup(' <span class="interval">of {}</span>').format(integer(finding["n"], f"{path}/n"))
-    where = ", ".join(visible(part) for part in (finding["task"], finding["slice"]) if part)
+    if finding.n:
+        value += Markup(' <span class="interval">of {}</span>').format(integer(finding.n, f"{path}/n"))
+    where = ", ".join(visible(part) for part in (finding.task, finding.slice) if part)
     return Rule(
-        where or "all tasks", what, sign, word, tone, visible(finding["tier"]),
-        _figure(finding["limit"], form, f"{path}/limit"),
+        where or "all tasks",
+        named.title if named else visible(finding.metric),
+        sign,
+        word,
+        tone,
+        finding.tier,
+        lone_number(finding.limit, f"{path}/limit", form),
         value,
-        _figure(finding["p"], "probability", f"{path}/p"),
-        finding["reason"],
-    )  # fmt: skip
+        lone_number(finding.p, f"{path}/p", "probability"),
+        finding.reason,
+    )
 
 
-def _bounds(finding: Mapping[str, Any], form: Form, path: str) -> Markup:
+def _bounds(finding: Finding, form: Form, path: str) -> Markup:
     """Write the one-sided bounds that are known."""
-    low, high = (_figure(finding[end], form, f"{path}/{end}") for end in ("low", "high"))
-    if finding["low"] is not None and finding["high"] is not None:
+    low = lone_number(finding.low, f"{path}/low", form)
+    high = lone_number(finding.high, f"{path}/high", form)
+    if finding.low is not None and finding.high is not None:
         return Markup(' <span class="interval">{} to {}</span>').format(low, high)
-    if finding["low"] is not None:
+    if finding.low is not None:
         return Markup(' <span class="interval">at least {}</span>').format(low)
-    if finding["high"] is not None:
+    if finding.high is not None:
         return Markup(' <span class="interval">at most {}</span>').format(high)
     return Markup()
-
-
-def _figure(value: float | None, form: Form, path: str) -> Markup:
-    return ABSENT if value is None else figure(value, format_number(value, form), path)
 
 
 _PAIRS = {
@@ -127,8 +119,7 @@ def differences(report: Report) -> list[tuple[str, str, bool]]:
     A difference that several pairs of runs share is told once.
     """
     found: dict[tuple[str, bool], list[str]] = {}
-    for pair, entries in (report.get("comparability") or {}).items():
-        for entry in entries or []:
-            key = (str(entry["message"]), bool(entry.get("allowed")))
-            found.setdefault(key, []).append(_PAIRS.get(pair, visible(pair)))
+    for pair, differing in report.comparability.items():
+        for each in differing:
+            found.setdefault((each.message, each.allowed), []).append(_PAIRS.get(pair, visible(pair)))
     return [(", ".join(pairs), message, allowed) for (message, allowed), pairs in found.items()]

@@ -1,102 +1,31 @@
-"""The report's tables, taken from report.json's entries."""
+"""The page's tables of all metrics of a task, and how the runs were joined and where they come from."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import urlencode
 
 from markupsafe import Markup
 
+from muscle.flips.measuring.side_numbers import SideNumbers
+from muscle.flips.result.report import Report, TaskResult
 from muscle.outgoing import visible
-from muscle.report.numbers import (
+from muscle.report.entries import TaskSide, sides, unit_of
+from muscle.report.metric_names import METRICS, MetricName
+from muscle.report.numbers import Form, count
+from muscle.report.page.data_elements import (
     ABSENT,
-    Form,
     cell,
     change,
-    count,
     figure,
-    format_number,
     integer,
     interval,
+    lone_number,
     number,
     pointer,
 )
-from muscle.report.page.figures import Report, sides, unit
-
-
-@dataclass(frozen=True)
-class MetricName:
-    """A metric's key, its name and form for binary and for continuous tasks, and what it means."""
-
-    key: str
-    name: str
-    meaning: str
-    form: Form
-    continuous_name: str = ""
-    continuous_form: Form | None = None
-    effect: str = ""
-
-
-METRICS = (
-    MetricName("accuracy_old", "Accuracy before", "items the old model has right", "rate", "Mean score before", "score"),
-    MetricName("accuracy_new", "Accuracy after", "items this update has right", "rate", "Mean score after", "score", "accuracy_change"),
-    MetricName("accuracy_difference", "Difference", "after minus before, in points", "points", "Difference", "signed"),
-    MetricName(
-        "negative_flip_rate", "Negative flips, NFR", "of all items: right before, wrong now", "rate",
-        "Regressions, NFR", effect="negative_flip_rate_change",
-    ),
-    MetricName("positive_flip_rate", "Positive flips, PFR", "of all items: wrong before, right now", "rate", "Gains, PFR"),
-    MetricName(
-        "inconsistency_rate", Markup("Inconsistency, NFR<sub>mc</sub>"), "of all items: wrong now, and another answer than before", "rate"
-    ),
-    MetricName(
-        "backward_trust_compatibility", "Trust kept, BTC", "of the items right before: still right", "rate"
-    ),
-    MetricName(
-        "backward_error_compatibility", "Known errors, BEC", "of the items wrong now: wrong before too", "rate"
-    ),
-    MetricName(
-        "relative_negative_flip_rate", "Relative NFR", "NFR over what chance would give: 1 = as independent models", "score"
-    ),
-    MetricName("churn", "Churn", "of all items: the answer changed", "rate"),
-    MetricName("mean_gain", Markup("Mean gain, m<sub>g</sub>"), "mean of D over items with D > 0", "score", effect="mean_gain_change"),
-    MetricName(
-        "mean_regression", Markup("Mean regression, m<sub>r</sub>"), "mean of |D| over items with D < 0", "score",
-        effect="mean_regression_change",
-    ),
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of a table: its name, what it means, its cells (one alone stands for all), and the address of its examples."""
-
-    name: str
-    meaning: str
-    cells: tuple[Markup, ...]
-    link: str | None = None
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of figures: what its rows are, the columns' names, the rows; the first `pictures` columns are charts."""
-
-    name: str
-    head: tuple[str, ...]
-    rows: tuple[Row, ...]
-    pictures: int = 0
-
-
-def examples_link(*, listed: bool, **filters: str) -> str | None:
-    """Return the address, inside the page, of the examples that filters leave; None where none is listed.
-
-    >>> examples_link(listed=True, task="a b", cause="format")
-    '#examples?task=a+b&cause=format'
-    """
-    return f"#examples?{urlencode(filters, errors='replace')}" if listed else None
+from muscle.report.page.table import Row
 
 
 @dataclass(frozen=True)
@@ -114,233 +43,201 @@ class TaskTable:
 
 def task_table(report: Report, name: str) -> TaskTable:
     """Return a task's metrics: plain update, candidate, change, and the further runs against the old model."""
-    task = report["tasks"][name]
-    present = sides(task)
-    with_candidate = len(present) > 1
-    continuous = task["kind"] == "continuous"
-    rows = []
-    for metric in METRICS:
-        form = metric.continuous_form or metric.form if continuous else metric.form
-        entries = [
-            (task[key].get(metric.key), pointer("tasks", name, key, metric.key)) for key, _, _ in present
-        ]
-        if all(entry is None for entry, _ in entries):
-            continue
-        cells = [cell(entry, path, form) for entry, path in entries]
-        whys = {entry.get("why") if entry and entry.get("value") is None else None for entry, _ in entries}
-        if len(whys) == 1 and whys != {None}:
-            cells = cells[:1]
-        elif with_candidate:
-            cells.append(_effect(task, name, metric, entries, form))
-        label = metric.continuous_name or metric.name if continuous else metric.name
-        meaning = _meaning(metric) if continuous else metric.meaning
-        rows.append(Row(label, meaning.replace("items", unit(task)), tuple(cells)))
-    head = tuple(title[0].upper() + title[1:] for _, _, title in present) + (
-        ("Change",) if with_candidate else ()
-    )
-    kind = f"score {visible(task['score'])}" if continuous else "right or wrong"
-    others_head, others = _others(report, name, continuous)
+    task = report.tasks[name]
+    present, unit, binary = sides(task), unit_of(task), task.kind == "binary"
+    rows = [_metric_row(metric, name, task, present) for metric in METRICS] if present else []
+    head = [side.head for side in present] + (["Change"] if len(present) > 1 else [])
+    kind = "right or wrong" if binary else f"score {visible(task.score)}"
+    others_head, others = _rows_of_others(report, name)
+    caption = f"{count(task.n)} {unit}, {kind}"
     return TaskTable(
-        name,
-        f"{count(task['n'])} {unit(task)}, {kind}",
-        head,
-        tuple(rows),
-        others_head,
-        others,
-        _tests(name, task),
+        name, caption, tuple(head), tuple(rows), others_head, others, _test_lines(name, task, present)
     )
 
 
-def _meaning(metric: MetricName) -> str:
-    return {
-        "accuracy_old": "over all items",
-        "accuracy_new": "over all items",
-        "accuracy_difference": "after minus before",
-        "negative_flip_rate": "of all items: D < 0",
-        "positive_flip_rate": "of all items: D > 0",
-    }.get(metric.key, metric.meaning)
+def _metric_row(metric: MetricName, name: str, task: TaskResult, present: list[TaskSide]) -> Row:
+    """Write a metric of all sides; one cell where it is undefined on all for the same reason."""
+    binary = task.kind == "binary"
+    form = metric.form_for(binary=binary)
+    entries = [side.numbers.metric(metric.key) for side in present]
+    paths = [pointer("tasks", name, side.key, metric.key) for side in present]
+    cells = [cell(entry, path, form) for entry, path in zip(entries, paths, strict=True)]
+    whys = {entry.why if entry.value is None else None for entry in entries}
+    if len(whys) == 1 and whys != {None}:
+        cells = cells[:1]
+    elif len(present) > 1:
+        shown = _effect_cell(name, task, metric, form)
+        cells.append(change(entries[0], entries[1], (paths[0], paths[1]), form) if shown is None else shown)
+    meaning = metric.meaning_for(binary=binary).replace("items", unit_of(task))
+    return Row(metric.name_for(binary=binary), meaning, tuple(cells))
 
 
-def _effect(
-    task: Mapping[str, Any], name: str, metric: MetricName, entries: list[tuple[Any, str]], form: Form
-) -> Markup:
-    """Return the candidate's change of a metric: the file's own with its interval, else the difference of the two."""
-    effects = task.get("candidate_effect") or {}
+def _effect_cell(name: str, task: TaskResult, metric: MetricName, form: Form) -> Markup | None:
+    """Write the candidate's change of a metric with its interval; None where the report has none of its own."""
+    effect = task.candidate_effect
     if metric.key == "accuracy_old":
         return ABSENT
-    if metric.effect in effects:
-        path = pointer("tasks", name, "candidate_effect", metric.effect)
-        signed: Form = "points" if form == "rate" else "signed"
-        written = cell(effects[metric.effect], path, signed)
-        relative = effects.get("negative_flip_rate_change_percent")
-        if metric.key == "negative_flip_rate" and relative and relative.get("value") is not None:
-            where = pointer("tasks", name, "candidate_effect", "negative_flip_rate_change_percent")
-            extra = number(relative, where, "percent") + Markup(" ") + interval(relative, where, "percent")
-            written += Markup('<span class="second">{}</span>').format(extra)
-        return written
-    return change(entries[0][0], entries[1][0], (entries[0][1], entries[1][1]), form)
+    if effect is None or not metric.effect:
+        return None
+    path = pointer("tasks", name, "candidate_effect", metric.effect)
+    written = cell(effect.change(metric.effect), path, "points" if form == "rate" else "signed")
+    relative = effect.negative_flip_rate_change_percent
+    if metric.key == "negative_flip_rate" and relative.value is not None:
+        where = pointer("tasks", name, "candidate_effect", "negative_flip_rate_change_percent")
+        extra = number(relative, where, "percent") + Markup(" ") + interval(relative, where, "percent")
+        written += Markup('<span class="second">{}</span>').format(extra)
+    return written
 
 
-def _tests(name: str, task: Mapping[str, Any]) -> tuple[Markup, ...]:
-    """Return the tests' p-values in words."""
+def _test_lines(name: str, task: TaskResult, present: list[TaskSide]) -> tuple[Markup, ...]:
+    """Write the tests' p-values, and what else has no interval, in a line a side."""
     lines = []
-    for key, _, title in sides(task):
+    for side in present:
         found = [
             Markup("{} p = {}").format(
-                _test_words(test, words, task[key]),
-                _p_value(task[key][test], pointer("tasks", name, key, test)),
+                words, lone_number(p, pointer("tasks", name, side.key, key), "probability")
             )
-            for test, words in _MCNEMAR.items()
-            if task[key].get(test) is not None
+            for key, words, p in _tests_of(side.numbers)
+            if p is not None
         ]
-        found += _further(name, key, task)
+        found += [
+            Markup("{} {}").format(words, lone_number(value, pointer("tasks", name, side.key, key), form))
+            for key, words, value, form in _numbers_without_interval(
+                side.numbers, binary=task.kind == "binary"
+            )
+            if value is not None
+        ]
         if found:
-            lines.append(Markup("Old against {}: {}").format(title, Markup(", ").join(found)))
-    test = "negative_flips_mcnemar_exact_p"
-    effect = (task.get("candidate_effect") or {}).get(test)
+            lines.append(Markup("Old against {}: {}").format(side.title, Markup(", ").join(found)))
+    effect = task.candidate_effect
     if effect is not None:
-        written = _p_value(effect, pointer("tasks", name, "candidate_effect", test))
-        grouped = task["old_vs_new"].get("clustered_p") is not None
+        path = pointer("tasks", name, "candidate_effect", "negative_flips_mcnemar_exact_p")
+        grouped = task.old_vs_new is not None and task.old_vs_new.clustered_p is not None
         lines.append(
             Markup("Negative flips, candidate against plain update: {} p = {}").format(
-                "over groups of items" if grouped else "exact McNemar", written
+                "over groups of items" if grouped else "exact McNemar",
+                lone_number(effect.negative_flips_mcnemar_exact_p, path, "probability"),
             )
         )
     return tuple(lines)
 
 
-def _further(name: str, key: str, task: Mapping[str, Any]) -> list[Markup]:
-    """Write the figures without an interval of their own; the smallest difference of a score is in the score's unit."""
-    found = []
-    for name_, (words, form) in _FURTHER.items():
-        value = task[key].get(name_)
-        if value is None:
-            continue
-        shown: Form = (
-            "score" if name_ == "minimum_detectable_difference" and task["kind"] != "binary" else form
-        )
-        path = pointer("tasks", name, key, name_)
-        found.append(Markup("{} {}").format(words, figure(value, format_number(value, shown), path)))
-    return found
+def _tests_of(numbers: SideNumbers) -> list[tuple[str, str, float | None]]:
+    """Return the tests: field, name, p-value. Where items are grouped, McNemar's is said to pass that over."""
+    single = "" if numbers.clustered_p is None else " (as if items were independent)"
+    return [
+        ("mcnemar_exact_p", f"exact McNemar{single}", numbers.mcnemar_exact_p),
+        ("mcnemar_mid_p", f"mid-p{single}", numbers.mcnemar_mid_p),
+        ("mcnemar_harm_p", f"one-sided for harm{single}", numbers.mcnemar_harm_p),
+        ("mcnemar_holm_p", "Holm over tasks", numbers.mcnemar_holm_p),
+        ("mcnemar_bh_p", "Benjamini-Hochberg over tasks", numbers.mcnemar_bh_p),
+        ("clustered_p", "over groups of items", numbers.clustered_p),
+        ("clustered_harm_p", "over groups, one-sided for harm", numbers.clustered_harm_p),
+    ]
 
 
-def _test_words(test: str, words: str, metrics: Mapping[str, Any]) -> str:
-    """Name a test; where items are grouped, McNemar's is said to pass that over."""
-    if metrics.get("clustered_p") is None or test not in _OF_SINGLE_ITEMS:
-        return words
-    return f"{words} (as if items were independent)"
+def _numbers_without_interval(
+    numbers: SideNumbers, *, binary: bool
+) -> list[tuple[str, str, float | None, Form]]:
+    """Return one-sided 95 % bounds, a posterior, and the resolution of the test set: field, name, value, form."""
+    return [
+        (
+            "negative_flip_rate_lower_bound",
+            "negative flips at least",
+            numbers.negative_flip_rate_lower_bound,
+            "rate",
+        ),
+        ("negative_flip_rate_upper_bound", "at most", numbers.negative_flip_rate_upper_bound, "rate"),
+        (
+            "probability_worse",
+            "probability that more breaks than is gained",
+            numbers.probability_worse,
+            "probability",
+        ),
+        (
+            "minimum_detectable_difference",
+            "smallest detectable difference",
+            numbers.minimum_detectable_difference,
+            # That of a score is in the score's unit.
+            "rate" if binary else "score",
+        ),
+    ]
 
 
-_OF_SINGLE_ITEMS = ("mcnemar_exact_p", "mcnemar_mid_p", "mcnemar_harm_p")
-_MCNEMAR = {
-    "mcnemar_exact_p": "exact McNemar",
-    "mcnemar_mid_p": "mid-p",
-    "mcnemar_harm_p": "one-sided for harm",
-    "mcnemar_holm_p": "Holm over tasks",
-    "mcnemar_bh_p": "Benjamini-Hochberg over tasks",
-    "clustered_p": "over groups of items",
-    "clustered_harm_p": "over groups, one-sided for harm",
-}
-
-# Figures without an interval of their own: one-sided 95 % bounds, a posterior, the resolution of the test set.
-_FURTHER: dict[str, tuple[str, Form]] = {
-    "negative_flip_rate_lower_bound": ("negative flips at least", "rate"),
-    "negative_flip_rate_upper_bound": ("at most", "rate"),
-    "probability_worse": ("probability that more breaks than is gained", "probability"),
-    "minimum_detectable_difference": ("smallest detectable difference", "rate"),
-}
+_MAIN_OF_OTHERS = ("accuracy_new", "accuracy_difference", "negative_flip_rate", "positive_flip_rate")
 
 
-def _p_value(value: float, path: str) -> Markup:
-    return figure(value, format_number(value, "probability"), path)
-
-
-def _others(report: Report, name: str, continuous: bool) -> tuple[tuple[str, ...], tuple[Row, ...]]:
+def _rows_of_others(report: Report, name: str) -> tuple[tuple[str, ...], tuple[Row, ...]]:
     """Return plain update, candidate and the further runs as rows, where there are further runs."""
-    chosen = [m for m in METRICS if m.key in _OTHERS_METRICS[continuous]]
-    head = tuple((m.continuous_name or m.name if continuous else m.name).split(", ")[-1] for m in chosen)
-    runs: list[tuple[str, Mapping[str, Any], tuple[object, ...]]] = [
-        (title, report["tasks"][name][key], ("tasks", name, key))
-        for key, _, title in sides(report["tasks"][name])
+    task = report.tasks[name]
+    binary = task.kind == "binary"
+    last = ("inconsistency_rate",) if binary else ("mean_gain", "mean_regression")
+    chosen = [metric for metric in METRICS if metric.key in (*_MAIN_OF_OTHERS, *last)]
+    head = tuple(metric.name_for(binary=binary).split(", ")[-1] for metric in chosen)
+    runs: list[tuple[str, SideNumbers, tuple[object, ...]]] = [
+        (side.title, side.numbers, ("tasks", name, side.key)) for side in sides(task)
     ]
     further = [
-        (visible(other["name"]), other["tasks"][name], ("others", position, "tasks", name))
-        for position, other in enumerate(report["others"])
-        if name in other["tasks"]
+        (visible(other.name), other.tasks[name], ("others", position, "tasks", name))
+        for position, other in enumerate(report.others)
+        if name in other.tasks
     ]
     if not further:
         return head, ()
     rows = []
-    for title, metrics, where in [*runs, *further]:
-        forms = [m.continuous_form or m.form if continuous else m.form for m in chosen]
-        cells = [
-            cell(metrics.get(m.key), pointer(*where, m.key), f) for m, f in zip(chosen, forms, strict=True)
-        ]
-        rows.append(Row(title, "", tuple(cells)))
+    for title, numbers, where in [*runs, *further]:
+        cells = tuple(
+            cell(numbers.metric(m.key), pointer(*where, m.key), m.form_for(binary=binary)) for m in chosen
+        )
+        rows.append(Row(title, "", cells))
     return head, tuple(rows)
-
-
-_OTHERS_METRICS = {
-    False: (
-        "accuracy_new",
-        "accuracy_difference",
-        "negative_flip_rate",
-        "positive_flip_rate",
-        "inconsistency_rate",
-    ),
-    True: (
-        "accuracy_new",
-        "accuracy_difference",
-        "negative_flip_rate",
-        "positive_flip_rate",
-        "mean_gain",
-        "mean_regression",
-    ),
-}
 
 
 def join_lines(report: Report) -> list[tuple[str, Markup, bool]]:
     """Return how the runs were joined: name, figure, and whether a reader should look."""
-    names = {
-        "paired": "predictions in both runs",
-        "only_old": "only in the old run",
-        "only_new": "only in the new run",
-        "duplicates": "listed more than once",
-        "changed": "with another reference or prompt",
-    }
-    lines = [
-        (
-            text,
-            integer(report["join"][key], pointer("join", key)),
-            key != "paired" and report["join"][key] > 0,
+    join = report.join
+    lines = [("predictions in both runs", integer(join.paired, pointer("join", "paired")), False)]
+    lines += [
+        (text, integer(found, pointer("join", key)), found > 0)
+        for key, text, found in (
+            ("only_old", "only in the old run", join.only_old),
+            ("only_new", "only in the new run", join.only_new),
+            ("duplicates", "listed more than once", join.duplicates),
+            ("changed", "with another reference or prompt", join.changed),
         )
-        for key, text in names.items()
-        if key in report["join"]
     ]
-    missing = (report.get("missing") or {}).get("old_vs_new", {})
-    names = {"errors": "without an answer (error)", "unscored": "without a verdict", "unread": "not read"}
+    missing = report.missing.get("old_vs_new")
+    if missing is None:
+        return lines
     return lines + [
-        (text, integer(missing[key], pointer("missing", "old_vs_new", key)), missing[key] > 0)
-        for key, text in names.items()
-        if missing.get(key) is not None
+        (text, integer(found, pointer("missing", "old_vs_new", key)), found > 0)
+        for key, text, found in (
+            ("errors", "without an answer (error)", missing.errors),
+            ("unscored", "without a verdict", missing.unscored),
+            ("unread", "not read", missing.unread),
+        )
+        if found is not None
     ]
 
 
 def source_rows(report: Report) -> list[tuple[str, str, list[tuple[str, str]]]]:
     """Return each run's role, name and metadata as text."""
-    rows = []
-    for side in ("old", "new", "candidate"):
-        if report.get(side) is not None:
-            rows.append((side, str(report[side]), _metadata(report["sources"].get(side) or {})))
-    known = {"old", "new", "candidate"}
-    rows.extend(("other", str(k), _metadata(v or {})) for k, v in report["sources"].items() if k not in known)
+    versions = {"old": report.old, "new": report.new, "candidate": report.candidate}
+    rows = [
+        (role, name, _metadata_as_text(report.sources.get(role, {})))
+        for role, name in versions.items()
+        if name is not None
+    ]
+    rows += [
+        ("other", role, _metadata_as_text(found))
+        for role, found in report.sources.items()
+        if role not in versions
+    ]
     return rows
 
 
-def _metadata(source: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [
-        (str(k), v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)) for k, v in source.items()
-    ]
+def _metadata_as_text(source: Mapping[str, object]) -> list[tuple[str, str]]:
+    return [(k, v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)) for k, v in source.items()]
 
 
 def flips_note(report: Report, *, held: int) -> Markup:
@@ -350,7 +247,7 @@ def flips_note(report: Report, *, held: int) -> Markup:
         report: the report.
         held: how many the page holds.
     """
-    total, shown = sum(report["flips_total"].values()), report["flips_shown"]
+    total, shown = report.flips_total.total, report.flips_shown
     if total == shown == held:
         return Markup("All {} examples whose answer changed.").format(figure(total, count(total)))
     if shown == held:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
 
+from muscle.flips.measuring.side_numbers import SideNumbers
+from muscle.flips.result.report import Report
 from muscle.outgoing import visible
+from muscle.report.entries import Role, sides, value_of
 from muscle.report.numbers import Form, format_number
 from muscle.report.page import plots
-from muscle.report.page.figures import Report, sides, value_of
-from muscle.report.page.plots import Point, Role
+from muscle.report.page.plots import Point
 
 _ROOM = 1.05
 """Axes of scatter plots reach this much further than the points, so that labels find room."""
@@ -36,17 +37,18 @@ def flips_against_gap(report: Report) -> Plot | None:
     Both are rates, so tasks whose mean score does not lie in [0, 1] are left out, and the caption says so.
     """
     points, left_out = [], []
-    for name, task in report["tasks"].items():
-        old, new = (value_of(task["old_vs_new"], f"accuracy_{side}") for side in ("old", "new"))
-        gap, label = value_of(task["old_vs_new"], "accuracy_difference"), visible(name)
+    for name, task in report.tasks.items():
+        old, new = (value_of(task.old_vs_new, f"accuracy_{version}") for version in ("old", "new"))
+        gap, label = value_of(task.old_vs_new, "accuracy_difference"), visible(name)
         if gap is None or old is None or new is None or not (0 <= old <= 1 and 0 <= new <= 1):
             left_out.append(label)
             continue
-        for key, role, title in sides(task):
-            rate = value_of(task[key], "negative_flip_rate")
+        for side in sides(task):
+            rate = side.numbers.negative_flip_rate.value
             if rate is not None:
-                text = f"{label}, {title}: gap {format_number(gap, 'points')} points, NFR {format_number(rate, 'rate')}"
-                points.append(Point(gap, rate, role, label if role == "plain" else "", text, name))
+                moved = f"gap {format_number(gap, 'points')} points, NFR {format_number(rate, 'rate')}"
+                text = f"{label}, {side.title}: {moved}"
+                points.append(Point(gap, rate, side.role, label if side.role == "plain" else "", text, name))
     if not any(point.y for point in points):
         return None
     x_axis = plots.make_axis([_ROOM * p.x for p in points], percent=True, signed=True)
@@ -73,8 +75,11 @@ def flips_against_gap(report: Report) -> Plot | None:
 
 
 def gain_against_regression(report: Report) -> list[Plot]:
-    """Plot what was gained against what was lost: PFR against NFR for binary tasks, mean gain against mean regression else."""
-    kinds = {name: task["kind"] for name, task in report["tasks"].items()}
+    """Plot what was gained against what was lost.
+
+    PFR against NFR for the tasks of right and wrong, mean gain against mean regression for each with a score.
+    """
+    kinds = {name: task.kind for name, task in report.tasks.items()}
     found = [_rates_plot(report, [name for name, kind in kinds.items() if kind == "binary"])]
     found += [_score_plot(report, name) for name, kind in kinds.items() if kind == "continuous"]
     return [plot for plot in found if plot is not None]
@@ -94,7 +99,7 @@ def _rates_plot(report: Report, names: Sequence[str]) -> Plot | None:
 
 def _score_plot(report: Report, name: str) -> Plot | None:
     """Plot one continuous task; None where no score changed."""
-    score = visible(report["tasks"][name]["score"])
+    score = visible(report.tasks[name].score)
     points = _trade(report, name, "mean_regression", "mean_gain", "score", False)
     note = "Over the items that changed; on the dashed line the average gain is as large as the average loss."
     axes = (f"mean regression of {score}", f"mean gain of {score}")
@@ -103,8 +108,8 @@ def _score_plot(report: Report, name: str) -> Plot | None:
 
 def _trade(report: Report, task: str, lost: str, gained: str, form: Form, many: bool) -> list[Point]:
     points = []
-    for role, name, metrics in _runs(report, task):
-        x, y = value_of(metrics, lost), value_of(metrics, gained)
+    for role, name, numbers in _numbers_of_runs(report, task):
+        x, y = value_of(numbers, lost), value_of(numbers, gained)
         if x is None or y is None:
             continue
         label = name if not many else visible(task) if role == "plain" else ""
@@ -113,13 +118,12 @@ def _trade(report: Report, task: str, lost: str, gained: str, form: Form, many: 
     return points
 
 
-def _runs(report: Report, task: str) -> Iterator[tuple[Role, str, Mapping[str, Any]]]:
-    data = report["tasks"][task]
-    for key, role, title in sides(data):
-        yield role, title, data[key]
-    for other in report["others"]:
-        if task in other["tasks"]:
-            yield "other", visible(other["name"]), other["tasks"][task]
+def _numbers_of_runs(report: Report, task: str) -> Iterator[tuple[Role, str, SideNumbers]]:
+    for side in sides(report.tasks[task]):
+        yield side.role, side.title, side.numbers
+    for other in report.others:
+        if task in other.tasks:
+            yield "other", visible(other.name), other.tasks[task]
 
 
 def _trade_plot(
@@ -137,11 +141,12 @@ def _trade_plot(
 def difference_histograms(report: Report) -> list[Plot]:
     """Return the distribution of D, new score minus old, of each continuous task."""
     found: list[Plot] = []
-    for name, task in report["tasks"].items():
-        data, score = task.get("difference_histogram"), visible(task["score"])
-        if task["kind"] == "continuous" and data:
+    for name, task in report.tasks.items():
+        data, score = task.difference_histogram, visible(task.score)
+        if task.kind == "continuous" and data is not None:
             title = f"Distribution of D, {visible(name)}"
-            above, below = data["old_vs_new"], data.get("old_vs_candidate")
-            picture = plots.histogram(data["edges"], above, below, title=title, unit=score)
+            picture = plots.histogram(
+                data.edges, data.old_vs_new, data.old_vs_candidate, title=title, unit=score
+            )
             found.append(Plot(title, f"D: change of {score} per item", "number of items", picture))
     return found

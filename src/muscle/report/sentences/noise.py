@@ -2,59 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from muscle.report.numbers import count, format_number
-from muscle.report.rows import Report, estimate, shown_tasks
-
-_WORDS = {
-    "regressed": "regressed",
-    "improved": "improved",
-    "equivalent": "equivalent",
-    "cannot_tell": "cannot tell",
-}
+from muscle.flips.measuring.side_numbers import ItemShares, SideNumbers
+from muscle.flips.result.report import Report
+from muscle.report.entries import shown_tasks, updates
+from muscle.report.numbers import count, estimate, format_number, value_alone
 
 
 def noise_lines(report: Report, *, max_tasks: int) -> list[str]:
     """Return the sentence on the noise floor, then a line a task on what repeats or a second run show.
 
     Args:
-        report: the result object.
+        report: of a comparison or of the gate.
         max_tasks: of more tasks, those with the highest negative flip rate are told.
     """
-    lines = []
-    sentence = (report.get("noise") or {}).get("sentence")
-    if sentence:
-        lines.append(f"Noise: {sentence}")
+    lines = [f"Noise: {report.noise.sentence}"] if report.noise.sentence else []
     for name in shown_tasks(report, max_tasks):
-        task = report["tasks"][name]
-        for side, version in (("old_vs_new", report["new"]), ("old_vs_candidate", report["candidate"])):
-            if version is not None and task.get(side):
-                lines += [f"{name}, {version}: {line}" for line in _task_lines(task[side])]
+        for side, version in updates(report):
+            numbers = report.tasks[name].numbers(side)
+            if numbers is not None:
+                lines += [f"{name}, {version}: {line}" for line in _real_or_noise(numbers)]
     return lines
 
 
-def _task_lines(metrics: Mapping[str, Any]) -> Iterator[str]:
-    items = metrics.get("items")
-    if items:
-        shares = ", ".join(f"{estimate(items[key], 'rate')} {word}" for key, word in _WORDS.items())
-        null = items["null95"]["value"]
-        told = (
-            ""
-            if null is None
-            else f"; without any change at most {format_number(null, 'rate')} would be called changed"
-        )
-        yield f"of {count(items['n'])} items {shares}{told}"
-    floor, excess = metrics.get("noise_floor"), metrics.get("excess_negative_flip_rate")
-    if floor and floor["value"] is not None:
+def _real_or_noise(numbers: SideNumbers) -> Iterator[str]:
+    if numbers.items is not None:
+        yield _item_verdicts(numbers.items)
+    floor = numbers.noise_floor
+    if floor is not None and floor.value is not None:
         yield (
-            f"negative flips {format_number(metrics['negative_flip_rate']['value'], 'rate')}, of them noise floor "
-            f"{estimate(floor, 'rate')}, beyond noise {estimate(excess, 'rate')}"
+            f"negative flips {value_alone(numbers.negative_flip_rate, 'rate')}, of them noise floor "
+            f"{estimate(floor, 'rate')}, beyond noise {estimate(numbers.excess_negative_flip_rate, 'rate')}"
         )
-    within = (metrics.get("flips_within_noise") or {}).get("negative_flip")
-    if within and within["of"]:
+    if numbers.flips_within_noise is not None and numbers.flips_within_noise.negative_flip.of:
+        within = numbers.flips_within_noise.negative_flip
         yield (
-            f"{count(within['count'])} of {count(within['of'])} negative flips sit within the differences of likelihood "
+            f"{count(within.count)} of {count(within.of)} negative flips sit within the differences of likelihood "
             "from run to run"
         )
+
+
+def _item_verdicts(items: ItemShares) -> str:
+    shares = (
+        f"{estimate(items.regressed, 'rate')} regressed, {estimate(items.improved, 'rate')} improved, "
+        f"{estimate(items.equivalent, 'rate')} equivalent, {estimate(items.cannot_tell, 'rate')} cannot tell"
+    )
+    most = items.null95.value
+    null = (
+        ""
+        if most is None
+        else f"; without any change at most {format_number(most, 'rate')} would be called changed"
+    )
+    return f"of {count(items.n)} items {shares}{null}"

@@ -2,100 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
+from muscle.flips.explaining.causes import TaskCauses
+from muscle.flips.explaining.closeness import TaskCloseness
+from muscle.flips.explaining.judges import ByErrors, ByLabels
+from muscle.flips.explaining.what_changed import ChangedFeature
+from muscle.flips.pairing.pair import WithOld
+from muscle.flips.result.report import Report, TaskResult
+from muscle.flips.statistics.intervals import Estimate
 from muscle.flips.wording import percent
+from muscle.report.entries import shown_tasks
 from muscle.report.numbers import count
-from muscle.report.rows import Report, judged_side, shown_tasks
 
 MAX_CHANGES = 3
 
 
 def why_lines(report: Report, *, max_tasks: int) -> list[str]:
     """Return lines on causes, what changed, closeness and corrected judges, task by task."""
+    side = report.judged_side
+    # What changed is told of the plain update, also where a candidate is judged.
+    who = f" in {report.new}" if report.candidate else ""
     lines = []
     for name in shown_tasks(report, max_tasks):
-        task = report["tasks"][name]
-        told = [
-            *_causes(task, judged_side(report)),
-            *_changed(task, report),
-            *_closeness(task, judged_side(report)),
-            *_judge(task, judged_side(report)),
-        ]
-        lines += [line if len(report["tasks"]) == 1 else f"{name}: {line}" for line in told]
+        task = report.tasks[name]
+        told = [] if task.causes is None else _cause_lines(task.causes, side)
+        told += [_changed_line(task.what_changed, who)] if task.what_changed else []
+        told += [] if task.closeness is None else [_closeness_line(task.closeness, side)]
+        told += _judge_lines(task, side)
+        lines += [line if len(report.tasks) == 1 else f"{name}: {line}" for line in told]
     return lines
 
 
-def _causes(task: Mapping[str, Any], side: str) -> list[str]:
-    causes = task.get("causes") or {}
-    lost = (causes.get(side) or {}).get("negative_flip") or {}
-    if not lost or (set(lost) == {"knowledge"} and not causes.get("sentence")):
+def _cause_lines(causes: TaskCauses, side: WithOld) -> list[str]:
+    counts = causes.old_vs_candidate if side == "old_vs_candidate" else causes.old_vs_new
+    lost = {} if counts is None else counts.negative_flip
+    if not lost or (set(lost) == {"knowledge"} and not causes.sentence):
         return []
     ordered = sorted(lost.items(), key=lambda entry: (-entry[1], entry[0]))
     named = ", ".join(f"{count(number)} {cause.replace('_', ' ')}" for cause, number in ordered)
-    sentence = f"{causes['sentence']}; " if causes.get("sentence") else ""
-    return [f"why: {sentence}what broke by cause: {named}{_loose(causes, side)}"]
+    sentence = f"{causes.sentence}; " if causes.sentence else ""
+    return [f"why: {sentence}what broke by cause: {named}{_loose_gap(causes, side)}"]
 
 
-def _loose(causes: Mapping[str, Any], side: str) -> str:
+def _loose_gap(causes: TaskCauses, side: WithOld) -> str:
     """Say what a loose scorer sees; empty where it sees what the strict one does."""
-    gaps = causes.get("strict_loose") or {}
-    old, new = gaps.get("old"), gaps.get(side.removeprefix("old_vs_"))
-    if not old or not new or not (old["gap"] or new["gap"]):
+    gaps = causes.strict_loose
+    if gaps is None:
         return ""
-    shown = [percent(each[key]) for key in ("strict", "loose") for each in (old, new)]
-    return f"; strict {shown[0]} → {shown[1]}, loose {shown[2]} → {shown[3]}"
+    old, new = gaps.old, gaps.candidate if side == "old_vs_candidate" else gaps.new
+    if old is None or new is None or not (old.gap or new.gap):
+        return ""
+    return f"; strict {percent(old.strict)} → {percent(new.strict)}, loose {percent(old.loose)} → {percent(new.loose)}"
 
 
-def _changed(task: Mapping[str, Any], report: Report) -> list[str]:
-    rows = task.get("what_changed") or []
-    if not rows:
-        return []
+def _changed_line(features: Sequence[ChangedFeature], who: str) -> str:
     told = [
-        f"{_quoted(row)} {row['flipped']:.2f} (others {row['others']:.2f})"
-        if row["kind"] == "length"
-        else f"{_quoted(row)} {row['flipped']:.0%} (others {row['others']:.0%})"
-        for row in rows[:MAX_CHANGES]
+        f"{each.what} {each.flipped:.2f} (others {each.others:.2f})"
+        if each.kind == "length"
+        else f"{_feature_name(each)} {each.flipped:.0%} (others {each.others:.0%})"
+        for each in features[:MAX_CHANGES]
     ]
-    # The rows are of the plain update, also where a candidate is judged.
-    who = f" in {report['new']}" if report["candidate"] else ""
-    return [f"answers that broke{who}, against the others: {'; '.join(told)}"]
+    return f"answers that broke{who}, against the others: {'; '.join(told)}"
 
 
-def _quoted(row: Mapping[str, Any]) -> str:
-    return f'new words "{row["what"]}"' if row["kind"] == "ngram" else str(row["what"])
+def _feature_name(feature: ChangedFeature) -> str:
+    return f'new words "{feature.what}"' if feature.kind == "ngram" else feature.what
 
 
-def _closeness(task: Mapping[str, Any], side: str) -> list[str]:
-    close = task.get("closeness")
-    if not close:
+def _closeness_line(close: TaskCloseness, side: WithOld) -> str:
+    new = (close.old_vs_candidate if side == "old_vs_candidate" else None) or close.old_vs_new
+    own = close.old_vs_rerun
+    beside = str(close.why) if own is None else f"against itself {own.kl.mean:.2g} and {_share(own.same_top)}"
+    line = f"likelihoods: mean KL {new.kl.mean:.2g}, same top choice {_share(new.same_top)} ({beside})"
+    # Without a second run of the old version the tails say nothing sure.
+    return f"{line}; {close.sentence}" if own is not None and close.sentence else line
+
+
+def _share(share: Estimate) -> str:
+    return "undefined" if share.value is None else percent(share.value)
+
+
+def _judge_lines(task: TaskResult, side: WithOld) -> list[str]:
+    if task.judge is None:
         return []
-    new, own = close.get(side) or close["old_vs_new"], close.get("old_vs_rerun")
-    beside = (
-        f"against itself {own['kl']['mean']:.2g} and {percent(own['same_top']['value'])}"
-        if own
-        else str(close["why"])
-    )
-    line = (
-        f"likelihoods: mean KL {new['kl']['mean']:.2g}, same top choice {percent(new['same_top']['value'])} "
-        f"({beside})"
-    )
-    # Without a self-vs-self run the tails say nothing sure.
-    return [f"{line}; {close['sentence']}" if own and close.get("sentence") else line]
-
-
-def _judge(task: Mapping[str, Any], side: str) -> list[str]:
+    judged, plain = task.judge.get(side), task.judge.get("old_vs_new")
+    labels = (judged and judged.labels) or (plain and plain.labels)
+    errors = (judged and judged.errors) or (plain and plain.errors)
     lines = []
-    for key, words in (("labels", "by people's labels"), ("errors", "by the judge's known errors")):
-        found = ((task.get("judge") or {}).get(side) or {}).get(key)
-        if found is None and side != "old_vs_new":
-            found = ((task.get("judge") or {}).get("old_vs_new") or {}).get(key)
-        if found and found["difference"]["value"] is not None:
-            d = found["difference"]
-            of = f" of {count(found['labelled'])} items" if key == "labels" else ""
-            lines.append(
-                f"difference by the judge {found['difference_judge']:+.3f}, corrected {words}{of} "
-                f"{d['value']:+.3f} ({d['low']:+.3f} to {d['high']:+.3f}); {found['note']}"
-            )
+    if labels:
+        lines += _corrected_line(labels, f"by people's labels of {count(labels.labelled)} items")
+    if errors:
+        lines += _corrected_line(errors, "by the judge's known errors")
     return lines
+
+
+def _corrected_line(found: ByLabels | ByErrors, how: str) -> list[str]:
+    value, low, high = found.difference.value, found.difference.low, found.difference.high
+    if value is None or found.difference_judge is None:
+        return []
+    interval = ", without an interval" if low is None or high is None else f" ({low:+.3f} to {high:+.3f})"
+    return [
+        f"difference by the judge {found.difference_judge:+.3f}, corrected {how} {value:+.3f}{interval}; {found.note}"
+    ]
