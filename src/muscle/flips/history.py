@@ -1,7 +1,7 @@
 """Flips along a chain of versions: step by step, from the first to the last, and items that go to and fro.
 
-All numbers are over the items that every run has, so that the steps add up: accuracy_last - accuracy_first is the sum of
-the steps' PFR - NFR. A net that looks steady can hide items that break and come back with every release.
+All numbers are over the items that every run has, so that the steps add up: accuracy_last - accuracy_first is the sum
+of the steps' PFR - NFR. A net that looks steady can hide items that break and come back with every release.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "recovered": (r"^R+W+R+$", "right, wrong, right again"),
     "relapsed": (r"^W+R+W+$", "wrong, right, wrong again"),
 }
-"""What can become of an item, as a regular expression on its pattern and in words; the rest went to and fro more often."""
+"""What can become of an item, as a regular expression on its pattern and in words; the rest changed more often."""
 
 TO_AND_FRO = "to_and_fro"
 KIND_WORDS = {name: words for name, (_, words) in KINDS.items()} | {TO_AND_FRO: "changed three times or more"}

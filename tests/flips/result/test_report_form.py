@@ -38,7 +38,10 @@ def test_a_report_is_read_back_whole(name):
     ("change", "told"),
     [
         (lambda report: report.pop("tasks"), "tasks: "),
-        (lambda report: report["tasks"]["tools"]["old_vs_new"].update(n="many"), "tasks.tools.old_vs_new.n: "),
+        (
+            lambda report: report["tasks"]["tools"]["old_vs_new"].update(n="many"),
+            "tasks.tools.old_vs_new.n: ",
+        ),
         (lambda report: report.update(flips={"no": "list"}), "flips: "),
     ],
 )

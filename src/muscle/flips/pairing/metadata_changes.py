@@ -1,7 +1,7 @@
 """What two runs' metadata say differently: settings, judges, versions.
 
-Readers keep what they know of a run in common words (`tasks`, `settings`, `versions`, `model`, `harness`). A key that one
-side lacks is unknown there, not different.
+Readers keep what they know of a run in common words (`tasks`, `settings`, `versions`, `model`, `harness`). A key that
+one side lacks is unknown there, not different.
 """
 
 from __future__ import annotations
