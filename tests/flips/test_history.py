@@ -12,6 +12,7 @@ from rich.console import Console
 
 from muscle.errors import ConfigError, JoinError
 from muscle.flips.history import KIND_WORDS, history
+from muscle.flips.options import CompareOptions
 from muscle.flips.statistics.intervals import mcnemar
 from muscle.report.text.history import history_markdown, print_history
 
@@ -32,7 +33,7 @@ def only_task(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def followed(*ways: str, **options: Any) -> dict[str, Any]:
-    report = history(chain(*ways), **options).to_json()
+    report = history(chain(*ways), options=CompareOptions(**options)).to_json()
     assert json.loads(json.dumps(report, allow_nan=False)) == report
     return only_task(report)
 

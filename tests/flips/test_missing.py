@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from muscle.comparison import compare
 from muscle.errors import JoinError
-from muscle.flips.compare import compare
+from muscle.flips.options import CompareOptions
 from muscle.gate import Policy, gate
 from muscle.gate.policy import Harm, Limit, Rules, SliceRules
 from muscle.predictions.read import read_run
@@ -262,7 +263,7 @@ def test_a_verdict_never_improves_when_something_is_lost(
     options = {"cluster": "topic"} if policy == "cluster" else {}
     if policy == "cluster":
         frames[0] = frames[0].with_columns(pl.Series("slice.topic", [str(n // 4) for n in range(400)]))
-    before = gate(*frames, policies[policy], **options).verdict
+    before = gate(*frames, policies[policy], options=CompareOptions(**options)).verdict
     hit = pl.Series(np.isin(np.arange(400), rng.choice(400, gone, replace=False)))
     frame = frames[side]
     if how == "row":
@@ -274,7 +275,7 @@ def test_a_verdict_never_improves_when_something_is_lost(
     else:
         frames[side] = frame.with_columns(error=pl.when(hit).then(pl.lit("timeout")))
     try:
-        after = gate(*frames, policies[policy], max_unpaired=1.0, **options).verdict
+        after = gate(*frames, policies[policy], options=CompareOptions(max_unpaired=1.0, **options)).verdict
     except JoinError:
         return
     assert RANK[after] >= RANK[before], (before, after)

@@ -16,6 +16,7 @@ import yaml
 from rich.console import Console
 
 from muscle.errors import ConfigError, DataError, JoinError
+from muscle.flips.options import CompareOptions
 from muscle.gate import (
     MARKER,
     GateResult,
@@ -210,7 +211,7 @@ def test_other_prompts_are_refused_unless_allowed() -> None:
     changed = new.with_columns(input=pl.lit("Please: ") + pl.col("input"))
     with pytest.raises(JoinError, match="--allow prompts"):
         gate(old, changed)
-    result = gate(old, changed, allow={"prompts"})
+    result = gate(old, changed, options=CompareOptions(allow={"prompts"}))
     assert result.report["comparability"]["old_vs_new"][0]["allowed"] is True
 
 

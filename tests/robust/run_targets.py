@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from muscle.flips.compare import compare
+from muscle.comparison import compare
 from muscle.flips.history import history
 from muscle.gate import to_annotations, to_junit, to_markdown
 from muscle.gate.run import gate

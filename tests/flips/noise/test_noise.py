@@ -12,7 +12,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from muscle.flips.compare import compare
+from muscle.comparison import compare
 from muscle.flips.noise.floor import UNKNOWN
 from muscle.flips.result.verdict import judge
 from muscle.gate import gate

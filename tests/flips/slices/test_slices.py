@@ -15,9 +15,9 @@ from scipy import stats
 from muscle.errors import ConfigError, DataError
 from muscle.flips.pairing.items import task_items
 from muscle.flips.pairing.join import join_runs
-from muscle.flips.slices.concentration import upper_tail
 from muscle.flips.slices.cuts import measure_slices
 from muscle.flips.slices.slice_by import parse_slice
+from muscle.flips.statistics.counts import upper_tail
 from muscle.flips.statistics.intervals import mcnemar
 from muscle.predictions.read import read_run
 from muscle.report.text.slices import print_slices, slice_rows, slices_markdown

@@ -1,8 +1,9 @@
 """The report's charts of parts of a whole, and what all charts share: inline SVG that needs no JavaScript.
 
 Written by hand instead of by a chart library: a library's script would add megabytes to every report and draw nothing
-where scripts are off. Horizontal positions are percentages and vertical ones pixels, so a chart is as wide as its place,
-on a phone as on a desk, and its text keeps its size. Colours are classes that the style sheet resolves for light and dark.
+where scripts are off. Horizontal positions are percentages and vertical ones pixels, so a chart is as wide as its
+place, on a phone as on a desk, and its text keeps its size. Colours are classes that the style sheet resolves for light
+and dark.
 
 One code throughout: colour tells whether it is good (blue) or bad (orange), shape tells who (hollow circle: the plain
 update; filled diamond: the candidate; square: other runs). So nothing is told by colour alone.

@@ -1,8 +1,8 @@
 """The page's figures as `<data>` elements, each with the exact number and where it stands in report.json.
 
-An element's `value` is the exact number, its `data-path` the JSON pointer (RFC 6901, section 6) of its place in the file,
-its text the rounded form. So a reader can copy the exact value, and a test can hold each figure on the page against the
-file. A figure that is the difference of two entries names the second in `data-minus`.
+An element's `value` is the exact number, its `data-path` the JSON pointer (RFC 6901, section 6) of its place in the
+file, its text the rounded form. So a reader can copy the exact value, and a test can hold each figure on the page
+against the file. A figure that is the difference of two entries names the second in `data-minus`.
 """
 
 from __future__ import annotations

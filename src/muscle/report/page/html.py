@@ -2,7 +2,8 @@
 
 Nothing is loaded from outside: styles and the script are inlined and named by hash in a content security policy that
 forbids everything else, so even text that slipped through as markup could not act. All that the page says is in the
-markup, charts included; JavaScript only browses the flipped examples, which it puts on the page as text, never as markup.
+markup, charts included; JavaScript only browses the flipped examples, which it puts on the page as text, never as
+markup.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ from muscle.typed_json import json_object
 
 TEMPLATES = Path(__file__).parent / "templates"
 ASSETS = Path(__file__).parent / "assets"
+STYLES = ("report.css", "examples.css", "sections.css")
+"""In this order, as what is said later of the same element counts."""
+
 SCRIPTS = (
     "text.js", "diff.js", "words.js", "filters.js", "list.js", "choices.js", "detail.js", "copy.js", "page.js",
 )  # fmt: skip
@@ -38,7 +42,7 @@ SCRIPTS = (
 VERDICTS = {"pass": "Pass", "warn": "Warning", "block": "Blocked", "cannot_tell": "Cannot tell"}
 MAX_FLIPS = 10_000
 MAX_CHARACTERS = 32_000_000
-"""Flips that a page holds, and their size as JSON; with more it would open slowly. report.json has all that are listed."""
+"""Flips that a page holds, and their size as JSON: with more it would open slowly. report.json has all of the list."""
 
 MAX_RESOLUTIONS = 24
 """Tasks of which the page tells the smallest change that their items show."""
@@ -60,7 +64,7 @@ def render_html(report: Report, *, max_flips: int = MAX_FLIPS) -> str:
     Returns:
         The HTML text. The same report gives the same text.
     """
-    style = Markup((ASSETS / "report.css").read_text(encoding="utf-8"))
+    style = Markup("".join(_asset(name) for name in STYLES))
     script = _script()
     policy = (
         f"default-src 'none'; style-src '{_source_hash(style)}'; script-src '{_source_hash(script)}'; "
@@ -132,9 +136,13 @@ def _sections(report: Report, held: Report) -> dict[str, object]:
     }
 
 
+def _asset(name: str) -> str:
+    return (ASSETS / name).read_text(encoding="utf-8")
+
+
 def _script() -> Markup:
-    """Return the page's one script: the files in a function of their own, so that they share names with nothing else."""
-    files = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    """Return the page's one script: the files in a function, so that they share names with nothing else."""
+    files = "\n".join(map(_asset, SCRIPTS))
     return Markup(f"(() => {{\n{files}\n}})();")
 
 
