@@ -226,7 +226,7 @@ def test_several_filters_of_a_task_are_tasks_of_their_own() -> None:
 )
 def test_the_verdict_follows_the_flips(cells: tuple[int, int, int, int], verdict: str) -> None:
     comparison = compare(*versions(*cells))
-    assert comparison.verdict == verdict and len(comparison.report["reasons"]) == 1
+    assert comparison.verdict == verdict and len(comparison.to_json()["reasons"]) == 1
 
 
 def test_the_headline_never_gives_the_net_alone() -> None:
@@ -246,7 +246,7 @@ def test_a_bound_beside_its_limit_is_written_with_the_digits_that_make_the_sente
     low, high = (metrics[f"negative_flip_rate_{end}_bound"] for end in ("lower", "upper"))
 
     def told(tolerance: float) -> str:
-        return str(compare(old, new, options=CompareOptions(tolerance=tolerance)).report["reasons"][0])
+        return str(compare(old, new, options=CompareOptions(tolerance=tolerance)).to_json()["reasons"][0])
 
     warned = re.search(r"more than ([\d.]+)% even at the lower bound ([\d.]+)%", told(low * (1 - nearness)))
     assert warned and float(warned[2]) > float(warned[1])
@@ -261,11 +261,11 @@ def test_a_limit_is_written_as_it_was_given() -> None:
     old, new = versions(900, 40, 60, 50)
     assert (
         "more than 1.25% even at the lower bound"
-        in compare(old, new, options=CompareOptions(tolerance=0.0125)).report["reasons"][0]
+        in compare(old, new, options=CompareOptions(tolerance=0.0125)).to_json()["reasons"][0]
     )
     assert (
         "more than 1.0% even at the lower bound"
-        in compare(old, new, options=CompareOptions(tolerance=0.01)).report["reasons"][0]
+        in compare(old, new, options=CompareOptions(tolerance=0.01)).to_json()["reasons"][0]
     )
 
 
@@ -276,8 +276,8 @@ def test_the_verdict_of_several_tasks_is_the_worst_one() -> None:
         parts.append([side.with_columns(task=pl.lit(task)) for side in (old, new)])
     old, new = (pl.concat(sides) for sides in zip(*parts, strict=True))
     comparison = compare(old, new)
-    assert comparison.verdict == "block" and comparison.report["reasons"][0].startswith("bad:")
-    assert list(comparison.report["tasks"]) == ["good", "bad"]
+    assert comparison.verdict == "block" and comparison.to_json()["reasons"][0].startswith("bad:")
+    assert list(comparison.to_json()["tasks"]) == ["good", "bad"]
 
 
 def test_chance_in_one_of_many_tasks_does_not_block() -> None:

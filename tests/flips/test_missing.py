@@ -51,7 +51,7 @@ def test_unscored_items_are_missing_and_named() -> None:
     new = new.with_columns(correct=pl.when(pl.int_range(400) >= 100).then("correct"))
     result = gate(old, new)
     assert result.exit_code == 2
-    assert result.report["missing"]["old_vs_new"] == {
+    assert result.to_json()["missing"]["old_vs_new"] == {
         "total": 400,
         "errors": 0,
         "unscored": 100,
@@ -60,7 +60,7 @@ def test_unscored_items_are_missing_and_named() -> None:
         "unread": 0,
     }
     assert any("100 of 400 answers are missing (100 unscored)" in f.reason for f in result.findings)
-    assert any("100 without a verdict" in warning for warning in result.report["warnings"])
+    assert any("100 without a verdict" in warning for warning in result.to_json()["warnings"])
 
 
 @pytest.mark.parametrize("blank", ["correct", "error", "row"])
@@ -149,17 +149,17 @@ def test_what_was_not_read_cannot_pass(num_items: int | None, side: int) -> None
     assert result.exit_code == 2 and compare(*runs).verdict == "cannot_tell"
     reason = next(f.reason for f in result.findings if f.metric == "coverage")
     assert "log.json: samples that are null" in reason
-    assert result.report["unread"][("old", "new")[side]] == [
+    assert result.to_json()["unread"][("old", "new")[side]] == [
         {"what": "samples that are null", "where": "log.json", "num_items": num_items}
     ]
-    assert result.report["warnings"][0].endswith("not read: log.json: samples that are null")
+    assert result.to_json()["warnings"][0].endswith("not read: log.json: samples that are null")
 
 
 def test_what_was_not_read_and_is_missing_in_the_join_counts_once() -> None:
     old, new = (read_run(frame) for frame in _update(1_000, 0, 10))
     short = replace(new, frame=new.frame.tail(999), unread=(Unread("1 sample that is null", "log.json", 1),))
     result = gate(old, short)
-    assert result.report["missing"]["old_vs_new"]["unread"] == 0
+    assert result.to_json()["missing"]["old_vs_new"]["unread"] == 0
     assert result.verdict == "pass"
 
 
@@ -175,7 +175,9 @@ def test_a_task_with_nothing_to_compare_is_named(tmp_path: Path) -> None:
         result = gate(*frames)
         assert result.exit_code == 2
         assert [f.task for f in result.findings if f.metric == "coverage"] == ["b"]
-        assert any("no item is scored in both runs of b" in warning for warning in result.report["warnings"])
+        assert any(
+            "no item is scored in both runs of b" in warning for warning in result.to_json()["warnings"]
+        )
         assert compare(*frames).verdict == "cannot_tell"
 
 
