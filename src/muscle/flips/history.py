@@ -86,7 +86,7 @@ def history(
     read = [
         read_run(source, format=options.format, columns=options.columns, hash_inputs=False) for source in runs
     ]
-    chain = _named(with_one_task_name(read), names)
+    chain = _told_apart(with_one_task_name(read), names)
     differences = [check_comparable(one, other, allow=options.allow) for one, other in pairwise(chain)]
     if "metric" in options.allow:
         turned = options.lower_is_better
@@ -131,7 +131,7 @@ def _left_out(pairs: Sequence[Pair], tasks: Collection[str]) -> list[str]:
     return sorted({task for pair in pairs for task in (*pair.tasks, *pair.unseen_tasks)} - set(tasks))
 
 
-def _named(runs: Sequence[Run], names: Sequence[str] | None) -> list[Run]:
+def _told_apart(runs: Sequence[Run], names: Sequence[str] | None) -> list[Run]:
     """Give the runs their names; where two are the same, each gets its number."""
     given = list(names) if names is not None else [run.name for run in runs]
     told = [
@@ -240,7 +240,7 @@ def _task_history(name: str, runs: Sequence[Run], pairs: Sequence[Pair]) -> Task
         left_out=left_out,
         kind=kind,
         unit="answers" if (repeats > 0).any() else "items",
-        levels=[_mean(chain[f"level{number}"]) for number in range(last + 1)],
+        levels=[_mean_level(chain[f"level{number}"]) for number in range(last + 1)],
         steps=[
             _step(found, old.name, new.name, holm_p=p)
             for found, (old, new), p in zip(tallies, pairwise(runs), adjusted, strict=True)
@@ -254,7 +254,7 @@ def _task_history(name: str, runs: Sequence[Run], pairs: Sequence[Pair]) -> Task
     )
 
 
-def _mean(levels: pl.Series) -> float:
+def _mean_level(levels: pl.Series) -> float:
     mean = levels.cast(pl.Float64).mean()
     assert isinstance(mean, float), "the chain has items"
     return mean
