@@ -105,11 +105,7 @@ def assemble(
         verdict=verdict.word,
         headline=headline(verdict.word, tasks, old=old, new=new, candidate=candidate),
         reasons=list(verdict.reasons),
-        warnings=warnings_of(
-            [*main.values(), *others.values()],
-            {side.replace("_", " "): measured.pair for side, measured in sides.items()},
-            {side.replace("_", " "): measured.binary_quadrants() for side, measured in sides.items()},
-        ),
+        warnings=_warnings([*main.values(), *others.values()], sides),
         join=sides["old_vs_new"].pair.joined.report,
         missing={side: measured.pair.missing for side, measured in sides.items()},
         unread={name: run.unread for name, run in (*main.items(), *others.items())},
@@ -144,6 +140,12 @@ def _with_old(sides: Mapping[Side, MeasuredPair]) -> dict[WithOld, MeasuredPair]
     if "old_vs_candidate" in sides:
         found["old_vs_candidate"] = sides["old_vs_candidate"]
     return found
+
+
+def _warnings(runs: Sequence[Run], sides: Mapping[Side, MeasuredPair]) -> list[str]:
+    said = {side.replace("_", " "): measured for side, measured in sides.items()}
+    pairs = {side: measured.pair for side, measured in said.items()}
+    return warnings_of(runs, pairs, {side: measured.binary_quadrants() for side, measured in said.items()})
 
 
 def _verdict(
