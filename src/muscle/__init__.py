@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from muscle.predictions.run import Run
     from muscle.tasks import get_task
     from muscle.training.align import align
+    from muscle.training.data.batches import IGNORE_INDEX
     from muscle.training.finetune import finetune
     from muscle.training.losses.loss import compatibility_loss
-    from muscle.training.losses.masks import IGNORE_INDEX
     from muscle.training.teachers.online import OnlineTeachers
     from muscle.training.trainer import CompatibilityTrainer
 
@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "IGNORE_INDEX": "muscle.training.losses.masks",
+    "IGNORE_INDEX": "muscle.training.data.batches",
     "Comparison": "muscle.flips.compare",
     "CompatibilityTrainer": "muscle.training.trainer",
     "MuscleError": "muscle.errors",

@@ -16,6 +16,7 @@ from muscle.errors import ConfigError
 from muscle.models.bases import load_base
 from muscle.tasks import get_task, load_examples, split_train_validation
 from muscle.training.align import align
+from muscle.training.data.batches import IGNORE_INDEX
 from muscle.training.finetune import finetune
 from muscle.training.head import kernels
 from muscle.training.head.head_pass import head_pass
@@ -26,7 +27,6 @@ from muscle.training.losses.fused import (
     fused_distillation_terms,
     fused_next_token_loss,
 )
-from muscle.training.losses.masks import IGNORE_INDEX
 from muscle.training.stored_trainers import task_trainer
 from muscle.training.teachers.rows import hidden_rows, mixed_rows, projected_rows
 from tiny import TASK_YAML, save_base, write_choice_rows

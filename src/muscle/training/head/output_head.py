@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from muscle.errors import ModelError
-from muscle.training.data.examples import model_inputs
+from muscle.training.data.batches import model_inputs
 
 PULL_BLOCKS = 8
 """Of the vocabulary in `pull`. Measured: a third off the gradient's rounding, at no time; 32 take off little more."""

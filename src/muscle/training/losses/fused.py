@@ -23,15 +23,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from muscle.config.settings import MaskName
-from muscle.training.head.head_pass import HeadPass, exactly, head_pass
+from muscle.training.data.batches import IGNORE_INDEX
+from muscle.training.head.head_pass import MEMORY_BYTES, HeadPass, exactly, head_pass
 from muscle.training.head.output_head import OutputHead
 from muscle.training.losses.loss import CompatibilityTerms
-from muscle.training.losses.masks import IGNORE_INDEX
-from muscle.training.losses.teachers_in_pass import Batch, BothHeads, BothHeaps, Formula, leans_old
+from muscle.training.losses.teachers_in_pass import Batch, BothHeads, BothHeaps, Formula, leans_in_batch
 from muscle.training.teachers.rows import HiddenRows, MixedRows, ProjectedRows, TeacherRows, TopkRows
-
-MEMORY_BYTES = 128 * 2**20
-"""Default budget for the logits of a chunk. On 2 cores, products lose speed below 128 tokens a chunk and gain none above 256."""
 
 
 def fused_next_token_loss(
@@ -217,7 +214,7 @@ def _projected(
 ) -> tuple[CompatibilityTerms, Tensor | None]:
     """One pass for the student; the teachers are vectors."""
     found = _pass(batch, formula)
-    leans = leans_old(formula.mask, found.right, found.log_p, old, batch.sequences)
+    leans = leans_in_batch(batch, formula, found, old)
     kl_old, kl_new = (_projected_kl(batch, found, side) for side in (old, new))
     gradient = None
     if found.pulled is not None:
@@ -246,10 +243,10 @@ def _guided(
     leans = None
     if formula.mask == "sequence_likelihood":
         first = _pass(batch, replace(formula, gradient=False))
-        leans = guide.leans = leans_old(formula.mask, first.right, first.log_p, old, batch.sequences)
+        leans = guide.leans = leans_in_batch(batch, formula, first, old)
     found = _pass(batch, formula, guide)
     if leans is None:
-        leans = leans_old(formula.mask, found.right, found.log_p, old, batch.sequences)
+        leans = leans_in_batch(batch, formula, found, old)
     kl_old, kl_new = guide.divergences(found.lse)
     return _sums(found, leans, kl_old, kl_new, formula), found.pulled
 

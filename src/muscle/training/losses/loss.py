@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from muscle.config.settings import MaskName
-from muscle.training.losses.masks import IGNORE_INDEX, old_model_mask
+from muscle.training.data.batches import IGNORE_INDEX
+from muscle.training.losses.masks import old_model_mask
 
 
 @dataclass(frozen=True)

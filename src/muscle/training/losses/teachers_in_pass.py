@@ -10,6 +10,7 @@ The heap hides how the two differ within it: KL - KL_k = p_r KL(p | heap || q | 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,7 +19,8 @@ from torch import Tensor
 from muscle.config.settings import MaskName
 from muscle.training.head.head_pass import Softened, entropy, soften
 from muscle.training.head.output_head import ChunkBuffers, OutputHead
-from muscle.training.teachers.rows import HiddenRows, TeacherRows, TopkRows
+from muscle.training.losses.masks import Answers, KnownAnswers, leans_on_old
+from muscle.training.teachers.rows import HiddenRows, TopkRows
 
 
 @dataclass(frozen=True)
@@ -42,24 +44,21 @@ class Formula:
     gradient: bool
 
 
-def leans_old(mask: MaskName, right: Tensor, log_p: Tensor, old: TeacherRows, sequences: Tensor) -> Tensor:
-    """Tell for every token whether it leans on the old model, as `masks.old_model_mask` does on logits: (tokens,)."""
-    if mask == "student_wrong":
-        return ~right
-    if mask == "old_right":
-        return old.right
-    if mask == "old_always":
-        return torch.ones_like(right)
-    if mask == "token_likelihood":
-        return log_p < old.log_p
-    if mask == "sequence_likelihood":
-        num_sequences = int(sequences.max()) + 1 if len(sequences) else 0
-        own, theirs = (
-            value.new_zeros(num_sequences).index_add_(0, sequences, value)
-            for value in (log_p, old.log_p.to(log_p))
-        )
-        return (own < theirs)[sequences]
-    raise ValueError(f"mask: expected a strategy of Table 7, found {mask!r}")
+def sum_over_sequences(sequences: Tensor, value: Tensor) -> Tensor:
+    """Give every token the sum of a value over its sequence: (tokens,); sequences are numbered from 0."""
+    num_sequences = int(sequences.max()) + 1 if len(sequences) else 0
+    return value.new_zeros(num_sequences).index_add_(0, sequences, value)[sequences]
+
+
+def leans_in_batch(batch: Batch, formula: Formula, student: Answers, old: Answers) -> Tensor:
+    """Tell for every counted token of a batch whether it leans on the old model: (tokens,)."""
+    return leans_on_old(
+        formula.mask,
+        student,
+        old,
+        batch.labels,
+        sum_sequences=functools.partial(sum_over_sequences, batch.sequences),
+    )
 
 
 class BothHeads:
@@ -167,8 +166,10 @@ def _heap(softmax: Tensor, ids: Tensor) -> Tensor:
 
 def leans_in_chunk(guide: BothHeads | BothHeaps, part: slice, right: Tensor, log_p: Tensor) -> Tensor:
     """Tell for a chunk's tokens whether they lean on the old model: (tokens,)."""
-    if guide.leans is not None:
+    if guide.leans is not None:  # Eq. 3, which had to see whole sequences first
         return guide.leans[part]
-    old = guide.sides[0]
-    seen = replace(old, log_p=old.log_p[part], right=old.right[part])
-    return leans_old(guide.formula.mask, right, log_p, seen, guide.batch.sequences[part])
+    old, batch = guide.sides[0], guide.batch
+    chunk = replace(batch, labels=batch.labels[part], sequences=batch.sequences[part])
+    return leans_in_batch(
+        chunk, guide.formula, KnownAnswers(right, log_p), KnownAnswers(old.right[part], old.log_p[part])
+    )

@@ -9,21 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from muscle.errors import DataError
 from muscle.provenance import fingerprint, versions
 from muscle.tasks.task import Example
-from muscle.training.data.examples import PaddingCollator
-from muscle.training.head.head_pass import head_pass
+from muscle.training.data.batches import IGNORE_INDEX, PaddingCollator
+from muscle.training.head.head_pass import MEMORY_BYTES, head_pass
 from muscle.training.head.output_head import head_input
-from muscle.training.losses.fused import MEMORY_BYTES
-from muscle.training.losses.masks import IGNORE_INDEX
-from muscle.training.stored_trainers import usable_head
-from muscle.training.teachers.run_teachers import TaskModel
-from muscle.training.teachers.store import OptionRows, TeacherStore, build_store
+from muscle.training.head.usable_head import usable_head
+from muscle.training.teachers.make_rows import TaskModel
+from muscle.training.teachers.rows import OptionRows
+from muscle.training.teachers.store import TeacherStore
+from muscle.training.teachers.write_store import build_store
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 def store_options(
@@ -82,7 +85,7 @@ Encoded = tuple[list[int], int]
 """Token ids of context and option, and how many of them are the option's."""
 
 
-def _encode(example: Example, tokenizer: Any, max_length: int) -> list[Encoded]:
+def _encode(example: Example, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[Encoded]:
     if not example.choices:
         raise DataError(f"example {example.id}: expected answer options, found none")
     stem = example.context + example.delimiter

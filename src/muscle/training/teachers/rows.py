@@ -112,6 +112,23 @@ class TopkRows:
         return len(self.log_p)
 
 
+@dataclass(frozen=True)
+class OptionRows:
+    """What a teacher thinks of answer options.
+
+    Attributes:
+        log_likelihood: (options,), sum of log p over an option's tokens given the context, in nats.
+        num_tokens: (options,), tokens of an option.
+    """
+
+    log_likelihood: Tensor
+    num_tokens: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of options."""
+        return len(self.num_tokens)
+
+
 TeacherRows = ProjectedRows | HiddenRows | TopkRows
 """Rows of one teacher, between which a mask can choose."""
 
