@@ -15,12 +15,16 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from muscle.errors import ModelError
 from muscle.files import read_json
 from muscle.models.bases import ADAPTER_NOTE, LoadedBase, reason_of, share_weights
 from muscle.provenance import file_sha256
+
+if TYPE_CHECKING:
+    from peft import LoraConfig, PeftModel
+    from transformers import PreTrainedModel
 
 CONFIG, WEIGHTS = ADAPTER_FILES = "adapter_config.json", "adapter_model.safetensors"
 
@@ -47,7 +51,7 @@ for pattern in patterns:
 """
 
 
-def read_config(folder: Path) -> Any:
+def read_config(folder: Path) -> LoraConfig:
     """Return an adapter's configuration as PEFT's `LoraConfig`, set to start beside the base.
 
     Raises:
@@ -81,7 +85,7 @@ def read_config(folder: Path) -> Any:
     return config
 
 
-def check_adapter(base: LoadedBase, folder: Path) -> Any:
+def check_adapter(base: LoadedBase, folder: Path) -> LoraConfig:
     """Refuse an adapter that is damaged, made for another base, or not whole; its weights are not read.
 
     Returns:
@@ -100,12 +104,12 @@ def check_adapter(base: LoadedBase, folder: Path) -> Any:
         )
     config = read_config(folder)
     check_patterns(config, base.model, str(folder / CONFIG))
-    _compare(_held(folder), _places(base, config, folder), base, folder)
+    _compare_shapes(_held_shapes(folder), _wanted_shapes(base, config, folder), base, folder)
     return config
 
 
-def _held(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Shapes of the tensors in an adapter's file."""
+def _held_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the tensors in an adapter's file."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -115,8 +119,8 @@ def _held(folder: Path) -> dict[str, tuple[int, ...]]:
         raise ModelError(f"adapter {folder}: {WEIGHTS} is damaged or cut short ({error})") from error
 
 
-def _places(base: LoadedBase, config: Any, folder: Path) -> dict[str, tuple[int, ...]]:
-    """Shapes of the tensors that PEFT asks for where this configuration is put on the base; nothing is loaded."""
+def _wanted_shapes(base: LoadedBase, config: LoraConfig, folder: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the tensors that PEFT asks for with this configuration on the base; nothing is loaded."""
     from peft import get_peft_model, get_peft_model_state_dict
 
     tried = copy.deepcopy(config)  # PEFT writes into it
@@ -132,7 +136,7 @@ def _places(base: LoadedBase, config: Any, folder: Path) -> dict[str, tuple[int,
     return {key: tuple(value.shape) for key, value in wanted.items()}
 
 
-def _compare(
+def _compare_shapes(
     held: Mapping[str, tuple[int, ...]],
     places: Mapping[str, tuple[int, ...]],
     base: LoadedBase,
@@ -164,7 +168,7 @@ def _compare(
 
 
 def _copies_base(base: LoadedBase, folder: Path, key: str) -> bool:
-    """Whether a tensor is the base's own, which PEFT saves along with an adapter on the embeddings or the head."""
+    """Tell whether a tensor is the base's own, which PEFT saves along with an adapter on the embeddings or the head."""
     import torch
     from safetensors import safe_open
 
@@ -177,7 +181,7 @@ def _copies_base(base: LoadedBase, folder: Path, key: str) -> bool:
     return found.shape == own.shape and bool(torch.equal(found.to(own), own))
 
 
-def check_loaded(model: Any, folder: Path) -> None:
+def check_loaded(model: PeftModel, folder: Path) -> None:
     """See that a model holds an adapter's tensors, value by value.
 
     Raises:
@@ -197,7 +201,7 @@ def check_loaded(model: Any, folder: Path) -> None:
                 raise ModelError(f"adapter {folder}: PEFT loads {key} as something else than {WEIGHTS} holds")
 
 
-def check_patterns(config: Any, model: Any, where: str) -> None:
+def check_patterns(config: LoraConfig, model: PreTrainedModel, where: str) -> None:
     """Refuse regular expressions that would match a model's layer names for hours: an adapter's are its maker's.
 
     They are tried in a process of their own, as PEFT puts them together.
@@ -211,7 +215,7 @@ def check_patterns(config: Any, model: Any, where: str) -> None:
         ModelError: one is no text or no regular expression, or they take longer than five seconds.
     """
     patterns = {}
-    for written, put_together in _patterns(config):
+    for written, put_together in _matched_texts(config):
         if not isinstance(written, str):
             raise ModelError(
                 f"{where}: expected texts that name layers, found {type(written).__name__} {str(written)[:80]}"
@@ -240,27 +244,27 @@ def check_patterns(config: Any, model: Any, where: str) -> None:
         raise ModelError(f"{where}: expected a regular expression, found {shown!r} ({reason})")
 
 
-def _patterns(config: Any) -> Iterator[tuple[Any, str]]:
-    """Every text of a configuration that PEFT matches as a regular expression, and what it makes of it."""
+def _matched_texts(config: LoraConfig) -> Iterator[tuple[object, str]]:
+    """Yield every text of a configuration that PEFT matches as a regular expression, and what it makes of it."""
     for value in (config.target_modules, config.exclude_modules):
         if isinstance(value, str):
             yield value, rf"(?:{value})\Z"
-    for value in _listed(config.layers_pattern):
+    for value in _names_in(config.layers_pattern):
         yield value, rf"(?:^|.*?\.){value}\.(?P<idx>\d+)\."
-    for value in _listed(config.modules_to_save):
+    for value in _names_in(config.modules_to_save):
         yield value, rf"(^|.*\.){value}($|\..*)"
-    for value in (*_listed(config.rank_pattern), *_listed(config.alpha_pattern)):
+    for value in (*_names_in(config.rank_pattern), *_names_in(config.alpha_pattern)):
         yield value, rf"(.*\.)?({value})$"
 
 
-def _listed(value: Any) -> Iterable[Any]:
-    """What a list or an object names; anything else but null as it is."""
+def _names_in(value: object) -> Iterable[object]:
+    """Return what a list or an object names; anything else but null as it is."""
     if value is None:
         return ()
     return value if isinstance(value, list | tuple | set | dict) else (value,)
 
 
-def adapter_note(folder: Path) -> dict[str, Any]:
+def adapter_note(folder: Path) -> dict[str, object]:
     """Return what `muscle.json` beside an adapter says; empty for an adapter that muscle didn't write.
 
     Raises:

@@ -7,8 +7,9 @@ nonsense, so the fingerprint is compared before the shapes are.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from muscle.config.settings import LoraSettings
 from muscle.errors import ModelError
@@ -18,9 +19,10 @@ from muscle.models.bases import ADAPTER_NOTE, LoadedBase, reason_of, share_weigh
 
 if TYPE_CHECKING:
     import torch
+    from peft import PeftModel
 
 
-def new_adapter(base: LoadedBase, lora: LoraSettings) -> Any:
+def new_adapter(base: LoadedBase, lora: LoraSettings) -> PeftModel:
     """Return a PEFT model with a fresh trainable LoRA adapter on `base`.
 
     The base's modules are not touched: the adapter is put on a copy that shares the base's weights.
@@ -44,7 +46,7 @@ def new_adapter(base: LoadedBase, lora: LoraSettings) -> Any:
         raise ModelError(f"base {base.source}: {str(error).splitlines()[0]} (lora.target_modules)") from error
 
 
-def load_adapter(base: LoadedBase, folder: Path, *, trainable: bool = False) -> Any:
+def load_adapter(base: LoadedBase, folder: Path, *, trainable: bool = False) -> PeftModel:
     """Return a PEFT model: the adapter in `folder` on a copy of `base` that shares its weights.
 
     Args:
@@ -78,11 +80,11 @@ def load_adapter(base: LoadedBase, folder: Path, *, trainable: bool = False) -> 
 
 
 def save_adapter(
-    model: Any,
+    model: PeftModel,
     folder: Path,
     *,
     base: LoadedBase,
-    note: dict[str, Any],
+    note: Mapping[str, object],
     weights: dict[str, torch.Tensor] | None = None,
 ) -> None:
     """Write the active adapter and its note into an existing folder, as PEFT reads it.

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from transformers import set_seed
+
 from muscle import distributed
 from muscle.config.settings import AlignmentSettings, EngineName, TrainingSettings
 from muscle.models.adapters import load_adapter
@@ -77,26 +79,13 @@ def align(
         OutputError: `out` or the stores cannot be written.
         ConfigError: a setting can't be met here: packing, kernels.
     """
-    from transformers import set_seed
-
     check_same_vocabulary(old_base, new_base)
     set_seed(settings.seed)
     student = load_adapter(new_base, new_adapter, trainable=True)
     old, new = TaskModel.load(old_base, old_adapter), TaskModel.load(new_base, new_adapter)
     data = tokenized_parts(new_base, task, train_examples, validation_examples, settings)
-    return _align_models(
-        student,
-        old,
-        new,
-        data,
-        task,
-        alignment=alignment,
-        settings=settings,
-        out=out,
-        description=description,
-        engine=engine or alignment.engine,
-        store=store,
-    )
+    wanted = engine or alignment.engine
+    return _align_models(student, old, new, data, task, alignment, settings, out, description, wanted, store)
 
 
 def _align_models(
@@ -105,7 +94,6 @@ def _align_models(
     new: TaskModel,
     data: tuple[TokenizedExamples, TokenizedExamples],
     task: Task,
-    *,
     alignment: AlignmentSettings,
     settings: TrainingSettings,
     out: Path,

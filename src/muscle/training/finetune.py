@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from transformers import set_seed
+
 from muscle.config.settings import LoraSettings, TrainingSettings
 from muscle.models.adapter_check import adapter_content
 from muscle.models.adapters import load_adapter, new_adapter
@@ -54,8 +56,6 @@ def finetune(
         OutputError: `out` cannot be written.
         ConfigError: a setting can't be met here: packing, kernels.
     """
-    from transformers import set_seed
-
     set_seed(settings.seed)  # before the fresh adapter draws its weights
     model = load_adapter(base, start_from, trainable=True) if start_from else new_adapter(base, lora)
     data = tokenized_parts(base, task, train_examples, validation_examples, settings)

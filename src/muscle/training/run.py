@@ -28,7 +28,8 @@ from muscle.config.settings import TrainingSettings
 from muscle.files import atomic_folder, clear_leftovers, write_json
 from muscle.limits import memory_for
 from muscle.models.adapters import save_adapter
-from muscle.models.bases import LoadedBase, choose_device, choose_dtype
+from muscle.models.bases import LoadedBase
+from muscle.models.devices import choose_device, choose_dtype
 from muscle.progress import progress_bar
 from muscle.provenance import fingerprint
 from muscle.tasks.task import Example, Task

@@ -448,13 +448,13 @@ COMPILE = """
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from muscle.training.head.triton_rows import _row
+from muscle.training.head.triton_rows import _row_kernel
 types = {"raw": "*bf16", "ids": "*i64", "exact": "*fp32", "found": "*fp32", "vocab": "i32"}
 for warm, plain, gradient in ((False, True, True), (True, False, True), (True, True, True), (True, True, False)):
     fixed = {"WARM": warm, "PLAIN": plain, "GRADIENT": gradient, "BLOCK": 4096}
-    signature = {name: "constexpr" if name in fixed else types.get(name, "fp32") for name in _row.arg_names}
-    places = {(_row.arg_names.index(name),): value for name, value in fixed.items()}
-    source = ASTSource(_row, signature, places)
+    signature = {name: "constexpr" if name in fixed else types.get(name, "fp32") for name in _row_kernel.arg_names}
+    places = {(_row_kernel.arg_names.index(name),): value for name, value in fixed.items()}
+    source = ASTSource(_row_kernel, signature, places)
     print(len(triton.compile(source, target=GPUTarget("cuda", 80, 32), options={"num_warps": 8}).asm["cubin"]))
 """
 

@@ -124,7 +124,7 @@ def _try(head: OutputHead, wanted: KernelName, formula: _Formula, load: Callable
         return _Outcome(reason)
     try:
         candidate = replace(head, kernel=load())
-        reason = _difference(candidate, head, formula)
+        reason = _say_how_it_differs(candidate, head, formula)
         if reason is not None or wanted == "triton":
             return _Outcome(reason)
         ratio = _time_ratio(candidate, head, formula)
@@ -152,7 +152,7 @@ def _hindrance(head: OutputHead, wanted: KernelName) -> str | None:
     return None
 
 
-def _difference(candidate: OutputHead, reference: OutputHead, formula: _Formula) -> str | None:
+def _say_how_it_differs(candidate: OutputHead, reference: OutputHead, formula: _Formula) -> str | None:
     """Say how the kernel's numbers differ beyond rounding, on flat and peaked rows, half of whose labels are the argmax."""
     states, labels = _sample(reference, _CHECK_TOKENS)
     states *= torch.logspace(-0.5, 1.0, len(states)).unsqueeze(1).to(states)
@@ -165,8 +165,8 @@ def _difference(candidate: OutputHead, reference: OutputHead, formula: _Formula)
             for head in (reference, candidate)
         )
         gaps = {
-            "lse": _relative(found.lse, expected.lse) / _LSE_TOLERANCE,
-            "log_p": _relative(found.log_p, expected.log_p) / _LSE_TOLERANCE,
+            "lse": _largest_relative_gap(found.lse, expected.lse) / _LSE_TOLERANCE,
+            "log_p": _largest_relative_gap(found.log_p, expected.log_p) / _LSE_TOLERANCE,
             "argmax": float((found.right != expected.right).sum()) / 0.5,
         }
         if expected.pulled is not None and found.pulled is not None:
@@ -178,7 +178,7 @@ def _difference(candidate: OutputHead, reference: OutputHead, formula: _Formula)
     return None
 
 
-def _relative(found: Tensor, expected: Tensor) -> float:
+def _largest_relative_gap(found: Tensor, expected: Tensor) -> float:
     return float(((found - expected).abs() / (1.0 + expected.abs())).max())
 
 

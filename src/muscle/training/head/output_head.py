@@ -2,21 +2,26 @@
 
 The engine runs a model's decoder without its head and applies the head chunk by chunk. That is right only where the
 logits are `softcap(scale * (W h + b))` of the very states that the model hands to its head; whether they are is checked by numbers
-(`reproduces_logits`), not by the model's name. The states are caught at the head's door, in a forward pass of the whole
-model: every architecture, PEFT and data-parallel wrappers keep working as they are.
+(`reproduces_logits`), not by the model's name. The states are caught on their way into the head, in a forward pass
+of the whole model: every architecture, PEFT and data-parallel wrappers keep working as they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from muscle.errors import ModelError
+from muscle.models.bases import without_adapter
 from muscle.training.data.batches import model_inputs
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 PULL_BLOCKS = 8
 """Of the vocabulary in `pull`. Measured: a third off the gradient's rounding, at no time; 32 take off little more."""
@@ -242,7 +247,7 @@ def _argmax(values: Tensor) -> Tensor:
     return torch.where(rest > peaks, later + whole, place)
 
 
-def output_head(model: Any) -> OutputHead:
+def output_head(model: PreTrainedModel | PeftModel) -> OutputHead:
     """Return a model's frozen output head.
 
     Args:
@@ -254,7 +259,7 @@ def output_head(model: Any) -> OutputHead:
     Raises:
         ModelError: the head is trained, carries an adapter, or is no plain linear layer.
     """
-    base = _without_adapter(model)
+    base = without_adapter(model)
     module = base.get_output_embeddings()
     if type(module) is not nn.Linear:
         raise ModelError(f"output head: expected a plain linear layer, found {type(module).__name__}")
@@ -264,12 +269,12 @@ def output_head(model: Any) -> OutputHead:
     return OutputHead(
         weight=module.weight.detach(),
         bias=None if module.bias is None else module.bias.detach(),
-        scale=_scale(config),
+        scale=_logit_scale(config),
         softcap=getattr(config, "final_logit_softcapping", None),
     )
 
 
-def _scale(config: Any) -> float:
+def _logit_scale(config: PreTrainedConfig) -> float:
     for name, inverse in (
         ("logit_scale", False),
         ("lm_head_multiplier", False),
@@ -281,11 +286,9 @@ def _scale(config: Any) -> float:
     return 1.0
 
 
-def _without_adapter(model: Any) -> Any:
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
-def head_input(model: Any, batch: Mapping[str, Tensor], *, inner: Any = None) -> Tensor:
+def head_input(
+    model: nn.Module, batch: Mapping[str, Tensor], *, inner: PreTrainedModel | PeftModel | None = None
+) -> Tensor:
     """Run a model without its head and return the states that it hands to it.
 
     The head is replaced for this call by a module whose result is one number wide, so the logits never exist. Replacing its
@@ -302,38 +305,40 @@ def head_input(model: Any, batch: Mapping[str, Tensor], *, inner: Any = None) ->
     Raises:
         ModelError: the model doesn't call its head exactly once.
     """
-    base = _without_adapter(model if inner is None else inner)
+    base = without_adapter(model if inner is None else inner)
     head = base.get_output_embeddings()
-    holder, name = _place_of(head, base)
-    door = _Door(head)
-    setattr(holder, name, door)
+    holder, name = _holder_of(head, base)
+    catch = _CatchStates(head)
+    setattr(holder, name, catch)
     try:
         model(**model_inputs(batch))
     finally:
         setattr(holder, name, head)
-    seen: list[Tensor] = door.seen
-    if len(seen) != 1:
-        raise ModelError(f"output head: expected one call in a forward pass, found {len(seen)}")
-    return seen[0]
+    if len(catch.seen) != 1:
+        raise ModelError(f"output head: expected one call in a forward pass, found {len(catch.seen)}")
+    return catch.seen[0]
 
 
-class _Door(nn.Module):
+class _CatchStates(nn.Module):
     """Stands where the head was: keeps the states that come in, and has the head's weights for models that ask for their dtype."""
+
+    seen: list[Tensor]
 
     def __init__(self, head: nn.Module) -> None:
         super().__init__()
         # Past nn.Module, which would take the head for a part of this one.
         self.__dict__.update(head=head, seen=[])
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["head"], name)
+    def __getattr__(self, name: str) -> Tensor | nn.Module:
+        found: Tensor | nn.Module = getattr(self.__dict__["head"], name)
+        return found
 
     def forward(self, states: Tensor) -> Tensor:
         self.__dict__["seen"].append(states)
         return states[..., :1].clone()  # FSDP2 hangs hooks on what a model returns, and wants no view there
 
 
-def _place_of(part: nn.Module, model: nn.Module) -> tuple[nn.Module, str]:
+def _holder_of(part: nn.Module, model: nn.Module) -> tuple[nn.Module, str]:
     """Return the module that holds `part`, and its name there."""
     for holder in model.modules():
         for name, child in holder.named_children():
@@ -343,7 +348,9 @@ def _place_of(part: nn.Module, model: nn.Module) -> tuple[nn.Module, str]:
 
 
 @torch.no_grad()
-def reproduces_logits(model: Any, head: OutputHead, batch: Mapping[str, Tensor]) -> bool:
+def reproduces_logits(
+    model: PreTrainedModel | PeftModel, head: OutputHead, batch: Mapping[str, Tensor]
+) -> bool:
     """Tell whether `head` on the model's states gives the model's own logits, to the rounding of its weights.
 
     Args:

@@ -27,7 +27,7 @@ def triton_rows(
     found = product.exact.new_empty(num_tokens, 4, dtype=torch.float32)
     # Triton launches on the current device, whatever its arguments'.
     with torch.cuda.device_of(product.raw):  # type: ignore[no-untyped-call]
-        _row[(num_tokens,)](
+        _row_kernel[(num_tokens,)](
             product.raw,
             product.ids,
             product.exact,
@@ -49,7 +49,7 @@ def triton_rows(
 
 
 @triton.jit
-def _row(
+def _row_kernel(
     raw,
     ids,
     exact,

@@ -10,13 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from muscle.models.bases import quiet_libraries
+from muscle.models.bases import quiet_libraries, without_adapter
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
 
 LONGEST = 4096
 """Tokens: as far as it was measured to pay."""
@@ -30,7 +34,7 @@ _HARMLESS = frozenset({"position_ids", "use_cache", "sliding_window"})
 
 
 @contextmanager
-def block_attention(model: Any) -> Iterator[None]:
+def block_attention(model: PreTrainedModel | PeftModel) -> Iterator[None]:
     """While it lasts, a model on a CPU that attends by torch's fused kernel does so by plain products.
 
     Sequences beyond `LONGEST`, and calls with a mask (a packed row, a sliding window), go to the fused kernel as before.
@@ -38,12 +42,12 @@ def block_attention(model: Any) -> Iterator[None]:
     Args:
         model: a transformers model, with or without a PEFT adapter; on another device, or with another attention, it is left alone.
     """
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    base = without_adapter(model)
     before = getattr(getattr(base, "config", None), "_attn_implementation", None)
     if before != "sdpa" or base.device.type != "cpu" or not hasattr(base, "set_attn_implementation"):
         yield
         return
-    _register()
+    _register_attention()
     with quiet_libraries():  # a model whose attention is its own says so, and stays as it is
         base.set_attn_implementation(_NAME)
     try:
@@ -53,7 +57,7 @@ def block_attention(model: Any) -> Iterator[None]:
             base.set_attn_implementation(before)
 
 
-def _register() -> None:
+def _register_attention() -> None:
     """Make the attention known to transformers, with the masks of its `sdpa`."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
@@ -63,7 +67,7 @@ def _register() -> None:
 
 
 def _attend(
-    module: Any,
+    module: nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -71,7 +75,7 @@ def _attend(
     dropout: float = 0.0,
     scaling: float | None = None,
     is_causal: bool | None = None,
-    **more: Any,
+    **more: object,
 ) -> tuple[Tensor, None]:
     """Attend as transformers' attention functions do: (batch, heads, seq, width) in, (batch, seq, heads, width) out."""
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal

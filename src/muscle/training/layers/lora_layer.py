@@ -10,16 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from peft.tuners.lora.layer import Linear
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+
 
 @contextmanager
-def one_step_lora(model: Any) -> Iterator[None]:
+def one_step_lora(model: PeftModel) -> Iterator[None]:
     """While it lasts, the plain LoRA layers of a model run as one step each; every other layer stays as it is.
 
     Plain is: one active adapter, no dropout, no variant (DoRA and others), on a frozen linear layer that is not quantised.
@@ -27,9 +30,9 @@ def one_step_lora(model: Any) -> Iterator[None]:
     Args:
         model: with a PEFT adapter, not merged.
     """
-    changed = [module for module in model.modules() if type(module) is Linear and _is_plain(module)]
+    changed = [module for module in model.modules() if type(module) is Linear and _is_plain_lora(module)]
     for module in changed:
-        module.forward = partial(_forward, module)
+        module.forward = partial(_lora_forward, module)
     try:
         yield
     finally:
@@ -37,7 +40,7 @@ def one_step_lora(model: Any) -> Iterator[None]:
             del module.forward
 
 
-def _is_plain(module: Any) -> bool:
+def _is_plain_lora(module: Linear) -> bool:
     active = [name for name in module.active_adapters if name in module.lora_A]
     if len(active) != 1 or module.disable_adapters or module.merged or "forward" in vars(module):
         return False
@@ -54,7 +57,7 @@ def _is_plain(module: Any) -> bool:
     )
 
 
-def _forward(module: Any, states: Tensor) -> Tensor:
+def _lora_forward(module: Linear, states: Tensor) -> Tensor:
     (name,) = (name for name in module.active_adapters if name in module.lora_A)
     down, up, base = module.lora_A[name].weight, module.lora_B[name].weight, module.base_layer
     kind = states.device.type

@@ -26,7 +26,7 @@ from muscle.config.settings import MaskName
 from muscle.training.data.batches import IGNORE_INDEX
 from muscle.training.head.head_pass import MEMORY_BYTES, HeadPass, exactly, head_pass
 from muscle.training.head.output_head import OutputHead
-from muscle.training.losses.loss import CompatibilityTerms
+from muscle.training.losses.loss import CompatibilityTerms, check_formula
 from muscle.training.losses.teachers_in_pass import Batch, BothHeads, BothHeaps, Formula, leans_in_batch
 from muscle.training.teachers.rows import HiddenRows, MixedRows, ProjectedRows, TeacherRows, TopkRows
 
@@ -54,7 +54,7 @@ def fused_next_token_loss(
         >>> round(fused_next_token_loss(torch.ones(1, 2, 3), head, torch.tensor([[1, -100]])).item(), 4)  # log 5
         1.6094
     """
-    counted = _counted(hidden, head, labels)
+    counted = _counted_tokens(hidden, head, labels)
     states, targets = hidden[counted], labels[counted]
     found = head_pass(
         states,
@@ -91,7 +91,7 @@ def fused_compatibility_terms(
         old: what is kept of M_v1, one row a counted token, in the order of `hidden[labels != IGNORE_INDEX]`.
         new: the same of M_v2, of the same kind as `old`.
         temperature: T > 0; projected rows must have been made at it.
-        mask: see `muscle.training.losses.masks.old_model_mask`.
+        mask: see `muscle.training.losses.masks.leans_on_old`.
         ce_weight: 1 - lambda of Eq. 5, in [0, 1].
         memory_bytes: budget for the logits of a chunk; at least one token is taken.
         sequences: (..., seq), which sequence a token belongs to, numbered from 0; each row is one by default.
@@ -104,9 +104,9 @@ def fused_compatibility_terms(
         ValueError: shapes or kinds don't fit, rows are of another temperature, an argument is out of its range, or
             projected rows meet a head with a soft cap, whose logits are not linear in h.
     """
-    counted = _counted(hidden, head, labels)
+    counted = _counted_tokens(hidden, head, labels)
     states, targets = hidden[counted], labels[counted]
-    _check(len(states), head, (old, new), temperature, ce_weight)
+    _check_teachers(len(states), head, (old, new), temperature, ce_weight)
     if sequences is None:
         rows = counted.shape[:-1]
         sequences = torch.arange(math.prod(rows), device=labels.device).view(*rows, 1)
@@ -175,9 +175,9 @@ def fused_distillation_terms(
     Raises:
         ValueError: as `fused_compatibility_terms`.
     """
-    counted = _counted(hidden, head, labels)
+    counted = _counted_tokens(hidden, head, labels)
     states = hidden[counted]
-    _check_arguments(temperature, ce_weight)
+    check_formula(temperature, ce_weight)
     if len(target) != len(states) or target.temperature != temperature:
         raise ValueError(
             f"target: expected {len(states)} rows at temperature {temperature}, found {len(target)} at {target.temperature}"
@@ -294,7 +294,7 @@ def _needs_gradient(hidden: Tensor) -> bool:
     return torch.is_grad_enabled() and hidden.requires_grad
 
 
-def _counted(hidden: Tensor, head: OutputHead, labels: Tensor) -> Tensor:
+def _counted_tokens(hidden: Tensor, head: OutputHead, labels: Tensor) -> Tensor:
     if hidden.shape[:-1] != labels.shape:
         raise ValueError(f"labels: expected shape {tuple(hidden.shape[:-1])}, found {tuple(labels.shape)}")
     if hidden.shape[-1] != head.weight.shape[1]:
@@ -304,14 +304,14 @@ def _counted(hidden: Tensor, head: OutputHead, labels: Tensor) -> Tensor:
     return labels != IGNORE_INDEX
 
 
-def _check(
+def _check_teachers(
     num_tokens: int,
     head: OutputHead,
     teachers: tuple[TeacherRows, TeacherRows],
     temperature: float,
     ce_weight: float,
 ) -> None:
-    _check_arguments(temperature, ce_weight)
+    check_formula(temperature, ce_weight)
     for name, rows in zip(("old", "new"), teachers, strict=True):
         if len(rows) != num_tokens:
             raise ValueError(f"{name}: expected {num_tokens} rows, one a counted token, found {len(rows)}")
@@ -334,10 +334,3 @@ def _check_projected(name: str, rows: ProjectedRows | MixedRows, head: OutputHea
         raise ValueError(
             f"{name}: expected vectors {head.weight.shape[1]} wide as the head's, found {rows.vector.shape[1]}"
         )
-
-
-def _check_arguments(temperature: float, ce_weight: float) -> None:
-    if not temperature > 0:
-        raise ValueError(f"temperature: expected a number above 0, found {temperature}")
-    if not 0 <= ce_weight <= 1:
-        raise ValueError(f"ce_weight: expected a number in [0, 1], found {ce_weight}")

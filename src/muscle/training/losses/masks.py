@@ -39,6 +39,11 @@ class KnownAnswers(NamedTuple):
     log_p: Tensor
 
 
+def widened(logits: Tensor) -> Tensor:
+    """Return half-precision logits as float32: a bf16 softmax over a large vocabulary loses the tail."""
+    return logits if logits.dtype.itemsize >= 4 else logits.float()
+
+
 @dataclass(frozen=True)
 class AnswersOfLogits:
     """`Answers` read off logits (..., seq, vocab), each when it is first asked for; labels are (..., seq)."""
@@ -55,7 +60,7 @@ class AnswersOfLogits:
     def log_p(self) -> Tensor:
         """Log p(y), 0 at ignored positions; the softmax is taken in float32 (float64 logits stay float64)."""
         counted = self.labels != IGNORE_INDEX
-        wide = self.logits if self.logits.dtype.itemsize >= 4 else self.logits.float()
+        wide = widened(self.logits)
         chosen = wide.gather(-1, self.labels.masked_fill(~counted, 0).unsqueeze(-1)).squeeze(-1)
         return (chosen - wide.logsumexp(-1)).masked_fill(~counted, 0.0)
 
