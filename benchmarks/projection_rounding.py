@@ -66,7 +66,7 @@ def main() -> None:
             states, head, labels, student=head, temperature=temperature, memory_bytes=MEMORY_BYTES
         ).vector.half()
         logits, top = head.logits(states, ChunkBuffers(head, len(states)), labels)
-        summed = (soften(logits, top, temperature).warm @ head.weight.float()).half()
+        summed = (soften(logits, top, temperature).softmax @ head.weight.float()).half()
         found = [error(side, exact) for side in (stored, summed, exact.half(), exact.bfloat16())]
         cells = " | ".join(f"{value:.1e}" for value in (*found, error(exact, of_wide)))
         print(f"| {temperature:g} | {cells} |", flush=True)

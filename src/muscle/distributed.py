@@ -1,7 +1,7 @@
-"""Several processes of one command, as `accelerate launch` or `torchrun` starts them: who writes, and how the others hear of it.
+"""Several processes of one command, as `accelerate launch` or `torchrun` starts them: who writes, who follows.
 
-One process, the main one, writes files and decides what is done already; the others follow. Torch is only imported where there is more
-than one process, so that commands which need none stay light.
+One process, the main one, writes files and decides what is done already; the others hear of it. Torch is only imported
+where there is more than one process, so that commands which need none stay light.
 """
 
 from __future__ import annotations

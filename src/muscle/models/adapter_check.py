@@ -1,8 +1,9 @@
-"""Whether an adapter's folder is what it says: its configuration, its tensors and a base held against each other, both ways.
+"""Whether an adapter's folder is what it says: its configuration and its tensors against a base, both ways.
 
-PEFT loads the tensors that it finds a place for and says nothing of the others, nor of places that got none; the answers are then
-the bare base's, or half an adapter's. Some adapters it loads by rewriting the base's own weights, which muscle shares among models. So
-nothing is loaded before every tensor of the file has a place on the base and every place its tensor, and never by such a way.
+PEFT loads the tensors that it finds a place for and says nothing of the others, nor of places that got none; the
+answers are then the bare base's, or half an adapter's. Some adapters it loads by rewriting the base's own weights,
+which muscle shares among models. So nothing is loaded before every tensor of the file has a place on the base and
+every place its tensor, and never by such a way.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 CONFIG, WEIGHTS = ADAPTER_FILES = "adapter_config.json", "adapter_model.safetensors"
 
 _STARTS_BESIDE_THE_BASE = (True, False, "gaussian", "eva", "orthogonal", "mica")
-"""Values of `init_lora_weights` that leave the base's weights alone. The others (PiSSA, OLoRA, CorDA, LoftQ, LoRA-GA) change them, at
-every load again."""
+"""Values of `init_lora_weights` that leave the base's weights alone. The others (PiSSA, OLoRA, CorDA, LoftQ, LoRA-GA)
+change them, at every load again."""
 _UNDERSTOOD = {
     *("alpha_pattern", "auto_mapping", "base_model_name_or_path", "exclude_modules", "fan_in_fan_out"),
     *("inference_mode", "init_lora_weights", "layers_pattern", "layers_to_transform", "lora_alpha"),
@@ -40,7 +41,9 @@ _UNDERSTOOD = {
     # Of starts that are over: they say how the tensors in the file once began.
     *("corda_config", "eva_config", "loftq_config", "lora_ga_config"),
 }
-"""Keys of LoRA's configuration whose every value loads as it should, each tried in the tests; the others must have PEFT's default."""
+"""Keys of LoRA's configuration whose every value loads as it should, each tried in the tests; the others must have
+PEFT's default."""
+# Matching in this process could not be stopped: a pattern of nested repeats takes hours on a long name.
 _PATTERN_SECONDS = 5.0
 _MATCH = """
 import json, re, sys
@@ -68,8 +71,9 @@ def read_config(folder: Path) -> LoraConfig:
     start = raw.get("init_lora_weights", True)
     if not any(start is each or start == each for each in _STARTS_BESIDE_THE_BASE):
         raise ModelError(
-            f"{path}: init_lora_weights is {start!r}: such an adapter belongs to a base whose weights were changed when it "
-            "began; convert it to plain LoRA (PEFT's save_pretrained with path_initial_model_for_weight_conversion)"
+            f"{path}: init_lora_weights is {start!r}: such an adapter belongs to a base whose weights were changed "
+            "when it began; convert it to plain LoRA (PEFT's save_pretrained with "
+            "path_initial_model_for_weight_conversion)"
         )
     defaults = LoraConfig().to_dict()
     for key in sorted(raw.keys() - _UNDERSTOOD):
@@ -150,14 +154,14 @@ def _compare_shapes(
             raise ModelError(f"adapter {folder}: made for another base: {base.source} has no layer {module}")
     if homeless:
         raise ModelError(
-            f"adapter {folder}: {len(homeless)} of {len(held)} tensors in {WEIGHTS} have no place on base {base.source} by its "
-            f"{CONFIG}, such as {homeless[0]}; expected names such as {min(places, default='of a LoRA layer')}"
+            f"adapter {folder}: {len(homeless)} of {len(held)} tensors in {WEIGHTS} have no place on base "
+            f"{base.source} by its {CONFIG}, such as {homeless[0]}; expected names such as {min(places, default='of a LoRA layer')}"
         )
     lacking = sorted(places.keys() - held.keys())
     if lacking:
         raise ModelError(
-            f"adapter {folder}: {WEIGHTS} lacks {len(lacking)} of the {len(places)} tensors that its {CONFIG} asks for on base "
-            f"{base.source}, such as {lacking[0]}"
+            f"adapter {folder}: {WEIGHTS} lacks {len(lacking)} of the {len(places)} tensors that its {CONFIG} asks for "
+            f"on base {base.source}, such as {lacking[0]}"
         )
     for key, shape in places.items():
         if held[key] != shape:
@@ -236,8 +240,8 @@ def check_patterns(config: LoraConfig, model: PreTrainedModel, where: str) -> No
         )
     except subprocess.TimeoutExpired:
         raise ModelError(
-            f"{where}: matching {shown!r} with the names of the layers takes longer than {_PATTERN_SECONDS:.0f} seconds; "
-            "expected a list of names, or a simpler pattern"
+            f"{where}: matching {shown!r} with the names of the layers takes longer than {_PATTERN_SECONDS:.0f} "
+            "seconds; expected a list of names, or a simpler pattern"
         ) from None
     if done.returncode:
         reason = done.stderr.strip().rpartition("\n")[2]
@@ -275,5 +279,5 @@ def adapter_note(folder: Path) -> dict[str, object]:
 
 
 def adapter_content(folder: Path) -> str:
-    """Return 64 hex digits that stand for an adapter: its weights, and the configuration that says how much they count."""
+    """Return 64 hex digits that stand for an adapter: its weights and its configuration."""
     return hashlib.sha256("".join(file_sha256(folder / name) for name in ADAPTER_FILES).encode()).hexdigest()

@@ -1,8 +1,8 @@
 """LoRA adapters in PEFT's format: made, loaded, saved, and whether they fit a base.
 
-An adapter is a plain PEFT folder with safetensors. Two facts are kept with every one that muscle writes (`muscle.json`): the fingerprint of the
-base it was trained on, and how it was made. An adapter on another base of the same shape would load without complaint and answer
-nonsense, so the fingerprint is compared before the shapes are.
+An adapter is a plain PEFT folder with safetensors. Two facts are kept with every one that muscle writes
+(`muscle.json`): the fingerprint of the base it was trained on, and how it was made. An adapter on another base of the
+same shape would load without complaint and answer nonsense, so the fingerprint is compared before the shapes are.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ def new_adapter(base: LoadedBase, lora: LoraSettings) -> PeftModel:
     The base's modules are not touched: the adapter is put on a copy that shares the base's weights.
 
     Raises:
-        ModelError: the base has no layer of the names in `target_modules`, or they are a pattern that takes too long to match.
+        ModelError: the base has no layer of the names in `target_modules`, or they are a pattern that takes too long
+            to match.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -55,8 +56,8 @@ def load_adapter(base: LoadedBase, folder: Path, *, trainable: bool = False) -> 
         trainable: the adapter's weights get gradients, in float32; else they take the base's dtype.
 
     Raises:
-        ModelError: no adapter there, it is damaged or none that muscle loads, it was trained on another base, or what its file
-            holds is not what its configuration asks for on this base.
+        ModelError: no adapter there, it is damaged or none that muscle loads, it was trained on another base, or what
+            its file holds is not what its configuration asks for on this base.
     """
     from peft import PeftModel
 

@@ -1,6 +1,7 @@
 """Bases: finding, loading, telling one from another.
 
-A base is a hub name, a local folder or a GGUF file. Its fingerprint says which one it is: everything that is made of it keeps it.
+A base is a hub name, a local folder or a GGUF file. Its fingerprint says which one it is: everything that is made of
+it keeps it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 ADAPTER_NOTE = "muscle.json"
 """What an adapter's folder holds of muscle's own; no part of a base's fingerprint."""
+# A whole pass over the weights of a large model would take long at every start.
 _SAMPLED_ABOVE_BYTES = 64 * 2**20
 _SAMPLE_BYTES = 2**16
 _NUM_SAMPLES = 64
@@ -50,7 +52,7 @@ class LoadedBase:
 
     @property
     def is_whole(self) -> bool:
-        """Whether this process still holds every weight: a training that shards the base leaves none or a part of them."""
+        """Whether this process holds every weight: a training that shards the base leaves none or a part of them."""
         return all(parameter.numel() > 0 for parameter in self.model.parameters())
 
 
@@ -78,6 +80,7 @@ def resolve_base(base: BaseConfig) -> Path:
 def _download(base: BaseConfig) -> Path:
     from huggingface_hub import snapshot_download
 
+    # No pickle files, which run code when they are read, and no second copy of the weights in another format.
     patterns = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
     if base.trust_remote_code:
         patterns.append("*.py")

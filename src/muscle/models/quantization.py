@@ -46,8 +46,8 @@ def in_4_bits(precision: Literal["auto", "bf16", "float32"]) -> dict[str, object
 def prepare_4_bits(model: PreTrainedModel) -> None:
     """Keep 4-bit layers trainable on a CPU, and see by numbers that they are.
 
-    bitsandbytes 0.50 changes a layer's layout for good when it first scores on a processor with AVX512-BF16; products with
-    the other layout have no gradient and say nothing of it, and a base is trained on after it has scored.
+    bitsandbytes 0.50 changes a layer's layout for good when it first scores on a processor with AVX512-BF16; products
+    with the other layout have no gradient and say nothing of it, and a base is trained on after it has scored.
 
     Raises:
         ConfigError: a layer's product or its gradient is not that of its weights.
@@ -73,6 +73,6 @@ def prepare_4_bits(model: PreTrainedModel) -> None:
         )
         if not close:
             raise ConfigError(
-                "training.quantization: 4bit: the installed bitsandbytes computes wrong products or no gradient on this "
-                "device; leave it out, or install another version"
+                "training.quantization: 4bit: the installed bitsandbytes computes wrong products or no gradient on "
+                "this device; leave it out, or install another version"
             )

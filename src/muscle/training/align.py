@@ -80,6 +80,7 @@ def align(
         ConfigError: a setting can't be met here: packing, kernels.
     """
     check_same_vocabulary(old_base, new_base)
+    # Before the student is put on its base: PEFT draws a start, which the adapter's file then overwrites.
     set_seed(settings.seed)
     student = load_adapter(new_base, new_adapter, trainable=True)
     old, new = TaskModel.load(old_base, old_adapter), TaskModel.load(new_base, new_adapter)
@@ -101,7 +102,7 @@ def _align_models(
     engine: EngineName,
     store: Path | None,
 ) -> TrainingResult:
-    """Train the student from both teachers, by the engine asked for or the nearest that the models allow."""
+    """Train the student from both teachers, by the wanted engine or the nearest that the models allow."""
     used, heads = choose_engine(
         engine, student=student, old=old.model, new=new.model, sample=data[0].sequences[0]
     )
@@ -164,7 +165,8 @@ def _trainer_from_stores(
         topk=alignment.topk,
         memory_bytes=memory_bytes,
     )
-    if engine in ("projected", "mixed"):  # before hours of teachers: it may be refused
+    # Before the teachers run for hours: a kernel that is wanted at any price may be refused.
+    if engine in ("projected", "mixed"):
         student = choose_kernel(
             heads.student,
             settings.kernels,

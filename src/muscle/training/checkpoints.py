@@ -76,7 +76,8 @@ class CompletionMarks(TrainerCallback):  # type: ignore[misc]
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
     ) -> None:
         """Mark the checkpoint that was just written."""
-        distributed.wait()  # every process writes a part of it
+        # Every process writes a part of it.
+        distributed.wait()
         if state.is_world_process_zero:
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             write_json(folder / _COMPLETE, {"files": _checkpoint_files(folder)})

@@ -56,7 +56,8 @@ def finetune(
         OutputError: `out` cannot be written.
         ConfigError: a setting can't be met here: packing, kernels.
     """
-    set_seed(settings.seed)  # before the fresh adapter draws its weights
+    # Before the fresh adapter draws its weights.
+    set_seed(settings.seed)
     model = load_adapter(base, start_from, trainable=True) if start_from else new_adapter(base, lora)
     data = tokenized_parts(base, task, train_examples, validation_examples, settings)
     return train_and_save(

@@ -27,7 +27,7 @@ from muscle.training.losses.fused import (
 )
 from muscle.training.teachers.rows import MixedRows
 from muscle.training.teachers.store import StoredTeachers, TeacherStore
-from muscle.training.trainer import AdapterTrainer, TokenSums, next_token_objective
+from muscle.training.trainer import AdapterTrainer, TokenSums, compatibility_sums, next_token_objective
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -109,7 +109,8 @@ class StoredTrainer(_IndexedTrainer):
         mask: which tokens lean on the old model.
         ce_weight: 1 - lambda of Eq. 5.
         memory_bytes: budget for the logits of a chunk.
-        **kwargs: as for `transformers.Trainer`: `train_dataset` and `eval_dataset` are token ids, in the order of the stores.
+        **kwargs: as for `transformers.Trainer`: `train_dataset` and `eval_dataset` are token ids, in the order of the
+            stores.
     """
 
     def __init__(
@@ -136,19 +137,13 @@ class StoredTrainer(_IndexedTrainer):
                 memory_bytes=memory_bytes,
                 sequences=sequence_numbers(batch),
             )
-            named = {
-                "masked_share": terms.num_masked,
-                "kl_old": float(terms.kl_old),
-                "kl_new": float(terms.kl_new),
-                "cross_entropy": float(terms.cross_entropy),
-            }
-            return TokenSums(terms.loss, terms.num_tokens, named)
+            return compatibility_sums(terms)
 
         super().__init__(*args, objective=objective, **kwargs)
 
 
 class MixtureTrainer(_IndexedTrainer):
-    """Train a compatibility adapter from one stored vector a token: Eq. 1 and 5 where the mask doesn't follow the student.
+    """Train a compatibility adapter from one stored vector a token, where the mask doesn't follow the student.
 
     Logs per step: `loss`, `masked_share` (mean share of the old model), `kl` (to the mixture), `cross_entropy`.
 

@@ -29,7 +29,7 @@ from muscle.training.checkpoints import CompletionMarks, checkpoint_damage
 from muscle.training.data.batches import IGNORE_INDEX, model_inputs
 from muscle.training.data.examples import Examples, Filled, filled
 from muscle.training.layers.fast_layers import fast_layers
-from muscle.training.losses.loss import compatibility_terms, next_token_loss
+from muscle.training.losses.loss import CompatibilityTerms, compatibility_terms, next_token_loss
 from muscle.training.teachers.online import OnlineTeachers, Teachers
 
 if TYPE_CHECKING:
@@ -61,6 +61,17 @@ def next_token_objective(logits: Tensor, labels: Tensor, batch: Mapping[str, Ten
     return TokenSums(next_token_loss(logits, labels), int((labels != IGNORE_INDEX).sum()))
 
 
+def compatibility_sums(terms: CompatibilityTerms) -> TokenSums:
+    """Return the compatibility adapter's loss, and its terms under the names of the log."""
+    named = {
+        "masked_share": terms.num_masked,
+        "kl_old": float(terms.kl_old),
+        "kl_new": float(terms.kl_new),
+        "cross_entropy": float(terms.cross_entropy),
+    }
+    return TokenSums(terms.loss, terms.num_tokens, named)
+
+
 class AdapterTrainer(Trainer):  # type: ignore[misc]
     """A Trainer whose loss is an `Objective`; logs each of its terms per token.
 
@@ -90,7 +101,8 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
         self._sums: dict[str, dict[str, float]] = {"train": {}, "eval": {}}
 
     def train(self, *args: object, **kwargs: object) -> TrainOutput:
-        """Train; under autocast without PEFT's casts of layers' inputs to float32, which autocast takes back at once."""
+        """Train with our layers."""
+        # Under autocast PEFT's casts of layers' inputs to float32 are taken back at once.
         casting = disable_input_dtype_casting(self.model, active=self.accelerator.native_amp)
         # DeepSpeed gathers a sharded weight when the layer that owns it is called.
         with casting, fast_layers(self.model, lora=not self.is_deepspeed_enabled):
@@ -142,6 +154,7 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
         sums, self._sums[split] = self._sums[split], {}
         if not sums:
             return {}
+        # float64: in float32 the sums over a long evaluation would lose the last tokens' digits.
         values = torch.tensor(
             [sums[name] for name in sorted(sums)], dtype=torch.float64, device=self.args.device
         )
@@ -238,13 +251,7 @@ class CompatibilityTrainer(AdapterTrainer):
                 mask=mask,
                 ce_weight=ce_weight,
             )
-            named = {
-                "masked_share": terms.num_masked,
-                "kl_old": float(terms.kl_old),
-                "kl_new": float(terms.kl_new),
-                "cross_entropy": float(terms.cross_entropy),
-            }
-            return TokenSums(terms.loss, terms.num_tokens, named)
+            return compatibility_sums(terms)
 
         super().__init__(*args, objective=objective, **kwargs)
         self._teachers = teachers

@@ -450,8 +450,8 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from muscle.training.head.triton_rows import _row_kernel
 types = {"raw": "*bf16", "ids": "*i64", "exact": "*fp32", "found": "*fp32", "vocab": "i32"}
-for warm, plain, gradient in ((False, True, True), (True, False, True), (True, True, True), (True, True, False)):
-    fixed = {"WARM": warm, "PLAIN": plain, "GRADIENT": gradient, "BLOCK": 4096}
+for soft, plain, gradient in ((False, True, True), (True, False, True), (True, True, True), (True, True, False)):
+    fixed = {"SOFT": soft, "PLAIN": plain, "GRADIENT": gradient, "BLOCK": 4096}
     signature = {name: "constexpr" if name in fixed else types.get(name, "fp32") for name in _row_kernel.arg_names}
     places = {(_row_kernel.arg_names.index(name),): value for name, value in fixed.items()}
     source = ASTSource(_row_kernel, signature, places)

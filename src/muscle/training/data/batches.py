@@ -55,8 +55,8 @@ class PaddingCollator:
 class PackingCollator:
     """Puts a batch's examples one behind the other, in one row without padding: transformers' padding-free form.
 
-    `position_ids` start again at each example; there is no attention mask, from which a model's attention knows that the
-    row is packed (flash-attention's variable lengths, a block-diagonal mask elsewhere).
+    `position_ids` start again at each example; there is no attention mask, from which a model's attention knows that
+    the row is packed (flash-attention's variable lengths, a block-diagonal mask elsewhere).
     """
 
     def __init__(self) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# A few are enough: one token that sees the example before its own changes all logits behind it.
 _SAMPLE_TOKENS = 12
 
 

@@ -13,6 +13,7 @@ from muscle.training.head.output_head import OutputHead, output_head, reproduces
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+# A few are enough: a scale or a cap that is not known here changes every logit.
 _SAMPLE_TOKENS = 16
 
 

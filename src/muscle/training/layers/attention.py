@@ -1,9 +1,10 @@
 """Causal attention on a CPU, as plain products over blocks of queries.
 
-torch's fused CPU kernel works through small blocks of keys as well, and in bfloat16 its backward pass takes two to three times as long as
-the few batched products and the softmax that attention is made of (`benchmarks/attention.py`). A block of queries meets only the keys up to
-its own end, so that little of the upper triangle is computed. Short sequences keep their probabilities for the backward pass; long ones,
-whose probabilities would fill the memory, compute them again. The numbers are the same to rounding.
+torch's fused CPU kernel works through small blocks of keys as well, and in bfloat16 its backward pass takes two to
+three times as long as the few batched products and the softmax that attention is made of (`benchmarks/attention.py`).
+A block of queries sees only the keys up to its own end, so that little of the upper triangle is computed. Short
+sequences keep their probabilities for the backward pass; long ones, whose probabilities would fill the memory,
+compute them again. The numbers are the same to rounding.
 """
 
 from __future__ import annotations
@@ -28,19 +29,23 @@ KEPT = 256
 """Tokens. Up to it the probabilities (heads x tokens x tokens, half of them) are kept for the backward pass."""
 _BLOCK, _LONG_BLOCK = 64, 128
 """Queries of a block, up to `KEPT` tokens and beyond, by measurement."""
+# How transformers knows it.
 _NAME = "muscle_blocks"
 _HARMLESS = frozenset({"position_ids", "use_cache", "sliding_window"})
-"""Of what models hand to their attention beside its arguments: what changes nothing, or comes as a mask where it does."""
+"""Of what models hand to their attention beside its arguments: what changes nothing, or comes as a mask where it
+does."""
 
 
 @contextmanager
 def block_attention(model: PreTrainedModel | PeftModel) -> Iterator[None]:
     """While it lasts, a model on a CPU that attends by torch's fused kernel does so by plain products.
 
-    Sequences beyond `LONGEST`, and calls with a mask (a packed row, a sliding window), go to the fused kernel as before.
+    Sequences beyond `LONGEST`, and calls with a mask (a packed row, a sliding window), go to the fused kernel as
+    before.
 
     Args:
-        model: a transformers model, with or without a PEFT adapter; on another device, or with another attention, it is left alone.
+        model: a transformers model, with or without a PEFT adapter; on another device, or with another attention, it
+            is left alone.
     """
     base = without_adapter(model)
     before = getattr(getattr(base, "config", None), "_attn_implementation", None)

@@ -1,8 +1,8 @@
 """A LoRA layer as one step of the graph: y = W x + b + s B A x, with what its backward pass needs and no more.
 
-PEFT builds the sum of small steps: two further results as large as the layer's, written and read forward and backward. Here the adapter's
-part is added into the base's result by the very product that makes it, and the gradient of x likewise. The numbers are the same to
-rounding (one rounding less on the way).
+PEFT builds the sum of small steps: two further results as large as the layer's, written and read forward and
+backward. Here the adapter's part is added into the base's result by the very product that makes it, and the gradient
+of x likewise. The numbers are the same to rounding (one rounding less on the way).
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 def one_step_lora(model: PeftModel) -> Iterator[None]:
     """While it lasts, the plain LoRA layers of a model run as one step each; every other layer stays as it is.
 
-    Plain is: one active adapter, no dropout, no variant (DoRA and others), on a frozen linear layer that is not quantised.
+    Plain is: one active adapter, no dropout, no variant (DoRA and others), on a frozen linear layer that is not
+    quantised.
 
     Args:
         model: with a PEFT adapter, not merged.
@@ -67,12 +68,16 @@ def _lora_forward(module: Linear, states: Tensor) -> Tensor:
     if not states.dtype == down.dtype == up.dtype == base.weight.dtype:
         unchanged: Tensor = type(module).forward(module, states)
         return unchanged
-    found: Tensor = _LoraLinear.apply(states, base.weight, base.bias, down, up, module.scaling[name])  # type: ignore[no-untyped-call]
+    weights = (base.weight, base.bias, down, up, module.scaling[name])
+    found: Tensor = _LoraLinear.apply(states, *weights)  # type: ignore[no-untyped-call]
     return found
 
 
 class _LoraLinear(torch.autograd.Function):
-    """(..., in), (out, in), (out,) or None, (rank, in), (out, rank) to (..., out); gradients of the states and of the adapter."""
+    """The step: (..., in), (out, in), (out,) or None, (rank, in), (out, rank) to (..., out).
+
+    Only the states and the adapter have gradients.
+    """
 
     @staticmethod
     def forward(

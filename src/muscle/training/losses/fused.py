@@ -1,15 +1,16 @@
 """The losses in one pass over the output head: value and gradient together, never a [tokens x vocabulary] matrix.
 
-The same numbers as `loss.py`, whose plain formulas are the reference. What makes it cheap: with the head W frozen, the gradient of
-cross-entropy and of forward KL with respect to a state h is W^T (softmax(z) - p), and the teacher's part of it, W^T p, is one vector as wide
-as h. Cross-entropy's p is one-hot, so its vector is a row of W; a teacher's vector c = W^T softmax(z_t / T) is computed once, before
-training (J. Chang, "KL cache trick for full-vocab distillation", 2026). With s and b the head's scale and bias and H the teacher's entropy:
+The same numbers as `loss.py`, whose plain formulas are the reference. What makes it cheap: with the head W frozen,
+the gradient of cross-entropy and of forward KL with respect to a state h is W^T (softmax(z) - p), and the teacher's
+part of it, W^T p, is one vector as wide as h. Cross-entropy's p is one-hot, so its vector is a row of W; a teacher's
+vector c = W^T softmax(z_t / T) is computed once, before training (J. Chang, "KL cache trick for full-vocab
+distillation", 2026). With s and b the head's scale and bias and H the teacher's entropy:
 
     KL(p || softmax(z / T)) = -H - s (h . c + p . b) / T + logsumexp(z / T)
     d KL / d h              = s (W^T softmax(z / T) - c) / T
 
-The mask only chooses between two such vectors, after the pass over the vocabulary. So a compatibility step costs what a fine-tuning step
-costs, and even the mask of Eq. 3, which must know the whole sequence first, needs no second pass.
+The mask only chooses between two such vectors, after the pass over the vocabulary. So a compatibility step costs what
+a fine-tuning step costs, and even the mask of Eq. 3, which must know the whole sequence first, needs no second pass.
 """
 
 from __future__ import annotations
@@ -27,7 +28,13 @@ from muscle.training.data.batches import IGNORE_INDEX
 from muscle.training.head.head_pass import MEMORY_BYTES, HeadPass, exactly, head_pass
 from muscle.training.head.output_head import OutputHead
 from muscle.training.losses.loss import CompatibilityTerms, check_formula
-from muscle.training.losses.teachers_in_pass import Batch, BothHeads, BothHeaps, Formula, leans_in_batch
+from muscle.training.losses.teachers_in_pass import (
+    Batch,
+    Formula,
+    HiddenTeachers,
+    TopkTeachers,
+    leans_in_batch,
+)
 from muscle.training.teachers.rows import HiddenRows, MixedRows, ProjectedRows, TeacherRows, TopkRows
 
 
@@ -81,7 +88,7 @@ def fused_compatibility_terms(
     memory_bytes: int = MEMORY_BYTES,
     sequences: Tensor | None = None,
 ) -> CompatibilityTerms:
-    """Return the compatibility loss (MUSCLE, 2024, Eq. 1 and 5) and its terms, as `loss.compatibility_terms` does on logits.
+    """Return the compatibility loss (MUSCLE, 2024, Eq. 1 and 5) and its terms, as `compatibility_terms` on logits.
 
     Args:
         hidden: (..., seq, width), what the student hands to its head.
@@ -98,11 +105,11 @@ def fused_compatibility_terms(
 
     Returns:
         Sums over the counted tokens; `loss` has a gradient to `hidden` alone. From top-k rows the KL terms are those of
-        distributions whose tokens beyond the k are one heap: a lower bound of KL, less than it by tail * KL(tails).
+        distributions whose tokens beyond the k are one: a lower bound of KL, less than it by tail * KL(tails).
 
     Raises:
         ValueError: shapes or kinds don't fit, rows are of another temperature, an argument is out of its range, or
-            projected rows meet a head with a soft cap, whose logits are not linear in h.
+            projected rows come with a head with a soft cap, whose logits are not linear in h.
     """
     counted = _counted_tokens(hidden, head, labels)
     states, targets = hidden[counted], labels[counted]
@@ -116,9 +123,9 @@ def fused_compatibility_terms(
         if isinstance(old, ProjectedRows) and isinstance(new, ProjectedRows):
             terms, pulled = _projected(batch, old, new, formula)
         elif isinstance(old, HiddenRows) and isinstance(new, HiddenRows):
-            terms, pulled = _guided(batch, BothHeads(batch, old, new, formula), formula)
+            terms, pulled = _with_teachers(batch, HiddenTeachers(batch, old, new, formula), formula)
         elif isinstance(old, TopkRows) and isinstance(new, TopkRows):
-            terms, pulled = _guided(batch, BothHeaps(batch, old, new, formula), formula)
+            terms, pulled = _with_teachers(batch, TopkTeachers(batch, old, new, formula), formula)
         else:
             raise ValueError(
                 f"new: expected {type(old).__name__} as the old model's, found {type(new).__name__}"
@@ -157,8 +164,8 @@ def fused_distillation_terms(
 ) -> DistillationTerms:
     """Return the loss against one mixture of both teachers.
 
-    With a share of 1 where the mask of Eq. 1 is 1 and of 0 elsewhere this is Eq. 1 and 5; it serves every mask and weight
-    that doesn't depend on the student.
+    With a share of 1 where the mask of Eq. 1 is 1 and of 0 elsewhere this is Eq. 1 and 5; it serves every mask and
+    weight that doesn't depend on the student.
 
     Args:
         hidden: (..., seq, width), what the student hands to its head.
@@ -180,7 +187,8 @@ def fused_distillation_terms(
     check_formula(temperature, ce_weight)
     if len(target) != len(states) or target.temperature != temperature:
         raise ValueError(
-            f"target: expected {len(states)} rows at temperature {temperature}, found {len(target)} at {target.temperature}"
+            f"target: expected {len(states)} rows at temperature {temperature}, found {len(target)} at "
+            f"{target.temperature}"
         )
     _check_projected("target", target, head)
     batch = Batch(states.detach(), labels[counted], labels[counted], head, memory_bytes)
@@ -196,7 +204,7 @@ def fused_distillation_terms(
     return DistillationTerms(loss, kl, cross_entropy, target.old_share.sum(), len(states))
 
 
-def _pass(batch: Batch, formula: Formula, guide: BothHeads | BothHeaps | None = None) -> HeadPass:
+def _pass(batch: Batch, formula: Formula, teachers: HiddenTeachers | TopkTeachers | None = None) -> HeadPass:
     return head_pass(
         batch.states,
         batch.head,
@@ -205,7 +213,7 @@ def _pass(batch: Batch, formula: Formula, guide: BothHeads | BothHeaps | None = 
         ce_weight=formula.ce_weight,
         gradient=formula.gradient,
         memory_bytes=batch.memory_bytes,
-        guide=guide,
+        teachers=teachers,
     )
 
 
@@ -224,7 +232,7 @@ def _projected(
 
 
 def _projected_kl(batch: Batch, found: HeadPass, side: ProjectedRows | MixedRows) -> Tensor:
-    """KL(teacher || student) per token at T: (tokens,)."""
+    """Return KL(teacher || student) per token at T: (tokens,)."""
     # The states as the head sees them.
     states = batch.states.to(batch.head.weight.dtype).to(found.lse.dtype)
     mean_logit = (states * side.vector).sum(-1)
@@ -233,21 +241,21 @@ def _projected_kl(batch: Batch, found: HeadPass, side: ProjectedRows | MixedRows
     return found.lse - side.entropy - batch.head.scale * mean_logit / side.temperature
 
 
-def _guided(
+def _with_teachers(
     batch: Batch,
-    guide: BothHeads | BothHeaps,
+    teachers: HiddenTeachers | TopkTeachers,
     formula: Formula,
 ) -> tuple[CompatibilityTerms, Tensor | None]:
     """One pass with both teachers beside the student; Eq. 3 asks for the sequences' likelihoods before."""
-    old = guide.sides[0]
+    old = teachers.sides[0]
     leans = None
     if formula.mask == "sequence_likelihood":
         first = _pass(batch, replace(formula, gradient=False))
-        leans = guide.leans = leans_in_batch(batch, formula, first, old)
-    found = _pass(batch, formula, guide)
+        leans = teachers.leans = leans_in_batch(batch, formula, first, old)
+    found = _pass(batch, formula, teachers)
     if leans is None:
         leans = leans_in_batch(batch, formula, found, old)
-    kl_old, kl_new = guide.divergences(found.lse)
+    kl_old, kl_new = teachers.divergences(found.lse)
     return _sums(found, leans, kl_old, kl_new, formula), found.pulled
 
 

@@ -54,7 +54,8 @@ def compatibility_loss(
 
         L = lambda * (1/n) sum_i [ m_i KL(p_1,i || p_c,i) + (1 - m_i) KL(p_2,i || p_c,i) ] + (1 - lambda) * CE(y, z_c)
 
-    where p = softmax(z / T) in the KL terms (T = 1 in the cross-entropy) and m_i is the mask. The teachers get no gradient.
+    where p = softmax(z / T) in the KL terms (T = 1 in the cross-entropy) and m_i is the mask. The teachers get no
+    gradient.
 
     Args:
         student_logits: (..., seq, vocab), of the model being trained.

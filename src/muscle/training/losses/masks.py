@@ -1,8 +1,8 @@
 """Which tokens lean on the old model: the mask strategies of MUSCLE (2024), Eq. 1 to 3 and Table 7.
 
-Every strategy asks the same of two models for every token: is its argmax the label, and how likely is the label? The plain
-loss reads that off logits, the fast one off a pass over the head and the teacher stores. The method's own strategy,
-`student_wrong`, follows the model that is being trained, at this very step.
+Every strategy asks the same of two models for every token: is its argmax the label, and how likely is the label? The
+plain loss reads that off logits, the fast one off a pass over the head and the teacher stores. The method's own
+strategy, `student_wrong`, follows the model that is being trained, at this very step.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def widened(logits: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class AnswersOfLogits:
-    """`Answers` read off logits (..., seq, vocab), each when it is first asked for; labels are (..., seq)."""
+    """`Answers` read off logits (..., seq, vocab), each when it is first needed; labels are (..., seq)."""
 
     logits: Tensor
     labels: Tensor
@@ -98,6 +98,7 @@ def leans_on_old(
         return torch.ones_like(labels, dtype=torch.bool)
     if mask == "token_likelihood":
         return student.log_p < old.log_p
+    # In the student's dtype: equal models must compare as equal.
     if mask == "sequence_likelihood":
         return sum_sequences(student.log_p) < sum_sequences(old.log_p.to(student.log_p))
     raise ValueError(f"mask: expected a strategy of Table 7, found {mask!r}")

@@ -1,9 +1,9 @@
 """Which engine fits the models: what is there of the teachers while the compatibility adapter trains.
 
-`projected` (a vector per token and teacher on disk, the default), `mixed` (one vector per token, for masks that don't follow the student),
-`hidden` (their last states on disk, their heads in memory) and `online` (both models in memory, the plain formulas). The result is the same to
-rounding. `topk` (k log-probabilities and the mass of the others) is approximate. Where a model doesn't allow an engine, the next one is taken
-and the log says why.
+`projected` (a vector per token and teacher on disk, the default), `mixed` (one vector per token, for masks that don't
+follow the student), `hidden` (their last states on disk, their heads in memory) and `online` (both models in memory,
+the plain formulas). The result is the same to rounding. `topk` (k log-probabilities and the mass of the others) is
+approximate. Where a model doesn't allow an engine, the next one is taken and the log says why.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def choose_engine(
     """Return the wanted engine, or the nearest that the models allow; the log says why it is another.
 
     Args:
-        wanted: the engine asked for.
+        wanted: the engine of the settings.
         student: the model to train.
         old: M_v1.
         new: M_v2, on the student's base.

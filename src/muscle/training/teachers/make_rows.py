@@ -16,7 +16,16 @@ from muscle.models.bases import LoadedBase
 from muscle.training.data.batches import IGNORE_INDEX, PaddingCollator
 from muscle.training.head.head_pass import MEMORY_BYTES
 from muscle.training.head.output_head import OutputHead, head_input
-from muscle.training.teachers.rows import TeacherRows, hidden_rows, projected_rows, topk_rows
+from muscle.training.head.usable_head import Heads
+from muscle.training.teachers.rows import (
+    MixedRows,
+    OldShare,
+    TeacherRows,
+    hidden_rows,
+    mixed_rows,
+    projected_rows,
+    topk_rows,
+)
 from muscle.training.teachers.store import Rows
 
 if TYPE_CHECKING:
@@ -73,7 +82,7 @@ def row_maker(
         topk: tokens of a top-k row; without it and a student the rows are hidden ones.
         memory_bytes: budget for the logits of a chunk.
     """
-    run = state_maker(model, head, sequences, pad_token_id=pad_token_id)
+    run = _state_maker(model, head, sequences, pad_token_id=pad_token_id)
 
     def make(indices: Sequence[int]) -> TeacherRows:
         states, labels = run(indices)
@@ -88,7 +97,48 @@ def row_maker(
     return make
 
 
-def state_maker(
+def mixture_maker(
+    old: TaskModel,
+    new: TaskModel,
+    heads: Heads,
+    sequences: Sequence[Sequence[int]],
+    *,
+    old_share: OldShare,
+    temperature: float,
+    memory_bytes: int = MEMORY_BYTES,
+) -> RowMaker:
+    """Return a function that runs both teachers on examples (by index) and gives the rows of their mixture.
+
+    Args:
+        old: M_v1.
+        new: M_v2, on the student's base.
+        heads: of the student and of both.
+        sequences: token ids, one list an example.
+        old_share: the old teacher's share of each token.
+        temperature: T of the mixture.
+        memory_bytes: budget for the logits of a chunk.
+    """
+    run_old, run_new = (
+        _state_maker(side.model, head, sequences, pad_token_id=new.base.tokenizer.pad_token_id)
+        for side, head in ((old, heads.old), (new, heads.new))
+    )
+
+    def make(indices: Sequence[int]) -> MixedRows:
+        (old_states, _), (new_states, labels) = run_old(indices), run_new(indices)
+        return mixed_rows(
+            (old_states, new_states),
+            (heads.old, heads.new),
+            labels,
+            old_share=old_share,
+            student=heads.student,
+            temperature=temperature,
+            memory_bytes=memory_bytes,
+        )
+
+    return make
+
+
+def _state_maker(
     model: PeftModel, head: OutputHead, sequences: Sequence[Sequence[int]], *, pad_token_id: int
 ) -> Callable[[Sequence[int]], tuple[Tensor, Tensor]]:
     """Return a function from examples (by index) to a teacher's states (tokens, width) and labels (tokens,)."""

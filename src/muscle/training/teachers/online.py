@@ -50,7 +50,8 @@ class OnlineTeachers:
         for model in (self.old, self.new):
             if any(parameter.numel() == 0 for parameter in model.parameters()):
                 raise ModelError(
-                    "engine online: a teacher shares the student's base, which ZeRO-3 has sharded; use another engine or stage"
+                    "engine online: a teacher shares the student's base, which ZeRO-3 has sharded; use another engine "
+                    "or stage"
                 )
         inputs = model_inputs(batch)
         return TeacherLogits(self.old(**inputs).logits, self.new(**inputs).logits)

@@ -1,8 +1,9 @@
 """The `options` store: one number per answer option and teacher, whatever the teacher's tokenizer.
 
-What an option-level method asks of a teacher is how likely each option is as a whole; that is independent of how the option is cut into tokens.
-A store of it is some bytes an example, and serves an old model with another vocabulary. Tokens are cut as in scoring: context and
-option as one text, the option's tokens are those after as many as the context has alone.
+What an option-level method asks of a teacher is how likely each option is as a whole; that is independent of how the
+option is cut into tokens. A store of it is some bytes an example, and serves an old model with another vocabulary.
+Tokens are cut as in scoring: context and option as one text, the option's tokens are those after as many as the
+context has alone.
 """
 
 from __future__ import annotations
@@ -97,8 +98,8 @@ def _encode(example: Example, tokenizer: PreTrainedTokenizerBase, max_length: in
         count = len(ids) - num_context
         if not 1 <= count < len(ids) or count >= max_length:
             raise DataError(
-                f"example {example.id}: option {number} has {count} tokens of {len(ids)}; expected at least one, behind a "
-                f"context, and fewer than {max_length}"
+                f"example {example.id}: option {number} has {count} tokens of {len(ids)}; expected at least one, "
+                f"behind a context, and fewer than {max_length}"
             )
         encoded.append((ids[-max_length:], count))
     return encoded

@@ -21,8 +21,8 @@ from muscle.training.head.head_pass import MEMORY_BYTES
 from muscle.training.head.output_head import OutputHead
 from muscle.training.head.usable_head import Heads
 from muscle.training.layers.fast_layers import fast_layers
-from muscle.training.teachers.make_rows import RowMaker, TaskModel, row_maker, state_maker
-from muscle.training.teachers.rows import MixedRows, OldShare, OptionRows, TopkRows, mixed_rows
+from muscle.training.teachers.make_rows import RowMaker, TaskModel, mixture_maker, row_maker
+from muscle.training.teachers.rows import MixedRows, OldShare, OptionRows, TopkRows
 from muscle.training.teachers.store import Rows, StoredTeachers, StoreKind, TeacherStore
 from muscle.training.teachers.write_store import build_store
 
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# What can change a teacher's numbers.
 _VERSIONS = ("torch", "transformers", "peft", "tokenizers")
+# The first example, the middle one and the last: three forward passes, whatever the size of the store.
 _NUM_CHECKED = 3
 _LESS_MEMORY = (
     "set a smaller training.batch_size, max_length or chunk_memory_mb; what is finished of the store is kept"
@@ -153,6 +155,7 @@ def store_teacher(
     """
     dtype = head.weight.dtype if kind == "hidden" and settings.precision == "auto" else settings.dtype(head)
     identity = {**made_of, **_data_and_versions(sequences, head, dtype)}
+    # A last state is the same at every T.
     if kind != "hidden":
         identity["temperature"] = float(settings.temperature)
     topk = min(settings.topk, head.vocab_size) if kind == "topk" else None
@@ -184,9 +187,7 @@ def store_mixture(
     share_name: str,
     settings: StoreSettings,
 ) -> TeacherStore:
-    """Run both teachers over the data once and keep one vector a token: their mixture.
-
-    Both are in memory while it is made.
+    """Run both teachers, both in memory, over the data once and keep one vector a token: their mixture.
 
     Args:
         path: the store's folder.
@@ -214,27 +215,20 @@ def store_mixture(
         "temperature": float(settings.temperature),
         **_data_and_versions(sequences, student, dtype),
     }
-    run_old, run_new = (
-        state_maker(side.model, head, sequences, pad_token_id=new.base.tokenizer.pad_token_id)
-        for side, head in ((old, heads.old), (new, heads.new))
+    make_rows = mixture_maker(
+        old,
+        new,
+        heads,
+        sequences,
+        old_share=old_share,
+        temperature=settings.temperature,
+        memory_bytes=settings.memory_bytes,
     )
-
-    def make_rows(indices: Sequence[int]) -> MixedRows:
-        (old_states, _), (new_states, labels) = run_old(indices), run_new(indices)
-        return mixed_rows(
-            (old_states, new_states),
-            (heads.old, heads.new),
-            labels,
-            old_share=old_share,
-            student=student,
-            temperature=settings.temperature,
-            memory_bytes=settings.memory_bytes,
-        )
-
     settings = replace(settings, description=f"{settings.description}: both teachers")
-    width = student.weight.shape[1]
     with fast_layers(old.model), fast_layers(new.model):
-        return _checked_store(path, make_rows, student, sequences, "mixed", identity, width, dtype, settings)
+        return _checked_store(
+            path, make_rows, student, sequences, "mixed", identity, student.weight.shape[1], dtype, settings
+        )
 
 
 def _data_and_versions(

@@ -187,6 +187,7 @@ class TeacherStore:
     def _example(self, index: int) -> dict[str, Tensor]:
         shard = bisect_right(self._firsts, index) - 1
         tensors, inside = self._tensors[shard], index - self._firsts[shard]
+        # Slices of memory maps: only these rows are read from the disk.
         start, end = tensors["offsets"][inside : inside + 2].tolist()
         return {name: tensor[start:end] for name, tensor in tensors.items() if name != "offsets"}
 
@@ -195,6 +196,7 @@ def _from_columns(
     kind: StoreKind, columns: Mapping[str, Tensor], *, head: OutputHead | None, temperature: object
 ) -> Rows:
     beside = {"head": head, "temperature": temperature, "bias": None}
+    # Hidden states go to their head in the dtype that they came out in.
     wide = {
         name: column.long()
         if column.dtype == torch.int32

@@ -1,7 +1,7 @@
 """Writing a teacher store, or what is missing of one: shard after shard, each whole or not at all.
 
-A shard stands in the manifest only after it is whole, so a killed build goes on at the shard that it was in. Several processes build a store
-together, a shard each at a time.
+A shard stands in the manifest only after it is whole, so a killed build goes on at the shard that it was in. Several
+processes build a store together, a shard each at a time.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 SHARD_BYTES = 64 * 2**20
 """A killed build loses at most this much work; a few hundred files for the largest stores."""
+# Of a row's columns beside its vector or its k entries: float32 and int32 take 4, a truth value 1.
 _SCALAR_BYTES = {
     "projected": 4 + 4 + 4 + 1,
     "mixed": 4 + 4 + 4,
@@ -97,6 +98,7 @@ def build_store(
                 tensors = _shard_tensors(part, make_rows, num_tokens, batch_size, dtype)
                 shard = _write_shard(path, part, tensors)
             known |= {shard.first: shard for shard in distributed.gather(shard) if shard is not None}
+            # Only now: what the manifest names is whole, whenever the build is killed.
             if distributed.is_main():
                 finished = [known[first] for first in sorted(known)]
                 Manifest(kind, identity, len(num_tokens), finished).write(path)
@@ -165,8 +167,8 @@ def _check_disk(path: Path, needed: int, description: str) -> None:
     )
     if needed > free:
         raise OutputError(
-            f"teacher store {path}: needs {_size_in_words(needed)}, found {_size_in_words(free)} free; make room, name another folder, "
-            "or use the online engine"
+            f"teacher store {path}: needs {_size_in_words(needed)}, found {_size_in_words(free)} free; make room, name "
+            "another folder, or use the online engine"
         )
 
 
@@ -182,6 +184,7 @@ def _shard_tensors(
     dtype: torch.dtype,
 ) -> dict[str, Tensor]:
     """Run the teacher over a shard's examples; rows in the order of the examples."""
+    # Examples of like length share a batch: padding would cost as much as text.
     by_length = sorted(part, key=lambda index: num_tokens[index])
     done: dict[int, dict[str, Tensor]] = {}
     for start in range(0, len(by_length), batch_size):
@@ -204,6 +207,7 @@ def _columns_on_disk(rows: Rows, dtype: torch.dtype) -> dict[str, Tensor]:
             continue
         if column.is_floating_point():
             column = column.to(dtype if field.name in _NARROWED else torch.float32)
+        # A vocabulary is far smaller than 2**31.
         elif column.dtype == torch.long:
             column = column.int()
         columns[field.name] = column.cpu().contiguous()
