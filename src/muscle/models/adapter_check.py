@@ -155,7 +155,8 @@ def _compare_shapes(
     if homeless:
         raise ModelError(
             f"adapter {folder}: {len(homeless)} of {len(held)} tensors in {WEIGHTS} have no place on base "
-            f"{base.source} by its {CONFIG}, such as {homeless[0]}; expected names such as {min(places, default='of a LoRA layer')}"
+            f"{base.source} by its {CONFIG}, such as {homeless[0]}; expected names such as "
+            f"{min(places, default='of a LoRA layer')}"
         )
     lacking = sorted(places.keys() - held.keys())
     if lacking:

@@ -107,19 +107,9 @@ def leans_on_old(
 def old_model_mask(
     student_logits: Tensor, old_logits: Tensor, labels: Tensor, *, strategy: MaskName = "student_wrong"
 ) -> Tensor:
-    """Tell on logits for every token whether it leans on the old model; the strategies are those of `leans_on_old`.
+    """Tell on logits (..., seq, vocab) for every token whether it leans on the old model; see `leans_on_old`.
 
-    Args:
-        student_logits: (..., seq, vocab), the compatibility adapter's.
-        old_logits: (..., seq, vocab), the old task model's.
-        labels: (..., seq), already shifted; `IGNORE_INDEX` where there is nothing to predict.
-        strategy: see `leans_on_old`.
-
-    Returns:
-        (..., seq) boolean. False at ignored positions.
-
-    Raises:
-        ValueError: an unknown strategy.
+    Labels are (..., seq), already shifted; the result is False where they are `IGNORE_INDEX`.
 
     Example:
         >>> import torch
