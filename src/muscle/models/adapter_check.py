@@ -1,4 +1,4 @@
-"""Whether an adapter's folder is what it says: its configuration and its tensors against a base, both ways.
+"""Checks that an adapter's configuration, its tensors and a base fit each other, before anything is loaded.
 
 PEFT loads the tensors that it finds a place for and says nothing of the others, nor of places that got none; the
 answers are then the bare base's, or half an adapter's. Some adapters it loads by rewriting the base's own weights,

@@ -1,4 +1,4 @@
-"""Bases: finding, loading, telling one from another.
+"""Finds and loads bases, and tells one from another by a fingerprint.
 
 A base is a hub name, a local folder or a GGUF file. Its fingerprint says which one it is: everything that is made of
 it keeps it.

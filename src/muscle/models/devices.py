@@ -1,4 +1,4 @@
-"""What computes: the device, the dtype that it is good at, and its memory."""
+"""Which device computes and in which dtype, and how its memory is given back."""
 
 from __future__ import annotations
 

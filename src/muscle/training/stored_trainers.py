@@ -189,7 +189,7 @@ class MixtureTrainer(_IndexedTrainer):
 
 
 def _examples(batch: Mapping[str, Tensor]) -> list[int]:
-    """Which examples a batch holds, without the blank ones that fill the last batch of several processes."""
+    """Return which examples a batch holds, without the blank ones that fill the last batch of several processes."""
     return [index for index in batch["index"].tolist() if index >= 0]
 
 

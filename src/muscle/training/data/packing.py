@@ -1,4 +1,4 @@
-"""Batches without padding: whether a model can take them, found out by numbers, and whether they pay."""
+"""Chooses padded or packed batches: tries out whether the model keeps packed examples apart, and whether they pay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the pass over the head's rows goes by the Triton kernel, tried once before a training.
+"""Chooses Triton's kernel or PyTorch's operations for the loss's pass over the vocabulary, once before a training.
 
 PyTorch's operations are the reference: a chunk's rows are read and written about ten times and need a float32 buffer
 beside the 16-bit one. The kernel reads a row three times, argmax included, writes it once, and its only buffer is the

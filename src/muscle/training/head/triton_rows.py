@@ -118,7 +118,7 @@ def _row_kernel(
 
 @triton.jit
 def _light(line, start, vocab, top, label, scale, BLOCK: tl.constexpr):
-    """A block of a row's logits, -inf where argmax and label stand and beyond the row's end."""
+    """Return a block of a row's logits, -inf where argmax and label stand and beyond the row's end."""
     at = start + tl.arange(0, BLOCK)
     light = (at < vocab) & (at != top) & (at != label)
     z = tl.load(line + at, mask=at < vocab, other=0.0).to(tl.float32) * scale

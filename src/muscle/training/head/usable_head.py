@@ -1,4 +1,4 @@
-"""Whether a model's output head can be applied by ourselves, and the heads of the three models of a training."""
+"""Tries out whether a model's output head can be applied outside the model; holds the heads of a training's models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model's layers in fewer steps than its libraries take: whatever of ours changes nothing but rounding."""
+"""Runs attention and LoRA layers in fewer steps than their libraries do; the numbers are the same to rounding."""
 
 from __future__ import annotations
 

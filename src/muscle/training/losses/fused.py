@@ -105,7 +105,7 @@ def fused_compatibility_terms(
 
     Returns:
         Sums over the counted tokens; `loss` has a gradient to `hidden` alone. From top-k rows the KL terms are those of
-        distributions whose tokens beyond the k are one: a lower bound of KL, less than it by tail * KL(tails).
+        distributions whose tokens beyond the k count as one: a lower bound of KL, less than it by tail * KL(tails).
 
     Raises:
         ValueError: shapes or kinds don't fit, rows are of another temperature, an argument is out of its range, or

@@ -21,7 +21,7 @@ from muscle.training.teachers.rows import OldShare
 
 
 class Answers(Protocol):
-    """What a model makes of labels; rows of a teacher store and the results of a pass over the head are such too."""
+    """What a model makes of labels; rows of a teacher store and the results of a pass over the head have these too."""
 
     @property
     def right(self) -> Tensor:

@@ -1,13 +1,12 @@
 """Teachers that are present in the pass over the head: the `hidden` and `topk` stores, and the mask between the two.
 
 From hidden rows a teacher's whole distribution comes back by its own head. From top-k rows it is the k likeliest
-tokens and one rest for all others, and so is the student's when the two are compared: with K the kept tokens and r
-the rest,
+tokens and the sum r of all others, and so is the student's when the two are compared: with K the kept tokens,
 
     KL_k = sum_K p log(p / q) + p_r log(p_r / q_r)        d KL_k / d z = (q - t) / T,  t = p on K, p_r q / q_r elsewhere
 
-The rest hides how the two differ within it: KL - KL_k = p_r KL(p | rest || q | rest), never negative, and no gradient
-pulls there.
+The sum hides how the two differ within it: KL - KL_k = p_r KL(p | not in K || q | not in K), never negative, and no
+gradient pulls there.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which engine fits the models: what is there of the teachers while the compatibility adapter trains.
+"""Chooses the engine: what is there of the teachers while the compatibility adapter trains.
 
 `projected` (a vector per token and teacher on disk, the default), `mixed` (one vector per token, for masks that don't
 follow the student), `hidden` (their last states on disk, their heads in memory) and `online` (both models in memory,

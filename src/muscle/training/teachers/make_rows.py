@@ -1,4 +1,4 @@
-"""A frozen task model, and running it over examples: its last states, and the rows that are kept of them."""
+"""Runs a frozen task model over examples and makes the rows that a store keeps of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From two running task models to two stores: the one time that the teachers run (Sec. 4.1, step 2)."""
+"""Runs both task models once over the data and stores what the training needs of them (Sec. 4.1, step 2)."""
 
 from __future__ import annotations
 

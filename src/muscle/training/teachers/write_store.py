@@ -1,4 +1,4 @@
-"""Writing a teacher store, or what is missing of one: shard after shard, each whole or not at all.
+"""Writes a teacher store, or what is missing of one: shard after shard, each whole or not at all.
 
 A shard stands in the manifest only after it is whole, so a killed build goes on at the shard that it was in. Several
 processes build a store together, a shard each at a time.
