@@ -18,7 +18,8 @@ from muscle.errors import ConfigError
 from muscle.models.adapters import new_adapter
 from muscle.models.bases import load_base
 from muscle.pipeline.resources import ModelSizes, estimate
-from muscle.training.data.examples import Filled, PackingCollator, PaddingCollator, filled, sequence_numbers
+from muscle.training.data.batches import PackingCollator, PaddingCollator, sequence_numbers
+from muscle.training.data.examples import Filled, filled
 from muscle.training.data.packing import choose_collator, keeps_examples_apart
 from muscle.training.head.output_head import head_input
 from places import EXAMPLES

@@ -21,7 +21,8 @@ from muscle.errors import ConfigError, ModelError
 from muscle.evaluation.harness import check_task, package_versions, quiet_harness, score
 from muscle.evaluation.sampling import Sampling
 from muscle.models.adapter_check import check_adapter
-from muscle.models.bases import choose_dtype, load_outline, reason_of, resolve_base
+from muscle.models.bases import load_outline, reason_of, resolve_base
+from muscle.models.devices import choose_dtype
 from muscle.predictions.run import Run
 from muscle.tasks.task import Example, Task
 

@@ -17,7 +17,7 @@ from muscle.errors import ConfigError
 from muscle.models.bases import LoadedBase, load_base, load_for_training
 from muscle.tasks import Task, get_task, load_examples, split_train_validation
 from muscle.tasks.data import Split
-from muscle.training.trainer import TrainingResult
+from muscle.training.run import TrainingResult
 from muscle.validation import validate
 
 if TYPE_CHECKING:

@@ -28,10 +28,10 @@ from muscle.models.bases import (
     LoadedBase,
     base_fingerprint,
     check_same_vocabulary,
-    free_memory,
     load_for_training,
     resolve_base,
 )
+from muscle.models.devices import free_memory
 from muscle.pipeline.run_folder import RunFolder, content_of
 from muscle.provenance import versions
 from muscle.report import read_report, write_reports
