@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
 
 from muscle.config.settings import load_config
 from muscle.errors import ConfigError, ModelError, OutputError
 from muscle.pipeline.run_folder import RunFolder, content_of
 from muscle.pipeline.update import update
 from muscle.predictions.records import input_hash
+from muscle.yaml_files import yaml_text
 from tiny import TASK_YAML, save_base, write_choice_rows
 
 STAGES = (
@@ -44,7 +44,7 @@ def inputs(tmp_path_factory):
             "precision": "float32",
         },
     }
-    (root / "update.yaml").write_text(yaml.safe_dump(config))
+    (root / "update.yaml").write_text(yaml_text(config))
     return root
 
 

@@ -25,8 +25,7 @@ from pydantic import (
 )
 
 from muscle.errors import ConfigError
-from muscle.validation import explain, short, validate
-from muscle.yaml_files import read_yaml
+from muscle.yaml_files import UserYaml, explain, read_yaml, short
 
 MaskName = Literal["student_wrong", "old_right", "old_always", "token_likelihood", "sequence_likelihood"]
 """Mask strategies of Table 7 and Eq. 2, 3; `student_wrong` is the method (Eq. 1)."""
@@ -356,11 +355,10 @@ def load_config(path: Path, *, overrides: Mapping[str, Any] | None = None) -> Up
         ConfigError: the file is missing or no YAML, a key is unknown, a value is of the wrong type, or a combination is
             impossible; the message names the key's path, what was expected and what was found.
     """
-    raw = read_yaml(path, missing=_MISSING)
+    written = read_yaml(path, missing=_MISSING)
     for dotted, value in (overrides or {}).items():
-        _assign(raw, dotted.split("."), value)
-    config = validate(UpdateConfig, raw, str(path))
-    return _absolute(config, path.resolve().parent)
+        written.assign(dotted, value)
+    return _absolute(written.validate(UpdateConfig), path.resolve().parent)
 
 
 def load_stage_settings(path: Path | None, *, overrides: Mapping[str, Any] | None = None) -> StageSettings:
@@ -369,22 +367,13 @@ def load_stage_settings(path: Path | None, *, overrides: Mapping[str, Any] | Non
     Raises:
         ConfigError: see `load_config`.
     """
-    raw = read_yaml(path, missing=_MISSING) if path else {}
+    written = read_yaml(path, missing=_MISSING) if path else UserYaml("settings", {})
     for dotted, value in (overrides or {}).items():
         section = dotted.partition(".")[0]
         if section not in StageSettings.model_fields:
             raise ConfigError(f"{dotted}: expected a key of {', '.join(StageSettings.model_fields)}")
-        _assign(raw, dotted.split("."), value)
-    return validate(StageSettings, raw, str(path or "settings"))
-
-
-def _assign(raw: dict[str, Any], keys: list[str], value: Any) -> None:
-    for key in keys[:-1]:
-        inner = raw.setdefault(key, {})
-        if not isinstance(inner, dict):
-            raise ConfigError(f"{'.'.join(keys)}: {key} is no section")
-        raw = inner
-    raw[keys[-1]] = value
+        written.assign(dotted, value)
+    return written.validate(StageSettings)
 
 
 def _absolute(config: UpdateConfig, folder: Path) -> UpdateConfig:

@@ -18,7 +18,7 @@ from muscle.models.bases import LoadedBase, load_base, load_for_training
 from muscle.tasks import Task, get_task, load_examples, split_train_validation
 from muscle.tasks.data import Split
 from muscle.training.trainer import TrainingResult
-from muscle.validation import validate
+from muscle.yaml_files import UserYaml
 
 if TYPE_CHECKING:
     from muscle.evaluation.vllm_base import VllmBase
@@ -177,7 +177,8 @@ def _scorer(
         return load_base(base, precision=precision)
     from muscle.evaluation.vllm_base import VllmBase, check_vllm
 
-    settings = validate(EvaluationSettings, {"backend": backend, "vllm": dict(arguments)}, "--vllm")
+    given = UserYaml("--vllm", {"backend": backend, "vllm": dict(arguments)})
+    settings = given.validate(EvaluationSettings)
     check_vllm([base], [task])
     return VllmBase(base, [adapter] if adapter else [], precision=precision, arguments=settings.vllm)
 

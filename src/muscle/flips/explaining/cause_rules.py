@@ -17,16 +17,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
 import polars as pl
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from muscle.errors import ConfigError
-from muscle.validation import short
-from muscle.yaml_files import read_yaml
+from muscle.yaml_files import read_yaml, short
 
 CAUSES = ("knowledge", "format", "refusal", "cut_off", "error")
-FIELDS = ("output", "input", "finish_reason")
 MAX_RULES = 50
 MAX_NAME = 40
 
@@ -71,47 +70,64 @@ class Rule:
     field: str = "output"
 
 
+class _Entry(BaseModel):
+    """A rule as it stands in the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    name: str
+    pattern: Annotated[str, Field(min_length=1)]
+    field: Literal["output", "input", "finish_reason"] = "output"
+    ignore_case: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_section(cls, value: object) -> object:
+        if not isinstance(value, Mapping):
+            raise ValueError(f"expected a name and a pattern, found {short(value)}")
+        return value
+
+    @field_validator("name")
+    @classmethod
+    def _is_cause(cls, name: str) -> str:
+        if not name.strip() or len(name) > MAX_NAME or name == "error":
+            raise ValueError(
+                f"expected a cause's name of at most {MAX_NAME} characters, other than error, found {short(name)}"
+            )
+        return name.strip()
+
+    @field_validator("pattern")
+    @classmethod
+    def _is_pattern(cls, pattern: str) -> str:
+        try:
+            pl.Series([""]).str.contains(pattern)
+        except pl.exceptions.PolarsError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(
+                f"no regular expression of Rust's syntax (no look-around, no back-references): {reason}"
+            ) from error
+        return pattern
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    rules: Annotated[list[_Entry], Field(max_length=MAX_RULES)]
+
+
 def read_rules(path: Path) -> tuple[Rule, ...]:
     """Read rules from YAML.
 
     Raises:
-        ConfigError: there is no such file, it is no YAML, a key is unknown or missing, or a pattern cannot be used: file, rule,
+        ConfigError: there is no such file, it is no YAML, a key is unknown or missing, or a pattern cannot be used: file, line,
             key, what was expected and found.
     """
     expected = "one key `rules` with a list of rules"
-    raw = read_yaml(path, expected=expected)
-    entries = raw.get("rules")
-    if not isinstance(entries, list) or not entries or set(raw) != {"rules"}:
-        raise ConfigError(f"{path}: expected {expected}, found {short(raw)}")
-    if len(entries) > MAX_RULES:
-        raise ConfigError(f"{path}: rules: expected at most {MAX_RULES}, found {len(entries)}")
-    return tuple(_rule(entry, f"{path}: rules.{number}") for number, entry in enumerate(entries))
-
-
-def _rule(entry: Any, where: str) -> Rule:
-    if not isinstance(entry, Mapping):
-        raise ConfigError(f"{where}: expected a name and a pattern, found {short(entry)}")
-    unknown = sorted(set(map(str, entry)) - {"name", "pattern", "field", "ignore_case"})
-    if unknown:
-        raise ConfigError(f"{where}.{unknown[0]}: expected name, pattern, field or ignore_case")
-    name, pattern, field = entry.get("name"), entry.get("pattern"), entry.get("field", "output")
-    if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME or name == "error":
-        raise ConfigError(
-            f"{where}.name: expected a cause's name of at most {MAX_NAME} characters, other than error, found {short(name)}"
-        )
-    if not isinstance(pattern, str) or not pattern:
-        raise ConfigError(f"{where}.pattern: expected a regular expression, found {short(pattern)}")
-    if field not in FIELDS:
-        raise ConfigError(f"{where}.field: expected one of {', '.join(FIELDS)}, found {short(field)}")
-    ignore_case = entry.get("ignore_case", True)
-    if not isinstance(ignore_case, bool):
-        raise ConfigError(f"{where}.ignore_case: expected true or false, found {short(ignore_case)}")
-    pattern = f"(?i){pattern}" if ignore_case else pattern
-    try:
-        pl.Series([""]).str.contains(pattern)
-    except pl.exceptions.PolarsError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ConfigError(
-            f"{where}.pattern: no regular expression of Rust's syntax (no look-around, no back-references): {reason}"
-        ) from error
-    return Rule(name.strip(), pattern, field)
+    written = read_yaml(path, expected=expected)
+    entries = written.values.get("rules")
+    if not isinstance(entries, list) or not entries or set(written.values) != {"rules"}:
+        raise ConfigError(f"{path}: expected {expected}, found {short(written.values)}")
+    return tuple(
+        Rule(each.name, f"(?i){each.pattern}" if each.ignore_case else each.pattern, each.field)
+        for each in written.validate(_File).rules
+    )

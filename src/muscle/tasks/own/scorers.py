@@ -93,8 +93,13 @@ def function_score(function: Callable[..., Any], correct: str | None) -> ScoreFu
     return score
 
 
-def import_function(name: str, folder: Path, where: str) -> Callable[..., Any]:
+def import_function(name: str, folder: Path, place: str) -> Callable[..., Any]:
     """Return the callable that `module:callable` names; modules beside the YAML are found too.
+
+    Args:
+        name: `module:callable`.
+        folder: where the module is looked for first.
+        place: where the name stands, for messages.
 
     Raises:
         ConfigError: the module cannot be imported, or has no such callable.
@@ -105,12 +110,12 @@ def import_function(name: str, folder: Path, where: str) -> Callable[..., Any]:
             module = importlib.import_module(module_name)
     except Exception as error:  # a module may raise anything while it is imported
         raise ConfigError(
-            f"{where}: scorer.function: module {module_name!r} cannot be imported: {type(error).__name__}: {error}"
+            f"{place}: module {module_name!r} cannot be imported: {type(error).__name__}: {error}"
         ) from error
     function: Callable[..., Any] | None = getattr(module, attribute, None)
     if not callable(function):
         raise ConfigError(
-            f"{where}: scorer.function: expected a callable {attribute!r} in {module_name!r}, found {found(function)}"
+            f"{place}: expected a callable {attribute!r} in {module_name!r}, found {found(function)}"
         )
     return function
 
