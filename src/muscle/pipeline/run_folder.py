@@ -98,7 +98,7 @@ class RunFolder:
             self._read()  # what another process wrote until it let go of the lock
             yield
 
-    def is_done(self, name: str, inputs: dict[str, Any]) -> bool:
+    def is_done(self, name: str, inputs: dict[str, object]) -> bool:
         """Tell whether a stage ran with these very inputs and every file that it wrote is untouched."""
         if not self._checked:
             self._forget_changed()
@@ -136,7 +136,7 @@ class RunFolder:
         return {self._name(output.parent / file): sha256 for file, sha256 in file_hashes(output).items()}
 
     def stage(
-        self, name: str, inputs: dict[str, Any], outputs: Sequence[Path], work: Callable[[], object]
+        self, name: str, inputs: dict[str, object], outputs: Sequence[Path], work: Callable[[], object]
     ) -> None:
         """Run `work`, which writes `outputs`, unless it is done already; the main of several processes decides and keeps the manifest.
 
@@ -157,14 +157,14 @@ class RunFolder:
         self.num_run += 1
         distributed.from_main(lambda: self._keep(name, inputs, outputs, time.monotonic() - start))
 
-    def _is_to_skip(self, name: str, inputs: dict[str, Any]) -> bool:
+    def _is_to_skip(self, name: str, inputs: dict[str, object]) -> bool:
         if self.is_done(name, inputs):
             return True
         if self._refusal is not None:
             raise OutputError(f"{self._refusal}; {name} is still to run")
         return False
 
-    def _keep(self, name: str, inputs: dict[str, Any], outputs: Sequence[Path], seconds: float) -> None:
+    def _keep(self, name: str, inputs: dict[str, object], outputs: Sequence[Path], seconds: float) -> None:
         self._stages[name] = {
             "key": fingerprint(inputs),
             "inputs": inputs,

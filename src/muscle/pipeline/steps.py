@@ -135,7 +135,7 @@ def evaluate_step(
             `muscle.evaluation.vllm_base.check_vllm`.
     """
     from muscle.evaluation.sampling import Sampling
-    from muscle.pipeline.update import evaluate_to_file
+    from muscle.evaluation.save import evaluate_to_file
 
     if repeats > 1 and temperature == 0:
         raise ConfigError(
