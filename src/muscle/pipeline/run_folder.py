@@ -6,13 +6,14 @@ SHA-256. The manifest is rewritten atomically after every stage, so a killed run
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from muscle import distributed
 from muscle.errors import DataError, OutputError
@@ -79,20 +80,20 @@ class RunFolder:
         if not distributed.is_main():
             yield
             return
+        # The system lets go of it when the process ends, however it ends; the file stays.
+        lock = FileLock(self.path / ".lock", blocking=False)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            handle = (self.path / ".lock").open("w")
+            held = lock.acquire()
+        except Timeout:
+            raise OutputError(f"{self.path}: another muscle process is working in this folder") from None
         except OSError as error:
             self._refusal = OutputError(f"{self.path}: cannot be written: {error.strerror}")
             if not self._stages:
                 raise self._refusal from error
             yield
             return
-        with handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise OutputError(f"{self.path}: another muscle process is working in this folder") from None
+        with held:
             for folder in (self.path, *self.path.glob("adapters/*"), *self.path.glob("predictions/*")):
                 clear_leftovers(folder)
             self._read()  # what another process wrote until it let go of the lock
