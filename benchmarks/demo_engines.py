@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from muscle.config.settings import load_config
+from muscle.config.update_file import load_config
 from muscle.demo.run import run_demo
 from muscle.files import write_json
 from muscle.pipeline.update import update

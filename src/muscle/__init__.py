@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from muscle.config.settings import UpdateConfig, load_config
+    from muscle.config.update_file import UpdateConfig, load_config
     from muscle.errors import MuscleError
     from muscle.flips.compare import Comparison, compare
     from muscle.pipeline.update import update
@@ -48,13 +48,13 @@ _HOMES = {
     "MuscleError": "muscle.errors",
     "OnlineTeachers": "muscle.training.teachers.online",
     "Run": "muscle.predictions.run",
-    "UpdateConfig": "muscle.config.settings",
+    "UpdateConfig": "muscle.config.update_file",
     "align": "muscle.training.align",
     "compare": "muscle.flips.compare",
     "compatibility_loss": "muscle.training.losses.loss",
     "finetune": "muscle.training.finetune",
     "get_task": "muscle.tasks",
-    "load_config": "muscle.config.settings",
+    "load_config": "muscle.config.update_file",
     "read_run": "muscle.predictions.read",
     "update": "muscle.pipeline.update",
 }

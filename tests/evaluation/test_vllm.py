@@ -15,7 +15,8 @@ from transformers import LlamaForCausalLM
 
 import vllm_stand_in
 from command_line import muscle, refused
-from muscle.config.settings import BaseConfig, EvaluationSettings, load_config
+from muscle.config.settings import BaseConfig, EvaluationSettings
+from muscle.config.update_file import load_config
 from muscle.errors import ConfigError, DataError, ModelError
 from muscle.evaluation import vllm_base
 from muscle.evaluation.harness import evaluate

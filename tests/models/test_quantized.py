@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from muscle.config.settings import BaseConfig, LoraSettings, load_config
+from muscle.config.settings import BaseConfig, LoraSettings
+from muscle.config.update_file import load_config
 from muscle.errors import ConfigError
 from muscle.models.adapters import new_adapter
 from muscle.models.bases import load_base

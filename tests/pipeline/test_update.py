@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from muscle.config.settings import load_config
+from muscle.config.update_file import load_config
 from muscle.errors import ConfigError, ModelError, OutputError
 from muscle.pipeline.dry_run import plan_stages
 from muscle.pipeline.run_folder import RunFolder, content_of

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from muscle.commands.shell import assignments
-from muscle.config.settings import load_config, load_stage_settings
+from muscle.config.update_file import load_config, load_stage_settings
 from muscle.flips.compare import compare
 from muscle.flips.explaining.cause_rules import read_rules
 from muscle.gate.policy import load_policy

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from muscle.config.settings import load_config
+from muscle.config.update_file import load_config
 from muscle.demo.world import draw_items
 from muscle.errors import ConfigError
 from muscle.files import write_text

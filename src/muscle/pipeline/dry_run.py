@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from muscle.config.settings import UpdateConfig
+from muscle.config.update_file import UpdateConfig
 from muscle.distributed import num_processes
 from muscle.errors import ModelError
 from muscle.models.bases import load_tokenizer, reason_of, resolve_base

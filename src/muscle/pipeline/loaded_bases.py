@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from muscle.config.settings import BaseConfig, UpdateConfig
+from muscle.config.settings import BaseConfig
+from muscle.config.update_file import UpdateConfig
 from muscle.models.bases import LoadedBase, free_memory, load_for_training
 
 if TYPE_CHECKING:

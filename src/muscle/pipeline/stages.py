@@ -13,7 +13,8 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from muscle import distributed
-from muscle.config.settings import TaskConfig, TrainingSettings, UpdateConfig
+from muscle.config.settings import TaskConfig, TrainingSettings
+from muscle.config.update_file import UpdateConfig
 from muscle.errors import ConfigError, DataError
 from muscle.evaluation.save import RUN_FILE, evaluate_to_file
 from muscle.files import read_json

@@ -6,13 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from muscle.config.settings import (
-    BackendName,
-    BaseConfig,
-    EvaluationSettings,
-    StageSettings,
-    TrainingSettings,
-)
+from muscle.config.settings import BackendName, BaseConfig, EvaluationSettings, TrainingSettings
+from muscle.config.update_file import StageSettings
 from muscle.errors import ConfigError
 from muscle.models.bases import LoadedBase, load_base, load_for_training
 from muscle.tasks import Task, get_task, load_examples, split_train_validation

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from muscle import distributed
-from muscle.config.settings import UpdateConfig
+from muscle.config.update_file import UpdateConfig
 from muscle.models.adapter_check import check_adapter
 from muscle.models.bases import check_same_vocabulary
 from muscle.pipeline.loaded_bases import SIDES

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
 import re
@@ -14,6 +13,7 @@ from typing import Any
 
 from muscle.errors import ConfigError
 from muscle.patterns import time_limit
+from muscle.provenance import file_sha256
 from muscle.tasks.fields import found
 from muscle.tasks.own.settings import ScorerSettings
 from muscle.tasks.scoring import INVALID, ROUGE_NAMES, exact_match, extract, last_number, number_match, rouge
@@ -130,8 +130,12 @@ def _importable(folder: Path) -> Iterator[None]:
 
 
 def source_sha256(function: Callable[..., Any]) -> str | None:
-    """Return the hash of the function's file, since a changed function is another task; None where the source cannot be read (a compiled function)."""
+    """Return the hash of the function's file, since a changed function is another task.
+
+    Returns:
+        None where the source cannot be read (a compiled function).
+    """
     try:
-        return hashlib.sha256(Path(inspect.getfile(function)).read_bytes()).hexdigest()
+        return file_sha256(Path(inspect.getfile(function)))
     except (TypeError, OSError):
         return None
