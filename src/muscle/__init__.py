@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from muscle.comparison import Comparison, compare
-    from muscle.config.settings import UpdateConfig, load_config
+    from muscle.config.update_file import UpdateConfig, load_config
     from muscle.errors import MuscleError
     from muscle.flips.history import history
     from muscle.flips.options import CompareOptions, JudgeErrors
@@ -58,14 +58,14 @@ _HOMES = {
     "OnlineTeachers": "muscle.training.teachers.online",
     "Report": "muscle.flips.result.report",
     "Run": "muscle.predictions.run",
-    "UpdateConfig": "muscle.config.settings",
+    "UpdateConfig": "muscle.config.update_file",
     "align": "muscle.training.align",
     "compare": "muscle.comparison",
     "compatibility_loss": "muscle.training.losses.loss",
     "finetune": "muscle.training.finetune",
     "get_task": "muscle.tasks",
     "history": "muscle.flips.history",
-    "load_config": "muscle.config.settings",
+    "load_config": "muscle.config.update_file",
     "read_run": "muscle.predictions.read",
     "update": "muscle.pipeline.update",
 }

@@ -29,7 +29,7 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from muscle.flips.explaining.cause_rules import CUT_OFF, REFUSAL, REFUSED
+from muscle.flips.explaining.cause_patterns import CUT_OFF, REFUSAL, REFUSED
 from muscle.flips.explaining.loose_scorer import clipped, loose_match
 from muscle.flips.options import CauseRule
 from muscle.flips.pairing.flip_sign import NEGATIVE_FLIP, POSITIVE_FLIP
