@@ -12,7 +12,6 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import orjson
 
@@ -25,6 +24,7 @@ from muscle.predictions.readers.shared.json_cursor import (
     MAX_VALUE_BYTES,
     Cursor,
     Key,
+    Readable,
     too_deep,
     too_long,
 )
@@ -171,7 +171,7 @@ class Member:
     where: str
 
 
-def members(handle: IO[bytes], where: str, patterns: Sequence[Pattern]) -> Iterator[Member]:
+def members(handle: Readable, where: str, patterns: Sequence[Pattern]) -> Iterator[Member]:
     """Yield the members of a JSON document that `patterns` ask for, parsed, in the document's order.
 
     Args:
@@ -199,7 +199,7 @@ def file_objects(path: Path, pattern: Pattern) -> Iterator[tuple[dict[str, objec
             yield as_object(member.value, member.where), member.where
 
 
-def objects(handle: IO[bytes], where: str, place: Pattern, fields: Collection[str]) -> Iterator[Member]:
+def objects(handle: Readable, where: str, place: Pattern, fields: Collection[str]) -> Iterator[Member]:
     """Yield every member at a place as an object of some of its fields; what is no object comes as it stands.
 
     Other than by `members`, a member that is null, empty or of another type is seen.
@@ -218,7 +218,7 @@ def objects(handle: IO[bytes], where: str, place: Pattern, fields: Collection[st
     cursor.check_end()
 
 
-def _begin(handle: IO[bytes], where: str) -> Cursor:
+def _begin(handle: Readable, where: str) -> Cursor:
     cursor = Cursor(handle, where)
     first = cursor.peek()
     if first not in (b"{", b"["):
