@@ -1,8 +1,11 @@
-"""The stages of an update: fine-tune, align, train the control, evaluate, report. `update` runs them, the dry run prints them.
+"""The stages of an update: `update` runs them, the dry run prints them.
 
-A stage is keyed by everything that its outputs depend on (settings, data, the content of the stages before), so a second run does
-nothing and a changed setting redoes only what hangs on it. A run folder holds `adapters/{old,new,compat,control}/TASK/`,
-`predictions/{old,new,compat,base,control}/TASK.jsonl`, `report.{json,md,html}` and `manifest.json`.
+They are: fine-tune both task adapters, align, train the control where it is wanted, evaluate, report.
+
+A stage is keyed by everything that its outputs depend on (settings, data, the content of the stages before),
+so a second run does nothing and a changed setting redoes only what hangs on it. A run folder holds
+`adapters/{old,new,compat,control}/TASK/`, `predictions/{old,new,compat,base,control}/TASK.jsonl`,
+`report.{json,md,html}` and `manifest.json`.
 """
 
 from __future__ import annotations
@@ -204,7 +207,7 @@ class UpdateStages:
         return Stage(f"align {name}", inputs, (out,), work, needs, data, settings.epochs)
 
     def train_control(self, data: TaskData) -> Stage:
-        """The plain update's adapter trained on with cross-entropy for as many epochs as the compatibility adapter ran."""
+        """The plain update's adapter, trained on with cross-entropy for as many epochs as aligning took."""
         name = data.task.name
         out = self.adapter("control", name)
 

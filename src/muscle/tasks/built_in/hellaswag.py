@@ -44,7 +44,7 @@ def to_example(row: Row, position: int) -> Example:
         target=f" {choices[gold]}",
         choices=choices,
         gold=gold,
-        slices=_slices(row, activity),
+        slices=_activity_slices(row, activity),
     )
 
 
@@ -57,7 +57,7 @@ def _context(row: Row) -> str:
     return f"{read_text(row, 'ctx_a')} {ending_part.capitalize()}"
 
 
-def _slices(row: Row, activity: str) -> dict[str, str]:
+def _activity_slices(row: Row, activity: str) -> dict[str, str]:
     source = row.get("source_id")
     named = {"source": source.split("~")[0]} if isinstance(source, str) and "~" in source else {}
     return {"activity": activity, **named}
