@@ -82,8 +82,8 @@ serve the cake       1  0 -1 -1 -1  3 -1  0
 # fmt: off
 SUBJECTS = (
     "cook", "sailor", "baker", "farmer", "nurse", "tailor", "miner", "painter", "teacher", "hunter", "gardener",
-    "carpenter", "mason", "smith", "shepherd", "miller", "weaver", "monk", "soldier", "doctor", "captain", "butler", "maid", "clerk",
-    "guard", "potter", "singer", "pilot", "widow", "student",
+    "carpenter", "mason", "smith", "shepherd", "miller", "weaver", "monk", "soldier", "doctor", "captain", "butler",
+    "maid", "clerk", "guard", "potter", "singer", "pilot", "widow", "student",
 )
 # fmt: on
 

@@ -248,6 +248,7 @@ def _choice_answer(task: Task, example: Example, sample: Sample, reasons: list[s
     choice = deciding.index(max(deciding))
     correct = choice == example.gold
     assert correct == bool(sample[task.choice_score]), "our choice is the harness's"
+    # The highest is taken off before `exp`, which is 0 for every option of a long text otherwise.
     total = sum(math.exp(value - max(logprobs)) for value in logprobs)
     scores = {
         "gold_probability": math.exp(logprobs[example.gold] - max(logprobs)) / total,

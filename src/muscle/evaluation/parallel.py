@@ -54,6 +54,7 @@ def _joined(shares: Sequence[Run], task: Task, examples: Sequence[Example]) -> R
     import polars as pl
 
     facts = [share.metadata["tasks"][task.name] for share in shares]
+    # Every number but the shots', which is the same in each share.
     counted = {
         name: sum(each[name] for each in facts)
         for name in facts[0]

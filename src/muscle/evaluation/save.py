@@ -90,6 +90,7 @@ def save_run(run: Run, out: Path, *, facts: Mapping[str, object]) -> None:
     """
     write_records(out, run.frame)
     path = out.parent / RUN_FILE
+    # One `run.json` for all tasks of a folder, which are scored one after the other.
     tasks = {**_other_tasks(path), **run.metadata["tasks"]}
     write_json(path, {**run.metadata, **facts, "name": run.name, "tasks": tasks})
 

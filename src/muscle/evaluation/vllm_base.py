@@ -75,7 +75,8 @@ def check_one_process() -> None:
     if distributed.num_processes() > 1:
         raise ConfigError(
             f"evaluation.backend: vllm scores in one process, found {distributed.num_processes()}; run the same "
-            "command without the launcher (what is trained stays; evaluation.vllm.tensor_parallel_size takes several GPUs)"
+            "command without the launcher (what is trained stays; evaluation.vllm.tensor_parallel_size takes "
+            "several GPUs)"
         )
 
 

@@ -36,7 +36,9 @@ UTILISATION = 0.4
 PEAK_FLOPS = 312e12
 """An A100's peak in bf16."""
 _SCALAR_BYTES = 13
+"""Of a token in a `projected` store, beside the teacher's vector."""
 _HEAD_BYTES_PER_CHUNK = 1.3
+"""A chunk of logits and what the output head's product needs beside it, in chunks."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,7 @@ def estimate(
     computed = 4 if settings.precision == "float32" else 2
     stored = weight_bytes or (0.56 if settings.quantization else computed)
     tokens = settings.batch_size * sequence_tokens
+    # The terms, one a line, are those of the module's docstring.
     kept = 4 * sizes.feed_forward + 6 * sizes.width + 2 * sizes.kv_width + 7 * rank
     of_layer = tokens * (kept * computed + (12 * sizes.width if computed == 2 else 0))
     casts = 2 * sizes.adapter_parameters(rank) if computed == 2 else 0

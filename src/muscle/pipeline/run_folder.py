@@ -190,6 +190,7 @@ class RunFolder:
             "seconds": round(seconds, 1),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
+        # Stages share `run.json`: the hash of what this one made of it replaces the one before.
         for output in outputs:
             for file in self._of(self._name(output)):
                 del self._files[file]

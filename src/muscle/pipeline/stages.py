@@ -212,6 +212,7 @@ class UpdateStages:
         out = self.adapter("control", name)
 
         def inputs() -> dict[str, object]:
+            # The epochs are read from what aligning left, so that this is called once that stage is done.
             return {
                 "base": self.fingerprints["new"],
                 "start_from": content_of(self.adapter("new", name)),
@@ -262,6 +263,7 @@ class UpdateStages:
         evaluation, training = self.config.evaluation, self.config.training
 
         def inputs() -> dict[str, object]:
+            # Left out where they are not in use: run folders from before these settings stay done.
             quantization = {"quantization": training.quantization} if training.quantization else {}
             vllm = {"vllm_version": versions().get("vllm")} if evaluation.backend == "vllm" else {}
             return {
@@ -294,11 +296,12 @@ class UpdateStages:
                 "predictions": {name: content_of(path) for name, path in files.items()},
                 "facts": {run: content_of(folder / RUN_FILE) for run, folder in runs.items()},
                 "report": self.config.report.identity(),
+                # Another version may say more of the same predictions.
                 "muscle": versions()["muscle-llm"],
             }
 
         def work() -> None:
-            self.bases.free()
+            self.bases.free()  # every score is there; comparing needs the memory, not the bases
             distributed.from_main(partial(write_update_report, runs, self.config.report, self.folder))
 
         needs = tuple(f"evaluate {run}/{task}" for run in runs for task in self.data)

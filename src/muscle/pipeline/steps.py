@@ -29,6 +29,7 @@ def split_model(text: str) -> tuple[BaseConfig, Path | None]:
     Raises:
         ConfigError: one of the two parts is empty.
     """
+    # A folder's name may hold a plus of its own.
     if "+" not in text or Path(text).exists():
         return BaseConfig(base=text), None
     base, _, adapter = text.rpartition("+")

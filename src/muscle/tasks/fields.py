@@ -59,6 +59,7 @@ def read_label(row: Row, name: str, num_choices: int) -> int:
         DataError: the field is missing, is no whole number, or lies outside 0 to `num_choices` - 1.
     """
     value = read_column(row, name)
+    # `isdecimal`, not `isdigit`: `int("²")` fails.
     index = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
     if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < num_choices:
         hint = "; a test split of the hub has no labels: take its validation split" if value == "" else ""

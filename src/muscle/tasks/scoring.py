@@ -73,6 +73,7 @@ def exact_match(
     """
 
     def normal(text: str) -> str:
+        # Patterns, then case, then punctuation, as the harness does it.
         for pattern in ignore:
             text = re.sub(pattern, "", text)
         text = text.lower() if ignore_case else text
@@ -90,6 +91,7 @@ def last_number(text: str) -> Decimal | None:
     matches = _NUMBER.findall(text)
     if not matches:
         return None
+    # Decimal and not float, so that no two different numbers are equal to rounding.
     try:
         return Decimal(matches[-1].replace(",", "").replace("$", ""))
     except InvalidOperation:

@@ -50,7 +50,7 @@ def read_gold(row: Row, column: str, choices: tuple[str, ...], kind: LabelKind =
 
 
 def _read_label_as(value: object, choices: tuple[str, ...], kind: str) -> int | None:
-    if isinstance(value, bool):
+    if isinstance(value, bool):  # an int in Python, but no index
         return None
     if kind == "index":
         index = int(value) if isinstance(value, str) and value.strip().isdecimal() else value

@@ -128,6 +128,7 @@ def import_function(name: str, folder: Path, place: str) -> OwnFunction:
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
+    # In front: a module beside the YAML is meant, whatever is installed under its name.
     sys.path.insert(0, str(folder))
     try:
         yield

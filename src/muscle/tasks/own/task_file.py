@@ -120,6 +120,7 @@ class _Templates:
     def example(self, row: Row, position: int) -> Example:
         """Build an example; raises DataError with the key or field that does not fit."""
         settings = self._settings
+        # A column may be named in the YAML for what Jinja cannot name, such as "Question Text".
         values = {**row, **{name: row.get(column) for name, column in settings.columns.items()}}
         context = self._render("prompt", self._prompt, values)
         identity = read_id(row, position, settings.id or "id") if settings.id else str(position)
