@@ -1,7 +1,9 @@
-"""How all YAML that a user writes is read and validated: updates, tasks, policies, rules for causes, the values of `--set`.
+"""How all YAML that a user writes is read and validated.
 
-A file has a limit of bytes, of depth, and of values with every alias (`*name`) counted as often as it stands there, so that no small
-file becomes a large one. Every error names the file, the line, the key, what was expected and what was found.
+That is: updates, tasks, policies, rules for causes, the values of `--set`.
+A file has a limit of bytes, of depth, and of values with every alias (`*name`) counted as often as it stands
+there, so that no small file becomes a large one. Every error names the file, the line, the key, what was
+expected and what was found.
 """
 
 from __future__ import annotations
@@ -88,7 +90,7 @@ class UserYaml:
             return model.model_validate({**defaults, **self.values})
         except ValidationError as error:
             problems = [
-                self._line(_place(item), "line {}: ") + _explained(item, model) for item in error.errors()
+                self._line(_key_path(item), "line {}: ") + _explained(item, model) for item in error.errors()
             ]
             joined = "; ".join(problems)
             colon = ", " if joined.startswith("line ") else ": "
@@ -133,7 +135,7 @@ def _explained(item: ErrorDetails, model: type[BaseModel], prefix: str = "") -> 
     return f"{key}: expected {expected}, found {short(item['input'])}"
 
 
-def _place(item: ErrorDetails) -> tuple[str | int, ...]:
+def _key_path(item: ErrorDetails) -> tuple[str | int, ...]:
     """Return the path of the key that is wrong; what a whole section is refused for begins with the key's own path."""
     if item["type"] != "value_error":
         return item["loc"]
@@ -163,12 +165,12 @@ def read_yaml(
         missing: what is said where there is no such file.
 
     Raises:
-        ConfigError: there is no such file, it cannot be read, it is no YAML mapping, it is too large, too deep or refers to itself,
-            or a key stands twice.
+        ConfigError: there is no such file, it cannot be read, it is no YAML mapping, it is too large, too
+            deep or refers to itself, or a key stands twice.
     """
     from muscle.yaml_nodes import NodeReader, NotYamlError
 
-    text = _text(path, missing)
+    text = _file_text(path, missing)
     try:
         reader = NodeReader(text)
         values = reader.values()
@@ -180,7 +182,7 @@ def read_yaml(
     return UserYaml(str(path), values, reader.root)
 
 
-def _text(path: Path, missing: str) -> str:
+def _file_text(path: Path, missing: str) -> str:
     try:
         with path.open("rb") as handle:
             content = handle.read(MAX_BYTES + 1)

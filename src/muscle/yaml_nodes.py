@@ -1,8 +1,9 @@
 """A text of YAML as nodes, which know their lines, and as plain values, within bounds: by ruamel.yaml.
 
-Plain words mean what they mean in YAML 1.1 as PyYAML reads it, for users' files were written so: `yes` and `off` are truth values,
-`y` is a text, `010` is eight, and `1e-3`, without a point, is a text. A date is a text: no key of ours is one.
-Only `yaml_files` imports this module, when there is YAML to read: ruamel.yaml takes 60 ms to import.
+Plain words mean what they mean in YAML 1.1 as PyYAML reads it, for users' files were written so: `yes` and
+`off` are truth values, `y` is a text, `010` is eight, and `1e-3`, without a point, is a text. A date is a
+text: no key of ours is one. Only `yaml_files` imports this module, when there is YAML to read: ruamel.yaml
+takes 60 ms to import.
 """
 
 from __future__ import annotations

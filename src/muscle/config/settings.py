@@ -145,12 +145,13 @@ class TrainingSettings(Section):
         gradient_checkpointing: recompute activations to save memory.
         precision: `auto` is bf16 where the hardware has it, else float32.
         quantization: `4bit` loads the bases in bitsandbytes' 4-bit form (QLoRA).
-        packing: `on` puts a batch's examples one behind the other, without padding; `off` pads them to the longest (examples
-            of like length share a batch); `auto` packs where the attention skips what lies between examples (flash, flex).
+        packing: `on` puts a batch's examples one behind the other, without padding; `off` pads them to the
+            longest (examples of like length share a batch); `auto` packs where the attention skips what lies
+            between examples (flash, flex).
         attention: what computes the bases'; `auto` is what transformers takes by itself.
         chunk_memory_mb: budget for the logits of a chunk of tokens, in the loss and while teachers run.
-        kernels: `auto` takes the Triton kernel for the loss on a GPU where it is installed, right and faster; `torch` never,
-            `triton` always or not at all.
+        kernels: `auto` takes the Triton kernel for the loss on a GPU where it is installed, right and faster;
+            `torch` never, `triton` always or not at all.
         seed: of the split, the data order and the adapter's start.
     """
 
@@ -189,9 +190,10 @@ class AlignmentSettings(Section):
         temperature: T of Eq. 1.
         mask: which tokens lean on the old model.
         ce_weight: 1 - lambda of Eq. 5; 0 leaves Eq. 1 alone.
-        engine: what is there of the teachers while the adapter trains; all but `topk` end in the same adapter, to rounding.
-        store_precision: of the teachers' vectors on disk; `auto` is float16 for 16-bit models and float32 for others, by
-            measurement (`docs/engine.md`).
+        engine: what is there of the teachers while the adapter trains; all but `topk` end in the same
+            adapter, to rounding.
+        store_precision: of the teachers' vectors on disk; `auto` is float16 for 16-bit models and float32 for
+            others, by measurement (`docs/engine.md`).
         topk: tokens that a `topk` store keeps of each distribution.
         training: keys of `training` that differ for the compatibility adapter.
     """
@@ -210,8 +212,8 @@ class AlignmentSettings(Section):
     def _fits(self) -> AlignmentSettings:
         if self.engine == "mixed" and self.mask not in STUDENT_FREE_MASKS:
             raise ValueError(
-                f"engine mixed keeps one vector a token, but the mask {self.mask} follows the student; expected the mask "
-                f"{' or '.join(STUDENT_FREE_MASKS)}, or the engine projected"
+                f"engine mixed keeps one vector a token, but the mask {self.mask} follows the student; expected "
+                f"the mask {' or '.join(STUDENT_FREE_MASKS)}, or the engine projected"
             )
         return self
 
@@ -221,8 +223,8 @@ class EvaluationSettings(Section):
 
     Attributes:
         backend: `hf` scores the model in memory; `vllm` lets vLLM load base and adapters from disk.
-        vllm: arguments of lm-evaluation-harness's vLLM model, such as `tensor_parallel_size` or `max_model_len`; only read
-            with that backend.
+        vllm: arguments of lm-evaluation-harness's vLLM model, such as `tensor_parallel_size` or
+            `max_model_len`; only read with that backend.
         batch_size: options or prompts a forward pass; vLLM makes its batches itself.
         bare_base: also score the new base without an adapter; a task on which it beats its adapter teaches nothing.
         control: also train the plain update's adapter on with cross-entropy, as long as the compatibility adapter

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from muscle import distributed
 from muscle.errors import DataError
@@ -75,7 +75,7 @@ def evaluate_to_file(
     distributed.from_main(lambda: save_run(run, out, facts=facts))
 
 
-def save_run(run: Run, out: Path, *, facts: dict[str, Any]) -> None:
+def save_run(run: Run, out: Path, *, facts: Mapping[str, object]) -> None:
     """Write a scored task's records to `out` and its metadata into `run.json` beside it.
 
     What `run.json` says of other tasks stays.
@@ -90,11 +90,12 @@ def save_run(run: Run, out: Path, *, facts: dict[str, Any]) -> None:
     """
     write_records(out, run.frame)
     path = out.parent / RUN_FILE
+    # One `run.json` for all tasks of a folder, which are scored one after the other.
     tasks = {**_other_tasks(path), **run.metadata["tasks"]}
     write_json(path, {**run.metadata, **facts, "name": run.name, "tasks": tasks})
 
 
-def _other_tasks(path: Path) -> dict[str, Any]:
+def _other_tasks(path: Path) -> dict[str, object]:
     if not path.is_file():
         return {}
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from muscle.config.update_file import UpdateConfig
 from muscle.distributed import num_processes
@@ -14,6 +14,9 @@ from muscle.pipeline.resources import PEAK_FLOPS, UTILISATION, Estimate, ModelSi
 from muscle.pipeline.run_folder import RunFolder
 from muscle.pipeline.stages import Stage, UpdateStages
 from muscle.tasks import Example, Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class PlannedStage:
     num_examples: int
     num_tokens: int
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return the stage as plain data."""
         return asdict(self)
 
@@ -77,7 +80,9 @@ def _state(stage: Stage, before: Mapping[str, str], run: RunFolder) -> str:
     return "done" if run.is_done(stage.name, stage.inputs()) else "to run"
 
 
-def count_tokens(tokenizer: Any, task: Task, examples: tuple[Example, ...], *, scoring: bool = False) -> int:
+def count_tokens(
+    tokenizer: PreTrainedTokenizerBase, task: Task, examples: tuple[Example, ...], *, scoring: bool = False
+) -> int:
     """Count the tokens of examples.
 
     For training these are context and answer; for scoring every option with its context, or the context and the
@@ -131,7 +136,7 @@ def plan_resources(config: UpdateConfig) -> tuple[ModelSizes, Estimate]:
     return sizes, found
 
 
-def resources_as_dict(sizes: ModelSizes, found: Estimate) -> dict[str, Any]:
+def resources_as_dict(sizes: ModelSizes, found: Estimate) -> dict[str, object]:
     """Return what `print_resources` prints as plain data, and what the time assumes."""
     return {
         "parameters": sizes.parameters,

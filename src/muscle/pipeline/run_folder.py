@@ -1,7 +1,8 @@
 """A run's folder and its manifest: which stage wrote what, from which inputs.
 
-A stage is done when the manifest holds the fingerprint of its inputs and every file that it wrote is still what was written, by its
-SHA-256. The manifest is rewritten atomically after every stage, so a killed run goes on at the stage that it was in.
+A stage is done when the manifest holds the fingerprint of its inputs and every file that it wrote is still
+what was written, by its SHA-256. The manifest is rewritten atomically after every stage, so a killed run goes
+on at the stage that it was in.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from filelock import FileLock, Timeout
 
@@ -22,6 +23,24 @@ from muscle.models.adapter_check import ADAPTER_FILES, adapter_content
 from muscle.provenance import file_hashes, file_sha256, fingerprint, versions
 
 logger = logging.getLogger(__name__)
+
+
+class StageRecord(TypedDict):
+    """What the manifest says of a stage that is done.
+
+    Attributes:
+        key: fingerprint of its inputs.
+        inputs: everything its outputs depend on; for people, the key is what counts.
+        outputs: files and folders that it wrote, by their paths in the run folder.
+        seconds: how long it ran.
+        finished: when, with the time zone.
+    """
+
+    key: str
+    inputs: dict[str, object]
+    outputs: list[str]
+    seconds: float
+    finished: str
 
 
 class RunFolder:
@@ -42,7 +61,7 @@ class RunFolder:
         self.path = path
         self.num_run = 0
         self._manifest = path / "manifest.json"
-        self._stages: dict[str, dict[str, Any]] = {}
+        self._stages: dict[str, StageRecord] = {}
         self._files: dict[str, str] = {}
         self._checked = False
         self._refusal: OutputError | None = None
@@ -54,15 +73,11 @@ class RunFolder:
             return
         mend = "delete it to run every stage again"
         manifest = read_json(self._manifest, mend=mend)
-        stages: Any = manifest.get("stages")
-        files: Any = manifest.get("files", {})
-        whole = (
-            isinstance(stages, dict)
-            and all(isinstance(each, dict) and isinstance(each.get("key"), str) for each in stages.values())
-            and all(isinstance(each.get("outputs", []), list) for each in stages.values())
-            and isinstance(files, dict)
-        )
-        if not whole:
+        stages: object = manifest.get("stages")
+        files: object = manifest.get("files", {})
+        if not (
+            isinstance(stages, dict) and isinstance(files, dict) and all(map(_is_record, stages.values()))
+        ):
             raise DataError(
                 f"{self._manifest}: damaged, expected the stages of a run and their files; {mend}"
             )
@@ -139,7 +154,9 @@ class RunFolder:
     def stage(
         self, name: str, inputs: dict[str, object], outputs: Sequence[Path], work: Callable[[], object]
     ) -> None:
-        """Run `work`, which writes `outputs`, unless it is done already; the main of several processes decides and keeps the manifest.
+        """Run `work`, which writes `outputs`, unless it is done already.
+
+        The main of several processes decides, and keeps the manifest.
 
         Args:
             name: unique in the run, such as "finetune old/piqa".
@@ -173,6 +190,7 @@ class RunFolder:
             "seconds": round(seconds, 1),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
+        # Stages share `run.json`: the hash of what this one made of it replaces the one before.
         for output in outputs:
             for file in self._of(self._name(output)):
                 del self._files[file]
@@ -181,8 +199,21 @@ class RunFolder:
         logger.info("%s: %.1f s", name, self._stages[name]["seconds"])
 
 
+def _is_record(value: object) -> bool:
+    """Tell whether a value of the manifest is a stage's, as far as it is read."""
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("key"), str)
+        and isinstance(value.get("outputs", []), list)
+    )
+
+
 def content_of(output: Path) -> str | None:
-    """Return a fingerprint of what later stages take from an output: a file's, or that of an adapter; None if it isn't there."""
+    """Return a fingerprint of what later stages take from an output: a file's, or that of an adapter.
+
+    Returns:
+        None where it isn't there.
+    """
     if output.is_dir():
         whole = all((output / name).is_file() for name in ADAPTER_FILES)
         return adapter_content(output)[:16] if whole else None

@@ -1,8 +1,11 @@
-"""The stages of an update: fine-tune, align, train the control, evaluate, report. `update` runs them, the dry run prints them.
+"""The stages of an update: `update` runs them, the dry run prints them.
 
-A stage is keyed by everything that its outputs depend on (settings, data, the content of the stages before), so a second run does
-nothing and a changed setting redoes only what hangs on it. A run folder holds `adapters/{old,new,compat,control}/TASK/`,
-`predictions/{old,new,compat,base,control}/TASK.jsonl`, `report.{json,md,html}` and `manifest.json`.
+They are: fine-tune both task adapters, align, train the control where it is wanted, evaluate, report.
+
+A stage is keyed by everything that its outputs depend on (settings, data, the content of the stages before),
+so a second run does nothing and a changed setting redoes only what hangs on it. A run folder holds
+`adapters/{old,new,compat,control}/TASK/`, `predictions/{old,new,compat,base,control}/TASK.jsonl`,
+`report.{json,md,html}` and `manifest.json`.
 """
 
 from __future__ import annotations
@@ -204,11 +207,12 @@ class UpdateStages:
         return Stage(f"align {name}", inputs, (out,), work, needs, data, settings.epochs)
 
     def train_control(self, data: TaskData) -> Stage:
-        """The plain update's adapter trained on with cross-entropy for as many epochs as the compatibility adapter ran."""
+        """The plain update's adapter, trained on with cross-entropy for as many epochs as aligning took."""
         name = data.task.name
         out = self.adapter("control", name)
 
         def inputs() -> dict[str, object]:
+            # The epochs are read from what aligning left, so that this is called once that stage is done.
             return {
                 "base": self.fingerprints["new"],
                 "start_from": content_of(self.adapter("new", name)),
@@ -259,6 +263,7 @@ class UpdateStages:
         evaluation, training = self.config.evaluation, self.config.training
 
         def inputs() -> dict[str, object]:
+            # Left out where they are not in use: run folders from before these settings stay done.
             quantization = {"quantization": training.quantization} if training.quantization else {}
             vllm = {"vllm_version": versions().get("vllm")} if evaluation.backend == "vllm" else {}
             return {
@@ -291,11 +296,12 @@ class UpdateStages:
                 "predictions": {name: content_of(path) for name, path in files.items()},
                 "facts": {run: content_of(folder / RUN_FILE) for run, folder in runs.items()},
                 "report": self.config.report.identity(),
+                # Another version may say more of the same predictions.
                 "muscle": versions()["muscle-llm"],
             }
 
         def work() -> None:
-            self.bases.free()
+            self.bases.free()  # every score is there; comparing needs the memory, not the bases
             distributed.from_main(partial(write_update_report, runs, self.config.report, self.folder))
 
         needs = tuple(f"evaluate {run}/{task}" for run in runs for task in self.data)

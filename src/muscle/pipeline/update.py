@@ -63,7 +63,7 @@ def update(config: UpdateConfig) -> UpdateResult:
 
 def _check_inputs(update_stages: UpdateStages, stages: list[Stage], run: RunFolder) -> None:
     """Find what is wrong with the inputs before hours of training are spent."""
-    _ = update_stages.fingerprints  # a base that is not there
+    _ = update_stages.fingerprints  # finds a base that is not there
     if update_stages.config.evaluation.backend == "vllm":
         _check_vllm(update_stages, stages, run)
     if all(content_of(update_stages.adapter("compat", name)) for name in update_stages.data):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta
 from jinja2.sandbox import SandboxedEnvironment
@@ -40,7 +39,7 @@ def load_task(path: Path) -> Task:
     settings = written.validate(TaskSettings, name=path.stem)
     templates = _Templates(settings, written)
     scorer = settings.scorer
-    definition: dict[str, Any] = {"task": settings.name, "yaml": settings.model_dump()}
+    definition: dict[str, object] = {"task": settings.name, "yaml": settings.model_dump()}
     score: ScoreFunction | None = None
     if scorer.name == "function":
         place = written.at("scorer", "function")
@@ -121,6 +120,7 @@ class _Templates:
     def example(self, row: Row, position: int) -> Example:
         """Build an example; raises DataError with the key or field that does not fit."""
         settings = self._settings
+        # A column may be named in the YAML for what Jinja cannot name, such as "Question Text".
         values = {**row, **{name: row.get(column) for name, column in settings.columns.items()}}
         context = self._render("prompt", self._prompt, values)
         identity = read_id(row, position, settings.id or "id") if settings.id else str(position)
@@ -149,7 +149,7 @@ class _Templates:
             slices=slices,
         )
 
-    def _options(self, row: Row, values: Mapping[str, Any]) -> tuple[str, ...]:
+    def _options(self, row: Row, values: Mapping[str, object]) -> tuple[str, ...]:
         if isinstance(self._settings.choices, str):
             return read_texts(row, self._settings.choices)
         return tuple(
@@ -166,7 +166,7 @@ class _Templates:
             raise DataError(f"field {name!r}: expected a text or a list of texts, found {found(value)}")
         return tuple(texts)
 
-    def _render(self, key: str, template: Template, values: Mapping[str, Any]) -> str:
+    def _render(self, key: str, template: Template, values: Mapping[str, object]) -> str:
         try:
             text = template.render(values)
         except _NullFieldError as error:
@@ -183,7 +183,7 @@ class _NullFieldError(Exception):
     """A template would write the text "None"."""
 
 
-def _refuse_null(value: Any) -> Any:
+def _refuse_null(value: object) -> object:
     if value is None:
         raise _NullFieldError
     return value
