@@ -2,8 +2,8 @@
 
     python benchmarks/demo_engines.py
 
-Runs `muscle demo`, then `muscle update muscle-demo/update.yaml --set alignment.engine=...` for each engine. Results go to
-`benchmarks/results/demo_engines.json`.
+Runs `muscle demo`, then `muscle update muscle-demo/update.yaml --set alignment.engine=...` for each engine. Results go
+to `benchmarks/results/demo_engines.json`.
 """
 
 import argparse

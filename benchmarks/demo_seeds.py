@@ -4,9 +4,9 @@
     python benchmarks/demo_seeds.py --gap --seeds 0
     python benchmarks/demo_seeds.py --temperature 2 --seeds 0
 
-The control trains the plain update's adapter on with cross-entropy for as many epochs as the compatibility adapter trained.
-Results, with the validation losses of every adapter, go to `benchmarks/results/demo_seeds[_gap][_temperature_T].json`; the table is
-printed as Markdown.
+The control trains the plain update's adapter on with cross-entropy for as many epochs as the compatibility adapter
+trained. Results, with the validation losses of every adapter, go to
+`benchmarks/results/demo_seeds[_gap][_temperature_T].json`; the table is printed as Markdown.
 """
 
 import argparse

@@ -6,12 +6,13 @@
     ... --vocab 262144 --batch 16 --seq 512 --steps 1 --warmup 0 --rounds 1 --memory 20
     ... --variants projected --rounds 1 --profile          # where a step's time goes
 
-One process for each measurement, rounds interleaved, medians over the rounds. A step is forward, backward and optimizer on a batch of random tokens of one
-length, as `Trainer` runs it. Memory is the process's peak during the steps above what it held with all models loaded. The
-variants: `three forwards` (both teachers online, the plain formula, transformers' and PEFT's layers as they are), `online` (the same with our
-layers), `projected` and `hidden` (the teacher stores), `fine-tuning` (our task adapter's step), `Trainer + PEFT` (a LoRA step with the model's
-own loss), and those of `engine_peers.py` where their libraries are
-installed. The JSON names the machine and its load before every measurement: figures taken on a busy machine are worth little.
+One process for each measurement, rounds interleaved, medians over the rounds. A step is forward, backward and optimizer
+on a batch of random tokens of one length, as `Trainer` runs it. Memory is the process's peak during the steps above
+what it held with all models loaded. The variants: `three forwards` (both teachers online, the plain formula,
+transformers' and PEFT's layers as they are), `online` (the same with our layers), `projected` and `hidden` (the teacher
+stores), `fine-tuning` (our task adapter's step), `Trainer + PEFT` (a LoRA step with the model's own loss), and those of
+`engine_peers.py` where their libraries are installed. The JSON names the machine and its load before every measurement:
+figures taken on a busy machine are worth little.
 """
 
 from __future__ import annotations

@@ -2,11 +2,12 @@
 
     python benchmarks/judges.py [--draws 4000]
 
-Known errors (`--judge-errors 0.9/20,0.85/20`): sensitivity and specificity are measured on so many right and so many wrong answers, and
-the judge errs on each answer of both versions by chance. People's labels (`--human-labels`): some of the items are labelled; the judge may
-err otherwise on the new version. Each difference, and the old version's rate, is corrected by the package's own functions. Writes
-benchmarks/results/judges.json; fails where a corrected difference by known errors is outside 93 to 97 % with 25 answers a rate or
-more (three standard errors of the draws allowed), or any is below.
+Known errors (`--judge-errors 0.9/20,0.85/20`): sensitivity and specificity are measured on so many right and so many
+wrong answers, and the judge errs on each answer of both versions by chance. People's labels (`--human-labels`): some of
+the items are labelled; the judge may err otherwise on the new version. Each difference, and the old version's rate, is
+corrected by the package's own functions. Writes benchmarks/results/judges.json; fails where a corrected difference by
+known errors is outside 93 to 97 % with 25 answers a rate or more (three standard errors of the draws allowed), or any
+is below.
 """
 
 from __future__ import annotations

@@ -2,15 +2,15 @@
 
     python benchmarks/sequential.py [--sets 400]
 
-Whether harm is called hangs on negative flips among the flips, whether a rate is accepted on negative flips among the items. So
-the test is a boundary at each look, found here by asking the package's own E-values. From it the chance to be over the boundary at any
-look is summed up exactly over all paths, without any draw:
+Whether harm is called hangs on negative flips among the flips, whether a rate is accepted on negative flips among the
+items. So the test is a boundary at each look, found here by asking the package's own E-values. From it the chance to be
+over the boundary at any look is summed up exactly over all paths, without any draw:
 
 - items from an endless population, 20,000 looks (the chance for fewer items is smaller);
 - items of a fixed set in random order, as a real test set is asked: 100, 1,000, 5,000 and 20,000 items.
 
-Negative flips 0 to 40 %, gains 0 to 40 %, limits 1, 2, 5 and 10 %: on the limit, just above, far above, and below. That these
-chances are the test's own is checked by shuffled sets that `SequentialTest` itself goes through. Writes
+Negative flips 0 to 40 %, gains 0 to 40 %, limits 1, 2, 5 and 10 %: on the limit, just above, far above, and below. That
+these chances are the test's own is checked by shuffled sets that `SequentialTest` itself goes through. Writes
 benchmarks/results/sequential.json; fails where a false call has a chance above 5 %.
 """
 
@@ -80,7 +80,8 @@ def check_boundaries(harm: np.ndarray, accepts: dict[float, np.ndarray]) -> None
 
 
 Draw = Callable[[int, np.ndarray], np.ndarray]
-"""The chance that the next one is a negative flip, of how many were looked at and how many of them were negative flips."""
+"""The chance that the next one is a negative flip, of how many were looked at and how many of them were negative
+flips."""
 
 
 def endless(rate: float, seen: int, lost: np.ndarray) -> np.ndarray:

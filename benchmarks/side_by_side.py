@@ -4,11 +4,12 @@
     ... --sizes 100000 1000000 10000000        # pairs of `muscle compare`; 10 million takes minutes a round
     ... --only compare start                   # not the training steps
 
-Every measurement is a whole process of its own: `import muscle` and `muscle --help` (`start`), `muscle compare` from JSONL to JSON and
-Markdown (`compare`, laid out as in `compare_speed.py`), and training steps on tiny bases (`steps`, by each checkout's own `engine.py`, so
-that each calls its own modules). In every round each measurement is taken of one checkout and then at once of the other, and the order
-changes from round to round: what else the machine does meets both. A ratio is after / before within a round; the median over the rounds
-is printed, with the lowest and highest beside it, and kept in benchmarks/results/side_by_side.json.
+Every measurement is a whole process of its own: `import muscle` and `muscle --help` (`start`), `muscle compare` from
+JSONL to JSON and Markdown (`compare`, laid out as in `compare_speed.py`), and training steps on tiny bases (`steps`, by
+each checkout's own `engine.py`, so that each calls its own modules). In every round each measurement is taken of one
+checkout and then at once of the other, and the order changes from round to round: what else the machine does meets
+both. A ratio is after / before within a round; the median over the rounds is printed, with the lowest and highest
+beside it, and kept in benchmarks/results/side_by_side.json.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ STEPS = ("projected", "fine-tuning")
 """Variants of `engine.py`: a compatibility step from a teacher store, and a fine-tuning step."""
 STEP_SIZE = {"batch": 8, "seq": 48, "rank": 16, "warmup": 3, "steps": 20, "threads": 1}
 HIDDEN_SIZE, NUM_WORDS = 128, 8_000
-"""Of the tiny bases: large enough that the loss over the vocabulary costs what it does in earnest, small enough for two cores."""
+"""Of the tiny bases: large enough that the loss over the vocabulary costs what it does in earnest, small enough for two
+cores."""
 MAX_LENGTH = 64
 """Positions of the tiny bases (`tests/tiny.py`)."""
 

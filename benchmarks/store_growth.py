@@ -2,8 +2,8 @@
 
     python benchmarks/store_growth.py [--tokens 10000 100000 1000000]
 
-`projected` rows in fp16 for a student 576 wide (SmolLM2-135M), examples of 128 tokens, 8 a batch; the rows are random, the files are the real ones. "From the
-disk" drops the store from the page cache before each batch.
+`projected` rows in fp16 for a student 576 wide (SmolLM2-135M), examples of 128 tokens, 8 a batch; the rows are random,
+the files are the real ones. "From the disk" drops the store from the page cache before each batch.
 """
 
 from __future__ import annotations

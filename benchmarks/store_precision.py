@@ -2,9 +2,10 @@
 
     python benchmarks/store_precision.py
 
-A tiny world as the tests have it; bases in float32 and in bf16. For each kind of store: the gradient of the first batch against that of the
-float32 projected store (relative, in the norm of the whole adapter), and the adapter after all epochs against the one of the `online` engine,
-relative to how far training moved it. The last column is the share of the store's size on disk.
+A tiny world as the tests have it; bases in float32 and in bf16. For each kind of store: the gradient of the first batch
+against that of the float32 projected store (relative, in the norm of the whole adapter), and the adapter after all
+epochs against the one of the `online` engine, relative to how far training moved it. The last column is the share of
+the store's size on disk.
 """
 
 from __future__ import annotations

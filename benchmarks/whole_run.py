@@ -3,10 +3,11 @@
     python benchmarks/smollm2/run.py piqa        # the bases and both task adapters
     python benchmarks/whole_run.py --run runs/smollm2/piqa --train TRAIN.jsonl --test TEST.jsonl [--precision float32]
 
-Each engine trains a compatibility adapter by `muscle align` on the same data and seed, and `muscle evaluate` scores it. Compared with `online`:
-how far the adapters lie apart, as a share of how far training moved them from the task adapter that they start from, and how many items get the
-same prediction. bf16 rounds every product, so that two trainings that differ in nothing but the order of rounding part as well: `projected, packed`
-(the same engine, with a batch's examples in one row), compared with `projected`, shows by how much.
+Each engine trains a compatibility adapter by `muscle align` on the same data and seed, and `muscle evaluate` scores it.
+Compared with `online`: how far the adapters lie apart, as a share of how far training moved them from the task adapter
+that they start from, and how many items get the same prediction. bf16 rounds every product, so that two trainings that
+differ in nothing but the order of rounding part as well: `projected, packed` (the same engine, with a batch's examples
+in one row), compared with `projected`, shows by how much.
 """
 
 from __future__ import annotations

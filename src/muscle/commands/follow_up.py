@@ -1,7 +1,7 @@
 """The command that a command tells its user to type next, so that it runs as it stands.
 
-It is the one that was typed, with what the user said: a second list of options would leave some out. Words are quoted for a
-shell.
+It is the one that was typed, with what the user said: a second list of options would leave some out. Words are quoted
+for a shell.
 """
 
 from __future__ import annotations

@@ -37,7 +37,8 @@ def demo(
 ) -> None:
     """Do the whole way on an embedded example.
 
-    Pre-trains two tiny bases, trains the adapters, scores, compares, and writes a report; under three minutes on two cores.
+    Pre-trains two tiny bases, trains the adapters, scores, compares, and writes a report; under three minutes on two
+    cores.
     """
     start(quiet)
     from muscle.demo.run import run_demo
@@ -78,8 +79,8 @@ def update(
 ) -> None:
     """Run all stages of an update, or what changed.
 
-    Fine-tunes both task adapters, trains the compatibility adapter, scores all of them, compares, and writes a report. A
-    stopped run goes on where it was; a second run does nothing.
+    Fine-tunes both task adapters, trains the compatibility adapter, scores all of them, compares, and writes a report.
+    A stopped run goes on where it was; a second run does nothing.
     """
     start(quiet)
     settings = _load(config, set_ or [])
@@ -152,7 +153,8 @@ def align(
 ) -> None:
     """Train the compatibility adapter on the new base.
 
-    It starts from the new task adapter and learns from both task models: the new one's gain, the old one's right answers.
+    It starts from the new task adapter and learns from both task models: the new one's gain, the old one's right
+    answers.
     """
     start(quiet)
     from muscle.pipeline.steps import align_step

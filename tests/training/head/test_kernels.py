@@ -37,7 +37,8 @@ INTERPRETED = os.environ["TRITON_INTERPRET"] == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
 BUDGET = 2**20
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 1e-4, torch.bfloat16: torch.finfo(torch.bfloat16).eps}
-"""Of the gradient against the PyTorch path's. Where the interpreter rounds to bfloat16 it cuts off, and a carry may be lost."""
+"""Of the gradient against the PyTorch path's. Where the interpreter rounds to bfloat16 it cuts off, and a carry may be
+lost."""
 
 
 @pytest.fixture
@@ -161,7 +162,8 @@ def test_extreme_logits_stay_finite(kernel, dtype, temperature):
 
 
 def test_a_row_whose_rounding_lifts_it_far_above_its_exact_argmax_stays_finite(kernel):
-    # In bfloat16 100,200 and 100,202 are rounded to 100,352, and the first of them is the argmax: exact, it is 152 below the second.
+    # In bfloat16 100,200 and 100,202 are rounded to 100,352, and the first of them is the argmax: exact, it is 152
+    # below the second.
     states = torch.ones(1, 2, dtype=torch.bfloat16, device=DEVICE)
     weight = torch.tensor([[100352.0, -152.0], [100352.0, -150.0], [99840.0, 256.0]], dtype=torch.bfloat16)
     head = replace(OutputHead(weight.to(DEVICE)), kernel=kernel)
@@ -172,7 +174,8 @@ def test_a_row_whose_rounding_lifts_it_far_above_its_exact_argmax_stays_finite(k
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
 def test_a_maximum_that_comes_late_takes_the_sums_before_it_along(kernel, temperature):
-    # In bfloat16 1,003 is rounded to 1,004: above the exact argmax, which is the first of two, lies the second, a block later.
+    # In bfloat16 1,003 is rounded to 1,004: above the exact argmax, which is the first of two, lies the second, a block
+    # later.
     states = torch.ones(1, 2, dtype=torch.bfloat16, device=DEVICE)
     weight = torch.zeros(5000, 2)
     weight[:3000, 0] = weight[4999, 0] = 1000.0
