@@ -54,7 +54,7 @@ def answers(groups: int, size: int, lost: float, generator: np.random.Generator)
 
 
 def skewed(groups: int, size: int, generator: np.random.Generator) -> Flips:
-    """Return flips that balance in expectation: one group in ten falls whole, in the others one question in nine's share is gained."""
+    """Return flips that balance in expectation: one group in ten falls whole, the others gain a ninth of it each."""
     fallen = generator.random(groups) < 0.1
     negative = np.where(fallen, size, 0).astype(float)
     positive = np.where(fallen, 0, generator.binomial(size, 1 / 9, groups)).astype(float)

@@ -241,7 +241,8 @@ def measure_sizes(sizes: list[int], runs: int) -> list[dict[str, Any]]:
                 {"pairs": size, "layout": layout, "input_bytes": num_bytes, **best, "runs": measured}
             )
             print(
-                f"{size:>10}  {layout:<14}{best['wall_seconds']:>8.2f}{best['cpu_seconds']:>8.2f}{best['peak_bytes'] / 1e6:>9.0f}"
+                f"{size:>10}  {layout:<14}{best['wall_seconds']:>8.2f}{best['cpu_seconds']:>8.2f}"
+                f"{best['peak_bytes'] / 1e6:>9.0f}"
             )
     return results
 

@@ -1,4 +1,4 @@
-"""Does the demo's whole training end the same whatever engine it takes? The options that its compatibility adapter chooses, on seed 0.
+"""Does the demo's whole training end the same whatever engine it takes? What its adapter chooses, on seed 0.
 
     python benchmarks/demo_engines.py
 

@@ -97,7 +97,8 @@ def table(seeds: dict[int, dict[str, Any]]) -> str:
             nfr = run["negative_flip_rate"]
             lines.append(
                 f"| {seed} | {name} | {run['accuracy_new']['value']:.1%} "
-                f"| {nfr['value']:.1%} ({nfr['low']:.1%} to {nfr['high']:.1%}) | {run['positive_flip_rate']['value']:.1%} |"
+                f"| {nfr['value']:.1%} ({nfr['low']:.1%} to {nfr['high']:.1%}) "
+                f"| {run['positive_flip_rate']['value']:.1%} |"
             )
     return "\n".join(lines)
 

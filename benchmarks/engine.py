@@ -223,7 +223,7 @@ def matrix_flops(trainer: Any) -> int:
 
 
 def matrix_rate(options: argparse.Namespace, tokens: int) -> float:
-    """Measure this machine's operations a second on products of the model's own sizes: each of its linear layers' once."""
+    """Measure this machine's operations a second on products of the model's sizes: each linear layer's once."""
     import torch
 
     from muscle.config.settings import BaseConfig
@@ -364,7 +364,8 @@ def table(result: dict[str, Any]) -> str:
     ]
     for variant, row in summary["medians"].items():
         lines.append(
-            f"| {variant} | {row['seconds_per_step']:.2f} | {row['tokens_per_second']:.0f} | {row['peak_bytes'] / 1e9:.2f} GB "
+            f"| {variant} | {row['seconds_per_step']:.2f} | {row['tokens_per_second']:.0f} "
+            f"| {row['peak_bytes'] / 1e9:.2f} GB "
             f"| {row['matrix_flops'] / 1e9:.0f} GFLOP | {row['share_of_matrix_rate']:.0%} |"
         )
     lines += [f"| {variant} | failed: {why} | | | | |" for variant, why in result["failed"].items()]
@@ -372,7 +373,8 @@ def table(result: dict[str, Any]) -> str:
     for ratio in summary["ratios"]:
         bars = ["" if ratio[key] is None else f"{ratio[key]:.2f}" for key in ("time_bar", "memory_bar")]
         lines.append(
-            f"| {ratio['variant']} / {ratio['against']} | {ratio['time']:.2f} | {bars[0]} | {ratio['memory']:.2f} | {bars[1]} |"
+            f"| {ratio['variant']} / {ratio['against']} | {ratio['time']:.2f} | {bars[0]} "
+            f"| {ratio['memory']:.2f} | {bars[1]} |"
         )
     for variant, share in summary.get("stores_against_an_epoch_of_fine_tuning", {}).items():
         lines.append(

@@ -46,7 +46,9 @@ const box = document.getElementById('query'), status = document.getElementById('
 box.value = arguments[0];
 const start = performance.now();
 box.dispatchEvent(new Event('input'));
-return new Promise(done => new MutationObserver(() => done((performance.now() - start) / 1000)).observe(status, {childList: true}));
+return new Promise(done => new MutationObserver(
+  () => done((performance.now() - start) / 1000)
+).observe(status, {childList: true}));
 """
 STEP = """
 const start = performance.now();

@@ -1,4 +1,4 @@
-"""How long a folder of many small files takes to read and to compare: each step a file at most, never a file times a file.
+"""How long a folder of many small files takes to read and to compare: the time grows with the files, not faster.
 
     python benchmarks/folder_speed.py [--sizes 250 500 1000 5000] [--rows 20] [--compare]
 

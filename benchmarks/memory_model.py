@@ -108,7 +108,8 @@ def main() -> None:
                     print(
                         f"{case['base']}, {batch} x {seq}, {precision}{', checkpointing' if checkpointing else ''}: "
                         + ", ".join(
-                            f"{name} {case[name]['measured'] / 1e6:.2f} MB, estimate / measured {case[name]['ratio']:.2f}"
+                            f"{name} {case[name]['measured'] / 1e6:.2f} MB, "
+                            f"estimate / measured {case[name]['ratio']:.2f}"
                             for name in ("activations", "weights", "adapter")
                         ),
                         flush=True,

@@ -1,4 +1,4 @@
-"""The gate never gets better by what is missing: parts of valid runs of every format are dropped or blanked, and judged.
+"""The gate never gets better by what is missing: parts of valid runs of all formats are dropped or blanked.
 
     python benchmarks/robustness.py [--cases 5000] [--workers 2]
 

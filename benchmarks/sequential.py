@@ -48,7 +48,7 @@ ENOUGH = -math.log(ALPHA)
 
 
 def harm_boundary(flips: int) -> np.ndarray:
-    """Return, for each number of flips from 0, the least negative flips that call harm; one more than the flips where none do."""
+    """Return, for each number of flips from 0, the least negative flips that call harm; one more where none do."""
     total = np.arange(flips + 1)
     return _least(lambda lost: log_e_harm(lost, total - lost) >= ENOUGH, total)
 
@@ -70,7 +70,7 @@ def _least(holds: Callable[[np.ndarray], np.ndarray], total: np.ndarray) -> np.n
 
 
 def check_boundaries(harm: np.ndarray, accepts: dict[float, np.ndarray]) -> None:
-    """Hold the boundaries against the E-values over the whole range of counts, where a halving would overlook a second crossing."""
+    """Hold the boundaries against the E-values over all counts: a halving would overlook a second crossing."""
     for total in np.unique(np.geomspace(1, ITEMS, 60).astype(int)):
         lost = np.arange(float(total + 1))
         assert ((log_e_harm(lost, total - lost) >= ENOUGH) == (lost >= harm[total])).all(), total
@@ -95,7 +95,7 @@ def from_a_set(negative: int, total: int, seen: int, lost: np.ndarray) -> np.nda
 
 
 def ever(boundary: np.ndarray, draw: Draw, looks: int, *, above: bool) -> tuple[float, int | None]:
-    """Return the chance that the count is over the boundary at any look, and the median look; exact, by summing over paths."""
+    """Return the chance that the count is over the boundary at any look, and the median look; exact, over all paths."""
     alive, counts = np.zeros(looks + 1), np.arange(looks + 1)
     alive[0], stopped, median = 1.0, 0.0, None
     for look in range(1, looks + 1):
@@ -193,7 +193,8 @@ def main() -> None:
     }
     print({" ".join(key): round(chance, 4) for key, chance in worst.items()})
     result = {
-        "what": "sequential test at level 0.05, a look after each item: exact chances of a call, and shuffled sets as a check",
+        "what": "sequential test at level 0.05, a look after each item: exact chances of a call, and "
+        "shuffled sets as a check",
         "machine": f"{platform.machine()}, 2 cores, Python {platform.python_version()}",
         "seconds": round(time.perf_counter() - started),
         "most_false_calls": {" ".join(key): chance for key, chance in worst.items()},

@@ -128,7 +128,8 @@ def run(precision: str, root: Path) -> list[dict[str, Any]]:
         )
         row = found[-1]
         print(
-            f"{precision}, {name}: gradient off by {row['gradient']:.1e}, final adapter by {row['adapter']:.1e} of its way, "
+            f"{precision}, {name}: gradient off by {row['gradient']:.1e}, "
+            f"final adapter by {row['adapter']:.1e} of its way, "
             f"{row['store_bytes'] / 1e3:.0f} kB",
             flush=True,
         )

@@ -131,11 +131,13 @@ def main() -> None:
     kept = {"settings": training, "train_limit": options.train_limit, "ways": found}
     (HERE / "results" / f"whole_run_{options.precision}.json").write_text(json.dumps(kept, indent=1) + "\n")
     print(
-        "| way | against | apart, of the way moved | same predictions | accuracy | best epoch | seconds |\n|---|---|---:|---:|---:|---:|---:|"
+        "| way | against | apart, of the way moved | same predictions | accuracy | best epoch | seconds |\n"
+        "|---|---|---:|---:|---:|---:|---:|"
     )
     for row in found:
         print(
-            f"| {row['way']} | {row['against']} | {row['apart'] / row['moved']:.2%} | {row['same_predictions']:.1%} | {row['accuracy']:.1%} "
+            f"| {row['way']} | {row['against']} | {row['apart'] / row['moved']:.2%} "
+            f"| {row['same_predictions']:.1%} | {row['accuracy']:.1%} "
             f"| {row['best_epoch']} | {row['seconds']:.0f} |"
         )
 

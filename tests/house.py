@@ -1,4 +1,4 @@
-"""Measures whether a newcomer can walk through a code base: how full its folders are, what is untyped, what stands twice.
+"""Measures how well a newcomer can walk through a code base: how full folders are, what is untyped or stands twice.
 
 `python tests/house.py [ROOT ...]` prints a table with a column for each package folder, so that two checkouts (before
 and after) or two projects stand side by side; `--details` names what each figure counts. The limits that this project

@@ -1,4 +1,4 @@
-"""Reports to render in tests: `report.json` dicts as `muscle.compare` makes them, from a seed, counts and rates agreeing."""
+"""Reports to render in tests: dicts as `muscle.compare` makes them, from a seed, counts and rates agreeing."""
 
 from __future__ import annotations
 
@@ -249,7 +249,8 @@ def text_flip(draw: random.Random, task: str, number: int, candidate: bool) -> d
         "kind": "negative_flip" if new["score"] < old["score"] else "positive_flip",
         "fixed": third["score"] >= old["score"] if third else None,
         "introduced": False if third else None,
-        "input": "Dialogue:\nMira: I oiled the gate. Is it quieter?\nOtto: Much!\nMira: Then the fence gets its paint on Friday :-)",
+        "input": "Dialogue:\nMira: I oiled the gate. Is it quieter?\nOtto: Much!\nMira: Then the fence "
+        "gets its paint on Friday :-)",
         "choices": None,
         "reference": [reference],
         "old": old,
@@ -307,22 +308,41 @@ def make_report(
         "new": "tiny-v2 + house",
         "candidate": "tiny-v2 + compatibility" if candidate else None,
         "sources": {
-            "old": {"path": "muscle-demo/predictions/old", "format": "muscle", "lm_eval": "0.4.13", "generation": {"greedy": True}},
+            "old": {
+                "path": "muscle-demo/predictions/old",
+                "format": "muscle",
+                "lm_eval": "0.4.13",
+                "generation": {"greedy": True},
+            },
             "new": {"path": "muscle-demo/predictions/new", "format": "muscle"},
-            **({"candidate": {"path": "muscle-demo/predictions/compat", "format": "muscle"}} if candidate else {}),
+            **(
+                {"candidate": {"path": "muscle-demo/predictions/compat", "format": "muscle"}}
+                if candidate
+                else {}
+            ),
         },
         "verdict": verdict,
         "headline": (
-            "The compatibility adapter gives back more than half of what the plain update broke, at no measurable loss of accuracy."
+            "The compatibility adapter gives back more than half of what the plain update broke, at no "
+            "measurable loss of accuracy."
             if candidate
             else "The update gains 2.3 points of accuracy and breaks 9.8% of the answers."
         ),
         "warnings": [],
-        "reasons": ["house: 86 negative flips instead of 196 (-56%, exact McNemar p < 0.001)", "house: accuracy 79.1% against 79.4% of the plain update"],
-        "join": {"paired": sum(t["n"] for t in data.values()), "only_old": 0, "only_new": 0, "duplicates": 0, "changed": 0},
+        "reasons": [
+            "house: 86 negative flips instead of 196 (-56%, exact McNemar p < 0.001)",
+            "house: accuracy 79.1% against 79.4% of the plain update",
+        ],
+        "join": {
+            "paired": sum(t["n"] for t in data.values()),
+            "only_old": 0,
+            "only_new": 0,
+            "duplicates": 0,
+            "changed": 0,
+        },
         "tasks": data,
         "others": more,
         "flips": listed,
         "flips_total": {kind: sum(f["kind"] == kind for f in listed) for kind in kinds},
         "flips_shown": len(listed),
-    }  # fmt: skip
+    }

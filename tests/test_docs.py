@@ -1,4 +1,4 @@
-"""The documentation hangs together: links lead somewhere, files that it names are there, each page says what it is for."""
+"""The documentation hangs together: links lead somewhere, what it names is there, each page says what it is for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real case from end to end: SmolLM2-135M against its own weights in 5 and in 6 bits, with item verdicts, noise floor, causes.
+"""A real case from end to end: SmolLM2-135M against its own weights in 5 and in 6 bits, with noise floor and causes.
 
     python benchmarks/real_case/run.py            # bases, answers, reports: the commands below, those not done yet
     python benchmarks/real_case/run.py --reports  # the reports alone, from the answers that are there
@@ -55,15 +55,46 @@ def answer() -> None:
         model = f"runs/smollm2/{base}"
         if not (ROOT / RUNS / name / "generation" / "questions.jsonl").exists():
             muscle(
-                "evaluate", "--model", model, "--task", "benchmarks/real_case/questions.yaml", "--data", RUNS / "questions.jsonl",
-                "--out", RUNS / name / "generation", "--repeats", 10, "--temperature", 0.7, "--seed", seed, "--batch-size", 40,
-                "--precision", "float32", "--quiet",
-            )  # fmt: skip
+                "evaluate",
+                "--model",
+                model,
+                "--task",
+                "benchmarks/real_case/questions.yaml",
+                "--data",
+                RUNS / "questions.jsonl",
+                "--out",
+                RUNS / name / "generation",
+                "--repeats",
+                10,
+                "--temperature",
+                0.7,
+                "--seed",
+                seed,
+                "--batch-size",
+                40,
+                "--precision",
+                "float32",
+                "--quiet",
+            )
         if not (ROOT / RUNS / name / "choice" / "piqa.jsonl").exists():
             muscle(
-                "evaluate", "--model", model, "--task", "piqa", "--data", "../shared/data/piqa/test.jsonl", "--limit", 200,
-                "--out", RUNS / name / "choice", "--batch-size", CHOICE_BATCH.get(name, 16), "--precision", "bf16", "--quiet",
-            )  # fmt: skip
+                "evaluate",
+                "--model",
+                model,
+                "--task",
+                "piqa",
+                "--data",
+                "../shared/data/piqa/test.jsonl",
+                "--limit",
+                200,
+                "--out",
+                RUNS / name / "choice",
+                "--batch-size",
+                CHOICE_BATCH.get(name, 16),
+                "--precision",
+                "bf16",
+                "--quiet",
+            )
 
 
 def compare(kind: str) -> None:

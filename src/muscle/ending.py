@@ -98,6 +98,6 @@ def _fault(error: BaseException) -> str:
     place = f" at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""
     reason = message_line(error, 300).rstrip(".")
     return (
-        f"this is a fault of muscle, not of your files: {type(error).__name__}{place}: {reason}. Please report this line, "
-        f"the command and `muscle --version`; {TRACEBACK}=1 before the command shows where it comes from"
+        f"this is a fault of muscle, not of your files: {type(error).__name__}{place}: {reason}. Please report "
+        f"this line, the command and `muscle --version`; {TRACEBACK}=1 before the command shows where it comes from"
     )

@@ -1,4 +1,4 @@
-"""The sequential test: known E-values, false alarms under stopping at will, orders that are refused, and `muscle watch`."""
+"""The sequential test: known E-values, false alarms under stopping at will, refused orders, and `muscle watch`."""
 
 from __future__ import annotations
 

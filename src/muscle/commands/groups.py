@@ -61,7 +61,7 @@ class Comparing:
         return {**vars(self), "allow": self.allow or (), "lower_is_better": self.lower_is_better or ()}
 
     def pairing(self) -> dict[str, Any]:
-        """Return what of them says how items are paired and held against each other, as keywords of `muscle.flips.pairing.pair.Options`."""
+        """Return them as keywords of `muscle.flips.options.Options`."""
         from muscle.flips.pairing.comparability import allows_changed
 
         given = self.options()

@@ -130,7 +130,8 @@ def finetune(
     result = finetune_step(base, task, train, out, settings=_stage_settings(config, set_ or []), limit=limit)
     if not quiet:
         say(
-            f"{out}: epoch {result.best_epoch} of {result.num_epochs}, validation loss {min(result.validation_losses):.4f}"
+            f"{out}: epoch {result.best_epoch} of {result.num_epochs}, validation loss "
+            f"{min(result.validation_losses):.4f}"
         )
 
 
@@ -162,7 +163,8 @@ def align(
     result = align_step(old, new, task, train, out, settings=_stage_settings(config, set_ or []), limit=limit)
     if not quiet:
         say(
-            f"{out}: epoch {result.best_epoch} of {result.num_epochs}, validation loss {min(result.validation_losses):.4f}"
+            f"{out}: epoch {result.best_epoch} of {result.num_epochs}, validation loss "
+            f"{min(result.validation_losses):.4f}"
         )
 
 

@@ -1,4 +1,4 @@
-"""The noise floor: from repeats, from a second run, unknown; what is beyond it; margins; the split of the variance; the gate."""
+"""The noise floor: from repeats, from a second run, unknown; what is beyond it; margins; the variance; the gate."""
 
 from __future__ import annotations
 

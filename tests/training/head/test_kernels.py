@@ -1,4 +1,7 @@
-"""The Triton kernel by Triton's interpreter, on a CPU (`conftest.py`). On a GPU: TRITON_INTERPRET=0 pytest tests/training/head/test_kernels.py."""
+"""The Triton kernel by Triton's interpreter, on a CPU (`conftest.py`).
+
+On a GPU: `TRITON_INTERPRET=0 pytest tests/training/head/test_kernels.py`.
+"""
 
 import logging
 import math
