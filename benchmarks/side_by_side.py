@@ -33,7 +33,7 @@ RESULTS = HERE / "results" / "side_by_side.json"
 PARTS = ("start", "compare", "steps")
 STEPS = ("projected", "fine-tuning")
 """Variants of `engine.py`: a compatibility step from a teacher store, and a fine-tuning step."""
-STEP_SIZE = {"batch": 8, "seq": 48, "rank": 16, "warmup": 3, "steps": 20, "threads": 1}
+STEP_SIZE = {"batch": 32, "seq": 60, "rank": 16, "warmup": 3, "steps": 12, "threads": 1}
 HIDDEN_SIZE, NUM_WORDS = 128, 8_000
 """Of the tiny bases: large enough that the loss over the vocabulary costs what it does in earnest, small enough for two
 cores."""
