@@ -70,7 +70,7 @@ def _told(error: BaseException) -> tuple[str, int]:
         return f"out of memory: {error}".removesuffix(": "), BAD_INPUT
     if isinstance(error, OSError):
         return f"{error.filename or 'system'}: {error.strerror or error}", BAD_INPUT
-    if isinstance(error, ImportError) and (missing := _missing(error)):
+    if isinstance(error, ImportError) and (missing := _missing_package(error)):
         return missing, BAD_INPUT
     if hasattr(error, "format_message"):  # how the command was typed
         context = getattr(error, "ctx", None)
@@ -79,7 +79,7 @@ def _told(error: BaseException) -> tuple[str, int]:
     return _fault(error), FAULT
 
 
-def _missing(error: ImportError) -> str | None:
+def _missing_package(error: ImportError) -> str | None:
     """Say which package is not there or cannot be loaded; None where it is a part of muscle."""
     package = (error.name or "").partition(".")[0]
     if not package or package == "muscle":

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, TypedDict, get_type_hints
 
 from muscle.commands.options import (
     Allow,
@@ -24,6 +24,9 @@ from muscle.commands.options import (
     MetricName,
     On,
 )
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
@@ -45,6 +48,28 @@ class Reading:
     filter: FilterName = None
 
 
+class Pairing(TypedDict):
+    """How items are paired and held against each other, as keywords."""
+
+    on: On
+    max_unpaired: float
+    cluster: str | None
+    epsilon: float
+    lower_is_better: Sequence[str]
+
+
+class PairingAllowed(Pairing):
+    """The same, as keywords of `muscle.compare`, `muscle.gate` and `muscle.history`."""
+
+    allow: Sequence[str]
+
+
+class PairingChanged(Pairing):
+    """The same, as keywords of `muscle.flips.options.Options`."""
+
+    allow_changed: bool
+
+
 @dataclass(frozen=True)
 class Comparing:
     """How the items of two runs are found, paired and held against each other; see `muscle.compare`."""
@@ -56,17 +81,24 @@ class Comparing:
     epsilon: Epsilon = 0.0
     lower_is_better: LowerIsBetter = None
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> PairingAllowed:
         """Return them as keywords of `muscle.compare`, `muscle.gate` and `muscle.history`."""
-        return {**vars(self), "allow": self.allow or (), "lower_is_better": self.lower_is_better or ()}
+        return {**self._alike(), "allow": self.allow or ()}
 
-    def pairing(self) -> dict[str, Any]:
+    def pairing(self) -> PairingChanged:
         """Return them as keywords of `muscle.flips.options.Options`."""
         from muscle.flips.pairing.comparability import allows_changed
 
-        given = self.options()
-        allow = given.pop("allow")
-        return {**given, "allow_changed": allows_changed(allow)}
+        return {**self._alike(), "allow_changed": allows_changed(self.allow or ())}
+
+    def _alike(self) -> Pairing:
+        return {
+            "on": self.on,
+            "max_unpaired": self.max_unpaired,
+            "cluster": self.cluster,
+            "epsilon": self.epsilon,
+            "lower_is_better": self.lower_is_better or (),
+        }
 
 
 def spread(command: Callable[..., None]) -> Callable[..., None]:
@@ -76,14 +108,14 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
         command: a function; its parameters that are dataclasses are groups.
     """
     signature = inspect.signature(command, eval_str=True)
-    groups: dict[str, Any] = {
+    groups: dict[str, type[DataclassInstance]] = {
         name: parameter.annotation
         for name, parameter in signature.parameters.items()
-        if is_dataclass(parameter.annotation)
+        if isinstance(parameter.annotation, type) and is_dataclass(parameter.annotation)
     }
 
     @functools.wraps(command)
-    def run(**given: Any) -> None:
+    def run(**given: object) -> None:
         made = {
             name: group(**{field.name: given.pop(field.name) for field in fields(group)})
             for name, group in groups.items()
@@ -98,7 +130,7 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _options_of(group: Any) -> list[inspect.Parameter]:
+def _options_of(group: type[DataclassInstance]) -> list[inspect.Parameter]:
     """Return a group's fields as parameters."""
     hints = get_type_hints(group, include_extras=True)
     return [

@@ -6,8 +6,8 @@ import logging
 import re
 import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from muscle import distributed
 from muscle.errors import ConfigError
@@ -41,7 +41,7 @@ def start(quiet: bool) -> None:
     warnings.simplefilter("ignore")
 
 
-def show_report(found: dict[str, Any], *, quiet: bool) -> None:
+def show_report(found: Mapping[str, object], *, quiet: bool) -> None:
     """Print a report as a table for people, or not at all."""
     if not quiet:
         from rich.console import Console
@@ -56,7 +56,7 @@ def say(text: object) -> None:
     sys.stdout.write(visible(text, keep="\n") + "\n")
 
 
-def print_json(value: Any) -> None:
+def print_json(value: object) -> None:
     """Print a value as JSON, and nothing else, on standard output."""
     import json
 
@@ -72,7 +72,7 @@ def print_commands(text: str, *, err: bool) -> None:
     stream.write_commands(text) if isinstance(stream, Guarded) else stream.write(text)
 
 
-def write_result(path: Path | None, value: Any) -> bool:
+def write_result(path: Path | None, value: object) -> bool:
     """Write a result where `--json` says: to a file, or, for `-`, to standard output.
 
     Returns:
@@ -91,7 +91,7 @@ def write_result(path: Path | None, value: Any) -> bool:
 
 def assignments(
     pairs: list[str], *, option: str = "--set", example: str = "training.epochs=3"
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Turn an option's KEY=VALUE words into keys and YAML values."""
     from muscle.yaml_files import yaml_value
 
