@@ -86,6 +86,9 @@ def compare(
         max_flips: entries in the report's list of flips.
         seed: of bootstrap, permutation and sampling; the same seed gives the same report.
 
+    Returns:
+        The report, its verdict, and the paired runs.
+
     Raises:
         DataError: a run or the labels cannot be read, or the cluster column is not there.
         ConfigError: `allow` or `slices` names what there is not, or the causes' rules cannot be used.

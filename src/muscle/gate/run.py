@@ -89,6 +89,9 @@ def gate(
         columns: our field names to the tables'.
         **options: of `muscle.compare`: on, max_unpaired, epsilon, cluster, lower_is_better, epsilon_item, max_flips, seed.
 
+    Returns:
+        The verdict, the exit code, and the report with the gate's section.
+
     Raises:
         ConfigError: the policy or `allow` is impossible.
         DataError: a run cannot be read, or a slice's column is not there.
@@ -120,6 +123,9 @@ def findings_of(comparison: Comparison, policy: Policy) -> list[Finding]:
     Args:
         comparison: what `muscle.compare` gave.
         policy: the policy.
+
+    Returns:
+        What became of every rule, the worst first.
 
     Raises:
         DataError: a slice's column is not there, or has too many values.
