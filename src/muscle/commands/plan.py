@@ -126,8 +126,8 @@ def confirm(
     """Confirm flips by fresh answers.
 
     First writes which items to ask again: those that flipped and a random share of the others. With --fresh-old and
-    --fresh-new it judges the fresh answers alone. A run is named as for muscle compare; RUN::key=value says something of
-    one run alone.
+    --fresh-new it judges the fresh answers alone. A run is named as for muscle compare; RUN::key=value says something
+    of one run alone.
     """
     start(quiet)
     if (fresh_old is None) != (fresh_new is None):

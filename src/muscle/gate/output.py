@@ -72,6 +72,12 @@ def to_junit(report: Report) -> str:
     A breach that blocks is a failure, what cannot be told an error; a warning passes with its text in `system-out`, and
     fails under `--strict`.
 
+    Args:
+        report: the gate's report.
+
+    Returns:
+        The whole document.
+
     Raises:
         DataError: the report is not one of the gate.
     """
@@ -123,6 +129,12 @@ def _junit_case(suite: ET.Element, finding: Finding, *, strict: bool) -> None:
 def to_annotations(report: Report) -> str:
     """Write the gate as GitHub's workflow commands, a line each: errors, warnings, notices.
 
+    Args:
+        report: the gate's report.
+
+    Returns:
+        The lines, each with its end; empty where every rule holds.
+
     Raises:
         DataError: the report is not one of the gate.
     """
@@ -146,6 +158,9 @@ def _annotation(level: str, title: str, message: str) -> str:
 
 def to_markdown(report: Report) -> str:
     """Write the gate as Markdown for a comment on a pull request: verdict, rules, reasons, the worst flips.
+
+    Args:
+        report: the gate's report.
 
     Returns:
         Well under GitHub's 65,536 characters. The first line is `MARKER`.
