@@ -94,7 +94,7 @@ def _tiles(report: Report, tasks: Tasks, words: Words) -> tuple[Tile, ...]:
     tiles = [Tile(f"The plain update {words.broke}", *broken, tone="loss")]
     if all(task.old_vs_candidate is not None for task in tasks.values()):
         lost_after, gained_after = lost_and_gained(report, "old_vs_candidate", words.kind)
-        against_plain = _against_plain(tasks, lost, lost_after)
+        against_plain = _against_plain_update(tasks, lost, lost_after)
         still = _share_of_items(tasks, "old_vs_candidate", words.lost, lost_after, against_plain)
         tiles.append(Tile(f"The candidate {words.broke}", *still, tone="loss"))
         big, _ = _share_of_items(tasks, "old_vs_new", words.gained, gained, "")
@@ -126,7 +126,7 @@ def _share_of_items(
     return big, (count_line, Markup("{}").format(last)) if last else (count_line,)
 
 
-def _against_plain(tasks: Tasks, before: int, after: int) -> Markup:
+def _against_plain_update(tasks: Tasks, before: int, after: int) -> Markup:
     """Say by how much the candidate has fewer flips, from the file where there is one task."""
     name, task = next(iter(tasks.items()))
     percent_change = task.candidate_effect and task.candidate_effect.negative_flip_rate_change_percent

@@ -20,11 +20,11 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from muscle.flips.result.finding import VERDICT_WORDS
 from muscle.flips.result.flip import Flip
 from muscle.flips.result.report import Report
 from muscle.outgoing import visible
-from muscle.report.page import causes, figures, headline, noise, overview, rules, tables, trade_offs
-from muscle.report.page import slices as cuts
+from muscle.report.page import causes, figures, headline, noise, overview, rules, slices, tables, trade_offs
 from muscle.report.sentences.over_tasks import not_compared, pooled_lines
 from muscle.report.sentences.resolution import resolution_lines
 from muscle.typed_json import json_object
@@ -39,7 +39,6 @@ SCRIPTS = (
 )  # fmt: skip
 """In the order in which they need each other; one script on the page."""
 
-VERDICTS = {"pass": "Pass", "warn": "Warning", "block": "Blocked", "cannot_tell": "Cannot tell"}
 MAX_FLIPS = 10_000
 MAX_CHARACTERS = 32_000_000
 """Flips that a page holds, and their size as JSON: with more it would open slowly. report.json has all of the list."""
@@ -91,11 +90,12 @@ def render_html(report: Report, *, max_flips: int = MAX_FLIPS) -> str:
 
 def _verdict_parts(report: Report) -> dict[str, object]:
     """Return what the verdict's section shows."""
+    word = VERDICT_WORDS[report.verdict]
     return {
         "report": report,
         "title": report.title,
-        "verdict": VERDICTS[report.verdict],
-        "sentence": report.headline.removeprefix(f"{VERDICTS[report.verdict]}: "),
+        "verdict": word,
+        "sentence": report.headline.removeprefix(f"{word}: "),
         "names": _names_of_versions(report),
         "noise_sentence": noise.sentence(report),
         "differences": rules.differences(report),
@@ -129,7 +129,7 @@ def _sections(report: Report, held: Report) -> dict[str, object]:
         "pooled": pooled_lines(report),
         "resolution": resolution_lines(report, max_tasks=MAX_RESOLUTIONS),
         "task_tables": [tables.task_table(report, task) for task in report.tasks],
-        "slice_cards": cuts.slice_cards(held),
+        "slice_cards": slices.slice_cards(held),
         "cause_cards": cards,
         "cause_heading": causes.heading(cards),
         "sources": tables.source_rows(report),
