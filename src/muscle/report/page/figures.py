@@ -197,6 +197,7 @@ def before_and_after(report: Report) -> list[EstimateTable]:
         if found:
             axis = plots.make_axis(_ends_to_cover(found), percent=True)
             rows = [_estimate_row(*each, axis) for each in found]
+            # The first row of a task takes the whole span; its others find none left.
             spans = Counter(row.task for row in rows)
             spanned = [replace(row, span=spans.pop(row.task, 0)) for row in rows]
             groups.append(EstimateTable(tuple(spanned), plots.ruler(axis)))

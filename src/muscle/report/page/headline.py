@@ -112,6 +112,7 @@ def _share_of_items(
 ) -> tuple[Markup, tuple[Markup, ...]]:
     """Return a share of all items and the lines below it; each figure the file's own where there is one task."""
     total = sum(num_items(task, side) for task in tasks.values())
+    # The sum of several tasks has no place in report.json that its figure could name.
     path, of = None, None
     big = figure(items / total, format_number(items / total, "rate")) if total else ABSENT
     if len(tasks) == 1:
@@ -152,6 +153,7 @@ def _level(tasks: Tasks, words: Words) -> Tile | None:
     levels = []
     for role, side, metric in found:
         values = [value_of(task.numbers(side), metric) for task in tasks.values()]
+        # A mean over the tasks that happen to be defined would be of other items than the figures beside it.
         defined = [v for v in values if v is not None]
         if len(defined) < len(values):
             continue

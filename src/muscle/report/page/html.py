@@ -69,6 +69,7 @@ def render_html(report: Report, *, max_flips: int = MAX_FLIPS) -> str:
         f"default-src 'none'; style-src '{_source_hash(style)}'; script-src '{_source_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
+    # Links to examples and the note on them follow what found room, so this comes before all sections.
     embedded = _embed_flips(report.flips[:max_flips])
     held = replace(report, flips=report.flips[: len(embedded)])
     return (
@@ -183,6 +184,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
+        # A name that is misspelt in a template must fail, not leave a gap.
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
