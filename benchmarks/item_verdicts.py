@@ -95,7 +95,7 @@ def speed() -> dict[str, Any]:
     """Time `muscle.compare` from records in memory, and the verdicts with their null by themselves."""
     import polars as pl
 
-    from muscle.flips.compare import compare
+    from muscle.comparison import compare
 
     items, num = 10_000, 50
     generator = np.random.default_rng(0)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
-from muscle.flips.options import Options
-from muscle.flips.result.report import Report
+from muscle.flips.options import CompareOptions
+from muscle.flips.result.report import Report, Settings
 
 Metric = dict[str, Any]
 
@@ -313,7 +312,9 @@ JOINED_WHOLE = dict.fromkeys(
     0,
 ) | {"key": "input", "unpaired_share": 0.0}  # fmt: skip
 NOTHING_MISSING = dict.fromkeys(("errors", "unscored", "only_old", "only_new", "unread"), 0)
-SETTINGS = {**asdict(Options()), "lower_is_better": [], "slices": None}
+SETTINGS = {name: getattr(CompareOptions(), name) for name in Settings.__dataclass_fields__} | {
+    "lower_is_better": []
+}
 
 
 def make_report(

@@ -9,9 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from muscle.comparison import Comparison, compare
     from muscle.config.settings import UpdateConfig, load_config
     from muscle.errors import MuscleError
-    from muscle.flips.compare import Comparison, compare
+    from muscle.flips.options import CompareOptions, JudgeErrors
+    from muscle.flips.result.report import Report
     from muscle.pipeline.update import update
     from muscle.predictions.read import read_run
     from muscle.predictions.run import Run
@@ -25,10 +27,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IGNORE_INDEX",
+    "CompareOptions",
     "Comparison",
     "CompatibilityTrainer",
+    "JudgeErrors",
     "MuscleError",
     "OnlineTeachers",
+    "Report",
     "Run",
     "UpdateConfig",
     "align",
@@ -43,14 +48,17 @@ __all__ = [
 
 _HOMES = {
     "IGNORE_INDEX": "muscle.training.losses.masks",
-    "Comparison": "muscle.flips.compare",
+    "CompareOptions": "muscle.flips.options",
+    "JudgeErrors": "muscle.flips.options",
+    "Report": "muscle.flips.result.report",
+    "Comparison": "muscle.comparison",
     "CompatibilityTrainer": "muscle.training.trainer",
     "MuscleError": "muscle.errors",
     "OnlineTeachers": "muscle.training.teachers.online",
     "Run": "muscle.predictions.run",
     "UpdateConfig": "muscle.config.settings",
     "align": "muscle.training.align",
-    "compare": "muscle.flips.compare",
+    "compare": "muscle.comparison",
     "compatibility_loss": "muscle.training.losses.loss",
     "finetune": "muscle.training.finetune",
     "get_task": "muscle.tasks",

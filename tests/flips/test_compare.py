@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from muscle.comparison import Comparison, compare
 from muscle.errors import DataError, JoinError
-from muscle.flips.compare import Comparison, compare
 from muscle.flips.measuring.metrics import BINARY_METRICS
+from muscle.flips.options import CompareOptions
 from muscle.predictions import Run, read_run
 from muscle.report.page.html import render_html
 from muscle.report.text.markdown import render_markdown
@@ -128,7 +129,7 @@ def test_a_score_without_correctness_is_compared_smoothly() -> None:
 def test_a_dead_band_keeps_small_differences_equal() -> None:
     old = pl.DataFrame({"id": ["a", "b"], "score": [0.5, 0.5]})
     new = pl.DataFrame({"id": ["a", "b"], "score": [0.55, 0.3]})
-    assert only_task(compare(old, new, epsilon=0.1))["quadrants"]["old_vs_new"] == {
+    assert only_task(compare(old, new, options=CompareOptions(epsilon=0.1)))["quadrants"]["old_vs_new"] == {
         "better": 0,
         "worse": 1,
         "equal": 1,
@@ -138,7 +139,7 @@ def test_a_dead_band_keeps_small_differences_equal() -> None:
 def test_a_score_of_which_less_is_better_is_turned() -> None:
     old = pl.DataFrame({"id": ["a", "b"], "score.loss": [2.5, 2.5]})
     new = pl.DataFrame({"id": ["a", "b"], "score.loss": [2.0, 3.5]})
-    task = only_task(compare(old, new, lower_is_better=["loss"]))
+    task = only_task(compare(old, new, options=CompareOptions(lower_is_better=["loss"])))
     assert task["quadrants"]["old_vs_new"] == {"better": 1, "worse": 1, "equal": 0}
     assert task["old_vs_new"]["mean_regression"]["value"] == 1.0
     assert task["score"] == "-loss" and task["old_vs_new"]["accuracy_old"]["value"] == -2.5
@@ -225,7 +226,7 @@ def test_several_filters_of_a_task_are_tasks_of_their_own() -> None:
 )
 def test_the_verdict_follows_the_flips(cells: tuple[int, int, int, int], verdict: str) -> None:
     comparison = compare(*versions(*cells))
-    assert comparison.verdict == verdict and len(comparison.report["reasons"]) == 1
+    assert comparison.verdict == verdict and len(comparison.to_json()["reasons"]) == 1
 
 
 def test_the_headline_never_gives_the_net_alone() -> None:
@@ -245,7 +246,7 @@ def test_a_bound_beside_its_limit_is_written_with_the_digits_that_make_the_sente
     low, high = (metrics[f"negative_flip_rate_{end}_bound"] for end in ("lower", "upper"))
 
     def told(tolerance: float) -> str:
-        return str(compare(old, new, tolerance=tolerance).report["reasons"][0])
+        return str(compare(old, new, options=CompareOptions(tolerance=tolerance)).to_json()["reasons"][0])
 
     warned = re.search(r"more than ([\d.]+)% even at the lower bound ([\d.]+)%", told(low * (1 - nearness)))
     assert warned and float(warned[2]) > float(warned[1])
@@ -259,9 +260,13 @@ def test_a_bound_beside_its_limit_is_written_with_the_digits_that_make_the_sente
 def test_a_limit_is_written_as_it_was_given() -> None:
     old, new = versions(900, 40, 60, 50)
     assert (
-        "more than 1.25% even at the lower bound" in compare(old, new, tolerance=0.0125).report["reasons"][0]
+        "more than 1.25% even at the lower bound"
+        in compare(old, new, options=CompareOptions(tolerance=0.0125)).to_json()["reasons"][0]
     )
-    assert "more than 1.0% even at the lower bound" in compare(old, new, tolerance=0.01).report["reasons"][0]
+    assert (
+        "more than 1.0% even at the lower bound"
+        in compare(old, new, options=CompareOptions(tolerance=0.01)).to_json()["reasons"][0]
+    )
 
 
 def test_the_verdict_of_several_tasks_is_the_worst_one() -> None:
@@ -271,8 +276,8 @@ def test_the_verdict_of_several_tasks_is_the_worst_one() -> None:
         parts.append([side.with_columns(task=pl.lit(task)) for side in (old, new)])
     old, new = (pl.concat(sides) for sides in zip(*parts, strict=True))
     comparison = compare(old, new)
-    assert comparison.verdict == "block" and comparison.report["reasons"][0].startswith("bad:")
-    assert list(comparison.report["tasks"]) == ["good", "bad"]
+    assert comparison.verdict == "block" and comparison.to_json()["reasons"][0].startswith("bad:")
+    assert list(comparison.to_json()["tasks"]) == ["good", "bad"]
 
 
 def test_chance_in_one_of_many_tasks_does_not_block() -> None:
@@ -400,7 +405,7 @@ def test_an_impossible_option_does_not_break_the_report() -> None:
 
 
 def test_the_list_of_flips_is_sampled_beyond_its_limit_and_the_counts_are_not() -> None:
-    report = compare(*versions(500, 300, 300, 100), max_flips=100).to_json()
+    report = compare(*versions(500, 300, 300, 100), options=CompareOptions(max_flips=100)).to_json()
     assert report["flips_total"] == {"negative_flip": 300, "positive_flip": 300, "other_wrong": 0}
     kinds = [flip["kind"] for flip in report["flips"]]
     assert report["flips_shown"] == len(kinds) == 100 and kinds == sorted(kinds)
@@ -467,14 +472,14 @@ def test_a_column_groups_items_that_belong_together() -> None:
     old, new = versions(600, 100, 100, 200)
     groups = [str(i // 50) for i in range(1000)]
     old = old.with_columns(pl.Series("slice.passage", groups))
-    plain, grouped = compare(old, new), compare(old, new, cluster="passage")
+    plain, grouped = compare(old, new), compare(old, new, options=CompareOptions(cluster="passage"))
     width = [
         e["high"] - e["low"]
         for e in (only_task(c)["old_vs_new"]["negative_flip_rate"] for c in (plain, grouped))
     ]
     assert width[1] > 3 * width[0]
     with pytest.raises(DataError, match=r"cluster 'page': expected a slice.*passage"):
-        compare(old, new, cluster="page")
+        compare(old, new, options=CompareOptions(cluster="page"))
 
 
 def test_the_same_seed_gives_the_same_report() -> None:
@@ -484,7 +489,8 @@ def test_the_same_seed_gives_the_same_report() -> None:
         for _ in range(2)
     ]
     reports = [
-        compare(*frames, max_flips=50, seed=seed).to_json() | {"created": "", "settings": {}}
+        compare(*frames, options=CompareOptions(max_flips=50, seed=seed)).to_json()
+        | {"created": "", "settings": {}}
         for seed in (0, 0, 1)
     ]
     assert reports[0] == reports[1] != reports[2]
@@ -503,7 +509,10 @@ def test_the_order_of_rows_does_not_matter(
     old = table([r[0] for r in rows], choice=[r[2] for r in rows], **{"score.p": [r[2] / 3 for r in rows]})
     new = table([r[1] for r in rows], choice=[r[3] for r in rows], **{"score.p": [r[3] / 3 for r in rows]})
     shuffled = [side[chance.sample(range(len(rows)), len(rows))] for side in (old, new)]
-    reports = [compare(*sides, max_flips=5).to_json() | {"created": ""} for sides in ((old, new), shuffled)]
+    reports = [
+        compare(*sides, options=CompareOptions(max_flips=5)).to_json() | {"created": ""}
+        for sides in ((old, new), shuffled)
+    ]
     assert reports[0] == reports[1]
 
 

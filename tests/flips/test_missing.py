@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from muscle.comparison import compare
 from muscle.errors import JoinError
-from muscle.flips.compare import compare
+from muscle.flips.options import CompareOptions
 from muscle.gate import Policy, gate
 from muscle.gate.policy import Harm, Limit, Rules, SliceRules
 from muscle.predictions.read import read_run
@@ -50,7 +51,7 @@ def test_unscored_items_are_missing_and_named() -> None:
     new = new.with_columns(correct=pl.when(pl.int_range(400) >= 100).then("correct"))
     result = gate(old, new)
     assert result.exit_code == 2
-    assert result.report["missing"]["old_vs_new"] == {
+    assert result.to_json()["missing"]["old_vs_new"] == {
         "total": 400,
         "errors": 0,
         "unscored": 100,
@@ -59,7 +60,7 @@ def test_unscored_items_are_missing_and_named() -> None:
         "unread": 0,
     }
     assert any("100 of 400 answers are missing (100 unscored)" in f.reason for f in result.findings)
-    assert any("100 without a verdict" in warning for warning in result.report["warnings"])
+    assert any("100 without a verdict" in warning for warning in result.to_json()["warnings"])
 
 
 @pytest.mark.parametrize("blank", ["correct", "error", "row"])
@@ -148,17 +149,17 @@ def test_what_was_not_read_cannot_pass(num_items: int | None, side: int) -> None
     assert result.exit_code == 2 and compare(*runs).verdict == "cannot_tell"
     reason = next(f.reason for f in result.findings if f.metric == "coverage")
     assert "log.json: samples that are null" in reason
-    assert result.report["unread"][("old", "new")[side]] == [
+    assert result.to_json()["unread"][("old", "new")[side]] == [
         {"what": "samples that are null", "where": "log.json", "num_items": num_items}
     ]
-    assert result.report["warnings"][0].endswith("not read: log.json: samples that are null")
+    assert result.to_json()["warnings"][0].endswith("not read: log.json: samples that are null")
 
 
 def test_what_was_not_read_and_is_missing_in_the_join_counts_once() -> None:
     old, new = (read_run(frame) for frame in _update(1_000, 0, 10))
     short = replace(new, frame=new.frame.tail(999), unread=(Unread("1 sample that is null", "log.json", 1),))
     result = gate(old, short)
-    assert result.report["missing"]["old_vs_new"]["unread"] == 0
+    assert result.to_json()["missing"]["old_vs_new"]["unread"] == 0
     assert result.verdict == "pass"
 
 
@@ -174,7 +175,9 @@ def test_a_task_with_nothing_to_compare_is_named(tmp_path: Path) -> None:
         result = gate(*frames)
         assert result.exit_code == 2
         assert [f.task for f in result.findings if f.metric == "coverage"] == ["b"]
-        assert any("no item is scored in both runs of b" in warning for warning in result.report["warnings"])
+        assert any(
+            "no item is scored in both runs of b" in warning for warning in result.to_json()["warnings"]
+        )
         assert compare(*frames).verdict == "cannot_tell"
 
 
@@ -262,7 +265,7 @@ def test_a_verdict_never_improves_when_something_is_lost(
     options = {"cluster": "topic"} if policy == "cluster" else {}
     if policy == "cluster":
         frames[0] = frames[0].with_columns(pl.Series("slice.topic", [str(n // 4) for n in range(400)]))
-    before = gate(*frames, policies[policy], **options).verdict
+    before = gate(*frames, policies[policy], options=CompareOptions(**options)).verdict
     hit = pl.Series(np.isin(np.arange(400), rng.choice(400, gone, replace=False)))
     frame = frames[side]
     if how == "row":
@@ -274,7 +277,7 @@ def test_a_verdict_never_improves_when_something_is_lost(
     else:
         frames[side] = frame.with_columns(error=pl.when(hit).then(pl.lit("timeout")))
     try:
-        after = gate(*frames, policies[policy], max_unpaired=1.0, **options).verdict
+        after = gate(*frames, policies[policy], options=CompareOptions(max_unpaired=1.0, **options)).verdict
     except JoinError:
         return
     assert RANK[after] >= RANK[before], (before, after)

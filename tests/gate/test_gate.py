@@ -16,6 +16,7 @@ import yaml
 from rich.console import Console
 
 from muscle.errors import ConfigError, DataError, JoinError
+from muscle.flips.options import CompareOptions
 from muscle.gate import (
     MARKER,
     GateResult,
@@ -77,7 +78,7 @@ def test_the_exit_code_follows_the_verdict() -> None:
     for verdict, (runs, code) in cases.items():
         result = gate(*runs, lenient)
         assert (result.verdict, result.exit_code) == (verdict, code)
-        assert result.report["verdict"] == verdict and result.report["gate"]["exit_code"] == code
+        assert result.to_json()["verdict"] == verdict and result.to_json()["gate"]["exit_code"] == code
 
 
 def test_a_warning_ends_in_code_2_where_the_gate_is_strict() -> None:
@@ -107,7 +108,7 @@ def test_a_policy_is_read_from_its_path(tmp_path: Path) -> None:
     path = tmp_path / "release.yaml"
     path.write_text("default: {negative_flip_rate: 0.01}\n")
     result = gate(*pair(700, 60, 5, 235), path)
-    assert result.verdict == "block" and result.report["gate"]["policy"]["name"] == "release"
+    assert result.verdict == "block" and result.to_json()["gate"]["policy"]["name"] == "release"
 
 
 def test_a_task_that_the_policy_names_must_be_there() -> None:
@@ -210,8 +211,8 @@ def test_other_prompts_are_refused_unless_allowed() -> None:
     changed = new.with_columns(input=pl.lit("Please: ") + pl.col("input"))
     with pytest.raises(JoinError, match="--allow prompts"):
         gate(old, changed)
-    result = gate(old, changed, allow={"prompts"})
-    assert result.report["comparability"]["old_vs_new"][0]["allowed"] is True
+    result = gate(old, changed, options=CompareOptions(allow={"prompts"}))
+    assert result.to_json()["comparability"]["old_vs_new"][0]["allowed"] is True
 
 
 # What a pipeline reads

@@ -15,6 +15,8 @@ from typing import Any
 
 import polars as pl
 
+from muscle.flips.options import CompareOptions
+
 FOLDER = Path(__file__).parent
 Rows = list[dict[str, Any]]
 
@@ -119,33 +121,38 @@ def choice_report() -> dict[str, Any]:
     runs = choice_runs()
     policy = FOLDER / "policy.yaml"
     return gate(
-        runs["old"], runs["new"], policy, candidate=runs["candidate"], noise=runs["rerun"], seed=3
+        runs["old"],
+        runs["new"],
+        policy,
+        candidate=runs["candidate"],
+        noise=runs["rerun"],
+        options=CompareOptions(seed=3),
     ).to_json()
 
 
 def others_report() -> dict[str, Any]:
     """Return the report of the choice runs with a further run, groups of items and slices by name."""
-    from muscle import compare
+    from muscle import CompareOptions, compare
 
     runs = choice_runs()
     return compare(
         runs["old"],
         runs["new"],
         others={"bare base": runs["base"]},
-        cluster="topic",
-        slices=["topic"],
-        tolerance=0.02,
-        max_flips=12,
+        options=CompareOptions(cluster="topic", slices=["topic"], tolerance=0.02, max_flips=12),
     ).to_json()
 
 
 def repeated_report() -> dict[str, Any]:
     """Return the report of the repeated runs."""
-    from muscle import compare
+    from muscle import CompareOptions, compare
 
     runs = repeated_runs()
     return compare(
-        runs["old"], runs["new"], candidate=runs["candidate"], epsilon=0.02, max_flips=8, seed=5
+        runs["old"],
+        runs["new"],
+        candidate=runs["candidate"],
+        options=CompareOptions(epsilon=0.02, max_flips=8, seed=5),
     ).to_json()
 
 
@@ -153,7 +160,9 @@ def chain_report() -> dict[str, Any]:
     """Return the report of the chain."""
     from muscle.flips.history import history
 
-    return history(chain_runs(), names=["v1", "v2", "v3", "v4"], epsilon=0.05).to_json()
+    return history(
+        chain_runs(), names=["v1", "v2", "v3", "v4"], options=CompareOptions(epsilon=0.05)
+    ).to_json()
 
 
 REPORTS: dict[str, Callable[[], dict[str, Any]]] = {

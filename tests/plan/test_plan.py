@@ -13,9 +13,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from muscle.comparison import compare
 from muscle.errors import ConfigError, DataError
-from muscle.flips.compare import compare
-from muscle.flips.options import Options
+from muscle.flips.options import CompareOptions
 from muscle.flips.statistics.power import minimum_detectable_difference
 from muscle.plan.confirm import choose, confirm, read_items, write_items
 from muscle.plan.planner import Wish, assumptions_of, make_plan
@@ -220,9 +220,9 @@ def test_a_flip_of_a_score_is_one_beyond_epsilon_as_in_a_comparison() -> None:
     scores = [0.5, 0.9, 0.1, 0.45, 0.55]
     old = pl.DataFrame({"id": list("abcde"), "input": list("abcde"), "score": [0.5] * 5})
     new = old.with_columns(score=pl.Series(scores))
-    report = compare(old, new, epsilon=0.1).report["tasks"]
+    report = compare(old, new, options=CompareOptions(epsilon=0.1)).to_json()["tasks"]
     (task,) = report.values()
-    chosen = choose(old, new, options=Options(epsilon=0.1)).filter(pl.col("why") != "unflipped")
+    chosen = choose(old, new, options=CompareOptions(epsilon=0.1)).filter(pl.col("why") != "unflipped")
     assert dict(chosen.select("id", "why").iter_rows()) == {"b": "positive_flip", "c": "negative_flip"}
     assert round(task["old_vs_new"]["negative_flip_rate"]["value"] * 5) == 1
     assert choose(old, new).filter(pl.col("why") != "unflipped").height == 4

@@ -12,6 +12,7 @@ import pytest
 
 from explorer_examples import difference, gate_report, not_known, rich_report
 from muscle import compare
+from muscle.flips.options import CompareOptions
 from muscle.report.page.html import render_html
 from muscle.report.sentences.resolution import resolution_lines
 from page_text import HOSTILE, Page, assert_reads_as, entry
@@ -169,7 +170,7 @@ def test_every_kind_of_slice_leads_to_its_examples() -> None:
     old = pl.DataFrame([row(i) for i in range(200)])
     new = old.with_columns(correct=pl.int_range(200) % 4 != 3)
     slices = ["topic", "reference", "length", "digits=/[0-9]{2}/"]
-    report = compare(old, new, slices=slices).to_json()
+    report = compare(old, new, options=CompareOptions(slices=slices)).to_json()
     names = {"topic", "reference", "input length in characters", "digits"}
     assert all(set(flip["slices"]) == names for flip in report["flips"])
     assert all(flip["slices"]["reference"] == flip["reference"][0] for flip in report["flips"])

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from muscle.commands.shell import assignments
+from muscle.comparison import compare
 from muscle.config.settings import load_config, load_stage_settings
-from muscle.flips.compare import compare
 from muscle.flips.explaining.cause_rules import read_rules
+from muscle.flips.options import CompareOptions
 from muscle.gate.policy import load_policy
 from muscle.gate.run import gate
 from muscle.gate.terminal import print_gate
@@ -41,7 +42,7 @@ def causes(chance: random.Random, folder: Path) -> str:
     way, path = _yaml(chance, folder, "causes")
     read_rules(path)
     if chance.random() < 0.3:
-        compare(*two_runs(), causes=path)
+        compare(*two_runs(), options=CompareOptions(causes=path))
     return way
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,7 +27,65 @@ from muscle.commands.sources import named_sources, reading
 from muscle.errors import ConfigError
 
 if TYPE_CHECKING:
-    from muscle.flips.explaining.judges import JudgeErrors
+    from muscle.flips.options import CompareOptions, JudgeErrors
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What a comparison cuts by, lets pass, and is told of items and judges; see `muscle.CompareOptions`."""
+
+    slices: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--slice",
+            metavar="BY",
+            help="Cut by a slice's or column's name, NAME=/REGEX/, length or length:words. Repeatable; without it the "
+            "records' slices, their classes and the inputs' length.",
+        ),
+    ] = None
+    tolerance: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Negative flip rate that passes, once it is proven to be no higher."),
+    ] = 0.01
+    epsilon_item: EpsilonItem = 0.2
+    item_test: ItemTest = "fisher"
+    item_family: ItemFamily = None
+    causes: Annotated[
+        Path | None,
+        typer.Option(
+            "--causes", metavar="YAML", help="Rules of your own for the causes of flips (docs/causes.md)."
+        ),
+    ] = None
+    human_labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--human-labels",
+            metavar="FILE",
+            help="People's labels (id, old, new) of some items: corrects the difference of a judge's scores.",
+        ),
+    ] = None
+    judge_errors: Annotated[
+        str | None,
+        typer.Option(
+            "--judge-errors",
+            metavar="SENSITIVITY,SPECIFICITY",
+            help="Of the judge that scored both runs, e.g. 0.9,0.85: corrects its rates.",
+        ),
+    ] = None
+
+    def added_to(self, options: CompareOptions) -> CompareOptions:
+        """Return options with these."""
+        return replace(
+            options,
+            slices=self.slices,
+            tolerance=self.tolerance,
+            epsilon_item=self.epsilon_item,
+            item_test=self.item_test,
+            item_family=self.item_family,
+            causes=self.causes,
+            human_labels=self.human_labels,
+            judge_errors=_judge_errors(self.judge_errors),
+        )
 
 
 @spread
@@ -42,47 +101,10 @@ def compare(
     html: Html = None,
     markdown: Markdown = None,
     json_file: JsonFile = None,
-    slices: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--slice",
-            metavar="BY",
-            help="Cut by a slice's or column's name, NAME=/REGEX/, length or length:words. Repeatable; without it the "
-            "records' slices, their classes and the inputs' length.",
-        ),
-    ] = None,
-    tolerance: Annotated[
-        float,
-        typer.Option(min=0, max=1, help="Negative flip rate that passes, once it is proven to be no higher."),
-    ] = 0.01,
     *,
     how: Reading,
     comparing: Comparing,
-    epsilon_item: EpsilonItem = 0.2,
-    item_test: ItemTest = "fisher",
-    item_family: ItemFamily = None,
-    causes: Annotated[
-        Path | None,
-        typer.Option(
-            "--causes", metavar="YAML", help="Rules of your own for the causes of flips (docs/causes.md)."
-        ),
-    ] = None,
-    human_labels: Annotated[
-        Path | None,
-        typer.Option(
-            "--human-labels",
-            metavar="FILE",
-            help="People's labels (id, old, new) of some items: corrects the difference of a judge's scores.",
-        ),
-    ] = None,
-    judge_errors: Annotated[
-        str | None,
-        typer.Option(
-            "--judge-errors",
-            metavar="SENSITIVITY,SPECIFICITY",
-            help="Of the judge that scored both runs, e.g. 0.9,0.85: corrects its rates.",
-        ),
-    ] = None,
+    judging: Judging,
     no_texts: NoTexts = False,
     quiet: Quiet = False,
 ) -> None:
@@ -94,10 +116,11 @@ def compare(
     Exit code 0: pass or warning; 1: blocked, more broke than was gained; 2: cannot tell; 3: bad input.
     """
     start(quiet)
-    from muscle.flips.compare import compare as compare_runs
+    from muscle.comparison import compare as compare_runs
     from muscle.report import write_html, write_markdown
     from muscle.report.without_texts import without_texts
 
+    options = judging.added_to(comparing.options())
     further = named_sources(others or ())
     given = {"candidate": candidate, "rerun": rerun}
     roles = {role: word for role, word in given.items() if word is not None}
@@ -109,32 +132,24 @@ def compare(
             candidate=beside.get("candidate"),
             rerun=beside.get("rerun"),
             others=dict(zip(further, runs[2 + len(roles) :], strict=True)),
-            **comparing.options(),
-            epsilon_item=epsilon_item,
-            item_test=item_test,
-            item_family=item_family,
-            slices=slices,
-            tolerance=tolerance,
-            causes=causes,
-            human_labels=human_labels,
-            judge_errors=_judge_errors(judge_errors),
-        ).to_json()
+            options=options,
+        ).report
     if no_texts:
         found = without_texts(found)
     if html:
         write_html(found, html)
     if markdown:
         write_markdown(found, markdown)
-    is_printed = write_result(json_file, found)
+    is_printed = write_result(json_file, found.to_json() if json_file else None)
     show_report(found, quiet=quiet or is_printed)
-    raise typer.Exit(VERDICT_CODES[found["verdict"]])
+    raise typer.Exit(VERDICT_CODES[found.verdict])
 
 
 def _judge_errors(text: str | None) -> JudgeErrors | None:
     """Read `0.9,0.85`, or `0.9/200,0.85/150` with the numbers of answers that the two were measured on."""
     if text is None:
         return None
-    from muscle.flips.explaining.judges import JudgeErrors
+    from muscle.flips.options import JudgeErrors
 
     parts = [part.strip().partition("/") for part in text.split(",")]
     try:
@@ -190,17 +205,16 @@ def report(
     """Render a report again from its JSON."""
     start(quiet)
     from muscle.files import write_text
-    from muscle.report import read_report, whole_report
+    from muscle.report import read_report
     from muscle.report.page.html import render_html
     from muscle.report.text.markdown import render_markdown
     from muscle.report.without_texts import without_texts
 
     found, folder = read_report(source)
-    with whole_report(source):
-        if no_texts:
-            found = without_texts(found)
-        page, text = render_html(found), render_markdown(found)
-        write_text(html or folder / "report.html", page)
-        write_text(markdown or folder / "report.md", text)
-        is_printed = write_result(json_file, found)
-        show_report(found, quiet=quiet or is_printed)
+    if no_texts:
+        found = without_texts(found)
+    page, text = render_html(found), render_markdown(found)
+    write_text(html or folder / "report.html", page)
+    write_text(markdown or folder / "report.md", text)
+    is_printed = write_result(json_file, found.to_json() if json_file else None)
+    show_report(found, quiet=quiet or is_printed)

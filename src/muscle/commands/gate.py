@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -97,11 +98,10 @@ def gate(
             candidate=beside.get("candidate"),
             noise=beside.get("noise"),
             strict=strict,
-            **comparing.options(),
-            epsilon_item=epsilon_item,
+            options=replace(comparing.options(), epsilon_item=epsilon_item),
         )
     _write(result, markdown=markdown, junit=junit, html=html)
-    is_json = write_result(json_file, result.report)
+    is_json = write_result(json_file, result.to_json() if json_file else None)
     _print(result, annotations=annotations, quiet=quiet, is_json=is_json)
     raise typer.Exit(result.exit_code)
 

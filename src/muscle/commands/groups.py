@@ -10,7 +10,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from muscle.commands.options import (
     Allow,
@@ -24,6 +24,9 @@ from muscle.commands.options import (
     MetricName,
     On,
 )
+
+if TYPE_CHECKING:
+    from muscle.flips.options import CompareOptions
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
@@ -47,7 +50,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Comparing:
-    """How the items of two runs are found, paired and held against each other; see `muscle.compare`."""
+    """How the items of two runs are found, paired and held against each other; see `muscle.CompareOptions`."""
 
     on: On = "auto"
     max_unpaired: MaxUnpaired = 0.05
@@ -56,17 +59,18 @@ class Comparing:
     epsilon: Epsilon = 0.0
     lower_is_better: LowerIsBetter = None
 
-    def options(self) -> dict[str, Any]:
-        """Return them as keywords of `muscle.compare`, `muscle.gate` and `muscle.history`."""
-        return {**vars(self), "allow": self.allow or (), "lower_is_better": self.lower_is_better or ()}
+    def options(self) -> CompareOptions:
+        """Return them as `muscle.compare` takes them."""
+        from muscle.flips.options import CompareOptions
 
-    def pairing(self) -> dict[str, Any]:
-        """Return what of them says how items are paired and held against each other, as keywords of `muscle.flips.pairing.pair.Options`."""
-        from muscle.flips.pairing.comparability import allows_changed
-
-        given = self.options()
-        allow = given.pop("allow")
-        return {**given, "allow_changed": allows_changed(allow)}
+        return CompareOptions(
+            on=self.on,
+            max_unpaired=self.max_unpaired,
+            allow=self.allow or (),
+            cluster=self.cluster,
+            epsilon=self.epsilon,
+            lower_is_better=self.lower_is_better or (),
+        )
 
 
 def spread(command: Callable[..., None]) -> Callable[..., None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -131,10 +132,9 @@ def confirm(
     start(quiet)
     if (fresh_old is None) != (fresh_new is None):
         raise ConfigError("confirm: expected --fresh-old and --fresh-new together, found one of them")
-    from muscle.flips.options import Options
     from muscle.flips.pairing.comparability import check_comparable
 
-    options = Options(**comparing.pairing(), epsilon_item=epsilon_item, item_test=item_test)
+    options = replace(comparing.options(), epsilon_item=epsilon_item, item_test=item_test)
     if fresh_old is None or fresh_new is None:
         from muscle.plan.confirm import choose, write_items
 

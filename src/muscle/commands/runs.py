@@ -39,7 +39,7 @@ def history(
     from muscle.report.text.history import history_markdown, print_history
 
     with reading(runs, how) as read:
-        found = follow(read, names=names, **comparing.options())
+        found = follow(read, names=names, options=comparing.options())
     if markdown:
         write_text(markdown, history_markdown(found))
     if not write_result(json_file, found.to_json()) and not quiet:

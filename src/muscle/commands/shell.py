@@ -7,11 +7,14 @@ import re
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from muscle import distributed
 from muscle.errors import ConfigError
 from muscle.outgoing import Guarded, message_line, visible
+
+if TYPE_CHECKING:
+    from muscle.flips.result.report import Report
 
 VERDICT_CODES = {"pass": 0, "warn": 0, "block": 1, "cannot_tell": 2}
 
@@ -41,7 +44,7 @@ def start(quiet: bool) -> None:
     warnings.simplefilter("ignore")
 
 
-def show_report(found: dict[str, Any], *, quiet: bool) -> None:
+def show_report(found: Report, *, quiet: bool) -> None:
     """Print a report as a table for people, or not at all."""
     if not quiet:
         from rich.console import Console

@@ -98,7 +98,7 @@ def update(
 
     result = run_update(settings)
     if as_json:
-        print_json(result.report)
+        print_json(result.report.to_json())
         return
     show_report(result.report, quiet=quiet)
     if not quiet:

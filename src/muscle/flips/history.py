@@ -7,7 +7,7 @@ the steps' PFR - NFR. A net that looks steady can hide items that break and come
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -16,10 +16,11 @@ import polars as pl
 
 from muscle.errors import ConfigError, JoinError
 from muscle.flips.measuring.metrics import negative_flip_rate, positive_flip_rate
-from muscle.flips.measuring.tally import Tally, tally
-from muscle.flips.options import MAX_UNPAIRED, On, Options
-from muscle.flips.pairing.comparability import Difference, allows_changed, check_comparable
-from muscle.flips.pairing.items import Kind, TaskItems
+from muscle.flips.measuring.tally import Tally, quadrants_of, tally
+from muscle.flips.options import DEFAULTS, CompareOptions
+from muscle.flips.pairing.comparability import Difference, check_comparable
+from muscle.flips.pairing.flip_sign import NEGATIVE_FLIP, POSITIVE_FLIP, Kind, with_flip
+from muscle.flips.pairing.items import TaskItems
 from muscle.flips.pairing.main_scores import with_names_of
 from muscle.flips.pairing.match import with_one_task_name
 from muscle.flips.pairing.pair import Pair, pair_runs
@@ -35,7 +36,7 @@ from muscle.flips.result.history_report import (
 from muscle.flips.result.warnings import warnings_of
 from muscle.flips.statistics.multiplicity import holm
 from muscle.predictions.read import read_run
-from muscle.predictions.run import Run
+from muscle.predictions.run import Run, Source
 from muscle.shortening import beginning
 
 MAX_PATTERNS = 100
@@ -61,31 +62,17 @@ KIND_WORDS = {name: words for name, (_, words) in KINDS.items()} | {TO_AND_FRO: 
 
 
 def history(
-    runs: Sequence[object],
-    *,
-    names: Sequence[str] | None = None,
-    format: str | None = None,
-    columns: Mapping[str, str] | None = None,
-    allow: Collection[str] = (),
-    on: On = "auto",
-    max_unpaired: float = MAX_UNPAIRED,
-    epsilon: float = 0.0,
-    cluster: str | None = None,
-    lower_is_better: Collection[str] = (),
+    runs: Sequence[Source], *, names: Sequence[str] | None = None, options: CompareOptions = DEFAULTS
 ) -> HistoryReport:
     """Follow every item along a chain of versions.
 
     Args:
         runs: the versions in their order, two or more: paths, tables or `Run`s.
         names: what reports call them; None takes the files' names.
-        format: of all files; None finds it by content.
-        columns: our field names to the tables'.
-        allow: what may differ between neighbours beside the model, as in `muscle.compare`; so are the others.
-        on: "auto" recognises items by content, "id" by id alone.
-        max_unpaired: share of a side's predictions, in [0, 1], that may have no partner.
-        epsilon: dead band of a score.
-        cluster: a slice or column whose values group items that belong together.
-        lower_is_better: names of scores of which less is better.
+        options: how runs are read and paired; those on slices, single items, causes and judges play no part.
+
+    Returns:
+        Over the items that all runs have: each step's flips and tests, and what became of every item.
 
     Raises:
         ConfigError: fewer than two runs, or as many names as runs are not given.
@@ -96,41 +83,35 @@ def history(
         raise ConfigError(f"history: expected two runs or more, found {len(runs)}")
     if names is not None and len(names) != len(runs):
         raise ConfigError(f"history: expected {len(runs)} names, one for each run, found {len(names)}")
-    read = [read_run(source, format=format, columns=columns, hash_inputs=False) for source in runs]
+    read = [
+        read_run(source, format=options.format, columns=options.columns, hash_inputs=False) for source in runs
+    ]
     chain = _named(with_one_task_name(read), names)
-    differences = [check_comparable(one, other, allow=allow) for one, other in pairwise(chain)]
-    if "metric" in allow:
-        chain = [
-            chain[0],
-            *(with_names_of(chain[0], run, lower_is_better=lower_is_better) for run in chain[1:]),
-        ]
-    options = Options(
-        on=on,
-        max_unpaired=max_unpaired,
-        allow_changed=allows_changed(allow),
-        epsilon=epsilon,
-        cluster=cluster,
-        lower_is_better=lower_is_better,
-    )
-    return _report(
-        chain, [pair_runs(*neighbours, options) for neighbours in pairwise(chain)], differences, epsilon
-    )
+    differences = [check_comparable(one, other, allow=options.allow) for one, other in pairwise(chain)]
+    if "metric" in options.allow:
+        turned = options.lower_is_better
+        chain = [chain[0], *(with_names_of(chain[0], run, lower_is_better=turned) for run in chain[1:])]
+    pairs = [pair_runs(one, other, options) for one, other in pairwise(chain)]
+    return _history_report(chain, pairs, differences)
 
 
-def _report(
-    chain: Sequence[Run],
-    pairs: Sequence[Pair],
-    differences: Sequence[Sequence[Difference]],
-    epsilon: float,
+def _history_report(
+    chain: Sequence[Run], pairs: Sequence[Pair], differences: Sequence[Sequence[Difference]]
 ) -> HistoryReport:
     tasks = {
-        name: _task_history(name, chain, pairs, epsilon)
+        name: _task_history(name, chain, pairs)
         for name in pairs[0].tasks
         if all(name in pair.tasks for pair in pairs)
     }
     if not any(task.n for task in tasks.values()):
         raise JoinError(f"no item is scored in all of {', '.join(run.name for run in chain)}")
-    steps = (f"{one.name} to {other.name}" for one, other in pairwise(chain))
+    steps = {
+        f"{one.name} to {other.name}": pair for (one, other), pair in zip(pairwise(chain), pairs, strict=True)
+    }
+    quadrants = {
+        step: [quadrants_of(items) for items in pair.tasks.values() if items.kind == "binary"]
+        for step, pair in steps.items()
+    }
     return HistoryReport(
         format=HISTORY_FORMAT,
         muscle_version=importlib.metadata.version("muscle-llm"),
@@ -138,7 +119,7 @@ def _report(
         runs=[run.name for run in chain],
         comparability=differences,
         tasks_left_out=_left_out(pairs, tasks),
-        warnings=warnings_of(chain, dict(zip(steps, pairs, strict=True))),
+        warnings=warnings_of(chain, steps, quadrants),
         missing=[pair.missing for pair in pairs],
         unread={run.name: run.unread for run in chain},
         tasks=tasks,
@@ -193,9 +174,16 @@ def _levels(items: TaskItems) -> pl.DataFrame:
     return items.frame.select(pl.col(names[0]).alias("old"), pl.col(names[1]).alias("new"), *groups)
 
 
-def _step_tally(task: str, kind: Kind, chain: pl.DataFrame, one: int, other: int, epsilon: float) -> Tally:
-    """Sum up the flips between two versions of the chain, over the items that all versions have."""
-    stem = "correct" if kind == "binary" else "score"
+def _step_items(task: TaskItems, chain: pl.DataFrame, one: int, other: int) -> TaskItems:
+    """Return the items that all versions have, between two versions of the chain.
+
+    Args:
+        task: the task between the first two versions.
+        chain: what `_chained` gives.
+        one: number of the earlier version.
+        other: number of the later one.
+    """
+    stem = "correct" if task.kind == "binary" else "score"
     groups = [(pl.col("cluster").rank("dense") - 1).alias("cluster")] if "cluster" in chain.columns else []
     frame = chain.select(
         pl.int_range(pl.len(), dtype=pl.UInt32).alias("pair"),
@@ -204,7 +192,12 @@ def _step_tally(task: str, kind: Kind, chain: pl.DataFrame, one: int, other: int
         pl.col(f"level{other}").alias(f"{stem}_new"),
         *groups,
     )
-    found = tally(TaskItems(task, kind, None, frame, 0), epsilon=epsilon)
+    frame = with_flip(frame, task.kind, epsilon=task.epsilon)
+    return TaskItems(task.name, task.kind, None, frame, 0, epsilon=task.epsilon)
+
+
+def _known_tally(items: TaskItems) -> Tally:
+    found = tally(items)
     assert found is not None, "the chain has items"
     return found
 
@@ -224,21 +217,21 @@ def _step(found: Tally, old: str, new: str, *, holm_p: float | None = None) -> H
     )
 
 
-def _task_history(
-    name: str, runs: Sequence[Run], pairs: Sequence[Pair], epsilon: float
-) -> TaskHistory | UnfollowedTask:
-    kind = pairs[0].tasks[name].kind
+def _task_history(name: str, runs: Sequence[Run], pairs: Sequence[Pair]) -> TaskHistory | UnfollowedTask:
+    first = pairs[0].tasks[name]
+    kind = first.kind
     if any(pair.tasks[name].kind != kind for pair in pairs):
         why = "some versions are judged right or wrong, others have only a score"
-        return UnfollowedTask(0, pairs[0].tasks[name].frame.height, kind, why)
+        return UnfollowedTask(0, first.frame.height, kind, why)
     chain = _chained(name, pairs)
     left_out = max(pair.tasks[name].frame.height for pair in pairs) - chain.height
     if chain.is_empty():
         return UnfollowedTask(0, left_out, kind, "no item is scored in all versions")
     last = len(runs) - 1
-    tallies = [_step_tally(name, kind, chain, one, one + 1, epsilon) for one in range(last)]
+    steps = [_step_items(first, chain, one, one + 1) for one in range(last)]
+    tallies = [_known_tally(items) for items in steps]
     adjusted = holm([found.p_value() for found in tallies])
-    patterns = _patterns(chain, last, kind, epsilon)
+    patterns = _patterns(chain, steps)
     counted = patterns.value_counts(sort=True)
     broken = patterns.str.contains("RW" if kind == "binary" else WORSE, literal=True)
     repeats = runs[0].frame["repeat"].gather(chain["row0"])
@@ -252,7 +245,7 @@ def _task_history(
             _step(found, old.name, new.name, holm_p=p)
             for found, (old, new), p in zip(tallies, pairwise(runs), adjusted, strict=True)
         ],
-        first_to_last=_step(_step_tally(name, kind, chain, 0, last, epsilon), runs[0].name, runs[last].name),
+        first_to_last=_step(_known_tally(_step_items(first, chain, 0, last)), runs[0].name, runs[last].name),
         patterns=_commonest(counted, chain.height),
         num_patterns=counted.height,
         kinds=_kinds(counted) if kind == "binary" else None,
@@ -267,23 +260,17 @@ def _mean(levels: pl.Series) -> float:
     return mean
 
 
-def _patterns(chain: pl.DataFrame, last: int, kind: Kind, epsilon: float) -> pl.Series:
+def _patterns(chain: pl.DataFrame, steps: Sequence[TaskItems]) -> pl.Series:
     """Return each item's way along the chain as text: a letter a version, or, of a score, a sign a step."""
-    if kind == "binary":
+    if steps[0].kind == "binary":
         marks = [
-            pl.when(pl.col(f"level{n}")).then(pl.lit(RIGHT)).otherwise(pl.lit(WRONG)) for n in range(last + 1)
+            pl.when(pl.col(f"level{n}")).then(pl.lit(RIGHT)).otherwise(pl.lit(WRONG))
+            for n in range(len(steps) + 1)
         ]
-    else:
-        moved = [pl.col(f"level{n + 1}") - pl.col(f"level{n}") for n in range(last)]
-        marks = [
-            pl.when(d > epsilon)
-            .then(pl.lit(BETTER))
-            .when(d < -epsilon)
-            .then(pl.lit(WORSE))
-            .otherwise(pl.lit(EQUAL))
-            for d in moved
-        ]
-    return chain.select(pl.concat_str(marks).alias("pattern")).to_series()
+        return chain.select(pl.concat_str(marks).alias("pattern")).to_series()
+    signs = {NEGATIVE_FLIP: WORSE, 0: EQUAL, POSITIVE_FLIP: BETTER}
+    flips = [items.frame["flip"].replace_strict(signs, return_dtype=pl.String) for items in steps]
+    return pl.select(pl.concat_str(flips).alias("pattern")).to_series()
 
 
 def _commonest(counted: pl.DataFrame, total: int) -> list[Pattern]:

@@ -8,18 +8,18 @@ rule proven at the level `alpha` each, which as a test of them all has that leve
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from muscle.flips.measuring.tally import Tally
 from muscle.flips.noise.floor import UNKNOWN
+from muscle.flips.result.finding import Finding, Tier, Word
 from muscle.flips.statistics.multiplicity import holm
 from muscle.flips.wording import p_value, percent_in_full, percent_in_three_digits, true_to_limit
 from muscle.gate.evidence import Evidence, gather
-from muscle.gate.policy import METRICS, Metric, Rules, Tier
+from muscle.gate.policy import METRICS, Metric, Rules
 from muscle.report.metric_names import RULES
 
-Verdict = Literal["pass", "warn", "block", "cannot_tell"]
 Outcome = Literal["holds", "broken", "undecided"]
 
 
@@ -42,55 +42,6 @@ class Subject:
     excess: Tally | None
     rules: Rules
     min_items: int
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What became of one rule.
-
-    Attributes:
-        task: the task; None where the whole comparison is meant.
-        slice: the slice; None for the whole task.
-        metric: what is limited, "coverage" where something was not judged at all, or "against_plain" where a candidate gives
-            nothing beside the plain update.
-        tier: what a breach leads to.
-        test: "interval", "point", "significance" (of harm) or "presence" (of what should be there).
-        limit: the limit; None for harm.
-        n: items that it was judged on.
-        value: the estimate.
-        low: one-sided lower bound.
-        high: one-sided upper bound.
-        p: of "the limit is kept", adjusted by Holm over the tests of its tier.
-        outcome: "holds", "broken" or "undecided".
-        verdict: what it adds to the gate's verdict; "inform" adds nothing and is told.
-        reason: a sentence.
-        unit: of value, low and high: "share", or "score" where they are in the score's own unit.
-    """
-
-    task: str | None
-    slice: str | None
-    metric: str
-    tier: Tier
-    test: str
-    limit: float | None
-    n: int
-    value: float | None
-    low: float | None
-    high: float | None
-    p: float | None
-    outcome: Outcome
-    verdict: Literal["pass", "warn", "block", "cannot_tell", "inform"]
-    reason: str
-    unit: Literal["share", "score"] = "share"
-
-    @property
-    def where(self) -> str:
-        """The task and slice, as people read it."""
-        return ", ".join(part for part in (self.task, self.slice) if part) or "all tasks"
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the entry of the report."""
-        return asdict(self)
 
 
 def coverage_finding(
@@ -198,7 +149,7 @@ def worst_first(findings: Sequence[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: _WORST.index(finding.verdict))
 
 
-def overall(findings: Sequence[Finding]) -> Verdict:
+def overall(findings: Sequence[Finding]) -> Word:
     """Return the verdict of all findings: the first of block, cannot_tell, warn, pass that one of them adds.
 
     What cannot be told weighs more than a warning: it stops a pipeline, and a warning doesn't.

@@ -28,12 +28,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from muscle.errors import ConfigError
-from muscle.flips.pairing.items import Kind
+from muscle.flips.pairing.flip_sign import Kind
+from muscle.flips.result.finding import Tier
 from muscle.flips.slices.slice_by import parse_slice
 from muscle.validation import short
 from muscle.yaml_files import read_nodes, read_yaml
 
-Tier = Literal["block", "warn", "inform"]
 Metric = Literal[
     "harm", "accuracy_drop", "negative_flip_rate", "inconsistency_rate", "excess_negative_flip_rate"
 ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,6 +20,7 @@ from muscle.config.settings import BaseConfig, TaskConfig, TrainingSettings, Upd
 from muscle.errors import ConfigError, DataError
 from muscle.evaluation.save import RUN_FILE, save_run
 from muscle.files import read_json
+from muscle.flips.result.report import Report
 from muscle.limits import memory_for
 from muscle.models.adapter_check import check_adapter
 from muscle.models.adapters import load_adapter
@@ -60,7 +61,7 @@ class UpdateResult:
     """
 
     folder: Path
-    report: dict[str, Any]
+    report: Report
     num_stages_run: int
 
 
@@ -387,7 +388,7 @@ class Pipeline:
 
         return work
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> Report:
         """Compare the scored runs, write the report in its three forms, and return it."""
         out = self.run.path / "report.json"
         runs = {run: self.run.path / "predictions" / run for run in self.evaluated()}
@@ -408,18 +409,23 @@ class Pipeline:
         return read_report(out)[0]
 
     def _write_report(self, runs: dict[str, Path]) -> None:
-        from muscle.flips.compare import compare
+        from muscle.comparison import compare
+        from muscle.flips.options import CompareOptions
 
         comparison = compare(
             runs["old"],
             runs["new"],
             candidate=runs["compat"],
             others={OTHERS[run]: path for run, path in runs.items() if run in OTHERS},
-            max_flips=self.config.report.max_flips,
+            options=CompareOptions(max_flips=self.config.report.max_flips),
         )
-        report = {**comparison.to_json(), "title": self.config.report.title}
-        for side, run in (("old", "old"), ("new", "new"), ("candidate", "compat")):
-            report["sources"][side]["source"] = f"predictions/{run}"
+        # Where the runs stand within the folder: results are passed on.
+        places = {"old": "old", "new": "new", "candidate": "compat"}
+        sources = {
+            role: {**facts, "source": f"predictions/{places[role]}"}
+            for role, facts in comparison.report.sources.items()
+        }
+        report = replace(comparison.report, sources=sources, title=self.config.report.title)
         write_reports(report if self.config.report.texts else without_texts(report), self.run.path)
 
 

@@ -20,17 +20,16 @@ import polars as pl
 
 from muscle.errors import ConfigError, DataError
 from muscle.files import write_text
-from muscle.flips.measuring.metrics import NEGATIVE, POSITIVE
-from muscle.flips.measuring.tally import item_cells
 from muscle.flips.noise.item_verdicts import VERDICTS
 from muscle.flips.noise.real_or_noise import judge_items
 from muscle.flips.noise.repeats import item_repeats
-from muscle.flips.options import Options
+from muscle.flips.options import DEFAULTS, CompareOptions
 from muscle.flips.pairing.pair import Pair, pair_runs
 from muscle.flips.statistics.intervals import Estimate, rate
 from muscle.plan.resolution import minimum_repeats
 from muscle.predictions.read import read_run
 from muscle.predictions.records import with_input_hash
+from muscle.typed_json import json_object
 
 SHARE = 0.1
 """Share of the unflipped items that are asked again."""
@@ -57,7 +56,7 @@ def choose(
     repeats: int | None = None,
     seed: int = 0,
     format: str | None = None,
-    options: Options | None = None,
+    options: CompareOptions = DEFAULTS,
 ) -> pl.DataFrame:
     """Choose the items to ask again: all that flipped, and a seeded random share of the others.
 
@@ -83,13 +82,10 @@ def choose(
             f"confirm: expected a share above 0 and up to 1, 2 to {MAX_REPEATS:,} repeats and a seed from 0, found {share}, "
             f"{repeats} and {seed}"
         )
-    options = options or Options()
     pair = pair_runs(read_run(old, format=format), read_run(new, format=format), options)
     parts = []
     for name in pair.tasks:
-        rows = _strata(pair, name, options.epsilon).sort(
-            "task", "filter", "input_hash", "id", nulls_last=True
-        )
+        rows = _strata(pair, name).sort("task", "filter", "input_hash", "id", nulls_last=True)
         flipped = rows.filter(pl.col("why") != "unflipped")
         rest = rows.filter(pl.col("why") == "unflipped")
         wanted = min(rest.height, int(np.ceil(share * rest.height)))
@@ -102,11 +98,10 @@ def choose(
     return chosen
 
 
-def _strata(pair: Pair, name: str, epsilon: float) -> pl.DataFrame:
+def _strata(pair: Pair, name: str) -> pl.DataFrame:
     """Return a task's items with what became of them in the first pass."""
     items = pair.tasks[name]
-    cells = item_cells(items, epsilon=epsilon)["cell"]
-    moved = cells.is_in(POSITIVE).cast(pl.Int64) - cells.is_in(NEGATIVE).cast(pl.Int64)
+    moved = items.frame["flip"].cast(pl.Int64)
     pairs = items.frame["pair"]
     number = pair.joined.answers.item.gather(pairs) if pair.joined.answers is not None else pairs
     rows = with_input_hash(pair.joined.old[pairs]).select(*_FIELDS).with_columns(item=number, moved=moved)
@@ -206,7 +201,7 @@ def confirm(
     fresh_new: Any,
     *,
     format: str | None = None,
-    options: Options | None = None,
+    options: CompareOptions = DEFAULTS,
 ) -> dict[str, Any]:
     """Judge the chosen items by fresh answers alone.
 
@@ -225,7 +220,6 @@ def confirm(
     Raises:
         DataError: a run cannot be read, has one answer an item only, or none of the chosen items.
     """
-    options = options or Options()
     pair = pair_runs(read_run(fresh_old, format=format), read_run(fresh_new, format=format), options)
     found = {}
     for name in pair.tasks:
@@ -240,7 +234,7 @@ def confirm(
     return {"format": "muscle-confirm/1", "asked": asked.height, "unanswered": missing, "tasks": found}
 
 
-def _confirmed(pair: Pair, name: str, asked: pl.DataFrame, options: Options) -> dict[str, Any] | None:
+def _confirmed(pair: Pair, name: str, asked: pl.DataFrame, options: CompareOptions) -> dict[str, Any] | None:
     items = pair.tasks[name]
     repeats = item_repeats(pair.joined, items)
     if repeats is None or not repeats.both_repeated:
@@ -277,7 +271,7 @@ def _confirmed(pair: Pair, name: str, asked: pl.DataFrame, options: Options) -> 
         if row["verdict"] in ("regressed", "improved")
     ]
     flips.sort(key=lambda flip: (flip["verdict"] != "regressed", flip["p_value"], flip["id"]))
-    shares = {word: _all_items(strata, word).to_json() for word in ("regressed", "improved")}
+    shares = {word: json_object(_all_items(strata, word)) for word in ("regressed", "improved")}
     return {"strata": strata, "all_items": shares, "flips": flips}
 
 
@@ -288,7 +282,7 @@ def _stratum(rows: pl.DataFrame, size: int) -> dict[str, Any]:
         share = Estimate.undefined("none of these items was answered again")
         if rows.height:
             share = Estimate.of(count / rows.height, rate(count, rows.height))
-        found[word] = {"count": count, **share.to_json()}
+        found[word] = {"count": count, **json_object(share)}
     return found
 
 

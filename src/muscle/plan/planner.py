@@ -9,7 +9,7 @@ import numpy as np
 
 from muscle.errors import ConfigError
 from muscle.flips.noise.repeats import Repeats, item_repeats, variance_split
-from muscle.flips.options import Options
+from muscle.flips.options import DEFAULTS
 from muscle.flips.pairing.pair import Pair, pair_runs
 from muscle.flips.statistics.power import ALPHA, POWER, items_to_prove
 from muscle.plan.resolution import (
@@ -96,7 +96,7 @@ def assumptions_of(pilot: Any, other: Any, wish: Wish, *, format: str | None = N
         return [Assumption("all", guessed, told)]
     old = read_run(pilot, format=format)
     new = old if other is None else read_run(other, format=format)
-    pair = pair_runs(old, new, Options())
+    pair = pair_runs(old, new, DEFAULTS)
     found = []
     for name, items in pair.tasks.items():
         repeats = item_repeats(pair.joined, items)
@@ -118,13 +118,12 @@ def _from_one(name: str, repeats: Repeats | None, wish: Wish, guessed: Variances
 def _from_both(name: str, pair: Pair, repeats: Repeats | None, wish: Wish) -> Assumption:
     split = None if repeats is None else variance_split(repeats)
     if split is not None:
-        between = max(float(split["items"]), 0.0)
-        return Assumption(name, Variances(between, float(split["answers"])), "from the pilot's repeats")
-    frame = pair.tasks[name].frame
-    if pair.tasks[name].kind == "binary":
-        moved = frame["correct_new"].cast(int) - frame["correct_old"].cast(int)
-    else:
-        moved = frame["score_new"] - frame["score_old"]
+        between = max(split.items, 0.0)
+        return Assumption(name, Variances(between, split.answers), "from the pilot's repeats")
+    items = pair.tasks[name]
+    moved = (
+        items.frame["flip"] if items.kind == "binary" else items.frame["score_new"] - items.frame["score_old"]
+    )
     total = float(np.var(moved.to_numpy().astype(np.float64)))
     told = f"flips from the pilot; assumed: {wish.noise_share:.0%} of them noise"
     return Assumption(name, Variances(total * (1 - wish.noise_share), total * wish.noise_share), told)

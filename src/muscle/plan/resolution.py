@@ -14,10 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from muscle.flips.noise.item_verdicts import FALSE_DISCOVERY_RATE
 from muscle.flips.options import EPSILON_ITEM
 from muscle.flips.statistics.arrays import Floats, Ints
+from muscle.flips.statistics.counts import binomial_chances
 from muscle.flips.statistics.exact_tests import fisher_table
+from muscle.flips.statistics.multiplicity import FALSE_DISCOVERY_RATE
 from muscle.flips.statistics.power import ALPHA, POWER
 
 MAX_REPEATS = 400
@@ -74,20 +75,13 @@ def mcnemar_power(items: int, disagreement: float, difference: float, *, alpha: 
     spread = 8 * math.sqrt(items * disagreement * (1 - disagreement)) + 8
     centre = items * disagreement
     flips = np.arange(max(0, int(centre - spread)), min(items, int(centre + spread)) + 1)
-    weights = _binomial(flips, items, disagreement)
+    weights = binomial_chances(flips, items, disagreement)
     critical = _critical(flips, alpha)
     share = 0.5 + difference / (2 * disagreement)
     testable = critical >= 0
     low = np.where(testable, _cdf(critical, flips, share), 0.0)
     high = np.where(testable, 1 - _cdf(flips - critical - 1, flips, share), 0.0)
     return float((weights * (low + high)).sum())
-
-
-def _binomial(count: Ints, total: int, rate: float) -> Floats:
-    logs = special.gammaln(total + 1) - special.gammaln(count + 1) - special.gammaln(total - count + 1)
-    with np.errstate(divide="ignore"):
-        weights: Floats = np.exp(logs + special.xlogy(count, rate) + special.xlog1py(total - count, -rate))
-    return weights
 
 
 def _cdf(count: Ints, total: Ints, rate: float) -> Floats:
@@ -203,7 +197,7 @@ def item_power(
         epsilon: least change seen that counts.
     """
     counts = np.arange(repeats + 1)
-    joint = np.outer(_binomial(counts, repeats, old), _binomial(counts, repeats, new))
+    joint = np.outer(binomial_chances(counts, repeats, old), binomial_chances(counts, repeats, new))
     change = np.abs(counts[:, None] - counts[None, :]) / repeats
     return float(joint[(fisher_table(repeats, repeats) <= threshold) & (change >= epsilon - 1e-9)].sum())
 

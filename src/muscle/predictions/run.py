@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from muscle.errors import DataError
 
@@ -101,3 +102,14 @@ class Run:
             for column in self.frame.columns
             if column.startswith(SLICE_PREFIX)
         ]
+
+
+class DataFrameLike(Protocol):
+    """A table of another library, such as pandas or pyarrow: what has the data frame interchange protocol."""
+
+    def __dataframe__(self, nan_as_null: bool = ..., allow_copy: bool = ...) -> object:
+        """Return the interchange object."""
+
+
+Source: TypeAlias = "str | PathLike[str] | Run | pl.DataFrame | DataFrameLike"
+"""What predictions are read from: a path, a table or a run."""

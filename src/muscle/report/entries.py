@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from muscle.flips.measuring.side_numbers import SideNumbers, counted_unit
-from muscle.flips.pairing.items import Kind
-from muscle.flips.result.report import Report, Side, TaskResult
+from muscle.flips.pairing.flip_sign import Kind
+from muscle.flips.pairing.pair import WithOld
+from muscle.flips.result.report import Report, TaskResult
 from muscle.flips.slices.slice_numbers import TaskSlices
 
 Role = Literal["plain", "candidate", "other"]
 """Who is held against the old version: the plain update, the candidate, a further run."""
 
-SIDES: tuple[tuple[Side, Role, str], ...] = (
+SIDES: tuple[tuple[WithOld, Role, str], ...] = (
     ("old_vs_new", "plain", "plain update"),
     ("old_vs_candidate", "candidate", "candidate"),
 )
@@ -31,7 +32,7 @@ class TaskSide:
         numbers: the numbers.
     """
 
-    key: Side
+    key: WithOld
     role: Role
     title: str
     numbers: SideNumbers
@@ -53,7 +54,7 @@ def unit_of(*tasks: TaskResult) -> str:
     return counted_unit(side.numbers for task in tasks for side in sides(task))
 
 
-def num_items(task: TaskResult, side: Side) -> int:
+def num_items(task: TaskResult, side: WithOld) -> int:
     """Return how many items a side compares: a candidate may have answered fewer than the plain update."""
     numbers = task.numbers(side)
     return 0 if numbers is None else numbers.n
@@ -64,16 +65,16 @@ def value_of(numbers: SideNumbers | None, name: str) -> float | None:
     return None if numbers is None else numbers.metric(name).value
 
 
-def lost_and_gained(report: Report, side: Side, kind: Kind | None = None) -> tuple[int, int]:
+def lost_and_gained(report: Report, side: WithOld, kind: Kind | None = None) -> tuple[int, int]:
     """Return lost and gained items over all tasks, or those of one kind; tasks without this side count nothing."""
     tasks = (task for task in report.tasks.values() if kind in (None, task.kind))
     counts = [task.quadrants[side] for task in tasks if side in task.quadrants]
     return sum(each.lost for each in counts), sum(each.gained for each in counts)
 
 
-def updates(report: Report) -> list[tuple[Side, str]]:
+def updates(report: Report) -> list[tuple[WithOld, str]]:
     """Return the comparisons with the old version, each with the name of what is held against it."""
-    plain: list[tuple[Side, str]] = [("old_vs_new", report.new)]
+    plain: list[tuple[WithOld, str]] = [("old_vs_new", report.new)]
     return plain if report.candidate is None else [*plain, ("old_vs_candidate", report.candidate)]
 
 

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from muscle.comparison import compare
 from muscle.errors import ConfigError
-from muscle.flips.compare import compare
-from muscle.flips.explaining.cause_rules import Rule, read_rules
+from muscle.flips.explaining.cause_rules import read_rules
 from muscle.flips.explaining.causes import sentence
 from muscle.flips.explaining.loose_scorer import loose_match
+from muscle.flips.options import CauseRule, CompareOptions
 from muscle.predictions import read_run
 from muscle.predictions.readers import inspect, openai_evals
 from muscle.report.text.markdown import render_markdown
@@ -27,7 +28,7 @@ def run(rows: list[Row]) -> pl.DataFrame:
 
 
 def causes_of(old: list[Row], new: list[Row], **options: Any) -> dict[str, Any]:
-    report = compare(run(old), run(new), **options).to_json()
+    report = compare(run(old), run(new), options=CompareOptions(**options)).to_json()
     (task,) = report["tasks"].values()
     return task["causes"]  # type: ignore[no-any-return]
 
@@ -243,7 +244,7 @@ def test_a_missing_rules_file_is_refused(tmp_path: Path) -> None:
 def test_catastrophic_patterns_and_huge_texts_take_no_time() -> None:
     hostile = "a" * 1_000_000 + "!"
     start = time.perf_counter()
-    assert cause_of({"output": hostile}, causes=[Rule("evil", "(?i)^(a+)+$")]) == "knowledge"
+    assert cause_of({"output": hostile}, causes=[CauseRule("evil", "(?i)^(a+)+$")]) == "knowledge"
     assert time.perf_counter() - start < 20
 
 
@@ -305,7 +306,9 @@ def test_markdown_tells_causes_and_escapes_the_users_names() -> None:
     right = {"reference": ["42"], "output": "42", "correct": True}
     wrong = {"reference": ["42"], "output": "odd", "correct": False}
     report = compare(
-        run([right] * 8), run([wrong] * 4 + [right] * 4), causes=[Rule("<b>odd|one</b>", "odd")]
+        run([right] * 8),
+        run([wrong] * 4 + [right] * 4),
+        options=CompareOptions(causes=[CauseRule("<b>odd|one</b>", "odd")]),
     ).to_json()
     text = render_markdown(report)
     assert "50\\.0 points lost, all of it" in text

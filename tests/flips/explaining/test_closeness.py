@@ -12,8 +12,8 @@ from hypothesis.extra.numpy import arrays
 from typer.testing import CliRunner
 
 from muscle.cli import app
+from muscle.comparison import compare
 from muscle.errors import DataError
-from muscle.flips.compare import compare
 from muscle.flips.explaining import llama_cpp
 from muscle.flips.explaining.closeness import closeness, summary, tails_sentence
 from muscle.report.page.html import render_html

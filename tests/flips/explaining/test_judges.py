@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from muscle.comparison import compare
 from muscle.errors import DataError, JoinError
-from muscle.flips.compare import compare
 from muscle.flips.explaining.judges import (
     JudgeErrors,
     corrected_difference,
@@ -19,6 +19,7 @@ from muscle.flips.explaining.judges import (
     read_labels,
     rogan_gladen,
 )
+from muscle.flips.options import CompareOptions
 from muscle.flips.statistics.intervals import Estimate, newcombe_paired
 from muscle.predictions.run import Run
 
@@ -178,7 +179,7 @@ def test_a_file_of_labels_corrects_the_difference(tmp_path: Path) -> None:
     old, new = runs()
     path = tmp_path / "labels.csv"
     path.write_text("id,old,new\n" + "".join(f"{n},{int(n % 2 == 0)},{int(n % 2 == 0)}\n" for n in range(24)))
-    (task,) = compare(old, new, human_labels=path).to_json()["tasks"].values()
+    (task,) = compare(old, new, options=CompareOptions(human_labels=path)).to_json()["tasks"].values()
     found = task["judge"]["old_vs_new"]["labels"]
     assert (found["items"], found["labelled"], found["difference_judge"]) == (40, 24, 0.25)
     assert found["difference"]["value"] == pytest.approx(0.0)
@@ -190,7 +191,7 @@ def test_labels_as_json_lines_with_words_and_tasks(tmp_path: Path) -> None:
     rows = [{"task": "all", "id": str(n), "old": n % 2 == 0, "new": n % 2 == 0} for n in range(10)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     old, new = runs()
-    (task,) = compare(old, new, human_labels=path).to_json()["tasks"].values()
+    (task,) = compare(old, new, options=CompareOptions(human_labels=path)).to_json()["tasks"].values()
     assert task["judge"]["old_vs_new"]["labels"]["labelled"] == 10
     assert "only 10 labelled items" in task["judge"]["old_vs_new"]["labels"]["note"]
 
@@ -215,7 +216,11 @@ def test_bad_labels_are_refused_with_their_place(tmp_path: Path, text: str, mess
 
 def test_known_errors_of_the_judge_widen_the_difference() -> None:
     old, new = runs()
-    (task,) = compare(old, new, judge_errors=JudgeErrors(0.9, 0.85)).to_json()["tasks"].values()
+    (task,) = (
+        compare(old, new, options=CompareOptions(judge_errors=JudgeErrors(0.9, 0.85)))
+        .to_json()["tasks"]
+        .values()
+    )
     found = task["judge"]["old_vs_new"]["errors"]
     assert found["difference"]["value"] == pytest.approx(0.25 / 0.75)
     assert found["accuracy_new"]["value"] == pytest.approx(0.8)
@@ -238,7 +243,7 @@ def test_another_judge_on_the_other_side_is_refused(facts: Any) -> None:
     ]
     with pytest.raises(JoinError, match="--allow judge"):
         compare(*sides)
-    assert compare(*sides, allow=["judge"]).to_json()["tasks"]
+    assert compare(*sides, options=CompareOptions(allow=["judge"])).to_json()["tasks"]
     same = Run("b", sides[1].frame, facts("judge-1"))
     assert compare(sides[0], same).to_json()["tasks"]
 
@@ -254,9 +259,9 @@ def judged_runs(lost: int, gained: int, total: int) -> tuple[pl.DataFrame, pl.Da
 def test_harm_by_a_judge_that_may_be_no_better_than_a_coin_cannot_be_told() -> None:
     old, new = judged_runs(40, 10, 400)
     assert compare(old, new).to_json()["verdict"] == "block"
-    sure = compare(old, new, judge_errors=JudgeErrors(0.9, 0.85, 200, 200)).to_json()
+    sure = compare(old, new, options=CompareOptions(judge_errors=JudgeErrors(0.9, 0.85, 200, 200))).to_json()
     assert sure["verdict"] == "block" and "corrected by its known errors" in sure["reasons"][0]
-    unsure = compare(old, new, judge_errors=JudgeErrors(0.65, 0.6, 10, 10)).to_json()
+    unsure = compare(old, new, options=CompareOptions(judge_errors=JudgeErrors(0.65, 0.6, 10, 10))).to_json()
     assert unsure["verdict"] == "cannot_tell" and "no better than a coin" in unsure["reasons"][0]
 
 
@@ -264,10 +269,12 @@ def test_a_pass_by_a_poor_judge_needs_the_corrected_difference_to_exclude_a_loss
     old, new = judged_runs(0, 0, 2_000)
     assert compare(old, new).to_json()["verdict"] == "pass"
     old, new = judged_runs(8, 0, 2_000)
-    assert compare(old, new, tolerance=0.01).to_json()["verdict"] == "block"
+    assert compare(old, new, options=CompareOptions(tolerance=0.01)).to_json()["verdict"] == "block"
     old, new = judged_runs(8, 3, 2_000)
-    assert compare(old, new, tolerance=0.01).to_json()["verdict"] == "pass"
-    poor = compare(old, new, tolerance=0.01, judge_errors=JudgeErrors(0.7, 0.6, 60, 60)).to_json()
+    assert compare(old, new, options=CompareOptions(tolerance=0.01)).to_json()["verdict"] == "pass"
+    poor = compare(
+        old, new, options=CompareOptions(tolerance=0.01, judge_errors=JudgeErrors(0.7, 0.6, 60, 60))
+    ).to_json()
     assert poor["verdict"] == "cannot_tell" and "does not exclude a loss" in poor["reasons"][0]
 
 
@@ -280,5 +287,5 @@ def test_labels_decide_over_what_the_judge_counted(tmp_path: Path, seen: bool, v
         old, new = judged_runs(0, 0, 400)
         lines = [f"{n},1,{int(n % 10 > 2)}" for n in range(0, 400, 2)]
     path.write_text("id,old,new\n" + "\n".join(lines) + "\n")
-    report = compare(old, new, human_labels=path).to_json()
+    report = compare(old, new, options=CompareOptions(human_labels=path)).to_json()
     assert report["verdict"] == verdict and "people's labels" in report["reasons"][0]

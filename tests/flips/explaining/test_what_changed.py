@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from muscle.flips.compare import compare
-from muscle.flips.explaining.what_changed import fisher, mann_whitney
+from muscle.comparison import compare
+from muscle.flips.statistics.two_groups import fisher, mann_whitney
 
 WORDS = [
     "sun",

@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from muscle.comparison import compare
 from muscle.errors import ConfigError
-from muscle.flips.compare import compare
 from muscle.flips.noise.item_null import permutation_null
-from muscle.flips.noise.item_verdicts import VERDICTS, Moments, discoveries, item_verdicts, welch_verdicts
-from muscle.flips.statistics.exact_tests import boschloo_table, fisher_table, newcombe
-from muscle.flips.statistics.multiplicity import benjamini_hochberg
+from muscle.flips.noise.item_verdicts import VERDICTS, Moments, item_verdicts, welch_verdicts
+from muscle.flips.options import CompareOptions
+from muscle.flips.statistics.exact_tests import boschloo_table, fisher_table
+from muscle.flips.statistics.intervals import newcombe_of_items
+from muscle.flips.statistics.multiplicity import benjamini_hochberg, discoveries
 from muscle.predictions import read_run
 
 
@@ -70,7 +72,7 @@ def test_boschloos_test_is_scipys_and_finds_more() -> None:
 
 
 def test_the_interval_is_newcombes() -> None:
-    low, high = newcombe(np.array([56]), np.array([70]), np.array([48]), np.array([80]))
+    low, high = newcombe_of_items(np.array([56]), np.array([70]), np.array([48]), np.array([80]))
     assert (-high[0], -low[0]) == pytest.approx((0.0524, 0.3339), abs=1e-4)
 
 
@@ -235,14 +237,16 @@ def test_the_false_discovery_rate_can_be_held_in_each_slice() -> None:
     columns = {"slice.part": ["a"] * 2 + ["b"] * 298}
     old, new = answers([6] * 300, 6, **columns), answers([0] * 2 + [6] * 298, 6, **columns)
     task = compare(old, new).to_json()["tasks"]["t"]["old_vs_new"]
-    apart = compare(old, new, item_family="part").to_json()["tasks"]["t"]["old_vs_new"]
+    apart = compare(old, new, options=CompareOptions(item_family="part")).to_json()["tasks"]["t"][
+        "old_vs_new"
+    ]
     assert task["items"]["regressed"]["value"] == 0.0
     assert apart["items"]["regressed"]["value"] == pytest.approx(2 / 300)
 
 
 def test_a_threshold_outside_of_zero_and_one_is_refused() -> None:
     with pytest.raises(ConfigError, match="epsilon_item"):
-        compare(answers([1], 2), answers([1], 2), epsilon_item=2.0)
+        compare(answers([1], 2), answers([1], 2), options=CompareOptions(epsilon_item=2.0))
 
 
 def test_repeats_of_a_score_have_verdicts_and_say_why_there_is_no_null() -> None:
@@ -250,7 +254,9 @@ def test_repeats_of_a_score_have_verdicts_and_say_why_there_is_no_null() -> None
     rows = answers([8] * 30, 8).drop("correct", "output")
     old = rows.with_columns(score=pl.Series(generator.normal(0.6, 0.01, rows.height)))
     new = rows.with_columns(score=old["score"] - (rows["id"] == "0").cast(pl.Float64) * 0.5)
-    items = compare(old, new, epsilon=0.05).to_json()["tasks"]["t"]["old_vs_new"]["items"]
+    items = compare(old, new, options=CompareOptions(epsilon=0.05)).to_json()["tasks"]["t"]["old_vs_new"][
+        "items"
+    ]
     assert items["regressed"]["value"] == pytest.approx(1 / 30)
     assert items["equivalent"]["value"] == pytest.approx(29 / 30)
     assert items["null95"]["value"] is None and "relabelling" in items["null95"]["why"]

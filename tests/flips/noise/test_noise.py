@@ -12,7 +12,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from muscle.flips.compare import compare
+from muscle.comparison import compare
 from muscle.flips.noise.floor import UNKNOWN
 from muscle.flips.result.verdict import judge
 from muscle.gate import gate
@@ -280,16 +280,16 @@ def test_the_verdict_counts_what_breaks_beyond_the_old_models_own_noise() -> Non
     p = np.repeat([1.0, 0.5], 2_000)
     noisy = compare(run(p, 8, seed=1), run(p, 8, seed=2))
     assert metrics(noisy)["negative_flip_rate"]["value"] > 0.1 and noisy.verdict == "pass"
-    assert "beyond the old model's own noise, at most" in noisy.report["reasons"][0]
+    assert "beyond the old model's own noise, at most" in noisy.to_json()["reasons"][0]
     moved = np.where(np.arange(4_000) < 200, 0.0, np.where(np.arange(4_000) >= 3_400, 0.9, p))
     worse = compare(run(p, 8, seed=1), run(moved, 8, seed=2))
-    assert worse.verdict == "warn" and "even at the lower bound" in worse.report["reasons"][0]
+    assert worse.verdict == "warn" and "even at the lower bound" in worse.to_json()["reasons"][0]
 
 
 def test_few_items_that_never_flip_leave_the_verdict_open() -> None:
     few = compare(run(np.ones(50), 5), run(np.ones(50), 5))
     assert few.verdict == "cannot_tell"
-    task = few.report["tasks"]["all"]
+    task = few.to_json()["tasks"]["all"]
     task["old_vs_new"]["excess_negative_flip_rate"] = {"value": 0.001, "low": -0.002, "high": 0.004}
     judged = judge({"all": task}, side="old_vs_new", tolerance=0.01)
     assert judged.word == "cannot_tell"
@@ -312,5 +312,6 @@ def test_thirds_that_cancel_are_exactly_zero() -> None:
     old, new = counted({(2, 1): 40, (1, 2): 40, (3, 3): 20}, 3)
     excess = metrics(compare(old, new))["excess_negative_flip_rate"]
     assert (
-        excess["value"] == round(excess["value"], 12) and "e-" not in compare(old, new).report["reasons"][0]
+        excess["value"] == round(excess["value"], 12)
+        and "e-" not in compare(old, new).to_json()["reasons"][0]
     )

@@ -8,6 +8,7 @@ import pytest
 from muscle import compare
 from muscle.errors import ConfigError, DataError, JoinError
 from muscle.flips.history import history
+from muscle.flips.options import CompareOptions
 from muscle.flips.pairing.comparability import Difference, check_comparable, find_differences
 from muscle.predictions.read import read_run
 from muscle.predictions.run import Run
@@ -132,13 +133,13 @@ def scored(**scores: list[float | None]) -> pl.DataFrame:
 def test_allowed_scores_of_other_names_are_held_against_each_other_and_the_report_says_so() -> None:
     old = scored(rouge1=[0.5, 0.5, 0.5, 0.5], length=[3.0, 3.0, 3.0, 3.0])
     new = scored(bleu=[0.25, 0.5, 0.75, 1.0])
-    report = compare(old, new, candidate=old, allow=["metric"]).to_json()
+    report = compare(old, new, candidate=old, options=CompareOptions(allow=["metric"])).to_json()
     task = report["tasks"]["qa"]
     assert task["kind"] == "continuous" and task["score"] == "rouge1"
     assert task["quadrants"]["old_vs_new"] == {"better": 2, "worse": 1, "equal": 1}
     assert task["quadrants"]["old_vs_candidate"] == {"better": 0, "worse": 0, "equal": 4}
     assert any("its main score bleu is held against the old run's rouge1" in w for w in report["warnings"])
-    steps = history([old, new], allow=["metric"]).to_json()["tasks"]["qa"]["steps"]
+    steps = history([old, new], options=CompareOptions(allow=["metric"])).to_json()["tasks"]["qa"]["steps"]
     assert len(steps) == 1
 
 
@@ -148,7 +149,7 @@ def test_allowed_scores_of_other_names_keep_the_other_tasks_scores() -> None:
         [scored(bleu=[0.25] * 4), scored(rouge1=[0.75] * 4).with_columns(task=pl.lit("b"))],
         how="diagonal",
     )
-    tasks = compare(old, new, allow=["metric"]).to_json()["tasks"]
+    tasks = compare(old, new, options=CompareOptions(allow=["metric"])).to_json()["tasks"]
     assert tasks["qa"]["quadrants"]["old_vs_new"]["worse"] == 4
     assert tasks["b"]["quadrants"]["old_vs_new"]["better"] == 4
 
@@ -158,7 +159,7 @@ def test_scores_that_count_in_other_directions_are_refused_also_where_allowed() 
     with pytest.raises(
         JoinError, match=r"of rouge1 in .* more is better, of perplexity in .* less; .*--metric"
     ):
-        compare(old, new, allow=["metric"], lower_is_better=["perplexity"])
+        compare(old, new, options=CompareOptions(allow=["metric"], lower_is_better=["perplexity"]))
 
 
 def test_another_template_is_only_noted_where_the_prompts_themselves_were_compared() -> None:

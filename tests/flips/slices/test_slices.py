@@ -13,14 +13,16 @@ from rich.console import Console
 from scipy import stats
 
 from muscle.errors import ConfigError, DataError
+from muscle.flips.measuring.tally import tally
 from muscle.flips.pairing.items import task_items
 from muscle.flips.pairing.join import join_runs
-from muscle.flips.slices.concentration import upper_tail
-from muscle.flips.slices.cuts import measure_slices
+from muscle.flips.slices.cuts import cut_tasks, measure_cuts
 from muscle.flips.slices.slice_by import parse_slice
+from muscle.flips.statistics.counts import upper_tail
 from muscle.flips.statistics.intervals import mcnemar
 from muscle.predictions.read import read_run
 from muscle.report.text.slices import print_slices, slice_rows, slices_markdown
+from muscle.typed_json import to_json
 
 
 def sliced(
@@ -32,7 +34,10 @@ def sliced(
     runs = [read_run(pl.DataFrame({**ids, **old, **(more or {})})) for more in ({}, new)]
     cluster = options.pop("cluster", None)
     joined = join_runs(*runs)
-    report = measure_slices(joined, task_items(joined, cluster=cluster), **options)
+    tasks = task_items(joined, cluster=cluster, epsilon=options.pop("epsilon", 0.0))
+    wholes = {name: tally(items) for name, items in tasks.items()}
+    cuts = cut_tasks(joined, tasks, wholes, by=options.pop("by", None))
+    report = to_json(measure_cuts(cuts, tasks, **options))
     assert json.loads(json.dumps(report, allow_nan=False)) == report
     return next(iter(report.values()))
 

@@ -11,6 +11,7 @@ import pytest
 
 from muscle import compare
 from muscle.errors import DataError, JoinError
+from muscle.flips.options import CompareOptions
 from muscle.flips.pairing.comparability import find_differences
 from muscle.predictions import read_run
 from muscle.predictions.readers import promptfoo
@@ -212,7 +213,7 @@ def test_assertions_of_one_test_among_many_are_refused_and_can_be_allowed(tmp_pa
     new = write(tmp_path / "new.json", value)
     with pytest.raises(JoinError, match=r"1 of 30 shared items are graded in another way: .*--allow metric"):
         compare(old, new)
-    assert compare(old, new, allow=["metric"]).to_json()["join"]["paired"] == 30
+    assert compare(old, new, options=CompareOptions(allow=["metric"])).to_json()["join"]["paired"] == 30
 
 
 def test_the_same_variables_under_several_assertions_are_several_items(tmp_path: Path) -> None:

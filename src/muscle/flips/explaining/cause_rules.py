@@ -15,13 +15,13 @@ and nothing that a hostile answer could make hang. The first rule that fits deci
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from muscle.errors import ConfigError
+from muscle.flips.options import CauseRule
 from muscle.validation import short
 from muscle.yaml_files import read_yaml
 
@@ -56,22 +56,7 @@ CUT_OFF = (
 """Finish reasons, in lower case, that say that an answer ended at a limit."""
 
 
-@dataclass(frozen=True)
-class Rule:
-    """A rule of the user's own.
-
-    Attributes:
-        name: the cause that it gives.
-        pattern: a regular expression in Rust's syntax.
-        field: what it is looked for in.
-    """
-
-    name: str
-    pattern: str
-    field: str = "output"
-
-
-def read_rules(path: Path) -> tuple[Rule, ...]:
+def read_rules(path: Path) -> tuple[CauseRule, ...]:
     """Read rules from YAML.
 
     Raises:
@@ -88,7 +73,7 @@ def read_rules(path: Path) -> tuple[Rule, ...]:
     return tuple(_rule(entry, f"{path}: rules.{number}") for number, entry in enumerate(entries))
 
 
-def _rule(entry: Any, where: str) -> Rule:
+def _rule(entry: Any, where: str) -> CauseRule:
     if not isinstance(entry, Mapping):
         raise ConfigError(f"{where}: expected a name and a pattern, found {short(entry)}")
     unknown = sorted(set(map(str, entry)) - {"name", "pattern", "field", "ignore_case"})
@@ -114,4 +99,4 @@ def _rule(entry: Any, where: str) -> Rule:
         raise ConfigError(
             f"{where}.pattern: no regular expression of Rust's syntax (no look-around, no back-references): {reason}"
         ) from error
-    return Rule(name.strip(), pattern, field)
+    return CauseRule(name.strip(), pattern, field)

@@ -23,15 +23,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import polars as pl
 
-from muscle.flips.explaining.cause_rules import CUT_OFF, REFUSAL, REFUSED, Rule
+from muscle.flips.explaining.cause_rules import CUT_OFF, REFUSAL, REFUSED
 from muscle.flips.explaining.loose_scorer import clipped, loose_match
+from muscle.flips.options import CauseRule
+from muscle.flips.pairing.flip_sign import NEGATIVE_FLIP, POSITIVE_FLIP
 from muscle.flips.pairing.items import TaskItems
 from muscle.flips.pairing.join import Joined
+from muscle.flips.pairing.pair import WithOld
 from muscle.flips.statistics.arrays import Ints
 from muscle.predictions.run import SCORE_PREFIX
 from muscle.typed_json import OPTIONAL_KEY
@@ -108,15 +110,17 @@ class Causes:
     """The causes of one task's flips on one side.
 
     Attributes:
-        counts: {"negative_flip": {cause: flips}, "positive_flip": {cause: flips}}.
+        counts: flips by cause.
         by_pair: `pair` (rising) and `cause` of every flip.
-        strict_loose: {"old": {"strict", "loose", "gap"}, "new": ...}; None where no loose scorer applies.
+        old: accuracy of the old version by the strict and the loose scorer; None where no loose scorer applies.
+        new: the same of the other version.
         loose_scorer: what the loose scorer is.
     """
 
-    counts: dict[str, dict[str, int]]
+    counts: CauseCounts
     by_pair: pl.DataFrame
-    strict_loose: dict[str, dict[str, float]] | None
+    old: StrictLoose | None
+    new: StrictLoose | None
     loose_scorer: str | None = None
 
     def of(self, pair: int) -> str | None:
@@ -140,7 +144,7 @@ class _Side:
     loose: pl.Series | None = field(default=None)
 
 
-def find_causes(joined: Joined, items: TaskItems, rules: Sequence[Rule] = ()) -> Causes | None:
+def find_causes(joined: Joined, items: TaskItems, rules: Sequence[CauseRule] = ()) -> Causes | None:
     """Find the causes of a task's flips.
 
     Args:
@@ -166,17 +170,19 @@ def find_causes(joined: Joined, items: TaskItems, rules: Sequence[Rule] = ()) ->
         sides.append(_Side(rows, items.frame[name].cast(pl.Boolean), loose))
     old, new = sides
     causes = {
-        "negative_flip": _causes(new, old.correct & ~new.correct, rules),
-        "positive_flip": _causes(old, ~old.correct & new.correct, rules),
+        "negative_flip": _causes(new, items.frame["flip"] == NEGATIVE_FLIP, rules),
+        "positive_flip": _causes(old, items.frame["flip"] == POSITIVE_FLIP, rules),
     }
     told = [c.with_columns(pair=pairs.gather(c["row"])) for c in causes.values()]
     by_pair = pl.concat(told).select("pair", "cause").sort("pair")
     counts = {kind: dict(sorted(c.group_by("cause").len().iter_rows())) for kind, c in causes.items()}
     for kind, lost in _errors(joined, items).items():
         counts[kind] |= {"error": lost} if lost else {}
+    told_counts = CauseCounts(counts["negative_flip"], counts["positive_flip"])
     gaps = [_gap(side) for side in sides]
-    strict_loose = {"old": gaps[0], "new": gaps[1]} if gaps[0] and gaps[1] else None
-    return Causes(counts, by_pair, strict_loose, (scorer or _OWN) if strict_loose else None)
+    if None in gaps:
+        return Causes(told_counts, by_pair, None, None)
+    return Causes(told_counts, by_pair, gaps[0], gaps[1], scorer or _OWN)
 
 
 def _has_texts(joined: Joined, pairs: pl.Series) -> bool:
@@ -190,7 +196,7 @@ def _has_texts(joined: Joined, pairs: pl.Series) -> bool:
     return False
 
 
-def _causes(side: _Side, chosen: pl.Series, rules: Sequence[Rule]) -> pl.DataFrame:
+def _causes(side: _Side, chosen: pl.Series, rules: Sequence[CauseRule]) -> pl.DataFrame:
     """Return `row` and `cause` of the chosen answers, all of them wrong."""
     places = chosen.fill_null(False).arg_true()
     rows = side.rows[places].with_row_index("place")
@@ -265,32 +271,32 @@ def _of_filter(frame: pl.DataFrame, pairs: pl.Series, task: str, other: str) -> 
     )["loose"]
 
 
-def _gap(side: _Side) -> dict[str, float] | None:
+def _gap(side: _Side) -> StrictLoose | None:
     """Return the strict and the loose accuracy and their gap; None where there are too many answers to read."""
     strict = float(side.correct.mean())  # type: ignore[arg-type]
     if side.loose is not None:
         loose = float(side.loose.mean())  # type: ignore[arg-type]
-        return {"strict": strict, "loose": loose, "gap": loose - strict}
+        return StrictLoose(strict, loose, loose - strict)
     wrong = side.rows.filter(~side.correct & pl.col("output").is_not_null() & pl.col("choice").is_null())
     if wrong.height > MAX_LOOSE or wrong["reference"].null_count() == wrong.height > 0:
         return None
     gained = int(_own_loose(wrong).sum()) / side.correct.len() if wrong.height else 0.0
-    return {"strict": strict, "loose": strict + gained, "gap": gained}
+    return StrictLoose(strict, strict + gained, gained)
 
 
-def sentence(counts: Mapping[str, Mapping[str, int]], total: int) -> str | None:
+def sentence(counts: CauseCounts, total: int) -> str | None:
     """Say how many points were lost or gained, and by which causes; None where that is less than half a point or than chance.
 
     A sum of flips counts where it is at least twice the square root of their number, about what McNemar's test asks for at 5 %.
 
     Args:
-        counts: flips by kind and cause.
+        counts: flips by cause.
         total: items, N.
 
-    >>> sentence({"negative_flip": {"format": 8, "knowledge": 2}, "positive_flip": {"knowledge": 2}}, 200)
+    >>> sentence(CauseCounts({"format": 8, "knowledge": 2}, {"knowledge": 2}), 200)
     '4.0 points lost, all of it format'
     """
-    lost, gained = counts["negative_flip"], counts["positive_flip"]
+    lost, gained = counts.negative_flip, counts.positive_flip
     causes = sorted({*lost, *gained} - {"error"})
     net = {c: lost.get(c, 0) - gained.get(c, 0) for c in causes}
     flips = {c: lost.get(c, 0) + gained.get(c, 0) for c in causes}
@@ -332,25 +338,24 @@ def _hidden(points: Mapping[str, float]) -> str | None:
     return f"{points[lost]:.1f} points lost by {_named(lost)} and {-points[gained]:.1f} gained by {_named(gained)}"
 
 
-def causes_report(sides: Mapping[str, Causes | None], total: Mapping[str, int]) -> dict[str, Any] | None:
-    """Return a task's `causes` of the report.
+def causes_report(sides: Mapping[WithOld, Causes | None], total: Mapping[WithOld, int]) -> TaskCauses | None:
+    """Return why a task's answers flipped, for the report; None where nothing can be told.
 
     Args:
         sides: the causes by side, `old_vs_new` and perhaps `old_vs_candidate`.
         total: the items by side.
     """
-    found = {side: causes for side, causes in sides.items() if causes is not None}
+    plain, candidate = sides.get("old_vs_new"), sides.get("old_vs_candidate")
+    found = [causes for causes in (plain, candidate) if causes is not None]
     if not found:
         return None
-    gaps: dict[str, Any] = {"old": None, "new": None, "candidate": None}
-    for side, causes in found.items():
-        if causes.strict_loose:
-            gaps[side.removeprefix("old_vs_")] = causes.strict_loose["new"]
-            gaps["old"] = gaps["old"] or causes.strict_loose["old"]
-    judged = "old_vs_candidate" if "old_vs_candidate" in found else next(iter(found))
-    return {
-        **{side: causes.counts for side, causes in found.items()},
-        "strict_loose": gaps if gaps["old"] else None,
-        "loose_scorer": next((c.loose_scorer for c in found.values() if c.loose_scorer), None),
-        "sentence": sentence(found[judged].counts, total[judged]),
-    }
+    old = next((causes.old for causes in found if causes.old), None)
+    gaps = StrictLooseGaps(old, plain.new if plain else None, candidate.new if candidate else None)
+    judged: WithOld = "old_vs_new" if candidate is None else "old_vs_candidate"
+    return TaskCauses(
+        strict_loose=gaps if old else None,
+        loose_scorer=next((causes.loose_scorer for causes in found if causes.loose_scorer), None),
+        sentence=sentence(found[-1].counts, total[judged]),
+        old_vs_new=plain.counts if plain else None,
+        old_vs_candidate=candidate.counts if candidate else None,
+    )

@@ -13,15 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import polars as pl
 
 from muscle.flips.pairing.items import TaskItems
 from muscle.flips.pairing.join import Joined
-from muscle.flips.pairing.pair import Pair
-from muscle.flips.statistics.arrays import Floats
+from muscle.flips.pairing.pair import Pair, WithOld
+from muscle.flips.statistics.arrays import Bools, Floats
 from muscle.flips.statistics.intervals import Estimate, rate
 from muscle.typed_json import OPTIONAL_KEY
 
@@ -124,7 +123,7 @@ class ItemCloseness:
     """
 
     kl: Floats
-    same_top: Any
+    same_top: Bools
     right_change: Floats
 
 
@@ -164,7 +163,7 @@ def _matrix(column: pl.Series, width: int) -> Floats:
     return values
 
 
-def _right(joined: Joined, pairs: pl.Series, width: int) -> Any:
+def _right(joined: Joined, pairs: pl.Series, width: int) -> Bools:
     """Return (items, options) whether an option is right; all False where that is not known."""
     rows = joined.old.select("choices", "reference")[pairs].with_row_index("row")
     fits = pl.col("choices").list.len() == width
@@ -178,7 +177,7 @@ def _right(joined: Joined, pairs: pl.Series, width: int) -> Any:
     return found
 
 
-def closeness(old: Floats, other: Floats, right: Any) -> ItemCloseness:
+def closeness(old: Floats, other: Floats, right: Bools) -> ItemCloseness:
     """Compute closeness from log-likelihoods.
 
     Args:
@@ -198,67 +197,66 @@ def closeness(old: Floats, other: Floats, right: Any) -> ItemCloseness:
     return ItemCloseness(np.maximum(kl, 0.0), old.argmax(axis=1) == other.argmax(axis=1), change)
 
 
-def summary(found: ItemCloseness) -> dict[str, Any]:
-    """Sum up closeness over the items, as the report holds it."""
+def summary(found: ItemCloseness) -> ClosenessNumbers:
+    """Sum up closeness over the items."""
     n = found.kl.size
     same = int(found.same_top.sum())
     change = found.right_change[np.isfinite(found.right_change)]
-    kl = _spread(found.kl) | {"max": float(found.kl.max())}
-    return {
-        "items": n,
-        "kl": kl,
-        "same_top": Estimate.of(same / n, rate(same, n)).to_json(),
-        "right_probability_change": _spread(change) | {"rms": float(np.sqrt(np.mean(change**2)))}
-        if change.size
-        else None,
-    }
+    rms = float(np.sqrt(np.mean(change**2))) if change.size else 0.0
+    return ClosenessNumbers(
+        items=n,
+        kl=KlSpread(*_spread(found.kl), max=float(found.kl.max())),
+        same_top=Estimate.of(same / n, rate(same, n)),
+        right_probability_change=ChangeSpread(*_spread(change), rms=rms) if change.size else None,
+    )
 
 
-def _spread(values: Floats) -> dict[str, float]:
+def _spread(values: Floats) -> tuple[float, float, float, float]:
+    """Return mean, median, 1st and 99th percentile."""
     low, median, high = np.quantile(values, [0.01, 0.5, 0.99])
-    return {"mean": float(values.mean()), "median": float(median), "p01": float(low), "p99": float(high)}
+    return float(values.mean()), float(median), float(low), float(high)
 
 
-def closeness_report(pairs: Mapping[str, Pair], name: str, rerun: Pair | None) -> dict[str, Any] | None:
-    """Return a task's `closeness` of the report; None where there are no likelihoods.
+def closeness_report(pairs: Mapping[WithOld, Pair], name: str, rerun: Pair | None) -> TaskCloseness | None:
+    """Return how close a task's likelihoods are; None where there are none.
 
     Args:
         pairs: the comparisons by side.
         name: the task.
         rerun: the old run joined with its second run; None where there is none.
     """
-    found: dict[str, Any] = {}
-    for side in ("old_vs_new", "old_vs_candidate"):
-        if side in pairs and name in pairs[side].tasks:
-            each = item_closeness(pairs[side].joined, pairs[side].tasks[name])
-            if each is not None:
-                found[side] = summary(each)
-    if "old_vs_new" not in found:
+    plain = _numbers_of(pairs["old_vs_new"], name)
+    candidate = _numbers_of(pairs.get("old_vs_candidate"), name)
+    if plain is None:
         return None
-    own = None
-    if rerun is not None and name in rerun.tasks:
-        each = item_closeness(rerun.joined, rerun.tasks[name])
-        own = summary(each) if each is not None else None
-    found["old_vs_rerun"] = own
-    if own is None:
-        found["why"] = NO_RERUN
-    found["sentence"] = tails_sentence(found.get("old_vs_candidate") or found["old_vs_new"], own)
-    return found
+    own = _numbers_of(rerun, name)
+    return TaskCloseness(
+        old_vs_new=plain,
+        old_vs_rerun=own,
+        sentence=tails_sentence(candidate or plain, own),
+        old_vs_candidate=candidate,
+        why=NO_RERUN if own is None else None,
+    )
 
 
-def tails_sentence(new: Mapping[str, Any], own: Mapping[str, Any] | None) -> str | None:
+def _numbers_of(pair: Pair | None, name: str) -> ClosenessNumbers | None:
+    if pair is None or name not in pair.tasks:
+        return None
+    found = item_closeness(pair.joined, pair.tasks[name])
+    return None if found is None else summary(found)
+
+
+def tails_sentence(new: ClosenessNumbers, own: ClosenessNumbers | None) -> str | None:
     """Read the tails of the right answer's probability by llama.cpp's rule; None where the right option is not known."""
-    change = new["right_probability_change"]
+    change = new.right_probability_change
     if change is None:
         return None
-    low, high = change["p01"], change["p99"]
+    low, high = change.p01, change.p99
     told = f"the right answer's probability moves between {100 * low:+.1f} and {100 * high:+.1f} points (1% and 99%)"
-    if own is not None and own["right_probability_change"] is not None:
-        noise = own["right_probability_change"]
-        told += (
-            f"; against itself the old version shows {100 * noise['p01']:+.1f} and {100 * noise['p99']:+.1f}"
-        )
-        if -low <= -noise["p01"] * HEAVIER and high <= noise["p99"] * HEAVIER:
+    if own is not None and own.right_probability_change is not None:
+        noise = own.right_probability_change
+        told += f"; against itself the old version shows {100 * noise.p01:+.1f} and {100 * noise.p99:+.1f}"
+        if -low <= -noise.p01 * HEAVIER and high <= noise.p99 * HEAVIER:
             return f"{told}: no more than run-to-run noise"
     if -low > HEAVIER * max(high, 0.0):
         return f"{told}: the negative tail is heavier, a sign of damage"

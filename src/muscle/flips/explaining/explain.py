@@ -5,103 +5,114 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
-from muscle.flips.explaining.cause_rules import Rule, read_rules
-from muscle.flips.explaining.causes import Causes, causes_report, find_causes
-from muscle.flips.explaining.closeness import closeness_report
-from muscle.flips.explaining.judges import JudgeErrors, corrected_by_errors, corrected_by_labels, read_labels
-from muscle.flips.explaining.what_changed import what_changed
-from muscle.flips.options import Options
-from muscle.flips.pairing.pair import Pair
+from muscle.flips.explaining.cause_rules import read_rules
+from muscle.flips.explaining.causes import Causes, TaskCauses, causes_report, find_causes
+from muscle.flips.explaining.closeness import TaskCloseness, closeness_report
+from muscle.flips.explaining.judges import (
+    JudgeCorrections,
+    corrected_by_errors,
+    corrected_by_labels,
+    read_labels,
+)
+from muscle.flips.explaining.what_changed import ChangedFeature, what_changed
+from muscle.flips.options import CauseRule, CompareOptions, JudgeErrors
+from muscle.flips.pairing.pair import Pair, WithOld
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the user gives to explain flips.
+class Explanation:
+    """What is known of a task's flips beyond counts.
 
     Attributes:
-        rules: causes of the user's own.
-        labels: people's labels, as `muscle.flips.explaining.judges.read_labels` gives them; None without.
-        judge: what is known of the judge's errors; None without.
+        causes: why answers flipped; None where nothing can be told.
+        what_changed: what sets the answers that broke apart, the surest first.
+        closeness: how close the likelihoods are; None without likelihoods.
+        judge: differences corrected for a judge's errors, by side; None where nothing is known of a judge.
     """
 
-    rules: Sequence[Rule] = ()
-    labels: pl.DataFrame | None = None
-    judge: JudgeErrors | None = None
+    causes: TaskCauses | None
+    what_changed: list[ChangedFeature]
+    closeness: TaskCloseness | None
+    judge: dict[WithOld, JudgeCorrections] | None
 
 
-def asked(
-    *,
-    causes: str | Path | Sequence[Rule] | None,
-    human_labels: str | Path | None,
-    judge_errors: JudgeErrors | None,
-) -> Asked:
-    """Read the files that the user names.
+def rules_of(options: CompareOptions) -> Sequence[CauseRule]:
+    """Return the user's own rules for causes.
 
     Raises:
         ConfigError: the rules cannot be used.
-        DataError: the labels cannot be used.
     """
-    rules = read_rules(Path(causes)) if isinstance(causes, str | Path) else tuple(causes or ())
-    labels = read_labels(Path(human_labels)) if human_labels is not None else None
-    return Asked(rules, labels, judge_errors)
+    causes = options.causes
+    return read_rules(Path(causes)) if isinstance(causes, str | Path) else tuple(causes or ())
 
 
-def causes_of(pairs: Mapping[str, Pair], given: Asked) -> dict[str, dict[str, Causes | None]]:
-    """Find the causes of all flips against the old version, by task and side."""
+def causes_of(
+    pairs: Mapping[WithOld, Pair], rules: Sequence[CauseRule]
+) -> dict[str, dict[WithOld, Causes | None]]:
+    """Find the causes of all flips against the old version, by task and side.
+
+    Args:
+        pairs: old against new, and perhaps against the candidate.
+        rules: the user's own.
+    """
     return {
         name: {
-            side: find_causes(pair.joined, pair.tasks[name], given.rules)
+            side: find_causes(pair.joined, pair.tasks[name], rules)
             for side, pair in pairs.items()
-            if side.startswith("old") and name in pair.tasks
+            if name in pair.tasks
         }
         for name in pairs["old_vs_new"].tasks
     }
 
 
 def explain(
-    pairs: Mapping[str, Pair],
+    pairs: Mapping[WithOld, Pair],
     rerun: Pair | None,
-    causes: Mapping[str, Mapping[str, Causes | None]],
-    given: Asked,
-    options: Options,
-) -> dict[str, dict[str, Any]]:
-    """Return `causes`, `what_changed`, `closeness` and `judge` of every task, for the report."""
+    causes: Mapping[str, Mapping[WithOld, Causes | None]],
+    options: CompareOptions,
+) -> dict[str, Explanation]:
+    """Explain every task's flips.
+
+    Args:
+        pairs: old against new, and perhaps against the candidate.
+        rerun: old against a second run of the old version; None without one.
+        causes: what `causes_of` gave.
+        options: the judge's errors, the labels, the seed.
+
+    Raises:
+        DataError: the labels cannot be used.
+    """
+    labels = read_labels(Path(options.human_labels)) if options.human_labels is not None else None
     plain = pairs["old_vs_new"]
-    found: dict[str, dict[str, Any]] = {}
+    found = {}
     for name, items in plain.tasks.items():
-        totals = {
-            side: pair.tasks[name].frame.height
-            for side, pair in pairs.items()
-            if side.startswith("old") and name in pair.tasks
-        }
-        found[name] = {
-            "causes": causes_report(causes[name], totals),
-            "what_changed": what_changed(plain.joined, items, epsilon=options.epsilon, seed=options.seed),
-            "closeness": closeness_report(pairs, name, rerun),
-            "judge": _judge(pairs, name, given),
-        }
+        totals = {side: pair.tasks[name].frame.height for side, pair in pairs.items() if name in pair.tasks}
+        found[name] = Explanation(
+            causes=causes_report(causes[name], totals),
+            what_changed=what_changed(plain.joined, items, seed=options.seed),
+            closeness=closeness_report(pairs, name, rerun),
+            judge=_corrected(pairs, name, labels, options.judge_errors),
+        )
     return found
 
 
-def _judge(pairs: Mapping[str, Pair], name: str, given: Asked) -> dict[str, Any] | None:
+def _corrected(
+    pairs: Mapping[WithOld, Pair], name: str, labels: pl.DataFrame | None, errors: JudgeErrors | None
+) -> dict[WithOld, JudgeCorrections] | None:
     """Return the differences corrected, by side; None where nothing is known of the judge."""
-    found: dict[str, Any] = {}
+    found: dict[WithOld, JudgeCorrections] = {}
     for side, pair in pairs.items():
         items = pair.tasks.get(name)
-        if items is None or not side.startswith("old"):
+        if items is None:
             continue
+        by_labels = None
         # People label old and new; nothing is known of their word on a candidate.
-        by_labels = given.labels is not None and side == "old_vs_new"
-        each = {
-            "labels": corrected_by_labels(pair.joined, items, given.labels)
-            if by_labels and given.labels is not None
-            else None,
-            "errors": corrected_by_errors(items, given.judge) if given.judge else None,
-        }
-        if any(each.values()):
-            found[side] = each
+        if labels is not None and side == "old_vs_new":
+            by_labels = corrected_by_labels(pair.joined, items, labels)
+        by_errors = corrected_by_errors(items, errors) if errors else None
+        if by_labels or by_errors:
+            found[side] = JudgeCorrections(by_labels, by_errors)
     return found or None

@@ -15,15 +15,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 from scipy import special
 
 from muscle.errors import DataError
-from muscle.flips.measuring.counting import quadrants_of
 from muscle.flips.measuring.metrics import ALL, NEW_RIGHT, OLD_RIGHT, accuracy_difference
+from muscle.flips.measuring.tally import quadrants_of
+from muscle.flips.options import JudgeErrors
 from muscle.flips.pairing.items import TaskItems
 from muscle.flips.pairing.join import Joined
 from muscle.flips.statistics.arrays import Floats
@@ -35,47 +35,6 @@ COIN = "so few answers calibrate the judge that it may be no better than a coin"
 
 MIN_LABELS = 20
 """Below it an interval means little; the report says so."""
-
-
-@dataclass(frozen=True)
-class JudgeErrors:
-    """What is known of a judge.
-
-    Attributes:
-        sensitivity: q1, share of right answers that it calls right.
-        specificity: q0, share of wrong answers that it calls wrong.
-        num_right: answers that q1 was measured on; None takes it as exact.
-        num_wrong: the same for q0.
-    """
-
-    sensitivity: float
-    specificity: float
-    num_right: int | None = None
-    num_wrong: int | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse a judge that tells nothing."""
-        if not (0 <= self.sensitivity <= 1 and 0 <= self.specificity <= 1):
-            raise ValueError(
-                f"sensitivity, specificity: expected shares in [0, 1], found {self.sensitivity}, {self.specificity}"
-            )
-        if self.sensitivity + self.specificity <= 1:
-            raise ValueError(
-                f"sensitivity {self.sensitivity} and specificity {self.specificity}: expected a sum above 1; "
-                "such a judge is no better than a coin"
-            )
-        if any(count is not None and count < 1 for _, count in self.rates):
-            raise ValueError("expected 1 or more answers that a rate was measured on")
-
-    @property
-    def rates(self) -> tuple[tuple[float, int | None], tuple[float, int | None]]:
-        """Return q1 and q0, each with the answers that it was measured on."""
-        return (self.sensitivity, self.num_right), (self.specificity, self.num_wrong)
-
-    @property
-    def youden(self) -> float:
-        """Return q0 + q1 - 1, in (0, 1]."""
-        return self.specificity + self.sensitivity - 1
 
 
 @dataclass(frozen=True)
@@ -284,18 +243,13 @@ def _label(table: pl.DataFrame, side: str) -> pl.Expr:
     return pl.col(side).cast(pl.Float64, strict=False)
 
 
-def corrected_by_labels(joined: Joined, items: TaskItems, labels: pl.DataFrame) -> dict[str, Any] | None:
-    """Correct a task's difference by people's labels.
+def corrected_by_labels(joined: Joined, items: TaskItems, labels: pl.DataFrame) -> ByLabels | None:
+    """Correct a task's difference by people's labels; None where no item of the task is labelled.
 
     Args:
         joined: the two runs, row by row.
         items: the task's items in them.
         labels: what `read_labels` gives.
-
-    Returns:
-        `items` (N), `labelled` (n), `difference_judge` (the judge's own), `difference` (corrected, with interval), `sensitivity` and
-        `specificity` of the judge on the labelled answers of both sides (binary tasks), `note`; None where no item of the task
-        is labelled.
     """
     columns = ("correct_old", "correct_new") if items.kind == "binary" else ("score_old", "score_new")
     rows = items.frame.select(
@@ -325,28 +279,27 @@ def corrected_by_labels(joined: Joined, items: TaskItems, labels: pl.DataFrame) 
     note = "the labelled items must be a random sample of all"
     if found.height < MIN_LABELS:
         note = f"only {found.height} labelled items: the interval is rough; {note}"
-    return {
-        "items": by_item.height,
-        "labelled": found.height,
-        "difference_judge": float(judged.mean()),
-        "difference": estimate.to_json(),
-        **(_judge_errors(found) if items.kind == "binary" else {}),
-        "note": note,
-    }
+    sensitivity, specificity = _seen_rates(found) if items.kind == "binary" else (None, None)
+    return ByLabels(
+        items=by_item.height,
+        labelled=found.height,
+        difference_judge=float(judged.mean()),
+        difference=estimate,
+        note=note,
+        sensitivity=sensitivity,
+        specificity=specificity,
+    )
 
 
-def _judge_errors(found: pl.DataFrame) -> dict[str, float | None]:
-    """Return the judge's sensitivity and specificity against the labels, by side and together."""
+def _seen_rates(found: pl.DataFrame) -> tuple[float | None, float | None]:
+    """Return the judge's sensitivity and specificity against the labels of both sides; None without right or wrong answers."""
     judged = np.concatenate([found["f_old"].to_numpy(), found["f_new"].to_numpy()])
     label = np.concatenate([found["old"].to_numpy(), found["new"].to_numpy()])
     right, wrong = judged[label >= 0.5], judged[label < 0.5]
-    return {
-        "sensitivity": float(right.mean()) if right.size else None,
-        "specificity": float(1 - wrong.mean()) if wrong.size else None,
-    }
+    return float(right.mean()) if right.size else None, float(1 - wrong.mean()) if wrong.size else None
 
 
-def corrected_by_errors(items: TaskItems, judge: JudgeErrors) -> dict[str, Any] | None:
+def corrected_by_errors(items: TaskItems, judge: JudgeErrors) -> ByErrors | None:
     """Correct a task's accuracies and their difference by the judge's known errors; None for a continuous score."""
     if items.kind != "binary" or items.frame.is_empty():
         return None
@@ -359,14 +312,14 @@ def corrected_by_errors(items: TaskItems, judge: JudgeErrors) -> dict[str, Any] 
             sample = effective_sample(quadrants.by_cluster(cells), quadrants.by_cluster(ALL))
             passed, total = sample.count, sample.total
         rates.append(corrected_rate(passed, total, judge))
-    return {
-        "items": quadrants.total,
-        "difference_judge": judged.value,
-        "accuracy_old": rates[0].to_json(),
-        "accuracy_new": rates[1].to_json(),
-        "difference": corrected_difference(judged, judge).to_json(),
-        "note": _note(judge),
-    }
+    return ByErrors(
+        items=quadrants.total,
+        difference_judge=judged.value,
+        accuracy_old=rates[0],
+        accuracy_new=rates[1],
+        difference=corrected_difference(judged, judge),
+        note=_note(judge),
+    )
 
 
 def _note(judge: JudgeErrors) -> str:

@@ -13,18 +13,19 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import polars as pl
 
 from muscle.flips.explaining.loose_scorer import clipped
+from muscle.flips.pairing.flip_sign import NEGATIVE_FLIP
 from muscle.flips.pairing.items import TaskItems
 from muscle.flips.pairing.join import Joined
-from muscle.flips.statistics.arrays import Floats
 from muscle.flips.statistics.multiplicity import benjamini_hochberg
+from muscle.flips.statistics.two_groups import fisher, mann_whitney
 
 MAX_BROKEN, MAX_OTHERS, MAX_CHARACTERS = 500, 1_000, 2_000
 MIN_ITEMS = 10
@@ -50,6 +51,9 @@ _SCRIPTS = {
 _WORD = re.compile(r"\w+")
 
 
+FeatureKind = Literal["length", "format", "language", "ngram"]
+
+
 @dataclass(frozen=True)
 class ChangedFeature:
     """Something that is over- or under-represented in the answers that broke.
@@ -65,7 +69,7 @@ class ChangedFeature:
     """
 
     what: str
-    kind: Literal["length", "format", "language", "ngram"]
+    kind: FeatureKind
     flipped: float
     others: float
     ratio: float | None
@@ -85,39 +89,31 @@ class _Answers:
         return self.new.len()
 
 
-def what_changed(
-    joined: Joined, items: TaskItems, *, epsilon: float = 0.0, seed: int = 0
-) -> list[dict[str, Any]]:
+def what_changed(joined: Joined, items: TaskItems, *, seed: int = 0) -> list[ChangedFeature]:
     """Tell what is over- or under-represented in the answers that broke.
 
     Args:
         joined: the two runs, row by row.
         items: the task's items in them.
-        epsilon: dead band of a continuous score.
         seed: of the sampling.
 
     Returns:
-        At most 12 rows, the surest first: `what`, `kind` (length, format, language, ngram), `flipped` and `others` (share of the
-        broken and of the other items that changed so, in [0, 1]; for length the median of new by old length), `ratio` of
-        the two, `p`, `p_adjusted`. Empty where there are too few texts or nothing stands out.
+        At most 12 features, the surest first; none where there are too few texts or nothing stands out.
     """
-    broken, others = _samples(joined, items, epsilon, seed)
+    broken, others = _samples(joined, items, seed)
     if broken.size < MIN_ITEMS or others.size < MIN_ITEMS:
         return []
-    rows = [*_lengths(broken, others), *_features(broken, others), *_grams(broken, others)]
-    adjusted = benjamini_hochberg([row["p"] for row in rows])
-    told = [{**row, "p_adjusted": p} for row, p in zip(rows, adjusted, strict=True) if p <= ALPHA]
-    told.sort(key=lambda row: (row["p_adjusted"], row["p"], row["kind"] == "ngram", -len(row["what"])))
+    rows = [_lengths(broken, others), *_features(broken, others), *_grams(broken, others)]
+    adjusted = benjamini_hochberg([row.p for row in rows])
+    told = [replace(row, p_adjusted=p) for row, p in zip(rows, adjusted, strict=True) if p <= ALPHA]
+    told.sort(key=lambda row: (row.p_adjusted, row.p, row.kind == "ngram", -len(row.what)))
     return _without_parts(told)[:MAX_ROWS]
 
 
-def _samples(joined: Joined, items: TaskItems, epsilon: float, seed: int) -> tuple[_Answers, _Answers]:
+def _samples(joined: Joined, items: TaskItems, seed: int) -> tuple[_Answers, _Answers]:
     """Return broken and other items that no option was picked for, one answer an item."""
     frame = items.frame
-    if items.kind == "binary":
-        broken = (frame["correct_old"] & ~frame["correct_new"]).fill_null(False)
-    else:
-        broken = (frame["score_old"] - frame["score_new"] > epsilon).fill_null(False)
+    broken = frame["flip"] == NEGATIVE_FLIP
     old, new = joined.old, joined.new
     if any(side["output"].null_count() == side.height for side in (old, new)):
         return _Answers(pl.Series([]), pl.Series([])), _Answers(pl.Series([]), pl.Series([]))
@@ -154,12 +150,12 @@ def _sampled(values: pl.Series, count: int, seed: int, number: int) -> pl.Series
     return values.gather(places)
 
 
-def _row(what: str, kind: str, flipped: float, others: float, p: float) -> dict[str, Any]:
+def _feature(what: str, kind: FeatureKind, flipped: float, others: float, p: float) -> ChangedFeature:
     ratio = flipped / others if others > 0 else None
-    return {"what": what, "kind": kind, "flipped": flipped, "others": others, "ratio": ratio, "p": p}
+    return ChangedFeature(what, kind, flipped, others, ratio, p, p_adjusted=1.0)
 
 
-def _lengths(broken: _Answers, others: _Answers) -> list[dict[str, Any]]:
+def _lengths(broken: _Answers, others: _Answers) -> ChangedFeature:
     """Compare by how much the answers' lengths changed."""
     # One more on both sides: an empty answer has a length to be compared too.
     ratios = [
@@ -170,67 +166,24 @@ def _lengths(broken: _Answers, others: _Answers) -> list[dict[str, Any]]:
     ]
     p = mann_whitney(ratios[0], ratios[1])
     medians = [float(np.median(r)) for r in ratios]
-    return [_row("length of the answer, new by old", "length", medians[0], medians[1], p)]
+    return _feature("length of the answer, new by old", "length", medians[0], medians[1], p)
 
 
-def mann_whitney(first: Floats, second: Floats) -> float:
-    """Return the two-sided p-value of Mann-Whitney's test, by the normal form with ties and continuity corrected.
-
-    >>> round(mann_whitney(np.arange(20.0), np.arange(20.0) + 10), 4)
-    0.0001
-    """
-    from scipy.special import ndtr
-
-    joint = np.concatenate([first, second])
-    _, inverse, counts = np.unique(joint, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-    n, m = first.size, second.size
-    u = float(ranks[:n].sum()) - n * (n + 1) / 2
-    ties = float((counts.astype(np.float64) ** 3 - counts).sum()) / ((n + m) * (n + m - 1))
-    spread = np.sqrt(n * m / 12 * ((n + m + 1) - ties))
-    if spread == 0:
-        return 1.0
-    return float(min(1.0, 2 * ndtr(-max(0.0, abs(u - n * m / 2) - 0.5) / spread)))
-
-
-def fisher(hits: int, total: int, other_hits: int, other_total: int, *, two_sided: bool) -> float:
-    """Return Fisher's exact p-value of a share against another one.
-
-    One-sided: the first share is the larger one. Two-sided: all tables that are no likelier than the one seen.
-
-    >>> round(fisher(8, 10, 1, 10, two_sided=True), 5), round(fisher(8, 10, 1, 10, two_sided=False), 5)
-    (0.00548, 0.00274)
-    """
-    from scipy.special import gammaln
-
-    marked, everything = hits + other_hits, total + other_total
-    counts = np.arange(max(0, marked - other_total), min(marked, total) + 1)
-
-    def choose(n: Any, k: Any) -> Any:
-        return gammaln(np.asarray(n) + 1.0) - gammaln(np.asarray(k) + 1.0) - gammaln(np.asarray(n) - k + 1.0)
-
-    logs = choose(total, counts) + choose(other_total, marked - counts) - choose(everything, marked)
-    chances = np.exp(logs)
-    if two_sided:
-        seen = chances[counts == hits][0]
-        return float(min(1.0, chances[chances <= seen * (1 + 1e-7)].sum()))
-    return float(min(1.0, chances[counts >= hits].sum()))
-
-
-def _features(broken: _Answers, others: _Answers) -> list[dict[str, Any]]:
+def _features(broken: _Answers, others: _Answers) -> list[ChangedFeature]:
     """Compare how often an answer took on, or lost, a format or a script."""
     found = []
-    for kind, patterns, verbs in (
+    looked_for: tuple[tuple[FeatureKind, dict[str, str], tuple[str, str]], ...] = (
         ("format", _FORMATS, ("has {} now", "no longer has {}")),
         ("language", _SCRIPTS, ("{} script now", "no {} script any more")),
-    ):
+    )
+    for kind, patterns, verbs in looked_for:
         for name, pattern in patterns.items():
             sides = [_changes(each, pattern, language=kind == "language") for each in (broken, others)]
             for verb, *hits in zip(verbs, *sides, strict=True):
                 if sum(hits) >= MIN_DOCUMENTS:
                     p = fisher(hits[0], broken.size, hits[1], others.size, two_sided=True)
                     shares = hits[0] / broken.size, hits[1] / others.size
-                    found.append(_row(verb.format(name), kind, *shares, p))
+                    found.append(_feature(verb.format(name), kind, *shares, p))
     return found
 
 
@@ -263,7 +216,7 @@ def _gram_list(text: str) -> list[str]:
     ]
 
 
-def _grams(broken: _Answers, others: _Answers) -> list[dict[str, Any]]:
+def _grams(broken: _Answers, others: _Answers) -> list[ChangedFeature]:
     """Compare which words came new into the answers, by the number of items."""
     counts = [Counter(gram for grams in _new_grams(each) for gram in grams) for each in (broken, others)]
     frequent = [
@@ -280,21 +233,21 @@ def _grams(broken: _Answers, others: _Answers) -> list[dict[str, Any]]:
         hits = counts[0][gram], counts[1][gram]
         if hits not in cache:
             cache[hits] = fisher(hits[0], broken.size, hits[1], others.size, two_sided=False)
-        found.append(_row(gram, "ngram", hits[0] / broken.size, hits[1] / others.size, cache[hits]))
+        found.append(_feature(gram, "ngram", hits[0] / broken.size, hits[1] / others.size, cache[hits]))
     return found
 
 
-def _without_parts(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _without_parts(rows: Sequence[ChangedFeature]) -> list[ChangedFeature]:
     """Of words that overlap and have the very same counts keep the longest: they come from one phrase."""
-    kept: list[dict[str, Any]] = []
+    kept: list[ChangedFeature] = []
     for row in rows:
-        words = set(row["what"].split())
-        is_told = row["kind"] == "ngram" and any(
-            other["kind"] == "ngram"
-            and (other["flipped"], other["others"]) == (row["flipped"], row["others"])
-            and words & set(other["what"].split())
+        words = set(row.what.split())
+        is_told = row.kind == "ngram" and any(
+            other.kind == "ngram"
+            and (other.flipped, other.others) == (row.flipped, row.others)
+            and words & set(other.what.split())
             for other in kept
         )
         if not is_told:
-            kept.append(dict(row))
+            kept.append(row)
     return kept

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import polars as pl
 
+from muscle.flips.pairing.flip_sign import NEGATIVE_FLIP, flips_of_scores
 from muscle.flips.pairing.items import TaskItems
 from muscle.flips.pairing.join import Joined
 from muscle.flips.statistics import clusters, resampling
@@ -76,8 +77,8 @@ def shared_items(
 
     Returns:
         One row an item; where the others answered it more often than the old version, with "inner" each of their answers with
-        each, with "left" one row a plain pair. The columns of the plain items, and `correct_candidate`, `score_candidate` and
-        `pair_candidate`, its number in the candidate's join.
+        each, with "left" one row a plain pair. The columns of the plain items, and `correct_candidate`, `score_candidate`,
+        `flip_candidate` (old against the candidate) and `pair_candidate`, its number in the candidate's join.
     """
     sides = [
         items.frame.with_columns(joined.old_rows.gather(items.frame["pair"]).alias("old_row"))
@@ -88,6 +89,7 @@ def shared_items(
         pl.col("pair").alias("pair_candidate"),
         pl.col("correct_new").alias("correct_candidate"),
         pl.col("score_new").alias("score_candidate"),
+        pl.col("flip").alias("flip_candidate"),
         # Where the candidate alone answered items several times, its groups are theirs.
         *(
             [pl.col("cluster")]
@@ -103,20 +105,6 @@ def shared_items(
     rows = rows.with_columns(turn=turn % pl.col("several")).drop("several")
     candidate = candidate.drop("cluster", strict=False).with_columns(turn=turn)
     return rows.join(candidate, on=["old_row", "turn"], how="left", maintain_order="left").drop("turn")
-
-
-def _flags(shared: pl.DataFrame, binary: bool, epsilon: float) -> tuple[Bools, Bools]:
-    """Return which items are negative flips of the plain update, and which of the candidate."""
-    if binary:
-        right = pl.col("correct_old")
-        flips = shared.select(right & ~pl.col("correct_new"), candidate=right & ~pl.col("correct_candidate"))
-    else:
-        old = pl.col("score_old")
-        flips = shared.select(
-            pl.col("score_new") - old < -epsilon, candidate=pl.col("score_candidate") - old < -epsilon
-        )
-    plain, candidate = flips.get_columns()
-    return plain.to_numpy(), candidate.to_numpy()
 
 
 def _counts(first: Bools, second: Bools) -> tuple[int, int, int, int]:
@@ -175,7 +163,8 @@ def _score_changes(shared: pl.DataFrame, epsilon: float) -> dict[str, Estimate]:
         return {"mean_gain_change": nothing, "mean_regression_change": nothing}
     old, new, candidate = (scored[name].to_numpy() for name in ("score_old", "score_new", "score_candidate"))
     plain, other, groups = new - old, candidate - old, _groups(scored)
-    better, worse = (plain > epsilon, other > epsilon), (plain < -epsilon, other < -epsilon)
+    flips = [flips_of_scores(moved, epsilon=epsilon) for moved in (plain, other)]
+    better, worse = (flips[0] > 0, flips[1] > 0), (flips[0] < 0, flips[1] < 0)
     return {
         "mean_gain_change": _size_change(
             plain, other, better, groups, "no item got better on one of the sides"
@@ -188,43 +177,38 @@ def _score_changes(shared: pl.DataFrame, epsilon: float) -> dict[str, Estimate]:
 
 def candidate_effect(
     shared: pl.DataFrame, *, binary: bool, epsilon: float = 0.0, seed: int = 0
-) -> dict[str, Any]:
+) -> CandidateEffect:
     """Compare a candidate with the plain update on the same items.
 
     Args:
         shared: what `shared_items` gives.
-        binary: whether flips are changes of correctness, else of the score beyond epsilon.
-        epsilon: dead band of the score.
+        binary: whether items are right or wrong, else have a score.
+        epsilon: dead band of the score, for gains and regressions.
         seed: of the bootstrap.
-
-    Returns:
-        `n`, the items that all three runs have, the denominator of the rates; the changes (candidate minus plain
-        update) of NFR, of NFR in percent of the plain update's, of accuracy (or the mean score), mean gain and mean
-        regression, each with value, low and high; and the exact McNemar p of the two versions' negative flips (over the groups, the
-        sign-flip test, where items are grouped).
     """
-    plain, candidate = _flags(shared, binary, epsilon)
+    plain = (shared["flip"] == NEGATIVE_FLIP).to_numpy()
+    candidate = (shared["flip_candidate"] == NEGATIVE_FLIP).to_numpy()
     groups = _groups(shared)
     both, plain_only, candidate_only, neither = _counts(plain, candidate)
-    effect: dict[str, Estimate] = {}
     if shared.is_empty():
-        effect["negative_flip_rate_change"] = Estimate.undefined("no item is scored in all three versions")
+        change = Estimate.undefined("no item is scored in all three versions")
     elif groups is not None:
-        moved = candidate.astype(np.float64) - plain
-        effect["negative_flip_rate_change"] = _grouped_mean(moved, groups)
+        change = _grouped_mean(candidate.astype(np.float64) - plain, groups)
     else:
         rate = (candidate_only - plain_only) / plain.size
-        interval = statistics.newcombe_paired(both, plain_only, candidate_only, neither)
-        effect["negative_flip_rate_change"] = Estimate.of(rate, interval)
-    effect["negative_flip_rate_change_percent"] = _percent(plain, candidate, groups)
-    effect["accuracy_change"] = _accuracy_change(shared, binary, groups, seed)
-    effect |= _score_changes(shared, epsilon)
-    changes = {name: estimate.to_json() for name, estimate in effect.items()}
+        change = Estimate.of(rate, statistics.newcombe_paired(both, plain_only, candidate_only, neither))
     if groups is not None:
         p_value = clusters.clustered_test(_by_group(candidate, groups), _by_group(plain, groups)).two_sided
     else:
         p_value = statistics.mcnemar(plain_only, candidate_only).exact
-    return {"n": shared.height, **changes, "negative_flips_mcnemar_exact_p": p_value}
+    return CandidateEffect(
+        n=shared.height,
+        negative_flip_rate_change=change,
+        negative_flip_rate_change_percent=_percent(plain, candidate, groups),
+        accuracy_change=_accuracy_change(shared, binary, groups, seed),
+        **_score_changes(shared, epsilon),
+        negative_flips_mcnemar_exact_p=p_value,
+    )
 
 
 def _percent(plain: Bools, candidate: Bools, groups: Ints | None) -> Estimate:

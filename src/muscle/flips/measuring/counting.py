@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from muscle.flips.measuring.metrics import Quadrants, count_quadrants
+from muscle.flips.measuring.metrics import RIGHT_CHANGED, WRONG_CHANGED, WRONG_SAME, Quadrants
 from muscle.flips.measuring.score_metrics import Differences
+from muscle.flips.pairing.flip_sign import Kind
 from muscle.flips.pairing.items import TaskItems
 from muscle.flips.statistics.arrays import Floats
 
@@ -71,27 +72,34 @@ class ScoreCounts:
         return self.better
 
 
-def quadrants_of(items: TaskItems) -> Quadrants:
-    """Count the items in each quadrant; binary tasks only."""
-    correct_old, correct_new = (items.frame[name] for name in ("correct_old", "correct_new"))
-    changed = items.frame["changed"]
-    return count_quadrants(
-        correct_old.to_numpy(),
-        correct_new.to_numpy(),
-        changed=changed.fill_null(False).to_numpy(),
-        answers_known=not (changed.is_null() & (correct_old == correct_new)).any(),
-        clusters=items.clusters,
+Counts = BinaryCounts | ScoreCounts
+
+
+def counts_of(kind: Kind, quadrants: Quadrants) -> Counts:
+    """Return how many items are in each quadrant; of a score, how many got better, worse, or neither."""
+    if kind == "continuous":
+        lost, gained = quadrants.negative_flips, quadrants.positive_flips
+        return ScoreCounts(better=gained, worse=lost, equal=quadrants.total - lost - gained)
+    same, changed = quadrants.count(WRONG_SAME), quadrants.count(WRONG_CHANGED)
+    return BinaryCounts(
+        both_right=quadrants.both_right,
+        negative_flips=quadrants.negative_flips,
+        positive_flips=quadrants.positive_flips,
+        both_wrong=quadrants.both_wrong,
+        both_wrong_same=same if quadrants.answers_known else None,
+        both_wrong_different=changed if quadrants.answers_known else None,
+        both_right_changed=quadrants.count(RIGHT_CHANGED) if quadrants.answers_known else None,
     )
 
 
-def differences_of(items: TaskItems, *, epsilon: float = 0.0, seed: int = 0) -> Differences:
+def differences_of(items: TaskItems, *, seed: int = 0) -> Differences:
     """Return the scores of both sides, of the items that have one on both."""
     scored = items.frame.filter(pl.col("score_old").is_not_null() & pl.col("score_new").is_not_null())
     old, new = (_floats(scored[name]) for name in ("score_old", "score_new"))
     clusters = None
     if "cluster" in scored.columns:
         _, clusters = np.unique(scored["cluster"].to_numpy(), return_inverse=True)
-    return Differences(old, new, epsilon=epsilon, clusters=clusters, seed=seed)
+    return Differences(old, new, epsilon=items.epsilon, clusters=clusters, seed=seed)
 
 
 def _floats(column: pl.Series) -> Floats:

@@ -21,7 +21,7 @@ BOTH_WRONG, POSITIVE, NEGATIVE, BOTH_RIGHT = (0, 1), (2, 3), (4, 5), (6, 7)
 ALL = (*BOTH_WRONG, *POSITIVE, *NEGATIVE, *BOTH_RIGHT)
 OLD_RIGHT, NEW_RIGHT = (*NEGATIVE, *BOTH_RIGHT), (*POSITIVE, *BOTH_RIGHT)
 NEW_WRONG = (*BOTH_WRONG, *NEGATIVE)
-WRONG_CHANGED, RIGHT_CHANGED = (1,), (7,)
+WRONG_SAME, WRONG_CHANGED, RIGHT_CHANGED = (0,), (1,), (7,)
 CHANGED = (1, 3, 5, 7)
 UNCHANGED_FLIPS = (2, 4)
 
@@ -77,19 +77,6 @@ class Quadrants:
     def both_wrong(self) -> int:
         """Wrong in both versions."""
         return self.count(BOTH_WRONG)
-
-    def to_json(self) -> dict[str, int | None]:
-        """Return the counts of the report; those that need answers are None where answers are not known."""
-        same, changed = self.count((0,)), self.count(WRONG_CHANGED)
-        return {
-            "both_right": self.both_right,
-            "negative_flips": self.negative_flips,
-            "positive_flips": self.positive_flips,
-            "both_wrong": self.both_wrong,
-            "both_wrong_same": same if self.answers_known else None,
-            "both_wrong_different": changed if self.answers_known else None,
-            "both_right_changed": self.count(RIGHT_CHANGED) if self.answers_known else None,
-        }
 
 
 def count_quadrants(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -115,33 +114,33 @@ def sign_flip_p(tasks: Sequence[Quadrants], *, seed: int = 0) -> float:
     return float((1 + np.count_nonzero(np.abs(means) >= seen - 1e-12)) / (1 + DRAWS))
 
 
-def pool(tasks: Sequence[Quadrants], *, seed: int = 0) -> dict[str, Any] | None:
+def pool(tasks: Sequence[Quadrants], *, seed: int = 0) -> PooledNumbers | None:
     """Return the pooled numbers of the tasks that are right or wrong; None where there are fewer than two.
 
     Args:
         tasks: the tasks' counts; those without items are passed over.
         seed: of the permutation test.
-
-    Returns:
-        `tasks`, `n`; over all items: `accuracy_difference`, `negative_flip_rate`, `positive_flip_rate`,
-        `mcnemar_exact_p`; each task alike: `macro_accuracy_difference`, `macro_negative_flip_rate` (a number) and
-        `sign_flip_p`; where items are grouped, `clustered_p` stands in for the two tests.
     """
     scored = [task for task in tasks if task.total]
     if len(scored) < 2:
         return None
     everything = pool_quadrants(scored)
-    found: dict[str, Any] = {
-        "tasks": len(scored),
-        "n": everything.total,
-        "accuracy_difference": accuracy_difference(everything).to_json(),
-        "negative_flip_rate": negative_flip_rate(everything).to_json(),
-        "positive_flip_rate": positive_flip_rate(everything).to_json(),
-        "macro_accuracy_difference": macro_accuracy_difference(scored).to_json(),
-        "macro_negative_flip_rate": sum(t.negative_flips / t.total for t in scored) / len(scored),
-    }
-    if everything.clusters is not None:
-        test = clusters.clustered_test(everything.by_cluster(NEGATIVE), everything.by_cluster(POSITIVE))
-        return found | {"clustered_p": test.two_sided}
+    grouped = everything.clusters is not None
+    over_groups = None
+    if grouped:
+        over_groups = clusters.clustered_test(
+            everything.by_cluster(NEGATIVE), everything.by_cluster(POSITIVE)
+        )
     exact = statistics.mcnemar(everything.negative_flips, everything.positive_flips).exact
-    return found | {"mcnemar_exact_p": exact, "sign_flip_p": sign_flip_p(scored, seed=seed)}
+    return PooledNumbers(
+        tasks=len(scored),
+        n=everything.total,
+        accuracy_difference=accuracy_difference(everything),
+        negative_flip_rate=negative_flip_rate(everything),
+        positive_flip_rate=positive_flip_rate(everything),
+        macro_accuracy_difference=macro_accuracy_difference(scored),
+        macro_negative_flip_rate=sum(t.negative_flips / t.total for t in scored) / len(scored),
+        mcnemar_exact_p=None if grouped else exact,
+        sign_flip_p=None if grouped else sign_flip_p(scored, seed=seed),
+        clustered_p=over_groups.two_sided if over_groups else None,
+    )

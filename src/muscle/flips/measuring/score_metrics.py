@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
+from muscle.flips.pairing.flip_sign import flips_of_scores
 from muscle.flips.statistics import clusters, resampling
 from muscle.flips.statistics import intervals as statistics
 from muscle.flips.statistics.arrays import Bools, Floats, Ints
@@ -40,19 +42,18 @@ class Differences:
         return self.new - self.old
 
     @cached_property
+    def _flips(self) -> NDArray[np.int8]:
+        return flips_of_scores(self.values, epsilon=self.epsilon)
+
+    @cached_property
     def better(self) -> Bools:
         """Whether an item got better: D > epsilon."""
-        return self.values > self.epsilon
+        return self._flips > 0
 
     @cached_property
     def worse(self) -> Bools:
         """Whether an item got worse: D < -epsilon."""
-        return self.values < -self.epsilon
-
-    def to_json(self) -> dict[str, int]:
-        """Return how many items got better, worse, or neither."""
-        better, worse = int(self.better.sum()), int(self.worse.sum())
-        return {"better": better, "worse": worse, "equal": self.old.size - better - worse}
+        return self._flips < 0
 
 
 def _share(differences: Differences, part: Bools) -> Estimate:

@@ -24,9 +24,11 @@ from muscle.flips.measuring.metrics import (
     Quadrants,
     accuracy_difference,
 )
-from muscle.flips.pairing.items import Kind, TaskItems
+from muscle.flips.pairing.flip_sign import NEGATIVE_FLIP, POSITIVE_FLIP, Kind
+from muscle.flips.pairing.items import TaskItems
 from muscle.flips.statistics import intervals as statistics
 from muscle.flips.statistics.arrays import Floats, Ints
+from muscle.flips.statistics.clusters import clustered_test
 from muscle.flips.statistics.intervals import CONFIDENCE, Estimate
 
 _CELLS = tuple(f"cell{number}" for number in ALL)
@@ -95,19 +97,16 @@ class Tally:
         """Return the two-sided p-value of more flips one way: exact McNemar, or over the groups of items."""
         if self.quadrants.clusters is None:
             return statistics.mcnemar(self.quadrants.negative_flips, self.quadrants.positive_flips).exact
-        from muscle.flips.statistics.clusters import clustered_test
-
         return clustered_test(
             self.quadrants.by_cluster(NEGATIVE), self.quadrants.by_cluster(POSITIVE)
         ).two_sided
 
 
-def item_cells(items: TaskItems, *, epsilon: float = 0.0) -> pl.DataFrame:
+def item_cells(items: TaskItems) -> pl.DataFrame:
     """Return each item's cell of the quadrants, its difference, its group, and whether its answers could be compared.
 
     Args:
         items: the task's items.
-        epsilon: dead band of a continuous score.
 
     Returns:
         (items,) rows: `cell`, `unknown`, `level_old`, `level_new`, and `cluster` where items are grouped.
@@ -119,57 +118,75 @@ def item_cells(items: TaskItems, *, epsilon: float = 0.0) -> pl.DataFrame:
         unknown = changed.is_null() & (old == new)
         levels = [old.cast(pl.Float64).alias("level_old"), new.cast(pl.Float64).alias("level_new")]
     else:
-        moved = pl.col("score_new") - pl.col("score_old")
-        cell = (
-            pl.when(moved < -epsilon).then(NEGATIVE[0]).when(moved > epsilon).then(POSITIVE[0]).otherwise(0)
-        ).cast(pl.UInt8)
+        flip = pl.col("flip")
+        cell = pl.when(flip == NEGATIVE_FLIP).then(NEGATIVE[0]).when(flip == POSITIVE_FLIP).then(POSITIVE[0])
+        cell = cell.otherwise(0).cast(pl.UInt8)
         unknown = pl.lit(True)
         levels = [pl.col("score_old").alias("level_old"), pl.col("score_new").alias("level_new")]
     groups = ["cluster"] if "cluster" in frame.columns else []
     return frame.select(cell.alias("cell"), unknown.alias("unknown"), *levels, *groups)
 
 
-def tally(items: TaskItems, *, epsilon: float = 0.0) -> Tally | None:
-    """Sum up a task's items; None where there are none.
-
-    Args:
-        items: the task's items.
-        epsilon: dead band of a continuous score.
-    """
-    nothing = pl.repeat("all", items.frame.height, dtype=pl.String, eager=True)
-    return tally_by(items, nothing, epsilon=epsilon).get("all")
+def tally(items: TaskItems) -> Tally | None:
+    """Sum up a task's items; None where there are none."""
+    cells = item_cells(items)
+    if cells.is_empty():
+        return None
+    groups = _groups(cells.with_columns(value=pl.lit(""))).get("") if "cluster" in cells.columns else None
+    return _tally(cells.select(_sums()).row(0, named=True), items.kind, groups)
 
 
-def tally_by(items: TaskItems, values: pl.Series, *, epsilon: float = 0.0) -> dict[str, Tally]:
+def quadrants_of(items: TaskItems) -> Quadrants:
+    """Count the items in each quadrant; of a score, worse and better items stand in the places of the flips."""
+    found = tally(items)
+    return no_quadrants(items) if found is None else found.quadrants
+
+
+def no_quadrants(items: TaskItems) -> Quadrants:
+    """Return the quadrants of a task without items."""
+    nothing = np.zeros(len(ALL), dtype=np.int64)
+    clusters = nothing[:0].reshape(0, len(ALL)) if "cluster" in items.frame.columns else None
+    return Quadrants(nothing, items.kind == "binary", clusters)
+
+
+def tally_by(items: TaskItems, values: pl.Series) -> dict[str, Tally]:
     """Sum up a task's items by the slice that they belong to.
 
     Args:
         items: the task's items.
         values: (items,) the slice of each item; null for none.
-        epsilon: dead band of a continuous score.
 
     Returns:
         The tallies by slice, in the order of the slices' names.
     """
-    cells = item_cells(items, epsilon=epsilon).with_columns(values.cast(pl.String).alias("value"))
+    cells = item_cells(items).with_columns(values.cast(pl.String).alias("value"))
     cells = cells.drop_nulls("value")
     if cells.is_empty():
         return {}
     clustered = "cluster" in cells.columns
-    difference = pl.col("level_new") - pl.col("level_old")
-    sums = cells.group_by("value").agg(
-        *((pl.col("cell") == number).sum().alias(name) for number, name in enumerate(_CELLS)),
-        pl.col("unknown").any(),
-        pl.col("level_old").mean(),
-        pl.col("level_new").mean(),
-        mean=difference.mean(),
-        deviation=difference.std(),
-    )
+    sums = cells.group_by("value").agg(_sums())
     groups = _groups(cells) if clustered else {}
     return {
         row["value"]: _tally(row, items.kind, groups.get(row["value"]))
         for row in sums.sort("value").iter_rows(named=True)
     }
+
+
+def _sums() -> list[pl.Expr]:
+    """Return what a set of items is summed up by: its cells, levels, and the mean and deviation of the difference."""
+    difference = pl.col("level_new") - pl.col("level_old")
+    return [
+        *_cell_counts(),
+        pl.col("unknown").any(),
+        pl.col("level_old").mean(),
+        pl.col("level_new").mean(),
+        difference.mean().alias("mean"),
+        difference.std().alias("deviation"),
+    ]
+
+
+def _cell_counts() -> list[pl.Expr]:
+    return [(pl.col("cell") == number).sum().alias(name) for number, name in enumerate(_CELLS)]
 
 
 @dataclass(frozen=True)
@@ -185,7 +202,7 @@ def _groups(cells: pl.DataFrame) -> dict[str, _Groups]:
     by_group = (
         cells.group_by("value", "cluster")
         .agg(
-            *((pl.col("cell") == number).sum().alias(name) for number, name in enumerate(_CELLS)),
+            *_cell_counts(),
             sums=(pl.col("level_new") - pl.col("level_old")).sum(),
         )
         .sort("value", "cluster")

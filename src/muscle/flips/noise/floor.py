@@ -20,10 +20,10 @@ import numpy as np
 import polars as pl
 
 from muscle.flips.measuring.candidate_effect import shared_items
-from muscle.flips.measuring.counting import quadrants_of
 from muscle.flips.measuring.metrics import NEGATIVE, POSITIVE, Quadrants, accuracy_difference, accuracy_old
-from muscle.flips.measuring.tally import Tally, spread_of_groups
+from muscle.flips.measuring.tally import Tally, quadrants_of, spread_of_groups
 from muscle.flips.noise.repeats import Repeats, expected_flips, mean_of_items, own_flips
+from muscle.flips.pairing.flip_sign import NEGATIVE_FLIP, with_flip
 from muscle.flips.pairing.items import TaskItems
 from muscle.flips.pairing.pair import Pair
 from muscle.flips.statistics.arrays import Bools, Floats, Ints
@@ -136,7 +136,7 @@ def _turned(estimate: Estimate, start: float) -> Estimate:
     return Estimate(start - estimate.value, start - estimate.high, start - estimate.low)
 
 
-def excess_items(noise: Pair, update: Pair, task: str, *, epsilon: float = 0.0) -> TaskItems | None:
+def excess_items(noise: Pair, update: Pair, task: str) -> TaskItems | None:
     """Return a task's items as flips of the second run and of the update; None where no item is in all three runs.
 
     Args:
@@ -144,7 +144,6 @@ def excess_items(noise: Pair, update: Pair, task: str, *, epsilon: float = 0.0) 
         update: the old run joined with the run under test; where it is at its worst, what the second run lacks counts as no
             flip of that.
         task: the task's name.
-        epsilon: dead band of a continuous score.
 
     Returns:
         Items on which "right" means "not broken", by the second run in `correct_old` and by the update in
@@ -157,11 +156,7 @@ def excess_items(noise: Pair, update: Pair, task: str, *, epsilon: float = 0.0) 
     shared = shared_items(plain, update.joined, noise.tasks[task], noise.joined, how=how)
     if shared.is_empty():
         return None
-    if plain.kind == "binary":
-        kept = [~pl.col("correct_old") | pl.col(name) for name in ("correct_candidate", "correct_new")]
-    else:
-        old = pl.col("score_old")
-        kept = [pl.col(name) - old >= -epsilon for name in ("score_candidate", "score_new")]
+    kept = [pl.col(name) != NEGATIVE_FLIP for name in ("flip_candidate", "flip")]
     kept[0] = kept[0].fill_null(True)
     groups = ["cluster"] if "cluster" in shared.columns else []
     nothing = pl.lit(None, pl.Boolean)
@@ -176,4 +171,4 @@ def excess_items(noise: Pair, update: Pair, task: str, *, epsilon: float = 0.0) 
     )
     if groups:
         frame = frame.with_columns(pl.col("cluster").rank("dense") - 1)
-    return TaskItems(task, "binary", None, frame, 0)
+    return TaskItems(task, "binary", None, with_flip(frame, "binary", epsilon=0.0), 0)

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from muscle.flips.noise.item_verdicts import FALSE_DISCOVERY_RATE, is_large
+from muscle.flips.noise.item_verdicts import is_large
 from muscle.flips.options import EPSILON_ITEM, Test
 from muscle.flips.statistics.arrays import Bools, Floats, Ints
 from muscle.flips.statistics.exact_tests import hypergeometric, p_value_table
+from muscle.flips.statistics.multiplicity import FALSE_DISCOVERY_RATE
 
 REPLICATES = 1_000
 _ROUNDING = 1e-9

@@ -15,39 +15,14 @@ from scipy import special
 
 from muscle.flips.options import EPSILON_ITEM, Test
 from muscle.flips.statistics.arrays import Bools, Floats, Ints
-from muscle.flips.statistics.exact_tests import item_p_values, newcombe
-from muscle.flips.statistics.intervals import CONFIDENCE
-
-FALSE_DISCOVERY_RATE = 0.05
+from muscle.flips.statistics.exact_tests import item_p_values
+from muscle.flips.statistics.intervals import CONFIDENCE, newcombe_of_items
+from muscle.flips.statistics.multiplicity import FALSE_DISCOVERY_RATE, discoveries
 
 VERDICTS = ("regressed", "improved", "equivalent", "cannot_tell")
 REGRESSED, IMPROVED, EQUIVALENT, CANNOT_TELL = range(4)
 
 _ROUNDING = 1e-9
-
-
-def discoveries(
-    p_values: Floats, families: Ints | None = None, *, rate: float = FALSE_DISCOVERY_RATE
-) -> Bools:
-    """Return which tests are discoveries at a false discovery rate, in each family by itself.
-
-    Benjamini and Hochberg, JRSS B 57 (1995) 289-300.
-
-    Args:
-        p_values: (tests,).
-        families: (tests,) which family each test is in, from 0; None for one family.
-        rate: the false discovery rate.
-    """
-    found = np.zeros(p_values.size, dtype=np.bool_)
-    if families is None:
-        families = np.zeros(p_values.size, dtype=np.int64)
-    for family in range(int(families.max(initial=-1)) + 1):
-        members = np.flatnonzero(families == family)
-        ordered = np.sort(p_values[members])
-        passed = np.flatnonzero(ordered <= rate * np.arange(1, members.size + 1) / max(members.size, 1))
-        if passed.size:
-            found[members] = p_values[members] <= ordered[passed[-1]]
-    return found
 
 
 @dataclass(frozen=True)
@@ -139,7 +114,7 @@ def item_verdicts(
     ['regressed', 'cannot_tell', 'improved', 'cannot_tell']
     """
     p_values = item_p_values(right_old, num_old, right_new, num_new, test=test)
-    low, high = newcombe(right_old, num_old, right_new, num_new)
+    low, high = newcombe_of_items(right_old, num_old, right_new, num_new)
     change = right_new / num_new - right_old / num_old
     significant = discoveries(p_values, families, rate=rate)
     return ItemVerdicts(classify(significant, change, low, high, epsilon), p_values, change)

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import polars as pl
 
+from muscle.flips.measuring.side_numbers import (
+    AllAnswers,
+    CountOf,
+    FlipsWithinNoise,
+    ItemShares,
+    NumAnswers,
+    SideNumbers,
+)
 from muscle.flips.noise import item_verdicts as verdicts
 from muscle.flips.noise import margins
-from muscle.flips.noise.floor import NO_NOISE, Noise, excess_items, noise_of_repeats, noise_of_rerun
+from muscle.flips.noise.floor import NO_NOISE, UNKNOWN, Noise, excess_items, noise_of_repeats, noise_of_rerun
 from muscle.flips.noise.item_null import permutation_null
 from muscle.flips.noise.item_verdicts import VERDICTS, ItemVerdicts, Moments
 from muscle.flips.noise.repeats import (
     Repeats,
     Side,
+    VarianceSplit,
     expected_flips,
     item_repeats,
     mean_of_items,
     variance_split,
 )
-from muscle.flips.options import Options
+from muscle.flips.options import CompareOptions
+from muscle.flips.pairing.flip_sign import NEGATIVE_FLIP, POSITIVE_FLIP
 from muscle.flips.pairing.items import TaskItems
 from muscle.flips.pairing.pair import Pair
 from muscle.flips.slices.slice_by import parse_slice, slice_values
@@ -43,7 +53,10 @@ class Reality:
     """What is known beyond single answers of a task between two versions.
 
     Attributes:
-        metrics: further entries of the report's numbers: `items`, `all_answers`, `noise_floor`, ...
+        noise: the floor, and what is beyond it.
+        all_answers: rates over all answers; None where every item was asked once.
+        items: shares of items with each verdict; None where not both sides have repeats.
+        flips_within: flips within run-to-run differences; None where not known.
         repeats: all answers; None where every item was asked once.
         verdicts: the items' verdicts; None where not both sides have repeats.
         variance: Wang's split; None without repeats.
@@ -51,16 +64,30 @@ class Reality:
         source: where the floor comes from: "repeats", "rerun" or "unknown".
     """
 
-    metrics: dict[str, Any]
+    noise: Noise
+    all_answers: AllAnswers | None
+    items: ItemShares | None
+    flips_within: FlipsWithinNoise | None
     repeats: Repeats | None
     verdicts: ItemVerdicts | None
-    variance: dict[str, Any] | None
+    variance: VarianceSplit | None
     within: pl.Series | None
-    source: str
+    source: NoiseSource
+
+    def added_to(self, numbers: SideNumbers) -> SideNumbers:
+        """Return a task's numbers with what is known beyond single answers."""
+        return replace(
+            numbers,
+            noise_floor=self.noise.floor,
+            excess_negative_flip_rate=self.noise.excess,
+            all_answers=self.all_answers,
+            items=self.items,
+            flips_within_noise=self.flips_within,
+        )
 
 
 def real_or_noise(
-    pair: Pair, name: str, options: Options, *, rerun: Pair | None = None, side: str = "old_vs_new"
+    pair: Pair, name: str, options: CompareOptions, *, rerun: Pair | None = None, side: str = "old_vs_new"
 ) -> Reality:
     """Tell what of a task's flips is real.
 
@@ -76,30 +103,32 @@ def real_or_noise(
     noise, source = _noise(pair, name, options, repeats, rerun)
     if source == "unknown" and side.startswith("new"):
         noise = Noise(Estimate.undefined(_ASKED_ONCE), Estimate.undefined(_ASKED_ONCE))
-    metrics: dict[str, Any] = {
-        "noise_floor": noise.floor.to_json(),
-        "excess_negative_flip_rate": noise.excess.to_json(),
-    }
-    judged = variance = None
-    if repeats is not None:
-        metrics["all_answers"] = _all_answers(repeats, options)
-        if repeats.both_repeated:
-            families = _families(pair, items, repeats, options.item_family)
-            judged = judge_items(repeats, options, families)
-            metrics["items"] = _shares(repeats, judged, options, families)
-            variance = variance_split(repeats)
+    judged = shares = variance = None
+    if repeats is not None and repeats.both_repeated:
+        families = _families(pair, items, repeats, options.item_family)
+        judged = judge_items(repeats, options, families)
+        shares = _shares(repeats, judged, options, families)
+        variance = variance_split(repeats)
     within = _within(pair, items, rerun)
-    if within is not None:
-        metrics |= _flips_within(items, within, options.epsilon)
-    return Reality(metrics, repeats, judged, variance, within, source)
+    return Reality(
+        noise=noise,
+        all_answers=None if repeats is None else _all_answers(repeats, options),
+        items=shares,
+        flips_within=None if within is None else _flips_within(items, within),
+        repeats=repeats,
+        verdicts=judged,
+        variance=variance,
+        within=within,
+        source=source,
+    )
 
 
 def _noise(
-    pair: Pair, name: str, options: Options, repeats: Repeats | None, rerun: Pair | None
-) -> tuple[Noise, str]:
+    pair: Pair, name: str, options: CompareOptions, repeats: Repeats | None, rerun: Pair | None
+) -> tuple[Noise, NoiseSource]:
     """Return floor and excess: of the second run where one is given, else of the old version's repeats."""
     if rerun is not None:
-        items = excess_items(rerun, pair, name, epsilon=options.epsilon)
+        items = excess_items(rerun, pair, name)
         if items is not None:
             return noise_of_rerun(items), "rerun"
     if repeats is not None:
@@ -109,21 +138,22 @@ def _noise(
     return NO_NOISE, "unknown"
 
 
-def _all_answers(repeats: Repeats, options: Options) -> dict[str, Any]:
+def _all_answers(repeats: Repeats, options: CompareOptions) -> AllAnswers:
     """Return the rates over all answers, each item alike; they too hold difference = PFR - NFR for right and wrong."""
+
+    def mean(values: Floats) -> Estimate:
+        return mean_of_items(values, repeats.clusters, seed=options.seed)
+
     lost, gained = expected_flips(repeats, epsilon=options.epsilon)
-    values = {
-        "pass_rate_old": repeats.old.mean,
-        "pass_rate_new": repeats.new.mean,
-        "pass_rate_difference": repeats.new.mean - repeats.old.mean,
-        "negative_flip_rate": lost,
-        "positive_flip_rate": gained,
-    }
-    asked = {"old": int(repeats.old.num.sum()), "new": int(repeats.new.num.sum())}
-    return {"n": repeats.total, "answers": asked} | {
-        key: mean_of_items(value, repeats.clusters, seed=options.seed).to_json()
-        for key, value in values.items()
-    }
+    return AllAnswers(
+        n=repeats.total,
+        answers=NumAnswers(int(repeats.old.num.sum()), int(repeats.new.num.sum())),
+        pass_rate_old=mean(repeats.old.mean),
+        pass_rate_new=mean(repeats.new.mean),
+        pass_rate_difference=mean(repeats.new.mean - repeats.old.mean),
+        negative_flip_rate=mean(lost),
+        positive_flip_rate=mean(gained),
+    )
 
 
 def _families(pair: Pair, items: TaskItems, repeats: Repeats, by: str | None) -> Ints | None:
@@ -142,7 +172,7 @@ def _families(pair: Pair, items: TaskItems, repeats: Repeats, by: str | None) ->
     )
 
 
-def judge_items(repeats: Repeats, options: Options, families: Ints | None = None) -> ItemVerdicts:
+def judge_items(repeats: Repeats, options: CompareOptions, families: Ints | None = None) -> ItemVerdicts:
     """Judge each item by its answers: by pass rates, or by Welch's test of a score beyond `epsilon`.
 
     Args:
@@ -166,31 +196,40 @@ def judge_items(repeats: Repeats, options: Options, families: Ints | None = None
 
 
 def _shares(
-    repeats: Repeats, judged: ItemVerdicts, options: Options, families: Ints | None
-) -> dict[str, Any]:
+    repeats: Repeats, judged: ItemVerdicts, options: CompareOptions, families: Ints | None
+) -> ItemShares:
     """Return the share of items with each verdict, with intervals over items, and what no change would give."""
     total = repeats.total
-    shares: dict[str, Any] = {"n": total}
+    shares = {}
     for code, word in enumerate(VERDICTS):
         count = judged.count(code)
         interval = rate(count, total)
         if repeats.clusters is not None:
             parts = np.bincount(repeats.clusters, weights=judged.codes == code).astype(np.float64)
             interval = clustered_rate(parts, np.bincount(repeats.clusters).astype(np.float64))
-        shares[word] = Estimate.of(count / total, interval).to_json()
-    if repeats.kind != "binary":
-        return shares | {"null95": Estimate.undefined(_NO_NULL).to_json(), "null_p": None}
-    null = permutation_null(
-        repeats.old.right + repeats.new.right,
-        repeats.old.num,
-        repeats.new.num,
-        epsilon=options.epsilon_item,
-        families=families,
-        test=options.item_test,
-        seed=options.seed,
+        shares[word] = Estimate.of(count / total, interval)
+    null95, null_p = Estimate.undefined(_NO_NULL), None
+    if repeats.kind == "binary":
+        null = permutation_null(
+            repeats.old.right + repeats.new.right,
+            repeats.old.num,
+            repeats.new.num,
+            epsilon=options.epsilon_item,
+            families=families,
+            test=options.item_test,
+            seed=options.seed,
+        )
+        changed = (judged.count(verdicts.REGRESSED) + judged.count(verdicts.IMPROVED)) / total
+        null95, null_p = Estimate(null.null95), null.p_value(changed)
+    return ItemShares(
+        n=total,
+        regressed=shares["regressed"],
+        improved=shares["improved"],
+        equivalent=shares["equivalent"],
+        cannot_tell=shares["cannot_tell"],
+        null95=null95,
+        null_p=null_p,
     )
-    changed = (judged.count(verdicts.REGRESSED) + judged.count(verdicts.IMPROVED)) / total
-    return shares | {"null95": Estimate(null.null95).to_json(), "null_p": null.p_value(changed)}
 
 
 def _within(pair: Pair, items: TaskItems, rerun: Pair | None) -> pl.Series | None:
@@ -200,24 +239,14 @@ def _within(pair: Pair, items: TaskItems, rerun: Pair | None) -> pl.Series | Non
     return None if limit is None else margins.within_noise(pair.joined, items, limit)
 
 
-def _flips_within(items: TaskItems, within: pl.Series, epsilon: float) -> dict[str, Any]:
+def _flips_within(items: TaskItems, within: pl.Series) -> FlipsWithinNoise:
     """Count the flips within run-to-run differences: numerator and denominator of each kind."""
-    frame = items.frame
-    if items.kind == "binary":
-        lost, gained = (
-            frame["correct_old"] & ~frame["correct_new"],
-            ~frame["correct_old"] & frame["correct_new"],
-        )
-    else:
-        moved = frame["score_new"] - frame["score_old"]
-        lost, gained = moved < -epsilon, moved > epsilon
-    known = within.is_not_null()
-    return {
-        "flips_within_noise": {
-            kind: {"count": int((flips & within.fill_null(False)).sum()), "of": int((flips & known).sum())}
-            for kind, flips in (("negative_flip", lost), ("positive_flip", gained))
-        }
-    }
+    known, surely = within.is_not_null(), within.fill_null(False)
+    lost, gained = (
+        CountOf(int((flips & surely).sum()), int((flips & known).sum()))
+        for flips in (items.frame["flip"] == NEGATIVE_FLIP, items.frame["flip"] == POSITIVE_FLIP)
+    )
+    return FlipsWithinNoise(lost, gained)
 
 
 def median_answers(side: Side | None) -> int | None:
@@ -225,49 +254,47 @@ def median_answers(side: Side | None) -> int | None:
     return None if side is None else int(np.median(side.num))
 
 
-def noise_summary(report: Mapping[str, Any], sources: Mapping[str, str]) -> dict[str, str]:
-    """Return the report's `noise`: where the floor comes from, and a sentence on what is beyond it.
+def noise_sentence(
+    old: str, other: str, judged: Mapping[str, SideNumbers], sources: Mapping[str, NoiseSource]
+) -> tuple[NoiseSource, str]:
+    """Return where the floor comes from, and a sentence on what is beyond it.
 
     Args:
-        report: the result object, its tasks filled in.
+        old: the old version's name.
+        other: the judged version's.
+        judged: its numbers, by task.
         sources: where each task's floor comes from.
     """
-    side = "old_vs_candidate" if report["candidate"] else "old_vs_new"
-    known = {
-        name: report["tasks"][name][side]
-        for name, source in sources.items()
-        if source != "unknown" and report["tasks"][name].get(side)
-    }
-    if not known:
-        return {"source": "unknown", "sentence": NO_NOISE.floor.why or ""}
-    kinds = {sources[name] for name in known}
-    source = "rerun" if "rerun" in kinds else "repeats"
-    weights = np.array([metrics["n"] for metrics in known.values()], dtype=np.float64)
-    floor, excess = (
-        float(np.average(_values(known, key), weights=weights))
-        for key in ("noise_floor", "excess_negative_flip_rate")
-    )
-    what = "its repeats" if source == "repeats" else "its second run"
-    spans = ""
-    if len(known) == 1:
-        (metrics,) = known.values()
-        spans = _span(metrics["excess_negative_flip_rate"])
-    tasks = "" if len(known) == 1 else f" over {len(known)} tasks"
-    missing = len(sources) - len(known)
+    floors: list[tuple[int, float, Estimate]] = []
+    kinds: set[NoiseSource] = set()
+    for name, source in sources.items():
+        numbers = judged.get(name)
+        if source == "unknown" or numbers is None:
+            continue
+        floor, excess = numbers.metric("noise_floor").value, numbers.metric("excess_negative_flip_rate")
+        if floor is not None and excess.value is not None:
+            floors.append((numbers.n, floor, excess))
+            kinds.add(source)
+    if not floors:
+        return "unknown", UNKNOWN
+    from_where: NoiseSource = "rerun" if "rerun" in kinds else "repeats"
+    weights = np.array([n for n, _, _ in floors], dtype=np.float64)
+    floor = float(np.average([value for _, value, _ in floors], weights=weights))
+    beyond = float(np.average([float(excess.value or 0.0) for _, _, excess in floors], weights=weights))
+    what = "its repeats" if from_where == "repeats" else "its second run"
+    spans = _span(floors[0][2]) if len(floors) == 1 else ""
+    tasks = "" if len(floors) == 1 else f" over {len(floors)} tasks"
     sentence = (
-        f"{report['old']} breaks {percent(floor)} of its answers against itself ({what}{tasks}); "
-        f"{report['candidate'] or report['new']} breaks {percent(excess)} beyond that{spans}"
+        f"{old} breaks {percent(floor)} of its answers against itself ({what}{tasks}); "
+        f"{other} breaks {percent(beyond)} beyond that{spans}"
     )
+    missing = len(sources) - len(floors)
     if missing:
-        sentence += f"; {missing} tasks: {NO_NOISE.floor.why}"
-    return {"source": source, "sentence": sentence + "."}
+        sentence += f"; {missing} tasks: {UNKNOWN}"
+    return from_where, sentence + "."
 
 
-def _values(known: Mapping[str, Any], key: str) -> Floats:
-    return np.array([metrics[key]["value"] for metrics in known.values()], dtype=np.float64)
-
-
-def _span(metric: Mapping[str, Any]) -> str:
-    if metric["low"] is None:
+def _span(excess: Estimate) -> str:
+    if excess.low is None or excess.high is None:
         return ""
-    return f" ({percent(metric['low'])} to {percent(metric['high'])})"
+    return f" ({percent(excess.low)} to {percent(excess.high)})"

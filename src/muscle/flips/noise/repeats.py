@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import polars as pl
 
-from muscle.flips.pairing.items import Kind, TaskItems, truth
+from muscle.flips.pairing.flip_sign import Kind, flips_of_scores
+from muscle.flips.pairing.items import TaskItems, truth
 from muscle.flips.pairing.join import Joined
 from muscle.flips.statistics import clusters, resampling
 from muscle.flips.statistics.arrays import Floats, Ints
@@ -214,8 +214,9 @@ def expected_flips(repeats: Repeats, *, epsilon: float = 0.0) -> tuple[Floats, F
     worse, better = np.zeros(repeats.total), np.zeros(repeats.total)
     for column in range(new.values.shape[1]):
         moved = new.values[:, [column]] - old.values
-        worse += (moved < -epsilon).sum(axis=1)
-        better += (moved > epsilon).sum(axis=1)
+        flips = flips_of_scores(moved, epsilon=epsilon)
+        worse += (flips < 0).sum(axis=1)
+        better += (flips > 0).sum(axis=1)
     pairs = old.num * new.num
     return worse / pairs, better / pairs
 
@@ -268,17 +269,13 @@ class VarianceSplit:
     n: int
 
 
-def variance_split(repeats: Repeats) -> dict[str, Any] | None:
+def variance_split(repeats: Repeats) -> VarianceSplit | None:
     """Split the variance of an item's difference into that of items and that of answers.
 
     Wang 2025, arXiv 2512.21326: with b = mean p_A (1 - p_A) / (K_A - 1) + the same of B, items = var(p_A - p_B) - b,
     answers = mean p_A (1 - p_A) + mean p_B (1 - p_B) + b, and the standard error of a difference of accuracy is
-    sqrt((items + answers / K) / N). Of a score the variances of its answers take the places of p (1 - p).
-
-    Returns:
-        `total` (of one answer an item and side), `items`, `answers`; `standard_error` of the difference of the means over all
-        answers that were asked, `standard_error_of_one_answer` had each item been asked once; `n`, the items. None where no item
-        has two answers a side. `items` is unbiased and so may be below zero where it is tiny.
+    sqrt((items + answers / K) / N). Of a score the variances of its answers take the places of p (1 - p). None where no item has
+    two answers a side.
     """
     kept = (repeats.old.num > 1) & (repeats.new.num > 1)
     if not kept.any():
@@ -290,11 +287,11 @@ def variance_split(repeats: Repeats) -> dict[str, Any] | None:
     items = float(difference.var()) - bias
     total = items + answers
     n = int(kept.sum())
-    return {
-        "total": total,
-        "items": items,
-        "answers": answers,
-        "standard_error": float(np.sqrt(difference.var() / n)),
-        "standard_error_of_one_answer": float(np.sqrt(max(total, 0.0) / n)),
-        "n": n,
-    }
+    return VarianceSplit(
+        total=total,
+        items=items,
+        answers=answers,
+        standard_error=float(np.sqrt(difference.var() / n)),
+        standard_error_of_one_answer=float(np.sqrt(max(total, 0.0) / n)),
+        n=n,
+    )

@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 import polars as pl
 
-from muscle.errors import ConfigError, JoinError
+from muscle.errors import JoinError
+from muscle.flips.options import ALLOWANCES
 from muscle.flips.pairing.main_scores import other_names
 from muscle.flips.pairing.match import with_one_task_name
 from muscle.flips.pairing.metadata_changes import SettingsChange, common_start, settings_changes
@@ -23,15 +24,6 @@ from muscle.predictions.run import Run
 
 MAX_CHANGED = 0.05
 """Share of the shared items whose prompt or reference may differ. As many are left out and counted when runs are joined."""
-
-ALLOWANCES = ("prompts", "documents", "references", "metric", "judge")
-"""What a user can allow to differ although it makes flips that no model made."""
-
-
-def allows_changed(allow: Collection[str]) -> bool:
-    """Tell whether items are to be paired although their prompt or reference changed."""
-    return bool({"prompts", "references"} & set(allow))
-
 
 Severity = Literal["note", "refuse"]
 
@@ -56,17 +48,6 @@ class Difference:
     allow: str | None = None
     allowed: bool = False
     quoted: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the entry of the report."""
-        return {
-            "what": self.what,
-            "severity": self.severity,
-            "message": self.message,
-            "allow": self.allow,
-            "allowed": self.allowed,
-            "quoted": self.quoted,
-        }
 
 
 def find_differences(old: Run, new: Run, *, max_changed: float = MAX_CHANGED) -> list[Difference]:
@@ -100,12 +81,8 @@ def check_comparable(
         All differences, those that were allowed marked so.
 
     Raises:
-        ConfigError: `allow` names something else.
         JoinError: something else than what was allowed makes the comparison meaningless.
     """
-    unknown = sorted(set(allow) - set(ALLOWANCES))
-    if unknown:
-        raise ConfigError(f"allow {unknown[0]!r}: expected one of {', '.join(ALLOWANCES)}")
     found = [
         replace(d, allowed=d.allow in allow) for d in find_differences(old, new, max_changed=max_changed)
     ]

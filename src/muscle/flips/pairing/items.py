@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import polars as pl
 
 from muscle.errors import DataError, JoinError
+from muscle.flips.pairing.flip_sign import Kind, with_flip
 from muscle.flips.pairing.join import Joined
 from muscle.flips.statistics.arrays import Ints
 from muscle.predictions.records import COLUMNS, NO_FILTER
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
-
-Kind = Literal["binary", "continuous"]
 
 
 @dataclass(frozen=True)
@@ -28,9 +26,10 @@ class TaskItems:
         score: the name of the score that gains and regressions are measured in; None where there is none.
         frame: one row an item and repeat: `pair` (its number in the joined frames), `correct_old`,
             `correct_new`, `changed` (null where answers cannot be compared), `score_old`, `score_new` (higher
-            is better), and `cluster` (from 0) where items are grouped.
+            is better), `flip` (`muscle.flips.pairing.flip_sign`), and `cluster` (from 0) where items are grouped.
         num_unscored: items without error that have no correctness or score on a side.
         sign: -1 where less of the score is better, so that it was turned; else 1.
+        epsilon: dead band of a score, in its unit.
         other_scores: names of the scores that a side has and that nothing is measured in; on a task of right and wrong those that
             say what correctness says are left out.
         worst: what a missing answer is taken for, old and new (right as 1 and wrong as 0, or scores), where missing ones are
@@ -43,6 +42,7 @@ class TaskItems:
     frame: pl.DataFrame
     num_unscored: int
     sign: int = 1
+    epsilon: float = 0.0
     other_scores: tuple[str, ...] = ()
     worst: tuple[float, float] | None = None
 
@@ -180,7 +180,13 @@ def _truths(name: str, old: pl.DataFrame, new: pl.DataFrame) -> tuple[pl.Series,
 
 
 def _task(
-    name: str, rows: pl.DataFrame, joined: Joined, lower_is_better: Collection[str], seen: TaskItems | None
+    name: str,
+    rows: pl.DataFrame,
+    joined: Joined,
+    *,
+    epsilon: float,
+    lower_is_better: Collection[str],
+    seen: TaskItems | None,
 ) -> TaskItems:
     """Collect one task's items.
 
@@ -188,6 +194,7 @@ def _task(
         name: what the report calls the task.
         rows: `row` (number of the pair), `changed` and, where items are grouped, `group`.
         joined: the two runs.
+        epsilon: dead band of a score.
         lower_is_better: names of scores of which less is better.
         seen: the task without missing answers, if they shall be taken at their worst; None leaves them out.
     """
@@ -217,7 +224,9 @@ def _task(
         scored = scored.with_columns((pl.col("group").rank("dense") - 1).alias("cluster")).drop("group")
     label = score.removeprefix(SCORE_PREFIX) if score else None
     others = _other_scores(old, new, score, truths)
-    return TaskItems(name, kind, label, scored, frame.height - scored.height, sign, others, worst)
+    scored = with_flip(scored, kind, epsilon=epsilon)
+    unscored = frame.height - scored.height
+    return TaskItems(name, kind, label, scored, unscored, sign, epsilon, others, worst)
 
 
 def _other_scores(
@@ -254,6 +263,7 @@ def _filled(frame: pl.DataFrame, kind: Kind, worst: tuple[float, float]) -> pl.D
 def task_items(
     joined: Joined,
     *,
+    epsilon: float = 0.0,
     cluster: str | None = None,
     lower_is_better: Collection[str] = (),
     seen: Mapping[str, TaskItems] | None = None,
@@ -262,6 +272,7 @@ def task_items(
 
     Args:
         joined: the two runs, row by row.
+        epsilon: dead band of a continuous score: only a difference beyond it is a flip.
         cluster: a slice or column whose values group items that belong together; repeats of an item are
             always one group.
         lower_is_better: names of scores of which less is better; their sign is turned.
@@ -289,10 +300,15 @@ def task_items(
     found: dict[str, TaskItems] = {}
     for task, filter_name, part in _by_task(rows, keys):
         name = f"{task}/{filter_name}" if task in several and filter_name != NO_FILTER else task
-        if seen is None:
-            found[name] = _task(name, part, joined, lower_is_better, None)
-        elif name in seen:
-            found[name] = _task(name, part, joined, lower_is_better, seen[name])
+        if seen is None or name in seen:
+            found[name] = _task(
+                name,
+                part,
+                joined,
+                epsilon=epsilon,
+                lower_is_better=lower_is_better,
+                seen=None if seen is None else seen[name],
+            )
     return found
 
 

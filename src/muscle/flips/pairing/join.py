@@ -11,8 +11,7 @@ group. `Answers` holds all answers, item by item.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -60,10 +59,6 @@ class JoinReport:
     def __post_init__(self) -> None:
         """Sum up what changed."""
         object.__setattr__(self, "changed", self.reference_changed + self.prompt_changed)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the counts."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

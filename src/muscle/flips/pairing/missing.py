@@ -10,8 +10,7 @@ What does not hold then is not proven. Such bounds hold however answers came to 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -43,10 +42,6 @@ class Missing:
     def num(self) -> int:
         """Missing predictions that stand in one run or the other."""
         return self.errors + self.unscored + self.only_old + self.only_new
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the counts of the report."""
-        return asdict(self)
 
     def sentence(self) -> str:
         """Say how many answers are missing and why.

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
-from muscle.flips.options import Options
+from muscle.flips.options import CompareOptions
 from muscle.flips.pairing.items import TaskItems, task_items
 from muscle.flips.pairing.join import Joined, join_runs
 from muscle.flips.pairing.missing import Missing, count_missing, with_missing
 from muscle.predictions.run import Run, Unread
+
+Side = Literal["old_vs_new", "old_vs_candidate", "new_vs_candidate"]
+"""Which two versions: the plain update, the candidate, and the candidate against the plain update."""
+
+WithOld = Literal["old_vs_new", "old_vs_candidate"]
+"""The sides that the old version is one of."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +28,7 @@ class Pair:
         tasks: the items that both scored, by task.
         missing: what was not scored on both sides.
         unread: what the runs' sources held and could not be read.
-        cluster: the slice or column that groups items.
+        options: by which the runs were paired.
         lower_is_better: names of the scores of which less is better.
         at_worst: whether missing answers are among the items, at their worst.
     """
@@ -29,8 +36,8 @@ class Pair:
     joined: Joined
     tasks: dict[str, TaskItems]
     missing: Missing
+    options: CompareOptions
     unread: tuple[Unread, ...] = ()
-    cluster: str | None = None
     lower_is_better: frozenset[str] = frozenset()
     at_worst: bool = False
 
@@ -57,7 +64,11 @@ class Pair:
             return replace(self, at_worst=True)
         joined = with_missing(self.joined)
         tasks = task_items(
-            joined, cluster=self.cluster, lower_is_better=self.lower_is_better, seen=self.tasks
+            joined,
+            epsilon=self.options.epsilon,
+            cluster=self.options.cluster,
+            lower_is_better=self.lower_is_better,
+            seen=self.tasks,
         )
         return replace(self, joined=joined, tasks=tasks, at_worst=True)
 
@@ -68,7 +79,7 @@ def _named_lower_is_better(run: Run) -> set[str]:
     return {name for name, higher in directions.items() if higher is False}
 
 
-def pair_runs(old: Run, new: Run, options: Options) -> Pair:
+def pair_runs(old: Run, new: Run, options: CompareOptions) -> Pair:
     """Join two runs and split them into tasks.
 
     Raises:
@@ -79,7 +90,7 @@ def pair_runs(old: Run, new: Run, options: Options) -> Pair:
         old, new, on=options.on, max_unpaired=options.max_unpaired, allow_changed=options.allow_changed
     )
     turned = frozenset({*options.lower_is_better, *_named_lower_is_better(old), *_named_lower_is_better(new)})
-    tasks = task_items(joined, cluster=options.cluster, lower_is_better=turned)
+    tasks = task_items(joined, epsilon=options.epsilon, cluster=options.cluster, lower_is_better=turned)
     unscored = sum(items.num_unscored for items in tasks.values())
     missing = count_missing(old, new, joined, unscored=unscored)
-    return Pair(joined, tasks, missing, (*old.unread, *new.unread), options.cluster, turned)
+    return Pair(joined, tasks, missing, options, (*old.unread, *new.unread), turned)

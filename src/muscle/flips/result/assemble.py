@@ -1,196 +1,193 @@
-"""From runs to the result object: paired, measured, told from noise, cut, explained, judged, listed."""
+"""From runs to the report: paired, measured, told from noise, cut, explained, judged, listed."""
 
 from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
 
 from muscle.errors import JoinError
 from muscle.files import plain_json
-from muscle.flips.comparison import Comparison, missing_sentence
 from muscle.flips.explaining.causes import Causes
-from muscle.flips.explaining.explain import Asked, causes_of, explain
-from muscle.flips.measuring.candidate_effect import candidate_effect, shared_items
-from muscle.flips.measuring.counting import quadrants_of
-from muscle.flips.measuring.over_tasks import pool
-from muscle.flips.measuring.task_numbers import adjust_for_tasks, counts, histogram, measure
-from muscle.flips.noise.real_or_noise import Reality, median_answers, noise_summary, real_or_noise
-from muscle.flips.options import Options
+from muscle.flips.explaining.explain import Explanation, causes_of, explain, rules_of
+from muscle.flips.measuring.candidate_effect import CandidateEffect, candidate_effect, shared_items
+from muscle.flips.measuring.over_tasks import PooledNumbers, pool
+from muscle.flips.measuring.task_numbers import histogram
+from muscle.flips.noise.real_or_noise import median_answers, noise_sentence
+from muscle.flips.options import CompareOptions
+from muscle.flips.pairing.comparability import Difference
 from muscle.flips.pairing.items import TaskItems
-from muscle.flips.pairing.pair import Pair, pair_runs
-from muscle.flips.result.flip_list import ListedTask, list_flips
+from muscle.flips.pairing.pair import Pair, Side, WithOld, pair_runs
+from muscle.flips.result.flip_list import list_flips
+from muscle.flips.result.listed_repeats import ListedTask
+from muscle.flips.result.measured import MeasuredPair
+from muscle.flips.result.report import (
+    FORMAT,
+    NoiseSummary,
+    OtherRun,
+    RepeatsPerItem,
+    Report,
+    Settings,
+    TaskResult,
+)
 from muscle.flips.result.verdict import Verdict, careful, headline, judge
 from muscle.flips.result.warnings import warnings_of
 from muscle.flips.slices.cuts import Cut, cut_tasks, measure_cuts
+from muscle.flips.slices.slice_numbers import TaskSlices
 from muscle.predictions.run import Run
 
-FORMAT = "muscle-report/1"
+
+@dataclass(frozen=True)
+class Assembled:
+    """A report, and what it was made from.
+
+    Attributes:
+        report: the report.
+        sides: the versions that were held against each other, measured.
+        rerun: old against a second run of the old version; None without one.
+        cuts: how each side was cut into slices.
+        listed: the tasks' items with what is known of each.
+    """
+
+    report: Report
+    sides: Mapping[Side, MeasuredPair]
+    rerun: Pair | None
+    cuts: Mapping[WithOld, Sequence[Cut]]
+    listed: Sequence[ListedTask]
 
 
 def assemble(
     main: Mapping[str, Run],
     others: Mapping[str, Run],
-    options: Options,
-    slices: Sequence[str] | None,
-    wanted: Asked,
-) -> Comparison:
-    """Pair the runs, measure and judge them, and put the result object together.
+    options: CompareOptions,
+    comparability: Mapping[str, Sequence[Difference]],
+) -> Assembled:
+    """Pair the runs, measure and judge them, and put the report together.
 
     Args:
         main: old, new, and perhaps candidate and rerun.
         others: further runs by name, each held against the old one.
         options: how runs are compared.
-        slices: what the items are cut by; None takes what the records offer.
-        wanted: what the user gave for causes and judges.
+        comparability: what differs between the runs beside the model.
 
     Raises:
-        DataError: the cluster column or a slice's is not there.
-        ConfigError: a slice cannot be read.
+        DataError: the cluster column or a slice's is not there, or the labels cannot be read.
+        ConfigError: a slice or the rules for causes cannot be read.
         JoinError: the runs do not belong together.
     """
-    sides = [("old", "new")] + ([("old", "candidate"), ("new", "candidate")] if "candidate" in main else [])
-    pairs = {f"{first}_vs_{second}": pair_runs(main[first], main[second], options) for first, second in sides}
     rerun = pair_runs(main["old"], main["rerun"], options) if "rerun" in main else None
-    judged = "old_vs_candidate" if "candidate" in main else "old_vs_new"
-    realities = _realities(pairs, options, rerun)
-    measured = _measured(pairs, options, realities)
-    tasks = {
-        name: _task_report(name, pairs, measured, realities, options) for name in pairs["old_vs_new"].tasks
+    sides = _sides(main, options, rerun)
+    with_old = _with_old(sides)
+    pairs = {side: measured.pair for side, measured in with_old.items()}
+    cuts = {
+        side: cut_tasks(measured.pair.joined, measured.pair.tasks, measured.tallies, by=options.slices)
+        for side, measured in with_old.items()
     }
-    cuts = _add_slices(tasks, pairs, slices, options.epsilon)
-    causes = causes_of(pairs, wanted)
-    for name, found in explain(pairs, rerun, causes, wanted, options).items():
-        tasks[name] |= found
-    verdict = _verdict(tasks, pairs[judged], judged, options, rerun)
-    listed = list_flips(
-        _listed(pairs, realities, causes, cuts),
-        limit=options.max_flips,
-        epsilon=options.epsilon,
-        seed=options.seed,
-    )
-    report: dict[str, Any] = {
-        **_origin(main),
-        "verdict": verdict.word,
-        "headline": "",
-        "reasons": list(verdict.reasons),
-        "warnings": warnings_of(
+    causes = causes_of(pairs, rules_of(options))
+    effects = _effects(with_old, options)
+    tasks = _task_results(sides, effects, cuts, explain(pairs, rerun, causes, options))
+    listed = _listed(with_old, causes, cuts["old_vs_new"])
+    flips = list_flips(listed, limit=options.max_flips, seed=options.seed)
+    judged: WithOld = "old_vs_candidate" if "candidate" in main else "old_vs_new"
+    verdict = _verdict(with_old[judged], judged, tasks, options)
+    old, new, candidate = (main[role].name if role in main else None for role in ("old", "new", "candidate"))
+    assert old is not None and new is not None
+    sources = {name: each.source for name, each in with_old[judged].realities.items()}
+    report = Report(
+        format=FORMAT,
+        muscle_version=importlib.metadata.version("muscle-llm"),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        old=old,
+        new=new,
+        candidate=candidate,
+        sources={role: plain_json({**run.metadata, "n": run.frame.height}) for role, run in main.items()},
+        verdict=verdict.word,
+        headline=headline(verdict.word, tasks, old=old, new=new, candidate=candidate),
+        reasons=list(verdict.reasons),
+        warnings=warnings_of(
             [*main.values(), *others.values()],
-            {side.replace("_", " "): pair for side, pair in pairs.items()},
+            {side.replace("_", " "): measured.pair for side, measured in sides.items()},
+            {side.replace("_", " "): measured.binary_quadrants() for side, measured in sides.items()},
         ),
-        "join": pairs["old_vs_new"].joined.report.to_json(),
-        "missing": {side: pair.missing.to_json() for side, pair in pairs.items()},
-        "unread": {
-            name: [asdict(each) for each in run.unread] for name, run in (*main.items(), *others.items())
-        },
-        "tasks": tasks,
-        "pooled": _pooled(pairs, options.seed),
-        "others": [_other(name, main["old"], run, options, rerun) for name, run in others.items()],
-        "flips": listed.flips,
-        "flips_total": listed.totals,
-        "flips_shown": len(listed.flips),
-        "settings": _settings(options, slices),
-    }
-    report["headline"] = headline(report)
-    report["noise"] = noise_summary(report, {name: each.source for name, each in realities[judged].items()})
-    return Comparison(report, pairs["old_vs_new"], pairs.get("old_vs_candidate"), rerun)
+        join=sides["old_vs_new"].pair.joined.report,
+        missing={side: measured.pair.missing for side, measured in sides.items()},
+        unread={name: run.unread for name, run in (*main.items(), *others.items())},
+        tasks=tasks,
+        pooled={side: _pooled(measured, options.seed) for side, measured in sides.items()},
+        others=[_other(name, main["old"], run, options, rerun) for name, run in others.items()],
+        flips=flips.flips,
+        flips_total=flips.totals,
+        flips_shown=len(flips.flips),
+        settings=_settings(options),
+        noise=NoiseSummary(*noise_sentence(old, candidate or new, with_old[judged].numbers, sources)),
+        comparability=comparability,
+    )
+    return Assembled(report, sides, rerun, cuts, listed)
 
 
-def _verdict(
-    tasks: Mapping[str, Mapping[str, Any]], pair: Pair, side: str, options: Options, rerun: Pair | None
-) -> Verdict:
-    """Judge what was measured, and hold the verdict against the worst that is missing."""
-    verdict = judge(tasks, side=side, tolerance=options.tolerance)
-    if verdict.word != "pass":
-        return verdict
-    told = [f"not read: {each}" for each in pair.lost_in_reading]
-    if rerun is not None:
-        told += [f"not read of the second run: {each}" for each in rerun.lost_in_reading]
-    if told or pair.unseen_tasks:
-        told += [f"{name}: no item of this task is scored in both runs" for name in pair.unseen_tasks]
-        return Verdict("cannot_tell", (*told, *verdict.reasons))
-    missing = missing_sentence(pair, rerun)
-    if not missing:
-        return verdict
-    measured = _measured({side: pair.worst}, options, _realities({side: pair.worst}, options, rerun))[side]
-    worst = {
-        name: {
-            "kind": items.kind,
-            side: measured[name],
-            "quadrants": {side: counts(items, epsilon=options.epsilon)},
-            "candidate_effect": tasks[name]["candidate_effect"],
-        }
-        for name, items in pair.worst.tasks.items()
-    }
-    return careful(verdict, judge(worst, side=side, tolerance=options.tolerance), missing)
-
-
-def _origin(main: Mapping[str, Run]) -> dict[str, Any]:
-    """Return what made the report, when, and from which runs."""
+def _sides(main: Mapping[str, Run], options: CompareOptions, rerun: Pair | None) -> dict[Side, MeasuredPair]:
+    """Pair and measure the versions that are held against each other."""
+    pairs: dict[Side, Pair] = {"old_vs_new": pair_runs(main["old"], main["new"], options)}
+    if "candidate" in main:
+        pairs["old_vs_candidate"] = pair_runs(main["old"], main["candidate"], options)
+        pairs["new_vs_candidate"] = pair_runs(main["new"], main["candidate"], options)
     return {
-        "format": FORMAT,
-        "muscle_version": importlib.metadata.version("muscle-llm"),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        **{role: main[role].name if role in main else None for role in ("old", "new", "candidate")},
-        "sources": {role: plain_json({**run.metadata, "n": run.frame.height}) for role, run in main.items()},
-    }
-
-
-def _settings(options: Options, slices: Sequence[str] | None) -> dict[str, Any]:
-    return {
-        **options.__dict__,
-        "lower_is_better": list(options.lower_is_better),
-        "slices": None if slices is None else [str(by) for by in slices],
-    }
-
-
-def _add_slices(
-    tasks: Mapping[str, dict[str, Any]],
-    pairs: Mapping[str, Pair],
-    slices: Sequence[str] | None,
-    epsilon: float,
-) -> list[Cut]:
-    """Put each task's slices, by side, into its part of the report; return how old against new was cut."""
-    cuts: dict[str, list[Cut]] = {}
-    for side, pair in pairs.items():
-        if side.startswith("old"):
-            cuts[side] = cut_tasks(pair.joined, pair.tasks, by=slices, epsilon=epsilon)
-            found = measure_cuts(cuts[side], pair.tasks)
-            for name, task in tasks.items():
-                task.setdefault("slices", {})[side] = found.get(name)
-    return cuts["old_vs_new"]
-
-
-def _realities(
-    pairs: Mapping[str, Pair], options: Options, rerun: Pair | None
-) -> dict[str, dict[str, Reality]]:
-    """Return what repeats and a second run of the old version say of each task, by side."""
-    return {
-        side: {
-            name: real_or_noise(
-                pair, name, options, rerun=rerun if side.startswith("old") else None, side=side
-            )
-            for name in pair.tasks
-        }
+        side: MeasuredPair(pair, options, None if side == "new_vs_candidate" else rerun, side)
         for side, pair in pairs.items()
     }
 
 
-def _measured(
-    pairs: Mapping[str, Pair], options: Options, realities: Mapping[str, Mapping[str, Reality]]
-) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return every comparison's numbers by side and task, with p-values adjusted over the tasks."""
-    found = {}
-    for side, pair in pairs.items():
-        tasks = {
-            n: measure(items, epsilon=options.epsilon, seed=options.seed) | realities[side][n].metrics
-            for n, items in pair.tasks.items()
-        }
-        adjust_for_tasks(tasks)
-        found[side] = tasks
+def _with_old(sides: Mapping[Side, MeasuredPair]) -> dict[WithOld, MeasuredPair]:
+    """Return the sides that the old version is one of."""
+    found: dict[WithOld, MeasuredPair] = {"old_vs_new": sides["old_vs_new"]}
+    if "old_vs_candidate" in sides:
+        found["old_vs_candidate"] = sides["old_vs_candidate"]
     return found
+
+
+def _verdict(
+    measured: MeasuredPair,
+    side: WithOld,
+    tasks: Mapping[str, TaskResult],
+    options: CompareOptions,
+) -> Verdict:
+    """Judge what was measured, and hold the verdict against the worst that is missing."""
+    effects = {name: task.candidate_effect for name, task in tasks.items()}
+    judged = {
+        name: replace(task, judge=(tasks[name].judge or {}).get(side))
+        for name, task in measured.judged(effects).items()
+        if name in tasks
+    }
+    verdict = judge(judged, tolerance=options.tolerance)
+    if verdict.word != "pass":
+        return verdict
+    told = [f"not read: {each}" for each in measured.lost_in_reading]
+    told += [f"{name}: no item of this task is scored in both runs" for name in measured.pair.unseen_tasks]
+    if told:
+        return Verdict("cannot_tell", (*told, *verdict.reasons))
+    if not measured.missing:
+        return verdict
+    worst = judge(measured.worst.judged(effects), tolerance=options.tolerance)
+    return careful(verdict, worst, measured.missing)
+
+
+def _settings(options: CompareOptions) -> Settings:
+    return Settings(
+        on=options.on,
+        max_unpaired=options.max_unpaired,
+        allow_changed=options.allow_changed,
+        epsilon=options.epsilon,
+        cluster=options.cluster,
+        lower_is_better=list(options.lower_is_better),
+        tolerance=options.tolerance,
+        max_flips=options.max_flips,
+        seed=options.seed,
+        epsilon_item=options.epsilon_item,
+        item_test=options.item_test,
+        item_family=options.item_family,
+        slices=None if options.slices is None else [str(by) for by in options.slices],
+    )
 
 
 def _check_same_measure(plain: TaskItems, candidate: TaskItems) -> None:
@@ -206,89 +203,100 @@ def _check_same_measure(plain: TaskItems, candidate: TaskItems) -> None:
         )
 
 
-def _repeats_of(name: str, realities: Mapping[str, Mapping[str, Reality]]) -> dict[str, Any]:
-    """Return how many answers an item has on each side, and how the variance splits into items and answers."""
-    found = {side: tasks[name] for side, tasks in realities.items() if name in tasks}
-    plain, candidate = found["old_vs_new"].repeats, found.get("old_vs_candidate")
-    repeats = {
-        "old": 1 if plain is None else median_answers(plain.old),
-        "new": 1 if plain is None else median_answers(plain.new),
-        "candidate": None,
+def _effects(
+    with_old: Mapping[WithOld, MeasuredPair], options: CompareOptions
+) -> dict[str, CandidateEffect | None]:
+    """Return what a candidate changes against the plain update, by task; None of tasks that it lacks."""
+    plain, candidate = with_old["old_vs_new"].pair, with_old.get("old_vs_candidate")
+    found: dict[str, CandidateEffect | None] = {}
+    for name, items in plain.tasks.items():
+        other = candidate.pair.tasks.get(name) if candidate else None
+        found[name] = None
+        if candidate is not None and other is not None:
+            _check_same_measure(items, other)
+            shared = shared_items(items, plain.joined, other, candidate.pair.joined)
+            binary = items.kind == "binary"
+            found[name] = candidate_effect(shared, binary=binary, epsilon=options.epsilon, seed=options.seed)
+    return found
+
+
+def _repeats_of(name: str, with_old: Mapping[WithOld, MeasuredPair]) -> RepeatsPerItem:
+    """Return how many answers an item has in each version."""
+    plain = with_old["old_vs_new"].realities[name].repeats
+    old, new = (1, 1) if plain is None else (median_answers(plain.old), median_answers(plain.new))
+    candidate = None
+    if "old_vs_candidate" in with_old and name in with_old["old_vs_candidate"].realities:
+        other = with_old["old_vs_candidate"].realities[name].repeats
+        candidate = 1 if other is None else median_answers(other.new)
+    return RepeatsPerItem(old, new, candidate)
+
+
+def _task_results(
+    sides: Mapping[Side, MeasuredPair],
+    effects: Mapping[str, CandidateEffect | None],
+    cuts: Mapping[WithOld, Sequence[Cut]],
+    explained: Mapping[str, Explanation],
+) -> dict[str, TaskResult]:
+    """Return each task's part of the report."""
+    slices: dict[WithOld, dict[str, TaskSlices]] = {
+        side: measure_cuts(own, sides[side].pair.tasks) for side, own in cuts.items()
     }
-    if candidate is not None:
-        repeats["candidate"] = 1 if candidate.repeats is None else median_answers(candidate.repeats.new)
-    variance = {side: each.variance for side, each in found.items() if each.variance is not None}
-    return {"repeats": repeats, "variance": variance or None}
-
-
-def _task_report(
-    name: str,
-    pairs: Mapping[str, Pair],
-    measured: Mapping[str, Mapping[str, Any]],
-    realities: Mapping[str, Mapping[str, Reality]],
-    options: Options,
-) -> dict[str, Any]:
-    """Return one task's part of the report."""
-    plain = pairs["old_vs_new"].tasks[name]
-    with_old = {
-        s: pair.tasks[name] for s, pair in pairs.items() if s.startswith("old") and name in pair.tasks
-    }
-    effect = None
-    if "old_vs_candidate" in with_old:
-        _check_same_measure(plain, with_old["old_vs_candidate"])
-        joins = pairs["old_vs_new"].joined, pairs["old_vs_candidate"].joined
-        shared = shared_items(plain, joins[0], with_old["old_vs_candidate"], joins[1])
-        binary = plain.kind == "binary"
-        effect = candidate_effect(shared, binary=binary, epsilon=options.epsilon, seed=options.seed)
-    return {
-        "n": plain.frame.height,
-        "kind": plain.kind,
-        "score": plain.score_label,
-        "scores_not_compared": list(plain.other_scores),
-        "unscored": plain.num_unscored,
-        **_repeats_of(name, realities),
-        **{
-            side: measured.get(side, {}).get(name)
-            for side in ("old_vs_new", "old_vs_candidate", "new_vs_candidate")
-        },
-        "quadrants": {side: counts(items, epsilon=options.epsilon) for side, items in with_old.items()},
-        "candidate_effect": effect,
-        "difference_histogram": histogram(with_old) if plain.kind == "continuous" else None,
-    }
-
-
-def _pooled(pairs: Mapping[str, Pair], seed: int) -> dict[str, Any]:
-    """Return the numbers pooled over the tasks that are right or wrong, by side."""
-    return {
-        side: pool(
-            [quadrants_of(items) for items in pair.tasks.values() if items.kind == "binary"], seed=seed
+    found = {}
+    for name, plain in sides["old_vs_new"].pair.tasks.items():
+        has = {side: measured for side, measured in sides.items() if name in measured.pair.tasks}
+        with_old = _with_old(has)
+        numbers = {side: measured.numbers[name] for side, measured in has.items()}
+        variance = {side: each.realities[name].variance for side, each in has.items()}
+        known = {side: each for side, each in variance.items() if each is not None}
+        items = {side: measured.pair.tasks[name] for side, measured in with_old.items()}
+        why = explained[name]
+        found[name] = TaskResult(
+            n=plain.frame.height,
+            kind=plain.kind,
+            score=plain.score_label,
+            scores_not_compared=list(plain.other_scores),
+            unscored=plain.num_unscored,
+            repeats=_repeats_of(name, with_old),
+            variance=known or None,
+            old_vs_new=numbers.get("old_vs_new"),
+            old_vs_candidate=numbers.get("old_vs_candidate"),
+            new_vs_candidate=numbers.get("new_vs_candidate"),
+            quadrants={side: measured.counts(name) for side, measured in with_old.items()},
+            candidate_effect=effects[name],
+            difference_histogram=histogram(items) if plain.kind == "continuous" else None,
+            slices={side: each.get(name) for side, each in slices.items()},
+            causes=why.causes,
+            what_changed=why.what_changed,
+            closeness=why.closeness,
+            judge=why.judge,
         )
-        for side, pair in pairs.items()
-    }
+    return found
+
+
+def _pooled(measured: MeasuredPair, seed: int) -> PooledNumbers | None:
+    """Return the numbers pooled over the tasks that are right or wrong."""
+    return pool(measured.binary_quadrants(), seed=seed)
 
 
 def _listed(
-    pairs: Mapping[str, Pair],
-    realities: Mapping[str, Mapping[str, Reality]],
-    causes: Mapping[str, Mapping[str, Causes | None]],
+    with_old: Mapping[WithOld, MeasuredPair],
+    causes: Mapping[str, Mapping[WithOld, Causes | None]],
     cuts: Sequence[Cut],
 ) -> list[ListedTask]:
-    plain, other = pairs["old_vs_new"], pairs.get("old_vs_candidate")
+    plain, other = with_old["old_vs_new"], with_old.get("old_vs_candidate")
     listed = []
-    for name, items in plain.tasks.items():
-        reality, why = realities["old_vs_new"][name], causes[name].get("old_vs_new")
+    for name, items in plain.pair.tasks.items():
+        joined, reality, why = plain.pair.joined, plain.realities[name], causes[name].get("old_vs_new")
         own = [cut for cut in cuts if cut.task == name]
-        if other is None or name not in other.tasks:
-            listed.append(ListedTask(items, items.frame, plain.joined, None, reality, causes=why, cuts=own))
+        if other is None or name not in other.pair.tasks:
+            listed.append(ListedTask(items, items.frame, joined, None, reality, causes=why, cuts=own))
             continue
-        rows = shared_items(items, plain.joined, other.tasks[name], other.joined, how="left")
-        candidate = realities["old_vs_candidate"][name]
-        listed.append(ListedTask(items, rows, plain.joined, other.joined, reality, candidate, why, own))
+        rows = shared_items(items, joined, other.pair.tasks[name], other.pair.joined, how="left")
+        candidate = other.realities[name]
+        listed.append(ListedTask(items, rows, joined, other.pair.joined, reality, candidate, why, own))
     return listed
 
 
-def _other(name: str, old: Run, run: Run, options: Options, rerun: Pair | None) -> dict[str, Any]:
+def _other(name: str, old: Run, run: Run, options: CompareOptions, rerun: Pair | None) -> OtherRun:
     """Compare a further run with the old one."""
-    pairs = {"old_vs_other": pair_runs(old, run, options)}
-    measured = _measured(pairs, options, _realities(pairs, options, rerun))
-    return {"name": name, "tasks": measured["old_vs_other"]}
+    return OtherRun(name, MeasuredPair(pair_runs(old, run, options), options, rerun).numbers)

@@ -15,47 +15,21 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from muscle.flips.explaining.causes import Causes
 from muscle.flips.noise.margins import lead
-from muscle.flips.noise.real_or_noise import Reality
 from muscle.flips.options import MAX_FLIPS
+from muscle.flips.pairing.flip_sign import NEGATIVE_FLIP, POSITIVE_FLIP
 from muscle.flips.pairing.items import TaskItems
-from muscle.flips.pairing.join import Joined
-from muscle.flips.result.listed_repeats import NO_REPEATS, add_answers, once_an_item, pass_rates, with_items
-from muscle.flips.slices.cuts import Cut
+from muscle.flips.result.flip import Flip, FlipKind, ScoredAnswer, Versions
+from muscle.flips.result.listed_repeats import ListedTask, once_an_item, pass_rates, with_answers, with_items
+from muscle.flips.result.report import FlipCounts
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
 
 MAX_CHARACTERS = 20_000
 """Longest text of an input or answer in a report; a runaway generation must not fill it."""
 
-KINDS = ("negative_flip", "positive_flip", "other_wrong")
+KINDS: tuple[FlipKind, ...] = ("negative_flip", "positive_flip", "other_wrong")
 # Share of the list that a kind may take while others still have flips to show.
 _QUOTA = {"negative_flip": 0.6, "positive_flip": 0.25, "other_wrong": 0.15}
-
-
-@dataclass(frozen=True)
-class ListedTask:
-    """What the list needs of a task.
-
-    Attributes:
-        items: the task's items, old against new.
-        rows: their rows; with a candidate as `shared_items(..., how="left")` gives them.
-        old_vs_new: the join of old and new.
-        old_vs_candidate: the join of old and candidate; None without one.
-        reality: what repeats and a second run say of old against new.
-        candidate: the same of old against the candidate.
-        causes: why items flipped, old against new.
-        cuts: how the task was cut into slices, old against new.
-    """
-
-    items: TaskItems
-    rows: pl.DataFrame
-    old_vs_new: Joined
-    old_vs_candidate: Joined | None
-    reality: Reality | None = None
-    candidate: Reality | None = None
-    causes: Causes | None = None
-    cuts: Sequence[Cut] = ()
 
 
 @dataclass(frozen=True)
@@ -67,37 +41,50 @@ class FlipList:
         totals: how many there are of each kind.
     """
 
-    flips: list[dict[str, Any]]
-    totals: dict[str, int]
+    flips: list[Flip]
+    totals: FlipCounts
 
 
-def _classified(task: ListedTask, epsilon: float) -> pl.DataFrame:
-    """Mark each item that belongs in the list with its kind, and with what the candidate made of it."""
+def classified(task: ListedTask) -> pl.DataFrame:
+    """Mark each pair of answers with its kind of flip, and with what the candidate made of it.
+
+    Returns:
+        A row for each of the task's: `pair`, `pair_candidate`, `fixed`, `introduced`, `within`, `kind` (null where nothing
+        flipped) and `size`, the fall of the score.
+    """
+    lost, gained = pl.col("flip") == NEGATIVE_FLIP, pl.col("flip") == POSITIVE_FLIP
+    other = pl.lit(False)
     if task.items.kind == "binary":
-        lost = pl.col("correct_old") & ~pl.col("correct_new")
-        gained = ~pl.col("correct_old") & pl.col("correct_new")
         other = ~pl.col("correct_old") & ~pl.col("correct_new") & pl.col("changed").fill_null(False)
-        candidate_lost = pl.col("correct_old") & ~pl.col("correct_candidate")
-        size = pl.col("score_old") - pl.col("score_new")
-    else:
-        size = pl.col("score_old") - pl.col("score_new")
-        lost, gained, other = size > epsilon, size < -epsilon, pl.lit(False)
-        candidate_lost = pl.col("score_old") - pl.col("score_candidate") > epsilon
-    rows = task.rows
-    if task.old_vs_candidate is None:
-        rows = rows.with_columns(fixed=pl.lit(None, pl.Boolean), introduced=pl.lit(None, pl.Boolean))
-    else:
-        rows = rows.with_columns(fixed=pl.when(lost).then(~candidate_lost), introduced=candidate_lost & ~lost)
-    newly_wrong = pl.col("introduced").fill_null(False)
+    fixed: pl.Expr = pl.lit(None, pl.Boolean)
+    introduced: pl.Expr = pl.lit(None, pl.Boolean)
+    candidate: pl.Expr = pl.lit(None, pl.UInt32).alias("pair_candidate")
+    if task.old_vs_candidate is not None:
+        candidate_lost = pl.col("flip_candidate") == NEGATIVE_FLIP
+        fixed, introduced = pl.when(lost).then(~candidate_lost), candidate_lost & ~lost
+        candidate = pl.col("pair_candidate")
     kind = pl.when(lost).then(pl.lit(KINDS[0])).when(gained).then(pl.lit(KINDS[1]))
-    kind = kind.when(other | newly_wrong).then(pl.lit(KINDS[2]))
-    keep = ["pair", "fixed", "introduced", *(["pair_candidate"] if task.old_vs_candidate else [])]
+    kind = kind.when(other | introduced.fill_null(False)).then(pl.lit(KINDS[2]))
+    size = pl.col("score_old") - pl.col("score_new")
+    rows = task.rows.with_columns(within=pl.lit(None, pl.Boolean))
     within = task.reality.within if task.reality else None
-    rows = rows.with_columns(within=pl.lit(None, pl.Boolean))
     if within is not None:
         told = pl.DataFrame({"pair": task.items.frame["pair"], "within": within})
-        rows = rows.drop("within").join(told, on="pair", how="left", maintain_order="left")
-    marked = rows.select(*keep, "within", kind=kind, size=size)
+        rows = task.rows.join(told, on="pair", how="left", maintain_order="left")
+    return rows.select(
+        "pair",
+        candidate,
+        fixed.alias("fixed"),
+        introduced.alias("introduced"),
+        "within",
+        kind=kind,
+        size=size,
+    )
+
+
+def _flipped(task: ListedTask) -> pl.DataFrame:
+    """Return what belongs in the list: a row an item, or a pair of answers where each item was asked once."""
+    marked = classified(task)
     if task.reality is not None and task.reality.repeats is not None:
         return once_an_item(marked, task.old_vs_new, task.reality)
     return marked.drop_nulls("kind")
@@ -105,9 +92,9 @@ def _classified(task: ListedTask, epsilon: float) -> pl.DataFrame:
 
 def _budget(totals: Mapping[str, int], limit: int) -> dict[str, int]:
     """Share the list's places among the kinds; what one does not need goes to the others, negative flips first."""
-    places = {kind: min(totals[kind], int(limit * _QUOTA[kind])) for kind in KINDS}
+    places: dict[str, int] = {kind: min(totals.get(kind, 0), int(limit * _QUOTA[kind])) for kind in KINDS}
     for kind in KINDS:
-        places[kind] = min(totals[kind], places[kind] + limit - sum(places.values()))
+        places[kind] = min(totals.get(kind, 0), places[kind] + limit - sum(places.values()))
     return places
 
 
@@ -124,20 +111,27 @@ def _chosen(candidates: pl.DataFrame, places: Mapping[str, int], seed: int) -> p
     return pl.concat(parts)
 
 
-def _clip(value: Any) -> Any:
-    if isinstance(value, str) and len(value) > MAX_CHARACTERS:
-        return f"{value[:MAX_CHARACTERS]} … [{len(value) - MAX_CHARACTERS} more characters]"
-    return [_clip(entry) for entry in value] if isinstance(value, list) else value
+def _clip(text: str | None) -> str | None:
+    if text is None or len(text) <= MAX_CHARACTERS:
+        return text
+    return f"{text[:MAX_CHARACTERS]} … [{len(text) - MAX_CHARACTERS} more characters]"
 
 
-def _answer(row: Mapping[str, Any] | None, items: TaskItems) -> dict[str, Any] | None:
-    if row is None:
-        return None
+def _clip_each(texts: Sequence[str] | None) -> list[str] | None:
+    return None if texts is None else [_clip(text) or "" for text in texts]
+
+
+def _answer(row: Mapping[str, Any], items: TaskItems) -> ScoredAnswer:
     value = row.get(SCORE_PREFIX + items.score) if items.score else None
-    answer = {name: _clip(row[name]) for name in ("output", "choice", "correct")}
     # JSON has no infinity, and an option may be impossible.
     logprobs = row["logprobs"] and [v if v is None or math.isfinite(v) else None for v in row["logprobs"]]
-    return {**answer, "score": None if value is None else items.sign * value, "logprobs": logprobs}
+    return ScoredAnswer(
+        output=_clip(row["output"]),
+        choice=row["choice"],
+        correct=row["correct"],
+        score=None if value is None else items.sign * value,
+        logprobs=logprobs,
+    )
 
 
 def margin(row: Mapping[str, Any]) -> float | None:
@@ -170,38 +164,42 @@ def _size(
     return None if size is None else float(size)
 
 
-def _entry(task: ListedTask, chosen: Mapping[str, Any]) -> dict[str, Any]:
+def _entry(task: ListedTask, chosen: Mapping[str, Any]) -> Flip:
     old = task.old_vs_new.old.row(chosen["pair"], named=True)
     new = task.old_vs_new.new.row(chosen["pair"], named=True)
     candidate = None
     if task.old_vs_candidate is not None and chosen["pair_candidate"] is not None:
         candidate = task.old_vs_candidate.new.row(chosen["pair_candidate"], named=True)
     shared = {
-        name: _clip(old[name] if old[name] is not None else new[name])
-        for name in ("input", "choices", "reference")
+        name: new[name] if old[name] is None else old[name] for name in ("input", "choices", "reference")
     }
     rates = pass_rates(task.reality, task.candidate, chosen)
     size = _size(chosen, old, new, task.items.kind)
-    if size is None and rates is not None and rates["pass_rate"]["new"] is not None:
-        size = rates["pass_rate"]["old"] - rates["pass_rate"]["new"]
-    leads = {side: lead(row) for side, row in (("old", old), ("new", new), ("candidate", candidate))}
-    return {
-        "task": task.items.name,
-        "id": old["id"],
-        "kind": chosen["kind"],
-        "fixed": chosen["fixed"],
-        "introduced": chosen["introduced"],
-        **shared,
-        "old": _answer(old, task.items),
-        "new": _answer(new, task.items),
-        "candidate": _answer(candidate, task.items),
-        "size": size,
-        "slices": _slices(task, (new, old), chosen["pair"]),
-        "margin": leads if leads["old"] is not None or leads["new"] is not None else None,
-        "within_noise": chosen["within"],
-        "cause": task.causes.of(chosen["pair"]) if task.causes else None,
-        **(rates or NO_REPEATS),
-    }
+    if size is None and rates is not None and rates.rates.old is not None and rates.rates.new is not None:
+        size = rates.rates.old - rates.rates.new
+    leads = Versions(lead(old), lead(new), lead(candidate))
+    return Flip(
+        task=task.items.name,
+        id=old["id"],
+        kind=chosen["kind"],
+        fixed=chosen["fixed"],
+        introduced=chosen["introduced"],
+        input=_clip(shared["input"]),
+        choices=_clip_each(shared["choices"]),
+        reference=_clip_each(shared["reference"]),
+        old=_answer(old, task.items),
+        new=_answer(new, task.items),
+        candidate=None if candidate is None else _answer(candidate, task.items),
+        size=size,
+        slices=_slices(task, (new, old), chosen["pair"]),
+        margin=leads if leads.old is not None or leads.new is not None else None,
+        within_noise=chosen["within"],
+        cause=task.causes.of(chosen["pair"]) if task.causes else None,
+        verdict=rates.verdict if rates else None,
+        p_value=rates.p_value if rates else None,
+        pass_rate=rates.rates if rates else None,
+        repeats=None,
+    )
 
 
 def _slices(task: ListedTask, rows: Sequence[Mapping[str, Any]], pair: int) -> dict[str, str]:
@@ -217,55 +215,36 @@ def _slices(task: ListedTask, rows: Sequence[Mapping[str, Any]], pair: int) -> d
     return found | {name: value for name, value in values.items() if value is not None}
 
 
-def _ranked(flips: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _ranked(flips: Sequence[Flip]) -> list[Flip]:
     """Order by kind, then by how much was lost (or, of gains, gained), then by task and id."""
 
-    def rank(flip: dict[str, Any]) -> tuple[Any, ...]:
-        size = flip["size"] if flip["size"] is not None else 0.0
-        weight = size if flip["kind"] == KINDS[0] else abs(size)
-        return KINDS.index(flip["kind"]), -weight, flip["task"], flip["id"]
+    def rank(flip: Flip) -> tuple[int, float, str, str]:
+        size = flip.size if flip.size is not None else 0.0
+        weight = size if flip.kind == KINDS[0] else abs(size)
+        return KINDS.index(flip.kind), -weight, flip.task, flip.id
 
     return sorted(flips, key=rank)
 
 
-def list_flips(
-    tasks: Sequence[ListedTask], *, limit: int = MAX_FLIPS, epsilon: float = 0.0, seed: int = 0
-) -> FlipList:
+def list_flips(tasks: Sequence[ListedTask], *, limit: int = MAX_FLIPS, seed: int = 0) -> FlipList:
     """List the flipped items of all tasks.
 
     Args:
         tasks: the tasks, in the report's order.
         limit: how many entries the list may have.
-        epsilon: dead band of a continuous score.
         seed: of the sampling beyond the limit.
     """
     parts = []
     for number, task in enumerate(tasks):
-        found = _classified(task, epsilon)
-        if task.old_vs_candidate is None:
-            found = found.with_columns(pair_candidate=pl.lit(None, pl.UInt32))
+        found = _flipped(task)
         keys = task.old_vs_new.old.select("id", "filter", "repeat")[found["pair"]]
-        found = with_items(found, task)
-        columns = [
-            "item",
-            "item_candidate",
-            "pair",
-            "pair_candidate",
-            "kind",
-            "fixed",
-            "introduced",
-            "size",
-            "within",
-        ]
-        parts.append(
-            pl.concat([found.select(columns), keys], how="horizontal").with_columns(task=pl.lit(number))
-        )
+        columns = pl.concat([with_items(found, task), keys], how="horizontal")
+        parts.append(columns.with_columns(task=pl.lit(number)))
     everything = pl.concat(parts) if parts else pl.DataFrame(schema={"kind": pl.String})
     counts = dict(everything.group_by("kind").len().iter_rows())
-    totals = {kind: int(counts.get(kind, 0)) for kind in KINDS}
+    totals = FlipCounts(*(int(counts.get(kind, 0)) for kind in KINDS))
     if not parts:
         return FlipList([], totals)
-    chosen = _chosen(everything, _budget(totals, limit), seed)
-    entries = [_entry(tasks[row["task"]], row) for row in chosen.iter_rows(named=True)]
-    add_answers(entries, list(chosen.iter_rows(named=True)), tasks)
-    return FlipList(_ranked(entries), totals)
+    chosen = list(_chosen(everything, _budget(counts, limit), seed).iter_rows(named=True))
+    entries = [_entry(tasks[row["task"]], row) for row in chosen]
+    return FlipList(_ranked(with_answers(entries, chosen, tasks)), totals)

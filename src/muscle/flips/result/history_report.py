@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from muscle.flips.pairing.comparability import Difference
-from muscle.flips.pairing.items import Kind
+from muscle.flips.pairing.flip_sign import Kind
 from muscle.flips.pairing.missing import Missing
 from muscle.flips.statistics.intervals import Estimate
 from muscle.predictions.run import Unread

@@ -3,27 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import polars as pl
 
+from muscle.flips.explaining.causes import Causes
 from muscle.flips.noise.item_verdicts import VERDICTS
 from muscle.flips.noise.real_or_noise import Reality
 from muscle.flips.pairing.items import TaskItems
 from muscle.flips.pairing.join import Joined
+from muscle.flips.result.flip import Answer, Flip, RepeatedAnswers, Versions
+from muscle.flips.slices.cuts import Cut
 from muscle.predictions.run import SCORE_PREFIX
-
-if TYPE_CHECKING:
-    from muscle.flips.result.flip_list import ListedTask
 
 MAX_ANSWERS = 50
 """Answers of an item and side that the list shows; the pass rate is of all."""
 MAX_TEXT = 20_000_000
 """Characters that all repeated answers in the list may take together."""
 
-NO_REPEATS: dict[str, Any] = {"verdict": None, "p_value": None, "pass_rate": None, "repeats": None}
 _REAL = {"regressed": "negative_flip", "improved": "positive_flip"}
+
+
+@dataclass(frozen=True)
+class ListedTask:
+    """What the list needs of a task.
+
+    Attributes:
+        items: the task's items, old against new.
+        rows: their rows; with a candidate as `shared_items(..., how="left")` gives them.
+        old_vs_new: the join of old and new.
+        old_vs_candidate: the join of old and candidate; None without one.
+        reality: what repeats and a second run say of old against new.
+        candidate: the same of old against the candidate.
+        causes: why items flipped, old against new.
+        cuts: how the task was cut into slices, old against new.
+    """
+
+    items: TaskItems
+    rows: pl.DataFrame
+    old_vs_new: Joined
+    old_vs_candidate: Joined | None
+    reality: Reality | None = None
+    candidate: Reality | None = None
+    causes: Causes | None = None
+    cuts: Sequence[Cut] = ()
+
+
+@dataclass(frozen=True)
+class ItemRates:
+    """What all answers to an item say.
+
+    Attributes:
+        verdict: on the item; None where a side was asked once.
+        p_value: of that.
+        rates: pass rates, or mean scores.
+    """
+
+    verdict: str | None
+    p_value: float | None
+    rates: Versions
 
 
 def once_an_item(marked: pl.DataFrame, joined: Joined, reality: Reality) -> pl.DataFrame:
@@ -65,7 +105,7 @@ def once_an_item(marked: pl.DataFrame, joined: Joined, reality: Reality) -> pl.D
 
 def pass_rates(
     reality: Reality | None, candidate: Reality | None, chosen: Mapping[str, Any]
-) -> dict[str, Any] | None:
+) -> ItemRates | None:
     """Return an entry's verdict, p-value and pass rates (mean scores); None where its item was asked once.
 
     Args:
@@ -80,20 +120,15 @@ def pass_rates(
     other = _place(candidate, chosen["item_candidate"])
     third = None
     if other is not None and candidate is not None and candidate.repeats is not None:
-        third = _number(candidate.repeats.new.mean[other])
-    return {
-        "verdict": None if judged is None else VERDICTS[judged.codes[place]],
-        "p_value": None if judged is None else float(judged.p_values[place]),
-        "pass_rate": {
-            "old": _number(repeats.old.mean[place]),
-            "new": _number(repeats.new.mean[place]),
-            "candidate": third,
-        },
-        "repeats": None,
-    }
+        third = _known(candidate.repeats.new.mean[other])
+    return ItemRates(
+        verdict=None if judged is None else VERDICTS[judged.codes[place]],
+        p_value=None if judged is None else float(judged.p_values[place]),
+        rates=Versions(_known(repeats.old.mean[place]), _known(repeats.new.mean[place]), third),
+    )
 
 
-def _number(value: float) -> float | None:
+def _known(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
@@ -118,10 +153,10 @@ class _AnswersByItem:
         return self.frame[int(start) : int(end)]
 
 
-def add_answers(
-    entries: Sequence[dict[str, Any]], chosen: Sequence[Mapping[str, Any]], tasks: Sequence[ListedTask]
-) -> None:
-    """Put all answers of an item into its entry, cut so that the list stays readable.
+def with_answers(
+    entries: Sequence[Flip], chosen: Sequence[Mapping[str, Any]], tasks: Sequence[ListedTask]
+) -> list[Flip]:
+    """Return the entries with all answers to their items, cut so that the list stays readable.
 
     Args:
         entries: the list's entries.
@@ -129,26 +164,32 @@ def add_answers(
         tasks: the tasks, by the rows' `task`.
     """
     found: dict[tuple[int, str], _AnswersByItem] = {}
-    texts = sum(1 for entry in entries if entry["pass_rate"] is not None)
+    texts = sum(1 for entry in entries if entry.pass_rate is not None)
     limit = max(200, min(4_000, MAX_TEXT // max(1, 3 * MAX_ANSWERS * texts)))
-    for entry, row in zip(entries, chosen, strict=True):
-        if entry["pass_rate"] is None:
-            continue
+
+    def answers(task: ListedTask, joined: Joined | None, side: str, item: int | None) -> list[Answer] | None:
+        if joined is None or joined.answers is None or item is None:
+            return None
+        key = id(joined), side
+        if key not in found:
+            found[key] = _AnswersByItem(joined.answers.old if side == "old" else joined.answers.new)
+        return _written_answers(found[key].of(item), task.items, limit)
+
+    def whole(entry: Flip, row: Mapping[str, Any]) -> Flip:
+        if entry.pass_rate is None:
+            return entry
         task = tasks[row["task"]]
-        sides = {"old": (task.old_vs_new, "old", row["item"]), "new": (task.old_vs_new, "new", row["item"])}
-        if task.old_vs_candidate is not None and row["item_candidate"] is not None:
-            sides["candidate"] = (task.old_vs_candidate, "new", row["item_candidate"])
-        entry["repeats"] = {"candidate": None}
-        for side, (joined, name, item) in sides.items():
-            if joined.answers is None:
-                continue
-            key = id(joined), name
-            if key not in found:
-                found[key] = _AnswersByItem(getattr(joined.answers, name))
-            entry["repeats"][side] = _answers(found[key].of(item), task.items, limit)
+        repeats = RepeatedAnswers(
+            old=answers(task, task.old_vs_new, "old", row["item"]),
+            new=answers(task, task.old_vs_new, "new", row["item"]),
+            candidate=answers(task, task.old_vs_candidate, "new", row["item_candidate"]),
+        )
+        return replace(entry, repeats=repeats)
+
+    return [whole(entry, row) for entry, row in zip(entries, chosen, strict=True)]
 
 
-def _answers(rows: pl.DataFrame, items: TaskItems, limit: int) -> list[dict[str, Any]]:
+def _written_answers(rows: pl.DataFrame, items: TaskItems, limit: int) -> list[Answer]:
     score = SCORE_PREFIX + items.score if items.score else None
     written = []
     for row in rows.head(MAX_ANSWERS).iter_rows(named=True):
@@ -156,14 +197,8 @@ def _answers(rows: pl.DataFrame, items: TaskItems, limit: int) -> list[dict[str,
         if text is not None and len(text) > limit:
             text = f"{text[:limit]} … [{len(text) - limit} more characters]"
         value = row.get(score) if score else None
-        written.append(
-            {
-                "output": text,
-                "choice": row["choice"],
-                "correct": row["correct"],
-                "score": None if value is None else items.sign * value,
-            }
-        )
+        told = None if value is None else items.sign * value
+        written.append(Answer(output=text, choice=row["choice"], correct=row["correct"], score=told))
     return written
 
 

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from muscle.flips.explaining.causes import TaskCauses
 from muscle.flips.explaining.closeness import TaskCloseness
 from muscle.flips.explaining.judges import JudgeCorrections
 from muscle.flips.explaining.what_changed import ChangedFeature
 from muscle.flips.measuring.candidate_effect import CandidateEffect
-from muscle.flips.measuring.counting import BinaryCounts, ScoreCounts
+from muscle.flips.measuring.counting import Counts
 from muscle.flips.measuring.over_tasks import PooledNumbers
 from muscle.flips.measuring.side_numbers import SideNumbers
 from muscle.flips.measuring.task_numbers import DifferenceHistogram
@@ -22,9 +21,10 @@ from muscle.flips.noise.real_or_noise import NoiseSource
 from muscle.flips.noise.repeats import VarianceSplit
 from muscle.flips.options import On, Test
 from muscle.flips.pairing.comparability import Difference
-from muscle.flips.pairing.items import Kind
+from muscle.flips.pairing.flip_sign import Kind
 from muscle.flips.pairing.join import JoinReport
 from muscle.flips.pairing.missing import Missing
+from muscle.flips.pairing.pair import Side, WithOld
 from muscle.flips.result.finding import GateSection, Word
 from muscle.flips.result.flip import Flip
 from muscle.flips.slices.slice_numbers import TaskSlices
@@ -32,9 +32,6 @@ from muscle.predictions.run import Unread
 from muscle.typed_json import OPTIONAL_KEY, from_json, json_object
 
 FORMAT = "muscle-report/1"
-
-Side = Literal["old_vs_new", "old_vs_candidate", "new_vs_candidate"]
-"""Which two versions: the plain update, the candidate, and the candidate against the plain update."""
 
 
 @dataclass(frozen=True)
@@ -81,14 +78,14 @@ class TaskResult:
     old_vs_new: SideNumbers | None
     old_vs_candidate: SideNumbers | None
     new_vs_candidate: SideNumbers | None
-    quadrants: Mapping[Side, BinaryCounts | ScoreCounts]
+    quadrants: Mapping[WithOld, Counts]
     candidate_effect: CandidateEffect | None
     difference_histogram: DifferenceHistogram | None
-    slices: Mapping[Side, TaskSlices | None]
+    slices: Mapping[WithOld, TaskSlices | None]
     causes: TaskCauses | None
     what_changed: Sequence[ChangedFeature]
     closeness: TaskCloseness | None
-    judge: Mapping[Side, JudgeCorrections] | None
+    judge: Mapping[WithOld, JudgeCorrections] | None
 
     def numbers(self, side: Side) -> SideNumbers | None:
         """Return the numbers of one side; None where the task has no such side."""
@@ -217,7 +214,7 @@ class Report:
     title: str | None = field(default=None, metadata=OPTIONAL_KEY)
 
     @property
-    def judged_side(self) -> Side:
+    def judged_side(self) -> WithOld:
         """The two versions that the verdict is on."""
         return "old_vs_new" if self.candidate is None else "old_vs_candidate"
 

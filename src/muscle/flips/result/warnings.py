@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from muscle.flips.measuring.counting import quadrants_of
-from muscle.flips.measuring.metrics import UNCHANGED_FLIPS
+from muscle.flips.measuring.metrics import UNCHANGED_FLIPS, Quadrants
 from muscle.flips.pairing.pair import Pair
 from muscle.flips.result.grid import grid_warnings
 from muscle.predictions.run import Run
@@ -14,20 +13,25 @@ MAX_TASKS = 5
 """Tasks that a warning names."""
 
 
-def warnings_of(runs: Sequence[Run], pairs: Mapping[str, Pair]) -> list[str]:
+def warnings_of(
+    runs: Sequence[Run], pairs: Mapping[str, Pair], quadrants: Mapping[str, Sequence[Quadrants]]
+) -> list[str]:
     """Return what did not pair, and what their readers and likelihoods say.
 
     Args:
         runs: the runs that are compared.
         pairs: their pairs, by what they are called ("old vs new").
+        quadrants: of each pair, the items of its tasks of right and wrong.
     """
     found = [f"{run.name}: not read: {each}" for run in runs for each in run.unread]
-    found += [sentence for side, pair in pairs.items() for sentence in _about_pair(side, pair)]
+    found += [
+        sentence for side, pair in pairs.items() for sentence in _about_pair(side, pair, quadrants[side])
+    ]
     found += [warning for run in runs for warning in grid_warnings(run)]
     return found + [f"{run.name}: {note}" for run in runs for note in run.metadata.get("notes") or ()]
 
 
-def _about_pair(side: str, pair: Pair) -> Iterator[str]:
+def _about_pair(side: str, pair: Pair, quadrants: Sequence[Quadrants]) -> Iterator[str]:
     report = pair.joined.report
     numbers = {
         "only in the first": report.only_old,
@@ -48,7 +52,6 @@ def _about_pair(side: str, pair: Pair) -> Iterator[str]:
         yield f"{side}: no item is scored in both runs of {', '.join(unseen[:MAX_TASKS])}{more}"
     if odd:
         yield f"{side}: {report.paired} predictions paired; {', '.join(odd)}"
-    quadrants = [quadrants_of(items) for items in pair.tasks.values() if items.kind == "binary"]
     same = sum(each.count(UNCHANGED_FLIPS) for each in quadrants if each.answers_known)
     if same:
         yield f"{side}: {same} flips have the same answer on both sides: the scoring changed, not the model"

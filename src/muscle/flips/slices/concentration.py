@@ -10,8 +10,8 @@ from scipy import special
 
 from muscle.flips.measuring.metrics import ALL, NEGATIVE
 from muscle.flips.measuring.tally import Tally
-from muscle.flips.statistics.arrays import Floats
-from muscle.flips.statistics.intervals import CONFIDENCE, Interval, wilson
+from muscle.flips.statistics.counts import upper_tail
+from muscle.flips.statistics.intervals import CONFIDENCE, Interval, newcombe_independent
 
 
 @dataclass(frozen=True)
@@ -31,35 +31,6 @@ class Concentration:
     p_value: float
 
 
-def upper_tail(flips_in: int, items_in: int, flips: int, items: int) -> float:
-    """Return P(X >= flips_in), X the flips that fall into `items_in` of `items` by chance: hypergeometric.
-
-    One-sided Fisher's exact test. Summed from the observed count outwards, over some hundred terms at most.
-
-    >>> round(upper_tail(8, 10, 10, 20), 5)  # scipy.stats.fisher_exact([[8, 2], [2, 8]], "greater")
-    0.01151
-    """
-    last = min(flips, items_in)
-    if flips_in <= max(0, flips + items_in - items):
-        return 1.0
-    mean = flips * items_in / items
-    spread = math.sqrt(mean * (1 - items_in / items)) + 1
-    if flips_in < mean:  # the lower side is then the shorter sum
-        return 1.0 - upper_tail(items_in - flips_in + 1, items_in, items - flips, items)
-    counts = np.arange(flips_in, min(last, flips_in + math.ceil(40 * spread)) + 1, dtype=np.float64)
-    log_terms = (
-        _log_choose(items_in, counts)
-        + _log_choose(items - items_in, flips - counts)
-        - _log_choose(items, float(flips))
-    )
-    return min(1.0, float(np.exp(log_terms).sum()))
-
-
-def _log_choose(total: int, part: Floats | float) -> Floats:
-    found: Floats = special.gammaln(total + 1) - special.gammaln(part + 1) - special.gammaln(total - part + 1)
-    return found
-
-
 def concentration(part: Tally, whole: Tally) -> Concentration | None:
     """Compare a slice with the rest of its task; None where it is the whole task.
 
@@ -77,11 +48,7 @@ def concentration(part: Tally, whole: Tally) -> Concentration | None:
     rate, rest = flips_in / part.total, (flips - flips_in) / rest_total
     if part.groups is not None:
         return _clustered(part, whole, rate, rest)
-    one, other = wilson(flips_in, part.total), wilson(flips - flips_in, rest_total)
-    interval = Interval(
-        rate - rest - math.hypot(rate - one.low, other.high - rest),
-        rate - rest + math.hypot(one.high - rate, rest - other.low),
-    )
+    interval = newcombe_independent(flips - flips_in, rest_total, flips_in, part.total)
     return Concentration(rate - rest, interval, rest, upper_tail(flips_in, part.total, flips, whole.total))
 
 

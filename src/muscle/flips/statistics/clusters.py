@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from muscle.flips.statistics.arrays import Floats
+from muscle.flips.statistics.counts import log_choose
 from muscle.flips.statistics.intervals import CONFIDENCE, Estimate, Interval, clopper_pearson, z_value
 
 Ints = NDArray[np.int64]
@@ -159,9 +160,8 @@ def _signed_sums(sizes: Ints, counts: Ints, most: int) -> Floats:
     """
     number, total = int(counts[most]), int((sizes * counts).sum())
     plus = np.arange(number + 1)
-    logs = special.gammaln(number + 1) - special.gammaln(plus + 1) - special.gammaln(number - plus + 1)
     chances = np.zeros(total + 1)
-    chances[plus * sizes[most]] = np.exp(logs - number * math.log(2))
+    chances[plus * sizes[most]] = np.exp(log_choose(number, plus) - number * math.log(2))
     reached = number * int(sizes[most])
     for kind, size in enumerate(sizes.tolist()):
         for _ in range(0 if kind == most else int(counts[kind])):

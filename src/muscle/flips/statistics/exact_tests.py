@@ -8,13 +8,12 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from scipy import special
 
 from muscle.flips.options import Test
 from muscle.flips.statistics.arrays import Floats, Ints
-from muscle.flips.statistics.intervals import CONFIDENCE, z_value
+from muscle.flips.statistics.counts import binomial_chances, hypergeometric_chances
 
-_TIE = 1e-7
+TIE = 1e-7
 """Relative tolerance for equal probabilities, as R's fisher.test has it: sums of logarithms are not exact."""
 
 
@@ -40,7 +39,7 @@ def fisher_table(num_old: int, num_new: int) -> Floats:
         order = np.argsort(pmf)
         ordered = pmf[order]
         # Where the probability ends of tables that are as likely as this one.
-        last = np.searchsorted(ordered, ordered * (1 + _TIE), side="right") - 1
+        last = np.searchsorted(ordered, ordered * (1 + TIE), side="right") - 1
         p_values = np.empty_like(pmf)
         p_values[order] = np.minimum(np.cumsum(ordered)[last], 1.0)
         old = np.arange(low, low + pmf.size)
@@ -63,16 +62,7 @@ def hypergeometric(num_old: int, num_new: int, right: int) -> tuple[int, Floats]
     low, high = max(0, right - num_new), min(num_old, right)
     old = np.arange(low, high + 1)
 
-    def log_choose(total: int, chosen: Ints | int) -> Floats:
-        logs: Floats = (
-            special.gammaln(total + 1)
-            - special.gammaln(np.add(chosen, 1))
-            - special.gammaln(total - np.asarray(chosen) + 1)
-        )
-        return logs
-
-    logs = log_choose(num_old, old) + log_choose(num_new, right - old) - log_choose(num_old + num_new, right)
-    pmf = np.exp(logs)
+    pmf = hypergeometric_chances(old, num_old, right, num_old + num_new)
     return low, pmf / pmf.sum()
 
 
@@ -92,7 +82,7 @@ def boschloo_table(num_old: int, num_new: int, *, points: int = 400) -> Floats:
         (K_old + 1, K_new + 1), by right answers of old and of new.
     """
     rates = (np.arange(points) + 0.5) / points
-    weights = _binomial(num_old, rates), _binomial(num_new, rates)
+    weights = [binomial_chances(np.arange(num + 1), num, rates[:, None]) for num in (num_old, num_new)]
     less, greater = (
         _worst_rate(_one_sided(num_old, num_new, greater=greater), *weights) for greater in (False, True)
     )
@@ -111,20 +101,11 @@ def _one_sided(num_old: int, num_new: int, *, greater: bool) -> Floats:
     return tails
 
 
-def _binomial(num: int, rates: Floats) -> Floats:
-    """Return the binomial probabilities, (rates, num + 1)."""
-    counts = np.arange(num + 1)
-    chosen = special.gammaln(num + 1) - special.gammaln(counts + 1) - special.gammaln(num - counts + 1)
-    logs = chosen + np.log(rates)[:, None] * counts + np.log1p(-rates)[:, None] * (num - counts)
-    probabilities: Floats = np.exp(logs)
-    return probabilities
-
-
 def _worst_rate(statistic: Floats, weights_old: Floats, weights_new: Floats) -> Floats:
     """Return the largest probability, over common rates, of a statistic as small as each outcome's."""
     order = np.argsort(statistic, axis=None)
     ordered = statistic.ravel()[order]
-    last = np.searchsorted(ordered, ordered * (1 + _TIE), side="right") - 1
+    last = np.searchsorted(ordered, ordered * (1 + TIE), side="right") - 1
     worst = np.zeros(order.size)
     for old, new in zip(weights_old, weights_new, strict=True):
         np.maximum(worst, np.cumsum(np.outer(old, new).ravel()[order])[last], out=worst)
@@ -157,27 +138,3 @@ def item_p_values(
         if old and new:
             p_values[chosen] = p_value_table(int(old), int(new), test)[right_old[chosen], right_new[chosen]]
     return p_values
-
-
-def newcombe(right_old: Ints, num_old: Ints, right_new: Ints, num_new: Ints) -> tuple[Floats, Floats]:
-    """Return the 95 % interval of new minus old pass rate for each item.
-
-    Newcombe, Statistics in Medicine 17 (1998) 873-890, method 10: the two Wilson intervals, squared and added.
-
-    Returns:
-        Lower and upper ends, (items,) each.
-
-    >>> low, high = newcombe(np.array([56]), np.array([70]), np.array([48]), np.array([80]))
-    >>> round(float(low[0]), 4), round(float(high[0]), 4)  # his example: 0.0524 to 0.3339 for old minus new
-    (-0.3339, -0.0524)
-    """
-    ends = []
-    z = z_value(CONFIDENCE)
-    for right, num in ((right_old, num_old), (right_new, num_new)):
-        rate = right / num
-        centre = (rate + z * z / (2 * num)) / (1 + z * z / num)
-        half = z / (1 + z * z / num) * np.sqrt(rate * (1 - rate) / num + z * z / (4 * num * num))
-        ends.append((rate, centre - half, centre + half))
-    (old, old_low, old_high), (new, new_low, new_high) = ends
-    down, up = np.hypot(new - new_low, old_high - old), np.hypot(new_high - new, old - old_low)
-    return new - old - down, new - old + up

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
+from muscle.flips.statistics.arrays import Bools, Floats, Ints
+
+FALSE_DISCOVERY_RATE = 0.05
+
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return p-values adjusted for several tests, so that a false alarm in any of them stays rare.
@@ -35,3 +41,27 @@ def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
         ceiling = min(ceiling, p_values[index] * len(p_values) / (len(p_values) - rank))
         adjusted[index] = ceiling
     return adjusted
+
+
+def discoveries(
+    p_values: Floats, families: Ints | None = None, *, rate: float = FALSE_DISCOVERY_RATE
+) -> Bools:
+    """Return which tests are discoveries at a false discovery rate, in each family by itself.
+
+    Benjamini and Hochberg, JRSS B 57 (1995) 289-300.
+
+    Args:
+        p_values: (tests,).
+        families: (tests,) which family each test is in, from 0; None for one family.
+        rate: the false discovery rate.
+    """
+    found = np.zeros(p_values.size, dtype=np.bool_)
+    if families is None:
+        families = np.zeros(p_values.size, dtype=np.int64)
+    for family in range(int(families.max(initial=-1)) + 1):
+        members = np.flatnonzero(families == family)
+        ordered = np.sort(p_values[members])
+        passed = np.flatnonzero(ordered <= rate * np.arange(1, members.size + 1) / max(members.size, 1))
+        if passed.size:
+            found[members] = p_values[members] <= ordered[passed[-1]]
+    return found

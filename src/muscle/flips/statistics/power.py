@@ -70,14 +70,16 @@ def items_needed(
     return max(1, math.ceil(disagreement * (_reach(alpha, power) / difference) ** 2))
 
 
-def items_to_prove(rate: float, *, confidence: float = 0.95) -> int:
+def items_to_prove(rate: float, *, confidence: float = 0.95) -> int | None:
     """Return how many items without a flip prove a negative flip rate: 1 - (1 - confidence)^(1 / n) <= rate.
 
-    Clopper and Pearson (1934), one-sided, with no event.
+    Clopper and Pearson (1934), one-sided, with no event. None for a rate of 0, which no number of items proves.
 
     >>> items_to_prove(0.01)
     299
     """
-    if not 0 < rate < 1:
-        raise ValueError(f"the rate must lie in (0, 1), found {rate}")
-    return math.ceil(math.log(1 - confidence) / math.log1p(-rate))
+    if not 0 <= rate <= 1:
+        raise ValueError(f"the rate must lie in [0, 1], found {rate}")
+    if rate == 0:
+        return None
+    return 1 if rate == 1 else math.ceil(math.log(1 - confidence) / math.log1p(-rate))

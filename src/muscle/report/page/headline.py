@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from muscle.flips.pairing.items import Kind
-from muscle.flips.result.report import Report, Side, TaskResult
+from muscle.flips.pairing.flip_sign import Kind
+from muscle.flips.pairing.pair import WithOld
+from muscle.flips.result.report import Report, TaskResult
 from muscle.outgoing import visible
 from muscle.report.entries import lost_and_gained, num_items, unit_of, value_of
 from muscle.report.numbers import Form, format_number
@@ -108,7 +109,7 @@ def _tiles(report: Report, tasks: Tasks, words: Words) -> tuple[Tile, ...]:
 
 
 def _share_of_items(
-    tasks: Tasks, side: Side, field: str, items: int, last: str
+    tasks: Tasks, side: WithOld, field: str, items: int, last: str
 ) -> tuple[Markup, tuple[Markup, ...]]:
     """Return a share of all items and the lines below it; each figure the file's own where there is one task."""
     total = sum(num_items(task, side) for task in tasks.values())
@@ -144,7 +145,7 @@ def _level(tasks: Tasks, words: Words) -> Tile | None:
     """Return accuracy pooled over items, or the mean score where there is one continuous task."""
     if len(tasks) > 1 and words.kind == "continuous":
         return None
-    found: tuple[tuple[str, Side, str], ...] = (
+    found: tuple[tuple[str, WithOld, str], ...] = (
         ("old", "old_vs_new", "accuracy_old"),
         ("new", "old_vs_new", "accuracy_new"),
         ("candidate", "old_vs_candidate", "accuracy_new"),

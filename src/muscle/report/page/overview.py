@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from muscle.flips.pairing.items import Kind
+from muscle.flips.pairing.flip_sign import Kind
 from muscle.flips.result.report import Report, TaskResult
 from muscle.report.entries import TaskSide, sides
 from muscle.report.numbers import Form

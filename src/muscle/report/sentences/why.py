@@ -8,7 +8,8 @@ from muscle.flips.explaining.causes import TaskCauses
 from muscle.flips.explaining.closeness import TaskCloseness
 from muscle.flips.explaining.judges import ByErrors, ByLabels
 from muscle.flips.explaining.what_changed import ChangedFeature
-from muscle.flips.result.report import Report, Side, TaskResult
+from muscle.flips.pairing.pair import WithOld
+from muscle.flips.result.report import Report, TaskResult
 from muscle.flips.statistics.intervals import Estimate
 from muscle.flips.wording import percent
 from muscle.report.entries import shown_tasks
@@ -33,7 +34,7 @@ def why_lines(report: Report, *, max_tasks: int) -> list[str]:
     return lines
 
 
-def _cause_lines(causes: TaskCauses, side: Side) -> list[str]:
+def _cause_lines(causes: TaskCauses, side: WithOld) -> list[str]:
     counts = causes.old_vs_candidate if side == "old_vs_candidate" else causes.old_vs_new
     lost = {} if counts is None else counts.negative_flip
     if not lost or (set(lost) == {"knowledge"} and not causes.sentence):
@@ -44,7 +45,7 @@ def _cause_lines(causes: TaskCauses, side: Side) -> list[str]:
     return [f"why: {sentence}what broke by cause: {named}{_loose_gap(causes, side)}"]
 
 
-def _loose_gap(causes: TaskCauses, side: Side) -> str:
+def _loose_gap(causes: TaskCauses, side: WithOld) -> str:
     """Say what a loose scorer sees; empty where it sees what the strict one does."""
     gaps = causes.strict_loose
     if gaps is None:
@@ -69,7 +70,7 @@ def _feature_name(feature: ChangedFeature) -> str:
     return f'new words "{feature.what}"' if feature.kind == "ngram" else feature.what
 
 
-def _closeness_line(close: TaskCloseness, side: Side) -> str:
+def _closeness_line(close: TaskCloseness, side: WithOld) -> str:
     new = (close.old_vs_candidate if side == "old_vs_candidate" else None) or close.old_vs_new
     own = close.old_vs_rerun
     beside = str(close.why) if own is None else f"against itself {own.kl.mean:.2g} and {_share(own.same_top)}"
@@ -82,7 +83,7 @@ def _share(share: Estimate) -> str:
     return "undefined" if share.value is None else percent(share.value)
 
 
-def _judge_lines(task: TaskResult, side: Side) -> list[str]:
+def _judge_lines(task: TaskResult, side: WithOld) -> list[str]:
     if task.judge is None:
         return []
     judged, plain = task.judge.get(side), task.judge.get("old_vs_new")

@@ -1,0 +1,213 @@
+"""Comparing two versions item by item: runs in, `Comparison` out.
+
+`Comparison.report` is the one result: the terminal table, Markdown, HTML and the gate are made from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import polars as pl
+
+from muscle.flips.options import DEFAULTS, CompareOptions
+from muscle.flips.pairing.comparability import Difference, check_comparable
+from muscle.flips.pairing.main_scores import with_names_of
+from muscle.flips.pairing.match import with_one_task_name
+from muscle.flips.pairing.pair import Pair
+from muscle.flips.result.assemble import Assembled, assemble
+from muscle.flips.result.finding import Word
+from muscle.flips.result.measured import MeasuredPair
+from muscle.flips.result.report import Report
+from muscle.flips.result.tables import flips_table, items_table, metrics_table, slices_table
+from muscle.predictions.read import read_run
+from muscle.predictions.run import Run, Source
+
+__all__ = ["Comparison", "Shown", "compare"]
+
+
+class Shown:
+    """A result with a report: its sentence, its JSON, and the page for people."""
+
+    report: Report
+
+    @property
+    def headline(self) -> str:
+        """The verdict in a sentence."""
+        return self.report.headline
+
+    def to_json(self) -> dict[str, object]:
+        """Return the report as report.json holds it: plain dicts, lists, text and finite numbers."""
+        return self.report.to_json()
+
+    def show(self) -> None:
+        """Show the report: below the cell in a notebook, else in the browser."""
+        from muscle.report.notebook import show  # the page's templates, which comparing doesn't need
+
+        show(self.report)
+
+    def _repr_html_(self) -> str:
+        """Return the report for a notebook's output."""
+        from muscle.report.notebook import frame
+
+        return frame(self.report)
+
+
+@dataclass(frozen=True)
+class Comparison(Shown):
+    """The result of a comparison.
+
+    Attributes:
+        report: what was found, as `report.json` holds it.
+        made_from: the items that it was made from, for those who go on with them.
+    """
+
+    report: Report
+    made_from: Assembled = field(repr=False)
+
+    @property
+    def verdict(self) -> Word:
+        """One of pass, warn, block, cannot_tell: on the candidate where there is one, else on the new version."""
+        return self.report.verdict
+
+    @property
+    def judged(self) -> MeasuredPair:
+        """The two versions that the verdict is on."""
+        return self.made_from.sides[self.report.judged_side]
+
+    @property
+    def old_vs_new(self) -> Pair:
+        """The items of old and new, joined."""
+        return self.made_from.sides["old_vs_new"].pair
+
+    @property
+    def old_vs_candidate(self) -> Pair | None:
+        """The items of old and candidate, joined; None without one."""
+        found = self.made_from.sides.get("old_vs_candidate")
+        return None if found is None else found.pair
+
+    @property
+    def old_vs_rerun(self) -> Pair | None:
+        """The items of old and a second run of the old version, joined; None without one."""
+        return self.made_from.rerun
+
+    @property
+    def missing(self) -> str:
+        """What is missing of the runs that the verdict is on, in words; empty where nothing is."""
+        return self.judged.missing
+
+    @cached_property
+    def items(self) -> pl.DataFrame:
+        """All items that old and new have scored: a row an item and answer.
+
+        Columns: `task`, `id`, `filter`, `repeat`, `input`, `reference`, `flip` (-1 broke, 1 gained, 0 neither), `kind` (null
+        where nothing flipped), `cause`, and of old, new and candidate `output_old`, `choice_old`, `correct_old`, `score_old`
+        (higher is better) and so on; with a candidate also `flip_candidate`, `fixed` and `introduced`.
+        """
+        return items_table(self.made_from.listed)
+
+    @cached_property
+    def flips(self) -> pl.DataFrame:
+        """Every flip, also those that the report does not list: the rows of `items` with a `kind`."""
+        return flips_table(self.items)
+
+    @cached_property
+    def metrics(self) -> pl.DataFrame:
+        """Every metric: `task`, `side`, `metric`, `value`, `low`, `high` (95 %) and `why` it is undefined."""
+        return metrics_table(self.report)
+
+    @cached_property
+    def slices(self) -> pl.DataFrame:
+        """Every slice that has enough items: `task`, `side`, `by`, `value`, `n`, flips, rates with their ends, p-values."""
+        return slices_table(self.report)
+
+
+def compare(
+    old: Source,
+    new: Source,
+    *,
+    candidate: Source | None = None,
+    rerun: Source | None = None,
+    others: Mapping[str, Source] | None = None,
+    options: CompareOptions = DEFAULTS,
+) -> Comparison:
+    """Compare two versions of a model, and a candidate beside the plain update, item by item.
+
+    The verdict is on the candidate where there is one, else on the new version: `muscle.flips.result.verdict.judge` says by
+    which rules. Flips and metrics are those of MUSCLE (2024), Sec. 3.
+
+    Args:
+        old: the old version's predictions: a path, a polars, pandas or pyarrow table, or a `Run`.
+        new: the plain update's predictions.
+        candidate: those of the model under test beside the plain update.
+        rerun: a second run of the old version, which tells how much it flips against itself; without one, and without
+            repeats, the noise floor is unknown.
+        others: further runs by name, each compared with the old one (the bare base, a control).
+        options: how runs are read, paired, measured and judged.
+
+    Returns:
+        The verdict, the report, and the items that it was made from.
+
+    Raises:
+        DataError: a run or the labels cannot be read, or the cluster column is not there.
+        ConfigError: `options.slices` names what there is not, or the causes' rules cannot be used.
+        JoinError: runs do not belong together, or differ in more than the model.
+    """
+    given = {"old": old, "new": new, "candidate": candidate, "rerun": rerun}
+    sources = {role: source for role, source in given.items() if source is not None}
+    main, further = _read_by_role(sources, others or {}, options)
+    differences = _differences(main, options)
+    if "metric" in options.allow:
+        main, further = (_with_olds_metric(main["old"], runs, options) for runs in (main, further))
+    assembled = assemble(main, further, options, differences)
+    return Comparison(assembled.report, assembled)
+
+
+def _read_by_role(
+    sources: Mapping[str, Source], others: Mapping[str, Source], options: CompareOptions
+) -> tuple[dict[str, Run], dict[str, Run]]:
+    """Read the runs by role and the further ones by name: tasks named alike in all, each role's name told apart."""
+    given = [*sources.values(), *others.values()]
+    read = [
+        read_run(source, format=options.format, columns=options.columns, hash_inputs=False)
+        for source in given
+    ]
+    runs = with_one_task_name(read)
+    main, further = runs[: len(sources)], runs[len(sources) :]
+    names = _distinct_names(main, list(sources))
+    named = [replace(run, name=name) for name, run in zip(names, main, strict=True)]
+    return dict(zip(sources, named, strict=True)), dict(zip(others, further, strict=True))
+
+
+def _distinct_names(runs: Sequence[Run], given: Sequence[str]) -> list[str]:
+    """Return the runs' names; where two are the same, the role is put before all that are not the role itself."""
+    names = [run.name for run in runs]
+    return [
+        name if names.count(name) == 1 or name == role else f"{role} {name}"
+        for role, name in zip(given, names, strict=True)
+    ]
+
+
+def _differences(main: Mapping[str, Run], options: CompareOptions) -> dict[str, list[Difference]]:
+    """Return what differs between the old run and each other one beside the model, by side.
+
+    Raises:
+        JoinError: something differs that `options.allow` does not name.
+    """
+    found = {
+        f"old_vs_{role}": check_comparable(main["old"], run, allow=options.allow)
+        for role, run in main.items()
+        if role != "old"
+    }
+    if "rerun" in main:  # is meant to be the same model
+        found["old_vs_rerun"] = [each for each in found["old_vs_rerun"] if each.what != "model"]
+    return found
+
+
+def _with_olds_metric(old: Run, runs: Mapping[str, Run], options: CompareOptions) -> dict[str, Run]:
+    """Call the runs' main scores as the old run calls its own, so that they are held against each other."""
+    return {
+        role: run if run is old else with_names_of(old, run, lower_is_better=options.lower_is_better)
+        for role, run in runs.items()
+    }
