@@ -5,17 +5,17 @@ The sentence never gives the net alone: a gain can hide what broke.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from muscle.flips.explaining.judges import JudgeCorrections
 from muscle.flips.measuring.candidate_effect import CandidateEffect
 from muscle.flips.measuring.counting import Counts
-from muscle.flips.measuring.side_numbers import SideNumbers
+from muscle.flips.measuring.side_numbers import SideNumbers, counted_unit
 from muscle.flips.options import TOLERANCE
 from muscle.flips.pairing.flip_sign import Kind
 from muscle.flips.pairing.pair import WithOld
-from muscle.flips.result.finding import Word
+from muscle.flips.result.finding import VERDICT_WORDS, Word
 from muscle.flips.result.judge_verdict import heed_judge
 from muscle.flips.result.report import TaskResult
 from muscle.flips.statistics.intervals import Estimate
@@ -42,14 +42,6 @@ class Verdict:
 
     word: Word
     reasons: tuple[str, ...]
-
-
-def counted_unit(tasks: Iterable[SideNumbers]) -> str:
-    """Return what is counted: answers where items were asked several times, their pairs where one run asked more often."""
-    several = [numbers.all_answers.answers for numbers in tasks if numbers.all_answers]
-    if any(answers.old != answers.new for answers in several):
-        return "pairs of answers"
-    return "answers" if several else "items"
 
 
 def _limit(value: float) -> str:
@@ -227,14 +219,6 @@ def judge(tasks: Mapping[str, JudgedTask], *, tolerance: float = TOLERANCE) -> V
     return Verdict(found[0][0], tuple(reason for _, reason in found))
 
 
-_OPENING: dict[Word, str] = {
-    "pass": "Pass",
-    "warn": "Warning",
-    "block": "Blocked",
-    "cannot_tell": "Cannot tell",
-}
-
-
 @dataclass(frozen=True)
 class Balance:
     """What an update broke and gained over all tasks.
@@ -285,8 +269,8 @@ def headline(
         )
 
     if candidate is None:
-        return f"{_OPENING[verdict]}: {new} against {old}: {story('old_vs_new')}."
+        return f"{VERDICT_WORDS[verdict]}: {new} against {old}: {story('old_vs_new')}."
     return (
-        f"{_OPENING[verdict]}: {candidate} against {old}: {story('old_vs_candidate')}; "
+        f"{VERDICT_WORDS[verdict]}: {candidate} against {old}: {story('old_vs_candidate')}; "
         f"the plain update {new}: {story('old_vs_new')}."
     )
