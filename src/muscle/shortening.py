@@ -31,7 +31,7 @@ def one_line(text: object, limit: int) -> str:
 
 
 def middle_cut(text: object, limit: int) -> str:
-    """Bring a name into one line of at most `limit` characters; what is cut is its middle, as names mostly differ at the end.
+    """Bring a name into one line of at most `limit` characters by cutting its middle: names mostly differ at the end.
 
     >>> middle_cut("summarise_long_texts_9", 13)
     'summar…exts_9'

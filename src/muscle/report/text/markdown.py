@@ -50,7 +50,7 @@ def render_markdown(report: Report) -> str:
         bullets(escape(clip(line, 400)) for line in before_lines(report, limit=MAX_BEFORE)),
         f"### {SIGNS[report.verdict]} {escape(clip(report.headline, 600))}",
         bullets(escape(clip(reason, 400)) for reason in report.reasons[:MAX_REASONS]),
-        _task_table(report),
+        _tasks_in_markdown(report),
         _slice_tables(report),
         details("More metrics", _further_metrics(report)),
     ]
@@ -63,7 +63,7 @@ def render_markdown(report: Report) -> str:
     return "\n\n".join([*parts, last]) + "\n"
 
 
-def _task_table(report: Report) -> str:
+def _tasks_in_markdown(report: Report) -> str:
     head = ["task", "version", "items", "accuracy or score", "difference", "broke", "gained", p_title(report)]
     lines = [
         [
