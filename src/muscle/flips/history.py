@@ -1,7 +1,7 @@
 """Flips along a chain of versions: step by step, from the first to the last, and items that go to and fro.
 
-All numbers are over the items that every run has, so that the steps add up: accuracy_last - accuracy_first is the sum of
-the steps' PFR - NFR. A net that looks steady can hide items that break and come back with every release.
+All numbers are over the items that every run has, so that the steps add up: accuracy_last - accuracy_first is the sum
+of the steps' PFR - NFR. A net that looks steady can hide items that break and come back with every release.
 """
 
 from __future__ import annotations

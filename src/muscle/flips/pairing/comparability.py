@@ -23,7 +23,7 @@ from muscle.predictions.rows import shorten
 from muscle.predictions.run import Run
 
 MAX_CHANGED = 0.05
-"""Share of the shared items whose prompt or reference may differ. As many are left out and counted when runs are joined."""
+"""Share of the shared items whose prompt or reference may differ: left out and counted when runs are joined."""
 
 Severity = Literal["note", "refuse"]
 
@@ -313,7 +313,7 @@ def _changed(name: str, keys: Sequence[pl.DataFrame]) -> tuple[int, int]:
 
 
 def _text_change(one: dict[str, Any], other: dict[str, Any], reach: int = 24) -> tuple[str, str]:
-    """Say in words how two prompts differ, or quote both where they part; both empty where only one side has the text."""
+    """Say how two prompts differ, or quote both where they part; both empty where only one side has the text."""
     first, second = one["input"], other["input"]
     if first is None or second is None:
         return "", ""
