@@ -112,6 +112,7 @@ def _junit_case(suite: ET.Element, finding: Finding, *, strict: bool) -> None:
         "testcase",
         {"name": visible(name), "classname": visible(finding.task or "all tasks"), "time": "0"},
     )
+    # XML has no form for control characters, not even an escaped one.
     reason = visible(finding.reason)
     outcome = _junit_outcome(finding, strict)
     if outcome is not None:

@@ -36,6 +36,7 @@ MAX_SLICED = 15_000
 """Characters of the tables by slice."""
 
 MAX_ANSWER = 600
+"""Characters of an answer, so that one does not take the room of many flips."""
 
 
 def render_markdown(report: Report) -> str:
@@ -56,6 +57,7 @@ def render_markdown(report: Report) -> str:
     ]
     parts = [part for part in parts if part]
     last = footer(report)
+    # What joins the parts and folds the flips away takes room, too.
     room = MAX_CHARACTERS - sum(map(len, parts)) - len(last) - 200
     flips = _worst_flips(report, room)
     if flips:
