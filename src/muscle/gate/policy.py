@@ -167,8 +167,8 @@ class Policy(_Section):
         name: what reports call the policy.
         alpha: level of each one-sided bound, and of all blocking tests together (Holm).
         min_items: items that a task needs before a rule can be proven.
-        max_missing: share of the answers, in [0, 1], that may be missing: errors, unscored or unpaired ones. Fewer are judged at their
-            worst (`muscle.flips.pairing.missing`).
+        max_missing: share of the answers, in [0, 1], that may be missing: errors, unscored or unpaired ones. Fewer
+            are judged at their worst (`muscle.flips.pairing.missing`).
         default: rules for tasks of right and wrong.
         scores: rules for tasks with a score only.
         tasks: rules for some tasks, by name or pattern (`mmlu_*`), over the default; later ones win.

@@ -8,8 +8,9 @@ rules:
     ignore_case: true                 # default
 ```
 
-Patterns are regular expressions in Rust's syntax, which polars runs in time linear in the text: no look-around, no back-references,
-and nothing that a hostile answer could make hang. The first rule that fits decides; rules come before the built-in patterns.
+Patterns are regular expressions in Rust's syntax, which polars runs in time linear in the text: no look-around, no
+back-references, and nothing that a hostile answer could make hang. The first rule that fits decides; rules come
+before the built-in patterns.
 """
 
 from __future__ import annotations
@@ -32,11 +33,15 @@ MAX_NAME = 40
 
 REFUSAL = (
     r"(?i)^\W{0,20}(?:i['\x{2019}]?m|i am|we['\x{2019}]?re) (?:very |so |really )?sorry\b",
-    r"(?i)^\W{0,20}(?:sorry|apologies|unfortunately|i apologi[sz]e)\b.{0,80}(?:can['\x{2019}]?t|cannot|can not|unable|not able|won['\x{2019}]?t)",
-    r"(?i)\b(?:i|we) (?:can['\x{2019}]?t|cannot|can not|won['\x{2019}]?t|will not|am unable to|['\x{2019}]?m unable to|am not able to|['\x{2019}]?m not able to|"
-    r"must decline to|have to decline to|refuse to) (?:help|assist|answer|provide|comply|fulfil|fulfill|do that|create|generate|give|"
+    r"(?i)^\W{0,20}(?:sorry|apologies|unfortunately|i apologi[sz]e)\b.{0,80}"
+    r"(?:can['\x{2019}]?t|cannot|can not|unable|not able|won['\x{2019}]?t)",
+    r"(?i)\b(?:i|we) (?:can['\x{2019}]?t|cannot|can not|won['\x{2019}]?t|will not|am unable to|['\x{2019}]?m unable to|"
+    r"am not able to|['\x{2019}]?m not able to|"
+    r"must decline to|have to decline to|refuse to) "
+    r"(?:help|assist|answer|provide|comply|fulfil|fulfill|do that|create|generate|give|"
     r"engage|discuss|support|share|offer|write|respond|complete)",
-    r"(?i)\bas an? (?:ai|artificial intelligence|large language model)\b.{0,120}(?:can['\x{2019}]?t|cannot|not able|unable|don['\x{2019}]?t)",
+    r"(?i)\bas an? (?:ai|artificial intelligence|large language model)\b.{0,120}"
+    r"(?:can['\x{2019}]?t|cannot|not able|unable|don['\x{2019}]?t)",
     r"(?i)\b(?:against|violates?) (?:my|our|the) (?:content |usage |safety )?(?:guidelines|policy|policies)\b",
     r"(?i)^\W{0,20}(?:es tut mir leid|je suis désolée?|lo siento|desculpe|mi dispiace|抱歉|对不起|申し訳|죄송)",
 )
@@ -60,8 +65,8 @@ def read_rules(path: Path) -> tuple[CauseRule, ...]:
     """Read rules from YAML.
 
     Raises:
-        ConfigError: there is no such file, it is no YAML, a key is unknown or missing, or a pattern cannot be used: file, rule,
-            key, what was expected and found.
+        ConfigError: there is no such file, it is no YAML, a key is unknown or missing, or a pattern cannot be used:
+            file, rule, key, what was expected and found.
     """
     expected = "one key `rules` with a list of rules"
     raw = read_yaml(path, expected=expected)
@@ -82,7 +87,8 @@ def _rule(entry: Any, where: str) -> CauseRule:
     name, pattern, field = entry.get("name"), entry.get("pattern"), entry.get("field", "output")
     if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME or name == "error":
         raise ConfigError(
-            f"{where}.name: expected a cause's name of at most {MAX_NAME} characters, other than error, found {short(name)}"
+            f"{where}.name: expected a cause's name of at most {MAX_NAME} characters, other than error, "
+            f"found {short(name)}"
         )
     if not isinstance(pattern, str) or not pattern:
         raise ConfigError(f"{where}.pattern: expected a regular expression, found {short(pattern)}")

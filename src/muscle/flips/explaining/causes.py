@@ -1,20 +1,22 @@
 """Why answers flipped: knowledge, format, refusal, cut off, error; or a cause by the user's own rule.
 
-The wrong side of a flip is looked at: the new answer of a negative flip, the old answer of a positive one. The first that holds:
+The wrong side of a flip is looked at: the new answer of a negative flip, the old answer of a positive one. The first
+that holds:
 1. a rule of the user's own (`muscle.flips.explaining.cause_rules`);
 2. refusal: the finish reason or the text says that the model declined;
 3. cut off: the finish reason says that the answer ended at a limit;
 4. format: a loose scorer has the answer right, or there is none (null or blank);
 5. knowledge: none of these, a proper answer and another one.
-An answer that did not come back is missing, not wrong: "error" counts items that one side has right and the other lost to an error.
-They are no flips and in no rate. Six classes after Xu & Wu, arXiv 2608.17719.
+An answer that did not come back is missing, not wrong: "error" counts items that one side has right and the other
+lost to an error. They are no flips and in no rate. Six classes after Xu & Wu, arXiv 2608.17719.
 
-The loose scorer is, in this order: another filter of the same task (`flexible-extract` beside `strict-match`), another score
-(`..._loose_acc` beside `..._strict_acc`, `exact_match_flexible`), else our own reading of the text (`muscle.flips.explaining.loose_scorer`).
+The loose scorer is, in this order: another filter of the same task (`flexible-extract` beside `strict-match`),
+another score (`..._loose_acc` beside `..._strict_acc`, `exact_match_flexible`), else our own reading of the text
+(`muscle.flips.explaining.loose_scorer`).
 
-Since each flip has one cause, accuracy_old - accuracy_new = sum over causes of (negative - positive flips) / N, exactly: "3.9 points lost,
-all of it format" is read from that sum. Only flipped items are classified, in columns; tasks whose answers are options
-picked by likelihood have nothing to classify.
+Since each flip has one cause, accuracy_old - accuracy_new = sum over causes of (negative - positive flips) / N,
+exactly: "3.9 points lost, all of it format" is read from that sum. Only flipped items are classified, in columns;
+tasks whose answers are options picked by likelihood have nothing to classify.
 """
 
 from __future__ import annotations
@@ -285,9 +287,11 @@ def _gap(side: _Side) -> StrictLoose | None:
 
 
 def sentence(counts: CauseCounts, total: int) -> str | None:
-    """Say how many points were lost or gained, and by which causes; None where that is less than half a point or than chance.
+    """Say how many points were lost or gained, and by which causes.
 
-    A sum of flips counts where it is at least twice the square root of their number, about what McNemar's test asks for at 5 %.
+    None where that is less than half a point or than chance.
+    A sum of flips counts where it is at least twice the square root of their number, about what McNemar's test asks
+    for at 5 %.
 
     Args:
         counts: flips by cause.

@@ -1,4 +1,4 @@
-"""What a comparison says beyond counts: causes of flips, what changed in the answers, closeness of likelihoods, judges corrected."""
+"""What a comparison says beyond counts: causes of flips, what changed in the answers, closeness, judges corrected."""
 
 from __future__ import annotations
 

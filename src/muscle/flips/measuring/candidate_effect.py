@@ -1,8 +1,8 @@
 """What a candidate changes against the plain update, item by item: dNFR_c, d%NFR_c, dacc_c, dm_g, dm_r.
 
 MUSCLE (2024), Sec. 3 and Tables 4 to 6. All of it is over the items that the old version, the plain update and the
-candidate all answered, so that nothing but the candidate differs. Where items are grouped (answers to one item, a column that the user named) every
-interval and the test is over the groups.
+candidate all answered, so that nothing but the candidate differs. Where items are grouped (answers to one item, a
+column that the user named) every interval and the test is over the groups.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class CandidateEffect:
         accuracy_change: or of the mean score.
         mean_gain_change: in the score's unit.
         mean_regression_change: in the score's unit.
-        negative_flips_mcnemar_exact_p: of the two versions' negative flips; over the groups, signs flipped, where items are
-            grouped.
+        negative_flips_mcnemar_exact_p: of the two versions' negative flips; over the groups, signs flipped, where
+            items are grouped.
     """
 
     n: int
@@ -76,9 +76,10 @@ def shared_items(
         how: "inner" keeps what all three runs have, "left" what old and new have.
 
     Returns:
-        One row an item; where the others answered it more often than the old version, with "inner" each of their answers with
-        each, with "left" one row a plain pair. The columns of the plain items, and `correct_candidate`, `score_candidate`,
-        `flip_candidate` (old against the candidate) and `pair_candidate`, its number in the candidate's join.
+        One row an item; where the others answered it more often than the old version, with "inner" each of their
+        answers with each, with "left" one row a plain pair. The columns of the plain items, and `correct_candidate`,
+        `score_candidate`, `flip_candidate` (old against the candidate) and `pair_candidate`, its number in the
+        candidate's join.
     """
     sides = [
         items.frame.with_columns(joined.old_rows.gather(items.frame["pair"]).alias("old_row"))

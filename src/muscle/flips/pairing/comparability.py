@@ -17,13 +17,14 @@ from muscle.errors import JoinError
 from muscle.flips.options import ALLOWANCES
 from muscle.flips.pairing.main_scores import other_names
 from muscle.flips.pairing.match import with_one_task_name
-from muscle.flips.pairing.metadata_changes import SettingsChange, common_start, settings_changes
+from muscle.flips.pairing.metadata_changes import MAX_NAMES, SettingsChange, common_start, settings_changes
 from muscle.predictions.records import input_texts, with_input_hash
 from muscle.predictions.rows import shorten
 from muscle.predictions.run import Run
+from muscle.shortening import first_few
 
 MAX_CHANGED = 0.05
-"""Share of the shared items whose prompt or reference may differ. As many are left out and counted when runs are joined."""
+"""Share of the shared items whose prompt or reference may differ: left out and counted when runs are joined."""
 
 Severity = Literal["note", "refuse"]
 
@@ -125,7 +126,7 @@ def _items(old: Run, new: Run) -> list[Difference]:
         only = both.filter(pl.col(side).is_null())
         if only.height:
             names = [t if f == "none" else f"{t}/{f}" for t, f in only.select("task", "filter").iter_rows()]
-            found.append(Difference("items", "note", f"only in {run.name}: {_listing(names)}"))
+            found.append(Difference("items", "note", f"only in {run.name}: {first_few(names, MAX_NAMES)}"))
     for column, noun in (("items", "item"), ("repeats", "repeat")):
         other = both.filter(pl.col(column) != pl.col(f"{column}_right"))
         if other.height:
@@ -136,11 +137,6 @@ def _items(old: Run, new: Run) -> list[Difference]:
     return found
 
 
-def _listing(names: Sequence[str], limit: int = 3) -> str:
-    shown = ", ".join(names[:limit])
-    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
-
-
 def _scores(old: Run, new: Run) -> list[Difference]:
     """Compare the main scores' names: items of one task must be judged by the same measure."""
     found: dict[tuple[str, Severity], list[str]] = {}
@@ -149,7 +145,10 @@ def _scores(old: Run, new: Run) -> list[Difference]:
         found.setdefault((f"main score {each.old} against {each.new}", severity), []).append(each.task)
     return [
         Difference(
-            "metric", severity, f"task {_listing(tasks)}: {text}", "metric" if severity == "refuse" else None
+            "metric",
+            severity,
+            f"task {first_few(tasks, MAX_NAMES)}: {text}",
+            "metric" if severity == "refuse" else None,
         )
         for (text, severity), tasks in found.items()
     ]
@@ -313,7 +312,7 @@ def _changed(name: str, keys: Sequence[pl.DataFrame]) -> tuple[int, int]:
 
 
 def _text_change(one: dict[str, Any], other: dict[str, Any], reach: int = 24) -> tuple[str, str]:
-    """Say in words how two prompts differ, or quote both where they part; both empty where only one side has the text."""
+    """Say how two prompts differ, or quote both where they part; both empty where only one side has the text."""
     first, second = one["input"], other["input"]
     if first is None or second is None:
         return "", ""

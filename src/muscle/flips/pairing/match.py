@@ -127,7 +127,8 @@ class Pairing:
                 if key == ["id"]:
                     raise JoinError(
                         f"{told}, and no input on both sides tells the items apart; expected each id once within a "
-                        "task, filter and repeat: give `input`, other ids, or number the answers to one item with `repeat`"
+                        "task, filter and repeat: give `input`, other ids, or number the answers to one item "
+                        "with `repeat`"
                     )
             doubled = marked.filter((pl.col("kinds") == 1) & ~pl.struct(by).is_first_distinct())
             gone = pl.concat([doubled.select("row"), conflicting.select("row")])

@@ -198,8 +198,8 @@ def _check_same_measure(plain: TaskItems, candidate: TaskItems) -> None:
     if measures[0] != measures[1]:
         told = [f"{kind} ({score})" if score else kind for kind, score in measures]
         raise JoinError(
-            f"task {plain.name!r}: the new run is {told[0]}, the candidate {told[1]}; expected the same scoring on both: "
-            "give `correct` or the same score in every run"
+            f"task {plain.name!r}: the new run is {told[0]}, the candidate {told[1]}; expected the same scoring "
+            "on both: give `correct` or the same score in every run"
         )
 
 

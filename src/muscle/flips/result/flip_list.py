@@ -1,8 +1,8 @@
 """The list of flipped items that a report shows: inputs, references and the answers of all versions.
 
 A report stays readable and small: beyond a limit each kind of flip is sampled, negative flips first, and very long
-texts are cut. The counts in the report are always of all items. An item that was asked several times stands there once, with
-all its answers.
+texts are cut. The counts in the report are always of all items. An item that was asked several times stands there
+once, with all its answers.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from muscle.flips.result.flip import Flip, FlipKind, ScoredAnswer, Versions
 from muscle.flips.result.listed_repeats import ListedTask, once_an_item, pass_rates, with_answers, with_items
 from muscle.flips.result.report import FlipCounts
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
+from muscle.shortening import clip_kept
 
 MAX_CHARACTERS = 20_000
 """Longest text of an input or answer in a report; a runaway generation must not fill it."""
@@ -49,8 +50,8 @@ def classified(task: ListedTask) -> pl.DataFrame:
     """Mark each pair of answers with its kind of flip, and with what the candidate made of it.
 
     Returns:
-        A row for each of the task's: `pair`, `pair_candidate`, `fixed`, `introduced`, `within`, `kind` (null where nothing
-        flipped) and `size`, the fall of the score.
+        A row for each of the task's: `pair`, `pair_candidate`, `fixed`, `introduced`, `within`, `kind` (null where
+        nothing flipped) and `size`, the fall of the score.
     """
     lost, gained = pl.col("flip") == NEGATIVE_FLIP, pl.col("flip") == POSITIVE_FLIP
     other = pl.lit(False)
@@ -112,9 +113,7 @@ def _chosen(candidates: pl.DataFrame, places: Mapping[str, int], seed: int) -> p
 
 
 def _clip(text: str | None) -> str | None:
-    if text is None or len(text) <= MAX_CHARACTERS:
-        return text
-    return f"{text[:MAX_CHARACTERS]} … [{len(text) - MAX_CHARACTERS} more characters]"
+    return None if text is None else clip_kept(text, MAX_CHARACTERS)
 
 
 def _clip_each(texts: Sequence[str] | None) -> list[str] | None:

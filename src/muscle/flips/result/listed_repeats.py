@@ -1,4 +1,4 @@
-"""What the list of flips shows of items that were asked several times: one entry an item, with its verdict and answers."""
+"""What the list of flips shows of items that were asked several times: an entry an item, its verdict and answers."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from muscle.flips.pairing.join import Joined
 from muscle.flips.result.flip import Answer, Flip, RepeatedAnswers, Versions
 from muscle.flips.slices.cuts import Cut
 from muscle.predictions.run import SCORE_PREFIX
+from muscle.shortening import clip_kept
 
 MAX_ANSWERS = 50
 """Answers of an item and side that the list shows; the pass rate is of all."""
@@ -67,7 +68,7 @@ class ItemRates:
 
 
 def once_an_item(marked: pl.DataFrame, joined: Joined, reality: Reality) -> pl.DataFrame:
-    """Reduce pairs of answers to items: of its kind the item's verdict where that is a change, else what most pairs show.
+    """Reduce pairs of answers to items: of the kind of the item's verdict where that is a change, else of most pairs.
 
     Args:
         marked: one row a pair of answers: `pair`, `kind` (null where nothing flipped) and what the list needs.
@@ -193,9 +194,7 @@ def _written_answers(rows: pl.DataFrame, items: TaskItems, limit: int) -> list[A
     score = SCORE_PREFIX + items.score if items.score else None
     written = []
     for row in rows.head(MAX_ANSWERS).iter_rows(named=True):
-        text = row["output"]
-        if text is not None and len(text) > limit:
-            text = f"{text[:limit]} … [{len(text) - limit} more characters]"
+        text = None if row["output"] is None else clip_kept(row["output"], limit)
         value = row.get(score) if score else None
         told = None if value is None else items.sign * value
         written.append(Answer(output=text, choice=row["choice"], correct=row["correct"], score=told))

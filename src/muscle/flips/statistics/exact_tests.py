@@ -70,8 +70,8 @@ def hypergeometric(num_old: int, num_new: int, right: int) -> tuple[int, Floats]
 def boschloo_table(num_old: int, num_new: int, *, points: int = 400) -> Floats:
     """Return Boschloo's p-value for every outcome: Fisher's as a statistic, at the worst common pass rate.
 
-    Boschloo, Statistica Neerlandica 24 (1970) 1-9: one-sided it is uniformly more powerful than Fisher's test. Two-sided as twice the smaller
-    one-sided p-value. The worst rate is sought among `points` of them.
+    Boschloo, Statistica Neerlandica 24 (1970) 1-9: one-sided it is uniformly more powerful than Fisher's test.
+    Two-sided as twice the smaller one-sided p-value. The worst rate is sought among `points` of them.
 
     Args:
         num_old: answers of the old version.
