@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from browser import Browser
 from explorer_examples import rich_report
 from muscle.report.page.html import render_html
+from report_examples import typed
 
 RESULTS = Path(__file__).parent / "results" / "explorer.json"
 BAR_SECONDS = 1.0
@@ -117,7 +118,7 @@ def main() -> None:
             page = Path(folder) / f"{kind}.html"
             report = report_of(options.flips, kind)
             start = time.perf_counter()
-            page.write_text(render_html(report, max_flips=options.flips), encoding="utf-8")
+            page.write_text(render_html(typed(report), max_flips=options.flips), encoding="utf-8")
             rendered = time.perf_counter() - start
             found[kind] = {
                 "megabytes": round(page.stat().st_size / 1e6, 1),

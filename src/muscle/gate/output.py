@@ -118,6 +118,7 @@ def _junit_case(suite: ET.Element, finding: Finding, *, strict: bool) -> None:
         "testcase",
         {"name": visible(name), "classname": visible(finding.task or "all tasks"), "time": "0"},
     )
+    # XML has no form for control characters, not even an escaped one.
     reason = visible(finding.reason)
     outcome = _junit_outcome(finding, strict)
     if outcome is not None:
@@ -174,7 +175,7 @@ def to_markdown(report: Report) -> str:
         MARKER,
         bullets(escape(one_line(line, 400)) for line in before_lines(report, limit=MAX_REASONS)),
         f"### {SIGNS[report.verdict]} {escape(one_line(report.headline, 600))}",
-        _rule_table(section.findings),
+        _rules_in_markdown(section.findings),
         _reasons(section.findings),
         bullets(escape(line) for line in noise_lines(report, max_tasks=MAX_REASONS)),
         _flip_table(report),
@@ -183,7 +184,7 @@ def to_markdown(report: Report) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _rule_table(findings: Sequence[Finding]) -> str:
+def _rules_in_markdown(findings: Sequence[Finding]) -> str:
     lines = [
         [
             f"{SIGNS[finding.verdict]} {finding.outcome}",
