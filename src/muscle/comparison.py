@@ -101,9 +101,9 @@ class Comparison(Shown):
     def items(self) -> pl.DataFrame:
         """All items that old and new have scored: a row an item and answer.
 
-        Columns: `task`, `id`, `filter`, `repeat`, `input`, `reference`, `flip` (-1 broke, 1 gained, 0 neither), `kind` (null
-        where nothing flipped), `cause`, and of old, new and candidate `output_old`, `choice_old`, `correct_old`, `score_old`
-        (higher is better) and so on; with a candidate also `flip_candidate`, `fixed` and `introduced`.
+        Columns: `task`, `id`, `filter`, `repeat`, `input`, `reference`, `flip` (-1 broke, 1 gained, 0 neither),
+        `kind` (null where nothing flipped), `cause`, and of old, new and candidate `output_old`, `choice_old`,
+        `correct_old`, `score_old` (higher is better) and so on; with a candidate also `flip_candidate`, `fixed` and `introduced`.
         """
         return items_table(self.made_from.listed)
 
@@ -119,7 +119,7 @@ class Comparison(Shown):
 
     @cached_property
     def slices(self) -> pl.DataFrame:
-        """Every slice that has enough items: `task`, `side`, `by`, `value`, `n`, flips, rates with their ends, p-values."""
+        """Every slice that has enough items: `task`, `side`, `by`, `value`, `n`, flips, rates, p-values."""
         return slices_table(self.report)
 
 
@@ -134,8 +134,8 @@ def compare(
 ) -> Comparison:
     """Compare two versions of a model, and a candidate beside the plain update, item by item.
 
-    The verdict is on the candidate where there is one, else on the new version: `muscle.flips.result.verdict.judge` says by
-    which rules. Flips and metrics are those of MUSCLE (2024), Sec. 3.
+    The verdict is on the candidate where there is one, else on the new version: `muscle.flips.result.verdict.judge`
+    says by which rules. Flips and metrics are those of MUSCLE (2024), Sec. 3.
 
     Args:
         old: the old version's predictions: a path, a polars, pandas or pyarrow table, or a `Run`.

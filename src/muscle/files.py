@@ -1,8 +1,9 @@
 """Writing so that nothing is ever half there.
 
-A file is written beside its place, flushed to the disk and renamed; a folder is filled under a temporary name and takes its place in
-one step where the system can swap two folders (Linux). A process killed at any moment leaves the old content or the new one; where
-the system cannot, a kill between two renames leaves the old folder under a hidden name, from where `clear_leftovers` puts it back.
+A file is written beside its place, flushed to the disk and renamed; a folder is filled under a temporary name
+and takes its place in one step where the system can swap two folders (Linux). A process killed at any moment
+leaves the old content or the new one; where the system cannot, a kill between two renames leaves the old
+folder under a hidden name, from where `clear_leftovers` puts it back.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it into place when the block ends without an error.
 
     Args:
-        path: where the finished file shall be. Missing parent folders are made. What is no file (a pipe, `/dev/stdout`) is written
-            to as it is: a rename would put a file in its place.
+        path: where the finished file shall be. Missing parent folders are made. What is no file (a pipe,
+            `/dev/stdout`) is written to as it is: a rename would put a file in its place.
 
     Yields:
         The path to write to.
@@ -44,7 +45,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         OutputError: the folder cannot be made, or the file cannot be written or renamed.
     """
     try:
-        with _written(path) as target:
+        with _target_for(path) as target:
             yield target
     except Exception as error:
         reason = write_failure(error)
@@ -54,7 +55,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _written(path: Path) -> Iterator[Path]:
+def _target_for(path: Path) -> Iterator[Path]:
     """Give what `atomic_path` gives; errors come as they are, or as the system's where that is why a library failed."""
     if _is_stream(path):
         yield path
@@ -102,7 +103,7 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Write `value` to `path` as indented JSON without NaN, atomically.
 
     Raises:
@@ -112,7 +113,7 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, _indented(value) + "\n")
 
 
-def plain_json(value: Any) -> Any:
+def plain_json(value: object) -> Any:
     """Return a value as JSON can hold it: names as text, no NaN or infinity, and what JSON does not know as text.
 
     >>> plain_json({1: float("nan"), "path": Path("a")})
@@ -121,7 +122,7 @@ def plain_json(value: Any) -> Any:
     return json.loads(json.dumps(value, default=str), parse_constant=str)
 
 
-def _indented(value: Any) -> str:
+def _indented(value: object) -> str:
     """Return indented JSON; the standard library indents in Python, which takes half a second for a report."""
     import orjson
 
@@ -214,7 +215,9 @@ def _remove(path: Path) -> None:
 
 
 def clear_leftovers(folder: Path, name: str | None = None) -> None:
-    """Remove what killed processes left half written in a folder; what was moved aside goes back where nothing took its place.
+    """Remove what killed processes left half written in a folder.
+
+    What was moved aside goes back where nothing took its place.
 
     Args:
         folder: where nothing else is writing.

@@ -1,4 +1,4 @@
-"""Memory and disk that ran out, in one line: every library that computes or writes has an exception of its own for it."""
+"""Memory and disk that ran out, in one line: each library that computes or writes has its own exception for it."""
 
 from __future__ import annotations
 

@@ -9,7 +9,6 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from muscle.errors import ConfigError
 
@@ -35,10 +34,10 @@ def time_limit(what: str, *, seconds: float | None = None) -> Iterator[None]:
 
     limit = SECONDS if seconds is None else seconds
 
-    def stop(*_: Any) -> None:
+    def stop(*_: object) -> None:
         raise ConfigError(
-            f"{what}: expected a regular expression that is found or not within {limit:g} s, found one that takes longer: nested "
-            "repeats such as (a+)+ try every way to split a text"
+            f"{what}: expected a regular expression that is found or not within {limit:g} s, found one that "
+            "takes longer: nested repeats such as (a+)+ try every way to split a text"
         )
 
     before = signal.signal(signal.SIGALRM, stop)

@@ -1,8 +1,8 @@
 """Typed objects as JSON and back: a report is written from dataclasses once, and read into the same dataclasses.
 
-A dataclass is a JSON object with a key for each field. A field with `OPTIONAL_KEY` in its metadata has no key where it is
-None; every other field is always written, None as null. Metadata `{"key": name}` gives a field another key, for a word that
-cannot be a field's name; such an object is only written, not read back.
+A dataclass is a JSON object with a key for each field. A field with `OPTIONAL_KEY` in its metadata has no key where
+it is None; every other field is always written, None as null. Metadata `{"key": name}` gives a field another key, for
+a word that cannot be a field's name; such an object is only written, not read back.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def from_json(kind: type[T], value: object, *, where: str) -> T:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         raise DataError(
-            f"{where}: {key}: expected {kind.__name__} as this version of muscle writes it, found it changed, cut or of another "
-            f"version ({first['msg']})"
+            f"{where}: {key}: expected {kind.__name__} as this version of muscle writes it, found it changed, cut "
+            f"or of another version ({first['msg']})"
         ) from None
 
 

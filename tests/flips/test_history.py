@@ -168,9 +168,7 @@ def test_a_task_that_not_all_runs_have_is_named() -> None:
 
 
 def test_the_terminal_and_markdown_tell_the_same_story() -> None:
-    report = history(
-        chain("RWR", "RWR", "RRR", "WRW", "RWW", task=["<b>@x"] * 5), names=["v1", "v2", "v3"]
-    ).to_json()
+    report = history(chain("RWR", "RWR", "RRR", "WRW", "RWW", task=["<b>@x"] * 5), names=["v1", "v2", "v3"])
     console = Console(file=io.StringIO(), width=160)
     print_history(report, console)
     shown, written = console.file.getvalue(), history_markdown(report)  # type: ignore[attr-defined]
@@ -184,6 +182,6 @@ def test_repeats_are_told_as_answers() -> None:
         table([True, False] * 3, repeat=[0, 1] * 3).with_columns(id=pl.Series(list("001122")))
         for _ in range(2)
     ]
-    report = history(runs).to_json()
-    assert only_task(report)["unit"] == "answers" and "of 6 answers" in history_markdown(report)
+    report = history(runs)
+    assert only_task(report.to_json())["unit"] == "answers" and "of 6 answers" in history_markdown(report)
     assert followed("RW", "WR")["unit"] == "items"

@@ -331,5 +331,5 @@ def test_the_harm_of_a_score_is_written_in_its_unit() -> None:
     tally = Tally("continuous", Quadrants(cells, answers_known=False), 3.0, 2.5, Spread(-0.5123, 0.05, 199))
     finding = only(tally, harm="block")
     assert (finding.verdict, finding.unit) == ("block", "score") and "moved by -0.5123" in finding.reason
-    assert figures(finding.to_json()).startswith("0.5123") and "%" not in figures(finding.to_json())
+    assert figures(finding).startswith("0.5123") and "%" not in figures(finding)
     assert only(counts(500, 90, 10, 100), harm="block").unit == "share"

@@ -7,7 +7,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from muscle.report.text.markdown import escape, render_markdown
-from report_examples import make_report
+from report_examples import make_report, typed
 
 HOSTILE = [
     "</details></summary><script>alert(1)</script>",
@@ -63,16 +63,18 @@ def hostile_report(text: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_text_from_data_cannot_break_out(text: str) -> None:
-    html = to_html(render_markdown(hostile_report(text)))
+    html = to_html(render_markdown(typed(hostile_report(text))))
     assert tags(html) <= ALLOWED
     assert html.count("<details>") == html.count("</details>") == 2
-    assert html.count("<table>") == to_html(render_markdown(hostile_report("plain"))).count("<table>")
+    assert html.count("<table>") == to_html(render_markdown(typed(hostile_report("plain")))).count("<table>")
     assert "href" not in html and "src=" not in re.sub(r"&lt;.*?&gt;", "", html)
-    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e]", render_markdown(hostile_report(text)))
+    assert not re.search(
+        r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e]", render_markdown(typed(hostile_report(text)))
+    )
 
 
 def test_mentions_references_and_links_stand_apart_outside_code() -> None:
-    outside = re.sub(r"```.*?```", "", render_markdown(hostile_report(HOSTILE[4])), flags=re.DOTALL)
+    outside = re.sub(r"```.*?```", "", render_markdown(typed(hostile_report(HOSTILE[4]))), flags=re.DOTALL)
     assert not re.search(r"@octocat|#123|://evil|www\\?\.evil|GH\\?-7", outside)
 
 
@@ -86,7 +88,7 @@ def test_escaped_text_reads_as_it_was(text: str) -> None:
 
 def test_the_verdict_stands_first_and_every_side_has_its_row() -> None:
     report = make_report()
-    markdown = render_markdown(report)
+    markdown = render_markdown(typed(report))
     assert markdown.startswith("### ✅ ")
     for name in ("tiny-v2 + house", "tiny-v2 + compatibility", "bare base v2", "longer training"):
         assert f"| {escape(name)} |" in markdown
@@ -97,11 +99,11 @@ def test_the_verdict_stands_first_and_every_side_has_its_row() -> None:
 
 @pytest.mark.parametrize(("verdict", "sign"), [("warn", "⚠️"), ("block", "⛔"), ("cannot_tell", "❔")])
 def test_every_verdict_has_its_sign(verdict: str, sign: str) -> None:
-    assert render_markdown(make_report(verdict=verdict)).startswith(f"### {sign} ")
+    assert render_markdown(typed(make_report(verdict=verdict))).startswith(f"### {sign} ")
 
 
 def test_a_report_without_flips_or_candidate_says_what_there_is() -> None:
-    markdown = render_markdown(make_report(candidate=False, others=False, flips=False))
+    markdown = render_markdown(typed(make_report(candidate=False, others=False, flips=False)))
     assert "What broke" not in markdown and "candidate" not in markdown.replace("candidate minus", "")
 
 
@@ -110,7 +112,7 @@ def test_the_comment_fits_into_github_whatever_the_data() -> None:
     for flip in report["flips"]:
         flip["input"] = "long `text` " * 20_000
     report["tasks"] = {f"task {i}": report["tasks"]["house"] for i in range(300)}
-    markdown = render_markdown(report)
+    markdown = render_markdown(typed(report))
     assert len(markdown) < 65_536 and "260 more tasks" in markdown
     assert tags(to_html(markdown)) <= ALLOWED
 
@@ -123,4 +125,4 @@ def test_undefined_metrics_say_so() -> None:
         "high": None,
         "why": "x",
     }
-    assert "undefined" in render_markdown(report)
+    assert "undefined" in render_markdown(typed(report))

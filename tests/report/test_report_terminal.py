@@ -10,13 +10,13 @@ from rich.console import Console
 from muscle.comparison import compare
 from muscle.report.text.markdown import render_markdown
 from muscle.report.text.terminal import print_report
-from report_examples import make_report
+from report_examples import make_report, typed
 
 
 def printed(report: dict[str, Any], *, width: int = 120, colour: bool = False) -> str:
     stream = io.StringIO()
     print_report(
-        report,
+        typed(report),
         Console(
             file=stream, width=width, force_terminal=colour, color_system="truecolor" if colour else None
         ),
@@ -62,7 +62,7 @@ def test_several_tasks_are_also_told_as_one() -> None:
     old = pl.DataFrame(rows)
     new = old.with_columns(correct=pl.col("correct") & (pl.col("id").cast(pl.Int64) > 9))
     report = compare(old, new).to_json()
-    for text in (printed(report, width=200), render_markdown(report).replace("\\", "")):
+    for text in (printed(report, width=200), render_markdown(typed(report)).replace("\\", "")):
         assert "over 2 tasks: broke 10.0%, gained 0.0% of 200 items" in text and "each task alike" in text
 
 
@@ -97,7 +97,7 @@ def test_the_worst_flips_are_named_by_how_many_there_are() -> None:
     }
     for named, found in words.items():
         assert f"What broke, {named}:" in printed(found.to_json())
-        assert f"<summary>What broke: {named}</summary>" in render_markdown(found.to_json())
+        assert f"<summary>What broke: {named}</summary>" in render_markdown(typed(found.to_json()))
 
 
 def test_scores_that_nothing_is_measured_in_are_named() -> None:

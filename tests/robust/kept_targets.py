@@ -31,8 +31,8 @@ from robust.run_targets import console, two_runs
 def _reports() -> tuple[str, ...]:
     """Return reports of a comparison and of a gate, as JSON."""
     runs = two_runs()
-    found = [compare(*runs, rerun=runs[0]).to_json(), gate(*runs).report]
-    return tuple(json.dumps(report) for report in found)
+    found = [compare(*runs, rerun=runs[0]), gate(*runs)]
+    return tuple(json.dumps(each.to_json()) for each in found)
 
 
 def _hurt_json(text: str, chance: random.Random) -> tuple[str, bytes]:

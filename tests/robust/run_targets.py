@@ -84,7 +84,7 @@ def gated(chance: random.Random, folder: Path) -> str:
 def compared(chance: random.Random, folder: Path) -> str:
     """Compare two runs, and render the report in every form."""
     told, old, new = _hurt_pair(chance, folder)
-    report = compare(old, new).to_json()
+    report = compare(old, new).report
     print_report(report, console())
     render_markdown(report)
     if chance.random() < 0.3:
@@ -107,7 +107,7 @@ def converted(chance: random.Random, folder: Path) -> str:
 def followed(chance: random.Random, folder: Path) -> str:
     """Follow three versions."""
     told, old, new = _hurt_pair(chance, folder)
-    found = history([old, new, chance.choice((old, new))], names=["a", "b", "c"]).to_json()
+    found = history([old, new, chance.choice((old, new))], names=["a", "b", "c"])
     print_history(found, console())
     history_markdown(found)
     return told

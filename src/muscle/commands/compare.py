@@ -205,16 +205,17 @@ def report(
     """Render a report again from its JSON."""
     start(quiet)
     from muscle.files import write_text
-    from muscle.report import read_report
+    from muscle.report import read_report, whole_report
     from muscle.report.page.html import render_html
     from muscle.report.text.markdown import render_markdown
     from muscle.report.without_texts import without_texts
 
     found, folder = read_report(source)
-    if no_texts:
-        found = without_texts(found)
-    page, text = render_html(found), render_markdown(found)
-    write_text(html or folder / "report.html", page)
-    write_text(markdown or folder / "report.md", text)
-    is_printed = write_result(json_file, found.to_json() if json_file else None)
-    show_report(found, quiet=quiet or is_printed)
+    with whole_report(source):
+        if no_texts:
+            found = without_texts(found)
+        page, text = render_html(found), render_markdown(found)
+        write_text(html or folder / "report.html", page)
+        write_text(markdown or folder / "report.md", text)
+        is_printed = write_result(json_file, found.to_json() if json_file else None)
+        show_report(found, quiet=quiet or is_printed)

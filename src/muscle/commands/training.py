@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -13,7 +13,8 @@ from muscle.commands.shell import assignments, print_json, say, show_report, sta
 from muscle.errors import ConfigError
 
 if TYPE_CHECKING:
-    from muscle.config.settings import UpdateConfig
+    from muscle.config.update_file import StageSettings, UpdateConfig
+    from muscle.training.trainer import TrainingResult
 
 
 def demo(
@@ -37,7 +38,8 @@ def demo(
 ) -> None:
     """Do the whole way on an embedded example.
 
-    Pre-trains two tiny bases, trains the adapters, scores, compares, and writes a report; under three minutes on two cores.
+    Pre-trains two tiny bases, trains the adapters, scores, compares, and writes a report; under three minutes
+    on two cores.
     """
     start(quiet)
     from muscle.demo.run import run_demo
@@ -78,11 +80,11 @@ def update(
 ) -> None:
     """Run all stages of an update, or what changed.
 
-    Fine-tunes both task adapters, trains the compatibility adapter, scores all of them, compares, and writes a report. A
-    stopped run goes on where it was; a second run does nothing.
+    Fine-tunes both task adapters, trains the compatibility adapter, scores all of them, compares, and writes
+    a report. A stopped run goes on where it was; a second run does nothing.
     """
     start(quiet)
-    settings = _load(config, set_ or [])
+    settings = _update_config(config, set_ or [])
     if dry_run:
         from muscle.pipeline import dry_run as plan  # `dry_run` is the option
 
@@ -128,9 +130,7 @@ def finetune(
 
     result = finetune_step(base, task, train, out, settings=_stage_settings(config, set_ or []), limit=limit)
     if not quiet:
-        say(
-            f"{out}: epoch {result.best_epoch} of {result.num_epochs}, validation loss {min(result.validation_losses):.4f}"
-        )
+        _say_training(out, result)
 
 
 def align(
@@ -152,16 +152,15 @@ def align(
 ) -> None:
     """Train the compatibility adapter on the new base.
 
-    It starts from the new task adapter and learns from both task models: the new one's gain, the old one's right answers.
+    It starts from the new task adapter and learns from both task models: the new one's gain, the old one's
+    right answers.
     """
     start(quiet)
     from muscle.pipeline.steps import align_step
 
     result = align_step(old, new, task, train, out, settings=_stage_settings(config, set_ or []), limit=limit)
     if not quiet:
-        say(
-            f"{out}: epoch {result.best_epoch} of {result.num_epochs}, validation loss {min(result.validation_losses):.4f}"
-        )
+        _say_training(out, result)
 
 
 def evaluate(
@@ -220,13 +219,18 @@ def evaluate(
         say(str(written))
 
 
-def _load(path: Path, pairs: list[str]) -> UpdateConfig:
-    from muscle.config.settings import load_config
+def _update_config(path: Path, pairs: list[str]) -> UpdateConfig:
+    from muscle.config.update_file import load_config
 
     return load_config(path, overrides=assignments(pairs))
 
 
-def _stage_settings(path: Path | None, pairs: list[str]) -> Any:
-    from muscle.config.settings import load_stage_settings
+def _say_training(out: Path, result: TrainingResult) -> None:
+    loss = min(result.validation_losses)
+    say(f"{out}: epoch {result.best_epoch} of {result.num_epochs}, validation loss {loss:.4f}")
+
+
+def _stage_settings(path: Path | None, pairs: list[str]) -> StageSettings:
+    from muscle.config.update_file import load_stage_settings
 
     return load_stage_settings(path, overrides=assignments(pairs))

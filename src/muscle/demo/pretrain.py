@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 import transformers
@@ -25,6 +25,9 @@ from muscle.files import atomic_folder, read_json, write_json
 from muscle.models.bases import quiet_libraries
 from muscle.progress import progress_bar
 from muscle.provenance import fingerprint
+
+if TYPE_CHECKING:
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 # Sentences that a base reads, each once. Found by trials: see docs/demo.md.
 NEW_SENTENCES = 70_000
@@ -42,15 +45,15 @@ MAX_GRAD_NORM = 1.0
 NUM_THREADS = 1
 
 # Two layers, so that attention can bring purpose and tool together and the rest be computed from it.
-ARCHITECTURE: dict[str, Any] = {
+ARCHITECTURE: dict[str, float] = {
     "hidden_size": 64,
     "intermediate_size": 192,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "num_key_value_heads": 4,
     "max_position_embeddings": 64,
-    # About 1/sqrt(width). At the usual 0.02 (meant for wide models) tools differ in the output head only by their attributes, and
-    # a LoRA, which leaves the head alone, cannot tell apart what the house prefers.
+    # About 1/sqrt(width). At the usual 0.02 (meant for wide models) tools differ in the output head only by
+    # their attributes, and a LoRA, which leaves the head alone, cannot tell apart what the house prefers.
     "initializer_range": 0.1,
     "tie_word_embeddings": False,
 }
@@ -121,7 +124,7 @@ def is_finished(folder: Path, recipe: Recipe) -> bool:
     if not record.is_file():
         return False
     try:
-        return bool(read_json(record).get("fingerprint") == _fingerprint(recipe))
+        return bool(read_json(record).get("fingerprint") == _recipe_fingerprint(recipe))
     except DataError:
         return False  # damaged: it is made again
 
@@ -145,7 +148,7 @@ def pretrain(folder: Path, recipe: Recipe, *, on_step: Callable[[int, float], No
     """
     tokenizer = build_tokenizer()
     text = draw_text(recipe.num_sentences, seed=recipe.seed)
-    tokens, labels = _rows(text, tokenizer)
+    tokens, labels = _padded_rows(text, tokenizer)
     with _reproducible(recipe.seed):
         model = transformers.LlamaForCausalLM(_architecture(tokenizer))
         losses = _train(model, tokens, labels, on_step or (lambda step, loss: None))
@@ -155,7 +158,8 @@ def pretrain(folder: Path, recipe: Recipe, *, on_step: Callable[[int, float], No
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
         write_json(
-            temporary / RECORD, {"fingerprint": _fingerprint(recipe), **_resolved(recipe), "loss": loss}
+            temporary / RECORD,
+            {"fingerprint": _recipe_fingerprint(recipe), **_resolved(recipe), "loss": loss},
         )
     return loss
 
@@ -187,7 +191,7 @@ def build_tokenizer() -> transformers.PreTrainedTokenizerFast:
     )
 
 
-def _architecture(tokenizer: Any) -> Any:
+def _architecture(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
     return transformers.LlamaConfig(
         vocab_size=len(tokenizer),
         pad_token_id=tokenizer.pad_token_id,
@@ -198,7 +202,7 @@ def _architecture(tokenizer: Any) -> Any:
     )
 
 
-def _rows(text: list[str], tokenizer: Any) -> tuple[Tensor, Tensor]:
+def _padded_rows(text: list[str], tokenizer: PreTrainedTokenizerFast) -> tuple[Tensor, Tensor]:
     """Sentences with an EOS each, padded: input ids and labels, both (sentences, longest)."""
     encoded = [[*ids, tokenizer.eos_token_id] for ids in tokenizer(text)["input_ids"]]
     longest = max(map(len, encoded))
@@ -207,7 +211,9 @@ def _rows(text: list[str], tokenizer: Any) -> tuple[Tensor, Tensor]:
     return tokens, tokens.masked_fill(tokens == pad, -100)
 
 
-def _train(model: Any, tokens: Tensor, labels: Tensor, on_step: Callable[[int, float], None]) -> list[float]:
+def _train(
+    model: LlamaForCausalLM, tokens: Tensor, labels: Tensor, on_step: Callable[[int, float], None]
+) -> list[float]:
     """Read every row once; return the loss of each step.
 
     Padding stands at the end of a row, where causal attention keeps it from every token that counts, so that no
@@ -253,7 +259,7 @@ def _reproducible(seed: int) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _resolved(recipe: Recipe) -> dict[str, Any]:
+def _resolved(recipe: Recipe) -> dict[str, object]:
     return {
         **asdict(recipe),
         "batch_size": BATCH_SIZE,
@@ -267,5 +273,5 @@ def _resolved(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _fingerprint(recipe: Recipe) -> str:
+def _recipe_fingerprint(recipe: Recipe) -> str:
     return fingerprint({**_resolved(recipe), "vocabulary": words(), "text": draw_text(100, seed=recipe.seed)})

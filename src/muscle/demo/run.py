@@ -6,14 +6,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-import yaml
-
-from muscle.config.settings import load_config
+from muscle.config.update_file import load_config
 from muscle.demo.world import draw_items
 from muscle.errors import ConfigError
 from muscle.files import write_text
+from muscle.yaml_files import yaml_text
 
 if TYPE_CHECKING:
     from muscle.pipeline.update import UpdateResult
@@ -38,7 +37,7 @@ def run_demo(
     gap: bool = False,
     base: Literal["tiny", "smollm2"] = "tiny",
     data: Path | None = None,
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, object] | None = None,
 ) -> UpdateResult:
     """Prepare the embedded example in `out` and run its update.
 
@@ -46,8 +45,8 @@ def run_demo(
         out: the run folder; `out/update.yaml` shows what is run and works with `muscle update` too.
         seed: of the tiny bases' text and start, the split and the adapters.
         gap: the tiny old base learns from much less text.
-        base: `tiny` pre-trains two small bases on the world's text; `smollm2` takes SmolLM2-135M with and without six of its
-            layers, on PIQA.
+        base: `tiny` pre-trains two small bases on the world's text; `smollm2` takes SmolLM2-135M with and
+            without six of its layers, on PIQA.
         data: for `smollm2`: a folder with PIQA's `train.jsonl` and `test.jsonl`; without it they come from the hub.
         overrides: dotted keys of the configuration that differ from the demo's.
 
@@ -71,13 +70,11 @@ def run_demo(
     else:
         raise ConfigError(f"--base {base}: expected tiny or smollm2")
     path = out / "update.yaml"
-    write_text(
-        path, "# Written by `muscle demo`.\n" + yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
-    )
+    write_text(path, "# Written by `muscle demo`.\n" + yaml_text(settings))
     return update(load_config(path, overrides=overrides))
 
 
-def _prepare_tiny(out: Path, *, seed: int, gap: bool) -> dict[str, Any]:
+def _prepare_tiny(out: Path, *, seed: int, gap: bool) -> dict[str, object]:
     from muscle.demo.pretrain import pretrain_pair
 
     pretrain_pair(out / "bases", seed=seed, gap=gap)
@@ -103,15 +100,15 @@ def _prepare_tiny(out: Path, *, seed: int, gap: bool) -> dict[str, Any]:
             "precision": "float32",
             "seed": seed,
         },
-        # The paper's T = 2 spreads the teachers' probability over words that cannot follow, and with 133 words the student
-        # learns those in place of the tools (docs/demo.md).
+        # The paper's T = 2 spreads the teachers' probability over words that cannot follow, and with 133
+        # words the student learns those in place of the tools (docs/demo.md).
         "alignment": {"temperature": 1.0, "training": {"epochs": 24}},
         "evaluation": {"batch_size": 256, "bare_base": True, "control": False},
         "report": {"title": "Demo: which tool does this house use?"},
     }
 
 
-def _prepare_smollm2(out: Path, data: Path | None) -> dict[str, Any]:
+def _prepare_smollm2(out: Path, data: Path | None) -> dict[str, object]:
     from muscle.demo.smollm2 import prepare_bases
 
     prepare_bases(out / "bases")

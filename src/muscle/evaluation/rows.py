@@ -24,7 +24,8 @@ class Answer:
         logprobs: log-likelihood of each option, in nats, summed over its tokens.
         scores: the main score first.
         tied: another option has exactly the chosen one's score.
-        finish_reason: why the text ends: "stop" (a stop text or the end-of-text token) or "length" (the limit of tokens).
+        finish_reason: why the text ends: "stop" (a stop text or the end-of-text token) or "length" (the limit
+            of tokens).
         repeat: which of the item's answers this is, from 0.
         error: why there is no score.
     """
@@ -66,9 +67,9 @@ def build_frame(task: Task, examples: Sequence[Example], answers: Sequence[Answe
         "error": [answer.error for answer in answers],
         "finish_reason": [answer.finish_reason for answer in answers],
     }
-    for name in _names(answer.scores for answer in answers):
+    for name in _every_key(answer.scores for answer in answers):
         columns[SCORE_PREFIX + name] = [answer.scores.get(name) for answer in answers]
-    for name in _names(example.slices for example in examples):
+    for name in _every_key(example.slices for example in examples):
         columns[SLICE_PREFIX + name] = [example.slices.get(name) for example in examples]
     types = {name: COLUMNS.get(name, _type(name)) for name in columns}
     return complete(pl.DataFrame(columns, schema=types))
@@ -78,6 +79,6 @@ def _type(name: str) -> pl.DataType:
     return pl.Float64() if name.startswith(SCORE_PREFIX) else pl.String()
 
 
-def _names(mappings: Iterable[Mapping[str, object]]) -> list[str]:
+def _every_key(mappings: Iterable[Mapping[str, object]]) -> list[str]:
     """Every key, in the order of first appearance."""
     return list(dict.fromkeys(name for mapping in mappings for name in mapping))

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -16,8 +19,8 @@ class Sampling:
 
     Attributes:
         repeats: answers an item, at least 1.
-        temperature: the logits are divided by it before an answer is drawn, token by token, from the whole vocabulary (no
-            top-k, no top-p); 0 is greedy.
+        temperature: the logits are divided by it before an answer is drawn, token by token, from the whole
+            vocabulary (no top-k, no top-p); 0 is greedy.
         seed: of the draws.
     """
 
@@ -36,14 +39,14 @@ class Sampling:
                 f"repeats: {self.repeats} answers an item are all the same without a temperature; set one above 0"
             )
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """Return the generation settings as the harness takes them."""
         if self.temperature == 0:
             return {"do_sample": False}
         return {"do_sample": True, "temperature": self.temperature, "top_k": 0, "top_p": 1.0}
 
     @contextmanager
-    def seeded(self, device: Any) -> Iterator[None]:
+    def seeded(self, device: torch.device) -> Iterator[None]:
         """Draw from the seed; the caller's random numbers go on afterwards as if nothing had been drawn.
 
         Args:

@@ -1,7 +1,7 @@
 """A base in vLLM: one engine, whose adapters are switched from call to call.
 
-vLLM reads base and adapters from disk and knows of LoRA what its `PEFTHelper` reads; what it would leave out without a word
-(a rank or scale of single layers) is refused, because the scores would be another adapter's.
+vLLM reads base and adapters from disk and knows of LoRA what its `PEFTHelper` reads; what it would leave out
+without a word (a rank or scale of single layers) is refused, because the scores would be another adapter's.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from muscle import distributed
 from muscle.config.settings import BaseConfig
 from muscle.errors import ConfigError, ModelError
-from muscle.evaluation.harness import check_task, package_versions, quiet_harness, score
+from muscle.evaluation.harness import SCORING_PACKAGES, check_task, quiet_harness, score
 from muscle.evaluation.sampling import Sampling
 from muscle.models.adapter_check import check_adapter
-from muscle.models.bases import choose_dtype, load_outline, reason_of, resolve_base
+from muscle.models.bases import load_outline, reason_of, resolve_base
+from muscle.models.devices import choose_dtype
 from muscle.predictions.run import Run
+from muscle.provenance import package_versions
 from muscle.tasks.task import Example, Task
 
 if TYPE_CHECKING:
@@ -73,8 +75,9 @@ def check_one_process() -> None:
     """
     if distributed.num_processes() > 1:
         raise ConfigError(
-            f"evaluation.backend: vllm scores in one process, found {distributed.num_processes()}; run the same command "
-            "without the launcher (what is trained stays; evaluation.vllm.tensor_parallel_size takes several GPUs)"
+            f"evaluation.backend: vllm scores in one process, found {distributed.num_processes()}; run the same "
+            "command without the launcher (what is trained stays; evaluation.vllm.tensor_parallel_size takes "
+            "several GPUs)"
         )
 
 
@@ -87,7 +90,8 @@ class VllmBase:
 
     Raises:
         ConfigError: see `check_vllm` and `check_one_process`; or a setting does not fit the adapters.
-        ModelError: an adapter is damaged, made for another base, or not one that vLLM serves; vLLM does not load the base.
+        ModelError: an adapter is damaged, made for another base, or not one that vLLM serves; vLLM does not
+            load the base.
     """
 
     def __init__(
@@ -96,7 +100,7 @@ class VllmBase:
         adapters: Sequence[Path],
         *,
         precision: Literal["auto", "bf16", "float32"] = "auto",
-        arguments: Mapping[str, Any] | None = None,
+        arguments: Mapping[str, object] | None = None,
     ) -> None:
         check_vllm([base], [])
         check_one_process()
@@ -111,14 +115,18 @@ class VllmBase:
         dtype = str(choose_dtype(precision)).removeprefix("torch.")
         self._lm: VllmLM | None = self._load(base, {"dtype": dtype, **(arguments or {})})
 
-    def _load(self, base: BaseConfig, arguments: dict[str, Any]) -> VllmLM:
+    def _load(self, base: BaseConfig, arguments: dict[str, object]) -> VllmLM:
         adapters = list(self._numbers)
         if adapters:
-            arguments["max_lora_rank"] = lora_rank(adapters, arguments.get("max_lora_rank"))
+            asked = arguments.get("max_lora_rank")
+            if asked is not None and not isinstance(asked, int):
+                raise ConfigError(f"evaluation.vllm.max_lora_rank: expected a whole number, found {asked!r}")
+            arguments["max_lora_rank"] = lora_rank(adapters, asked)
             arguments["lora_local_path"] = str(adapters[0])
-            # vLLM would put LoRA on the head as well, whose rows are not those of `prompt_logprobs`: on a CPU it stops there.
+            # vLLM would put LoRA on the head as well, whose rows are not those of `prompt_logprobs`: on a CPU
+            # it stops there.
             arguments.setdefault("lora_target_modules", adapted_modules(adapters))
-            _check_precision(arguments["dtype"])
+            _check_precision(str(arguments["dtype"]))
         self._dtype = str(arguments["dtype"])
         logger.info("starting vLLM with the base %s", self.source)
         # vLLM writes its messages to standard output, where --json has its own.
@@ -148,7 +156,7 @@ class VllmBase:
         sampling: Sampling | None = None,
         progress: bool = True,
     ) -> Run:
-        """Score the base with one of its adapters, or bare; the records are those of `muscle.evaluation.harness.evaluate`.
+        """Score the base with one of its adapters, or bare; the records are those of `harness.evaluate`.
 
         Raises:
             MuscleError: see there; also where vLLM stops.
@@ -167,10 +175,13 @@ class VllmBase:
                 name=name,
                 sampling=sampling,
                 progress=progress,
-                metadata={"model": self._facts(adapter), "versions": package_versions("vllm")},
+                metadata={
+                    "model": self._facts(adapter),
+                    "versions": package_versions(*SCORING_PACKAGES, "vllm"),
+                },
             )
 
-    def _facts(self, adapter: Path | None) -> dict[str, Any]:
+    def _facts(self, adapter: Path | None) -> dict[str, object]:
         return {
             "name": self.source,
             "architecture": self._architecture,

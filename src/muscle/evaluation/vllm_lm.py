@@ -1,13 +1,13 @@
 """The harness's own vLLM model, kept to the records that its Hugging Face model gives; imported only where vLLM is.
 
-Log-likelihoods come from vLLM's `prompt_logprobs`, which are taken in float32. Answers are read from their token ids, as the
-Hugging Face model's are: vLLM's own text can differ from it by a blank at the start.
+Log-likelihoods come from vLLM's `prompt_logprobs`, which are taken in float32. Answers are read from their
+token ids, as the Hugging Face model's are: vLLM's own text can differ from it by a blank at the start.
 """
 
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lm_eval.models.vllm_causallms import VLLM
 from vllm.lora.request import LoRARequest
@@ -15,6 +15,9 @@ from vllm.lora.request import LoRARequest
 from muscle.errors import ModelError
 from muscle.evaluation.lm import Bookkeeping
 from muscle.models.bases import reason_of
+
+if TYPE_CHECKING:
+    from vllm import RequestOutput, SamplingParams
 
 REQUESTS_AT_A_TIME = 1024
 """vLLM makes its batches itself out of what it is given; between these portions progress is told."""
@@ -29,7 +32,7 @@ class VllmLM(Bookkeeping, VLLM):  # type: ignore[misc]  # the harness has no typ
 
     name = "vllm"
 
-    def __init__(self, **arguments: Any) -> None:
+    def __init__(self, **arguments: object) -> None:
         super().__init__(batch_size=REQUESTS_AT_A_TIME, **arguments)
         self._seeds = random.Random()
 
@@ -55,8 +58,8 @@ class VllmLM(Bookkeeping, VLLM):  # type: ignore[misc]  # the harness has no typ
         return ids
 
     def modify_gen_kwargs(
-        self, gen_kwargs: dict[str, Any], eos: Any = None, default_max_gen_toks: int = 256
-    ) -> tuple[dict[str, Any], list[str], int]:
+        self, gen_kwargs: dict[str, object], eos: str | None = None, default_max_gen_toks: int = 256
+    ) -> tuple[dict[str, object], list[str], int]:
         """Return a request's sampling parameters, stop texts and limit of tokens."""
         settings, until, limit = VLLM.modify_gen_kwargs(gen_kwargs, eos, default_max_gen_toks)
         if settings.get("top_k") == 0:  # no top-k is vLLM's default; older versions write it as -1
@@ -67,10 +70,10 @@ class VllmLM(Bookkeeping, VLLM):  # type: ignore[misc]  # the harness has no typ
         return settings, until, limit
 
     def _model_generate(
-        self, requests: list[list[int]], generate: bool = False, sampling_params: Any = None
-    ) -> list[Any]:
+        self, requests: list[list[int]], generate: bool = False, sampling_params: SamplingParams | None = None
+    ) -> list[RequestOutput]:
         try:
-            outputs: list[Any] = super()._model_generate(
+            outputs: list[RequestOutput] = super()._model_generate(
                 requests, generate=generate, sampling_params=sampling_params
             )
         except Exception as error:  # whatever the engine raises; its own log says where

@@ -1,7 +1,7 @@
 """Flips along a chain of versions: step by step, from the first to the last, and items that go to and fro.
 
-All numbers are over the items that every run has, so that the steps add up: accuracy_last - accuracy_first is the sum of
-the steps' PFR - NFR. A net that looks steady can hide items that break and come back with every release.
+All numbers are over the items that every run has, so that the steps add up: accuracy_last - accuracy_first is the sum
+of the steps' PFR - NFR. A net that looks steady can hide items that break and come back with every release.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "recovered": (r"^R+W+R+$", "right, wrong, right again"),
     "relapsed": (r"^W+R+W+$", "wrong, right, wrong again"),
 }
-"""What can become of an item, as a regular expression on its pattern and in words; the rest went to and fro more often."""
+"""What can become of an item, as a regular expression on its pattern and in words; the rest changed more often."""
 
 TO_AND_FRO = "to_and_fro"
 KIND_WORDS = {name: words for name, (_, words) in KINDS.items()} | {TO_AND_FRO: "changed three times or more"}
@@ -86,7 +86,7 @@ def history(
     read = [
         read_run(source, format=options.format, columns=options.columns, hash_inputs=False) for source in runs
     ]
-    chain = _named(with_one_task_name(read), names)
+    chain = _told_apart(with_one_task_name(read), names)
     differences = [check_comparable(one, other, allow=options.allow) for one, other in pairwise(chain)]
     if "metric" in options.allow:
         turned = options.lower_is_better
@@ -131,7 +131,7 @@ def _left_out(pairs: Sequence[Pair], tasks: Collection[str]) -> list[str]:
     return sorted({task for pair in pairs for task in (*pair.tasks, *pair.unseen_tasks)} - set(tasks))
 
 
-def _named(runs: Sequence[Run], names: Sequence[str] | None) -> list[Run]:
+def _told_apart(runs: Sequence[Run], names: Sequence[str] | None) -> list[Run]:
     """Give the runs their names; where two are the same, each gets its number."""
     given = list(names) if names is not None else [run.name for run in runs]
     told = [
@@ -240,7 +240,7 @@ def _task_history(name: str, runs: Sequence[Run], pairs: Sequence[Pair]) -> Task
         left_out=left_out,
         kind=kind,
         unit="answers" if (repeats > 0).any() else "items",
-        levels=[_mean(chain[f"level{number}"]) for number in range(last + 1)],
+        levels=[_mean_level(chain[f"level{number}"]) for number in range(last + 1)],
         steps=[
             _step(found, old.name, new.name, holm_p=p)
             for found, (old, new), p in zip(tallies, pairwise(runs), adjusted, strict=True)
@@ -254,7 +254,7 @@ def _task_history(name: str, runs: Sequence[Run], pairs: Sequence[Pair]) -> Task
     )
 
 
-def _mean(levels: pl.Series) -> float:
+def _mean_level(levels: pl.Series) -> float:
     mean = levels.cast(pl.Float64).mean()
     assert isinstance(mean, float), "the chain has items"
     return mean

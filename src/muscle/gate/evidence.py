@@ -1,7 +1,7 @@
 """What the items prove about one limit: an estimate, its one-sided bounds, and how sure a breach is.
 
-Two questions are kept apart (non-inferiority and harm): is the limit proven to hold (the upper bound is at most the limit),
-and is it proven to be broken (a small p-value of "at most the limit")? Between them nothing is proven.
+Two questions are kept apart (non-inferiority and harm): is the limit proven to hold (the upper bound is at most the
+limit), and is it proven to be broken (a small p-value of "at most the limit")? Between them nothing is proven.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def gather(metric: Metric, tally: Tally, *, limit: float, alpha: float) -> Evide
     """Return what a task's or a slice's items prove about a limit.
 
     Args:
-        metric: what is limited; for `excess_negative_flip_rate` the tally is one of flips, see `muscle.flips.noise.floor`.
+        metric: what is limited; for `excess_negative_flip_rate` the tally is one of flips, see
+            `muscle.flips.noise.floor`.
         tally: the items, at least one.
         limit: the limit, a share; not used for `harm`.
         alpha: level of each one-sided bound.

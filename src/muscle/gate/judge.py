@@ -1,8 +1,9 @@
 """From rules and items to findings, and from findings to a verdict.
 
-A blocking breach must be proven with all blocking tests of the gate taken together (Holm), so that an update which changes
-nothing is blocked in at most `alpha` of all cases however many tasks and slices are judged. A pass needs every blocking
-rule proven at the level `alpha` each, which as a test of them all has that level too (Berger 1982, intersection-union).
+A blocking breach must be proven with all blocking tests of the gate taken together (Holm), so that an update which
+changes nothing is blocked in at most `alpha` of all cases however many tasks and slices are judged. A pass needs
+every blocking rule proven at the level `alpha` each, which as a test of them all has that level too (Berger 1982,
+intersection-union).
 """
 
 from __future__ import annotations
@@ -99,8 +100,8 @@ def against_plain_finding(task: str, reason: str, n: int) -> Finding:
 def careful(seen: Sequence[Finding], worst: Sequence[Finding], missing: str) -> list[Finding]:
     """Return the findings with those made worse that the missing answers could change.
 
-    A blocking rule that holds for what was judged, and would not hold if the missing answers had all broken, is undecided; a
-    warning that they would bring is given. What is broken stays so.
+    A blocking rule that holds for what was judged, and would not hold if the missing answers had all broken, is
+    undecided; a warning that they would bring is given. What is broken stays so.
 
     Args:
         seen: findings of what was judged.
@@ -294,9 +295,11 @@ def _reason(finding: Finding, test: _Test, alpha: float) -> str:
         )
     sure = percent_in_three_digits(1 - alpha)
     if finding.outcome == "broken":
-        return f"{name} {percent_in_three_digits(finding.value)}, at least {told(finding.low)} ({sure} sure), is above the limit {limit}"
+        seen = percent_in_three_digits(finding.value)
+        return f"{name} {seen}, at least {told(finding.low)} ({sure} sure), is above the limit {limit}"
     if finding.outcome == "holds":
-        return f"{name} {percent_in_three_digits(finding.value)}, at most {told(finding.high)} ({sure} sure), is within the limit {limit}"
+        seen = percent_in_three_digits(finding.value)
+        return f"{name} {seen}, at most {told(finding.high)} ({sure} sure), is within the limit {limit}"
     span = f"anything from {told(finding.low)} to {told(finding.high)} fits"
     return f"{name} {percent_in_three_digits(finding.value)} against the limit {limit}: {span}{few}"
 

@@ -97,8 +97,8 @@ def gate(
 def findings_of(comparison: Comparison, policy: Policy) -> list[Finding]:
     """Judge a comparison that was made already.
 
-    What is missing is judged at its worst (`muscle.flips.pairing.missing`): a rule holds only where it holds whatever the
-    missing answers are.
+    What is missing is judged at its worst (`muscle.flips.pairing.missing`): a rule holds only where it holds whatever
+    the missing answers are.
 
     Args:
         comparison: what `muscle.compare` gave.
@@ -247,7 +247,8 @@ def _small_slices(task: str, by: str, parts: Sequence[Tally], min_items: int) ->
     count = sum(part.total for part in parts)
     lost = sum(part.quadrants.negative_flips for part in parts)
     return coverage_finding(
-        f"{len(parts):,} slices with fewer than {min_items} items were not judged ({count:,} items, {lost:,} of them broke)",
+        f"{len(parts):,} slices with fewer than {min_items} items were not judged "
+        f"({count:,} items, {lost:,} of them broke)",
         task=task,
         slice=by,
         n=count,

@@ -1,36 +1,44 @@
 """Memory and time of training on a GPU, by formulas from a base's `config.json`: what `muscle update --dry-run` prints.
 
-Nothing is loaded. The terms, for one process with a micro-batch of B examples of S tokens, L layers of width d, feed-forward width f, vocabulary V:
+Nothing is loaded. The terms, for one process with a micro-batch of B examples of S tokens, L layers of width
+d, feed-forward width f, vocabulary V:
 
     weights       P bytes(weight); P counted from the config; 4-bit weights take 0.56 bytes (NF4 and its constants)
     adapter       16 bytes a LoRA parameter: float32 weight, gradient, and AdamW's two moments
-    activations   B S L (kept of a layer) and B S d (b + 4) of the last states, with b bytes of an activation (2 or 4); with gradient
-                  checkpointing B S d b L in place of the former, plus one layer's
+    activations   B S L (kept of a layer) and B S d (b + 4) of the last states, with b bytes of an activation
+                  (2 or 4); with gradient checkpointing B S d b L in place of the former, plus one layer's
     chunk         the budget for a chunk of logits and what the head's product needs beside it
     stores        bytes on disk, none of them in memory
 
-What is kept of a layer, in bytes a token: b (4 f + 6 d + 2 d_kv + 7 r), with d_kv the width of the keys and r the rank: gate, its activation, up and their product; the
-norms' and projections' inputs and the queries; keys and values; each LoRA's inner product. In 16 bits 12 d more, of the norms, which run in float32,
-and the adapter's weights once more in 16 bits. Attention by SDPA or flash-attention, which keep no matrix of S x S.
+What is kept of a layer, in bytes a token: b (4 f + 6 d + 2 d_kv + 7 r), with d_kv the width of the keys and r
+the rank: gate, its activation, up and their product; the norms' and projections' inputs and the queries; keys
+and values; each LoRA's inner product. In 16 bits 12 d more, of the norms, which run in float32, and the
+adapter's weights once more in 16 bits. Attention by SDPA or flash-attention, which keep no matrix of S x S.
 `benchmarks/memory_model.py` holds the formulas against measured small cases; the ratios stand in `docs/scale.md`.
 
-Time: 6 flops a parameter and token for LoRA steps is too much, since the frozen weights get no gradient: 4, 6 with gradient checkpointing; 2 for a
-teacher's pass. The rate is the GPU's peak in the precision of the weights times a utilisation of 0.4.
+Time: 6 flops a parameter and token for LoRA steps is too much, since the frozen weights get no gradient: 4, 6
+with gradient checkpointing; 2 for a teacher's pass. The rate is the GPU's peak in the precision of the
+weights times a utilisation of 0.4.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from muscle.config.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 UTILISATION = 0.4
 """Share of a GPU's peak that LoRA training of a dense model reaches, a common figure; not measured here."""
 PEAK_FLOPS = 312e12
 """An A100's peak in bf16."""
 _SCALAR_BYTES = 13
+"""Of a token in a `projected` store, beside the teacher's vector."""
 _HEAD_BYTES_PER_CHUNK = 1.3
+"""A chunk of logits and what the output head's product needs beside it, in chunks."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,7 @@ class ModelSizes:
     tied: bool
 
     @classmethod
-    def of(cls, config: Any) -> ModelSizes:
+    def of(cls, config: PretrainedConfig) -> ModelSizes:
         """Read them from a transformers configuration."""
         text = config.get_text_config() if hasattr(config, "get_text_config") else config
         heads = text.num_attention_heads
@@ -139,6 +147,7 @@ def estimate(
     computed = 4 if settings.precision == "float32" else 2
     stored = weight_bytes or (0.56 if settings.quantization else computed)
     tokens = settings.batch_size * sequence_tokens
+    # The terms, one a line, are those of the module's docstring.
     kept = 4 * sizes.feed_forward + 6 * sizes.width + 2 * sizes.kv_width + 7 * rank
     of_layer = tokens * (kept * computed + (12 * sizes.width if computed == 2 else 0))
     casts = 2 * sizes.adapter_parameters(rank) if computed == 2 else 0

@@ -1,18 +1,20 @@
 """A run's folder and its manifest: which stage wrote what, from which inputs.
 
-A stage is done when the manifest holds the fingerprint of its inputs and every file that it wrote is still what was written, by its
-SHA-256. The manifest is rewritten atomically after every stage, so a killed run goes on at the stage that it was in.
+A stage is done when the manifest holds the fingerprint of its inputs and every file that it wrote is still
+what was written, by its SHA-256. The manifest is rewritten atomically after every stage, so a killed run goes
+on at the stage that it was in.
 """
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
+
+from filelock import FileLock, Timeout
 
 from muscle import distributed
 from muscle.errors import DataError, OutputError
@@ -21,6 +23,24 @@ from muscle.models.adapter_check import ADAPTER_FILES, adapter_content
 from muscle.provenance import file_hashes, file_sha256, fingerprint, versions
 
 logger = logging.getLogger(__name__)
+
+
+class StageRecord(TypedDict):
+    """What the manifest says of a stage that is done.
+
+    Attributes:
+        key: fingerprint of its inputs.
+        inputs: everything its outputs depend on; for people, the key is what counts.
+        outputs: files and folders that it wrote, by their paths in the run folder.
+        seconds: how long it ran.
+        finished: when, with the time zone.
+    """
+
+    key: str
+    inputs: dict[str, object]
+    outputs: list[str]
+    seconds: float
+    finished: str
 
 
 class RunFolder:
@@ -41,7 +61,7 @@ class RunFolder:
         self.path = path
         self.num_run = 0
         self._manifest = path / "manifest.json"
-        self._stages: dict[str, dict[str, Any]] = {}
+        self._stages: dict[str, StageRecord] = {}
         self._files: dict[str, str] = {}
         self._checked = False
         self._refusal: OutputError | None = None
@@ -53,15 +73,11 @@ class RunFolder:
             return
         mend = "delete it to run every stage again"
         manifest = read_json(self._manifest, mend=mend)
-        stages: Any = manifest.get("stages")
-        files: Any = manifest.get("files", {})
-        whole = (
-            isinstance(stages, dict)
-            and all(isinstance(each, dict) and isinstance(each.get("key"), str) for each in stages.values())
-            and all(isinstance(each.get("outputs", []), list) for each in stages.values())
-            and isinstance(files, dict)
-        )
-        if not whole:
+        stages: object = manifest.get("stages")
+        files: object = manifest.get("files", {})
+        if not (
+            isinstance(stages, dict) and isinstance(files, dict) and all(map(_is_record, stages.values()))
+        ):
             raise DataError(
                 f"{self._manifest}: damaged, expected the stages of a run and their files; {mend}"
             )
@@ -79,26 +95,26 @@ class RunFolder:
         if not distributed.is_main():
             yield
             return
+        # The system lets go of it when the process ends, however it ends; the file stays.
+        lock = FileLock(self.path / ".lock", blocking=False)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            handle = (self.path / ".lock").open("w")
+            held = lock.acquire()
+        except Timeout:
+            raise OutputError(f"{self.path}: another muscle process is working in this folder") from None
         except OSError as error:
             self._refusal = OutputError(f"{self.path}: cannot be written: {error.strerror}")
             if not self._stages:
                 raise self._refusal from error
             yield
             return
-        with handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise OutputError(f"{self.path}: another muscle process is working in this folder") from None
+        with held:
             for folder in (self.path, *self.path.glob("adapters/*"), *self.path.glob("predictions/*")):
                 clear_leftovers(folder)
             self._read()  # what another process wrote until it let go of the lock
             yield
 
-    def is_done(self, name: str, inputs: dict[str, Any]) -> bool:
+    def is_done(self, name: str, inputs: dict[str, object]) -> bool:
         """Tell whether a stage ran with these very inputs and every file that it wrote is untouched."""
         if not self._checked:
             self._forget_changed()
@@ -136,9 +152,11 @@ class RunFolder:
         return {self._name(output.parent / file): sha256 for file, sha256 in file_hashes(output).items()}
 
     def stage(
-        self, name: str, inputs: dict[str, Any], outputs: Sequence[Path], work: Callable[[], object]
+        self, name: str, inputs: dict[str, object], outputs: Sequence[Path], work: Callable[[], object]
     ) -> None:
-        """Run `work`, which writes `outputs`, unless it is done already; the main of several processes decides and keeps the manifest.
+        """Run `work`, which writes `outputs`, unless it is done already.
+
+        The main of several processes decides, and keeps the manifest.
 
         Args:
             name: unique in the run, such as "finetune old/piqa".
@@ -157,14 +175,14 @@ class RunFolder:
         self.num_run += 1
         distributed.from_main(lambda: self._keep(name, inputs, outputs, time.monotonic() - start))
 
-    def _is_to_skip(self, name: str, inputs: dict[str, Any]) -> bool:
+    def _is_to_skip(self, name: str, inputs: dict[str, object]) -> bool:
         if self.is_done(name, inputs):
             return True
         if self._refusal is not None:
             raise OutputError(f"{self._refusal}; {name} is still to run")
         return False
 
-    def _keep(self, name: str, inputs: dict[str, Any], outputs: Sequence[Path], seconds: float) -> None:
+    def _keep(self, name: str, inputs: dict[str, object], outputs: Sequence[Path], seconds: float) -> None:
         self._stages[name] = {
             "key": fingerprint(inputs),
             "inputs": inputs,
@@ -172,6 +190,7 @@ class RunFolder:
             "seconds": round(seconds, 1),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
+        # Stages share `run.json`: the hash of what this one made of it replaces the one before.
         for output in outputs:
             for file in self._of(self._name(output)):
                 del self._files[file]
@@ -180,8 +199,21 @@ class RunFolder:
         logger.info("%s: %.1f s", name, self._stages[name]["seconds"])
 
 
+def _is_record(value: object) -> bool:
+    """Tell whether a value of the manifest is a stage's, as far as it is read."""
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("key"), str)
+        and isinstance(value.get("outputs", []), list)
+    )
+
+
 def content_of(output: Path) -> str | None:
-    """Return a fingerprint of what later stages take from an output: a file's, or that of an adapter; None if it isn't there."""
+    """Return a fingerprint of what later stages take from an output: a file's, or that of an adapter.
+
+    Returns:
+        None where it isn't there.
+    """
     if output.is_dir():
         whole = all((output / name).is_file() for name in ADAPTER_FILES)
         return adapter_content(output)[:16] if whole else None

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from muscle.config.settings import (
-    BackendName,
-    BaseConfig,
-    EvaluationSettings,
-    StageSettings,
-    TrainingSettings,
-)
+from muscle.config.settings import BackendName, BaseConfig, EvaluationSettings, TrainingSettings
+from muscle.config.update_file import StageSettings
 from muscle.errors import ConfigError
 from muscle.models.bases import LoadedBase, load_base, load_for_training
 from muscle.tasks import Task, get_task, load_examples, split_train_validation
 from muscle.tasks.data import Split
-from muscle.training.trainer import TrainingResult
-from muscle.validation import validate
+from muscle.training.run import TrainingResult
+from muscle.yaml_files import UserYaml
 
 if TYPE_CHECKING:
     from muscle.evaluation.vllm_base import VllmBase
@@ -33,6 +29,7 @@ def split_model(text: str) -> tuple[BaseConfig, Path | None]:
     Raises:
         ConfigError: one of the two parts is empty.
     """
+    # A folder's name may hold a plus of its own.
     if "+" not in text or Path(text).exists():
         return BaseConfig(base=text), None
     base, _, adapter = text.rpartition("+")
@@ -48,7 +45,7 @@ def finetune_step(
     from muscle.training.finetune import finetune
 
     chosen = get_task(task)
-    split = _split(chosen, train, settings.training, limit)
+    split = _training_split(chosen, train, settings.training, limit)
     return finetune(
         load_for_training(BaseConfig(base=base), settings.training),
         chosen,
@@ -81,7 +78,7 @@ def align_step(
         if adapter is None:
             raise ConfigError(f"{option} {text}: expected BASE+ADAPTER, found no adapter")
         sides.append((base, adapter))
-    split = _split(chosen, train, settings.training, limit)
+    split = _training_split(chosen, train, settings.training, limit)
     (old_base, old_adapter), (new_base, new_adapter) = sides
     training = settings.align_training()
     return align(
@@ -112,7 +109,7 @@ def evaluate_step(
     temperature: float = 0.0,
     seed: int = 0,
     backend: BackendName = "hf",
-    vllm: Mapping[str, Any] | None = None,
+    vllm: Mapping[str, object] | None = None,
 ) -> Path:
     """Load a model and test data, score, and return the file of records that was written.
 
@@ -135,7 +132,7 @@ def evaluate_step(
             `muscle.evaluation.vllm_base.check_vllm`.
     """
     from muscle.evaluation.sampling import Sampling
-    from muscle.pipeline.update import evaluate_to_file
+    from muscle.evaluation.save import evaluate_to_file
 
     if repeats > 1 and temperature == 0:
         raise ConfigError(
@@ -144,9 +141,8 @@ def evaluate_step(
     chosen = get_task(task)
     examples = load_examples(chosen, chosen.source("test", data), limit=limit)
     base, adapter = split_model(model)
-    loaded = _scorer(base, adapter, chosen, precision, backend, vllm or {})
     written = out / f"{chosen.name}.jsonl"
-    try:
+    with _loaded_scorer(base, adapter, chosen, precision, backend, vllm or {}) as loaded:
         evaluate_to_file(
             loaded,
             adapter,
@@ -157,31 +153,35 @@ def evaluate_step(
             batch_size=batch_size,
             sampling=Sampling(repeats=repeats, temperature=temperature, seed=seed),
         )
-    finally:
-        if not isinstance(loaded, LoadedBase):
-            loaded.close()
     return written
 
 
-def _scorer(
+@contextmanager
+def _loaded_scorer(
     base: BaseConfig,
     adapter: Path | None,
     task: Task,
     precision: Literal["auto", "bf16", "float32"],
     backend: BackendName,
-    arguments: Mapping[str, Any],
-) -> LoadedBase | VllmBase:
+    arguments: Mapping[str, object],
+) -> Iterator[LoadedBase | VllmBase]:
     if backend == "hf":
         if arguments:
             raise ConfigError(f"--vllm {next(iter(arguments))}: only read with --backend vllm")
-        return load_base(base, precision=precision)
+        yield load_base(base, precision=precision)
+        return
     from muscle.evaluation.vllm_base import VllmBase, check_vllm
 
-    settings = validate(EvaluationSettings, {"backend": backend, "vllm": dict(arguments)}, "--vllm")
+    given = UserYaml("--vllm", {"backend": backend, "vllm": dict(arguments)})
+    settings = given.validate(EvaluationSettings)
     check_vllm([base], [task])
-    return VllmBase(base, [adapter] if adapter else [], precision=precision, arguments=settings.vllm)
+    engine = VllmBase(base, [adapter] if adapter else [], precision=precision, arguments=settings.vllm)
+    try:
+        yield engine
+    finally:
+        engine.close()
 
 
-def _split(task: Task, train: str | None, training: TrainingSettings, limit: int | None) -> Split:
+def _training_split(task: Task, train: str | None, training: TrainingSettings, limit: int | None) -> Split:
     examples = load_examples(task, task.source("train", train), limit=limit)
     return split_train_validation(examples, fraction=training.validation_fraction, seed=training.seed)

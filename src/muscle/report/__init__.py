@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from muscle.errors import DataError
+from muscle.errors import DataError, MuscleError
 from muscle.files import write_json, write_text
 from muscle.flips.result.report import FORMAT, Report
+
+
+@contextmanager
+def whole_report(path: Path) -> Iterator[None]:
+    """Let a renderer's block fail as bad input: what a kept report holds may have the right types and still be impossible.
+
+    Raises:
+        DataError: the report holds numbers or texts that no comparison gives, as a rate of 1e308.
+    """
+    try:
+        yield
+    except MuscleError:
+        raise
+    except Exception as error:  # what a renderer raises depends on what was changed
+        raise DataError(
+            f"{path}: cannot be rendered ({type(error).__name__}: {error}): expected a report as this version of muscle "
+            "writes it, found it changed, cut or of another version; compare the runs again"
+        ) from error
 
 
 def write_reports(report: Report, folder: Path) -> None:

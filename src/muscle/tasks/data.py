@@ -104,6 +104,7 @@ def split_train_validation(examples: Sequence[Example], *, fraction: float = 0.2
     """
     if not 0 < fraction < 1:
         raise ValueError(f"fraction: expected a number between 0 and 1, found {fraction}")
+    # By the text's hash: equal texts fall on one side, so that validation asks nothing that was trained on.
     keys = [hashlib.sha256(f"{seed}\x1f{text_key(example)}".encode()).digest() for example in examples]
     count = max(1, round(len(keys) * fraction))
     last = sorted(keys)[count - 1] if keys else b""

@@ -6,13 +6,12 @@ The messages name the field; `muscle.tasks.data` puts file and line before them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from muscle.errors import DataError
 from muscle.tasks.task import Row
 
 
-def found(value: Any) -> str:
+def found(value: object) -> str:
     """Return a short text for a value in a message.
 
     >>> found("x" * 100)
@@ -60,6 +59,7 @@ def read_label(row: Row, name: str, num_choices: int) -> int:
         DataError: the field is missing, is no whole number, or lies outside 0 to `num_choices` - 1.
     """
     value = read_column(row, name)
+    # `isdecimal`, not `isdigit`: `int("²")` fails.
     index = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
     if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < num_choices:
         hint = "; a test split of the hub has no labels: take its validation split" if value == "" else ""
@@ -79,7 +79,7 @@ def read_id(row: Row, position: int, name: str = "id") -> str:
     return str(position) if value is None or value == "" else str(value)
 
 
-def read_column(row: Row, name: str) -> Any:
+def read_column(row: Row, name: str) -> object:
     """Return what a row has in a column, null too.
 
     Raises:

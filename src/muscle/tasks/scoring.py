@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 from muscle.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rouge_score.rouge_scorer import RougeScorer
 
 INVALID = "[invalid]"
 """What the harness's regex filter answers where nothing matches."""
@@ -70,6 +73,7 @@ def exact_match(
     """
 
     def normal(text: str) -> str:
+        # Patterns, then case, then punctuation, as the harness does it.
         for pattern in ignore:
             text = re.sub(pattern, "", text)
         text = text.lower() if ignore_case else text
@@ -87,6 +91,7 @@ def last_number(text: str) -> Decimal | None:
     matches = _NUMBER.findall(text)
     if not matches:
         return None
+    # Decimal and not float, so that no two different numbers are equal to rounding.
     try:
         return Decimal(matches[-1].replace(",", "").replace("$", ""))
     except InvalidOperation:
@@ -117,12 +122,11 @@ def rouge(prediction: str, references: Sequence[str], *, stem: bool = True) -> d
 
 
 @lru_cache(maxsize=2)
-def _rouge_scorer(stem: bool) -> Any:
+def _rouge_scorer(stem: bool) -> RougeScorer:
     try:
         from rouge_score import rouge_scorer
     except ImportError as error:
         raise ConfigError(
             "ROUGE needs the package rouge-score; install it with: pip install 'muscle-llm[eval]'"
         ) from error
-    build: Callable[..., Any] = rouge_scorer.RougeScorer
-    return build(list(ROUGE_NAMES), use_stemmer=stem)
+    return rouge_scorer.RougeScorer(list(ROUGE_NAMES), use_stemmer=stem)

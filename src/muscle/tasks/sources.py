@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from muscle.errors import DataError
 from muscle.tasks.task import Row
@@ -94,11 +93,12 @@ def _line_rows(path: Path) -> Iterator[SourceRow]:
             text = _decode(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line, place)
             if text.strip():
                 cut = "" if line.endswith(b"\n") else "; it is the last line: is the file cut off?"
-                yield SourceRow(_as_row(_parse(text, place, cut), place), place)
+                yield SourceRow(_as_row(_parse_json(text, place, cut), place), place)
 
 
 def _array_rows(path: Path) -> Iterator[SourceRow]:
-    values = _parse(_decode(path.read_bytes().removeprefix(b"\xef\xbb\xbf"), str(path)), str(path), "")
+    values = _parse_json(_decode(path.read_bytes().removeprefix(b"\xef\xbb\xbf"), str(path)), str(path), "")
+    assert isinstance(values, list), "the file begins with a bracket"
     for number, value in enumerate(values, start=1):
         place = f"{path}, item {number}"
         yield SourceRow(_as_row(value, place), place)
@@ -157,7 +157,7 @@ def _decode(data: bytes, place: str) -> str:
         raise DataError(f"{place}: expected UTF-8, found byte {data[error.start]:#04x}") from error
 
 
-def _parse(text: str, place: str, hint: str) -> Any:
+def _parse_json(text: str, place: str, hint: str) -> object:
     try:
         return json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
@@ -165,7 +165,7 @@ def _parse(text: str, place: str, hint: str) -> Any:
         raise DataError(f"{place}: expected JSON, found {text.strip()[:30]!r}... ({reason}){hint}") from error
 
 
-def _as_row(value: Any, place: str) -> Row:
+def _as_row(value: object, place: str) -> Row:
     if not isinstance(value, dict):
         raise DataError(f"{place}: expected an object with named fields, found {type(value).__name__}")
     return value

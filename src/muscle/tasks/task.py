@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from muscle.errors import ConfigError
 
-Row = Mapping[str, Any]
+Row = Mapping[str, object]
 """One row of a data set: column name to value."""
 
 ScoreFunction = Callable[[str, tuple[str, ...]], Mapping[str, float]]
@@ -87,7 +87,8 @@ class Task:
             continuous (ROUGE) and only the smooth metrics apply.
         columns: the columns that a row must have.
         definition: what the fingerprint covers: everything above as plain data.
-        extract: for a generation task, reads out of the text the answer that is scored; None where it is the whole text.
+        extract: for a generation task, reads out of the text the answer that is scored; None where it is the
+            whole text.
         filter: how the answer was read out of the text, as it stands in records ("none" where there is one way).
         hub: where the task's own data stands; None where the user brings it.
     """
@@ -96,7 +97,7 @@ class Task:
     kind: Literal["choice", "generation"]
     to_example: Callable[[Row, int], Example]
     columns: tuple[str, ...]
-    definition: Mapping[str, Any]
+    definition: Mapping[str, object]
     choice_score: Literal["acc", "acc_norm"] = "acc"
     generation: Generation | None = None
     score: ScoreFunction | None = None
@@ -115,6 +116,7 @@ class Task:
             return given
         if self.hub is None:
             raise ConfigError(
-                f"task {self.name}: {part}: missing; expected a file or hub:name[/config]:split (only the built-in tasks have data of their own)"
+                f"task {self.name}: {part}: missing; expected a file or hub:name[/config]:split (only the "
+                "built-in tasks have data of their own)"
             )
         return self.hub.train if part == "train" else self.hub.test

@@ -1,20 +1,22 @@
 """Why answers flipped: knowledge, format, refusal, cut off, error; or a cause by the user's own rule.
 
-The wrong side of a flip is looked at: the new answer of a negative flip, the old answer of a positive one. The first that holds:
+The wrong side of a flip is looked at: the new answer of a negative flip, the old answer of a positive one. The first
+that holds:
 1. a rule of the user's own (`muscle.flips.explaining.cause_rules`);
 2. refusal: the finish reason or the text says that the model declined;
 3. cut off: the finish reason says that the answer ended at a limit;
 4. format: a loose scorer has the answer right, or there is none (null or blank);
 5. knowledge: none of these, a proper answer and another one.
-An answer that did not come back is missing, not wrong: "error" counts items that one side has right and the other lost to an error.
-They are no flips and in no rate. Six classes after Xu & Wu, arXiv 2608.17719.
+An answer that did not come back is missing, not wrong: "error" counts items that one side has right and the other
+lost to an error. They are no flips and in no rate. Six classes after Xu & Wu, arXiv 2608.17719.
 
-The loose scorer is, in this order: another filter of the same task (`flexible-extract` beside `strict-match`), another score
-(`..._loose_acc` beside `..._strict_acc`, `exact_match_flexible`), else our own reading of the text (`muscle.flips.explaining.loose_scorer`).
+The loose scorer is, in this order: another filter of the same task (`flexible-extract` beside `strict-match`),
+another score (`..._loose_acc` beside `..._strict_acc`, `exact_match_flexible`), else our own reading of the text
+(`muscle.flips.explaining.loose_scorer`).
 
-Since each flip has one cause, accuracy_old - accuracy_new = sum over causes of (negative - positive flips) / N, exactly: "3.9 points lost,
-all of it format" is read from that sum. Only flipped items are classified, in columns; tasks whose answers are options
-picked by likelihood have nothing to classify.
+Since each flip has one cause, accuracy_old - accuracy_new = sum over causes of (negative - positive flips) / N,
+exactly: "3.9 points lost, all of it format" is read from that sum. Only flipped items are classified, in columns;
+tasks whose answers are options picked by likelihood have nothing to classify.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from muscle.flips.explaining.cause_rules import CUT_OFF, REFUSAL, REFUSED
+from muscle.flips.explaining.cause_patterns import CUT_OFF, REFUSAL, REFUSED
 from muscle.flips.explaining.loose_scorer import clipped, loose_match
 from muscle.flips.options import CauseRule
 from muscle.flips.pairing.flip_sign import NEGATIVE_FLIP, POSITIVE_FLIP
@@ -285,9 +287,11 @@ def _gap(side: _Side) -> StrictLoose | None:
 
 
 def sentence(counts: CauseCounts, total: int) -> str | None:
-    """Say how many points were lost or gained, and by which causes; None where that is less than half a point or than chance.
+    """Say how many points were lost or gained, and by which causes.
 
-    A sum of flips counts where it is at least twice the square root of their number, about what McNemar's test asks for at 5 %.
+    None where that is less than half a point or than chance.
+    A sum of flips counts where it is at least twice the square root of their number, about what McNemar's test asks
+    for at 5 %.
 
     Args:
         counts: flips by cause.
@@ -310,14 +314,14 @@ def sentence(counts: CauseCounts, total: int) -> str | None:
     main = max(points, key=lambda c: sign * points[c])
     against = [c for c in sure if sign * sure[c] < 0]
     if against:
-        less = " and ".join(f"{abs(points[c]):.1f} {other} by {_named(c)}" for c in against)
-        return f"{head}: {abs(points[main]):.1f} {verb} by {_named(main)}, {less}"
+        less = " and ".join(f"{abs(points[c]):.1f} {other} by {_in_words(c)}" for c in against)
+        return f"{head}: {abs(points[main]):.1f} {verb} by {_in_words(main)}, {less}"
     share = points[main] / sum_points
     if share >= _ALL:
-        return f"{head}, all of it {_named(main)}"
+        return f"{head}, all of it {_in_words(main)}"
     if share > _MOST:
-        return f"{head}, most of it {_named(main)} ({abs(points[main]):.1f})"
-    parts = [f"{abs(p):.1f} {_named(c)}" for c, p in points.items() if sign * p > 0]
+        return f"{head}, most of it {_in_words(main)} ({abs(points[main]):.1f})"
+    parts = [f"{abs(p):.1f} {_in_words(c)}" for c, p in points.items() if sign * p > 0]
     return f"{head}: {', '.join(parts)}"
 
 
@@ -325,7 +329,7 @@ def _beyond_chance(net: int, flips: int) -> bool:
     return flips > 0 and net * net >= 4 * flips
 
 
-def _named(cause: str) -> str:
+def _in_words(cause: str) -> str:
     return cause.replace("_", " ")
 
 
@@ -335,7 +339,8 @@ def _hidden(points: Mapping[str, float]) -> str | None:
     gained = min(points, key=lambda c: points[c], default=None)
     if lost is None or gained is None or points[lost] <= 0 or points[gained] >= 0:
         return None
-    return f"{points[lost]:.1f} points lost by {_named(lost)} and {-points[gained]:.1f} gained by {_named(gained)}"
+    less, more = f"{points[lost]:.1f} points lost by {_in_words(lost)}", f"{-points[gained]:.1f} gained"
+    return f"{less} and {more} by {_in_words(gained)}"
 
 
 def causes_report(sides: Mapping[WithOld, Causes | None], total: Mapping[WithOld, int]) -> TaskCauses | None:

@@ -1,12 +1,14 @@
 """How close two versions' likelihoods are, item by item: for quantised, pruned and otherwise compressed models.
 
-Of each item with log-likelihoods of its options on both sides (p by old, q by the other version, each normalised over the options):
+Of each item with log-likelihoods of its options on both sides (p by old, q by the other version, each normalised over
+the options):
 - KL(p || q) = sum_j p_j (ln p_j - ln q_j), in nats;
 - same top choice: argmax p = argmax q;
 - change of the right answer's probability, q_right - p_right (the sum over right options).
 
-No number means anything alone: the same weights run twice differ too, so the old version against its own second run stands beside.
-The rule of llama.cpp's README on percentiles: alike on both sides of zero = noise, a heavier negative tail = damage.
+No number means anything alone: the same weights run twice differ too, so the old version against its own second run
+stands beside. The rule of llama.cpp's README on percentiles: alike on both sides of zero = noise, a heavier negative
+tail = damage.
 """
 
 from __future__ import annotations
@@ -99,7 +101,8 @@ class TaskCloseness:
 
     Attributes:
         old_vs_new: of the plain update.
-        old_vs_rerun: of the old version to its own second run, without which no number means anything; None without one.
+        old_vs_rerun: of the old version to its own second run, without which no number means anything; None without
+            one.
         sentence: the tails, read by llama.cpp's rule; None where the right option is not known.
         old_vs_candidate: of the candidate; no key without one.
         why: why there is no second run.
@@ -247,7 +250,7 @@ def _numbers_of(pair: Pair | None, name: str) -> ClosenessNumbers | None:
 
 
 def tails_sentence(new: ClosenessNumbers, own: ClosenessNumbers | None) -> str | None:
-    """Read the tails of the right answer's probability by llama.cpp's rule; None where the right option is not known."""
+    """Read the tails of the right answer's probability by llama.cpp's rule; None where that is not known."""
     change = new.right_probability_change
     if change is None:
         return None

@@ -1,13 +1,14 @@
 """Scores of a judge model, corrected by people's labels or by what is known of the judge's errors.
 
 A judge that errs shifts rates and differences. Two corrections:
-- **prediction-powered inference** (Angelopoulos et al., Science 2023; PPI), paired: with d_i = f_new,i - f_old,i by the judge on all N items, and
-  h_i = y_new,i - y_old,i by people on n of them,
+- **prediction-powered inference** (Angelopoulos et al., Science 2023; PPI), paired: with d_i = f_new,i - f_old,i by
+  the judge on all N items, and h_i = y_new,i - y_old,i by people on n of them,
   D = mean_all(d) + mean_labelled(h - d),  Var = Var(d) / N + Var_labelled(h - d) / n + 2 Cov_labelled(d, h - d) / N.
   Unbiased whatever the judge does, if the labelled items are a random sample.
-- **Rogan-Gladen**, where only the judge's sensitivity q1 (share of right answers it passes) and specificity q0 (share of wrong
-  answers it fails) are known: theta = (p + q0 - 1) / (q0 + q1 - 1), so a difference grows by 1 / (q0 + q1 - 1). It takes the
-  judge's errors to be the same on both versions, which a judge that favours one style breaks; labels don't need that.
+- **Rogan-Gladen**, where only the judge's sensitivity q1 (share of right answers it passes) and specificity q0 (share
+  of wrong answers it fails) are known: theta = (p + q0 - 1) / (q0 + q1 - 1), so a difference grows by 1 / (q0 + q1 -
+  1). It takes the judge's errors to be the same on both versions, which a judge that favours one style breaks; labels
+  don't need that.
 """
 
 from __future__ import annotations
@@ -103,10 +104,10 @@ def rogan_gladen(passed: float, judge: JudgeErrors) -> float:
 def corrected_rate(passed: float, total: float, judge: JudgeErrors) -> Estimate:
     """Return the true rate with a 95 % interval that carries the sampling of items and of the judge's calibration.
 
-    Lang and Reiczigel, Preventive Veterinary Medicine 113 (2014) 13-22: with z^2 / 2 items, and one answer of the calibration, added
-    to either side of each rate (marked '),
-    theta' + d +- z sqrt(p'(1 - p') / n' + (1 - theta')^2 q0'(1 - q0') / m0' + theta'^2 q1'(1 - q1') / m1') / (q0' + q1' - 1),
-    d = 2 z^2 (theta' q1'(1 - q1') / m1' - (1 - theta') q0'(1 - q0') / m0'), cut to [0, 1].
+    Lang and Reiczigel, Preventive Veterinary Medicine 113 (2014) 13-22: with z^2 / 2 items, and one answer of the
+    calibration, added to either side of each rate (marked '),
+    theta' + d +- z sqrt(p'(1 - p') / n' + (1 - theta')^2 q0'(1 - q0') / m0' + theta'^2 q1'(1 - q1') / m1') / (q0' +
+    q1' - 1), d = 2 z^2 (theta' q1'(1 - q1') / m1' - (1 - theta') q0'(1 - q0') / m0'), cut to [0, 1].
 
     Args:
         passed: items that the judge passes.
@@ -136,11 +137,12 @@ def _with_one_each(rate: float, answers: int | None) -> tuple[float, float]:
 
 
 def corrected_difference(difference: Estimate, judge: JudgeErrors) -> Estimate:
-    """Return the true difference behind a judge's, D / (q0 + q1 - 1), with an interval that carries the calibration too.
+    """Return the true difference behind a judge's, D / (q0 + q1 - 1).
 
-    MOVER: the judge's q0 + q1 - 1 has the interval that Jeffreys' intervals of both make (Zou and Donner, Statistics in Medicine 27
-    (2008) 1693-1702), and `statistics.ratio` puts it together with the difference's own. Where the calibration is so small that
-    the judge may be no better than a coin, nothing is known: -1 to 1.
+    Its interval carries the calibration too.
+    MOVER: the judge's q0 + q1 - 1 has the interval that Jeffreys' intervals of both make (Zou and Donner, Statistics
+    in Medicine 27 (2008) 1693-1702), and `statistics.ratio` puts it together with the difference's own. Where the
+    calibration is so small that the judge may be no better than a coin, nothing is known: -1 to 1.
 
     Args:
         difference: new - old by the judge, with its interval over the items.
@@ -166,9 +168,9 @@ def ppi_difference(
 ) -> Estimate:
     """Return a mean difference corrected by labels, with its 95 % interval.
 
-    As ppi-python's, but that the labelled items are some of all (hence the covariance), Student's t for few labels, and, of right
-    and wrong, one more disagreement in the variance (Agresti and Min, Statistics in Medicine 24 (2005) 729-740, add as much): where no label contradicts the
-    judge, it does not follow that none would.
+    As ppi-python's, but that the labelled items are some of all (hence the covariance), Student's t for few labels,
+    and, of right and wrong, one more disagreement in the variance (Agresti and Min, Statistics in Medicine 24 (2005)
+    729-740, add as much): where no label contradicts the judge, it does not follow that none would.
 
     Args:
         judged: (N,) the judge's difference new - old of all items.
@@ -223,7 +225,8 @@ def read_labels(path: Path) -> pl.DataFrame:
         if bad.any():
             row = int(bad.arg_true()[0])
             raise DataError(
-                f"{path}, record {row + 1}, field '{side}': expected 0, 1, true, false or a score, found {table[side][row]!r}"
+                f"{path}, record {row + 1}, field '{side}': expected 0, 1, true, false or a score, "
+                f"found {table[side][row]!r}"
             )
     doubled = found.select("task", "id").is_duplicated()
     if doubled.any():
@@ -292,7 +295,7 @@ def corrected_by_labels(joined: Joined, items: TaskItems, labels: pl.DataFrame) 
 
 
 def _seen_rates(found: pl.DataFrame) -> tuple[float | None, float | None]:
-    """Return the judge's sensitivity and specificity against the labels of both sides; None without right or wrong answers."""
+    """Return the judge's sensitivity and specificity on the labels of both sides; None without right or wrong ones."""
     judged = np.concatenate([found["f_old"].to_numpy(), found["f_new"].to_numpy()])
     label = np.concatenate([found["old"].to_numpy(), found["new"].to_numpy()])
     right, wrong = judged[label >= 0.5], judged[label < 0.5]
@@ -329,4 +332,5 @@ def _note(judge: JudgeErrors) -> str:
     ]
     if not exact:
         return note
-    return f"{note}, and its {' and '.join(exact)} as exact (say on how many answers it was measured, as 0.9/200,0.85/150)"
+    how = "say on how many answers it was measured, as 0.9/200,0.85/150"
+    return f"{note}, and its {' and '.join(exact)} as exact ({how})"

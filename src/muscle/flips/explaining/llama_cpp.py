@@ -1,8 +1,9 @@
 """What llama.cpp's `llama-perplexity --kl-divergence` prints, as numbers.
 
-Lines are `LABEL: VALUE ± ERROR %`, in three sections (perplexity, KL divergence, token probabilities); the table of chunks
-before them is passed over. Percentages become shares in [0, 1]. The base's logits are kept in 16 bits, so a 16-bit model
-against itself already shows a KL divergence of 0.00055: a self-against-self run belongs beside every other.
+Lines are `LABEL: VALUE ± ERROR %`, in three sections (perplexity, KL divergence, token probabilities); the table of
+chunks before them is passed over. Percentages become shares in [0, 1]. The base's logits are kept in 16 bits, so a
+16-bit model against itself already shows a KL divergence of 0.00055: a self-against-self run belongs beside every
+other.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class Divergence:
     """One run of `llama-perplexity --kl-divergence`.
 
     Attributes:
-        values: name to value: `ppl`, `ppl_ratio`, ..., `kl_mean`, `kl_median`, `kl_p99`, `kl_max`, ..., `dp_mean`, `dp_p01`, `dp_rms`,
-            ... (change of the true token's probability, share) and `same_top` (share of positions).
+        values: name to value: `ppl`, `ppl_ratio`, ..., `kl_mean`, `kl_median`, `kl_p99`, `kl_max`, ..., `dp_mean`,
+            `dp_p01`, `dp_rms`, ... (change of the true token's probability, share) and `same_top` (share of positions).
         errors: name to the standard error that stands after ±, where one does.
     """
 

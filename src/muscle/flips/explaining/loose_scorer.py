@@ -2,13 +2,13 @@ r"""A loose second look at answers that a strict scorer called wrong: is the rig
 
 What counts as the right answer, whichever applies:
 - a reference that is a number (or ends in `#### 42` or `\boxed{42}`): the text's last number has its value;
-- a letter, or one of the item's options: the last "answer is (B)", a text that is or begins with the letter, or the right option's
-  words in the text while no other option's are there;
+- a letter, or one of the item's options: the last "answer is (B)", a text that is or begins with the letter, or the
+  right option's words in the text while no other option's are there;
 - yes, no, true, false: the first or the last word of the text;
 - any other text: its words, in order, stand in the answer; case, punctuation and white space do not count.
 
-Loose means loose: "it is not Paris" holds Paris. The look finds answers lost to their form; it does not replace a scorer.
-All patterns run in polars' engine, whose time is linear in the text: no text or pattern makes it hang.
+Loose means loose: "it is not Paris" holds Paris. The look finds answers lost to their form; it does not replace a
+scorer. All patterns run in polars' engine, whose time is linear in the text: no text or pattern makes it hang.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
 """What sets the answers that broke apart from the others: length, format, language, words.
 
-For each item only what the new answer has and the old one did not have (or the other way round) counts, so that the topic of a
-question does not pass for a change of the model. The share of the negative flips with it is held against the share of the
-items that did not break, by Fisher's exact test (two-sided for format and language, one-sided for words: over-represented);
-lengths by Mann-Whitney's test. All p-values of a task are corrected together (Benjamini-Hochberg); rows up to 0.05 are told.
+For each item only what the new answer has and the old one did not have (or the other way round) counts, so that the
+topic of a question does not pass for a change of the model. The share of the negative flips with it is held against
+the share of the items that did not break, by Fisher's exact test (two-sided for format and language, one-sided for
+words: over-represented); lengths by Mann-Whitney's test. All p-values of a task are corrected together
+(Benjamini-Hochberg); rows up to 0.05 are told.
 
-Bounded: at most 500 broken and 1,000 other items, one answer each, of 2,000 characters; sampled with a seed beyond that.
+Bounded: at most 500 broken and 1,000 other items, one answer each, of 2,000 characters; sampled with a seed beyond
+that.
 """
 
 from __future__ import annotations

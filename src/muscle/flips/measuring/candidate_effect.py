@@ -1,8 +1,8 @@
 """What a candidate changes against the plain update, item by item: dNFR_c, d%NFR_c, dacc_c, dm_g, dm_r.
 
 MUSCLE (2024), Sec. 3 and Tables 4 to 6. All of it is over the items that the old version, the plain update and the
-candidate all answered, so that nothing but the candidate differs. Where items are grouped (answers to one item, a column that the user named) every
-interval and the test is over the groups.
+candidate all answered, so that nothing but the candidate differs. Where items are grouped (answers to one item, a
+column that the user named) every interval and the test is over the groups.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class CandidateEffect:
         accuracy_change: or of the mean score.
         mean_gain_change: in the score's unit.
         mean_regression_change: in the score's unit.
-        negative_flips_mcnemar_exact_p: of the two versions' negative flips; over the groups, signs flipped, where items are
-            grouped.
+        negative_flips_mcnemar_exact_p: of the two versions' negative flips; over the groups, signs flipped, where
+            items are grouped.
     """
 
     n: int
@@ -76,9 +76,10 @@ def shared_items(
         how: "inner" keeps what all three runs have, "left" what old and new have.
 
     Returns:
-        One row an item; where the others answered it more often than the old version, with "inner" each of their answers with
-        each, with "left" one row a plain pair. The columns of the plain items, and `correct_candidate`, `score_candidate`,
-        `flip_candidate` (old against the candidate) and `pair_candidate`, its number in the candidate's join.
+        One row an item; where the others answered it more often than the old version, with "inner" each of their
+        answers with each, with "left" one row a plain pair. The columns of the plain items, and `correct_candidate`,
+        `score_candidate`, `flip_candidate` (old against the candidate) and `pair_candidate`, its number in the
+        candidate's join.
     """
     sides = [
         items.frame.with_columns(joined.old_rows.gather(items.frame["pair"]).alias("old_row"))
@@ -114,7 +115,7 @@ def _counts(first: Bools, second: Bools) -> tuple[int, int, int, int]:
     return both, first_only, second_only, first.size - both - first_only - second_only
 
 
-def _groups(shared: pl.DataFrame) -> Ints | None:
+def _group_numbers(shared: pl.DataFrame) -> Ints | None:
     """Return the group of each item, from 0; None where items are independent."""
     if "cluster" not in shared.columns:
         return None
@@ -145,11 +146,11 @@ def _size_change(
     value = means[1] - means[0]
     influence = influences[1] - influences[0]
     if groups is not None:
-        return _moved(_grouped_mean(influence, groups), value)
+        return _shifted(_grouped_mean(influence, groups), value)
     return Estimate.of(value, resampling.linearised(value, influence))
 
 
-def _moved(estimate: Estimate, value: float) -> Estimate:
+def _shifted(estimate: Estimate, value: float) -> Estimate:
     """Return an estimate of zero as one of the value."""
     if estimate.low is None or estimate.high is None:
         return Estimate(value, why=estimate.why)
@@ -162,7 +163,7 @@ def _score_changes(shared: pl.DataFrame, epsilon: float) -> dict[str, Estimate]:
         nothing = Estimate.undefined("no score of more than right and wrong on all three sides")
         return {"mean_gain_change": nothing, "mean_regression_change": nothing}
     old, new, candidate = (scored[name].to_numpy() for name in ("score_old", "score_new", "score_candidate"))
-    plain, other, groups = new - old, candidate - old, _groups(scored)
+    plain, other, groups = new - old, candidate - old, _group_numbers(scored)
     flips = [flips_of_scores(moved, epsilon=epsilon) for moved in (plain, other)]
     better, worse = (flips[0] > 0, flips[1] > 0), (flips[0] < 0, flips[1] < 0)
     return {
@@ -188,7 +189,7 @@ def candidate_effect(
     """
     plain = (shared["flip"] == NEGATIVE_FLIP).to_numpy()
     candidate = (shared["flip_candidate"] == NEGATIVE_FLIP).to_numpy()
-    groups = _groups(shared)
+    groups = _group_numbers(shared)
     both, plain_only, candidate_only, neither = _counts(plain, candidate)
     if shared.is_empty():
         change = Estimate.undefined("no item is scored in all three versions")

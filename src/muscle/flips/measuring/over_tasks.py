@@ -60,7 +60,7 @@ class PooledNumbers:
 
 
 def pool_quadrants(tasks: Sequence[Quadrants]) -> Quadrants:
-    """Put the items of several tasks together; groups of different tasks stay apart, and an item without one is its own."""
+    """Put the items of several tasks together; groups of different tasks stay apart, a lone item is its own."""
     cells = np.sum([task.cells for task in tasks], axis=0)
     answers_known = all(task.answers_known for task in tasks)
     if all(task.clusters is None for task in tasks):
@@ -100,8 +100,8 @@ def macro_accuracy_difference(tasks: Sequence[Quadrants]) -> Estimate:
 def sign_flip_p(tasks: Sequence[Quadrants], *, seed: int = 0) -> float:
     """Return the two-sided p-value of the mean over tasks, by swapping the versions item by item.
 
-    Kuebler et al., ICLR 2026 (2602.10144), the permutation test with tasks weighted alike. If no version is better, each
-    flip is as likely negative as positive: a task's net is 2 Bin(b + c, 1/2) - (b + c), drawn without any array of
+    Kuebler et al., ICLR 2026 (2602.10144), the permutation test with tasks weighted alike. If no version is better,
+    each flip is as likely negative as positive: a task's net is 2 Bin(b + c, 1/2) - (b + c), drawn without any array of
     items.
     """
     generator = np.random.default_rng(seed)

@@ -198,7 +198,7 @@ ESTIMATES = (
 
 
 def counted_unit(numbers: Iterable[SideNumbers]) -> str:
-    """Return what numbers count: answers where items were asked several times, their pairs where one run asked more often."""
+    """Return what is counted: items, their answers where asked several times, pairs of these where unequally often."""
     asked = [each.all_answers.answers for each in numbers if each.all_answers is not None]
     if any(answers.old != answers.new for answers in asked):
         return "pairs of answers"

@@ -85,7 +85,7 @@ class Tally:
         return self.quadrants.total
 
     def difference(self, *, confidence: float = CONFIDENCE) -> Estimate:
-        """Return the change of accuracy (Newcombe's paired interval) or of the mean score (Student's t), over all items."""
+        """Return the change of accuracy (Newcombe's paired interval) or of the mean score (Student's t)."""
         if self.spread is None:
             return accuracy_difference(self.quadrants)
         bounds = self.spread.bounds(confidence)

@@ -107,7 +107,7 @@ def _detectable(items: TaskItems, quadrants: Quadrants, differences: Differences
 
 
 def adjusted_for_tasks(measured: Mapping[str, SideNumbers]) -> dict[str, SideNumbers]:
-    """Return each task's numbers with its two-sided p-value adjusted over the tasks of one comparison (Holm; false discoveries)."""
+    """Return each task's numbers with its two-sided p-value adjusted over the tasks of one comparison."""
     p_values = [numbers.two_sided_p for numbers in measured.values()]
     adjusted = zip(measured.items(), holm(p_values), benjamini_hochberg(p_values), strict=True)
     return {

@@ -1,10 +1,11 @@
 """The noise floor: negative flips that the old version shows against itself, and what an update breaks beyond it.
 
-A model that samples flips against itself, and so does one at another batch size or under another release of a library. Two
-sources tell how much:
+A model that samples flips against itself, and so does one at another batch size or under another release of a
+library. Two sources tell how much:
 
-- repeats: of an item with pass rate p two draws give a negative flip with probability p (1 - p), estimated without bias by
-  p (1 - p) K / (K - 1). The excess is the negative flip rate over all pairs of answers, p_old (1 - p_new), less the mean of that.
+- repeats: of an item with pass rate p two draws give a negative flip with probability p (1 - p), estimated without
+  bias by p (1 - p) K / (K - 1). The excess is the negative flip rate over all pairs of answers, p_old (1 - p_new),
+  less the mean of that.
 - a second run of the old version: the flips that it makes. Of the items that all three runs have, the excess is
   #{old right, new wrong} / N - #{old right, second run wrong} / N.
 
@@ -69,8 +70,8 @@ def item_noise(repeats: Repeats, *, epsilon: float = 0.0) -> ItemNoise:
     """Return floor and excess item by item.
 
     Args:
-        repeats: all answers to a task's items. Where missing ones are among them, an item of fewer than two old answers has no
-            flips of its own.
+        repeats: all answers to a task's items. Where missing ones are among them, an item of fewer than two old
+            answers has no flips of its own.
         epsilon: dead band of a score.
     """
     own, lost = own_flips(repeats.old, epsilon=epsilon), expected_flips(repeats, epsilon=epsilon)[0]
@@ -126,10 +127,10 @@ def noise_of_rerun(items: TaskItems) -> Noise:
     """
     quadrants = quadrants_of(items)
     kept, fall = accuracy_old(quadrants), accuracy_difference(quadrants)
-    return Noise(_turned(kept, 1.0), _turned(fall, 0.0))
+    return Noise(_start_less(kept, 1.0), _start_less(fall, 0.0))
 
 
-def _turned(estimate: Estimate, start: float) -> Estimate:
+def _start_less(estimate: Estimate, start: float) -> Estimate:
     """Return start - x of an estimate of x."""
     if estimate.value is None or estimate.low is None or estimate.high is None:
         return Estimate(None if estimate.value is None else start - estimate.value, why=estimate.why)
@@ -141,8 +142,8 @@ def excess_items(noise: Pair, update: Pair, task: str) -> TaskItems | None:
 
     Args:
         noise: the old run joined with the second run of the old version.
-        update: the old run joined with the run under test; where it is at its worst, what the second run lacks counts as no
-            flip of that.
+        update: the old run joined with the run under test; where it is at its worst, what the second run lacks counts
+            as no flip of that.
         task: the task's name.
 
     Returns:

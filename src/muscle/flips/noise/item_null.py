@@ -1,8 +1,9 @@
-"""What the verdicts on items say where no item changed: the labels of the answers are drawn anew, and the procedure rerun.
+"""What the verdicts on items say where no item changed.
 
-Only counts are drawn: items with the same number of answers and of right ones are exchangeable, so that their relabelled
-counts are one multinomial draw from the hypergeometric distribution, and a replicate costs the number of different counts,
-not of items.
+The labels of the answers are drawn anew, and the procedure rerun.
+Only counts are drawn: items with the same number of answers and of right ones are exchangeable, so that their
+relabelled counts are one multinomial draw from the hypergeometric distribution, and a replicate costs the number of
+different counts, not of items.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Verdicts item by item, where both versions answered every item several times.
 
-Xu and Wu 2026, arXiv 2608.17719: Fisher's exact test on an item's right and wrong answers, the false discovery rate of a task held
-by Benjamini and Hochberg, and a change of the pass rate that matters in practice. Where the interval of the change lies
-within that threshold the item is equivalent; of the rest nothing can be told.
+Xu and Wu 2026, arXiv 2608.17719: Fisher's exact test on an item's right and wrong answers, the false discovery rate
+of a task held by Benjamini and Hochberg, and a change of the pass rate that matters in practice. Where the interval
+of the change lies within that threshold the item is equivalent; of the rest nothing can be told.
 """
 
 from __future__ import annotations
@@ -130,8 +130,9 @@ def welch_verdicts(
 ) -> ItemVerdicts:
     """Judge each item by the scores of its answers.
 
-    Welch's t-test (Biometrika 34 (1947) 28-35) of two groups of answers. A p-value is never below 2 / C(K_old + K_new, K_old),
-    the least that relabelling the answers could give: two answers a side that happen to be equal prove nothing.
+    Welch's t-test (Biometrika 34 (1947) 28-35) of two groups of answers. A p-value is never below 2 / C(K_old +
+    K_new, K_old), the least that relabelling the answers could give: two answers a side that happen to be equal prove
+    nothing.
 
     Args:
         old: the old version's scores.

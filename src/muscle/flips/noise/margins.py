@@ -1,8 +1,8 @@
 """Margins of likelihoods: by how much an item's best option leads, and which flips a mere rerun could have made.
 
-A flip from option a to option b needs the lead of a over b to move from above to below zero. Where a second run of the old
-version has likelihoods too, the moves that it shows on all items are the run-to-run differences; a flip whose move is no
-larger than 95 % of those sits within noise.
+A flip from option a to option b needs the lead of a over b to move from above to below zero. Where a second run of
+the old version has likelihoods too, the moves that it shows on all items are the run-to-run differences; a flip whose
+move is no larger than 95 % of those sits within noise.
 """
 
 from __future__ import annotations

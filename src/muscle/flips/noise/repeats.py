@@ -1,7 +1,7 @@
 """Items that were asked several times: how often each is right, or what it scores, on both sides.
 
-All answers count, also where the two runs asked unequally often. Answers to one item are one cluster: intervals are over
-items, never over answers.
+All answers count, also where the two runs asked unequally often. Answers to one item are one cluster: intervals are
+over items, never over answers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from muscle.flips.statistics.intervals import Estimate, clopper_pearson
 from muscle.predictions.run import SCORE_PREFIX
 
 FEW = 5
-"""With fewer items that are not zero a bootstrap knows too little of the rest; the exact interval of their share is taken."""
+"""With fewer items that are not zero a bootstrap knows too little of the rest: exact intervals are taken."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Side:
 
     @cached_property
     def variance(self) -> Floats:
-        """(items,) variance of one answer, unbiased: p (1 - p) K / (K - 1) of right and wrong; NaN of a single answer."""
+        """(items,) variance of one answer, unbiased: p (1 - p) K / (K - 1) of right and wrong; NaN where K = 1."""
         squares = np.nansum(np.square(self.values - self.mean[:, None]), axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
             variance: Floats = np.where(self.num > 1, squares / (self.num - 1), np.nan)
@@ -274,8 +274,8 @@ def variance_split(repeats: Repeats) -> VarianceSplit | None:
 
     Wang 2025, arXiv 2512.21326: with b = mean p_A (1 - p_A) / (K_A - 1) + the same of B, items = var(p_A - p_B) - b,
     answers = mean p_A (1 - p_A) + mean p_B (1 - p_B) + b, and the standard error of a difference of accuracy is
-    sqrt((items + answers / K) / N). Of a score the variances of its answers take the places of p (1 - p). None where no item has
-    two answers a side.
+    sqrt((items + answers / K) / N). Of a score the variances of its answers take the places of p (1 - p). None where
+    no item has two answers a side.
     """
     kept = (repeats.old.num > 1) & (repeats.new.num > 1)
     if not kept.any():

@@ -16,14 +16,13 @@ import polars as pl
 from muscle.errors import JoinError
 from muscle.flips.options import ALLOWANCES
 from muscle.flips.pairing.main_scores import other_names
-from muscle.flips.pairing.match import with_one_task_name
+from muscle.flips.pairing.match import item_contents, with_one_task_name
 from muscle.flips.pairing.metadata_changes import SettingsChange, common_start, settings_changes
-from muscle.predictions.records import input_texts, with_input_hash
 from muscle.predictions.rows import shorten
 from muscle.predictions.run import Run
 
 MAX_CHANGED = 0.05
-"""Share of the shared items whose prompt or reference may differ. As many are left out and counted when runs are joined."""
+"""Share of the shared items whose prompt or reference may differ: left out and counted when runs are joined."""
 
 Severity = Literal["note", "refuse"]
 
@@ -125,7 +124,7 @@ def _items(old: Run, new: Run) -> list[Difference]:
         only = both.filter(pl.col(side).is_null())
         if only.height:
             names = [t if f == "none" else f"{t}/{f}" for t, f in only.select("task", "filter").iter_rows()]
-            found.append(Difference("items", "note", f"only in {run.name}: {_listing(names)}"))
+            found.append(Difference("items", "note", f"only in {run.name}: {_first_names(names)}"))
     for column, noun in (("items", "item"), ("repeats", "repeat")):
         other = both.filter(pl.col(column) != pl.col(f"{column}_right"))
         if other.height:
@@ -136,7 +135,7 @@ def _items(old: Run, new: Run) -> list[Difference]:
     return found
 
 
-def _listing(names: Sequence[str], limit: int = 3) -> str:
+def _first_names(names: Sequence[str], limit: int = 3) -> str:
     shown = ", ".join(names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
 
@@ -149,7 +148,10 @@ def _scores(old: Run, new: Run) -> list[Difference]:
         found.setdefault((f"main score {each.old} against {each.new}", severity), []).append(each.task)
     return [
         Difference(
-            "metric", severity, f"task {_listing(tasks)}: {text}", "metric" if severity == "refuse" else None
+            "metric",
+            severity,
+            f"task {_first_names(tasks)}: {text}",
+            "metric" if severity == "refuse" else None,
         )
         for (text, severity), tasks in found.items()
     ]
@@ -161,7 +163,10 @@ class _Sides:
     def __init__(self, old: Run, new: Run) -> None:
         self.runs = (old, new)
         self.frames = [_first_answers(run.frame) for run in self.runs]
-        self.contents = _contents(self.frames)
+        contents = item_contents(self.frames)
+        # Where a side has no text at all, nothing can be said of prompts.
+        no_texts = any(column.null_count() == column.len() for column in contents)
+        self.contents = None if no_texts else contents
         self.texts_compared = self.contents is not None and all(c.null_count() == 0 for c in self.contents)
 
     def changes(self, max_changed: float) -> list[Difference]:
@@ -175,9 +180,9 @@ class _Sides:
         if self.contents is not None:
             moved, shared, example = self._changed_prompts(keys)
             found += self._told("prompts", moved, shared, max_changed, example)
-        changed_references, with_reference = _changed("answer", keys)
+        changed_references, with_reference = _count_changed("answer", keys)
         found += self._told("references", changed_references, with_reference, max_changed)
-        return found + self._grading(*_changed("grading", keys))
+        return found + self._grading(*_count_changed("grading", keys))
 
     def _in_one_order(self) -> bool:
         """Whether both sides hold the same items in the same order, as one harness mostly writes them."""
@@ -271,14 +276,6 @@ def _first_answers(frame: pl.DataFrame) -> pl.DataFrame:
     return frame if first.all() else frame.filter(first)
 
 
-def _contents(frames: Sequence[pl.DataFrame]) -> list[pl.Series] | None:
-    """Return the items' contents: texts where both sides have them all, else hashes; None where a side has none."""
-    if all(frame["input"].null_count() == 0 for frame in frames):
-        return [input_texts(frame).alias("content") for frame in frames]
-    hashes = [with_input_hash(frame)["input_hash"].alias("content") for frame in frames]
-    return None if any(column.null_count() == column.len() for column in hashes) else hashes
-
-
 def _references_in_order(frames: Sequence[pl.DataFrame]) -> pl.Series:
     """Return whether the references of items in one order differ; where a side has none they don't."""
     left, right = (frame["reference"] for frame in frames)
@@ -305,7 +302,7 @@ def _in_order(name: str, frames: Sequence[pl.DataFrame]) -> tuple[int, int]:
     return int(changed.sum()), changed.len()
 
 
-def _changed(name: str, keys: Sequence[pl.DataFrame]) -> tuple[int, int]:
+def _count_changed(name: str, keys: Sequence[pl.DataFrame]) -> tuple[int, int]:
     """Count the items of which a hash (of answer key, of grading) differs, and those that have it on both sides."""
     left, right = (side.drop_nulls(name) for side in keys)
     shared = left.join(right, on="item", how="semi")
@@ -313,7 +310,7 @@ def _changed(name: str, keys: Sequence[pl.DataFrame]) -> tuple[int, int]:
 
 
 def _text_change(one: dict[str, Any], other: dict[str, Any], reach: int = 24) -> tuple[str, str]:
-    """Say in words how two prompts differ, or quote both where they part; both empty where only one side has the text."""
+    """Say how two prompts differ, or quote both where they part; both empty where only one side has the text."""
     first, second = one["input"], other["input"]
     if first is None or second is None:
         return "", ""

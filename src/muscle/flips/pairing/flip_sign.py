@@ -1,8 +1,8 @@
 """What a flip is: the one place that says so.
 
-Of right and wrong, an item that goes from right to wrong is a negative flip and one that goes from wrong to right a positive one:
-MUSCLE (2024), Sec. 3.1. Of a score, D = S(new) - S(old) below -epsilon is a negative flip and D above epsilon a positive one:
-Sec. 3.2 (there with epsilon = 0).
+Of right and wrong, an item that goes from right to wrong is a negative flip and one that goes from wrong to right a
+positive one: MUSCLE (2024), Sec. 3.1. Of a score, D = S(new) - S(old) below -epsilon is a negative flip and D above
+epsilon a positive one: Sec. 3.2 (there with epsilon = 0).
 """
 
 from __future__ import annotations

@@ -30,10 +30,10 @@ class TaskItems:
         num_unscored: items without error that have no correctness or score on a side.
         sign: -1 where less of the score is better, so that it was turned; else 1.
         epsilon: dead band of a score, in its unit.
-        other_scores: names of the scores that a side has and that nothing is measured in; on a task of right and wrong those that
-            say what correctness says are left out.
-        worst: what a missing answer is taken for, old and new (right as 1 and wrong as 0, or scores), where missing ones are
-            among the items (`muscle.flips.pairing.missing`); None where they are left out.
+        other_scores: names of the scores that a side has and that nothing is measured in; on a task of right and
+            wrong those that say what correctness says are left out.
+        worst: what a missing answer is taken for, old and new (right as 1 and wrong as 0, or scores), where missing
+            ones are among the items (`muscle.flips.pairing.missing`); None where they are left out.
     """
 
     name: str
@@ -62,9 +62,10 @@ class TaskItems:
         return pairs.len() == height and (height == 0 or (pairs[0] == 0 and pairs[-1] == height - 1))
 
 
-def _changed(joined: Joined) -> pl.Series:
-    """Return whether the answers differ: the chosen options, else what was read out of the texts, else these; null where there are none.
+def _answers_changed(joined: Joined) -> pl.Series:
+    """Return whether the answers differ: the chosen options, else what was read out of the texts, else the texts.
 
+    Null where there are none.
     A blank text is no answer: against a text it is another one, and of two of them nothing can be said.
     """
     old, new = joined.old, joined.new
@@ -123,7 +124,7 @@ def _is_truth(*columns: pl.Series) -> bool:
     return all(((column == 0) | (column == 1) | column.is_null()).all() for column in columns)
 
 
-def _one_sided(name: str, old: pl.DataFrame, new: pl.DataFrame) -> JoinError:
+def _missing_measure(name: str, old: pl.DataFrame, new: pl.DataFrame) -> JoinError:
     """Return the error that what decides on one side is not there on the other."""
     told = [
         "`correct`"
@@ -132,7 +133,8 @@ def _one_sided(name: str, old: pl.DataFrame, new: pl.DataFrame) -> JoinError:
         for frame in (old, new)
     ]
     return JoinError(
-        f"task {name!r}: expected `correct` or one score on both sides, found {told[0]} on the old one and {told[1]} on "
+        f"task {name!r}: expected `correct` or one score on both sides, found {told[0]} on the old one and "
+        f"{told[1]} on "
         "the new one; what decides must be the same"
     )
 
@@ -140,15 +142,16 @@ def _one_sided(name: str, old: pl.DataFrame, new: pl.DataFrame) -> JoinError:
 def _main_score(name: str, old: pl.DataFrame, new: pl.DataFrame, *, binary: bool) -> str | None:
     """Choose the score that gains and regressions are measured in: the old side's first.
 
-    Of a continuous task each side's first score must be there on the other: where a main score is blank, the next one is another
-    measure. On a binary task a score of only 0 and 1 says what correctness says, so the first other one that both have is taken.
+    Of a continuous task each side's first score must be there on the other: where a main score is blank, the next one
+    is another measure. On a binary task a score of only 0 and 1 says what correctness says, so the first other one
+    that both have is taken.
     """
     names = _score_names(old), _score_names(new)
     shared = [score for score in names[0] if score in names[1]]
     if binary:
         return next((score for score in shared if not _is_truth(old[score], new[score])), None)
     if not shared or names[0][0] != shared[0] or names[1][0] not in shared:
-        raise _one_sided(name, old, new)
+        raise _missing_measure(name, old, new)
     return shared[0]
 
 
@@ -174,7 +177,7 @@ def _truths(name: str, old: pl.DataFrame, new: pl.DataFrame) -> tuple[pl.Series,
     """
     columns = _truth_column(old), _truth_column(new)
     if "correct" in columns and columns[0] != columns[1]:
-        raise _one_sided(name, old, new)
+        raise _missing_measure(name, old, new)
     sides = truth(old), truth(new)
     return (sides[0], sides[1]) if sides[0] is not None and sides[1] is not None else None
 
@@ -276,8 +279,8 @@ def task_items(
         cluster: a slice or column whose values group items that belong together; repeats of an item are
             always one group.
         lower_is_better: names of scores of which less is better; their sign is turned.
-        seen: the tasks without missing answers, where `joined` holds rows for these (`muscle.flips.pairing.missing`): they are taken at
-            their worst, and tasks of which nothing was seen are left out.
+        seen: the tasks without missing answers, where `joined` holds rows for these (`muscle.flips.pairing.missing`):
+            they are taken at their worst, and tasks of which nothing was seen are left out.
 
     Returns:
         The tasks by name; a task that was filtered in several ways is one for each filter, `task/filter`.
@@ -288,7 +291,7 @@ def task_items(
     """
     old, new = joined.old, joined.new
     keys = old.select("task", "filter")
-    rows = pl.DataFrame({"changed": _changed(joined)}).with_row_index("row")
+    rows = pl.DataFrame({"changed": _answers_changed(joined)}).with_row_index("row")
     groups = _cluster_column(joined, cluster)
     if groups is not None:
         rows = rows.with_columns(groups.alias("group"))

@@ -3,9 +3,9 @@
 `muscle.flips.pairing.match` says which rows belong together. Data sets hold one item twice, number their parts from 0
 again, and lose items: whatever does not pair is counted, and too much of it is refused.
 
-Where items were asked several times, the r-th answer of one run pairs with the r-th of the other. Where a run asked more often,
-its further answers pair with the other's again, from the first on: so every answer counts, and an item's pairs are one
-group. `Answers` holds all answers, item by item.
+Where items were asked several times, the r-th answer of one run pairs with the r-th of the other. Where a run asked
+more often, its further answers pair with the other's again, from the first on: so every answer counts, and an item's
+pairs are one group. `Answers` holds all answers, item by item.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class JoinReport:
         conflicting: of these, the ones whose answers differ, so that the item was left out altogether.
         reference_changed: same input, other reference: left out, unless allowed.
         prompt_changed: same id, other input: they are among only_old and only_new, unless allowed.
-        surplus_repeats: repeats beyond those that the other side has, both sides together; they pair with its answers again.
+        surplus_repeats: repeats beyond those that the other side has, both sides together; they pair with its answers
+            again.
         errors_old: paired, without an answer in the old run.
         errors_new: paired, without an answer in the new run.
         key: what items were recognised by: "input", "id", or "input and id".
@@ -69,7 +70,8 @@ class Answers:
         item: (paired,) number of each pair's item, from 0.
         old: the old run's rows of these items, with their `item`; repeats that the new run lacks are among them.
         new: the same of the new run.
-        left: the items of the rows in `Joined.left`, side by side; those of items that have no pair come after the others.
+        left: the items of the rows in `Joined.left`, side by side; those of items that have no pair come after the
+            others.
     """
 
     item: pl.Series
@@ -85,12 +87,12 @@ class Joined:
     Attributes:
         old: the paired rows of the old run.
         new: the paired rows of the new run, in the same order.
-        old_rows: (paired,) numbers of the rows in the old run's frame, rising; a row stands several times where the other
-            run asked its item more often.
+        old_rows: (paired,) numbers of the rows in the old run's frame, rising; a row stands several times where the
+            other run asked its item more often.
         new_rows: (paired,) numbers of the rows in the new run's frame.
         report: what paired and what did not.
-        left: the rows of each side that have no partner: the other side lacks the item or one of its repeats, or has another
-            reference to it, or gives several answers to it (one row without a verdict then).
+        left: the rows of each side that have no partner: the other side lacks the item or one of its repeats, or has
+            another reference to it, or gives several answers to it (one row without a verdict then).
         answers: all answers, item by item; None where every item was asked once.
     """
 
@@ -148,14 +150,14 @@ class _Known:
 
     @property
     def valid(self) -> pl.DataFrame:
-        """The answers without an error, with `at`, their place among those of their item, and `num`, how many it has."""
+        """The answers without an error, with their place `at` among their item's and `num`, how many it has."""
         kept = self.rows.filter("valid")
         return kept.with_columns(
             at=pl.int_range(pl.len()).over("item"), num=pl.len().over("item").cast(pl.Int64)
         )
 
 
-def _answers(
+def _answers_of_pairs(
     pairing: Pairing, pairs: pl.DataFrame, left: Sequence[pl.Series]
 ) -> tuple[pl.DataFrame, Answers | None]:
     """Collect all answers to the paired items; answers of theirs that wait for a partner are surplus, not missing.
@@ -199,7 +201,7 @@ def _answers(
 
 
 def _surplus_pairs(sides: Sequence[_Known], paired: pl.DataFrame, side: int) -> pl.DataFrame:
-    """Pair the answers that a side has beyond the other's with those again, from the first on, so that none is left out."""
+    """Pair the answers that a side has beyond the other's with those again, from the first on: none is left out."""
     names = ("row", "row_new")
     here, there = sides[side].valid, sides[1 - side].valid
     taken = sides[side].rows.join(paired.select(pl.col(names[side]).alias("row")), on="row", how="semi")
@@ -215,7 +217,7 @@ def _surplus_pairs(sides: Sequence[_Known], paired: pl.DataFrame, side: int) -> 
 
 
 def _items_of(numbers: pl.Series, linked: pl.DataFrame, start: int) -> pl.Series:
-    """Return the items of rows by their side's numbers: paired ones where they are linked, else new ones from `start`."""
+    """Return the items of rows by their side's numbers: paired ones where linked, else new ones from `start`."""
     rows = pl.DataFrame({"number": numbers}).join(linked, on="number", how="left", maintain_order="left")
     own = (pl.col("number").rank("dense") - 1 + start).cast(rows["item"].dtype)
     return rows.select(pl.coalesce("item", own).alias("item")).to_series()
@@ -279,7 +281,7 @@ def join_runs(
         dropped = pairs["row"].filter(changed)
         pairs, joined_old, joined_new = (frame.filter(~changed) for frame in (pairs, joined_old, joined_new))
     (old_left, left_old), (new_left, left_new) = _left(pairing, dropped)
-    every, answers = _answers(pairing, pairs, (old_left, new_left))
+    every, answers = _answers_of_pairs(pairing, pairs, (old_left, new_left))
     unpaired = [
         1 - pairs.height / (frame.height - pairing.num_collapsed[side] - pairing.num_surplus[side])
         for side, frame in enumerate(pairing.frames)

@@ -19,7 +19,8 @@ class OtherName:
         task: the task.
         old: the old run's name.
         new: the new run's.
-        decides: whether nothing else says how the two compare: they share no score, and one side does not say right or wrong.
+        decides: whether nothing else says how the two compare: they share no score, and one side does not say right
+            or wrong.
     """
 
     task: str

@@ -1,15 +1,14 @@
 """What two runs' metadata say differently: settings, judges, versions.
 
-Readers keep what they know of a run in common words (`tasks`, `settings`, `versions`, `model`, `harness`). A key that one
-side lacks is unknown there, not different.
+Readers keep what they know of a run in common words (`tasks`, `settings`, `versions`, `model`, `harness`). A key that
+one side lacks is unknown there, not different.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from muscle.errors import DataError
 
@@ -88,7 +87,7 @@ class SettingsChange:
     seen_in_inputs: bool
 
 
-def settings_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[SettingsChange]:
+def settings_changes(old: Mapping[str, object], new: Mapping[str, object]) -> list[SettingsChange]:
     """List what two runs' metadata say differently; a change that many tasks share is told once.
 
     Args:
@@ -106,36 +105,36 @@ def settings_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Set
         ) from None
 
 
-def _of_tasks(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[SettingsChange]:
+def _of_tasks(old: Mapping[str, object], new: Mapping[str, object]) -> list[SettingsChange]:
     by_change: dict[tuple[str, str], list[str]] = {}
-    tasks = _object(old, "tasks"), _object(new, "tasks")
+    tasks = _section(old, "tasks"), _section(new, "tasks")
     for task in sorted(tasks[0].keys() & tasks[1].keys()):
         for kind, keys in _TASK_KEYS.items():
-            for text in _texts(_object(tasks[0], task), _object(tasks[1], task), keys):
+            for text in _told_changes(_section(tasks[0], task), _section(tasks[1], task), keys):
                 by_change.setdefault((kind, text), []).append(task)
-    return [_change(kind, f"task {_listing(names)}: {text}") for (kind, text), names in by_change.items()]
+    return [_change(kind, f"task {_named_tasks(names)}: {text}") for (kind, text), names in by_change.items()]
 
 
-def _of_runs(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[SettingsChange]:
+def _of_runs(old: Mapping[str, object], new: Mapping[str, object]) -> list[SettingsChange]:
     found = []
-    settings = _object(old, "settings"), _object(new, "settings")
+    settings = _section(old, "settings"), _section(new, "settings")
     for kind, keys in _RUN_KEYS.items():
-        found += [_change(kind, text) for text in _texts(*settings, keys)]
+        found += [_change(kind, text) for text in _told_changes(*settings, keys)]
     named = {key for keys in _RUN_KEYS.values() for key in keys} | set(_RUN_IGNORED)
     rest = sorted((settings[0].keys() & settings[1].keys()) - named)
-    found += [_change("settings", text) for text in _texts(*settings, rest)]
-    models = _object(old, "model"), _object(new, "model")
-    found += [_change("judge", text) for text in _texts(*models, ("roles",))]
-    found += [_change("scoring", f"model {text}") for text in _texts(*models, ("dtype",))]
-    found += [_change("harness", text) for text in _texts(old, new, ("harness",))]
-    versions = list(_parted(_object(old, "versions"), _object(new, "versions")))
+    found += [_change("settings", text) for text in _told_changes(*settings, rest)]
+    models = _section(old, "model"), _section(new, "model")
+    found += [_change("judge", text) for text in _told_changes(*models, ("roles",))]
+    found += [_change("scoring", f"model {text}") for text in _told_changes(*models, ("dtype",))]
+    found += [_change("harness", text) for text in _told_changes(old, new, ("harness",))]
+    versions = list(_parted(_section(old, "versions"), _section(new, "versions")))
     if versions:
         found.append(
             _change("versions", f"versions differ, which alone can flip answers: {'; '.join(versions)}")
         )
     if models[0].get("name") and dict(models[0]) == dict(models[1]):
         found.append(
-            _change("model", f"both runs name the model {_short(models[0]['name'])}: is this a control?")
+            _change("model", f"both runs name the model {_excerpt(models[0]['name'])}: is this a control?")
         )
     return found
 
@@ -145,52 +144,52 @@ def _change(kind: str, message: str) -> SettingsChange:
     return SettingsChange(what, message, mark == _SEEN or what == "documents")
 
 
-def _object(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+def _section(value: Mapping[str, object], key: str) -> Mapping[str, object]:
     found = value.get(key)
     return found if isinstance(found, Mapping) else {}
 
 
-def _texts(old: Mapping[str, Any], new: Mapping[str, Any], keys: Any) -> Iterator[str]:
+def _told_changes(old: Mapping[str, object], new: Mapping[str, object], keys: Iterable[str]) -> Iterator[str]:
     """Tell what differs under some keys."""
     for key in keys:
         if key in old and key in new:
             yield from _parted({key: old[key]}, {key: new[key]})
 
 
-def _parted(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> Iterator[str]:
+def _parted(old: Mapping[str, object], new: Mapping[str, object], path: str = "") -> Iterator[str]:
     """Walk through two objects and tell where they part; what only one has is unknown to the other."""
     for key in old:
         if key not in new:
             continue
         one, other, place = old[key], new[key], f"{path}{key}"
-        if one is None or other is None or _text(one) == _text(other):
+        if one is None or other is None or _as_json(one) == _as_json(other):
             continue
         if isinstance(one, Mapping) and isinstance(other, Mapping):
             yield from _parted(one, other, f"{place}.")
         else:
-            yield f"{place} {_pair(one, other)}"
+            yield f"{place} {_both_values(one, other)}"
 
 
-def _text(value: Any) -> str:
+def _as_json(value: object) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
 
 
-def _short(value: Any, start: int = 0) -> str:
-    text = " ".join((value if isinstance(value, str) else _text(value)).split())
+def _excerpt(value: object, start: int = 0) -> str:
+    text = " ".join((value if isinstance(value, str) else _as_json(value)).split())
     begin = "…" if start else ""
     return begin + (text[start:] if len(text) - start <= _LIMIT else f"{text[start : start + _LIMIT - 1]}…")
 
 
-def _pair(one: Any, other: Any) -> str:
+def _both_values(one: object, other: object) -> str:
     """Write two values; of long ones the part where they differ."""
-    texts = [" ".join((v if isinstance(v, str) else _text(v)).split()) for v in (one, other)]
+    texts = [" ".join((v if isinstance(v, str) else _as_json(v)).split()) for v in (one, other)]
     start = 0
     if max(map(len, texts)) > _LIMIT:
         start = max(0, common_start(*texts) - _LIMIT // 3)
-    return f"{_short(one, start)} against {_short(other, start)}"
+    return f"{_excerpt(one, start)} against {_excerpt(other, start)}"
 
 
-def _listing(names: list[str], limit: int = 3) -> str:
+def _named_tasks(names: list[str], limit: int = 3) -> str:
     shown = ", ".join(names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
 

@@ -1,11 +1,11 @@
 """What was not judged, and what it could hide: nothing that is missing betters a verdict.
 
-An answer is missing where a version failed (an error), where it has no verdict (unscored), where the other version's answer to
-the item is not there (unpaired, doubled with different answers, another reference), or where the source held it and it could not
-be read (`muscle.predictions.run.Unread`). Rates leave such items out. A verdict does not: it is asked again of the worst that they
-can hide, where each missing old answer was right and each missing new one is wrong (of a score: the best and the worst there is).
-What does not hold then is not proven. Such bounds hold however answers came to be missing (Manski, American Economic Review 80
-(1990) 319-323).
+An answer is missing where a version failed (an error), where it has no verdict (unscored), where the other version's
+answer to the item is not there (unpaired, doubled with different answers, another reference), or where the source
+held it and it could not be read (`muscle.predictions.run.Unread`). Rates leave such items out. A verdict does not: it
+is asked again of the worst that they can hide, where each missing old answer was right and each missing new one is
+wrong (of a score: the best and the worst there is). What does not hold then is not proven. Such bounds hold however
+answers came to be missing (Manski, American Economic Review 80 (1990) 319-323).
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ class Missing:
         total: predictions that two whole runs would have paired; what could not be read is not among them.
         errors: paired, without an answer on one side or both.
         unscored: paired and answered, without a verdict on one side or both.
-        only_old: without a partner in the new run; of an item doubled with different answers, or whose reference changed, one.
+        only_old: without a partner in the new run; of an item doubled with different answers, or whose reference
+            changed, one.
         only_new: without a partner in the old run.
         unread: lost in reading and not seen to be missing by the join; None where a source cannot tell how many.
     """

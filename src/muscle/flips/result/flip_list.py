@@ -1,8 +1,8 @@
 """The list of flipped items that a report shows: inputs, references and the answers of all versions.
 
 A report stays readable and small: beyond a limit each kind of flip is sampled, negative flips first, and very long
-texts are cut. The counts in the report are always of all items. An item that was asked several times stands there once, with
-all its answers.
+texts are cut. The counts in the report are always of all items. An item that was asked several times stands there
+once, with all its answers.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def classified(task: ListedTask) -> pl.DataFrame:
     """Mark each pair of answers with its kind of flip, and with what the candidate made of it.
 
     Returns:
-        A row for each of the task's: `pair`, `pair_candidate`, `fixed`, `introduced`, `within`, `kind` (null where nothing
-        flipped) and `size`, the fall of the score.
+        A row for each of the task's: `pair`, `pair_candidate`, `fixed`, `introduced`, `within`, `kind` (null where
+        nothing flipped) and `size`, the fall of the score.
     """
     lost, gained = pl.col("flip") == NEGATIVE_FLIP, pl.col("flip") == POSITIVE_FLIP
     other = pl.lit(False)

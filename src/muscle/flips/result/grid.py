@@ -1,7 +1,7 @@
 """Coarse log-likelihoods: a trap in files of models that were scored in bfloat16.
 
-A bf16 model scored by lm-evaluation-harness as it comes gives log-likelihoods in steps of 0.125 to 0.5. Options then tie,
-and the tie-break makes flips that no model made.
+A bf16 model scored by lm-evaluation-harness as it comes gives log-likelihoods in steps of 0.125 to 0.5. Options then
+tie, and the tie-break makes flips that no model made.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ def grid_warnings(run: Run) -> list[str]:
     ties, step = num_ties(run), coarse_step(run)
     if step is not None:
         return [
-            f"{run.name}: log-likelihoods lie on a grid of {step} (a bfloat16 model scored as it comes), and {ties} items "
+            f"{run.name}: log-likelihoods lie on a grid of {step} (a bfloat16 model scored as it comes), "
+            f"and {ties} items "
             "tie between their two best options: some flips may come from the tie-break alone; score with "
             "softmax_dtype=float32"
         ]

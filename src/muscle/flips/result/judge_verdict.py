@@ -1,7 +1,7 @@
 """What a judge's errors do to a task's verdict: flips that a judge counted are its word, not the truth.
 
-What its corrected difference does not bear out is not told, so that a verdict only gets more careful; but people's labels, which say how the
-judge erred on each version, may also prove a loss that it did not see.
+What its corrected difference does not bear out is not told, so that a verdict only gets more careful; but people's
+labels, which say how the judge erred on each version, may also prove a loss that it did not see.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ def heed_judge(
 ) -> tuple[Word, str]:
     """Return a task's verdict and its sentence once the judge's errors are allowed for.
 
-    - A loss that the judge's flips prove stands where the whole corrected interval is below 0. For known errors that are
-      alike on both versions it is as old: then the sign of the difference is the judge's, if the judge is better than a coin.
+    - A loss that the judge's flips prove stands where the whole corrected interval is below 0. For known errors that
+      are alike on both versions it is as old: then the sign of the difference is the judge's, if the judge is better
+      than a coin.
     - A pass stands where a corrected loss beyond the tolerance is excluded too.
 
     Args:

@@ -1,4 +1,4 @@
-"""What the list of flips shows of items that were asked several times: one entry an item, with its verdict and answers."""
+"""What the list of flips shows of items that were asked several times: an entry an item, its verdict and answers."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class ItemRates:
 
 
 def once_an_item(marked: pl.DataFrame, joined: Joined, reality: Reality) -> pl.DataFrame:
-    """Reduce pairs of answers to items: of its kind the item's verdict where that is a change, else what most pairs show.
+    """Reduce pairs of answers to items: of the kind of the item's verdict where that is a change, else of most pairs.
 
     Args:
         marked: one row a pair of answers: `pair`, `kind` (null where nothing flipped) and what the list needs.

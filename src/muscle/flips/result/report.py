@@ -29,9 +29,10 @@ from muscle.flips.result.finding import GateSection, Word
 from muscle.flips.result.flip import Flip
 from muscle.flips.slices.slice_numbers import TaskSlices
 from muscle.predictions.run import Unread
-from muscle.typed_json import OPTIONAL_KEY, from_json, json_object
+from muscle.typed_json import OPTIONAL_KEY, from_json, json_object, json_schema
 
 FORMAT = "muscle-report/1"
+SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 @dataclass(frozen=True)
@@ -241,3 +242,8 @@ class Report:
             DataError: a key is missing or holds something else.
         """
         return from_json(cls, value, where=where)
+
+    @classmethod
+    def json_schema(cls) -> dict[str, object]:
+        """Return the JSON Schema of report.json."""
+        return {"title": "Report of muscle", "$schema": SCHEMA_DIALECT, **json_schema(cls)}

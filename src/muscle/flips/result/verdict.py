@@ -5,13 +5,13 @@ The sentence never gives the net alone: a gain can hide what broke.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from muscle.flips.explaining.judges import JudgeCorrections
 from muscle.flips.measuring.candidate_effect import CandidateEffect
 from muscle.flips.measuring.counting import Counts
-from muscle.flips.measuring.side_numbers import SideNumbers
+from muscle.flips.measuring.side_numbers import SideNumbers, counted_unit
 from muscle.flips.options import TOLERANCE
 from muscle.flips.pairing.flip_sign import Kind
 from muscle.flips.pairing.pair import WithOld
@@ -42,14 +42,6 @@ class Verdict:
 
     word: Word
     reasons: tuple[str, ...]
-
-
-def counted_unit(tasks: Iterable[SideNumbers]) -> str:
-    """Return what is counted: answers where items were asked several times, their pairs where one run asked more often."""
-    several = [numbers.all_answers.answers for numbers in tasks if numbers.all_answers]
-    if any(answers.old != answers.new for answers in several):
-        return "pairs of answers"
-    return "answers" if several else "items"
 
 
 def _limit(value: float) -> str:
@@ -132,7 +124,8 @@ def _continuous_task(
     if low >= -tolerance * abs(level):
         needed = items_to_prove(tolerance, confidence=1 - ALPHA)
         if lost + gained < FEW and (needed is None or numbers.n < needed):
-            few = f"so few moved that {numbers.n:,} items say nothing of others; it takes {_items_without_flip(tolerance)}"
+            it_takes = f"it takes {_items_without_flip(tolerance)}"
+            few = f"so few moved that {numbers.n:,} items say nothing of others; {it_takes}"
             return "cannot_tell", f"{name}: {change}, but {few}"
         return "pass", f"{name}: {change}"
     return (
@@ -142,7 +135,7 @@ def _continuous_task(
 
 
 def worse_than_plain(kind: Kind, effect: CandidateEffect | None) -> str | None:
-    """Say that a candidate breaks more than the plain update and scores less, so that it gives nothing; None where it isn't so.
+    """Say that a candidate breaks more than the plain update and scores less; None where it isn't so.
 
     Args:
         kind: of the task.
@@ -196,14 +189,14 @@ def judge(tasks: Mapping[str, JudgedTask], *, tolerance: float = TOLERANCE) -> V
     """Judge an update by its tasks.
 
     - block: on some task more is lost than gained, beyond chance (one-sided exact McNemar over the flips, or the
-      sign-flip test over groups where items are grouped, adjusted by Holm over the tasks, p < 0.05); of a continuous score,
-      the interval of the mean difference is below 0.
+      sign-flip test over groups where items are grouped, adjusted by Holm over the tasks, p < 0.05); of a continuous
+      score, the interval of the mean difference is below 0.
     - warn: not so, but a candidate breaks more than the plain update and scores less (`worse_than_plain`), or
       negative flips are provably above the tolerance (one-sided exact lower bound): the net hides
       them. Where the noise floor is known, those beyond it (by the 95 % interval of the excess). Of a continuous score,
       significantly more items got worse than better.
-    - pass: negative flips, or those beyond a known floor, are provably within the tolerance (one-sided exact upper bound); of
-      a continuous score, the mean provably did not fall by more than the tolerance times the old mean.
+    - pass: negative flips, or those beyond a known floor, are provably within the tolerance (one-sided exact upper
+      bound); of a continuous score, the mean provably did not fall by more than the tolerance times the old mean.
     - cannot_tell: there are too few items to say either.
 
     Where people's labels or a judge's errors were given, they can make any of it more careful: see `judge_verdict`.

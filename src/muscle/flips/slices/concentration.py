@@ -55,8 +55,8 @@ def concentration(part: Tally, whole: Tally) -> Concentration | None:
 def _clustered(part: Tally, whole: Tally, rate: float, rest: float) -> Concentration:
     """The difference of two ratios with its linearised variance between groups.
 
-    A group's influence is (f_s - p n_s) / N_s - (f_r - q n_r) / N_r, with its flips f and items n in the slice and in the
-    rest. The groups without items in the slice, mostly nearly all, are summed from the whole's squares.
+    A group's influence is (f_s - p n_s) / N_s - (f_r - q n_r) / N_r, with its flips f and items n in the slice and in
+    the rest. The groups without items in the slice, mostly nearly all, are summed from the whole's squares.
     """
     inside = part.quadrants.by_cluster(NEGATIVE), part.quadrants.by_cluster(ALL)
     everywhere = whole.quadrants.by_cluster(NEGATIVE), whole.quadrants.by_cluster(ALL)

@@ -1,8 +1,8 @@
 """Slices: where flips concentrate, and where a slice goes another way than the whole.
 
-Every slice with enough items gets its flips, intervals and tests. p-values are corrected over all slices of a comparison,
-as a reader looks through all of them. The two versions answered the same items, so the whole is a mean of its slices;
-what can mislead is that slices cancel out or go against it (Simpson's case), and those are named.
+Every slice with enough items gets its flips, intervals and tests. p-values are corrected over all slices of a
+comparison, as a reader looks through all of them. The two versions answered the same items, so the whole is a mean of
+its slices; what can mislead is that slices cancel out or go against it (Simpson's case), and those are named.
 """
 
 from __future__ import annotations
@@ -199,8 +199,8 @@ def cut_tasks(
         joined: the two runs, row by row.
         tasks: their tasks' items.
         wholes: each task's tally; None of a task without items.
-        by: what to cut by, as `muscle.flips.slices.slice_by` writes it; None takes every slice of the records, the references
-            where they are classes, and the length of the inputs.
+        by: what to cut by, as `muscle.flips.slices.slice_by` writes it; None takes every slice of the records, the
+            references where they are classes, and the length of the inputs.
 
     Raises:
         ConfigError: a regular expression is damaged.

@@ -125,11 +125,11 @@ def fewest_clusters(alpha: float) -> int:
 def clustered_test(negative: Floats, positive: Floats) -> ClusteredTest:
     """Test whether negative and positive flips are equally likely where items come in clusters: the sign-flip test.
 
-    If the versions are alike, either could be called the new one, in each cluster apart: its net c_g - b_g is as likely as
-    its opposite. So the p-value is the share of the 2^G choices of signs with a sum as low as the one found, from the exact
-    distribution of the sum (Pitman 1937; Kuebler et al., ICLR 2026, swap the versions item by item). With clusters of one item it is
-    McNemar's exact test. Where the distribution is too large, the sum over the root of its squares against Student's t
-    (Durkalski et al., Statistics in Medicine 22 (2003) 2417-2428).
+    If the versions are alike, either could be called the new one, in each cluster apart: its net c_g - b_g is as
+    likely as its opposite. So the p-value is the share of the 2^G choices of signs with a sum as low as the one
+    found, from the exact distribution of the sum (Pitman 1937; Kuebler et al., ICLR 2026, swap the versions item by
+    item). With clusters of one item it is McNemar's exact test. Where the distribution is too large, the sum over the
+    root of its squares against Student's t (Durkalski et al., Statistics in Medicine 22 (2003) 2417-2428).
 
     Args:
         negative: (clusters,) items that went from right to wrong, in each cluster.

@@ -161,8 +161,9 @@ def clopper_pearson(count: float, total: float, *, confidence: float = CONFIDENC
 
 
 def jeffreys(count: float, total: float, *, confidence: float = CONFIDENCE) -> Interval:
-    """Return the interval of a rate under Jeffreys' prior: for a few trials, nearer to its level than Wilson's next to 0 and 1.
+    """Return the interval of a rate under Jeffreys' prior.
 
+    For a few trials it is nearer to its level than Wilson's next to 0 and 1.
     Brown, Cai and DasGupta, Statistical Science 16 (2001) 101-133.
 
     Args:
@@ -177,10 +178,11 @@ def jeffreys(count: float, total: float, *, confidence: float = CONFIDENCE) -> I
 
 
 def ratio(top: Estimate, bottom: Estimate) -> Interval | None:
-    """Return the interval of a ratio of two independent estimates, from the interval of each; None where the bottom may be 0.
+    """Return the interval of a ratio of two independent estimates, from the interval of each.
 
-    MOVER-R (Donner and Zou, Statistical Methods in Medical Research 21 (2012) 347-359; Newcombe, ibid. 25 (2016) 1774-1778):
-    the ratios r for which the interval of top - r bottom, put together from theirs, holds 0.
+    None where the bottom may be 0.
+    MOVER-R (Donner and Zou, Statistical Methods in Medical Research 21 (2012) 347-359; Newcombe, ibid. 25 (2016)
+    1774-1778): the ratios r for which the interval of top - r bottom, put together from theirs, holds 0.
 
     Args:
         top: may have either sign.
@@ -189,16 +191,16 @@ def ratio(top: Estimate, bottom: Estimate) -> Interval | None:
     if bottom.low is None or bottom.low <= 0:
         return None
     low = _ratio_low(top, bottom)
-    turned = Estimate(_turned(top.value), _turned(top.high), _turned(top.low))
+    turned = Estimate(_negated(top.value), _negated(top.high), _negated(top.low))
     return Interval(low, -_ratio_low(turned, bottom))
 
 
-def _turned(value: float | None) -> float | None:
+def _negated(value: float | None) -> float | None:
     return None if value is None else -value
 
 
 def _ratio_low(top: Estimate, bottom: Estimate) -> float:
-    """Return the lower end: the smaller r with (t - r b)^2 = (t - t_low)^2 + (r w)^2, w the reach of b on the side that counts."""
+    """Return the lower end: the smaller r with (t - r b)^2 = (t - t_low)^2 + (r w)^2, w the reach of b that counts."""
     t, b = top.value, bottom.value
     assert t is not None and top.low is not None
     assert b is not None and bottom.low is not None and bottom.high is not None

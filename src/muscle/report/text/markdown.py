@@ -6,10 +6,8 @@ neither markup nor mentions nor links; answers stand in code blocks whose fence 
 
 from __future__ import annotations
 
-from muscle.flips.measuring.candidate_effect import CandidateEffect
 from muscle.flips.result.flip import Flip
 from muscle.flips.result.report import Report, TaskResult
-from muscle.flips.statistics.intervals import Estimate
 from muscle.outgoing import visible
 from muscle.report.entries import shown_tasks, sides, slices_named, slices_of
 from muscle.report.metric_names import EFFECTS, FURTHER_METRICS
@@ -124,14 +122,8 @@ def _effect_table(task: TaskResult) -> str:
     for each in EFFECTS:
         is_accuracy = each.key == "accuracy_change" and task.kind == "binary"
         form: Form = "points" if is_accuracy else each.form
-        lines.append([each.name, estimate(_effect_on(effect, each.key), form)])
+        lines.append([each.name, estimate(effect.change(each.key), form)])
     return "\n\n" + markdown_table(["candidate minus plain update", "change"], lines)
-
-
-def _effect_on(effect: CandidateEffect, key: str) -> Estimate:
-    found = getattr(effect, key)
-    assert isinstance(found, Estimate), "a change of a metric"
-    return found
 
 
 def _worst_flips(report: Report, room: int) -> str:

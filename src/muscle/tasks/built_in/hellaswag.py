@@ -44,11 +44,12 @@ def to_example(row: Row, position: int) -> Example:
         target=f" {choices[gold]}",
         choices=choices,
         gold=gold,
-        slices=_slices(row, activity),
+        slices=_activity_slices(row, activity),
     )
 
 
 def _context(row: Row) -> str:
+    # Copies of the data set differ: some bring the two fragments, some only the joined text.
     if "ctx_a" not in row:
         return read_text(row, "ctx")
     ending_part = row.get("ctx_b") or ""
@@ -57,7 +58,8 @@ def _context(row: Row) -> str:
     return f"{read_text(row, 'ctx_a')} {ending_part.capitalize()}"
 
 
-def _slices(row: Row, activity: str) -> dict[str, str]:
+def _activity_slices(row: Row, activity: str) -> dict[str, str]:
+    # "activitynet~v_-IMXSEIabMM": which of the two data sets the item was made from, and its place there.
     source = row.get("source_id")
     named = {"source": source.split("~")[0]} if isinstance(source, str) and "~" in source else {}
     return {"activity": activity, **named}

@@ -2,8 +2,8 @@
 
 As in the paper (Appendix A.5): greedy, no 2-gram twice, the answer ends before "Dialogue:", "Summary:", "</s>" or a
 blank line. The harness has no SAMSum task of its own; the prompt has the form of its question tasks with the paper's
-two words. For a decoder-only model the 2-grams of the dialogue count as seen, since transformers' n-gram rule covers the
-whole sequence; the paper's numbers come from the same rule.
+two words. For a decoder-only model the 2-grams of the dialogue count as seen, since transformers' n-gram rule
+covers the whole sequence; the paper's numbers come from the same rule.
 
 ROUGE is an F-measure in [0, 1] with stemming (`muscle.tasks.scoring`). The main score is continuous, so only the
 smooth metrics apply (Sec. 3.2) and nothing is "correct". The data mixes line ends; they are all made line feeds.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from muscle.errors import DataError
 from muscle.tasks.fields import found, read_column
@@ -28,7 +28,9 @@ def read_gold(row: Row, column: str, choices: tuple[str, ...], kind: LabelKind =
     """
     value = read_column(row, column)
     readings = {
-        name: _read(value, choices, name) for name in ("index", "letter", "text") if kind in ("auto", name)
+        name: _read_label_as(value, choices, name)
+        for name in ("index", "letter", "text")
+        if kind in ("auto", name)
     }
     fitting = {name: index for name, index in readings.items() if index is not None}
     if not fitting:
@@ -47,8 +49,8 @@ def read_gold(row: Row, column: str, choices: tuple[str, ...], kind: LabelKind =
     return next(iter(fitting.values()))
 
 
-def _read(value: Any, choices: tuple[str, ...], kind: str) -> int | None:
-    if isinstance(value, bool):
+def _read_label_as(value: object, choices: tuple[str, ...], kind: str) -> int | None:
+    if isinstance(value, bool):  # an int in Python, but no index
         return None
     if kind == "index":
         index = int(value) if isinstance(value, str) and value.strip().isdecimal() else value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
 import re
@@ -10,14 +9,17 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from muscle.errors import ConfigError
 from muscle.patterns import time_limit
+from muscle.provenance import file_sha256
 from muscle.tasks.fields import found
 from muscle.tasks.own.settings import ScorerSettings
 from muscle.tasks.scoring import INVALID, ROUGE_NAMES, exact_match, extract, last_number, number_match, rouge
 from muscle.tasks.task import ScoreFunction
+
+OwnFunction = Callable[[str, tuple[str, ...]], float | Mapping[str, float]]
+"""A scoring function of the user's own: generated text and references in, a number or named numbers out."""
 
 
 def built_in_score(scorer: ScorerSettings) -> ScoreFunction:
@@ -46,7 +48,11 @@ def built_in_score(scorer: ScorerSettings) -> ScoreFunction:
 
 
 def built_in_extract(scorer: ScorerSettings) -> Callable[[str], str] | None:
-    """Return what reads the scored answer out of a text: the `regex` or the last number; None where the whole text is scored."""
+    """Return what reads the scored answer out of a text: the `regex` or the last number.
+
+    Returns:
+        None where the whole text is scored.
+    """
     if scorer.name == "number_match":
         return _number_text
     if scorer.regex is None:
@@ -75,7 +81,7 @@ def _main_first(scores: Mapping[str, float], main: str) -> dict[str, float]:
     return {main: scores[main], **scores}
 
 
-def function_score(function: Callable[..., Any], correct: str | None) -> ScoreFunction:
+def function_score(function: OwnFunction, correct: str | None) -> ScoreFunction:
     """Return a scoring function around the user's own, which may return a number or named numbers.
 
     What it raises, and a wrong result, is the error of the item that was scored.
@@ -83,7 +89,7 @@ def function_score(function: Callable[..., Any], correct: str | None) -> ScoreFu
 
     def score(output: str, references: tuple[str, ...]) -> Mapping[str, float]:
         result = function(output, references)
-        scores = dict(result) if isinstance(result, Mapping) else {"score": result}
+        scores: dict[str, float] = dict(result) if isinstance(result, Mapping) else {"score": result}
         if not scores:
             raise ValueError("expected at least one score, found none")
         if correct is not None and scores.get(correct) not in (0, 1):
@@ -93,8 +99,13 @@ def function_score(function: Callable[..., Any], correct: str | None) -> ScoreFu
     return score
 
 
-def import_function(name: str, folder: Path, where: str) -> Callable[..., Any]:
+def import_function(name: str, folder: Path, place: str) -> OwnFunction:
     """Return the callable that `module:callable` names; modules beside the YAML are found too.
+
+    Args:
+        name: `module:callable`.
+        folder: where the module is looked for first.
+        place: where the name stands, for messages.
 
     Raises:
         ConfigError: the module cannot be imported, or has no such callable.
@@ -105,18 +116,19 @@ def import_function(name: str, folder: Path, where: str) -> Callable[..., Any]:
             module = importlib.import_module(module_name)
     except Exception as error:  # a module may raise anything while it is imported
         raise ConfigError(
-            f"{where}: scorer.function: module {module_name!r} cannot be imported: {type(error).__name__}: {error}"
+            f"{place}: module {module_name!r} cannot be imported: {type(error).__name__}: {error}"
         ) from error
-    function: Callable[..., Any] | None = getattr(module, attribute, None)
+    function: OwnFunction | None = getattr(module, attribute, None)
     if not callable(function):
         raise ConfigError(
-            f"{where}: scorer.function: expected a callable {attribute!r} in {module_name!r}, found {found(function)}"
+            f"{place}: expected a callable {attribute!r} in {module_name!r}, found {found(function)}"
         )
     return function
 
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
+    # In front: a module beside the YAML is meant, whatever is installed under its name.
     sys.path.insert(0, str(folder))
     try:
         yield
@@ -124,9 +136,13 @@ def _importable(folder: Path) -> Iterator[None]:
         sys.path.remove(str(folder))
 
 
-def source_sha256(function: Callable[..., Any]) -> str | None:
-    """Return the hash of the function's file, since a changed function is another task; None where the source cannot be read (a compiled function)."""
+def source_sha256(function: OwnFunction) -> str | None:
+    """Return the hash of the function's file, since a changed function is another task.
+
+    Returns:
+        None where the source cannot be read (a compiled function).
+    """
     try:
-        return hashlib.sha256(Path(inspect.getfile(function)).read_bytes()).hexdigest()
+        return file_sha256(Path(inspect.getfile(function)))
     except (TypeError, OSError):
         return None

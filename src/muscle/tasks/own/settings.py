@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -59,7 +59,8 @@ class ScorerSettings(_Section):
         stem: for ROUGE: compare word stems.
         function: for `function`: `module:callable`, called with the generated text and the tuple of references; returns
             a number or a mapping of names to numbers, the main score first.
-        correct: for `function`: the score (0 or 1) that decides whether an answer is right; none where it is continuous.
+        correct: for `function`: the score (0 or 1) that decides whether an answer is right; none where it is
+            continuous.
     """
 
     name: Literal[
@@ -106,7 +107,7 @@ class ScorerSettings(_Section):
         return self
 
 
-def _short_scorer(value: Any) -> Any:
+def _short_scorer(value: object) -> object:
     if isinstance(value, str):
         return {"name": value}
     if isinstance(value, Mapping) and "function" in value and "name" not in value:

@@ -1,0 +1,58 @@
+"""The report's JSON form: its published schema is that of the code, kept reports fit it and read back whole."""
+
+import json
+
+import pytest
+
+from golden.runs import FOLDER, REPORTS
+from muscle import Report
+from muscle.errors import DataError
+from places import ROOT
+
+KEPT = [name for name in REPORTS if name != "chain"]
+
+
+def kept(name):
+    report = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return {**report, "created": "2026-01-01T00:00:00+00:00", "muscle_version": "0"}
+
+
+def test_the_published_schema_is_that_of_the_code():
+    """Written by `python tests/flips/result/test_report_form.py`."""
+    published = json.loads((ROOT / "docs" / "report.schema.json").read_text(encoding="utf-8"))
+    assert published == Report.json_schema()
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_a_report_fits_the_schema(name):
+    validator = pytest.importorskip("jsonschema").Draft202012Validator(Report.json_schema())
+    assert [f"{list(error.path)}: {error.message}" for error in validator.iter_errors(kept(name))] == []
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_a_report_is_read_back_whole(name):
+    assert Report.from_json(kept(name)).to_json() == kept(name)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda report: report.pop("tasks"), "tasks: "),
+        (
+            lambda report: report["tasks"]["tools"]["old_vs_new"].update(n="many"),
+            "tasks.tools.old_vs_new.n: ",
+        ),
+        (lambda report: report.update(flips={"no": "list"}), "flips: "),
+    ],
+)
+def test_a_damaged_report_is_refused_with_the_key(change, told):
+    damaged = kept("choice")
+    change(damaged)
+    with pytest.raises(DataError) as caught:
+        Report.from_json(damaged, where="report.json")
+    assert str(caught.value).startswith(f"report.json: {told}")
+
+
+if __name__ == "__main__":
+    text = json.dumps(Report.json_schema(), indent=1, ensure_ascii=False)
+    (ROOT / "docs" / "report.schema.json").write_text(text + "\n", encoding="utf-8")
