@@ -14,7 +14,7 @@ from command_line import muscle, refused, rows, write
 from muscle.errors import OutputError
 from muscle.files import atomic_path, write_json, write_text
 from muscle.gate import save_baseline
-from muscle.plan.confirm import choose, write_items
+from muscle.plan.item_list import choose, write_items
 from muscle.predictions import write_records
 
 FULL = OSError(28, "No space left on device")

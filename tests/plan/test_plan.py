@@ -16,8 +16,9 @@ from muscle.comparison import compare
 from muscle.errors import ConfigError, DataError
 from muscle.flips.options import CompareOptions
 from muscle.flips.statistics.power import minimum_detectable_difference
-from muscle.plan.confirm import choose, confirm, read_items, write_items
-from muscle.plan.planner import Wish, assumptions_of, make_plan
+from muscle.plan.confirm import confirm
+from muscle.plan.item_list import choose, read_items, write_items
+from muscle.plan.planner import Plan, Proof, Wish, assumptions_of, make_plan
 from muscle.plan.resolution import (
     Variances,
     best_repeats,
@@ -102,7 +103,7 @@ def test_the_power_of_an_items_verdict_is_that_of_its_outcomes() -> None:
     assert repeats_for_change(0.51, 0.5, changed=0.05) is None
 
 
-def only_plan(wish: Wish, *runs: Any) -> dict[str, Any]:
+def only_plan(wish: Wish, *runs: pl.DataFrame) -> Plan:
     first, second = (runs[place] if len(runs) > place else None for place in (0, 1))
     (assumption,) = assumptions_of(first, second, wish)
     return make_plan(assumption, wish)
@@ -110,39 +111,39 @@ def only_plan(wish: Wish, *runs: Any) -> dict[str, Any]:
 
 def test_a_plan_from_nothing_says_what_it_assumes() -> None:
     plan = only_plan(Wish(difference=0.03))
-    assert "assumed" in plan["variance"]["source"]
-    assert plan["best"]["repeats"] == 1 and plan["best"]["power"] >= 0.8
-    assert plan["prove"] == {"limit": 0.01, "items": 299}
+    assert "assumed" in plan.variance.source
+    assert plan.best.repeats == 1 and plan.best.power >= 0.8
+    assert plan.prove == Proof(limit=0.01, items=299)
 
 
 def test_a_pilot_with_repeats_gives_the_variances() -> None:
     plan = only_plan(Wish(), run(RATES, 10, seed=1), run(HARMED, 10, seed=2))
     answers = 2 * np.mean(RATES * (1 - RATES))
-    assert plan["variance"]["answers"] == pytest.approx(answers, rel=0.2)
-    assert plan["variance"]["source"] == "from the pilot's repeats"
+    assert plan.variance.answers == pytest.approx(answers, rel=0.2)
+    assert plan.variance.source == "from the pilot's repeats"
 
 
 def test_a_pilot_of_one_version_gives_the_variance_of_its_answers() -> None:
     plan = only_plan(Wish(changed=0.08), run(RATES, 10, seed=1))
-    assert plan["variance"]["items"] == 0.08
-    assert plan["variance"]["answers"] == pytest.approx(2 * np.mean(RATES * (1 - RATES)), rel=0.2)
+    assert plan.variance.items == 0.08
+    assert plan.variance.answers == pytest.approx(2 * np.mean(RATES * (1 - RATES)), rel=0.2)
 
 
 def test_a_pilot_that_asked_once_gives_the_flips() -> None:
     old, new = run(RATES, 1, seed=1), run(HARMED, 1, seed=2)
     plan = only_plan(Wish(), old, new)
     moved = new["correct"].cast(int) - old["correct"].cast(int)
-    assert plan["variance"]["total"] == pytest.approx(float(np.var(moved.to_numpy())))
+    assert plan.variance.total == pytest.approx(float(np.var(moved.to_numpy())))
 
 
 def test_a_given_number_of_items_is_answered_with_what_it_shows() -> None:
-    given = only_plan(Wish(items=400))["given"]
-    assert given["items"] == 400 and given["power"] < 0.8 and given["detectable"] > 0.02
+    given = only_plan(Wish(items=400)).given
+    assert given is not None and given.items == 400 and given.power < 0.8 and given.detectable > 0.02
 
 
 def test_a_budget_buys_items() -> None:
-    given = only_plan(Wish(budget=3000, item_cost=1.0, repeats=2))["given"]
-    assert given == given | {"items": 1000, "repeats": 2, "cost": 3000}
+    given = only_plan(Wish(budget=3000, item_cost=1.0, repeats=2)).given
+    assert given is not None and (given.items, given.repeats, given.cost) == (1000, 2, 3000)
 
 
 @pytest.mark.parametrize(
@@ -207,18 +208,17 @@ def test_the_list_is_read_whatever_its_texts_hold(tmp_path: Path, suffix: str) -
     read = read_items(tmp_path / f"ask.{suffix}")
     assert sorted(read["id"]) == sorted(ids) and read["input_hash"].equals(chosen["input_hash"])
     again = old.join(pl.DataFrame({"repeat": [0, 1, 2]}), how="cross")
-    assert confirm(read, again, again)["unanswered"] == 0
+    assert confirm(read, again, again).unanswered == 0
 
 
 def test_a_flip_of_a_score_is_one_beyond_epsilon_as_in_a_comparison() -> None:
     scores = [0.5, 0.9, 0.1, 0.45, 0.55]
     old = pl.DataFrame({"id": list("abcde"), "input": list("abcde"), "score": [0.5] * 5})
     new = old.with_columns(score=pl.Series(scores))
-    report = compare(old, new, options=CompareOptions(epsilon=0.1)).to_json()["tasks"]
-    (task,) = report.values()
+    (task,) = compare(old, new, options=CompareOptions(epsilon=0.1)).report.tasks.values()
     chosen = choose(old, new, options=CompareOptions(epsilon=0.1)).filter(pl.col("why") != "unflipped")
     assert dict(chosen.select("id", "why").iter_rows()) == {"b": "positive_flip", "c": "negative_flip"}
-    assert round(task["old_vs_new"]["negative_flip_rate"]["value"] * 5) == 1
+    assert task.old_vs_new is not None and task.old_vs_new.negative_flip_rate.value == 0.2
     assert choose(old, new).filter(pl.col("why") != "unflipped").height == 4
 
 
@@ -260,14 +260,14 @@ def test_fresh_answers_confirm_what_is_real_and_weigh_the_strata() -> None:
     asked = pl.col("id").is_in(chosen["id"].to_list())
     fresh = [run(p, 20, seed=seed).filter(asked) for p, seed in ((RATES, 11), (HARMED, 12))]
     found = confirm(chosen, *fresh)
-    (task,) = found["tasks"].values()
+    (task,) = found.tasks.values()
     real = {str(i) for i in range(12)}
-    assert {flip["id"] for flip in task["flips"] if flip["verdict"] == "regressed"} <= real
-    flips = task["strata"]["negative_flip"]
-    assert flips["regressed"]["count"] == 12 and flips["answered"] == flips["of"]
-    assert task["all_items"]["regressed"]["value"] == pytest.approx(12 / 200)
-    assert task["all_items"]["regressed"]["high"] > 12 / 200
-    assert found["unanswered"] == 0
+    assert {flip.id for flip in task.flips if flip.verdict == "regressed"} <= real
+    flips, all_items = task.strata["negative_flip"], task.all_items.regressed
+    assert flips.regressed.count == 12 and flips.answered == flips.of
+    assert all_items.value == pytest.approx(12 / 200)
+    assert all_items.high is not None and all_items.high > 12 / 200
+    assert found.unanswered == 0
 
 
 def test_one_fresh_answer_an_item_is_refused() -> None:

@@ -16,7 +16,8 @@ from muscle.comparison import compare
 from muscle.flips.explaining import llama_cpp
 from muscle.gate import load_baseline, save_baseline
 from muscle.gate.run import gate
-from muscle.plan.confirm import choose, confirm, read_items, write_items
+from muscle.plan.confirm import confirm
+from muscle.plan.item_list import choose, read_items, write_items
 from muscle.report import read_report, whole_report
 from muscle.report.page.html import render_html
 from muscle.report.text.markdown import render_markdown

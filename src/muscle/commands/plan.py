@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,13 +15,52 @@ from muscle.commands.options import EpsilonItem, ItemTest, Quiet
 from muscle.commands.shell import say, start, write_result
 from muscle.commands.sources import parse_source, reading, tell_unread
 from muscle.errors import ConfigError
+from muscle.typed_json import json_object
 
 if TYPE_CHECKING:
     import polars as pl
 
-WATCH_CODES = {"accept": 0, "harm": 1, "go_on": 2}
+    from muscle.flips.options import CompareOptions
+    from muscle.plan.confirm import Confirmation
+    from muscle.plan.planner import Wish
+    from muscle.plan.sequential import Decision
+    from muscle.plan.watch import Look
+
+WATCH_CODES: dict[Decision, int] = {"accept": 0, "harm": 1, "go_on": 2}
 
 _Json = Annotated[Path | None, typer.Option("--json", help="Write it as JSON; - prints it.")]
+
+
+@dataclass(frozen=True)
+class Planning:
+    """What a plan is for: a field for each of `muscle.plan.planner.Wish`, of the same name and default."""
+
+    difference: Annotated[float, typer.Option(help="Change of accuracy that should be found, in [0, 1].")] = (
+        0.02
+    )
+    power: Annotated[float, typer.Option(help="Probability of finding it.")] = 0.8
+    alpha: Annotated[float, typer.Option(help="Two-sided level of the test.")] = 0.05
+    items: Annotated[int | None, typer.Option(min=2, help="How many items there are.")] = None
+    repeats: Annotated[int | None, typer.Option(min=1, help="Answers an item and side.")] = None
+    budget: Annotated[float | None, typer.Option(min=0, help="What it may cost.")] = None
+    item_cost: Annotated[float, typer.Option(min=0, help="Cost of one more item, whatever it is asked.")] = (
+        0.0
+    )
+    answer_cost: Annotated[float, typer.Option(min=0, help="Cost of one more answer on each side.")] = 1.0
+    limit: Annotated[float, typer.Option(help="Negative flip rate that should be proven.")] = 0.01
+    disagreement: Annotated[
+        float, typer.Option(help="Without a pilot: share of the items that flip either way.")
+    ] = 0.10
+    noise_share: Annotated[
+        float, typer.Option(help="Without repeats in a pilot: share of the flips that are noise.")
+    ] = 0.5
+    changed: Annotated[float, typer.Option(help="Share of the items that really change.")] = 0.05
+
+    def wish(self) -> Wish:
+        """Return them as the planner takes them."""
+        from muscle.plan.planner import Wish
+
+        return Wish(**vars(self))
 
 
 @spread
@@ -30,27 +69,8 @@ def plan(
         list[str] | None,
         typer.Argument(metavar="RUN", help="A pilot run, of the old version alone or of old and new."),
     ] = None,
-    difference: Annotated[
-        float, typer.Option(help="Change of accuracy that should be found, in [0, 1].")
-    ] = 0.02,
-    power: Annotated[float, typer.Option(help="Probability of finding it.")] = 0.8,
-    alpha: Annotated[float, typer.Option(help="Two-sided level of the test.")] = 0.05,
-    items: Annotated[int | None, typer.Option(min=2, help="How many items there are.")] = None,
-    repeats: Annotated[int | None, typer.Option(min=1, help="Answers an item and side.")] = None,
-    budget: Annotated[float | None, typer.Option(min=0, help="What it may cost.")] = None,
-    item_cost: Annotated[
-        float, typer.Option(min=0, help="Cost of one more item, whatever it is asked.")
-    ] = 0.0,
-    answer_cost: Annotated[float, typer.Option(min=0, help="Cost of one more answer on each side.")] = 1.0,
-    limit: Annotated[float, typer.Option(help="Negative flip rate that should be proven.")] = 0.01,
-    disagreement: Annotated[
-        float, typer.Option(help="Without a pilot: share of the items that flip either way.")
-    ] = 0.10,
-    noise_share: Annotated[
-        float, typer.Option(help="Without repeats in a pilot: share of the flips that are noise.")
-    ] = 0.5,
-    changed: Annotated[float, typer.Option(help="Share of the items that really change.")] = 0.05,
     *,
+    planning: Planning,
     how: Reading,
     json_file: _Json = None,
     quiet: Quiet = False,
@@ -61,30 +81,17 @@ def plan(
     compare; RUN::key=value says something of one run alone.
     """
     start(quiet)
-    from muscle.plan.planner import Wish, assumptions_of, make_plan
+    from muscle.plan.planner import assumptions_of, make_plan
 
     runs = pilot or []
     if len(runs) > 2:
         raise ConfigError(f"plan: expected at most an old and a new pilot run, found {len(runs)}")
-    wish = Wish(
-        difference=difference,
-        power=power,
-        alpha=alpha,
-        items=items,
-        repeats=repeats,
-        budget=budget,
-        item_cost=item_cost,
-        answer_cost=answer_cost,
-        limit=limit,
-        disagreement=disagreement,
-        noise_share=noise_share,
-        changed=changed,
-    )
+    wish = planning.wish()
     with reading(runs, how, then="planning") as read:
         tell_unread(read)
         first, second = (read[place] if len(read) > place else None for place in (0, 1))
         plans = [make_plan(each, wish) for each in assumptions_of(first, second, wish)]
-    if write_result(json_file, {each["task"]: each for each in plans}) or quiet:
+    if write_result(json_file, {each.task: json_object(each) for each in plans}) or quiet:
         return
     from rich.console import Console
 
@@ -92,6 +99,20 @@ def plan(
 
     for each in plans:
         print_plan(each, Console())
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Which items are asked again, and how often."""
+
+    share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the items that did not flip to ask again too.")
+    ] = 0.1
+    repeats: Annotated[
+        int | None,
+        typer.Option(min=2, help="Fresh answers an item and side; as many as verdicts need without."),
+    ] = None
+    seed: Annotated[int, typer.Option(min=0, help="Of the choice among those that did not flip.")] = 0
 
 
 @spread
@@ -106,17 +127,10 @@ def confirm(
         typer.Option(metavar="RUN", help="The old version's fresh answers to the items of the list."),
     ] = None,
     fresh_new: Annotated[str | None, typer.Option(metavar="RUN", help="The new version's.")] = None,
-    share: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of the items that did not flip to ask again too.")
-    ] = 0.1,
-    repeats: Annotated[
-        int | None,
-        typer.Option(min=2, help="Fresh answers an item and side; as many as verdicts need without."),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the choice among those that did not flip.")] = 0,
+    *,
+    asking: Asking,
     epsilon_item: EpsilonItem = 0.2,
     item_test: ItemTest = "fisher",
-    *,
     context: typer.Context,
     how: Reading,
     comparing: Comparing,
@@ -132,16 +146,11 @@ def confirm(
     start(quiet)
     if (fresh_old is None) != (fresh_new is None):
         raise ConfigError("confirm: expected --fresh-old and --fresh-new together, found one of them")
-    from muscle.flips.pairing.comparability import check_comparable
-
     options = replace(comparing.options(), epsilon_item=epsilon_item, item_test=item_test)
     if fresh_old is None or fresh_new is None:
-        from muscle.plan.confirm import choose, write_items
+        from muscle.plan.item_list import write_items
 
-        with reading([old, new], how, then="choosing") as runs:
-            tell_unread(runs)
-            check_comparable(runs[0], runs[1], allow=comparing.allow or ())
-            chosen = choose(runs[0], runs[1], share=share, repeats=repeats, seed=seed, options=options)
+        chosen = _choose_items(old, new, how, asking, options)
         write_items(items, chosen)
         if not quiet:
             say(_what_to_ask(items, chosen, context))
@@ -149,21 +158,42 @@ def confirm(
     for fresh, first in ((fresh_old, old), (fresh_new, new)):
         if _is_same(fresh, first):
             raise ConfigError(f"confirm: expected fresh answers, found the first pass again ({fresh})")
-    from muscle.plan.confirm import confirm as judge_fresh
-    from muscle.plan.confirm import read_items
-
-    asked = read_items(items)
-    with reading([fresh_old, fresh_new], how, then="judging") as runs:
-        tell_unread(runs)
-        check_comparable(runs[0], runs[1], allow=comparing.allow or ())
-        found = judge_fresh(asked, runs[0], runs[1], options=options)
-    if write_result(json_file, found) or quiet:
+    found = _judge_fresh(items, fresh_old, fresh_new, how, options)
+    if write_result(json_file, json_object(found)) or quiet:
         return
     from rich.console import Console
 
     from muscle.plan.show import print_confirmed
 
     print_confirmed(found, Console())
+
+
+def _choose_items(old: str, new: str, how: Reading, asking: Asking, options: CompareOptions) -> pl.DataFrame:
+    """Return the items of a first pass to ask again."""
+    from muscle.flips.pairing.comparability import check_comparable
+    from muscle.plan.item_list import choose
+
+    with reading([old, new], how, then="choosing") as runs:
+        tell_unread(runs)
+        check_comparable(runs[0], runs[1], allow=options.allow)
+        return choose(
+            runs[0], runs[1], share=asking.share, repeats=asking.repeats, seed=asking.seed, options=options
+        )
+
+
+def _judge_fresh(
+    items: Path, fresh_old: str, fresh_new: str, how: Reading, options: CompareOptions
+) -> Confirmation:
+    """Return what fresh answers to the items of a list say."""
+    from muscle.flips.pairing.comparability import check_comparable
+    from muscle.plan.confirm import confirm as judge_fresh
+    from muscle.plan.item_list import read_items
+
+    listed = read_items(items)
+    with reading([fresh_old, fresh_new], how, then="judging") as runs:
+        tell_unread(runs)
+        check_comparable(runs[0], runs[1], allow=options.allow)
+        return judge_fresh(listed, runs[0], runs[1], options=options)
 
 
 def _what_to_ask(path: Path, chosen: pl.DataFrame, context: typer.Context) -> str:
@@ -227,45 +257,49 @@ def watch(
     Ends with exit code 0 (accepted), 1 (harm), 2 (go on) or 3 (bad input).
     """
     start(quiet)
-    from muscle.plan.watch import look, write_order
-
     if order is not None:
         if len(runs) != 1:
             raise ConfigError(f"watch: expected the old run alone beside --order, found {len(runs)} runs")
-        with reading(runs, how, then="ordering") as read:
-            tell_unread(read)
-            number = write_order(read[0], order, seed=seed or 0)
+        told = _order_written(runs[0], order, how, seed=seed or 0, context=context)
         if not quiet:
-            then = next_command(
-                context,
-                more={"--seed": seed or 0},
-                without=["--order"],
-                arguments=[order.with_name(f"{order.stem}-new.jsonl")],
-            )
-            say(
-                f"{order}: {number} items in random order; ask them in it, keep the answers, and watch:\n{then}"
-            )
+            say(told)
         return
     if len(runs) != 2:
         raise ConfigError(f"watch: expected OLD and NEW, found {len(runs)} runs")
+    from muscle.plan.watch import look
+
     while True:
         with reading(runs, how, then="testing") as read:
             tell_unread(read)
-            watched = look(read[0], read[1], seed=seed, alpha=alpha, limit=limit)
-        state = {**watched.test.to_json(), "waiting": watched.waiting, "total": watched.total}
-        state["warnings"] = list(watched.notes)
-        _show_look(state, json_file, quiet=quiet)
-        done = state["decision"] != "go_on" or watched.test.items + watched.waiting >= watched.total
+            found = look(read[0], read[1], seed=seed, alpha=alpha, limit=limit)
+        _show_look(found, json_file, quiet=quiet)
+        done = found.decision != "go_on" or found.items + found.waiting >= found.total
         if done or not follow:
-            raise typer.Exit(WATCH_CODES[state["decision"]])
+            raise typer.Exit(WATCH_CODES[found.decision])
         time.sleep(every)
 
 
-def _show_look(state: dict[str, Any], json_file: Path | None, *, quiet: bool) -> None:
-    if write_result(json_file, state) or quiet:
+def _order_written(run: str, path: Path, how: Reading, *, seed: int, context: typer.Context) -> str:
+    """Write a run's items in random order, and say how many they are and what to do with them."""
+    from muscle.plan.watch import write_order
+
+    with reading([run], how, then="ordering") as read:
+        tell_unread(read)
+        number = write_order(read[0], path, seed=seed)
+    then = next_command(
+        context,
+        more={"--seed": seed},
+        without=["--order"],
+        arguments=[path.with_name(f"{path.stem}-new.jsonl")],
+    )
+    return f"{path}: {number} items in random order; ask them in it, keep the answers, and watch:\n{then}"
+
+
+def _show_look(found: Look, json_file: Path | None, *, quiet: bool) -> None:
+    if write_result(json_file, json_object(found)) or quiet:
         return
     from rich.console import Console
 
     from muscle.plan.show import print_look
 
-    print_look(state, Console())
+    print_look(found, Console())

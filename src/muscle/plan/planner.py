@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,10 +22,15 @@ from muscle.plan.resolution import (
     repeats_for_change,
 )
 from muscle.predictions.read import read_run
+from muscle.predictions.run import Source
 
 FORMAT = "muscle-plan/1"
+
 REPEATS = (1, 2, 3, 5, 8, 10, 20, 50)
+"""Answers an item and side that a plan's table has a row for."""
+
 DROPS = ((1.0, 0.0), (0.9, 0.5), (0.9, 0.7))
+"""Falls of an item's pass rate, old and new, that a plan gives the repeats for."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,134 @@ class Assumption:
     source: str
 
 
-def assumptions_of(pilot: Any, other: Any, wish: Wish, *, format: str | None = None) -> list[Assumption]:
+@dataclass(frozen=True)
+class PlanRow:
+    """What it takes to find the wished difference with so many repeats.
+
+    Attributes:
+        repeats: answers an item and side.
+        items: that find it.
+        answers: of both sides together.
+        cost: of items and answers.
+        power: reached, in [0, 1].
+    """
+
+    repeats: int
+    items: int
+    answers: int
+    cost: float
+    power: float
+
+
+@dataclass(frozen=True)
+class GivenSize:
+    """What the wished number of items, or the budget, shows.
+
+    Attributes:
+        items: how many there are, or the budget buys.
+        repeats: answers an item and side.
+        cost: of items and answers.
+        detectable: smallest difference of accuracy that is found with the wished power.
+        power: to find the wished difference, in [0, 1].
+    """
+
+    items: int
+    repeats: int
+    cost: float
+    detectable: float
+    power: float
+
+
+@dataclass(frozen=True)
+class ItemChange:
+    """How many answers a side show that one item's pass rate fell.
+
+    Attributes:
+        old: its pass rate in the old version.
+        new: in the new version.
+        repeats: answers an item and side; None where 200 are not enough.
+    """
+
+    old: float
+    new: float
+    repeats: int | None
+
+
+@dataclass(frozen=True)
+class ItemRepeats:
+    """How many answers verdicts on single items take.
+
+    Attributes:
+        n: items that are judged together.
+        minimum_repeats: below it no verdict is possible at all.
+        changes: what it takes for some falls of the pass rate.
+    """
+
+    n: int
+    minimum_repeats: int
+    changes: Sequence[ItemChange]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """How many items without a negative flip prove a limit.
+
+    Attributes:
+        limit: negative flip rate, in (0, 1).
+        items: how many.
+    """
+
+    limit: float
+    items: int
+
+
+@dataclass(frozen=True)
+class PlanVariance:
+    """The variances that a plan rests on.
+
+    Attributes:
+        items: between items.
+        answers: between answers to one item, both sides together.
+        total: their sum.
+        source: how they are known, in words.
+    """
+
+    items: float
+    answers: float
+    total: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The plan for one task.
+
+    Attributes:
+        format: of the JSON.
+        task: the pilot's task; "all" without a pilot.
+        wish: what it is for.
+        variance: what it rests on.
+        table: what it takes with several numbers of repeats.
+        best: the cheapest row, or that of the wished repeats.
+        given: what the wished items or budget show; None where neither was wished.
+        items: what verdicts on single items take.
+        prove: what it takes to prove the limit.
+    """
+
+    format: str
+    task: str
+    wish: Wish
+    variance: PlanVariance
+    table: Sequence[PlanRow]
+    best: PlanRow
+    given: GivenSize | None
+    items: ItemRepeats
+    prove: Proof
+
+
+def assumptions_of(
+    pilot: Source | None, other: Source | None, wish: Wish, *, format: str | None = None
+) -> list[Assumption]:
     """Return what a pilot says of the variances, task by task.
 
     Args:
@@ -129,60 +261,48 @@ def _from_both(name: str, pair: Pair, repeats: Repeats | None, wish: Wish) -> As
     return Assumption(name, Variances(total * (1 - wish.noise_share), total * wish.noise_share), told)
 
 
-def make_plan(assumption: Assumption, wish: Wish) -> dict[str, Any]:
+def make_plan(assumption: Assumption, wish: Wish) -> Plan:
     """Return the plan for one task.
 
     Args:
         assumption: what is known or assumed of the variances.
         wish: what the plan is for.
 
-    Returns:
-        `table`: for several numbers of repeats the items that find the difference, and their cost; `best`: the cheapest; `given`: what
-        the wished items, repeats or budget show; `items`: repeats for verdicts on single items; `prove`: items without a
-        flip that prove the limit.
-
     Raises:
         ConfigError: a wish is impossible.
     """
-    _check(wish)
+    _check_wish(wish)
     variances = assumption.variances
     if variances.total <= 0:
         raise ConfigError(
             f"task {assumption.task!r}: expected a pilot in which some answers differ, found none; ask more items"
         )
     cheapest = best_repeats(variances, item_cost=wish.item_cost, answer_cost=wish.answer_cost)
-    table = [
-        _row(variances, wish, k)
-        for k in sorted({*REPEATS, min(cheapest, 50), *([wish.repeats] if wish.repeats else [])})
+    wished = [wish.repeats] if wish.repeats else []
+    table = [_plan_row(variances, wish, k) for k in sorted({*REPEATS, min(cheapest, 50), *wished})]
+    chosen = wish.repeats or min(table, key=lambda row: (row.cost, row.answers)).repeats
+    best = next(row for row in table if row.repeats == chosen)
+    number = wish.items or best.items
+    changes = [
+        ItemChange(old, new, repeats_for_change(old, new, changed=wish.changed, power=wish.power))
+        for old, new in DROPS
     ]
-    chosen = wish.repeats or min(table, key=lambda row: (row["cost"], row["answers"]))["repeats"]
-    best = next(row for row in table if row["repeats"] == chosen)
-    number = wish.items or best["items"]
-    return {
-        "format": FORMAT,
-        "task": assumption.task,
-        "wish": asdict(wish),
-        "variance": {**asdict(variances), "total": variances.total, "source": assumption.source},
-        "table": table,
-        "best": best,
-        "given": _given(variances, wish, chosen),
-        "items": {
-            "n": number,
-            "minimum_repeats": minimum_repeats(number),
-            "changes": [
-                {
-                    "old": old,
-                    "new": new,
-                    "repeats": repeats_for_change(old, new, changed=wish.changed, power=wish.power),
-                }
-                for old, new in DROPS
-            ],
-        },
-        "prove": {"limit": wish.limit, "items": items_to_prove(wish.limit)},
-    }
+    without_flip = items_to_prove(wish.limit)
+    assert without_flip is not None, "only a limit of 0 cannot be proven"
+    return Plan(
+        format=FORMAT,
+        task=assumption.task,
+        wish=wish,
+        variance=PlanVariance(variances.items, variances.answers, variances.total, assumption.source),
+        table=table,
+        best=best,
+        given=_given_size(variances, wish, chosen),
+        items=ItemRepeats(number, minimum_repeats(number), changes),
+        prove=Proof(wish.limit, without_flip),
+    )
 
 
-def _check(wish: Wish) -> None:
+def _check_wish(wish: Wish) -> None:
     for name, low, high in (
         ("difference", 0, 1),
         ("power", 0, 1),
@@ -209,18 +329,18 @@ def _cost(wish: Wish, items: int, repeats: int) -> float:
     return items * (wish.item_cost + repeats * wish.answer_cost)
 
 
-def _row(variances: Variances, wish: Wish, repeats: int) -> dict[str, Any]:
+def _plan_row(variances: Variances, wish: Wish, repeats: int) -> PlanRow:
     items = items_needed(variances, wish.difference, repeats, alpha=wish.alpha, power=wish.power)
-    return {
-        "repeats": repeats,
-        "items": items,
-        "answers": 2 * items * repeats,
-        "cost": _cost(wish, items, repeats),
-        "power": power_of(variances, wish.difference, items, repeats, alpha=wish.alpha),
-    }
+    return PlanRow(
+        repeats=repeats,
+        items=items,
+        answers=2 * items * repeats,
+        cost=_cost(wish, items, repeats),
+        power=power_of(variances, wish.difference, items, repeats, alpha=wish.alpha),
+    )
 
 
-def _given(variances: Variances, wish: Wish, repeats: int) -> dict[str, Any] | None:
+def _given_size(variances: Variances, wish: Wish, repeats: int) -> GivenSize | None:
     """Return what the wished number of items, or the budget, shows."""
     if wish.items is None and wish.budget is None:
         return None
@@ -238,10 +358,10 @@ def _given(variances: Variances, wish: Wish, repeats: int) -> dict[str, Any] | N
         repeats = next(enough, repeats)
     if items < 2:
         raise ConfigError(f"plan: expected a budget for at least two items, found one for {items}")
-    return {
-        "items": items,
-        "repeats": repeats,
-        "cost": _cost(wish, items, repeats),
-        "detectable": detectable(variances, items, repeats, alpha=wish.alpha, power=wish.power),
-        "power": power_of(variances, wish.difference, items, repeats, alpha=wish.alpha),
-    }
+    return GivenSize(
+        items=items,
+        repeats=repeats,
+        cost=_cost(wish, items, repeats),
+        detectable=detectable(variances, items, repeats, alpha=wish.alpha, power=wish.power),
+        power=power_of(variances, wish.difference, items, repeats, alpha=wish.alpha),
+    )

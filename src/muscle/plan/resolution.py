@@ -1,9 +1,9 @@
 """How many items and repeats it takes to see a difference, and what a budget shows.
 
-An item's difference varies for two reasons (Wang 2025, arXiv 2512.21326): items differ, and answers to one item do. Of N items
-with K answers a side the mean difference has the standard error sqrt((items + answers / K) / N). Repeats lower the second
-part only, so their best number is K* = sqrt(answers / items * cost of an item / cost of an answer), the classical result for sampling in
-two stages (Cochran, Sampling Techniques, 1977, ch. 10).
+An item's difference varies for two reasons (Wang 2025, arXiv 2512.21326): items differ, and answers to one item do. Of
+N items with K answers a side the mean difference has the standard error sqrt((items + answers / K) / N). Repeats lower
+the second part only, so their best number is K* = sqrt(answers / items * cost of an item / cost of an answer), the
+classical result for sampling in two stages (Cochran, Sampling Techniques, 1977, ch. 10).
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """Stopping early without cheating: a test of flips that may be looked at after every item.
 
-Of the items that flip, each is a toss of a coin that is fair where the update does no harm on balance. With a Beta(1/2, 1/2)
-mixture as the bet, the wealth after b negative and c positive flips is
+Of the items that flip, each is a toss of a coin that is fair where the update does no harm on balance. With a Beta(1/2,
+1/2) mixture as the bet, the wealth after b negative and c positive flips is
 
     E(b, c) = 2^(b + c) B(b + 1/2, c + 1/2) / B(1/2, 1/2),
 
-and with the bets that harm wins alone E1 = 2 E P(Beta(b + 1/2, c + 1/2) > 1/2). Under its null an E-value exceeds 1 / alpha
-ever, at any look, with probability at most alpha (Ville 1939; Ramdas et al. 2023, Statistical Science 38: 576-601). The same for a rate gives a
-bound of the negative flip rate that holds at all looks together.
+and with the bets that harm wins alone E1 = 2 E P(Beta(b + 1/2, c + 1/2) > 1/2). Under its null an E-value exceeds
+1 / alpha ever, at any look, with probability at most alpha (Ville 1939; Ramdas et al. 2023, Statistical Science 38:
+576-601). The same for a rate gives a bound of the negative flip rate that holds at all looks together.
 
 All of it needs items in random order: where easy ones come first, the first looks are of another test set.
 """
@@ -15,8 +15,9 @@ All of it needs items in random order: where easy ones come first, the first loo
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from scipy import special
@@ -31,9 +32,12 @@ Decision = Literal["harm", "accept", "go_on"]
 
 MIN_ORDERED = 6
 """Items in perfect order that are refused: a random order has that in one of 720 cases."""
+
 MAX_Z = 4.0
 """Standard errors of a rank correlation that no random order reaches (1 in 16,000)."""
 
+_MOST = 700.0
+"""Logarithm up to which an E-value is written; a little above it no number is large enough."""
 
 _SMALLEST = 1e-290
 """Below it the distribution function loses digits, and then all of them: its logarithm is summed instead."""
@@ -63,7 +67,8 @@ def log_betainc(a: Floats, b: Floats, x: float) -> Floats:
 def _log_betainc_far(a: Floats, b: Floats, x: float) -> Floats:
     """Return log I_x(a, b) far below the mean a / (a + b), by its continued fraction.
 
-    I_x(a, b) = x^a (1 - x)^b / (a B(a, b)) / (1 + d1 / (1 + d2 / (1 + ...))), DLMF 8.17.22, by the modified method of Lentz.
+    I_x(a, b) = x^a (1 - x)^b / (a B(a, b)) / (1 + d1 / (1 + d2 / (1 + ...))), DLMF 8.17.22, by the modified method of
+    Lentz.
     """
     ratio, product, inverse = np.ones_like(a), np.ones_like(a), np.zeros_like(a)
     for number in range(1, 1000):
@@ -112,8 +117,8 @@ def log_e_harm(lost: Floats, gained: Floats) -> Floats:
 def log_e_below(lost: Floats, total: Floats, rate: float) -> Floats:
     """Return the logarithm of the E-value against "events are as frequent as the rate, or more".
 
-    With the bets on rates below p alone, E = B(b + 1/2, n - b + 1/2) I_p(b + 1/2, n - b + 1/2) / (B(1/2, 1/2) I_p(1/2, 1/2)
-    p^b (1 - p)^(n - b)).
+    With the bets on rates below p alone, E = B(b + 1/2, n - b + 1/2) I_p(b + 1/2, n - b + 1/2) / (B(1/2, 1/2)
+    I_p(1/2, 1/2) p^b (1 - p)^(n - b)).
 
     Args:
         lost: b, events.
@@ -150,6 +155,45 @@ def rate_bound(lost: Floats, total: Floats, *, alpha: float = ALPHA) -> float:
         refuted = bool((log_e_below(lost[below], total[below], middle) >= -math.log(alpha)).any())
         low, high = (low, middle) if refuted else (middle, high)
     return high
+
+
+@dataclass(frozen=True)
+class SequentialState:
+    """A sequential test after the items that it has seen; see `SequentialTest`.
+
+    Attributes:
+        decision: what was proven first.
+        items: how many were seen.
+        missing: of them, those without a verdict on a side.
+        negative_flips: among the others.
+        positive_flips: among the others.
+        e_value: two-sided evidence that gains and losses are not as likely.
+        e_harm: one-sided evidence of harm.
+        p_value: two-sided, holds at any look.
+        p_harm: one-sided, holds at any look.
+        negative_flip_rate: of the items with a verdict; None without one.
+        negative_flip_rate_bound: upper bound that holds at all looks together.
+        limit: negative flip rate at which the update is accepted; None never accepts.
+        alpha: chance of a false call over all looks.
+        first_harm: items after which harm was proven; None where it is not.
+        first_accept: items after which the limit was proven to hold; None where it is not.
+    """
+
+    decision: Decision
+    items: int
+    missing: int
+    negative_flips: int
+    positive_flips: int
+    e_value: float
+    e_harm: float
+    p_value: float
+    p_harm: float
+    negative_flip_rate: float | None
+    negative_flip_rate_bound: float
+    limit: float | None
+    alpha: float
+    first_harm: int | None
+    first_accept: int | None
 
 
 class SequentialTest:
@@ -195,8 +239,8 @@ class SequentialTest:
         Args:
             old: whether the old version is right.
             new: whether the new version is right.
-            missing: which items have no verdict on a side. They count as broken where the limit shall be proven to hold, and
-                not at all as evidence of harm.
+            missing: which items have no verdict on a side. They count as broken where the limit shall be proven to
+                hold, and not at all as evidence of harm.
         """
         right_old, right_new = np.asarray(old, dtype=np.bool_), np.asarray(new, dtype=np.bool_)
         if right_old.shape != right_new.shape or right_old.ndim != 1:
@@ -226,19 +270,18 @@ class SequentialTest:
     def _first(self, reached: Bools) -> int | None:
         return self.items + int(np.argmax(reached)) + 1 if reached.any() else None
 
+    def _capped(self, log_e: Callable[[Floats, Floats], Floats]) -> float:
+        return math.exp(min(float(log_e(np.array(float(self.lost)), np.array(float(self.gained)))), _MOST))
+
     @property
     def e_value(self) -> float:
         """E(b, c) of the flips so far, two-sided."""
-        return math.exp(
-            min(float(log_e_value(np.array(float(self.lost)), np.array(float(self.gained)))), 700.0)
-        )
+        return self._capped(log_e_value)
 
     @property
     def e_harm(self) -> float:
         """E1 of the flips so far, one-sided for harm."""
-        return math.exp(
-            min(float(log_e_harm(np.array(float(self.lost)), np.array(float(self.gained)))), 700.0)
-        )
+        return self._capped(log_e_harm)
 
     @property
     def p_value(self) -> float:
@@ -267,27 +310,26 @@ class SequentialTest:
             return "harm"
         return "accept"
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the state as plain data."""
-        return {
-            "decision": self.decision,
-            "items": self.items,
-            "missing": self.missing,
-            "negative_flips": self.lost,
-            "positive_flips": self.gained,
-            "e_value": self.e_value,
-            "e_harm": self.e_harm,
-            "p_value": self.p_value,
-            "p_harm": self.p_harm,
-            "negative_flip_rate": self.lost / (self.items - self.missing)
-            if self.items > self.missing
-            else None,
-            "negative_flip_rate_bound": self.negative_flip_rate_bound,
-            "limit": self.limit,
-            "alpha": self.alpha,
-            "first_harm": self.first_harm,
-            "first_accept": self.first_accept,
-        }
+    def state(self) -> SequentialState:
+        """Return what is known after the items so far."""
+        judged = self.items - self.missing
+        return SequentialState(
+            decision=self.decision,
+            items=self.items,
+            missing=self.missing,
+            negative_flips=self.lost,
+            positive_flips=self.gained,
+            e_value=self.e_value,
+            e_harm=self.e_harm,
+            p_value=self.p_value,
+            p_harm=self.p_harm,
+            negative_flip_rate=self.lost / judged if judged > 0 else None,
+            negative_flip_rate_bound=self.negative_flip_rate_bound,
+            limit=self.limit,
+            alpha=self.alpha,
+            first_harm=self.first_harm,
+            first_accept=self.first_accept,
+        )
 
 
 def seeded_order(keys: Sequence[str], seed: int) -> Ints:
@@ -320,6 +362,6 @@ def check_order(places: Ints, what: str) -> None:
     steps = np.diff(ranks)
     if (steps > 0).all() or (steps < 0).all() or abs(correlation) * math.sqrt(places.size - 1) > MAX_Z:
         raise DataError(
-            f"the items came in {what} (rank correlation {correlation:.2f}); a test that may stop at any item needs a random "
-            "order: write one with `muscle watch OLD --order FILE --seed 0` and ask in it"
+            f"the items came in {what} (rank correlation {correlation:.2f}); a test that may stop at any item needs a "
+            "random order: write one with `muscle watch OLD --order FILE --seed 0` and ask in it"
         )

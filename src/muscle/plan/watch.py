@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,33 +14,32 @@ from muscle.errors import DataError
 from muscle.flips.pairing.items import task_items
 from muscle.flips.pairing.join import join_runs
 from muscle.flips.statistics.arrays import Ints
-from muscle.plan.sequential import ALPHA, LIMIT, SequentialTest, check_order, seeded_order
+from muscle.plan.item_list import write_items
+from muscle.plan.sequential import ALPHA, LIMIT, SequentialState, SequentialTest, check_order, seeded_order
 from muscle.predictions.read import read_run
 from muscle.predictions.records import with_input_hash
-from muscle.predictions.run import Run, Unread
+from muscle.predictions.run import Run, Source, Unread
 
 _DIGITS = re.compile(r"(\d+)")
 
 
 @dataclass(frozen=True)
-class Watched:
-    """What a look at the results found.
+class Look(SequentialState):
+    """What a look at the results found: the test after all usable items, and what it did not take in.
 
     Attributes:
-        test: the test after all usable items.
         waiting: answers that are there but not used yet: in the seeded order others come before them.
         total: items of the old run.
-        notes: what the runs held and could not be read.
+        warnings: what the runs held and could not be read.
     """
 
-    test: SequentialTest
     waiting: int
     total: int
-    notes: tuple[str, ...] = ()
+    warnings: Sequence[str]
 
 
-def _keys(frame: pl.DataFrame) -> list[str]:
-    """Return what tells the items of a run apart, in any order and file: task, filter, content (else id), and repeat."""
+def _order_keys(frame: pl.DataFrame) -> list[str]:
+    """Return what tells a run's items apart, in any order and file: task, filter, content (else id), and repeat."""
     hashed = with_input_hash(frame)
     key = pl.concat_str(
         "task",
@@ -54,7 +52,7 @@ def _keys(frame: pl.DataFrame) -> list[str]:
     return hashed.select(key).to_series().to_list()
 
 
-def write_order(run: Any, path: Path, *, seed: int = 0, format: str | None = None) -> int:
+def write_order(run: Source, path: Path, *, seed: int = 0, format: str | None = None) -> int:
     """Write the items of a run in seeded random order, for the harness to ask them in.
 
     Args:
@@ -66,10 +64,8 @@ def write_order(run: Any, path: Path, *, seed: int = 0, format: str | None = Non
     Returns:
         How many items were written.
     """
-    from muscle.plan.confirm import write_items
-
     frame = read_run(run, format=format).frame
-    order = seeded_order(_keys(frame), seed)
+    order = seeded_order(_order_keys(frame), seed)
     rows = frame[order.tolist()].select(
         "task", "id", "filter", "repeat", "input_hash", "input", "choices", "reference"
     )
@@ -78,19 +74,20 @@ def write_order(run: Any, path: Path, *, seed: int = 0, format: str | None = Non
 
 
 def look(
-    old: Any,
-    new: Any,
+    old: Source,
+    new: Source,
     *,
     seed: int | None = None,
     alpha: float = ALPHA,
     limit: float | None = LIMIT,
     format: str | None = None,
-) -> Watched:
+) -> Look:
     """Test the results that are there.
 
-    With the seed of the order that they are asked in, they are taken in that order whatever order they arrived in, as far as it is
-    complete. Without it they are taken as they stand in the file, which is refused where that is the old run's order or the ids'.
-    Answers that failed, have no verdict or could not be read count as broken where the limit shall be proven to hold.
+    With the seed of the order that they are asked in, they are taken in that order whatever order they arrived in, as
+    far as it is complete. Without it they are taken as they stand in the file, which is refused where that is the old
+    run's order or the ids'. Answers that failed, have no verdict or could not be read count as broken where the limit
+    shall be proven to hold.
 
     Args:
         old: the old version's run, complete.
@@ -124,7 +121,7 @@ def look(
         taken = np.argsort(joined.new_rows.to_numpy().astype(np.int64))
         _refuse_order(runs[0], old_rows[taken])
     else:
-        taken = _complete_part(seeded_order(_keys(runs[0].frame), seed), old_rows)
+        taken = _complete_part(seeded_order(_order_keys(runs[0].frame), seed), old_rows)
     unread = [*runs[0].unread, *runs[1].unread]
     test = _begun(unread, frame.height, alpha=alpha, limit=limit)
     missing = (frame["correct_old"].is_null() | frame["correct_new"].is_null()).to_numpy()
@@ -132,13 +129,16 @@ def look(
         frame[name].fill_null(False).to_numpy() for name in ("correct_old", "correct_new")
     )
     test.extend(right_old[taken], right_new[taken], missing=missing[taken])
-    return Watched(
-        test, frame.height - taken.size, runs[0].frame.height, tuple(f"not read: {each}" for each in unread)
+    return Look(
+        **vars(test.state()),
+        waiting=frame.height - taken.size,
+        total=runs[0].frame.height,
+        warnings=[f"not read: {each}" for each in unread],
     )
 
 
 def _begun(unread: Sequence[Unread], num_items: int, *, alpha: float, limit: float | None) -> SequentialTest:
-    """Begin a test with what could not be read: it may stand anywhere in the order, and hides most where it comes first.
+    """Begin a test with what could not be read: it may stand anywhere in the order, and hides most if it comes first.
 
     Where nobody knows how much that is, or it is more than there are items, the limit is never accepted.
     """
