@@ -101,9 +101,11 @@ def trainer_of(
     """Return what builds the variant's trainer, and how long the stores took."""
     from transformers import Trainer
 
-    from muscle.training.stored_trainers import StoredTeachers, StoredTrainer, choose_engine, task_trainer
+    from muscle.training.stored_trainers import StoredTrainer, task_trainer
+    from muscle.training.teachers.choose_engine import choose_engine
     from muscle.training.teachers.online import OnlineTeachers
-    from muscle.training.teachers.run_teachers import store_teacher
+    from muscle.training.teachers.run_teachers import StoreSettings, store_teacher
+    from muscle.training.teachers.store import StoredTeachers
     from muscle.training.trainer import CompatibilityTrainer
 
     if options.variant == "fine-tuning":
@@ -128,11 +130,9 @@ def trainer_of(
             data.sequences,
             kind=engine,
             student=heads.student,
-            temperature=2.0,
             made_of={"side": side},
             pad_token_id=0,
-            batch_size=options.batch,
-            description=side,
+            settings=StoreSettings(temperature=2.0, batch_size=options.batch, description=side),
         )
         seconds[side] = time.perf_counter() - start
     stored = StoredTeachers(stores["old"], stores["new"], heads)
@@ -152,7 +152,7 @@ def run_steps(options: argparse.Namespace, build: Any, data: Any, folder: Path) 
     from torch.profiler import ProfilerActivity, profile
     from transformers import TrainerCallback, TrainingArguments
 
-    from muscle.training.data.examples import PaddingCollator
+    from muscle.training.data.batches import PaddingCollator
 
     marks: list[float] = []
     held: list[int] = []

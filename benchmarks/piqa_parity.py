@@ -20,13 +20,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from muscle.evaluation.harness import evaluate
 from muscle.files import write_json
 from muscle.provenance import file_sha256
 from muscle.tasks import get_task, load_examples
 from muscle.tasks.sources import load_rows
+from muscle.yaml_files import yaml_text
 
 
 def harness_samples(
@@ -50,7 +49,7 @@ def harness_samples(
                 "cache_dir": str(folder / "cache"),
             },
         }
-        (folder / "local.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+        (folder / "local.yaml").write_text(yaml_text(settings), encoding="utf-8")
         loaded = TaskManager(include_path=name, include_defaults=False).load(["piqa_local"])
         lm = HFLM(
             pretrained=model,

@@ -21,11 +21,9 @@ from torch import Tensor
 from muscle.config.settings import BaseConfig
 from muscle.models.adapters import load_adapter
 from muscle.models.bases import load_base
-from muscle.training.data.examples import PaddingCollator
-from muscle.training.head.head_pass import soften
+from muscle.training.data.batches import IGNORE_INDEX, PaddingCollator
+from muscle.training.head.head_pass import MEMORY_BYTES, soften
 from muscle.training.head.output_head import ChunkBuffers, head_input, output_head
-from muscle.training.losses.fused import MEMORY_BYTES
-from muscle.training.losses.masks import IGNORE_INDEX
 from muscle.training.teachers.rows import projected_rows
 
 
@@ -68,7 +66,7 @@ def main() -> None:
             states, head, labels, student=head, temperature=temperature, memory_bytes=MEMORY_BYTES
         ).vector.half()
         logits, top = head.logits(states, ChunkBuffers(head, len(states)), labels)
-        summed = (soften(logits, top, temperature).warm @ head.weight.float()).half()
+        summed = (soften(logits, top, temperature).softmax @ head.weight.float()).half()
         found = [error(side, exact) for side in (stored, summed, exact.half(), exact.bfloat16())]
         cells = " | ".join(f"{value:.1e}" for value in (*found, error(exact, of_wide)))
         print(f"| {temperature:g} | {cells} |", flush=True)

@@ -21,7 +21,8 @@ from typing import Any
 import torch
 
 from muscle.training.teachers.rows import ProjectedRows
-from muscle.training.teachers.store import TeacherStore, build_store, open_store
+from muscle.training.teachers.store import TeacherStore
+from muscle.training.teachers.write_store import build_store
 
 HERE = Path(__file__).resolve().parent
 WIDTH, LENGTH, BATCH, ROUNDS = 576, 128, 8, 20
@@ -79,7 +80,9 @@ def measure(folder: Path, tokens: int) -> dict[str, Any]:
     )
     size = store.num_bytes
     del store
-    check, store = timed(lambda: open_store(folder, kind="projected", identity=identity))
+    check, store = timed(
+        lambda: build_store(folder, random_rows, kind="projected", identity=identity, **made)
+    )
     generator = torch.Generator().manual_seed(0)
     return {
         "tokens": sum(lengths),

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from safetensors.torch import load_file
 
+from muscle.yaml_files import yaml_text
 from tiny import TASK_YAML, save_base, write_choice_rows
 
 # 22 rows: 17 to train on and 5 to validate on, which no batch of 4 divides evenly.
@@ -44,7 +44,7 @@ def write_config(root, out, *, accumulation, **alignment):
         "evaluation": {"bare_base": False},
     }
     path = root / f"{Path(out).name}.yaml"
-    path.write_text(yaml.safe_dump(settings))
+    path.write_text(yaml_text(settings))
     return path
 
 

@@ -197,7 +197,7 @@ _READ_YAML = """
 import resource, sys
 from pathlib import Path
 resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
-from muscle.config.settings import load_config
+from muscle.config.update_file import load_config
 from muscle.errors import ConfigError
 from muscle.flips.explaining.cause_rules import read_rules
 from muscle.gate.policy import load_policy

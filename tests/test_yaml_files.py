@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,12 +13,12 @@ import pytest
 
 from command_line import refused, rows, write
 from muscle.commands.shell import assignments
-from muscle.config.settings import load_config, load_stage_settings
+from muscle.config.update_file import load_config, load_stage_settings
 from muscle.errors import ConfigError
 from muscle.flips.explaining.cause_rules import read_rules
 from muscle.gate.policy import load_policy
 from muscle.tasks.own.task_file import load_task
-from muscle.yaml_files import read_yaml
+from muscle.yaml_files import read_yaml, yaml_text
 
 READERS: list[Callable[[Path], Any]] = [load_policy, read_rules, load_config, load_stage_settings, load_task]
 
@@ -54,7 +56,7 @@ def test_aliases_are_counted_as_often_as_they_stand_there(
         ("a: " + "[" * 5_000, "not valid YAML"),
         ("a: 1\na: 2", "line 2: not valid YAML: the key 'a' stands twice"),
         ("? [a]\n: 1", "expected a text as a key"),
-        ("a: !!python/object/apply:os.system ['x']", "could not determine a constructor"),
+        ("a: !!python/object/apply:os.system ['x']", "os.system cannot be read: expected plain data"),
         ("a: !!timestamp x", "timestamp cannot be read"),
         ("a: !!int x", "int cannot be read"),
         ("a: " + "9" * 5_000, "int cannot be read"),
@@ -80,7 +82,7 @@ def test_what_cannot_be_read_is_refused_in_one_line(
 def test_a_date_is_a_text_whether_the_calendar_has_it_or_not(tmp_path: Path) -> None:
     found = read_yaml(
         written(tmp_path, "a: 2026-02-31\nb: 2026-02-28\nc: 2026-02-31T25:00:00Z\n2026-13-01: x")
-    )
+    ).values
     assert found == {"a": "2026-02-31", "b": "2026-02-28", "c": "2026-02-31T25:00:00Z", "2026-13-01": "x"}
     assert load_policy(written(tmp_path, "name: 2026-02-31")).name == "2026-02-31"
 
@@ -93,8 +95,83 @@ def test_an_option_that_is_no_yaml_value_is_a_text(value: str) -> None:
 
 
 def test_aliases_within_bounds_and_merged_keys_are_read(tmp_path: Path) -> None:
-    found = read_yaml(written(tmp_path, "a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\nc: [*a, *a]"))
+    found = read_yaml(written(tmp_path, "a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\nc: [*a, *a]")).values
     assert found["b"] == {"x": 1, "y": 3} and found["c"] == [found["a"], found["a"]]
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("yes", True),
+        ("Off", False),
+        ("y", "y"),
+        ("010", 8),
+        ("0o17", "0o17"),
+        ("1_000", 1_000),
+        ("190:20:30", 685_230),
+        ("1e-3", "1e-3"),
+        ("1.0e-3", 1e-3),
+        ("1.e3", "1.e3"),
+        (".5", 0.5),
+        ("-.inf", float("-inf")),
+        ("~", None),
+        ("", None),
+        ("'010'", "010"),
+        ("!!float 1e3", 1_000.0),
+        ("!!str 1", "1"),
+    ],
+)
+@pytest.mark.parametrize("head", ["", "%YAML 1.2\n---\n"])
+def test_plain_words_mean_what_they_mean_in_yaml_1_1(
+    tmp_path: Path, head: str, word: str, value: object
+) -> None:
+    found = read_yaml(written(tmp_path, f"{head}a: {word}\nb: [{word or '~'}]")).values
+    assert found == {"a": value, "b": [value]} and type(found["a"]) is type(value)
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    values = {
+        "z": {"s": "on", "y": "y", "e": "1e-3", "o": "010", "date": "2026-01-01", "ü": "a: b #c\n"},
+        "a": [{"x": 1e-5, "n": None, "b": True}, [], {}, "", "x" * 300],
+    }
+    assert read_yaml(written(tmp_path, yaml_text(values))).values == values
+    assert yaml_text(values).startswith("z:\n  s: 'on'\n")
+
+
+def test_every_wrong_key_is_named_with_its_line_but_for_one_of_the_command_line(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "old: a\nnew: b\ntasks:\n  - {task: piqa}\nlora:\n  r: big\ntraining:\n  epochs: 3\n  seed: x\n",
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, overrides={"training.epochs": "many"})
+    first, second, third = str(caught.value).split("; ")
+    assert first.startswith(f"{path}, line 6: lora.r: expected ")
+    assert second.startswith("training.epochs: ") and third.startswith("line 9: training.seed: ")
+
+
+def test_a_section_that_does_not_fit_in_itself_is_named_with_its_line(tmp_path: Path) -> None:
+    task = "prompt: x\nscorer:\n  name: rouge1\n  regex: a\ntarget: x\ngeneration: {until: y}\n"
+    with pytest.raises(ConfigError, match="line 4: scorer: regex: only for exact_match"):
+        load_task(written(tmp_path, task))
+    with pytest.raises(ConfigError, match="line 2: prompt: not a Jinja template"):
+        load_task(
+            written(
+                tmp_path, "name: x\nprompt: '{{ a '\nchoices: [a, b]\nlabel: l\nscorer: choice_likelihood"
+            )
+        )
+
+
+def test_merged_keys_may_be_merged_again_and_replaced(tmp_path: Path) -> None:
+    text = "z: &z {x: 1, y: 1}\np: {a: &a {<<: *z, x: 2}}\nb: {<<: *a, y: 3}\n"
+    found = read_yaml(written(tmp_path, text))
+    assert found.values["b"] == {"x": 2, "y": 3} and found.values["p"] == {"a": {"x": 2, "y": 1}}
+    assert found.at("b", "y").endswith("line 3: b.y") and found.at("b", "x").endswith("line 2: b.x")
+
+
+def test_a_colon_without_a_space_in_a_flow_collection_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="line 1: not valid YAML: expected a space after ':'"):
+        read_yaml(written(tmp_path, "a: {b:, c: 1}"))
 
 
 def test_a_large_value_is_not_written_out_in_a_message(tmp_path: Path) -> None:
@@ -114,3 +191,9 @@ def test_the_command_line_says_it_in_one_line(tmp_path: Path) -> None:
     run = write(tmp_path / "run.jsonl", rows())
     assert "100,000" in refused("gate", run, run, "--policy", written(tmp_path, bomb(9)))
     assert "100,000" in refused("compare", run, run, "--causes", written(tmp_path, bomb(9)))
+
+
+def test_the_parser_is_imported_when_there_is_yaml_to_read() -> None:
+    code = "import sys, muscle.cli, muscle.gate.policy, muscle.flips.compare; print('ruamel.yaml' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "False\n"

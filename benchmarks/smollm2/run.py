@@ -14,7 +14,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from muscle.config.settings import load_config
+from muscle.config.update_file import load_config
 from muscle.demo.smollm2 import prepare_bases
 from muscle.files import write_json
 from muscle.pipeline.update import update

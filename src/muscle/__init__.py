@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from muscle.comparison import Comparison, compare
-    from muscle.config.settings import UpdateConfig, load_config
+    from muscle.config.update_file import UpdateConfig, load_config
     from muscle.errors import MuscleError
+    from muscle.flips.history import history
     from muscle.flips.options import CompareOptions, JudgeErrors
     from muscle.flips.result.report import Report
     from muscle.pipeline.update import update
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
     from muscle.predictions.run import Run
     from muscle.tasks import get_task
     from muscle.training.align import align
+    from muscle.training.data.batches import IGNORE_INDEX
     from muscle.training.finetune import finetune
     from muscle.training.losses.loss import compatibility_loss
-    from muscle.training.losses.masks import IGNORE_INDEX
     from muscle.training.teachers.online import OnlineTeachers
     from muscle.training.trainer import CompatibilityTrainer
 
@@ -41,28 +42,30 @@ __all__ = [
     "compatibility_loss",
     "finetune",
     "get_task",
+    "history",
     "load_config",
     "read_run",
     "update",
 ]
 
 _HOMES = {
-    "IGNORE_INDEX": "muscle.training.losses.masks",
+    "IGNORE_INDEX": "muscle.training.data.batches",
     "CompareOptions": "muscle.flips.options",
-    "JudgeErrors": "muscle.flips.options",
-    "Report": "muscle.flips.result.report",
     "Comparison": "muscle.comparison",
     "CompatibilityTrainer": "muscle.training.trainer",
+    "JudgeErrors": "muscle.flips.options",
     "MuscleError": "muscle.errors",
     "OnlineTeachers": "muscle.training.teachers.online",
+    "Report": "muscle.flips.result.report",
     "Run": "muscle.predictions.run",
-    "UpdateConfig": "muscle.config.settings",
+    "UpdateConfig": "muscle.config.update_file",
     "align": "muscle.training.align",
     "compare": "muscle.comparison",
     "compatibility_loss": "muscle.training.losses.loss",
     "finetune": "muscle.training.finetune",
     "get_task": "muscle.tasks",
-    "load_config": "muscle.config.settings",
+    "history": "muscle.flips.history",
+    "load_config": "muscle.config.update_file",
     "read_run": "muscle.predictions.read",
     "update": "muscle.pipeline.update",
 }

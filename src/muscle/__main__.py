@@ -1,7 +1,7 @@
 """`muscle`, and `python -m muscle` for launchers (`accelerate launch -m muscle update ...`)."""
 
 from muscle import distributed
-from muscle.ending import end
+from muscle.commands.ending import end
 
 
 def _run() -> int:

@@ -1,6 +1,6 @@
 """The `muscle` command: its commands put together, and how they end.
 
-Everything heavy is imported inside the commands, so that help is instant. The exit codes: `muscle.ending`.
+Everything heavy is imported inside the commands, so that help is instant. The exit codes: `muscle.commands.ending`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import typer
 
 from muscle import distributed
 from muscle.commands import compare, gate, plan, runs, training
+from muscle.commands.ending import end
 from muscle.commands.shell import say
-from muscle.ending import end
 
 _CODES = (
     "Exit codes: 0 pass, or done; 1 block, and nothing else; 2 cannot tell; 3 bad input or configuration; 4 a fault of muscle; "
@@ -57,7 +57,7 @@ def run() -> int:
     """Run the command that was typed, and return its exit code.
 
     Raises:
-        BaseException: anything; `muscle.ending` makes a line and a code of it.
+        BaseException: anything; `muscle.commands.ending` makes a line and a code of it.
     """
     if not distributed.is_main():  # of several processes one speaks; errors are told by each
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  until the process ends

@@ -1,14 +1,15 @@
-"""Several processes of one command, as `accelerate launch` or `torchrun` starts them: who writes, and how the others hear of it.
+"""Several processes of one command, as `accelerate launch` or `torchrun` starts them: who writes, who follows.
 
-One process, the main one, writes files and decides what is done already; the others follow. Torch is only imported where there is more
-than one process, so that commands which need none stay light.
+One process, the main one, writes files and decides what is done already; the others hear of it. Torch is only imported
+where there is more than one process, so that commands which need none stay light.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from types import ModuleType
+from typing import TypeVar
 
 from muscle.errors import MuscleError
 
@@ -44,24 +45,25 @@ def from_main(work: Callable[[], Value]) -> Value:
     """
     if num_processes() == 1:
         return work()
-    told: list[Any] = [None, None]
+    # What is sent: the result, or the error that there is in its place.
+    told: list[tuple[list[Value], MuscleError | None]] = [([], None)]
     if is_main():
         try:
-            told[0] = work()
+            told[0] = [work()], None
         except MuscleError as error:
-            told[1] = error
+            told[0] = [], error
     _group().broadcast_object_list(told, src=0)
-    if told[1] is not None:
-        raise told[1]
-    result: Value = told[0]
-    return result
+    results, failure = told[0]
+    if failure is not None:
+        raise failure
+    return results[0]
 
 
 def gather(value: Value) -> list[Value]:
     """Return every process's value, in the order of their numbers."""
     if num_processes() == 1:
         return [value]
-    values: list[Any] = [None] * num_processes()
+    values = [value] * num_processes()
     _group().all_gather_object(values, value)
     return values
 
@@ -81,7 +83,7 @@ def leave() -> None:
             torch.distributed.destroy_process_group()
 
 
-def _group() -> Any:
+def _group() -> ModuleType:
     """Return `torch.distributed`, set up as the trainer would do it."""
     import torch
     from accelerate import PartialState

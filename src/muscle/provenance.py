@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 _PACKAGES = ("muscle-llm", "torch", "transformers", "peft", "accelerate", "lm_eval", "tokenizers", "vllm")
 
 
-def fingerprint(value: Any) -> str:
+def fingerprint(value: object) -> str:
     """Return 16 hex digits that stand for a JSON-like value; the order of keys does not matter.
 
     >>> fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
@@ -29,17 +29,24 @@ def file_sha256(path: Path) -> str:
 
 
 def file_hashes(path: Path) -> dict[str, str]:
-    """Return the SHA-256 of a file, or of every file in a folder, by the path from `path`'s parent; empty where there is none."""
+    """Return the SHA-256 of a file, or of every file in a folder, by the path from `path`'s parent.
+
+    Returns:
+        Nothing where there is no such file or folder.
+    """
     files = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
     return {each.relative_to(path.parent).as_posix(): file_sha256(each) for each in files if each.is_file()}
 
 
+def package_versions(*packages: str) -> dict[str, str]:
+    """Return the versions of those packages that are installed, in the order asked for."""
+    found = {}
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that a result depends on."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {"python": platform.python_version(), **package_versions(*_PACKAGES)}

@@ -1,98 +1,160 @@
-"""How all YAML that a user writes is read: updates, tasks, policies, rules for causes, the values of `--set`.
+"""How all YAML that a user writes is read and validated: updates, tasks, policies, rules for causes, the values of `--set`.
 
-Plain data alone, and little of it: a file has a limit of bytes, of depth, and of values with every alias (`*name`) counted as
-often as it stands there, so that no small file becomes a large one. A date is a text: no key of ours is one.
+A file has a limit of bytes, of depth, and of values with every alias (`*name`) counted as often as it stands there, so that no small
+file becomes a large one. Every error names the file, the line, the key, what was expected and what was found.
 """
 
 from __future__ import annotations
 
+import difflib
+import io
+import reprlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
-import yaml
+from pydantic import BaseModel, ValidationError
 
 from muscle.errors import ConfigError
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+    from ruamel.yaml.nodes import Node
+
+Model = TypeVar("Model", bound=BaseModel)
+
 MAX_BYTES = 1 << 20
-MAX_VALUES = 100_000
-MAX_DEPTH = 50
 
-_TIMESTAMP = "tag:yaml.org,2002:timestamp"
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML's safe loader within bounds, which also refuses a key that stands twice: the first would be lost in silence."""
-
-    def get_single_node(self) -> yaml.Node | None:
-        node: yaml.Node | None = super().get_single_node()
-        if node is not None:
-            _count_values(node, {}, 0)
-        return node
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        try:
-            value = super().construct_object(node, deep=deep)
-            if isinstance(value, str):
-                value.encode()  # "\\ud800" would fail wherever the text is written
-            return value
-        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
-            # What the safe loader itself raises for `!!int x`, `!!timestamp x` and numbers of too many digits.
-            raise _problem(f"{node.tag} cannot be read from this value ({error})", node) from error
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise _problem("expected a text as a key, found a list or keys and values", key_node)
-            if key_node.value in seen:
-                raise _problem(f"the key {key_node.value!r} stands twice", key_node)
-            seen.add(key_node.value)
-        return super().construct_mapping(node, deep=deep)
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 60
+_SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxlist = 2, 3, 3
 
 
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
+def short(value: object) -> str:
+    """Return a value as a message shows it: a large one is not written out to be cut afterwards.
+
+    >>> short([list(range(1_000_000))] * 9)
+    '[[0, 1, 2, ...], [0, 1, 2, ...], [0, 1, 2, ...], ...]'
+    """
+    return _SHORT.repr(value)
 
 
-def _problem(what: str, node: yaml.Node) -> yaml.MarkedYAMLError:
-    return yaml.constructor.ConstructorError(None, None, what, node.start_mark)
-
-
-def _count_values(node: yaml.Node, counts: dict[int, int | None], depth: int) -> int:
-    """Return how many values a node holds, aliases written out; each node is looked at once.
+class UserYaml:
+    """Keys and values that a user wrote, and where each stands.
 
     Args:
-        node: the node.
-        counts: by node, what was counted before; None while it is being counted.
-        depth: of the node.
+        source: what messages call it: a file, or an option.
+        values: its keys and values.
+        root: its nodes, which know their lines; None where there is no file.
     """
-    if depth > MAX_DEPTH:
-        raise _problem(f"expected at most {MAX_DEPTH} levels", node)
-    if id(node) in counts:
-        known = counts[id(node)]
-        if known is None:
-            raise _problem("an alias stands within what it stands for", node)
-        return known
-    counts[id(node)] = None
-    children: list[yaml.Node] = []
-    if isinstance(node, yaml.SequenceNode):
-        children = node.value
-    elif isinstance(node, yaml.MappingNode):
-        children = [part for pair in node.value for part in pair]
-    total = 1 + sum(_count_values(child, counts, depth + 1) for child in children)
-    if total > MAX_VALUES:
-        raise _problem(
-            f"expected at most {MAX_VALUES:,} values with all aliases written out, found more", node
-        )
-    counts[id(node)] = total
-    return total
+
+    def __init__(self, source: str, values: dict[str, object], root: Node | None = None) -> None:
+        self.source = source
+        self.values = values
+        self._root = root
+        self._assigned: list[tuple[str | int, ...]] = []
+
+    def assign(self, dotted: str, value: object) -> None:
+        """Put a value in a key's place, such as `training.epochs`; messages name no line for it.
+
+        Raises:
+            ConfigError: something that is no section stands on the way.
+        """
+        keys = dotted.split(".")
+        section = self.values
+        for key in keys[:-1]:
+            inner = section.setdefault(key, {})
+            if not isinstance(inner, dict):
+                raise ConfigError(f"{dotted}: {key} is no section")
+            section = inner
+        section[keys[-1]] = value
+        self._assigned.append(tuple(keys))
+
+    def at(self, *keys: str | int) -> str:
+        """Return where a key stands: `update.yaml, line 3: training.epochs`."""
+        return f"{self.source}{self._line(keys, ', line {}')}: {'.'.join(map(str, keys))}"
+
+    def validate(self, model: type[Model], **defaults: object) -> Model:
+        """Validate against a pydantic model.
+
+        Args:
+            model: what is expected.
+            **defaults: keys with what they are where they are left out.
+
+        Raises:
+            ConfigError: of each wrong key its line, its path, what was expected and what was found.
+        """
+        try:
+            return model.model_validate({**defaults, **self.values})
+        except ValidationError as error:
+            problems = [
+                self._line(_place(item), "line {}: ") + _explained(item, model) for item in error.errors()
+            ]
+            joined = "; ".join(problems)
+            colon = ", " if joined.startswith("line ") else ": "
+            raise ConfigError(f"{self.source}{colon}{joined}") from error
+
+    def _line(self, keys: tuple[str | int, ...], words: str) -> str:
+        """Return `words` with a key's line, the deepest part's of its path that is there; nothing where none is."""
+        if self._root is None or any(keys[: len(each)] == each for each in self._assigned):
+            return ""
+        from muscle.yaml_nodes import line_of
+
+        line = line_of(self._root, keys)
+        return words.format(line) if line else ""
+
+
+def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -> str:
+    """Say of each wrong key what was expected and found, and which known key is near an unknown one.
+
+    Args:
+        error: what validating against `model` raised.
+        model: whose keys are suggested.
+        prefix: put before each key's path.
+    """
+    return "; ".join(_explained(item, model, prefix) for item in error.errors())
+
+
+def _explained(item: ErrorDetails, model: type[BaseModel], prefix: str = "") -> str:
+    key = prefix + ".".join(map(str, item["loc"]))
+    message, kind = item["msg"], item["type"]
+    if kind == "extra_forbidden":
+        near = difflib.get_close_matches(str(item["loc"][-1]), _all_keys(model), n=1)
+        return f"{key}: unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
+    if kind == "missing":
+        return f"{key}: missing; expected a value"
+    if kind == "value_error":
+        message = message.removeprefix("Value error, ")
+        return f"{key}: {message}" if key else message
+    if kind in ("model_type", "dict_type", "mapping_type"):
+        expected = "keys and values"
+    else:
+        expected = message.removeprefix("Input should be ").removeprefix("List should have ")
+    return f"{key}: expected {expected}, found {short(item['input'])}"
+
+
+def _place(item: ErrorDetails) -> tuple[str | int, ...]:
+    """Return the path of the key that is wrong; what a whole section is refused for begins with the key's own path."""
+    if item["type"] != "value_error":
+        return item["loc"]
+    named = item["msg"].removeprefix("Value error, ").partition(":")[0]
+    parts = named.split(".")
+    return (*item["loc"], *(int(part) if part.isdecimal() and len(part) < 9 else part for part in parts))
+
+
+def _all_keys(model: type[BaseModel]) -> set[str]:
+    """Every key of a model and its sections, for suggestions."""
+    keys = set(model.model_fields)
+    for field in model.model_fields.values():
+        for part in (field.annotation, *getattr(field.annotation, "__args__", ())):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                keys |= _all_keys(part)
+    return keys
 
 
 def read_yaml(
     path: Path, *, expected: str = "a mapping of keys to values", missing: str = "there is no such file"
-) -> dict[str, Any]:
+) -> UserYaml:
     """Read a YAML mapping.
 
     Args:
@@ -104,43 +166,21 @@ def read_yaml(
         ConfigError: there is no such file, it cannot be read, it is no YAML mapping, it is too large, too deep or refers to itself,
             or a key stands twice.
     """
-    raw = _parsed(path, missing, _Loader.get_single_data)
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: expected {expected}, found {type(raw).__name__}")
-    return raw
+    from muscle.yaml_nodes import NodeReader, NotYamlError
 
-
-def read_nodes(path: Path) -> yaml.Node | None:
-    """Read a YAML file as nodes, which know their lines.
-
-    Raises:
-        ConfigError: as `read_yaml`.
-    """
-    node: yaml.Node | None = _parsed(path, "there is no such file", _Loader.get_single_node)
-    return node
-
-
-def yaml_value(text: str) -> Any:
-    """Return the value that a text stands for in YAML; the text itself where it is none.
-
-    >>> yaml_value("3"), yaml_value("2026-02-31"), yaml_value("{")
-    (3, '2026-02-31', '{')
-    """
+    text = _text(path, missing)
     try:
-        return _load(text, _Loader.get_single_data)
-    except (yaml.YAMLError, RecursionError):
-        return text
+        reader = NodeReader(text)
+        values = reader.values()
+    except NotYamlError as error:
+        line = f", line {error.line}" if error.line else ""
+        raise ConfigError(f"{path}{line}: not valid YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected {expected}, found {type(values).__name__}")
+    return UserYaml(str(path), values, reader.root)
 
 
-def _load(text: str, read: Any) -> Any:
-    loader = _Loader(text)
-    try:
-        return read(loader)
-    finally:
-        loader.dispose()
-
-
-def _parsed(path: Path, missing: str, read: Any) -> Any:
+def _text(path: Path, missing: str) -> str:
     try:
         with path.open("rb") as handle:
             content = handle.read(MAX_BYTES + 1)
@@ -151,11 +191,33 @@ def _parsed(path: Path, missing: str, read: Any) -> Any:
     if len(content) > MAX_BYTES:
         raise ConfigError(f"{path}: expected at most 1 MiB of YAML, found more")
     try:
-        return _load(content.decode("utf-8"), read)
+        return content.decode("utf-8")
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: expected YAML in UTF-8, found other bytes") from None
-    except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "nested too deeply"
-        raise ConfigError(f"{path}{line}: not valid YAML: {problem}") from None
+
+
+def yaml_value(text: str) -> object:
+    """Return the value that a text stands for in YAML; the text itself where it is none.
+
+    >>> yaml_value("3"), yaml_value("2026-02-31"), yaml_value("{")
+    (3, '2026-02-31', '{')
+    """
+    from muscle.yaml_nodes import NodeReader, NotYamlError
+
+    try:
+        return NodeReader(text).values()
+    except NotYamlError:
+        return text
+
+
+def yaml_text(values: Mapping[str, object]) -> str:
+    """Return keys and values as YAML that `read_yaml` reads back, in their order."""
+    from ruamel.yaml import YAML
+
+    out = io.StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.version = (1, 1)  # quotes every word that stands for something else when it is read
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # declared as None
+    yaml.dump(values, out)
+    return out.getvalue().removeprefix("%YAML 1.1\n---\n")

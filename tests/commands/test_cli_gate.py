@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from command_line import muscle, refused, rows, write
 from muscle.gate import DEFAULT_POLICY, load_policy
+from muscle.yaml_files import yaml_value
 from places import ROOT
 
 ACTION = ROOT / "examples" / "github-action"
@@ -173,7 +173,7 @@ def test_a_second_run_of_the_old_version_gives_the_noise_to_look_beyond(tmp_path
 
 
 def gate_step() -> list[str]:
-    workflow: dict[str, Any] = yaml.safe_load((ACTION / "muscle-gate.yml").read_text())
+    workflow: dict[str, Any] = yaml_value((ACTION / "muscle-gate.yml").read_text())
     (step,) = [step for step in workflow["jobs"]["gate"]["steps"] if step.get("name") == "Gate"]
     return shlex.split(step["run"])
 

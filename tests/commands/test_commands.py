@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
 from safetensors.torch import load_file
 
+from muscle.yaml_files import yaml_text
 from tiny import TASK_YAML, save_base, write_choice_rows
 
 COMMANDS = ("demo", "init", "update", "finetune", "align", "evaluate", "compare", "report")
@@ -54,7 +54,7 @@ def inputs(tmp_path_factory):
             "gradient_accumulation": 1,
         },
     }
-    (root / "update.yaml").write_text(yaml.safe_dump(config))
+    (root / "update.yaml").write_text(yaml_text(config))
     return root
 
 

@@ -1,11 +1,11 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
-from muscle.config.settings import UpdateConfig, load_config, load_stage_settings
 from muscle.config.template import UPDATE_YAML
+from muscle.config.update_file import UpdateConfig, load_config, load_stage_settings
 from muscle.errors import ConfigError
+from muscle.yaml_files import yaml_text
 
 MINIMAL = {
     "old": "org/old",
@@ -16,7 +16,7 @@ MINIMAL = {
 
 def write(folder: Path, change: dict | None = None, **sections) -> Path:
     path = folder / "update.yaml"
-    path.write_text(yaml.safe_dump({**MINIMAL, **(change or {}), **sections}))
+    path.write_text(yaml_text({**MINIMAL, **(change or {}), **sections}))
     return path
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import polars as pl
 import pytest
 import torch
-import yaml
 from peft import LoraConfig, get_peft_model
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -20,6 +19,7 @@ from muscle.evaluation.harness import evaluate
 from muscle.predictions.records import COLUMNS, input_hash
 from muscle.predictions.run import Run
 from muscle.tasks import Example, Generation, Task, get_task
+from muscle.yaml_files import yaml_text
 
 NOUNS = ("jar", "soup", "window", "nail", "shirt", "door", "lamp", "knife")
 VERBS = ("open", "clean", "cut", "hang", "dry", "fix")
@@ -135,7 +135,7 @@ def harness_samples(
             "cache_dir": str(folder / "cache"),
         },
     }
-    (folder / "local.yaml").write_text(yaml.safe_dump(settings))
+    (folder / "local.yaml").write_text(yaml_text(settings))
     loaded = TaskManager(include_path=str(folder), include_defaults=False).load(["piqa_local"])
     lm = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=4, softmax_dtype="float32")
     results = harness_evaluate(lm=lm, task_dict=loaded, bootstrap_iters=0)

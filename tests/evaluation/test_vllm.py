@@ -9,14 +9,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 import torch
-import yaml
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import LlamaForCausalLM
 
 import vllm_stand_in
 from command_line import muscle, refused
-from muscle.config.settings import BaseConfig, EvaluationSettings, load_config
+from muscle.config.settings import BaseConfig, EvaluationSettings
+from muscle.config.update_file import load_config
 from muscle.errors import ConfigError, DataError, ModelError
 from muscle.evaluation import vllm_base
 from muscle.evaluation.harness import evaluate
@@ -27,6 +27,7 @@ from muscle.models.adapters import load_adapter
 from muscle.models.bases import load_base
 from muscle.pipeline.update import update
 from muscle.tasks import Example, Generation, get_task, load_examples
+from muscle.yaml_files import yaml_text
 from tiny import TASK_YAML, save_base, write_choice_rows
 
 REAL = find_spec("vllm") is not None
@@ -270,7 +271,7 @@ def inputs(world, tmp_path):
             "precision": "float32",
         },
     }
-    (tmp_path / "update.yaml").write_text(yaml.safe_dump(config))
+    (tmp_path / "update.yaml").write_text(yaml_text(config))
     return tmp_path
 
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-import yaml
 from rich.console import Console
 
 from muscle.errors import ConfigError, DataError, JoinError
@@ -35,6 +34,7 @@ from muscle.gate.terminal import print_gate
 from muscle.predictions.read import read_run
 from muscle.predictions.run import Unread
 from muscle.report.page.html import render_html
+from muscle.yaml_files import yaml_value
 from places import EXAMPLES
 
 BAD = "<b>x</b> ]]> & \x00\x1b[31m ::error::a\n::warning title=b,c::d%0A @me | `code`"
@@ -358,7 +358,7 @@ def test_the_gate_never_loads_torch_pandas_or_plotly() -> None:
 
 def test_the_workflow_in_the_examples_finds_its_own_comment_and_passes_its_policy() -> None:
     folder = EXAMPLES / "github-action"
-    steps = yaml.safe_load((folder / "muscle-gate.yml").read_text())["jobs"]["gate"]["steps"]
+    steps = yaml_value((folder / "muscle-gate.yml").read_text())["jobs"]["gate"]["steps"]
     scripts = {step["name"]: step["run"] for step in steps if "run" in step}
     assert f'startswith("{MARKER}")' in scripts["Comment"]
     assert ".github/muscle-policy.yaml" in scripts["Gate"]

@@ -1,4 +1,4 @@
-"""Given adapters: what their files hold, what their configuration asks for and what is loaded are the same, and the base stays as it is."""
+"""Given adapters: their files, their configuration and what is loaded agree, and the base stays as it is."""
 
 import json
 

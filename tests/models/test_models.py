@@ -6,8 +6,14 @@ import torch
 
 from muscle.config.settings import BaseConfig, LoraSettings, TrainingSettings
 from muscle.errors import ConfigError, ModelError
-from muscle.models.adapters import load_adapter, new_adapter, save_adapter, share_weights
-from muscle.models.bases import check_same_vocabulary, load_base, load_for_training, resolve_base
+from muscle.models.adapters import load_adapter, new_adapter, save_adapter
+from muscle.models.bases import (
+    check_same_vocabulary,
+    load_base,
+    load_for_training,
+    resolve_base,
+    share_weights,
+)
 from tiny import save_base
 
 LORA = LoraSettings(r=4, alpha=8)

@@ -1,17 +1,18 @@
-"""4-bit bases on the CPU: the same training as on the weights that the 4 bits stand for. Skipped without bitsandbytes."""
+"""4-bit bases on the CPU: the same training as on the weights that they stand for; skipped without bitsandbytes."""
 
 import json
 
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file
 
-from muscle.config.settings import BaseConfig, LoraSettings, load_config
+from muscle.config.settings import BaseConfig, LoraSettings
+from muscle.config.update_file import load_config
 from muscle.errors import ConfigError
 from muscle.models.adapters import new_adapter
 from muscle.models.bases import load_base
 from muscle.pipeline.update import update
+from muscle.yaml_files import yaml_text
 from tiny import TASK_YAML, save_base, write_choice_rows
 
 functional = pytest.importorskip("bitsandbytes.functional")
@@ -58,7 +59,7 @@ def run_update(root, suffix, **training):
         "evaluation": {"bare_base": False},
     }
     path = root / f"update{suffix}.yaml"
-    path.write_text(yaml.safe_dump(settings))
+    path.write_text(yaml_text(settings))
     return update(load_config(path)).folder
 
 

@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -134,6 +136,14 @@ def make_read_only(monkeypatch, folder: Path) -> None:
         return real(self, mode, *args, **kwargs)
 
     monkeypatch.setattr(Path, "open", refuse)
+    real_descriptor = os.open
+
+    def refuse_descriptor(path, flags, *args, **kwargs):
+        if flags & (os.O_RDWR | os.O_CREAT) and folder in Path(path).parents:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return real_descriptor(path, flags, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", refuse_descriptor)
 
 
 def test_a_finished_run_in_a_read_only_folder_has_nothing_to_do(out, monkeypatch):
@@ -258,3 +268,20 @@ def test_memory_that_runs_out_ends_in_one_line_with_what_to_do(error):
 def test_another_error_is_not_called_out_of_memory():
     with pytest.raises(RuntimeError, match="a bug"), memory_for("align", advice="take less"):
         raise RuntimeError("a bug")
+
+
+def test_a_held_folder_is_refused_at_once_and_let_go_of_when_its_process_dies(tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path; from muscle.pipeline.run_folder import RunFolder\n"
+        "with RunFolder(Path(sys.argv[1])).locked(): print('held', flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(OutputError, match="another muscle process is working in this folder"):
+            run_stages(tmp_path)
+        process.kill()
+        process.wait()
+    assert run_stages(tmp_path) == ["adapter", "one", "two"]
+    assert run_stages(tmp_path) == []

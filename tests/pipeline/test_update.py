@@ -8,13 +8,14 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
 
-from muscle.config.settings import load_config
+from muscle.config.update_file import load_config
 from muscle.errors import ConfigError, ModelError, OutputError
+from muscle.pipeline.dry_run import plan_stages
 from muscle.pipeline.run_folder import RunFolder, content_of
 from muscle.pipeline.update import update
 from muscle.predictions.records import input_hash
+from muscle.yaml_files import yaml_text
 from tiny import TASK_YAML, save_base, write_choice_rows
 
 STAGES = (
@@ -44,7 +45,7 @@ def inputs(tmp_path_factory):
             "precision": "float32",
         },
     }
-    (root / "update.yaml").write_text(yaml.safe_dump(config))
+    (root / "update.yaml").write_text(yaml_text(config))
     return root
 
 
@@ -97,6 +98,15 @@ def test_what_is_passed_on_holds_no_path_of_the_machine(inputs, finished):
         text = path.read_text()
         assert str(inputs) not in text, path
         assert str(out) not in text, path
+
+
+def test_the_dry_run_lists_the_stages_in_the_order_in_which_they_run(inputs, finished, tmp_path):
+    out, _ = finished
+    ran = list(json.loads((out / "manifest.json").read_text())["stages"])
+    for folder, state in ((out, "done"), (tmp_path / "new", "to run")):
+        planned = plan_stages(load_config(inputs / "update.yaml", overrides={"output": str(folder)}))
+        assert [*(stage.name for stage in planned), "report"] == ran
+        assert {stage.state for stage in planned} == {state}
 
 
 def test_a_second_run_does_nothing(inputs, finished):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import random
 
-import yaml
-
+from muscle.yaml_files import yaml_text, yaml_value
 from robust.noise import LONG_TEXT, damage, swap_values
 
 ODD_YAML: tuple[str, ...] = (
@@ -69,8 +68,8 @@ def hurt_yaml(text: str, chance: random.Random) -> tuple[str, bytes]:
     if way < 3:
         return damage(text.encode(), chance)
     if way < 6:
-        value = swap_values(yaml.safe_load(text), chance)
-        dumped = yaml.safe_dump(value, allow_unicode=chance.random() < 0.5)
+        value = swap_values(yaml_value(text), chance)
+        dumped = yaml_text(value)
         return "swap values", dumped.encode("utf-8", "surrogatepass")
     if way == 6 and chance.random() < 0.3:
         name = chance.choice(("rules", "default", "old", "tasks", "x", "prompt"))

@@ -8,7 +8,7 @@ from typing import Any
 
 from muscle.commands.shell import assignments
 from muscle.comparison import compare
-from muscle.config.settings import load_config, load_stage_settings
+from muscle.config.update_file import load_config, load_stage_settings
 from muscle.flips.explaining.cause_rules import read_rules
 from muscle.flips.options import CompareOptions
 from muscle.gate.policy import load_policy

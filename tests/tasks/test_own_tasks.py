@@ -3,10 +3,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from muscle.errors import ConfigError, DataError
 from muscle.tasks import Task, get_task, load_examples
+from muscle.yaml_files import yaml_text
 from places import EXAMPLES
 
 CHOICE: dict[str, Any] = {
@@ -26,7 +26,7 @@ CHOICE_ROW = {"question": "Which is red?", "options": ["grass", "blood", "snow"]
 
 def write_task(folder: Path, settings: dict[str, Any], name: str = "mine.yaml") -> Path:
     path = folder / name
-    path.write_text(yaml.safe_dump(settings))
+    path.write_text(yaml_text(settings))
     return path
 
 

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from muscle.errors import ConfigError, DataError
 from muscle.tasks import BUILT_IN, Example, get_task
 from muscle.tasks.built_in.gsm8k import score as gsm8k_score
 from muscle.tasks.scoring import exact_match, last_number, number_match, rouge
+from muscle.yaml_files import yaml_text, yaml_value
 from places import SHARED
 
 PIQA_ROW = {
@@ -62,7 +62,7 @@ def harness_requests(task: str, rows: list[dict[str, Any]], folder: Path) -> lis
         },
         "num_fewshot": 0,
     }
-    (folder / "local.yaml").write_text(yaml.safe_dump(settings))
+    (folder / "local.yaml").write_text(yaml_text(settings))
     manager = TaskManager(include_path=str(folder), include_defaults=False)
     loaded = manager.load([f"{task}_local"])["tasks"][f"{task}_local"]
     loaded.build_all_requests()
@@ -130,7 +130,7 @@ def test_gsm8k_scores_as_the_harness_does(output: str, number: str) -> None:
     from lm_eval.api.metrics import exact_match_hf_evaluate
     from lm_eval.filters.extraction import RegexFilter
 
-    settings = yaml.safe_load((files("lm_eval") / "tasks" / "gsm8k" / "gsm8k.yaml").read_text())
+    settings = yaml_value((files("lm_eval") / "tasks" / "gsm8k" / "gsm8k.yaml").read_text())
     metric = {
         key: value
         for key, value in settings["metric_list"][0].items()

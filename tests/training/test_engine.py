@@ -19,13 +19,17 @@ from muscle.models.adapters import load_adapter, new_adapter
 from muscle.models.bases import load_base
 from muscle.tasks import get_task, load_examples, split_train_validation
 from muscle.training.align import align
-from muscle.training.data.examples import PaddingCollator, tokenize
+from muscle.training.data.batches import PaddingCollator
+from muscle.training.data.examples import tokenize
 from muscle.training.finetune import finetune
 from muscle.training.losses.loss import compatibility_loss
-from muscle.training.stored_trainers import HeadlessTrainer, StoredTrainer, choose_engine, task_trainer
+from muscle.training.run import training_arguments
+from muscle.training.stored_trainers import HeadlessTrainer, StoredTrainer, task_trainer
+from muscle.training.teachers.choose_engine import choose_engine
+from muscle.training.teachers.make_rows import TaskModel, row_maker
 from muscle.training.teachers.online import OnlineTeachers
-from muscle.training.teachers.run_teachers import TaskModel, row_maker, store_teachers
-from muscle.training.trainer import AdapterTrainer, next_token_objective, training_arguments
+from muscle.training.teachers.run_teachers import StoreSettings, store_teachers
+from muscle.training.trainer import AdapterTrainer, next_token_objective
 from places import TESTS
 from tiny import TASK_YAML, save_base, write_choice_rows
 
@@ -195,8 +199,8 @@ def stores(world, folder, **changes):
         new=sides["new"].model,
         sample=data[0].sequences[0],
     )
-    arguments = {"temperature": 2.0, "batch_size": 8, "description": "test", **changes}
-    teachers = store_teachers(folder, sides["old"], sides["new"], heads, data, kind=kind, **arguments)
+    settings = StoreSettings(**{"temperature": 2.0, "batch_size": 8, "description": "test", **changes})
+    teachers = store_teachers(folder, sides["old"], sides["new"], heads, data, kind=kind, settings=settings)
     return teachers, student, data, sides
 
 
@@ -315,9 +319,7 @@ def test_a_store_of_another_adapter_temperature_or_data_is_built_again(world, tm
             heads,
             data,
             kind="projected",
-            temperature=2.0,
-            batch_size=8,
-            description="test",
+            settings=StoreSettings(temperature=2.0, batch_size=8, description="test"),
         ),
     )
 
@@ -363,11 +365,11 @@ class Broken(BaseException):
 
 
 def test_an_alignment_that_was_broken_off_while_the_teachers_ran_ends_the_same(world, tmp_path, monkeypatch):
-    from muscle.training.teachers import run_teachers as stored_teachers
+    from muscle.training.teachers import make_rows
 
     train(world, tmp_path / "undisturbed")
     calls = 0
-    plain = stored_teachers.projected_rows
+    plain = make_rows.projected_rows
 
     def breaks(*args, **kwargs):
         nonlocal calls
@@ -376,7 +378,7 @@ def test_an_alignment_that_was_broken_off_while_the_teachers_ran_ends_the_same(w
             raise Broken
         return plain(*args, **kwargs)
 
-    monkeypatch.setattr(stored_teachers, "projected_rows", breaks)
+    monkeypatch.setattr(make_rows, "projected_rows", breaks)
     with pytest.raises(Broken):
         train(world, tmp_path / "broken")
     monkeypatch.undo()
@@ -386,10 +388,10 @@ def test_an_alignment_that_was_broken_off_while_the_teachers_ran_ends_the_same(w
 
 
 def test_a_full_disk_is_refused_before_a_teacher_runs(world, tmp_path, monkeypatch):
-    from muscle.training.teachers import store
+    from muscle.training.teachers import write_store
 
     full = shutil.disk_usage(tmp_path)._replace(free=1)
-    monkeypatch.setattr(store.shutil, "disk_usage", lambda path: full)
+    monkeypatch.setattr(write_store.shutil, "disk_usage", lambda path: full)
     with pytest.raises(OutputError, match="make room, name another folder, or use the online engine"):
         train(world, tmp_path / "a")
 
@@ -490,18 +492,18 @@ from muscle.config.settings import AlignmentSettings, BaseConfig, TrainingSettin
 from muscle.models.bases import load_base
 from muscle.tasks import get_task, load_examples, split_train_validation
 from muscle.training.align import align
-from muscle.training.teachers import run_teachers as stored_teachers
+from muscle.training.teachers import make_rows, run_teachers
 import time
 root, out = Path(sys.argv[1]), Path(sys.argv[2])
 task = get_task(root / "tools.yaml")
 split = split_train_validation(load_examples(task, root / "train.jsonl"), seed=0)
 bases = [load_base(BaseConfig(base=str(root / name)), precision="float32", device="cpu") for name in ("old", "new")]
-plain = stored_teachers.projected_rows
+plain = make_rows.projected_rows
 def slowly(*args, **kwargs):  # so that many kills fall into the building of the stores
     time.sleep(0.2)
     return plain(*args, **kwargs)
-stored_teachers.projected_rows = slowly
-stored_teachers.build_store.__kwdefaults__["shard_bytes"] = 3000
+make_rows.projected_rows = slowly
+run_teachers.build_store.__kwdefaults__["shard_bytes"] = 3000
 print("ready", flush=True)
 align(bases[0], root / "adapter-old", bases[1], root / "adapter-new", task, train_examples=split.train,
       validation_examples=split.validation, alignment=AlignmentSettings(),

@@ -2,25 +2,20 @@ import subprocess
 
 import pytest
 import torch
-import yaml
 from transformers import LlamaConfig, Qwen2Config
 
-from muscle.config.settings import (
-    AlignmentSettings,
-    BaseConfig,
-    LoraSettings,
-    StageSettings,
-    TrainingSettings,
-    load_config,
-)
+from muscle.config.settings import AlignmentSettings, BaseConfig, LoraSettings, TrainingSettings
 from muscle.config.template import UPDATE_YAML
+from muscle.config.update_file import StageSettings, load_config
 from muscle.errors import ConfigError
 from muscle.models.adapters import new_adapter
 from muscle.models.bases import load_base
 from muscle.pipeline.resources import ModelSizes, estimate
-from muscle.training.data.examples import Filled, PackingCollator, PaddingCollator, filled, sequence_numbers
+from muscle.training.data.batches import PackingCollator, PaddingCollator, sequence_numbers
+from muscle.training.data.examples import Filled, filled
 from muscle.training.data.packing import choose_collator, keeps_examples_apart
 from muscle.training.head.output_head import head_input
+from muscle.yaml_files import yaml_value
 from places import EXAMPLES
 from tiny import save_base
 
@@ -43,16 +38,16 @@ def test_accelerate_reads_the_example_configurations(path):
 
 
 def test_the_fsdp_example_asks_for_the_second_version_and_deepspeed_for_its_stages():
-    fsdp = yaml.safe_load((EXAMPLES / "accelerate" / "fsdp2.yaml").read_text())["fsdp_config"]
+    fsdp = yaml_value((EXAMPLES / "accelerate" / "fsdp2.yaml").read_text())["fsdp_config"]
     assert fsdp["fsdp_version"] == 2
     for stage in (2, 3):
-        config = yaml.safe_load((EXAMPLES / "accelerate" / f"zero{stage}.yaml").read_text())
+        config = yaml_value((EXAMPLES / "accelerate" / f"zero{stage}.yaml").read_text())
         assert config["deepspeed_config"]["zero_stage"] == stage
 
 
 def test_the_job_files_name_configurations_that_are_there():
     subprocess.run(["bash", "-n", str(EXAMPLES / "slurm.sbatch")], check=True)
-    job = yaml.safe_load((EXAMPLES / "skypilot.yaml").read_text())
+    job = yaml_value((EXAMPLES / "skypilot.yaml").read_text())
     for text in (job["run"], (EXAMPLES / "slurm.sbatch").read_text()):
         assert "examples/accelerate/ddp.yaml" in text
         assert "-m muscle update" in text
@@ -142,7 +137,7 @@ def test_the_template_names_every_engine_setting_with_its_default(tmp_path):
     config = load_config(path)
     assert config.training == TrainingSettings()
     assert config.alignment == AlignmentSettings()
-    raw = yaml.safe_load(UPDATE_YAML)
+    raw = yaml_value(UPDATE_YAML)
     assert set(raw["training"]) == set(TrainingSettings.model_fields)
     assert set(raw["alignment"]) == set(AlignmentSettings.model_fields)
     assert StageSettings().alignment.engine == "projected"

@@ -12,7 +12,7 @@ FSDP_PROGRAM = """
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType
 from muscle.cli import main
-from muscle.training import trainer
+from muscle.training import run
 
 plain = AcceleratorState.__init__
 
@@ -23,14 +23,14 @@ def sharded(self, *words, **named):
         PartialState._shared_state["distributed_type"] = self.distributed_type
 
 AcceleratorState.__init__ = sharded
-weights = trainer.trained_weights
+weights = run.trained_weights
 
 def counted(trained):
     parameters = list(trained.model.parameters())
     print(sum(hasattr(p, "full_tensor") for p in parameters), "of", len(parameters), "in shards", flush=True)
     return weights(trained)
 
-trainer.trained_weights = counted
+run.trained_weights = counted
 main()
 """
 # What `accelerate launch --config_file examples/accelerate/fsdp2.yaml` sets.

@@ -17,17 +17,13 @@ from muscle.models.bases import load_base
 from muscle.tasks import get_task, load_examples, split_train_validation
 from muscle.tasks.task import Example
 from muscle.training.align import align
-from muscle.training.data.examples import PaddingCollator, tokenize
+from muscle.training.data.batches import IGNORE_INDEX, PaddingCollator
+from muscle.training.data.examples import tokenize
 from muscle.training.finetune import finetune
 from muscle.training.losses.loss import compatibility_loss
-from muscle.training.losses.masks import IGNORE_INDEX
+from muscle.training.run import training_arguments
 from muscle.training.teachers.online import OnlineTeachers
-from muscle.training.trainer import (
-    AdapterTrainer,
-    CompatibilityTrainer,
-    next_token_objective,
-    training_arguments,
-)
+from muscle.training.trainer import AdapterTrainer, CompatibilityTrainer, next_token_objective
 from places import TESTS
 from tiny import TASK_YAML, save_base, write_choice_rows
 
@@ -320,8 +316,8 @@ def halved(world, out: Path, settings: TrainingSettings, monkeypatch) -> Path:
             raise Killed
 
     with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr("muscle.training.trainer._CompletionMarks.on_epoch_begin", kill, raising=False)
-        patched.setattr("muscle.training.trainer._CompletionMarks.on_evaluate", kill, raising=False)
+        patched.setattr("muscle.training.checkpoints.CompletionMarks.on_epoch_begin", kill, raising=False)
+        patched.setattr("muscle.training.checkpoints.CompletionMarks.on_evaluate", kill, raising=False)
         train_task_adapter(world, "new", out, settings)
     return next(out.parent.glob(f".{out.name}.*.training"))
 
@@ -363,7 +359,7 @@ def test_a_best_checkpoint_that_is_damaged_while_training_runs_is_never_taken(wo
         held[-9] ^= 64
         weights.write_bytes(held)
 
-    monkeypatch.setattr("muscle.training.trainer._Progress.on_save", damage, raising=False)
+    monkeypatch.setattr("muscle.training.run._Progress.on_save", damage, raising=False)
     with pytest.raises(DataError, match=r"is missing or damaged .*; run the same command again"):
         train_task_adapter(world, "new", tmp_path / "a", SETTINGS.model_copy(update={"epochs": 1}))
     assert not (tmp_path / "a").exists()

@@ -13,7 +13,7 @@ from muscle.commands.shell import assignments, print_json, say, show_report, sta
 from muscle.errors import ConfigError
 
 if TYPE_CHECKING:
-    from muscle.config.settings import UpdateConfig
+    from muscle.config.update_file import UpdateConfig
 
 
 def demo(
@@ -221,12 +221,12 @@ def evaluate(
 
 
 def _load(path: Path, pairs: list[str]) -> UpdateConfig:
-    from muscle.config.settings import load_config
+    from muscle.config.update_file import load_config
 
     return load_config(path, overrides=assignments(pairs))
 
 
 def _stage_settings(path: Path | None, pairs: list[str]) -> Any:
-    from muscle.config.settings import load_stage_settings
+    from muscle.config.update_file import load_stage_settings
 
     return load_stage_settings(path, overrides=assignments(pairs))

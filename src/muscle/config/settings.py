@@ -1,32 +1,23 @@
-"""One update as typed objects: what `update.yaml` says, validated before anything runs.
+"""The sections of an `update.yaml` as typed objects: bases, tasks, LoRA, training, alignment, evaluation, report.
 
 Defaults are the paper's Table 8 (MUSCLE, 2024): 10 epochs, learning rate 1e-4, 500 warm-up steps, gradient accumulation
 8, LoRA rank 128, alpha 256, no dropout, no weight decay, all linear layers, 80/20 split, temperature 2. What the paper
 does not name (batch size, precision, early stopping) is marked as ours in the template of `muscle init`.
-
-Paths in the YAML are relative to the YAML file, so that a configuration works from any folder.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     PrivateAttr,
-    ValidationError,
     field_validator,
     model_validator,
 )
-
-from muscle.errors import ConfigError
-from muscle.validation import explain, short, validate
-from muscle.yaml_files import read_yaml
 
 MaskName = Literal["student_wrong", "old_right", "old_always", "token_likelihood", "sequence_likelihood"]
 """Mask strategies of Table 7 and Eq. 2, 3; `student_wrong` is the method (Eq. 1)."""
@@ -36,8 +27,6 @@ EngineName = Literal["projected", "mixed", "hidden", "topk", "online"]
 
 STUDENT_FREE_MASKS: tuple[MaskName, ...] = ("old_right", "old_always")
 """Masks that don't depend on the student: the only ones that a `mixed` store can hold."""
-
-_MISSING = "there is no such file; `muscle init` writes a commented one"
 
 AttentionName = Literal["auto", "sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"]
 """transformers' attention functions that need no code from the hub."""
@@ -63,12 +52,14 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """Keys of one section: unknown ones and wrong types are refused."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     _later: ClassVar[tuple[str, ...]] = ()
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, object]:
         """Return the settings as part of a fingerprint.
 
         A key that came with a later version is left out while it has its default: an older run folder stays done.
@@ -81,7 +72,7 @@ class _Section(BaseModel):
         }
 
 
-class BaseConfig(_Section):
+class BaseConfig(Section):
     """A base model: hub name, local folder or GGUF file.
 
     Attributes:
@@ -109,7 +100,7 @@ class BaseConfig(_Section):
         return copied
 
 
-class TaskConfig(_Section):
+class TaskConfig(Section):
     """A task and its data.
 
     Attributes:
@@ -128,7 +119,7 @@ class TaskConfig(_Section):
     test_limit: Positive | None = None
 
 
-class LoraSettings(_Section):
+class LoraSettings(Section):
     """LoRA on all linear layers but the output head (Table 8)."""
 
     r: Positive = 128
@@ -137,7 +128,7 @@ class LoraSettings(_Section):
     target_modules: str | list[str] = "all-linear"
 
 
-class TrainingSettings(_Section):
+class TrainingSettings(Section):
     """How an adapter is trained; task and compatibility adapters alike (Table 8).
 
     Attributes:
@@ -186,12 +177,12 @@ class TrainingSettings(_Section):
 
     @field_validator("packing", mode="before")
     @classmethod
-    def _as_written(cls, value: Any) -> Any:
+    def _as_written(cls, value: object) -> object:
         """YAML reads a bare `on` or `off` as a truth value."""
         return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
-class AlignmentSettings(_Section):
+class AlignmentSettings(Section):
     """The compatibility adapter's loss (Eq. 1, Eq. 5) and what differs in its training.
 
     Attributes:
@@ -211,7 +202,7 @@ class AlignmentSettings(_Section):
     engine: EngineName = "projected"
     store_precision: Literal["auto", "bf16", "fp16", "float32"] = "auto"
     topk: Positive = 64
-    training: Mapping[str, Any] = Field(default_factory=dict)
+    training: Mapping[str, object] = Field(default_factory=dict)
 
     _later = ("engine", "store_precision", "topk")
 
@@ -225,7 +216,7 @@ class AlignmentSettings(_Section):
         return self
 
 
-class EvaluationSettings(_Section):
+class EvaluationSettings(Section):
     """What is scored.
 
     Attributes:
@@ -241,26 +232,26 @@ class EvaluationSettings(_Section):
     _later = ("backend", "vllm")
 
     backend: BackendName = "hf"
-    vllm: Mapping[str, Any] = Field(default_factory=dict)
+    vllm: Mapping[str, object] = Field(default_factory=dict)
     batch_size: Positive = 16
     bare_base: bool = True
     control: bool = False
 
     @field_validator("vllm")
     @classmethod
-    def _left_to_the_user(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _left_to_the_user(cls, value: Mapping[str, object]) -> Mapping[str, object]:
         for key in value:
             if key in _SET_BY_MUSCLE:
                 raise ValueError(f"{key} follows from base, adapter and task; leave it out")
         return value
 
-    def scoring(self) -> dict[str, Any]:
+    def scoring(self) -> dict[str, object]:
         """Return the settings that scores depend on, as part of a fingerprint."""
         left_out = {"bare_base", "control"} | ({"vllm"} if self.backend == "hf" else set())
         return {key: value for key, value in self.identity().items() if key not in left_out}
 
 
-class ReportSettings(_Section):
+class ReportSettings(Section):
     """What the report holds.
 
     Attributes:
@@ -274,152 +265,3 @@ class ReportSettings(_Section):
     title: str | None = None
     max_flips: Annotated[int, Field(ge=0)] = 2000
     texts: bool = True
-
-
-class StageSettings(_Section):
-    """Settings of the single steps `muscle finetune` and `muscle align`; other sections of a file are left alone."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
-
-    lora: LoraSettings = LoraSettings()
-    training: TrainingSettings = TrainingSettings()
-    alignment: AlignmentSettings = AlignmentSettings()
-
-    @model_validator(mode="after")
-    def _possible(self) -> StageSettings:
-        self.align_training()
-        return self
-
-    def align_training(self) -> TrainingSettings:
-        """Return the training settings of the compatibility adapter: `training` with `alignment.training` over it.
-
-        Raises:
-            ValueError: a key that `training` doesn't have, or a value of the wrong kind.
-        """
-        merged = self.training.model_dump() | dict(self.alignment.training)
-        try:
-            return TrainingSettings.model_validate(merged)
-        except ValidationError as error:
-            raise ValueError(explain(error, TrainingSettings, "alignment.training.")) from error
-
-
-class UpdateConfig(StageSettings):
-    """A whole update: two bases, the tasks, and every setting of the stages.
-
-    Attributes:
-        old: the base that is in use, and adapters that exist already.
-        new: the base that replaces it.
-        tasks: at least one.
-        output: the run folder.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    old: BaseConfig
-    new: BaseConfig
-    tasks: Annotated[list[TaskConfig], Field(min_length=1)]
-    output: str = "runs/update"
-    evaluation: EvaluationSettings = EvaluationSettings()
-    report: ReportSettings = ReportSettings()
-
-    @field_validator("old", "new", mode="before")
-    @classmethod
-    def _short_form(cls, value: Any) -> Any:
-        return {"base": value} if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _consistent(self) -> UpdateConfig:
-        for index, entry in enumerate(self.tasks):
-            if entry.train is not None and entry.train == entry.test:
-                raise ValueError(
-                    f"tasks.{index}: train and test are the same data, {entry.test!r}; expected test data of its own"
-                )
-        if self.evaluation.backend == "vllm" and self.training.quantization is not None:
-            raise ValueError(
-                "evaluation.backend: vllm would score adapters on other weights than those of training.quantization "
-                f"{self.training.quantization}; expected hf"
-            )
-        return self
-
-
-def load_config(path: Path, *, overrides: Mapping[str, Any] | None = None) -> UpdateConfig:
-    """Read and validate an update's YAML.
-
-    Args:
-        path: the YAML file; relative paths in it are taken from its folder.
-        overrides: dotted keys to values that replace those in the file.
-
-    Returns:
-        The configuration, with local paths made absolute.
-
-    Raises:
-        ConfigError: the file is missing or no YAML, a key is unknown, a value is of the wrong type, or a combination is
-            impossible; the message names the key's path, what was expected and what was found.
-    """
-    raw = read_yaml(path, missing=_MISSING)
-    for dotted, value in (overrides or {}).items():
-        _assign(raw, dotted.split("."), value)
-    config = validate(UpdateConfig, raw, str(path))
-    return _absolute(config, path.resolve().parent)
-
-
-def load_stage_settings(path: Path | None, *, overrides: Mapping[str, Any] | None = None) -> StageSettings:
-    """Read the `lora`, `training` and `alignment` sections of a YAML file; the defaults without one.
-
-    Raises:
-        ConfigError: see `load_config`.
-    """
-    raw = read_yaml(path, missing=_MISSING) if path else {}
-    for dotted, value in (overrides or {}).items():
-        section = dotted.partition(".")[0]
-        if section not in StageSettings.model_fields:
-            raise ConfigError(f"{dotted}: expected a key of {', '.join(StageSettings.model_fields)}")
-        _assign(raw, dotted.split("."), value)
-    return validate(StageSettings, raw, str(path or "settings"))
-
-
-def _assign(raw: dict[str, Any], keys: list[str], value: Any) -> None:
-    for key in keys[:-1]:
-        inner = raw.setdefault(key, {})
-        if not isinstance(inner, dict):
-            raise ConfigError(f"{'.'.join(keys)}: {key} is no section")
-        raw = inner
-    raw[keys[-1]] = value
-
-
-def _absolute(config: UpdateConfig, folder: Path) -> UpdateConfig:
-    def place(text: str) -> str:
-        try:
-            whole = os.path.normpath(folder / Path(text).expanduser())
-        except RuntimeError as error:  # the home of a user that is not there
-            raise ConfigError(f"expected a path, found {short(text)}: {error}") from error
-        if "\0" in whole:
-            raise ConfigError(f"expected a path, found {short(text)}: a null character")
-        return whole
-
-    def local(text: str) -> str:
-        try:
-            return place(text) if (folder / text).exists() else text
-        except OSError:  # too long for a path
-            return text
-
-    def data(text: str | None) -> str | None:
-        return text if text is None or text.startswith("hub:") else place(text)
-
-    def side(section: BaseConfig) -> BaseConfig:
-        adapters = {name: place(path) for name, path in section.adapters.items()}
-        # What exists here is a path; what starts like one but isn't there stays one too, so that the refusal names it.
-        looks_local = section.base.startswith((".", "/", "~")) or section.base.endswith(".gguf")
-        base = place(section.base) if looks_local else local(section.base)
-        return section.located(base, adapters)
-
-    tasks = [
-        entry.model_copy(
-            update={"task": local(entry.task), "train": data(entry.train), "test": data(entry.test)}
-        )
-        for entry in config.tasks
-    ]
-    output = place(config.output)
-    return config.model_copy(
-        update={"old": side(config.old), "new": side(config.new), "tasks": tasks, "output": output}
-    )

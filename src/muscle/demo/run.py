@@ -8,12 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import yaml
-
-from muscle.config.settings import load_config
+from muscle.config.update_file import load_config
 from muscle.demo.world import draw_items
 from muscle.errors import ConfigError
 from muscle.files import write_text
+from muscle.yaml_files import yaml_text
 
 if TYPE_CHECKING:
     from muscle.pipeline.update import UpdateResult
@@ -71,9 +70,7 @@ def run_demo(
     else:
         raise ConfigError(f"--base {base}: expected tiny or smollm2")
     path = out / "update.yaml"
-    write_text(
-        path, "# Written by `muscle demo`.\n" + yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
-    )
+    write_text(path, "# Written by `muscle demo`.\n" + yaml_text(settings))
     return update(load_config(path, overrides=overrides))
 
 

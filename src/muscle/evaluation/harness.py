@@ -11,7 +11,6 @@ have exactly the highest score the first wins, as in the harness; such ties are 
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import math
 import time
@@ -25,6 +24,7 @@ from muscle.evaluation.rows import Answer, build_frame
 from muscle.evaluation.sampling import Sampling
 from muscle.predictions.run import Run
 from muscle.progress import progress_bar
+from muscle.provenance import package_versions
 from muscle.tasks.data import content_fingerprint
 from muscle.tasks.task import Example, Task
 
@@ -35,7 +35,8 @@ logger = logging.getLogger(__name__)
 
 _SECONDS_BEFORE_BAR = 2.0
 _FINISHED = ("stop", "length")
-_PACKAGES = ("lm_eval", "torch", "transformers", "peft", "muscle-llm")
+SCORING_PACKAGES = ("lm_eval", "torch", "transformers", "peft", "muscle-llm")
+"""What scores depend on."""
 
 
 def evaluate(
@@ -96,7 +97,7 @@ def evaluate(
                 name=name,
                 sampling=sampling,
                 progress=progress,
-                metadata={"model": _model_facts(model), "versions": package_versions()},
+                metadata={"model": _model_facts(model), "versions": package_versions(*SCORING_PACKAGES)},
             )
 
 
@@ -317,11 +318,6 @@ def _model_facts(model: Any) -> dict[str, Any]:
         "device": str(model.device),
         "adapters": list(adapters) if isinstance(adapters, (list, tuple)) else [],
     }
-
-
-def package_versions(*further: str) -> dict[str, str]:
-    """Return the versions of the packages that scores depend on."""
-    return {name: importlib.metadata.version(name) for name in (*_PACKAGES, *further)}
 
 
 @contextmanager

@@ -3,17 +3,76 @@
 from __future__ import annotations
 
 import logging
+import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from muscle import distributed
 from muscle.errors import DataError
 from muscle.files import read_json, write_json
+from muscle.limits import memory_for
+from muscle.models.adapters import load_adapter
+from muscle.models.bases import LoadedBase
 from muscle.predictions.records import write_records
 from muscle.predictions.run import Run
+from muscle.tasks.task import Example, Task
+
+if TYPE_CHECKING:
+    from muscle.evaluation.sampling import Sampling
+    from muscle.evaluation.vllm_base import VllmBase
 
 logger = logging.getLogger(__name__)
 
 RUN_FILE = "run.json"
+
+
+def evaluate_to_file(
+    base: LoadedBase | VllmBase,
+    adapter: Path | None,
+    task: Task,
+    examples: Sequence[Example],
+    out: Path,
+    *,
+    name: str,
+    batch_size: int,
+    sampling: Sampling | None = None,
+) -> None:
+    """Score a base with an adapter (or bare) on examples; write records and `run.json` beside them.
+
+    Args:
+        base: in memory, or in vLLM, which was given the adapter when it started.
+        adapter: a PEFT folder; None is the bare base.
+        task: what is asked and how it is scored.
+        examples: the items.
+        out: the file of the records.
+        name: the run's name.
+        batch_size: options or prompts a forward pass; vLLM makes its batches itself.
+        sampling: see `muscle.evaluation.harness.evaluate`.
+
+    Raises:
+        ModelError: the adapter doesn't fit.
+        OutputError: the records cannot be written.
+    """
+    from muscle.evaluation.parallel import evaluate_in_shares
+
+    if isinstance(base, LoadedBase):
+        model = load_adapter(base, adapter) if adapter else base.model
+        with memory_for(
+            f"scoring {name} on {task.name}", advice=f"set a smaller batch size than {batch_size}"
+        ):
+            run = evaluate_in_shares(
+                model, base.tokenizer, task, examples, batch_size=batch_size, name=name, sampling=sampling
+            )
+    else:
+        run = base.evaluate(adapter, task, examples, name=name, sampling=sampling)
+    # No absolute path: results are passed on.
+    facts = {
+        "model": {**run.metadata["model"], "name": base.source},
+        "base_fingerprint": base.fingerprint,
+        "adapter": os.path.relpath(adapter, out.parent) if adapter else None,
+    }
+    distributed.from_main(lambda: save_run(run, out, facts=facts))
 
 
 def save_run(run: Run, out: Path, *, facts: dict[str, Any]) -> None:

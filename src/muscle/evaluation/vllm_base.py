@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from muscle import distributed
 from muscle.config.settings import BaseConfig
 from muscle.errors import ConfigError, ModelError
-from muscle.evaluation.harness import check_task, package_versions, quiet_harness, score
+from muscle.evaluation.harness import SCORING_PACKAGES, check_task, quiet_harness, score
 from muscle.evaluation.sampling import Sampling
 from muscle.models.adapter_check import check_adapter
-from muscle.models.bases import choose_dtype, load_outline, reason_of, resolve_base
+from muscle.models.bases import load_outline, reason_of, resolve_base
+from muscle.models.devices import choose_dtype
 from muscle.predictions.run import Run
+from muscle.provenance import package_versions
 from muscle.tasks.task import Example, Task
 
 if TYPE_CHECKING:
@@ -167,7 +169,10 @@ class VllmBase:
                 name=name,
                 sampling=sampling,
                 progress=progress,
-                metadata={"model": self._facts(adapter), "versions": package_versions("vllm")},
+                metadata={
+                    "model": self._facts(adapter),
+                    "versions": package_versions(*SCORING_PACKAGES, "vllm"),
+                },
             )
 
     def _facts(self, adapter: Path | None) -> dict[str, Any]:

@@ -18,21 +18,18 @@ takes a rule away.
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from muscle.errors import ConfigError
 from muscle.flips.pairing.flip_sign import Kind
 from muscle.flips.result.finding import Tier
 from muscle.flips.slices.slice_by import parse_slice
-from muscle.validation import short
-from muscle.yaml_files import read_nodes, read_yaml
+from muscle.yaml_files import read_yaml, short
 
 Metric = Literal[
     "harm", "accuracy_drop", "negative_flip_rate", "inconsistency_rate", "excess_negative_flip_rate"
@@ -82,6 +79,28 @@ class Limit(_Section):
     tier: Tier = "block"
 
 
+def _tier_alone(value: object) -> object:
+    """`harm: warn` stands for `{tier: warn}`."""
+    if isinstance(value, str):
+        return {"tier": value}
+    if value is None or isinstance(value, Mapping | Harm):
+        return value
+    raise ValueError(f"expected a tier such as block, found {short(value)}")
+
+
+def _limit_alone(value: object) -> object:
+    """`negative_flip_rate: 0.01` stands for `{limit: 0.01}`."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return {"limit": value}
+    if value is None or isinstance(value, Mapping | Limit):
+        return value
+    raise ValueError(f"expected a limit such as 0.02, found {short(value)}")
+
+
+HarmRule = Annotated[Harm | None, BeforeValidator(_tier_alone)]
+LimitRule = Annotated[Limit | None, BeforeValidator(_limit_alone)]
+
+
 class Rules(_Section):
     """The limits for a task or a slice. A rule that is left out is not judged.
 
@@ -94,27 +113,12 @@ class Rules(_Section):
         min_items: fewer can break a rule, but not prove it.
     """
 
-    harm: Harm | None = None
-    accuracy_drop: Limit | None = None
-    negative_flip_rate: Limit | None = None
-    inconsistency_rate: Limit | None = None
-    excess_negative_flip_rate: Limit | None = None
+    harm: HarmRule = None
+    accuracy_drop: LimitRule = None
+    negative_flip_rate: LimitRule = None
+    inconsistency_rate: LimitRule = None
+    excess_negative_flip_rate: LimitRule = None
     min_items: Annotated[int, Field(ge=1)] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short_forms(cls, value: Any) -> Any:
-        """`harm: warn` stands for `{tier: warn}`, and `negative_flip_rate: 0.01` for `{limit: 0.01}`."""
-        if not isinstance(value, dict):
-            return value
-        full = dict(value)
-        for name in METRICS:
-            given = full.get(name)
-            if name == "harm" and isinstance(given, str):
-                full[name] = {"tier": given}
-            elif name != "harm" and isinstance(given, int | float) and not isinstance(given, bool):
-                full[name] = {"limit": given}
-        return full
 
     def over(self, other: Rules) -> Rules:
         """Return these rules, with the other's where nothing is said."""
@@ -146,7 +150,7 @@ class SliceRules(Rules):
 
     @field_validator("value", mode="before")
     @classmethod
-    def _as_text(cls, value: Any) -> Any:
+    def _as_text(cls, value: object) -> object:
         """Slices are texts, but YAML reads `value: 3` as a number and `value: yes` as a truth."""
         if isinstance(value, bool):
             raise ValueError(f"expected text, found {short(value)}; put the value in quotes")
@@ -214,53 +218,4 @@ def load_policy(path: Path) -> Policy:
         ConfigError: the file is missing, is no YAML, or a key is unknown, missing or impossible; the message names the
             file, the line and the key's path.
     """
-    raw = read_yaml(path, expected="a policy with keys such as `default`")
-    try:
-        return Policy.model_validate({"name": path.stem, **raw})
-    except ValidationError as error:
-        tree = read_nodes(path)
-        raise ConfigError("; ".join(_explain(item, path, tree) for item in error.errors())) from None
-
-
-def _explain(item: Any, path: Path, tree: yaml.Node | None) -> str:
-    """Say in one line where a policy is wrong and what was expected."""
-    keys = tuple(part for part in item["loc"] if not (isinstance(part, str) and part.startswith("function-")))
-    where = f"{path}{_line(tree, keys)}: {'.'.join(map(str, keys))}"
-    if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(keys[-1]), _known_keys(keys[:-1]), n=1)
-        return f"{where}: unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
-    if item["type"] == "missing":
-        return f"{where}: missing; expected a value"
-    if item["type"] in ("model_type", "dict_type"):
-        expected = "keys and values"
-        if keys and keys[-1] in METRICS:
-            expected = "a tier such as block" if keys[-1] == "harm" else "a limit such as 0.02"
-        return f"{where}: expected {expected}, found {short(item['input'])}"
-    if item["type"] == "value_error":
-        return f"{where}: {item['msg'].removeprefix('Value error, ')}"
-    return f"{where}: expected {item['msg'].removeprefix('Input should be ')}, found {short(item['input'])}"
-
-
-def _known_keys(parents: Sequence[str | int]) -> list[str]:
-    """Return the keys that may stand in a section."""
-    if not parents:
-        return list(Policy.model_fields)
-    if parents[-1] in METRICS:
-        return list((Harm if parents[-1] == "harm" else Limit).model_fields)
-    return list((SliceRules if parents[0] == "slices" else Rules).model_fields)
-
-
-def _line(tree: yaml.Node | None, keys: Sequence[str | int]) -> str:
-    """Return where a key stands in the file: `, line 3`, of the deepest part of its path that is there."""
-    node, line = tree, None
-    for key in keys:
-        found = None
-        if isinstance(node, yaml.MappingNode):
-            pairs = [(k, v) for k, v in node.value if k.value == str(key)]
-            found = pairs[0] if pairs else None
-        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
-            found = (node.value[key], node.value[key])
-        if found is None:
-            break
-        line, node = found[0].start_mark.line + 1, found[1]
-    return f", line {line}" if line else ""
+    return read_yaml(path, expected="a policy with keys such as `default`").validate(Policy, name=path.stem)

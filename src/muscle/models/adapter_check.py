@@ -1,8 +1,9 @@
-"""Whether an adapter's folder is what it says: its configuration, its tensors and a base held against each other, both ways.
+"""Checks that an adapter's configuration, its tensors and a base fit each other, before anything is loaded.
 
-PEFT loads the tensors that it finds a place for and says nothing of the others, nor of places that got none; the answers are then
-the bare base's, or half an adapter's. Some adapters it loads by rewriting the base's own weights, which muscle shares among models. So
-nothing is loaded before every tensor of the file has a place on the base and every place its tensor, and never by such a way.
+PEFT loads the tensors that it finds a place for and says nothing of the others, nor of places that got none; the
+answers are then the bare base's, or half an adapter's. Some adapters it loads by rewriting the base's own weights,
+which muscle shares among models. So nothing is loaded before every tensor of the file has a place on the base and
+every place its tensor, and never by such a way.
 """
 
 from __future__ import annotations
@@ -15,18 +16,22 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from muscle.errors import ModelError
 from muscle.files import read_json
 from muscle.models.bases import ADAPTER_NOTE, LoadedBase, reason_of, share_weights
 from muscle.provenance import file_sha256
 
+if TYPE_CHECKING:
+    from peft import LoraConfig, PeftModel
+    from transformers import PreTrainedModel
+
 CONFIG, WEIGHTS = ADAPTER_FILES = "adapter_config.json", "adapter_model.safetensors"
 
 _STARTS_BESIDE_THE_BASE = (True, False, "gaussian", "eva", "orthogonal", "mica")
-"""Values of `init_lora_weights` that leave the base's weights alone. The others (PiSSA, OLoRA, CorDA, LoftQ, LoRA-GA) change them, at
-every load again."""
+"""Values of `init_lora_weights` that leave the base's weights alone. The others (PiSSA, OLoRA, CorDA, LoftQ, LoRA-GA)
+change them, at every load again."""
 _UNDERSTOOD = {
     *("alpha_pattern", "auto_mapping", "base_model_name_or_path", "exclude_modules", "fan_in_fan_out"),
     *("inference_mode", "init_lora_weights", "layers_pattern", "layers_to_transform", "lora_alpha"),
@@ -36,7 +41,9 @@ _UNDERSTOOD = {
     # Of starts that are over: they say how the tensors in the file once began.
     *("corda_config", "eva_config", "loftq_config", "lora_ga_config"),
 }
-"""Keys of LoRA's configuration whose every value loads as it should, each tried in the tests; the others must have PEFT's default."""
+"""Keys of LoRA's configuration whose every value loads as it should, each tried in the tests; the others must have
+PEFT's default."""
+# Matching in this process could not be stopped: a pattern of nested repeats takes hours on a long name.
 _PATTERN_SECONDS = 5.0
 _MATCH = """
 import json, re, sys
@@ -47,7 +54,7 @@ for pattern in patterns:
 """
 
 
-def read_config(folder: Path) -> Any:
+def read_config(folder: Path) -> LoraConfig:
     """Return an adapter's configuration as PEFT's `LoraConfig`, set to start beside the base.
 
     Raises:
@@ -64,8 +71,9 @@ def read_config(folder: Path) -> Any:
     start = raw.get("init_lora_weights", True)
     if not any(start is each or start == each for each in _STARTS_BESIDE_THE_BASE):
         raise ModelError(
-            f"{path}: init_lora_weights is {start!r}: such an adapter belongs to a base whose weights were changed when it "
-            "began; convert it to plain LoRA (PEFT's save_pretrained with path_initial_model_for_weight_conversion)"
+            f"{path}: init_lora_weights is {start!r}: such an adapter belongs to a base whose weights were changed "
+            "when it began; convert it to plain LoRA (PEFT's save_pretrained with "
+            "path_initial_model_for_weight_conversion)"
         )
     defaults = LoraConfig().to_dict()
     for key in sorted(raw.keys() - _UNDERSTOOD):
@@ -81,7 +89,7 @@ def read_config(folder: Path) -> Any:
     return config
 
 
-def check_adapter(base: LoadedBase, folder: Path) -> Any:
+def check_adapter(base: LoadedBase, folder: Path) -> LoraConfig:
     """Refuse an adapter that is damaged, made for another base, or not whole; its weights are not read.
 
     Returns:
@@ -100,12 +108,12 @@ def check_adapter(base: LoadedBase, folder: Path) -> Any:
         )
     config = read_config(folder)
     check_patterns(config, base.model, str(folder / CONFIG))
-    _compare(_held(folder), _places(base, config, folder), base, folder)
+    _compare_shapes(_held_shapes(folder), _wanted_shapes(base, config, folder), base, folder)
     return config
 
 
-def _held(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Shapes of the tensors in an adapter's file."""
+def _held_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the tensors in an adapter's file."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -115,8 +123,8 @@ def _held(folder: Path) -> dict[str, tuple[int, ...]]:
         raise ModelError(f"adapter {folder}: {WEIGHTS} is damaged or cut short ({error})") from error
 
 
-def _places(base: LoadedBase, config: Any, folder: Path) -> dict[str, tuple[int, ...]]:
-    """Shapes of the tensors that PEFT asks for where this configuration is put on the base; nothing is loaded."""
+def _wanted_shapes(base: LoadedBase, config: LoraConfig, folder: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the tensors that PEFT asks for with this configuration on the base; nothing is loaded."""
     from peft import get_peft_model, get_peft_model_state_dict
 
     tried = copy.deepcopy(config)  # PEFT writes into it
@@ -132,7 +140,7 @@ def _places(base: LoadedBase, config: Any, folder: Path) -> dict[str, tuple[int,
     return {key: tuple(value.shape) for key, value in wanted.items()}
 
 
-def _compare(
+def _compare_shapes(
     held: Mapping[str, tuple[int, ...]],
     places: Mapping[str, tuple[int, ...]],
     base: LoadedBase,
@@ -146,14 +154,15 @@ def _compare(
             raise ModelError(f"adapter {folder}: made for another base: {base.source} has no layer {module}")
     if homeless:
         raise ModelError(
-            f"adapter {folder}: {len(homeless)} of {len(held)} tensors in {WEIGHTS} have no place on base {base.source} by its "
-            f"{CONFIG}, such as {homeless[0]}; expected names such as {min(places, default='of a LoRA layer')}"
+            f"adapter {folder}: {len(homeless)} of {len(held)} tensors in {WEIGHTS} have no place on base "
+            f"{base.source} by its {CONFIG}, such as {homeless[0]}; expected names such as "
+            f"{min(places, default='of a LoRA layer')}"
         )
     lacking = sorted(places.keys() - held.keys())
     if lacking:
         raise ModelError(
-            f"adapter {folder}: {WEIGHTS} lacks {len(lacking)} of the {len(places)} tensors that its {CONFIG} asks for on base "
-            f"{base.source}, such as {lacking[0]}"
+            f"adapter {folder}: {WEIGHTS} lacks {len(lacking)} of the {len(places)} tensors that its {CONFIG} asks for "
+            f"on base {base.source}, such as {lacking[0]}"
         )
     for key, shape in places.items():
         if held[key] != shape:
@@ -164,7 +173,7 @@ def _compare(
 
 
 def _copies_base(base: LoadedBase, folder: Path, key: str) -> bool:
-    """Whether a tensor is the base's own, which PEFT saves along with an adapter on the embeddings or the head."""
+    """Tell whether a tensor is the base's own, which PEFT saves along with an adapter on the embeddings or the head."""
     import torch
     from safetensors import safe_open
 
@@ -177,7 +186,7 @@ def _copies_base(base: LoadedBase, folder: Path, key: str) -> bool:
     return found.shape == own.shape and bool(torch.equal(found.to(own), own))
 
 
-def check_loaded(model: Any, folder: Path) -> None:
+def check_loaded(model: PeftModel, folder: Path) -> None:
     """See that a model holds an adapter's tensors, value by value.
 
     Raises:
@@ -197,7 +206,7 @@ def check_loaded(model: Any, folder: Path) -> None:
                 raise ModelError(f"adapter {folder}: PEFT loads {key} as something else than {WEIGHTS} holds")
 
 
-def check_patterns(config: Any, model: Any, where: str) -> None:
+def check_patterns(config: LoraConfig, model: PreTrainedModel, where: str) -> None:
     """Refuse regular expressions that would match a model's layer names for hours: an adapter's are its maker's.
 
     They are tried in a process of their own, as PEFT puts them together.
@@ -211,7 +220,7 @@ def check_patterns(config: Any, model: Any, where: str) -> None:
         ModelError: one is no text or no regular expression, or they take longer than five seconds.
     """
     patterns = {}
-    for written, put_together in _patterns(config):
+    for written, put_together in _matched_texts(config):
         if not isinstance(written, str):
             raise ModelError(
                 f"{where}: expected texts that name layers, found {type(written).__name__} {str(written)[:80]}"
@@ -232,35 +241,35 @@ def check_patterns(config: Any, model: Any, where: str) -> None:
         )
     except subprocess.TimeoutExpired:
         raise ModelError(
-            f"{where}: matching {shown!r} with the names of the layers takes longer than {_PATTERN_SECONDS:.0f} seconds; "
-            "expected a list of names, or a simpler pattern"
+            f"{where}: matching {shown!r} with the names of the layers takes longer than {_PATTERN_SECONDS:.0f} "
+            "seconds; expected a list of names, or a simpler pattern"
         ) from None
     if done.returncode:
         reason = done.stderr.strip().rpartition("\n")[2]
         raise ModelError(f"{where}: expected a regular expression, found {shown!r} ({reason})")
 
 
-def _patterns(config: Any) -> Iterator[tuple[Any, str]]:
-    """Every text of a configuration that PEFT matches as a regular expression, and what it makes of it."""
+def _matched_texts(config: LoraConfig) -> Iterator[tuple[object, str]]:
+    """Yield every text of a configuration that PEFT matches as a regular expression, and what it makes of it."""
     for value in (config.target_modules, config.exclude_modules):
         if isinstance(value, str):
             yield value, rf"(?:{value})\Z"
-    for value in _listed(config.layers_pattern):
+    for value in _names_in(config.layers_pattern):
         yield value, rf"(?:^|.*?\.){value}\.(?P<idx>\d+)\."
-    for value in _listed(config.modules_to_save):
+    for value in _names_in(config.modules_to_save):
         yield value, rf"(^|.*\.){value}($|\..*)"
-    for value in (*_listed(config.rank_pattern), *_listed(config.alpha_pattern)):
+    for value in (*_names_in(config.rank_pattern), *_names_in(config.alpha_pattern)):
         yield value, rf"(.*\.)?({value})$"
 
 
-def _listed(value: Any) -> Iterable[Any]:
-    """What a list or an object names; anything else but null as it is."""
+def _names_in(value: object) -> Iterable[object]:
+    """Return what a list or an object names; anything else but null as it is."""
     if value is None:
         return ()
     return value if isinstance(value, list | tuple | set | dict) else (value,)
 
 
-def adapter_note(folder: Path) -> dict[str, Any]:
+def adapter_note(folder: Path) -> dict[str, object]:
     """Return what `muscle.json` beside an adapter says; empty for an adapter that muscle didn't write.
 
     Raises:
@@ -271,5 +280,5 @@ def adapter_note(folder: Path) -> dict[str, Any]:
 
 
 def adapter_content(folder: Path) -> str:
-    """Return 64 hex digits that stand for an adapter: its weights, and the configuration that says how much they count."""
+    """Return 64 hex digits that stand for an adapter: its weights and its configuration."""
     return hashlib.sha256("".join(file_sha256(folder / name) for name in ADAPTER_FILES).encode()).hexdigest()

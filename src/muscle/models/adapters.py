@@ -1,14 +1,15 @@
 """LoRA adapters in PEFT's format: made, loaded, saved, and whether they fit a base.
 
-An adapter is a plain PEFT folder with safetensors. Two facts are kept with every one that muscle writes (`muscle.json`): the fingerprint of the
-base it was trained on, and how it was made. An adapter on another base of the same shape would load without complaint and answer
-nonsense, so the fingerprint is compared before the shapes are.
+An adapter is a plain PEFT folder with safetensors. Two facts are kept with every one that muscle writes
+(`muscle.json`): the fingerprint of the base it was trained on, and how it was made. An adapter on another base of the
+same shape would load without complaint and answer nonsense, so the fingerprint is compared before the shapes are.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from muscle.config.settings import LoraSettings
 from muscle.errors import ModelError
@@ -18,15 +19,17 @@ from muscle.models.bases import ADAPTER_NOTE, LoadedBase, reason_of, share_weigh
 
 if TYPE_CHECKING:
     import torch
+    from peft import PeftModel
 
 
-def new_adapter(base: LoadedBase, lora: LoraSettings) -> Any:
+def new_adapter(base: LoadedBase, lora: LoraSettings) -> PeftModel:
     """Return a PEFT model with a fresh trainable LoRA adapter on `base`.
 
     The base's modules are not touched: the adapter is put on a copy that shares the base's weights.
 
     Raises:
-        ModelError: the base has no layer of the names in `target_modules`, or they are a pattern that takes too long to match.
+        ModelError: the base has no layer of the names in `target_modules`, or they are a pattern that takes too long
+            to match.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -44,7 +47,7 @@ def new_adapter(base: LoadedBase, lora: LoraSettings) -> Any:
         raise ModelError(f"base {base.source}: {str(error).splitlines()[0]} (lora.target_modules)") from error
 
 
-def load_adapter(base: LoadedBase, folder: Path, *, trainable: bool = False) -> Any:
+def load_adapter(base: LoadedBase, folder: Path, *, trainable: bool = False) -> PeftModel:
     """Return a PEFT model: the adapter in `folder` on a copy of `base` that shares its weights.
 
     Args:
@@ -53,8 +56,8 @@ def load_adapter(base: LoadedBase, folder: Path, *, trainable: bool = False) -> 
         trainable: the adapter's weights get gradients, in float32; else they take the base's dtype.
 
     Raises:
-        ModelError: no adapter there, it is damaged or none that muscle loads, it was trained on another base, or what its file
-            holds is not what its configuration asks for on this base.
+        ModelError: no adapter there, it is damaged or none that muscle loads, it was trained on another base, or what
+            its file holds is not what its configuration asks for on this base.
     """
     from peft import PeftModel
 
@@ -78,11 +81,11 @@ def load_adapter(base: LoadedBase, folder: Path, *, trainable: bool = False) -> 
 
 
 def save_adapter(
-    model: Any,
+    model: PeftModel,
     folder: Path,
     *,
     base: LoadedBase,
-    note: dict[str, Any],
+    note: Mapping[str, object],
     weights: dict[str, torch.Tensor] | None = None,
 ) -> None:
     """Write the active adapter and its note into an existing folder, as PEFT reads it.

@@ -1,30 +1,33 @@
-"""Bases: finding, loading, telling one from another.
+"""Finds and loads bases, and tells one from another by a fingerprint.
 
-A base is a hub name, a local folder or a GGUF file. Its fingerprint says which one it is: everything that is made of it keeps it.
+A base is a hub name, a local folder or a GGUF file. Its fingerprint says which one it is: everything that is made of
+it keeps it.
 """
 
 from __future__ import annotations
 
 import copy
-import gc
 import hashlib
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from muscle.config.settings import AttentionName, BaseConfig, TrainingSettings
 from muscle.errors import ConfigError, ModelError, ResourceError
 from muscle.limits import is_out_of_memory
+from muscle.models.devices import choose_device, choose_dtype
+from muscle.models.quantization import in_4_bits, prepare_4_bits
 from muscle.provenance import fingerprint
 
 if TYPE_CHECKING:
-    import torch
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 ADAPTER_NOTE = "muscle.json"
 """What an adapter's folder holds of muscle's own; no part of a base's fingerprint."""
+# A whole pass over the weights of a large model would take long at every start.
 _SAMPLED_ABOVE_BYTES = 64 * 2**20
 _SAMPLE_BYTES = 2**16
 _NUM_SAMPLES = 64
@@ -42,14 +45,14 @@ class LoadedBase:
         source: what the user named.
     """
 
-    model: Any
-    tokenizer: Any
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
     fingerprint: str
     source: str
 
     @property
     def is_whole(self) -> bool:
-        """Whether this process still holds every weight: a training that shards the base leaves none or a part of them."""
+        """Whether this process holds every weight: a training that shards the base leaves none or a part of them."""
         return all(parameter.numel() > 0 for parameter in self.model.parameters())
 
 
@@ -77,6 +80,7 @@ def resolve_base(base: BaseConfig) -> Path:
 def _download(base: BaseConfig) -> Path:
     from huggingface_hub import snapshot_download
 
+    # No pickle files, which run code when they are read, and no second copy of the weights in another format.
     patterns = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
     if base.trust_remote_code:
         patterns.append("*.py")
@@ -111,7 +115,7 @@ def base_fingerprint(path: Path) -> str:
     return fingerprint([[file.name, _file_mark(file)] for file in files])
 
 
-def _file_mark(path: Path) -> list[Any]:
+def _file_mark(path: Path) -> list[int | str]:
     size = path.stat().st_size
     digest = hashlib.sha256()
     with path.open("rb") as handle:
@@ -122,26 +126,6 @@ def _file_mark(path: Path) -> list[Any]:
                 handle.seek((size - _SAMPLE_BYTES) * index // (_NUM_SAMPLES - 1))
                 digest.update(handle.read(_SAMPLE_BYTES))
     return [size, digest.hexdigest()]
-
-
-def choose_dtype(precision: Literal["auto", "bf16", "float32"]) -> torch.dtype:
-    """Return the dtype for a precision; `auto` is bf16 where the hardware computes in it, else float32."""
-    import torch
-
-    if precision != "auto":
-        return torch.bfloat16 if precision == "bf16" else torch.float32
-    if torch.cuda.is_available():
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
-
-
-def choose_device() -> str:
-    """Return `cuda` (this process's own, where a launcher gave it one), `mps` or `cpu`, the first that is there."""
-    import torch
-
-    if torch.cuda.is_available():
-        return f"cuda:{os.environ['LOCAL_RANK']}" if "LOCAL_RANK" in os.environ else "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def load_base(
@@ -171,7 +155,7 @@ def load_base(
     """
     from transformers import AutoModelForCausalLM
 
-    place: dict[str, Any] = {} if quantization is None else _in_4_bits(precision)
+    place: dict[str, object] = {} if quantization is None else in_4_bits(precision)
     if attention != "auto":
         place["attn_implementation"] = attention
     path = resolve_base(base)
@@ -201,22 +185,27 @@ def load_base(
     model.requires_grad_(False)
     model.eval()
     if quantization is not None:
-        _prepare_4_bits(model)
+        prepare_4_bits(model)
     return LoadedBase(model=model, tokenizer=tokenizer, fingerprint=mark, source=base.name)
 
 
-def share_weights(model: Any) -> Any:
+def share_weights(model: PreTrainedModel) -> PreTrainedModel:
     """Return a copy of a model's modules whose parameters and buffers are the very same tensors.
 
-    Adapters on two copies don't know of each other, and the base's weights are in memory once: the new task model and the
-    student share one base this way.
+    Adapters on two copies don't know of each other, and the base's weights are in memory once: the new task model and
+    the student share one base this way.
     """
-    memo: dict[int, Any] = {id(tensor): tensor for tensor in model.parameters()}
+    memo: dict[int, object] = {id(tensor): tensor for tensor in model.parameters()}
     memo |= {id(tensor): tensor for tensor in model.buffers()}
     # Of 4-bit layers: the scales of their weights.
     states = (getattr(module, "quant_state", None) for module in model.modules())
     memo |= {id(state): state for state in states if state is not None}
     return copy.deepcopy(model, memo)
+
+
+def without_adapter(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
+    """Return the model that an adapter stands on; a bare model as it is."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def load_for_training(base: BaseConfig, training: TrainingSettings) -> LoadedBase:
@@ -259,78 +248,7 @@ def load_outline(base: BaseConfig) -> LoadedBase:
     return LoadedBase(model=model, tokenizer=tokenizer, fingerprint=mark, source=base.name)
 
 
-def _in_4_bits(precision: Literal["auto", "bf16", "float32"]) -> dict[str, Any]:
-    """What `from_pretrained` needs for NF4 weights on this process's GPU, or on the CPU (QLoRA, Dettmers et al. 2023)."""
-    from importlib.util import find_spec
-
-    import torch
-    from transformers import BitsAndBytesConfig
-
-    if choose_device() == "mps":
-        raise ConfigError(
-            "training.quantization: 4bit needs a CUDA GPU or a CPU, found Apple's; leave it out"
-        )
-    if find_spec("bitsandbytes") is None:
-        raise ConfigError(
-            "training.quantization: 4bit needs the package bitsandbytes; install it with: pip install 'muscle-llm[gpu]'"
-        )
-    dtype = choose_dtype(precision)
-    quantized = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=dtype,
-        bnb_4bit_quant_storage=dtype,  # so that FSDP can shard them beside the others
-    )
-    place = torch.cuda.current_device() if torch.cuda.is_available() else "cpu"
-    return {"quantization_config": quantized, "device_map": {"": place}}
-
-
-def _prepare_4_bits(model: Any) -> None:
-    """Keep 4-bit layers trainable on a CPU, and see by numbers that they are.
-
-    bitsandbytes 0.50 changes a layer's layout for good when it first scores on a processor with AVX512-BF16; products with the
-    other layout have no gradient and say nothing of it, and a base is trained on after it has scored.
-
-    Raises:
-        ConfigError: a layer's product or its gradient is not that of its weights.
-    """
-    import torch
-    from bitsandbytes.functional import dequantize_4bit
-
-    layers = [module for module in model.modules() if hasattr(getattr(module, "weight", None), "quant_state")]
-    for layer in layers:
-        layer.support_avx512bf16_for_cpu = False
-    for layer in layers[:1]:
-        weight = dequantize_4bit(layer.weight.data, layer.weight.quant_state).to(model.dtype)
-        states = torch.ones(2, weight.shape[1], dtype=model.dtype, device=weight.device, requires_grad=True)
-        with torch.no_grad():
-            layer(states)  # what would change the layout
-        product = layer(states)
-        if product.requires_grad:
-            product.sum().backward()
-        found, expected = (product if layer.bias is None else product - layer.bias), states @ weight.T
-        close = states.grad is not None and all(
-            torch.allclose(one, other, rtol=0.02, atol=0.02)
-            for one, other in ((found, expected), (states.grad, weight.sum(0).expand_as(states)))
-        )
-        if not close:
-            raise ConfigError(
-                "training.quantization: 4bit: the installed bitsandbytes computes wrong products or no gradient on this device; "
-                "leave it out, or install another version"
-            )
-
-
-def free_memory() -> None:
-    """Give back what models that nobody holds any more have left, on the GPU too."""
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
-def load_tokenizer(base: BaseConfig) -> Any:
+def load_tokenizer(base: BaseConfig) -> PreTrainedTokenizerBase:
     """Load a base's tokenizer alone, with a padding token.
 
     Raises:
@@ -354,13 +272,13 @@ def load_tokenizer(base: BaseConfig) -> Any:
 
 
 def reason_of(error: Exception) -> str:
-    """The first line of an error whose kind a user can't know: transformers and the hub raise what their parts raise."""
+    """Return the first line of an error of any kind: transformers and the hub raise what their parts raise."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
-def _gguf_arguments(path: Path) -> dict[str, Any]:
-    """How transformers reads a GGUF file into plain dense weights, which LoRA layers need."""
+def _gguf_arguments(path: Path) -> dict[str, object]:
+    """Return how transformers reads a GGUF file into plain dense weights, which LoRA layers need."""
     from transformers import GgufConfig
 
     return {"gguf_file": path.name, "quantization_config": GgufConfig(dequantize=True)}

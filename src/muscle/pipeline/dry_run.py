@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from muscle.config.settings import UpdateConfig
+from muscle.config.update_file import UpdateConfig
 from muscle.distributed import num_processes
 from muscle.errors import ModelError
 from muscle.models.bases import load_tokenizer, reason_of, resolve_base
 from muscle.pipeline.resources import PEAK_FLOPS, UTILISATION, Estimate, ModelSizes, estimate
-from muscle.pipeline.update import Pipeline
+from muscle.pipeline.run_folder import RunFolder
+from muscle.pipeline.stages import Stage, UpdateStages
 from muscle.tasks import Example, Task
 
 
@@ -36,49 +38,43 @@ class PlannedStage:
 
 
 def plan_stages(config: UpdateConfig) -> list[PlannedStage]:
-    """List an update's stages in their order, without loading a model.
+    """List an update's stages in their order, all but the report, without loading a model.
 
     A stage whose inputs are not known yet, because an earlier stage is still to run, is to run as well.
 
     Raises:
         MuscleError: an input is missing or wrong.
     """
-    pipeline = Pipeline(config)
+    update_stages = UpdateStages(config)
+    run = RunFolder(update_stages.folder)
     tokenizer = load_tokenizer(config.new)
-    stages: list[PlannedStage] = []
-    for data in pipeline.data.values():
-        task = data.task
-        per_epoch = count_tokens(tokenizer, task, data.train) + count_tokens(tokenizer, task, data.validation)
-        scored = count_tokens(tokenizer, task, data.test, scoring=True)
-        training = config.training.epochs * per_epoch
-        aligning = config.align_training().epochs * per_epoch
-        num_learnt = len(data.train) + len(data.validation)
-        state: dict[str, str] = {}
+    learnt: dict[str, int] = {}
+    scored: dict[str, int] = {}
+    for name, data in update_stages.data.items():
+        learnt[name] = count_tokens(tokenizer, data.task, (*data.train, *data.validation))
+        scored[name] = count_tokens(tokenizer, data.task, data.test, scoring=True)
+    states: dict[str, str] = {}
+    planned: list[PlannedStage] = []
+    for stage in update_stages.all():
+        if stage.data is None:
+            continue
+        states[stage.name] = state = _state(stage, states, run)
+        name = stage.data.task.name
+        if stage.epochs is None:
+            examples, tokens = len(stage.data.test), scored[name]
+        else:
+            examples = len(stage.data.train) + len(stage.data.validation)
+            tokens = stage.epochs * learnt[name]
+        planned.append(PlannedStage(stage.name, state, examples, tokens if state == "to run" else 0))
+    return planned
 
-        def add(name: str, state: str, examples: int, tokens: int) -> None:
-            stages.append(PlannedStage(name, state, examples, 0 if state != "to run" else tokens))
 
-        for side in ("old", "new"):
-            given = task.name in pipeline.base_config(side).adapters
-            done = pipeline.run.is_done(f"finetune {side}/{task.name}", pipeline.finetune_inputs(side, data))
-            state[side] = "given" if given else "done" if done else "to run"
-            add(f"finetune {side}/{task.name}", state[side], num_learnt, training)
-        name = f"align {task.name}"
-        ready = "to run" not in state.values()
-        done = ready and pipeline.run.is_done(name, pipeline.align_inputs(data))
-        state["compat"] = "done" if done else "to run"
-        add(name, state["compat"], num_learnt, aligning)
-        if config.evaluation.control:
-            name = f"control {task.name}"
-            done = done and pipeline.run.is_done(name, pipeline.control_inputs(data))
-            state["control"] = "done" if done else "to run"
-            add(name, state["control"], num_learnt, aligning)
-        for run, side in pipeline.evaluated().items():
-            name = f"evaluate {run}/{task.name}"
-            ready = state.get(run) != "to run"
-            done = ready and pipeline.run.is_done(name, pipeline.evaluate_inputs(run, side, data))
-            add(name, "done" if done else "to run", len(data.test), scored)
-    return stages
+def _state(stage: Stage, before: Mapping[str, str], run: RunFolder) -> str:
+    if stage.work is None:
+        return "given"
+    if any(before[name] == "to run" for name in stage.needs):
+        return "to run"
+    return "done" if run.is_done(stage.name, stage.inputs()) else "to run"
 
 
 def count_tokens(tokenizer: Any, task: Task, examples: tuple[Example, ...], *, scoring: bool = False) -> int:
@@ -121,7 +117,7 @@ def plan_resources(config: UpdateConfig) -> tuple[ModelSizes, Estimate]:
     sizes = ModelSizes.of(architecture)
     tokenizer, settings = load_tokenizer(config.new), config.align_training()
     lengths: list[int] = []
-    for data in Pipeline(config).data.values():
+    for data in UpdateStages(config).data.values():
         texts = [example.context + example.target for example in (*data.train, *data.validation)]
         lengths += [min(len(ids), settings.max_length) for ids in tokenizer(texts)["input_ids"]]
     found = estimate(

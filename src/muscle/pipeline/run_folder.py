@@ -6,13 +6,14 @@ SHA-256. The manifest is rewritten atomically after every stage, so a killed run
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from muscle import distributed
 from muscle.errors import DataError, OutputError
@@ -79,26 +80,26 @@ class RunFolder:
         if not distributed.is_main():
             yield
             return
+        # The system lets go of it when the process ends, however it ends; the file stays.
+        lock = FileLock(self.path / ".lock", blocking=False)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            handle = (self.path / ".lock").open("w")
+            held = lock.acquire()
+        except Timeout:
+            raise OutputError(f"{self.path}: another muscle process is working in this folder") from None
         except OSError as error:
             self._refusal = OutputError(f"{self.path}: cannot be written: {error.strerror}")
             if not self._stages:
                 raise self._refusal from error
             yield
             return
-        with handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise OutputError(f"{self.path}: another muscle process is working in this folder") from None
+        with held:
             for folder in (self.path, *self.path.glob("adapters/*"), *self.path.glob("predictions/*")):
                 clear_leftovers(folder)
             self._read()  # what another process wrote until it let go of the lock
             yield
 
-    def is_done(self, name: str, inputs: dict[str, Any]) -> bool:
+    def is_done(self, name: str, inputs: dict[str, object]) -> bool:
         """Tell whether a stage ran with these very inputs and every file that it wrote is untouched."""
         if not self._checked:
             self._forget_changed()
@@ -136,7 +137,7 @@ class RunFolder:
         return {self._name(output.parent / file): sha256 for file, sha256 in file_hashes(output).items()}
 
     def stage(
-        self, name: str, inputs: dict[str, Any], outputs: Sequence[Path], work: Callable[[], object]
+        self, name: str, inputs: dict[str, object], outputs: Sequence[Path], work: Callable[[], object]
     ) -> None:
         """Run `work`, which writes `outputs`, unless it is done already; the main of several processes decides and keeps the manifest.
 
@@ -157,14 +158,14 @@ class RunFolder:
         self.num_run += 1
         distributed.from_main(lambda: self._keep(name, inputs, outputs, time.monotonic() - start))
 
-    def _is_to_skip(self, name: str, inputs: dict[str, Any]) -> bool:
+    def _is_to_skip(self, name: str, inputs: dict[str, object]) -> bool:
         if self.is_done(name, inputs):
             return True
         if self._refusal is not None:
             raise OutputError(f"{self._refusal}; {name} is still to run")
         return False
 
-    def _keep(self, name: str, inputs: dict[str, Any], outputs: Sequence[Path], seconds: float) -> None:
+    def _keep(self, name: str, inputs: dict[str, object], outputs: Sequence[Path], seconds: float) -> None:
         self._stages[name] = {
             "key": fingerprint(inputs),
             "inputs": inputs,

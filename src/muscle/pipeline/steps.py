@@ -6,19 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from muscle.config.settings import (
-    BackendName,
-    BaseConfig,
-    EvaluationSettings,
-    StageSettings,
-    TrainingSettings,
-)
+from muscle.config.settings import BackendName, BaseConfig, EvaluationSettings, TrainingSettings
+from muscle.config.update_file import StageSettings
 from muscle.errors import ConfigError
 from muscle.models.bases import LoadedBase, load_base, load_for_training
 from muscle.tasks import Task, get_task, load_examples, split_train_validation
 from muscle.tasks.data import Split
-from muscle.training.trainer import TrainingResult
-from muscle.validation import validate
+from muscle.training.run import TrainingResult
+from muscle.yaml_files import UserYaml
 
 if TYPE_CHECKING:
     from muscle.evaluation.vllm_base import VllmBase
@@ -135,7 +130,7 @@ def evaluate_step(
             `muscle.evaluation.vllm_base.check_vllm`.
     """
     from muscle.evaluation.sampling import Sampling
-    from muscle.pipeline.update import evaluate_to_file
+    from muscle.evaluation.save import evaluate_to_file
 
     if repeats > 1 and temperature == 0:
         raise ConfigError(
@@ -177,7 +172,8 @@ def _scorer(
         return load_base(base, precision=precision)
     from muscle.evaluation.vllm_base import VllmBase, check_vllm
 
-    settings = validate(EvaluationSettings, {"backend": backend, "vllm": dict(arguments)}, "--vllm")
+    given = UserYaml("--vllm", {"backend": backend, "vllm": dict(arguments)})
+    settings = given.validate(EvaluationSettings)
     check_vllm([base], [task])
     return VllmBase(base, [adapter] if adapter else [], precision=precision, arguments=settings.vllm)
 

@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import torch
+from transformers import set_seed
 
 from muscle import distributed
-from muscle.config.settings import AlignmentSettings, EngineName, MaskName, TrainingSettings
-from muscle.models.adapter_check import adapter_content
+from muscle.config.settings import AlignmentSettings, EngineName, TrainingSettings
 from muscle.models.adapters import load_adapter
 from muscle.models.bases import LoadedBase, check_same_vocabulary
 from muscle.tasks.task import Example, Task
 from muscle.training.data.examples import TokenizedExamples
-from muscle.training.finetune import tokenized_parts, train_and_save
 from muscle.training.head.kernels import choose_kernel, refuse_if_forced
-from muscle.training.stored_trainers import Heads, MixtureTrainer, StoredTrainer, choose_engine
+from muscle.training.head.usable_head import Heads
+from muscle.training.losses.masks import share_of_old
+from muscle.training.run import TrainingResult, tokenized_parts, train_and_save
+from muscle.training.stored_trainers import MixtureTrainer, StoredTrainer
+from muscle.training.teachers.choose_engine import choose_engine
+from muscle.training.teachers.make_rows import TaskModel
 from muscle.training.teachers.online import OnlineTeachers
-from muscle.training.teachers.rows import OldShare
-from muscle.training.teachers.run_teachers import StoreSettings, TaskModel, store_mixture, store_teachers
-from muscle.training.trainer import CompatibilityTrainer, TrainingResult
+from muscle.training.teachers.run_teachers import StoreSettings, store_mixture, store_teachers
+from muscle.training.trainer import AdapterTrainer, CompatibilityTrainer
 
-MASK_SHARES: Mapping[MaskName, OldShare] = {
-    "old_always": lambda old, new, old_right: torch.ones_like(old),
-    "old_right": lambda old, new, old_right: old_right,
-}
-"""The old model's share of a token under the masks that don't follow the student."""
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 
 def align(
@@ -51,9 +50,9 @@ def align(
 ) -> TrainingResult:
     """Train a compatibility adapter on the new base and write it to `out` as a PEFT folder.
 
-    It starts from the new task adapter A_v2 and learns from both frozen task models: where it is right from the new
-    one, where it is wrong from the old one. The epoch with the lowest validation value of this same loss is kept
-    (validation cross-entropy would stop distillation at its first epochs).
+    It starts from A_v2 and learns from both frozen task models: where it is right from the new one, where it is wrong
+    from the old one. The epoch with the lowest validation value of this same loss is kept (validation cross-entropy
+    would stop distillation at its first epochs).
 
     Args:
         old_base: M_base_v1, loaded.
@@ -80,47 +79,58 @@ def align(
         OutputError: `out` or the stores cannot be written.
         ConfigError: a setting can't be met here: packing, kernels.
     """
-    from transformers import set_seed
-
     check_same_vocabulary(old_base, new_base)
+    # Before the student is put on its base: PEFT draws a start, which the adapter's file then overwrites.
     set_seed(settings.seed)
     student = load_adapter(new_base, new_adapter, trainable=True)
-    old = TaskModel.load(old_base, old_adapter)
-    new = TaskModel.load(new_base, new_adapter)
+    old, new = TaskModel.load(old_base, old_adapter), TaskModel.load(new_base, new_adapter)
     data = tokenized_parts(new_base, task, train_examples, validation_examples, settings)
+    wanted = engine or alignment.engine
+    return _align_models(student, old, new, data, task, alignment, settings, out, description, wanted, store)
+
+
+def _align_models(
+    student: PeftModel,
+    old: TaskModel,
+    new: TaskModel,
+    data: tuple[TokenizedExamples, TokenizedExamples],
+    task: Task,
+    alignment: AlignmentSettings,
+    settings: TrainingSettings,
+    out: Path,
+    description: str,
+    engine: EngineName,
+    store: Path | None,
+) -> TrainingResult:
+    """Train the student from both teachers, by the wanted engine or the nearest that the models allow."""
     used, heads = choose_engine(
-        engine or alignment.engine, student=student, old=old.model, new=new.model, sample=data[0].sequences[0]
+        engine, student=student, old=old.model, new=new.model, sample=data[0].sequences[0]
     )
     folder = store or out.with_name(f".{out.name}.teachers")
-    trainer: Callable[..., Any]
+    trainer: Callable[..., AdapterTrainer]
     if used not in ("projected", "mixed"):
         refuse_if_forced(settings.kernels, f"the engine {used} has its teachers in the loss")
     if used == "online" or heads is None:
-        settings = settings.model_copy(
-            update={"packing": "off"}
-        )  # the plain formulas take a row for a sequence
-        trainer = partial(
-            CompatibilityTrainer,
-            teachers=OnlineTeachers(old.model, new.model),
-            mask=alignment.mask,
-        )
+        # The plain formulas take a row for a sequence.
+        settings = settings.model_copy(update={"packing": "off"})
+        teachers = OnlineTeachers(old.model, new.model)
+        trainer = partial(CompatibilityTrainer, teachers=teachers, mask=alignment.mask)
     else:
-        trainer = _from_stores(folder, old, new, heads, data, used, alignment, settings, description)
-    trainer = partial(trainer, temperature=alignment.temperature, ce_weight=alignment.ce_weight)
+        trainer = _trainer_from_stores(folder, old, new, heads, data, used, alignment, settings, description)
     note = {
         "stage": "align",
         "alignment": alignment.identity(),
         "engine": used,
-        "old_base": old_base.source,
-        "old_base_fingerprint": old_base.fingerprint,
-        "old_adapter": adapter_content(old_adapter),
-        "new_adapter": adapter_content(new_adapter),
+        "old_base": old.base.source,
+        "old_base_fingerprint": old.base.fingerprint,
+        "old_adapter": old.adapter,
+        "new_adapter": new.adapter,
     }
-    with _out_of_the_way(old_base, unless=used == "online" or old_base.model is new_base.model):
+    with _off_the_accelerator(old.base, unless=used == "online" or old.base.model is new.base.model):
         result = train_and_save(
-            lambda **shared: trainer(model=student, **shared),
+            partial(trainer, model=student, temperature=alignment.temperature, ce_weight=alignment.ce_weight),
             model=student,
-            base=new_base,
+            base=new.base,
             task=task,
             data=data,
             settings=settings,
@@ -134,7 +144,7 @@ def align(
     return result
 
 
-def _from_stores(
+def _trainer_from_stores(
     folder: Path,
     old: TaskModel,
     new: TaskModel,
@@ -144,16 +154,19 @@ def _from_stores(
     alignment: AlignmentSettings,
     settings: TrainingSettings,
     description: str,
-) -> Callable[..., Any]:
+) -> Callable[..., AdapterTrainer]:
     """Run the teachers, or open what they left, and return the trainer that learns from it."""
     memory_bytes = settings.chunk_memory_mb * 2**20
-    shared: dict[str, Any] = {
-        "temperature": alignment.temperature,
-        "batch_size": settings.batch_size,
-        "description": description,
-        "settings": StoreSettings(alignment.store_precision, alignment.topk, memory_bytes),
-    }
-    if engine in ("projected", "mixed"):  # before hours of teachers: it may be refused
+    kept = StoreSettings(
+        alignment.temperature,
+        settings.batch_size,
+        description,
+        precision=alignment.store_precision,
+        topk=alignment.topk,
+        memory_bytes=memory_bytes,
+    )
+    # Before the teachers run for hours: a kernel that is wanted at any price may be refused.
+    if engine in ("projected", "mixed"):
         student = choose_kernel(
             heads.student,
             settings.kernels,
@@ -169,18 +182,18 @@ def _from_stores(
             new,
             heads,
             data,
-            old_share=MASK_SHARES[alignment.mask],
+            old_share=share_of_old(alignment.mask),
             share_name=alignment.mask,
-            **shared,
+            settings=kept,
         )
         return partial(MixtureTrainer, mixture=mixture, head=heads.student, memory_bytes=memory_bytes)
     assert engine != "online", "online has no store"
-    teachers = store_teachers(folder, old, new, heads, data, kind=engine, **shared)
+    teachers = store_teachers(folder, old, new, heads, data, kind=engine, settings=kept)
     return partial(StoredTrainer, teachers=teachers, mask=alignment.mask, memory_bytes=memory_bytes)
 
 
 @contextmanager
-def _out_of_the_way(base: LoadedBase, *, unless: bool) -> Iterator[None]:
+def _off_the_accelerator(base: LoadedBase, *, unless: bool) -> Iterator[None]:
     """Keep a base that isn't needed off the accelerator while the block runs."""
     device = base.model.device
     if unless or device.type == "cpu":

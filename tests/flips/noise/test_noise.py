@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-import yaml
 from rich.console import Console
 
 from muscle.comparison import compare
@@ -19,6 +18,7 @@ from muscle.gate import gate
 from muscle.predictions import read_run
 from muscle.report.text.markdown import render_markdown
 from muscle.report.text.terminal import print_report
+from muscle.yaml_files import yaml_text
 
 
 def run(passed: np.ndarray, num: int, *, seed: int = 0, score: bool = False) -> pl.DataFrame:
@@ -225,7 +225,7 @@ def test_a_single_answer_a_side_fills_none_of_the_repeats_fields() -> None:
 
 
 def policy(path: Path, limit: float) -> Path:
-    path.write_text(yaml.safe_dump({"default": {"excess_negative_flip_rate": limit}}))
+    path.write_text(yaml_text({"default": {"excess_negative_flip_rate": limit}}))
     return path
 
 
@@ -257,7 +257,7 @@ def test_the_excess_of_a_slice_is_of_its_own_items(tmp_path: Path) -> None:
     old, new = run(p, 6), run(np.where(np.arange(200) < 30, 0.0, p), 6)
     path = tmp_path / "policy.yaml"
     path.write_text(
-        yaml.safe_dump({"default": {}, "slices": [{"slice": "part", "excess_negative_flip_rate": 0.05}]})
+        yaml_text({"default": {}, "slices": [{"slice": "part", "excess_negative_flip_rate": 0.05}]})
     )
     findings = gate(old.with_columns(parts), new.with_columns(parts), path).findings
     assert {f.slice: f.value for f in findings} == {

@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from muscle.errors import ModelError
-from muscle.training.data.examples import model_inputs
+from muscle.training.data.batches import model_inputs
 from muscle.training.head.output_head import (
     ChunkBuffers,
     OutputHead,
@@ -28,7 +28,8 @@ from muscle.training.head.output_head import (
     output_head,
     reproduces_logits,
 )
-from muscle.training.stored_trainers import choose_engine, usable_head
+from muscle.training.head.usable_head import usable_head
+from muscle.training.teachers.choose_engine import choose_engine
 
 SIZES = {
     "vocab_size": 50,

@@ -1,4 +1,7 @@
-"""The Triton kernel by Triton's interpreter, on a CPU (`conftest.py`). On a GPU: TRITON_INTERPRET=0 pytest tests/training/head/test_kernels.py."""
+"""The Triton kernel by Triton's interpreter, on a CPU (`conftest.py`).
+
+On a GPU: TRITON_INTERPRET=0 pytest tests/training/head/test_kernels.py.
+"""
 
 import logging
 import math
@@ -16,6 +19,7 @@ from muscle.errors import ConfigError
 from muscle.models.bases import load_base
 from muscle.tasks import get_task, load_examples, split_train_validation
 from muscle.training.align import align
+from muscle.training.data.batches import IGNORE_INDEX
 from muscle.training.finetune import finetune
 from muscle.training.head import kernels
 from muscle.training.head.head_pass import head_pass
@@ -26,7 +30,6 @@ from muscle.training.losses.fused import (
     fused_distillation_terms,
     fused_next_token_loss,
 )
-from muscle.training.losses.masks import IGNORE_INDEX
 from muscle.training.stored_trainers import task_trainer
 from muscle.training.teachers.rows import hidden_rows, mixed_rows, projected_rows
 from tiny import TASK_YAML, save_base, write_choice_rows
@@ -37,7 +40,7 @@ INTERPRETED = os.environ["TRITON_INTERPRET"] == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
 BUDGET = 2**20
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 1e-4, torch.bfloat16: torch.finfo(torch.bfloat16).eps}
-"""Of the gradient against the PyTorch path's. Where the interpreter rounds to bfloat16 it cuts off, and a carry may be lost."""
+"""Of the gradient against the PyTorch path's. The interpreter cuts off to bfloat16, where a carry may be lost."""
 
 
 @pytest.fixture
@@ -161,7 +164,8 @@ def test_extreme_logits_stay_finite(kernel, dtype, temperature):
 
 
 def test_a_row_whose_rounding_lifts_it_far_above_its_exact_argmax_stays_finite(kernel):
-    # In bfloat16 100,200 and 100,202 are rounded to 100,352, and the first of them is the argmax: exact, it is 152 below the second.
+    # In bfloat16 100,200 and 100,202 are rounded to 100,352, and the first of them is the argmax: exact, it is 152 below
+    # the second.
     states = torch.ones(1, 2, dtype=torch.bfloat16, device=DEVICE)
     weight = torch.tensor([[100352.0, -152.0], [100352.0, -150.0], [99840.0, 256.0]], dtype=torch.bfloat16)
     head = replace(OutputHead(weight.to(DEVICE)), kernel=kernel)
@@ -172,7 +176,8 @@ def test_a_row_whose_rounding_lifts_it_far_above_its_exact_argmax_stays_finite(k
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
 def test_a_maximum_that_comes_late_takes_the_sums_before_it_along(kernel, temperature):
-    # In bfloat16 1,003 is rounded to 1,004: above the exact argmax, which is the first of two, lies the second, a block later.
+    # In bfloat16 1,003 is rounded to 1,004: above the exact argmax, which is the first of two, lies the second, a block
+    # later.
     states = torch.ones(1, 2, dtype=torch.bfloat16, device=DEVICE)
     weight = torch.zeros(5000, 2)
     weight[:3000, 0] = weight[4999, 0] = 1000.0
@@ -448,13 +453,13 @@ COMPILE = """
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from muscle.training.head.triton_rows import _row
+from muscle.training.head.triton_rows import _row_kernel
 types = {"raw": "*bf16", "ids": "*i64", "exact": "*fp32", "found": "*fp32", "vocab": "i32"}
-for warm, plain, gradient in ((False, True, True), (True, False, True), (True, True, True), (True, True, False)):
-    fixed = {"WARM": warm, "PLAIN": plain, "GRADIENT": gradient, "BLOCK": 4096}
-    signature = {name: "constexpr" if name in fixed else types.get(name, "fp32") for name in _row.arg_names}
-    places = {(_row.arg_names.index(name),): value for name, value in fixed.items()}
-    source = ASTSource(_row, signature, places)
+for soft, plain, gradient in ((False, True, True), (True, False, True), (True, True, True), (True, True, False)):
+    fixed = {"SOFT": soft, "PLAIN": plain, "GRADIENT": gradient, "BLOCK": 4096}
+    signature = {name: "constexpr" if name in fixed else types.get(name, "fp32") for name in _row_kernel.arg_names}
+    places = {(_row_kernel.arg_names.index(name),): value for name, value in fixed.items()}
+    source = ASTSource(_row_kernel, signature, places)
     print(len(triton.compile(source, target=GPUTarget("cuda", 80, 32), options={"num_warps": 8}).asm["cubin"]))
 """
 

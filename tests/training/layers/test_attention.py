@@ -12,7 +12,7 @@ from transformers import (
     Qwen2Config,
 )
 
-from muscle.training.data.examples import PackingCollator, PaddingCollator, model_inputs
+from muscle.training.data.batches import PackingCollator, PaddingCollator, model_inputs
 from muscle.training.layers.attention import KEPT, LONGEST, block_attention, causal_attention
 from tiny import SIZES
 

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.overrides import TorchFunctionMode
 
-from muscle.training.align import MASK_SHARES
+from muscle.config.settings import STUDENT_FREE_MASKS
+from muscle.training.data.batches import IGNORE_INDEX
 from muscle.training.head.output_head import OutputHead
 from muscle.training.losses.fused import (
     fused_compatibility_terms,
@@ -14,7 +15,7 @@ from muscle.training.losses.fused import (
     fused_next_token_loss,
 )
 from muscle.training.losses.loss import compatibility_terms, next_token_loss
-from muscle.training.losses.masks import IGNORE_INDEX
+from muscle.training.losses.masks import share_of_old
 from muscle.training.teachers.rows import (
     HiddenRows,
     ProjectedRows,
@@ -225,13 +226,13 @@ def mixture(world, old_share, *, temperature, memory_bytes=SMALL):
     )
 
 
-@pytest.mark.parametrize("mask", sorted(MASK_SHARES))
+@pytest.mark.parametrize("mask", sorted(STUDENT_FREE_MASKS))
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
 def test_a_mixture_by_a_mask_that_ignores_the_student_gives_the_plain_formula(mask, temperature):
     world = World(14, scale=0.5)
     formula = {"ce_weight": 0.2, "temperature": temperature}
     hidden = world.hidden.clone().requires_grad_(True)
-    rows = mixture(world, MASK_SHARES[mask], temperature=temperature)
+    rows = mixture(world, share_of_old(mask), temperature=temperature)
     found = fused_distillation_terms(hidden, world.head, world.labels, rows, memory_bytes=SMALL, **formula)
     terms, gradient = reference(world, mask=mask, **formula)
     assert found.loss.item() == pytest.approx(terms.loss.item(), rel=1e-10)

@@ -7,8 +7,8 @@ from muscle.evaluation.harness import evaluate
 from muscle.models.bases import load_base
 from muscle.tasks import get_task, load_examples
 from muscle.training.finetune import finetune
+from muscle.training.teachers.make_rows import TaskModel
 from muscle.training.teachers.option_rows import store_options
-from muscle.training.teachers.run_teachers import TaskModel
 from tiny import TASK_YAML, save_base, write_choice_rows
 
 

@@ -29,7 +29,7 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from muscle.flips.explaining.cause_rules import CUT_OFF, REFUSAL, REFUSED
+from muscle.flips.explaining.cause_patterns import CUT_OFF, REFUSAL, REFUSED
 from muscle.flips.explaining.loose_scorer import clipped, loose_match
 from muscle.flips.options import CauseRule
 from muscle.flips.pairing.flip_sign import NEGATIVE_FLIP, POSITIVE_FLIP
@@ -314,14 +314,14 @@ def sentence(counts: CauseCounts, total: int) -> str | None:
     main = max(points, key=lambda c: sign * points[c])
     against = [c for c in sure if sign * sure[c] < 0]
     if against:
-        less = " and ".join(f"{abs(points[c]):.1f} {other} by {_named(c)}" for c in against)
-        return f"{head}: {abs(points[main]):.1f} {verb} by {_named(main)}, {less}"
+        less = " and ".join(f"{abs(points[c]):.1f} {other} by {_in_words(c)}" for c in against)
+        return f"{head}: {abs(points[main]):.1f} {verb} by {_in_words(main)}, {less}"
     share = points[main] / sum_points
     if share >= _ALL:
-        return f"{head}, all of it {_named(main)}"
+        return f"{head}, all of it {_in_words(main)}"
     if share > _MOST:
-        return f"{head}, most of it {_named(main)} ({abs(points[main]):.1f})"
-    parts = [f"{abs(p):.1f} {_named(c)}" for c, p in points.items() if sign * p > 0]
+        return f"{head}, most of it {_in_words(main)} ({abs(points[main]):.1f})"
+    parts = [f"{abs(p):.1f} {_in_words(c)}" for c, p in points.items() if sign * p > 0]
     return f"{head}: {', '.join(parts)}"
 
 
@@ -329,7 +329,7 @@ def _beyond_chance(net: int, flips: int) -> bool:
     return flips > 0 and net * net >= 4 * flips
 
 
-def _named(cause: str) -> str:
+def _in_words(cause: str) -> str:
     return cause.replace("_", " ")
 
 
@@ -339,7 +339,7 @@ def _hidden(points: Mapping[str, float]) -> str | None:
     gained = min(points, key=lambda c: points[c], default=None)
     if lost is None or gained is None or points[lost] <= 0 or points[gained] >= 0:
         return None
-    return f"{points[lost]:.1f} points lost by {_named(lost)} and {-points[gained]:.1f} gained by {_named(gained)}"
+    return f"{points[lost]:.1f} points lost by {_in_words(lost)} and {-points[gained]:.1f} gained by {_in_words(gained)}"
 
 
 def causes_report(sides: Mapping[WithOld, Causes | None], total: Mapping[WithOld, int]) -> TaskCauses | None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import polars as pl
 
-from muscle.flips.explaining.cause_rules import read_rules
 from muscle.flips.explaining.causes import Causes, TaskCauses, causes_report, find_causes
 from muscle.flips.explaining.closeness import TaskCloseness, closeness_report
 from muscle.flips.explaining.judges import (
@@ -46,7 +45,13 @@ def rules_of(options: CompareOptions) -> Sequence[CauseRule]:
         ConfigError: the rules cannot be used.
     """
     causes = options.causes
-    return read_rules(Path(causes)) if isinstance(causes, str | Path) else tuple(causes or ())
+    if not isinstance(causes, str | Path):
+        return tuple(causes or ())
+    from muscle.flips.explaining.cause_rules import (
+        read_rules,  # YAML's reader and pydantic: 0.1 s that few need
+    )
+
+    return read_rules(Path(causes))
 
 
 def causes_of(

@@ -115,7 +115,7 @@ def _counts(first: Bools, second: Bools) -> tuple[int, int, int, int]:
     return both, first_only, second_only, first.size - both - first_only - second_only
 
 
-def _groups(shared: pl.DataFrame) -> Ints | None:
+def _group_numbers(shared: pl.DataFrame) -> Ints | None:
     """Return the group of each item, from 0; None where items are independent."""
     if "cluster" not in shared.columns:
         return None
@@ -146,11 +146,11 @@ def _size_change(
     value = means[1] - means[0]
     influence = influences[1] - influences[0]
     if groups is not None:
-        return _moved(_grouped_mean(influence, groups), value)
+        return _shifted(_grouped_mean(influence, groups), value)
     return Estimate.of(value, resampling.linearised(value, influence))
 
 
-def _moved(estimate: Estimate, value: float) -> Estimate:
+def _shifted(estimate: Estimate, value: float) -> Estimate:
     """Return an estimate of zero as one of the value."""
     if estimate.low is None or estimate.high is None:
         return Estimate(value, why=estimate.why)
@@ -163,7 +163,7 @@ def _score_changes(shared: pl.DataFrame, epsilon: float) -> dict[str, Estimate]:
         nothing = Estimate.undefined("no score of more than right and wrong on all three sides")
         return {"mean_gain_change": nothing, "mean_regression_change": nothing}
     old, new, candidate = (scored[name].to_numpy() for name in ("score_old", "score_new", "score_candidate"))
-    plain, other, groups = new - old, candidate - old, _groups(scored)
+    plain, other, groups = new - old, candidate - old, _group_numbers(scored)
     flips = [flips_of_scores(moved, epsilon=epsilon) for moved in (plain, other)]
     better, worse = (flips[0] > 0, flips[1] > 0), (flips[0] < 0, flips[1] < 0)
     return {
@@ -189,7 +189,7 @@ def candidate_effect(
     """
     plain = (shared["flip"] == NEGATIVE_FLIP).to_numpy()
     candidate = (shared["flip_candidate"] == NEGATIVE_FLIP).to_numpy()
-    groups = _groups(shared)
+    groups = _group_numbers(shared)
     both, plain_only, candidate_only, neither = _counts(plain, candidate)
     if shared.is_empty():
         change = Estimate.undefined("no item is scored in all three versions")

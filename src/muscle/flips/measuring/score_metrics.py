@@ -56,7 +56,7 @@ class Differences:
         return self._flips < 0
 
 
-def _share(differences: Differences, part: Bools) -> Estimate:
+def _share_of_items(differences: Differences, part: Bools) -> Estimate:
     if part.size == 0:
         return Estimate.undefined(_NO_ITEMS)
     count = int(part.sum())
@@ -67,7 +67,7 @@ def _share(differences: Differences, part: Bools) -> Estimate:
     return Estimate.of(count / part.size, clusters.clustered_rate(parts, wholes))
 
 
-def _mean(
+def _mean_of(
     differences: Differences, values: Floats, chosen: Bools | None = None, why: str = _NO_ITEMS
 ) -> Estimate:
     """Return the mean of some items' values: bootstrapped, or cluster-robust."""
@@ -84,37 +84,37 @@ def _mean(
 
 def score_old(differences: Differences) -> Estimate:
     """Return the mean score of the old version over all N items."""
-    return _mean(differences, differences.old)
+    return _mean_of(differences, differences.old)
 
 
 def score_new(differences: Differences) -> Estimate:
     """Return the mean score of the new version over all N items."""
-    return _mean(differences, differences.new)
+    return _mean_of(differences, differences.new)
 
 
 def score_difference(differences: Differences) -> Estimate:
     """Return the mean of D over all N items."""
-    return _mean(differences, differences.values)
+    return _mean_of(differences, differences.values)
 
 
 def negative_flip_rate(differences: Differences) -> Estimate:
     """Return NFR = #{D < -epsilon} / N, over all N items: Sec. 3.2 (with epsilon = 0)."""
-    return _share(differences, differences.worse)
+    return _share_of_items(differences, differences.worse)
 
 
 def positive_flip_rate(differences: Differences) -> Estimate:
     """Return PFR = #{D > epsilon} / N, over all N items: Sec. 3.2 (with epsilon = 0)."""
-    return _share(differences, differences.better)
+    return _share_of_items(differences, differences.better)
 
 
 def mean_gain(differences: Differences) -> Estimate:
     """Return m_g = sum(D | D > epsilon) / #{D > epsilon}; denominator: the items that got better. Sec. 3.2."""
-    return _mean(differences, differences.values, differences.better, "no item got better")
+    return _mean_of(differences, differences.values, differences.better, "no item got better")
 
 
 def mean_regression(differences: Differences) -> Estimate:
     """Return m_r = sum(|D| | D < -epsilon) / #{D < -epsilon}; denominator: the items that got worse. Sec. 3.2."""
-    return _mean(differences, -differences.values, differences.worse, "no item got worse")
+    return _mean_of(differences, -differences.values, differences.worse, "no item got worse")
 
 
 SMOOTH_METRICS: dict[str, Callable[[Differences], Estimate]] = {

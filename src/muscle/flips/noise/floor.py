@@ -127,10 +127,10 @@ def noise_of_rerun(items: TaskItems) -> Noise:
     """
     quadrants = quadrants_of(items)
     kept, fall = accuracy_old(quadrants), accuracy_difference(quadrants)
-    return Noise(_turned(kept, 1.0), _turned(fall, 0.0))
+    return Noise(_start_less(kept, 1.0), _start_less(fall, 0.0))
 
 
-def _turned(estimate: Estimate, start: float) -> Estimate:
+def _start_less(estimate: Estimate, start: float) -> Estimate:
     """Return start - x of an estimate of x."""
     if estimate.value is None or estimate.low is None or estimate.high is None:
         return Estimate(None if estimate.value is None else start - estimate.value, why=estimate.why)

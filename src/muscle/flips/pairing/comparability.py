@@ -16,9 +16,8 @@ import polars as pl
 from muscle.errors import JoinError
 from muscle.flips.options import ALLOWANCES
 from muscle.flips.pairing.main_scores import other_names
-from muscle.flips.pairing.match import with_one_task_name
+from muscle.flips.pairing.match import item_contents, with_one_task_name
 from muscle.flips.pairing.metadata_changes import MAX_NAMES, SettingsChange, common_start, settings_changes
-from muscle.predictions.records import input_texts, with_input_hash
 from muscle.predictions.rows import shorten
 from muscle.predictions.run import Run
 from muscle.shortening import first_few
@@ -160,7 +159,10 @@ class _Sides:
     def __init__(self, old: Run, new: Run) -> None:
         self.runs = (old, new)
         self.frames = [_first_answers(run.frame) for run in self.runs]
-        self.contents = _contents(self.frames)
+        contents = item_contents(self.frames)
+        # Where a side has no text at all, nothing can be said of prompts.
+        no_texts = any(column.null_count() == column.len() for column in contents)
+        self.contents = None if no_texts else contents
         self.texts_compared = self.contents is not None and all(c.null_count() == 0 for c in self.contents)
 
     def changes(self, max_changed: float) -> list[Difference]:
@@ -174,9 +176,9 @@ class _Sides:
         if self.contents is not None:
             moved, shared, example = self._changed_prompts(keys)
             found += self._told("prompts", moved, shared, max_changed, example)
-        changed_references, with_reference = _changed("answer", keys)
+        changed_references, with_reference = _count_changed("answer", keys)
         found += self._told("references", changed_references, with_reference, max_changed)
-        return found + self._grading(*_changed("grading", keys))
+        return found + self._grading(*_count_changed("grading", keys))
 
     def _in_one_order(self) -> bool:
         """Whether both sides hold the same items in the same order, as one harness mostly writes them."""
@@ -270,14 +272,6 @@ def _first_answers(frame: pl.DataFrame) -> pl.DataFrame:
     return frame if first.all() else frame.filter(first)
 
 
-def _contents(frames: Sequence[pl.DataFrame]) -> list[pl.Series] | None:
-    """Return the items' contents: texts where both sides have them all, else hashes; None where a side has none."""
-    if all(frame["input"].null_count() == 0 for frame in frames):
-        return [input_texts(frame).alias("content") for frame in frames]
-    hashes = [with_input_hash(frame)["input_hash"].alias("content") for frame in frames]
-    return None if any(column.null_count() == column.len() for column in hashes) else hashes
-
-
 def _references_in_order(frames: Sequence[pl.DataFrame]) -> pl.Series:
     """Return whether the references of items in one order differ; where a side has none they don't."""
     left, right = (frame["reference"] for frame in frames)
@@ -304,7 +298,7 @@ def _in_order(name: str, frames: Sequence[pl.DataFrame]) -> tuple[int, int]:
     return int(changed.sum()), changed.len()
 
 
-def _changed(name: str, keys: Sequence[pl.DataFrame]) -> tuple[int, int]:
+def _count_changed(name: str, keys: Sequence[pl.DataFrame]) -> tuple[int, int]:
     """Count the items of which a hash (of answer key, of grading) differs, and those that have it on both sides."""
     left, right = (side.drop_nulls(name) for side in keys)
     shared = left.join(right, on="item", how="semi")

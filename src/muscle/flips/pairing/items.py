@@ -62,7 +62,7 @@ class TaskItems:
         return pairs.len() == height and (height == 0 or (pairs[0] == 0 and pairs[-1] == height - 1))
 
 
-def _changed(joined: Joined) -> pl.Series:
+def _answers_changed(joined: Joined) -> pl.Series:
     """Return whether the answers differ: the chosen options, else what was read out of the texts, else the texts.
 
     Null where there are none.
@@ -124,7 +124,7 @@ def _is_truth(*columns: pl.Series) -> bool:
     return all(((column == 0) | (column == 1) | column.is_null()).all() for column in columns)
 
 
-def _one_sided(name: str, old: pl.DataFrame, new: pl.DataFrame) -> JoinError:
+def _missing_measure(name: str, old: pl.DataFrame, new: pl.DataFrame) -> JoinError:
     """Return the error that what decides on one side is not there on the other."""
     told = [
         "`correct`"
@@ -151,7 +151,7 @@ def _main_score(name: str, old: pl.DataFrame, new: pl.DataFrame, *, binary: bool
     if binary:
         return next((score for score in shared if not _is_truth(old[score], new[score])), None)
     if not shared or names[0][0] != shared[0] or names[1][0] not in shared:
-        raise _one_sided(name, old, new)
+        raise _missing_measure(name, old, new)
     return shared[0]
 
 
@@ -177,7 +177,7 @@ def _truths(name: str, old: pl.DataFrame, new: pl.DataFrame) -> tuple[pl.Series,
     """
     columns = _truth_column(old), _truth_column(new)
     if "correct" in columns and columns[0] != columns[1]:
-        raise _one_sided(name, old, new)
+        raise _missing_measure(name, old, new)
     sides = truth(old), truth(new)
     return (sides[0], sides[1]) if sides[0] is not None and sides[1] is not None else None
 
@@ -291,7 +291,7 @@ def task_items(
     """
     old, new = joined.old, joined.new
     keys = old.select("task", "filter")
-    rows = pl.DataFrame({"changed": _changed(joined)}).with_row_index("row")
+    rows = pl.DataFrame({"changed": _answers_changed(joined)}).with_row_index("row")
     groups = _cluster_column(joined, cluster)
     if groups is not None:
         rows = rows.with_columns(groups.alias("group"))

@@ -157,7 +157,7 @@ class _Known:
         )
 
 
-def _answers(
+def _answers_of_pairs(
     pairing: Pairing, pairs: pl.DataFrame, left: Sequence[pl.Series]
 ) -> tuple[pl.DataFrame, Answers | None]:
     """Collect all answers to the paired items; answers of theirs that wait for a partner are surplus, not missing.
@@ -281,7 +281,7 @@ def join_runs(
         dropped = pairs["row"].filter(changed)
         pairs, joined_old, joined_new = (frame.filter(~changed) for frame in (pairs, joined_old, joined_new))
     (old_left, left_old), (new_left, left_new) = _left(pairing, dropped)
-    every, answers = _answers(pairing, pairs, (old_left, new_left))
+    every, answers = _answers_of_pairs(pairing, pairs, (old_left, new_left))
     unpaired = [
         1 - pairs.height / (frame.height - pairing.num_collapsed[side] - pairing.num_surplus[side])
         for side, frame in enumerate(pairing.frames)

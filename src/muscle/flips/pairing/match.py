@@ -42,14 +42,11 @@ def with_one_task_name(runs: Sequence[Run]) -> list[Run]:
     ]
 
 
-def _contents(old: pl.DataFrame, new: pl.DataFrame, on: On) -> tuple[pl.Series, pl.Series]:
-    """Return what items are recognised by on each side: the text where both sides have it, else its hash."""
-    if on == "id":
-        nothing = [pl.repeat(None, frame.height, dtype=pl.String, eager=True) for frame in (old, new)]
-        return nothing[0], nothing[1]
-    if old["input"].null_count() == 0 and new["input"].null_count() == 0:
-        return input_texts(old), input_texts(new)
-    return with_input_hash(old)["input_hash"], with_input_hash(new)["input_hash"]
+def item_contents(frames: Sequence[pl.DataFrame]) -> list[pl.Series]:
+    """Return what items are recognised by: texts where all runs have them, else hashes; null where there is no text."""
+    if all(frame["input"].null_count() == 0 for frame in frames):
+        return [input_texts(frame).alias("content") for frame in frames]
+    return [with_input_hash(frame)["input_hash"].alias("content") for frame in frames]
 
 
 class Pairing:
@@ -63,7 +60,8 @@ class Pairing:
         same = kinds[0] == kinds[1] and all(len(values) == 1 for values in kinds[0])
         self.within: list[str] = [] if same else _WITHIN
         last_repeat = min(max(values[-1], default=0) for values in kinds)
-        contents = _contents(*self.frames, on)
+        nothing = [pl.repeat(None, frame.height, dtype=pl.String, eager=True) for frame in self.frames]
+        contents = nothing if on == "id" else item_contents(self.frames)
         rows = [
             frame.select(*self.within, "id", content.alias("content")).with_row_index("row")
             for frame, content in zip(self.frames, contents, strict=True)

@@ -80,10 +80,7 @@ def assemble(
     sides = _sides(main, options, rerun)
     with_old = _with_old(sides)
     pairs = {side: measured.pair for side, measured in with_old.items()}
-    cuts = {
-        side: cut_tasks(measured.pair.joined, measured.pair.tasks, measured.tallies, by=options.slices)
-        for side, measured in with_old.items()
-    }
+    cuts = _cuts(with_old, options)
     causes = causes_of(pairs, rules_of(options))
     effects = _effects(with_old, options)
     tasks = _task_results(sides, effects, cuts, explain(pairs, rerun, causes, options))
@@ -91,8 +88,11 @@ def assemble(
     flips = list_flips(listed, limit=options.max_flips, seed=options.seed)
     judged: WithOld = "old_vs_candidate" if "candidate" in main else "old_vs_new"
     verdict = _verdict(with_old[judged], judged, tasks, options)
-    old, new, candidate = (main[role].name if role in main else None for role in ("old", "new", "candidate"))
-    assert old is not None and new is not None
+    old, new, candidate = (
+        main["old"].name,
+        main["new"].name,
+        main["candidate"].name if "candidate" in main else None,
+    )
     sources = {name: each.source for name, each in with_old[judged].realities.items()}
     report = Report(
         format=FORMAT,
@@ -105,11 +105,7 @@ def assemble(
         verdict=verdict.word,
         headline=headline(verdict.word, tasks, old=old, new=new, candidate=candidate),
         reasons=list(verdict.reasons),
-        warnings=warnings_of(
-            [*main.values(), *others.values()],
-            {side.replace("_", " "): measured.pair for side, measured in sides.items()},
-            {side.replace("_", " "): measured.binary_quadrants() for side, measured in sides.items()},
-        ),
+        warnings=_warnings([*main.values(), *others.values()], sides),
         join=sides["old_vs_new"].pair.joined.report,
         missing={side: measured.pair.missing for side, measured in sides.items()},
         unread={name: run.unread for name, run in (*main.items(), *others.items())},
@@ -144,6 +140,20 @@ def _with_old(sides: Mapping[Side, MeasuredPair]) -> dict[WithOld, MeasuredPair]
     if "old_vs_candidate" in sides:
         found["old_vs_candidate"] = sides["old_vs_candidate"]
     return found
+
+
+def _warnings(runs: Sequence[Run], sides: Mapping[Side, MeasuredPair]) -> list[str]:
+    said = {side.replace("_", " "): measured for side, measured in sides.items()}
+    pairs = {side: measured.pair for side, measured in said.items()}
+    return warnings_of(runs, pairs, {side: measured.binary_quadrants() for side, measured in said.items()})
+
+
+def _cuts(with_old: Mapping[WithOld, MeasuredPair], options: CompareOptions) -> dict[WithOld, list[Cut]]:
+    """Cut every task of each side into slices."""
+    return {
+        side: cut_tasks(measured.pair.joined, measured.pair.tasks, measured.tallies, by=options.slices)
+        for side, measured in with_old.items()
+    }
 
 
 def _verdict(

@@ -40,18 +40,18 @@ def _task_items(task: ListedTask) -> pl.DataFrame:
         *pl.select(shared),
         task.rows["flip"],
         marks["kind"],
-        _causes(task),
-        *_answers(old, task.rows, "old"),
-        *_answers(new, task.rows, "new"),
+        _cause_column(task),
+        *_version_columns(old, task.rows, "old"),
+        *_version_columns(new, task.rows, "new"),
     ]
     if task.old_vs_candidate is not None:
         candidate = task.old_vs_candidate.new[task.rows["pair_candidate"]]
-        columns += _answers(candidate, task.rows, "candidate")
+        columns += _version_columns(candidate, task.rows, "candidate")
         columns += [task.rows["flip_candidate"], marks["fixed"], marks["introduced"]]
     return pl.DataFrame(columns)
 
 
-def _answers(frame: pl.DataFrame, rows: pl.DataFrame, version: str) -> list[pl.Series]:
+def _version_columns(frame: pl.DataFrame, rows: pl.DataFrame, version: str) -> list[pl.Series]:
     """Return a version's answers: text and option as they are, correctness and score as they were compared."""
     return [
         *(frame[name].alias(f"{name}_{version}") for name in ("output", "choice")),
@@ -59,7 +59,7 @@ def _answers(frame: pl.DataFrame, rows: pl.DataFrame, version: str) -> list[pl.S
     ]
 
 
-def _causes(task: ListedTask) -> pl.Series:
+def _cause_column(task: ListedTask) -> pl.Series:
     """Return why each item flipped; null where it did not, or nothing can be told."""
     if task.causes is None:
         return pl.repeat(None, task.rows.height, dtype=pl.String, eager=True).alias("cause")

@@ -84,14 +84,14 @@ def boschloo_table(num_old: int, num_new: int, *, points: int = 400) -> Floats:
     rates = (np.arange(points) + 0.5) / points
     weights = [binomial_chances(np.arange(num + 1), num, rates[:, None]) for num in (num_old, num_new)]
     less, greater = (
-        _worst_rate(_one_sided(num_old, num_new, greater=greater), *weights) for greater in (False, True)
+        _worst_rate(_one_sided_p(num_old, num_new, greater=greater), *weights) for greater in (False, True)
     )
     table: Floats = np.minimum(1.0, 2 * np.minimum(less, greater))
     table.setflags(write=False)
     return table
 
 
-def _one_sided(num_old: int, num_new: int, *, greater: bool) -> Floats:
+def _one_sided_p(num_old: int, num_new: int, *, greater: bool) -> Floats:
     """Return Fisher's one-sided p-values: of so few right answers of the old version, or of so many."""
     tails = np.ones((num_old + 1, num_new + 1))
     for right in range(num_old + num_new + 1):

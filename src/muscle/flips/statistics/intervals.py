@@ -191,11 +191,11 @@ def ratio(top: Estimate, bottom: Estimate) -> Interval | None:
     if bottom.low is None or bottom.low <= 0:
         return None
     low = _ratio_low(top, bottom)
-    turned = Estimate(_turned(top.value), _turned(top.high), _turned(top.low))
+    turned = Estimate(_negated(top.value), _negated(top.high), _negated(top.low))
     return Interval(low, -_ratio_low(turned, bottom))
 
 
-def _turned(value: float | None) -> float | None:
+def _negated(value: float | None) -> float | None:
     return None if value is None else -value
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
 import re
@@ -14,6 +13,7 @@ from typing import Any
 
 from muscle.errors import ConfigError
 from muscle.patterns import time_limit
+from muscle.provenance import file_sha256
 from muscle.tasks.fields import found
 from muscle.tasks.own.settings import ScorerSettings
 from muscle.tasks.scoring import INVALID, ROUGE_NAMES, exact_match, extract, last_number, number_match, rouge
@@ -93,8 +93,13 @@ def function_score(function: Callable[..., Any], correct: str | None) -> ScoreFu
     return score
 
 
-def import_function(name: str, folder: Path, where: str) -> Callable[..., Any]:
+def import_function(name: str, folder: Path, place: str) -> Callable[..., Any]:
     """Return the callable that `module:callable` names; modules beside the YAML are found too.
+
+    Args:
+        name: `module:callable`.
+        folder: where the module is looked for first.
+        place: where the name stands, for messages.
 
     Raises:
         ConfigError: the module cannot be imported, or has no such callable.
@@ -105,12 +110,12 @@ def import_function(name: str, folder: Path, where: str) -> Callable[..., Any]:
             module = importlib.import_module(module_name)
     except Exception as error:  # a module may raise anything while it is imported
         raise ConfigError(
-            f"{where}: scorer.function: module {module_name!r} cannot be imported: {type(error).__name__}: {error}"
+            f"{place}: module {module_name!r} cannot be imported: {type(error).__name__}: {error}"
         ) from error
     function: Callable[..., Any] | None = getattr(module, attribute, None)
     if not callable(function):
         raise ConfigError(
-            f"{where}: scorer.function: expected a callable {attribute!r} in {module_name!r}, found {found(function)}"
+            f"{place}: expected a callable {attribute!r} in {module_name!r}, found {found(function)}"
         )
     return function
 
@@ -125,8 +130,12 @@ def _importable(folder: Path) -> Iterator[None]:
 
 
 def source_sha256(function: Callable[..., Any]) -> str | None:
-    """Return the hash of the function's file, since a changed function is another task; None where the source cannot be read (a compiled function)."""
+    """Return the hash of the function's file, since a changed function is another task.
+
+    Returns:
+        None where the source cannot be read (a compiled function).
+    """
     try:
-        return hashlib.sha256(Path(inspect.getfile(function)).read_bytes()).hexdigest()
+        return file_sha256(Path(inspect.getfile(function)))
     except (TypeError, OSError):
         return None

@@ -26,8 +26,7 @@ from muscle.tasks.own.scorers import (
 )
 from muscle.tasks.own.settings import CHOICE_SCORERS, GenerationSettings, TaskSettings
 from muscle.tasks.task import Example, Generation, Row, ScoreFunction, Task
-from muscle.validation import validate
-from muscle.yaml_files import read_yaml
+from muscle.yaml_files import UserYaml, read_yaml
 
 
 def load_task(path: Path) -> Task:
@@ -37,28 +36,15 @@ def load_task(path: Path) -> Task:
         ConfigError: the file is missing or no YAML, a key is unknown or of the wrong type, a combination is impossible,
             a template is broken, or the scoring function cannot be imported.
     """
-    raw = read_yaml(path, missing="expected a task's YAML file, found nothing there")
-    settings = validate(TaskSettings, {"name": path.stem, **raw}, str(path))
-    return build_task(settings, where=str(path), folder=path.resolve().parent)
-
-
-def build_task(settings: TaskSettings, *, where: str, folder: Path) -> Task:
-    """Build a task from its settings.
-
-    Args:
-        settings: the validated YAML.
-        where: named in messages.
-        folder: where a scoring function's module is looked for first.
-
-    Raises:
-        ConfigError: a template is broken, or the scoring function cannot be imported.
-    """
-    templates = _Templates(settings, where)
+    written = read_yaml(path, missing="expected a task's YAML file, found nothing there")
+    settings = written.validate(TaskSettings, name=path.stem)
+    templates = _Templates(settings, written)
     scorer = settings.scorer
     definition: dict[str, Any] = {"task": settings.name, "yaml": settings.model_dump()}
     score: ScoreFunction | None = None
     if scorer.name == "function":
-        function = import_function(scorer.function or "", folder, where)
+        place = written.at("scorer", "function")
+        function = import_function(scorer.function or "", path.resolve().parent, place)
         definition["function_sha256"] = source_sha256(function)
         score = function_score(function, scorer.correct)
     elif scorer.name not in CHOICE_SCORERS:
@@ -91,9 +77,9 @@ def _generation(settings: GenerationSettings | None) -> Generation | None:
 class _Templates:
     """The compiled templates of a task, and the examples they make of rows."""
 
-    def __init__(self, settings: TaskSettings, where: str) -> None:
+    def __init__(self, settings: TaskSettings, written: UserYaml) -> None:
         self._settings = settings
-        self._where = where
+        self._written = written
         self._environment = SandboxedEnvironment(
             undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False, finalize=_refuse_null
         )
@@ -101,21 +87,23 @@ class _Templates:
         self._prompt = self._compile("prompt", settings.prompt)
         self._target = None if settings.target is None else self._compile("target", settings.target)
         options = settings.choices if isinstance(settings.choices, list) else []
-        self._choices = [self._compile(f"choices.{index}", text) for index, text in enumerate(options)]
+        self._choices = [self._compile("choices", text, index) for index, text in enumerate(options)]
         unused = set(settings.columns) - self._names
         if unused:
             raise ConfigError(
-                f"{where}: columns.{min(unused)}: no template uses this name; they use {sorted(self._names)}"
+                f"{written.at('columns', min(unused))}: no template uses this name; "
+                f"they use {sorted(self._names)}"
             )
         self.columns = self._needed_columns()
 
-    def _compile(self, key: str, text: str) -> Template:
+    def _compile(self, key: str, text: str, *index: int) -> Template:
         try:
             self._names |= meta.find_undeclared_variables(self._environment.parse(text))
             return self._environment.from_string(text)
         except TemplateSyntaxError as error:
             raise ConfigError(
-                f"{self._where}: {key}: not a Jinja template: {error.message} (line {error.lineno} of it)"
+                f"{self._written.at(key, *index)}: not a Jinja template: {error.message} "
+                f"(line {error.lineno} of it)"
             ) from error
 
     def _needed_columns(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Examples as token sequences, and batches of them.
+"""Examples as token sequences.
 
 The text an adapter learns is context and answer in one piece, tokenised as a whole: the scoring harness splits the
 same whole, so that training and scoring see the same tokens. The loss runs over all of it (Sec. 4.1: next-token
@@ -8,27 +8,26 @@ loss over the whole sequence); only the first token has nothing before it to be 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Protocol
 
-import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from muscle.errors import DataError
 from muscle.tasks.task import Example
-from muscle.training.losses.masks import IGNORE_INDEX
+from muscle.training.data.batches import TokenIds
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
-Collator = Callable[[Sequence[Any]], dict[str, Tensor]]
-"""Examples in, a batch out."""
 BLANK = -1
 """Index of an example that only fills a batch: it has no token to predict."""
 
 
-class TokenizedExamples(Dataset[dict[str, list[int]]]):
+class TokenizedExamples(Dataset[TokenIds]):
     """Token ids of examples, kept in memory: `{"input_ids": [...]}` an item.
 
     Attributes:
@@ -46,13 +45,13 @@ class TokenizedExamples(Dataset[dict[str, list[int]]]):
         """Return the number of examples."""
         return len(self.sequences)
 
-    def __getitem__(self, index: int) -> dict[str, list[int]]:
+    def __getitem__(self, index: int) -> TokenIds:
         """Return one example's token ids."""
         return {"input_ids": self.sequences[index]}
 
 
 def tokenize(
-    examples: Sequence[Example], tokenizer: Any, *, max_length: int, end_of_text: bool
+    examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, *, max_length: int, end_of_text: bool
 ) -> TokenizedExamples:
     """Turn examples into token sequences.
 
@@ -91,75 +90,18 @@ def tokenize(
     return TokenizedExamples(sequences, num_cut=num_cut)
 
 
-@dataclass(frozen=True)
-class PaddingCollator:
-    """Pads a batch on the right and shifts nothing: `labels` are the input ids, without padding and first token.
+class Examples(Protocol):
+    """Examples by their place."""
 
-    The first token is no target. Leaving it out of `labels` makes the number of counted labels the number of
-    predicted tokens, which is what the trainer divides by over an accumulated batch.
+    def __len__(self) -> int:
+        """Return the number of examples."""
 
-    Attributes:
-        pad_token_id: fills `input_ids`; any id will do, since it is masked.
-    """
-
-    pad_token_id: int
-
-    def __call__(self, features: Sequence[dict[str, list[int]]]) -> dict[str, Tensor]:
-        """Return `input_ids`, `attention_mask` and `labels`, each (batch, seq)."""
-        longest = max(len(feature["input_ids"]) for feature in features)
-        shape = (len(features), longest)
-        input_ids = torch.full(shape, self.pad_token_id, dtype=torch.long)
-        attention_mask = torch.zeros(shape, dtype=torch.long)
-        labels = torch.full(shape, IGNORE_INDEX, dtype=torch.long)
-        for row, feature in enumerate(features):
-            ids = torch.tensor(feature["input_ids"])
-            input_ids[row, : len(ids)] = ids
-            attention_mask[row, : len(ids)] = 1
-            labels[row, 1 : len(ids)] = ids[1:]
-        return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
-
-
-class PackingCollator:
-    """Puts a batch's examples one behind the other, in one row without padding: transformers' padding-free form.
-
-    `position_ids` start again at each example; there is no attention mask, from which a model's attention knows that the row is
-    packed (flash-attention's variable lengths, a block-diagonal mask elsewhere).
-    """
-
-    def __init__(self) -> None:
-        from transformers import DataCollatorWithFlattening
-
-        self._flatten = DataCollatorWithFlattening()
-
-    def __call__(self, features: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-        """Return `input_ids`, `position_ids` and `labels`, each (1, tokens)."""
-        batch = self._flatten([{"input_ids": feature["input_ids"]} for feature in features])
-        return {name: batch[name] for name in ("input_ids", "position_ids", "labels")}
-
-
-def model_inputs(batch: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return what a causal model's forward takes of a batch, padded or packed.
-
-    A mask that only hides padding on the right is left out: no real token looks behind itself, and without a mask the attention
-    goes its fastest way.
-    """
-    names = ["input_ids", "position_ids"]
-    mask = batch.get("attention_mask")
-    if mask is not None and not bool((mask[:, 1:] <= mask[:, :-1]).all()):
-        names.append("attention_mask")
-    # A cache would keep transformers from seeing that a row is packed.
-    return {**{name: batch[name] for name in names if name in batch}, "use_cache": False}
-
-
-def sequence_numbers(batch: Mapping[str, Tensor]) -> Tensor | None:
-    """Return which sequence each predicting position of a packed batch belongs to, (1, tokens - 1); None for a padded one."""
-    if "position_ids" not in batch:
-        return None
-    return ((batch["position_ids"] == 0).cumsum(-1) - 1)[:, :-1]
+    def __getitem__(self, place: int, /) -> TokenIds:
+        """Return an example."""
 
 
 @dataclass(frozen=True)
-class Filled(Dataset[dict[str, Any]]):
+class Filled(Dataset[TokenIds]):
     """Examples and, behind them, blank ones up to a length that several processes can share evenly.
 
     Attributes:
@@ -167,23 +109,22 @@ class Filled(Dataset[dict[str, Any]]):
         length: with the blank ones.
     """
 
-    examples: Any
+    examples: Examples
     length: int
 
     def __len__(self) -> int:
         """Return the length with the blank ones."""
         return self.length
 
-    def __getitem__(self, place: int) -> dict[str, Any]:
+    def __getitem__(self, place: int) -> TokenIds:
         """Return an example; a blank one is a single token, which nothing predicts."""
         if place < len(self.examples):
-            example: dict[str, Any] = self.examples[place]
-            return example
+            return self.examples[place]
         if place >= self.length:
             raise IndexError(place)  # ends an iteration
         return {"input_ids": self.examples[0]["input_ids"][:1], "index": BLANK}
 
 
-def filled(examples: Any, multiple: int) -> Filled:
+def filled(examples: Examples, multiple: int) -> Filled:
     """Fill examples up to the next multiple."""
     return Filled(examples, -(-len(examples) // multiple) * multiple)

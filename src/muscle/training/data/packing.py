@@ -1,23 +1,27 @@
-"""Batches without padding: whether a model can take them, found out by numbers, and whether they pay."""
+"""Chooses padded or packed batches: tries out whether the model keeps packed examples apart, and whether they pay."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
 from muscle.errors import ConfigError
-from muscle.training.data.examples import Collator, PackingCollator, PaddingCollator, model_inputs
+from muscle.training.data.batches import Collator, PackingCollator, PaddingCollator, TokenIds, model_inputs
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 logger = logging.getLogger(__name__)
 
+# A few are enough: one token that sees the example before its own changes all logits behind it.
 _SAMPLE_TOKENS = 12
 
 
 def choose_collator(
-    model: Any,
+    model: PreTrainedModel,
     sequences: Sequence[Sequence[int]],
     *,
     packing: Literal["auto", "on", "off"],
@@ -29,7 +33,8 @@ def choose_collator(
         model: to train.
         sequences: token ids of examples, to try packing on.
         packing: `off` pads; `on` packs; `auto` packs where the model runs by flash- or flex-attention, which skip what
-            lies between examples. Elsewhere a packed row costs attention over all of its length, and padding of examples of like length costs little.
+            lies between examples. Elsewhere a packed row costs attention over all of its length, and padding of
+            examples of like length costs little.
         pad_token_id: for padded batches.
 
     Raises:
@@ -49,10 +54,10 @@ def choose_collator(
 
 
 @torch.no_grad()
-def keeps_examples_apart(model: Any, sequences: Sequence[Sequence[int]]) -> bool:
+def keeps_examples_apart(model: PreTrainedModel, sequences: Sequence[Sequence[int]]) -> bool:
     """Tell whether a model gives two packed examples the logits that each has alone, to rounding."""
     pair = [list(ids[:_SAMPLE_TOKENS]) for ids in (sequences[0], sequences[-1])]
-    features = [{"input_ids": ids} for ids in pair]
+    features = [TokenIds(input_ids=ids) for ids in pair]
     batches = [PackingCollator()(features), *(PaddingCollator(0)([feature]) for feature in features)]
     was_training = model.training
     model.eval()

@@ -1,7 +1,7 @@
 """One pass over the vocabulary: everything a loss needs of it, a chunk of tokens at a time.
 
-Cross-entropy and forward KL ask the same of the output head: two normalisers, the label's probability, whether the argmax is right, and
-W^T times a mixture of the student's softmax at T and at 1. `fused.py` makes the losses of it.
+Cross-entropy and forward KL ask the same of the output head: two normalisers, the label's probability, whether the
+argmax is right, and W^T times a mixture of the student's softmax at T and at 1. `fused.py` makes the losses of it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,10 @@ import torch
 from torch import Tensor
 
 from muscle.training.head.output_head import ChunkBuffers, OutputHead, Product, Rows
+
+MEMORY_BYTES = 128 * 2**20
+"""Default budget for the logits of a chunk. On 2 cores, products lose speed below 128 tokens a chunk and gain none
+above 256."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +40,12 @@ class HeadPass:
     pulled: Tensor | None
 
 
-class Guide(Protocol):
+class TeachersInPass(Protocol):
     """Teachers whose distributions exist only while their chunk is at hand (the `hidden` and `topk` stores)."""
 
     bytes_per_logit: int
 
-    def meet(self, part: slice, logits: Tensor) -> None:
+    def see_logits(self, part: slice, logits: Tensor) -> None:
         """Look at a chunk's student logits (tokens, vocab), before they become a softmax."""
 
     def target(
@@ -57,13 +61,13 @@ class Softened(NamedTuple):
     """A chunk's softmax and its normalisers.
 
     Attributes:
-        warm: (tokens, vocab), softmax(z / T), in the place of the logits.
-        plain: (tokens, vocab), softmax(z); `warm` itself at T = 1; None where nobody needs it.
+        softmax: (tokens, vocab), softmax(z / T), in the place of the logits.
+        plain: (tokens, vocab), softmax(z); `softmax` itself at T = 1; None where nobody needs it.
         lse: (tokens,), logsumexp(z / T).
         lse_plain: (tokens,), logsumexp(z).
     """
 
-    warm: Tensor
+    softmax: Tensor
     plain: Tensor | None
     lse: Tensor
     lse_plain: Tensor
@@ -74,8 +78,8 @@ def soften(
 ) -> Softened:
     """Turn a chunk of logits into its softmax, in place or beside them.
 
-    A normaliser is read off the softmax's largest entry, logsumexp(z) = z_top - log softmax(z)_top: no further pass over the
-    chunk, and the largest entry is never small.
+    A normaliser is read off the softmax's largest entry, logsumexp(z) = z_top - log softmax(z)_top: no further pass
+    over the chunk, and the largest entry is never small.
 
     Args:
         logits: (tokens, vocab), wide; overwritten, by the softmax at T or, where that has a place of its own, by z / T.
@@ -87,22 +91,22 @@ def soften(
     column = top.unsqueeze(1)
     peak = logits.gather(1, column)
     if temperature == 1.0:
-        warm = _softmax(logits, out)
-        lse = (peak - warm.gather(1, column).log()).squeeze(1)
-        return Softened(warm, warm, lse, lse)
+        softmax = _softmax_into(logits, out)
+        lse = (peak - softmax.gather(1, column).log()).squeeze(1)
+        return Softened(softmax, softmax, lse, lse)
     if temperature == 2.0 and not keep_plain:
         # softmax(z) is softmax(z / 2) squared, normalised: its normaliser comes without a second exponential.
-        warm = _softmax(logits.div_(2.0), out)
-        lse = (peak / 2.0 - warm.gather(1, column).log()).squeeze(1)
-        return Softened(warm, None, lse, 2.0 * (lse + torch.linalg.vector_norm(warm, dim=-1).log()))
+        softmax = _softmax_into(logits.div_(2.0), out)
+        lse = (peak / 2.0 - softmax.gather(1, column).log()).squeeze(1)
+        return Softened(softmax, None, lse, 2.0 * (lse + torch.linalg.vector_norm(softmax, dim=-1).log()))
     plain = torch.softmax(logits, -1)
     lse_plain = (peak - plain.gather(1, column).log()).squeeze(1)
-    warm = _softmax(logits.div_(temperature), out)
-    lse = (peak / temperature - warm.gather(1, column).log()).squeeze(1)
-    return Softened(warm, plain if keep_plain else None, lse, lse_plain)
+    softmax = _softmax_into(logits.div_(temperature), out)
+    lse = (peak / temperature - softmax.gather(1, column).log()).squeeze(1)
+    return Softened(softmax, plain if keep_plain else None, lse, lse_plain)
 
 
-def _softmax(logits: Tensor, out: Tensor | None) -> Tensor:
+def _softmax_into(logits: Tensor, out: Tensor | None) -> Tensor:
     # The CPU kernel reads an entry before it writes it. Of other devices' kernels nobody promises that.
     if out is None and logits.device.type != "cpu":
         return logits.copy_(torch.softmax(logits, -1))
@@ -110,7 +114,9 @@ def _softmax(logits: Tensor, out: Tensor | None) -> Tensor:
 
 
 def entropy(soft: Softened, scaled: Tensor, top: Tensor) -> Tensor:
-    """Return the entropy of softmax(z / T) in nats, (tokens,): logsumexp(z / T) less the mean of z / T, with no logarithm per entry.
+    """Return the entropy of softmax(z / T) in nats, (tokens,).
+
+    It is logsumexp(z / T) less the mean of z / T: no logarithm per entry.
 
     Args:
         soft: from `soften`, with a place of its own.
@@ -119,7 +125,7 @@ def entropy(soft: Softened, scaled: Tensor, top: Tensor) -> Tensor:
     """
     # Seen from the largest entry: two large numbers that nearly cancel would leave no digits.
     peak = scaled.gather(1, top.unsqueeze(1))
-    mean = torch.mul(scaled.sub_(peak), soft.warm, out=scaled).sum(-1)
+    mean = torch.mul(scaled.sub_(peak), soft.softmax, out=scaled).sum(-1)
     return soft.lse - peak.squeeze(1) - mean
 
 
@@ -160,7 +166,7 @@ def head_pass(
     ce_weight: float,
     gradient: bool,
     memory_bytes: int,
-    guide: Guide | None = None,
+    teachers: TeachersInPass | None = None,
 ) -> HeadPass:
     """Apply the head to every token once.
 
@@ -172,25 +178,25 @@ def head_pass(
         ce_weight: share of cross-entropy in the loss.
         gradient: also give `pulled`.
         memory_bytes: budget for the logits of a chunk.
-        guide: teachers that are present in the pass; their part is then in `pulled`.
+        teachers: those that are present in the pass; their part is then in `pulled`.
 
     Returns:
         See `HeadPass`.
     """
-    if head.kernel is not None and guide is None:
+    if head.kernel is not None and teachers is None:
         rows = partial(
             head.kernel, scale=head.scale, temperature=temperature, ce_weight=ce_weight, gradient=gradient
         )
         return _kernel_pass(hidden, head, labels, rows, gradient=gradient, memory_bytes=memory_bytes)
-    per_token = head.vocab_size * _bytes_per_logit(head, temperature, ce_weight, gradient, guide)
+    per_token = head.vocab_size * _bytes_per_logit(head, temperature, ce_weight, gradient, teachers)
     buffers = ChunkBuffers(head, min(chunk_size(len(hidden), per_token, memory_bytes), len(hidden)))
     found = _unfilled(hidden, head, gradient=gradient)
     with exactly(hidden):
         for part in chunks(len(hidden), per_token, memory_bytes):
             label = labels[part]
             logits, top = head.logits(hidden[part], buffers, label)
-            if guide is not None:
-                guide.meet(part, logits)
+            if teachers is not None:
+                teachers.see_logits(part, logits)
             wanted = logits.gather(1, label.unsqueeze(1)).squeeze(1)
             slope = _slope(head, logits) if gradient else None
             soft = soften(logits, top, temperature, keep_plain=gradient and ce_weight > 0)
@@ -200,8 +206,8 @@ def head_pass(
                 top == label,
             )
             taught = None
-            if guide is not None:
-                taught = guide.target(part, found.right[part], found.log_p[part], soft, gradient=gradient)
+            if teachers is not None:
+                taught = teachers.target(part, found.right[part], found.log_p[part], soft, gradient=gradient)
             if found.pulled is None:
                 continue
             weights = _loss_gradient(soft, label, taught, temperature, ce_weight)
@@ -220,7 +226,7 @@ def _kernel_pass(
     gradient: bool,
     memory_bytes: int,
 ) -> HeadPass:
-    """`head_pass` with one buffer alone, the product's: the kernel turns it into the loss's gradient where it stands."""
+    """`head_pass` with the product's buffer alone, which the kernel turns into the loss's gradient."""
     per_token = head.vocab_size * head.weight.dtype.itemsize
     largest = min(chunk_size(len(hidden), per_token, memory_bytes), len(hidden))
     buffer = torch.empty(largest, head.vocab_size, dtype=head.weight.dtype, device=hidden.device)
@@ -231,7 +237,7 @@ def _kernel_pass(
             found.lse[part], found.log_p[part], heavy = rows(product)
             found.right[part] = product.ids[:, 0] == product.ids[:, 1]
             if found.pulled is not None:
-                found.pulled[part] = head.pull_apart(product.raw, product.ids, heavy)
+                found.pulled[part] = head.pull_split(product.raw, product.ids, heavy)
     return found
 
 
@@ -244,26 +250,26 @@ def _unfilled(hidden: Tensor, head: OutputHead, *, gradient: bool) -> HeadPass:
 
 
 def _slope(head: OutputHead, logits: Tensor) -> Tensor | None:
-    """How the soft cap flattens a logit: d z / d (scale * raw), (tokens, vocab); None without a cap."""
+    """Return how the soft cap flattens a logit: d z / d (scale * raw), (tokens, vocab); None without a cap."""
     return None if head.softcap is None else 1.0 - (logits / head.softcap).square_()
 
 
 def _bytes_per_logit(
-    head: OutputHead, temperature: float, ce_weight: float, gradient: bool, guide: Guide | None
+    head: OutputHead, temperature: float, ce_weight: float, gradient: bool, teachers: TeachersInPass | None
 ) -> int:
-    """The buffers, the second softmax where one is made, the cap's slope, and what the guide holds."""
+    """Count the buffers, the second softmax where one is made, the cap's slope, and what the teachers hold."""
     second = temperature != 1.0 and (temperature != 2.0 or (gradient and ce_weight > 0))
     tensors = int(second) + int(head.softcap is not None and gradient)
     own = head.bytes_per_logit + tensors * head.wide_dtype.itemsize
-    return own + (0 if guide is None else guide.bytes_per_logit)
+    return own + (0 if teachers is None else teachers.bytes_per_logit)
 
 
 def _loss_gradient(
     soft: Softened, label: Tensor, taught: Tensor | None, temperature: float, ce_weight: float
 ) -> Tensor:
-    """Return d loss / d z, (tokens, vocab), in the softmax's place; without the teachers' part where there is no `taught`."""
+    """Return d loss / d z, (tokens, vocab), in the softmax's place; without `taught`, less the teachers' part."""
     share = (1.0 - ce_weight) / temperature
-    weights = soft.warm
+    weights = soft.softmax
     if soft.plain is not weights:
         weights.mul_(share)
         if soft.plain is not None:

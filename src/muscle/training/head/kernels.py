@@ -1,9 +1,10 @@
-"""Whether the pass over the head's rows goes by the Triton kernel, tried once before a training.
+"""Chooses Triton's kernel or PyTorch's operations for the loss's pass over the vocabulary, once before a training.
 
-PyTorch's operations are the reference: a chunk's rows are read and written about ten times and need a float32 buffer beside the 16-bit one.
-The kernel reads a row three times, argmax included, writes it once, and its only buffer is the product, so that the same memory holds chunks three times as
-large. It is taken where it can be imported, gives the PyTorch path's numbers on this very head, and is faster on it. What it lacks:
-soft caps, and teachers in the pass (the `hidden` and `topk` stores).
+PyTorch's operations are the reference: a chunk's rows are read and written about ten times and need a float32 buffer
+beside the 16-bit one. The kernel reads a row three times, argmax included, writes it once, and its only buffer is the
+product, so that the same memory holds chunks three times as large. It is taken where it can be imported, gives the
+PyTorch path's numbers on this very head, and is faster on it. What it lacks: soft caps, and teachers in the pass (the
+`hidden` and `topk` stores).
 """
 
 from __future__ import annotations
@@ -26,8 +27,11 @@ from muscle.training.head.output_head import OutputHead, RowKernel
 
 logger = logging.getLogger(__name__)
 
+# Enough for flat rows and peaked ones.
 _CHECK_TOKENS = 32
+# Far more than a GPU needs to be busy; a larger chunk would only make the choice slow.
 _MOST_TIMED_TOKENS = 4096
+# Of which the median counts: one that was disturbed changes nothing.
 _ROUNDS = 5
 _LSE_TOLERANCE = 1e-4
 """Of float32 sums over a vocabulary, relative; measured between both paths: 1e-6."""
@@ -60,7 +64,8 @@ def choose_kernel(
 
     Args:
         head: the student's, on the device where it trains.
-        wanted: `auto` takes the kernel on a GPU where it is right and faster, `triton` where it is right, `torch` never.
+        wanted: `auto` takes the kernel on a GPU where it is right and faster, `triton` where it is right, `torch`
+            never.
         memory_bytes: budget for the logits of a chunk.
         temperature: T of the training's KL terms.
         ce_weight: share of cross-entropy in its loss.
@@ -112,7 +117,7 @@ class _Formula:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """Why the kernel is not used, or how its time compares with that of PyTorch's operations where that was asked."""
+    """Why the kernel is not used, or how its time compares with that of PyTorch's operations where it was measured."""
 
     reason: str | None = None
     ratio: float | None = None
@@ -124,7 +129,7 @@ def _try(head: OutputHead, wanted: KernelName, formula: _Formula, load: Callable
         return _Outcome(reason)
     try:
         candidate = replace(head, kernel=load())
-        reason = _difference(candidate, head, formula)
+        reason = _say_how_it_differs(candidate, head, formula)
         if reason is not None or wanted == "triton":
             return _Outcome(reason)
         ratio = _time_ratio(candidate, head, formula)
@@ -152,8 +157,9 @@ def _hindrance(head: OutputHead, wanted: KernelName) -> str | None:
     return None
 
 
-def _difference(candidate: OutputHead, reference: OutputHead, formula: _Formula) -> str | None:
-    """Say how the kernel's numbers differ beyond rounding, on flat and peaked rows, half of whose labels are the argmax."""
+def _say_how_it_differs(candidate: OutputHead, reference: OutputHead, formula: _Formula) -> str | None:
+    """Say how the kernel's numbers differ beyond rounding; None where they do not."""
+    # Flat rows and peaked ones, and half of the labels the argmax.
     states, labels = _sample(reference, _CHECK_TOKENS)
     states *= torch.logspace(-0.5, 1.0, len(states)).unsqueeze(1).to(states)
     with torch.no_grad():
@@ -165,8 +171,8 @@ def _difference(candidate: OutputHead, reference: OutputHead, formula: _Formula)
             for head in (reference, candidate)
         )
         gaps = {
-            "lse": _relative(found.lse, expected.lse) / _LSE_TOLERANCE,
-            "log_p": _relative(found.log_p, expected.log_p) / _LSE_TOLERANCE,
+            "lse": _largest_relative_gap(found.lse, expected.lse) / _LSE_TOLERANCE,
+            "log_p": _largest_relative_gap(found.log_p, expected.log_p) / _LSE_TOLERANCE,
             "argmax": float((found.right != expected.right).sum()) / 0.5,
         }
         if expected.pulled is not None and found.pulled is not None:
@@ -178,12 +184,12 @@ def _difference(candidate: OutputHead, reference: OutputHead, formula: _Formula)
     return None
 
 
-def _relative(found: Tensor, expected: Tensor) -> float:
+def _largest_relative_gap(found: Tensor, expected: Tensor) -> float:
     return float(((found - expected).abs() / (1.0 + expected.abs())).max())
 
 
 def _time_ratio(candidate: OutputHead, reference: OutputHead, formula: _Formula) -> float:
-    """Return the kernel's time for value and gradient of a chunk of its own as a share of the time of PyTorch's operations."""
+    """Return the kernel's time for a chunk, as a share of the time of PyTorch's operations."""
     per_token = reference.vocab_size * reference.weight.dtype.itemsize
     num_tokens = max(1, min(formula.memory_bytes // per_token, _MOST_TIMED_TOKENS))
     states, labels = _sample(reference, num_tokens)
@@ -194,12 +200,12 @@ def _time_ratio(candidate: OutputHead, reference: OutputHead, formula: _Formula)
             found = formula.run(head, states, labels, gradient=True, memory_bytes=formula.memory_bytes)
             found.lse.cpu()  # waits for the device
             taken.append(time.perf_counter() - start)
-    own, plain = (statistics.median(taken[1:]) for taken in seconds)  # the first round finds libraries cold
+    own, plain = (statistics.median(taken[1:]) for taken in seconds)  # the first round loads libraries
     return own / plain
 
 
 def _sample(head: OutputHead, num_tokens: int) -> tuple[Tensor, Tensor]:
-    """Random states and labels, by a generator of their own: a training's random numbers stay what they are."""
+    """Return random states and labels, by a generator of their own: a training's random numbers stay what they are."""
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(num_tokens, head.weight.shape[1], generator=generator)
     labels = torch.randint(head.vocab_size, (num_tokens,), generator=generator)

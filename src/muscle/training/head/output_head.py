@@ -1,22 +1,27 @@
 """A model's output head as the training engine sees it: the last matrix, and what a model does to its product.
 
 The engine runs a model's decoder without its head and applies the head chunk by chunk. That is right only where the
-logits are `softcap(scale * (W h + b))` of the very states that the model hands to its head; whether they are is checked by numbers
-(`reproduces_logits`), not by the model's name. The states are caught at the head's door, in a forward pass of the whole
-model: every architecture, PEFT and data-parallel wrappers keep working as they are.
+logits are `softcap(scale * (W h + b))` of the very states that the model hands to its head; whether they are is
+checked by numbers (`reproduces_logits`), not by the model's name. The states are caught on their way into the head,
+in a forward pass of the whole model: every architecture, PEFT and data-parallel wrappers keep working as they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from muscle.errors import ModelError
-from muscle.training.data.examples import model_inputs
+from muscle.models.bases import without_adapter
+from muscle.training.data.batches import model_inputs
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 PULL_BLOCKS = 8
 """Of the vocabulary in `pull`. Measured: a third off the gradient's rounding, at no time; 32 take off little more."""
@@ -24,7 +29,7 @@ _ARGMAX_BLOCK = 256
 
 
 class ChunkBuffers:
-    """Memory for one chunk's logits, used again for every chunk: fresh pages for each would cost as much as the softmax.
+    """Memory for one chunk's logits, used again for every chunk: fresh pages would cost as much as the softmax.
 
     Args:
         head: whose logits.
@@ -58,8 +63,8 @@ class Rows(NamedTuple):
     Attributes:
         lse: (tokens,), logsumexp(z / T).
         log_p: (tokens,), log softmax(z)[label], at T = 1.
-        heavy: (tokens, 2), d loss / d z of argmax and label, without a teacher's part; where the two are one token, the second
-            is 0. Without a gradient nothing stands in it.
+        heavy: (tokens, 2), d loss / d z of argmax and label, without a teacher's part; where the two are one token,
+            the second is 0. Without a gradient nothing stands in it.
     """
 
     lse: Tensor
@@ -73,13 +78,17 @@ class RowKernel(Protocol):
     def __call__(
         self, product: Product, *, scale: float, temperature: float, ce_weight: float, gradient: bool
     ) -> Rows:
-        """Return a chunk's numbers; with `gradient` every d loss / d z takes its entry's place in `product.raw`, 0 those in `Rows.heavy`."""
+        """Return a chunk's numbers.
+
+        With `gradient` every d loss / d z takes its entry's place in `product.raw`, and 0 that of those in
+        `Rows.heavy`.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class OutputHead:
-    """A frozen output head: logits = softcap * tanh(scale * (W h + b) / softcap), without the tanh where there is no cap.
+    """A frozen output head: logits = softcap * tanh(scale * (W h + b) / softcap), without tanh where there is no cap.
 
     Attributes:
         weight: W, (vocab, width).
@@ -149,7 +158,7 @@ class OutputHead:
         return wide, top
 
     def product(self, hidden: Tensor, labels: Tensor, buffer: Tensor) -> Product:
-        """Return the product of a chunk of states, with argmax and label exact, for a `RowKernel`; inside `torch.no_grad`.
+        """Return a chunk's product, with argmax and label exact, for a `RowKernel`; inside `torch.no_grad`.
 
         Args:
             hidden: (tokens, width).
@@ -171,16 +180,16 @@ class OutputHead:
             torch.addmm(self.bias.to(states.dtype), states, self.weight.T, out=out)
 
     def _entry(self, states: Tensor, index: Tensor) -> Tensor:
-        """(W h + b)[index] per token, wide."""
+        """Return (W h + b)[index] per token, wide."""
         value = (states.to(self.wide_dtype) * self.weight[index].to(self.wide_dtype)).sum(-1)
         return value if self.bias is None else value + self.bias[index].to(self.wide_dtype)
 
     def pull(self, weights: Tensor, heavy: tuple[Tensor, ...], scratch: Tensor | None = None) -> Tensor:
         """Return sum_v weights[:, v] * W[v], wide. `weights` may be overwritten.
 
-        In 16 bits the product is summed in float32 over blocks of the vocabulary, since each block's result is rounded; and
-        the entries in `heavy` are added in float32. Both keep the rounding small beside the difference of two such sums, which is
-        what a gradient is when student and teacher agree.
+        In 16 bits the product is summed in float32 over blocks of the vocabulary, since each block's result is
+        rounded; and the entries in `heavy` are added in float32. Both keep the rounding small beside the difference
+        of two such sums, which is what a gradient is when student and teacher agree.
 
         Args:
             weights: (tokens, vocab), wide.
@@ -202,8 +211,8 @@ class OutputHead:
         narrow = scratch[: len(weights)].copy_(weights)
         return self._add_product(total, narrow)
 
-    def pull_apart(self, light: Tensor, ids: Tensor, heavy: Tensor) -> Tensor:
-        """Return what `pull` returns, of weights that stand apart.
+    def pull_split(self, light: Tensor, ids: Tensor, heavy: Tensor) -> Tensor:
+        """Return what `pull` returns, of weights whose largest stand beside them.
 
         Args:
             light: (tokens, vocab), in the head's own dtype, 0 at `ids`.
@@ -227,8 +236,8 @@ class OutputHead:
 def _argmax(values: Tensor) -> Tensor:
     """Return the place of each row's largest entry, as `values.argmax(-1)`.
 
-    torch's CPU kernels find a maximum in a fraction of the time that its place takes: so first each block's maximum, then the place in
-    one block.
+    torch's CPU kernels find a maximum in a fraction of the time that its place takes: so first each block's maximum,
+    then the place in one block.
     """
     whole = values.shape[1] // _ARGMAX_BLOCK * _ARGMAX_BLOCK
     if values.device.type != "cpu" or not whole or not len(values):
@@ -242,7 +251,7 @@ def _argmax(values: Tensor) -> Tensor:
     return torch.where(rest > peaks, later + whole, place)
 
 
-def output_head(model: Any) -> OutputHead:
+def output_head(model: PreTrainedModel | PeftModel) -> OutputHead:
     """Return a model's frozen output head.
 
     Args:
@@ -254,7 +263,7 @@ def output_head(model: Any) -> OutputHead:
     Raises:
         ModelError: the head is trained, carries an adapter, or is no plain linear layer.
     """
-    base = _without_adapter(model)
+    base = without_adapter(model)
     module = base.get_output_embeddings()
     if type(module) is not nn.Linear:
         raise ModelError(f"output head: expected a plain linear layer, found {type(module).__name__}")
@@ -264,12 +273,12 @@ def output_head(model: Any) -> OutputHead:
     return OutputHead(
         weight=module.weight.detach(),
         bias=None if module.bias is None else module.bias.detach(),
-        scale=_scale(config),
+        scale=_logit_scale(config),
         softcap=getattr(config, "final_logit_softcapping", None),
     )
 
 
-def _scale(config: Any) -> float:
+def _logit_scale(config: PreTrainedConfig) -> float:
     for name, inverse in (
         ("logit_scale", False),
         ("lm_head_multiplier", False),
@@ -281,15 +290,14 @@ def _scale(config: Any) -> float:
     return 1.0
 
 
-def _without_adapter(model: Any) -> Any:
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
-def head_input(model: Any, batch: Mapping[str, Tensor], *, inner: Any = None) -> Tensor:
+def head_input(
+    model: nn.Module, batch: Mapping[str, Tensor], *, inner: PreTrainedModel | PeftModel | None = None
+) -> Tensor:
     """Run a model without its head and return the states that it hands to it.
 
-    The head is replaced for this call by a module whose result is one number wide, so the logits never exist. Replacing its
-    `forward` alone would not do: DeepSpeed's ZeRO-3 hangs hooks on the head which expect its result in the loss's graph.
+    The head is replaced for this call by a module whose result is one number wide, so the logits never exist.
+    Replacing its `forward` alone would not do: DeepSpeed's ZeRO-3 hangs hooks on the head which expect its result in
+    the loss's graph.
 
     Args:
         model: the model, or a data-parallel wrapper around it, whose own forward is called.
@@ -302,38 +310,40 @@ def head_input(model: Any, batch: Mapping[str, Tensor], *, inner: Any = None) ->
     Raises:
         ModelError: the model doesn't call its head exactly once.
     """
-    base = _without_adapter(model if inner is None else inner)
+    base = without_adapter(model if inner is None else inner)
     head = base.get_output_embeddings()
-    holder, name = _place_of(head, base)
-    door = _Door(head)
-    setattr(holder, name, door)
+    holder, name = _holder_of(head, base)
+    catch = _CatchStates(head)
+    setattr(holder, name, catch)
     try:
         model(**model_inputs(batch))
     finally:
         setattr(holder, name, head)
-    seen: list[Tensor] = door.seen
-    if len(seen) != 1:
-        raise ModelError(f"output head: expected one call in a forward pass, found {len(seen)}")
-    return seen[0]
+    if len(catch.seen) != 1:
+        raise ModelError(f"output head: expected one call in a forward pass, found {len(catch.seen)}")
+    return catch.seen[0]
 
 
-class _Door(nn.Module):
-    """Stands where the head was: keeps the states that come in, and has the head's weights for models that ask for their dtype."""
+class _CatchStates(nn.Module):
+    """Stands where the head was and keeps the states that come in; who reads the head's weights finds them here."""
+
+    seen: list[Tensor]
 
     def __init__(self, head: nn.Module) -> None:
         super().__init__()
         # Past nn.Module, which would take the head for a part of this one.
         self.__dict__.update(head=head, seen=[])
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["head"], name)
+    def __getattr__(self, name: str) -> Tensor | nn.Module:
+        found: Tensor | nn.Module = getattr(self.__dict__["head"], name)
+        return found
 
     def forward(self, states: Tensor) -> Tensor:
         self.__dict__["seen"].append(states)
         return states[..., :1].clone()  # FSDP2 hangs hooks on what a model returns, and wants no view there
 
 
-def _place_of(part: nn.Module, model: nn.Module) -> tuple[nn.Module, str]:
+def _holder_of(part: nn.Module, model: nn.Module) -> tuple[nn.Module, str]:
     """Return the module that holds `part`, and its name there."""
     for holder in model.modules():
         for name, child in holder.named_children():
@@ -343,7 +353,9 @@ def _place_of(part: nn.Module, model: nn.Module) -> tuple[nn.Module, str]:
 
 
 @torch.no_grad()
-def reproduces_logits(model: Any, head: OutputHead, batch: Mapping[str, Tensor]) -> bool:
+def reproduces_logits(
+    model: PreTrainedModel | PeftModel, head: OutputHead, batch: Mapping[str, Tensor]
+) -> bool:
     """Tell whether `head` on the model's states gives the model's own logits, to the rounding of its weights.
 
     Args:

@@ -1,22 +1,27 @@
 """Causal attention on a CPU, as plain products over blocks of queries.
 
-torch's fused CPU kernel works through small blocks of keys as well, and in bfloat16 its backward pass takes two to three times as long as
-the few batched products and the softmax that attention is made of (`benchmarks/attention.py`). A block of queries meets only the keys up to
-its own end, so that little of the upper triangle is computed. Short sequences keep their probabilities for the backward pass; long ones,
-whose probabilities would fill the memory, compute them again. The numbers are the same to rounding.
+torch's fused CPU kernel works through small blocks of keys as well, and in bfloat16 its backward pass takes two to
+three times as long as the few batched products and the softmax that attention is made of (`benchmarks/attention.py`).
+A block of queries sees only the keys up to its own end, so that little of the upper triangle is computed. Short
+sequences keep their probabilities for the backward pass; long ones, whose probabilities would fill the memory,
+compute them again. The numbers are the same to rounding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from muscle.models.bases import quiet_libraries
+from muscle.models.bases import quiet_libraries, without_adapter
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
 
 LONGEST = 4096
 """Tokens: as far as it was measured to pay."""
@@ -24,26 +29,30 @@ KEPT = 256
 """Tokens. Up to it the probabilities (heads x tokens x tokens, half of them) are kept for the backward pass."""
 _BLOCK, _LONG_BLOCK = 64, 128
 """Queries of a block, up to `KEPT` tokens and beyond, by measurement."""
+# How transformers knows it.
 _NAME = "muscle_blocks"
 _HARMLESS = frozenset({"position_ids", "use_cache", "sliding_window"})
-"""Of what models hand to their attention beside its arguments: what changes nothing, or comes as a mask where it does."""
+"""Of what models hand to their attention beside its arguments: what changes nothing, or comes as a mask where it
+does."""
 
 
 @contextmanager
-def block_attention(model: Any) -> Iterator[None]:
+def block_attention(model: PreTrainedModel | PeftModel) -> Iterator[None]:
     """While it lasts, a model on a CPU that attends by torch's fused kernel does so by plain products.
 
-    Sequences beyond `LONGEST`, and calls with a mask (a packed row, a sliding window), go to the fused kernel as before.
+    Sequences beyond `LONGEST`, and calls with a mask (a packed row, a sliding window), go to the fused kernel as
+    before.
 
     Args:
-        model: a transformers model, with or without a PEFT adapter; on another device, or with another attention, it is left alone.
+        model: a transformers model, with or without a PEFT adapter; on another device, or with another attention, it
+            is left alone.
     """
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    base = without_adapter(model)
     before = getattr(getattr(base, "config", None), "_attn_implementation", None)
     if before != "sdpa" or base.device.type != "cpu" or not hasattr(base, "set_attn_implementation"):
         yield
         return
-    _register()
+    _register_attention()
     with quiet_libraries():  # a model whose attention is its own says so, and stays as it is
         base.set_attn_implementation(_NAME)
     try:
@@ -53,7 +62,7 @@ def block_attention(model: Any) -> Iterator[None]:
             base.set_attn_implementation(before)
 
 
-def _register() -> None:
+def _register_attention() -> None:
     """Make the attention known to transformers, with the masks of its `sdpa`."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
@@ -63,7 +72,7 @@ def _register() -> None:
 
 
 def _attend(
-    module: Any,
+    module: nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -71,7 +80,7 @@ def _attend(
     dropout: float = 0.0,
     scaling: float | None = None,
     is_causal: bool | None = None,
-    **more: Any,
+    **more: object,
 ) -> tuple[Tensor, None]:
     """Attend as transformers' attention functions do: (batch, heads, seq, width) in, (batch, seq, heads, width) out."""
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal

@@ -1,17 +1,20 @@
-"""A model's layers in fewer steps than its libraries take: whatever of ours changes nothing but rounding."""
+"""Runs attention and LoRA layers in fewer steps than their libraries do; the numbers are the same to rounding."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 from muscle.training.layers.attention import block_attention
 from muscle.training.layers.lora_layer import one_step_lora
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+
 
 @contextmanager
-def fast_layers(model: Any, *, lora: bool = True) -> Iterator[None]:
+def fast_layers(model: PeftModel, *, lora: bool = True) -> Iterator[None]:
     """While it lasts, a model's LoRA layers run as one step each and its attention, on a CPU, in blocks.
 
     Args:

@@ -1,8 +1,8 @@
 """A LoRA layer as one step of the graph: y = W x + b + s B A x, with what its backward pass needs and no more.
 
-PEFT builds the sum of small steps: two further results as large as the layer's, written and read forward and backward. Here the adapter's
-part is added into the base's result by the very product that makes it, and the gradient of x likewise. The numbers are the same to
-rounding (one rounding less on the way).
+PEFT builds the sum of small steps: two further results as large as the layer's, written and read forward and
+backward. Here the adapter's part is added into the base's result by the very product that makes it, and the gradient
+of x likewise. The numbers are the same to rounding (one rounding less on the way).
 """
 
 from __future__ import annotations
@@ -10,26 +10,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from peft.tuners.lora.layer import Linear
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+
 
 @contextmanager
-def one_step_lora(model: Any) -> Iterator[None]:
+def one_step_lora(model: PeftModel) -> Iterator[None]:
     """While it lasts, the plain LoRA layers of a model run as one step each; every other layer stays as it is.
 
-    Plain is: one active adapter, no dropout, no variant (DoRA and others), on a frozen linear layer that is not quantised.
+    Plain is: one active adapter, no dropout, no variant (DoRA and others), on a frozen linear layer that is not
+    quantised.
 
     Args:
         model: with a PEFT adapter, not merged.
     """
-    changed = [module for module in model.modules() if type(module) is Linear and _is_plain(module)]
+    changed = [module for module in model.modules() if type(module) is Linear and _is_plain_lora(module)]
     for module in changed:
-        module.forward = partial(_forward, module)
+        module.forward = partial(_lora_forward, module)
     try:
         yield
     finally:
@@ -37,7 +41,7 @@ def one_step_lora(model: Any) -> Iterator[None]:
             del module.forward
 
 
-def _is_plain(module: Any) -> bool:
+def _is_plain_lora(module: Linear) -> bool:
     active = [name for name in module.active_adapters if name in module.lora_A]
     if len(active) != 1 or module.disable_adapters or module.merged or "forward" in vars(module):
         return False
@@ -54,7 +58,7 @@ def _is_plain(module: Any) -> bool:
     )
 
 
-def _forward(module: Any, states: Tensor) -> Tensor:
+def _lora_forward(module: Linear, states: Tensor) -> Tensor:
     (name,) = (name for name in module.active_adapters if name in module.lora_A)
     down, up, base = module.lora_A[name].weight, module.lora_B[name].weight, module.base_layer
     kind = states.device.type
@@ -64,12 +68,16 @@ def _forward(module: Any, states: Tensor) -> Tensor:
     if not states.dtype == down.dtype == up.dtype == base.weight.dtype:
         unchanged: Tensor = type(module).forward(module, states)
         return unchanged
-    found: Tensor = _LoraLinear.apply(states, base.weight, base.bias, down, up, module.scaling[name])  # type: ignore[no-untyped-call]
+    weights = (base.weight, base.bias, down, up, module.scaling[name])
+    found: Tensor = _LoraLinear.apply(states, *weights)  # type: ignore[no-untyped-call]
     return found
 
 
 class _LoraLinear(torch.autograd.Function):
-    """(..., in), (out, in), (out,) or None, (rank, in), (out, rank) to (..., out); gradients of the states and of the adapter."""
+    """The step: (..., in), (out, in), (out,) or None, (rank, in), (out, rank) to (..., out).
+
+    Only the states and the adapter have gradients.
+    """
 
     @staticmethod
     def forward(

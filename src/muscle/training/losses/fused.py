@@ -1,15 +1,16 @@
 """The losses in one pass over the output head: value and gradient together, never a [tokens x vocabulary] matrix.
 
-The same numbers as `loss.py`, whose plain formulas are the reference. What makes it cheap: with the head W frozen, the gradient of
-cross-entropy and of forward KL with respect to a state h is W^T (softmax(z) - p), and the teacher's part of it, W^T p, is one vector as wide
-as h. Cross-entropy's p is one-hot, so its vector is a row of W; a teacher's vector c = W^T softmax(z_t / T) is computed once, before
-training (J. Chang, "KL cache trick for full-vocab distillation", 2026). With s and b the head's scale and bias and H the teacher's entropy:
+The same numbers as `loss.py`, whose plain formulas are the reference. What makes it cheap: with the head W frozen,
+the gradient of cross-entropy and of forward KL with respect to a state h is W^T (softmax(z) - p), and the teacher's
+part of it, W^T p, is one vector as wide as h. Cross-entropy's p is one-hot, so its vector is a row of W; a teacher's
+vector c = W^T softmax(z_t / T) is computed once, before training (J. Chang, "KL cache trick for full-vocab
+distillation", 2026). With s and b the head's scale and bias and H the teacher's entropy:
 
     KL(p || softmax(z / T)) = -H - s (h . c + p . b) / T + logsumexp(z / T)
     d KL / d h              = s (W^T softmax(z / T) - c) / T
 
-The mask only chooses between two such vectors, after the pass over the vocabulary. So a compatibility step costs what a fine-tuning step
-costs, and even the mask of Eq. 3, which must know the whole sequence first, needs no second pass.
+The mask only chooses between two such vectors, after the pass over the vocabulary. So a compatibility step costs what
+a fine-tuning step costs, and even the mask of Eq. 3, which must know the whole sequence first, needs no second pass.
 """
 
 from __future__ import annotations
@@ -23,15 +24,18 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from muscle.config.settings import MaskName
-from muscle.training.head.head_pass import HeadPass, exactly, head_pass
+from muscle.training.data.batches import IGNORE_INDEX
+from muscle.training.head.head_pass import MEMORY_BYTES, HeadPass, exactly, head_pass
 from muscle.training.head.output_head import OutputHead
-from muscle.training.losses.loss import CompatibilityTerms
-from muscle.training.losses.masks import IGNORE_INDEX
-from muscle.training.losses.teachers_in_pass import Batch, BothHeads, BothHeaps, Formula, leans_old
+from muscle.training.losses.loss import CompatibilityTerms, check_formula
+from muscle.training.losses.teachers_in_pass import (
+    Batch,
+    Formula,
+    HiddenTeachers,
+    TopkTeachers,
+    leans_in_batch,
+)
 from muscle.training.teachers.rows import HiddenRows, MixedRows, ProjectedRows, TeacherRows, TopkRows
-
-MEMORY_BYTES = 128 * 2**20
-"""Default budget for the logits of a chunk. On 2 cores, products lose speed below 128 tokens a chunk and gain none above 256."""
 
 
 def fused_next_token_loss(
@@ -57,7 +61,7 @@ def fused_next_token_loss(
         >>> round(fused_next_token_loss(torch.ones(1, 2, 3), head, torch.tensor([[1, -100]])).item(), 4)  # log 5
         1.6094
     """
-    counted = _counted(hidden, head, labels)
+    counted = _counted_tokens(hidden, head, labels)
     states, targets = hidden[counted], labels[counted]
     found = head_pass(
         states,
@@ -84,7 +88,7 @@ def fused_compatibility_terms(
     memory_bytes: int = MEMORY_BYTES,
     sequences: Tensor | None = None,
 ) -> CompatibilityTerms:
-    """Return the compatibility loss (MUSCLE, 2024, Eq. 1 and 5) and its terms, as `loss.compatibility_terms` does on logits.
+    """Return the compatibility loss (MUSCLE, 2024, Eq. 1 and 5) and its terms, as `compatibility_terms` on logits.
 
     Args:
         hidden: (..., seq, width), what the student hands to its head.
@@ -94,22 +98,22 @@ def fused_compatibility_terms(
         old: what is kept of M_v1, one row a counted token, in the order of `hidden[labels != IGNORE_INDEX]`.
         new: the same of M_v2, of the same kind as `old`.
         temperature: T > 0; projected rows must have been made at it.
-        mask: see `muscle.training.losses.masks.old_model_mask`.
+        mask: see `muscle.training.losses.masks.leans_on_old`.
         ce_weight: 1 - lambda of Eq. 5, in [0, 1].
         memory_bytes: budget for the logits of a chunk; at least one token is taken.
         sequences: (..., seq), which sequence a token belongs to, numbered from 0; each row is one by default.
 
     Returns:
         Sums over the counted tokens; `loss` has a gradient to `hidden` alone. From top-k rows the KL terms are those of
-        distributions whose tokens beyond the k are one heap: a lower bound of KL, less than it by tail * KL(tails).
+        distributions whose tokens beyond the k count as one: a lower bound of KL, less than it by tail * KL(tails).
 
     Raises:
         ValueError: shapes or kinds don't fit, rows are of another temperature, an argument is out of its range, or
-            projected rows meet a head with a soft cap, whose logits are not linear in h.
+            projected rows come with a head with a soft cap, whose logits are not linear in h.
     """
-    counted = _counted(hidden, head, labels)
+    counted = _counted_tokens(hidden, head, labels)
     states, targets = hidden[counted], labels[counted]
-    _check(len(states), head, (old, new), temperature, ce_weight)
+    _check_teachers(len(states), head, (old, new), temperature, ce_weight)
     if sequences is None:
         rows = counted.shape[:-1]
         sequences = torch.arange(math.prod(rows), device=labels.device).view(*rows, 1)
@@ -119,9 +123,9 @@ def fused_compatibility_terms(
         if isinstance(old, ProjectedRows) and isinstance(new, ProjectedRows):
             terms, pulled = _projected(batch, old, new, formula)
         elif isinstance(old, HiddenRows) and isinstance(new, HiddenRows):
-            terms, pulled = _guided(batch, BothHeads(batch, old, new, formula), formula)
+            terms, pulled = _with_teachers(batch, HiddenTeachers(batch, old, new, formula), formula)
         elif isinstance(old, TopkRows) and isinstance(new, TopkRows):
-            terms, pulled = _guided(batch, BothHeaps(batch, old, new, formula), formula)
+            terms, pulled = _with_teachers(batch, TopkTeachers(batch, old, new, formula), formula)
         else:
             raise ValueError(
                 f"new: expected {type(old).__name__} as the old model's, found {type(new).__name__}"
@@ -160,8 +164,8 @@ def fused_distillation_terms(
 ) -> DistillationTerms:
     """Return the loss against one mixture of both teachers.
 
-    With a share of 1 where the mask of Eq. 1 is 1 and of 0 elsewhere this is Eq. 1 and 5; it serves every mask and weight
-    that doesn't depend on the student.
+    With a share of 1 where the mask of Eq. 1 is 1 and of 0 elsewhere this is Eq. 1 and 5; it serves every mask and
+    weight that doesn't depend on the student.
 
     Args:
         hidden: (..., seq, width), what the student hands to its head.
@@ -178,12 +182,13 @@ def fused_distillation_terms(
     Raises:
         ValueError: as `fused_compatibility_terms`.
     """
-    counted = _counted(hidden, head, labels)
+    counted = _counted_tokens(hidden, head, labels)
     states = hidden[counted]
-    _check_arguments(temperature, ce_weight)
+    check_formula(temperature, ce_weight)
     if len(target) != len(states) or target.temperature != temperature:
         raise ValueError(
-            f"target: expected {len(states)} rows at temperature {temperature}, found {len(target)} at {target.temperature}"
+            f"target: expected {len(states)} rows at temperature {temperature}, found {len(target)} at "
+            f"{target.temperature}"
         )
     _check_projected("target", target, head)
     batch = Batch(states.detach(), labels[counted], labels[counted], head, memory_bytes)
@@ -199,7 +204,7 @@ def fused_distillation_terms(
     return DistillationTerms(loss, kl, cross_entropy, target.old_share.sum(), len(states))
 
 
-def _pass(batch: Batch, formula: Formula, guide: BothHeads | BothHeaps | None = None) -> HeadPass:
+def _pass(batch: Batch, formula: Formula, teachers: HiddenTeachers | TopkTeachers | None = None) -> HeadPass:
     return head_pass(
         batch.states,
         batch.head,
@@ -208,7 +213,7 @@ def _pass(batch: Batch, formula: Formula, guide: BothHeads | BothHeaps | None = 
         ce_weight=formula.ce_weight,
         gradient=formula.gradient,
         memory_bytes=batch.memory_bytes,
-        guide=guide,
+        teachers=teachers,
     )
 
 
@@ -217,7 +222,7 @@ def _projected(
 ) -> tuple[CompatibilityTerms, Tensor | None]:
     """One pass for the student; the teachers are vectors."""
     found = _pass(batch, formula)
-    leans = leans_old(formula.mask, found.right, found.log_p, old, batch.sequences)
+    leans = leans_in_batch(batch, formula, found, old)
     kl_old, kl_new = (_projected_kl(batch, found, side) for side in (old, new))
     gradient = None
     if found.pulled is not None:
@@ -227,7 +232,7 @@ def _projected(
 
 
 def _projected_kl(batch: Batch, found: HeadPass, side: ProjectedRows | MixedRows) -> Tensor:
-    """KL(teacher || student) per token at T: (tokens,)."""
+    """Return KL(teacher || student) per token at T: (tokens,)."""
     # The states as the head sees them.
     states = batch.states.to(batch.head.weight.dtype).to(found.lse.dtype)
     mean_logit = (states * side.vector).sum(-1)
@@ -236,21 +241,21 @@ def _projected_kl(batch: Batch, found: HeadPass, side: ProjectedRows | MixedRows
     return found.lse - side.entropy - batch.head.scale * mean_logit / side.temperature
 
 
-def _guided(
+def _with_teachers(
     batch: Batch,
-    guide: BothHeads | BothHeaps,
+    teachers: HiddenTeachers | TopkTeachers,
     formula: Formula,
 ) -> tuple[CompatibilityTerms, Tensor | None]:
     """One pass with both teachers beside the student; Eq. 3 asks for the sequences' likelihoods before."""
-    old = guide.sides[0]
+    old = teachers.sides[0]
     leans = None
     if formula.mask == "sequence_likelihood":
         first = _pass(batch, replace(formula, gradient=False))
-        leans = guide.leans = leans_old(formula.mask, first.right, first.log_p, old, batch.sequences)
-    found = _pass(batch, formula, guide)
+        leans = teachers.leans = leans_in_batch(batch, formula, first, old)
+    found = _pass(batch, formula, teachers)
     if leans is None:
-        leans = leans_old(formula.mask, found.right, found.log_p, old, batch.sequences)
-    kl_old, kl_new = guide.divergences(found.lse)
+        leans = leans_in_batch(batch, formula, found, old)
+    kl_old, kl_new = teachers.divergences(found.lse)
     return _sums(found, leans, kl_old, kl_new, formula), found.pulled
 
 
@@ -297,7 +302,7 @@ def _needs_gradient(hidden: Tensor) -> bool:
     return torch.is_grad_enabled() and hidden.requires_grad
 
 
-def _counted(hidden: Tensor, head: OutputHead, labels: Tensor) -> Tensor:
+def _counted_tokens(hidden: Tensor, head: OutputHead, labels: Tensor) -> Tensor:
     if hidden.shape[:-1] != labels.shape:
         raise ValueError(f"labels: expected shape {tuple(hidden.shape[:-1])}, found {tuple(labels.shape)}")
     if hidden.shape[-1] != head.weight.shape[1]:
@@ -307,14 +312,14 @@ def _counted(hidden: Tensor, head: OutputHead, labels: Tensor) -> Tensor:
     return labels != IGNORE_INDEX
 
 
-def _check(
+def _check_teachers(
     num_tokens: int,
     head: OutputHead,
     teachers: tuple[TeacherRows, TeacherRows],
     temperature: float,
     ce_weight: float,
 ) -> None:
-    _check_arguments(temperature, ce_weight)
+    check_formula(temperature, ce_weight)
     for name, rows in zip(("old", "new"), teachers, strict=True):
         if len(rows) != num_tokens:
             raise ValueError(f"{name}: expected {num_tokens} rows, one a counted token, found {len(rows)}")
@@ -337,10 +342,3 @@ def _check_projected(name: str, rows: ProjectedRows | MixedRows, head: OutputHea
         raise ValueError(
             f"{name}: expected vectors {head.weight.shape[1]} wide as the head's, found {rows.vector.shape[1]}"
         )
-
-
-def _check_arguments(temperature: float, ce_weight: float) -> None:
-    if not temperature > 0:
-        raise ValueError(f"temperature: expected a number above 0, found {temperature}")
-    if not 0 <= ce_weight <= 1:
-        raise ValueError(f"ce_weight: expected a number in [0, 1], found {ce_weight}")

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from muscle.config.settings import MaskName
-from muscle.training.losses.masks import IGNORE_INDEX, old_model_mask
+from muscle.training.data.batches import IGNORE_INDEX
+from muscle.training.losses.masks import old_model_mask, widened
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ def compatibility_loss(
 
         L = lambda * (1/n) sum_i [ m_i KL(p_1,i || p_c,i) + (1 - m_i) KL(p_2,i || p_c,i) ] + (1 - lambda) * CE(y, z_c)
 
-    where p = softmax(z / T) in the KL terms (T = 1 in the cross-entropy) and m_i is the mask. The teachers get no gradient.
+    where p = softmax(z / T) in the KL terms (T = 1 in the cross-entropy) and m_i is the mask. The teachers get no
+    gradient.
 
     Args:
         student_logits: (..., seq, vocab), of the model being trained.
@@ -62,7 +64,7 @@ def compatibility_loss(
         labels: (..., seq), already shifted: the label at position i is the token that logits i predict.
             `IGNORE_INDEX` (-100) leaves a position out.
         temperature: T > 0.
-        mask: see `muscle.training.losses.masks.old_model_mask`.
+        mask: see `muscle.training.losses.masks.leans_on_old`.
         ce_weight: 1 - lambda, in [0, 1].
 
     Returns:
@@ -105,12 +107,13 @@ def compatibility_terms(
 
     A batch without a counted token gives sums of 0.
     """
-    _check(student_logits, old_logits, new_logits, labels, temperature, ce_weight)
+    check_formula(temperature, ce_weight)
+    _check_shapes(student_logits, old_logits, new_logits, labels)
     counted = labels != IGNORE_INDEX
     leans_old = old_model_mask(student_logits.detach(), old_logits, labels, strategy=mask)[counted]
     # Only counted positions from here on: padding would cost a row of the vocabulary each.
     targets = labels[counted]
-    student = _wide(student_logits[counted])
+    student = widened(student_logits[counted])
     student_log_p = functional.log_softmax(student / temperature, dim=-1)
     kl_old = _kl(old_logits.detach()[counted], student_log_p, temperature)
     kl_new = _kl(new_logits.detach()[counted], student_log_p, temperature)
@@ -143,23 +146,28 @@ def next_token_loss(logits: Tensor, labels: Tensor) -> Tensor:
         Scalar, summed over tokens; float32 (float64 for float64 logits).
     """
     counted = labels != IGNORE_INDEX
-    return functional.cross_entropy(_wide(logits[counted]), labels[counted], reduction="sum")
+    return functional.cross_entropy(widened(logits[counted]), labels[counted], reduction="sum")
 
 
 def _kl(teacher_logits: Tensor, student_log_p: Tensor, temperature: float) -> Tensor:
-    """KL(teacher || student) per row, in nats: (tokens,). Zero for equal distributions."""
-    teacher_log_p = functional.log_softmax(_wide(teacher_logits) / temperature, dim=-1)
+    """Return KL(teacher || student) per row, in nats: (tokens,). Zero for equal distributions."""
+    teacher_log_p = functional.log_softmax(widened(teacher_logits) / temperature, dim=-1)
     return functional.kl_div(student_log_p, teacher_log_p, reduction="none", log_target=True).sum(-1)
 
 
-def _wide(logits: Tensor) -> Tensor:
-    """Half-precision logits as float32: a bf16 softmax over a large vocabulary loses the tail."""
-    return logits if logits.dtype.itemsize >= 4 else logits.float()
+def check_formula(temperature: float, ce_weight: float) -> None:
+    """Refuse a temperature or a weight of the cross-entropy that is out of its range.
+
+    Raises:
+        ValueError: names which.
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature: expected a number above 0, found {temperature}")
+    if not 0 <= ce_weight <= 1:
+        raise ValueError(f"ce_weight: expected a number in [0, 1], found {ce_weight}")
 
 
-def _check(
-    student: Tensor, old: Tensor, new: Tensor, labels: Tensor, temperature: float, ce_weight: float
-) -> None:
+def _check_shapes(student: Tensor, old: Tensor, new: Tensor, labels: Tensor) -> None:
     for name, logits in (("old_logits", old), ("new_logits", new)):
         if logits.shape != student.shape:
             raise ValueError(
@@ -167,7 +175,3 @@ def _check(
             )
     if labels.shape != student.shape[:-1]:
         raise ValueError(f"labels: expected shape {tuple(student.shape[:-1])}, found {tuple(labels.shape)}")
-    if not temperature > 0:
-        raise ValueError(f"temperature: expected a number above 0, found {temperature}")
-    if not 0 <= ce_weight <= 1:
-        raise ValueError(f"ce_weight: expected a number in [0, 1], found {ce_weight}")

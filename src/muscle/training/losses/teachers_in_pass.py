@@ -1,15 +1,17 @@
-"""Teachers that are present in the pass over the head: the `hidden` and `topk` stores, and the mask that chooses between two of them.
+"""Teachers that are present in the pass over the head: the `hidden` and `topk` stores, and the mask between the two.
 
-From hidden rows a teacher's whole distribution comes back by its own head. From top-k rows it is the k likeliest tokens and one heap for
-all others, and so is the student's when the two are compared: with K the kept tokens and r the heap,
+From hidden rows a teacher's whole distribution comes back by its own head. From top-k rows it is the k likeliest
+tokens and the sum r of all others, and so is the student's when the two are compared: with K the kept tokens,
 
     KL_k = sum_K p log(p / q) + p_r log(p_r / q_r)        d KL_k / d z = (q - t) / T,  t = p on K, p_r q / q_r elsewhere
 
-The heap hides how the two differ within it: KL - KL_k = p_r KL(p | heap || q | heap), never negative, and no gradient pulls there.
+The sum hides how the two differ within it: KL - KL_k = p_r KL(p | not in K || q | not in K), never negative, and no
+gradient pulls there.
 """
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,7 +20,8 @@ from torch import Tensor
 from muscle.config.settings import MaskName
 from muscle.training.head.head_pass import Softened, entropy, soften
 from muscle.training.head.output_head import ChunkBuffers, OutputHead
-from muscle.training.teachers.rows import HiddenRows, TeacherRows, TopkRows
+from muscle.training.losses.masks import Answers, KnownAnswers, leans_on_old
+from muscle.training.teachers.rows import HiddenRows, TopkRows
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Formula:
-    """Eq. 1 and 5 as they are asked for, and whether a gradient is."""
+    """Eq. 1 and 5 with their settings, and whether a gradient is wanted."""
 
     temperature: float
     mask: MaskName
@@ -42,28 +45,25 @@ class Formula:
     gradient: bool
 
 
-def leans_old(mask: MaskName, right: Tensor, log_p: Tensor, old: TeacherRows, sequences: Tensor) -> Tensor:
-    """Tell for every token whether it leans on the old model, as `masks.old_model_mask` does on logits: (tokens,)."""
-    if mask == "student_wrong":
-        return ~right
-    if mask == "old_right":
-        return old.right
-    if mask == "old_always":
-        return torch.ones_like(right)
-    if mask == "token_likelihood":
-        return log_p < old.log_p
-    if mask == "sequence_likelihood":
-        num_sequences = int(sequences.max()) + 1 if len(sequences) else 0
-        own, theirs = (
-            value.new_zeros(num_sequences).index_add_(0, sequences, value)
-            for value in (log_p, old.log_p.to(log_p))
-        )
-        return (own < theirs)[sequences]
-    raise ValueError(f"mask: expected a strategy of Table 7, found {mask!r}")
+def sum_over_sequences(sequences: Tensor, value: Tensor) -> Tensor:
+    """Give every token the sum of a value over its sequence: (tokens,); sequences are numbered from 0."""
+    num_sequences = int(sequences.max()) + 1 if len(sequences) else 0
+    return value.new_zeros(num_sequences).index_add_(0, sequences, value)[sequences]
 
 
-class BothHeads:
-    """A `Guide`: both teachers' distributions of the chunk at hand, by their own heads."""
+def leans_in_batch(batch: Batch, formula: Formula, student: Answers, old: Answers) -> Tensor:
+    """Tell for every counted token of a batch whether it leans on the old model: (tokens,)."""
+    return leans_on_old(
+        formula.mask,
+        student,
+        old,
+        batch.labels,
+        sum_sequences=functools.partial(sum_over_sequences, batch.sequences),
+    )
+
+
+class HiddenTeachers:
+    """`TeachersInPass` whose distributions of the chunk at hand come from their own heads."""
 
     def __init__(self, batch: Batch, old: HiddenRows, new: HiddenRows, formula: Formula) -> None:
         self.batch, self.sides, self.formula = batch, (old, new), formula
@@ -77,8 +77,8 @@ class BothHeads:
         self._beside: tuple[Tensor, ...] = ()
         self._distributions: list[Tensor] = []
 
-    def meet(self, part: slice, logits: Tensor) -> None:
-        """See `Guide`."""
+    def see_logits(self, part: slice, logits: Tensor) -> None:
+        """See `TeachersInPass`."""
         if not self._buffers:  # the first chunk is the largest
             self._buffers = tuple(ChunkBuffers(side.head, len(logits)) for side in self.sides)
             self._beside = tuple(torch.empty_like(buffers.wide) for buffers in self._buffers)
@@ -87,14 +87,14 @@ class BothHeads:
         for side, buffers, beside, partial in rooms:
             taught, top = side.head.logits(side.vector[part], buffers, self.batch.labels[part])
             soft = soften(taught, top, self.formula.temperature, out=beside[: len(taught)])
-            mean_logit = torch.einsum("tv,tv->t", soft.warm, logits)
+            mean_logit = torch.einsum("tv,tv->t", soft.softmax, logits)
             partial[part] = -entropy(soft, taught, top) - mean_logit / self.formula.temperature
-            self._distributions.append(soft.warm)
+            self._distributions.append(soft.softmax)
 
     def target(
         self, part: slice, right: Tensor, log_p: Tensor, soft: Softened, *, gradient: bool
     ) -> Tensor | None:
-        """See `Guide`: the chosen teacher's distribution."""
+        """See `TeachersInPass`: the chosen teacher's distribution."""
         del soft
         if not gradient:
             return None
@@ -109,8 +109,8 @@ class BothHeads:
         return lse + old, lse + new
 
 
-class BothHeaps:
-    """A `Guide`: both teachers' k likeliest tokens and the heap of all others."""
+class TopkTeachers:
+    """`TeachersInPass` of which the k likeliest tokens are known, and the mass of all others as one."""
 
     def __init__(self, batch: Batch, old: TopkRows, new: TopkRows, formula: Formula) -> None:
         self.batch, self.sides, self.formula = batch, (old, new), formula
@@ -120,8 +120,8 @@ class BothHeaps:
         # KL_k without the student's normaliser: (tokens,) each.
         self.partial = tuple(torch.empty(len(batch.labels), dtype=wide).to(batch.states.device) for _ in "12")
 
-    def meet(self, part: slice, logits: Tensor) -> None:
-        """See `Guide`."""
+    def see_logits(self, part: slice, logits: Tensor) -> None:
+        """See `TeachersInPass`."""
         for side, partial in zip(self.sides, self.partial, strict=True):
             log_probs = side.log_probs[part].to(logits)
             kept = logits.gather(1, side.ids[part]) / self.formula.temperature
@@ -130,22 +130,22 @@ class BothHeaps:
     def target(
         self, part: slice, right: Tensor, log_p: Tensor, soft: Softened, *, gradient: bool
     ) -> Tensor | None:
-        """See `Guide`: the chosen teacher on its k tokens, the student's own shape, scaled, on the others."""
-        heaps = []
+        """See `TeachersInPass`: the chosen teacher on its k tokens, the student's own shape, scaled, on the others."""
+        rests = []
         for side, partial in zip(self.sides, self.partial, strict=True):
-            heap = _heap(soft.warm, side.ids[part])
-            tail = side.tail[part].to(heap)
-            partial[part] += torch.special.xlogy(tail, tail / heap)
-            heaps.append(heap)
+            rest = _rest_of(soft.softmax, side.ids[part])
+            tail = side.tail[part].to(rest)
+            partial[part] += torch.special.xlogy(tail, tail / rest)
+            rests.append(rest)
         if not gradient:
             return None
         leans = leans_in_chunk(self, part, right, log_p)
         old, new = self.sides
         column = leans.unsqueeze(1)
         tail = torch.where(leans, old.tail[part], new.tail[part])
-        log_probs = torch.where(column, old.log_probs[part], new.log_probs[part]).to(soft.warm)
-        scale = tail.to(soft.warm) / torch.where(leans, heaps[0], heaps[1])
-        taught = soft.warm * scale.unsqueeze(1)
+        log_probs = torch.where(column, old.log_probs[part], new.log_probs[part]).to(soft.softmax)
+        scale = tail.to(soft.softmax) / torch.where(leans, rests[0], rests[1])
+        taught = soft.softmax * scale.unsqueeze(1)
         return taught.scatter_(1, torch.where(column, old.ids[part], new.ids[part]), log_probs.exp())
 
     def divergences(self, lse: Tensor) -> tuple[Tensor, Tensor]:
@@ -157,18 +157,23 @@ class BothHeaps:
         return old, new
 
 
-def _heap(softmax: Tensor, ids: Tensor) -> Tensor:
-    """Sum of a softmax (tokens, vocab) over all tokens but `ids`, (tokens,): not 1 - the others, so that a small one keeps its digits."""
+def _rest_of(softmax: Tensor, ids: Tensor) -> Tensor:
+    """Return the sum of a softmax (tokens, vocab) over all tokens but `ids`: (tokens,)."""
+    # Not 1 - the others: a small rest keeps its digits.
     kept = softmax.gather(1, ids)
     rest = softmax.scatter_(1, ids, 0.0).sum(-1)
     softmax.scatter_(1, ids, kept)
     return rest.clamp_(min=torch.finfo(rest.dtype).tiny)
 
 
-def leans_in_chunk(guide: BothHeads | BothHeaps, part: slice, right: Tensor, log_p: Tensor) -> Tensor:
+def leans_in_chunk(
+    teachers: HiddenTeachers | TopkTeachers, part: slice, right: Tensor, log_p: Tensor
+) -> Tensor:
     """Tell for a chunk's tokens whether they lean on the old model: (tokens,)."""
-    if guide.leans is not None:
-        return guide.leans[part]
-    old = guide.sides[0]
-    seen = replace(old, log_p=old.log_p[part], right=old.right[part])
-    return leans_old(guide.formula.mask, right, log_p, seen, guide.batch.sequences[part])
+    if teachers.leans is not None:  # Eq. 3, which had to see whole sequences first
+        return teachers.leans[part]
+    old, batch = teachers.sides[0], teachers.batch
+    chunk = replace(batch, labels=batch.labels[part], sequences=batch.sequences[part])
+    return leans_in_batch(
+        chunk, teachers.formula, KnownAnswers(right, log_p), KnownAnswers(old.right[part], old.log_p[part])
+    )

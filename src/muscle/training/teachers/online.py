@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from muscle.errors import ModelError
-from muscle.training.data.examples import model_inputs
+from muscle.training.data.batches import model_inputs
 from muscle.training.layers.fast_layers import fast_layers
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class TeacherLogits(NamedTuple):
@@ -26,14 +29,14 @@ Teachers = Callable[[Mapping[str, Tensor]], TeacherLogits]
 
 
 class OnlineTeachers:
-    """Both task models in memory, run on every batch: exact for any model, and the dearest way.
+    """Both task models in memory, run on every batch: exact for any model, and the slowest way.
 
     Args:
         old: M_v1, the old base with its task adapter.
         new: M_v2, the new base with its task adapter.
     """
 
-    def __init__(self, old: Any, new: Any) -> None:
+    def __init__(self, old: PreTrainedModel, new: PreTrainedModel) -> None:
         self.old = old.eval().requires_grad_(False)
         self.new = new.eval().requires_grad_(False)
 
@@ -47,7 +50,8 @@ class OnlineTeachers:
         for model in (self.old, self.new):
             if any(parameter.numel() == 0 for parameter in model.parameters()):
                 raise ModelError(
-                    "engine online: a teacher shares the student's base, which ZeRO-3 has sharded; use another engine or stage"
+                    "engine online: a teacher shares the student's base, which ZeRO-3 has sharded; use another engine "
+                    "or stage"
                 )
         inputs = model_inputs(batch)
         return TeacherLogits(self.old(**inputs).logits, self.new(**inputs).logits)

@@ -1,29 +1,33 @@
 """The `options` store: one number per answer option and teacher, whatever the teacher's tokenizer.
 
-What an option-level method asks of a teacher is how likely each option is as a whole; that is independent of how the option is cut into tokens.
-A store of it is some bytes an example, and serves an old model with another vocabulary. Tokens are cut as in scoring: context and
-option as one text, the option's tokens are those after as many as the context has alone.
+What an option-level method asks of a teacher is how likely each option is as a whole; that is independent of how the
+option is cut into tokens. A store of it is some bytes an example, and serves an old model with another vocabulary.
+Tokens are cut as in scoring: context and option as one text, the option's tokens are those after as many as the
+context has alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from muscle.errors import DataError
 from muscle.provenance import fingerprint, versions
 from muscle.tasks.task import Example
-from muscle.training.data.examples import PaddingCollator
-from muscle.training.head.head_pass import head_pass
+from muscle.training.data.batches import IGNORE_INDEX, PaddingCollator
+from muscle.training.head.head_pass import MEMORY_BYTES, head_pass
 from muscle.training.head.output_head import head_input
-from muscle.training.losses.fused import MEMORY_BYTES
-from muscle.training.losses.masks import IGNORE_INDEX
-from muscle.training.stored_trainers import usable_head
-from muscle.training.teachers.run_teachers import TaskModel
-from muscle.training.teachers.store import OptionRows, TeacherStore, build_store
+from muscle.training.head.usable_head import usable_head
+from muscle.training.teachers.make_rows import TaskModel
+from muscle.training.teachers.rows import OptionRows
+from muscle.training.teachers.store import TeacherStore
+from muscle.training.teachers.write_store import build_store
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 def store_options(
@@ -82,7 +86,7 @@ Encoded = tuple[list[int], int]
 """Token ids of context and option, and how many of them are the option's."""
 
 
-def _encode(example: Example, tokenizer: Any, max_length: int) -> list[Encoded]:
+def _encode(example: Example, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[Encoded]:
     if not example.choices:
         raise DataError(f"example {example.id}: expected answer options, found none")
     stem = example.context + example.delimiter
@@ -94,8 +98,8 @@ def _encode(example: Example, tokenizer: Any, max_length: int) -> list[Encoded]:
         count = len(ids) - num_context
         if not 1 <= count < len(ids) or count >= max_length:
             raise DataError(
-                f"example {example.id}: option {number} has {count} tokens of {len(ids)}; expected at least one, behind a "
-                f"context, and fewer than {max_length}"
+                f"example {example.id}: option {number} has {count} tokens of {len(ids)}; expected at least one, "
+                f"behind a context, and fewer than {max_length}"
             )
         encoded.append((ids[-max_length:], count))
     return encoded

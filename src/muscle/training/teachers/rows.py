@@ -1,9 +1,10 @@
 """What is kept of a frozen teacher: one row per predicted token, made once.
 
-`ProjectedRows` are enough for forward KL under a frozen head, and cost no more per step than a label does. `MixedRows` are the same of
-a mixture of both teachers: one vector a token, where the shares don't depend on the student. `HiddenRows` keep the teacher's last
-state, from which its whole distribution comes back by its own head, at the price of that product in every step. `TopkRows` keep the
-k likeliest tokens and what is left over: the smallest for wide models, and approximate.
+`ProjectedRows` are enough for forward KL under a frozen head, and cost no more per step than a label does.
+`MixedRows` are the same of a mixture of both teachers: one vector a token, where the shares don't depend on the
+student. `HiddenRows` keep the teacher's last state, from which its whole distribution comes back by its own head, at
+the price of that product in every step. `TopkRows` keep the k likeliest tokens and what is left over: the smallest
+for wide models, and approximate.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class MixedRows:
 
 @dataclass(frozen=True)
 class TopkRows:
-    """A teacher's k likeliest tokens at T, and the mass of all others in one heap.
+    """A teacher's k likeliest tokens at T, and the mass of all others in one.
 
     Attributes:
         ids: (tokens, k), token ids.
@@ -110,6 +111,23 @@ class TopkRows:
     def __len__(self) -> int:
         """Return the number of tokens."""
         return len(self.log_p)
+
+
+@dataclass(frozen=True)
+class OptionRows:
+    """What a teacher thinks of answer options.
+
+    Attributes:
+        log_likelihood: (options,), sum of log p over an option's tokens given the context, in nats.
+        num_tokens: (options,), tokens of an option.
+    """
+
+    log_likelihood: Tensor
+    num_tokens: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of options."""
+        return len(self.num_tokens)
 
 
 TeacherRows = ProjectedRows | HiddenRows | TopkRows
@@ -158,7 +176,7 @@ def projected_rows(
             wanted = logits.gather(1, label.unsqueeze(1)).squeeze(1)
             soft = soften(logits, top, temperature, out=beside[: len(logits)])
             spread = entropy(soft, logits, top)
-            weights = soft.warm.to(wide)
+            weights = soft.softmax.to(wide)
             bias = torch.zeros_like(spread) if student.bias is None else weights @ student.bias.to(wide)
             vector = student.pull(weights, (top, label), buffers.narrow)
             rows.append((vector, spread, wanted - soft.lse_plain, top == label, bias))
@@ -228,16 +246,16 @@ def mixed_rows(
     with exactly(hidden[0]):
         for part in chunks(count, per_token, memory_bytes):
             label = labels[part]
-            warm, log_p, right = [], [], []
+            softmaxes, log_p, right = [], [], []
             for states, head, room in zip(hidden, teachers, buffers, strict=True):
                 logits, top = head.logits(states[part], room, label)
                 wanted = logits.gather(1, label.unsqueeze(1)).squeeze(1)
                 soft = soften(logits, top, temperature)
-                warm.append(soft.warm.to(wide))
+                softmaxes.append(soft.softmax.to(wide))
                 log_p.append(wanted - soft.lse_plain)
                 right.append(top == label)
             share = old_share(log_p[0], log_p[1], right[0]).to(wide)
-            mixture = torch.lerp(warm[1], warm[0], share.unsqueeze(1))
+            mixture = torch.lerp(softmaxes[1], softmaxes[0], share.unsqueeze(1))
             spread[part] = torch.special.entr(mixture).sum(-1)
             shares[part] = share
             if student.bias is not None:
@@ -274,9 +292,8 @@ def topk_rows(
             kept, ids[part] = logits.topk(k, -1)
             soft = soften(logits, top, temperature)
             log_probs[part] = kept / temperature - soft.lse.unsqueeze(1)
-            tail[part] = soft.warm.scatter_(1, ids[part], 0.0).sum(
-                -1
-            )  # not 1 - sum: a small tail keeps its digits
+            # Not 1 - sum: a small tail keeps its digits.
+            tail[part] = soft.softmax.scatter_(1, ids[part], 0.0).sum(-1)
             log_p[part], right[part] = wanted - soft.lse_plain, top == label
     return TopkRows(ids, log_probs, tail, log_p, right, temperature)
 

@@ -1,0 +1,176 @@
+"""A whole `update.yaml`: read, checked, and its paths made absolute.
+
+Paths in the YAML are relative to the YAML file, so that a configuration works from any folder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from muscle.config.settings import (
+    AlignmentSettings,
+    BaseConfig,
+    EvaluationSettings,
+    LoraSettings,
+    ReportSettings,
+    Section,
+    TaskConfig,
+    TrainingSettings,
+)
+from muscle.errors import ConfigError
+from muscle.yaml_files import UserYaml, explain, read_yaml, short
+
+_MISSING = "there is no such file; `muscle init` writes a commented one"
+
+
+class StageSettings(Section):
+    """Settings of the single steps `muscle finetune` and `muscle align`; other sections of a file are left alone."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+    lora: LoraSettings = LoraSettings()
+    training: TrainingSettings = TrainingSettings()
+    alignment: AlignmentSettings = AlignmentSettings()
+
+    @model_validator(mode="after")
+    def _possible(self) -> StageSettings:
+        self.align_training()
+        return self
+
+    def align_training(self) -> TrainingSettings:
+        """Return the training settings of the compatibility adapter: `training` with `alignment.training` over it.
+
+        Raises:
+            ValueError: a key that `training` doesn't have, or a value of the wrong kind.
+        """
+        merged = self.training.model_dump() | dict(self.alignment.training)
+        try:
+            return TrainingSettings.model_validate(merged)
+        except ValidationError as error:
+            raise ValueError(explain(error, TrainingSettings, "alignment.training.")) from error
+
+
+class UpdateConfig(StageSettings):
+    """A whole update: two bases, the tasks, and every setting of the stages.
+
+    Attributes:
+        old: the base that is in use, and adapters that exist already.
+        new: the base that replaces it.
+        tasks: at least one.
+        output: the run folder.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    old: BaseConfig
+    new: BaseConfig
+    tasks: Annotated[list[TaskConfig], Field(min_length=1)]
+    output: str = "runs/update"
+    evaluation: EvaluationSettings = EvaluationSettings()
+    report: ReportSettings = ReportSettings()
+
+    @field_validator("old", "new", mode="before")
+    @classmethod
+    def _short_form(cls, value: object) -> object:
+        return {"base": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> UpdateConfig:
+        for index, entry in enumerate(self.tasks):
+            if entry.train is not None and entry.train == entry.test:
+                raise ValueError(
+                    f"tasks.{index}: train and test are the same data, {entry.test!r}; expected test data of its own"
+                )
+        if self.evaluation.backend == "vllm" and self.training.quantization is not None:
+            raise ValueError(
+                "evaluation.backend: vllm would score adapters on other weights than those of training.quantization "
+                f"{self.training.quantization}; expected hf"
+            )
+        return self
+
+
+def load_config(path: Path, *, overrides: Mapping[str, object] | None = None) -> UpdateConfig:
+    """Read and validate an update's YAML.
+
+    Args:
+        path: the YAML file; relative paths in it are taken from its folder.
+        overrides: dotted keys to values that replace those in the file.
+
+    Returns:
+        The configuration, with local paths made absolute.
+
+    Raises:
+        ConfigError: the file is missing or no YAML, a key is unknown, a value is of the wrong type, or a combination is
+            impossible; the message names the key's path, what was expected and what was found.
+    """
+    written = read_yaml(path, missing=_MISSING)
+    for dotted, value in (overrides or {}).items():
+        written.assign(dotted, value)
+    return _with_whole_paths(written.validate(UpdateConfig), written, path.resolve().parent)
+
+
+def load_stage_settings(path: Path | None, *, overrides: Mapping[str, object] | None = None) -> StageSettings:
+    """Read the `lora`, `training` and `alignment` sections of a YAML file; the defaults without one.
+
+    Raises:
+        ConfigError: see `load_config`.
+    """
+    written = read_yaml(path, missing=_MISSING) if path else UserYaml("settings", {})
+    for dotted, value in (overrides or {}).items():
+        section = dotted.partition(".")[0]
+        if section not in StageSettings.model_fields:
+            raise ConfigError(f"{dotted}: expected a key of {', '.join(StageSettings.model_fields)}")
+        written.assign(dotted, value)
+    return written.validate(StageSettings)
+
+
+def _with_whole_paths(config: UpdateConfig, written: UserYaml, folder: Path) -> UpdateConfig:
+    def place(text: str, *keys: str | int) -> str:
+        try:
+            whole = os.path.normpath(folder / Path(text).expanduser())
+        except RuntimeError as error:  # the home of a user that is not there
+            raise ConfigError(
+                f"{written.at(*keys)}: expected a path, found {short(text)}: {error}"
+            ) from error
+        if "\0" in whole:
+            raise ConfigError(f"{written.at(*keys)}: expected a path, found {short(text)}: a null character")
+        return whole
+
+    def local(text: str, *keys: str | int) -> str:
+        try:
+            return place(text, *keys) if (folder / text).exists() else text
+        except OSError:  # too long for a path
+            return text
+
+    def data(text: str | None, *keys: str | int) -> str | None:
+        return text if text is None or text.startswith("hub:") else place(text, *keys)
+
+    def side(name: str, section: BaseConfig) -> BaseConfig:
+        adapters = {task: place(path, name, "adapters", task) for task, path in section.adapters.items()}
+        # What exists here is a path; what starts like one but isn't there stays one too, so that the refusal names it.
+        looks_local = section.base.startswith((".", "/", "~")) or section.base.endswith(".gguf")
+        find = place if looks_local else local
+        return section.located(find(section.base, name, "base"), adapters)
+
+    def task(number: int, entry: TaskConfig) -> TaskConfig:
+        keys = ("tasks", number)
+        changes = {
+            "task": local(entry.task, *keys, "task"),
+            "train": data(entry.train, *keys, "train"),
+            "test": data(entry.test, *keys, "test"),
+        }
+        return entry.model_copy(update=changes)
+
+    return config.model_copy(
+        update={
+            "old": side("old", config.old),
+            "new": side("new", config.new),
+            "tasks": [task(number, entry) for number, entry in enumerate(config.tasks)],
+            "output": place(config.output, "output"),
+        }
+    )

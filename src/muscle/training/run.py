@@ -1,0 +1,340 @@
+"""One training from data to adapter: arguments, callbacks, and the folder it ends in."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from transformers import (
+    EarlyStoppingCallback,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from muscle import distributed
+from muscle.config.settings import TrainingSettings
+from muscle.files import atomic_folder, clear_leftovers, write_json
+from muscle.limits import memory_for
+from muscle.models.adapters import save_adapter
+from muscle.models.bases import LoadedBase
+from muscle.models.devices import choose_device, choose_dtype
+from muscle.progress import progress_bar
+from muscle.provenance import fingerprint
+from muscle.tasks.task import Example, Task
+from muscle.training.checkpoints import last_checkpoint
+from muscle.training.data.batches import Collator
+from muscle.training.data.examples import TokenizedExamples, tokenize
+from muscle.training.data.packing import choose_collator
+from muscle.training.trainer import AdapterTrainer
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+logger = logging.getLogger(__name__)
+
+_LESS_MEMORY = (
+    "set a smaller training.batch_size (and a larger gradient_accumulation), max_length or chunk_memory_mb, or "
+    "gradient_checkpointing: true; what was finished is kept"
+)
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a training went.
+
+    Attributes:
+        best_epoch: the epoch (from 1) whose weights were kept.
+        num_epochs: epochs that ran.
+        validation_losses: one per epoch, nats per token.
+        converged: False where the loss was still falling when training ended.
+        num_steps: optimizer steps.
+        log: the Trainer's log, a dict a line.
+    """
+
+    best_epoch: int
+    num_epochs: int
+    validation_losses: list[float]
+    converged: bool
+    num_steps: int
+    log: list[dict[str, float]]
+
+
+def training_arguments(settings: TrainingSettings, workspace: Path) -> TrainingArguments:
+    """Translate our settings to the Trainer's."""
+    on_cpu, deepspeed = choose_device() == "cpu", distributed.sharded_by_deepspeed()
+    arguments = TrainingArguments(
+        output_dir=str(workspace),
+        num_train_epochs=settings.epochs,
+        learning_rate=settings.learning_rate,
+        warmup_steps=settings.warmup_steps,
+        per_device_train_batch_size=settings.batch_size,
+        per_device_eval_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.gradient_accumulation,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        activation_checkpointing=settings.gradient_checkpointing,
+        bf16=choose_dtype(settings.precision) == torch.bfloat16,
+        use_cpu=on_cpu and not deepspeed,  # accelerate makes plain data-parallel of DeepSpeed otherwise
+        ddp_backend="gloo" if on_cpu and deepspeed else None,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=1,  # the best and the last one
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_loss",
+        greater_is_better=False,
+        restore_callback_states_from_checkpoint=True,
+        logging_steps=1,
+        prediction_loss_only=True,
+        remove_unused_columns=False,
+        # Examples of like length share a batch: padding would cost as much as text.
+        train_sampling_strategy="group_by_length",
+        dataloader_pin_memory=choose_device().startswith("cuda"),
+        seed=settings.seed,
+        data_seed=settings.seed,
+        report_to="none",
+        disable_tqdm=True,
+        log_level="error",
+    )
+    # A single process uses one GPU of several: the Trainer would wrap the model in `DataParallel`, whose copies all
+    # call one head.
+    arguments._n_gpu = min(1, arguments.n_gpu)
+    return arguments
+
+
+def train(
+    build: Callable[..., AdapterTrainer],
+    *,
+    settings: TrainingSettings,
+    train_data: TokenizedExamples,
+    validation_data: TokenizedExamples,
+    collator: Collator,
+    workspace: Path,
+    description: str,
+    free: PreTrainedModel | None = None,
+) -> tuple[TrainingResult, dict[str, Tensor]]:
+    """Run one training, going on at the last whole checkpoint in `workspace` if there is one.
+
+    Args:
+        build: makes the trainer from the keyword arguments that every training shares.
+        settings: see `TrainingSettings`.
+        train_data: what is learnt.
+        validation_data: what the epoch is chosen by.
+        collator: makes batches, see `choose_collator`.
+        workspace: folder of the checkpoints; it may be removed once the adapter is saved.
+        description: for the progress bar.
+        free: the base, where nothing but the trained model needs its weights: they are let go where that one is sharded
+            (`LoadedBase.is_whole`).
+
+    Returns:
+        How it went, and the best epoch's weights by the model's own names.
+    """
+    progress = _Progress(description)
+    callbacks: list[TrainerCallback] = [progress]
+    if free is not None:
+        callbacks.append(_FreeOnceSharded(free))
+    if settings.early_stopping_patience is not None:
+        callbacks.append(EarlyStoppingCallback(settings.early_stopping_patience))
+    trainer = build(
+        args=training_arguments(settings, workspace),
+        train_dataset=train_data,
+        eval_dataset=validation_data,
+        data_collator=collator,
+        callbacks=callbacks,
+    )
+    trainer.remove_callback(PrinterCallback)
+    num_steps = _count_steps(settings, len(train_data), description)
+    with (
+        progress_bar(description, num_steps) as progress.show,
+        memory_for(description, advice=_LESS_MEMORY),
+    ):
+        trainer.train(resume_from_checkpoint=distributed.from_main(lambda: last_checkpoint(workspace)))
+    weights = trained_weights(trainer)
+    if trainer.is_deepspeed_enabled:
+        from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
+        unset_hf_deepspeed_config()  # or transformers would load the next base in shards
+    return _result_of(trainer.state, settings, description), weights
+
+
+def trained_weights(trainer: Trainer) -> dict[str, Tensor]:
+    """Return an adapter's trained weights, whole where the processes hold a shard each; called by every process."""
+    named = {name: value for name, value in trainer.model.named_parameters() if value.requires_grad}
+    if trainer.is_deepspeed_enabled:
+        from deepspeed.utils import safe_get_full_fp32_param
+
+        # The optimizer's own: in 16-bit training the model's are rounded ones.
+        return {name: safe_get_full_fp32_param(value).detach().cpu() for name, value in named.items()}
+    return {
+        name: (value.full_tensor() if hasattr(value, "full_tensor") else value).detach().cpu()
+        for name, value in named.items()
+    }
+
+
+def _count_steps(settings: TrainingSettings, num_examples: int, description: str) -> int:
+    """Return the optimizer steps of all epochs; warn where the warm-up takes most of them."""
+    examples = settings.gradient_accumulation * settings.batch_size * distributed.num_processes()
+    num_steps = settings.epochs * -(-num_examples // examples)
+    if settings.warmup_steps > num_steps // 2:
+        logger.warning(
+            "%s: %d warm-up steps of at most %d steps in all: the learning rate %g is hardly reached; set "
+            "training.warmup_steps",
+            description,
+            settings.warmup_steps,
+            num_steps,
+            settings.learning_rate,
+        )
+    return num_steps
+
+
+class _FreeOnceSharded(TrainerCallback):  # type: ignore[misc]
+    """Lets go of a base's weights once shards stand in their place (FSDP2; ZeRO-3 does it by itself)."""
+
+    def __init__(self, base: PreTrainedModel) -> None:
+        self.base = base
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        *,
+        model: torch.nn.Module,
+        **kwargs: object,
+    ) -> None:
+        if any(hasattr(parameter, "full_tensor") for parameter in model.parameters()):
+            for parameter in self.base.parameters():
+                parameter.data = parameter.data.new_empty(0)
+
+
+class _Progress(TrainerCallback):  # type: ignore[misc]
+    """Feeds the progress bar with steps and losses."""
+
+    def __init__(self, description: str) -> None:
+        self.description = description
+        self.show: Callable[[int, str], None] = lambda completed, remark: None
+        self._remark = ""
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: object,
+    ) -> None:
+        logs = logs or {}
+        if "loss" in logs:
+            self._remark = f"epoch {state.epoch or 0:.1f}, loss {logs['loss']:.3f}"
+        if state.is_world_process_zero:
+            self.show(state.global_step, self._remark)
+        if "eval_loss" in logs:
+            logger.info(
+                "%s: epoch %.0f, validation loss %.4f", self.description, state.epoch or 0, logs["eval_loss"]
+            )
+
+
+def _result_of(state: TrainerState, settings: TrainingSettings, description: str) -> TrainingResult:
+    log = json.loads(json.dumps(state.log_history))
+    losses = [line["eval_loss"] for line in log if "eval_loss" in line]
+    best = losses.index(min(losses)) + 1
+    # Ended by the epoch limit while the last epoch was the best: more epochs might have lowered it further. A fall of
+    # less than 0.1 % an epoch counts as flat.
+    still_falling = best == len(losses) and (len(losses) == 1 or losses[-1] < losses[-2] * 0.999)
+    if still_falling:
+        logger.warning(
+            "%s: validation loss was still falling at the last of %d epochs; an adapter that is not converged makes "
+            "any later gain look like the method's. Raise training.epochs",
+            description,
+            len(losses),
+        )
+    return TrainingResult(
+        best_epoch=best,
+        num_epochs=len(losses),
+        validation_losses=losses,
+        converged=not still_falling,
+        num_steps=state.global_step,
+        log=log,
+    )
+
+
+def tokenized_parts(
+    base: LoadedBase,
+    task: Task,
+    train_examples: Sequence[Example],
+    validation_examples: Sequence[Example],
+    settings: TrainingSettings,
+) -> tuple[TokenizedExamples, TokenizedExamples]:
+    """Return training and validation examples as tokens; answers that are generated learn to end."""
+    end_of_text = task.kind == "generation"
+    parts = (
+        tokenize(part, base.tokenizer, max_length=settings.max_length, end_of_text=end_of_text)
+        for part in (train_examples, validation_examples)
+    )
+    return next(parts), next(parts)
+
+
+def train_and_save(
+    build: Callable[..., AdapterTrainer],
+    *,
+    model: PeftModel,
+    base: LoadedBase,
+    task: Task,
+    data: tuple[TokenizedExamples, TokenizedExamples],
+    settings: TrainingSettings,
+    out: Path,
+    description: str,
+    note: Mapping[str, object],
+    base_is_free: bool = True,
+) -> TrainingResult:
+    """Train, then move the finished adapter into place and delete its checkpoints.
+
+    `base_is_free`: no teacher needs the base while the adapter trains.
+    """
+    identity = fingerprint(
+        [base.fingerprint, task.definition, settings.identity(), note, *(part.sequences for part in data)]
+    )
+    # Checkpoints of other settings or data must not be gone on from.
+    workspace = out.with_name(f".{out.name}.{identity}.training")
+    distributed.from_main(lambda: clear_leftovers(out.parent, out.name))
+    result, weights = train(
+        build,
+        settings=settings,
+        train_data=data[0],
+        validation_data=data[1],
+        collator=choose_collator(
+            model, data[0].sequences, packing=settings.packing, pad_token_id=base.tokenizer.pad_token_id
+        ),
+        workspace=workspace,
+        description=description,
+        free=base.model if base_is_free else None,
+    )
+    full_note = {
+        "task": task.name,
+        "settings": settings.model_dump(),
+        "best_epoch": result.best_epoch,
+        "converged": result.converged,
+        **note,
+    }
+
+    def write() -> None:
+        with atomic_folder(out) as folder:
+            save_adapter(model, folder, base=base, note=full_note, weights=weights)
+            write_json(folder / "training.json", dataclasses.asdict(result))
+        for stale in out.parent.glob(f".{out.name}.*.training"):
+            shutil.rmtree(stale)
+
+    distributed.from_main(write)
+    return result

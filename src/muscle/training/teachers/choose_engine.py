@@ -1,0 +1,52 @@
+"""Chooses the engine: what is there of the teachers while the compatibility adapter trains.
+
+`projected` (a vector per token and teacher on disk, the default), `mixed` (one vector per token, for masks that don't
+follow the student), `hidden` (their last states on disk, their heads in memory) and `online` (both models in memory,
+the plain formulas). The result is the same to rounding. `topk` (k log-probabilities and the mass of the others) is
+approximate. Where a model doesn't allow an engine, the next one is taken and the log says why.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from muscle.config.settings import EngineName
+from muscle.errors import ModelError
+from muscle.training.head.usable_head import Heads, usable_head
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+logger = logging.getLogger(__name__)
+
+
+def choose_engine(
+    wanted: EngineName, *, student: PeftModel, old: PeftModel, new: PeftModel, sample: Sequence[int]
+) -> tuple[EngineName, Heads | None]:
+    """Return the wanted engine, or the nearest that the models allow; the log says why it is another.
+
+    Args:
+        wanted: the engine of the settings.
+        student: the model to train.
+        old: M_v1.
+        new: M_v2, on the student's base.
+        sample: a few token ids to try the heads on.
+
+    Returns:
+        The engine, and the heads where it isn't `online`.
+    """
+    if wanted == "online":
+        return "online", None
+    try:
+        heads = Heads(*(usable_head(model, sample) for model in (student, old, new)))
+    except ModelError as error:
+        logger.warning(
+            "engine %s: %s; the online engine is used, with both teachers in memory", wanted, error
+        )
+        return "online", None
+    if wanted in ("projected", "mixed") and heads.student.softcap is not None:
+        logger.info("engine %s: the model caps its logits; the hidden engine is used", wanted)
+        wanted = "hidden"
+    return wanted, heads

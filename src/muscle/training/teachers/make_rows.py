@@ -1,0 +1,159 @@
+"""Runs a frozen task model over examples and makes the rows that a store keeps of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from muscle.models.adapter_check import adapter_content
+from muscle.models.adapters import load_adapter
+from muscle.models.bases import LoadedBase
+from muscle.training.data.batches import IGNORE_INDEX, PaddingCollator
+from muscle.training.head.head_pass import MEMORY_BYTES
+from muscle.training.head.output_head import OutputHead, head_input
+from muscle.training.head.usable_head import Heads
+from muscle.training.teachers.rows import (
+    MixedRows,
+    OldShare,
+    TeacherRows,
+    hidden_rows,
+    mixed_rows,
+    projected_rows,
+    topk_rows,
+)
+from muscle.training.teachers.store import Rows
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+RowMaker = Callable[[Sequence[int]], Rows]
+"""Indices of examples in, their rows out, one after the other."""
+
+
+@dataclass(frozen=True)
+class TaskModel:
+    """A frozen task model and what it is made of.
+
+    Attributes:
+        model: the base with its task adapter.
+        base: the base.
+        adapter: fingerprint of the adapter.
+    """
+
+    model: PeftModel
+    base: LoadedBase
+    adapter: str
+
+    @classmethod
+    def load(cls, base: LoadedBase, adapter: Path) -> TaskModel:
+        """Put an adapter on a base.
+
+        Raises:
+            ModelError: it doesn't fit.
+        """
+        return cls(load_adapter(base, adapter), base, adapter_content(adapter))
+
+
+def row_maker(
+    model: PeftModel,
+    head: OutputHead,
+    sequences: Sequence[Sequence[int]],
+    *,
+    pad_token_id: int,
+    student: OutputHead | None,
+    temperature: float,
+    topk: int | None = None,
+    memory_bytes: int = MEMORY_BYTES,
+) -> RowMaker:
+    """Return a function that runs the teacher on examples (by index) and gives their rows, one after the other.
+
+    Args:
+        model: the frozen task model.
+        head: its output head.
+        sequences: token ids, one list an example.
+        pad_token_id: for the batches.
+        student: the student's head for projected rows.
+        temperature: T of projected and top-k rows.
+        topk: tokens of a top-k row; without it and a student the rows are hidden ones.
+        memory_bytes: budget for the logits of a chunk.
+    """
+    run = _state_maker(model, head, sequences, pad_token_id=pad_token_id)
+
+    def make(indices: Sequence[int]) -> TeacherRows:
+        states, labels = run(indices)
+        if topk is not None:
+            return topk_rows(states, head, labels, k=topk, temperature=temperature, memory_bytes=memory_bytes)
+        if student is None:
+            return hidden_rows(states, head, labels, memory_bytes=memory_bytes)
+        return projected_rows(
+            states, head, labels, student=student, temperature=temperature, memory_bytes=memory_bytes
+        )
+
+    return make
+
+
+def mixture_maker(
+    old: TaskModel,
+    new: TaskModel,
+    heads: Heads,
+    sequences: Sequence[Sequence[int]],
+    *,
+    old_share: OldShare,
+    temperature: float,
+    memory_bytes: int = MEMORY_BYTES,
+) -> RowMaker:
+    """Return a function that runs both teachers on examples (by index) and gives the rows of their mixture.
+
+    Args:
+        old: M_v1.
+        new: M_v2, on the student's base.
+        heads: of the student and of both.
+        sequences: token ids, one list an example.
+        old_share: the old teacher's share of each token.
+        temperature: T of the mixture.
+        memory_bytes: budget for the logits of a chunk.
+    """
+    run_old, run_new = (
+        _state_maker(side.model, head, sequences, pad_token_id=new.base.tokenizer.pad_token_id)
+        for side, head in ((old, heads.old), (new, heads.new))
+    )
+
+    def make(indices: Sequence[int]) -> MixedRows:
+        (old_states, _), (new_states, labels) = run_old(indices), run_new(indices)
+        return mixed_rows(
+            (old_states, new_states),
+            (heads.old, heads.new),
+            labels,
+            old_share=old_share,
+            student=heads.student,
+            temperature=temperature,
+            memory_bytes=memory_bytes,
+        )
+
+    return make
+
+
+def _state_maker(
+    model: PeftModel, head: OutputHead, sequences: Sequence[Sequence[int]], *, pad_token_id: int
+) -> Callable[[Sequence[int]], tuple[Tensor, Tensor]]:
+    """Return a function from examples (by index) to a teacher's states (tokens, width) and labels (tokens,)."""
+    pad = PaddingCollator(pad_token_id)
+    device = head.weight.device
+
+    @torch.no_grad()
+    def run(indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        batch = pad([{"input_ids": list(sequences[index])} for index in indices])
+        batch = {name: value.to(device) for name, value in batch.items()}
+        labels = batch["labels"][:, 1:]
+        counted = labels != IGNORE_INDEX
+        # As in training: 16-bit models run under autocast there.
+        narrow = torch.autocast(device.type, dtype=head.weight.dtype, enabled=head.is_narrow)
+        with narrow:
+            return head_input(model, batch)[:, :-1][counted], labels[counted]
+
+    return run
