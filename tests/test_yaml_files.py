@@ -194,6 +194,8 @@ def test_the_command_line_says_it_in_one_line(tmp_path: Path) -> None:
 
 
 def test_the_parser_is_imported_when_there_is_yaml_to_read() -> None:
-    code = "import sys, muscle.cli, muscle.gate.policy, muscle.flips.compare; print('ruamel.yaml' in sys.modules)"
+    code = (
+        "import sys, muscle.cli, muscle.gate.policy, muscle.comparison; print('ruamel.yaml' in sys.modules)"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "False\n"

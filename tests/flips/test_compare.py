@@ -529,7 +529,7 @@ def test_nothing_heavy_is_imported() -> None:
     import sys
 
     code = (
-        "import sys, muscle.flips.compare, muscle.report.text.markdown; "
+        "import sys, muscle.comparison, muscle.report.text.markdown; "
         "print([m for m in ('torch', 'pandas', 'scipy.stats', 'pyarrow', 'transformers') if m in sys.modules])"
     )
     assert (

@@ -139,7 +139,7 @@ def reading(words: Sequence[str], how: Reading, *, then: str = "comparing") -> I
     """
     from muscle.progress import step_bar
 
-    sizes = [_size(parse_source(word).path) / _BYTES_A_SECOND for word in words]
+    sizes = [_num_bytes(parse_source(word).path) / _BYTES_A_SECOND for word in words]
     steps = {
         f"reading {number}: {message_line(word, 200)}": size
         for number, (word, size) in enumerate(zip(words, sizes, strict=True), 1)
@@ -160,7 +160,7 @@ def tell_unread(runs: Sequence[Run]) -> None:
             logger.warning("%s: not read: %s", run.name, each)
 
 
-def _size(path: Path) -> int:
+def _num_bytes(path: Path) -> int:
     """Return the bytes of a file, or of all files in a folder; 0 where there is nothing."""
     try:
         if path.is_dir():

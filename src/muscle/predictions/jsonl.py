@@ -14,14 +14,14 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import polars as pl
 
 from muscle.errors import DataError
 from muscle.predictions.formats import READABLE
 from muscle.predictions.records import COLUMNS
-from muscle.predictions.rows import Table, is_known, shorten, table_from_rows, unique_fields
+from muscle.predictions.rows import Table, is_known, rename_fields, shorten, table_from_rows, unique_fields
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
 
 MAX_LINE_BYTES = 32 << 20
@@ -130,7 +130,7 @@ def _bad_json(path: Path, number: int, line: bytes, error: Exception) -> NoRetur
     raise no_json(place, error, "one JSON object a line", is_last=not line.endswith(b"\n"))
 
 
-def _numbered_objects(path: Path, *, max_bytes: int | None = None) -> Iterator[tuple[int, Any]]:
+def _numbered_objects(path: Path, *, max_bytes: int | None = None) -> Iterator[tuple[int, object]]:
     """Yield line number (from 1) and object of every line that is not blank, up to about `max_bytes`."""
     num_bytes = 0
     with path.open("rb") as handle:
@@ -149,15 +149,6 @@ def _numbered_objects(path: Path, *, max_bytes: int | None = None) -> Iterator[t
                 raise DataError(f"{path}, line {number}: {error}") from None
 
 
-def rename_fields(row: Any, columns: Mapping[str, str]) -> Any:
-    """Give an object's fields our names: those that `columns` maps, and the others as they are."""
-    if not columns or not isinstance(row, dict):
-        return row
-    taken = {ours: row[theirs] for ours, theirs in columns.items() if theirs in row}
-    mapped = columns.keys() | columns.values()
-    return {name: value for name, value in row.items() if name not in mapped} | taken
-
-
 def line_of(path: Path, row: int) -> str:
     """Name the line that a row (from 0) of the table came from."""
     with path.open("rb") as handle:
@@ -166,7 +157,7 @@ def line_of(path: Path, row: int) -> str:
     return f"{path}, line {number}"
 
 
-def _schema(sample: list[dict[str, Any]], columns: Mapping[str, str]) -> dict[str, pl.DataType]:
+def _schema(sample: list[dict[str, object]], columns: Mapping[str, str]) -> dict[str, pl.DataType]:
     """Choose the form of each field that has several, by what the first lines hold."""
     kinds = {
         name: {type(row[name]) for row in sample if row.get(name) is not None}
@@ -231,7 +222,7 @@ def _blocks(path: Path) -> Iterator[str]:
 
 
 def _occurring(
-    path: Path, schema: dict[str, pl.DataType], sample: list[dict[str, Any]], columns: Mapping[str, str]
+    path: Path, schema: dict[str, pl.DataType], sample: list[dict[str, object]], columns: Mapping[str, str]
 ) -> dict[str, pl.DataType] | None:
     """Drop from a schema what stands nowhere in the file: a column of nulls takes time and memory.
 
@@ -247,7 +238,7 @@ def _occurring(
     seen = {name for row in sample for name in row}
     missing = [name for name in schema if name not in seen]
     objects = [columns.get(name, name) for name in ("score", "slices")]
-    values = [row[name] for row in sample for name in objects if isinstance(row.get(name), dict)]
+    values = [value for row in sample for name in objects if isinstance(value := row.get(name), dict)]
     names = list(dict.fromkeys([*schema, *(member for value in values for member in value)]))
     if sum(map(len, names)) > MAX_NAME_CHARACTERS:
         return None
@@ -274,8 +265,9 @@ def _occurring(
 def _fast_table(path: Path, columns: Mapping[str, str]) -> Table | None:
     """Read with polars; None where the file needs the careful way."""
     objects = islice(_numbered_objects(path, max_bytes=SAMPLE_BYTES), SAMPLE_LINES)
-    theirs = [row for _, row in objects]
-    if not all(isinstance(row, dict) for row in theirs) or len(set(columns.values())) < len(columns):
+    sampled = [row for _, row in objects]
+    theirs = [row for row in sampled if isinstance(row, dict)]
+    if len(theirs) < len(sampled) or len(set(columns.values())) < len(columns):
         return None
     sample = [rename_fields(row, columns) for row in theirs]
     all_names = {
@@ -321,8 +313,8 @@ def read_jsonl(path: Path, *, columns: Mapping[str, str] | None = None) -> Table
     _check_lines(path)
     table = _fast_table(path, columns)
     if table is None:
-        objects = ((number, rename_fields(row, columns)) for number, row in _numbered_objects(path))
-        table = table_from_rows(objects, where=lambda number: f"{path}, line {number}")
+        objects = _numbered_objects(path)
+        table = table_from_rows(objects, where=lambda number: f"{path}, line {number}", columns=columns)
     return table
 
 
@@ -352,5 +344,4 @@ def read_json_list(path: Path, *, columns: Mapping[str, str] | None = None) -> T
         raise no_json(f"{path}, line {error.lineno}", error, "a JSON list of objects") from None
     except (ValueError, DataError) as error:
         raise DataError(f"{path}: {error}") from None
-    objects = enumerate(rename_fields(row, columns or {}) for row in rows)
-    return table_from_rows(objects, where=lambda row: f"{path}, record {row + 1}")
+    return table_from_rows(enumerate(rows), where=lambda row: f"{path}, record {row + 1}", columns=columns)

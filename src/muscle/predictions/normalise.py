@@ -44,7 +44,7 @@ def _formed(column: pl.Series, where: Where) -> pl.Series:
     return formed
 
 
-def _references(table: pl.DataFrame, where: Where) -> pl.DataFrame:
+def _with_reference_texts(table: pl.DataFrame, where: Where) -> pl.DataFrame:
     """Bring `reference` to lists of texts; an index of an option becomes that option's text."""
     column = table["reference"]
     if column.null_count() == column.len():
@@ -129,7 +129,7 @@ def to_records(table: pl.DataFrame, *, where: Where, unread: Iterable[str] = ())
         _formed(table[name], where) for name in COLUMNS if name in table.columns and name != "reference"
     )
     if "reference" in table.columns:
-        table = _references(table, where)
+        table = _with_reference_texts(table, where)
     known = [n for n in table.columns if n in COLUMNS or n.startswith((SCORE_PREFIX, SLICE_PREFIX))]
     missing = [] if "task" in known else [pl.lit(None, pl.String).alias("task")]
     table = complete(table.select(known).with_columns(missing))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from typing import Any
 
 import polars as pl
 
@@ -37,7 +36,7 @@ def expand_objects(table: pl.DataFrame, where: Where) -> pl.DataFrame:
             table = _with_members(table.drop(name), members, where)
     for name in table.columns:
         if name.startswith(SCORE_PREFIX):
-            table = table.with_columns(_numbers(table[name], where))
+            table = table.with_columns(_finite_numbers(table[name], where))
         elif name.startswith(SLICE_PREFIX):
             table = table.with_columns(_words(table[name], where))
     return table
@@ -50,14 +49,14 @@ def _with_members(table: pl.DataFrame, members: list[pl.Series], where: Where) -
         name = member.name
         given = columns.get(name, table[name] if name in table.columns else None)
         if given is not None:
-            convert = _numbers if name.startswith(SCORE_PREFIX) else _words
+            convert = _finite_numbers if name.startswith(SCORE_PREFIX) else _words
             given = convert(given, where)
             member = given.zip_with(given.is_not_null(), convert(member, where))
         columns[name] = member
     return pl.DataFrame([*columns.values(), *table.drop(list(columns), strict=False)])
 
 
-def _numbers(column: pl.Series, where: Where) -> pl.Series:
+def _finite_numbers(column: pl.Series, where: Where) -> pl.Series:
     numbers = as_number(column)
     missing = column.is_null() if column.dtype.is_float() else unsaid(column)
     bad = (numbers.is_null() & ~missing) | (~numbers.is_finite()).fill_null(False)
@@ -85,13 +84,13 @@ def _members(column: pl.Series, prefix: str, where: Where) -> list[pl.Series]:
     if prefix == SLICE_PREFIX:
         refuse_rows(~unsaid(bare), column.name, "an object of names and values", column, where)
         has_bare = False
-    members = [_numbers(bare, where).alias(prefix + column.name)] if has_bare else []
+    members = [_finite_numbers(bare, where).alias(prefix + column.name)] if has_bare else []
     if is_object.any():
-        members += _decoded(column.set(~is_object, None), prefix, where)
+        members += _members_of_json(column.set(~is_object, None), prefix, where)
     return members
 
 
-def _decoded(column: pl.Series, prefix: str, where: Where) -> list[pl.Series]:
+def _members_of_json(column: pl.Series, prefix: str, where: Where) -> list[pl.Series]:
     """Decode JSON texts of objects: with polars where names and values are plain."""
     try:
         names = _member_names(column)
@@ -116,7 +115,7 @@ def _member_names(column: pl.Series) -> list[str]:
 def _decoded_one_by_one(column: pl.Series, prefix: str, where: Where) -> list[pl.Series]:
     values: dict[str, list[str | None]] = {}
     for row, text in enumerate(column):
-        for name, value in (_object(text, row, column.name, where) if text is not None else {}).items():
+        for name, value in (_json_object(text, row, column.name, where) if text is not None else {}).items():
             if isinstance(value, list | dict):
                 what = "a finite number" if prefix == SCORE_PREFIX else "a text, a number, true or false"
                 raise DataError(
@@ -128,9 +127,9 @@ def _decoded_one_by_one(column: pl.Series, prefix: str, where: Where) -> list[pl
     return [pl.Series(prefix + name, texts, pl.String) for name, texts in values.items()]
 
 
-def _object(text: str, row: int, name: str, where: Where) -> dict[str, Any]:
+def _json_object(text: str, row: int, name: str, where: Where) -> dict[str, object]:
     try:
-        value: dict[str, Any] = json.loads(text, object_pairs_hook=unique_fields)
+        value: dict[str, object] = json.loads(text, object_pairs_hook=unique_fields)
     except (ValueError, RecursionError):
         raise DataError(
             f"{where(row)}, field '{name}': expected a JSON object, found {shorten(text)}"

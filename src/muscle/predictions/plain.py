@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -17,7 +16,7 @@ from muscle.predictions.jsonl import line_of, read_json_list, read_jsonl
 from muscle.predictions.normalise import name_task, to_records
 from muscle.predictions.records import concat_records
 from muscle.predictions.rows import Table, is_known, listing, shorten
-from muscle.predictions.run import Unread, unread_from_json
+from muscle.predictions.run import RunFacts, Unread, unread_from_json
 from muscle.predictions.tables import csv_line, read_table, reason
 from muscle.predictions.verdicts import score_notes
 
@@ -60,7 +59,7 @@ class Plain:
     """
 
     frame: pl.DataFrame
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, object] = field(default_factory=dict)
     unread: tuple[Unread, ...] = ()
 
 
@@ -117,7 +116,9 @@ def read_plain(path: Path, columns: Mapping[str, str] | None) -> Plain:
         return _read_folder(path, columns)
     frame, notes = _read_file(path, columns)
     unnamed = frame["task"].null_count() == frame.height
-    facts: dict[str, Any] = {"notes": notes} | ({DEFAULT_TASK: path.stem} if unnamed else {})
+    facts: RunFacts = {"notes": notes}
+    if unnamed:
+        facts["default_task"] = path.stem
     return Plain(name_task(frame, path.stem), facts)
 
 
@@ -150,8 +151,8 @@ def _read_folder(folder: Path, columns: Mapping[str, str] | None) -> Plain:
         frames.append(name_task(frame, file.stem))
         for note in told:
             files_of.setdefault(note, []).append(file.name)
-    metadata, unread = _metadata(folder)
-    notes = [f"{listing(names, 3)}: {note}" for note, names in files_of.items()]
+    metadata, own_notes, unread = _folder_metadata(folder)
+    notes = own_notes + [f"{listing(names, 3)}: {note}" for note, names in files_of.items()]
     others = [entry for entry in entries if not _is_records(entry) and entry.name != METADATA_FILE]
     beside = [entry.name for entry in others if _is_beside(entry)]
     if beside:
@@ -163,7 +164,7 @@ def _read_folder(folder: Path, columns: Mapping[str, str] | None) -> Plain:
     ]
     return Plain(
         concat_records(frames),
-        metadata | {"notes": [*(metadata.get("notes") or ()), *notes]},
+        metadata | {"notes": notes},
         (*unread, *lost),
     )
 
@@ -189,19 +190,18 @@ def _is_beside(entry: Path) -> bool:
     return entry.name.startswith(".") or (entry.suffix.lower() in _BESIDE and entry.is_file())
 
 
-def _metadata(folder: Path) -> tuple[dict[str, Any], tuple[Unread, ...]]:
-    """Read what the folder's `run.json` says of the run, and of what its source held beside it."""
+def _folder_metadata(folder: Path) -> tuple[dict[str, object], list[object], tuple[Unread, ...]]:
+    """Read what the folder's `run.json` says of the run, its notes, and what its source held beside it."""
     path = folder / METADATA_FILE
     if not path.is_file():
-        return {}, ()
+        return {}, [], ()
     try:
         value = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: expected a JSON object, found damaged JSON ({reason(error)})") from None
     if not isinstance(value, dict):
         raise DataError(f"{path}: expected a JSON object, found a {type(value).__name__}")
-    if not isinstance(value.get("notes") or [], list):
-        raise DataError(
-            f"{path}, field 'notes': expected a list of sentences, found {shorten(value['notes'])}"
-        )
-    return value, unread_from_json(value.pop(UNREAD, None), str(path))
+    notes = value.get("notes") or []
+    if not isinstance(notes, list):
+        raise DataError(f"{path}, field 'notes': expected a list of sentences, found {shorten(notes)}")
+    return value, notes, unread_from_json(value.pop(UNREAD, None), str(path))

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 import polars as pl
 
@@ -33,8 +33,18 @@ HEAD_BYTES = 65_536
 UNNAMED_TASK = "all"
 
 
-def _reader(name: str) -> Any:
-    return importlib.import_module(f"muscle.predictions.readers.{name}")
+class _Reader(Protocol):
+    """A module that reads one foreign format."""
+
+    def recognises(self, path: Path, head: bytes) -> bool:
+        """Tell by name and beginning whether a file, or by names a folder, is of the format."""
+
+    def read(self, path: Path, **options: str) -> Run:
+        """Read it; `metric` and `provider` where the format has a choice of them."""
+
+
+def _reader(name: str) -> _Reader:
+    return cast("_Reader", importlib.import_module(f"muscle.predictions.readers.{name}"))
 
 
 def _recognised(path: Path) -> str:
@@ -55,7 +65,7 @@ def _read_foreign(path: Path, format: str, metric: str | None, provider: str | N
         if format != "promptfoo":
             raise DataError(f"{path}: expected results of promptfoo, which have providers, found {format}")
         options["provider"] = provider
-    run: Run = _reader(format).read(path, **options)
+    run = _reader(format).read(path, **options)
     run = replace(run, metadata={"source": str(path), "format": format, **run.metadata})
     return run if metric is None else with_metric(run, metric, is_main=format != "lm_eval")
 
@@ -110,7 +120,7 @@ def _from_table(source: Any) -> pl.DataFrame:
     )
 
 
-def _run_of_table(source: Any, columns: Mapping[str, str] | None, label: str) -> Run:
+def _run_of_table(source: object, columns: Mapping[str, str] | None, label: str) -> Run:
     table = renamed(_from_table(source), columns, label)
     unread = tuple(name for name in table.columns if not is_known(name))
     frame, notes = records_of(Table(table, unread), columns, lambda row: f"{label}, row {row + 1}")
@@ -121,7 +131,7 @@ def _run_of_table(source: Any, columns: Mapping[str, str] | None, label: str) ->
 
 
 def read_run(
-    source: Any,
+    source: object,
     *,
     format: str | None = None,
     name: str | None = None,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -147,7 +146,7 @@ def _check_finite(frame: pl.DataFrame) -> None:
 
 
 def write_records(
-    path: Path, rows: pl.DataFrame | Iterable[Mapping[str, Any]], *, name_tasks: bool = True
+    path: Path, rows: pl.DataFrame | Iterable[Mapping[str, object]], *, name_tasks: bool = True
 ) -> None:
     """Write records to a `.jsonl` or `.parquet` file, atomically, with the content hash filled in.
 

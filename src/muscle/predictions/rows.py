@@ -9,14 +9,14 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import polars as pl
 
 from muscle.errors import DataError
 from muscle.predictions.records import COLUMNS
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
-from muscle.predictions.values import text_of_value
+from muscle.predictions.values import is_number_list, text_of_value
 
 CHUNK_ROWS = 50_000
 """Rows held as Python objects at a time; bounds the memory of a long file."""
@@ -45,7 +45,7 @@ def is_known(name: str) -> bool:
     return name in COLUMNS or name in ("score", "slices") or name.startswith((SCORE_PREFIX, SLICE_PREFIX))
 
 
-def shorten(value: Any, limit: int = 60) -> str:
+def shorten(value: object, limit: int = 60) -> str:
     """Return a value as it may stand in a one-line message: at most `limit` characters, none of them a control character."""
     short = reprlib.Repr()
     short.maxstring = short.maxother = short.maxlong = limit
@@ -83,7 +83,7 @@ def refuse_rows(
         )
 
 
-def unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_fields(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Make a JSON object; for `json.loads(object_pairs_hook=...)`.
 
     Raises:
@@ -97,41 +97,41 @@ def unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-def _texts(value: list[Any]) -> list[str | None]:
+def rename_fields(row: Mapping[str, object], columns: Mapping[str, str]) -> dict[str, object]:
+    """Give an object's fields our names: those that `columns` maps, and the others as they are."""
+    taken = {ours: row[theirs] for ours, theirs in columns.items() if theirs in row}
+    mapped = columns.keys() | columns.values()
+    return {name: value for name, value in row.items() if name not in mapped} | taken
+
+
+def _entries_as_text(value: list[object]) -> list[str | None]:
     return [text_of_value(entry) for entry in value]
 
 
-def _reference(value: Any) -> dict[str, Any]:
+def _reference(value: object) -> dict[str, object]:
     if isinstance(value, list):
-        return {"reference": _texts(value)}
+        return {"reference": _entries_as_text(value)}
     text = text_of_value(value)
-    found: dict[str, Any] = {"reference": None if text is None else [text]}
+    found: dict[str, object] = {"reference": None if text is None else [text]}
     if isinstance(value, int | float) and not isinstance(value, bool) and value == value and value % 1 == 0:
         found[INDEX_COLUMN] = int(value) if abs(value) < 1 << 62 else -1
     return found
 
 
-def _refuse(name: str, expected: str, value: Any) -> NoReturn:
+def _refuse(name: str, expected: str, value: object) -> NoReturn:
     raise DataError(f", field '{listing([name])}': expected {expected}, found {shorten(value)}")
 
 
-def _fields(name: str, value: Any) -> dict[str, Any]:
+def _columns_of_field(name: str, value: object) -> dict[str, object]:
     """Return a field of an object as the columns of the table have it."""
     if name == "reference":
         return _reference(value)
     if name == "choices":
         if not isinstance(value, list | None):
             _refuse(name, "a list of texts", value)
-        return {name: None if value is None else _texts(value)}
+        return {name: None if value is None else _entries_as_text(value)}
     if name == "logprobs":
-        numbers = value is None or (
-            isinstance(value, list)
-            and all(
-                entry is None or (isinstance(entry, int | float) and not isinstance(entry, bool))
-                for entry in value
-            )
-        )
-        if not numbers:
+        if value is not None and not is_number_list(value):
             _refuse(name, "a list of numbers", value)
         return {name: value}
     if name.startswith(SLICE_PREFIX) and isinstance(value, list | dict):
@@ -141,13 +141,15 @@ def _fields(name: str, value: Any) -> dict[str, Any]:
     return {name: text_of_value(value)}
 
 
-def _flatten(row: Any, unread: dict[str, None]) -> dict[str, Any]:
+def _flatten(row: object, columns: Mapping[str, str], unread: dict[str, None]) -> dict[str, object]:
     if not isinstance(row, Mapping):
         raise DataError(f": expected a JSON object, found {shorten(row)}")
-    flat: dict[str, Any] = {}
+    if columns:
+        row = rename_fields(row, columns)
+    flat: dict[str, object] = {}
     for name, value in row.items():
         if is_known(name):
-            flat |= _fields(name, value)
+            flat |= _columns_of_field(name, value)
         else:
             unread[name] = None
     return flat
@@ -159,7 +161,7 @@ def _dtype(name: str) -> pl.DataType:
     return pl.Int64() if name == INDEX_COLUMN else pl.String()
 
 
-def _chunk(rows: list[dict[str, Any]]) -> pl.DataFrame:
+def _chunk(rows: list[dict[str, object]]) -> pl.DataFrame:
     names = list(dict.fromkeys(name for row in rows for name in row))
     frame = pl.DataFrame(
         {name: pl.Series(name, [row.get(name) for row in rows], _dtype(name), strict=False) for name in names}
@@ -167,22 +169,28 @@ def _chunk(rows: list[dict[str, Any]]) -> pl.DataFrame:
     return frame if names else pl.DataFrame({"id": pl.Series([None] * len(rows), dtype=pl.String)})
 
 
-def table_from_rows(rows: Iterable[tuple[int, Any]], *, where: Callable[[int], str]) -> Table:
+def table_from_rows(
+    rows: Iterable[tuple[int, object]],
+    *,
+    where: Callable[[int], str],
+    columns: Mapping[str, str] | None = None,
+) -> Table:
     """Turn objects in the form on disk into a table with one column a field.
 
     Args:
         rows: pairs of a row's place and its object.
         where: turns a place into the words that open a message ("file, line 3").
+        columns: our field names to the rows'.
 
     Raises:
         DataError: a row is no object, or a list of it is none.
     """
     frames: list[pl.DataFrame] = []
-    waiting: list[dict[str, Any]] = []
+    waiting: list[dict[str, object]] = []
     unread: dict[str, None] = {}
     for place, row in rows:
         try:
-            waiting.append(_flatten(row, unread))
+            waiting.append(_flatten(row, columns or {}, unread))
         except DataError as error:
             raise DataError(f"{where(place)}{error}") from None
         if len(waiting) == CHUNK_ROWS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypedDict
 
 from muscle.errors import DataError
 
@@ -37,12 +37,48 @@ class Unread:
         return f"{self.where}: {self.what}"
 
 
-def unread_to_json(unread: Iterable[Unread]) -> list[dict[str, Any]]:
+class RunFacts(TypedDict, total=False):
+    """What a reader tells of how a run was made, in words that all formats share; what is not known is left out.
+
+    Attributes:
+        source: the path that was read.
+        format: the format's name.
+        model: `name`, and what decides how it answers (`dtype`, `args`, ...).
+        versions: packages to versions.
+        settings: of the whole run.
+        created: when it ran, as the format writes it.
+        harness: the program that ran it.
+        description: the run in its author's words.
+        higher_is_better: scores to whether more is better.
+        results: the format's own aggregates, by task; comparisons do not use them.
+        tasks: what is known of each task: version, shots, prompt, data, generation, metric, judge.
+        files: what was read.
+        notes: sentences that a reader of a comparison should know.
+        default_task: the task's name where the rows named none and it was taken from the file.
+    """
+
+    source: str
+    format: str
+    model: Mapping[str, object]
+    versions: Mapping[str, object]
+    settings: Mapping[str, object]
+    created: object
+    harness: object
+    description: object
+    higher_is_better: Mapping[str, bool]
+    results: Mapping[str, Mapping[str, object]]
+    tasks: Mapping[str, Mapping[str, object]]
+    files: list[str]
+    notes: list[str]
+    default_task: str
+
+
+def unread_to_json(unread: Iterable[Unread]) -> list[dict[str, object]]:
     """Return what was left out as JSON can hold it."""
     return [asdict(entry) for entry in unread]
 
 
-def unread_from_json(value: Any, where: str) -> tuple[Unread, ...]:
+def unread_from_json(value: object, where: str) -> tuple[Unread, ...]:
     """Return what `unread_to_json` wrote.
 
     Raises:
@@ -69,8 +105,8 @@ class Run:
         name: what reports call this version.
         frame: one row a prediction, with every column of `muscle.predictions.records.COLUMNS`, then
             `score.<name>` (float) and `slice.<name>` (text) columns.
-        metadata: what is known of how the run was made: source path, format, model, generation settings,
-            versions. Comparability is judged by it.
+        metadata: what is known of how the run was made: `RunFacts`, and whatever else a folder's `run.json` holds.
+            Comparability is judged by it.
         unread: what the source held that is not in the frame.
     """
 

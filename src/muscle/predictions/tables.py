@@ -64,7 +64,7 @@ def read_table(path: Path) -> pl.DataFrame:
     if path.suffix.lower() == ".csv":
         return read_csv(path)
     try:
-        _check_size(path)
+        _refuse_huge_table(path)
         with _panics_held_back():
             return pl.read_parquet(path) if path.suffix.lower() == ".parquet" else pl.read_ipc(path)
     except pl.exceptions.PanicException:  # no Exception: polars' reader gave up on the file
@@ -98,7 +98,7 @@ def _panics_held_back() -> Iterator[None]:
                 os.write(2, printed)
 
 
-def _check_size(path: Path) -> None:
+def _refuse_huge_table(path: Path) -> None:
     """Refuse what is far larger unpacked than a table of predictions is."""
     if path.suffix.lower() == ".parquet":
         num_rows, num_bytes = parquet_size(path)
@@ -163,7 +163,7 @@ def _csv_layout(path: Path) -> _Layout:
             first = handle.readline(1 << 20).decode("utf-8-sig", "replace")
         separator = next((mark for mark in _SEPARATORS if mark in first), ",")
         with _csv_rows(path, separator) as rows:
-            header = _header(path, next(rows, (1, []))[1])
+            header = _csv_header(path, next(rows, (1, []))[1])
             num_rows, blank_rows = 0, []
             for line, row in rows:
                 if len(row) != len(header) and row:
@@ -188,7 +188,7 @@ def _csv_layout(path: Path) -> _Layout:
     return _Layout(header, separator, num_rows, blank_rows)
 
 
-def _header(path: Path, fields: list[str]) -> list[str]:
+def _csv_header(path: Path, fields: list[str]) -> list[str]:
     names = [field.strip() for field in fields]
     doubled = [name for name in names if names.count(name) > 1]
     if doubled or "" in names:

@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import TypeGuard
 
 import polars as pl
 
@@ -20,7 +20,7 @@ TRUTHS = dict.fromkeys(_TRUE, True) | dict.fromkeys(_FALSE, False)
 """The words for right and wrong, in small letters."""
 
 
-def text_of_value(value: Any, *, nan: str | None = None) -> str | None:
+def text_of_value(value: object, *, nan: str | None = None) -> str | None:
     """Return a JSON value as text; a list or an object as JSON.
 
     Args:
@@ -37,13 +37,13 @@ def text_of_value(value: Any, *, nan: str | None = None) -> str | None:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float):
-        return nan if math.isnan(value) else _plain(repr(value))
+        return nan if math.isnan(value) else _without_exponent(repr(value))
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     # A lone surrogate (half an emoji, cut by a token limit) has no UTF-8 form.
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def _plain(number: str) -> str:
+def _without_exponent(number: str) -> str:
     """Write a number's digits without exponent and trailing zeros."""
     digits = format(Decimal(number), "f")
     return digits.rstrip("0").rstrip(".") if "." in digits else digits
@@ -66,24 +66,24 @@ def as_text(column: pl.Series) -> pl.Series:
     if dtype.is_float():
         texts = column.fill_nan(None).cast(pl.String).str.replace(r"\.0$", "")
         odd = texts.str.contains("[ei]").fill_null(False)
-        return texts.scatter(odd.arg_true(), [_plain(text) for text in texts.filter(odd)])
+        return texts.scatter(odd.arg_true(), [_without_exponent(text) for text in texts.filter(odd)])
     if dtype.is_nested() or dtype == pl.Object:
         return pl.Series(
             column.name, [text_of_value(_without_nulls(value)) for value in column.to_list()], pl.String
         )
     if dtype == pl.Binary:
-        return pl.Series(column.name, [_decoded(value) for value in column.to_list()], pl.String)
+        return pl.Series(column.name, [_utf8_text(value) for value in column.to_list()], pl.String)
     return column.cast(pl.String, strict=False)
 
 
-def _decoded(value: bytes | None) -> str | None:
+def _utf8_text(value: bytes | None) -> str | None:
     try:
         return None if value is None else value.decode()
     except UnicodeDecodeError:
         return None
 
 
-def _without_nulls(value: Any) -> Any:
+def _without_nulls(value: object) -> object:
     """Leave out the members that a struct has only because other rows' have them."""
     if isinstance(value, Mapping):
         return {name: _without_nulls(entry) for name, entry in value.items() if entry is not None}
@@ -134,9 +134,9 @@ def as_texts(column: pl.Series) -> pl.Series:
     """Return a column as lists of texts, a text of JSON read as such; null where a value is no list."""
     if isinstance(column.dtype, pl.Array):
         column = column.arr.to_list()
-    if isinstance(column.dtype, pl.List) and _is_plain(column.dtype.inner):
+    if isinstance(column.dtype, pl.List) and _casts_to_text(column.dtype.inner):
         return column.cast(pl.List(pl.String))
-    rows = [_listed(value) for value in column.to_list()]
+    rows = [_json_list(value) for value in column.to_list()]
     texts = [None if row is None else [text_of_value(_without_nulls(entry)) for entry in row] for row in rows]
     return pl.Series(column.name, texts, pl.List(pl.String))
 
@@ -147,25 +147,26 @@ def as_numbers(column: pl.Series) -> pl.Series:
         column = column.arr.to_list()
     if isinstance(column.dtype, pl.List) and column.dtype.inner.is_numeric():
         return column.cast(pl.List(pl.Float64))
-    rows = [_listed(value) for value in column.to_list()]
+    rows = [_json_list(value) for value in column.to_list()]
     numbers = [
-        [None if entry is None else float(entry) for entry in row]
-        if row is not None and all(entry is None or _is_number(entry) for entry in row)
-        else None
+        [None if entry is None else float(entry) for entry in row] if is_number_list(row) else None
         for row in rows
     ]
     return pl.Series(column.name, numbers, pl.List(pl.Float64))
 
 
-def _is_plain(dtype: Any) -> bool:
-    return bool(dtype in (pl.String, pl.Null) or dtype.is_integer())
+def _casts_to_text(dtype: pl.datatypes.DataTypeClass | pl.DataType) -> bool:
+    return dtype in (pl.String, pl.Null) or dtype.is_integer()
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def is_number_list(value: object) -> TypeGuard[list[float | None]]:
+    """Whether a JSON value is a list of numbers and nulls; a truth value is no number."""
+    return isinstance(value, list) and all(
+        entry is None or (isinstance(entry, int | float) and not isinstance(entry, bool)) for entry in value
+    )
 
 
-def _listed(value: Any) -> list[Any] | None:
+def _json_list(value: object) -> list[object] | None:
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
             value = json.loads(value)

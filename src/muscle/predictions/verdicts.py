@@ -23,7 +23,7 @@ NO_ANSWER = "no answer"
 _BARE = SCORE_PREFIX + "score"
 
 
-def _answer() -> pl.Expr:
+def _given_answer() -> pl.Expr:
     """The option that was picked, else what was read out of the text, else the text, without white space around it."""
     picked = pl.col("choices").list.get(pl.col("choice"), null_on_oob=True)
     return (
@@ -39,8 +39,8 @@ def _answer() -> pl.Expr:
 def _is_reference() -> pl.Expr:
     """Whether the answer is one of the references; null where there is no answer or no reference."""
     references = pl.col("reference").list.drop_nulls().list.eval(pl.element().str.strip_chars())
-    has_both = _answer().is_not_null() & (references.list.len() > 0)
-    return pl.when(has_both).then(references.list.contains(_answer()))
+    has_both = _given_answer().is_not_null() & (references.list.len() > 0)
+    return pl.when(has_both).then(references.list.contains(_given_answer()))
 
 
 def with_verdicts(table: pl.DataFrame, *, fields: Collection[str], where: Where) -> pl.DataFrame:
@@ -62,7 +62,7 @@ def with_verdicts(table: pl.DataFrame, *, fields: Collection[str], where: Where)
     if not open_rows.any():
         return table
     has_reference = pl.col("reference").list.drop_nulls().list.len() > 0
-    blank = (_answer().is_null() | (_answer() == "")) & has_reference
+    blank = (_given_answer().is_null() | (_given_answer() == "")) & has_reference
     found = table.filter(open_rows).select(correct=_is_reference(), blank=blank.fill_null(False))
     found = found.select(
         correct=pl.when(pl.col("correct") | ~pl.col("blank")).then("correct"),

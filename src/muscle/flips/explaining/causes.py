@@ -339,7 +339,8 @@ def _hidden(points: Mapping[str, float]) -> str | None:
     gained = min(points, key=lambda c: points[c], default=None)
     if lost is None or gained is None or points[lost] <= 0 or points[gained] >= 0:
         return None
-    return f"{points[lost]:.1f} points lost by {_in_words(lost)} and {-points[gained]:.1f} gained by {_in_words(gained)}"
+    less, more = f"{points[lost]:.1f} points lost by {_in_words(lost)}", f"{-points[gained]:.1f} gained"
+    return f"{less} and {more} by {_in_words(gained)}"
 
 
 def causes_report(sides: Mapping[WithOld, Causes | None], total: Mapping[WithOld, int]) -> TaskCauses | None:

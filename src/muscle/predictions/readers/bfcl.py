@@ -9,18 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.predictions.readers.shared.fields import count_at, identity_at, json_at, number_at
+from muscle.predictions.readers.shared.fields import count_at, identity_at, json_at, required, score_at
 from muscle.predictions.readers.shared.json_members import line_objects, lines
 from muscle.predictions.readers.shared.row_table import RowTable
-from muscle.predictions.readers.shared.values import refuse, required
+from muscle.predictions.readers.shared.values import refuse
 from muscle.predictions.records import complete, concat_records
 from muscle.predictions.rows import listing
-from muscle.predictions.run import SCORE_PREFIX, Run, Unread
+from muscle.predictions.run import SCORE_PREFIX, Run, RunFacts, Unread
 
 _SUFFIX = "_score.json"
 _RESULT_SUFFIX = "_result.json"
@@ -53,7 +52,7 @@ def read(path: Path) -> Run:
         raise DataError(
             f"{path}: expected each category once, found {twice} in two score files; name one folder"
         )
-    metadata = {
+    metadata: RunFacts = {
         "model": {"name": models[0]} if models else {},
         "versions": {},
         "settings": {},
@@ -83,15 +82,14 @@ def _category(file: Path) -> str:
 
 
 def _read_category(file: Path) -> tuple[pl.DataFrame, float, str | None]:
-    header: Mapping[str, Any] | None = None
-    wrong: dict[str, Mapping[str, Any]] = {}
-    for number, line in line_objects(file):
-        where = f"{file}, line {number}"
+    header: Mapping[str, object] | None = None
+    wrong: dict[str, Mapping[str, object]] = {}
+    for line, where in line_objects(file):
         if header is None:
             header = line
             for name in ("accuracy", "total_count", "correct_count"):
                 required(line, name, where, "the first line of a BFCL score file")
-            accuracy = number_at(line, "accuracy", where)
+            accuracy = score_at(line, "accuracy", where)
             counts = [count_at(line, name, where) for name in ("total_count", "correct_count")]
         elif (identity := identity_at(line, "id", where)) in wrong:
             refuse(where, "id", "each item once", identity)
@@ -99,9 +97,7 @@ def _read_category(file: Path) -> tuple[pl.DataFrame, float, str | None]:
             wrong[identity] = line
     if header is None:
         raise DataError(f"{file}: expected scores, found none")
-    if accuracy is None:
-        refuse(f"{file}, line 1", "accuracy", "a finite number", accuracy)
-    results = _results(file)
+    results = _answers_by_id(file)
     for name, count, counted in zip(
         ("total_count", "correct_count"), counts, (len(results), len(results) - len(wrong)), strict=True
     ):
@@ -110,7 +106,7 @@ def _read_category(file: Path) -> tuple[pl.DataFrame, float, str | None]:
             refuse(f"{file}, line 1", name, f"{counted}, by the items of the result file", count)
     table = RowTable()
     for identity, answer in results.items():
-        table.add(_row(identity, answer, is_right=identity not in wrong))
+        table.add(_record_of_answer(identity, answer, is_right=identity not in wrong))
     frame = table.frame().with_columns(pl.lit(_category(file)).alias("task"))
     model = next((str(line["model_name"]) for line in wrong.values() if line.get("model_name")), None)
     return complete(frame), accuracy, model or _model_folder(file)
@@ -136,7 +132,7 @@ def _result_places(file: Path) -> list[Path]:
     return places
 
 
-def _results(file: Path) -> dict[str, str | None]:
+def _answers_by_id(file: Path) -> dict[str, str | None]:
     """Return the answers of all items, from the result file of the same category."""
     places = _result_places(file)
     found = next((place for place in places if place.is_file()), None)
@@ -145,8 +141,7 @@ def _results(file: Path) -> dict[str, str | None]:
             f"{file}: expected {places[0].name} beside it or under result/, found none; a score file lists only the failures"
         )
     answers: dict[str, str | None] = {}
-    for number, line in line_objects(found):
-        where = f"{found}, line {number}"
+    for line, where in line_objects(found):
         identity = identity_at(line, "id", where)
         if identity in answers:
             refuse(where, "id", "each item once", identity)
@@ -154,7 +149,7 @@ def _results(file: Path) -> dict[str, str | None]:
     return answers
 
 
-def _row(identity: str, answer: str | None, *, is_right: bool) -> dict[str, Any]:
+def _record_of_answer(identity: str, answer: str | None, *, is_right: bool) -> dict[str, object]:
     # Only failures come with prompt and reference; texts for some items would keep those from being joined by id.
     return {
         "id": identity,

@@ -8,25 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.predictions.readers.shared.fields import count_at, object_at
+from muscle.predictions.readers.shared.facts import merged_facts
+from muscle.predictions.readers.shared.fields import (
+    count_at,
+    json_at,
+    message_at,
+    object_at,
+    required,
+    score_at,
+    text_at,
+)
 from muscle.predictions.readers.shared.json_members import line_objects, load_object
 from muscle.predictions.readers.shared.row_table import RowTable, SliceFields, binary_correct
-from muscle.predictions.readers.shared.values import (
-    finite_number,
-    known,
-    message_text,
-    refuse,
-    required,
-    text_at,
-    text_of,
-)
+from muscle.predictions.readers.shared.values import known, refuse
 from muscle.predictions.records import complete, concat_records
-from muscle.predictions.run import SCORE_PREFIX, Run, Unread
+from muscle.predictions.run import SCORE_PREFIX, Run, RunFacts, Unread
 
 RESULTS = "results.jsonl"
 _KIND = "a result of NeMo Evaluator"
@@ -55,37 +55,38 @@ def read(path: Path) -> Run:
         raise DataError(f"{path}: expected eval-*.json beside {RESULTS}, found none")
     runs = [_read_bundle(folder, path if path.suffix == ".jsonl" else folder / RESULTS) for folder in folders]
     _refuse_mixed(path, runs)
-    metadata = dict(runs[0].metadata)
-    for name in ("tasks", "results"):
-        metadata[name] = {key: value for run in runs for key, value in run.metadata[name].items()}
-    metadata["notes"] = [note for run in runs for note in run.metadata["notes"]]
+    metadata = merged_facts(runs, runs[0].metadata)
     unread = [each for run in runs for each in run.unread]
     if path.is_dir():
-        unread += _not_read(path, folders)
+        unread += _bundles_not_read(path, folders)
     name = metadata["model"].get("name") or path.stem
     return Run(name, concat_records([run.frame for run in runs]), metadata, tuple(unread))
 
 
 def _bundles(folder: Path) -> list[Path]:
     """The folder itself, or those in it, that hold a bundle with its results."""
-    found = [place for place in _places(folder) if (place / RESULTS).is_file() and _described(place)]
+    found = [
+        place
+        for place in _folder_and_subfolders(folder)
+        if (place / RESULTS).is_file() and _bundle_files(place)
+    ]
     return found[:1] if found[:1] == [folder] else found
 
 
-def _places(folder: Path) -> list[Path]:
+def _folder_and_subfolders(folder: Path) -> list[Path]:
     return [folder, *sorted(entry for entry in folder.iterdir() if entry.is_dir())]
 
 
-def _described(folder: Path) -> list[Path]:
+def _bundle_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("eval-*.json"))
 
 
-def _not_read(folder: Path, read_folders: Sequence[Path]) -> list[Unread]:
+def _bundles_not_read(folder: Path, read_folders: Sequence[Path]) -> list[Unread]:
     """Count the folders that hold a part of a bundle, or one beside that which was read."""
     return [
         Unread(f"a folder with eval-*.json or {RESULTS} that was not read; name it by itself", str(place))
-        for place in _places(folder)
-        if place not in read_folders and (_described(place) or (place / RESULTS).exists())
+        for place in _folder_and_subfolders(folder)
+        if place not in read_folders and (_bundle_files(place) or (place / RESULTS).exists())
     ]
 
 
@@ -104,28 +105,27 @@ def _refuse_mixed(path: Path, runs: Sequence[Run]) -> None:
 
 
 def _read_bundle(folder: Path, results: Path) -> Run:
-    bundle, bundle_file, notes = _newest(folder)
+    bundle, bundle_file, notes = _newest_bundle(folder)
     benchmark = object_at(bundle, "benchmark", bundle_file)
     task = text_at(benchmark, "name", f"{bundle_file}, benchmark") or folder.name
     table, slices = RowTable(where=str(results)), SliceFields()
     if not results.is_file():
         raise DataError(f"{results}: expected the results of {task}, found no such file")
-    for number, result in line_objects(results):
-        where = f"{results}, line {number}"
-        row = _row(result, where)
-        table.add(row | slices.of(object_at(result, "metadata", where)), len(row["output"] or ""))
+    for result, where in line_objects(results):
+        row = _record_of_result(result, where)
+        table.add(row | slices.of(object_at(result, "metadata", where)))
     frame = table.frame()
     if frame.is_empty():
         raise DataError(f"{results}: expected results, found none")
     frame = slices.prune(frame).with_columns(pl.lit(task).alias("task"))
     frame = complete(binary_correct(frame, "reward"))
-    metadata = _facts(bundle, bundle_file, task) | {"notes": notes}
-    return Run(task, frame, metadata, tuple(_losses(bundle, bundle_file, results, frame)))
+    metadata = {**_bundle_facts(bundle, bundle_file, task), "notes": notes}
+    return Run(task, frame, metadata, tuple(_missing_results(bundle, bundle_file, results, frame)))
 
 
-def _newest(folder: Path) -> tuple[Mapping[str, Any], str, list[str]]:
+def _newest_bundle(folder: Path) -> tuple[Mapping[str, object], str, list[str]]:
     """Return the bundle that describes a folder's results: each run writes one, and its results over the last one's."""
-    files = _described(folder)
+    files = _bundle_files(folder)
     if not files:
         return {}, str(folder), [f"{folder.name}: no eval-*.json says which model and how many results"]
     bundles = [(load_object(file), file) for file in files]
@@ -138,7 +138,9 @@ def _newest(folder: Path) -> tuple[Mapping[str, Any], str, list[str]]:
     return bundle, str(file), notes
 
 
-def _losses(bundle: Mapping[str, Any], where: str, results: Path, frame: pl.DataFrame) -> list[Unread]:
+def _missing_results(
+    bundle: Mapping[str, object], where: str, results: Path, frame: pl.DataFrame
+) -> list[Unread]:
     """Hold what was read against the bundle's own totals."""
     benchmark = object_at(bundle, "benchmark", where)
     items = count_at(benchmark, "samples", f"{where}, benchmark")
@@ -152,30 +154,31 @@ def _losses(bundle: Mapping[str, Any], where: str, results: Path, frame: pl.Data
     return [Unread(what, str(results), missing)]
 
 
-def _row(result: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _record_of_result(result: Mapping[str, object], where: str) -> dict[str, object]:
     index = required(result, "problem_idx", where, _KIND)
     if not isinstance(index, int | str) or isinstance(index, bool):
         refuse(where, "problem_idx", "a whole number or a text", index)
-    expected = result.get("expected_answer")
-    error = result.get("error") or result.get("failure_category")
-    answers = (text_of(result.get(name)) for name in ("extracted_answer", "model_response"))
-    row: dict[str, Any] = {
+    expected = json_at(result, "expected_answer", where)
+    failure = next((name for name in ("error", "failure_category") if result.get(name)), None)
+    answers = (json_at(result, name, where) for name in ("extracted_answer", "model_response"))
+    row: dict[str, object] = {
         "id": str(index),
         "repeat": count_at(result, "repeat", where) or 0,
-        "input": message_text(result.get("prompt")),
-        "reference": None if expected is None else [text_of(expected) or ""],
+        "input": message_at(result, "prompt", where),
+        "reference": None if expected is None else [expected],
         "output": next((answer for answer in answers if answer and not answer.isspace()), None),
-        "error": text_of(error) if error else None,
+        "error": json_at(result, failure, where) if failure else None,
     }
     if row["error"] is None:
-        reward = required(result, "reward", where, _KIND)
-        row[SCORE_PREFIX + "reward"] = finite_number(reward, where, "reward")
-        for name, value in object_at(result, "scorer_rewards", where).items():
-            row[SCORE_PREFIX + name] = finite_number(value, where, f"scorer_rewards.{name}")
+        required(result, "reward", where, _KIND)
+        row[SCORE_PREFIX + "reward"] = score_at(result, "reward", where)
+        rewards = object_at(result, "scorer_rewards", where)
+        for name in rewards:
+            row[SCORE_PREFIX + name] = score_at(rewards, name, where, f"scorer_rewards.{name}")
     return row
 
 
-def _facts(bundle: Mapping[str, Any], where: str, task: str) -> dict[str, Any]:
+def _bundle_facts(bundle: Mapping[str, object], where: str, task: str) -> RunFacts:
     config, benchmark = object_at(bundle, "config", where), object_at(bundle, "benchmark", where)
     generation = {name: config.get(name) for name in ("temperature", "top_p", "max_tokens", "seed")}
     task_facts = {

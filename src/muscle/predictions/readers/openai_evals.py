@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 import polars as pl
 
@@ -26,16 +26,18 @@ from muscle.predictions.readers.shared.fields import (
     number_at,
     object_at,
     objects_at,
+    required,
     truth_at,
 )
-from muscle.predictions.readers.shared.first_record import first_line, first_member, is_whole
+from muscle.predictions.readers.shared.first_record import first_byte, first_line, first_member, is_whole
 from muscle.predictions.readers.shared.json_members import line_objects, members
 from muscle.predictions.readers.shared.row_table import RowTable, SliceFields
-from muscle.predictions.readers.shared.values import known, required
+from muscle.predictions.readers.shared.values import known
 from muscle.predictions.records import complete
 from muscle.predictions.rows import shorten
-from muscle.predictions.run import SCORE_PREFIX, Run, Unread
+from muscle.predictions.run import SCORE_PREFIX, Run, RunFacts, Unread
 
+_ID = "datasource_item_id"
 _KIND = "an output item of OpenAI's Evals"
 _REFERENCES = (
     "reference",
@@ -56,7 +58,7 @@ def recognises(path: Path, head: bytes) -> bool:
         return False
     if b'"eval.run.output_item"' in head or (b'"datasource_item"' in head and b'"results"' in head):
         return True
-    if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] not in (b"{", b"[") or is_whole(path, head):
+    if first_byte(head) not in (b"{", b"[") or is_whole(path, head):
         return False
     first = first_line(path)
     if not first or "data" in first:
@@ -77,11 +79,11 @@ def read(path: Path) -> Run:
     table, slices = RowTable(extra={"num_graders": pl.Int64()}), SliceFields()
     seen: Counter[str] = Counter()
     facts, pages = _Facts(), _Pages(path)
-    for where, item in pages.items():
-        row = _row(item, where)
-        row["repeat"] = seen[row["id"]]
-        seen[row["id"]] += 1
-        table.add(row | slices.of(item.get("datasource_item")), len(str(row["input"])))
+    for item, where in pages.items():
+        identity = identity_at(item, _ID if item.get(_ID) is not None else "id", where)
+        row = {"id": identity, "repeat": seen[identity]} | _record_of_item(item, where)
+        seen[identity] += 1
+        table.add(row | slices.of(item.get("datasource_item")))
         facts.note(item, where)
     frame = table.frame()
     if frame.is_empty():
@@ -100,18 +102,18 @@ class _Pages:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._losses: list[Unread] = []
-        self._read: Counter[Any] = Counter()
+        self._read: Counter[str] = Counter()
         """Items by their id: pages can overlap."""
         self._total: int | None = None
         self._open_page: str | None = None
         """Where the last page stands, if it says that more follow."""
 
-    def items(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Yield place and object of each item: from lines, a list, a page, or a list of pages."""
-        for where, entry in self._entries():
-            for place, item in self._items_in(entry, where):
+    def items(self) -> Iterator[tuple[Mapping[str, object], str]]:
+        """Yield object and place of each item: from lines, a list, a page, or a list of pages."""
+        for entry, where in self._entries():
+            for item, place in self._items_in(entry, where):
                 self._read[json_at(item, "id", place) or place] += 1
-                yield place, item
+                yield item, place
 
     def unread(self) -> tuple[Unread, ...]:
         """Return what is missing; one count of it where the run's own total is known."""
@@ -125,31 +127,30 @@ class _Pages:
         what = f"{lost} of the {self._total} items that the run's result_counts speak of{reasons}"
         return (Unread(what, str(self._path), lost),) if lost > 0 else ()
 
-    def _entries(self) -> Iterator[tuple[str, Any]]:
+    def _entries(self) -> Iterator[tuple[object, str]]:
         """Yield what stands on each line, in the list, or in the one page, which can be long."""
         path = self._path
         with path.open("rb") as handle:
-            is_list = handle.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
+            is_list = first_byte(handle.read(4096)) == b"["
         if not is_list and (path.suffix == ".jsonl" or first_line(path)):
-            for number, entry in line_objects(path):
-                yield f"{path}, line {number}", entry
+            yield from line_objects(path)
             return
         names = ("has_more", "error", "result_counts")
         patterns = [("#",)] if is_list else [("data", "#"), *((name,) for name in names)]
         with path.open("rb") as handle:
             for member in members(handle, str(path), patterns):
                 if member.keys[-1] not in names:
-                    yield member.where, member.value
+                    yield member.value, member.where
                 elif member.value is not None:
-                    yield member.where, {member.keys[-1]: member.value}
+                    yield {str(member.keys[-1]): member.value}, member.where
 
-    def _items_in(self, entry: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    def _items_in(self, entry: object, where: str) -> Iterator[tuple[Mapping[str, object], str]]:
         if entry is None:
             self._losses.append(Unread("an output item that is null", where, 1))
         elif not isinstance(entry, dict):
             raise DataError(f"{where}: expected {_KIND}, found {type(entry).__name__}")
         elif "datasource_item" in entry or ("data" not in entry and not self._noted(entry, where)):
-            yield where, entry
+            yield entry, where
         elif "data" in entry:
             self._noted(entry, where)
             self._open_page = where if truth_at(entry, "has_more", where) else None
@@ -158,7 +159,7 @@ class _Pages:
             for place, item in enumerate(list_at(entry, "data", where)):
                 yield from self._items_in(item, f"{where}, data[{place}]")
 
-    def _noted(self, entry: Mapping[str, Any], where: str) -> bool:
+    def _noted(self, entry: Mapping[str, object], where: str) -> bool:
         """Note what an object says that is no item; whether it says anything."""
         counts = object_at(entry, "result_counts", where)
         if counts:
@@ -172,17 +173,15 @@ class _Pages:
         return any(entry.get(name) is not None for name in ("result_counts", "error", "has_more"))
 
 
-def _row(item: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _record_of_item(item: Mapping[str, object], where: str) -> dict[str, object]:
     required(item, "datasource_item", where, _KIND)
     source, sample = object_at(item, "datasource_item", where), object_at(item, "sample", where)
     error = object_at(sample, "error", where)
     # The row itself may hold the answer of a run (`sample.output_text`); it is no part of what was asked.
     asked = {name: value for name, value in source.items() if not name.startswith("sample.")}
     content = json_at({"datasource_item": asked}, "datasource_item", where) or ""
-    identity = "id" if item.get("datasource_item_id") is None else "datasource_item_id"
     answers = [entry.get("content") for entry in objects_at(sample, "output", where)]
-    row: dict[str, Any] = {
-        "id": identity_at(item, identity, where),
+    row: dict[str, object] = {
         "input_hash": hashlib.sha256(content.encode("utf-8", "replace")).hexdigest(),
         "input": message_at(sample, "input", where) or content,
         "reference": next(
@@ -196,36 +195,37 @@ def _row(item: Mapping[str, Any], where: str) -> dict[str, Any]:
     if any(error.values()):
         said = json_at(error, "message", where) or json_at(error, "code", where)
         return row | {"error": said or "the service failed"}
-    return row | _verdict(item, where)
+    return row | _verdict_of_graders(item, where)
 
 
-def _verdict(item: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _verdict_of_graders(item: Mapping[str, object], where: str) -> dict[str, object]:
     """Return `correct`, which all graders must grant, and each grader's score; nothing where no grader gave a verdict."""
     required(item, "results", where, _KIND)
-    fields: dict[str, Any] = {}
+    fields: dict[str, object] = {}
     passed = []
-    results = objects_at(item, "results", where)
-    for place, result in enumerate(results):
+    names = set()
+    for place, result in enumerate(objects_at(item, "results", where)):
+        names.add(_grader_name(result, place))
         verdict = truth_at(result, "passed", where)
         if verdict is not None:
             passed.append(verdict)
         score = number_at(result, "score", where, f"results[{place}].score")
         if score is not None:
-            fields[SCORE_PREFIX + _name(result, place)] = score
+            fields[SCORE_PREFIX + _grader_name(result, place)] = score
     status = json_at(item, "status", where)
     by_status = _PASSED.get(str(status).lower())
     verdict = by_status if status is not None else all(passed) if passed else None
-    return fields | {"correct": verdict, "num_graders": len({_name(r, n) for n, r in enumerate(results)})}
+    return fields | {"correct": verdict, "num_graders": len(names)}
 
 
-def _name(result: Mapping[str, Any], place: int) -> str:
-    return _grader(str(result.get("name") or f"grader-{place}"))
+def _grader_name(result: Mapping[str, object], place: int) -> str:
+    return _without_identifier(str(result.get("name") or f"grader-{place}"))
 
 
-def _grader(name: str) -> str:
+def _without_identifier(name: str) -> str:
     """Drop the identifier that the service appends: `exact match-1a2b3c4d-...`.
 
-    >>> _grader("exact match-0f1e2d3c-1111-2222-3333-444455556666"), _grader("rouge-l")
+    >>> _without_identifier("exact match-0f1e2d3c-1111-2222-3333-444455556666"), _without_identifier("rouge-l")
     ('exact match', 'rouge-l')
     """
     parts = name.rsplit("-", 5)
@@ -233,29 +233,47 @@ def _grader(name: str) -> str:
     return parts[0] if lengths == [8, 4, 4, 4, 12] else name
 
 
+@dataclass(frozen=True)
+class _OfRun:
+    """What a run's first item says, and every other item too."""
+
+    run: str | None
+    evaluation: str | None
+    model: str | None
+    generation: Mapping[str, object]
+
+
+def _of_run(item: Mapping[str, object], where: str) -> _OfRun:
+    sample = object_at(item, "sample", where)
+    names = ("temperature", "top_p", "seed", "max_completion_tokens")
+    return _OfRun(
+        json_at(item, "run_id", where),
+        json_at(item, "eval_id", where),
+        json_at(sample, "model", where),
+        known({name: number_at(sample, name, where) for name in names}),
+    )
+
+
 class _Facts:
     """What is the same for all items of a run."""
 
     def __init__(self) -> None:
-        self.graders: dict[str, Any] = {}
+        self.graders: dict[str, object] = {}
         """Names to types."""
         self._judges: set[str] = set()
-        self._first: dict[str, Any] | None = None
+        self._first = _OfRun(None, None, None, {})
+        self._is_begun = False
 
-    def note(self, item: Mapping[str, Any], where: str) -> None:
+    def note(self, item: Mapping[str, object], where: str) -> None:
         """Remember what an item tells of its run, and refuse items of another run."""
-        sample = object_at(item, "sample", where)
-        if self._first is None:
-            names = ("temperature", "top_p", "seed", "max_completion_tokens")
-            self._first = {name: json_at(item, name, where) for name in ("run_id", "eval_id")}
-            self._first |= {"model": json_at(sample, "model", where)}
-            self._first |= {"generation": known({name: number_at(sample, name, where) for name in names})}
+        if not self._is_begun:
+            self._first, self._is_begun = _of_run(item, where), True
         run = json_at(item, "run_id", where)
-        if self._first["run_id"] != run:
-            expected = f"that of one run ({self._first['run_id']}); split the file by run"
+        if self._first.run != run:
+            expected = f"that of one run ({self._first.run}); split the file by run"
             raise DataError(f"{where}, field 'run_id': expected {expected}, found {shorten(run)}")
         for place, result in enumerate(objects_at(item, "results", where)):
-            self.graders.setdefault(_name(result, place), result.get("type"))
+            self.graders.setdefault(_grader_name(result, place), result.get("type"))
             judge = object_at(result, "sample", where).get("model")
             if judge:
                 self._judges.add(str(judge))
@@ -263,22 +281,21 @@ class _Facts:
     @property
     def model(self) -> str | None:
         """The model that answered."""
-        return cast("str | None", (self._first or {}).get("model"))
+        return self._first.model
 
     @property
     def task(self) -> str:
         """The evaluation's id."""
-        return str((self._first or {}).get("eval_id") or "openai-evals")
+        return self._first.evaluation or "openai-evals"
 
-    def metadata(self) -> dict[str, Any]:
+    def metadata(self) -> RunFacts:
         """Return the run's metadata."""
-        first = self._first or {}
         graders = [name if not kind else f"{name} ({kind})" for name, kind in sorted(self.graders.items())]
-        task = {"generation": first.get("generation"), "graders": graders, "judge": sorted(self._judges)}
+        task = {"generation": self._first.generation, "graders": graders, "judge": sorted(self._judges)}
         return {
             "model": known({"name": self.model}),
             "versions": {},
-            "settings": known({"run": first.get("run_id")}),
+            "settings": known({"run": self._first.run}),
             "harness": "openai-evals",
             "tasks": {self.task: known(task)},
             "results": {},

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from muscle.predictions.normalise import name_task, to_records
-from muscle.predictions.plain import DEFAULT_TASK
 from muscle.predictions.readers.shared.row_table import binary_correct
 from muscle.predictions.rows import listing
-from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX, Run
+from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX, Run, RunFacts
 from muscle.predictions.tables import csv_line, read_csv
 
 _NAMES = {
@@ -58,8 +56,8 @@ def read(path: Path) -> Run:
     if "correct" not in kept:
         table = table.with_columns(correct=pl.lit(None, pl.Boolean))
     frame = to_records(table, where=where)
-    facts: dict[str, Any] = {"notes": [f"fields that are not read: {listing(unread)}"] if unread else []}
+    facts: RunFacts = {"notes": [f"fields that are not read: {listing(unread)}"] if unread else []}
     if frame["task"].null_count() == frame.height:
-        facts[DEFAULT_TASK] = path.stem
+        facts["default_task"] = path.stem
     frame = name_task(frame, path.stem)
     return Run(path.stem, frame if "correct" in kept else binary_correct(frame, "score"), facts)

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import polars as pl
 
@@ -42,7 +42,7 @@ _UNSAFE = re.compile(r"[^\w.+=@,-]")
 
 
 def convert(
-    source: Any,
+    source: object,
     out: str | Path,
     *,
     to: Literal["records", "eee"] = "records",
@@ -120,14 +120,14 @@ def _write_folder(run: Run, folder: Path) -> list[Path]:
         taken.add(stem.lower())
         files.append(folder / f"{stem}.jsonl")
         write_records(files[-1], run.frame.filter(pl.col("task") == task))
-    metadata = {"name": run.name, **_plain(run.metadata)}
+    metadata = {"name": run.name, **{name: _plain(value) for name, value in run.metadata.items()}}
     if run.unread:
         metadata[UNREAD] = unread_to_json(run.unread)
     write_json(folder / METADATA_FILE, metadata)
     return [*files, folder / METADATA_FILE]
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """Return a value as JSON can hold it: no NaN, no infinity, nothing but plain types."""
     if isinstance(value, Mapping):
         return {str(name): _plain(entry) for name, entry in value.items()}

@@ -15,7 +15,6 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import orjson
@@ -67,7 +66,7 @@ def write_every_eval_ever(run: Run, folder: Path) -> list[Path]:
         DataError: no record has a score or a verdict.
         OutputError: the files cannot be written.
     """
-    results = _results(run.frame)
+    results = _metrics_to_write(run.frame)
     if not results:
         raise DataError(
             f"{run.name}: expected records with a score or 'correct', found none; nothing to write"
@@ -80,7 +79,7 @@ def write_every_eval_ever(run: Run, folder: Path) -> list[Path]:
     samples = folder / place / f"{identity}{SAMPLES_SUFFIX}"
     num_rows = 0
     with atomic_path(samples) as temporary, temporary.open("wb") as handle:
-        for row in _rows(run.frame, results, evaluation, model):
+        for row in _sample_rows(run.frame, results, evaluation, model):
             handle.write(orjson.dumps(row) + b"\n")
             num_rows += 1
     aggregate = _aggregate(run, results, evaluation, model)
@@ -109,7 +108,7 @@ def _model_id(run: Run) -> str:
     return name if "/" in name else f"local/{name}"
 
 
-def _results(frame: pl.DataFrame) -> list[_Result]:
+def _metrics_to_write(frame: pl.DataFrame) -> list[_Result]:
     """Return what each task and filter is measured by: `correct`, then its scores in order.
 
     Raises:
@@ -138,9 +137,9 @@ def _results(frame: pl.DataFrame) -> list[_Result]:
     ]
 
 
-def _rows(
+def _sample_rows(
     frame: pl.DataFrame, results: list[_Result], evaluation: str, model: str
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[dict[str, object]]:
     by_group: dict[tuple[str, str], list[_Result]] = {}
     for result in results:
         by_group.setdefault((result.task, result.filter), []).append(result)
@@ -151,12 +150,12 @@ def _rows(
             measured = [result for result in group if record[result.column] is not None]
             # A missing item stands there once, under the first metric.
             for result in measured if measured and not record["error"] else group[:1]:
-                yield _row(record, result) | {"evaluation_id": evaluation, "model_id": model}
+                yield _sample_row(record, result) | {"evaluation_id": evaluation, "model_id": model}
 
 
-def _row(record: Mapping[str, Any], result: _Result) -> dict[str, Any]:
+def _sample_row(record: Mapping[str, object], result: _Result) -> dict[str, object]:
     raw, reference = record["input"] or "", record["reference"] or []
-    output, extracted = record["output"], record["extracted_answer"] or record["output"]
+    output = record["output"]
     value, correct = record[result.column], record["correct"]
     is_unscored = value is None and not record["error"]
     error = record["error"] or ("no verdict" if is_unscored else None)
@@ -170,30 +169,30 @@ def _row(record: Mapping[str, Any], result: _Result) -> dict[str, Any]:
         "interaction_type": "single_turn",
         "input": {"raw": raw, "reference": reference, "choices": record["choices"]},
         "output": {"raw": [output or ""]},
-        "answer_attribution": [] if output is None else [_attribution(extracted, record["filter"])],
+        "answer_attribution": [] if output is None else [_attribution(record)],
         "evaluation": {
-            "score": 0.0 if value is None else float(value),
+            "score": float(value) if isinstance(value, int | float) else 0.0,
             # The schema wants one of the two; a record that has only scores is right where its score is 1.
             "is_correct": bool(value == 1.0 if correct is None else correct),
         },
-        "metadata": _kept(record) | ({UNSCORED: "true"} if is_unscored else {}),
+        "metadata": _kept_fields(record) | ({UNSCORED: "true"} if is_unscored else {}),
     }
     return row | ({"error": error} if error else {})
 
 
-def _attribution(extracted: str, method: str) -> dict[str, Any]:
+def _attribution(record: Mapping[str, object]) -> dict[str, object]:
     return {
         "turn_idx": 0,
         "source": "output.raw",
-        "extracted_value": extracted,
-        "extraction_method": method,
+        "extracted_value": record["extracted_answer"] or record["output"],
+        "extraction_method": record["filter"],
         "is_terminal": True,
     }
 
 
-def _kept(record: Mapping[str, Any]) -> dict[str, str]:
+def _kept_fields(record: Mapping[str, object]) -> dict[str, object]:
     """Return what the schema has no place for, as texts."""
-    kept = {
+    kept: dict[str, object] = {
         OWN + name: orjson.dumps(record[name]).decode() for name in OWN_FIELDS if record[name] is not None
     }
     kept |= {
@@ -204,7 +203,7 @@ def _kept(record: Mapping[str, Any]) -> dict[str, str]:
     return kept | {"filter": record["filter"]}
 
 
-def _aggregate(run: Run, results: list[_Result], evaluation: str, model: str) -> dict[str, Any]:
+def _aggregate(run: Run, results: list[_Result], evaluation: str, model: str) -> dict[str, object]:
     metadata = run.metadata
     harness = str(metadata.get("harness") or metadata.get("format") or "muscle")
     versions = metadata.get("versions") or {}
@@ -240,7 +239,7 @@ def _own_run(run: Run) -> str:
     return json.dumps(plain_json(facts), sort_keys=True)
 
 
-def _aggregate_result(run: Run, result: _Result) -> dict[str, Any]:
+def _aggregate_result(run: Run, result: _Result) -> dict[str, object]:
     mine = (pl.col("task") == result.task) & (pl.col("filter") == result.filter) & pl.col("error").is_null()
     values = run.frame.filter(mine)[result.column].drop_nulls().cast(pl.Float64)
     with np.errstate(over="ignore"):

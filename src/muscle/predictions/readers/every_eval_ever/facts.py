@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from muscle.predictions.readers.shared.fields import (
     check_levels,
@@ -20,7 +19,7 @@ from muscle.predictions.readers.shared.fields import (
 from muscle.predictions.readers.shared.json_members import parse_object
 from muscle.predictions.readers.shared.values import known
 from muscle.predictions.rows import listing
-from muscle.predictions.run import Unread
+from muscle.predictions.run import RunFacts, Unread
 
 OWN_RUN = "muscle.run"
 """Key in the source's `additional_details` under which `muscle convert` keeps what the schema has no place for."""
@@ -45,9 +44,9 @@ class Metric:
     evaluation: str
     name: str
     kind: str | None
-    value: Any
+    value: object
     num_samples: int | None
-    entry: Mapping[str, Any]
+    entry: Mapping[str, object]
 
 
 class Aggregate:
@@ -56,13 +55,13 @@ class Aggregate:
     def __init__(self, file: Path) -> None:
         self.where = str(file)
         self.is_there = file.is_file()
-        self.content: Mapping[str, Any] = load_settings(file) if self.is_there else {}
+        self.content: Mapping[str, object] = load_settings(file) if self.is_there else {}
         self.metrics: dict[str, Metric] = {}
         """By the result's id, in order."""
         for entry in objects_at(self.content, "evaluation_results", self.where):
             self.metrics[str(entry.get("evaluation_result_id"))] = self._metric(entry)
 
-    def _metric(self, entry: Mapping[str, Any]) -> Metric:
+    def _metric(self, entry: Mapping[str, object]) -> Metric:
         config, details = (object_at(entry, name, self.where) for name in ("metric_config", "score_details"))
         name = json_at(config, "metric_id", self.where) or json_at(config, "metric_name", self.where)
         return Metric(
@@ -80,7 +79,7 @@ class Aggregate:
         info = object_at(self.content, "model_info", self.where)
         return json_at(info, "id", self.where) or json_at(info, "name", self.where)
 
-    def own(self) -> dict[str, Any]:
+    def own(self) -> dict[str, object]:
         """Return what `muscle convert` kept of the run's metadata; nothing where something else wrote the file."""
         source = object_at(self.content, "source_metadata", self.where)
         text = json_at(object_at(source, "additional_details", self.where), OWN_RUN, self.where)
@@ -114,11 +113,11 @@ class Aggregate:
             found.append(Unread(f"{lost} of the {total} rows that the aggregate counts", str(samples), lost))
         return tuple(found)
 
-    def facts(self, name: str, samples: Path) -> dict[str, Any]:
+    def facts(self, name: str, samples: Path) -> RunFacts:
         """Return what is known of the run, in the metadata's common words."""
         library = object_at(self.content, "eval_library", self.where)
         metrics = list(self.metrics.values())
-        results: dict[str, dict[str, Any]] = {}
+        results: dict[str, dict[str, object]] = {}
         for metric in metrics:
             results.setdefault(metric.evaluation, {})[metric.name] = metric.value
         info = {k: v for k, v in object_at(self.content, "model_info", self.where).items() if k != "name"}
@@ -142,7 +141,7 @@ class Aggregate:
             "notes": [] if self.is_there else [absent],
         }
 
-    def _task(self, metrics: Sequence[Metric]) -> dict[str, Any]:
+    def _task(self, metrics: Sequence[Metric]) -> dict[str, object]:
         configs = {metric.name: object_at(metric.entry, "metric_config", self.where) for metric in metrics}
         generation = object_at(metrics[0].entry, "generation_config", self.where)
         rules = {

@@ -14,8 +14,9 @@ from muscle.errors import DataError
 from muscle.predictions.plain import DEFAULT_TASK
 from muscle.predictions.readers.every_eval_ever.facts import Aggregate
 from muscle.predictions.readers.every_eval_ever.samples import Samples
+from muscle.predictions.readers.shared.facts import merged_facts
 from muscle.predictions.readers.shared.fields import count_at, identity_at, objects_at
-from muscle.predictions.readers.shared.first_record import first_line, first_member, is_whole
+from muscle.predictions.readers.shared.first_record import first_byte, first_line, first_member, is_whole
 from muscle.predictions.readers.shared.json_members import line_objects
 from muscle.predictions.records import concat_records
 from muscle.predictions.rows import listing
@@ -32,13 +33,13 @@ def recognises(path: Path, head: bytes) -> bool:
     """Tell whether this is an aggregate, its samples, or a folder with samples below it."""
     if path.is_dir():
         found = islice(path.rglob(f"*{SAMPLES_SUFFIX}"), _LOOKED_AT)
-        return any(_has_ids(file, _head(file)) for file in found)
-    if not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") or not _has_ids(path, head):
+        return any(_has_ids(file, _first_bytes(file)) for file in found)
+    if first_byte(head) != b"{" or not _has_ids(path, head):
         return False
     return path.name.endswith(SAMPLES_SUFFIX) or b'"sample_id"' in head or _is_aggregate(path)
 
 
-def _head(path: Path) -> bytes:
+def _first_bytes(path: Path) -> bytes:
     with path.open("rb") as handle:
         return handle.read(_HEAD_BYTES)
 
@@ -54,7 +55,7 @@ def _has_ids(path: Path, head: bytes) -> bool:
 
 
 def _is_aggregate(path: Path) -> bool:
-    if b'"evaluation_results"' in _head(path):
+    if b'"evaluation_results"' in _first_bytes(path):
         return True
     return "metric_config" in first_member(path, [("evaluation_results", 0)])
 
@@ -83,40 +84,41 @@ def read(path: Path) -> Run:
     if len(models) > 1 or len(set(tasks)) < len(tasks):
         what = f"the models {listing(models)}" if len(models) > 1 else "a task twice"
         raise DataError(f"{path}: expected one run of one model, found {what}; name one file")
-    metadata = dict(runs[0].metadata)
-    for name in ("results", "tasks", "higher_is_better"):
-        metadata[name] = {key: value for run in runs for key, value in run.metadata[name].items()}
-    for name in ("files", "notes"):
-        metadata[name] = [entry for run in runs for entry in run.metadata[name]]
-    unread = [loss for run in runs for loss in run.unread] + _without_samples(path)
-    return Run(runs[0].name, concat_records([run.frame for run in runs]), metadata, tuple(unread))
+    unread = [loss for run in runs for loss in run.unread] + _aggregates_alone(path)
+    return Run(
+        runs[0].name,
+        concat_records([run.frame for run in runs]),
+        merged_facts(runs, runs[0].metadata),
+        tuple(unread),
+    )
 
 
-def _without_samples(folder: Path) -> list[Unread]:
+def _aggregates_alone(folder: Path) -> list[Unread]:
     """Name the aggregates below a folder whose samples are not there."""
     alone = (f for f in sorted(folder.rglob("*.json")) if not f.with_name(f.stem + SAMPLES_SUFFIX).is_file())
     return [
         Unread("an aggregate without its samples", str(file))
         for file in alone
-        if recognises(file, _head(file))
+        if recognises(file, _first_bytes(file))
     ]
 
 
 def _read_pair(path: Path) -> Run:
-    aggregate_file, samples_file = _pair(path)
+    aggregate_file, samples_file = _aggregate_and_samples(path)
     aggregate = Aggregate(aggregate_file)
     samples = Samples(aggregate)
-    for number, row in line_objects(samples_file):
-        samples.add(row, f"{samples_file}, line {number}")
+    for row, where in line_objects(samples_file):
+        samples.add(row, where)
     name = aggregate.model or samples.model or path.stem
     frame = samples.frame(samples_file)
-    metadata = aggregate.facts(name, samples_file)
+    facts = aggregate.facts(name, samples_file)
+    tasks = dict(facts["tasks"])
     for evaluation, metric in samples.main_metrics.items():
-        metadata["tasks"].setdefault(evaluation, {})["metric"] = metric
+        tasks[evaluation] = {**tasks.get(evaluation, {}), "metric": metric}
     own = aggregate.own()
     unread = aggregate.unread(samples_file, samples.rows) + _kept_unread(own, str(aggregate_file))
-    metadata |= {key: value for key, value in own.items() if key in metadata or key == DEFAULT_TASK}
-    return Run(name, frame, metadata, unread)
+    kept = {key: value for key, value in own.items() if key in facts or key == DEFAULT_TASK}
+    return Run(name, frame, {**facts, "tasks": tasks, **kept}, unread)
 
 
 def _kept_unread(own: dict[str, object], where: str) -> tuple[Unread, ...]:
@@ -131,7 +133,7 @@ def _kept_unread(own: dict[str, object], where: str) -> tuple[Unread, ...]:
     )
 
 
-def _pair(path: Path) -> tuple[Path, Path]:
+def _aggregate_and_samples(path: Path) -> tuple[Path, Path]:
     """Return aggregate file and samples file."""
     if path.name.endswith(SAMPLES_SUFFIX):
         return path.with_name(path.name.removesuffix(SAMPLES_SUFFIX) + ".json"), path

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -18,19 +17,19 @@ from muscle.predictions.readers.every_eval_ever.facts import Aggregate
 from muscle.predictions.readers.shared.answers import without_same_answers
 from muscle.predictions.readers.shared.fields import (
     count_at,
-    float_of,
     identity_at,
     json_at,
     list_at,
     message_at,
-    number_at,
     object_at,
     objects_at,
+    required,
+    score_at,
     truth_at,
 )
 from muscle.predictions.readers.shared.json_members import parse
 from muscle.predictions.readers.shared.row_table import RowTable, SliceFields
-from muscle.predictions.readers.shared.values import refuse, required
+from muscle.predictions.readers.shared.values import float_of, refuse
 from muscle.predictions.records import NO_FILTER, complete
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
 
@@ -72,7 +71,7 @@ class Samples:
         """Rows by evaluation and metric."""
         self.main_metrics: dict[str, str] = {}
         """The metric that gives the verdicts of each evaluation; filled by `frame`."""
-        self._evaluations: dict[tuple[str, str], str] = {}
+        self._evaluations: dict[tuple[object, object], str] = {}
         """Evaluations by task and filter."""
         self._aggregate = aggregate
         self._kinds: dict[str, str | None] = {
@@ -83,9 +82,9 @@ class Samples:
         self._table = RowTable()
         self._own_slices: set[str] = set()
         self._slices = SliceFields(leave_out=_HASHES)
-        self._seen: Counter[tuple[str, ...]] = Counter()
+        self._seen: Counter[tuple[object, ...]] = Counter()
 
-    def add(self, row: Mapping[str, Any], where: str) -> None:
+    def add(self, row: Mapping[str, object], where: str) -> None:
         """Take one row."""
         for name in ("evaluation_name", "sample_id", "input", "evaluation"):
             required(row, name, where, "a sample of Every Eval Ever")
@@ -103,15 +102,15 @@ class Samples:
         if UNSCORED in metadata:
             fields["error"] = None
         elif fields["error"] is None:
-            fields |= _verdict(object_at(row, "evaluation", where), metric, where)
-            fields |= _other_scores(metadata, where)
+            fields |= _score_and_claim(object_at(row, "evaluation", where), metric, where)
+            fields |= _lm_eval_scores(metadata, where)
             if metric == ACCURACY and OWN + "task" in metadata:
                 del fields[SCORE_PREFIX + metric]
         self._own_slices |= {name for name in fields if name.startswith(SLICE_PREFIX)}
         fields |= self._slices.of({k: v for k, v in metadata.items() if not k.startswith(OWN)})
-        self._table.add(fields, len(fields["input"] or "") + len(fields["output"] or ""))
+        self._table.add(fields)
 
-    def _metric(self, row: Mapping[str, Any], where: str) -> str:
+    def _metric(self, row: Mapping[str, object], where: str) -> str:
         """Return a row's metric: as the aggregate calls it, else `score` for the evaluation's first and the id for others."""
         identity, evaluation = (json_at(row, n, where) for n in ("evaluation_result_id", "evaluation_name"))
         listed = self._aggregate.metrics.get(str(identity))
@@ -153,16 +152,18 @@ class Samples:
         return frame.with_columns(verdict.alias("correct")).drop(_CLAIMED + name for name in claims)
 
 
-def _record_fields(row: Mapping[str, Any], metadata: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _record_fields(
+    row: Mapping[str, object], metadata: Mapping[str, object], where: str
+) -> dict[str, object]:
     """Return what identifies a sample and what was asked and answered."""
     asked = object_at(row, "input", where)
     choices = [str(text) for text in list_at(asked, "choices", where)] or None
     reference = [_named_option(str(text), choices) for text in list_at(asked, "reference", where)]
-    output, extracted = _answers(row, where)
+    output, extracted = _said_and_extracted(row, where)
     answer = extracted or output
     task = identity_at(row, "evaluation_name", where)
     filter = json_at(metadata, "filter", where) or NO_FILTER
-    fields: dict[str, Any] = {
+    fields: dict[str, object] = {
         "task": task.removesuffix(f"/{filter}") if filter != NO_FILTER else task,
         "id": identity_at(row, "sample_id", where),
         "filter": filter,
@@ -182,20 +183,20 @@ def _record_fields(row: Mapping[str, Any], metadata: Mapping[str, Any], where: s
     return fields | {"extracted_answer": None} | _own_fields(metadata, choices, where)
 
 
-def _own_fields(metadata: Mapping[str, Any], choices: list[str] | None, where: str) -> dict[str, Any]:
+def _own_fields(metadata: Mapping[str, object], choices: list[str] | None, where: str) -> dict[str, object]:
     """Return the fields of a record that `muscle convert` kept."""
-    kept: dict[str, Any] = {}
+    kept: dict[str, object] = {}
     for name in OWN_FIELDS:
         text = json_at(metadata, OWN + name, where)
         if text is not None:
             kept[name] = parse(text.encode("utf-8", "replace"), f"{where}, field '{OWN + name}'")
-    fields: dict[str, Any] = {name: json_at(kept, name, where) for name in kept}
-    for name in kept.keys() & {"repeat", "choice"}:
-        fields[name] = count_at(kept, name, where)
+    fields: dict[str, object] = {name: json_at(kept, name, where) for name in kept}
+    counts = {name: count_at(kept, name, where) for name in kept if name in ("repeat", "choice")}
+    fields |= counts
     if "logprobs" in kept:
         fields["logprobs"] = [float_of(value) for value in list_at(kept, "logprobs", where)]
-    if fields.get("choice") is not None and choices and fields["choice"] >= len(choices):
-        refuse(where, OWN + "choice", f"the index of one of {len(choices)} options", fields["choice"])
+    if choices and (counts.get("choice") or 0) >= len(choices):
+        refuse(where, OWN + "choice", f"the index of one of {len(choices)} options", counts["choice"])
     return fields
 
 
@@ -212,7 +213,7 @@ def _named_option(text: str, choices: list[str] | None) -> str:
     return choices[index] if 0 <= index < len(choices) else text
 
 
-def _answers(row: Mapping[str, Any], where: str) -> tuple[str | None, str | None]:
+def _said_and_extracted(row: Mapping[str, object], where: str) -> tuple[str | None, str | None]:
     """Return the whole answer (what was said last) and what was read out of it at last; each None where it is not there."""
     attributions = objects_at(row, "answer_attribution", where)
     final = [entry for entry in attributions if entry.get("is_terminal")]
@@ -227,17 +228,15 @@ def _answers(row: Mapping[str, Any], where: str) -> tuple[str | None, str | None
     return (extracted, None) if whole is None else (whole, extracted)
 
 
-def _verdict(evaluation: Mapping[str, Any], metric: str, where: str) -> dict[str, Any]:
-    score = number_at(evaluation, "score", where, "evaluation.score")
-    if score is None:
-        refuse(where, "evaluation.score", "a finite number", score)
+def _score_and_claim(evaluation: Mapping[str, object], metric: str, where: str) -> dict[str, object]:
+    score = score_at(evaluation, "score", where, "evaluation.score")
     claimed = truth_at(
         {"evaluation.is_correct": evaluation.get("is_correct")}, "evaluation.is_correct", where
     )
     return {SCORE_PREFIX + metric: score, _CLAIMED + metric: None if claimed is None else float(claimed)}
 
 
-def _other_scores(metadata: Mapping[str, Any], where: str) -> dict[str, float]:
+def _lm_eval_scores(metadata: Mapping[str, object], where: str) -> dict[str, float]:
     """Return the numbers among the metrics that lm-eval's converter keeps as text."""
     text = json_at(metadata, "lm_eval_metrics", where)
     metrics = parse(text.encode("utf-8", "replace"), f"{where}, field 'lm_eval_metrics'") if text else {}

@@ -16,26 +16,26 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.predictions.readers.helm.texts import Key, entries_of, key_of, texts_of
+from muscle.predictions.readers.helm.texts import Key, key_of, texts_of
 from muscle.predictions.readers.shared.fields import (
     count_at,
-    float_of,
     identity_at,
     load_settings,
     number_at,
     object_at,
     objects_at,
+    required,
 )
+from muscle.predictions.readers.shared.json_members import file_objects
 from muscle.predictions.readers.shared.row_table import RowTable
-from muscle.predictions.readers.shared.values import known, required
+from muscle.predictions.readers.shared.values import float_of, known, refuse
 from muscle.predictions.records import complete, concat_records
 from muscle.predictions.rows import listing
-from muscle.predictions.run import SCORE_PREFIX, Run, Unread
+from muscle.predictions.run import SCORE_PREFIX, Run, RunFacts, Unread
 
 _SPEC, _STATS = "run_spec.json", "per_instance_stats.json"
 _DECIDING = (
@@ -56,7 +56,7 @@ _MODEL = re.compile(r",?model=[^,]*")
 def recognises(path: Path, head: bytes) -> bool:
     """Tell whether this is a run folder, a folder of some, or a run's file of scores."""
     if path.is_dir():
-        return bool(_runs(path))
+        return bool(_run_folders(path))
     return path.name == _STATS and (path.parent / _SPEC).is_file()
 
 
@@ -70,7 +70,7 @@ def read(path: Path) -> Run:
     Raises:
         DataError: a file is missing or damaged, or the folder holds several models: file, member, field.
     """
-    folders = _runs(path if path.is_dir() else path.parent)
+    folders = _run_folders(path if path.is_dir() else path.parent)
     if not folders:
         raise DataError(f"{path}: expected {_SPEC} and {_STATS}, found none")
     specs = [load_settings(folder / _SPEC) for folder in folders]
@@ -84,33 +84,35 @@ def read(path: Path) -> Run:
         )
     frames, tasks, results, unread = [], {}, {}, _unread_runs(path)
     for folder, spec in zip(folders, specs, strict=True):
-        task = _task(spec, folder)
+        task = _name_without_model(spec, folder)
         if task in tasks:
             raise DataError(
                 f"{folder}: expected each run once, found a second run {listing([task])}; name one folder"
             )
         frame, metric = _read_run(folder, task)
         frames.append(frame)
-        tasks[task] = _task_facts(spec, str(folder / _SPEC)) | {"metric": metric}
-        results[task], counted = _own_results(folder)
-        unread += _missing(folder, counted, frame)
+        tasks[task] = _spec_facts(spec, str(folder / _SPEC)) | {"metric": metric}
+        results[task], counted = _helm_aggregates(folder)
+        unread += _missing_instances(folder, counted, frame)
     name = models.pop()
-    facts: dict[str, Any] = {
+    metadata: RunFacts = {
         "model": {"name": name},
         "versions": {},
         "settings": {},
         "harness": "helm",
+        "higher_is_better": dict.fromkeys(_LOWER_IS_BETTER, False),
+        "tasks": tasks,
+        "results": results,
+        "files": [str(folder) for folder in folders],
         "notes": [],
     }
-    facts["higher_is_better"] = dict.fromkeys(_LOWER_IS_BETTER, False)
-    metadata = facts | {"tasks": tasks, "results": results, "files": [str(folder) for folder in folders]}
     return Run(name, concat_records(frames), metadata, tuple(unread))
 
 
 def _unread_runs(path: Path) -> list[Unread]:
     """Name what lies in the folder and is a run, but is not read."""
     folder = path if path.is_dir() else path.parent
-    read = set(_runs(folder))
+    read = set(_run_folders(folder))
     inside = [entry for entry in sorted(folder.iterdir()) if entry.is_dir() and entry not in read]
     found = [entry for entry in inside if (entry / _SPEC).is_file() or (entry / _STATS).is_file()]
     return [
@@ -122,7 +124,7 @@ def _unread_runs(path: Path) -> list[Unread]:
     ]
 
 
-def _missing(folder: Path, counted: Mapping[str, int], frame: pl.DataFrame) -> list[Unread]:
+def _missing_instances(folder: Path, counted: Mapping[str, int], frame: pl.DataFrame) -> list[Unread]:
     """Hold the instances that were read against HELM's own count of them."""
     lost = sum(counted.values()) - frame.select("id", "filter").n_unique()
     if lost <= 0:
@@ -136,16 +138,16 @@ def _missing(folder: Path, counted: Mapping[str, int], frame: pl.DataFrame) -> l
     ]
 
 
-def _runs(folder: Path) -> list[Path]:
+def _run_folders(folder: Path) -> list[Path]:
     places = [folder, *sorted(entry for entry in folder.iterdir() if entry.is_dir())]
     found = [place for place in places if (place / _SPEC).is_file() and (place / _STATS).is_file()]
     return found[:1] if found[:1] == [folder] else found
 
 
-def _task(spec: Mapping[str, Any], folder: Path) -> str:
+def _name_without_model(spec: Mapping[str, object], folder: Path) -> str:
     """Return a run's name without its model.
 
-    >>> _task({"name": "mmlu:subject=anatomy,model=openai_gpt2"}, Path("x"))
+    >>> _name_without_model({"name": "mmlu:subject=anatomy,model=openai_gpt2"}, Path("x"))
     'mmlu:subject=anatomy'
     """
     return _MODEL.sub("", str(spec.get("name") or folder.name)).rstrip(":")
@@ -153,32 +155,32 @@ def _task(spec: Mapping[str, Any], folder: Path) -> str:
 
 def _read_run(folder: Path, task: str) -> tuple[pl.DataFrame, str | None]:
     texts = texts_of(folder)
-    rows: dict[Key, dict[str, Any]] = {}
-    for entry, where in entries_of(folder / _STATS, ("#",)):
+    rows: dict[Key, dict[str, object]] = {}
+    for entry, where in file_objects(folder / _STATS, ("#",)):
         key = key_of(entry, where)
         row = rows.setdefault(key, _blank(key) | texts.get(key, {}))
-        row |= _scores(entry, where)
+        row |= _instance_scores(entry, where)
     for key, text in texts.items():
         rows.setdefault(key, _blank(key) | text)
     table = RowTable()
     for row in rows.values():
         _settle(row)
-        table.add(row, len(row.get("input") or ""))
+        table.add(row)
     frame = table.frame()
     if frame.is_empty():
         raise DataError(f"{folder / _STATS}: expected scores of instances, found none")
-    frame, metric = _judged(frame.with_columns(pl.lit(task).alias("task")))
+    frame, metric = _main_score_first(frame.with_columns(pl.lit(task).alias("task")))
     return complete(frame), metric
 
 
-def _blank(key: Key) -> dict[str, Any]:
+def _blank(key: Key) -> dict[str, object]:
     return {"id": key[0], "filter": key[1], "repeat": key[2], "input": None, "error": None}
 
 
-def _scores(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    if not isinstance(required(entry, "stats", where, "an entry of HELM"), list):
-        raise DataError(f"{where}, field 'stats': expected a list, found {type(entry['stats']).__name__}")
+def _instance_scores(entry: Mapping[str, object], where: str) -> dict[str, object]:
+    fields: dict[str, object] = {}
+    if required(entry, "stats", where, "an entry of HELM") is None:
+        refuse(where, "stats", "a list", None)
     for stat in objects_at(entry, "stats", where):
         name = identity_at(object_at(stat, "name", where), "name", where)
         mean = number_at(stat, "mean", where, f"stats.{name}")
@@ -191,14 +193,16 @@ def _scores(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
     return fields
 
 
-def _settle(row: dict[str, Any]) -> None:
+def _settle(row: dict[str, object]) -> None:
     """Take the picked option from the scores where the answer did not name it."""
     predicted, choices = row.pop("predicted", None), row.get("choices")
-    if row.get("choice") is None and choices and predicted is not None and 0 <= predicted < len(choices):
+    if row.get("choice") is not None or not isinstance(predicted, int) or not isinstance(choices, list):
+        return
+    if 0 <= predicted < len(choices):
         row |= {"choice": predicted, "output": choices[predicted]}
 
 
-def _judged(frame: pl.DataFrame) -> tuple[pl.DataFrame, str | None]:
+def _main_score_first(frame: pl.DataFrame) -> tuple[pl.DataFrame, str | None]:
     """Put the deciding score first and set `correct` where it knows only 0 and 1."""
     names = [name for name in frame.columns if name.startswith(SCORE_PREFIX)]
     wanted = [SCORE_PREFIX + name for name in _DECIDING]
@@ -214,7 +218,7 @@ def _judged(frame: pl.DataFrame) -> tuple[pl.DataFrame, str | None]:
     return frame, names[0].removeprefix(SCORE_PREFIX)
 
 
-def _task_facts(spec: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _spec_facts(spec: Mapping[str, object], where: str) -> dict[str, object]:
     adapter = object_at(spec, "adapter_spec", where)
     names = ("temperature", "max_tokens", "stop_sequences", "num_outputs")
     prompt = (
@@ -241,13 +245,13 @@ def _task_facts(spec: Mapping[str, Any], where: str) -> dict[str, Any]:
     )
 
 
-def _own_results(folder: Path) -> tuple[dict[str, float], dict[str, int]]:
+def _helm_aggregates(folder: Path) -> tuple[dict[str, float], dict[str, int]]:
     """HELM's aggregates without perturbed copies: `metric,split` to mean without bookkeeping; instances by split."""
     results: dict[str, float] = {}
     counted: dict[str, int] = {}
     if not (folder / "stats.json").is_file():
         return results, counted
-    for stat, where in entries_of(folder / "stats.json", ("#",)):
+    for stat, where in file_objects(folder / "stats.json", ("#",)):
         name = object_at(stat, "name", where)
         metric, split = str(name.get("name")), str(name.get("split") or "all")
         mean = float_of(stat.get("mean"))

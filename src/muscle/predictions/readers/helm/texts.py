@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from muscle.errors import DataError
 from muscle.predictions.readers.shared.fields import (
     count_at,
     identity_at,
@@ -16,7 +14,7 @@ from muscle.predictions.readers.shared.fields import (
     object_at,
     objects_at,
 )
-from muscle.predictions.readers.shared.json_members import members
+from muscle.predictions.readers.shared.json_members import file_objects
 from muscle.predictions.records import NO_FILTER
 
 STATE_FILE = "scenario_state.json"
@@ -25,32 +23,21 @@ Key = tuple[str, str, int]
 """Instance, perturbation (`none` for the original), trial."""
 
 
-def entries_of(file: Path, pattern: tuple[str, ...]) -> Iterator[tuple[Mapping[str, Any], str]]:
-    """Yield the objects of a file that fit a pattern, each with its place."""
-    with file.open("rb") as handle:
-        for member in members(handle, str(file), [pattern]):
-            if not isinstance(member.value, dict):
-                raise DataError(
-                    f"{member.where}: expected a JSON object, found {type(member.value).__name__}"
-                )
-            yield member.value, member.where
-
-
-def key_of(entry: Mapping[str, Any], where: str) -> Key:
+def key_of(entry: Mapping[str, object], where: str) -> Key:
     """Return what an entry is of."""
     identity = identity_at(entry, "instance_id", where)
     return identity, _perturbation(entry, where), count_at(entry, "train_trial_index", where) or 0
 
 
-def _perturbation(entry: Mapping[str, Any], where: str) -> str:
+def _perturbation(entry: Mapping[str, object], where: str) -> str:
     return json_at(object_at(entry, "perturbation", where), "name", where) or NO_FILTER
 
 
-def texts_of(folder: Path) -> dict[Key, dict[str, Any]]:
+def texts_of(folder: Path) -> dict[Key, dict[str, object]]:
     """Return what was asked and answered, as fields of records, by instance, perturbation and trial."""
-    texts: dict[Key, dict[str, Any]] = {}
+    texts: dict[Key, dict[str, object]] = {}
     if (folder / STATE_FILE).is_file():
-        for state, where in entries_of(folder / STATE_FILE, ("request_states", "#")):
+        for state, where in file_objects(folder / STATE_FILE, ("request_states", "#")):
             instance = object_at(state, "instance", where)
             entry = {**state, "instance_id": instance.get("id"), "perturbation": instance.get("perturbation")}
             first = _completion(state, where)
@@ -62,10 +49,10 @@ def texts_of(folder: Path) -> dict[Key, dict[str, Any]]:
     if not ((folder / "instances.json").is_file() and (folder / "display_predictions.json").is_file()):
         return texts
     instances = {}
-    for instance, where in entries_of(folder / "instances.json", ("#",)):
+    for instance, where in file_objects(folder / "instances.json", ("#",)):
         pair = (identity_at(instance, "id", where), _perturbation(instance, where))
         instances[pair] = _text_fields(instance, None, {}, where), instance
-    for shown, where in entries_of(folder / "display_predictions.json", ("#",)):
+    for shown, where in file_objects(folder / "display_predictions.json", ("#",)):
         key = key_of(shown, where)
         answer = json_at(shown, "mapped_output", where) or json_at(shown, "predicted_text", where)
         texts[key] = _text_fields(instances.get(key[:2], ({}, {}))[1], answer, {}, where)
@@ -73,21 +60,21 @@ def texts_of(folder: Path) -> dict[Key, dict[str, Any]]:
     return texts | {(*pair, 0): text for pair, (text, _) in instances.items() if pair not in shown_keys}
 
 
-def _completion(state: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+def _completion(state: Mapping[str, object], where: str) -> Mapping[str, object]:
     """Return the first completion; an empty one where there is none."""
     completions = objects_at(object_at(state, "result", where), "completions", where)
     return completions[0] if completions else {}
 
 
-def _finish_reason(state: Mapping[str, Any], where: str) -> str | None:
+def _finish_reason(state: Mapping[str, object], where: str) -> str | None:
     """Return why the first completion ended, where the model's interface said so."""
     reason = json_at(object_at(_completion(state, where), "finish_reason", where), "reason", where)
     return None if reason == "unknown" else reason
 
 
 def _text_fields(
-    instance: Mapping[str, Any], answer: str | None, state: Mapping[str, Any], where: str
-) -> dict[str, Any]:
+    instance: Mapping[str, object], answer: str | None, state: Mapping[str, object], where: str
+) -> dict[str, object]:
     mapping = object_at(state, "output_mapping", where)
     references = objects_at(instance, "references", where)
     options = [json_at(object_at(entry, "output", where), "text", where) or "" for entry in references]

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
-from muscle.predictions.readers.shared.fields import count_at, list_at, object_at, objects_at
-from muscle.predictions.readers.shared.values import known, text_at, text_of, texts_at
+from muscle.predictions.readers.shared.fields import (
+    count_at,
+    list_at,
+    object_at,
+    objects_at,
+    text_at,
+    texts_at,
+)
+from muscle.predictions.readers.shared.values import known, text_of
+from muscle.predictions.run import RunFacts
 
 _NOT_THE_TASK = (
     "max_retries",
@@ -44,7 +51,7 @@ class Header:
         main: the score that decides, `scorer` or `scorer.name`; None where the log names none.
     """
 
-    def __init__(self, fields: Mapping[str, Any], where: str) -> None:
+    def __init__(self, fields: Mapping[str, object], where: str) -> None:
         """Take a header.
 
         Raises:
@@ -75,7 +82,7 @@ class Header:
         return name.rpartition("/")[2] if name else None
 
     @property
-    def model(self) -> dict[str, Any]:
+    def model(self) -> dict[str, object]:
         """The model by name and arguments."""
         name = text_at(self.facts, "model", self.where)
         return known({"name": name, "args": object_at(self.facts, "model_args", self.where)})
@@ -115,7 +122,7 @@ class Header:
         """When the run began and when it ended, to tell which log is newer; the earliest date where the log does not say."""
         return _date(self.facts, "created", self.where), _date(self._stats, "completed_at", self.where)
 
-    def setup(self) -> dict[tuple[str, str], Any]:
+    def setup(self) -> dict[tuple[str, str], object]:
         """Return what makes this a task of its own beside its name, as Inspect tells tasks apart: kind and label to value."""
         args = object_at(self.facts, "task_args", self.where)
         passed = self.facts.get("task_args_passed")
@@ -142,14 +149,14 @@ class Header:
             **{("task", name): value for name, value in own.items()},
         }
 
-    def _generation(self) -> dict[str, Any]:
+    def _generation(self) -> dict[str, object]:
         settings = {
             **object_at(self.facts, "model_generate_config", self.where),
             **object_at(self.plan, "config", self.where),
         }
         return {name: value for name, value in settings.items() if name not in _NOT_THE_TASK}
 
-    def run_facts(self, main: str) -> dict[str, Any]:
+    def run_facts(self, main: str) -> RunFacts:
         """Return what the header says of the run, in the metadata's common words.
 
         Args:
@@ -192,14 +199,14 @@ class Header:
         return results
 
 
-def _score_name(entry: Mapping[str, Any], where: str) -> str:
+def _score_name(entry: Mapping[str, object], where: str) -> str:
     """Name a score as the records do: after its scorer, and its part of it where the scorer gives several."""
     name = text_at(entry, "name", where) or "score"
     scorer = text_at(entry, "scorer", where) or name
     return scorer if name == scorer else f"{scorer}.{name}"
 
 
-def _role(value: Any) -> Any:
+def _role(value: object) -> object:
     """Return the models that play a role, by name and arguments."""
     if isinstance(value, list):
         return [_role(entry) for entry in value]
@@ -215,7 +222,7 @@ def _role(value: Any) -> Any:
     return text_of({"model": value.get("model"), **parts}) if parts else value.get("model")
 
 
-def _date(fields: Mapping[str, Any], name: str, where: str) -> datetime:
+def _date(fields: Mapping[str, object], name: str, where: str) -> datetime:
     earliest = datetime.min.replace(tzinfo=UTC)
     try:
         found = datetime.fromisoformat(text_at(fields, name, where) or "")

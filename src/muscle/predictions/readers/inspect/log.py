@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from muscle.errors import DataError
 from muscle.predictions.readers.shared.json_members import members, objects
@@ -41,7 +40,7 @@ class Sample:
         where: file and place in it, for messages.
     """
 
-    value: Any
+    value: object
     where: str
 
 
@@ -60,7 +59,7 @@ def is_log(path: Path) -> bool:
         return is_json_log(handle.read(256))
 
 
-def read_header(log: Path) -> tuple[Mapping[str, Any], str]:
+def read_header(log: Path) -> tuple[Mapping[str, object], str]:
     """Return what stands before a log's samples, and its place for messages.
 
     Raises:
@@ -71,7 +70,7 @@ def read_header(log: Path) -> tuple[Mapping[str, Any], str]:
             return _archive_header(archive)
     with log.open("rb") as handle:
         (header,) = objects(handle, str(log), (), _HEADER_FIELDS)
-    return _header(header.value, str(log))
+    return _checked_header(header.value, str(log))
 
 
 def read_samples(log: Path) -> Iterator[Sample]:
@@ -94,7 +93,7 @@ def _is_archive(path: Path) -> bool:
         return path.suffix == ".eval" or handle.read(4) == b"PK\x03\x04"
 
 
-def _header(value: Any, where: str) -> tuple[Mapping[str, Any], str]:
+def _checked_header(value: object, where: str) -> tuple[Mapping[str, object], str]:
     if not isinstance(value, dict) or not isinstance(value.get("eval"), dict):
         raise DataError(
             f"{where}, field 'eval': expected what was evaluated, as Inspect writes it, found none"
@@ -102,7 +101,7 @@ def _header(value: Any, where: str) -> tuple[Mapping[str, Any], str]:
     return value, where
 
 
-def _archive_header(archive: Archive) -> tuple[Mapping[str, Any], str]:
+def _archive_header(archive: Archive) -> tuple[Mapping[str, object], str]:
     name = next((name for name in _HEADERS if name in archive.members), None)
     if name is None:
         found = ", ".join(list(archive.members)[:4]) or "no members"
@@ -110,7 +109,7 @@ def _archive_header(archive: Archive) -> tuple[Mapping[str, Any], str]:
     where = f"{archive.path}, member {name!r}"
     with archive.open(name) as stream:
         (header,) = objects(stream, where, (), _HEADER_FIELDS)
-    return _header(header.value, where)
+    return _checked_header(header.value, where)
 
 
 def _archive_samples(archive: Archive) -> Iterator[Sample]:

@@ -15,10 +15,10 @@ What a reader would question:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -26,6 +26,7 @@ from muscle.errors import DataError
 from muscle.predictions.readers.inspect.header import Header
 from muscle.predictions.readers.inspect.log import is_json_log, is_log, read_header, read_samples
 from muscle.predictions.readers.inspect.samples import LogTable
+from muscle.predictions.readers.shared.facts import merged_facts
 from muscle.predictions.readers.shared.values import text_of
 from muscle.predictions.records import concat_records
 from muscle.predictions.run import SCORE_PREFIX, Run, Unread
@@ -62,9 +63,9 @@ def read(path: Path, metric: str | None = None) -> Run:
     """
     if not path.is_dir():
         return _read_log(_Log(path, Header(*read_header(path))), metric)
-    logs, notes, unread = _chosen(path)
+    logs, notes, unread = _logs_to_read(path)
     runs = [_read_log(log, metric) for log in logs]
-    metadata = _common_facts([run.metadata for run in runs])
+    metadata = merged_facts(runs, runs[-1].metadata) | {"versions": _all_versions(runs)}
     return Run(
         metadata["model"].get("name") or path.name,
         concat_records([run.frame for run in runs]),
@@ -73,19 +74,13 @@ def read(path: Path, metric: str | None = None) -> Run:
     )
 
 
-def _common_facts(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Bring the facts of a folder's logs together; of packages that differ all versions are named."""
-    common = dict(each[-1])
-    for name in ("tasks", "results"):
-        common[name] = {task: facts for one in each for task, facts in one[name].items()}
-    for name in ("notes", "files"):
-        common[name] = [entry for one in each for entry in one[name]]
+def _all_versions(runs: Sequence[Run]) -> dict[str, str]:
+    """Return the versions of packages in a folder's logs; of one that differs all are named."""
     versions: dict[str, dict[str, None]] = {}
-    for one in each:
-        for package, version in one["versions"].items():
+    for run in runs:
+        for package, version in run.metadata["versions"].items():
             versions.setdefault(package, {})[str(version)] = None
-    common["versions"] = {package: ", ".join(found) for package, found in versions.items()}
-    return common
+    return {package: ", ".join(found) for package, found in versions.items()}
 
 
 @dataclass(frozen=True)
@@ -94,7 +89,7 @@ class _Log:
     header: Header
 
     @property
-    def rank(self) -> tuple[Any, ...]:
+    def rank(self) -> tuple[bool, bool, tuple[datetime, datetime], str]:
         """Which of a task's logs counts: one that came to its end, of all data, the newest, the last by name."""
         return self.header.is_whole, not self.header.is_part, self.header.time, self.path.name
 
@@ -103,7 +98,7 @@ def _files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
 
 
-def _chosen(folder: Path) -> tuple[list[_Log], list[str], list[Unread]]:
+def _logs_to_read(folder: Path) -> tuple[list[_Log], list[str], list[Unread]]:
     """Choose one log for each task; tell of what is not read."""
     files = _files(folder)
     logs = [_Log(file, Header(*read_header(file))) for file in files if is_log(file)]
@@ -117,13 +112,13 @@ def _chosen(folder: Path) -> tuple[list[_Log], list[str], list[Unread]]:
         *others, best = sorted(same, key=lambda log: log.rank)
         chosen.append(best)
         if others:
-            listed = ", ".join(_described(log) for log in reversed(others))
+            listed = ", ".join(_name_and_status(log) for log in reversed(others))
             notes.append(f"{best.header.task}: read {best.path.name}; also there: {listed}")
     unread = _not_logs(folder, {log.path for log in logs}, files)
     return chosen, notes, unread
 
 
-def _described(log: _Log) -> str:
+def _name_and_status(log: _Log) -> str:
     status = log.header.status or "no end"
     return log.path.name if log.header.is_whole else f"{log.path.name} ({status})"
 
@@ -161,13 +156,13 @@ def _task_name(task: str, keys: Sequence[tuple[str, str]], values: Sequence[str 
     'sums (level=hard)'
     """
     texts = [
-        f"{label}={_short('none' if value is None else value)}"
+        f"{label}={_short_or_hash('none' if value is None else value)}"
         for (_, label), value in zip(keys, values, strict=True)
     ]
     return f"{task} ({', '.join(dict.fromkeys(texts))})" if texts else task
 
 
-def _short(value: str) -> str:
+def _short_or_hash(value: str) -> str:
     """Return a value that a name can hold; a long one as its fingerprint."""
     return value if len(value) <= _LABEL_LENGTH else hashlib.sha256(value.encode()).hexdigest()[:8]
 
@@ -201,11 +196,11 @@ def _read_log(log: _Log, metric: str | None) -> Run:
             f"{table.task}: the run did not finish; read {table.num_rows} samples that it had logged"
         )
     metadata = {**log.header.run_facts(table.main), "notes": notes, "files": [str(log.path)]}
-    name = metadata["model"].get("name") or log.path.stem
-    return Run(name, frame, metadata, tuple(_losses(log, table, frame)))
+    name = str(log.header.model.get("name") or log.path.stem)
+    return Run(name, frame, metadata, tuple(_short_of_totals(log, table, frame)))
 
 
-def _losses(log: _Log, table: LogTable, frame: pl.DataFrame) -> list[Unread]:
+def _short_of_totals(log: _Log, table: LogTable, frame: pl.DataFrame) -> list[Unread]:
     """Hold what was read against the log's own totals."""
     losses = []
     num_other = len(table.not_samples)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import polars as pl
 
 from muscle.errors import DataError
 from muscle.predictions.readers.inspect.header import Header
-from muscle.predictions.readers.shared.fields import count_at, object_at, objects_at
+from muscle.predictions.readers.shared.fields import count_at, object_at, objects_at, text_at, texts_at
 from muscle.predictions.readers.shared.row_table import RowTable, SliceFields
-from muscle.predictions.readers.shared.values import message_text, refuse, text_at, text_of, texts_at
+from muscle.predictions.readers.shared.values import message_text, refuse, text_of
 from muscle.predictions.records import complete
 from muscle.predictions.rows import shorten
 from muscle.predictions.run import SCORE_PREFIX
@@ -58,7 +57,7 @@ class LogTable:
             notes.append(f"{self.task}: the log names no score that decides; {self.main} does, its first")
         return notes
 
-    def add(self, sample: Any, where: str) -> None:
+    def add(self, sample: object, where: str) -> None:
         """Take one sample.
 
         Raises:
@@ -79,14 +78,14 @@ class LogTable:
         self.num_failed += failure is not None
         missing = failure or self._main.lack(values)
         choices = texts_at(sample, "choices", where)
-        answer = _answer(sample, self.main, where)
+        answer = _answer_of_sample(sample, self.main, where)
         choice = _letter_index(answer, choices)
-        row: dict[str, Any] = {
+        row: dict[str, object] = {
             "id": str(identity),
             "repeat": epoch - 1,
             "input": message_text(sample.get("input")),
             "choices": choices,
-            "reference": _references(sample.get("target"), choices),
+            "reference": _target_texts(sample.get("target"), choices),
             "output": answer if choice is None or choices is None else choices[choice],
             "choice": choice,
             "error": missing,
@@ -94,7 +93,7 @@ class LogTable:
         }
         row |= self._scores(values) if missing is None else {}
         row |= self._slices.of(object_at(sample, "metadata", where))
-        self._table.add(row, len(row["input"] or "") + len(row["output"] or ""))
+        self._table.add(row)
         self.num_rows += 1
 
     def frame(self) -> pl.DataFrame:
@@ -117,11 +116,11 @@ class LogTable:
         others = [name for name in frame.columns if not name.startswith(SCORE_PREFIX)]
         return complete(frame.select(*others, *scores))
 
-    def _scores(self, values: Mapping[str, Any]) -> dict[str, float]:
+    def _scores(self, values: Mapping[str, object]) -> dict[str, float]:
         """Return the scores that are numbers, as `score.<name>`."""
         scores: dict[str, float] = {}
         for name, value in values.items():
-            number = _number(value)
+            number = _score_number(value)
             if number is not None:
                 scores[SCORE_PREFIX + name] = number
             elif not _is_nan(value) and value is not None:
@@ -145,7 +144,7 @@ class _MainScore:
         self.is_graded = True
         """Whether all its values are letters, words or truth values, not numbers."""
 
-    def see(self, values: Mapping[str, Any]) -> None:
+    def see(self, values: Mapping[str, object]) -> None:
         """Settle on a name by the first sample that has it."""
         if self._is_settled or not values:
             return
@@ -160,7 +159,7 @@ class _MainScore:
                 return
         self._others |= dict.fromkeys(values)
 
-    def lack(self, values: Mapping[str, Any]) -> str | None:
+    def lack(self, values: Mapping[str, object]) -> str | None:
         """Say why a sample has no verdict; None where it has one."""
         if not values:
             return "no score"
@@ -171,7 +170,7 @@ class _MainScore:
         value = values[found]
         if value is None or _is_nan(value):
             return f"unscored: {self.name} is {'null' if value is None else 'NaN'}"
-        if _number(value) is None:
+        if _score_number(value) is None:
             return f"unscored: {self.name} is {shorten(value)}, no number"
         self.is_graded &= isinstance(value, bool) or (isinstance(value, str) and _grade(value) is not None)
         return None
@@ -189,12 +188,12 @@ class _MainScore:
             )
 
 
-def _score_values(scores: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _score_values(scores: Mapping[str, object], where: str) -> dict[str, object]:
     """Spread a sample's scores: `multi.kind` for one of a scorer's values."""
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     for scorer, score in scores.items():
         value = score.get("value") if isinstance(score, dict) else score
-        found: dict[str, Any] = {scorer: value}
+        found: dict[str, object] = {scorer: value}
         if isinstance(value, dict):
             found = {f"{scorer}.{name}": entry for name, entry in value.items()}
         elif isinstance(value, list):
@@ -206,7 +205,7 @@ def _score_values(scores: Mapping[str, Any], where: str) -> dict[str, Any]:
     return values
 
 
-def _failure(sample: Mapping[str, Any], where: str) -> str | None:
+def _failure(sample: Mapping[str, object], where: str) -> str | None:
     """Say why the log itself does not count a sample; None where it does."""
     error = sample.get("error")
     if error is not None:
@@ -225,7 +224,7 @@ def _refuse_doubles(frame: pl.DataFrame, where: str) -> None:
         )
 
 
-def _is_nan(value: Any) -> bool:
+def _is_nan(value: object) -> bool:
     return isinstance(value, float) and math.isnan(value)
 
 
@@ -233,10 +232,10 @@ def _grade(text: str) -> float | None:
     return _LETTERS.get(text, _WORDS.get(text.lower()))
 
 
-def _number(value: Any) -> float | None:
+def _score_number(value: object) -> float | None:
     """Return a score's value as Inspect's `value_to_float` does; None where it is none or NaN.
 
-    >>> [_number(value) for value in ("C", "P", True, "yes", "0.25", float("nan"), "good")]
+    >>> [_score_number(value) for value in ("C", "P", True, "yes", "0.25", float("nan"), "good")]
     [1.0, 0.5, 1.0, 1.0, 0.25, None, None]
     """
     if isinstance(value, str):
@@ -252,7 +251,7 @@ def _number(value: Any) -> float | None:
     return float(value)
 
 
-def _answer(sample: Mapping[str, Any], main: str, where: str) -> str | None:
+def _answer_of_sample(sample: Mapping[str, object], main: str, where: str) -> str | None:
     scores = object_at(sample, "scores", where)
     score = scores.get(main, scores.get(main.partition(".")[0]))
     answer = text_at(score, "answer", f"{where}, scores") if isinstance(score, dict) else None
@@ -267,7 +266,7 @@ def _answer(sample: Mapping[str, Any], main: str, where: str) -> str | None:
     return None if completion is None or not completion.strip() else completion
 
 
-def _stop_reason(sample: Mapping[str, Any], where: str) -> str | None:
+def _stop_reason(sample: Mapping[str, object], where: str) -> str | None:
     """Return why the model's last message ended; "unknown" is not known."""
     choices = objects_at(object_at(sample, "output", where), "choices", f"{where}, output")
     reason = text_at(choices[0], "stop_reason", f"{where}, output.choices[0]") if choices else None
@@ -282,7 +281,7 @@ def _letter_index(answer: str | None, choices: list[str] | None) -> int | None:
     return index if 0 <= index < len(choices) else None
 
 
-def _references(target: Any, choices: list[str] | None) -> list[str] | None:
+def _target_texts(target: object, choices: list[str] | None) -> list[str] | None:
     entries = target if isinstance(target, list) else [target]
     texts = [text_of(entry) for entry in entries]
     indices = [_letter_index(text, choices) for text in texts]

@@ -6,13 +6,15 @@ footer says that it is far larger than details are.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import polars as pl
 
 from muscle.errors import DataError
+from muscle.predictions.readers.shared.fields import list_at
 from muscle.predictions.readers.shared.likelihoods import with_gold_scores
 from muscle.predictions.readers.shared.row_table import RowTable, SliceFields
 from muscle.predictions.readers.shared.values import refuse
@@ -47,6 +49,10 @@ _FIELDS: dict[str, dict[str, tuple[bool, str] | None]] = {
 """The fields that are read: whether each is a list, and of what; None for any type."""
 
 
+_Struct = Mapping[str, object]
+_Entry = TypeVar("_Entry", str, float)
+
+
 class Details:
     """What a file of details holds.
 
@@ -66,27 +72,27 @@ class Details:
         table = RowTable(extra={"gold": pl.List(pl.Int64)}, where=str(file))
         slices = SliceFields()
         num_more = 0
-        for number, row in enumerate(_rows(file, self.notes, task), 1):
-            fields, num_answers = _fields(row, f"{file}, row {number}", number)
+        for number, row in enumerate(_rows_of_details(file, self.notes, task), 1):
+            fields, num_answers = _record_of_row(row, f"{file}, row {number}", number)
             num_more += num_answers > 1
-            table.add(fields | slices.of(row["doc"].get("specific")), len(fields["input"] or ""))
+            table.add(fields | slices.of(row["doc"].get("specific")))
         frame = table.frame()
         if frame.is_empty():
             raise DataError(f"{file}: expected details, found none")
         if num_more:
             self.notes.append(f"{task}: {num_more} items have several answers; the first of each is shown")
         frame = with_gold_scores(slices.prune(frame).with_columns(pl.lit(task).alias("task")))
-        frame, self.metric = _judged(frame)
+        frame, self.metric = _with_correct(frame)
         self.frame = complete(frame)
 
 
-def _rows(file: Path, notes: list[str], task: str) -> Iterator[dict[str, Any]]:
+def _rows_of_details(file: Path, notes: list[str], task: str) -> Iterator[dict[str, _Struct]]:
     """Yield the fields that are needed, some rows at a time."""
     try:
-        _check_size(file)
+        _refuse_huge_details(file)
         schema = pl.read_parquet_schema(file)
         wanted = [_wanted(file, schema, name) for name in _FIELDS]
-        wanted.append(_metrics(file, schema, notes, task))
+        wanted.append(_numeric_metrics(file, schema, notes, task))
         frame = pl.scan_parquet(file).select(wanted).collect()
     except (pl.exceptions.PolarsError, OSError, ValueError, pl.exceptions.PanicException) as error:
         # A panic of polars' reader is no Exception.
@@ -96,7 +102,7 @@ def _rows(file: Path, notes: list[str], task: str) -> Iterator[dict[str, Any]]:
         yield from part.iter_rows(named=True)
 
 
-def _check_size(file: Path) -> None:
+def _refuse_huge_details(file: Path) -> None:
     num_bytes = parquet_size(file)[1]
     most = max(FREE_BYTES, MOST_FOLD * file.stat().st_size)
     if num_bytes > most:
@@ -177,7 +183,7 @@ def _check_type(where: str, field: pl.Field, wanted: tuple[bool, str] | None) ->
     refuse(where, field.name, f"{'a list of ' if is_list else ''}{kind}", str(dtype))
 
 
-def _metrics(file: Path, schema: Mapping[str, pl.DataType], notes: list[str], task: str) -> pl.Expr:
+def _numeric_metrics(file: Path, schema: Mapping[str, pl.DataType], notes: list[str], task: str) -> pl.Expr:
     """Choose the metrics that are a number an item; name the others."""
     _check_struct(file, schema, "metric")
     fields = _struct(schema, "metric")
@@ -192,17 +198,17 @@ def _metrics(file: Path, schema: Mapping[str, pl.DataType], notes: list[str], ta
     )
 
 
-def _fields(row: Mapping[str, Any], where: str, number: int) -> tuple[dict[str, Any], int]:
+def _record_of_row(row: Mapping[str, _Struct], where: str, number: int) -> tuple[dict[str, object], int]:
     """Return a row as a record's fields, and how many answers it has."""
     doc, response = row["doc"], row["model_response"]
-    if not doc.pop(""):
+    if not doc[""]:
         refuse(where, "doc", "an object", None)
-    options = _no_gaps(doc.get("choices"), where, "doc.choices")
+    options = _no_gaps(doc.get("choices"), str, where, "doc.choices")
     gold = _gold(doc.get("gold_index"), len(options), where)
-    logprobs = _no_gaps(response.get("logprobs"), where, "model_response.logprobs")
-    texts = response.get("text_post_processed") or response.get("text") or []
+    logprobs = _no_gaps(response.get("logprobs"), float, where, "model_response.logprobs")
+    texts = list_at(response, "text_post_processed", where) or list_at(response, "text", where)
     identity = doc.get("id")
-    fields: dict[str, Any] = {
+    fields: dict[str, object] = {
         "id": str(number - 1) if identity in (None, "") else str(identity),
         "input": None if doc.get("query") is None else str(doc["query"]),
         "reference": [options[index] for index in gold] or None,
@@ -212,38 +218,42 @@ def _fields(row: Mapping[str, Any], where: str, number: int) -> tuple[dict[str, 
         fields |= {"choices": options, "logprobs": logprobs, "choice": pick, "output": options[pick]}
         fields["gold"] = gold or None
     else:
-        fields["output"] = texts[0] if texts and texts[0] and not texts[0].isspace() else None
-    return fields | _scores(row["metric"], where), len(texts)
+        text = texts[0] if texts else None
+        fields["output"] = text if isinstance(text, str) and text and not text.isspace() else None
+    return fields | _metric_scores(row["metric"], where), len(texts)
 
 
-def _no_gaps(values: Any, where: str, name: str) -> list[Any]:
+def _no_gaps(values: object, kind: type[_Entry], where: str, name: str) -> list[_Entry]:
     """Return a list, refusing one that holds nulls or NaN."""
-    values = [] if values is None else values
-    for place, value in enumerate(values):
+    found: list[_Entry] = []
+    for place, value in enumerate(values if isinstance(values, list) else ()):
         if value is None or value != value:
             refuse(where, f"{name}[{place}]", "a value", value)
-    return list(values)
+        found.append(value if isinstance(value, kind) else kind(value))
+    return found
 
 
-def _gold(value: Any, num_options: int, where: str) -> list[int]:
-    gold = [] if value is None else value if isinstance(value, list) else [value]
-    for index in gold:
+def _gold(value: object, num_options: int, where: str) -> list[int]:
+    gold: list[int] = []
+    for index in [] if value is None else value if isinstance(value, list) else [value]:
         if not isinstance(index, int) or (num_options and not 0 <= index < num_options):
             refuse(where, "doc.gold_index", f"the index of one of {num_options} choices, from 0", index)
+        gold.append(index)
     return gold if num_options else []
 
 
-def _scores(metrics: Mapping[str, Any], where: str) -> dict[str, float]:
+def _metric_scores(metrics: Mapping[str, object], where: str) -> dict[str, float]:
+    """Return the metrics that a row has, each a number or a truth value by its column's type."""
     scores = {}
     for name, value in metrics.items():
-        if name and value is not None:
-            if value != value or value in (float("inf"), float("-inf")):
+        if name and isinstance(value, int | float):
+            if not math.isfinite(value):
                 refuse(where, f"metric.{name}", "a finite number", value)
             scores[SCORE_PREFIX + name] = float(value)
     return scores
 
 
-def _judged(frame: pl.DataFrame) -> tuple[pl.DataFrame, str | None]:
+def _with_correct(frame: pl.DataFrame) -> tuple[pl.DataFrame, str | None]:
     """Set `correct` from the metric that decides, and take back picks that contradict it."""
     names = [name.removeprefix(SCORE_PREFIX) for name in frame.columns if name.startswith(SCORE_PREFIX)]
     names = [name for name in (*_DECIDING, *names) if name in names and not name.startswith("gold_")]

@@ -11,16 +11,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from muscle.errors import DataError
 from muscle.predictions.readers.lighteval.details import Details
-from muscle.predictions.readers.shared.fields import number_at, object_at
+from muscle.predictions.readers.shared.fields import number_at, object_at, text_at
 from muscle.predictions.readers.shared.json_members import load_object
 from muscle.predictions.readers.shared.likelihoods import ordered
-from muscle.predictions.readers.shared.values import known, text_at
+from muscle.predictions.readers.shared.values import known
 from muscle.predictions.records import concat_records
-from muscle.predictions.run import SCORE_PREFIX, Run, Unread
+from muscle.predictions.run import SCORE_PREFIX, Run, RunFacts, Unread
 
 _NAME = re.compile(r"details_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)\.parquet")
 _TASK_FACTS = (
@@ -39,7 +38,7 @@ _TOLERANCE = 1e-6
 def recognises(path: Path, head: bytes) -> bool:
     """Tell whether this is a file of details, or a folder with some below it."""
     if path.is_dir():
-        return next(_details(path), None) is not None
+        return next(_details_files(path), None) is not None
     return bool(_NAME.fullmatch(path.name)) and head.startswith(b"PAR1")
 
 
@@ -53,7 +52,7 @@ def read(path: Path) -> Run:
     Raises:
         DataError: a file is damaged, lacks a column, or the folder holds several models: file, row, field.
     """
-    files, notes = _newest(path) if path.is_dir() else ([path], [])
+    files, notes = _newest_details(path) if path.is_dir() else ([path], [])
     results = _Results(files)
     frames, tasks, unread = [], {}, []
     for file in files:
@@ -64,16 +63,16 @@ def read(path: Path) -> Run:
         notes += details.notes
         unread += results.losses(details, file)
     if path.is_dir():
-        unread += _not_read(path) + results.without_details(set(tasks))
+        unread += _other_tables(path) + results.without_details(set(tasks))
     facts = results.run_facts(_task_and_date(files[0])[1])
     name = facts["model"].get("name") or (
         files[0].parent.parent.name if len(files[0].parts) > 2 else files[0].stem
     )
-    metadata = facts | {"tasks": tasks, "files": [str(file) for file in files], "notes": notes}
-    return Run(name, ordered(concat_records(frames)), metadata, tuple(unread))
+    metadata = {**facts, "tasks": tasks, "files": [str(file) for file in files], "notes": notes}
+    return Run(str(name), ordered(concat_records(frames)), metadata, tuple(unread))
 
 
-def _details(folder: Path) -> Iterator[Path]:
+def _details_files(folder: Path) -> Iterator[Path]:
     return (file for file in sorted(folder.rglob("details_*.parquet")) if _NAME.fullmatch(file.name))
 
 
@@ -82,10 +81,10 @@ def _task_and_date(file: Path) -> tuple[str, str]:
     return (match["task"], match["date"]) if match else (file.stem, "")
 
 
-def _newest(folder: Path) -> tuple[list[Path], list[str]]:
+def _newest_details(folder: Path) -> tuple[list[Path], list[str]]:
     by_task: dict[str, list[tuple[str, Path]]] = {}
     models = set()
-    for file in _details(folder):
+    for file in _details_files(folder):
         task, date = _task_and_date(file)
         by_task.setdefault(task, []).append((date, file))
         models.add(file.parent.parent)
@@ -105,7 +104,7 @@ def _newest(folder: Path) -> tuple[list[Path], list[str]]:
     return files, notes
 
 
-def _not_read(folder: Path) -> list[Unread]:
+def _other_tables(folder: Path) -> list[Unread]:
     """Count the tables that are no details by their names."""
     return [
         Unread("a table that is no lighteval details by its name; take it out of the folder", str(file))
@@ -126,15 +125,15 @@ class _Results:
         self._dates = dict.fromkeys(_task_and_date(file)[1] for file in files)
         self._loaded = {date: load_object(self._files[date]) for date in self._dates if date in self._files}
 
-    def _of(self, date: str, *names: str) -> Mapping[str, Any]:
+    def _of(self, date: str, *names: str) -> Mapping[str, object]:
         """Return an object of a date's results file, by the names that lead to it."""
-        found: Mapping[str, Any] = self._loaded.get(date, {})
+        found: Mapping[str, object] = self._loaded.get(date, {})
         for place, name in enumerate(names):
             where = ", ".join([str(self._files.get(date, date)), *names[:place]])
             found = object_at(found, name, where)
         return found
 
-    def task_facts(self, task: str, date: str) -> dict[str, Any]:
+    def task_facts(self, task: str, date: str) -> dict[str, object]:
         """Return a task's settings."""
         config = self._of(date, "config_tasks", task)
         return known({name: config.get(name) for name in _TASK_FACTS})
@@ -172,7 +171,7 @@ class _Results:
             if task not in tasks and task != "all" and "_average" not in task
         ]
 
-    def run_facts(self, date: str) -> dict[str, Any]:
+    def run_facts(self, date: str) -> RunFacts:
         """Return what is known of the whole run, in the metadata's common words."""
         where = f"{self._files.get(date, '')}, config_general"
         general, model = self._of(date, "config_general"), self._of(date, "config_general", "model_config")
@@ -186,7 +185,9 @@ class _Results:
             "created": date,
             "harness": "lighteval",
             "results": {
-                task: values for each in self._dates for task, values in self._of(each, "results").items()
+                task: self._of(each, "results", task)
+                for each in self._dates
+                for task in self._of(each, "results")
             },
         }
 

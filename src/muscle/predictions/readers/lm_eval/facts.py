@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from muscle.predictions.readers.shared.fields import count_at, float_of, load_settings, objects_at
-from muscle.predictions.readers.shared.values import known, object_in
+from muscle.predictions.readers.shared.fields import count_at, load_settings, objects_at
+from muscle.predictions.readers.shared.values import float_of, known
+from muscle.predictions.run import RunFacts
 
 RESULTS_NAME = re.compile(
     r"(?!samples_).*?(?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)\.json|results\.json"
@@ -60,9 +60,9 @@ class ResultFiles:
             match = RESULTS_NAME.fullmatch(entry.name)
             if match and entry.is_file():
                 self.files.setdefault(match["date"] or "", entry)
-        self._read: dict[str, Mapping[str, Any]] = {}
+        self._read: dict[str, Mapping[str, object]] = {}
 
-    def of(self, date: str) -> Mapping[str, Any]:
+    def of(self, date: str) -> Mapping[str, object]:
         """Return the results that belong to samples of a date; empty where there are none.
 
         Raises:
@@ -77,34 +77,42 @@ class ResultFiles:
         return float_of(self.of(date).get("date"))
 
 
-def num_samples(results: Mapping[str, Any], where: str) -> dict[str, int]:
+def _inside(value: Mapping[str, object], *names: str) -> Mapping[str, object]:
+    """Return the object that names lead to, one in the other; an empty one where there is none."""
+    for name in names:
+        found = value.get(name)
+        value = found if isinstance(found, dict) else {}
+    return value
+
+
+def num_samples(results: Mapping[str, object], where: str) -> dict[str, int]:
     """Return how many items of each task were asked, as the results count them; tasks without a count are left out."""
-    counted = object_in(results, "n-samples")
-    counts = {task: count_at(object_in(counted, task), "effective", where) for task in counted}
+    counted = _inside(results, "n-samples")
+    counts = {task: count_at(_inside(counted, task), "effective", where) for task in counted}
     return {task: count for task, count in counts.items() if count is not None}
 
 
-def metric_names(config: Mapping[str, Any], where: str) -> list[str]:
+def metric_names(config: Mapping[str, object], where: str) -> list[str]:
     """Return the names of a task's metrics, in their order; none where they are not known."""
     return [str(entry.get("metric")) for entry in objects_at(config, "metric_list", where)]
 
 
-def task_in_stem(stem: str, results: Mapping[str, Any]) -> str:
+def task_in_stem(stem: str, results: Mapping[str, object]) -> str:
     """Return the task in a name such as `pretrained__model_TASK`: the longest that the results know.
 
     >>> task_in_stem("m_piqa_de", {"configs": {"de": {}, "piqa_de": {}}})
     'piqa_de'
     """
-    known = sorted(object_in(results, "configs"), key=len, reverse=True)
+    known = sorted(_inside(results, "configs"), key=len, reverse=True)
     return next((task for task in known if stem == task or stem.endswith(f"_{task}")), stem)
 
 
-def task_config(results: Mapping[str, Any], task: str) -> Mapping[str, Any]:
+def task_config(results: Mapping[str, object], task: str) -> Mapping[str, object]:
     """Return a task's configuration; empty where it is not known."""
-    return object_in(object_in(results, "configs"), task)
+    return _inside(results, "configs", task)
 
 
-def filter_names(config: Mapping[str, Any]) -> list[str]:
+def filter_names(config: Mapping[str, object]) -> list[str]:
     """Return the names of a task's filters in their order; empty where they are not known."""
     filters = config.get("filter_list")
     if not isinstance(filters, list):
@@ -112,9 +120,9 @@ def filter_names(config: Mapping[str, Any]) -> list[str]:
     return [str(entry.get("name")) for entry in filters if isinstance(entry, dict)]
 
 
-def run_facts(results: Mapping[str, Any]) -> dict[str, Any]:
+def run_facts(results: Mapping[str, object]) -> RunFacts:
     """Return what is known of the whole run: `model`, `versions`, `settings`, `higher_is_better`, `results`."""
-    config = object_in(results, "config")
+    config = _inside(results, "config")
     model = {"name": results.get("model_name"), "source": results.get("model_source") or config.get("model")}
     model |= {"dtype": config.get("model_dtype"), "revision": config.get("model_revision")}
     settings = {name: config.get(name) for name in _RUN_SETTINGS}
@@ -129,20 +137,20 @@ def run_facts(results: Mapping[str, Any]) -> dict[str, Any]:
         "created": results.get("date"),
         "harness": "lm-evaluation-harness",
         "higher_is_better": _directions(results),
-        "results": _own_results(results),
+        "results": _harness_aggregates(results),
     }
 
 
-def _directions(results: Mapping[str, Any]) -> dict[str, bool]:
+def _directions(results: Mapping[str, object]) -> dict[str, bool]:
     """Which way each metric counts; `perplexity` is left out, as it is read as a log-likelihood."""
     directions: dict[str, bool] = {}
-    for metrics in object_in(results, "higher_is_better").values():
+    for metrics in _inside(results, "higher_is_better").values():
         if isinstance(metrics, dict):
             directions |= {name: way for name, way in metrics.items() if isinstance(way, bool)}
     return {name: way for name, way in directions.items() if "perplexity" not in name}
 
 
-def _own_results(results: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+def _harness_aggregates(results: Mapping[str, object]) -> dict[str, dict[str, float]]:
     """The harness's aggregates: task to `metric,filter` to value, without standard errors."""
     return {
         task: {
@@ -150,29 +158,29 @@ def _own_results(results: Mapping[str, Any]) -> dict[str, dict[str, float]]:
             for name, value in metrics.items()
             if isinstance(value, int | float) and "," in name and "_stderr" not in name
         }
-        for task, metrics in object_in(results, "results").items()
+        for task, metrics in _inside(results, "results").items()
         if isinstance(metrics, dict)
     }
 
 
-def task_facts(results: Mapping[str, Any], task: str) -> dict[str, Any]:
+def task_facts(results: Mapping[str, object], task: str) -> dict[str, object]:
     """Return what is known of one task: version, shots, prompt, data, generation, filters, hash."""
     config = task_config(results, task)
     # A task that names no filters or metrics has the harness's own, which is known, unlike a task without settings.
     scoring = {name: config.get(name) or "the harness's own" for name in ("metric_list", "filter_list")}
     facts = {
         **(scoring if config else {}),
-        "version": object_in(results, "versions").get(task),
-        "num_fewshot": object_in(results, "n-shot").get(task),
-        "num_items": object_in(object_in(results, "n-samples"), task).get("effective"),
-        "data_fingerprint": object_in(results, "task_hashes").get(task),
+        "version": _inside(results, "versions").get(task),
+        "num_fewshot": _inside(results, "n-shot").get(task),
+        "num_items": _inside(results, "n-samples", task).get("effective"),
+        "data_fingerprint": _inside(results, "task_hashes").get(task),
         "generation": config.get("generation_kwargs"),
         **{name: config.get(name) for name in _TASK_SETTINGS},
     }
     return known({name: without_addresses(fact) for name, fact in facts.items()})
 
 
-def without_addresses(value: Any) -> Any:
+def without_addresses(value: object) -> object:
     """Return settings without the places in memory that stand in functions' names."""
     if isinstance(value, dict):
         return {name: without_addresses(entry) for name, entry in value.items()}

@@ -10,10 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from muscle.errors import DataError
-from muscle.predictions.readers.lm_eval import facts as facts
+from muscle.predictions.readers.lm_eval import facts
 from muscle.predictions.rows import listing
 from muscle.predictions.run import Unread
 
@@ -35,7 +34,7 @@ class Source:
     path: Path
     task: str
     date: str
-    results: Mapping[str, Any]
+    results: Mapping[str, object]
 
 
 @dataclass(frozen=True)
@@ -78,20 +77,22 @@ def find(path: Path) -> Found:
         DataError: there are none, or they are of several models.
     """
     if path.is_dir():
-        return _newest(sample_files(path), path)
+        return _newest_samples(sample_files(path), path)
     if facts.RESULTS_NAME.fullmatch(path.name) and not SAMPLE_HEAD.match(head_of(path)):
         results, date = facts.ResultFiles(path.parent), facts.date_of(path)
-        files = [file for file in sample_files(path.parent) if _named(file)[1] == date]
+        files = [file for file in sample_files(path.parent) if _dated_name(file)[1] == date]
         if not files:
             raise DataError(
                 f"{path}: expected samples_*{date}.jsonl beside it, found none; run the harness with --log_samples"
             )
         sources = [_source(file, results) for file in files]
-        return Found(sources, [], _without_samples(results, [date], {source.task for source in sources}))
+        return Found(
+            sources, [], _tasks_without_samples(results, [date], {source.task for source in sources})
+        )
     return Found([_source(path, facts.ResultFiles(path.parent))])
 
 
-def _newest(files: list[Path], folder: Path) -> Found:
+def _newest_samples(files: list[Path], folder: Path) -> Found:
     """Choose each task's newest file."""
     parents = sorted({file.parent for file in files})
     if not files:
@@ -106,28 +107,30 @@ def _newest(files: list[Path], folder: Path) -> Found:
     results = facts.ResultFiles(parents[0])
     by_task: dict[str, list[Path]] = {}
     for file in files:
-        by_task.setdefault(_named(file)[0] or _source(file, results).task, []).append(file)
+        by_task.setdefault(_dated_name(file)[0] or _source(file, results).task, []).append(file)
     notes = []
     for task, dated in sorted(by_task.items()):
         if len(dated) > 1:
-            dated.sort(key=_age(dated, results))
-            others = ", ".join(_named(file)[1] or file.name for file in dated[:-1])
+            dated.sort(key=_ages(dated, results).__getitem__)
+            others = ", ".join(_dated_name(file)[1] or file.name for file in dated[:-1])
             notes.append(
-                f"{task}: read the run of {_named(dated[-1])[1] or dated[-1].name}; also there: {others}"
+                f"{task}: read the run of {_dated_name(dated[-1])[1] or dated[-1].name}; also there: {others}"
             )
     sources = [_source(dated[-1], results) for _, dated in sorted(by_task.items())]
-    unread = _without_samples(results, list(results.files), set(by_task)) + _other_samples(folder, files)
+    unread = _tasks_without_samples(results, list(results.files), set(by_task)) + _other_samples(
+        folder, files
+    )
     return Found(sources, notes, unread)
 
 
-def _age(files: Sequence[Path], results: facts.ResultFiles) -> Any:
+def _ages(files: Sequence[Path], results: facts.ResultFiles) -> dict[Path, tuple[float, str, str]]:
     """Return what files of one task are put in order by: the stated date where all state one, else the name's."""
-    ages = {file: results.age(_named(file)[1]) for file in files}
-    by_name_only = any(age is None for age in ages.values())
-    return lambda file: (0.0 if by_name_only else ages[file], _named(file)[1], file.name)
+    stated = [results.age(_dated_name(file)[1]) for file in files]
+    ages = [0.0 if None in stated else age or 0.0 for age in stated]
+    return {file: (age, _dated_name(file)[1], file.name) for file, age in zip(files, ages, strict=True)}
 
 
-def _without_samples(results: facts.ResultFiles, dates: Sequence[str], tasks: set[str]) -> list[Unread]:
+def _tasks_without_samples(results: facts.ResultFiles, dates: Sequence[str], tasks: set[str]) -> list[Unread]:
     """Name the tasks that some results count items of, and whose samples are not there."""
     lost: dict[str, Unread] = {}
     for date in (date for date in dates if date in results.files):
@@ -160,12 +163,12 @@ def _holds_samples(file: Path) -> bool:
     return file.suffix in (".json", ".jsonl") and bool(SAMPLE_HEAD.match(head_of(file)))
 
 
-def _named(file: Path) -> tuple[str | None, str]:
+def _dated_name(file: Path) -> tuple[str | None, str]:
     match = _DATED.fullmatch(file.name)
     return (match["task"], match["date"] or "") if match else (None, "")
 
 
 def _source(file: Path, results: facts.ResultFiles) -> Source:
-    task, date = _named(file)
+    task, date = _dated_name(file)
     beside = results.of(date)
     return Source(file, task or facts.task_in_stem(file.stem, beside), date, beside)

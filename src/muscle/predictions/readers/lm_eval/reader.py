@@ -12,12 +12,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.predictions.readers.lm_eval import facts as facts
+from muscle.predictions.readers.lm_eval import facts
 from muscle.predictions.readers.lm_eval.files import SAMPLE_HEAD, Source, find, head_of, sample_files
 from muscle.predictions.readers.lm_eval.samples import (
     DECIDING,
@@ -31,11 +30,15 @@ from muscle.predictions.readers.lm_eval.samples import (
     text_fields,
 )
 from muscle.predictions.readers.shared.answers import without_same_answers
-from muscle.predictions.readers.shared.json_members import line_objects, members
+from muscle.predictions.readers.shared.first_record import first_byte
+from muscle.predictions.readers.shared.json_members import file_objects, line_objects
 from muscle.predictions.readers.shared.likelihoods import judged, logprob_step, ordered, with_gold_scores
 from muscle.predictions.readers.shared.row_table import RowTable, SliceFields
 from muscle.predictions.records import NO_FILTER, concat_records
 from muscle.predictions.run import SCORE_PREFIX, Run, Unread
+
+_ItemAndFilter = tuple[object, object]
+"""`doc_id` and `filter` as a sample has them."""
 
 
 @dataclass
@@ -77,22 +80,22 @@ def read(path: Path, *, metric: str | None = None) -> Run:
     found = find(path)
     notes, unread = found.notes, found.unread
     frames, tasks = [], {}
-    results: dict[str, dict[str, float]] = {}
+    results: dict[str, Mapping[str, object]] = {}
     for source in found.sources:
         frame, task_facts, remarks = _read_samples(source, metric)
         frames.append(frame)
         tasks[source.task] = task_facts
         notes += remarks
-        unread += _missing(source, frame)
+        unread += _missing_items(source, frame)
         results |= facts.run_facts(source.results)["results"]
-    newest = max(found.sources, key=lambda source: source.date)
-    metadata = facts.run_facts(newest.results) | {"results": results}
-    metadata |= {"tasks": tasks, "files": [str(source.path) for source in found.sources], "notes": notes}
-    name = metadata["model"].get("name") or (path.name if path.is_dir() else path.stem)
+    newest = facts.run_facts(max(found.sources, key=lambda source: source.date).results)
+    files = [str(source.path) for source in found.sources]
+    metadata = {**newest, "results": results, "tasks": tasks, "files": files, "notes": notes}
+    name = newest["model"].get("name") or (path.name if path.is_dir() else path.stem)
     return Run(str(name), ordered(concat_records(frames)), metadata, tuple(unread))
 
 
-def _missing(source: Source, frame: pl.DataFrame) -> list[Unread]:
+def _missing_items(source: Source, frame: pl.DataFrame) -> list[Unread]:
     """Hold the items that were read, under each filter, against the harness's own count of them."""
     counted = facts.num_samples(source.results, str(source.path)).get(source.task, 0)
     items = frame.group_by("filter").agg(pl.col("id").n_unique())["id"]
@@ -105,25 +108,15 @@ def _missing(source: Source, frame: pl.DataFrame) -> list[Unread]:
     ]
 
 
-def _samples(path: Path) -> Iterator[tuple[int | str, Mapping[str, Any]]]:
-    """Yield line number, or file and member, and object of each sample: from lines or from a list."""
-    if not head_of(path).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
+def _samples_in(path: Path) -> Iterator[tuple[Mapping[str, object], str]]:
+    """Yield each sample's object, and file and line or member: from lines or from a list."""
+    if first_byte(head_of(path)) == b"[":
+        yield from file_objects(path, ("*",))
+    else:
         yield from line_objects(path)
-        return
-    with path.open("rb") as handle:
-        for member in members(handle, str(path), [("*",)]):
-            if not isinstance(member.value, dict):
-                raise DataError(
-                    f"{member.where}: expected a JSON object, found {type(member.value).__name__}"
-                )
-            yield member.where, member.value
 
 
-def _place(path: Path, where: int | str) -> str:
-    return f"{path}, line {where}" if isinstance(where, int) else where
-
-
-def _read_samples(source: Source, metric: str | None) -> tuple[pl.DataFrame, dict[str, Any], list[str]]:
+def _read_samples(source: Source, metric: str | None) -> tuple[pl.DataFrame, dict[str, object], list[str]]:
     """Read one file; return its records, what is known of the task, and remarks."""
     config = facts.task_config(source.results, source.task)
     listed = facts.metric_names(config, f"{source.path}, metric_list of its results")
@@ -149,12 +142,12 @@ class _Reading:
         self._table = RowTable(extra={"gold": pl.List(pl.Int64)})
         self._slices = SliceFields()
         self._seen = _Seen()
-        self._occurrences: Counter[tuple[Any, Any]] = Counter()
+        self._occurrences: Counter[_ItemAndFilter] = Counter()
 
     def read_all(self) -> str | None:
         """Read all samples; stop at one that has a metric to decide by which goes before the one so far, and return that."""
         names: list[str] = []
-        for where, sample in _samples(self._source.path):
+        for sample, where in _samples_in(self._source.path):
             try:
                 check(sample)
                 if names != (names := metric_names(sample)):
@@ -165,7 +158,7 @@ class _Reading:
                         return best
                 self._add(sample)
             except BadField as bad:
-                raise DataError(f"{_place(self._source.path, where)}, {bad}") from None
+                raise DataError(f"{where}, {bad}") from None
         if not self._occurrences:
             raise DataError(f"{self._source.path}: expected samples, found none")
         return None
@@ -173,18 +166,18 @@ class _Reading:
     def _rank(self, metric: str | None) -> int:
         return self._order.index(metric) if metric in self._order else len(self._order)
 
-    def _add(self, sample: Mapping[str, Any]) -> None:
-        fields = _fields(sample, self._delimiter, self._deciding)
+    def _add(self, sample: Mapping[str, object]) -> None:
+        fields = _fields_of_sample(sample, self._delimiter, self._deciding)
         key = (sample["doc_id"], sample.get("filter"))
         fields["filter"] = sample.get("filter") or str(self._occurrences[key])
         self._occurrences[key] += 1
         fields["id"] = str(sample["doc_id"])
         fields |= self._slices.of(sample.get("doc"))
-        self._seen.num_ties += fields.pop("tied", False)
-        self._seen.num_contradicted += fields.pop("contradicted", False)
-        self._table.add(fields, _size(fields))
+        self._seen.num_ties += bool(fields.pop("tied", False))
+        self._seen.num_contradicted += bool(fields.pop("contradicted", False))
+        self._table.add(fields)
 
-    def result(self) -> tuple[pl.DataFrame, dict[str, Any], list[str]]:
+    def result(self) -> tuple[pl.DataFrame, dict[str, object], list[str]]:
         """Return records, what is known of the task, and remarks."""
         source, seen = self._source, self._seen
         frame = self._slices.prune(self._table.frame()).with_columns(pl.lit(source.task).alias("task"))
@@ -202,24 +195,20 @@ class _Reading:
         return frame, task_facts, _remarks(source, seen)
 
 
-def _size(fields: Mapping[str, Any]) -> int:
-    """About how much a row holds, in bytes: its longest texts."""
-    return len(fields.get("input") or "") + len(fields.get("output") or "")
-
-
-def _fields(sample: Mapping[str, Any], delimiter: str | None, deciding: str | None) -> dict[str, Any]:
-    contexts, endings = requests_of(sample)
-    likelihood = isinstance(endings[0], str)
-    if likelihood and len(contexts) > 1:
-        fields = choice_fields(sample, contexts, endings, delimiter=delimiter, deciding=deciding)
-        likelihood = False
-    else:
-        fields = text_fields(sample, contexts[0], endings[0])
-    return fields | scores_of(sample, likelihood=likelihood)
+def _fields_of_sample(
+    sample: Mapping[str, object], delimiter: str | None, deciding: str | None
+) -> dict[str, object]:
+    requests = requests_of(sample)
+    if requests.endings is not None and len(requests.contexts) > 1:
+        fields = choice_fields(
+            sample, requests.contexts, requests.endings, delimiter=delimiter, deciding=deciding
+        )
+        return fields | scores_of(sample, likelihood=False)
+    return text_fields(sample, requests) | scores_of(sample, likelihood=requests.endings is not None)
 
 
 def _with_filter_names(
-    frame: pl.DataFrame, occurrences: Counter[tuple[Any, Any]], names: Sequence[str], seen: _Seen
+    frame: pl.DataFrame, occurrences: Counter[_ItemAndFilter], names: Sequence[str], seen: _Seen
 ) -> pl.DataFrame:
     """Name the filters of a file without filter names, and count items that stand there twice."""
     most = max(occurrences.values())

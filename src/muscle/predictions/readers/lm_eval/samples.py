@@ -22,7 +22,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from muscle.predictions.readers.shared.fields import Words, float_of, shown
+from muscle.predictions.readers.shared.values import Words, float_of, shown
 from muscle.predictions.rows import shorten
 from muscle.predictions.run import SCORE_PREFIX
 
@@ -62,7 +62,7 @@ _WORDS = {"True": 1.0, "False": 0.0}
 class BadField(Exception):
     """A field is not what it should be: its name, what was expected, what was found."""
 
-    def __init__(self, name: str, expected: str, found: Any) -> None:
+    def __init__(self, name: str, expected: str, found: object) -> None:
         super().__init__(f"field '{name}': expected {expected}, found {shorten(shown(found))}")
 
 
@@ -80,7 +80,7 @@ class Choices(NamedTuple):
     lengths_known: bool = True
 
 
-def metric_names(sample: Mapping[str, Any]) -> list[str]:
+def metric_names(sample: Mapping[str, object]) -> list[str]:
     """The names of a sample's metrics, in the file's order."""
     named = sample.get("metrics")
     if isinstance(named, list) and all(isinstance(name, str) for name in named):
@@ -88,13 +88,13 @@ def metric_names(sample: Mapping[str, Any]) -> list[str]:
     return [name for name in sample if name not in _NOT_METRICS]
 
 
-def deciding_metric(sample: Mapping[str, Any], order: Sequence[str]) -> str | None:
+def deciding_metric(sample: Mapping[str, object], order: Sequence[str]) -> str | None:
     """Choose the metric that decides: the first in an order that the sample has as a number, else its first number."""
     numbers = [name for name in metric_names(sample) if isinstance(sample.get(name), int | float | str)]
     return next((name for name in order if name in numbers), next(iter(numbers), None))
 
 
-def check(sample: Mapping[str, Any]) -> None:
+def check(sample: Mapping[str, object]) -> None:
     """Refuse what is no sample: a field is missing, or what identifies it is no text or number."""
     for name in NEEDED:
         if name not in sample:
@@ -107,7 +107,7 @@ def check(sample: Mapping[str, Any]) -> None:
         raise BadField("filtered_resps", "a list", sample["filtered_resps"])
 
 
-def scores_of(sample: Mapping[str, Any], *, likelihood: bool) -> dict[str, float]:
+def scores_of(sample: Mapping[str, object], *, likelihood: bool) -> dict[str, float]:
     """Return the numbers that an item's metrics hold, as `score.<name>`.
 
     Args:
@@ -137,7 +137,7 @@ def scores_of(sample: Mapping[str, Any], *, likelihood: bool) -> dict[str, float
     return scores
 
 
-def _text(value: Any) -> str:
+def _prompt_text(value: object) -> str:
     """A prompt as text: chat prompts of API models stand in a list of one."""
     if isinstance(value, str):
         return value
@@ -149,8 +149,22 @@ def _text(value: Any) -> str:
         raise BadField("arguments", "texts that are nested less deep", value) from None
 
 
-def requests_of(sample: Mapping[str, Any]) -> tuple[list[str], list[Any]]:
-    """Return contexts and continuations of the requests; a continuation is an object of settings in generation."""
+class Requests(NamedTuple):
+    """What the model was asked for one item.
+
+    Attributes:
+        contexts: a text a request.
+        endings: the continuations whose likelihood was asked; None where none was.
+        generates: whether the first request is for text, with settings of the generation.
+    """
+
+    contexts: list[str]
+    endings: list[str] | None
+    generates: bool
+
+
+def requests_of(sample: Mapping[str, object]) -> Requests:
+    """Return the requests of an item, which stand in an object or, in older files, in a list."""
     arguments = sample["arguments"]
     if isinstance(arguments, dict) and all(type(entry) is dict for entry in arguments.values()):
         contexts = [entry.get("arg_0", "") for entry in arguments.values()]
@@ -162,12 +176,15 @@ def requests_of(sample: Mapping[str, Any]) -> tuple[list[str], list[Any]]:
         raise BadField("arguments", "the requests of the item", arguments)
     if not contexts:
         raise BadField("arguments", "the requests of the item", Words("none"))
-    if isinstance(endings[0], str) and not all(isinstance(ending, str) for ending in endings):
+    is_likelihood = isinstance(endings[0], str)
+    if is_likelihood and not all(isinstance(ending, str) for ending in endings):
         raise BadField("arguments", "a text for each option", Words("an option without one"))
-    return [value if isinstance(value, str) else _text(value) for value in contexts], endings
+    texts = [value if isinstance(value, str) else _prompt_text(value) for value in contexts]
+    return Requests(texts, endings if is_likelihood else None, not is_likelihood and endings[0] is not None)
 
 
-def _numbers(responses: Sequence[Any]) -> list[float]:
+def _loglikelihoods(sample: Mapping[str, Any]) -> list[float]:
+    responses = sample["filtered_resps"]
     try:
         numbers = [float(response[0]) for response in responses]
     except (TypeError, ValueError, OverflowError, IndexError, KeyError):
@@ -201,7 +218,7 @@ def _options(contexts: list[str], endings: list[str], delimiter: str | None) -> 
     return Choices("", [context + ending for context, ending in zip(contexts, endings, strict=True)], False)
 
 
-def _ranked(metric: str, logprobs: list[float], bare: list[float], choices: Choices) -> list[float]:
+def _values_to_rank(metric: str, logprobs: list[float], bare: list[float], choices: Choices) -> list[float]:
     """What the harness takes the first highest of; empty where that cannot be told."""
     if metric == "acc_mutual_info":
         return [with_ - without for with_, without in zip(logprobs, bare, strict=True)] if bare else []
@@ -212,7 +229,7 @@ def _ranked(metric: str, logprobs: list[float], bare: list[float], choices: Choi
     return logprobs
 
 
-def gold_indices(target: Any, options: Sequence[str]) -> list[int]:
+def gold_indices(target: object, options: Sequence[str]) -> list[int]:
     """Return the indices of the right options that a `target` names; empty where it names none.
 
     >>> gold_indices("2", ["a", "b", "c"]), gold_indices("[0, 1]", ["a", "b"]), gold_indices("B", ["A", "B"])
@@ -225,16 +242,17 @@ def gold_indices(target: Any, options: Sequence[str]) -> list[int]:
             return [options.index(target)]
         else:
             target = _printed_list(target)
-    entries = target if isinstance(target, list) else [target]
-    for entry in entries:
+    indices: list[int] = []
+    for entry in target if isinstance(target, list) else [target]:
         if not isinstance(entry, int) or isinstance(entry, bool):
             return []
         if not 0 <= entry < len(options):
             raise BadField("target", f"the index of one of {len(options)} options, from 0", entry)
-    return entries
+        indices.append(entry)
+    return indices
 
 
-def _printed_list(text: str) -> Any:
+def _printed_list(text: str) -> object:
     """A list as Python prints it; the text itself where it is none."""
     if not (text.startswith("[") and text.endswith("]")) or len(text) > _MAX_PRINTED_LIST:
         return text
@@ -246,19 +264,19 @@ def _printed_list(text: str) -> Any:
 
 
 def choice_fields(
-    sample: Mapping[str, Any],
+    sample: Mapping[str, object],
     contexts: list[str],
     endings: list[str],
     *,
     delimiter: str | None,
     deciding: str | None,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return the fields of an item that is scored by the likelihood of its options.
 
     Beside fields of a record: `gold`, the right options' indices; `tied`, the best two are equal; `contradicted`,
     the pick disagrees with the metric and is left out.
     """
-    values = _numbers(sample["filtered_resps"])
+    values = _loglikelihoods(sample)
     if len(values) != len(contexts):
         raise BadField(
             "filtered_resps", f"{len(contexts)} log-likelihoods, one for each request", len(values)
@@ -269,7 +287,7 @@ def choice_fields(
     choices = _options(contexts, endings, delimiter)
     texts = choices.texts
     metric = deciding if deciding in CHOICE_METRICS else "acc"
-    ranked = _ranked(metric, values, bare, choices)
+    ranked = _values_to_rank(metric, values, bare, choices)
     pick = ranked.index(max(ranked)) if ranked else None
     tied = pick is not None and ranked.count(ranked[pick]) > 1
     is_right = sample.get(metric)
@@ -293,29 +311,32 @@ def choice_fields(
     }
 
 
-def text_fields(sample: Mapping[str, Any], context: str, ending: Any) -> dict[str, Any]:
+def text_fields(sample: Mapping[str, object], requests: Requests) -> dict[str, object]:
     """Return the fields of an item with one request: generated text, or the likelihood of a given text."""
-    fields: dict[str, Any] = {"input": context, "reference": _references(sample["target"])}
+    fields: dict[str, object] = {
+        "input": requests.contexts[0],
+        "reference": _accepted_answers(sample["target"]),
+    }
     responses = sample["filtered_resps"]
-    if isinstance(ending, str):
+    if requests.endings is not None:
         if not responses:
             raise BadField("filtered_resps", "a log-likelihood", responses)
-        fields[SCORE_PREFIX + "gold_logprob"] = _numbers(responses)[0]
-    elif ending is not None:
-        answer, said = _text(_only(responses)), _only(sample.get("resps"))
+        fields[SCORE_PREFIX + "gold_logprob"] = _loglikelihoods(sample)[0]
+    elif requests.generates:
+        answer, said = _prompt_text(_only(responses)), _only(sample.get("resps"))
         fields |= {"output": said if isinstance(said, str) else answer, "extracted_answer": answer}
     return fields
 
 
-def _only(value: Any) -> Any:
+def _only(value: object) -> object:
     """Return what stands alone in lists in lists."""
     while isinstance(value, list) and len(value) == 1:
         value = value[0]
     return value
 
 
-def _references(target: Any) -> list[str]:
+def _accepted_answers(target: object) -> list[str]:
     """Accepted answers: a list of them is written as Python prints it."""
     value = _printed_list(target) if isinstance(target, str) else target
     entries = value if isinstance(value, list) else [value]
-    return [_text(entry) if isinstance(entry, dict | list) else str(entry) for entry in entries]
+    return [_prompt_text(entry) if isinstance(entry, dict | list) else str(entry) for entry in entries]

@@ -9,14 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from muscle.predictions.readers.shared.fields import check_levels, object_at, objects_at
 from muscle.predictions.readers.shared.values import known, text_of
 
 OWN_JUDGE = "promptfoo's own choice"
 
-Assertions = Sequence[Mapping[str, Any]]
+Assertions = Sequence[Mapping[str, object]]
 
 _GRADING = ("threshold", "assertScoringFunction")
 _GRADING_OPTIONS = ("rubricPrompt", "factuality", "transform", "postprocess")
@@ -56,7 +55,7 @@ _BY_CODE = frozenset(
 """Types of assertions that no model judges; any other may need one."""
 
 
-def assertions_of(result: Mapping[str, Any], test: Mapping[str, Any], where: str) -> Assertions | None:
+def assertions_of(result: Mapping[str, object], test: Mapping[str, object], where: str) -> Assertions | None:
     """Return a test's assertions; None where the file does not tell (version 2 without them)."""
     if test:
         return objects_at(test, "assert", where)
@@ -65,7 +64,7 @@ def assertions_of(result: Mapping[str, Any], test: Mapping[str, Any], where: str
     return [assertion for assertion in found if assertion] or None
 
 
-def graded_by(assertions: Assertions | None, test: Mapping[str, Any], where: str) -> str | None:
+def graded_by(assertions: Assertions | None, test: Mapping[str, object], where: str) -> str | None:
     """Return in words what decides whether the test passes, without the judge; None where that is not known."""
     if assertions is None:
         return None
@@ -84,13 +83,13 @@ def graded_by(assertions: Assertions | None, test: Mapping[str, Any], where: str
     return f"{text[: _SHOWN_LENGTH // 2]}… {hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:16]}"
 
 
-def _without_judge(value: Any) -> Any:
+def _without_judge(value: object) -> object:
     if isinstance(value, dict):
         return {name: _without_judge(entry) for name, entry in value.items() if name != "provider"}
     return [_without_judge(entry) for entry in value] if isinstance(value, list) else value
 
 
-def judges_of(assertions: Assertions | None, test: Mapping[str, Any], where: str) -> set[str | None]:
+def judges_of(assertions: Assertions | None, test: Mapping[str, object], where: str) -> set[str | None]:
     """Return who judges a test: names as text; None stands for whomever the whole suite names."""
     named = object_at(test, "options", where).get("provider")
     judges: set[str | None] = set()
@@ -101,7 +100,7 @@ def judges_of(assertions: Assertions | None, test: Mapping[str, Any], where: str
     return judges
 
 
-def _flat(assertions: Assertions, where: str) -> Iterator[Mapping[str, Any]]:
+def _flat(assertions: Assertions, where: str) -> Iterator[Mapping[str, object]]:
     """Yield assertions and those in sets of assertions."""
     waiting = list(assertions)
     while waiting:
@@ -110,13 +109,13 @@ def _flat(assertions: Assertions, where: str) -> Iterator[Mapping[str, Any]]:
         waiting += objects_at(assertion, "assert", where)
 
 
-def suite_judge(default_test: Mapping[str, Any], where: str) -> str:
+def suite_judge(default_test: Mapping[str, object], where: str) -> str:
     """Return who judges where neither assertion nor test says it."""
     named = object_at(default_test, "options", where).get("provider") or default_test.get("provider")
     return text_of(named or None) or OWN_JUDGE
 
 
-def suite_facts(default_test: Mapping[str, Any], where: str) -> dict[str, Any]:
+def suite_facts(default_test: Mapping[str, object], where: str) -> dict[str, object]:
     """Return what `defaultTest` says, apart by what it changes: `assertions` and the rest, `default_test`."""
     options = object_at(default_test, "options", where)
     grading = {name: default_test.get(name) for name in ("assert", *_GRADING)}

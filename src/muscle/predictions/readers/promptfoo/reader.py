@@ -19,7 +19,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -40,13 +39,14 @@ from muscle.predictions.readers.shared.fields import (
     object_at,
     truth_at,
 )
-from muscle.predictions.readers.shared.first_record import first_line, first_member, is_whole
-from muscle.predictions.readers.shared.json_members import line_objects, members
+from muscle.predictions.readers.shared.first_record import first_byte, first_line, first_member, is_whole
+from muscle.predictions.readers.shared.json_cursor import Key
+from muscle.predictions.readers.shared.json_members import as_object, line_objects, members
 from muscle.predictions.readers.shared.row_table import RowTable, SliceFields
 from muscle.predictions.readers.shared.values import known, refuse
 from muscle.predictions.records import NO_FILTER, complete
-from muscle.predictions.rows import listing, shorten
-from muscle.predictions.run import SCORE_PREFIX, Run, Unread
+from muscle.predictions.rows import listing
+from muscle.predictions.run import SCORE_PREFIX, Run, RunFacts, Unread
 
 TASK = "promptfoo"
 """The task's name: an evaluation has none of its own that lasts from run to run."""
@@ -85,7 +85,7 @@ _HEADER = (
 
 def recognises(path: Path, head: bytes) -> bool:
     """Tell whether this is a results file of promptfoo."""
-    if path.is_dir() or not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+    if path.is_dir() or first_byte(head) != b"{":
         return False
     if b'"evalId"' in head[:4096] and b'"results"' in head[:4096]:
         return True
@@ -114,11 +114,11 @@ def read(path: Path, *, provider: str | None = None) -> Run:
             should be: file, line or member, field.
     """
     table, header = _Results(provider), _Header(str(path))
-    for where, result in _results(path, header):
+    for result, where in _results_in(path, header):
         table.add(result, where)
     frame = table.frame(path)
     name = next(iter(table.providers)) if provider is None else provider
-    metadata, unread = _facts(header, table, name), _missing(header, table)
+    metadata, unread = _suite_and_run_facts(header, table, name), _lost_results(header, table)
     return Run(name, frame, metadata, unread)
 
 
@@ -126,24 +126,23 @@ class _Header:
     """What stands around the results."""
 
     def __init__(self, where: str) -> None:
-        self.facts: dict[tuple[Any, ...], Any] = {}
+        self.facts: dict[tuple[Key, ...], object] = {}
         self.where = where
 
-    def fact(self, *keys: str) -> Any:
+    def fact(self, *keys: str) -> object:
         """Return a fact, of either version of the file."""
         return self.facts.get(keys, self.facts.get(keys[1:]))
 
-    def objects(self, *keys: str) -> Mapping[str, Any]:
+    def objects(self, *keys: str) -> Mapping[str, object]:
         """Return a fact that is an object; an empty one where it is not there, or is the name of a file."""
         found = self.fact(*keys)
         return {} if isinstance(found, str) else object_at({keys[-1]: found}, keys[-1], self.where)
 
 
-def _results(path: Path, header: _Header) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield place and object of each result, filling `header` on the way."""
+def _results_in(path: Path, header: _Header) -> Iterator[tuple[dict[str, object], str]]:
+    """Yield object and place of each result, filling `header` on the way."""
     if _is_lines(path):
-        for number, result in line_objects(path):
-            yield f"{path}, line {number}", result
+        yield from line_objects(path)
         return
     with path.open("rb") as handle:
         patterns = [*_HEADER, ("results", "results", "#"), ("results", "#")]
@@ -151,10 +150,8 @@ def _results(path: Path, header: _Header) -> Iterator[tuple[str, dict[str, Any]]
             if not isinstance(member.keys[-1], int):
                 check_levels(member.value, member.where)
                 header.facts[member.keys] = member.value
-            elif isinstance(member.value, dict):
-                yield member.where, member.value
             else:
-                raise DataError(f"{member.where}: expected a JSON object, found {shorten(member.value)}")
+                yield as_object(member.value, member.where), member.where
 
 
 def _is_lines(path: Path) -> bool:
@@ -182,7 +179,7 @@ class _Results:
         self._table = RowTable(extra={"judge": pl.String()})
         self._slices = SliceFields()
 
-    def add(self, result: Mapping[str, Any], where: str) -> None:
+    def add(self, result: Mapping[str, object], where: str) -> None:
         label, identity = _provider(result, where)
         error = _error(result, where)
         self.providers.setdefault(label, identity)
@@ -196,11 +193,13 @@ class _Results:
         judges = judges_of(assertions, test, where)
         self.judges |= judges
         response = object_at(result, "response", where)
-        row: dict[str, Any] = {
-            "input_hash": _key(object_at(test, "vars", where) or object_at(result, "vars", where), where),
+        row: dict[str, object] = {
+            "input_hash": _variables_hash(
+                object_at(test, "vars", where) or object_at(result, "vars", where), where
+            ),
             "filter": template,
             "input": json_at(prompt, "raw", where),
-            "reference": _references(assertions),
+            "reference": _expected_texts(assertions),
             "output": json_at(response, "output", where),
             "finish_reason": json_at(response, "finishReason", where),
             "graded_by": graded_by(assertions, test, where),
@@ -209,11 +208,11 @@ class _Results:
         }
         if error is None:
             row["correct"] = _truth(result, where)
-            row |= _scores(result, where)
+            row |= _named_scores(result, where)
         row |= self._slices.of(
             {k: v for k, v in object_at(test, "metadata", where).items() if not k.startswith("_")}
         )
-        self._table.add(row, len(str(row["input"])) + len(str(row["output"])))
+        self._table.add(row)
 
     def frame(self, path: Path) -> pl.DataFrame:
         labels = listing(self.providers)
@@ -235,7 +234,7 @@ class _Results:
         return complete(self._slices.prune(frame))
 
 
-def _provider(result: Mapping[str, Any], where: str) -> tuple[str, str]:
+def _provider(result: Mapping[str, object], where: str) -> tuple[str, str]:
     provider = result.get("provider")
     if isinstance(provider, str):
         return provider, provider
@@ -247,7 +246,7 @@ def _provider(result: Mapping[str, Any], where: str) -> tuple[str, str]:
     return label, identity
 
 
-def _key(variables: Mapping[str, Any], where: str) -> str:
+def _variables_hash(variables: Mapping[str, object], where: str) -> str:
     """Return the content hash of a test: 64 hex digits over its variables."""
     check_levels(variables, where)
     kept = {name: value for name, value in variables.items() if name not in _PASSING_VARS}
@@ -266,17 +265,17 @@ def _identified(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.col("input_hash").str.slice(0, 16).alias("id"), repeat.alias("repeat"))
 
 
-def _references(assertions: Assertions | None) -> list[str] | None:
+def _expected_texts(assertions: Assertions | None) -> list[str] | None:
     """Return the texts that assertions compare the output with."""
     texts = [
-        assertion["value"]
+        value
         for assertion in assertions or ()
-        if assertion.get("type") in _EXPECTED_TEXT and isinstance(assertion.get("value"), str)
+        if assertion.get("type") in _EXPECTED_TEXT and isinstance(value := assertion.get("value"), str)
     ]
     return texts or None
 
 
-def _error(result: Mapping[str, Any], where: str) -> str | None:
+def _error(result: Mapping[str, object], where: str) -> str | None:
     reason = result.get("failureReason")
     response = object_at(result, "response", where)
     failed = json_at(response, "error", where)
@@ -287,20 +286,20 @@ def _error(result: Mapping[str, Any], where: str) -> str | None:
     return json_at(result, "error", where) or failed or "error"
 
 
-def _truth(result: Mapping[str, Any], where: str) -> bool:
+def _truth(result: Mapping[str, object], where: str) -> bool:
     success = truth_at(result, "success", where)
     if success is None:
         refuse(where, "success", "true or false", success)
     return success
 
 
-def _scores(result: Mapping[str, Any], where: str) -> dict[str, float]:
+def _named_scores(result: Mapping[str, object], where: str) -> dict[str, float]:
     named = {"score": result.get("score"), **object_at(result, "namedScores", where)}
     numbers = {name: number_at(named, name, where) for name in named}
     return {SCORE_PREFIX + name: number for name, number in numbers.items() if number is not None}
 
 
-def _facts(header: _Header, table: _Results, name: str) -> dict[str, Any]:
+def _suite_and_run_facts(header: _Header, table: _Results, name: str) -> RunFacts:
     """Return what is known of the run, in the metadata's common words."""
     default_test, stats = header.objects("config", "defaultTest"), header.objects("results", "stats")
     judges = {judge or suite_judge(default_test, header.where) for judge in table.judges}
@@ -325,13 +324,13 @@ def _facts(header: _Header, table: _Results, name: str) -> dict[str, Any]:
     }
 
 
-def _total(stats: Mapping[str, Any], where: str) -> int | None:
+def _total(stats: Mapping[str, object], where: str) -> int | None:
     """Return how many results the file's own counts speak of; None where they are not all there."""
     counts = [count_at(stats, name, where) for name in _COUNTS]
     return None if None in counts else sum(count or 0 for count in counts)
 
 
-def _missing(header: _Header, table: _Results) -> tuple[Unread, ...]:
+def _lost_results(header: _Header, table: _Results) -> tuple[Unread, ...]:
     """Hold what was read against the file's own counts, which are of all its providers."""
     counted = _total(header.objects("results", "stats"), header.where)
     lost = (counted or 0) - table.counts.total()

@@ -5,11 +5,15 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from muscle.errors import DataError
 from muscle.predictions.readers.shared.json_cursor import MAX_VALUE_BYTES
 from muscle.predictions.readers.shared.json_members import Pattern, line_objects, members
+
+
+def first_byte(head: bytes) -> bytes:
+    """Return the first byte of a text that is neither white space nor a byte order mark; empty where there is none."""
+    return head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
 
 
 def is_whole(path: Path, head: bytes) -> bool:
@@ -17,25 +21,26 @@ def is_whole(path: Path, head: bytes) -> bool:
     return path.stat().st_size <= len(head)
 
 
-def first_line(path: Path) -> Mapping[str, Any]:
+def first_line(path: Path) -> Mapping[str, object]:
     """Return the object in a file's first line; an empty one where there is none."""
     try:
-        return next(line_objects(path), (0, {}))[1]
+        return next(line_objects(path), ({}, ""))[0]
     except DataError:
         return {}
 
 
-def first_member(path: Path, patterns: Sequence[Pattern]) -> Mapping[str, Any]:
+def first_member(path: Path, patterns: Sequence[Pattern]) -> Mapping[str, object]:
     """Return the first object in a document that fits one of some patterns; an empty one where there is none.
 
     Args:
         path: a file that holds one JSON document.
-        patterns: as for `muscle.predictions.readers.shared.json_members.members`. Only as much as one record may have is looked through.
+        patterns: as for `muscle.predictions.readers.shared.json_members.members`. Only as much as one record may have is
+            looked through.
     """
     with path.open("rb") as handle:
         start = io.BytesIO(handle.read(MAX_VALUE_BYTES))
     try:
-        found = next(members(start, str(path), patterns), None)
+        found = next((member.value for member in members(start, str(path), patterns)), None)
     except DataError:
         return {}
-    return found.value if found is not None and isinstance(found.value, dict) else {}
+    return found if isinstance(found, dict) else {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import IO, NoReturn
+from typing import NoReturn, Protocol
 
 from muscle.errors import DataError
 
@@ -54,10 +54,17 @@ def name_of(keys: Sequence[Key]) -> str:
     return text.removeprefix(".")
 
 
+class Readable(Protocol):
+    """Bytes that are read once: a file, or a member of an archive."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes; none at the end."""
+
+
 class Cursor:
     """A place in a document of which only a window is in memory."""
 
-    def __init__(self, handle: IO[bytes], file: str) -> None:
+    def __init__(self, handle: Readable, file: str) -> None:
         self.keys: tuple[Key, ...] = ()
         self._file = file
         self._handle = handle

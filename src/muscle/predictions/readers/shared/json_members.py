@@ -12,7 +12,6 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
 
 import orjson
 
@@ -25,6 +24,7 @@ from muscle.predictions.readers.shared.json_cursor import (
     MAX_VALUE_BYTES,
     Cursor,
     Key,
+    Readable,
     too_deep,
     too_long,
 )
@@ -33,7 +33,7 @@ from muscle.predictions.readers.shared.json_cursor import (
 _HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-def parse(data: bytes, where: str) -> Any:
+def parse(data: bytes, where: str) -> object:
     """Return the value of a piece of JSON; a bare NaN or Infinity is read as a float.
 
     Args:
@@ -57,7 +57,7 @@ def parse(data: bytes, where: str) -> Any:
     return value
 
 
-def _check_depth(value: Any, where: str) -> None:
+def _check_depth(value: dict[str, object] | list[object], where: str) -> None:
     level, depth = [value], 0
     while level:
         if depth > MAX_PARSED_DEPTH:
@@ -67,14 +67,14 @@ def _check_depth(value: Any, where: str) -> None:
         depth += 1
 
 
-def _whole(text: str) -> int | float:
+def _int_or_float(text: str) -> int | float:
     """Read a whole number as orjson does: one that fits no 64 bits becomes a float."""
     return int(text) if len(text) < 20 else float(text)
 
 
-def _parse_leniently(data: bytes, where: str) -> Any:
+def _parse_leniently(data: bytes, where: str) -> object:
     try:
-        value = json.loads(data.decode("utf-8-sig"), parse_int=_whole)
+        value = json.loads(data.decode("utf-8-sig"), parse_int=_int_or_float)
         if _HALF_PAIR.search(data):
             value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
         return value
@@ -94,15 +94,23 @@ def _parse_leniently(data: bytes, where: str) -> Any:
         ) from None
 
 
-def parse_object(data: bytes, where: str) -> dict[str, Any]:
+def parse_object(data: bytes, where: str) -> dict[str, object]:
     """Like `parse`, for what must be a JSON object."""
-    value = parse(data, where)
+    return as_object(parse(data, where), where)
+
+
+def as_object(value: object, where: str) -> dict[str, object]:
+    """Return a value that must be a JSON object.
+
+    Raises:
+        DataError: it is something else: place, and its type.
+    """
     if not isinstance(value, dict):
         raise DataError(f"{where}: expected a JSON object, found {type(value).__name__}")
     return value
 
 
-def load_object(path: Path) -> dict[str, Any]:
+def load_object(path: Path) -> dict[str, object]:
     """Return the JSON object that a small file holds (settings, aggregate results).
 
     Raises:
@@ -133,17 +141,15 @@ def lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 yield number, line
 
 
-def line_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield line number (from 1) and object of every line of a JSONL file that is not blank.
+def line_objects(path: Path) -> Iterator[tuple[dict[str, object], str]]:
+    """Yield the object in every line of a JSONL file that is not blank, with file and line for messages.
 
     Raises:
         DataError: a line is not a JSON object: file and line.
     """
     for number, line in lines(path):
-        value = parse(line, f"{path}, line {number}")
-        if not isinstance(value, dict):
-            raise DataError(f"{path}, line {number}: expected a JSON object, found {type(value).__name__}")
-        yield number, value
+        where = f"{path}, line {number}"
+        yield parse_object(line, where), where
 
 
 Pattern = tuple[Key, ...]
@@ -161,11 +167,11 @@ class Member:
     """
 
     keys: tuple[Key, ...]
-    value: Any
+    value: object
     where: str
 
 
-def members(handle: IO[bytes], where: str, patterns: Sequence[Pattern]) -> Iterator[Member]:
+def members(handle: Readable, where: str, patterns: Sequence[Pattern]) -> Iterator[Member]:
     """Yield the members of a JSON document that `patterns` ask for, parsed, in the document's order.
 
     Args:
@@ -182,7 +188,18 @@ def members(handle: IO[bytes], where: str, patterns: Sequence[Pattern]) -> Itera
     cursor.check_end()
 
 
-def objects(handle: IO[bytes], where: str, place: Pattern, fields: Collection[str]) -> Iterator[Member]:
+def file_objects(path: Path, pattern: Pattern) -> Iterator[tuple[dict[str, object], str]]:
+    """Yield the members of a JSON file that fit a pattern, which must be objects, each with its place for messages.
+
+    Raises:
+        DataError: as for `members`, or a member is no object.
+    """
+    with path.open("rb") as handle:
+        for member in members(handle, str(path), [pattern]):
+            yield as_object(member.value, member.where), member.where
+
+
+def objects(handle: Readable, where: str, place: Pattern, fields: Collection[str]) -> Iterator[Member]:
     """Yield every member at a place as an object of some of its fields; what is no object comes as it stands.
 
     Other than by `members`, a member that is null, empty or of another type is seen.
@@ -201,7 +218,7 @@ def objects(handle: IO[bytes], where: str, place: Pattern, fields: Collection[st
     cursor.check_end()
 
 
-def _begin(handle: IO[bytes], where: str) -> Cursor:
+def _begin(handle: Readable, where: str) -> Cursor:
     cursor = Cursor(handle, where)
     first = cursor.peek()
     if first not in (b"{", b"["):
@@ -224,7 +241,7 @@ def _walk(cursor: Cursor, keys: tuple[Key, ...], patterns: Sequence[Pattern]) ->
         data, where = cursor.value(keep=True), cursor.where
         yield Member(keys, parse(data, where), where)
     elif fitting and cursor.peek() in (b"{", b"["):
-        for key in _keys(cursor):
+        for key in _keys_of_container(cursor):
             yield from _walk(cursor, (*keys, key), fitting)
     else:
         cursor.value(keep=False)
@@ -236,7 +253,7 @@ def _find(cursor: Cursor, keys: tuple[Key, ...], place: Pattern, fields: frozens
         where = cursor.where
         yield Member(keys, _some_fields(cursor, keys, fields), where)
     elif cursor.peek() in (b"{", b"["):
-        for key in _keys(cursor):
+        for key in _keys_of_container(cursor):
             if _matches((*keys, key), place):
                 yield from _find(cursor, (*keys, key), place, fields)
             else:
@@ -245,11 +262,11 @@ def _find(cursor: Cursor, keys: tuple[Key, ...], place: Pattern, fields: frozens
         cursor.value(keep=False)
 
 
-def _some_fields(cursor: Cursor, keys: tuple[Key, ...], fields: frozenset[str]) -> Any:
+def _some_fields(cursor: Cursor, keys: tuple[Key, ...], fields: frozenset[str]) -> object:
     if cursor.peek() != b"{":
         return parse(cursor.value(keep=True), cursor.where)
     found, num_bytes = {}, 0
-    for key in _keys(cursor):
+    for key in _keys_of_container(cursor):
         cursor.keys = (*keys, key)
         data = cursor.value(keep=key in fields)
         if key in fields:
@@ -260,7 +277,7 @@ def _some_fields(cursor: Cursor, keys: tuple[Key, ...], fields: frozenset[str]) 
     return found
 
 
-def _keys(cursor: Cursor) -> Iterator[Key]:
+def _keys_of_container(cursor: Cursor) -> Iterator[Key]:
     """Yield the keys of the container that begins here; the taker steps over each value."""
     is_object = cursor.take(b"{[") == b"{"
     closing = b"}" if is_object else b"]"

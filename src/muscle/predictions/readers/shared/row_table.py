@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ class _Column:
 
     def __init__(self, dtype: pl.DataType) -> None:
         self.dtype = dtype
-        self.values: list[Any] = []
+        self.values: list[object] = []
         self.lengths: list[int] = []
         self.is_list = isinstance(dtype, pl.List)
 
@@ -36,7 +36,7 @@ class _Column:
         """What takes one value."""
         return self._append_list if self.is_list else self.values.append
 
-    def _append_list(self, value: Any) -> None:
+    def _append_list(self, value: Sequence[object] | None) -> None:
         if value:
             self.values.extend(value)
             self.lengths.append(len(value))
@@ -65,7 +65,7 @@ class _Column:
         return rows.join(lists, on="row", how="left", maintain_order="left")[name]
 
 
-def _pass_over(value: Any) -> None:
+def _pass_over(value: object) -> None:
     """Take a value that is kept in no column."""
 
 
@@ -92,12 +92,11 @@ class RowTable:
         self._num_rows = 0
         self._num_bytes = 0
 
-    def add(self, row: Mapping[str, Any], num_bytes: int = 0) -> None:
+    def add(self, row: Mapping[str, object]) -> None:
         """Take a row: names of columns (`score.acc`, `slice.topic` among them) to values.
 
         Args:
             row: names that are not columns of the record format are left out.
-            num_bytes: its size in the file; bounds what is held.
 
         Raises:
             DataError: the rows have more scores and groups than any run.
@@ -108,7 +107,9 @@ class RowTable:
         for append, value in zip(self._appends, row.values(), strict=True):
             append(value)
         self._num_rows += 1
-        self._num_bytes += num_bytes
+        asked, answered = row.get("input"), row.get("output")
+        self._num_bytes += len(asked) if isinstance(asked, str) else 0
+        self._num_bytes += len(answered) if isinstance(answered, str) else 0
         if self._num_rows >= FLUSH_ROWS or self._num_bytes >= FLUSH_BYTES:
             self._flush()
 
@@ -159,7 +160,7 @@ class SliceFields:
         self._values: dict[str, set[str]] | None = None
         self._leave_out = frozenset(leave_out)
 
-    def of(self, fields: Any) -> dict[str, str]:
+    def of(self, fields: object) -> dict[str, str]:
         """Return a row's `slice.<name>` values; a field that turns out to hold too many kinds is given up."""
         if not isinstance(fields, dict):
             return {}

@@ -1,32 +1,51 @@
 """Members of a zip archive as streams, zstd ones included; nothing is ever unpacked to disk.
 
-The standard library reads zstd members (method 93) from Python 3.14 on. Before, the package zstandard
-unpacks them; it is imported when such a member is met.
+`ZstdFile` unpacks zstd members (method 93): of the standard library, before Python 3.14 of its backport. It gives as much as is
+asked for, so that a bomb takes no memory, and goes on where a member is made of several frames.
 """
 
 from __future__ import annotations
 
-import importlib
-import io
 import sys
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Protocol
 
 from muscle.errors import DataError
+from muscle.predictions.readers.shared.json_cursor import Readable
+
+if sys.version_info >= (3, 14):
+    from compression.zstd import ZstdError, ZstdFile
+else:
+    from backports.zstd import ZstdError, ZstdFile
 
 _ZSTD = 93
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError)
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    ZstdError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    ValueError,
+)
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, _ZSTD)
-_LOCAL_HEADER_BYTES = 30
 
 FREE_BYTES = 128 << 20
 MOST_FOLD = 100
 """An archive may unpack to `FREE_BYTES`, and to this many times its size beyond: long transcripts that say the same again and
 again pack to a fiftieth, a bomb to less than a thousandth."""
+
+
+class _Stream(Readable, Protocol):
+    """A member's bytes, unpacked as they are read."""
+
+    def close(self) -> None:
+        """Give back what reading it holds."""
 
 
 class Archive:
@@ -39,7 +58,6 @@ class Archive:
 
     def __init__(self, path: Path, handle: IO[bytes]) -> None:
         self.path = path
-        self._handle = handle
         self._most = FREE_BYTES + MOST_FOLD * path.stat().st_size
         self._num_read = 0
         try:
@@ -59,7 +77,7 @@ class Archive:
                 )
 
     @contextmanager
-    def open(self, name: str) -> Iterator[IO[bytes]]:
+    def open(self, name: str) -> Iterator[Readable]:
         """Give a member as a stream.
 
         Raises:
@@ -74,22 +92,21 @@ class Archive:
         with self._naming(entry):
             stream = self._opened(entry)
         try:
-            yield cast(IO[bytes], _Member(self, entry, stream))
+            yield _Member(self, entry, stream)
         finally:
             stream.close()
 
     @contextmanager
     def _naming(self, entry: zipfile.ZipInfo) -> Iterator[None]:
         """Turn what the unpackers raise into one error."""
-        damages: tuple[type[Exception], ...] = (*_DAMAGED, *_zstd_errors(entry))
         try:
             yield
-        except damages as error:
+        except _DAMAGED as error:
             raise DataError(
                 f"{self.path}, member {entry.filename!r}: expected a whole member, found a damaged one ({error})"
             ) from None
 
-    def read(self, entry: zipfile.ZipInfo, stream: IO[bytes], size: int) -> bytes:
+    def read(self, entry: zipfile.ZipInfo, stream: _Stream, size: int) -> bytes:
         """Read up to `size` bytes of a member that is open, and count them with those of all members.
 
         Raises:
@@ -105,74 +122,28 @@ class Archive:
             )
         return data
 
-    def _opened(self, entry: zipfile.ZipInfo) -> IO[bytes]:
+    def _opened(self, entry: zipfile.ZipInfo) -> _Stream:
         if entry.compress_type != _ZSTD:
             return self._zip.open(entry)
-        try:
-            return self._zip.open(entry)
-        except NotImplementedError:
-            pass
-        try:
-            from zstandard import ZstdDecompressor
-        except ImportError:
-            raise DataError(
-                f"{self.path}: its members are packed with zstd; install the package zstandard (pip install zstandard)"
-            ) from None
-        packed = cast(IO[bytes], _Slice(self._handle, self._data_start(entry), entry.compress_size))
-        return io.BufferedReader(ZstdDecompressor().stream_reader(packed, read_across_frames=True))
-
-    def _data_start(self, entry: zipfile.ZipInfo) -> int:
-        self._handle.seek(entry.header_offset)
-        header = self._handle.read(_LOCAL_HEADER_BYTES)
-        if len(header) < _LOCAL_HEADER_BYTES or not header.startswith(b"PK\x03\x04"):
-            raise zipfile.BadZipFile("no local header where the directory says")
-        name_length, extra_length = (
-            int.from_bytes(header[26:28], "little"),
-            int.from_bytes(header[28:30], "little"),
-        )
-        return entry.header_offset + _LOCAL_HEADER_BYTES + name_length + extra_length
-
-
-def _zstd_errors(entry: zipfile.ZipInfo) -> tuple[type[Exception], ...]:
-    """What the unpacker of a zstd member raises; nothing for other members, whose readers need no package."""
-    if entry.compress_type != _ZSTD:
-        return ()
-    module = "compression.zstd" if sys.version_info >= (3, 14) else "zstandard"
-    return (importlib.import_module(module).ZstdError,)
+        # Read as a member that is not packed, it gives its packed bytes; the checksum is of the unpacked ones. Not left to
+        # `zipfile`, which knows the method from Python 3.14 on and in some releases unpacks all it was given at once.
+        packed = copy(entry)
+        packed.compress_type, packed.file_size = zipfile.ZIP_STORED, entry.compress_size
+        del packed.CRC
+        return ZstdFile(self._zip.open(packed))
 
 
 class _Member:
     """A member that is open: a stream whose reads the archive counts."""
 
-    def __init__(self, archive: Archive, entry: zipfile.ZipInfo, stream: IO[bytes]) -> None:
+    def __init__(self, archive: Archive, entry: zipfile.ZipInfo, stream: _Stream) -> None:
         self._archive = archive
         self._entry = entry
         self._stream = stream
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int, /) -> bytes:
         """Read up to `size` bytes."""
         return self._archive.read(self._entry, self._stream, size)
-
-
-class _Slice(io.RawIOBase):
-    """A part of a file as a stream."""
-
-    def __init__(self, handle: IO[bytes], start: int, length: int) -> None:
-        self._handle = handle
-        self._position = start
-        self._end = start + length
-
-    def readable(self) -> bool:
-        """Tell that it can be read."""
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        """Read up to `size` bytes, all that are left where it is negative."""
-        left = self._end - self._position
-        self._handle.seek(self._position)
-        data = self._handle.read(left if size < 0 else min(size, left))
-        self._position += len(data)
-        return data
 
 
 @contextmanager
