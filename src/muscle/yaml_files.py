@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import difflib
 import io
-import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from muscle.errors import ConfigError
+from muscle.shortening import outline
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -26,19 +26,6 @@ if TYPE_CHECKING:
 Model = TypeVar("Model", bound=BaseModel)
 
 MAX_BYTES = 1 << 20
-
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 60
-_SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxlist = 2, 3, 3
-
-
-def short(value: object) -> str:
-    """Return a value as a message shows it: a large one is not written out to be cut afterwards.
-
-    >>> short([list(range(1_000_000))] * 9)
-    '[[0, 1, 2, ...], [0, 1, 2, ...], [0, 1, 2, ...], ...]'
-    """
-    return _SHORT.repr(value)
 
 
 class UserYaml:
@@ -132,7 +119,7 @@ def _explained(item: ErrorDetails, model: type[BaseModel], prefix: str = "") -> 
         expected = "keys and values"
     else:
         expected = message.removeprefix("Input should be ").removeprefix("List should have ")
-    return f"{key}: expected {expected}, found {short(item['input'])}"
+    return f"{key}: expected {expected}, found {outline(item['input'])}"
 
 
 def _key_path(item: ErrorDetails) -> tuple[str | int, ...]:

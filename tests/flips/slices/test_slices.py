@@ -18,11 +18,16 @@ from muscle.flips.pairing.items import task_items
 from muscle.flips.pairing.join import join_runs
 from muscle.flips.slices.cuts import cut_tasks, measure_cuts
 from muscle.flips.slices.slice_by import parse_slice
+from muscle.flips.slices.slice_numbers import TaskSlices
 from muscle.flips.statistics.counts import upper_tail
 from muscle.flips.statistics.intervals import mcnemar
 from muscle.predictions.read import read_run
 from muscle.report.text.slices import print_slices, slice_rows, slices_markdown
-from muscle.typed_json import to_json
+from muscle.typed_json import from_json, to_json
+
+
+def typed(report: dict[str, Any]) -> TaskSlices:
+    return from_json(TaskSlices, report, where="slices")
 
 
 def sliced(
@@ -272,8 +277,8 @@ def test_terminal_and_markdown_say_where_flips_concentrate_and_escape_names() ->
     old = {"correct": [True] * 1_000, "slice.topic": names}
     report = sliced(old, {"correct": [i >= 60 for i in range(1_000)]}, by=["topic"])
     console = Console(file=io.StringIO(), width=160)
-    print_slices("qa", report, console)
-    shown, written = console.file.getvalue(), slices_markdown(report)  # type: ignore[attr-defined]
+    print_slices("qa", typed(report), console)
+    shown, written = console.file.getvalue(), slices_markdown(typed(report))  # type: ignore[attr-defined]
     assert "topic = <b>@x: 30.0% of 200 items broke, 0.0% of the rest" in shown
     assert "<b>" not in written and "@x" not in written and "| 60: 30.0%" in written
 
@@ -282,6 +287,6 @@ def test_of_many_slices_the_surest_changes_are_shown() -> None:
     names = [f"s{i // 40:02}" for i in range(1_200)]
     old = {"correct": [True] * 1_200, "slice.topic": names}
     report = sliced(old, {"correct": [not 480 <= i < 500 for i in range(1_200)]}, by=["topic"])
-    rows = slice_rows(report, limit=5)
+    rows = slice_rows(typed(report), limit=5)
     assert len(rows) == 5 and rows[0][0] == "topic = s12"
-    assert "10 more slices" in slices_markdown(report)
+    assert "10 more slices" in slices_markdown(typed(report))
