@@ -87,7 +87,7 @@ class UserYaml:
         """Return `words` with a key's line, the deepest part's of its path that is there; nothing where none is."""
         if self._root is None or any(keys[: len(each)] == each for each in self._assigned):
             return ""
-        from muscle.yaml_nodes import line_of
+        from muscle.yaml_files.nodes import line_of
 
         line = line_of(self._root, keys)
         return words.format(line) if line else ""
@@ -155,7 +155,7 @@ def read_yaml(
         ConfigError: there is no such file, it cannot be read, it is no YAML mapping, it is too large, too
             deep or refers to itself, or a key stands twice.
     """
-    from muscle.yaml_nodes import NodeReader, NotYamlError
+    from muscle.yaml_files.nodes import NodeReader, NotYamlError
 
     text = _file_text(path, missing)
     try:
@@ -191,7 +191,7 @@ def yaml_value(text: str) -> object:
     >>> yaml_value("3"), yaml_value("2026-02-31"), yaml_value("{")
     (3, '2026-02-31', '{')
     """
-    from muscle.yaml_nodes import NodeReader, NotYamlError
+    from muscle.yaml_files.nodes import NodeReader, NotYamlError
 
     try:
         return NodeReader(text).values()
