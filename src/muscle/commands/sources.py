@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from muscle.commands.groups import Reading
 from muscle.errors import ConfigError
-from muscle.outgoing import message_line
+from muscle.foreign_text import message_line
 
 if TYPE_CHECKING:
     from muscle.predictions.run import Run

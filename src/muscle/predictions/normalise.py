@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 import polars as pl
 
 from muscle.errors import DataError
+from muscle.foreign_text import listing
 from muscle.predictions.objects import Where, expand_objects
 from muscle.predictions.records import COLUMNS, complete, with_input_hash
 from muscle.predictions.rows import INDEX_COLUMN, refuse_rows
@@ -23,7 +24,6 @@ from muscle.predictions.values import (
     unsaid,
 )
 from muscle.predictions.verdicts import with_verdicts
-from muscle.shortening import listing
 
 _FORMS: dict[pl.DataType, tuple[Callable[[pl.Series], pl.Series], str]] = {
     pl.String(): (as_text, "a text"),

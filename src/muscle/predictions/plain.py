@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from muscle.errors import DataError
+from muscle.foreign_text import listing, shorten
 from muscle.predictions.formats import SUFFIXES, TABLE_SUFFIXES
 from muscle.predictions.jsonl import line_of, read_json_list, read_jsonl
 from muscle.predictions.normalise import name_task, to_records
@@ -19,7 +20,6 @@ from muscle.predictions.rows import Table, is_known
 from muscle.predictions.run import RunFacts, Unread, unread_from_json
 from muscle.predictions.tables import csv_line, read_table, reason
 from muscle.predictions.verdicts import score_notes
-from muscle.shortening import listing, shorten
 
 METADATA_FILE = "run.json"
 UNREAD = "unread"

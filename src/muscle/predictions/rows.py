@@ -13,10 +13,10 @@ from typing import NoReturn
 import polars as pl
 
 from muscle.errors import DataError
+from muscle.foreign_text import listing, shorten
 from muscle.predictions.records import COLUMNS
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
 from muscle.predictions.values import is_number_list, text_of_value
-from muscle.shortening import listing, shorten
 
 CHUNK_ROWS = 50_000
 """Rows held as Python objects at a time; bounds the memory of a long file."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from rich.console import Console
 
 from muscle.comparison import compare
 from muscle.flips.noise.floor import UNKNOWN
-from muscle.flips.result.verdict import judge
+from muscle.flips.result.verdict import JudgedTask, judge
+from muscle.flips.statistics.intervals import Estimate
 from muscle.gate import gate
 from muscle.predictions import read_run
 from muscle.report.text.markdown import render_markdown
 from muscle.report.text.terminal import print_report
 from muscle.yaml_files import yaml_text
+from report_examples import typed
 
 
 def run(passed: np.ndarray, num: int, *, seed: int = 0, score: bool = False) -> pl.DataFrame:
@@ -142,20 +145,20 @@ def test_without_repeats_or_a_second_run_the_report_says_that_the_floor_is_unkno
     for key in ("noise_floor", "excess_negative_flip_rate"):
         assert found[key] == {"value": None, "low": None, "high": None, "why": UNKNOWN}
     assert report["noise"] == {"source": "unknown", "sentence": UNKNOWN}
-    assert "floor unknown; run the old model once more" in render_markdown(report).replace("\\", "")
+    assert "floor unknown; run the old model once more" in render_markdown(typed(report)).replace("\\", "")
     assert "floor unknown; run the old model once more" in shown(report)
 
 
 def shown(report: dict[str, Any]) -> str:
     written = io.StringIO()
-    print_report(report, Console(width=200, file=written))
+    print_report(typed(report), Console(width=200, file=written))
     return written.getvalue()
 
 
 def test_terminal_and_markdown_tell_the_floor_the_excess_and_the_items_beside_the_plain_rates() -> None:
     p = np.repeat([1.0, 0.5], 100)
     report = compare(run(p, 10, seed=1), run(np.where(np.arange(200) < 20, 0.0, p), 10, seed=2)).to_json()
-    for text in (shown(report), render_markdown(report).replace("\\", "")):
+    for text in (shown(report), render_markdown(typed(report)).replace("\\", "")):
         assert "against itself (its repeats)" in text
         assert "regressed" in text and "cannot tell" in text
         assert "beyond noise" in text
@@ -290,12 +293,14 @@ def test_the_verdict_counts_what_breaks_beyond_the_old_models_own_noise() -> Non
 def test_few_items_that_never_flip_leave_the_verdict_open() -> None:
     few = compare(run(np.ones(50), 5), run(np.ones(50), 5))
     assert few.verdict == "cannot_tell"
-    task = few.to_json()["tasks"]["all"]
-    task["old_vs_new"]["excess_negative_flip_rate"] = {"value": 0.001, "low": -0.002, "high": 0.004}
-    judged = judge({"all": task}, side="old_vs_new", tolerance=0.01)
+    result = few.report.tasks["all"]
+    assert result.old_vs_new is not None
+    numbers = replace(result.old_vs_new, excess_negative_flip_rate=Estimate(0.001, -0.002, 0.004))
+    task = JudgedTask(result.kind, numbers, result.quadrants["old_vs_new"])
+    judged = judge({"all": task}, tolerance=0.01)
     assert judged.word == "cannot_tell"
     assert "at most 0.4% (let pass: 1.0%), but 50 items are fewer than the 299" in judged.reasons[0]
-    assert judge({"all": task}, side="old_vs_new", tolerance=1.0).word == "pass"
+    assert judge({"all": task}, tolerance=1.0).word == "pass"
     assert compare(run(np.ones(400), 5), run(np.ones(400), 5)).verdict == "pass"
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import polars as pl
 
 from muscle.errors import DataError
+from muscle.foreign_text import shorten
 from muscle.predictions.readers.shared.fields import (
     count_at,
     identity_at,
@@ -35,7 +36,6 @@ from muscle.predictions.readers.shared.row_table import RowTable, SliceFields
 from muscle.predictions.readers.shared.values import known
 from muscle.predictions.records import complete
 from muscle.predictions.run import SCORE_PREFIX, Run, RunFacts, Unread
-from muscle.shortening import shorten
 
 _ID = "datasource_item_id"
 _KIND = "an output item of OpenAI's Evals"

@@ -13,11 +13,11 @@ import polars as pl
 
 from muscle.errors import ConfigError
 from muscle.files import write_json
+from muscle.foreign_text import listing, shorten
 from muscle.predictions.plain import DEFAULT_TASK, METADATA_FILE, UNREAD
 from muscle.predictions.read import read_run
 from muscle.predictions.records import write_records
 from muscle.predictions.run import Run, unread_to_json
-from muscle.shortening import listing, shorten
 
 logger = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from muscle.errors import DataError
+from muscle.foreign_text import listing
 from muscle.predictions.plain import DEFAULT_TASK
 from muscle.predictions.readers.every_eval_ever.facts import Aggregate
 from muscle.predictions.readers.every_eval_ever.samples import Samples
@@ -20,7 +21,6 @@ from muscle.predictions.readers.shared.first_record import first_byte, first_lin
 from muscle.predictions.readers.shared.json_members import line_objects
 from muscle.predictions.records import concat_records
 from muscle.predictions.run import Run, Unread
-from muscle.shortening import listing
 
 SAMPLES_SUFFIX = "_samples.jsonl"
 

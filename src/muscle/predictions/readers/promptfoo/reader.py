@@ -23,6 +23,7 @@ from pathlib import Path
 import polars as pl
 
 from muscle.errors import DataError
+from muscle.foreign_text import listing
 from muscle.predictions.readers.promptfoo.assertions import (
     Assertions,
     assertions_of,
@@ -46,7 +47,6 @@ from muscle.predictions.readers.shared.row_table import RowTable, SliceFields
 from muscle.predictions.readers.shared.values import known, refuse
 from muscle.predictions.records import NO_FILTER, complete
 from muscle.predictions.run import SCORE_PREFIX, Run, RunFacts, Unread
-from muscle.shortening import listing
 
 TASK = "promptfoo"
 """The task's name: an evaluation has none of its own that lasts from run to run."""
