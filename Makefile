@@ -3,13 +3,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check slow-tests clean
+# A worker a core, one thread each: the models are tiny, and threads of several workers would wait for each other. A worker holds
+# torch, about 1 GB.
+WORKERS := --numprocesses logical --maxprocesses 8 --dist worksteal
+ONE_THREAD := OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1
+
+.PHONY: demo test check slow-tests coverage clean
 
 demo: $(VENV)/.installed
 	$(BIN)/muscle demo
 
 test: check
-	$(BIN)/pytest -m "not slow"
+	$(ONE_THREAD) $(BIN)/pytest -m "not slow" $(WORKERS) --durations=20
 
 check: $(VENV)/.installed
 	$(BIN)/ruff format --check
@@ -19,7 +24,11 @@ check: $(VENV)/.installed
 
 # Minutes of training and kills at every stage.
 slow-tests: $(VENV)/.installed
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow --durations=20
+
+# Which lines and branches the tests of `make test` run; what they start in processes of their own is not counted.
+coverage: $(VENV)/.installed
+	$(ONE_THREAD) $(BIN)/pytest -m "not slow" $(WORKERS) --cov --cov-report=term
 
 # Redone when the dependencies change; the project itself is installed editable.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -28,4 +37,4 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) muscle-demo
+	rm -rf $(VENV) muscle-demo .coverage

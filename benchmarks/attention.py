@@ -1,6 +1,8 @@
 """Attention, forward and backward: torch's fused CPU kernel and `muscle.training.layers.attention`, in turn.
 
-python benchmarks/attention.py        # bfloat16, 9 query heads on 3 key heads, 64 wide (SmolLM2-135M's), 1,024 tokens a call, 4,096 from 512 on
+python benchmarks/attention.py
+
+bfloat16, 9 query heads on 3 key heads, 64 wide (SmolLM2-135M's), 1,024 tokens a call, 4,096 from 512 on.
 
 Prints a table and keeps it in `benchmarks/results/attention.json`, with the machine's load.
 """

@@ -2,11 +2,13 @@
 
     python benchmarks/cluster_test.py [--draws 4000]
 
-Groups of 5 or 20 questions share a difficulty (beta, correlation 0.3), and flip together: a group's pass rate moves by 10 points in either
-version by chance. An update loses nothing, or some of what would be right; a skewed one loses a few groups whole and gains as much in single
-questions, or the other way round, so that nothing is lost on balance but a swap of the versions would show. The package's sign-flip test beside McNemar's exact test, which takes the
-questions for independent, and the sum of nets over the root of its squares against Student's t. Writes benchmarks/results/cluster_test.json; fails where
-the test calls an update that changes nothing in more than 5 % and three standard errors.
+Groups of 5 or 20 questions share a difficulty (beta, correlation 0.3), and flip together: a group's pass rate moves by
+10 points in either version by chance. An update loses nothing, or some of what would be right; a skewed one loses a few
+groups whole and gains as much in single questions, or the other way round, so that nothing is lost on balance but a
+swap of the versions would show. The package's sign-flip test beside McNemar's exact test, which takes the questions for
+independent, and the sum of nets over the root of its squares against Student's t. Writes
+benchmarks/results/cluster_test.json; fails where the test calls an update that changes nothing in more than 5 % and
+three standard errors.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ def answers(groups: int, size: int, lost: float, generator: np.random.Generator)
 
 
 def skewed(groups: int, size: int, generator: np.random.Generator) -> Flips:
-    """Return flips that balance in expectation: one group in ten falls whole, in the others one question in nine's share is gained."""
+    """Return flips that balance in expectation: one group in ten falls whole, the others gain a ninth of it each."""
     fallen = generator.random(groups) < 0.1
     negative = np.where(fallen, size, 0).astype(float)
     positive = np.where(fallen, 0, generator.binomial(size, 1 / 9, groups)).astype(float)

@@ -24,6 +24,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,18 +68,25 @@ def write_run(path: Path, size: int, layout: str, seed: int, chunk: int = 1_000_
             pl.DataFrame(columns).write_ndjson(handle)
 
 
-def timed(command: list[str], *, accepted: tuple[int, ...], limit_seconds: float = 600) -> dict[str, float]:
+def timed(
+    command: list[str],
+    *,
+    accepted: tuple[int, ...],
+    limit_seconds: float = 600,
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, float]:
     """Run a command as a process of its own; return its wall and processor seconds and its peak memory.
 
-    Past the limit it is ended, and only the limit is returned.
+    Past the limit it is ended, and only the limit is returned. `environment` is added to this process's own.
     """
+    variables = {**os.environ, **(environment or {})}
     started = time.perf_counter()
     child = os.fork()
     if child == 0:
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
-        os.execv(command[0], command)
+        os.execve(command[0], command, variables)
     guard = threading.Timer(limit_seconds, os.kill, (child, signal.SIGKILL))
     guard.start()
     _, status, usage = os.wait4(child, 0)
@@ -96,11 +104,13 @@ def timed(command: list[str], *, accepted: tuple[int, ...], limit_seconds: float
     }
 
 
-def run_once(old: Path, new: Path, out: Path) -> dict[str, float]:
+def run_once(
+    old: Path, new: Path, out: Path, environment: Mapping[str, str] | None = None
+) -> dict[str, float]:
     """Run `muscle compare`."""
     command = [sys.executable, "-m", "muscle.cli", "compare", str(old), str(new), "--quiet"]
     command += ["--json", str(out / "r.json"), "--markdown", str(out / "r.md")]
-    return timed(command, accepted=(0, 1, 2))
+    return timed(command, accepted=(0, 1, 2), environment=environment)
 
 
 def write_samples(path: Path, num_bytes: int) -> None:
@@ -231,7 +241,8 @@ def measure_sizes(sizes: list[int], runs: int) -> list[dict[str, Any]]:
                 {"pairs": size, "layout": layout, "input_bytes": num_bytes, **best, "runs": measured}
             )
             print(
-                f"{size:>10}  {layout:<14}{best['wall_seconds']:>8.2f}{best['cpu_seconds']:>8.2f}{best['peak_bytes'] / 1e6:>9.0f}"
+                f"{size:>10}  {layout:<14}{best['wall_seconds']:>8.2f}{best['cpu_seconds']:>8.2f}"
+                f"{best['peak_bytes'] / 1e6:>9.0f}"
             )
     return results
 

@@ -1,9 +1,9 @@
-"""Does the demo's whole training end the same whatever engine it takes? The options that its compatibility adapter chooses, on seed 0.
+"""Does the demo's whole training end the same whatever engine it takes? What its adapter chooses, on seed 0.
 
     python benchmarks/demo_engines.py
 
-Runs `muscle demo`, then `muscle update muscle-demo/update.yaml --set alignment.engine=...` for each engine. Results go to
-`benchmarks/results/demo_engines.json`.
+Runs `muscle demo`, then `muscle update muscle-demo/update.yaml --set alignment.engine=...` for each engine. Results go
+to `benchmarks/results/demo_engines.json`.
 """
 
 import argparse

@@ -4,9 +4,9 @@
     python benchmarks/demo_seeds.py --gap --seeds 0
     python benchmarks/demo_seeds.py --temperature 2 --seeds 0
 
-The control trains the plain update's adapter on with cross-entropy for as many epochs as the compatibility adapter trained.
-Results, with the validation losses of every adapter, go to `benchmarks/results/demo_seeds[_gap][_temperature_T].json`; the table is
-printed as Markdown.
+The control trains the plain update's adapter on with cross-entropy for as many epochs as the compatibility adapter
+trained. Results, with the validation losses of every adapter, go to
+`benchmarks/results/demo_seeds[_gap][_temperature_T].json`; the table is printed as Markdown.
 """
 
 import argparse
@@ -103,7 +103,8 @@ def table(seeds: dict[int, dict[str, Any]]) -> str:
             nfr = run["negative_flip_rate"]
             lines.append(
                 f"| {seed} | {name} | {run['accuracy_new']['value']:.1%} "
-                f"| {nfr['value']:.1%} ({nfr['low']:.1%} to {nfr['high']:.1%}) | {run['positive_flip_rate']['value']:.1%} |"
+                f"| {nfr['value']:.1%} ({nfr['low']:.1%} to {nfr['high']:.1%}) "
+                f"| {run['positive_flip_rate']['value']:.1%} |"
             )
     return "\n".join(lines)
 

@@ -6,12 +6,13 @@
     ... --vocab 262144 --batch 16 --seq 512 --steps 1 --warmup 0 --rounds 1 --memory 20
     ... --variants projected --rounds 1 --profile          # where a step's time goes
 
-One process for each measurement, rounds interleaved, medians over the rounds. A step is forward, backward and optimizer on a batch of random tokens of one
-length, as `Trainer` runs it. Memory is the process's peak during the steps above what it held with all models loaded. The
-variants: `three forwards` (both teachers online, the plain formula, transformers' and PEFT's layers as they are), `online` (the same with our
-layers), `projected` and `hidden` (the teacher stores), `fine-tuning` (our task adapter's step), `Trainer + PEFT` (a LoRA step with the model's
-own loss), and those of `engine_peers.py` where their libraries are
-installed. The JSON names the machine and its load before every measurement: figures taken on a busy machine are worth little.
+One process for each measurement, rounds interleaved, medians over the rounds. A step is forward, backward and optimizer
+on a batch of random tokens of one length, as `Trainer` runs it. Memory is the process's peak during the steps above
+what it held with all models loaded. The variants: `three forwards` (both teachers online, the plain formula,
+transformers' and PEFT's layers as they are), `online` (the same with our layers), `projected` and `hidden` (the teacher
+stores), `fine-tuning` (our task adapter's step), `Trainer + PEFT` (a LoRA step with the model's own loss), and those of
+`engine_peers.py` where their libraries are installed. The JSON names the machine and its load before every measurement:
+figures taken on a busy machine are worth little.
 """
 
 from __future__ import annotations
@@ -222,7 +223,7 @@ def matrix_flops(trainer: Any) -> int:
 
 
 def matrix_rate(options: argparse.Namespace, tokens: int) -> float:
-    """Measure this machine's operations a second on products of the model's own sizes: each of its linear layers' once."""
+    """Measure this machine's operations a second on products of the model's sizes: each linear layer's once."""
     import torch
 
     from muscle.config.settings import BaseConfig
@@ -363,7 +364,8 @@ def table(result: dict[str, Any]) -> str:
     ]
     for variant, row in summary["medians"].items():
         lines.append(
-            f"| {variant} | {row['seconds_per_step']:.2f} | {row['tokens_per_second']:.0f} | {row['peak_bytes'] / 1e9:.2f} GB "
+            f"| {variant} | {row['seconds_per_step']:.2f} | {row['tokens_per_second']:.0f} "
+            f"| {row['peak_bytes'] / 1e9:.2f} GB "
             f"| {row['matrix_flops'] / 1e9:.0f} GFLOP | {row['share_of_matrix_rate']:.0%} |"
         )
     lines += [f"| {variant} | failed: {why} | | | | |" for variant, why in result["failed"].items()]
@@ -371,7 +373,8 @@ def table(result: dict[str, Any]) -> str:
     for ratio in summary["ratios"]:
         bars = ["" if ratio[key] is None else f"{ratio[key]:.2f}" for key in ("time_bar", "memory_bar")]
         lines.append(
-            f"| {ratio['variant']} / {ratio['against']} | {ratio['time']:.2f} | {bars[0]} | {ratio['memory']:.2f} | {bars[1]} |"
+            f"| {ratio['variant']} / {ratio['against']} | {ratio['time']:.2f} | {bars[0]} "
+            f"| {ratio['memory']:.2f} | {bars[1]} |"
         )
     for variant, share in summary.get("stores_against_an_epoch_of_fine_tuning", {}).items():
         lines.append(

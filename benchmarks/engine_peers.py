@@ -1,11 +1,11 @@
-"""Training steps of other libraries' distillation losses, as trainers for `engine.py`; each with two frozen teachers in memory.
+"""Training steps of other libraries' distillation losses, for `engine.py`; each with two frozen teachers in memory.
 
-    pip install trl==1.16.0 liger-kernel==0.8.5    # not among the project's own dependencies; a missing one is left out and named
+    pip install trl==1.16.0 liger-kernel==0.8.5    # no dependencies of the project; a missing one is left out
 
-None of them has two teachers: they get the mean of two divergences, which needs the same passes as a choice between teachers
-would (the mask follows the student, so both teachers run). The sampled store follows Sparse Logit Sampling (Anshumann et al. 2025,
-arXiv:2503.16870): 50 draws a token from the teacher, kept as ids and weights; here they are random, which costs the same. Kernels that need Triton
-(orda-kernel, Liger's cross-entropy) don't run on a CPU.
+None of them has two teachers: they get the mean of two divergences, which needs the same passes as a choice between
+teachers would (the mask follows the student, so both teachers run). The sampled store follows Sparse Logit Sampling
+(Anshumann et al. 2025, arXiv:2503.16870): 50 draws a token from the teacher, kept as ids and weights; here they are
+random, which costs the same. Kernels that need Triton (orda-kernel, Liger's cross-entropy) don't run on a CPU.
 """
 
 from __future__ import annotations

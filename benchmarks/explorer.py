@@ -2,10 +2,11 @@
 
     python benchmarks/explorer.py [--flips 10000] [--times 7]
 
-Two pages of as many flips, from a seed: short ones of a choice task with repeats, and long answers of 2,000 characters a
-side (of which the page holds as many as `muscle.report.page.html.MAX_CHARACTERS` lets in). Told is, from the start of navigation, when the page's script has run and the first rows and the first example are
-there (`ready`), and when the browser has drawn a frame with them (`drawn`); then how long a search over all texts takes,
-and a step from one example to the next. Needs chromium and chromedriver.
+Two pages of as many flips, from a seed: short ones of a choice task with repeats, and long answers of 2,000 characters
+a side (of which the page holds as many as `muscle.report.page.html.MAX_CHARACTERS` lets in). Told is, from the start of
+navigation, when the page's script has run and the first rows and the first example are there (`ready`), and when the
+browser has drawn a frame with them (`drawn`); then how long a search over all texts takes, and a step from one example
+to the next. Needs chromium and chromedriver.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from browser import Browser
 from explorer_examples import rich_report
 from muscle.flips.result.report import Report
 from muscle.report.page.html import render_html
+from report_examples import typed
 
 RESULTS = Path(__file__).parent / "results" / "explorer.json"
 BAR_SECONDS = 1.0
@@ -46,7 +48,9 @@ const box = document.getElementById('query'), status = document.getElementById('
 box.value = arguments[0];
 const start = performance.now();
 box.dispatchEvent(new Event('input'));
-return new Promise(done => new MutationObserver(() => done((performance.now() - start) / 1000)).observe(status, {childList: true}));
+return new Promise(done => new MutationObserver(
+  () => done((performance.now() - start) / 1000)
+).observe(status, {childList: true}));
 """
 STEP = """
 const start = performance.now();
@@ -115,7 +119,7 @@ def main() -> None:
             page = Path(folder) / f"{kind}.html"
             report = report_of(options.flips, kind)
             start = time.perf_counter()
-            page.write_text(render_html(report, max_flips=options.flips), encoding="utf-8")
+            page.write_text(render_html(typed(report), max_flips=options.flips), encoding="utf-8")
             rendered = time.perf_counter() - start
             found[kind] = {
                 "megabytes": round(page.stat().st_size / 1e6, 1),

@@ -1,9 +1,10 @@
-"""How long a folder of many small files takes to read and to compare: each step a file at most, never a file times a file.
+"""How long a folder of many small files takes to read and to compare: the time grows with the files, not faster.
 
     python benchmarks/folder_speed.py [--sizes 250 500 1000 5000] [--rows 20] [--compare]
 
-A folder holds a JSON lines file a task. Each call replaces benchmarks/results/folder_speed.json, with the machine named;
-reading 1,000 files in 15 s or more ends the program with 1. `--compare` also times the whole `muscle compare` of two such folders.
+A folder holds a JSON lines file a task. Each call replaces benchmarks/results/folder_speed.json, with the machine
+named; reading 1,000 files in 15 s or more ends the program with 1. `--compare` also times the whole `muscle compare` of
+two such folders.
 """
 
 from __future__ import annotations

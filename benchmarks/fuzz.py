@@ -2,9 +2,10 @@
 
     python benchmarks/fuzz.py [--cases 50000] [--workers 2] [--targets read,gate,...]
 
-Valid runs of every format, policies, causes, updates, tasks, settings, reports, baselines, lists for `confirm`, texts of llama.cpp and adapters are
-hurt: bytes flip, files are cut, parts are doubled, moved or removed, values get another type, odd texts, numbers and depths come in. Each
-case runs in a process that is watched. Writes benchmarks/results/fuzz.json; a case comes from its target and number alone:
+Valid runs of every format, policies, causes, updates, tasks, settings, reports, baselines, lists for `confirm`, texts
+of llama.cpp and adapters are hurt: bytes flip, files are cut, parts are doubled, moved or removed, values get another
+type, odd texts, numbers and depths come in. Each case runs in a process that is watched. Writes
+benchmarks/results/fuzz.json; a case comes from its target and number alone:
 
     PYTHONPATH=tests python -c "from robust.targets import *; print(try_case('read', 17, Path('/tmp/case')))"
 """

@@ -2,14 +2,14 @@
 
     python benchmarks/gate_simulation.py [--updates 1000]
 
-A model answers item i rightly with probability p_i. Items are of three kinds: firmly right, firmly wrong, and open ones,
-whose share sets how often the model flips against itself. Two runs of the same model are two draws of every item (A/A).
-A real regression takes items that were firmly right away, so that negative flips exceed the noise by 2 % of all
+A model answers item i rightly with probability p_i. Items are of three kinds: firmly right, firmly wrong, and open
+ones, whose share sets how often the model flips against itself. Two runs of the same model are two draws of every item
+(A/A). A real regression takes items that were firmly right away, so that negative flips exceed the noise by 2 % of all
 items. Every update goes through the gate's own judge.
 
-Then each rule alone on both sides of its limit: true rates of 0.5, 0.9, 1, 1.1 and 2 times the limit, 300 to 20,000 items. Writes
-benchmarks/results/gate_simulation.json; fails where an update that changes nothing is blocked, a limit that is not kept passes, or one that
-is kept blocks, in more than 5 % of updates (2.33 standard errors allowed).
+Then each rule alone on both sides of its limit: true rates of 0.5, 0.9, 1, 1.1 and 2 times the limit, 300 to 20,000
+items. Writes benchmarks/results/gate_simulation.json; fails where an update that changes nothing is blocked, a limit
+that is not kept passes, or one that is kept blocks, in more than 5 % of updates (2.33 standard errors allowed).
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Item verdicts: their false discoveries under mixed truth, the null without any change, and what they cost.
 
     python benchmarks/item_verdicts.py [--sets 300]          false discoveries and Null95
-    python benchmarks/item_verdicts.py --speed               10,000 items x 50 answers x 2 sides with the 1,000-fold null
+    python benchmarks/item_verdicts.py --speed        10,000 items x 50 answers x 2 sides with the 1,000-fold null
 
-Mixed truth: of 500 items 70 % keep their pass rate (a fifth of them at 0, two fifths at 1, the rest anywhere), 15 % fall and
-15 % rise by 0.1 to 1. A false discovery is an item called regressed or improved whose pass rate did not change, or changed the other
-way. Writes benchmarks/results/item_verdicts.json; each part replaces only its own key.
+Mixed truth: of 500 items 70 % keep their pass rate (a fifth of them at 0, two fifths at 1, the rest anywhere), 15 %
+fall and 15 % rise by 0.1 to 1. A false discovery is an item called regressed or improved whose pass rate did not
+change, or changed the other way. Writes benchmarks/results/item_verdicts.json; each part replaces only its own key.
 """
 
 from __future__ import annotations

@@ -2,11 +2,12 @@
 
     python benchmarks/judges.py [--draws 4000]
 
-Known errors (`--judge-errors 0.9/20,0.85/20`): sensitivity and specificity are measured on so many right and so many wrong answers, and
-the judge errs on each answer of both versions by chance. People's labels (`--human-labels`): some of the items are labelled; the judge may
-err otherwise on the new version. Each difference, and the old version's rate, is corrected by the package's own functions. Writes
-benchmarks/results/judges.json; fails where a corrected difference by known errors is outside 93 to 97 % with 25 answers a rate or
-more (three standard errors of the draws allowed), or any is below.
+Known errors (`--judge-errors 0.9/20,0.85/20`): sensitivity and specificity are measured on so many right and so many
+wrong answers, and the judge errs on each answer of both versions by chance. People's labels (`--human-labels`): some of
+the items are labelled; the judge may err otherwise on the new version. Each difference, and the old version's rate, is
+corrected by the package's own functions. Writes benchmarks/results/judges.json; fails where a corrected difference by
+known errors is outside 93 to 97 % with 25 answers a rate or more (three standard errors of the draws allowed), or any
+is below.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def by_errors(
     draws: int,
     generator: np.random.Generator,
 ) -> dict[str, Any]:
-    """Return how often the corrected difference's and rate's interval holds the truth, and how often one that takes the errors as exact does."""
+    """Return how often the corrected intervals hold the truth, and how often those that take the errors as exact."""
     found = np.zeros(3)
     truth, used = flips[1] - flips[0], 0
     cells = generator.multinomial(items, judged_cells(*flips, *rates), draws)
@@ -84,9 +85,17 @@ def by_errors(
         )
     difference, exact, rate = (found / used).tolist()
     return {
-        "calibrated": calibrated, "items": items, "sensitivity": rates[0], "specificity": rates[1], "lost": flips[0], "gained": flips[1],
-        "difference": difference, "difference_if_errors_were_exact": exact, "rate": rate, "used": used,
-    }  # fmt: skip
+        "calibrated": calibrated,
+        "items": items,
+        "sensitivity": rates[0],
+        "specificity": rates[1],
+        "lost": flips[0],
+        "gained": flips[1],
+        "difference": difference,
+        "difference_if_errors_were_exact": exact,
+        "rate": rate,
+        "used": used,
+    }
 
 
 def by_labels(
@@ -112,8 +121,13 @@ def by_labels(
         found = ppi_difference(seen, real[:labelled], seen[:labelled], binary=True)
         held += holds(found, flips[1] - flips[0])
     return {
-        "labelled": labelled, "items": items, "errors": errors, "lost": flips[0], "gained": flips[1], "difference": held / draws,
-    }  # fmt: skip
+        "labelled": labelled,
+        "items": items,
+        "errors": errors,
+        "lost": flips[0],
+        "gained": flips[1],
+        "difference": held / draws,
+    }
 
 
 def main() -> None:
@@ -146,7 +160,8 @@ def main() -> None:
         of_labels[str(labelled)] = [min(shares), max(shares)]
         print(labelled, "labels", of_labels[str(labelled)])
     result = {
-        "what": "share of draws whose 95 % interval of the corrected difference, or rate, holds the truth; least and most of all settings first",
+        "what": "share of draws whose 95 % interval of the corrected difference, or rate, holds the "
+        "truth; least and most of all settings first",
         "draws": draws,
         "machine": f"{platform.machine()}, 2 cores, Python {platform.python_version()}",
         "seconds": round(time.perf_counter() - started),

@@ -1,4 +1,4 @@
-"""The pass over the output head by PyTorch's operations and by the Triton kernel, in turn: milliseconds and peak memory. Needs a GPU.
+"""The pass over the output head by PyTorch and by the Triton kernel, in turn: milliseconds, peak memory. Needs a GPU.
 
 python benchmarks/kernels.py                        # bfloat16, 4,096 wide, 4,096 tokens, the default budget of 128 MiB
 python benchmarks/kernels.py --width 2048 --memory-mb 512

@@ -2,9 +2,9 @@
 
     python benchmarks/memory_model.py [--base runs/smollm2/new]
 
-For each case one forward pass of a LoRA student and the chunked loss; every tensor that autograd keeps for the backward pass is counted once, by
-its storage, without parameters. That is the memory of the activations, exactly, on any device. Weights and adapter are counted from
-the models. The JSON holds estimate, measurement and their ratio.
+For each case one forward pass of a LoRA student and the chunked loss; every tensor that autograd keeps for the backward
+pass is counted once, by its storage, without parameters. That is the memory of the activations, exactly, on any device.
+Weights and adapter are counted from the models. The JSON holds estimate, measurement and their ratio.
 """
 
 from __future__ import annotations
@@ -108,7 +108,8 @@ def main() -> None:
                     print(
                         f"{case['base']}, {batch} x {seq}, {precision}{', checkpointing' if checkpointing else ''}: "
                         + ", ".join(
-                            f"{name} {case[name]['measured'] / 1e6:.2f} MB, estimate / measured {case[name]['ratio']:.2f}"
+                            f"{name} {case[name]['measured'] / 1e6:.2f} MB, "
+                            f"estimate / measured {case[name]['ratio']:.2f}"
                             for name in ("activations", "weights", "adapter")
                         ),
                         flush=True,

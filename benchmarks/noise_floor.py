@@ -2,10 +2,10 @@
 
     python benchmarks/noise_floor.py [--sets 2000]
 
-A set of items has pass rates drawn from a population: firmly right, firmly wrong, and open ones. An update takes some firmly right
-items away for good. The truths are the population's: the mean of p (1 - p), and the mean of p_old (1 - p_new) less that.
-Each set is compared by `muscle.flips`' own functions, from repeats (as many answers of both versions, and unequally many) and from
-a second run. Writes
+A set of items has pass rates drawn from a population: firmly right, firmly wrong, and open ones. An update takes some
+firmly right items away for good. The truths are the population's: the mean of p (1 - p), and the mean of p_old (1 -
+p_new) less that. Each set is compared by `muscle.flips`' own functions, from repeats (as many answers of both versions,
+and unequally many) and from a second run. Writes
 benchmarks/results/noise_floor.json.
 """
 

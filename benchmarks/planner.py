@@ -2,9 +2,9 @@
 
     python benchmarks/planner.py [--updates 2000]
 
-Items have pass rates, the update changes some of them for good, and the set of items is drawn anew each time, as the plan
-assumes. The test is the one that `muscle compare` makes: exact McNemar with one answer an item, over items with repeats. Writes
-benchmarks/results/planner.json.
+Items have pass rates, the update changes some of them for good, and the set of items is drawn anew each time, as the
+plan assumes. The test is the one that `muscle compare` makes: exact McNemar with one answer an item, over items with
+repeats. Writes benchmarks/results/planner.json.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
-"""How far a teacher's stored vector is from the exact one, and what of it comes from where. One real task model in bf16.
+r"""How far a teacher's stored vector is from the exact one, and where it comes from. One real task model in bf16.
 
     python benchmarks/smollm2/run.py piqa        # the bases and both task adapters
-    python benchmarks/projection_rounding.py --base runs/smollm2/new --adapter runs/smollm2/piqa/adapters/new/piqa --texts TRAIN.jsonl
+    python benchmarks/projection_rounding.py --base runs/smollm2/new --texts TRAIN.jsonl --adapter \
+        runs/smollm2/piqa/adapters/new/piqa
 
-Each figure is a relative error of W^T softmax(z / T), the mean over some hundred tokens: of the vector as it is stored (from the teacher's
-bf16 states: logits of a bf16 product, weights summed in bf16 blocks, kept in fp16) and of the same with the weights summed in float32, both
-against float64 from the same states; of fp16 and bf16 alone; and, for scale, of what the teacher's own bf16 layers do, against float32 layers.
+Each figure is a relative error of W^T softmax(z / T), the mean over some hundred tokens: of the vector as it is stored
+(from the teacher's bf16 states: logits of a bf16 product, weights summed in bf16 blocks, kept in fp16) and of the same
+with the weights summed in float32, both against float64 from the same states; of fp16 and bf16 alone; and, for scale,
+of what the teacher's own bf16 layers do, against float32 layers.
 """
 
 from __future__ import annotations

@@ -258,7 +258,8 @@ def markdown(pairs: list[dict[str, Any]]) -> str:
             old, new = (100 * task[f"accuracy_{side}"]["value"] for side in ("old", "new"))
             cells, p_value = task["quadrants"], task["mcnemar_exact_p"]
             lines.append(
-                f"| {label} | {task['n']} | {old:.1f} → {new:.1f} | {_percent(task['accuracy_difference'], points=True)} | "
+                f"| {label} | {task['n']} | {old:.1f} → {new:.1f} "
+                f"| {_percent(task['accuracy_difference'], points=True)} | "
                 f"{cells['negative_flips']} | {_percent(task['negative_flip_rate'])} | {cells['positive_flips']} | "
                 f"{p_value:.3g} | {pair['verdict'].replace('_', ' ')} |"
             )

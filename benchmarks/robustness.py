@@ -1,10 +1,10 @@
-"""The gate never gets better by what is missing: parts of valid runs of every format are dropped or blanked, and judged.
+"""The gate never gets better by what is missing: parts of valid runs of all formats are dropped or blanked.
 
     python benchmarks/robustness.py [--cases 5000] [--workers 2]
 
-Pairs of runs that the gate blocks, warns of, passes or cannot tell lose records, members, files, fields and settings, in the old run, the
-new one or both, at random or just where it would help. A third goes through `muscle convert` first, too. Writes
-benchmarks/results/robustness.json; how a case comes from its number: tests/robust/verdicts.py.
+Pairs of runs that the gate blocks, warns of, passes or cannot tell lose records, members, files, fields and settings,
+in the old run, the new one or both, at random or just where it would help. A third goes through `muscle convert` first,
+too. Writes benchmarks/results/robustness.json; how a case comes from its number: tests/robust/verdicts.py.
 """
 
 from __future__ import annotations

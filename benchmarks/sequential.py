@@ -2,15 +2,15 @@
 
     python benchmarks/sequential.py [--sets 400]
 
-Whether harm is called hangs on negative flips among the flips, whether a rate is accepted on negative flips among the items. So
-the test is a boundary at each look, found here by asking the package's own E-values. From it the chance to be over the boundary at any
-look is summed up exactly over all paths, without any draw:
+Whether harm is called hangs on negative flips among the flips, whether a rate is accepted on negative flips among the
+items. So the test is a boundary at each look, found here by asking the package's own E-values. From it the chance to be
+over the boundary at any look is summed up exactly over all paths, without any draw:
 
 - items from an endless population, 20,000 looks (the chance for fewer items is smaller);
 - items of a fixed set in random order, as a real test set is asked: 100, 1,000, 5,000 and 20,000 items.
 
-Negative flips 0 to 40 %, gains 0 to 40 %, limits 1, 2, 5 and 10 %: on the limit, just above, far above, and below. That these
-chances are the test's own is checked by shuffled sets that `SequentialTest` itself goes through. Writes
+Negative flips 0 to 40 %, gains 0 to 40 %, limits 1, 2, 5 and 10 %: on the limit, just above, far above, and below. That
+these chances are the test's own is checked by shuffled sets that `SequentialTest` itself goes through. Writes
 benchmarks/results/sequential.json; fails where a false call has a chance above 5 %.
 """
 
@@ -48,7 +48,7 @@ ENOUGH = -math.log(ALPHA)
 
 
 def harm_boundary(flips: int) -> np.ndarray:
-    """Return, for each number of flips from 0, the least negative flips that call harm; one more than the flips where none do."""
+    """Return, for each number of flips from 0, the least negative flips that call harm; one more where none do."""
     total = np.arange(flips + 1)
     return _least(lambda lost: log_e_harm(lost, total - lost) >= ENOUGH, total)
 
@@ -70,7 +70,7 @@ def _least(holds: Callable[[np.ndarray], np.ndarray], total: np.ndarray) -> np.n
 
 
 def check_boundaries(harm: np.ndarray, accepts: dict[float, np.ndarray]) -> None:
-    """Hold the boundaries against the E-values over the whole range of counts, where a halving would overlook a second crossing."""
+    """Hold the boundaries against the E-values over all counts: a halving would overlook a second crossing."""
     for total in np.unique(np.geomspace(1, ITEMS, 60).astype(int)):
         lost = np.arange(float(total + 1))
         assert ((log_e_harm(lost, total - lost) >= ENOUGH) == (lost >= harm[total])).all(), total
@@ -80,7 +80,8 @@ def check_boundaries(harm: np.ndarray, accepts: dict[float, np.ndarray]) -> None
 
 
 Draw = Callable[[int, np.ndarray], np.ndarray]
-"""The chance that the next one is a negative flip, of how many were looked at and how many of them were negative flips."""
+"""The chance that the next one is a negative flip, of how many were looked at and how many of them were negative
+flips."""
 
 
 def endless(rate: float, seen: int, lost: np.ndarray) -> np.ndarray:
@@ -94,7 +95,7 @@ def from_a_set(negative: int, total: int, seen: int, lost: np.ndarray) -> np.nda
 
 
 def ever(boundary: np.ndarray, draw: Draw, looks: int, *, above: bool) -> tuple[float, int | None]:
-    """Return the chance that the count is over the boundary at any look, and the median look; exact, by summing over paths."""
+    """Return the chance that the count is over the boundary at any look, and the median look; exact, over all paths."""
     alive, counts = np.zeros(looks + 1), np.arange(looks + 1)
     alive[0], stopped, median = 1.0, 0.0, None
     for look in range(1, looks + 1):
@@ -192,7 +193,8 @@ def main() -> None:
     }
     print({" ".join(key): round(chance, 4) for key, chance in worst.items()})
     result = {
-        "what": "sequential test at level 0.05, a look after each item: exact chances of a call, and shuffled sets as a check",
+        "what": "sequential test at level 0.05, a look after each item: exact chances of a call, and "
+        "shuffled sets as a check",
         "machine": f"{platform.machine()}, 2 cores, Python {platform.python_version()}",
         "seconds": round(time.perf_counter() - started),
         "most_false_calls": {" ".join(key): chance for key, chance in worst.items()},

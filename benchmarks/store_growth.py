@@ -1,9 +1,9 @@
-"""What a teacher store costs as the data grows: bytes, opening it, and reading a batch of random examples, from memory and from the disk.
+"""What a teacher store costs as the data grows: bytes, opening it, reading random batches from memory and disk.
 
     python benchmarks/store_growth.py [--tokens 10000 100000 1000000]
 
-`projected` rows in fp16 for a student 576 wide (SmolLM2-135M), examples of 128 tokens, 8 a batch; the rows are random, the files are the real ones. "From the
-disk" drops the store from the page cache before each batch.
+`projected` rows in fp16 for a student 576 wide (SmolLM2-135M), examples of 128 tokens, 8 a batch; the rows are random,
+the files are the real ones. "From the disk" drops the store from the page cache before each batch.
 """
 
 from __future__ import annotations
@@ -110,8 +110,10 @@ def main() -> None:
             row = measure(Path(folder) / "store", tokens)
         found.append(row)
         print(
-            f"| {row['tokens']:,} | {row['bytes'] / 1e6:,.0f} MB | {row['bytes_per_token']:.0f} | {row['write_seconds']:.1f} s "
-            f"| {row['open_seconds']:.2f} s | {row['batch_milliseconds_memory']:.1f} ms | {row['batch_milliseconds_disk']:.1f} ms |",
+            f"| {row['tokens']:,} | {row['bytes'] / 1e6:,.0f} MB | {row['bytes_per_token']:.0f} "
+            f"| {row['write_seconds']:.1f} s "
+            f"| {row['open_seconds']:.2f} s | {row['batch_milliseconds_memory']:.1f} ms "
+            f"| {row['batch_milliseconds_disk']:.1f} ms |",
             flush=True,
         )
     (HERE / "results" / "store_growth.json").write_text(json.dumps(found, indent=1) + "\n")

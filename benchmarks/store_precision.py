@@ -2,9 +2,10 @@
 
     python benchmarks/store_precision.py
 
-A tiny world as the tests have it; bases in float32 and in bf16. For each kind of store: the gradient of the first batch against that of the
-float32 projected store (relative, in the norm of the whole adapter), and the adapter after all epochs against the one of the `online` engine,
-relative to how far training moved it. The last column is the share of the store's size on disk.
+A tiny world as the tests have it; bases in float32 and in bf16. For each kind of store: the gradient of the first batch
+against that of the float32 projected store (relative, in the norm of the whole adapter), and the adapter after all
+epochs against the one of the `online` engine, relative to how far training moved it. The last column is the share of
+the store's size on disk.
 """
 
 from __future__ import annotations
@@ -127,7 +128,8 @@ def run(precision: str, root: Path) -> list[dict[str, Any]]:
         )
         row = found[-1]
         print(
-            f"{precision}, {name}: gradient off by {row['gradient']:.1e}, final adapter by {row['adapter']:.1e} of its way, "
+            f"{precision}, {name}: gradient off by {row['gradient']:.1e}, "
+            f"final adapter by {row['adapter']:.1e} of its way, "
             f"{row['store_bytes'] / 1e3:.0f} kB",
             flush=True,
         )

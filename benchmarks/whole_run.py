@@ -3,10 +3,11 @@
     python benchmarks/smollm2/run.py piqa        # the bases and both task adapters
     python benchmarks/whole_run.py --run runs/smollm2/piqa --train TRAIN.jsonl --test TEST.jsonl [--precision float32]
 
-Each engine trains a compatibility adapter by `muscle align` on the same data and seed, and `muscle evaluate` scores it. Compared with `online`:
-how far the adapters lie apart, as a share of how far training moved them from the task adapter that they start from, and how many items get the
-same prediction. bf16 rounds every product, so that two trainings that differ in nothing but the order of rounding part as well: `projected, packed`
-(the same engine, with a batch's examples in one row), compared with `projected`, shows by how much.
+Each engine trains a compatibility adapter by `muscle align` on the same data and seed, and `muscle evaluate` scores it.
+Compared with `online`: how far the adapters lie apart, as a share of how far training moved them from the task adapter
+that they start from, and how many items get the same prediction. bf16 rounds every product, so that two trainings that
+differ in nothing but the order of rounding part as well: `projected, packed` (the same engine, with a batch's examples
+in one row), compared with `projected`, shows by how much.
 """
 
 from __future__ import annotations
@@ -130,11 +131,13 @@ def main() -> None:
     kept = {"settings": training, "train_limit": options.train_limit, "ways": found}
     (HERE / "results" / f"whole_run_{options.precision}.json").write_text(json.dumps(kept, indent=1) + "\n")
     print(
-        "| way | against | apart, of the way moved | same predictions | accuracy | best epoch | seconds |\n|---|---|---:|---:|---:|---:|---:|"
+        "| way | against | apart, of the way moved | same predictions | accuracy | best epoch | seconds |\n"
+        "|---|---|---:|---:|---:|---:|---:|"
     )
     for row in found:
         print(
-            f"| {row['way']} | {row['against']} | {row['apart'] / row['moved']:.2%} | {row['same_predictions']:.1%} | {row['accuracy']:.1%} "
+            f"| {row['way']} | {row['against']} | {row['apart'] / row['moved']:.2%} "
+            f"| {row['same_predictions']:.1%} | {row['accuracy']:.1%} "
             f"| {row['best_epoch']} | {row['seconds']:.0f} |"
         )
 

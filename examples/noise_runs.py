@@ -1,4 +1,6 @@
-"""Write the runs that docs/noise.md walks through: an old and a new version that answer by chance, 24 items really changed.
+"""Write the runs that docs/noise.md walks through: an old and a new version that answer by chance.
+
+24 items really changed.
 
 python examples/noise_runs.py DIR
 """

@@ -6,7 +6,7 @@ import io
 import json
 import logging
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import chdir, nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,14 +32,19 @@ class Done:
         return self.err.strip().splitlines()[-1] if self.err.strip() else ""
 
 
-def muscle(*arguments: object) -> Done:
-    """Run a command as `muscle` does, and return how it ended."""
+def muscle(*arguments: object, cwd: Path | None = None) -> Done:
+    """Run a command as `muscle` does, in a folder, and return how it ended."""
     out, err, code = io.StringIO(), io.StringIO(), 0
     logger = logging.getLogger("muscle")
     before = logger.handlers, logger.level
     words = ["muscle", *map(str, arguments)]
     try:
-        with mock.patch.object(sys, "argv", words), redirect_stdout(out), redirect_stderr(err):
+        with (
+            mock.patch.object(sys, "argv", words),
+            redirect_stdout(out),
+            redirect_stderr(err),
+            nullcontext() if cwd is None else chdir(cwd),
+        ):
             cli.main()
     except SystemExit as ended:
         code = int(ended.code or 0)

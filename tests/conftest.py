@@ -1,3 +1,4 @@
+import gc
 import logging
 import os
 import sys
@@ -6,14 +7,24 @@ from pathlib import Path
 
 import pytest
 
-# Triton reads it when it is imported, which transformers does: its kernels then run in Python, on a CPU too (test_kernels.py).
+# Triton reads it when it is imported, which transformers does: its kernels then run in Python, on a CPU too
+# (training/head/test_kernels.py).
 os.environ.setdefault("TRITON_INTERPRET", "1")
 
 sys.path.insert(0, str(Path(__file__).parent))  # helpers such as `tiny` are modules beside the tests
 
-collect_ignore_glob = [
-    "data/*"
-]  # scripts that made the files there; they want harnesses that the tests do not
+# Scripts that made the files there; they want harnesses that the tests do not.
+collect_ignore_glob = ["data/*"]
+
+
+def pytest_collection_finish() -> None:
+    """Take what was imported out of the garbage collector's rounds.
+
+    Accelerate collects before each training, and a round over the objects of torch and transformers takes longer than a
+    tiny training.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

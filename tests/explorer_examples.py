@@ -22,12 +22,16 @@ def rich_report(*, tasks: tuple[str, ...] = ("house", "samsum"), **options: Any)
         _enrich(flip, draw)
     report["noise"] = {
         "source": "repeats",
-        "sentence": "4.1 points of the 9.8% negative flips are what the old model shows against itself (10 answers an item).",
+        "sentence": "4.1 points of the 9.8% negative flips are what the old model shows against itself "
+        "(10 answers an item).",
     }
     report["comparability"] = {
-        "old_vs_new": [difference("generation: temperature 0.7 in the old run, 0.8 in the new one"), difference("lm-eval 0.4.9 and 0.4.13")],
+        "old_vs_new": [
+            difference("generation: temperature 0.7 in the old run, 0.8 in the new one"),
+            difference("lm-eval 0.4.9 and 0.4.13"),
+        ],
         "old_vs_candidate": [difference("lm-eval 0.4.9 and 0.4.13")],
-    }  # fmt: skip
+    }
     return report
 
 
@@ -76,18 +80,37 @@ def _add_causes(task: dict[str, Any]) -> None:
     }
     task["causes"] = {
         "old_vs_new": {"negative_flip": counts, "positive_flip": {"knowledge": 140, "format": 9}},
-        "old_vs_candidate": {"negative_flip": {"knowledge": 52, "format": 6}, "positive_flip": {"knowledge": 150}},
+        "old_vs_candidate": {
+            "negative_flip": {"knowledge": 52, "format": 6},
+            "positive_flip": {"knowledge": 150},
+        },
         "strict_loose": {
             side: {"strict": strict, "loose": loose, "gap": loose - strict}
             for side, strict, loose in (("old", 0.69, 0.7), ("new", 0.71, 0.76), ("candidate", 0.75, 0.757))
         },
         "loose_scorer": "our own reading of the text",
         "sentence": "4.9 points lost, 3.9 of them by format: the new model writes the answer in bold.",
-    }  # fmt: skip
+    }
     task["what_changed"] = [
-        {"what": "answer length in words", "kind": "length", "flipped": 61.2, "others": 24.0, "ratio": 2.55, "p": 1e-9, "p_adjusted": 4e-8},
-        {"what": "starts with “Sure,”", "kind": "ngram", "flipped": 0.31, "others": 0.04, "ratio": 7.75, "p": 1e-6, "p_adjusted": 2e-5},
-    ]  # fmt: skip
+        {
+            "what": "answer length in words",
+            "kind": "length",
+            "flipped": 61.2,
+            "others": 24.0,
+            "ratio": 2.55,
+            "p": 1e-9,
+            "p_adjusted": 4e-8,
+        },
+        {
+            "what": "starts with “Sure,”",
+            "kind": "ngram",
+            "flipped": 0.31,
+            "others": 0.04,
+            "ratio": 7.75,
+            "p": 1e-6,
+            "p_adjusted": 2e-5,
+        },
+    ]
     spread = {"mean": 0.031, "median": 0.011, "p01": -0.21, "p99": 0.44}
     close = {
         "items": 2000,
@@ -100,15 +123,31 @@ def _add_causes(task: dict[str, Any]) -> None:
 
 def _slice_row(value: str, n: int, lost: int, gained: int, p: float) -> dict[str, Any]:
     return {
-        "by": "place", "value": value, "n": n, "negative_flips": lost, "positive_flips": gained,
-        "negative_flip_rate": estimate(lost, n), "positive_flip_rate": estimate(gained, n),
-        "accuracy_old": 0.7, "accuracy_new": 0.7 + (gained - lost) / n,
+        "by": "place",
+        "value": value,
+        "n": n,
+        "negative_flips": lost,
+        "positive_flips": gained,
+        "negative_flip_rate": estimate(lost, n),
+        "positive_flip_rate": estimate(gained, n),
+        "accuracy_old": 0.7,
+        "accuracy_new": 0.7 + (gained - lost) / n,
         "accuracy_difference": around((gained - lost) / n, 0.02),
         "direction": "worse" if lost > gained else "better" if gained > lost else "even",
-        "p": p, "bh_p": min(1.0, 2 * p), "holm_p": min(1.0, 3 * p), "significant": 2 * p < 0.05,
-        "excess": {"value": lost / n - 0.05, "low": 0.02, "high": 0.09, "rest": 0.05, "p": p, "bh_p": min(1.0, 2 * p),
-                   "holm_p": min(1.0, 3 * p)},
-    }  # fmt: skip
+        "p": p,
+        "bh_p": min(1.0, 2 * p),
+        "holm_p": min(1.0, 3 * p),
+        "significant": 2 * p < 0.05,
+        "excess": {
+            "value": lost / n - 0.05,
+            "low": 0.02,
+            "high": 0.09,
+            "rest": 0.05,
+            "p": p,
+            "bh_p": min(1.0, 2 * p),
+            "holm_p": min(1.0, 3 * p),
+        },
+    }
 
 
 def _add_slices(name: str, task: dict[str, Any]) -> None:
@@ -117,13 +156,30 @@ def _add_slices(name: str, task: dict[str, Any]) -> None:
     kept = ("by", "value", "n", "negative_flips", "negative_flip_rate", "excess")
     sliced = {
         "min_items": 30,
-        "by": [{"by": "place", "kind": "column", "of": "place", "slices": 19, "tested": 16, "skipped": None, "without_value": 0,
-                "small": {"slices": 3, "items": 22, "negative_flips": 2, "positive_flips": 1}}],
+        "by": [
+            {
+                "by": "place",
+                "kind": "column",
+                "of": "place",
+                "slices": 19,
+                "tested": 16,
+                "skipped": None,
+                "without_value": 0,
+                "small": {"slices": 3, "items": 22, "negative_flips": 2, "positive_flips": 1},
+            }
+        ],
         "rows": rows,
-        "simpson": [{"by": "place", "kind": "against_the_whole", "worse": ["kitchen"], "better": ["yard"],
-                     "overall": {"direction": "better", "clear": True, "accuracy_difference": around(0.023, 0.01)}}],
+        "simpson": [
+            {
+                "by": "place",
+                "kind": "against_the_whole",
+                "worse": ["kitchen"],
+                "better": ["yard"],
+                "overall": {"direction": "better", "clear": True, "accuracy_difference": around(0.023, 0.01)},
+            }
+        ],
         "concentrated": [{key: rows[0][key] for key in kept} | {"significant": True}],
-    }  # fmt: skip
+    }
     task["slices"] = {side: sliced for side in ("old_vs_new", "old_vs_candidate") if task.get(side)}
 
 
@@ -162,17 +218,69 @@ def _repeats(answer: dict[str, Any] | None, draw: random.Random) -> list[dict[st
 def gate_report(**options: Any) -> dict[str, Any]:
     """A report that came from the gate."""
     report = rich_report(**options)
-    base = {"task": "house", "slice": None, "metric": "negative_flip_rate", "tier": "block", "test": "interval", "limit": 0.02,
-            "n": 2000, "value": 0.043, "low": 0.036, "high": 0.052, "p": 1e-8, "outcome": "broken", "verdict": "block",
-            "reason": "4.3% of the items broke, at least 3.6%: more than the 2.0% that the policy lets pass", "unit": "share"}  # fmt: skip
+    base = {
+        "task": "house",
+        "slice": None,
+        "metric": "negative_flip_rate",
+        "tier": "block",
+        "test": "interval",
+        "limit": 0.02,
+        "n": 2000,
+        "value": 0.043,
+        "low": 0.036,
+        "high": 0.052,
+        "p": 1e-8,
+        "outcome": "broken",
+        "verdict": "block",
+        "reason": "4.3% of the items broke, at least 3.6%: more than the 2.0% that the policy lets pass",
+        "unit": "share",
+    }
     findings = [
         base,
-        {**base, "slice": "place = kitchen", "tier": "warn", "outcome": "undecided", "verdict": "cannot_tell", "p": 0.2, "reason": "too few items to tell"},
-        {**base, "metric": "harm", "limit": None, "value": -0.02, "low": None, "high": -0.01, "outcome": "holds", "verdict": "pass", "p": 0.9, "reason": "no more broke than was gained"},
-        {**base, "task": None, "metric": "coverage", "test": "presence", "limit": None, "n": 0, "value": None, "low": None, "high": None, "p": None,
-         "outcome": "undecided", "verdict": "cannot_tell", "reason": "the policy names this task, and no such task was compared"},
-    ]  # fmt: skip
-    report["gate"] = {"policy": {"alpha": 0.05, "tasks": {"house": {"negative_flip_rate": 0.02}}}, "strict": True, "verdict": "block", "exit_code": 1, "findings": findings}  # fmt: skip
+        {
+            **base,
+            "slice": "place = kitchen",
+            "tier": "warn",
+            "outcome": "undecided",
+            "verdict": "cannot_tell",
+            "p": 0.2,
+            "reason": "too few items to tell",
+        },
+        {
+            **base,
+            "metric": "harm",
+            "limit": None,
+            "value": -0.02,
+            "low": None,
+            "high": -0.01,
+            "outcome": "holds",
+            "verdict": "pass",
+            "p": 0.9,
+            "reason": "no more broke than was gained",
+        },
+        {
+            **base,
+            "task": None,
+            "metric": "coverage",
+            "test": "presence",
+            "limit": None,
+            "n": 0,
+            "value": None,
+            "low": None,
+            "high": None,
+            "p": None,
+            "outcome": "undecided",
+            "verdict": "cannot_tell",
+            "reason": "the policy names this task, and no such task was compared",
+        },
+    ]
+    report["gate"] = {
+        "policy": {"alpha": 0.05, "tasks": {"house": {"negative_flip_rate": 0.02}}},
+        "strict": True,
+        "verdict": "block",
+        "exit_code": 1,
+        "findings": findings,
+    }
     report["verdict"] = "block"
     return report
 
@@ -188,6 +296,9 @@ def not_known(report: dict[str, Any]) -> dict[str, Any]:
         task |= nothing_more()
     for flip in report["flips"]:
         flip |= {**ASKED_ONCE, "slices": {}}
-    report["noise"] = {"source": "unknown", "sentence": "Floor unknown; run the old model once more (--rerun FILE)."}  # fmt: skip
+    report["noise"] = {
+        "source": "unknown",
+        "sentence": "Floor unknown; run the old model once more (--rerun FILE).",
+    }
     report["comparability"] = {"old_vs_new": [], "old_vs_candidate": []}
     return report

@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
+from command_line import muscle
 from muscle.yaml_files import yaml_text
 from tiny import TASK_YAML, save_base, write_choice_rows
 
@@ -46,6 +48,16 @@ def write_config(root, out, *, accumulation, **alignment):
     path = root / f"{Path(out).name}.yaml"
     path.write_text(yaml_text(settings))
     return path
+
+
+def update_alone(config):
+    """Run an update by one process on the CPU: this one, where it has no GPU that it would take."""
+    if torch.cuda.is_available():
+        done = launch(1, "update", config)
+        assert done.returncode == 0, done.stderr[-3000:]
+    else:
+        done = muscle("update", config)
+        assert done.code == 0, done.err[-3000:]
 
 
 def launch(processes, *words, program=("-m", "muscle"), **environment):

@@ -292,7 +292,8 @@ def text_flip(draw: random.Random, task: str, number: int, candidate: bool) -> d
         "kind": "negative_flip" if new["score"] < old["score"] else "positive_flip",
         "fixed": third["score"] >= old["score"] if third else None,
         "introduced": False if third else None,
-        "input": "Dialogue:\nMira: I oiled the gate. Is it quieter?\nOtto: Much!\nMira: Then the fence gets its paint on Friday :-)",
+        "input": "Dialogue:\nMira: I oiled the gate. Is it quieter?\nOtto: Much!\nMira: Then the fence "
+        "gets its paint on Friday :-)",
         "choices": None,
         "reference": [reference],
         "old": old,
@@ -306,11 +307,19 @@ def text_flip(draw: random.Random, task: str, number: int, candidate: bool) -> d
 
 JOINED_WHOLE = dict.fromkeys(
     (
-        "only_old", "only_new", "duplicates", "conflicting", "reference_changed", "prompt_changed",
-        "surplus_repeats", "errors_old", "errors_new", "changed",
+        "only_old",
+        "only_new",
+        "duplicates",
+        "conflicting",
+        "reference_changed",
+        "prompt_changed",
+        "surplus_repeats",
+        "errors_old",
+        "errors_new",
+        "changed",
     ),
     0,
-) | {"key": "input", "unpaired_share": 0.0}  # fmt: skip
+) | {"key": "input", "unpaired_share": 0.0}
 NOTHING_MISSING = dict.fromkeys(("errors", "unscored", "only_old", "only_new", "unread"), 0)
 SETTINGS = {name: getattr(CompareOptions(), name) for name in Settings.__dataclass_fields__} | {
     "lower_is_better": []
@@ -364,18 +373,31 @@ def make_report(
         "new": "tiny-v2 + house",
         "candidate": "tiny-v2 + compatibility" if candidate else None,
         "sources": {
-            "old": {"path": "muscle-demo/predictions/old", "format": "muscle", "lm_eval": "0.4.13", "generation": {"greedy": True}},
+            "old": {
+                "path": "muscle-demo/predictions/old",
+                "format": "muscle",
+                "lm_eval": "0.4.13",
+                "generation": {"greedy": True},
+            },
             "new": {"path": "muscle-demo/predictions/new", "format": "muscle"},
-            **({"candidate": {"path": "muscle-demo/predictions/compat", "format": "muscle"}} if candidate else {}),
+            **(
+                {"candidate": {"path": "muscle-demo/predictions/compat", "format": "muscle"}}
+                if candidate
+                else {}
+            ),
         },
         "verdict": verdict,
         "headline": (
-            "The compatibility adapter gives back more than half of what the plain update broke, at no measurable loss of accuracy."
+            "The compatibility adapter gives back more than half of what the plain update broke, at no "
+            "measurable loss of accuracy."
             if candidate
             else "The update gains 2.3 points of accuracy and breaks 9.8% of the answers."
         ),
         "warnings": [],
-        "reasons": ["house: 86 negative flips instead of 196 (-56%, exact McNemar p < 0.001)", "house: accuracy 79.1% against 79.4% of the plain update"],
+        "reasons": [
+            "house: 86 negative flips instead of 196 (-56%, exact McNemar p < 0.001)",
+            "house: accuracy 79.1% against 79.4% of the plain update",
+        ],
         "join": {"paired": sum(t["n"] for t in data.values()), **JOINED_WHOLE},
         "missing": {"old_vs_new": {"total": sum(t["n"] for t in data.values()), **NOTHING_MISSING}},
         "unread": {},
@@ -388,4 +410,4 @@ def make_report(
         "settings": SETTINGS,
         "noise": {"source": "unknown", "sentence": ""},
         "comparability": {},
-    }  # fmt: skip
+    }

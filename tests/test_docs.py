@@ -1,4 +1,4 @@
-"""The documentation hangs together: links lead somewhere, results that it names are kept, each page says what it is for."""
+"""The documentation hangs together: links lead somewhere, what it names is there, each page says what it is for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ import pytest
 
 from places import ROOT
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+SOURCE = ROOT / "src" / "muscle"
 RESULTS = ROOT / "benchmarks" / "results"
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -50,3 +56,38 @@ def test_a_page_says_first_what_it_is_for(page: Path) -> None:
     assert title.startswith("# ")
     assert not blank
     assert first[:1].isalpha() or first.startswith("`"), f"{page.name}: {first}"
+
+
+@pages
+def test_paths_that_are_named_are_there(page: Path) -> None:
+    """In the docs only Python files: published results name the files of their own repositories."""
+    ending = "/?" if page.parent == ROOT else r"\.py\b"
+    named = re.findall(
+        rf"(?<![\w/.-])(?:src|tests|docs)/[\w./-]*\w{ending}", page.read_text(encoding="utf-8")
+    )
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def map_of_the_source() -> list[tuple[str, str]]:
+    """Return the lines of README's map of `src/muscle`: what stands in front, and the phrase behind it."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (drawn,) = re.findall(r"(?ms)^src/muscle/\n(.*?)^tests/", text)
+    lines = [re.fullmatch(r"  (\S+(?:, \S+)*)  +(.*)", line) for line in drawn.splitlines()]
+    assert all(lines), drawn
+    return [(line[1], line[2]) for line in lines if line]
+
+
+def test_the_map_has_every_folder_and_the_rooms_in_it() -> None:
+    told = dict.fromkeys(
+        re.findall(r"[\w/]+(?=/)", " ".join(word for line in map_of_the_source() for word in line))
+    )
+    folders = {path.parent for path in SOURCE.rglob("__init__.py")} - {SOURCE}
+    rooms = [path.relative_to(SOURCE) for path in folders if len(path.relative_to(SOURCE).parts) <= 2]
+    assert sorted(str(room) for room in rooms if room.name not in told) == []
+
+
+def test_the_map_names_nothing_that_is_not_there() -> None:
+    for heads, phrase in map_of_the_source():
+        places = [SOURCE, *(SOURCE / head.strip("/") for head in heads.split(", "))]
+        for name in re.findall(r"[\w/]+(?:\.py\b|/)", f"{heads} {phrase}"):
+            assert any((place / name).exists() for place in places), f"{heads}: {name}"

@@ -1,7 +1,7 @@
 """Faults that were found in use, typed as their users typed them: what comes out is what should have come out.
 
-The inputs lie in ../shared/faults beside this project; where they are not there, these tests are skipped. Each kind of fault has tests with rows of the
-project's own as well.
+The inputs lie in ../shared/faults beside this project; where they are not there, these tests are skipped. Each kind of
+fault has tests with rows of the project's own as well.
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ FORBIDDEN = ("samsum",)
 """CC BY-NC-ND 4.0. The other sets may be passed on with attribution (docs/data.md)."""
 
 NUM_WORDS = 7
-"""As many words in a row are no chance: the project's prose shares six ("the order in which they were") with the dialogues."""
+"""As many words in a row are no chance: the project's prose shares six ("the order in which they were") with the
+dialogues."""
 
 _WORD = re.compile(r"\w+(?:['\N{RIGHT SINGLE QUOTATION MARK}]\w+)*")
 _ESCAPES = re.compile(r"\\[nrt]|</?[a-z][^<>]{0,200}>")

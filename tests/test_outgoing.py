@@ -252,7 +252,8 @@ def test_a_blocked_update_stays_blocked_whoever_reads_the_output(tmp_path: Path,
 def test_an_encoding_that_lacks_characters_is_no_failure(tmp_path: Path) -> None:
     run = write(tmp_path / "run.jsonl", [{**row, "input": f"é{row['input']}"} for row in rows(lost=0)])
     done = in_a_shell(
-        f"export PYTHONIOENCODING=latin-1; muscle compare {run} {run} >/dev/null || exit 9; muscle compare {run} {run} --json -",
+        f"export PYTHONIOENCODING=latin-1; muscle compare {run} {run} >/dev/null || exit 9; "
+        f"muscle compare {run} {run} --json -",
         tmp_path,
     )
     assert done.returncode in (0, 2) and json.loads(done.stdout)["format"] == "muscle-report/1"

@@ -1,4 +1,4 @@
-"""A share of the two large runs: what is missing never makes a verdict better, and hostile files end in the project's own errors.
+"""A share of two large runs: what is missing never makes a verdict better; hostile files end in our own errors.
 
 The whole of them: benchmarks/robustness.py (5,000 pairs of runs) and benchmarks/fuzz.py (50,000 files).
 """

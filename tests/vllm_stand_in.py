@@ -1,8 +1,8 @@
 """A stand-in for vLLM: its interface, as far as lm-evaluation-harness and muscle use it, around a transformers model.
 
 It is not vLLM. It has the names, signatures and refusals of vLLM 0.30 (`LLM.generate`, `SamplingParams`, `LoRARequest`,
-`RequestOutput`), so that the harness's real vLLM model and muscle's code around it run from end to end without a GPU. What vLLM
-computes, its kernels and its memory are not tested by it.
+`RequestOutput`), so that the harness's real vLLM model and muscle's code around it run from end to end without a GPU.
+What vLLM computes, its kernels and its memory are not tested by it.
 """
 
 from __future__ import annotations

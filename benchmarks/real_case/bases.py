@@ -1,8 +1,9 @@
 """The two versions of the real case: SmolLM2-135M-Instruct, and the same weights rounded to fewer bits.
 
-Every matrix of the layers (not the embeddings) is rounded to the nearest of 2^bits - 1 evenly spaced values, symmetric around zero, one
-scale for each 32 weights of a row, as llama.cpp's Q4_0 does it; then written back as bfloat16, so that both versions run by the same
-code. The package's own file (Q4_1) was read into bfloat16 first, so "old" is not the model as it was published.
+Every matrix of the layers (not the embeddings) is rounded to the nearest of 2^bits - 1 evenly spaced values, symmetric
+around zero, one scale for each 32 weights of a row, as llama.cpp's Q4_0 does it; then written back as bfloat16, so that
+both versions run by the same code. The package's own file (Q4_1) was read into bfloat16 first, so "old" is not the
+model as it was published.
 """
 
 from __future__ import annotations

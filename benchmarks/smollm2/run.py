@@ -3,9 +3,10 @@
     python benchmarks/smollm2/run.py piqa
     python benchmarks/smollm2/run.py samsum
 
-Reads the data in ../shared/data; the configuration is `benchmarks/smollm2/TASK.yaml`, the run folder `runs/smollm2/TASK`. Report and JSON are
-kept under `benchmarks/results/` without the examples' texts, whose licences may forbid to pass them on, beside every adapter's losses
-(`training.json`). A run that was stopped goes on when the command is given again. Where to get the data: docs/data.md.
+Reads the data in ../shared/data; the configuration is `benchmarks/smollm2/TASK.yaml`, the run folder
+`runs/smollm2/TASK`. Report and JSON are kept under `benchmarks/results/` without the examples' texts, whose licences
+may forbid to pass them on, beside every adapter's losses (`training.json`). A run that was stopped goes on when the
+command is given again. Where to get the data: docs/data.md.
 """
 
 import logging

@@ -6,7 +6,7 @@ The public names are imported on first use, so that `import muscle` is instant a
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from muscle.comparison import Comparison, compare
@@ -71,7 +71,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'muscle' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -18,8 +18,8 @@ from muscle.commands.ending import end
 from muscle.commands.shell import say
 
 _CODES = (
-    "Exit codes: 0 pass, or done; 1 block, and nothing else; 2 cannot tell; 3 bad input or configuration; 4 a fault of muscle; "
-    "130 interrupted."
+    "Exit codes: 0 pass, or done; 1 block, and nothing else; 2 cannot tell; 3 bad input or configuration; "
+    "4 a fault of muscle; 130 interrupted."
 )
 
 app = typer.Typer(

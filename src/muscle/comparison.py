@@ -103,7 +103,8 @@ class Comparison(Shown):
 
         Columns: `task`, `id`, `filter`, `repeat`, `input`, `reference`, `flip` (-1 broke, 1 gained, 0 neither),
         `kind` (null where nothing flipped), `cause`, and of old, new and candidate `output_old`, `choice_old`,
-        `correct_old`, `score_old` (higher is better) and so on; with a candidate also `flip_candidate`, `fixed` and `introduced`.
+        `correct_old`, `score_old` (higher is better) and so on; with a candidate also `flip_candidate`, `fixed` and
+        `introduced`.
         """
         return items_table(self.made_from.listed)
 

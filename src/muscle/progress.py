@@ -127,11 +127,13 @@ class _Clock:
 
 @contextmanager
 def step_bar(seconds: Mapping[str, float]) -> Iterator[Callable[[str], None]]:
-    """Show how far a row of steps is that cannot be counted while they run, such as reading a file; nothing for two seconds.
+    """Show how far a row of steps is that cannot be counted while they run; nothing for two seconds.
+
+    Reading a file is such a step.
 
     Args:
-        seconds: the steps by name, in their order, with a guess of the seconds that each takes. Only their relation counts
-            once the first is done.
+        seconds: the steps by name, in their order, with a guess of the seconds that each takes. Only their relation
+            counts once the first is done.
 
     Yields:
         A function to call with a step's name when it begins.

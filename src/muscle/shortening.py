@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from muscle.outgoing import visible
 
 
@@ -12,6 +14,25 @@ def clip(text: str, limit: int) -> str:
     'aaa… [1,997 more characters]'
     """
     return text if len(text) <= limit else f"{text[:limit]}… [{len(text) - limit:,} more characters]"
+
+
+def clip_kept(text: str, limit: int) -> str:
+    """Cut a text that report.json keeps, and say by how much, as all its versions have said it.
+
+    >>> clip_kept("a" * 2000, 3)
+    'aaa … [1997 more characters]'
+    """
+    return text if len(text) <= limit else f"{text[:limit]} … [{len(text) - limit} more characters]"
+
+
+def first_few(names: Sequence[str], most: int) -> str:
+    """Return the first names and how many more there are.
+
+    >>> first_few(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 def beginning(text: str, limit: int) -> str:
@@ -31,7 +52,7 @@ def one_line(text: object, limit: int) -> str:
 
 
 def middle_cut(text: object, limit: int) -> str:
-    """Bring a name into one line of at most `limit` characters; what is cut is its middle, as names mostly differ at the end.
+    """Bring a name into one line of at most `limit` characters by cutting its middle: names mostly differ at the end.
 
     >>> middle_cut("summarise_long_texts_9", 13)
     'summar…exts_9'

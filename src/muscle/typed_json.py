@@ -29,26 +29,30 @@ def _keys(kind: type) -> tuple[tuple[str, str, bool], ...]:
     )
 
 
+_PLAIN = (str, int, float)
+
+
 def to_json(value: object) -> object:
     """Return a typed object as JSON's own: dicts, lists, text, numbers, true, false and None.
 
     Args:
         value: a dataclass, or a mapping, list or tuple of such; numbers and texts stay as they are.
     """
-    if value is None or isinstance(value, str | int | float):
+    if value is None or isinstance(value, _PLAIN):
         return value
-    if isinstance(value, Mapping):
-        return {str(name): to_json(each) for name, each in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [to_json(each) for each in value]
+    # Dataclasses first: a report has hundreds of thousands, and whether something is a mapping takes long to tell.
     if is_dataclass(value):
         kind: type = type(value)
         found = {}
         for name, key, left_out in _keys(kind):
             each = getattr(value, name)
             if each is not None or not left_out:
-                found[key] = to_json(each)
+                found[key] = each if isinstance(each, _PLAIN) else to_json(each)
         return found
+    if isinstance(value, list | tuple | set | frozenset):
+        return [to_json(each) for each in value]
+    if isinstance(value, Mapping):
+        return {str(name): to_json(each) for name, each in value.items()}
     raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 

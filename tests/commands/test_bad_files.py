@@ -1,4 +1,4 @@
-"""Bad files on the command line: one clear line with file, line and field, exit code 3, no traceback, bounded memory."""
+"""Bad files on the command line: one clear line with file, line and field, exit code 3, bounded memory."""
 
 from __future__ import annotations
 

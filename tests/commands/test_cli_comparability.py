@@ -1,4 +1,4 @@
-"""What differs beside the model, from the command line: listed before any number, refused where it makes them meaningless."""
+"""What differs beside the model, from the command line: listed first, refused where it makes numbers meaningless."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""The commands as they are typed, in this process; what a process of its own must show has one."""
+
 import functools
 import json
 import os
@@ -10,27 +12,26 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from command_line import muscle
 from muscle.yaml_files import yaml_text
 from tiny import TASK_YAML, save_base, write_choice_rows
 
 COMMANDS = ("demo", "init", "update", "finetune", "align", "evaluate", "compare", "report")
 
 
-def muscle(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "muscle.cli", *map(str, arguments)]
-    return subprocess.run(
-        command, capture_output=True, text=True, cwd=cwd, check=False, stdin=subprocess.DEVNULL
-    )
+def process(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run a command as a process of its own."""
+    command = [sys.executable, "-m", "muscle", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
 
 
 def refused(*arguments: object, cwd: Path | None = None) -> str:
     """Run a command that must fail as bad input: exit code 3, one line, no traceback."""
     done = muscle(*arguments, cwd=cwd)
-    assert done.returncode == 3, (done.stdout, done.stderr)
-    *_, last = done.stderr.strip().splitlines()
-    assert last.startswith("muscle: ")
-    assert "Traceback" not in done.stderr
-    return last
+    assert done.code == 3, done
+    assert done.last.startswith("muscle: ")
+    assert "Traceback" not in done.err
+    return done.last
 
 
 @pytest.fixture(scope="module")
@@ -61,17 +62,17 @@ def inputs(tmp_path_factory):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command):
     done = muscle(command, "--help")
-    assert done.returncode == 0
-    assert done.stdout.startswith("Usage:")
+    assert done.code == 0
+    assert done.out.startswith("Usage:")
 
 
 def test_help_lists_every_command():
-    listed = muscle("--help").stdout
+    listed = process("--help").stdout
     assert all(command in listed for command in COMMANDS)
 
 
 def test_version_is_shown():
-    assert muscle("--version").stdout.startswith("muscle 0.")
+    assert process("--version").stdout.startswith("muscle 0.")
 
 
 def test_an_unknown_option_is_bad_input():
@@ -79,7 +80,7 @@ def test_an_unknown_option_is_bad_input():
 
 
 def test_init_writes_a_file_that_loads_and_never_replaces_one(tmp_path):
-    assert muscle("init", cwd=tmp_path).returncode == 0
+    assert muscle("init", cwd=tmp_path).code == 0
     assert "exists already; --force" in refused("init", cwd=tmp_path)
 
 
@@ -88,7 +89,7 @@ def test_the_single_steps_do_the_whole_way(inputs, tmp_path):
     data = ("--task", inputs / "tools.yaml", "--train", inputs / "train.jsonl")
     for side in ("old", "new"):
         done = muscle("finetune", "--base", inputs / side, *data, "--out", tmp_path / side, *settings)
-        assert done.returncode == 0, done.stderr
+        assert done.code == 0, done.err
     models = {side: f"{inputs / side}+{tmp_path / side}" for side in ("old", "new")}
     done = muscle(
         "align",
@@ -101,13 +102,13 @@ def test_the_single_steps_do_the_whole_way(inputs, tmp_path):
         tmp_path / "compat",
         *settings,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     models["compat"] = f"{inputs / 'new'}+{tmp_path / 'compat'}"
     for side, model in models.items():
         out = tmp_path / "predictions" / side
         scoring = ("--task", inputs / "tools.yaml", "--data", inputs / "test.jsonl", "--out", out, "--quiet")
         done = muscle("evaluate", "--model", model, *scoring)
-        assert done.returncode == 0, done.stderr
+        assert done.code == 0, done.err
     runs = [tmp_path / "predictions" / side for side in ("old", "new")]
     outputs = (
         "--html",
@@ -119,20 +120,18 @@ def test_the_single_steps_do_the_whole_way(inputs, tmp_path):
     )
     done = muscle("compare", *runs, "--candidate", tmp_path / "predictions" / "compat", *outputs)
     report = json.loads((tmp_path / "report.json").read_text())
-    assert done.returncode == {"pass": 0, "warn": 0, "block": 1, "cannot_tell": 2}[report["verdict"]]
+    assert done.code == {"pass": 0, "warn": 0, "block": 1, "cannot_tell": 2}[report["verdict"]]
     assert report["tasks"]["tools"]["n"] == 30
     (tmp_path / "r.html").unlink()
-    assert (
-        muscle("report", tmp_path / "report.json", "--html", tmp_path / "r.html", "--quiet").returncode == 0
-    )
+    assert muscle("report", tmp_path / "report.json", "--html", tmp_path / "r.html", "--quiet").code == 0
     assert (tmp_path / "r.html").stat().st_size > 1000
 
 
 def test_dry_run_lists_the_stages_with_their_tokens_and_runs_nothing(inputs, tmp_path):
     out = tmp_path / "run"
     done = muscle("update", inputs / "update.yaml", "--set", f"output={out}", "--dry-run", "--json")
-    assert done.returncode == 0, done.stderr
-    plan = json.loads(done.stdout)
+    assert done.code == 0, done.err
+    plan = json.loads(done.out)
     stages = {stage["name"]: stage for stage in plan["stages"]}
     assert list(stages)[:3] == ["finetune old/tools", "finetune new/tools", "align tools"]
     # 40 rows of "for TOOL w w Use the TOOL": seven tokens each, one epoch

@@ -171,7 +171,7 @@ def test_a_base_has_learnt_which_tools_fit(base: Path) -> None:
 def _accuracy(model: torch.nn.Module, tokenizer: object, items: list[Item]) -> float:
     context = torch.tensor([tokenizer(item.goal)["input_ids"] for item in items])  # type: ignore[operator]
     options = torch.tensor(
-        [[tokenizer(tool)["input_ids"][0] for tool in (item.sol1, item.sol2)] for item in items]  # type: ignore[operator]
+        [[tokenizer(tool)["input_ids"][0] for tool in (item.sol1, item.sol2)] for item in items]
     )
     with torch.no_grad():
         logits = model(input_ids=context).logits[:, -1]

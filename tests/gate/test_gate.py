@@ -29,6 +29,7 @@ from muscle.gate import (
     to_junit,
     to_markdown,
 )
+from muscle.gate.output import gate_section
 from muscle.gate.terminal import print_gate
 from muscle.predictions.read import read_run
 from muscle.predictions.run import Unread
@@ -88,15 +89,16 @@ def test_a_warning_ends_in_code_2_where_the_gate_is_strict() -> None:
 
 
 def test_the_report_is_json_and_its_reasons_are_the_gates(blocked: GateResult) -> None:
-    report = blocked.report
+    report = blocked.to_json()
     assert json.loads(json.dumps(report, allow_nan=False)) == report
-    assert "harm beyond chance" in report["reasons"][0] and report["headline"].startswith("Blocked")
-    assert {f["metric"] for f in report["gate"]["findings"]} == {
+    assert "harm beyond chance" in blocked.report.reasons[0] and blocked.headline.startswith("Blocked")
+    section = gate_section(blocked.report)
+    assert {finding.metric for finding in section.findings} == {
         "harm",
         "accuracy_drop",
         "negative_flip_rate",
     }
-    assert report["gate"]["policy"]["name"] == "default"
+    assert section.policy["name"] == "default"
 
 
 def test_the_candidate_is_judged_where_there_is_one() -> None:
@@ -253,10 +255,10 @@ def test_markdown_lets_no_markup_or_mention_through(blocked: GateResult) -> None
     assert "<b>" not in text and "@me" not in text and "`code`" not in text and "\x1b" not in text
 
 
-def test_a_report_that_is_no_gates_is_refused() -> None:
+def test_a_report_that_is_no_gates_is_refused(blocked: GateResult) -> None:
     for write in (to_junit, to_annotations, to_markdown):
         with pytest.raises(DataError, match="expected the `gate` section"):
-            write({"verdict": "pass"})
+            write(replace(blocked.report, gate=None))
 
 
 # Baselines

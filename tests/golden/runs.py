@@ -1,4 +1,4 @@
-"""Three sets of runs whose reports are kept: a choice task with likelihoods, generation with repeats, a chain of versions.
+"""Three sets of runs whose reports are kept: a choice task, generation with repeats, a chain of versions.
 
     python tests/golden/runs.py        writes the reports of the installed version beside this file
 
@@ -22,7 +22,7 @@ Rows = list[dict[str, Any]]
 
 
 def choice_runs() -> dict[str, pl.DataFrame]:
-    """Two tasks with options, likelihoods, slices and groups; old, new, candidate, a second run of old, the bare base."""
+    """Two tasks with options, likelihoods, slices and groups; old, new, candidate, old again, the bare base."""
     shift = {"old": 0.0, "new": 0.5, "candidate": 0.4, "rerun": 0.0, "base": -0.3}
     noise = {"old": 1, "new": 2, "candidate": 3, "rerun": 1, "base": 4}
     return {run: _choices(shift[run], noise[run], jitter=run == "rerun") for run in shift}

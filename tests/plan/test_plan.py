@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from command_line import muscle
 from muscle.comparison import compare
 from muscle.errors import ConfigError, DataError
 from muscle.flips.options import CompareOptions
@@ -50,11 +49,6 @@ def run(passed: np.ndarray, num: int, *, seed: int) -> pl.DataFrame:
 
 RATES = np.repeat([1.0, 0.9, 0.5, 0.0], 50)
 HARMED = np.where(np.arange(200) < 12, 0.0, RATES)
-
-
-def muscle(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "muscle.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
 
 
 def test_the_bound_of_the_detectable_difference_is_the_known_one() -> None:
@@ -304,7 +298,6 @@ def files(tmp_path: Path) -> Path:
 def test_a_command_without_a_report_names_what_was_not_read(
     files: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    from command_line import muscle as in_this_process
     from muscle.commands import sources
 
     read = sources.read_source
@@ -314,18 +307,18 @@ def test_a_command_without_a_report_names_what_was_not_read(
 
     monkeypatch.setattr(sources, "read_source", partly)
     monkeypatch.chdir(files)
-    done = in_this_process(command, "old.jsonl", "new.jsonl")
+    done = muscle(command, "old.jsonl", "new.jsonl")
     assert done.err.count("not read: log.json: 3 samples that are null\n") == 2, done
 
 
 def test_the_command_plans_from_nothing_and_from_a_pilot(files: Path) -> None:
     plain = muscle("plan", "--difference", "0.05")
-    assert plain.returncode == 0 and "cheapest" in plain.stdout
+    assert plain.code == 0 and "cheapest" in plain.out
     done = muscle("plan", files / "old.jsonl", files / "new.jsonl", "--json", "-")
-    plans = json.loads(done.stdout)
+    plans = json.loads(done.out)
     assert plans["all"]["format"] == "muscle-plan/1"
     wrong = muscle("plan", "--difference", "2")
-    assert wrong.returncode == 3 and "difference" in wrong.stderr and "Traceback" not in wrong.stderr
+    assert wrong.code == 3 and "difference" in wrong.err and "Traceback" not in wrong.err
 
 
 def test_the_commands_take_runs_as_compare_does(files: Path) -> None:
@@ -336,31 +329,31 @@ def test_the_commands_take_runs_as_compare_does(files: Path) -> None:
     columns = ("--column", "correct=is_right")
     planned = muscle("plan", *pair, *columns, "--json", "-")
     same = muscle("plan", files / "old.jsonl", files / "new.jsonl", "--json", "-")
-    assert planned.returncode == 0 and json.loads(planned.stdout) == json.loads(same.stdout), planned.stderr
+    assert planned.code == 0 and json.loads(planned.out) == json.loads(same.out), planned.err
     ask = ("--items", files / "ask.jsonl")
     first = muscle("confirm", *pair, *ask, "--repeats", 12, *columns)
-    assert first.returncode == 0 and "that flipped" in first.stdout, first.stderr
+    assert first.code == 0 and "that flipped" in first.out, first.err
     fresh = ("--fresh-old", files / "fresh_old.csv", "--fresh-new", f"{files / 'fresh_new.csv'}::name=again")
     second = muscle("confirm", *pair, *ask, *fresh, *columns)
-    assert second.returncode == 0 and "regressed" in second.stdout, second.stderr
+    assert second.code == 0 and "regressed" in second.out, second.err
     again = muscle(
         "confirm", *pair, *ask, "--fresh-old", f"{pair[0]}::name=x", "--fresh-new", pair[1], *columns
     )
-    assert again.returncode == 3 and "the first pass again" in again.stderr
+    assert again.code == 3 and "the first pass again" in again.err
     for command in ("plan", "confirm", "watch"):
         unknown = muscle(command, f"{pair[0]}::what=1", pair[1], *columns)
-        assert unknown.returncode == 3 and "expected ::key=value" in unknown.stderr
+        assert unknown.code == 3 and "expected ::key=value" in unknown.err
 
 
 def test_the_command_writes_the_list_and_then_judges_fresh_answers(files: Path) -> None:
     ask = files / "ask.jsonl"
     pair = (files / "old.jsonl", files / "new.jsonl")
     first = muscle("confirm", *pair, "--items", ask, "--repeats", 12)
-    assert first.returncode == 0 and "ask each 12 times" in first.stdout
+    assert first.code == 0 and "ask each 12 times" in first.out
     fresh = ("--fresh-old", files / "fresh_old.jsonl", "--fresh-new", files / "fresh_new.jsonl")
     second = muscle("confirm", *pair, "--items", ask, *fresh)
-    assert second.returncode == 0 and "regressed" in second.stdout, second.stderr
+    assert second.code == 0 and "regressed" in second.out, second.err
     again = muscle("confirm", *pair, "--items", ask, "--fresh-old", pair[0], "--fresh-new", pair[1])
-    assert again.returncode == 3 and "the first pass again" in again.stderr
+    assert again.code == 3 and "the first pass again" in again.err
     half = muscle("confirm", *pair, "--fresh-old", pair[0])
-    assert half.returncode == 3 and "together" in half.stderr
+    assert half.code == 3 and "together" in half.err

@@ -1,11 +1,9 @@
-"""The sequential test: known E-values, false alarms under stopping at will, orders that are refused, and `muscle watch`."""
+"""The sequential test: known E-values, false alarms under stopping at will, refused orders, and `muscle watch`."""
 
 from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from command_line import muscle
 from muscle.errors import ConfigError, DataError
 from muscle.plan.sequential import (
     SequentialTest,
@@ -257,28 +256,24 @@ def test_the_same_order_comes_from_another_format_of_the_run(
 def test_the_command_writes_the_order_watches_and_ends_with_its_codes(
     runs: tuple[pl.DataFrame, pl.DataFrame], tmp_path: Path
 ) -> None:
-    def watch(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "muscle.cli", "watch", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
     old, new = runs
     paths = [tmp_path / f"{name}.jsonl" for name in ("old", "new", "same", "order")]
     old.write_ndjson(paths[0])
     new.write_ndjson(paths[1])
     old.write_ndjson(paths[2])
-    written = watch(paths[0], "--order", paths[3], "--seed", 0)
-    assert written.returncode == 0 and "--seed 0" in written.stdout
-    harm = watch(paths[0], paths[1], "--seed", 0)
-    assert harm.returncode == 1 and "stop: more is lost" in harm.stdout, harm.stderr
-    assert watch(paths[0], paths[2], "--seed", 0).returncode == 0
-    refused = watch(paths[0], paths[1])
-    assert refused.returncode == 3 and "random order" in refused.stderr and "Traceback" not in refused.stderr
+    written = muscle("watch", paths[0], "--order", paths[3], "--seed", 0)
+    assert written.code == 0 and "--seed 0" in written.out
+    harm = muscle("watch", paths[0], paths[1], "--seed", 0)
+    assert harm.code == 1 and "stop: more is lost" in harm.out, harm.err
+    assert muscle("watch", paths[0], paths[2], "--seed", 0).code == 0
+    refused = muscle("watch", paths[0], paths[1])
+    assert refused.code == 3 and "random order" in refused.err and "Traceback" not in refused.err
     tables = [tmp_path / f"{name}.csv" for name in ("old", "new")]
     for frame, path in zip(runs, tables, strict=True):
         frame.rename({"correct": "is_right"}).write_csv(path)
-    named = watch(tables[0], f"{tables[1]}::name=v2", "--column", "correct=is_right", "--seed", 0)
-    assert named.returncode == 1 and named.stdout == harm.stdout, named.stderr
-    state = json.loads(watch(paths[0], paths[1], "--seed", 0, "--limit", 0.9, "--json", "-").stdout)
+    named = muscle("watch", tables[0], f"{tables[1]}::name=v2", "--column", "correct=is_right", "--seed", 0)
+    assert named.code == 1 and named.out == harm.out, named.err
+    state = json.loads(muscle("watch", paths[0], paths[1], "--seed", 0, "--limit", 0.9, "--json", "-").out)
     assert state["items"] == 300 and state["first_accept"] is not None
 
 

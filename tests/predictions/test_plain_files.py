@@ -1,4 +1,4 @@
-"""Plain files that are cut, shifted, doubled, packed or something else: nothing filled, lost or swallowed in silence."""
+"""Plain files that are cut, shifted, doubled, packed or something else: nothing is filled or lost in silence."""
 
 from __future__ import annotations
 

@@ -72,11 +72,13 @@ def test_a_null_score_is_unscored_in_a_task_that_has_scores(tmp_path: Path) -> N
         ("a.csv", "id,score.quality,score.words\nq0,,9\nq1,0.5,9\n"),
         (
             "a.jsonl",
-            '{"id": "q0", "score": {"quality": null, "words": 9}}\n{"id": "q1", "score": {"quality": 0.5, "words": 9}}\n',
+            '{"id": "q0", "score": {"quality": null, "words": 9}}\n'
+            '{"id": "q1", "score": {"quality": 0.5, "words": 9}}\n',
         ),
         (
             "a.json",
-            '[{"id": "q0", "score": {"quality": null, "words": 9}}, {"id": "q1", "score": {"quality": 0.5, "words": 9}}]',
+            '[{"id": "q0", "score": {"quality": null, "words": 9}}, '
+            '{"id": "q1", "score": {"quality": 0.5, "words": 9}}]',
         ),
     ],
 )

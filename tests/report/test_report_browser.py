@@ -20,7 +20,10 @@ from report_examples import make_report, typed
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None or DRIVER is None, reason="needs chromium and chromedriver on the PATH"
 )
-HOSTILE = "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=1'>{{7*7}} \u202egnp \x1b[31m \x00 \u200b"
+HOSTILE = (
+    "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=1'>"
+    "{{7*7}} \u202egnp \x1b[31m \x00 \u200b"
+)
 VISIBLE = "⟨U+202E⟩gnp ␛[31m ␀ ⟨U+200B⟩"
 ENTER, ESCAPE, DOWN = "\ue007", "\ue00c", "\ue015"
 Report = dict[str, Any]
@@ -95,9 +98,18 @@ def figures(browser: Browser, selector: str) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    "make", [make_report, rich_report, gate_report, lambda: not_known(rich_report()), lambda: rich_report(candidate=False)]
+    "make",
+    [
+        make_report,
+        rich_report,
+        gate_report,
+        lambda: not_known(rich_report()),
+        lambda: rich_report(candidate=False),
+    ],
 )  # fmt: skip
-def test_the_page_opens_without_an_error_and_loads_nothing(browser: Browser, tmp_path: Path, make: Any) -> None:  # fmt: skip
+def test_the_page_opens_without_an_error_and_loads_nothing(
+    browser: Browser, tmp_path: Path, make: Any
+) -> None:
     show(browser, tmp_path, make())
     browser.press("jj")
     assert browser.errors() == []
@@ -174,7 +186,9 @@ def test_an_item_that_was_asked_once_shows_no_repeats(browser: Browser, tmp_path
 def test_all_repeats_stand_side_by_side(browser: Browser, tmp_path: Path) -> None:
     report = rich_report(tasks=("samsum",))
     flip = by_size(report)[0]
-    flip["repeats"]["new"] = [{"output": f"answer {i}", "choice": None, "correct": i % 2 == 0, "score": None} for i in range(30)]  # fmt: skip
+    flip["repeats"]["new"] = [
+        {"output": f"answer {i}", "choice": None, "correct": i % 2 == 0, "score": None} for i in range(30)
+    ]
     show(browser, tmp_path, report)
     rows = browser.run(
         "return [...document.querySelectorAll('.repeats tbody tr')].map(r => [...r.cells].map(c => c.innerText))"
@@ -197,7 +211,11 @@ def test_a_kind_s_chip_shows_that_kind_alone(browser: Browser, tmp_path: Path, c
     number = sum(flip["kind"] == kind for flip in report["flips"])
     assert texts(browser, f"#kind-{chip} .number") == [str(number)]
     assert texts(browser, "#status")[0].startswith(f"{number} of ")
-    words = {"negative_flip": "Negative flip", "positive_flip": "Positive flip", "other_wrong": "Broken by the candidate only"}  # fmt: skip
+    words = {
+        "negative_flip": "Negative flip",
+        "positive_flip": "Positive flip",
+        "other_wrong": "Broken by the candidate only",
+    }
     assert all(words[kind] in text for text in texts(browser, ".row-main > .hidden"))
     assert words[kind] in texts(browser, ".badges")[0]
     assert address(browser) == {"kind": chip}
@@ -291,14 +309,17 @@ def test_j_and_k_walk_through_the_examples_and_back_leaves_them(browser: Browser
     assert texts(browser, "#place") == [f"41 of {len(order)}"]
     assert address(browser) == {"item": f"house/{order[40]['id']}"}
     chosen = "const r = document.querySelector('.row[aria-selected=true]').getBoundingClientRect(), "
-    chosen += "p = document.getElementById('list').getBoundingClientRect(); return r.top >= p.top - 1 && r.bottom <= p.bottom + 1"
+    chosen += "p = document.getElementById('list').getBoundingClientRect(); "
+    chosen += "return r.top >= p.top - 1 && r.bottom <= p.bottom + 1"
     assert browser.run(chosen)
     browser.run("history.back()")
     settle(browser)
     assert browser.run("return document.getElementById('browser').dataset.opened") == "false"
 
 
-def test_enter_and_arrows_work_in_the_list_and_escape_goes_back_to_it(browser: Browser, tmp_path: Path) -> None:  # fmt: skip
+def test_enter_and_arrows_work_in_the_list_and_escape_goes_back_to_it(
+    browser: Browser, tmp_path: Path
+) -> None:
     report = make_report()
     show(browser, tmp_path, report)
     browser.run("document.getElementById('list').focus()")
@@ -306,7 +327,8 @@ def test_enter_and_arrows_work_in_the_list_and_escape_goes_back_to_it(browser: B
     assert item(browser) == by_size(report)[1]["id"]
     active = "return document.activeElement.id"
     assert browser.run(
-        "return document.getElementById(document.getElementById('list').getAttribute('aria-activedescendant')).getAttribute('aria-selected')"
+        "const active = document.getElementById('list').getAttribute('aria-activedescendant'); "
+        "return document.getElementById(active).getAttribute('aria-selected')"
     ) == "true"  # fmt: skip
     browser.press(ENTER)
     assert browser.run(active) == "item"
@@ -340,7 +362,12 @@ def test_keys_typed_into_the_search_field_are_text(browser: Browser, tmp_path: P
 def test_a_deep_link_opens_its_example_under_its_filters(browser: Browser, tmp_path: Path) -> None:
     report = make_report()
     report["flips"][300].update(task="house", id="näme/with space&#?")
-    show(browser, tmp_path, report, f"#examples?kind=positive&sort=file&item={quote('house/näme/with space&#?', safe='')}")  # fmt: skip
+    show(
+        browser,
+        tmp_path,
+        report,
+        f"#examples?kind=positive&sort=file&item={quote('house/näme/with space&#?', safe='')}",
+    )
     assert item(browser) == "näme/with space&#?"
     assert texts(browser, ".chip[aria-pressed=true]")[0].startswith("Positive flips")
     top = browser.run("return document.querySelector('#detail').getBoundingClientRect().top")
@@ -371,7 +398,9 @@ def test_examples_with_the_same_id_have_links_of_their_own(browser: Browser, tmp
     assert "the second of them" in texts(browser, "#item")[0]
 
 
-def test_words_that_differ_are_marked_in_all_answers_and_marks_can_be_hidden(browser: Browser, tmp_path: Path) -> None:  # fmt: skip
+def test_words_that_differ_are_marked_in_all_answers_and_marks_can_be_hidden(
+    browser: Browser, tmp_path: Path
+) -> None:
     report = make_report(tasks=("samsum",))
     report["flips"] = report["flips"][:1]
     flip = report["flips"][0]
@@ -402,7 +431,15 @@ def test_long_answers_show_where_they_differ_first(browser: Browser, tmp_path: P
 def test_hostile_text_is_shown_as_text(browser: Browser, tmp_path: Path) -> None:
     report = rich_report(tasks=("house", "samsum"))
     choice, text = report["flips"][0], report["flips"][-1]
-    choice.update(task=HOSTILE, id=HOSTILE, input=HOSTILE, choices=[HOSTILE, "b"], size=99.0, cause=HOSTILE, verdict=HOSTILE)  # fmt: skip
+    choice.update(
+        task=HOSTILE,
+        id=HOSTILE,
+        input=HOSTILE,
+        choices=[HOSTILE, "b"],
+        size=99.0,
+        cause=HOSTILE,
+        verdict=HOSTILE,
+    )
     choice["slices"] = {HOSTILE: HOSTILE}
     text.update(id=HOSTILE, input=HOSTILE, reference=[HOSTILE], size=98.0)
     for side in ("old", "new", "candidate"):
@@ -421,7 +458,9 @@ def test_hostile_text_is_shown_as_text(browser: Browser, tmp_path: Path) -> None
     assert browser.run("return getComputedStyle(document.querySelector('.text')).unicodeBidi") == "isolate"
 
 
-def test_answers_of_a_megabyte_are_clipped_and_compared_in_bounded_time(browser: Browser, tmp_path: Path) -> None:  # fmt: skip
+def test_answers_of_a_megabyte_are_clipped_and_compared_in_bounded_time(
+    browser: Browser, tmp_path: Path
+) -> None:
     report = make_report(tasks=("samsum",))
     flip = report["flips"][0]
     flip["old"]["output"] = "".join(f"{i * 7919 % 100003} " for i in range(160_000))
@@ -501,7 +540,8 @@ def test_in_a_notebook_s_frame_links_and_keys_work(browser: Browser, tmp_path: P
     report = rich_report()
     browser.open(page)
     browser.run(
-        "const f = document.querySelector('iframe'); f.srcdoc = arguments[0]; return new Promise(d => { f.onload = d; })",
+        "const f = document.querySelector('iframe'); f.srcdoc = arguments[0]; "
+        "return new Promise(d => { f.onload = d; })",
         render_html(typed(report)),
     )
     inside = "const d = document.querySelector('iframe').contentDocument; "
@@ -524,7 +564,7 @@ def axe_script() -> str | None:
 
 
 def violations(browser: Browser, *, part: str | None = None, rules: tuple[str, ...] = ()) -> list[list[str]]:
-    """What axe-core finds on the page, or in a part of it, each as its rule and the first element; all rules unless named."""
+    """What axe-core finds on the page, or in a part of it: rule and first element; all rules unless named."""
     found: list[list[str]] = browser.run(
         "return axe.run(arguments[0] || document, arguments[1].length ? {runOnly: arguments[1]} : {})"
         ".then(r => r.violations.map(v => [v.id, v.nodes[0].html]))",
@@ -573,7 +613,9 @@ def test_a_phone_shows_list_or_example_without_scrolling_sideways(phone: Browser
     assert phone.errors() == []
 
 
-def test_without_javascript_all_but_the_examples_is_there_and_the_page_says_so(browser: Browser, tmp_path: Path) -> None:  # fmt: skip
+def test_without_javascript_all_but_the_examples_is_there_and_the_page_says_so(
+    browser: Browser, tmp_path: Path
+) -> None:
     browser.command("Emulation.setScriptExecutionDisabled", value=True)
     show(browser, tmp_path, rich_report())
     browser.command("Emulation.setScriptExecutionDisabled", value=False)

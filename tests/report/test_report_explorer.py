@@ -1,4 +1,4 @@
-"""The explorer's text: noise, causes, slices, rules and differences, each figure that of report.json, each part left out where unknown."""
+"""The explorer's text: each figure is that of report.json, each part is left out where it is not known."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ Row = dict[str, Any]
 
 
 def _run(path: Path, *, lost: int = 0) -> Path:
-    """Questions, asked twice each, whose every text has a secret word; the last `lost` answers are wrong, by the same words."""
+    """Questions, twice each, whose every text has a secret word; the last `lost` answers are wrong, all alike."""
     rows: list[Row] = []
     for number in range(60):
         right = number < 60 - lost

@@ -1,1 +1,1 @@
-"""Valid files of every format, and what can happen to them: for the property test, the fuzz run and their benchmarks."""
+"""Valid files of every format, and what can happen to them: for the property test and the fuzz run."""

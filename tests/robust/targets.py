@@ -1,7 +1,7 @@
 """What is given hostile input: every place where muscle reads something from outside. One function for each.
 
-A target takes a source of chance and an empty folder, and says what it did. It ends, or raises one of the project's own errors; all else is a
-fault.
+A target takes a source of chance and an empty folder, and says what it did. It ends, or raises one of the project's own
+errors; all else is a fault.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Cases in a process of their own, which is ended when it hangs or takes too much memory.
 
-A case is a target's name and a number. The process tells on a pipe when it begins one and how it ended, in lines of JSON.
+A case is a target's name and a number. The process tells on a pipe when it begins one and how it ended, in lines of
+JSON.
 """
 
 from __future__ import annotations
@@ -93,8 +94,8 @@ def watch(cases: Sequence[Case]) -> Iterator[dict[str, Any]]:
     """Run cases in a process of their own; yield what came of each, a hang or too much memory among it.
 
     Yields:
-        `target`, `number`, `way` (what was done to the input), `end` ("read", "refused", or the fault), `seconds` of processor
-        time and `megabytes` in memory at the most.
+        `target`, `number`, `way` (what was done to the input), `end` ("read", "refused", or the fault), `seconds` of
+        processor time and `megabytes` in memory at the most.
     """
     first = 0
     while first < len(cases):

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from processes import assert_same_training, launch, write_config, write_inputs
+from processes import assert_same_training, launch, update_alone, write_config, write_inputs
 
 
 @pytest.fixture(scope="module")
@@ -18,48 +18,49 @@ def world(tmp_path_factory):
 @pytest.fixture(scope="module")
 def runs(world):
     """The same update by one process with four accumulated batches, and by two with two each."""
-    found = {}
-    for processes, accumulation in ((1, 4), (2, 2)):
-        out = world / f"run-{processes}"
-        config = write_config(world, out, accumulation=accumulation)
-        done = launch(processes, "update", config)
-        assert done.returncode == 0, done.stderr[-3000:]
-        found[processes] = (out, done)
-    return found
+    update_alone(write_config(world, world / "run-1", accumulation=4))
+    done = launch(2, "update", write_config(world, world / "run-2", accumulation=2))
+    assert done.returncode == 0, done.stderr[-3000:]
+    return {1: world / "run-1", 2: world / "run-2"}, done
 
 
 @pytest.mark.parametrize("side", ["old", "new", "compat"])
 def test_two_processes_give_the_loss_curve_and_adapter_of_one(runs, side):
-    assert_same_training(runs[1][0], runs[2][0], side)
+    folders, _ = runs
+    assert_same_training(folders[1], folders[2], side)
 
 
 def test_two_processes_score_every_item_once_and_in_order(runs):
+    folders, _ = runs
     for run in ("old", "new", "compat"):
         records = [
-            list(map(json.loads, (runs[n][0] / "predictions" / run / "tools.jsonl").read_text().splitlines()))
+            list(map(json.loads, (folders[n] / "predictions" / run / "tools.jsonl").read_text().splitlines()))
             for n in (1, 2)
         ]
         assert [row["id"] for row in records[1]] == [row["id"] for row in records[0]]
         for one, two in zip(*records, strict=True):
             assert two["logprobs"] == pytest.approx(one["logprobs"], abs=1e-2)
-        facts = [json.loads((runs[n][0] / "predictions" / run / "run.json").read_text()) for n in (1, 2)]
+        facts = [json.loads((folders[n] / "predictions" / run / "run.json").read_text()) for n in (1, 2)]
         assert facts[1]["tasks"]["tools"]["num_items"] == facts[0]["tasks"]["tools"]["num_items"] == 7
 
 
 def test_one_of_two_processes_speaks_and_nothing_of_the_work_is_left(runs):
-    out, done = runs[2]
+    folders, done = runs
     assert done.stdout.count("The report:") == 1
     assert done.stderr.count("finetune old/tools: ") == 1
-    left = [path.name for folder in ("compat", "new") for path in (out / "adapters" / folder).iterdir()]
+    left = [
+        path.name for folder in ("compat", "new") for path in (folders[2] / "adapters" / folder).iterdir()
+    ]
     assert left == ["tools", "tools"]
 
 
 def test_a_second_call_by_two_processes_finds_everything_done(runs, world):
-    before = (runs[2][0] / "manifest.json").read_bytes()
+    manifest = runs[0][2] / "manifest.json"
+    before = manifest.read_bytes()
     done = launch(2, "update", world / "run-2.yaml")
     assert done.returncode == 0, done.stderr[-3000:]
     assert "nothing to do, every stage was done before" in done.stdout
-    assert (runs[2][0] / "manifest.json").read_bytes() == before
+    assert manifest.read_bytes() == before
 
 
 FSDP_CHILD = """

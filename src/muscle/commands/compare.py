@@ -110,8 +110,8 @@ def compare(
 ) -> None:
     """Tell which answers flipped between two runs, and whether it is more than chance.
 
-    A run is a file or folder as a harness wrote it, or a plain table. RUN::key=value says something of one run alone, as
-    results.json::provider=openai:gpt-4o; the keys are name, format, metric, filter, provider and column.
+    A run is a file or folder as a harness wrote it, or a plain table. RUN::key=value says something of one run alone,
+    as results.json::provider=openai:gpt-4o; the keys are name, format, metric, filter, provider and column.
 
     Exit code 0: pass or warning; 1: blocked, more broke than was gained; 2: cannot tell; 3: bad input.
     """

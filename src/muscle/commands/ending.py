@@ -1,7 +1,8 @@
 """How a command ends: at most one line on standard error, and an exit code that says what it says and nothing else.
 
-0 pass, 1 block, 2 cannot tell (or warn under `--strict`), 3 bad input or configuration (or a full disk, or no memory), 4 a fault
-of muscle itself, 130 interrupted. A pipeline stops an update on 1, so nothing that went wrong may end with it.
+0 pass, 1 block, 2 cannot tell (or warn under `--strict`), 3 bad input or configuration (or a full disk, or no memory),
+4 a fault of muscle itself, 130 interrupted. A pipeline stops an update on 1, so nothing that went wrong may end with
+it.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def _told(error: BaseException) -> tuple[str, int]:
         return f"out of memory: {error}".removesuffix(": "), BAD_INPUT
     if isinstance(error, OSError):
         return f"{error.filename or 'system'}: {error.strerror or error}", BAD_INPUT
-    if isinstance(error, ImportError) and (missing := _missing(error)):
+    if isinstance(error, ImportError) and (missing := _missing_package(error)):
         return missing, BAD_INPUT
     if hasattr(error, "format_message"):  # how the command was typed
         context = getattr(error, "ctx", None)
@@ -78,7 +79,7 @@ def _told(error: BaseException) -> tuple[str, int]:
     return _fault(error), FAULT
 
 
-def _missing(error: ImportError) -> str | None:
+def _missing_package(error: ImportError) -> str | None:
     """Say which package is not there or cannot be loaded; None where it is a part of muscle."""
     package = (error.name or "").partition(".")[0]
     if not package or package == "muscle":
@@ -97,6 +98,6 @@ def _fault(error: BaseException) -> str:
     place = f" at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""
     reason = message_line(error, 300).rstrip(".")
     return (
-        f"this is a fault of muscle, not of your files: {type(error).__name__}{place}: {reason}. Please report this line, "
-        f"the command and `muscle --version`; {TRACEBACK}=1 before the command shows where it comes from"
+        f"this is a fault of muscle, not of your files: {type(error).__name__}{place}: {reason}. Please report "
+        f"this line, the command and `muscle --version`; {TRACEBACK}=1 before the command shows where it comes from"
     )

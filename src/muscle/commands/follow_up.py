@@ -1,14 +1,13 @@
 """The command that a command tells its user to type next, so that it runs as it stands.
 
-It is the one that was typed, with what the user said: a second list of options would leave some out. Words are quoted for a
-shell.
+It is the one that was typed, with what the user said: a second list of options would leave some out. Words are quoted
+for a shell.
 """
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 from typer import Context
 
@@ -38,11 +37,11 @@ def next_command(
             continue
         name = max(parameter.opts, key=len)
         if parameter.param_type_name == "argument":
-            words += _texts(value)
+            words += _words_of(value)
         elif name not in without and name not in added:
-            options += _written(name, value)
+            options += _as_typed(name, value)
     for name, value in added.items():
-        options += _written(name, value)
+        options += _as_typed(name, value)
     words += [str(argument) for argument in arguments]
     return command(*context.command_path.split(), arguments=words, options=options)
 
@@ -61,15 +60,15 @@ def command(*names: str, arguments: Sequence[object], options: Sequence[str] = (
     return shlex.join([*names, *last])
 
 
-def _texts(value: Any) -> list[str]:
+def _words_of(value: object) -> list[str]:
     return [str(each) for each in value] if isinstance(value, list | tuple) else [str(value)]
 
 
-def _written(name: str, value: Any) -> list[str]:
+def _as_typed(name: str, value: object) -> list[str]:
     """Write an option as it is typed; a value that begins with a hyphen stands behind `=`."""
     if value is True:
         return [name]
     words: list[str] = []
-    for text in _texts(value):
+    for text in _words_of(value):
         words += [f"{name}={text}"] if text.startswith("-") else [name, text]
     return words

@@ -137,7 +137,7 @@ def _write(result: GateResult, *, markdown: Path | None, junit: Path | None, htm
 
 
 def _print(result: GateResult, *, annotations: bool, quiet: bool, is_json: bool) -> None:
-    """Print the verdict; beside JSON on standard output nothing else stands there, so annotations go to standard error."""
+    """Print the verdict and annotations; these go to standard error where JSON has standard output to itself."""
     if not quiet and not is_json:
         from rich.console import Console
 

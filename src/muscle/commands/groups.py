@@ -10,7 +10,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, get_type_hints
 
 from muscle.commands.options import (
     Allow,
@@ -26,6 +26,8 @@ from muscle.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from muscle.flips.options import CompareOptions
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
@@ -80,14 +82,14 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
         command: a function; its parameters that are dataclasses are groups.
     """
     signature = inspect.signature(command, eval_str=True)
-    groups: dict[str, Any] = {
+    groups: dict[str, type[DataclassInstance]] = {
         name: parameter.annotation
         for name, parameter in signature.parameters.items()
-        if is_dataclass(parameter.annotation)
+        if isinstance(parameter.annotation, type) and is_dataclass(parameter.annotation)
     }
 
     @functools.wraps(command)
-    def run(**given: Any) -> None:
+    def run(**given: object) -> None:
         made = {
             name: group(**{field.name: given.pop(field.name) for field in fields(group)})
             for name, group in groups.items()
@@ -102,7 +104,7 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _options_of(group: Any) -> list[inspect.Parameter]:
+def _options_of(group: type[DataclassInstance]) -> list[inspect.Parameter]:
     """Return a group's fields as parameters."""
     hints = get_type_hints(group, include_extras=True)
     return [

@@ -104,8 +104,8 @@ NoTexts = Annotated[
     bool,
     typer.Option(
         "--no-texts",
-        help="Leave inputs, options, references and answers out of all that is written and shown; an item is named by its id "
-        "and its input's hash.",
+        help="Leave inputs, options, references and answers out of all that is written and shown; an item is named "
+        "by its id and its input's hash.",
     ),
 ]
 TaskOption = Annotated[

@@ -31,7 +31,8 @@ def history(
 ) -> None:
     """Follow every answer along a chain of versions.
 
-    Shows what each step broke and gained, from the first to the last, and the items that go right, wrong and right again.
+    Shows what each step broke and gained, from the first to the last, and the items that go right, wrong and right
+    again.
     """
     start(quiet)
     from muscle.files import write_text

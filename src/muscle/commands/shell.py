@@ -7,7 +7,7 @@ import re
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from muscle import distributed
 from muscle.errors import ConfigError
@@ -59,7 +59,7 @@ def say(text: object) -> None:
     sys.stdout.write(visible(text, keep="\n") + "\n")
 
 
-def print_json(value: Any) -> None:
+def print_json(value: object) -> None:
     """Print a value as JSON, and nothing else, on standard output."""
     import json
 
@@ -75,7 +75,7 @@ def print_commands(text: str, *, err: bool) -> None:
     stream.write_commands(text) if isinstance(stream, Guarded) else stream.write(text)
 
 
-def write_result(path: Path | None, value: Any) -> bool:
+def write_result(path: Path | None, value: object) -> bool:
     """Write a result where `--json` says: to a file, or, for `-`, to standard output.
 
     Returns:
@@ -94,7 +94,7 @@ def write_result(path: Path | None, value: Any) -> bool:
 
 def assignments(
     pairs: list[str], *, option: str = "--set", example: str = "training.epochs=3"
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Turn an option's KEY=VALUE words into keys and YAML values."""
     from muscle.yaml_files import yaml_value
 

@@ -14,7 +14,7 @@ from muscle.errors import ConfigError
 
 if TYPE_CHECKING:
     from muscle.config.update_file import StageSettings, UpdateConfig
-    from muscle.training.trainer import TrainingResult
+    from muscle.training.run import TrainingResult
 
 
 def demo(

@@ -116,7 +116,11 @@ def load_baseline(name: str, folder: Path = FOLDER) -> Run:
 
 
 def list_baselines(folder: Path = FOLDER) -> list[str]:
-    """Return the names of the kept baselines."""
+    """Return the names of the kept baselines, sorted.
+
+    Args:
+        folder: where baselines are kept.
+    """
     return sorted(path.stem for path in Path(folder).glob("*.parquet") if path.with_suffix(".json").is_file())
 
 

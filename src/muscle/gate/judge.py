@@ -19,18 +19,9 @@ from muscle.flips.statistics.multiplicity import holm
 from muscle.flips.wording import p_value, percent_in_full, percent_in_three_digits, true_to_limit
 from muscle.gate.evidence import Evidence, gather
 from muscle.gate.policy import METRICS, Metric, Rules
+from muscle.report.metric_names import RULES
 
 Outcome = Literal["holds", "broken", "undecided"]
-
-NAMES: dict[str, str] = {
-    "harm": "harm",
-    "accuracy_drop": "accuracy drop",
-    "negative_flip_rate": "negative flip rate",
-    "inconsistency_rate": "inconsistency rate",
-    "excess_negative_flip_rate": "negative flip rate beyond noise",
-    "coverage": "coverage",
-    "against_plain": "candidate against the plain update",
-}
 
 
 @dataclass(frozen=True)
@@ -271,7 +262,7 @@ def _finding(test: _Test, p: float | None, alpha: float) -> Finding:
 
 def _reason(finding: Finding, test: _Test, alpha: float) -> str:
     """Say in a sentence what the items prove."""
-    name = NAMES[finding.metric]
+    name = RULES[finding.metric].name
     if finding.value is None:
         return f"{name}: {test.evidence.why}"
     few = (

@@ -72,6 +72,12 @@ def to_junit(report: Report) -> str:
     A breach that blocks is a failure, what cannot be told an error; a warning passes with its text in `system-out`, and
     fails under `--strict`.
 
+    Args:
+        report: the gate's report.
+
+    Returns:
+        The whole document.
+
     Raises:
         DataError: the report is not one of the gate.
     """
@@ -112,6 +118,7 @@ def _junit_case(suite: ET.Element, finding: Finding, *, strict: bool) -> None:
         "testcase",
         {"name": visible(name), "classname": visible(finding.task or "all tasks"), "time": "0"},
     )
+    # XML has no form for control characters, not even an escaped one.
     reason = visible(finding.reason)
     outcome = _junit_outcome(finding, strict)
     if outcome is not None:
@@ -122,6 +129,12 @@ def _junit_case(suite: ET.Element, finding: Finding, *, strict: bool) -> None:
 
 def to_annotations(report: Report) -> str:
     """Write the gate as GitHub's workflow commands, a line each: errors, warnings, notices.
+
+    Args:
+        report: the gate's report.
+
+    Returns:
+        The lines, each with its end; empty where every rule holds.
 
     Raises:
         DataError: the report is not one of the gate.
@@ -147,6 +160,9 @@ def _annotation(level: str, title: str, message: str) -> str:
 def to_markdown(report: Report) -> str:
     """Write the gate as Markdown for a comment on a pull request: verdict, rules, reasons, the worst flips.
 
+    Args:
+        report: the gate's report.
+
     Returns:
         Well under GitHub's 65,536 characters. The first line is `MARKER`.
 
@@ -159,7 +175,7 @@ def to_markdown(report: Report) -> str:
         MARKER,
         bullets(escape(one_line(line, 400)) for line in before_lines(report, limit=MAX_REASONS)),
         f"### {SIGNS[report.verdict]} {escape(one_line(report.headline, 600))}",
-        _rule_table(section.findings),
+        _rules_in_markdown(section.findings),
         _reasons(section.findings),
         bullets(escape(line) for line in noise_lines(report, max_tasks=MAX_REASONS)),
         _flip_table(report),
@@ -168,7 +184,7 @@ def to_markdown(report: Report) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _rule_table(findings: Sequence[Finding]) -> str:
+def _rules_in_markdown(findings: Sequence[Finding]) -> str:
     lines = [
         [
             f"{SIGNS[finding.verdict]} {finding.outcome}",

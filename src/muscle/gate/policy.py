@@ -201,6 +201,7 @@ class Policy(_Section):
 
 
 DEFAULT_POLICY = Policy(name="default")
+"""The policy where none is given; docs/gate.md says its rules."""
 
 
 def matches(task: str, pattern: str) -> bool:
@@ -213,6 +214,9 @@ def load_policy(path: Path) -> Policy:
 
     Args:
         path: the YAML file. Its stem is the policy's name unless it says another.
+
+    Returns:
+        The policy, with the defaults for what the file leaves out.
 
     Raises:
         ConfigError: the file is missing, is no YAML, or a key is unknown, missing or impossible; the message names the

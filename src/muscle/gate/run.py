@@ -82,6 +82,9 @@ def gate(
     Returns:
         The verdict, its exit code, what became of each rule, and the report.
 
+    Returns:
+        The verdict, the exit code, and the report with the gate's section.
+
     Raises:
         ConfigError: the policy is impossible.
         DataError: a run cannot be read, or a slice's column is not there.

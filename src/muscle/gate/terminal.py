@@ -47,7 +47,7 @@ def print_gate(report: Report, console: Console) -> None:
     findings = gate_section(report).findings
     print_verdict(report, console, max_before=MAX_NOTES, style=_STYLES[report.verdict])
     console.print()
-    console.print(_rule_table(findings, width=console.width))
+    console.print(_rules_laid_out(findings, width=console.width))
     print_hidden(len(findings) - MAX_RULES, "rules, none worse than these", console)
     print_lines(noise_lines(report, max_tasks=MAX_REASONS), console, limit=400)
     told = [finding for finding in findings if finding.verdict != "pass"]
@@ -62,7 +62,7 @@ def print_gate(report: Report, console: Console) -> None:
     print_last_line(report, console)
 
 
-def _rule_table(findings: Sequence[Finding], *, width: int) -> Table:
+def _rules_laid_out(findings: Sequence[Finding], *, width: int) -> Table:
     """Lay out the rules with what was seen; where there is too little room the names of the tasks are cut."""
     shown = findings[:MAX_RULES]
     cells = [(rule_text(each), each.tier, count(each.n), figures(each)) for each in shown]

@@ -154,6 +154,9 @@ def read_run(
         hash_inputs: whether to fill `input_hash`; a comparison that has the texts can save the second a
             million rows that it takes.
 
+    Returns:
+        The records in one table, and what is known of how the run was made.
+
     Raises:
         DataError: the source is missing, of an unknown format, or holds what it should not; the message
             names file, line and field.

@@ -14,7 +14,7 @@ from muscle.flips.result.report import FORMAT, Report
 
 @contextmanager
 def whole_report(path: Path) -> Iterator[None]:
-    """Let a renderer's block fail as bad input: what a kept report holds may have the right types and still be impossible.
+    """Let a renderer's block fail as bad input: a kept report may have the right types and still be impossible.
 
     Raises:
         DataError: the report holds numbers or texts that no comparison gives, as a rate of 1e308.
@@ -25,8 +25,8 @@ def whole_report(path: Path) -> Iterator[None]:
         raise
     except Exception as error:  # what a renderer raises depends on what was changed
         raise DataError(
-            f"{path}: cannot be rendered ({type(error).__name__}: {error}): expected a report as this version of muscle "
-            "writes it, found it changed, cut or of another version; compare the runs again"
+            f"{path}: cannot be rendered ({type(error).__name__}: {error}): expected a report as this version of "
+            "muscle writes it, found it changed, cut or of another version; compare the runs again"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""What all forms read of a report: its versions and sides, which tasks are shown, what numbers count, what was lost."""
+"""What all forms read of a report: its versions and sides, which tasks are shown, what numbers count."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from muscle.flips.measuring.side_numbers import SideNumbers, counted_unit
-from muscle.flips.pairing.flip_sign import Kind
 from muscle.flips.pairing.pair import WithOld
 from muscle.flips.result.report import Report, TaskResult
 from muscle.flips.slices.slice_numbers import TaskSlices
@@ -54,22 +53,9 @@ def unit_of(*tasks: TaskResult) -> str:
     return counted_unit(side.numbers for task in tasks for side in sides(task))
 
 
-def num_items(task: TaskResult, side: WithOld) -> int:
-    """Return how many items a side compares: a candidate may have answered fewer than the plain update."""
-    numbers = task.numbers(side)
-    return 0 if numbers is None else numbers.n
-
-
 def value_of(numbers: SideNumbers | None, name: str) -> float | None:
     """Return a metric's value; None where it is undefined or there is no such side."""
     return None if numbers is None else numbers.metric(name).value
-
-
-def lost_and_gained(report: Report, side: WithOld, kind: Kind | None = None) -> tuple[int, int]:
-    """Return lost and gained items over all tasks, or those of one kind; tasks without this side count nothing."""
-    tasks = (task for task in report.tasks.values() if kind in (None, task.kind))
-    counts = [task.quadrants[side] for task in tasks if side in task.quadrants]
-    return sum(each.lost for each in counts), sum(each.gained for each in counts)
 
 
 def updates(report: Report) -> list[tuple[WithOld, str]]:

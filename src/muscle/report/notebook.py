@@ -1,7 +1,7 @@
 """The report in a notebook: the same page in a frame of its own, so that neither disturbs the other.
 
-The frame's page has its own content policy and, being sandboxed without an origin, cannot reach the notebook, whatever the
-answers hold. IPython is not needed: outside of a notebook the page is opened in the browser.
+The frame's page has its own content policy and, being sandboxed without an origin, cannot reach the notebook, whatever
+the answers hold. IPython is not needed: outside of a notebook the page is opened in the browser.
 """
 
 from __future__ import annotations

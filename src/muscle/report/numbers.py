@@ -81,6 +81,7 @@ def _decimals(value: float, places: int) -> str:
     text = f"{value:,.{places}f}"
     if value != 0 and float(text.replace(",", "")) == 0:
         return f"{value:.2g}".replace("-", MINUS)
+    # A zero has no sign, whatever rounding left of it.
     return text.replace("-", MINUS) if float(text.replace(",", "")) != 0 else text.lstrip("-")
 
 

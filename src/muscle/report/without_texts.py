@@ -1,7 +1,7 @@
 """A report without its items' texts, for results that are kept or passed on where the texts must not be.
 
-Numbers, names, ids, prompts' templates and settings stay. Words that set apart what broke go, they are quoted from answers; so
-do the values of slices by a column of texts, which get their hash as a name.
+Numbers, names, ids, prompts' templates and settings stay. Words that set apart what broke go, as they are quoted from
+answers; so do the values of slices by a column of texts, which get their hash as a name.
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ from muscle.flips.result.report import Report, TaskResult
 from muscle.flips.slices.slice_numbers import ConcentratedSlice, SliceNumbers, TaskSlices
 from muscle.predictions.records import input_hash
 
-NOTE = "inputs, options, references and answers are left out of this report; an item is named by its id and its input's hash"
+NOTE = (
+    "inputs, options, references and answers are left out of this report; "
+    "an item is named by its id and its input's hash"
+)
+"""The warning by which such a report is known."""
 
 _TEXT_COLUMNS = ("input", "choices", "reference", "output")
 
@@ -28,8 +32,8 @@ def without_texts(report: Report) -> Report:
     """Return a comparison's report without its items' texts.
 
     Returns:
-        A report in which each listed flip has `input_hash` in place of its texts: that of the records (SHA-256 of the input
-        and its options), taken of what the report shows of them; none where it shows no input.
+        A report in which each listed flip has `input_hash` in place of its texts: that of the records (SHA-256 of the
+        input and its options), taken of what the report shows of them; none where it shows no input.
     """
     if NOTE in report.warnings:
         return report

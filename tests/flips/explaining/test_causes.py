@@ -145,8 +145,15 @@ def test_a_lost_answer_is_counted_as_an_error_and_is_no_flip() -> None:
 
 
 def test_the_loose_score_of_the_runs_is_taken_before_our_own_reading() -> None:
-    rows = [{"reference": ["x"], "output": "whatever", "correct": c, "score": {"strict_acc": float(c), "loose_acc": loose}}
-            for c, loose in ((True, 1.0), (False, 1.0), (False, 0.0))]  # fmt: skip
+    rows = [
+        {
+            "reference": ["x"],
+            "output": "whatever",
+            "correct": c,
+            "score": {"strict_acc": float(c), "loose_acc": loose},
+        }
+        for c, loose in ((True, 1.0), (False, 1.0), (False, 0.0))
+    ]
     old = [{**row, "correct": True, "score": {"strict_acc": 1.0, "loose_acc": 1.0}} for row in rows]
     frames = []
     for side in (old, rows):

@@ -29,8 +29,8 @@ KNOWN = {  # Llama 3 8B: same top p, mean KLD, RMS Δp, as llama.cpp's README pr
 
 def printed(top: str, kld: str, rms: str, *, low: str = "-21.121", high: str = "14.300") -> str:
     return f"""main: build = 1
-chunk             PPL               ln(PPL(Q)/PPL(base))          KL Divergence              Δp RMS            Same top p
-   1      15.7006 ±    0.1234     0.004567 ±  0.001234      0.012345 ±  0.000123    1.234 ±  0.045 %    96.123 ±  0.050 %
+chunk             PPL               ln(PPL(Q)/PPL(base))          KL Divergence              Δp RMS           Same top p
+   1      15.7006 ±    0.1234     0.004567 ±  0.001234      0.012345 ±  0.000123    1.234 ±  0.045 %   96.123 ±  0.050 %
 [1]4.2,
 
 ====== Perplexity statistics ======

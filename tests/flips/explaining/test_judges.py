@@ -124,7 +124,8 @@ def test_the_corrected_rate_is_lang_and_reiczigels() -> None:
 def test_ppi_is_the_formula_by_hand() -> None:
     judged = np.array([1.0, 0, 0, -1, 0, 1, 0, 0, -1, 0])
     label, of_label = np.array([1.0, 0, -1, 0]), np.array([1.0, 0, 0, -1])
-    # mean(all) = 0, var(all) = 0.4; rest = (0, 0, -1, 1): mean 0, sum of squares 2; cov(judged, rest) = -1 / 4; t(3) = 3.1824.
+    # mean(all) = 0, var(all) = 0.4; rest = (0, 0, -1, 1): mean 0, sum of squares 2; cov(judged, rest) = -1 / 4; t(3) =
+    # 3.1824.
     for binary, spread in ((False, 2 / 4), (True, 3 / 5)):
         found = ppi_difference(judged, label, of_label, binary=binary)
         half = 3.182446305284263 * math.sqrt(0.4 / 10 + spread / 3 - 2 * 0.25 / 10)
@@ -144,7 +145,8 @@ def test_labels_that_never_contradict_the_judge_do_not_prove_it_right() -> None:
     draw = np.random.default_rng(3)
     covered = 0
     for _ in range(400):
-        # The judge passes 8 % of the new version's wrong answers and none of the old one's; 40 labels mostly meet none of them.
+        # The judge passes 8 % of the new version's wrong answers and none of the old one's; 40 labels mostly meet none
+        # of them.
         truth = draw.random(4_000) < 0.6
         judged = (truth | (draw.random(4_000) < 0.08)).astype(float) - truth
         found = ppi_difference(judged, np.zeros(40), judged[:40], binary=True)

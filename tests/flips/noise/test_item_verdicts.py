@@ -36,7 +36,8 @@ def answers(passed: list[int], num: int, **columns: list[str]) -> pl.DataFrame:
 
 def words(old: list[int], new: list[int], num: int, **options: float) -> list[str]:
     k = np.full(len(old), num)
-    return [VERDICTS[code] for code in item_verdicts(np.array(old), k, np.array(new), k, **options).codes]  # type: ignore[arg-type]
+    found = item_verdicts(np.array(old), k, np.array(new), k, **options)  # type: ignore[arg-type]
+    return [VERDICTS[code] for code in found.codes]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The noise floor: from repeats, from a second run, unknown; what is beyond it; margins; the split of the variance; the gate."""
+"""The noise floor: from repeats, from a second run, unknown; what is beyond it; margins; the variance; the gate."""
 
 from __future__ import annotations
 
@@ -87,7 +87,8 @@ def test_runs_that_asked_unequally_often_are_measured_by_all_their_answers(
     everything = found["all_answers"]
     assert everything["pass_rate_old"]["value"] == pytest.approx(rates[0].mean())
     assert everything["negative_flip_rate"]["value"] == pytest.approx((rates[0] * (1 - rates[1])).mean())
-    # Every answer is in a pair, each item's pairs alike in number; where one number divides the other they are all alike.
+    # Every answer is in a pair, each item's pairs alike in number; where one number divides the other they are all
+    # alike.
     assert found["n"] == 120 * max(asked_old, asked_new) and report["join"]["paired"] == 120 * min(
         asked_old, asked_new
     )

@@ -17,9 +17,10 @@ from muscle.errors import JoinError
 from muscle.flips.options import ALLOWANCES
 from muscle.flips.pairing.main_scores import other_names
 from muscle.flips.pairing.match import item_contents, with_one_task_name
-from muscle.flips.pairing.metadata_changes import SettingsChange, common_start, settings_changes
+from muscle.flips.pairing.metadata_changes import MAX_NAMES, SettingsChange, common_start, settings_changes
 from muscle.predictions.rows import shorten
 from muscle.predictions.run import Run
+from muscle.shortening import first_few
 
 MAX_CHANGED = 0.05
 """Share of the shared items whose prompt or reference may differ: left out and counted when runs are joined."""
@@ -124,7 +125,7 @@ def _items(old: Run, new: Run) -> list[Difference]:
         only = both.filter(pl.col(side).is_null())
         if only.height:
             names = [t if f == "none" else f"{t}/{f}" for t, f in only.select("task", "filter").iter_rows()]
-            found.append(Difference("items", "note", f"only in {run.name}: {_first_names(names)}"))
+            found.append(Difference("items", "note", f"only in {run.name}: {first_few(names, MAX_NAMES)}"))
     for column, noun in (("items", "item"), ("repeats", "repeat")):
         other = both.filter(pl.col(column) != pl.col(f"{column}_right"))
         if other.height:
@@ -133,11 +134,6 @@ def _items(old: Run, new: Run) -> list[Difference]:
             more = f", and {other.height - 1} more tasks" if other.height > 1 else ""
             found.append(Difference("items", "note", f"task {first['task']}: {counts}{more}"))
     return found
-
-
-def _first_names(names: Sequence[str], limit: int = 3) -> str:
-    shown = ", ".join(names[:limit])
-    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
 
 
 def _scores(old: Run, new: Run) -> list[Difference]:
@@ -150,7 +146,7 @@ def _scores(old: Run, new: Run) -> list[Difference]:
         Difference(
             "metric",
             severity,
-            f"task {_first_names(tasks)}: {text}",
+            f"task {first_few(tasks, MAX_NAMES)}: {text}",
             "metric" if severity == "refuse" else None,
         )
         for (text, severity), tasks in found.items()

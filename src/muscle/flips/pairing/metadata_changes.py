@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from muscle.errors import DataError
+from muscle.shortening import first_few
 
 _SEEN = "seen"
 """Marks keys whose effect stands in the records' inputs, so that the records tell better."""
@@ -69,6 +70,9 @@ _RUN_KEYS: dict[str, tuple[str, ...]] = {
     "scoring": ("batch_size", "model_dtype", "softmax_dtype"),
 }
 _RUN_IGNORED = ("model_args", "run", "status", "revision")
+MAX_NAMES = 3
+"""Tasks that a difference names."""
+
 _LIMIT = 60
 
 
@@ -112,7 +116,10 @@ def _of_tasks(old: Mapping[str, object], new: Mapping[str, object]) -> list[Sett
         for kind, keys in _TASK_KEYS.items():
             for text in _told_changes(_section(tasks[0], task), _section(tasks[1], task), keys):
                 by_change.setdefault((kind, text), []).append(task)
-    return [_change(kind, f"task {_named_tasks(names)}: {text}") for (kind, text), names in by_change.items()]
+    return [
+        _change(kind, f"task {first_few(names, MAX_NAMES)}: {text}")
+        for (kind, text), names in by_change.items()
+    ]
 
 
 def _of_runs(old: Mapping[str, object], new: Mapping[str, object]) -> list[SettingsChange]:
@@ -187,11 +194,6 @@ def _both_values(one: object, other: object) -> str:
     if max(map(len, texts)) > _LIMIT:
         start = max(0, common_start(*texts) - _LIMIT // 3)
     return f"{_excerpt(one, start)} against {_excerpt(other, start)}"
-
-
-def _named_tasks(names: list[str], limit: int = 3) -> str:
-    shown = ", ".join(names[:limit])
-    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
 
 
 def common_start(one: str, other: str) -> int:

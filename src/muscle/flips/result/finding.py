@@ -8,6 +8,13 @@ from typing import Literal
 
 Word = Literal["pass", "warn", "block", "cannot_tell"]
 """A verdict."""
+VERDICT_WORDS: Mapping[Word, str] = {
+    "pass": "Pass",
+    "warn": "Warning",
+    "block": "Blocked",
+    "cannot_tell": "Cannot tell",
+}
+"""What a verdict is called where it opens a sentence or stands in a badge."""
 Tier = Literal["block", "warn", "inform"]
 """What the breach of a rule leads to."""
 

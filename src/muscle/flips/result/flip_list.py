@@ -23,6 +23,7 @@ from muscle.flips.result.flip import Flip, FlipKind, ScoredAnswer, Versions
 from muscle.flips.result.listed_repeats import ListedTask, once_an_item, pass_rates, with_answers, with_items
 from muscle.flips.result.report import FlipCounts
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
+from muscle.shortening import clip_kept
 
 MAX_CHARACTERS = 20_000
 """Longest text of an input or answer in a report; a runaway generation must not fill it."""
@@ -112,9 +113,7 @@ def _chosen(candidates: pl.DataFrame, places: Mapping[str, int], seed: int) -> p
 
 
 def _clip(text: str | None) -> str | None:
-    if text is None or len(text) <= MAX_CHARACTERS:
-        return text
-    return f"{text[:MAX_CHARACTERS]} … [{len(text) - MAX_CHARACTERS} more characters]"
+    return None if text is None else clip_kept(text, MAX_CHARACTERS)
 
 
 def _clip_each(texts: Sequence[str] | None) -> list[str] | None:

@@ -17,6 +17,7 @@ from muscle.flips.pairing.join import Joined
 from muscle.flips.result.flip import Answer, Flip, RepeatedAnswers, Versions
 from muscle.flips.slices.cuts import Cut
 from muscle.predictions.run import SCORE_PREFIX
+from muscle.shortening import clip_kept
 
 MAX_ANSWERS = 50
 """Answers of an item and side that the list shows; the pass rate is of all."""
@@ -193,9 +194,7 @@ def _written_answers(rows: pl.DataFrame, items: TaskItems, limit: int) -> list[A
     score = SCORE_PREFIX + items.score if items.score else None
     written = []
     for row in rows.head(MAX_ANSWERS).iter_rows(named=True):
-        text = row["output"]
-        if text is not None and len(text) > limit:
-            text = f"{text[:limit]} … [{len(text) - limit} more characters]"
+        text = None if row["output"] is None else clip_kept(row["output"], limit)
         value = row.get(score) if score else None
         told = None if value is None else items.sign * value
         written.append(Answer(output=text, choice=row["choice"], correct=row["correct"], score=told))

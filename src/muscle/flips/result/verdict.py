@@ -15,7 +15,7 @@ from muscle.flips.measuring.side_numbers import SideNumbers, counted_unit
 from muscle.flips.options import TOLERANCE
 from muscle.flips.pairing.flip_sign import Kind
 from muscle.flips.pairing.pair import WithOld
-from muscle.flips.result.finding import Word
+from muscle.flips.result.finding import VERDICT_WORDS, Word
 from muscle.flips.result.judge_verdict import heed_judge
 from muscle.flips.result.report import TaskResult
 from muscle.flips.statistics.intervals import Estimate
@@ -220,14 +220,6 @@ def judge(tasks: Mapping[str, JudgedTask], *, tolerance: float = TOLERANCE) -> V
     return Verdict(found[0][0], tuple(reason for _, reason in found))
 
 
-_OPENING: dict[Word, str] = {
-    "pass": "Pass",
-    "warn": "Warning",
-    "block": "Blocked",
-    "cannot_tell": "Cannot tell",
-}
-
-
 @dataclass(frozen=True)
 class Balance:
     """What an update broke and gained over all tasks.
@@ -278,8 +270,8 @@ def headline(
         )
 
     if candidate is None:
-        return f"{_OPENING[verdict]}: {new} against {old}: {story('old_vs_new')}."
+        return f"{VERDICT_WORDS[verdict]}: {new} against {old}: {story('old_vs_new')}."
     return (
-        f"{_OPENING[verdict]}: {candidate} against {old}: {story('old_vs_candidate')}; "
+        f"{VERDICT_WORDS[verdict]}: {candidate} against {old}: {story('old_vs_candidate')}; "
         f"the plain update {new}: {story('old_vs_new')}."
     )

@@ -8,6 +8,7 @@ from muscle.flips.measuring.metrics import UNCHANGED_FLIPS, Quadrants
 from muscle.flips.pairing.pair import Pair
 from muscle.flips.result.grid import grid_warnings
 from muscle.predictions.run import Run
+from muscle.shortening import first_few
 
 MAX_TASKS = 5
 """Tasks that a warning names."""
@@ -48,8 +49,7 @@ def _about_pair(side: str, pair: Pair, quadrants: Sequence[Quadrants]) -> Iterat
     odd = [f"{number} {what}" for what, number in numbers.items() if number]
     unseen = pair.unseen_tasks
     if unseen:
-        more = f" and {len(unseen) - MAX_TASKS} more" if len(unseen) > MAX_TASKS else ""
-        yield f"{side}: no item is scored in both runs of {', '.join(unseen[:MAX_TASKS])}{more}"
+        yield f"{side}: no item is scored in both runs of {first_few(unseen, MAX_TASKS)}"
     if odd:
         yield f"{side}: {report.paired} predictions paired; {', '.join(odd)}"
     same = sum(each.count(UNCHANGED_FLIPS) for each in quadrants if each.answers_known)

@@ -148,6 +148,7 @@ def _tile_label(x: float, width: float, y: float, height: float, part: Part, tot
 
     The class `narrow` is for names that fit only where the picture is wide; the style sheet knows where that is.
     """
+    # On a phone a chart is about 270 pixels wide: a share in percent takes 50 of them, with a name beside it 110.
     if width < 0.2 or height < 18:
         return Markup()
     where, style = place(x + width / 2), f"label on-{part.style}"
@@ -176,6 +177,7 @@ def strip(
         width = part.number / total if total else 0.0
         if part.number:
             marks.append(_tile(x, width, 0, height, part, total, write))
+            # A count of four digits, 30 pixels on a phone.
             if width > 0.12:
                 middle = {"x": place(x + width / 2), "y": f"{height / 2 + 4:g}"}
                 marks.append(element("text", write(part.number), class_=f"label on-{part.style}", **middle))

@@ -10,8 +10,9 @@ from markupsafe import Markup
 
 from muscle.flips.measuring.counting import BinaryCounts, ScoreCounts
 from muscle.flips.result.report import Report, TaskResult
+from muscle.flips.result.verdict import balance
 from muscle.outgoing import visible
-from muscle.report.entries import TaskSide, lost_and_gained, sides, unit_of, value_of
+from muscle.report.entries import TaskSide, sides, unit_of, value_of
 from muscle.report.numbers import count, format_number
 from muscle.report.page import charts, plots
 from muscle.report.page.charts import Part, Quadrants
@@ -80,7 +81,7 @@ def fate_of_negative_flips(report: Report) -> Markup | None:
     kept = sum(flip.fixed is False for flip in negative)
     introduced = sum(flip.introduced is True for flip in report.flips)
     # A sampled list, or items that the candidate did not answer, would make the parts differ from the totals.
-    totals = (lost_and_gained(report, "old_vs_new")[0], lost_and_gained(report, "old_vs_candidate")[0])
+    totals = (balance(report.tasks, "old_vs_new").lost, balance(report.tasks, "old_vs_candidate").lost)
     if not report.candidate or (fixed + kept, kept + introduced) != totals or totals == (0, 0):
         return None
     parts = [
@@ -197,6 +198,7 @@ def before_and_after(report: Report) -> list[EstimateTable]:
         if found:
             axis = plots.make_axis(_ends_to_cover(found), percent=True)
             rows = [_estimate_row(*each, axis) for each in found]
+            # The first row of a task takes the whole span; its others find none left.
             spans = Counter(row.task for row in rows)
             spanned = [replace(row, span=spans.pop(row.task, 0)) for row in rows]
             groups.append(EstimateTable(tuple(spanned), plots.ruler(axis)))

@@ -10,8 +10,9 @@ from markupsafe import Markup
 from muscle.flips.pairing.flip_sign import Kind
 from muscle.flips.pairing.pair import WithOld
 from muscle.flips.result.report import Report, TaskResult
+from muscle.flips.result.verdict import balance
 from muscle.outgoing import visible
-from muscle.report.entries import lost_and_gained, num_items, unit_of, value_of
+from muscle.report.entries import unit_of
 from muscle.report.numbers import Form, format_number
 from muscle.report.page.data_elements import ABSENT, figure, integer, number, pointer
 
@@ -80,8 +81,8 @@ def headline_tiles(report: Report) -> list[TileGroup]:
     groups = []
     for words in (_BINARY_WORDS, _CONTINUOUS_WORDS):
         tasks = {name: task for name, task in report.tasks.items() if task.kind == words.kind}
-        if sum(num_items(task, "old_vs_new") for task in tasks.values()):
-            groups.append(TileGroup(f"{_tasks_name(tasks)} {words.scored}", _tiles(report, tasks, words)))
+        if balance(tasks, "old_vs_new").total:
+            groups.append(TileGroup(f"{_tasks_name(tasks)} {words.scored}", _tiles(tasks, words)))
     return groups
 
 
@@ -89,20 +90,20 @@ def _tasks_name(tasks: Tasks) -> str:
     return f"{visible(next(iter(tasks)))}," if len(tasks) == 1 else f"{len(tasks)} tasks"
 
 
-def _tiles(report: Report, tasks: Tasks, words: Words) -> tuple[Tile, ...]:
-    lost, gained = lost_and_gained(report, "old_vs_new", words.kind)
-    broken = _share_of_items(tasks, "old_vs_new", words.lost, lost, words.loss)
+def _tiles(tasks: Tasks, words: Words) -> tuple[Tile, ...]:
+    plain = balance(tasks, "old_vs_new")
+    broken = _share_of_items(tasks, "old_vs_new", words.lost, plain.lost, words.loss)
     tiles = [Tile(f"The plain update {words.broke}", *broken, tone="loss")]
     if all(task.old_vs_candidate is not None for task in tasks.values()):
-        lost_after, gained_after = lost_and_gained(report, "old_vs_candidate", words.kind)
-        against_plain = _against_plain(tasks, lost, lost_after)
-        still = _share_of_items(tasks, "old_vs_candidate", words.lost, lost_after, against_plain)
+        after = balance(tasks, "old_vs_candidate")
+        against_plain = _against_plain_update(tasks, plain.lost, after.lost)
+        still = _share_of_items(tasks, "old_vs_candidate", words.lost, after.lost, against_plain)
         tiles.append(Tile(f"The candidate {words.broke}", *still, tone="loss"))
-        big, _ = _share_of_items(tasks, "old_vs_new", words.gained, gained, "")
+        big, _ = _share_of_items(tasks, "old_vs_new", words.gained, plain.gained, "")
         before = Markup("plain update {}").format(big)
-        mended = _share_of_items(tasks, "old_vs_candidate", words.gained, gained_after, before)
+        mended = _share_of_items(tasks, "old_vs_candidate", words.gained, after.gained, before)
     else:
-        mended = _share_of_items(tasks, "old_vs_new", words.gained, gained, words.gain)
+        mended = _share_of_items(tasks, "old_vs_new", words.gained, plain.gained, words.gain)
     tiles.append(Tile(words.mended, *mended, tone="gain"))
     level = _level(tasks, words)
     return (*tiles, level) if level else tuple(tiles)
@@ -112,7 +113,8 @@ def _share_of_items(
     tasks: Tasks, side: WithOld, field: str, items: int, last: str
 ) -> tuple[Markup, tuple[Markup, ...]]:
     """Return a share of all items and the lines below it; each figure the file's own where there is one task."""
-    total = sum(num_items(task, side) for task in tasks.values())
+    total = balance(tasks, side).total
+    # The sum of several tasks has no place in report.json that its figure could name.
     path, of = None, None
     big = figure(items / total, format_number(items / total, "rate")) if total else ABSENT
     if len(tasks) == 1:
@@ -127,7 +129,7 @@ def _share_of_items(
     return big, (count_line, Markup("{}").format(last)) if last else (count_line,)
 
 
-def _against_plain(tasks: Tasks, before: int, after: int) -> Markup:
+def _against_plain_update(tasks: Tasks, before: int, after: int) -> Markup:
     """Say by how much the candidate has fewer flips, from the file where there is one task."""
     name, task = next(iter(tasks.items()))
     percent_change = task.candidate_effect and task.candidate_effect.negative_flip_rate_change_percent
@@ -152,15 +154,16 @@ def _level(tasks: Tasks, words: Words) -> Tile | None:
     form: Form = "rate" if words.kind == "binary" else "score"
     levels = []
     for role, side, metric in found:
-        values = [value_of(task.numbers(side), metric) for task in tasks.values()]
-        defined = [v for v in values if v is not None]
-        if len(defined) < len(values):
+        present = [numbers for task in tasks.values() if (numbers := task.numbers(side)) is not None]
+        weighed = [(v, each.n) for each in present if (v := each.metric(metric).value) is not None]
+        # A mean over the tasks that happen to be defined would be of other items than the figures beside it.
+        if len(weighed) < len(tasks):
             continue
-        name = next(iter(tasks))
-        path = pointer("tasks", name, side, metric, "value") if len(tasks) == 1 else None
-        weights = [num_items(task, side) for task in tasks.values()]
-        mean = sum(v * n for v, n in zip(defined, weights, strict=True)) / sum(weights)
-        value = defined[0] if len(tasks) == 1 else mean
+        name, path, value = next(iter(tasks)), None, weighed[0][0]
+        if len(tasks) == 1:
+            path = pointer("tasks", name, side, metric, "value")
+        else:
+            value = sum(v * n for v, n in weighed) / sum(n for _, n in weighed)
         levels.append((role, figure(value, format_number(value, form), path)))
     if not levels:
         return None

@@ -20,11 +20,11 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from muscle.flips.result.finding import VERDICT_WORDS
 from muscle.flips.result.flip import Flip
 from muscle.flips.result.report import Report
 from muscle.outgoing import visible
-from muscle.report.page import causes, figures, headline, noise, overview, rules, tables, trade_offs
-from muscle.report.page import slices as cuts
+from muscle.report.page import causes, figures, headline, noise, overview, rules, slices, tables, trade_offs
 from muscle.report.sentences.over_tasks import not_compared, pooled_lines
 from muscle.report.sentences.resolution import resolution_lines
 from muscle.typed_json import json_object
@@ -39,7 +39,6 @@ SCRIPTS = (
 )  # fmt: skip
 """In the order in which they need each other; one script on the page."""
 
-VERDICTS = {"pass": "Pass", "warn": "Warning", "block": "Blocked", "cannot_tell": "Cannot tell"}
 MAX_FLIPS = 10_000
 MAX_CHARACTERS = 32_000_000
 """Flips that a page holds, and their size as JSON: with more it would open slowly. report.json has all of the list."""
@@ -70,6 +69,7 @@ def render_html(report: Report, *, max_flips: int = MAX_FLIPS) -> str:
         f"default-src 'none'; style-src '{_source_hash(style)}'; script-src '{_source_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
+    # Links to examples and the note on them follow what found room, so this comes before all sections.
     embedded = _embed_flips(report.flips[:max_flips])
     held = replace(report, flips=report.flips[: len(embedded)])
     return (
@@ -91,11 +91,12 @@ def render_html(report: Report, *, max_flips: int = MAX_FLIPS) -> str:
 
 def _verdict_parts(report: Report) -> dict[str, object]:
     """Return what the verdict's section shows."""
+    word = VERDICT_WORDS[report.verdict]
     return {
         "report": report,
         "title": report.title,
-        "verdict": VERDICTS[report.verdict],
-        "sentence": report.headline.removeprefix(f"{VERDICTS[report.verdict]}: "),
+        "verdict": word,
+        "sentence": report.headline.removeprefix(f"{word}: "),
         "names": _names_of_versions(report),
         "noise_sentence": noise.sentence(report),
         "differences": rules.differences(report),
@@ -129,7 +130,7 @@ def _sections(report: Report, held: Report) -> dict[str, object]:
         "pooled": pooled_lines(report),
         "resolution": resolution_lines(report, max_tasks=MAX_RESOLUTIONS),
         "task_tables": [tables.task_table(report, task) for task in report.tasks],
-        "slice_cards": cuts.slice_cards(held),
+        "slice_cards": slices.slice_cards(held),
         "cause_cards": cards,
         "cause_heading": causes.heading(cards),
         "sources": tables.source_rows(report),
@@ -183,6 +184,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
+        # A name that is misspelt in a template must fail, not leave a gap.
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

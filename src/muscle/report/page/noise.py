@@ -217,5 +217,6 @@ def _floor_picture(name: str, task: TaskResult) -> tuple[Markup, Markup] | None:
     ]
     ends = [end for row in marks for end in (row.value, row.low, row.high) if end is not None]
     axis = plots.make_axis(ends, percent=True)
+    # No band: from the floor to an update's flips is no way that anything took.
     drawn = plots.estimates(marks, axis, title=f"{visible(name)}, negative flips and noise", band=False)
     return drawn, plots.ruler(axis)

@@ -91,8 +91,10 @@ def make_axis(
         low, high = (low, low + 1.0) if low == 0 else (min(low, 0.0), max(low, 0.0))
     raw = (high - low) / ticks
     magnitude = 10.0 ** math.floor(math.log10(raw))
+    # A step, or an end, that is hit exactly must not be passed over by a rounding error.
     step = next(m * magnitude for m in (1, 2, 2.5, 5, 10) if m * magnitude >= raw * (1 - 1e-9))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    # 3 * 0.1 is not 0.3: ticks are written as they are, and the one at zero is compared with it.
     return Axis(tuple(float(f"{i * step:.10g}") for i in range(first, last + 1)), percent, signed)
 
 
@@ -222,6 +224,7 @@ def _labels(points: Sequence[Point], places: Sequence[tuple[float, float]], heig
     for point, (x, y) in zip(points, places, strict=True):
         if not point.label:
             continue
+        # A letter of the labels' type is 6.6 pixels wide on average.
         length, centre = 6.6 * len(point.label), x * wide
         for dx, dy, style in ((11, 4, ""), (-11, 4, "end"), (0, -12, "middle"), (0, 21, "middle")):
             left = centre + dx - {"": 0.0, "end": length, "middle": length / 2}[style]
@@ -254,6 +257,7 @@ def histogram(
     marks: list[str] = [element("text", "0", x=0, dx=-8, y=f"{base + 4:g}", class_="axis end")]
     sides = [("plain update", above, -1)] + ([("candidate", below, 1)] if below is not None else [])
     for name, counts, direction in sides:
+        # There is an edge more than there are bins.
         for low, high, number in zip(edges, edges[1:], counts, strict=False):
             if not number:
                 continue

@@ -69,6 +69,7 @@ def slice_cards(report: Report) -> list[SliceCard]:
 
 def _slice_card(name: str, sliced: TaskSlices, side: TaskSide, listed: Listed, *, binary: bool) -> SliceCard:
     where = ("tasks", name, "slices", side.key)
+    # Positions of report.json go along, as each figure names its place there.
     order = sorted(enumerate(sliced.rows), key=lambda item: (item[1].bh_p, item[1].by, item[1].value))
     rows = [
         _slice_line(row, (*where, "rows", position), binary, _link_of_slice(name, row, listed))

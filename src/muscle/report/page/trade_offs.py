@@ -41,6 +41,7 @@ def flips_against_gap(report: Report) -> Plot | None:
         old, new = (value_of(task.old_vs_new, f"accuracy_{version}") for version in ("old", "new"))
         gap, label = value_of(task.old_vs_new, "accuracy_difference"), visible(name)
         if gap is None or old is None or new is None or not (0 <= old <= 1 and 0 <= new <= 1):
+            # A score of 0 to 100, or a loss, has no place on an axis of rates.
             left_out.append(label)
             continue
         for side in sides(task):

@@ -8,7 +8,7 @@ from muscle.report.numbers import count, format_number
 
 
 def flips_to_show(report: Report, limit: int) -> list[Flip]:
-    """Return the flips that matter most: broken and not given back, newly broken by a candidate, then those given back."""
+    """Return the flips that matter most: those that stay broken or that a candidate broke, then those given back."""
 
     def rank(flip: Flip) -> int:
         if flip.kind == "negative_flip":
@@ -45,7 +45,10 @@ def answers(flip: Flip, *, candidate: bool) -> dict[str, str]:
 
 
 def _answer_text(flip: Flip, answer: ScoredAnswer | None) -> str:
-    """Write an answer: the chosen option's text, the output, or right and wrong; with its score where it has no verdict."""
+    """Write an answer: the chosen option's text, the output, or right and wrong.
+
+    Its score stands beside it where it has no verdict.
+    """
     if answer is None:
         return "not answered"
     choices = flip.choices or ()

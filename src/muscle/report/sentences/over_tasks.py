@@ -47,7 +47,7 @@ def join_line(report: Report) -> str:
 
 
 def not_compared(report: Report) -> str:
-    """Name the scores that stand in the runs and that nothing is measured in; empty where there are none. Not escaped."""
+    """Name the scores of the runs that nothing is measured in; empty where there are none. Not escaped."""
     named = list(dict.fromkeys(name for task in report.tasks.values() for name in task.scores_not_compared))
     if not named:
         return ""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from muscle.flips.slices.slice_numbers import TaskSlices
 from muscle.report.numbers import Form, count, estimate, format_number, probability, value_alone
+from muscle.shortening import first_few
 
 MAX_CONCENTRATED = 5
 MAX_NAMES = 5
@@ -31,7 +30,7 @@ def simpson_lines(sliced: TaskSlices, *, binary: bool = True) -> list[str]:
     lines = []
     for case in sliced.simpson:
         ways = {"worse": case.worse, "better": case.better}
-        parts = [f"{way}: {_first_names(values)}" for way, values in ways.items() if values]
+        parts = [f"{way}: {first_few(values, MAX_NAMES)}" for way, values in ways.items() if values]
         said = (
             "the whole hides changes that cancel out"
             if case.kind == "cancels_out"
@@ -40,11 +39,6 @@ def simpson_lines(sliced: TaskSlices, *, binary: bool = True) -> list[str]:
         overall = estimate(case.overall.accuracy_difference, form)
         lines.append(f"{case.by}: {said}; overall {overall}; {'; '.join(parts)}")
     return lines
-
-
-def _first_names(values: Sequence[str]) -> str:
-    shown = ", ".join(values[:MAX_NAMES])
-    return shown if len(values) <= MAX_NAMES else f"{shown} and {len(values) - MAX_NAMES} more"
 
 
 def small_lines(sliced: TaskSlices) -> list[str]:

@@ -35,7 +35,7 @@ def history_markdown(report: HistoryReport) -> str:
         steps = [[escape(one_line(cells[0], 120)), *cells[1:]] for cells in _step_cells(task)]
         parts += [
             escape(one_line(_sentence(name, task), 400)),
-            escape(_levels(report.runs, task)),
+            escape(_level_chain(report.runs, task)),
             markdown_table(_STEP_HEAD, steps),
             escape(_kind_counts(task)),
             bullets(f"`{line}`" for line in _commonest_patterns(task)),
@@ -59,7 +59,7 @@ def print_history(report: HistoryReport, console: Console) -> None:
     shown, hidden = _shown_histories(report)
     for name, task in shown:
         print_lines([_sentence(name, task)], console, limit=400, style="bold")
-        print_lines([_levels(report.runs, task)], console, limit=400, indent="  ", style="dim")
+        print_lines([_level_chain(report.runs, task)], console, limit=400, indent="  ", style="dim")
         steps = _step_cells(task, intervals=console.width >= WIDE)
         console.print(indented_table(_STEP_HEAD, steps, max_characters=80))
         if kinds := _kind_counts(task):
@@ -131,7 +131,7 @@ def _step_cells(task: TaskHistory, *, intervals: bool = True) -> list[list[str]]
     return [cells(step) for step in (*task.steps, *([task.first_to_last] if len(task.steps) > 1 else []))]
 
 
-def _levels(runs: Sequence[str], task: TaskHistory) -> str:
+def _level_chain(runs: Sequence[str], task: TaskHistory) -> str:
     form: Form = "rate" if task.kind == "binary" else "score"
     levels = (f"{run} {format_number(level, form)}" for run, level in zip(runs, task.levels, strict=True))
     return " \N{RIGHTWARDS ARROW} ".join(levels)

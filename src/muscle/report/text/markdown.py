@@ -36,6 +36,7 @@ MAX_SLICED = 15_000
 """Characters of the tables by slice."""
 
 MAX_ANSWER = 600
+"""Characters of an answer, so that one does not take the room of many flips."""
 
 
 def render_markdown(report: Report) -> str:
@@ -50,12 +51,13 @@ def render_markdown(report: Report) -> str:
         bullets(escape(clip(line, 400)) for line in before_lines(report, limit=MAX_BEFORE)),
         f"### {SIGNS[report.verdict]} {escape(clip(report.headline, 600))}",
         bullets(escape(clip(reason, 400)) for reason in report.reasons[:MAX_REASONS]),
-        _task_table(report),
+        _tasks_in_markdown(report),
         _slice_tables(report),
         details("More metrics", _further_metrics(report)),
     ]
     parts = [part for part in parts if part]
     last = footer(report)
+    # What joins the parts and folds the flips away takes room, too.
     room = MAX_CHARACTERS - sum(map(len, parts)) - len(last) - 200
     flips = _worst_flips(report, room)
     if flips:
@@ -63,7 +65,7 @@ def render_markdown(report: Report) -> str:
     return "\n\n".join([*parts, last]) + "\n"
 
 
-def _task_table(report: Report) -> str:
+def _tasks_in_markdown(report: Report) -> str:
     head = ["task", "version", "items", "accuracy or score", "difference", "broke", "gained", p_title(report)]
     lines = [
         [

@@ -1,4 +1,4 @@
-"""The table of tasks that Markdown and terminal show alike: a row for each comparison with the old version, written out.
+"""The table of tasks that Markdown and terminal show alike: a row for each comparison with the old version.
 
 The texts hold names from files; each form escapes them in its own way.
 """

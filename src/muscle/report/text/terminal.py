@@ -50,7 +50,7 @@ def print_report(report: Report, console: Console) -> None:
     print_lines(report.reasons[:MAX_REASONS], console, limit=300, indent="  ")
     print_hidden(len(report.reasons) - MAX_REASONS, "tasks", console, indent="  ")
     console.print()
-    console.print(_task_table(report, wide=console.width >= WIDE))
+    console.print(_tasks_laid_out(report, wide=console.width >= WIDE))
     print_hidden(len(report.tasks) - MAX_TASKS, "tasks with lower negative flip rates", console)
     print_lines(pooled_lines(report), console, limit=300)
     print_lines(noise_lines(report, max_tasks=MAX_TASKS), console, limit=400)
@@ -63,7 +63,7 @@ def print_report(report: Report, console: Console) -> None:
     print_last_line(report, console)
 
 
-def _task_table(report: Report, *, wide: bool) -> Table:
+def _tasks_laid_out(report: Report, *, wide: bool) -> Table:
     """Lay out the tasks' figures; the intervals of the rates only where there is room."""
     table = unframed_table(right=2 if wide else 1)
     listed = list(task_rows(report, max_tasks=MAX_TASKS))
