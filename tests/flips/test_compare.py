@@ -189,7 +189,7 @@ def test_a_run_of_errors_leaves_nothing_to_judge() -> None:
     assert comparison.verdict == "cannot_tell" and report["tasks"] == {} and report["flips"] == []
     assert report["join"]["errors_new"] == 2 and "no task is scored" in report["reasons"][0]
     for render in (render_markdown, render_html):
-        assert "Cannot tell" in render(report)
+        assert "Cannot tell" in render(comparison.report)
 
 
 def test_a_candidate_that_was_scored_otherwise_is_refused() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from muscle.comparison import compare
 from muscle.errors import ConfigError
 from muscle.flips.explaining.cause_rules import read_rules
-from muscle.flips.explaining.causes import sentence
+from muscle.flips.explaining.causes import CauseCounts, sentence
 from muscle.flips.explaining.loose_scorer import loose_match
 from muscle.flips.options import CauseRule, CompareOptions
 from muscle.predictions import read_run
@@ -107,31 +107,20 @@ def test_all_lost_by_format_is_said_so() -> None:
 
 
 def test_causes_that_cancel_each_other_out_are_told() -> None:
-    counts = {"negative_flip": {"format": 6}, "positive_flip": {"knowledge": 6}}
+    counts = CauseCounts(negative_flip={"format": 6}, positive_flip={"knowledge": 6})
     assert sentence(counts, 200) == "3.0 points lost by format and 3.0 gained by knowledge"
-    assert sentence({"negative_flip": {}, "positive_flip": {}}, 200) is None
-    mixed = {
-        "negative_flip": {"knowledge": 120, "format": 16},
-        "positive_flip": {"knowledge": 20, "format": 60},
-    }
+    assert sentence(CauseCounts({}, {}), 200) is None
+    mixed = CauseCounts({"knowledge": 120, "format": 16}, {"knowledge": 20, "format": 60})
     assert sentence(mixed, 600) == "9.3 points lost: 16.7 lost by knowledge, 7.3 gained by format"
 
 
 def test_points_within_chance_are_given_no_cause() -> None:
-    assert (
-        sentence(
-            {
-                "negative_flip": {"format": 48, "knowledge": 36},
-                "positive_flip": {"format": 44, "knowledge": 30},
-            },
-            600,
-        )
-        is None
-    )
+    even = CauseCounts({"format": 48, "knowledge": 36}, {"format": 44, "knowledge": 30})
+    assert sentence(even, 600) is None
 
 
 def test_errors_are_no_lost_points() -> None:
-    assert sentence({"negative_flip": {"error": 9}, "positive_flip": {}}, 200) is None
+    assert sentence(CauseCounts({"error": 9}, {}), 200) is None
 
 
 def test_a_lost_answer_is_counted_as_an_error_and_is_no_flip() -> None:
@@ -316,7 +305,7 @@ def test_markdown_tells_causes_and_escapes_the_users_names() -> None:
         run([right] * 8),
         run([wrong] * 4 + [right] * 4),
         options=CompareOptions(causes=[CauseRule("<b>odd|one</b>", "odd")]),
-    ).to_json()
+    ).report
     text = render_markdown(report)
     assert "50\\.0 points lost, all of it" in text
     assert "<b>odd" not in text
