@@ -31,9 +31,11 @@ def choices(folder: Path) -> list[int]:
 def train(folder: Path, engine: str) -> dict[str, Any]:
     """Train and score the compatibility adapter by one engine; what does not depend on it stays as it is."""
     result = update(load_config(folder / "update.yaml", overrides={"alignment.engine": engine}))
+    measured = result.report.tasks["tools"].old_vs_candidate
+    assert measured is not None, "the update has a candidate"
     trained = json.loads((folder / "adapters" / "compat" / "tools" / "training.json").read_text())
     return {
-        "accuracy": result.report["tasks"]["tools"]["old_vs_candidate"]["accuracy_new"]["value"],
+        "accuracy": measured.accuracy_new.value,
         "num_epochs": trained["num_epochs"],
         "validation_losses": trained["validation_losses"],
         "choices": choices(folder),

@@ -21,22 +21,28 @@ from typing import Any
 
 from muscle.demo.run import run_demo
 from muscle.files import write_json
+from muscle.flips.result.report import Report
 from muscle.provenance import versions
+from muscle.typed_json import to_json
 
 SEEDS = (0, 1, 2, 3, 4)
 RESULTS = Path(__file__).resolve().parent / "results"
 METRICS = ("accuracy_new", "negative_flip_rate", "positive_flip_rate")
 
 
-def measure(report: dict[str, Any]) -> dict[str, Any]:
-    task = report["tasks"]["tools"]
-    runs = {"plain update": task["old_vs_new"], "compatibility adapter": task["old_vs_candidate"]}
-    runs |= {other["name"]: other["tasks"]["tools"] for other in report["others"]}
+def measure(report: Report) -> dict[str, Any]:
+    task = report.tasks["tools"]
+    assert task.old_vs_new is not None and task.old_vs_candidate is not None, "the demo has a candidate"
+    runs = {"plain update": task.old_vs_new, "compatibility adapter": task.old_vs_candidate}
+    runs |= {other.name: other.tasks["tools"] for other in report.others}
     return {
-        "num_items": task["n"],
-        "accuracy_old": task["old_vs_new"]["accuracy_old"],
-        "runs": {name: {metric: found[metric] for metric in METRICS} for name, found in runs.items()},
-        "candidate_effect": task["candidate_effect"],
+        "num_items": task.n,
+        "accuracy_old": to_json(task.old_vs_new.accuracy_old),
+        "runs": {
+            name: {metric: to_json(getattr(found, metric)) for metric in METRICS}
+            for name, found in runs.items()
+        },
+        "candidate_effect": to_json(task.candidate_effect),
     }
 
 

@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from browser import Browser
 from explorer_examples import rich_report
+from muscle.flips.result.report import Report
 from muscle.report.page.html import render_html
 from report_examples import typed
 
@@ -58,7 +59,7 @@ return (performance.now() - start) / 1000;
 """
 
 
-def report_of(flips: int, kind: str) -> dict[str, Any]:
+def report_of(flips: int, kind: str) -> Report:
     """A report with so many flips, all told apart by their id."""
     report = rich_report(tasks=("house",) if kind == "choices" else ("samsum",))
     draw = random.Random(7)
@@ -78,7 +79,7 @@ def report_of(flips: int, kind: str) -> dict[str, Any]:
             flip |= {"candidate": None, "repeats": None, "pass_rate": None}
         listed.append(flip)
     totals = {"negative_flip": flips, "positive_flip": 0, "other_wrong": 0}
-    return {**report, "flips": listed, "flips_shown": flips, "flips_total": totals}
+    return Report.from_json({**report, "flips": listed, "flips_shown": flips, "flips_total": totals})
 
 
 def measure(browser: Browser, page: Path, times: int) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def speed() -> dict[str, Any]:
             )
         )
     started = time.perf_counter()
-    report = compare(runs[0], runs[1]).to_json()
+    report = compare(runs[0], runs[1]).report
     whole = time.perf_counter() - started
     right_old, right_new = (
         run["correct"].to_numpy().reshape(items, num).sum(axis=1).astype(np.int64) for run in runs
@@ -123,7 +123,9 @@ def speed() -> dict[str, Any]:
     item_verdicts(right_old, k, right_new, k)
     null = permutation_null(right_old + right_new, k, k)
     alone = time.perf_counter() - started
-    assert report["tasks"]["all"]["old_vs_new"]["items"]["null95"]["value"] == null.null95
+    measured = report.tasks["all"].old_vs_new
+    assert measured is not None and measured.items is not None
+    assert measured.items.null95.value == null.null95
     return {
         "items": items,
         "answers": num,

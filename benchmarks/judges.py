@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from muscle.flips.explaining.judges import JudgeErrors, corrected_difference, corrected_rate, ppi_difference
+from muscle.flips.explaining.judges import corrected_difference, corrected_rate, ppi_difference
+from muscle.flips.options import JudgeErrors
 from muscle.flips.statistics.intervals import Estimate, newcombe_paired
 
 RESULTS = Path(__file__).parent / "results" / "judges.json"

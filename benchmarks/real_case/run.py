@@ -20,6 +20,7 @@ from bases import prepare
 from items import write_items
 
 from muscle.files import write_json, write_text
+from muscle.flips.result.report import Report
 from muscle.provenance import versions
 from muscle.report import write_markdown
 
@@ -108,7 +109,7 @@ def compare(kind: str) -> None:
     shown = muscle("compare", *sides, *more, *texts, "--json", file, "--html", html, accept=(0, 1, 2))
     report = json.loads((ROOT / file).read_text())
     write_json(ROOT / KEPT / f"{kind}.json", report)
-    write_markdown(report, ROOT / KEPT / f"{kind}.md")
+    write_markdown(Report.from_json(report), ROOT / KEPT / f"{kind}.md")
     write_text(ROOT / KEPT / f"{kind}.txt", shown.rstrip("\n") + "\n")
 
 

@@ -233,8 +233,10 @@ def test_a_null_answer_is_no_answer_and_no_change_of_scoring() -> None:
     old = _side([True] * size, output=["A"] * size, reference=["A"] * size)
     for new in frames:
         report = compare(old, new).report
-        assert report["tasks"]["all"]["causes"]["old_vs_new"]["negative_flip"] == {"format": 30}
-        assert not any("scoring changed" in warning for warning in report["warnings"])
+        causes = report.tasks["all"].causes
+        assert causes is not None and causes.old_vs_new is not None
+        assert causes.old_vs_new.negative_flip == {"format": 30}
+        assert not any("scoring changed" in warning for warning in report.warnings)
 
 
 @settings(max_examples=60, deadline=None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,6 +34,19 @@ Folder = Annotated[Path, typer.Option(help="Where baselines are kept.")]
 _FOLDER = Path("baselines")
 
 
+@dataclass(frozen=True)
+class Writing:
+    """Where a gate's verdict is written beside the terminal."""
+
+    markdown: Markdown = None
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML.")] = None
+    annotations: Annotated[
+        bool, typer.Option("--annotations", help="Print annotations for GitHub Actions.")
+    ] = False
+    html: Html = None
+    json_file: JsonFile = None
+
+
 @spread
 def gate(
     runs: Annotated[
@@ -61,14 +74,8 @@ def gate(
         ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="A warning ends in exit code 2.")] = False,
-    markdown: Markdown = None,
-    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML.")] = None,
-    annotations: Annotated[
-        bool, typer.Option("--annotations", help="Print annotations for GitHub Actions.")
-    ] = False,
-    html: Html = None,
-    json_file: JsonFile = None,
     *,
+    writing: Writing,
     how: Reading,
     comparing: Comparing,
     epsilon_item: EpsilonItem = 0.2,
@@ -100,9 +107,9 @@ def gate(
             strict=strict,
             options=replace(comparing.options(), epsilon_item=epsilon_item),
         )
-    _write(result, markdown=markdown, junit=junit, html=html)
-    is_json = write_result(json_file, result.to_json() if json_file else None)
-    _print(result, annotations=annotations, quiet=quiet, is_json=is_json)
+    _write_verdict(result, writing)
+    is_json = write_result(writing.json_file, result.to_json() if writing.json_file else None)
+    _print_verdict(result, annotations=writing.annotations, quiet=quiet, is_json=is_json)
     raise typer.Exit(result.exit_code)
 
 
@@ -123,20 +130,20 @@ def _kept(baseline: str | None, folder: Path, how: Reading, *, num_runs: int) ->
     return read_run(kept, metric=how.metric, filter=how.filter, hash_inputs=False)
 
 
-def _write(result: GateResult, *, markdown: Path | None, junit: Path | None, html: Path | None) -> None:
+def _write_verdict(result: GateResult, writing: Writing) -> None:
     from muscle.files import write_text
     from muscle.gate import to_junit, to_markdown
     from muscle.report import write_html
 
-    if markdown:
-        write_text(markdown, to_markdown(result.report))
-    if junit:
-        write_text(junit, to_junit(result.report))
-    if html:
-        write_html(result.report, html)
+    if writing.markdown:
+        write_text(writing.markdown, to_markdown(result.report))
+    if writing.junit:
+        write_text(writing.junit, to_junit(result.report))
+    if writing.html:
+        write_html(result.report, writing.html)
 
 
-def _print(result: GateResult, *, annotations: bool, quiet: bool, is_json: bool) -> None:
+def _print_verdict(result: GateResult, *, annotations: bool, quiet: bool, is_json: bool) -> None:
     """Print the verdict and annotations; these go to standard error where JSON has standard output to itself."""
     if not quiet and not is_json:
         from rich.console import Console

@@ -12,14 +12,13 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from muscle.errors import ConfigError, DataError
 from muscle.files import atomic_path, plain_json, read_json, write_json
 from muscle.predictions.plain import UNREAD
 from muscle.predictions.read import read_run
 from muscle.predictions.records import write_records
-from muscle.predictions.run import Run, unread_from_json, unread_to_json
+from muscle.predictions.run import Run, Source, unread_from_json, unread_to_json
 from muscle.provenance import file_sha256
 
 FORMAT = "muscle-baseline/1"
@@ -27,7 +26,7 @@ FOLDER = Path("baselines")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
-def _paths(name: str, folder: Path) -> tuple[Path, Path]:
+def _baseline_paths(name: str, folder: Path) -> tuple[Path, Path]:
     if not _NAME.fullmatch(name):
         raise ConfigError(
             f"baseline {name!r}: expected a name of letters, digits, dots, hyphens and underscores"
@@ -35,7 +34,7 @@ def _paths(name: str, folder: Path) -> tuple[Path, Path]:
     return folder / f"{name}.parquet", folder / f"{name}.json"
 
 
-def save_baseline(run: Any, name: str, folder: Path = FOLDER, *, format: str | None = None) -> Path:
+def save_baseline(run: Source, name: str, folder: Path = FOLDER, *, format: str | None = None) -> Path:
     """Keep a run as a named baseline; one of that name is replaced.
 
     Args:
@@ -52,7 +51,7 @@ def save_baseline(run: Any, name: str, folder: Path = FOLDER, *, format: str | N
         DataError: the run cannot be read.
         OutputError: a file cannot be written.
     """
-    records, facts = _paths(name, Path(folder))
+    records, facts = _baseline_paths(name, Path(folder))
     read = read_run(run, format=format)
     staged = records.with_name(f".{name}.new.parquet")
     try:
@@ -93,13 +92,13 @@ def load_baseline(name: str, folder: Path = FOLDER) -> Run:
         ConfigError: the name is impossible.
         DataError: there is no such baseline, or its files are damaged or do not belong together.
     """
-    records, facts = _paths(name, Path(folder))
+    records, facts = _baseline_paths(name, Path(folder))
     if not records.is_file() or not facts.is_file():
         known = ", ".join(list_baselines(folder)) or "none"
         raise DataError(f"{records}: expected the baseline {name!r}, found {known} in {folder}")
-    entry: dict[str, Any] | None = _read_entry(facts)
+    entry: object = _read_entry(facts)
     digest = file_sha256(records)
-    if entry is not None and entry.get("sha256") != digest:
+    if isinstance(entry, dict) and entry.get("sha256") != digest:
         entry = entry.get("before")
     if not isinstance(entry, dict) or entry.get("sha256") != digest:
         raise DataError(
@@ -124,7 +123,7 @@ def list_baselines(folder: Path = FOLDER) -> list[str]:
     return sorted(path.stem for path in Path(folder).glob("*.parquet") if path.with_suffix(".json").is_file())
 
 
-def _entry_before(path: Path) -> dict[str, Any] | None:
+def _entry_before(path: Path) -> dict[str, object] | None:
     """Return the entry that a save replaces; None where there is none, or a damaged one, which names no records."""
     try:
         return {key: value for key, value in _read_entry(path).items() if key != "before"}
@@ -132,8 +131,9 @@ def _entry_before(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _read_entry(path: Path) -> dict[str, Any]:
-    entry = read_json(path, mend="save the baseline again")
+def _read_entry(path: Path) -> dict[str, object]:
+    """Return what the JSON beside a baseline's records says of them, and of those that it replaced."""
+    entry: dict[str, object] = read_json(path, mend="save the baseline again")
     if entry.get("format") != FORMAT:
         raise DataError(f"{path}: expected a baseline of muscle ({FORMAT})")
     for each in (entry, entry.get("before")):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from muscle.flips.measuring.tally import Tally
 from muscle.flips.noise.floor import UNKNOWN
@@ -113,7 +113,7 @@ def careful(seen: Sequence[Finding], worst: Sequence[Finding], missing: str) -> 
     return list(found.values())
 
 
-def _rule(finding: Finding) -> tuple[Any, ...]:
+def _rule(finding: Finding) -> tuple[object, ...]:
     """Return what tells a finding from the others."""
     told = finding.reason if finding.metric == "coverage" else None
     return (finding.task, finding.slice, finding.metric, finding.tier, finding.test, finding.limit, told)
@@ -137,7 +137,7 @@ def judge(subjects: Sequence[Subject], *, alpha: float) -> list[Finding]:
         The findings, the worst first.
     """
     tests = [test for subject in subjects for test in _tests(subject, alpha)]
-    adjusted = _adjusted(tests)
+    adjusted = _held_by_holm(tests)
     found = [_finding(test, p, alpha) for test, p in zip(tests, adjusted, strict=True)]
     return worst_first(found)
 
@@ -199,11 +199,11 @@ def _tests(subject: Subject, alpha: float) -> Iterator[_Test]:
         yield _Test(subject, metric, rule.tier, test, limit, tally.total if tally else 0, evidence)
 
 
-def _adjusted(tests: Sequence[_Test]) -> list[float | None]:
+def _held_by_holm(tests: Sequence[_Test]) -> list[float | None]:
     """Adjust the p-values of each tier by Holm over its groups of tests; a point test has none."""
     found: list[float | None] = [None] * len(tests)
     for tier in ("block", "warn", "inform"):
-        least: dict[tuple[Any, ...], float] = {}
+        least: dict[tuple[str, str, str | None, str], float] = {}
         for test in tests:
             p_value = test.evidence.p_value
             if test.tier == tier and test.test != "point" and p_value is not None:

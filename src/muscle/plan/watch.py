@@ -12,7 +12,7 @@ import polars as pl
 
 from muscle.errors import DataError
 from muscle.flips.pairing.items import task_items
-from muscle.flips.pairing.join import join_runs
+from muscle.flips.pairing.join import Joined, join_runs
 from muscle.flips.statistics.arrays import Ints
 from muscle.plan.item_list import write_items
 from muscle.plan.sequential import ALPHA, LIMIT, SequentialState, SequentialTest, check_order, seeded_order
@@ -103,19 +103,7 @@ def look(
     """
     runs = [read_run(source, format=format) for source in (old, new)]
     joined = join_runs(runs[0], runs[1], max_unpaired=1.0)
-    tasks = task_items(joined)
-    scored = [items for items in tasks.values() if items.kind == "binary"]
-    if len(scored) != len(tasks):
-        raise DataError(
-            f"{runs[1].name}: expected answers that are right or wrong, found a score; give `correct`"
-        )
-    if joined.answers is not None and joined.answers.item.n_unique() < joined.old.height:
-        raise DataError(
-            f"{runs[1].name}: expected one answer an item, found repeats; watch a run of one answer each"
-        )
-    verdicts = [items.frame.select("pair", "correct_old", "correct_new") for items in scored]
-    every = pl.DataFrame({"pair": pl.int_range(joined.old.height, dtype=pl.UInt32, eager=True)})
-    frame = every.join(pl.concat(verdicts), on="pair", how="left", maintain_order="left")
+    frame = _verdicts_of_pairs(joined, runs[1].name)
     old_rows = joined.old_rows.to_numpy().astype(np.int64)
     if seed is None:
         taken = np.argsort(joined.new_rows.to_numpy().astype(np.int64))
@@ -135,6 +123,27 @@ def look(
         total=runs[0].frame.height,
         warnings=[f"not read: {each}" for each in unread],
     )
+
+
+def _verdicts_of_pairs(joined: Joined, name: str) -> pl.DataFrame:
+    """Return a row a pair: `correct_old` and `correct_new`, null where there is no verdict.
+
+    Args:
+        joined: the runs, joined.
+        name: the new version's, for messages.
+
+    Raises:
+        DataError: a task has a score, or items several answers.
+    """
+    tasks = task_items(joined)
+    scored = [items for items in tasks.values() if items.kind == "binary"]
+    if len(scored) != len(tasks):
+        raise DataError(f"{name}: expected answers that are right or wrong, found a score; give `correct`")
+    if joined.answers is not None and joined.answers.item.n_unique() < joined.old.height:
+        raise DataError(f"{name}: expected one answer an item, found repeats; watch a run of one answer each")
+    verdicts = [items.frame.select("pair", "correct_old", "correct_new") for items in scored]
+    every = pl.DataFrame({"pair": pl.int_range(joined.old.height, dtype=pl.UInt32, eager=True)})
+    return every.join(pl.concat(verdicts), on="pair", how="left", maintain_order="left")
 
 
 def _begun(unread: Sequence[Unread], num_items: int, *, alpha: float, limit: float | None) -> SequentialTest:

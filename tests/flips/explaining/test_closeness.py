@@ -193,8 +193,8 @@ def test_the_report_shows_closeness_beside_the_old_version_against_itself() -> N
 
 def test_the_page_shows_how_close_the_candidate_is_beside_the_new_version() -> None:
     old, new, candidate, rerun = (choices(shift, seed) for seed, shift in enumerate((0, -1, -0.1, 0), 1))
-    report = compare(old, new, candidate=candidate, rerun=rerun).to_json()
-    page = Page(render_html(report))
+    result = compare(old, new, candidate=candidate, rerun=rerun)
+    report, page = result.to_json(), Page(render_html(result.report))
     assert re.search(r"Old against new\s*Old against candidate\s*Old against itself", page.text)
     (name,) = report["tasks"]
     shown = {a["data-path"]: float(a["value"] or "") for a, _ in page.figures if a.get("data-path")}
@@ -219,5 +219,5 @@ def test_items_without_likelihoods_or_with_impossible_options_are_left_out() -> 
 
 def test_without_a_known_right_option_only_its_change_is_missing() -> None:
     found = summary(closeness(np.log([[0.5, 0.5]]), np.log([[0.4, 0.6]]), np.array([[False, False]])))
-    assert found["right_probability_change"] is None and found["kl"]["mean"] > 0
+    assert found.right_probability_change is None and found.kl.mean > 0
     assert tails_sentence(found, None) is None

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from muscle.flips.measuring.counting import BinaryCounts, counts_of
 from muscle.flips.measuring.metrics import BINARY_METRICS, Quadrants, count_quadrants
 from muscle.flips.measuring.score_metrics import SMOOTH_METRICS, Differences
 
@@ -43,9 +44,10 @@ def test_the_accuracy_difference_is_the_difference_of_the_flip_rates_exactly(
 def test_the_cells_sum_to_the_total(rows: list[tuple[bool, bool, bool]]) -> None:
     q = quadrants_of(rows)
     assert q.both_right + q.negative_flips + q.positive_flips + q.both_wrong == q.total == len(rows)
-    counts = q.to_json()
-    assert counts["both_wrong_same"] is not None and counts["both_wrong_different"] is not None
-    assert counts["both_wrong_same"] + counts["both_wrong_different"] == counts["both_wrong"]
+    counts = counts_of("binary", q)
+    assert isinstance(counts, BinaryCounts)
+    assert counts.both_wrong_same is not None and counts.both_wrong_different is not None
+    assert counts.both_wrong_same + counts.both_wrong_different == counts.both_wrong
 
 
 @settings(deadline=None)
@@ -111,8 +113,9 @@ def test_what_needs_answers_is_undefined_without_them() -> None:
     q = quadrants_of([(True, False, False), (False, False, False)], answers_known=False)
     for name in ("inconsistency_rate", "churn"):
         assert BINARY_METRICS[name](q).value is None and "no answers" in str(BINARY_METRICS[name](q).why)
-    counts = q.to_json()
-    assert (counts["both_wrong"], counts["both_wrong_same"], counts["both_right_changed"]) == (1, None, None)
+    counts = counts_of("binary", q)
+    assert isinstance(counts, BinaryCounts)
+    assert (counts.both_wrong, counts.both_wrong_same, counts.both_right_changed) == (1, None, None)
 
 
 def test_over_no_items_everything_is_undefined_with_a_reason() -> None:
@@ -169,11 +172,8 @@ def test_smooth_metrics_equal_a_brute_force_count(rows: list[tuple[float, float]
     for name, value in expected.items():
         found = SMOOTH_METRICS[name](differences)
         assert found.value == (None if value is None else pytest.approx(value, abs=1e-12)), name
-    assert differences.to_json() == {
-        "better": len(gains),
-        "worse": len(losses),
-        "equal": len(d) - len(gains) - len(losses),
-    }
+    assert (differences.better.sum(), differences.worse.sum()) == (len(gains), len(losses))
+    assert (differences.better | differences.worse).sum() == len(gains) + len(losses)
 
 
 def test_grouped_scores_have_wider_intervals() -> None:

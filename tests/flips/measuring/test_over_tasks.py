@@ -11,6 +11,7 @@ from muscle.comparison import compare
 from muscle.flips.measuring.metrics import Quadrants, count_quadrants
 from muscle.flips.measuring.over_tasks import macro_accuracy_difference, pool, pool_quadrants, sign_flip_p
 from muscle.flips.statistics.intervals import mcnemar
+from muscle.typed_json import json_object
 
 
 def task(both: int, lost: int, gained: int, neither: int) -> Quadrants:
@@ -20,12 +21,12 @@ def task(both: int, lost: int, gained: int, neither: int) -> Quadrants:
 def test_items_count_alike_in_the_pooled_rates_and_tasks_alike_in_the_macro_ones() -> None:
     pooled = pool([task(800, 100, 0, 100), task(5, 0, 5, 0)])
     assert pooled is not None
-    assert (pooled["tasks"], pooled["n"]) == (2, 1010)
-    assert pooled["accuracy_difference"]["value"] == pytest.approx(-95 / 1010)
-    assert pooled["macro_accuracy_difference"]["value"] == pytest.approx((-0.1 + 0.5) / 2)
-    assert pooled["negative_flip_rate"]["value"] == pytest.approx(100 / 1010)
-    assert pooled["macro_negative_flip_rate"] == pytest.approx(0.05)
-    assert pooled["mcnemar_exact_p"] == mcnemar(100, 5).exact
+    assert (pooled.tasks, pooled.n) == (2, 1010)
+    assert pooled.accuracy_difference.value == pytest.approx(-95 / 1010)
+    assert pooled.macro_accuracy_difference.value == pytest.approx((-0.1 + 0.5) / 2)
+    assert pooled.negative_flip_rate.value == pytest.approx(100 / 1010)
+    assert pooled.macro_negative_flip_rate == pytest.approx(0.05)
+    assert pooled.mcnemar_exact_p == mcnemar(100, 5).exact
 
 
 def test_one_task_is_not_pooled() -> None:
@@ -69,7 +70,8 @@ def test_groups_of_different_tasks_stay_apart() -> None:
     everything = pool_quadrants(grouped)
     assert everything.clusters is not None and everything.clusters.shape == (16, 8)
     pooled = pool(grouped)
-    assert pooled is not None and "mcnemar_exact_p" not in pooled and 0 <= pooled["clustered_p"] <= 1
+    assert pooled is not None and pooled.clustered_p is not None and 0 <= pooled.clustered_p <= 1
+    assert pooled.mcnemar_exact_p is None and "mcnemar_exact_p" not in json_object(pooled)
 
 
 def test_the_report_pools_its_tasks_and_adjusts_their_p_values() -> None:
@@ -102,7 +104,8 @@ def test_a_task_without_groups_keeps_those_of_the_others() -> None:
     assert together.clusters is not None and together.clusters.shape == (46, 8)
     assert together.clusters.sum(axis=0).tolist() == together.cells.tolist()
     found = pool([grouped, task(30, 2, 4, 4)])
-    assert found is not None and found["clustered_p"] > 0.2 and "mcnemar_exact_p" not in found
+    assert found is not None and found.clustered_p is not None and found.clustered_p > 0.2
+    assert found.mcnemar_exact_p is None
     assert mcnemar(20, 4).exact < 0.01
 
 

@@ -38,7 +38,7 @@ def test_items_pair_by_id_where_there_is_no_text_whatever_their_order() -> None:
     joined = join([item(1), item(2, correct=False)], [item(2), item(1, correct=False)])
     assert joined.old["id"].to_list() == joined.new["id"].to_list() == ["1", "2"]
     assert joined.new["correct"].to_list() == [False, True]
-    assert joined.report.to_json()["key"] == "id" and joined.report.paired == 2
+    assert joined.report.key == "id" and joined.report.paired == 2
 
 
 def test_items_pair_by_content_where_ids_differ() -> None:
@@ -118,28 +118,23 @@ def test_a_doubled_id_with_different_answers_and_no_text_is_refused() -> None:
 
 def test_what_has_no_partner_is_counted_on_its_side() -> None:
     joined = join([item(i) for i in range(5)], [item(i) for i in range(3, 10)])
-    report = joined.report.to_json()
-    assert (report["paired"], report["only_old"], report["only_new"]) == (2, 3, 5)
-    assert report["unpaired_share"] == pytest.approx(5 / 7)
+    report = joined.report
+    assert (report.paired, report.only_old, report.only_new) == (2, 3, 5)
+    assert report.unpaired_share == pytest.approx(5 / 7)
 
 
 def test_a_changed_reference_is_left_out_unless_allowed() -> None:
     old = [item(1, input="a", reference=["x", "y"]), item(2, input="b", reference="x")]
     new = [item(1, input="a", reference=["y", "x"]), item(2, input="b", reference="z")]
-    report = join(old, new).report.to_json()
-    assert (report["paired"], report["reference_changed"], report["changed"]) == (1, 1, 1)
+    report = join(old, new).report
+    assert (report.paired, report.reference_changed, report.changed) == (1, 1, 1)
     assert join(old, new, allow_changed=True).report.paired == 2
 
 
 def test_a_changed_prompt_under_the_same_id_is_counted_and_paired_only_if_allowed() -> None:
     old, new = [item(1, input="a"), item(2, input="b")], [item(1, input="a"), item(2, input="B")]
-    report = join(old, new).report.to_json()
-    assert (report["paired"], report["only_old"], report["only_new"], report["prompt_changed"]) == (
-        1,
-        1,
-        1,
-        1,
-    )
+    report = join(old, new).report
+    assert (report.paired, report.only_old, report.only_new, report.prompt_changed) == (1, 1, 1, 1)
     assert join(old, new, allow_changed=True).report.paired == 2
     assert join(old, new, on="id").report.paired == 2
 

@@ -11,6 +11,7 @@ from scipy import stats
 
 from muscle.flips.statistics import clusters, power, resampling
 from muscle.flips.statistics import intervals as statistics
+from muscle.flips.statistics.intervals import Estimate
 from muscle.flips.statistics.multiplicity import benjamini_hochberg, holm
 
 
@@ -172,7 +173,7 @@ def test_the_bootstrap_is_the_same_for_the_same_seed_whatever_the_order() -> Non
 
 def test_a_mean_over_nothing_is_undefined_and_of_one_value_has_no_interval() -> None:
     nothing = resampling.bootstrap_mean(np.array([]))
-    assert nothing.to_json() == {"value": None, "low": None, "high": None, "why": "a mean over no items"}
+    assert nothing == Estimate(None, None, None, why="a mean over no items")
     one = resampling.bootstrap_mean(np.array([0.5]))
     assert (one.value, one.low, one.why) == (0.5, None, "one item has no interval")
     assert resampling.bootstrap_mean(np.array([0.25, 0.25])).low == 0.25
@@ -262,8 +263,10 @@ def test_planning_refuses_impossible_wishes() -> None:
     for wish in (0.0, 1.5):
         with pytest.raises(ValueError, match="must lie in"):
             power.items_needed(0.1, wish)
+    for rate in (-0.5, 1.5):
         with pytest.raises(ValueError, match="must lie in"):
-            power.items_to_prove(wish)
+            power.items_to_prove(rate)
+    assert power.items_to_prove(0.0) is None and power.items_to_prove(1.0) == 1
     assert power.minimum_detectable_mean(0.5, 100) == pytest.approx(0.05 * 2.80159, abs=1e-5)
 
 
