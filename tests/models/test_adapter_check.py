@@ -1,4 +1,4 @@
-"""Given adapters: what their files hold, their configuration says and is loaded agree, and the base stays as it is."""
+"""Given adapters: their files, their configuration and what is loaded agree, and the base stays as it is."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""4-bit bases on the CPU: the same training as on the weights that they stand for. Skipped without bitsandbytes."""
+"""4-bit bases on the CPU: the same training as on the weights that they stand for; skipped without bitsandbytes."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Two processes on CPU, connected by gloo, against one: the same losses, adapter and records; FSDP2's gradients."""
+"""Two processes on CPU, connected by gloo, against one: the same loss curve, adapter, records, FSDP2 gradients."""
 
 import json
 import os

@@ -37,8 +37,7 @@ def demo(
 ) -> None:
     """Do the whole way on an embedded example.
 
-    Pre-trains two tiny bases, trains the adapters, scores, compares, and writes a report; under three minutes on two
-    cores.
+    Pre-trains two tiny bases, trains the adapters, scores, compares, and writes a report; under three minutes on two cores.
     """
     start(quiet)
     from muscle.demo.run import run_demo
@@ -79,8 +78,8 @@ def update(
 ) -> None:
     """Run all stages of an update, or what changed.
 
-    Fine-tunes both task adapters, trains the compatibility adapter, scores all of them, compares, and writes a report.
-    A stopped run goes on where it was; a second run does nothing.
+    Fine-tunes both task adapters, trains the compatibility adapter, scores all of them, compares, and writes a report. A
+    stopped run goes on where it was; a second run does nothing.
     """
     start(quiet)
     settings = _load(config, set_ or [])
@@ -130,8 +129,7 @@ def finetune(
     result = finetune_step(base, task, train, out, settings=_stage_settings(config, set_ or []), limit=limit)
     if not quiet:
         say(
-            f"{out}: epoch {result.best_epoch} of {result.num_epochs}, validation loss "
-            f"{min(result.validation_losses):.4f}"
+            f"{out}: epoch {result.best_epoch} of {result.num_epochs}, validation loss {min(result.validation_losses):.4f}"
         )
 
 
@@ -154,8 +152,7 @@ def align(
 ) -> None:
     """Train the compatibility adapter on the new base.
 
-    It starts from the new task adapter and learns from both task models: the new one's gain, the old one's right
-    answers.
+    It starts from the new task adapter and learns from both task models: the new one's gain, the old one's right answers.
     """
     start(quiet)
     from muscle.pipeline.steps import align_step
@@ -163,8 +160,7 @@ def align(
     result = align_step(old, new, task, train, out, settings=_stage_settings(config, set_ or []), limit=limit)
     if not quiet:
         say(
-            f"{out}: epoch {result.best_epoch} of {result.num_epochs}, validation loss "
-            f"{min(result.validation_losses):.4f}"
+            f"{out}: epoch {result.best_epoch} of {result.num_epochs}, validation loss {min(result.validation_losses):.4f}"
         )
 
 

@@ -1,6 +1,6 @@
 """The Triton kernel by Triton's interpreter, on a CPU (`conftest.py`).
 
-On a GPU: `TRITON_INTERPRET=0 pytest tests/training/head/test_kernels.py`.
+On a GPU: TRITON_INTERPRET=0 pytest tests/training/head/test_kernels.py.
 """
 
 import logging
@@ -40,8 +40,7 @@ INTERPRETED = os.environ["TRITON_INTERPRET"] == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
 BUDGET = 2**20
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 1e-4, torch.bfloat16: torch.finfo(torch.bfloat16).eps}
-"""Of the gradient against the PyTorch path's. Where the interpreter rounds to bfloat16 it cuts off, and a carry may be
-lost."""
+"""Of the gradient against the PyTorch path's. The interpreter cuts off to bfloat16, where a carry may be lost."""
 
 
 @pytest.fixture
@@ -165,8 +164,8 @@ def test_extreme_logits_stay_finite(kernel, dtype, temperature):
 
 
 def test_a_row_whose_rounding_lifts_it_far_above_its_exact_argmax_stays_finite(kernel):
-    # In bfloat16 100,200 and 100,202 are rounded to 100,352, and the first of them is the argmax: exact, it is 152
-    # below the second.
+    # In bfloat16 100,200 and 100,202 are rounded to 100,352, and the first of them is the argmax: exact, it is 152 below
+    # the second.
     states = torch.ones(1, 2, dtype=torch.bfloat16, device=DEVICE)
     weight = torch.tensor([[100352.0, -152.0], [100352.0, -150.0], [99840.0, 256.0]], dtype=torch.bfloat16)
     head = replace(OutputHead(weight.to(DEVICE)), kernel=kernel)
