@@ -164,8 +164,8 @@ def test_extreme_logits_stay_finite(kernel, dtype, temperature):
 
 
 def test_a_row_whose_rounding_lifts_it_far_above_its_exact_argmax_stays_finite(kernel):
-    # In bfloat16 100,200 and 100,202 are rounded to 100,352, and the first of them is the argmax: exact, it is 152 below
-    # the second.
+    # In bfloat16 100,200 and 100,202 are rounded to 100,352, and the first of them is the argmax: exact, it is 152
+    # below the second.
     states = torch.ones(1, 2, dtype=torch.bfloat16, device=DEVICE)
     weight = torch.tensor([[100352.0, -152.0], [100352.0, -150.0], [99840.0, 256.0]], dtype=torch.bfloat16)
     head = replace(OutputHead(weight.to(DEVICE)), kernel=kernel)
