@@ -34,6 +34,7 @@ from muscle.flips.pairing.items import TaskItems
 from muscle.flips.pairing.join import Joined
 from muscle.flips.statistics.arrays import Ints
 from muscle.predictions.run import SCORE_PREFIX
+from muscle.typed_json import OPTIONAL_KEY
 
 MAX_LOOSE = 20_000
 """Wrong answers a side that the loose gap reads; beyond it the gap is not told, unless a loose score is there."""
@@ -44,6 +45,62 @@ _REFUSAL_CHARACTERS = 400
 _RULE_CHARACTERS = 20_000
 _MIN_POINTS = 0.5
 _MOST, _ALL = 0.5, 0.9
+
+
+@dataclass(frozen=True)
+class CauseCounts:
+    """Flips by cause.
+
+    Attributes:
+        negative_flip: how many broke by each cause.
+        positive_flip: how many were gained by each.
+    """
+
+    negative_flip: Mapping[str, int]
+    positive_flip: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class StrictLoose:
+    """A version's accuracy by the strict and by a loose scorer, over all items.
+
+    Attributes:
+        strict: by the task's own scorer.
+        loose: by the loose one.
+        gap: loose less strict: right answers in a form that is not accepted.
+    """
+
+    strict: float
+    loose: float
+    gap: float
+
+
+@dataclass(frozen=True)
+class StrictLooseGaps:
+    """The gap of each version; None where it is not known."""
+
+    old: StrictLoose | None
+    new: StrictLoose | None
+    candidate: StrictLoose | None
+
+
+@dataclass(frozen=True)
+class TaskCauses:
+    """Why a task's answers flipped.
+
+    Attributes:
+        strict_loose: right answers in a form that is not accepted; None where no loose scorer applies.
+        loose_scorer: what the loose scorer is.
+        sentence: which causes lost or gained points; None where that is less than chance.
+        old_vs_new: flips by cause, of the plain update; no key where nothing can be told.
+        old_vs_candidate: the same of the candidate.
+    """
+
+    strict_loose: StrictLooseGaps | None
+    loose_scorer: str | None
+    sentence: str | None
+    old_vs_new: CauseCounts | None = field(default=None, metadata=OPTIONAL_KEY)
+    old_vs_candidate: CauseCounts | None = field(default=None, metadata=OPTIONAL_KEY)
 
 
 @dataclass(frozen=True)

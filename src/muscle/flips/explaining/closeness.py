@@ -12,7 +12,7 @@ The rule of llama.cpp's README on percentiles: alike on both sides of zero = noi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,10 +23,94 @@ from muscle.flips.pairing.join import Joined
 from muscle.flips.pairing.pair import Pair
 from muscle.flips.statistics.arrays import Floats
 from muscle.flips.statistics.intervals import Estimate, rate
+from muscle.typed_json import OPTIONAL_KEY
 
 NO_RERUN = "no self-vs-self run: give --rerun"
 HEAVIER = 1.5
 """How much further the 1st percentile must lie from zero than the 99th for the negative tail to be called heavier."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How a number is spread over the items.
+
+    Attributes:
+        mean: arithmetic.
+        median: half of the items are below.
+        p01: 1st percentile.
+        p99: 99th percentile.
+    """
+
+    mean: float
+    median: float
+    p01: float
+    p99: float
+
+
+@dataclass(frozen=True)
+class KlSpread(Spread):
+    """KL(old || other) over the items, in nats.
+
+    Attributes:
+        mean: arithmetic.
+        median: half of the items are below.
+        p01: 1st percentile.
+        p99: 99th percentile.
+        max: the largest.
+    """
+
+    max: float
+
+
+@dataclass(frozen=True)
+class ChangeSpread(Spread):
+    """The change of the right answer's probability over the items.
+
+    Attributes:
+        mean: arithmetic.
+        median: half of the items are below.
+        p01: 1st percentile.
+        p99: 99th percentile.
+        rms: root of the mean square.
+    """
+
+    rms: float
+
+
+@dataclass(frozen=True)
+class ClosenessNumbers:
+    """How close two versions' likelihoods are.
+
+    Attributes:
+        items: with likelihoods of their options on both sides.
+        kl: in nats.
+        same_top: share of the items with the same best option.
+        right_probability_change: None where the right option is not known.
+    """
+
+    items: int
+    kl: KlSpread
+    same_top: Estimate
+    right_probability_change: ChangeSpread | None
+
+
+@dataclass(frozen=True)
+class TaskCloseness:
+    """A task's closeness.
+
+    Attributes:
+        old_vs_new: of the plain update.
+        old_vs_rerun: of the old version to its own second run, without which no number means anything; None without one.
+        sentence: the tails, read by llama.cpp's rule; None where the right option is not known.
+        old_vs_candidate: of the candidate; no key without one.
+        why: why there is no second run.
+    """
+
+    old_vs_new: ClosenessNumbers
+    old_vs_rerun: ClosenessNumbers | None
+    sentence: str | None
+    old_vs_candidate: ClosenessNumbers | None = field(default=None, metadata=OPTIONAL_KEY)
+    why: str | None = field(default=None, metadata=OPTIONAL_KEY)
 
 
 @dataclass(frozen=True)

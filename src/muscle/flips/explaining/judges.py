@@ -13,7 +13,7 @@ A judge that errs shifts rates and differences. Two corrections:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from muscle.flips.pairing.join import Joined
 from muscle.flips.statistics.arrays import Floats
 from muscle.flips.statistics.clusters import effective_sample
 from muscle.flips.statistics.intervals import CONFIDENCE, Estimate, Interval, jeffreys, ratio, z_value
+from muscle.typed_json import OPTIONAL_KEY
 
 COIN = "so few answers calibrate the judge that it may be no better than a coin"
 
@@ -75,6 +76,58 @@ class JudgeErrors:
     def youden(self) -> float:
         """Return q0 + q1 - 1, in (0, 1]."""
         return self.specificity + self.sensitivity - 1
+
+
+@dataclass(frozen=True)
+class ByLabels:
+    """A task's difference, corrected by people's labels.
+
+    Attributes:
+        items: all items, N.
+        labelled: of them with labels, n.
+        difference_judge: new less old by the judge alone.
+        difference: corrected, with its interval.
+        note: what it takes to be right.
+        sensitivity: of the judge on the labelled answers of both sides; None of a score, or without right answers.
+        specificity: the same; None of a score, or without wrong answers.
+    """
+
+    items: int
+    labelled: int
+    difference_judge: float
+    difference: Estimate
+    note: str
+    sensitivity: float | None = field(default=None, metadata=OPTIONAL_KEY)
+    specificity: float | None = field(default=None, metadata=OPTIONAL_KEY)
+
+
+@dataclass(frozen=True)
+class ByErrors:
+    """A task's accuracies and their difference, corrected by the judge's known errors.
+
+    Attributes:
+        items: that were judged.
+        difference_judge: new less old by the judge alone.
+        accuracy_old: corrected.
+        accuracy_new: corrected.
+        difference: corrected.
+        note: what was taken for granted.
+    """
+
+    items: int
+    difference_judge: float | None
+    accuracy_old: Estimate
+    accuracy_new: Estimate
+    difference: Estimate
+    note: str
+
+
+@dataclass(frozen=True)
+class JudgeCorrections:
+    """What corrects a judge's word on a task; each None where nothing of that kind was given."""
+
+    labels: ByLabels | None
+    errors: ByErrors | None
 
 
 def rogan_gladen(passed: float, judge: JudgeErrors) -> float:

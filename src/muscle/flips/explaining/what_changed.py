@@ -15,7 +15,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -48,6 +48,29 @@ _SCRIPTS = {
     )
 }  # fmt: skip
 _WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True)
+class ChangedFeature:
+    """Something that is over- or under-represented in the answers that broke.
+
+    Attributes:
+        what: in words.
+        kind: of feature.
+        flipped: share of the broken items that changed so, in [0, 1]; for length the median of new by old length.
+        others: the same of the items that did not break.
+        ratio: of the two; None where the second is 0.
+        p: of the difference.
+        p_adjusted: false discovery rate over all features of the task.
+    """
+
+    what: str
+    kind: Literal["length", "format", "language", "ngram"]
+    flipped: float
+    others: float
+    ratio: float | None
+    p: float
+    p_adjusted: float
 
 
 @dataclass(frozen=True)

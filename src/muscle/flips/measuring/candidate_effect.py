@@ -8,6 +8,7 @@ interval and the test is over the groups.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +20,30 @@ from muscle.flips.statistics import clusters, resampling
 from muscle.flips.statistics import intervals as statistics
 from muscle.flips.statistics.arrays import Bools, Floats, Ints
 from muscle.flips.statistics.intervals import Estimate
+
+
+@dataclass(frozen=True)
+class CandidateEffect:
+    """What a candidate changes against the plain update, candidate less plain, over the same items.
+
+    Attributes:
+        n: items that all three runs have, the denominator of the rates.
+        negative_flip_rate_change: of NFR.
+        negative_flip_rate_change_percent: of NFR, in percent of the plain update's.
+        accuracy_change: or of the mean score.
+        mean_gain_change: in the score's unit.
+        mean_regression_change: in the score's unit.
+        negative_flips_mcnemar_exact_p: of the two versions' negative flips; over the groups, signs flipped, where items are
+            grouped.
+    """
+
+    n: int
+    negative_flip_rate_change: Estimate
+    negative_flip_rate_change_percent: Estimate
+    accuracy_change: Estimate
+    mean_gain_change: Estimate
+    mean_regression_change: Estimate
+    negative_flips_mcnemar_exact_p: float
 
 
 def shared_items(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import polars as pl
 
@@ -9,6 +11,64 @@ from muscle.flips.measuring.metrics import Quadrants, count_quadrants
 from muscle.flips.measuring.score_metrics import Differences
 from muscle.flips.pairing.items import TaskItems
 from muscle.flips.statistics.arrays import Floats
+
+
+@dataclass(frozen=True)
+class BinaryCounts:
+    """The items of a task of right and wrong by what became of them: Fig. 2 of MUSCLE (2024).
+
+    Attributes:
+        both_right: right in both versions.
+        negative_flips: right in the old version, wrong in the other.
+        positive_flips: wrong in the old version, right in the other.
+        both_wrong: wrong in both.
+        both_wrong_same: of these, with the same answer; None where answers cannot be compared.
+        both_wrong_different: of these, with another one; None as well.
+        both_right_changed: right in both with another accepted answer; None as well.
+    """
+
+    both_right: int
+    negative_flips: int
+    positive_flips: int
+    both_wrong: int
+    both_wrong_same: int | None
+    both_wrong_different: int | None
+    both_right_changed: int | None
+
+    @property
+    def lost(self) -> int:
+        """Items that got worse."""
+        return self.negative_flips
+
+    @property
+    def gained(self) -> int:
+        """Items that got better."""
+        return self.positive_flips
+
+
+@dataclass(frozen=True)
+class ScoreCounts:
+    """The items of a task with a score by what became of them.
+
+    Attributes:
+        better: the score rose by more than epsilon.
+        worse: it fell by more than epsilon.
+        equal: neither.
+    """
+
+    better: int
+    worse: int
+    equal: int
+
+    @property
+    def lost(self) -> int:
+        """Items that got worse."""
+        return self.worse
+
+    @property
+    def gained(self) -> int:
+        """Items that got better."""
+        return self.better
 
 
 def quadrants_of(items: TaskItems) -> Quadrants:

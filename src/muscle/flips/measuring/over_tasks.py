@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,38 @@ from muscle.flips.measuring.tally import spread_of_groups
 from muscle.flips.statistics import clusters
 from muscle.flips.statistics import intervals as statistics
 from muscle.flips.statistics.intervals import Estimate
+from muscle.typed_json import OPTIONAL_KEY
 
 DRAWS = 9_999
+
+
+@dataclass(frozen=True)
+class PooledNumbers:
+    """The numbers over all tasks of right and wrong.
+
+    Attributes:
+        tasks: how many have items.
+        n: their items.
+        accuracy_difference: every item alike.
+        negative_flip_rate: every item alike.
+        positive_flip_rate: every item alike.
+        macro_accuracy_difference: every task alike.
+        macro_negative_flip_rate: every task alike.
+        mcnemar_exact_p: over all items; no key where items are grouped.
+        sign_flip_p: each task alike; no key where items are grouped.
+        clustered_p: over the groups, where items are grouped.
+    """
+
+    tasks: int
+    n: int
+    accuracy_difference: Estimate
+    negative_flip_rate: Estimate
+    positive_flip_rate: Estimate
+    macro_accuracy_difference: Estimate
+    macro_negative_flip_rate: float
+    mcnemar_exact_p: float | None = field(default=None, metadata=OPTIONAL_KEY)
+    sign_flip_p: float | None = field(default=None, metadata=OPTIONAL_KEY)
+    clustered_p: float | None = field(default=None, metadata=OPTIONAL_KEY)
 
 
 def pool_quadrants(tasks: Sequence[Quadrants]) -> Quadrants:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,28 @@ from muscle.flips.statistics import clusters, power
 from muscle.flips.statistics import intervals as statistics
 from muscle.flips.statistics.intervals import Estimate
 from muscle.flips.statistics.multiplicity import benjamini_hochberg, holm
+from muscle.typed_json import OPTIONAL_KEY
 
 HISTOGRAM_BINS = 41
 """Odd, so that the middle bin is centred on no change."""
 
 _BINARY_ONLY = "needs right and wrong answers; {score} is continuous"
 _NO_SCORE = "right and wrong have no size; give a score"
+
+
+@dataclass(frozen=True)
+class DifferenceHistogram:
+    """How a score's difference is distributed.
+
+    Attributes:
+        edges: of the bins, one more than there are bins, in the score's unit; the same for both sides.
+        old_vs_new: items in each bin.
+        old_vs_candidate: the same of the candidate; no key without one.
+    """
+
+    edges: Sequence[float]
+    old_vs_new: Sequence[int]
+    old_vs_candidate: Sequence[int] | None = field(default=None, metadata=OPTIONAL_KEY)
 
 
 def measure(items: TaskItems, *, epsilon: float = 0.0, seed: int = 0) -> dict[str, Any]:

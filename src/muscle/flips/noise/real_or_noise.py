@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -30,6 +30,9 @@ from muscle.flips.statistics.arrays import Floats, Ints
 from muscle.flips.statistics.clusters import clustered_rate
 from muscle.flips.statistics.intervals import Estimate, rate
 from muscle.flips.wording import percent
+
+NoiseSource = Literal["repeats", "rerun", "unknown"]
+"""Where the noise floor comes from."""
 
 _NO_NULL = "relabelling needs answers that are right or wrong"
 _ASKED_ONCE = "floor of the new version unknown; it was asked once"

@@ -247,6 +247,27 @@ def own_flips(side: Side, *, epsilon: float = 0.0) -> Floats:
     return flips
 
 
+@dataclass(frozen=True)
+class VarianceSplit:
+    """How the variance of an item's difference splits.
+
+    Attributes:
+        total: of one answer an item and side.
+        items: that of items; unbiased, so it may be below zero where it is tiny.
+        answers: that of answers to the same item.
+        standard_error: of the difference of the means over all answers that were asked.
+        standard_error_of_one_answer: had each item been asked once.
+        n: items.
+    """
+
+    total: float
+    items: float
+    answers: float
+    standard_error: float
+    standard_error_of_one_answer: float
+    n: int
+
+
 def variance_split(repeats: Repeats) -> dict[str, Any] | None:
     """Split the variance of an item's difference into that of items and that of answers.
 

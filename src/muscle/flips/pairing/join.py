@@ -11,7 +11,7 @@ group. `Answers` holds all answers, item by item.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import polars as pl
@@ -38,6 +38,7 @@ class JoinReport:
         errors_old: paired, without an answer in the old run.
         errors_new: paired, without an answer in the new run.
         key: what items were recognised by: "input", "id", or "input and id".
+        changed: the two kinds of change together.
         unpaired_share: the larger of the two sides' shares of predictions without a partner; duplicates and
             surplus repeats are in neither part of the fraction.
     """
@@ -54,10 +55,15 @@ class JoinReport:
     errors_new: int
     key: str
     unpaired_share: float
+    changed: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Sum up what changed."""
+        object.__setattr__(self, "changed", self.reference_changed + self.prompt_changed)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the counts, with `changed` for the two kinds of change together."""
-        return {**asdict(self), "changed": self.reference_changed + self.prompt_changed}
+        """Return the counts."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)

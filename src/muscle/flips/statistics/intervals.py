@@ -7,10 +7,12 @@ ten million. Only `scipy.special` is used: importing `scipy.stats` takes most of
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from scipy import special
+
+from muscle.typed_json import OPTIONAL_KEY
 
 CONFIDENCE = 0.95
 TINY_COUNT = 5
@@ -39,7 +41,7 @@ class Estimate:
     value: float | None
     low: float | None = None
     high: float | None = None
-    why: str | None = None
+    why: str | None = field(default=None, metadata=OPTIONAL_KEY)
 
     @classmethod
     def undefined(cls, why: str) -> Estimate:
