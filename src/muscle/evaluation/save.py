@@ -8,8 +8,8 @@ from typing import Any
 
 from muscle.errors import DataError
 from muscle.files import read_json, write_json
-from muscle.predictions.records import write_records
 from muscle.predictions.run import Run
+from muscle.predictions.writers.records import write_records
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.predictions.rows import listing
+from muscle.predictions.messages import listing
 from muscle.predictions.run import SCORE_PREFIX, Run
 
 

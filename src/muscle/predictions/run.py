@@ -14,6 +14,18 @@ if TYPE_CHECKING:
 SCORE_PREFIX = "score."
 SLICE_PREFIX = "slice."
 
+METADATA_FILE = "run.json"
+"""Where a folder of records keeps what is known of its run."""
+
+UNREAD = "unread"
+"""Its key there for what the run's source held beside the records."""
+
+DEFAULT_TASK = "default_task"
+"""Its key there, and the metadata's, for the task's name where the rows named none and it was taken from the file."""
+
+UNNAMED_TASK = "all"
+"""The task's name where neither the rows nor a file name one."""
+
 
 @dataclass(frozen=True)
 class Unread:

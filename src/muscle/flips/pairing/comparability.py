@@ -17,8 +17,8 @@ from muscle.errors import ConfigError, JoinError
 from muscle.flips.pairing.main_scores import other_names
 from muscle.flips.pairing.match import with_one_task_name
 from muscle.flips.pairing.metadata_changes import SettingsChange, common_start, settings_changes
+from muscle.predictions.messages import shorten
 from muscle.predictions.records import input_texts, with_input_hash
-from muscle.predictions.rows import shorten
 from muscle.predictions.run import Run
 
 MAX_CHANGED = 0.05

@@ -13,12 +13,12 @@ from pathlib import Path
 import polars as pl
 
 from muscle.errors import DataError
+from muscle.predictions.messages import listing
 from muscle.predictions.readers.shared.fields import count_at, identity_at, json_at, required, score_at
 from muscle.predictions.readers.shared.json_members import line_objects, lines
 from muscle.predictions.readers.shared.row_table import RowTable
 from muscle.predictions.readers.shared.values import refuse
 from muscle.predictions.records import complete, concat_records
-from muscle.predictions.rows import listing
 from muscle.predictions.run import SCORE_PREFIX, Run, RunFacts, Unread
 
 _SUFFIX = "_score.json"

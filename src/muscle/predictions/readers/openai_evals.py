@@ -17,6 +17,7 @@ from pathlib import Path
 import polars as pl
 
 from muscle.errors import DataError
+from muscle.predictions.messages import shorten
 from muscle.predictions.readers.shared.fields import (
     count_at,
     identity_at,
@@ -34,7 +35,6 @@ from muscle.predictions.readers.shared.json_members import line_objects, members
 from muscle.predictions.readers.shared.row_table import RowTable, SliceFields
 from muscle.predictions.readers.shared.values import known
 from muscle.predictions.records import complete
-from muscle.predictions.rows import shorten
 from muscle.predictions.run import SCORE_PREFIX, Run, RunFacts, Unread
 
 _ID = "datasource_item_id"

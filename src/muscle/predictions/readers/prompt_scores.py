@@ -13,11 +13,11 @@ from pathlib import Path
 
 import polars as pl
 
-from muscle.predictions.normalise import name_task, to_records
+from muscle.predictions.messages import listing
+from muscle.predictions.plain.table_files import csv_line, read_csv
+from muscle.predictions.plain.to_records import name_task, to_records
 from muscle.predictions.readers.shared.row_table import binary_correct
-from muscle.predictions.rows import listing
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX, Run, RunFacts
-from muscle.predictions.tables import csv_line, read_csv
 
 _NAMES = {
     "prompt_id": "id",

@@ -13,11 +13,10 @@ import polars as pl
 
 from muscle.errors import ConfigError
 from muscle.files import write_json
-from muscle.predictions.plain import DEFAULT_TASK, METADATA_FILE, UNREAD
+from muscle.predictions.messages import listing, shorten
 from muscle.predictions.read import read_run
-from muscle.predictions.records import write_records
-from muscle.predictions.rows import listing, shorten
-from muscle.predictions.run import Run, unread_to_json
+from muscle.predictions.run import DEFAULT_TASK, METADATA_FILE, UNREAD, Run, unread_to_json
+from muscle.predictions.writers.records import write_records
 
 logger = logging.getLogger(__name__)
 

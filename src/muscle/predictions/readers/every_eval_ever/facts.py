@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from muscle.predictions.messages import listing
 from muscle.predictions.readers.shared.fields import (
     check_levels,
     count_at,
@@ -18,7 +19,6 @@ from muscle.predictions.readers.shared.fields import (
 )
 from muscle.predictions.readers.shared.json_members import parse_object
 from muscle.predictions.readers.shared.values import known
-from muscle.predictions.rows import listing
 from muscle.predictions.run import RunFacts, Unread
 
 OWN_RUN = "muscle.run"

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from muscle.errors import DataError
-from muscle.predictions.plain import DEFAULT_TASK
+from muscle.predictions.messages import listing
 from muscle.predictions.readers.every_eval_ever.facts import Aggregate
 from muscle.predictions.readers.every_eval_ever.samples import Samples
 from muscle.predictions.readers.shared.facts import merged_facts
@@ -19,8 +19,7 @@ from muscle.predictions.readers.shared.fields import count_at, identity_at, obje
 from muscle.predictions.readers.shared.first_record import first_byte, first_line, first_member, is_whole
 from muscle.predictions.readers.shared.json_members import line_objects
 from muscle.predictions.records import concat_records
-from muscle.predictions.rows import listing
-from muscle.predictions.run import Run, Unread
+from muscle.predictions.run import DEFAULT_TASK, Run, Unread
 
 SAMPLES_SUFFIX = "_samples.jsonl"
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import polars as pl
 
 from muscle.errors import DataError
+from muscle.predictions.messages import listing
 from muscle.predictions.readers.helm.texts import Key, key_of, texts_of
 from muscle.predictions.readers.shared.fields import (
     count_at,
@@ -34,7 +35,6 @@ from muscle.predictions.readers.shared.json_members import file_objects
 from muscle.predictions.readers.shared.row_table import RowTable
 from muscle.predictions.readers.shared.values import float_of, known, refuse
 from muscle.predictions.records import complete, concat_records
-from muscle.predictions.rows import listing
 from muscle.predictions.run import SCORE_PREFIX, Run, RunFacts, Unread
 
 _SPEC, _STATS = "run_spec.json", "per_instance_stats.json"

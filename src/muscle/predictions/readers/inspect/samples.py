@@ -8,12 +8,12 @@ from collections.abc import Mapping
 import polars as pl
 
 from muscle.errors import DataError
+from muscle.predictions.messages import shorten
 from muscle.predictions.readers.inspect.header import Header
 from muscle.predictions.readers.shared.fields import count_at, object_at, objects_at, text_at, texts_at
 from muscle.predictions.readers.shared.row_table import RowTable, SliceFields
 from muscle.predictions.readers.shared.values import message_text, refuse, text_of
 from muscle.predictions.records import complete
-from muscle.predictions.rows import shorten
 from muscle.predictions.run import SCORE_PREFIX
 
 _LETTERS = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}

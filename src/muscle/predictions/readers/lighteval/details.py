@@ -14,13 +14,13 @@ from typing import TypeVar
 import polars as pl
 
 from muscle.errors import DataError
+from muscle.predictions.plain.unpacked_size import parquet_size
 from muscle.predictions.readers.shared.fields import list_at
 from muscle.predictions.readers.shared.likelihoods import with_gold_scores
 from muscle.predictions.readers.shared.row_table import RowTable, SliceFields
 from muscle.predictions.readers.shared.values import refuse
 from muscle.predictions.records import complete
 from muscle.predictions.run import SCORE_PREFIX
-from muscle.predictions.unpacked import parquet_size
 
 FREE_BYTES = 1 << 30
 MOST_FOLD = 100

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from muscle.errors import DataError
+from muscle.predictions.messages import listing
 from muscle.predictions.readers.lm_eval import facts
-from muscle.predictions.rows import listing
 from muscle.predictions.run import Unread
 
 _DATED = re.compile(r"samples_(?P<task>.+?)(?:_(?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?))?\.jsonl?")

@@ -22,8 +22,8 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from muscle.predictions.messages import shorten
 from muscle.predictions.readers.shared.values import Words, float_of, shown
-from muscle.predictions.rows import shorten
 from muscle.predictions.run import SCORE_PREFIX
 
 CHOICE_METRICS = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info")

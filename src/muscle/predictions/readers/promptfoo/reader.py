@@ -23,6 +23,7 @@ from pathlib import Path
 import polars as pl
 
 from muscle.errors import DataError
+from muscle.predictions.messages import listing
 from muscle.predictions.readers.promptfoo.assertions import (
     Assertions,
     assertions_of,
@@ -45,7 +46,6 @@ from muscle.predictions.readers.shared.json_members import as_object, line_objec
 from muscle.predictions.readers.shared.row_table import RowTable, SliceFields
 from muscle.predictions.readers.shared.values import known, refuse
 from muscle.predictions.records import NO_FILTER, complete
-from muscle.predictions.rows import listing
 from muscle.predictions.run import SCORE_PREFIX, Run, RunFacts, Unread
 
 TASK = "promptfoo"

@@ -16,7 +16,7 @@ from pathlib import Path
 import orjson
 
 from muscle.errors import DataError
-from muscle.predictions.jsonl import check_text, is_cut_off
+from muscle.predictions.plain.json_lines import check_text, is_cut_off
 from muscle.predictions.readers.shared.json_cursor import (
     MAX_BRACKETS,
     MAX_DEPTH,

@@ -19,8 +19,8 @@ from pathlib import Path
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.predictions.rows import listing, shorten
-from muscle.predictions.unpacked import arrow_bytes, parquet_size
+from muscle.predictions.messages import listing, reason
+from muscle.predictions.plain.unpacked_size import arrow_bytes, parquet_size
 
 MAX_TABLE_BYTES = 8 << 30
 """Unpacked; ten million predictions with short texts are 3 GB."""
@@ -43,14 +43,6 @@ class _Layout:
     num_rows: int
     blank_rows: list[int]
     """Rows, counted from 0 behind the header, that are empty lines."""
-
-
-def reason(error: BaseException) -> str:
-    """Return why something cannot be read, in one short line."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 160 and text.isprintable() else shorten(text, 160)
 
 
 def read_table(path: Path) -> pl.DataFrame:

@@ -7,15 +7,13 @@ gets an `error`, it is missing and not wrong.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.predictions.rows import listing
+from muscle.predictions.messages import Where, listing
 from muscle.predictions.run import SCORE_PREFIX
-
-Where = Callable[[int], str]
 
 NO_ANSWER = "no answer"
 """The error of a row whose answer is null or blank."""

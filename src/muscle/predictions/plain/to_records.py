@@ -10,11 +10,8 @@ from collections.abc import Callable, Iterable
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.predictions.objects import Where, expand_objects
-from muscle.predictions.records import COLUMNS, complete, with_input_hash
-from muscle.predictions.rows import INDEX_COLUMN, listing, refuse_rows
-from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
-from muscle.predictions.values import (
+from muscle.predictions.messages import Where, listing, refuse_rows
+from muscle.predictions.plain.columns import (
     as_numbers,
     as_text,
     as_texts,
@@ -22,7 +19,11 @@ from muscle.predictions.values import (
     as_whole,
     unsaid,
 )
-from muscle.predictions.verdicts import with_verdicts
+from muscle.predictions.plain.row_objects import INDEX_COLUMN
+from muscle.predictions.plain.scores_and_slices import expand_objects
+from muscle.predictions.plain.verdicts import with_verdicts
+from muscle.predictions.records import COLUMNS, complete, with_input_hash
+from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
 
 _FORMS: dict[pl.DataType, tuple[Callable[[pl.Series], pl.Series], str]] = {
     pl.String(): (as_text, "a text"),

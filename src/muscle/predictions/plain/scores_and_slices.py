@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.predictions.rows import listing, refuse_rows, shorten, unique_fields
+from muscle.predictions.messages import Where, listing, refuse_rows, shorten
+from muscle.predictions.plain.columns import as_number, as_text, text_of_value, unsaid
+from muscle.predictions.plain.row_objects import unique_fields
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
-from muscle.predictions.values import as_number, as_text, text_of_value, unsaid
-
-Where = Callable[[int], str]
-"""Turns a row's number, from 0, into the words that open a message."""
 
 # Reduces `{"acc": 1.0, "f1": 0.5}` to its names, so that a column has few different texts to parse.
 _MEMBER = r'"([^"]*)": ("[^"]*"|[^,}]+)'

@@ -20,8 +20,9 @@ import polars as pl
 
 from muscle.errors import DataError
 from muscle.predictions.formats import READABLE
-from muscle.predictions.records import COLUMNS
-from muscle.predictions.rows import Table, is_known, rename_fields, shorten, table_from_rows, unique_fields
+from muscle.predictions.messages import shorten
+from muscle.predictions.plain.row_objects import Table, rename_fields, table_from_rows, unique_fields
+from muscle.predictions.records import COLUMNS, is_known
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
 
 MAX_LINE_BYTES = 32 << 20
