@@ -1,9 +1,9 @@
 """Text on its way out, to a terminal or into a pipeline's log: what stands in it must neither act nor hide.
 
-Names and answers come from files that anyone may have written. A terminal obeys escape sequences; a runner reads commands in
-what a step prints: GitHub `::name::` at a line's beginning and `##[name]` anywhere in it, Azure `##vso[name]`, TeamCity
-`##teamcity[name]`. The first are spelled out where a text is written (`visible`), the second where it leaves (`Guarded`), since
-only there is it known which text begins a line.
+Names and answers come from files that anyone may have written. A terminal obeys escape sequences; a runner
+reads commands in what a step prints: GitHub `::name::` at a line's beginning and `##[name]` anywhere in it,
+Azure `##vso[name]`, TeamCity `##teamcity[name]`. The first are spelled out where a text is written
+(`visible`), the second where it leaves (`Guarded`), since only there is it known which text begins a line.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _visible_character(character: str) -> str:
 
 
 def message_line(text: object, limit: int = MAX_MESSAGE) -> str:
-    r"""Bring a message into one line in which nothing acts; of a long one the middle is cut, as it ends with what to do.
+    r"""Bring a message into one line in which nothing acts; a long one, which ends with what to do, loses its middle.
 
     >>> message_line("a\n b\x1b[2J")
     'a b␛[2J'
@@ -94,7 +94,8 @@ def without_commands(text: str) -> str:
 class Guarded(io.TextIOBase):
     """Standard output or standard error through which no runner command goes.
 
-    A reader that went away (`| head`) takes nothing from a command's work or its exit code: what is written then goes nowhere.
+    A reader that went away (`| head`) takes nothing from a command's work or its exit code: what is written
+    then goes nowhere.
     """
 
     def __init__(self, stream: TextIO, name: str) -> None:

@@ -16,7 +16,7 @@ _LISTED = 12
 
 
 def shorten(value: object, limit: int = 60) -> str:
-    """Return a value as it may stand in a one-line message: at most `limit` characters, none of them a control character."""
+    """Return a value as it may stand in a one-line message: at most `limit` characters, no control character."""
     short = reprlib.Repr()
     short.maxstring = short.maxother = short.maxlong = limit
     if isinstance(value, str | bytes):

@@ -37,8 +37,9 @@ COLUMNS: dict[str, pl.DataType] = {
 }
 """Every column that a frame of records has, in order; only task, id, filter and repeat are never null.
 
-`extracted_answer` is what was read out of `output` (the number in a worked solution): what is compared between versions.
-`graded_by` says in words what decides whether the item is right, where that is each item's own: it must not change.
+`extracted_answer` is what was read out of `output` (the number in a worked solution): what is compared
+between versions. `graded_by` says in words what decides whether the item is right, where that is each item's
+own: it must not change.
 """
 
 

@@ -31,8 +31,8 @@ UNNAMED_TASK = "all"
 class Unread:
     """Something that the user named and that is not among a run's predictions.
 
-    A reader refuses what it cannot make sense of; what it passes over, it counts here. Nothing is left out in silence: reports
-    and gates name it, and it makes a verdict more careful, never better.
+    A reader refuses what it cannot make sense of; what it passes over, it counts here. Nothing is left out in
+    silence: reports and gates name it, and it makes a verdict more careful, never better.
 
     Attributes:
         what: what was left out and why, as "3 samples that are null".

@@ -116,7 +116,8 @@ def _decoded_one_by_one(column: pl.Series, prefix: str, where: Where) -> list[pl
             if isinstance(value, list | dict):
                 what = "a finite number" if prefix == SCORE_PREFIX else "a text, a number, true or false"
                 raise DataError(
-                    f"{where(row)}, field '{listing([f'{column.name}.{name}'])}': expected {what}, found {shorten(value)}"
+                    f"{where(row)}, field '{listing([f'{column.name}.{name}'])}': expected {what}, found "
+                    f"{shorten(value)}"
                 )
             values.setdefault(name, [None] * column.len())[row] = text_of_value(
                 value, nan="NaN" if prefix == SCORE_PREFIX else None

@@ -96,8 +96,9 @@ def _identities(table: pl.DataFrame, names: list[str], where: Where) -> pl.DataF
     lost = missing & table["input"].is_null()
     if lost.any():
         raise DataError(
-            f"{where(int(lost.arg_true()[0]))}, field 'id': expected an 'id' or an 'input' by which the item is found in the other "
-            f"run, found neither; the file has the fields {listing(names)} (--column id=NAME maps one)"
+            f"{where(int(lost.arg_true()[0]))}, field 'id': expected an 'id' or an 'input' by which the item "
+            f"is found in the other run, found neither; the file has the fields {listing(names)} (--column "
+            "id=NAME maps one)"
         )
     hashes = with_input_hash(table)["input_hash"].str.slice(0, 16)
     return table.with_columns(pl.coalesce(table["id"], hashes).alias("id"))

@@ -1,9 +1,9 @@
 """CSV with `prompt_id,score`: the least that an evaluation can keep.
 
-Other columns with known names are taken too: `task`, `input` or `prompt`, `output` or `response`, `reference`,
-`correct`; a column whose name begins with `slice.` or `score.` as well. A score is right at 1 and wrong at 0
-where nothing else occurs in the task. An empty score is missing. Without a column `repeat`, the same prompt of a task again
-is another answer to it.
+Other columns with known names are taken too: `task`, `input` or `prompt`, `output` or `response`,
+`reference`, `correct`; a column whose name begins with `slice.` or `score.` as well. A score is right at 1
+and wrong at 0 where nothing else occurs in the task. An empty score is missing. Without a column `repeat`,
+the same prompt of a task again is another answer to it.
 """
 
 from __future__ import annotations

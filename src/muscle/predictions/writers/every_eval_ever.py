@@ -120,8 +120,8 @@ def _metrics_to_write(frame: pl.DataFrame) -> list[_Result]:
         judged = pl.col("correct").is_not_null().any().over("task", "filter")
         if not frame.select((same | ~judged).all()).item():
             raise DataError(
-                f"score {ACCURACY!r}: Every Eval Ever has one metric of that name, which is `correct` here, and the score says "
-                "something else; write records instead (a folder, or a .jsonl file)"
+                f"score {ACCURACY!r}: Every Eval Ever has one metric of that name, which is `correct` here, "
+                "and the score says something else; write records instead (a folder, or a .jsonl file)"
             )
     return [
         _Result(

@@ -66,11 +66,13 @@ def read(path: Path) -> Run:
         path: the aggregate file, its samples, or a folder with such pairs below it: of one model, of different tasks.
 
     Returns:
-        One record a sample and repeat. A score has its metric's name in the aggregate. `correct` is `is_correct` of the task's main
-        metric, null where its values are not 0 and 1 and where a sample has no row for it.
+        One record a sample and repeat. A score has its metric's name in the aggregate. `correct` is
+        `is_correct` of the task's main metric, null where its values are not 0 and 1 and where a sample has
+        no row for it.
 
     Raises:
-        DataError: the samples are missing or damaged, or a folder holds several models or a task twice: file, line, field.
+        DataError: the samples are missing or damaged, or a folder holds several models or a task twice: file,
+            line, field.
     """
     if not path.is_dir():
         return _read_pair(path)
