@@ -131,8 +131,8 @@ class LogTable:
 class _MainScore:
     """Finds which of the samples' scores decides, and what a sample without it lacks.
 
-    The header names it; where it names a scorer that gives several values, the first of them decides. Another scorer's value
-    never stands in for one that a sample lacks.
+    The header names it; where it names a scorer that gives several values, the first of them decides. Another
+    scorer's value never stands in for one that a sample lacks.
     """
 
     def __init__(self, *wanted: str | None) -> None:

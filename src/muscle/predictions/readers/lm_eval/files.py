@@ -1,7 +1,7 @@
 """Which files of a folder of lm-evaluation-harness are read, and which are not.
 
-A folder may hold several dated runs. Of each task the newest is read: by the date that the results beside the samples state, else
-by the date in the file's name.
+A folder may hold several dated runs. Of each task the newest is read: by the date that the results beside the
+samples state, else by the date in the file's name.
 """
 
 from __future__ import annotations

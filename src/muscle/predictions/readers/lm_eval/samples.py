@@ -9,8 +9,8 @@ What a reader would question:
 - **Metrics are not all numbers.** `f1`, `mcc`, `brier_score` and `likelihood` hold gold and prediction for a
   later aggregation and are passed over; `word_perplexity` and its kind hold log-likelihood and count and
   become the log-likelihood a word or byte, so that higher is better; `perplexity` is a raw log-likelihood.
-- **An answer is what the filter made of it** (`extracted_answer`; `output` is the whole text), so two ways to the same number are
-  one answer.
+- **An answer is what the filter made of it** (`extracted_answer`; `output` is the whole text), so two ways to
+  the same number are one answer.
 """
 
 from __future__ import annotations
