@@ -222,6 +222,10 @@ def test_a_rule_can_look_at_another_field_and_extend_a_built_in_cause(tmp_path: 
         ({"rules": [{"name": "error", "pattern": "x"}]}, "other than error"),
         ({"rules": [{"name": "a", "pattern": "("}]}, "rules.0.pattern"),
         ({"rules": [{"name": "a", "pattern": "(?=x)y"}]}, "no look-around"),
+        (
+            {"rules": [{"name": "a", "pattern": "k{100000}"}]},
+            "line 1: rules.0.pattern",
+        ),  # too large without case
         ({"rules": [{"name": "a", "pattern": "x", "field": "id"}]}, "rules.0.field"),
         ({"rules": [{"name": "a", "pattern": "x"}] * 51}, "at most 50"),
     ],
