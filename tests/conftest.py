@@ -6,12 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Triton reads it when it is imported, which transformers does: its kernels then run in Python, on a CPU too
 # (training/head/test_kernels.py).
 os.environ.setdefault("TRITON_INTERPRET", "1")
 
 sys.path.insert(0, str(Path(__file__).parent))  # helpers such as `tiny` are modules beside the tests
+
+# A worker that waits for its core is not slow: no time limit for an example.
+settings.register_profile("shared cores", deadline=None)
+settings.load_profile("shared cores")
 
 # Scripts that made the files there; they want harnesses that the tests do not.
 collect_ignore_glob = ["data/*"]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import muscle
 from places import ROOT
 
 PAGES = [
@@ -66,6 +67,25 @@ def test_paths_that_are_named_are_there(page: Path) -> None:
         rf"(?<![\w/.-])(?:src|tests|docs)/[\w./-]*\w{ending}", page.read_text(encoding="utf-8")
     )
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@pages
+def test_python_files_and_modules_that_are_named_are_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    files = {
+        path.name
+        for folder in ("src", "tests", "benchmarks", "examples")
+        for path in (ROOT / folder).rglob("*.py")
+    }
+    assert set(re.findall(r"\b\w+\.py\b", text)) - files == set()
+    for name in re.findall(r"`muscle\.((?:[a-z_]+\.)*[a-z_]+)", text):
+        *parents, last = name.split(".")
+        home = SOURCE.joinpath(*parents)
+        is_module = (home / last).is_dir() or (home / f"{last}.py").exists()
+        is_in_module = (
+            last in muscle.__all__ if not parents else home.is_dir() or home.with_suffix(".py").exists()
+        )
+        assert is_module or is_in_module, f"{page.name}: muscle.{name}"
 
 
 def map_of_the_source() -> list[tuple[str, str]]:

@@ -12,11 +12,11 @@ from places import ROOT
 LIMITS = {
     "files a folder, median": 7,
     "files a folder, most": 14,
-    "Any a 1,000 lines": 22.5,
-    "private helper names that stand twice": 93,
+    "Any a 1,000 lines": 21.5,
+    "private helper names that stand twice": 92,
     "functions over 60 lines": 14,
     "files over 400 lines": 6,
-    "lines over 120 characters": 491,
+    "lines over 120 characters": 480,
     "import circles": 0,
 }
 """The most that each figure may be; a change may lower a limit, never raise it."""

@@ -40,10 +40,10 @@ def bomb(levels: int) -> str:
 def test_aliases_are_counted_as_often_as_they_stand_there(
     tmp_path: Path, read: Callable[[Path], Any], levels: int
 ) -> None:
-    begun = time.monotonic()
+    begun = time.process_time()  # other workers' time does not count
     with pytest.raises(ConfigError, match=r"line .*expected at most 100,000 values") as caught:
         read(written(tmp_path, bomb(levels)))
-    assert time.monotonic() - begun < 2 and len(str(caught.value)) < 500
+    assert time.process_time() - begun < 2 and len(str(caught.value)) < 500
 
 
 @pytest.mark.parametrize("read", READERS)

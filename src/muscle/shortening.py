@@ -1,10 +1,18 @@
-"""Foreign text made short enough to be read: names, answers and sentences from files of any length."""
+"""Foreign text and values made short enough to be read: names, answers, sentences, what a message quotes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import reprlib
+from collections.abc import Iterable, Sequence
 
 from muscle.outgoing import visible
+
+MAX_LISTED = 12
+"""Names that a message lists."""
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 60
+_SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxlist = 2, 3, 3
 
 
 def clip(text: str, limit: int) -> str:
@@ -62,3 +70,33 @@ def middle_cut(text: object, limit: int) -> str:
         return flat
     end = (limit - 1) // 2
     return flat[: limit - 1 - end] + "…" + flat[len(flat) - end :]
+
+
+def outline(value: object) -> str:
+    """Return a value as a message shows it: a large one is not written out to be cut afterwards.
+
+    >>> outline([list(range(1_000_000))] * 9)
+    '[[0, 1, 2, ...], [0, 1, 2, ...], [0, 1, 2, ...], ...]'
+    """
+    return _SHORT.repr(value)
+
+
+def shorten(value: object, limit: int = 60) -> str:
+    """Return a value as it may stand in a one-line message: at most `limit` characters, no control character."""
+    form = reprlib.Repr()
+    form.maxstring = form.maxother = form.maxlong = limit
+    if isinstance(value, str | bytes):
+        value = value[:limit]  # reprlib makes the whole text first
+    shown = repr(value) if isinstance(value, str | bytes) else form.repr(value)
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def listing(names: Iterable[str], most: int = MAX_LISTED) -> str:
+    """Return names as they may stand in a one-line message: each short, the first few, and how many more."""
+    every = list(names)
+    shown = ", ".join(
+        name if name.isprintable() and len(name) <= 60 else shorten(name).strip("'\"")
+        for name in every[:most]
+    )
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return f"{shown}{more}" if every else "none"

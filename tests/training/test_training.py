@@ -322,13 +322,22 @@ def halved(world, out: Path, settings: TrainingSettings, monkeypatch) -> Path:
     return next(out.parent.glob(f".{out.name}.*.training"))
 
 
+FOUR_EPOCHS = SETTINGS.model_copy(update={"epochs": 4})
+
+
+@pytest.fixture(scope="module")
+def undisturbed(world, tmp_path_factory):
+    """The weights of a training of four epochs that nothing disturbs."""
+    out = tmp_path_factory.mktemp("undisturbed") / "adapter"
+    train_task_adapter(world, "new", out, FOUR_EPOCHS)
+    return load_file(out / "adapter_model.safetensors")
+
+
 @pytest.mark.parametrize("damage", ["flipped", "cut", "missing", "moved"])
 def test_a_damaged_checkpoint_is_told_and_the_training_ends_in_the_same_adapter(
-    world, tmp_path, monkeypatch, caplog, damage
+    world, undisturbed, tmp_path, monkeypatch, caplog, damage
 ):
-    settings = SETTINGS.model_copy(update={"epochs": 4})
-    train_task_adapter(world, "new", tmp_path / "undisturbed", settings)
-    workspace = halved(world, tmp_path / "killed", settings, monkeypatch)
+    workspace = halved(world, tmp_path / "killed", FOUR_EPOCHS, monkeypatch)
     out = tmp_path / "killed"
     if damage == "moved":  # which is no damage
         (tmp_path / "elsewhere").mkdir()
@@ -340,11 +349,9 @@ def test_a_damaged_checkpoint_is_told_and_the_training_ends_in_the_same_adapter(
         weights.unlink() if damage == "missing" else weights.write_bytes(
             held[:-8] if damage == "cut" else held
         )
-    train_task_adapter(world, "new", out, settings)
-    first, second = (
-        load_file(folder / "adapter_model.safetensors") for folder in (tmp_path / "undisturbed", out)
-    )
-    assert all(torch.equal(first[key], second[key]) for key in first)
+    train_task_adapter(world, "new", out, FOUR_EPOCHS)
+    found = load_file(out / "adapter_model.safetensors")
+    assert all(torch.equal(undisturbed[key], found[key]) for key in undisturbed)
     told = (
         "adapter_model.safetensors is missing or damaged (its SHA-256 has changed); it is deleted"
         in caplog.text

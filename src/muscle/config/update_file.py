@@ -23,7 +23,8 @@ from muscle.config.settings import (
     TrainingSettings,
 )
 from muscle.errors import ConfigError
-from muscle.yaml_files import UserYaml, explain, read_yaml, short
+from muscle.shortening import outline
+from muscle.yaml_files import UserYaml, explain, read_yaml
 
 _MISSING = "there is no such file; `muscle init` writes a commented one"
 
@@ -135,10 +136,12 @@ def _with_whole_paths(config: UpdateConfig, written: UserYaml, folder: Path) -> 
             whole = os.path.normpath(folder / Path(text).expanduser())
         except RuntimeError as error:  # the home of a user that is not there
             raise ConfigError(
-                f"{written.at(*keys)}: expected a path, found {short(text)}: {error}"
+                f"{written.at(*keys)}: expected a path, found {outline(text)}: {error}"
             ) from error
         if "\0" in whole:
-            raise ConfigError(f"{written.at(*keys)}: expected a path, found {short(text)}: a null character")
+            raise ConfigError(
+                f"{written.at(*keys)}: expected a path, found {outline(text)}: a null character"
+            )
         return whole
 
     def local(text: str, *keys: str | int) -> str:

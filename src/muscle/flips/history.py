@@ -86,7 +86,7 @@ def history(
     read = [
         read_run(source, format=options.format, columns=options.columns, hash_inputs=False) for source in runs
     ]
-    chain = _with_names(with_one_task_name(read), names)
+    chain = _told_apart(with_one_task_name(read), names)
     differences = [check_comparable(one, other, allow=options.allow) for one, other in pairwise(chain)]
     if "metric" in options.allow:
         turned = options.lower_is_better
@@ -131,7 +131,7 @@ def _left_out(pairs: Sequence[Pair], tasks: Collection[str]) -> list[str]:
     return sorted({task for pair in pairs for task in (*pair.tasks, *pair.unseen_tasks)} - set(tasks))
 
 
-def _with_names(runs: Sequence[Run], names: Sequence[str] | None) -> list[Run]:
+def _told_apart(runs: Sequence[Run], names: Sequence[str] | None) -> list[Run]:
     """Give the runs their names; where two are the same, each gets its number."""
     given = list(names) if names is not None else [run.name for run in runs]
     told = [
@@ -150,7 +150,7 @@ def _chained(name: str, pairs: Sequence[Pair]) -> pl.DataFrame:
     grouped = [number for number, pair in enumerate(pairs) if "cluster" in pair.tasks[name].frame.columns]
     for number, pair in enumerate(pairs):
         items = pair.tasks[name]
-        levels = _both_levels(items).select(
+        levels = _levels(items).select(
             pair.joined.old_rows.gather(items.frame["pair"]).alias(f"row{number}"),
             pair.joined.new_rows.gather(items.frame["pair"]).alias(f"row{number + 1}"),
             pl.col("old").alias(f"level{number}"),
@@ -167,7 +167,7 @@ def _chained(name: str, pairs: Sequence[Pair]) -> pl.DataFrame:
     return whole
 
 
-def _both_levels(items: TaskItems) -> pl.DataFrame:
+def _levels(items: TaskItems) -> pl.DataFrame:
     """Return correctness, or the score, of both versions."""
     names = ("correct_old", "correct_new") if items.kind == "binary" else ("score_old", "score_new")
     groups = ["cluster"] if "cluster" in items.frame.columns else []

@@ -29,7 +29,8 @@ from muscle.errors import ConfigError
 from muscle.flips.pairing.flip_sign import Kind
 from muscle.flips.result.finding import Tier
 from muscle.flips.slices.slice_by import parse_slice
-from muscle.yaml_files import read_yaml, short
+from muscle.shortening import outline
+from muscle.yaml_files import read_yaml
 
 Metric = Literal[
     "harm", "accuracy_drop", "negative_flip_rate", "inconsistency_rate", "excess_negative_flip_rate"
@@ -85,7 +86,7 @@ def _tier_alone(value: object) -> object:
         return {"tier": value}
     if value is None or isinstance(value, Mapping | Harm):
         return value
-    raise ValueError(f"expected a tier such as block, found {short(value)}")
+    raise ValueError(f"expected a tier such as block, found {outline(value)}")
 
 
 def _limit_alone(value: object) -> object:
@@ -94,7 +95,7 @@ def _limit_alone(value: object) -> object:
         return {"limit": value}
     if value is None or isinstance(value, Mapping | Limit):
         return value
-    raise ValueError(f"expected a limit such as 0.02, found {short(value)}")
+    raise ValueError(f"expected a limit such as 0.02, found {outline(value)}")
 
 
 HarmRule = Annotated[Harm | None, BeforeValidator(_tier_alone)]
@@ -153,7 +154,7 @@ class SliceRules(Rules):
     def _as_text(cls, value: object) -> object:
         """Slices are texts, but YAML reads `value: 3` as a number and `value: yes` as a truth."""
         if isinstance(value, bool):
-            raise ValueError(f"expected text, found {short(value)}; put the value in quotes")
+            raise ValueError(f"expected text, found {outline(value)}; put the value in quotes")
         return str(value) if isinstance(value, int | float) else value
 
 

@@ -74,6 +74,7 @@ def load_adapter(base: LoadedBase, folder: Path, *, trainable: bool = False) -> 
         raise ModelError(
             f"adapter {folder}: does not load on base {base.source} ({reason_of(error)})"
         ) from error
+    # PEFT says nothing of tensors that it leaves out.
     check_loaded(model, folder)
     if not trainable:
         model.eval()

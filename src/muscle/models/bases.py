@@ -182,6 +182,7 @@ def load_base(
     # A dequantised GGUF is a plain model; the note that it once was quantised would keep it from being saved.
     if path.is_file() and hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
+    # Only adapters are trained; their copies of this model share its weights.
     model.requires_grad_(False)
     model.eval()
     if quantization is not None:

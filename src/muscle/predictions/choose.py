@@ -11,8 +11,8 @@ from dataclasses import replace
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.predictions.rows import listing
 from muscle.predictions.run import SCORE_PREFIX, Run
+from muscle.shortening import listing
 
 
 def with_filter(run: Run, name: str) -> Run:

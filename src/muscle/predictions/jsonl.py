@@ -21,8 +21,9 @@ import polars as pl
 from muscle.errors import DataError
 from muscle.predictions.formats import READABLE
 from muscle.predictions.records import COLUMNS
-from muscle.predictions.rows import Table, is_known, rename_fields, shorten, table_from_rows, unique_fields
+from muscle.predictions.rows import Table, is_known, rename_fields, table_from_rows, unique_fields
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
+from muscle.shortening import shorten
 
 MAX_LINE_BYTES = 32 << 20
 """No prediction is longer; a longer line is a file of another kind, and would cost memory many times its size."""

@@ -12,7 +12,7 @@ import polars as pl
 from muscle.errors import DataError
 from muscle.predictions.objects import Where, expand_objects
 from muscle.predictions.records import COLUMNS, complete, with_input_hash
-from muscle.predictions.rows import INDEX_COLUMN, listing, refuse_rows
+from muscle.predictions.rows import INDEX_COLUMN, refuse_rows
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
 from muscle.predictions.values import (
     as_numbers,
@@ -23,6 +23,7 @@ from muscle.predictions.values import (
     unsaid,
 )
 from muscle.predictions.verdicts import with_verdicts
+from muscle.shortening import listing
 
 _FORMS: dict[pl.DataType, tuple[Callable[[pl.Series], pl.Series], str]] = {
     pl.String(): (as_text, "a text"),

@@ -9,9 +9,10 @@ from collections.abc import Callable
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.predictions.rows import listing, refuse_rows, shorten, unique_fields
+from muscle.predictions.rows import refuse_rows, unique_fields
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
 from muscle.predictions.values import as_number, as_text, text_of_value, unsaid
+from muscle.shortening import listing, shorten
 
 Where = Callable[[int], str]
 """Turns a row's number, from 0, into the words that open a message."""

@@ -15,10 +15,11 @@ from muscle.predictions.formats import SUFFIXES, TABLE_SUFFIXES
 from muscle.predictions.jsonl import line_of, read_json_list, read_jsonl
 from muscle.predictions.normalise import name_task, to_records
 from muscle.predictions.records import concat_records
-from muscle.predictions.rows import Table, is_known, listing, shorten
+from muscle.predictions.rows import Table, is_known
 from muscle.predictions.run import RunFacts, Unread, unread_from_json
 from muscle.predictions.tables import csv_line, read_table, reason
 from muscle.predictions.verdicts import score_notes
+from muscle.shortening import listing, shorten
 
 METADATA_FILE = "run.json"
 UNREAD = "unread"

@@ -6,7 +6,6 @@ or an object); the table has one form for all, and `muscle.predictions.normalise
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
@@ -17,14 +16,13 @@ from muscle.errors import DataError
 from muscle.predictions.records import COLUMNS
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
 from muscle.predictions.values import is_number_list, text_of_value
+from muscle.shortening import listing, shorten
 
 CHUNK_ROWS = 50_000
 """Rows held as Python objects at a time; bounds the memory of a long file."""
 
 INDEX_COLUMN = "reference_index"
 """The reference given as the index of an option; resolved once the options are known."""
-
-_LISTED = 12
 
 
 @dataclass(frozen=True)
@@ -43,27 +41,6 @@ class Table:
 def is_known(name: str) -> bool:
     """Whether the record format has a field of that name, on disk or in memory."""
     return name in COLUMNS or name in ("score", "slices") or name.startswith((SCORE_PREFIX, SLICE_PREFIX))
-
-
-def shorten(value: object, limit: int = 60) -> str:
-    """Return a value as it may stand in a one-line message: at most `limit` characters, none of them a control character."""
-    short = reprlib.Repr()
-    short.maxstring = short.maxother = short.maxlong = limit
-    if isinstance(value, str | bytes):
-        value = value[:limit]  # reprlib makes the whole text first
-    shown = repr(value) if isinstance(value, str | bytes) else short.repr(value)
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
-
-
-def listing(names: Iterable[str], most: int = _LISTED) -> str:
-    """Return names as they may stand in a one-line message: each short, the first few, and how many more."""
-    every = list(names)
-    shown = ", ".join(
-        name if name.isprintable() and len(name) <= 60 else shorten(name).strip("'\"")
-        for name in every[:most]
-    )
-    more = f" and {len(every) - most} more" if len(every) > most else ""
-    return f"{shown}{more}" if every else "none"
 
 
 def refuse_rows(

@@ -19,8 +19,8 @@ from pathlib import Path
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.predictions.rows import listing, shorten
 from muscle.predictions.unpacked import arrow_bytes, parquet_size
+from muscle.shortening import listing, shorten
 
 MAX_TABLE_BYTES = 8 << 30
 """Unpacked; ten million predictions with short texts are 3 GB."""

@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.predictions.rows import listing
 from muscle.predictions.run import SCORE_PREFIX
+from muscle.shortening import listing
 
 Where = Callable[[int], str]
 

@@ -89,21 +89,25 @@ def training_arguments(settings: TrainingSettings, workspace: Path) -> TrainingA
         bf16=choose_dtype(settings.precision) == torch.bfloat16,
         use_cpu=on_cpu and not deepspeed,  # accelerate makes plain data-parallel of DeepSpeed otherwise
         ddp_backend="gloo" if on_cpu and deepspeed else None,
+        # The best epoch is known at the end alone: each is evaluated, and each is saved.
         eval_strategy="epoch",
         save_strategy="epoch",
         save_total_limit=1,  # the best and the last one
         load_best_model_at_end=True,
         metric_for_best_model="eval_loss",
         greater_is_better=False,
+        # Early stopping goes on counting where a killed training was.
         restore_callback_states_from_checkpoint=True,
         logging_steps=1,
         prediction_loss_only=True,
+        # The objective reads what the model's forward doesn't know, such as `index`.
         remove_unused_columns=False,
         # Examples of like length share a batch: padding would cost as much as text.
         train_sampling_strategy="group_by_length",
         dataloader_pin_memory=choose_device().startswith("cuda"),
         seed=settings.seed,
         data_seed=settings.seed,
+        # Progress and warnings are muscle's own.
         report_to="none",
         disable_tqdm=True,
         log_level="error",

@@ -23,21 +23,17 @@ from muscle.flips.statistics.counts import upper_tail
 from muscle.flips.statistics.intervals import mcnemar
 from muscle.predictions.read import read_run
 from muscle.report.text.slices import print_slices, slice_rows, slices_markdown
-from muscle.typed_json import json_object
+from muscle.typed_json import from_json, to_json
+
+
+def typed(report: dict[str, Any]) -> TaskSlices:
+    return from_json(TaskSlices, report, where="slices")
 
 
 def sliced(
     old: dict[str, list[Any]], new: dict[str, list[Any]] | None = None, **options: Any
 ) -> dict[str, Any]:
-    """Slice one task as JSON; what `new` leaves out is as in `old`."""
-    report = json_object(task_slices(old, new, **options))
-    assert json.loads(json.dumps(report, allow_nan=False)) == report
-    return report
-
-
-def task_slices(
-    old: dict[str, list[Any]], new: dict[str, list[Any]] | None = None, **options: Any
-) -> TaskSlices:
+    """Slice one task; what `new` leaves out is as in `old`."""
     size = len(next(iter(old.values())))
     ids = {"id": [str(i) for i in range(size)]}
     runs = [read_run(pl.DataFrame({**ids, **old, **(more or {})})) for more in ({}, new)]
@@ -46,7 +42,9 @@ def task_slices(
     tasks = task_items(joined, cluster=cluster, epsilon=options.pop("epsilon", 0.0))
     wholes = {name: tally(items) for name, items in tasks.items()}
     cuts = cut_tasks(joined, tasks, wholes, by=options.pop("by", None))
-    return next(iter(measure_cuts(cuts, tasks, **options).values()))
+    report = to_json(measure_cuts(cuts, tasks, **options))
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    return next(iter(report.values()))
 
 
 def flips(both: int, lost: int, gained: int, neither: int) -> tuple[list[bool], list[bool]]:
@@ -277,10 +275,10 @@ def test_slices_sum_to_the_whole_in_any_order_of_rows(items: list[tuple[bool, bo
 def test_terminal_and_markdown_say_where_flips_concentrate_and_escape_names() -> None:
     names = ["<b>@x"] * 200 + ["calm"] * 800
     old = {"correct": [True] * 1_000, "slice.topic": names}
-    report = task_slices(old, {"correct": [i >= 60 for i in range(1_000)]}, by=["topic"])
+    report = sliced(old, {"correct": [i >= 60 for i in range(1_000)]}, by=["topic"])
     console = Console(file=io.StringIO(), width=160)
-    print_slices("qa", report, console)
-    shown, written = console.file.getvalue(), slices_markdown(report)  # type: ignore[attr-defined]
+    print_slices("qa", typed(report), console)
+    shown, written = console.file.getvalue(), slices_markdown(typed(report))  # type: ignore[attr-defined]
     assert "topic = <b>@x: 30.0% of 200 items broke, 0.0% of the rest" in shown
     assert "<b>" not in written and "@x" not in written and "| 60: 30.0%" in written
 
@@ -288,7 +286,7 @@ def test_terminal_and_markdown_say_where_flips_concentrate_and_escape_names() ->
 def test_of_many_slices_the_surest_changes_are_shown() -> None:
     names = [f"s{i // 40:02}" for i in range(1_200)]
     old = {"correct": [True] * 1_200, "slice.topic": names}
-    report = task_slices(old, {"correct": [not 480 <= i < 500 for i in range(1_200)]}, by=["topic"])
-    rows = slice_rows(report, limit=5)
+    report = sliced(old, {"correct": [not 480 <= i < 500 for i in range(1_200)]}, by=["topic"])
+    rows = slice_rows(typed(report), limit=5)
     assert len(rows) == 5 and rows[0][0] == "topic = s12"
-    assert "10 more slices" in slices_markdown(report)
+    assert "10 more slices" in slices_markdown(typed(report))

@@ -24,7 +24,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from muscle.errors import ConfigError
 from muscle.flips.options import CauseRule
-from muscle.yaml_files import read_yaml, short
+from muscle.shortening import outline
+from muscle.yaml_files import read_yaml
 
 MAX_RULES = 50
 MAX_NAME = 40
@@ -44,7 +45,7 @@ class _Entry(BaseModel):
     @classmethod
     def _is_section(cls, value: object) -> object:
         if not isinstance(value, Mapping):
-            raise ValueError(f"expected a name and a pattern, found {short(value)}")
+            raise ValueError(f"expected a name and a pattern, found {outline(value)}")
         return value
 
     @field_validator("name")
@@ -52,7 +53,7 @@ class _Entry(BaseModel):
     def _is_cause(cls, name: str) -> str:
         if not name.strip() or len(name) > MAX_NAME or name == "error":
             raise ValueError(
-                f"expected a cause's name of at most {MAX_NAME} characters, other than error, found {short(name)}"
+                f"expected a cause's name of at most {MAX_NAME} characters, other than error, found {outline(name)}"
             )
         return name.strip()
 
@@ -86,7 +87,7 @@ def read_rules(path: Path) -> tuple[CauseRule, ...]:
     written = read_yaml(path, expected=expected)
     entries = written.values.get("rules")
     if not isinstance(entries, list) or not entries or set(written.values) != {"rules"}:
-        raise ConfigError(f"{path}: expected {expected}, found {short(written.values)}")
+        raise ConfigError(f"{path}: expected {expected}, found {outline(written.values)}")
     return tuple(
         CauseRule(each.name, f"(?i){each.pattern}" if each.ignore_case else each.pattern, each.field)
         for each in written.validate(_File).rules

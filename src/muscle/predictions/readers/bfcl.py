@@ -18,8 +18,8 @@ from muscle.predictions.readers.shared.json_members import line_objects, lines
 from muscle.predictions.readers.shared.row_table import RowTable
 from muscle.predictions.readers.shared.values import refuse
 from muscle.predictions.records import complete, concat_records
-from muscle.predictions.rows import listing
 from muscle.predictions.run import SCORE_PREFIX, Run, RunFacts, Unread
+from muscle.shortening import listing
 
 _SUFFIX = "_score.json"
 _RESULT_SUFFIX = "_result.json"

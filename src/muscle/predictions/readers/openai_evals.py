@@ -34,8 +34,8 @@ from muscle.predictions.readers.shared.json_members import line_objects, members
 from muscle.predictions.readers.shared.row_table import RowTable, SliceFields
 from muscle.predictions.readers.shared.values import known
 from muscle.predictions.records import complete
-from muscle.predictions.rows import shorten
 from muscle.predictions.run import SCORE_PREFIX, Run, RunFacts, Unread
+from muscle.shortening import shorten
 
 _ID = "datasource_item_id"
 _KIND = "an output item of OpenAI's Evals"

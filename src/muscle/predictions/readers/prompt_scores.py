@@ -15,9 +15,9 @@ import polars as pl
 
 from muscle.predictions.normalise import name_task, to_records
 from muscle.predictions.readers.shared.row_table import binary_correct
-from muscle.predictions.rows import listing
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX, Run, RunFacts
 from muscle.predictions.tables import csv_line, read_csv
+from muscle.shortening import listing
 
 _NAMES = {
     "prompt_id": "id",

@@ -16,8 +16,8 @@ from muscle.files import write_json
 from muscle.predictions.plain import DEFAULT_TASK, METADATA_FILE, UNREAD
 from muscle.predictions.read import read_run
 from muscle.predictions.records import write_records
-from muscle.predictions.rows import listing, shorten
 from muscle.predictions.run import Run, unread_to_json
+from muscle.shortening import listing, shorten
 
 logger = logging.getLogger(__name__)
 

@@ -69,6 +69,7 @@ def tokenize(
     """
     if not examples:
         raise DataError("training data: expected at least one example, found none")
+    # In one piece, as the harness does it: context and answer alone could be cut into other tokens.
     encoded = tokenizer([example.context + example.target for example in examples])["input_ids"]
     tail = [tokenizer.eos_token_id] if end_of_text and tokenizer.eos_token_id is not None else []
     sequences, num_cut = [], 0

@@ -197,6 +197,7 @@ def head_pass(
             logits, top = head.logits(hidden[part], buffers, label)
             if teachers is not None:
                 teachers.see_logits(part, logits)
+            # Before the softmax takes the logits' place.
             wanted = logits.gather(1, label.unsqueeze(1)).squeeze(1)
             slope = _slope(head, logits) if gradient else None
             soft = soften(logits, top, temperature, keep_plain=gradient and ce_weight > 0)

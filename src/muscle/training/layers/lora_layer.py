@@ -89,6 +89,7 @@ class _LoraLinear(torch.autograd.Function):
         up: Tensor,
         scaling: float,
     ) -> Tensor:
+        # The dtypes were chosen before; autocast would cast the products again.
         with torch.autocast(states.device.type, enabled=False):
             flat = states.reshape(-1, states.shape[-1])
             low = flat @ down.T

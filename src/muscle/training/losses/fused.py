@@ -114,6 +114,7 @@ def fused_compatibility_terms(
     counted = _counted_tokens(hidden, head, labels)
     states, targets = hidden[counted], labels[counted]
     _check_teachers(len(states), head, (old, new), temperature, ce_weight)
+    # Every row is a sequence where none is named: `(rows, 1)`, spread over the columns below.
     if sequences is None:
         rows = counted.shape[:-1]
         sequences = torch.arange(math.prod(rows), device=labels.device).view(*rows, 1)

@@ -90,6 +90,7 @@ def _encode(example: Example, tokenizer: PreTrainedTokenizerBase, max_length: in
     if not example.choices:
         raise DataError(f"example {example.id}: expected answer options, found none")
     stem = example.context + example.delimiter
+    # As the harness cuts: blanks at the context's end are the option's, which many tokenizers put into its first token.
     context = stem.rstrip()
     num_context = len(tokenizer(context)["input_ids"]) if context else 0
     encoded = []

@@ -173,6 +173,7 @@ def projected_rows(
         for part in chunks(len(hidden), per_token, memory_bytes):
             label = labels[part]
             logits, top = teacher.logits(hidden[part], buffers, label)
+            # Before the softmax takes the logits' place.
             wanted = logits.gather(1, label.unsqueeze(1)).squeeze(1)
             soft = soften(logits, top, temperature, out=beside[: len(logits)])
             spread = entropy(soft, logits, top)

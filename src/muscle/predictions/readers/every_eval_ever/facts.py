@@ -18,8 +18,8 @@ from muscle.predictions.readers.shared.fields import (
 )
 from muscle.predictions.readers.shared.json_members import parse_object
 from muscle.predictions.readers.shared.values import known
-from muscle.predictions.rows import listing
 from muscle.predictions.run import RunFacts, Unread
+from muscle.shortening import listing
 
 OWN_RUN = "muscle.run"
 """Key in the source's `additional_details` under which `muscle convert` keeps what the schema has no place for."""

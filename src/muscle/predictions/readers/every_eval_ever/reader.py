@@ -19,8 +19,8 @@ from muscle.predictions.readers.shared.fields import count_at, identity_at, obje
 from muscle.predictions.readers.shared.first_record import first_byte, first_line, first_member, is_whole
 from muscle.predictions.readers.shared.json_members import line_objects
 from muscle.predictions.records import concat_records
-from muscle.predictions.rows import listing
 from muscle.predictions.run import Run, Unread
+from muscle.shortening import listing
 
 SAMPLES_SUFFIX = "_samples.jsonl"
 

@@ -34,8 +34,8 @@ from muscle.predictions.readers.shared.json_members import file_objects
 from muscle.predictions.readers.shared.row_table import RowTable
 from muscle.predictions.readers.shared.values import float_of, known, refuse
 from muscle.predictions.records import complete, concat_records
-from muscle.predictions.rows import listing
 from muscle.predictions.run import SCORE_PREFIX, Run, RunFacts, Unread
+from muscle.shortening import listing
 
 _SPEC, _STATS = "run_spec.json", "per_instance_stats.json"
 _DECIDING = (

@@ -13,8 +13,8 @@ from muscle.predictions.readers.shared.fields import count_at, object_at, object
 from muscle.predictions.readers.shared.row_table import RowTable, SliceFields
 from muscle.predictions.readers.shared.values import message_text, refuse, text_of
 from muscle.predictions.records import complete
-from muscle.predictions.rows import shorten
 from muscle.predictions.run import SCORE_PREFIX
+from muscle.shortening import shorten
 
 _LETTERS = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
 _WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}

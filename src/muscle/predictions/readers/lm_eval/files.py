@@ -13,8 +13,8 @@ from pathlib import Path
 
 from muscle.errors import DataError
 from muscle.predictions.readers.lm_eval import facts
-from muscle.predictions.rows import listing
 from muscle.predictions.run import Unread
+from muscle.shortening import listing
 
 _DATED = re.compile(r"samples_(?P<task>.+?)(?:_(?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?))?\.jsonl?")
 SAMPLE_HEAD = re.compile(rb'\s*(?:\xef\xbb\xbf)?(?:\[\s*)?\{\s*"doc_id"\s*:')

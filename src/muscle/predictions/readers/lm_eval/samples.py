@@ -23,8 +23,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from muscle.predictions.readers.shared.values import Words, float_of, shown
-from muscle.predictions.rows import shorten
 from muscle.predictions.run import SCORE_PREFIX
+from muscle.shortening import shorten
 
 CHOICE_METRICS = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info")
 DECIDING = (*CHOICE_METRICS, "exact_match")

@@ -45,8 +45,8 @@ from muscle.predictions.readers.shared.json_members import as_object, line_objec
 from muscle.predictions.readers.shared.row_table import RowTable, SliceFields
 from muscle.predictions.readers.shared.values import known, refuse
 from muscle.predictions.records import NO_FILTER, complete
-from muscle.predictions.rows import listing
 from muscle.predictions.run import SCORE_PREFIX, Run, RunFacts, Unread
+from muscle.shortening import listing
 
 TASK = "promptfoo"
 """The task's name: an evaluation has none of its own that lasts from run to run."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from muscle.errors import DataError
-from muscle.predictions.rows import shorten
+from muscle.shortening import shorten
 
 _KINDS = {dict: "an object", list: "a list", type(None): "null"}
 

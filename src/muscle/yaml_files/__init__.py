@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import difflib
 import io
-import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from muscle.errors import ConfigError
+from muscle.shortening import outline
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -26,19 +26,6 @@ if TYPE_CHECKING:
 Model = TypeVar("Model", bound=BaseModel)
 
 MAX_BYTES = 1 << 20
-
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 60
-_SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxlist = 2, 3, 3
-
-
-def short(value: object) -> str:
-    """Return a value as a message shows it: a large one is not written out to be cut afterwards.
-
-    >>> short([list(range(1_000_000))] * 9)
-    '[[0, 1, 2, ...], [0, 1, 2, ...], [0, 1, 2, ...], ...]'
-    """
-    return _SHORT.repr(value)
 
 
 class UserYaml:
@@ -100,7 +87,7 @@ class UserYaml:
         """Return `words` with a key's line, the deepest part's of its path that is there; nothing where none is."""
         if self._root is None or any(keys[: len(each)] == each for each in self._assigned):
             return ""
-        from muscle.yaml_nodes import line_of
+        from muscle.yaml_files.nodes import line_of
 
         line = line_of(self._root, keys)
         return words.format(line) if line else ""
@@ -132,7 +119,7 @@ def _explained(item: ErrorDetails, model: type[BaseModel], prefix: str = "") -> 
         expected = "keys and values"
     else:
         expected = message.removeprefix("Input should be ").removeprefix("List should have ")
-    return f"{key}: expected {expected}, found {short(item['input'])}"
+    return f"{key}: expected {expected}, found {outline(item['input'])}"
 
 
 def _key_path(item: ErrorDetails) -> tuple[str | int, ...]:
@@ -168,7 +155,7 @@ def read_yaml(
         ConfigError: there is no such file, it cannot be read, it is no YAML mapping, it is too large, too
             deep or refers to itself, or a key stands twice.
     """
-    from muscle.yaml_nodes import NodeReader, NotYamlError
+    from muscle.yaml_files.nodes import NodeReader, NotYamlError
 
     text = _file_text(path, missing)
     try:
@@ -204,7 +191,7 @@ def yaml_value(text: str) -> object:
     >>> yaml_value("3"), yaml_value("2026-02-31"), yaml_value("{")
     (3, '2026-02-31', '{')
     """
-    from muscle.yaml_nodes import NodeReader, NotYamlError
+    from muscle.yaml_files.nodes import NodeReader, NotYamlError
 
     try:
         return NodeReader(text).values()
