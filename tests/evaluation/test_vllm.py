@@ -322,7 +322,7 @@ def test_an_update_scores_with_one_engine_a_base_and_only_scores_again_when_the_
             for name in ("logprobs", "score"):
                 assert ours.pop(name) == pytest.approx(theirs.pop(name), abs=1e-4)
             assert ours == theirs
-    assert second.to_json()["headline"] == first.to_json()["headline"]
+    assert second.report.headline == first.report.headline
 
 
 @stand_in_only

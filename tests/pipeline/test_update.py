@@ -72,7 +72,7 @@ def test_a_run_folder_holds_what_the_documentation_says(finished):
     for side in ("old", "new", "compat"):
         assert (out / "adapters" / side / "tools" / "adapter_model.safetensors").is_file()
         assert len((out / "predictions" / side / "tools.jsonl").read_text().splitlines()) == 40
-    assert result.to_json()["tasks"]["tools"]["n"] == 40
+    assert result.report.tasks["tools"].n == 40
     assert not list(out.rglob("*.part"))
     assert not list(out.rglob("*.training"))
 
@@ -123,11 +123,11 @@ def test_a_second_run_does_nothing(inputs, finished):
 
 def test_a_report_without_texts_names_items_by_id_and_hash(inputs, finished):
     out, _ = finished
-    with_texts = run(inputs, out).to_json()["flips"]
+    with_texts = run(inputs, out).report.to_json()["flips"]
     again = run(inputs, out, **{"report.texts": False})
     assert again.num_stages_run == 1
     assert with_texts, "this test would show nothing"
-    for before, flip in zip(with_texts, again.to_json()["flips"], strict=True):
+    for before, flip in zip(with_texts, again.report.to_json()["flips"], strict=True):
         assert (flip["id"], flip["input_hash"]) == (
             before["id"],
             input_hash(before["input"], before["choices"]),
@@ -202,7 +202,7 @@ def test_given_adapters_are_used_as_they_are(inputs, finished, tmp_path):
     }
     again = run(inputs, tmp_path / "run", **given)
     assert again.num_stages_run == STAGES - 2
-    assert again.to_json()["tasks"] == first.to_json()["tasks"]
+    assert again.report.tasks == first.report.tasks
 
 
 def test_the_control_trains_as_long_as_the_compatibility_adapter(inputs, finished):
@@ -213,7 +213,7 @@ def test_the_control_trains_as_long_as_the_compatibility_adapter(inputs, finishe
         for side in ("compat", "control")
     ]
     assert epochs == [3, 3]
-    assert len(result.to_json()["others"]) == 2
+    assert len(result.report.others) == 2
 
 
 def test_bases_with_other_vocabularies_are_refused_before_training(inputs, tmp_path):
