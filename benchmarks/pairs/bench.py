@@ -1,0 +1,93 @@
+"""One run of the bench: a pair of bases, a task, a seed, and the folder where all that is made of them stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Literal
+
+from intents import prepare
+from make import make_pair
+
+from muscle.config.settings import BaseConfig, TrainingSettings
+from muscle.config.update_file import StageSettings, load_stage_settings
+from muscle.models.bases import LoadedBase, load_for_training
+from muscle.tasks import get_task, load_examples
+from muscle.tasks.task import Example, Task
+
+HERE = Path(__file__).resolve().parent
+Side = Literal["old", "new"]
+OTHER_SEED = 1000
+"""Added to the seed of a training that is done again, on the same data."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A pair, a task and a seed.
+
+    Attributes:
+        pair: a key of `make.PAIRS`.
+        task_name: a key of `intents.TASKS`.
+        seed: draws the training texts, and is that of every training.
+        root: of all runs; bases stand in `root/bases`.
+        data: folder of the data sets.
+        gguf: the weights, where the package isn't installed.
+    """
+
+    pair: str
+    task_name: str
+    seed: int
+    root: Path
+    data: Path
+    gguf: Path | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where this run's files stand."""
+        return self.root / self.pair / self.task_name / f"seed-{self.seed}"
+
+    @property
+    def name(self) -> str:
+        """What its results are kept under."""
+        return f"{self.pair}-{self.task_name}-{self.seed}"
+
+    def adapter(self, name: str) -> Path:
+        """Return the folder of a step's adapter."""
+        return self.folder / "adapters" / name
+
+    @cached_property
+    def settings(self) -> StageSettings:
+        """The sections of `settings.yaml`."""
+        return load_stage_settings(HERE / "settings.yaml")
+
+    def training(self, *, again: bool = False) -> TrainingSettings:
+        """Return the training's settings with this run's seed, or another where it is done `again`."""
+        seed = self.seed + OTHER_SEED * again
+        return self.settings.training.model_copy(update={"seed": seed})
+
+    def base(self, side: Side) -> LoadedBase:
+        """Return a base in memory; made first where it isn't there."""
+        return _loaded(self, side)
+
+    @cached_property
+    def task(self) -> Task:
+        """The task, whose files are written first where they aren't there."""
+        path = self.folder / "data" / f"{self.task_name}.yaml"
+        if not path.is_file():
+            new = make_pair(self.pair, self.root / "bases", gguf=self.gguf)[1]
+            prepare(self.task_name, data=self.data, base=new, seed=self.seed, out=path.parent)
+        return get_task(str(path))
+
+    def examples(self, part: str) -> Sequence[Example]:
+        """Return the examples of train, validation or test."""
+        task = self.task
+        return load_examples(task, str(self.folder / "data" / f"{part}.jsonl"))
+
+
+@cache
+def _loaded(bench: Bench, side: Side) -> LoadedBase:
+    folders = make_pair(bench.pair, bench.root / "bases", gguf=bench.gguf)
+    config = BaseConfig(base=str(folders[side == "new"]))
+    return load_for_training(config, bench.settings.training)
