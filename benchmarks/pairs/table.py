@@ -34,6 +34,17 @@ def p_value(p: float) -> str:
     return "p < .001" if p < 0.001 else f"p = {p:.3f}".replace("0.", ".", 1)
 
 
+def change_of(effect: Mapping[str, Any] | None) -> str:
+    """Return the change of the negative flips against the plain update's, in per cent of them, with its p-value."""
+    if effect is None:
+        return ""
+    change = effect["negative_flips_percent"]
+    if change is None:
+        return "undefined: the plain update has none"
+    sign = "\N{MINUS SIGN}" if change < 0 else "+"
+    return f"{sign}{abs(change):.0f} % ({p_value(effect['negative_flips_p'])})"
+
+
 def row(found: Mapping[str, Any], unit: str) -> str | None:
     """Return a model's line; None where it has not answered by that unit."""
     numbers = found["answers"].get(unit)
@@ -44,17 +55,14 @@ def row(found: Mapping[str, Any], unit: str) -> str | None:
         for name in ("negative_flip_rate", "positive_flip_rate", "inconsistency_rate")
     }
     accuracy = numbers["accuracy"]
-    effect = numbers.get("against_plain")
-    change = (
-        f"{effect['negative_flips_percent']:+.0f} % ({p_value(effect['negative_flips_p'])})" if effect else ""
-    )
+    change = change_of(numbers.get("against_plain"))
     training = found["training"]
     seconds = f"{training['seconds']:.0f} ({training['cpu_seconds']:.0f})" if training else ""
     cells = [
         found["words"],
         percent(accuracy if isinstance(accuracy, float) else accuracy["value"]),
         percent(rates["negative_flip_rate"], 2),
-        change.replace("-", "\N{MINUS SIGN}"),
+        change,
         percent(rates["positive_flip_rate"], 2),
         percent(rates["inconsistency_rate"], 2),
         seconds,
@@ -69,8 +77,8 @@ def table(kept: Mapping[str, Any], unit: str) -> str | None:
         return None
     items = kept["num_items"]
     heading = (
-        f"**{kept['pair']}, {kept['task']}, seed {kept['seed']}**: {kept['num_labels']} labels, {items['train']} training "
-        f"and {items['test']:,} test texts; {UNITS[unit]}. `{kept['command']}`"
+        f"**{kept['pair']}, {kept['task']}, seed {kept['seed']}**: {kept['num_labels']} labels, "
+        f"{items['train']} training and {items['test']:,} test texts; {UNITS[unit]}. `{kept['command']}`"
     )
     return "\n".join([heading, "", HEADER, *lines])
 
