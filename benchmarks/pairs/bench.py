@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Literal
 
 from intents import prepare
-from make import make_pair
+from make import Side, make_base
 
 from muscle.config.settings import BaseConfig
 from muscle.config.update_file import StageSettings, load_stage_settings
@@ -18,7 +17,6 @@ from muscle.tasks import get_task, load_examples
 from muscle.tasks.task import Example, Task
 
 HERE = Path(__file__).resolve().parent
-Side = Literal["old", "new"]
 
 
 @dataclass(frozen=True)
@@ -60,8 +58,12 @@ class Bench:
         """The sections of `settings.yaml`."""
         return load_stage_settings(HERE / "settings.yaml")
 
+    def base_folder(self, side: Side) -> Path:
+        """Return a base's folder, which is made first where it isn't there."""
+        return make_base(self.pair, side, self.root / "bases", gguf=self.gguf)
+
     def base(self, side: Side) -> LoadedBase:
-        """Return a base in memory; made first where it isn't there."""
+        """Return a base in memory."""
         return _loaded(self, side)
 
     @cached_property
@@ -69,7 +71,7 @@ class Bench:
         """The task, whose files are written first where they aren't there."""
         path = self.folder / "data" / f"{self.task_name}.yaml"
         if not path.is_file():
-            new = make_pair(self.pair, self.root / "bases", gguf=self.gguf)[1]
+            new = self.base_folder("new")
             prepare(self.task_name, data=self.data, base=new, seed=self.seed, out=path.parent)
         return get_task(str(path))
 
@@ -81,6 +83,5 @@ class Bench:
 
 @cache
 def _loaded(bench: Bench, side: Side) -> LoadedBase:
-    folders = make_pair(bench.pair, bench.root / "bases", gguf=bench.gguf)
-    config = BaseConfig(base=str(folders[side == "new"]))
+    config = BaseConfig(base=str(bench.base_folder(side)))
     return load_for_training(config, bench.settings.training)

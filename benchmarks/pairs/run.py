@@ -12,36 +12,37 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from answers import Unit, answer_step
 from bench import Bench
 from intents import TASKS
+from kept import keep
 from make import PAIRS
+from served import SERVED, serve
 from steps import STEPS, Step, run_step
-
-from results import keep
 
 logger = logging.getLogger("pairs")
 
 
 def run(bench: Bench, steps: Sequence[Step], *, whole: bool, command: str) -> None:
     """Train and score the steps of one seed that are not done."""
-    words = {step.name: step.words for step in STEPS}
+    words = {each.name: each.words for each in (*STEPS, *SERVED)}
     for step in steps:
         logger.info("%s: %s", bench.name, step.words)
         run_step(bench, step)
-        _answer(bench, step, "beginning")
-        keep(bench, words, command)
+        _answer(bench, step, "beginning", words, command)
     for step in steps if whole else ():
-        _answer(bench, step, "whole")
-        keep(bench, words, command)
+        _answer(bench, step, "whole", words, command)
 
 
-def _answer(bench: Bench, step: Step, unit: Unit) -> None:
+def _answer(bench: Bench, step: Step, unit: Unit, words: Mapping[str, str], command: str) -> None:
     for part in ("validation", "test"):
         answer_step(bench, step, unit, part)
+    for served in SERVED:
+        serve(bench, served, unit)
+    keep(bench, words, command)
 
 
 def main() -> None:
