@@ -13,7 +13,7 @@ from make import Side, make_base
 from muscle.config.settings import BaseConfig
 from muscle.config.update_file import StageSettings, load_stage_settings
 from muscle.models.bases import LoadedBase, load_for_training
-from muscle.tasks import get_task, load_examples
+from muscle.tasks import get_task, load_examples, load_unlabelled
 from muscle.tasks.task import Example, Task
 
 HERE = Path(__file__).resolve().parent
@@ -79,6 +79,11 @@ class Bench:
         """Return the examples of train, validation or test."""
         task = self.task
         return load_examples(task, str(self.folder / "data" / f"{part}.jsonl"))
+
+    def unlabelled(self) -> Sequence[Example]:
+        """Return the texts without labels."""
+        known = [example for part in ("train", "validation", "test") for example in self.examples(part)]
+        return load_unlabelled(self.task, str(self.folder / "data" / "unlabelled.jsonl"), known=known)
 
 
 @cache

@@ -37,6 +37,7 @@ class Step:
         another_seed: whether it is a training that is done again.
         training: keys of `training` that differ.
         alignment: keys of `alignment` that differ.
+        unlabelled: whether the unlabelled texts are learnt too.
     """
 
     name: str
@@ -48,6 +49,21 @@ class Step:
     another_seed: bool = False
     training: Mapping[str, object] = field(default_factory=dict)
     alignment: Mapping[str, object] = field(default_factory=dict)
+    unlabelled: bool = False
+
+
+def mixed(name: str, words: str, share: float, teacher: tuple[Side, str] = ("old", "old")) -> Step:
+    """Return a distillation to the mixture of a teacher in the old model's place and `labels`, its start."""
+    return Step(
+        name,
+        words,
+        "align",
+        start="labels",
+        teacher=teacher,
+        training={"learning_rate": 2e-4, "epochs": 2},
+        alignment={"method": "options", "old_share": share, "labels_first": False},
+        unlabelled=True,
+    )
 
 
 STEPS: tuple[Step, ...] = (
@@ -57,7 +73,22 @@ STEPS: tuple[Step, ...] = (
     Step("twin", "twin: the plain update trained again, other seed", "finetune", another_seed=True),
     Step("bare", "bare new base", "bare"),
     Step("eq1", "Eq. 1, T = 2", "align", start="new"),
+    Step(
+        "labels",
+        "labels alone, at option level",
+        "align",
+        start="new",
+        training={"learning_rate": 2e-4, "epochs": 3},
+        alignment={"method": "options", "target": "labels"},
+    ),
+    mixed("mixture5", "mixture of old and labels alone, share .5, unlabelled texts", 0.5),
+    mixed("twin5", "control: the twin in the old one's place, share .5", 0.5, ("new", "twin")),
+    mixed("mixture7", "mixture, share .7", 0.7),
+    mixed("twin7", "control: the twin in the old one's place, share .7", 0.7, ("new", "twin")),
     Step("longer", "plain update trained on, cross-entropy", "finetune", start="new"),
+    Step("third", "an unrelated third model, token adapter", "finetune", "third", another_seed=True),
+    mixed("third5", "control: the third model in the old one's place, share .5", 0.5, ("third", "third")),
+    mixed("third7", "control: the third model in the old one's place, share .7", 0.7, ("third", "third")),
 )
 
 
@@ -79,6 +110,7 @@ def run_step(bench: Bench, step: Step) -> None:
             dict(step.alignment),
             [step.kind, step.side, step.start, step.teacher],
             [example.id for example in bench.examples("train")],
+            step.unlabelled,
         ]
     )
     if note.is_file():
@@ -126,7 +158,8 @@ def _train(bench: Bench, step: Step, training: TrainingSettings, out: Path) -> T
         )
     assert start is not None, "a compatibility adapter starts from another"
     side, teacher = step.teacher
-    alignment = {**bench.settings.alignment.model_dump(exclude_unset=True), **step.alignment}
+    # What a preset fills in must not be overruled by the settings of Eq. 1.
+    alignment = step.alignment or bench.settings.alignment.model_dump(exclude_unset=True)
     return align(
         bench.base(side),
         bench.adapter(teacher),
@@ -135,6 +168,7 @@ def _train(bench: Bench, step: Step, training: TrainingSettings, out: Path) -> T
         task,
         train_examples=learnt,
         validation_examples=held_out,
+        unlabelled_examples=bench.unlabelled() if step.unlabelled else (),
         alignment=AlignmentSettings.model_validate(alignment),
         settings=training,
         out=out,

@@ -1,0 +1,88 @@
+"""What the bench of benchmarks/pairs rests on: the rounding, who is drawn for what, the lines of its table."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+
+import pytest
+import torch
+
+from places import ROOT
+
+
+@pytest.fixture
+def bench() -> Iterator[dict[str, ModuleType]]:
+    """The bench's scripts, which stand in no package; their plain names are given back afterwards."""
+    names = ("make", "intents", "table")
+    before = {name: sys.modules.pop(name, None) for name in names}
+    sys.path.insert(0, str(ROOT / "benchmarks" / "pairs"))
+    try:
+        yield {name: importlib.import_module(name) for name in names}
+    finally:
+        sys.path.remove(str(ROOT / "benchmarks" / "pairs"))
+        for name, module in before.items():
+            sys.modules.pop(name, None)
+            if module is not None:
+                sys.modules[name] = module
+
+
+def test_rounding_keeps_each_groups_largest_weight_and_takes_the_nearest_of_15_steps(
+    bench: dict[str, ModuleType],
+) -> None:
+    weight = torch.tensor([[0.7, -0.24, 0.26, 0.0], [0.0, 0.0, -1.4, 0.31]])
+    expected = torch.tensor([[0.7, -0.2, 0.3, 0.0], [0.0, 0.0, -1.4, 0.4]])
+    assert torch.allclose(bench["make"].rounded(weight, group=2)[0, :2], torch.tensor([0.7, -0.2]))
+    found = bench["make"].rounded(weight, group=4)
+    assert torch.allclose(found, expected)
+    assert bench["make"].rounded(weight.bfloat16(), group=4).dtype == torch.bfloat16
+    many = bench["make"].rounded(torch.randn(8, 128, generator=torch.Generator().manual_seed(0)))
+    assert all(len(group.unique()) <= 15 for group in many.reshape(-1, 64))
+
+
+def rows(labels: int, texts: int) -> list[dict[str, str]]:
+    return [
+        {"id": f"{label}-{text}", "text": f"text {text} of {label}", "label": f"label {label}"}
+        for label in range(labels)
+        for text in range(texts)
+    ]
+
+
+def test_no_text_is_drawn_twice_and_another_seed_keeps_the_extra_tests(bench: dict[str, ModuleType]) -> None:
+    given, labels = rows(5, 40), [f"label {number}" for number in range(5)]
+    parts = {seed: bench["intents"].split(given, labels, num_extra=6, seed=seed) for seed in (0, 1)}
+    for found in parts.values():
+        ids = [row["id"] for part in found.values() for row in part]
+        assert len(ids) == len(set(ids)) == len(given)
+        assert {name: len(part) for name, part in found.items()} == {
+            "train": 50,
+            "validation": 20,
+            "extra": 30,
+            "unlabelled": 100,
+        }
+        assert all(set(row) == {"id", "text"} for row in found["unlabelled"])
+    assert parts[0]["extra"] == parts[1]["extra"]
+    assert parts[0]["train"] != parts[1]["train"]
+    assert parts[0] == bench["intents"].split(given[::-1], labels, num_extra=6, seed=0)
+
+
+def test_a_line_of_the_table_says_what_is_undefined(bench: dict[str, ModuleType]) -> None:
+    interval = {"value": 0.25, "low": 0.2, "high": 0.3}
+    numbers = {
+        "accuracy": {"value": 0.875, "low": 0.8, "high": 0.9},
+        "negative_flip_rate": interval,
+        "positive_flip_rate": interval,
+        "inconsistency_rate": interval,
+    }
+    effect = {"negative_flips_percent": -40.4, "negative_flips_p": 0.0123}
+    found = {"words": "labels", "training": {"seconds": 61.2, "cpu_seconds": 50.0}, "answers": {}}
+    assert bench["table"].row(found, "whole") is None
+    found["answers"] = {"whole": {**numbers, "against_plain": effect}}
+    assert (
+        bench["table"].row(found, "whole")
+        == "| labels | 87.5 | 25.00 | \N{MINUS SIGN}40 % (p = .012) | 25.00 | 25.00 | 61 (50) |"
+    )
+    assert bench["table"].change_of({**effect, "negative_flips_percent": None}).startswith("undefined")
+    assert bench["table"].change_of({**effect, "negative_flips_p": 1e-9}).endswith("(p < .001)")
