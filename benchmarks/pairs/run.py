@@ -4,14 +4,14 @@
 
 What is done is not done again: a stopped run goes on when the same command is given. Numbers are written after every
 model to benchmarks/results/pairs/PAIR-TASK-SEED.json; `benchmarks/pairs/table.py` makes the table. A model first
-answers by the labels' beginnings, which is quick; the whole labels are scored when every model is trained.
+answers by the labels' beginnings, which is quick; the whole labels are scored when every model is trained. Steps that
+don't need each other can be given to two calls at the same time (`--steps`).
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -58,8 +58,8 @@ def main() -> None:
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     steps = [step for step in STEPS if given.steps is None or step.name in given.steps]
-    command = "python benchmarks/pairs/run.py " + " ".join(sys.argv[1:])
     for seed in given.seeds:
+        command = f"python benchmarks/pairs/run.py --pair {given.pair} --task {given.task} --seeds {seed}"
         bench = Bench(given.pair, given.task, seed, given.out, given.data, given.gguf)
         run(bench, steps, whole=not given.no_whole, command=command)
 
