@@ -292,7 +292,9 @@ class AlignmentSettings(Section):
                 f"the mask {' or '.join(STUDENT_FREE_MASKS)}, or the engine projected"
             )
         if (self.unit == "tokens") != (self.target == "mask"):
-            expected = "mask" if self.unit == "tokens" else "labels, mixture, reliability, stack, margin or lifted"
+            expected = (
+                "mask" if self.unit == "tokens" else "labels, mixture, reliability, stack, margin or lifted"
+            )
             raise ValueError(f"target: expected {expected} with unit {self.unit}, found {self.target}")
         fields = type(self).model_fields
         for key, (fitting, expected) in self._owners().items():
@@ -316,7 +318,10 @@ class AlignmentSettings(Section):
             "old_share": (shared, "target mixture, reliability or lifted"),
             "kappa": (self.target == "stack", "target stack"),
             "kl": (drawn, teachers),
-            "labels_first": (options and self.target != "labels", "unit options and another target than labels"),
+            "labels_first": (
+                options and self.target != "labels",
+                "unit options and another target than labels",
+            ),
             "unlabelled": (drawn, teachers),
             "unlabelled_epochs": (self.unlabelled is not None, "unlabelled"),
         }

@@ -137,7 +137,6 @@ def load_stage_settings(path: Path | None, *, overrides: Mapping[str, object] | 
     return settings.model_copy(update={"alignment": places.alignment(settings.alignment)})
 
 
-
 class _Places:
     """Makes paths of a YAML absolute.
 

@@ -81,7 +81,9 @@ def load_adapter(base: LoadedBase, folder: Path, *, trainable: bool = False) -> 
     return model
 
 
-def start_adapter(base: LoadedBase, folder: Path, *, rank: int | None = None, carried: bool = False) -> PeftModel:
+def start_adapter(
+    base: LoadedBase, folder: Path, *, rank: int | None = None, carried: bool = False
+) -> PeftModel:
     """Return a PEFT model with the adapter in `folder` as a start to train from.
 
     With a larger rank r' > r the added columns of B are zero and the added rows of A a fresh start, and alpha' / r' =
@@ -101,10 +103,13 @@ def start_adapter(base: LoadedBase, folder: Path, *, rank: int | None = None, ca
 
     config = check_adapter(base, folder, carried=carried)
     config.inference_mode = False
+    config.base_model_name_or_path = None  # as for `check_adapter`: PEFT warns of another path
     grown = rank is not None and rank != config.r
     if rank is not None and grown:
         if rank < config.r:
-            raise ModelError(f"adapter {folder}: alignment.lora.r: expected its rank {config.r} or more, found {rank}")
+            raise ModelError(
+                f"adapter {folder}: alignment.lora.r: expected its rank {config.r} or more, found {rank}"
+            )
         if config.rank_pattern or config.alpha_pattern or config.modules_to_save or config.target_parameters:
             raise ModelError(
                 f"adapter {folder}: alignment.lora.r: expected an adapter with one rank and scale for all layers, and "

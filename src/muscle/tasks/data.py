@@ -60,9 +60,7 @@ class TaskData:
         return {name: content_fingerprint(part) for name, part in parts.items()}
 
 
-def build_examples(
-    task: Task, rows: Sequence[SourceRow], *, labelled: bool = True
-) -> tuple[Example, ...]:
+def build_examples(task: Task, rows: Sequence[SourceRow], *, labelled: bool = True) -> tuple[Example, ...]:
     """Turn rows into a task's examples, in order.
 
     Args:
@@ -75,7 +73,9 @@ def build_examples(
     """
     build = task.to_example if labelled else task.to_question
     if build is None:
-        raise DataError(f"{rows[0].place}: task {task.name} has no options: its inputs are worth nothing unlabelled")
+        raise DataError(
+            f"{rows[0].place}: task {task.name} has no options: its inputs are worth nothing unlabelled"
+        )
     examples = []
     places: dict[str, str] = {}
     for position, source in enumerate(rows):
@@ -183,7 +183,8 @@ def load_task_data(
 ) -> TaskData:
     """Load a task's training and test data and hold out a validation set; the test data is never touched by it.
 
-    With inputs without labels, where a source of them is named (`load_unlabelled`). Warns in the log where texts of the test data stand in the training data too.
+    With inputs without labels, where a source of them is named (`load_unlabelled`). Warns in the log where texts of the
+    test data stand in the training data too.
 
     Raises:
         DataError: a source cannot be read, a row does not fit the task, or there is too little training data.

@@ -39,10 +39,7 @@ def test_the_divergence_is_its_formula_in_value_and_gradient(kl, temperature):
         expected = (t * (t / q).log()).sum() if kl == "forward" else (q * (q / t).log()).sum()
         torch.testing.assert_close(found[item], expected, rtol=0, atol=1e-14)
         (slope,) = torch.autograd.grad(found[item], scores, retain_graph=True)
-        if kl == "forward":
-            by_hand = (q - t) / temperature
-        else:
-            by_hand = q * ((q / t).log() - expected) / temperature
+        by_hand = ((q - t) if kl == "forward" else q * ((q / t).log() - expected)) / temperature
         torch.testing.assert_close(slope[item][there], by_hand, rtol=0, atol=1e-14)
         assert (slope[item][~there] == 0).all()
     torch.autograd.gradcheck(lambda z: divergence(ragged(z), old, temperature=temperature, kl=kl), (scores,))

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
 from torch import Tensor
+
+Weights = NDArray[np.float64]
 
 _LOWEST, _HIGHEST = 0.05, 20.0
 _LARGEST_WEIGHT = 20.0
@@ -46,17 +49,20 @@ def fit_stack(old: Tensor, new: Tensor, gold: Tensor) -> tuple[float, float]:
     # No option: out of the sum, and no 0 x inf.
     parts = [each.double().log_softmax(-1).masked_fill(~there, 0.0) for each in (old, new)]
 
-    def scores(weights: np.ndarray) -> Tensor:
-        return (weights[0] * parts[0] + weights[1] * parts[1]).masked_fill(~there, -torch.inf)
+    def scores(weights: Weights) -> Tensor:
+        a, b = map(float, weights)
+        return (a * parts[0] + b * parts[1]).masked_fill(~there, -torch.inf)
 
-    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+    def loss(weights: Weights) -> tuple[float, Weights]:
         shares = scores(weights).softmax(-1)
         slopes = [
             float(((shares * part).sum(-1) - part.gather(-1, gold[:, None])[:, 0]).mean()) for part in parts
         ]
         return _negative_log_likelihood(scores(weights), gold), np.array(slopes)
 
-    found = minimize(loss, np.array([0.5, 0.5]), jac=True, method="L-BFGS-B", bounds=[(0.0, _LARGEST_WEIGHT)] * 2)
+    found = minimize(
+        loss, np.array([0.5, 0.5]), jac=True, method="L-BFGS-B", bounds=[(0.0, _LARGEST_WEIGHT)] * 2
+    )
     return float(found.x[0]), float(found.x[1])
 
 

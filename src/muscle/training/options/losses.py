@@ -6,6 +6,7 @@ The student's scores are its log-likelihoods of the options, (items, options); a
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import torch
@@ -33,6 +34,15 @@ class TargetRows:
         """Return some of the items."""
         margin = None if self.old_margin is None else self.old_margin[items]
         return TargetRows(self.log_target[items], self.gold[items], margin)
+
+    @property
+    def digest(self) -> str:
+        """64 hex digits that stand for the values."""
+        parts = (self.log_target, self.gold, self.old_margin)
+        digest = hashlib.sha256()
+        for part in parts:
+            digest.update(b"" if part is None else part.contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def to(self, device: torch.device) -> TargetRows:
         """Return them on a device."""
@@ -63,7 +73,9 @@ class OptionTerms:
     num_items: int
 
 
-def divergence(scores: Tensor, log_target: Tensor, *, temperature: float = 1.0, kl: KlName = "forward") -> Tensor:
+def divergence(
+    scores: Tensor, log_target: Tensor, *, temperature: float = 1.0, kl: KlName = "forward"
+) -> Tensor:
     """Return KL(t || q), or reversed KL(q || t), with q = softmax(scores / T) and t = softmax(log target / T).
 
     KL(t || q) = sum_k t_k (log t_k - log q_k); T softens both alike (Hinton et al. 2015, without its factor T^2, as

@@ -2,40 +2,33 @@
 
 What an option-level method asks of a teacher is how likely each option is as a whole; that is independent of how the
 option is cut into tokens. A store of it is some bytes an example, and serves an old model with another vocabulary.
-Tokens are cut as in scoring: context and option as one text, the option's tokens are those after as many as the
-context has alone.
+Tokens are cut as in scoring (`muscle.models.option_tree`), and all options of an example are read in one pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
-from muscle.errors import DataError
+from muscle.models.option_scores import MEMORY_BYTES, option_log_likelihoods, reads_trees
+from muscle.models.option_tree import ChoiceItem, OptionTree, encode_options, option_tree
 from muscle.provenance import fingerprint, versions
-from muscle.tasks.task import Example
-from muscle.training.data.batches import IGNORE_INDEX, PaddingCollator
-from muscle.training.head.head_pass import MEMORY_BYTES, head_pass
-from muscle.training.head.output_head import head_input
-from muscle.training.head.usable_head import usable_head
+from muscle.training.layers.fast_layers import fast_layers
 from muscle.training.teachers.make_rows import TaskModel
 from muscle.training.teachers.rows import OptionRows
 from muscle.training.teachers.store import TeacherStore
 from muscle.training.teachers.write_store import build_store
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
 
 def store_options(
     path: Path,
     side: TaskModel,
-    examples: Sequence[Example],
+    examples: Sequence[ChoiceItem],
     *,
     max_length: int,
+    distinguishing: bool = False,
     batch_size: int = 8,
     memory_bytes: int = MEMORY_BYTES,
     description: str = "options",
@@ -47,7 +40,8 @@ def store_options(
         side: the teacher; its own tokenizer is used.
         examples: of a choice task, labelled or not.
         max_length: tokens; a longer context loses its beginning.
-        batch_size: options a forward pass.
+        distinguishing: the shortest beginning of an option that no other shares stands for it.
+        batch_size: examples a forward pass.
         memory_bytes: budget for the logits of a chunk.
         description: for progress and log.
 
@@ -56,92 +50,53 @@ def store_options(
 
     Raises:
         DataError: an example has no options, or an option no token of its own.
-        ModelError: the teacher's head can't be applied chunk by chunk.
+        ModelError: what the teacher does to its logits is not known here.
         OutputError: the store cannot be written, or the disk is too small.
     """
-    encoded = [_encode(example, side.base.tokenizer, max_length) for example in examples]
+    tokenizer = side.base.tokenizer
+    trees = [
+        option_tree(*encode_options(example, tokenizer, max_length), distinguishing=distinguishing)
+        for example in examples
+    ]
     identity = {
         "base": side.base.fingerprint,
         "adapter": side.adapter,
-        "tokenizer": fingerprint(side.base.tokenizer.get_vocab()),
-        "data": fingerprint(encoded),
+        "tokenizer": fingerprint(tokenizer.get_vocab()),
+        "data": fingerprint([[tree.input_ids, list(tree.options())] for tree in trees]),
         "versions": {
             name: value for name, value in versions().items() if name in ("torch", "transformers", "peft")
         },
     }
-    return build_store(
-        path,
-        _row_maker(side, encoded, batch_size, memory_bytes),
-        kind="options",
-        identity=identity,
-        num_tokens=[len(options) for options in encoded],
-        width=0,
-        dtype=torch.float32,
-        batch_size=batch_size,
-        description=description,
-    )
-
-
-Encoded = tuple[list[int], int]
-"""Token ids of context and option, and how many of them are the option's."""
-
-
-def _encode(example: Example, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[Encoded]:
-    if not example.choices:
-        raise DataError(f"example {example.id}: expected answer options, found none")
-    stem = example.context + example.delimiter
-    # As the harness cuts: blanks at the context's end are the option's, which many tokenizers put into its first token.
-    context = stem.rstrip()
-    num_context = len(tokenizer(context)["input_ids"]) if context else 0
-    encoded = []
-    for number, option in enumerate(example.choices):
-        ids = tokenizer(stem + option)["input_ids"]
-        count = len(ids) - num_context
-        if not 1 <= count < len(ids) or count >= max_length:
-            raise DataError(
-                f"example {example.id}: option {number} has {count} tokens of {len(ids)}; expected at least one, "
-                f"behind a context, and fewer than {max_length}"
-            )
-        encoded.append((ids[-max_length:], count))
-    return encoded
+    with fast_layers(side.model):
+        return build_store(
+            path,
+            _row_maker(side, trees, memory_bytes),
+            kind="options",
+            identity=identity,
+            num_tokens=[len(tree.paths) for tree in trees],
+            width=0,
+            dtype=torch.float32,
+            batch_size=batch_size,
+            description=description,
+        )
 
 
 def _row_maker(
-    side: TaskModel, encoded: Sequence[Sequence[Encoded]], batch_size: int, memory_bytes: int
+    side: TaskModel, trees: Sequence[OptionTree], memory_bytes: int
 ) -> Callable[[Sequence[int]], OptionRows]:
-    pad = PaddingCollator(side.base.tokenizer.pad_token_id)
-    head = usable_head(side.model, encoded[0][0][0])
-    device = head.weight.device
+    pad, dtype = side.base.tokenizer.pad_token_id, side.model.dtype
+    sample = max((tree.input_ids for tree in trees), key=lambda ids: len(set(ids)))
+    by_tree = reads_trees(side.model, sample, pad_token_id=pad)
 
     @torch.no_grad()
-    def likelihoods(options: Sequence[Encoded]) -> list[float]:
-        batch = pad([{"input_ids": ids} for ids, _ in options])
-        for row, (ids, count) in enumerate(options):
-            batch["labels"][row, : len(ids) - count] = IGNORE_INDEX
-        batch = {name: value.to(device) for name, value in batch.items()}
-        labels = batch["labels"][:, 1:]
-        counted = labels != IGNORE_INDEX
-        with torch.autocast(device.type, dtype=head.weight.dtype, enabled=head.is_narrow):
-            states = head_input(side.model, batch)[:, :-1][counted]
-        found = head_pass(
-            states,
-            head,
-            labels[counted],
-            temperature=1.0,
-            ce_weight=0.0,
-            gradient=False,
-            memory_bytes=memory_bytes,
-        )
-        rows = counted.nonzero()[:, 0]
-        sums = found.log_p.new_zeros(len(options)).index_add_(0, rows, found.log_p)
-        return list(sums.tolist())
-
     def make(indices: Sequence[int]) -> OptionRows:
-        options = [option for index in indices for option in encoded[index]]
-        values: list[float] = []
-        for start in range(0, len(options), batch_size):
-            values += likelihoods(options[start : start + batch_size])
-        counts = torch.tensor([count for _, count in options])
-        return OptionRows(torch.tensor(values), counts)
+        read = [trees[index] for index in indices]
+        # As in training: 16-bit models run under autocast there.
+        with torch.autocast(side.model.device.type, dtype=dtype, enabled=dtype.itemsize < 4):
+            found = option_log_likelihoods(
+                side.model, read, pad_token_id=pad, memory_bytes=memory_bytes, option_by_option=not by_tree
+            )
+        counts = [len(path) for tree in read for path in tree.paths]
+        return OptionRows(torch.cat(found).float().cpu(), torch.tensor(counts))
 
     return make
