@@ -260,3 +260,15 @@ def test_a_model_that_changes_its_logits_in_unknown_ways_is_refused():
 
 def test_no_trees_have_no_likelihoods():
     assert by_tree(tiny("llama"), []) == []
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma3", "mistral"])
+@torch.no_grad()
+def test_options_of_one_token_need_no_mask(name):
+    model, told = tiny(name), []
+    model.model.register_forward_pre_hook(lambda _, __, given: told.append(given), with_kwargs=True)
+    trees = [option_tree(list(range(2, 20)), [[4], [5], [6]]), option_tree([3], [[4], [7]])]
+    found = by_tree(model, trees)
+    assert len(told) == 1 and told[0].get("attention_mask") is None
+    for values, tree in zip(found, trees, strict=True):
+        torch.testing.assert_close(values, plain(model, tree), rtol=1e-6, atol=1e-5)

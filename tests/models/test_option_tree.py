@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muscle.errors import DataError
-from muscle.models.option_tree import encode_options, option_tree
+from muscle.models.option_tree import encode_options, option_tree, portions
 from muscle.tasks import Example
 from tiny import byte_tokenizer
 
@@ -104,3 +104,14 @@ def test_a_context_is_cut_at_its_beginning_so_that_the_longest_option_fits():
 def test_what_cannot_be_scored_is_refused(choices, context, message):
     with pytest.raises(DataError, match=message):
         encode_options(example(*choices, context=context, delimiter=""), byte_tokenizer([], bos=False), 9)
+
+
+@given(options=OPTIONS, most=st.integers(1, 12))
+def test_options_are_shared_out_among_trees_that_are_small_enough(options, most):
+    parts = portions(2, options, most)
+    assert sorted(index for part in parts for index in part) == list(range(len(options)))
+    for part in parts:
+        tree = option_tree([8, 9], [options[index] for index in part])
+        assert len(part) == 1 or len(tree.input_ids) <= most
+    if most >= len(option_tree([8, 9], options).input_ids):
+        assert len(parts) <= 1 + sum(len(option) == 1 for option in options)
