@@ -24,8 +24,8 @@ from muscle.predictions.run import DEFAULT_TASK, Run, Unread
 SAMPLES_SUFFIX = "_samples.jsonl"
 
 _HEAD_BYTES = 65_536
+# A folder of a whole datastore holds thousands; these tell its format.
 _LOOKED_AT = 20
-"""Files of a folder that are looked into to find its format."""
 
 
 def recognises(path: Path, head: bytes) -> bool:

@@ -180,6 +180,7 @@ def _blank(key: Key) -> dict[str, object]:
 
 def _instance_scores(entry: Mapping[str, object], where: str) -> dict[str, object]:
     fields: dict[str, object] = {}
+    # Null is no empty list here: it would make an instance unscored that HELM has scored.
     if required(entry, "stats", where, "an entry of HELM") is None:
         refuse(where, "stats", "a list", None)
     for stat in objects_at(entry, "stats", where):

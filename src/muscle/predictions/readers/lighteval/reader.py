@@ -32,8 +32,8 @@ _TASK_FACTS = (
     "num_samples",
     "version",
 )
+# Both are means of the same numbers, rounded differently.
 _TOLERANCE = 1e-6
-"""Both are means of the same numbers, rounded differently."""
 
 
 def recognises(path: Path, head: bytes) -> bool:

@@ -123,9 +123,8 @@ def _read_samples(source: Source, metric: str | None) -> tuple[pl.DataFrame, dic
     order = list(dict.fromkeys([*([metric] if metric else []), *DECIDING, *listed]))
     reading = _Reading(source, order, None)
     while (better := reading.read_all()) is not None:
-        reading = _Reading(
-            source, order, better
-        )  # a later sample has a metric that goes before the first one's
+        # A later sample has a metric that goes before the first one's: from the beginning, by that one.
+        reading = _Reading(source, order, better)
     return reading.result()
 
 

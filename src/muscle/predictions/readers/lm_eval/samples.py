@@ -257,6 +257,7 @@ def _printed_list(text: str) -> object:
     if not (text.startswith("[") and text.endswith("]")) or len(text) > _MAX_PRINTED_LIST:
         return text
     try:
+        # Python warns of a backslash in a text that begins no escape, as an answer in LaTeX has it.
         with warnings.catch_warnings(action="ignore", category=SyntaxWarning):
             return ast.literal_eval(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError):

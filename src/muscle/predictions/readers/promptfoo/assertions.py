@@ -90,7 +90,7 @@ def _without_judge(value: object) -> object:
 
 
 def judges_of(assertions: Assertions | None, test: Mapping[str, object], where: str) -> set[str | None]:
-    """Return who judges a test: names as text; None stands for whomever the whole suite names."""
+    """Return who judges a test: names as text; None stands for the judge that the whole suite names."""
     named = object_at(test, "options", where).get("provider")
     judges: set[str | None] = set()
     for assertion in _flat(assertions or (), where):

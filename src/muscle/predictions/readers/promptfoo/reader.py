@@ -172,7 +172,7 @@ class _Results:
         """Labels to ids, in order of appearance."""
         self.prompts: dict[str, None] = {}
         self.judges: set[str | None] = set()
-        """Who judges; None stands for whomever the suite names."""
+        """Who judges; None stands for the judge that the whole suite names."""
         self.counts: Counter[str] = Counter()
         """Results of all providers, by what promptfoo counts them as."""
         self._wanted = provider
