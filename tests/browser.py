@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+import re
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -38,14 +38,10 @@ class Browser:
     def __init__(self, *, width: int = 1280, height: int = 900, phone: bool = False) -> None:
         if CHROMIUM is None or DRIVER is None:
             raise RuntimeError("needs chromium and chromedriver on the PATH")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self._root = f"http://127.0.0.1:{port}"
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        self._driver = subprocess.Popen(
-            [DRIVER, f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        printed = Path(self._profile.name, "chromedriver.txt")
+        with printed.open("wb") as output:  # port 0: one that is free, so that several tests can run at once
+            self._driver = subprocess.Popen([DRIVER, "--port=0"], stdout=output, stderr=subprocess.DEVNULL)
         options: dict[str, Any] = {
             "binary": CHROMIUM,
             "args": [*FLAGS, f"--window-size={width},{height}", f"--user-data-dir={self._profile.name}"],
@@ -55,7 +51,7 @@ class Browser:
             options["mobileEmulation"] = {"deviceMetrics": metrics}
         capabilities = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
         try:
-            self._wait_until_ready()
+            self._root = f"http://127.0.0.1:{self._port(printed)}"
             answer = self._call("POST", "/session", {"capabilities": {"alwaysMatch": capabilities}})
         except BaseException:
             self._stop()
@@ -118,13 +114,12 @@ class Browser:
             shot = self.command("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
         path.write_bytes(base64.b64decode(shot["data"]))
 
-    def _wait_until_ready(self) -> None:
-        for _ in range(100):
-            try:
-                if self._call("GET", "/status")["ready"]:
-                    return
-            except (urllib.error.URLError, ConnectionError):
-                time.sleep(0.1)
+    def _port(self, printed: Path) -> str:
+        """Wait until the driver says that it is ready, and on which port."""
+        for _ in range(600):
+            if found := re.search(r"started successfully on port (\d+)", printed.read_text()):
+                return found[1]
+            time.sleep(0.1)
         raise RuntimeError("chromedriver does not start")
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:

@@ -6,6 +6,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from muscle.errors import DataError
+from muscle.predictions import read_run
+
+
+def refusal(path: Path) -> str:
+    """Return the message with which a path is refused."""
+    with pytest.raises(DataError) as caught:
+        read_run(path)
+    return str(caught.value)
+
 
 def write(path: Path, value: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)

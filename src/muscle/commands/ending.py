@@ -15,8 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
+from muscle.commands.outgoing import guarded
 from muscle.errors import MuscleError
-from muscle.outgoing import guarded, message_line, visible
+from muscle.foreign_text import message_line, visible
 
 BAD_INPUT, FAULT, INTERRUPTED = 3, 4, 130
 TRACEBACK = "MUSCLE_TRACEBACK"

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from muscle import distributed
+from muscle.commands.outgoing import Guarded
 from muscle.errors import ConfigError
-from muscle.outgoing import Guarded, message_line, visible
+from muscle.foreign_text import message_line, visible
 
 if TYPE_CHECKING:
     from muscle.flips.result.report import Report

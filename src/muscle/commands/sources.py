@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from muscle.commands.groups import Reading
 from muscle.errors import ConfigError
-from muscle.outgoing import message_line
+from muscle.foreign_text import message_line
 
 if TYPE_CHECKING:
     from muscle.predictions.run import Run
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 KEYS = ("name", "format", "metric", "filter", "provider", "column")
-"""What can stand behind `::`; each overrides the option of that name for one run. `column` can stand there
-repeatedly."""
+"""What can stand behind `::`; each overrides the option of that name for one run. `column` may be repeated."""
 
 _PART = re.compile(r"::(?=\w+=)")
 _BYTES_A_SECOND = 1e8

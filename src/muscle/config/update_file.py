@@ -23,7 +23,7 @@ from muscle.config.settings import (
     TrainingSettings,
 )
 from muscle.errors import ConfigError
-from muscle.shortening import outline
+from muscle.foreign_text import outline
 from muscle.yaml_files import UserYaml, explain, read_yaml
 
 _MISSING = "there is no such file; `muscle init` writes a commented one"

@@ -14,8 +14,8 @@ from muscle.files import read_json, write_json
 from muscle.limits import memory_for
 from muscle.models.adapters import load_adapter
 from muscle.models.bases import LoadedBase
-from muscle.predictions.records import write_records
 from muscle.predictions.run import Run
+from muscle.predictions.writers.records import write_records
 from muscle.tasks.task import Example, Task
 
 if TYPE_CHECKING:

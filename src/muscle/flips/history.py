@@ -35,9 +35,9 @@ from muscle.flips.result.history_report import (
 )
 from muscle.flips.result.warnings import warnings_of
 from muscle.flips.statistics.multiplicity import holm
+from muscle.foreign_text import beginning
 from muscle.predictions.read import read_run
 from muscle.predictions.run import Run, Source
-from muscle.shortening import beginning
 
 MAX_PATTERNS = 100
 MAX_ITEMS = 200

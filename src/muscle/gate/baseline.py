@@ -15,10 +15,9 @@ from pathlib import Path
 
 from muscle.errors import ConfigError, DataError
 from muscle.files import atomic_path, plain_json, read_json, write_json
-from muscle.predictions.plain import UNREAD
 from muscle.predictions.read import read_run
-from muscle.predictions.records import write_records
-from muscle.predictions.run import Run, Source, unread_from_json, unread_to_json
+from muscle.predictions.run import UNREAD, Run, Source, unread_from_json, unread_to_json
+from muscle.predictions.writers.records import write_records
 from muscle.provenance import file_sha256
 
 FORMAT = "muscle-baseline/1"

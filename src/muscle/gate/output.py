@@ -13,7 +13,7 @@ from muscle.errors import DataError
 from muscle.flips.result.finding import Finding, GateSection
 from muscle.flips.result.report import Report
 from muscle.flips.wording import percent_in_full, percent_in_three_digits
-from muscle.outgoing import visible
+from muscle.foreign_text import one_line, visible
 from muscle.report.metric_names import RULES
 from muscle.report.numbers import DASH, count, probability
 from muscle.report.sentences.before import before_lines
@@ -21,7 +21,6 @@ from muscle.report.sentences.flips import answers, flips_to_show, worst_flips
 from muscle.report.sentences.noise import noise_lines
 from muscle.report.text.escaping import escape
 from muscle.report.text.markdown_parts import SIGNS, bullets, details, footer, markdown_table
-from muscle.shortening import one_line
 
 MARKER = "<!-- muscle gate -->"
 """First line of the Markdown: by it a pipeline finds the comment that it wrote before."""

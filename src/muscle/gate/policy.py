@@ -29,7 +29,7 @@ from muscle.errors import ConfigError
 from muscle.flips.pairing.flip_sign import Kind
 from muscle.flips.result.finding import Tier
 from muscle.flips.slices.slice_by import parse_slice
-from muscle.shortening import outline
+from muscle.foreign_text import outline
 from muscle.yaml_files import read_yaml
 
 Metric = Literal[

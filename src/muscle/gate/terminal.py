@@ -11,6 +11,7 @@ from rich.text import Text
 
 from muscle.flips.result.finding import Finding
 from muscle.flips.result.report import Report
+from muscle.foreign_text import middle_cut, one_line
 from muscle.gate.output import figures, gate_section, rule_text
 from muscle.report.numbers import count
 from muscle.report.sentences.noise import noise_lines
@@ -22,7 +23,6 @@ from muscle.report.text.terminal_parts import (
     print_verdict,
     unframed_table,
 )
-from muscle.shortening import middle_cut, one_line
 
 MAX_RULES = 10
 MAX_REASONS = 4

@@ -9,13 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from muscle.flips.wording import percent_in_three_digits
+from muscle.foreign_text import one_line
 from muscle.plan.confirm import Confirmation
 from muscle.plan.item_list import Why
 from muscle.plan.planner import Plan
 from muscle.plan.sequential import Decision
 from muscle.plan.watch import Look
 from muscle.report.numbers import count, estimate
-from muscle.shortening import one_line
 
 _STRATA: dict[Why, str] = {
     "negative_flip": "negative flips",

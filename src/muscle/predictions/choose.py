@@ -1,7 +1,7 @@
 """Choosing among what a run holds: one of its filters, or the metric that decides.
 
-Harnesses store several readings of one answer (`strict-match` and `flexible-extract`), and several metrics of it. A comparison
-is of one of them; which, is the user's choice where the format's own headline is not wanted.
+Harnesses store several readings of one answer (`strict-match` and `flexible-extract`), and several metrics of
+it. A comparison is of one of them; which, is the user's choice where the format's own headline is not wanted.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import replace
 import polars as pl
 
 from muscle.errors import DataError
+from muscle.foreign_text import listing
 from muscle.predictions.run import SCORE_PREFIX, Run
-from muscle.shortening import listing
 
 
 def with_filter(run: Run, name: str) -> Run:
@@ -41,7 +41,8 @@ def with_metric(run: Run, name: str, *, is_main: bool = True) -> Run:
     Args:
         run: the run.
         name: the metric's name, as the run's scores have it.
-        is_main: whether a metric of 0 and 1 becomes the main score, too; a reader that decided by it already keeps its own.
+        is_main: whether a metric of 0 and 1 becomes the main score, too; a reader that decided by it already
+            keeps its own.
 
     Raises:
         DataError: no task has that metric.

@@ -18,19 +18,16 @@ import polars as pl
 from muscle.errors import DataError
 from muscle.predictions.choose import with_filter, with_metric
 from muscle.predictions.formats import FOREIGN, PLAIN
-from muscle.predictions.normalise import name_task
-from muscle.predictions.plain import DEFAULT_TASK, METADATA_FILE, read_plain, records_of, renamed
-from muscle.predictions.records import with_input_hash
-from muscle.predictions.rows import Table, is_known
-from muscle.predictions.run import Run
-from muscle.predictions.tables import reason
-
-__all__ = ["DEFAULT_TASK", "FOREIGN", "METADATA_FILE", "PLAIN", "UNNAMED_TASK", "read_run"]
+from muscle.predictions.messages import reason
+from muscle.predictions.plain.files import read_plain, records_of, renamed
+from muscle.predictions.plain.row_objects import Table
+from muscle.predictions.plain.to_records import name_task
+from muscle.predictions.records import is_known, with_input_hash
+from muscle.predictions.run import DEFAULT_TASK, UNNAMED_TASK, Run
 
 logger = logging.getLogger(__name__)
 
 HEAD_BYTES = 65_536
-UNNAMED_TASK = "all"
 
 
 class _Reader(Protocol):

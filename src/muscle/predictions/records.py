@@ -8,13 +8,10 @@ data sets such as PIQA ask the same question twice with other options.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import polars as pl
 
-from muscle.errors import DataError
-from muscle.files import atomic_path
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
 
 NO_FILTER = "none"
@@ -40,9 +37,15 @@ COLUMNS: dict[str, pl.DataType] = {
 }
 """Every column that a frame of records has, in order; only task, id, filter and repeat are never null.
 
-`extracted_answer` is what was read out of `output` (the number in a worked solution): what is compared between versions.
-`graded_by` says in words what decides whether the item is right, where that is each item's own: it must not change.
+`extracted_answer` is what was read out of `output` (the number in a worked solution): what is compared
+between versions. `graded_by` says in words what decides whether the item is right, where that is each item's
+own: it must not change.
 """
+
+
+def is_known(name: str) -> bool:
+    """Whether the record format has a field of that name, on disk or in memory."""
+    return name in COLUMNS or name in ("score", "slices") or name.startswith((SCORE_PREFIX, SLICE_PREFIX))
 
 
 def input_hash(text: str, choices: Sequence[str] = ()) -> str:
@@ -112,75 +115,3 @@ def concat_records(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """Stack frames of records; scores and slices that some of them lack become null there."""
     # In one piece: with a chunk for each of a thousand files every later step is a thousand times slower.
     return complete(pl.concat(frames, how="diagonal", rechunk=True))
-
-
-def _nested(frame: pl.DataFrame) -> pl.DataFrame:
-    """Bring records into their form on disk: `score` and `slices` as objects, empty columns left out.
-
-    `correct` and the scores stay even where they are empty: they say that a row was not judged, not that nobody looked.
-    """
-    filled = [
-        name
-        for name in frame.columns
-        if name == "correct" or name.startswith(SCORE_PREFIX) or frame[name].null_count() < frame.height
-    ]
-    columns: list[pl.Expr] = [pl.col(name) for name in filled if name in COLUMNS]
-    for prefix, name in ((SCORE_PREFIX, "score"), (SLICE_PREFIX, "slices")):
-        members = [column for column in filled if column.startswith(prefix)]
-        if members:
-            fields = [pl.col(column).alias(column.removeprefix(prefix)) for column in members]
-            columns.append(pl.struct(fields).alias(name))
-    return frame.select(columns)
-
-
-def _check_finite(frame: pl.DataFrame) -> None:
-    """Refuse NaN and infinite scores, which JSON cannot hold."""
-    for name in (column for column in frame.columns if column.startswith(SCORE_PREFIX)):
-        bad = (~frame[name].is_finite()).fill_null(False)
-        if bad.any():
-            row = int(bad.arg_true()[0])
-            raise DataError(
-                f"record {row + 1} (id {frame['id'][row]!r}), field '{name}': expected a finite number, "
-                f"found {frame[name][row]}; give null where there is no score"
-            )
-
-
-def write_records(
-    path: Path, rows: pl.DataFrame | Iterable[Mapping[str, object]], *, name_tasks: bool = True
-) -> None:
-    """Write records to a `.jsonl` or `.parquet` file, atomically, with the content hash filled in.
-
-    Args:
-        path: the file; its suffix chooses the format.
-        rows: a frame in memory form, or objects in the form on disk (`score` and `slices` nested, null
-            fields may be left out).
-        name_tasks: whether each row names its task; else the file's name does, when it is read.
-
-    Raises:
-        DataError: a row breaks the format: the row, the field, what was expected.
-        OutputError: the file cannot be written.
-        ValueError: the suffix is neither `.jsonl` nor `.parquet`.
-    """
-    path = Path(path)
-    if path.suffix not in (".jsonl", ".parquet"):
-        raise ValueError(f"{path}: records are written as .jsonl or .parquet")
-    if isinstance(rows, pl.DataFrame):
-        frame = complete(rows)
-    else:
-        from muscle.predictions.normalise import name_task, to_records
-        from muscle.predictions.rows import table_from_rows
-
-        def where(row: int) -> str:
-            return f"record {row + 1} for {path}"
-
-        table = table_from_rows(enumerate(rows), where=where)
-        frame = name_task(to_records(table.frame, where=where), path.stem)
-    _check_finite(frame)
-    nested = _nested(with_input_hash(frame))
-    if not name_tasks:
-        nested = nested.drop("task")
-    with atomic_path(path) as temporary:
-        if path.suffix == ".jsonl":
-            nested.write_ndjson(temporary)
-        else:
-            nested.write_parquet(temporary)

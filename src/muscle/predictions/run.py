@@ -15,13 +15,25 @@ if TYPE_CHECKING:
 SCORE_PREFIX = "score."
 SLICE_PREFIX = "slice."
 
+METADATA_FILE = "run.json"
+"""Where a folder of records keeps what is known of its run."""
+
+UNREAD = "unread"
+"""Its key there for what the run's source held beside the records."""
+
+DEFAULT_TASK = "default_task"
+"""Its key there, and the metadata's, for the task's name where the rows named none and it was taken from the file."""
+
+UNNAMED_TASK = "all"
+"""The task's name where neither the rows nor a file name one."""
+
 
 @dataclass(frozen=True)
 class Unread:
     """Something that the user named and that is not among a run's predictions.
 
-    A reader refuses what it cannot make sense of; what it passes over, it counts here. Nothing is left out in silence: reports
-    and gates name it, and it makes a verdict more careful, never better.
+    A reader refuses what it cannot make sense of; what it passes over, it counts here. Nothing is left out in
+    silence: reports and gates name it, and it makes a verdict more careful, never better.
 
     Attributes:
         what: what was left out and why, as "3 samples that are null".

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from muscle.errors import ConfigError
-from muscle.shortening import outline
+from muscle.foreign_text import outline
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

@@ -107,7 +107,7 @@ def test_all_lost_by_format_is_said_so() -> None:
 
 
 def test_causes_that_cancel_each_other_out_are_told() -> None:
-    counts = CauseCounts(negative_flip={"format": 6}, positive_flip={"knowledge": 6})
+    counts = CauseCounts({"format": 6}, {"knowledge": 6})
     assert sentence(counts, 200) == "3.0 points lost by format and 3.0 gained by knowledge"
     assert sentence(CauseCounts({}, {}), 200) is None
     mixed = CauseCounts({"knowledge": 120, "format": 16}, {"knowledge": 20, "format": 60})
@@ -115,8 +115,8 @@ def test_causes_that_cancel_each_other_out_are_told() -> None:
 
 
 def test_points_within_chance_are_given_no_cause() -> None:
-    even = CauseCounts({"format": 48, "knowledge": 36}, {"format": 44, "knowledge": 30})
-    assert sentence(even, 600) is None
+    within = CauseCounts({"format": 48, "knowledge": 36}, {"format": 44, "knowledge": 30})
+    assert sentence(within, 600) is None
 
 
 def test_errors_are_no_lost_points() -> None:
@@ -222,6 +222,10 @@ def test_a_rule_can_look_at_another_field_and_extend_a_built_in_cause(tmp_path: 
         ({"rules": [{"name": "error", "pattern": "x"}]}, "other than error"),
         ({"rules": [{"name": "a", "pattern": "("}]}, "rules.0.pattern"),
         ({"rules": [{"name": "a", "pattern": "(?=x)y"}]}, "no look-around"),
+        (
+            {"rules": [{"name": "a", "pattern": "k{100000}"}]},
+            "line 1: rules.0.pattern",
+        ),  # too large without case
         ({"rules": [{"name": "a", "pattern": "x", "field": "id"}]}, "rules.0.field"),
         ({"rules": [{"name": "a", "pattern": "x"}] * 51}, "at most 50"),
     ],

@@ -14,14 +14,14 @@ from rich.console import Console
 
 from muscle.comparison import compare
 from muscle.flips.noise.floor import UNKNOWN
-from muscle.flips.result.report import Report
-from muscle.flips.result.verdict import judge
+from muscle.flips.result.verdict import JudgedTask, judge
 from muscle.flips.statistics.intervals import Estimate
 from muscle.gate import gate
 from muscle.predictions import read_run
 from muscle.report.text.markdown import render_markdown
 from muscle.report.text.terminal import print_report
 from muscle.yaml_files import yaml_text
+from report_examples import typed
 
 
 def run(passed: np.ndarray, num: int, *, seed: int = 0, score: bool = False) -> pl.DataFrame:
@@ -140,26 +140,25 @@ def test_a_second_run_gives_the_floor_where_items_were_asked_once() -> None:
 
 def test_without_repeats_or_a_second_run_the_report_says_that_the_floor_is_unknown() -> None:
     p = np.repeat([1.0, 0.5], 50)
-    result = compare(run(p, 1, seed=1), run(p, 1, seed=2))
-    report = result.to_json()
+    report = compare(run(p, 1, seed=1), run(p, 1, seed=2)).to_json()
     found = report["tasks"]["all"]["old_vs_new"]
     for key in ("noise_floor", "excess_negative_flip_rate"):
         assert found[key] == {"value": None, "low": None, "high": None, "why": UNKNOWN}
     assert report["noise"] == {"source": "unknown", "sentence": UNKNOWN}
-    assert "floor unknown; run the old model once more" in render_markdown(result.report).replace("\\", "")
-    assert "floor unknown; run the old model once more" in shown(result.report)
+    assert "floor unknown; run the old model once more" in render_markdown(typed(report)).replace("\\", "")
+    assert "floor unknown; run the old model once more" in shown(report)
 
 
-def shown(report: Report) -> str:
+def shown(report: dict[str, Any]) -> str:
     written = io.StringIO()
-    print_report(report, Console(width=200, file=written))
+    print_report(typed(report), Console(width=200, file=written))
     return written.getvalue()
 
 
 def test_terminal_and_markdown_tell_the_floor_the_excess_and_the_items_beside_the_plain_rates() -> None:
     p = np.repeat([1.0, 0.5], 100)
-    report = compare(run(p, 10, seed=1), run(np.where(np.arange(200) < 20, 0.0, p), 10, seed=2)).report
-    for text in (shown(report), render_markdown(report).replace("\\", "")):
+    report = compare(run(p, 10, seed=1), run(np.where(np.arange(200) < 20, 0.0, p), 10, seed=2)).to_json()
+    for text in (shown(report), render_markdown(typed(report)).replace("\\", "")):
         assert "against itself (its repeats)" in text
         assert "regressed" in text and "cannot tell" in text
         assert "beyond noise" in text
@@ -294,9 +293,10 @@ def test_the_verdict_counts_what_breaks_beyond_the_old_models_own_noise() -> Non
 def test_few_items_that_never_flip_leave_the_verdict_open() -> None:
     few = compare(run(np.ones(50), 5), run(np.ones(50), 5))
     assert few.verdict == "cannot_tell"
-    task = few.judged.judged({})["all"]
-    excess = Estimate(0.001, -0.002, 0.004)
-    task = replace(task, numbers=replace(task.numbers, excess_negative_flip_rate=excess))
+    result = few.report.tasks["all"]
+    assert result.old_vs_new is not None
+    numbers = replace(result.old_vs_new, excess_negative_flip_rate=Estimate(0.001, -0.002, 0.004))
+    task = JudgedTask(result.kind, numbers, result.quadrants["old_vs_new"])
     judged = judge({"all": task}, tolerance=0.01)
     assert judged.word == "cannot_tell"
     assert "at most 0.4% (let pass: 1.0%), but 50 items are fewer than the 299" in judged.reasons[0]

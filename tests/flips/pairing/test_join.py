@@ -16,8 +16,8 @@ from muscle.predictions import Run, read_run, write_records
 
 
 def run_of(rows: Sequence[dict[str, Any]], name: str = "run", **metadata: Any) -> Run:
-    from muscle.predictions.normalise import name_task, to_records
-    from muscle.predictions.rows import table_from_rows
+    from muscle.predictions.plain.row_objects import table_from_rows
+    from muscle.predictions.plain.to_records import name_task, to_records
 
     def where(row: int) -> str:
         return f"row {row}"

@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from muscle.errors import ConfigError
 from muscle.flips.options import CauseRule
-from muscle.shortening import outline
+from muscle.foreign_text import outline
 from muscle.yaml_files import read_yaml
 
 MAX_RULES = 50

@@ -18,8 +18,8 @@ from muscle.flips.options import ALLOWANCES
 from muscle.flips.pairing.main_scores import other_names
 from muscle.flips.pairing.match import item_contents, with_one_task_name
 from muscle.flips.pairing.metadata_changes import MAX_NAMES, SettingsChange, common_start, settings_changes
+from muscle.foreign_text import first_few, shorten
 from muscle.predictions.run import Run
-from muscle.shortening import first_few, shorten
 
 MAX_CHANGED = 0.05
 """Share of the shared items whose prompt or reference may differ: left out and counted when runs are joined."""

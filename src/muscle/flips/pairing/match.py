@@ -15,9 +15,8 @@ import polars as pl
 
 from muscle.errors import JoinError
 from muscle.flips.options import On
-from muscle.predictions.read import DEFAULT_TASK, UNNAMED_TASK
 from muscle.predictions.records import input_texts, with_input_hash
-from muscle.predictions.run import SCORE_PREFIX, Run
+from muscle.predictions.run import DEFAULT_TASK, SCORE_PREFIX, UNNAMED_TASK, Run
 
 _WITHIN = ["task", "filter", "repeat"]
 _ANSWER = ["output", "choice", "correct", "error"]

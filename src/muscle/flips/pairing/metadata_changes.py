@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from muscle.errors import DataError
-from muscle.shortening import first_few
+from muscle.foreign_text import first_few
 
 _SEEN = "seen"
 """Marks keys whose effect stands in the records' inputs, so that the records tell better."""

@@ -22,8 +22,8 @@ from muscle.flips.pairing.items import TaskItems
 from muscle.flips.result.flip import Flip, FlipKind, ScoredAnswer, Versions
 from muscle.flips.result.listed_repeats import ListedTask, once_an_item, pass_rates, with_answers, with_items
 from muscle.flips.result.report import FlipCounts
+from muscle.foreign_text import clip_kept
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
-from muscle.shortening import clip_kept
 
 MAX_CHARACTERS = 20_000
 """Longest text of an input or answer in a report; a runaway generation must not fill it."""

@@ -16,8 +16,8 @@ from muscle.flips.pairing.items import TaskItems
 from muscle.flips.pairing.join import Joined
 from muscle.flips.result.flip import Answer, Flip, RepeatedAnswers, Versions
 from muscle.flips.slices.cuts import Cut
+from muscle.foreign_text import clip_kept
 from muscle.predictions.run import SCORE_PREFIX
-from muscle.shortening import clip_kept
 
 MAX_ANSWERS = 50
 """Answers of an item and side that the list shows; the pass rate is of all."""

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from muscle.flips.measuring.metrics import UNCHANGED_FLIPS, Quadrants
 from muscle.flips.pairing.pair import Pair
 from muscle.flips.result.grid import grid_warnings
+from muscle.foreign_text import first_few
 from muscle.predictions.run import Run
-from muscle.shortening import first_few
 
 MAX_TASKS = 5
 """Tasks that a warning names."""

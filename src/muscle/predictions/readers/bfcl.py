@@ -1,8 +1,9 @@
 """The Berkeley Function-Calling Leaderboard: `*_score.json` files, or a folder of them.
 
-Read from its source; not tried on a run of it. **A score file lists only the failures**: its first line has the
-accuracy and the number of items, the following lines the items that were wrong. The others are right, but
-unless the result file of the same category lies in the `result` folder beside `score`, their ids are not known: then such a file is refused.
+Read from its source; not tried on a run of it. **A score file lists only the failures**: its first line has
+the accuracy and the number of items, the following lines the items that were wrong. The others are right, but
+unless the result file of the same category lies in the `result` folder beside `score`, their ids are not
+known: then such a file is refused.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from pathlib import Path
 import polars as pl
 
 from muscle.errors import DataError
+from muscle.foreign_text import listing
 from muscle.predictions.readers.shared.fields import count_at, identity_at, json_at, required, score_at
 from muscle.predictions.readers.shared.json_members import line_objects, lines
 from muscle.predictions.readers.shared.row_table import RowTable
 from muscle.predictions.readers.shared.values import refuse
 from muscle.predictions.records import complete, concat_records
 from muscle.predictions.run import SCORE_PREFIX, Run, RunFacts, Unread
-from muscle.shortening import listing
 
 _SUFFIX = "_score.json"
 _RESULT_SUFFIX = "_result.json"
@@ -138,7 +139,8 @@ def _answers_by_id(file: Path) -> dict[str, str | None]:
     found = next((place for place in places if place.is_file()), None)
     if found is None:
         raise DataError(
-            f"{file}: expected {places[0].name} beside it or under result/, found none; a score file lists only the failures"
+            f"{file}: expected {places[0].name} beside it or under result/, found none; a score file lists "
+            "only the failures"
         )
     answers: dict[str, str | None] = {}
     for line, where in line_objects(found):

@@ -1,9 +1,10 @@
 """OpenAI's hosted Evals: the output items of a run, as pages of the API, as a list, or one a line.
 
 The fields are those of the API's reference; not tried on an export of the service. Several graders judge an
-item: it is right when all pass (`status`); each grader's score is kept. An item that a grader of the run left out has no verdict.
-The item's content is the row of the data source, which is the same for every model, while the prompt may differ.
-Pages that are missing (`has_more`, an error in place of a page) are counted: by the run's own `result_counts` where they are there.
+item: it is right when all pass (`status`); each grader's score is kept. An item that a grader of the run left
+out has no verdict. The item's content is the row of the data source, which is the same for every model, while
+the prompt may differ. Pages that are missing (`has_more`, an error in place of a page) are counted: by the
+run's own `result_counts` where they are there.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 import polars as pl
 
 from muscle.errors import DataError
+from muscle.foreign_text import shorten
 from muscle.predictions.readers.shared.fields import (
     count_at,
     identity_at,
@@ -35,7 +37,6 @@ from muscle.predictions.readers.shared.row_table import RowTable, SliceFields
 from muscle.predictions.readers.shared.values import known
 from muscle.predictions.records import complete
 from muscle.predictions.run import SCORE_PREFIX, Run, RunFacts, Unread
-from muscle.shortening import shorten
 
 _ID = "datasource_item_id"
 _KIND = "an output item of OpenAI's Evals"
@@ -70,8 +71,8 @@ def read(path: Path) -> Run:
     """Read the output items of one run.
 
     Returns:
-        One record an item; the same row of the data source again is a repeat. Scores are named after the graders, without the
-        number that the service appends.
+        One record an item; the same row of the data source again is a repeat. Scores are named after the
+        graders, without the number that the service appends.
 
     Raises:
         DataError: the file is damaged or holds items of several runs: file, line or member, field.
@@ -199,7 +200,7 @@ def _record_of_item(item: Mapping[str, object], where: str) -> dict[str, object]
 
 
 def _verdict_of_graders(item: Mapping[str, object], where: str) -> dict[str, object]:
-    """Return `correct`, which all graders must grant, and each grader's score; nothing where no grader gave a verdict."""
+    """Return `correct`, which all graders must grant, null where none gave a verdict, and each grader's score."""
     required(item, "results", where, _KIND)
     fields: dict[str, object] = {}
     passed = []

@@ -1,9 +1,9 @@
 """CSV with `prompt_id,score`: the least that an evaluation can keep.
 
-Other columns with known names are taken too: `task`, `input` or `prompt`, `output` or `response`, `reference`,
-`correct`; a column whose name begins with `slice.` or `score.` as well. A score is right at 1 and wrong at 0
-where nothing else occurs in the task. An empty score is missing. Without a column `repeat`, the same prompt of a task again
-is another answer to it.
+Other columns with known names are taken too: `task`, `input` or `prompt`, `output` or `response`,
+`reference`, `correct`; a column whose name begins with `slice.` or `score.` as well. A score is right at 1
+and wrong at 0 where nothing else occurs in the task. An empty score is missing. Without a column `repeat`,
+the same prompt of a task again is another answer to it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from pathlib import Path
 
 import polars as pl
 
-from muscle.predictions.normalise import name_task, to_records
+from muscle.foreign_text import listing
+from muscle.predictions.plain.table_files import csv_line, read_csv
+from muscle.predictions.plain.to_records import name_task, to_records
 from muscle.predictions.readers.shared.row_table import binary_correct
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX, Run, RunFacts
-from muscle.predictions.tables import csv_line, read_csv
-from muscle.shortening import listing
 
 _NAMES = {
     "prompt_id": "id",

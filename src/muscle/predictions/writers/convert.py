@@ -13,11 +13,10 @@ import polars as pl
 
 from muscle.errors import ConfigError
 from muscle.files import write_json
-from muscle.predictions.plain import DEFAULT_TASK, METADATA_FILE, UNREAD
+from muscle.foreign_text import listing, shorten
 from muscle.predictions.read import read_run
-from muscle.predictions.records import write_records
-from muscle.predictions.run import Run, unread_to_json
-from muscle.shortening import listing, shorten
+from muscle.predictions.run import DEFAULT_TASK, METADATA_FILE, UNREAD, Run, unread_to_json
+from muscle.predictions.writers.records import write_records
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +52,8 @@ def convert(
 
     Args:
         source: whatever `read_run` reads.
-        out: for records a `.jsonl` or `.parquet` file, or a folder, which gets `TASK.jsonl` for each task and what is known of
-            the run as `run.json`; for Every Eval Ever a folder.
+        out: for records a `.jsonl` or `.parquet` file, or a folder, which gets `TASK.jsonl` for each task and
+            what is known of the run as `run.json`; for Every Eval Ever a folder.
         to: "records", or "eee" for Every Eval Ever 0.3.0.
         format: the source's format; None finds it by content.
         columns: our field names to the source's, for plain tables.
@@ -63,8 +62,9 @@ def convert(
         The files that were written.
 
     Raises:
-        ConfigError: `to` is not known, `out` is a file where a folder is needed or has the suffix of a file that is not written, or
-            the run holds what a single file cannot: what was not read of its source, a score of which less is better.
+        ConfigError: `to` is not known, `out` is a file where a folder is needed or has the suffix of a file
+            that is not written, or the run holds what a single file cannot: what was not read of its source,
+            a score of which less is better.
         DataError: the source cannot be read.
         OutputError: a file cannot be written.
     """
@@ -73,7 +73,8 @@ def convert(
         raise ConfigError(f"to: expected 'records' or 'eee', found {to!r}")
     if path.suffix and path.suffix.lower() in _NOT_WRITTEN:
         raise ConfigError(
-            f"{path}: expected a .jsonl or .parquet file, or a folder, found the name of a {path.suffix} file, which is not written"
+            f"{path}: expected a .jsonl or .parquet file, or a folder, found the name of a {path.suffix} "
+            "file, which is not written"
         )
     if to == "eee" and (path.suffix in _FILE_SUFFIXES or path.is_file()):
         raise ConfigError(

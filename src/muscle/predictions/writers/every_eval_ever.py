@@ -22,12 +22,11 @@ import polars as pl
 
 from muscle.errors import DataError
 from muscle.files import atomic_path, plain_json, write_json
-from muscle.predictions.plain import DEFAULT_TASK
 from muscle.predictions.readers.every_eval_ever.facts import OWN_RUN
 from muscle.predictions.readers.every_eval_ever.reader import SAMPLES_SUFFIX
 from muscle.predictions.readers.every_eval_ever.samples import ACCURACY, OWN, OWN_FIELDS, UNSCORED
 from muscle.predictions.records import NO_FILTER
-from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX, Run
+from muscle.predictions.run import DEFAULT_TASK, SCORE_PREFIX, SLICE_PREFIX, Run
 from muscle.provenance import file_sha256
 
 SCHEMA_VERSION = "0.3.0"
@@ -121,8 +120,8 @@ def _metrics_to_write(frame: pl.DataFrame) -> list[_Result]:
         judged = pl.col("correct").is_not_null().any().over("task", "filter")
         if not frame.select((same | ~judged).all()).item():
             raise DataError(
-                f"score {ACCURACY!r}: Every Eval Ever has one metric of that name, which is `correct` here, and the score says "
-                "something else; write records instead (a folder, or a .jsonl file)"
+                f"score {ACCURACY!r}: Every Eval Ever has one metric of that name, which is `correct` here, "
+                "and the score says something else; write records instead (a folder, or a .jsonl file)"
             )
     return [
         _Result(

@@ -11,7 +11,7 @@ from muscle.flips.explaining.causes import CauseCounts, StrictLooseGaps, TaskCau
 from muscle.flips.explaining.closeness import Spread, TaskCloseness
 from muscle.flips.explaining.what_changed import ChangedFeature
 from muscle.flips.result.report import Report, TaskResult
-from muscle.outgoing import visible
+from muscle.foreign_text import visible
 from muscle.report.entries import TaskSide, sides
 from muscle.report.numbers import Form
 from muscle.report.page import charts

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from markupsafe import Markup, escape
 
 from muscle.flips.statistics.intervals import Estimate
-from muscle.outgoing import visible
+from muscle.foreign_text import visible
 from muscle.report.numbers import Form, count, format_number
 
 ABSENT = Markup('<span class="absent">\N{EN DASH}</span>')

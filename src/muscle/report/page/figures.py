@@ -11,7 +11,7 @@ from markupsafe import Markup
 from muscle.flips.measuring.counting import BinaryCounts, ScoreCounts
 from muscle.flips.result.report import Report, TaskResult
 from muscle.flips.result.verdict import balance
-from muscle.outgoing import visible
+from muscle.foreign_text import visible
 from muscle.report.entries import TaskSide, sides, unit_of, value_of
 from muscle.report.numbers import count, format_number
 from muscle.report.page import charts, plots

@@ -11,7 +11,7 @@ from muscle.flips.pairing.flip_sign import Kind
 from muscle.flips.pairing.pair import WithOld
 from muscle.flips.result.report import Report, TaskResult
 from muscle.flips.result.verdict import balance
-from muscle.outgoing import visible
+from muscle.foreign_text import visible
 from muscle.report.entries import unit_of
 from muscle.report.numbers import Form, format_number
 from muscle.report.page.data_elements import ABSENT, figure, integer, number, pointer

@@ -23,7 +23,7 @@ from markupsafe import Markup
 from muscle.flips.result.finding import VERDICT_WORDS
 from muscle.flips.result.flip import Flip
 from muscle.flips.result.report import Report
-from muscle.outgoing import visible
+from muscle.foreign_text import visible
 from muscle.report.page import causes, figures, headline, noise, overview, rules, slices, tables, trade_offs
 from muscle.report.sentences.over_tasks import not_compared, pooled_lines
 from muscle.report.sentences.resolution import resolution_lines

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from muscle.flips.measuring.side_numbers import ItemShares, SideNumbers
 from muscle.flips.result.report import Report, TaskResult
 from muscle.flips.statistics.intervals import Estimate
-from muscle.outgoing import visible
+from muscle.foreign_text import visible
 from muscle.report.entries import Role, TaskSide, sides, unit_of, value_of
 from muscle.report.numbers import format_number
 from muscle.report.page import charts, plots

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from muscle.flips.result.finding import Finding
 from muscle.flips.result.report import Report
-from muscle.outgoing import visible
+from muscle.foreign_text import visible
 from muscle.report.metric_names import RULES
 from muscle.report.numbers import Form
 from muscle.report.page.data_elements import integer, lone_number, pointer

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from muscle.flips.result.report import Report
 from muscle.flips.slices.slice_numbers import ConcentratedSlice, SliceNumbers, TaskSlices
-from muscle.outgoing import visible
+from muscle.foreign_text import visible
 from muscle.report.entries import TaskSide, sides
 from muscle.report.page import charts
 from muscle.report.page.data_elements import cell, integer, lone_number, pointer

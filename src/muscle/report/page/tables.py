@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from muscle.flips.measuring.side_numbers import SideNumbers
 from muscle.flips.result.report import Report, TaskResult
-from muscle.outgoing import visible
+from muscle.foreign_text import visible
 from muscle.report.entries import TaskSide, sides, unit_of
 from muscle.report.metric_names import METRICS, MetricName
 from muscle.report.numbers import Form, count

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from muscle.flips.measuring.side_numbers import SideNumbers
 from muscle.flips.result.report import Report
-from muscle.outgoing import visible
+from muscle.foreign_text import visible
 from muscle.report.entries import Role, sides, value_of
 from muscle.report.numbers import Form, format_number
 from muscle.report.page import plots

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from muscle.flips.result.report import Report
+from muscle.foreign_text import one_line
 from muscle.report.entries import updates
 from muscle.report.numbers import count, estimate, probability, value_alone
-from muscle.shortening import one_line
 
 MAX_SCORES = 6
 """Scores that are named of those that are not compared."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from muscle.flips.slices.slice_numbers import TaskSlices
+from muscle.foreign_text import first_few
 from muscle.report.numbers import Form, count, estimate, format_number, probability, value_alone
-from muscle.shortening import first_few
 
 MAX_CONCENTRATED = 5
 MAX_NAMES = 5

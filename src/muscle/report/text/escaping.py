@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from muscle.outgoing import visible
+from muscle.foreign_text import visible
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$^=>])")
 # GitHub makes links of these outside of code even where they are escaped; an empty comment keeps them apart.

@@ -9,11 +9,11 @@ from rich.text import Text
 
 from muscle.flips.history import KIND_WORDS
 from muscle.flips.result.history_report import HistoryReport, HistoryStep, TaskHistory
+from muscle.foreign_text import one_line
 from muscle.report.numbers import Form, count, estimate, format_number, probability, value_alone
 from muscle.report.text.escaping import escape
 from muscle.report.text.markdown_parts import bullets, details, markdown_table
 from muscle.report.text.terminal_parts import WIDE, indented_table, print_hidden, print_lines
-from muscle.shortening import one_line
 
 MAX_TASKS = 20
 MAX_PATTERNS = 8

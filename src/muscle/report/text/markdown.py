@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from muscle.flips.result.flip import Flip
 from muscle.flips.result.report import Report, TaskResult
-from muscle.outgoing import visible
+from muscle.foreign_text import clip, one_line, visible
 from muscle.report.entries import shown_tasks, sides, slices_named, slices_of
 from muscle.report.metric_names import EFFECTS, FURTHER_METRICS
 from muscle.report.numbers import Form, estimate
@@ -22,7 +22,6 @@ from muscle.report.text.escaping import escape
 from muscle.report.text.markdown_parts import SIGNS, bullets, code_block, details, footer, markdown_table
 from muscle.report.text.rows import p_title, task_rows
 from muscle.report.text.slices import slices_markdown
-from muscle.shortening import clip, one_line
 
 MAX_CHARACTERS = 60_000
 """GitHub refuses a comment of more than 65,536 characters."""

@@ -6,12 +6,12 @@ from rich.console import Console
 from rich.text import Text
 
 from muscle.flips.slices.slice_numbers import TaskSlices
+from muscle.foreign_text import one_line
 from muscle.report.numbers import Form, count, estimate, probability, value_alone
 from muscle.report.sentences.slices import slice_sentences
 from muscle.report.text.escaping import escape
 from muscle.report.text.markdown_parts import bullets, markdown_table
 from muscle.report.text.terminal_parts import WIDE, indented_table
-from muscle.shortening import one_line
 
 MAX_ROWS = 20
 

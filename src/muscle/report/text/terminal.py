@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from muscle.flips.result.report import Report
+from muscle.foreign_text import middle_cut
 from muscle.report.entries import shown_tasks, slices_named, slices_of
 from muscle.report.sentences.noise import noise_lines
 from muscle.report.sentences.over_tasks import pooled_lines
@@ -24,7 +25,6 @@ from muscle.report.text.terminal_parts import (
     print_verdict,
     unframed_table,
 )
-from muscle.shortening import middle_cut
 
 MAX_TASKS = 8
 MAX_FLIPS = 5

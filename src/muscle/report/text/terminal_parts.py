@@ -13,10 +13,10 @@ from rich.text import Text
 
 from muscle.flips.result.flip import Flip
 from muscle.flips.result.report import Report
+from muscle.foreign_text import one_line
 from muscle.report.sentences.before import before_lines
 from muscle.report.sentences.flips import answers, flips_to_show, worst_flips
 from muscle.report.sentences.over_tasks import join_line, not_compared
-from muscle.shortening import one_line
 
 WIDE = 120
 """Columns of a terminal from which on intervals are shown."""

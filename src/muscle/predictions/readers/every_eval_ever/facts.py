@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from muscle.foreign_text import listing
 from muscle.predictions.readers.shared.fields import (
     check_levels,
     count_at,
@@ -19,7 +20,6 @@ from muscle.predictions.readers.shared.fields import (
 from muscle.predictions.readers.shared.json_members import parse_object
 from muscle.predictions.readers.shared.values import known
 from muscle.predictions.run import RunFacts, Unread
-from muscle.shortening import listing
 
 OWN_RUN = "muscle.run"
 """Key in the source's `additional_details` under which `muscle convert` keeps what the schema has no place for."""

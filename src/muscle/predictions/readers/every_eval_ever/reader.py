@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from muscle.errors import DataError
-from muscle.predictions.plain import DEFAULT_TASK
+from muscle.foreign_text import listing
 from muscle.predictions.readers.every_eval_ever.facts import Aggregate
 from muscle.predictions.readers.every_eval_ever.samples import Samples
 from muscle.predictions.readers.shared.facts import merged_facts
@@ -19,8 +19,7 @@ from muscle.predictions.readers.shared.fields import count_at, identity_at, obje
 from muscle.predictions.readers.shared.first_record import first_byte, first_line, first_member, is_whole
 from muscle.predictions.readers.shared.json_members import line_objects
 from muscle.predictions.records import concat_records
-from muscle.predictions.run import Run, Unread
-from muscle.shortening import listing
+from muscle.predictions.run import DEFAULT_TASK, Run, Unread
 
 SAMPLES_SUFFIX = "_samples.jsonl"
 
@@ -67,11 +66,13 @@ def read(path: Path) -> Run:
         path: the aggregate file, its samples, or a folder with such pairs below it: of one model, of different tasks.
 
     Returns:
-        One record a sample and repeat. A score has its metric's name in the aggregate. `correct` is `is_correct` of the task's main
-        metric, null where its values are not 0 and 1 and where a sample has no row for it.
+        One record a sample and repeat. A score has its metric's name in the aggregate. `correct` is
+        `is_correct` of the task's main metric, null where its values are not 0 and 1 and where a sample has
+        no row for it.
 
     Raises:
-        DataError: the samples are missing or damaged, or a folder holds several models or a task twice: file, line, field.
+        DataError: the samples are missing or damaged, or a folder holds several models or a task twice: file,
+            line, field.
     """
     if not path.is_dir():
         return _read_pair(path)

@@ -1,7 +1,8 @@
 """Rows of Every Eval Ever as records: one row a sample and metric there, one record a sample and repeat here.
 
-A task's verdicts are those of its main metric: the first binary one that has rows, else the first one that has rows, if all
-its scores are 0 and 1. A sample without a row for that metric has no verdict; another metric's never takes its place.
+A task's verdicts are those of its main metric: the first binary one that has rows, else the first one that
+has rows, if all its scores are 0 and 1. A sample without a row for that metric has no verdict; another
+metric's never takes its place.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ OWN_FIELDS = (
 """Fields of a record that the schema has no place for."""
 
 UNSCORED = OWN + "unscored"
-"""Metadata key of a row that stands for a record without a verdict: the schema has no such thing, so the row has an error."""
+"""Metadata key of a row for a record without a verdict: the schema knows none, so the row has an error."""
 
 ACCURACY = "accuracy"
 """The metric under which `muscle convert` writes `correct`."""
@@ -111,7 +112,7 @@ class Samples:
         self._table.add(fields)
 
     def _metric(self, row: Mapping[str, object], where: str) -> str:
-        """Return a row's metric: as the aggregate calls it, else `score` for the evaluation's first and the id for others."""
+        """Return a row's metric: the aggregate's name, else `score` for an evaluation's first, the id for others."""
         identity, evaluation = (json_at(row, n, where) for n in ("evaluation_result_id", "evaluation_name"))
         listed = self._aggregate.metrics.get(str(identity))
         if listed is not None:
@@ -214,7 +215,7 @@ def _named_option(text: str, choices: list[str] | None) -> str:
 
 
 def _said_and_extracted(row: Mapping[str, object], where: str) -> tuple[str | None, str | None]:
-    """Return the whole answer (what was said last) and what was read out of it at last; each None where it is not there."""
+    """Return the whole answer (what was said last) and what was read out of it at last; None for what is absent."""
     attributions = objects_at(row, "answer_attribution", where)
     final = [entry for entry in attributions if entry.get("is_terminal")]
     extracted = json_at(final[-1], "extracted_value", where) or None if final else None

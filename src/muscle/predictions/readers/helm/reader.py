@@ -2,8 +2,8 @@
 
 What a reader would question:
 
-- Scores come from `per_instance_stats.json`, whose entries for one instance can be several; `display_predictions.json` has none
-  for groups that its schema does not know.
+- Scores come from `per_instance_stats.json`, whose entries for one instance can be several;
+  `display_predictions.json` has none for groups that its schema does not know.
 - Texts come from `scenario_state.json`; without it from `instances.json` and `display_predictions.json`.
 - A perturbed copy of an instance is the `filter`, a trial is the repeat.
 - The item's text is the instance's, not the prompt: HELM words the prompt differently for some models.
@@ -20,6 +20,7 @@ from pathlib import Path
 import polars as pl
 
 from muscle.errors import DataError
+from muscle.foreign_text import listing
 from muscle.predictions.readers.helm.texts import Key, key_of, texts_of
 from muscle.predictions.readers.shared.fields import (
     count_at,
@@ -35,7 +36,6 @@ from muscle.predictions.readers.shared.row_table import RowTable
 from muscle.predictions.readers.shared.values import float_of, known, refuse
 from muscle.predictions.records import complete, concat_records
 from muscle.predictions.run import SCORE_PREFIX, Run, RunFacts, Unread
-from muscle.shortening import listing
 
 _SPEC, _STATS = "run_spec.json", "per_instance_stats.json"
 _DECIDING = (
@@ -47,7 +47,8 @@ _DECIDING = (
     "final_number_exact_match",
 )
 _BOOKKEEPING = re.compile(
-    r"num_|inference_|training_|max_prob|finish_reason|logprob$|request_|batch_size|prompt_|predicted_index|.*_(runtime|tokens|truncated|bytes)$"
+    r"num_|inference_|training_|max_prob|finish_reason|logprob$|request_|batch_size|prompt_|predicted_index|"
+    r".*_(runtime|tokens|truncated|bytes)$"
 )
 _LOWER_IS_BETTER = ("perplexity", "bits_per_byte")
 _MODEL = re.compile(r",?model=[^,]*")
@@ -64,8 +65,8 @@ def read(path: Path) -> Run:
     """Read a run, or all runs of one model below a folder.
 
     Returns:
-        One record an instance, perturbation and trial. Scores are the means that HELM keeps for an instance, without its
-        counts of tokens and seconds; the first that knows only 0 and 1 decides `correct`.
+        One record an instance, perturbation and trial. Scores are the means that HELM keeps for an instance,
+        without its counts of tokens and seconds; the first that knows only 0 and 1 decides `correct`.
 
     Raises:
         DataError: a file is missing or damaged, or the folder holds several models: file, member, field.

@@ -1,4 +1,4 @@
-"""What HELM asked and was answered: from `scenario_state.json`, else from `instances.json` and `display_predictions.json`."""
+"""The texts of a run of HELM: of `scenario_state.json`, else of `instances.json` and `display_predictions.json`."""
 
 from __future__ import annotations
 

@@ -119,11 +119,11 @@ class Header:
 
     @property
     def time(self) -> tuple[datetime, datetime]:
-        """When the run began and when it ended, to tell which log is newer; the earliest date where the log does not say."""
+        """When the run began and ended, to tell which log is newer; the earliest date where the log does not say."""
         return _date(self.facts, "created", self.where), _date(self._stats, "completed_at", self.where)
 
     def setup(self) -> dict[tuple[str, str], object]:
-        """Return what makes this a task of its own beside its name, as Inspect tells tasks apart: kind and label to value."""
+        """Return what beside its name makes this a task of its own, as Inspect sees it: kind and label to value."""
         args = object_at(self.facts, "task_args", self.where)
         passed = self.facts.get("task_args_passed")
         chosen = args if passed is None else object_at(self.facts, "task_args_passed", self.where)

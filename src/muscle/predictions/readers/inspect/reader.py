@@ -8,8 +8,8 @@ What a reader would question:
   their texts are shortened. A run that was killed has no header; what it had scored is read.
 - The answer is what the main scorer took for one, else the completion.
 - What was read is held against the log's own totals; what is not there is counted.
-- In a folder a task is its name and its set-up: arguments, solver, model roles, settings. Of the logs of one task the newest that
-  came to its end counts, by the log's own time.
+- In a folder a task is its name and its set-up: arguments, solver, model roles, settings. Of the logs of one
+  task the newest that came to its end counts, by the log's own time.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def read(path: Path, metric: str | None = None) -> Run:
         metric: the score that decides, in tasks that have it; None takes the one that a log names.
 
     Returns:
-        One record a sample and epoch. Scores are named after their scorers (`multi.kind` for a scorer with several values), the
-        headline's first. The metadata's `results` are Inspect's own aggregates.
+        One record a sample and epoch. Scores are named after their scorers (`multi.kind` for a scorer with
+        several values), the headline's first. The metadata's `results` are Inspect's own aggregates.
 
     Raises:
         DataError: a log is damaged, without samples, or the folder holds several models: file, member, field.
@@ -218,6 +218,9 @@ def _short_of_totals(log: _Log, table: LogTable, frame: pl.DataFrame) -> list[Un
     column = f"{SCORE_PREFIX}{table.main}"
     scored = frame.filter(frame[column].is_not_null())["id"].n_unique() if column in frame.columns else 0
     if own is not None and scored > own:
-        what = f"{scored - own} of {scored} scored items that the log leaves out of its own {table.main}; which, it does not say"
+        what = (
+            f"{scored - own} of {scored} scored items that the log leaves out of its own {table.main}; which, "
+            "it does not say"
+        )
         losses.append(Unread(what, str(log.path), (scored - own) * log.header.epochs))
     return losses

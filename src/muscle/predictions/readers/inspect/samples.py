@@ -8,13 +8,13 @@ from collections.abc import Mapping
 import polars as pl
 
 from muscle.errors import DataError
+from muscle.foreign_text import shorten
 from muscle.predictions.readers.inspect.header import Header
 from muscle.predictions.readers.shared.fields import count_at, object_at, objects_at, text_at, texts_at
 from muscle.predictions.readers.shared.row_table import RowTable, SliceFields
 from muscle.predictions.readers.shared.values import message_text, refuse, text_of
 from muscle.predictions.records import complete
 from muscle.predictions.run import SCORE_PREFIX
-from muscle.shortening import shorten
 
 _LETTERS = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
 _WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
@@ -131,8 +131,8 @@ class LogTable:
 class _MainScore:
     """Finds which of the samples' scores decides, and what a sample without it lacks.
 
-    The header names it; where it names a scorer that gives several values, the first of them decides. Another scorer's value
-    never stands in for one that a sample lacks.
+    The header names it; where it names a scorer that gives several values, the first of them decides. Another
+    scorer's value never stands in for one that a sample lacks.
     """
 
     def __init__(self, *wanted: str | None) -> None:

@@ -1,7 +1,7 @@
 """One file of lighteval's details into records.
 
-What types its columns have is looked at once, before any row: Parquet has one for each column. Nothing is unpacked of a file whose
-footer says that it is far larger than details are.
+What types its columns have is looked at once, before any row: Parquet has one for each column. Nothing is
+unpacked of a file whose footer says that it is far larger than details are.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import TypeVar
 import polars as pl
 
 from muscle.errors import DataError
+from muscle.predictions.plain.unpacked_size import parquet_size
 from muscle.predictions.readers.shared.fields import list_at
 from muscle.predictions.readers.shared.likelihoods import with_gold_scores
 from muscle.predictions.readers.shared.row_table import RowTable, SliceFields
 from muscle.predictions.readers.shared.values import refuse
 from muscle.predictions.records import complete
 from muscle.predictions.run import SCORE_PREFIX
-from muscle.predictions.unpacked import parquet_size
 
 FREE_BYTES = 1 << 30
 MOST_FOLD = 100
@@ -107,7 +107,8 @@ def _refuse_huge_details(file: Path) -> None:
     most = max(FREE_BYTES, MOST_FOLD * file.stat().st_size)
     if num_bytes > most:
         raise DataError(
-            f"{file}: expected a file that unpacks to at most {most >> 20} MiB, found {num_bytes >> 20} MiB; do not trust it"
+            f"{file}: expected a file that unpacks to at most {most >> 20} MiB, found {num_bytes >> 20} MiB; "
+            "do not trust it"
         )
 
 

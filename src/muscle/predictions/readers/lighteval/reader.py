@@ -1,9 +1,10 @@
 """lighteval's details: `details_TASK_DATE.parquet`, or the output folder that holds them.
 
 Each row has three structs: `doc` (query, choices, gold_index, id, task_name), `model_response` (text,
-text_post_processed, logprobs) and `metric`. Only the fields that are needed are read from the file: tokens and logits stay
-where they are. Of each task the newest details are read; the metadata's `notes` say which. What was read is held against the
-results file of the same date: its tasks, their number of items, the metric that decides.
+text_post_processed, logprobs) and `metric`. Only the fields that are needed are read from the file: tokens
+and logits stay where they are. Of each task the newest details are read; the metadata's `notes` say which.
+What was read is held against the results file of the same date: its tasks, their number of items, the metric
+that decides.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ def read(path: Path) -> Run:
     """Read a run.
 
     Returns:
-        One record an item. Scores of a choice task begin with `gold_probability` and `gold_logprob`; lighteval's metrics follow.
-        `correct` is the first of its metrics that knows only 0 and 1.
+        One record an item. Scores of a choice task begin with `gold_probability` and `gold_logprob`;
+        lighteval's metrics follow. `correct` is the first of its metrics that knows only 0 and 1.
 
     Raises:
         DataError: a file is damaged, lacks a column, or the folder holds several models: file, row, field.

@@ -1,7 +1,7 @@
 """Which files of a folder of lm-evaluation-harness are read, and which are not.
 
-A folder may hold several dated runs. Of each task the newest is read: by the date that the results beside the samples state, else
-by the date in the file's name.
+A folder may hold several dated runs. Of each task the newest is read: by the date that the results beside the
+samples state, else by the date in the file's name.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from muscle.errors import DataError
+from muscle.foreign_text import listing
 from muscle.predictions.readers.lm_eval import facts
 from muscle.predictions.run import Unread
-from muscle.shortening import listing
 
 _DATED = re.compile(r"samples_(?P<task>.+?)(?:_(?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?))?\.jsonl?")
 SAMPLE_HEAD = re.compile(rb'\s*(?:\xef\xbb\xbf)?(?:\[\s*)?\{\s*"doc_id"\s*:')

@@ -3,7 +3,7 @@
 Three layouts are read: today's `samples_TASK_DATE.jsonl` (since release 0.4.3), the same without a `filter` key
 (before November 2024: the filters' blocks follow each other), and release 0.4.2's `*_TASK.jsonl`, which holds one
 JSON list. A folder may hold several dated runs: of each task the newest is read, and the metadata's `notes` say
-which. To read an older one, give its `results_DATE.json`. How a sample becomes a record: `_lm_eval_samples.py`.
+which. To read an older one, give its `results_DATE.json`. How a sample becomes a record: `samples.py`.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ class _Reading:
         self._occurrences: Counter[_ItemAndFilter] = Counter()
 
     def read_all(self) -> str | None:
-        """Read all samples; stop at one that has a metric to decide by which goes before the one so far, and return that."""
+        """Read all samples; stop at one with a metric that goes before the one that decides so far, and return it."""
         names: list[str] = []
         for sample, where in _samples_in(self._source.path):
             try:
@@ -219,7 +219,8 @@ def _with_filter_names(
         names = [NO_FILTER] if most == 1 else [f"filter-{place + 1}" for place in range(most)]
         if most > 1:
             seen.notes.append(
-                f"items stand {most} times without a filter's name and no results file names them: called {', '.join(names)}"
+                f"items stand {most} times without a filter's name and no results file names them: called "
+                f"{', '.join(names)}"
             )
     seen.num_doubled = sum(max(0, count - len(names)) for count in occurrences.values())
     place = pl.col("filter").cast(pl.Int64) % len(names)

@@ -9,8 +9,8 @@ What a reader would question:
 - **Metrics are not all numbers.** `f1`, `mcc`, `brier_score` and `likelihood` hold gold and prediction for a
   later aggregation and are passed over; `word_perplexity` and its kind hold log-likelihood and count and
   become the log-likelihood a word or byte, so that higher is better; `perplexity` is a raw log-likelihood.
-- **An answer is what the filter made of it** (`extracted_answer`; `output` is the whole text), so two ways to the same number are
-  one answer.
+- **An answer is what the filter made of it** (`extracted_answer`; `output` is the whole text), so two ways to
+  the same number are one answer.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from muscle.foreign_text import shorten
 from muscle.predictions.readers.shared.values import Words, float_of, shown
 from muscle.predictions.run import SCORE_PREFIX
-from muscle.shortening import shorten
 
 CHOICE_METRICS = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info")
 DECIDING = (*CHOICE_METRICS, "exact_match")

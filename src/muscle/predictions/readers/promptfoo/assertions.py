@@ -1,7 +1,7 @@
 """How a test of promptfoo is graded: its assertions, and the model that judges where they need one.
 
-promptfoo looks for the judge in the assertion, then in the test's options (into which it has merged those of `defaultTest`), then in
-`defaultTest` itself, and else takes a model of its own.
+promptfoo looks for the judge in the assertion, then in the test's options (into which it has merged those of
+`defaultTest`), then in `defaultTest` itself, and else takes a model of its own.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
 What a reader would question:
 
-- The key of an item is its variables, never its place (users reorder tests) nor its description (promptfoo writes "Row #n"
-  there), and not its assertions: a test with other assertions is the same item graded by another metric (`graded_by`). Only where a
-  file asks the same variables under several assertions do these belong to the key. The prompt's template is the `filter` where
-  there are several.
+- The key of an item is its variables, never its place (users reorder tests) nor its description (promptfoo
+  writes "Row #n" there), and not its assertions: a test with other assertions is the same item graded by
+  another metric (`graded_by`). Only where a file asks the same variables under several assertions do these
+  belong to the key. The prompt's template is the `filter` where there are several.
 - `error` is filled for failed assertions too. Only `failureReason` 2 is an error: such an item is missing.
 - A test with a threshold can pass with a score of 0.5, one without assertions always passes: `correct` is `success`.
 - `--repeat` gives equal tests new numbers; they are repeats here.
@@ -23,6 +23,7 @@ from pathlib import Path
 import polars as pl
 
 from muscle.errors import DataError
+from muscle.foreign_text import listing
 from muscle.predictions.readers.promptfoo.assertions import (
     Assertions,
     assertions_of,
@@ -46,7 +47,6 @@ from muscle.predictions.readers.shared.row_table import RowTable, SliceFields
 from muscle.predictions.readers.shared.values import known, refuse
 from muscle.predictions.records import NO_FILTER, complete
 from muscle.predictions.run import SCORE_PREFIX, Run, RunFacts, Unread
-from muscle.shortening import listing
 
 TASK = "promptfoo"
 """The task's name: an evaluation has none of its own that lasts from run to run."""

@@ -1,6 +1,7 @@
 """What readers take out of JSON objects, each with the type it must have.
 
-A field that is missing or null is nothing; one of another type is refused with file, place and field, never passed over.
+A field that is missing or null is nothing; one of another type is refused with file, place and field, never
+passed over.
 """
 
 from __future__ import annotations

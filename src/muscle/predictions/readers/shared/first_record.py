@@ -34,8 +34,8 @@ def first_member(path: Path, patterns: Sequence[Pattern]) -> Mapping[str, object
 
     Args:
         path: a file that holds one JSON document.
-        patterns: as for `muscle.predictions.readers.shared.json_members.members`. Only as much as one record may have is
-            looked through.
+        patterns: as for `muscle.predictions.readers.shared.json_members.members`. Only as much as one record
+            may have is looked through.
     """
     with path.open("rb") as handle:
         start = io.BytesIO(handle.read(MAX_VALUE_BYTES))

@@ -9,7 +9,7 @@ from typing import NoReturn, Protocol
 from muscle.errors import DataError
 
 MAX_VALUE_BYTES = 32 << 20
-"""Longest line or member that is parsed: eight times a prompt of a million tokens; parsed it takes ten times as much."""
+"""Longest line or member that is parsed: eight times a prompt of a million tokens, ten times as much once parsed."""
 
 MAX_DEPTH = 1000
 """Deepest nesting of what is passed over."""
@@ -40,7 +40,8 @@ def too_deep(where: str, most: int) -> NoReturn:
 def too_long(where: str) -> NoReturn:
     """Refuse an entry of more than `MAX_VALUE_BYTES`."""
     raise DataError(
-        f"{where}: expected an entry of at most {MAX_VALUE_BYTES >> 20} MiB, found a longer one; remove it or cut its texts"
+        f"{where}: expected an entry of at most {MAX_VALUE_BYTES >> 20} MiB, found a longer one; remove it or "
+        "cut its texts"
     )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import orjson
 
 from muscle.errors import DataError
-from muscle.predictions.jsonl import check_text, is_cut_off
+from muscle.predictions.plain.json_lines import check_text, is_cut_off
 from muscle.predictions.readers.shared.json_cursor import (
     MAX_BRACKETS,
     MAX_DEPTH,
@@ -82,7 +82,8 @@ def _parse_leniently(data: bytes, where: str) -> object:
         too_deep(where, MAX_DEPTH)
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{where}: expected UTF-8, found byte 0x{data[error.start]:02x} at column {error.start + 1}; save it as UTF-8"
+            f"{where}: expected UTF-8, found byte 0x{data[error.start]:02x} at column {error.start + 1}; save "
+            "it as UTF-8"
         ) from None
     except json.JSONDecodeError as error:
         if is_cut_off(error):
@@ -90,7 +91,8 @@ def _parse_leniently(data: bytes, where: str) -> object:
                 f"{where}: the JSON is cut off in the middle; write the file again or take the whole copy"
             ) from None
         raise DataError(
-            f"{where}, column {error.colno}: expected JSON, found {error.doc[max(0, error.pos - 20) : error.pos + 20]!r}"
+            f"{where}, column {error.colno}: expected JSON, found "
+            f"{error.doc[max(0, error.pos - 20) : error.pos + 20]!r}"
         ) from None
 
 
@@ -177,7 +179,8 @@ def members(handle: Readable, where: str, patterns: Sequence[Pattern]) -> Iterat
     Args:
         handle: the document, UTF-8, read once from where it stands.
         where: the words that open a message: the file.
-        patterns: which members; `("results", "*")` takes every entry of `results`, `("*",)` every entry of the document.
+        patterns: which members; `("results", "*")` takes every entry of `results`, `("*",)` every entry of
+            the document.
 
     Raises:
         DataError: the document is not JSON, is cut off, nested too deeply, has a member longer than
@@ -207,7 +210,8 @@ def objects(handle: Readable, where: str, place: Pattern, fields: Collection[str
     Args:
         handle: the document, UTF-8, read once from where it stands.
         where: the words that open a message: the file.
-        place: the keys that lead to the members; `("samples", "#")` takes every entry of the list `samples`, `()` the document.
+        place: the keys that lead to the members; `("samples", "#")` takes every entry of the list `samples`,
+            `()` the document.
         fields: the fields that are kept; together they may hold `MAX_VALUE_BYTES`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What is computed for whole columns of choice records: the right option's likelihood, `correct`, the order of scores."""
+"""Whole columns of choice records: the right option's likelihood, `correct`, the order of the scores."""
 
 from __future__ import annotations
 

@@ -167,20 +167,21 @@ class SliceFields:
         if self._values is None:
             self._values = {name: set() for name in fields if name not in self._leave_out}
         slices: dict[str, str] = {}
-        for name, seen in list(self._values.items()):
+        given_up = []
+        for name, seen in self._values.items():
             value = fields.get(name)
             if value is None:
                 continue
-            text = value if isinstance(value, str) else str(value).lower()
-            if not isinstance(value, str | bool | int) or len(text) > _SLICE_LENGTH:
-                del self._values[name]
-                continue
-            if text not in seen:
+            text = value if isinstance(value, str) else str(value).lower() if isinstance(value, int) else None
+            if text in seen:
+                slices[SLICE_PREFIX + name] = text
+            elif text is None or len(text) > _SLICE_LENGTH or len(seen) == _SLICE_VALUES:
+                given_up.append(name)
+            else:
                 seen.add(text)
-                if len(seen) > _SLICE_VALUES:
-                    del self._values[name]
-                    continue
-            slices[SLICE_PREFIX + name] = text
+                slices[SLICE_PREFIX + name] = text
+        for name in given_up:
+            del self._values[name]
         return slices
 
     def prune(self, frame: pl.DataFrame, keep: Iterable[str] = ()) -> pl.DataFrame:

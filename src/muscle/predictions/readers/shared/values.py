@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from muscle.errors import DataError
-from muscle.shortening import shorten
+from muscle.foreign_text import shorten
 
 _KINDS = {dict: "an object", list: "a list", type(None): "null"}
 
@@ -44,7 +44,7 @@ def known(values: Mapping[str, object]) -> dict[str, object]:
 
 
 def float_of(value: object) -> float | None:
-    """Return a value as a number; None for one that is no finite number (a truth value, NaN, more than a float holds)."""
+    """Return a value as a number; None for what is no finite one (a truth value, NaN, more than a float holds)."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:

@@ -1,7 +1,8 @@
 """Members of a zip archive as streams, zstd ones included; nothing is ever unpacked to disk.
 
-`ZstdFile` unpacks zstd members (method 93): of the standard library, before Python 3.14 of its backport. It gives as much as is
-asked for, so that a bomb takes no memory, and goes on where a member is made of several frames.
+`ZstdFile` unpacks zstd members (method 93): of the standard library, before Python 3.14 of its backport. It
+gives as much as is asked for, so that a bomb takes no memory, and goes on where a member is made of several
+frames.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, _ZSTD)
 
 FREE_BYTES = 128 << 20
 MOST_FOLD = 100
-"""An archive may unpack to `FREE_BYTES`, and to this many times its size beyond: long transcripts that say the same again and
-again pack to a fiftieth, a bomb to less than a thousandth."""
+"""An archive may unpack to `FREE_BYTES`, and to this many times its size beyond: long transcripts that say
+the same again and again pack to a fiftieth, a bomb to less than a thousandth."""
 
 
 class _Stream(Readable, Protocol):
@@ -81,13 +82,14 @@ class Archive:
         """Give a member as a stream.
 
         Raises:
-            DataError: the member is damaged, encrypted, or packed in a way that is not known; or what was read of the archive's
-                members exceeds what it may unpack to.
+            DataError: the member is damaged, encrypted, or packed in a way that is not known; or what was
+                read of the archive's members exceeds what it may unpack to.
         """
         entry = self.members[name]
         if entry.compress_type not in _METHODS:
             raise DataError(
-                f"{self.path}, member {name!r}: expected one packed by deflate or zstd, found method {entry.compress_type}"
+                f"{self.path}, member {name!r}: expected one packed by deflate or zstd, found method "
+                f"{entry.compress_type}"
             )
         with self._naming(entry):
             stream = self._opened(entry)
@@ -125,8 +127,9 @@ class Archive:
     def _opened(self, entry: zipfile.ZipInfo) -> _Stream:
         if entry.compress_type != _ZSTD:
             return self._zip.open(entry)
-        # Read as a member that is not packed, it gives its packed bytes; the checksum is of the unpacked ones. Not left to
-        # `zipfile`, which knows the method from Python 3.14 on and in some releases unpacks all it was given at once.
+        # Read as a member that is not packed, it gives its packed bytes; the checksum is of the unpacked
+        # ones. Not left to `zipfile`, which knows the method from Python 3.14 on and in some releases unpacks
+        # all it was given at once.
         packed = copy(entry)
         packed.compress_type, packed.file_size = zipfile.ZIP_STORED, entry.compress_size
         del packed.CRC

@@ -1,9 +1,10 @@
 """Text on its way out, to a terminal or into a pipeline's log: what stands in it must neither act nor hide.
 
-Names and answers come from files that anyone may have written. A terminal obeys escape sequences; a runner reads commands in
-what a step prints: GitHub `::name::` at a line's beginning and `##[name]` anywhere in it, Azure `##vso[name]`, TeamCity
-`##teamcity[name]`. The first are spelled out where a text is written (`visible`), the second where it leaves (`Guarded`), since
-only there is it known which text begins a line.
+Names and answers come from files that anyone may have written. A terminal obeys escape sequences; a runner reads
+commands in what a step prints: GitHub `::name::` at a line's beginning and `##[name]` anywhere in it, Azure
+`##vso[name]`, TeamCity `##teamcity[name]`. The first are spelled out where a text is written
+(`muscle.foreign_text.visible`), the second where it leaves (`Guarded`), since only there is it known which text begins
+a line.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import io
 import os
 import re
 import sys
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,64 +20,12 @@ from typing import Any, TextIO
 
 from muscle.errors import OutputError
 
-INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-MAX_MESSAGE = 2_000
-"""Characters of a message; a file of one long line must not fill the log."""
-
 _ESCAPE = r"\x1b\[[0-9;?]*[ -/]*[@-~]"
 _COMMAND = re.compile(
     rf"(?P<start>(?:^|(?<=[\r\n]))(?:[^\S\r\n]|\ufeff|{_ESCAPE})*:)(?=:)|(?P<anywhere>##(?:vso|teamcity)?)(?=\[)",
     re.IGNORECASE,
 )
-_BREAK = re.compile(r"[^\S\r\n]*[\r\n]\s*")
 _LONGEST_HEAD = 16
-
-
-def visible(text: object, keep: str = "") -> str:
-    r"""Return text with control, bidirectional, zero-width and unassigned characters spelled out.
-
-    A name from a file may hold a right-to-left override or a terminal escape; it must neither act nor hide.
-
-    Args:
-        text: anything; made a string first.
-        keep: characters to leave as they are, such as a newline.
-
-    >>> visible("a\x1b[31mb")
-    'a␛[31mb'
-    >>> visible("abc\u202edef")
-    'abc⟨U+202E⟩def'
-    """
-    plain = str(text)
-    if plain.isprintable():  # then there is nothing of the kind in it
-        return plain
-    return "".join(_visible_character(c) if c not in keep else c for c in plain)
-
-
-def _visible_character(character: str) -> str:
-    code = ord(character)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    if code == 0x7F:
-        return "␡"
-    return f"⟨U+{code:04X}⟩" if unicodedata.category(character) in INVISIBLE else character
-
-
-def message_line(text: object, limit: int = MAX_MESSAGE) -> str:
-    r"""Bring a message into one line in which nothing acts; of a long one the middle is cut, as it ends with what to do.
-
-    >>> message_line("a\n b\x1b[2J")
-    'a b␛[2J'
-    >>> message_line("a" * 10 + "b" * 10, 8)
-    'aaaa… [12 more characters] …bbbb'
-    """
-    raw = str(text).strip()
-    dropped = max(0, len(raw) - 2 * limit)
-    shown = visible(_BREAK.sub(" ", raw[:limit] + raw[limit + dropped :]))
-    if not dropped and len(shown) <= limit:
-        return shown
-    room = limit // 2
-    hidden = dropped + max(0, len(shown) - 2 * room)
-    return f"{shown[:room]}… [{hidden} more characters] …{shown[-room:]}"
 
 
 def without_commands(text: str) -> str:
@@ -94,7 +42,8 @@ def without_commands(text: str) -> str:
 class Guarded(io.TextIOBase):
     """Standard output or standard error through which no runner command goes.
 
-    A reader that went away (`| head`) takes nothing from a command's work or its exit code: what is written then goes nowhere.
+    A reader that went away (`| head`) takes nothing from a command's work or its exit code: what is written then goes
+    nowhere.
     """
 
     def __init__(self, stream: TextIO, name: str) -> None:

@@ -1,9 +1,10 @@
 """Reading JSON lines: with polars where the file is as it should be, row by row where something is odd.
 
-The columns' forms are taken from the file's first lines. Polars refuses whatever does not fit them, but it writes a list, an
-object or half a surrogate pair in a text's place in its own way, and takes the first of a doubled field without a word. So one
-search through the bytes comes before it; what it finds sends the file down the slow way, which either reads it (a reference
-that is text here and a list there) or names line and field.
+The columns' forms are taken from the file's first lines. Polars refuses whatever does not fit them, but it
+writes a list, an object or half a surrogate pair in a text's place in its own way, and takes the first of a
+doubled field without a word. So one search through the bytes comes before it; what it finds sends the file
+down the slow way, which either reads it (a reference that is text here and a list there) or names line and
+field.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from typing import NoReturn
 import polars as pl
 
 from muscle.errors import DataError
+from muscle.foreign_text import shorten
 from muscle.predictions.formats import READABLE
-from muscle.predictions.records import COLUMNS
-from muscle.predictions.rows import Table, is_known, rename_fields, table_from_rows, unique_fields
+from muscle.predictions.plain.row_objects import Table, rename_fields, table_from_rows, unique_fields
+from muscle.predictions.records import COLUMNS, is_known
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
-from muscle.shortening import shorten
 
 MAX_LINE_BYTES = 32 << 20
 """No prediction is longer; a longer line is a file of another kind, and would cost memory many times its size."""
@@ -66,8 +67,8 @@ def check_text(path: Path, head: bytes) -> None:
 def _check_lines(path: Path) -> None:
     """Refuse a file with a line of more than `MAX_LINE_BYTES`.
 
-    Such a line covers a whole block of half that length, so that one look for a line's end in each block is enough: next to
-    nothing is read of a file of ordinary lines.
+    Such a line covers a whole block of half that length, so that one look for a line's end in each block is
+    enough: next to nothing is read of a file of ordinary lines.
     """
     if path.stat().st_size <= MAX_LINE_BYTES:
         return
@@ -124,7 +125,8 @@ def _bad_json(path: Path, number: int, line: bytes, error: Exception) -> NoRetur
         raise DataError(f"{place}: expected a flat JSON object, found one nested too deeply")
     if isinstance(error, UnicodeDecodeError):
         raise DataError(
-            f"{place}: expected UTF-8, found byte 0x{line[error.start]:02x} at column {error.start + 1}; save it as UTF-8"
+            f"{place}: expected UTF-8, found byte 0x{line[error.start]:02x} at column {error.start + 1}; save "
+            "it as UTF-8"
         )
     if not isinstance(error, json.JSONDecodeError):  # a number of thousands of digits
         raise DataError(f"{place}: expected one JSON object a line, found {shorten(line)} ({error})")
@@ -192,7 +194,8 @@ def _odd_values(schema: Mapping[str, pl.DataType], reference: str, objects: Coll
     lists = [n for n, dtype in schema.items() if dtype == pl.List(pl.String)]
     parts = [
         rf'"(?:{_any_of(texts)})"{_COLON}{structure}',
-        # A name with an escape in it, and an object of scores or slices with one anywhere: polars writes neither back as JSON.
+        # A name with an escape in it, and an object of scores or slices with one anywhere: polars writes
+        # neither back as JSON.
         rf'\\.[^"\\\n]*"{_COLON}',
         rf'"(?:{_any_of(objects)})"{_COLON}\{{(?:"[^"\\\n]*"|[^"{{}}\\\n])*"[^"\\\n]*\\',
     ]

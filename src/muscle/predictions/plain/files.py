@@ -11,22 +11,16 @@ from pathlib import Path
 import polars as pl
 
 from muscle.errors import DataError
+from muscle.foreign_text import listing, shorten
 from muscle.predictions.formats import SUFFIXES, TABLE_SUFFIXES
-from muscle.predictions.jsonl import line_of, read_json_list, read_jsonl
-from muscle.predictions.normalise import name_task, to_records
-from muscle.predictions.records import concat_records
-from muscle.predictions.rows import Table, is_known
-from muscle.predictions.run import RunFacts, Unread, unread_from_json
-from muscle.predictions.tables import csv_line, read_table, reason
-from muscle.predictions.verdicts import score_notes
-from muscle.shortening import listing, shorten
-
-METADATA_FILE = "run.json"
-UNREAD = "unread"
-"""Where a folder's metadata keep what its source held beside the records."""
-
-DEFAULT_TASK = "default_task"
-"""Metadata key: the task's name where the rows named none and it was taken from the file."""
+from muscle.predictions.messages import reason
+from muscle.predictions.plain.json_lines import line_of, read_json_list, read_jsonl
+from muscle.predictions.plain.row_objects import Table
+from muscle.predictions.plain.table_files import csv_line, read_table
+from muscle.predictions.plain.to_records import name_task, to_records
+from muscle.predictions.plain.verdicts import score_notes
+from muscle.predictions.records import concat_records, is_known
+from muscle.predictions.run import METADATA_FILE, UNREAD, RunFacts, Unread, unread_from_json
 
 _HEAD_BYTES = 65_536
 # What people keep beside predictions, and what programs leave there.

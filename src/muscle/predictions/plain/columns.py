@@ -1,7 +1,8 @@
 """What a value says, however it is written: one meaning for JSON, CSV, Parquet, Arrow and tables in memory.
 
-`3`, `3.0`, `3e0` and a column of floats say the text "3"; `true`, `"True"`, `"yes"`, `"pass"`, `1` and `1.0` say right. Numbers
-become text as polars' JSON reader writes them: the shortest digits that give the number back, never with an exponent.
+`3`, `3.0`, `3e0` and a column of floats say the text "3"; `true`, `"True"`, `"yes"`, `"pass"`, `1` and `1.0`
+say right. Numbers become text as polars' JSON reader writes them: the shortest digits that give the number
+back, never with an exponent.
 """
 
 from __future__ import annotations

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.predictions.rows import refuse_rows, unique_fields
+from muscle.foreign_text import listing, shorten
+from muscle.predictions.messages import Where, refuse_rows
+from muscle.predictions.plain.columns import as_number, as_text, text_of_value, unsaid
+from muscle.predictions.plain.row_objects import unique_fields
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
-from muscle.predictions.values import as_number, as_text, text_of_value, unsaid
-from muscle.shortening import listing, shorten
-
-Where = Callable[[int], str]
-"""Turns a row's number, from 0, into the words that open a message."""
 
 # Reduces `{"acc": 1.0, "f1": 0.5}` to its names, so that a column has few different texts to parse.
 _MEMBER = r'"([^"]*)": ("[^"]*"|[^,}]+)'
@@ -120,7 +117,8 @@ def _decoded_one_by_one(column: pl.Series, prefix: str, where: Where) -> list[pl
             if isinstance(value, list | dict):
                 what = "a finite number" if prefix == SCORE_PREFIX else "a text, a number, true or false"
                 raise DataError(
-                    f"{where(row)}, field '{listing([f'{column.name}.{name}'])}': expected {what}, found {shorten(value)}"
+                    f"{where(row)}, field '{listing([f'{column.name}.{name}'])}': expected {what}, found "
+                    f"{shorten(value)}"
                 )
             values.setdefault(name, [None] * column.len())[row] = text_of_value(
                 value, nan="NaN" if prefix == SCORE_PREFIX else None

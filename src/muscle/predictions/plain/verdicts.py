@@ -1,21 +1,20 @@
 """Verdicts that a file does not give: computed from answer and reference, in a file that has none of its own.
 
-Once a file has its own, by a column `correct` or a score in any row of the task, a row without one is unscored: an answer that
-nobody judged is not to be judged by comparing texts. An answer that is null or blank beside a reference is no answer: the row
-gets an `error`, it is missing and not wrong.
+Once a file has its own, by a column `correct` or a score in any row of the task, a row without one is
+unscored: an answer that nobody judged is not to be judged by comparing texts. An answer that is null or blank
+beside a reference is no answer: the row gets an `error`, it is missing and not wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 import polars as pl
 
 from muscle.errors import DataError
+from muscle.foreign_text import listing
+from muscle.predictions.messages import Where
 from muscle.predictions.run import SCORE_PREFIX
-from muscle.shortening import listing
-
-Where = Callable[[int], str]
 
 NO_ANSWER = "no answer"
 """The error of a row whose answer is null or blank."""
@@ -70,9 +69,9 @@ def with_verdicts(table: pl.DataFrame, *, fields: Collection[str], where: Where)
     )
     if open_rows.all() and found["correct"].null_count() == found["error"].null_count() == found.height:
         raise DataError(
-            f"{where(0)}, field 'correct': expected one of 'correct', 'score', or 'choice' or 'output' with a 'reference' "
-            f"(or an 'error'), found none in this row or any other; the file has the fields {listing(fields)} (--column "
-            "correct=NAME maps one)"
+            f"{where(0)}, field 'correct': expected one of 'correct', 'score', or 'choice' or 'output' with "
+            "a 'reference' (or an 'error'), found none in this row or any other; the file has the fields "
+            f"{listing(fields)} (--column correct=NAME maps one)"
         )
     places = open_rows.arg_true()
     return table.with_columns(
@@ -122,9 +121,10 @@ def score_notes(frame: pl.DataFrame, where: Where) -> list[str]:
     if against.height:
         row = against.row(0, named=True)
         raise DataError(
-            f"{where(row['right_row'])}, field 'score': found {row['right_score']:g} where the output is the reference, and "
-            f"{row['wrong_score']:g} where it is not ({where(row['wrong_row']).rpartition(', ')[2]}); a score of the answer would "
-            "not. If it is one, say so with --column score=score; if not (a confidence, a time), give the field another name, "
-            "so that output and reference decide"
+            f"{where(row['right_row'])}, field 'score': found {row['right_score']:g} where the output is the "
+            f"reference, and {row['wrong_score']:g} where it is not "
+            f"({where(row['wrong_row']).rpartition(', ')[2]}); a score of the answer would not. If it is "
+            "one, say so with --column score=score; if not (a confidence, a time), give the field another "
+            "name, so that output and reference decide"
         )
     return ["the field 'score' decides what is better; outputs are not compared with references"]

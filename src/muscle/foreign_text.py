@@ -1,11 +1,20 @@
-"""Foreign text and values made short enough to be read: names, answers, sentences, what a message quotes."""
+"""Foreign text and values made fit to be read: nothing in them acts or hides, and they are short.
+
+Names and answers come from files that anyone may have written. A terminal obeys escape sequences, and right-to-left
+marks turn a name round: what cannot be seen is spelled out (`visible`). What a runner of a pipeline would read as a
+command is dealt with where text leaves, in `muscle.commands.outgoing`.
+"""
 
 from __future__ import annotations
 
+import re
 import reprlib
+import unicodedata
 from collections.abc import Iterable, Sequence
 
-from muscle.outgoing import visible
+INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+MAX_MESSAGE = 2_000
+"""Characters of a message; a file of one long line must not fill the log."""
 
 MAX_LISTED = 12
 """Names that a message lists."""
@@ -13,6 +22,54 @@ MAX_LISTED = 12
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 60
 _SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxlist = 2, 3, 3
+_BREAK = re.compile(r"[^\S\r\n]*[\r\n]\s*")
+
+
+def visible(text: object, keep: str = "") -> str:
+    r"""Return text with control, bidirectional, zero-width and unassigned characters spelled out.
+
+    A name from a file may hold a right-to-left override or a terminal escape; it must neither act nor hide.
+
+    Args:
+        text: anything; made a string first.
+        keep: characters to leave as they are, such as a newline.
+
+    >>> visible("a\x1b[31mb")
+    'a␛[31mb'
+    >>> visible("abc\u202edef")
+    'abc⟨U+202E⟩def'
+    """
+    plain = str(text)
+    if plain.isprintable():  # then there is nothing of the kind in it
+        return plain
+    return "".join(_visible_character(c) if c not in keep else c for c in plain)
+
+
+def _visible_character(character: str) -> str:
+    code = ord(character)
+    if code < 0x20:
+        return chr(0x2400 + code)
+    if code == 0x7F:
+        return "␡"
+    return f"⟨U+{code:04X}⟩" if unicodedata.category(character) in INVISIBLE else character
+
+
+def message_line(text: object, limit: int = MAX_MESSAGE) -> str:
+    r"""Bring a message into one line in which nothing acts; a long one is cut in the middle: it ends with what to do.
+
+    >>> message_line("a\n b\x1b[2J")
+    'a b␛[2J'
+    >>> message_line("a" * 10 + "b" * 10, 8)
+    'aaaa… [12 more characters] …bbbb'
+    """
+    raw = str(text).strip()
+    dropped = max(0, len(raw) - 2 * limit)
+    shown = visible(_BREAK.sub(" ", raw[:limit] + raw[limit + dropped :]))
+    if not dropped and len(shown) <= limit:
+        return shown
+    room = limit // 2
+    hidden = dropped + max(0, len(shown) - 2 * room)
+    return f"{shown[:room]}… [{hidden} more characters] …{shown[-room:]}"
 
 
 def clip(text: str, limit: int) -> str:

@@ -1,8 +1,8 @@
 """Table files as they are: CSV as text, Parquet and Arrow with their types.
 
-CSV is read twice: by Python's strict reader, which counts each row's fields and knows its line, and by polars. Polars alone fills
-short rows with nulls and reads on over a quote that nobody closes. A Parquet or Arrow file says how large it is unpacked; that is
-looked at before anything is unpacked.
+CSV is read twice: by Python's strict reader, which counts each row's fields and knows its line, and by
+polars. Polars alone fills short rows with nulls and reads on over a quote that nobody closes. A Parquet or
+Arrow file says how large it is unpacked; that is looked at before anything is unpacked.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from pathlib import Path
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.predictions.unpacked import arrow_bytes, parquet_size
-from muscle.shortening import listing, shorten
+from muscle.foreign_text import listing
+from muscle.predictions.messages import reason
+from muscle.predictions.plain.unpacked_size import arrow_bytes, parquet_size
 
 MAX_TABLE_BYTES = 8 << 30
 """Unpacked; ten million predictions with short texts are 3 GB."""
 
 _ALWAYS_BYTES = 1 << 28
 _MAX_RATIO = 100
-"""Texts pack to a tenth, prompts that share a long beginning to a fiftieth; past this and 256 MiB a file is no table of predictions."""
+"""Texts pack to a tenth, prompts with a long beginning in common to a fiftieth; what packs better is no such table."""
 
 MAX_TABLE_ROWS = 200_000_000
 _MAX_FIELD_CHARACTERS = 32 << 20
@@ -43,14 +44,6 @@ class _Layout:
     num_rows: int
     blank_rows: list[int]
     """Rows, counted from 0 behind the header, that are empty lines."""
-
-
-def reason(error: BaseException) -> str:
-    """Return why something cannot be read, in one short line."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 160 and text.isprintable() else shorten(text, 160)
 
 
 def read_table(path: Path) -> pl.DataFrame:
@@ -76,7 +69,7 @@ def read_table(path: Path) -> pl.DataFrame:
 
 @contextmanager
 def _panics_held_back() -> Iterator[None]:
-    """Keep from standard error what polars' Rust prints of a panic, which is pages; anything else printed comes after."""
+    """Keep from standard error the pages that polars' Rust prints of a panic; anything else printed comes after."""
     try:
         kept = os.dup(2)
     except OSError:  # there is no standard error
@@ -118,7 +111,8 @@ def read_csv(path: Path) -> pl.DataFrame:
     Fields may be separated by semicolons, tabs or bars where the header has no comma.
 
     Raises:
-        DataError: a row has more or fewer fields than the header, a quote is not closed, a name stands twice in the header: line.
+        DataError: a row has more or fewer fields than the header, a quote is not closed, a name stands twice
+            in the header: line.
     """
     layout = _csv_layout(path)
     try:
@@ -129,8 +123,8 @@ def read_csv(path: Path) -> pl.DataFrame:
         ) from None
     if table.height != layout.num_rows or table.width != len(layout.header):
         raise DataError(
-            f"{path}: expected lines that end alike and quotes around whole fields, found {layout.num_rows} rows one way and "
-            f"{table.height} another"
+            f"{path}: expected lines that end alike and quotes around whole fields, found {layout.num_rows} "
+            f"rows one way and {table.height} another"
         )
     table = table.rename(dict(zip(table.columns, layout.header, strict=True)))
     if layout.blank_rows:
@@ -168,8 +162,9 @@ def _csv_layout(path: Path) -> _Layout:
             for line, row in rows:
                 if len(row) != len(header) and row:
                     raise DataError(
-                        f"{path}, line {line}: expected {len(header)} fields as in the header, found {len(row)}; separate "
-                        f"fields with {separator!r} and put quotes around a text that holds one, or a line's end"
+                        f"{path}, line {line}: expected {len(header)} fields as in the header, found "
+                        f"{len(row)}; separate fields with {separator!r} and put quotes around a text that "
+                        "holds one, or a line's end"
                     )
                 if any("\0" in field for field in row):
                     raise DataError(
@@ -180,7 +175,8 @@ def _csv_layout(path: Path) -> _Layout:
                 num_rows += 1
     except csv.Error as error:
         raise DataError(
-            f"{path}, line {line + 1} and on: expected quotes around whole fields, found {error}; a quote is missing, or the file is cut off"
+            f"{path}, line {line + 1} and on: expected quotes around whole fields, found {error}; a quote is "
+            "missing, or the file is cut off"
         ) from None
     except UnicodeDecodeError as error:
         byte = error.object[error.start]

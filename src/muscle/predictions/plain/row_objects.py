@@ -1,7 +1,7 @@
 """Rows as Python objects into a table, each field checked: slower than polars, but it names what is wrong.
 
 A field may change its form from row to row (a reference as text here, as a list there; a score as a number
-or an object); the table has one form for all, and `muscle.predictions.normalise` gives it its meaning.
+or an object); the table has one form for all, and `muscle.predictions.plain.to_records` gives it its meaning.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import NoReturn
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.predictions.records import COLUMNS
+from muscle.foreign_text import listing, shorten
+from muscle.predictions.plain.columns import is_number_list, text_of_value
+from muscle.predictions.records import COLUMNS, is_known
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
-from muscle.predictions.values import is_number_list, text_of_value
-from muscle.shortening import listing, shorten
 
 CHUNK_ROWS = 50_000
 """Rows held as Python objects at a time; bounds the memory of a long file."""
@@ -36,28 +36,6 @@ class Table:
 
     frame: pl.DataFrame
     unread: tuple[str, ...] = ()
-
-
-def is_known(name: str) -> bool:
-    """Whether the record format has a field of that name, on disk or in memory."""
-    return name in COLUMNS or name in ("score", "slices") or name.startswith((SCORE_PREFIX, SLICE_PREFIX))
-
-
-def refuse_rows(
-    bad: pl.Series, name: str, expected: str, found: pl.Series, where: Callable[[int], str]
-) -> None:
-    """Raise for the first row that `bad` marks.
-
-    Raises:
-        DataError: a row is marked: row, field, what was expected, what was found.
-    """
-    rows = bad.fill_null(False).arg_true()
-    if rows.len():
-        row = int(rows[0])
-        value = found[row].to_list() if isinstance(found[row], pl.Series) else found[row]
-        raise DataError(
-            f"{where(row)}, field '{listing([name])}': expected {expected}, found {shorten(value)}"
-        )
 
 
 def unique_fields(pairs: list[tuple[str, object]]) -> dict[str, object]:

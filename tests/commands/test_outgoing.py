@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from command_line import muscle, refused, rows, write
+from muscle.commands.outgoing import Guarded, without_commands
 from muscle.errors import OutputError
-from muscle.outgoing import Guarded, message_line, without_commands
+from muscle.foreign_text import message_line
 
 BAD = "\x1b[2J\x1b]0;t\x07\r\n::stop-commands::x\u2028##[add-mask]y \u202e##vso[task.complete]z"
 RUNNERS = re.compile(r"(?:^|[\r\n])\s*::|##(?:vso|teamcity)?\[", re.IGNORECASE)

@@ -10,11 +10,9 @@ from collections.abc import Callable, Iterable
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.predictions.objects import Where, expand_objects
-from muscle.predictions.records import COLUMNS, complete, with_input_hash
-from muscle.predictions.rows import INDEX_COLUMN, refuse_rows
-from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
-from muscle.predictions.values import (
+from muscle.foreign_text import listing
+from muscle.predictions.messages import Where, refuse_rows
+from muscle.predictions.plain.columns import (
     as_numbers,
     as_text,
     as_texts,
@@ -22,8 +20,11 @@ from muscle.predictions.values import (
     as_whole,
     unsaid,
 )
-from muscle.predictions.verdicts import with_verdicts
-from muscle.shortening import listing
+from muscle.predictions.plain.row_objects import INDEX_COLUMN
+from muscle.predictions.plain.scores_and_slices import expand_objects
+from muscle.predictions.plain.verdicts import with_verdicts
+from muscle.predictions.records import COLUMNS, complete, with_input_hash
+from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
 
 _FORMS: dict[pl.DataType, tuple[Callable[[pl.Series], pl.Series], str]] = {
     pl.String(): (as_text, "a text"),
@@ -96,8 +97,9 @@ def _identities(table: pl.DataFrame, names: list[str], where: Where) -> pl.DataF
     lost = missing & table["input"].is_null()
     if lost.any():
         raise DataError(
-            f"{where(int(lost.arg_true()[0]))}, field 'id': expected an 'id' or an 'input' by which the item is found in the other "
-            f"run, found neither; the file has the fields {listing(names)} (--column id=NAME maps one)"
+            f"{where(int(lost.arg_true()[0]))}, field 'id': expected an 'id' or an 'input' by which the item "
+            f"is found in the other run, found neither; the file has the fields {listing(names)} (--column "
+            "id=NAME maps one)"
         )
     hashes = with_input_hash(table)["input_hash"].str.slice(0, 16)
     return table.with_columns(pl.coalesce(table["id"], hashes).alias("id"))

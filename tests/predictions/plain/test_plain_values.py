@@ -13,7 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from muscle.errors import DataError
-from muscle.predictions import jsonl, read_run
+from muscle.predictions import read_run
+from muscle.predictions.plain import json_lines
 from muscle.predictions.run import Run
 
 
@@ -26,16 +27,16 @@ def read_both_ways(folder: Path, lines: list[str]) -> tuple[Any, Any]:
     """Read lines by the way that a file of them takes, and row by row; a refusal by its message."""
     path = write_lines(folder / "a.jsonl", *lines)
     results: list[Any] = []
-    fast = jsonl._fast_table
+    fast = json_lines._fast_table
     for way in (fast, lambda path, columns: None):
-        jsonl._fast_table = way
+        json_lines._fast_table = way
         try:
             run = read_run(path)
             results.append((run.frame, run.metadata["notes"]))
         except DataError as error:
             results.append(str(error))
         finally:
-            jsonl._fast_table = fast
+            json_lines._fast_table = fast
     return results[0], results[1]
 
 

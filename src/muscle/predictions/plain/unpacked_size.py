@@ -1,7 +1,8 @@
 """How large a Parquet or Arrow file is unpacked, from what it says itself: nothing is unpacked for it.
 
-A Parquet file's footer is a struct of Thrift's compact protocol (https://github.com/apache/parquet-format, `FileMetaData`). Of it the number of
-rows and each row group's unpacked size are read; the rest is stepped over. In an Arrow file each packed buffer begins with its unpacked length
+A Parquet file's footer is a struct of Thrift's compact protocol (https://github.com/apache/parquet-format,
+`FileMetaData`). Of it the number of rows and each row group's unpacked size are read; the rest is stepped
+over. In an Arrow file each packed buffer begins with its unpacked length
 (https://arrow.apache.org/docs/format/Columnar.html, "Compressed body buffers").
 """
 

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from muscle.errors import DataError
-from muscle.predictions import read_run, unpacked
+from muscle.predictions import read_run
+from muscle.predictions.plain import unpacked_size
 from muscle.predictions.run import Unread
 
 HEADER = "id,input,correct,output\n"
@@ -165,13 +166,15 @@ def test_a_small_file_that_is_huge_unpacked_is_refused_before_it_is_unpacked(
     path = tmp_path / f"a{suffix}"
     if suffix == ".parquet":
         table.write_parquet(path, compression="zstd", use_pyarrow=False)
-        assert unpacked.parquet_size(path)[0] == 2_000 and unpacked.parquet_size(path)[1] > 4_000_000
+        assert (
+            unpacked_size.parquet_size(path)[0] == 2_000 and unpacked_size.parquet_size(path)[1] > 4_000_000
+        )
     else:
         table.write_ipc(path, compression="zstd")
-        assert unpacked.arrow_bytes(path) > 4_000_000
+        assert unpacked_size.arrow_bytes(path) > 4_000_000
     assert read_run(path).frame.height == 2_000
-    monkeypatch.setattr("muscle.predictions.tables._ALWAYS_BYTES", 1_000)
-    monkeypatch.setattr("muscle.predictions.tables._MAX_RATIO", 10)
+    monkeypatch.setattr("muscle.predictions.plain.table_files._ALWAYS_BYTES", 1_000)
+    monkeypatch.setattr("muscle.predictions.plain.table_files._MAX_RATIO", 10)
     with pytest.raises(DataError, match="rows unpacked, found"):
         read_run(path)
 
