@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from muscle.errors import ConfigError
 from muscle.flips.options import CauseRule
@@ -37,9 +37,10 @@ class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     name: str
+    # Before the pattern, which is tried as it will be used: without case it is larger, and may be too large.
+    ignore_case: bool = True
     pattern: Annotated[str, Field(min_length=1)]
     field: Literal["output", "input", "finish_reason"] = "output"
-    ignore_case: bool = True
 
     @model_validator(mode="before")
     @classmethod
@@ -59,7 +60,8 @@ class _Entry(BaseModel):
 
     @field_validator("pattern")
     @classmethod
-    def _is_pattern(cls, pattern: str) -> str:
+    def _is_pattern(cls, written: str, info: ValidationInfo) -> str:
+        pattern = f"(?i){written}" if info.data.get("ignore_case", True) else written
         try:
             pl.Series([""]).str.contains(pattern)
         except pl.exceptions.PolarsError as error:
@@ -80,15 +82,12 @@ def read_rules(path: Path) -> tuple[CauseRule, ...]:
     """Read rules from YAML.
 
     Raises:
-        ConfigError: there is no such file, it is no YAML, a key is unknown or missing, or a pattern cannot be used:
-            file, line, key, what was expected and found.
+        ConfigError: there is no such file, it is no YAML, a key is unknown or missing, or a pattern cannot be
+            used: file, line, key, what was expected and found.
     """
     expected = "one key `rules` with a list of rules"
     written = read_yaml(path, expected=expected)
     entries = written.values.get("rules")
     if not isinstance(entries, list) or not entries or set(written.values) != {"rules"}:
         raise ConfigError(f"{path}: expected {expected}, found {outline(written.values)}")
-    return tuple(
-        CauseRule(each.name, f"(?i){each.pattern}" if each.ignore_case else each.pattern, each.field)
-        for each in written.validate(_File).rules
-    )
+    return tuple(CauseRule(each.name, each.pattern, each.field) for each in written.validate(_File).rules)
