@@ -89,6 +89,7 @@ def choose(
         flipped = rows.filter(pl.col("why") != "unflipped")
         rest = rows.filter(pl.col("why") == "unflipped")
         wanted = min(rest.height, int(np.ceil(share * rest.height)))
+        # A task's own random numbers: what is chosen of it does not hang on which other tasks there are.
         digest = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
         picked = np.random.default_rng([seed, digest]).choice(rest.height, wanted, replace=False)
         parts.append(pl.concat([flipped, rest[np.sort(picked).tolist()]]))

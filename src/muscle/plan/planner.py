@@ -221,8 +221,9 @@ def assumptions_of(
         DataError: a run cannot be read.
         JoinError: the two runs do not belong together.
     """
-    half = wish.disagreement - wish.difference**2
-    guessed = Variances(half * (1 - wish.noise_share), half * wish.noise_share)
+    # An item's difference is -1, 0 or 1, so its second moment is the share of disagreements.
+    total = wish.disagreement - wish.difference**2
+    guessed = Variances(total * (1 - wish.noise_share), total * wish.noise_share)
     if pilot is None:
         told = f"assumed: {wish.disagreement:.0%} of the items flip either way, {wish.noise_share:.0%} of that noise"
         return [Assumption("all", guessed, told)]
@@ -242,6 +243,7 @@ def assumptions_of(
 def _from_one(name: str, repeats: Repeats | None, wish: Wish, guessed: Variances) -> Assumption:
     if repeats is None or not (repeats.old.num > 1).any():
         return Assumption(name, guessed, "assumed: the pilot asked each item once, of one version only")
+    # Both sides' answers vary, and the new version's are taken to vary as the old one's.
     answers = 2 * float(np.nanmean(repeats.old.variance))
     told = f"answers from the pilot's repeats; assumed: {wish.changed:.0%} of the items change"
     return Assumption(name, Variances(wish.changed, answers), told)
@@ -250,6 +252,7 @@ def _from_one(name: str, repeats: Repeats | None, wish: Wish, guessed: Variances
 def _from_both(name: str, pair: Pair, repeats: Repeats | None, wish: Wish) -> Assumption:
     split = None if repeats is None else variance_split(repeats)
     if split is not None:
+        # What is left when the answers' part is taken off can come out below nothing by chance.
         between = max(split.items, 0.0)
         return Assumption(name, Variances(between, split.answers), "from the pilot's repeats")
     items = pair.tasks[name]

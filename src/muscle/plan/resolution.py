@@ -95,6 +95,7 @@ def _cdf(count: Ints, total: Ints, rate: float) -> Floats:
 def _critical(flips: Ints, alpha: float) -> Ints:
     """Return the largest count whose tail at rate 1/2 is at most alpha / 2; -1 where there is none."""
     found: Ints = np.floor(flips / 2 - _z(alpha) * np.sqrt(flips) / 2).astype(np.int64) + 2
+    # The normal quantile is a few counts off at most: start above it and step down to the exact tail.
     for _ in range(8):
         found = np.where((found >= 0) & (_cdf(found, flips, 0.5) > alpha / 2), found - 1, found)
     return np.maximum(found, -1)
@@ -181,6 +182,7 @@ def minimum_repeats(items: int, *, rate: float = FALSE_DISCOVERY_RATE) -> int:
     >>> [minimum_repeats(items) for items in (100, 300, 500, 1000, 10_000)]
     [8, 8, 9, 9, 11]
     """
+    # 2 / C(2k, k) is Fisher's p-value of k right answers against none, the least there is.
     return next(k for k in range(2, MAX_REPEATS) if 2 / math.comb(2 * k, k) <= rate / items)
 
 

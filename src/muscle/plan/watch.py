@@ -102,6 +102,7 @@ def look(
         JoinError: the runs share no item.
     """
     runs = [read_run(source, format=format) for source in (old, new)]
+    # The new run still grows: items without a partner are only not there yet.
     joined = join_runs(runs[0], runs[1], max_unpaired=1.0)
     frame = _verdicts_of_pairs(joined, runs[1].name)
     old_rows = joined.old_rows.to_numpy().astype(np.int64)
@@ -171,6 +172,7 @@ def _refuse_order(old: Run, rows: Ints) -> None:
     """Refuse the order of the old run's file and the order of the ids."""
     check_order(rows, "the order of the old run's file")
     ids = old.frame["id"].gather(rows).to_list()
+    # Numbers within ids are ordered as numbers: "q10" comes after "q9".
     split = [
         [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in _DIGITS.split(each)]
         for each in ids
