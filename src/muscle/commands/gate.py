@@ -52,9 +52,7 @@ class KeptBaseline:
         """
         if self.baseline is None:
             if num_runs != 2:
-                raise ConfigError(
-                    f"gate: expected OLD and NEW, found {num_runs} {'run' if num_runs == 1 else 'runs'}"
-                )
+                raise ConfigError(f"gate: expected OLD and NEW, found {num_runs} {'run' if num_runs == 1 else 'runs'}")
             return None
         if num_runs != 1:
             raise ConfigError(f"gate: expected NEW alone beside --baseline, found {num_runs} runs")
@@ -71,9 +69,7 @@ class Writing:
 
     markdown: Markdown = None
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML.")] = None
-    annotations: Annotated[
-        bool, typer.Option("--annotations", help="Print annotations for GitHub Actions.")
-    ] = False
+    annotations: Annotated[bool, typer.Option("--annotations", help="Print annotations for GitHub Actions.")] = False
     html: Html = None
     json_file: JsonFile = None
 
@@ -82,9 +78,7 @@ class Writing:
 def gate(
     runs: Annotated[
         list[str],
-        typer.Argument(
-            metavar="[OLD] NEW", help="The old and the new version's results; NEW alone with --baseline."
-        ),
+        typer.Argument(metavar="[OLD] NEW", help="The old and the new version's results; NEW alone with --baseline."),
     ],
     policy: Annotated[
         Path | None, typer.Option(metavar="YAML", help="The policy; the default one without (docs/gate.md).")

@@ -135,13 +135,9 @@ def _with_whole_paths(config: UpdateConfig, written: UserYaml, folder: Path) -> 
         try:
             whole = os.path.normpath(folder / Path(text).expanduser())
         except RuntimeError as error:  # the home of a user that is not there
-            raise ConfigError(
-                f"{written.at(*keys)}: expected a path, found {outline(text)}: {error}"
-            ) from error
+            raise ConfigError(f"{written.at(*keys)}: expected a path, found {outline(text)}: {error}") from error
         if "\0" in whole:
-            raise ConfigError(
-                f"{written.at(*keys)}: expected a path, found {outline(text)}: a null character"
-            )
+            raise ConfigError(f"{written.at(*keys)}: expected a path, found {outline(text)}: a null character")
         return whole
 
     def local(text: str, *keys: str | int) -> str:

@@ -170,21 +170,16 @@ def confirm(
     return Confirmation(FORMAT, listed.height, listed.height - answered, found)
 
 
-def _confirmed_task(
-    pair: Pair, name: str, listed: pl.DataFrame, options: CompareOptions
-) -> ConfirmedTask | None:
+def _confirmed_task(pair: Pair, name: str, listed: pl.DataFrame, options: CompareOptions) -> ConfirmedTask | None:
     """Return what a task's fresh answers say; None where none of them is to an item of the list."""
     items = pair.tasks[name]
     repeats = item_repeats(pair.joined, items)
     if repeats is None or not repeats.both_repeated:
         raise DataError(
-            f"task {name!r}: expected several fresh answers an item on both sides, found one; number them with "
-            "`repeat`"
+            f"task {name!r}: expected several fresh answers an item on both sides, found one; number them with `repeat`"
         )
     judged = judge_items(repeats, options)
-    rows = with_input_hash(pair.joined.old[repeats.pairs.tolist()]).select(
-        "task", "filter", "input_hash", "id"
-    )
+    rows = with_input_hash(pair.joined.old[repeats.pairs.tolist()]).select("task", "filter", "input_hash", "id")
     rows = rows.with_columns(
         place=pl.int_range(pl.len()),
         verdict=pl.Series([VERDICTS[c] for c in judged.codes]),
@@ -204,9 +199,7 @@ def _confirmed_task(
             why=row["why"],
             verdict=row["verdict"],
             p_value=row["p_value"],
-            pass_rate=PassRates(
-                old=float(repeats.old.mean[row["place"]]), new=float(repeats.new.mean[row["place"]])
-            ),
+            pass_rate=PassRates(old=float(repeats.old.mean[row["place"]]), new=float(repeats.new.mean[row["place"]])),
         )
         for row in matched.iter_rows(named=True)
         if row["verdict"] in ("regressed", "improved")

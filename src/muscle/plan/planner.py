@@ -256,9 +256,7 @@ def _from_both(name: str, pair: Pair, repeats: Repeats | None, wish: Wish) -> As
         between = max(split.items, 0.0)
         return Assumption(name, Variances(between, split.answers), "from the pilot's repeats")
     items = pair.tasks[name]
-    moved = (
-        items.frame["flip"] if items.kind == "binary" else items.frame["score_new"] - items.frame["score_old"]
-    )
+    moved = items.frame["flip"] if items.kind == "binary" else items.frame["score_new"] - items.frame["score_old"]
     total = float(np.var(moved.to_numpy().astype(np.float64)))
     told = f"flips from the pilot; assumed: {wish.noise_share:.0%} of them noise"
     return Assumption(name, Variances(total * (1 - wish.noise_share), total * wish.noise_share), told)
@@ -287,8 +285,7 @@ def make_plan(assumption: Assumption, wish: Wish) -> Plan:
     best = next(row for row in table if row.repeats == chosen)
     number = wish.items or best.items
     changes = [
-        ItemChange(old, new, repeats_for_change(old, new, changed=wish.changed, power=wish.power))
-        for old, new in DROPS
+        ItemChange(old, new, repeats_for_change(old, new, changed=wish.changed, power=wish.power)) for old, new in DROPS
     ]
     without_flip = items_to_prove(wish.limit)
     assert without_flip is not None, "only a limit of 0 cannot be proven"
@@ -323,9 +320,7 @@ def _check_wish(wish: Wish) -> None:
             f"plan: expected a difference of at most the disagreement {wish.disagreement}, found {wish.difference}"
         )
     if wish.answer_cost <= 0 or wish.item_cost < 0:
-        raise ConfigError(
-            "plan: expected an answer to cost more than nothing, and an item no less than nothing"
-        )
+        raise ConfigError("plan: expected an answer to cost more than nothing, and an item no less than nothing")
 
 
 def _cost(wish: Wish, items: int, repeats: int) -> float:

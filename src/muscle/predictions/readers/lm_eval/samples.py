@@ -279,9 +279,7 @@ def choice_fields(
     """
     values = _loglikelihoods(sample)
     if len(values) != len(contexts):
-        raise BadField(
-            "filtered_resps", f"{len(contexts)} log-likelihoods, one for each request", len(values)
-        )
+        raise BadField("filtered_resps", f"{len(contexts)} log-likelihoods, one for each request", len(values))
     bare: list[float] = []
     if "" in contexts:
         contexts, endings, values, bare = _without_bare(contexts, endings, values)
