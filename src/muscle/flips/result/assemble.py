@@ -107,7 +107,7 @@ def assemble(
         warnings=_warnings([*main.values(), *others.values()], sides),
         join=sides["old_vs_new"].pair.joined.report,
         missing={side: measured.pair.missing for side, measured in sides.items()},
-        unread={name: run.unread for name, run in (*main.items(), *others.items())},
+        unread={name: list(run.unread) for name, run in (*main.items(), *others.items())},
         tasks=tasks,
         pooled={side: _pooled(measured, options.seed) for side, measured in sides.items()},
         others=[_other(name, main["old"], run, options, rerun) for name, run in others.items()],
