@@ -292,9 +292,7 @@ class AlignmentSettings(Section):
                 f"the mask {' or '.join(STUDENT_FREE_MASKS)}, or the engine projected"
             )
         if (self.unit == "tokens") != (self.target == "mask"):
-            expected = (
-                "mask" if self.unit == "tokens" else "labels, mixture, reliability, stack, margin or lifted"
-            )
+            expected = "mask" if self.unit == "tokens" else "labels, mixture, reliability, stack, margin or lifted"
             raise ValueError(f"target: expected {expected} with unit {self.unit}, found {self.target}")
         fields = type(self).model_fields
         for key, (fitting, expected) in self._owners().items():

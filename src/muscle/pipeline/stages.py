@@ -97,9 +97,7 @@ class UpdateStages:
         if isinstance(self.config.alignment.unlabelled, Mapping):
             for name in self.config.alignment.unlabelled:
                 if name not in names:
-                    raise ConfigError(
-                        f"alignment.unlabelled.{name}: expected one of the tasks {sorted(names)}"
-                    )
+                    raise ConfigError(f"alignment.unlabelled.{name}: expected one of the tasks {sorted(names)}")
         loaded = [_load_task(entry, self.config) for entry in self.config.tasks]
         if self.config.alignment.unit == "options":
             for data in loaded:
@@ -247,9 +245,7 @@ class UpdateStages:
             settings, description = self._control_training(name), f"train on (control) on {name}"
             if on_options:
                 labelled = OptionData(data.task, data.train, data.validation)
-                train_on_labels(
-                    base, start_from, labelled, settings=settings, out=out, description=description
-                )
+                train_on_labels(base, start_from, labelled, settings=settings, out=out, description=description)
                 return
             finetune(
                 base,

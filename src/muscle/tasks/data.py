@@ -73,9 +73,7 @@ def build_examples(task: Task, rows: Sequence[SourceRow], *, labelled: bool = Tr
     """
     build = task.to_example if labelled else task.to_question
     if build is None:
-        raise DataError(
-            f"{rows[0].place}: task {task.name} has no options: its inputs are worth nothing unlabelled"
-        )
+        raise DataError(f"{rows[0].place}: task {task.name} has no options: its inputs are worth nothing unlabelled")
     examples = []
     places: dict[str, str] = {}
     for position, source in enumerate(rows):
@@ -90,9 +88,7 @@ def build_examples(task: Task, rows: Sequence[SourceRow], *, labelled: bool = Tr
             raise DataError(f"{source.place}, {error}") from error
         first = places.setdefault(example.id, source.place)
         if first != source.place:
-            raise DataError(
-                f"{source.place}: expected an id of its own, found {example.id!r} again ({first})"
-            )
+            raise DataError(f"{source.place}: expected an id of its own, found {example.id!r} again ({first})")
         examples.append(example)
     return tuple(examples)
 
@@ -135,9 +131,7 @@ def load_unlabelled(task: Task, source: Source, *, known: Sequence[Example]) -> 
             len(found),
         )
     if not kept:
-        raise DataError(
-            f"{source}: expected inputs of its own, found none that isn't in the task's other data"
-        )
+        raise DataError(f"{source}: expected inputs of its own, found none that isn't in the task's other data")
     return tuple(kept)
 
 

@@ -87,9 +87,7 @@ def align(
         OutputError: `out` or the stores cannot be written.
         ConfigError: a setting can't be met here: packing, kernels.
     """
-    start = partial(
-        _start, new_base, old_adapter, new_adapter, alignment, lora or LoraSettings(), settings.seed
-    )
+    start = partial(_start, new_base, old_adapter, new_adapter, alignment, lora or LoraSettings(), settings.seed)
     folder = store or out.with_name(f".{out.name}.teachers")
     if alignment.unit == "options":
         on_options = OptionAlignment(
@@ -114,9 +112,7 @@ def align(
         old, new = TaskModel.load(old_base, old_adapter), TaskModel.load(new_base, new_adapter)
         data = tokenized_parts(new_base, task, train_examples, validation_examples, settings)
         wanted = engine or alignment.engine
-        result = _align_models(
-            student, old, new, data, task, alignment, settings, out, description, wanted, folder
-        )
+        result = _align_models(student, old, new, data, task, alignment, settings, out, description, wanted, folder)
     if store is None:
         distributed.from_main(lambda: shutil.rmtree(folder, ignore_errors=True))
     return result
@@ -169,9 +165,7 @@ def _align_models(
     folder: Path,
 ) -> TrainingResult:
     """Train the student from both teachers, by the wanted engine or the nearest that the models allow."""
-    used, heads = choose_engine(
-        engine, student=student, old=old.model, new=new.model, sample=data[0].sequences[0]
-    )
+    used, heads = choose_engine(engine, student=student, old=old.model, new=new.model, sample=data[0].sequences[0])
     trainer: Callable[..., AdapterTrainer]
     if used not in ("projected", "mixed"):
         refuse_if_forced(settings.kernels, f"the engine {used} has its teachers in the loss")

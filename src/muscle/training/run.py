@@ -72,9 +72,7 @@ class TrainingResult:
     log: list[dict[str, float]]
 
 
-def training_arguments(
-    settings: TrainingSettings, workspace: Path, *, picked_by: str = "loss"
-) -> TrainingArguments:
+def training_arguments(settings: TrainingSettings, workspace: Path, *, picked_by: str = "loss") -> TrainingArguments:
     """Translate our settings to the Trainer's; `picked_by` names the validation value that picks the epoch."""
     on_cpu, deepspeed = choose_device() == "cpu", distributed.sharded_by_deepspeed()
     arguments = TrainingArguments(
@@ -257,14 +255,10 @@ class _Progress(TrainerCallback):  # type: ignore[misc]
         if state.is_world_process_zero:
             self.show(state.global_step, self._remark)
         if "eval_loss" in logs:
-            logger.info(
-                "%s: epoch %.0f, validation loss %.4f", self.description, state.epoch or 0, logs["eval_loss"]
-            )
+            logger.info("%s: epoch %.0f, validation loss %.4f", self.description, state.epoch or 0, logs["eval_loss"])
 
 
-def _result_of(
-    state: TrainerState, settings: TrainingSettings, description: str, picked_by: str
-) -> TrainingResult:
+def _result_of(state: TrainerState, settings: TrainingSettings, description: str, picked_by: str) -> TrainingResult:
     log = json.loads(json.dumps(state.log_history))
     losses = [line[picked_by] for line in log if picked_by in line]
     best = losses.index(min(losses)) + 1

@@ -112,9 +112,7 @@ def test_with_an_old_margin_the_hinge_comes_on_top_of_the_cross_entropy():
     cross_entropy = right_option_loss(ragged(scores), gold).sum()
     hinge = margin_hinge(ragged(scores), gold, old_margin).sum()
     torch.testing.assert_close(found.loss, cross_entropy + hinge)
-    without = option_terms(
-        ragged(scores), TargetRows(labels(gold, 4), gold, torch.full_like(old_margin, -torch.inf))
-    )
+    without = option_terms(ragged(scores), TargetRows(labels(gold, 4), gold, torch.full_like(old_margin, -torch.inf)))
     torch.testing.assert_close(without.loss, cross_entropy)
 
 

@@ -126,9 +126,7 @@ def test_the_preset_trains_on_labels_first_and_then_towards_the_mixture(world, t
 
 
 def test_a_student_that_starts_as_the_new_teacher_has_nothing_to_learn_from_a_share_of_0(world, tmp_path):
-    result, written = aligned(
-        world, tmp_path / "c", unit="options", target="mixture", old_share=0.0, temperature=1.0
-    )
+    result, written = aligned(world, tmp_path / "c", unit="options", target="mixture", old_share=0.0, temperature=1.0)
     # But for the teacher's calibration, which is the only thing that it does not say itself.
     calibrated = abs(1 - written["temperatures"]["new"])
     assert (result.log[0]["kl"] < 1e-6) == (calibrated < 1e-3)
@@ -210,13 +208,9 @@ def test_a_killed_training_ends_in_the_same_adapter(world, tmp_path, monkeypatch
 
     with monkeypatch.context() as patched, pytest.raises(Killed):
         if where == "the teachers":
-            patched.setattr(
-                "muscle.training.options.align.taught_lesson", lambda *_: (_ for _ in ()).throw(Killed())
-            )
+            patched.setattr("muscle.training.options.align.taught_lesson", lambda *_: (_ for _ in ()).throw(Killed()))
         else:
-            patched.setattr("muscle.training.run._Progress.on_epoch_end", None, raising=False)
             patched.setattr("muscle.training.run._Progress.on_save", kill, raising=False)
-            patched.delattr("muscle.training.run._Progress.on_epoch_end")
         aligned(world, tmp_path / "killed", **choices)
     assert not (tmp_path / "killed").exists()
     _, written = aligned(world, tmp_path / "killed", **choices)
@@ -256,9 +250,7 @@ def test_an_old_model_with_another_tokenizer_teaches_too(world, tmp_path):
         settings=SETTINGS,
         out=tmp_path / "adapter",
     )
-    _, written = aligned(
-        world, tmp_path / "c", old=(base, tmp_path / "adapter"), further=further, method="options"
-    )
+    _, written = aligned(world, tmp_path / "c", old=(base, tmp_path / "adapter"), further=further, method="options")
     assert len(written["validation"]["agreement"]) == 2
     with pytest.raises(ModelError, match="vocabular"):
         aligned(world, tmp_path / "d", old=(base, tmp_path / "adapter"))
@@ -289,8 +281,8 @@ def test_a_larger_rank_starts_with_the_same_logits(world, rank):
     torch.testing.assert_close(grown(input_ids=ids).logits, before, rtol=0, atol=1e-5)
     # What was added learns.
     grown(input_ids=ids).logits.square().sum().backward()
-    added = [value.grad[:, 4:] for name, value in grown.named_parameters() if "lora_B" in name]
-    assert all(slope.abs().max() > 0 for slope in added) or rank == 4
+    slopes = [value.grad for name, value in grown.named_parameters() if "lora_B" in name]
+    assert all((slope != 0).any(0).all() for slope in slopes)
 
 
 def test_a_smaller_rank_is_refused(world):

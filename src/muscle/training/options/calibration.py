@@ -55,14 +55,10 @@ def fit_stack(old: Tensor, new: Tensor, gold: Tensor) -> tuple[float, float]:
 
     def loss(weights: Weights) -> tuple[float, Weights]:
         shares = scores(weights).softmax(-1)
-        slopes = [
-            float(((shares * part).sum(-1) - part.gather(-1, gold[:, None])[:, 0]).mean()) for part in parts
-        ]
+        slopes = [float(((shares * part).sum(-1) - part.gather(-1, gold[:, None])[:, 0]).mean()) for part in parts]
         return _negative_log_likelihood(scores(weights), gold), np.array(slopes)
 
-    found = minimize(
-        loss, np.array([0.5, 0.5]), jac=True, method="L-BFGS-B", bounds=[(0.0, _LARGEST_WEIGHT)] * 2
-    )
+    found = minimize(loss, np.array([0.5, 0.5]), jac=True, method="L-BFGS-B", bounds=[(0.0, _LARGEST_WEIGHT)] * 2)
     return float(found.x[0]), float(found.x[1])
 
 

@@ -58,11 +58,7 @@ class OptionItems(Dataset[TokenIds]):
 
     def scores(self, place: int, log_likelihoods: Tensor) -> Tensor:
         """Return what an item's options are chosen by."""
-        return (
-            log_likelihoods
-            if self.factors is None
-            else log_likelihoods * self.factors[place].to(log_likelihoods)
-        )
+        return log_likelihoods if self.factors is None else log_likelihoods * self.factors[place].to(log_likelihoods)
 
 
 def option_items(

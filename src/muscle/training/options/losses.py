@@ -73,9 +73,7 @@ class OptionTerms:
     num_items: int
 
 
-def divergence(
-    scores: Tensor, log_target: Tensor, *, temperature: float = 1.0, kl: KlName = "forward"
-) -> Tensor:
+def divergence(scores: Tensor, log_target: Tensor, *, temperature: float = 1.0, kl: KlName = "forward") -> Tensor:
     """Return KL(t || q), or reversed KL(q || t), with q = softmax(scores / T) and t = softmax(log target / T).
 
     KL(t || q) = sum_k t_k (log t_k - log q_k); T softens both alike (Hinton et al. 2015, without its factor T^2, as

@@ -78,9 +78,7 @@ def stack(old: Tensor, new: Tensor, a: float, b: float, kappa: float) -> Tensor:
         kappa: above 0; 1 raises nothing.
     """
     there = old > -torch.inf
-    raised = nn.functional.one_hot(old.argmax(-1), old.shape[-1]) * torch.log(
-        torch.tensor(kappa, dtype=old.dtype)
-    )
+    raised = nn.functional.one_hot(old.argmax(-1), old.shape[-1]) * torch.log(torch.tensor(kappa, dtype=old.dtype))
     scores = a * old.log_softmax(-1) + b * new.log_softmax(-1) + raised.to(old.device)
     # 0 x inf where a weight is 0.
     return scores.masked_fill(~there, -torch.inf).log_softmax(-1)

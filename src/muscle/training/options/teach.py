@@ -124,9 +124,7 @@ def teacher_scores(
     counts = [len(example.choices) for example in data.all]
     parts = torch.tensor_split(rows.log_likelihood, torch.tensor(counts).cumsum(0)[:-1])
     if data.per_character:
-        parts = tuple(
-            part * character_factors(example) for part, example in zip(parts, data.all, strict=True)
-        )
+        parts = tuple(part * character_factors(example) for part, example in zip(parts, data.all, strict=True))
     return padded(parts)
 
 
@@ -151,9 +149,7 @@ def taught_lesson(data: OptionData, old: Tensor, new: Tensor, alignment: Alignme
         alignment: target, share, kappa.
     """
     held, gold = slice(data.num_trained, None), data.gold
-    temperatures = {
-        name: fit_temperature(side[held], gold[held]) for name, side in (("old", old), ("new", new))
-    }
+    temperatures = {name: fit_temperature(side[held], gold[held]) for name, side in (("old", old), ("new", new))}
     old, new = old / temperatures["old"], new / temperatures["new"]
     facts: dict[str, object] = {"temperatures": temperatures}
     share = alignment.old_share

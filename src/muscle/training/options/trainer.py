@@ -63,9 +63,7 @@ class OptionTrainer(AdapterTrainer):
         eval_dataset: OptionItems,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            *args, objective=None, train_dataset=train_dataset, eval_dataset=eval_dataset, **kwargs
-        )
+        super().__init__(*args, objective=None, train_dataset=train_dataset, eval_dataset=eval_dataset, **kwargs)
         self._items = (train_dataset, eval_dataset)
         self._targets, self._loss = targets, loss
         self._score = partial(
@@ -75,9 +73,7 @@ class OptionTrainer(AdapterTrainer):
             memory_bytes=memory_bytes,
         )
 
-    def batch_sums(
-        self, model: torch.nn.Module, inputs: Mapping[str, Tensor]
-    ) -> tuple[TokenSums, CausalLMOutput]:
+    def batch_sums(self, model: torch.nn.Module, inputs: Mapping[str, Tensor]) -> tuple[TokenSums, CausalLMOutput]:
         """Return a batch's loss as sums over its items."""
         numbers = inputs["index"]
         real = numbers != BLANK
@@ -87,9 +83,7 @@ class OptionTrainer(AdapterTrainer):
         found = self._score(self.accelerator.unwrap_model(model), trees, wrapper=model)
         if not bool(real.any()):
             return TokenSums(torch.cat(found).sum() * 0.0, 0, _named(None)), CausalLMOutput()
-        scores = padded(
-            [items.scores(place, values) for (items, place), values in zip(places, found, strict=True)]
-        )
+        scores = padded([items.scores(place, values) for (items, place), values in zip(places, found, strict=True)])
         target = self._targets[numbers[real].cpu()].to(scores.device)
         terms = option_terms(
             scores[real],

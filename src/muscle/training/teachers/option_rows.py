@@ -63,9 +63,7 @@ def store_options(
         "adapter": side.adapter,
         "tokenizer": fingerprint(tokenizer.get_vocab()),
         "data": fingerprint([[tree.input_ids, list(tree.options())] for tree in trees]),
-        "versions": {
-            name: value for name, value in versions().items() if name in ("torch", "transformers", "peft")
-        },
+        "versions": {name: value for name, value in versions().items() if name in ("torch", "transformers", "peft")},
     }
     with fast_layers(side.model):
         return build_store(
