@@ -138,7 +138,7 @@ def test_a_large_tree_is_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     scored = model()
     whole = run(scored, ITEMS["intents"])
     sizes = tokens_read(scored)
-    monkeypatch.setattr(by_tree, "LARGEST_TREE", 24)
+    monkeypatch.setattr("muscle.models.option_batches.LARGEST_TREE", 24)
     parts = run(scored, ITEMS["intents"], batch_size=1)
     assert len(sizes) > 10
     torch.testing.assert_close(

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from command_line import runner
-from muscle.config.settings import AlignmentSettings
 from muscle.config.update_file import load_config, load_stage_settings
-from muscle.errors import ConfigError, DataError
+from muscle.errors import DataError
 from muscle.pipeline.dry_run import plan_stages
 from muscle.pipeline.update import update
 from muscle.yaml_files import yaml_text

@@ -14,9 +14,10 @@ from torch import Tensor
 from muscle.config.settings import AlignmentSettings, TrainingSettings
 from muscle.tasks.task import Example, Task, check_options
 from muscle.training.options import targets
-from muscle.training.options.calibration import fit_stack, fit_temperature
 from muscle.training.options.data import FEW_OPTIONS, OptionItems, character_factors, option_items, padded
 from muscle.training.options.losses import TargetRows, margin
+from muscle.training.options.stacking import fit_stack
+from muscle.training.teachers.calibration import calibrated_temperature
 from muscle.training.teachers.make_rows import TaskModel
 from muscle.training.teachers.option_rows import store_options
 from muscle.training.teachers.rows import OptionRows
@@ -114,7 +115,6 @@ def teacher_scores(
         side,
         data.all,
         max_length=settings.max_length,
-        distinguishing=data.distinguishing,
         batch_size=settings.batch_size,
         memory_bytes=settings.chunk_memory_mb * 2**20,
         description=description,
@@ -131,7 +131,7 @@ def teacher_scores(
 def margin_lesson(data: OptionData, old: Tensor) -> Lesson:
     """Return the labels as a target, with the calibrated old model's margins beside them."""
     held, gold = slice(data.num_trained, None), data.gold
-    temperature = fit_temperature(old[held], gold[held])
+    temperature = _temperature(old[held], gold[held])
     rows = label_lesson(data).target
     return Lesson(
         TargetRows(rows.log_target, gold, margin(old / temperature, gold)),
@@ -149,7 +149,7 @@ def taught_lesson(data: OptionData, old: Tensor, new: Tensor, alignment: Alignme
         alignment: target, share, kappa.
     """
     held, gold = slice(data.num_trained, None), data.gold
-    temperatures = {name: fit_temperature(side[held], gold[held]) for name, side in (("old", old), ("new", new))}
+    temperatures = {name: _temperature(side[held], gold[held]) for name, side in (("old", old), ("new", new))}
     old, new = old / temperatures["old"], new / temperatures["new"]
     facts: dict[str, object] = {"temperatures": temperatures}
     share = alignment.old_share
@@ -172,3 +172,8 @@ def taught_lesson(data: OptionData, old: Tensor, new: Tensor, alignment: Alignme
         for name, side in (("old", old), ("new", new), ("target", found))
     }
     return Lesson(TargetRows(found, gold), {**facts, "validation_accuracy": right})
+
+
+def _temperature(scores: Tensor, gold: Tensor) -> float:
+    """Return the temperature that makes a teacher as sure of items as it is right."""
+    return calibrated_temperature([row[row > -torch.inf] for row in scores], gold.tolist())

@@ -2,7 +2,7 @@
 
 What an option-level method asks of a teacher is how likely each option is as a whole; that is independent of how the
 option is cut into tokens. A store of it is some bytes an example, and serves an old model with another vocabulary.
-Tokens are cut as in scoring (`muscle.models.option_tree`), and all options of an example are read in one pass.
+Tokens are cut as in scoring (`encode_options`), all options of an example are scored in one pass (`option_scores`).
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from pathlib import Path
 
 import torch
 
-from muscle.models.option_scores import MEMORY_BYTES, option_log_likelihoods, reads_trees
-from muscle.models.option_tree import ChoiceItem, OptionTree, encode_options, option_tree
+from muscle.models.option_batches import Item, score_items
+from muscle.models.option_scores import MEMORY_BYTES, reads_trees
+from muscle.models.option_tree import encode_options
 from muscle.provenance import fingerprint, versions
-from muscle.training.layers.fast_layers import fast_layers
+from muscle.tasks.task import Example
 from muscle.training.teachers.make_rows import TaskModel
 from muscle.training.teachers.rows import OptionRows
 from muscle.training.teachers.store import TeacherStore
@@ -25,10 +26,9 @@ from muscle.training.teachers.write_store import build_store
 def store_options(
     path: Path,
     side: TaskModel,
-    examples: Sequence[ChoiceItem],
+    examples: Sequence[Example],
     *,
     max_length: int,
-    distinguishing: bool = False,
     batch_size: int = 8,
     memory_bytes: int = MEMORY_BYTES,
     description: str = "options",
@@ -40,8 +40,7 @@ def store_options(
         side: the teacher; its own tokenizer is used.
         examples: of a choice task, labelled or not.
         max_length: tokens; a longer context loses its beginning.
-        distinguishing: the shortest beginning of an option that no other shares stands for it.
-        batch_size: examples a forward pass.
+        batch_size: examples at a time; a forward pass holds as many tokens as that many single options.
         memory_bytes: budget for the logits of a chunk.
         description: for progress and log.
 
@@ -50,51 +49,55 @@ def store_options(
 
     Raises:
         DataError: an example has no options, or an option no token of its own.
-        ModelError: what the teacher does to its logits is not known here.
+        ModelError: the teacher's head can't be applied chunk by chunk.
         OutputError: the store cannot be written, or the disk is too small.
     """
-    tokenizer = side.base.tokenizer
-    trees = [
-        option_tree(*encode_options(example, tokenizer, max_length), distinguishing=distinguishing)
-        for example in examples
-    ]
+    encoded = [encode_options(example, side.base.tokenizer, max_length) for example in examples]
     identity = {
         "base": side.base.fingerprint,
         "adapter": side.adapter,
-        "tokenizer": fingerprint(tokenizer.get_vocab()),
-        "data": fingerprint([[tree.input_ids, list(tree.options())] for tree in trees]),
+        "tokenizer": fingerprint(side.base.tokenizer.get_vocab()),
+        "data": fingerprint(encoded),
         "versions": {name: value for name, value in versions().items() if name in ("torch", "transformers", "peft")},
     }
-    with fast_layers(side.model):
-        return build_store(
-            path,
-            _row_maker(side, trees, memory_bytes),
-            kind="options",
-            identity=identity,
-            num_tokens=[len(tree.paths) for tree in trees],
-            width=0,
-            dtype=torch.float32,
-            batch_size=batch_size,
-            description=description,
-        )
+    return build_store(
+        path,
+        _row_maker(side, encoded, batch_size, memory_bytes),
+        kind="options",
+        identity=identity,
+        num_tokens=[len(options) for _, options in encoded],
+        width=0,
+        dtype=torch.float32,
+        batch_size=batch_size,
+        description=description,
+    )
 
 
 def _row_maker(
-    side: TaskModel, trees: Sequence[OptionTree], memory_bytes: int
+    side: TaskModel, items: Sequence[Item], batch_size: int, memory_bytes: int
 ) -> Callable[[Sequence[int]], OptionRows]:
-    pad, dtype = side.base.tokenizer.pad_token_id, side.model.dtype
-    sample = max((tree.input_ids for tree in trees), key=lambda ids: len(set(ids)))
-    by_tree = reads_trees(side.model, sample, pad_token_id=pad)
+    pad_token_id = side.base.tokenizer.pad_token_id
+    sample = max((context for context, _ in items), key=lambda ids: len(set(ids)))
+    by_tree = reads_trees(side.model, sample, pad_token_id=pad_token_id)
+    weight = side.base.model.get_output_embeddings().weight
 
     @torch.no_grad()
     def make(indices: Sequence[int]) -> OptionRows:
-        read = [trees[index] for index in indices]
-        # As in training: 16-bit models run under autocast there.
-        with torch.autocast(side.model.device.type, dtype=dtype, enabled=dtype.itemsize < 4):
-            found = option_log_likelihoods(
-                side.model, read, pad_token_id=pad, memory_bytes=memory_bytes, option_by_option=not by_tree
-            )
-        counts = [len(path) for tree in read for path in tree.paths]
-        return OptionRows(torch.cat(found).float().cpu(), torch.tensor(counts))
+        chosen = [items[index] for index in indices]
+        longest = max(len(context) + max(map(len, options)) for context, options in chosen)
+        found = [torch.empty(len(options)) for _, options in chosen]
+        narrow = weight.dtype.itemsize < 4
+        with torch.autocast(weight.device.type, dtype=weight.dtype, enabled=narrow):
+            for part in score_items(
+                side.model,
+                chosen,
+                pad_token_id=pad_token_id,
+                most_tokens=batch_size * longest,
+                memory_bytes=memory_bytes,
+                option_by_option=not by_tree,
+            ):
+                found[part.item][list(part.options)] = part.log_likelihood.cpu().float()
+        counts = [len(option) for _, options in chosen for option in options]
+        return OptionRows(torch.cat(found), torch.tensor(counts))
 
     return make
