@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muscle.errors import DataError
-from muscle.models.option_tree import encode_options, option_tree
+from muscle.models.option_tree import encode_options, option_tree, portions
 from muscle.tasks import Example
 from tiny import byte_tokenizer
 
@@ -13,9 +13,7 @@ OPTIONS = st.lists(TOKENS, min_size=1, max_size=8)
 
 
 def example(*choices: str, context: str = "open the jar", delimiter: str = " ") -> Example:
-    return Example(
-        id="e", context=context, reference=("x",), target=" x", choices=choices, delimiter=delimiter
-    )
+    return Example(id="e", context=context, reference=("x",), target=" x", choices=choices, delimiter=delimiter)
 
 
 @given(context=TOKENS, options=OPTIONS)
@@ -45,11 +43,7 @@ def test_a_distinguishing_beginning_is_the_shortest_that_no_other_option_has(con
     cut = list(option_tree(context, options, distinguishing=True).options())
     for index, (option, short) in enumerate(zip(options, cut, strict=True)):
         others = options[:index] + options[index + 1 :]
-        free = [
-            end
-            for end in range(1, len(option) + 1)
-            if not any(other[:end] == option[:end] for other in others)
-        ]
+        free = [end for end in range(1, len(option) + 1) if not any(other[:end] == option[:end] for other in others)]
         assert short == option[: min(free, default=len(option))]
 
 
@@ -71,10 +65,7 @@ def test_options_are_what_follows_the_context_in_the_whole_text():
 def test_blanks_at_the_contexts_end_are_the_options():
     tokenizer = byte_tokenizer(["open the jar", " with care"], bos=False)
     apart = encode_options(example("with care", "soup"), tokenizer, 64)
-    assert (
-        encode_options(example("with care", "soup", context="open the jar ", delimiter=""), tokenizer, 64)
-        == apart
-    )
+    assert encode_options(example("with care", "soup", context="open the jar ", delimiter=""), tokenizer, 64) == apart
 
 
 def test_where_a_tokenizer_merges_over_the_seam_the_context_ends_before_it():
@@ -104,3 +95,14 @@ def test_a_context_is_cut_at_its_beginning_so_that_the_longest_option_fits():
 def test_what_cannot_be_scored_is_refused(choices, context, message):
     with pytest.raises(DataError, match=message):
         encode_options(example(*choices, context=context, delimiter=""), byte_tokenizer([], bos=False), 9)
+
+
+@given(options=OPTIONS, most=st.integers(1, 12))
+def test_options_are_shared_out_among_trees_that_are_small_enough(options, most):
+    parts = portions(2, options, most)
+    assert sorted(index for part in parts for index in part) == list(range(len(options)))
+    for part in parts:
+        tree = option_tree([8, 9], [options[index] for index in part])
+        assert len(part) == 1 or len(tree.input_ids) <= most
+    if most >= len(option_tree([8, 9], options).input_ids):
+        assert len(parts) <= 1 + sum(len(option) == 1 for option in options)

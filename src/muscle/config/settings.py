@@ -316,7 +316,10 @@ class AlignmentSettings(Section):
             "old_share": (shared, "target mixture, reliability or lifted"),
             "kappa": (self.target == "stack", "target stack"),
             "kl": (drawn, teachers),
-            "labels_first": (options and self.target != "labels", "unit options and another target than labels"),
+            "labels_first": (
+                options and self.target != "labels",
+                "unit options and another target than labels",
+            ),
             "unlabelled": (drawn, teachers),
             "unlabelled_epochs": (self.unlabelled is not None, "unlabelled"),
         }

@@ -63,7 +63,8 @@ def option_log_likelihoods(
     """Return log p(option | context) of every option, the sum of log p(token | what is before it) over its tokens.
 
     One forward pass for all trees that the model can read as such. The others (see `fits`) are read option by option,
-    in passes that are no larger. Differentiable with respect to the model where gradients are enabled.
+    in passes that are no larger; trees that are plain sequences, as with options of one token, need neither.
+    Differentiable with respect to the model where gradients are enabled.
 
     Args:
         model: a causal language model of transformers, bare or with a PEFT adapter, in whatever mode it is in.
@@ -82,18 +83,25 @@ def option_log_likelihoods(
         ModelError: the model doesn't call its head exactly once.
     """
     config = without_adapter(model).config
-    score = partial(
-        _score, model, wrapper=wrapper or model, pad_token_id=pad_token_id, memory_bytes=memory_bytes
-    )
-    fit = [index for index, tree in enumerate(trees) if not option_by_option and fits(config, tree)]
+    score = partial(_score, model, wrapper=wrapper or model, pad_token_id=pad_token_id, memory_bytes=memory_bytes)
     found: dict[int, Tensor] = {}
-    if fit:
-        together = [trees[index] for index in fit]
+    branched = [
+        index for index, tree in enumerate(trees) if not tree.is_chain and fits(config, tree) and not option_by_option
+    ]
+    chains = [index for index, tree in enumerate(trees) if tree.is_chain]
+    if branched:
+        # Sequences go along with the trees; alone they go without a mask, which every attention is fastest at.
+        joined = [index for index in chains if fits(config, trees[index])]
+        chains = [index for index in chains if index not in joined]
+        branched += joined
+        together = [trees[index] for index in branched]
         rows = _Rows(together, [tree.positions for tree in together], [tree.sight() for tree in together])
-        found = dict(zip(fit, score(rows), strict=True))
-    for index in set(range(len(trees))).difference(fit):
-        portions = _portions(trees[index].chains(), sum(len(tree.input_ids) for tree in trees))
-        found[index] = torch.cat([value for part in portions for value in score(_Rows(part))])
+        found.update(zip(branched, score(rows), strict=True))
+    if chains:
+        found.update(zip(chains, score(_Rows([trees[index] for index in chains])), strict=True))
+    for index in set(range(len(trees))).difference(found):
+        batches = _batches(trees[index].chains(), sum(len(tree.input_ids) for tree in trees))
+        found[index] = torch.cat([value for batch in batches for value in score(_Rows(batch))])
     return [found[index] for index in range(len(trees))]
 
 
@@ -139,7 +147,7 @@ def reads_trees(model: PreTrainedModel | PeftModel, sample: Sequence[int], *, pa
     was_training = model.training
     model.eval()  # dropout would tell two passes apart
     try:
-        own = torch.stack([_own_likelihood(model, chain) for chain in tree.chains()])
+        own = _own_likelihoods(model, tree.chains())
         alone = torch.cat(score(_Rows(tree.chains())))
         tolerance = _CLOSE + 4 * torch.finfo(base.dtype).eps
         if not (alone - own).abs().max() <= tolerance * own.abs().max():
@@ -149,13 +157,14 @@ def reads_trees(model: PreTrainedModel | PeftModel, sample: Sequence[int], *, pa
         model.train(was_training)
 
 
-def _own_likelihood(model: PreTrainedModel | PeftModel, chain: OptionTree) -> Tensor:
-    """Return the likelihood of a tree's one option from the model's own logits."""
-    ids = torch.tensor([chain.input_ids], device=without_adapter(model).device)
-    logits = model(input_ids=ids, use_cache=False).logits[0]
-    log_p: Tensor = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
-    nodes, tokens = zip(*chain.edges, strict=True)
-    return log_p[list(nodes), list(tokens)].sum()
+def _own_likelihoods(model: PreTrainedModel | PeftModel, chains: Sequence[OptionTree]) -> Tensor:
+    """Return the likelihoods (options,) of trees of one option each from the model's own logits."""
+    inputs = _inputs(_Rows(chains), 0, torch.float32)
+    logits = model(input_ids=inputs["input_ids"].to(without_adapter(model).device), use_cache=False).logits
+    log_p = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+    return torch.stack(
+        [sum(row[edge.node, edge.token] for edge in chain.edges) for row, chain in zip(log_p, chains, strict=True)]
+    )
 
 
 def _sees_as_told(score: Callable[[_Rows], list[Tensor]], tree: OptionTree, plain: Tensor) -> bool:
@@ -165,25 +174,24 @@ def _sees_as_told(score: Callable[[_Rows], list[Tensor]], tree: OptionTree, plai
     readings = ((tree.positions, sight), (tree.positions, unmasked), (in_order, sight))
     try:
         errors = [
-            float((score(_Rows([tree], [positions], [seen]))[0] - plain).abs().max())
-            for positions, seen in readings
+            float((score(_Rows([tree], [positions], [seen]))[0] - plain).abs().max()) for positions, seen in readings
         ]
     except (TypeError, ValueError, RuntimeError, AssertionError, ModelError):
         return False  # it takes no such mask, or no places: each architecture says so in its own way
     return errors[0] <= max(_CLOSE * float(plain.abs().max()), _CLOSER * min(errors[1:]))
 
 
-def _portions(chains: Sequence[OptionTree], room: int) -> Iterator[list[OptionTree]]:
+def _batches(chains: Sequence[OptionTree], room: int) -> Iterator[list[OptionTree]]:
     """Cut sequences into batches that hold at most `room` tokens with their padding, but at least one sequence."""
-    portion: list[OptionTree] = []
+    batch: list[OptionTree] = []
     longest = 0
     for chain in chains:
         longest = max(longest, len(chain.input_ids))
-        if portion and longest * (len(portion) + 1) > room:
-            yield portion
-            portion, longest = [], len(chain.input_ids)
-        portion.append(chain)
-    yield portion
+        if batch and longest * (len(batch) + 1) > room:
+            yield batch
+            batch, longest = [], len(chain.input_ids)
+        batch.append(chain)
+    yield batch
 
 
 def _score(

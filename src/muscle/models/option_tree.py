@@ -62,6 +62,11 @@ class OptionTree:
         """Nodes from the first to the deepest."""
         return max(self.positions) + 1
 
+    @property
+    def is_chain(self) -> bool:
+        """Whether no node has two behind it: a plain sequence, as where every option is one token."""
+        return self.parents == tuple(range(-1, len(self.parents) - 1))
+
     def options(self) -> Iterator[list[int]]:
         """Return the tokens of each option."""
         return ([self.edges[edge].token for edge in path] for path in self.paths)
@@ -135,6 +140,39 @@ def option_tree(
         edges=tuple(numbers),
         paths=tuple(paths),
     )
+
+
+def portions(num_context: int, options: Sequence[Sequence[int]], most_nodes: int) -> list[list[int]]:
+    """Share options out among trees of at most `most_nodes` nodes; those that begin alike stay together.
+
+    Args:
+        num_context: nodes that each tree has for the context.
+        options: the tokens of each.
+        most_nodes: a tree of one option may have more.
+
+    Returns:
+        For each tree the indices of its options; together every option once.
+
+    Example:
+        >>> portions(2, [[1, 2, 3], [4, 5], [1, 2, 6]], 4)
+        [[0, 2], [1]]
+    """
+    ordered = sorted(range(len(options)), key=lambda index: tuple(options[index]))
+    found: list[list[int]] = []
+    size = 0
+    for index in ordered:
+        own = len(options[index]) - 1
+        if found:
+            before = options[found[-1][-1]]
+            # A last token has no node yet.
+            more = own - min(own, _num_common(before, options[index]), len(before) - 1)
+            if size + more <= most_nodes:
+                found[-1].append(index)
+                size += more
+                continue
+        found.append([index])
+        size = num_context + own
+    return found
 
 
 def _distinguishing(options: Sequence[Sequence[int]]) -> list[Sequence[int]]:

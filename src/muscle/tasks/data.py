@@ -60,9 +60,7 @@ class TaskData:
         return {name: content_fingerprint(part) for name, part in parts.items()}
 
 
-def build_examples(
-    task: Task, rows: Sequence[SourceRow], *, labelled: bool = True
-) -> tuple[Example, ...]:
+def build_examples(task: Task, rows: Sequence[SourceRow], *, labelled: bool = True) -> tuple[Example, ...]:
     """Turn rows into a task's examples, in order.
 
     Args:
@@ -90,9 +88,7 @@ def build_examples(
             raise DataError(f"{source.place}, {error}") from error
         first = places.setdefault(example.id, source.place)
         if first != source.place:
-            raise DataError(
-                f"{source.place}: expected an id of its own, found {example.id!r} again ({first})"
-            )
+            raise DataError(f"{source.place}: expected an id of its own, found {example.id!r} again ({first})")
         examples.append(example)
     return tuple(examples)
 
@@ -135,9 +131,7 @@ def load_unlabelled(task: Task, source: Source, *, known: Sequence[Example]) -> 
             len(found),
         )
     if not kept:
-        raise DataError(
-            f"{source}: expected inputs of its own, found none that isn't in the task's other data"
-        )
+        raise DataError(f"{source}: expected inputs of its own, found none that isn't in the task's other data")
     return tuple(kept)
 
 
@@ -183,7 +177,8 @@ def load_task_data(
 ) -> TaskData:
     """Load a task's training and test data and hold out a validation set; the test data is never touched by it.
 
-    With inputs without labels, where a source of them is named (`load_unlabelled`). Warns in the log where texts of the test data stand in the training data too.
+    With inputs without labels, where a source of them is named (`load_unlabelled`). Warns in the log where texts of the
+    test data stand in the training data too.
 
     Raises:
         DataError: a source cannot be read, a row does not fit the task, or there is too little training data.

@@ -127,3 +127,16 @@ class Task:
                 "built-in tasks have data of their own)"
             )
         return self.hub.train if part == "train" else self.hub.test
+
+
+def check_options(task: Task) -> None:
+    """Refuse a task without options for a training that needs them.
+
+    Raises:
+        ConfigError: its answers are generated.
+    """
+    if task.kind != "choice":
+        raise ConfigError(
+            f"alignment.unit: options needs a choice task, found {task.name}, whose answers are generated; expected "
+            "tokens"
+        )

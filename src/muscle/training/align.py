@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING
 from transformers import set_seed
 
 from muscle import distributed
-from muscle.config.settings import AlignmentSettings, EngineName, TrainingSettings
-from muscle.models.adapters import load_adapter
+from muscle.config.settings import AlignmentSettings, EngineName, LoraSettings, TrainingSettings
+from muscle.models.adapter_check import adapter_content
+from muscle.models.adapters import load_adapter, start_adapter
+from muscle.models.adapters import new_adapter as fresh_adapter
 from muscle.models.bases import LoadedBase, check_same_vocabulary
 from muscle.tasks.task import Example, Task
 from muscle.training.data.examples import TokenizedExamples
 from muscle.training.head.kernels import choose_kernel, refuse_if_forced
 from muscle.training.head.usable_head import Heads
 from muscle.training.losses.masks import share_of_old
+from muscle.training.options.align import OptionAlignment
+from muscle.training.options.teach import OptionData
 from muscle.training.run import TrainingResult, tokenized_parts, train_and_save
 from muscle.training.stored_trainers import MixtureTrainer, StoredTrainer
 from muscle.training.teachers.choose_engine import choose_engine
@@ -47,12 +51,14 @@ def align(
     description: str = "align",
     engine: EngineName | None = None,
     store: Path | None = None,
+    unlabelled_examples: Sequence[Example] = (),
+    lora: LoraSettings | None = None,
 ) -> TrainingResult:
     """Train a compatibility adapter on the new base and write it to `out` as a PEFT folder.
 
-    It starts from A_v2 and learns from both frozen task models: where it is right from the new one, where it is wrong
-    from the old one. The epoch with the lowest validation value of this same loss is kept (validation cross-entropy
-    would stop distillation at its first epochs).
+    By default it starts from A_v2 and learns from both frozen task models: where it is right from the new one, where it
+    is wrong from the old one; the other methods are told in `docs/update.md`. The epoch with the lowest validation
+    value of this same loss is kept (validation cross-entropy would stop distillation at its first epochs).
 
     Args:
         old_base: M_base_v1, loaded.
@@ -62,13 +68,15 @@ def align(
         task: the task of the examples.
         train_examples: what is learnt; the task adapters' own training data.
         validation_examples: what the epoch is chosen by.
-        alignment: temperature, mask, weight of the cross-entropy.
+        alignment: the method.
         settings: epochs, learning rate and so on.
         out: the adapter's folder; see `finetune`.
         description: for progress and log.
         engine: in place of `alignment.engine`: what is there of the teachers while the adapter trains.
         store: folder of the teacher stores, kept for the next training on the same data, whatever its mask and weights;
             by default they stand beside `out` until the adapter is written.
+        unlabelled_examples: trained on too, by methods at option level; their labels are not looked at.
+        lora: of a fresh start (`alignment.start`).
 
     Returns:
         How it went; also written to `training.json` in `out`.
@@ -79,14 +87,68 @@ def align(
         OutputError: `out` or the stores cannot be written.
         ConfigError: a setting can't be met here: packing, kernels.
     """
-    check_same_vocabulary(old_base, new_base)
-    # Before the student is put on its base: PEFT draws a start, which the adapter's file then overwrites.
-    set_seed(settings.seed)
-    student = load_adapter(new_base, new_adapter, trainable=True)
-    old, new = TaskModel.load(old_base, old_adapter), TaskModel.load(new_base, new_adapter)
-    data = tokenized_parts(new_base, task, train_examples, validation_examples, settings)
-    wanted = engine or alignment.engine
-    return _align_models(student, old, new, data, task, alignment, settings, out, description, wanted, store)
+    start = partial(_start, new_base, old_adapter, new_adapter, alignment, lora or LoraSettings(), settings.seed)
+    folder = store or out.with_name(f".{out.name}.teachers")
+    if alignment.unit == "options":
+        on_options = OptionAlignment(
+            old_base=old_base,
+            old_adapter=old_adapter,
+            new_base=new_base,
+            new_adapter=new_adapter,
+            start=start,
+            start_content=_start_content(old_adapter, new_adapter, alignment, lora or LoraSettings()),
+            data=OptionData(task, train_examples, validation_examples, unlabelled_examples),
+            alignment=alignment,
+            settings=settings,
+            out=out,
+            folder=folder,
+            description=description,
+        )
+        same_base = old_base.model is new_base.model
+        result = on_options.run(_off_the_accelerator(old_base, unless=same_base))
+    else:
+        check_same_vocabulary(old_base, new_base)
+        student = start()
+        old, new = TaskModel.load(old_base, old_adapter), TaskModel.load(new_base, new_adapter)
+        data = tokenized_parts(new_base, task, train_examples, validation_examples, settings)
+        wanted = engine or alignment.engine
+        result = _align_models(student, old, new, data, task, alignment, settings, out, description, wanted, folder)
+    if store is None:
+        distributed.from_main(lambda: shutil.rmtree(folder, ignore_errors=True))
+    return result
+
+
+def _start(
+    base: LoadedBase,
+    old_adapter: Path,
+    new_adapter: Path,
+    alignment: AlignmentSettings,
+    lora: LoraSettings,
+    seed: int,
+) -> PeftModel:
+    """Put the student's first adapter on the new base."""
+    # PEFT draws a start, which an adapter's file then overwrites.
+    set_seed(seed)
+    rank = alignment.lora.r if alignment.lora else None
+    if alignment.start == "fresh":
+        scale = lora.alpha / lora.r
+        grown = lora if rank is None else lora.model_copy(update={"r": rank, "alpha": scale * rank})
+        return fresh_adapter(base, grown)
+    if alignment.start == "old":
+        return start_adapter(base, old_adapter, rank=rank, carried=True)
+    if rank is not None:
+        return start_adapter(base, new_adapter, rank=rank)
+    return load_adapter(base, new_adapter, trainable=True)
+
+
+def _start_content(
+    old_adapter: Path, new_adapter: Path, alignment: AlignmentSettings, lora: LoraSettings
+) -> list[object]:
+    """Return what the student's start depends on, as plain data."""
+    rank = alignment.lora.r if alignment.lora else None
+    if alignment.start == "fresh":
+        return ["fresh", lora.model_dump(), rank]
+    return [alignment.start, adapter_content(old_adapter if alignment.start == "old" else new_adapter), rank]
 
 
 def _align_models(
@@ -100,13 +162,10 @@ def _align_models(
     out: Path,
     description: str,
     engine: EngineName,
-    store: Path | None,
+    folder: Path,
 ) -> TrainingResult:
     """Train the student from both teachers, by the wanted engine or the nearest that the models allow."""
-    used, heads = choose_engine(
-        engine, student=student, old=old.model, new=new.model, sample=data[0].sequences[0]
-    )
-    folder = store or out.with_name(f".{out.name}.teachers")
+    used, heads = choose_engine(engine, student=student, old=old.model, new=new.model, sample=data[0].sequences[0])
     trainer: Callable[..., AdapterTrainer]
     if used not in ("projected", "mixed"):
         refuse_if_forced(settings.kernels, f"the engine {used} has its teachers in the loss")
@@ -127,7 +186,7 @@ def _align_models(
         "new_adapter": new.adapter,
     }
     with _off_the_accelerator(old.base, unless=used == "online" or old.base.model is new.base.model):
-        result = train_and_save(
+        return train_and_save(
             partial(trainer, model=student, temperature=alignment.temperature, ce_weight=alignment.ce_weight),
             model=student,
             base=new.base,
@@ -138,10 +197,8 @@ def _align_models(
             description=description,
             note=note,
             base_is_free=used != "online",
+            picked_by="cross_entropy" if alignment.selection == "cross_entropy" else "loss",
         )
-    if store is None:
-        distributed.from_main(lambda: shutil.rmtree(folder, ignore_errors=True))
-    return result
 
 
 def _trainer_from_stores(

@@ -39,10 +39,7 @@ def test_the_divergence_is_its_formula_in_value_and_gradient(kl, temperature):
         expected = (t * (t / q).log()).sum() if kl == "forward" else (q * (q / t).log()).sum()
         torch.testing.assert_close(found[item], expected, rtol=0, atol=1e-14)
         (slope,) = torch.autograd.grad(found[item], scores, retain_graph=True)
-        if kl == "forward":
-            by_hand = (q - t) / temperature
-        else:
-            by_hand = q * ((q / t).log() - expected) / temperature
+        by_hand = ((q - t) if kl == "forward" else q * ((q / t).log() - expected)) / temperature
         torch.testing.assert_close(slope[item][there], by_hand, rtol=0, atol=1e-14)
         assert (slope[item][~there] == 0).all()
     torch.autograd.gradcheck(lambda z: divergence(ragged(z), old, temperature=temperature, kl=kl), (scores,))
@@ -115,9 +112,7 @@ def test_with_an_old_margin_the_hinge_comes_on_top_of_the_cross_entropy():
     cross_entropy = right_option_loss(ragged(scores), gold).sum()
     hinge = margin_hinge(ragged(scores), gold, old_margin).sum()
     torch.testing.assert_close(found.loss, cross_entropy + hinge)
-    without = option_terms(
-        ragged(scores), TargetRows(labels(gold, 4), gold, torch.full_like(old_margin, -torch.inf))
-    )
+    without = option_terms(ragged(scores), TargetRows(labels(gold, 4), gold, torch.full_like(old_margin, -torch.inf)))
     torch.testing.assert_close(without.loss, cross_entropy)
 
 

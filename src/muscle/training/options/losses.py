@@ -6,6 +6,7 @@ The student's scores are its log-likelihoods of the options, (items, options); a
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import torch
@@ -33,6 +34,15 @@ class TargetRows:
         """Return some of the items."""
         margin = None if self.old_margin is None else self.old_margin[items]
         return TargetRows(self.log_target[items], self.gold[items], margin)
+
+    @property
+    def digest(self) -> str:
+        """64 hex digits that stand for the values."""
+        parts = (self.log_target, self.gold, self.old_margin)
+        digest = hashlib.sha256()
+        for part in parts:
+            digest.update(b"" if part is None else part.contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def to(self, device: torch.device) -> TargetRows:
         """Return them on a device."""

@@ -7,9 +7,9 @@ temperature; an option that an item does not have is -inf. Every function return
 With teachers p_1 (old) and p_2 (new) = softmax of what comes in, y the right option, s the old model's share:
 
     mixture      s p_1 + (1 - s) p_2
-    reliability  the mixture with s' = s e_1^2 / (s e_1^2 + (1 - s) e_2^2), e_i = p_i(y), or max p_i without a label: who
-                 expected the right answer has more say; label-aware weighting of teachers (CA-MKD, Zhang et al. 2022,
-                 https://arxiv.org/abs/2201.00007), here at twice its sharpness
+    reliability  the mixture with s' = s e_1^2 / (s e_1^2 + (1 - s) e_2^2), e_i = p_i(y), or max p_i without a label:
+                 who expected the right answer has more say (label-aware weights of teachers: CA-MKD, Zhang et al. 2022,
+                 https://arxiv.org/abs/2201.00007, here at twice the sharpness)
     stack        softmax(a log p_1 + b log p_2 + log kappa [k = argmax p_1]): stacked generalisation (Wolpert 1992) by
                  a logistic regression of a and b; kappa gives the odds by which a right answer of the old model's
                  that would be lost weighs more than one that is gained
@@ -98,11 +98,13 @@ def lifted(old: Tensor, new: Tensor, share: float, gold: Tensor) -> Tensor:
     """
     plain = mixture(old, new, share)
     right = nn.functional.one_hot(gold.clamp(min=0), old.shape[-1]).bool()
-    wrong = [log_p.masked_fill(right, -torch.inf) for log_p in (old.log_softmax(-1), new.log_softmax(-1))]
+    old_wrong, new_wrong = (
+        log_p.masked_fill(right, -torch.inf) for log_p in (old.log_softmax(-1), new.log_softmax(-1))
+    )
     # 1 - p_i(y) as a sum over the wrong options: near 1 the difference would have lost its digits.
-    left = torch.minimum(*(log_p.logsumexp(-1, keepdim=True) for log_p in wrong))
+    left = torch.minimum(old_wrong.logsumexp(-1, keepdim=True), new_wrong.logsumexp(-1, keepdim=True))
     highest = torch.maximum(_at(old.log_softmax(-1), gold), _at(new.log_softmax(-1), gold))[:, None]
-    target = torch.where(right, highest, left + mixture(*wrong, share))
+    target = torch.where(right, highest, left + mixture(old_wrong, new_wrong, share))
     return torch.where((gold == NO_LABEL)[:, None], plain, target)
 
 

@@ -1,20 +1,14 @@
-"""Fits on labelled items: they find what the labels were drawn by, and stay finite."""
+"""The stack's weights: the fit finds what labels were drawn by, and stays finite."""
 
 import pytest
 import torch
 
-from muscle.training.options.calibration import fit_stack, fit_temperature
+from muscle.training.options.stacking import fit_stack
 from option_teachers import teachers
 
 
 def drawn(scores: torch.Tensor) -> torch.Tensor:
     return torch.multinomial(scores.softmax(-1), 1, generator=torch.Generator().manual_seed(1))[:, 0]
-
-
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
-def test_the_temperature_that_labels_were_drawn_at_is_found(temperature):
-    old, _, _ = teachers(items=20_000)
-    assert fit_temperature(old, drawn(old / temperature)) == pytest.approx(temperature, rel=0.05)
 
 
 def test_the_weights_that_labels_were_drawn_by_are_found():
@@ -30,8 +24,7 @@ def test_a_teacher_that_knows_nothing_gets_no_weight():
     assert 0 <= a <= 20
 
 
-def test_fits_stay_finite_where_every_answer_is_right():
+def test_the_fit_stays_finite_where_every_answer_is_right():
     old, new, _ = teachers()
     gold = old.argmax(-1)
-    assert 0.05 <= fit_temperature(old, gold) <= 20
     assert all(0 <= weight <= 20 for weight in fit_stack(old, new, gold))
