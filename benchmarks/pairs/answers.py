@@ -1,10 +1,9 @@
 """What each model of the bench answers to the test texts: records with the log-likelihood of every label.
 
-All labels of a text are scored in one forward pass over the tree of their tokens (`muscle.models.option_scores`), and
-written by muscle's own writer, so that `muscle compare` reads them. A label counts as a whole (`whole`, as scoring does
-it everywhere), or by its shortest beginning that no other label has (`beginning`: of CLINC150's 64 labels the first
-token, five times cheaper; a check that comes early). The validation texts are scored by the same means for what is
-fitted on two models' answers.
+A label counts as a whole (`whole`), scored as `muscle evaluate` scores, or by its shortest beginning that no other
+label has (`beginning`, by `muscle.models.option_scores`: of CLINC150's 64 labels the first token; five times cheaper, a
+check that comes early). Both are written by muscle's own writer, so that `muscle compare` reads them. The validation
+texts are scored too, for what is fitted on two models' answers.
 """
 
 from __future__ import annotations
@@ -20,7 +19,8 @@ from bench import Bench
 from steps import Step
 
 from muscle.evaluation.rows import Answer, build_frame
-from muscle.evaluation.save import save_run
+from muscle.evaluation.save import evaluate_to_file, save_run
+from muscle.files import write_json
 from muscle.models.adapters import load_adapter
 from muscle.models.option_scores import option_log_likelihoods
 from muscle.models.option_tree import OptionTree, encode_options, option_tree
@@ -31,7 +31,9 @@ from muscle.tasks.data import content_fingerprint
 from muscle.tasks.task import Example, Task
 
 BATCH_SIZE = 16
-"""Trees a forward pass; those of like size share one."""
+"""Trees of beginnings a forward pass; those of like size share one."""
+PASS_OPTIONS = 64
+"""Whole options a forward pass, by the product's count."""
 
 
 Unit = Literal["whole", "beginning"]
@@ -48,33 +50,30 @@ def answer_step(bench: Bench, step: Step, unit: Unit, part: str = "test") -> Non
     out = records(bench, step.name, unit, part)
     if out.is_file():
         return
+    out.parent.mkdir(parents=True, exist_ok=True)
     base, examples = bench.base(step.side), bench.examples(part)
-    model = base.model if step.kind == "bare" else load_adapter(base, bench.adapter(step.name))
+    adapter = None if step.kind == "bare" else bench.adapter(step.name)
     start = time.monotonic()
-    length = bench.settings.training.max_length
-    trees = [
-        option_tree(*encode_options(each, base.tokenizer, length), distinguishing=unit == "beginning")
-        for each in examples
-    ]
-    title = f"{step.name}, {part}, {unit} labels"
-    scores = score(model, trees, pad_token_id=base.tokenizer.pad_token_id, title=title)
-    facts = {"seconds": round(time.monotonic() - start, 1), "base_fingerprint": base.fingerprint}
-    write_answers(bench.task, examples, scores, out, name=step.name, facts=facts)
+    if unit == "whole":
+        evaluate_to_file(base, adapter, bench.task, examples, out, name=step.name, batch_size=PASS_OPTIONS)
+    else:
+        model = load_adapter(base, adapter) if adapter else base.model
+        length = bench.settings.training.max_length
+        trees = [option_tree(*encode_options(each, base.tokenizer, length), distinguishing=True) for each in examples]
+        scores = score(model, trees, pad_token_id=base.tokenizer.pad_token_id, title=f"{step.name}, {part}")
+        write_answers(bench.task, examples, scores, out, name=step.name, facts={"labels": "beginnings"})
+    write_json(out.parent.with_suffix(".json"), {"seconds": round(time.monotonic() - start, 1)})
 
 
 @torch.no_grad()
-def score(
-    model: torch.nn.Module, trees: Sequence[OptionTree], *, pad_token_id: int, title: str
-) -> list[list[float]]:
+def score(model: torch.nn.Module, trees: Sequence[OptionTree], *, pad_token_id: int, title: str) -> list[list[float]]:
     """Return log p(label | text) of every label of every text, in nats, in the order of the trees."""
     order = sorted(range(len(trees)), key=lambda index: len(trees[index].input_ids))
     found: dict[int, list[float]] = {}
     with progress_bar(title, len(trees)) as show:
         for start in range(0, len(order), BATCH_SIZE):
             part = order[start : start + BATCH_SIZE]
-            values = option_log_likelihoods(
-                model, [trees[index] for index in part], pad_token_id=pad_token_id
-            )
+            values = option_log_likelihoods(model, [trees[index] for index in part], pad_token_id=pad_token_id)
             found |= {index: value.tolist() for index, value in zip(part, values, strict=True)}
             show(len(found), "")
     return [found[index] for index in range(len(trees))]
@@ -89,7 +88,7 @@ def write_answers(
     name: str,
     facts: dict[str, object],
 ) -> None:
-    """Write scores of options as records, as `muscle evaluate` writes them: the likeliest option is the answer."""
+    """Write scores of options as records in the form of `muscle evaluate`: the likeliest option is the answer."""
     answers = [_answer(example, list(values)) for example, values in zip(examples, scores, strict=True)]
     about = {
         "definition": dict(task.definition),

@@ -71,8 +71,8 @@ def _numbers(bench: Bench, name: str, unit: Unit) -> dict[str, object] | None:
     files = {each: records(bench, each, unit) for each in ("old", "new", name)}
     if not all(file.is_file() for file in files.values()):
         return None
-    facts = read_json(files[name].with_name("run.json"))
-    seconds = facts.get("seconds")
+    timed = files[name].parent.with_suffix(".json")
+    seconds = read_json(timed)["seconds"] if timed.is_file() else None
     if name in ("old", "new"):
         task = muscle.compare(files["old"], files["new"]).report.tasks[bench.task_name]
         assert task.old_vs_new is not None, "both have answered"

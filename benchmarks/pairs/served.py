@@ -16,8 +16,9 @@ from bench import Bench
 from torch import Tensor
 
 from muscle.predictions.read import read_run
-from muscle.training.options.calibration import fit_stack, fit_temperature
+from muscle.training.options.stacking import fit_stack
 from muscle.training.options.targets import mixture, stack
+from muscle.training.teachers.calibration import calibrated_temperature
 
 Rule = Callable[[Tensor, Tensor, tuple[float, float]], Tensor]
 """Calibrated scores of old and new (items, options) and the stack's weights in, log-probabilities out."""
@@ -72,7 +73,7 @@ def serve(bench: Bench, served: Served, unit: Unit) -> None:
         return
     gold = torch.tensor([example.gold for example in bench.examples("validation")])
     held_out = [_scores(bench, name, unit, "validation") for name in pair]
-    temperatures = [fit_temperature(scores, gold) for scores in held_out]
+    temperatures = [calibrated_temperature(list(scores), gold.tolist()) for scores in held_out]
     old, new = (scores / t for scores, t in zip(held_out, temperatures, strict=True))
     weights = fit_stack(old, new, gold)
     old, new = (_scores(bench, name, unit, "test") / t for name, t in zip(pair, temperatures, strict=True))

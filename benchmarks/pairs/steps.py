@@ -135,9 +135,7 @@ def run_step(bench: Bench, step: Step) -> None:
 
 def _training(bench: Bench, step: Step) -> TrainingSettings:
     seed = bench.seed + ANOTHER * step.another_seed
-    return TrainingSettings.model_validate(
-        {**bench.settings.training.model_dump(), "seed": seed, **step.training}
-    )
+    return TrainingSettings.model_validate({**bench.settings.training.model_dump(), "seed": seed, **step.training})
 
 
 def _train(bench: Bench, step: Step, training: TrainingSettings, out: Path) -> TrainingResult:
