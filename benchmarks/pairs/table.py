@@ -78,7 +78,8 @@ def table(kept: Mapping[str, Any], unit: str) -> str | None:
     items = kept["num_items"]
     heading = (
         f"**{kept['pair']}, {kept['task']}, seed {kept['seed']}**: {kept['num_labels']} labels, "
-        f"{items['train']} training and {items['test']:,} test texts; {UNITS[unit]}. `{kept['command']}`"
+        f"{items['train']} training and {items['test']:,} test texts; {UNITS[unit]}; token adapters' epoch: "
+        f"{kept['epoch_of_token_adapters']}. `{kept['command']}`"
     )
     return "\n".join([heading, "", HEADER, *lines])
 
