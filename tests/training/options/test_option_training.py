@@ -137,7 +137,7 @@ def test_equal_teachers_leave_the_student(world, tmp_path):
     own = (world[3]["new"], world[0] / "adapter-new")
     for share in (0.0, 0.3, 1.0):
         settings = SETTINGS.model_copy(update={"epochs": 1, "learning_rate": 1e-9})
-        result, written = aligned(
+        _, written = aligned(
             world,
             tmp_path / f"c{share}",
             settings=settings,
@@ -239,7 +239,7 @@ def test_a_kept_store_serves_the_next_method(world, tmp_path, monkeypatch):
 
 
 def test_an_old_model_with_another_tokenizer_teaches_too(world, tmp_path):
-    root, task, split, _, further = world
+    _, task, split, _, further = world
     base = tiny_base(tmp_path, "wider", seed=5, extra_words=7)
     finetune(
         base,
