@@ -341,3 +341,8 @@ def test_a_task_without_options_is_refused(world):
     _, task, split, _, _ = world
     with pytest.raises(ConfigError, match=r"alignment\.unit: options needs a choice task, found tools"):
         OptionData(dataclasses.replace(task, kind="generation"), split.train, split.validation)
+
+
+def test_methods_on_tokens_may_pick_the_epoch_by_the_cross_entropy(world, tmp_path):
+    result, _ = aligned(world, tmp_path / "c", selection="cross_entropy")
+    assert result.validation_losses == [line["eval_cross_entropy"] for line in result.log if "eval_loss" in line]

@@ -115,6 +115,7 @@ def teacher_scores(
         side,
         data.all,
         max_length=settings.max_length,
+        distinguishing=data.distinguishing,
         batch_size=settings.batch_size,
         memory_bytes=settings.chunk_memory_mb * 2**20,
         description=description,
