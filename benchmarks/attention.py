@@ -39,9 +39,7 @@ def main() -> None:
     for seq in (32, 64, 128, 256, 512, 1024, 2048, 4096):
         tokens = 1024 if seq < 512 else 4096
         shapes = [(tokens // seq, seq, heads, WIDTH) for heads in (HEADS, KEY_HEADS, KEY_HEADS)]
-        states = [
-            torch.randn(shape, dtype=torch.bfloat16).transpose(1, 2).requires_grad_() for shape in shapes
-        ]
+        states = [torch.randn(shape, dtype=torch.bfloat16).transpose(1, 2).requires_grad_() for shape in shapes]
         ways: dict[str, Callable[..., torch.Tensor]] = {
             "fused": lambda q, k, v: scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True),
             "plain": lambda q, k, v: causal_attention(q, k, v, WIDTH**-0.5),

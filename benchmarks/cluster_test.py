@@ -76,9 +76,7 @@ def called(draw: Callable[[], Flips], draws: int) -> dict[str, float]:
     for _ in range(draws):
         negative, positive = draw()
         single = mcnemar(int(negative.sum()), int(positive.sum())).harm
-        found += (
-            np.array([clustered_test(negative, positive).harm, against_t(negative, positive), single]) <= 0.05
-        )
+        found += np.array([clustered_test(negative, positive).harm, against_t(negative, positive), single]) <= 0.05
     return dict(zip(("sign_flips", "student_t", "mcnemar"), (found / draws).tolist(), strict=True))
 
 
@@ -94,9 +92,7 @@ def updates(groups: int, size: int, generator: np.random.Generator) -> dict[str,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=4_000)
     draws = parser.parse_args().draws
     generator = np.random.default_rng(0)
@@ -104,9 +100,7 @@ def main() -> None:
     for groups, size in itertools.product(GROUPS, SIZES):
         for name, draw in updates(groups, size, generator).items():
             count = draws if groups <= 200 else draws // 4
-            rows.append(
-                {"groups": groups, "size": size, "update": name, "draws": count} | called(draw, count)
-            )
+            rows.append({"groups": groups, "size": size, "update": name, "draws": count} | called(draw, count))
             print(json.dumps(rows[-1]), flush=True)
     result = {
         "what": "share of simulated updates that a one-sided test at 5 % calls harmful",

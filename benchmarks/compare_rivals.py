@@ -67,10 +67,7 @@ def _nel(python: Path, folder: Path, versions: dict[str, np.ndarray]) -> Rival:
     for name, correct in versions.items():
         place = folder / f"nel-{name}"
         place.mkdir()
-        rows = [
-            f'{{"problem_idx": {n}, "repeat": 0, "reward": {float(right)}}}'
-            for n, right in enumerate(correct)
-        ]
+        rows = [f'{{"problem_idx": {n}, "repeat": 0, "reward": {float(right)}}}' for n, right in enumerate(correct)]
         _write_lines(place / "results.jsonl", rows)
         scores = {"mean_reward": {"value": float(correct.mean())}}
         bundle = {"run_id": name, "config": {}, "benchmark": {"name": "made-up", "scores": scores}}

@@ -104,9 +104,7 @@ def timed(
     }
 
 
-def run_once(
-    old: Path, new: Path, out: Path, environment: Mapping[str, str] | None = None
-) -> dict[str, float]:
+def run_once(old: Path, new: Path, out: Path, environment: Mapping[str, str] | None = None) -> dict[str, float]:
     """Run `muscle compare`."""
     command = [sys.executable, "-m", "muscle.cli", "compare", str(old), str(new), "--quiet"]
     command += ["--json", str(out / "r.json"), "--markdown", str(out / "r.md")]
@@ -161,9 +159,7 @@ def measure_reader(megabytes: int, runs: int) -> dict[str, float]:
         write_samples(file, megabytes * 1_000_000)
         num_bytes = file.stat().st_size
         found = [
-            subprocess.run(
-                [sys.executable, "-c", READ, str(file)], check=True, capture_output=True, text=True
-            )
+            subprocess.run([sys.executable, "-c", READ, str(file)], check=True, capture_output=True, text=True)
             for _ in range(runs)
         ]
     rows, seconds, peak = min((result.stdout.split() for result in found), key=lambda words: float(words[1]))
@@ -209,9 +205,7 @@ def machine() -> dict[str, Any]:
     cpu = platform.processor()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        names = [
-            line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line
-        ]
+        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
         cpu = names[0] if names else cpu
     return {
         "cpu": cpu,
@@ -237,9 +231,7 @@ def measure_sizes(sizes: list[int], runs: int) -> list[dict[str, Any]]:
                 measured = [run_once(old, new, Path(folder)) for _ in range(runs)]
                 best = min(measured, key=lambda run: run["wall_seconds"])
                 num_bytes = old.stat().st_size + new.stat().st_size
-            results.append(
-                {"pairs": size, "layout": layout, "input_bytes": num_bytes, **best, "runs": measured}
-            )
+            results.append({"pairs": size, "layout": layout, "input_bytes": num_bytes, **best, "runs": measured})
             print(
                 f"{size:>10}  {layout:<14}{best['wall_seconds']:>8.2f}{best['cpu_seconds']:>8.2f}"
                 f"{best['peak_bytes'] / 1e6:>9.0f}"
@@ -265,9 +257,7 @@ def missed(value: dict[str, Any]) -> list[str]:
 
 def main() -> None:
     """Measure what the command line asks for, keep it beside the rest."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--lm-eval", type=int, metavar="MEGABYTES")
@@ -284,9 +274,7 @@ def main() -> None:
     else:
         kept = [row for row in value.get("results", []) if row["pairs"] not in arguments.sizes]
         value["machine"] = here
-        value["results"] = sorted(
-            kept + measure_sizes(arguments.sizes, arguments.runs), key=lambda row: row["pairs"]
-        )
+        value["results"] = sorted(kept + measure_sizes(arguments.sizes, arguments.runs), key=lambda row: row["pairs"])
     value = {"bars": {str(size): bar for size, bar in BARS.items()}, **value}
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

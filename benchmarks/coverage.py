@@ -92,9 +92,7 @@ def mean_coverage(size: int, draws: int, generator: np.random.Generator) -> dict
     }
 
 
-def clustered_coverage(
-    num_clusters: int, rate: float, draws: int, generator: np.random.Generator
-) -> dict[str, float]:
+def clustered_coverage(num_clusters: int, rate: float, draws: int, generator: np.random.Generator) -> dict[str, float]:
     """Return the coverage for grouped items (5 to a group, beta-binomial, correlation 0.3), allowing for it or not."""
     size, correlation = 5, 0.3
     a, b = rate * (1 / correlation - 1), (1 - rate) * (1 / correlation - 1)
@@ -105,30 +103,23 @@ def clustered_coverage(
     wholes = np.full(num_clusters, float(size))
     return {
         "clustered": share(lambda: clusters.clustered_rate(parts(), wholes), rate, draws),
-        "as if independent": share(
-            lambda: statistics.rate(int(parts().sum()), num_clusters * size), rate, draws
-        ),
+        "as if independent": share(lambda: statistics.rate(int(parts().sum()), num_clusters * size), rate, draws),
     }
 
 
 def main() -> None:
     """Simulate, print tables, keep the results."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=10_000)
     draws = parser.parse_args().draws
     generator, started = np.random.default_rng(0), time.perf_counter()
     binary: list[dict[str, Any]] = []
     for size in SIZES:
         for lost in RATES:
-            found = binary_coverage(
-                size, lost, lost * 1.1, min(draws, 4_000 if size > 1_000 else draws), generator
-            )
+            found = binary_coverage(size, lost, lost * 1.1, min(draws, 4_000 if size > 1_000 else draws), generator)
             binary.append({"n": size, "true_negative_flip_rate": lost, **found})
             print(
-                f"n {size:>6}  NFR {lost:<6}"
-                + "".join(f"  {name[:14]} {value:.3f}" for name, value in found.items())
+                f"n {size:>6}  NFR {lost:<6}" + "".join(f"  {name[:14]} {value:.3f}" for name, value in found.items())
             )
     means = [{"n": n, **mean_coverage(n, draws // 10, generator)} for n in (20, 100, 1_000)]
     grouped = [

@@ -38,10 +38,7 @@ def measure(report: Report) -> dict[str, Any]:
     return {
         "num_items": task.n,
         "accuracy_old": to_json(task.old_vs_new.accuracy_old),
-        "runs": {
-            name: {metric: to_json(getattr(found, metric)) for metric in METRICS}
-            for name, found in runs.items()
-        },
+        "runs": {name: {metric: to_json(getattr(found, metric)) for metric in METRICS} for name, found in runs.items()},
         "candidate_effect": to_json(task.candidate_effect),
     }
 
@@ -49,9 +46,7 @@ def measure(report: Report) -> dict[str, Any]:
 def training(folder: Path) -> dict[str, Any]:
     """Return how every adapter trained, without its log of steps."""
     kept = ("best_epoch", "num_epochs", "validation_losses")
-    found = {
-        path.parts[-3]: json.loads(path.read_text()) for path in folder.glob("adapters/*/*/training.json")
-    }
+    found = {path.parts[-3]: json.loads(path.read_text()) for path in folder.glob("adapters/*/*/training.json")}
     return {name: {key: told[key] for key in kept} for name, told in sorted(found.items())}
 
 
@@ -59,9 +54,7 @@ def run(seed: int, *, gap: bool, overrides: dict[str, Any]) -> dict[str, Any]:
     """Run the demo with its control and return what is kept of it."""
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        result = run_demo(
-            Path(folder), seed=seed, gap=gap, overrides={"evaluation.control": True, **overrides}
-        )
+        result = run_demo(Path(folder), seed=seed, gap=gap, overrides={"evaluation.control": True, **overrides})
         trained = training(Path(folder))
     return {**measure(result.report), "training": trained, "seconds": round(time.monotonic() - start, 1)}
 

@@ -310,9 +310,7 @@ def measure_all(options: argparse.Namespace, vocab: int | None, seq: int) -> dic
     }
 
 
-def summarise(
-    found: dict[str, list[dict[str, Any]]], options: argparse.Namespace, tokens: int
-) -> dict[str, Any]:
+def summarise(found: dict[str, list[dict[str, Any]]], options: argparse.Namespace, tokens: int) -> dict[str, Any]:
     """Return medians over the rounds of each round's median, and the ratios that the design sets bars for."""
     medians = {
         variant: {
@@ -377,9 +375,7 @@ def table(result: dict[str, Any]) -> str:
             f"| {ratio['memory']:.2f} | {bars[1]} |"
         )
     for variant, share in summary.get("stores_against_an_epoch_of_fine_tuning", {}).items():
-        lines.append(
-            f"| building both `{variant}` stores / an epoch of fine-tuning | {share:.2f} | 1.00 | | |"
-        )
+        lines.append(f"| building both `{variant}` stores / an epoch of fine-tuning | {share:.2f} | 1.00 | | |")
     for variant, row in summary["medians"].items():
         total = sum(row["profile"].values())
         lines += ["", f"| {variant}: part of a step | seconds | share |", "|---|---:|---:|"] if total else []
@@ -410,12 +406,8 @@ def main() -> None:
     parser.add_argument("--old", type=Path, required=True, help="folder of the old base")
     parser.add_argument("--new", type=Path, required=True, help="folder of the new base")
     parser.add_argument("--batch", type=int, default=8, help="examples a step")
-    parser.add_argument(
-        "--seq", type=int, nargs="+", default=[128], help="tokens an example; several: a sweep"
-    )
-    parser.add_argument(
-        "--tokens", type=int, help="tokens a step, in place of --batch: examples of --seq tokens"
-    )
+    parser.add_argument("--seq", type=int, nargs="+", default=[128], help="tokens an example; several: a sweep")
+    parser.add_argument("--tokens", type=int, help="tokens a step, in place of --batch: examples of --seq tokens")
     parser.add_argument("--rank", type=int, default=128, help="of the LoRA adapters; alpha is twice that")
     parser.add_argument(
         "--vocab",
@@ -423,16 +415,12 @@ def main() -> None:
         nargs="+",
         help="make both vocabularies this large, with random rows; several: a sweep",
     )
-    parser.add_argument(
-        "--memory", type=int, help="gigabytes that a process may hold; a variant that needs more fails"
-    )
+    parser.add_argument("--memory", type=int, help="gigabytes that a process may hold; a variant that needs more fails")
     parser.add_argument("--precision", choices=("bf16", "float32"), default="bf16")
     parser.add_argument("--checkpointing", action="store_true", help="training.gradient_checkpointing")
     parser.add_argument("--warmup", type=int, default=1, help="steps that are not counted")
     parser.add_argument("--steps", type=int, default=3, help="steps that are")
-    parser.add_argument(
-        "--profile", action="store_true", help="profile one more step, and tell where its time goes"
-    )
+    parser.add_argument("--profile", action="store_true", help="profile one more step, and tell where its time goes")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS)
@@ -445,9 +433,7 @@ def main() -> None:
         return
     sizes = [(vocab, seq) for vocab in options.vocab or [None] for seq in options.seq]
     result: dict[str, Any] = {
-        "settings": {
-            name: value.name if isinstance(value, Path) else value for name, value in vars(options).items()
-        },
+        "settings": {name: value.name if isinstance(value, Path) else value for name, value in vars(options).items()},
         "machine": machine(),
         "sizes": [measure_all(options, vocab, seq) for vocab, seq in sizes],
     }

@@ -82,9 +82,7 @@ def trl_gkd() -> Loss:
         for teacher in teachers:
             with torch.no_grad():
                 of_teacher = teacher(**batch).logits[:, :-1]
-            terms.append(
-                GKDTrainer.generalized_jsd_loss(logits, of_teacher, labels, beta=0.0, temperature=TEMPERATURE)
-            )
+            terms.append(GKDTrainer.generalized_jsd_loss(logits, of_teacher, labels, beta=0.0, temperature=TEMPERATURE))
         return sum(terms) / len(terms)
 
     return loss
@@ -115,9 +113,7 @@ def sampled() -> Loss:
 
     def loss(model: Any, teachers: list[Any], inputs: dict[str, Tensor]) -> Tensor:
         del teachers
-        logits = (
-            model(**{key: value for key, value in inputs.items() if key != "labels"}).logits[:, :-1].float()
-        )
+        logits = model(**{key: value for key, value in inputs.items() if key != "labels"}).logits[:, :-1].float()
         ids = torch.randint(logits.shape[-1], (*logits.shape[:-1], DRAWS), device=logits.device)
         of_ids = logits.gather(-1, ids).mean(-1)  # each draw weighs 1 / DRAWS
         return (logits.logsumexp(-1) - of_ids)[inputs["labels"][:, 1:] != -100].mean()

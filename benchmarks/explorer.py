@@ -66,9 +66,7 @@ def report_of(flips: int, kind: str) -> Report:
     vocabulary = [f"word{i}" for i in range(4000)]
     listed = []
     for position in range(flips):
-        flip = dict(
-            report["flips"][position % len(report["flips"])], id=f"item-{position}", size=draw.random()
-        )
+        flip = dict(report["flips"][position % len(report["flips"])], id=f"item-{position}", size=draw.random())
         if kind == "answers":
             words = draw.choices(vocabulary, k=270)
             changed = [draw.choice(vocabulary) if draw.random() < 0.2 else word for word in words]
@@ -106,9 +104,7 @@ def measure(browser: Browser, page: Path, times: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--flips", type=int, default=10_000)
     parser.add_argument("--times", type=int, default=7)
     options = parser.parse_args()

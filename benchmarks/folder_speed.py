@@ -63,9 +63,7 @@ def measure(num_files: int, num_rows: int, *, compare: bool) -> dict[str, Any]:
 
 def main() -> int:
     """Measure, print, keep."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[250, 500, 1_000, 5_000])
     parser.add_argument("--rows", type=int, default=20)
     parser.add_argument("--compare", action="store_true")

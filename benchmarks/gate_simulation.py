@@ -62,9 +62,7 @@ def probabilities(items: int, noise: float) -> np.ndarray:
     return np.concatenate([opened, np.ones(num_right), np.zeros(items - num_open - num_right)])
 
 
-def draw(
-    p_old: np.ndarray, p_new: np.ndarray, updates: int, generator: np.random.Generator
-) -> list[Quadrants]:
+def draw(p_old: np.ndarray, p_new: np.ndarray, updates: int, generator: np.random.Generator) -> list[Quadrants]:
     """Answer every item once by each version, for every update; return the counts."""
     found = []
     for _ in range(updates):

@@ -85,9 +85,7 @@ def nulls(seed: int) -> list[dict[str, Any]]:
             k = np.full(items, num)
             right = generator.binomial(num, rates) + generator.binomial(num, rates)
             null = permutation_null(right, k, k, seed=seed)
-            rows.append(
-                {"items": items, "answers": num, "null95": null.null95, "largest": float(null.shares[-1])}
-            )
+            rows.append({"items": items, "answers": num, "null95": null.null95, "largest": float(null.shares[-1])})
     return rows
 
 
@@ -115,9 +113,7 @@ def speed() -> dict[str, Any]:
     started = time.perf_counter()
     report = compare(runs[0], runs[1]).report
     whole = time.perf_counter() - started
-    right_old, right_new = (
-        run["correct"].to_numpy().reshape(items, num).sum(axis=1).astype(np.int64) for run in runs
-    )
+    right_old, right_new = (run["correct"].to_numpy().reshape(items, num).sum(axis=1).astype(np.int64) for run in runs)
     k = np.full(items, num)
     started = time.perf_counter()
     item_verdicts(right_old, k, right_new, k)
@@ -149,8 +145,7 @@ def main() -> None:
     else:
         result["sets"] = arguments.sets
         result["mixed_truth"] = [
-            false_discoveries(old, new, test, arguments.sets, seed)
-            for seed, (old, new, test) in enumerate(SETTINGS)
+            false_discoveries(old, new, test, arguments.sets, seed) for seed, (old, new, test) in enumerate(SETTINGS)
         ]
         result["no_change"] = nulls(7)
         for row in (*result["mixed_truth"], *result["no_change"]):

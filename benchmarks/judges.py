@@ -131,16 +131,11 @@ def by_labels(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=4_000)
     draws, started = parser.parse_args().draws, time.perf_counter()
     generator = np.random.default_rng(0)
-    errors = [
-        by_errors(*setting, draws, generator)
-        for setting in itertools.product(CALIBRATED, ITEMS, JUDGES, FLIPS)
-    ]
+    errors = [by_errors(*setting, draws, generator) for setting in itertools.product(CALIBRATED, ITEMS, JUDGES, FLIPS)]
     labels = [
         by_labels(n, items, each, flips, draws // 4, generator)
         for n, items, each, flips in itertools.product(LABELLED, ITEMS, ERRORS, FLIPS[1:3])
@@ -170,8 +165,7 @@ def main() -> None:
     }
     rows = {"by_errors": errors, "by_labels": labels}
     told = json.dumps(result, indent=2)[:-2] + "".join(
-        f',\n  "{name}": [\n    ' + ",\n    ".join(map(json.dumps, each)) + "\n  ]"
-        for name, each in rows.items()
+        f',\n  "{name}": [\n    ' + ",\n    ".join(map(json.dumps, each)) + "\n  ]" for name, each in rows.items()
     )
     RESULTS.write_text(told + "\n}\n")
     room = 3 * math.sqrt(0.93 * 0.07 / draws)

@@ -34,9 +34,7 @@ def head_of(vocab: int, width: int, device: str, dtype: torch.dtype) -> OutputHe
     return OutputHead(torch.randn(vocab, width, device=device, dtype=dtype) * (2.0 / width**0.5))
 
 
-def passes(
-    head: OutputHead, tokens: int, formula: tuple[float, float], memory_bytes: int
-) -> tuple[Pass, Pass]:
+def passes(head: OutputHead, tokens: int, formula: tuple[float, float], memory_bytes: int) -> tuple[Pass, Pass]:
     """The same value and gradient by either path: PyTorch's operations, the kernel."""
     weight = head.weight
     states = torch.randn(tokens, weight.shape[1], device=weight.device, dtype=weight.dtype)
@@ -98,9 +96,7 @@ def main() -> None:
     if importlib.util.find_spec("triton") is None:
         sys.exit("kernels: needs triton, which is not installed: nothing was measured")
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}\n")
-    print(
-        "| vocabulary | loss | PyTorch | kernel | ratio | peak, PyTorch | peak, kernel | gradients differ by |"
-    )
+    print("| vocabulary | loss | PyTorch | kernel | ratio | peak, PyTorch | peak, kernel | gradients differ by |")
     print("|---:|---|---:|---:|---:|---:|---:|---:|")
     for vocab in VOCABULARIES:
         head = head_of(vocab, given.width, "cuda", torch.bfloat16)

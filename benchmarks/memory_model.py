@@ -101,9 +101,7 @@ def main() -> None:
         for base, batch, seq in bases:
             for precision in ("float32", "bf16"):
                 for checkpointing in (False, True):
-                    case = measure(
-                        base, batch=batch, seq=seq, precision=precision, checkpointing=checkpointing
-                    )
+                    case = measure(base, batch=batch, seq=seq, precision=precision, checkpointing=checkpointing)
                     cases.append(case)
                     print(
                         f"{case['base']}, {batch} x {seq}, {precision}{', checkpointing' if checkpointing else ''}: "

@@ -55,9 +55,7 @@ def draw(setting: dict[str, Any], generator: np.random.Generator) -> tuple[np.nd
     return old, np.where(harmed, 0.0, old)
 
 
-def from_repeats(
-    old: np.ndarray, new: np.ndarray, answers: tuple[int, int], generator: np.random.Generator
-) -> Any:
+def from_repeats(old: np.ndarray, new: np.ndarray, answers: tuple[int, int], generator: np.random.Generator) -> Any:
     sides = []
     for rates, number in zip((old, new), answers, strict=True):
         right = generator.random((rates.size, number)) < rates[:, None]

@@ -28,9 +28,7 @@ from muscle.tasks.sources import load_rows
 from muscle.yaml_files import yaml_text
 
 
-def harness_samples(
-    model: str, gguf: str | None, rows: list[dict[str, Any]], batch_size: int
-) -> list[dict[str, Any]]:
+def harness_samples(model: str, gguf: str | None, rows: list[dict[str, Any]], batch_size: int) -> list[dict[str, Any]]:
     """Score the rows with the harness alone: its YAML, its loading of the model."""
     from lm_eval.evaluator import evaluate as harness_evaluate
     from lm_eval.models.huggingface import HFLM
@@ -89,12 +87,9 @@ def compare(theirs: list[dict[str, Any]], frame: Any) -> dict[str, Any]:
         "accuracy_muscle": frame["correct"].mean(),
         "acc_norm_harness": sum(sample["acc_norm"] for sample in theirs) / len(theirs),
         "acc_norm_muscle": frame["score.acc_norm"].mean(),
-        "items_with_another_choice": sum(
-            a != b for a, b in zip(choices, frame["choice"].to_list(), strict=True)
-        ),
+        "items_with_another_choice": sum(a != b for a, b in zip(choices, frame["choice"].to_list(), strict=True)),
         "items_with_another_acc_norm": sum(
-            sample["acc_norm"] != value
-            for sample, value in zip(theirs, frame["score.acc_norm"].to_list(), strict=True)
+            sample["acc_norm"] != value for sample, value in zip(theirs, frame["score.acc_norm"].to_list(), strict=True)
         ),
         "largest_log_likelihood_difference": max(gaps),
     }
@@ -102,9 +97,7 @@ def compare(theirs: list[dict[str, Any]], frame: Any) -> dict[str, Any]:
 
 def main() -> None:
     """Run both sides and write the comparison."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="folder or hub name")
     parser.add_argument("--gguf", help="GGUF file in that folder")
     parser.add_argument("--data", required=True, type=Path, help="PIQA rows as JSONL")

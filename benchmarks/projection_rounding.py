@@ -37,9 +37,7 @@ def error(found: Tensor, exact: Tensor) -> float:
 @torch.no_grad()
 def main() -> None:
     """Measure at temperatures 1 and 2."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--adapter", type=Path, required=True)
     parser.add_argument("--texts", type=Path, required=True, help="JSONL; a row's values are one text")
@@ -61,8 +59,7 @@ def main() -> None:
     print("|---:|---:|---:|---:|---:|---:|")
     for temperature in (1.0, 2.0):
         exact, of_wide = (
-            torch.softmax(side.double() @ weight.T / temperature, -1) @ weight
-            for side in (states, wide_states)
+            torch.softmax(side.double() @ weight.T / temperature, -1) @ weight for side in (states, wide_states)
         )
         stored = projected_rows(
             states, head, labels, student=head, temperature=temperature, memory_bytes=MEMORY_BYTES

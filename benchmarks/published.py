@@ -176,9 +176,7 @@ SOURCES = (
 
 def muscle(*arguments: str, accepted: tuple[int, ...] = (0,)) -> None:
     """Run the command."""
-    done = subprocess.run(
-        [sys.executable, "-m", "muscle.cli", *arguments, "--quiet"], capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-m", "muscle.cli", *arguments, "--quiet"], capture_output=True, text=True)
     if done.returncode not in accepted:
         raise SystemExit(f"muscle {' '.join(arguments)}: {done.stdout}{done.stderr}")
 
@@ -268,9 +266,7 @@ def markdown(pairs: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Compare every pair, print a table, keep the aggregates."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     value: list[dict[str, Any]] = []

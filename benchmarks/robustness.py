@@ -91,9 +91,7 @@ def main() -> None:
             found += batch
             for each in batch:
                 if each["fault"]:
-                    print(
-                        f"{each['seed']} {each['format']} {each['policy']}: {each['change']}: {each['fault']}"
-                    )
+                    print(f"{each['seed']} {each['format']} {each['policy']}: {each['change']}: {each['fault']}")
             print(f"{len(found)} of {arguments.cases}, {time.perf_counter() - begun:.0f} s", flush=True)
     found.sort(key=lambda each: each["seed"])
     result = {

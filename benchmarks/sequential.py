@@ -164,9 +164,7 @@ def shuffled(lost: int, gained: int, items: int, limit: float, sets: int) -> dic
         harm += test.first_harm is not None
         accepted += test.first_accept is not None
     exact = (
-        ever(
-            harm_boundary(lost + gained), partial(from_a_set, lost, lost + gained), lost + gained, above=True
-        )[0],
+        ever(harm_boundary(lost + gained), partial(from_a_set, lost, lost + gained), lost + gained, above=True)[0],
         ever(accept_boundary(items, limit), partial(from_a_set, lost, items), items, above=False)[0],
     )
     for found, chance in zip((harm / sets, accepted / sets), exact, strict=True):
@@ -176,9 +174,7 @@ def shuffled(lost: int, gained: int, items: int, limit: float, sets: int) -> dic
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", type=int, default=400)
     sets, started = parser.parse_args().sets, time.perf_counter()
     harm = harm_boundary(ITEMS)
@@ -201,8 +197,7 @@ def main() -> None:
     }
     rows = {"shuffled": checked, **found}
     told = json.dumps(result, indent=2)[:-2] + "".join(
-        f',\n  "{name}": [\n    ' + ",\n    ".join(map(json.dumps, each)) + "\n  ]"
-        for name, each in rows.items()
+        f',\n  "{name}": [\n    ' + ",\n    ".join(map(json.dumps, each)) + "\n  ]" for name, each in rows.items()
     )
     RESULTS.write_text(told + "\n}\n")
     if max(worst.values()) > ALPHA:

@@ -217,9 +217,7 @@ def line(row: Row) -> str:
 
 def main() -> None:
     """Measure, print the ratios, and keep everything."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--before", type=Path, required=True, metavar="PATH", help="a checkout")
     parser.add_argument("--after", type=Path, required=True, metavar="PATH", help="the one held against it")
     parser.add_argument("--rounds", type=int, default=5)

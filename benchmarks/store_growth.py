@@ -75,14 +75,10 @@ def measure(folder: Path, tokens: int) -> dict[str, Any]:
     lengths = [LENGTH] * (tokens // LENGTH)
     identity = {"temperature": 2.0}
     made: dict[str, Any] = {"num_tokens": lengths, "width": WIDTH, "dtype": torch.float16}
-    write, store = timed(
-        lambda: build_store(folder, random_rows, kind="projected", identity=identity, **made)
-    )
+    write, store = timed(lambda: build_store(folder, random_rows, kind="projected", identity=identity, **made))
     size = store.num_bytes
     del store
-    check, store = timed(
-        lambda: build_store(folder, random_rows, kind="projected", identity=identity, **made)
-    )
+    check, store = timed(lambda: build_store(folder, random_rows, kind="projected", identity=identity, **made))
     generator = torch.Generator().manual_seed(0)
     return {
         "tokens": sum(lengths),
@@ -101,9 +97,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     options = parser.parse_args()
     found = []
-    print(
-        "| tokens | store | bytes a token | written | opened and checked | a batch, from memory | from the disk |"
-    )
+    print("| tokens | store | bytes a token | written | opened and checked | a batch, from memory | from the disk |")
     print("|---:|---:|---:|---:|---:|---:|---:|")
     for tokens in options.tokens:
         with tempfile.TemporaryDirectory() as folder:

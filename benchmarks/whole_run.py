@@ -39,9 +39,7 @@ def muscle(*arguments: str) -> None:
 def run(options: argparse.Namespace, name: str, settings: tuple[str, ...]) -> None:
     """Train and score one way; what is there already is kept."""
     out: Path = options.work / name.replace(", ", "-")
-    models = {
-        side: f"{options.bases / side}+{options.run / 'adapters' / side / 'piqa'}" for side in ("old", "new")
-    }
+    models = {side: f"{options.bases / side}+{options.run / 'adapters' / side / 'piqa'}" for side in ("old", "new")}
     if not (out / "adapter").exists():
         start = time.perf_counter()
         sets = [part for setting in settings for part in ("--set", setting)]
@@ -54,9 +52,7 @@ def run(options: argparse.Namespace, name: str, settings: tuple[str, ...]) -> No
         model = f"{options.bases / 'new'}+{out / 'adapter'}"
         data = ("--data", str(options.test), "--limit", str(options.test_limit))
         precision = ("--precision", options.precision)
-        muscle(
-            "evaluate", "--model", model, "--task", "piqa", *data, *precision, "--out", str(out / "scored")
-        )
+        muscle("evaluate", "--model", model, "--task", "piqa", *data, *precision, "--out", str(out / "scored"))
 
 
 def weights(folder: Path) -> dict[str, Any]:
@@ -98,12 +94,8 @@ def compare(options: argparse.Namespace, name: str) -> dict[str, Any]:
 
 def main() -> None:
     """Run all, compare, keep."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--run", type=Path, required=True, help="run folder of `muscle update` with adapters of PIQA"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, required=True, help="run folder of `muscle update` with adapters of PIQA")
     parser.add_argument("--bases", type=Path, default=Path("runs/smollm2"), help="folder of `old` and `new`")
     parser.add_argument("--train", type=Path, required=True)
     parser.add_argument("--test", type=Path, required=True)

@@ -42,9 +42,7 @@ def main() -> None:
             output, reason = answer(place, right + (place < WRONG), new=name == "new")
             item = {"id": f"q{place}", "input": f"What is {place + 5} times 20?", "reference": str(right)}
             ends_well = output.endswith(f"#### {right}")
-            rows.append(
-                {**item, "task": "products", "output": output, "correct": ends_well, "finish_reason": reason}
-            )
+            rows.append({**item, "task": "products", "output": output, "correct": ends_well, "finish_reason": reason})
         random.Random(0).shuffle(rows)
         write_records(folder / f"{name}.jsonl", rows)
     (folder / "rules.yaml").write_text(RULES)

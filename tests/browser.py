@@ -76,9 +76,7 @@ class Browser:
 
     def run(self, script: str, *arguments: Any) -> Any:
         """Run a function body in the page and return its result."""
-        return self._call(
-            "POST", f"{self._session}/execute/sync", {"script": script, "args": list(arguments)}
-        )
+        return self._call("POST", f"{self._session}/execute/sync", {"script": script, "args": list(arguments)})
 
     def press(self, keys: str) -> None:
         """Press keys one after the other, as a person does."""
@@ -91,9 +89,7 @@ class Browser:
 
     def errors(self) -> list[str]:
         """Return what the console has logged since the last call, refused loads included."""
-        return [
-            entry["message"] for entry in self._call("POST", f"{self._session}/se/log", {"type": "browser"})
-        ]
+        return [entry["message"] for entry in self._call("POST", f"{self._session}/se/log", {"type": "browser"})]
 
     def command(self, name: str, **parameters: Any) -> Any:
         """Send a DevTools command."""
@@ -101,9 +97,7 @@ class Browser:
 
     def colours(self, scheme: str) -> None:
         """Make the page believe that the system prefers "light" or "dark"."""
-        self.command(
-            "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}]
-        )
+        self.command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
     def screenshot(self, path: Path, *, whole: bool = False) -> None:
         """Save the window, or the whole page, as PNG."""
@@ -146,9 +140,7 @@ def main() -> None:
     parser.add_argument("picture", type=Path)
     parser.add_argument("--dark", action="store_true")
     parser.add_argument("--phone", action="store_true")
-    parser.add_argument(
-        "--whole", action="store_true", help="the whole page instead of what the window shows"
-    )
+    parser.add_argument("--whole", action="store_true", help="the whole page instead of what the window shows")
     parser.add_argument("--height", type=int, default=1320, help="of the window, in pixels")
     options = parser.parse_args()
     with Browser(phone=options.phone, height=options.height) as browser:

@@ -38,9 +38,7 @@ def stat(name: str, mean: float, **context: Any) -> dict[str, Any]:
 def helm_run(folder: Path, *, model: str = "toy/model-1", state: bool = True) -> Path:
     """Write a run folder as HELM's source describes it: a joint choice task with a perturbed copy and a failure."""
     options = ["a knife", "a spoon"]
-    references = [
-        {"output": {"text": text}, "tags": ["correct"] * (place == 0)} for place, text in enumerate(options)
-    ]
+    references = [{"output": {"text": text}, "tags": ["correct"] * (place == 0)} for place, text in enumerate(options)]
     robust = {"name": "lower", "robustness": True}
     instance = {"input": {"text": "What cuts bread?"}, "references": references, "split": "test", "id": "id1"}
     copy = instance | {"input": {"text": "what cuts bread?"}, "perturbation": robust}

@@ -66,18 +66,13 @@ class House:
     @cached_property
     def anys(self) -> Counter[str]:
         """How often each file says `Any`, its import apart; `dict[str, Any]` is one of them."""
-        found = {
-            str(each.path): sum(_is_any(node) for node in _nodes(each)) for each in self.modules.values()
-        }
+        found = {str(each.path): sum(_is_any(node) for node in _nodes(each)) for each in self.modules.values()}
         return Counter({path: count for path, count in found.items() if count})
 
     @cached_property
     def any_objects(self) -> Counter[str]:
         """How often each file says `dict[..., Any]` or `Mapping[..., Any]`."""
-        found = {
-            str(each.path): sum(_is_any_object(node) for node in _nodes(each))
-            for each in self.modules.values()
-        }
+        found = {str(each.path): sum(_is_any_object(node) for node in _nodes(each)) for each in self.modules.values()}
         return Counter({path: count for path, count in found.items() if count})
 
     @cached_property
@@ -85,11 +80,7 @@ class House:
         """Private functions of module level by name, where two or more modules have one of that name: their files."""
         places: dict[str, list[str]] = defaultdict(list)
         for module in self.modules.values():
-            names = {
-                node.name
-                for node in module.tree.body
-                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-            }
+            names = {node.name for node in module.tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
             for name in sorted(names):
                 if name.startswith("_") and not name.startswith("__"):
                     places[name].append(str(module.path))
@@ -109,9 +100,7 @@ class House:
     @cached_property
     def long_files(self) -> dict[str, int]:
         """Lines of each file that is too long."""
-        return {
-            str(each.path): len(each.lines) for each in self.modules.values() if len(each.lines) > LONG_FILE
-        }
+        return {str(each.path): len(each.lines) for each in self.modules.values() if len(each.lines) > LONG_FILE}
 
     @cached_property
     def long_lines(self) -> list[str]:
@@ -126,9 +115,7 @@ class House:
     @cached_property
     def comment_share(self) -> float:
         """Share of the lines that are a comment and nothing else, in [0, 1]."""
-        comments = sum(
-            line.lstrip().startswith("#") for module in self.modules.values() for line in module.lines
-        )
+        comments = sum(line.lstrip().startswith("#") for module in self.modules.values() for line in module.lines)
         return comments / max(self.num_lines, 1)
 
     @cached_property
@@ -150,8 +137,7 @@ class House:
                 above = parents[: len(parents) - node.level + 1] if node.level else []
                 source = ".".join([*above, *filter(None, [node.module])])
                 named = [
-                    inner if (inner := f"{source}.{alias.name}") in self.modules else source
-                    for alias in node.names
+                    inner if (inner := f"{source}.{alias.name}") in self.modules else source for alias in node.names
                 ]
             else:
                 continue
@@ -214,16 +200,12 @@ def details(house: House) -> dict[str, list[str]]:
         house: a parsed package.
     """
     return {
-        "files a folder, most": [
-            f"{count:4} {folder}" for folder, count in house.files_a_folder.most_common()
-        ],
+        "files a folder, most": [f"{count:4} {folder}" for folder, count in house.files_a_folder.most_common()],
         "Any a 1,000 lines": [f"{count:4} {path}" for path, count in house.anys.most_common()],
         "private helper names that stand twice": [
             f"{name}: {', '.join(paths)}" for name, paths in house.helpers_that_stand_twice.items()
         ],
-        f"functions over {LONG_FUNCTION} lines": [
-            f"{size:4} {name}" for name, size in house.long_functions.items()
-        ],
+        f"functions over {LONG_FUNCTION} lines": [f"{size:4} {name}" for name, size in house.long_functions.items()],
         f"files over {LONG_FILE} lines": [f"{size:4} {path}" for path, size in house.long_files.items()],
         f"lines over {LONG_LINE} characters": house.long_lines,
         "import circles": [" -> ".join(circle) for circle in house.cycles],
@@ -241,9 +223,7 @@ def table(houses: Mapping[str, House]) -> str:
     width = max(map(len, names))
     rows = [" " * width + "".join(f"  {heading:>12}" for heading in columns)]
     for name in names:
-        cells = "".join(
-            f"  {_written(each[name]):>{max(12, len(heading))}}" for heading, each in columns.items()
-        )
+        cells = "".join(f"  {_written(each[name]):>{max(12, len(heading))}}" for heading, each in columns.items())
         rows.append(f"{name:{width}}{cells}")
     return "\n".join(rows)
 
@@ -267,9 +247,7 @@ def _nodes(module: Module) -> Iterator[ast.AST]:
 
 def _is_any(node: ast.AST) -> bool:
     """Tell `Any` and `typing.Any`."""
-    return (isinstance(node, ast.Name) and node.id == "Any") or (
-        isinstance(node, ast.Attribute) and node.attr == "Any"
-    )
+    return (isinstance(node, ast.Name) and node.id == "Any") or (isinstance(node, ast.Attribute) and node.attr == "Any")
 
 
 def _is_any_object(node: ast.AST) -> bool:
@@ -327,9 +305,7 @@ def main() -> None:
     """Print the table, and what its figures count where that is wanted."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     here = Path(__file__).parents[1] / "src" / "muscle"
-    parser.add_argument(
-        "roots", nargs="*", type=Path, default=[here], help="package folders; this project's without"
-    )
+    parser.add_argument("roots", nargs="*", type=Path, default=[here], help="package folders; this project's without")
     parser.add_argument("--details", action="store_true", help="name what each figure counts")
     options = parser.parse_args()
     headings = ["before", "after"] if len(options.roots) == 2 else [root.name for root in options.roots]

@@ -321,9 +321,7 @@ JOINED_WHOLE = dict.fromkeys(
     0,
 ) | {"key": "input", "unpaired_share": 0.0}
 NOTHING_MISSING = dict.fromkeys(("errors", "unscored", "only_old", "only_new", "unread"), 0)
-SETTINGS = {name: getattr(CompareOptions(), name) for name in Settings.__dataclass_fields__} | {
-    "lower_is_better": []
-}
+SETTINGS = {name: getattr(CompareOptions(), name) for name in Settings.__dataclass_fields__} | {"lower_is_better": []}
 
 
 def make_report(
@@ -348,9 +346,7 @@ def make_report(
         rest = 400 - 20 * position
         different = 60 if task == "hellaswag" else 0
         plain = quadrants(2000 - lost - gained - rest, lost, gained, rest - different, different)
-        after = quadrants(
-            plain["both_right"] + lost - 86, 86, gained - 43, rest + 43 - different // 2, different // 2
-        )
+        after = quadrants(plain["both_right"] + lost - 86, 86, gained - 43, rest + 43 - different // 2, different // 2)
         if not flips:
             after = plain
         data[task] = binary_task(plain, after if candidate and flips else None)
@@ -380,11 +376,7 @@ def make_report(
                 "generation": {"greedy": True},
             },
             "new": {"path": "muscle-demo/predictions/new", "format": "muscle"},
-            **(
-                {"candidate": {"path": "muscle-demo/predictions/compat", "format": "muscle"}}
-                if candidate
-                else {}
-            ),
+            **({"candidate": {"path": "muscle-demo/predictions/compat", "format": "muscle"}} if candidate else {}),
         },
         "verdict": verdict,
         "headline": (

@@ -45,9 +45,7 @@ def test_results_that_are_named_are_kept(page: Path) -> None:
 
 @pages
 def test_scripts_that_are_named_are_there(page: Path) -> None:
-    for name in re.findall(
-        r"(?:benchmarks|examples)/[\w/-]+\.(?:py|ya?ml|sbatch)\b", page.read_text(encoding="utf-8")
-    ):
+    for name in re.findall(r"(?:benchmarks|examples)/[\w/-]+\.(?:py|ya?ml|sbatch)\b", page.read_text(encoding="utf-8")):
         assert "results" in name or (ROOT / name).exists(), f"{page.name}: {name}"
 
 
@@ -63,9 +61,7 @@ def test_a_page_says_first_what_it_is_for(page: Path) -> None:
 def test_paths_that_are_named_are_there(page: Path) -> None:
     """In the docs only Python files: published results name the files of their own repositories."""
     ending = "/?" if page.parent == ROOT else r"\.py\b"
-    named = re.findall(
-        rf"(?<![\w/.-])(?:src|tests|docs)/[\w./-]*\w{ending}", page.read_text(encoding="utf-8")
-    )
+    named = re.findall(rf"(?<![\w/.-])(?:src|tests|docs)/[\w./-]*\w{ending}", page.read_text(encoding="utf-8"))
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
@@ -73,18 +69,14 @@ def test_paths_that_are_named_are_there(page: Path) -> None:
 def test_python_files_and_modules_that_are_named_are_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     files = {
-        path.name
-        for folder in ("src", "tests", "benchmarks", "examples")
-        for path in (ROOT / folder).rglob("*.py")
+        path.name for folder in ("src", "tests", "benchmarks", "examples") for path in (ROOT / folder).rglob("*.py")
     }
     assert set(re.findall(r"\b\w+\.py\b", text)) - files == set()
     for name in re.findall(r"`muscle\.((?:[a-z_]+\.)*[a-z_]+)", text):
         *parents, last = name.split(".")
         home = SOURCE.joinpath(*parents)
         is_module = (home / last).is_dir() or (home / f"{last}.py").exists()
-        is_in_module = (
-            last in muscle.__all__ if not parents else home.is_dir() or home.with_suffix(".py").exists()
-        )
+        is_in_module = last in muscle.__all__ if not parents else home.is_dir() or home.with_suffix(".py").exists()
         assert is_module or is_in_module, f"{page.name}: muscle.{name}"
 
 
@@ -98,9 +90,7 @@ def map_of_the_source() -> list[tuple[str, str]]:
 
 
 def test_the_map_has_every_folder_and_the_rooms_in_it() -> None:
-    told = dict.fromkeys(
-        re.findall(r"[\w/]+(?=/)", " ".join(word for line in map_of_the_source() for word in line))
-    )
+    told = dict.fromkeys(re.findall(r"[\w/]+(?=/)", " ".join(word for line in map_of_the_source() for word in line)))
     folders = {path.parent for path in SOURCE.rglob("__init__.py")} - {SOURCE}
     rooms = [path.relative_to(SOURCE) for path in folders if len(path.relative_to(SOURCE).parts) <= 2]
     assert sorted(str(room) for room in rooms if room.name not in told) == []

@@ -32,9 +32,7 @@ def folder_of(number: int) -> Path:
 
 
 @pytest.fixture
-def fault(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> tuple[list[Any], Any]:
+def fault(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Any], Any]:
     """Copy a fault's folder, go there, and return its commands and what should come of them."""
     source = folder_of(request.param)
     if not source.is_dir():
@@ -64,18 +62,14 @@ def flips(report: dict[str, Any]) -> dict[str, int]:
     """Count a report's items, those that broke and those that were gained."""
     pairs = [task["old_vs_new"] for task in report["tasks"].values()]
     moved = {"broke": "negative_flip_rate", "gained": "positive_flip_rate"}
-    counts = {
-        name: sum(round(pair[rate]["value"] * pair["n"]) for pair in pairs) for name, rate in moved.items()
-    }
+    counts = {name: sum(round(pair[rate]["value"] * pair["n"]) for pair in pairs) for name, rate in moved.items()}
     return {"items": sum(pair["n"] for pair in pairs), **counts}
 
 
 @pytest.mark.parametrize("fault", [1, 3, 4, 5, 6, 8], indirect=True)
 def test_every_command_ends_as_it_should(fault: tuple[list[Any], Any]) -> None:
     commands, expected = fault
-    codes = {
-        int(code) for code in re.findall(r"\b[0-3]\b", re.sub(r"\(.*?\)", "", str(expected["exit_should"])))
-    }
+    codes = {int(code) for code in re.findall(r"\b[0-3]\b", re.sub(r"\(.*?\)", "", str(expected["exit_should"])))}
     for command in commands:
         done = muscle(*command)
         assert done.code in codes, (command, told(done))
@@ -159,9 +153,7 @@ def test_what_is_no_json_is_not_called_cut_off(fault: tuple[list[Any], Any]) -> 
 def test_the_printed_command_runs_as_it_stands(fault: tuple[list[Any], Any]) -> None:
     commands, _ = fault
     for command in commands:
-        printed = next(
-            line for line in muscle(*command).out.splitlines() if line.startswith("muscle confirm")
-        )
+        printed = next(line for line in muscle(*command).out.splitlines() if line.startswith("muscle confirm"))
         words = shlex.split(printed)
         assert words[2:4] == command[1:3]
         for column in ("id=qid", "correct=ok"):
@@ -214,9 +206,7 @@ except ConfigError as error:
 
 @pytest.mark.parametrize("path", sorted((HOSTILE / "yaml_bomb").glob("*.yaml")), ids=lambda path: path.name)
 def test_a_yaml_bomb_is_read_or_refused_at_once(path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", _READ_YAML, str(path)], capture_output=True, text=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", _READ_YAML, str(path)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr[-500:]
 
 

@@ -103,9 +103,7 @@ def whole_report(folder: Path) -> dict[str, Any]:
         {"settings": 3},
     ],
 )
-def test_a_report_of_another_shape_is_one_line_and_writes_nothing(
-    tmp_path: Path, change: dict[str, Any]
-) -> None:
+def test_a_report_of_another_shape_is_one_line_and_writes_nothing(tmp_path: Path, change: dict[str, Any]) -> None:
     found = whole_report(tmp_path)
     (tmp_path / "r").mkdir()
     (tmp_path / "r" / "report.json").write_text(json.dumps({**found, **change}))
@@ -114,9 +112,7 @@ def test_a_report_of_another_shape_is_one_line_and_writes_nothing(
     assert [path.name for path in (tmp_path / "r").iterdir()] == ["report.json"]
 
 
-@pytest.mark.parametrize(
-    "text", ["{", "[" * 100_000, "\ud800", '{"format": "muscle-report/1", "x": NaN}', "[]", ""]
-)
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, "\ud800", '{"format": "muscle-report/1", "x": NaN}', "[]", ""])
 def test_a_report_that_is_cut_or_none_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "report.json").write_text(text, errors="surrogatepass")
     assert "expected a report" in refused("report", tmp_path / "report.json")

@@ -49,9 +49,7 @@ def known_runs() -> set[tuple[str, ...]]:
 
 def tracked_texts() -> Iterator[tuple[str, str]]:
     """Return the name and content of every file that git tracks, binary ones left out."""
-    named = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
+    named = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, named.split("\0")):
         try:
             yield name, (ROOT / name).read_text(encoding="utf-8")
@@ -67,10 +65,7 @@ def test_no_tracked_file_holds_texts_that_must_not_be_passed_on() -> None:
     known = known_runs()
     assert len(known) > 100_000
     found = [
-        f"{name}: {' '.join(run)}"
-        for name, text in tracked_texts()
-        for run in runs_of_words(text)
-        if run in known
+        f"{name}: {' '.join(run)}" for name, text in tracked_texts() for run in runs_of_words(text) if run in known
     ]
     assert not found, "\n".join(found[:20])
 

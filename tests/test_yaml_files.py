@@ -80,16 +80,12 @@ def test_what_cannot_be_read_is_refused_in_one_line(
 
 
 def test_a_date_is_a_text_whether_the_calendar_has_it_or_not(tmp_path: Path) -> None:
-    found = read_yaml(
-        written(tmp_path, "a: 2026-02-31\nb: 2026-02-28\nc: 2026-02-31T25:00:00Z\n2026-13-01: x")
-    ).values
+    found = read_yaml(written(tmp_path, "a: 2026-02-31\nb: 2026-02-28\nc: 2026-02-31T25:00:00Z\n2026-13-01: x")).values
     assert found == {"a": "2026-02-31", "b": "2026-02-28", "c": "2026-02-31T25:00:00Z", "2026-13-01": "x"}
     assert load_policy(written(tmp_path, "name: 2026-02-31")).name == "2026-02-31"
 
 
-@pytest.mark.parametrize(
-    "value", ["2026-02-31", "!!timestamp x", "{", "*a", "&a [*a]", "\x00", "!!int x", "9" * 5_000]
-)
+@pytest.mark.parametrize("value", ["2026-02-31", "!!timestamp x", "{", "*a", "&a [*a]", "\x00", "!!int x", "9" * 5_000])
 def test_an_option_that_is_no_yaml_value_is_a_text(value: str) -> None:
     assert assignments([f"a={value}"]) == {"a": value}
 
@@ -122,9 +118,7 @@ def test_aliases_within_bounds_and_merged_keys_are_read(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("head", ["", "%YAML 1.2\n---\n"])
-def test_plain_words_mean_what_they_mean_in_yaml_1_1(
-    tmp_path: Path, head: str, word: str, value: object
-) -> None:
+def test_plain_words_mean_what_they_mean_in_yaml_1_1(tmp_path: Path, head: str, word: str, value: object) -> None:
     found = read_yaml(written(tmp_path, f"{head}a: {word}\nb: [{word or '~'}]")).values
     assert found == {"a": value, "b": [value]} and type(found["a"]) is type(value)
 
@@ -155,11 +149,7 @@ def test_a_section_that_does_not_fit_in_itself_is_named_with_its_line(tmp_path: 
     with pytest.raises(ConfigError, match="line 4: scorer: regex: only for exact_match"):
         load_task(written(tmp_path, task))
     with pytest.raises(ConfigError, match="line 2: prompt: not a Jinja template"):
-        load_task(
-            written(
-                tmp_path, "name: x\nprompt: '{{ a '\nchoices: [a, b]\nlabel: l\nscorer: choice_likelihood"
-            )
-        )
+        load_task(written(tmp_path, "name: x\nprompt: '{{ a '\nchoices: [a, b]\nlabel: l\nscorer: choice_likelihood"))
 
 
 def test_merged_keys_may_be_merged_again_and_replaced(tmp_path: Path) -> None:
@@ -194,8 +184,6 @@ def test_the_command_line_says_it_in_one_line(tmp_path: Path) -> None:
 
 
 def test_the_parser_is_imported_when_there_is_yaml_to_read() -> None:
-    code = (
-        "import sys, muscle.cli, muscle.gate.policy, muscle.comparison; print('ruamel.yaml' in sys.modules)"
-    )
+    code = "import sys, muscle.cli, muscle.gate.policy, muscle.comparison; print('ruamel.yaml' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "False\n"

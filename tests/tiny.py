@@ -27,9 +27,7 @@ def save_base(folder: Path, *, seed: int, hidden_size: int = 32, extra_words: in
     """Write a random tiny Llama with a word-level tokenizer."""
     vocabulary = ["<pad>", "<eos>", "<unk>", "Use", "the", "for", *TOOLS, *TASKS, *WORDS]
     vocabulary += [f"x{index}" for index in range(extra_words)]
-    raw = Tokenizer(
-        models.WordLevel({word: index for index, word in enumerate(vocabulary)}, unk_token="<unk>")
-    )
+    raw = Tokenizer(models.WordLevel({word: index for index, word in enumerate(vocabulary)}, unk_token="<unk>"))
     raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=raw, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>", model_max_length=64

@@ -152,9 +152,7 @@ class LLM:
             adapted = {key.partition(".lora_")[0].rpartition(".")[2] for key in weights}
             if modules is not None and not adapted <= set(modules):
                 raise ValueError(f"expected target modules in {modules}, found {adapted}")
-            base = AutoModelForCausalLM.from_pretrained(
-                self._model.config._name_or_path, dtype=self._model.dtype
-            )
+            base = AutoModelForCausalLM.from_pretrained(self._model.config._name_or_path, dtype=self._model.dtype)
             self._adapters[request.lora_int_id] = PeftModel.from_pretrained(base, request.lora_path).eval()
         return self._adapters[request.lora_int_id]
 
@@ -192,9 +190,7 @@ def _prompt_logprobs(logits: torch.Tensor, prompt: list[int], count: int) -> lis
     found: list[dict[int, Logprob] | None] = [None]
     for row, token in zip(logits.log_softmax(-1)[:-1], prompt[1:], strict=True):
         best = row.topk(count).indices.tolist()
-        found.append(
-            {each: Logprob(row[each].item(), int((row > row[each]).sum()) + 1) for each in (token, *best)}
-        )
+        found.append({each: Logprob(row[each].item(), int((row > row[each]).sum()) + 1) for each in (token, *best)})
     return found
 
 

@@ -39,9 +39,7 @@ def muscle(*arguments: object, accept: tuple[int, ...] = (0,)) -> str:
     """Run a command of muscle from the project's root and return what it prints."""
     print("muscle", *arguments, flush=True)
     program = str(Path(sys.executable).parent / "muscle")
-    done = subprocess.run(
-        [program, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([program, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode not in accept:
         raise SystemExit(f"exit code {done.returncode}: {done.stderr}")
     return done.stdout

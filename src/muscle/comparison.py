@@ -170,10 +170,7 @@ def _read_by_role(
 ) -> tuple[dict[str, Run], dict[str, Run]]:
     """Read the runs by role and the further ones by name: tasks named alike in all, each role's name told apart."""
     given = [*sources.values(), *others.values()]
-    read = [
-        read_run(source, format=options.format, columns=options.columns, hash_inputs=False)
-        for source in given
-    ]
+    read = [read_run(source, format=options.format, columns=options.columns, hash_inputs=False) for source in given]
     runs = with_one_task_name(read)
     main, further = runs[: len(sources)], runs[len(sources) :]
     names = _distinct_names(main, list(sources))

@@ -79,9 +79,7 @@ def _is_stream(path: Path) -> bool:
     """Tell whether a path is no file of its own: a pipe, a device, or `/dev/stdout`, which may lead to any file."""
     if not path.exists() or path.is_dir():
         return False
-    return not path.is_file() or (
-        path.is_symlink() and path.absolute().parts[:2] in (("/", "dev"), ("/", "proc"))
-    )
+    return not path.is_file() or (path.is_symlink() and path.absolute().parts[:2] in (("/", "dev"), ("/", "proc")))
 
 
 def _append_block(path: Path) -> None:

@@ -152,8 +152,7 @@ def listing(names: Iterable[str], most: int = MAX_LISTED) -> str:
     """Return names as they may stand in a one-line message: each short, the first few, and how many more."""
     every = list(names)
     shown = ", ".join(
-        name if name.isprintable() and len(name) <= 60 else shorten(name).strip("'\"")
-        for name in every[:most]
+        name if name.isprintable() and len(name) <= 60 else shorten(name).strip("'\"") for name in every[:most]
     )
     more = f" and {len(every) - most} more" if len(every) > most else ""
     return f"{shown}{more}" if every else "none"

@@ -84,9 +84,7 @@ def _line_a_minute(description: str, total: int) -> Callable[[int, str], None]:
         if now - last >= _SECONDS_BETWEEN_LINES and 0 < completed < total:
             last = now
             left = (now - start) / completed * (total - completed)
-            logger.info(
-                "%s: %d of %d, about %.0f min left %s", description, completed, total, left / 60, remark
-            )
+            logger.info("%s: %d of %d, about %.0f min left %s", description, completed, total, left / 60, remark)
 
     return show
 
@@ -166,9 +164,7 @@ def _watch(clock: _Clock, over: threading.Event) -> None:
     console = Console(stderr=True)
     if not console.is_terminal:
         while not over.wait(_SECONDS_BETWEEN_LINES):
-            logger.info(
-                "%s: %.0f%% done, about %.0f s left", clock.step, 100 * clock.share(), clock.seconds_left()
-            )
+            logger.info("%s: %.0f%% done, about %.0f s left", clock.step, 100 * clock.share(), clock.seconds_left())
         return
     columns = (
         TextColumn("{task.description}", markup=False),

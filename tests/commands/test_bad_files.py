@@ -49,10 +49,7 @@ BAD: dict[str, tuple[Callable[[], str | bytes], str]] = {
     ),
     "missing column": (
         lambda: text(
-            [
-                {k: v for k, v in row.items() if k not in ("correct", "output", "reference")}
-                for row in rows(NUM)
-            ]
+            [{k: v for k, v in row.items() if k not in ("correct", "output", "reference")} for row in rows(NUM)]
         ),
         "{path}, line 1, field 'correct': expected one of 'correct', 'score'",
     ),
@@ -74,14 +71,7 @@ BAD: dict[str, tuple[Callable[[], str | bytes], str]] = {
         "{path}, line 41: expected a flat JSON object, found one nested too deeply",
     ),
     "nested field": (
-        lambda: (
-            '{"id": "a", "correct": true, "slices": '
-            + '{"a": ' * DEEP
-            + "1"
-            + "}" * DEEP
-            + "}\n"
-            + text(rows(3))
-        ),
+        lambda: '{"id": "a", "correct": true, "slices": ' + '{"a": ' * DEEP + "1" + "}" * DEEP + "}\n" + text(rows(3)),
         "{path}, line 1: expected a flat JSON object, found one nested too deeply",
     ),
     "long line": (
@@ -139,9 +129,7 @@ def test_the_other_commands_say_the_same(tmp_path: Path, good: Path, command: st
     path = put(tmp_path / "bad.jsonl", BAD["NaN score"][0]())
     assert refused(command, good, path) == refused("compare", good, path)
     assert refused("convert", path, "--out", tmp_path / "out.jsonl") == refused("compare", good, path)
-    assert refused("baseline", "save", path, "--name", "x", "--folder", tmp_path) == refused(
-        "compare", good, path
-    )
+    assert refused("baseline", "save", path, "--name", "x", "--folder", tmp_path) == refused("compare", good, path)
     assert [file.name for file in tmp_path.iterdir()] == ["bad.jsonl"]
 
 
@@ -197,9 +185,7 @@ def test_a_run_that_is_not_there_is_said_so(tmp_path: Path, good: Path, kind: st
             "compare", good, tmp_path / "x"
         )
     elif kind == "folder":
-        assert "expected TASK.jsonl or TASK.parquet files, found nothing" in refused(
-            "compare", good, tmp_path
-        )
+        assert "expected TASK.jsonl or TASK.parquet files, found nothing" in refused("compare", good, tmp_path)
     else:
         line = refused("compare", good, good, "--format", "nonsense")
         assert "format 'nonsense' is not known; expected one of records, lm_eval" in line

@@ -30,8 +30,7 @@ def other_references(lines: list[Row]) -> list[Row]:
 def only_a_score(name: str) -> Change:
     def change(lines: list[Row]) -> list[Row]:
         return [
-            {key: row[key] for key in ("id", "task", "input")}
-            | {"score": {name: float(row["correct"]) + 0.5}}
+            {key: row[key] for key in ("id", "task", "input")} | {"score": {name: float(row["correct"]) + 0.5}}
             for row in lines
         ]
 

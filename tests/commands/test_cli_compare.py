@@ -40,9 +40,7 @@ def promptfoo_file(path: Path) -> Path:
         (0, 0, 100, 2, "Cannot tell"),
     ],
 )
-def test_the_exit_code_is_the_verdicts(
-    tmp_path: Path, lost: int, gained: int, num: int, code: int, word: str
-) -> None:
+def test_the_exit_code_is_the_verdicts(tmp_path: Path, lost: int, gained: int, num: int, code: int, word: str) -> None:
     old = write(tmp_path / "old.jsonl", rows(num))
     new = write(tmp_path / "new.jsonl", rows(num, lost=lost, gained=gained))
     done = muscle("compare", old, new)
@@ -88,9 +86,7 @@ def test_every_output_is_written(runs: tuple[Path, Path], tmp_path: Path) -> Non
     assert json.loads(files[2].read_text())["verdict"] == "warn"
 
 
-def test_a_candidate_a_second_run_and_further_runs_stand_in_the_table(
-    runs: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_a_candidate_a_second_run_and_further_runs_stand_in_the_table(runs: tuple[Path, Path], tmp_path: Path) -> None:
     compat = write(tmp_path / "compat.jsonl", rows(lost=4, gained=9))
     bare = write(tmp_path / "bare.jsonl", rows(lost=60))
     again = write(tmp_path / "again.jsonl", rows(lost=3, gained=3))
@@ -150,9 +146,7 @@ def test_a_slice_that_goes_against_the_whole_is_named(tmp_path: Path) -> None:
     files = write(tmp_path / "old.jsonl", old), write(tmp_path / "new.jsonl", new)
     for options in ((), ("--slice", "topic")):
         text = " ".join(muscle("compare", *files, *options).out.split())
-        assert (
-            "topic: slices go against the whole" in text or "the whole hides changes that cancel out" in text
-        )
+        assert "topic: slices go against the whole" in text or "the whole hides changes that cancel out" in text
 
 
 def test_a_slice_that_is_not_there_is_refused_with_what_is(runs: tuple[Path, Path]) -> None:
@@ -171,15 +165,11 @@ def test_the_smallest_change_that_the_items_show_is_said(runs: tuple[Path, Path]
 def test_a_tiny_set_gets_the_chance_that_it_breaks_more_than_it_gains(tmp_path: Path) -> None:
     old, new = write(tmp_path / "o.jsonl", rows(40)), write(tmp_path / "n.jsonl", rows(40, lost=3, gained=1))
     # P(q > 1/2) for q ~ Beta(1 + 3, 1 + 1): 1 - (5 + 1) / 32 = 0.8125
-    assert "the chance that it breaks more than it gains is 81.2%" in " ".join(
-        muscle("compare", old, new).out.split()
-    )
+    assert "the chance that it breaks more than it gains is 81.2%" in " ".join(muscle("compare", old, new).out.split())
 
 
 def test_repeats_of_few_items_are_not_taken_for_many_flips(tmp_path: Path) -> None:
-    sides = [
-        [row | {"repeat": n} for row in lines for n in range(3)] for lines in (rows(40), rows(40, lost=3))
-    ]
+    sides = [[row | {"repeat": n} for row in lines for n in range(3)] for lines in (rows(40), rows(40, lost=3))]
     files = write(tmp_path / "o.jsonl", sides[0]), write(tmp_path / "n.jsonl", sides[1])
     assert "the chance that it breaks more" not in " ".join(muscle("compare", *files).out.split())
 
@@ -219,9 +209,7 @@ def test_one_file_of_promptfoo_can_hold_both_versions(tmp_path: Path) -> None:
 def test_a_run_can_be_named_and_unknown_words_behind_it_are_refused(runs: tuple[Path, Path]) -> None:
     report = json.loads(muscle("compare", f"{runs[0]}::name=v1", f"{runs[1]}::name=v2", "--json", "-").out)
     assert (report["old"], report["new"]) == ("v1", "v2")
-    assert "expected ::key=value with a key of name, format" in refused(
-        "compare", f"{runs[0]}::nam=x", runs[1]
-    )
+    assert "expected ::key=value with a key of name, format" in refused("compare", f"{runs[0]}::nam=x", runs[1])
     assert "which have providers" in refused("compare", f"{runs[0]}::provider=x", runs[1])
 
 
@@ -295,8 +283,7 @@ def test_a_metric_of_zero_and_one_says_what_is_right_and_another_is_compared_as_
 ) -> None:
     lines = [
         [
-            {"id": str(n), "task": "t", "correct": True}
-            | {"score": {"rouge": 0.5, "strict": float(n % 3 > limit)}}
+            {"id": str(n), "task": "t", "correct": True} | {"score": {"rouge": 0.5, "strict": float(n % 3 > limit)}}
             for n in range(60)
         ]
         for limit in (0, 1)
@@ -313,9 +300,7 @@ def test_columns_of_other_names_are_mapped(tmp_path: Path) -> None:
     for side in ("old", "new"):
         lines = "".join(f"{n},{'true' if n % 2 else 'false'},t{n % 3}\n" for n in range(40))
         (tmp_path / f"{side}.csv").write_text("key,is_right,kind\n" + lines)
-    words = [
-        part for pair in ("id=key", "correct=is_right", "slice.kind=kind") for part in ("--column", pair)
-    ]
+    words = [part for pair in ("id=key", "correct=is_right", "slice.kind=kind") for part in ("--column", pair)]
     files = tmp_path / "old.csv", tmp_path / "new.csv"
     report = json.loads(muscle("compare", *files, *words, "--json", "-").out)
     assert report["join"]["paired"] == 40
@@ -356,8 +341,6 @@ def test_comparing_never_imports_what_is_heavy(
         "from muscle.cli import main; main()"
     )
     environment = {**os.environ, "PYTHONWARNINGS": "error"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     assert done.stderr.strip().splitlines()[-1] == "HEAVY []"

@@ -52,10 +52,7 @@ def test_the_terminal_shows_every_rule_with_what_was_seen(tmp_path: Path, old: P
     lines = text.splitlines()
     assert any(re.match(r"broken +trivia harm +block +2,000 4%, p = ", line) for line in lines)
     assert any(re.match(r"broken +trivia accuracy drop ≤ 2% +block +2,000 4% \(", line) for line in lines)
-    assert (
-        any(re.match(r"holds +trivia negative flip rate ≤ 5% +warn ", line) for line in lines)
-        or "undecided" in text
-    )
+    assert any(re.match(r"holds +trivia negative flip rate ≤ 5% +warn ", line) for line in lines) or "undecided" in text
     assert "…" not in "\n".join(line for line in lines if line.startswith(("broken", "holds", "undecided")))
     assert len(lines) <= 32
 
@@ -84,11 +81,7 @@ def test_what_a_pipeline_reads_is_written(tmp_path: Path, old: Path) -> None:
     suites = ET.parse(tmp_path / "g.xml").getroot()
     report = json.loads((tmp_path / "g.json").read_text())
     assert suites.get("tests") == str(len(report["gate"]["findings"]))
-    assert (
-        int(suites.get("failures", "0"))
-        == sum(f["verdict"] == "block" for f in report["gate"]["findings"])
-        > 0
-    )
+    assert int(suites.get("failures", "0")) == sum(f["verdict"] == "block" for f in report["gate"]["findings"]) > 0
     lines = done.out.splitlines()
     assert lines[0].startswith("::error title=muscle%3A muscle gate::Blocked")
     assert all(line.startswith("::") for line in lines)
@@ -119,9 +112,7 @@ def test_a_policy_decides_by_task_and_slice(tmp_path: Path, old: Path) -> None:
         ("version: [1\n", "policy.yaml"),
     ],
 )
-def test_a_bad_policy_is_refused_with_file_line_and_key(
-    tmp_path: Path, old: Path, text: str, message: str
-) -> None:
+def test_a_bad_policy_is_refused_with_file_line_and_key(tmp_path: Path, old: Path, text: str, message: str) -> None:
     policy = tmp_path / "policy.yaml"
     policy.write_text(text)
     line = refused("gate", old, old, "--policy", policy)
@@ -150,16 +141,12 @@ def test_a_baseline_that_is_not_there_or_was_changed_is_refused(tmp_path: Path, 
     muscle("baseline", "save", old, "--name", "main", "--folder", folder, "--quiet")
     (folder / "main.parquet").write_bytes((folder / "main.parquet").read_bytes() + b"x")
     assert "save the baseline again" in refused(*words)
-    assert "expected a name of letters" in refused(
-        "baseline", "save", old, "--name", "../x", "--folder", folder
-    )
+    assert "expected a name of letters" in refused("baseline", "save", old, "--name", "../x", "--folder", folder)
 
 
 def test_the_number_of_runs_has_to_fit(old: Path) -> None:
     assert "expected OLD and NEW, found 1 run" in refused("gate", old)
-    assert "expected NEW alone beside --baseline, found 2 runs" in refused(
-        "gate", old, old, "--baseline", "main"
-    )
+    assert "expected NEW alone beside --baseline, found 2 runs" in refused("gate", old, old, "--baseline", "main")
 
 
 def test_a_second_run_of_the_old_version_gives_the_noise_to_look_beyond(tmp_path: Path, old: Path) -> None:
@@ -178,9 +165,7 @@ def gate_step() -> list[str]:
     return shlex.split(step["run"])
 
 
-def test_the_github_action_runs_as_it_stands(
-    tmp_path: Path, old: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_github_action_runs_as_it_stands(tmp_path: Path, old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "results" / "new" / "trivia.jsonl", rows(2000, lost=90, gained=10))
     (tmp_path / ".github").mkdir()

@@ -55,9 +55,7 @@ def test_versions_of_one_name_are_told_apart_and_can_be_named(chain: list[Path])
 
 
 @pytest.mark.parametrize("name", ["out.jsonl", "out.parquet", "out"])
-def test_a_run_that_is_converted_compares_as_the_run_itself(
-    chain: list[Path], tmp_path: Path, name: str
-) -> None:
+def test_a_run_that_is_converted_compares_as_the_run_itself(chain: list[Path], tmp_path: Path, name: str) -> None:
     outs = [tmp_path / f"converted{n}" / name for n in (0, 1)]
     for source, out in zip(chain, outs, strict=False):
         done = muscle("convert", source, "--out", out)
@@ -66,8 +64,7 @@ def test_a_run_that_is_converted_compares_as_the_run_itself(
         assert written
         assert all(path.is_file() for path in written)
     found, expected = (
-        json.loads(muscle("compare", *sides, "--json", "-").out)["tasks"]["trivia"]
-        for sides in (outs, chain[:2])
+        json.loads(muscle("compare", *sides, "--json", "-").out)["tasks"]["trivia"] for sides in (outs, chain[:2])
     )
     assert found == expected
 

@@ -192,9 +192,7 @@ def test_an_unknown_task_is_one_line_and_exit_code_3(inputs, tmp_path):
 
 
 def test_a_base_that_is_not_there_is_one_line_and_exit_code_3(inputs, tmp_path):
-    last = refused(
-        "update", inputs / "update.yaml", "--set", "new=./nowhere", "--set", f"output={tmp_path / 'run'}"
-    )
+    last = refused("update", inputs / "update.yaml", "--set", "new=./nowhere", "--set", f"output={tmp_path / 'run'}")
     assert "nowhere: there is no such folder" in last
 
 
@@ -242,7 +240,4 @@ def test_without_the_training_packages_a_command_that_needs_them_says_what_to_in
         [sys.executable, "-c", light, "demo", "--out", str(tmp_path / "demo")], capture_output=True, text=True
     )
     assert done.returncode == 3
-    assert (
-        done.stderr
-        == "muscle: this needs the package torch; install it with: pip install 'muscle-llm[train]'\n"
-    )
+    assert done.stderr == "muscle: this needs the package torch; install it with: pip install 'muscle-llm[train]'\n"

@@ -22,9 +22,7 @@ def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 def lines(num: int, *, lost: int = 0, repeats: int = 1) -> list[Row]:
     return [
-        {"qid": f"q{n}", "question": f"Q {n}", "ok": n >= lost, "repeat": r}
-        for n in range(num)
-        for r in range(repeats)
+        {"qid": f"q{n}", "question": f"Q {n}", "ok": n >= lost, "repeat": r} for n in range(num) for r in range(repeats)
     ]
 
 
@@ -74,9 +72,7 @@ def test_what_confirm_prints_repeats_what_was_said_and_runs(folder: Path) -> Non
 
 def test_what_watch_prints_repeats_what_was_said_and_runs(folder: Path) -> None:
     order = ["--order", f"order {ODD}.csv", "--seed", "7", "--limit", "0.2"]
-    first = shell(
-        command("muscle", "watch", arguments=[f"old {ODD}.jsonl"], options=[*order, *COLUMNS]), folder
-    )
+    first = shell(command("muscle", "watch", arguments=[f"old {ODD}.jsonl"], options=[*order, *COLUMNS]), folder)
     printed = first.stdout.strip().split("\n")[-1]
     assert "--seed 7" in printed and "--limit 0.2" in printed and "--order" not in printed
     write(folder / f"order {ODD}-new.jsonl", lines(60))

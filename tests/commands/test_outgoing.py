@@ -147,14 +147,10 @@ def test_annotations_are_commands_of_ours_alone(tmp_path: Path) -> None:
     done = muscle("gate", old, new, "--annotations", "--quiet")
     assert done.code == 1
     for line in done.out.strip().split("\n"):
-        assert re.match(r"::(error|warning|notice) title=muscle%3A [^:]*::", line) and not CONTROLS.search(
-            line
-        )
+        assert re.match(r"::(error|warning|notice) title=muscle%3A [^:]*::", line) and not CONTROLS.search(line)
 
 
-MARKUP = (
-    "![p](http://e.example/p.png) @octocat <img src=x> #12 [a](javascript:x) `c` | </details> www.e.example"
-)
+MARKUP = "![p](http://e.example/p.png) @octocat <img src=x> #12 [a](javascript:x) `c` | </details> www.e.example"
 
 
 def marked(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -178,9 +174,7 @@ def test_no_text_of_a_file_is_markup_in_a_comment(tmp_path: Path, command: str) 
         write(tmp_path / "old.jsonl", marked(rows())),
         write(tmp_path / "new.jsonl", marked(rows(lost=60))),
     )
-    (tmp_path / "policy.yaml").write_text(
-        json.dumps({"name": MARKUP, "slices": [{"slice": MARKUP, "harm": "warn"}]})
-    )
+    (tmp_path / "policy.yaml").write_text(json.dumps({"name": MARKUP, "slices": [{"slice": MARKUP, "harm": "warn"}]}))
     more = ["--policy", tmp_path / "policy.yaml"] if command == "gate" else []
     named = [f"{old}::name={MARKUP}", f"{new}::name={MARKUP}"]
     done = muscle(command, *named, *more, "--markdown", tmp_path / "x.md", "--quiet")
@@ -201,9 +195,7 @@ def test_no_text_of_a_file_is_markup_in_a_comment(tmp_path: Path, command: str) 
         ("long.jsonl", json.dumps({"id": "a" * 100_000, "correct": "x" * 100_000}) + "\n"),
     ],
 )
-def test_an_error_is_one_line_of_bounded_length_in_which_nothing_acts(
-    tmp_path: Path, name: str, text: str
-) -> None:
+def test_an_error_is_one_line_of_bounded_length_in_which_nothing_acts(tmp_path: Path, name: str, text: str) -> None:
     path = tmp_path / name
     path.write_text(text)
     line = refused("compare", path, path)
@@ -232,9 +224,7 @@ def in_a_shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-@pytest.mark.parametrize(
-    "where", ["> /dev/full", "--json - > /dev/full", "-q --html /dev/full", "-q --json /dev/full"]
-)
+@pytest.mark.parametrize("where", ["> /dev/full", "--json - > /dev/full", "-q --html /dev/full", "-q --json /dev/full"])
 def test_a_full_disk_is_one_line_and_exit_code_3(tmp_path: Path, where: str) -> None:
     run = write(tmp_path / "run.jsonl", rows())
     done = in_a_shell(f"muscle compare {run} {run} {where}", tmp_path)

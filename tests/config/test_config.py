@@ -57,9 +57,7 @@ def test_paths_are_relative_to_the_file(tmp_path):
 
 
 def test_hub_names_stay_as_they_are(tmp_path):
-    config = load_config(
-        write(tmp_path, tasks=[{"task": "piqa", "train": "hub:baber/piqa:train", "test": "t.jsonl"}])
-    )
+    config = load_config(write(tmp_path, tasks=[{"task": "piqa", "train": "hub:baber/piqa:train", "test": "t.jsonl"}]))
     assert config.old.base == "org/old"
     assert config.tasks[0].train == "hub:baber/piqa:train"
 
@@ -120,9 +118,7 @@ def test_a_key_that_stands_twice_is_refused_instead_of_losing_the_first(tmp_path
 
 
 def test_overrides_replace_single_keys(tmp_path):
-    config = load_config(
-        write(tmp_path), overrides={"training.epochs": 3, "alignment.training": {"epochs": 5}}
-    )
+    config = load_config(write(tmp_path), overrides={"training.epochs": 3, "alignment.training": {"epochs": 5}})
     assert config.training.epochs == 3
     assert config.align_training().epochs == 5
     assert config.align_training().learning_rate == config.training.learning_rate

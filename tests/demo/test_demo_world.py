@@ -170,9 +170,7 @@ def test_a_base_has_learnt_which_tools_fit(base: Path) -> None:
 
 def _accuracy(model: torch.nn.Module, tokenizer: object, items: list[Item]) -> float:
     context = torch.tensor([tokenizer(item.goal)["input_ids"] for item in items])  # type: ignore[operator]
-    options = torch.tensor(
-        [[tokenizer(tool)["input_ids"][0] for tool in (item.sol1, item.sol2)] for item in items]
-    )
+    options = torch.tensor([[tokenizer(tool)["input_ids"][0] for tool in (item.sol1, item.sol2)] for item in items])
     with torch.no_grad():
         logits = model(input_ids=context).logits[:, -1]
     choice = logits.gather(1, options).argmax(1)
@@ -211,9 +209,7 @@ def test_a_finished_base_is_kept_and_another_recipe_replaces_it(tmp_path: Path) 
     assert not is_finished(tmp_path / "base", Recipe(num_sentences=65, seed=0))
 
 
-def test_the_pair_differs_in_amount_of_text_seed_and_gap(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_pair_differs_in_amount_of_text_seed_and_gap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, number in (("OLD_SENTENCES", 128), ("NEW_SENTENCES", 192), ("GAP_SENTENCES", 64)):
         monkeypatch.setattr(f"muscle.demo.pretrain.{name}", number)
     pair = pretrain_pair(tmp_path, seed=3)

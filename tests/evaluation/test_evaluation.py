@@ -155,9 +155,7 @@ def test_piqa_equals_the_harnesss_own_piqa_item_by_item(tmp_path: Path, model: A
     assert frame["choice"].to_list() == [values.index(max(values)) for values in theirs]
     assert frame["score.acc"].to_list() == [sample["acc"] for sample in samples]
     assert frame["score.acc_norm"].to_list() == [sample["acc_norm"] for sample in samples]
-    torch.testing.assert_close(
-        torch.tensor(frame["logprobs"].to_list()), torch.tensor(theirs), rtol=1e-5, atol=1e-5
-    )
+    torch.testing.assert_close(torch.tensor(frame["logprobs"].to_list()), torch.tensor(theirs), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("bos", [False, True])
@@ -302,9 +300,7 @@ def test_one_base_serves_its_adapters_by_switching(tokenizer: Any) -> None:
     base = build_model()
     examples = piqa_examples(12)
     bare = run(base, tokenizer, examples).frame["logprobs"].to_list()
-    adapted = get_peft_model(
-        base, LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False), "first"
-    )
+    adapted = get_peft_model(base, LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False), "first")
     adapted.add_adapter("second", LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False))
     results = {}
     for name in ("first", "second", "first"):
@@ -353,9 +349,7 @@ def test_an_option_longer_than_the_model_takes_is_that_items_error(tokenizer: An
     assert "the model takes 64" in result.frame["error"][2]
     assert result.frame["correct"].null_count() == result.frame["logprobs"].null_count() == 1
     others = run(build_model(max_length=64), tokenizer, [examples[0], examples[1], examples[3]])
-    assert (
-        others.frame["choice"].to_list() == result.frame.filter(pl.col("error").is_null())["choice"].to_list()
-    )
+    assert others.frame["choice"].to_list() == result.frame.filter(pl.col("error").is_null())["choice"].to_list()
 
 
 def test_a_model_that_gives_no_number_makes_errors_not_answers(tokenizer: Any) -> None:

@@ -47,8 +47,7 @@ def test_each_item_is_answered_as_often_as_asked(base: LoadedBase) -> None:
 
 def test_the_same_seed_gives_the_same_answers_and_another_one_others(base: LoadedBase) -> None:
     first, again, other = (
-        sampled(base, Sampling(repeats=4, temperature=1.5, seed=seed)).frame["output"].to_list()
-        for seed in (1, 1, 2)
+        sampled(base, Sampling(repeats=4, temperature=1.5, seed=seed)).frame["output"].to_list() for seed in (1, 1, 2)
     )
     assert first == again
     assert first != other

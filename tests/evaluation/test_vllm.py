@@ -117,9 +117,7 @@ def tools(world):
 
 
 @pytest.mark.parametrize("adapter", ["one", "two", None])
-def test_options_have_the_likelihoods_and_records_that_transformers_gives(
-    world, loaded, engine, tools, adapter
-):
+def test_options_have_the_likelihoods_and_records_that_transformers_gives(world, loaded, engine, tools, adapter):
     expected, found = both(loaded, engine, adapter and world / adapter, *tools)
     assert_same_records(found.frame, expected.frame)
     assert found.frame["correct"].n_unique() == 2
@@ -141,12 +139,8 @@ def test_greedy_answers_and_why_they_end_are_those_of_transformers(world, loaded
 
 
 def test_some_answers_stop_and_some_are_cut_off(world, engine):
-    tasks = [
-        replace(FREE, generation=Generation(until=until, max_new_tokens=6)) for until in (("w", "o"), ())
-    ]
-    stopped, cut = (
-        engine.evaluate(world / "one", task, PROMPTS, name="tiny").frame["finish_reason"] for task in tasks
-    )
+    tasks = [replace(FREE, generation=Generation(until=until, max_new_tokens=6)) for until in (("w", "o"), ())]
+    stopped, cut = (engine.evaluate(world / "one", task, PROMPTS, name="tiny").frame["finish_reason"] for task in tasks)
     assert "stop" in stopped.to_list()
     assert "length" in cut.to_list()
 
@@ -223,9 +217,7 @@ def test_an_answer_that_the_engine_gave_up_is_that_items_error(world, engine, mo
 
     monkeypatch.setattr(vllm_stand_in.LLM, "generate", aborting)
     run = engine.evaluate(world / "one", FREE, PROMPTS, name="tiny")
-    assert sorted(map(str, run.frame["error"].to_list())) == ["None"] * 4 + [
-        "the answer was not finished: abort"
-    ]
+    assert sorted(map(str, run.frame["error"].to_list())) == ["None"] * 4 + ["the answer was not finished: abort"]
     assert run.frame["correct"].null_count() == run.metadata["tasks"]["free"]["num_errors"] == 1
 
 
@@ -257,9 +249,7 @@ def inputs(world, tmp_path):
     config = {
         "old": str(world / "base"),
         "new": "new",
-        "tasks": [
-            {"task": str(world / "tools.yaml"), "train": "train.jsonl", "test": str(world / "test.jsonl")}
-        ],
+        "tasks": [{"task": str(world / "tools.yaml"), "train": "train.jsonl", "test": str(world / "test.jsonl")}],
         "output": "run",
         "lora": {"r": 4, "alpha": 8},
         "training": {
@@ -356,9 +346,7 @@ def test_a_missing_vllm_is_told_with_what_to_install(world, tmp_path, monkeypatc
     assert "needs the package vllm; install it with: pip install 'muscle-llm[vllm]'" in line
 
 
-def test_an_update_without_vllm_is_refused_before_training_but_not_when_it_has_nothing_to_do(
-    inputs, monkeypatch
-):
+def test_an_update_without_vllm_is_refused_before_training_but_not_when_it_has_nothing_to_do(inputs, monkeypatch):
     monkeypatch.setattr(vllm_base, "find_spec", lambda name: None)
     line = refused("update", inputs / "update.yaml", "--set", "evaluation.backend=vllm")
     assert "needs the package vllm" in line
@@ -380,9 +368,7 @@ def test_arguments_that_follow_from_base_adapter_and_task_are_refused(key):
 
 @stand_in_only
 def test_an_argument_that_vllm_does_not_know_is_told_in_one_line(world):
-    with pytest.raises(
-        ModelError, match=r"vLLM does not load it \(TypeError: .*tensor_paralel_size"
-    ) as error:
+    with pytest.raises(ModelError, match=r"vLLM does not load it \(TypeError: .*tensor_paralel_size") as error:
         start(world, tensor_paralel_size=2)
     assert "\n" not in str(error.value)
 
@@ -428,9 +414,7 @@ def test_the_rank_is_the_smallest_that_vllm_has(world, tmp_path):
 
 
 def test_a_rank_that_does_not_fit_is_refused(world, tmp_path):
-    with pytest.raises(
-        ConfigError, match=r"max_lora_rank: 16, but adapter .*big has rank 32; leave the key out"
-    ):
+    with pytest.raises(ConfigError, match=r"max_lora_rank: 16, but adapter .*big has rank 32; leave the key out"):
         lora_rank([world / "one", written_adapter(tmp_path / "big", world / "one", r=32)], 16)
     with pytest.raises(ModelError, match="huge: rank 1024, vLLM takes at most 512"):
         lora_rank([written_adapter(tmp_path / "huge", world / "one", r=1024)], None)
@@ -457,9 +441,7 @@ def test_what_vllm_would_leave_out_of_an_adapter_is_refused(world, tmp_path, cha
 def test_an_adapter_that_is_not_whole_is_refused(world, tmp_path):
     adapter = written_adapter(tmp_path / "half", world / "one")
     weights = load_file(adapter / "adapter_model.safetensors")
-    save_file(
-        {key: weights[key] for key in weights if "layers.1" not in key}, adapter / "adapter_model.safetensors"
-    )
+    save_file({key: weights[key] for key in weights if "layers.1" not in key}, adapter / "adapter_model.safetensors")
     with pytest.raises(ModelError, match=r"half: adapter_model\.safetensors lacks \d+ of the \d+ tensors"):
         start(world, adapter)
 

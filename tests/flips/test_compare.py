@@ -51,14 +51,10 @@ def test_the_report_has_every_field_of_the_format() -> None:
         "verdict",
         "headline",
     } <= set(report)
-    assert {"reasons", "warnings", "join", "tasks", "others", "flips", "flips_total", "flips_shown"} <= set(
-        report
-    )
+    assert {"reasons", "warnings", "join", "tasks", "others", "flips", "flips_total", "flips_shown"} <= set(report)
     assert {"paired", "only_old", "only_new", "duplicates", "changed"} <= set(report["join"])
     task = report["tasks"]["all"]
-    assert {"n", "kind", "score", "old_vs_new", "old_vs_candidate", "new_vs_candidate", "quadrants"} <= set(
-        task
-    )
+    assert {"n", "kind", "score", "old_vs_new", "old_vs_candidate", "new_vs_candidate", "quadrants"} <= set(task)
     for side in ("old_vs_new", "old_vs_candidate", "new_vs_candidate"):
         assert METRICS | {"mcnemar_exact_p"} <= set(task[side])
         for name in METRICS:
@@ -193,9 +189,7 @@ def test_a_run_of_errors_leaves_nothing_to_judge() -> None:
 
 
 def test_a_candidate_that_was_scored_otherwise_is_refused() -> None:
-    old, new = (
-        pl.DataFrame({"id": ["0", "1"], "score.rouge1": s, "score.f1": s}) for s in ([0.5, 0.2], [0.4, 0.3])
-    )
+    old, new = (pl.DataFrame({"id": ["0", "1"], "score.rouge1": s, "score.f1": s}) for s in ([0.5, 0.2], [0.4, 0.3]))
     with pytest.raises(JoinError, match="main score rouge1 against f1"):
         compare(old, new, candidate=pl.DataFrame({"id": ["0", "1"], "score.f1": [0.1, 0.9]}))
 
@@ -208,9 +202,7 @@ def test_correctness_on_one_side_only_is_refused() -> None:
 
 
 def test_several_filters_of_a_task_are_tasks_of_their_own() -> None:
-    rows = pl.DataFrame(
-        {"id": ["1", "1"], "task": "gsm8k", "filter": ["strict", "flexible"], "correct": [False, True]}
-    )
+    rows = pl.DataFrame({"id": ["1", "1"], "task": "gsm8k", "filter": ["strict", "flexible"], "correct": [False, True]})
     tasks = compare(rows, rows).to_json()["tasks"]
     assert set(tasks) == {"gsm8k/strict", "gsm8k/flexible"} and tasks["gsm8k/strict"]["n"] == 1
 
@@ -420,9 +412,7 @@ def test_a_long_answer_is_cut_in_the_list() -> None:
 
 def test_coarse_likelihoods_and_ties_are_told() -> None:
     draw = random.Random(1)
-    logprobs = [[-draw.randrange(40, 160) / 4, -draw.randrange(40, 160) / 4] for _ in range(49)] + [
-        [-9.5, -9.5]
-    ]
+    logprobs = [[-draw.randrange(40, 160) / 4, -draw.randrange(40, 160) / 4] for _ in range(49)] + [[-9.5, -9.5]]
     coarse = table([True] * 50, choice=[0] * 50, logprobs=logprobs)
     fine = table([True] * 50, choice=[0] * 50, logprobs=[[-draw.random(), -draw.random()] for _ in range(50)])
     warnings = compare(coarse, fine).to_json()["warnings"]
@@ -432,9 +422,7 @@ def test_coarse_likelihoods_and_ties_are_told() -> None:
 
 def test_a_flip_with_the_same_answer_points_at_the_scoring() -> None:
     old, new = table([True, True], output=["a", "b"]), table([False, True], output=["a", "b"])
-    assert any(
-        "1 flips have the same answer" in warning for warning in compare(old, new).to_json()["warnings"]
-    )
+    assert any("1 flips have the same answer" in warning for warning in compare(old, new).to_json()["warnings"])
 
 
 def test_repeats_of_an_item_are_one_group() -> None:
@@ -462,9 +450,7 @@ def test_answers_to_the_same_few_items_do_not_block_as_independent_ones_would() 
     metrics = only_task(compare(old, new))["old_vs_new"]
     assert metrics["mcnemar_harm_p"] > 0.05 or metrics["clustered_harm_p"] > 0.05
     assert compare(old, new).verdict != "block"
-    as_items = [
-        side.with_columns(id=pl.col("id") + pl.col("repeat").cast(pl.String), repeat=0) for side in (old, new)
-    ]
+    as_items = [side.with_columns(id=pl.col("id") + pl.col("repeat").cast(pl.String), repeat=0) for side in (old, new)]
     assert only_task(compare(*as_items))["old_vs_new"]["mcnemar_harm_p"] < metrics["clustered_harm_p"]
 
 
@@ -473,10 +459,7 @@ def test_a_column_groups_items_that_belong_together() -> None:
     groups = [str(i // 50) for i in range(1000)]
     old = old.with_columns(pl.Series("slice.passage", groups))
     plain, grouped = compare(old, new), compare(old, new, options=CompareOptions(cluster="passage"))
-    width = [
-        e["high"] - e["low"]
-        for e in (only_task(c)["old_vs_new"]["negative_flip_rate"] for c in (plain, grouped))
-    ]
+    width = [e["high"] - e["low"] for e in (only_task(c)["old_vs_new"]["negative_flip_rate"] for c in (plain, grouped))]
     assert width[1] > 3 * width[0]
     with pytest.raises(DataError, match=r"cluster 'page': expected a slice.*passage"):
         compare(old, new, options=CompareOptions(cluster="page"))
@@ -489,8 +472,7 @@ def test_the_same_seed_gives_the_same_report() -> None:
         for _ in range(2)
     ]
     reports = [
-        compare(*frames, options=CompareOptions(max_flips=50, seed=seed)).to_json()
-        | {"created": "", "settings": {}}
+        compare(*frames, options=CompareOptions(max_flips=50, seed=seed)).to_json() | {"created": "", "settings": {}}
         for seed in (0, 0, 1)
     ]
     assert reports[0] == reports[1] != reports[2]
@@ -498,14 +480,10 @@ def test_the_same_seed_gives_the_same_report() -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(
-    st.lists(
-        st.tuples(st.booleans(), st.booleans(), st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=30
-    ),
+    st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=30),
     st.randoms(use_true_random=False),
 )
-def test_the_order_of_rows_does_not_matter(
-    rows: list[tuple[bool, bool, int, int]], chance: random.Random
-) -> None:
+def test_the_order_of_rows_does_not_matter(rows: list[tuple[bool, bool, int, int]], chance: random.Random) -> None:
     old = table([r[0] for r in rows], choice=[r[2] for r in rows], **{"score.p": [r[2] / 3 for r in rows]})
     new = table([r[1] for r in rows], choice=[r[3] for r in rows], **{"score.p": [r[3] / 3 for r in rows]})
     shuffled = [side[chance.sample(range(len(rows)), len(rows))] for side in (old, new)]
@@ -533,8 +511,5 @@ def test_nothing_heavy_is_imported() -> None:
         "print([m for m in ('torch', 'pandas', 'scipy.stats', 'pyarrow', 'transformers') if m in sys.modules])"
     )
     assert (
-        subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        == "[]"
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )

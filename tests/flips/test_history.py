@@ -53,8 +53,7 @@ def test_every_items_way_is_counted() -> None:
 def test_answers_that_only_repeat_make_a_step_no_surer(times: tuple[int, int, int]) -> None:
     runs = chain(*["RWR"] * 9, *["WRR"] * 2, *["RRW"] * 6, *["RRR"] * 40)
     many = [
-        pl.concat([run.with_columns(repeat=pl.lit(r)) for r in range(k)])
-        for run, k in zip(runs, times, strict=True)
+        pl.concat([run.with_columns(repeat=pl.lit(r)) for r in range(k)]) for run, k in zip(runs, times, strict=True)
     ]
     once, again = (only_task(history(each).to_json())["steps"] for each in (runs, many))
     for plain, step in zip(once, again, strict=True):
@@ -126,11 +125,7 @@ def test_a_score_is_followed_by_the_sign_of_its_steps() -> None:
 
 
 @settings(max_examples=15, deadline=None)
-@given(
-    st.integers(2, 4).flatmap(
-        lambda k: st.lists(st.text("RW", min_size=k, max_size=k), min_size=1, max_size=30)
-    )
-)
+@given(st.integers(2, 4).flatmap(lambda k: st.lists(st.text("RW", min_size=k, max_size=k), min_size=1, max_size=30)))
 def test_the_steps_add_up_to_the_whole_way(ways: list[str]) -> None:
     task = followed(*ways)
     net = [step["positive_flips"] - step["negative_flips"] for step in task["steps"]]
@@ -178,10 +173,7 @@ def test_the_terminal_and_markdown_tell_the_same_story() -> None:
 
 
 def test_repeats_are_told_as_answers() -> None:
-    runs = [
-        table([True, False] * 3, repeat=[0, 1] * 3).with_columns(id=pl.Series(list("001122")))
-        for _ in range(2)
-    ]
+    runs = [table([True, False] * 3, repeat=[0, 1] * 3).with_columns(id=pl.Series(list("001122"))) for _ in range(2)]
     report = history(runs)
     assert only_task(report.to_json())["unit"] == "answers" and "of 6 answers" in history_markdown(report)
     assert followed("RW", "WR")["unit"] == "items"

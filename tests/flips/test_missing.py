@@ -92,10 +92,7 @@ def test_a_missing_old_answer_is_as_grave_where_the_new_one_is_wrong() -> None:
     assert broken.verdict == "cannot_tell" and hidden.verdict == "cannot_tell"
     right = pl.int_range(1_000).is_between(500, 511)
     assert gate(*_update(1_000, 0, 10), STRICT).verdict == "pass"
-    assert (
-        gate(old.with_columns(correct=True).filter(~right), old.with_columns(correct=True), STRICT).verdict
-        == "pass"
-    )
+    assert gate(old.with_columns(correct=True).filter(~right), old.with_columns(correct=True), STRICT).verdict == "pass"
 
 
 def test_a_warning_does_not_go_with_the_items_that_caused_it() -> None:
@@ -175,9 +172,7 @@ def test_a_task_with_nothing_to_compare_is_named(tmp_path: Path) -> None:
         result = gate(*frames)
         assert result.exit_code == 2
         assert [f.task for f in result.findings if f.metric == "coverage"] == ["b"]
-        assert any(
-            "no item is scored in both runs of b" in warning for warning in result.to_json()["warnings"]
-        )
+        assert any("no item is scored in both runs of b" in warning for warning in result.to_json()["warnings"])
         assert compare(*frames).verdict == "cannot_tell"
 
 
@@ -187,9 +182,7 @@ def test_a_second_metric_does_not_take_the_main_ones_place() -> None:
     with pytest.raises(JoinError, match="what decides must be the same"):
         gate(old, new.with_columns(correct=pl.lit(None, pl.Boolean)))
     scores = [
-        frame.select(
-            "id", "input", **{"score.main": pl.col("correct").cast(pl.Float64) / 2, "score.length": 1.0}
-        )
+        frame.select("id", "input", **{"score.main": pl.col("correct").cast(pl.Float64) / 2, "score.length": 1.0})
         for frame in (old, new)
     ]
     assert gate(*scores).verdict == "block"
@@ -212,9 +205,7 @@ def test_a_candidate_that_breaks_more_and_scores_less_than_the_plain_update_is_w
     candidate = _update(2_000, 8, 20)[1]
     old, candidate = (
         old,
-        candidate.with_columns(
-            correct=pl.when(pl.int_range(2_000) >= 1_980).then(False).otherwise("correct")
-        ),
+        candidate.with_columns(correct=pl.when(pl.int_range(2_000) >= 1_980).then(False).otherwise("correct")),
     )
     result = gate(old, new, candidate=candidate)
     assert result.verdict == "warn"

@@ -44,9 +44,7 @@ def table(correct: list[bool], **columns: list[Any]) -> pl.DataFrame:
     return pl.DataFrame({"id": [str(i) for i in range(len(correct))], "correct": correct, **columns})
 
 
-def pair(
-    both: int, lost: int, gained: int, neither: int, **columns: list[Any]
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+def pair(both: int, lost: int, gained: int, neither: int, **columns: list[Any]) -> tuple[pl.DataFrame, pl.DataFrame]:
     old = [True] * (both + lost) + [False] * (gained + neither)
     new = [True] * both + [False] * lost + [True] * gained + [False] * neither
     return table(old, **columns), table(new, **columns)
@@ -155,9 +153,7 @@ def test_small_slices_are_told_together_and_stop_nothing() -> None:
     runs = pair(700, 0, 0, 300, **{"slice.topic": topics})
     result = gate(*runs, policy(slices=[{"slice": "topic", "harm": "block"}]))
     assert result.verdict == "pass"
-    assert any(
-        "20 slices with fewer than 30 items" in f.reason and f.verdict == "inform" for f in result.findings
-    )
+    assert any("20 slices with fewer than 30 items" in f.reason and f.verdict == "inform" for f in result.findings)
 
 
 def test_a_slice_column_that_is_not_there_is_refused() -> None:

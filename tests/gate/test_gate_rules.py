@@ -60,9 +60,7 @@ def test_a_limit_is_broken_only_where_the_items_prove_it() -> None:
 def test_a_value_just_above_its_limit_is_written_with_the_digits_that_show_it() -> None:
     finding = only(counts(7148, 252, 400, 2200), negative_flip_rate={"limit": 0.025199, "test": "point"})
     assert "2.52% is above the limit 2.5199%" in finding.reason
-    finding = only(
-        counts(714796, 25204, 40000, 220000), negative_flip_rate={"limit": 0.0252, "test": "point"}
-    )
+    finding = only(counts(714796, 25204, 40000, 220000), negative_flip_rate={"limit": 0.0252, "test": "point"})
     assert "2.5204% is above the limit 2.52%" in finding.reason
 
 
@@ -152,9 +150,7 @@ def test_the_default_policy_blocks_one_in_twenty_updates_that_change_nothing() -
     policy = DEFAULT_POLICY
     blocked = 0
     for both, lost, gained, neither in flips:
-        subject = Subject(
-            "t", None, counts(both, lost, gained, neither), None, policy.default, policy.min_items
-        )
+        subject = Subject("t", None, counts(both, lost, gained, neither), None, policy.default, policy.min_items)
         blocked += overall(judge([subject], alpha=policy.alpha)) == "block"
     assert blocked <= 30  # 5 % of 400 is 20; above 30 has probability 0.01
 
@@ -166,12 +162,8 @@ def test_the_score_statistic_is_mcnemars_without_a_fall() -> None:
     assert score_statistic(20, 5, 1_000, 0.0) == pytest.approx(15 / math.sqrt(25))
 
 
-@pytest.mark.parametrize(
-    ("lost", "gained", "fall"), [(12, 3, 0.02), (5, 9, 0.01), (7, 0, 0.005), (0, 4, -0.01)]
-)
-def test_the_score_statistic_takes_the_likeliest_flips_under_the_fall(
-    lost: int, gained: int, fall: float
-) -> None:
+@pytest.mark.parametrize(("lost", "gained", "fall"), [(12, 3, 0.02), (5, 9, 0.01), (7, 0, 0.005), (0, 4, -0.01)])
+def test_the_score_statistic_takes_the_likeliest_flips_under_the_fall(lost: int, gained: int, fall: float) -> None:
     total = 200
 
     def loss(q: float) -> float:
@@ -268,9 +260,7 @@ def test_tasks_with_a_score_have_rules_of_their_own() -> None:
         ),
     ],
 )
-def test_a_policy_that_is_wrong_is_refused_with_its_line_and_key(
-    tmp_path: Path, text: str, message: str
-) -> None:
+def test_a_policy_that_is_wrong_is_refused_with_its_line_and_key(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         load_policy(write(tmp_path, text))
     assert "policy.yaml" in str(caught.value) and "\n" not in str(caught.value)
@@ -317,9 +307,7 @@ def test_a_score_that_hardly_moved_proves_a_drop_by_as_many_items_as_it_takes() 
     def still(total: int) -> Tally:
         cells = np.zeros(8, dtype=np.int64)
         cells[0] = total
-        return Tally(
-            "continuous", Quadrants(cells, answers_known=False), 2.5, 2.5, Spread(0.0, 0.0, total - 1)
-        )
+        return Tally("continuous", Quadrants(cells, answers_known=False), 2.5, 2.5, Spread(0.0, 0.0, total - 1))
 
     assert only(still(150), accuracy_drop=0.01).verdict == "cannot_tell"
     assert only(still(400), accuracy_drop=0.01).verdict == "pass"

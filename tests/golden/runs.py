@@ -160,9 +160,7 @@ def chain_report() -> dict[str, Any]:
     """Return the report of the chain."""
     from muscle.flips.history import history
 
-    return history(
-        chain_runs(), names=["v1", "v2", "v3", "v4"], options=CompareOptions(epsilon=0.05)
-    ).to_json()
+    return history(chain_runs(), names=["v1", "v2", "v3", "v4"], options=CompareOptions(epsilon=0.05)).to_json()
 
 
 REPORTS: dict[str, Callable[[], dict[str, Any]]] = {

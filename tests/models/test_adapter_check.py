@@ -185,9 +185,7 @@ def test_a_damaged_configuration_is_refused_in_one_line(base, adapter, text):
 def test_a_pattern_that_would_be_matched_for_hours_is_refused(base, adapter, monkeypatch, key):
     monkeypatch.setattr("muscle.models.adapter_check._PATTERN_SECONDS", 1.0)
     endless = "(.*)*x"
-    change_config(
-        adapter, **{key: {endless: 2} if key == "rank_pattern" else [endless] if "save" in key else endless}
-    )
+    change_config(adapter, **{key: {endless: 2} if key == "rank_pattern" else [endless] if "save" in key else endless})
     with pytest.raises(ModelError, match=r"matching '\(\.\*\)\*x' .* takes longer than 1 seconds"):
         check_adapter(base, adapter)
 

@@ -48,9 +48,7 @@ def adapter(folders, tmp_path):
 
 def test_lora_is_on_every_linear_layer_but_the_head(folders):
     model = new_adapter(load(folders / "one"), LORA)
-    adapted = {
-        name.split(".lora_A")[0].rsplit(".", 1)[1] for name, _ in model.named_parameters() if "lora_A" in name
-    }
+    adapted = {name.split(".lora_A")[0].rsplit(".", 1)[1] for name, _ in model.named_parameters() if "lora_A" in name}
     assert adapted == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 
 
@@ -73,9 +71,7 @@ def test_flash_attention_that_is_not_installed_is_refused_in_one_line(folders):
 def test_flex_attention_is_refused_on_a_cpu_which_has_no_backward_pass_for_it(folders, monkeypatch):
     monkeypatch.setattr("muscle.models.bases.choose_device", lambda: "cpu")
     settings = TrainingSettings(attention="flex_attention")
-    with pytest.raises(
-        ConfigError, match=r"training\.attention: flex_attention has no backward pass on a CPU"
-    ):
+    with pytest.raises(ConfigError, match=r"training\.attention: flex_attention has no backward pass on a CPU"):
         load_for_training(BaseConfig(base=str(folders / "one")), settings)
 
 
@@ -113,9 +109,7 @@ def test_an_adapter_of_another_base_is_refused_by_its_fingerprint(folders, adapt
 
 def test_an_adapter_of_other_shapes_is_refused_without_a_fingerprint(folders, adapter):
     (adapter / "muscle.json").unlink()
-    with pytest.raises(
-        ModelError, match=r"made for another base or .* is \[4, 32\] in it, \[4, 64\] on base"
-    ):
+    with pytest.raises(ModelError, match=r"made for another base or .* is \[4, 32\] in it, \[4, 64\] on base"):
         load_adapter(load(folders / "wide"), adapter)
 
 

@@ -89,7 +89,5 @@ def test_a_4_bit_base_that_has_scored_still_gives_every_layer_its_gradient(world
 def test_a_bitsandbytes_that_computes_wrong_is_refused(world, monkeypatch):
     right = functional.dequantize_4bit
     monkeypatch.setattr(functional, "dequantize_4bit", lambda *words: 2 * right(*words))
-    with pytest.raises(
-        ConfigError, match="the installed bitsandbytes computes wrong products or no gradient"
-    ):
+    with pytest.raises(ConfigError, match="the installed bitsandbytes computes wrong products or no gradient"):
         four_bits(world / "new")

@@ -180,9 +180,7 @@ def test_a_folder_is_replaced_in_one_step(tmp_path, monkeypatch):
     place = tmp_path / "a"
     place.mkdir()
     (place / "old").touch()
-    monkeypatch.setattr(
-        Path, "rename", lambda *_: pytest.fail("a kill after this rename would lose the folder")
-    )
+    monkeypatch.setattr(Path, "rename", lambda *_: pytest.fail("a kill after this rename would lose the folder"))
     with atomic_folder(place) as folder:
         (folder / "new").touch()
     assert [path.name for path in place.iterdir()] == ["new"]
@@ -275,9 +273,7 @@ def test_a_held_folder_is_refused_at_once_and_let_go_of_when_its_process_dies(tm
         "import sys, time; from pathlib import Path; from muscle.pipeline.run_folder import RunFolder\n"
         "with RunFolder(Path(sys.argv[1])).locked(): print('held', flush=True); time.sleep(600)"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen([sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "held\n"
         with pytest.raises(OutputError, match="another muscle process is working in this folder"):
             run_stages(tmp_path)

@@ -18,9 +18,7 @@ from muscle.predictions.records import input_hash
 from muscle.yaml_files import yaml_text
 from tiny import TASK_YAML, save_base, write_choice_rows
 
-STAGES = (
-    3 + 4 + 1
-)  # two task adapters and a compatibility adapter; old, new, compat, bare base scored; the report
+STAGES = 3 + 4 + 1  # two task adapters and a compatibility adapter; old, new, compat, bare base scored; the report
 
 
 @pytest.fixture(scope="module")
@@ -115,9 +113,7 @@ def test_a_second_run_does_nothing(inputs, finished):
     again = run(inputs, out)
     assert again.num_stages_run == 0
     assert again.report == first.report
-    changed = [
-        path for path, mtime in before.items() if path.stat().st_mtime_ns != mtime and path.name != ".lock"
-    ]
+    changed = [path for path, mtime in before.items() if path.stat().st_mtime_ns != mtime and path.name != ".lock"]
     assert changed == []
 
 
@@ -189,16 +185,13 @@ def test_a_given_adapter_with_another_alpha_is_another_adapter(inputs, finished,
     run(inputs, tmp_path / "run", new=new)
     config = given / "adapter_config.json"
     config.write_text(config.read_text().replace('"lora_alpha": 8', '"lora_alpha": 80'))
-    assert (
-        run(inputs, tmp_path / "run", new=new).num_stages_run == 4
-    )  # align, new and compat scored, the report
+    assert run(inputs, tmp_path / "run", new=new).num_stages_run == 4  # align, new and compat scored, the report
 
 
 def test_given_adapters_are_used_as_they_are(inputs, finished, tmp_path):
     out, first = finished
     given = {
-        side: {"base": side, "adapters": {"tools": str(out / "adapters" / side / "tools")}}
-        for side in ("old", "new")
+        side: {"base": side, "adapters": {"tools": str(out / "adapters" / side / "tools")}} for side in ("old", "new")
     }
     again = run(inputs, tmp_path / "run", **given)
     assert again.num_stages_run == STAGES - 2

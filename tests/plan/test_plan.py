@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,6 @@ from muscle.plan.resolution import (
     minimum_repeats,
     power_of,
     repeats_for_change,
-    standard_error,
 )
 from muscle.predictions.run import Run, Unread
 
@@ -59,8 +59,8 @@ def test_the_bound_of_the_detectable_difference_is_the_known_one() -> None:
 
 def test_the_standard_error_is_wangs() -> None:
     split = Variances(0.117778, 0.033333)
-    assert standard_error(split, 60, 1) == pytest.approx(0.0502, abs=1e-4)
-    assert standard_error(split, 60, 3) == pytest.approx(0.0463, abs=1e-4)
+    assert math.sqrt(split.of(1) / 60) == pytest.approx(0.0502, abs=1e-4)
+    assert math.sqrt(split.of(3) / 60) == pytest.approx(0.0463, abs=1e-4)
 
 
 def test_the_power_of_mcnemars_test_is_that_of_all_outcomes_summed_up() -> None:
@@ -278,9 +278,7 @@ def test_one_fresh_answer_an_item_is_refused() -> None:
 
 def test_fresh_answers_to_other_items_are_refused() -> None:
     chosen = choose(*first_pass())
-    other = [
-        run(RATES, 3, seed=s).with_columns(id="x" + pl.col("id"), input="x" + pl.col("input")) for s in (1, 2)
-    ]
+    other = [run(RATES, 3, seed=s).with_columns(id="x" + pl.col("id"), input="x" + pl.col("input")) for s in (1, 2)]
     with pytest.raises(DataError, match="none of them"):
         confirm(chosen, *other)
 
@@ -336,9 +334,7 @@ def test_the_commands_take_runs_as_compare_does(files: Path) -> None:
     fresh = ("--fresh-old", files / "fresh_old.csv", "--fresh-new", f"{files / 'fresh_new.csv'}::name=again")
     second = muscle("confirm", *pair, *ask, *fresh, *columns)
     assert second.code == 0 and "regressed" in second.out, second.err
-    again = muscle(
-        "confirm", *pair, *ask, "--fresh-old", f"{pair[0]}::name=x", "--fresh-new", pair[1], *columns
-    )
+    again = muscle("confirm", *pair, *ask, "--fresh-old", f"{pair[0]}::name=x", "--fresh-new", pair[1], *columns)
     assert again.code == 3 and "the first pass again" in again.err
     for command in ("plan", "confirm", "watch"):
         unknown = muscle(command, f"{pair[0]}::what=1", pair[1], *columns)

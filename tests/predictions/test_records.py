@@ -48,9 +48,7 @@ def test_records_come_back_as_they_were_written(tmp_path: Path, suffix: str) -> 
     assert read_run(again).frame.equals(run.frame)
     row = run.frame.row(0, named=True)
     assert [*COLUMNS] == run.frame.columns[: len(COLUMNS)]
-    assert {name: row[name] for name in FULL if name in COLUMNS} == {
-        k: v for k, v in FULL.items() if k in COLUMNS
-    }
+    assert {name: row[name] for name in FULL if name in COLUMNS} == {k: v for k, v in FULL.items() if k in COLUMNS}
     assert row["score.acc"] == 0.0 and row["slice.topic"] == "home"
     assert run.score_names("piqa") == ["acc", "likelihood"] and run.slice_names == ["topic", "hard"]
     assert run.frame["error"].to_list() == [None, "timeout"]
@@ -67,16 +65,12 @@ def test_the_content_hash_covers_input_and_choices(tmp_path: Path) -> None:
 
 
 def test_a_hash_that_the_file_brings_is_kept(tmp_path: Path) -> None:
-    run = read_run(
-        write_lines(tmp_path / "a.jsonl", {"id": "1", "input_hash": "abc", "input": "x", "correct": True})
-    )
+    run = read_run(write_lines(tmp_path / "a.jsonl", {"id": "1", "input_hash": "abc", "input": "x", "correct": True}))
     assert run.frame["input_hash"].to_list() == ["abc"]
 
 
 def test_the_least_that_a_row_needs_is_an_id_and_a_verdict(tmp_path: Path) -> None:
-    frame = read_run(
-        write_lines(tmp_path / "quiz.jsonl", {"id": 5, "correct": 1}, {"id": "x", "correct": 0})
-    ).frame
+    frame = read_run(write_lines(tmp_path / "quiz.jsonl", {"id": 5, "correct": 1}, {"id": "x", "correct": 0})).frame
     assert frame.select("task", "id", "filter", "repeat", "correct").rows() == [
         ("quiz", "5", "none", 0, True),
         ("quiz", "x", "none", 0, False),
@@ -104,9 +98,7 @@ def test_a_row_without_an_id_is_known_by_its_input(tmp_path: Path) -> None:
         ({"output": "[1]", "reference": "[1]"}, True),
     ],
 )
-def test_correctness_is_computed_where_it_is_not_given(
-    tmp_path: Path, row: dict[str, Any], correct: bool
-) -> None:
+def test_correctness_is_computed_where_it_is_not_given(tmp_path: Path, row: dict[str, Any], correct: bool) -> None:
     frame = read_run(write_lines(tmp_path / "a.jsonl", {"id": 1} | row)).frame
     assert frame["correct"].to_list() == [correct]
 
@@ -149,9 +141,7 @@ def test_bare_and_named_scores_of_one_name_share_a_column(tmp_path: Path) -> Non
 
 def test_a_score_name_that_first_appears_late_is_not_lost(tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [{"id": i, "task": "a", "score": {"acc": 1}} for i in range(300)]
-    rows += [
-        {"id": i, "task": "b", "score": {"rouge1": 0.25}, "slices": {"odd}, name": "x"}} for i in range(300)
-    ]
+    rows += [{"id": i, "task": "b", "score": {"rouge1": 0.25}, "slices": {"odd}, name": "x"}} for i in range(300)]
     run = read_run(write_lines(tmp_path / "a.jsonl", *rows))
     assert run.score_names("a") == ["acc"] and run.score_names("b") == ["rouge1"]
     assert run.frame["slice.odd}, name"].drop_nulls().len() == 300
@@ -238,9 +228,7 @@ def test_a_bad_line_is_named_with_its_field(tmp_path: Path, line: Any, message: 
 @pytest.mark.parametrize("bad_row", [150, 5_000])
 def test_a_bad_line_far_down_is_named_too(tmp_path: Path, bad_row: int) -> None:
     rows: list[Any] = [{"id": i, "score": {"acc": 0.5}} for i in range(bad_row)]
-    path = write_lines(
-        tmp_path / "a.jsonl", *rows, '{"id": "x", "score": {"acc": NaN}}', {"id": "y", "score": 1}
-    )
+    path = write_lines(tmp_path / "a.jsonl", *rows, '{"id": "x", "score": {"acc": NaN}}', {"id": "y", "score": 1})
     with pytest.raises(DataError, match=rf"line {bad_row + 1}, field 'score.acc'"):
         read_run(path)
 
@@ -345,9 +333,7 @@ def test_writing_refuses_what_json_cannot_hold(tmp_path: Path) -> None:
 
 
 def test_a_run_names_its_columns() -> None:
-    run = Run(
-        "x", pl.DataFrame({"task": ["b", "a", "b"], "score.s": [None, 0.5, None], "slice.q": ["1", "2", "3"]})
-    )
+    run = Run("x", pl.DataFrame({"task": ["b", "a", "b"], "score.s": [None, 0.5, None], "slice.q": ["1", "2", "3"]}))
     assert run.tasks == ["b", "a"] and run.score_names("b") == [] and run.slice_names == ["q"]
 
 
@@ -366,9 +352,7 @@ values = st.fixed_dictionaries(
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(values, min_size=1, max_size=6))
-def test_the_fast_and_the_careful_reader_agree(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[Any]
-) -> None:
+def test_the_fast_and_the_careful_reader_agree(tmp_path_factory: pytest.TempPathFactory, rows: list[Any]) -> None:
     folder = tmp_path_factory.mktemp("agree")
     (folder / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     careful = folder / "b" / "a.json"

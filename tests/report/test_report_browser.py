@@ -107,9 +107,7 @@ def figures(browser: Browser, selector: str) -> list[float]:
         lambda: rich_report(candidate=False),
     ],
 )  # fmt: skip
-def test_the_page_opens_without_an_error_and_loads_nothing(
-    browser: Browser, tmp_path: Path, make: Any
-) -> None:
+def test_the_page_opens_without_an_error_and_loads_nothing(browser: Browser, tmp_path: Path, make: Any) -> None:
     show(browser, tmp_path, make())
     browser.press("jj")
     assert browser.errors() == []
@@ -317,9 +315,7 @@ def test_j_and_k_walk_through_the_examples_and_back_leaves_them(browser: Browser
     assert browser.run("return document.getElementById('browser').dataset.opened") == "false"
 
 
-def test_enter_and_arrows_work_in_the_list_and_escape_goes_back_to_it(
-    browser: Browser, tmp_path: Path
-) -> None:
+def test_enter_and_arrows_work_in_the_list_and_escape_goes_back_to_it(browser: Browser, tmp_path: Path) -> None:
     report = make_report()
     show(browser, tmp_path, report)
     browser.run("document.getElementById('list').focus()")
@@ -398,9 +394,7 @@ def test_examples_with_the_same_id_have_links_of_their_own(browser: Browser, tmp
     assert "the second of them" in texts(browser, "#item")[0]
 
 
-def test_words_that_differ_are_marked_in_all_answers_and_marks_can_be_hidden(
-    browser: Browser, tmp_path: Path
-) -> None:
+def test_words_that_differ_are_marked_in_all_answers_and_marks_can_be_hidden(browser: Browser, tmp_path: Path) -> None:
     report = make_report(tasks=("samsum",))
     report["flips"] = report["flips"][:1]
     flip = report["flips"][0]
@@ -458,9 +452,7 @@ def test_hostile_text_is_shown_as_text(browser: Browser, tmp_path: Path) -> None
     assert browser.run("return getComputedStyle(document.querySelector('.text')).unicodeBidi") == "isolate"
 
 
-def test_answers_of_a_megabyte_are_clipped_and_compared_in_bounded_time(
-    browser: Browser, tmp_path: Path
-) -> None:
+def test_answers_of_a_megabyte_are_clipped_and_compared_in_bounded_time(browser: Browser, tmp_path: Path) -> None:
     report = make_report(tasks=("samsum",))
     flip = report["flips"][0]
     flip["old"]["output"] = "".join(f"{i * 7919 % 100003} " for i in range(160_000))

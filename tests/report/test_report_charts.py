@@ -27,9 +27,7 @@ def percent(text: str | None) -> float:
 def areas(svg: str) -> dict[str, float]:
     """Each tile's area by its class, in percent times pixels."""
     tiles = (rect for rect in parse(svg).iter("rect") if rect.get("class", "").startswith("tile"))
-    return {
-        t.get("class", "").split()[1]: percent(t.get("width")) * float(t.get("height", "0")) for t in tiles
-    }
+    return {t.get("class", "").split()[1]: percent(t.get("width")) * float(t.get("height", "0")) for t in tiles}
 
 
 @given(st.lists(numbers, min_size=1, max_size=8))
@@ -88,11 +86,7 @@ def test_estimates_and_their_intervals_stand_where_the_axis_says() -> None:
     assert (percent(whisker.get("x1")), percent(whisker.get("x2"))) == (40, 60)
     assert [percent(m.get("x")) for m in svg.iter("svg") if m.get("x")] == [50, 25]
     (band,) = svg.iter("rect")
-    assert (
-        band.get("class") == "band better"
-        and percent(band.get("x")) == 25
-        and percent(band.get("width")) == 25
-    )
+    assert band.get("class") == "band better" and percent(band.get("x")) == 25 and percent(band.get("width")) == 25
 
 
 def test_a_rise_of_a_rate_that_should_fall_is_marked_as_worse() -> None:
@@ -107,9 +101,7 @@ def test_points_stand_at_their_coordinates_and_say_what_they_are() -> None:
     points = [Point(0.5, 1.0, "plain", "a", "first", "s"), Point(1.0, 0.0, "candidate", "", "second", "s")]
     svg = parse(scatter(points, Axis((0.0, 1.0)), Axis((0.0, 1.0)), title="t", height=200))
     marks = [
-        (percent(m.get("x")), float(m.get("y", "nan")), m.findtext("title"))
-        for m in svg.iter("svg")
-        if m.get("x")
+        (percent(m.get("x")), float(m.get("y", "nan")), m.findtext("title")) for m in svg.iter("svg") if m.get("x")
     ]
     assert marks == [(50, 0, "first"), (100, 200, "second")]
     (join,) = [line for line in svg.iter("line") if line.get("class") == "join"]
@@ -137,8 +129,6 @@ def test_a_bin_around_zero_is_neither_loss_nor_gain() -> None:
 
 
 def test_names_in_charts_are_escaped() -> None:
-    svg = scatter(
-        [Point(0, 0, "plain", "<b>&", "<script>")], Axis((0.0, 1.0)), Axis((0.0, 1.0)), title='"<x>'
-    )
+    svg = scatter([Point(0, 0, "plain", "<b>&", "<script>")], Axis((0.0, 1.0)), Axis((0.0, 1.0)), title='"<x>')
     assert not re.search("<b>|<script>|<x>", svg)
     assert parse(svg).get("aria-label", "").startswith('"<x>')

@@ -57,9 +57,7 @@ def test_verdicts_of_items_floor_and_excess_are_shown_for_both_updates() -> None
     paths = shown_paths(render_html(typed(rich_report())))
     for side in ("old_vs_new", "old_vs_candidate"):
         for verdict in ("regressed", "improved", "equivalent", "cannot_tell"):
-            assert {
-                f"#/tasks/house/{side}/items/{verdict}/{end}" for end in ("value", "low", "high")
-            } <= paths
+            assert {f"#/tasks/house/{side}/items/{verdict}/{end}" for end in ("value", "low", "high")} <= paths
         assert f"#/tasks/house/{side}/items/null95/value" in paths
         assert f"#/tasks/house/{side}/noise_floor/high" in paths
         assert f"#/tasks/house/{side}/excess_negative_flip_rate/low" in paths
@@ -184,11 +182,7 @@ def test_every_kind_of_slice_leads_to_its_examples() -> None:
 
 
 def test_answers_are_not_called_items_where_items_were_asked_several_times() -> None:
-    rows = [
-        {"task": "qa", "id": str(i), "repeat": k, "correct": (i + k) % 5 > 0}
-        for i in range(40)
-        for k in range(3)
-    ]
+    rows = [{"task": "qa", "id": str(i), "repeat": k, "correct": (i + k) % 5 > 0} for i in range(40) for k in range(3)]
     old = pl.DataFrame(rows)
     report = compare(old, old.with_columns(correct=pl.col("correct") & (pl.col("id") != "7"))).to_json()
     text = " ".join(Page(render_html(typed(report))).text.split())

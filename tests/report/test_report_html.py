@@ -153,9 +153,7 @@ def test_an_undefined_metric_is_shown_with_its_reason() -> None:
 def test_a_sample_of_the_flips_is_called_a_sample() -> None:
     report = make_report()
     report["flips"] = report["flips"][:100]
-    report.update(
-        flips_shown=100, flips_total={"negative_flip": 9000, "positive_flip": 500, "other_wrong": 0}
-    )
+    report.update(flips_shown=100, flips_total={"negative_flip": 9000, "positive_flip": 500, "other_wrong": 0})
     text = " ".join(Page(render_html(typed(report))).text.split())
     assert f"{report['flips_shown']} of 9,500 examples whose answer changed: a sample" in text
     assert "given back by the candidate" not in text
@@ -195,9 +193,7 @@ def test_both_wrong_is_one_row_where_the_answers_are_not_known() -> None:
 def test_the_verdict_s_word_is_not_said_twice() -> None:
     report = make_report(verdict="block")
     report["headline"] = "Blocked: new against old: +1 right / -9 broken."
-    assert (
-        Page(render_html(typed(report))).text.count("Blocked") == 2
-    )  # in the window's title and in the badge
+    assert Page(render_html(typed(report))).text.count("Blocked") == 2  # in the window's title and in the badge
 
 
 def test_shares_are_of_the_items_that_the_candidate_answered() -> None:
@@ -233,14 +229,10 @@ def compared(folder: Path) -> dict[str, Any]:
             text, good, bad = WORLD[item % len(WORLD)]
             choice = int(draw.random() > skill)
             asked = {"id": f"c{item}", "task": "house", "input": f"{text} ({item})", "reference": good}
-            rows.append(
-                {**asked, "choices": [good, bad], "choice": choice, "logprobs": [-1.0 - choice, -1.5]}
-            )
+            rows.append({**asked, "choices": [good, bad], "choice": choice, "logprobs": [-1.0 - choice, -1.5]})
             summary = {"id": f"s{item}", "task": "samsum", "input": f"Dialogue {item}", "reference": "a b c"}
             rows.append({**summary, "output": "a b", "score": {"rouge1": round(draw.random() * skill, 3)}})
-        (folder / f"{name}.jsonl").write_text(
-            "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8"
-        )
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     old, new, candidate, base = (folder / f"{name}.jsonl" for name in runs)
     return compare(old, new, candidate=candidate, others={"bare base": base}).to_json()
 

@@ -68,9 +68,7 @@ def test_text_from_data_cannot_break_out(text: str) -> None:
     assert html.count("<details>") == html.count("</details>") == 2
     assert html.count("<table>") == to_html(render_markdown(typed(hostile_report("plain")))).count("<table>")
     assert "href" not in html and "src=" not in re.sub(r"&lt;.*?&gt;", "", html)
-    assert not re.search(
-        r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e]", render_markdown(typed(hostile_report(text)))
-    )
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e]", render_markdown(typed(hostile_report(text))))
 
 
 def test_mentions_references_and_links_stand_apart_outside_code() -> None:

@@ -17,9 +17,7 @@ def printed(report: dict[str, Any], *, width: int = 120, colour: bool = False) -
     stream = io.StringIO()
     print_report(
         typed(report),
-        Console(
-            file=stream, width=width, force_terminal=colour, color_system="truecolor" if colour else None
-        ),
+        Console(file=stream, width=width, force_terminal=colour, color_system="truecolor" if colour else None),
     )
     return stream.getvalue()
 

@@ -85,9 +85,7 @@ def test_all_numbers_stay(runs: tuple[Path, Path], tmp_path: Path) -> None:
     assert (after["verdict"], after["headline"]) == (before["verdict"], before["headline"])
 
 
-def test_an_item_is_named_by_its_id_and_the_hash_of_its_records(
-    runs: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_an_item_is_named_by_its_id_and_the_hash_of_its_records(runs: tuple[Path, Path], tmp_path: Path) -> None:
     report, texts = _compare(runs, tmp_path, "--no-texts")
     found = {flip["id"]: flip["input_hash"] for flip in report["flips"]}
     assert found["item-59"] == input_hash("zqquestion 59?")
@@ -111,15 +109,10 @@ def test_what_differs_between_prompts_is_told_without_quoting_them(tmp_path: Pat
     rows = [{"id": f"q{n}", "input": f"Say zqold {n}", "output": "zqa", "correct": n > 3} for n in range(40)]
     old = write(folder / "old.jsonl", rows)
     new = write(folder / "new.jsonl", [{**row, "input": f"Say zqnew {row['id']}"} for row in rows])
-    report, texts = _compare(
-        (old, new), tmp_path, "--on", "id", "--allow", "prompts", "--no-texts", by="length"
-    )
+    report, texts = _compare((old, new), tmp_path, "--on", "id", "--allow", "prompts", "--no-texts", by="length")
     assert not any(SECRET in text for text in texts.values())
     (told,) = report["comparability"]["old_vs_new"]
-    assert (
-        told["message"]
-        == "40 of 40 shared items have another prompt (or other options), the first is id 'q0'"
-    )
+    assert told["message"] == "40 of 40 shared items have another prompt (or other options), the first is id 'q0'"
     with_texts, _ = _compare((old, new), tmp_path, "--on", "id", "--allow", "prompts", by="length")
     assert "'Say zqold 0' against 'Say zqnew q0'" in with_texts["comparability"]["old_vs_new"][0]["message"]
 

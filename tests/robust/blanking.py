@@ -54,9 +54,9 @@ def change(old: Bundle, new: Bundle, chance: random.Random) -> Change:
         new: the new run, likewise.
         chance: what chooses.
     """
-    way = chance.choices(
-        (*FIELD_CHANGES, *REMOVALS, *HEADER_CHANGES), (9, 6, 3, 3, 3, 8, 3, 3, 1, 3, 1, 1, 1, 1)[:14]
-    )[0]
+    way = chance.choices((*FIELD_CHANGES, *REMOVALS, *HEADER_CHANGES), (9, 6, 3, 3, 3, 8, 3, 3, 1, 3, 1, 1, 1, 1)[:14])[
+        0
+    ]
     if way in REMOVALS:
         # The same items taken from both runs would leave no trace in a plain file, so one run loses them.
         side = chance.choice(("old", "new", "new"))
@@ -213,11 +213,7 @@ def _change_header(way: str, runs: Sequence[Bundle], chance: random.Random) -> s
     """Blank a setting or a total: something that is outside of the records."""
     places = []
     for place, file in enumerate(runs[0].files.values()):
-        outside = (
-            file.value
-            if not file.answers
-            else {k: v for k, v in _dict(file.value) if k not in file.records[:1]}
-        )
+        outside = file.value if not file.answers else {k: v for k, v in _dict(file.value) if k not in file.records[:1]}
         places += [(place, keys) for keys in _paths(outside)]
     if not places:
         return "none"

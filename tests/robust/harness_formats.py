@@ -49,8 +49,7 @@ def _lm_eval_choice(answer: Answer) -> dict[str, Any]:
         "doc": {"q": answer.question, "topic": answer.topic},
         "target": str(gold),
         "arguments": {
-            f"gen_args_{place}": {"arg_0": answer.question, "arg_1": ending}
-            for place, ending in enumerate(endings)
+            f"gen_args_{place}": {"arg_0": answer.question, "arg_1": ending} for place, ending in enumerate(endings)
         },
         "resps": [[value] for value in values],
         "filtered_resps": values,
@@ -66,9 +65,7 @@ def _lm_eval(metric: str, sample: Callable[[Answer], dict[str, Any]]) -> Callabl
         tasks = tasks_of(answers)
         results = {
             "results": {t: {"alias": t, f"{metric},none": accuracy(each)} for t, each in tasks.items()},
-            "configs": {
-                t: {"task": t, "target_delimiter": " ", "num_fewshot": 0, "output_type": "x"} for t in tasks
-            },
+            "configs": {t: {"task": t, "target_delimiter": " ", "num_fewshot": 0, "output_type": "x"} for t in tasks},
             "versions": dict.fromkeys(tasks, 1.0),
             "n-shot": dict.fromkeys(tasks, 0),
             "higher_is_better": {t: {metric: True} for t in tasks},

@@ -168,9 +168,7 @@ def _double(data: bytearray, chance: random.Random) -> None:
 def _insert(data: bytearray, chance: random.Random) -> None:
     text = chance.choice(ODD_TEXTS).encode("utf-8", "surrogatepass")
     if chance.random() < 0.1:
-        text = chance.choice((b"[", b"{", b"x", b"\n", b'"', b"- ", b"&a [*a]", b" ")) * chance.choice(
-            (2_000, 100_000)
-        )
+        text = chance.choice((b"[", b"{", b"x", b"\n", b'"', b"- ", b"&a [*a]", b" ")) * chance.choice((2_000, 100_000))
     at = chance.randrange(len(data) + 1)
     data[at:at] = text
 

@@ -96,9 +96,7 @@ def converted(chance: random.Random, folder: Path) -> str:
     """Convert a run, and read it again."""
     name, run, _ = _runs(chance)
     way, path = hurt(run.copy(), folder / "run", chance)
-    to, out = chance.choice(
-        (("records", "x.jsonl"), ("records", "x.parquet"), ("records", "x"), ("eee", "x"))
-    )
+    to, out = chance.choice((("records", "x.jsonl"), ("records", "x.parquet"), ("records", "x"), ("eee", "x")))
     convert(path, folder / out, to=to)  # type: ignore[arg-type]
     read_run(folder / out)
     return f"{name}: {way}"

@@ -179,9 +179,7 @@ def run_case(case: Case, folder: Path, *, through_convert: bool = False) -> Outc
     """
     chance = random.Random(f"change/{case.seed}")
     before = verdict_before(replace(case, seed=0))
-    old, new = (
-        bundle.copy() for bundle in bundles(case.format, case.kind, case.items, case.tasks, case.errors)
-    )
+    old, new = (bundle.copy() for bundle in bundles(case.format, case.kind, case.items, case.tasks, case.errors))
     done = " and ".join(map(str, blanking.changes(old, new, chance)))
     paths = old.write(folder / "old"), new.write(folder / "new")
     to = chance.choice(CONVERTED)

@@ -57,9 +57,7 @@ def task(chance: random.Random, folder: Path) -> str:
     """Read a task's YAML, and make an example by it where it can be read."""
     way, path = _yaml(chance, folder, "task")
     read_task = load_task(path)
-    row = swap_values(
-        {"id": "1", "goal": "for soup", "a": "bowl", "b": "fork", "label": 0, "kind": "x"}, chance
-    )
+    row = swap_values({"id": "1", "goal": "for soup", "a": "bowl", "b": "fork", "label": 0, "kind": "x"}, chance)
     if isinstance(row, dict) and set(read_task.columns) <= set(row):  # as the reader of a task's data asks
         read_task.to_example(row, 0)
     return way

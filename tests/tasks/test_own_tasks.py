@@ -100,9 +100,7 @@ def test_further_references_are_accepted_too(tmp_path: Path) -> None:
 
 
 def test_a_null_field_never_becomes_the_text_none(tmp_path: Path) -> None:
-    with pytest.raises(
-        DataError, match=r"prompt: expected a value in every field, found null in \['question'\]"
-    ):
+    with pytest.raises(DataError, match=r"prompt: expected a value in every field, found null in \['question'\]"):
         build(tmp_path, GENERATION).to_example({"question": None, "answer": "!"}, 0)
 
 
@@ -122,9 +120,7 @@ def test_a_missing_column_is_refused_with_file_and_line(tmp_path: Path) -> None:
     "template",
     ["{{ question.__class__.__mro__ }}", "{{ ''.__class__ }}", "{{ question.missing }}", "{{ 1 / 0 }}"],
 )
-def test_templates_cannot_reach_python_and_their_failures_are_data_errors(
-    tmp_path: Path, template: str
-) -> None:
+def test_templates_cannot_reach_python_and_their_failures_are_data_errors(tmp_path: Path, template: str) -> None:
     with pytest.raises(DataError, match="prompt: the template cannot be filled in"):
         build(tmp_path, GENERATION, prompt=template).to_example({"question": "?", "answer": "!"}, 0)
 
@@ -186,9 +182,7 @@ def test_a_function_beside_the_yaml_scores(tmp_path: Path) -> None:
 
 def test_a_function_may_return_a_bare_number(tmp_path: Path) -> None:
     write_module(tmp_path, "bare_scores", "def score(output, references):\n    return 0.5\n")
-    assert scores(build(tmp_path, GENERATION, scorer={"function": "bare_scores:score"}), "abc", "x") == {
-        "score": 0.5
-    }
+    assert scores(build(tmp_path, GENERATION, scorer={"function": "bare_scores:score"}), "abc", "x") == {"score": 0.5}
 
 
 def test_a_function_whose_deciding_score_is_not_zero_or_one_fails(tmp_path: Path) -> None:

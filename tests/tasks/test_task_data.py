@@ -182,9 +182,7 @@ def test_a_hub_that_does_not_answer_is_one_line_that_names_the_source(
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     message = refused(lambda: load_rows("hub:baber/piqa:train"))
-    assert (
-        "hub:baber/piqa:train: cannot be loaded from the hub: no route to host; give a local file" in message
-    )
+    assert "hub:baber/piqa:train: cannot be loaded from the hub: no route to host; give a local file" in message
 
 
 def test_a_missing_column_is_named_with_file_and_line(tmp_path: Path) -> None:
@@ -256,9 +254,7 @@ def test_the_split_does_not_depend_on_pythons_hash_seed(tmp_path: Path) -> None:
 
 
 def test_equal_texts_stay_on_one_side() -> None:
-    doubled = [
-        PIQA.to_example({**row, "id": f"{row['id']}-{copy}"}, 0) for row in rows(20) for copy in range(3)
-    ]
+    doubled = [PIQA.to_example({**row, "id": f"{row['id']}-{copy}"}, 0) for row in rows(20) for copy in range(3)]
     split = split_train_validation(doubled, seed=1)
     assert not {e.context for e in split.train} & {e.context for e in split.validation}
 

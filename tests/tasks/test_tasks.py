@@ -131,19 +131,13 @@ def test_gsm8k_scores_as_the_harness_does(output: str, number: str) -> None:
     from lm_eval.filters.extraction import RegexFilter
 
     settings = yaml_value((files("lm_eval") / "tasks" / "gsm8k" / "gsm8k.yaml").read_text())
-    metric = {
-        key: value
-        for key, value in settings["metric_list"][0].items()
-        if key.startswith(("ignore", "regexes"))
-    }
+    metric = {key: value for key, value in settings["metric_list"][0].items() if key.startswith(("ignore", "regexes"))}
     answer = f"Worked out.\n#### {number}"
     theirs = []
     for entry in settings["filter_list"]:
         options = {key: value for key, value in entry["filter"][0].items() if key != "function"}
         extracted = next(iter(RegexFilter(**options).apply([[output]], [{}])))[0]
-        theirs.append(
-            exact_match_hf_evaluate(predictions=[extracted], references=[answer], **metric)["exact_match"]
-        )
+        theirs.append(exact_match_hf_evaluate(predictions=[extracted], references=[answer], **metric)["exact_match"])
     assert list(gsm8k_score(output, example("gsm8k", answer=answer).reference).values()) == theirs
 
 

@@ -48,9 +48,7 @@ def test_one_of_two_processes_speaks_and_nothing_of_the_work_is_left(runs):
     folders, done = runs
     assert done.stdout.count("The report:") == 1
     assert done.stderr.count("finetune old/tools: ") == 1
-    left = [
-        path.name for folder in ("compat", "new") for path in (folders[2] / "adapters" / folder).iterdir()
-    ]
+    left = [path.name for folder in ("compat", "new") for path in (folders[2] / "adapters" / folder).iterdir()]
     assert left == ["tools", "tools"]
 
 

@@ -109,13 +109,10 @@ def test_a_whole_training_ends_in_the_same_adapter_from_every_engine(world, tmp_
     for engine in ("projected", "hidden"):
         assert largest_difference(online, weights(tmp_path / engine)) < 1e-3 * moved
         assert torch.equal(predictions(world, tmp_path / engine), predictions(world, tmp_path / "online"))
-        assert results[engine].validation_losses == pytest.approx(
-            results["online"].validation_losses, rel=1e-4
-        )
+        assert results[engine].validation_losses == pytest.approx(results["online"].validation_losses, rel=1e-4)
         for name in ("loss", "masked_share", "kl_old", "kl_new", "cross_entropy"):
             found, expected = (
-                [line[name] for line in results[which].log if "masked_share" in line]
-                for which in (engine, "online")
+                [line[name] for line in results[which].log if "masked_share" in line] for which in (engine, "online")
             )
             assert found == pytest.approx(expected, rel=1e-3, abs=1e-6)
 
@@ -126,9 +123,7 @@ def test_gradient_checkpointing_recomputes_and_changes_nothing(world, tmp_path, 
     layer = world[3]["new"].model.model.layers[0]
     for checkpointing in (False, True):
         seen = []
-        handle = layer.mlp.register_forward_pre_hook(
-            lambda *_, seen=seen: seen.append(torch.is_grad_enabled())
-        )
+        handle = layer.mlp.register_forward_pre_hook(lambda *_, seen=seen: seen.append(torch.is_grad_enabled()))
         settings = SETTINGS.model_copy(update={"gradient_checkpointing": checkpointing})
         out = tmp_path / str(checkpointing)
         results[checkpointing] = train(world, out, settings=settings, engine=engine)
@@ -258,9 +253,7 @@ def test_a_trained_head_is_fine_tuned_on_whole_logits(world, tmp_path):
     _, _, split, bases = world
     model = new_adapter(bases["new"], LORA.model_copy(update={"target_modules": ["q_proj", "lm_head"]}))
     data = tokenize(split.train, bases["new"].tokenizer, max_length=64, end_of_text=False)
-    trainer = task_trainer(
-        model, args=training_arguments(SETTINGS, tmp_path), train_dataset=data, eval_dataset=data
-    )
+    trainer = task_trainer(model, args=training_arguments(SETTINGS, tmp_path), train_dataset=data, eval_dataset=data)
     assert type(trainer) is AdapterTrainer
 
 
@@ -293,9 +286,7 @@ def test_a_store_of_another_adapter_temperature_or_data_is_built_again(world, tm
 
     built_again("temperature", lambda: train(world, tmp_path / "b", store=tmp_path / "kept", temperature=1.0))
     shorter = SETTINGS.model_copy(update={"max_length": 5, "epochs": 1})
-    built_again(
-        "data, temperature", lambda: train(world, tmp_path / "c", store=tmp_path / "kept", settings=shorter)
-    )
+    built_again("data, temperature", lambda: train(world, tmp_path / "c", store=tmp_path / "kept", settings=shorter))
     stores(world, tmp_path / "kept")
     other = models(world)
     other["old"] = TaskModel(other["old"].model, bases["old"], "another adapter's hash")
@@ -465,9 +456,7 @@ def test_in_bfloat16_the_engines_end_near_each_other(tmp_path):
     }
     online = predictions(world, tmp_path / "online")
     for engine in ("projected", "hidden"):
-        assert results[engine].validation_losses == pytest.approx(
-            results["online"].validation_losses, rel=0.02
-        )
+        assert results[engine].validation_losses == pytest.approx(results["online"].validation_losses, rel=0.02)
         assert (predictions(world, tmp_path / engine) == online).float().mean() >= 0.97
 
 

@@ -97,9 +97,7 @@ def test_auto_packs_with_flash_and_flex_attention_alone(model, monkeypatch, atte
 def test_packing_is_refused_where_the_attention_mixes_examples(model, monkeypatch):
     assert keeps_examples_apart(model, SEQUENCES)
     monkeypatch.setattr("muscle.training.data.packing.keeps_examples_apart", lambda *_: False)
-    with pytest.raises(
-        ConfigError, match=r"training\.packing: on, but the model takes packed examples for one text"
-    ):
+    with pytest.raises(ConfigError, match=r"training\.packing: on, but the model takes packed examples for one text"):
         choose_collator(model, SEQUENCES, packing="on", pad_token_id=0)
 
 
@@ -115,9 +113,7 @@ def test_blank_examples_fill_up_to_a_multiple_and_predict_nothing():
 
 def test_a_mixed_store_needs_a_mask_that_ignores_the_student():
     assert AlignmentSettings(engine="mixed", mask="old_always").engine == "mixed"
-    with pytest.raises(
-        ValueError, match="mask student_wrong follows the student; expected the mask old_right or"
-    ):
+    with pytest.raises(ValueError, match="mask student_wrong follows the student; expected the mask old_right or"):
         AlignmentSettings(engine="mixed")
 
 

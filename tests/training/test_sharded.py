@@ -71,9 +71,7 @@ def test_an_update_under_fsdp2_is_that_of_one_process(world):
 def test_an_update_under_deepspeeds_zero_is_that_of_one_process(world, stage):
     settings = {
         "zero_optimization": {"stage": stage, "stage3_param_persistence_threshold": 0},
-        **dict.fromkeys(
-            ("gradient_accumulation_steps", "gradient_clipping", "train_micro_batch_size_per_gpu"), "auto"
-        ),
+        **dict.fromkeys(("gradient_accumulation_steps", "gradient_clipping", "train_micro_batch_size_per_gpu"), "auto"),
     }
     path = world / f"zero{stage}.json"
     path.write_text(json.dumps(settings))

@@ -39,10 +39,7 @@ def world(tmp_path_factory):
     (root / "tools.yaml").write_text(TASK_YAML)
     task = get_task(root / "tools.yaml")
     split = split_train_validation(load_examples(task, write_choice_rows(root / "train.jsonl", 60)), seed=0)
-    bases = {
-        name: BaseConfig(base=str(save_base(root / name, seed=seed)))
-        for name, seed in (("old", 1), ("new", 2))
-    }
+    bases = {name: BaseConfig(base=str(save_base(root / name, seed=seed))) for name, seed in (("old", 1), ("new", 2))}
     loaded = {name: load_base(config, precision="float32", device="cpu") for name, config in bases.items()}
     return root, task, split, loaded
 
@@ -200,9 +197,7 @@ def test_alignment_logs_loss_masked_share_and_both_divergences_each_step(world, 
 
 def test_the_trainers_loss_is_the_formula_on_the_models_logits(world, adapters, tmp_path):
     _, _, split, bases = world
-    teachers = OnlineTeachers(
-        load_adapter(bases["old"], adapters[0]), load_adapter(bases["new"], adapters[1])
-    )
+    teachers = OnlineTeachers(load_adapter(bases["old"], adapters[0]), load_adapter(bases["new"], adapters[1]))
     student = load_adapter(bases["new"], adapters[1], trainable=True)
     data = tokenize(split.train, bases["new"].tokenizer, max_length=64, end_of_text=False)
     trainer = CompatibilityTrainer(
@@ -298,9 +293,7 @@ def test_a_killed_training_goes_on_at_its_checkpoint_and_ends_in_the_same_adapte
     half = next(tmp_path.glob(".killed.*.training")) / "checkpoint-9999"
     half.mkdir()  # what a kill in the middle of writing a checkpoint leaves
     train_task_adapter(world, "new", out, settings)
-    first, second = (
-        load_file(folder / "adapter_model.safetensors") for folder in (tmp_path / "undisturbed", out)
-    )
+    first, second = (load_file(folder / "adapter_model.safetensors") for folder in (tmp_path / "undisturbed", out))
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert not list(tmp_path.glob(".killed.*"))
 
@@ -346,16 +339,11 @@ def test_a_damaged_checkpoint_is_told_and_the_training_ends_in_the_same_adapter(
     for weights in workspace.glob("checkpoint-*/adapter_model.safetensors"):
         held = bytearray(weights.read_bytes())
         held[-9] ^= 64
-        weights.unlink() if damage == "missing" else weights.write_bytes(
-            held[:-8] if damage == "cut" else held
-        )
+        weights.unlink() if damage == "missing" else weights.write_bytes(held[:-8] if damage == "cut" else held)
     train_task_adapter(world, "new", out, FOUR_EPOCHS)
     found = load_file(out / "adapter_model.safetensors")
     assert all(torch.equal(undisturbed[key], found[key]) for key in undisturbed)
-    told = (
-        "adapter_model.safetensors is missing or damaged (its SHA-256 has changed); it is deleted"
-        in caplog.text
-    )
+    told = "adapter_model.safetensors is missing or damaged (its SHA-256 has changed); it is deleted" in caplog.text
     assert told == (damage != "moved")
 
 
@@ -388,9 +376,7 @@ def test_a_best_checkpoint_that_is_damaged_while_training_runs_is_never_taken(wo
         (MemoryError(), ResourceError, r"out of memory .*; set a smaller training\.batch_size"),
     ],
 )
-def test_a_full_disk_or_memory_ends_a_training_in_one_line(
-    world, tmp_path, monkeypatch, error, kind, message
-):
+def test_a_full_disk_or_memory_ends_a_training_in_one_line(world, tmp_path, monkeypatch, error, kind, message):
     def fail(self, *_):
         raise error
 

@@ -52,9 +52,7 @@ class Judging:
     item_family: ItemFamily = None
     causes: Annotated[
         Path | None,
-        typer.Option(
-            "--causes", metavar="YAML", help="Rules of your own for the causes of flips (docs/causes.md)."
-        ),
+        typer.Option("--causes", metavar="YAML", help="Rules of your own for the causes of flips (docs/causes.md)."),
     ] = None
     human_labels: Annotated[
         Path | None,
@@ -167,9 +165,7 @@ def _judge_errors(text: str | None) -> JudgeErrors | None:
 def closeness(
     source: Annotated[
         Path,
-        typer.Argument(
-            metavar="FILE", help="What llama-perplexity --kl-divergence printed for the new model."
-        ),
+        typer.Argument(metavar="FILE", help="What llama-perplexity --kl-divergence printed for the new model."),
     ],
     own: Annotated[
         Path | None, typer.Option("--self", metavar="FILE", help="The same for the base against itself.")
@@ -194,9 +190,7 @@ def closeness(
 
 def report(
     source: Annotated[Path, typer.Argument(metavar="REPORT", help="A run folder, or a report.json.")],
-    html: Annotated[
-        Path | None, typer.Option(help="Where the HTML goes; beside the JSON by default.")
-    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Where the HTML goes; beside the JSON by default.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Where the Markdown goes.")] = None,
     json_file: JsonFile = None,
     no_texts: NoTexts = False,

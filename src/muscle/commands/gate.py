@@ -35,14 +35,41 @@ _FOLDER = Path("baselines")
 
 
 @dataclass(frozen=True)
+class KeptBaseline:
+    """The baseline that the gate takes in place of the old version's run."""
+
+    baseline: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A kept baseline in place of OLD (muscle baseline save)."),
+    ] = None
+    baselines: Folder = _FOLDER
+
+    def run(self, how: Reading, *, num_runs: int) -> Run | None:
+        """Return the run; None where no baseline is named.
+
+        Raises:
+            ConfigError: there are not as many runs beside it as a gate needs.
+        """
+        if self.baseline is None:
+            if num_runs != 2:
+                raise ConfigError(f"gate: expected OLD and NEW, found {num_runs} {'run' if num_runs == 1 else 'runs'}")
+            return None
+        if num_runs != 1:
+            raise ConfigError(f"gate: expected NEW alone beside --baseline, found {num_runs} runs")
+        from muscle.gate import load_baseline
+        from muscle.predictions.read import read_run
+
+        kept = load_baseline(self.baseline, self.baselines)
+        return read_run(kept, metric=how.metric, filter=how.filter, hash_inputs=False)
+
+
+@dataclass(frozen=True)
 class Writing:
     """Where a gate's verdict is written beside the terminal."""
 
     markdown: Markdown = None
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML.")] = None
-    annotations: Annotated[
-        bool, typer.Option("--annotations", help="Print annotations for GitHub Actions.")
-    ] = False
+    annotations: Annotated[bool, typer.Option("--annotations", help="Print annotations for GitHub Actions.")] = False
     html: Html = None
     json_file: JsonFile = None
 
@@ -51,18 +78,13 @@ class Writing:
 def gate(
     runs: Annotated[
         list[str],
-        typer.Argument(
-            metavar="[OLD] NEW", help="The old and the new version's results; NEW alone with --baseline."
-        ),
+        typer.Argument(metavar="[OLD] NEW", help="The old and the new version's results; NEW alone with --baseline."),
     ],
     policy: Annotated[
         Path | None, typer.Option(metavar="YAML", help="The policy; the default one without (docs/gate.md).")
     ] = None,
-    baseline: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="A kept baseline in place of OLD (muscle baseline save)."),
-    ] = None,
-    baselines: Folder = _FOLDER,
+    *,
+    in_place_of_old: KeptBaseline,
     candidate: Candidate = None,
     noise: Annotated[
         str | None,
@@ -74,7 +96,6 @@ def gate(
         ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="A warning ends in exit code 2.")] = False,
-    *,
     writing: Writing,
     how: Reading,
     comparing: Comparing,
@@ -92,7 +113,7 @@ def gate(
     from muscle.gate import load_policy
 
     rules = None if policy is None else load_policy(policy)
-    kept = _kept(baseline, baselines, how, num_runs=len(runs))
+    kept = in_place_of_old.run(how, num_runs=len(runs))
     given = {"candidate": candidate, "noise": noise}
     roles = {role: word for role, word in given.items() if word is not None}
     with reading([*runs, *roles.values()], how) as read:
@@ -111,23 +132,6 @@ def gate(
     is_json = write_result(writing.json_file, result.to_json() if writing.json_file else None)
     _print_verdict(result, annotations=writing.annotations, quiet=quiet, is_json=is_json)
     raise typer.Exit(result.exit_code)
-
-
-def _kept(baseline: str | None, folder: Path, how: Reading, *, num_runs: int) -> Run | None:
-    """Return the baseline that stands in OLD's place; None without one."""
-    if baseline is None:
-        if num_runs != 2:
-            raise ConfigError(
-                f"gate: expected OLD and NEW, found {num_runs} {'run' if num_runs == 1 else 'runs'}"
-            )
-        return None
-    if num_runs != 1:
-        raise ConfigError(f"gate: expected NEW alone beside --baseline, found {num_runs} runs")
-    from muscle.gate import load_baseline
-    from muscle.predictions.read import read_run
-
-    kept = load_baseline(baseline, folder)
-    return read_run(kept, metric=how.metric, filter=how.filter, hash_inputs=False)
 
 
 def _write_verdict(result: GateResult, writing: Writing) -> None:

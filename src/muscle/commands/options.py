@@ -29,15 +29,11 @@ Columns = Annotated[
 ]
 MetricName = Annotated[
     str | None,
-    typer.Option(
-        "--metric", metavar="NAME", help="The metric that decides, e.g. acc_norm; the harness's own without."
-    ),
+    typer.Option("--metric", metavar="NAME", help="The metric that decides, e.g. acc_norm; the harness's own without."),
 ]
 FilterName = Annotated[
     str | None,
-    typer.Option(
-        "--filter", metavar="NAME", help="Of several readings of one answer, e.g. strict-match, this one."
-    ),
+    typer.Option("--filter", metavar="NAME", help="Of several readings of one answer, e.g. strict-match, this one."),
 ]
 Allow = Annotated[
     list[str] | None,

@@ -70,9 +70,8 @@ class Guarded(io.TextIOBase):
         """Bring what was written to its reader."""
         with self._reader():
             self._stream.flush()
-        if (
-            self._failure is not None
-        ):  # libraries try whether a stream can be written to, and pass over what it raises
+        # Libraries try whether a stream can be written to, and pass over what it raises: so it is raised again.
+        if self._failure is not None:
             raise self._failure
 
     def _to_stream(self, text: str) -> None:
@@ -84,9 +83,8 @@ class Guarded(io.TextIOBase):
         try:
             yield
         except OSError as error:
-            with suppress(
-                OSError, ValueError
-            ):  # else the interpreter fails again at its end, with a code of its own
+            # Else the interpreter fails again when it ends, with an exit code of its own.
+            with suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
             if not isinstance(error, BrokenPipeError):
                 reason = error.strerror or str(error)

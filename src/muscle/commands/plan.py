@@ -35,22 +35,18 @@ _Json = Annotated[Path | None, typer.Option("--json", help="Write it as JSON; - 
 class Planning:
     """What a plan is for: a field for each of `muscle.plan.planner.Wish`, of the same name and default."""
 
-    difference: Annotated[float, typer.Option(help="Change of accuracy that should be found, in [0, 1].")] = (
-        0.02
-    )
+    difference: Annotated[float, typer.Option(help="Change of accuracy that should be found, in [0, 1].")] = 0.02
     power: Annotated[float, typer.Option(help="Probability of finding it.")] = 0.8
     alpha: Annotated[float, typer.Option(help="Two-sided level of the test.")] = 0.05
     items: Annotated[int | None, typer.Option(min=2, help="How many items there are.")] = None
     repeats: Annotated[int | None, typer.Option(min=1, help="Answers an item and side.")] = None
     budget: Annotated[float | None, typer.Option(min=0, help="What it may cost.")] = None
-    item_cost: Annotated[float, typer.Option(min=0, help="Cost of one more item, whatever it is asked.")] = (
-        0.0
-    )
+    item_cost: Annotated[float, typer.Option(min=0, help="Cost of one more item, whatever it is asked.")] = 0.0
     answer_cost: Annotated[float, typer.Option(min=0, help="Cost of one more answer on each side.")] = 1.0
     limit: Annotated[float, typer.Option(help="Negative flip rate that should be proven.")] = 0.01
-    disagreement: Annotated[
-        float, typer.Option(help="Without a pilot: share of the items that flip either way.")
-    ] = 0.10
+    disagreement: Annotated[float, typer.Option(help="Without a pilot: share of the items that flip either way.")] = (
+        0.10
+    )
     noise_share: Annotated[
         float, typer.Option(help="Without repeats in a pilot: share of the flips that are noise.")
     ] = 0.5
@@ -176,14 +172,10 @@ def _choose_items(old: str, new: str, how: Reading, asking: Asking, options: Com
     with reading([old, new], how, then="choosing") as runs:
         tell_unread(runs)
         check_comparable(runs[0], runs[1], allow=options.allow)
-        return choose(
-            runs[0], runs[1], share=asking.share, repeats=asking.repeats, seed=asking.seed, options=options
-        )
+        return choose(runs[0], runs[1], share=asking.share, repeats=asking.repeats, seed=asking.seed, options=options)
 
 
-def _judge_fresh(
-    items: Path, fresh_old: str, fresh_new: str, how: Reading, options: CompareOptions
-) -> Confirmation:
+def _judge_fresh(items: Path, fresh_old: str, fresh_new: str, how: Reading, options: CompareOptions) -> Confirmation:
     """Return what fresh answers to the items of a list say."""
     from muscle.flips.pairing.comparability import check_comparable
     from muscle.plan.confirm import confirm as judge_fresh
@@ -226,9 +218,7 @@ def _is_same(first: str, second: str) -> bool:
 def watch(
     runs: Annotated[
         list[str],
-        typer.Argument(
-            metavar="OLD [NEW]", help="The old version's run and the new version's, which may still grow."
-        ),
+        typer.Argument(metavar="OLD [NEW]", help="The old version's run and the new version's, which may still grow."),
     ],
     order: Annotated[
         Path | None,
@@ -238,9 +228,7 @@ def watch(
         int | None,
         typer.Option(min=0, help="Of that order. Without it the file's order is taken, if it is random."),
     ] = None,
-    limit: Annotated[
-        float, typer.Option(help="Accept once the negative flip rate is proven to be below.")
-    ] = 0.05,
+    limit: Annotated[float, typer.Option(help="Accept once the negative flip rate is proven to be below.")] = 0.05,
     alpha: Annotated[float, typer.Option(help="Chance of a false alarm over all looks.")] = 0.05,
     follow: Annotated[bool, typer.Option("--follow", help="Look again until something is proven.")] = False,
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 10.0,

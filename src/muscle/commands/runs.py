@@ -15,9 +15,7 @@ from muscle.commands.sources import reading
 
 @spread
 def history(
-    runs: Annotated[
-        list[str], typer.Argument(metavar="RUN", help="Two or more versions' results, oldest first.")
-    ],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Two or more versions' results, oldest first.")],
     names: Annotated[
         list[str] | None,
         typer.Option("--name", metavar="NAME", help="What a version is called; once for each run."),
@@ -53,9 +51,7 @@ def history(
 def convert(
     source: Annotated[str, typer.Argument(metavar="RUN", help="A run in any format that is read.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="A .jsonl or .parquet file, or a folder.")],
-    to: Annotated[
-        Literal["records", "eee"], typer.Option(help="Our records, or Every Eval Ever's files.")
-    ] = "records",
+    to: Annotated[Literal["records", "eee"], typer.Option(help="Our records, or Every Eval Ever's files.")] = "records",
     *,
     how: Reading,
     quiet: Quiet = False,

@@ -93,9 +93,7 @@ def write_result(path: Path | None, value: object) -> bool:
     return False
 
 
-def assignments(
-    pairs: list[str], *, option: str = "--set", example: str = "training.epochs=3"
-) -> dict[str, object]:
+def assignments(pairs: list[str], *, option: str = "--set", example: str = "training.epochs=3") -> dict[str, object]:
     """Turn an option's KEY=VALUE words into keys and YAML values."""
     from muscle.yaml_files import yaml_value
 

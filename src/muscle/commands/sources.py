@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from muscle.commands.groups import Reading
 from muscle.errors import ConfigError
@@ -80,7 +80,7 @@ def read_source(text: str, how: Reading) -> Run:
     from muscle.predictions.read import read_run
 
     source = parse_source(text)
-    options: dict[str, Any] = {"format": how.format, "metric": how.metric, "filter": how.filter}
+    options = {"format": how.format, "metric": how.metric, "filter": how.filter}
     columns = {**column_map(how.columns or ()), **source.columns}
     return read_run(source.path, columns=columns, hash_inputs=False, **{**options, **source.options})
 

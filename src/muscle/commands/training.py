@@ -19,17 +19,13 @@ if TYPE_CHECKING:
 
 def demo(
     out: Out = Path("muscle-demo"),
-    seed: Annotated[
-        int, typer.Option(min=0, help="Of the bases' pre-training, the split and the adapters.")
-    ] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bases' pre-training, the split and the adapters.")] = 0,
     gap: Annotated[
         bool, typer.Option("--gap", help="The hard case: an old base that learnt from much less text.")
     ] = False,
     base: Annotated[
         Literal["tiny", "smollm2"],
-        typer.Option(
-            help="`tiny`: bases pre-trained here, no download. `smollm2`: SmolLM2-135M on PIQA (slow)."
-        ),
+        typer.Option(help="`tiny`: bases pre-trained here, no download. `smollm2`: SmolLM2-135M on PIQA (slow)."),
     ] = "tiny",
     data: Annotated[
         Path | None, typer.Option(help="With --base smollm2: folder with PIQA's train.jsonl and test.jsonl.")
@@ -61,9 +57,7 @@ def init(
     if path.exists() and not force:
         raise ConfigError(f"{path}: exists already; --force replaces it")
     write_text(path, UPDATE_YAML)
-    say(
-        f"wrote {path}; edit it, then: {command('muscle', 'update', arguments=[path], options=['--dry-run'])}"
-    )
+    say(f"wrote {path}; edit it, then: {command('muscle', 'update', arguments=[path], options=['--dry-run'])}")
 
 
 def update(
@@ -118,9 +112,7 @@ def finetune(
     out: Out,
     train: TrainOption = None,
     config: Settings = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="e.g. training.epochs=3")
-    ] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="e.g. training.epochs=3")] = None,
     limit: Annotated[int | None, typer.Option(help="Use only the first so many rows.")] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -134,12 +126,8 @@ def finetune(
 
 
 def align(
-    old: Annotated[
-        str, typer.Option("--old", metavar="BASE+ADAPTER", help="The old base and its task adapter.")
-    ],
-    new: Annotated[
-        str, typer.Option("--new", metavar="BASE+ADAPTER", help="The new base and its task adapter.")
-    ],
+    old: Annotated[str, typer.Option("--old", metavar="BASE+ADAPTER", help="The old base and its task adapter.")],
+    new: Annotated[str, typer.Option("--new", metavar="BASE+ADAPTER", help="The new base and its task adapter.")],
     task: TaskOption,
     out: Out,
     train: TrainOption = None,
@@ -164,26 +152,18 @@ def align(
 
 
 def evaluate(
-    model: Annotated[
-        str, typer.Option("--model", metavar="BASE[+ADAPTER]", help="A base, with an adapter or bare.")
-    ],
+    model: Annotated[str, typer.Option("--model", metavar="BASE[+ADAPTER]", help="A base, with an adapter or bare.")],
     task: TaskOption,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for TASK.jsonl and run.json.")],
     data: Annotated[
         str | None,
-        typer.Option(
-            "--data", help="Test data: a file, or hub:name[/config]:split; a built-in task's own without."
-        ),
+        typer.Option("--data", help="Test data: a file, or hub:name[/config]:split; a built-in task's own without."),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Options or prompts a forward pass.")] = 16,
     precision: Annotated[Precision, typer.Option(help="Of the weights.")] = "auto",
     limit: Annotated[int | None, typer.Option(help="Score only the first so many rows.")] = None,
-    repeats: Annotated[
-        int, typer.Option(min=1, help="Answers an item; more than one needs --temperature.")
-    ] = 1,
-    temperature: Annotated[
-        float, typer.Option(min=0, max=10, help="Answers are sampled; 0 is greedy.")
-    ] = 0.0,
+    repeats: Annotated[int, typer.Option(min=1, help="Answers an item; more than one needs --temperature.")] = 1,
+    temperature: Annotated[float, typer.Option(min=0, max=10, help="Answers are sampled; 0 is greedy.")] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Of the sampled answers.")] = 0,
     backend: Annotated[
         Literal["hf", "vllm"], typer.Option(help="What computes: transformers, or vLLM (docs/scale.md).")

@@ -30,7 +30,13 @@ _MISSING = "there is no such file; `muscle init` writes a commented one"
 
 
 class StageSettings(Section):
-    """Settings of the single steps `muscle finetune` and `muscle align`; other sections of a file are left alone."""
+    """Settings of the single steps `muscle finetune` and `muscle align`; other sections of a file are left alone.
+
+    Attributes:
+        lora: rank and scale of the adapters.
+        training: how an adapter is trained.
+        alignment: the compatibility adapter's loss, and what differs in its training.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
@@ -64,6 +70,8 @@ class UpdateConfig(StageSettings):
         new: the base that replaces it.
         tasks: at least one.
         output: the run folder.
+        evaluation: what is scored, and by what.
+        report: what the report holds.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -135,13 +143,9 @@ def _with_whole_paths(config: UpdateConfig, written: UserYaml, folder: Path) -> 
         try:
             whole = os.path.normpath(folder / Path(text).expanduser())
         except RuntimeError as error:  # the home of a user that is not there
-            raise ConfigError(
-                f"{written.at(*keys)}: expected a path, found {outline(text)}: {error}"
-            ) from error
+            raise ConfigError(f"{written.at(*keys)}: expected a path, found {outline(text)}: {error}") from error
         if "\0" in whole:
-            raise ConfigError(
-                f"{written.at(*keys)}: expected a path, found {outline(text)}: a null character"
-            )
+            raise ConfigError(f"{written.at(*keys)}: expected a path, found {outline(text)}: a null character")
         return whole
 
     def local(text: str, *keys: str | int) -> str:

@@ -60,9 +60,7 @@ def prepare_bases(folder: Path, *, gguf: Path | None = None, dropped: Sequence[i
         with atomic_folder(new) as temporary:
             model.save_pretrained(temporary)
             base.tokenizer.save_pretrained(temporary)
-        model.model.layers = ModuleList(
-            layer for index, layer in enumerate(model.model.layers) if index not in dropped
-        )
+        model.model.layers = ModuleList(layer for index, layer in enumerate(model.model.layers) if index not in dropped)
         model.config.num_hidden_layers = len(model.model.layers)
         with atomic_folder(old) as temporary:
             model.save_pretrained(temporary)

@@ -262,9 +262,7 @@ def draw_items(num_train: int = NUM_TRAIN, num_test: int = NUM_TEST) -> tuple[li
         tools = (int(left[pair]), int(right[pair]))
         split, position = ("train", number) if number < num_train else ("test", number - num_train)
         items.append(
-            _worded_item(
-                w, f"{split}-{position:04d}", purpose, tools[::-1] if swapped else tools, SUBJECTS[subject]
-            )
+            _worded_item(w, f"{split}-{position:04d}", purpose, tools[::-1] if swapped else tools, SUBJECTS[subject])
         )
     return items[:num_train], items[num_train:]
 

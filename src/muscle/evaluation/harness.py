@@ -188,9 +188,7 @@ def _run_harness(
     with _bar_after_a_while(title, total) as show:
         lm.begin(show)
         prepared = PreparedTask(task, examples, sampling)
-        results = harness_evaluate(
-            lm=lm, task_dict={task.name: prepared}, log_samples=True, bootstrap_iters=0
-        )
+        results = harness_evaluate(lm=lm, task_dict={task.name: prepared}, log_samples=True, bootstrap_iters=0)
     samples: list[Sample] = sorted(results["samples"][task.name], key=lambda sample: sample["doc_id"])
     assert len(samples) == len(examples), "the harness answers every item"
     return samples
@@ -204,9 +202,7 @@ def _choice_answers(
     for example, sample in zip(examples, samples, strict=True):
         requests = range(first_request, first_request + len(example.choices))
         first_request += len(example.choices)
-        reasons = [
-            f"option {index - requests[0]}: {unscored[index]}" for index in requests if index in unscored
-        ]
+        reasons = [f"option {index - requests[0]}: {unscored[index]}" for index in requests if index in unscored]
         answers.append(_choice_answer(task, example, sample, reasons))
     return answers
 
@@ -272,9 +268,7 @@ def _generation_answer(task: Task, example: Example, output: str) -> Answer:
         scores = {key: float(value) for key, value in task.score(output, example.reference).items()}
     except ConfigError:
         raise  # a missing package is the user's to mend, not this item's error
-    except (
-        Exception
-    ) as error:  # the scoring function may be the user's own: whatever it raises is this item's error
+    except Exception as error:  # the scoring function may be the user's own: whatever it raises is this item's error
         return Answer(output=output, error=f"scoring: {type(error).__name__}: {error}")
     bad = [key for key, value in scores.items() if not math.isfinite(value)]
     if bad:

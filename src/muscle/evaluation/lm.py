@@ -124,9 +124,7 @@ class Bookkeeping(TemplateLM):  # type: ignore[misc]  # the harness has no type 
             if not continuation:
                 self.unscored[index] = "the option has no token of its own after the context"
             elif len(continuation) >= self.room:
-                self.unscored[index] = (
-                    f"the option has {len(continuation)} tokens, the model takes {self.room - 1}"
-                )
+                self.unscored[index] = f"the option has {len(continuation)} tokens, the model takes {self.room - 1}"
             else:
                 self.num_truncated += len(context) + len(continuation) > self.room
         kept = [request for index, request in enumerate(requests) if index not in self.unscored]
@@ -173,9 +171,7 @@ class LoadedLM(Bookkeeping, TreeLM):
             max_length=max_length,
             softmax_dtype="float32",
         )
-        self._max_length = (
-            self.max_length
-        )  # the harness looks it up in the model's configuration for every request
+        self._max_length = self.max_length  # the harness looks it up in the model's configuration for every request
 
     @property
     def room(self) -> int:
@@ -228,9 +224,7 @@ class PreparedTask(ConfigurableTask):  # type: ignore[misc]  # the harness has n
     def __init__(self, task: Task, examples: Sequence[Example], sampling: Sampling) -> None:
         self._examples = examples
         self._sampling = sampling
-        super().__init__(
-            config=self._choice_config(task) if task.kind == "choice" else self._generation_config(task)
-        )
+        super().__init__(config=self._choice_config(task) if task.kind == "choice" else self._generation_config(task))
 
     def _choice_config(self, task: Task) -> dict[str, object]:
         delimiters = {example.delimiter for example in self._examples}
@@ -242,8 +236,7 @@ class PreparedTask(ConfigurableTask):  # type: ignore[misc]  # the harness has n
             "doc_to_target": lambda doc: self._examples[doc["index"]].gold,
             "doc_to_choice": lambda doc: list(self._examples[doc["index"]].choices),
             "metric_list": [
-                {"metric": name, "aggregation": "mean", "higher_is_better": True}
-                for name in ("acc", "acc_norm")
+                {"metric": name, "aggregation": "mean", "higher_is_better": True} for name in ("acc", "acc_norm")
             ],
         }
 

@@ -58,9 +58,7 @@ def evaluate_to_file(
 
     if isinstance(base, LoadedBase):
         model = load_adapter(base, adapter) if adapter else base.model
-        with memory_for(
-            f"scoring {name} on {task.name}", advice=f"set a smaller batch size than {batch_size}"
-        ):
+        with memory_for(f"scoring {name} on {task.name}", advice=f"set a smaller batch size than {batch_size}"):
             run = evaluate_in_shares(
                 model, base.tokenizer, task, examples, batch_size=batch_size, name=name, sampling=sampling
             )

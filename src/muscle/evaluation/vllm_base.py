@@ -141,9 +141,7 @@ class VllmBase:
                     trust_remote_code=base.trust_remote_code,
                     **arguments,
                 )
-        except (
-            Exception
-        ) as error:  # a wrong argument, no memory, no kernel for this machine: vLLM raises many kinds
+        except Exception as error:  # a wrong argument, no memory, no kernel for this machine: vLLM raises many kinds
             raise ModelError(f"base {self.source}: vLLM does not load it ({reason_of(error)})") from error
 
     def evaluate(

@@ -83,9 +83,7 @@ def history(
         raise ConfigError(f"history: expected two runs or more, found {len(runs)}")
     if names is not None and len(names) != len(runs):
         raise ConfigError(f"history: expected {len(runs)} names, one for each run, found {len(names)}")
-    read = [
-        read_run(source, format=options.format, columns=options.columns, hash_inputs=False) for source in runs
-    ]
+    read = [read_run(source, format=options.format, columns=options.columns, hash_inputs=False) for source in runs]
     chain = _told_apart(with_one_task_name(read), names)
     differences = [check_comparable(one, other, allow=options.allow) for one, other in pairwise(chain)]
     if "metric" in options.allow:
@@ -99,15 +97,11 @@ def _history_report(
     chain: Sequence[Run], pairs: Sequence[Pair], differences: Sequence[Sequence[Difference]]
 ) -> HistoryReport:
     tasks = {
-        name: _task_history(name, chain, pairs)
-        for name in pairs[0].tasks
-        if all(name in pair.tasks for pair in pairs)
+        name: _task_history(name, chain, pairs) for name in pairs[0].tasks if all(name in pair.tasks for pair in pairs)
     }
     if not any(task.n for task in tasks.values()):
         raise JoinError(f"no item is scored in all of {', '.join(run.name for run in chain)}")
-    steps = {
-        f"{one.name} to {other.name}": pair for (one, other), pair in zip(pairwise(chain), pairs, strict=True)
-    }
+    steps = {f"{one.name} to {other.name}": pair for (one, other), pair in zip(pairwise(chain), pairs, strict=True)}
     quadrants = {
         step: [quadrants_of(items) for items in pair.tasks.values() if items.kind == "binary"]
         for step, pair in steps.items()
@@ -134,9 +128,7 @@ def _left_out(pairs: Sequence[Pair], tasks: Collection[str]) -> list[str]:
 def _told_apart(runs: Sequence[Run], names: Sequence[str] | None) -> list[Run]:
     """Give the runs their names; where two are the same, each gets its number."""
     given = list(names) if names is not None else [run.name for run in runs]
-    told = [
-        name if given.count(name) == 1 else f"{number} {name}" for number, name in enumerate(given, start=1)
-    ]
+    told = [name if given.count(name) == 1 else f"{number} {name}" for number, name in enumerate(given, start=1)]
     return [replace(run, name=name) for name, run in zip(told, runs, strict=True)]
 
 
@@ -264,8 +256,7 @@ def _item_ways(chain: pl.DataFrame, steps: Sequence[TaskItems]) -> pl.Series:
     """Return each item's way along the chain as text: a letter a version, or, of a score, a sign a step."""
     if steps[0].kind == "binary":
         marks = [
-            pl.when(pl.col(f"level{n}")).then(pl.lit(RIGHT)).otherwise(pl.lit(WRONG))
-            for n in range(len(steps) + 1)
+            pl.when(pl.col(f"level{n}")).then(pl.lit(RIGHT)).otherwise(pl.lit(WRONG)) for n in range(len(steps) + 1)
         ]
         return chain.select(pl.concat_str(marks).alias("pattern")).to_series()
     signs = {NEGATIVE_FLIP: WORSE, 0: EQUAL, POSITIVE_FLIP: BETTER}

@@ -138,9 +138,7 @@ class CompareOptions:
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
         if not 0 <= self.epsilon_item <= 1:
-            raise ConfigError(
-                f"epsilon_item: expected a change of a pass rate in [0, 1], found {self.epsilon_item}"
-            )
+            raise ConfigError(f"epsilon_item: expected a change of a pass rate in [0, 1], found {self.epsilon_item}")
         unknown = sorted(set(self.allow) - set(ALLOWANCES))
         if unknown:
             raise ConfigError(f"allow {unknown[0]!r}: expected one of {', '.join(ALLOWANCES)}")

@@ -27,9 +27,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 def _baseline_paths(name: str, folder: Path) -> tuple[Path, Path]:
     if not _NAME.fullmatch(name):
-        raise ConfigError(
-            f"baseline {name!r}: expected a name of letters, digits, dots, hyphens and underscores"
-        )
+        raise ConfigError(f"baseline {name!r}: expected a name of letters, digits, dots, hyphens and underscores")
     return folder / f"{name}.parquet", folder / f"{name}.json"
 
 
@@ -100,9 +98,7 @@ def load_baseline(name: str, folder: Path = FOLDER) -> Run:
     if isinstance(entry, dict) and entry.get("sha256") != digest:
         entry = entry.get("before")
     if not isinstance(entry, dict) or entry.get("sha256") != digest:
-        raise DataError(
-            f"{records}: the records are not those that {facts.name} names; save the baseline again"
-        )
+        raise DataError(f"{records}: the records are not those that {facts.name} names; save the baseline again")
     run = read_run(records, name=name)
     kept = {key: entry.get(key) for key in ("name", "created", "run")}
     return replace(

@@ -171,9 +171,7 @@ def _units(tally: Tally) -> _Units:
     if quadrants.clusters is None:
         return _Units(quadrants.negative_flips, quadrants.positive_flips, tally.total, 1.0)
     net, sizes = quadrants.by_cluster(POSITIVE) - quadrants.by_cluster(NEGATIVE), quadrants.by_cluster(ALL)
-    return _Units(
-        int((net < 0).sum()), int((net > 0).sum()), net.size, float(sizes.max()) * net.size / tally.total
-    )
+    return _Units(int((net < 0).sum()), int((net > 0).sum()), net.size, float(sizes.max()) * net.size / tally.total)
 
 
 def score_statistic(lost: int, gained: int, total: int, fall: float) -> float:

@@ -281,9 +281,7 @@ def _reason(finding: Finding, test: _Test, alpha: float) -> str:
         relation = {"broken": "is above", "holds": "is within", "undecided": "against"}[finding.outcome]
         return f"{name} {told(finding.value)} {relation} the limit {limit} (point){few}"
     if finding.low is None or finding.high is None:
-        return (
-            f"{name} {percent_in_three_digits(finding.value)} against the limit {limit}: {test.evidence.why}"
-        )
+        return f"{name} {percent_in_three_digits(finding.value)} against the limit {limit}: {test.evidence.why}"
     sure = percent_in_three_digits(1 - alpha)
     if finding.outcome == "broken":
         seen = percent_in_three_digits(finding.value)

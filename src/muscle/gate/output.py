@@ -85,9 +85,7 @@ def to_junit(report: Report) -> str:
     root = ET.Element("testsuites", {"name": "muscle gate", **_junit_totals(section.findings, strict)})
     for task in dict.fromkeys(finding.task or "all tasks" for finding in section.findings):
         own = [finding for finding in section.findings if (finding.task or "all tasks") == task]
-        suite = ET.SubElement(
-            root, "testsuite", {"name": visible(task), **_junit_totals(own, strict), "time": "0"}
-        )
+        suite = ET.SubElement(root, "testsuite", {"name": visible(task), **_junit_totals(own, strict), "time": "0"})
         for finding in own:
             _junit_case(suite, finding, strict=strict)
     ET.indent(root)

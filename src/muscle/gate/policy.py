@@ -32,9 +32,7 @@ from muscle.flips.slices.slice_by import parse_slice
 from muscle.foreign_text import outline
 from muscle.yaml_files import read_yaml
 
-Metric = Literal[
-    "harm", "accuracy_drop", "negative_flip_rate", "inconsistency_rate", "excess_negative_flip_rate"
-]
+Metric = Literal["harm", "accuracy_drop", "negative_flip_rate", "inconsistency_rate", "excess_negative_flip_rate"]
 METRICS: tuple[Metric, ...] = (
     "harm",
     "accuracy_drop",
@@ -158,9 +156,7 @@ class SliceRules(Rules):
         return str(value) if isinstance(value, int | float) else value
 
 
-DEFAULT_RULES = Rules(
-    harm=Harm(), accuracy_drop=Limit(limit=0.02), negative_flip_rate=Limit(limit=0.05, tier="warn")
-)
+DEFAULT_RULES = Rules(harm=Harm(), accuracy_drop=Limit(limit=0.02), negative_flip_rate=Limit(limit=0.05, tier="warn"))
 DEFAULT_SCORE_RULES = Rules(harm=Harm(), accuracy_drop=Limit(limit=0.05))
 
 

@@ -162,9 +162,7 @@ def _against_plain(report: Report) -> Iterator[Finding]:
             yield against_plain_finding(name, reason, task.candidate_effect.n)
 
 
-def _excess_by(
-    by: SliceBy | None, measured: MeasuredPair, name: str, values: pl.Series
-) -> Mapping[str, Tally]:
+def _excess_by(by: SliceBy | None, measured: MeasuredPair, name: str, values: pl.Series) -> Mapping[str, Tally]:
     """Return the flips beyond noise by slice: from a second run of the old version, else from its repeats.
 
     Args:
@@ -223,9 +221,7 @@ def _slice_subjects(
         ]
     if not seen:
         what = f"{by.name} = {rules.value}" if rules.value is not None else by.name
-        told.append(
-            coverage_finding("the policy names this slice, and no item is in it", task=rules.task, slice=what)
-        )
+        told.append(coverage_finding("the policy names this slice, and no item is in it", task=rules.task, slice=what))
     return subjects, told
 
 
@@ -259,22 +255,16 @@ def _small_slices(task: str, by: str, parts: Sequence[Tally], min_items: int) ->
     )
 
 
-def _gate_result(
-    comparison: Comparison, policy: Policy, findings: Sequence[Finding], *, strict: bool
-) -> GateResult:
+def _gate_result(comparison: Comparison, policy: Policy, findings: Sequence[Finding], *, strict: bool) -> GateResult:
     verdict, compared = overall(findings), comparison.report
     code = STRICT_WARN if strict and verdict == "warn" else EXIT_CODES[verdict]
     reasons = [f"{f.where}: {f.reason}" for f in findings if f.verdict != "pass"]
-    nothing_found = (
-        "every rule of the policy holds" if findings else "the policy has no rule for what was compared"
-    )
+    nothing_found = "every rule of the policy holds" if findings else "the policy has no rule for what was compared"
     report = replace(
         compared,
         verdict=verdict,
         reasons=reasons or [nothing_found],
         gate=GateSection(policy.model_dump(mode="json"), strict, verdict, code, findings),
-        headline=headline(
-            verdict, compared.tasks, old=compared.old, new=compared.new, candidate=compared.candidate
-        ),
+        headline=headline(verdict, compared.tasks, old=compared.old, new=compared.new, candidate=compared.candidate),
     )
     return GateResult(verdict, code, tuple(findings), report)

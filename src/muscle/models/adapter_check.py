@@ -134,9 +134,7 @@ def _wanted_shapes(base: LoadedBase, config: LoraConfig, folder: Path) -> dict[s
         model = get_peft_model(share_weights(base.model), tried, low_cpu_mem_usage=True)
         wanted = get_peft_model_state_dict(model, save_embedding_layers=False)
     except Exception as error:  # whatever PEFT stumbles over in a configuration that is not its own
-        raise ModelError(
-            f"adapter {folder}: {CONFIG} does not fit base {base.source} ({reason_of(error)})"
-        ) from error
+        raise ModelError(f"adapter {folder}: {CONFIG} does not fit base {base.source} ({reason_of(error)})") from error
     return {key: tuple(value.shape) for key, value in wanted.items()}
 
 

@@ -71,9 +71,7 @@ def load_adapter(base: LoadedBase, folder: Path, *, trainable: bool = False) -> 
             autocast_adapter_dtype=trainable,
         )
     except Exception as error:  # PEFT raises many kinds
-        raise ModelError(
-            f"adapter {folder}: does not load on base {base.source} ({reason_of(error)})"
-        ) from error
+        raise ModelError(f"adapter {folder}: does not load on base {base.source} ({reason_of(error)})") from error
     # PEFT says nothing of tensors that it leaves out.
     check_loaded(model, folder)
     if not trainable:
@@ -103,9 +101,7 @@ def save_adapter(
     # PEFT writes a set of names in another order each time; the same training ends in the same files.
     config = read_json(folder / CONFIG)
     names = config["target_modules"]
-    write_json(
-        folder / CONFIG, config | ({"target_modules": sorted(names)} if isinstance(names, list) else {})
-    )
+    write_json(folder / CONFIG, config | ({"target_modules": sorted(names)} if isinstance(names, list) else {}))
     # PEFT's model card names the local path of the base; it says nothing that the note doesn't say better.
     (folder / "README.md").unlink(missing_ok=True)
     write_json(folder / ADAPTER_NOTE, {"base": base.source, "base_fingerprint": base.fingerprint, **note})

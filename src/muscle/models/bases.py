@@ -109,9 +109,7 @@ def base_fingerprint(path: Path) -> str:
         if file.suffix in {".json", ".safetensors", ".model", ".gguf"} and file.name != ADAPTER_NOTE
     )
     if not any(file.suffix in {".safetensors", ".gguf"} for file in files):
-        raise ModelError(
-            f"base {path}: expected weights in *.safetensors, found none (pickle files are not read)"
-        )
+        raise ModelError(f"base {path}: expected weights in *.safetensors, found none (pickle files are not read)")
     return fingerprint([[file.name, _file_mark(file)] for file in files])
 
 
@@ -262,9 +260,7 @@ def load_tokenizer(base: BaseConfig) -> PreTrainedTokenizerBase:
     folder = path.parent if path.is_file() else path
     try:
         with quiet_libraries():
-            tokenizer = AutoTokenizer.from_pretrained(
-                folder, trust_remote_code=base.trust_remote_code, **gguf
-            )
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=base.trust_remote_code, **gguf)
     except Exception as error:
         raise ModelError(f"base {base.base}: its tokenizer cannot be loaded ({reason_of(error)})") from error
     if tokenizer.pad_token_id is None:

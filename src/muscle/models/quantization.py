@@ -23,13 +23,10 @@ def in_4_bits(precision: Literal["auto", "bf16", "float32"]) -> dict[str, object
     from transformers import BitsAndBytesConfig
 
     if choose_device() == "mps":
-        raise ConfigError(
-            "training.quantization: 4bit needs a CUDA GPU or a CPU, found Apple's; leave it out"
-        )
+        raise ConfigError("training.quantization: 4bit needs a CUDA GPU or a CPU, found Apple's; leave it out")
     if find_spec("bitsandbytes") is None:
         raise ConfigError(
-            "training.quantization: 4bit needs the package bitsandbytes; install it with: pip install "
-            "'muscle-llm[gpu]'"
+            "training.quantization: 4bit needs the package bitsandbytes; install it with: pip install 'muscle-llm[gpu]'"
         )
     dtype = choose_dtype(precision)
     quantized = BitsAndBytesConfig(

@@ -91,9 +91,7 @@ def count_tokens(
     if not scoring:
         texts = [example.context + example.target for example in examples]
     elif task.kind == "choice":
-        texts = [
-            example.context + example.delimiter + choice for example in examples for choice in example.choices
-        ]
+        texts = [example.context + example.delimiter + choice for example in examples for choice in example.choices]
     else:
         texts = [example.context for example in examples]
     extra = len(examples) * task.generation.max_new_tokens if scoring and task.generation else 0
@@ -112,13 +110,9 @@ def plan_resources(config: UpdateConfig) -> tuple[ModelSizes, Estimate]:
     gguf = {"gguf_file": path.name} if path.is_file() else {}
     folder = path.parent if path.is_file() else path
     try:
-        architecture = AutoConfig.from_pretrained(
-            folder, trust_remote_code=config.new.trust_remote_code, **gguf
-        )
+        architecture = AutoConfig.from_pretrained(folder, trust_remote_code=config.new.trust_remote_code, **gguf)
     except Exception as error:
-        raise ModelError(
-            f"base {config.new.base}: its config.json cannot be read ({reason_of(error)})"
-        ) from error
+        raise ModelError(f"base {config.new.base}: its config.json cannot be read ({reason_of(error)})") from error
     sizes = ModelSizes.of(architecture)
     tokenizer, settings = load_tokenizer(config.new), config.align_training()
     lengths: list[int] = []

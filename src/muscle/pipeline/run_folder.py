@@ -75,12 +75,8 @@ class RunFolder:
         manifest = read_json(self._manifest, mend=mend)
         stages: object = manifest.get("stages")
         files: object = manifest.get("files", {})
-        if not (
-            isinstance(stages, dict) and isinstance(files, dict) and all(map(_is_record, stages.values()))
-        ):
-            raise DataError(
-                f"{self._manifest}: damaged, expected the stages of a run and their files; {mend}"
-            )
+        if not (isinstance(stages, dict) and isinstance(files, dict) and all(map(_is_record, stages.values()))):
+            raise DataError(f"{self._manifest}: damaged, expected the stages of a run and their files; {mend}")
         self._stages, self._files = stages, files
 
     @contextmanager
@@ -135,9 +131,7 @@ class RunFolder:
                 logger.warning(
                     "%s: %s; it runs again",
                     name,
-                    f"{self.path / changed[0]} is missing or was changed"
-                    if changed
-                    else "its outputs are not known",
+                    f"{self.path / changed[0]} is missing or was changed" if changed else "its outputs are not known",
                 )
                 del self._stages[name]
 
@@ -151,9 +145,7 @@ class RunFolder:
     def _hashes(self, output: Path) -> dict[str, str]:
         return {self._name(output.parent / file): sha256 for file, sha256 in file_hashes(output).items()}
 
-    def stage(
-        self, name: str, inputs: dict[str, object], outputs: Sequence[Path], work: Callable[[], object]
-    ) -> None:
+    def stage(self, name: str, inputs: dict[str, object], outputs: Sequence[Path], work: Callable[[], object]) -> None:
         """Run `work`, which writes `outputs`, unless it is done already.
 
         The main of several processes decides, and keeps the manifest.
@@ -201,11 +193,7 @@ class RunFolder:
 
 def _is_record(value: object) -> bool:
     """Tell whether a value of the manifest is a stage's, as far as it is read."""
-    return (
-        isinstance(value, dict)
-        and isinstance(value.get("key"), str)
-        and isinstance(value.get("outputs", []), list)
-    )
+    return isinstance(value, dict) and isinstance(value.get("key"), str) and isinstance(value.get("outputs", []), list)
 
 
 def content_of(output: Path) -> str | None:

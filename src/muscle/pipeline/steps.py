@@ -135,9 +135,7 @@ def evaluate_step(
     from muscle.evaluation.save import evaluate_to_file
 
     if repeats > 1 and temperature == 0:
-        raise ConfigError(
-            f"--repeats {repeats}: greedy answers are all the same; add --temperature, e.g. 0.7"
-        )
+        raise ConfigError(f"--repeats {repeats}: greedy answers are all the same; add --temperature, e.g. 0.7")
     chosen = get_task(task)
     examples = load_examples(chosen, chosen.source("test", data), limit=limit)
     base, adapter = split_model(model)

@@ -37,8 +37,7 @@ def write_update_report(runs: Mapping[str, Path], settings: ReportSettings, out:
     # Where the runs stand in the run folder, for no absolute path is passed on.
     places = {"old": "old", "new": "new", "candidate": "compat"}
     sources = {
-        role: {**facts, "source": f"predictions/{places[role]}"}
-        for role, facts in comparison.report.sources.items()
+        role: {**facts, "source": f"predictions/{places[role]}"} for role, facts in comparison.report.sources.items()
     }
     report = replace(comparison.report, sources=sources, title=settings.title)
     write_reports(report if settings.texts else without_texts(report), out)

@@ -137,7 +137,7 @@ class Confirmation:
 
 
 def confirm(
-    asked: pl.DataFrame,
+    listed: pl.DataFrame,
     fresh_old: Source,
     fresh_new: Source,
     *,
@@ -147,7 +147,7 @@ def confirm(
     """Judge the chosen items by fresh answers alone.
 
     Args:
-        asked: what `choose` chose.
+        listed: what `choose` chose.
         fresh_old: the old version's fresh answers, several an item.
         fresh_new: the new version's.
         format: of the files; None finds it by content.
@@ -159,7 +159,7 @@ def confirm(
     pair = pair_runs(read_run(fresh_old, format=format), read_run(fresh_new, format=format), options)
     found = {}
     for name in pair.tasks:
-        task = _confirmed_task(pair, name, asked, options)
+        task = _confirmed_task(pair, name, listed, options)
         if task is not None:
             found[name] = task
     if not found:
@@ -167,35 +167,30 @@ def confirm(
             "confirm: expected fresh answers to the items of the list, found none of them: same inputs or ids?"
         )
     answered = sum(stratum.answered for task in found.values() for stratum in task.strata.values())
-    return Confirmation(FORMAT, asked.height, asked.height - answered, found)
+    return Confirmation(FORMAT, listed.height, listed.height - answered, found)
 
 
-def _confirmed_task(
-    pair: Pair, name: str, asked: pl.DataFrame, options: CompareOptions
-) -> ConfirmedTask | None:
+def _confirmed_task(pair: Pair, name: str, listed: pl.DataFrame, options: CompareOptions) -> ConfirmedTask | None:
     """Return what a task's fresh answers say; None where none of them is to an item of the list."""
     items = pair.tasks[name]
     repeats = item_repeats(pair.joined, items)
     if repeats is None or not repeats.both_repeated:
         raise DataError(
-            f"task {name!r}: expected several fresh answers an item on both sides, found one; number them with "
-            "`repeat`"
+            f"task {name!r}: expected several fresh answers an item on both sides, found one; number them with `repeat`"
         )
     judged = judge_items(repeats, options)
-    rows = with_input_hash(pair.joined.old[repeats.pairs.tolist()]).select(
-        "task", "filter", "input_hash", "id"
-    )
+    rows = with_input_hash(pair.joined.old[repeats.pairs.tolist()]).select("task", "filter", "input_hash", "id")
     rows = rows.with_columns(
         place=pl.int_range(pl.len()),
         verdict=pl.Series([VERDICTS[c] for c in judged.codes]),
         p_value=judged.p_values,
     )
     key = pl.coalesce("input_hash", "id").alias("key")
-    wanted = asked.select(key, "task", "filter", "id", "why", "of")
+    wanted = listed.select(key, "task", "filter", "id", "why", "of")
     matched = rows.with_columns(key).join(wanted, on=["task", "filter", "key", "id"], how="inner")
     if matched.is_empty():
         return None
-    ours = asked.filter((pl.col("task") == rows["task"][0]) & (pl.col("filter") == rows["filter"][0]))
+    ours = listed.filter((pl.col("task") == rows["task"][0]) & (pl.col("filter") == rows["filter"][0]))
     sizes = dict(ours.group_by("why").agg(pl.col("of").first()).iter_rows())
     strata = {why: _stratum(matched.filter(pl.col("why") == why), int(sizes.get(why, 0))) for why in STRATA}
     flips = [
@@ -204,9 +199,7 @@ def _confirmed_task(
             why=row["why"],
             verdict=row["verdict"],
             p_value=row["p_value"],
-            pass_rate=PassRates(
-                old=float(repeats.old.mean[row["place"]]), new=float(repeats.new.mean[row["place"]])
-            ),
+            pass_rate=PassRates(old=float(repeats.old.mean[row["place"]]), new=float(repeats.new.mean[row["place"]])),
         )
         for row in matched.iter_rows(named=True)
         if row["verdict"] in ("regressed", "improved")

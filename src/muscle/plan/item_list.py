@@ -89,6 +89,7 @@ def choose(
         flipped = rows.filter(pl.col("why") != "unflipped")
         rest = rows.filter(pl.col("why") == "unflipped")
         wanted = min(rest.height, int(np.ceil(share * rest.height)))
+        # A task's own random numbers: what is chosen of it does not hang on which other tasks there are.
         digest = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
         picked = np.random.default_rng([seed, digest]).choice(rest.height, wanted, replace=False)
         parts.append(pl.concat([flipped, rest[np.sort(picked).tolist()]]))
@@ -106,12 +107,8 @@ def _strata(pair: Pair, name: str) -> pl.DataFrame:
     number = pair.joined.answers.item.gather(pairs) if pair.joined.answers is not None else pairs
     rows = with_input_hash(pair.joined.old[pairs]).select(*_FIELDS).with_columns(item=number, moved=moved)
     rows = rows.group_by("item", maintain_order=True).agg(pl.col(*_FIELDS).first(), pl.col("moved").mean())
-    why = (
-        pl.when(pl.col("moved") < 0).then(pl.lit(STRATA[0])).when(pl.col("moved") > 0).then(pl.lit(STRATA[1]))
-    )
-    rows = rows.with_columns(why=why.otherwise(pl.lit(STRATA[2]))).with_columns(
-        of=pl.len().over("why").cast(pl.Int64)
-    )
+    why = pl.when(pl.col("moved") < 0).then(pl.lit(STRATA[0])).when(pl.col("moved") > 0).then(pl.lit(STRATA[1]))
+    rows = rows.with_columns(why=why.otherwise(pl.lit(STRATA[2]))).with_columns(of=pl.len().over("why").cast(pl.Int64))
     return rows.select(*_FIELDS, "why", "of")
 
 
@@ -180,10 +177,7 @@ def _listed_item(row: object, where: str) -> dict[str, object]:
     if missing:
         raise DataError(f"{where}: expected a list written by muscle confirm, found no {', '.join(missing)}")
     found = {name: row.get(name) for name in _LISTED}
-    if (
-        not all(isinstance(found[name], str) for name in ("task", "id", "filter"))
-        or found["why"] not in STRATA
-    ):
+    if not all(isinstance(found[name], str) for name in ("task", "id", "filter")) or found["why"] not in STRATA:
         raise DataError(
             f"{where}: expected texts as task, id and filter and one of {', '.join(STRATA)} as why, found "
             f"{str({name: found[name] for name in ('task', 'id', 'filter', 'why')})[:200]}"

@@ -221,8 +221,9 @@ def assumptions_of(
         DataError: a run cannot be read.
         JoinError: the two runs do not belong together.
     """
-    half = wish.disagreement - wish.difference**2
-    guessed = Variances(half * (1 - wish.noise_share), half * wish.noise_share)
+    # An item's difference is -1, 0 or 1, so its second moment is the share of disagreements.
+    total = wish.disagreement - wish.difference**2
+    guessed = Variances(total * (1 - wish.noise_share), total * wish.noise_share)
     if pilot is None:
         told = f"assumed: {wish.disagreement:.0%} of the items flip either way, {wish.noise_share:.0%} of that noise"
         return [Assumption("all", guessed, told)]
@@ -242,6 +243,7 @@ def assumptions_of(
 def _from_one(name: str, repeats: Repeats | None, wish: Wish, guessed: Variances) -> Assumption:
     if repeats is None or not (repeats.old.num > 1).any():
         return Assumption(name, guessed, "assumed: the pilot asked each item once, of one version only")
+    # Both sides' answers vary, and the new version's are taken to vary as the old one's.
     answers = 2 * float(np.nanmean(repeats.old.variance))
     told = f"answers from the pilot's repeats; assumed: {wish.changed:.0%} of the items change"
     return Assumption(name, Variances(wish.changed, answers), told)
@@ -250,12 +252,11 @@ def _from_one(name: str, repeats: Repeats | None, wish: Wish, guessed: Variances
 def _from_both(name: str, pair: Pair, repeats: Repeats | None, wish: Wish) -> Assumption:
     split = None if repeats is None else variance_split(repeats)
     if split is not None:
+        # What is left when the answers' part is taken off can come out below nothing by chance.
         between = max(split.items, 0.0)
         return Assumption(name, Variances(between, split.answers), "from the pilot's repeats")
     items = pair.tasks[name]
-    moved = (
-        items.frame["flip"] if items.kind == "binary" else items.frame["score_new"] - items.frame["score_old"]
-    )
+    moved = items.frame["flip"] if items.kind == "binary" else items.frame["score_new"] - items.frame["score_old"]
     total = float(np.var(moved.to_numpy().astype(np.float64)))
     told = f"flips from the pilot; assumed: {wish.noise_share:.0%} of them noise"
     return Assumption(name, Variances(total * (1 - wish.noise_share), total * wish.noise_share), told)
@@ -284,8 +285,7 @@ def make_plan(assumption: Assumption, wish: Wish) -> Plan:
     best = next(row for row in table if row.repeats == chosen)
     number = wish.items or best.items
     changes = [
-        ItemChange(old, new, repeats_for_change(old, new, changed=wish.changed, power=wish.power))
-        for old, new in DROPS
+        ItemChange(old, new, repeats_for_change(old, new, changed=wish.changed, power=wish.power)) for old, new in DROPS
     ]
     without_flip = items_to_prove(wish.limit)
     assert without_flip is not None, "only a limit of 0 cannot be proven"
@@ -320,9 +320,7 @@ def _check_wish(wish: Wish) -> None:
             f"plan: expected a difference of at most the disagreement {wish.disagreement}, found {wish.difference}"
         )
     if wish.answer_cost <= 0 or wish.item_cost < 0:
-        raise ConfigError(
-            "plan: expected an answer to cost more than nothing, and an item no less than nothing"
-        )
+        raise ConfigError("plan: expected an answer to cost more than nothing, and an item no less than nothing")
 
 
 def _cost(wish: Wish, items: int, repeats: int) -> float:

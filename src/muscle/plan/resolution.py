@@ -48,15 +48,6 @@ class Variances:
         return self.items + self.answers / repeats
 
 
-def standard_error(variances: Variances, items: int, repeats: int) -> float:
-    """Return sqrt((items + answers / K) / N), in the unit of the difference.
-
-    >>> round(standard_error(Variances(0.11778, 0.03333), 60, 3), 4)
-    0.0463
-    """
-    return math.sqrt(variances.of(repeats) / items)
-
-
 def _z(alpha: float) -> float:
     return float(special.ndtri(1 - alpha / 2))
 
@@ -95,14 +86,13 @@ def _cdf(count: Ints, total: Ints, rate: float) -> Floats:
 def _critical(flips: Ints, alpha: float) -> Ints:
     """Return the largest count whose tail at rate 1/2 is at most alpha / 2; -1 where there is none."""
     found: Ints = np.floor(flips / 2 - _z(alpha) * np.sqrt(flips) / 2).astype(np.int64) + 2
+    # The normal quantile is a few counts off at most: start above it and step down to the exact tail.
     for _ in range(8):
         found = np.where((found >= 0) & (_cdf(found, flips, 0.5) > alpha / 2), found - 1, found)
     return np.maximum(found, -1)
 
 
-def power_of(
-    variances: Variances, difference: float, items: int, repeats: int = 1, *, alpha: float = ALPHA
-) -> float:
+def power_of(variances: Variances, difference: float, items: int, repeats: int = 1, *, alpha: float = ALPHA) -> float:
     """Return the power to find a difference of accuracy with the two-sided test that `muscle compare` makes.
 
     Exact for items asked once (McNemar), by the normal approximation of the test over items for more.
@@ -138,9 +128,7 @@ def items_needed(
     if not 0 < difference <= 1:
         raise ValueError(f"the difference must lie in (0, 1], found {difference}")
     variance = variances.of(repeats)
-    reach = _z(alpha) * math.sqrt(variance + difference**2) + float(special.ndtri(power)) * math.sqrt(
-        variance
-    )
+    reach = _z(alpha) * math.sqrt(variance + difference**2) + float(special.ndtri(power)) * math.sqrt(variance)
     items = max(2, math.ceil((reach / difference) ** 2))
     step = max(1, items // 100)
     while power_of(variances, difference, items, repeats, alpha=alpha) < power:
@@ -181,12 +169,11 @@ def minimum_repeats(items: int, *, rate: float = FALSE_DISCOVERY_RATE) -> int:
     >>> [minimum_repeats(items) for items in (100, 300, 500, 1000, 10_000)]
     [8, 8, 9, 9, 11]
     """
+    # 2 / C(2k, k) is Fisher's p-value of k right answers against none, the least there is.
     return next(k for k in range(2, MAX_REPEATS) if 2 / math.comb(2 * k, k) <= rate / items)
 
 
-def item_power(
-    old: float, new: float, repeats: int, threshold: float, *, epsilon: float = EPSILON_ITEM
-) -> float:
+def item_power(old: float, new: float, repeats: int, threshold: float, *, epsilon: float = EPSILON_ITEM) -> float:
     """Return how likely an item whose pass rate changes is called changed.
 
     Args:

@@ -71,8 +71,7 @@ def _plan_lines(plan: Plan) -> Iterator[str]:
         "flips fully and no other does; one answer can never tell"
     )
     told = ", ".join(
-        f"{change.old:.0%} to {change.new:.0%}: {change.repeats or 'more than 200'}"
-        for change in items.changes
+        f"{change.old:.0%} to {change.new:.0%}: {change.repeats or 'more than 200'}" for change in items.changes
     )
     yield f"answers a side for an item whose pass rate falls, where {wish.changed:.0%} of the items change: {told}"
     yield (
@@ -148,9 +147,7 @@ def print_look(state: Look, console: Console) -> None:
         )
     if state.waiting:
         console.print(
-            Text(
-                f"  {count(state.waiting)} answers wait for others that come before them in the seeded order"
-            )
+            Text(f"  {count(state.waiting)} answers wait for others that come before them in the seeded order")
         )
 
 

@@ -66,9 +66,7 @@ def write_order(run: Source, path: Path, *, seed: int = 0, format: str | None = 
     """
     frame = read_run(run, format=format).frame
     order = seeded_order(_order_keys(frame), seed)
-    rows = frame[order.tolist()].select(
-        "task", "id", "filter", "repeat", "input_hash", "input", "choices", "reference"
-    )
+    rows = frame[order.tolist()].select("task", "id", "filter", "repeat", "input_hash", "input", "choices", "reference")
     write_items(path, rows)
     return int(rows.height)
 
@@ -102,6 +100,7 @@ def look(
         JoinError: the runs share no item.
     """
     runs = [read_run(source, format=format) for source in (old, new)]
+    # The new run still grows: items without a partner are only not there yet.
     joined = join_runs(runs[0], runs[1], max_unpaired=1.0)
     frame = _verdicts_of_pairs(joined, runs[1].name)
     old_rows = joined.old_rows.to_numpy().astype(np.int64)
@@ -113,9 +112,7 @@ def look(
     unread = [*runs[0].unread, *runs[1].unread]
     test = _begun(unread, frame.height, alpha=alpha, limit=limit)
     missing = (frame["correct_old"].is_null() | frame["correct_new"].is_null()).to_numpy()
-    right_old, right_new = (
-        frame[name].fill_null(False).to_numpy() for name in ("correct_old", "correct_new")
-    )
+    right_old, right_new = (frame[name].fill_null(False).to_numpy() for name in ("correct_old", "correct_new"))
     test.extend(right_old[taken], right_new[taken], missing=missing[taken])
     return Look(
         **vars(test.state()),
@@ -171,10 +168,8 @@ def _refuse_order(old: Run, rows: Ints) -> None:
     """Refuse the order of the old run's file and the order of the ids."""
     check_order(rows, "the order of the old run's file")
     ids = old.frame["id"].gather(rows).to_list()
-    split = [
-        [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in _DIGITS.split(each)]
-        for each in ids
-    ]
+    # Numbers within ids are ordered as numbers: "q10" comes after "q9".
+    split = [[(0, int(part), "") if part.isdigit() else (1, 0, part) for part in _DIGITS.split(each)] for each in ids]
     by_id = sorted(range(len(ids)), key=lambda place: split[place])
     places = np.empty(len(ids), dtype=np.int64)
     places[by_id] = np.arange(len(ids))

@@ -58,9 +58,7 @@ def with_metric(run: Run, name: str, *, is_main: bool = True) -> Run:
     if is_main:
         frame = frame.with_columns(correct=pl.when(has_it).then(decided).otherwise(pl.col("correct")))
     else:
-        frame = frame.with_columns(
-            correct=pl.when(has_it & ~is_binary).then(None).otherwise(pl.col("correct"))
-        )
+        frame = frame.with_columns(correct=pl.when(has_it & ~is_binary).then(None).otherwise(pl.col("correct")))
     if is_main or not frame.select((~has_it | is_binary).all()).item():
         first = frame.columns.index(next(c for c in frame.columns if c.startswith(SCORE_PREFIX)))
         others = [c for c in frame.columns if c != column]

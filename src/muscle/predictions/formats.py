@@ -17,7 +17,7 @@ FOREIGN: tuple[str, ...] = (
     "bfcl",
     "prompt_scores",
 )
-"""Modules in `muscle.predictions.readers`, in the order in which they are asked; also the format names."""
+"""Modules in `muscle.predictions.readers`, in the order in which they are tried; also the format names."""
 
 TABLE_SUFFIXES = (".parquet", ".csv", ".arrow", ".feather")
 SUFFIXES = (".jsonl", ".ndjson", ".json", *TABLE_SUFFIXES)

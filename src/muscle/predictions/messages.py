@@ -23,9 +23,7 @@ def refuse_rows(bad: pl.Series, name: str, expected: str, found: pl.Series, wher
     if rows.len():
         row = int(rows[0])
         value = found[row].to_list() if isinstance(found[row], pl.Series) else found[row]
-        raise DataError(
-            f"{where(row)}, field '{listing([name])}': expected {expected}, found {shorten(value)}"
-        )
+        raise DataError(f"{where(row)}, field '{listing([name])}': expected {expected}, found {shorten(value)}")
 
 
 def reason(error: BaseException) -> str:

@@ -145,11 +145,7 @@ class Run:
     @property
     def slice_names(self) -> list[str]:
         """The names of the slices that some row belongs to."""
-        return [
-            column.removeprefix(SLICE_PREFIX)
-            for column in self.frame.columns
-            if column.startswith(SLICE_PREFIX)
-        ]
+        return [column.removeprefix(SLICE_PREFIX) for column in self.frame.columns if column.startswith(SLICE_PREFIX)]
 
 
 class DataFrameLike(Protocol):

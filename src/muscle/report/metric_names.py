@@ -101,9 +101,7 @@ FURTHER_METRICS = (
         "of all items: wrong now, and another answer than before",
         "rate",
     ),
-    MetricName(
-        "backward_trust_compatibility", "Trust kept, BTC", "of the items right before: still right", "rate"
-    ),
+    MetricName("backward_trust_compatibility", "Trust kept, BTC", "of the items right before: still right", "rate"),
     MetricName(
         "backward_error_compatibility",
         "Known errors, BEC",

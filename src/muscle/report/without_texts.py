@@ -43,17 +43,13 @@ def without_texts(report: Report) -> Report:
         warnings=[*report.warnings, NOTE],
         tasks={name: _without_quotes(task) for name, task in report.tasks.items()},
         flips=[_hashed(flip, hidden.get(flip.task, set())) for flip in report.flips],
-        comparability={
-            side: [_unquoted(each) for each in found] for side, found in report.comparability.items()
-        },
+        comparability={side: [_unquoted(each) for each in found] for side, found in report.comparability.items()},
     )
 
 
 def _unquoted(found: Difference) -> Difference:
     """Return what differs beside the model, without what it quotes of a prompt."""
-    return replace(
-        found, message=found.message.replace(found.quoted, "") if found.quoted else found.message, quoted=""
-    )
+    return replace(found, message=found.message.replace(found.quoted, "") if found.quoted else found.message, quoted="")
 
 
 def _hashed(flip: Flip, hidden: set[str]) -> Flip:
@@ -87,9 +83,7 @@ def _without_quotes(task: TaskResult) -> TaskResult:
     return replace(
         task,
         what_changed=[feature for feature in task.what_changed if feature.kind != "ngram"],
-        slices={
-            side: None if sliced is None else _with_hash_names(sliced) for side, sliced in task.slices.items()
-        },
+        slices={side: None if sliced is None else _with_hash_names(sliced) for side, sliced in task.slices.items()},
     )
 
 

@@ -73,9 +73,7 @@ def build_examples(task: Task, rows: Sequence[SourceRow]) -> tuple[Example, ...]
             raise DataError(f"{source.place}, {error}") from error
         first = places.setdefault(example.id, source.place)
         if first != source.place:
-            raise DataError(
-                f"{source.place}: expected an id of its own, found {example.id!r} again ({first})"
-            )
+            raise DataError(f"{source.place}: expected an id of its own, found {example.id!r} again ({first})")
         examples.append(example)
     return tuple(examples)
 

@@ -63,9 +63,7 @@ def read_label(row: Row, name: str, num_choices: int) -> int:
     index = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
     if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < num_choices:
         hint = "; a test split of the hub has no labels: take its validation split" if value == "" else ""
-        raise DataError(
-            f"field {name!r}: expected a label from 0 to {num_choices - 1}, found {found(value)}{hint}"
-        )
+        raise DataError(f"field {name!r}: expected a label from 0 to {num_choices - 1}, found {found(value)}{hint}")
     return index
 
 

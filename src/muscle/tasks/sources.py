@@ -55,9 +55,7 @@ def load_rows(source: Source, *, limit: int | None = None) -> list[SourceRow]:
         if rest == 0:
             break
         text = str(item)
-        found = list(
-            islice(_hub_rows(text, rest) if text.startswith("hub:") else _file_rows(Path(item)), rest)
-        )
+        found = list(islice(_hub_rows(text, rest) if text.startswith("hub:") else _file_rows(Path(item)), rest))
         if not found:
             raise DataError(f"{text}: expected at least one row, found an empty file")
         rows += found
@@ -119,9 +117,7 @@ def _table_rows(path: Path, suffix: str) -> Iterator[SourceRow]:
         kind = "Parquet" if suffix == ".parquet" else suffix[1:].upper()
         if "empty" in reason:
             raise DataError(f"{path}: expected at least one row, found an empty file") from error
-        raise DataError(
-            f"{path}: expected a {kind} file, cannot be read: {reason}; is it cut off?"
-        ) from error
+        raise DataError(f"{path}: expected a {kind} file, cannot be read: {reason}; is it cut off?") from error
     for number, row in enumerate(frame.iter_rows(named=True), start=1):
         yield SourceRow(row, f"{path}, row {number}")
 
@@ -129,9 +125,7 @@ def _table_rows(path: Path, suffix: str) -> Iterator[SourceRow]:
 def _hub_rows(source: str, limit: int | None) -> Iterator[SourceRow]:
     match = _HUB.fullmatch(source)
     if match is None:
-        raise DataError(
-            f"{source}: expected hub:name[/config]:split, for example hub:openai/gsm8k/main:train"
-        )
+        raise DataError(f"{source}: expected hub:name[/config]:split, for example hub:openai/gsm8k/main:train")
     try:
         import datasets
     except ImportError as error:
@@ -143,9 +137,7 @@ def _hub_rows(source: str, limit: int | None) -> Iterator[SourceRow]:
         data = datasets.load_dataset(match["name"], match["config"], split=split)
     except Exception as error:  # the hub's client raises errors of many libraries; each means "no data"
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise DataError(
-            f"{source}: cannot be loaded from the hub: {reason}; give a local file instead"
-        ) from error
+        raise DataError(f"{source}: cannot be loaded from the hub: {reason}; give a local file instead") from error
     for number, row in enumerate(data, start=1):
         yield SourceRow(row, f"{source}, row {number}")
 

@@ -103,9 +103,7 @@ def _align_models(
     store: Path | None,
 ) -> TrainingResult:
     """Train the student from both teachers, by the wanted engine or the nearest that the models allow."""
-    used, heads = choose_engine(
-        engine, student=student, old=old.model, new=new.model, sample=data[0].sequences[0]
-    )
+    used, heads = choose_engine(engine, student=student, old=old.model, new=new.model, sample=data[0].sequences[0])
     folder = store or out.with_name(f".{out.name}.teachers")
     trainer: Callable[..., AdapterTrainer]
     if used not in ("projected", "mixed"):

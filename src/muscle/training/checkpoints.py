@@ -57,9 +57,7 @@ def last_checkpoint(workspace: Path) -> str | None:
 
 
 def _checkpoint_files(folder: Path) -> dict[str, str]:
-    return {
-        name: sha256 for name, sha256 in file_hashes(folder).items() if name != f"{folder.name}/{_COMPLETE}"
-    }
+    return {name: sha256 for name, sha256 in file_hashes(folder).items() if name != f"{folder.name}/{_COMPLETE}"}
 
 
 class CompletionMarks(TrainerCallback):  # type: ignore[misc]
@@ -72,9 +70,7 @@ class CompletionMarks(TrainerCallback):  # type: ignore[misc]
         if state.best_model_checkpoint is not None:
             state.best_model_checkpoint = str(Path(args.output_dir) / Path(state.best_model_checkpoint).name)
 
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
-    ) -> None:
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
         """Mark the checkpoint that was just written."""
         # Every process writes a part of it.
         distributed.wait()

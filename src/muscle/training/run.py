@@ -245,9 +245,7 @@ class _Progress(TrainerCallback):  # type: ignore[misc]
         if state.is_world_process_zero:
             self.show(state.global_step, self._remark)
         if "eval_loss" in logs:
-            logger.info(
-                "%s: epoch %.0f, validation loss %.4f", self.description, state.epoch or 0, logs["eval_loss"]
-            )
+            logger.info("%s: epoch %.0f, validation loss %.4f", self.description, state.epoch or 0, logs["eval_loss"])
 
 
 def _result_of(state: TrainerState, settings: TrainingSettings, description: str) -> TrainingResult:

@@ -113,9 +113,7 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
         examples = self.train_dataset if train_dataset is None else train_dataset
         real = examples.examples if isinstance(examples, Filled) else examples
         size = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        inner = LengthGroupedSampler(
-            size * distributed.num_processes(), dataset=real, model_input_name="input_ids"
-        )
+        inner = LengthGroupedSampler(size * distributed.num_processes(), dataset=real, model_input_name="input_ids")
         return inner if real is examples else _SharedOrder(inner, len(examples))
 
     def compute_loss(
@@ -155,9 +153,7 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
         if not sums:
             return {}
         # float64: in float32 the sums over a long evaluation would lose the last tokens' digits.
-        values = torch.tensor(
-            [sums[name] for name in sorted(sums)], dtype=torch.float64, device=self.args.device
-        )
+        values = torch.tensor([sums[name] for name in sorted(sums)], dtype=torch.float64, device=self.args.device)
         if self.accelerator.num_processes > 1:
             values = self.accelerator.reduce(values, reduction="sum")
         total = dict(zip(sorted(sums), values.tolist(), strict=True))

@@ -76,9 +76,7 @@ class UserYaml:
         try:
             return model.model_validate({**defaults, **self.values})
         except ValidationError as error:
-            problems = [
-                self._line(_key_path(item), "line {}: ") + _explained(item, model) for item in error.errors()
-            ]
+            problems = [self._line(_key_path(item), "line {}: ") + _explained(item, model) for item in error.errors()]
             joined = "; ".join(problems)
             colon = ", " if joined.startswith("line ") else ": "
             raise ConfigError(f"{self.source}{colon}{joined}") from error

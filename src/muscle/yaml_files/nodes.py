@@ -33,8 +33,7 @@ _PLAIN_WORDS = (
     ),
     (
         "int",
-        "[-+]?0b[0-1_]+|[-+]?0[0-7_]+|[-+]?(?:0|[1-9][0-9_]*)|[-+]?0x[0-9a-fA-F_]+"
-        "|[-+]?[1-9][0-9_]*(?::[0-5]?[0-9])+",
+        "[-+]?0b[0-1_]+|[-+]?0[0-7_]+|[-+]?(?:0|[1-9][0-9_]*)|[-+]?0x[0-9a-fA-F_]+|[-+]?[1-9][0-9_]*(?::[0-5]?[0-9])+",
         "-+0123456789",
     ),
     ("merge", "<<", "<"),
@@ -101,9 +100,7 @@ class _Constructor(SafeConstructor):
     def decimal(self, node: Node) -> float:
         """Read a number with a fraction; ruamel.yaml warns of `!!float 1e3`, which has no point."""
         value: str = self.construct_scalar(node)
-        return float(
-            self.construct_yaml_float(node) if "." in value or ":" in value else value.replace("_", "")
-        )
+        return float(self.construct_yaml_float(node) if "." in value or ":" in value else value.replace("_", ""))
 
     def refuse(self, node: Node) -> None:
         """Refuse a tag that is not plain data; ruamel.yaml would take the value and drop the tag."""
@@ -112,10 +109,7 @@ class _Constructor(SafeConstructor):
 
 _Constructor.yaml_constructors = {
     None: _Constructor.refuse,
-    **{
-        _TAG + kind: SafeConstructor.yaml_constructors[_TAG + kind]
-        for kind in ("null", "int", "str", "seq", "map")
-    },
+    **{_TAG + kind: SafeConstructor.yaml_constructors[_TAG + kind] for kind in ("null", "int", "str", "seq", "map")},
     _TAG + "bool": _Constructor.truth_value,
     _TAG + "float": _Constructor.decimal,
 }
@@ -174,9 +168,7 @@ def _refusal(error: Exception) -> NotYamlError:
         return NotYamlError(error.problem or "not known why", mark.line + 1 if mark else None)
     if isinstance(error, ReaderError):
         return NotYamlError(error.reason)
-    return NotYamlError(
-        "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
-    )
+    return NotYamlError("nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split()))
 
 
 def _count_values(node: Node, counts: dict[int, int | None], depth: int) -> int:
@@ -197,9 +189,7 @@ def _count_values(node: Node, counts: dict[int, int | None], depth: int) -> int:
     counts[id(node)] = None
     total = 1 + sum(_count_values(child, counts, depth + 1) for child in _children(node))
     if total > MAX_VALUES:
-        raise _problem(
-            f"expected at most {MAX_VALUES:,} values with all aliases written out, found more", node
-        )
+        raise _problem(f"expected at most {MAX_VALUES:,} values with all aliases written out, found more", node)
     counts[id(node)] = total
     return total
 

@@ -71,9 +71,7 @@ def test_a_positive_flip_has_the_cause_of_the_old_failure() -> None:
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(
-        st.tuples(
-            st.sampled_from(["42", "so 42 it is", "7", "I'm sorry, no", ""]), st.booleans(), st.booleans()
-        ),
+        st.tuples(st.sampled_from(["42", "so 42 it is", "7", "I'm sorry, no", ""]), st.booleans(), st.booleans()),
         min_size=1,
         max_size=30,
     )
@@ -185,10 +183,7 @@ def test_a_flexible_filter_is_the_loose_scorer_of_the_strict_one() -> None:
 
 
 def test_options_picked_by_likelihood_have_nothing_to_classify() -> None:
-    rows = [
-        {"choices": ["a", "b"], "reference": ["a"], "choice": 0, "output": "a", "correct": True}
-        for _ in range(4)
-    ]
+    rows = [{"choices": ["a", "b"], "reference": ["a"], "choice": 0, "output": "a", "correct": True} for _ in range(4)]
     new = [*rows[:3], {**rows[3], "choice": 1, "output": "b", "correct": False}]
     assert causes_of(rows, new) is None
 
@@ -206,9 +201,7 @@ def test_a_rule_of_the_users_own_comes_first(tmp_path: Path) -> None:
 
 
 def test_a_rule_can_look_at_another_field_and_extend_a_built_in_cause(tmp_path: Path) -> None:
-    path = rules_file(
-        tmp_path, {"rules": [{"name": "refusal", "pattern": "^blocked$", "field": "finish_reason"}]}
-    )
+    path = rules_file(tmp_path, {"rules": [{"name": "refusal", "pattern": "^blocked$", "field": "finish_reason"}]})
     assert cause_of({"output": "41", "finish_reason": "BLOCKED"}, causes=path) == "refusal"
 
 
@@ -329,9 +322,7 @@ def test_finish_reasons_are_read_from_records_and_harnesses(tmp_path: Path) -> N
 
 def test_a_million_choices_without_text_cost_nothing() -> None:
     n = 200_000
-    old = pl.DataFrame(
-        {"id": pl.int_range(n, eager=True).cast(pl.String), "correct": [True, False] * (n // 2)}
-    )
+    old = pl.DataFrame({"id": pl.int_range(n, eager=True).cast(pl.String), "correct": [True, False] * (n // 2)})
     report = compare(old, old.with_columns(~pl.col("correct"))).to_json()
     (task,) = report["tasks"].values()
     assert task["causes"] is None and task["what_changed"] == [] and task["closeness"] is None

@@ -208,9 +208,7 @@ def test_items_without_likelihoods_or_with_impossible_options_are_left_out() -> 
     lists = new["logprobs"].to_list()
     lists[0], lists[1] = None, [-1.0, float("-inf")]
     (task,) = (
-        compare(old, new.with_columns(logprobs=pl.Series(lists, dtype=pl.List(pl.Float64))))
-        .to_json()["tasks"]
-        .values()
+        compare(old, new.with_columns(logprobs=pl.Series(lists, dtype=pl.List(pl.Float64)))).to_json()["tasks"].values()
     )
     assert task["closeness"]["old_vs_new"]["items"] == 28
     (none,) = compare(old.drop("logprobs"), new).to_json()["tasks"].values()

@@ -30,9 +30,7 @@ def test_rogan_gladen_gives_the_known_answer() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(st.floats(0, 1), st.floats(0.51, 1), st.floats(0.5, 1))
-def test_rogan_gladen_turns_a_judges_errors_back(
-    truth: float, sensitivity: float, specificity: float
-) -> None:
+def test_rogan_gladen_turns_a_judges_errors_back(truth: float, sensitivity: float, specificity: float) -> None:
     passed = truth * sensitivity + (1 - truth) * (1 - specificity)
     assert rogan_gladen(passed, JudgeErrors(sensitivity, specificity)) == pytest.approx(truth, abs=1e-9)
 
@@ -65,15 +63,11 @@ def test_the_corrected_rates_interval_covers_the_truth() -> None:
 
 @pytest.mark.parametrize("calibrated", [25, 60])
 @pytest.mark.parametrize(("lost", "gained"), [(0.30, 0.02), (0.05, 0.05)])
-def test_the_corrected_differences_interval_covers_the_truth(
-    lost: float, gained: float, calibrated: int
-) -> None:
+def test_the_corrected_differences_interval_covers_the_truth(lost: float, gained: float, calibrated: int) -> None:
     draw = np.random.default_rng(4)
     q1, q0, n, rounds, covered = 0.9, 0.85, 10_000, 1_500, 0
     kinds = ((0.65 - lost, q1, q1), (lost, q1, 1 - q0), (gained, 1 - q0, q1), (0.35 - gained, 1 - q0, 1 - q0))
-    cells = np.sum(
-        [p * np.array([o * w, o * (1 - w), (1 - o) * w, (1 - o) * (1 - w)]) for p, o, w in kinds], axis=0
-    )
+    cells = np.sum([p * np.array([o * w, o * (1 - w), (1 - o) * w, (1 - o) * (1 - w)]) for p, o, w in kinds], axis=0)
     for a, b, c, d in draw.multinomial(n, cells, rounds):
         rates = draw.binomial(calibrated, (q1, q0)) / calibrated
         value = Estimate.of((c - b) / n, newcombe_paired(a, b, c, d))
@@ -112,11 +106,7 @@ def test_the_corrected_rate_is_lang_and_reiczigels() -> None:
     middle = (p + q0 - 1) / (q0 + q1 - 1)
     right, wrong = q1 * (1 - q1) / 42, q0 * (1 - q0) / 62
     shift = 2 * z * z * (middle * right - (1 - middle) * wrong)
-    half = (
-        z
-        * math.sqrt(p * (1 - p) / (80 + z * z) + (1 - middle) ** 2 * wrong + middle**2 * right)
-        / (q0 + q1 - 1)
-    )
+    half = z * math.sqrt(p * (1 - p) / (80 + z * z) + (1 - middle) ** 2 * wrong + middle**2 * right) / (q0 + q1 - 1)
     assert found.value == pytest.approx((0.25 + 0.95 - 1) / 0.9)
     assert (found.low, found.high) == pytest.approx((middle + shift - half, middle + shift + half))
 
@@ -218,11 +208,7 @@ def test_bad_labels_are_refused_with_their_place(tmp_path: Path, text: str, mess
 
 def test_known_errors_of_the_judge_widen_the_difference() -> None:
     old, new = runs()
-    (task,) = (
-        compare(old, new, options=CompareOptions(judge_errors=JudgeErrors(0.9, 0.85)))
-        .to_json()["tasks"]
-        .values()
-    )
+    (task,) = compare(old, new, options=CompareOptions(judge_errors=JudgeErrors(0.9, 0.85))).to_json()["tasks"].values()
     found = task["judge"]["old_vs_new"]["errors"]
     assert found["difference"]["value"] == pytest.approx(0.25 / 0.75)
     assert found["accuracy_new"]["value"] == pytest.approx(0.8)
@@ -240,9 +226,7 @@ def test_another_judge_on_the_other_side_is_refused(facts: Any) -> None:
     frame = pl.DataFrame({"task": ["t"] * 30, "id": [str(n) for n in range(30)], "correct": [True] * 30})
     from muscle.predictions import read_run
 
-    sides = [
-        Run(name, read_run(frame).frame, facts(judge)) for name, judge in (("a", "judge-1"), ("b", "judge-2"))
-    ]
+    sides = [Run(name, read_run(frame).frame, facts(judge)) for name, judge in (("a", "judge-1"), ("b", "judge-2"))]
     with pytest.raises(JoinError, match="--allow judge"):
         compare(*sides)
     assert compare(*sides, options=CompareOptions(allow=["judge"])).to_json()["tasks"]

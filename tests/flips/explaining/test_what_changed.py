@@ -29,9 +29,7 @@ WORDS = [
 ]
 
 
-def versions(
-    change: Any, *, count: int = 120, broken: int = 40, seed: int = 0
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+def versions(change: Any, *, count: int = 120, broken: int = 40, seed: int = 0) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Two versions whose first `broken` answers break, and differ by `change` from an answer that stays right."""
     draw = random.Random(seed)
     texts = [" ".join(draw.choices(WORDS, k=8)) for _ in range(count)]
@@ -117,9 +115,7 @@ def test_fisher_is_scipys(total: int, other: int, data: st.DataObject) -> None:
     table = [[hits, total - hits], [other_hits, other - other_hits]]
     for two_sided, word in ((True, "two-sided"), (False, "greater")):
         expected = stats.fisher_exact(table, alternative=word).pvalue
-        assert fisher(hits, total, other_hits, other, two_sided=two_sided) == pytest.approx(
-            expected, abs=1e-9
-        )
+        assert fisher(hits, total, other_hits, other, two_sided=two_sided) == pytest.approx(expected, abs=1e-9)
 
 
 def test_mann_whitney_is_scipys() -> None:

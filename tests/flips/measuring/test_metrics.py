@@ -30,12 +30,8 @@ def test_the_accuracy_difference_is_the_difference_of_the_flip_rates_exactly(
     rows: list[tuple[bool, bool, bool]],
 ) -> None:
     q = quadrants_of(rows)
-    accuracy_new, accuracy_old = (
-        Fraction(q.both_right + f, q.total) for f in (q.positive_flips, q.negative_flips)
-    )
-    assert accuracy_new - accuracy_old == Fraction(q.positive_flips, q.total) - Fraction(
-        q.negative_flips, q.total
-    )
+    accuracy_new, accuracy_old = (Fraction(q.both_right + f, q.total) for f in (q.positive_flips, q.negative_flips))
+    assert accuracy_new - accuracy_old == Fraction(q.positive_flips, q.total) - Fraction(q.negative_flips, q.total)
     assert BINARY_METRICS["accuracy_difference"](q).value == float(accuracy_new - accuracy_old)
 
 
@@ -75,12 +71,8 @@ def brute_force(rows: list[tuple[bool, bool, bool]]) -> dict[str, float | None]:
         "negative_flip_rate": nfr,
         "positive_flip_rate": sum(new and not old for old, new, _ in rows) / n,
         "inconsistency_rate": sum(not new and (old or changed) for old, new, changed in rows) / n,
-        "backward_trust_compatibility": sum(new for _, new, _ in old_right) / len(old_right)
-        if old_right
-        else None,
-        "backward_error_compatibility": sum(not old for old, _, _ in new_wrong) / len(new_wrong)
-        if new_wrong
-        else None,
+        "backward_trust_compatibility": sum(new for _, new, _ in old_right) / len(old_right) if old_right else None,
+        "backward_error_compatibility": sum(not old for old, _, _ in new_wrong) / len(new_wrong) if new_wrong else None,
         "relative_negative_flip_rate": nfr / chance if old_right and new_wrong else None,
         "churn": sum(changed for _, _, changed in rows) / n,
     }

@@ -53,10 +53,7 @@ def test_the_permutation_test_holds_its_level_with_unlike_tasks() -> None:
     rejected = 0
     for trial in range(200):
         lost = generator.binomial([40, 8, 3], 0.5)
-        tasks = [
-            task(n - f, int(b), f - int(b), 0)
-            for n, f, b in zip((1000, 60, 12), (40, 8, 3), lost, strict=True)
-        ]
+        tasks = [task(n - f, int(b), f - int(b), 0) for n, f, b in zip((1000, 60, 12), (40, 8, 3), lost, strict=True)]
         rejected += sign_flip_p(tasks, seed=trial) < 0.05
     assert rejected <= 20
 
@@ -64,8 +61,7 @@ def test_the_permutation_test_holds_its_level_with_unlike_tasks() -> None:
 def test_groups_of_different_tasks_stay_apart() -> None:
     generator = np.random.default_rng(0)
     grouped = [
-        count_quadrants(*(generator.random((2, 40)) < 0.7), clusters=np.repeat(np.arange(8), 5))
-        for _ in range(2)
+        count_quadrants(*(generator.random((2, 40)) < 0.7), clusters=np.repeat(np.arange(8), 5)) for _ in range(2)
     ]
     everything = pool_quadrants(grouped)
     assert everything.clusters is not None and everything.clusters.shape == (16, 8)
@@ -76,9 +72,7 @@ def test_groups_of_different_tasks_stay_apart() -> None:
 
 def test_the_report_pools_its_tasks_and_adjusts_their_p_values() -> None:
     def side(rights: dict[str, int]) -> pl.DataFrame:
-        rows = [
-            {"task": t, "id": str(i), "correct": i < right} for t, right in rights.items() for i in range(100)
-        ]
+        rows = [{"task": t, "id": str(i), "correct": i < right} for t, right in rights.items() for i in range(100)]
         return pl.DataFrame(rows)
 
     report = compare(side({"a": 80, "b": 80}), side({"a": 70, "b": 79})).to_json()
@@ -91,9 +85,7 @@ def test_the_report_pools_its_tasks_and_adjusts_their_p_values() -> None:
     assert metrics["a"]["negative_flip_rate_upper_bound"] == pytest.approx(upper)
     assert metrics["a"]["negative_flip_rate_lower_bound"] == pytest.approx(lower)
     assert metrics["a"]["probability_worse"] == pytest.approx(1 - 0.5**11)
-    assert metrics["a"]["minimum_detectable_difference"] == pytest.approx(
-        2.80159 * math.sqrt(0.1 / 100), abs=1e-5
-    )
+    assert metrics["a"]["minimum_detectable_difference"] == pytest.approx(2.80159 * math.sqrt(0.1 / 100), abs=1e-5)
 
 
 def test_a_task_without_groups_keeps_those_of_the_others() -> None:

@@ -183,9 +183,7 @@ def test_scores_are_judged_by_welch_and_never_surer_than_relabelling() -> None:
     assert [VERDICTS[code] for code in judged.codes] == ["regressed", "equivalent", "equivalent"]
     from scipy.stats import ttest_ind
 
-    assert judged.p_values == pytest.approx(
-        ttest_ind(old, new, axis=1, equal_var=False).pvalue, rel=1e-6, abs=1e-11
-    )
+    assert judged.p_values == pytest.approx(ttest_ind(old, new, axis=1, equal_var=False).pvalue, rel=1e-6, abs=1e-11)
     twice = Moments(np.array([2]), np.array([1.0]), np.array([0.0]))
     zero = Moments(np.array([2]), np.array([0.0]), np.array([0.0]))
     assert welch_verdicts(twice, zero, epsilon=0.0).p_values[0] == pytest.approx(1 / 3)
@@ -238,9 +236,7 @@ def test_the_false_discovery_rate_can_be_held_in_each_slice() -> None:
     columns = {"slice.part": ["a"] * 2 + ["b"] * 298}
     old, new = answers([6] * 300, 6, **columns), answers([0] * 2 + [6] * 298, 6, **columns)
     task = compare(old, new).to_json()["tasks"]["t"]["old_vs_new"]
-    apart = compare(old, new, options=CompareOptions(item_family="part")).to_json()["tasks"]["t"][
-        "old_vs_new"
-    ]
+    apart = compare(old, new, options=CompareOptions(item_family="part")).to_json()["tasks"]["t"]["old_vs_new"]
     assert task["items"]["regressed"]["value"] == 0.0
     assert apart["items"]["regressed"]["value"] == pytest.approx(2 / 300)
 
@@ -255,9 +251,7 @@ def test_repeats_of_a_score_have_verdicts_and_say_why_there_is_no_null() -> None
     rows = answers([8] * 30, 8).drop("correct", "output")
     old = rows.with_columns(score=pl.Series(generator.normal(0.6, 0.01, rows.height)))
     new = rows.with_columns(score=old["score"] - (rows["id"] == "0").cast(pl.Float64) * 0.5)
-    items = compare(old, new, options=CompareOptions(epsilon=0.05)).to_json()["tasks"]["t"]["old_vs_new"][
-        "items"
-    ]
+    items = compare(old, new, options=CompareOptions(epsilon=0.05)).to_json()["tasks"]["t"]["old_vs_new"]["items"]
     assert items["regressed"]["value"] == pytest.approx(1 / 30)
     assert items["equivalent"]["value"] == pytest.approx(29 / 30)
     assert items["null95"]["value"] is None and "relabelling" in items["null95"]["why"]

@@ -76,25 +76,18 @@ def test_the_excess_is_the_rate_less_the_floor() -> None:
 
 
 @pytest.mark.parametrize(("asked_old", "asked_new"), [(8, 1), (1, 6), (6, 4)])
-def test_runs_that_asked_unequally_often_are_measured_by_all_their_answers(
-    asked_old: int, asked_new: int
-) -> None:
+def test_runs_that_asked_unequally_often_are_measured_by_all_their_answers(asked_old: int, asked_new: int) -> None:
     p = np.repeat([0.9, 0.5, 0.2], 40)
     old, new = run(p, asked_old, seed=3), run(p * 0.7, asked_new, seed=4)
     report = compare(old, new).to_json()
     found = metrics(compare(old, new))
-    rates = [
-        each.group_by("id").agg(pl.col("correct").mean()).sort("id")["correct"].to_numpy()
-        for each in (old, new)
-    ]
+    rates = [each.group_by("id").agg(pl.col("correct").mean()).sort("id")["correct"].to_numpy() for each in (old, new)]
     everything = found["all_answers"]
     assert everything["pass_rate_old"]["value"] == pytest.approx(rates[0].mean())
     assert everything["negative_flip_rate"]["value"] == pytest.approx((rates[0] * (1 - rates[1])).mean())
     # Every answer is in a pair, each item's pairs alike in number; where one number divides the other they are all
     # alike.
-    assert found["n"] == 120 * max(asked_old, asked_new) and report["join"]["paired"] == 120 * min(
-        asked_old, asked_new
-    )
+    assert found["n"] == 120 * max(asked_old, asked_new) and report["join"]["paired"] == 120 * min(asked_old, asked_new)
     near = 0.0 if max(asked_old, asked_new) % min(asked_old, asked_new) == 0 else 0.05
     for side, name in enumerate(("accuracy_old", "accuracy_new")):
         assert found[name]["value"] == pytest.approx(rates[side].mean(), abs=max(near, 1e-9))
@@ -182,9 +175,7 @@ def test_the_variance_splits_as_published_for_the_tickets_of_evalstats() -> None
     assert split["answers"] == pytest.approx(0.03333, abs=1e-5)
     assert split["standard_error_of_one_answer"] == pytest.approx(0.0502, abs=1e-4)
     assert split["standard_error"] == pytest.approx(0.0463, abs=1e-4)
-    assert report["old_vs_new"]["all_answers"]["pass_rate_difference"]["value"] == pytest.approx(
-        0.0667, abs=1e-4
-    )
+    assert report["old_vs_new"]["all_answers"]["pass_rate_difference"]["value"] == pytest.approx(0.0667, abs=1e-4)
 
 
 def likelihoods(leads: list[float], *, flipped: tuple[int, ...] = ()) -> pl.DataFrame:
@@ -260,9 +251,7 @@ def test_the_excess_of_a_slice_is_of_its_own_items(tmp_path: Path) -> None:
     p = np.ones(200)
     old, new = run(p, 6), run(np.where(np.arange(200) < 30, 0.0, p), 6)
     path = tmp_path / "policy.yaml"
-    path.write_text(
-        yaml_text({"default": {}, "slices": [{"slice": "part", "excess_negative_flip_rate": 0.05}]})
-    )
+    path.write_text(yaml_text({"default": {}, "slices": [{"slice": "part", "excess_negative_flip_rate": 0.05}]}))
     findings = gate(old.with_columns(parts), new.with_columns(parts), path).findings
     assert {f.slice: f.value for f in findings} == {
         "part = a": pytest.approx(0.3),
@@ -317,7 +306,4 @@ def test_a_second_run_of_the_same_model_is_not_asked_whether_it_is_a_control() -
 def test_thirds_that_cancel_are_exactly_zero() -> None:
     old, new = counted({(2, 1): 40, (1, 2): 40, (3, 3): 20}, 3)
     excess = metrics(compare(old, new))["excess_negative_flip_rate"]
-    assert (
-        excess["value"] == round(excess["value"], 12)
-        and "e-" not in compare(old, new).to_json()["reasons"][0]
-    )
+    assert excess["value"] == round(excess["value"], 12) and "e-" not in compare(old, new).to_json()["reasons"][0]

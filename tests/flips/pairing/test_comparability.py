@@ -17,9 +17,7 @@ from places import DATA
 FILES = DATA / "readers"
 
 
-def run(
-    name: str = "old", metadata: dict[str, Any] | None = None, size: int = 40, **columns: list[Any]
-) -> Run:
+def run(name: str = "old", metadata: dict[str, Any] | None = None, size: int = 40, **columns: list[Any]) -> Run:
     """A run of made-up questions; columns replace the usual ones."""
     usual: dict[str, list[Any]] = {
         "id": [str(i) for i in range(size)],
@@ -50,9 +48,7 @@ def test_the_order_of_the_rows_makes_no_difference() -> None:
 
 def test_other_prompts_are_refused_with_the_flag_that_allows_them() -> None:
     new = run("new", input=[f"What is {i} plus one?" for i in range(40)])
-    with pytest.raises(
-        JoinError, match=r"40 of 40 shared items have another prompt.*id '0'.*--allow prompts"
-    ):
+    with pytest.raises(JoinError, match=r"40 of 40 shared items have another prompt.*id '0'.*--allow prompts"):
         check_comparable(run(), new)
     (found,) = check_comparable(run(), new, allow={"prompts"})
     assert (found.what, found.severity, found.allowed) == ("prompts", "refuse", True)
@@ -156,9 +152,7 @@ def test_allowed_scores_of_other_names_keep_the_other_tasks_scores() -> None:
 
 def test_scores_that_count_in_other_directions_are_refused_also_where_allowed() -> None:
     old, new = scored(rouge1=[0.5] * 4), scored(perplexity=[9.0] * 4)
-    with pytest.raises(
-        JoinError, match=r"of rouge1 in .* more is better, of perplexity in .* less; .*--metric"
-    ):
+    with pytest.raises(JoinError, match=r"of rouge1 in .* more is better, of perplexity in .* less; .*--metric"):
         compare(old, new, options=CompareOptions(allow=["metric"], lower_is_better=["perplexity"]))
 
 
@@ -168,9 +162,7 @@ def test_another_template_is_only_noted_where_the_prompts_themselves_were_compar
     assert (found.what, found.severity) == ("prompts", "note") and "num_fewshot 0 against 5" in found.message
     nothing = {"input": [None] * 40, "correct": [True] * 40}
     with pytest.raises(JoinError, match="num_fewshot"):
-        check_comparable(
-            run(metadata=task(num_fewshot=0), **nothing), run("new", task(num_fewshot=5), **nothing)
-        )
+        check_comparable(run(metadata=task(num_fewshot=0), **nothing), run("new", task(num_fewshot=5), **nothing))
 
 
 def test_other_documents_are_refused_where_no_text_tells() -> None:
@@ -182,9 +174,7 @@ def test_other_documents_are_refused_where_no_text_tells() -> None:
 
 
 def test_generation_settings_batch_size_and_versions_are_noted() -> None:
-    old = task(generation={"temperature": 0, "max_tokens": 64}, batch_size=1) | {
-        "versions": {"lm_eval": "0.4.2"}
-    }
+    old = task(generation={"temperature": 0, "max_tokens": 64}, batch_size=1) | {"versions": {"lm_eval": "0.4.2"}}
     new = task(generation={"temperature": 0.7, "max_tokens": 64}, batch_size=16) | {
         "versions": {"lm_eval": "0.4.13", "vllm": "1"}
     }
@@ -259,9 +249,7 @@ def test_items_that_are_graded_in_another_way_are_found_in_another_order() -> No
     for frame in (new.frame, new.frame.reverse()):
         (found,) = find_differences(old, Run("new", frame, {}))
         assert (found.what, found.severity) == ("metric", "refuse")
-        assert (
-            found.message == "1 of 40 shared items are graded in another way: by 'equals' against 'contains'"
-        )
+        assert found.message == "1 of 40 shared items are graded in another way: by 'equals' against 'contains'"
 
 
 def test_how_items_are_graded_is_no_difference_where_one_side_does_not_say_it() -> None:

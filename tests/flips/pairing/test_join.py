@@ -108,9 +108,7 @@ def test_the_same_item_with_different_answers_is_left_out_and_counted() -> None:
 
 def test_a_doubled_id_with_different_answers_and_no_text_is_refused() -> None:
     old = [item(1), item(2), item(1, correct=False)]
-    with pytest.raises(
-        JoinError, match=r"old: id '1' of task 't' stands in records 1 and 3 with different answers"
-    ):
+    with pytest.raises(JoinError, match=r"old: id '1' of task 't' stands in records 1 and 3 with different answers"):
         join(old, [item(1), item(2)])
     with pytest.raises(JoinError, match=r"new: id '1'.*number the answers to one item with `repeat`"):
         join([item(1), item(2)], old)
@@ -255,9 +253,7 @@ def test_the_order_of_rows_does_not_matter(
         pairs = pl.concat(
             [joined.old.select(columns), joined.new.select(pl.all().name.suffix("_new"))], how="horizontal"
         )
-        return joined.report, sorted(
-            map(str, pairs.select(*columns, "id_new", "input_new", "correct_new").rows())
-        )
+        return joined.report, sorted(map(str, pairs.select(*columns, "id_new", "input_new", "correct_new").rows()))
 
     shuffled = [chance.sample(side, len(side)) for side in (old, new)]
     assert outcome(old, new) == outcome(*shuffled)
@@ -271,9 +267,7 @@ def test_every_row_is_accounted_for(old: list[dict[str, Any]], new: list[dict[st
     except JoinError:
         return
     report = joined.report
-    counted = (
-        2 * (report.paired + report.reference_changed) + report.only_old + report.only_new + report.duplicates
-    )
+    counted = 2 * (report.paired + report.reference_changed) + report.only_old + report.only_new + report.duplicates
     assert counted == len(old) + len(new)
     assert joined.old_rows.is_unique().all() and joined.new_rows.is_unique().all()
     assert joined.old["task"].equals(joined.new["task"])

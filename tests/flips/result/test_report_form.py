@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from golden.runs import FOLDER, REPORTS
-from muscle import Report
+from golden.runs import FOLDER, REPORTS, repeated_runs
+from muscle import Report, compare
 from muscle.errors import DataError
 from places import ROOT
 
@@ -32,6 +32,12 @@ def test_a_report_fits_the_schema(name):
 @pytest.mark.parametrize("name", KEPT)
 def test_a_report_is_read_back_whole(name):
     assert Report.from_json(kept(name)).to_json() == kept(name)
+
+
+def test_a_fresh_report_equals_what_is_read_of_its_json():
+    runs = repeated_runs()
+    report = compare(runs["old"], runs["new"], candidate=runs["candidate"]).report
+    assert Report.from_json(report.to_json()) == report
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,7 @@ def typed(report: dict[str, Any]) -> TaskSlices:
     return from_json(TaskSlices, report, where="slices")
 
 
-def sliced(
-    old: dict[str, list[Any]], new: dict[str, list[Any]] | None = None, **options: Any
-) -> dict[str, Any]:
+def sliced(old: dict[str, list[Any]], new: dict[str, list[Any]] | None = None, **options: Any) -> dict[str, Any]:
     """Slice one task; what `new` leaves out is as in `old`."""
     size = len(next(iter(old.values())))
     ids = {"id": [str(i) for i in range(size)]}
@@ -144,9 +142,7 @@ def test_the_test_of_concentration_is_fishers(inside: int, outside: int, data: s
     flips_out = data.draw(st.integers(0, outside))
     table = [[flips_in, inside - flips_in], [flips_out, outside - flips_out]]
     expected = stats.fisher_exact(table, alternative="greater").pvalue
-    assert upper_tail(flips_in, inside, flips_in + flips_out, inside + outside) == pytest.approx(
-        expected, abs=1e-9
-    )
+    assert upper_tail(flips_in, inside, flips_in + flips_out, inside + outside) == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("flips_in", [20_050, 20_300, 21_500])
@@ -210,9 +206,7 @@ def test_a_score_is_sliced_by_its_differences() -> None:
     assert first["negative_flips"] == int((difference < 0).sum())
     interval = stats.t.interval(0.95, 99, difference.mean(), difference.std(ddof=1) / 10)
     found = first["accuracy_difference"]
-    assert (found["low"], found["value"], found["high"]) == pytest.approx(
-        (interval[0], difference.mean(), interval[1])
-    )
+    assert (found["low"], found["value"], found["high"]) == pytest.approx((interval[0], difference.mean(), interval[1]))
 
 
 def test_repeats_of_an_item_widen_the_intervals() -> None:

@@ -85,9 +85,7 @@ def test_as_many_groups_as_it_takes_can_prove_harm_and_one_less_cannot() -> None
         ((14, 5, 0, 22), -0.2265, -0.0115),  # Altman et al. 2000, table 6.2
     ],
 )
-def test_newcombe_matches_published_examples(
-    cells: tuple[int, int, int, int], low: float, high: float
-) -> None:
+def test_newcombe_matches_published_examples(cells: tuple[int, int, int, int], low: float, high: float) -> None:
     interval = statistics.newcombe_paired(*cells)
     assert (round(interval.low, 4), round(interval.high, 4)) == (low, high)
 
@@ -114,9 +112,7 @@ def test_mcnemar_equals_the_binomial_test_of_scipy(negative: int, positive: int)
         return
     flips = negative + positive
     assert test.exact == pytest.approx(stats.binomtest(negative, flips).pvalue, rel=1e-9)
-    assert test.harm == pytest.approx(
-        stats.binomtest(negative, flips, alternative="greater").pvalue, rel=1e-9
-    )
+    assert test.harm == pytest.approx(stats.binomtest(negative, flips, alternative="greater").pvalue, rel=1e-9)
     point = stats.binom.pmf(negative, flips, 0.5)
     assert test.mid_p == pytest.approx(test.exact - point * (0.5 if negative == positive else 1), rel=1e-9)
 
@@ -126,14 +122,10 @@ def test_mcnemar_equals_the_binomial_test_of_scipy(negative: int, positive: int)
     [(8, 0, 0.00781), (7, 0, 0.01563), (6, 0, 0.03125), (20, 5, 0.00408), (48, 32, 0.09291), (7, 1, 0.0703)],
 )
 def test_mcnemar_gives_the_known_answers(negative: int, positive: int, p_value: float) -> None:
-    assert statistics.mcnemar(negative, positive).exact == pytest.approx(
-        p_value, abs=6e-6 if p_value < 0.07 else 5e-5
-    )
+    assert statistics.mcnemar(negative, positive).exact == pytest.approx(p_value, abs=6e-6 if p_value < 0.07 else 5e-5)
 
 
-@pytest.mark.parametrize(
-    ("negative", "positive", "p_value"), [(6, 0, 0.0156), (11, 2, 0.0112), (8, 2, 0.0547)]
-)
+@pytest.mark.parametrize(("negative", "positive", "p_value"), [(6, 0, 0.0156), (11, 2, 0.0112), (8, 2, 0.0547)])
 def test_one_sided_mcnemar_gives_the_known_answers(negative: int, positive: int, p_value: float) -> None:
     assert round(statistics.mcnemar(negative, positive).harm, 4) == p_value
 
@@ -156,9 +148,7 @@ def test_the_bootstrap_of_a_mean_agrees_with_the_normal_interval_on_many_values(
 def test_the_bootstrap_agrees_with_that_of_scipy_on_few_skewed_values() -> None:
     values = np.random.default_rng(5).exponential(1.0, 40)
     ours = resampling.bootstrap_mean(values, resamples=20_000)
-    theirs = stats.bootstrap(
-        (values,), np.mean, n_resamples=20_000, method="BCa", random_state=1
-    ).confidence_interval
+    theirs = stats.bootstrap((values,), np.mean, n_resamples=20_000, method="BCa", random_state=1).confidence_interval
     assert ours.low == pytest.approx(theirs.low, abs=0.02)
     assert ours.high == pytest.approx(theirs.high, abs=0.02)
 
@@ -248,18 +238,14 @@ def test_the_clustered_test_is_less_sure_where_items_move_together() -> None:
     ("disagreement", "items", "difference"),
     [(0.10, 100, 0.0886), (0.10, 500, 0.0396), (0.10, 1000, 0.0280), (0.05, 1000, 0.0198)],
 )
-def test_the_detectable_difference_gives_the_known_answers(
-    disagreement: float, items: int, difference: float
-) -> None:
+def test_the_detectable_difference_gives_the_known_answers(disagreement: float, items: int, difference: float) -> None:
     found = power.minimum_detectable_difference(disagreement, items)
     assert found == pytest.approx(difference, abs=6e-5)
     assert abs(power.items_needed(disagreement, found) - items) <= 1
 
 
 def test_planning_refuses_impossible_wishes() -> None:
-    assert power.items_to_prove(0.01) == 299 and statistics.upper_bound(
-        0, 299
-    ) <= 0.01 < statistics.upper_bound(0, 298)
+    assert power.items_to_prove(0.01) == 299 and statistics.upper_bound(0, 299) <= 0.01 < statistics.upper_bound(0, 298)
     for wish in (0.0, 1.5):
         with pytest.raises(ValueError, match="must lie in"):
             power.items_needed(0.1, wish)

@@ -102,9 +102,7 @@ def test_a_long_text_in_csv_is_read_and_bytes_that_are_not_utf8_are_refused(tmp_
         ("a.jsonl", '{"id": 1, "correct": true}\n{"id": 2, correct: true}', "line 2, column 11: expected"),
     ],
 )
-def test_what_is_no_json_is_called_so_and_not_cut_off(
-    tmp_path: Path, name: str, text: str, message: str
-) -> None:
+def test_what_is_no_json_is_called_so_and_not_cut_off(tmp_path: Path, name: str, text: str, message: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError) as caught:
         read_run(tmp_path / name)
@@ -126,16 +124,12 @@ def test_json_that_ends_in_the_middle_is_called_cut_off(tmp_path: Path, end: int
 
 def test_an_object_over_several_lines_is_not_called_cut_off(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps({"id": 1, "correct": True}, indent=1) + "\n")
-    with pytest.raises(
-        DataError, match="line 1: expected one JSON object a line, found the beginning of one"
-    ):
+    with pytest.raises(DataError, match="line 1: expected one JSON object a line, found the beginning of one"):
         read_run(tmp_path / "a.json")
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
-def test_a_damaged_table_panics_nobody(
-    tmp_path: Path, suffix: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_damaged_table_panics_nobody(tmp_path: Path, suffix: str, capfd: pytest.CaptureFixture[str]) -> None:
     table = pl.DataFrame({"id": [f"q{n}" for n in range(300)], "correct": [True, False, False] * 100})
     path = tmp_path / f"a{suffix}"
     table.write_parquet(path) if suffix == ".parquet" else table.write_ipc(path)
@@ -166,9 +160,7 @@ def test_a_small_file_that_is_huge_unpacked_is_refused_before_it_is_unpacked(
     path = tmp_path / f"a{suffix}"
     if suffix == ".parquet":
         table.write_parquet(path, compression="zstd", use_pyarrow=False)
-        assert (
-            unpacked_size.parquet_size(path)[0] == 2_000 and unpacked_size.parquet_size(path)[1] > 4_000_000
-        )
+        assert unpacked_size.parquet_size(path)[0] == 2_000 and unpacked_size.parquet_size(path)[1] > 4_000_000
     else:
         table.write_ipc(path, compression="zstd")
         assert unpacked_size.arrow_bytes(path) > 4_000_000
@@ -198,14 +190,9 @@ def test_nothing_in_a_folder_is_passed_over_in_silence(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     run = read_run(tmp_path)
     assert run.tasks == ["a", "b"]
-    assert run.unread == tuple(
-        Unread("not read", str(tmp_path / name)) for name in ("c.jsonl.gz", "d.tsv", "more")
-    )
+    assert run.unread == tuple(Unread("not read", str(tmp_path / name)) for name in ("c.jsonl.gz", "d.tsv", "more"))
     (note,) = run.metadata["notes"]
-    assert (
-        all(name in note for name in (".DS_Store", ".hidden.jsonl", "LICENSE", "README.md"))
-        and ".part" not in note
-    )
+    assert all(name in note for name in (".DS_Store", ".hidden.jsonl", "LICENSE", "README.md")) and ".part" not in note
 
 
 def test_a_note_that_many_files_share_is_made_once(tmp_path: Path) -> None:

@@ -42,9 +42,7 @@ def read_both_ways(folder: Path, lines: list[str]) -> tuple[Any, Any]:
 
 numbers = st.one_of(
     st.integers(-3, 3),
-    st.sampled_from(
-        [3.0, 1e3, -0.0, 0.1, 1e-7, 1e22, 12345678901234567890, 10**30, float("nan"), float("inf")]
-    ),
+    st.sampled_from([3.0, 1e3, -0.0, 0.1, 1e-7, 1e22, 12345678901234567890, 10**30, float("nan"), float("inf")]),
     st.floats(allow_nan=False, allow_infinity=False),
 )
 texts = st.one_of(
@@ -140,9 +138,7 @@ def test_an_odd_row_changes_no_other_row(tmp_path: Path, odd: dict[str, Any]) ->
         read_run(write_lines(tmp_path / f"{name}.jsonl", *rows, {"id": "last", **last})).frame
         for name, last in (("even", {"output": "0", "reference": "0"}), ("odd", odd))
     ]
-    assert frames[0]["correct"][:200].all() and frames[0][:200].drop("task").equals(
-        frames[1][:200].drop("task")
-    )
+    assert frames[0]["correct"][:200].all() and frames[0][:200].drop("task").equals(frames[1][:200].drop("task"))
     assert frames[1]["output"][:3].to_list() == ["0", "1", "2"]
 
 
@@ -151,9 +147,7 @@ def test_an_odd_row_changes_no_other_row(tmp_path: Path, odd: dict[str, Any]) ->
 )
 def test_a_field_that_stands_there_twice_is_refused(tmp_path: Path, line: str) -> None:
     path = write_lines(tmp_path / "a.jsonl", {"id": 0, "correct": True, "score": {"a": 1}}, line)
-    with pytest.raises(
-        DataError, match=r"line 2: expected each field once in an object, found '(correct|a)' twice"
-    ):
+    with pytest.raises(DataError, match=r"line 2: expected each field once in an object, found '(correct|a)' twice"):
         read_run(path)
 
 
@@ -227,12 +221,8 @@ def test_chat_messages_in_parquet_are_the_text_that_json_gives(tmp_path: Path) -
         (pl.Series("slice.a", [[1], [2]]), "row 1, field 'slice.a': expected a text, a number"),
     ],
 )
-def test_a_column_of_another_type_is_refused_by_its_row(
-    tmp_path: Path, column: pl.Series, message: str
-) -> None:
-    table = pl.DataFrame(
-        {"id": ["a", "b"]} | ({"correct": [True, False]} if column.name != "correct" else {})
-    )
+def test_a_column_of_another_type_is_refused_by_its_row(tmp_path: Path, column: pl.Series, message: str) -> None:
+    table = pl.DataFrame({"id": ["a", "b"]} | ({"correct": [True, False]} if column.name != "correct" else {}))
     table.with_columns(column).write_parquet(tmp_path / "a.parquet")
     with pytest.raises(DataError) as caught:
         read_run(tmp_path / "a.parquet")
@@ -247,16 +237,12 @@ def test_a_column_of_another_type_is_refused_by_its_row(
     ],
 )
 def test_a_whole_number_that_is_too_large_is_refused_by_its_line(tmp_path: Path, line: str) -> None:
-    with pytest.raises(
-        DataError, match=r"a\.jsonl, line 1, field '(choice|repeat)': expected a whole number"
-    ):
+    with pytest.raises(DataError, match=r"a\.jsonl, line 1, field '(choice|repeat)': expected a whole number"):
         read_run(write_lines(tmp_path / "a.jsonl", line))
 
 
 def test_nan_is_no_text(tmp_path: Path) -> None:
-    run = read_run(
-        write_lines(tmp_path / "a.jsonl", '{"id": 1, "output": NaN, "input": NaN, "correct": true}')
-    )
+    run = read_run(write_lines(tmp_path / "a.jsonl", '{"id": 1, "output": NaN, "input": NaN, "correct": true}'))
     assert run.frame.select("output", "input").rows() == [(None, None)]
 
 
@@ -272,9 +258,7 @@ def test_fields_that_are_not_read_are_named_once(tmp_path: Path) -> None:
 def test_messages_are_short_and_hold_no_control_characters(tmp_path: Path) -> None:
     names = {f"\x1b[31m{n}" + "x" * 500: n for n in range(200)}
     path = write_lines(tmp_path / "a.jsonl", {"id": 1, "correct": "\x1b[31m" + "y" * 10_000, **names})
-    odd = write_lines(
-        tmp_path / "odd.jsonl", {"id": 1, "correct": True, "score": {"\x1b[31m" + "z" * 500: "high"}}
-    )
+    odd = write_lines(tmp_path / "odd.jsonl", {"id": 1, "correct": True, "score": {"\x1b[31m" + "z" * 500: "high"}})
     for file, columns in ((path, {}), (path, {"correct": "absent"}), (odd, {})):
         with pytest.raises(DataError) as caught:
             read_run(file, columns=columns)

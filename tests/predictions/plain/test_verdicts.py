@@ -183,9 +183,7 @@ def test_converting_changes_no_verdict_even_where_there_is_none(name: str, out: 
     convert(run, tmp_path / out)
     back = read_run(tmp_path / out).frame
     assert [column for column in back.columns if column.startswith("score.")] == scores
-    assert (
-        back.select(*JUDGED, *scores).sort(JUDGED[:4]).equals(frame.select(*JUDGED, *scores).sort(JUDGED[:4]))
-    )
+    assert back.select(*JUDGED, *scores).sort(JUDGED[:4]).equals(frame.select(*JUDGED, *scores).sort(JUDGED[:4]))
 
 
 def test_a_run_without_any_verdict_comes_back_without(tmp_path: Path) -> None:

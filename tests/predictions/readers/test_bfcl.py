@@ -28,6 +28,4 @@ def test_a_bfcl_score_file_without_its_result_file_is_refused(tmp_path: Path) ->
 def test_a_bfcl_score_file_that_counts_other_items_is_refused(tmp_path: Path) -> None:
     file = bfcl_scores(tmp_path)
     file.write_text(file.read_text().replace('"total_count": 2', '"total_count": 3'))
-    assert "line 1, field 'total_count': expected 2, by the items of the result file, found 3" in refusal(
-        file
-    )
+    assert "line 1, field 'total_count': expected 2, by the items of the result file, found 3" in refusal(file)

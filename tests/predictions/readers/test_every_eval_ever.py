@@ -68,9 +68,9 @@ def test_a_run_comes_back_whole_from_our_records(name: str, out: str, tmp_path: 
 def test_records_in_a_folder_keep_what_is_known_of_the_run(tmp_path: Path) -> None:
     files = convert(FILES / "lm_eval/0.4.13/toy__model-1", tmp_path / "run")
     names = [file.name for file in files]
-    assert names == [
-        f"{task}.jsonl" for task in ("fill", "last", "letters", "many", "pick", "roll", "sums")
-    ] + ["run.json"]
+    assert names == [f"{task}.jsonl" for task in ("fill", "last", "letters", "many", "pick", "roll", "sums")] + [
+        "run.json"
+    ]
     metadata = read_run(tmp_path / "run").metadata
     assert metadata["versions"]["lm_eval"] == "0.4.13"
     assert metadata["tasks"]["sums"]["repeats"] == 2
@@ -160,9 +160,7 @@ def test_scores_that_are_not_zero_and_one_are_no_verdicts() -> None:
 def test_samples_alone_are_read_and_this_is_said(tmp_path: Path) -> None:
     run = read_run(copy_of(tmp_path))
     assert run.frame.height == 7
-    assert run.metadata["notes"] == [
-        "no aggregate file beside the samples, so metrics and settings are not known"
-    ]
+    assert run.metadata["notes"] == ["no aggregate file beside the samples, so metrics and settings are not known"]
 
 
 def test_the_same_sample_again_is_a_repeat(tmp_path: Path) -> None:
@@ -181,9 +179,7 @@ def test_an_agents_last_words_are_its_answer(tmp_path: Path) -> None:
         {"turn_idx": 0, "role": "user", "content": "?"},
         {"turn_idx": 1, "role": "assistant", "content": "done"},
     ]
-    file = copy_of(
-        tmp_path, interaction_type="agentic", output=None, messages=messages, answer_attribution=[]
-    )
+    file = copy_of(tmp_path, interaction_type="agentic", output=None, messages=messages, answer_attribution=[])
     assert read_run(file).frame["output"][1] == "done"
 
 
@@ -201,9 +197,7 @@ def test_an_agents_last_words_are_its_answer(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_field_that_is_wrong_is_named_with_its_line(
-    tmp_path: Path, changes: dict[str, Any], message: str
-) -> None:
+def test_a_field_that_is_wrong_is_named_with_its_line(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     file = copy_of(tmp_path, **changes)
     with pytest.raises(DataError) as caught:
         read_run(file)

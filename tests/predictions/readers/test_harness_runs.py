@@ -135,9 +135,7 @@ def inspect_answers(version: str) -> Answers:
 
 @pytest.mark.parametrize("layouts", list(itertools.product(INSPECT, INSPECT)))
 def test_flips_of_inspect_logs_are_those_of_its_scores_in_every_layout(layouts: tuple[str, str]) -> None:
-    old, new = (
-        FILES / "inspect" / f"{name}.{layout}" for name, layout in zip(("old", "new"), layouts, strict=True)
-    )
+    old, new = (FILES / "inspect" / f"{name}.{layout}" for name, layout in zip(("old", "new"), layouts, strict=True))
     report = muscle.compare(old, new).to_json()
     assert report["join"]["errors_new"] == 1
     assert report["tasks"]["colours"]["repeats"] == {"old": 3, "new": 3, "candidate": None}
@@ -170,10 +168,7 @@ def test_flips_of_promptfoo_runs_are_right_though_the_tests_stand_in_another_ord
 ) -> None:
     old, new = promptfoo_answers("old"), promptfoo_answers("new")
     assert list(old) != list(new)
-    files = (
-        FILES / "promptfoo" / f"{name}.{suffix}"
-        for name, suffix in zip(("old", "new"), suffixes, strict=True)
-    )
+    files = (FILES / "promptfoo" / f"{name}.{suffix}" for name, suffix in zip(("old", "new"), suffixes, strict=True))
     report = muscle.compare(*files).to_json()
     assert report["join"]["errors_new"] == 1
     assert_counts(report, "promptfoo", old, new)
@@ -198,9 +193,7 @@ def test_the_counts_of_a_promptfoo_run_are_those_of_its_own_statistics(version: 
     ],
 )
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
-def test_converted_records_compare_as_the_files_themselves(
-    tmp_path: Path, old: str, new: str, suffix: str
-) -> None:
+def test_converted_records_compare_as_the_files_themselves(tmp_path: Path, old: str, new: str, suffix: str) -> None:
     converted = [tmp_path / f"{name}{suffix}" for name in ("old", "new")]
     for source, target in zip((old, new), converted, strict=True):
         convert(FILES / source, target)

@@ -19,9 +19,7 @@ def test_helms_own_results_come_out_of_its_run() -> None:
     for metric in ("exact_match", "quasi_prefix_exact_match", "exact_match@5"):
         assert run.frame[f"score.{metric}"].mean() == pytest.approx(own[f"{metric},test"])
     assert run.frame["correct"].mean() == pytest.approx(5 / 9)
-    assert (run.frame["output"] == run.frame["reference"].list.first()).to_list() == run.frame[
-        "correct"
-    ].to_list()
+    assert (run.frame["output"] == run.frame["reference"].list.first()).to_list() == run.frame["correct"].to_list()
     assert run.frame["choice"].null_count() == 0
 
 
@@ -56,6 +54,4 @@ def test_a_score_in_helm_that_is_no_number_is_named(tmp_path: Path) -> None:
     folder = helm_run(tmp_path)
     file = folder / "per_instance_stats.json"
     file.write_text(file.read_text().replace('"sum": 1, "mean": 1', '"sum": 1, "mean": NaN', 1))
-    assert f"{file}, [0], field 'stats.quasi_exact_match': expected a finite number, found nan" in refusal(
-        folder
-    )
+    assert f"{file}, [0], field 'stats.quasi_exact_match': expected a finite number, found nan" in refusal(folder)

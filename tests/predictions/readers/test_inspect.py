@@ -56,9 +56,7 @@ def test_every_aggregate_of_the_harness_comes_out_of_the_records(name: str) -> N
     (results,) = run.metadata["results"].values()
     assert results
     for key, value in results.items():
-        epochs_first = run.frame.group_by("id").agg(
-            pl.col(f"score.{key.split(',')[0]}").mean().alias("score")
-        )
+        epochs_first = run.frame.group_by("id").agg(pl.col(f"score.{key.split(',')[0]}").mean().alias("score"))
         assert epochs_first["score"].mean() == pytest.approx(value), key
 
 
@@ -113,11 +111,7 @@ def test_partial_credit_is_not_correct_and_keeps_its_score(tmp_path: Path) -> No
 
 def test_a_run_that_was_killed_is_read_as_far_as_it_came(tmp_path: Path) -> None:
     entries = members(FILES / "garden-1.deflate.eval")
-    kept = {
-        name: data
-        for name, data in entries.items()
-        if name.startswith("_journal/") or "_epoch_1.json" in name
-    }
+    kept = {name: data for name, data in entries.items() if name.startswith("_journal/") or "_epoch_1.json" in name}
     run = read_run(pack(tmp_path / "killed.eval", kept))
     assert run.frame.height == 5
     assert run.metadata["model"]["name"] == "mockllm/model"
@@ -141,9 +135,7 @@ def test_a_folder_gives_the_newest_log_of_each_task(tmp_path: Path) -> None:
         (tmp_path / f"{date}_{name}.eval").write_bytes((FILES / f"{name}.zstd.eval").read_bytes())
     run = read_run(tmp_path)
     assert run.tasks == ["garden", "kitchen"]
-    assert run.metadata["notes"] == [
-        "garden: read 2026-01-02_garden-2.eval; also there: 2026-01-01_garden-1.eval"
-    ]
+    assert run.metadata["notes"] == ["garden: read 2026-01-02_garden-2.eval; also there: 2026-01-01_garden-1.eval"]
     garden = run.frame.filter(pl.col("task") == "garden")
     assert garden["output"].to_list() == read_run(FILES / "garden-2.zstd.eval").frame["output"].to_list()
 
@@ -165,9 +157,7 @@ def test_a_member_that_points_out_of_the_archive_is_refused(tmp_path: Path) -> N
 
 def test_a_sample_without_an_epoch_is_named(tmp_path: Path) -> None:
     log = pack(tmp_path / "x.eval", with_sample("samples/1_epoch_1.json", epoch=None))
-    with pytest.raises(
-        DataError, match=r"member 'samples/1_epoch_1.json', field 'epoch': expected it in a sample"
-    ):
+    with pytest.raises(DataError, match=r"member 'samples/1_epoch_1.json', field 'epoch': expected it in a sample"):
         read_run(log)
 
 
@@ -191,9 +181,7 @@ def test_a_damaged_member_is_named(tmp_path: Path, name: str) -> None:
 
 
 def test_an_archive_that_is_no_log_says_what_is_in_it(tmp_path: Path) -> None:
-    with pytest.raises(
-        DataError, match=r"expected a member header.json or _journal/start.json, found photo.png"
-    ):
+    with pytest.raises(DataError, match=r"expected a member header.json or _journal/start.json, found photo.png"):
         inspect.read(pack(tmp_path / "x.eval", {"photo.png": b"1"}))
 
 
@@ -306,9 +294,7 @@ def test_an_older_whole_log_counts_before_a_newer_one_that_broke_off(tmp_path: P
 
 def test_a_log_of_all_data_counts_before_a_newer_one_of_a_part(tmp_path: Path) -> None:
     write_log(tmp_path / "1.json", log())
-    write_log(
-        tmp_path / "2.json", log(scores=["C"], config={"limit": 1}, created="2026-01-05T10:00:00+00:00")
-    )
+    write_log(tmp_path / "2.json", log(scores=["C"], config={"limit": 1}, created="2026-01-05T10:00:00+00:00"))
     assert read_run(tmp_path).frame.height == 3
 
 
@@ -411,9 +397,7 @@ def test_a_log_whose_samples_all_lack_the_score_that_decides_is_refused(tmp_path
     content = log()
     for sample in content["samples"]:
         del sample["scores"]["match"]
-    with pytest.raises(
-        DataError, match="expected the samples to have the score 'match', which decides, found length"
-    ):
+    with pytest.raises(DataError, match="expected the samples to have the score 'match', which decides, found length"):
         read_run(write_log(tmp_path / "x.json", content))
 
 

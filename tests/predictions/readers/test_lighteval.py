@@ -42,9 +42,7 @@ def test_of_several_dates_of_lighteval_the_newest_is_read(tmp_path: Path) -> Non
     old.mkdir()
     (source,) = new.glob("details_toy_sums*")
     shutil.copy(source, old / f"details_toy_sums|0_{old.name}.parquet")
-    assert read_run(folder).metadata["notes"] == [
-        f"toy_sums|0: read the run of {new.name}; also there: {old.name}"
-    ]
+    assert read_run(folder).metadata["notes"] == [f"toy_sums|0: read the run of {new.name}; also there: {old.name}"]
 
 
 def test_a_parquet_file_of_lighteval_without_a_column_or_cut_off_is_said_so(tmp_path: Path) -> None:
@@ -89,9 +87,7 @@ def lighteval_results(folder: Path, **content: Any) -> None:
         ({"model_response__text": "a"}, "field 'text': expected a list of text"),
     ],
 )
-def test_a_column_of_lighteval_of_another_type_is_named(
-    tmp_path: Path, changes: dict[str, Any], named: str
-) -> None:
+def test_a_column_of_lighteval_of_another_type_is_named(tmp_path: Path, changes: dict[str, Any], named: str) -> None:
     assert named in refusal(lighteval_file(tmp_path, [lighteval_row(place, **changes) for place in range(3)]))
 
 
@@ -112,9 +108,7 @@ def test_a_row_of_lighteval_with_a_gap_is_named(tmp_path: Path, changes: dict[st
 
 def test_items_that_lightevals_results_tell_of_and_its_details_lack_are_counted(tmp_path: Path) -> None:
     lighteval_file(tmp_path, [lighteval_row(place) for place in range(4)])
-    lighteval_results(
-        tmp_path, config_tasks={"sums|0": {"effective_num_docs": 6}}, results={"other|0": {}, "all": {}}
-    )
+    lighteval_results(tmp_path, config_tasks={"sums|0": {"effective_num_docs": 6}}, results={"other|0": {}, "all": {}})
     unread = read_run(tmp_path).unread
     assert [(each.what.partition(" that")[0], each.num_items) for each in unread] == [
         ("2 of 6 items", 2),
@@ -132,9 +126,7 @@ def test_details_whose_mean_is_not_that_of_lightevals_results_are_counted(tmp_pa
 
 
 def test_metrics_answers_and_tables_of_lighteval_that_are_not_read_are_told(tmp_path: Path) -> None:
-    rows = [
-        lighteval_row(place, metric__parts=[1.0, 2.0], model_response__text=["4", "5"]) for place in range(2)
-    ]
+    rows = [lighteval_row(place, metric__parts=[1.0, 2.0], model_response__text=["4", "5"]) for place in range(2)]
     file = lighteval_file(tmp_path, rows)
     shutil.copy(file, tmp_path / "details_of_mine.parquet")
     run = read_run(tmp_path)
@@ -150,9 +142,7 @@ def test_a_parquet_file_of_lighteval_that_unpacks_to_too_much_is_refused(
 ) -> None:
     monkeypatch.setattr(_lighteval_details, "FREE_BYTES", 1 << 20)
     rows = [lighteval_row(place, doc__query=str(place) + "a" * (1 << 20)) for place in range(8)]
-    assert "expected a file that unpacks to at most 1 MiB, found 8 MiB" in refusal(
-        lighteval_file(tmp_path, rows)
-    )
+    assert "expected a file that unpacks to at most 1 MiB, found 8 MiB" in refusal(lighteval_file(tmp_path, rows))
 
 
 def test_a_text_of_lighteval_that_stands_packed_in_every_row_is_unpacked_a_few_rows_at_a_time(

@@ -87,12 +87,8 @@ def test_the_right_options_share_is_the_softmax_that_the_file_holds_for_brier_sc
     folder = FILES / RELEASES["0.4.13"]
     lines = one_file(folder, "samples_pick_*").read_text(encoding="utf-8").splitlines()
     samples = [json.loads(line) for line in lines]
-    shares = [
-        float(sample["brier_score"][1].strip("[]").split()[sample["brier_score"][0]]) for sample in samples
-    ]
-    assert rows(read_run(folder), "pick")["score.gold_probability"].to_list() == pytest.approx(
-        shares, abs=1e-6
-    )
+    shares = [float(sample["brier_score"][1].strip("[]").split()[sample["brier_score"][0]]) for sample in samples]
+    assert rows(read_run(folder), "pick")["score.gold_probability"].to_list() == pytest.approx(shares, abs=1e-6)
 
 
 def test_metrics_that_are_lists_are_not_taken_for_scores() -> None:
@@ -183,12 +179,8 @@ def test_of_several_dated_runs_each_tasks_newest_is_read_and_named(tmp_path: Pat
     for file in sorted(folder.iterdir()):
         stem, _, date = file.name.rpartition("_")
         if stem in ("samples_last", "samples_sums", "results"):
-            older[stem] = Path(
-                shutil.copy(file, folder / f"{stem}_2025-01-01T00-00-00.000000{Path(date).suffix}")
-            )
-    change_line(
-        older["samples_last"], 0, acc=1 - json.loads(older["samples_last"].read_text().splitlines()[0])["acc"]
-    )
+            older[stem] = Path(shutil.copy(file, folder / f"{stem}_2025-01-01T00-00-00.000000{Path(date).suffix}"))
+    change_line(older["samples_last"], 0, acc=1 - json.loads(older["samples_last"].read_text().splitlines()[0])["acc"])
     run = read_run(folder)
     assert run.frame.equals(read_run(FILES / RELEASES["0.4.13"]).frame)
     assert sorted(note.split(":")[0] for note in run.metadata["notes"]) == ["last", "sums"]
@@ -244,9 +236,7 @@ def test_truth_values_that_were_written_as_words_count(tmp_path: Path) -> None:
         ({"arguments": {}}, "line 2, field 'arguments': expected the requests of the item"),
     ],
 )
-def test_a_field_that_is_wrong_is_named_with_its_line(
-    tmp_path: Path, changes: dict[str, object], message: str
-) -> None:
+def test_a_field_that_is_wrong_is_named_with_its_line(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     file = one_file(copy_run(tmp_path), "samples_letters_*")
     change_line(file, 1, **changes)
     with pytest.raises(DataError) as caught:

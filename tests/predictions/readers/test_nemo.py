@@ -16,9 +16,7 @@ def nemo_bundle(folder: Path, rewards: list[Any], name: str = "gsm8k") -> Path:
     config = {"model": "toy/model-1", "temperature": 0.0, "benchmark": name}
     body = {"run_id": "eval-1", "config_hash": "sha256:0", "sdk_version": "0.4.0", "config": config}
     scores = {"mean_reward": {"value": 0.5}}
-    write(
-        folder / f"eval-1-{name}.json", body | {"benchmark": {"name": name, "repeats": 2, "scores": scores}}
-    )
+    write(folder / f"eval-1-{name}.json", body | {"benchmark": {"name": name, "repeats": 2, "scores": scores}})
     rows = [
         {
             "problem_idx": place // 2,
@@ -60,10 +58,7 @@ def test_a_folder_of_bundles_gives_a_task_each(tmp_path: Path) -> None:
 
 def test_a_reward_that_is_missing_or_no_number_is_named(tmp_path: Path) -> None:
     folder = nemo_bundle(tmp_path, [1.0, float("nan")])
-    assert (
-        f"{folder / 'results.jsonl'}, line 2, field 'reward': expected a finite number, found nan"
-        in refusal(folder)
-    )
+    assert f"{folder / 'results.jsonl'}, line 2, field 'reward': expected a finite number, found nan" in refusal(folder)
 
 
 def rewritten(folder: Path, **changes: Any) -> Path:
@@ -78,9 +73,7 @@ def test_results_that_the_bundle_tells_of_and_the_file_lacks_are_counted(tmp_pat
         ("a", {"n_results": 6}),
         ("b", {"benchmark": {"name": "b", "samples": 3, "repeats": 2}}),
     ):
-        (unread,) = read_run(
-            rewritten(nemo_bundle(tmp_path / name, [1.0, 0.0, 1, 1], name), **changes)
-        ).unread
+        (unread,) = read_run(rewritten(nemo_bundle(tmp_path / name, [1.0, 0.0, 1, 1], name), **changes)).unread
         assert unread.num_items == 2
         assert unread.what.startswith("2 of 6 results that eval-1-")
 

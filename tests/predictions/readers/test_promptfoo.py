@@ -128,9 +128,7 @@ def test_half_a_surrogate_pair_in_an_answer_is_read(tmp_path: Path) -> None:
         ({"provider": None}, "results.results[1], field 'provider': expected its id, found None"),
     ],
 )
-def test_a_field_that_is_wrong_is_named_with_its_member(
-    tmp_path: Path, changes: dict[str, Any], message: str
-) -> None:
+def test_a_field_that_is_wrong_is_named_with_its_member(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     bad = document()
     bad["results"]["results"][1] |= changes
     with pytest.raises(DataError) as caught:
@@ -141,9 +139,7 @@ def test_a_field_that_is_wrong_is_named_with_its_member(
 def test_a_document_that_is_cut_off_is_said_so(tmp_path: Path) -> None:
     file = tmp_path / "cut.json"
     file.write_bytes((FILES / "v1.json").read_bytes()[:20_000])
-    with pytest.raises(
-        DataError, match=r"cut.json, results.results\[\d+\]: the JSON is cut off in the middle"
-    ):
+    with pytest.raises(DataError, match=r"cut.json, results.results\[\d+\]: the JSON is cut off in the middle"):
         read_run(file)
 
 

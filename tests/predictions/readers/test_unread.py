@@ -44,9 +44,7 @@ def edit(file: Path, line: int, **changes: Any) -> None:
     """Change fields of one line; None takes a field away."""
     lines = file.read_text(encoding="utf-8").splitlines()
     row = json.loads(lines[line]) | changes
-    lines[line] = json.dumps(
-        {name: value for name, value in row.items() if name not in changes or value is not None}
-    )
+    lines[line] = json.dumps({name: value for name, value in row.items() if name not in changes or value is not None})
     file.write_text("\n".join(lines), encoding="utf-8")
 
 
@@ -230,11 +228,7 @@ def test_an_instance_of_helm_without_the_deciding_score_is_unscored(tmp_path: Pa
     entries = json.loads(file.read_text())
     entries[1]["stats"] = entries[1]["stats"][1:]  # id1 keeps quasi_exact_match, its second measure
     write(file, entries)
-    row = (
-        read_run(folder)
-        .frame.filter((pl.col("id") == "id1") & (pl.col("filter") == "none"))
-        .row(0, named=True)
-    )
+    row = read_run(folder).frame.filter((pl.col("id") == "id1") & (pl.col("filter") == "none")).row(0, named=True)
     assert (row["correct"], row["error"], row["score.quasi_exact_match"]) == (None, None, 1.0)
 
 
@@ -270,9 +264,7 @@ def test_a_run_of_helm_that_did_not_end_is_named(tmp_path: Path) -> None:
 def test_a_failure_that_was_lost_from_a_bfcl_score_file_is_not_taken_for_right(tmp_path: Path) -> None:
     file = bfcl_scores(tmp_path)
     file.write_text(file.read_text().splitlines()[0])
-    with pytest.raises(
-        DataError, match="field 'correct_count': expected 2, by the items of the result file, found 1"
-    ):
+    with pytest.raises(DataError, match="field 'correct_count': expected 2, by the items of the result file, found 1"):
         read_run(file)
 
 
@@ -299,9 +291,7 @@ def metric(name: str, kind: str = "binary", num: int | None = None) -> dict[str,
     }
 
 
-def eee(
-    folder: Path, metrics: list[dict[str, Any]], rows: list[tuple[str, str, float]], **details: Any
-) -> Path:
+def eee(folder: Path, metrics: list[dict[str, Any]], rows: list[tuple[str, str, float]], **details: Any) -> Path:
     """Write a run: rows of sample, metric and score."""
     base = {"schema_version": "0.3.0", "evaluation_id": "e"}
     aggregate = base | {"model_info": {"id": "toy/m"}, "evaluation_results": metrics}
@@ -330,9 +320,7 @@ def test_a_sample_without_a_row_for_the_main_metric_has_no_verdict_of_another(tm
 
 def test_two_runs_of_which_one_has_rows_for_a_looser_metric_only_are_refused(tmp_path: Path) -> None:
     metrics = [metric("exact"), metric("loose")]
-    old = eee(
-        tmp_path / "old", metrics, [(sample, name, 0.0) for sample in "123" for name in ("exact", "loose")]
-    )
+    old = eee(tmp_path / "old", metrics, [(sample, name, 0.0) for sample in "123" for name in ("exact", "loose")])
     new = eee(tmp_path / "new", metrics, [(sample, "loose", 1.0) for sample in "123"])
     with pytest.raises(JoinError, match=r"task qa: metric exact against loose.*--allow metric"):
         check_comparable(read_run(old), read_run(new))
@@ -388,9 +376,7 @@ def test_a_sample_of_the_harness_of_another_shape_is_refused_at_its_place(
     assert f"{file}, line 2, {message}" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "results", [["passed"], "passed", [{"passed": "yes"}], [{"passed": True, "score": 10**400}]]
-)
+@pytest.mark.parametrize("results", [["passed"], "passed", [{"passed": "yes"}], [{"passed": True, "score": 10**400}]])
 def test_graders_of_another_shape_are_refused_at_their_place(tmp_path: Path, results: Any) -> None:
     path = write_lines(tmp_path / "x.jsonl", [output_item(0), output_item(1, results=results)])
     with pytest.raises(DataError, match=f"{path}, line 2, field '"):

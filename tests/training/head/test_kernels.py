@@ -394,9 +394,7 @@ def test_a_kernel_that_is_wanted_at_any_price_is_used_or_refused_in_one_line(ker
             choose_kernel(side, "triton", memory_bytes=20_000, load=load)
     monkeypatch.delenv("TRITON_INTERPRET")
     if INTERPRETED:
-        with pytest.raises(
-            ConfigError, match=expected.format("the model is on cpu, and the kernel needs a GPU")
-        ):
+        with pytest.raises(ConfigError, match=expected.format("the model is on cpu, and the kernel needs a GPU")):
             choose_kernel(head, "triton", memory_bytes=20_000)
 
 
@@ -488,9 +486,7 @@ def world(tmp_path_factory):
     (root / "tools.yaml").write_text(TASK_YAML)
     task = get_task(root / "tools.yaml")
     split = split_train_validation(load_examples(task, write_choice_rows(root / "train.jsonl", 20)), seed=0)
-    base = load_base(
-        BaseConfig(base=str(save_base(root / "base", seed=1))), precision="float32", device=DEVICE
-    )
+    base = load_base(BaseConfig(base=str(save_base(root / "base", seed=1))), precision="float32", device=DEVICE)
     parts = {"train_examples": split.train, "validation_examples": split.validation}
     for kernels_ in ("torch", "triton"):
         lora = LoraSettings(r=4, alpha=8)

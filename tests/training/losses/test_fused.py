@@ -118,18 +118,14 @@ def reference(world, **formula):
 def fused(world, kind, *, memory_bytes=LARGE, **formula):
     hidden = world.hidden.clone().requires_grad_(True)
     old, new = world.rows(kind, formula.get("temperature", 2.0), memory_bytes)
-    terms = fused_compatibility_terms(
-        hidden, world.head, world.labels, old, new, memory_bytes=memory_bytes, **formula
-    )
+    terms = fused_compatibility_terms(hidden, world.head, world.labels, old, new, memory_bytes=memory_bytes, **formula)
     return terms, torch.autograd.grad(terms.loss, hidden)[0]
 
 
 def assert_same(found, expected, *, rel):
     (found_terms, found_gradient), (terms, gradient) = found, expected
     for name in ("loss", "kl_old", "kl_new", "cross_entropy"):
-        assert getattr(found_terms, name).item() == pytest.approx(
-            getattr(terms, name).item(), rel=rel, abs=rel
-        ), name
+        assert getattr(found_terms, name).item() == pytest.approx(getattr(terms, name).item(), rel=rel, abs=rel), name
     assert (found_terms.num_masked, found_terms.num_tokens) == (terms.num_masked, terms.num_tokens)
     assert (found_gradient - gradient).abs().max().item() <= rel * max(1.0, gradient.abs().max().item())
 
@@ -154,9 +150,7 @@ def test_value_and_gradient_equal_the_plain_formula(kind, mask, ce_weight, tempe
     bias=st.booleans(),
     scale=st.sampled_from([1.0, 0.0625, 3.0]),
 )
-def test_equal_to_the_plain_formula_on_random_models_and_chunks(
-    seed, kind, mask, ce_weight, memory_bytes, bias, scale
-):
+def test_equal_to_the_plain_formula_on_random_models_and_chunks(seed, kind, mask, ce_weight, memory_bytes, bias, scale):
     world = World(seed, bias=bias, scale=scale)
     found = fused(world, kind, mask=mask, ce_weight=ce_weight, memory_bytes=memory_bytes)
     assert_same(found, reference(world, mask=mask, ce_weight=ce_weight), rel=1e-10)
@@ -192,9 +186,7 @@ def test_top_k_rows_give_kl_with_the_tail_as_one_heap_less_than_kl_by_the_stated
     whole = (teacher * (teacher / student).log()).sum(-1)
     tails = [p.scatter(1, ids, 0.0) for p in (teacher, student)]
     masses = [tail.sum(-1, keepdim=True) for tail in tails]
-    within = torch.special.xlogy(
-        tails[0], (tails[0] / masses[0]) / (tails[1] / masses[1]).clamp(min=1e-300)
-    ).sum(-1)
+    within = torch.special.xlogy(tails[0], (tails[0] / masses[0]) / (tails[1] / masses[1]).clamp(min=1e-300)).sum(-1)
     assert (within > -1e-12).all()
     assert terms.kl_old.item() == pytest.approx((whole - within).sum().item(), rel=1e-9)
 
@@ -251,9 +243,7 @@ def test_a_mixture_of_both_teachers_is_kl_to_their_weighted_distributions():
 
     hidden = world.hidden.clone().requires_grad_(True)
     rows = mixture(world, reliability, temperature=1.0)
-    found = fused_distillation_terms(
-        hidden, world.head, world.labels, rows, temperature=1.0, memory_bytes=SMALL
-    )
+    found = fused_distillation_terms(hidden, world.head, world.labels, rows, temperature=1.0, memory_bytes=SMALL)
     states = world.hidden.clone().requires_grad_(True)
     student, old, new = (
         torch.log_softmax(plain_logits(side, head)[counted], -1)
@@ -372,9 +362,7 @@ def test_without_gradient_the_values_are_the_same(kind, mask):
     terms, _ = fused(world, kind, mask=mask, ce_weight=0.2)
     old, new = world.rows(kind)
     with torch.no_grad():
-        valued = fused_compatibility_terms(
-            world.hidden, world.head, world.labels, old, new, mask=mask, ce_weight=0.2
-        )
+        valued = fused_compatibility_terms(world.hidden, world.head, world.labels, old, new, mask=mask, ce_weight=0.2)
     assert valued.loss.item() == pytest.approx(terms.loss.item(), rel=1e-12)
     assert not valued.loss.requires_grad
 
@@ -394,9 +382,7 @@ def test_bfloat16_is_as_near_to_the_exact_loss_as_the_plain_formula(kind):
     exact.head = OutputHead(exact.head.weight.double())
     exact.old_head = OutputHead(exact.old_head.weight.double())
     # A mask that no rounding flips.
-    (best, best_gradient), (plain, plain_gradient) = (
-        reference(side, mask="old_always") for side in (exact, world)
-    )
+    (best, best_gradient), (plain, plain_gradient) = (reference(side, mask="old_always") for side in (exact, world))
     found, gradient = fused(world, kind, mask="old_always")
     assert gradient.dtype == torch.bfloat16
     # A projected row's vector is a rounded sum itself.

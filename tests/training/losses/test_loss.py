@@ -15,9 +15,7 @@ STRATEGIES = ("student_wrong", "old_right", "old_always", "token_likelihood", "s
 
 def logits_and_labels(seed: int, *, batch: int = 3, seq: int = 5, vocab: int = 7, dtype=torch.float64):
     generator = torch.Generator().manual_seed(seed)
-    student, old, new = (
-        torch.randn(batch, seq, vocab, generator=generator, dtype=dtype) * 2 for _ in range(3)
-    )
+    student, old, new = (torch.randn(batch, seq, vocab, generator=generator, dtype=dtype) * 2 for _ in range(3))
     labels = torch.randint(0, vocab, (batch, seq), generator=generator)
     labels[torch.rand(batch, seq, generator=generator) < 0.3] = IGNORE_INDEX
     labels[0, 0] = 1
@@ -64,9 +62,7 @@ def test_loss_equals_the_formula_with_padding_and_every_mask(mask, ce_weight, te
     student, old, new, labels = logits_and_labels(1)
     arguments = {"temperature": temperature, "mask": mask, "ce_weight": ce_weight}
     expected = reference_loss(student, old, new, labels, **arguments)
-    assert compatibility_loss(student, old, new, labels, **arguments).item() == pytest.approx(
-        expected, rel=1e-12
-    )
+    assert compatibility_loss(student, old, new, labels, **arguments).item() == pytest.approx(expected, rel=1e-12)
 
 
 @settings(max_examples=25, deadline=None)
@@ -75,9 +71,7 @@ def test_loss_equals_the_formula_on_random_tensors(seed, mask, ce_weight):
     student, old, new, labels = logits_and_labels(seed)
     arguments = {"temperature": 2.0, "mask": mask, "ce_weight": ce_weight}
     expected = reference_loss(student, old, new, labels, **arguments)
-    assert compatibility_loss(student, old, new, labels, **arguments).item() == pytest.approx(
-        expected, rel=1e-10
-    )
+    assert compatibility_loss(student, old, new, labels, **arguments).item() == pytest.approx(expected, rel=1e-10)
 
 
 @pytest.mark.parametrize("mask", STRATEGIES)
@@ -105,9 +99,7 @@ def test_gradient_of_a_masked_token_pulls_to_the_old_model_by_hand():
 def test_loss_of_equal_models_is_zero_for_every_mask():
     student, _, _, labels = logits_and_labels(5)
     for mask in STRATEGIES:
-        assert compatibility_loss(student, student, student, labels, mask=mask).item() == pytest.approx(
-            0, abs=1e-12
-        )
+        assert compatibility_loss(student, student, student, labels, mask=mask).item() == pytest.approx(0, abs=1e-12)
 
 
 def test_ignored_positions_change_nothing():
@@ -123,9 +115,7 @@ def test_one_batch_equals_its_micro_batches():
     student, old, new, labels = logits_and_labels(9, batch=4)
     whole = compatibility_terms(student, old, new, labels, ce_weight=0.2)
     parts = [
-        compatibility_terms(
-            student[i : i + 1], old[i : i + 1], new[i : i + 1], labels[i : i + 1], ce_weight=0.2
-        )
+        compatibility_terms(student[i : i + 1], old[i : i + 1], new[i : i + 1], labels[i : i + 1], ce_weight=0.2)
         for i in range(4)
     ]
     assert whole.loss.item() == pytest.approx(sum(part.loss.item() for part in parts), rel=1e-12)

@@ -18,9 +18,7 @@ def teacher(tmp_path_factory):
     (root / "tools.yaml").write_text(TASK_YAML)
     task = get_task(root / "tools.yaml")
     examples = load_examples(task, write_choice_rows(root / "train.jsonl", 12))
-    base = load_base(
-        BaseConfig(base=str(save_base(root / "base", seed=1))), precision="float32", device="cpu"
-    )
+    base = load_base(BaseConfig(base=str(save_base(root / "base", seed=1))), precision="float32", device="cpu")
     finetune(
         base,
         task,
@@ -36,9 +34,7 @@ def teacher(tmp_path_factory):
 def test_options_get_the_likelihoods_that_scoring_gives_them(teacher, tmp_path):
     side, task, examples = teacher
     store = store_options(tmp_path / "s", side, examples, max_length=64)
-    scored = evaluate(
-        side.model, side.base.tokenizer, task, examples, batch_size=4, name="teacher", progress=False
-    )
+    scored = evaluate(side.model, side.base.tokenizer, task, examples, batch_size=4, name="teacher", progress=False)
     expected = scored.frame["logprobs"].to_list()
     for index in (0, 7, 11):
         rows = store.rows([index])

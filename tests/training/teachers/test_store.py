@@ -292,13 +292,9 @@ def test_another_shard_size_cuts_anew(tmp_path):
     assert torch.equal(store.rows(range(10), head=HEAD).vector, Teacher()(range(10)).vector)
 
 
-def test_the_size_is_told_and_a_disk_that_is_too_small_refused_before_the_teacher_runs(
-    tmp_path, caplog, monkeypatch
-):
+def test_the_size_is_told_and_a_disk_that_is_too_small_refused_before_the_teacher_runs(tmp_path, caplog, monkeypatch):
     teacher = Teacher()
-    monkeypatch.setattr(
-        write_store.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10_000, 9_000, 1_000)
-    )
+    monkeypatch.setattr(write_store.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10_000, 9_000, 1_000))
     with pytest.raises(OutputError, match=r"found 0\.0 MB free; make room"):
         build(tmp_path / "s", teacher)
     assert teacher.asked == []

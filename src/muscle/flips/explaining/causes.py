@@ -164,9 +164,7 @@ def find_causes(joined: Joined, items: TaskItems, rules: Sequence[CauseRule] = (
         return None
     given, scorer = _given_loose(joined, items)
     sides = []
-    for frame, name, loose in zip(
-        (joined.old, joined.new), ("correct_old", "correct_new"), given, strict=True
-    ):
+    for frame, name, loose in zip((joined.old, joined.new), ("correct_old", "correct_new"), given, strict=True):
         columns = ["output", "input", "reference", "choices", "choice", "finish_reason"]
         rows = frame.select(columns) if items.covers(frame.height) else frame.select(columns)[pairs]
         sides.append(_Side(rows, items.frame[name].cast(pl.Boolean), loose))
@@ -209,10 +207,7 @@ def _causes(side: _Side, chosen: pl.Series, rules: Sequence[CauseRule]) -> pl.Da
     head = pl.col("output").str.head(_REFUSAL_CHARACTERS)
     refused = reason.is_in(REFUSED) | (is_text & pl.any_horizontal(head.str.contains(p) for p in REFUSAL))
     empty = pl.col("choice").is_null() & (pl.col("output").fill_null("").str.strip_chars() == "")
-    cases = [
-        (clipped(pl.col(rule.field), _RULE_CHARACTERS).str.contains(rule.pattern), rule.name)
-        for rule in rules
-    ]
+    cases = [(clipped(pl.col(rule.field), _RULE_CHARACTERS).str.contains(rule.pattern), rule.name) for rule in rules]
     cases += [(refused, "refusal"), (reason.is_in(CUT_OFF), "cut_off"), (empty | (loose & is_text), "format")]
     cause = pl.coalesce(
         *(pl.when(case.fill_null(False)).then(pl.lit(name)) for case, name in cases), pl.lit("knowledge")
@@ -268,9 +263,7 @@ def _of_filter(frame: pl.DataFrame, pairs: pl.Series, task: str, other: str) -> 
     rows = frame.filter((pl.col("task") == task) & (pl.col("filter") == other) & pl.col("error").is_null())
     rows = rows.select("id", "repeat", "input", loose="correct").unique(["id", "repeat", "input"])
     wanted = frame.select("id", "repeat", "input")[pairs]
-    return wanted.join(
-        rows, on=["id", "repeat", "input"], how="left", maintain_order="left", nulls_equal=True
-    )["loose"]
+    return wanted.join(rows, on=["id", "repeat", "input"], how="left", maintain_order="left", nulls_equal=True)["loose"]
 
 
 def _gap(side: _Side) -> StrictLoose | None:

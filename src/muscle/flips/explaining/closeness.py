@@ -173,9 +173,7 @@ def _right(joined: Joined, pairs: pl.Series, width: int) -> Bools:
     flat = rows.filter(fits.fill_null(False)).explode("choices")
     found = np.zeros((rows.height, width), dtype=np.bool_)
     if flat.height:
-        marks = (
-            flat.select(pl.col("choices").is_in(pl.col("reference")).fill_null(False)).to_series().to_numpy()
-        )
+        marks = flat.select(pl.col("choices").is_in(pl.col("reference")).fill_null(False)).to_series().to_numpy()
         found[flat["row"].unique(maintain_order=True).to_numpy()] = marks.reshape(-1, width)
     return found
 

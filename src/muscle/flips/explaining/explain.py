@@ -54,9 +54,7 @@ def rules_of(options: CompareOptions) -> Sequence[CauseRule]:
     return read_rules(Path(causes))
 
 
-def causes_of(
-    pairs: Mapping[WithOld, Pair], rules: Sequence[CauseRule]
-) -> dict[str, dict[WithOld, Causes | None]]:
+def causes_of(pairs: Mapping[WithOld, Pair], rules: Sequence[CauseRule]) -> dict[str, dict[WithOld, Causes | None]]:
     """Find the causes of all flips against the old version, by task and side.
 
     Args:

@@ -163,9 +163,7 @@ def corrected_difference(difference: Estimate, judge: JudgeErrors) -> Estimate:
     return Estimate.of(value, Interval(max(-1.0, found.low), min(1.0, found.high)))
 
 
-def ppi_difference(
-    judged: Floats, labelled: Floats, judged_of_labelled: Floats, *, binary: bool = False
-) -> Estimate:
+def ppi_difference(judged: Floats, labelled: Floats, judged_of_labelled: Floats, *, binary: bool = False) -> Estimate:
     """Return a mean difference corrected by labels, with its 95 % interval.
 
     As ppi-python's, but that the labelled items are some of all (hence the covariance), Student's t for few labels,
@@ -213,13 +211,9 @@ def read_labels(path: Path) -> pl.DataFrame:
         raise DataError(f"{path}: expected CSV or JSON lines with id, old and new: {reason}") from error
     missing = [name for name in ("id", "old", "new") if name not in table.columns]
     if missing:
-        raise DataError(
-            f"{path}: expected the columns id, old and new, found {', '.join(table.columns) or 'none'}"
-        )
+        raise DataError(f"{path}: expected the columns id, old and new, found {', '.join(table.columns) or 'none'}")
     task = pl.col("task").cast(pl.String) if "task" in table.columns else pl.lit(None, pl.String)
-    found = table.select(
-        task.alias("task"), pl.col("id").cast(pl.String), *(_label(table, s) for s in ("old", "new"))
-    )
+    found = table.select(task.alias("task"), pl.col("id").cast(pl.String), *(_label(table, s) for s in ("old", "new")))
     for side in ("old", "new"):
         bad = (~found[side].is_finite()).fill_null(True)
         if bad.any():
@@ -240,9 +234,7 @@ def read_labels(path: Path) -> pl.DataFrame:
 def _label(table: pl.DataFrame, side: str) -> pl.Expr:
     if table[side].dtype == pl.String:
         plain = pl.col(side).str.strip_chars().str.to_lowercase()
-        return plain.replace({"true": "1", "false": "0", "yes": "1", "no": "0"}).cast(
-            pl.Float64, strict=False
-        )
+        return plain.replace({"true": "1", "false": "0", "yes": "1", "no": "0"}).cast(pl.Float64, strict=False)
     return pl.col(side).cast(pl.Float64, strict=False)
 
 
@@ -327,9 +319,7 @@ def corrected_by_errors(items: TaskItems, judge: JudgeErrors) -> ByErrors | None
 
 def _note(judge: JudgeErrors) -> str:
     note = "taken: the judge errs alike on both versions"
-    exact = [
-        name for name, (_, n) in zip(("sensitivity", "specificity"), judge.rates, strict=True) if n is None
-    ]
+    exact = [name for name, (_, n) in zip(("sensitivity", "specificity"), judge.rates, strict=True) if n is None]
     if not exact:
         return note
     how = "say on how many answers it was measured, as 0.9/200,0.85/150"

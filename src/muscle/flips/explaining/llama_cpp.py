@@ -87,9 +87,7 @@ def parse(text: str, *, where: str = "text") -> Divergence:
             errors[name] = round(float(found["error"]) * scale, 12)
     for name, label in (("kl_mean", "Mean KLD"), ("same_top", "Same top p")):
         if name not in values:
-            raise DataError(
-                f"{where}: expected what llama-perplexity --kl-divergence prints, found no line {label!r}"
-            )
+            raise DataError(f"{where}: expected what llama-perplexity --kl-divergence prints, found no line {label!r}")
     return Divergence(values, errors)
 
 
@@ -178,8 +176,6 @@ def lines(found: Divergence, own: Divergence | None) -> list[str]:
 def _cell(name: str, each: Divergence | None) -> str:
     if each is None or name not in each.values:
         return "-"
-    scale, unit = (
-        (100.0, " %") if name.startswith("dp_") or name in ("same_top", "ln_ppl_correlation") else (1.0, "")
-    )
+    scale, unit = (100.0, " %") if name.startswith("dp_") or name in ("same_top", "ln_ppl_correlation") else (1.0, "")
     error = f" ± {scale * each.errors[name]:.6g}" if name in each.errors else ""
     return f"{scale * each.values[name]:.6g}{error}{unit}"

@@ -90,9 +90,7 @@ def loose_match(rows: pl.DataFrame) -> pl.Series:
     """
     table = rows.select("output", "reference", "choices").with_row_index("row")
     table = table.filter(pl.col("output").is_not_null() & pl.col("reference").is_not_null())
-    table = table.with_columns(output=clipped(pl.col("output"))).with_columns(
-        answer_words=words_of(pl.col("output"))
-    )
+    table = table.with_columns(output=clipped(pl.col("output"))).with_columns(answer_words=words_of(pl.col("output")))
     has_options = pl.col("choices").list.len().fill_null(0) > 0
     free = table.filter(~has_options).drop("choices").explode("reference").drop_nulls("reference")
     value = _reference_value(pl.col("reference"))
@@ -122,7 +120,6 @@ def _option_hits(table: pl.DataFrame) -> pl.Series:
     )
     by_row = options.group_by("row").agg(
         named=(pl.col("is_named") & pl.col("is_right")).any(),
-        inside=(pl.col("is_inside") & pl.col("is_right")).any()
-        & ~(pl.col("is_inside") & ~pl.col("is_right")).any(),
+        inside=(pl.col("is_inside") & pl.col("is_right")).any() & ~(pl.col("is_inside") & ~pl.col("is_right")).any(),
     )
     return by_row.filter(pl.col("named").fill_null(False) | pl.col("inside").fill_null(False))["row"]

@@ -140,9 +140,7 @@ def _samples(joined: Joined, items: TaskItems, seed: int) -> tuple[_Answers, _An
         free = picked[0]["choice"].is_null() & picked[1]["choice"].is_null()
         kept = free.arg_true()
         kept = _sampled(kept, limit, seed, number) if kept.len() > limit else kept
-        texts = [
-            side.select(clipped(pl.col("output"), MAX_CHARACTERS))["output"].gather(kept) for side in picked
-        ]
+        texts = [side.select(clipped(pl.col("output"), MAX_CHARACTERS))["output"].gather(kept) for side in picked]
         found.append(_Answers(*texts))
     return found[0], found[1]
 
@@ -161,9 +159,7 @@ def _lengths(broken: _Answers, others: _Answers) -> ChangedFeature:
     """Compare by how much the answers' lengths changed."""
     # One more on both sides: an empty answer has a length to be compared too.
     ratios = [
-        (
-            (each.new.str.len_chars().cast(pl.Float64) + 1) / (each.old.str.len_chars().cast(pl.Float64) + 1)
-        ).to_numpy()
+        ((each.new.str.len_chars().cast(pl.Float64) + 1) / (each.old.str.len_chars().cast(pl.Float64) + 1)).to_numpy()
         for each in (broken, others)
     ]
     p = mann_whitney(ratios[0], ratios[1])

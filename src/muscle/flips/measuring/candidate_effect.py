@@ -92,11 +92,7 @@ def shared_items(
         pl.col("score_new").alias("score_candidate"),
         pl.col("flip").alias("flip_candidate"),
         # Where the candidate alone answered items several times, its groups are theirs.
-        *(
-            [pl.col("cluster")]
-            if "cluster" not in plain.frame.columns and "cluster" in other.frame.columns
-            else []
-        ),
+        *([pl.col("cluster")] if "cluster" not in plain.frame.columns and "cluster" in other.frame.columns else []),
     )
     if how == "inner" or other_join.answers is None:
         return sides[0].join(candidate, on="old_row", how=how, maintain_order="left")
@@ -167,18 +163,12 @@ def _score_changes(shared: pl.DataFrame, epsilon: float) -> dict[str, Estimate]:
     flips = [flips_of_scores(moved, epsilon=epsilon) for moved in (plain, other)]
     better, worse = (flips[0] > 0, flips[1] > 0), (flips[0] < 0, flips[1] < 0)
     return {
-        "mean_gain_change": _size_change(
-            plain, other, better, groups, "no item got better on one of the sides"
-        ),
-        "mean_regression_change": _size_change(
-            -plain, -other, worse, groups, "no item got worse on one of the sides"
-        ),
+        "mean_gain_change": _size_change(plain, other, better, groups, "no item got better on one of the sides"),
+        "mean_regression_change": _size_change(-plain, -other, worse, groups, "no item got worse on one of the sides"),
     }
 
 
-def candidate_effect(
-    shared: pl.DataFrame, *, binary: bool, epsilon: float = 0.0, seed: int = 0
-) -> CandidateEffect:
+def candidate_effect(shared: pl.DataFrame, *, binary: bool, epsilon: float = 0.0, seed: int = 0) -> CandidateEffect:
     """Compare a candidate with the plain update on the same items.
 
     Args:

@@ -117,9 +117,7 @@ def _share(quadrants: Quadrants, part: tuple[int, ...], whole: tuple[int, ...], 
         return Estimate.undefined(why)
     if quadrants.clusters is None:
         return Estimate.of(count / total, statistics.rate(count, total))
-    return Estimate.of(
-        count / total, clusters.clustered_rate(quadrants.by_cluster(part), quadrants.by_cluster(whole))
-    )
+    return Estimate.of(count / total, clusters.clustered_rate(quadrants.by_cluster(part), quadrants.by_cluster(whole)))
 
 
 _NO_ITEMS = "no item is scored in both versions"

@@ -66,9 +66,7 @@ def pool_quadrants(tasks: Sequence[Quadrants]) -> Quadrants:
     if all(task.clusters is None for task in tasks):
         return Quadrants(cells, answers_known)
     single = np.eye(cells.size, dtype=np.int64)
-    grouped = [
-        np.repeat(single, task.cells, axis=0) if task.clusters is None else task.clusters for task in tasks
-    ]
+    grouped = [np.repeat(single, task.cells, axis=0) if task.clusters is None else task.clusters for task in tasks]
     return Quadrants(cells, answers_known, np.concatenate(grouped))
 
 
@@ -128,9 +126,7 @@ def pool(tasks: Sequence[Quadrants], *, seed: int = 0) -> PooledNumbers | None:
     grouped = everything.clusters is not None
     over_groups = None
     if grouped:
-        over_groups = clusters.clustered_test(
-            everything.by_cluster(NEGATIVE), everything.by_cluster(POSITIVE)
-        )
+        over_groups = clusters.clustered_test(everything.by_cluster(NEGATIVE), everything.by_cluster(POSITIVE))
     exact = statistics.mcnemar(everything.negative_flips, everything.positive_flips).exact
     return PooledNumbers(
         tasks=len(scored),

@@ -67,9 +67,7 @@ def _share_of_items(differences: Differences, part: Bools) -> Estimate:
     return Estimate.of(count / part.size, clusters.clustered_rate(parts, wholes))
 
 
-def _mean_of(
-    differences: Differences, values: Floats, chosen: Bools | None = None, why: str = _NO_ITEMS
-) -> Estimate:
+def _mean_of(differences: Differences, values: Floats, chosen: Bools | None = None, why: str = _NO_ITEMS) -> Estimate:
     """Return the mean of some items' values: bootstrapped, or cluster-robust."""
     kept = values if chosen is None else values[chosen]
     if kept.size == 0:

@@ -97,9 +97,7 @@ class Tally:
         """Return the two-sided p-value of more flips one way: exact McNemar, or over the groups of items."""
         if self.quadrants.clusters is None:
             return statistics.mcnemar(self.quadrants.negative_flips, self.quadrants.positive_flips).exact
-        return clustered_test(
-            self.quadrants.by_cluster(NEGATIVE), self.quadrants.by_cluster(POSITIVE)
-        ).two_sided
+        return clustered_test(self.quadrants.by_cluster(NEGATIVE), self.quadrants.by_cluster(POSITIVE)).two_sided
 
 
 def item_cells(items: TaskItems) -> pl.DataFrame:
@@ -133,7 +131,7 @@ def tally(items: TaskItems) -> Tally | None:
     if cells.is_empty():
         return None
     groups = _groups(cells.with_columns(value=pl.lit(""))).get("") if "cluster" in cells.columns else None
-    return _tally(cells.select(_sums()).row(0, named=True), items.kind, groups)
+    return _tally(cells.select(_slice_sums()).row(0, named=True), items.kind, groups)
 
 
 def quadrants_of(items: TaskItems) -> Quadrants:
@@ -164,7 +162,7 @@ def tally_by(items: TaskItems, values: pl.Series) -> dict[str, Tally]:
     if cells.is_empty():
         return {}
     clustered = "cluster" in cells.columns
-    sums = cells.group_by("value").agg(_sums())
+    sums = cells.group_by("value").agg(_slice_sums())
     groups = _groups(cells) if clustered else {}
     return {
         row["value"]: _tally(row, items.kind, groups.get(row["value"]))
@@ -172,7 +170,7 @@ def tally_by(items: TaskItems, values: pl.Series) -> dict[str, Tally]:
     }
 
 
-def _sums() -> list[pl.Expr]:
+def _slice_sums() -> list[pl.Expr]:
     """Return what a set of items is summed up by: its cells, levels, and the mean and deviation of the difference."""
     difference = pl.col("level_new") - pl.col("level_old")
     return [
@@ -254,6 +252,4 @@ def spread_of_groups(sums: Floats, sizes: Ints) -> Spread:
 def tally_of_counts(quadrants: Quadrants) -> Tally:
     """Return the tally of binary items that are independent, from their counts alone."""
     total = quadrants.total
-    return Tally(
-        "binary", quadrants, quadrants.count(OLD_RIGHT) / total, quadrants.count(NEW_RIGHT) / total, None
-    )
+    return Tally("binary", quadrants, quadrants.count(OLD_RIGHT) / total, quadrants.count(NEW_RIGHT) / total, None)

@@ -61,9 +61,7 @@ def measure(items: TaskItems, quadrants: Quadrants, *, seed: int = 0) -> SideNum
         for name in ("mean_gain", "mean_regression"):
             found[name] = SMOOTH_METRICS[name](differences) if items.score else Estimate.undefined(_NO_SCORE)
     else:
-        found = dict.fromkeys(
-            BINARY_METRICS, Estimate.undefined(_BINARY_ONLY.format(score=items.score_label))
-        )
+        found = dict.fromkeys(BINARY_METRICS, Estimate.undefined(_BINARY_ONLY.format(score=items.score_label)))
         found |= {name: metric(differences) for name, metric in SMOOTH_METRICS.items()}
     lost, gained = quadrants.negative_flips, quadrants.positive_flips
     test, bounds = statistics.mcnemar(lost, gained), negative_flip_rate_bounds(quadrants)

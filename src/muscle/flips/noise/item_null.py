@@ -85,9 +85,7 @@ def _null_counts(cells: _Cells, rate: float, replicates: int, generator: np.rand
         drawn = drawn.reshape(size, -1)[:, order]
         ranks = np.cumsum(drawn, axis=1)
         passed = is_last & (ranks > 0) & (p_values <= rate * ranks / total)
-        threshold = np.where(
-            passed.any(axis=1), p_values[order.size - 1 - np.argmax(passed[:, ::-1], axis=1)], -1.0
-        )
+        threshold = np.where(passed.any(axis=1), p_values[order.size - 1 - np.argmax(passed[:, ::-1], axis=1)], -1.0)
         changed = large & (p_values <= threshold[:, None])
         counts.append((drawn * changed).sum(axis=1))
     return np.concatenate(counts)

@@ -65,9 +65,7 @@ def is_large(change: Floats, epsilon: float) -> Bools:
     return large
 
 
-def classify(
-    significant: Bools, change: Floats, low: Floats, high: Floats, epsilon: float
-) -> NDArray[np.int8]:
+def classify(significant: Bools, change: Floats, low: Floats, high: Floats, epsilon: float) -> NDArray[np.int8]:
     """Return the items' verdicts from the test, the change and its interval.
 
     Args:

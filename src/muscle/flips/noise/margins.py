@@ -49,8 +49,7 @@ def moves(joined: Joined, items: TaskItems) -> Floats:
             continue
         rows = (lengths == length).fill_null(False).arg_true().to_numpy()
         sides = [
-            side.gather(rows).list.explode().cast(pl.Float64).to_numpy().reshape(-1, length)
-            for side in (old, other)
+            side.gather(rows).list.explode().cast(pl.Float64).to_numpy().reshape(-1, length) for side in (old, other)
         ]
         found[rows] = _moves(sides[0], sides[1])
     return found

@@ -165,11 +165,7 @@ def _families(pair: Pair, items: TaskItems, repeats: Repeats, by: str | None) ->
         family=values.cast(pl.String).fill_null("\x1f").rank("dense") - 1
     )
     wanted = pl.DataFrame({"pair": repeats.pairs}).with_columns(pl.col("pair").cast(numbered["pair"].dtype))
-    return (
-        wanted.join(numbered, on="pair", how="left", maintain_order="left")["family"]
-        .to_numpy()
-        .astype(np.int64)
-    )
+    return wanted.join(numbered, on="pair", how="left", maintain_order="left")["family"].to_numpy().astype(np.int64)
 
 
 def judge_items(repeats: Repeats, options: CompareOptions, families: Ints | None = None) -> ItemVerdicts:
@@ -195,9 +191,7 @@ def judge_items(repeats: Repeats, options: CompareOptions, families: Ints | None
     return verdicts.welch_verdicts(moments[0], moments[1], epsilon=options.epsilon, families=families)
 
 
-def _shares(
-    repeats: Repeats, judged: ItemVerdicts, options: CompareOptions, families: Ints | None
-) -> ItemShares:
+def _shares(repeats: Repeats, judged: ItemVerdicts, options: CompareOptions, families: Ints | None) -> ItemShares:
     """Return the share of items with each verdict, with intervals over items, and what no change would give."""
     total = repeats.total
     shares = {}

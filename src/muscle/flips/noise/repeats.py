@@ -109,9 +109,7 @@ def _side(answers: pl.DataFrame, number: Ints, items: TaskItems, missing: float 
     else:
         values = items.sign * rows[SCORE_PREFIX + str(items.score)]
     rows = (
-        rows.select(
-            "place", "repeat", (values if missing is None else values.fill_null(missing)).alias("value")
-        )
+        rows.select("place", "repeat", (values if missing is None else values.fill_null(missing)).alias("value"))
         .drop_nulls("value")
         .sort("place", "repeat", maintain_order=True)
         .with_columns(at=pl.int_range(pl.len()).over("place"))

@@ -82,9 +82,7 @@ def check_comparable(
     Raises:
         JoinError: something else than what was allowed makes the comparison meaningless.
     """
-    found = [
-        replace(d, allowed=d.allow in allow) for d in find_differences(old, new, max_changed=max_changed)
-    ]
+    found = [replace(d, allowed=d.allow in allow) for d in find_differences(old, new, max_changed=max_changed)]
     refused = [d for d in found if d.severity == "refuse" and not d.allowed]
     if refused:
         words = " ".join(f"--allow {word}" for word in dict.fromkeys(d.allow for d in refused))
@@ -99,9 +97,7 @@ def check_comparable(
 def _from_settings(change: SettingsChange, *, texts_compared: bool) -> Difference:
     """Judge a change of the settings; one whose effect can be seen in the records was judged there."""
     refused = change.what in ALLOWANCES and not (change.seen_in_inputs and texts_compared)
-    return Difference(
-        change.what, "refuse" if refused else "note", change.message, change.what if refused else None
-    )
+    return Difference(change.what, "refuse" if refused else "note", change.message, change.what if refused else None)
 
 
 def _counted(count: int, noun: str) -> str:
@@ -193,9 +189,7 @@ class _Sides:
     def _hashes(self, side: int) -> pl.DataFrame:
         frame = self.frames[side]
         content = (
-            self.contents[side]
-            if self.contents is not None
-            else pl.Series([None] * frame.height, dtype=pl.String)
+            self.contents[side] if self.contents is not None else pl.Series([None] * frame.height, dtype=pl.String)
         )
         table = frame.select("task", "filter", "id", "reference", "graded_by").with_columns(content=content)
         # An item without text is recognised by its id. Hashing columns by themselves is faster than as structs.
@@ -254,9 +248,7 @@ class _Sides:
     ) -> list[Difference]:
         if count == 0:
             return []
-        noun = {"prompts": "have another prompt (or other options)", "references": "have another reference"}[
-            what
-        ]
+        noun = {"prompts": "have another prompt (or other options)", "references": "have another reference"}[what]
         words, quoted = example
         message = f"{count:,} of {total:,} shared items {noun}{words}"
         if count > max_changed * total:

@@ -107,11 +107,7 @@ def _cluster_column(joined: Joined, cluster: str | None) -> pl.Series | None:
 
 
 def _score_names(frame: pl.DataFrame) -> list[str]:
-    return [
-        name
-        for name in frame.columns
-        if name.startswith(SCORE_PREFIX) and frame[name].null_count() < frame.height
-    ]
+    return [name for name in frame.columns if name.startswith(SCORE_PREFIX) and frame[name].null_count() < frame.height]
 
 
 def _scored_columns(frame: pl.DataFrame, rows: pl.Series) -> pl.DataFrame:

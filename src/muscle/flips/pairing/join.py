@@ -152,9 +152,7 @@ class _Known:
     def valid(self) -> pl.DataFrame:
         """The answers without an error, with their place `at` among their item's and `num`, how many it has."""
         kept = self.rows.filter("valid")
-        return kept.with_columns(
-            at=pl.int_range(pl.len()).over("item"), num=pl.len().over("item").cast(pl.Int64)
-        )
+        return kept.with_columns(at=pl.int_range(pl.len()).over("item"), num=pl.len().over("item").cast(pl.Int64))
 
 
 def _answers_of_pairs(
@@ -168,18 +166,12 @@ def _answers_of_pairs(
     if not pairing.is_repeated:
         return pairs, None
     numbers = [item_numbers(f, rows) for f, rows in zip(pairing.frames, pairing.rows, strict=True)]
-    links = pl.DataFrame(
-        {"item_old": numbers[0].gather(pairs["row"]), "item_new": numbers[1].gather(pairs["row_new"])}
-    )
+    links = pl.DataFrame({"item_old": numbers[0].gather(pairs["row"]), "item_new": numbers[1].gather(pairs["row_new"])})
     items = links.unique(subset="item_old", maintain_order=True).with_row_index("item")
     found, sides, left_items, num_items = [], [], [], items.height
     for side, name in enumerate(("item_old", "item_new")):
         linked = items.select(name, "item").unique(subset=name, keep="first")
-        known = (
-            pl.DataFrame({name: numbers[side]})
-            .with_row_index("row")
-            .join(linked, on=name, maintain_order="left")
-        )
+        known = pl.DataFrame({name: numbers[side]}).with_row_index("row").join(linked, on=name, maintain_order="left")
         surplus = pairing.waiting[side].join(known, on="row", how="semi")
         pairing.num_surplus[side] += surplus.height
         pairing.waiting[side] = pairing.waiting[side].join(surplus, on="row", how="anti")
@@ -187,17 +179,13 @@ def _answers_of_pairs(
         found.append(frame.with_columns(known["item"]))
         repeat, valid = frame["repeat"], frame["error"].is_null().alias("valid")
         sides.append(_Known(known.select("row", "item").with_columns(repeat, valid).sort("item", "repeat")))
-        left_items.append(
-            _items_of(numbers[side].gather(left[side]), linked.rename({name: "number"}), num_items)
-        )
+        left_items.append(_items_of(numbers[side].gather(left[side]), linked.rename({name: "number"}), num_items))
         num_items += left[side].len()
     item = links.join(items.select("item_old", "item"), on="item_old", how="left", maintain_order="left")
     paired = pairs.with_columns(item["item"])
     every = pl.concat([paired, *(_surplus_pairs(sides, paired, side) for side in (0, 1))])
     every = every.sort("row", maintain_order=True)
-    return every.select("row", "row_new"), Answers(
-        every["item"], found[0], found[1], (left_items[0], left_items[1])
-    )
+    return every.select("row", "row_new"), Answers(every["item"], found[0], found[1], (left_items[0], left_items[1]))
 
 
 def _surplus_pairs(sides: Sequence[_Known], paired: pl.DataFrame, side: int) -> pl.DataFrame:
@@ -207,9 +195,7 @@ def _surplus_pairs(sides: Sequence[_Known], paired: pl.DataFrame, side: int) -> 
     taken = sides[side].rows.join(paired.select(pl.col(names[side]).alias("row")), on="row", how="semi")
     # What stands twice with one repeat was left out as doubled, and stays so.
     surplus = here.join(taken, on=["item", "repeat"], how="anti").drop("num")
-    again = surplus.join(there.select("item", "num").unique(), on="item").with_columns(
-        pl.col("at") % pl.col("num")
-    )
+    again = surplus.join(there.select("item", "num").unique(), on="item").with_columns(pl.col("at") % pl.col("num"))
     partner = there.select("item", "at", pl.col("row").alias("partner"))
     again = again.join(partner, on=["item", "at"], maintain_order="left")
     columns = {names[side]: again["row"], names[1 - side]: again["partner"], "item": again["item"]}
@@ -271,9 +257,7 @@ def join_runs(
             f"{old.name} and {new.name} share no item: expected the same inputs or ids within a task and filter; "
             f"{_example(old)}; {_example(new)}"
         )
-    joined_old, joined_new = (
-        _rows(f, pairs[n]) for f, n in zip(pairing.frames, ("row", "row_new"), strict=True)
-    )
+    joined_old, joined_new = (_rows(f, pairs[n]) for f, n in zip(pairing.frames, ("row", "row_new"), strict=True))
     changed = _changed_references(joined_old, joined_new)
     num_changed = int(changed.sum())
     dropped = pairs["row"].clear()
@@ -303,14 +287,10 @@ def join_runs(
     _refuse_too_few(old, new, report, max_unpaired, pairing.first_conflict)
     if every.height > pairs.height:
         joined_old, joined_new = (pairing.frames[side][every[n]] for side, n in enumerate(("row", "row_new")))
-    return Joined(
-        joined_old, joined_new, every["row"], every["row_new"], report, (left_old, left_new), answers
-    )
+    return Joined(joined_old, joined_new, every["row"], every["row_new"], report, (left_old, left_new), answers)
 
 
-def _refuse_too_few(
-    old: Run, new: Run, report: JoinReport, max_unpaired: float, first_conflict: str | None
-) -> None:
+def _refuse_too_few(old: Run, new: Run, report: JoinReport, max_unpaired: float, first_conflict: str | None) -> None:
     if report.paired and report.unpaired_share <= max_unpaired:
         return
     expected = f"at most {max_unpaired:.1%}" if report.paired else "at least one pair"

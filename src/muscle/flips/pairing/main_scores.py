@@ -44,9 +44,7 @@ def _names(run: Run) -> dict[str, list[str]]:
 def other_names(old: Run, new: Run) -> list[OtherName]:
     """List the tasks whose main scores have other names, in the order of the tasks' names."""
     sides = [_names(run) for run in (old, new)]
-    judged = [
-        set(run.frame["task"].filter(run.frame["correct"].is_not_null()).unique()) for run in (old, new)
-    ]
+    judged = [set(run.frame["task"].filter(run.frame["correct"].is_not_null()).unique()) for run in (old, new)]
     found = []
     for task, names in sorted(sides[0].items()):
         others = sides[1].get(task, [])
@@ -86,9 +84,7 @@ def with_names_of(old: Run, new: Run, *, lower_is_better: Collection[str] = ()) 
     if not apart:
         return new
     told = [f"task {e.task}: its main score {e.new} is held against the old run's {e.old}" for e in apart]
-    return replace(
-        new, frame=frame, metadata={**new.metadata, "notes": [*(new.metadata.get("notes") or ()), *told]}
-    )
+    return replace(new, frame=frame, metadata={**new.metadata, "notes": [*(new.metadata.get("notes") or ()), *told]})
 
 
 def _check_direction(each: OtherName, old: Run, new: Run, lower_is_better: Collection[str]) -> None:

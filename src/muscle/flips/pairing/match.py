@@ -28,9 +28,7 @@ def with_one_task_name(runs: Sequence[Run]) -> list[Run]:
     Runs whose rows name their tasks are left as they are.
     """
     unnamed = [len(run.tasks) == 1 and run.metadata.get(DEFAULT_TASK) == run.tasks[0] for run in runs]
-    named = {
-        task for run, is_unnamed in zip(runs, unnamed, strict=True) if not is_unnamed for task in run.tasks
-    }
+    named = {task for run, is_unnamed in zip(runs, unnamed, strict=True) if not is_unnamed for task in run.tasks}
     if not any(unnamed) or len(named) > 1:
         return list(runs)
     found = {task for run in runs for task in run.tasks}
@@ -96,9 +94,7 @@ class Pairing:
         for side, name in enumerate(("row", "row_new")):
             rows = self.waiting[side]
             gone = found.select(pl.col(name).alias("row"))
-            self.waiting[side] = (
-                rows.clear() if gone.height == rows.height else rows.join(gone, on="row", how="anti")
-            )
+            self.waiting[side] = rows.clear() if gone.height == rows.height else rows.join(gone, on="row", how="anti")
 
     def collapse(self, key: list[str]) -> None:
         """Keep one row of those that say the same of one item; drop items of which different things are said."""
@@ -110,9 +106,7 @@ class Pairing:
             several = keyed.filter(pl.struct(by).is_duplicated())
             # Which one is kept must not hang on the order of rows.
             references = self.frames[side]["reference"].gather(several["row"])
-            several = several.with_columns(
-                reference=references.list.sort().list.join("\x1f", ignore_nulls=True)
-            )
+            several = several.with_columns(reference=references.list.sort().list.join("\x1f", ignore_nulls=True))
             several = several.sort("id", "content", "reference", nulls_last=True)
             marked = several.with_columns(answer=self._answers(side, several)).with_columns(
                 kinds=pl.col("answer").n_unique().over(by)

@@ -116,10 +116,7 @@ def _of_tasks(old: Mapping[str, object], new: Mapping[str, object]) -> list[Sett
         for kind, keys in _TASK_KEYS.items():
             for text in _told_changes(_section(tasks[0], task), _section(tasks[1], task), keys):
                 by_change.setdefault((kind, text), []).append(task)
-    return [
-        _change(kind, f"task {first_few(names, MAX_NAMES)}: {text}")
-        for (kind, text), names in by_change.items()
-    ]
+    return [_change(kind, f"task {first_few(names, MAX_NAMES)}: {text}") for (kind, text), names in by_change.items()]
 
 
 def _of_runs(old: Mapping[str, object], new: Mapping[str, object]) -> list[SettingsChange]:
@@ -136,13 +133,9 @@ def _of_runs(old: Mapping[str, object], new: Mapping[str, object]) -> list[Setti
     found += [_change("harness", text) for text in _told_changes(old, new, ("harness",))]
     versions = list(_parted(_section(old, "versions"), _section(new, "versions")))
     if versions:
-        found.append(
-            _change("versions", f"versions differ, which alone can flip answers: {'; '.join(versions)}")
-        )
+        found.append(_change("versions", f"versions differ, which alone can flip answers: {'; '.join(versions)}"))
     if models[0].get("name") and dict(models[0]) == dict(models[1]):
-        found.append(
-            _change("model", f"both runs name the model {_excerpt(models[0]['name'])}: is this a control?")
-        )
+        found.append(_change("model", f"both runs name the model {_excerpt(models[0]['name'])}: is this a control?"))
     return found
 
 

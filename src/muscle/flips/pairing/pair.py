@@ -86,9 +86,7 @@ def pair_runs(old: Run, new: Run, options: CompareOptions) -> Pair:
         JoinError: the runs do not belong together.
         DataError: the cluster column is not there.
     """
-    joined = join_runs(
-        old, new, on=options.on, max_unpaired=options.max_unpaired, allow_changed=options.allow_changed
-    )
+    joined = join_runs(old, new, on=options.on, max_unpaired=options.max_unpaired, allow_changed=options.allow_changed)
     turned = frozenset({*options.lower_is_better, *_named_lower_is_better(old), *_named_lower_is_better(new)})
     tasks = task_items(joined, epsilon=options.epsilon, cluster=options.cluster, lower_is_better=turned)
     unscored = sum(items.num_unscored for items in tasks.values())

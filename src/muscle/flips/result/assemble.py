@@ -93,7 +93,6 @@ def assemble(
         main["new"].name,
         main["candidate"].name if "candidate" in main else None,
     )
-    sources = {name: each.source for name, each in with_old[judged].realities.items()}
     report = Report(
         format=FORMAT,
         muscle_version=importlib.metadata.version("muscle-llm"),
@@ -108,7 +107,7 @@ def assemble(
         warnings=_warnings([*main.values(), *others.values()], sides),
         join=sides["old_vs_new"].pair.joined.report,
         missing={side: measured.pair.missing for side, measured in sides.items()},
-        unread={name: run.unread for name, run in (*main.items(), *others.items())},
+        unread={name: list(run.unread) for name, run in (*main.items(), *others.items())},
         tasks=tasks,
         pooled={side: _pooled(measured, options.seed) for side, measured in sides.items()},
         others=[_other(name, main["old"], run, options, rerun) for name, run in others.items()],
@@ -116,7 +115,7 @@ def assemble(
         flips_total=flips.totals,
         flips_shown=len(flips.flips),
         settings=_settings(options),
-        noise=NoiseSummary(*noise_sentence(old, candidate or new, with_old[judged].numbers, sources)),
+        noise=_noise_summary(old, candidate or new, with_old[judged]),
         comparability=comparability,
     )
     return Assembled(report, sides, rerun, cuts, listed)
@@ -146,6 +145,11 @@ def _warnings(runs: Sequence[Run], sides: Mapping[Side, MeasuredPair]) -> list[s
     said = {side.replace("_", " "): measured for side, measured in sides.items()}
     pairs = {side: measured.pair for side, measured in said.items()}
     return warnings_of(runs, pairs, {side: measured.binary_quadrants() for side, measured in said.items()})
+
+
+def _noise_summary(old: str, other: str, measured: MeasuredPair) -> NoiseSummary:
+    sources = {name: each.source for name, each in measured.realities.items()}
+    return NoiseSummary(*noise_sentence(old, other, measured.numbers, sources))
 
 
 def _cuts(with_old: Mapping[WithOld, MeasuredPair], options: CompareOptions) -> dict[WithOld, list[Cut]]:
@@ -202,9 +206,7 @@ def _settings(options: CompareOptions) -> Settings:
 
 def _check_same_measure(plain: TaskItems, candidate: TaskItems) -> None:
     """Refuse a candidate that was scored in another way than the plain update."""
-    measures = [
-        (items.kind, items.score if items.kind == "continuous" else None) for items in (plain, candidate)
-    ]
+    measures = [(items.kind, items.score if items.kind == "continuous" else None) for items in (plain, candidate)]
     if measures[0] != measures[1]:
         told = [f"{kind} ({score})" if score else kind for kind, score in measures]
         raise JoinError(
@@ -213,9 +215,7 @@ def _check_same_measure(plain: TaskItems, candidate: TaskItems) -> None:
         )
 
 
-def _effects(
-    with_old: Mapping[WithOld, MeasuredPair], options: CompareOptions
-) -> dict[str, CandidateEffect | None]:
+def _effects(with_old: Mapping[WithOld, MeasuredPair], options: CompareOptions) -> dict[str, CandidateEffect | None]:
     """Return what a candidate changes against the plain update, by task; None of tasks that it lacks."""
     plain, candidate = with_old["old_vs_new"].pair, with_old.get("old_vs_candidate")
     found: dict[str, CandidateEffect | None] = {}

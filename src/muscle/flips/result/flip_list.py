@@ -145,15 +145,11 @@ def margin(row: Mapping[str, Any]) -> float | None:
     if not all(value is not None and math.isfinite(value) for value in logprobs):
         return None
     right = [value for value, text in zip(logprobs, choices, strict=True) if text in (row["reference"] or ())]
-    wrong = [
-        value for value, text in zip(logprobs, choices, strict=True) if text not in (row["reference"] or ())
-    ]
+    wrong = [value for value, text in zip(logprobs, choices, strict=True) if text not in (row["reference"] or ())]
     return max(right) - max(wrong) if right and wrong else None
 
 
-def _size(
-    chosen: Mapping[str, Any], old: Mapping[str, Any], new: Mapping[str, Any], kind: str
-) -> float | None:
+def _size(chosen: Mapping[str, Any], old: Mapping[str, Any], new: Mapping[str, Any], kind: str) -> float | None:
     """Return how much was lost: of the margin on a choice task, else of the main score."""
     if kind == "binary":
         margins = margin(old), margin(new)
@@ -169,9 +165,7 @@ def _entry(task: ListedTask, chosen: Mapping[str, Any]) -> Flip:
     candidate = None
     if task.old_vs_candidate is not None and chosen["pair_candidate"] is not None:
         candidate = task.old_vs_candidate.new.row(chosen["pair_candidate"], named=True)
-    shared = {
-        name: new[name] if old[name] is None else old[name] for name in ("input", "choices", "reference")
-    }
+    shared = {name: new[name] if old[name] is None else old[name] for name in ("input", "choices", "reference")}
     rates = pass_rates(task.reality, task.candidate, chosen)
     size = _size(chosen, old, new, task.items.kind)
     if size is None and rates is not None and rates.rates.old is not None and rates.rates.new is not None:

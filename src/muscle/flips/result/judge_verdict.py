@@ -11,9 +11,7 @@ from muscle.flips.result.finding import Word
 from muscle.flips.statistics.intervals import Estimate
 
 
-def heed_judge(
-    word: Word, reason: str, judge: JudgeCorrections | None, *, tolerance: float
-) -> tuple[Word, str]:
+def heed_judge(word: Word, reason: str, judge: JudgeCorrections | None, *, tolerance: float) -> tuple[Word, str]:
     """Return a task's verdict and its sentence once the judge's errors are allowed for.
 
     - A loss that the judge's flips prove stands where the whole corrected interval is below 0. For known errors that

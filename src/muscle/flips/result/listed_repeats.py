@@ -92,9 +92,7 @@ def once_an_item(marked: pl.DataFrame, joined: Joined, reality: Reality) -> pl.D
     )
     if judged is not None:
         words = pl.Series([_REAL.get(VERDICTS[code]) for code in judged.codes], dtype=pl.String)
-        real = pl.DataFrame({"item": repeats.number, "real": words}).with_columns(
-            pl.col("item").cast(item.dtype)
-        )
+        real = pl.DataFrame({"item": repeats.number, "real": words}).with_columns(pl.col("item").cast(item.dtype))
         shown = real.join(shown, on="item", how="full", coalesce=True).select(
             "item", shown=pl.coalesce("real", "shown")
         )
@@ -104,9 +102,7 @@ def once_an_item(marked: pl.DataFrame, joined: Joined, reality: Reality) -> pl.D
     return first.with_columns(kind=pl.col("shown")).select(marked.columns)
 
 
-def pass_rates(
-    reality: Reality | None, candidate: Reality | None, chosen: Mapping[str, Any]
-) -> ItemRates | None:
+def pass_rates(reality: Reality | None, candidate: Reality | None, chosen: Mapping[str, Any]) -> ItemRates | None:
     """Return an entry's verdict, p-value and pass rates (mean scores); None where its item was asked once.
 
     Args:

@@ -52,9 +52,7 @@ class MeasuredPair:
         """Each task's numbers, p-values adjusted over the tasks."""
         return adjusted_for_tasks(
             {
-                name: self.realities[name].added_to(
-                    measure(items, self.quadrants(name), seed=self.options.seed)
-                )
+                name: self.realities[name].added_to(measure(items, self.quadrants(name), seed=self.options.seed))
                 for name, items in self.pair.tasks.items()
             }
         )
@@ -92,9 +90,7 @@ class MeasuredPair:
     def lost_in_reading(self) -> list[str]:
         """What could not be read of the runs, in words, unless the join shows all of it to be missing."""
         told = [str(each) for each in self.pair.lost_in_reading]
-        return told + [
-            f"of the second run: {each}" for each in (self.rerun.lost_in_reading if self.rerun else ())
-        ]
+        return told + [f"of the second run: {each}" for each in (self.rerun.lost_in_reading if self.rerun else ())]
 
     @cached_property
     def missing(self) -> str:

@@ -55,9 +55,7 @@ def _items_without_flip(rate: float) -> str:
     return "infinitely many" if needed is None else f"{needed:,}"
 
 
-def _binary_task(
-    name: str, numbers: SideNumbers, counts: Counts, harm_p: float, tolerance: float
-) -> tuple[Word, str]:
+def _binary_task(name: str, numbers: SideNumbers, counts: Counts, harm_p: float, tolerance: float) -> tuple[Word, str]:
     total, rate = numbers.n, numbers.negative_flip_rate.value
     low, high = numbers.negative_flip_rate_lower_bound, numbers.negative_flip_rate_upper_bound
     if rate is None or low is None or high is None:
@@ -245,9 +243,7 @@ def balance(tasks: Mapping[str, TaskResult], side: WithOld) -> Balance:
     )
 
 
-def headline(
-    verdict: Word, tasks: Mapping[str, TaskResult], *, old: str, new: str, candidate: str | None
-) -> str:
+def headline(verdict: Word, tasks: Mapping[str, TaskResult], *, old: str, new: str, candidate: str | None) -> str:
     """Return the sentence that opens a report: what broke, what was gained, and the net of both.
 
     Args:

@@ -25,9 +25,7 @@ def warnings_of(
         quadrants: of each pair, the items of its tasks of right and wrong.
     """
     found = [f"{run.name}: not read: {each}" for run in runs for each in run.unread]
-    found += [
-        sentence for side, pair in pairs.items() for sentence in _about_pair(side, pair, quadrants[side])
-    ]
+    found += [sentence for side, pair in pairs.items() for sentence in _about_pair(side, pair, quadrants[side])]
     found += [warning for run in runs for warning in grid_warnings(run)]
     return found + [f"{run.name}: {note}" for run in runs for note in run.metadata.get("notes") or ()]
 

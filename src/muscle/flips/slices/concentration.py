@@ -64,9 +64,7 @@ def _clustered(part: Tally, whole: Tally, rate: float, rest: float) -> Concentra
     rest_total = whole.total - part.total
     influence = (inside[0] - rate * inside[1]) / part.total
     influence -= (shared[0] - inside[0] - rest * (shared[1] - inside[1])) / rest_total
-    outside = (
-        np.square(everywhere[0] - rest * everywhere[1]).sum() - np.square(shared[0] - rest * shared[1]).sum()
-    )
+    outside = np.square(everywhere[0] - rest * everywhere[1]).sum() - np.square(shared[0] - rest * shared[1]).sum()
     variance = float(np.square(influence).sum()) + max(float(outside), 0.0) / rest_total**2
     groups, excess = everywhere[1].size, rate - rest
     if groups < 3 or variance == 0:

@@ -216,9 +216,7 @@ def cut_tasks(
     return cuts
 
 
-def measure_cuts(
-    cuts: Sequence[Cut], tasks: Collection[str], *, min_items: int = MIN_ITEMS
-) -> dict[str, TaskSlices]:
+def measure_cuts(cuts: Sequence[Cut], tasks: Collection[str], *, min_items: int = MIN_ITEMS) -> dict[str, TaskSlices]:
     """Find where the flips are in tasks that were cut into slices; p-values are corrected over all slices of all tasks.
 
     Args:

@@ -118,9 +118,7 @@ def slice_values(by: SliceBy, joined: Joined, items: TaskItems) -> pl.Series:
     if column is None:
         slices = {n for f in (joined.old, joined.new) for n in f.columns if n.startswith(SLICE_PREFIX)}
         found = ", ".join(sorted(name.removeprefix(SLICE_PREFIX) for name in slices)) or "none"
-        raise DataError(
-            f"slice {by.of!r}: expected a slice or a column of the records, found the slices {found}"
-        )
+        raise DataError(f"slice {by.of!r}: expected a slice or a column of the records, found the slices {found}")
     values = column if items.covers(column.len()) else column.gather(items.frame["pair"])
     if by.kind == "column":
         return values

@@ -13,20 +13,14 @@ from muscle.flips.statistics.arrays import Floats, Ints
 def log_choose(total: Ints | float, part: Ints | Floats | float) -> Floats:
     """Return log(total over part), elementwise."""
     part = np.asarray(part)
-    logs: Floats = (
-        special.gammaln(np.add(total, 1)) - special.gammaln(part + 1) - special.gammaln(total - part + 1)
-    )
+    logs: Floats = special.gammaln(np.add(total, 1)) - special.gammaln(part + 1) - special.gammaln(total - part + 1)
     return logs
 
 
 def binomial_chances(count: Ints, total: int, rate: Floats | float) -> Floats:
     """Return P(X = count) of `total` trials that succeed at a rate in [0, 1]; shapes broadcast."""
     with np.errstate(divide="ignore"):
-        logs = (
-            log_choose(total, count)
-            + special.xlogy(count, rate)
-            + special.xlog1py(total - count, -np.asarray(rate))
-        )
+        logs = log_choose(total, count) + special.xlogy(count, rate) + special.xlog1py(total - count, -np.asarray(rate))
     chances: Floats = np.exp(logs)
     return chances
 

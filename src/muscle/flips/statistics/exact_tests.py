@@ -119,9 +119,7 @@ def p_value_table(num_old: int, num_new: int, test: Test) -> Floats:
     return fisher_table(num_old, num_new) if test == "fisher" else boschloo_table(num_old, num_new)
 
 
-def item_p_values(
-    right_old: Ints, num_old: Ints, right_new: Ints, num_new: Ints, *, test: Test = "fisher"
-) -> Floats:
+def item_p_values(right_old: Ints, num_old: Ints, right_new: Ints, num_new: Ints, *, test: Test = "fisher") -> Floats:
     """Return each item's two-sided p-value of "both versions pass equally often".
 
     Args:

@@ -120,9 +120,7 @@ def newcombe_independent(
     )
 
 
-def newcombe_of_items(
-    right_old: Ints, num_old: Ints, right_new: Ints, num_new: Ints
-) -> tuple[Floats, Floats]:
+def newcombe_of_items(right_old: Ints, num_old: Ints, right_new: Ints, num_new: Ints) -> tuple[Floats, Floats]:
     """Return the 95 % interval of new minus old pass rate for each item: `newcombe_independent`, elementwise.
 
     Args:

@@ -43,9 +43,7 @@ def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def discoveries(
-    p_values: Floats, families: Ints | None = None, *, rate: float = FALSE_DISCOVERY_RATE
-) -> Bools:
+def discoveries(p_values: Floats, families: Ints | None = None, *, rate: float = FALSE_DISCOVERY_RATE) -> Bools:
     """Return which tests are discoveries at a false discovery rate, in each family by itself.
 
     Benjamini and Hochberg, JRSS B 57 (1995) 289-300.

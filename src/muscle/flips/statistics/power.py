@@ -35,9 +35,7 @@ def minimum_detectable_difference(
     return min(1.0, _reach(alpha, power) * math.sqrt(disagreement / items))
 
 
-def minimum_detectable_mean(
-    deviation: float, items: int, *, alpha: float = ALPHA, power: float = POWER
-) -> float:
+def minimum_detectable_mean(deviation: float, items: int, *, alpha: float = ALPHA, power: float = POWER) -> float:
     """Return the smallest mean difference of a score that so many items show with the power given.
 
     Miller 2024 (arXiv 2411.00640), paired: (z_{1-a/2} + z_{1-beta}) sd / sqrt(n).
@@ -51,9 +49,7 @@ def minimum_detectable_mean(
     return _reach(alpha, power) * deviation / math.sqrt(items)
 
 
-def items_needed(
-    disagreement: float, difference: float, *, alpha: float = ALPHA, power: float = POWER
-) -> int:
+def items_needed(disagreement: float, difference: float, *, alpha: float = ALPHA, power: float = POWER) -> int:
     """Return how many items it takes to find a difference of accuracy with the power given.
 
     Args:

@@ -69,9 +69,7 @@ def as_text(column: pl.Series) -> pl.Series:
         odd = texts.str.contains("[ei]").fill_null(False)
         return texts.scatter(odd.arg_true(), [_without_exponent(text) for text in texts.filter(odd)])
     if dtype.is_nested() or dtype == pl.Object:
-        return pl.Series(
-            column.name, [text_of_value(_without_nulls(value)) for value in column.to_list()], pl.String
-        )
+        return pl.Series(column.name, [text_of_value(_without_nulls(value)) for value in column.to_list()], pl.String)
     if dtype == pl.Binary:
         return pl.Series(column.name, [_utf8_text(value) for value in column.to_list()], pl.String)
     return column.cast(pl.String, strict=False)
@@ -118,9 +116,7 @@ def as_whole(column: pl.Series) -> pl.Series:
     if not column.dtype.is_numeric():
         return pl.Series(column.name, [None] * column.len(), pl.Int64)
     numbers = column.cast(pl.Float64, strict=False)
-    return numbers.set(numbers.is_finite().not_() | (numbers != numbers.floor()), None).cast(
-        pl.Int64, strict=False
-    )
+    return numbers.set(numbers.is_finite().not_() | (numbers != numbers.floor()), None).cast(pl.Int64, strict=False)
 
 
 def as_truth(column: pl.Series) -> pl.Series:
@@ -150,8 +146,7 @@ def as_numbers(column: pl.Series) -> pl.Series:
         return column.cast(pl.List(pl.Float64))
     rows = [_json_list(value) for value in column.to_list()]
     numbers = [
-        [None if entry is None else float(entry) for entry in row] if is_number_list(row) else None
-        for row in rows
+        [None if entry is None else float(entry) for entry in row] if is_number_list(row) else None for row in rows
     ]
     return pl.Series(column.name, numbers, pl.List(pl.Float64))
 

@@ -127,9 +127,7 @@ def _read_file(path: Path, columns: Mapping[str, str] | None) -> tuple[pl.DataFr
     with path.open("rb") as handle:
         head = handle.read(_HEAD_BYTES)
     if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
-        return records_of(
-            read_json_list(path, columns=columns), columns, lambda row: f"{path}, record {row + 1}"
-        )
+        return records_of(read_json_list(path, columns=columns), columns, lambda row: f"{path}, record {row + 1}")
     return records_of(read_jsonl(path, columns=columns), columns, partial(line_of, path))
 
 
@@ -152,11 +150,7 @@ def _read_folder(folder: Path, columns: Mapping[str, str] | None) -> Plain:
     beside = [entry.name for entry in others if _is_beside(entry)]
     if beside:
         notes.append(f"{folder}: files beside the predictions that are not read: {listing(beside)}")
-    lost = [
-        Unread("not read", str(entry))
-        for entry in others
-        if not _is_beside(entry) and not _is_left_over(entry)
-    ]
+    lost = [Unread("not read", str(entry)) for entry in others if not _is_beside(entry) and not _is_left_over(entry)]
     return Plain(
         concat_records(frames),
         metadata | {"notes": notes},

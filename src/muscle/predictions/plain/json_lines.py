@@ -274,9 +274,7 @@ def _fast_table(path: Path, columns: Mapping[str, str]) -> Table | None:
     if len(theirs) < len(sampled) or len(set(columns.values())) < len(columns):
         return None
     sample = [rename_fields(row, columns) for row in theirs]
-    all_names = {
-        name: name for row in sample for name in row if name.startswith((SCORE_PREFIX, SLICE_PREFIX))
-    }
+    all_names = {name: name for row in sample for name in row if name.startswith((SCORE_PREFIX, SLICE_PREFIX))}
     schema = _schema(sample, {**all_names, **columns})
     chosen = _occurring(path, schema, theirs, columns)
     if not chosen:
@@ -337,13 +335,9 @@ def read_json_list(path: Path, *, columns: Mapping[str, str] | None = None) -> T
     try:
         rows = json.loads(data.decode("utf-8-sig"), object_pairs_hook=unique_fields)
     except RecursionError:
-        raise DataError(
-            f"{path}: expected a JSON list of flat objects, found one nested too deeply"
-        ) from None
+        raise DataError(f"{path}: expected a JSON list of flat objects, found one nested too deeply") from None
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: expected UTF-8, found byte 0x{data[error.start]:02x}; save it as UTF-8"
-        ) from None
+        raise DataError(f"{path}: expected UTF-8, found byte 0x{data[error.start]:02x}; save it as UTF-8") from None
     except json.JSONDecodeError as error:
         raise no_json(f"{path}, line {error.lineno}", error, "a JSON list of objects") from None
     except (ValueError, DataError) as error:

@@ -69,6 +69,7 @@ def _reference(value: object) -> dict[str, object]:
     text = text_of_value(value)
     found: dict[str, object] = {"reference": None if text is None else [text]}
     if isinstance(value, int | float) and not isinstance(value, bool) and value == value and value % 1 == 0:
+        # Past 64 bits it has no place in the column, and is no option's index either.
         found[INDEX_COLUMN] = int(value) if abs(value) < 1 << 62 else -1
     return found
 

@@ -130,9 +130,7 @@ def _json_object(text: str, row: int, name: str, where: Where) -> dict[str, obje
     try:
         value: dict[str, object] = json.loads(text, object_pairs_hook=unique_fields)
     except (ValueError, RecursionError):
-        raise DataError(
-            f"{where(row)}, field '{name}': expected a JSON object, found {shorten(text)}"
-        ) from None
+        raise DataError(f"{where(row)}, field '{name}': expected a JSON object, found {shorten(text)}") from None
     except DataError as error:
         raise DataError(f"{where(row)}, field '{name}': {error}") from None
     return value

@@ -118,9 +118,7 @@ def read_csv(path: Path) -> pl.DataFrame:
     try:
         table = pl.read_csv(path, infer_schema=False, separator=layout.separator)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise DataError(
-            f"{path}: expected CSV with a header, found a damaged file ({reason(error)})"
-        ) from None
+        raise DataError(f"{path}: expected CSV with a header, found a damaged file ({reason(error)})") from None
     if table.height != layout.num_rows or table.width != len(layout.header):
         raise DataError(
             f"{path}: expected lines that end alike and quotes around whole fields, found {layout.num_rows} "
@@ -167,9 +165,7 @@ def _csv_layout(path: Path) -> _Layout:
                         "holds one, or a line's end"
                     )
                 if any("\0" in field for field in row):
-                    raise DataError(
-                        f"{path}, line {line}: expected text, found a NUL byte; the file is damaged"
-                    )
+                    raise DataError(f"{path}, line {line}: expected text, found a NUL byte; the file is damaged")
                 if not row:
                     blank_rows.append(num_rows)
                 num_rows += 1

@@ -51,9 +51,7 @@ def _with_reference_texts(table: pl.DataFrame, where: Where) -> pl.DataFrame:
     column = table["reference"]
     if column.null_count() == column.len():
         return table.drop("reference", INDEX_COLUMN, strict=False)
-    if column.dtype.is_integer() or (
-        column.dtype.is_float() and as_whole(column).null_count() == unsaid(column).sum()
-    ):
+    if column.dtype.is_integer() or (column.dtype.is_float() and as_whole(column).null_count() == unsaid(column).sum()):
         table = table.with_columns(as_whole(column).alias(INDEX_COLUMN))
     if isinstance(column.dtype, pl.List | pl.Array):
         table = table.with_columns(as_texts(column))
@@ -67,14 +65,10 @@ def _with_reference_texts(table: pl.DataFrame, where: Where) -> pl.DataFrame:
         return table.drop(INDEX_COLUMN, strict=False)
     options = table["choices"].list.len()
     index = table[INDEX_COLUMN]
-    refuse_rows(
-        (index < 0) | (index >= options), "reference", "the index of one of the choices", index, where
-    )
+    refuse_rows((index < 0) | (index >= options), "reference", "the index of one of the choices", index, where)
     chosen = pl.concat_list(pl.col("choices").list.get(pl.col(INDEX_COLUMN), null_on_oob=True))
     has_index = pl.col(INDEX_COLUMN).is_not_null() & pl.col("choices").is_not_null()
-    table = table.with_columns(
-        pl.when(has_index).then(chosen).otherwise(pl.col("reference")).alias("reference")
-    )
+    table = table.with_columns(pl.when(has_index).then(chosen).otherwise(pl.col("reference")).alias("reference"))
     return table.drop(INDEX_COLUMN)
 
 

@@ -76,9 +76,7 @@ def with_verdicts(table: pl.DataFrame, *, fields: Collection[str], where: Where)
     places = open_rows.arg_true()
     return table.with_columns(
         table["correct"].scatter(places, found["correct"]),
-        table["error"].scatter(places, found["error"])
-        if found["error"].null_count() < found.height
-        else "error",
+        table["error"].scatter(places, found["error"]) if found["error"].null_count() < found.height else "error",
     )
 
 
@@ -106,11 +104,7 @@ def score_notes(frame: pl.DataFrame, where: Where) -> list[str]:
     if rows.is_empty():
         return []
     groups = rows.group_by("task", "filter", maintain_order=True).agg(
-        pl.col("score", "row")
-        .filter("same")
-        .sort_by(pl.col("score").filter("same"))
-        .first()
-        .name.prefix("right_"),
+        pl.col("score", "row").filter("same").sort_by(pl.col("score").filter("same")).first().name.prefix("right_"),
         pl.col("score", "row")
         .filter(~pl.col("same"))
         .sort_by(pl.col("score").filter(~pl.col("same")))

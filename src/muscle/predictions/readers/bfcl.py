@@ -50,9 +50,7 @@ def read(path: Path) -> Run:
     tasks = [frame["task"][0] for frame, _, _ in runs]
     twice = next((task for place, task in enumerate(tasks) if task in tasks[:place]), None)
     if twice is not None:
-        raise DataError(
-            f"{path}: expected each category once, found {twice} in two score files; name one folder"
-        )
+        raise DataError(f"{path}: expected each category once, found {twice} in two score files; name one folder")
     metadata: RunFacts = {
         "model": {"name": models[0]} if models else {},
         "versions": {},
@@ -71,9 +69,7 @@ def _unscored_results(folder: Path, files: list[Path]) -> tuple[Unread, ...]:
     """Count what lies in result files below the folder that have no score file."""
     scored = {place for file in files for place in _result_places(file)}
     left = [file for file in sorted(folder.rglob(f"*{_RESULT_SUFFIX}")) if file not in scored]
-    return tuple(
-        Unread("answers without a score file", str(file), sum(1 for _ in lines(file))) for file in left
-    )
+    return tuple(Unread("answers without a score file", str(file), sum(1 for _ in lines(file))) for file in left)
 
 
 def _category(file: Path) -> str:

@@ -65,11 +65,7 @@ def read(path: Path) -> Run:
 
 def _bundles(folder: Path) -> list[Path]:
     """The folder itself, or those in it, that hold a bundle with its results."""
-    found = [
-        place
-        for place in _folder_and_subfolders(folder)
-        if (place / RESULTS).is_file() and _bundle_files(place)
-    ]
+    found = [place for place in _folder_and_subfolders(folder) if (place / RESULTS).is_file() and _bundle_files(place)]
     return found[:1] if found[:1] == [folder] else found
 
 
@@ -93,15 +89,11 @@ def _bundles_not_read(folder: Path, read_folders: Sequence[Path]) -> list[Unread
 def _refuse_mixed(path: Path, runs: Sequence[Run]) -> None:
     models = sorted({str(run.metadata["model"].get("name")) for run in runs})
     if len(models) > 1:
-        raise DataError(
-            f"{path}: expected the results of one model, found {', '.join(models[:6])}; name one folder"
-        )
+        raise DataError(f"{path}: expected the results of one model, found {', '.join(models[:6])}; name one folder")
     tasks = [task for run in runs for task in run.metadata["tasks"]]
     if len(set(tasks)) < len(tasks):
         double = next(task for task in tasks if tasks.count(task) > 1)
-        raise DataError(
-            f"{path}: expected one bundle a benchmark, found several of {double}; name one folder"
-        )
+        raise DataError(f"{path}: expected one bundle a benchmark, found several of {double}; name one folder")
 
 
 def _read_bundle(folder: Path, results: Path) -> Run:
@@ -138,9 +130,7 @@ def _newest_bundle(folder: Path) -> tuple[Mapping[str, object], str, list[str]]:
     return bundle, str(file), notes
 
 
-def _missing_results(
-    bundle: Mapping[str, object], where: str, results: Path, frame: pl.DataFrame
-) -> list[Unread]:
+def _missing_results(bundle: Mapping[str, object], where: str, results: Path, frame: pl.DataFrame) -> list[Unread]:
     """Hold what was read against the bundle's own totals."""
     benchmark = object_at(bundle, "benchmark", where)
     items = count_at(benchmark, "samples", f"{where}, benchmark")

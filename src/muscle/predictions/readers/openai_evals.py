@@ -188,8 +188,7 @@ def _record_of_item(item: Mapping[str, object], where: str) -> dict[str, object]
         "reference": next(
             ([json_at(asked, name, where) or ""] for name in _REFERENCES if asked.get(name) is not None), None
         ),
-        "output": message_at({"output": answers}, "output", where)
-        or json_at(source, "sample.output_text", where),
+        "output": message_at({"output": answers}, "output", where) or json_at(source, "sample.output_text", where),
         "finish_reason": json_at(sample, "finish_reason", where),
         "error": None,
     }

@@ -77,9 +77,7 @@ def convert(
             "file, which is not written"
         )
     if to == "eee" and (path.suffix in _FILE_SUFFIXES or path.is_file()):
-        raise ConfigError(
-            f"{path}: expected a folder for Every Eval Ever, which is two files, found a file's name"
-        )
+        raise ConfigError(f"{path}: expected a folder for Every Eval Ever, which is two files, found a file's name")
     run = read_run(source, format=format, columns=columns)
     if to == "eee":
         from muscle.predictions.writers.every_eval_ever import write_every_eval_ever

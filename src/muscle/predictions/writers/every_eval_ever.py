@@ -67,9 +67,7 @@ def write_every_eval_ever(run: Run, folder: Path) -> list[Path]:
     """
     results = _metrics_to_write(run.frame)
     if not results:
-        raise DataError(
-            f"{run.name}: expected records with a score or 'correct', found none; nothing to write"
-        )
+        raise DataError(f"{run.name}: expected records with a score or 'correct', found none; nothing to write")
     model = _model_id(run)
     collection = _component(results[0].task)
     place = Path("data", collection, _component(model.partition("/")[0]), _component(model.partition("/")[2]))
@@ -194,11 +192,7 @@ def _kept_fields(record: Mapping[str, object]) -> dict[str, object]:
     kept: dict[str, object] = {
         OWN + name: orjson.dumps(record[name]).decode() for name in OWN_FIELDS if record[name] is not None
     }
-    kept |= {
-        OWN + name: value
-        for name, value in record.items()
-        if name.startswith(SLICE_PREFIX) and value is not None
-    }
+    kept |= {OWN + name: value for name, value in record.items() if name.startswith(SLICE_PREFIX) and value is not None}
     return kept | {"filter": record["filter"]}
 
 

@@ -46,9 +46,7 @@ def _check_finite(frame: pl.DataFrame) -> None:
             )
 
 
-def write_records(
-    path: Path, rows: pl.DataFrame | Iterable[Mapping[str, object]], *, name_tasks: bool = True
-) -> None:
+def write_records(path: Path, rows: pl.DataFrame | Iterable[Mapping[str, object]], *, name_tasks: bool = True) -> None:
     """Write records to a `.jsonl` or `.parquet` file, atomically, with the content hash filled in.
 
     Args:

@@ -79,9 +79,7 @@ def cause_cards(report: Report) -> list[CauseCard]:
     return cards
 
 
-def _cause_table(
-    name: str, task: TaskResult, causes: TaskCauses, listed: set[tuple[str, str | None]]
-) -> Table | None:
+def _cause_table(name: str, task: TaskResult, causes: TaskCauses, listed: set[tuple[str, str | None]]) -> Table | None:
     """Count flips by cause; the most frequent cause of answers that the plain update lost comes first."""
     counted = {"old_vs_new": causes.old_vs_new, "old_vs_candidate": causes.old_vs_candidate}
     present = [(side, counts) for side in sides(task) if (counts := counted[side.key]) is not None]

@@ -90,9 +90,7 @@ def fate_of_negative_flips(report: Report) -> Markup | None:
         Part(introduced, "introduced", "newly broken by the candidate"),
     ]
     rows = [
-        Markup('<li><span class="swatch {}"></span>{} {}</li>').format(
-            p.style, integer(int(p.number)), p.name
-        )
+        Markup('<li><span class="swatch {}"></span>{} {}</li>').format(p.style, integer(int(p.number)), p.name)
         for p in parts
     ]
     picture = charts.strip(parts, title="What the candidate made of the negative flips")
@@ -116,10 +114,7 @@ def _quadrant_card(name: str, task: TaskResult) -> QuadrantCard:
         LegendRow(
             style,
             text,
-            tuple(
-                _count_and_share(name, side, field, each[field])
-                for side, each in zip(present, cells, strict=True)
-            ),
+            tuple(_count_and_share(name, side, field, each[field]) for side, each in zip(present, cells, strict=True)),
         )
         for field, style, text in (_BINARY if task.kind == "binary" else _CONTINUOUS)
         if _is_shown(field, cells)

@@ -92,24 +92,24 @@ def _tasks_name(tasks: Tasks) -> str:
 
 def _tiles(tasks: Tasks, words: Words) -> tuple[Tile, ...]:
     plain = balance(tasks, "old_vs_new")
-    broken = _share_of_items(tasks, "old_vs_new", words.lost, plain.lost, words.loss)
+    broken = _share_sentence(tasks, "old_vs_new", words.lost, plain.lost, words.loss)
     tiles = [Tile(f"The plain update {words.broke}", *broken, tone="loss")]
     if all(task.old_vs_candidate is not None for task in tasks.values()):
         after = balance(tasks, "old_vs_candidate")
         against_plain = _against_plain_update(tasks, plain.lost, after.lost)
-        still = _share_of_items(tasks, "old_vs_candidate", words.lost, after.lost, against_plain)
+        still = _share_sentence(tasks, "old_vs_candidate", words.lost, after.lost, against_plain)
         tiles.append(Tile(f"The candidate {words.broke}", *still, tone="loss"))
-        big, _ = _share_of_items(tasks, "old_vs_new", words.gained, plain.gained, "")
+        big, _ = _share_sentence(tasks, "old_vs_new", words.gained, plain.gained, "")
         before = Markup("plain update {}").format(big)
-        mended = _share_of_items(tasks, "old_vs_candidate", words.gained, after.gained, before)
+        mended = _share_sentence(tasks, "old_vs_candidate", words.gained, after.gained, before)
     else:
-        mended = _share_of_items(tasks, "old_vs_new", words.gained, plain.gained, words.gain)
+        mended = _share_sentence(tasks, "old_vs_new", words.gained, plain.gained, words.gain)
     tiles.append(Tile(words.mended, *mended, tone="gain"))
     level = _level(tasks, words)
     return (*tiles, level) if level else tuple(tiles)
 
 
-def _share_of_items(
+def _share_sentence(
     tasks: Tasks, side: WithOld, field: str, items: int, last: str
 ) -> tuple[Markup, tuple[Markup, ...]]:
     """Return a share of all items and the lines below it; each figure the file's own where there is one task."""

@@ -79,9 +79,7 @@ def render_html(report: Report, *, max_flips: int = MAX_FLIPS) -> str:
             policy=policy,
             style=style,
             script=script,
-            data=Markup(
-                f'{{"names":{embed_json(_names_of_versions(report))},"flips":[{",".join(embedded)}]}}'
-            ),
+            data=Markup(f'{{"names":{embed_json(_names_of_versions(report))},"flips":[{",".join(embedded)}]}}'),
             flips_note=tables.flips_note(report, held=len(embedded)),
             **_verdict_parts(report),
             **_sections(report, held),

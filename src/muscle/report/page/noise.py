@@ -162,9 +162,7 @@ def _within_noise(name: str, side: TaskSide) -> Markup | None:
         return None
     path = pointer("tasks", name, side.key, "flips_within_noise", "negative_flip")
     counted = within.negative_flip
-    return Markup("{} of {}").format(
-        integer(counted.count, f"{path}/count"), integer(counted.of, f"{path}/of")
-    )
+    return Markup("{} of {}").format(integer(counted.count, f"{path}/count"), integer(counted.of, f"{path}/of"))
 
 
 _VARIANCE = (

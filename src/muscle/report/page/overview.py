@@ -43,9 +43,7 @@ def _rows_of_task(name: str, task: TaskResult, is_listed: bool) -> list[Overview
     present = sides(task)
     link = examples_link(listed=is_listed, task=name)
     return [
-        OverviewRow(
-            name, 0 if position else len(present), side.title, link, _row_cells(name, task.kind, side)
-        )
+        OverviewRow(name, 0 if position else len(present), side.title, link, _row_cells(name, task.kind, side))
         for position, side in enumerate(present)
     ]
 

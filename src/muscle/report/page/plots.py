@@ -116,9 +116,7 @@ def estimates(
     height = max(48.0, 16.0 * len(rows) + 16.0)
     top = (height - step * (len(rows) - 1)) / 2
     marks: list[str] = [
-        element(
-            "line", x1=place(axis.share(t)), x2=place(axis.share(t)), y1=0, y2=f"{height:g}", class_="grid"
-        )
+        element("line", x1=place(axis.share(t)), x2=place(axis.share(t)), y1=0, y2=f"{height:g}", class_="grid")
         for t in axis.ticks
     ]
     if band and len(rows) > 1:
@@ -141,9 +139,7 @@ def estimates(
             ends = {"x1": place(axis.share(row.low)), "x2": place(axis.share(row.high))}
             marks.append(element("line", **ends, y1=f"{y:g}", y2=f"{y:g}", class_="whisker"))
         marks.append(mark(axis.share(row.value), y, row.role, row.title))
-    return picture(
-        *marks, height=height, title=title, description="; ".join(r.title for r in rows), class_="estimates"
-    )
+    return picture(*marks, height=height, title=title, description="; ".join(r.title for r in rows), class_="estimates")
 
 
 def ruler(axis: Axis) -> Markup:
@@ -195,15 +191,11 @@ def _grid(x_axis: Axis, y_axis: Axis, height: float) -> list[str]:
     marks: list[str] = []
     for tick in x_axis.ticks:
         x = place(x_axis.share(tick))
-        marks.append(
-            element("line", x1=x, x2=x, y1=0, y2=f"{height:g}", class_="zero" if tick == 0 else "grid")
-        )
+        marks.append(element("line", x1=x, x2=x, y1=0, y2=f"{height:g}", class_="zero" if tick == 0 else "grid"))
         marks.append(element("text", x_axis.write(tick), x=x, y=f"{height + 18:g}", class_="axis middle"))
     for tick in y_axis.ticks:
         y = height * (1 - y_axis.share(tick))
-        marks.append(
-            element("line", x1=0, x2="100%", y1=f"{y:g}", y2=f"{y:g}", class_="zero" if tick == 0 else "grid")
-        )
+        marks.append(element("line", x1=0, x2="100%", y1=f"{y:g}", y2=f"{y:g}", class_="zero" if tick == 0 else "grid"))
         marks.append(element("text", y_axis.write(tick), x=0, dx=-8, y=f"{y + 4:g}", class_="axis end"))
     return marks
 

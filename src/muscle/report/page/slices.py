@@ -24,8 +24,7 @@ _DIRECTIONS = {
     "even": '<span class="way">even</span>',
 }
 _SURE = Markup(
-    ' <span class="sure" title="beyond chance at 5% over all slices">'
-    '✓<span class="hidden"> beyond chance</span></span>'
+    ' <span class="sure" title="beyond chance at 5% over all slices">✓<span class="hidden"> beyond chance</span></span>'
 )
 
 Listed = set[tuple[str, str, str]]
@@ -109,9 +108,7 @@ def _slice_line(row: SliceNumbers, where: tuple[object, ...], binary: bool, link
     return Row(f"{visible(row.by)} = {visible(row.value)}", "", cells, link)
 
 
-def _concentration_table(
-    name: str, sliced: TaskSlices, where: tuple[object, ...], listed: Listed
-) -> Table | None:
+def _concentration_table(name: str, sliced: TaskSlices, where: tuple[object, ...], listed: Listed) -> Table | None:
     """Return the slices with more negative flips than the rest of the task, beyond chance."""
     found = [(i, entry) for i, entry in enumerate(sliced.concentrated) if entry.significant]
     peak = max([entry.negative_flip_rate.value or 0.0 for _, entry in found] or [0.0]) or 1.0

@@ -50,9 +50,7 @@ def task_table(report: Report, name: str) -> TaskTable:
     kind = "right or wrong" if binary else f"score {visible(task.score)}"
     others_head, others = _rows_of_others(report, name)
     caption = f"{count(task.n)} {unit}, {kind}"
-    return TaskTable(
-        name, caption, tuple(head), tuple(rows), others_head, others, _test_lines(name, task, present)
-    )
+    return TaskTable(name, caption, tuple(head), tuple(rows), others_head, others, _test_lines(name, task, present))
 
 
 def _metric_row(metric: MetricName, name: str, task: TaskResult, present: list[TaskSide]) -> Row:
@@ -94,17 +92,13 @@ def _test_lines(name: str, task: TaskResult, present: list[TaskSide]) -> tuple[M
     lines = []
     for side in present:
         found = [
-            Markup("{} p = {}").format(
-                words, lone_number(p, pointer("tasks", name, side.key, key), "probability")
-            )
+            Markup("{} p = {}").format(words, lone_number(p, pointer("tasks", name, side.key, key), "probability"))
             for key, words, p in _tests_of(side.numbers)
             if p is not None
         ]
         found += [
             Markup("{} {}").format(words, lone_number(value, pointer("tasks", name, side.key, key), form))
-            for key, words, value, form in _numbers_without_interval(
-                side.numbers, binary=task.kind == "binary"
-            )
+            for key, words, value, form in _numbers_without_interval(side.numbers, binary=task.kind == "binary")
             if value is not None
         ]
         if found:
@@ -136,9 +130,7 @@ def _tests_of(numbers: SideNumbers) -> list[tuple[str, str, float | None]]:
     ]
 
 
-def _numbers_without_interval(
-    numbers: SideNumbers, *, binary: bool
-) -> list[tuple[str, str, float | None, Form]]:
+def _numbers_without_interval(numbers: SideNumbers, *, binary: bool) -> list[tuple[str, str, float | None, Form]]:
     """Return one-sided 95 % bounds, a posterior, and the resolution of the test set: field, name, value, form."""
     return [
         (
@@ -186,9 +178,7 @@ def _rows_of_others(report: Report, name: str) -> tuple[tuple[str, ...], tuple[R
         return head, ()
     rows = []
     for title, numbers, where in [*runs, *further]:
-        cells = tuple(
-            cell(numbers.metric(m.key), pointer(*where, m.key), m.form_for(binary=binary)) for m in chosen
-        )
+        cells = tuple(cell(numbers.metric(m.key), pointer(*where, m.key), m.form_for(binary=binary)) for m in chosen)
         rows.append(Row(title, "", cells))
     return head, tuple(rows)
 
@@ -229,9 +219,7 @@ def source_rows(report: Report) -> list[tuple[str, str, list[tuple[str, str]]]]:
         if name is not None
     ]
     rows += [
-        ("other", role, _metadata_as_text(found))
-        for role, found in report.sources.items()
-        if role not in versions
+        ("other", role, _metadata_as_text(found)) for role, found in report.sources.items() if role not in versions
     ]
     return rows
 

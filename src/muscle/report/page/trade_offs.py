@@ -57,12 +57,8 @@ def flips_against_gap(report: Report) -> Plot | None:
     # An update that loses g points of accuracy has at least that many negative flips.
     corner = max(x_axis.low, -y_axis.high)
     lines = [((corner, -corner), (0.0, 0.0))] if corner < 0 else []
-    picture = plots.scatter(
-        points, x_axis, y_axis, title="Negative flips against the performance gap", lines=lines
-    )
-    notes: tuple[str, ...] = (
-        ("Below the dashed line no update can lie: accuracy lost is flips.",) if lines else ()
-    )
+    picture = plots.scatter(points, x_axis, y_axis, title="Negative flips against the performance gap", lines=lines)
+    notes: tuple[str, ...] = ("Below the dashed line no update can lie: accuracy lost is flips.",) if lines else ()
     if left_out:
         notes += (f"Not shown, as their scores are not rates: {', '.join(left_out)}.",)
     return Plot(
@@ -146,8 +142,6 @@ def difference_histograms(report: Report) -> list[Plot]:
         data, score = task.difference_histogram, visible(task.score)
         if task.kind == "continuous" and data is not None:
             title = f"Distribution of D, {visible(name)}"
-            picture = plots.histogram(
-                data.edges, data.old_vs_new, data.old_vs_candidate, title=title, unit=score
-            )
+            picture = plots.histogram(data.edges, data.old_vs_new, data.old_vs_candidate, title=title, unit=score)
             found.append(Plot(title, f"D: change of {score} per item", "number of items", picture))
     return found

@@ -49,9 +49,5 @@ def _item_verdicts(items: ItemShares) -> str:
         f"{estimate(items.equivalent, 'rate')} equivalent, {estimate(items.cannot_tell, 'rate')} cannot tell"
     )
     most = items.null95.value
-    null = (
-        ""
-        if most is None
-        else f"; without any change at most {format_number(most, 'rate')} would be called changed"
-    )
+    null = "" if most is None else f"; without any change at most {format_number(most, 'rate')} would be called changed"
     return f"of {count(items.n)} items {shares}{null}"

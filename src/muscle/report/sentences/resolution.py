@@ -67,6 +67,4 @@ def _chance_of_harm(numbers: SideNumbers, counts: BinaryCounts | ScoreCounts) ->
         return None
     if not 0 < counts.lost + counts.gained <= FEW_FLIPS:
         return None
-    return (
-        f"with so few flips, the chance that it breaks more than it gains is {format_number(chance, 'rate')}"
-    )
+    return f"with so few flips, the chance that it breaks more than it gains is {format_number(chance, 'rate')}"

@@ -73,9 +73,7 @@ def _feature_name(feature: ChangedFeature) -> str:
 def _closeness_line(close: TaskCloseness, side: WithOld) -> str:
     new = (close.old_vs_candidate if side == "old_vs_candidate" else None) or close.old_vs_new
     own = close.old_vs_rerun
-    beside = (
-        str(close.why) if own is None else f"against itself {own.kl.mean:.2g} and {_percent_of(own.same_top)}"
-    )
+    beside = str(close.why) if own is None else f"against itself {own.kl.mean:.2g} and {_percent_of(own.same_top)}"
     line = f"likelihoods: mean KL {new.kl.mean:.2g}, same top choice {_percent_of(new.same_top)} ({beside})"
     # Without a second run of the old version the tails say nothing sure.
     return f"{line}; {close.sentence}" if own is not None and close.sentence else line

@@ -18,8 +18,6 @@ def escape(text: object) -> str:
     >>> print(escape("*a* <b> | @c"))
     \*a\* &lt;b&gt; \| @<!-- -->c
     """
-    flat = (
-        visible(" ".join(str(text).split())).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    )
+    flat = visible(" ".join(str(text).split())).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     escaped = _SPECIAL.sub(r"\\\1", flat.replace("&gt;", "\x00")).replace("\x00", "&gt;")
     return _LIVE.sub(lambda found: found[0] + _APART, escaped)

@@ -109,9 +109,7 @@ def _sentence(name: str, task: TaskHistory) -> str:
     broke = f"{count(task.broke_somewhere)} {task.unit}"
     if task.kinds is None:
         return f"{story}, {broke} got worse at some step."
-    return (
-        f"{story}, {broke} broke at some step, {count(task.kinds['recovered'])} of them came back for good."
-    )
+    return f"{story}, {broke} broke at some step, {count(task.kinds['recovered'])} of them came back for good."
 
 
 def _step_cells(task: TaskHistory, *, intervals: bool = True) -> list[list[str]]:

@@ -19,9 +19,7 @@ SIGNS = {
 """What stands before a verdict, or before what a rule of a gate adds to it."""
 
 
-def markdown_table(
-    head: Sequence[str], lines: Iterable[Sequence[str]], *, figures_from: int | None = 1
-) -> str:
+def markdown_table(head: Sequence[str], lines: Iterable[Sequence[str]], *, figures_from: int | None = 1) -> str:
     """Write a table.
 
     Args:

@@ -62,9 +62,7 @@ def slices_markdown(sliced: TaskSlices, *, binary: bool = True) -> str:
     return "\n\n".join(part for part in (lines, table + more) if part)
 
 
-def print_slices(
-    name: str, sliced: TaskSlices, console: Console, *, binary: bool = True, limit: int = 12
-) -> None:
+def print_slices(name: str, sliced: TaskSlices, console: Console, *, binary: bool = True, limit: int = 12) -> None:
     """Print a task's slices: where flips concentrate, which go against the whole, the table.
 
     Args:

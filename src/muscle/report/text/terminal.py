@@ -89,9 +89,7 @@ def _tasks_laid_out(report: Report, *, wide: bool) -> Table:
 def _print_slices(report: Report, console: Console) -> None:
     """Print the tables by slice where the user named slices, else where flips concentrate."""
     found = [(name, slices_of(report, name)) for name in shown_tasks(report, MAX_TASKS)]
-    present = [
-        (name, sliced, report.tasks[name].kind == "binary") for name, sliced in found if sliced is not None
-    ]
+    present = [(name, sliced, report.tasks[name].kind == "binary") for name, sliced in found if sliced is not None]
     if slices_named(report):
         for name, sliced, binary in present[:MAX_SLICED_TASKS]:
             console.print()

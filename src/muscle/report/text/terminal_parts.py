@@ -22,9 +22,7 @@ WIDE = 120
 """Columns of a terminal from which on intervals are shown."""
 
 
-def print_lines(
-    lines: Iterable[str], console: Console, *, limit: int, indent: str = "", style: str = ""
-) -> None:
+def print_lines(lines: Iterable[str], console: Console, *, limit: int, indent: str = "", style: str = "") -> None:
     """Print lines, each cut at `limit` characters."""
     for line in lines:
         console.print(Text(f"{indent}{one_line(line, limit)}", style=style))

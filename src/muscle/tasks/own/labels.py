@@ -28,17 +28,11 @@ def read_gold(row: Row, column: str, choices: tuple[str, ...], kind: LabelKind =
     """
     value = read_column(row, column)
     readings = {
-        name: _read_label_as(value, choices, name)
-        for name in ("index", "letter", "text")
-        if kind in ("auto", name)
+        name: _read_label_as(value, choices, name) for name in ("index", "letter", "text") if kind in ("auto", name)
     }
     fitting = {name: index for name, index in readings.items() if index is not None}
     if not fitting:
-        what = (
-            "an index from 0, a letter from A or an option's text"
-            if kind == "auto"
-            else f"an option's {kind}"
-        )
+        what = "an index from 0, a letter from A or an option's text" if kind == "auto" else f"an option's {kind}"
         raise DataError(f"field {column!r}: expected {what} for {len(choices)} options, found {found(value)}")
     if len(set(fitting.values())) > 1:
         ways = " and as ".join(f"{name} (option {index})" for name, index in fitting.items())

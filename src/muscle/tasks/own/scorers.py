@@ -27,9 +27,7 @@ def built_in_score(scorer: ScorerSettings) -> ScoreFunction:
     if scorer.name == "number_match":
         return lambda output, references: {"number_match": number_match(output, references)}
     if scorer.name in ROUGE_NAMES:
-        return lambda output, references: _main_first(
-            rouge(output, references, stem=scorer.stem), scorer.name
-        )
+        return lambda output, references: _main_first(rouge(output, references, stem=scorer.stem), scorer.name)
     extracted = built_in_extract(scorer)
 
     def score(output: str, references: tuple[str, ...]) -> Mapping[str, float]:
@@ -120,9 +118,7 @@ def import_function(name: str, folder: Path, place: str) -> OwnFunction:
         ) from error
     function: OwnFunction | None = getattr(module, attribute, None)
     if not callable(function):
-        raise ConfigError(
-            f"{place}: expected a callable {attribute!r} in {module_name!r}, found {found(function)}"
-        )
+        raise ConfigError(f"{place}: expected a callable {attribute!r} in {module_name!r}, found {found(function)}")
     return function
 
 

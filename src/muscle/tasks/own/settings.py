@@ -139,9 +139,7 @@ class TaskSettings(_Section):
     prompt: Annotated[str, Field(min_length=1)]
     delimiter: str = " "
     choices: Annotated[list[str], Field(min_length=2)] | str | None = None
-    label: (
-        Annotated[LabelSettings, BeforeValidator(lambda v: {"column": v} if isinstance(v, str) else v)] | None
-    ) = None
+    label: Annotated[LabelSettings, BeforeValidator(lambda v: {"column": v} if isinstance(v, str) else v)] | None = None
     target: str | None = None
     references: str | None = None
     generation: GenerationSettings | None = None

@@ -90,8 +90,7 @@ class _Templates:
         unused = set(settings.columns) - self._names
         if unused:
             raise ConfigError(
-                f"{written.at('columns', min(unused))}: no template uses this name; "
-                f"they use {sorted(self._names)}"
+                f"{written.at('columns', min(unused))}: no template uses this name; they use {sorted(self._names)}"
             )
         self.columns = self._needed_columns()
 
@@ -101,8 +100,7 @@ class _Templates:
             return self._environment.from_string(text)
         except TemplateSyntaxError as error:
             raise ConfigError(
-                f"{self._written.at(key, *index)}: not a Jinja template: {error.message} "
-                f"(line {error.lineno} of it)"
+                f"{self._written.at(key, *index)}: not a Jinja template: {error.message} (line {error.lineno} of it)"
             ) from error
 
     def _needed_columns(self) -> tuple[str, ...]:
@@ -152,9 +150,7 @@ class _Templates:
     def _options(self, row: Row, values: Mapping[str, object]) -> tuple[str, ...]:
         if isinstance(self._settings.choices, str):
             return read_texts(row, self._settings.choices)
-        return tuple(
-            self._render(f"choices.{index}", template, values) for index, template in enumerate(self._choices)
-        )
+        return tuple(self._render(f"choices.{index}", template, values) for index, template in enumerate(self._choices))
 
     def _references(self, row: Row) -> tuple[str, ...]:
         name = self._settings.references

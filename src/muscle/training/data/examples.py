@@ -76,9 +76,7 @@ def tokenize(
     for example, ids in zip(examples, encoded, strict=True):
         ids = [*ids, *tail]
         if len(ids) < 2:
-            raise DataError(
-                f"example {example.id}: expected at least two tokens, found {len(ids)}; is the text empty?"
-            )
+            raise DataError(f"example {example.id}: expected at least two tokens, found {len(ids)}; is the text empty?")
         num_cut += len(ids) > max_length
         sequences.append(ids[-max_length:])
     if num_cut:

@@ -48,9 +48,7 @@ class TeachersInPass(Protocol):
     def see_logits(self, part: slice, logits: Tensor) -> None:
         """Look at a chunk's student logits (tokens, vocab), before they become a softmax."""
 
-    def target(
-        self, part: slice, right: Tensor, log_p: Tensor, soft: Softened, *, gradient: bool
-    ) -> Tensor | None:
+    def target(self, part: slice, right: Tensor, log_p: Tensor, soft: Softened, *, gradient: bool) -> Tensor | None:
         """Look at a chunk's softmax; return the distributions (tokens, vocab) at T that its tokens learn from.
 
         Without `gradient` nobody needs them. `soft` is left as it came.
@@ -184,9 +182,7 @@ def head_pass(
         See `HeadPass`.
     """
     if head.kernel is not None and teachers is None:
-        rows = partial(
-            head.kernel, scale=head.scale, temperature=temperature, ce_weight=ce_weight, gradient=gradient
-        )
+        rows = partial(head.kernel, scale=head.scale, temperature=temperature, ce_weight=ce_weight, gradient=gradient)
         return _kernel_pass(hidden, head, labels, rows, gradient=gradient, memory_bytes=memory_bytes)
     per_token = head.vocab_size * _bytes_per_logit(head, temperature, ce_weight, gradient, teachers)
     buffers = ChunkBuffers(head, min(chunk_size(len(hidden), per_token, memory_bytes), len(hidden)))

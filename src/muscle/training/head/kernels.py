@@ -101,9 +101,7 @@ class _Formula:
     ce_weight: float
     memory_bytes: int
 
-    def run(
-        self, head: OutputHead, states: Tensor, labels: Tensor, *, gradient: bool, memory_bytes: int
-    ) -> HeadPass:
+    def run(self, head: OutputHead, states: Tensor, labels: Tensor, *, gradient: bool, memory_bytes: int) -> HeadPass:
         return head_pass(
             states,
             head,

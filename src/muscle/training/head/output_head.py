@@ -76,9 +76,7 @@ class Rows(NamedTuple):
 class RowKernel(Protocol):
     """Everything a loss without teachers in the pass needs of a chunk's product, see `muscle.training.head.kernels`."""
 
-    def __call__(
-        self, product: Product, *, scale: float, temperature: float, ce_weight: float, gradient: bool
-    ) -> Rows:
+    def __call__(self, product: Product, *, scale: float, temperature: float, ce_weight: float, gradient: bool) -> Rows:
         """Return a chunk's numbers.
 
         With `gradient` every d loss / d z takes its entry's place in `product.raw`, and 0 that of those in
@@ -125,9 +123,7 @@ class OutputHead:
         """What `ChunkBuffers` take for an entry."""
         return self.wide_dtype.itemsize + (self.weight.dtype.itemsize if self.is_narrow else 0)
 
-    def logits(
-        self, hidden: Tensor, buffers: ChunkBuffers, labels: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def logits(self, hidden: Tensor, buffers: ChunkBuffers, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return logits of a chunk of states, wide, and their argmax; inside `torch.no_grad`.
 
         A 16-bit product is rounded to 3 digits, which a logit of 20 feels as 0.06. The entries that matter most, the
@@ -299,9 +295,7 @@ def head_input(
 
 
 @torch.no_grad()
-def reproduces_logits(
-    model: PreTrainedModel | PeftModel, head: OutputHead, batch: Mapping[str, Tensor]
-) -> bool:
+def reproduces_logits(model: PreTrainedModel | PeftModel, head: OutputHead, batch: Mapping[str, Tensor]) -> bool:
     """Tell whether `head` on the model's states gives the model's own logits, to the rounding of its weights.
 
     Args:

@@ -18,9 +18,7 @@ _BLOCK, _WARPS = 4096, 8
 so that three rows are under way on a multiprocessor; with 8,192 entries it takes 168, and one is."""
 
 
-def triton_rows(
-    product: Product, *, scale: float, temperature: float, ce_weight: float, gradient: bool
-) -> Rows:
+def triton_rows(product: Product, *, scale: float, temperature: float, ce_weight: float, gradient: bool) -> Rows:
     """See `muscle.training.head.output_head.RowKernel`. Heads in bfloat16, float16 and float32."""
     num_tokens, vocab = product.raw.shape
     soft = temperature != 1.0

@@ -192,9 +192,7 @@ class _CausalAttention(torch.autograd.Function):
                 slopes = blocks.take(outer, start, end)
                 pulled_value[:, :end] += torch.bmm(shares.transpose(1, 2), slopes)
                 slopes = torch.bmm(slopes, values[:, :end].transpose(1, 2))
-                slopes = torch.ops.aten._softmax_backward_data(slopes, shares, -1, shares.dtype).mul_(
-                    ctx.scale
-                )
+                slopes = torch.ops.aten._softmax_backward_data(slopes, shares, -1, shares.dtype).mul_(ctx.scale)
                 blocks.put(pulled, start, end, torch.bmm(slopes, blocks.key[:, :end]))
                 pulled_key[:, :end] += torch.bmm(slopes.transpose(1, 2), blocks.take(query, start, end))
         return (

@@ -128,9 +128,7 @@ def fused_compatibility_terms(
         elif isinstance(old, TopkRows) and isinstance(new, TopkRows):
             terms, pulled = _with_teachers(batch, TopkTeachers(batch, old, new, formula), formula)
         else:
-            raise ValueError(
-                f"new: expected {type(old).__name__} as the old model's, found {type(new).__name__}"
-            )
+            raise ValueError(f"new: expected {type(old).__name__} as the old model's, found {type(new).__name__}")
     return replace(terms, loss=_with_gradient(states, terms.loss, pulled, head))
 
 
@@ -260,9 +258,7 @@ def _with_teachers(
     return _sums(found, leans, kl_old, kl_new, formula), found.pulled
 
 
-def _sums(
-    found: HeadPass, leans: Tensor, kl_old: Tensor, kl_new: Tensor, formula: Formula
-) -> CompatibilityTerms:
+def _sums(found: HeadPass, leans: Tensor, kl_old: Tensor, kl_new: Tensor, formula: Formula) -> CompatibilityTerms:
     cross_entropy = -found.log_p.sum()
     distillation = torch.where(leans, kl_old, kl_new).sum()
     return CompatibilityTerms(
@@ -307,9 +303,7 @@ def _counted_tokens(hidden: Tensor, head: OutputHead, labels: Tensor) -> Tensor:
     if hidden.shape[:-1] != labels.shape:
         raise ValueError(f"labels: expected shape {tuple(hidden.shape[:-1])}, found {tuple(labels.shape)}")
     if hidden.shape[-1] != head.weight.shape[1]:
-        raise ValueError(
-            f"hidden: expected states {head.weight.shape[1]} wide as the head's, found {hidden.shape[-1]}"
-        )
+        raise ValueError(f"hidden: expected states {head.weight.shape[1]} wide as the head's, found {hidden.shape[-1]}")
     return labels != IGNORE_INDEX
 
 

@@ -91,9 +91,7 @@ class HiddenTeachers:
             partial[part] = -entropy(soft, taught, top) - mean_logit / self.formula.temperature
             self._distributions.append(soft.softmax)
 
-    def target(
-        self, part: slice, right: Tensor, log_p: Tensor, soft: Softened, *, gradient: bool
-    ) -> Tensor | None:
+    def target(self, part: slice, right: Tensor, log_p: Tensor, soft: Softened, *, gradient: bool) -> Tensor | None:
         """See `TeachersInPass`: the chosen teacher's distribution."""
         del soft
         if not gradient:
@@ -127,9 +125,7 @@ class TopkTeachers:
             kept = logits.gather(1, side.ids[part]) / self.formula.temperature
             partial[part] = (log_probs.exp() * (log_probs - kept)).sum(-1)
 
-    def target(
-        self, part: slice, right: Tensor, log_p: Tensor, soft: Softened, *, gradient: bool
-    ) -> Tensor | None:
+    def target(self, part: slice, right: Tensor, log_p: Tensor, soft: Softened, *, gradient: bool) -> Tensor | None:
         """See `TeachersInPass`: the chosen teacher on its k tokens, the student's own shape, scaled, on the others."""
         rests = []
         for side, partial in zip(self.sides, self.partial, strict=True):
@@ -151,8 +147,7 @@ class TopkTeachers:
     def divergences(self, lse: Tensor) -> tuple[Tensor, Tensor]:
         """Return KL_k(old || student) and KL_k(new || student), (tokens,) each, from the student's normalisers."""
         old, new = (
-            partial + (1.0 - side.tail.to(lse)) * lse
-            for side, partial in zip(self.sides, self.partial, strict=True)
+            partial + (1.0 - side.tail.to(lse)) * lse for side, partial in zip(self.sides, self.partial, strict=True)
         )
         return old, new
 
@@ -166,9 +161,7 @@ def _rest_of(softmax: Tensor, ids: Tensor) -> Tensor:
     return rest.clamp_(min=torch.finfo(rest.dtype).tiny)
 
 
-def leans_in_chunk(
-    teachers: HiddenTeachers | TopkTeachers, part: slice, right: Tensor, log_p: Tensor
-) -> Tensor:
+def leans_in_chunk(teachers: HiddenTeachers | TopkTeachers, part: slice, right: Tensor, log_p: Tensor) -> Tensor:
     """Tell for a chunk's tokens whether they lean on the old model: (tokens,)."""
     if teachers.leans is not None:  # Eq. 3, which had to see whole sequences first
         return teachers.leans[part]

@@ -42,9 +42,7 @@ def choose_engine(
     try:
         heads = Heads(*(usable_head(model, sample) for model in (student, old, new)))
     except ModelError as error:
-        logger.warning(
-            "engine %s: %s; the online engine is used, with both teachers in memory", wanted, error
-        )
+        logger.warning("engine %s: %s; the online engine is used, with both teachers in memory", wanted, error)
         return "online", None
     if wanted in ("projected", "mixed") and heads.student.softcap is not None:
         logger.info("engine %s: the model caps its logits; the hidden engine is used", wanted)

@@ -90,9 +90,7 @@ def row_maker(
             return topk_rows(states, head, labels, k=topk, temperature=temperature, memory_bytes=memory_bytes)
         if student is None:
             return hidden_rows(states, head, labels, memory_bytes=memory_bytes)
-        return projected_rows(
-            states, head, labels, student=student, temperature=temperature, memory_bytes=memory_bytes
-        )
+        return projected_rows(states, head, labels, student=student, temperature=temperature, memory_bytes=memory_bytes)
 
     return make
 

@@ -58,9 +58,7 @@ def store_options(
         "adapter": side.adapter,
         "tokenizer": fingerprint(side.base.tokenizer.get_vocab()),
         "data": fingerprint(encoded),
-        "versions": {
-            name: value for name, value in versions().items() if name in ("torch", "transformers", "peft")
-        },
+        "versions": {name: value for name, value in versions().items() if name in ("torch", "transformers", "peft")},
     }
     return build_store(
         path,

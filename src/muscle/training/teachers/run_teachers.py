@@ -35,9 +35,7 @@ logger = logging.getLogger(__name__)
 _VERSIONS = ("torch", "transformers", "peft", "tokenizers")
 # The first example, the middle one and the last: three forward passes, whatever the size of the store.
 _NUM_CHECKED = 3
-_LESS_MEMORY = (
-    "set a smaller training.batch_size, max_length or chunk_memory_mb; what is finished of the store is kept"
-)
+_LESS_MEMORY = "set a smaller training.batch_size, max_length or chunk_memory_mb; what is finished of the store is kept"
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "float32": torch.float32}
 
 
@@ -231,9 +229,7 @@ def store_mixture(
         )
 
 
-def _data_and_versions(
-    sequences: Sequence[Sequence[int]], head: OutputHead, dtype: torch.dtype
-) -> dict[str, object]:
+def _data_and_versions(sequences: Sequence[Sequence[int]], head: OutputHead, dtype: torch.dtype) -> dict[str, object]:
     """Return the part of a store's identity that every kind has."""
     return {
         "data": fingerprint([list(ids) for ids in sequences]),
@@ -271,9 +267,7 @@ def _checked_store(
         opened = build()
         # One process decides for all: each would find its own rounding.
         if existed and not distributed.from_main(lambda: still_true(opened, make_rows, head=head)):
-            logger.warning(
-                "teacher store %s: a few tokens computed again differ from it; building it again", path
-            )
+            logger.warning("teacher store %s: a few tokens computed again differ from it; building it again", path)
             distributed.from_main(lambda: shutil.rmtree(path))
             opened = build()
     return opened

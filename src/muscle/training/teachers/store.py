@@ -113,18 +113,14 @@ class Manifest:
         except DataError as error:
             raise DataError(f"teacher store {folder}: {_MANIFEST} is damaged ({error})") from error
         if written.get("format") != FORMAT:
-            raise DataError(
-                f"teacher store {folder}: expected format {FORMAT}, found {written.get('format')}"
-            )
+            raise DataError(f"teacher store {folder}: expected format {FORMAT}, found {written.get('format')}")
         try:
             shards = [Shard(**entry) for entry in written["shards"]]
             manifest = cls(written["kind"], written["identity"], written["num_examples"], shards)
         except (KeyError, TypeError):
             manifest = None
         if manifest is None or not manifest._is_whole():
-            raise DataError(
-                f"teacher store {folder}: {_MANIFEST} is damaged; delete the folder to build it again"
-            )
+            raise DataError(f"teacher store {folder}: {_MANIFEST} is damaged; delete the folder to build it again")
         return manifest
 
     def _is_whole(self) -> bool:
@@ -155,9 +151,7 @@ class TeacherStore:
         num_bytes: of its shards.
     """
 
-    def __init__(
-        self, path: Path, kind: StoreKind, identity: Mapping[str, object], shards: Sequence[Shard]
-    ) -> None:
+    def __init__(self, path: Path, kind: StoreKind, identity: Mapping[str, object], shards: Sequence[Shard]) -> None:
         self.path, self.kind, self.identity = path, kind, identity
         self._firsts = [shard.first for shard in shards]
         self._tensors = [_map_tensors(path / shard.file) for shard in shards]

@@ -162,9 +162,7 @@ def _check_disk(path: Path, needed: int, description: str) -> None:
         free = shutil.disk_usage(path).free
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
-    logger.info(
-        "%s: %s to write to %s, %s free", description, _size_in_words(needed), path, _size_in_words(free)
-    )
+    logger.info("%s: %s to write to %s, %s free", description, _size_in_words(needed), path, _size_in_words(free))
     if needed > free:
         raise OutputError(
             f"teacher store {path}: needs {_size_in_words(needed)}, found {_size_in_words(free)} free; make room, name "

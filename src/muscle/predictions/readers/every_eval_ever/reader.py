@@ -24,8 +24,8 @@ from muscle.predictions.run import DEFAULT_TASK, Run, Unread
 SAMPLES_SUFFIX = "_samples.jsonl"
 
 _HEAD_BYTES = 65_536
+# A folder of a whole datastore holds thousands; these tell its format.
 _LOOKED_AT = 20
-"""Files of a folder that are looked into to find its format."""
 
 
 def recognises(path: Path, head: bytes) -> bool:
@@ -48,9 +48,7 @@ def _has_ids(path: Path, head: bytes) -> bool:
     names = ("schema_version", "evaluation_id")
     if all(f'"{name}"'.encode() in head for name in names):
         return True
-    return not is_whole(path, head) and (
-        all(name in first_line(path) for name in names) or _is_aggregate(path)
-    )
+    return not is_whole(path, head) and (all(name in first_line(path) for name in names) or _is_aggregate(path))
 
 
 def _is_aggregate(path: Path) -> bool:
@@ -98,9 +96,7 @@ def _aggregates_alone(folder: Path) -> list[Unread]:
     """Name the aggregates below a folder whose samples are not there."""
     alone = (f for f in sorted(folder.rglob("*.json")) if not f.with_name(f.stem + SAMPLES_SUFFIX).is_file())
     return [
-        Unread("an aggregate without its samples", str(file))
-        for file in alone
-        if recognises(file, _first_bytes(file))
+        Unread("an aggregate without its samples", str(file)) for file in alone if recognises(file, _first_bytes(file))
     ]
 
 

@@ -75,9 +75,7 @@ class Samples:
         self._evaluations: dict[tuple[object, object], str] = {}
         """Evaluations by task and filter."""
         self._aggregate = aggregate
-        self._kinds: dict[str, str | None] = {
-            metric.name: metric.kind for metric in aggregate.metrics.values()
-        }
+        self._kinds: dict[str, str | None] = {metric.name: metric.kind for metric in aggregate.metrics.values()}
         """Metrics, in the aggregate's order, then as they come."""
         self._first_ids: dict[str, str] = {}
         self._table = RowTable()
@@ -153,9 +151,7 @@ class Samples:
         return frame.with_columns(verdict.alias("correct")).drop(_CLAIMED + name for name in claims)
 
 
-def _record_fields(
-    row: Mapping[str, object], metadata: Mapping[str, object], where: str
-) -> dict[str, object]:
+def _record_fields(row: Mapping[str, object], metadata: Mapping[str, object], where: str) -> dict[str, object]:
     """Return what identifies a sample and what was asked and answered."""
     asked = object_at(row, "input", where)
     choices = [str(text) for text in list_at(asked, "choices", where)] or None
@@ -231,9 +227,7 @@ def _said_and_extracted(row: Mapping[str, object], where: str) -> tuple[str | No
 
 def _score_and_claim(evaluation: Mapping[str, object], metric: str, where: str) -> dict[str, object]:
     score = score_at(evaluation, "score", where, "evaluation.score")
-    claimed = truth_at(
-        {"evaluation.is_correct": evaluation.get("is_correct")}, "evaluation.is_correct", where
-    )
+    claimed = truth_at({"evaluation.is_correct": evaluation.get("is_correct")}, "evaluation.is_correct", where)
     return {SCORE_PREFIX + metric: score, _CLAIMED + metric: None if claimed is None else float(claimed)}
 
 
@@ -246,6 +240,4 @@ def _lm_eval_scores(metadata: Mapping[str, object], where: str) -> dict[str, flo
     # lm-eval's "perplexity" of a sample is a log-likelihood: higher is better, unlike the aggregate of that name.
     names = {"perplexity": "gold_logprob"}
     numbers = {name: float_of(value) for name, value in metrics.items()}
-    return {
-        SCORE_PREFIX + names.get(name, name): number for name, number in numbers.items() if number is not None
-    }
+    return {SCORE_PREFIX + names.get(name, name): number for name, number in numbers.items() if number is not None}

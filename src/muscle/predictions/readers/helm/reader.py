@@ -80,16 +80,12 @@ def read(path: Path) -> Run:
         for folder, spec in zip(folders, specs, strict=True)
     }
     if len(models) > 1:
-        raise DataError(
-            f"{path}: expected the runs of one model, found {listing(sorted(models))}; name one folder"
-        )
+        raise DataError(f"{path}: expected the runs of one model, found {listing(sorted(models))}; name one folder")
     frames, tasks, results, unread = [], {}, {}, _unread_runs(path)
     for folder, spec in zip(folders, specs, strict=True):
         task = _name_without_model(spec, folder)
         if task in tasks:
-            raise DataError(
-                f"{folder}: expected each run once, found a second run {listing([task])}; name one folder"
-            )
+            raise DataError(f"{folder}: expected each run once, found a second run {listing([task])}; name one folder")
         frame, metric = _read_run(folder, task)
         frames.append(frame)
         tasks[task] = _spec_facts(spec, str(folder / _SPEC)) | {"metric": metric}
@@ -180,6 +176,7 @@ def _blank(key: Key) -> dict[str, object]:
 
 def _instance_scores(entry: Mapping[str, object], where: str) -> dict[str, object]:
     fields: dict[str, object] = {}
+    # Null is no empty list here: it would make an instance unscored that HELM has scored.
     if required(entry, "stats", where, "an entry of HELM") is None:
         refuse(where, "stats", "a list", None)
     for stat in objects_at(entry, "stats", where):
@@ -211,9 +208,7 @@ def _main_score_first(frame: pl.DataFrame) -> tuple[pl.DataFrame, str | None]:
     frame = frame.select(*(name for name in frame.columns if name not in names), *names)
     if not names:
         return frame, None
-    frame = frame.with_columns(
-        pl.when(pl.col("error").is_null()).then(pl.col(name)).alias(name) for name in names
-    )
+    frame = frame.with_columns(pl.when(pl.col("error").is_null()).then(pl.col(name)).alias(name) for name in names)
     if frame[names[0]].drop_nulls().is_in([0.0, 1.0]).all():
         frame = frame.with_columns((pl.col(names[0]) == 1.0).alias("correct"))
     return frame, names[0].removeprefix(SCORE_PREFIX)

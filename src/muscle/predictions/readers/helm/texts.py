@@ -79,9 +79,7 @@ def _text_fields(
     references = objects_at(instance, "references", where)
     options = [json_at(object_at(entry, "output", where), "text", where) or "" for entry in references]
     right = [
-        text
-        for text, entry in zip(options, references, strict=True)
-        if "correct" in list_at(entry, "tags", where)
+        text for text, entry in zip(options, references, strict=True) if "correct" in list_at(entry, "tags", where)
     ]
     is_choice = bool(mapping) or state.get("reference_index") is not None or (0 < len(right) < len(options))
     if answer is not None:

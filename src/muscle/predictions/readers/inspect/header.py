@@ -127,16 +127,11 @@ class Header:
         args = object_at(self.facts, "task_args", self.where)
         passed = self.facts.get("task_args_passed")
         chosen = args if passed is None else object_at(self.facts, "task_args_passed", self.where)
-        steps = [
-            [step.get("solver"), step.get("params_passed")]
-            for step in objects_at(self.plan, "steps", self.where)
-        ]
+        steps = [[step.get("solver"), step.get("params_passed")] for step in objects_at(self.plan, "steps", self.where)]
         roles = object_at(self.facts, "model_roles", self.where)
         file = text_at(self.facts, "task_file", self.where)
         own = {
-            "solver": known(
-                {"name": self.facts.get("solver"), "args": self.facts.get("solver_args"), "steps": steps}
-            ),
+            "solver": known({"name": self.facts.get("solver"), "args": self.facts.get("solver_args"), "steps": steps}),
             "dataset": self.dataset.get("name") or self.dataset.get("location"),
             "version": self.facts.get("task_version"),
             "file": file.replace("\\", "/").rpartition("/")[2] if file else None,

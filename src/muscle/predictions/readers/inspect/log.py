@@ -25,9 +25,7 @@ _FIELDS = (
     "error",
     "invalidation",
 )
-_CHUNK = re.compile(
-    r"samples/.+_epoch_\d+/(?:messages|events|calls|attachments)/[^/]+\.json|samples/.+/skeleton\.json"
-)
+_CHUNK = re.compile(r"samples/.+_epoch_\d+/(?:messages|events|calls|attachments)/[^/]+\.json|samples/.+/skeleton\.json")
 _HEADERS = ("header.json", "_journal/start.json")
 
 
@@ -95,9 +93,7 @@ def _is_archive(path: Path) -> bool:
 
 def _checked_header(value: object, where: str) -> tuple[Mapping[str, object], str]:
     if not isinstance(value, dict) or not isinstance(value.get("eval"), dict):
-        raise DataError(
-            f"{where}, field 'eval': expected what was evaluated, as Inspect writes it, found none"
-        )
+        raise DataError(f"{where}, field 'eval': expected what was evaluated, as Inspect writes it, found none")
     return value, where
 
 

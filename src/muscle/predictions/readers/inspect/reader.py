@@ -186,15 +186,11 @@ def _read_log(log: _Log, metric: str | None) -> Run:
     for sample in read_samples(log.path):
         table.add(sample.value, sample.where)
     if table.num_rows == 0:
-        raise DataError(
-            f"{log.path}: expected samples, found none; the run may have failed or not logged them"
-        )
+        raise DataError(f"{log.path}: expected samples, found none; the run may have failed or not logged them")
     frame = table.frame()
     notes = table.notes
     if log.header.status != "success":
-        notes.append(
-            f"{table.task}: the run did not finish; read {table.num_rows} samples that it had logged"
-        )
+        notes.append(f"{table.task}: the run did not finish; read {table.num_rows} samples that it had logged")
     metadata = {**log.header.run_facts(table.main), "notes": notes, "files": [str(log.path)]}
     name = str(log.header.model.get("name") or log.path.stem)
     return Run(name, frame, metadata, tuple(_short_of_totals(log, table, frame)))

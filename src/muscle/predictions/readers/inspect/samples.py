@@ -50,9 +50,7 @@ class LogTable:
     @property
     def notes(self) -> list[str]:
         """What a reader of the comparison should know."""
-        notes = [
-            f"{self.task}: score {name} holds values that are no numbers" for name in sorted(self._no_numbers)
-        ]
+        notes = [f"{self.task}: score {name} holds values that are no numbers" for name in sorted(self._no_numbers)]
         if self._main.is_guess:
             notes.append(f"{self.task}: the log names no score that decides; {self.main} does, its first")
         return notes
@@ -106,9 +104,7 @@ class LogTable:
         frame = self._slices.prune(self._table.frame()).with_columns(pl.lit(self.task).alias("task"))
         _refuse_doubles(frame, self._header.where)
         main = f"{SCORE_PREFIX}{self.main}"
-        if main in frame.columns and (
-            self._main.is_graded or frame[main].drop_nulls().is_in([0.0, 1.0]).all()
-        ):
+        if main in frame.columns and (self._main.is_graded or frame[main].drop_nulls().is_in([0.0, 1.0]).all()):
             frame = frame.with_columns((pl.col(main) == 1.0).alias("correct"))
         scores = sorted(
             (name for name in frame.columns if name.startswith(SCORE_PREFIX)), key=lambda name: name != main
@@ -286,7 +282,6 @@ def _target_texts(target: object, choices: list[str] | None) -> list[str] | None
     texts = [text_of(entry) for entry in entries]
     indices = [_letter_index(text, choices) for text in texts]
     named = [
-        text if index is None or choices is None else choices[index]
-        for text, index in zip(texts, indices, strict=True)
+        text if index is None or choices is None else choices[index] for text, index in zip(texts, indices, strict=True)
     ]
     return [text for text in named if text] or None

@@ -148,9 +148,7 @@ def _struct(schema: Mapping[str, pl.DataType], name: str) -> list[pl.Field]:
 def _check_struct(file: Path, schema: Mapping[str, pl.DataType], name: str) -> None:
     if not isinstance(schema.get(name), pl.Struct):
         found = ", ".join(schema)
-        raise DataError(
-            f"{file}, column '{name}': expected a struct, as lighteval writes it, found columns {found}"
-        )
+        raise DataError(f"{file}, column '{name}': expected a struct, as lighteval writes it, found columns {found}")
 
 
 def _wanted(file: Path, schema: Mapping[str, pl.DataType], name: str) -> pl.Expr:
@@ -175,11 +173,7 @@ def _check_type(where: str, field: pl.Field, wanted: tuple[bool, str] | None) ->
         _NUMBER: inner.is_numeric(),
     }[kind]
     # An index may be one or a list of them.
-    if (
-        dtype == pl.Null
-        or inner == pl.Null
-        or (fits and (isinstance(dtype, pl.List) == is_list or kind == _WHOLE))
-    ):
+    if dtype == pl.Null or inner == pl.Null or (fits and (isinstance(dtype, pl.List) == is_list or kind == _WHOLE)):
         return
     refuse(where, field.name, f"{'a list of ' if is_list else ''}{kind}", str(dtype))
 
@@ -188,15 +182,11 @@ def _numeric_metrics(file: Path, schema: Mapping[str, pl.DataType], notes: list[
     """Choose the metrics that are a number an item; name the others."""
     _check_struct(file, schema, "metric")
     fields = _struct(schema, "metric")
-    kept = [
-        field.name for field in fields if field.dtype.is_numeric() or field.dtype in (pl.Boolean, pl.Null)
-    ]
+    kept = [field.name for field in fields if field.dtype.is_numeric() or field.dtype in (pl.Boolean, pl.Null)]
     others = [field.name for field in fields if field.name not in kept]
     if others:
         notes.append(f"{task}: metrics that are no number an item are passed over: {', '.join(others)}")
-    return pl.struct([pl.lit(True).alias(""), *(pl.col("metric").struct.field(name) for name in kept)]).alias(
-        "metric"
-    )
+    return pl.struct([pl.lit(True).alias(""), *(pl.col("metric").struct.field(name) for name in kept)]).alias("metric")
 
 
 def _record_of_row(row: Mapping[str, _Struct], where: str, number: int) -> tuple[dict[str, object], int]:
@@ -264,8 +254,6 @@ def _with_correct(frame: pl.DataFrame) -> tuple[pl.DataFrame, str | None]:
     frame = frame.with_columns((pl.col(SCORE_PREFIX + binary[0]) == 1.0).alias("correct"))
     if "choice" in frame.columns:
         agrees = pl.col("reference").list.contains(pl.col("output")) == pl.col("correct")
-        columns = [
-            pl.when(agrees.fill_null(False)).then(pl.col(name)).alias(name) for name in ("choice", "output")
-        ]
+        columns = [pl.when(agrees.fill_null(False)).then(pl.col(name)).alias(name) for name in ("choice", "output")]
         frame = frame.with_columns(columns)
     return frame, binary[0]

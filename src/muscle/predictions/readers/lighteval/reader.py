@@ -32,8 +32,8 @@ _TASK_FACTS = (
     "num_samples",
     "version",
 )
+# Both are means of the same numbers, rounded differently.
 _TOLERANCE = 1e-6
-"""Both are means of the same numbers, rounded differently."""
 
 
 def recognises(path: Path, head: bytes) -> bool:
@@ -66,9 +66,7 @@ def read(path: Path) -> Run:
     if path.is_dir():
         unread += _other_tables(path) + results.without_details(set(tasks))
     facts = results.run_facts(_task_and_date(files[0])[1])
-    name = facts["model"].get("name") or (
-        files[0].parent.parent.name if len(files[0].parts) > 2 else files[0].stem
-    )
+    name = facts["model"].get("name") or (files[0].parent.parent.name if len(files[0].parts) > 2 else files[0].stem)
     metadata = {**facts, "tasks": tasks, "files": [str(file) for file in files], "notes": notes}
     return Run(str(name), ordered(concat_records(frames)), metadata, tuple(unread))
 
@@ -91,9 +89,7 @@ def _newest_details(folder: Path) -> tuple[list[Path], list[str]]:
         models.add(file.parent.parent)
     if len(models) > 1:
         names = ", ".join(sorted(place.name for place in models)[:6])
-        raise DataError(
-            f"{folder}: expected the details of one model, found {len(models)} ({names}); name one folder"
-        )
+        raise DataError(f"{folder}: expected the details of one model, found {len(models)} ({names}); name one folder")
     notes, files = [], []
     for task, dated in sorted(by_task.items()):
         dated.sort()
@@ -151,9 +147,7 @@ class _Results:
             losses.append(Unread(what, str(file), missing))
         own = number_at(self._of(date, "results", task), str(details.metric), str(self._files.get(date, "")))
         column = f"{SCORE_PREFIX}{details.metric}"
-        judged = (
-            column in details.frame.columns and details.frame["correct"].null_count() < details.frame.height
-        )
+        judged = column in details.frame.columns and details.frame["correct"].null_count() < details.frame.height
         mean = details.frame[column].mean() if judged else None
         if own is not None and isinstance(mean, float) and abs(mean - own) > _TOLERANCE and missing <= 0:
             what = f"{details.metric} is {mean:.6g} by its rows and {own:.6g} by {self._files[date].name}"
@@ -180,15 +174,11 @@ class _Results:
         return {
             "model": known({"name": name, "dtype": model.get("dtype")}),
             "versions": known({"lighteval": general.get("lighteval_sha")}),
-            "settings": known(
-                {"generation": model.get("generation_parameters"), "seed": general.get("fewshot_seed")}
-            ),
+            "settings": known({"generation": model.get("generation_parameters"), "seed": general.get("fewshot_seed")}),
             "created": date,
             "harness": "lighteval",
             "results": {
-                task: self._of(each, "results", task)
-                for each in self._dates
-                for task in self._of(each, "results")
+                task: self._of(each, "results", task) for each in self._dates for task in self._of(each, "results")
             },
         }
 

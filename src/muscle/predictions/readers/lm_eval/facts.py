@@ -10,9 +10,7 @@ from muscle.predictions.readers.shared.fields import count_at, load_settings, ob
 from muscle.predictions.readers.shared.values import float_of, known
 from muscle.predictions.run import RunFacts
 
-RESULTS_NAME = re.compile(
-    r"(?!samples_).*?(?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)\.json|results\.json"
-)
+RESULTS_NAME = re.compile(r"(?!samples_).*?(?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)\.json|results\.json")
 _RUN_SETTINGS = (
     "batch_size",
     "limit",
@@ -127,8 +125,7 @@ def run_facts(results: Mapping[str, object]) -> RunFacts:
     model |= {"dtype": config.get("model_dtype"), "revision": config.get("model_revision")}
     settings = {name: config.get(name) for name in _RUN_SETTINGS}
     settings |= {
-        name: results.get(name)
-        for name in ("system_instruction", "chat_template_sha", "fewshot_as_multiturn")
+        name: results.get(name) for name in ("system_instruction", "chat_template_sha", "fewshot_as_multiturn")
     }
     return {
         "model": known(model),

@@ -86,9 +86,7 @@ def find(path: Path) -> Found:
                 f"{path}: expected samples_*{date}.jsonl beside it, found none; run the harness with --log_samples"
             )
         sources = [_source(file, results) for file in files]
-        return Found(
-            sources, [], _tasks_without_samples(results, [date], {source.task for source in sources})
-        )
+        return Found(sources, [], _tasks_without_samples(results, [date], {source.task for source in sources}))
     return Found([_source(path, facts.ResultFiles(path.parent))])
 
 
@@ -113,13 +111,9 @@ def _newest_samples(files: list[Path], folder: Path) -> Found:
         if len(dated) > 1:
             dated.sort(key=_ages(dated, results).__getitem__)
             others = ", ".join(_dated_name(file)[1] or file.name for file in dated[:-1])
-            notes.append(
-                f"{task}: read the run of {_dated_name(dated[-1])[1] or dated[-1].name}; also there: {others}"
-            )
+            notes.append(f"{task}: read the run of {_dated_name(dated[-1])[1] or dated[-1].name}; also there: {others}")
     sources = [_source(dated[-1], results) for _, dated in sorted(by_task.items())]
-    unread = _tasks_without_samples(results, list(results.files), set(by_task)) + _other_samples(
-        folder, files
-    )
+    unread = _tasks_without_samples(results, list(results.files), set(by_task)) + _other_samples(folder, files)
     return Found(sources, notes, unread)
 
 

@@ -103,9 +103,7 @@ def _missing_items(source: Source, frame: pl.DataFrame) -> list[Unread]:
     if lost == 0:
         return []
     what = f"task {source.task}: {lost} of the {counted} items that the results file counts"
-    return [
-        Unread(f"{what} (under {items.len()} filters)" if items.len() > 1 else what, str(source.path), lost)
-    ]
+    return [Unread(f"{what} (under {items.len()} filters)" if items.len() > 1 else what, str(source.path), lost)]
 
 
 def _samples_in(path: Path) -> Iterator[tuple[Mapping[str, object], str]]:
@@ -123,9 +121,8 @@ def _read_samples(source: Source, metric: str | None) -> tuple[pl.DataFrame, dic
     order = list(dict.fromkeys([*([metric] if metric else []), *DECIDING, *listed]))
     reading = _Reading(source, order, None)
     while (better := reading.read_all()) is not None:
-        reading = _Reading(
-            source, order, better
-        )  # a later sample has a metric that goes before the first one's
+        # A later sample has a metric that goes before the first one's: from the beginning, by that one.
+        reading = _Reading(source, order, better)
     return reading.result()
 
 
@@ -195,14 +192,10 @@ class _Reading:
         return frame, task_facts, _remarks(source, seen)
 
 
-def _fields_of_sample(
-    sample: Mapping[str, object], delimiter: str | None, deciding: str | None
-) -> dict[str, object]:
+def _fields_of_sample(sample: Mapping[str, object], delimiter: str | None, deciding: str | None) -> dict[str, object]:
     requests = requests_of(sample)
     if requests.endings is not None and len(requests.contexts) > 1:
-        fields = choice_fields(
-            sample, requests.contexts, requests.endings, delimiter=delimiter, deciding=deciding
-        )
+        fields = choice_fields(sample, requests.contexts, requests.endings, delimiter=delimiter, deciding=deciding)
         return fields | scores_of(sample, likelihood=False)
     return text_fields(sample, requests) | scores_of(sample, likelihood=requests.endings is not None)
 
@@ -241,7 +234,5 @@ def _remarks(source: Source, seen: _Seen) -> list[str]:
             f"(the task scores in its own way); their choice is left out"
         )
     if not source.results:
-        notes.append(
-            f"{source.task}: no results file beside the samples, so settings and versions are not known"
-        )
+        notes.append(f"{source.task}: no results file beside the samples, so settings and versions are not known")
     return notes

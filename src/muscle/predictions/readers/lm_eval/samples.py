@@ -257,6 +257,7 @@ def _printed_list(text: str) -> object:
     if not (text.startswith("[") and text.endswith("]")) or len(text) > _MAX_PRINTED_LIST:
         return text
     try:
+        # Python warns of a backslash in a text that begins no escape, as an answer in LaTeX has it.
         with warnings.catch_warnings(action="ignore", category=SyntaxWarning):
             return ast.literal_eval(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError):
@@ -278,9 +279,7 @@ def choice_fields(
     """
     values = _loglikelihoods(sample)
     if len(values) != len(contexts):
-        raise BadField(
-            "filtered_resps", f"{len(contexts)} log-likelihoods, one for each request", len(values)
-        )
+        raise BadField("filtered_resps", f"{len(contexts)} log-likelihoods, one for each request", len(values))
     bare: list[float] = []
     if "" in contexts:
         contexts, endings, values, bare = _without_bare(contexts, endings, values)

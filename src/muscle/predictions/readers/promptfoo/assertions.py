@@ -70,13 +70,9 @@ def graded_by(assertions: Assertions | None, test: Mapping[str, object], where: 
         return None
     check_levels(assertions, where)
     options = object_at(test, "options", where)
-    rules = known(
-        {name: test.get(name) for name in _GRADING} | {name: options.get(name) for name in _GRADING_OPTIONS}
-    )
+    rules = known({name: test.get(name) for name in _GRADING} | {name: options.get(name) for name in _GRADING_OPTIONS})
     check_levels(rules, where)
-    texts = sorted(
-        json.dumps(_without_judge(each), sort_keys=True, ensure_ascii=False) for each in assertions
-    )
+    texts = sorted(json.dumps(_without_judge(each), sort_keys=True, ensure_ascii=False) for each in assertions)
     text = ", ".join([*texts, *(f"{name} {text_of(value)}" for name, value in rules.items())])
     if len(text) <= _SHOWN_LENGTH:
         return text or "no assertion"
@@ -90,7 +86,7 @@ def _without_judge(value: object) -> object:
 
 
 def judges_of(assertions: Assertions | None, test: Mapping[str, object], where: str) -> set[str | None]:
-    """Return who judges a test: names as text; None stands for whomever the whole suite names."""
+    """Return who judges a test: names as text; None stands for the judge that the whole suite names."""
     named = object_at(test, "options", where).get("provider")
     judges: set[str | None] = set()
     for assertion in _flat(assertions or (), where):
@@ -120,10 +116,6 @@ def suite_facts(default_test: Mapping[str, object], where: str) -> dict[str, obj
     options = object_at(default_test, "options", where)
     grading = {name: default_test.get(name) for name in ("assert", *_GRADING)}
     grading |= {name: options.get(name) for name in _GRADING_OPTIONS}
-    rest = {
-        name: value for name, value in default_test.items() if name not in ("assert", "provider", *_GRADING)
-    }
-    rest["options"] = {
-        name: value for name, value in options.items() if name not in ("provider", *_GRADING_OPTIONS)
-    }
+    rest = {name: value for name, value in default_test.items() if name not in ("assert", "provider", *_GRADING)}
+    rest["options"] = {name: value for name, value in options.items() if name not in ("provider", *_GRADING_OPTIONS)}
     return known({"assertions": _without_judge(known(grading)), "default_test": known(rest)})

@@ -172,7 +172,7 @@ class _Results:
         """Labels to ids, in order of appearance."""
         self.prompts: dict[str, None] = {}
         self.judges: set[str | None] = set()
-        """Who judges; None stands for whomever the suite names."""
+        """Who judges; None stands for the judge that the whole suite names."""
         self.counts: Counter[str] = Counter()
         """Results of all providers, by what promptfoo counts them as."""
         self._wanted = provider
@@ -194,9 +194,7 @@ class _Results:
         self.judges |= judges
         response = object_at(result, "response", where)
         row: dict[str, object] = {
-            "input_hash": _variables_hash(
-                object_at(test, "vars", where) or object_at(result, "vars", where), where
-            ),
+            "input_hash": _variables_hash(object_at(test, "vars", where) or object_at(result, "vars", where), where),
             "filter": template,
             "input": json_at(prompt, "raw", where),
             "reference": _expected_texts(assertions),
@@ -209,9 +207,7 @@ class _Results:
         if error is None:
             row["correct"] = _truth(result, where)
             row |= _named_scores(result, where)
-        row |= self._slices.of(
-            {k: v for k, v in object_at(test, "metadata", where).items() if not k.startswith("_")}
-        )
+        row |= self._slices.of({k: v for k, v in object_at(test, "metadata", where).items() if not k.startswith("_")})
         self._table.add(row)
 
     def frame(self, path: Path) -> pl.DataFrame:
@@ -336,6 +332,4 @@ def _lost_results(header: _Header, table: _Results) -> tuple[Unread, ...]:
     lost = (counted or 0) - table.counts.total()
     if lost <= 0:
         return ()
-    return (
-        Unread(f"{lost} of the {counted} results that its own stats count are not in it", header.where, lost),
-    )
+    return (Unread(f"{lost} of the {counted} results that its own stats count are not in it", header.where, lost),)

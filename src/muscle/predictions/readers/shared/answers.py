@@ -15,10 +15,6 @@ def without_same_answers(frame: pl.DataFrame) -> pl.DataFrame:
     """
     if "extracted_answer" not in frame.columns:
         return frame
-    differs = pl.col("extracted_answer").is_not_null() & pl.col("extracted_answer").ne_missing(
-        pl.col("output")
-    )
+    differs = pl.col("extracted_answer").is_not_null() & pl.col("extracted_answer").ne_missing(pl.col("output"))
     was_filtered = (differs | (pl.col("filter") != NO_FILTER)).any().over("task")
-    return frame.with_columns(
-        pl.when(was_filtered).then(pl.col("extracted_answer")).alias("extracted_answer")
-    )
+    return frame.with_columns(pl.when(was_filtered).then(pl.col("extracted_answer")).alias("extracted_answer"))

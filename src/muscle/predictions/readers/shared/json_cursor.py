@@ -90,9 +90,7 @@ class Cursor:
 
     def cut_off(self) -> NoReturn:
         """Raise for a document that ends too early."""
-        raise DataError(
-            f"{self.where}: the JSON is cut off in the middle; write the file again or take the whole copy"
-        )
+        raise DataError(f"{self.where}: the JSON is cut off in the middle; write the file again or take the whole copy")
 
     def peek(self) -> bytes:
         """Return the next byte that is not white space; empty at the end."""

@@ -69,6 +69,7 @@ def _check_depth(value: dict[str, object] | list[object], where: str) -> None:
 
 def _int_or_float(text: str) -> int | float:
     """Read a whole number as orjson does: one that fits no 64 bits becomes a float."""
+    # 19 digits always fit 64 unsigned bits; Python would refuse to read one of thousands of digits.
     return int(text) if len(text) < 20 else float(text)
 
 

@@ -1,4 +1,4 @@
-"""Small questions that every reader asks of a JSON value, and how a value is refused."""
+"""What a JSON value says as a text or a number, whatever its type, and how a value is refused."""
 
 from __future__ import annotations
 

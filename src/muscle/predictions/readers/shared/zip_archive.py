@@ -67,9 +67,7 @@ class Archive:
             raise DataError(
                 f"{path}: expected a whole zip archive, found a damaged one ({error}); it may be cut off: copy it again"
             ) from None
-        self.members: Mapping[str, zipfile.ZipInfo] = {
-            entry.filename: entry for entry in self._zip.infolist()
-        }
+        self.members: Mapping[str, zipfile.ZipInfo] = {entry.filename: entry for entry in self._zip.infolist()}
         for name in self.members:
             if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/"):
                 raise DataError(
