@@ -98,9 +98,7 @@ def measure(base: LoadedBase, task: Task, examples: Sequence[Example], batch_siz
                 cpu[way] += time.process_time() - own
             frames[way] += run.frame.to_dicts()
     pairs = list(zip(frames["tree"], frames["harness"], strict=True))
-    gaps = [
-        abs(a - b) for one, other in pairs for a, b in zip(one["logprobs"], other["logprobs"], strict=True)
-    ]
+    gaps = [abs(a - b) for one, other in pairs for a, b in zip(one["logprobs"], other["logprobs"], strict=True)]
     return {
         "items": len(examples),
         "cpu_seconds": cpu,
@@ -118,9 +116,7 @@ def measure(base: LoadedBase, task: Task, examples: Sequence[Example], batch_siz
 
 def main() -> None:
     """Measure every task and write what was found."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="GGUF file, folder or hub name")
     parser.add_argument("--data", required=True, type=Path, help="folder with banking77/test.jsonl and so on")
     parser.add_argument("--items", type=int, default=20)
@@ -132,7 +128,7 @@ def main() -> None:
     torch.set_num_threads(1)
     base = load_base(BaseConfig(base=arguments.model), precision=arguments.precision, device="cpu")
     packages = ("lm_eval", "torch", "transformers", "muscle-llm")
-    result = {
+    result: dict[str, Any] = {
         "precision": arguments.precision,
         "batch_size": arguments.batch_size,
         "model": Path(arguments.model).name,
@@ -144,7 +140,7 @@ def main() -> None:
     for name, task, examples in settings(arguments.data, arguments.items):
         result["tasks"][name] = measure(base, task, examples, arguments.batch_size)
         print(name, json.dumps(result["tasks"][name], indent=2), flush=True)
-    write_json(arguments.out, result)
+        write_json(arguments.out, result)
 
 
 if __name__ == "__main__":

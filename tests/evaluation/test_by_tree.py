@@ -65,9 +65,7 @@ def model(config: type = LlamaConfig, **settings: Any) -> PreTrainedModel:
 
 
 def run(scored: Any, examples: list[Example], batch_size: int = 8) -> Run:
-    return harness.evaluate(
-        scored, TOKENIZER, TASK, examples, batch_size=batch_size, name="tiny", progress=False
-    )
+    return harness.evaluate(scored, TOKENIZER, TASK, examples, batch_size=batch_size, name="tiny", progress=False)
 
 
 def by_harness(monkeypatch: pytest.MonkeyPatch, score: Callable[[], Run]) -> Run:
@@ -78,9 +76,7 @@ def by_harness(monkeypatch: pytest.MonkeyPatch, score: Callable[[], Run]) -> Run
 
 def tokens_read(scored: PreTrainedModel) -> list[int]:
     sizes: list[int] = []
-    scored.get_input_embeddings().register_forward_hook(
-        lambda _, __, output: sizes.append(output.shape[:2].numel())
-    )
+    scored.get_input_embeddings().register_forward_hook(lambda _, __, output: sizes.append(output.shape[:2].numel()))
     return sizes
 
 

@@ -28,9 +28,7 @@ HEADS = {"num_key_value_heads": 2, "head_dim": 8}
 CONFIGS = {
     "llama": LlamaConfig(**SIZES),
     "qwen2": Qwen2Config(**SIZES, num_key_value_heads=2),
-    "gemma2": Gemma2Config(
-        **SIZES, **HEADS, final_logit_softcapping=2.0, sliding_window=64, query_pre_attn_scalar=8
-    ),
+    "gemma2": Gemma2Config(**SIZES, **HEADS, final_logit_softcapping=2.0, sliding_window=64, query_pre_attn_scalar=8),
     "gemma3": Gemma3TextConfig(
         **SIZES, **HEADS, sliding_window=WINDOW, layer_types=["sliding_attention", "full_attention"]
     ),
@@ -169,9 +167,7 @@ def test_the_vocabulary_is_seen_a_chunk_at_a_time():
 @torch.no_grad()
 def test_option_by_option_is_the_same_in_passes_that_are_no_larger():
     model, shapes = tiny("llama"), []
-    model.model.embed_tokens.register_forward_hook(
-        lambda _, __, output: shapes.append(output.shape[:2].numel())
-    )
+    model.model.embed_tokens.register_forward_hook(lambda _, __, output: shapes.append(output.shape[:2].numel()))
     whole = by_tree(model, TREES)
     largest = max(shapes)
     found = by_tree(model, TREES, option_by_option=True)

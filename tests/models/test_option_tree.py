@@ -13,9 +13,7 @@ OPTIONS = st.lists(TOKENS, min_size=1, max_size=8)
 
 
 def example(*choices: str, context: str = "open the jar", delimiter: str = " ") -> Example:
-    return Example(
-        id="e", context=context, reference=("x",), target=" x", choices=choices, delimiter=delimiter
-    )
+    return Example(id="e", context=context, reference=("x",), target=" x", choices=choices, delimiter=delimiter)
 
 
 @given(context=TOKENS, options=OPTIONS)
@@ -45,11 +43,7 @@ def test_a_distinguishing_beginning_is_the_shortest_that_no_other_option_has(con
     cut = list(option_tree(context, options, distinguishing=True).options())
     for index, (option, short) in enumerate(zip(options, cut, strict=True)):
         others = options[:index] + options[index + 1 :]
-        free = [
-            end
-            for end in range(1, len(option) + 1)
-            if not any(other[:end] == option[:end] for other in others)
-        ]
+        free = [end for end in range(1, len(option) + 1) if not any(other[:end] == option[:end] for other in others)]
         assert short == option[: min(free, default=len(option))]
 
 
@@ -71,10 +65,7 @@ def test_options_are_what_follows_the_context_in_the_whole_text():
 def test_blanks_at_the_contexts_end_are_the_options():
     tokenizer = byte_tokenizer(["open the jar", " with care"], bos=False)
     apart = encode_options(example("with care", "soup"), tokenizer, 64)
-    assert (
-        encode_options(example("with care", "soup", context="open the jar ", delimiter=""), tokenizer, 64)
-        == apart
-    )
+    assert encode_options(example("with care", "soup", context="open the jar ", delimiter=""), tokenizer, 64) == apart
 
 
 def test_where_a_tokenizer_merges_over_the_seam_the_context_ends_before_it():

@@ -83,14 +83,10 @@ def option_log_likelihoods(
         ModelError: the model doesn't call its head exactly once.
     """
     config = without_adapter(model).config
-    score = partial(
-        _score, model, wrapper=wrapper or model, pad_token_id=pad_token_id, memory_bytes=memory_bytes
-    )
+    score = partial(_score, model, wrapper=wrapper or model, pad_token_id=pad_token_id, memory_bytes=memory_bytes)
     found: dict[int, Tensor] = {}
     branched = [
-        index
-        for index, tree in enumerate(trees)
-        if not tree.is_chain and fits(config, tree) and not option_by_option
+        index for index, tree in enumerate(trees) if not tree.is_chain and fits(config, tree) and not option_by_option
     ]
     chains = [index for index, tree in enumerate(trees) if tree.is_chain]
     if branched:
@@ -167,10 +163,7 @@ def _own_likelihoods(model: PreTrainedModel | PeftModel, chains: Sequence[Option
     logits = model(input_ids=inputs["input_ids"].to(without_adapter(model).device), use_cache=False).logits
     log_p = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
     return torch.stack(
-        [
-            sum(row[edge.node, edge.token] for edge in chain.edges)
-            for row, chain in zip(log_p, chains, strict=True)
-        ]
+        [sum(row[edge.node, edge.token] for edge in chain.edges) for row, chain in zip(log_p, chains, strict=True)]
     )
 
 
@@ -181,8 +174,7 @@ def _sees_as_told(score: Callable[[_Rows], list[Tensor]], tree: OptionTree, plai
     readings = ((tree.positions, sight), (tree.positions, unmasked), (in_order, sight))
     try:
         errors = [
-            float((score(_Rows([tree], [positions], [seen]))[0] - plain).abs().max())
-            for positions, seen in readings
+            float((score(_Rows([tree], [positions], [seen]))[0] - plain).abs().max()) for positions, seen in readings
         ]
     except (TypeError, ValueError, RuntimeError, AssertionError, ModelError):
         return False  # it takes no such mask, or no places: each architecture says so in its own way

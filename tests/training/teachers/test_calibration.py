@@ -23,10 +23,7 @@ GOLD = [0, 0, 3]
 
 
 def cross_entropy(values, gold, temperature):
-    terms = [
-        -(each / temperature).double().log_softmax(-1)[right]
-        for each, right in zip(values, gold, strict=True)
-    ]
+    terms = [-(each / temperature).double().log_softmax(-1)[right] for each, right in zip(values, gold, strict=True)]
     return float(sum(terms) / len(terms))
 
 
@@ -87,9 +84,7 @@ def test_no_other_temperature_is_better(items, data):
 
 
 def test_a_teacher_that_is_right_on_every_item_gets_the_lowest():
-    assert calibrated_temperature([torch.tensor([1.0, 0.0])] * 3, [0, 0, 0]) == pytest.approx(
-        LOWEST, rel=1e-3
-    )
+    assert calibrated_temperature([torch.tensor([1.0, 0.0])] * 3, [0, 0, 0]) == pytest.approx(LOWEST, rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -126,9 +121,7 @@ def test_items_without_a_label_are_left_out(tmp_path):
 
 
 def test_the_store_of_other_examples_is_refused(tmp_path):
-    with pytest.raises(
-        DataError, match="expected likelihoods of the options of 2 examples, found options of 3"
-    ):
+    with pytest.raises(DataError, match="expected likelihoods of the options of 2 examples, found options of 3"):
         calibrate(store(tmp_path / "s", VALUES), examples(GOLD[:2]))
 
 
