@@ -231,7 +231,7 @@ class UpdateStages:
             work,
             needs,
             data,
-            epochs=alignment.unlabelled_epochs or settings.epochs,
+            epochs=(alignment.unlabelled_epochs if data.unlabelled else None) or settings.epochs,
             on_options=alignment.unit == "options",
             unlabelled=data.unlabelled,
             epochs_before=settings.epochs if alignment.labels_first else 0,

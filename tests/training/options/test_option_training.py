@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from muscle.config.settings import AlignmentSettings, BaseConfig, LoraSettings, TrainingSettings
-from muscle.errors import ConfigError, ModelError
+from muscle.errors import ConfigError, DataError, ModelError
 from muscle.models.adapters import load_adapter, start_adapter
 from muscle.models.bases import load_base
 from muscle.models.option_scores import option_log_likelihoods
@@ -335,6 +335,8 @@ def test_labels_of_unlabelled_items_are_not_looked_at(world):
     data = OptionData(task, split.train, split.validation, further)
     assert (data.gold[len(split.train) : data.num_trained] == NO_LABEL).all()
     assert (label_lesson(OptionData(task, split.train, split.validation)).target.gold >= 0).all()
+    with pytest.raises(DataError, match=f"example {further[0].id}: expected its right option"):
+        label_lesson(data)
 
 
 def test_a_task_without_options_is_refused(world):

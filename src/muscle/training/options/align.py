@@ -151,7 +151,7 @@ class OptionAlignment:
         )
 
     def _settings(self) -> TrainingSettings:
-        epochs = self.alignment.unlabelled_epochs
+        epochs = self.alignment.unlabelled_epochs if self.data.unlabelled else None
         return self.settings.model_copy(update={"epochs": epochs}) if epochs else self.settings
 
     def _loss(self) -> OptionLoss:
