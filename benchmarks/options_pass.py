@@ -11,11 +11,12 @@ computes there), the clock's beside it.
 from __future__ import annotations
 
 import argparse
+import copy
 import importlib.metadata
 import json
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from muscle.models.bases import LoadedBase, load_base
 from muscle.provenance import file_sha256
 from muscle.tasks import Example, Task, get_task, load_examples
 
-TURN = 5
+TURN = 10
 """Items."""
 
 
@@ -74,8 +75,21 @@ def counted(model: torch.nn.Module, sizes: list[int]) -> Iterator[None]:
         hook.remove()
 
 
-def measure(base: LoadedBase, task: Task, examples: Sequence[Example], batch_size: int) -> dict[str, Any]:
-    """Score items both ways, in turns."""
+def errors(
+    base: LoadedBase, task: Task, examples: Sequence[Example], frames: Mapping[str, list[dict[str, Any]]]
+) -> dict[str, float]:
+    """Return how far each way is from the same weights in float32 (root mean square, nats)."""
+    wide = copy.deepcopy(base.model).float()
+    exact = evaluate(wide, base.tokenizer, task, examples, batch_size=16, name="float32", progress=False).frame
+    expected = torch.tensor([value for row in exact["logprobs"] for value in row])
+    found = {way: torch.tensor([value for row in rows for value in row["logprobs"]]) for way, rows in frames.items()}
+    return {way: float((values - expected).square().mean().sqrt()) for way, values in found.items()}
+
+
+def measure(
+    base: LoadedBase, task: Task, examples: Sequence[Example], batch_size: int, *, rounding: bool
+) -> dict[str, Any]:
+    """Score items both ways, in turns; with `rounding`, hold both against float32."""
     ways = ("tree", "harness")
     seconds, cpu = dict.fromkeys(ways, 0.0), dict.fromkeys(ways, 0.0)
     sizes: dict[str, list[int]] = {way: [] for way in ways}
@@ -98,10 +112,9 @@ def measure(base: LoadedBase, task: Task, examples: Sequence[Example], batch_siz
                 cpu[way] += time.process_time() - own
             frames[way] += run.frame.to_dicts()
     pairs = list(zip(frames["tree"], frames["harness"], strict=True))
-    gaps = [
-        abs(a - b) for one, other in pairs for a, b in zip(one["logprobs"], other["logprobs"], strict=True)
-    ]
+    gaps = [abs(a - b) for one, other in pairs for a, b in zip(one["logprobs"], other["logprobs"], strict=True)]
     return {
+        **({"error_against_float32_nats": errors(base, task, examples, frames)} if rounding else {}),
         "items": len(examples),
         "cpu_seconds": cpu,
         "seconds": seconds,
@@ -118,21 +131,20 @@ def measure(base: LoadedBase, task: Task, examples: Sequence[Example], batch_siz
 
 def main() -> None:
     """Measure every task and write what was found."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="GGUF file, folder or hub name")
     parser.add_argument("--data", required=True, type=Path, help="folder with banking77/test.jsonl and so on")
     parser.add_argument("--items", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--precision", choices=("bf16", "float32"), default="bf16")
+    parser.add_argument("--rounding", action="store_true", help="hold both ways against float32 as well")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
 
     torch.set_num_threads(1)
     base = load_base(BaseConfig(base=arguments.model), precision=arguments.precision, device="cpu")
     packages = ("lm_eval", "torch", "transformers", "muscle-llm")
-    result = {
+    result: dict[str, Any] = {
         "precision": arguments.precision,
         "batch_size": arguments.batch_size,
         "model": Path(arguments.model).name,
@@ -142,9 +154,9 @@ def main() -> None:
         "tasks": {},
     }
     for name, task, examples in settings(arguments.data, arguments.items):
-        result["tasks"][name] = measure(base, task, examples, arguments.batch_size)
+        result["tasks"][name] = measure(base, task, examples, arguments.batch_size, rounding=arguments.rounding)
         print(name, json.dumps(result["tasks"][name], indent=2), flush=True)
-    write_json(arguments.out, result)
+        write_json(arguments.out, result)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Every method the whole way through `muscle update` on the tiny pair, and what a configuration may not ask for."""
+"""Every method the whole way through `muscle update` on the tiny pair."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from command_line import runner
+from command_line import muscle
 from muscle.config.update_file import load_config, load_stage_settings
 from muscle.errors import DataError
 from muscle.pipeline.dry_run import plan_stages
@@ -29,7 +29,7 @@ def inputs(tmp_path_factory):
     (root / "tools.yaml").write_text(TASK_YAML)
     write_choice_rows(root / "train.jsonl", 40)
     write_choice_rows(root / "test.jsonl", 16, start=1000)
-    rows = [json.loads(line) for line in write_choice_rows(root / "more.jsonl", 30, start=500).open()]
+    rows = [json.loads(line) for line in write_choice_rows(root / "more.jsonl", 30, start=500).read_text().splitlines()]
     for row in rows:
         row.pop("label")
     (root / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -121,6 +121,6 @@ def test_align_as_a_single_step_takes_a_method(inputs, plain, tmp_path):
     arguments = ["align", "--task", str(inputs / "tools.yaml"), "--train", str(inputs / "train.jsonl")]
     for side in ("old", "new"):
         arguments += [f"--{side}", f"{inputs / side}+{plain / 'adapters' / side / 'tools'}"]
-    done = runner.invoke(app(), [*arguments, "--config", str(inputs / "settings.yaml"), "--out", str(tmp_path / "c")])
-    assert done.exit_code == 0, done.output
+    done = muscle(*arguments, "--config", inputs / "settings.yaml", "--out", tmp_path / "c")
+    assert done.code == 0, done.err
     assert json.loads((tmp_path / "c" / "training.json").read_text())["num_unlabelled"] == 30

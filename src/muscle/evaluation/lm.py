@@ -10,6 +10,8 @@ Facts about the harness that the training side relies on:
 - white space at the end of a context moves to the continuation;
 - batches are padded on the right (on the left for generation, with a mask), so an item's score does not depend on its
   neighbours beyond rounding;
+- where the model reads trees, all options of a context come out of one pass (`by_tree`), with the same numbers
+  to rounding;
 - what is longer than the model's limit loses tokens at the beginning of the context.
 """
 

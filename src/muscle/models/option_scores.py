@@ -34,7 +34,7 @@ _NO_MASKS = ("flash", "flex", "paged")
 """In the names of attentions that take no mask of their caller's."""
 _CLOSE, _CLOSER = 1e-4, 0.25
 """What `reads_trees` takes for rounding: a share of the values, or of a wrong reading's error."""
-_SAMPLE_TOKENS = 8
+_SAMPLE_TOKENS = 4
 
 
 class _Rows(NamedTuple):
@@ -140,7 +140,7 @@ def reads_trees(model: PreTrainedModel | PeftModel, sample: Sequence[int], *, pa
     ids = list(dict.fromkeys(sample))[:_SAMPLE_TOKENS]
     if len(ids) < 2:
         return False
-    turned = [ids[shift:] + ids[:shift] for shift in range(min(4, len(ids)))]
+    turned = [ids[shift:] + ids[:shift] for shift in range(len(ids))]
     tree = option_tree(ids, [*turned, turned[1][:1] + turned[0]])
     base = without_adapter(model)
     score = partial(_score, model, wrapper=model, pad_token_id=pad_token_id, memory_bytes=MEMORY_BYTES)
@@ -169,13 +169,11 @@ def _own_likelihoods(model: PreTrainedModel | PeftModel, chains: Sequence[Option
 
 def _sees_as_told(score: Callable[[_Rows], list[Tensor]], tree: OptionTree, plain: Tensor) -> bool:
     """Tell whether a reading as a tree gives the plain likelihoods (options,), which wrong readings don't."""
-    sight, in_order = tree.sight(), range(len(tree.input_ids))
-    unmasked = np.tri(len(in_order), dtype=np.bool_)
-    readings = ((tree.positions, sight), (tree.positions, unmasked), (in_order, sight))
+    in_order = range(len(tree.input_ids))
+    right, unmasked = tree.sight(), np.tri(len(in_order), dtype=np.bool_)
+    readings = _Rows([tree] * 3, [tree.positions, tree.positions, in_order], [right, unmasked, right])
     try:
-        errors = [
-            float((score(_Rows([tree], [positions], [seen]))[0] - plain).abs().max()) for positions, seen in readings
-        ]
+        errors = [float((values - plain).abs().max()) for values in score(readings)]
     except (TypeError, ValueError, RuntimeError, AssertionError, ModelError):
         return False  # it takes no such mask, or no places: each architecture says so in its own way
     return errors[0] <= max(_CLOSE * float(plain.abs().max()), _CLOSER * min(errors[1:]))

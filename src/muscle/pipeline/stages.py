@@ -27,7 +27,7 @@ from muscle.pipeline.run_folder import content_of
 from muscle.pipeline.write_report import write_update_report
 from muscle.provenance import versions
 from muscle.tasks import TaskData, get_task, load_task_data
-from muscle.tasks.task import check_options
+from muscle.tasks.task import Example, check_options
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,9 @@ class Stage:
         needs: names of the stages whose outputs it reads.
         data: whose examples it reads; None for the report.
         epochs: of a training, at most; None for scoring.
+        on_options: it reads every option of its examples.
+        unlabelled: examples without labels that it reads beside them.
+        epochs_before: of the labelled examples alone, in a training that it begins with.
     """
 
     name: str
@@ -51,6 +54,9 @@ class Stage:
     needs: tuple[str, ...] = ()
     data: TaskData | None = None
     epochs: int | None = None
+    on_options: bool = False
+    unlabelled: tuple[Example, ...] = ()
+    epochs_before: int = 0
 
 
 class UpdateStages:
@@ -218,7 +224,18 @@ class UpdateStages:
             )
 
         needs = (f"finetune old/{name}", f"finetune new/{name}")
-        return Stage(f"align {name}", inputs, (out,), work, needs, data, settings.epochs)
+        return Stage(
+            f"align {name}",
+            inputs,
+            (out,),
+            work,
+            needs,
+            data,
+            epochs=(alignment.unlabelled_epochs if data.unlabelled else None) or settings.epochs,
+            on_options=alignment.unit == "options",
+            unlabelled=data.unlabelled,
+            epochs_before=settings.epochs if alignment.labels_first else 0,
+        )
 
     def train_control(self, data: TaskData) -> Stage:
         """The plain update's adapter, trained on for as long as aligning took: with labels alone, in the same unit."""
@@ -259,8 +276,13 @@ class UpdateStages:
                 description=description,
             )
 
-        epochs = self.config.align_training().epochs
-        return Stage(f"control {name}", inputs, (out,), work, (f"align {name}",), data, epochs)
+        aligned = self.align(data)
+        epochs = aligned.epochs or 0
+        if on_options:
+            epochs = -(-epochs * (len(data.train) + len(data.unlabelled)) // len(data.train)) + aligned.epochs_before
+        return Stage(
+            f"control {name}", inputs, (out,), work, (aligned.name,), data, epochs=epochs, on_options=on_options
+        )
 
     def _control_training(self, task: str) -> TrainingSettings:
         """Return the control's settings: as many epochs to the end as the compatibility adapter ran.

@@ -9,13 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transformers import set_seed
-
 from muscle import distributed
 from muscle.config.settings import AlignmentSettings, EngineName, LoraSettings, TrainingSettings
-from muscle.models.adapter_check import adapter_content
-from muscle.models.adapters import load_adapter, start_adapter
-from muscle.models.adapters import new_adapter as fresh_adapter
 from muscle.models.bases import LoadedBase, check_same_vocabulary
 from muscle.tasks.task import Example, Task
 from muscle.training.data.examples import TokenizedExamples
@@ -25,6 +20,7 @@ from muscle.training.losses.masks import share_of_old
 from muscle.training.options.align import OptionAlignment
 from muscle.training.options.teach import OptionData
 from muscle.training.run import TrainingResult, tokenized_parts, train_and_save
+from muscle.training.start import Start
 from muscle.training.stored_trainers import MixtureTrainer, StoredTrainer
 from muscle.training.teachers.choose_engine import choose_engine
 from muscle.training.teachers.make_rows import TaskModel
@@ -33,7 +29,7 @@ from muscle.training.teachers.run_teachers import StoreSettings, store_mixture, 
 from muscle.training.trainer import AdapterTrainer, CompatibilityTrainer
 
 if TYPE_CHECKING:
-    from peft import PeftModel
+    pass
 
 
 def align(
@@ -56,9 +52,9 @@ def align(
 ) -> TrainingResult:
     """Train a compatibility adapter on the new base and write it to `out` as a PEFT folder.
 
-    By default it starts from A_v2 and learns from both frozen task models: where it is right from the new one, where it
-    is wrong from the old one; the other methods are told in `docs/update.md`. The epoch with the lowest validation
-    value of this same loss is kept (validation cross-entropy would stop distillation at its first epochs).
+    By the paper it starts from A_v2 and learns from both task models: where it is right from the new one, where it is
+    wrong from the old one (the other methods: `docs/update.md`). The epoch with the lowest validation value of this
+    same loss is kept (validation cross-entropy would stop distillation at its first epochs).
 
     Args:
         old_base: M_base_v1, loaded.
@@ -87,77 +83,31 @@ def align(
         OutputError: `out` or the stores cannot be written.
         ConfigError: a setting can't be met here: packing, kernels.
     """
-    start = partial(_start, new_base, old_adapter, new_adapter, alignment, lora or LoraSettings(), settings.seed)
+    adapters = {"old": old_adapter, "new": new_adapter}
+    start = Start(new_base, adapters, alignment, lora or LoraSettings(), settings.seed)
+    with _made_on_the_way(store, out) as folder:
+        if alignment.unit == "options":
+            examples = OptionData(task, train_examples, validation_examples, unlabelled_examples)
+            on_options = OptionAlignment(old_base, start, examples, settings, out, folder, description)
+            return on_options.run(_off_the_accelerator(old_base, unless=old_base.model is new_base.model))
+        parts, wanted = (train_examples, validation_examples), engine or alignment.engine
+        return _align_on_tokens(old_base, start, task, parts, settings, out, description, wanted, folder)
+
+
+@contextmanager
+def _made_on_the_way(store: Path | None, out: Path) -> Iterator[Path]:
+    """Give the folder of what is made on the way to an adapter; once that is written, only a wanted one is kept."""
     folder = store or out.with_name(f".{out.name}.teachers")
-    if alignment.unit == "options":
-        on_options = OptionAlignment(
-            old_base=old_base,
-            old_adapter=old_adapter,
-            new_base=new_base,
-            new_adapter=new_adapter,
-            start=start,
-            start_content=_start_content(old_adapter, new_adapter, alignment, lora or LoraSettings()),
-            data=OptionData(task, train_examples, validation_examples, unlabelled_examples),
-            alignment=alignment,
-            settings=settings,
-            out=out,
-            folder=folder,
-            description=description,
-        )
-        same_base = old_base.model is new_base.model
-        result = on_options.run(_off_the_accelerator(old_base, unless=same_base))
-    else:
-        check_same_vocabulary(old_base, new_base)
-        student = start()
-        old, new = TaskModel.load(old_base, old_adapter), TaskModel.load(new_base, new_adapter)
-        data = tokenized_parts(new_base, task, train_examples, validation_examples, settings)
-        wanted = engine or alignment.engine
-        result = _align_models(student, old, new, data, task, alignment, settings, out, description, wanted, folder)
+    yield folder
     if store is None:
         distributed.from_main(lambda: shutil.rmtree(folder, ignore_errors=True))
-    return result
 
 
-def _start(
-    base: LoadedBase,
-    old_adapter: Path,
-    new_adapter: Path,
-    alignment: AlignmentSettings,
-    lora: LoraSettings,
-    seed: int,
-) -> PeftModel:
-    """Put the student's first adapter on the new base."""
-    # PEFT draws a start, which an adapter's file then overwrites.
-    set_seed(seed)
-    rank = alignment.lora.r if alignment.lora else None
-    if alignment.start == "fresh":
-        scale = lora.alpha / lora.r
-        grown = lora if rank is None else lora.model_copy(update={"r": rank, "alpha": scale * rank})
-        return fresh_adapter(base, grown)
-    if alignment.start == "old":
-        return start_adapter(base, old_adapter, rank=rank, carried=True)
-    if rank is not None:
-        return start_adapter(base, new_adapter, rank=rank)
-    return load_adapter(base, new_adapter, trainable=True)
-
-
-def _start_content(
-    old_adapter: Path, new_adapter: Path, alignment: AlignmentSettings, lora: LoraSettings
-) -> list[object]:
-    """Return what the student's start depends on, as plain data."""
-    rank = alignment.lora.r if alignment.lora else None
-    if alignment.start == "fresh":
-        return ["fresh", lora.model_dump(), rank]
-    return [alignment.start, adapter_content(old_adapter if alignment.start == "old" else new_adapter), rank]
-
-
-def _align_models(
-    student: PeftModel,
-    old: TaskModel,
-    new: TaskModel,
-    data: tuple[TokenizedExamples, TokenizedExamples],
+def _align_on_tokens(
+    old_base: LoadedBase,
+    start: Start,
     task: Task,
-    alignment: AlignmentSettings,
+    examples: tuple[Sequence[Example], Sequence[Example]],
     settings: TrainingSettings,
     out: Path,
     description: str,
@@ -165,6 +115,12 @@ def _align_models(
     folder: Path,
 ) -> TrainingResult:
     """Train the student from both teachers, by the wanted engine or the nearest that the models allow."""
+    alignment, new_base = start.alignment, start.base
+    check_same_vocabulary(old_base, new_base)
+    student = start.student()
+    old = TaskModel.load(old_base, start.adapters["old"])
+    new = TaskModel.load(new_base, start.adapters["new"])
+    data = tokenized_parts(new_base, task, *examples, settings)
     used, heads = choose_engine(engine, student=student, old=old.model, new=new.model, sample=data[0].sequences[0])
     trainer: Callable[..., AdapterTrainer]
     if used not in ("projected", "mixed"):

@@ -314,21 +314,11 @@ def train_and_save(
     picked_by: str = "loss",
     record: Callable[[TrainingResult], Mapping[str, object]] | None = None,
 ) -> TrainingResult:
-    """Train, then move the finished adapter into place and delete its checkpoints.
+    """Train, then move the finished adapter into place and delete its checkpoints; `choose_collator` without one.
 
-    Args:
-        build: see `train`.
-        model: the base with the adapter to train.
-        base: what it stands on.
-        task: the task that the data is of.
-        data: training and validation data.
-        settings: epochs, learning rate and so on.
-        out: the adapter's folder.
-        description: for progress and log.
+    Args beside those of `train`:
         note: how the adapter was made; what it names differently is another training.
         base_is_free: no teacher needs the base while the adapter trains.
-        collator: makes batches; by `choose_collator` without.
-        picked_by: see `train`.
         record: what `training.json` says beside the result.
     """
     identity = fingerprint(
@@ -362,8 +352,7 @@ def train_and_save(
     def write() -> None:
         with atomic_folder(out) as folder:
             save_adapter(model, folder, base=base, note=full_note, weights=weights)
-            more = record(result) if record else {}
-            write_json(folder / "training.json", {**dataclasses.asdict(result), **more})
+            write_json(folder / "training.json", dataclasses.asdict(result) | dict(record(result) if record else {}))
         for stale in out.parent.glob(f".{out.name}.*.training"):
             shutil.rmtree(stale)
 

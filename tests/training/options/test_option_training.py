@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from muscle.config.settings import AlignmentSettings, BaseConfig, LoraSettings, TrainingSettings
-from muscle.errors import ConfigError, ModelError
+from muscle.errors import ConfigError, DataError, ModelError
 from muscle.models.adapters import load_adapter, start_adapter
 from muscle.models.bases import load_base
 from muscle.models.option_scores import option_log_likelihoods
@@ -137,7 +137,7 @@ def test_equal_teachers_leave_the_student(world, tmp_path):
     own = (world[3]["new"], world[0] / "adapter-new")
     for share in (0.0, 0.3, 1.0):
         settings = SETTINGS.model_copy(update={"epochs": 1, "learning_rate": 1e-9})
-        result, written = aligned(
+        _, written = aligned(
             world,
             tmp_path / f"c{share}",
             settings=settings,
@@ -239,7 +239,7 @@ def test_a_kept_store_serves_the_next_method(world, tmp_path, monkeypatch):
 
 
 def test_an_old_model_with_another_tokenizer_teaches_too(world, tmp_path):
-    root, task, split, _, further = world
+    _, task, split, _, further = world
     base = tiny_base(tmp_path, "wider", seed=5, extra_words=7)
     finetune(
         base,
@@ -335,9 +335,16 @@ def test_labels_of_unlabelled_items_are_not_looked_at(world):
     data = OptionData(task, split.train, split.validation, further)
     assert (data.gold[len(split.train) : data.num_trained] == NO_LABEL).all()
     assert (label_lesson(OptionData(task, split.train, split.validation)).target.gold >= 0).all()
+    with pytest.raises(DataError, match=f"example {further[0].id}: expected its right option"):
+        label_lesson(data)
 
 
 def test_a_task_without_options_is_refused(world):
     _, task, split, _, _ = world
     with pytest.raises(ConfigError, match=r"alignment\.unit: options needs a choice task, found tools"):
         OptionData(dataclasses.replace(task, kind="generation"), split.train, split.validation)
+
+
+def test_methods_on_tokens_may_pick_the_epoch_by_the_cross_entropy(world, tmp_path):
+    result, _ = aligned(world, tmp_path / "c", selection="cross_entropy")
+    assert result.validation_losses == [line["eval_cross_entropy"] for line in result.log if "eval_loss" in line]

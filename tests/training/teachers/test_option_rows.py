@@ -1,12 +1,14 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
+from muscle import finetune, get_task
 from muscle.config.settings import BaseConfig, LoraSettings, TrainingSettings
 from muscle.errors import DataError
 from muscle.evaluation.harness import evaluate
 from muscle.models.bases import load_base
-from muscle.tasks import get_task, load_examples
-from muscle.training.finetune import finetune
+from muscle.tasks import load_examples
 from muscle.training.teachers.make_rows import TaskModel
 from muscle.training.teachers.option_rows import store_options
 from tiny import TASK_YAML, save_base, write_choice_rows
@@ -61,3 +63,12 @@ def test_an_example_without_options_is_refused(teacher, tmp_path):
     side, _, examples = teacher
     with pytest.raises(DataError, match="expected answer options, found none"):
         store_options(tmp_path / "s", side, [dataclasses.replace(examples[0], choices=())], max_length=64)
+
+
+def test_beginnings_that_tell_options_apart_stand_for_them_where_that_is_wanted(teacher, tmp_path):
+    side, _, examples = teacher
+    longer = [replace(example, choices=tuple(f"{choice} w3" for choice in example.choices)) for example in examples]
+    whole = store_options(tmp_path / "whole", side, examples, max_length=64).rows(range(3))
+    cut = store_options(tmp_path / "cut", side, longer, max_length=64, distinguishing=True).rows(range(3))
+    assert cut.log_likelihood.tolist() == pytest.approx(whole.log_likelihood.tolist(), abs=1e-5)
+    assert torch.equal(cut.num_tokens, whole.num_tokens)

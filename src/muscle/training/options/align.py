@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -28,10 +26,8 @@ from muscle.training.options.teach import (
 from muscle.training.options.train import train_on_options
 from muscle.training.options.trainer import OptionLoss
 from muscle.training.run import TrainingResult
+from muscle.training.start import Start
 from muscle.training.teachers.make_rows import TaskModel
-
-if TYPE_CHECKING:
-    from peft import PeftModel
 
 
 @dataclass(frozen=True)
@@ -40,13 +36,8 @@ class OptionAlignment:
 
     Attributes:
         old_base: M_base_v1, loaded.
-        old_adapter: A_v1's folder.
-        new_base: M_base_v2, loaded.
-        new_adapter: A_v2's folder.
-        start: returns the student at its start.
-        start_content: a fingerprint of the adapter it starts from, and of how.
+        start: of the student, with the new base, both adapters and the method.
         data: the items.
-        alignment: the method.
         settings: epochs, learning rate and so on.
         out: the compatibility adapter's folder.
         folder: of what is made on the way: the adapter trained on labels first, the teachers' stores.
@@ -54,17 +45,22 @@ class OptionAlignment:
     """
 
     old_base: LoadedBase
-    old_adapter: Path
-    new_base: LoadedBase
-    new_adapter: Path
-    start: Callable[[], PeftModel]
-    start_content: object
+    start: Start
     data: OptionData
-    alignment: AlignmentSettings
     settings: TrainingSettings
     out: Path
     folder: Path
     description: str
+
+    @property
+    def alignment(self) -> AlignmentSettings:
+        """The method."""
+        return self.start.alignment
+
+    @property
+    def new_base(self) -> LoadedBase:
+        """M_base_v2, loaded."""
+        return self.start.base
 
     def run(self, old_base_away: AbstractContextManager[None]) -> TrainingResult:
         """Train.
@@ -79,9 +75,9 @@ class OptionAlignment:
             MuscleError: see `muscle.training.align.align`.
         """
         first = self._trained_on_labels() if self.alignment.labels_first else None
-        new_adapter = first or self.new_adapter
+        new_adapter = first or self.start.adapters["new"]
         lesson = self._lesson(new_adapter)
-        student = load_adapter(self.new_base, first, trainable=True) if first else self.start()
+        student = load_adapter(self.new_base, first, trainable=True) if first else self.start.student()
         with old_base_away:
             return train_on_options(
                 student,
@@ -106,7 +102,7 @@ class OptionAlignment:
         made_of = fingerprint(
             [
                 self.new_base.fingerprint,
-                self.start_content,
+                self.start.content(),
                 self.settings.identity(),
                 self.alignment.selection,
                 lesson.target.digest,
@@ -116,7 +112,7 @@ class OptionAlignment:
         out = self.folder / f"labels-{made_of[:16]}"
         if not distributed.from_main(out.is_dir):
             train_on_options(
-                self.start(),
+                self.start.student(),
                 self.new_base,
                 labelled,
                 lesson,
@@ -124,7 +120,7 @@ class OptionAlignment:
                 settings=self.settings,
                 out=out,
                 description=f"{self.description}: labels first",
-                note={"stage": "labels", "unit": "options", "start": self.start_content},
+                note={"stage": "labels", "unit": "options", "start": self.start.content()},
                 record={"unit": "options", "target": "labels"},
                 selection=self.alignment.selection,
             )
@@ -140,7 +136,7 @@ class OptionAlignment:
         target = self.alignment.target
         if target == "labels":
             return label_lesson(self.data)
-        old = self._teacher("old", self.old_base, self.old_adapter)
+        old = self._teacher("old", self.old_base, self.start.adapters["old"])
         if target == "margin":
             return margin_lesson(self.data, old)
         return taught_lesson(self.data, old, self._teacher("new", self.new_base, new_adapter), self.alignment)
@@ -155,7 +151,7 @@ class OptionAlignment:
         )
 
     def _settings(self) -> TrainingSettings:
-        epochs = self.alignment.unlabelled_epochs
+        epochs = self.alignment.unlabelled_epochs if self.data.unlabelled else None
         return self.settings.model_copy(update={"epochs": epochs}) if epochs else self.settings
 
     def _loss(self) -> OptionLoss:
@@ -172,7 +168,7 @@ class OptionAlignment:
             "alignment": self.alignment.identity(),
             "old_base": self.old_base.source,
             "old_base_fingerprint": self.old_base.fingerprint,
-            "start": self.start_content,
+            "start": self.start.content(),
         }
 
     def _record(self, first: Path | None) -> dict[str, object]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import torch
@@ -46,7 +47,7 @@ class OptionItems(Dataset[TokenIds]):
     @property
     def sequences(self) -> list[list[int]]:
         """The nodes' token ids and, behind them, what the trees are apart from these: what an item is made of."""
-        return [[*tree.input_ids, -1, *tree.parents, *sum(tree.edges, ())] for tree in self.trees]
+        return [[*tree.input_ids, -1, *tree.parents, *chain.from_iterable(tree.edges)] for tree in self.trees]
 
     def __len__(self) -> int:
         """Return the number of items."""

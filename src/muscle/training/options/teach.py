@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from muscle.config.settings import AlignmentSettings, TrainingSettings
+from muscle.errors import DataError
 from muscle.tasks.task import Example, Task, check_options
 from muscle.training.options import targets
 from muscle.training.options.data import FEW_OPTIONS, OptionItems, character_factors, option_items, padded
@@ -101,7 +102,16 @@ class Lesson:
 
 
 def label_lesson(data: OptionData) -> Lesson:
-    """Return the labels as a target; every item has one."""
+    """Return the labels as a target.
+
+    Raises:
+        DataError: an item has none.
+    """
+    if bool((data.gold == targets.NO_LABEL).any()):
+        number = int((data.gold == targets.NO_LABEL).nonzero()[0])
+        raise DataError(
+            f"example {data.all[number].id}: expected its right option, which a target of labels is made of"
+        )
     most = max(len(example.choices) for example in data.all)
     return Lesson(TargetRows(targets.labels(data.gold, most), data.gold))
 
@@ -115,6 +125,7 @@ def teacher_scores(
         side,
         data.all,
         max_length=settings.max_length,
+        distinguishing=data.distinguishing,
         batch_size=settings.batch_size,
         memory_bytes=settings.chunk_memory_mb * 2**20,
         description=description,

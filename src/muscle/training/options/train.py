@@ -97,52 +97,24 @@ def train_on_options(
         out: the adapter's folder.
         description: for progress and log.
         note: see `train_and_save`.
-        record: what `training.json` says beside the result and the lesson's facts.
+        record: what `training.json` says beside the result, the lesson's facts and what `_full_record` adds.
         selection: which validation value picks the epoch.
         items_before: that a training before this one has seen, for the control's length.
-
-    Returns:
-        How it went; `training.json` says beside it what was fitted, how many items of which kind there were, how well
-        the student agreed with its target on the validation items in each epoch, how many items were seen, and in how
-        many epochs of labelled items a control sees as many.
     """
     for name, part in (("training", data.train), ("validation", data.validation)):
         if not part:
             raise DataError(f"{name} data: expected at least one example, found none")
-    tokenizer = base.tokenizer
-    items = data.items(tokenizer, settings.max_length)
+    items, pad_token_id = data.items(base.tokenizer, settings.max_length), base.tokenizer.pad_token_id
     sample = max((tree.input_ids for tree in items[0].trees), key=lambda ids: len(set(ids)))
     trainer = partial(
         OptionTrainer,
         model=student,
         targets=lesson.target,
         loss=loss,
-        pad_token_id=tokenizer.pad_token_id,
-        option_by_option=not reads_trees(student, sample, pad_token_id=tokenizer.pad_token_id),
+        pad_token_id=pad_token_id,
+        option_by_option=not reads_trees(student, sample, pad_token_id=pad_token_id),
         memory_bytes=settings.chunk_memory_mb * 2**20,
     )
-
-    def full_record(result: TrainingResult) -> dict[str, object]:
-        per_epoch = {
-            name: [line[f"eval_{name}"] for line in result.log if f"eval_{name}" in line]
-            for name in ("agreement", "kl", "cross_entropy")
-        }
-        counts = {
-            "num_labelled": len(data.train),
-            "num_unlabelled": len(data.unlabelled),
-            "num_validation": len(data.validation),
-        }
-        reading = {"whole_options": not data.distinguishing, "per_character": data.per_character}
-        seen = items_before + result.num_epochs * data.num_trained
-        return {
-            **record,
-            **reading,
-            **counts,
-            **lesson.facts,
-            "validation": per_epoch,
-            "items_seen": seen,
-            "control_epochs": -(-seen // len(data.train)),
-        }
 
     return train_and_save(
         trainer,
@@ -156,5 +128,31 @@ def train_on_options(
         note={**note, "lesson": lesson.target.digest},
         collator=ItemCollator(),
         picked_by="cross_entropy" if selection == "cross_entropy" else "loss",
-        record=full_record,
+        record=partial(_full_record, data, {**record, **lesson.facts}, items_before),
     )
+
+
+def _full_record(
+    data: OptionData, record: Mapping[str, object], items_before: int, result: TrainingResult
+) -> dict[str, object]:
+    """Return what `training.json` says beside a result.
+
+    `validation` holds for each epoch how well the student agreed with its target on the validation items: the share of
+    items with the same likeliest option, and the KL. `control_epochs` are the epochs of labelled items in which a
+    control sees as many items.
+    """
+    seen = items_before + result.num_epochs * data.num_trained
+    return {
+        **record,
+        "whole_options": not data.distinguishing,
+        "per_character": data.per_character,
+        "num_labelled": len(data.train),
+        "num_unlabelled": len(data.unlabelled),
+        "num_validation": len(data.validation),
+        "validation": {
+            name: [line[f"eval_{name}"] for line in result.log if f"eval_{name}" in line]
+            for name in ("agreement", "kl", "cross_entropy")
+        },
+        "items_seen": seen,
+        "control_epochs": -(-seen // len(data.train)),
+    }
