@@ -43,7 +43,7 @@ MAX_LENGTH = 64
 
 
 class Taken(TypedDict):
-    """What one process took; of training steps the median's and the fastest one's seconds, and the peak above weights."""
+    """What one process took; of training steps the median's and the fastest one's seconds, peak above weights."""
 
     seconds: float
     processor_seconds: float

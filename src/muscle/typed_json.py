@@ -22,7 +22,7 @@ OPTIONAL_KEY = {"optional_key": True}
 
 @cache
 def _keys(kind: type) -> tuple[tuple[str, str, bool], ...] | None:
-    """Return a dataclass's fields, the key of each, and whether it is left out where it is None; None of other types."""
+    """Return a dataclass's fields, the key of each, and whether it is left out where None; None of other types."""
     if not is_dataclass(kind):
         return None
     return tuple(
