@@ -13,10 +13,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from muscle.config.update_file import load_config
+from muscle import load_config, update
 from muscle.demo.run import run_demo
 from muscle.files import write_json
-from muscle.pipeline.update import update
 from muscle.provenance import versions
 
 RESULT = Path(__file__).resolve().parent / "results" / "demo_engines.json"

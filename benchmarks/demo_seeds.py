@@ -19,9 +19,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from muscle import Report
 from muscle.demo.run import run_demo
 from muscle.files import write_json
-from muscle.flips.result.report import Report
 from muscle.provenance import versions
 from muscle.typed_json import to_json
 

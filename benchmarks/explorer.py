@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from browser import Browser
 from explorer_examples import rich_report
-from muscle.flips.result.report import Report
+from muscle import Report
 from muscle.report.page.html import render_html
 from report_examples import typed
 

@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
+from muscle import JudgeErrors
 from muscle.flips.explaining.judges import corrected_difference, corrected_rate, ppi_difference
-from muscle.flips.options import JudgeErrors
 from muscle.flips.statistics.intervals import Estimate, newcombe_paired
 
 RESULTS = Path(__file__).parent / "results" / "judges.json"

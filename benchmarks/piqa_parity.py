@@ -20,10 +20,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from muscle import get_task
 from muscle.evaluation.harness import evaluate
 from muscle.files import write_json
 from muscle.provenance import file_sha256
-from muscle.tasks import get_task, load_examples
+from muscle.tasks import load_examples
 from muscle.tasks.sources import load_rows
 from muscle.yaml_files import yaml_text
 

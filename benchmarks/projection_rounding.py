@@ -20,10 +20,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from muscle import IGNORE_INDEX
 from muscle.config.settings import BaseConfig
 from muscle.models.adapters import load_adapter
 from muscle.models.bases import load_base
-from muscle.training.data.batches import IGNORE_INDEX, PaddingCollator
+from muscle.training.data.batches import PaddingCollator
 from muscle.training.head.head_pass import MEMORY_BYTES, soften
 from muscle.training.head.output_head import ChunkBuffers, head_input, output_head
 from muscle.training.teachers.rows import projected_rows

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from muscle import read_run
 from muscle.errors import DataError
-from muscle.predictions import read_run
 
 
 def refusal(path: Path) -> str:

@@ -7,8 +7,8 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from muscle.flips.options import CompareOptions
-from muscle.flips.result.report import Report, Settings
+from muscle import CompareOptions, Report
+from muscle.flips.result.report import Settings
 
 Metric = dict[str, Any]
 

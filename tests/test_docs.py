@@ -80,6 +80,17 @@ def test_python_files_and_modules_that_are_named_are_there(page: Path) -> None:
         assert is_module or is_in_module, f"{page.name}: muscle.{name}"
 
 
+def test_the_walkthroughs_name_what_stands_in_the_files_that_they_name() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    pairs = re.findall(r"`(\w+)` in\s+`(src/[\w/]+\.py)`", text)
+    assert len(pairs) >= 8
+    for name, path in pairs:
+        source = (ROOT / path).read_text(encoding="utf-8")
+        assert re.search(rf"(?m)^\s*(?:def {name}\(|class {name}\b|{name}\b.* = |\"{name}\":)", source), (
+            f"{path}: {name}"
+        )
+
+
 def map_of_the_source() -> list[tuple[str, str]]:
     """Return the lines of README's map of `src/muscle`: what stands in front, and the phrase behind it."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")

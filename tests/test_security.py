@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from muscle import UpdateConfig
 from muscle.config.settings import BaseConfig
-from muscle.config.update_file import UpdateConfig
 from muscle.errors import ModelError
 from muscle.models.bases import load_base
 from tiny import save_base

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from command_line import refused, rows, write
+from muscle import load_config
 from muscle.commands.shell import assignments
-from muscle.config.update_file import load_config, load_stage_settings
+from muscle.config.update_file import load_stage_settings
 from muscle.errors import ConfigError
 from muscle.flips.explaining.cause_rules import read_rules
 from muscle.gate.policy import load_policy

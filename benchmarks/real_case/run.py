@@ -19,8 +19,8 @@ from pathlib import Path
 from bases import prepare
 from items import write_items
 
+from muscle import Report
 from muscle.files import write_json, write_text
-from muscle.flips.result.report import Report
 from muscle.provenance import versions
 from muscle.report import write_markdown
 

@@ -15,10 +15,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from muscle.config.update_file import load_config
+from muscle import load_config, update
 from muscle.demo.smollm2 import prepare_bases
 from muscle.files import write_json
-from muscle.pipeline.update import update
 from muscle.provenance import versions
 from muscle.report import write_reports
 from muscle.report.without_texts import without_texts

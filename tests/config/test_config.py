@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from muscle import UpdateConfig, load_config
 from muscle.config.template import UPDATE_YAML
-from muscle.config.update_file import UpdateConfig, load_config, load_stage_settings
+from muscle.config.update_file import load_stage_settings
 from muscle.errors import ConfigError
 from muscle.yaml_files import yaml_text
 

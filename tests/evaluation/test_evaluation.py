@@ -14,11 +14,11 @@ from peft import LoraConfig, get_peft_model
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from muscle import Run, get_task
 from muscle.errors import DataError, ModelError
 from muscle.evaluation.harness import evaluate
 from muscle.predictions.records import COLUMNS, input_hash
-from muscle.predictions.run import Run
-from muscle.tasks import Example, Generation, Task, get_task
+from muscle.tasks import Example, Generation, Task
 from muscle.yaml_files import yaml_text
 
 NOUNS = ("jar", "soup", "window", "nail", "shirt", "door", "lamp", "knife")

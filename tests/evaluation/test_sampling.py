@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 import torch
 
+from muscle import Run, get_task
 from muscle.config.settings import BaseConfig
 from muscle.errors import ConfigError
 from muscle.evaluation.harness import evaluate
 from muscle.evaluation.sampling import Sampling
 from muscle.models.bases import LoadedBase, load_base
 from muscle.pipeline.steps import evaluate_step
-from muscle.predictions.run import Run
-from muscle.tasks import Example, Generation, Task, get_task
+from muscle.tasks import Example, Generation, Task
 from tiny import save_base
 
 FREE = replace(

@@ -15,8 +15,8 @@ from transformers import LlamaForCausalLM
 
 import vllm_stand_in
 from command_line import muscle, refused
+from muscle import get_task, load_config, update
 from muscle.config.settings import BaseConfig, EvaluationSettings
-from muscle.config.update_file import load_config
 from muscle.errors import ConfigError, DataError, ModelError
 from muscle.evaluation import vllm_base
 from muscle.evaluation.harness import evaluate
@@ -25,8 +25,7 @@ from muscle.evaluation.vllm_base import VllmBase, check_one_process, check_vllm,
 from muscle.flips.pairing.metadata_changes import settings_changes
 from muscle.models.adapters import load_adapter
 from muscle.models.bases import load_base
-from muscle.pipeline.update import update
-from muscle.tasks import Example, Generation, get_task, load_examples
+from muscle.tasks import Example, Generation, load_examples
 from muscle.yaml_files import yaml_text
 from tiny import TASK_YAML, save_base, write_choice_rows
 

@@ -11,11 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muscle.comparison import Comparison, compare
+from muscle import CompareOptions, Comparison, Run, compare, read_run
 from muscle.errors import DataError, JoinError
 from muscle.flips.measuring.metrics import BINARY_METRICS
-from muscle.flips.options import CompareOptions
-from muscle.predictions import Run, read_run
 from muscle.report.page.html import render_html
 from muscle.report.text.markdown import render_markdown
 

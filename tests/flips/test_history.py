@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from muscle import CompareOptions, history
 from muscle.errors import ConfigError, JoinError
-from muscle.flips.history import KIND_WORDS, history
-from muscle.flips.options import CompareOptions
+from muscle.flips.history import KIND_WORDS
 from muscle.flips.statistics.intervals import mcnemar
 from muscle.report.text.history import history_markdown, print_history
 

@@ -12,12 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muscle.comparison import compare
+from muscle import CompareOptions, compare, read_run
 from muscle.errors import JoinError
-from muscle.flips.options import CompareOptions
 from muscle.gate import Policy, gate
 from muscle.gate.policy import Harm, Limit, Rules, SliceRules
-from muscle.predictions.read import read_run
 from muscle.predictions.run import Unread
 
 RANK = {"pass": 0, "warn": 1, "cannot_tell": 2, "block": 2}

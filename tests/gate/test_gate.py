@@ -14,8 +14,8 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from muscle import CompareOptions, read_run
 from muscle.errors import ConfigError, DataError, JoinError
-from muscle.flips.options import CompareOptions
 from muscle.gate import (
     MARKER,
     GateResult,
@@ -31,7 +31,6 @@ from muscle.gate import (
 )
 from muscle.gate.output import gate_section
 from muscle.gate.terminal import print_gate
-from muscle.predictions.read import read_run
 from muscle.predictions.run import Unread
 from muscle.report.page.html import render_html
 from muscle.yaml_files import yaml_value

@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from muscle.flips.options import CompareOptions
+from muscle import CompareOptions
 
 FOLDER = Path(__file__).parent
 Rows = list[dict[str, Any]]

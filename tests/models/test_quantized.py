@@ -6,12 +6,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from muscle import load_config, update
 from muscle.config.settings import BaseConfig, LoraSettings
-from muscle.config.update_file import load_config
 from muscle.errors import ConfigError
 from muscle.models.adapters import new_adapter
 from muscle.models.bases import load_base
-from muscle.pipeline.update import update
 from muscle.yaml_files import yaml_text
 from tiny import TASK_YAML, save_base, write_choice_rows
 

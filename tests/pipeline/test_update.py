@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from muscle.config.update_file import load_config
+from muscle import load_config, update
 from muscle.errors import ConfigError, ModelError, OutputError
 from muscle.pipeline.dry_run import plan_stages
 from muscle.pipeline.run_folder import RunFolder, content_of
-from muscle.pipeline.update import update
 from muscle.predictions.records import input_hash
 from muscle.yaml_files import yaml_text
 from tiny import TASK_YAML, save_base, write_choice_rows

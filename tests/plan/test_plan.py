@@ -13,9 +13,8 @@ import polars as pl
 import pytest
 
 from command_line import muscle
-from muscle.comparison import compare
+from muscle import CompareOptions, Run, compare
 from muscle.errors import ConfigError, DataError
-from muscle.flips.options import CompareOptions
 from muscle.flips.statistics.power import minimum_detectable_difference
 from muscle.plan.confirm import confirm
 from muscle.plan.item_list import choose, read_items, write_items
@@ -31,7 +30,7 @@ from muscle.plan.resolution import (
     power_of,
     repeats_for_change,
 )
-from muscle.predictions.run import Run, Unread
+from muscle.predictions.run import Unread
 
 
 def run(passed: np.ndarray, num: int, *, seed: int) -> pl.DataFrame:

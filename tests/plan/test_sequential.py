@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from command_line import muscle
+from muscle import read_run
 from muscle.errors import ConfigError, DataError
 from muscle.plan.sequential import (
     SequentialTest,
@@ -23,7 +24,6 @@ from muscle.plan.sequential import (
     rate_bound,
 )
 from muscle.plan.watch import look, write_order
-from muscle.predictions import read_run
 from muscle.predictions.run import Unread
 
 

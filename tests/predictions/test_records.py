@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from muscle import Run, read_run
 from muscle.errors import DataError, OutputError
-from muscle.predictions import Run, read_run, write_records
+from muscle.predictions import write_records
 from muscle.predictions.records import COLUMNS, input_hash
 
 

@@ -11,8 +11,7 @@ import polars as pl
 import pytest
 
 from explorer_examples import difference, gate_report, not_known, rich_report
-from muscle import compare
-from muscle.flips.options import CompareOptions
+from muscle import CompareOptions, compare
 from muscle.report.page.html import render_html
 from muscle.report.sentences.resolution import resolution_lines
 from page_text import HOSTILE, Page, assert_reads_as, entry

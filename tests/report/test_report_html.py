@@ -14,7 +14,7 @@ from urllib.parse import quote
 import polars as pl
 import pytest
 
-from muscle.comparison import compare
+from muscle import compare
 from muscle.report.page.html import embed_json, render_html
 from page_text import HOSTILE, Page, assert_reads_as, entry
 from report_examples import WORLD, binary_task, make_report, quadrants, typed, undefined

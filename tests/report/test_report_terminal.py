@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from muscle.comparison import compare
+from muscle import compare
 from muscle.report.text.markdown import render_markdown
 from muscle.report.text.terminal import print_report
 from report_examples import make_report, typed

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from muscle.comparison import compare
+from muscle import compare
 from muscle.flips.explaining import llama_cpp
 from muscle.gate import load_baseline, save_baseline
 from muscle.gate.run import gate

@@ -9,12 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from muscle.comparison import compare
-from muscle.flips.history import history
+from muscle import compare, history, read_run
 from muscle.gate import to_annotations, to_junit, to_markdown
 from muscle.gate.run import gate
 from muscle.gate.terminal import print_gate
-from muscle.predictions import read_run
 from muscle.predictions.writers.convert import convert
 from muscle.report.page.html import render_html
 from muscle.report.text.history import history_markdown, print_history

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from muscle.errors import MuscleError
+from muscle import MuscleError
 from robust import kept_targets, run_targets, yaml_targets
 from robust.verdicts import place_of
 

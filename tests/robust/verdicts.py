@@ -11,7 +11,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from muscle.errors import MuscleError
+from muscle import MuscleError
 from muscle.gate.policy import Policy
 from muscle.gate.run import gate
 from muscle.predictions.writers.convert import convert

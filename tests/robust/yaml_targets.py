@@ -6,11 +6,10 @@ import random
 from pathlib import Path
 from typing import Any
 
+from muscle import CompareOptions, compare, load_config
 from muscle.commands.shell import assignments
-from muscle.comparison import compare
-from muscle.config.update_file import load_config, load_stage_settings
+from muscle.config.update_file import load_stage_settings
 from muscle.flips.explaining.cause_rules import read_rules
-from muscle.flips.options import CompareOptions
 from muscle.gate.policy import load_policy
 from muscle.gate.run import gate
 from muscle.gate.terminal import print_gate

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from muscle import get_task
 from muscle.errors import ConfigError, DataError
-from muscle.tasks import Task, get_task, load_examples
+from muscle.tasks import Task, load_examples
 from muscle.yaml_files import yaml_text
 from places import EXAMPLES
 

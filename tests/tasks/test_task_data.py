@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from muscle import get_task
 from muscle.errors import DataError
-from muscle.tasks import Example, TaskData, get_task, load_examples, load_task_data, split_train_validation
+from muscle.tasks import Example, TaskData, load_examples, load_task_data, split_train_validation
 from muscle.tasks.sources import load_rows
 from places import SHARED
 

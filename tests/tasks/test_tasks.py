@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from muscle import get_task
 from muscle.errors import ConfigError, DataError
-from muscle.tasks import BUILT_IN, Example, get_task
+from muscle.tasks import BUILT_IN, Example
 from muscle.tasks.built_in.gsm8k import score as gsm8k_score
 from muscle.tasks.scoring import exact_match, last_number, number_match, rouge
 from muscle.yaml_files import yaml_text, yaml_value

@@ -13,21 +13,18 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, Gemma2Config, GraniteConfig, LlamaConfig, PhiConfig
 
+from muscle import OnlineTeachers, align, compatibility_loss, finetune, get_task
 from muscle.config.settings import AlignmentSettings, BaseConfig, LoraSettings, TrainingSettings
 from muscle.errors import OutputError
 from muscle.models.adapters import load_adapter, new_adapter
 from muscle.models.bases import load_base
-from muscle.tasks import get_task, load_examples, split_train_validation
-from muscle.training.align import align
+from muscle.tasks import load_examples, split_train_validation
 from muscle.training.data.batches import PaddingCollator
 from muscle.training.data.examples import tokenize
-from muscle.training.finetune import finetune
-from muscle.training.losses.loss import compatibility_loss
 from muscle.training.run import training_arguments
 from muscle.training.stored_trainers import HeadlessTrainer, StoredTrainer, task_trainer
 from muscle.training.teachers.choose_engine import choose_engine
 from muscle.training.teachers.make_rows import TaskModel, row_maker
-from muscle.training.teachers.online import OnlineTeachers
 from muscle.training.teachers.run_teachers import StoreSettings, store_teachers
 from muscle.training.trainer import AdapterTrainer, next_token_objective
 from places import TESTS

@@ -4,9 +4,10 @@ import pytest
 import torch
 from transformers import LlamaConfig, Qwen2Config
 
+from muscle import load_config
 from muscle.config.settings import AlignmentSettings, BaseConfig, LoraSettings, TrainingSettings
 from muscle.config.template import UPDATE_YAML
-from muscle.config.update_file import StageSettings, load_config
+from muscle.config.update_file import StageSettings
 from muscle.errors import ConfigError
 from muscle.models.adapters import new_adapter
 from muscle.models.bases import load_base

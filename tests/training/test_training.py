@@ -10,20 +10,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from muscle import IGNORE_INDEX, CompatibilityTrainer, OnlineTeachers, align, compatibility_loss, finetune, get_task
 from muscle.config.settings import AlignmentSettings, BaseConfig, LoraSettings, TrainingSettings
 from muscle.errors import DataError, ModelError, OutputError, ResourceError
 from muscle.models.adapters import load_adapter
 from muscle.models.bases import load_base
-from muscle.tasks import get_task, load_examples, split_train_validation
+from muscle.tasks import load_examples, split_train_validation
 from muscle.tasks.task import Example
-from muscle.training.align import align
-from muscle.training.data.batches import IGNORE_INDEX, PaddingCollator
+from muscle.training.data.batches import PaddingCollator
 from muscle.training.data.examples import tokenize
-from muscle.training.finetune import finetune
-from muscle.training.losses.loss import compatibility_loss
 from muscle.training.run import training_arguments
-from muscle.training.teachers.online import OnlineTeachers
-from muscle.training.trainer import AdapterTrainer, CompatibilityTrainer, next_token_objective
+from muscle.training.trainer import AdapterTrainer, next_token_objective
 from places import TESTS
 from tiny import TASK_YAML, save_base, write_choice_rows
 

@@ -8,13 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muscle.comparison import compare
+from muscle import CompareOptions, compare, read_run
 from muscle.errors import ConfigError
 from muscle.flips.explaining.cause_rules import read_rules
 from muscle.flips.explaining.causes import CauseCounts, sentence
 from muscle.flips.explaining.loose_scorer import loose_match
-from muscle.flips.options import CauseRule, CompareOptions
-from muscle.predictions import read_run
+from muscle.flips.options import CauseRule
 from muscle.predictions.readers import inspect, openai_evals
 from muscle.report.text.markdown import render_markdown
 from places import DATA

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from typer.testing import CliRunner
 
+from muscle import compare
 from muscle.cli import app
-from muscle.comparison import compare
 from muscle.errors import DataError
 from muscle.flips.explaining import llama_cpp
 from muscle.flips.explaining.closeness import closeness, summary, tails_sentence

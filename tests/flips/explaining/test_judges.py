@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muscle.comparison import compare
+from muscle import CompareOptions, Run, compare
 from muscle.errors import DataError, JoinError
 from muscle.flips.explaining.judges import (
     JudgeErrors,
@@ -19,9 +19,7 @@ from muscle.flips.explaining.judges import (
     read_labels,
     rogan_gladen,
 )
-from muscle.flips.options import CompareOptions
 from muscle.flips.statistics.intervals import Estimate, newcombe_paired
-from muscle.predictions.run import Run
 
 
 def test_rogan_gladen_gives_the_known_answer() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from muscle.comparison import compare
+from muscle import compare
 from muscle.flips.statistics.two_groups import fisher, mann_whitney
 
 WORDS = [

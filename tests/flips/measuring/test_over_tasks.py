@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from muscle.comparison import compare
+from muscle import compare
 from muscle.flips.measuring.metrics import Quadrants, count_quadrants
 from muscle.flips.measuring.over_tasks import macro_accuracy_difference, pool, pool_quadrants, sign_flip_p
 from muscle.flips.statistics.intervals import mcnemar

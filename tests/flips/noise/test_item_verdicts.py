@@ -8,15 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muscle.comparison import compare
+from muscle import CompareOptions, compare, read_run
 from muscle.errors import ConfigError
 from muscle.flips.noise.item_null import permutation_null
 from muscle.flips.noise.item_verdicts import VERDICTS, Moments, item_verdicts, welch_verdicts
-from muscle.flips.options import CompareOptions
 from muscle.flips.statistics.exact_tests import boschloo_table, fisher_table
 from muscle.flips.statistics.intervals import newcombe_of_items
 from muscle.flips.statistics.multiplicity import benjamini_hochberg, discoveries
-from muscle.predictions import read_run
 
 
 def answers(passed: list[int], num: int, **columns: list[str]) -> pl.DataFrame:

@@ -12,12 +12,11 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from muscle.comparison import compare
+from muscle import compare, read_run
 from muscle.flips.noise.floor import UNKNOWN
 from muscle.flips.result.verdict import JudgedTask, judge
 from muscle.flips.statistics.intervals import Estimate
 from muscle.gate import gate
-from muscle.predictions import read_run
 from muscle.report.text.markdown import render_markdown
 from muscle.report.text.terminal import print_report
 from muscle.yaml_files import yaml_text

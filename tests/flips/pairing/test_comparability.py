@@ -5,13 +5,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from muscle import compare
+from muscle import CompareOptions, Run, compare, history, read_run
 from muscle.errors import ConfigError, DataError, JoinError
-from muscle.flips.history import history
-from muscle.flips.options import CompareOptions
 from muscle.flips.pairing.comparability import Difference, check_comparable, find_differences
-from muscle.predictions.read import read_run
-from muscle.predictions.run import Run
 from places import DATA
 
 FILES = DATA / "readers"

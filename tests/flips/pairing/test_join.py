@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from muscle import Run, read_run
 from muscle.errors import JoinError
 from muscle.flips.pairing.join import Joined, join_runs
-from muscle.predictions import Run, read_run, write_records
+from muscle.predictions import write_records
 
 
 def run_of(rows: Sequence[dict[str, Any]], name: str = "run", **metadata: Any) -> Run:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from scipy import stats
 
+from muscle import read_run
 from muscle.errors import ConfigError, DataError
 from muscle.flips.measuring.tally import tally
 from muscle.flips.pairing.items import task_items
@@ -21,7 +22,6 @@ from muscle.flips.slices.slice_by import parse_slice
 from muscle.flips.slices.slice_numbers import TaskSlices
 from muscle.flips.statistics.counts import upper_tail
 from muscle.flips.statistics.intervals import mcnemar
-from muscle.predictions.read import read_run
 from muscle.report.text.slices import print_slices, slice_rows, slices_markdown
 from muscle.typed_json import from_json, to_json
 

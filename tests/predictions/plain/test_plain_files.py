@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from muscle import read_run
 from muscle.errors import DataError
-from muscle.predictions import read_run
 from muscle.predictions.plain import unpacked_size
 from muscle.predictions.run import Unread
 

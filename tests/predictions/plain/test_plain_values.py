@@ -12,10 +12,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from muscle import Run, read_run
 from muscle.errors import DataError
-from muscle.predictions import read_run
 from muscle.predictions.plain import json_lines
-from muscle.predictions.run import Run
 
 
 def write_lines(path: Path, *rows: Any) -> Path:

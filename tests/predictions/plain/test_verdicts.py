@@ -10,10 +10,11 @@ from typing import Any
 import polars as pl
 import pytest
 
+from muscle import Run, read_run
 from muscle.errors import ConfigError, DataError
 from muscle.gate.baseline import load_baseline, save_baseline
-from muscle.predictions import read_run, write_records
-from muscle.predictions.run import Run, Unread
+from muscle.predictions import write_records
+from muscle.predictions.run import Unread
 from muscle.predictions.writers.convert import convert
 from places import DATA
 

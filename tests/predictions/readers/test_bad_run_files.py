@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from muscle import read_run
 from muscle.errors import DataError
-from muscle.predictions import read_run
 from muscle.predictions.readers import inspect, lm_eval, promptfoo
 from muscle.predictions.readers.shared import json_members as reader_json
 from places import DATA

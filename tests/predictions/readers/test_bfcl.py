@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from harness_files import bfcl_scores, refusal
-from muscle.predictions import read_run
+from muscle import read_run
 
 
 def test_what_a_bfcl_score_file_does_not_list_is_right(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from muscle import read_run
 from muscle.errors import ConfigError, DataError
-from muscle.predictions import read_run
 from muscle.predictions.writers.convert import convert
 from places import DATA
 

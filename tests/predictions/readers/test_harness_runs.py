@@ -17,7 +17,7 @@ import pytest
 from scipy.stats import binomtest
 
 import muscle
-from muscle.predictions import read_run
+from muscle import read_run
 from muscle.predictions.writers.convert import convert
 from places import DATA
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from harness_files import helm_run, refusal
-from muscle.predictions import read_run
+from muscle import read_run
 from places import DATA
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from muscle import read_run
 from muscle.errors import DataError
-from muscle.predictions import read_run
 from muscle.predictions.readers import inspect
 from muscle.predictions.readers.shared import zip_archive as _zip
 from places import DATA

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from harness_files import refusal, write
-from muscle.predictions import read_run
+from muscle import read_run
 from muscle.predictions.readers.lighteval import details as _lighteval_details
 from places import DATA
 

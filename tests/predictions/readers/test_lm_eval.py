@@ -10,8 +10,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from muscle import Run, read_run
 from muscle.errors import DataError
-from muscle.predictions import Run, read_run
 from muscle.predictions.readers import lm_eval
 from places import DATA
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness_files import refusal, write, write_lines
-from muscle.predictions import read_run
+from muscle import read_run
 
 
 def nemo_bundle(folder: Path, rewards: list[Any], name: str = "gsm8k") -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness_files import output_item, refusal, write, write_lines
-from muscle.predictions import read_run
+from muscle import read_run
 
 
 @pytest.mark.parametrize("layout", ["lines", "list", "page", "pages"])

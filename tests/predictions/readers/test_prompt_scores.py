@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness_files import refusal
-from muscle.predictions import read_run
+from muscle import read_run
 
 
 def test_prompt_scores_of_zero_and_one_are_verdicts_and_an_empty_one_is_missing(tmp_path: Path) -> None:

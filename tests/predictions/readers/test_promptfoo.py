@@ -9,11 +9,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from muscle import compare
+from muscle import CompareOptions, compare, read_run
 from muscle.errors import DataError, JoinError
-from muscle.flips.options import CompareOptions
 from muscle.flips.pairing.comparability import find_differences
-from muscle.predictions import read_run
 from muscle.predictions.readers import promptfoo
 from places import DATA
 

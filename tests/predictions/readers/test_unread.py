@@ -11,10 +11,9 @@ import polars as pl
 import pytest
 
 from harness_files import bfcl_scores, helm_run, output_item, write, write_lines
+from muscle import Run, read_run
 from muscle.errors import DataError, JoinError
 from muscle.flips.pairing.comparability import check_comparable
-from muscle.predictions import read_run
-from muscle.predictions.run import Run
 from muscle.predictions.writers.convert import convert
 from places import DATA
 

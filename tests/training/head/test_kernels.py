@@ -14,13 +14,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from muscle import IGNORE_INDEX, align, finetune, get_task
 from muscle.config.settings import AlignmentSettings, BaseConfig, LoraSettings, TrainingSettings
 from muscle.errors import ConfigError
 from muscle.models.bases import load_base
-from muscle.tasks import get_task, load_examples, split_train_validation
-from muscle.training.align import align
-from muscle.training.data.batches import IGNORE_INDEX
-from muscle.training.finetune import finetune
+from muscle.tasks import load_examples, split_train_validation
 from muscle.training.head import kernels
 from muscle.training.head.head_pass import head_pass
 from muscle.training.head.kernels import choose_kernel, triton_kernel

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from muscle.training.data.batches import IGNORE_INDEX
-from muscle.training.losses.loss import compatibility_loss, compatibility_terms, next_token_loss
+from muscle import IGNORE_INDEX, compatibility_loss
+from muscle.training.losses.loss import compatibility_terms, next_token_loss
 from muscle.training.losses.masks import old_model_mask
 
 STRATEGIES = ("student_wrong", "old_right", "old_always", "token_likelihood", "sequence_likelihood")

@@ -1,12 +1,12 @@
 import pytest
 import torch
 
+from muscle import finetune, get_task
 from muscle.config.settings import BaseConfig, LoraSettings, TrainingSettings
 from muscle.errors import DataError
 from muscle.evaluation.harness import evaluate
 from muscle.models.bases import load_base
-from muscle.tasks import get_task, load_examples
-from muscle.training.finetune import finetune
+from muscle.tasks import load_examples
 from muscle.training.teachers.make_rows import TaskModel
 from muscle.training.teachers.option_rows import store_options
 from tiny import TASK_YAML, save_base, write_choice_rows
