@@ -10,6 +10,8 @@ Facts about the harness that the training side relies on:
 - white space at the end of a context moves to the continuation;
 - batches are padded on the right (on the left for generation, with a mask), so an item's score does not depend on its
   neighbours beyond rounding;
+- where the model reads trees, all options of a context come out of one pass (`by_tree`), with the same numbers
+  to rounding;
 - what is longer than the model's limit loses tokens at the beginning of the context.
 """
 
@@ -24,8 +26,8 @@ import torch
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import CacheHook, TemplateLM
 from lm_eval.api.task import ConfigurableTask
-from lm_eval.models.huggingface import HFLM
 
+from muscle.evaluation.by_tree import Encoded, TreeLM
 from muscle.evaluation.sampling import Sampling
 from muscle.tasks.task import Example, Task
 
@@ -33,9 +35,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 UNSCORED = (math.nan, False)
-
-Encoded = tuple[tuple[str, str], list[int], list[int]]
-"""A request of the harness: context and continuation as texts, and the token ids of each."""
 
 
 class ProgressHook(CacheHook):  # type: ignore[misc]  # the harness has no type information
@@ -149,7 +148,7 @@ class Bookkeeping(TemplateLM):  # type: ignore[misc]  # the harness has no type 
         return texts
 
 
-class LoadedLM(Bookkeeping, HFLM):  # type: ignore[misc]  # the harness has no type information
+class LoadedLM(Bookkeeping, TreeLM):
     """The harness's Hugging Face model around a model that is already in memory, with whatever adapter is active.
 
     Log-probabilities are computed in float32: a bfloat16 softmax gives log-likelihoods in steps of 0.25 to 0.5, where

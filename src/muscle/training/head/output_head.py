@@ -17,11 +17,12 @@ from torch import Tensor, nn
 
 from muscle.errors import ModelError
 from muscle.models.bases import without_adapter
+from muscle.models.head_states import head_states, logit_cap, logit_scale
 from muscle.training.data.batches import model_inputs
 
 if TYPE_CHECKING:
     from peft import PeftModel
-    from transformers import PreTrainedConfig, PreTrainedModel
+    from transformers import PreTrainedModel
 
 PULL_BLOCKS = 8
 """Of the vocabulary in `pull`. Measured: a third off the gradient's rounding, at no time; 32 take off little more."""
@@ -269,31 +270,15 @@ def output_head(model: PreTrainedModel | PeftModel) -> OutputHead:
     return OutputHead(
         weight=module.weight.detach(),
         bias=None if module.bias is None else module.bias.detach(),
-        scale=_logit_scale(config),
-        softcap=getattr(config, "final_logit_softcapping", None),
+        scale=logit_scale(config),
+        softcap=logit_cap(config),
     )
-
-
-def _logit_scale(config: PreTrainedConfig) -> float:
-    for name, inverse in (
-        ("logit_scale", False),
-        ("lm_head_multiplier", False),
-        ("logits_scaling", True),
-    ):
-        value = getattr(config, name, None)
-        if isinstance(value, int | float):
-            return 1.0 / value if inverse else float(value)
-    return 1.0
 
 
 def head_input(
     model: nn.Module, batch: Mapping[str, Tensor], *, inner: PreTrainedModel | PeftModel | None = None
 ) -> Tensor:
-    """Run a model without its head and return the states that it hands to it.
-
-    The head is replaced for this call by a module whose result is one number wide, so the logits never exist.
-    Replacing its `forward` alone would not do: DeepSpeed's ZeRO-3 hangs hooks on the head which expect its result in
-    the loss's graph.
+    """Run a model on a batch of training without its head, see `muscle.models.head_states`.
 
     Args:
         model: the model, or a data-parallel wrapper around it, whose own forward is called.
@@ -306,46 +291,7 @@ def head_input(
     Raises:
         ModelError: the model doesn't call its head exactly once.
     """
-    base = without_adapter(model if inner is None else inner)
-    head = base.get_output_embeddings()
-    holder, name = _holder_of(head, base)
-    catch = _CatchStates(head)
-    setattr(holder, name, catch)
-    try:
-        model(**model_inputs(batch))
-    finally:
-        setattr(holder, name, head)
-    if len(catch.seen) != 1:
-        raise ModelError(f"output head: expected one call in a forward pass, found {len(catch.seen)}")
-    return catch.seen[0]
-
-
-class _CatchStates(nn.Module):
-    """Stands where the head was and keeps the states that come in; who reads the head's weights finds them here."""
-
-    seen: list[Tensor]
-
-    def __init__(self, head: nn.Module) -> None:
-        super().__init__()
-        # Past nn.Module, which would take the head for a part of this one.
-        self.__dict__.update(head=head, seen=[])
-
-    def __getattr__(self, name: str) -> Tensor | nn.Module:
-        found: Tensor | nn.Module = getattr(self.__dict__["head"], name)
-        return found
-
-    def forward(self, states: Tensor) -> Tensor:
-        self.__dict__["seen"].append(states)
-        return states[..., :1].clone()  # FSDP2 hangs hooks on what a model returns, and wants no view there
-
-
-def _holder_of(part: nn.Module, model: nn.Module) -> tuple[nn.Module, str]:
-    """Return the module that holds `part`, and its name there."""
-    for holder in model.modules():
-        for name, child in holder.named_children():
-            if child is part:
-                return holder, name
-    raise ModelError("output head: expected it among the model's modules")
+    return head_states(model, model_inputs(batch), inner=inner)
 
 
 @torch.no_grad()

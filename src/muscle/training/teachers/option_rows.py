@@ -2,32 +2,25 @@
 
 What an option-level method asks of a teacher is how likely each option is as a whole; that is independent of how the
 option is cut into tokens. A store of it is some bytes an example, and serves an old model with another vocabulary.
-Tokens are cut as in scoring: context and option as one text, the option's tokens are those after as many as the
-context has alone.
+Tokens are cut as in scoring (`encode_options`), all options of an example are scored in one pass (`option_scores`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
-from muscle.errors import DataError
+from muscle.models.option_batches import Item, score_items
+from muscle.models.option_scores import MEMORY_BYTES, reads_trees
+from muscle.models.option_tree import encode_options
 from muscle.provenance import fingerprint, versions
 from muscle.tasks.task import Example
-from muscle.training.data.batches import IGNORE_INDEX, PaddingCollator
-from muscle.training.head.head_pass import MEMORY_BYTES, head_pass
-from muscle.training.head.output_head import head_input
-from muscle.training.head.usable_head import usable_head
 from muscle.training.teachers.make_rows import TaskModel
 from muscle.training.teachers.rows import OptionRows
 from muscle.training.teachers.store import TeacherStore
 from muscle.training.teachers.write_store import build_store
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 
 def store_options(
@@ -47,7 +40,7 @@ def store_options(
         side: the teacher; its own tokenizer is used.
         examples: of a choice task, labelled or not.
         max_length: tokens; a longer context loses its beginning.
-        batch_size: options a forward pass.
+        batch_size: examples at a time; a forward pass holds as many tokens as that many single options.
         memory_bytes: budget for the logits of a chunk.
         description: for progress and log.
 
@@ -59,7 +52,7 @@ def store_options(
         ModelError: the teacher's head can't be applied chunk by chunk.
         OutputError: the store cannot be written, or the disk is too small.
     """
-    encoded = [_encode(example, side.base.tokenizer, max_length) for example in examples]
+    encoded = [encode_options(example, side.base.tokenizer, max_length) for example in examples]
     identity = {
         "base": side.base.fingerprint,
         "adapter": side.adapter,
@@ -72,7 +65,7 @@ def store_options(
         _row_maker(side, encoded, batch_size, memory_bytes),
         kind="options",
         identity=identity,
-        num_tokens=[len(options) for options in encoded],
+        num_tokens=[len(options) for _, options in encoded],
         width=0,
         dtype=torch.float32,
         batch_size=batch_size,
@@ -80,66 +73,31 @@ def store_options(
     )
 
 
-Encoded = tuple[list[int], int]
-"""Token ids of context and option, and how many of them are the option's."""
-
-
-def _encode(example: Example, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[Encoded]:
-    if not example.choices:
-        raise DataError(f"example {example.id}: expected answer options, found none")
-    stem = example.context + example.delimiter
-    # As the harness cuts: blanks at the context's end are the option's, which many tokenizers put into its first token.
-    context = stem.rstrip()
-    num_context = len(tokenizer(context)["input_ids"]) if context else 0
-    encoded = []
-    for number, option in enumerate(example.choices):
-        ids = tokenizer(stem + option)["input_ids"]
-        count = len(ids) - num_context
-        if not 1 <= count < len(ids) or count >= max_length:
-            raise DataError(
-                f"example {example.id}: option {number} has {count} tokens of {len(ids)}; expected at least one, "
-                f"behind a context, and fewer than {max_length}"
-            )
-        encoded.append((ids[-max_length:], count))
-    return encoded
-
-
 def _row_maker(
-    side: TaskModel, encoded: Sequence[Sequence[Encoded]], batch_size: int, memory_bytes: int
+    side: TaskModel, items: Sequence[Item], batch_size: int, memory_bytes: int
 ) -> Callable[[Sequence[int]], OptionRows]:
-    pad = PaddingCollator(side.base.tokenizer.pad_token_id)
-    head = usable_head(side.model, encoded[0][0][0])
-    device = head.weight.device
+    pad_token_id = side.base.tokenizer.pad_token_id
+    sample = max((context for context, _ in items), key=lambda ids: len(set(ids)))
+    by_tree = reads_trees(side.model, sample, pad_token_id=pad_token_id)
+    weight = side.base.model.get_output_embeddings().weight
 
     @torch.no_grad()
-    def likelihoods(options: Sequence[Encoded]) -> list[float]:
-        batch = pad([{"input_ids": ids} for ids, _ in options])
-        for row, (ids, count) in enumerate(options):
-            batch["labels"][row, : len(ids) - count] = IGNORE_INDEX
-        batch = {name: value.to(device) for name, value in batch.items()}
-        labels = batch["labels"][:, 1:]
-        counted = labels != IGNORE_INDEX
-        with torch.autocast(device.type, dtype=head.weight.dtype, enabled=head.is_narrow):
-            states = head_input(side.model, batch)[:, :-1][counted]
-        found = head_pass(
-            states,
-            head,
-            labels[counted],
-            temperature=1.0,
-            ce_weight=0.0,
-            gradient=False,
-            memory_bytes=memory_bytes,
-        )
-        rows = counted.nonzero()[:, 0]
-        sums = found.log_p.new_zeros(len(options)).index_add_(0, rows, found.log_p)
-        return list(sums.tolist())
-
     def make(indices: Sequence[int]) -> OptionRows:
-        options = [option for index in indices for option in encoded[index]]
-        values: list[float] = []
-        for start in range(0, len(options), batch_size):
-            values += likelihoods(options[start : start + batch_size])
-        counts = torch.tensor([count for _, count in options])
-        return OptionRows(torch.tensor(values), counts)
+        chosen = [items[index] for index in indices]
+        longest = max(len(context) + max(map(len, options)) for context, options in chosen)
+        found = [torch.empty(len(options)) for _, options in chosen]
+        narrow = weight.dtype.itemsize < 4
+        with torch.autocast(weight.device.type, dtype=weight.dtype, enabled=narrow):
+            for part in score_items(
+                side.model,
+                chosen,
+                pad_token_id=pad_token_id,
+                most_tokens=batch_size * longest,
+                memory_bytes=memory_bytes,
+                option_by_option=not by_tree,
+            ):
+                found[part.item][list(part.options)] = part.log_likelihood.cpu().float()
+        counts = [len(option) for _, options in chosen for option in options]
+        return OptionRows(torch.cat(found), torch.tensor(counts))
 
     return make
