@@ -21,15 +21,18 @@ OPTIONAL_KEY = {"optional_key": True}
 
 
 @cache
-def _keys(kind: type) -> tuple[tuple[str, str, bool], ...]:
-    """Return a dataclass's fields, the key of each, and whether it is left out where it is None."""
+def _keys(kind: type) -> tuple[tuple[str, str, bool], ...] | None:
+    """Return a dataclass's fields, the key of each, and whether it is left out where None; None of other types."""
+    if not is_dataclass(kind):
+        return None
     return tuple(
         (each.name, each.metadata.get("key", each.name), bool(each.metadata.get("optional_key")))
         for each in fields(kind)
     )
 
 
-_PLAIN = (str, int, float)
+_PLAIN = frozenset({type(None), str, int, float, bool})
+"""Types that JSON has. Looked up by type: a report has hundreds of thousands of values."""
 
 
 def to_json(value: object) -> object:
@@ -38,21 +41,28 @@ def to_json(value: object) -> object:
     Args:
         value: a dataclass, or a mapping, list or tuple of such; numbers and texts stay as they are.
     """
-    if value is None or isinstance(value, _PLAIN):
+    kind: type = type(value)
+    if kind in _PLAIN:
         return value
-    # Dataclasses first: a report has hundreds of thousands, and whether something is a mapping takes long to tell.
-    if is_dataclass(value):
-        kind: type = type(value)
+    keys = _keys(kind)
+    if keys is not None:
         found = {}
-        for name, key, left_out in _keys(kind):
+        for name, key, left_out in keys:
             each = getattr(value, name)
-            if each is not None or not left_out:
-                found[key] = each if isinstance(each, _PLAIN) else to_json(each)
+            if type(each) not in _PLAIN:
+                found[key] = to_json(each)
+            elif each is not None or not left_out:
+                found[key] = each
         return found
     if isinstance(value, list | tuple | set | frozenset):
-        return [to_json(each) for each in value]
+        return [each if type(each) in _PLAIN else to_json(each) for each in value]
     if isinstance(value, Mapping):
-        return {str(name): to_json(each) for name, each in value.items()}
+        return {
+            name if type(name) is str else str(name): each if type(each) in _PLAIN else to_json(each)
+            for name, each in value.items()
+        }
+    if isinstance(value, str | int | float):  # of a type made from one of them
+        return value
     raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 

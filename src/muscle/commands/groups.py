@@ -104,6 +104,7 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+@functools.cache  # the commands of one group are many, and `--help` waits for all of them
 def _options_of(group: type[DataclassInstance]) -> list[inspect.Parameter]:
     """Return a group's fields as parameters."""
     hints = get_type_hints(group, include_extras=True)

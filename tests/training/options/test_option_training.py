@@ -335,7 +335,7 @@ def test_labels_of_unlabelled_items_are_not_looked_at(world):
     data = OptionData(task, split.train, split.validation, further)
     assert (data.gold[len(split.train) : data.num_trained] == NO_LABEL).all()
     assert (label_lesson(OptionData(task, split.train, split.validation)).target.gold >= 0).all()
-    with pytest.raises(DataError, match=f"example {further[0].id}: expected its right option"):
+    with pytest.raises(DataError, match=f"example {further[0].id}: expected its right option: labels"):
         label_lesson(data)
 
 

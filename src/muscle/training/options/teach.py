@@ -109,9 +109,7 @@ def label_lesson(data: OptionData) -> Lesson:
     """
     if bool((data.gold == targets.NO_LABEL).any()):
         number = int((data.gold == targets.NO_LABEL).nonzero()[0])
-        raise DataError(
-            f"example {data.all[number].id}: expected its right option, which a target of labels is made of"
-        )
+        raise DataError(f"example {data.all[number].id}: expected its right option: labels are the target")
     most = max(len(example.choices) for example in data.all)
     return Lesson(TargetRows(targets.labels(data.gold, most), data.gold))
 
