@@ -46,10 +46,22 @@ training:                               # task adapters and compatibility adapte
   chunk_memory_mb: 128                  # ours: logits of a chunk of tokens
   kernels: auto                         # ours: the Triton kernel where it is right and faster; torch, triton
   seed: 0
-alignment:                              # the compatibility adapter's loss, Eq. 1
+alignment:                              # the compatibility adapter; the words are explained in docs/update.md
+  method: paper                         # Eq. 1; or options, which fills unit, target, temperature and labels_first
+  unit: tokens                          # ours: or options, whole answers of a choice task
+  target: mask                          # ours: with unit options labels, mixture, reliability, stack, margin, lifted
   temperature: 2.0
   mask: student_wrong                   # or old_right, old_always, token_likelihood, sequence_likelihood (Table 7)
   ce_weight: 0.0                        # 1 - lambda of Eq. 5
+  old_share: 0.5                        # ours: of mixture, reliability, lifted
+  kappa: 1.0                            # ours: of stack: odds by which the old model's answer is raised
+  kl: forward                           # ours: or reverse (unit options)
+  labels_first: false                   # ours: train the start on the labels first; it is the new teacher too
+  unlabelled: null                      # ours: FILE, or {TASK: FILE}: inputs without labels (unit options)
+  unlabelled_epochs: null               # ours: epochs over all inputs where there are unlabelled ones
+  start: new                            # ours: or old, fresh
+  lora: null                            # ours: e.g. {r: 256}, a larger rank than the adapter it starts from
+  selection: own                        # ours: or cross_entropy: the validation value that picks the epoch
   engine: projected                     # ours: or mixed, hidden, topk, online (docs/engine.md)
   store_precision: auto                 # ours: bf16, fp16, float32
   topk: 64                              # ours: tokens that a topk store keeps

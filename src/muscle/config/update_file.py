@@ -90,6 +90,11 @@ class UpdateConfig(StageSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> UpdateConfig:
+        if isinstance(self.alignment.unlabelled, str) and len(self.tasks) > 1:
+            raise ValueError(
+                f"alignment.unlabelled: expected a file for each task, as {{TASK: FILE}}, for {len(self.tasks)} tasks; "
+                f"found {outline(self.alignment.unlabelled)}"
+            )
         for index, entry in enumerate(self.tasks):
             if entry.train is not None and entry.train == entry.test:
                 raise ValueError(
@@ -135,49 +140,80 @@ def load_stage_settings(path: Path | None, *, overrides: Mapping[str, object] | 
         if section not in StageSettings.model_fields:
             raise ConfigError(f"{dotted}: expected a key of {', '.join(StageSettings.model_fields)}")
         written.assign(dotted, value)
-    return written.validate(StageSettings)
+    settings = written.validate(StageSettings)
+    places = _Places(written, path.resolve().parent if path else Path.cwd())
+    return settings.model_copy(update={"alignment": places.alignment(settings.alignment)})
 
 
-def _with_whole_paths(config: UpdateConfig, written: UserYaml, folder: Path) -> UpdateConfig:
-    def place(text: str, *keys: str | int) -> str:
+class _Places:
+    """Makes paths of a YAML absolute.
+
+    Args:
+        written: the YAML, for messages.
+        folder: what its paths are relative to.
+    """
+
+    def __init__(self, written: UserYaml, folder: Path) -> None:
+        self._written, self._folder = written, folder
+
+    def path(self, text: str, *keys: str | int) -> str:
+        """Return an absolute path."""
         try:
-            whole = os.path.normpath(folder / Path(text).expanduser())
+            whole = os.path.normpath(self._folder / Path(text).expanduser())
         except RuntimeError as error:  # the home of a user that is not there
-            raise ConfigError(f"{written.at(*keys)}: expected a path, found {outline(text)}: {error}") from error
+            raise ConfigError(f"{self._written.at(*keys)}: expected a path, found {outline(text)}: {error}") from error
         if "\0" in whole:
-            raise ConfigError(f"{written.at(*keys)}: expected a path, found {outline(text)}: a null character")
+            raise ConfigError(f"{self._written.at(*keys)}: expected a path, found {outline(text)}: a null character")
         return whole
 
-    def local(text: str, *keys: str | int) -> str:
+    def local(self, text: str, *keys: str | int) -> str:
+        """Return an absolute path where something is there; else the text as it is."""
         try:
-            return place(text, *keys) if (folder / text).exists() else text
+            return self.path(text, *keys) if (self._folder / text).exists() else text
         except OSError:  # too long for a path
             return text
 
-    def data(text: str | None, *keys: str | int) -> str | None:
-        return text if text is None or text.startswith("hub:") else place(text, *keys)
+    def data(self, text: str | None, *keys: str | int) -> str | None:
+        """Return a source of rows, with an absolute path where it is a file."""
+        return text if text is None or text.startswith("hub:") else self.path(text, *keys)
 
-    def side(name: str, section: BaseConfig) -> BaseConfig:
-        adapters = {task: place(path, name, "adapters", task) for task, path in section.adapters.items()}
+    def side(self, name: str, section: BaseConfig) -> BaseConfig:
+        """Return a base with absolute paths."""
+        adapters = {task: self.path(path, name, "adapters", task) for task, path in section.adapters.items()}
         # What exists here is a path; what starts like one but isn't there stays one too, so that the refusal names it.
         looks_local = section.base.startswith((".", "/", "~")) or section.base.endswith(".gguf")
-        find = place if looks_local else local
+        find = self.path if looks_local else self.local
         return section.located(find(section.base, name, "base"), adapters)
 
-    def task(number: int, entry: TaskConfig) -> TaskConfig:
+    def task(self, number: int, entry: TaskConfig) -> TaskConfig:
+        """Return a task with absolute paths."""
         keys = ("tasks", number)
         changes = {
-            "task": local(entry.task, *keys, "task"),
-            "train": data(entry.train, *keys, "train"),
-            "test": data(entry.test, *keys, "test"),
+            "task": self.local(entry.task, *keys, "task"),
+            "train": self.data(entry.train, *keys, "train"),
+            "test": self.data(entry.test, *keys, "test"),
         }
         return entry.model_copy(update=changes)
 
+    def alignment(self, section: AlignmentSettings) -> AlignmentSettings:
+        """Return the alignment with absolute paths."""
+        given, key = section.unlabelled, ("alignment", "unlabelled")
+        found: object = (
+            {task: self.data(text, *key, task) for task, text in given.items()}
+            if isinstance(given, Mapping)
+            else self.data(given, *key)
+        )
+        return section.model_copy(update={"unlabelled": found})
+
+
+def _with_whole_paths(config: UpdateConfig, written: UserYaml, folder: Path) -> UpdateConfig:
+    places = _Places(written, folder)
     return config.model_copy(
         update={
-            "old": side("old", config.old),
-            "new": side("new", config.new),
-            "tasks": [task(number, entry) for number, entry in enumerate(config.tasks)],
-            "output": place(config.output, "output"),
+            "old": places.side("old", config.old),
+            "new": places.side("new", config.new),
+            "tasks": [places.task(number, entry) for number, entry in enumerate(config.tasks)],
+            "output": places.path(config.output, "output"),
+            "alignment": places.alignment(config.alignment),
         }
     )

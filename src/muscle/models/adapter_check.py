@@ -89,8 +89,13 @@ def read_config(folder: Path) -> LoraConfig:
     return config
 
 
-def check_adapter(base: LoadedBase, folder: Path) -> LoraConfig:
+def check_adapter(base: LoadedBase, folder: Path, *, carried: bool = False) -> LoraConfig:
     """Refuse an adapter that is damaged, made for another base, or not whole; its weights are not read.
+
+    Args:
+        base: what it shall stand on.
+        folder: a PEFT folder.
+        carried: it was made for another base, of the same shapes, and is a start on this one.
 
     Returns:
         Its configuration, see `read_config`.
@@ -102,7 +107,7 @@ def check_adapter(base: LoadedBase, folder: Path) -> LoraConfig:
         if not (folder / needed).is_file():
             raise ModelError(f"adapter {folder}: expected a PEFT folder, found no {needed} in it")
     made_for = adapter_note(folder).get("base_fingerprint")
-    if made_for not in (None, base.fingerprint):
+    if not carried and made_for not in (None, base.fingerprint):
         raise ModelError(
             f"adapter {folder}: made for another base (fingerprint {made_for}; {base.source} has {base.fingerprint})"
         )

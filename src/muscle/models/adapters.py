@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from muscle.config.settings import LoraSettings
 from muscle.errors import ModelError
 from muscle.files import read_json, write_json
-from muscle.models.adapter_check import CONFIG, check_adapter, check_loaded, check_patterns
+from muscle.models.adapter_check import CONFIG, WEIGHTS, check_adapter, check_loaded, check_patterns
 from muscle.models.bases import ADAPTER_NOTE, LoadedBase, reason_of, share_weights
 
 if TYPE_CHECKING:
@@ -77,6 +77,64 @@ def load_adapter(base: LoadedBase, folder: Path, *, trainable: bool = False) -> 
     if not trainable:
         model.eval()
     return model
+
+
+def start_adapter(base: LoadedBase, folder: Path, *, rank: int | None = None, carried: bool = False) -> PeftModel:
+    """Return a PEFT model with the adapter in `folder` as a start to train from.
+
+    With a larger rank r' > r the added columns of B are zero and the added rows of A a fresh start, and alpha' / r' =
+    alpha / r: the product s B A, and so the model's every output, is the adapter's own.
+
+    Args:
+        base: what it stands on.
+        folder: a PEFT folder.
+        rank: r'; its own without.
+        carried: it was made for another base of the same shapes.
+
+    Raises:
+        ModelError: as for `load_adapter`; a rank below the adapter's, or one to grow with ranks of single layers.
+    """
+    from peft import get_peft_model, set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    config = check_adapter(base, folder, carried=carried)
+    config.inference_mode = False
+    config.base_model_name_or_path = None  # as for `check_adapter`: PEFT warns of another path
+    grown = rank is not None and rank != config.r
+    if rank is not None and grown:
+        if rank < config.r:
+            raise ModelError(f"adapter {folder}: alignment.lora.r: expected its rank {config.r} or more, found {rank}")
+        if config.rank_pattern or config.alpha_pattern or config.modules_to_save or config.target_parameters:
+            raise ModelError(
+                f"adapter {folder}: alignment.lora.r: expected an adapter with one rank and scale for all layers, and "
+                "nothing beside them"
+            )
+        config.lora_alpha *= (rank / config.r) ** (0.5 if config.use_rslora else 1.0)
+        config.r = rank
+    model = get_peft_model(share_weights(base.model), config)
+    held = load_file(folder / WEIGHTS)
+    set_peft_model_state_dict(model, _with_room(held, model) if grown else held)
+    if not grown:
+        check_loaded(model, folder)
+    return model
+
+
+def _with_room(held: Mapping[str, torch.Tensor], model: PeftModel) -> dict[str, torch.Tensor]:
+    """Return an adapter's tensors with the added rows of A as the model began them, and those of B zero."""
+    from peft import get_peft_model_state_dict
+
+    fresh = get_peft_model_state_dict(model, save_embedding_layers=False)
+    found = {}
+    for name, value in held.items():
+        whole = fresh[name].clone().to(value)
+        if "lora_A" in name or "lora_embedding_A" in name:
+            whole[: len(value)] = value
+        elif "lora_B" in name or "lora_embedding_B" in name:
+            whole.zero_()[:, : value.shape[1]] = value
+        else:
+            whole.copy_(value)
+        found[name] = whole
+    return found
 
 
 def save_adapter(

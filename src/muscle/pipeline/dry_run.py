@@ -13,7 +13,7 @@ from muscle.models.bases import load_tokenizer, reason_of, resolve_base
 from muscle.pipeline.resources import PEAK_FLOPS, UTILISATION, Estimate, ModelSizes, estimate
 from muscle.pipeline.run_folder import RunFolder
 from muscle.pipeline.stages import Stage, UpdateStages
-from muscle.tasks import Example, Task
+from muscle.tasks import Example, Task, TaskData
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -63,13 +63,23 @@ def plan_stages(config: UpdateConfig) -> list[PlannedStage]:
             continue
         states[stage.name] = state = _state(stage, states, run)
         name = stage.data.task.name
-        if stage.epochs is None:
-            examples, tokens = len(stage.data.test), scored[name]
-        else:
-            examples = len(stage.data.train) + len(stage.data.validation)
-            tokens = stage.epochs * learnt[name]
+        examples, tokens = len(stage.data.test), scored[name]
+        if stage.epochs is not None:
+            examples, tokens = _trained_on(stage, stage.data, stage.epochs, tokenizer, learnt[name])
         planned.append(PlannedStage(stage.name, state, examples, tokens if state == "to run" else 0))
     return planned
+
+
+def _trained_on(
+    stage: Stage, data: TaskData, epochs: int, tokenizer: PreTrainedTokenizerBase, learnt: int
+) -> tuple[int, int]:
+    """Return the examples of a training and the tokens of all its epochs; `learnt` are those of one of tokens."""
+    labelled, further = (*data.train, *data.validation), 0
+    if stage.on_options:
+        learnt, further = (
+            count_tokens(tokenizer, data.task, part, as_tree=True) for part in (labelled, stage.unlabelled)
+        )
+    return len(labelled) + len(stage.unlabelled), (stage.epochs_before + epochs) * learnt + epochs * further
 
 
 def _state(stage: Stage, before: Mapping[str, str], run: RunFolder) -> str:
@@ -81,14 +91,23 @@ def _state(stage: Stage, before: Mapping[str, str], run: RunFolder) -> str:
 
 
 def count_tokens(
-    tokenizer: PreTrainedTokenizerBase, task: Task, examples: tuple[Example, ...], *, scoring: bool = False
+    tokenizer: PreTrainedTokenizerBase,
+    task: Task,
+    examples: tuple[Example, ...],
+    *,
+    scoring: bool = False,
+    as_tree: bool = False,
 ) -> int:
     """Count the tokens of examples.
 
-    For training these are context and answer; for scoring every option with its context, or the context and the
-    longest answer that may be generated.
+    For training these are context and answer, as a tree the context and every option; for scoring every option with its
+    context, or the context and the longest answer that may be generated.
     """
-    if not scoring:
+    if not examples:
+        return 0
+    if as_tree:
+        texts = [each.context + "".join(each.delimiter + choice for choice in each.choices) for each in examples]
+    elif not scoring:
         texts = [example.context + example.target for example in examples]
     elif task.kind == "choice":
         texts = [example.context + example.delimiter + choice for example in examples for choice in example.choices]
@@ -122,7 +141,7 @@ def plan_resources(config: UpdateConfig) -> tuple[ModelSizes, Estimate]:
     found = estimate(
         sizes,
         settings,
-        rank=config.lora.r,
+        rank=config.alignment.lora.r if config.alignment.lora else config.lora.r,
         tokens_per_epoch=sum(lengths),
         sequence_tokens=max(lengths),
         num_processes=num_processes(),

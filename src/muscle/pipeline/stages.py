@@ -10,7 +10,7 @@ so a second run does nothing and a changed setting redoes only what hangs on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from muscle.pipeline.run_folder import content_of
 from muscle.pipeline.write_report import write_update_report
 from muscle.provenance import versions
 from muscle.tasks import TaskData, get_task, load_task_data
+from muscle.tasks.task import Example, check_options
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,9 @@ class Stage:
         needs: names of the stages whose outputs it reads.
         data: whose examples it reads; None for the report.
         epochs: of a training, at most; None for scoring.
+        on_options: it reads every option of its examples.
+        unlabelled: examples without labels that it reads beside them.
+        epochs_before: of the labelled examples alone, in a training that it begins with.
     """
 
     name: str
@@ -50,6 +54,9 @@ class Stage:
     needs: tuple[str, ...] = ()
     data: TaskData | None = None
     epochs: int | None = None
+    on_options: bool = False
+    unlabelled: tuple[Example, ...] = ()
+    epochs_before: int = 0
 
 
 class UpdateStages:
@@ -93,7 +100,14 @@ class UpdateStages:
             for name in self.bases.settings(side).adapters:
                 if name not in names:
                     raise ConfigError(f"{side}.adapters.{name}: expected one of the tasks {sorted(names)}")
-        loaded = (_load_task(entry, self.config.training) for entry in self.config.tasks)
+        if isinstance(self.config.alignment.unlabelled, Mapping):
+            for name in self.config.alignment.unlabelled:
+                if name not in names:
+                    raise ConfigError(f"alignment.unlabelled.{name}: expected one of the tasks {sorted(names)}")
+        loaded = [_load_task(entry, self.config) for entry in self.config.tasks]
+        if self.config.alignment.unit == "options":
+            for data in loaded:
+                check_options(data.task)
         return dict(zip(names, loaded, strict=True))
 
     @cached_property
@@ -171,7 +185,7 @@ class UpdateStages:
     def align(self, data: TaskData) -> Stage:
         """Step 2 of the method: the compatibility adapter."""
         name = data.task.name
-        settings = self.config.align_training()
+        settings, alignment = self.config.align_training(), self.config.alignment
         out = self.adapter("compat", name)
 
         def inputs() -> dict[str, object]:
@@ -182,8 +196,12 @@ class UpdateStages:
                 "new_adapter": content_of(self.adapter("new", name)),
                 "train": data.fingerprints["train"],
                 "validation": data.fingerprints["validation"],
-                "alignment": self.config.alignment.identity(),
+                "alignment": alignment.identity(),
                 "training": settings.identity(),
+                # Left out where they are not in use: run folders from before these settings stay done.
+                **({"unlabelled": data.fingerprints["unlabelled"]} if data.unlabelled else {}),
+                **({"lora": self.config.lora.model_dump()} if alignment.start == "fresh" else {}),
+                **({"task": dict(data.task.definition)} if alignment.unit == "options" else {}),
             }
 
         def work() -> None:
@@ -197,18 +215,31 @@ class UpdateStages:
                 data.task,
                 train_examples=data.train,
                 validation_examples=data.validation,
-                alignment=self.config.alignment,
+                alignment=alignment,
                 settings=settings,
                 out=out,
                 description=f"align on {name}",
+                unlabelled_examples=data.unlabelled,
+                lora=self.config.lora,
             )
 
         needs = (f"finetune old/{name}", f"finetune new/{name}")
-        return Stage(f"align {name}", inputs, (out,), work, needs, data, settings.epochs)
+        return Stage(
+            f"align {name}",
+            inputs,
+            (out,),
+            work,
+            needs,
+            data,
+            epochs=(alignment.unlabelled_epochs if data.unlabelled else None) or settings.epochs,
+            on_options=alignment.unit == "options",
+            unlabelled=data.unlabelled,
+            epochs_before=settings.epochs if alignment.labels_first else 0,
+        )
 
     def train_control(self, data: TaskData) -> Stage:
-        """The plain update's adapter, trained on with cross-entropy for as many epochs as aligning took."""
-        name = data.task.name
+        """The plain update's adapter, trained on for as long as aligning took: with labels alone, in the same unit."""
+        name, on_options = data.task.name, self.config.alignment.unit == "options"
         out = self.adapter("control", name)
 
         def inputs() -> dict[str, object]:
@@ -219,39 +250,55 @@ class UpdateStages:
                 "train": data.fingerprints["train"],
                 "validation": data.fingerprints["validation"],
                 "training": self._control_training(name).identity(),
+                **({"unit": "options", "task": dict(data.task.definition)} if on_options else {}),
             }
 
         def work() -> None:
             from muscle.training.finetune import finetune
+            from muscle.training.options.teach import OptionData
+            from muscle.training.options.train import train_on_labels
 
+            base, start_from = self.bases.base("new"), self.adapter("new", name)
+            settings, description = self._control_training(name), f"train on (control) on {name}"
+            if on_options:
+                labelled = OptionData(data.task, data.train, data.validation)
+                train_on_labels(base, start_from, labelled, settings=settings, out=out, description=description)
+                return
             finetune(
-                self.bases.base("new"),
+                base,
                 data.task,
                 train_examples=data.train,
                 validation_examples=data.validation,
                 lora=self.config.lora,
-                settings=self._control_training(name),
+                settings=settings,
                 out=out,
-                start_from=self.adapter("new", name),
-                description=f"train on (control) on {name}",
+                start_from=start_from,
+                description=description,
             )
 
-        epochs = self.config.align_training().epochs
-        return Stage(f"control {name}", inputs, (out,), work, (f"align {name}",), data, epochs)
+        aligned = self.align(data)
+        epochs = aligned.epochs or 0
+        if on_options:
+            epochs = -(-epochs * (len(data.train) + len(data.unlabelled)) // len(data.train)) + aligned.epochs_before
+        return Stage(
+            f"control {name}", inputs, (out,), work, (aligned.name,), data, epochs=epochs, on_options=on_options
+        )
 
     def _control_training(self, task: str) -> TrainingSettings:
         """Return the control's settings: as many epochs to the end as the compatibility adapter ran.
 
-        Stopping early would make it a shorter training than the one it is held against.
+        At option level these are epochs of the labelled items, in which as many items are seen. Stopping early would
+        make it a shorter training than the one it is held against.
 
         Raises:
             DataError: what the compatibility adapter's training left is damaged.
         """
         path = self.adapter("compat", task) / "training.json"
         mend = f"delete {path.parent} to train it again"
-        epochs = read_json(path, mend=mend).get("num_epochs")
+        key = "control_epochs" if self.config.alignment.unit == "options" else "num_epochs"
+        epochs = read_json(path, mend=mend).get(key)
         if not isinstance(epochs, int) or epochs < 1:
-            raise DataError(f"{path}: damaged, expected a positive num_epochs, found {epochs!r}; {mend}")
+            raise DataError(f"{path}: damaged, expected a positive {key}, found {epochs!r}; {mend}")
         changes = {"epochs": epochs, "early_stopping_patience": None}
         return self.config.align_training().model_copy(update=changes)
 
@@ -309,8 +356,8 @@ class UpdateStages:
         return Stage("report", inputs, outputs, work, needs)
 
 
-def _load_task(entry: TaskConfig, training: TrainingSettings) -> TaskData:
-    task = get_task(entry.task)
+def _load_task(entry: TaskConfig, config: UpdateConfig) -> TaskData:
+    task, training = get_task(entry.task), config.training
     return load_task_data(
         task,
         train=task.source("train", entry.train),
@@ -319,4 +366,5 @@ def _load_task(entry: TaskConfig, training: TrainingSettings) -> TaskData:
         test_limit=entry.test_limit,
         validation_fraction=training.validation_fraction,
         seed=training.seed,
+        unlabelled=config.alignment.unlabelled_of(task.name),
     )

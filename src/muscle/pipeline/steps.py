@@ -11,7 +11,7 @@ from muscle.config.settings import BackendName, BaseConfig, EvaluationSettings, 
 from muscle.config.update_file import StageSettings
 from muscle.errors import ConfigError
 from muscle.models.bases import LoadedBase, load_base, load_for_training
-from muscle.tasks import Task, get_task, load_examples, split_train_validation
+from muscle.tasks import Task, get_task, load_examples, load_unlabelled, split_train_validation
 from muscle.tasks.data import Split
 from muscle.training.run import TrainingResult
 from muscle.yaml_files import UserYaml
@@ -80,7 +80,8 @@ def align_step(
         sides.append((base, adapter))
     split = _training_split(chosen, train, settings.training, limit)
     (old_base, old_adapter), (new_base, new_adapter) = sides
-    training = settings.align_training()
+    training, further = settings.align_training(), settings.alignment.unlabelled_of(chosen.name)
+    known = (*split.train, *split.validation)
     return align(
         load_for_training(old_base, training),
         old_adapter,
@@ -93,6 +94,8 @@ def align_step(
         settings=training,
         out=out,
         description=f"align on {chosen.name}",
+        unlabelled_examples=() if further is None else load_unlabelled(chosen, further, known=known),
+        lora=settings.lora,
     )
 
 

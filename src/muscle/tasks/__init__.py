@@ -10,7 +10,13 @@ from pathlib import Path
 
 from muscle.errors import ConfigError
 from muscle.tasks.built_in import gsm8k, hellaswag, piqa, samsum
-from muscle.tasks.data import TaskData, load_examples, load_task_data, split_train_validation
+from muscle.tasks.data import (
+    TaskData,
+    load_examples,
+    load_task_data,
+    load_unlabelled,
+    split_train_validation,
+)
 from muscle.tasks.task import Example, Generation, Task
 
 BUILT_IN = {task.name: task for task in (hellaswag.TASK, piqa.TASK, gsm8k.TASK, samsum.TASK)}
@@ -52,5 +58,6 @@ __all__ = [
     "get_task",
     "load_examples",
     "load_task_data",
+    "load_unlabelled",
     "split_train_validation",
 ]

@@ -38,6 +38,7 @@ class TaskData:
         validation: held out of the training data; picks the epoch.
         test: scored; never trained on.
         num_leaked: test examples whose text also stands in the training or validation data.
+        unlabelled: inputs whose right answers are not known, beside those above.
     """
 
     task: Task
@@ -45,30 +46,44 @@ class TaskData:
     validation: tuple[Example, ...]
     test: tuple[Example, ...]
     num_leaked: int = 0
+    unlabelled: tuple[Example, ...] = ()
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
-        """A fingerprint of each part's content: `{"train": ..., "validation": ..., "test": ...}`."""
-        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        """A fingerprint of each part's content: `{"train": ..., "validation": ..., "test": ..., "unlabelled": ...}`."""
+        parts = {
+            "train": self.train,
+            "validation": self.validation,
+            "test": self.test,
+            "unlabelled": self.unlabelled,
+        }
         return {name: content_fingerprint(part) for name, part in parts.items()}
 
 
-def build_examples(task: Task, rows: Sequence[SourceRow]) -> tuple[Example, ...]:
+def build_examples(task: Task, rows: Sequence[SourceRow], *, labelled: bool = True) -> tuple[Example, ...]:
     """Turn rows into a task's examples, in order.
+
+    Args:
+        task: whose examples.
+        rows: with their places.
+        labelled: read each row's right answer; else none is looked at, and none need be there.
 
     Raises:
         DataError: a column is missing, a field is wrong, or an id stands twice; the message names the place.
     """
+    build = task.to_example if labelled else task.to_question
+    if build is None:
+        raise DataError(f"{rows[0].place}: task {task.name} has no options: its inputs are worth nothing unlabelled")
     examples = []
     places: dict[str, str] = {}
     for position, source in enumerate(rows):
-        missing = [name for name in task.columns if name not in source.row]
+        missing = [name for name in task.columns if name not in source.row] if labelled else []
         if missing:
             raise DataError(
                 f"{source.place}: task {task.name} needs the column {missing[0]!r}, found {sorted(source.row)}"
             )
         try:
-            example = task.to_example(source.row, position)
+            example = build(source.row, position)
         except DataError as error:
             raise DataError(f"{source.place}, {error}") from error
         first = places.setdefault(example.id, source.place)
@@ -85,6 +100,39 @@ def load_examples(task: Task, source: Source, *, limit: int | None = None) -> tu
         DataError: the source cannot be read, or a row does not fit the task.
     """
     return build_examples(task, load_rows(source, limit=limit))
+
+
+def load_unlabelled(task: Task, source: Source, *, known: Sequence[Example]) -> tuple[Example, ...]:
+    """Read inputs without their labels; each text once, and none that stands among known examples.
+
+    What is tested or validated on is never trained on, labelled or not; what is left out is counted in the log.
+
+    Args:
+        task: a choice task.
+        source: rows with the task's columns; labels need not be there and are not read.
+        known: training, validation and test examples.
+
+    Raises:
+        DataError: the source cannot be read, a row does not fit the task, or nothing is left.
+    """
+    found = build_examples(task, load_rows(source), labelled=False)
+    seen = {text_key(example) for example in known}
+    kept = []
+    for example in found:
+        key = text_key(example)
+        if key not in seen:
+            kept.append(example)
+        seen.add(key)
+    if len(kept) < len(found):
+        logger.warning(
+            "task %s: %d of %d unlabelled inputs stand in the other data too, or twice; they are left out",
+            task.name,
+            len(found) - len(kept),
+            len(found),
+        )
+    if not kept:
+        raise DataError(f"{source}: expected inputs of its own, found none that isn't in the task's other data")
+    return tuple(kept)
 
 
 def split_train_validation(examples: Sequence[Example], *, fraction: float = 0.2, seed: int) -> Split:
@@ -125,10 +173,12 @@ def load_task_data(
     test_limit: int | None = None,
     validation_fraction: float = 0.2,
     seed: int = 0,
+    unlabelled: Source | None = None,
 ) -> TaskData:
     """Load a task's training and test data and hold out a validation set; the test data is never touched by it.
 
-    Warns in the log where texts of the test data stand in the training data too.
+    With inputs without labels, where a source of them is named (`load_unlabelled`). Warns in the log where texts of the
+    test data stand in the training data too.
 
     Raises:
         DataError: a source cannot be read, a row does not fit the task, or there is too little training data.
@@ -146,7 +196,9 @@ def load_task_data(
             num_leaked,
             len(tested),
         )
-    return TaskData(task, split.train, split.validation, tested, num_leaked)
+    known = (*split.train, *split.validation, *tested)
+    further = () if unlabelled is None else load_unlabelled(task, unlabelled, known=known)
+    return TaskData(task, split.train, split.validation, tested, num_leaked, further)
 
 
 def text_key(example: Example) -> str:

@@ -6,7 +6,7 @@ Training and evaluation both read `Example`s, so that the text an adapter learns
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from muscle.errors import ConfigError
@@ -28,7 +28,7 @@ class Example:
         reference: the accepted answers; for a choice task the text of the right choice.
         target: what training appends to the context, the delimiter included (usually a space).
         choices: the options' texts without the delimiter; empty for a generation task.
-        gold: index of the right choice; None for a generation task.
+        gold: index of the right choice; None for a generation task, and where it is not known.
         delimiter: what stands between context and answer.
         slices: named groups that the item belongs to.
     """
@@ -41,6 +41,11 @@ class Example:
     gold: int | None = None
     delimiter: str = " "
     slices: Mapping[str, str] = field(default_factory=dict)
+
+    def answered(self, gold: int) -> Example:
+        """Return the example of a choice task with its right choice."""
+        right = self.choices[gold]
+        return replace(self, gold=gold, reference=(right,), target=f"{self.delimiter}{right}")
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,7 @@ class Task:
         name: as it stands in records and reports.
         kind: "choice" scores every option by its log-likelihood, "generation" scores generated text.
         to_example: builds an example from a row and its position (from 0) in its file.
+        to_question: for a choice task, the same from a row without its label: no gold, reference or target.
         choice_score: for a choice task, which score decides `correct`: "acc" takes the option with the highest
             log-likelihood, "acc_norm" divides it by the option's length in characters first.
         generation: how text is generated; None for a choice task.
@@ -98,6 +104,7 @@ class Task:
     to_example: Callable[[Row, int], Example]
     columns: tuple[str, ...]
     definition: Mapping[str, object]
+    to_question: Callable[[Row, int], Example] | None = None
     choice_score: Literal["acc", "acc_norm"] = "acc"
     generation: Generation | None = None
     score: ScoreFunction | None = None
@@ -120,3 +127,16 @@ class Task:
                 "built-in tasks have data of their own)"
             )
         return self.hub.train if part == "train" else self.hub.test
+
+
+def check_options(task: Task) -> None:
+    """Refuse a task without options for a training that needs them.
+
+    Raises:
+        ConfigError: its answers are generated.
+    """
+    if task.kind != "choice":
+        raise ConfigError(
+            f"alignment.unit: options needs a choice task, found {task.name}, whose answers are generated; expected "
+            "tokens"
+        )

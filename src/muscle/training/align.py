@@ -9,18 +9,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transformers import set_seed
-
 from muscle import distributed
-from muscle.config.settings import AlignmentSettings, EngineName, TrainingSettings
-from muscle.models.adapters import load_adapter
+from muscle.config.settings import AlignmentSettings, EngineName, LoraSettings, TrainingSettings
 from muscle.models.bases import LoadedBase, check_same_vocabulary
 from muscle.tasks.task import Example, Task
 from muscle.training.data.examples import TokenizedExamples
 from muscle.training.head.kernels import choose_kernel, refuse_if_forced
 from muscle.training.head.usable_head import Heads
 from muscle.training.losses.masks import share_of_old
+from muscle.training.options.align import OptionAlignment
+from muscle.training.options.teach import OptionData
 from muscle.training.run import TrainingResult, tokenized_parts, train_and_save
+from muscle.training.start import Start
 from muscle.training.stored_trainers import MixtureTrainer, StoredTrainer
 from muscle.training.teachers.choose_engine import choose_engine
 from muscle.training.teachers.make_rows import TaskModel
@@ -29,7 +29,7 @@ from muscle.training.teachers.run_teachers import StoreSettings, store_mixture, 
 from muscle.training.trainer import AdapterTrainer, CompatibilityTrainer
 
 if TYPE_CHECKING:
-    from peft import PeftModel
+    pass
 
 
 def align(
@@ -47,12 +47,14 @@ def align(
     description: str = "align",
     engine: EngineName | None = None,
     store: Path | None = None,
+    unlabelled_examples: Sequence[Example] = (),
+    lora: LoraSettings | None = None,
 ) -> TrainingResult:
     """Train a compatibility adapter on the new base and write it to `out` as a PEFT folder.
 
-    It starts from A_v2 and learns from both frozen task models: where it is right from the new one, where it is wrong
-    from the old one. The epoch with the lowest validation value of this same loss is kept (validation cross-entropy
-    would stop distillation at its first epochs).
+    By the paper it starts from A_v2 and learns from both task models: where it is right from the new one, where it is
+    wrong from the old one (the other methods: `docs/update.md`). The epoch with the lowest validation value of this
+    same loss is kept (validation cross-entropy would stop distillation at its first epochs).
 
     Args:
         old_base: M_base_v1, loaded.
@@ -62,13 +64,15 @@ def align(
         task: the task of the examples.
         train_examples: what is learnt; the task adapters' own training data.
         validation_examples: what the epoch is chosen by.
-        alignment: temperature, mask, weight of the cross-entropy.
+        alignment: the method.
         settings: epochs, learning rate and so on.
         out: the adapter's folder; see `finetune`.
         description: for progress and log.
         engine: in place of `alignment.engine`: what is there of the teachers while the adapter trains.
         store: folder of the teacher stores, kept for the next training on the same data, whatever its mask and weights;
             by default they stand beside `out` until the adapter is written.
+        unlabelled_examples: trained on too, by methods at option level; their labels are not looked at.
+        lora: of a fresh start (`alignment.start`).
 
     Returns:
         How it went; also written to `training.json` in `out`.
@@ -79,32 +83,45 @@ def align(
         OutputError: `out` or the stores cannot be written.
         ConfigError: a setting can't be met here: packing, kernels.
     """
-    check_same_vocabulary(old_base, new_base)
-    # Before the student is put on its base: PEFT draws a start, which the adapter's file then overwrites.
-    set_seed(settings.seed)
-    student = load_adapter(new_base, new_adapter, trainable=True)
-    old, new = TaskModel.load(old_base, old_adapter), TaskModel.load(new_base, new_adapter)
-    data = tokenized_parts(new_base, task, train_examples, validation_examples, settings)
-    wanted = engine or alignment.engine
-    return _align_models(student, old, new, data, task, alignment, settings, out, description, wanted, store)
+    adapters = {"old": old_adapter, "new": new_adapter}
+    start = Start(new_base, adapters, alignment, lora or LoraSettings(), settings.seed)
+    with _made_on_the_way(store, out) as folder:
+        if alignment.unit == "options":
+            examples = OptionData(task, train_examples, validation_examples, unlabelled_examples)
+            on_options = OptionAlignment(old_base, start, examples, settings, out, folder, description)
+            return on_options.run(_off_the_accelerator(old_base, unless=old_base.model is new_base.model))
+        parts, wanted = (train_examples, validation_examples), engine or alignment.engine
+        return _align_on_tokens(old_base, start, task, parts, settings, out, description, wanted, folder)
 
 
-def _align_models(
-    student: PeftModel,
-    old: TaskModel,
-    new: TaskModel,
-    data: tuple[TokenizedExamples, TokenizedExamples],
+@contextmanager
+def _made_on_the_way(store: Path | None, out: Path) -> Iterator[Path]:
+    """Give the folder of what is made on the way to an adapter; once that is written, only a wanted one is kept."""
+    folder = store or out.with_name(f".{out.name}.teachers")
+    yield folder
+    if store is None:
+        distributed.from_main(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+def _align_on_tokens(
+    old_base: LoadedBase,
+    start: Start,
     task: Task,
-    alignment: AlignmentSettings,
+    examples: tuple[Sequence[Example], Sequence[Example]],
     settings: TrainingSettings,
     out: Path,
     description: str,
     engine: EngineName,
-    store: Path | None,
+    folder: Path,
 ) -> TrainingResult:
     """Train the student from both teachers, by the wanted engine or the nearest that the models allow."""
+    alignment, new_base = start.alignment, start.base
+    check_same_vocabulary(old_base, new_base)
+    student = start.student()
+    old = TaskModel.load(old_base, start.adapters["old"])
+    new = TaskModel.load(new_base, start.adapters["new"])
+    data = tokenized_parts(new_base, task, *examples, settings)
     used, heads = choose_engine(engine, student=student, old=old.model, new=new.model, sample=data[0].sequences[0])
-    folder = store or out.with_name(f".{out.name}.teachers")
     trainer: Callable[..., AdapterTrainer]
     if used not in ("projected", "mixed"):
         refuse_if_forced(settings.kernels, f"the engine {used} has its teachers in the loss")
@@ -125,7 +142,7 @@ def _align_models(
         "new_adapter": new.adapter,
     }
     with _off_the_accelerator(old.base, unless=used == "online" or old.base.model is new.base.model):
-        result = train_and_save(
+        return train_and_save(
             partial(trainer, model=student, temperature=alignment.temperature, ce_weight=alignment.ce_weight),
             model=student,
             base=new.base,
@@ -136,10 +153,8 @@ def _align_models(
             description=description,
             note=note,
             base_is_free=used != "online",
+            picked_by="cross_entropy" if alignment.selection == "cross_entropy" else "loss",
         )
-    if store is None:
-        distributed.from_main(lambda: shutil.rmtree(folder, ignore_errors=True))
-    return result
 
 
 def _trainer_from_stores(

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
@@ -35,7 +35,7 @@ from muscle.provenance import fingerprint
 from muscle.tasks.task import Example, Task
 from muscle.training.checkpoints import last_checkpoint
 from muscle.training.data.batches import Collator
-from muscle.training.data.examples import TokenizedExamples, tokenize
+from muscle.training.data.examples import Examples, TokenizedExamples, tokenize
 from muscle.training.data.packing import choose_collator
 from muscle.training.trainer import AdapterTrainer
 
@@ -58,7 +58,7 @@ class TrainingResult:
     Attributes:
         best_epoch: the epoch (from 1) whose weights were kept.
         num_epochs: epochs that ran.
-        validation_losses: one per epoch, nats per token.
+        validation_losses: one per epoch, what the epoch was picked by: nats per token, or per item at option level.
         converged: False where the loss was still falling when training ended.
         num_steps: optimizer steps.
         log: the Trainer's log, a dict a line.
@@ -72,8 +72,8 @@ class TrainingResult:
     log: list[dict[str, float]]
 
 
-def training_arguments(settings: TrainingSettings, workspace: Path) -> TrainingArguments:
-    """Translate our settings to the Trainer's."""
+def training_arguments(settings: TrainingSettings, workspace: Path, *, picked_by: str = "loss") -> TrainingArguments:
+    """Translate our settings to the Trainer's; `picked_by` names the validation value that picks the epoch."""
     on_cpu, deepspeed = choose_device() == "cpu", distributed.sharded_by_deepspeed()
     arguments = TrainingArguments(
         output_dir=str(workspace),
@@ -94,7 +94,7 @@ def training_arguments(settings: TrainingSettings, workspace: Path) -> TrainingA
         save_strategy="epoch",
         save_total_limit=1,  # the best and the last one
         load_best_model_at_end=True,
-        metric_for_best_model="eval_loss",
+        metric_for_best_model=f"eval_{picked_by}",
         greater_is_better=False,
         # Early stopping goes on counting where a killed training was.
         restore_callback_states_from_checkpoint=True,
@@ -118,16 +118,25 @@ def training_arguments(settings: TrainingSettings, workspace: Path) -> TrainingA
     return arguments
 
 
+class Data(Examples, Protocol):
+    """What a training reads."""
+
+    @property
+    def sequences(self) -> Sequence[Sequence[int]]:
+        """Numbers that stand for each example's content, for a fingerprint; token ids, where they make the batches."""
+
+
 def train(
     build: Callable[..., AdapterTrainer],
     *,
     settings: TrainingSettings,
-    train_data: TokenizedExamples,
-    validation_data: TokenizedExamples,
+    train_data: Data,
+    validation_data: Data,
     collator: Collator,
     workspace: Path,
     description: str,
     free: PreTrainedModel | None = None,
+    picked_by: str = "loss",
 ) -> tuple[TrainingResult, dict[str, Tensor]]:
     """Run one training, going on at the last whole checkpoint in `workspace` if there is one.
 
@@ -141,6 +150,7 @@ def train(
         description: for the progress bar.
         free: the base, where nothing but the trained model needs its weights: they are let go where that one is sharded
             (`LoadedBase.is_whole`).
+        picked_by: the logged validation value that picks the epoch.
 
     Returns:
         How it went, and the best epoch's weights by the model's own names.
@@ -152,7 +162,7 @@ def train(
     if settings.early_stopping_patience is not None:
         callbacks.append(EarlyStoppingCallback(settings.early_stopping_patience))
     trainer = build(
-        args=training_arguments(settings, workspace),
+        args=training_arguments(settings, workspace, picked_by=picked_by),
         train_dataset=train_data,
         eval_dataset=validation_data,
         data_collator=collator,
@@ -170,7 +180,7 @@ def train(
         from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
         unset_hf_deepspeed_config()  # or transformers would load the next base in shards
-    return _result_of(trainer.state, settings, description), weights
+    return _result_of(trainer.state, settings, description, f"eval_{picked_by}"), weights
 
 
 def trained_weights(trainer: Trainer) -> dict[str, Tensor]:
@@ -248,9 +258,9 @@ class _Progress(TrainerCallback):  # type: ignore[misc]
             logger.info("%s: epoch %.0f, validation loss %.4f", self.description, state.epoch or 0, logs["eval_loss"])
 
 
-def _result_of(state: TrainerState, settings: TrainingSettings, description: str) -> TrainingResult:
+def _result_of(state: TrainerState, settings: TrainingSettings, description: str, picked_by: str) -> TrainingResult:
     log = json.loads(json.dumps(state.log_history))
-    losses = [line["eval_loss"] for line in log if "eval_loss" in line]
+    losses = [line[picked_by] for line in log if picked_by in line]
     best = losses.index(min(losses)) + 1
     # Ended by the epoch limit while the last epoch was the best: more epochs might have lowered it further. A fall of
     # less than 0.1 % an epoch counts as flat.
@@ -294,16 +304,22 @@ def train_and_save(
     model: PeftModel,
     base: LoadedBase,
     task: Task,
-    data: tuple[TokenizedExamples, TokenizedExamples],
+    data: tuple[Data, Data],
     settings: TrainingSettings,
     out: Path,
     description: str,
     note: Mapping[str, object],
     base_is_free: bool = True,
+    collator: Collator | None = None,
+    picked_by: str = "loss",
+    record: Callable[[TrainingResult], Mapping[str, object]] | None = None,
 ) -> TrainingResult:
-    """Train, then move the finished adapter into place and delete its checkpoints.
+    """Train, then move the finished adapter into place and delete its checkpoints; `choose_collator` without one.
 
-    `base_is_free`: no teacher needs the base while the adapter trains.
+    Args beside those of `train`:
+        note: how the adapter was made; what it names differently is another training.
+        base_is_free: no teacher needs the base while the adapter trains.
+        record: what `training.json` says beside the result.
     """
     identity = fingerprint(
         [base.fingerprint, task.definition, settings.identity(), note, *(part.sequences for part in data)]
@@ -316,12 +332,14 @@ def train_and_save(
         settings=settings,
         train_data=data[0],
         validation_data=data[1],
-        collator=choose_collator(
+        collator=collator
+        or choose_collator(
             model, data[0].sequences, packing=settings.packing, pad_token_id=base.tokenizer.pad_token_id
         ),
         workspace=workspace,
         description=description,
         free=base.model if base_is_free else None,
+        picked_by=picked_by,
     )
     full_note = {
         "task": task.name,
@@ -334,7 +352,7 @@ def train_and_save(
     def write() -> None:
         with atomic_folder(out) as folder:
             save_adapter(model, folder, base=base, note=full_note, weights=weights)
-            write_json(folder / "training.json", dataclasses.asdict(result))
+            write_json(folder / "training.json", dataclasses.asdict(result) | dict(record(result) if record else {}))
         for stale in out.parent.glob(f".{out.name}.*.training"):
             shutil.rmtree(stale)
 

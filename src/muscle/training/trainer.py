@@ -76,7 +76,7 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
     """A Trainer whose loss is an `Objective`; logs each of its terms per token.
 
     Args:
-        objective: the loss.
+        objective: the loss; None where a trainer has its own `batch_sums`.
         **kwargs: as for `transformers.Trainer`. The collator must give `labels` without the first token
             (`PaddingCollator` does).
     """
@@ -84,7 +84,7 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
     # Our loss is divided by the accumulated batch's tokens already.
     loss_is_scaled_for_ga = True
 
-    def __init__(self, *args: object, objective: Objective, **kwargs: Any) -> None:
+    def __init__(self, *args: object, objective: Objective | None, **kwargs: Any) -> None:
         if distributed.num_processes() > 1:
             # A short last batch is filled by blank examples; by default it would be filled by examples counted twice.
             arguments = kwargs["args"]
@@ -124,8 +124,7 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor | tuple[Tensor, CausalLMOutput]:
         """Return the objective's sum over tokens divided by the tokens of the accumulated batch."""
-        outputs = self.outputs(model, inputs)
-        sums = self.objective(outputs.logits[:, :-1], inputs["labels"][:, 1:], inputs)
+        sums, outputs = self.batch_sums(model, inputs)
         self._remember("train" if model.training else "eval", sums)
         total = sums.num_tokens if num_items_in_batch is None else num_items_in_batch
         loss = sums.loss / torch.as_tensor(total, device=sums.loss.device).clamp(min=1)
@@ -133,6 +132,12 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
             # Data-parallel gradients are averaged over the processes; the divisor above counts all their tokens.
             loss = loss * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
+
+    def batch_sums(self, model: torch.nn.Module, inputs: Mapping[str, Tensor]) -> tuple[TokenSums, CausalLMOutput]:
+        """Return a batch's loss as sums over what the Trainer counts in its labels, and the model's outputs."""
+        outputs = self.outputs(model, inputs)
+        assert self.objective is not None, "a trainer without an objective has its own sums"
+        return self.objective(outputs.logits[:, :-1], inputs["labels"][:, 1:], inputs), outputs
 
     def outputs(self, model: torch.nn.Module, inputs: Mapping[str, Tensor]) -> CausalLMOutput:
         """Run the model on a batch; the objective gets what stands under `logits`, (batch, seq, ...)."""

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -61,3 +63,12 @@ def test_an_example_without_options_is_refused(teacher, tmp_path):
     side, _, examples = teacher
     with pytest.raises(DataError, match="expected answer options, found none"):
         store_options(tmp_path / "s", side, [dataclasses.replace(examples[0], choices=())], max_length=64)
+
+
+def test_beginnings_that_tell_options_apart_stand_for_them_where_that_is_wanted(teacher, tmp_path):
+    side, _, examples = teacher
+    longer = [replace(example, choices=tuple(f"{choice} w3" for choice in example.choices)) for example in examples]
+    whole = store_options(tmp_path / "whole", side, examples, max_length=64).rows(range(3))
+    cut = store_options(tmp_path / "cut", side, longer, max_length=64, distinguishing=True).rows(range(3))
+    assert cut.log_likelihood.tolist() == pytest.approx(whole.log_likelihood.tolist(), abs=1e-5)
+    assert torch.equal(cut.num_tokens, whole.num_tokens)

@@ -25,27 +25,34 @@ def clean(text: str) -> str:
     return re.sub(r"\[.*?\]", "", text).replace("  ", " ")
 
 
-def to_example(row: Row, position: int) -> Example:
-    """Build an example from `activity_label`, `endings`, `label` and `ctx_a` with `ctx_b`, or `ctx`.
+def to_question(row: Row, position: int) -> Example:
+    """Build an example from `activity_label`, `endings` and `ctx_a` with `ctx_b`, or `ctx`, without its label.
 
     Raises:
-        DataError: a field is missing, empty or out of range, or there is no context.
+        DataError: a field is missing or empty, or there is no context.
     """
     activity = read_text(row, "activity_label")
-    endings = read_texts(row, "endings")
-    gold = read_label(row, "label", len(endings))
-    choices = tuple(clean(ending) for ending in endings)
+    choices = tuple(clean(ending) for ending in read_texts(row, "endings"))
     if not all(choices):
         raise DataError(f"field 'endings': expected text beside the marks, found {found(row['endings'])}")
     return Example(
         id=read_id(row, position),
         context=clean(f"{activity}: {_context(row)}"),
-        reference=(choices[gold],),
-        target=f" {choices[gold]}",
+        reference=(),
+        target="",
         choices=choices,
-        gold=gold,
         slices=_activity_slices(row, activity),
     )
+
+
+def to_example(row: Row, position: int) -> Example:
+    """Build an example from a row with its `label`.
+
+    Raises:
+        DataError: a field is missing, empty or out of range, or there is no context.
+    """
+    question = to_question(row, position)
+    return question.answered(read_label(row, "label", len(question.choices)))
 
 
 def _context(row: Row) -> str:
@@ -69,6 +76,7 @@ TASK = Task(
     name="hellaswag",
     kind="choice",
     to_example=to_example,
+    to_question=to_question,
     columns=("activity_label", "endings", "label"),
     definition={
         "task": "hellaswag",

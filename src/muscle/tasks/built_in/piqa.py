@@ -10,31 +10,39 @@ from muscle.tasks.fields import read_id, read_label, read_text
 from muscle.tasks.task import Example, HubData, Row, Task
 
 
-def to_example(row: Row, position: int) -> Example:
-    r"""Build an example from `goal`, `sol1`, `sol2` and `label` (0: `sol1` is right).
+def to_question(row: Row, position: int) -> Example:
+    r"""Build an example from `goal`, `sol1` and `sol2`, without its label.
 
     Raises:
-        DataError: a field is missing, empty or out of range.
+        DataError: a field is missing or empty.
 
-    >>> to_example({"goal": "Open a jar", "sol1": "Twist.", "sol2": "Sing.", "label": 0}, 0).context
+    >>> to_question({"goal": "Open a jar", "sol1": "Twist.", "sol2": "Sing."}, 0).context
     'Question: Open a jar\nAnswer:'
     """
-    choices = (read_text(row, "sol1"), read_text(row, "sol2"))
-    gold = read_label(row, "label", len(choices))
     return Example(
         id=read_id(row, position),
         context=f"Question: {read_text(row, 'goal')}\nAnswer:",
-        reference=(choices[gold],),
-        target=f" {choices[gold]}",
-        choices=choices,
-        gold=gold,
+        reference=(),
+        target="",
+        choices=(read_text(row, "sol1"), read_text(row, "sol2")),
     )
+
+
+def to_example(row: Row, position: int) -> Example:
+    """Build an example from `goal`, `sol1`, `sol2` and `label` (0: `sol1` is right).
+
+    Raises:
+        DataError: a field is missing, empty or out of range.
+    """
+    question = to_question(row, position)
+    return question.answered(read_label(row, "label", len(question.choices)))
 
 
 TASK = Task(
     name="piqa",
     kind="choice",
     to_example=to_example,
+    to_question=to_question,
     columns=("goal", "sol1", "sol2", "label"),
     definition={
         "task": "piqa",

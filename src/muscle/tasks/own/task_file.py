@@ -8,6 +8,7 @@ user's own YAML names.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta
@@ -53,6 +54,7 @@ def load_task(path: Path) -> Task:
         name=settings.name,
         kind="generation" if settings.generation else "choice",
         to_example=templates.example,
+        to_question=None if settings.generation else templates.question,
         columns=templates.columns,
         definition=definition,
         choice_score="acc_norm" if scorer.name == "normalized_choice_likelihood" else "acc",
@@ -117,35 +119,33 @@ class _Templates:
 
     def example(self, row: Row, position: int) -> Example:
         """Build an example; raises DataError with the key or field that does not fit."""
-        settings = self._settings
-        # A column may be named in the YAML for what Jinja cannot name, such as "Question Text".
-        values = {**row, **{name: row.get(column) for name, column in settings.columns.items()}}
-        context = self._render("prompt", self._prompt, values)
-        identity = read_id(row, position, settings.id or "id") if settings.id else str(position)
-        slices = {name: str(row[name]) for name in settings.slices if read_column(row, name) is not None}
+        question, label = self.question(row, position), self._settings.label
         if self._target is not None:
-            target = self._render("target", self._target, values)
-            return Example(
-                id=identity,
-                context=context,
+            target = self._render("target", self._target, self._values(row))
+            return replace(
+                question,
                 reference=(target, *self._references(row)),
-                target=settings.delimiter + target,
-                delimiter=settings.delimiter,
-                slices=slices,
+                target=self._settings.delimiter + target,
             )
-        choices = self._options(row, values)
-        assert settings.label is not None, "a choice task has a label"
-        gold = read_gold(row, settings.label.column, choices, settings.label.kind)
+        assert label is not None, "a choice task has a label"
+        return question.answered(read_gold(row, label.column, question.choices, label.kind))
+
+    def question(self, row: Row, position: int) -> Example:
+        """Build an example without its answer; raises DataError with the key or field that does not fit."""
+        settings, values = self._settings, self._values(row)
         return Example(
-            id=identity,
-            context=context,
-            reference=(choices[gold],),
-            target=settings.delimiter + choices[gold],
-            choices=choices,
-            gold=gold,
+            id=read_id(row, position, settings.id or "id") if settings.id else str(position),
+            context=self._render("prompt", self._prompt, values),
+            reference=(),
+            target="",
+            choices=() if self._target is not None else self._options(row, values),
             delimiter=settings.delimiter,
-            slices=slices,
+            slices={name: str(row[name]) for name in settings.slices if read_column(row, name) is not None},
         )
+
+    def _values(self, row: Row) -> dict[str, object]:
+        # A column may be named in the YAML for what Jinja cannot name, such as "Question Text".
+        return {**row, **{name: row.get(column) for name, column in self._settings.columns.items()}}
 
     def _options(self, row: Row, values: Mapping[str, object]) -> tuple[str, ...]:
         if isinstance(self._settings.choices, str):

@@ -14,7 +14,7 @@ import torch
 
 from muscle.models.option_batches import Item, score_items
 from muscle.models.option_scores import MEMORY_BYTES, reads_trees
-from muscle.models.option_tree import encode_options
+from muscle.models.option_tree import encode_options, option_tree
 from muscle.provenance import fingerprint, versions
 from muscle.tasks.task import Example
 from muscle.training.teachers.make_rows import TaskModel
@@ -29,6 +29,7 @@ def store_options(
     examples: Sequence[Example],
     *,
     max_length: int,
+    distinguishing: bool = False,
     batch_size: int = 8,
     memory_bytes: int = MEMORY_BYTES,
     description: str = "options",
@@ -40,6 +41,7 @@ def store_options(
         side: the teacher; its own tokenizer is used.
         examples: of a choice task, labelled or not.
         max_length: tokens; a longer context loses its beginning.
+        distinguishing: the shortest beginning of an option that no other has stands for it.
         batch_size: examples at a time; a forward pass holds as many tokens as that many single options.
         memory_bytes: budget for the logits of a chunk.
         description: for progress and log.
@@ -53,6 +55,8 @@ def store_options(
         OutputError: the store cannot be written, or the disk is too small.
     """
     encoded = [encode_options(example, side.base.tokenizer, max_length) for example in examples]
+    if distinguishing:
+        encoded = [(context, _beginnings(context, options)) for context, options in encoded]
     identity = {
         "base": side.base.fingerprint,
         "adapter": side.adapter,
@@ -71,6 +75,10 @@ def store_options(
         batch_size=batch_size,
         description=description,
     )
+
+
+def _beginnings(context: Sequence[int], options: Sequence[Sequence[int]]) -> list[list[int]]:
+    return list(option_tree(context, options, distinguishing=True).options())
 
 
 def _row_maker(

@@ -1,0 +1,188 @@
+"""Step 2 of the method at option level: teachers run once, then a student is drawn to what they make of each option."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from muscle import distributed
+from muscle.config.settings import LABEL_TARGETS, AlignmentSettings, TrainingSettings
+from muscle.errors import ModelError
+from muscle.files import read_json
+from muscle.models.adapters import load_adapter
+from muscle.models.bases import LoadedBase
+from muscle.provenance import fingerprint
+from muscle.training.options.teach import (
+    Lesson,
+    OptionData,
+    label_lesson,
+    margin_lesson,
+    taught_lesson,
+    teacher_scores,
+)
+from muscle.training.options.train import train_on_options
+from muscle.training.options.trainer import OptionLoss
+from muscle.training.run import TrainingResult
+from muscle.training.start import Start
+from muscle.training.teachers.make_rows import TaskModel
+
+
+@dataclass(frozen=True)
+class OptionAlignment:
+    """One alignment at option level.
+
+    Attributes:
+        old_base: M_base_v1, loaded.
+        start: of the student, with the new base, both adapters and the method.
+        data: the items.
+        settings: epochs, learning rate and so on.
+        out: the compatibility adapter's folder.
+        folder: of what is made on the way: the adapter trained on labels first, the teachers' stores.
+        description: for progress and log.
+    """
+
+    old_base: LoadedBase
+    start: Start
+    data: OptionData
+    settings: TrainingSettings
+    out: Path
+    folder: Path
+    description: str
+
+    @property
+    def alignment(self) -> AlignmentSettings:
+        """The method."""
+        return self.start.alignment
+
+    @property
+    def new_base(self) -> LoadedBase:
+        """M_base_v2, loaded."""
+        return self.start.base
+
+    def run(self, old_base_away: AbstractContextManager[None]) -> TrainingResult:
+        """Train.
+
+        Args:
+            old_base_away: keeps the old base off the accelerator while the student trains.
+
+        Returns:
+            How the last training went.
+
+        Raises:
+            MuscleError: see `muscle.training.align.align`.
+        """
+        first = self._trained_on_labels() if self.alignment.labels_first else None
+        new_adapter = first or self.start.adapters["new"]
+        lesson = self._lesson(new_adapter)
+        student = load_adapter(self.new_base, first, trainable=True) if first else self.start.student()
+        with old_base_away:
+            return train_on_options(
+                student,
+                self.new_base,
+                self.data,
+                lesson,
+                self._loss(),
+                settings=self._settings(),
+                out=self.out,
+                description=self.description,
+                note=self._note(),
+                record=self._record(first),
+                selection=self.alignment.selection,
+                items_before=_items_seen(first) if first else 0,
+            )
+
+    def _trained_on_labels(self) -> Path:
+        """Train the start on the labels alone, or find what such a training left; return the adapter's folder."""
+        labelled = OptionData(self.data.task, self.data.train, self.data.validation)
+        lesson = label_lesson(labelled)
+        tokenized = labelled.items(self.new_base.tokenizer, self.settings.max_length)
+        made_of = fingerprint(
+            [
+                self.new_base.fingerprint,
+                self.start.content(),
+                self.settings.identity(),
+                self.alignment.selection,
+                lesson.target.digest,
+                *(part.sequences for part in tokenized),
+            ]
+        )
+        out = self.folder / f"labels-{made_of[:16]}"
+        if not distributed.from_main(out.is_dir):
+            train_on_options(
+                self.start.student(),
+                self.new_base,
+                labelled,
+                lesson,
+                OptionLoss(),
+                settings=self.settings,
+                out=out,
+                description=f"{self.description}: labels first",
+                note={"stage": "labels", "unit": "options", "start": self.start.content()},
+                record={"unit": "options", "target": "labels"},
+                selection=self.alignment.selection,
+            )
+            if not self.new_base.is_whole:
+                raise ModelError(
+                    "alignment.labels_first: the training on labels sharded the new base, which the teachers need "
+                    "whole; what it made is kept: run the same command again"
+                )
+        return out
+
+    def _lesson(self, new_adapter: Path) -> Lesson:
+        """Run the teachers that the target needs."""
+        target = self.alignment.target
+        if target == "labels":
+            return label_lesson(self.data)
+        old = self._teacher("old", self.old_base, self.start.adapters["old"])
+        if target == "margin":
+            return margin_lesson(self.data, old)
+        return taught_lesson(self.data, old, self._teacher("new", self.new_base, new_adapter), self.alignment)
+
+    def _teacher(self, name: str, base: LoadedBase, adapter: Path) -> Tensor:
+        return teacher_scores(
+            self.folder / f"options-{name}",
+            TaskModel.load(base, adapter),
+            self.data,
+            settings=self.settings,
+            description=f"{self.description}: {name} teacher",
+        )
+
+    def _settings(self) -> TrainingSettings:
+        epochs = self.alignment.unlabelled_epochs if self.data.unlabelled else None
+        return self.settings.model_copy(update={"epochs": epochs}) if epochs else self.settings
+
+    def _loss(self) -> OptionLoss:
+        of_labels = self.alignment.target in LABEL_TARGETS
+        return OptionLoss(
+            temperature=1.0 if of_labels else self.alignment.temperature,
+            ce_weight=self.alignment.ce_weight,
+            kl=self.alignment.kl,
+        )
+
+    def _note(self) -> dict[str, object]:
+        return {
+            "stage": "align",
+            "alignment": self.alignment.identity(),
+            "old_base": self.old_base.source,
+            "old_base_fingerprint": self.old_base.fingerprint,
+            "start": self.start.content(),
+        }
+
+    def _record(self, first: Path | None) -> dict[str, object]:
+        chosen = ("method", "unit", "target", "temperature", "ce_weight", "old_share", "kappa", "kl", "start")
+        record: dict[str, object] = {name: getattr(self.alignment, name) for name in (*chosen, "selection")}
+        if first is not None:
+            written = read_json(first / "training.json")
+            kept = ("best_epoch", "num_epochs", "num_steps", "validation_losses", "converged", "validation")
+            record["labels_first"] = {name: written[name] for name in kept}
+        return record
+
+
+def _items_seen(adapter: Path) -> int:
+    """Return how many items the training of an adapter saw."""
+    found = read_json(adapter / "training.json")["items_seen"]
+    assert isinstance(found, int), "written by train_on_options"
+    return found

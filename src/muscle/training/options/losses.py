@@ -1,0 +1,157 @@
+"""The losses over an item's options: KL to a target, cross-entropy of the right option, the hinge to the old margin.
+
+The student's scores are its log-likelihoods of the options, (items, options); an option that an item does not have is
+-inf. Its distribution is their softmax. All losses are per item, in nats.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from muscle.config.settings import KlName
+from muscle.training.options.targets import NO_LABEL
+
+
+@dataclass(frozen=True)
+class TargetRows:
+    """What items are trained towards.
+
+    Attributes:
+        log_target: (items, options), the target's log-probabilities; -inf where there is no option.
+        gold: (items,), index of the right option; `NO_LABEL` where it is not known.
+        old_margin: (items,), the old model's margin, for the target `margin`; None for the others.
+    """
+
+    log_target: Tensor
+    gold: Tensor
+    old_margin: Tensor | None = None
+
+    def __getitem__(self, items: Tensor) -> TargetRows:
+        """Return some of the items."""
+        margin = None if self.old_margin is None else self.old_margin[items]
+        return TargetRows(self.log_target[items], self.gold[items], margin)
+
+    @property
+    def digest(self) -> str:
+        """64 hex digits that stand for the values."""
+        parts = (self.log_target, self.gold, self.old_margin)
+        digest = hashlib.sha256()
+        for part in parts:
+            digest.update(b"" if part is None else part.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def to(self, device: torch.device) -> TargetRows:
+        """Return them on a device."""
+        margin = None if self.old_margin is None else self.old_margin.to(device)
+        return TargetRows(self.log_target.to(device), self.gold.to(device), margin)
+
+
+@dataclass(frozen=True)
+class OptionTerms:
+    """A batch's loss and its terms, each a sum over items.
+
+    Attributes:
+        loss: with gradient.
+        kl: of the student's distribution and the target's, in the direction of the loss.
+        cross_entropy: -log p(right option), over labelled items.
+        hinge: to the old margin; 0 for other targets.
+        agreement: items whose likeliest option is the target's.
+        num_labelled: items with a label.
+        num_items: all of them.
+    """
+
+    loss: Tensor
+    kl: float
+    cross_entropy: float
+    hinge: float
+    agreement: int
+    num_labelled: int
+    num_items: int
+
+
+def divergence(scores: Tensor, log_target: Tensor, *, temperature: float = 1.0, kl: KlName = "forward") -> Tensor:
+    """Return KL(t || q), or reversed KL(q || t), with q = softmax(scores / T) and t = softmax(log target / T).
+
+    KL(t || q) = sum_k t_k (log t_k - log q_k); T softens both alike (Hinton et al. 2015, without its factor T^2, as
+    Eq. 1 of MUSCLE has none). Zero for equal distributions.
+
+    Args:
+        scores: (items, options), the student's.
+        log_target: (items, options).
+        temperature: T > 0.
+        kl: `forward` or `reverse`. The reversed one is infinite where the target rules an option out.
+
+    Returns:
+        (items,).
+    """
+    log_q = (scores / temperature).log_softmax(-1)
+    log_t = (log_target.detach().to(scores.dtype) / temperature).log_softmax(-1)
+    first, second = (log_t, log_q) if kl == "forward" else (log_q, log_t)
+    # 0 log 0 = 0, whatever stands on the other side; where not both are ruled out, -inf stays and makes the sum inf.
+    counted = first > -torch.inf
+    ratio = torch.where(counted, first, 0.0) - torch.where(counted, second, 0.0)
+    return (first.exp() * ratio).sum(-1)
+
+
+def right_option_loss(scores: Tensor, gold: Tensor) -> Tensor:
+    """Return -log softmax(scores)[y]; 0 where there is no label: (items,)."""
+    found = nn.functional.cross_entropy(scores, gold.clamp(min=0), reduction="none")
+    return torch.where(gold == NO_LABEL, 0.0, found)
+
+
+def margin(scores: Tensor, gold: Tensor) -> Tensor:
+    """Return score(right) - max score(wrong): (items,); every item has a label and two options at least."""
+    right = nn.functional.one_hot(gold, scores.shape[-1]).bool()
+    best_wrong = scores.masked_fill(right, -torch.inf).amax(-1)
+    return scores.gather(-1, gold[:, None])[:, 0] - best_wrong
+
+
+def margin_hinge(scores: Tensor, gold: Tensor, old_margin: Tensor) -> Tensor:
+    """Return max(0, m_old - m_student), m = score(right) - max score(wrong): (items,).
+
+    The student is to be as sure of a right answer as the old model was. m_old = -inf asks nothing.
+    """
+    return (old_margin.to(scores.dtype) - margin(scores, gold)).clamp(min=0.0)
+
+
+def option_terms(
+    scores: Tensor,
+    target: TargetRows,
+    *,
+    temperature: float = 1.0,
+    ce_weight: float = 0.0,
+    kl: KlName = "forward",
+) -> OptionTerms:
+    """Return a batch's loss: (1 - w) KL to the target + w cross-entropy; with an old margin, the hinge to it on top.
+
+    A target of labels alone makes the KL a cross-entropy, since its own entropy is 0; it is taken at T = 1.
+
+    Args:
+        scores: (items, options), the student's.
+        target: of the same items.
+        temperature: T.
+        ce_weight: w, in [0, 1], of labelled items; an item without a label has the KL alone, with its weight 1 - w.
+        kl: the direction.
+    """
+    distance = divergence(scores, target.log_target, temperature=temperature, kl=kl)
+    cross_entropy = right_option_loss(scores, target.gold)
+    loss = (1.0 - ce_weight) * distance.sum()
+    if ce_weight:
+        loss = loss + ce_weight * cross_entropy.sum()
+    hinge = 0.0
+    if target.old_margin is not None:
+        missing = margin_hinge(scores, target.gold, target.old_margin).sum()
+        loss, hinge = loss + missing, float(missing.detach())
+    return OptionTerms(
+        loss=loss,
+        kl=float(distance.detach().sum()),
+        cross_entropy=float(cross_entropy.detach().sum()),
+        hinge=hinge,
+        agreement=int((scores.argmax(-1) == target.log_target.argmax(-1)).sum()),
+        num_labelled=int((target.gold != NO_LABEL).sum()),
+        num_items=len(scores),
+    )

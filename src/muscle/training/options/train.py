@@ -1,0 +1,158 @@
+"""One training at option level, from items and a lesson to the adapter's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from transformers import set_seed
+
+from muscle.config.settings import SelectionName, TrainingSettings
+from muscle.errors import DataError
+from muscle.models.adapter_check import adapter_content
+from muscle.models.adapters import load_adapter
+from muscle.models.bases import LoadedBase
+from muscle.models.option_scores import reads_trees
+from muscle.training.options.data import ItemCollator
+from muscle.training.options.teach import Lesson, OptionData, label_lesson
+from muscle.training.options.trainer import OptionLoss, OptionTrainer
+from muscle.training.run import TrainingResult, train_and_save
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+
+def train_on_labels(
+    base: LoadedBase,
+    start_from: Path,
+    data: OptionData,
+    *,
+    settings: TrainingSettings,
+    out: Path,
+    description: str = "train on labels",
+) -> TrainingResult:
+    """Train an adapter on with the cross-entropy of the right option, without any teacher.
+
+    The control of every method at option level: the same unit, and no old model.
+
+    Args:
+        base: the adapter's.
+        start_from: the adapter's folder.
+        data: labelled items.
+        settings: epochs, learning rate and so on.
+        out: the new adapter's folder.
+        description: for progress and log.
+
+    Returns:
+        How it went; also written to `training.json` in `out`.
+
+    Raises:
+        ModelError: `start_from` doesn't fit the base.
+        DataError: no examples, or one without options.
+        OutputError: `out` cannot be written.
+    """
+    set_seed(settings.seed)
+    student = load_adapter(base, start_from, trainable=True)
+    note = {"stage": "labels", "unit": "options", "start_from": adapter_content(start_from)}
+    return train_on_options(
+        student,
+        base,
+        data,
+        label_lesson(data),
+        OptionLoss(),
+        settings=settings,
+        out=out,
+        description=description,
+        note=note,
+        record={"unit": "options", "target": "labels"},
+    )
+
+
+def train_on_options(
+    student: PeftModel,
+    base: LoadedBase,
+    data: OptionData,
+    lesson: Lesson,
+    loss: OptionLoss,
+    *,
+    settings: TrainingSettings,
+    out: Path,
+    description: str,
+    note: Mapping[str, object],
+    record: Mapping[str, object],
+    selection: SelectionName = "own",
+    items_before: int = 0,
+) -> TrainingResult:
+    """Train a student on the options of items and write its adapter.
+
+    Args:
+        student: the base with a trainable adapter.
+        base: what it stands on.
+        data: the items.
+        lesson: what they are to be answered like.
+        loss: how that is approached.
+        settings: epochs, learning rate and so on.
+        out: the adapter's folder.
+        description: for progress and log.
+        note: see `train_and_save`.
+        record: what `training.json` says beside the result, the lesson's facts and what `_full_record` adds.
+        selection: which validation value picks the epoch.
+        items_before: that a training before this one has seen, for the control's length.
+    """
+    for name, part in (("training", data.train), ("validation", data.validation)):
+        if not part:
+            raise DataError(f"{name} data: expected at least one example, found none")
+    items, pad_token_id = data.items(base.tokenizer, settings.max_length), base.tokenizer.pad_token_id
+    sample = max((tree.input_ids for tree in items[0].trees), key=lambda ids: len(set(ids)))
+    trainer = partial(
+        OptionTrainer,
+        model=student,
+        targets=lesson.target,
+        loss=loss,
+        pad_token_id=pad_token_id,
+        option_by_option=not reads_trees(student, sample, pad_token_id=pad_token_id),
+        memory_bytes=settings.chunk_memory_mb * 2**20,
+    )
+
+    return train_and_save(
+        trainer,
+        model=student,
+        base=base,
+        task=data.task,
+        data=items,
+        settings=settings,
+        out=out,
+        description=description,
+        note={**note, "lesson": lesson.target.digest},
+        collator=ItemCollator(),
+        picked_by="cross_entropy" if selection == "cross_entropy" else "loss",
+        record=partial(_full_record, data, {**record, **lesson.facts}, items_before),
+    )
+
+
+def _full_record(
+    data: OptionData, record: Mapping[str, object], items_before: int, result: TrainingResult
+) -> dict[str, object]:
+    """Return what `training.json` says beside a result.
+
+    `validation` holds for each epoch how well the student agreed with its target on the validation items: the share of
+    items with the same likeliest option, and the KL. `control_epochs` are the epochs of labelled items in which a
+    control sees as many items.
+    """
+    seen = items_before + result.num_epochs * data.num_trained
+    return {
+        **record,
+        "whole_options": not data.distinguishing,
+        "per_character": data.per_character,
+        "num_labelled": len(data.train),
+        "num_unlabelled": len(data.unlabelled),
+        "num_validation": len(data.validation),
+        "validation": {
+            name: [line[f"eval_{name}"] for line in result.log if f"eval_{name}" in line]
+            for name in ("agreement", "kl", "cross_entropy")
+        },
+        "items_seen": seen,
+        "control_epochs": -(-seen // len(data.train)),
+    }

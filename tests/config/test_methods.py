@@ -1,0 +1,107 @@
+"""Methods as words of a configuration: what a preset fills, what fits together, and what older runs see of it."""
+
+from pathlib import Path
+
+import pytest
+
+from muscle.config.settings import AlignmentSettings
+from muscle.config.update_file import load_config, load_stage_settings
+from muscle.errors import ConfigError
+
+
+def test_the_default_is_the_papers_method_and_older_fingerprints_stay():
+    plain = AlignmentSettings()
+    assert (plain.method, plain.unit, plain.target) == ("paper", "tokens", "mask")
+    assert AlignmentSettings(method="paper") == plain
+    older = {"temperature": 2.0, "mask": "student_wrong", "ce_weight": 0.0, "training": {}}
+    assert plain.identity() == older
+    assert AlignmentSettings(start="old").identity() == {**older, "start": "old"}
+
+
+def test_the_preset_options_fills_what_is_left_out_and_nothing_else():
+    filled = AlignmentSettings(method="options")
+    assert (filled.unit, filled.target, filled.old_share) == ("options", "mixture", 0.5)
+    assert (filled.temperature, filled.labels_first, filled.start) == (1.0, True, "new")
+    own = AlignmentSettings(method="options", target="stack", kappa=3.0, temperature=2.0, labels_first=False)
+    assert (own.target, own.kappa, own.temperature, own.labels_first) == ("stack", 3.0, 2.0, False)
+    assert not AlignmentSettings(method="options", target="labels").labels_first
+
+
+def test_a_preset_is_what_it_fills_in():
+    spelled = AlignmentSettings(unit="options", target="mixture", temperature=1.0, labels_first=True)
+    assert spelled.identity() == AlignmentSettings(method="options").identity()
+
+
+def test_the_place_of_unlabelled_inputs_is_in_no_fingerprint():
+    # Their content is, in the stage's inputs.
+    with_file = AlignmentSettings(method="options", unlabelled="/somewhere/traffic.jsonl")
+    assert with_file.identity() == AlignmentSettings(method="options").identity()
+
+
+def written(folder: Path, alignment: str, tasks: str = "[{task: piqa}]") -> Path:
+    path = folder / "update.yaml"
+    path.write_text(f"old: org/old\nnew: org/new\ntasks: {tasks}\nalignment:\n{alignment}")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (
+            ["unit: options"],
+            "line 4: alignment: target: expected labels, mixture, reliability, stack, margin or lifted",
+        ),
+        (["target: stack"], "line 5: alignment: target: expected mask with unit tokens, found stack"),
+        (["method: options", "mask: old_right"], "line 6: alignment: mask: expected it only with unit tokens, found"),
+        (["method: options", "engine: online"], "line 6: alignment: engine: expected it only with unit tokens, found"),
+        (
+            ["old_share: 0.3"],
+            "line 5: alignment: old_share: expected it only with target mixture, reliability or lifted",
+        ),
+        (["method: options", "old_share: 1.5"], "line 6: alignment.old_share: expected less than or equal to 1"),
+        (["method: options", "kappa: 2.0"], "line 6: alignment: kappa: expected it only with target stack, found 2.0"),
+        (["method: options", "target: stack", "kappa: 0.0"], "line 7: alignment.kappa: expected greater than 0, found"),
+        (["kl: reverse"], "line 5: alignment: kl: expected it only with a target with teachers: mixture,"),
+        (
+            ["method: options", "target: margin", "ce_weight: 0.1"],
+            "line 7: alignment: ce_weight: expected it only with",
+        ),
+        (["labels_first: true"], "line 5: alignment: labels_first: expected it only with unit options and another"),
+        (
+            ["method: options", "target: labels", "unlabelled: a.jsonl"],
+            "line 7: alignment: unlabelled: expected it only",
+        ),
+        (
+            ["method: options", "unlabelled_epochs: 2"],
+            "line 6: alignment: unlabelled_epochs: expected it only with unl",
+        ),
+        (["method: option"], "line 5: alignment.method: expected 'paper' or 'options', found 'option'"),
+        (["method: options", "lora: {r: 0}"], "line 6: alignment.lora.r: expected greater than or equal to 1, found 0"),
+        (["method: options", "lora: {alpha: 4}"], "alignment.lora.alpha: unknown key"),
+        (["selection: loss"], "line 5: alignment.selection: expected 'own' or 'cross_entropy', found 'loss'"),
+    ],
+    ids=lambda value: value[-1].replace(" ", "") if isinstance(value, list) else "",
+)
+def test_what_makes_no_sense_is_refused_with_line_key_expectation_and_finding(tmp_path, lines, message):
+    with pytest.raises(ConfigError) as caught:
+        load_config(written(tmp_path, "".join(f"  {line}\n" for line in lines)))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unlabelled_inputs_are_found_beside_the_yaml(tmp_path):
+    path = written(tmp_path, "  method: options\n  unlabelled: traffic.jsonl\n")
+    assert load_config(path).alignment.unlabelled_of("piqa") == str(tmp_path / "traffic.jsonl")
+    assert load_stage_settings(path).alignment.unlabelled == str(tmp_path / "traffic.jsonl")
+    hub = written(tmp_path, "  method: options\n  unlabelled: hub:org/data:train\n")
+    assert load_config(hub).alignment.unlabelled == "hub:org/data:train"
+
+
+def test_several_tasks_have_a_file_each(tmp_path):
+    two = "[{task: piqa}, {task: hellaswag}]"
+    path = written(tmp_path, "  method: options\n  unlabelled: {piqa: p.csv}\n", two)
+    alignment = load_config(path).alignment
+    assert alignment.unlabelled_of("piqa") == str(tmp_path / "p.csv")
+    assert alignment.unlabelled_of("hellaswag") is None
+    with pytest.raises(ConfigError, match=r"line 6: alignment\.unlabelled: expected a file for each task, as \{TASK"):
+        load_config(written(tmp_path, "  method: options\n  unlabelled: p.csv\n", two))

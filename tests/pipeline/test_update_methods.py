@@ -1,0 +1,126 @@
+"""Every method the whole way through `muscle update` on the tiny pair."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from command_line import muscle
+from muscle.config.update_file import load_config, load_stage_settings
+from muscle.errors import DataError
+from muscle.pipeline.dry_run import plan_stages
+from muscle.pipeline.update import update
+from muscle.yaml_files import yaml_text
+from tiny import TASK_YAML, save_base, write_choice_rows
+
+TRAINING = {
+    "epochs": 1,
+    "learning_rate": 0.005,
+    "warmup_steps": 2,
+    "batch_size": 8,
+    "gradient_accumulation": 1,
+    "precision": "float32",
+}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("methods")
+    (root / "tools.yaml").write_text(TASK_YAML)
+    write_choice_rows(root / "train.jsonl", 40)
+    write_choice_rows(root / "test.jsonl", 16, start=1000)
+    rows = [json.loads(line) for line in write_choice_rows(root / "more.jsonl", 30, start=500).read_text().splitlines()]
+    for row in rows:
+        row.pop("label")
+    (root / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    save_base(root / "old", seed=1)
+    save_base(root / "new", seed=2)
+    return root
+
+
+def configured(root: Path, out: Path, **alignment):
+    config = {
+        "old": "old",
+        "new": "new",
+        "tasks": [{"task": "tools.yaml", "train": "train.jsonl", "test": "test.jsonl"}],
+        "lora": {"r": 4, "alpha": 8},
+        "training": TRAINING,
+        "alignment": alignment,
+        "evaluation": {"control": True, "bare_base": False},
+        "output": str(out),
+    }
+    path = root / f"{out.name}.yaml"
+    path.write_text(yaml_text(config))
+    return load_config(path)
+
+
+@pytest.fixture(scope="module")
+def plain(inputs, tmp_path_factory):
+    """A run by the paper's method, whose task adapters the others take over."""
+    out = tmp_path_factory.mktemp("plain") / "paper"
+    update(configured(inputs, out))
+    return out
+
+
+METHODS = {
+    "preset": {"method": "options", "unlabelled": "more.jsonl", "unlabelled_epochs": 2},
+    "labels": {"method": "options", "target": "labels"},
+    "margin": {"unit": "options", "target": "margin", "labels_first": True},
+    "reliability": {"method": "options", "target": "reliability", "start": "old"},
+    "stack": {"method": "options", "target": "stack", "kappa": 3.0, "labels_first": False},
+    "lifted": {"unit": "options", "target": "lifted", "temperature": 1.0, "unlabelled": {"tools": "more.jsonl"}},
+    "large": {"method": "options", "lora": {"r": 8}, "kl": "reverse", "selection": "cross_entropy"},
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_goes_the_whole_way(inputs, plain, tmp_path, name):
+    config = configured(inputs, tmp_path / name, **METHODS[name])
+    given = {side: {"tools": str(plain / "adapters" / side / "tools")} for side in ("old", "new")}
+    sides = {side: getattr(config, side).located(getattr(config, side).base, given[side]) for side in ("old", "new")}
+    config = config.model_copy(update=sides)
+    result = update(config)
+    assert {"old", "new", "compat", "control"} <= {path.name for path in (result.folder / "predictions").iterdir()}
+    written = json.loads((result.folder / "adapters/compat/tools/training.json").read_text())
+    assert written["target"] == config.alignment.target
+    assert written["num_unlabelled"] == (30 if config.alignment.unlabelled else 0)
+    control = json.loads((result.folder / "adapters/control/tools/training.json").read_text())
+    assert (control["unit"], control["target"]) == ("options", "labels")
+    assert control["num_epochs"] == written["control_epochs"]
+    assert update(config).num_stages_run == 0
+
+
+def test_only_the_alignment_and_what_hangs_on_it_runs_again_for_another_method(inputs, plain):
+    config = configured(inputs, plain, method="options")
+    states = {stage.name: stage.state for stage in plan_stages(config)}
+    assert states["finetune old/tools"] == states["evaluate new/tools"] == "done"
+    assert states["align tools"] == states["evaluate compat/tools"] == "to run"
+
+
+def test_a_dry_run_counts_the_unlabelled_inputs(inputs, tmp_path):
+    plans = [
+        {stage.name: stage for stage in plan_stages(configured(inputs, tmp_path / name, **more))}["align tools"]
+        for name, more in {"a": {"method": "options"}, "b": METHODS["preset"]}.items()
+    ]
+    assert plans[1].num_examples == plans[0].num_examples + 30
+    assert plans[1].num_tokens > plans[0].num_tokens
+
+
+def test_unlabelled_inputs_that_are_tested_on_are_left_out(inputs, tmp_path, caplog):
+    config = configured(inputs, tmp_path / "x", method="options", unlabelled="test.jsonl")
+    with pytest.raises(DataError, match=r"test\.jsonl: expected inputs of its own, found none"):
+        update(config)
+    assert "16 of 16 unlabelled inputs stand in the other data too, or twice; they are left out" in caplog.text
+
+
+def test_align_as_a_single_step_takes_a_method(inputs, plain, tmp_path):
+    settings = {"training": TRAINING, "alignment": {"method": "options", "unlabelled": "more.jsonl"}}
+    (inputs / "settings.yaml").write_text(yaml_text(settings))
+    found = load_stage_settings(inputs / "settings.yaml")
+    assert found.alignment.unlabelled == str(inputs / "more.jsonl")
+    arguments = ["align", "--task", str(inputs / "tools.yaml"), "--train", str(inputs / "train.jsonl")]
+    for side in ("old", "new"):
+        arguments += [f"--{side}", f"{inputs / side}+{plain / 'adapters' / side / 'tools'}"]
+    done = muscle(*arguments, "--config", inputs / "settings.yaml", "--out", tmp_path / "c")
+    assert done.code == 0, done.err
+    assert json.loads((tmp_path / "c" / "training.json").read_text())["num_unlabelled"] == 30

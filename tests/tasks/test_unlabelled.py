@@ -1,0 +1,96 @@
+"""Inputs without labels: in the task's own columns, no label needed or read, nothing that is tested on."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from muscle.errors import DataError
+from muscle.tasks import get_task, load_examples, load_task_data, load_unlabelled
+from muscle.tasks.sources import load_rows
+from tiny import TASK_YAML
+
+PIQA = {"goal": "Open a jar", "sol1": "Twist.", "sol2": "Sing."}
+HELLASWAG = {"activity_label": "Cooking", "ctx_a": "She stirs.", "ctx_b": "then", "endings": ["a b", "c", "d", "e"]}
+TOOLS = {"id": "t1", "goal": "for soup", "a": "bowl", "b": "fork"}
+
+
+@pytest.fixture
+def tools(tmp_path):
+    (tmp_path / "tools.yaml").write_text(TASK_YAML)
+    return get_task(tmp_path / "tools.yaml")
+
+
+def write(path: Path, rows: list[dict]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize("name", ["piqa", "hellaswag", "tools"])
+def test_a_question_is_the_example_without_its_answer(tools, name):
+    task, row = {
+        "piqa": (get_task("piqa"), PIQA),
+        "hellaswag": (get_task("hellaswag"), HELLASWAG),
+        "tools": (tools, TOOLS),
+    }[name]
+    assert task.to_question is not None
+    question, example = task.to_question(row, 3), task.to_example({**row, "label": 1}, 3)
+    assert (question.gold, question.reference, question.target) == (None, (), "")
+    assert question.answered(1) == example
+    # A label that fits nothing is not looked at.
+    assert task.to_question({**row, "label": "?"}, 3) == question
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+def test_every_kind_of_file_does(tools, tmp_path, suffix):
+    path = tmp_path / f"more{suffix}"
+    rows = [TOOLS, {**TOOLS, "id": "t2", "goal": "for hay"}]
+    frame = pl.DataFrame(rows)
+    if suffix == ".jsonl":
+        write(path, rows)
+    elif suffix == ".csv":
+        frame.write_csv(path)
+    else:
+        frame.write_parquet(path)
+    assert [example.context for example in load_unlabelled(tools, path, known=())] == [
+        "for soup Use the",
+        "for hay Use the",
+    ]
+
+
+def test_what_is_known_and_what_stands_twice_is_left_out_and_counted(tools, tmp_path, caplog):
+    known = load_examples(tools, write(tmp_path / "known.jsonl", [{**TOOLS, "label": 0}]))
+    again = [{**TOOLS, "id": "x"}, {**TOOLS, "id": "y", "goal": "for  Hay"}, {**TOOLS, "id": "z", "goal": "for hay"}]
+    found = load_unlabelled(tools, write(tmp_path / "more.jsonl", again), known=known)
+    assert [example.id for example in found] == ["y"]
+    assert "2 of 3 unlabelled inputs stand in the other data too, or twice; they are left out" in caplog.text
+    with pytest.raises(DataError, match=r"known\.jsonl: expected inputs of its own, found none"):
+        load_unlabelled(tools, tmp_path / "known.jsonl", known=known)
+
+
+def test_a_missing_column_is_named_with_its_place(tools, tmp_path):
+    path = write(tmp_path / "more.jsonl", [TOOLS, {"id": "t2", "goal": "for hay", "a": "bowl"}])
+    with pytest.raises(DataError, match=r"more\.jsonl, line 2, choices\.1: the template cannot be filled in: 'b'"):
+        load_unlabelled(tools, path, known=())
+    with pytest.raises(DataError, match=r"line 1, field 'sol2': expected a column of this name"):
+        load_unlabelled(get_task("piqa"), write(tmp_path / "p.jsonl", [{"goal": "a", "sol1": "b"}]), known=())
+
+
+def test_a_task_without_options_has_no_use_for_them(tmp_path):
+    path = write(tmp_path / "more.jsonl", [{"question": "1 + 1?"}])
+    with pytest.raises(DataError, match=r"line 1: task gsm8k has no options: its inputs are worth nothing unlabelled"):
+        load_unlabelled(get_task("gsm8k"), path, known=())
+    assert load_rows(path)
+
+
+def test_a_tasks_data_holds_them_apart_with_a_fingerprint_of_their_own(tools, tmp_path):
+    parts = {}
+    for name, start, count in (("train", 0, 20), ("test", 100, 5), ("more", 200, 7)):
+        rows = [{**TOOLS, "id": str(n), "goal": f"for soup w{n}", "label": 0} for n in range(start, start + count)]
+        parts[name] = write(tmp_path / f"{name}.jsonl", rows)
+    without = load_task_data(tools, train=parts["train"], test=parts["test"])
+    data = load_task_data(tools, train=parts["train"], test=parts["test"], unlabelled=parts["more"])
+    assert (len(data.unlabelled), len(without.unlabelled)) == (7, 0)
+    assert data.fingerprints["train"] == without.fingerprints["train"]
+    assert data.fingerprints["unlabelled"] != without.fingerprints["unlabelled"]
