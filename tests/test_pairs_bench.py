@@ -82,7 +82,7 @@ def test_a_line_of_the_table_says_what_is_undefined(bench: dict[str, ModuleType]
     found["answers"] = {"whole": {**numbers, "against_plain": effect}}
     assert (
         bench["table"].row(found, "whole")
-        == "| labels | 87.5 | 25.00 | \N{MINUS SIGN}40 % (p = .012) | 25.00 | 25.00 | 61 (50) |"
+        == "| labels | 87.5 | 25.00 | \N{MINUS SIGN}40 % (p = .012) | 25.00 | 25.00 | 50 |"
     )
     assert bench["table"].change_of({**effect, "negative_flips_percent": None}).startswith("undefined")
     assert bench["table"].change_of({**effect, "negative_flips_p": 1e-9}).endswith("(p < .001)")

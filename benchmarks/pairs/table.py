@@ -4,7 +4,8 @@
     python benchmarks/pairs/table.py --unit beginning sibling-clinc150-0
 
 "against plain" is the change of the negative flips against the plain update's, with the p-value of McNemar's exact test
-on the two models' negative flips over the same items. Seconds are wall time on whatever else the machine did.
+on the two models' negative flips over the same items. Seconds are the process's on one thread; wall time, which
+hangs on what else the machine did, stands in the kept numbers.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from muscle.files import read_json
 KEPT = Path(__file__).resolve().parents[1] / "results" / "pairs"
 UNITS = {"whole": "whole labels", "beginning": "labels by their shortest beginning that no other has"}
 HEADER = (
-    "| trained on the new base | accuracy | NFR | against plain | PFR | NFR_mc | training s (CPU s) |\n"
+    "| trained on the new base | accuracy | NFR | against plain | PFR | NFR_mc | training, CPU s |\n"
     "|---|---:|---:|---:|---:|---:|---:|"
 )
 
@@ -57,7 +58,7 @@ def row(found: Mapping[str, Any], unit: str) -> str | None:
     accuracy = numbers["accuracy"]
     change = change_of(numbers.get("against_plain"))
     training = found["training"]
-    seconds = f"{training['seconds']:.0f} ({training['cpu_seconds']:.0f})" if training else ""
+    seconds = f"{training['cpu_seconds']:.0f}" if training else ""
     cells = [
         found["words"],
         percent(accuracy if isinstance(accuracy, float) else accuracy["value"]),
