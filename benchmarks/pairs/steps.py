@@ -174,4 +174,6 @@ def _train(bench: Bench, step: Step, training: TrainingSettings, out: Path) -> T
         settings=training,
         out=out,
         description=step.name,
+        # What teachers think of all texts serves every share.
+        store=bench.folder / "stores" / teacher if step.unlabelled else None,
     )
