@@ -86,11 +86,8 @@ def assemble(
     flips = list_flips(listed, limit=options.max_flips, seed=options.seed)
     judged: WithOld = "old_vs_candidate" if "candidate" in main else "old_vs_new"
     verdict = _verdict(with_old[judged], judged, tasks, options)
-    old, new, candidate = (
-        main["old"].name,
-        main["new"].name,
-        main["candidate"].name if "candidate" in main else None,
-    )
+    old, new = main["old"].name, main["new"].name
+    candidate = main["candidate"].name if "candidate" in main else None
     report = Report(
         format=FORMAT,
         muscle_version=importlib.metadata.version("muscle-llm"),
