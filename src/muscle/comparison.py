@@ -90,7 +90,7 @@ class Comparison(Shown):
     @property
     def old_vs_rerun(self) -> Pair | None:
         """The items of old and a second run of the old version, joined; None without one."""
-        return self.made_from.rerun
+        return self.made_from.sides["old_vs_new"].rerun
 
     @property
     def missing(self) -> str:

@@ -45,14 +45,12 @@ class Assembled:
     Attributes:
         report: the report.
         sides: the versions that were held against each other, measured.
-        rerun: old against a second run of the old version; None without one.
         cuts: how each side was cut into slices.
         listed: the tasks' items with what is known of each.
     """
 
     report: Report
     sides: Mapping[Side, MeasuredPair]
-    rerun: Pair | None
     cuts: Mapping[WithOld, Sequence[Cut]]
     listed: Sequence[ListedTask]
 
@@ -76,23 +74,20 @@ def assemble(
         ConfigError: a slice or the rules for causes cannot be read.
         JoinError: the runs do not belong together.
     """
-    rerun = pair_runs(main["old"], main["rerun"], options) if "rerun" in main else None
-    sides = _sides(main, options, rerun)
+    sides = _sides(main, options)
     with_old = _with_old(sides)
     pairs = {side: measured.pair for side, measured in with_old.items()}
     cuts = _cuts(with_old, options)
     causes = causes_of(pairs, rules_of(options))
-    effects = _effects(with_old, options)
-    tasks = _task_results(sides, effects, cuts, explain(pairs, rerun, causes, options))
+    tasks = _task_results(
+        sides, _effects(with_old, options), cuts, explain(pairs, sides["old_vs_new"].rerun, causes, options)
+    )
     listed = _listed(with_old, causes, cuts["old_vs_new"])
     flips = list_flips(listed, limit=options.max_flips, seed=options.seed)
     judged: WithOld = "old_vs_candidate" if "candidate" in main else "old_vs_new"
     verdict = _verdict(with_old[judged], judged, tasks, options)
-    old, new, candidate = (
-        main["old"].name,
-        main["new"].name,
-        main["candidate"].name if "candidate" in main else None,
-    )
+    old, new = main["old"].name, main["new"].name
+    candidate = main["candidate"].name if "candidate" in main else None
     report = Report(
         format=FORMAT,
         muscle_version=importlib.metadata.version("muscle-llm"),
@@ -110,7 +105,7 @@ def assemble(
         unread={name: list(run.unread) for name, run in (*main.items(), *others.items())},
         tasks=tasks,
         pooled={side: _pooled(measured, options.seed) for side, measured in sides.items()},
-        others=[_other(name, main["old"], run, options, rerun) for name, run in others.items()],
+        others=[_other(name, main["old"], run, options, sides["old_vs_new"].rerun) for name, run in others.items()],
         flips=flips.flips,
         flips_total=flips.totals,
         flips_shown=len(flips.flips),
@@ -118,11 +113,12 @@ def assemble(
         noise=_noise_summary(old, candidate or new, with_old[judged]),
         comparability=comparability,
     )
-    return Assembled(report, sides, rerun, cuts, listed)
+    return Assembled(report, sides, cuts, listed)
 
 
-def _sides(main: Mapping[str, Run], options: CompareOptions, rerun: Pair | None) -> dict[Side, MeasuredPair]:
+def _sides(main: Mapping[str, Run], options: CompareOptions) -> dict[Side, MeasuredPair]:
     """Pair and measure the versions that are held against each other."""
+    rerun = pair_runs(main["old"], main["rerun"], options) if "rerun" in main else None
     pairs: dict[Side, Pair] = {"old_vs_new": pair_runs(main["old"], main["new"], options)}
     if "candidate" in main:
         pairs["old_vs_candidate"] = pair_runs(main["old"], main["candidate"], options)

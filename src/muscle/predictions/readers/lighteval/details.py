@@ -98,7 +98,7 @@ def _rows_of_details(file: Path, notes: list[str], task: str) -> Iterator[dict[s
         # A panic of polars' reader is no Exception.
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         raise DataError(f"{file}: expected a whole Parquet file, found a damaged one ({reason})") from None
-    for part in _batches(file, frame):
+    for part in _batches_of_rows(file, frame):
         yield from part.iter_rows(named=True)
 
 
@@ -112,7 +112,7 @@ def _refuse_huge_details(file: Path) -> None:
         )
 
 
-def _batches(file: Path, frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
+def _batches_of_rows(file: Path, frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
     """Cut a frame into parts whose texts are few enough to be Python objects: one long text may stand in every row."""
     texts = [
         pl.col(name)
