@@ -90,8 +90,9 @@ def test_a_failure_to_write_is_told_again_at_the_end() -> None:
 
 def test_a_reader_that_went_away_is_no_failure() -> None:
     out = Guarded(_Gone(), "standard output")
-    out.write("x")
+    assert out.write("x") == 1
     out.flush()
+    assert out.write("more") == 4, "and goes on being none"
 
 
 def hostile(num: int = 120, *, lost: int = 0) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ from muscle.commands.options import (
     Quiet,
     Rerun,
 )
-from muscle.commands.shell import VERDICT_CODES, print_json, say, show_report, start, write_result
+from muscle.commands.shell import print_json, say, show_report, start, write_result
 from muscle.commands.sources import named_sources, reading
 from muscle.errors import ConfigError
 
@@ -115,6 +115,7 @@ def compare(
     """
     start(quiet)
     from muscle.comparison import compare as compare_runs
+    from muscle.flips.result.finding import EXIT_CODES
     from muscle.report import write_html, write_markdown
     from muscle.report.without_texts import without_texts
 
@@ -138,9 +139,9 @@ def compare(
         write_html(found, html)
     if markdown:
         write_markdown(found, markdown)
-    is_printed = write_result(json_file, found.to_json() if json_file else None)
+    is_printed = write_result(json_file, found)
     show_report(found, quiet=quiet or is_printed)
-    raise typer.Exit(VERDICT_CODES[found.verdict])
+    raise typer.Exit(EXIT_CODES[found.verdict])
 
 
 def _judge_errors(text: str | None) -> JudgeErrors | None:
@@ -211,5 +212,5 @@ def report(
         page, text = render_html(found), render_markdown(found)
         write_text(html or folder / "report.html", page)
         write_text(markdown or folder / "report.md", text)
-        is_printed = write_result(json_file, found.to_json() if json_file else None)
+        is_printed = write_result(json_file, found)
         show_report(found, quiet=quiet or is_printed)

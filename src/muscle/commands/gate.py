@@ -129,7 +129,7 @@ def gate(
             options=replace(comparing.options(), epsilon_item=epsilon_item),
         )
     _write_verdict(result, writing)
-    is_json = write_result(writing.json_file, result.to_json() if writing.json_file else None)
+    is_json = write_result(writing.json_file, result.report)
     _print_verdict(result, annotations=writing.annotations, quiet=quiet, is_json=is_json)
     raise typer.Exit(result.exit_code)
 

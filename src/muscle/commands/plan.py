@@ -15,7 +15,6 @@ from muscle.commands.options import EpsilonItem, ItemTest, Quiet
 from muscle.commands.shell import say, start, write_result
 from muscle.commands.sources import parse_source, reading, tell_unread
 from muscle.errors import ConfigError
-from muscle.typed_json import json_object
 
 if TYPE_CHECKING:
     import polars as pl
@@ -87,7 +86,7 @@ def plan(
         tell_unread(read)
         first, second = (read[place] if len(read) > place else None for place in (0, 1))
         plans = [make_plan(each, wish) for each in assumptions_of(first, second, wish)]
-    if write_result(json_file, {each.task: json_object(each) for each in plans}) or quiet:
+    if write_result(json_file, {each.task: each for each in plans}) or quiet:
         return
     from rich.console import Console
 
@@ -155,7 +154,7 @@ def confirm(
         if _is_same(fresh, first):
             raise ConfigError(f"confirm: expected fresh answers, found the first pass again ({fresh})")
     found = _judge_fresh(items, fresh_old, fresh_new, how, options)
-    if write_result(json_file, json_object(found)) or quiet:
+    if write_result(json_file, found) or quiet:
         return
     from rich.console import Console
 
@@ -284,7 +283,7 @@ def _order_written(run: str, path: Path, how: Reading, *, seed: int, context: ty
 
 
 def _show_look(found: Look, json_file: Path | None, *, quiet: bool) -> None:
-    if write_result(json_file, json_object(found)) or quiet:
+    if write_result(json_file, found) or quiet:
         return
     from rich.console import Console
 

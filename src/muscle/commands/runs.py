@@ -41,7 +41,7 @@ def history(
         found = follow(read, names=names, options=comparing.options())
     if markdown:
         write_text(markdown, history_markdown(found))
-    if not write_result(json_file, found.to_json()) and not quiet:
+    if not write_result(json_file, found) and not quiet:
         from rich.console import Console
 
         print_history(found, Console())

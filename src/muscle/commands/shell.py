@@ -17,7 +17,6 @@ from muscle.foreign_text import message_line, visible
 if TYPE_CHECKING:
     from muscle.flips.result.report import Report
 
-VERDICT_CODES = {"pass": 0, "warn": 0, "block": 1, "cannot_tell": 2}
 
 _ACTING = re.compile(r"(?<=#)#|[\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
 """The second of two `#`, and characters that control or cannot be seen and that JSON leaves as they are."""
@@ -79,17 +78,24 @@ def print_commands(text: str, *, err: bool) -> None:
 def write_result(path: Path | None, value: object) -> bool:
     """Write a result where `--json` says: to a file, or, for `-`, to standard output.
 
+    Args:
+        path: what `--json` says; None writes nothing.
+        value: the result, typed or plain, as `muscle.typed_json.to_json` takes it.
+
     Returns:
         Whether standard output is taken by it, so that nothing else may stand there.
     """
     if path is None:
         return False
+    from muscle.typed_json import to_json
+
+    plain = to_json(value)
     if str(path) == "-":
-        print_json(value)
+        print_json(plain)
         return True
     from muscle.files import write_json
 
-    write_json(path, value)
+    write_json(path, plain)
     return False
 
 

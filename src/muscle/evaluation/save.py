@@ -14,7 +14,7 @@ from muscle.files import read_json, write_json
 from muscle.limits import memory_for
 from muscle.models.adapters import load_adapter
 from muscle.models.bases import LoadedBase
-from muscle.predictions.run import Run
+from muscle.predictions.run import METADATA_FILE, Run
 from muscle.predictions.writers.records import write_records
 from muscle.tasks.task import Example, Task
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from muscle.evaluation.vllm_base import VllmBase
 
 logger = logging.getLogger(__name__)
-
-RUN_FILE = "run.json"
 
 
 def evaluate_to_file(
@@ -87,7 +85,7 @@ def save_run(run: Run, out: Path, *, facts: Mapping[str, object]) -> None:
         OutputError: a file cannot be written.
     """
     write_records(out, run.frame)
-    path = out.parent / RUN_FILE
+    path = out.parent / METADATA_FILE
     # One `run.json` for all tasks of a folder, which are scored one after the other.
     tasks = {**_other_tasks(path), **run.metadata["tasks"]}
     write_json(path, {**run.metadata, **facts, "name": run.name, "tasks": tasks})

@@ -14,7 +14,7 @@ from muscle.errors import DataError
 from muscle.flips.measuring.tally import Tally, tally_by
 from muscle.flips.noise.floor import excess_items, tally_of_repeats
 from muscle.flips.options import DEFAULTS, CompareOptions
-from muscle.flips.result.finding import Finding, GateSection, Word
+from muscle.flips.result.finding import EXIT_CODES, Finding, GateSection, Word
 from muscle.flips.result.measured import MeasuredPair
 from muscle.flips.result.report import Report
 from muscle.flips.result.verdict import headline, worse_than_plain
@@ -32,7 +32,6 @@ from muscle.gate.judge import (
 from muscle.gate.policy import DEFAULT_POLICY, SLICE_MIN_ITEMS, Policy, SliceRules, load_policy, matches
 from muscle.predictions.run import Source
 
-EXIT_CODES: dict[Word, int] = {"pass": 0, "warn": 0, "block": 1, "cannot_tell": 2}
 STRICT_WARN = 2
 MAX_UNREAD = 3
 """Sources that a finding names; the report's `unread` has all."""

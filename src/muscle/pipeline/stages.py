@@ -19,12 +19,13 @@ from muscle import distributed
 from muscle.config.settings import TaskConfig, TrainingSettings
 from muscle.config.update_file import UpdateConfig
 from muscle.errors import ConfigError, DataError
-from muscle.evaluation.save import RUN_FILE, evaluate_to_file
+from muscle.evaluation.save import evaluate_to_file
 from muscle.files import read_json
 from muscle.models.bases import base_fingerprint, resolve_base
 from muscle.pipeline.loaded_bases import SIDES, LoadedBases, Side
 from muscle.pipeline.run_folder import content_of
 from muscle.pipeline.write_report import write_update_report
+from muscle.predictions.run import METADATA_FILE
 from muscle.provenance import versions
 from muscle.tasks import TaskData, get_task, load_task_data
 from muscle.tasks.task import Example, check_options
@@ -331,7 +332,7 @@ class UpdateStages:
 
         trained = {"base": (), "compat": (f"align {name}",), "control": (f"control {name}",)}
         needs = trained.get(run, (f"finetune {run}/{name}",))
-        return Stage(f"evaluate {run}/{name}", inputs, (out, out.parent / RUN_FILE), work, needs, data)
+        return Stage(f"evaluate {run}/{name}", inputs, (out, out.parent / METADATA_FILE), work, needs, data)
 
     def report(self) -> Stage:
         """Compare the scored runs and write the report in its three forms."""
@@ -341,7 +342,7 @@ class UpdateStages:
             files = {f"{run}/{task}": self.predictions(run, task) for run in runs for task in self.data}
             return {
                 "predictions": {name: content_of(path) for name, path in files.items()},
-                "facts": {run: content_of(folder / RUN_FILE) for run, folder in runs.items()},
+                "facts": {run: content_of(folder / METADATA_FILE) for run, folder in runs.items()},
                 "report": self.config.report.identity(),
                 # Another version may say more of the same predictions.
                 "muscle": versions()["muscle-llm"],

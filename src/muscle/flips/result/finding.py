@@ -8,6 +8,10 @@ from typing import Literal
 
 Word = Literal["pass", "warn", "block", "cannot_tell"]
 """A verdict."""
+
+EXIT_CODES: dict[Word, int] = {"pass": 0, "warn": 0, "block": 1, "cannot_tell": 2}
+"""What a verdict ends a command with."""
+
 VERDICT_WORDS: Mapping[Word, str] = {
     "pass": "Pass",
     "warn": "Warning",
@@ -15,6 +19,7 @@ VERDICT_WORDS: Mapping[Word, str] = {
     "cannot_tell": "Cannot tell",
 }
 """What a verdict is called where it opens a sentence or stands in a badge."""
+
 Tier = Literal["block", "warn", "inform"]
 """What the breach of a rule leads to."""
 
