@@ -21,6 +21,8 @@ from muscle.training.run import TrainingResult
 Kind = Literal["bare", "finetune", "align"]
 ANOTHER = 1000
 """Added to the seed of a training that is done again, on the same data."""
+NUM_TOLD = 64
+"""Training texts whose loss is taken after each epoch where the last epoch is to be kept."""
 
 
 @dataclass(frozen=True)
@@ -142,8 +144,8 @@ def _train(bench: Bench, step: Step, training: TrainingSettings, out: Path) -> T
     base, task = bench.base(step.side), bench.task
     learnt = bench.examples("train")
     on_tokens = step.kind == "finetune" or not step.alignment
-    # The loss on what is learnt falls to the end, so that the last epoch is kept.
-    held_out = learnt if bench.last_epoch and on_tokens else bench.examples("validation")
+    # The loss on what is learnt falls to the end, so that the last epoch is kept; some of it tells that as well.
+    held_out = learnt[:NUM_TOLD] if bench.last_epoch and on_tokens else bench.examples("validation")
     start = bench.adapter(step.start) if step.start else None
     if step.kind == "finetune":
         return finetune(
