@@ -12,13 +12,13 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from muscle.config.alignment import AlignmentSettings
+from muscle.config.section import Section
 from muscle.config.settings import (
-    AlignmentSettings,
     BaseConfig,
     EvaluationSettings,
     LoraSettings,
     ReportSettings,
-    Section,
     TaskConfig,
     TrainingSettings,
 )
