@@ -20,6 +20,9 @@ _OTHER_RUNS = {
 """Further runs beside old, new and compat: folder name to the name in the report."""
 
 
+_MAIN_RUNS = ("old", "new", "compat")
+
+
 def write_update_report(runs: Mapping[str, Path], settings: ReportSettings, out: Path) -> None:
     """Compare old with new and with the compatibility adapter, and write the report.
 
@@ -35,7 +38,7 @@ def write_update_report(runs: Mapping[str, Path], settings: ReportSettings, out:
         runs["old"],
         runs["new"],
         candidate=runs["compat"],
-        others={_OTHER_RUNS[run]: path for run, path in runs.items() if run in _OTHER_RUNS},
+        others={_OTHER_RUNS.get(run, run): path for run, path in runs.items() if run not in _MAIN_RUNS},
         options=CompareOptions(max_flips=settings.max_flips),
     )
     # Where the runs stand in the run folder, for no absolute path is passed on.
