@@ -36,6 +36,9 @@ KlName = Literal["forward", "reverse"]
 LABEL_TARGETS: tuple[TargetName, ...] = ("labels", "margin")
 """Targets of the unit `options` that are nothing without a label."""
 
+SHARED_TARGETS: tuple[TargetName, ...] = ("mixture", "reliability", "lifted")
+"""Targets of which the old model has a share."""
+
 STUDENT_FREE_MASKS: tuple[MaskName, ...] = ("old_right", "old_always")
 """Masks that don't depend on the student: the only ones that a `mixed` store can hold."""
 
@@ -142,7 +145,7 @@ class AlignmentSettings(Section):
         tokens, options = self.unit == "tokens", self.unit == "options"
         drawn = options and self.target not in LABEL_TARGETS
         teachers = "a target with teachers: mixture, reliability, stack or lifted"
-        shared = self.target in ("mixture", "reliability", "lifted")
+        shared = self.target in SHARED_TARGETS
         return {
             "mask": (tokens, "unit tokens"),
             "engine": (tokens, "unit tokens"),

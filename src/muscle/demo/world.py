@@ -255,7 +255,7 @@ def draw_items(num_train: int = NUM_TRAIN, num_test: int = NUM_TEST) -> tuple[li
 
 
 def draw_unlabelled(num_items: int, *, after: int = NUM_TRAIN + NUM_TEST) -> list[dict[str, str]]:
-    """Draw questions that nobody has answered, in the columns of an item but the label.
+    """Draw questions that nobody has answered: an item's columns without what only the answer tells.
 
     Args:
         num_items: how many.
@@ -264,10 +264,19 @@ def draw_unlabelled(num_items: int, *, after: int = NUM_TRAIN + NUM_TEST) -> lis
     Raises:
         ValueError: as for `draw_items`.
     """
-    items = [
-        _worded_item(f"more-{number:04d}", found) for number, found in enumerate(_drawn(after + num_items)[after:])
+    tools = world().tools
+    return [
+        {
+            "id": f"more-{number:04d}",
+            "goal": context(world().purposes[found.purpose], found.subject),
+            "sol1": tools[found.tools[0]],
+            "sol2": tools[found.tools[1]],
+            "purpose": world().purposes[found.purpose],
+            "attribute": "unknown",
+            "taste": "unknown",
+        }
+        for number, found in enumerate(_drawn(after + num_items)[after:])
     ]
-    return [{"id": item.id, "goal": item.goal, "sol1": item.sol1, "sol2": item.sol2} for item in items]
 
 
 @dataclass(frozen=True)

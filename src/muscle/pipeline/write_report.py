@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from muscle.comparison import compare
 from muscle.config.settings import ReportSettings
 from muscle.flips.options import CompareOptions
+from muscle.flips.trained import TrainedAdapter
 from muscle.report import write_reports
 from muscle.report.without_texts import without_texts
 
@@ -22,13 +23,19 @@ _OTHER_RUNS = {
 _MAIN_RUNS = ("old", "new", "compat", "floor")
 
 
-def write_update_report(runs: Mapping[str, Path], settings: ReportSettings, out: Path) -> None:
+def write_update_report(
+    runs: Mapping[str, Path],
+    settings: ReportSettings,
+    out: Path,
+    training: Mapping[str, Sequence[TrainedAdapter]],
+) -> None:
     """Compare old with new and with the compatibility adapter, and write the report.
 
     Args:
         runs: folders of predictions by run: old, new, compat, and further ones.
         settings: what the report holds.
         out: the run folder.
+        training: how the adapters of each task were trained.
 
     Raises:
         MuscleError: the runs cannot be compared, or the report cannot be written.
@@ -46,5 +53,5 @@ def write_update_report(runs: Mapping[str, Path], settings: ReportSettings, out:
     sources = {
         role: {**facts, "source": f"predictions/{places[role]}"} for role, facts in comparison.report.sources.items()
     }
-    report = replace(comparison.report, sources=sources, title=settings.title)
+    report = replace(comparison.report, sources=sources, title=settings.title, training=training)
     write_reports(report if settings.texts else without_texts(report), out)

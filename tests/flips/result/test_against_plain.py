@@ -111,7 +111,11 @@ def test_answers_that_a_candidate_lacks_could_be_more_flips():
 
 @pytest.mark.parametrize(
     ("broken", "flips", "told"),
-    [(40, "fewer", "below it"), (2, "cannot_tell", "not told from it"), (0, "cannot_tell", "not told from it")],
+    [
+        (40, "fewer", "below that floor"),
+        (2, "cannot_tell", "not told from that floor"),
+        (0, "cannot_tell", "not told from that floor"),
+    ],
 )
 def test_the_floor_is_said_beside_what_is_judged(broken, flips, told):
     floor = side(SIZE, old_wrong=HARD, gained=40, wrong=range(3000, 3000 + broken))

@@ -179,10 +179,11 @@ def _floor_reason(task: JudgedTask, standing: Standing) -> str:
     """Say how the flips stand to those of the old recipe trained again, which no update has any part in."""
     effect = task.floor
     assert effect is not None, "there is a floor"
-    place = {"fewer": "below it", "more": "above it", "cannot_tell": "not told from it"}[standing.flips]
+    place = {"fewer": "below that floor", "more": "above that floor", "cannot_tell": "not told from that floor"}
+    p = standing.more_flips_p if standing.flips == "more" else standing.flips_p
     return (
-        f"the floor (the old recipe trained again) breaks {effect.negative_flips_plain:,}, this "
-        f"{effect.negative_flips_candidate:,}: {place} ({p_value(standing.flips_p)})"
+        f"the old recipe trained again breaks {effect.negative_flips_plain:,}, this "
+        f"{effect.negative_flips_candidate:,}: {place[standing.flips]} ({p_value(p)})"
     )
 
 
