@@ -171,6 +171,13 @@ class AlignmentSettings(Section):
         left_out = ("method", "unlabelled")
         return {key: value for key, value in super().identity().items() if key not in left_out}
 
+    @property
+    def teachers(self) -> tuple[Literal["old", "new"], ...]:
+        """The models that are asked before the student is trained."""
+        if self.target == "labels":
+            return ()
+        return ("old",) if self.target == "margin" else ("old", "new")
+
     def unlabelled_of(self, task: str) -> str | None:
         """Return where a task's unlabelled inputs are."""
         return self.unlabelled.get(task) if isinstance(self.unlabelled, Mapping) else self.unlabelled

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -10,11 +10,14 @@ from muscle.config.update_file import UpdateConfig
 from muscle.distributed import num_processes
 from muscle.errors import ModelError
 from muscle.models.bases import load_tokenizer, reason_of, resolve_base
-from muscle.pipeline.resources import PEAK_FLOPS, UTILISATION, Estimate, ModelSizes, estimate
+from muscle.models.option_tree import OptionTree, encode_options, option_tree
+from muscle.pipeline.loaded_bases import SIDES, Side
+from muscle.pipeline.resources import PEAK_FLOPS, UTILISATION, Estimate, ModelSizes, TreeSizes, estimate
 from muscle.pipeline.run_folder import RunFolder
 from muscle.pipeline.stage import Stage
 from muscle.pipeline.stages import UpdateStages
 from muscle.tasks import Example, Task, TaskData
+from muscle.training.options.teach import OptionData
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -28,13 +31,16 @@ class PlannedStage:
         name: such as "align piqa".
         state: "done", "given" (an adapter that exists), or "to run".
         num_examples: examples it reads.
-        num_tokens: tokens it processes at most: forward and backward for training (all epochs), forward for scoring.
+        num_tokens: tokens it processes at most: forward and backward for training (all epochs), forward for scoring. At
+            option level the nodes of the options' trees.
+        teacher_tokens: tokens that its teachers read before, forward alone, each with its own tokenizer.
     """
 
     name: str
     state: str
     num_examples: int
     num_tokens: int
+    teacher_tokens: int = 0
 
     def as_dict(self) -> dict[str, object]:
         """Return the stage as plain data."""
@@ -51,36 +57,57 @@ def plan_stages(config: UpdateConfig) -> list[PlannedStage]:
     """
     update_stages = UpdateStages(config)
     run = RunFolder(update_stages.folder)
-    tokenizer = load_tokenizer(config.new)
-    learnt: dict[str, int] = {}
-    scored: dict[str, int] = {}
-    for name, data in update_stages.data.items():
-        learnt[name] = count_tokens(tokenizer, data.task, (*data.train, *data.validation))
-        scored[name] = count_tokens(tokenizer, data.task, data.test, scoring=True)
+    tokenizers = {side: load_tokenizer(update_stages.bases.settings(side)) for side in SIDES}
     states: dict[str, str] = {}
     planned: list[PlannedStage] = []
     for stage in update_stages.all():
         if stage.data is None:
             continue
         states[stage.name] = state = _state(stage, states, run)
-        name = stage.data.task.name
-        examples, tokens = len(stage.data.test), scored[name]
+        data = stage.data
+        examples, tokens, asked = len(data.test), 0, 0
         if stage.epochs is not None:
-            examples, tokens = _trained_on(stage, stage.data, stage.epochs, tokenizer, learnt[name])
-        planned.append(PlannedStage(stage.name, state, examples, tokens if state == "to run" else 0))
+            examples = len(data.train) + len(data.validation) + len(stage.unlabelled)
+        if state == "to run" and stage.epochs is None:
+            tokens = count_tokens(tokenizers["new"], data.task, data.test, scoring=True)
+        elif state == "to run":
+            max_length = config.align_training().max_length
+            tokens, asked = _trained_on(stage, data, tokenizers, max_length)
+        planned.append(PlannedStage(stage.name, state, examples, tokens, asked))
     return planned
 
 
 def _trained_on(
-    stage: Stage, data: TaskData, epochs: int, tokenizer: PreTrainedTokenizerBase, learnt: int
+    stage: Stage, data: TaskData, tokenizers: Mapping[Side, PreTrainedTokenizerBase], max_length: int
 ) -> tuple[int, int]:
-    """Return the examples of a training and the tokens of all its epochs; `learnt` are those of one of tokens."""
-    labelled, further = (*data.train, *data.validation), 0
-    if stage.on_options:
-        learnt, further = (
-            count_tokens(tokenizer, data.task, part, as_tree=True) for part in (labelled, stage.unlabelled)
+    """Return the tokens of all epochs of a training, and those that its teachers read."""
+    labelled, epochs = (*data.train, *data.validation), stage.epochs or 0
+
+    def counted(side: Side, examples: tuple[Example, ...]) -> int:
+        if not stage.on_options:
+            return count_tokens(tokenizers[side], data.task, examples)
+        return sum(
+            len(tree.input_ids) for tree in _trees(data, stage.unlabelled, examples, tokenizers[side], max_length)
         )
-    return len(labelled) + len(stage.unlabelled), (stage.epochs_before + epochs) * learnt + epochs * further
+
+    learnt, further = counted("new", labelled), counted("new", stage.unlabelled)
+    asked = sum(counted(side, labelled) + counted(side, stage.unlabelled) for side in stage.teachers)
+    return (stage.epochs_before + epochs) * learnt + epochs * further, asked
+
+
+def _trees(
+    data: TaskData,
+    unlabelled: tuple[Example, ...],
+    examples: Sequence[Example],
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+) -> list[OptionTree]:
+    """Return examples as a training at option level reads them."""
+    whole = OptionData(data.task, data.train, data.validation, unlabelled)
+    return [
+        option_tree(*encode_options(example, tokenizer, max_length), distinguishing=whole.distinguishing)
+        for example in examples
+    ]
 
 
 def _state(stage: Stage, before: Mapping[str, str], run: RunFolder) -> str:
@@ -92,23 +119,16 @@ def _state(stage: Stage, before: Mapping[str, str], run: RunFolder) -> str:
 
 
 def count_tokens(
-    tokenizer: PreTrainedTokenizerBase,
-    task: Task,
-    examples: tuple[Example, ...],
-    *,
-    scoring: bool = False,
-    as_tree: bool = False,
+    tokenizer: PreTrainedTokenizerBase, task: Task, examples: tuple[Example, ...], *, scoring: bool = False
 ) -> int:
     """Count the tokens of examples.
 
-    For training these are context and answer, as a tree the context and every option; for scoring every option with its
-    context, or the context and the longest answer that may be generated.
+    For training these are context and answer; for scoring every option with its context, or the context and the longest
+    answer that may be generated.
     """
     if not examples:
         return 0
-    if as_tree:
-        texts = [each.context + "".join(each.delimiter + choice for choice in each.choices) for each in examples]
-    elif not scoring:
+    if not scoring:
         texts = [example.context + example.target for example in examples]
     elif task.kind == "choice":
         texts = [example.context + example.delimiter + choice for example in examples for choice in example.choices]
@@ -136,7 +156,8 @@ def plan_resources(config: UpdateConfig) -> tuple[ModelSizes, Estimate]:
     sizes = ModelSizes.of(architecture)
     tokenizer, settings = load_tokenizer(config.new), config.align_training()
     lengths: list[int] = []
-    for data in UpdateStages(config).data.values():
+    stages = UpdateStages(config)
+    for data in stages.data.values():
         texts = [example.context + example.target for example in (*data.train, *data.validation)]
         lengths += [min(len(ids), settings.max_length) for ids in tokenizer(texts)["input_ids"]]
     found = estimate(
@@ -146,8 +167,30 @@ def plan_resources(config: UpdateConfig) -> tuple[ModelSizes, Estimate]:
         tokens_per_epoch=sum(lengths),
         sequence_tokens=max(lengths),
         num_processes=num_processes(),
+        trees=_tree_sizes(stages, settings.max_length) if config.alignment.unit == "options" else None,
     )
     return sizes, found
+
+
+def _tree_sizes(stages: UpdateStages, max_length: int) -> TreeSizes:
+    """Return the sizes of the trees that the compatibility adapters are trained on."""
+    tokenizers = {side: load_tokenizer(stages.bases.settings(side)) for side in SIDES}
+    trees: list[OptionTree] = []
+    trained = asked = 0
+    for data in stages.data.values():
+        stage = stages.align(data)
+        tokens, read = _trained_on(stage, data, tokenizers, max_length)
+        trained, asked = trained + tokens, asked + read
+        examples = (*data.train, *data.validation, *stage.unlabelled)
+        trees += _trees(data, stage.unlabelled, examples, tokenizers["new"], max_length)
+    return TreeSizes(
+        nodes=max(len(tree.input_ids) for tree in trees),
+        predicting=max(len({edge.node for edge in tree.edges}) for tree in trees),
+        options=sum(len(tree.paths) for tree in trees),
+        trained=trained,
+        asked=asked,
+        num_teachers=len(stages.config.alignment.teachers),
+    )
 
 
 def resources_as_dict(sizes: ModelSizes, found: Estimate) -> dict[str, object]:
@@ -201,10 +244,12 @@ def print_plan(stages: list[PlannedStage]) -> None:
     table = Table("stage", "state", title="What would be done")
     table.add_column("examples", justify="right")
     table.add_column("tokens, at most", justify="right")
+    table.add_column("its teachers'", justify="right")
     for stage in stages:
         tokens = f"{stage.num_tokens:,}" if stage.state == "to run" else ""
-        table.add_row(stage.name, stage.state, f"{stage.num_examples:,}", tokens)
-    table.add_row("compare and report", "", "", "")
+        asked = f"{stage.teacher_tokens:,}" if stage.teacher_tokens else ""
+        table.add_row(stage.name, stage.state, f"{stage.num_examples:,}", tokens, asked)
+    table.add_row("compare and report", "", "", "", "")
     Console().print(table)
-    total = sum(stage.num_tokens for stage in stages)
+    total = sum(stage.num_tokens + stage.teacher_tokens for stage in stages)
     Console().print(f"{total:,} tokens at most in the stages to run")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from muscle.pipeline.loaded_bases import Side
 from muscle.tasks import TaskData
 from muscle.tasks.task import Example
 
@@ -25,6 +26,7 @@ class Stage:
         on_options: it reads every option of its examples.
         unlabelled: examples without labels that it reads beside them.
         epochs_before: of the labelled examples alone, in a training that it begins with.
+        teachers: the bases that are run once over all examples before a training.
     """
 
     name: str
@@ -37,3 +39,4 @@ class Stage:
     on_options: bool = False
     unlabelled: tuple[Example, ...] = ()
     epochs_before: int = 0
+    teachers: tuple[Side, ...] = ()

@@ -239,6 +239,7 @@ class UpdateStages:
             on_options=alignment.unit == "options",
             unlabelled=unlabelled,
             epochs_before=settings.epochs if alignment.labels_first else 0,
+            teachers=alignment.teachers,
         )
 
     def train_control(self, data: TaskData) -> Stage:
