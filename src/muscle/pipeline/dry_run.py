@@ -12,7 +12,8 @@ from muscle.errors import ModelError
 from muscle.models.bases import load_tokenizer, reason_of, resolve_base
 from muscle.pipeline.resources import PEAK_FLOPS, UTILISATION, Estimate, ModelSizes, estimate
 from muscle.pipeline.run_folder import RunFolder
-from muscle.pipeline.stages import Stage, UpdateStages
+from muscle.pipeline.stage import Stage
+from muscle.pipeline.stages import UpdateStages
 from muscle.tasks import Example, Task, TaskData
 
 if TYPE_CHECKING:

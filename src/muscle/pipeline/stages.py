@@ -5,18 +5,19 @@ They are: fine-tune both task adapters, align, train the controls that are wante
 A stage is keyed by everything that its outputs depend on (settings, data, the content of the stages before),
 so a second run does nothing and a changed setting redoes only what hangs on it. A run folder holds
 `adapters/{old,new,compat,control,floor}/TASK/`, `predictions/{old,new,compat,base,control,floor}/TASK.jsonl`,
-`report.{json,md,html}` and `manifest.json`.
+such folders of each method beside, `report.{json,md,html}` and `manifest.json`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
 from muscle import distributed
+from muscle.config.alignment import AlignmentSettings
 from muscle.config.settings import TaskConfig, TrainingSettings
 from muscle.config.update_file import UpdateConfig
 from muscle.errors import ConfigError, DataError
@@ -25,45 +26,17 @@ from muscle.files import read_json
 from muscle.models.bases import base_fingerprint, resolve_base
 from muscle.pipeline.loaded_bases import SIDES, LoadedBases, Side
 from muscle.pipeline.run_folder import content_of
+from muscle.pipeline.stage import Stage
 from muscle.pipeline.write_report import write_update_report
 from muscle.predictions.run import METADATA_FILE
 from muscle.provenance import versions
 from muscle.tasks import TaskData, get_task, load_task_data
-from muscle.tasks.task import Example, check_options
+from muscle.tasks.task import check_options
 
 logger = logging.getLogger(__name__)
 
 FLOOR_SEED = 1000
 """What is added to `training.seed` where the old recipe is trained again."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage.
-
-    Attributes:
-        name: unique in the update, such as "align piqa".
-        inputs: returns everything that the outputs depend on, once the stages that it needs are done.
-        outputs: the files and folders that the work writes.
-        work: does it; None where the output is a given adapter.
-        needs: names of the stages whose outputs it reads.
-        data: whose examples it reads; None for the report.
-        epochs: of a training, at most; None for scoring.
-        on_options: it reads every option of its examples.
-        unlabelled: examples without labels that it reads beside them.
-        epochs_before: of the labelled examples alone, in a training that it begins with.
-    """
-
-    name: str
-    inputs: Callable[[], dict[str, object]]
-    outputs: tuple[Path, ...]
-    work: Callable[[], object] | None
-    needs: tuple[str, ...] = ()
-    data: TaskData | None = None
-    epochs: int | None = None
-    on_options: bool = False
-    unlabelled: tuple[Example, ...] = ()
-    epochs_before: int = 0
 
 
 class UpdateStages:
@@ -86,7 +59,8 @@ class UpdateStages:
         """
         stages: list[Stage] = []
         for data in self.data.values():
-            stages += [self.finetune("old", data), self.finetune("new", data), self.align(data)]
+            stages += [self.finetune("old", data), self.finetune("new", data)]
+            stages += [self.align(data, run) for run in self.methods]
             if self.config.evaluation.control:
                 stages.append(self.train_control(data))
             if self.config.evaluation.floor:
@@ -114,7 +88,7 @@ class UpdateStages:
                 if name not in names:
                     raise ConfigError(f"alignment.unlabelled.{name}: expected one of the tasks {sorted(names)}")
         loaded = [_load_task(entry, self.config) for entry in self.config.tasks]
-        if self.config.alignment.unit == "options":
+        if any(alignment.unit == "options" for alignment in self.methods.values()):
             for data in loaded:
                 check_options(data.task)
         return dict(zip(names, loaded, strict=True))
@@ -134,7 +108,12 @@ class UpdateStages:
             runs["control"] = "new"
         if self.config.evaluation.floor:
             runs["floor"] = "old"
-        return runs
+        return runs | dict.fromkeys(self.config.evaluation.beside, "new")
+
+    @cached_property
+    def methods(self) -> dict[str, AlignmentSettings]:
+        """How compatibility adapters are trained, by run: the one that is judged, then those beside it."""
+        return {"compat": self.config.alignment, **self.config.evaluation.beside}
 
     def given(self, run: str) -> dict[str, Path]:
         """Return the adapters, by task, that exist already and are not trained."""
@@ -203,11 +182,11 @@ class UpdateStages:
         stage = f"floor {name}" if run == "floor" else f"finetune {run}/{name}"
         return Stage(stage, inputs, (out,), work, data=data, epochs=training.epochs)
 
-    def align(self, data: TaskData) -> Stage:
-        """Step 2 of the method: the compatibility adapter."""
-        name = data.task.name
-        settings, alignment = self.config.align_training(), self.config.alignment
-        out = self.adapter("compat", name)
+    def align(self, data: TaskData, run: str = "compat") -> Stage:
+        """Step 2 of the method: the compatibility adapter, by the method of a run."""
+        name, alignment = data.task.name, self.methods[run]
+        settings, out = self.config.align_training(alignment), self.adapter(run, name)
+        unlabelled = data.unlabelled if alignment.unlabelled is not None else ()
 
         def inputs() -> dict[str, object]:
             return {
@@ -220,7 +199,7 @@ class UpdateStages:
                 "alignment": alignment.identity(),
                 "training": settings.identity(),
                 # Left out where they are not in use: run folders from before these settings stay done.
-                **({"unlabelled": data.fingerprints["unlabelled"]} if data.unlabelled else {}),
+                **({"unlabelled": data.fingerprints["unlabelled"]} if unlabelled else {}),
                 **({"lora": self.config.lora.model_dump()} if alignment.start == "fresh" else {}),
                 **({"task": dict(data.task.definition)} if alignment.unit == "options" else {}),
             }
@@ -239,22 +218,22 @@ class UpdateStages:
                 alignment=alignment,
                 settings=settings,
                 out=out,
-                description=f"align on {name}",
-                unlabelled_examples=data.unlabelled,
+                description=f"align on {name}" if run == "compat" else f"align ({run}) on {name}",
+                unlabelled_examples=unlabelled,
                 lora=self.config.lora,
             )
 
         needs = (f"finetune old/{name}", f"finetune new/{name}")
         return Stage(
-            f"align {name}",
+            _align_name(run, name),
             inputs,
             (out,),
             work,
             needs,
             data,
-            epochs=(alignment.unlabelled_epochs if data.unlabelled else None) or settings.epochs,
+            epochs=(alignment.unlabelled_epochs if unlabelled else None) or settings.epochs,
             on_options=alignment.unit == "options",
-            unlabelled=data.unlabelled,
+            unlabelled=unlabelled,
             epochs_before=settings.epochs if alignment.labels_first else 0,
         )
 
@@ -380,6 +359,11 @@ class UpdateStages:
         needs = tuple(f"evaluate {run}/{task}" for run in runs for task in self.data)
         outputs = tuple(self.folder / f"report.{form}" for form in ("json", "md", "html"))
         return Stage("report", inputs, outputs, work, needs)
+
+
+def _align_name(run: str, task: str) -> str:
+    """Return the name of the stage that trains a compatibility adapter."""
+    return f"align {task}" if run == "compat" else f"align {run}/{task}"
 
 
 def _load_task(entry: TaskConfig, config: UpdateConfig) -> TaskData:
