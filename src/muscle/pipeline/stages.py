@@ -11,7 +11,7 @@ so a second run does nothing and a changed setting redoes only what hangs on it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -21,13 +21,14 @@ from muscle.config.update_file import UpdateConfig
 from muscle.errors import ConfigError, DataError
 from muscle.evaluation.save import evaluate_to_file
 from muscle.files import read_json
-from muscle.models.bases import base_fingerprint, resolve_base
+from muscle.models.bases import base_fingerprint, chat_template_fingerprint, resolve_base
 from muscle.pipeline.loaded_bases import SIDES, LoadedBases, Side
 from muscle.pipeline.run_folder import content_of
 from muscle.pipeline.write_report import write_update_report
 from muscle.predictions.run import METADATA_FILE
 from muscle.provenance import versions
 from muscle.tasks import TaskData, get_task, load_task_data
+from muscle.tasks.prompt import PLAIN, make_prompt
 from muscle.tasks.task import Example, check_options
 
 
@@ -97,14 +98,13 @@ class UpdateStages:
         for index, name in enumerate(names):
             if name in names[:index]:
                 raise ConfigError(f"tasks.{index}: a second task named {name!r}; expected each name once")
-        for side in SIDES:
-            for name in self.bases.settings(side).adapters:
+        named: dict[str, object] = {f"{side}.adapters": self.bases.settings(side).adapters for side in SIDES}
+        named["alignment.unlabelled"] = self.config.alignment.unlabelled
+        named["prompt.num_fewshot"] = self.config.prompt.num_fewshot
+        for key, given in named.items():
+            for name in given if isinstance(given, Mapping) else ():
                 if name not in names:
-                    raise ConfigError(f"{side}.adapters.{name}: expected one of the tasks {sorted(names)}")
-        if isinstance(self.config.alignment.unlabelled, Mapping):
-            for name in self.config.alignment.unlabelled:
-                if name not in names:
-                    raise ConfigError(f"alignment.unlabelled.{name}: expected one of the tasks {sorted(names)}")
+                    raise ConfigError(f"{key}.{name}: expected one of the tasks {sorted(names)}")
         loaded = [_load_task(entry, self.config) for entry in self.config.tasks]
         if self.config.alignment.unit == "options":
             for data in loaded:
@@ -115,6 +115,13 @@ class UpdateStages:
     def fingerprints(self) -> dict[Side, str]:
         """A fingerprint of each base's files."""
         return {side: base_fingerprint(resolve_base(self.bases.settings(side))) for side in SIDES}
+
+    def templates(self, *sides: Side) -> dict[str, object]:
+        """Return what of bases' chat templates is no part of their fingerprints, where they are in use."""
+        if not self.config.prompt.chat_template:
+            return {}
+        found = {side: chat_template_fingerprint(resolve_base(self.bases.settings(side))) for side in sides}
+        return {"chat_templates": found}
 
     @cached_property
     def scored(self) -> dict[str, Side]:
@@ -158,6 +165,7 @@ class UpdateStages:
                 "validation": data.fingerprints["validation"],
                 "lora": self.config.lora.model_dump(),
                 "training": self.config.training.identity(),
+                **self.templates(side),
             }
 
         def work() -> None:
@@ -187,6 +195,7 @@ class UpdateStages:
         """Step 2 of the method: the compatibility adapter."""
         name = data.task.name
         settings, alignment = self.config.align_training(), self.config.alignment
+        by_prompt = data.task.prompt != PLAIN
         out = self.adapter("compat", name)
 
         def inputs() -> dict[str, object]:
@@ -202,7 +211,8 @@ class UpdateStages:
                 # Left out where they are not in use: run folders from before these settings stay done.
                 **({"unlabelled": data.fingerprints["unlabelled"]} if data.unlabelled else {}),
                 **({"lora": self.config.lora.model_dump()} if alignment.start == "fresh" else {}),
-                **({"task": dict(data.task.definition)} if alignment.unit == "options" else {}),
+                **({"task": dict(data.task.definition)} if by_prompt or alignment.unit == "options" else {}),
+                **self.templates("old", "new"),
             }
 
         def work() -> None:
@@ -251,7 +261,9 @@ class UpdateStages:
                 "train": data.fingerprints["train"],
                 "validation": data.fingerprints["validation"],
                 "training": self._control_training(name).identity(),
-                **({"unit": "options", "task": dict(data.task.definition)} if on_options else {}),
+                **({"unit": "options"} if on_options else {}),
+                **({"task": dict(data.task.definition)} if on_options or data.task.prompt != PLAIN else {}),
+                **self.templates("new"),
             }
 
         def work() -> None:
@@ -324,6 +336,7 @@ class UpdateStages:
                 "harness": versions().get("lm_eval"),
                 **evaluation.scoring(),
                 **vllm,
+                **self.templates(side),
             }
 
         def work() -> None:
@@ -359,7 +372,7 @@ class UpdateStages:
 
 def _load_task(entry: TaskConfig, config: UpdateConfig) -> TaskData:
     task, training = get_task(entry.task), config.training
-    return load_task_data(
+    data = load_task_data(
         task,
         train=task.source("train", entry.train),
         test=task.source("test", entry.test),
@@ -369,3 +382,4 @@ def _load_task(entry: TaskConfig, config: UpdateConfig) -> TaskData:
         seed=training.seed,
         unlabelled=config.alignment.unlabelled_of(task.name),
     )
+    return replace(data, task=task.prompted(make_prompt(config.prompt, task.name, data.train, seed=training.seed)))
