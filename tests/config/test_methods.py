@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from muscle.config.settings import AlignmentSettings
+from muscle.config.alignment import AlignmentSettings
 from muscle.config.update_file import load_config, load_stage_settings
 from muscle.errors import ConfigError
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from muscle.config.settings import Section
+from muscle.config.section import Section
 
 _Count = Annotated[int, Field(ge=0)]
 

@@ -12,14 +12,14 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from muscle.config.alignment import AlignmentSettings
 from muscle.config.prompt import PromptSettings
+from muscle.config.section import Section
 from muscle.config.settings import (
-    AlignmentSettings,
     BaseConfig,
     EvaluationSettings,
     LoraSettings,
     ReportSettings,
-    Section,
     TaskConfig,
     TrainingSettings,
 )

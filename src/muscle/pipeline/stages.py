@@ -1,35 +1,42 @@
 """The stages of an update: `update` runs them, the dry run prints them.
 
-They are: fine-tune both task adapters, align, train the control where it is wanted, evaluate, report.
+They are: fine-tune both task adapters, align, train the controls that are wanted, evaluate, report.
 
 A stage is keyed by everything that its outputs depend on (settings, data, the content of the stages before),
 so a second run does nothing and a changed setting redoes only what hangs on it. A run folder holds
-`adapters/{old,new,compat,control}/TASK/`, `predictions/{old,new,compat,base,control}/TASK.jsonl`,
+`adapters/{old,new,compat,control,floor}/TASK/`, `predictions/{old,new,compat,base,control,floor}/TASK.jsonl`,
 `report.{json,md,html}` and `manifest.json`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
 from muscle import distributed
-from muscle.config.settings import TaskConfig, TrainingSettings
+from muscle.config.settings import TrainingSettings
 from muscle.config.update_file import UpdateConfig
-from muscle.errors import ConfigError, DataError
+from muscle.errors import DataError
 from muscle.evaluation.save import evaluate_to_file
 from muscle.files import read_json
 from muscle.models.bases import base_fingerprint, chat_template_fingerprint, resolve_base
+from muscle.pipeline.load_data import load_data
 from muscle.pipeline.loaded_bases import SIDES, LoadedBases, Side
 from muscle.pipeline.run_folder import content_of
 from muscle.pipeline.write_report import write_update_report
 from muscle.predictions.run import METADATA_FILE
 from muscle.provenance import versions
-from muscle.tasks import TaskData, get_task, load_task_data
-from muscle.tasks.prompt import PLAIN, make_prompt
-from muscle.tasks.task import Example, check_options
+from muscle.tasks import TaskData
+from muscle.tasks.prompt import PLAIN
+from muscle.tasks.task import Example
+
+logger = logging.getLogger(__name__)
+
+FLOOR_SEED = 1000
+"""What is added to `training.seed` where the old recipe is trained again."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,8 @@ class UpdateStages:
             stages += [self.finetune("old", data), self.finetune("new", data), self.align(data)]
             if self.config.evaluation.control:
                 stages.append(self.train_control(data))
+            if self.config.evaluation.floor:
+                stages.append(self.train_floor(data))
         for side in SIDES:
             for data in self.data.values():
                 stages += [self.evaluate(run, data) for run, base in self.scored.items() if base == side]
@@ -94,22 +103,7 @@ class UpdateStages:
     @cached_property
     def data(self) -> dict[str, TaskData]:
         """Each task's examples by its name."""
-        names = [get_task(entry.task).name for entry in self.config.tasks]
-        for index, name in enumerate(names):
-            if name in names[:index]:
-                raise ConfigError(f"tasks.{index}: a second task named {name!r}; expected each name once")
-        named: dict[str, object] = {f"{side}.adapters": self.bases.settings(side).adapters for side in SIDES}
-        named["alignment.unlabelled"] = self.config.alignment.unlabelled
-        named["prompt.num_fewshot"] = self.config.prompt.num_fewshot
-        for key, given in named.items():
-            for name in given if isinstance(given, Mapping) else ():
-                if name not in names:
-                    raise ConfigError(f"{key}.{name}: expected one of the tasks {sorted(names)}")
-        loaded = [_load_task(entry, self.config) for entry in self.config.tasks]
-        if self.config.alignment.unit == "options":
-            for data in loaded:
-                check_options(data.task)
-        return dict(zip(names, loaded, strict=True))
+        return load_data(self.config)
 
     @cached_property
     def fingerprints(self) -> dict[Side, str]:
@@ -131,6 +125,8 @@ class UpdateStages:
             runs["base"] = "new"
         if self.config.evaluation.control:
             runs["control"] = "new"
+        if self.config.evaluation.floor:
+            runs["floor"] = "old"
         return runs
 
     def given(self, run: str) -> dict[str, Path]:
@@ -154,8 +150,24 @@ class UpdateStages:
 
     def finetune(self, side: Side, data: TaskData) -> Stage:
         """Step 1 of the method on one base; nothing to do where an adapter is given."""
+        stage = self._task_adapter(side, side, data, self.config.training)
+        return replace(stage, work=None) if data.task.name in self.given(side) else stage
+
+    def train_floor(self, data: TaskData) -> Stage:
+        """The old recipe again with another seed: what it breaks of its own old answers, no update involved."""
+        again = self.config.training.seed + FLOOR_SEED
+        if data.task.name in self.given("old"):
+            logger.info(
+                "floor %s: the old adapter is given; lora and training of this configuration train it again, which "
+                "may not be how it was made",
+                data.task.name,
+            )
+        return self._task_adapter("floor", "old", data, self.config.training.model_copy(update={"seed": again}))
+
+    def _task_adapter(self, run: str, side: Side, data: TaskData, training: TrainingSettings) -> Stage:
+        """Train a run's task adapter on a side's base."""
         name = data.task.name
-        out = self.adapter(side, name)
+        out = self.adapter(run, name)
 
         def inputs() -> dict[str, object]:
             return {
@@ -164,7 +176,7 @@ class UpdateStages:
                 "train": data.fingerprints["train"],
                 "validation": data.fingerprints["validation"],
                 "lora": self.config.lora.model_dump(),
-                "training": self.config.training.identity(),
+                "training": training.identity(),
                 **self.templates(side),
             }
 
@@ -177,19 +189,13 @@ class UpdateStages:
                 train_examples=data.train,
                 validation_examples=data.validation,
                 lora=self.config.lora,
-                settings=self.config.training,
+                settings=training,
                 out=out,
-                description=f"fine-tune {side} on {name}",
+                description=f"fine-tune {run} on {name}",
             )
 
-        return Stage(
-            f"finetune {side}/{name}",
-            inputs,
-            (out,),
-            None if name in self.given(side) else work,
-            data=data,
-            epochs=self.config.training.epochs,
-        )
+        stage = f"floor {name}" if run == "floor" else f"finetune {run}/{name}"
+        return Stage(stage, inputs, (out,), work, data=data, epochs=training.epochs)
 
     def align(self, data: TaskData) -> Stage:
         """Step 2 of the method: the compatibility adapter."""
@@ -343,7 +349,12 @@ class UpdateStages:
             size, base = evaluation.batch_size, self.bases.scorer(side)
             evaluate_to_file(base, adapter, data.task, data.test, out, name=run, batch_size=size)
 
-        trained = {"base": (), "compat": (f"align {name}",), "control": (f"control {name}",)}
+        trained = {
+            "base": (),
+            "compat": (f"align {name}",),
+            "control": (f"control {name}",),
+            "floor": (f"floor {name}",),
+        }
         needs = trained.get(run, (f"finetune {run}/{name}",))
         return Stage(f"evaluate {run}/{name}", inputs, (out, out.parent / METADATA_FILE), work, needs, data)
 
@@ -368,18 +379,3 @@ class UpdateStages:
         needs = tuple(f"evaluate {run}/{task}" for run in runs for task in self.data)
         outputs = tuple(self.folder / f"report.{form}" for form in ("json", "md", "html"))
         return Stage("report", inputs, outputs, work, needs)
-
-
-def _load_task(entry: TaskConfig, config: UpdateConfig) -> TaskData:
-    task, training = get_task(entry.task), config.training
-    data = load_task_data(
-        task,
-        train=task.source("train", entry.train),
-        test=task.source("test", entry.test),
-        train_limit=entry.train_limit,
-        test_limit=entry.test_limit,
-        validation_fraction=training.validation_fraction,
-        seed=training.seed,
-        unlabelled=config.alignment.unlabelled_of(task.name),
-    )
-    return replace(data, task=task.prompted(make_prompt(config.prompt, task.name, data.train, seed=training.seed)))

@@ -138,8 +138,7 @@ def evaluate_step(
         train: where solved examples come from (`prompt.num_fewshot`); a built-in task's own training data without.
 
     Raises:
-        ConfigError: repeats without a temperature, or for a choice task; arguments for vLLM without it; see also
-            `muscle.evaluation.vllm_base.check_vllm`.
+        ConfigError: repeats without a temperature or of a choice task, arguments for vLLM without it (`check_vllm`).
     """
     from muscle.evaluation.sampling import Sampling
     from muscle.evaluation.save import evaluate_to_file

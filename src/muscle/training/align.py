@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from muscle import distributed
-from muscle.config.settings import AlignmentSettings, EngineName, LoraSettings, TrainingSettings
+from muscle.config.alignment import AlignmentSettings, EngineName
+from muscle.config.settings import LoraSettings, TrainingSettings
 from muscle.models.bases import LoadedBase, check_same_vocabulary
 from muscle.tasks.task import Example, Task
 from muscle.training.data.examples import TokenizedExamples

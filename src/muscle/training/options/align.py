@@ -9,7 +9,8 @@ from pathlib import Path
 from torch import Tensor
 
 from muscle import distributed
-from muscle.config.settings import LABEL_TARGETS, AlignmentSettings, TrainingSettings
+from muscle.config.alignment import LABEL_TARGETS, AlignmentSettings
+from muscle.config.settings import TrainingSettings
 from muscle.errors import ModelError
 from muscle.files import read_json
 from muscle.models.adapters import load_adapter

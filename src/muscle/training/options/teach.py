@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from muscle.config.settings import AlignmentSettings, TrainingSettings
+from muscle.config.alignment import AlignmentSettings
+from muscle.config.settings import TrainingSettings
 from muscle.errors import DataError
 from muscle.tasks.task import Example, Task, check_options
 from muscle.training.options import targets

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from transformers import set_seed
 
-from muscle.config.settings import SelectionName, TrainingSettings
+from muscle.config.alignment import SelectionName
+from muscle.config.settings import TrainingSettings
 from muscle.errors import DataError
 from muscle.models.adapter_check import adapter_content
 from muscle.models.adapters import load_adapter
