@@ -11,27 +11,27 @@ such folders of each method beside, `report.{json,md,html}` and `manifest.json`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
 from muscle import distributed
 from muscle.config.alignment import AlignmentSettings
-from muscle.config.settings import TaskConfig, TrainingSettings
+from muscle.config.settings import TrainingSettings
 from muscle.config.update_file import UpdateConfig
-from muscle.errors import ConfigError, DataError
+from muscle.errors import DataError
 from muscle.evaluation.save import evaluate_to_file
 from muscle.files import read_json
-from muscle.models.bases import base_fingerprint, resolve_base
+from muscle.models.bases import base_fingerprint, chat_template_fingerprint, resolve_base
+from muscle.pipeline.load_data import load_data
 from muscle.pipeline.loaded_bases import SIDES, LoadedBases, Side
 from muscle.pipeline.run_folder import content_of
 from muscle.pipeline.stage import Stage
 from muscle.pipeline.write_report import write_update_report
 from muscle.predictions.run import METADATA_FILE
 from muscle.provenance import versions
-from muscle.tasks import TaskData, get_task, load_task_data
-from muscle.tasks.task import check_options
+from muscle.tasks import TaskData
+from muscle.tasks.prompt import PLAIN
 
 logger = logging.getLogger(__name__)
 
@@ -75,28 +75,19 @@ class UpdateStages:
     @cached_property
     def data(self) -> dict[str, TaskData]:
         """Each task's examples by its name."""
-        names = [get_task(entry.task).name for entry in self.config.tasks]
-        for index, name in enumerate(names):
-            if name in names[:index]:
-                raise ConfigError(f"tasks.{index}: a second task named {name!r}; expected each name once")
-        for side in SIDES:
-            for name in self.bases.settings(side).adapters:
-                if name not in names:
-                    raise ConfigError(f"{side}.adapters.{name}: expected one of the tasks {sorted(names)}")
-        if isinstance(self.config.alignment.unlabelled, Mapping):
-            for name in self.config.alignment.unlabelled:
-                if name not in names:
-                    raise ConfigError(f"alignment.unlabelled.{name}: expected one of the tasks {sorted(names)}")
-        loaded = [_load_task(entry, self.config) for entry in self.config.tasks]
-        if any(alignment.unit == "options" for alignment in self.methods.values()):
-            for data in loaded:
-                check_options(data.task)
-        return dict(zip(names, loaded, strict=True))
+        return load_data(self.config)
 
     @cached_property
     def fingerprints(self) -> dict[Side, str]:
         """A fingerprint of each base's files."""
         return {side: base_fingerprint(resolve_base(self.bases.settings(side))) for side in SIDES}
+
+    def templates(self, *sides: Side) -> dict[str, object]:
+        """Return what of bases' chat templates is no part of their fingerprints, where they are in use."""
+        if not self.config.prompt.chat_template:
+            return {}
+        found = {side: chat_template_fingerprint(resolve_base(self.bases.settings(side))) for side in sides}
+        return {"chat_templates": found}
 
     @cached_property
     def scored(self) -> dict[str, Side]:
@@ -163,6 +154,7 @@ class UpdateStages:
                 "validation": data.fingerprints["validation"],
                 "lora": self.config.lora.model_dump(),
                 "training": training.identity(),
+                **self.templates(side),
             }
 
         def work() -> None:
@@ -187,6 +179,7 @@ class UpdateStages:
         name, alignment = data.task.name, self.methods[run]
         settings, out = self.config.align_training(alignment), self.adapter(run, name)
         unlabelled = data.unlabelled if alignment.unlabelled is not None else ()
+        by_prompt = data.task.prompt != PLAIN
 
         def inputs() -> dict[str, object]:
             return {
@@ -201,7 +194,8 @@ class UpdateStages:
                 # Left out where they are not in use: run folders from before these settings stay done.
                 **({"unlabelled": data.fingerprints["unlabelled"]} if unlabelled else {}),
                 **({"lora": self.config.lora.model_dump()} if alignment.start == "fresh" else {}),
-                **({"task": dict(data.task.definition)} if alignment.unit == "options" else {}),
+                **({"task": dict(data.task.definition)} if by_prompt or alignment.unit == "options" else {}),
+                **self.templates("old", "new"),
             }
 
         def work() -> None:
@@ -250,7 +244,9 @@ class UpdateStages:
                 "train": data.fingerprints["train"],
                 "validation": data.fingerprints["validation"],
                 "training": self._control_training(name).identity(),
-                **({"unit": "options", "task": dict(data.task.definition)} if on_options else {}),
+                **({"unit": "options"} if on_options else {}),
+                **({"task": dict(data.task.definition)} if on_options or data.task.prompt != PLAIN else {}),
+                **self.templates("new"),
             }
 
         def work() -> None:
@@ -323,6 +319,7 @@ class UpdateStages:
                 "harness": versions().get("lm_eval"),
                 **evaluation.scoring(),
                 **vllm,
+                **self.templates(side),
             }
 
         def work() -> None:
@@ -364,17 +361,3 @@ class UpdateStages:
 def _align_name(run: str, task: str) -> str:
     """Return the name of the stage that trains a compatibility adapter."""
     return f"align {task}" if run == "compat" else f"align {run}/{task}"
-
-
-def _load_task(entry: TaskConfig, config: UpdateConfig) -> TaskData:
-    task, training = get_task(entry.task), config.training
-    return load_task_data(
-        task,
-        train=task.source("train", entry.train),
-        test=task.source("test", entry.test),
-        train_limit=entry.train_limit,
-        test_limit=entry.test_limit,
-        validation_fraction=training.validation_fraction,
-        seed=training.seed,
-        unlabelled=config.alignment.unlabelled_of(task.name),
-    )

@@ -77,7 +77,7 @@ class OptionData:
         parts = (([*self.train, *self.unlabelled], 0), (self.validation, self.num_trained))
         first, second = (
             option_items(
-                part,
+                self.task.prompt.render(part, tokenizer),
                 tokenizer,
                 max_length=max_length,
                 distinguishing=self.distinguishing,
@@ -119,10 +119,11 @@ def teacher_scores(
     path: Path, side: TaskModel, data: OptionData, *, settings: TrainingSettings, description: str
 ) -> Tensor:
     """Run a teacher over all items, or open what it left, and return its options' scores: (items, options)."""
+    examples = data.task.prompt.render(data.all, side.base.tokenizer)
     store = store_options(
         path,
         side,
-        data.all,
+        examples,
         max_length=settings.max_length,
         distinguishing=data.distinguishing,
         batch_size=settings.batch_size,
@@ -134,7 +135,7 @@ def teacher_scores(
     counts = [len(example.choices) for example in data.all]
     parts = torch.tensor_split(rows.log_likelihood, torch.tensor(counts).cumsum(0)[:-1])
     if data.per_character:
-        parts = tuple(part * character_factors(example) for part, example in zip(parts, data.all, strict=True))
+        parts = tuple(part * character_factors(example) for part, example in zip(parts, examples, strict=True))
     return padded(parts)
 
 
