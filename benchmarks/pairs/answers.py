@@ -38,6 +38,8 @@ PASS_OPTIONS = 64
 
 Unit = Literal["whole", "beginning"]
 UNITS: tuple[Unit, ...] = ("beginning", "whole")
+PASS_PROMPTS = 32
+"""Prompts a forward pass, where answers are generated."""
 
 
 def records(bench: Bench, name: str, unit: Unit, part: str = "test") -> Path:
@@ -55,7 +57,8 @@ def answer_step(bench: Bench, step: Step, unit: Unit, part: str = "test") -> Non
     adapter = None if step.kind == "bare" else bench.adapter(step.name)
     start = time.monotonic()
     if unit == "whole":
-        evaluate_to_file(base, adapter, bench.task, examples, out, name=step.name, batch_size=PASS_OPTIONS)
+        size = PASS_PROMPTS if bench.generates else PASS_OPTIONS
+        evaluate_to_file(base, adapter, bench.task, examples, out, name=step.name, batch_size=size)
     else:
         model = load_adapter(base, adapter) if adapter else base.model
         length = bench.settings.training.max_length

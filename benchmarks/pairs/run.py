@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from answers import Unit, answer_step
-from bench import Bench
+from bench import GENERATED, Bench
 from intents import TASKS
 from kept import keep
 from make import PAIRS
@@ -36,8 +36,12 @@ def run(bench: Bench, steps: Sequence[Step], *, whole: bool, command: str) -> No
     for step in steps:
         logger.info("%s: %s", bench.name, step.words)
         run_step(bench, step)
-        _answer(bench, step, "beginning", words, command)
-    for step in steps if whole else ():
+        if bench.generates:
+            answer_step(bench, step, "whole")
+            keep(bench, words, command)
+        else:
+            _answer(bench, step, "beginning", words, command)
+    for step in steps if whole and not bench.generates else ():
         _answer(bench, step, "whole", words, command)
 
 
@@ -52,7 +56,7 @@ def _answer(bench: Bench, step: Step, unit: Unit, words: Mapping[str, str], comm
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--pair", choices=PAIRS, required=True)
-    parser.add_argument("--task", choices=TASKS, required=True)
+    parser.add_argument("--task", choices=(*TASKS, GENERATED), required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--out", type=Path, default=Path("runs/pairs"))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))

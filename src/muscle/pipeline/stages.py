@@ -22,13 +22,14 @@ from muscle.errors import ConfigError, DataError
 from muscle.evaluation.save import evaluate_to_file
 from muscle.files import read_json
 from muscle.models.bases import base_fingerprint, resolve_base
+from muscle.pipeline.candidates import candidate_parts, draw_candidates
 from muscle.pipeline.loaded_bases import SIDES, LoadedBases, Side
 from muscle.pipeline.run_folder import content_of
 from muscle.pipeline.write_report import write_update_report
 from muscle.predictions.run import METADATA_FILE
 from muscle.provenance import versions
 from muscle.tasks import TaskData, get_task, load_task_data
-from muscle.tasks.task import Example, check_options
+from muscle.tasks.task import Example, check_unit
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class Stage:
         needs: names of the stages whose outputs it reads.
         data: whose examples it reads; None for the report.
         epochs: of a training, at most; None for scoring.
-        on_options: it reads every option of its examples.
+        on_options: it reads every option of its examples, or every candidate answer.
+        answers: candidate answers of an item at most; without epochs the stage draws them.
         unlabelled: examples without labels that it reads beside them.
         epochs_before: of the labelled examples alone, in a training that it begins with.
     """
@@ -56,6 +58,7 @@ class Stage:
     data: TaskData | None = None
     epochs: int | None = None
     on_options: bool = False
+    answers: int = 0
     unlabelled: tuple[Example, ...] = ()
     epochs_before: int = 0
 
@@ -80,7 +83,10 @@ class UpdateStages:
         """
         stages: list[Stage] = []
         for data in self.data.values():
-            stages += [self.finetune("old", data), self.finetune("new", data), self.align(data)]
+            stages += [self.finetune("old", data), self.finetune("new", data)]
+            if self.config.alignment.unit == "answers":
+                stages.append(self.draw_candidates(data))
+            stages.append(self.align(data))
             if self.config.evaluation.control:
                 stages.append(self.train_control(data))
         for side in SIDES:
@@ -106,9 +112,8 @@ class UpdateStages:
                 if name not in names:
                     raise ConfigError(f"alignment.unlabelled.{name}: expected one of the tasks {sorted(names)}")
         loaded = [_load_task(entry, self.config) for entry in self.config.tasks]
-        if self.config.alignment.unit == "options":
-            for data in loaded:
-                check_options(data.task)
+        for data in loaded:
+            check_unit(data.task, self.config.alignment.unit)
         return dict(zip(names, loaded, strict=True))
 
     @cached_property

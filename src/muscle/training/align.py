@@ -63,7 +63,8 @@ def align(
         new_base: M_base_v2, loaded.
         new_adapter: A_v2's folder.
         task: the task of the examples.
-        train_examples: what is learnt; the task adapters' own training data.
+        train_examples: what is learnt; the task adapters' own training data. With the unit `answers` the examples have
+            their candidates (`muscle.pipeline.candidates`).
         validation_examples: what the epoch is chosen by.
         alignment: the method.
         settings: epochs, learning rate and so on.
@@ -87,8 +88,9 @@ def align(
     adapters = {"old": old_adapter, "new": new_adapter}
     start = Start(new_base, adapters, alignment, lora or LoraSettings(), settings.seed)
     with _made_on_the_way(store, out) as folder:
-        if alignment.unit == "options":
-            examples = OptionData(task, train_examples, validation_examples, unlabelled_examples)
+        if alignment.unit != "tokens":
+            answers = alignment.answers if alignment.unit == "answers" else None
+            examples = OptionData(task, train_examples, validation_examples, unlabelled_examples, answers)
             on_options = OptionAlignment(old_base, start, examples, settings, out, folder, description)
             return on_options.run(_off_the_accelerator(old_base, unless=old_base.model is new_base.model))
         parts, wanted = (train_examples, validation_examples), engine or alignment.engine
