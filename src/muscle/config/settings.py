@@ -157,15 +157,18 @@ class EvaluationSettings(Section):
         bare_base: also score the new base without an adapter; a task on which it beats its adapter teaches nothing.
         control: also train the plain update's adapter on with cross-entropy, as long as the compatibility adapter
             trained, and score it: what longer training alone gives.
+        floor: also train the old recipe again on the old base, with another seed, and score it: what it breaks of its
+            own answers without any update.
     """
 
-    _later = ("backend", "vllm")
+    _later = ("backend", "vllm", "floor")
 
     backend: BackendName = "hf"
     vllm: Mapping[str, object] = Field(default_factory=dict)
     batch_size: Positive = 16
     bare_base: bool = True
-    control: bool = False
+    control: bool = True
+    floor: bool = False
 
     @field_validator("vllm")
     @classmethod
@@ -177,7 +180,7 @@ class EvaluationSettings(Section):
 
     def scoring(self) -> dict[str, object]:
         """Return the settings that scores depend on, as part of a fingerprint."""
-        left_out = {"bare_base", "control"} | ({"vllm"} if self.backend == "hf" else set())
+        left_out = {"bare_base", "control", "floor"} | ({"vllm"} if self.backend == "hf" else set())
         return {key: value for key, value in self.identity().items() if key not in left_out}
 
 

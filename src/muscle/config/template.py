@@ -71,7 +71,8 @@ evaluation:
   vllm: {}                              # ours: its arguments, e.g. {tensor_parallel_size: 2, max_model_len: 4096}
   batch_size: 16
   bare_base: true                       # also score the new base without an adapter
-  control: false                        # also train the plain update's adapter on for as long, without the old model
+  control: true                         # also train the plain update's adapter on for as long, without the old model
+  floor: false                          # ours: also train the old recipe again with another seed, on the old base
 report:
   title: null
   max_flips: 2000

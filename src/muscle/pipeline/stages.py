@@ -1,17 +1,18 @@
 """The stages of an update: `update` runs them, the dry run prints them.
 
-They are: fine-tune both task adapters, align, train the control where it is wanted, evaluate, report.
+They are: fine-tune both task adapters, align, train the controls that are wanted, evaluate, report.
 
 A stage is keyed by everything that its outputs depend on (settings, data, the content of the stages before),
 so a second run does nothing and a changed setting redoes only what hangs on it. A run folder holds
-`adapters/{old,new,compat,control}/TASK/`, `predictions/{old,new,compat,base,control}/TASK.jsonl`,
+`adapters/{old,new,compat,control,floor}/TASK/`, `predictions/{old,new,compat,base,control,floor}/TASK.jsonl`,
 `report.{json,md,html}` and `manifest.json`.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -30,6 +31,11 @@ from muscle.predictions.run import METADATA_FILE
 from muscle.provenance import versions
 from muscle.tasks import TaskData, get_task, load_task_data
 from muscle.tasks.task import Example, check_unit
+
+logger = logging.getLogger(__name__)
+
+FLOOR_SEED = 1000
+"""What is added to `training.seed` where the old recipe is trained again."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,8 @@ class UpdateStages:
             stages.append(self.align(data))
             if self.config.evaluation.control:
                 stages.append(self.train_control(data))
+            if self.config.evaluation.floor:
+                stages.append(self.train_floor(data))
         for side in SIDES:
             for data in self.data.values():
                 stages += [self.evaluate(run, data) for run, base in self.scored.items() if base == side]
@@ -129,6 +137,8 @@ class UpdateStages:
             runs["base"] = "new"
         if self.config.evaluation.control:
             runs["control"] = "new"
+        if self.config.evaluation.floor:
+            runs["floor"] = "old"
         return runs
 
     def given(self, run: str) -> dict[str, Path]:
@@ -152,8 +162,24 @@ class UpdateStages:
 
     def finetune(self, side: Side, data: TaskData) -> Stage:
         """Step 1 of the method on one base; nothing to do where an adapter is given."""
+        stage = self._task_adapter(side, side, data, self.config.training)
+        return replace(stage, work=None) if data.task.name in self.given(side) else stage
+
+    def train_floor(self, data: TaskData) -> Stage:
+        """The old recipe again with another seed: what it breaks of its own old answers, no update involved."""
+        again = self.config.training.seed + FLOOR_SEED
+        if data.task.name in self.given("old"):
+            logger.info(
+                "floor %s: the old adapter is given; lora and training of this configuration train it again, which "
+                "may not be how it was made",
+                data.task.name,
+            )
+        return self._task_adapter("floor", "old", data, self.config.training.model_copy(update={"seed": again}))
+
+    def _task_adapter(self, run: str, side: Side, data: TaskData, training: TrainingSettings) -> Stage:
+        """Train a run's task adapter on a side's base."""
         name = data.task.name
-        out = self.adapter(side, name)
+        out = self.adapter(run, name)
 
         def inputs() -> dict[str, object]:
             return {
@@ -162,7 +188,7 @@ class UpdateStages:
                 "train": data.fingerprints["train"],
                 "validation": data.fingerprints["validation"],
                 "lora": self.config.lora.model_dump(),
-                "training": self.config.training.identity(),
+                "training": training.identity(),
             }
 
         def work() -> None:
@@ -174,19 +200,13 @@ class UpdateStages:
                 train_examples=data.train,
                 validation_examples=data.validation,
                 lora=self.config.lora,
-                settings=self.config.training,
+                settings=training,
                 out=out,
-                description=f"fine-tune {side} on {name}",
+                description=f"fine-tune {run} on {name}",
             )
 
-        return Stage(
-            f"finetune {side}/{name}",
-            inputs,
-            (out,),
-            None if name in self.given(side) else work,
-            data=data,
-            epochs=self.config.training.epochs,
-        )
+        stage = f"floor {name}" if run == "floor" else f"finetune {run}/{name}"
+        return Stage(stage, inputs, (out,), work, data=data, epochs=training.epochs)
 
     def align(self, data: TaskData) -> Stage:
         """Step 2 of the method: the compatibility adapter."""
@@ -335,7 +355,12 @@ class UpdateStages:
             size, base = evaluation.batch_size, self.bases.scorer(side)
             evaluate_to_file(base, adapter, data.task, data.test, out, name=run, batch_size=size)
 
-        trained = {"base": (), "compat": (f"align {name}",), "control": (f"control {name}",)}
+        trained = {
+            "base": (),
+            "compat": (f"align {name}",),
+            "control": (f"control {name}",),
+            "floor": (f"floor {name}",),
+        }
         needs = trained.get(run, (f"finetune {run}/{name}",))
         return Stage(f"evaluate {run}/{name}", inputs, (out, out.parent / METADATA_FILE), work, needs, data)
 

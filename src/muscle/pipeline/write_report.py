@@ -12,7 +12,11 @@ from muscle.flips.options import CompareOptions
 from muscle.report import write_reports
 from muscle.report.without_texts import without_texts
 
-_OTHER_RUNS = {"base": "new base without adapter", "control": "new adapter trained on (no old model)"}
+_OTHER_RUNS = {
+    "base": "new base without adapter",
+    "control": "new adapter trained on (no old model)",
+    "floor": "old recipe trained again (no update)",
+}
 """Further runs beside old, new and compat: folder name to the name in the report."""
 
 
