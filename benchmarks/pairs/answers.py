@@ -16,7 +16,7 @@ from typing import Literal
 
 import torch
 from bench import Bench
-from steps import Step
+from steps import PASS_PROMPTS, Step
 
 from muscle.evaluation.rows import Answer, build_frame
 from muscle.evaluation.save import evaluate_to_file, save_run
@@ -38,8 +38,6 @@ PASS_OPTIONS = 64
 
 Unit = Literal["whole", "beginning"]
 UNITS: tuple[Unit, ...] = ("beginning", "whole")
-PASS_PROMPTS = 32
-"""Prompts a forward pass, where answers are generated."""
 
 
 def records(bench: Bench, name: str, unit: Unit, part: str = "test") -> Path:

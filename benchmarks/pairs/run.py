@@ -25,14 +25,15 @@ from intents import TASKS
 from kept import keep
 from make import PAIRS
 from served import SERVED, serve
-from steps import STEPS, Step, run_step
+from steps import GENERATION_STEPS, STEPS, Step, run_step
 
 logger = logging.getLogger("pairs")
 
 
 def run(bench: Bench, steps: Sequence[Step], *, whole: bool, command: str) -> None:
     """Train and score the steps of one seed that are not done."""
-    words = {each.name: each.words for each in (*STEPS, *SERVED)}
+    known = GENERATION_STEPS if bench.generates else (*STEPS, *SERVED)
+    words = {each.name: each.words for each in known}
     for step in steps:
         logger.info("%s: %s", bench.name, step.words)
         run_step(bench, step)
@@ -66,7 +67,8 @@ def main() -> None:
     parser.add_argument("--last-epoch", action="store_true", help="token adapters keep their last epoch")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    steps = [step for step in STEPS if given.steps is None or step.name in given.steps]
+    known = GENERATION_STEPS if given.task == GENERATED else STEPS
+    steps = [step for step in known if given.steps is None or step.name in given.steps]
     for seed in given.seeds:
         command = f"python benchmarks/pairs/run.py --pair {given.pair} --task {given.task} --seeds {seed}"
         command += " --last-epoch" * given.last_epoch

@@ -213,6 +213,11 @@ class AlignmentSettings(Section):
         left_out = ("method", "unlabelled")
         return {key: value for key, value in super().identity().items() if key not in left_out}
 
+    @property
+    def num_candidates(self) -> int:
+        """Candidate answers of an item at most; 0 for other units."""
+        return 1 + len(self.answers.models) * (1 + self.answers.samples) if self.unit == "answers" else 0
+
     def unlabelled_of(self, task: str) -> str | None:
         """Return where a task's unlabelled inputs are."""
         return self.unlabelled.get(task) if isinstance(self.unlabelled, Mapping) else self.unlabelled

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,12 +91,12 @@ def draw_answers(
     model: PeftModel | None = None
     for start in range(0, len(examples), ITEMS_A_PART):
         part, file = examples[start : start + ITEMS_A_PART], store / f"items-{start:08d}.json"
-        kept = distributed.from_main(lambda file=file, part=part: _kept(file, len(part)))
+        kept = distributed.from_main(partial(_kept, file, len(part)))
         if kept is None:
             model = model or load_adapter(base, adapter)
             kept = _draw(name, model, base.tokenizer, task, part, asked, asked.seed + start)
             rows = [[asdict(each) for each in drawn] for drawn in kept]
-            distributed.from_main(lambda file=file, rows=rows: _write(file, rows))
+            distributed.from_main(partial(_write, file, rows))
         found += kept
         show(len(found))
     return found
@@ -116,7 +117,9 @@ def _draw(
         ways[f"{name} sample"] = Sampling(asked.samples, asked.temperature, seed)
     found: list[list[Drawn]] = [[] for _ in part]
     for source, sampling in ways.items():
-        with memory_for(f"answers of {name} to {task.name}", advice=f"set a smaller batch size than {asked.batch_size}"):
+        with memory_for(
+            f"answers of {name} to {task.name}", advice=f"set a smaller batch size than {asked.batch_size}"
+        ):
             run = evaluate_in_shares(
                 model,
                 tokenizer,

@@ -4,21 +4,83 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from muscle import distributed
 from muscle.config.alignment import AnswerSettings
+from muscle.config.update_file import UpdateConfig
 from muscle.errors import DataError
 from muscle.models.bases import LoadedBase
+from muscle.pipeline.loaded_bases import LoadedBases, Side
+from muscle.pipeline.run_folder import content_of
+from muscle.pipeline.stage import Stage
 from muscle.progress import progress_bar
-from muscle.tasks.candidates import candidates_of, read_candidates, with_candidates, write_candidates
+from muscle.provenance import versions
+from muscle.tasks import TaskData
+from muscle.tasks.candidates import Drawn, candidates_of, read_candidates, with_candidates, write_candidates
 from muscle.tasks.task import Example, Task, check_unit
 
 logger = logging.getLogger(__name__)
 
 Parts = Mapping[str, Sequence[Example]]
 """Items by their part: train, validation, unlabelled. Only within a part is an id unique."""
+
+
+def parts_of(data: TaskData) -> dict[str, Sequence[Example]]:
+    """Return the items that are learnt from."""
+    return {"train": data.train, "validation": data.validation, "unlabelled": data.unlabelled}
+
+
+def candidates_stage(
+    config: UpdateConfig,
+    bases: LoadedBases,
+    fingerprints: Mapping[Side, str],
+    adapters: Mapping[Side, Path],
+    data: TaskData,
+    *,
+    out: Path,
+) -> Stage:
+    """Return the stage that draws a task's candidates.
+
+    Args:
+        config: the update.
+        bases: loaded on first use.
+        fingerprints: of the bases.
+        adapters: of the task.
+        data: the task's.
+        out: the file.
+    """
+    name, answers, seed = data.task.name, config.alignment.answers, config.training.seed
+
+    def inputs() -> dict[str, object]:
+        return {
+            "models": {side: [fingerprints[side], content_of(adapters[side])] for side in answers.models},
+            "items": {part: data.fingerprints[part] for part in parts_of(data)},
+            "task": dict(data.task.definition),
+            "answers": answers.of_candidates(),
+            "seed": seed,
+            "batch_size": config.evaluation.batch_size,
+            "harness": versions().get("lm_eval"),
+        }
+
+    def work() -> None:
+        draw_candidates(
+            out,
+            {side: (bases.base(side), adapters[side]) for side in answers.models},
+            data.task,
+            parts_of(data),
+            answers,
+            seed=seed,
+            batch_size=config.evaluation.batch_size,
+            description=f"candidates of {name}",
+        )
+        distributed.from_main(partial(shutil.rmtree, answers_of(out), ignore_errors=True))
+
+    needs = tuple(f"finetune {side}/{name}" for side in answers.models)
+    num_drawn, further = config.alignment.num_candidates - 1, data.unlabelled
+    return Stage(f"candidates {name}", inputs, (out,), work, needs, data, answers=num_drawn, unlabelled=further)
 
 
 def draw_candidates(
@@ -31,10 +93,11 @@ def draw_candidates(
     seed: int,
     batch_size: int,
     description: str = "candidates",
+    store: Path | None = None,
 ) -> None:
     """Let models answer all items, and write the candidates that come of it.
 
-    A killed call goes on where it was: the answers stand beside `out` until all are there.
+    A killed call goes on where it was: answers stand in `answers_of(out)`, which the caller removes once `out` is used.
 
     Args:
         out: the file.
@@ -45,6 +108,7 @@ def draw_candidates(
         seed: of the samples.
         batch_size: prompts a forward pass.
         description: for progress and log.
+        store: in place of `answers_of(out)`: models that are asked for another file too need not answer again.
 
     Raises:
         ConfigError: the task has options, or the harness is not installed.
@@ -56,22 +120,12 @@ def draw_candidates(
 
     named = {f"{part}/{example.id}": example for part, examples in parts.items() for example in examples}
     asked = Asked(answers.samples, answers.temperature, seed, batch_size)
-    folder = out.with_name(f".{out.name}.answers")
+    folder = store or answers_of(out)
+    drawn: list[list[list[Drawn]]] = []
     with progress_bar(description, len(named) * len(answers.models)) as show:
-        drawn = []
-        for turn, name in enumerate(answers.models):
-            before = turn * len(named)
-            drawn.append(
-                draw_answers(
-                    folder,
-                    name,
-                    *models[name],
-                    task,
-                    list(named.values()),
-                    asked,
-                    lambda done, before=before, name=name: show(before + done, name),
-                )
-            )
+        for name in answers.models:
+            done = partial(_show_more, show, len(drawn) * len(named), name)
+            drawn.append(draw_answers(folder, name, *models[name], task, list(named.values()), asked, done))
     found = {
         key: candidates_of(example, [each for answered in drawn for each in answered[number]])
         for number, (key, example) in enumerate(named.items())
@@ -80,9 +134,17 @@ def draw_candidates(
     def write() -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_candidates(out, found)
-        shutil.rmtree(folder, ignore_errors=True)
 
     distributed.from_main(write)
+
+
+def answers_of(out: Path) -> Path:
+    """Return the folder of what is made on the way to a file of candidates."""
+    return out.with_name(f".{out.name}.answers")
+
+
+def _show_more(show: Callable[[int, str], None], before: int, name: str, done: int) -> None:
+    show(before + done, name)
 
 
 def candidate_parts(path: Path, parts: Parts, answers: AnswerSettings) -> dict[str, tuple[Example, ...]]:

@@ -1,6 +1,7 @@
 """The stages of an update: `update` runs them, the dry run prints them.
 
-They are: fine-tune both task adapters, align, train the controls that are wanted, evaluate, report.
+They are: fine-tune both task adapters, draw candidate answers where these are learnt, align, train the controls that
+are wanted, evaluate, report.
 
 A stage is keyed by everything that its outputs depend on (settings, data, the content of the stages before),
 so a second run does nothing and a changed setting redoes only what hangs on it. A run folder holds
@@ -11,8 +12,8 @@ so a second run does nothing and a changed setting redoes only what hangs on it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -23,9 +24,10 @@ from muscle.errors import ConfigError, DataError
 from muscle.evaluation.save import evaluate_to_file
 from muscle.files import read_json
 from muscle.models.bases import base_fingerprint, resolve_base
-from muscle.pipeline.candidates import candidate_parts, draw_candidates
+from muscle.pipeline.candidates import candidate_parts, candidates_stage, parts_of
 from muscle.pipeline.loaded_bases import SIDES, LoadedBases, Side
 from muscle.pipeline.run_folder import content_of
+from muscle.pipeline.stage import Stage
 from muscle.pipeline.write_report import write_update_report
 from muscle.predictions.run import METADATA_FILE
 from muscle.provenance import versions
@@ -36,37 +38,6 @@ logger = logging.getLogger(__name__)
 
 FLOOR_SEED = 1000
 """What is added to `training.seed` where the old recipe is trained again."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage.
-
-    Attributes:
-        name: unique in the update, such as "align piqa".
-        inputs: returns everything that the outputs depend on, once the stages that it needs are done.
-        outputs: the files and folders that the work writes.
-        work: does it; None where the output is a given adapter.
-        needs: names of the stages whose outputs it reads.
-        data: whose examples it reads; None for the report.
-        epochs: of a training, at most; None for scoring.
-        on_options: it reads every option of its examples, or every candidate answer.
-        answers: candidate answers of an item at most; without epochs the stage draws them.
-        unlabelled: examples without labels that it reads beside them.
-        epochs_before: of the labelled examples alone, in a training that it begins with.
-    """
-
-    name: str
-    inputs: Callable[[], dict[str, object]]
-    outputs: tuple[Path, ...]
-    work: Callable[[], object] | None
-    needs: tuple[str, ...] = ()
-    data: TaskData | None = None
-    epochs: int | None = None
-    on_options: bool = False
-    answers: int = 0
-    unlabelled: tuple[Example, ...] = ()
-    epochs_before: int = 0
 
 
 class UpdateStages:
@@ -208,6 +179,26 @@ class UpdateStages:
         stage = f"floor {name}" if run == "floor" else f"finetune {run}/{name}"
         return Stage(stage, inputs, (out,), work, data=data, epochs=training.epochs)
 
+    def draw_candidates(self, data: TaskData) -> Stage:
+        """The old and the new model's answers to what is trained on, for the unit `answers`."""
+        adapters = {side: self.adapter(side, data.task.name) for side in SIDES}
+        out = self._candidates(data.task.name)
+        return candidates_stage(self.config, self.bases, self.fingerprints, adapters, data, out=out)
+
+    def _candidates(self, task: str) -> Path:
+        return self.folder / "candidates" / f"{task}.jsonl"
+
+    def _candidates_content(self, task: str) -> dict[str, object]:
+        """Return what a training on candidates depends on further."""
+        on_answers = self.config.alignment.unit == "answers"
+        return {"candidates": content_of(self._candidates(task))} if on_answers else {}
+
+    def _learnt(self, data: TaskData) -> Mapping[str, Sequence[Example]]:
+        """Return the examples of train, validation and unlabelled, with their candidates where these are learnt."""
+        alignment, parts = self.config.alignment, parts_of(data)
+        on_answers = alignment.unit == "answers"
+        return candidate_parts(self._candidates(data.task.name), parts, alignment.answers) if on_answers else parts
+
     def align(self, data: TaskData) -> Stage:
         """Step 2 of the method: the compatibility adapter."""
         name = data.task.name
@@ -227,45 +218,49 @@ class UpdateStages:
                 # Left out where they are not in use: run folders from before these settings stay done.
                 **({"unlabelled": data.fingerprints["unlabelled"]} if data.unlabelled else {}),
                 **({"lora": self.config.lora.model_dump()} if alignment.start == "fresh" else {}),
-                **({"task": dict(data.task.definition)} if alignment.unit == "options" else {}),
+                **({"task": dict(data.task.definition)} if alignment.unit != "tokens" else {}),
+                **self._candidates_content(name),
             }
 
         def work() -> None:
             from muscle.training.align import align
 
+            parts = self._learnt(data)
             align(
                 self.bases.base("old"),
                 self.adapter("old", name),
                 self.bases.base("new"),
                 self.adapter("new", name),
                 data.task,
-                train_examples=data.train,
-                validation_examples=data.validation,
+                train_examples=parts["train"],
+                validation_examples=parts["validation"],
                 alignment=alignment,
                 settings=settings,
                 out=out,
                 description=f"align on {name}",
-                unlabelled_examples=data.unlabelled,
+                unlabelled_examples=parts["unlabelled"],
                 lora=self.config.lora,
             )
 
-        needs = (f"finetune old/{name}", f"finetune new/{name}")
+        drawn = (f"candidates {name}",) if alignment.unit == "answers" else ()
         return Stage(
             f"align {name}",
             inputs,
             (out,),
             work,
-            needs,
+            (f"finetune old/{name}", f"finetune new/{name}", *drawn),
             data,
             epochs=(alignment.unlabelled_epochs if data.unlabelled else None) or settings.epochs,
-            on_options=alignment.unit == "options",
+            on_options=alignment.unit != "tokens",
+            answers=alignment.num_candidates,
             unlabelled=data.unlabelled,
             epochs_before=settings.epochs if alignment.labels_first else 0,
         )
 
     def train_control(self, data: TaskData) -> Stage:
         """The plain update's adapter, trained on for as long as aligning took: with labels alone, in the same unit."""
-        name, on_options = data.task.name, self.config.alignment.unit == "options"
+        name, alignment = data.task.name, self.config.alignment
+        on_options = alignment.unit != "tokens"
         out = self.adapter("control", name)
 
         def inputs() -> dict[str, object]:
@@ -276,7 +271,8 @@ class UpdateStages:
                 "train": data.fingerprints["train"],
                 "validation": data.fingerprints["validation"],
                 "training": self._control_training(name).identity(),
-                **({"unit": "options", "task": dict(data.task.definition)} if on_options else {}),
+                **({"unit": alignment.unit, "task": dict(data.task.definition)} if on_options else {}),
+                **self._candidates_content(name),
             }
 
         def work() -> None:
@@ -287,7 +283,8 @@ class UpdateStages:
             base, start_from = self.bases.base("new"), self.adapter("new", name)
             settings, description = self._control_training(name), f"train on (control) on {name}"
             if on_options:
-                labelled = OptionData(data.task, data.train, data.validation)
+                parts, answers = self._learnt(data), alignment.answers if alignment.unit == "answers" else None
+                labelled = OptionData(data.task, parts["train"], parts["validation"], answers=answers)
                 train_on_labels(base, start_from, labelled, settings=settings, out=out, description=description)
                 return
             finetune(
@@ -306,8 +303,16 @@ class UpdateStages:
         epochs = aligned.epochs or 0
         if on_options:
             epochs = -(-epochs * (len(data.train) + len(data.unlabelled)) // len(data.train)) + aligned.epochs_before
-        return Stage(
-            f"control {name}", inputs, (out,), work, (aligned.name,), data, epochs=epochs, on_options=on_options
+        return replace(
+            aligned,
+            name=f"control {name}",
+            inputs=inputs,
+            outputs=(out,),
+            work=work,
+            needs=(aligned.name,),
+            epochs=epochs,
+            unlabelled=(),
+            epochs_before=0,
         )
 
     def _control_training(self, task: str) -> TrainingSettings:
@@ -321,7 +326,7 @@ class UpdateStages:
         """
         path = self.adapter("compat", task) / "training.json"
         mend = f"delete {path.parent} to train it again"
-        key = "control_epochs" if self.config.alignment.unit == "options" else "num_epochs"
+        key = "num_epochs" if self.config.alignment.unit == "tokens" else "control_epochs"
         epochs = read_json(path, mend=mend).get(key)
         if not isinstance(epochs, int) or epochs < 1:
             raise DataError(f"{path}: damaged, expected a positive {key}, found {epochs!r}; {mend}")

@@ -13,7 +13,8 @@ from muscle.models.adapter_check import check_adapter
 from muscle.models.bases import check_same_vocabulary
 from muscle.pipeline.loaded_bases import SIDES
 from muscle.pipeline.run_folder import RunFolder, content_of
-from muscle.pipeline.stages import Stage, UpdateStages
+from muscle.pipeline.stage import Stage
+from muscle.pipeline.stages import UpdateStages
 from muscle.report import read_report
 
 logger = logging.getLogger(__name__)
