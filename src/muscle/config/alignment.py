@@ -214,6 +214,11 @@ class AlignmentSettings(Section):
         return {key: value for key, value in super().identity().items() if key not in left_out}
 
     @property
+    def answers_in_use(self) -> AnswerSettings | None:
+        """The settings of candidate answers, where they are what is trained on."""
+        return self.answers if self.unit == "answers" else None
+
+    @property
     def num_candidates(self) -> int:
         """Candidate answers of an item at most; 0 for other units."""
         return 1 + len(self.answers.models) * (1 + self.answers.samples) if self.unit == "answers" else 0

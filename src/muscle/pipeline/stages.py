@@ -283,7 +283,7 @@ class UpdateStages:
             base, start_from = self.bases.base("new"), self.adapter("new", name)
             settings, description = self._control_training(name), f"train on (control) on {name}"
             if on_options:
-                parts, answers = self._learnt(data), alignment.answers if alignment.unit == "answers" else None
+                parts, answers = self._learnt(data), alignment.answers_in_use
                 labelled = OptionData(data.task, parts["train"], parts["validation"], answers=answers)
                 train_on_labels(base, start_from, labelled, settings=settings, out=out, description=description)
                 return
