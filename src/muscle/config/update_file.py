@@ -13,6 +13,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from muscle.config.alignment import AlignmentSettings
+from muscle.config.prompt import PromptSettings
 from muscle.config.section import Section
 from muscle.config.settings import (
     BaseConfig,
@@ -30,12 +31,13 @@ _MISSING = "there is no such file; `muscle init` writes a commented one"
 
 
 class StageSettings(Section):
-    """Settings of the single steps `muscle finetune` and `muscle align`; other sections of a file are left alone.
+    """Settings of the single steps `muscle finetune`, `align` and `evaluate`; other sections of a file are left alone.
 
     Attributes:
         lora: rank and scale of the adapters.
         training: how an adapter is trained.
         alignment: the compatibility adapter's loss, and what differs in its training.
+        prompt: how examples are put to the models.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
@@ -43,6 +45,7 @@ class StageSettings(Section):
     lora: LoraSettings = LoraSettings()
     training: TrainingSettings = TrainingSettings()
     alignment: AlignmentSettings = AlignmentSettings()
+    prompt: PromptSettings = PromptSettings()
 
     @model_validator(mode="after")
     def _possible(self) -> StageSettings:
@@ -100,6 +103,8 @@ class UpdateConfig(StageSettings):
                 raise ValueError(
                     f"tasks.{index}: train and test are the same data, {entry.test!r}; expected test data of its own"
                 )
+        if self.prompt.chat_template and self.evaluation.backend == "vllm":
+            raise ValueError("evaluation.backend: vllm does not score in a chat template here; expected hf")
         if self.evaluation.backend == "vllm" and self.training.quantization is not None:
             raise ValueError(
                 "evaluation.backend: vllm would score adapters on other weights than those of training.quantization "
@@ -129,7 +134,7 @@ def load_config(path: Path, *, overrides: Mapping[str, object] | None = None) ->
 
 
 def load_stage_settings(path: Path | None, *, overrides: Mapping[str, object] | None = None) -> StageSettings:
-    """Read the `lora`, `training` and `alignment` sections of a YAML file; the defaults without one.
+    """Read the sections of `StageSettings` out of a YAML file; the defaults without one.
 
     Raises:
         ConfigError: see `load_config`.

@@ -82,7 +82,9 @@ def draw_answers(
         ConfigError: the harness is not installed.
         OutputError: the store cannot be written.
     """
+    asks = [example.context for example in task.prompt.render(examples[:1], base.tokenizer)]
     made_of = [
+        asks,
         *(base.fingerprint, adapter_content(adapter), dict(task.definition), content_fingerprint(examples)),
         *(asdict(asked), package_versions("lm_eval", "torch", "transformers", "peft")),
     ]

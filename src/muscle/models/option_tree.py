@@ -211,6 +211,10 @@ class ChoiceItem(Protocol):
     def choices(self) -> tuple[str, ...]:
         """The options' texts."""
 
+    @property
+    def has_special_tokens(self) -> bool:
+        """Whether the texts hold every special token; the context then ends where it ends, blanks included."""
+
 
 def encode_options(
     example: ChoiceItem, tokenizer: PreTrainedTokenizerBase, max_length: int, *, end_of_text: bool = False
@@ -236,9 +240,10 @@ def encode_options(
         raise DataError(f"example {example.id}: expected answer options, found none")
     stem = example.context + example.delimiter
     # As the harness cuts: blanks at the context's end are the option's, which many tokenizers put into its first token.
-    context = stem.rstrip()
+    context = example.context if example.has_special_tokens else stem.rstrip()
     texts = [context, *(stem + option for option in example.choices)] if context else []
-    encoded = [list(ids) for ids in tokenizer(texts)["input_ids"]] if texts else [[]]
+    own = {"add_special_tokens": False} if example.has_special_tokens else {}
+    encoded = [list(ids) for ids in tokenizer(texts, **own)["input_ids"]] if texts else [[]]
     alone, *whole = encoded
     # What the first and the last in the alphabet's order share, all share.
     common = min(len(alone), _num_common(min(whole), max(whole))) if whole else 0

@@ -41,6 +41,7 @@ def candidates_stage(
     data: TaskData,
     *,
     out: Path,
+    further: Mapping[str, object],
 ) -> Stage:
     """Return the stage that draws a task's candidates.
 
@@ -51,6 +52,7 @@ def candidates_stage(
         adapters: of the task.
         data: the task's.
         out: the file.
+        further: what the answers depend on beside all that.
     """
     name, answers, seed = data.task.name, config.alignment.answers, config.training.seed
 
@@ -63,6 +65,7 @@ def candidates_stage(
             "seed": seed,
             "batch_size": config.evaluation.batch_size,
             "harness": versions().get("lm_eval"),
+            **further,
         }
 
     def work() -> None:
@@ -79,8 +82,8 @@ def candidates_stage(
         distributed.from_main(partial(shutil.rmtree, answers_of(out), ignore_errors=True))
 
     needs = tuple(f"finetune {side}/{name}" for side in answers.models)
-    num_drawn, further = config.alignment.num_candidates - 1, data.unlabelled
-    return Stage(f"candidates {name}", inputs, (out,), work, needs, data, answers=num_drawn, unlabelled=further)
+    num_drawn, unlabelled = config.alignment.num_candidates - 1, data.unlabelled
+    return Stage(f"candidates {name}", inputs, (out,), work, needs, data, answers=num_drawn, unlabelled=unlabelled)
 
 
 def draw_candidates(

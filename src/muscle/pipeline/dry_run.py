@@ -115,6 +115,8 @@ def count_tokens(
     """
     if not examples:
         return 0
+    own = {"add_special_tokens": False} if task.prompt.chat_template else {}
+    examples = task.prompt.render(examples, tokenizer)
     if as_tree:
         texts = [each.context + "".join(each.delimiter + choice for choice in each.choices) for each in examples]
     elif not scoring:
@@ -124,7 +126,7 @@ def count_tokens(
     else:
         texts = [example.context for example in examples]
     extra = len(examples) * task.generation.max_new_tokens if scoring and task.generation else 0
-    return sum(len(ids) for ids in tokenizer(texts)["input_ids"]) + extra
+    return sum(len(ids) for ids in tokenizer(texts, **own)["input_ids"]) + extra
 
 
 def plan_resources(config: UpdateConfig) -> tuple[ModelSizes, Estimate]:
@@ -146,7 +148,8 @@ def plan_resources(config: UpdateConfig) -> tuple[ModelSizes, Estimate]:
     tokenizer, settings = load_tokenizer(config.new), config.align_training()
     lengths: list[int] = []
     for data in UpdateStages(config).data.values():
-        texts = [example.context + example.target for example in (*data.train, *data.validation)]
+        read = data.task.prompt.render((*data.train, *data.validation), tokenizer)
+        texts = [example.context + example.target for example in read]
         lengths += [min(len(ids), settings.max_length) for ids in tokenizer(texts)["input_ids"]]
     found = estimate(
         sizes,

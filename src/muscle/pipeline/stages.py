@@ -18,21 +18,23 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from muscle import distributed
-from muscle.config.settings import TaskConfig, TrainingSettings
+from muscle.config.settings import TrainingSettings
 from muscle.config.update_file import UpdateConfig
-from muscle.errors import ConfigError, DataError
+from muscle.errors import DataError
 from muscle.evaluation.save import evaluate_to_file
 from muscle.files import read_json
-from muscle.models.bases import base_fingerprint, resolve_base
+from muscle.models.bases import base_fingerprint, chat_template_fingerprint, resolve_base
 from muscle.pipeline.candidates import candidate_parts, candidates_stage, parts_of
+from muscle.pipeline.load_data import load_data
 from muscle.pipeline.loaded_bases import SIDES, LoadedBases, Side
 from muscle.pipeline.run_folder import content_of
 from muscle.pipeline.stage import Stage
 from muscle.pipeline.write_report import write_update_report
 from muscle.predictions.run import METADATA_FILE
 from muscle.provenance import versions
-from muscle.tasks import TaskData, get_task, load_task_data
-from muscle.tasks.task import Example, check_unit
+from muscle.tasks import TaskData
+from muscle.tasks.prompt import PLAIN
+from muscle.tasks.task import Example
 
 logger = logging.getLogger(__name__)
 
@@ -78,27 +80,19 @@ class UpdateStages:
     @cached_property
     def data(self) -> dict[str, TaskData]:
         """Each task's examples by its name."""
-        names = [get_task(entry.task).name for entry in self.config.tasks]
-        for index, name in enumerate(names):
-            if name in names[:index]:
-                raise ConfigError(f"tasks.{index}: a second task named {name!r}; expected each name once")
-        for side in SIDES:
-            for name in self.bases.settings(side).adapters:
-                if name not in names:
-                    raise ConfigError(f"{side}.adapters.{name}: expected one of the tasks {sorted(names)}")
-        if isinstance(self.config.alignment.unlabelled, Mapping):
-            for name in self.config.alignment.unlabelled:
-                if name not in names:
-                    raise ConfigError(f"alignment.unlabelled.{name}: expected one of the tasks {sorted(names)}")
-        loaded = [_load_task(entry, self.config) for entry in self.config.tasks]
-        for data in loaded:
-            check_unit(data.task, self.config.alignment.unit)
-        return dict(zip(names, loaded, strict=True))
+        return load_data(self.config)
 
     @cached_property
     def fingerprints(self) -> dict[Side, str]:
         """A fingerprint of each base's files."""
         return {side: base_fingerprint(resolve_base(self.bases.settings(side))) for side in SIDES}
+
+    def templates(self, *sides: Side) -> dict[str, object]:
+        """Return what of bases' chat templates is no part of their fingerprints, where they are in use."""
+        if not self.config.prompt.chat_template:
+            return {}
+        found = {side: chat_template_fingerprint(resolve_base(self.bases.settings(side))) for side in sides}
+        return {"chat_templates": found}
 
     @cached_property
     def scored(self) -> dict[str, Side]:
@@ -160,6 +154,7 @@ class UpdateStages:
                 "validation": data.fingerprints["validation"],
                 "lora": self.config.lora.model_dump(),
                 "training": training.identity(),
+                **self.templates(side),
             }
 
         def work() -> None:
@@ -183,7 +178,8 @@ class UpdateStages:
         """The old and the new model's answers to what is trained on, for the unit `answers`."""
         adapters = {side: self.adapter(side, data.task.name) for side in SIDES}
         out = self._candidates(data.task.name)
-        return candidates_stage(self.config, self.bases, self.fingerprints, adapters, data, out=out)
+        further = self.templates("old", "new")
+        return candidates_stage(self.config, self.bases, self.fingerprints, adapters, data, out=out, further=further)
 
     def _candidates(self, task: str) -> Path:
         return self.folder / "candidates" / f"{task}.jsonl"
@@ -203,6 +199,7 @@ class UpdateStages:
         """Step 2 of the method: the compatibility adapter."""
         name = data.task.name
         settings, alignment = self.config.align_training(), self.config.alignment
+        by_prompt = data.task.prompt != PLAIN
         out = self.adapter("compat", name)
 
         def inputs() -> dict[str, object]:
@@ -218,7 +215,8 @@ class UpdateStages:
                 # Left out where they are not in use: run folders from before these settings stay done.
                 **({"unlabelled": data.fingerprints["unlabelled"]} if data.unlabelled else {}),
                 **({"lora": self.config.lora.model_dump()} if alignment.start == "fresh" else {}),
-                **({"task": dict(data.task.definition)} if alignment.unit != "tokens" else {}),
+                **({"task": dict(data.task.definition)} if by_prompt or alignment.unit != "tokens" else {}),
+                **self.templates("old", "new"),
                 **self._candidates_content(name),
             }
 
@@ -271,7 +269,9 @@ class UpdateStages:
                 "train": data.fingerprints["train"],
                 "validation": data.fingerprints["validation"],
                 "training": self._control_training(name).identity(),
-                **({"unit": alignment.unit, "task": dict(data.task.definition)} if on_options else {}),
+                **({"unit": alignment.unit} if on_options else {}),
+                **({"task": dict(data.task.definition)} if on_options or data.task.prompt != PLAIN else {}),
+                **self.templates("new"),
                 **self._candidates_content(name),
             }
 
@@ -354,6 +354,7 @@ class UpdateStages:
                 "harness": versions().get("lm_eval"),
                 **evaluation.scoring(),
                 **vllm,
+                **self.templates(side),
             }
 
         def work() -> None:
@@ -390,17 +391,3 @@ class UpdateStages:
         needs = tuple(f"evaluate {run}/{task}" for run in runs for task in self.data)
         outputs = tuple(self.folder / f"report.{form}" for form in ("json", "md", "html"))
         return Stage("report", inputs, outputs, work, needs)
-
-
-def _load_task(entry: TaskConfig, config: UpdateConfig) -> TaskData:
-    task, training = get_task(entry.task), config.training
-    return load_task_data(
-        task,
-        train=task.source("train", entry.train),
-        test=task.source("test", entry.test),
-        train_limit=entry.train_limit,
-        test_limit=entry.test_limit,
-        validation_fraction=training.validation_fraction,
-        seed=training.seed,
-        unlabelled=config.alignment.unlabelled_of(task.name),
-    )

@@ -15,9 +15,9 @@ from muscle.config.update_file import StageSettings
 from muscle.errors import ConfigError
 from muscle.models.bases import LoadedBase, load_base, load_for_training
 from muscle.pipeline.candidates import Parts, candidate_parts, draw_candidates
-from muscle.tasks import Task, get_task, load_examples, load_unlabelled, split_train_validation
+from muscle.tasks import Example, Task, get_task, load_examples, load_unlabelled, split_train_validation
 from muscle.tasks.data import Split
-from muscle.tasks.task import Example
+from muscle.tasks.prompt import make_prompt
 from muscle.training.run import TrainingResult
 from muscle.yaml_files import UserYaml
 
@@ -51,6 +51,7 @@ def finetune_step(
 
     chosen = get_task(task)
     split = _training_split(chosen, train, settings.training, limit)
+    chosen = _prompted(chosen, settings, split.train)
     return finetune(
         load_for_training(BaseConfig(base=base), settings.training),
         chosen,
@@ -84,6 +85,7 @@ def align_step(
             raise ConfigError(f"{option} {text}: expected BASE+ADAPTER, found no adapter")
         sides.append((base, adapter))
     split = _training_split(chosen, train, settings.training, limit)
+    chosen = _prompted(chosen, settings, split.train)
     training, alignment = settings.align_training(), settings.alignment
     further = alignment.unlabelled_of(chosen.name)
     known = (*split.train, *split.validation)
@@ -158,6 +160,8 @@ def evaluate_step(
     seed: int = 0,
     backend: BackendName = "hf",
     vllm: Mapping[str, object] | None = None,
+    settings: StageSettings | None = None,
+    train: str | None = None,
 ) -> Path:
     """Load a model and test data, score, and return the file of records that was written.
 
@@ -174,10 +178,11 @@ def evaluate_step(
         seed: of sampled answers.
         backend: what computes.
         vllm: arguments of lm-evaluation-harness's vLLM model.
+        settings: how the examples are put to the model, and the split and seed of the solved ones.
+        train: where solved examples come from (`prompt.num_fewshot`); a built-in task's own training data without.
 
     Raises:
-        ConfigError: repeats without a temperature, or for a choice task; arguments for vLLM without it; see also
-            `muscle.evaluation.vllm_base.check_vllm`.
+        ConfigError: repeats without a temperature or of a choice task, arguments for vLLM without it (`check_vllm`).
     """
     from muscle.evaluation.sampling import Sampling
     from muscle.evaluation.save import evaluate_to_file
@@ -186,6 +191,7 @@ def evaluate_step(
         raise ConfigError(f"--repeats {repeats}: greedy answers are all the same; add --temperature, e.g. 0.7")
     chosen = get_task(task)
     examples = load_examples(chosen, chosen.source("test", data), limit=limit)
+    chosen = _with_shots(chosen, settings or StageSettings(), train)
     base, adapter = split_model(model)
     written = out / f"{chosen.name}.jsonl"
     with _loaded_scorer(base, adapter, chosen, precision, backend, vllm or {}) as loaded:
@@ -226,6 +232,17 @@ def _loaded_scorer(
         yield engine
     finally:
         engine.close()
+
+
+def _with_shots(task: Task, settings: StageSettings, train: str | None) -> Task:
+    """Return a task that is to be scored with the prompt of its training; training data is read for shots alone."""
+    wanted = settings.prompt.shots_of(task.name)
+    split = _training_split(task, train, settings.training, None) if wanted else None
+    return _prompted(task, settings, split.train if split else ())
+
+
+def _prompted(task: Task, settings: StageSettings, train: Sequence[Example]) -> Task:
+    return task.prompted(make_prompt(settings.prompt, task.name, train, seed=settings.training.seed))
 
 
 def _training_split(task: Task, train: str | None, training: TrainingSettings, limit: int | None) -> Split:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from muscle.errors import ConfigError
+from muscle.tasks.prompt import PLAIN, Prompt
 
 Row = Mapping[str, object]
 """One row of a data set: column name to value."""
@@ -34,6 +35,8 @@ class Example:
         slices: named groups that the item belongs to.
         answers: of candidates, for each choice the number of the answer that it gives: what is right, or reads the
             same, is one answer in several wordings. Empty where each choice is its own.
+        has_special_tokens: the texts hold every special token themselves, as a chat template's do: the tokenizer adds
+            none, and blanks at the context's end are the context's.
     """
 
     id: str
@@ -45,11 +48,22 @@ class Example:
     delimiter: str = " "
     slices: Mapping[str, str] = field(default_factory=dict)
     answers: tuple[int, ...] = ()
+    has_special_tokens: bool = False
 
     @property
     def num_answers(self) -> int:
         """How many different answers its choices give."""
         return len(set(self.answers)) or len(self.choices)
+
+    @property
+    def text_key(self) -> str:
+        """What the example asks, in lower case and with single spaces, its options included.
+
+        The options belong to it: PIQA asks about one-word goals several times, each time with other solutions.
+        Candidate answers, which nobody is shown, don't.
+        """
+        options = () if self.answers else self.choices
+        return " ".join("\x1f".join((self.context, *options)).lower().split())
 
     def answered(self, gold: int) -> Example:
         """Return the example of a choice task with its right choice."""
@@ -106,6 +120,7 @@ class Task:
             whole text.
         filter: how the answer was read out of the text, as it stands in records ("none" where there is one way).
         hub: where the task's own data stands; None where the user brings it.
+        prompt: how examples are put to a model; `prompted` sets it.
     """
 
     name: str
@@ -121,6 +136,12 @@ class Task:
     extract: Callable[[str], str] | None = None
     filter: str = "none"
     hub: HubData | None = None
+    prompt: Prompt = PLAIN
+
+    def prompted(self, prompt: Prompt) -> Task:
+        """Return the task with its examples put to models in another way, which its definition then names."""
+        definition = {**self.definition, "prompt": prompt.identity()} if prompt != PLAIN else self.definition
+        return replace(self, prompt=prompt, definition=definition)
 
     def source(self, part: Literal["train", "test"], given: str | None = None) -> str:
         """Return where training or test data comes from: what the user gave, or else the task's own place on the hub.

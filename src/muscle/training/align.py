@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ from muscle.training.trainer import AdapterTrainer, CompatibilityTrainer
 
 if TYPE_CHECKING:
     pass
+
+logger = logging.getLogger(__name__)
 
 
 def align(
@@ -119,6 +122,12 @@ def _align_on_tokens(
     """Train the student from both teachers, by the wanted engine or the nearest that the models allow."""
     alignment, new_base = start.alignment, start.base
     check_same_vocabulary(old_base, new_base)
+    if task.prompt.chat_template and old_base.tokenizer.chat_template != new_base.tokenizer.chat_template:
+        logger.warning(
+            "%s: the bases have different chat templates; as a teacher of tokens the old model reads the new base's "
+            "(alignment.unit: options lets each read its own)",
+            description,
+        )
     student = start.student()
     old = TaskModel.load(old_base, start.adapters["old"])
     new = TaskModel.load(new_base, start.adapters["new"])

@@ -122,19 +122,33 @@ class OptionData:
     def items(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> tuple[OptionItems, OptionItems]:
         """Encode the items for a student: those trained on, and those validated on."""
         parts = (([*self.train, *self.unlabelled], 0), (self.validation, self.num_trained))
+        rendered = ((*self.rendered(part, tokenizer), start) for part, start in parts)
         first, second = (
             option_items(
                 part,
                 tokenizer,
                 max_length=max_length,
                 distinguishing=self.distinguishing,
-                end_of_text=self.answers is not None,
+                end_of_text=end_of_text,
                 scoring=self.scoring,
                 first=start,
             )
-            for part, start in parts
+            for part, end_of_text, start in rendered
         )
         return first, second
+
+    def rendered(
+        self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase
+    ) -> tuple[tuple[Example, ...], bool]:
+        """Return what a model reads, and whether the tokenizer's EOS is to end its options.
+
+        Candidate answers end as answers that are generated do: by what the chat template writes, or by the EOS.
+        """
+        found = self.task.prompt.render(examples, tokenizer)
+        end = self.task.prompt.form(tokenizer).end if self.task.prompt.chat_template else ""
+        if self.answers is None or not end:
+            return found, self.answers is not None
+        return tuple(replace(one, choices=tuple(f"{choice}{end}" for choice in one.choices)) for one in found), False
 
 
 @dataclass(frozen=True)
@@ -166,13 +180,14 @@ def teacher_scores(
     path: Path, side: TaskModel, data: OptionData, *, settings: TrainingSettings, description: str
 ) -> Tensor:
     """Run a teacher over all items, or open what it left, and return its options' scores: (items, options)."""
+    examples, end_of_text = data.rendered(data.all, side.base.tokenizer)
     store = store_options(
         path,
         side,
-        data.all,
+        examples,
         max_length=settings.max_length,
         distinguishing=data.distinguishing,
-        end_of_text=data.answers is not None,
+        end_of_text=end_of_text,
         batch_size=settings.batch_size,
         memory_bytes=settings.chunk_memory_mb * 2**20,
         description=description,
@@ -184,7 +199,7 @@ def teacher_scores(
     return padded(
         [
             data.scoring(example, num_tokens.tolist())(values)
-            for example, (values, num_tokens) in zip(data.all, parts, strict=True)
+            for example, (values, num_tokens) in zip(examples, parts, strict=True)
         ]
     )
 
