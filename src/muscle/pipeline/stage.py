@@ -1,4 +1,4 @@
-"""One stage of an update, as the run, the dry run and the single steps see it."""
+"""What a stage of an update is: its inputs, its outputs, and the work in between."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class Stage:
         needs: names of the stages whose outputs it reads.
         data: whose examples it reads; None for the report.
         epochs: of a training, at most; None for scoring.
-        on_options: it reads every option of its examples.
+        on_options: it reads every option of its examples, or every candidate answer.
+        answers: candidate answers of an item at most; without epochs the stage draws them.
         unlabelled: examples without labels that it reads beside them.
         epochs_before: of the labelled examples alone, in a training that it begins with.
     """
@@ -35,5 +36,6 @@ class Stage:
     data: TaskData | None = None
     epochs: int | None = None
     on_options: bool = False
+    answers: int = 0
     unlabelled: tuple[Example, ...] = ()
     epochs_before: int = 0

@@ -1,6 +1,7 @@
 """The stages of an update: `update` runs them, the dry run prints them.
 
-They are: fine-tune both task adapters, align, train the controls that are wanted, evaluate, report.
+They are: fine-tune both task adapters, draw candidate answers where these are learnt, align, train the controls that
+are wanted, evaluate, report.
 
 A stage is keyed by everything that its outputs depend on (settings, data, the content of the stages before),
 so a second run does nothing and a changed setting redoes only what hangs on it. A run folder holds
@@ -23,6 +24,7 @@ from muscle.errors import DataError
 from muscle.evaluation.save import evaluate_to_file
 from muscle.files import read_json
 from muscle.models.bases import base_fingerprint, chat_template_fingerprint, resolve_base
+from muscle.pipeline.candidates import candidates_stage, learnt_parts
 from muscle.pipeline.load_data import load_data
 from muscle.pipeline.loaded_bases import SIDES, LoadedBases, Side
 from muscle.pipeline.run_folder import content_of
@@ -60,6 +62,8 @@ class UpdateStages:
         stages: list[Stage] = []
         for data in self.data.values():
             stages += [self.finetune("old", data), self.finetune("new", data)]
+            if self.config.alignment.unit == "answers":
+                stages.append(self.draw_candidates(data))
             stages += [self.align(data, run) for run in self.methods]
             if self.config.evaluation.control:
                 stages.append(self.train_control(data))
@@ -174,6 +178,20 @@ class UpdateStages:
         stage = f"floor {name}" if run == "floor" else f"finetune {run}/{name}"
         return Stage(stage, inputs, (out,), work, data=data, epochs=training.epochs)
 
+    def draw_candidates(self, data: TaskData) -> Stage:
+        """The old and the new model's answers to what is trained on, for the unit `answers`."""
+        adapters = {side: self.adapter(side, data.task.name) for side in SIDES}
+        out = self._candidates(data.task.name)
+        further = self.templates("old", "new")
+        return candidates_stage(self.config, self.bases, self.fingerprints, adapters, data, out=out, further=further)
+
+    def _candidates(self, task: str) -> Path:
+        return self.folder / "candidates" / f"{task}.jsonl"
+
+    def _candidates_content(self, task: str, alignment: AlignmentSettings) -> dict[str, object]:
+        """Return what a training on candidates depends on further."""
+        return {"candidates": content_of(self._candidates(task))} if alignment.unit == "answers" else {}
+
     def align(self, data: TaskData, run: str = "compat") -> Stage:
         """Step 2 of the method: the compatibility adapter, by the method of a run."""
         name, alignment = data.task.name, self.methods[run]
@@ -194,46 +212,50 @@ class UpdateStages:
                 # Left out where they are not in use: run folders from before these settings stay done.
                 **({"unlabelled": data.fingerprints["unlabelled"]} if unlabelled else {}),
                 **({"lora": self.config.lora.model_dump()} if alignment.start == "fresh" else {}),
-                **({"task": dict(data.task.definition)} if by_prompt or alignment.unit == "options" else {}),
+                **({"task": dict(data.task.definition)} if by_prompt or alignment.unit != "tokens" else {}),
                 **self.templates("old", "new"),
+                **self._candidates_content(name, alignment),
             }
 
         def work() -> None:
             from muscle.training.align import align
 
+            parts = learnt_parts(self._candidates(name), data, alignment)
             align(
                 self.bases.base("old"),
                 self.adapter("old", name),
                 self.bases.base("new"),
                 self.adapter("new", name),
                 data.task,
-                train_examples=data.train,
-                validation_examples=data.validation,
+                train_examples=parts["train"],
+                validation_examples=parts["validation"],
                 alignment=alignment,
                 settings=settings,
                 out=out,
                 description=f"align on {name}" if run == "compat" else f"align ({run}) on {name}",
-                unlabelled_examples=unlabelled,
+                unlabelled_examples=parts["unlabelled"],
                 lora=self.config.lora,
             )
 
-        needs = (f"finetune old/{name}", f"finetune new/{name}")
+        drawn = (f"candidates {name}",) if alignment.unit == "answers" else ()
         return Stage(
             _align_name(run, name),
             inputs,
             (out,),
             work,
-            needs,
+            (f"finetune old/{name}", f"finetune new/{name}", *drawn),
             data,
             epochs=(alignment.unlabelled_epochs if unlabelled else None) or settings.epochs,
-            on_options=alignment.unit == "options",
+            on_options=alignment.unit != "tokens",
+            answers=alignment.num_candidates,
             unlabelled=unlabelled,
             epochs_before=settings.epochs if alignment.labels_first else 0,
         )
 
     def train_control(self, data: TaskData) -> Stage:
         """The plain update's adapter, trained on for as long as aligning took: with labels alone, in the same unit."""
-        name, on_options = data.task.name, self.config.alignment.unit == "options"
+        name, alignment = data.task.name, self.config.alignment
+        on_options = alignment.unit != "tokens"
         out = self.adapter("control", name)
 
         def inputs() -> dict[str, object]:
@@ -244,9 +266,10 @@ class UpdateStages:
                 "train": data.fingerprints["train"],
                 "validation": data.fingerprints["validation"],
                 "training": self._control_training(name).identity(),
-                **({"unit": "options"} if on_options else {}),
+                **({"unit": alignment.unit} if on_options else {}),
                 **({"task": dict(data.task.definition)} if on_options or data.task.prompt != PLAIN else {}),
                 **self.templates("new"),
+                **self._candidates_content(name, alignment),
             }
 
         def work() -> None:
@@ -257,7 +280,8 @@ class UpdateStages:
             base, start_from = self.bases.base("new"), self.adapter("new", name)
             settings, description = self._control_training(name), f"train on (control) on {name}"
             if on_options:
-                labelled = OptionData(data.task, data.train, data.validation)
+                parts, answers = learnt_parts(self._candidates(name), data, alignment), alignment.answers_in_use
+                labelled = OptionData(data.task, parts["train"], parts["validation"], answers=answers)
                 train_on_labels(base, start_from, labelled, settings=settings, out=out, description=description)
                 return
             finetune(
@@ -276,8 +300,16 @@ class UpdateStages:
         epochs = aligned.epochs or 0
         if on_options:
             epochs = -(-epochs * (len(data.train) + len(data.unlabelled)) // len(data.train)) + aligned.epochs_before
-        return Stage(
-            f"control {name}", inputs, (out,), work, (aligned.name,), data, epochs=epochs, on_options=on_options
+        return replace(
+            aligned,
+            name=f"control {name}",
+            inputs=inputs,
+            outputs=(out,),
+            work=work,
+            needs=(aligned.name,),
+            epochs=epochs,
+            unlabelled=(),
+            epochs_before=0,
         )
 
     def _control_training(self, task: str) -> TrainingSettings:
@@ -291,7 +323,7 @@ class UpdateStages:
         """
         path = self.adapter("compat", task) / "training.json"
         mend = f"delete {path.parent} to train it again"
-        key = "control_epochs" if self.config.alignment.unit == "options" else "num_epochs"
+        key = "num_epochs" if self.config.alignment.unit == "tokens" else "control_epochs"
         epochs = read_json(path, mend=mend).get(key)
         if not isinstance(epochs, int) or epochs < 1:
             raise DataError(f"{path}: damaged, expected a positive {key}, found {epochs!r}; {mend}")
