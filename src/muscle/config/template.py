@@ -83,6 +83,7 @@ evaluation:
   bare_base: true                       # also score the new base without an adapter
   control: true                         # also train the plain update's adapter on for as long, without the old model
   floor: false                          # ours: also train the old recipe again with another seed, on the old base
+  beside: {}                            # ours: further methods to show, e.g. {options: {method: options}}
 report:
   title: null
   max_flips: 2000

@@ -6,25 +6,25 @@ are wanted, evaluate, report.
 A stage is keyed by everything that its outputs depend on (settings, data, the content of the stages before),
 so a second run does nothing and a changed setting redoes only what hangs on it. A run folder holds
 `adapters/{old,new,compat,control,floor}/TASK/`, `predictions/{old,new,compat,base,control,floor}/TASK.jsonl`,
-`report.{json,md,html}` and `manifest.json`.
+such folders of each method beside, `report.{json,md,html}` and `manifest.json`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
 from muscle import distributed
+from muscle.config.alignment import AlignmentSettings
 from muscle.config.settings import TrainingSettings
 from muscle.config.update_file import UpdateConfig
 from muscle.errors import DataError
 from muscle.evaluation.save import evaluate_to_file
 from muscle.files import read_json
 from muscle.models.bases import base_fingerprint, chat_template_fingerprint, resolve_base
-from muscle.pipeline.candidates import candidate_parts, candidates_stage, parts_of
+from muscle.pipeline.candidates import CandidateFiles
 from muscle.pipeline.load_data import load_data
 from muscle.pipeline.loaded_bases import SIDES, LoadedBases, Side
 from muscle.pipeline.run_folder import content_of
@@ -34,7 +34,6 @@ from muscle.predictions.run import METADATA_FILE
 from muscle.provenance import versions
 from muscle.tasks import TaskData
 from muscle.tasks.prompt import PLAIN
-from muscle.tasks.task import Example
 
 logger = logging.getLogger(__name__)
 
@@ -63,9 +62,8 @@ class UpdateStages:
         stages: list[Stage] = []
         for data in self.data.values():
             stages += [self.finetune("old", data), self.finetune("new", data)]
-            if self.config.alignment.unit == "answers":
-                stages.append(self.draw_candidates(data))
-            stages.append(self.align(data))
+            stages += self.candidates.stages(data)
+            stages += [self.align(data, run) for run in self.methods]
             if self.config.evaluation.control:
                 stages.append(self.train_control(data))
             if self.config.evaluation.floor:
@@ -104,7 +102,12 @@ class UpdateStages:
             runs["control"] = "new"
         if self.config.evaluation.floor:
             runs["floor"] = "old"
-        return runs
+        return runs | dict.fromkeys(self.config.evaluation.beside, "new")
+
+    @cached_property
+    def methods(self) -> dict[str, AlignmentSettings]:
+        """How compatibility adapters are trained, by run: the one that is judged, then those beside it."""
+        return {"compat": self.config.alignment, **self.config.evaluation.beside}
 
     def given(self, run: str) -> dict[str, Path]:
         """Return the adapters, by task, that exist already and are not trained."""
@@ -174,33 +177,23 @@ class UpdateStages:
         stage = f"floor {name}" if run == "floor" else f"finetune {run}/{name}"
         return Stage(stage, inputs, (out,), work, data=data, epochs=training.epochs)
 
-    def draw_candidates(self, data: TaskData) -> Stage:
-        """The old and the new model's answers to what is trained on, for the unit `answers`."""
-        adapters = {side: self.adapter(side, data.task.name) for side in SIDES}
-        out = self._candidates(data.task.name)
-        further = self.templates("old", "new")
-        return candidates_stage(self.config, self.bases, self.fingerprints, adapters, data, out=out, further=further)
+    @cached_property
+    def candidates(self) -> CandidateFiles:
+        """The candidate answers of the methods that learn them."""
+        return CandidateFiles(
+            self.config,
+            self.methods,
+            self.bases,
+            self.adapter,
+            lambda side: [self.fingerprints[side], self.templates(side)],
+        )
 
-    def _candidates(self, task: str) -> Path:
-        return self.folder / "candidates" / f"{task}.jsonl"
-
-    def _candidates_content(self, task: str) -> dict[str, object]:
-        """Return what a training on candidates depends on further."""
-        on_answers = self.config.alignment.unit == "answers"
-        return {"candidates": content_of(self._candidates(task))} if on_answers else {}
-
-    def _learnt(self, data: TaskData) -> Mapping[str, Sequence[Example]]:
-        """Return the examples of train, validation and unlabelled, with their candidates where these are learnt."""
-        alignment, parts = self.config.alignment, parts_of(data)
-        on_answers = alignment.unit == "answers"
-        return candidate_parts(self._candidates(data.task.name), parts, alignment.answers) if on_answers else parts
-
-    def align(self, data: TaskData) -> Stage:
-        """Step 2 of the method: the compatibility adapter."""
-        name = data.task.name
-        settings, alignment = self.config.align_training(), self.config.alignment
+    def align(self, data: TaskData, run: str = "compat") -> Stage:
+        """Step 2 of the method: the compatibility adapter, by the method of a run."""
+        name, alignment = data.task.name, self.methods[run]
+        settings, out = self.config.align_training(alignment), self.adapter(run, name)
+        unlabelled = data.unlabelled if alignment.unlabelled is not None else ()
         by_prompt = data.task.prompt != PLAIN
-        out = self.adapter("compat", name)
 
         def inputs() -> dict[str, object]:
             return {
@@ -213,17 +206,17 @@ class UpdateStages:
                 "alignment": alignment.identity(),
                 "training": settings.identity(),
                 # Left out where they are not in use: run folders from before these settings stay done.
-                **({"unlabelled": data.fingerprints["unlabelled"]} if data.unlabelled else {}),
+                **({"unlabelled": data.fingerprints["unlabelled"]} if unlabelled else {}),
                 **({"lora": self.config.lora.model_dump()} if alignment.start == "fresh" else {}),
                 **({"task": dict(data.task.definition)} if by_prompt or alignment.unit != "tokens" else {}),
                 **self.templates("old", "new"),
-                **self._candidates_content(name),
+                **self.candidates.content(run, name),
             }
 
         def work() -> None:
             from muscle.training.align import align
 
-            parts = self._learnt(data)
+            parts = self.candidates.learnt(run, data, unlabelled)
             align(
                 self.bases.base("old"),
                 self.adapter("old", name),
@@ -235,23 +228,22 @@ class UpdateStages:
                 alignment=alignment,
                 settings=settings,
                 out=out,
-                description=f"align on {name}",
+                description=f"align on {name}" if run == "compat" else f"align ({run}) on {name}",
                 unlabelled_examples=parts["unlabelled"],
                 lora=self.config.lora,
             )
 
-        drawn = (f"candidates {name}",) if alignment.unit == "answers" else ()
         return Stage(
-            f"align {name}",
+            _align_name(run, name),
             inputs,
             (out,),
             work,
-            (f"finetune old/{name}", f"finetune new/{name}", *drawn),
+            (f"finetune old/{name}", f"finetune new/{name}", *self.candidates.needs(run, name)),
             data,
-            epochs=(alignment.unlabelled_epochs if data.unlabelled else None) or settings.epochs,
+            epochs=(alignment.unlabelled_epochs if unlabelled else None) or settings.epochs,
             on_options=alignment.unit != "tokens",
             answers=alignment.num_candidates,
-            unlabelled=data.unlabelled,
+            unlabelled=unlabelled,
             epochs_before=settings.epochs if alignment.labels_first else 0,
         )
 
@@ -272,7 +264,7 @@ class UpdateStages:
                 **({"unit": alignment.unit} if on_options else {}),
                 **({"task": dict(data.task.definition)} if on_options or data.task.prompt != PLAIN else {}),
                 **self.templates("new"),
-                **self._candidates_content(name),
+                **self.candidates.content("compat", name),
             }
 
         def work() -> None:
@@ -283,8 +275,8 @@ class UpdateStages:
             base, start_from = self.bases.base("new"), self.adapter("new", name)
             settings, description = self._control_training(name), f"train on (control) on {name}"
             if on_options:
-                parts, answers = self._learnt(data), alignment.answers_in_use
-                labelled = OptionData(data.task, parts["train"], parts["validation"], answers=answers)
+                parts = self.candidates.learnt("compat", data, ())
+                labelled = OptionData(data.task, parts["train"], parts["validation"], answers=alignment.answers_in_use)
                 train_on_labels(base, start_from, labelled, settings=settings, out=out, description=description)
                 return
             finetune(
@@ -391,3 +383,8 @@ class UpdateStages:
         needs = tuple(f"evaluate {run}/{task}" for run in runs for task in self.data)
         outputs = tuple(self.folder / f"report.{form}" for form in ("json", "md", "html"))
         return Stage("report", inputs, outputs, work, needs)
+
+
+def _align_name(run: str, task: str) -> str:
+    """Return the name of the stage that trains a compatibility adapter."""
+    return f"align {task}" if run == "compat" else f"align {run}/{task}"
