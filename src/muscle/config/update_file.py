@@ -112,8 +112,6 @@ class UpdateConfig(StageSettings):
             self.align_training(alignment, key=key)
             if alignment.unlabelled not in (None, self.alignment.unlabelled):
                 raise ValueError(f"{key}.unlabelled: expected the files of alignment.unlabelled, or none")
-            if alignment.answers_in_use not in (None, self.alignment.answers_in_use):
-                raise ValueError(f"{key}.answers: expected those of alignment, by whose settings candidates are drawn")
         if self.prompt.chat_template and self.evaluation.backend == "vllm":
             raise ValueError("evaluation.backend: vllm does not score in a chat template here; expected hf")
         if self.evaluation.backend == "vllm" and self.training.quantization is not None:

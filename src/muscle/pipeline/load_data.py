@@ -35,8 +35,9 @@ def load_data(config: UpdateConfig) -> dict[str, TaskData]:
             if name not in names:
                 raise ConfigError(f"{key}.{name}: expected one of the tasks {sorted(names)}")
     loaded = [_load_task(entry, config) for entry in config.tasks]
-    for alignment in (config.alignment, *config.evaluation.beside.values()):
-        for data in loaded:
+    methods = (config.alignment, *config.evaluation.beside.values())
+    for data in loaded:
+        for alignment in methods:
             check_unit(data.task, alignment.unit)
     return dict(zip(names, loaded, strict=True))
 
