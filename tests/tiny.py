@@ -114,3 +114,13 @@ choices: ["{{ a }}", "{{ b }}"]
 label: label
 scorer: choice_likelihood
 """
+
+GENERATION_YAML = """\
+name: tools
+id: id
+prompt: "{{ goal }} Use the"
+target: "{{ a if label == 0 else b }} w1"
+generation: {until: ["w9"], max_new_tokens: 4}
+scorer: exact_match
+"""
+"""The same rows as a task whose answers, of two words, are generated."""

@@ -52,17 +52,21 @@ class StageSettings(Section):
         self.align_training()
         return self
 
-    def align_training(self) -> TrainingSettings:
-        """Return the training settings of the compatibility adapter: `training` with `alignment.training` over it.
+    def align_training(self, alignment: AlignmentSettings | None = None, *, key: str = "alignment") -> TrainingSettings:
+        """Return the training settings of a compatibility adapter: `training` with `alignment.training` over it.
+
+        Args:
+            alignment: another than this configuration's own.
+            key: where that stands, for messages.
 
         Raises:
             ValueError: a key that `training` doesn't have, or a value of the wrong kind.
         """
-        merged = self.training.model_dump() | dict(self.alignment.training)
+        merged = self.training.model_dump() | dict((alignment or self.alignment).training)
         try:
             return TrainingSettings.model_validate(merged)
         except ValidationError as error:
-            raise ValueError(explain(error, TrainingSettings, "alignment.training.")) from error
+            raise ValueError(explain(error, TrainingSettings, f"{key}.training.")) from error
 
 
 class UpdateConfig(StageSettings):
@@ -103,6 +107,13 @@ class UpdateConfig(StageSettings):
                 raise ValueError(
                     f"tasks.{index}: train and test are the same data, {entry.test!r}; expected test data of its own"
                 )
+        for name, alignment in self.evaluation.beside.items():
+            key = f"evaluation.beside.{name}"
+            self.align_training(alignment, key=key)
+            if alignment.unlabelled not in (None, self.alignment.unlabelled):
+                raise ValueError(f"{key}.unlabelled: expected the files of alignment.unlabelled, or none")
+            if alignment.answers_in_use not in (None, self.alignment.answers_in_use):
+                raise ValueError(f"{key}.answers: expected those of alignment, by whose settings candidates are drawn")
         if self.prompt.chat_template and self.evaluation.backend == "vllm":
             raise ValueError("evaluation.backend: vllm does not score in a chat template here; expected hf")
         if self.evaluation.backend == "vllm" and self.training.quantization is not None:

@@ -275,7 +275,8 @@ class PreparedTask(ConfigurableTask):  # type: ignore[misc]  # the harness has n
         return {
             **self._common_config(task),
             "output_type": "generate_until",
-            "doc_to_target": lambda doc: self._examples[doc["index"]].reference[0],
+            # Inputs without labels have none; the harness only logs it.
+            "doc_to_target": lambda doc: next(iter(self._examples[doc["index"]].reference), ""),
             "process_results": lambda doc, results: {},
             "metric_list": [],
             "generation_kwargs": generation_settings(task, self._sampling, stop=self._stop),

@@ -217,7 +217,7 @@ class ChoiceItem(Protocol):
 
 
 def encode_options(
-    example: ChoiceItem, tokenizer: PreTrainedTokenizerBase, max_length: int
+    example: ChoiceItem, tokenizer: PreTrainedTokenizerBase, max_length: int, *, end_of_text: bool = False
 ) -> tuple[list[int], list[list[int]]]:
     """Return the token ids of an item's context, and of each of its options behind it.
 
@@ -230,6 +230,7 @@ def encode_options(
         tokenizer: the model's.
         max_length: tokens that context and longest option have together; a longer context loses its beginning, the
             same for all options.
+        end_of_text: every option ends with the tokenizer's EOS, where it has one: answers that are generated end so.
 
     Raises:
         DataError: the item has no options, an option has no token of its own, nothing stands before it, or it leaves
@@ -246,7 +247,8 @@ def encode_options(
     alone, *whole = encoded
     # What the first and the last in the alphabet's order share, all share.
     common = min(len(alone), _num_common(min(whole), max(whole))) if whole else 0
-    options = [ids[common:] for ids in whole]
+    tail = [tokenizer.eos_token_id] if end_of_text and tokenizer.eos_token_id is not None else []
+    options = [[*ids[common:], *tail] for ids in whole]
     for number, option in enumerate(options):
         if not option or len(option) >= max_length:
             raise DataError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from muscle.config.update_file import UpdateConfig
@@ -12,7 +12,8 @@ from muscle.errors import ModelError
 from muscle.models.bases import load_tokenizer, reason_of, resolve_base
 from muscle.pipeline.resources import PEAK_FLOPS, UTILISATION, Estimate, ModelSizes, estimate
 from muscle.pipeline.run_folder import RunFolder
-from muscle.pipeline.stages import Stage, UpdateStages
+from muscle.pipeline.stage import Stage
+from muscle.pipeline.stages import UpdateStages
 from muscle.tasks import Example, Task, TaskData
 
 if TYPE_CHECKING:
@@ -66,6 +67,10 @@ def plan_stages(config: UpdateConfig) -> list[PlannedStage]:
         examples, tokens = len(stage.data.test), scored[name]
         if stage.epochs is not None:
             examples, tokens = _trained_on(stage, stage.data, stage.epochs, tokenizer, learnt[name])
+        elif stage.answers:
+            read = (*stage.data.train, *stage.data.validation, *stage.unlabelled)
+            examples = len(read)
+            tokens = stage.answers * count_tokens(tokenizer, stage.data.task, read, scoring=True)
         planned.append(PlannedStage(stage.name, state, examples, tokens if state == "to run" else 0))
     return planned
 
@@ -75,7 +80,12 @@ def _trained_on(
 ) -> tuple[int, int]:
     """Return the examples of a training and the tokens of all its epochs; `learnt` are those of one of tokens."""
     labelled, further = (*data.train, *data.validation), 0
-    if stage.on_options:
+    if stage.answers:
+        # As long as the reference, each: what they share is read once.
+        read = count_tokens(tokenizer, data.task, tuple(replace(each, target="") for each in labelled))
+        learnt = read + stage.answers * (learnt - read)
+        further = len(stage.unlabelled) * learnt // len(labelled)
+    elif stage.on_options:
         learnt, further = (
             count_tokens(tokenizer, data.task, part, as_tree=True) for part in (labelled, stage.unlabelled)
         )

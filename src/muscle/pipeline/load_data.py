@@ -10,7 +10,7 @@ from muscle.config.update_file import UpdateConfig
 from muscle.errors import ConfigError
 from muscle.tasks import TaskData, get_task, load_task_data
 from muscle.tasks.prompt import make_prompt
-from muscle.tasks.task import check_options
+from muscle.tasks.task import check_unit
 
 
 def load_data(config: UpdateConfig) -> dict[str, TaskData]:
@@ -35,9 +35,9 @@ def load_data(config: UpdateConfig) -> dict[str, TaskData]:
             if name not in names:
                 raise ConfigError(f"{key}.{name}: expected one of the tasks {sorted(names)}")
     loaded = [_load_task(entry, config) for entry in config.tasks]
-    if config.alignment.unit == "options":
+    for alignment in (config.alignment, *config.evaluation.beside.values()):
         for data in loaded:
-            check_options(data.task)
+            check_unit(data.task, alignment.unit)
     return dict(zip(names, loaded, strict=True))
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from muscle import distributed
 from muscle.config.settings import BackendName, BaseConfig, EvaluationSettings, TrainingSettings
 from muscle.config.update_file import StageSettings
 from muscle.errors import ConfigError
 from muscle.models.bases import LoadedBase, load_base, load_for_training
+from muscle.pipeline.candidates import Parts, candidate_parts, draw_candidates
 from muscle.tasks import Example, Task, get_task, load_examples, load_unlabelled, split_train_validation
 from muscle.tasks.data import Split
 from muscle.tasks.prompt import make_prompt
@@ -82,24 +86,64 @@ def align_step(
         sides.append((base, adapter))
     split = _training_split(chosen, train, settings.training, limit)
     chosen = _prompted(chosen, settings, split.train)
-    (old_base, old_adapter), (new_base, new_adapter) = sides
-    training, further = settings.align_training(), settings.alignment.unlabelled_of(chosen.name)
+    training, alignment = settings.align_training(), settings.alignment
+    further = alignment.unlabelled_of(chosen.name)
     known = (*split.train, *split.validation)
-    return align(
-        load_for_training(old_base, training),
+    parts: dict[str, Sequence[Example]] = {
+        "train": split.train,
+        "validation": split.validation,
+        "unlabelled": () if further is None else load_unlabelled(chosen, further, known=known),
+    }
+    (old_base, old_adapter), (new_base, new_adapter) = sides
+    loaded = {name: load_for_training(base, training) for name, base in (("old", old_base), ("new", new_base))}
+    if alignment.unit == "answers":
+        models = {"old": (loaded["old"], old_adapter), "new": (loaded["new"], new_adapter)}
+        parts = _with_drawn_candidates(out, models, chosen, parts, settings)
+    result = align(
+        loaded["old"],
         old_adapter,
-        load_for_training(new_base, training),
+        loaded["new"],
         new_adapter,
         chosen,
-        train_examples=split.train,
-        validation_examples=split.validation,
-        alignment=settings.alignment,
+        train_examples=parts["train"],
+        validation_examples=parts["validation"],
+        alignment=alignment,
         settings=training,
         out=out,
         description=f"align on {chosen.name}",
-        unlabelled_examples=() if further is None else load_unlabelled(chosen, further, known=known),
+        unlabelled_examples=parts["unlabelled"],
         lora=settings.lora,
     )
+    distributed.from_main(partial(shutil.rmtree, _on_the_way(out), ignore_errors=True))
+    return result
+
+
+def _on_the_way(out: Path) -> Path:
+    """Return the folder of the candidates that one training reads."""
+    return out.with_name(f".{out.name}.candidates")
+
+
+def _with_drawn_candidates(
+    out: Path,
+    models: Mapping[str, tuple[LoadedBase, Path]],
+    task: Task,
+    parts: Parts,
+    settings: StageSettings,
+) -> dict[str, Sequence[Example]]:
+    """Return the items with the candidates that are drawn for this one training."""
+    answers = settings.alignment.answers
+    file = _on_the_way(out) / f"{task.name}.jsonl"
+    draw_candidates(
+        file,
+        models,
+        task,
+        parts,
+        answers,
+        seed=settings.training.seed,
+        batch_size=EvaluationSettings().batch_size,
+        description=f"candidates of {task.name}",
+    )
+    return dict(candidate_parts(file, parts, answers))
 
 
 def evaluate_step(

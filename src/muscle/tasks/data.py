@@ -73,7 +73,7 @@ def build_examples(task: Task, rows: Sequence[SourceRow], *, labelled: bool = Tr
     """
     build = task.to_example if labelled else task.to_question
     if build is None:
-        raise DataError(f"{rows[0].place}: task {task.name} has no options: its inputs are worth nothing unlabelled")
+        raise DataError(f"{rows[0].place}: task {task.name} doesn't say how a row without its answer is read")
     examples = []
     places: dict[str, str] = {}
     for position, source in enumerate(rows):
@@ -108,7 +108,7 @@ def load_unlabelled(task: Task, source: Source, *, known: Sequence[Example]) -> 
     What is tested or validated on is never trained on, labelled or not; what is left out is counted in the log.
 
     Args:
-        task: a choice task.
+        task: whose inputs they are.
         source: rows with the task's columns; labels need not be there and are not read.
         known: training, validation and test examples.
 

@@ -66,7 +66,7 @@ def align(
         new_base: M_base_v2, loaded.
         new_adapter: A_v2's folder.
         task: the task of the examples.
-        train_examples: what is learnt; the task adapters' own training data.
+        train_examples: what is learnt, the task adapters' own; with unit `answers` with `muscle.pipeline.candidates`.
         validation_examples: what the epoch is chosen by.
         alignment: the method.
         settings: epochs, learning rate and so on.
@@ -89,13 +89,14 @@ def align(
     """
     adapters = {"old": old_adapter, "new": new_adapter}
     start = Start(new_base, adapters, alignment, lora or LoraSettings(), settings.seed)
+    given = (train_examples, validation_examples)
     with _made_on_the_way(store, out) as folder:
-        if alignment.unit == "options":
-            examples = OptionData(task, train_examples, validation_examples, unlabelled_examples)
-            on_options = OptionAlignment(old_base, start, examples, settings, out, folder, description)
+        if alignment.unit != "tokens":
+            parts = OptionData(task, *given, unlabelled_examples, alignment.answers_in_use)
+            on_options = OptionAlignment(old_base, start, parts, settings, out, folder, description)
             return on_options.run(_off_the_accelerator(old_base, unless=old_base.model is new_base.model))
-        parts, wanted = (train_examples, validation_examples), engine or alignment.engine
-        return _align_on_tokens(old_base, start, task, parts, settings, out, description, wanted, folder)
+        wanted = engine or alignment.engine
+        return _align_on_tokens(old_base, start, task, given, settings, out, description, wanted, folder)
 
 
 @contextmanager
