@@ -65,10 +65,15 @@ class UpdateStages:
 
     Args:
         config: the update.
+        split_seed: of the split into training and validation data; that of the training without.
+        teachers: a folder where the teachers' stores stay, for updates that share them; by default they are thrown
+            away with each training.
     """
 
-    def __init__(self, config: UpdateConfig) -> None:
+    def __init__(self, config: UpdateConfig, *, split_seed: int | None = None, teachers: Path | None = None) -> None:
         self.config = config
+        self.split_seed = config.training.seed if split_seed is None else split_seed
+        self.teachers = teachers
         self.folder = Path(config.output)
         self.bases = LoadedBases(config, self._scored_adapters)
 
@@ -105,7 +110,7 @@ class UpdateStages:
             for name in self.config.alignment.unlabelled:
                 if name not in names:
                     raise ConfigError(f"alignment.unlabelled.{name}: expected one of the tasks {sorted(names)}")
-        loaded = [_load_task(entry, self.config) for entry in self.config.tasks]
+        loaded = [_load_task(entry, self.config, self.split_seed) for entry in self.config.tasks]
         if self.config.alignment.unit == "options":
             for data in loaded:
                 check_options(data.task)
@@ -222,6 +227,7 @@ class UpdateStages:
                 description=f"align on {name}",
                 unlabelled_examples=data.unlabelled,
                 lora=self.config.lora,
+                store=self.teachers / name if self.teachers else None,
             )
 
         needs = (f"finetune old/{name}", f"finetune new/{name}")
@@ -357,7 +363,7 @@ class UpdateStages:
         return Stage("report", inputs, outputs, work, needs)
 
 
-def _load_task(entry: TaskConfig, config: UpdateConfig) -> TaskData:
+def _load_task(entry: TaskConfig, config: UpdateConfig, seed: int) -> TaskData:
     task, training = get_task(entry.task), config.training
     return load_task_data(
         task,
@@ -366,6 +372,6 @@ def _load_task(entry: TaskConfig, config: UpdateConfig) -> TaskData:
         train_limit=entry.train_limit,
         test_limit=entry.test_limit,
         validation_fraction=training.validation_fraction,
-        seed=training.seed,
+        seed=seed,
         unlabelled=config.alignment.unlabelled_of(task.name),
     )
