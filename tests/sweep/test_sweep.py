@@ -203,7 +203,7 @@ def test_methods_on_options_have_a_control_without_a_teacher(inputs, copied):
     rows = rows_of(result.leaderboard)
     assert rows["mixture"].tasks["tools"].against("no_teacher").against == "no teacher: labels alone"
     # Labels first and then the mixture: one epoch each, so that the control trains for two.
-    written = next(copied.glob("variants/no-teacher/*/seed-0/adapters/compat/tools/training.json"))
+    written = next(copied.glob("variants/no-teacher-options/*/seed-0/adapters/compat/tools/training.json"))
     assert json.loads(written.read_text())["num_epochs"] == 2
     assert "labels, twin as old" not in rows
 

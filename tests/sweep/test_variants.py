@@ -2,7 +2,7 @@
 
 import pytest
 
-from muscle.config.settings import AlignmentSettings
+from muscle.config.alignment import AlignmentSettings
 from muscle.errors import ConfigError
 from muscle.sweep.presets import PROBE, ready_variants
 from muscle.sweep.sweep import Part

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from muscle.config.settings import BaseConfig, Section
+from muscle.config.section import Section
+from muscle.config.settings import BaseConfig
 
 PresetName = Literal["table7", "controls", "methods"]
 """Ready lists of variants: the paper's Table 7; nothing but the controls; the methods that muscle has."""

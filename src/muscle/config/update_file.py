@@ -12,13 +12,14 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from muscle.config.alignment import AlignmentSettings
+from muscle.config.prompt import PromptSettings
+from muscle.config.section import Section
 from muscle.config.settings import (
-    AlignmentSettings,
     BaseConfig,
     EvaluationSettings,
     LoraSettings,
     ReportSettings,
-    Section,
     TaskConfig,
     TrainingSettings,
 )
@@ -31,12 +32,13 @@ _MISSING = "there is no such file; `muscle init` writes a commented one"
 
 
 class StageSettings(Section):
-    """Settings of the single steps `muscle finetune` and `muscle align`; other sections of a file are left alone.
+    """Settings of the single steps `muscle finetune`, `align` and `evaluate`; other sections of a file are left alone.
 
     Attributes:
         lora: rank and scale of the adapters.
         training: how an adapter is trained.
         alignment: the compatibility adapter's loss, and what differs in its training.
+        prompt: how examples are put to the models.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
@@ -44,23 +46,28 @@ class StageSettings(Section):
     lora: LoraSettings = LoraSettings()
     training: TrainingSettings = TrainingSettings()
     alignment: AlignmentSettings = AlignmentSettings()
+    prompt: PromptSettings = PromptSettings()
 
     @model_validator(mode="after")
     def _possible(self) -> StageSettings:
         self.align_training()
         return self
 
-    def align_training(self) -> TrainingSettings:
-        """Return the training settings of the compatibility adapter: `training` with `alignment.training` over it.
+    def align_training(self, alignment: AlignmentSettings | None = None, *, key: str = "alignment") -> TrainingSettings:
+        """Return the training settings of a compatibility adapter: `training` with `alignment.training` over it.
+
+        Args:
+            alignment: another than this configuration's own.
+            key: where that stands, for messages.
 
         Raises:
             ValueError: a key that `training` doesn't have, or a value of the wrong kind.
         """
-        merged = self.training.model_dump() | dict(self.alignment.training)
+        merged = self.training.model_dump() | dict((alignment or self.alignment).training)
         try:
             return TrainingSettings.model_validate(merged)
         except ValidationError as error:
-            raise ValueError(explain(error, TrainingSettings, "alignment.training.")) from error
+            raise ValueError(explain(error, TrainingSettings, f"{key}.training.")) from error
 
 
 class UpdateConfig(StageSettings):
@@ -103,6 +110,15 @@ class UpdateConfig(StageSettings):
                 raise ValueError(
                     f"tasks.{index}: train and test are the same data, {entry.test!r}; expected test data of its own"
                 )
+        for name, alignment in self.evaluation.beside.items():
+            key = f"evaluation.beside.{name}"
+            self.align_training(alignment, key=key)
+            if alignment.unlabelled not in (None, self.alignment.unlabelled):
+                raise ValueError(f"{key}.unlabelled: expected the files of alignment.unlabelled, or none")
+            if alignment.answers_in_use not in (None, self.alignment.answers_in_use):
+                raise ValueError(f"{key}.answers: expected those of alignment, by whose settings candidates are drawn")
+        if self.prompt.chat_template and self.evaluation.backend == "vllm":
+            raise ValueError("evaluation.backend: vllm does not score in a chat template here; expected hf")
         if self.evaluation.backend == "vllm" and self.training.quantization is not None:
             raise ValueError(
                 "evaluation.backend: vllm would score adapters on other weights than those of training.quantization "
@@ -132,7 +148,7 @@ def load_config(path: Path, *, overrides: Mapping[str, object] | None = None) ->
 
 
 def load_stage_settings(path: Path | None, *, overrides: Mapping[str, object] | None = None) -> StageSettings:
-    """Read the `lora`, `training` and `alignment` sections of a YAML file; the defaults without one.
+    """Read the sections of `StageSettings` out of a YAML file; the defaults without one.
 
     Raises:
         ConfigError: see `load_config`.

@@ -68,7 +68,7 @@ def advise(board: TaskBoard, rows: Sequence[Row]) -> Advice | None:
 
 
 def _action(task: _Task, old: Row, plain: Row, chosen: Row | None) -> Advice:
-    surely = chosen is not None and _beats(task, chosen, "plain")
+    surely = chosen is not None and _row_beats(task, chosen, "plain")
     usable = [row for row in task.rows if task.name in row.tasks and not row.failed and (row.eligible or row is plain)]
     best = max(usable, key=task.level, default=plain)
     taken = chosen if chosen is not None and surely else plain
@@ -133,7 +133,7 @@ _OTHERS = ("floor", "twin", "third")
 """Controls that say nothing of whether the old model is used."""
 
 
-def _beats(task: _Task, row: Row, control: str) -> bool:
+def _row_beats(task: _Task, row: Row, control: str) -> bool:
     return any(each.beats for each in task.numbers(row).comparisons if each.control == control)
 
 

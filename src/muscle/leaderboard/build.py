@@ -60,7 +60,7 @@ def build_leaderboard(
     if not measured.kinds:
         raise DataError("the sweep: neither old version nor plain update are scored yet; run it first")
     rows = [measured.row(entry) for entry in entries]
-    rows = _adjusted(rows, measured.kinds)
+    rows = _holm_adjusted(rows, measured.kinds)
     rows = [_with_use(row, entry) for row, entry in zip(rows, entries, strict=True)]
     return Leaderboard(
         format=FORMAT,
@@ -166,7 +166,7 @@ def _spreads(by_seed: Sequence[SeedNumbers]) -> dict[str, Spread]:
     return {name: each for name, each in found.items() if each is not None}
 
 
-def _adjusted(rows: Sequence[Row], tasks: Iterable[str]) -> list[Row]:
+def _holm_adjusted(rows: Sequence[Row], tasks: Iterable[str]) -> list[Row]:
     """Adjust each task's comparisons over the rows that are held against the same kind of control."""
     changed = list(rows)
     for task in tasks:
@@ -196,14 +196,14 @@ def _with_use(row: Row, entry: Entry) -> Row:
     tasks = {}
     for task, numbers in row.tasks.items():
         found = [numbers.against(control) for control in wanted]
-        held = [each.beats for each in found if each is not None and list(each.seeds) == _seeds(numbers)]
+        held = [each.beats for each in found if each is not None and list(each.seeds) == _seeds_of(numbers)]
         complete = "twin_as_old" in wanted and len(held) == len(wanted)
         use = False if not all(held) else True if complete else None
         tasks[task] = replace(numbers, uses_old_model=use)
     return replace(row, tasks=tasks)
 
 
-def _seeds(numbers: RowNumbers) -> list[int]:
+def _seeds_of(numbers: RowNumbers) -> list[int]:
     return sorted(each.seed for each in numbers.by_seed)
 
 

@@ -38,9 +38,9 @@ class MeasuredRun:
 def measure_old(old: Path, new: Path, seed: int) -> MeasuredRun:
     """Measure the version in use: how good it is."""
     comparison = compare(old, new, options=_OPTIONS)
-    numbers = {name: _of_old(seed, side) for name, side in _sides(comparison, "old_vs_new").items()}
-    items = _items(comparison, "old").with_columns(lost=pl.lit(False))
-    return MeasuredRun(numbers, _kinds(comparison), items)
+    numbers = {name: _of_old(seed, side) for name, side in _numbers_by_task(comparison, "old_vs_new").items()}
+    items = _items_of_version(comparison, "old").with_columns(lost=pl.lit(False))
+    return MeasuredRun(numbers, _task_kinds(comparison), items)
 
 
 def _of_old(seed: int, side: SideNumbers) -> SeedNumbers:
@@ -66,9 +66,9 @@ def measure_plain(old: Path, new: Path, seed: int) -> MeasuredRun:
     comparison = compare(old, new, options=_OPTIONS)
     numbers = {
         name: _seed_numbers(seed, side, None, comparison.report.tasks[name].kind)
-        for name, side in _sides(comparison, "old_vs_new").items()
+        for name, side in _numbers_by_task(comparison, "old_vs_new").items()
     }
-    return MeasuredRun(numbers, _kinds(comparison), _items(comparison, "new"))
+    return MeasuredRun(numbers, _task_kinds(comparison), _items_of_version(comparison, "new"))
 
 
 def measure_candidate(old: Path, new: Path, candidate: Path, seed: int) -> MeasuredRun:
@@ -78,12 +78,12 @@ def measure_candidate(old: Path, new: Path, candidate: Path, seed: int) -> Measu
         name: _seed_numbers(
             seed, side, comparison.report.tasks[name].candidate_effect, comparison.report.tasks[name].kind
         )
-        for name, side in _sides(comparison, "old_vs_candidate").items()
+        for name, side in _numbers_by_task(comparison, "old_vs_candidate").items()
     }
-    return MeasuredRun(numbers, _kinds(comparison), _items(comparison, "candidate"))
+    return MeasuredRun(numbers, _task_kinds(comparison), _items_of_version(comparison, "candidate"))
 
 
-def _sides(comparison: Comparison, side: str) -> dict[str, SideNumbers]:
+def _numbers_by_task(comparison: Comparison, side: str) -> dict[str, SideNumbers]:
     found = {
         name: task.old_vs_candidate if side == "old_vs_candidate" else task.old_vs_new
         for name, task in comparison.report.tasks.items()
@@ -91,7 +91,7 @@ def _sides(comparison: Comparison, side: str) -> dict[str, SideNumbers]:
     return {name: numbers for name, numbers in found.items() if numbers is not None}
 
 
-def _kinds(comparison: Comparison) -> dict[str, Kind]:
+def _task_kinds(comparison: Comparison) -> dict[str, Kind]:
     return {name: task.kind for name, task in comparison.report.tasks.items()}
 
 
@@ -114,7 +114,7 @@ def _seed_numbers(seed: int, side: SideNumbers, effect: CandidateEffect | None, 
     )
 
 
-def _items(comparison: Comparison, version: str) -> pl.DataFrame:
+def _items_of_version(comparison: Comparison, version: str) -> pl.DataFrame:
     """Return what became of each item in one version."""
     items = comparison.items
     if version == "candidate":

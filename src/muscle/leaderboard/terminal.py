@@ -41,7 +41,7 @@ def _print_task(leaderboard: Leaderboard, board: TaskBoard, console: Console) ->
     title = f"{one_line(board.name, 40)}: {board.n:,} items, seeds {seeds}" if leaderboard.seeds else board.name
     console.print(Text(f"\n{title}", style="bold"))
     console.print(_laid_out(leaderboard, board, wide=console.width >= WIDE))
-    print_lines(_beats(leaderboard, board), console, limit=300)
+    print_lines(_beaten_lines(leaderboard, board), console, limit=300)
     if board.chosen is not None:
         console.print(Text(f"→ {RULE}; chosen on {board.chosen_on}.", style="dim"))
     if board.advice is not None:
@@ -69,7 +69,7 @@ def _laid_out(leaderboard: Leaderboard, board: TaskBoard, *, wide: bool) -> Tabl
     return table
 
 
-def _beats(leaderboard: Leaderboard, board: TaskBoard) -> list[str]:
+def _beaten_lines(leaderboard: Leaderboard, board: TaskBoard) -> list[str]:
     """Say of each method which controls it beats."""
     return [
         f"{one_line(row.name, 40)} beats: {beats_text(row.tasks[board.name])}"

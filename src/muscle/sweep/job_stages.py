@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from muscle.pipeline.run_folder import content_of
-from muscle.pipeline.stages import Stage, UpdateStages
+from muscle.pipeline.stage import Stage
+from muscle.pipeline.stages import UpdateStages
 from muscle.sweep.jobs import Job
 from muscle.tasks import TaskData
 
@@ -23,9 +24,10 @@ def update_stages(job: Job) -> UpdateStages:
 
 
 def trainings(job: Job, update: UpdateStages, data: TaskData) -> list[Stage]:
-    """Return a job's trainings on one task."""
+    """Return a job's trainings on one task, and what they need first."""
     if job.kind == "variant":
-        return [update.align(data)]
+        drawn = [update.draw_candidates(data)] if job.config.alignment.unit == "answers" else []
+        return [*drawn, update.align(data)]
     if job.kind == "longer":
         return [train_longer(update, data)]
     sides = ("old",) if job.kind == "third" else ("old", "new")
@@ -43,6 +45,7 @@ def train_longer(update: UpdateStages, data: TaskData) -> Stage:
     """Train the plain update's adapter on with cross-entropy, for as many epochs as the job's alignment has."""
     name, settings = data.task.name, update.config.align_training()
     out, start_from = update.adapter("control", name), update.adapter("new", name)
+    templates = update.templates("new")
 
     def inputs() -> dict[str, object]:
         return {
@@ -52,6 +55,7 @@ def train_longer(update: UpdateStages, data: TaskData) -> Stage:
             "train": data.fingerprints["train"],
             "validation": data.fingerprints["validation"],
             "training": settings.identity(),
+            **templates,
         }
 
     def work() -> None:

@@ -14,15 +14,13 @@ from typing import Literal
 from muscle.config.settings import BaseConfig
 from muscle.config.update_file import UpdateConfig
 from muscle.errors import ConfigError
+from muscle.pipeline.stages import FLOOR_SEED
 from muscle.provenance import fingerprint
 from muscle.tasks import get_task
 
 JobKind = Literal["tasks", "again", "third", "longer", "variant"]
 """Task adapters of both bases; both trained again with another seed (floor and twin); a task adapter of the third base;
 the new adapter trained on with cross-entropy; a variant's compatibility adapter."""
-
-AGAIN = 1000
-"""What is added to `training.seed` where a recipe is run again."""
 
 _NOT_THE_GROUPS = {"alignment", "output", "report", "sweep"}
 
@@ -54,6 +52,8 @@ def group_name(config: UpdateConfig) -> str:
     """Return a name for all that variants of one group share."""
     shared = config.model_dump(exclude=_NOT_THE_GROUPS)
     shared["training"].pop("seed")
+    for key in ("bare_base", "control", "floor", "beside"):
+        shared["evaluation"].pop(key)
     return fingerprint(shared)[:8]
 
 
@@ -90,7 +90,7 @@ class GroupJobs:
 
     def again(self) -> Job:
         """Train both task adapters again with another seed: the old one is the floor, the new one the twin."""
-        training = self.config.training.model_copy(update={"seed": self.seed + AGAIN})
+        training = self.config.training.model_copy(update={"seed": self.seed + FLOOR_SEED})
         # Given adapters are used as they are; what is wanted here is the recipe once more.
         sides = {side: _without_adapters(getattr(self.config, side)) for side in ("old", "new")}
         changes = {"training": training, **sides, **self._scored()}
@@ -164,7 +164,7 @@ class GroupJobs:
         return self.root / self.place / kind
 
     def _scored(self, *, bare_base: bool = False, control: bool = False) -> dict[str, object]:
-        changes = {"bare_base": bare_base, "control": control}
+        changes = {"bare_base": bare_base, "control": control, "floor": False, "beside": {}}
         return {"evaluation": self.config.evaluation.model_copy(update=changes)}
 
     def _given(self, kind: str, side: Literal["old", "new"]) -> BaseConfig:

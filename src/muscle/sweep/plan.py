@@ -7,17 +7,22 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from muscle.config.settings import LABEL_TARGETS, AlignmentSettings, BaseConfig
+from muscle.config.alignment import LABEL_TARGETS, AlignmentSettings
+from muscle.config.settings import BaseConfig
 from muscle.config.update_file import UpdateConfig
 from muscle.errors import MuscleError
 from muscle.leaderboard.entries import Control, Published, Role
 from muscle.sweep.job_stages import labelled_epochs, update_stages
 from muscle.sweep.jobs import GroupJobs, Job, group_name, ordered
-from muscle.sweep.presets import section
+from muscle.sweep.presets import WholeUnit, section
 from muscle.sweep.variants import UpdateFile, Variant, expand
 
 BASE, PLAIN, FLOOR, TWIN = "bare new base", "plain update", "floor: old recipe again", "twin: new recipe again"
-LONGER, NO_TEACHER = "longer: cross-entropy", "no teacher: labels alone"
+LONGER = "longer: cross-entropy"
+NO_TEACHER: Mapping[WholeUnit, str] = {
+    "options": "no teacher: labels alone",
+    "answers": "no teacher: references alone",
+}
 
 
 @dataclass(frozen=True)
@@ -172,10 +177,10 @@ class _Group:
         longer = {seed: self.jobs(seed).longer(epochs[seed]) for seed in self.seeds}
         what = f"the new adapter trained on, {epochs[self.seeds[0]]} epochs"
         yield "longer", self._row(LONGER, "control", what, "control", longer, eligible=True)
-        if any(self._config(variant).alignment.unit == "options" for variant in self.members):
-            alone = {seed: self._labels_alone(seed, epochs[seed]) for seed in self.seeds}
-            what = f"{what}, whole options"
-            yield "no_teacher", self._row(NO_TEACHER, "control", what, "compat", alone, eligible=True)
+        for unit, name in NO_TEACHER.items():
+            if any(self._config(variant).alignment.unit == unit for variant in self.members):
+                alone = {seed: self._labels_alone(seed, epochs[seed], unit) for seed in self.seeds}
+                yield "no_teacher", self._row(name, "control", f"{what}, {unit}", "compat", alone, eligible=True)
 
     def _config(self, variant: Variant) -> UpdateConfig:
         return self.configs[variant.name, self.seeds[0]]
@@ -189,12 +194,13 @@ class _Group:
                 found.append(labelled_epochs(update_stages(self._job(variant, seed))))
         return max(found, default=1)
 
-    def _labels_alone(self, seed: int, epochs: int) -> Job:
+    def _labels_alone(self, seed: int, epochs: int, unit: WholeUnit) -> Job:
         config = self.jobs(seed).config
         training = {**config.alignment.training, "epochs": epochs, "early_stopping_patience": None}
-        choices = section({"method": "options", "target": "labels"}, config.alignment)
-        alignment = AlignmentSettings.model_validate({**choices, "training": training})
-        return self.jobs(seed).variant("no-teacher", config.model_copy(update={"alignment": alignment}))
+        given = next(found for each in self.members if (found := self._config(each).alignment).unit == unit)
+        choices = {**section({"method": unit, "target": "labels"}, given), "training": training}
+        alignment = AlignmentSettings.model_validate({**choices, "selection": "own"})
+        return self.jobs(seed).variant(f"no-teacher-{unit}", config.model_copy(update={"alignment": alignment}))
 
     def _job(self, variant: Variant, seed: int, old: str = "old") -> Job:
         config, jobs = self.configs[variant.name, seed], self.jobs(seed)
@@ -207,8 +213,9 @@ class _Group:
     def _variant_rows(self, variant: Variant, shared: Mapping[Control, str], *, controls: bool) -> Iterator[PlannedRow]:
         alignment = self._config(variant).alignment
         uses_old, in_place = _uses_old(alignment), dict(shared)
-        if alignment.unit == "tokens":
-            in_place.pop("no_teacher", None)
+        in_place.pop("no_teacher", None)
+        if controls and alignment.unit != "tokens":
+            in_place["no_teacher"] = NO_TEACHER[alignment.unit] + self.mark
         own: list[PlannedRow] = []
         if controls and uses_old and not variant.probe:
             own = list(self._in_the_olds_place(variant, alignment))
@@ -218,7 +225,7 @@ class _Group:
         yield PlannedRow(
             variant.name,
             "probe" if variant.probe else "method",
-            _in_words(alignment),
+            _method_words(alignment),
             self.name,
             "compat",
             {seed: self._job(variant, seed) for seed in self.seeds},
@@ -250,11 +257,11 @@ def _uses_old(alignment: AlignmentSettings) -> bool:
     return alignment.target != "labels" and not (alignment.target == "mixture" and alignment.old_share == 0)
 
 
-def _in_words(alignment: AlignmentSettings) -> str:
+def _method_words(alignment: AlignmentSettings) -> str:
     """Say in a few words what a method is."""
     if alignment.unit == "tokens":
         weight = f" + {alignment.ce_weight:g} CE" if alignment.ce_weight else ""
         return f"Eq. 1, mask {alignment.mask}, T {alignment.temperature:g}{weight}"
     share = f", old share {alignment.old_share:g}" if alignment.target in ("mixture", "reliability", "lifted") else ""
     more = ", unlabelled inputs" if alignment.unlabelled and alignment.target not in LABEL_TARGETS else ""
-    return f"options, {alignment.target}{share}{more}"
+    return f"{alignment.unit}, {alignment.target}{share}{more}"

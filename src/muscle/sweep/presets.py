@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
-from muscle.config.settings import LABEL_TARGETS, AlignmentSettings, MaskName
+from muscle.config.alignment import LABEL_TARGETS, AlignmentSettings, MaskName, TargetName
 from muscle.config.sweep_settings import PresetName
 from muscle.leaderboard.entries import Published
 
@@ -26,22 +27,16 @@ _TABLE_7: tuple[tuple[str, MaskName, float, Published], ...] = (
 )
 """MUSCLE (2024), Table 7: PIQA, Llama 1 to Llama 2; changes against the plain update in points, the second in %."""
 
-_METHODS: tuple[tuple[str, Mapping[str, object]], ...] = (
-    ("paper", {"method": "paper"}),
-    ("options, labels", {"method": "options", "target": "labels"}),
-    ("options, mixture", {"method": "options", "target": "mixture"}),
-    ("options, reliability", {"method": "options", "target": "reliability"}),
-    ("options, lifted", {"method": "options", "target": "lifted"}),
-    ("options, margin", {"method": "options", "target": "margin"}),
-    ("options, stack", {"method": "options", "target": "stack"}),
-)
+_TARGETS: tuple[TargetName, ...] = ("labels", "mixture", "reliability", "lifted", "margin", "stack")
 
 PROBE = "probe: the old one alone"
-_PROBE: Mapping[str, object] = {"method": "options", "target": "mixture", "old_share": 1.0}
-
 _OF_UPDATE = ("training", "selection")
 _OF_TOKENS = ("temperature", "engine", "store_precision", "topk")
 _OF_INPUTS = ("unlabelled", "unlabelled_epochs")
+_OF_ANSWERS = ("answers",)
+
+WholeUnit = Literal["options", "answers"]
+"""The units in which whole answers are learnt."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +56,13 @@ class Ready:
     published: Published | None = None
 
 
-def ready_variants(preset: PresetName, given: AlignmentSettings) -> list[Ready]:
+def ready_variants(preset: PresetName, given: AlignmentSettings, unit: WholeUnit = "options") -> list[Ready]:
     """Return a preset's variants.
 
     Args:
         preset: its name; `controls` has none.
         given: the update's own alignment.
+        unit: in which whole answers are learnt: options, or candidate answers where a task's answers are generated.
     """
     if preset == "table7":
         return [
@@ -74,8 +70,9 @@ def ready_variants(preset: PresetName, given: AlignmentSettings) -> list[Ready]:
             for name, mask, weight, published in _TABLE_7
         ]
     if preset == "methods":
-        found = [Ready(name, section(choices, given)) for name, choices in _METHODS]
-        return [*found, Ready(PROBE, section(_PROBE, given), probe=True)]
+        whole = [Ready(f"{unit}, {each}", section({"method": unit, "target": each}, given)) for each in _TARGETS]
+        probe = section({"method": unit, "target": "mixture", "old_share": 1.0}, given)
+        return [Ready("paper", section({"method": "paper"}, given)), *whole, Ready(PROBE, probe, probe=True)]
     return []
 
 
@@ -88,5 +85,7 @@ def section(choices: Mapping[str, object], given: AlignmentSettings) -> dict[str
         kept += [key for key in _OF_TOKENS if given.unit == "tokens" and (key, given.engine) != ("engine", "mixed")]
     elif choices.get("target") not in LABEL_TARGETS:
         kept += _OF_INPUTS
+    if choices.get("method") == "answers":
+        kept += _OF_ANSWERS
     defaults = AlignmentSettings()
     return {**{key: written[key] for key in kept if written[key] != getattr(defaults, key)}, **choices}

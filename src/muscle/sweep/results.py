@@ -10,7 +10,7 @@ from pathlib import Path
 from muscle.errors import MuscleError
 from muscle.leaderboard.entries import Entry, Group
 from muscle.pipeline.run_folder import RunFolder
-from muscle.pipeline.stages import Stage
+from muscle.pipeline.stage import Stage
 from muscle.sweep.job_stages import job_stages, update_stages
 from muscle.sweep.jobs import Job
 from muscle.sweep.plan import Plan, PlannedRow

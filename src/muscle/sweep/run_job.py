@@ -48,7 +48,7 @@ def run_job(job: Job) -> Outcome:
     logger.info("%s", job.name)
     try:
         with _held(job.folder.with_name(f".{job.folder.name}.lock"), job.name):
-            return Outcome(job.name, _run(job))
+            return Outcome(job.name, _run_stages(job))
     except MuscleError as error:
         failure = message_line(error)
     except Exception as error:
@@ -59,7 +59,7 @@ def run_job(job: Job) -> Outcome:
     return Outcome(job.name, 0, failure)
 
 
-def _run(job: Job) -> int:
+def _run_stages(job: Job) -> int:
     update = update_stages(job)
     run = RunFolder(update.folder)
     with run.locked(), ExitStack() as held:

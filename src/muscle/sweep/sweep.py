@@ -110,7 +110,7 @@ def sweep(
         raise ConfigError("muscle sweep runs without a launcher; --jobs and --part spread it over processes")
     plan = make_plan(UpdateFile(path, overrides or {}), folder=out, controls=controls)
     chosen = chosen_jobs(plan, only=only, part=part)
-    _check_inputs(chosen)
+    _find_bases(chosen)
     outcomes = run_jobs(chosen, processes=processes)
     results = SweepResults(plan, outcomes)
     if results.is_whole:
@@ -146,7 +146,7 @@ def chosen_jobs(plan: Plan, *, only: Collection[str] = (), part: Part | None = N
     return [job for job in plan.jobs if job.name in needed]
 
 
-def _check_inputs(jobs: Sequence[Job]) -> None:
+def _find_bases(jobs: Sequence[Job]) -> None:
     """Find a base that is not there before hours of training are spent."""
     seen: set[str] = set()
     for job in jobs:

@@ -15,7 +15,8 @@ from muscle.config.update_file import UpdateConfig, load_config
 from muscle.errors import ConfigError
 from muscle.leaderboard.entries import Published
 from muscle.provenance import fingerprint
-from muscle.sweep.presets import Ready, ready_variants
+from muscle.sweep.presets import Ready, WholeUnit, ready_variants
+from muscle.tasks import get_task
 from muscle.yaml_files import yaml_value
 
 SEED = "training.seed"
@@ -98,22 +99,29 @@ def expand(file: UpdateFile, settings: SweepSettings) -> tuple[list[Variant], li
         ConfigError: two variants share a name, or a seed is no whole number or stands twice.
     """
     varied = dict(settings.vary)
-    seeds = _seeds(settings.seeds, varied.pop(SEED, None))
+    seeds = _all_seeds(settings.seeds, varied.pop(SEED, None))
     config = file.config()
-    found = [_of_preset(each) for preset in settings.presets for each in ready_variants(preset, config.alignment)]
+    unit = _whole_unit(config)
+    found = [_of_preset(each) for preset in settings.presets for each in ready_variants(preset, config.alignment, unit)]
     found += [Variant(name, dict(overrides)) for name, overrides in settings.variants.items()]
     found += _combinations(varied)
     if not found and not settings.presets:
         found = [Variant(OWN)]
-    _refuse_doubles(found)
+    _refuse_same_names(found)
     return found, seeds or [config.training.seed]
+
+
+def _whole_unit(config: UpdateConfig) -> WholeUnit:
+    """Return in which unit whole answers of the update's tasks can be learnt."""
+    generated = any(get_task(entry.task).kind == "generation" for entry in config.tasks)
+    return "answers" if generated else "options"
 
 
 def _of_preset(ready: Ready) -> Variant:
     return Variant(ready.name, {"alignment": ready.alignment}, ready.probe, ready.published)
 
 
-def _seeds(given: Sequence[int], varied: Sequence[object] | None) -> list[int]:
+def _all_seeds(given: Sequence[int], varied: Sequence[object] | None) -> list[int]:
     found = [*given, *(varied or ())]
     seeds = [each for each in found if isinstance(each, int) and not isinstance(each, bool)]
     if len(seeds) < len(found) or len(set(seeds)) < len(seeds):
@@ -128,7 +136,7 @@ def _combinations(varied: Mapping[str, Sequence[object]]) -> list[Variant]:
     short = _short_keys(varied)
     return [
         Variant(
-            ", ".join(f"{short[key]}={_written(value)}" for key, value in zip(varied, values, strict=True)),
+            ", ".join(f"{short[key]}={_yaml_word(value)}" for key, value in zip(varied, values, strict=True)),
             dict(zip(varied, values, strict=True)),
         )
         for values in product(*varied.values())
@@ -146,12 +154,12 @@ def _short_keys(keys: Iterable[str]) -> dict[str, str]:
     return {key: word if last[word := key.rpartition(".")[2]] == 1 else key for key in listed}
 
 
-def _written(value: object) -> str:
+def _yaml_word(value: object) -> str:
     """Write a value as YAML has it: a word as it is, anything else in the form of JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _refuse_doubles(variants: Sequence[Variant]) -> None:
+def _refuse_same_names(variants: Sequence[Variant]) -> None:
     counted = Counter(variant.name for variant in variants)
     folders = Counter(variant.folder_name.lower() for variant in variants)
     for variant in variants:

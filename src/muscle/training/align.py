@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from muscle import distributed
-from muscle.config.settings import AlignmentSettings, EngineName, LoraSettings, TrainingSettings
+from muscle.config.alignment import AlignmentSettings, EngineName
+from muscle.config.settings import LoraSettings, TrainingSettings
 from muscle.models.bases import LoadedBase, check_same_vocabulary
 from muscle.tasks.task import Example, Task
 from muscle.training.data.examples import TokenizedExamples
@@ -30,6 +32,8 @@ from muscle.training.trainer import AdapterTrainer, CompatibilityTrainer
 
 if TYPE_CHECKING:
     pass
+
+logger = logging.getLogger(__name__)
 
 
 def align(
@@ -62,7 +66,7 @@ def align(
         new_base: M_base_v2, loaded.
         new_adapter: A_v2's folder.
         task: the task of the examples.
-        train_examples: what is learnt; the task adapters' own training data.
+        train_examples: what is learnt, the task adapters' own; with unit `answers` with `muscle.pipeline.candidates`.
         validation_examples: what the epoch is chosen by.
         alignment: the method.
         settings: epochs, learning rate and so on.
@@ -85,13 +89,14 @@ def align(
     """
     adapters = {"old": old_adapter, "new": new_adapter}
     start = Start(new_base, adapters, alignment, lora or LoraSettings(), settings.seed)
+    given = (train_examples, validation_examples)
     with _made_on_the_way(store, out) as folder:
-        if alignment.unit == "options":
-            examples = OptionData(task, train_examples, validation_examples, unlabelled_examples)
-            on_options = OptionAlignment(old_base, start, examples, settings, out, folder, description)
+        if alignment.unit != "tokens":
+            parts = OptionData(task, *given, unlabelled_examples, alignment.answers_in_use)
+            on_options = OptionAlignment(old_base, start, parts, settings, out, folder, description)
             return on_options.run(_off_the_accelerator(old_base, unless=old_base.model is new_base.model))
-        parts, wanted = (train_examples, validation_examples), engine or alignment.engine
-        return _align_on_tokens(old_base, start, task, parts, settings, out, description, wanted, folder)
+        wanted = engine or alignment.engine
+        return _align_on_tokens(old_base, start, task, given, settings, out, description, wanted, folder)
 
 
 @contextmanager
@@ -117,6 +122,12 @@ def _align_on_tokens(
     """Train the student from both teachers, by the wanted engine or the nearest that the models allow."""
     alignment, new_base = start.alignment, start.base
     check_same_vocabulary(old_base, new_base)
+    if task.prompt.chat_template and old_base.tokenizer.chat_template != new_base.tokenizer.chat_template:
+        logger.warning(
+            "%s: the bases have different chat templates; as a teacher of tokens the old model reads the new base's "
+            "(alignment.unit: options lets each read its own)",
+            description,
+        )
     student = start.student()
     old = TaskModel.load(old_base, start.adapters["old"])
     new = TaskModel.load(new_base, start.adapters["new"])

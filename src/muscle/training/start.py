@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from transformers import set_seed
 
-from muscle.config.settings import AlignmentSettings, LoraSettings
+from muscle.config.alignment import AlignmentSettings
+from muscle.config.settings import LoraSettings
 from muscle.models.adapter_check import adapter_content
 from muscle.models.adapters import load_adapter, new_adapter, start_adapter
 from muscle.models.bases import LoadedBase

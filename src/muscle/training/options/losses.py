@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from muscle.config.settings import KlName
+from muscle.config.alignment import KlName
 from muscle.training.options.targets import NO_LABEL
 
 

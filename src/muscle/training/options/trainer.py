@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers.modeling_outputs import CausalLMOutput
 
-from muscle.config.settings import KlName
+from muscle.config.alignment import KlName
 from muscle.models.option_scores import MEMORY_BYTES, option_log_likelihoods
 from muscle.training.data.examples import BLANK
 from muscle.training.options.data import OptionItems, padded
