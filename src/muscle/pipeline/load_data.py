@@ -13,8 +13,12 @@ from muscle.tasks.prompt import make_prompt
 from muscle.tasks.task import check_unit
 
 
-def load_data(config: UpdateConfig) -> dict[str, TaskData]:
+def load_data(config: UpdateConfig, *, split_seed: int) -> dict[str, TaskData]:
     """Load each task's examples, by the task's name.
+
+    Args:
+        config: the update.
+        split_seed: of the split into training and validation data, and of the solved examples in a prompt.
 
     Raises:
         ConfigError: two tasks have one name, or a key names a task that is not there.
@@ -34,15 +38,14 @@ def load_data(config: UpdateConfig) -> dict[str, TaskData]:
         for name in given if isinstance(given, Mapping) else ():
             if name not in names:
                 raise ConfigError(f"{key}.{name}: expected one of the tasks {sorted(names)}")
-    loaded = [_load_task(entry, config) for entry in config.tasks]
-    methods = (config.alignment, *config.evaluation.beside.values())
-    for data in loaded:
-        for alignment in methods:
+    loaded = [_load_task(entry, config, split_seed) for entry in config.tasks]
+    for alignment in (config.alignment, *config.evaluation.beside.values()):
+        for data in loaded:
             check_unit(data.task, alignment.unit)
     return dict(zip(names, loaded, strict=True))
 
 
-def _load_task(entry: TaskConfig, config: UpdateConfig) -> TaskData:
+def _load_task(entry: TaskConfig, config: UpdateConfig, seed: int) -> TaskData:
     task, training = get_task(entry.task), config.training
     data = load_task_data(
         task,
@@ -51,7 +54,7 @@ def _load_task(entry: TaskConfig, config: UpdateConfig) -> TaskData:
         train_limit=entry.train_limit,
         test_limit=entry.test_limit,
         validation_fraction=training.validation_fraction,
-        seed=training.seed,
+        seed=seed,
         unlabelled=config.alignment.unlabelled_of(task.name),
     )
-    return replace(data, task=task.prompted(make_prompt(config.prompt, task.name, data.train, seed=training.seed)))
+    return replace(data, task=task.prompted(make_prompt(config.prompt, task.name, data.train, seed=seed)))

@@ -46,10 +46,14 @@ class UpdateStages:
 
     Args:
         config: the update.
+        split_seed: of the split into training and validation data; that of the training without.
+        teachers: where the teachers' stores stay, for updates that share them; without, each training drops its own.
     """
 
-    def __init__(self, config: UpdateConfig) -> None:
+    def __init__(self, config: UpdateConfig, *, split_seed: int | None = None, teachers: Path | None = None) -> None:
         self.config = config
+        self.split_seed = config.training.seed if split_seed is None else split_seed
+        self.teachers = teachers
         self.folder = Path(config.output)
         self.bases = LoadedBases(config, self._scored_adapters)
 
@@ -78,7 +82,7 @@ class UpdateStages:
     @cached_property
     def data(self) -> dict[str, TaskData]:
         """Each task's examples by its name."""
-        return load_data(self.config)
+        return load_data(self.config, split_seed=self.split_seed)
 
     @cached_property
     def fingerprints(self) -> dict[Side, str]:
@@ -231,6 +235,7 @@ class UpdateStages:
                 description=f"align on {name}" if run == "compat" else f"align ({run}) on {name}",
                 unlabelled_examples=parts["unlabelled"],
                 lora=self.config.lora,
+                store=self.teachers / name if self.teachers else None,
             )
 
         return Stage(
