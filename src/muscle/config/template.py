@@ -21,6 +21,10 @@ tasks:
 
 output: runs/update
 
+prompt:                                 # ours: how examples are put to the models, in training and scoring alike
+  chat_template: false                  # true: in the chat template of each base's own tokenizer
+  system: null                          # with it: text of the system message
+  num_fewshot: 0                        # solved examples from the training data; or {TASK: NUMBER}
 # The paper's Table 8, unless marked "ours".
 lora:
   r: 128
@@ -47,17 +51,23 @@ training:                               # task adapters and compatibility adapte
   kernels: auto                         # ours: the Triton kernel where it is right and faster; torch, triton
   seed: 0
 alignment:                              # the compatibility adapter; the words are explained in docs/update.md
-  method: paper                         # Eq. 1; or options, which fills unit, target, temperature and labels_first
-  unit: tokens                          # ours: or options, whole answers of a choice task
-  target: mask                          # ours: with unit options labels, mixture, reliability, stack, margin, lifted
+  method: paper                         # Eq. 1; or options, answers, which fill unit, target, temperature, labels_first
+  unit: tokens                          # ours: or options, those of a choice task; answers, candidates where it writes
+  target: mask                          # ours: with the other units labels, mixture, reliability, stack, margin, lifted
   temperature: 2.0
   mask: student_wrong                   # or old_right, old_always, token_likelihood, sequence_likelihood (Table 7)
   ce_weight: 0.0                        # 1 - lambda of Eq. 5
   old_share: 0.5                        # ours: of mixture, reliability, lifted
   kappa: 1.0                            # ours: of stack: odds by which the old model's answer is raised
-  kl: forward                           # ours: or reverse (unit options)
+  kl: forward                           # ours: or reverse (not with unit tokens)
+  answers:                              # ours: candidates of an item with unit answers, beside its reference
+    models: [old, new]                  #   whose greedy answers and samples
+    samples: 2                          #   of each model
+    temperature: 1.0                    #   of the samples
+    normalise: none                     #   or tokens: by log-likelihood per token, for long answers
+    rest: true                          #   all other answers together are an option (normalise: none)
   labels_first: false                   # ours: train the start on the labels first; it is the new teacher too
-  unlabelled: null                      # ours: FILE, or {TASK: FILE}: inputs without labels (unit options)
+  unlabelled: null                      # ours: FILE, or {TASK: FILE}: inputs without labels (other units)
   unlabelled_epochs: null               # ours: epochs over all inputs where there are unlabelled ones
   start: new                            # ours: or old, fresh
   lora: null                            # ours: e.g. {r: 256}, a larger rank than the adapter it starts from

@@ -13,6 +13,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from muscle.config.alignment import AlignmentSettings
+from muscle.config.prompt import PromptSettings
 from muscle.config.section import Section
 from muscle.config.settings import (
     BaseConfig,
@@ -22,6 +23,7 @@ from muscle.config.settings import (
     TaskConfig,
     TrainingSettings,
 )
+from muscle.config.sweep_settings import SweepSettings
 from muscle.errors import ConfigError
 from muscle.foreign_text import outline
 from muscle.yaml_files import UserYaml, explain, read_yaml
@@ -30,12 +32,13 @@ _MISSING = "there is no such file; `muscle init` writes a commented one"
 
 
 class StageSettings(Section):
-    """Settings of the single steps `muscle finetune` and `muscle align`; other sections of a file are left alone.
+    """Settings of the single steps `muscle finetune`, `align` and `evaluate`; other sections of a file are left alone.
 
     Attributes:
         lora: rank and scale of the adapters.
         training: how an adapter is trained.
         alignment: the compatibility adapter's loss, and what differs in its training.
+        prompt: how examples are put to the models.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
@@ -43,6 +46,7 @@ class StageSettings(Section):
     lora: LoraSettings = LoraSettings()
     training: TrainingSettings = TrainingSettings()
     alignment: AlignmentSettings = AlignmentSettings()
+    prompt: PromptSettings = PromptSettings()
 
     @model_validator(mode="after")
     def _possible(self) -> StageSettings:
@@ -76,6 +80,7 @@ class UpdateConfig(StageSettings):
         output: the run folder.
         evaluation: what is scored, and by what.
         report: what the report holds.
+        sweep: the variants that `muscle sweep` holds against each other.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -86,6 +91,7 @@ class UpdateConfig(StageSettings):
     output: str = "runs/update"
     evaluation: EvaluationSettings = EvaluationSettings()
     report: ReportSettings = ReportSettings()
+    sweep: SweepSettings = SweepSettings()
 
     @field_validator("old", "new", mode="before")
     @classmethod
@@ -109,6 +115,8 @@ class UpdateConfig(StageSettings):
             self.align_training(alignment, key=key)
             if alignment.unlabelled not in (None, self.alignment.unlabelled):
                 raise ValueError(f"{key}.unlabelled: expected the files of alignment.unlabelled, or none")
+        if self.prompt.chat_template and self.evaluation.backend == "vllm":
+            raise ValueError("evaluation.backend: vllm does not score in a chat template here; expected hf")
         if self.evaluation.backend == "vllm" and self.training.quantization is not None:
             raise ValueError(
                 "evaluation.backend: vllm would score adapters on other weights than those of training.quantization "
@@ -138,7 +146,7 @@ def load_config(path: Path, *, overrides: Mapping[str, object] | None = None) ->
 
 
 def load_stage_settings(path: Path | None, *, overrides: Mapping[str, object] | None = None) -> StageSettings:
-    """Read the `lora`, `training` and `alignment` sections of a YAML file; the defaults without one.
+    """Read the sections of `StageSettings` out of a YAML file; the defaults without one.
 
     Raises:
         ConfigError: see `load_config`.
@@ -214,6 +222,11 @@ class _Places:
         )
         return section.model_copy(update={"unlabelled": found})
 
+    def sweep(self, section: SweepSettings) -> SweepSettings:
+        """Return the sweep with an absolute path of its third base."""
+        third = section.third
+        return section.model_copy(update={"third": third and self.side("sweep.third", third)})
+
 
 def _with_whole_paths(config: UpdateConfig, written: UserYaml, folder: Path) -> UpdateConfig:
     places = _Places(written, folder)
@@ -224,5 +237,6 @@ def _with_whole_paths(config: UpdateConfig, written: UserYaml, folder: Path) -> 
             "tasks": [places.task(number, entry) for number, entry in enumerate(config.tasks)],
             "output": places.path(config.output, "output"),
             "alignment": places.alignment(config.alignment),
+            "sweep": places.sweep(config.sweep),
         }
     )

@@ -25,7 +25,7 @@ target find the same option likeliest. kl: to the target, to the old and to the 
 """
 
 Stage = Literal["finetune", "labels", "align"]
-"""Next-token cross-entropy, cross-entropy of the right option, or a method with teachers."""
+"""Next-token cross-entropy, cross-entropy of the right option or answer, or a method with teachers."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Method:
     """How an adapter was drawn to what it should answer; what a method does not have is None.
 
     Attributes:
-        unit: "tokens" or "options".
+        unit: "tokens", "options", or "answers".
         target: "labels", "mask" (Eq. 1), "mixture" and the like.
         temperature: T of the distillation.
         mask: which tokens lean on the old model.

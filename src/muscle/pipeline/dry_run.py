@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from muscle.config.update_file import UpdateConfig
@@ -68,12 +68,15 @@ def plan_stages(config: UpdateConfig) -> list[PlannedStage]:
         examples, tokens, asked = len(data.test), 0, 0
         if stage.epochs is not None:
             examples = len(data.train) + len(data.validation) + len(stage.unlabelled)
-        if state == "to run" and stage.epochs is None:
-            tokens = count_tokens(tokenizers["new"], data.task, data.test, scoring=True)
+        if state == "to run" and stage.epochs is not None:
+            tokens, asked = _trained_on(stage, data, tokenizers, config.align_training().max_length)
+        elif stage.answers:
+            read = (*data.train, *data.validation, *stage.unlabelled)
+            examples = len(read)
+            tokens = stage.answers * count_tokens(tokenizers["new"], data.task, read, scoring=True)
         elif state == "to run":
-            max_length = config.align_training().max_length
-            tokens, asked = _trained_on(stage, data, tokenizers, max_length)
-        planned.append(PlannedStage(stage.name, state, examples, tokens, asked))
+            tokens = count_tokens(tokenizers["new"], data.task, data.test, scoring=True)
+        planned.append(PlannedStage(stage.name, state, examples, tokens if state == "to run" else 0, asked))
     return planned
 
 
@@ -84,11 +87,15 @@ def _trained_on(
     labelled, epochs = (*data.train, *data.validation), stage.epochs or 0
 
     def counted(side: Side, examples: tuple[Example, ...]) -> int:
+        if stage.answers and examples:
+            # As long as the reference, each, of an unlabelled one as the mean of those: what they share is read once.
+            read = count_tokens(tokenizers[side], data.task, tuple(replace(each, target="") for each in labelled))
+            whole = count_tokens(tokenizers[side], data.task, labelled)
+            return len(examples) * (read + stage.answers * (whole - read)) // len(labelled)
         if not stage.on_options:
             return count_tokens(tokenizers[side], data.task, examples)
-        return sum(
-            len(tree.input_ids) for tree in _trees(data, stage.unlabelled, examples, tokenizers[side], max_length)
-        )
+        trees = _trees(data, stage.unlabelled, examples, tokenizers[side], max_length)
+        return sum(len(tree.input_ids) for tree in trees)
 
     learnt, further = counted("new", labelled), counted("new", stage.unlabelled)
     asked = sum(counted(side, labelled) + counted(side, stage.unlabelled) for side in stage.teachers)
@@ -106,7 +113,7 @@ def _trees(
     whole = OptionData(data.task, data.train, data.validation, unlabelled)
     return [
         option_tree(*encode_options(example, tokenizer, max_length), distinguishing=whole.distinguishing)
-        for example in examples
+        for example in whole.rendered(examples, tokenizer)[0]
     ]
 
 
@@ -128,6 +135,8 @@ def count_tokens(
     """
     if not examples:
         return 0
+    own = {"add_special_tokens": False} if task.prompt.chat_template else {}
+    examples = task.prompt.render(examples, tokenizer)
     if not scoring:
         texts = [example.context + example.target for example in examples]
     elif task.kind == "choice":
@@ -135,7 +144,7 @@ def count_tokens(
     else:
         texts = [example.context for example in examples]
     extra = len(examples) * task.generation.max_new_tokens if scoring and task.generation else 0
-    return sum(len(ids) for ids in tokenizer(texts)["input_ids"]) + extra
+    return sum(len(ids) for ids in tokenizer(texts, **own)["input_ids"]) + extra
 
 
 def plan_resources(config: UpdateConfig) -> tuple[ModelSizes, Estimate]:
@@ -158,7 +167,8 @@ def plan_resources(config: UpdateConfig) -> tuple[ModelSizes, Estimate]:
     lengths: list[int] = []
     stages = UpdateStages(config)
     for data in stages.data.values():
-        texts = [example.context + example.target for example in (*data.train, *data.validation)]
+        read = data.task.prompt.render((*data.train, *data.validation), tokenizer)
+        texts = [example.context + example.target for example in read]
         lengths += [min(len(ids), settings.max_length) for ids in tokenizer(texts)["input_ids"]]
     found = estimate(
         sizes,

@@ -43,6 +43,7 @@ class AdapterPlace:
         stage: by what it was trained; None where it is given.
         training: the settings.
         alignment: the method; None of a training on labels or next tokens.
+        unit: of such a training.
     """
 
     run: str
@@ -50,6 +51,7 @@ class AdapterPlace:
     stage: Stage | None
     training: TrainingSettings
     alignment: AlignmentSettings | None = None
+    unit: str = "tokens"
 
 
 def read_training(place: AdapterPlace) -> TrainedAdapter:
@@ -138,7 +140,7 @@ def _is_count(value: object) -> TypeGuard[int]:
 def _method(place: AdapterPlace, told: _Told) -> Method:
     alignment = place.alignment
     if alignment is None:
-        return Method("options" if place.stage == "labels" else "tokens", "labels")
+        return Method(place.unit, "labels")
     calibration = told.values.get("temperatures")
     tokens, drawn = alignment.unit == "tokens", alignment.target not in LABEL_TARGETS
     return Method(

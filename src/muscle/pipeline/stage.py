@@ -23,7 +23,8 @@ class Stage:
         needs: names of the stages whose outputs it reads.
         data: whose examples it reads; None for the report.
         epochs: of a training, at most; None for scoring.
-        on_options: it reads every option of its examples.
+        on_options: it reads every option of its examples, or every candidate answer.
+        answers: candidate answers of an item at most; without epochs the stage draws them.
         unlabelled: examples without labels that it reads beside them.
         epochs_before: of the labelled examples alone, in a training that it begins with.
         teachers: the bases that are run once over all examples before a training.
@@ -37,6 +38,7 @@ class Stage:
     data: TaskData | None = None
     epochs: int | None = None
     on_options: bool = False
+    answers: int = 0
     unlabelled: tuple[Example, ...] = ()
     epochs_before: int = 0
     teachers: tuple[Side, ...] = ()

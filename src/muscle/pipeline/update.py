@@ -71,6 +71,9 @@ def _check_inputs(update_stages: UpdateStages, stages: list[Stage], run: RunFold
     if all(content_of(path) for path in trained):
         return  # was checked when it was trained; a run that has nothing to do loads no model
     bases = update_stages.bases
+    for task in (data.task for data in update_stages.data.values() if data.task.prompt.chat_template):
+        for side in SIDES:
+            task.prompt.form(bases.base(side).tokenizer)  # refuses a base without a template
     for side in SIDES:
         for path in update_stages.given(side).values():
             check_adapter(bases.base(side), path)

@@ -56,8 +56,10 @@ def method_words(adapter: TrainedAdapter) -> str:
     if adapter.stage == "finetune":
         return "next-token cross-entropy over context and answer"
     if method.target == "labels":
-        return "cross-entropy of the right option"
-    words = f"Eq. 1 on tokens, mask {method.mask}" if method.unit == "tokens" else f"options, target {method.target}"
+        return "cross-entropy of the right answer" if method.unit == "answers" else "cross-entropy of the right option"
+    words = f"Eq. 1 on tokens, mask {method.mask}"
+    if method.unit != "tokens":
+        words = f"{'candidate answers' if method.unit == 'answers' else 'options'}, target {method.target}"
     return ", ".join([words, *_choices(method)])
 
 
