@@ -247,7 +247,7 @@ def draw_items(num_train: int = NUM_TRAIN, num_test: int = NUM_TEST) -> tuple[li
     Raises:
         ValueError: more items are asked for than there are pairs of tools for all purposes.
     """
-    items = _drawn(num_train + num_test)
+    items = _questions(num_train + num_test)
     return (
         [_worded_item(f"train-{number:04d}", question) for number, question in enumerate(items[:num_train])],
         [_worded_item(f"test-{number:04d}", question) for number, question in enumerate(items[num_train:])],
@@ -275,7 +275,7 @@ def draw_unlabelled(num_items: int, *, after: int = NUM_TRAIN + NUM_TEST) -> lis
             "attribute": "unknown",
             "taste": "unknown",
         }
-        for number, found in enumerate(_drawn(after + num_items)[after:])
+        for number, found in enumerate(_questions(after + num_items)[after:])
     ]
 
 
@@ -288,7 +288,7 @@ class _Question:
     subject: str
 
 
-def _drawn(num_items: int) -> list[_Question]:
+def _questions(num_items: int) -> list[_Question]:
     """Draw the first so many questions: no two are about the same purpose and pair of tools."""
     w = world()
     left, right = np.triu_indices(len(w.tools), k=1)

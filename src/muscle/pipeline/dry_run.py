@@ -87,7 +87,9 @@ def _trained_on(
     labelled, epochs = (*data.train, *data.validation), stage.epochs or 0
 
     def counted(side: Side, examples: tuple[Example, ...]) -> int:
-        if stage.answers and examples:
+        if not examples:
+            return 0
+        if stage.answers:
             # As long as the reference, each, of an unlabelled one as the mean of those: what they share is read once.
             read = count_tokens(tokenizers[side], data.task, tuple(replace(each, target="") for each in labelled))
             whole = count_tokens(tokenizers[side], data.task, labelled)

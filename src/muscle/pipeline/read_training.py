@@ -79,7 +79,7 @@ def read_training(place: AdapterPlace) -> TrainedAdapter:
         adapter.rank,
         adapter.alpha,
         _method(place, told),
-        _outcome(place, told),
+        _how_it_went(place, told),
         list(_curves(told)),
     )
 
@@ -162,7 +162,7 @@ def _method(place: AdapterPlace, told: _Told) -> Method:
     )
 
 
-def _outcome(place: AdapterPlace, told: _Told) -> Outcome:
+def _how_it_went(place: AdapterPlace, told: _Told) -> Outcome:
     labelled, unlabelled = told.count_or_none("num_labelled"), told.count_or_none("num_unlabelled") or 0
     longer = place.alignment.unlabelled_epochs if place.alignment and unlabelled else None
     return Outcome(

@@ -161,7 +161,7 @@ def _plain_reason(task: JudgedTask, standing: Standing, tolerance: float) -> tup
     pair = f"{effect.negative_flips_candidate:,} negative flips, the plain update {effect.negative_flips_plain:,}"
     change = effect.accuracy_change
     of_what = "mean score" if kind == "continuous" else "accuracy"
-    level = f"{of_what} {_signed(change, kind)}"
+    level = f"{of_what} {_change_words(change, kind)}"
     if standing.flips == "more":
         return "block", f"the candidate breaks more than the plain update: {pair} ({p_value(standing.more_flips_p)})"
     beyond = f"more than {_limit(tolerance)}{' of the score' if kind == 'continuous' else ''}"
@@ -187,7 +187,7 @@ def _floor_reason(task: JudgedTask, standing: Standing) -> str:
     )
 
 
-def _signed(change: Estimate, kind: Kind) -> str:
+def _change_words(change: Estimate, kind: Kind) -> str:
     """Write a change of accuracy in points, or of a score, with its interval."""
     if change.value is None:
         return f"unknown ({change.why})"

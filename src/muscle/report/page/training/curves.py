@@ -45,8 +45,8 @@ def curves(lines: Sequence[Line], *, title: str, percent: bool = False) -> Marku
     y_axis = make_axis(values, percent=percent, zero=percent)
     marks: list[str] = [*axes_grid(x_axis, y_axis, HEIGHT)]
     for line in lines:
-        marks += _drawn(line, x_axis, y_axis, HEIGHT)
-    description = "; ".join(_told(line) for line in lines if line.curve.values)
+        marks += _line_marks(line, x_axis, y_axis, HEIGHT)
+    description = "; ".join(_line_words(line) for line in lines if line.curve.values)
     return picture(*marks, height=HEIGHT, title=title, description=description, class_="curves")
 
 
@@ -55,7 +55,11 @@ def small_curve(curve: Curve, *, title: str) -> Markup:
     line = Line(curve, title, marked=len(curve.values) == 1)
     x_axis, y_axis = make_axis(curve.epochs), _tight(curve.values)
     return picture(
-        *_drawn(line, x_axis, y_axis, _SMALL), height=_SMALL, title=title, description=_told(line), class_="curves"
+        *_line_marks(line, x_axis, y_axis, _SMALL),
+        height=_SMALL,
+        title=title,
+        description=_line_words(line),
+        class_="curves",
     )
 
 
@@ -64,7 +68,7 @@ def _tight(values: Sequence[float]) -> Axis:
     return Axis((low, high if high > low else low + 1.0))
 
 
-def _drawn(line: Line, x_axis: Axis, y_axis: Axis, height: float) -> Iterator[Markup]:
+def _line_marks(line: Line, x_axis: Axis, y_axis: Axis, height: float) -> Iterator[Markup]:
     """Draw a line; its points lie in a square that is stretched to the picture, its width is not."""
     points = [
         (x_axis.share(epoch), 1 - y_axis.share(value))
@@ -91,7 +95,7 @@ def _drawn(line: Line, x_axis: Axis, y_axis: Axis, height: float) -> Iterator[Ma
             yield element("circle", title, cx=place(x), cy=f"{height * y:.2f}", r="3.5", class_="mark plain")
 
 
-def _told(line: Line) -> str:
+def _line_words(line: Line) -> str:
     values = line.curve.values
     span = f"between {min(values):.4g} and {max(values):.4g}"
     return f"{line.words}: {values[0]:.4g} at first, {values[-1]:.4g} at last, {span}"
