@@ -153,7 +153,9 @@ def main() -> None:
         name += f"_temperature_{asked.temperature:g}"
         overrides["alignment.temperature"] = asked.temperature
     path = RESULTS / f"{name}.json"
-    command = shlex.join(["python", "benchmarks/demo_seeds.py", *sys.argv[1:]])
+    # Where the runs stay is not part of what was run.
+    given = [each for each in sys.argv[1:] if each not in ("--folder", str(asked.folder))]
+    command = shlex.join(["python", "benchmarks/demo_seeds.py", *given])
     machine = {"processor": platform.processor() or platform.machine(), "system": platform.system()}
     kept = json.loads(path.read_text()) if path.exists() else {}
     seeds = kept["seeds"] if kept.get("command") == command else {}
