@@ -126,7 +126,7 @@ def test_the_floor_is_said_beside_what_is_judged(broken, flips, told):
         assert task.against_floor.flips == flips
         assert (task.floor_effect.negative_flips_plain, task.floor_effect.negative_flips_candidate) == (broken, 2)
         assert any(f"breaks {broken}, this 2: {told}" in reason for reason in found.report.reasons)
-        assert [other.name for other in found.report.others] == ["old recipe trained again (no update)"]
+        assert [other.name for other in found.report.others] == ["old retrained"]
 
 
 def test_flips_above_the_floor_are_called_so():
