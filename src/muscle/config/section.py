@@ -26,5 +26,5 @@ class Section(BaseModel):
         return {
             key: value
             for key, value in self.model_dump().items()
-            if key not in self._later or value != fields[key].get_default(call_default_factory=True)
+            if key not in self._later or getattr(self, key) != fields[key].get_default(call_default_factory=True)
         }

@@ -46,7 +46,12 @@ class StageSettings(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> StageSettings:
-        self.align_training()
+        training = self.align_training()
+        if self.alignment.target == "twins" and training.gradient_checkpointing:
+            raise ValueError(
+                "alignment.target: twins shows one half of an adapter at a time, which activations that are computed "
+                "again would mix up; expected gradient_checkpointing false"
+            )
         return self
 
     def align_training(self) -> TrainingSettings:
@@ -83,6 +88,11 @@ class UpdateConfig(StageSettings):
     evaluation: EvaluationSettings = EvaluationSettings()
     report: ReportSettings = ReportSettings()
 
+    @property
+    def trains_control(self) -> bool:
+        """Whether there is a control: where nothing is trained it would be the plain update itself."""
+        return self.evaluation.control and self.alignment.unit != "weights"
+
     @field_validator("old", "new", mode="before")
     @classmethod
     def _short_form(cls, value: object) -> object:
@@ -94,6 +104,11 @@ class UpdateConfig(StageSettings):
             raise ValueError(
                 f"alignment.unlabelled: expected a file for each task, as {{TASK: FILE}}, for {len(self.tasks)} tasks; "
                 f"found {outline(self.alignment.unlabelled)}"
+            )
+        if isinstance(self.alignment.teachers, list) and len(self.tasks) > 1:
+            raise ValueError(
+                f"alignment.teachers: expected a list for each task, as {{TASK: [FOLDER, ...]}}, for {len(self.tasks)} "
+                f"tasks; found {outline(self.alignment.teachers)}"
             )
         for index, entry in enumerate(self.tasks):
             if entry.train is not None and entry.train == entry.test:
@@ -203,7 +218,16 @@ class _Places:
             if isinstance(given, Mapping)
             else self.data(given, *key)
         )
-        return section.model_copy(update={"unlabelled": found})
+        return section.model_copy(update={"unlabelled": found, "teachers": self._teachers(section.teachers)})
+
+    def _teachers(self, given: list[str] | Mapping[str, list[str]] | None) -> object:
+        key = ("alignment", "teachers")
+        if isinstance(given, Mapping):
+            return {
+                task: [self.path(text, *key, task, number) for number, text in enumerate(folders)]
+                for task, folders in given.items()
+            }
+        return given and [self.path(text, *key, number) for number, text in enumerate(given)]
 
 
 def _with_whole_paths(config: UpdateConfig, written: UserYaml, folder: Path) -> UpdateConfig:

@@ -81,7 +81,7 @@ class UpdateStages:
         stages: list[Stage] = []
         for data in self.data.values():
             stages += [self.finetune("old", data), self.finetune("new", data), self.align(data)]
-            if self.config.evaluation.control:
+            if self.config.trains_control:
                 stages.append(self.train_control(data))
         for side in SIDES:
             for data in self.data.values():
@@ -101,10 +101,11 @@ class UpdateStages:
             for name in self.bases.settings(side).adapters:
                 if name not in names:
                     raise ConfigError(f"{side}.adapters.{name}: expected one of the tasks {sorted(names)}")
-        if isinstance(self.config.alignment.unlabelled, Mapping):
-            for name in self.config.alignment.unlabelled:
+        for key in ("unlabelled", "teachers"):
+            by_task = getattr(self.config.alignment, key)
+            for name in by_task if isinstance(by_task, Mapping) else ():
                 if name not in names:
-                    raise ConfigError(f"alignment.unlabelled.{name}: expected one of the tasks {sorted(names)}")
+                    raise ConfigError(f"alignment.{key}.{name}: expected one of the tasks {sorted(names)}")
         loaded = [_load_task(entry, self.config) for entry in self.config.tasks]
         if self.config.alignment.unit == "options":
             for data in loaded:
@@ -122,7 +123,7 @@ class UpdateStages:
         runs: dict[str, Side] = {"old": "old", "new": "new", "compat": "new"}
         if self.config.evaluation.bare_base:
             runs["base"] = "new"
-        if self.config.evaluation.control:
+        if self.config.trains_control:
             runs["control"] = "new"
         return runs
 
@@ -187,6 +188,7 @@ class UpdateStages:
         """Step 2 of the method: the compatibility adapter."""
         name = data.task.name
         settings, alignment = self.config.align_training(), self.config.alignment
+        teachers = [Path(path) for path in alignment.teachers_of(name)]
         out = self.adapter("compat", name)
 
         def inputs() -> dict[str, object]:
@@ -202,6 +204,7 @@ class UpdateStages:
                 # Left out where they are not in use: run folders from before these settings stay done.
                 **({"unlabelled": data.fingerprints["unlabelled"]} if data.unlabelled else {}),
                 **({"lora": self.config.lora.model_dump()} if alignment.start == "fresh" else {}),
+                **({"teachers": [content_of(path) for path in teachers]} if teachers else {}),
                 **({"task": dict(data.task.definition)} if alignment.unit == "options" else {}),
             }
 
@@ -232,11 +235,22 @@ class UpdateStages:
             work,
             needs,
             data,
-            epochs=(alignment.unlabelled_epochs if data.unlabelled else None) or settings.epochs,
+            epochs=self._align_epochs(data),
             on_options=alignment.unit == "options",
             unlabelled=data.unlabelled,
             epochs_before=settings.epochs if alignment.labels_first else 0,
         )
+
+    def _align_epochs(self, data: TaskData) -> int:
+        """Return how often aligning reads its items, at most."""
+        alignment, epochs = self.config.alignment, self.config.align_training().epochs
+        match alignment.target:
+            case "interpolation":
+                return 0
+            case "twins":
+                return 4 * epochs  # two bootstraps, which both twins read
+            case _:
+                return (alignment.unlabelled_epochs if data.unlabelled else None) or epochs
 
     def train_control(self, data: TaskData) -> Stage:
         """The plain update's adapter, trained on for as long as aligning took: with labels alone, in the same unit."""

@@ -72,6 +72,9 @@ def _check_inputs(update_stages: UpdateStages, stages: list[Stage], run: RunFold
     for side in SIDES:
         for path in update_stages.given(side).values():
             check_adapter(bases.base(side), path)
+    for name in update_stages.data:
+        for folder in update_stages.config.alignment.teachers_of(name):
+            check_adapter(bases.base("new"), Path(folder))
     # An option's likelihood is comparable whatever the tokens.
     if update_stages.config.alignment.unit == "tokens":
         check_same_vocabulary(bases.base("old"), bases.base("new"))
