@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import sys
 from collections.abc import Iterator
 from types import ModuleType
@@ -10,13 +11,15 @@ from types import ModuleType
 import pytest
 import torch
 
+from muscle.route.likelihoods import Weights
+from muscle.route.option_rules import OptionRule
 from places import ROOT
 
 
 @pytest.fixture
 def bench() -> Iterator[dict[str, ModuleType]]:
     """The bench's scripts, which stand in no package; their plain names are given back afterwards."""
-    names = ("make", "intents", "table")
+    names = ("make", "intents", "table", "bench", "steps", "answers", "served")
     before = {name: sys.modules.pop(name, None) for name in names}
     sys.path.insert(0, str(ROOT / "benchmarks" / "pairs"))
     try:
@@ -86,3 +89,20 @@ def test_a_line_of_the_table_says_what_is_undefined(bench: dict[str, ModuleType]
     )
     assert bench["table"].change_of({**effect, "negative_flips_percent": None}).startswith("undefined")
     assert bench["table"].change_of({**effect, "negative_flips_p": 1e-9}).endswith("(p < .001)")
+
+
+def test_two_models_served_keep_their_names_and_what_was_fitted_is_kept(bench: dict[str, ModuleType]) -> None:
+    names = [each.name for each in bench["served"].SERVED]
+    kept = {"served_mean_new", "served_share7_new", "served_stack1_labels", "served_stack2_labels"}
+    assert kept <= set(names) and len(set(names)) == len(names) == 16
+    rule = OptionRule(1.5, 0.5, weights=Weights(0.4, 0.6), log_kappa=math.inf, ask_below=0.7)
+    assert bench["served"].served_facts(rule, 0.25) == {
+        "old_temperature": 1.5,
+        "new_temperature": 0.5,
+        "share": None,
+        "weights": {"a": 0.4, "b": 0.6},
+        "ask_below": 0.7,
+        "kappa": "infinite",
+        "asked_share": 0.25,
+        "cost_per_1000": 1250.0,
+    }

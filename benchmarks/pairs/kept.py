@@ -62,9 +62,17 @@ def _row(bench: Bench, name: str, words: str) -> dict[str, object]:
     answers = {unit: _numbers(bench, name, unit) for unit in UNITS if records(bench, name, unit).is_file()}
     return {
         "words": words,
+        **({"served": served} if (served := _served(bench, name)) else {}),
         "training": training and {key: value for key, value in training.items() if key != "identity"},
         "answers": {unit: found for unit, found in answers.items() if found is not None},
     }
+
+
+def _served(bench: Bench, name: str) -> dict[str, object]:
+    """Return what was fitted to serve two models, by unit; nothing of one model."""
+    files = {unit: records(bench, name, unit).with_name("run.json") for unit in UNITS}
+    facts = {unit: read_json(file).get("served") for unit, file in files.items() if file.is_file()}
+    return {unit: told for unit, told in facts.items() if told is not None}
 
 
 def _numbers(bench: Bench, name: str, unit: Unit) -> dict[str, object] | None:

@@ -73,6 +73,22 @@ def test_a_preset_is_what_it_fills_in():
     assert spelled.identity() == AlignmentSettings(method="options").identity()
 
 
+def test_the_preset_answers_is_the_same_over_candidates():
+    filled = AlignmentSettings(method="answers")
+    assert (filled.unit, filled.target, filled.temperature, filled.labels_first) == ("answers", "mixture", 1.0, True)
+    assert filled.num_candidates == 1 + 2 * 3
+    assert (AlignmentSettings(method="options").num_candidates, filled.answers.counts_rest) == (0, True)
+    by_tokens = AlignmentSettings(method="answers", answers={"models": ["new"], "samples": 0, "normalise": "tokens"})
+    assert (by_tokens.num_candidates, by_tokens.answers.counts_rest) == (2, False)
+
+
+def test_only_other_candidates_than_the_default_stand_in_the_fingerprint():
+    options, answers = (AlignmentSettings(method=name).identity() for name in ("options", "answers"))
+    assert answers == {**options, "unit": "answers"}
+    more = AlignmentSettings(method="answers", answers={"samples": 5}).identity()
+    assert more.keys() - answers.keys() == {"answers"}
+
+
 def test_the_place_of_unlabelled_inputs_is_in_no_fingerprint():
     # Their content is, in the stage's inputs.
     with_file = AlignmentSettings(method="options", unlabelled="/somewhere/traffic.jsonl")
@@ -107,7 +123,7 @@ def written(folder: Path, alignment: str, tasks: str = "[{task: piqa}]") -> Path
             ["method: options", "target: margin", "ce_weight: 0.1"],
             "line 7: alignment: ce_weight: expected it only with",
         ),
-        (["labels_first: true"], "line 5: alignment: labels_first: expected it only with unit options and another"),
+        (["labels_first: true"], "line 5: alignment: labels_first: expected it only with unit options or"),
         (
             ["method: options", "target: labels", "unlabelled: a.jsonl"],
             "line 7: alignment: unlabelled: expected it only",
@@ -116,7 +132,22 @@ def written(folder: Path, alignment: str, tasks: str = "[{task: piqa}]") -> Path
             ["method: options", "unlabelled_epochs: 2"],
             "line 6: alignment: unlabelled_epochs: expected it only with unl",
         ),
-        (["method: option"], "line 5: alignment.method: expected 'paper', 'options', 'churn', 'pct', 'ldi', 'elodi',"),
+        (["method: option"], "line 5: alignment.method: expected 'paper', 'options', 'answers', 'churn', 'pct', 'l"),
+        (
+            ["method: options", "answers: {samples: 4}"],
+            "line 6: alignment: answers: expected it only with unit answers, found",
+        ),
+        (
+            ["method: answers", "answers: {models: []}"],
+            "line 6: alignment.answers: models: expected old, new or both, found []",
+        ),
+        (
+            ["method: answers", "answers: {models: [old, old]}"],
+            "line 6: alignment.answers: models: expected old, new or both, found ['old', 'old']",
+        ),
+        (["method: answers", "answers: {samples: -1}"], "line 6: alignment.answers.samples: expected greater than or"),
+        (["method: answers", "answers: {temperature: 0.0}"], "line 6: alignment.answers.temperature: expected greater"),
+        (["method: answers", "answers: {normalise: words}"], "line 6: alignment.answers.normalise: expected 'none' or"),
         (["method: options", "lora: {r: 0}"], "line 6: alignment.lora.r: expected greater than or equal to 1, found 0"),
         (["method: options", "lora: {alpha: 4}"], "alignment.lora.alpha: unknown key"),
         (["method: pct", "focal: {alpha: -1.0}"], "line 6: alignment.focal.alpha: expected greater than or equal to 0"),
@@ -125,8 +156,8 @@ def written(folder: Path, alignment: str, tasks: str = "[{task: piqa}]") -> Path
         (["method: pct", "old_share: 0.3"], "line 6: alignment: old_share: expected it only with"),
         (["method: options", "focal: {beta: 1.0}"], "line 6: alignment: focal: expected it only with target focal"),
         (["method: options", "sharpness: 4.0"], "line 6: alignment: sharpness: expected it only with target reliabi"),
-        (["method: ldi", "teachers: [a]"], "line 6: alignment: teachers: expected it only with unit options and a"),
-        (["teachers: [a]"], "line 5: alignment: teachers: expected it only with unit options and a target that"),
+        (["method: ldi", "teachers: [a]"], "line 6: alignment: teachers: expected it only with unit options or"),
+        (["teachers: [a]"], "line 5: alignment: teachers: expected it only with unit options or answers an"),
         (["method: elodi"], "alignment: teachers: expected adapters on the new base, whose mean logits hold the stud"),
         (["method: ldi", "inhibition: {p: 0.5}"], "line 6: alignment.inhibition.p: expected greater than or equal to"),
         (["method: options", "margin_of: higher"], "line 6: alignment: margin_of: expected it only with target margin"),

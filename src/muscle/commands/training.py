@@ -172,6 +172,11 @@ def evaluate(
         list[str] | None,
         typer.Option("--vllm", metavar="KEY=VALUE", help="With it, e.g. max_model_len=4096. Repeatable."),
     ] = None,
+    train: TrainOption = None,
+    config: Settings = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="e.g. prompt.chat_template=true")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Score a model on a task, one record an item and repeat.
@@ -194,6 +199,8 @@ def evaluate(
         seed=seed,
         backend=backend,
         vllm=assignments(vllm or [], option="--vllm", example="max_model_len=4096"),
+        settings=_stage_settings(config, set_ or []),
+        train=train,
     )
     if not quiet:
         say(str(written))

@@ -11,6 +11,7 @@ from muscle.config.methods import (
     LABEL_TARGETS,
     MIXED_TARGETS,
     STUDENT_FREE_MASKS,
+    AnswerSettings,
     AtLeastZero,
     EngineName,
     FocalSettings,
@@ -27,9 +28,11 @@ from muscle.config.methods import (
 )
 from muscle.config.section import Fraction, Positive, Section
 
+_OF_WHOLE_ANSWERS: tuple[TargetName, ...] = (*LABEL_TARGETS, *MIXED_TARGETS, "focal", "inhibition", "old_answers")
 _FITTING: Mapping[UnitName, tuple[TargetName, ...]] = {
     "tokens": ("mask",),
-    "options": (*LABEL_TARGETS, *MIXED_TARGETS, "focal", "inhibition", "old_answers"),
+    "options": _OF_WHOLE_ANSWERS,
+    "answers": _OF_WHOLE_ANSWERS,
     "weights": ("interpolation",),
 }
 _TAUGHT = "a target with teachers: mixture, reliability, stack, lifted, focal, inhibition or old_answers"
@@ -50,8 +53,8 @@ class AlignmentSettings(Section):
 
     Attributes:
         method: fills the choices that are left out. `paper`: Eq. 1 on tokens. `options`: first the new adapter is
-            trained on at option level, then distilled to the mixture of the old model and that one. The others are
-            published methods to hold these against, see `docs/update.md`.
+            trained on at option level, then distilled to the mixture of the old model and that one. `answers`: the
+            same over candidate answers. The others are published methods to hold these against, see `docs/update.md`.
         unit: what the loss counts.
         target: what the student is drawn to.
         temperature: T of Eq. 1, and of the distillation at option level.
@@ -72,6 +75,7 @@ class AlignmentSettings(Section):
         teachers: folders of further adapters on the new base, or such a list for each task: the new teacher is the mean
             of these and of the new adapter.
         kl: direction of the distillation at option level.
+        answers: the candidates of the unit `answers`, and how they are scored.
         labels_first: first train the starting adapter on the labels alone, at option level; the outcome is both the
             start and the new teacher.
         unlabelled: a file of inputs in the task's own columns, without labels, or such a file for each task.
@@ -103,6 +107,7 @@ class AlignmentSettings(Section):
     margin_of: Literal["old", "higher"] = "old"
     teachers: list[str] | Mapping[str, list[str]] | None = None
     kl: KlName = "forward"
+    answers: AnswerSettings = AnswerSettings()
     labels_first: bool = False
     unlabelled: str | Mapping[str, str] | None = None
     unlabelled_epochs: Positive | None = None
@@ -117,7 +122,7 @@ class AlignmentSettings(Section):
     _later = (
         *("engine", "store_precision", "topk"),
         *("unit", "target", "old_share", "kappa", "kl", "labels_first", "unlabelled_epochs"),
-        *("start", "lora", "selection"),
+        *("start", "lora", "selection", "answers"),
         *("sharpness", "focal", "inhibition", "twins", "keep_labels", "margin_of"),
     )
 
@@ -135,7 +140,7 @@ class AlignmentSettings(Section):
             )
         if self.target not in _FITTING[self.unit]:
             raise ValueError(
-                f"target: expected {_listed(_FITTING[self.unit])} with unit {self.unit}, found {self.target}"
+                f"target: expected {_alternatives(_FITTING[self.unit])} with unit {self.unit}, found {self.target}"
             )
         fields = type(self).model_fields
         for key, (fitting, expected) in self._owners().items():
@@ -151,12 +156,12 @@ class AlignmentSettings(Section):
 
     def _owners(self) -> dict[str, tuple[bool, str]]:
         """Return of each key that not every method reads: whether this one does, and which do."""
-        tokens, options, target = self.unit == "tokens", self.unit == "options", self.target
+        tokens, options, target = self.unit == "tokens", self.unit in ("options", "answers"), self.target
         taught, mixed = options and target not in LABEL_TARGETS, target in MIXED_TARGETS
         shared = target in ("mixture", "reliability", "lifted", "inhibition", "interpolation") or (
             target == "focal" and self.focal.sources == "both"
         )
-        trained = (tokens or options, "a unit that trains: tokens or options")
+        trained = (tokens or options, "a unit that trains: tokens, options or answers")
         return {
             **dict.fromkeys(("mask", "engine", "store_precision", "topk"), (tokens, "unit tokens")),
             **dict.fromkeys(("start", "selection", "training"), trained),
@@ -174,12 +179,16 @@ class AlignmentSettings(Section):
                     ("margin_of", "margin"),
                 )
             },
-            "teachers": (options and self.reads_new_teacher, "unit options and a target that reads the new teacher"),
-            "kl": (mixed, f"target {_listed(MIXED_TARGETS)}"),
+            "teachers": (
+                options and self.reads_new_teacher,
+                "unit options or answers and a target that reads the new teacher",
+            ),
+            "kl": (mixed, f"target {_alternatives(MIXED_TARGETS)}"),
             "labels_first": (
                 options and target not in ("labels", "twins"),
-                "unit options and another target than labels or twins",
+                "unit options or answers and another target than labels or twins",
             ),
+            "answers": (self.unit == "answers", "unit answers"),
             "unlabelled": (taught, _TAUGHT),
             "unlabelled_epochs": (self.unlabelled is not None, "unlabelled"),
         }
@@ -205,6 +214,31 @@ class AlignmentSettings(Section):
         left_out = ("method", "unlabelled", "teachers")
         return {key: value for key, value in super().identity().items() if key not in left_out}
 
+    @property
+    def answers_in_use(self) -> AnswerSettings | None:
+        """The settings of candidate answers, where they are what is trained on."""
+        return self.answers if self.unit == "answers" else None
+
+    @property
+    def num_candidates(self) -> int:
+        """Candidate answers of an item at most; 0 for other units."""
+        return 1 + len(self.answers.models) * (1 + self.answers.samples) if self.unit == "answers" else 0
+
+    def passes(self, epochs: int, *, unlabelled: bool) -> int:
+        """Return how often a training reads its items, at most.
+
+        Args:
+            epochs: of `training`.
+            unlabelled: whether there are inputs without labels among them.
+        """
+        match self.target:
+            case "interpolation":
+                return 0
+            case "twins":
+                return 4 * epochs  # two bootstraps, which both twins read
+            case _:
+                return (self.unlabelled_epochs if unlabelled else None) or epochs
+
     def unlabelled_of(self, task: str) -> str | None:
         """Return where a task's unlabelled inputs are."""
         return self.unlabelled.get(task) if isinstance(self.unlabelled, Mapping) else self.unlabelled
@@ -215,6 +249,6 @@ class AlignmentSettings(Section):
         return found or []
 
 
-def _listed(words: tuple[str, ...]) -> str:
+def _alternatives(words: tuple[str, ...]) -> str:
     """Return words as `a, b or c`."""
     return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from muscle.config.section import Positive, Section
 
@@ -19,12 +19,12 @@ MaskName = Literal["student_wrong", "old_right", "old_always", "token_likelihood
 EngineName = Literal["projected", "mixed", "hidden", "topk", "online"]
 """What is there of the teachers while the compatibility adapter trains, see `docs/engine.md`."""
 
-MethodName = Literal["paper", "options", "churn", "pct", "ldi", "elodi", "mpt", "relabel", "twins", "bcwi"]
+MethodName = Literal["paper", "options", "answers", "churn", "pct", "ldi", "elodi", "mpt", "relabel", "twins", "bcwi"]
 """Presets of the choices that make up a method, see `docs/update.md`."""
 
-UnitName = Literal["tokens", "options", "weights"]
-"""What an adapter is trained on: the tokens of context and answer, or the likelihoods of whole answer options;
-`weights` trains nothing, and adds adapters up."""
+UnitName = Literal["tokens", "options", "answers", "weights"]
+"""What an adapter is trained on: the tokens of context and answer, the likelihoods of whole answer options, or those
+of candidate answers to a task whose answers are generated; `weights` trains nothing, and adds adapters up."""
 
 TargetName = Literal[
     "mask",
@@ -40,7 +40,7 @@ TargetName = Literal[
     "twins",
     "interpolation",
 ]
-"""What the student is drawn to: `mask` is Eq. 1, `interpolation` is of the unit `weights`, the others of `options`."""
+"""What the student is drawn to: `mask` is Eq. 1, `interpolation` is of the unit `weights`, others of whole answers."""
 
 StartName = Literal["new", "old", "fresh"]
 """Which adapter the compatibility adapter starts from."""
@@ -55,7 +55,7 @@ DistanceName = Literal["kl", "logits"]
 """How far a student is from a teacher in focal distillation: T^2 KL at T, or half the mean square of logits apart."""
 
 LABEL_TARGETS: tuple[TargetName, ...] = ("labels", "margin", "twins")
-"""Targets of the unit `options` that are nothing without a label."""
+"""Targets of whole answers that are nothing without a label."""
 
 MIXED_TARGETS: tuple[TargetName, ...] = ("mixture", "reliability", "stack", "lifted")
 """Targets that are one distribution, made of both teachers'."""
@@ -64,6 +64,46 @@ STUDENT_FREE_MASKS: tuple[MaskName, ...] = ("old_right", "old_always")
 """Masks that don't depend on the student: the only ones that a `mixed` store can hold."""
 
 AtLeastZero = Annotated[float, Field(ge=0)]
+
+
+class AnswerSettings(Section):
+    """The candidate answers of an item, where the unit is `answers`; the reference is always one of them.
+
+    Attributes:
+        models: whose answers are taken: of each the greedy one, and samples.
+        samples: answers that are drawn from each model for an item; what comes twice counts once.
+        temperature: at which they are drawn.
+        normalise: `none` scores an answer by its log-likelihood, whose exponential is its probability; `tokens` divides
+            it by the answer's tokens. For long answers, none of which is likely: see `docs/update.md`.
+        rest: with `normalise: none`, all other answers together are an option too, so that probabilities stay what
+            they are and none can leave for an answer that is no candidate.
+    """
+
+    models: tuple[Literal["old", "new"], ...] = ("old", "new")
+    samples: Annotated[int, Field(ge=0)] = 2
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    normalise: Literal["none", "tokens"] = "none"
+    rest: bool = True
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        return tuple(value) if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _has_alternatives(self) -> AnswerSettings:
+        if not self.models or len(set(self.models)) < len(self.models):
+            raise ValueError(f"models: expected old, new or both, found {list(self.models)}")
+        return self
+
+    @property
+    def counts_rest(self) -> bool:
+        """Whether all other answers are an option: lengths taken out, likelihoods are no probabilities any more."""
+        return self.rest and self.normalise == "none"
+
+    def of_candidates(self) -> dict[str, object]:
+        """Return what the candidates depend on, as part of a fingerprint; how they are scored is none of it."""
+        return {"models": list(self.models), "samples": self.samples, "temperature": self.temperature}
 
 
 class FocalSettings(Section):
@@ -114,6 +154,7 @@ _AT_OPTION_LEVEL = {"unit": "options", "temperature": 1.0}
 
 _PRESETS: Mapping[str, Mapping[str, object]] = {
     "options": {**_AT_OPTION_LEVEL, "target": "mixture"},
+    "answers": {"unit": "answers", "target": "mixture", "temperature": 1.0},
     # lambda y + (1 - lambda) p_old (Jiang et al. 2021, https://arxiv.org/abs/2106.02654).
     "churn": {**_AT_OPTION_LEVEL, "target": "mixture", "old_share": 1.0, "ce_weight": 0.5},
     # The example of the official code: --kd_temperature 100 --kd_alpha 0.9 --filter-base 1 --filter-scale 5.
@@ -145,7 +186,7 @@ def filled(values: Mapping[str, object]) -> dict[str, object]:
     """Return the keys of `alignment` with those that its preset fills in where they are left out."""
     method = values.get("method")
     found = dict(_PRESETS.get(method, {})) if isinstance(method, str) else {}
-    if method == "options":
+    if method in ("options", "answers"):
         found["labels_first"] = values.get("target") != "labels"
     for key, value in values.items():
         preset = found.get(key)

@@ -7,12 +7,15 @@ does not name (batch size, precision, early stopping) is marked as ours in the t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, PrivateAttr, field_validator
 
+from muscle.config.alignment import AlignmentSettings
 from muscle.config.section import Positive, Section
+from muscle.foreign_text import outline
 
 AttentionName = Literal["auto", "sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"]
 """transformers' attention functions that need no code from the hub."""
@@ -33,6 +36,10 @@ _SET_BY_MUSCLE = (
     "trust_remote_code",
 )
 """Arguments of the harness's vLLM model that follow from base, adapter and task."""
+
+
+RUNS = ("old", "new", "compat", "base", "control", "floor")
+"""Names of an update's runs, and of their folders."""
 
 
 class BaseConfig(Section):
@@ -157,15 +164,31 @@ class EvaluationSettings(Section):
         bare_base: also score the new base without an adapter; a task on which it beats its adapter teaches nothing.
         control: also train the plain update's adapter on with cross-entropy, as long as the compatibility adapter
             trained, and score it: what longer training alone gives.
+        floor: also train the old recipe again on the old base, with another seed, and score it: what it breaks of its
+            own answers without any update.
+        beside: further ways of training the compatibility adapter, by a name of the user's: keys as in `alignment`.
+            Each is trained and scored too, and shown beside the one that is judged.
     """
 
-    _later = ("backend", "vllm")
+    _later = ("backend", "vllm", "floor", "beside")
 
     backend: BackendName = "hf"
     vllm: Mapping[str, object] = Field(default_factory=dict)
     batch_size: Positive = 16
     bare_base: bool = True
-    control: bool = False
+    control: bool = True
+    floor: bool = False
+    beside: Mapping[str, AlignmentSettings] = Field(default_factory=dict)
+
+    @field_validator("beside")
+    @classmethod
+    def _names_of_folders(cls, value: Mapping[str, AlignmentSettings]) -> Mapping[str, AlignmentSettings]:
+        for name in value:
+            if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9_-]*", name) or name in RUNS:
+                raise ValueError(
+                    f"{outline(name)}: expected a name of letters, digits, - and _ that is none of {', '.join(RUNS)}"
+                )
+        return value
 
     @field_validator("vllm")
     @classmethod
@@ -177,7 +200,7 @@ class EvaluationSettings(Section):
 
     def scoring(self) -> dict[str, object]:
         """Return the settings that scores depend on, as part of a fingerprint."""
-        left_out = {"bare_base", "control"} | ({"vllm"} if self.backend == "hf" else set())
+        left_out = {"bare_base", "control", "floor", "beside"} | ({"vllm"} if self.backend == "hf" else set())
         return {key: value for key, value in self.identity().items() if key not in left_out}
 
 

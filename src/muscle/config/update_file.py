@@ -13,6 +13,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from muscle.config.alignment import AlignmentSettings
+from muscle.config.prompt import PromptSettings
 from muscle.config.section import Section
 from muscle.config.settings import (
     BaseConfig,
@@ -30,12 +31,13 @@ _MISSING = "there is no such file; `muscle init` writes a commented one"
 
 
 class StageSettings(Section):
-    """Settings of the single steps `muscle finetune` and `muscle align`; other sections of a file are left alone.
+    """Settings of the single steps `muscle finetune`, `align` and `evaluate`; other sections of a file are left alone.
 
     Attributes:
         lora: rank and scale of the adapters.
         training: how an adapter is trained.
         alignment: the compatibility adapter's loss, and what differs in its training.
+        prompt: how examples are put to the models.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
@@ -43,28 +45,34 @@ class StageSettings(Section):
     lora: LoraSettings = LoraSettings()
     training: TrainingSettings = TrainingSettings()
     alignment: AlignmentSettings = AlignmentSettings()
+    prompt: PromptSettings = PromptSettings()
 
     @model_validator(mode="after")
     def _possible(self) -> StageSettings:
-        training = self.align_training()
-        if self.alignment.target == "twins" and training.gradient_checkpointing:
-            raise ValueError(
-                "alignment.target: twins shows one half of an adapter at a time, which activations that are computed "
-                "again would mix up; expected gradient_checkpointing false"
-            )
+        self.align_training()
         return self
 
-    def align_training(self) -> TrainingSettings:
-        """Return the training settings of the compatibility adapter: `training` with `alignment.training` over it.
+    def align_training(self, alignment: AlignmentSettings | None = None, *, key: str = "alignment") -> TrainingSettings:
+        """Return the training settings of a compatibility adapter: `training` with `alignment.training` over it.
+
+        Args:
+            alignment: another than this configuration's own.
+            key: where that stands, for messages.
 
         Raises:
-            ValueError: a key that `training` doesn't have, or a value of the wrong kind.
+            ValueError: a key that `training` doesn't have, a value of the wrong kind, or one that the method rules out.
         """
-        merged = self.training.model_dump() | dict(self.alignment.training)
+        alignment = alignment or self.alignment
         try:
-            return TrainingSettings.model_validate(merged)
+            found = TrainingSettings.model_validate(self.training.model_dump() | dict(alignment.training))
         except ValidationError as error:
-            raise ValueError(explain(error, TrainingSettings, "alignment.training.")) from error
+            raise ValueError(explain(error, TrainingSettings, f"{key}.training.")) from error
+        if alignment.target == "twins" and found.gradient_checkpointing:
+            raise ValueError(
+                f"{key}.target: twins shows one half of an adapter at a time, which activations that are computed "
+                "again would mix up; expected gradient_checkpointing false"
+            )
+        return found
 
 
 class UpdateConfig(StageSettings):
@@ -105,22 +113,36 @@ class UpdateConfig(StageSettings):
                 f"alignment.unlabelled: expected a file for each task, as {{TASK: FILE}}, for {len(self.tasks)} tasks; "
                 f"found {outline(self.alignment.unlabelled)}"
             )
-        if isinstance(self.alignment.teachers, list) and len(self.tasks) > 1:
-            raise ValueError(
-                f"alignment.teachers: expected a list for each task, as {{TASK: [FOLDER, ...]}}, for {len(self.tasks)} "
-                f"tasks; found {outline(self.alignment.teachers)}"
-            )
+        self._refuse_shared_teachers(self.alignment, "alignment")
         for index, entry in enumerate(self.tasks):
             if entry.train is not None and entry.train == entry.test:
                 raise ValueError(
                     f"tasks.{index}: train and test are the same data, {entry.test!r}; expected test data of its own"
                 )
+        for name, alignment in self.evaluation.beside.items():
+            key = f"evaluation.beside.{name}"
+            self.align_training(alignment, key=key)
+            self._refuse_shared_teachers(alignment, key)
+            if alignment.unlabelled not in (None, self.alignment.unlabelled):
+                raise ValueError(f"{key}.unlabelled: expected the files of alignment.unlabelled, or none")
+            if alignment.answers_in_use not in (None, self.alignment.answers_in_use):
+                raise ValueError(f"{key}.answers: expected those of alignment, by whose settings candidates are drawn")
+        if self.prompt.chat_template and self.evaluation.backend == "vllm":
+            raise ValueError("evaluation.backend: vllm does not score in a chat template here; expected hf")
         if self.evaluation.backend == "vllm" and self.training.quantization is not None:
             raise ValueError(
                 "evaluation.backend: vllm would score adapters on other weights than those of training.quantization "
                 f"{self.training.quantization}; expected hf"
             )
         return self
+
+    def _refuse_shared_teachers(self, alignment: AlignmentSettings, key: str) -> None:
+        """An adapter is one of a task."""
+        if isinstance(alignment.teachers, list) and len(self.tasks) > 1:
+            raise ValueError(
+                f"{key}.teachers: expected a list for each task, as {{TASK: [FOLDER, ...]}}, for {len(self.tasks)} "
+                f"tasks; found {outline(alignment.teachers)}"
+            )
 
 
 def load_config(path: Path, *, overrides: Mapping[str, object] | None = None) -> UpdateConfig:
@@ -144,7 +166,7 @@ def load_config(path: Path, *, overrides: Mapping[str, object] | None = None) ->
 
 
 def load_stage_settings(path: Path | None, *, overrides: Mapping[str, object] | None = None) -> StageSettings:
-    """Read the `lora`, `training` and `alignment` sections of a YAML file; the defaults without one.
+    """Read the sections of `StageSettings` out of a YAML file; the defaults without one.
 
     Raises:
         ConfigError: see `load_config`.
@@ -157,7 +179,7 @@ def load_stage_settings(path: Path | None, *, overrides: Mapping[str, object] | 
         written.assign(dotted, value)
     settings = written.validate(StageSettings)
     places = _Places(written, path.resolve().parent if path else Path.cwd())
-    return settings.model_copy(update={"alignment": places.alignment(settings.alignment)})
+    return settings.model_copy(update={"alignment": places.alignment(settings.alignment, "alignment")})
 
 
 class _Places:
@@ -210,18 +232,23 @@ class _Places:
         }
         return entry.model_copy(update=changes)
 
-    def alignment(self, section: AlignmentSettings) -> AlignmentSettings:
-        """Return the alignment with absolute paths."""
-        given, key = section.unlabelled, ("alignment", "unlabelled")
+    def alignment(self, section: AlignmentSettings, *keys: str) -> AlignmentSettings:
+        """Return an alignment with absolute paths."""
+        given, key = section.unlabelled, (*keys, "unlabelled")
         found: object = (
             {task: self.data(text, *key, task) for task, text in given.items()}
             if isinstance(given, Mapping)
             else self.data(given, *key)
         )
-        return section.model_copy(update={"unlabelled": found, "teachers": self._teachers(section.teachers)})
+        teachers = self._teachers(section.teachers, *keys, "teachers")
+        return section.model_copy(update={"unlabelled": found, "teachers": teachers})
 
-    def _teachers(self, given: list[str] | Mapping[str, list[str]] | None) -> object:
-        key = ("alignment", "teachers")
+    def evaluation(self, section: EvaluationSettings) -> EvaluationSettings:
+        """Return the evaluation with absolute paths."""
+        beside = {name: self.alignment(each, "evaluation", "beside", name) for name, each in section.beside.items()}
+        return section.model_copy(update={"beside": beside})
+
+    def _teachers(self, given: list[str] | Mapping[str, list[str]] | None, *key: str) -> object:
         if isinstance(given, Mapping):
             return {
                 task: [self.path(text, *key, task, number) for number, text in enumerate(folders)]
@@ -238,6 +265,7 @@ def _with_whole_paths(config: UpdateConfig, written: UserYaml, folder: Path) -> 
             "new": places.side("new", config.new),
             "tasks": [places.task(number, entry) for number, entry in enumerate(config.tasks)],
             "output": places.path(config.output, "output"),
-            "alignment": places.alignment(config.alignment),
+            "alignment": places.alignment(config.alignment, "alignment"),
+            "evaluation": places.evaluation(config.evaluation),
         }
     )

@@ -113,6 +113,15 @@ def base_fingerprint(path: Path) -> str:
     return fingerprint([[file.name, _file_mark(file)] for file in files])
 
 
+def chat_template_fingerprint(path: Path) -> str | None:
+    """Return 16 hex digits for the chat template that a base has in a file of its own; None where it has none.
+
+    One that stands in `tokenizer_config.json` is in the base's fingerprint.
+    """
+    template = path / "chat_template.jinja"
+    return fingerprint([_file_mark(template)]) if template.is_file() else None
+
+
 def _file_mark(path: Path) -> list[int | str]:
     size = path.stat().st_size
     digest = hashlib.sha256()

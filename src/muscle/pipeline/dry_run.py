@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from muscle.config.update_file import UpdateConfig
@@ -12,7 +12,8 @@ from muscle.errors import ModelError
 from muscle.models.bases import load_tokenizer, reason_of, resolve_base
 from muscle.pipeline.resources import PEAK_FLOPS, UTILISATION, Estimate, ModelSizes, estimate
 from muscle.pipeline.run_folder import RunFolder
-from muscle.pipeline.stages import Stage, UpdateStages
+from muscle.pipeline.stage import Stage
+from muscle.pipeline.stages import UpdateStages
 from muscle.tasks import Example, Task, TaskData
 
 if TYPE_CHECKING:
@@ -66,6 +67,10 @@ def plan_stages(config: UpdateConfig) -> list[PlannedStage]:
         examples, tokens = len(stage.data.test), scored[name]
         if stage.epochs is not None:
             examples, tokens = _trained_on(stage, stage.data, stage.epochs, tokenizer, learnt[name])
+        elif stage.answers:
+            read = (*stage.data.train, *stage.data.validation, *stage.unlabelled)
+            examples = len(read)
+            tokens = stage.answers * count_tokens(tokenizer, stage.data.task, read, scoring=True)
         planned.append(PlannedStage(stage.name, state, examples, tokens if state == "to run" else 0))
     return planned
 
@@ -75,7 +80,12 @@ def _trained_on(
 ) -> tuple[int, int]:
     """Return the examples of a training and the tokens of all its epochs; `learnt` are those of one of tokens."""
     labelled, further = (*data.train, *data.validation), 0
-    if stage.on_options:
+    if stage.answers:
+        # As long as the reference, each: what they share is read once.
+        read = count_tokens(tokenizer, data.task, tuple(replace(each, target="") for each in labelled))
+        learnt = read + stage.answers * (learnt - read)
+        further = len(stage.unlabelled) * learnt // len(labelled)
+    elif stage.on_options:
         learnt, further = (
             count_tokens(tokenizer, data.task, part, as_tree=True) for part in (labelled, stage.unlabelled)
         )
@@ -105,6 +115,8 @@ def count_tokens(
     """
     if not examples:
         return 0
+    own = {"add_special_tokens": False} if task.prompt.chat_template else {}
+    examples = task.prompt.render(examples, tokenizer)
     if as_tree:
         texts = [each.context + "".join(each.delimiter + choice for choice in each.choices) for each in examples]
     elif not scoring:
@@ -114,7 +126,7 @@ def count_tokens(
     else:
         texts = [example.context for example in examples]
     extra = len(examples) * task.generation.max_new_tokens if scoring and task.generation else 0
-    return sum(len(ids) for ids in tokenizer(texts)["input_ids"]) + extra
+    return sum(len(ids) for ids in tokenizer(texts, **own)["input_ids"]) + extra
 
 
 def plan_resources(config: UpdateConfig) -> tuple[ModelSizes, Estimate]:
@@ -136,7 +148,8 @@ def plan_resources(config: UpdateConfig) -> tuple[ModelSizes, Estimate]:
     tokenizer, settings = load_tokenizer(config.new), config.align_training()
     lengths: list[int] = []
     for data in UpdateStages(config).data.values():
-        texts = [example.context + example.target for example in (*data.train, *data.validation)]
+        read = data.task.prompt.render((*data.train, *data.validation), tokenizer)
+        texts = [example.context + example.target for example in read]
         lengths += [min(len(ids), settings.max_length) for ids in tokenizer(texts)["input_ids"]]
     found = estimate(
         sizes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,8 @@ from muscle.training.trainer import AdapterTrainer, CompatibilityTrainer
 if TYPE_CHECKING:
     pass
 
+logger = logging.getLogger(__name__)
+
 
 def align(
     old_base: LoadedBase,
@@ -64,15 +67,14 @@ def align(
         new_base: M_base_v2, loaded.
         new_adapter: A_v2's folder.
         task: the task of the examples.
-        train_examples: what is learnt; the task adapters' own training data.
+        train_examples: what is learnt, the task adapters' own; with unit `answers` with `muscle.pipeline.candidates`.
         validation_examples: what the epoch is chosen by.
         alignment: the method.
         settings: epochs, learning rate and so on.
         out: the adapter's folder; see `finetune`.
         description: for progress and log.
         engine: in place of `alignment.engine`: what is there of the teachers while the adapter trains.
-        store: folder of the teacher stores, kept for the next training on the same data; without it they stand beside
-            `out` until the adapter is written.
+        store: folder of the teacher stores, kept for the next training; without it they go once `out` is written.
         unlabelled_examples: trained on too at option level; their labels are not looked at.
         lora: of a fresh start (`alignment.start`).
 
@@ -87,15 +89,15 @@ def align(
     """
     if alignment.unit == "weights":
         return interpolate(new_base, old_adapter, new_adapter, alignment=alignment, out=out)
-    sides = {"old": old_adapter, "new": new_adapter}
+    sides, given = {"old": old_adapter, "new": new_adapter}, (train_examples, validation_examples)
     start = Start(new_base, sides, alignment, lora or LoraSettings(), settings.seed)
     with _made_on_the_way(store, out) as folder:
-        if alignment.unit == "options":
-            examples = OptionData(task, train_examples, validation_examples, unlabelled_examples)
-            on_options = OptionAlignment(old_base, start, examples, settings, out, folder, description)
+        if alignment.unit != "tokens":
+            parts = OptionData(task, *given, unlabelled_examples, alignment.answers_in_use)
+            on_options = OptionAlignment(old_base, start, parts, settings, out, folder, description)
             return on_options.run(_off_the_accelerator(old_base, unless=old_base.model is new_base.model))
-        parts, used = (train_examples, validation_examples), engine or alignment.engine
-        return _align_on_tokens(old_base, start, task, parts, settings, out, description, used, folder)
+        wanted = engine or alignment.engine
+        return _align_on_tokens(old_base, start, task, given, settings, out, description, wanted, folder)
 
 
 @contextmanager
@@ -121,6 +123,12 @@ def _align_on_tokens(
     """Train the student from both teachers, by the wanted engine or the nearest that the models allow."""
     alignment, new_base = start.alignment, start.base
     check_same_vocabulary(old_base, new_base)
+    if task.prompt.chat_template and old_base.tokenizer.chat_template != new_base.tokenizer.chat_template:
+        logger.warning(
+            "%s: the bases have different chat templates; as a teacher of tokens the old model reads the new base's "
+            "(alignment.unit: options lets each read its own)",
+            description,
+        )
     student = start.student()
     old = TaskModel.load(old_base, start.adapters["old"])
     new = TaskModel.load(new_base, start.adapters["new"])

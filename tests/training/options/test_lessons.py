@@ -1,6 +1,5 @@
 """What published methods make of teachers: weights, references and margins against their formulas, in float64."""
 
-import dataclasses
 import math
 
 import pytest
@@ -8,40 +7,40 @@ import torch
 
 from muscle.config.alignment import AlignmentSettings
 from muscle.errors import DataError
+from muscle.tasks import get_task
+from muscle.tasks.task import Example
 from muscle.training.options import targets
 from muscle.training.options.distances import centred, softened
 from muscle.training.options.lessons import distance_of, focal_weight, taught_lesson
 from muscle.training.options.losses import TargetRows, margin, margin_hinge, option_terms, right_option_loss
 from muscle.training.options.targets import NO_LABEL
+from muscle.training.options.teach import OptionData
 from option_teachers import teachers
 
 EXACT = {"rtol": 0.0, "atol": 1e-13}
 
 
-@dataclasses.dataclass
-class Items:
-    """As much of `OptionData` as a lesson reads: items 0 to 3 are trained on, of which 3 has no label."""
-
-    gold: torch.Tensor
-    options: int = 4
-    num_trained: int = 4
-    unlabelled: tuple[str, ...] = ("3",)
-
-    @property
-    def all(self):
-        return [_Example(str(number), ("a",) * self.options) for number in range(len(self.gold))]
-
-
-@dataclasses.dataclass
-class _Example:
-    id: str
-    choices: tuple[str, ...]
+def items(gold: torch.Tensor, *, unlabelled: bool = True) -> OptionData:
+    """Return seven items: three that are trained on, one that may lack its label, three to validate on."""
+    examples = [
+        Example(
+            id=str(number),
+            context="",
+            reference=(),
+            target="",
+            choices=("a", "b", "c", "d")[: 3 if number > 4 else 4],
+            gold=None if right == NO_LABEL else right,
+        )
+        for number, right in enumerate(gold.tolist())
+    ]
+    learnt = 3 if unlabelled else 4
+    return OptionData(get_task("piqa"), examples[:learnt], examples[4:], examples[learnt:4])
 
 
 def lesson(old, new, gold, **alignment):
     """Return the target rows, and the teachers at the temperatures that were fitted."""
     settings = AlignmentSettings(**alignment)
-    found = taught_lesson(Items(gold), old, new, settings)
+    found = taught_lesson(items(gold), old, new, settings)
     fitted = found.facts["temperatures"]
     scales = [fitted["old"], *([fitted["new"]] if new else []), *fitted.get("teachers", [])]
     return found, [side / scale for side, scale in zip([old, *new], scales, strict=True)], settings
@@ -165,9 +164,8 @@ def test_relabelling_takes_the_old_models_answers_where_labels_do_not_stay(keep)
 
 def test_labels_that_all_stay_leave_nothing_to_the_old_model():
     old, _, gold = given()
-    items = Items(gold, unlabelled=())
     with pytest.raises(DataError, match=r"alignment\.keep_labels: expected inputs without labels"):
-        taught_lesson(items, old, [], AlignmentSettings(method="relabel", keep_labels=True))
+        taught_lesson(items(gold, unlabelled=False), old, [], AlignmentSettings(method="relabel", keep_labels=True))
 
 
 def test_the_higher_margin_is_the_new_ones_where_the_old_one_asks_nothing():

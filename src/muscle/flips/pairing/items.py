@@ -62,7 +62,7 @@ class TaskItems:
         return pairs.len() == height and (height == 0 or (pairs[0] == 0 and pairs[-1] == height - 1))
 
 
-def _answers_changed(joined: Joined) -> pl.Series:
+def answers_changed(joined: Joined) -> pl.Series:
     """Return whether the answers differ: the chosen options, else what was read out of the texts, else the texts.
 
     Null where there are none.
@@ -287,7 +287,7 @@ def task_items(
     """
     old, new = joined.old, joined.new
     keys = old.select("task", "filter")
-    rows = pl.DataFrame({"changed": _answers_changed(joined)}).with_row_index("row")
+    rows = pl.DataFrame({"changed": answers_changed(joined)}).with_row_index("row")
     groups = _cluster_column(joined, cluster)
     if groups is not None:
         rows = rows.with_columns(groups.alias("group"))

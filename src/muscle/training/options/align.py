@@ -122,7 +122,7 @@ class OptionAlignment:
 
     def _trained_on_labels(self) -> Path:
         """Train the start on the labels alone, or find what such a training left; return the adapter's folder."""
-        labelled = OptionData(self.data.task, self.data.train, self.data.validation)
+        labelled = self.data.labelled
         lesson = label_lesson(labelled)
         tokenized = labelled.items(self.new_base.tokenizer, self.settings.max_length)
         made_of = fingerprint(
@@ -146,8 +146,8 @@ class OptionAlignment:
                 settings=self.settings,
                 out=out,
                 description=f"{self.description}: labels first",
-                note={"stage": "labels", "unit": "options", "start": self.start.content()},
-                record={"unit": "options", "target": "labels"},
+                note={"stage": "labels", "unit": self.data.unit, "start": self.start.content()},
+                record={"unit": self.data.unit, "target": "labels"},
                 selection=self.alignment.selection,
             )
             if not self.new_base.is_whole:
@@ -171,7 +171,7 @@ class OptionAlignment:
 
     def _teacher(self, name: str, base: LoadedBase, adapter: Path) -> Tensor:
         return teacher_scores(
-            self.folder / f"options-{name}",
+            self.folder / f"{self.data.unit}-{name}",
             TaskModel.load(base, adapter),
             self.data,
             settings=self.settings,

@@ -69,9 +69,14 @@ def taught_lesson(data: OptionData, old: Tensor, new: Sequence[Tensor], alignmen
     if len(new) > 1:
         named["teachers"] = temperatures[2:]
     taught = _Taught(data, scaled[0], tuple(scaled[1:]), {"temperatures": named})
-    rows = _rows(taught, alignment)
-    sides = {"old": taught.old, **({"new": taught.mean_new} if new else {}), "target": rows.log_target}
-    right = {name: float((side[held].argmax(-1) == gold[held]).double().mean()) for name, side in sides.items()}
+    if data.counts_rest:
+        sides = dict(zip(("old", "new"), (old, *new), strict=False))
+        taught.facts["mean_candidates_probability"] = {
+            name: float(1 - data.rest_of(side).exp().mean()) for name, side in sides.items()
+        }
+    rows = _target_rows(taught, alignment)
+    answered = {"old": taught.old, **({"new": taught.mean_new} if new else {}), "target": rows.log_target}
+    right = {name: float((side[held].argmax(-1) == gold[held]).double().mean()) for name, side in answered.items()}
     return Lesson(rows, {**taught.facts, "validation_accuracy": right})
 
 
@@ -97,7 +102,7 @@ def focal_weight(teacher: Tensor, gold: Tensor, *, alpha: float, beta: float) ->
     return alpha + beta * right.to(teacher.dtype)
 
 
-def _rows(taught: _Taught, alignment: AlignmentSettings) -> TargetRows:
+def _target_rows(taught: _Taught, alignment: AlignmentSettings) -> TargetRows:
     old, gold, share = taught.old, taught.gold, alignment.old_share
     match alignment.target:
         case "margin":

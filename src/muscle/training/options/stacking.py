@@ -3,39 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from scipy.optimize import minimize
 from torch import Tensor
 
-Weights = NDArray[np.float64]
-
-_LARGEST_WEIGHT = 20.0
-"""Keeps the fit finite where the data would send it to infinity: every item right."""
+from muscle.route.likelihoods import fit_weights
 
 
 def fit_stack(old: Tensor, new: Tensor, gold: Tensor) -> tuple[float, float]:
     """Return a, b = argmin sum_i -log softmax(a log p_old + b log p_new)[y_i], each in [0, 20].
-
-    A logistic regression over options (McFadden's conditional logit) on both teachers' log-probabilities; convex.
 
     Args:
         old: (items, options), of the old teacher; -inf where there is no option.
         new: (items, options), of the new one.
         gold: (items,), index of the right option.
     """
-    there = old > -torch.inf
-    # No option: out of the sum, and no 0 x inf.
-    parts = [each.double().log_softmax(-1).masked_fill(~there, 0.0) for each in (old, new)]
-
-    def scores(weights: Weights) -> Tensor:
-        a, b = map(float, weights)
-        return (a * parts[0] + b * parts[1]).masked_fill(~there, -torch.inf)
-
-    def loss(weights: Weights) -> tuple[float, Weights]:
-        shares = scores(weights).softmax(-1)
-        slopes = [float(((shares * part).sum(-1) - part.gather(-1, gold[:, None])[:, 0]).mean()) for part in parts]
-        return float(torch.nn.functional.cross_entropy(scores(weights), gold)), np.array(slopes)
-
-    found = minimize(loss, np.array([0.5, 0.5]), jac=True, method="L-BFGS-B", bounds=[(0.0, _LARGEST_WEIGHT)] * 2)
-    return float(found.x[0]), float(found.x[1])
+    scores = [each.double().cpu().numpy() for each in (old, new)]
+    found = fit_weights(scores[0], scores[1], gold.cpu().numpy().astype(np.int64), penalty=0.0)
+    return found.a, found.b

@@ -56,7 +56,7 @@ def train_on_labels(
     """
     set_seed(settings.seed)
     student = load_adapter(base, start_from, trainable=True)
-    note = {"stage": "labels", "unit": "options", "start_from": adapter_content(start_from)}
+    note = {"stage": "labels", "unit": data.unit, "start_from": adapter_content(start_from)}
     return train_on_options(
         student,
         base,
@@ -67,7 +67,7 @@ def train_on_labels(
         out=out,
         description=description,
         note=note,
-        record={"unit": "options", "target": "labels"},
+        record={"unit": data.unit, "target": "labels"},
     )
 
 
@@ -153,6 +153,7 @@ def _full_record(
         **record,
         "whole_options": not data.distinguishing,
         "per_character": data.per_character,
+        **({"answers": data.answers.model_dump(), "mean_candidates": data.mean_options} if data.answers else {}),
         "num_labelled": len(data.train) // data.times,
         "num_unlabelled": len(data.unlabelled),
         "num_validation": len(data.validation),

@@ -7,26 +7,23 @@ https://arxiv.org/abs/1706.04599
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from muscle import distributed
 from muscle.errors import DataError
 from muscle.files import read_json, write_json
+from muscle.route.likelihoods import HIGHEST_TEMPERATURE, LOWEST_TEMPERATURE, cross_entropy, fit_temperature
 from muscle.tasks.task import Example
 from muscle.training.teachers.rows import OptionRows
 from muscle.training.teachers.store import TeacherStore
 
-LOWEST, HIGHEST = 1 / 20, 20.0
-"""The temperatures between which the fitted one is sought. Where a teacher is right on every item, a lower one is
-always better, and where it is worse than guessing a higher one; then the bound is what there is."""
+LOWEST, HIGHEST = LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE
+"""The temperatures between which the fitted one is sought."""
 _FILE = "calibration.json"
 
 
@@ -63,6 +60,7 @@ def calibrated_temperature(log_likelihoods: Sequence[Tensor], gold: Sequence[int
         DataError: no items, an item without that option, or a likelihood that is no finite number.
 
     Example:
+        >>> import math
         >>> from torch import tensor
         >>> sure, right = tensor([4.0, 0.0]), [0, 0, 0, 1]  # 3 of 4: log(3 / 1) = 4 / T
         >>> round(calibrated_temperature([sure] * 4, right), 3), round(4 / math.log(3), 3)
@@ -125,23 +123,12 @@ def _fitted(log_likelihoods: Sequence[Tensor], gold: Sequence[int]) -> Calibrati
                 f"calibration: item {number}: expected finite likelihoods and option {index} among them, found "
                 f"{options.tolist()}"
             )
-    values, right = _padded(log_likelihoods), np.asarray(gold)
-    rows = np.arange(len(right))
-
-    def cross_entropy(log_temperature: float) -> float:
-        scaled = values / math.exp(log_temperature)
-        return float(np.mean(special.logsumexp(scaled, axis=1) - scaled[rows, right]))
-
-    found = minimize_scalar(
-        cross_entropy,
-        bounds=(math.log(LOWEST), math.log(HIGHEST)),
-        method="bounded",
-        options={"xatol": 1e-6},
-    )
+    values, right = _padded(log_likelihoods), np.asarray(gold, dtype=np.int64)
+    temperature = fit_temperature(values, right)
     return Calibration(
-        temperature=math.exp(found.x),
-        cross_entropy=float(found.fun),
-        cross_entropy_before=cross_entropy(0.0),
+        temperature=temperature,
+        cross_entropy=cross_entropy(values, right, temperature),
+        cross_entropy_before=cross_entropy(values, right, 1.0),
         num_items=len(right),
     )
 

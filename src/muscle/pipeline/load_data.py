@@ -1,0 +1,58 @@
+"""The examples of an update's tasks, and how they are put to its models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from muscle.config.settings import TaskConfig
+from muscle.config.update_file import UpdateConfig
+from muscle.errors import ConfigError
+from muscle.tasks import TaskData, get_task, load_task_data
+from muscle.tasks.prompt import make_prompt
+from muscle.tasks.task import check_unit
+
+
+def load_data(config: UpdateConfig) -> dict[str, TaskData]:
+    """Load each task's examples, by the task's name.
+
+    Raises:
+        ConfigError: two tasks have one name, or a key names a task that is not there.
+        DataError: data is missing or wrong.
+    """
+    names = [get_task(entry.task).name for entry in config.tasks]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise ConfigError(f"tasks.{index}: a second task named {name!r}; expected each name once")
+    named: dict[str, object] = {
+        "old.adapters": config.old.adapters,
+        "new.adapters": config.new.adapters,
+        "alignment.unlabelled": config.alignment.unlabelled,
+        "alignment.teachers": config.alignment.teachers,
+        **{f"evaluation.beside.{name}.teachers": each.teachers for name, each in config.evaluation.beside.items()},
+        "prompt.num_fewshot": config.prompt.num_fewshot,
+    }
+    for key, given in named.items():
+        for name in given if isinstance(given, Mapping) else ():
+            if name not in names:
+                raise ConfigError(f"{key}.{name}: expected one of the tasks {sorted(names)}")
+    loaded = [_load_task(entry, config) for entry in config.tasks]
+    for alignment in (config.alignment, *config.evaluation.beside.values()):
+        for data in loaded:
+            check_unit(data.task, alignment.unit)
+    return dict(zip(names, loaded, strict=True))
+
+
+def _load_task(entry: TaskConfig, config: UpdateConfig) -> TaskData:
+    task, training = get_task(entry.task), config.training
+    data = load_task_data(
+        task,
+        train=task.source("train", entry.train),
+        test=task.source("test", entry.test),
+        train_limit=entry.train_limit,
+        test_limit=entry.test_limit,
+        validation_fraction=training.validation_fraction,
+        seed=training.seed,
+        unlabelled=config.alignment.unlabelled_of(task.name),
+    )
+    return replace(data, task=task.prompted(make_prompt(config.prompt, task.name, data.train, seed=training.seed)))
