@@ -46,10 +46,11 @@ class UpdateStages:
 
     Args:
         config: the update.
+        outlines: see `load_data`.
     """
 
-    def __init__(self, config: UpdateConfig) -> None:
-        self.config = config
+    def __init__(self, config: UpdateConfig, *, outlines: bool = False) -> None:
+        self.config, self._outlines = config, outlines
         self.folder = Path(config.output)
         self.bases = LoadedBases(config, self._scored_adapters)
 
@@ -79,7 +80,7 @@ class UpdateStages:
     @cached_property
     def data(self) -> dict[str, TaskData]:
         """Each task's examples by its name."""
-        return load_data(self.config)
+        return load_data(self.config, outlines=self._outlines)
 
     @cached_property
     def fingerprints(self) -> dict[Side, str]:
