@@ -59,11 +59,11 @@ def blank_examples(task: Task, entry: TaskConfig) -> tuple[int, int]:
     Raises:
         DataError: the size of a part is not known.
     """
-    trained = _size(task, "train", task.source("train", entry.train), entry.train_limit)
-    return trained, _size(task, "test", task.source("test", entry.test), entry.test_limit)
+    trained = _published_size(task, "train", task.source("train", entry.train), entry.train_limit)
+    return trained, _published_size(task, "test", task.source("test", entry.test), entry.test_limit)
 
 
-def _size(task: Task, part: str, source: str, limit: int | None) -> int:
+def _published_size(task: Task, part: str, source: str, limit: int | None) -> int:
     if not source.startswith("hub:"):
         return len(load_rows(source, limit=limit))
     published = {} if task.hub is None else {task.hub.train: task.hub.num_train, task.hub.test: task.hub.num_test}

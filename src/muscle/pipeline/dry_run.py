@@ -89,7 +89,7 @@ def plan_update(config: UpdateConfig) -> Plan:
         if missing:
             notes.append(f"not on this machine: {', '.join(dict.fromkeys(missing))}; `muscle update` downloads them")
         tokenizer = _if_cached(config.new, load_tokenizer)
-        architecture = _if_cached(config.new, _architecture)
+        architecture = _if_cached(config.new, _read_architecture)
         if architecture is None:
             notes.append(f"base {config.new.base}: no config.json here, so memory and time are not estimated")
         elif tokenizer is None or outlines:
@@ -210,7 +210,7 @@ def token_counts(
     return [len(ids) for ids in tokenizer(texts, **own)["input_ids"]]
 
 
-def _architecture(base: BaseConfig) -> PretrainedConfig:
+def _read_architecture(base: BaseConfig) -> PretrainedConfig:
     """Read a base's config.json, or a GGUF file's header."""
     from transformers import AutoConfig
 

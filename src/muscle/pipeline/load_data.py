@@ -53,7 +53,7 @@ def _load_or_outline(entry: TaskConfig, config: UpdateConfig) -> TaskData:
     try:
         return _load_task(entry, config)
     except DataError:
-        if not any(task.source(part, given).startswith("hub:") for part, given in _parts(entry)):
+        if not any(task.source(part, given).startswith("hub:") for part, given in _train_and_test(entry)):
             raise
     num_train, num_test = blank_examples(task, entry)
     num_held = max(1, round(num_train * config.training.validation_fraction))
@@ -61,7 +61,7 @@ def _load_or_outline(entry: TaskConfig, config: UpdateConfig) -> TaskData:
     return TaskData(task, learnt, held, tested, is_outline=True)
 
 
-def _parts(entry: TaskConfig) -> tuple[tuple[Literal["train", "test"], str | None], ...]:
+def _train_and_test(entry: TaskConfig) -> tuple[tuple[Literal["train", "test"], str | None], ...]:
     return ("train", entry.train), ("test", entry.test)
 
 
