@@ -23,6 +23,7 @@ from muscle.config.settings import (
     TaskConfig,
     TrainingSettings,
 )
+from muscle.config.sweep_settings import SweepSettings
 from muscle.errors import ConfigError
 from muscle.foreign_text import outline
 from muscle.yaml_files import UserYaml, explain, read_yaml
@@ -79,6 +80,7 @@ class UpdateConfig(StageSettings):
         output: the run folder.
         evaluation: what is scored, and by what.
         report: what the report holds.
+        sweep: the variants that `muscle sweep` holds against each other.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -89,6 +91,7 @@ class UpdateConfig(StageSettings):
     output: str = "runs/update"
     evaluation: EvaluationSettings = EvaluationSettings()
     report: ReportSettings = ReportSettings()
+    sweep: SweepSettings = SweepSettings()
 
     @field_validator("old", "new", mode="before")
     @classmethod
@@ -112,8 +115,6 @@ class UpdateConfig(StageSettings):
             self.align_training(alignment, key=key)
             if alignment.unlabelled not in (None, self.alignment.unlabelled):
                 raise ValueError(f"{key}.unlabelled: expected the files of alignment.unlabelled, or none")
-            if alignment.answers_in_use not in (None, self.alignment.answers_in_use):
-                raise ValueError(f"{key}.answers: expected those of alignment, by whose settings candidates are drawn")
         if self.prompt.chat_template and self.evaluation.backend == "vllm":
             raise ValueError("evaluation.backend: vllm does not score in a chat template here; expected hf")
         if self.evaluation.backend == "vllm" and self.training.quantization is not None:
@@ -221,6 +222,11 @@ class _Places:
         )
         return section.model_copy(update={"unlabelled": found})
 
+    def sweep(self, section: SweepSettings) -> SweepSettings:
+        """Return the sweep with an absolute path of its third base."""
+        third = section.third
+        return section.model_copy(update={"third": third and self.side("sweep.third", third)})
+
 
 def _with_whole_paths(config: UpdateConfig, written: UserYaml, folder: Path) -> UpdateConfig:
     places = _Places(written, folder)
@@ -231,5 +237,6 @@ def _with_whole_paths(config: UpdateConfig, written: UserYaml, folder: Path) -> 
             "tasks": [places.task(number, entry) for number, entry in enumerate(config.tasks)],
             "output": places.path(config.output, "output"),
             "alignment": places.alignment(config.alignment),
+            "sweep": places.sweep(config.sweep),
         }
     )

@@ -16,6 +16,7 @@ from muscle.distributed import num_processes
 from muscle.errors import ModelError
 from muscle.models.bases import is_hub_name, load_tokenizer, reason_of, resolve_base
 from muscle.pipeline.at_hand import missing_bases, nothing_downloaded
+from muscle.pipeline.load_data import load_data
 from muscle.pipeline.resources import PEAK_FLOPS, UTILISATION, Estimate, ModelSizes, estimate
 from muscle.pipeline.run_folder import RunFolder
 from muscle.pipeline.stage import Stage
@@ -80,7 +81,8 @@ def plan_update(config: UpdateConfig) -> Plan:
         MuscleError: an input is missing or wrong.
     """
     with nothing_downloaded():
-        update_stages = UpdateStages(config, outlines=True)
+        update_stages = UpdateStages(config)
+        update_stages.data = load_data(config, split_seed=update_stages.split_seed, outlines=True)
         outlines = [data.task.name for data in update_stages.data.values() if data.is_outline]
         missing = missing_bases([config.old, config.new])
         notes = []
