@@ -213,6 +213,9 @@ def _update_config(path: Path, pairs: list[str]) -> UpdateConfig:
 
 
 def _say_training(out: Path, result: TrainingResult) -> None:
+    if not result.validation_losses:
+        say(f"{out}: added up, nothing was trained")
+        return
     loss = min(result.validation_losses)
     say(f"{out}: epoch {result.best_epoch} of {result.num_epochs}, validation loss {loss:.4f}")
 

@@ -35,6 +35,8 @@ def load_data(config: UpdateConfig, *, split_seed: int, outlines: bool = False) 
         "old.adapters": config.old.adapters,
         "new.adapters": config.new.adapters,
         "alignment.unlabelled": config.alignment.unlabelled,
+        "alignment.teachers": config.alignment.teachers,
+        **{f"evaluation.beside.{name}.teachers": each.teachers for name, each in config.evaluation.beside.items()},
         "prompt.num_fewshot": config.prompt.num_fewshot,
     }
     for key, given in named.items():

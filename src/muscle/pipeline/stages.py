@@ -68,7 +68,7 @@ class UpdateStages:
             stages += [self.finetune("old", data), self.finetune("new", data)]
             stages += self.candidates.stages(data)
             stages += [self.align(data, run) for run in self.methods]
-            if self.config.evaluation.control:
+            if self.config.trains_control:
                 stages.append(self.train_control(data))
             if self.config.evaluation.floor:
                 stages.append(self.train_floor(data))
@@ -102,7 +102,7 @@ class UpdateStages:
         runs: dict[str, Side] = {"old": "old", "new": "new", "compat": "new"}
         if self.config.evaluation.bare_base:
             runs["base"] = "new"
-        if self.config.evaluation.control:
+        if self.config.trains_control:
             runs["control"] = "new"
         if self.config.evaluation.floor:
             runs["floor"] = "old"
@@ -197,7 +197,7 @@ class UpdateStages:
         name, alignment = data.task.name, self.methods[run]
         settings, out = self.config.align_training(alignment), self.adapter(run, name)
         unlabelled = data.unlabelled if alignment.unlabelled is not None else ()
-        by_prompt = data.task.prompt != PLAIN
+        by_prompt, teachers = data.task.prompt != PLAIN, alignment.teachers_of(name)
 
         def inputs() -> dict[str, object]:
             return {
@@ -212,6 +212,7 @@ class UpdateStages:
                 # Left out where they are not in use: run folders from before these settings stay done.
                 **({"unlabelled": data.fingerprints["unlabelled"]} if unlabelled else {}),
                 **({"lora": self.config.lora.model_dump()} if alignment.start == "fresh" else {}),
+                **({"teachers": [content_of(Path(path)) for path in teachers]} if teachers else {}),
                 **({"task": dict(data.task.definition)} if by_prompt or alignment.unit != "tokens" else {}),
                 **self.templates("old", "new"),
                 **self.candidates.content(run, name),
@@ -245,7 +246,7 @@ class UpdateStages:
             work,
             (f"finetune old/{name}", f"finetune new/{name}", *self.candidates.needs(run, name)),
             data,
-            epochs=(alignment.unlabelled_epochs if unlabelled else None) or settings.epochs,
+            epochs=alignment.passes(settings.epochs, unlabelled=bool(unlabelled)),
             on_options=alignment.unit != "tokens",
             answers=alignment.num_candidates,
             unlabelled=unlabelled,

@@ -163,7 +163,7 @@ class Task:
         return self.hub.train if part == "train" else self.hub.test
 
 
-def check_unit(task: Task, unit: Literal["tokens", "options", "answers"]) -> None:
+def check_unit(task: Task, unit: Literal["tokens", "options", "answers", "weights"]) -> None:
     """Refuse a unit of training that a task doesn't have.
 
     Raises:
