@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from muscle import distributed
-from muscle.commands import compare, gate, plan, runs, training
+from muscle.commands import compare, gate, plan, route, runs, training
 from muscle.commands.ending import end
 from muscle.commands.shell import say
 
@@ -51,6 +51,7 @@ for _command in (
 ):
     app.command()(_command)
 app.add_typer(gate.baselines_app, name="baseline")
+app.add_typer(route.app, name="route")
 
 
 def run() -> int:
