@@ -23,6 +23,7 @@ from muscle.config.settings import (
     TaskConfig,
     TrainingSettings,
 )
+from muscle.config.sweep_settings import SweepSettings
 from muscle.errors import ConfigError
 from muscle.foreign_text import outline
 from muscle.yaml_files import UserYaml, explain, read_yaml
@@ -85,6 +86,7 @@ class UpdateConfig(StageSettings):
         output: the run folder.
         evaluation: what is scored, and by what.
         report: what the report holds.
+        sweep: the variants that `muscle sweep` holds against each other.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -95,6 +97,7 @@ class UpdateConfig(StageSettings):
     output: str = "runs/update"
     evaluation: EvaluationSettings = EvaluationSettings()
     report: ReportSettings = ReportSettings()
+    sweep: SweepSettings = SweepSettings()
 
     @property
     def trains_control(self) -> bool:
@@ -125,8 +128,6 @@ class UpdateConfig(StageSettings):
             self._refuse_shared_teachers(alignment, key)
             if alignment.unlabelled not in (None, self.alignment.unlabelled):
                 raise ValueError(f"{key}.unlabelled: expected the files of alignment.unlabelled, or none")
-            if alignment.answers_in_use not in (None, self.alignment.answers_in_use):
-                raise ValueError(f"{key}.answers: expected those of alignment, by whose settings candidates are drawn")
         if self.prompt.chat_template and self.evaluation.backend == "vllm":
             raise ValueError("evaluation.backend: vllm does not score in a chat template here; expected hf")
         if self.evaluation.backend == "vllm" and self.training.quantization is not None:
@@ -256,6 +257,11 @@ class _Places:
             }
         return given and [self.path(text, *key, number) for number, text in enumerate(given)]
 
+    def sweep(self, section: SweepSettings) -> SweepSettings:
+        """Return the sweep with an absolute path of its third base."""
+        third = section.third
+        return section.model_copy(update={"third": third and self.side("sweep.third", third)})
+
 
 def _with_whole_paths(config: UpdateConfig, written: UserYaml, folder: Path) -> UpdateConfig:
     places = _Places(written, folder)
@@ -267,5 +273,6 @@ def _with_whole_paths(config: UpdateConfig, written: UserYaml, folder: Path) -> 
             "output": places.path(config.output, "output"),
             "alignment": places.alignment(config.alignment, "alignment"),
             "evaluation": places.evaluation(config.evaluation),
+            "sweep": places.sweep(config.sweep),
         }
     )

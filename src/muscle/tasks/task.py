@@ -93,10 +93,14 @@ class HubData:
     Attributes:
         train: as `hub:name[/config]:split`.
         test: the split with public labels, in the same form.
+        num_train: rows of it as they are published, for plans without the data.
+        num_test: the same of the test split.
     """
 
     train: str
     test: str
+    num_train: int
+    num_test: int
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from muscle import distributed
 from muscle.config.alignment import AlignmentSettings
@@ -31,9 +30,6 @@ from muscle.training.teachers.make_rows import TaskModel
 from muscle.training.teachers.online import OnlineTeachers
 from muscle.training.teachers.run_teachers import StoreSettings, store_mixture, store_teachers
 from muscle.training.trainer import AdapterTrainer, CompatibilityTrainer
-
-if TYPE_CHECKING:
-    pass
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +63,7 @@ def align(
         new_base: M_base_v2, loaded.
         new_adapter: A_v2's folder.
         task: the task of the examples.
-        train_examples: what is learnt, the task adapters' own; with unit `answers` with `muscle.pipeline.candidates`.
+        train_examples: what is learnt, the task adapters' own; for unit `answers` with candidates (`muscle.pipeline`).
         validation_examples: what the epoch is chosen by.
         alignment: the method.
         settings: epochs, learning rate and so on.
@@ -89,15 +85,14 @@ def align(
     """
     if alignment.unit == "weights":
         return interpolate(new_base, old_adapter, new_adapter, alignment=alignment, out=out)
-    sides, given = {"old": old_adapter, "new": new_adapter}, (train_examples, validation_examples)
-    start = Start(new_base, sides, alignment, lora or LoraSettings(), settings.seed)
+    adapters, given = {"old": old_adapter, "new": new_adapter}, (train_examples, validation_examples)
+    start = Start(new_base, adapters, alignment, lora or LoraSettings(), settings.seed)
     with _made_on_the_way(store, out) as folder:
         if alignment.unit != "tokens":
-            parts = OptionData(task, *given, unlabelled_examples, alignment.answers_in_use)
-            on_options = OptionAlignment(old_base, start, parts, settings, out, folder, description)
-            return on_options.run(_off_the_accelerator(old_base, unless=old_base.model is new_base.model))
-        wanted = engine or alignment.engine
-        return _align_on_tokens(old_base, start, task, given, settings, out, description, wanted, folder)
+            data = OptionData(task, *given, unlabelled_examples, alignment.answers_in_use)
+            method = OptionAlignment(old_base, start, data, settings, out, folder, description)
+            return method.run(_off_the_accelerator(old_base, unless=old_base.model is new_base.model))
+        return _align_on_tokens(old_base, start, task, given, settings, out, description, engine, folder)
 
 
 @contextmanager
@@ -117,7 +112,7 @@ def _align_on_tokens(
     settings: TrainingSettings,
     out: Path,
     description: str,
-    engine: EngineName,
+    engine: EngineName | None,
     folder: Path,
 ) -> TrainingResult:
     """Train the student from both teachers, by the wanted engine or the nearest that the models allow."""
@@ -133,7 +128,8 @@ def _align_on_tokens(
     old = TaskModel.load(old_base, start.adapters["old"])
     new = TaskModel.load(new_base, start.adapters["new"])
     data = tokenized_parts(new_base, task, *examples, settings)
-    used, heads = choose_engine(engine, student=student, old=old.model, new=new.model, sample=data[0].sequences[0])
+    wanted = engine or alignment.engine
+    used, heads = choose_engine(wanted, student=student, old=old.model, new=new.model, sample=data[0].sequences[0])
     trainer: Callable[..., AdapterTrainer]
     if used not in ("projected", "mixed"):
         refuse_if_forced(settings.kernels, f"the engine {used} has its teachers in the loss")
