@@ -172,6 +172,15 @@ def test_the_unit_needs_its_kind_of_task_and_examples_with_candidates(world, tmp
         data.items(bases["new"].tokenizer, 64)
 
 
+def test_the_rest_is_never_the_likeliest_answer(world):
+    _, task, _, examples = world
+    data = OptionData(task, examples[:16], examples[16:], answers=AnswerSettings())
+    scores = torch.tensor([[0.1, 0.2, 0.3, 0.4]]).log().expand(24, 4)
+    assert data.likeliest(scores).tolist() == [2] * 24
+    closed = OptionData(task, examples[:16], examples[16:], answers=AnswerSettings(rest=False))
+    assert closed.likeliest(scores[:, :3]).tolist() == [2] * 24
+
+
 def test_the_label_of_the_rest_is_never_asked_for(world):
     _, task, _, examples = world
     data = OptionData(task, examples[:16], examples[16:], answers=AnswerSettings())
