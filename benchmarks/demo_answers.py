@@ -3,11 +3,12 @@
     python benchmarks/demo_answers.py                    seed 0
     python benchmarks/demo_answers.py --seeds 0 1 2
 
-The question names three tools and a purpose; the answer is the two that this house prefers, the better one first, as
-two words. It is right where both are. 2,000 training and 1,500 test items, 2,000 questions without an answer. The bases
-are those of `muscle demo`. One `muscle update` a seed trains Eq. 1, the method (`answers`, with the questions), labels
-alone over the same candidates, longer training in that unit, and the floor; a second one puts a twin (the new recipe
-again, with another seed) in the old model's place.
+The question names two purposes and a person; the answer is the tool that this person uses for each, as two words. It is
+right where both are. A person's tool is the best by fit, the house's taste and a taste of that person's own. 1,500
+training and 1,000 test items, 1,500 questions without an answer. The bases are those of `muscle demo`. One `muscle
+update` a seed trains Eq. 1, the method (`answers`, with the questions), labels alone over the same candidates, longer
+training in that unit, and the floor; a second one puts a twin (the new recipe again, with another seed) in the old
+model's place.
 
 Results go to `benchmarks/results/demo_answers.json` after every seed; a kept seed is not run again. The table is
 printed as Markdown.
@@ -28,20 +29,21 @@ import numpy as np
 
 from muscle import compare, load_config, update
 from muscle.demo.pretrain import pretrain_pair
-from muscle.demo.world import SUBJECTS, WORLD_SEED, context, world
+from muscle.demo.world import SUBJECTS, WORLD_SEED, world
 from muscle.files import read_json, write_json, write_text
 from muscle.pipeline.stages import UpdateStages
 from muscle.provenance import versions
 from muscle.yaml_files import yaml_text
 
 RESULTS = Path(__file__).resolve().parent / "results" / "demo_answers.json"
-COUNTS = {"train": 2000, "test": 1500, "more": 2000}
-NUM_OFFERED = 3
-TASK = "pick"
+COUNTS = {"train": 1500, "test": 1000, "more": 1500}
+PERSON_SD = 0.8
+"""Standard deviation of a person's own preference per tool, in units of fit."""
+TASK = "tools"
 YAML = f"""\
 name: {TASK}
 id: id
-prompt: "{{{{ offer }}}} . {{{{ goal }}}}"
+prompt: "{{{{ goal }}}}"
 target: "{{{{ answer }}}}"
 generation: {{until: ["."], max_new_tokens: 4}}
 scorer: exact_match
@@ -60,28 +62,26 @@ METRICS = ("accuracy_new", "negative_flip_rate", "positive_flip_rate")
 
 
 def draw() -> dict[str, list[dict[str, str]]]:
-    """Return the rows of each part: no two ask about the same purpose and offer; the same every time."""
+    """Return the rows of each part: no two ask the same; the same every time."""
     w, rng = world(), np.random.default_rng([WORLD_SEED, 7])
-    seen: set[tuple[int, ...]] = set()
-    parts: dict[str, list[dict[str, str]]] = {}
+    own = PERSON_SD * rng.standard_normal((len(SUBJECTS), len(w.tools)))
+    best = (w.house[None] + own[:, None]).argmax(-1)
+    questions = [
+        (one, other, person)
+        for one in range(len(w.purposes))
+        for other in range(len(w.purposes))
+        for person in range(len(SUBJECTS))
+        if one != other
+    ]
+    drawn = iter(rng.permutation(len(questions)).tolist())
+    parts = {}
     for part, count in COUNTS.items():
-        rows: list[dict[str, str]] = []
-        while len(rows) < count:
-            purpose = int(rng.integers(len(w.purposes)))
-            offered = rng.choice(len(w.tools), NUM_OFFERED, replace=False)
-            subject = SUBJECTS[rng.integers(len(SUBJECTS))]
-            key = (purpose, *sorted(offered.tolist()))
-            if key in seen:
-                continue
-            seen.add(key)
-            best = sorted(offered, key=lambda tool: -w.house[purpose, tool])
-            row = {
-                "id": f"{part}-{len(rows)}",
-                "offer": " ".join(w.tools[tool] for tool in offered),
-                "goal": context(w.purposes[purpose], subject),
-                "answer": " ".join(w.tools[tool] for tool in best[:2]),
-            }
-            rows.append({key: value for key, value in row.items() if part != "more" or key != "answer"})
+        rows = []
+        for number in range(count):
+            one, other, person = questions[next(drawn)]
+            goal = f"To {w.purposes[one]}, To {w.purposes[other]}, the {SUBJECTS[person]} uses the"
+            answer = " ".join(w.tools[best[person, purpose]] for purpose in (one, other))
+            rows.append({"id": f"{part}-{number}", "goal": goal, **({"answer": answer} if part != "more" else {})})
         parts[part] = rows
     return parts
 
@@ -92,7 +92,7 @@ def prepare(folder: Path, seed: int) -> None:
     for part, rows in draw().items():
         write_text(folder / "data" / f"{part}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     write_text(folder / "data" / f"{TASK}.yaml", YAML)
-    longer = {"epochs": 12}
+    longer = {"epochs": 10}
     settings = {
         "old": {"base": "bases/old"},
         "new": {"base": "bases/new"},
@@ -160,11 +160,11 @@ def measure(runs: Mapping[str, Path]) -> dict[str, Any]:
     return found
 
 
-def run(seed: int) -> dict[str, Any]:
-    """Run a seed and return what is kept of it."""
+def run(seed: int, root: Path | None) -> dict[str, Any]:
+    """Run a seed and return what is kept of it; in a folder of its own within `root`, a killed one goes on."""
     start, cpu = time.monotonic(), time.process_time()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        folder = root / f"seed-{seed}" if root else Path(name)
         prepare(folder, seed)
         result = update(load_config(folder / "update.yaml"))
         runs = {path.name: path for path in (result.folder / "predictions").iterdir()} | {"twin": run_twin(folder)}
@@ -201,12 +201,13 @@ def table(seeds: Mapping[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--folder", type=Path, help="keep what is made there; a temporary one by default")
     given = parser.parse_args()
     seeds: dict[str, Any] = read_json(RESULTS)["seeds"] if RESULTS.is_file() else {}
     for seed in given.seeds:
         if str(seed) in seeds:
             continue
-        seeds[str(seed)] = run(seed)
+        seeds[str(seed)] = run(seed, given.folder)
         machine = {"versions": versions(), "processor": platform.processor(), "system": platform.platform()}
         command = "python benchmarks/demo_answers.py --seeds " + " ".join(seeds)
         write_json(RESULTS, {"command": command, "counts": COUNTS, "machine": machine, "seeds": seeds})
