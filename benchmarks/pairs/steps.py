@@ -10,7 +10,8 @@ from typing import Literal
 
 from bench import Bench, Side
 
-from muscle.config.alignment import AlignmentSettings, AnswerSettings
+from muscle.config.alignment import AlignmentSettings
+from muscle.config.methods import AnswerSettings
 from muscle.config.settings import TrainingSettings
 from muscle.errors import ConfigError
 from muscle.files import read_json, write_json

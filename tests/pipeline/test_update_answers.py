@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from command_line import muscle
-from muscle.config.alignment import AnswerSettings
+from muscle.config.methods import AnswerSettings
 from muscle.config.update_file import load_config
 from muscle.errors import ConfigError, DataError
 from muscle.pipeline.candidates import candidate_parts

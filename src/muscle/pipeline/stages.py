@@ -46,10 +46,14 @@ class UpdateStages:
 
     Args:
         config: the update.
+        split_seed: of the split into training and validation data; that of the training without.
+        teachers: where the teachers' stores stay, for updates that share them; without, each training drops its own.
     """
 
-    def __init__(self, config: UpdateConfig) -> None:
+    def __init__(self, config: UpdateConfig, *, split_seed: int | None = None, teachers: Path | None = None) -> None:
         self.config = config
+        self.split_seed = config.training.seed if split_seed is None else split_seed
+        self.teachers = teachers
         self.folder = Path(config.output)
         self.bases = LoadedBases(config, self._scored_adapters)
 
@@ -64,7 +68,7 @@ class UpdateStages:
             stages += [self.finetune("old", data), self.finetune("new", data)]
             stages += self.candidates.stages(data)
             stages += [self.align(data, run) for run in self.methods]
-            if self.config.evaluation.control:
+            if self.config.trains_control:
                 stages.append(self.train_control(data))
             if self.config.evaluation.floor:
                 stages.append(self.train_floor(data))
@@ -78,7 +82,7 @@ class UpdateStages:
     @cached_property
     def data(self) -> dict[str, TaskData]:
         """Each task's examples by its name."""
-        return load_data(self.config)
+        return load_data(self.config, split_seed=self.split_seed)
 
     @cached_property
     def fingerprints(self) -> dict[Side, str]:
@@ -98,7 +102,7 @@ class UpdateStages:
         runs: dict[str, Side] = {"old": "old", "new": "new", "compat": "new"}
         if self.config.evaluation.bare_base:
             runs["base"] = "new"
-        if self.config.evaluation.control:
+        if self.config.trains_control:
             runs["control"] = "new"
         if self.config.evaluation.floor:
             runs["floor"] = "old"
@@ -193,7 +197,7 @@ class UpdateStages:
         name, alignment = data.task.name, self.methods[run]
         settings, out = self.config.align_training(alignment), self.adapter(run, name)
         unlabelled = data.unlabelled if alignment.unlabelled is not None else ()
-        by_prompt = data.task.prompt != PLAIN
+        by_prompt, teachers = data.task.prompt != PLAIN, alignment.teachers_of(name)
 
         def inputs() -> dict[str, object]:
             return {
@@ -208,6 +212,7 @@ class UpdateStages:
                 # Left out where they are not in use: run folders from before these settings stay done.
                 **({"unlabelled": data.fingerprints["unlabelled"]} if unlabelled else {}),
                 **({"lora": self.config.lora.model_dump()} if alignment.start == "fresh" else {}),
+                **({"teachers": [content_of(Path(path)) for path in teachers]} if teachers else {}),
                 **({"task": dict(data.task.definition)} if by_prompt or alignment.unit != "tokens" else {}),
                 **self.templates("old", "new"),
                 **self.candidates.content(run, name),
@@ -231,6 +236,7 @@ class UpdateStages:
                 description=f"align on {name}" if run == "compat" else f"align ({run}) on {name}",
                 unlabelled_examples=parts["unlabelled"],
                 lora=self.config.lora,
+                store=self.teachers / name if self.teachers else None,
             )
 
         return Stage(
@@ -240,7 +246,7 @@ class UpdateStages:
             work,
             (f"finetune old/{name}", f"finetune new/{name}", *self.candidates.needs(run, name)),
             data,
-            epochs=(alignment.unlabelled_epochs if unlabelled else None) or settings.epochs,
+            epochs=alignment.passes(settings.epochs, unlabelled=bool(unlabelled)),
             on_options=alignment.unit != "tokens",
             answers=alignment.num_candidates,
             unlabelled=unlabelled,

@@ -6,7 +6,8 @@ import dataclasses
 import pytest
 import torch
 
-from muscle.config.alignment import AlignmentSettings, AnswerSettings
+from muscle.config.alignment import AlignmentSettings
+from muscle.config.methods import AnswerSettings
 from muscle.config.settings import BaseConfig, LoraSettings, TrainingSettings
 from muscle.errors import ConfigError, DataError
 from muscle.files import read_json
