@@ -1,160 +1,167 @@
-"""The dry run's counts and estimates at option level, against what a training really reads and keeps."""
+"""A dry run looks at what is on this machine alone, and lists the stages whatever is missing."""
 
 import json
+import socket
+from pathlib import Path
 
+import huggingface_hub.constants
 import pytest
-import torch
 
-from muscle.config.settings import BaseConfig, LoraSettings, TrainingSettings
+from command_line import muscle
 from muscle.config.update_file import load_config
-from muscle.models.adapters import new_adapter
-from muscle.models.bases import load_base
-from muscle.models.option_scores import option_log_likelihoods
-from muscle.models.option_tree import option_tree
-from muscle.pipeline.dry_run import plan_resources, plan_stages
-from muscle.pipeline.resources import ModelSizes, TreeSizes, estimate
-from muscle.pipeline.stages import UpdateStages
-from muscle.pipeline.update import update
-from muscle.yaml_files import yaml_text
+from muscle.errors import DataError, ModelError
+from muscle.pipeline.dry_run import plan_update
+from places import ROOT
 from tiny import TASK_YAML, save_base, write_choice_rows
 
-TRAINING = {
-    "epochs": 2,
-    "learning_rate": 0.005,
-    "warmup_steps": 1,
-    "batch_size": 8,
-    "gradient_accumulation": 1,
-    "precision": "float32",
-}
+PAPER = sorted((ROOT / "examples" / "paper").glob("*.yaml"))
+PUBLISHED = {"hellaswag": (39_905, 10_042), "piqa": (16_113, 1_838), "gsm8k": (7_473, 1_319), "samsum": (14_732, 819)}
 
 
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    root = tmp_path_factory.mktemp("dry")
-    (root / "tools.yaml").write_text(TASK_YAML)
-    write_choice_rows(root / "train.jsonl", 20)
-    write_choice_rows(root / "test.jsonl", 6, start=1000)
-    write_choice_rows(root / "more.jsonl", 10, start=500)
-    save_base(root / "old", seed=1)
-    save_base(root / "new", seed=2)
-    return root
+@pytest.fixture(autouse=True)
+def nothing_here(tmp_path, monkeypatch):
+    """No network, and an empty cache."""
+
+    def refuse(*_, **__):
+        raise AssertionError("a dry run must not use the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    import datasets.config
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
 
 
-def configured(root, out, **alignment):
-    config = {
-        "old": "old",
-        "new": "new",
-        "tasks": [{"task": "tools.yaml", "train": "train.jsonl", "test": "test.jsonl"}],
-        "lora": {"r": 4, "alpha": 8},
-        "training": TRAINING,
-        "alignment": alignment,
-        "evaluation": {"bare_base": False, "control": False},
-        "output": str(out),
+def put_into_cache(tmp_path: Path, name: str, files: dict[str, str]) -> None:
+    folder = tmp_path / "hub" / f"models--{name.replace('/', '--')}"
+    snapshot = folder / "snapshots" / ("a" * 40)
+    snapshot.mkdir(parents=True)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("a" * 40)
+    for file, text in files.items():
+        (snapshot / file).write_text(text)
+
+
+def test_there_is_a_configuration_for_each_update_of_the_paper():
+    assert [path.name for path in PAPER] == ["llama.yaml", "phi-1.5.yaml", "phi-1.yaml", "vicuna.yaml"]
+
+
+@pytest.mark.parametrize("path", PAPER, ids=lambda path: path.stem)
+def test_the_paper_s_updates_are_planned_with_nothing_downloaded(path):
+    done = muscle("update", path, "--dry-run", "--json")
+    assert done.code == 0, done.err
+    plan = json.loads(done.out)
+    found = {stage["name"]: stage for stage in plan["stages"]}
+    assert len(found) == 4 * (4 + 5)
+    for task, (trained, tested) in PUBLISHED.items():
+        for name, examples in ((f"align {task}", trained), (f"evaluate compat/{task}", tested)):
+            assert found[name] == {
+                "name": name,
+                "state": "to run",
+                "num_examples": examples,
+                "num_tokens": None,
+                "teacher_tokens": None if name.startswith("align") else 0,
+                "is_published": True,
+            }
+    assert plan["resources"] is None
+    assert sum("no config.json here" in note for note in plan["notes"]) == 1
+    assert any("the data of hellaswag, piqa, gsm8k, samsum" in note for note in plan["notes"])
+
+
+@pytest.mark.parametrize("path", PAPER, ids=lambda path: path.stem)
+def test_the_paper_s_settings_are_those_of_its_table_8(path):
+    config = load_config(path)
+    training, lora, alignment = config.align_training(), config.lora, config.alignment
+    assert (training.epochs, training.learning_rate, training.warmup_steps) == (10, 1e-4, 500)
+    assert (training.gradient_accumulation, training.weight_decay, training.validation_fraction) == (8, 0.0, 0.2)
+    assert (lora.r, lora.alpha, lora.dropout, lora.target_modules) == (128, 256.0, 0.0, "all-linear")
+    assert (alignment.method, alignment.temperature, alignment.mask, alignment.ce_weight) == (
+        *("paper", 2.0, "student_wrong", 0.0),
+    )
+    assert [entry.task for entry in config.tasks] == list(PUBLISHED)
+    assert all(entry.train is None and entry.train_limit is None for entry in config.tasks)
+
+
+def test_people_read_what_is_missing_and_which_sizes_are_published():
+    done = muscle("update", PAPER[0], "--dry-run")
+    assert done.code == 0 and "39,905 (published)" in done.out and "unknown" in done.out
+    assert "no config.json here, so memory and time are not estimated" in " ".join(done.out.split())
+    assert "What it would take" not in done.out
+
+
+def test_memory_is_estimated_from_a_config_json_alone(tmp_path):
+    sizes = {
+        "model_type": "llama",
+        "hidden_size": 4096,
+        "intermediate_size": 11008,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "vocab_size": 32000,
     }
-    path = root / f"{out.name}.yaml"
-    path.write_text(yaml_text(config))
-    return load_config(path)
+    put_into_cache(tmp_path, "meta-llama/Llama-2-7b-hf", {"config.json": json.dumps(sizes)})
+    plan = json.loads(muscle("update", ROOT / "examples/paper/llama.yaml", "--dry-run", "--json").out)
+    assert plan["resources"]["parameters"] == pytest.approx(6.74e9, rel=0.001)  # of Llama 2 7B
+    assert plan["resources"]["seconds"] is None and plan["resources"]["store_bytes"] is None
+    assert plan["resources"]["total_bytes"] > plan["resources"]["weights_bytes"] > 13e9
+    shown = muscle("update", ROOT / "examples/paper/llama.yaml", "--dry-run").out
+    assert "memory in all" in shown and "time on an A100" not in shown
+
+
+@pytest.fixture
+def local(tmp_path):
+    (tmp_path / "tools.yaml").write_text(TASK_YAML)
+    write_choice_rows(tmp_path / "train.jsonl", 40)
+    write_choice_rows(tmp_path / "test.jsonl", 16, start=1000)
+    for seed, side in enumerate(("old", "new")):
+        save_base(tmp_path / side, seed=seed)
+    text = "old: old\nnew: new\ntasks: [{task: tools.yaml, train: train.jsonl, test: test.jsonl}]\n"
+    (tmp_path / "update.yaml").write_text(text)
+    return tmp_path / "update.yaml"
+
+
+def test_what_is_here_is_counted_as_ever(local):
+    plan = plan_update(load_config(local))
+    assert plan.notes == () and plan.knows_tokens and plan.resources is not None
+    assert all(stage.num_tokens and not stage.is_published for stage in plan.stages)
+
+
+def test_a_base_that_is_not_here_leaves_the_tokens_of_data_that_is(local):
+    plan = plan_update(load_config(local, overrides={"old": "org/elsewhere"}))
+    assert plan.notes == ("not on this machine: org/elsewhere; `muscle update` downloads them",)
+    assert {stage.state for stage in plan.stages} == {"to run"}
+    assert all(stage.num_tokens for stage in plan.stages) and plan.knows_tokens
+
+
+def test_a_limit_cuts_a_published_size(local):
+    tasks = [{"task": "piqa", "train_limit": 500, "test_limit": 10_000}]
+    plan = plan_update(load_config(local, overrides={"tasks": tasks}))
+    assert {
+        stage.name: stage.num_examples for stage in plan.stages if stage.name in ("align piqa", "evaluate new/piqa")
+    } == {
+        "align piqa": 500,
+        "evaluate new/piqa": 1_838,
+    }
 
 
 @pytest.mark.parametrize(
-    "alignment",
+    ("changes", "error", "why"),
     [
-        {"method": "options", "unlabelled": "more.jsonl", "unlabelled_epochs": 3},
-        {"method": "options", "target": "labels"},
-        {"unit": "options", "target": "margin"},
+        ({"new": "./nowhere"}, ModelError, "there is no such folder"),
+        ({"tasks": [{"task": "tools.yaml", "train": "no.jsonl", "test": "test.jsonl"}]}, DataError, "expected a file"),
+        ({"tasks": [{"task": "piqa", "train": "hub:org/own:train"}]}, DataError, "its size is not known"),
     ],
-    ids=lambda each: each.get("target", "mixture"),
 )
-def test_the_tokens_of_trees_are_those_that_training_and_teachers_read(inputs, tmp_path, monkeypatch, alignment):
-    read = {"trained": 0, "asked": 0}
-
-    def count(name):
-        def counting(model, trees, **kwargs):
-            read[name] += sum(len(tree.input_ids) for tree in trees)
-            return option_log_likelihoods(model, trees, **kwargs)
-
-        return counting
-
-    monkeypatch.setattr("muscle.training.options.trainer.option_log_likelihoods", count("trained"))
-    monkeypatch.setattr("muscle.models.option_batches.option_log_likelihoods", count("asked"))
-    config = configured(inputs, tmp_path / alignment.get("target", "mixture"), **alignment)
-    planned = {stage.name: stage for stage in plan_stages(config)}["align tools"]
-    # The trainings alone: what scores the test items reads trees too.
-    stages = UpdateStages(config)
-    for stage in stages.all():
-        if stage.epochs is not None and stage.work is not None:
-            stage.work()
-    stages.bases.free()
-    assert planned.num_tokens == read["trained"] > 0
-    assert planned.teacher_tokens == read["asked"]
-    assert (planned.teacher_tokens > 0) == (config.alignment.target != "labels")
+def test_what_is_wrong_is_refused_as_ever(local, changes, error, why):
+    with pytest.raises(error, match=why):
+        plan_update(load_config(local, overrides=changes))
 
 
-def kept_bytes(model, forward):
-    """Return the bytes of all that autograd keeps of a forward pass, parameters and buffers apart."""
-    known = {each.untyped_storage().data_ptr() for each in (*model.parameters(), *model.buffers())}
-    kept, alive = {}, []
+def test_the_hub_s_client_is_left_as_it_was(local):
+    import datasets.config
 
-    def pack(tensor):
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in known:
-            kept[storage.data_ptr()] = storage.nbytes()
-            alive.append(tensor)  # so that no address is used twice
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        forward()
-    return sum(kept.values())
-
-
-@pytest.mark.parametrize(("batch", "context", "options"), [(4, 12, 6), (2, 30, 9)])
-def test_the_memory_of_a_step_at_option_level_is_what_autograd_keeps(tmp_path, batch, context, options):
-    base = load_base(
-        BaseConfig(base=str(save_base(tmp_path / "base", seed=0, hidden_size=64))), precision="float32", device="cpu"
-    )
-    model = new_adapter(base, LoraSettings(r=8, alpha=16)).train()
-    # Options of four tokens that part at the first: each has three nodes of its own.
-    trees = [
-        option_tree(list(range(3, 3 + context)), [[3 + n, 4 + n, 5 + n, 6 + n] for n in range(options)])
-        for _ in range(batch)
-    ]
-    nodes, predicting = context + 3 * options, 1 + 3 * options
-    assert len(trees[0].input_ids) == nodes and len({edge.node for edge in trees[0].edges}) == predicting
-    measured = kept_bytes(model, lambda: option_log_likelihoods(model, trees, pad_token_id=0))
-    found = estimate(
-        ModelSizes.of(base.model.config),
-        TrainingSettings(batch_size=batch, precision="float32"),
-        rank=8,
-        tokens_per_epoch=0,
-        sequence_tokens=0,
-        trees=TreeSizes(nodes, predicting, options * batch, trained=0, asked=0, num_teachers=2),
-    )
-    # The logits' chunk counts what is there at the peak, of which autograd keeps a part.
-    assert found.activations <= 1.1 * measured
-    assert found.activations + found.chunk >= 0.95 * measured
-    assert found.store == 2 * 4 * options * batch
-
-
-def test_the_estimate_of_a_run_counts_trees_and_teachers(inputs, tmp_path):
-    config = configured(inputs, tmp_path / "run", method="options")
-    sizes, found = plan_resources(config)
-    planned = {stage.name: stage for stage in plan_stages(config)}["align tools"]
-    work = 4 * sizes.parameters * planned.num_tokens + 2 * sizes.parameters * planned.teacher_tokens
-    assert found.seconds == pytest.approx(work / (312e12 * 0.4))
-    # 20 items of two options, two teachers, four bytes each.
-    assert found.store == 20 * 2 * 2 * 4
-
-
-def test_the_teachers_of_eq_1_read_every_example_once(inputs, tmp_path):
-    planned = {stage.name: stage for stage in plan_stages(configured(inputs, tmp_path / "run"))}
-    # 20 rows of seven tokens, two epochs; two teachers.
-    assert planned["align tools"].num_tokens == 20 * 7 * 2
-    assert planned["align tools"].teacher_tokens == 20 * 7 * 2
-    assert planned["finetune old/tools"].teacher_tokens == 0
-    assert json.dumps([stage.as_dict() for stage in planned.values()])
-
-
-def test_what_is_done_has_no_tokens(inputs, tmp_path):
-    config = configured(inputs, tmp_path / "run", method="options")
-    update(config)
-    assert {(stage.state, stage.num_tokens, stage.teacher_tokens) for stage in plan_stages(config)} == {("done", 0, 0)}
+    before = huggingface_hub.constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
+    plan_update(load_config(local))
+    with pytest.raises(ModelError):
+        plan_update(load_config(local, overrides={"new": "./nowhere"}))
+    assert before == (huggingface_hub.constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE)

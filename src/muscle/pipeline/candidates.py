@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from muscle import distributed
-from muscle.config.alignment import AlignmentSettings, AnswerSettings
+from muscle.config.alignment import AlignmentSettings
+from muscle.config.methods import AnswerSettings
 from muscle.config.update_file import UpdateConfig
 from muscle.errors import DataError
 from muscle.models.bases import LoadedBase

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, TypeGuard
 
-from muscle.config.alignment import LABEL_TARGETS, SHARED_TARGETS, AlignmentSettings
+from muscle.config.alignment import AlignmentSettings
 from muscle.config.settings import TrainingSettings
 from muscle.errors import DataError
 from muscle.files import read_json
@@ -142,20 +142,23 @@ def _method(place: AdapterPlace, told: _Told) -> Method:
     if alignment is None:
         return Method(place.unit, "labels")
     calibration = told.values.get("temperatures")
-    tokens, drawn = alignment.unit == "tokens", alignment.target not in LABEL_TARGETS
+
+    def kept(key: str) -> bool:
+        return alignment.reads(key)
+
     return Method(
         unit=alignment.unit,
         target=alignment.target,
-        temperature=alignment.temperature if drawn else None,
-        mask=alignment.mask if tokens else None,
-        ce_weight=alignment.ce_weight if drawn else None,
-        old_share=alignment.old_share if alignment.target in SHARED_TARGETS else None,
-        kappa=alignment.kappa if alignment.target == "stack" else None,
-        kl=alignment.kl if drawn and not tokens else None,
+        temperature=alignment.temperature if kept("ce_weight") else None,
+        mask=alignment.mask if kept("mask") else None,
+        ce_weight=alignment.ce_weight if kept("ce_weight") else None,
+        old_share=alignment.old_share if kept("old_share") else None,
+        kappa=alignment.kappa if kept("kappa") else None,
+        kl=alignment.kl if kept("kl") else None,
         labels_first=alignment.labels_first,
-        start=alignment.start,
-        selection=alignment.selection,
-        engine=alignment.engine if tokens else None,
+        start=alignment.start if kept("start") else None,
+        selection=alignment.selection if kept("selection") else None,
+        engine=alignment.engine if kept("engine") else None,
         calibration={str(name): float(value) for name, value in calibration.items() if _is_number(value)}
         if isinstance(calibration, dict)
         else None,

@@ -29,9 +29,9 @@ from muscle.pipeline.candidates import CandidateFiles
 from muscle.pipeline.load_data import load_data
 from muscle.pipeline.loaded_bases import SIDES, LoadedBases, Side
 from muscle.pipeline.read_training import AdapterPlace, read_training
-from muscle.pipeline.report_stage import report_stage
 from muscle.pipeline.run_folder import content_of
 from muscle.pipeline.stage import Stage
+from muscle.pipeline.write_report import report_stage
 from muscle.predictions.run import METADATA_FILE
 from muscle.provenance import versions
 from muscle.tasks import TaskData
@@ -70,7 +70,7 @@ class UpdateStages:
             stages += [self.finetune("old", data), self.finetune("new", data)]
             stages += self.candidates.stages(data)
             stages += [self.align(data, run) for run in self.methods]
-            if self.config.evaluation.control:
+            if self.config.trains_control:
                 stages.append(self.train_control(data))
             if self.config.evaluation.floor:
                 stages.append(self.train_floor(data))
@@ -104,7 +104,7 @@ class UpdateStages:
         runs: dict[str, Side] = {"old": "old", "new": "new", "compat": "new"}
         if self.config.evaluation.bare_base:
             runs["base"] = "new"
-        if self.config.evaluation.control:
+        if self.config.trains_control:
             runs["control"] = "new"
         if self.config.evaluation.floor:
             runs["floor"] = "old"
@@ -202,7 +202,7 @@ class UpdateStages:
         name, alignment = data.task.name, self.methods[run]
         settings, out = self.config.align_training(alignment), self.adapter(run, name)
         unlabelled = data.unlabelled if alignment.unlabelled is not None else ()
-        by_prompt = data.task.prompt != PLAIN
+        by_prompt, teachers = data.task.prompt != PLAIN, alignment.teachers_of(name)
 
         def inputs() -> dict[str, object]:
             return {
@@ -210,13 +210,13 @@ class UpdateStages:
                 "new_base": self.fingerprints["new"],
                 "old_adapter": content_of(self.adapter("old", name)),
                 "new_adapter": content_of(self.adapter("new", name)),
-                "train": data.fingerprints["train"],
-                "validation": data.fingerprints["validation"],
+                **{part: data.fingerprints[part] for part in ("train", "validation")},
                 "alignment": alignment.identity(),
                 "training": settings.identity(),
                 # Left out where they are not in use: run folders from before these settings stay done.
                 **({"unlabelled": data.fingerprints["unlabelled"]} if unlabelled else {}),
                 **({"lora": self.config.lora.model_dump()} if alignment.start == "fresh" else {}),
+                **({"teachers": [content_of(Path(path)) for path in teachers]} if teachers else {}),
                 **({"task": dict(data.task.definition)} if by_prompt or alignment.unit != "tokens" else {}),
                 **self.templates("old", "new"),
                 **self.candidates.content(run, name),
@@ -250,12 +250,12 @@ class UpdateStages:
             work,
             (f"finetune old/{name}", f"finetune new/{name}", *self.candidates.needs(run, name)),
             data,
-            epochs=(alignment.unlabelled_epochs if unlabelled else None) or settings.epochs,
+            epochs=alignment.passes(settings.epochs, unlabelled=bool(unlabelled)),
             on_options=alignment.unit != "tokens",
             answers=alignment.num_candidates,
             unlabelled=unlabelled,
             epochs_before=settings.epochs if alignment.labels_first else 0,
-            teachers=alignment.teachers,
+            teachers=alignment.teacher_sides,
         )
 
     def train_control(self, data: TaskData) -> Stage:

@@ -7,7 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from muscle.config.alignment import LABEL_TARGETS, AlignmentSettings
+from muscle.config.alignment import AlignmentSettings
+from muscle.config.methods import LABEL_TARGETS
 from muscle.config.settings import BaseConfig
 from muscle.config.update_file import UpdateConfig
 from muscle.errors import MuscleError
@@ -214,7 +215,7 @@ class _Group:
         alignment = self._config(variant).alignment
         uses_old, in_place = _uses_old(alignment), dict(shared)
         in_place.pop("no_teacher", None)
-        if controls and alignment.unit != "tokens":
+        if controls and alignment.unit in ("options", "answers"):
             in_place["no_teacher"] = NO_TEACHER[alignment.unit] + self.mark
         own: list[PlannedRow] = []
         if controls and uses_old and not variant.probe:
@@ -254,7 +255,8 @@ def _uses_old(alignment: AlignmentSettings) -> bool:
         return True
     if alignment.unit == "tokens":
         return alignment.ce_weight < 1
-    return alignment.target != "labels" and not (alignment.target == "mixture" and alignment.old_share == 0)
+    by_share = alignment.target in ("mixture", "inhibition", "interpolation")
+    return alignment.target not in ("labels", "twins") and not (by_share and alignment.old_share == 0)
 
 
 def _method_words(alignment: AlignmentSettings) -> str:

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from muscle.config.alignment import LABEL_TARGETS, AlignmentSettings, MaskName, TargetName
+from muscle.config.alignment import AlignmentSettings
+from muscle.config.methods import LABEL_TARGETS, MaskName, TargetName
 from muscle.config.sweep_settings import PresetName
 from muscle.leaderboard.entries import Published
 

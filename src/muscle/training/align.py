@@ -10,13 +10,15 @@ from functools import partial
 from pathlib import Path
 
 from muscle import distributed
-from muscle.config.alignment import AlignmentSettings, EngineName
+from muscle.config.alignment import AlignmentSettings
+from muscle.config.methods import EngineName
 from muscle.config.settings import LoraSettings, TrainingSettings
 from muscle.models.bases import LoadedBase, check_same_vocabulary
 from muscle.tasks.task import Example, Task
 from muscle.training.data.examples import TokenizedExamples
 from muscle.training.head.kernels import choose_kernel, refuse_if_forced
 from muscle.training.head.usable_head import Heads
+from muscle.training.interpolate import interpolate
 from muscle.training.losses.masks import share_of_old
 from muscle.training.options.align import OptionAlignment
 from muscle.training.options.teach import OptionData
@@ -52,9 +54,8 @@ def align(
 ) -> TrainingResult:
     """Train a compatibility adapter on the new base and write it to `out` as a PEFT folder.
 
-    By the paper it starts from A_v2 and learns from both task models: where it is right from the new one, where it is
-    wrong from the old one (the other methods: `docs/update.md`). The epoch with the lowest validation value of this
-    same loss is kept (validation cross-entropy would stop distillation at its first epochs).
+    By the paper it starts from A_v2 and learns from the new task model where it is right, from the old one where it is
+    wrong (other methods: `docs/update.md`). The epoch with the lowest validation value of this same loss is kept.
 
     Args:
         old_base: M_base_v1, loaded.
@@ -69,9 +70,8 @@ def align(
         out: the adapter's folder; see `finetune`.
         description: for progress and log.
         engine: in place of `alignment.engine`: what is there of the teachers while the adapter trains.
-        store: folder of the teacher stores, kept for the next training on the same data, whatever its mask and weights;
-            by default they stand beside `out` until the adapter is written.
-        unlabelled_examples: trained on too, by methods at option level; their labels are not looked at.
+        store: folder of the teacher stores, kept for the next training; without it they go once `out` is written.
+        unlabelled_examples: trained on too at option level; their labels are not looked at.
         lora: of a fresh start (`alignment.start`).
 
     Returns:
@@ -83,9 +83,10 @@ def align(
         OutputError: `out` or the stores cannot be written.
         ConfigError: a setting can't be met here: packing, kernels.
     """
-    adapters, lora = {"old": old_adapter, "new": new_adapter}, lora or LoraSettings()
-    start = Start(new_base, adapters, alignment, lora, settings.seed)
-    given = (train_examples, validation_examples)
+    if alignment.unit == "weights":
+        return interpolate(new_base, old_adapter, new_adapter, alignment=alignment, out=out)
+    adapters, given = {"old": old_adapter, "new": new_adapter}, (train_examples, validation_examples)
+    start = Start(new_base, adapters, alignment, lora or LoraSettings(), settings.seed)
     with _made_on_the_way(store, out) as folder:
         if alignment.unit != "tokens":
             data = OptionData(task, *given, unlabelled_examples, alignment.answers_in_use)

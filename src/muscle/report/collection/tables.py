@@ -97,7 +97,7 @@ def _table(title: str, form: Form, rows: Sequence[CollectedTask]) -> Table:
         *(Column(each.title, digits=each.digits, signed=each.signed) for each in figures),
     )
     cells = tuple((row.task, _with_origin(row), *(each.read(row) for each in figures)) for row in ordered)
-    return Table(title, columns, cells, _notes(form, ordered))
+    return Table(title, columns, cells, _table_notes(form, ordered))
 
 
 def _with_origin(row: CollectedTask) -> str:
@@ -154,7 +154,7 @@ def _of_level(row: CollectedTask, value: float | None) -> float | None:
     return _in_percent(value) if row.in_percent else value
 
 
-def _notes(form: Form, rows: Sequence[CollectedTask]) -> tuple[str, ...]:
+def _table_notes(form: Form, rows: Sequence[CollectedTask]) -> tuple[str, ...]:
     """Say what a reader must know of a table."""
     notes = ["Rates in percent of the items, changes in points; c: the compatible update."]
     if form == "score" and any(row.in_percent for row in rows):

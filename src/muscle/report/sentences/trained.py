@@ -58,7 +58,9 @@ def method_words(adapter: TrainedAdapter) -> str:
     if method.target == "labels":
         return "cross-entropy of the right answer" if method.unit == "answers" else "cross-entropy of the right option"
     words = f"Eq. 1 on tokens, mask {method.mask}"
-    if method.unit != "tokens":
+    if method.unit == "weights":
+        words = "the old and the new adapter added up, nothing trained"
+    elif method.unit != "tokens":
         words = f"{'candidate answers' if method.unit == 'answers' else 'options'}, target {method.target}"
     return ", ".join([words, *_choices(method)])
 
@@ -96,6 +98,8 @@ def data_words(outcome: Outcome) -> str:
 
 def outcome_words(outcome: Outcome) -> str:
     """Say which epoch was kept, and whether more would have helped."""
+    if not outcome.num_epochs:
+        return ""
     state = "converged" if outcome.converged else "the validation loss was still falling"
     return f"epoch {outcome.best_epoch} of {outcome.num_epochs} kept (at most {outcome.max_epochs}), {state}"
 
@@ -106,10 +110,10 @@ def curve_words(adapter: TrainedAdapter) -> list[str]:
     for name, words in _TOLD:
         curve = adapter.curve(name)
         if curve is not None and curve.values:
-            found.append(f"{words} {_way(curve)}")
+            found.append(f"{words} {_first_to_last(curve)}")
     return found
 
 
-def _way(curve: Curve) -> str:
+def _first_to_last(curve: Curve) -> str:
     first, last = (format_number(curve.values[place], "rate") for place in (0, -1))
     return first if first == last else f"{first} to {last}"
