@@ -4,6 +4,7 @@ import pytest
 
 from muscle.config.alignment import AlignmentSettings
 from muscle.errors import ConfigError
+from muscle.sweep.jobs import teachers_key
 from muscle.sweep.presets import PROBE, ready_variants
 from muscle.sweep.sweep import Part
 from muscle.sweep.variants import OWN, UpdateFile, Variant, expand, vary
@@ -126,3 +127,14 @@ def test_a_section_with_an_unknown_key_or_preset_is_refused_with_its_line(tmp_pa
         written(tmp_path, sweep={"presets": ["all"]}).config()
     with pytest.raises(ConfigError, match=r"sweep\.vary\.alignment\.mask"):
         written(tmp_path, sweep={"vary": {"alignment.mask": []}}).config()
+
+
+def test_variants_share_their_teachers_stores_unless_their_teachers_differ(tmp_path):
+    def key(**alignment):
+        return teachers_key(
+            written(tmp_path, alignment={"method": "options", "labels_first": False, **alignment}).config()
+        )
+
+    assert key() == key(old_share=0.7) == key(target="reliability", sharpness=4.0)
+    assert key(teachers=["a"]) == key(teachers=["a"], old_share=0.7)
+    assert len({key(), key(teachers=["a"]), key(teachers=["b"])}) == 3
