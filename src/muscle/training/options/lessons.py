@@ -76,7 +76,7 @@ def taught_lesson(data: OptionData, old: Tensor, new: Sequence[Tensor], alignmen
         }
     rows = _target_rows(taught, alignment)
     answered = {"old": taught.old, **({"new": taught.mean_new} if new else {}), "target": rows.log_target}
-    right = {name: float((side[held].argmax(-1) == gold[held]).double().mean()) for name, side in answered.items()}
+    right = {name: float((data.likeliest(side)[held] == gold[held]).double().mean()) for name, side in answered.items()}
     return Lesson(rows, {**taught.facts, "validation_accuracy": right})
 
 

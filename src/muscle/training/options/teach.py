@@ -119,6 +119,13 @@ class OptionData:
         places = torch.tensor([example.num_answers for example in self.all])
         return scores.gather(-1, places[:, None])[:, 0]
 
+    def likeliest(self, scores: Tensor) -> Tensor:
+        """Return each item's likeliest option of (items, options), which the rest, no answer, is none of: (items,)."""
+        if self.counts_rest:
+            places = torch.tensor([example.num_answers for example in self.all])
+            scores = scores.scatter(-1, places[:, None], -torch.inf)
+        return scores.argmax(-1)
+
     def items(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> tuple[OptionItems, OptionItems]:
         """Encode the items for a student: those trained on, and those validated on."""
         parts = (([*self.train, *self.unlabelled], 0), (self.validation, self.num_trained))
