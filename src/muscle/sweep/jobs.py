@@ -18,9 +18,9 @@ from muscle.pipeline.stages import FLOOR_SEED
 from muscle.provenance import fingerprint
 from muscle.tasks import get_task
 
-JobKind = Literal["tasks", "again", "third", "longer", "variant"]
+JobKind = Literal["tasks", "again", "third", "longer", "served", "variant"]
 """Task adapters of both bases; both trained again with another seed (floor and twin); a task adapter of the third base;
-the new adapter trained on with cross-entropy; a variant's compatibility adapter."""
+the new adapter trained on with cross-entropy; both models served; a variant's compatibility adapter."""
 
 _NOT_THE_GROUPS = {"alignment", "output", "report", "sweep"}
 
@@ -105,6 +105,16 @@ class GroupJobs:
         """Train the new task adapter on with cross-entropy."""
         changes = {"new": self._given("tasks", "new"), **self._scored(control=True), **self._for(epochs)}
         return self._job("longer", self.config.model_copy(update=changes), needs=("tasks",))
+
+    def served(self) -> Job:
+        """Serve both models, by rules fitted on the validation data."""
+        changes = {"old": self._given("tasks", "old"), "new": self._given("tasks", "new"), **self._scored()}
+        return self._job("served", self.config.model_copy(update=changes), needs=("tasks",))
+
+    @property
+    def can_serve_both(self) -> bool:
+        """Whether every task has options, by whose likelihoods two models can be served."""
+        return all(get_task(entry.task).kind == "choice" for entry in self.config.tasks)
 
     def _for(self, epochs: int) -> dict[str, object]:
         """Return an alignment that trains for so many epochs to the end."""
@@ -211,7 +221,7 @@ def ordered(jobs: Iterable[Job]) -> list[Job]:
     for job in jobs:
         if by_name.setdefault(job.name, job).config != job.config:
             raise ConfigError(f"{job.name}: two variants of one name; expected each name once")
-    rank = {"tasks": 0, "again": 1, "third": 1, "longer": 2, "variant": 2}
+    rank = {"tasks": 0, "again": 1, "third": 1, "longer": 2, "served": 2, "variant": 2}
     return sorted(by_name.values(), key=lambda job: (rank[job.kind], job.name))
 
 
