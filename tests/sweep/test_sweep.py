@@ -1,6 +1,7 @@
 """A sweep the whole way on the tiny pair: variants, seeds, controls, parts, processes, failures."""
 
 import json
+import math
 import shutil
 
 import pytest
@@ -125,7 +126,10 @@ def test_both_models_served_keep_what_either_had_and_are_no_training(finished):
         # Of two options, one that both models answered is never left.
         assert old["choice"] != new["choice"] or ours["choice"] == old["choice"]
         assert ours["correct"] == (ours["output"] in ours["reference"])
-    assert list(served[0]["scores"]) == ["acc"]
+        assert ours["score"]["acc"] == ours["correct"]
+        gold = ours["logprobs"][ours["choices"].index(ours["reference"][0])]
+        assert ours["score"]["gold_probability"] == pytest.approx(math.exp(gold))
+    assert set(served[0]["score"]) == {"acc", "gold_probability", "gold_logprob"}
 
 
 def test_adapters_are_those_that_a_single_update_trains(inputs, finished, tmp_path):

@@ -228,6 +228,11 @@ def _notes(rows: Sequence[Row]) -> list[str]:
         "beats: fewer negative flips in every seed, and the exact sign-flip test over items (all seeds of an item "
         "together; Holm over the rows) below 0.05. It speaks of these adapters; the test over seeds is in the JSON.",
     ]
+    if any(row.seconds for row in rows):
+        notes.append(
+            "Training: the wall time of a row's own training. Of rows that share teachers the first also ran these; old "
+            "and new are trained once for all."
+        )
     missing = [row.name for row in rows if row.failed]
     if missing:
         notes.append(f"Not complete: {', '.join(missing)}.")

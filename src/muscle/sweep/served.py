@@ -21,6 +21,7 @@ from muscle.pipeline.stage import Stage
 from muscle.pipeline.stages import UpdateStages
 from muscle.predictions.run import METADATA_FILE, SCORE_PREFIX, Run
 from muscle.route.items import Items, pair_items
+from muscle.route.likelihoods import log_softmax
 from muscle.route.option_rules import NO_GOLD, OptionRule, OptionScores
 from muscle.route.scores import option_scores
 from muscle.route.served import VARIANTS, Variant
@@ -104,19 +105,24 @@ def _write_served(data: TaskData, files: dict[str, Path], outputs: dict[Variant,
 def served_records(items: Items, scores: OptionScores, rule: OptionRule) -> pl.DataFrame:
     """Return the new model's records with the served answers in their place.
 
-    Log-likelihoods are those that the rule answers from; of the scores the main one is kept, which is right or wrong.
+    Log-likelihoods are those that the rule answers from, and the scores are those that follow from them.
     """
     frame = items.new.frame
-    answers = rule.answers(scores)
-    counts = frame["choices"].list.len().to_list()
-    values = [row[:count].tolist() for row, count in zip(rule.values(scores), counts, strict=True)]
-    right = answers == scores.gold
-    main, *others = [name for name in frame.columns if name.startswith(SCORE_PREFIX)]
-    chosen = [options[answer] for options, answer in zip(frame["choices"].to_list(), answers, strict=True)]
-    return frame.drop(others).with_columns(
+    answers, values = rule.answers(scores), log_softmax(rule.values(scores))
+    right, each = answers == scores.gold, np.arange(answers.size)
+    of_gold = np.where(scores.gold == NO_GOLD, np.nan, values[each, scores.gold])
+    counts, options = frame["choices"].list.len().to_list(), frame["choices"].to_list()
+    made = {
+        "gold_probability": np.exp(of_gold),
+        "gold_logprob": of_gold,
+        "acc": right.astype(np.float64),
+    }
+    names = [name for name in frame.columns if name.startswith(SCORE_PREFIX)]
+    kept = [name for name in names if name.removeprefix(SCORE_PREFIX) in made]
+    return frame.drop(set(names) - set(kept)).with_columns(
         pl.Series("choice", answers, dtype=frame.schema["choice"]),
-        pl.Series("output", chosen, dtype=pl.String),
+        pl.Series("output", [of[answer] for of, answer in zip(options, answers, strict=True)], dtype=pl.String),
         pl.Series("correct", right),
-        pl.Series("logprobs", values, dtype=frame.schema["logprobs"]),
-        pl.Series(main, right.astype(np.float64)),
+        pl.Series("logprobs", [row[:count].tolist() for row, count in zip(values, counts, strict=True)]),
+        *(pl.Series(name, made[name.removeprefix(SCORE_PREFIX)]).fill_nan(None) for name in kept),
     )
