@@ -42,3 +42,20 @@ def two_runs(
             )
         )
     return runs[0], runs[1]
+
+
+def two_answers(
+    num: int, *, seed: int = 0, start: int = 0, old_signal: float = 2.0, new_signal: float = 2.0
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return what an API gives of the same two models: answers and how sure each says it is, no likelihoods."""
+    runs = []
+    for frame in two_runs(num, seed=seed, start=start, old_signal=old_signal, new_signal=new_signal):
+        values = np.array(frame["logprobs"].to_list())
+        shares = np.exp(values) / np.exp(values).sum(axis=1, keepdims=True)
+        runs.append(
+            frame.drop("choices", "choice", "logprobs", "reference").with_columns(
+                pl.Series("score.confidence", shares.max(axis=1)),
+                pl.Series("slice.course", np.where(np.arange(num) % 3, "main", "sweet")),
+            )
+        )
+    return runs[0], runs[1]

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from muscle import distributed
-from muscle.commands import compare, gate, plan, runs, sweep, training
+from muscle.commands import collect, compare, gate, plan, route, runs, sweep, training
 from muscle.commands.ending import end
 from muscle.commands.shell import say
 
@@ -49,9 +49,11 @@ for _command in (
     runs.convert,
     compare.closeness,
     compare.report,
+    collect.collect,
 ):
     app.command()(_command)
 app.add_typer(gate.baselines_app, name="baseline")
+app.add_typer(route.app, name="route")
 
 
 def run() -> int:

@@ -32,21 +32,36 @@ def test_by_hand() -> None:
         (2.0, 0.5, 0.25),
         (math.inf, 0.75, 0.0),
     ]
-    assert choose_kappa(two(rows), 0.3).log_kappa == math.inf, "as accurate, with fewer flips"
-    assert choose_kappa(two(rows[:2] + rows[3:]), 0.3).log_kappa == 1.0
+    assert choose_kappa(two(rows), 0.4, floor=0).log_kappa == math.inf, "as accurate, with fewer flips"
+    assert choose_kappa(two(rows[:2] + rows[3:]), 0.3, floor=0).log_kappa == 1.0
+
+
+def test_one_flip_more_than_was_seen_must_fit_into_the_limit() -> None:
+    rows = [(1.0, True, False)] + [(1.0, False, True)] * 2 + [(-1.0, True, True)] * 97
+    assert choose_kappa(two(rows), 0.0199, floor=0).log_kappa == 0.0, "(1 + 1) / (100 + 1) is within it"
+    assert choose_kappa(two(rows), 0.0197, floor=0).log_kappa == math.inf, "it is not, though 1 / 100 is"
 
 
 @given(items, st.floats(0, 1))
 def test_no_kappa_within_the_limit_is_more_accurate(rows, limit) -> None:
     given_items = two(rows)
-    found = choose_kappa(given_items, limit)
+    found = choose_kappa(given_items, limit, floor=0)
     tried = [given_items.at(log_kappa) for log_kappa in [*np.arange(0, 3, 0.05), math.inf]]
-    within = [step for step in tried if step.negative_flip_rate <= limit]
+    within = [step for step in tried if (len(rows) * step.negative_flip_rate + 1) / (len(rows) + 1) <= limit]
     if within:
         assert found.negative_flip_rate <= limit + 1e-9
         assert found.accuracy >= max(step.accuracy for step in within) - 1e-9
     else:
         assert found.negative_flip_rate == given_items.at(math.inf).negative_flip_rate
+
+
+def test_where_some_are_not_asked_about_and_nothing_meets_the_limit_the_floor_counts() -> None:
+    rows = [(math.inf, True, False), (1.0, True, False), (2.0, False, True), (2.0, False, True)]
+    given_items = two(rows)
+    assert [step.accuracy for step in steps(given_items)] == [0.5, 0.75, 0.25]
+    assert choose_kappa(given_items, 0.01, floor=0.5).log_kappa == 1.5
+    assert choose_kappa(given_items, 0.01, floor=0.2).log_kappa == 1.5, "of equally many flips the more accurate"
+    assert choose_kappa(given_items, 0.01, floor=0.9).log_kappa == 1.5
 
 
 @given(items)

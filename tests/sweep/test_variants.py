@@ -113,6 +113,19 @@ def test_the_preset_of_methods_is_valid_whatever_the_update_has():
         assert found["options, margin"].unlabelled is None
 
 
+@pytest.mark.parametrize("unit", ["options", "answers"])
+def test_the_preset_of_rivals_has_published_methods_in_the_tasks_unit(unit):
+    given = AlignmentSettings.model_validate({"method": unit, "unlabelled": "more.jsonl", "training": {"epochs": 3}})
+    found = {
+        each.name: AlignmentSettings.model_validate(each.alignment) for each in ready_variants("rivals", given, unit)
+    }
+    assert list(found) == ["churn", "pct", "ldi", "mpt", "relabel", "twins", "bcwi"]
+    assert {each.unit for name, each in found.items() if name != "bcwi"} == {unit}
+    assert found["pct"].unlabelled == "more.jsonl" and found["twins"].unlabelled is None
+    assert (found["pct"].training, found["bcwi"].training) == ({"epochs": 3}, {})
+    assert found["churn"].old_share == 1.0
+
+
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/", "-1/2"])
 def test_a_part_that_is_none_is_refused(text):
     with pytest.raises(ConfigError, match="expected I/N"):

@@ -5,40 +5,37 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
+from muscle.config.methods import (
+    LABEL_TARGETS,
+    MIXED_TARGETS,
+    STUDENT_FREE_MASKS,
+    AnswerSettings,
+    AtLeastZero,
+    EngineName,
+    FocalSettings,
+    InhibitionSettings,
+    KlName,
+    MaskName,
+    MethodName,
+    SelectionName,
+    StartName,
+    TargetName,
+    TwinSettings,
+    UnitName,
+    filled,
+)
 from muscle.config.section import Fraction, Positive, Section
 
-MaskName = Literal["student_wrong", "old_right", "old_always", "token_likelihood", "sequence_likelihood"]
-"""Mask strategies of Table 7 and Eq. 2, 3; `student_wrong` is the method (Eq. 1)."""
-
-EngineName = Literal["projected", "mixed", "hidden", "topk", "online"]
-"""What is there of the teachers while the compatibility adapter trains, see `docs/engine.md`."""
-
-MethodName = Literal["paper", "options", "answers"]
-"""Presets of the choices that make up a method, see `docs/update.md`."""
-
-UnitName = Literal["tokens", "options", "answers"]
-"""What an adapter is trained on: the tokens of context and answer, the likelihoods of whole answer options, or those
-of candidate answers to a task whose answers are generated."""
-
-TargetName = Literal["mask", "labels", "mixture", "reliability", "stack", "margin", "lifted"]
-"""What the student is drawn to: `mask` is Eq. 1; the others are of the units `options` and `answers`."""
-
-StartName = Literal["new", "old", "fresh"]
-"""Which adapter the compatibility adapter starts from."""
-
-SelectionName = Literal["own", "cross_entropy"]
-"""Which validation value picks the epoch."""
-
-KlName = Literal["forward", "reverse"]
-"""KL(target || student), or KL(student || target)."""
-
-LABEL_TARGETS: tuple[TargetName, ...] = ("labels", "margin")
-"""Targets of whole answers that are nothing without a label."""
-
-STUDENT_FREE_MASKS: tuple[MaskName, ...] = ("old_right", "old_always")
-"""Masks that don't depend on the student: the only ones that a `mixed` store can hold."""
+_OF_WHOLE_ANSWERS: tuple[TargetName, ...] = (*LABEL_TARGETS, *MIXED_TARGETS, "focal", "inhibition", "old_answers")
+_FITTING: Mapping[UnitName, tuple[TargetName, ...]] = {
+    "tokens": ("mask",),
+    "options": _OF_WHOLE_ANSWERS,
+    "answers": _OF_WHOLE_ANSWERS,
+    "weights": ("interpolation",),
+}
+_TAUGHT = "a target with teachers: mixture, reliability, stack, lifted, focal, inhibition or old_answers"
 
 
 class GrownLora(Section):
@@ -51,62 +48,32 @@ class GrownLora(Section):
     r: Positive
 
 
-class AnswerSettings(Section):
-    """The candidate answers of an item, where the unit is `answers`; the reference is always one of them.
-
-    Attributes:
-        models: whose answers are taken: of each the greedy one, and samples.
-        samples: answers that are drawn from each model for an item; what comes twice counts once.
-        temperature: at which they are drawn.
-        normalise: `none` scores an answer by its log-likelihood, whose exponential is its probability; `tokens` divides
-            it by the answer's tokens. For long answers, none of which is likely: see `docs/update.md`.
-        rest: with `normalise: none`, all other answers together are an option too, so that probabilities stay what
-            they are and none can leave for an answer that is no candidate.
-    """
-
-    models: tuple[Literal["old", "new"], ...] = ("old", "new")
-    samples: Annotated[int, Field(ge=0)] = 2
-    temperature: Annotated[float, Field(gt=0)] = 1.0
-    normalise: Literal["none", "tokens"] = "none"
-    rest: bool = True
-
-    @field_validator("models", mode="before")
-    @classmethod
-    def _listed(cls, value: object) -> object:
-        return tuple(value) if isinstance(value, list) else value
-
-    @model_validator(mode="after")
-    def _has_alternatives(self) -> AnswerSettings:
-        if not self.models or len(set(self.models)) < len(self.models):
-            raise ValueError(f"models: expected old, new or both, found {list(self.models)}")
-        return self
-
-    @property
-    def counts_rest(self) -> bool:
-        """Whether all other answers are an option: lengths taken out, likelihoods are no probabilities any more."""
-        return self.rest and self.normalise == "none"
-
-    def of_candidates(self) -> dict[str, object]:
-        """Return what the candidates depend on, as part of a fingerprint; how they are scored is none of it."""
-        return {"models": list(self.models), "samples": self.samples, "temperature": self.temperature}
-
-
 class AlignmentSettings(Section):
     """How the compatibility adapter is trained: the choices that make up a method, and what they need.
 
     Attributes:
         method: fills the choices that are left out. `paper`: Eq. 1 on tokens. `options`: first the new adapter is
             trained on at option level, then distilled to the mixture of the old model and that one. `answers`: the
-            same over candidate answers.
+            same over candidate answers. The others are published methods to hold these against, see `docs/update.md`.
         unit: what the loss counts.
         target: what the student is drawn to.
         temperature: T of Eq. 1, and of the distillation at option level.
         mask: of the target `mask`: which tokens lean on the old model.
         ce_weight: 1 - lambda of Eq. 5; 0 leaves the distillation alone. At option level the cross-entropy is that of
             the right option, on labelled items.
-        old_share: the old model's share of the targets `mixture` and `lifted`; of `reliability` before the teachers
-            are weighed.
+        old_share: the old model's share of the targets `mixture` and `lifted`, of the logits of `inhibition`, of the
+            losses of `focal` with both sources, and of the weights of `interpolation`; of `reliability` before the
+            teachers are weighed.
+        sharpness: of the target `reliability`: the power to which a teacher's trust in the right option counts.
         kappa: of the target `stack`: the odds by which the old model's answer is raised.
+        focal: numbers of the target `focal`.
+        inhibition: numbers of the target `inhibition`.
+        twins: numbers of the target `twins`.
+        keep_labels: of the target `old_answers`: where there is a label it stays, and the old model's answer stands for
+            the others alone.
+        margin_of: of the target `margin`: the old model's, or the higher one of both teachers'.
+        teachers: folders of further adapters on the new base, or such a list for each task: the new teacher is the mean
+            of these and of the new adapter.
         kl: direction of the distillation at option level.
         answers: the candidates of the unit `answers`, and how they are scored.
         labels_first: first train the starting adapter on the labels alone, at option level; the outcome is both the
@@ -131,7 +98,14 @@ class AlignmentSettings(Section):
     mask: MaskName = "student_wrong"
     ce_weight: Fraction = 0.0
     old_share: Fraction = 0.5
+    sharpness: AtLeastZero = 2.0
     kappa: Annotated[float, Field(gt=0)] = 1.0
+    focal: FocalSettings = FocalSettings()
+    inhibition: InhibitionSettings = InhibitionSettings()
+    twins: TwinSettings = TwinSettings()
+    keep_labels: bool = False
+    margin_of: Literal["old", "higher"] = "old"
+    teachers: list[str] | Mapping[str, list[str]] | None = None
     kl: KlName = "forward"
     answers: AnswerSettings = AnswerSettings()
     labels_first: bool = False
@@ -149,20 +123,13 @@ class AlignmentSettings(Section):
         *("engine", "store_precision", "topk"),
         *("unit", "target", "old_share", "kappa", "kl", "labels_first", "unlabelled_epochs"),
         *("start", "lora", "selection", "answers"),
+        *("sharpness", "focal", "inhibition", "twins", "keep_labels", "margin_of"),
     )
 
     @model_validator(mode="before")
     @classmethod
     def _filled(cls, values: object) -> object:
-        if not isinstance(values, Mapping) or values.get("method") not in ("options", "answers"):
-            return values
-        preset = {
-            "unit": values["method"],
-            "target": "mixture",
-            "temperature": 1.0,
-            "labels_first": values.get("target") != "labels",
-        }
-        return {**preset, **values}
+        return filled(values) if isinstance(values, Mapping) else values
 
     @model_validator(mode="after")
     def _fits(self) -> AlignmentSettings:
@@ -171,46 +138,80 @@ class AlignmentSettings(Section):
                 f"engine mixed keeps one vector a token, but the mask {self.mask} follows the student; expected "
                 f"the mask {' or '.join(STUDENT_FREE_MASKS)}, or the engine projected"
             )
-        if (self.unit == "tokens") != (self.target == "mask"):
-            expected = "mask" if self.unit == "tokens" else "labels, mixture, reliability, stack, margin or lifted"
-            raise ValueError(f"target: expected {expected} with unit {self.unit}, found {self.target}")
+        if self.target not in _FITTING[self.unit]:
+            raise ValueError(
+                f"target: expected {_alternatives(_FITTING[self.unit])} with unit {self.unit}, found {self.target}"
+            )
         fields = type(self).model_fields
         for key, (fitting, expected) in self._owners().items():
             value = getattr(self, key)
-            if not fitting and value != fields[key].default:
+            if not fitting and value != fields[key].get_default(call_default_factory=True):
                 raise ValueError(f"{key}: expected it only with {expected}, found {value}")
+        if self.target == "inhibition" and self.old_share == 0.0 and not self.teachers:
+            raise ValueError(
+                "teachers: expected adapters on the new base, whose mean logits hold the student where old_share is 0; "
+                "found none"
+            )
         return self
 
     def _owners(self) -> dict[str, tuple[bool, str]]:
         """Return of each key that not every method reads: whether this one does, and which do."""
-        tokens, options = self.unit == "tokens", self.unit in ("options", "answers")
-        drawn = options and self.target not in LABEL_TARGETS
-        teachers = "a target with teachers: mixture, reliability, stack or lifted"
-        shared = self.target in ("mixture", "reliability", "lifted")
+        tokens, options, target = self.unit == "tokens", self.unit in ("options", "answers"), self.target
+        taught, mixed = options and target not in LABEL_TARGETS, target in MIXED_TARGETS
+        shared = target in ("mixture", "reliability", "lifted", "inhibition", "interpolation") or (
+            target == "focal" and self.focal.sources == "both"
+        )
+        trained = (tokens or options, "a unit that trains: tokens, options or answers")
         return {
-            "mask": (tokens, "unit tokens"),
-            "engine": (tokens, "unit tokens"),
-            "store_precision": (tokens, "unit tokens"),
-            "topk": (tokens, "unit tokens"),
-            "ce_weight": (tokens or drawn, f"unit tokens or {teachers}"),
-            "old_share": (shared, "target mixture, reliability or lifted"),
-            "kappa": (self.target == "stack", "target stack"),
-            "kl": (drawn, teachers),
+            **dict.fromkeys(("mask", "engine", "store_precision", "topk"), (tokens, "unit tokens")),
+            **dict.fromkeys(("start", "selection", "training"), trained),
+            "lora": (trained[0] and target != "twins", "a unit that trains, and not with target twins"),
+            "ce_weight": (tokens or taught, f"unit tokens or {_TAUGHT}"),
+            "old_share": (
+                shared,
+                "target mixture, reliability, lifted, inhibition, interpolation, or focal with sources both",
+            ),
+            **{
+                key: (target == owner, f"target {owner}")
+                for key, owner in (
+                    *(("sharpness", "reliability"), ("kappa", "stack"), ("focal", "focal")),
+                    *(("inhibition", "inhibition"), ("twins", "twins"), ("keep_labels", "old_answers")),
+                    ("margin_of", "margin"),
+                )
+            },
+            "teachers": (
+                options and self.reads_new_teacher,
+                "unit options or answers and a target that reads the new teacher",
+            ),
+            "kl": (mixed, f"target {_alternatives(MIXED_TARGETS)}"),
             "labels_first": (
-                options and self.target != "labels",
-                "unit options or answers and another target than labels",
+                options and target not in ("labels", "twins"),
+                "unit options or answers and another target than labels or twins",
             ),
             "answers": (self.unit == "answers", "unit answers"),
-            "unlabelled": (drawn, teachers),
+            "unlabelled": (taught, _TAUGHT),
             "unlabelled_epochs": (self.unlabelled is not None, "unlabelled"),
         }
+
+    @property
+    def reads_new_teacher(self) -> bool:
+        """Whether the new task model teaches, beside the old one or alone."""
+        match self.target:
+            case "focal":
+                return self.focal.sources == "both"
+            case "inhibition":
+                return self.old_share < 1.0
+            case "margin":
+                return self.margin_of == "higher"
+            case _:
+                return self.target == "mask" or self.target in MIXED_TARGETS
 
     def identity(self) -> dict[str, object]:
         """Return the settings as part of a fingerprint.
 
-        The name of the preset stands for nothing beside what it filled in, nor does a file's place beside its content.
+        The name of the preset stands for nothing beside what it filled in, nor does a place beside its content.
         """
-        left_out = ("method", "unlabelled")
+        left_out = ("method", "unlabelled", "teachers")
         return {key: value for key, value in super().identity().items() if key not in left_out}
 
     @property
@@ -223,6 +224,31 @@ class AlignmentSettings(Section):
         """Candidate answers of an item at most; 0 for other units."""
         return 1 + len(self.answers.models) * (1 + self.answers.samples) if self.unit == "answers" else 0
 
+    def passes(self, epochs: int, *, unlabelled: bool) -> int:
+        """Return how often a training reads its items, at most.
+
+        Args:
+            epochs: of `training`.
+            unlabelled: whether there are inputs without labels among them.
+        """
+        match self.target:
+            case "interpolation":
+                return 0
+            case "twins":
+                return 4 * epochs  # two bootstraps, which both twins read
+            case _:
+                return (self.unlabelled_epochs if unlabelled else None) or epochs
+
     def unlabelled_of(self, task: str) -> str | None:
         """Return where a task's unlabelled inputs are."""
         return self.unlabelled.get(task) if isinstance(self.unlabelled, Mapping) else self.unlabelled
+
+    def teachers_of(self, task: str) -> list[str]:
+        """Return the folders of a task's further teachers."""
+        found = self.teachers.get(task, []) if isinstance(self.teachers, Mapping) else self.teachers
+        return found or []
+
+
+def _alternatives(words: tuple[str, ...]) -> str:
+    """Return words as `a, b or c`."""
+    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -51,14 +51,24 @@ training:                               # task adapters and compatibility adapte
   kernels: auto                         # ours: the Triton kernel where it is right and faster; torch, triton
   seed: 0
 alignment:                              # the compatibility adapter; the words are explained in docs/update.md
-  method: paper                         # Eq. 1; or options, answers, which fill unit, target, temperature, labels_first
-  unit: tokens                          # ours: or options, those of a choice task; answers, candidates where it writes
-  target: mask                          # ours: with the other units labels, mixture, reliability, stack, margin, lifted
+  method: paper                         # Eq. 1; or a preset: options, answers, churn, pct, ldi, elodi, mpt, relabel,
+                                        #        twins, bcwi
+  unit: tokens                          # ours: or options, those of a choice task; answers, candidates where it writes;
+                                        #       weights, which trains nothing
+  target: mask                          # ours: with whole answers labels, mixture, reliability, stack, margin, lifted,
+                                        #       focal, inhibition, old_answers, twins; with weights interpolation
   temperature: 2.0
   mask: student_wrong                   # or old_right, old_always, token_likelihood, sequence_likelihood (Table 7)
   ce_weight: 0.0                        # 1 - lambda of Eq. 5
-  old_share: 0.5                        # ours: of mixture, reliability, lifted
+  old_share: 0.5                        # ours: of mixture, reliability, lifted, inhibition, interpolation
+  sharpness: 2.0                        # ours: of reliability: power to which a teacher's trust counts
   kappa: 1.0                            # ours: of stack: odds by which the old model's answer is raised
+  focal: {alpha: 1.0, beta: 5.0, distance: kl, sources: old}  # ours: of focal; distance logits, sources both
+  inhibition: {xi: 0.5, p: 2.0, top: null, right_option: true}  # ours: of inhibition
+  twins: {agreement: 10.0}              # ours: of twins: weight of their symmetric KL
+  keep_labels: false                    # ours: of old_answers: the old model answers for items without a label alone
+  margin_of: old                        # ours: of margin: or higher, of both teachers' margins
+  teachers: null                        # ours: [FOLDER, ...]: more adapters on the new base, averaged with the new one
   kl: forward                           # ours: or reverse (not with unit tokens)
   answers:                              # ours: candidates of an item with unit answers, beside its reference
     models: [old, new]                  #   whose greedy answers and samples
@@ -91,7 +101,7 @@ report:
 sweep:                                  # ours: what `muscle sweep` holds against each other (docs/sweep.md)
   vary: {}                              # e.g. {alignment.mask: [student_wrong, old_right]}: all combinations
   variants: {}                          # further ones by name: {mixture: {alignment.method: options}}
-  presets: []                           # table7, controls, methods
+  presets: []                           # table7, methods, rivals, controls
   seeds: []                             # of training.seed, e.g. [0, 1, 2]
   third: null                           # an unrelated base, put in the old one's place as a control
   controls: true

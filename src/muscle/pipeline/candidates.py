@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from muscle import distributed
-from muscle.config.alignment import AlignmentSettings, AnswerSettings
+from muscle.config.alignment import AlignmentSettings
+from muscle.config.methods import AnswerSettings
 from muscle.config.update_file import UpdateConfig
 from muscle.errors import DataError
 from muscle.models.bases import LoadedBase
@@ -28,70 +30,106 @@ Parts = Mapping[str, Sequence[Example]]
 """Items by their part: train, validation, unlabelled. Only within a part is an id unique."""
 
 
-def parts_of(data: TaskData) -> dict[str, Sequence[Example]]:
+@dataclass(frozen=True)
+class CandidateFiles:
+    """The candidates of an update's methods, drawn once for all methods that draw alike.
+
+    Attributes:
+        config: the update.
+        methods: how compatibility adapters are trained, by run; `compat` comes first.
+        bases: loaded on first use.
+        adapter: the folder of a run's adapter for a task.
+        base_content: what stands for a base's content.
+    """
+
+    config: UpdateConfig
+    methods: Mapping[str, AlignmentSettings]
+    bases: LoadedBases
+    adapter: Callable[[str, str], Path]
+    base_content: Callable[[Side], object]
+
+    def stages(self, data: TaskData) -> list[Stage]:
+        """Return the stages that draw a task's candidates."""
+        return [self._stage(run, data) for run in self.methods if self._drawn_for(run) == run]
+
+    def needs(self, run: str, task: str) -> tuple[str, ...]:
+        """Return the name of the stage whose candidates a method learns; nothing for other units."""
+        drawn_for = self._drawn_for(run)
+        return () if drawn_for is None else (_stage_name(drawn_for, task),)
+
+    def content(self, run: str, task: str) -> dict[str, object]:
+        """Return what a method's training depends on through its candidates."""
+        drawn_for = self._drawn_for(run)
+        return {} if drawn_for is None else {"candidates": content_of(self._file(drawn_for, task))}
+
+    def learnt(self, run: str, data: TaskData, unlabelled: Sequence[Example]) -> dict[str, Sequence[Example]]:
+        """Return what a method learns, by part; with its candidates where it learns these."""
+        parts = {**_parts_of(data), "unlabelled": unlabelled}
+        drawn_for, answers = self._drawn_for(run), self.methods[run].answers
+        return (
+            parts if drawn_for is None else dict(candidate_parts(self._file(drawn_for, data.task.name), parts, answers))
+        )
+
+    def _drawn_for(self, run: str) -> str | None:
+        """Return the first method that draws as this one does; None where it learns no candidates."""
+        if self.methods[run].unit != "answers":
+            return None
+        wanted = self.methods[run].answers.of_candidates()
+        alike = (name for name, each in self.methods.items() if each.unit == "answers")
+        return next(name for name in alike if self.methods[name].answers.of_candidates() == wanted)
+
+    def _file(self, run: str, task: str) -> Path:
+        folder = Path(self.config.output) / "candidates"
+        return (folder if run == "compat" else folder / run) / f"{task}.jsonl"
+
+    def _stage(self, run: str, data: TaskData) -> Stage:
+        name, alignment = data.task.name, self.methods[run]
+        answers, seed, out = alignment.answers, self.config.training.seed, self._file(run, name)
+        adapters = {side: self.adapter(side, name) for side in answers.models}
+
+        def inputs() -> dict[str, object]:
+            return {
+                "models": {side: [self.base_content(side), content_of(adapters[side])] for side in answers.models},
+                "items": {part: data.fingerprints[part] for part in _parts_of(data)},
+                "task": dict(data.task.definition),
+                "answers": answers.of_candidates(),
+                "seed": seed,
+                "batch_size": self.config.evaluation.batch_size,
+                "harness": versions().get("lm_eval"),
+            }
+
+        def work() -> None:
+            draw_candidates(
+                out,
+                {side: (self.bases.base(side), adapters[side]) for side in answers.models},
+                data.task,
+                _parts_of(data),
+                answers,
+                seed=seed,
+                batch_size=self.config.evaluation.batch_size,
+                description=f"candidates of {name}",
+            )
+            distributed.from_main(partial(shutil.rmtree, answers_of(out), ignore_errors=True))
+
+        return Stage(
+            _stage_name(run, name),
+            inputs,
+            (out,),
+            work,
+            tuple(f"finetune {side}/{name}" for side in answers.models),
+            data,
+            answers=alignment.num_candidates - 1,
+            unlabelled=data.unlabelled,
+        )
+
+
+def _stage_name(run: str, task: str) -> str:
+    return f"candidates {task}" if run == "compat" else f"candidates {run}/{task}"
+
+
+def _parts_of(data: TaskData) -> dict[str, Sequence[Example]]:
     """Return the items that are learnt from."""
     return {"train": data.train, "validation": data.validation, "unlabelled": data.unlabelled}
-
-
-def learnt_parts(path: Path, data: TaskData, alignment: AlignmentSettings) -> Parts:
-    """Return the items that a method learns from, with the candidates in a file where these are learnt."""
-    parts = parts_of(data)
-    if alignment.unlabelled is None:
-        parts["unlabelled"] = ()
-    return candidate_parts(path, parts, alignment.answers) if alignment.unit == "answers" else parts
-
-
-def candidates_stage(
-    config: UpdateConfig,
-    bases: LoadedBases,
-    fingerprints: Mapping[Side, str],
-    adapters: Mapping[Side, Path],
-    data: TaskData,
-    *,
-    out: Path,
-    further: Mapping[str, object],
-) -> Stage:
-    """Return the stage that draws a task's candidates.
-
-    Args:
-        config: the update.
-        bases: loaded on first use.
-        fingerprints: of the bases.
-        adapters: of the task.
-        data: the task's.
-        out: the file.
-        further: what the answers depend on beside all that.
-    """
-    name, answers, seed = data.task.name, config.alignment.answers, config.training.seed
-
-    def inputs() -> dict[str, object]:
-        return {
-            "models": {side: [fingerprints[side], content_of(adapters[side])] for side in answers.models},
-            "items": {part: data.fingerprints[part] for part in parts_of(data)},
-            "task": dict(data.task.definition),
-            "answers": answers.of_candidates(),
-            "seed": seed,
-            "batch_size": config.evaluation.batch_size,
-            "harness": versions().get("lm_eval"),
-            **further,
-        }
-
-    def work() -> None:
-        draw_candidates(
-            out,
-            {side: (bases.base(side), adapters[side]) for side in answers.models},
-            data.task,
-            parts_of(data),
-            answers,
-            seed=seed,
-            batch_size=config.evaluation.batch_size,
-            description=f"candidates of {name}",
-        )
-        distributed.from_main(partial(shutil.rmtree, answers_of(out), ignore_errors=True))
-
-    needs = tuple(f"finetune {side}/{name}" for side in answers.models)
-    num_drawn, unlabelled = config.alignment.num_candidates - 1, data.unlabelled
-    return Stage(f"candidates {name}", inputs, (out,), work, needs, data, answers=num_drawn, unlabelled=unlabelled)
 
 
 def draw_candidates(

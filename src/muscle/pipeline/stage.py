@@ -1,4 +1,4 @@
-"""What a stage of an update is: its inputs, its outputs, and the work in between."""
+"""One stage of an update, as the run, the dry run and the single steps see it."""
 
 from __future__ import annotations
 

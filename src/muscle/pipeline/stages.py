@@ -24,7 +24,7 @@ from muscle.errors import DataError
 from muscle.evaluation.save import evaluate_to_file
 from muscle.files import read_json
 from muscle.models.bases import base_fingerprint, chat_template_fingerprint, resolve_base
-from muscle.pipeline.candidates import candidates_stage, learnt_parts
+from muscle.pipeline.candidates import CandidateFiles
 from muscle.pipeline.load_data import load_data
 from muscle.pipeline.loaded_bases import SIDES, LoadedBases, Side
 from muscle.pipeline.run_folder import content_of
@@ -66,10 +66,9 @@ class UpdateStages:
         stages: list[Stage] = []
         for data in self.data.values():
             stages += [self.finetune("old", data), self.finetune("new", data)]
-            if self.config.alignment.unit == "answers":
-                stages.append(self.draw_candidates(data))
+            stages += self.candidates.stages(data)
             stages += [self.align(data, run) for run in self.methods]
-            if self.config.evaluation.control:
+            if self.config.trains_control:
                 stages.append(self.train_control(data))
             if self.config.evaluation.floor:
                 stages.append(self.train_floor(data))
@@ -103,7 +102,7 @@ class UpdateStages:
         runs: dict[str, Side] = {"old": "old", "new": "new", "compat": "new"}
         if self.config.evaluation.bare_base:
             runs["base"] = "new"
-        if self.config.evaluation.control:
+        if self.config.trains_control:
             runs["control"] = "new"
         if self.config.evaluation.floor:
             runs["floor"] = "old"
@@ -182,26 +181,23 @@ class UpdateStages:
         stage = f"floor {name}" if run == "floor" else f"finetune {run}/{name}"
         return Stage(stage, inputs, (out,), work, data=data, epochs=training.epochs)
 
-    def draw_candidates(self, data: TaskData) -> Stage:
-        """The old and the new model's answers to what is trained on, for the unit `answers`."""
-        adapters = {side: self.adapter(side, data.task.name) for side in SIDES}
-        out = self._candidates(data.task.name)
-        further = self.templates("old", "new")
-        return candidates_stage(self.config, self.bases, self.fingerprints, adapters, data, out=out, further=further)
-
-    def _candidates(self, task: str) -> Path:
-        return self.folder / "candidates" / f"{task}.jsonl"
-
-    def _candidates_content(self, task: str, alignment: AlignmentSettings) -> dict[str, object]:
-        """Return what a training on candidates depends on further."""
-        return {"candidates": content_of(self._candidates(task))} if alignment.unit == "answers" else {}
+    @cached_property
+    def candidates(self) -> CandidateFiles:
+        """The candidate answers of the methods that learn them."""
+        return CandidateFiles(
+            self.config,
+            self.methods,
+            self.bases,
+            self.adapter,
+            lambda side: [self.fingerprints[side], self.templates(side)],
+        )
 
     def align(self, data: TaskData, run: str = "compat") -> Stage:
         """Step 2 of the method: the compatibility adapter, by the method of a run."""
         name, alignment = data.task.name, self.methods[run]
         settings, out = self.config.align_training(alignment), self.adapter(run, name)
         unlabelled = data.unlabelled if alignment.unlabelled is not None else ()
-        by_prompt = data.task.prompt != PLAIN
+        by_prompt, teachers = data.task.prompt != PLAIN, alignment.teachers_of(name)
 
         def inputs() -> dict[str, object]:
             return {
@@ -216,15 +212,16 @@ class UpdateStages:
                 # Left out where they are not in use: run folders from before these settings stay done.
                 **({"unlabelled": data.fingerprints["unlabelled"]} if unlabelled else {}),
                 **({"lora": self.config.lora.model_dump()} if alignment.start == "fresh" else {}),
+                **({"teachers": [content_of(Path(path)) for path in teachers]} if teachers else {}),
                 **({"task": dict(data.task.definition)} if by_prompt or alignment.unit != "tokens" else {}),
                 **self.templates("old", "new"),
-                **self._candidates_content(name, alignment),
+                **self.candidates.content(run, name),
             }
 
         def work() -> None:
             from muscle.training.align import align
 
-            parts = learnt_parts(self._candidates(name), data, alignment)
+            parts = self.candidates.learnt(run, data, unlabelled)
             align(
                 self.bases.base("old"),
                 self.adapter("old", name),
@@ -242,15 +239,14 @@ class UpdateStages:
                 store=self.teachers / name if self.teachers else None,
             )
 
-        drawn = (f"candidates {name}",) if alignment.unit == "answers" else ()
         return Stage(
             _align_name(run, name),
             inputs,
             (out,),
             work,
-            (f"finetune old/{name}", f"finetune new/{name}", *drawn),
+            (f"finetune old/{name}", f"finetune new/{name}", *self.candidates.needs(run, name)),
             data,
-            epochs=(alignment.unlabelled_epochs if unlabelled else None) or settings.epochs,
+            epochs=alignment.passes(settings.epochs, unlabelled=bool(unlabelled)),
             on_options=alignment.unit != "tokens",
             answers=alignment.num_candidates,
             unlabelled=unlabelled,
@@ -274,7 +270,7 @@ class UpdateStages:
                 **({"unit": alignment.unit} if on_options else {}),
                 **({"task": dict(data.task.definition)} if on_options or data.task.prompt != PLAIN else {}),
                 **self.templates("new"),
-                **self._candidates_content(name, alignment),
+                **self.candidates.content("compat", name),
             }
 
         def work() -> None:
@@ -285,8 +281,8 @@ class UpdateStages:
             base, start_from = self.bases.base("new"), self.adapter("new", name)
             settings, description = self._control_training(name), f"train on (control) on {name}"
             if on_options:
-                parts, answers = learnt_parts(self._candidates(name), data, alignment), alignment.answers_in_use
-                labelled = OptionData(data.task, parts["train"], parts["validation"], answers=answers)
+                parts = self.candidates.learnt("compat", data, ())
+                labelled = OptionData(data.task, parts["train"], parts["validation"], answers=alignment.answers_in_use)
                 train_on_labels(base, start_from, labelled, settings=settings, out=out, description=description)
                 return
             finetune(

@@ -77,6 +77,9 @@ def _check_inputs(update_stages: UpdateStages, stages: list[Stage], run: RunFold
     for side in SIDES:
         for path in update_stages.given(side).values():
             check_adapter(bases.base(side), path)
+    for alignment in update_stages.methods.values():
+        for folder in (each for name in update_stages.data for each in alignment.teachers_of(name)):
+            check_adapter(bases.base("new"), Path(folder))
     # An option's likelihood is comparable whatever the tokens.
     if any(alignment.unit == "tokens" for alignment in update_stages.methods.values()):
         check_same_vocabulary(bases.base("old"), bases.base("new"))

@@ -28,6 +28,9 @@ from muscle.predictions.run import DEFAULT_TASK, SCORE_PREFIX, Run, Source, Unre
 FINGERPRINT_DIGITS = 16
 """Of the 64 of a SHA-256; among a million items two are alike with a chance of one in forty million."""
 
+CONFIDENCE_SCORE = "confidence"
+"""The score in which a model says how sure it is, where nothing else is said: no verdict, whatever its values are."""
+
 _AGREEMENT, _CALLS = "route_agreement", "route_calls"
 
 
@@ -80,6 +83,7 @@ class Items:
         known_by: "input", "id", or "input and id".
         joined: the rows behind it.
         lost: what is not among them.
+        names: the runs' names, old and new.
     """
 
     old: Side
@@ -89,6 +93,7 @@ class Items:
     known_by: str
     joined: Joined
     lost: Lost
+    names: tuple[str, str]
 
     @property
     def num(self) -> int:
@@ -105,13 +110,16 @@ class Items:
         return f"{self.old.frame['task'][row]} {self.old.frame['id'][row]}"
 
 
-def pair_items(old: Source, new: Source, options: CompareOptions = DEFAULTS) -> Items:
+def pair_items(
+    old: Source, new: Source, options: CompareOptions = DEFAULTS, *, confidence: str = CONFIDENCE_SCORE
+) -> Items:
     """Read two runs and pair them item by item.
 
     Args:
         old: the old model's answers, in any format that `muscle.compare` reads; recorded ones serve as well.
         new: the new model's.
         options: how they are read, paired and held against each other.
+        confidence: name of the score in which a model says how sure it is.
 
     Raises:
         DataError: a run cannot be read, or its items have scores where right and wrong are needed.
@@ -129,12 +137,17 @@ def pair_items(old: Source, new: Source, options: CompareOptions = DEFAULTS) -> 
     unnamed = any(DEFAULT_TASK in run.metadata for run in read)
     lost = _lost(joined, failed, unnamed, (*runs[0].unread, *runs[1].unread))
     same = (~answers_changed(joined)).fill_null(False).filter(~failed).to_numpy()
-    sides = [_one_model(frame.filter(~failed), run) for frame, run in zip((joined.old, joined.new), runs, strict=True)]
+    sides = [
+        _one_model(frame.filter(~failed), run, confidence)
+        for frame, run in zip((joined.old, joined.new), runs, strict=True)
+    ]
     old_right, new_right = sides[0].right, sides[1].right
     differ = ~np.isnan(old_right) & ~np.isnan(new_right) & (old_right != new_right)
     kept = joined.old.filter(~failed), joined.new.filter(~failed)
     prints, known_by = _fingerprints(*kept, unnamed)
-    return Items(sides[0], sides[1], same & ~differ, tuple(prints), known_by, joined, lost)
+    return Items(
+        sides[0], sides[1], same & ~differ, tuple(prints), known_by, joined, lost, (runs[0].name, runs[1].name)
+    )
 
 
 def _first_of_each(run: Run) -> Run:
@@ -160,15 +173,19 @@ def _refuse_several_readings(frame: pl.DataFrame) -> None:
         )
 
 
-def _one_model(frame: pl.DataFrame, run: Run) -> Side:
+def _one_model(frame: pl.DataFrame, run: Run, confidence: str) -> Side:
     calls = frame[_CALLS].cast(pl.Float64).to_numpy()
     asked_again = bool((calls > 1).any())
     return Side(
         frame.drop(_CALLS, _AGREEMENT),
-        _verdicts_of(frame.drop(_CALLS, _AGREEMENT), run.name),
+        _verdicts_of(frame.drop(_CALLS, _AGREEMENT, *_if_there(frame, SCORE_PREFIX + confidence)), run.name),
         frame[_AGREEMENT].to_numpy() if asked_again else None,
         float(calls.mean()) if calls.size else 1.0,
     )
+
+
+def _if_there(frame: pl.DataFrame, column: str) -> list[str]:
+    return [name for name in frame.columns if name == column]
 
 
 def _verdicts_of(frame: pl.DataFrame, run: str) -> Floats:

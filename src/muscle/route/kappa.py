@@ -14,6 +14,9 @@ import numpy as np
 
 from muscle.flips.statistics.arrays import Bools, Floats
 
+_ROUNDING = 1e-12
+"""Rates are sums of weights."""
+
 
 @dataclass(frozen=True)
 class Two:
@@ -23,7 +26,8 @@ class Two:
         needed: (items,) log kappa from which it is the old model's; inf where it never is, as nobody asks.
         old_right: (items,) whether the old model's answer is right.
         other_right: (items,) whether the other one is.
-        weight: (items,) of each item; they sum to 1 over all that is labelled.
+        weight: (items,) share of all items that each stands for; they sum to 1, or to less where some items that
+            cannot flip were not judged.
     """
 
     needed: Floats
@@ -49,7 +53,7 @@ class Step:
 
     Attributes:
         log_kappa: at least 0; inf keeps every answer of the old model's that is known.
-        accuracy: weighted share of the items that are right.
+        accuracy: weighted share of the items that are right; what was not judged adds nothing.
         negative_flip_rate: weighted share of the items that the old model had right and that are wrong.
     """
 
@@ -68,19 +72,32 @@ def steps(items: Two) -> list[Step]:
     return [items.at(log_kappa) for log_kappa in (0.0, *middles)]
 
 
-def choose_kappa(items: Two, limit: float) -> Step:
-    """Return the most accurate kappa with at most so many negative flips; of equally accurate ones that with fewer.
+def choose_kappa(items: Two, limit: float, *, floor: float) -> Step:
+    """Return the most accurate kappa that meets a limit of negative flips; of equally accurate ones that with fewer.
 
-    There is always one, as infinity has none; unless some items are not asked about: then, where even infinity is
-    above the limit, infinity.
+    A kappa meets it where (flips + 1) / (items + 1) <= limit: one more flip is counted than was seen. As flips never
+    rise with kappa, the rate of new items is then within the limit on average over such choices (conformal risk
+    control, Angelopoulos et al. 2024, https://arxiv.org/abs/2208.02814); the bare rate would often be above it. With
+    fewer than 1 / limit - 1 items infinity alone meets it, where every item is asked about: then it has no flip. Where
+    some are not, so that nothing meets it, it is the kappa with the fewest flips that is as accurate as the floor, or
+    else the most accurate.
 
     Args:
         items: labelled ones.
         limit: negative flip rate, in [0, 1].
+        floor: accuracy of the new model alone on these items.
     """
     every = steps(items)
-    tolerance = 1e-12  # rates are sums of weights
-    within = [step for step in every if step.negative_flip_rate <= limit + tolerance]
-    if not within:
-        return every[-1]
-    return max(within, key=lambda step: (round(step.accuracy, 12), -round(step.negative_flip_rate, 12)))
+    within = [step for step in every if meets(items, step, limit)]
+    if not within and not (items.needed == math.inf).any():
+        return items.at(math.inf)
+    accurate = [step for step in every if step.accuracy >= floor - _ROUNDING]
+    if not within and accurate:
+        return min(accurate, key=lambda step: (round(step.negative_flip_rate, 12), -round(step.accuracy, 12)))
+    return max(within or every, key=lambda step: (round(step.accuracy, 12), -round(step.negative_flip_rate, 12)))
+
+
+def meets(items: Two, step: Step, limit: float) -> bool:
+    """Whether a kappa meets a limit with one flip more than was seen, which weighs as much as the heaviest item."""
+    one = float(np.max(items.weight, initial=0.0)) or 1.0
+    return (step.negative_flip_rate + one) / (1 + one) <= limit + _ROUNDING

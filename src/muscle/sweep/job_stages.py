@@ -28,8 +28,7 @@ def update_stages(job: Job) -> UpdateStages:
 def trainings(job: Job, update: UpdateStages, data: TaskData) -> list[Stage]:
     """Return a job's trainings on one task, and what they need first."""
     if job.kind == "variant":
-        drawn = [update.draw_candidates(data)] if job.config.alignment.unit == "answers" else []
-        return [*drawn, update.align(data)]
+        return [*update.candidates.stages(data), update.align(data)]
     if job.kind == "served":
         return []
     if job.kind == "longer":

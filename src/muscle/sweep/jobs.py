@@ -153,7 +153,7 @@ class GroupJobs:
         name = f"variants/{folder_name}{suffix}/{group_name(self.config)}/seed-{self.seed}"
         chosen = config.model_copy(update={**changes, "output": str(self.root / name)})
         stores = self.root / self.place / "teachers" / f"{old}-{teachers_key(chosen)}"
-        reads_teachers = chosen.alignment.target != "labels"
+        reads_teachers = chosen.alignment.target not in ("labels", "interpolation")
         return Job(
             name,
             "variant",
@@ -191,6 +191,9 @@ def _without_adapters(base: BaseConfig) -> BaseConfig:
 _NOT_THE_TEACHERS = ("mask", "ce_weight", "old_share", "kappa", "kl", "target", "unlabelled_epochs")
 """Keys of `alignment` that change what is learnt from the teachers, and nothing about them."""
 
+_ON_THEIR_OWN = ("twins",)
+"""Targets that leave something of their own beside the stores."""
+
 _OF_THE_STUDENT = ("start", "lora", "selection", "training")
 _READ_BY_TEACHERS = ("max_length", "precision", "quantization", "attention")
 
@@ -208,7 +211,8 @@ def teachers_key(config: UpdateConfig) -> str:
         left_out += _OF_THE_STUDENT
         training = {key: value for key, value in training.items() if key in _READ_BY_TEACHERS}
     kept = {key: value for key, value in alignment.items() if key not in left_out}
-    return fingerprint([kept, training, config.alignment.unlabelled])[:8]
+    of_its_own = config.alignment.target if config.alignment.target in _ON_THEIR_OWN else ""
+    return fingerprint([kept, training, config.alignment.unlabelled, config.alignment.teachers, of_its_own])[:8]
 
 
 def ordered(jobs: Iterable[Job]) -> list[Job]:

@@ -7,7 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from muscle.config.alignment import LABEL_TARGETS, AlignmentSettings
+from muscle.config.alignment import AlignmentSettings
+from muscle.config.methods import LABEL_TARGETS
 from muscle.config.settings import BaseConfig
 from muscle.config.update_file import UpdateConfig
 from muscle.errors import MuscleError
@@ -232,7 +233,7 @@ class _Group:
         alignment = self._config(variant).alignment
         uses_old, in_place = _uses_old(alignment), dict(shared)
         in_place.pop("no_teacher", None)
-        if controls and alignment.unit != "tokens":
+        if controls and alignment.unit in ("options", "answers"):
             in_place["no_teacher"] = NO_TEACHER[alignment.unit] + self.mark
         own: list[PlannedRow] = []
         if controls and uses_old and not variant.probe:
@@ -257,7 +258,7 @@ class _Group:
     def _in_the_olds_place(self, variant: Variant, alignment: AlignmentSettings) -> Iterator[PlannedRow]:
         places = [("twin", "a twin of the new one")]
         # An adapter of another shape cannot be the start.
-        if self.third is not None and alignment.start != "old":
+        if self.third is not None and alignment.start != "old" and alignment.unit != "weights":
             places.append(("third", self.third.name))
         for old, words in places:
             jobs = {seed: self._job(variant, seed, old) for seed in self.seeds}
@@ -272,7 +273,8 @@ def _uses_old(alignment: AlignmentSettings) -> bool:
         return True
     if alignment.unit == "tokens":
         return alignment.ce_weight < 1
-    return alignment.target != "labels" and not (alignment.target == "mixture" and alignment.old_share == 0)
+    by_share = alignment.target in ("mixture", "inhibition", "interpolation")
+    return alignment.target not in ("labels", "twins") and not (by_share and alignment.old_share == 0)
 
 
 def _method_words(alignment: AlignmentSettings) -> str:
@@ -280,6 +282,8 @@ def _method_words(alignment: AlignmentSettings) -> str:
     if alignment.unit == "tokens":
         weight = f" + {alignment.ce_weight:g} CE" if alignment.ce_weight else ""
         return f"Eq. 1, mask {alignment.mask}, T {alignment.temperature:g}{weight}"
-    share = f", old share {alignment.old_share:g}" if alignment.target in ("mixture", "reliability", "lifted") else ""
+    shared = ("mixture", "reliability", "lifted", "inhibition", "interpolation")
+    share = f", old share {alignment.old_share:g}" if alignment.target in shared else ""
     more = ", unlabelled inputs" if alignment.unlabelled and alignment.target not in LABEL_TARGETS else ""
-    return f"{alignment.unit}, {alignment.target}{share}{more}"
+    method = "" if alignment.method in ("options", "answers", "paper") else f"{alignment.method}: "
+    return f"{method}{alignment.unit}, {alignment.target}{share}{more}"

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from muscle.config.alignment import LABEL_TARGETS, AlignmentSettings, MaskName, TargetName
+from muscle.config.alignment import AlignmentSettings
+from muscle.config.methods import LABEL_TARGETS, MaskName, MethodName, TargetName
 from muscle.config.sweep_settings import PresetName
 from muscle.leaderboard.entries import Published
 
@@ -28,6 +29,9 @@ _TABLE_7: tuple[tuple[str, MaskName, float, Published], ...] = (
 """MUSCLE (2024), Table 7: PIQA, Llama 1 to Llama 2; changes against the plain update in points, the second in %."""
 
 _TARGETS: tuple[TargetName, ...] = ("labels", "mixture", "reliability", "lifted", "margin", "stack")
+
+_RIVALS: tuple[MethodName, ...] = ("churn", "pct", "ldi", "mpt", "relabel", "twins")
+"""Published methods; `elodi` is not among them, as it wants adapters that only a user can name."""
 
 PROBE = "probe: the old one alone"
 _OF_UPDATE = ("training", "selection")
@@ -73,19 +77,24 @@ def ready_variants(preset: PresetName, given: AlignmentSettings, unit: WholeUnit
         whole = [Ready(f"{unit}, {each}", section({"method": unit, "target": each}, given)) for each in _TARGETS]
         probe = section({"method": unit, "target": "mixture", "old_share": 1.0}, given)
         return [Ready("paper", section({"method": "paper"}, given)), *whole, Ready(PROBE, probe, probe=True)]
+    if preset == "rivals":
+        found = [Ready(each, section({"method": each, "unit": unit}, given)) for each in _RIVALS]
+        return [*found, Ready("bcwi", section({"method": "bcwi"}, given))]
     return []
 
 
 def section(choices: Mapping[str, object], given: AlignmentSettings) -> dict[str, object]:
     """Return an `alignment` section of some choices, with what is the update's own and not the method's."""
-    written = given.model_dump()
-    kept = list(_OF_UPDATE)
-    if choices.get("method") == "paper":
+    written, chosen = given.model_dump(), AlignmentSettings.model_validate(choices)
+    kept: list[str] = []
+    if chosen.unit != "weights":  # where something is trained
+        kept += _OF_UPDATE
+    if chosen.unit == given.unit == "tokens":
         # One vector a token cannot follow the student, as most masks do.
-        kept += [key for key in _OF_TOKENS if given.unit == "tokens" and (key, given.engine) != ("engine", "mixed")]
-    elif choices.get("target") not in LABEL_TARGETS:
+        kept += [key for key in _OF_TOKENS if (key, given.engine) != ("engine", "mixed")]
+    if chosen.unit in ("options", "answers") and chosen.target not in LABEL_TARGETS:
         kept += _OF_INPUTS
-    if choices.get("method") == "answers":
+    if chosen.unit == "answers":
         kept += _OF_ANSWERS
     defaults = AlignmentSettings()
     return {**{key: written[key] for key in kept if written[key] != getattr(defaults, key)}, **choices}

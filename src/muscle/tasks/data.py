@@ -39,6 +39,7 @@ class TaskData:
         test: scored; never trained on.
         num_leaked: test examples whose text also stands in the training or validation data.
         unlabelled: inputs whose right answers are not known, beside those above.
+        is_outline: the data is not on this machine: as many blank examples as are published stand for it.
     """
 
     task: Task
@@ -47,6 +48,7 @@ class TaskData:
     test: tuple[Example, ...]
     num_leaked: int = 0
     unlabelled: tuple[Example, ...] = ()
+    is_outline: bool = False
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:

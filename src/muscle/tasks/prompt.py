@@ -99,7 +99,7 @@ class Prompt:
         before, found, behind = whole.removeprefix(prompt).partition(_ANSWER)
         if not whole.startswith(prompt) or not found:
             raise ConfigError(
-                f"prompt.chat_template: {_name(tokenizer)}: expected a template whose prompt is how the conversation "
+                f"prompt.chat_template: {_called(tokenizer)}: expected a template whose prompt is how the conversation "
                 "with the answer begins, found another; give the prompt in the task's YAML instead"
             )
         end, end_token_id = _end(behind, tokenizer)
@@ -177,7 +177,7 @@ def _assistant(text: str) -> Message:
 def _applied(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, generate: bool) -> str:
     if not getattr(tokenizer, "chat_template", None):
         raise ConfigError(
-            f"prompt.chat_template: {_name(tokenizer)}: expected a tokenizer with a chat template, found none; leave "
+            f"prompt.chat_template: {_called(tokenizer)}: expected a tokenizer with a chat template, found none; leave "
             "the key out for a base that was not tuned for chat"
         )
     try:
@@ -185,7 +185,7 @@ def _applied(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *,
     except Exception as error:  # a template is the base's own code in Jinja: it raises what it likes
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ConfigError(
-            f"prompt: the chat template of {_name(tokenizer)} refuses the conversation ({reason}); expected one that "
+            f"prompt: the chat template of {_called(tokenizer)} refuses the conversation ({reason}); expected one that "
             "takes a system text, or no prompt.system"
         ) from error
     return str(text)
@@ -201,5 +201,5 @@ def _end(behind: str, tokenizer: PreTrainedTokenizerBase) -> tuple[str, int | No
     return behind[: place + len(token)], added[token]
 
 
-def _name(tokenizer: PreTrainedTokenizerBase) -> str:
+def _called(tokenizer: PreTrainedTokenizerBase) -> str:
     return str(getattr(tokenizer, "name_or_path", "")) or "the tokenizer"

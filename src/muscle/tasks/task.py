@@ -93,10 +93,14 @@ class HubData:
     Attributes:
         train: as `hub:name[/config]:split`.
         test: the split with public labels, in the same form.
+        num_train: rows of it as they are published, for plans without the data.
+        num_test: the same of the test split.
     """
 
     train: str
     test: str
+    num_train: int
+    num_test: int
 
 
 @dataclass(frozen=True)
@@ -159,7 +163,7 @@ class Task:
         return self.hub.train if part == "train" else self.hub.test
 
 
-def check_unit(task: Task, unit: Literal["tokens", "options", "answers"]) -> None:
+def check_unit(task: Task, unit: Literal["tokens", "options", "answers", "weights"]) -> None:
     """Refuse a unit of training that a task doesn't have.
 
     Raises:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers.modeling_outputs import CausalLMOutput
 
-from muscle.config.alignment import MaskName
+from muscle.config.methods import MaskName
 from muscle.config.settings import KernelName
 from muscle.errors import ModelError
 from muscle.training.data.batches import IGNORE_INDEX, Collator, TokenIds, sequence_numbers

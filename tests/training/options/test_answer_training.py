@@ -1,11 +1,13 @@
 """Trainings on candidate answers: the trainer's loss is the formula on the model's own probabilities of whole texts."""
 
+import copy
 import dataclasses
 
 import pytest
 import torch
 
-from muscle.config.alignment import AlignmentSettings, AnswerSettings
+from muscle.config.alignment import AlignmentSettings
+from muscle.config.methods import AnswerSettings
 from muscle.config.settings import BaseConfig, LoraSettings, TrainingSettings
 from muscle.errors import ConfigError, DataError
 from muscle.files import read_json
@@ -13,6 +15,7 @@ from muscle.models.adapters import load_adapter
 from muscle.models.bases import load_base
 from muscle.tasks import get_task, load_examples
 from muscle.tasks.candidates import Candidate, with_candidates
+from muscle.tasks.prompt import Prompt
 from muscle.training.align import align
 from muscle.training.finetune import finetune
 from muscle.training.options.data import ItemCollator
@@ -21,7 +24,7 @@ from muscle.training.options.targets import labels
 from muscle.training.options.teach import OptionData, label_lesson
 from muscle.training.options.trainer import OptionLoss, OptionTrainer
 from muscle.training.run import training_arguments
-from tiny import GENERATION_YAML, TASK_YAML, save_base, write_choice_rows
+from tiny import CHAT_TEMPLATES, GENERATION_YAML, TASK_YAML, save_base, write_choice_rows
 
 LORA = LoraSettings(r=4, alpha=8)
 SETTINGS = TrainingSettings(
@@ -145,6 +148,20 @@ def test_the_student_that_is_its_own_teacher_agrees_with_its_target(world, tmp_p
     assert 0 < probability["old"] == probability["new"] < 1
 
 
+def test_in_a_chat_template_answers_end_as_the_template_ends_them(world):
+    _, task, bases, examples = world
+    tokenizer = copy.deepcopy(bases["new"].tokenizer)
+    tokenizer.chat_template = CHAT_TEMPLATES["chatml"]
+    chat = task.prompted(Prompt(chat_template=True))
+    data = OptionData(chat, examples[:16], examples[16:], answers=AnswerSettings())
+    (rendered, *_), end_of_text = data.rendered(examples[:1], tokenizer)
+    assert not end_of_text
+    assert [choice.removesuffix("<|im_end|>") for choice in rendered.choices] == list(examples[0].choices)
+    assert all(choice.endswith("<|im_end|>") for choice in rendered.choices)
+    plain = OptionData(task, examples[:16], examples[16:], answers=AnswerSettings())
+    assert plain.rendered(examples[:1], tokenizer) == (tuple(examples[:1]), True)
+
+
 def test_the_unit_needs_its_kind_of_task_and_examples_with_candidates(world, tmp_path):
     root, task, bases, examples = world
     (root / "choice.yaml").write_text(TASK_YAML)
@@ -154,6 +171,15 @@ def test_the_unit_needs_its_kind_of_task_and_examples_with_candidates(world, tmp
     data = OptionData(task, [bare], examples, answers=AnswerSettings())
     with pytest.raises(DataError, match=r"example row-0: expected answer options, found none"):
         data.items(bases["new"].tokenizer, 64)
+
+
+def test_the_rest_is_never_the_likeliest_answer(world):
+    _, task, _, examples = world
+    data = OptionData(task, examples[:16], examples[16:], answers=AnswerSettings())
+    scores = torch.tensor([[0.1, 0.2, 0.3, 0.4]]).log().expand(24, 4)
+    assert data.likeliest(scores).tolist() == [2] * 24
+    closed = OptionData(task, examples[:16], examples[16:], answers=AnswerSettings(rest=False))
+    assert closed.likeliest(scores[:, :3]).tolist() == [2] * 24
 
 
 def test_the_label_of_the_rest_is_never_asked_for(world):

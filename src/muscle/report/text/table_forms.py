@@ -110,7 +110,7 @@ def to_markdown(table: Table, *, level: int = 0) -> str:
     """
     head = [escape(column.title) for column in table.columns]
     rule = ["---" if column.digits is None else "---:" for column in table.columns]
-    lines = ["| " + " | ".join(cells) + " |" for cells in (head, rule, *_written(table, escape))]
+    lines = ["| " + " | ".join(cells) + " |" for cells in (head, rule, *_shown_rows(table, escape))]
     heading = [f"{'#' * level} {escape(table.title)}", ""] if level else []
     notes = [part for note in table.notes for part in ("", escape(note))]
     return "\n".join([*heading, *lines, *notes]) + "\n"
@@ -140,7 +140,7 @@ def to_latex(table: Table, *, label: str = "") -> str:
             r"\toprule",
             " & ".join(head) + r" \\",
             r"\midrule",
-            *(" & ".join(cells) + r" \\" for cells in _written(table, escape_latex)),
+            *(" & ".join(cells) + r" \\" for cells in _shown_rows(table, escape_latex)),
             r"\bottomrule",
             r"\end{tabular}",
             r"\end{table}",
@@ -186,7 +186,7 @@ def escape_latex(text: object) -> str:
     return "".join(_LATEX.get(character, character) for character in visible(" ".join(str(text).split())))
 
 
-def _written(table: Table, escaped: Callable[[str], str]) -> list[Sequence[str]]:
+def _shown_rows(table: Table, escaped: Callable[[str], str]) -> list[Sequence[str]]:
     """Write the rows; a figure has no text of others in it, but a minus and a dash that a form may write otherwise."""
     return [
         [

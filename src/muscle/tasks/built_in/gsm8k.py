@@ -82,5 +82,10 @@ TASK = Task(
     correct="exact_match",
     extract=lambda output: extract(output, STRICT),
     filter="strict-match",
-    hub=HubData(train="hub:openai/gsm8k/main:train", test="hub:openai/gsm8k/main:test"),
+    hub=HubData(
+        train="hub:openai/gsm8k/main:train",
+        test="hub:openai/gsm8k/main:test",
+        num_train=7_473,
+        num_test=1_319,
+    ),
 )

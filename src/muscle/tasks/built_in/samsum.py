@@ -75,5 +75,10 @@ TASK = Task(
     },
     generation=Generation(until=UNTIL, max_new_tokens=128, no_repeat_ngram_size=2),
     score=score,
-    hub=HubData(train="hub:knkarthick/samsum:train", test="hub:knkarthick/samsum:test"),
+    hub=HubData(
+        train="hub:knkarthick/samsum:train",
+        test="hub:knkarthick/samsum:test",
+        num_train=14_732,
+        num_test=819,
+    ),
 )

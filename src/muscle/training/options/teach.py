@@ -1,4 +1,4 @@
-"""What two teachers think of all items, calibrated on the validation items and made into the student's target."""
+"""What a training at option level reads: the items, what a teacher makes of them, and the labels as a lesson."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from muscle.config.alignment import AlignmentSettings, AnswerSettings
+from muscle.config.methods import AnswerSettings
 from muscle.config.settings import TrainingSettings
 from muscle.errors import DataError
 from muscle.tasks.task import Example, Task, check_unit
 from muscle.training.options import targets
 from muscle.training.options.data import FEW_OPTIONS, OptionItems, character_factors, option_items, padded
-from muscle.training.options.losses import TargetRows, margin
+from muscle.training.options.losses import TargetRows
 from muscle.training.options.scoring import Scoring, token_factors
-from muscle.training.options.stacking import fit_stack
-from muscle.training.teachers.calibration import calibrated_temperature
 from muscle.training.teachers.make_rows import TaskModel
 from muscle.training.teachers.option_rows import store_options
 from muscle.training.teachers.rows import OptionRows
@@ -40,6 +38,7 @@ class OptionData:
         unlabelled: examples without labels, that are trained on too.
         answers: how candidate answers are scored, which the examples then have (`muscle.tasks.candidates`); None is
             the unit `options`.
+        times: how often each of the labelled items that are trained on stands there, in the mean.
     """
 
     task: Task
@@ -47,6 +46,7 @@ class OptionData:
     validation: Sequence[Example]
     unlabelled: Sequence[Example] = ()
     answers: AnswerSettings | None = None
+    times: int = 1
 
     def __post_init__(self) -> None:
         check_unit(self.task, self.unit)
@@ -118,6 +118,13 @@ class OptionData:
         """Return the rest's score of each item, of (items, options): (items,)."""
         places = torch.tensor([example.num_answers for example in self.all])
         return scores.gather(-1, places[:, None])[:, 0]
+
+    def likeliest(self, scores: Tensor) -> Tensor:
+        """Return each item's likeliest option of (items, options), which the rest, no answer, is none of: (items,)."""
+        if self.counts_rest:
+            places = torch.tensor([example.num_answers for example in self.all])
+            scores = scores.scatter(-1, places[:, None], -torch.inf)
+        return scores.argmax(-1)
 
     def items(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> tuple[OptionItems, OptionItems]:
         """Encode the items for a student: those trained on, and those validated on."""
@@ -202,58 +209,3 @@ def teacher_scores(
             for example, (values, num_tokens) in zip(examples, parts, strict=True)
         ]
     )
-
-
-def margin_lesson(data: OptionData, old: Tensor) -> Lesson:
-    """Return the labels as a target, with the calibrated old model's margins beside them."""
-    held, gold = slice(data.num_trained, None), data.gold
-    temperature = _temperature(old[held], gold[held])
-    rows = label_lesson(data).target
-    return Lesson(
-        TargetRows(rows.log_target, gold, margin(old / temperature, gold)),
-        {"temperatures": {"old": temperature}},
-    )
-
-
-def taught_lesson(data: OptionData, old: Tensor, new: Tensor, alignment: AlignmentSettings) -> Lesson:
-    """Return the target that both teachers make, each at the temperature that fits the validation items best.
-
-    Args:
-        data: the items.
-        old: (items, options), the old teacher's scores.
-        new: (items, options), the new one's.
-        alignment: target, share, kappa.
-    """
-    held, gold = slice(data.num_trained, None), data.gold
-    temperatures = {name: _temperature(side[held], gold[held]) for name, side in (("old", old), ("new", new))}
-    facts: dict[str, object] = {"temperatures": temperatures}
-    if data.counts_rest:
-        facts["mean_candidates_probability"] = {
-            name: float(1 - data.rest_of(side).exp().mean()) for name, side in (("old", old), ("new", new))
-        }
-    old, new = old / temperatures["old"], new / temperatures["new"]
-    share = alignment.old_share
-    match alignment.target:
-        case "mixture":
-            found = targets.mixture(old, new, share)
-        case "reliability":
-            found = targets.reliability(old, new, share, gold)
-            facts["mean_old_share"] = float(targets.reliability_share(old, new, share, gold).mean())
-        case "lifted":
-            found = targets.lifted(old, new, share, gold)
-        case "stack":
-            a, b = fit_stack(old[held], new[held], gold[held])
-            found = targets.stack(old, new, a, b, alignment.kappa)
-            facts["stack"] = {"a": a, "b": b}
-        case _:
-            raise ValueError(f"target: expected one of two teachers, found {alignment.target}")
-    right = {
-        name: float((side[held].argmax(-1) == gold[held]).double().mean())
-        for name, side in (("old", old), ("new", new), ("target", found))
-    }
-    return Lesson(TargetRows(found, gold), {**facts, "validation_accuracy": right})
-
-
-def _temperature(scores: Tensor, gold: Tensor) -> float:
-    """Return the temperature that makes a teacher as sure of items as it is right."""
-    return calibrated_temperature([row[row > -torch.inf] for row in scores], gold.tolist())

@@ -13,7 +13,7 @@ import numpy as np
 
 from muscle.flips.statistics.arrays import Bools, Floats, Ints
 from muscle.route.kappa import Two, choose_kappa
-from muscle.route.likelihoods import (
+from muscle.route.options.likelihoods import (
     Weights,
     below,
     fit_temperature,
@@ -87,7 +87,11 @@ class OptionRule:
 
     def asked(self, items: OptionScores) -> Bools:
         """Return for which items the old model is asked, (items,)."""
-        return below(sureness(items.new / self.new_temperature), self.ask_below)
+        return below(self.sureness(items), self.ask_below)
+
+    def sureness(self, items: OptionScores) -> Floats:
+        """Return the probability of the new model's likeliest option, (items,)."""
+        return sureness(items.new / self.new_temperature)
 
     def values(self, items: OptionScores) -> Floats:
         """Return finite log-probabilities that the answer is taken from, (items, options); -inf where no option is.
@@ -106,14 +110,16 @@ class OptionRule:
         other = self._other(items)
         return np.where(self.asked(items), np.where(kept, items.old_answer, other), items.new_answer)
 
+    def others(self, items: OptionScores) -> Ints:
+        """Return the option that is answered where the old model's is not kept, (items,)."""
+        return np.where(self.asked(items), self._other(items), items.new_answer)
+
     def two(self, items: OptionScores) -> Two:
         """Return the two answers that each item can get, whatever kappa is; every item has a right option."""
-        asked = self.asked(items)
-        other = np.where(asked, self._other(items), items.new_answer)
         return Two(
-            np.where(asked, self._needed(items), math.inf),
+            np.where(self.asked(items), self._needed(items), math.inf),
             items.old_answer == items.gold,
-            other == items.gold,
+            self.others(items) == items.gold,
             np.full(items.gold.size, 1 / max(1, items.gold.size)),
         )
 
@@ -164,7 +170,8 @@ def fit_options(
     rule = OptionRule(old_temperature, new_temperature, weights=weights, ask_below=ask_below)
     if kappa is None:
         assert limit is not None, "kappa is chosen by a limit"
-        log_kappa = choose_kappa(rule.two(items), limit).log_kappa
+        floor = float((items.new_answer == items.gold).mean())
+        log_kappa = choose_kappa(rule.two(items), limit, floor=floor).log_kappa
     else:
         log_kappa = math.log(kappa) if kappa < math.inf else math.inf
     return OptionRule(old_temperature, new_temperature, weights=weights, log_kappa=log_kappa, ask_below=ask_below)

@@ -10,9 +10,10 @@ import numpy as np
 from muscle.errors import DataError
 from muscle.flips.options import TOLERANCE
 from muscle.predictions.run import Source
+from muscle.route.bound import Prices
 from muscle.route.items import pair_items
-from muscle.route.option_rules import NO_GOLD, OptionRule, OptionScores, fit_options
-from muscle.route.scores import option_scores
+from muscle.route.options.option_rules import NO_GOLD, OptionRule, OptionScores, fit_options
+from muscle.route.options.scores import option_scores
 
 
 @dataclass(frozen=True)
@@ -48,32 +49,6 @@ VARIANTS = (
     Variant("ask25", "stack, kappa by the flip limit, old asked for the least sure quarter", ask_share=0.25),
     Variant("ask10", "stack, kappa by the flip limit, old asked for the least sure tenth", ask_share=0.1),
 )
-
-
-@dataclass(frozen=True)
-class Prices:
-    """What a call of each model costs, in any unit.
-
-    Attributes:
-        old: of the old model; 0 where its answers are recorded.
-        new: of the new one.
-    """
-
-    old: float = 1.0
-    new: float = 1.0
-
-    def per_thousand(self, asked_share: float, *, old_calls: float = 1.0, new_calls: float = 1.0) -> float:
-        """Return the cost of 1,000 items: every one asked of the new model, a share of the old one.
-
-        Args:
-            asked_share: of the items about which the old model is asked, in [0, 1].
-            old_calls: calls of the old model that such an item takes.
-            new_calls: calls of the new one that an item takes.
-
-        >>> Prices(old=2.0, new=1.0).per_thousand(0.25)
-        1500.0
-        """
-        return 1000 * (self.new * new_calls + self.old * old_calls * asked_share)
 
 
 @dataclass(frozen=True)

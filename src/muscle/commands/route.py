@@ -1,0 +1,320 @@
+"""`muscle route`: a rule for two models, or for recorded old answers beside a new model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from muscle.commands.groups import Reading, spread
+from muscle.commands.options import Allow, Html, JsonFile, MaxUnpaired, On, Quiet
+from muscle.commands.shell import start, write_result
+from muscle.commands.sources import reading
+
+if TYPE_CHECKING:
+    from muscle.flips.options import CompareOptions
+    from muscle.route import Labels, Prices, RouteReport, RuleFile
+    from muscle.route.bound import Verdict
+
+app = typer.Typer(
+    help="Answer with two models, or with recorded old answers beside a new model, so that less breaks.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
+
+CODES: dict[Verdict, int] = {"pass": 0, "block": 1, "cannot_tell": 2}
+
+Old = Annotated[str, typer.Argument(metavar="OLD", help="The old model's answers, recorded or fresh.")]
+New = Annotated[str, typer.Argument(metavar="NEW", help="The new model's answers to the same items.")]
+RulePath = Annotated[Path, typer.Argument(metavar="RULE", help="The rule that muscle route fit wrote.")]
+LabelFile = Annotated[
+    Path | None, typer.Option("--labels", metavar="FILE", help="A filled-in list of muscle route label.")
+]
+AtRandom = Annotated[
+    bool,
+    typer.Option(
+        "--labelled-at-random",
+        help="The judged disagreements are a random part of all; else those without a verdict count as flips.",
+    ),
+]
+
+
+_FIT = (
+    "\b\nExamples:\n"
+    "Recorded answers beside a new API model, which says how sure it is:\n"
+    "  muscle route fit recorded.jsonl new.jsonl --old-price 0 --slice topic\n"
+    "Two models with likelihoods, the old one asked for the least sure quarter:\n"
+    "  muscle route fit old.jsonl new.jsonl --flip-limit 0.01 --ask-share 0.25 --html route.html"
+)
+_CHECK = "\b\nExamples:\n  muscle route check rule.yaml old-may.jsonl new-may.jsonl"
+_APPLY = "\b\nExamples:\n  muscle route apply rule.yaml recorded.jsonl new.jsonl --out served.jsonl"
+_LABEL = (
+    "\b\nExamples:\n"
+    "  muscle route label recorded.jsonl new.jsonl --num 300 --out to-label.csv\n"
+    "  muscle route fit recorded.jsonl new.jsonl --labels to-label.csv"
+)
+"""Examples below a command's help; `\\b` keeps their lines."""
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """How the items of two runs are found and paired."""
+
+    on: On = "auto"
+    max_unpaired: MaxUnpaired = 0.05
+    allow: Allow = None
+
+    def options(self) -> CompareOptions:
+        """Return them as `muscle.route` takes them."""
+        from muscle.flips.options import CompareOptions
+
+        return CompareOptions(on=self.on, max_unpaired=self.max_unpaired, allow=self.allow or ())
+
+
+@dataclass(frozen=True)
+class Paying:
+    """What a call costs."""
+
+    old_price: Annotated[
+        float | None, typer.Option(min=0, help="Of a call of the old model; 0 where it is recorded. 1, or the rule's.")
+    ] = None
+    new_price: Annotated[float | None, typer.Option(min=0, help="Of a call of the new model. 1, or the rule's.")] = None
+
+    def prices(self, rule: RuleFile | None = None) -> Prices:
+        """Return them as `muscle.route` takes them."""
+        from muscle.route import Prices
+
+        known = Prices() if rule is None else rule.cost()
+        return Prices(
+            known.old if self.old_price is None else self.old_price,
+            known.new if self.new_price is None else self.new_price,
+        )
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How a rule is fitted: a field for each of `muscle.route.FitOptions`."""
+
+    kind: Annotated[
+        Literal["auto", "gate", "stack", "mixture"],
+        typer.Option(
+            "--rule", help="gate: from answers alone; stack, mixture: from likelihoods of the options. auto finds out."
+        ),
+    ] = "auto"
+    share: Annotated[float, typer.Option(min=0, max=1, help="Of a mixture: the old model's share.")] = 0.5
+    flip_limit: Annotated[
+        float, typer.Option(min=0, max=1, help="Negative flip rate that kappa shall meet, and the bound prove.")
+    ] = 0.01
+    ask_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Ask the old model about this share, where the new one is least sure.")
+    ] = 1.0
+    slices: Annotated[
+        list[str] | None,
+        typer.Option("--slice", metavar="NAME", help="A slice known when a question is answered. Repeatable."),
+    ] = None
+    confidence: Annotated[
+        str, typer.Option(metavar="SCORE", help="The score in which a model says how sure it is.")
+    ] = "confidence"
+    apart: Annotated[
+        float, typer.Option(min=0, max=0.95, help="Share of the items kept apart from the fit, for the bound.")
+    ] = 0.5
+
+
+@app.command("fit", epilog=_FIT)
+@spread
+def fit_command(
+    old: Old,
+    new: New,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the rule is written.")] = Path("rule.yaml"),
+    *,
+    fitting: Fitting,
+    paying: Paying,
+    labels: LabelFile = None,
+    labelled_at_random: AtRandom = False,
+    how: Reading,
+    pairing: Pairing,
+    html: Html = None,
+    json_file: JsonFile = None,
+    quiet: Quiet = False,
+) -> None:
+    """Fit a rule on a part of the labelled items, and tell what it is worth on the rest.
+
+    A run is named as for muscle compare; RUN::key=value says something of one run alone.
+    """
+    start(quiet)
+    from muscle.route import FitOptions, fit_route, write_rule
+
+    given = FitOptions(**{**vars(fitting), "slices": tuple(fitting.slices or ())})
+    with reading([old, new], how, then="fitting") as runs:
+        found = fit_route(
+            runs[0],
+            runs[1],
+            options=pairing.options(),
+            fit=given,
+            prices=paying.prices(),
+            labels=_labels_of(labels),
+            labelled_at_random=labelled_at_random,
+        )
+    write_rule(out, found.rule)
+    _show(found.report, html, json_file, quiet=quiet, written=out)
+
+
+@app.command("check", epilog=_CHECK)
+@spread
+def check_command(
+    rule: RulePath,
+    old: Old,
+    new: New,
+    leave_out_fitted: Annotated[
+        bool, typer.Option("--leave-out-fitted", help="Report on the items that the rule was not fitted on alone.")
+    ] = False,
+    *,
+    paying: Paying,
+    labels: LabelFile = None,
+    labelled_at_random: AtRandom = False,
+    how: Reading,
+    pairing: Pairing,
+    html: Html = None,
+    json_file: JsonFile = None,
+    quiet: Quiet = False,
+) -> None:
+    """Tell what a rule is worth on items that it was not fitted on; it refuses those that it was.
+
+    Exit code 0: the bound keeps the limit; 1: the limit is broken; 2: cannot tell; 3: bad input.
+    """
+    start(quiet)
+    from muscle.route import check_route, read_rule
+
+    read = read_rule(rule)
+    with reading([old, new], how, then="checking") as runs:
+        found = check_route(
+            read,
+            runs[0],
+            runs[1],
+            options=pairing.options(),
+            prices=paying.prices(read),
+            labels=_labels_of(labels),
+            labelled_at_random=labelled_at_random,
+            leave_out_fitted=leave_out_fitted,
+        )
+    _show(found, html, json_file, quiet=quiet)
+    raise typer.Exit(CODES[found.verdict])
+
+
+@app.command("apply", epilog=_APPLY)
+@spread
+def apply_command(
+    rule: RulePath,
+    old: Old,
+    new: New,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The answers, .jsonl or .parquet.")] = Path("served.jsonl"),
+    *,
+    paying: Paying,
+    how: Reading,
+    pairing: Pairing,
+    json_file: JsonFile = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write the answers that a rule gives; no verdicts are needed.
+
+    The file is a run: muscle compare OLD served.jsonl tells what breaks, cut by whose answer it is (the slice route).
+    """
+    start(quiet)
+    from muscle.errors import ConfigError
+    from muscle.predictions.writers.records import write_records
+    from muscle.route import apply_route, read_rule
+
+    if out.suffix not in (".jsonl", ".parquet"):
+        raise ConfigError(f"--out {out}: expected a .jsonl or .parquet file")
+    read = read_rule(rule)
+    with reading([old, new], how, then="answering") as runs:
+        found = apply_route(read, runs[0], runs[1], options=pairing.options(), prices=paying.prices(read))
+    write_records(out, found.frame)
+    told = {name: value for name, value in vars(found).items() if name != "frame"}
+    if write_result(json_file, {"num": found.frame.height, **told}) or quiet:
+        return
+    from rich.console import Console
+
+    from muscle.route.shown.terminal import print_applied
+
+    print_applied(found, out, Console())
+
+
+@app.command("label", epilog=_LABEL)
+@spread
+def label_command(
+    old: Old,
+    new: New,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The list, .jsonl or .csv.")] = Path("to-label.csv"),
+    num: Annotated[int, typer.Option(min=1, help="Items to label.")] = 200,
+    for_bound: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of them that is drawn at random, for the bound.")
+    ] = 0.5,
+    apart: Annotated[
+        float, typer.Option(min=0, max=0.95, help="As it will be given to fit; the rule's own with --rule.")
+    ] = 0.5,
+    rule: Annotated[
+        Path | None, typer.Option("--rule", metavar="RULE", help="A rule, by which a label's gain is expected.")
+    ] = None,
+    *,
+    labels: LabelFile = None,
+    how: Reading,
+    pairing: Pairing,
+    quiet: Quiet = False,
+) -> None:
+    """List the disagreements to label, those first whose labels are expected to win most.
+
+    Fill in `label` with old, new, both or neither (who is right), and give the list to fit or check.
+    """
+    start(quiet)
+    from muscle.route import list_to_label, read_rule, write_list
+
+    read = None if rule is None else read_rule(rule)
+    with reading([old, new], how, then="choosing") as runs:
+        found = list_to_label(
+            runs[0],
+            runs[1],
+            num=num,
+            for_bound=for_bound,
+            apart=apart,
+            rule=read,
+            labels=_labels_of(labels),
+            options=pairing.options(),
+        )
+    write_list(out, found)
+    if quiet:
+        return
+    from rich.console import Console
+
+    from muscle.route.shown.terminal import print_list
+
+    print_list(found, out, Console())
+
+
+def _labels_of(path: Path | None) -> Labels | None:
+    from muscle.route import read_labels
+
+    return None if path is None else read_labels(path)
+
+
+def _show(
+    report: RouteReport, html: Path | None, json_file: Path | None, *, quiet: bool, written: Path | None = None
+) -> None:
+    """Write and print a report."""
+    if html is not None:
+        from muscle.route.shown.page import write_page
+
+        write_page(report, html)
+    is_json = write_result(json_file, report)
+    if is_json or quiet:
+        return
+    from rich.console import Console
+
+    from muscle.route.shown.terminal import print_worth
+
+    console = Console()
+    print_worth(report, console)
+    if written is not None:
+        console.print(f"\nRule: {written}", markup=False, highlight=False)

@@ -1,0 +1,144 @@
+"""How often an answer that was right goes wrong, and a bound on it, from items that the rule was not fitted on.
+
+Flips are counted among the items whose answer can differ from the old one; an agreement needs no verdict. The bound is
+Clopper and Pearson's, one-sided. What is missing is taken at its worst, as a flip. Where only a random part of the
+disagreements was judged (`muscle route label`), the bound is that of their share times that of the flips among them,
+each at its part of the level, so that together they hold as often (Bonferroni).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from muscle.flips.statistics.intervals import clopper_pearson
+
+Verdict = Literal["pass", "block", "cannot_tell"]
+
+CONFIDENCE = 0.95
+"""One-sided level of the bound."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a bound is made from.
+
+    Attributes:
+        num: items with a pair of answers.
+        differ: of these, the ones whose answer can differ from the old one.
+        judged: of those, the ones that are known to be right or wrong.
+        flips: of the judged ones, those that were right and are wrong.
+        missing: items without a pair of answers, and what could not be read.
+        lost_count: whether it is unknown how many could not be read.
+    """
+
+    num: int
+    differ: int
+    judged: int
+    flips: int
+    missing: int = 0
+    lost_count: bool = False
+
+    @property
+    def unknown(self) -> int:
+        """Items whose answer can differ and that nobody judged."""
+        return self.differ - self.judged
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What is proven of P(old right and answer wrong).
+
+    Attributes:
+        value: negative flips among the judged items, scaled up where only a part was judged; None where none was.
+        low: what it is at least, one-sided.
+        high: what it is at most, one-sided.
+        confidence: of each end.
+        limit: what it should be at most.
+        verdict: "pass" where the upper end is within the limit, "block" where the lower one is above it.
+        counts: what it is made from.
+        how: in words.
+    """
+
+    value: float | None
+    low: float
+    high: float
+    confidence: float
+    limit: float
+    verdict: Verdict
+    counts: Counts
+    how: str
+
+
+def upper(count: int, total: int, miss: float) -> float:
+    """Return the upper end of a rate, which is too low with probability `miss` at most; 1 where there is no item."""
+    return 1.0 if total == 0 else clopper_pearson(count, total, confidence=1 - 2 * miss).high
+
+
+def lower(count: int, total: int, miss: float) -> float:
+    """Return the lower end of a rate, which is too high with probability `miss` at most; 0 where there is no item."""
+    return 0.0 if total == 0 else clopper_pearson(count, total, confidence=1 - 2 * miss).low
+
+
+def bound(counts: Counts, *, limit: float, at_random: bool, confidence: float = CONFIDENCE) -> Bound:
+    """Bound the rate of negative flips.
+
+    Args:
+        counts: of items that the rule was not fitted on.
+        limit: what the rate should be at most.
+        at_random: whether the judged disagreements are a random part of all of them. Otherwise those that nobody judged
+            are taken for flips.
+        confidence: of each end, one-sided.
+    """
+    total, miss = counts.num + counts.missing, 1 - confidence
+    value = None
+    if counts.judged and counts.num:
+        value = counts.differ / counts.num * counts.flips / counts.judged
+    elif counts.num and not counts.differ:
+        value = 0.0
+    if at_random and counts.unknown:
+        parts = 3 if counts.missing else 2
+        part = miss / parts
+        high = upper(counts.differ, total, part) * upper(counts.flips, counts.judged, part)
+        if counts.missing:
+            high = min(1.0, high + upper(counts.missing, total, part))
+        low = lower(counts.differ, total, miss / 2) * lower(counts.flips, counts.judged, miss / 2)
+        how = f"{counts.judged:,} of {counts.differ:,} disagreements judged, taken for a random part"
+    else:
+        worst = counts.flips + counts.unknown + counts.missing
+        high, low = upper(worst, total, miss), lower(counts.flips, total, miss)
+        how = f"{counts.flips:,} flips in {total:,} items"
+        if counts.unknown:
+            how += f", and {counts.unknown:,} disagreements that nobody judged are taken for flips"
+        if counts.missing:
+            how += f", and {counts.missing:,} missing ones are taken for flips"
+    if counts.lost_count:
+        high, how = 1.0, how + "; how many items could not be read is unknown"
+    verdict: Verdict = "pass" if high <= limit else "block" if low > limit else "cannot_tell"
+    return Bound(value, low, high, confidence, limit, verdict, counts, how)
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What a call of each model costs, in any unit.
+
+    Attributes:
+        old: of the old model; 0 where its answers are recorded.
+        new: of the new one.
+    """
+
+    old: float = 1.0
+    new: float = 1.0
+
+    def per_thousand(self, asked_share: float, *, old_calls: float = 1.0, new_calls: float = 1.0) -> float:
+        """Return the cost of 1,000 items: every one asked of the new model, a share of the old one.
+
+        Args:
+            asked_share: of the items about which the old model is asked, in [0, 1].
+            old_calls: calls of the old model that such an item takes.
+            new_calls: calls of the new one that an item takes.
+
+        >>> Prices(old=2.0, new=1.0).per_thousand(0.25)
+        1500.0
+        """
+        return 1000 * (self.new * new_calls + self.old * old_calls * asked_share)

@@ -1,0 +1,243 @@
+"""`fit` and `check`: a rule from labelled items, and what it is worth on items that it was not fitted on.
+
+Each item is drawn by its fingerprint into the part that is fitted on or the part that is kept apart, so that the same
+item falls into the same part in every file. kappa is chosen on the first; everything that is reported comes from the
+second. What was fitted on is refused by name of its fingerprint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from muscle.errors import ConfigError, DataError
+from muscle.flips.options import DEFAULTS, TOLERANCE, CompareOptions
+from muscle.flips.statistics.arrays import Bools
+from muscle.foreign_text import listing
+from muscle.predictions.run import Source
+from muscle.route.bound import Prices
+from muscle.route.gate_model import SURE, GateRule, fit_gate, known
+from muscle.route.items import CONFIDENCE_SCORE, Items, pair_items
+from muscle.route.kappa import choose_kappa, meets
+from muscle.route.labels import Labels, with_labels
+from muscle.route.options.likelihoods import threshold_for
+from muscle.route.options.option_rules import NO_GOLD, OptionRule, fit_options
+from muscle.route.options.scores import has_scores, option_scores
+from muscle.route.rule_file import Kind, Paid, RuleFile, fingerprint_lines, made_now, rule_file
+from muscle.route.serving import gated, serve, two_of
+from muscle.route.worth import Judging, RouteReport, is_apart, report_on
+
+MIN_JUDGED = 20
+"""Judged items that a rule is fitted on at least."""
+MIN_DECIDED = 10
+"""Judged disagreements with exactly one right side that a gate is fitted on at least."""
+
+_NOT_MET = (
+    "asking the old model about {:.0%} of the items does not bring the flips to {:.2%} where the rule was fitted: "
+    "kappa has the fewest flips at the new model's accuracy; ask about more (--ask-share)"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    """How a rule is fitted.
+
+    Attributes:
+        kind: "auto" takes a stack where both runs have likelihoods of the options, else a gate.
+        share: the old model's in a mixture.
+        flip_limit: negative flip rate that kappa shall meet, and that the bound is held against.
+        ask_share: share of the items about which the old model is asked, those where the new one is least sure.
+        slices: slices that are known when a question is answered, for a gate.
+        confidence: name of the score in which a model says how sure it is, for a gate.
+        apart: share of the items that is kept apart for the bound.
+
+    Raises:
+        ConfigError: a share is none.
+    """
+
+    kind: Kind | Literal["auto"] = "auto"
+    share: float = 0.5
+    flip_limit: float = TOLERANCE
+    ask_share: float = 1.0
+    slices: Sequence[str] = ()
+    confidence: str = CONFIDENCE_SCORE
+    apart: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be."""
+        for name in ("share", "flip_limit", "ask_share", "apart"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1 or (name == "apart" and value == 1):
+                raise ConfigError(f"route: {name}: expected a share in [0, 1], found {value}")
+
+
+@dataclass(frozen=True)
+class RouteFit:
+    """A fitted rule and what it is worth on the items kept apart."""
+
+    rule: RuleFile
+    report: RouteReport
+
+
+def fit_route(
+    old: Source,
+    new: Source,
+    *,
+    options: CompareOptions = DEFAULTS,
+    fit: FitOptions | None = None,
+    prices: Prices | None = None,
+    labels: Labels | None = None,
+    labelled_at_random: bool = False,
+) -> RouteFit:
+    """Fit a rule on a part of the labelled items, and report on the part that is kept apart.
+
+    Args:
+        old: the old model's answers, recorded or fresh, in any format that `muscle.compare` reads.
+        new: the new model's.
+        options: how the runs are read and paired.
+        fit: how the rule is fitted.
+        prices: of a call; 1 each without.
+        labels: verdicts beside those of the runs, from a list of `muscle route label`.
+        labelled_at_random: whether the judged disagreements are a random part of all; true of such a list.
+
+    Returns:
+        The rule, and the report.
+
+    Raises:
+        ConfigError: a share is none, or there are too many items.
+        DataError: a run cannot be read, or too few items are judged.
+        JoinError: the runs do not belong together.
+    """
+    how, price = fit or FitOptions(), prices or Prices()
+    items = with_labels(pair_items(old, new, options, confidence=how.confidence), labels)
+    apart = np.array([is_apart(each, how.apart) for each in items.fingerprints], dtype=np.bool_)
+    kind = how.kind if how.kind != "auto" else "stack" if has_scores(items) else "gate"
+    rule = _fitted_gate(items, ~apart, how) if kind == "gate" else _fitted_options(items, ~apart, how, kind)
+    names = items.names
+    draft = rule_file(rule, made=made_now(**_facts(names)), flip_limit=how.flip_limit)
+    served = serve(draft.rule(), items)
+    two = two_of(items, served, ~apart)
+    chosen = two.at(draft.log_kappa)
+    judged = int((items.judged & ~apart).sum())
+    made = made_now(
+        old=names[0],
+        new=names[1],
+        num_items=int((~apart).sum()),
+        num_judged=judged,
+        negative_flip_rate=round(chosen.negative_flip_rate, 6),
+    )
+    prints = fingerprint_lines({each for each, is_out in zip(items.fingerprints, apart, strict=True) if not is_out})
+    facts = {"made": made, "prices": Paid(old=price.old, new=price.new), "apart": how.apart}
+    found = draft.model_copy(update={**facts, "known_by": items.known_by, "fitted_on": prints})
+    judging = Judging(price, labelled_at_random or labels is not None, names)
+    report = report_on(found, items, served, apart, judging)
+    if how.ask_share < 1 and not meets(two, chosen, how.flip_limit):
+        report = replace(report, notes=(*report.notes, _NOT_MET.format(how.ask_share, how.flip_limit)))
+    return RouteFit(found, report)
+
+
+def check_route(
+    rule: RuleFile,
+    old: Source,
+    new: Source,
+    *,
+    options: CompareOptions = DEFAULTS,
+    prices: Prices | None = None,
+    labels: Labels | None = None,
+    labelled_at_random: bool = False,
+    leave_out_fitted: bool = False,
+) -> RouteReport:
+    """Report what a rule is worth on items that it was not fitted on.
+
+    Args:
+        rule: the rule.
+        old: the old model's answers.
+        new: the new model's.
+        options: how the runs are read and paired.
+        prices: of a call; those of the rule without.
+        labels: verdicts beside those of the runs.
+        labelled_at_random: whether the judged disagreements are a random part of all.
+        leave_out_fitted: leave out the items that the rule was fitted on, in place of refusing them.
+
+    Raises:
+        DataError: the rule was fitted on some of the items, or that cannot be told; or no item is left.
+        JoinError: the runs do not belong together.
+    """
+    items = with_labels(pair_items(old, new, options, confidence=rule.confidence), labels)
+    fresh = _fresh(rule, items, leave_out=leave_out_fitted)
+    if not fresh.any():
+        raise DataError("route check: expected items that the rule was not fitted on, found none")
+    judging = Judging(prices or rule.cost(), labelled_at_random or labels is not None, items.names)
+    return report_on(rule, items, serve(rule.rule(), items), fresh, judging)
+
+
+def _facts(names: tuple[str, str]) -> dict[str, object]:
+    nothing = {"num_items": 0, "num_judged": 0, "negative_flip_rate": 0.0}
+    return {"old": names[0], "new": names[1], **nothing}
+
+
+def _need(found: int, least: int, what: str) -> None:
+    if found < least:
+        raise DataError(
+            f"route fit: expected at least {least} {what} to fit on, found {found}; label more (muscle route label) or "
+            "keep fewer apart (--apart)"
+        )
+
+
+def _fitted_options(items: Items, rows: Bools, how: FitOptions, kind: Kind) -> OptionRule:
+    scores = option_scores(items)
+    told = rows & (scores.gold != NO_GOLD)
+    _need(int(told.sum()), MIN_JUDGED, "items with a known right option")
+    share = how.share if kind == "mixture" else None
+    return fit_options(scores[told], share=share, limit=how.flip_limit, ask_share=how.ask_share)
+
+
+def _fitted_gate(items: Items, rows: Bools, how: FitOptions) -> GateRule:
+    differ = rows & items.judged & ~items.same
+    _need(int((rows & items.judged).sum()), MIN_JUDGED, "judged items")
+    decided = int((differ & (items.old.right != items.new.right)).sum())
+    _need(decided, MIN_DECIDED, "judged disagreements of which one side was right")
+    gate, log_odds = fit_gate(items, rows, slices=how.slices, confidence=how.confidence)
+    if how.ask_share < 1:
+        gate = _asking_where_unsure(gate, items, rows, how)
+    two = two_of(items, gated(gate, items, log_odds), rows)
+    floor = float(two.weight @ two.other_right)
+    return replace(gate, log_kappa=choose_kappa(two, how.flip_limit, floor=floor).log_kappa)
+
+
+def _asking_where_unsure(gate: GateRule, items: Items, rows: Bools, how: FitOptions) -> GateRule:
+    """Return a gate that asks the old model where the new one is least sure, and knows nothing of it before."""
+    for name in SURE:
+        sure = known(items, name, how.confidence)
+        if not np.isnan(sure[rows]).all():
+            return replace(
+                gate, ask_by=name, ask_below=threshold_for(np.nan_to_num(sure[rows], nan=-1.0), how.ask_share)
+            )
+    raise DataError(
+        "route fit: to ask the old model where the new one is least sure, expected likelihoods, repeated answers or a "
+        f"score {how.confidence!r} in the new run, found none (--confidence NAME, --ask-share 1)"
+    )
+
+
+def _fresh(rule: RuleFile, items: Items, *, leave_out: bool) -> Bools:
+    """Return which items the rule was not fitted on, (items,).
+
+    Raises:
+        DataError: it was on some and they shall not be left out, or it cannot be told.
+    """
+    if {rule.known_by, items.known_by} == {"input", "id"}:
+        raise DataError(
+            f"route check: the rule knows the items that it was fitted on by {rule.known_by}, these runs have only the "
+            f"{items.known_by}, so it cannot be told whether it was fitted on them; give runs with both"
+        )
+    fitted = np.array([each in rule.fingerprints for each in items.fingerprints], dtype=np.bool_)
+    if fitted.any() and not leave_out:
+        first = [items.name(int(row)) for row in np.flatnonzero(fitted)[:6]]
+        raise DataError(
+            f"route check: the rule was fitted on {int(fitted.sum()):,} of these {items.num:,} items "
+            f"({listing(first, 5)}); expected items kept apart (--leave-out-fitted reports on the others alone)"
+        )
+    return ~fitted

@@ -1,0 +1,1 @@
+"""Rules over the likelihoods of the options, in plain numpy."""

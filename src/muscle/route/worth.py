@@ -1,0 +1,309 @@
+"""What a rule is worth on items that it was not fitted on: accuracy, flips, cost, their curves, and the bound."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Literal
+
+import numpy as np
+
+from muscle.flips.statistics.arrays import Bools, Floats
+from muscle.flips.wording import percent_in_three_digits
+from muscle.route.bound import Bound, Counts, Prices, Verdict, bound
+from muscle.route.gate_model import SURE, known
+from muscle.route.items import Items
+from muscle.route.kappa import Step, steps
+from muscle.route.options.likelihoods import threshold_for
+from muscle.route.options.option_rules import OptionRule
+from muscle.route.options.scores import option_scores
+from muscle.route.rule_file import Kind, RuleFile
+from muscle.route.serving import Served, serve, told_of, two_of
+
+FORMAT = "muscle-route/1"
+MAX_STEPS = 40
+"""Points of a curve."""
+ASK_SHARES = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0)
+
+
+@dataclass(frozen=True)
+class Way:
+    """What comes of one way to answer, on the items that were not fitted on.
+
+    Attributes:
+        name: "old", "new" or "rule".
+        words: what it is.
+        accuracy: share of the items that are right; None where no item of a kind was judged.
+        gain: accuracy less that of the new model alone, which needs no verdict where both agree; None where no item
+            that differs was judged.
+        negative_flip_rate: share of the items that the old model had right and that are wrong; None where no item that
+            differs was judged.
+        asked_share: share of the items about which the old model is asked.
+        cost: of 1,000 items, by the prices.
+    """
+
+    name: str
+    words: str
+    accuracy: float | None
+    gain: float | None
+    negative_flip_rate: float | None
+    asked_share: float
+    cost: float
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """A point of the curve; the bound holds for the rule alone, not for one that is picked here.
+
+    Attributes:
+        kappa: of the point; None is infinite.
+        asked_share: share of the items about which the old model is asked.
+        accuracy: share of the items that are right; None where no item of a kind was judged.
+        gain: accuracy less that of the new model alone.
+        flips: negative flips in 1,000 items.
+        cost: of 1,000 items.
+    """
+
+    kappa: float | None
+    asked_share: float
+    accuracy: float | None
+    gain: float
+    flips: float
+    cost: float
+
+
+@dataclass(frozen=True)
+class RouteReport:
+    """What a rule is worth.
+
+    Attributes:
+        format: of this form.
+        muscle_version: that made it.
+        created: when.
+        old: the old run's name.
+        new: the new run's.
+        kind: of the rule.
+        kappa: of the rule; "infinite" keeps every old answer that is asked for, None is a mixture's.
+        num_fitted: items that the rule was fitted on.
+        ways: old alone, new alone, and the rule.
+        flips_saved: share of the new model's negative flips that the rule saves; None where it has none.
+        bound: on the rule's negative flips; None where no item was kept apart.
+        by_kappa: the curve over kappa.
+        by_asked: the curve over the share of the items about which the old model is asked; empty where it always is.
+        missing: what of the runs is missing, in words; empty where nothing is.
+        notes: what a reader must know.
+    """
+
+    format: str
+    muscle_version: str
+    created: str
+    old: str
+    new: str
+    kind: Kind
+    kappa: float | Literal["infinite"] | None
+    num_fitted: int
+    ways: tuple[Way, ...]
+    flips_saved: float | None
+    bound: Bound | None
+    by_kappa: tuple[CurvePoint, ...]
+    by_asked: tuple[CurvePoint, ...]
+    missing: str
+    notes: tuple[str, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the bound keeps the limit; "cannot_tell" without a bound."""
+        return "cannot_tell" if self.bound is None else self.bound.verdict
+
+    @property
+    def headline(self) -> str:
+        """The verdict in a sentence."""
+        found = self.bound
+        if found is None:
+            return "cannot tell: no item was kept apart from the fit"
+        seen = "unknown" if found.value is None else percent_in_three_digits(found.value)
+        most, limit = percent_in_three_digits(found.high), percent_in_three_digits(found.limit)
+        words = {"pass": "pass", "block": "block", "cannot_tell": "cannot tell"}[found.verdict]
+        return (
+            f"{words}: old right and answer wrong in {seen} of the items, at most {most} "
+            f"({found.confidence:.0%}, Clopper-Pearson), limit {limit}: {found.how}"
+        )
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What a report is made by, beside rule and items.
+
+    Attributes:
+        prices: of a call.
+        at_random: whether the judged disagreements are a random part of all.
+        names: of the runs.
+    """
+
+    prices: Prices
+    at_random: bool
+    names: tuple[str, str]
+
+
+def is_apart(fingerprint: str, share: float) -> bool:
+    """Tell whether an item is kept apart: a share of all, drawn by what the item is."""
+    return int(fingerprint[8:], 16) < share * 16**8
+
+
+def report_on(rule: RuleFile, items: Items, served: Served, rows: Bools, judging: Judging) -> RouteReport:
+    """Report on some of the items, and on what is missing."""
+    lost = [each for each in items.lost.fingerprints if each not in rule.fingerprints]
+    if rule.apart and rows.sum() < items.num:
+        lost = [each for each in lost if is_apart(each, rule.apart)]
+    numbers = [each.num_items for each in items.lost.unread]
+    unread = sum(number or 0 for number in numbers)
+    told = served.differs & rows & ~np.isnan(items.old.right) & ~np.isnan(served.right)
+    flips = told & (items.old.right == 1) & (served.right == 0)
+    counts = Counts(
+        int(rows.sum()),
+        int((served.differs & rows).sum()),
+        int(told.sum()),
+        int(flips.sum()),
+        len(lost) + max(0, unread - len(lost)),
+        None in numbers,
+    )
+    found = None if counts.num == 0 else bound(counts, limit=rule.flip_limit, at_random=judging.at_random)
+    ways = _ways(rule, items, served, rows, judging.prices)
+    plain, ruled = ways[1].negative_flip_rate, ways[2].negative_flip_rate
+    saved = None if not plain or ruled is None else 1 - ruled / plain
+    return RouteReport(
+        FORMAT,
+        importlib.metadata.version("muscle-llm"),
+        datetime.now(UTC).isoformat(timespec="seconds"),
+        judging.names[0],
+        judging.names[1],
+        rule.kind,
+        rule.kappa,
+        len(rule.fingerprints),
+        ways,
+        saved,
+        found,
+        _by_kappa(rule, items, served, rows, judging.prices),
+        _by_asked(rule, items, rows, judging.prices),
+        items.lost.sentence(),
+        _notes(items, served, rows, judging),
+    )
+
+
+def _notes(items: Items, served: Served, rows: Bools, judging: Judging) -> tuple[str, ...]:
+    notes = []
+    unknown = int((rows & served.differs & np.isnan(served.right)).sum())
+    if unknown and judging.at_random:
+        notes.append(
+            f"{unknown:,} disagreements have no verdict; the bound holds if those that have one are a random part"
+        )
+    elif unknown:
+        notes.append(
+            f"{unknown:,} disagreements have no verdict and are taken for flips in the bound; if those that have one "
+            "are a random part, say so (--labelled-at-random)"
+        )
+    if not rows.any():
+        notes.append("no item was kept apart: muscle route check tells what the rule is worth on others")
+    calls = [side.calls for side in (items.old, items.new)]
+    if max(calls) > 1:
+        notes.append(f"an item takes {calls[1]:.3g} calls of the new model and {calls[0]:.3g} of the old one, as here")
+    return tuple(notes)
+
+
+def _ways(rule: RuleFile, items: Items, served: Served, rows: Bools, prices: Prices) -> tuple[Way, ...]:
+    calls = {"old_calls": items.old.calls, "new_calls": items.new.calls}
+    asked = float(served.asked[rows].mean()) if rows.any() else 0.0
+    given = (
+        ("old", "old model alone", items.old.right, 1.0, 1000 * prices.old * items.old.calls),
+        ("new", "new model alone", items.new.right, 0.0, prices.per_thousand(0.0, **calls)),
+        ("rule", _rule_words(rule), served.right, asked, prices.per_thousand(asked, **calls)),
+    )
+    ways = [_way(*each, items=items, differs=served.differs, rows=rows) for each in given]
+    return tuple(ways)
+
+
+def _rule_words(rule: RuleFile) -> str:
+    kappa = rule.kappa if isinstance(rule.kappa, str) else "" if rule.kappa is None else f"{rule.kappa:.3g}"
+    names = {"gate": "gate", "stack": "stack", "mixture": "mixture of both"}
+    return f"{names[rule.kind]}, kappa {kappa}" if kappa else names[rule.kind]
+
+
+def _way(
+    name: str, words: str, right: Floats, asked: float, cost: float, *, items: Items, differs: Bools, rows: Bools
+) -> Way:
+    lost = np.where(np.isnan(right) | np.isnan(items.old.right), np.nan, (items.old.right == 1) & (right == 0))
+    # Nothing flips, and nothing is gained, where all answers are the same.
+    flips = _mean_of_known(np.where(differs, lost, 0.0), differs, rows)
+    gain = _mean_of_known(np.where(differs, right - items.new.right, 0.0), differs, rows)
+    return Way(name, words, _mean_of_known(right, differs, rows), gain, flips, asked, cost)
+
+
+def _mean_of_known(values: Floats, differs: Bools, rows: Bools) -> float | None:
+    """Return the mean of what is known, items that differ and others each by their number; None where one has none."""
+    total = int(rows.sum())
+    if total == 0:
+        return None
+    found = 0.0
+    for stratum in (rows & differs, rows & ~differs):
+        told = values[stratum]
+        told = told[~np.isnan(told)]
+        if stratum.any() and told.size == 0:
+            return None
+        if told.size:
+            found += stratum.sum() / total * float(told.mean())
+    return found
+
+
+def _by_kappa(rule: RuleFile, items: Items, served: Served, rows: Bools, prices: Prices) -> tuple[CurvePoint, ...]:
+    """Return the curve over kappa, thinned; empty for a mixture, which has none."""
+    two = two_of(items, served, rows)
+    if rule.kappa is None or two.needed.size == 0:
+        return ()
+    every = steps(two)
+    places = np.unique(np.linspace(0, len(every) - 1, min(MAX_STEPS, len(every))).round().astype(int))
+    return tuple(_point(every[place], items, served, rows, prices) for place in places.tolist())
+
+
+def _point(step: Step, items: Items, served: Served, rows: Bools, prices: Prices) -> CurvePoint:
+    """Return what comes of a kappa as a point of a curve."""
+    two, told = two_of(items, served, rows), told_of(items, served) & rows
+    asked = float(served.asked[rows].mean())
+    plain = float(two.weight @ items.new.right[told])
+    all_kinds = all((told & kind).any() or not (rows & kind).any() for kind in (served.differs, ~served.differs))
+    return CurvePoint(
+        _finite(step.log_kappa),
+        asked,
+        step.accuracy if all_kinds else None,
+        step.accuracy - plain,
+        1000 * step.negative_flip_rate,
+        prices.per_thousand(asked, old_calls=items.old.calls, new_calls=items.new.calls),
+    )
+
+
+def _finite(log_kappa: float) -> float | None:
+    return math.exp(log_kappa) if log_kappa < 700 else None
+
+
+def _by_asked(rule: RuleFile, items: Items, rows: Bools, prices: Prices) -> tuple[CurvePoint, ...]:
+    """Return what comes of asking the old model about other shares, kappa as it is; empty where nothing tells."""
+    given = rule.rule()
+    if isinstance(given, OptionRule):
+        sure = given.sureness(option_scores(items))
+    else:
+        named = [name for name in SURE if not np.isnan(known(items, name, given.confidence)[rows]).all()]
+        if not named:
+            return ()
+        given = replace(given, ask_by=given.ask_by or named[0])
+        sure = np.nan_to_num(known(items, given.ask_by or named[0], given.confidence), nan=-1.0)
+    if not rows.any():
+        return ()
+    points = []
+    for share in ASK_SHARES:
+        served = serve(replace(given, ask_below=threshold_for(sure[rows], share)), items)
+        two = two_of(items, served, rows)
+        if two.needed.size == 0:
+            return ()
+        points.append(_point(two.at(given.log_kappa), items, served, rows, prices))
+    return tuple(points)

@@ -1,0 +1,188 @@
+"""Fitting on a part, reporting on the other, refusing what was fitted on, and the rule's file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from muscle import CompareOptions
+from muscle.errors import ConfigError, DataError
+from muscle.route import FitOptions, Prices, apply_route, check_route, fit_route, read_rule, write_rule
+from muscle.route.items import pair_items
+from muscle.route.worth import is_apart
+from two_models import two_answers, two_runs
+
+
+def test_a_gate_saves_flips_at_no_loss_of_accuracy_on_items_kept_apart() -> None:
+    found = fit_route(*two_answers(1500), fit=FitOptions(flip_limit=0.03), prices=Prices(old=0, new=2))
+    old, new, rule = found.report.ways
+    assert found.rule.kind == "gate" and found.report.kind == "gate"
+    assert rule.accuracy > max(old.accuracy, new.accuracy)
+    assert rule.negative_flip_rate < 0.5 * new.negative_flip_rate
+    assert found.report.flips_saved == pytest.approx(1 - rule.negative_flip_rate / new.negative_flip_rate)
+    assert (old.cost, new.cost, rule.cost) == (0, 2000, 2000)
+
+
+def test_the_report_counts_what_a_count_by_hand_counts() -> None:
+    old, new = two_runs(800)
+    found = fit_route(old, new, fit=FitOptions(ask_share=0.5))
+    items = pair_items(old, new)
+    apart = np.array([is_apart(each, 0.5) for each in items.fingerprints])
+    served = apply_route(found.rule, old, new).frame.sort("id")
+    by_id = dict(zip(served["id"], served["correct"], strict=True))
+    right = np.array([by_id[each] for each in items.old.frame["id"]])
+    way = found.report.ways[2]
+    assert way.accuracy == pytest.approx(right[apart].mean())
+    flips = int(((items.old.right == 1) & ~right)[apart].sum())
+    assert found.report.bound.counts.flips == flips
+    assert way.negative_flip_rate == pytest.approx(flips / apart.sum())
+    assert found.report.bound.counts.num == apart.sum()
+    assert way.cost == pytest.approx(1000 * (1 + way.asked_share))
+
+
+def test_what_was_fitted_on_is_refused_and_can_be_left_out() -> None:
+    old, new = two_answers(400)
+    found = fit_route(old, new)
+    fitted = int((~np.array([is_apart(each, 0.5) for each in pair_items(old, new).fingerprints])).sum())
+    assert len(found.rule.fingerprints) == fitted == found.report.num_fitted
+    with pytest.raises(DataError, match=rf"fitted on {fitted} of these 400 items .*--leave-out-fitted"):
+        check_route(found.rule, old, new)
+    again = check_route(found.rule, old, new, leave_out_fitted=True)
+    assert again.bound == found.report.bound and again.ways == found.report.ways
+
+
+def test_one_fitted_item_among_fresh_ones_is_refused_in_a_file_of_another_task_name() -> None:
+    old, new = two_answers(400)
+    found = fit_route(old, new)
+    fresh = two_answers(200, seed=9, start=1000)
+    assert check_route(found.rule, *fresh).bound.counts.num == 200
+    mixed = [pl.concat([a, b]).with_columns(task=pl.lit("other")) for a, b in zip((old, new), fresh, strict=True)]
+    with pytest.raises(DataError, match="the rule was fitted on"):
+        check_route(found.rule, *mixed)
+
+
+def test_a_rule_that_knows_items_by_text_cannot_be_checked_on_bare_ids() -> None:
+    found = fit_route(*two_answers(400))
+    bare = [frame.drop("input") for frame in two_answers(200, seed=9, start=1000)]
+    with pytest.raises(DataError, match="cannot be told whether it was fitted on them"):
+        check_route(found.rule, *bare)
+
+
+def test_missing_and_unscored_items_count_as_flips_and_are_named() -> None:
+    old, new = two_answers(600)
+    found = fit_route(old, new, fit=FitOptions(flip_limit=0.2))
+    fresh_old, fresh_new = two_answers(300, seed=9, start=1000)
+    before = check_route(found.rule, fresh_old, fresh_new)
+    gone = check_route(found.rule, fresh_old, fresh_new[:-6], options=CompareOptions())
+    assert gone.bound.counts.missing == 6 and gone.bound.high > before.bound.high
+    assert "m1299: only in the old run" in gone.missing or "m1294: only in the old run" in gone.missing
+    differ = fresh_old["output"] != fresh_new["output"]
+    places = differ.arg_true()[:5]
+    blank = fresh_new.with_columns(
+        correct=pl.Series([None if i in places.to_list() else v for i, v in enumerate(fresh_new["correct"])])
+    )
+    unscored = check_route(found.rule, fresh_old, blank)
+    assert unscored.bound.counts.unknown > 0 and unscored.bound.high > before.bound.high
+    assert any("disagreements have no verdict and are taken for flips" in note for note in unscored.notes)
+
+
+def test_verdicts_follow_the_bound() -> None:
+    found = fit_route(*two_answers(800), fit=FitOptions(flip_limit=0.05))
+    fresh = two_answers(1000, seed=9, start=5000)
+    assert check_route(found.rule.model_copy(update={"flip_limit": 0.5}), *fresh).verdict == "pass"
+    always_new = found.rule.model_copy(update={"kappa": 1.0, "gate": replace_intercept(found.rule.gate, -100)})
+    assert check_route(always_new, *fresh).verdict == "block"
+    assert check_route(found.rule.model_copy(update={"flip_limit": 0.0}), *fresh).verdict in ("block", "cannot_tell")
+
+
+def replace_intercept(gate, intercept):
+    return gate.model_copy(update={"intercept": intercept, "features": (), "slices": ()})
+
+
+def test_an_infinite_kappa_keeps_every_recorded_answer_and_never_flips() -> None:
+    old, new = two_answers(300)
+    rule = fit_route(old, new).rule.model_copy(update={"kappa": "infinite", "fitted_on": ()})
+    served = apply_route(rule, old, new).frame.sort("id")
+    assert served["output"].to_list() == old.sort("id")["output"].to_list()
+    report = check_route(rule, old, new)
+    assert report.bound.counts.flips == 0 and report.ways[2].accuracy == pytest.approx(old["correct"].mean())
+
+
+def test_a_rule_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    fits = [
+        fit_route(*two_answers(400), fit=FitOptions(slices=("course",), ask_share=0.5)),
+        fit_route(*two_runs(400)),
+        fit_route(*two_runs(400), fit=FitOptions(kind="mixture", share=0.3)),
+    ]
+    for number, found in enumerate(fits):
+        path = tmp_path / f"rule{number}.yaml"
+        write_rule(path, found.rule)
+        assert read_rule(path) == found.rule
+        assert len(path.read_text().split("fitted_on:")[0].splitlines()) < 60, "small enough to read"
+    assert [each.rule.kind for each in fits] == ["gate", "stack", "mixture"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("kind: gate", "kind: stack"), "kind: expected all that a stack is made of"),
+        (("version: 1", "version: 2"), "version: expected 1, found 2"),
+        (("flip_limit:", "flip_limits:"), "unknown key; did you mean 'flip_limit'"),
+        (("fitted_on:\n- ", "fitted_on:\n- z"), "expected fingerprints of 16 hex digits"),
+    ],
+)
+def test_a_rule_that_was_changed_is_refused_with_its_key(tmp_path: Path, change: tuple[str, str], message: str) -> None:
+    path = tmp_path / "rule.yaml"
+    write_rule(path, fit_route(*two_answers(300)).rule)
+    path.write_text(path.read_text().replace(*change, 1))
+    with pytest.raises(ConfigError, match=message):
+        read_rule(path)
+
+
+def test_too_few_judged_items_are_refused() -> None:
+    old, new = two_answers(30)
+    with pytest.raises(DataError, match="expected at least 20 judged items to fit on"):
+        fit_route(old, new)
+    with pytest.raises(ConfigError, match="apart: expected a share"):
+        FitOptions(apart=1.0)
+
+
+def test_asking_needs_something_that_tells_where_the_new_model_is_unsure() -> None:
+    old, new = (frame.drop("score.confidence") for frame in two_answers(300))
+    with pytest.raises(DataError, match="expected likelihoods, repeated answers or a score 'confidence'"):
+        fit_route(old, new, fit=FitOptions(ask_share=0.25))
+
+
+def test_answers_alone_are_enough_and_agreement_of_repeats_is_used() -> None:
+    generator = np.random.default_rng(0)
+    old, new = (frame.drop("score.confidence") for frame in two_answers(600))
+    confidence = two_answers(600)[1]["score.confidence"].to_numpy()
+    again = [new.with_columns(repeat=pl.lit(0))]
+    for repeat in (1, 2, 3):
+        kept = generator.random(600) < confidence
+        other = pl.Series("output", np.where(kept, new["output"], "water"))
+        again.append(new.with_columns(other, repeat=pl.lit(repeat)))
+    found = fit_route(old, pl.concat(again), fit=FitOptions(flip_limit=0.05))
+    assert {"new_agreement"} <= {each.of for each in found.rule.gate.features}
+    assert found.report.ways[1].cost == 4000, "four calls an item"
+    assert any("4 calls of the new model" in note for note in found.report.notes)
+    assert fit_route(old, new).rule.gate.features, "the length alone is left"
+
+
+def test_asked_shares_make_a_curve_from_the_new_model_to_both() -> None:
+    curve = fit_route(*two_runs(800)).report.by_asked
+    assert [round(point.asked_share, 1) for point in curve] == [0, 0, 0.1, 0.2, 0.5, 1] or curve[-1].asked_share == 1
+    assert curve[0].asked_share == 0 and curve[0].gain == 0
+    assert curve[0].flips > curve[-1].flips
+    assert all(point.cost == pytest.approx(1000 * (1 + point.asked_share)) for point in curve)
+
+
+def test_no_item_kept_apart_gives_a_rule_and_no_bound() -> None:
+    found = fit_route(*two_runs(200), fit=FitOptions(apart=0))
+    assert found.report.bound is None and found.report.verdict == "cannot_tell"
+    assert len(found.rule.fingerprints) == 200
+    assert replace(found.report, notes=()).headline == "cannot tell: no item was kept apart from the fit"
