@@ -72,7 +72,7 @@ def sweep(
     if as_json:
         print_json(result.leaderboard.to_json())
     elif not quiet:
-        _show(result)
+        _show_sweep(result)
     if result.failed:
         names = listing([each.job for each in result.failed], 4)
         raise MuscleError(
@@ -98,7 +98,7 @@ def _of_sweep(vary: list[str], presets: list[str], seeds: str | None, third: str
     return found
 
 
-def _show(result: SweepResult) -> None:
+def _show_sweep(result: SweepResult) -> None:
     from rich.console import Console
 
     from muscle.leaderboard.terminal import print_leaderboard
