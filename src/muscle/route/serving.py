@@ -47,6 +47,11 @@ class Served:
     choice: Ints | None = None
 
     @property
+    def moved(self) -> Bools:
+        """Which items have another answer than the old one, (items,): only these can have flipped."""
+        return self.differs & ~self.kept
+
+    @property
     def asked_share(self) -> float:
         """Share of the items about which the old model is asked; 0 where there are none."""
         return float(self.asked.mean()) if self.asked.size else 0.0
@@ -100,7 +105,7 @@ def two_of(items: Items, served: Served, rows: Bools) -> Two:
     for stratum in (served.differs, ~served.differs):
         if number := int((told & stratum).sum()):
             weight[told & stratum] = (rows & stratum).sum() / number / rows.sum()
-    return Two(served.needed[told], items.old.right[told] == 1, served.other_right[told] == 1, weight[told])
+    return Two.judged(served.needed[told], items.old.right[told] == 1, served.other_right[told] == 1, weight[told])
 
 
 def told_of(items: Items, served: Served) -> Bools:
