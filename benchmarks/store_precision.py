@@ -41,7 +41,8 @@ def run(precision: str, root: Path) -> list[dict[str, Any]]:
     from safetensors.torch import load_file
     from transformers import TrainerCallback
 
-    from muscle.config.settings import AlignmentSettings, BaseConfig, LoraSettings, TrainingSettings
+    from muscle.config.alignment import AlignmentSettings
+    from muscle.config.settings import BaseConfig, LoraSettings, TrainingSettings
     from muscle.models.bases import load_base
     from muscle.tasks import get_task, load_examples, split_train_validation
     from muscle.training import stored_trainers as engines

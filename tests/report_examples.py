@@ -21,6 +21,13 @@ NO_BOUNDS = dict.fromkeys(
     )
 )
 
+BROKEN_BY_WHOM = {
+    "more_negative_flips_p": 1.0,
+    "negative_flips_shared": 77,
+    "negative_flips_avoided": 119,
+    "negative_flips_alone": 9,
+}
+
 WORLD = (
     ("To carry the soup, the cook uses the", "bowl", "fork"),
     ("To cut the bread, the baker uses the", "knife", "spoon"),
@@ -178,6 +185,7 @@ def binary_task(plain: dict[str, int], candidate: dict[str, int] | None) -> dict
             "mean_gain_change": undefined("right or wrong has no size; give a score"),
             "mean_regression_change": undefined("right or wrong has no size; give a score"),
             "negative_flips_mcnemar_exact_p": 3.1e-14,
+            **BROKEN_BY_WHOM,
         }
     return task
 
@@ -219,6 +227,7 @@ def continuous_task(*, candidate: bool) -> dict[str, Any]:
             "mean_gain_change": around(0.0064, 0.004),
             "mean_regression_change": around(-0.0113, 0.004),
             "negative_flips_mcnemar_exact_p": 0.0021,
+            **BROKEN_BY_WHOM,
         }
     return task
 

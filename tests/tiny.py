@@ -22,8 +22,24 @@ SIZES = {
 }
 """Of a decoder that is built without weights from disk, for tests that compare ways of computing."""
 
+CHAT_TEMPLATES = {
+    "chatml": "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",
+    "instruct": "{{ bos_token }}{% for m in messages %}{% if m.role == 'assistant' %} {{ m.content | trim }} </s>"
+    "{% elif m.role == 'system' %}<<{{ m.content }}>> {% else %}[INST] {{ m.content | trim }} [/INST]{% endif %}"
+    "{% endfor %}",
+    "no system": "{{ bos_token }}{% for m in messages %}{% if m.role == 'system' %}"
+    "{{ raise_exception('no system role') }}{% endif %}{{ m.role | upper }}: {{ m.content }}"
+    "{% if m.role == 'assistant' %}</s>{% endif %}\n{% endfor %}{% if add_generation_prompt %}ASSISTANT: {% endif %}",
+    "no end": "{% for m in messages %}{{ m.role }}: {{ m.content }}\n\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% endif %}",
+}
+"""Of the kinds that bases come with: with and without a BOS, a system role, an end token, blanks before an answer."""
 
-def save_base(folder: Path, *, seed: int, hidden_size: int = 32, extra_words: int = 0) -> Path:
+
+def save_base(
+    folder: Path, *, seed: int, hidden_size: int = 32, extra_words: int = 0, chat_template: str | None = None
+) -> Path:
     """Write a random tiny Llama with a word-level tokenizer."""
     vocabulary = ["<pad>", "<eos>", "<unk>", "Use", "the", "for", *TOOLS, *TASKS, *WORDS]
     vocabulary += [f"x{index}" for index in range(extra_words)]
@@ -32,6 +48,7 @@ def save_base(folder: Path, *, seed: int, hidden_size: int = 32, extra_words: in
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=raw, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>", model_max_length=64
     )
+    tokenizer.chat_template = chat_template
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(vocabulary),
@@ -97,3 +114,13 @@ choices: ["{{ a }}", "{{ b }}"]
 label: label
 scorer: choice_likelihood
 """
+
+GENERATION_YAML = """\
+name: tools
+id: id
+prompt: "{{ goal }} Use the"
+target: "{{ a if label == 0 else b }} w1"
+generation: {until: ["w9"], max_new_tokens: 4}
+scorer: exact_match
+"""
+"""The same rows as a task whose answers, of two words, are generated."""

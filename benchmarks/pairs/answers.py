@@ -16,7 +16,7 @@ from typing import Literal
 
 import torch
 from bench import Bench
-from steps import Step
+from steps import PASS_PROMPTS, Step
 
 from muscle.evaluation.rows import Answer, build_frame
 from muscle.evaluation.save import evaluate_to_file, save_run
@@ -55,7 +55,8 @@ def answer_step(bench: Bench, step: Step, unit: Unit, part: str = "test") -> Non
     adapter = None if step.kind == "bare" else bench.adapter(step.name)
     start = time.monotonic()
     if unit == "whole":
-        evaluate_to_file(base, adapter, bench.task, examples, out, name=step.name, batch_size=PASS_OPTIONS)
+        size = PASS_PROMPTS if bench.generates else PASS_OPTIONS
+        evaluate_to_file(base, adapter, bench.task, examples, out, name=step.name, batch_size=size)
     else:
         model = load_adapter(base, adapter) if adapter else base.model
         length = bench.settings.training.max_length

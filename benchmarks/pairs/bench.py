@@ -9,6 +9,7 @@ from pathlib import Path
 
 from intents import prepare
 from make import Side, make_base
+from slots import prepare_slots
 
 from muscle.config.settings import BaseConfig
 from muscle.config.update_file import StageSettings, load_stage_settings
@@ -17,6 +18,7 @@ from muscle.tasks import get_task, load_examples, load_unlabelled
 from muscle.tasks.task import Example, Task
 
 HERE = Path(__file__).resolve().parent
+GENERATED = "snips"
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Bench:
 
     Attributes:
         pair: a key of `make.PAIRS`.
-        task_name: a key of `intents.TASKS`.
+        task_name: a key of `intents.TASKS`, or `snips`, whose answers are generated.
         seed: draws the training texts, and is that of every training.
         root: of all runs; bases stand in `root/bases`.
         data: folder of the data sets.
@@ -62,8 +64,14 @@ class Bench:
 
     @cached_property
     def settings(self) -> StageSettings:
-        """The sections of `settings.yaml`."""
-        return load_stage_settings(HERE / "settings.yaml")
+        """The sections of `settings.yaml`, or of the task's own file."""
+        own = HERE / f"settings_{self.task_name}.yaml"
+        return load_stage_settings(own if own.is_file() else HERE / "settings.yaml")
+
+    @property
+    def generates(self) -> bool:
+        """Whether answers are generated."""
+        return self.task_name == GENERATED
 
     def base_folder(self, side: Side) -> Path:
         """Return a base's folder, which is made first where it isn't there."""
@@ -77,7 +85,9 @@ class Bench:
     def task(self) -> Task:
         """The task, whose files are written first where they aren't there."""
         path = self.folder / "data" / f"{self.task_name}.yaml"
-        if not path.is_file():
+        if not path.is_file() and self.generates:
+            prepare_slots(data=self.data, seed=self.seed, out=path.parent)
+        elif not path.is_file():
             new = self.base_folder("new")
             prepare(self.task_name, data=self.data, base=new, seed=self.seed, out=path.parent)
         return get_task(str(path))

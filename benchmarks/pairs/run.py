@@ -20,24 +20,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from answers import Unit, answer_step
-from bench import Bench
+from bench import GENERATED, Bench
 from intents import TASKS
 from kept import keep
 from make import PAIRS
 from served import SERVED, serve
-from steps import STEPS, Step, run_step
+from steps import GENERATION_STEPS, STEPS, Step, run_step
 
 logger = logging.getLogger("pairs")
 
 
 def run(bench: Bench, steps: Sequence[Step], *, whole: bool, command: str) -> None:
     """Train and score the steps of one seed that are not done."""
-    words = {each.name: each.words for each in (*STEPS, *SERVED)}
+    known = GENERATION_STEPS if bench.generates else (*STEPS, *SERVED)
+    words = {each.name: each.words for each in known}
     for step in steps:
         logger.info("%s: %s", bench.name, step.words)
         run_step(bench, step)
-        _answer(bench, step, "beginning", words, command)
-    for step in steps if whole else ():
+        if bench.generates:
+            answer_step(bench, step, "whole")
+            keep(bench, words, command)
+        else:
+            _answer(bench, step, "beginning", words, command)
+    for step in steps if whole and not bench.generates else ():
         _answer(bench, step, "whole", words, command)
 
 
@@ -52,7 +57,7 @@ def _answer(bench: Bench, step: Step, unit: Unit, words: Mapping[str, str], comm
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--pair", choices=PAIRS, required=True)
-    parser.add_argument("--task", choices=TASKS, required=True)
+    parser.add_argument("--task", choices=(*TASKS, GENERATED), required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--out", type=Path, default=Path("runs/pairs"))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
@@ -62,7 +67,8 @@ def main() -> None:
     parser.add_argument("--last-epoch", action="store_true", help="token adapters keep their last epoch")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    steps = [step for step in STEPS if given.steps is None or step.name in given.steps]
+    known = GENERATION_STEPS if given.task == GENERATED else STEPS
+    steps = [step for step in known if given.steps is None or step.name in given.steps]
     for seed in given.seeds:
         command = f"python benchmarks/pairs/run.py --pair {given.pair} --task {given.task} --seeds {seed}"
         command += " --last-epoch" * given.last_epoch

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from bench import Bench, Side
 
-from muscle.config.settings import AlignmentSettings, TrainingSettings
+from muscle.config.alignment import AlignmentSettings
+from muscle.config.methods import AnswerSettings
+from muscle.config.settings import TrainingSettings
 from muscle.errors import ConfigError
 from muscle.files import read_json, write_json
+from muscle.pipeline.candidates import candidate_parts, draw_candidates
 from muscle.provenance import fingerprint
+from muscle.tasks.task import Example
 from muscle.training.align import align
 from muscle.training.finetune import finetune
 from muscle.training.run import TrainingResult
@@ -21,6 +25,8 @@ from muscle.training.run import TrainingResult
 Kind = Literal["bare", "finetune", "align"]
 ANOTHER = 1000
 """Added to the seed of a training that is done again, on the same data."""
+PASS_PROMPTS = 32
+"""Prompts a forward pass, where answers are generated."""
 NUM_TOLD = 64
 """Training texts whose loss is taken after each epoch where the last epoch is to be kept."""
 
@@ -94,6 +100,30 @@ STEPS: tuple[Step, ...] = (
 )
 
 
+def on_answers(name: str, words: str, share: float, teacher: tuple[Side, str] = ("old", "old")) -> Step:
+    """Return `mixed` for a task whose answers are generated."""
+    step = mixed(name, words, share, teacher)
+    return replace(step, alignment={**step.alignment, "method": "answers", "answers": ANSWERS})
+
+
+ANSWERS: Mapping[str, object] = {"samples": 2, "temperature": 1.0}
+GENERATION_STEPS: tuple[Step, ...] = (
+    *(step for step in STEPS if step.name in ("old", "new", "floor", "twin", "bare", "eq1", "longer")),
+    Step(
+        "labels",
+        "labels alone, over candidate answers",
+        "align",
+        start="new",
+        training={"learning_rate": 2e-4, "epochs": 3},
+        alignment={"method": "answers", "target": "labels", "answers": ANSWERS},
+    ),
+    on_answers("mixture5", "mixture of old and labels alone over candidate answers, share .5, unlabelled texts", 0.5),
+    on_answers("twin5", "control: the twin in the old one's place, share .5", 0.5, ("new", "twin")),
+    on_answers("mixture7", "mixture, share .7", 0.7),
+)
+"""The same for a task whose answers are generated: over candidates that the old and the new model gave."""
+
+
 def run_step(bench: Bench, step: Step) -> None:
     """Train a step's adapter, unless that is done.
 
@@ -162,20 +192,50 @@ def _train(bench: Bench, step: Step, training: TrainingSettings, out: Path) -> T
     assert start is not None, "a compatibility adapter starts from another"
     side, teacher = step.teacher
     # What a preset fills in must not be overruled by the settings of Eq. 1.
-    alignment = step.alignment or bench.settings.alignment.model_dump(exclude_unset=True)
+    given = step.alignment or bench.settings.alignment.model_dump(exclude_unset=True)
+    alignment = AlignmentSettings.model_validate(given)
+    parts: dict[str, Sequence[Example]] = {"train": learnt, "validation": held_out}
+    if step.unlabelled:
+        parts["unlabelled"] = bench.unlabelled()
+    if alignment.unit == "answers":
+        parts = _with_candidates(bench, step, parts, alignment.answers)
     return align(
         bench.base(side),
         bench.adapter(teacher),
         base,
         start,
         task,
-        train_examples=learnt,
-        validation_examples=held_out,
-        unlabelled_examples=bench.unlabelled() if step.unlabelled else (),
-        alignment=AlignmentSettings.model_validate(alignment),
+        train_examples=parts["train"],
+        validation_examples=parts["validation"],
+        unlabelled_examples=parts.get("unlabelled", ()),
+        alignment=alignment,
         settings=training,
         out=out,
         description=step.name,
         # What teachers think of all texts serves every share.
         store=bench.folder / "stores" / teacher if step.unlabelled else None,
     )
+
+
+def _with_candidates(
+    bench: Bench, step: Step, parts: Mapping[str, Sequence[Example]], answers: AnswerSettings
+) -> dict[str, Sequence[Example]]:
+    """Return the texts with candidate answers of the step's teacher and of the plain update.
+
+    They are drawn once for all texts and every step with that teacher: labels alone get the same ones.
+    """
+    side, teacher = step.teacher
+    file = bench.folder / "candidates" / f"{teacher}.jsonl"
+    if not file.is_file():
+        draw_candidates(
+            file,
+            {"old": (bench.base(side), bench.adapter(teacher)), "new": (bench.base("new"), bench.adapter("new"))},
+            bench.task,
+            {**parts, "unlabelled": bench.unlabelled()},
+            answers,
+            seed=bench.seed,
+            batch_size=PASS_PROMPTS,
+            description=f"candidates of {teacher} and new",
+            store=file.parent / "answers",
+        )
+    return dict(candidate_parts(file, parts, answers))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from muscle.pipeline.update import update
     from muscle.predictions.read import read_run
     from muscle.predictions.run import Run
+    from muscle.report.collection.rows import Collection, collect
     from muscle.tasks import get_task
     from muscle.training.align import align
     from muscle.training.data.batches import IGNORE_INDEX
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IGNORE_INDEX",
+    "Collection",
     "CompareOptions",
     "Comparison",
     "CompatibilityTrainer",
@@ -38,6 +40,7 @@ __all__ = [
     "Run",
     "UpdateConfig",
     "align",
+    "collect",
     "compare",
     "compatibility_loss",
     "finetune",
@@ -50,6 +53,7 @@ __all__ = [
 
 _HOMES = {
     "IGNORE_INDEX": "muscle.training.data.batches",
+    "Collection": "muscle.report.collection.rows",
     "CompareOptions": "muscle.flips.options",
     "Comparison": "muscle.comparison",
     "CompatibilityTrainer": "muscle.training.trainer",
@@ -60,6 +64,7 @@ _HOMES = {
     "Run": "muscle.predictions.run",
     "UpdateConfig": "muscle.config.update_file",
     "align": "muscle.training.align",
+    "collect": "muscle.report.collection.rows",
     "compare": "muscle.comparison",
     "compatibility_loss": "muscle.training.losses.loss",
     "finetune": "muscle.training.finetune",

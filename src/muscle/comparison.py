@@ -130,6 +130,7 @@ def compare(
     *,
     candidate: Source | None = None,
     rerun: Source | None = None,
+    floor: Source | None = None,
     others: Mapping[str, Source] | None = None,
     options: CompareOptions = DEFAULTS,
 ) -> Comparison:
@@ -144,6 +145,8 @@ def compare(
         candidate: those of the model under test beside the plain update.
         rerun: a second run of the old version, which tells how much it flips against itself; without one, and without
             repeats, the noise floor is unknown.
+        floor: the old recipe trained again with another seed: what it flips without any update, which the verdict says
+            beside what it judges.
         others: further runs by name, each compared with the old one (the bare base, a control).
         options: how runs are read, paired, measured and judged.
 
@@ -155,7 +158,7 @@ def compare(
         ConfigError: `options.slices` names what there is not, or the causes' rules cannot be used.
         JoinError: runs do not belong together, or differ in more than the model.
     """
-    given = {"old": old, "new": new, "candidate": candidate, "rerun": rerun}
+    given = {"old": old, "new": new, "candidate": candidate, "rerun": rerun, "floor": floor}
     sources = {role: source for role, source in given.items() if source is not None}
     main, further = _read_by_role(sources, others or {}, options)
     differences = _differences(main, options)

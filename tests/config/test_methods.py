@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from muscle.config.settings import AlignmentSettings
+from muscle.config.alignment import AlignmentSettings
 from muscle.config.update_file import load_config, load_stage_settings
 from muscle.errors import ConfigError
 
@@ -27,9 +27,66 @@ def test_the_preset_options_fills_what_is_left_out_and_nothing_else():
     assert not AlignmentSettings(method="options", target="labels").labels_first
 
 
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ("churn", {"target": "mixture", "old_share": 1.0, "ce_weight": 0.5, "temperature": 1.0, "labels_first": False}),
+        ("pct", {"target": "focal", "temperature": 100.0, "ce_weight": 0.1}),
+        ("ldi", {"target": "inhibition", "old_share": 1.0, "ce_weight": 0.5}),
+        ("mpt", {"target": "focal", "temperature": 5.0, "old_share": 0.5}),
+        ("relabel", {"target": "old_answers", "keep_labels": False}),
+        ("twins", {"target": "twins"}),
+        ("bcwi", {"unit": "weights", "target": "interpolation", "old_share": 0.5}),
+    ],
+)
+def test_the_presets_of_published_methods_have_their_numbers(method, expected):
+    found = AlignmentSettings(method=method)
+    assert {key: getattr(found, key) for key in expected} == expected
+    assert found.unit == expected.get("unit", "options")
+
+
+def test_focal_distillation_and_inhibition_begin_with_the_numbers_of_the_official_code():
+    focal = AlignmentSettings(method="pct").focal
+    assert (focal.alpha, focal.beta, focal.distance, focal.sources) == (1.0, 5.0, "kl", "old")
+    single = AlignmentSettings(method="ldi").inhibition
+    assert (single.xi, single.p, single.right_option) == (0.5, 2.0, True)
+    ensemble = AlignmentSettings(method="elodi", teachers=["a", "b"])
+    assert (ensemble.old_share, ensemble.ce_weight) == (0.0, 0.2)
+    assert (ensemble.inhibition.xi, ensemble.inhibition.p, ensemble.inhibition.right_option) == (0.0, 2.0, False)
+
+
+def test_a_number_of_ones_own_leaves_the_presets_others():
+    found = AlignmentSettings(method="mpt", focal={"distance": "logits"}).focal
+    assert (found.distance, found.sources) == ("logits", "both")
+    assert AlignmentSettings(method="elodi", teachers=["a"], inhibition={"xi": 0.2}).inhibition.right_option is False
+
+
+def test_numbers_of_other_methods_are_in_no_fingerprint():
+    keys = AlignmentSettings(method="options").identity().keys()
+    assert not keys & {"focal", "inhibition", "twins", "sharpness", "keep_labels", "margin_of", "teachers"}
+    changed = AlignmentSettings(method="pct", focal={"beta": 2.0}).identity()
+    assert changed["focal"] == {"alpha": 1.0, "beta": 2.0, "distance": "kl", "sources": "old"}
+
+
 def test_a_preset_is_what_it_fills_in():
     spelled = AlignmentSettings(unit="options", target="mixture", temperature=1.0, labels_first=True)
     assert spelled.identity() == AlignmentSettings(method="options").identity()
+
+
+def test_the_preset_answers_is_the_same_over_candidates():
+    filled = AlignmentSettings(method="answers")
+    assert (filled.unit, filled.target, filled.temperature, filled.labels_first) == ("answers", "mixture", 1.0, True)
+    assert filled.num_candidates == 1 + 2 * 3
+    assert (AlignmentSettings(method="options").num_candidates, filled.answers.counts_rest) == (0, True)
+    by_tokens = AlignmentSettings(method="answers", answers={"models": ["new"], "samples": 0, "normalise": "tokens"})
+    assert (by_tokens.num_candidates, by_tokens.answers.counts_rest) == (2, False)
+
+
+def test_only_other_candidates_than_the_default_stand_in_the_fingerprint():
+    options, answers = (AlignmentSettings(method=name).identity() for name in ("options", "answers"))
+    assert answers == {**options, "unit": "answers"}
+    more = AlignmentSettings(method="answers", answers={"samples": 5}).identity()
+    assert more.keys() - answers.keys() == {"answers"}
 
 
 def test_the_place_of_unlabelled_inputs_is_in_no_fingerprint():
@@ -49,24 +106,24 @@ def written(folder: Path, alignment: str, tasks: str = "[{task: piqa}]") -> Path
     [
         (
             ["unit: options"],
-            "line 4: alignment: target: expected labels, mixture, reliability, stack, margin or lifted",
+            "line 4: alignment: target: expected labels, margin, twins, mixture, reliability, stack, lifted, focal, in",
         ),
         (["target: stack"], "line 5: alignment: target: expected mask with unit tokens, found stack"),
         (["method: options", "mask: old_right"], "line 6: alignment: mask: expected it only with unit tokens, found"),
         (["method: options", "engine: online"], "line 6: alignment: engine: expected it only with unit tokens, found"),
         (
             ["old_share: 0.3"],
-            "line 5: alignment: old_share: expected it only with target mixture, reliability or lifted",
+            "line 5: alignment: old_share: expected it only with target mixture, reliability, lifted, inhibition, int",
         ),
         (["method: options", "old_share: 1.5"], "line 6: alignment.old_share: expected less than or equal to 1"),
         (["method: options", "kappa: 2.0"], "line 6: alignment: kappa: expected it only with target stack, found 2.0"),
         (["method: options", "target: stack", "kappa: 0.0"], "line 7: alignment.kappa: expected greater than 0, found"),
-        (["kl: reverse"], "line 5: alignment: kl: expected it only with a target with teachers: mixture,"),
+        (["kl: reverse"], "line 5: alignment: kl: expected it only with target mixture, reliability, stack or lifted"),
         (
             ["method: options", "target: margin", "ce_weight: 0.1"],
             "line 7: alignment: ce_weight: expected it only with",
         ),
-        (["labels_first: true"], "line 5: alignment: labels_first: expected it only with unit options and another"),
+        (["labels_first: true"], "line 5: alignment: labels_first: expected it only with unit options or"),
         (
             ["method: options", "target: labels", "unlabelled: a.jsonl"],
             "line 7: alignment: unlabelled: expected it only",
@@ -75,9 +132,45 @@ def written(folder: Path, alignment: str, tasks: str = "[{task: piqa}]") -> Path
             ["method: options", "unlabelled_epochs: 2"],
             "line 6: alignment: unlabelled_epochs: expected it only with unl",
         ),
-        (["method: option"], "line 5: alignment.method: expected 'paper' or 'options', found 'option'"),
+        (["method: option"], "line 5: alignment.method: expected 'paper', 'options', 'answers', 'churn', 'pct', 'l"),
+        (
+            ["method: options", "answers: {samples: 4}"],
+            "line 6: alignment: answers: expected it only with unit answers, found",
+        ),
+        (
+            ["method: answers", "answers: {models: []}"],
+            "line 6: alignment.answers: models: expected old, new or both, found []",
+        ),
+        (
+            ["method: answers", "answers: {models: [old, old]}"],
+            "line 6: alignment.answers: models: expected old, new or both, found ['old', 'old']",
+        ),
+        (["method: answers", "answers: {samples: -1}"], "line 6: alignment.answers.samples: expected greater than or"),
+        (["method: answers", "answers: {temperature: 0.0}"], "line 6: alignment.answers.temperature: expected greater"),
+        (["method: answers", "answers: {normalise: words}"], "line 6: alignment.answers.normalise: expected 'none' or"),
         (["method: options", "lora: {r: 0}"], "line 6: alignment.lora.r: expected greater than or equal to 1, found 0"),
         (["method: options", "lora: {alpha: 4}"], "alignment.lora.alpha: unknown key"),
+        (["method: pct", "focal: {alpha: -1.0}"], "line 6: alignment.focal.alpha: expected greater than or equal to 0"),
+        (["method: pct", "focal: {gamma: 2.0}"], "line 6: alignment.focal.gamma: unknown key"),
+        (["method: pct", "kl: reverse"], "line 6: alignment: kl: expected it only with target mixture, reliability"),
+        (["method: pct", "old_share: 0.3"], "line 6: alignment: old_share: expected it only with"),
+        (["method: options", "focal: {beta: 1.0}"], "line 6: alignment: focal: expected it only with target focal"),
+        (["method: options", "sharpness: 4.0"], "line 6: alignment: sharpness: expected it only with target reliabi"),
+        (["method: ldi", "teachers: [a]"], "line 6: alignment: teachers: expected it only with unit options or"),
+        (["teachers: [a]"], "line 5: alignment: teachers: expected it only with unit options or answers an"),
+        (["method: elodi"], "alignment: teachers: expected adapters on the new base, whose mean logits hold the stud"),
+        (["method: ldi", "inhibition: {p: 0.5}"], "line 6: alignment.inhibition.p: expected greater than or equal to"),
+        (["method: options", "margin_of: higher"], "line 6: alignment: margin_of: expected it only with target margin"),
+        (["method: relabel", "kl: reverse"], "line 6: alignment: kl: expected it only with target mixture, reliabil"),
+        (["method: options", "keep_labels: true"], "line 6: alignment: keep_labels: expected it only with target old_"),
+        (["method: twins", "ce_weight: 0.5"], "line 6: alignment: ce_weight: expected it only with unit tokens or"),
+        (["method: twins", "unlabelled: a.jsonl"], "line 6: alignment: unlabelled: expected it only with a target"),
+        (["method: twins", "lora: {r: 8}"], "line 6: alignment: lora: expected it only with a unit that trains, and"),
+        (["method: twins", "labels_first: true"], "line 6: alignment: labels_first: expected it only with unit opt"),
+        (["method: twins", "training: {gradient_checkpointing: true}"], "alignment.target: twins shows one half of"),
+        (["method: bcwi", "start: old"], "line 6: alignment: start: expected it only with a unit that trains: tokens"),
+        (["method: bcwi", "training: {epochs: 2}"], "line 6: alignment: training: expected it only with a unit that"),
+        (["method: bcwi", "target: mixture"], "line 6: alignment: target: expected interpolation with unit weights"),
         (["selection: loss"], "line 5: alignment.selection: expected 'own' or 'cross_entropy', found 'loss'"),
     ],
     ids=lambda value: value[-1].replace(" ", "") if isinstance(value, list) else "",
@@ -105,3 +198,25 @@ def test_several_tasks_have_a_file_each(tmp_path):
     assert alignment.unlabelled_of("hellaswag") is None
     with pytest.raises(ConfigError, match=r"line 6: alignment\.unlabelled: expected a file for each task, as \{TASK"):
         load_config(written(tmp_path, "  method: options\n  unlabelled: p.csv\n", two))
+
+
+def test_further_teachers_are_found_beside_the_yaml(tmp_path):
+    path = written(tmp_path, "  method: elodi\n  teachers: [seeds/1, seeds/2]\n")
+    expected = [str(tmp_path / "seeds" / number) for number in "12"]
+    assert load_config(path).alignment.teachers_of("piqa") == expected
+    assert load_stage_settings(path).alignment.teachers == expected
+
+
+def test_several_tasks_have_teachers_of_their_own(tmp_path):
+    two = "[{task: piqa}, {task: hellaswag}]"
+    path = written(tmp_path, "  method: elodi\n  teachers: {piqa: [p]}\n", two)
+    assert load_config(path).alignment.teachers_of("piqa") == [str(tmp_path / "p")]
+    assert load_config(path).alignment.teachers_of("hellaswag") == []
+    with pytest.raises(ConfigError, match=r"line 6: alignment\.teachers: expected a list for each task, as \{TASK"):
+        load_config(written(tmp_path, "  method: elodi\n  teachers: [p]\n", two))
+
+
+def test_nothing_is_trained_on_where_nothing_is_trained(tmp_path):
+    path = written(tmp_path, "  method: bcwi\nevaluation: {control: true}\n")
+    assert not load_config(path).trains_control
+    assert load_config(written(tmp_path, "  method: options\nevaluation: {control: true}\n")).trains_control

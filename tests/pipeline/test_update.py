@@ -17,7 +17,8 @@ from muscle.predictions.records import input_hash
 from muscle.yaml_files import yaml_text
 from tiny import TASK_YAML, save_base, write_choice_rows
 
-STAGES = 3 + 4 + 1  # two task adapters and a compatibility adapter; old, new, compat, bare base scored; the report
+STAGES = 4 + 5 + 1
+"""Two task adapters, the compatibility adapter and the control; those and the bare base scored; the report."""
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,7 @@ def test_what_is_passed_on_holds_no_path_of_the_machine(inputs, finished):
         *out.glob("predictions/*/run.json"),
         *out.glob("adapters/*/*/muscle.json"),
     ]
-    assert len(passed_on) == 3 + 4 + 3
+    assert len(passed_on) == 3 + 5 + 4
     for path in passed_on:
         text = path.read_text()
         assert str(inputs) not in text, path
@@ -184,7 +185,8 @@ def test_a_given_adapter_with_another_alpha_is_another_adapter(inputs, finished,
     run(inputs, tmp_path / "run", new=new)
     config = given / "adapter_config.json"
     config.write_text(config.read_text().replace('"lora_alpha": 8', '"lora_alpha": 80'))
-    assert run(inputs, tmp_path / "run", new=new).num_stages_run == 4  # align, new and compat scored, the report
+    # Align and the control, new, compat and the control scored, the report.
+    assert run(inputs, tmp_path / "run", new=new).num_stages_run == 6
 
 
 def test_given_adapters_are_used_as_they_are(inputs, finished, tmp_path):
@@ -199,13 +201,41 @@ def test_given_adapters_are_used_as_they_are(inputs, finished, tmp_path):
 
 def test_the_control_trains_as_long_as_the_compatibility_adapter(inputs, finished):
     out, _ = finished
-    result = run(inputs, out, **{"evaluation.control": True, "alignment.training": {"epochs": 3}})
+    result = run(inputs, out, **{"alignment.training": {"epochs": 3}})
     epochs = [
         json.loads((out / "adapters" / side / "tools" / "training.json").read_text())["num_epochs"]
         for side in ("compat", "control")
     ]
     assert epochs == [3, 3]
     assert len(result.report.others) == 2
+
+
+def test_the_floor_is_the_old_recipe_with_another_seed(inputs, finished):
+    out, _ = finished
+    run(inputs, out)
+    result = run(inputs, out, **{"evaluation.floor": True})
+    assert result.num_stages_run == 3  # trained, scored, the report
+    notes = {
+        side: json.loads((out / "adapters" / side / "tools" / "muscle.json").read_text()) for side in ("old", "floor")
+    }
+    assert notes["floor"]["settings"]["seed"] == notes["old"]["settings"]["seed"] + 1000
+    assert notes["floor"]["base_fingerprint"] == notes["old"]["base_fingerprint"]
+    same = ("lora", "stage", "start_from")
+    assert [notes["floor"][name] for name in same] == [notes["old"][name] for name in same]
+    assert content_of(out / "adapters" / "floor" / "tools") != content_of(out / "adapters" / "old" / "tools")
+    assert "old recipe trained again (no update)" in [other.name for other in result.report.others]
+
+
+def test_the_floor_of_a_given_old_adapter_says_that_its_recipe_is_not_known(inputs, finished, tmp_path, caplog):
+    out, _ = finished
+    given = {"base": "old", "adapters": {"tools": str(out / "adapters" / "old" / "tools")}}
+    config = load_config(
+        inputs / "update.yaml", overrides={"output": str(tmp_path), "old": given, "evaluation.floor": True}
+    )
+    with caplog.at_level("INFO"):
+        states = {stage.name: stage.state for stage in plan_stages(config)}
+    assert (states["finetune old/tools"], states["floor tools"]) == ("given", "to run")
+    assert "floor tools: the old adapter is given" in caplog.text
 
 
 def test_bases_with_other_vocabularies_are_refused_before_training(inputs, tmp_path):

@@ -1,13 +1,14 @@
 """Every method the whole way through `muscle update` on the tiny pair."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from command_line import muscle
 from muscle.config.update_file import load_config, load_stage_settings
-from muscle.errors import DataError
+from muscle.errors import ConfigError, DataError, ModelError
 from muscle.pipeline.dry_run import plan_stages
 from muscle.pipeline.update import update
 from muscle.yaml_files import yaml_text
@@ -69,16 +70,22 @@ METHODS = {
     "reliability": {"method": "options", "target": "reliability", "start": "old"},
     "stack": {"method": "options", "target": "stack", "kappa": 3.0, "labels_first": False},
     "lifted": {"unit": "options", "target": "lifted", "temperature": 1.0, "unlabelled": {"tools": "more.jsonl"}},
+    "focal": {"method": "pct"},
+    "twins": {"method": "twins"},
     "large": {"method": "options", "lora": {"r": 8}, "kl": "reverse", "selection": "cross_entropy"},
 }
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_every_method_goes_the_whole_way(inputs, plain, tmp_path, name):
-    config = configured(inputs, tmp_path / name, **METHODS[name])
+def with_adapters(config, plain: Path):
+    """Return an update that takes the task adapters of a finished run over."""
     given = {side: {"tools": str(plain / "adapters" / side / "tools")} for side in ("old", "new")}
     sides = {side: getattr(config, side).located(getattr(config, side).base, given[side]) for side in ("old", "new")}
-    config = config.model_copy(update=sides)
+    return config.model_copy(update=sides)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_goes_the_whole_way(inputs, plain, tmp_path, name):
+    config = with_adapters(configured(inputs, tmp_path / name, **METHODS[name]), plain)
     result = update(config)
     assert {"old", "new", "compat", "control"} <= {path.name for path in (result.folder / "predictions").iterdir()}
     written = json.loads((result.folder / "adapters/compat/tools/training.json").read_text())
@@ -88,6 +95,54 @@ def test_every_method_goes_the_whole_way(inputs, plain, tmp_path, name):
     assert (control["unit"], control["target"]) == ("options", "labels")
     assert control["num_epochs"] == written["control_epochs"]
     assert update(config).num_stages_run == 0
+
+
+def test_weights_are_interpolated_without_training_and_without_a_control(inputs, plain, tmp_path):
+    config = with_adapters(configured(inputs, tmp_path / "w", method="bcwi", old_share=1.0), plain)
+    planned = {stage.name: stage for stage in plan_stages(config)}
+    assert planned["align tools"].num_tokens == 0
+    assert not any(name.startswith("control") for name in planned)
+    result = update(config)
+    assert {path.name for path in (result.folder / "predictions").iterdir()} == {"old", "new", "compat"}
+    copied = (result.folder / "adapters/compat/tools/adapter_model.safetensors").read_bytes()
+    assert copied == (plain / "adapters/old/tools/adapter_model.safetensors").read_bytes()
+    assert update(config).num_stages_run == 0
+
+
+def test_further_teachers_are_part_of_what_an_alignment_depends_on(inputs, plain, tmp_path):
+    twin = tmp_path / "twin"
+    shutil.copytree(plain / "adapters/control/tools", twin)
+    config = with_adapters(configured(inputs, tmp_path / "e", method="elodi", teachers=[str(twin)]), plain)
+    result = update(config)
+    written = json.loads((result.folder / "adapters/compat/tools/training.json").read_text())
+    assert written["num_teachers"] == 1
+    assert update(config).num_stages_run == 0
+    shutil.rmtree(twin)
+    shutil.copytree(plain / "adapters/new/tools", twin)
+    states = {stage.name: stage.state for stage in plan_stages(config)}
+    assert states["align tools"] == states["evaluate compat/tools"] == "to run"
+
+
+def test_a_teacher_that_is_not_there_is_named_before_anything_is_trained(inputs, tmp_path):
+    config = configured(inputs, tmp_path / "n", method="elodi", teachers=["nowhere"])
+    with pytest.raises(ModelError, match=r"nowhere: expected a PEFT folder"):
+        update(config)
+    assert not (tmp_path / "n" / "adapters").exists()
+
+
+def test_teachers_of_an_unknown_task_are_refused(inputs, tmp_path):
+    config = configured(inputs, tmp_path / "n", method="elodi", teachers={"piqa": ["a"]})
+    with pytest.raises(ConfigError, match=r"alignment\.teachers\.piqa: expected one of the tasks \['tools'\]"):
+        update(config)
+
+
+def test_align_as_a_single_step_says_that_it_trained_nothing(inputs, plain, tmp_path):
+    arguments = ["align", "--task", str(inputs / "tools.yaml"), "--train", str(inputs / "train.jsonl")]
+    for side in ("old", "new"):
+        arguments += [f"--{side}", f"{inputs / side}+{plain / 'adapters' / side / 'tools'}"]
+    done = muscle(*arguments, "--set", "alignment.method=bcwi", "--out", tmp_path / "c")
+    assert done.code == 0, done.err
+    assert done.out.endswith("c: added up, nothing was trained\n")
 
 
 def test_only_the_alignment_and_what_hangs_on_it_runs_again_for_another_method(inputs, plain):

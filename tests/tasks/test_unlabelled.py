@@ -1,5 +1,6 @@
 """Inputs without labels: in the task's own columns, no label needed or read, nothing that is tested on."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from muscle.errors import DataError
 from muscle.tasks import get_task, load_examples, load_task_data, load_unlabelled
 from muscle.tasks.sources import load_rows
-from tiny import TASK_YAML
+from tiny import GENERATION_YAML, TASK_YAML
 
 PIQA = {"goal": "Open a jar", "sol1": "Twist.", "sol2": "Sing."}
 HELLASWAG = {"activity_label": "Cooking", "ctx_a": "She stirs.", "ctx_b": "then", "endings": ["a b", "c", "d", "e"]}
@@ -77,10 +78,26 @@ def test_a_missing_column_is_named_with_its_place(tools, tmp_path):
         load_unlabelled(get_task("piqa"), write(tmp_path / "p.jsonl", [{"goal": "a", "sol1": "b"}]), known=())
 
 
-def test_a_task_without_options_has_no_use_for_them(tmp_path):
-    path = write(tmp_path / "more.jsonl", [{"question": "1 + 1?"}])
-    with pytest.raises(DataError, match=r"line 1: task gsm8k has no options: its inputs are worth nothing unlabelled"):
-        load_unlabelled(get_task("gsm8k"), path, known=())
+def test_a_task_whose_answers_are_generated_has_questions_too(tmp_path):
+    (tmp_path / "write.yaml").write_text(GENERATION_YAML)
+    given = {
+        "gsm8k": ({"question": "1 + 1?"}, {"answer": "One.\n#### 2"}),
+        "samsum": ({"dialogue": "A: Hi\r\nB: Ho"}, {"summary": "They greet."}),
+        str(tmp_path / "write.yaml"): ({"id": "1", "goal": "for soup"}, {"a": "bowl", "b": "fork", "label": 0}),
+    }
+    for name, (row, answer) in given.items():
+        task = get_task(name)
+        (question,) = load_unlabelled(task, write(tmp_path / "more.jsonl", [row]), known=())
+        example = task.to_example({**row, **answer}, 0)
+        assert (question.context, question.id) == (example.context, example.id)
+        assert (question.gold, question.reference, question.target, question.choices) == (None, (), "", ())
+
+
+def test_a_task_that_reads_no_row_without_its_answer_refuses_one(tools, tmp_path):
+    path = write(tmp_path / "more.jsonl", [TOOLS])
+    closed = dataclasses.replace(tools, to_question=None)
+    with pytest.raises(DataError, match=r"line 1: task tools doesn't say how a row without its answer is read"):
+        load_unlabelled(closed, path, known=())
     assert load_rows(path)
 
 

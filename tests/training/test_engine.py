@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, Gemma2Config, GraniteConfig, LlamaConfig, PhiConfig
 
 from muscle import OnlineTeachers, align, compatibility_loss, finetune, get_task
-from muscle.config.settings import AlignmentSettings, BaseConfig, LoraSettings, TrainingSettings
+from muscle.config.alignment import AlignmentSettings
+from muscle.config.settings import BaseConfig, LoraSettings, TrainingSettings
 from muscle.errors import OutputError
 from muscle.models.adapters import load_adapter, new_adapter
 from muscle.models.bases import load_base
@@ -474,7 +475,8 @@ CHILD = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
-from muscle.config.settings import AlignmentSettings, BaseConfig, TrainingSettings
+from muscle.config.alignment import AlignmentSettings
+from muscle.config.settings import BaseConfig, TrainingSettings
 from muscle.models.bases import load_base
 from muscle.tasks import get_task, load_examples, split_train_validation
 from muscle.training.align import align

@@ -5,7 +5,8 @@ import torch
 from transformers import LlamaConfig, Qwen2Config
 
 from muscle import load_config
-from muscle.config.settings import AlignmentSettings, BaseConfig, LoraSettings, TrainingSettings
+from muscle.config.alignment import AlignmentSettings
+from muscle.config.settings import BaseConfig, LoraSettings, TrainingSettings
 from muscle.config.template import UPDATE_YAML
 from muscle.config.update_file import StageSettings
 from muscle.errors import ConfigError

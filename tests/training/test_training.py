@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from muscle import IGNORE_INDEX, CompatibilityTrainer, OnlineTeachers, align, compatibility_loss, finetune, get_task
-from muscle.config.settings import AlignmentSettings, BaseConfig, LoraSettings, TrainingSettings
+from muscle.config.alignment import AlignmentSettings
+from muscle.config.settings import BaseConfig, LoraSettings, TrainingSettings
 from muscle.errors import DataError, ModelError, OutputError, ResourceError
 from muscle.models.adapters import load_adapter
 from muscle.models.bases import load_base

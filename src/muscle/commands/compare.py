@@ -92,6 +92,10 @@ def compare(
     new: Annotated[str, typer.Argument(metavar="NEW", help="The new version's.")],
     candidate: Candidate = None,
     rerun: Rerun = None,
+    floor: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="The old recipe trained again: what it flips without any update."),
+    ] = None,
     others: Annotated[
         list[str] | None,
         typer.Option("--other", metavar="NAME=RUN", help="A further run, held against OLD. Repeatable."),
@@ -121,7 +125,7 @@ def compare(
 
     options = judging.added_to(comparing.options())
     further = named_sources(others or ())
-    given = {"candidate": candidate, "rerun": rerun}
+    given = {"candidate": candidate, "rerun": rerun, "floor": floor}
     roles = {role: word for role, word in given.items() if word is not None}
     with reading([old, new, *roles.values(), *further.values()], how) as runs:
         beside = dict(zip(roles, runs[2:], strict=False))
@@ -130,6 +134,7 @@ def compare(
             runs[1],
             candidate=beside.get("candidate"),
             rerun=beside.get("rerun"),
+            floor=beside.get("floor"),
             others=dict(zip(further, runs[2 + len(roles) :], strict=True)),
             options=options,
         ).report

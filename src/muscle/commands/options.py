@@ -111,7 +111,8 @@ TrainOption = Annotated[
     str | None,
     typer.Option(
         "--train",
-        help="Training data: JSONL, Parquet or CSV file, or hub:name[/config]:split; a built-in task's own without.",
+        help="Training data: JSONL, Parquet or CSV file, or hub:name[/config]:split; a built-in task's own without. "
+        "For `evaluate`, where prompt.num_fewshot's solved examples come from.",
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Where the result is written.")]
@@ -120,6 +121,6 @@ Settings = Annotated[
     typer.Option(
         "--config",
         "-c",
-        help="YAML with `lora`, `training`, `alignment` sections; the paper's Table 8 without.",
+        help="YAML with `lora`, `training`, `alignment`, `prompt` sections; the paper's Table 8 without.",
     ),
 ]

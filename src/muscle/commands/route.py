@@ -169,7 +169,7 @@ def fit_command(
             labelled_at_random=labelled_at_random,
         )
     write_rule(out, found.rule)
-    _show(found.report, html, json_file, quiet=quiet, written=out)
+    _show_worth(found.report, html, json_file, quiet=quiet, written=out)
 
 
 @app.command("check", epilog=_CHECK)
@@ -210,7 +210,7 @@ def check_command(
             labelled_at_random=labelled_at_random,
             leave_out_fitted=leave_out_fitted,
         )
-    _show(found, html, json_file, quiet=quiet)
+    _show_worth(found, html, json_file, quiet=quiet)
     raise typer.Exit(CODES[found.verdict])
 
 
@@ -313,7 +313,7 @@ def _labels_of(path: Path | None) -> Labels | None:
     return None if path is None else read_labels(path)
 
 
-def _show(
+def _show_worth(
     report: RouteReport, html: Path | None, json_file: Path | None, *, quiet: bool, written: Path | None = None
 ) -> None:
     """Write and print a report."""

@@ -80,15 +80,15 @@ def update(
     start(quiet)
     settings = _update_config(config, set_ or [])
     if dry_run:
-        from muscle.pipeline import dry_run as plan  # `dry_run` is the option
+        from muscle.pipeline import dry_run as plans  # `dry_run` is the option
 
-        stages, (sizes, found) = plan.plan_stages(settings), plan.plan_resources(settings)
+        plan = plans.plan_update(settings)
         if as_json:
-            resources = plan.resources_as_dict(sizes, found)
-            print_json({"stages": [stage.as_dict() for stage in stages], "resources": resources})
+            stages = [stage.as_dict() for stage in plan.stages]
+            print_json({"stages": stages, "resources": plans.resources_as_dict(plan), "notes": list(plan.notes)})
         else:
-            plan.print_plan(stages)
-            plan.print_resources(sizes, found)
+            plans.print_plan(plan)
+            plans.print_resources(plan)
         return
     from muscle.pipeline.update import update as run_update
 
@@ -172,6 +172,11 @@ def evaluate(
         list[str] | None,
         typer.Option("--vllm", metavar="KEY=VALUE", help="With it, e.g. max_model_len=4096. Repeatable."),
     ] = None,
+    train: TrainOption = None,
+    config: Settings = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="e.g. prompt.chat_template=true")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Score a model on a task, one record an item and repeat.
@@ -194,6 +199,8 @@ def evaluate(
         seed=seed,
         backend=backend,
         vllm=assignments(vllm or [], option="--vllm", example="max_model_len=4096"),
+        settings=_stage_settings(config, set_ or []),
+        train=train,
     )
     if not quiet:
         say(str(written))
@@ -206,6 +213,9 @@ def _update_config(path: Path, pairs: list[str]) -> UpdateConfig:
 
 
 def _say_training(out: Path, result: TrainingResult) -> None:
+    if not result.validation_losses:
+        say(f"{out}: added up, nothing was trained")
+        return
     loss = min(result.validation_losses)
     say(f"{out}: epoch {result.best_epoch} of {result.num_epochs}, validation loss {loss:.4f}")
 

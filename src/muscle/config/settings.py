@@ -1,4 +1,4 @@
-"""The sections of an `update.yaml` as typed objects: bases, tasks, LoRA, training, alignment, evaluation, report.
+"""The sections of an `update.yaml` as typed objects: bases, tasks, LoRA, training, evaluation, report.
 
 Defaults are the paper's Table 8 (MUSCLE, 2024): 10 epochs, learning rate 1e-4, 500 warm-up steps, gradient accumulation
 8, LoRA rank 128, alpha 256, no dropout, no weight decay, all linear layers, 80/20 split, temperature 2. What the paper
@@ -7,47 +7,15 @@ does not name (batch size, precision, early stopping) is marked as ours in the t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, PrivateAttr, field_validator
 
-MaskName = Literal["student_wrong", "old_right", "old_always", "token_likelihood", "sequence_likelihood"]
-"""Mask strategies of Table 7 and Eq. 2, 3; `student_wrong` is the method (Eq. 1)."""
-
-EngineName = Literal["projected", "mixed", "hidden", "topk", "online"]
-"""What is there of the teachers while the compatibility adapter trains, see `docs/engine.md`."""
-
-MethodName = Literal["paper", "options"]
-"""Presets of the choices that make up a method, see `docs/update.md`."""
-
-UnitName = Literal["tokens", "options"]
-"""What an adapter is trained on: the tokens of context and answer, or the likelihoods of whole answer options."""
-
-TargetName = Literal["mask", "labels", "mixture", "reliability", "stack", "margin", "lifted"]
-"""What the student is drawn to: `mask` is Eq. 1; the others are of the unit `options`."""
-
-StartName = Literal["new", "old", "fresh"]
-"""Which adapter the compatibility adapter starts from."""
-
-SelectionName = Literal["own", "cross_entropy"]
-"""Which validation value picks the epoch."""
-
-KlName = Literal["forward", "reverse"]
-"""KL(target || student), or KL(student || target)."""
-
-LABEL_TARGETS: tuple[TargetName, ...] = ("labels", "margin")
-"""Targets of the unit `options` that are nothing without a label."""
-
-STUDENT_FREE_MASKS: tuple[MaskName, ...] = ("old_right", "old_always")
-"""Masks that don't depend on the student: the only ones that a `mixed` store can hold."""
+from muscle.config.alignment import AlignmentSettings
+from muscle.config.section import Positive, Section
+from muscle.foreign_text import outline
 
 AttentionName = Literal["auto", "sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"]
 """transformers' attention functions that need no code from the hub."""
@@ -69,28 +37,9 @@ _SET_BY_MUSCLE = (
 )
 """Arguments of the harness's vLLM model that follow from base, adapter and task."""
 
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[int, Field(ge=1)]
 
-
-class Section(BaseModel):
-    """Keys of one section: unknown ones and wrong types are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    _later: ClassVar[tuple[str, ...]] = ()
-
-    def identity(self) -> dict[str, object]:
-        """Return the settings as part of a fingerprint.
-
-        A key that came with a later version is left out while it has its default: an older run folder stays done.
-        """
-        fields = type(self).model_fields
-        return {
-            key: value
-            for key, value in self.model_dump().items()
-            if key not in self._later or value != fields[key].get_default(call_default_factory=True)
-        }
+RUNS = ("old", "new", "compat", "base", "control", "floor")
+"""Names of an update's runs, and of their folders."""
 
 
 class BaseConfig(Section):
@@ -204,139 +153,6 @@ class TrainingSettings(Section):
         return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
-class GrownLora(Section):
-    """The compatibility adapter's rank, where it is another than that of the adapter it starts from.
-
-    Attributes:
-        r: at least the rank of that adapter; scale (alpha / r) and layers are its own.
-    """
-
-    r: Positive
-
-
-class AlignmentSettings(Section):
-    """How the compatibility adapter is trained: the choices that make up a method, and what they need.
-
-    Attributes:
-        method: fills the choices that are left out. `paper`: Eq. 1 on tokens. `options`: first the new adapter is
-            trained on at option level, then distilled to the mixture of the old model and that one.
-        unit: what the loss counts.
-        target: what the student is drawn to.
-        temperature: T of Eq. 1, and of the distillation at option level.
-        mask: of the target `mask`: which tokens lean on the old model.
-        ce_weight: 1 - lambda of Eq. 5; 0 leaves the distillation alone. At option level the cross-entropy is that of
-            the right option, on labelled items.
-        old_share: the old model's share of the targets `mixture` and `lifted`; of `reliability` before the teachers
-            are weighed.
-        kappa: of the target `stack`: the odds by which the old model's answer is raised.
-        kl: direction of the distillation at option level.
-        labels_first: first train the starting adapter on the labels alone, at option level; the outcome is both the
-            start and the new teacher.
-        unlabelled: a file of inputs in the task's own columns, without labels, or such a file for each task.
-        unlabelled_epochs: epochs over labelled and unlabelled inputs together; those of `training` without it.
-        start: the adapter that training starts from.
-        lora: a larger rank than that adapter's.
-        selection: which validation value picks the epoch: the training's own, or the cross-entropy.
-        engine: what is there of the teachers while the adapter trains; all but `topk` end in the same
-            adapter, to rounding.
-        store_precision: of the teachers' vectors on disk; `auto` is float16 for 16-bit models and float32 for
-            others, by measurement (`docs/engine.md`).
-        topk: tokens that a `topk` store keeps of each distribution.
-        training: keys of `training` that differ for the compatibility adapter.
-    """
-
-    method: MethodName = "paper"
-    unit: UnitName = "tokens"
-    target: TargetName = "mask"
-    temperature: Annotated[float, Field(gt=0)] = 2.0
-    mask: MaskName = "student_wrong"
-    ce_weight: Fraction = 0.0
-    old_share: Fraction = 0.5
-    kappa: Annotated[float, Field(gt=0)] = 1.0
-    kl: KlName = "forward"
-    labels_first: bool = False
-    unlabelled: str | Mapping[str, str] | None = None
-    unlabelled_epochs: Positive | None = None
-    start: StartName = "new"
-    lora: GrownLora | None = None
-    selection: SelectionName = "own"
-    engine: EngineName = "projected"
-    store_precision: Literal["auto", "bf16", "fp16", "float32"] = "auto"
-    topk: Positive = 64
-    training: Mapping[str, object] = Field(default_factory=dict)
-
-    _later = (
-        *("engine", "store_precision", "topk"),
-        *("unit", "target", "old_share", "kappa", "kl", "labels_first", "unlabelled_epochs"),
-        *("start", "lora", "selection"),
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _filled(cls, values: object) -> object:
-        if not isinstance(values, Mapping) or values.get("method") != "options":
-            return values
-        preset = {
-            "unit": "options",
-            "target": "mixture",
-            "temperature": 1.0,
-            "labels_first": values.get("target") != "labels",
-        }
-        return {**preset, **values}
-
-    @model_validator(mode="after")
-    def _fits(self) -> AlignmentSettings:
-        if self.engine == "mixed" and self.mask not in STUDENT_FREE_MASKS:
-            raise ValueError(
-                f"engine mixed keeps one vector a token, but the mask {self.mask} follows the student; expected "
-                f"the mask {' or '.join(STUDENT_FREE_MASKS)}, or the engine projected"
-            )
-        if (self.unit == "tokens") != (self.target == "mask"):
-            expected = "mask" if self.unit == "tokens" else "labels, mixture, reliability, stack, margin or lifted"
-            raise ValueError(f"target: expected {expected} with unit {self.unit}, found {self.target}")
-        fields = type(self).model_fields
-        for key, (fitting, expected) in self._owners().items():
-            value = getattr(self, key)
-            if not fitting and value != fields[key].default:
-                raise ValueError(f"{key}: expected it only with {expected}, found {value}")
-        return self
-
-    def _owners(self) -> dict[str, tuple[bool, str]]:
-        """Return of each key that not every method reads: whether this one does, and which do."""
-        tokens, options = self.unit == "tokens", self.unit == "options"
-        drawn = options and self.target not in LABEL_TARGETS
-        teachers = "a target with teachers: mixture, reliability, stack or lifted"
-        shared = self.target in ("mixture", "reliability", "lifted")
-        return {
-            "mask": (tokens, "unit tokens"),
-            "engine": (tokens, "unit tokens"),
-            "store_precision": (tokens, "unit tokens"),
-            "topk": (tokens, "unit tokens"),
-            "ce_weight": (tokens or drawn, f"unit tokens or {teachers}"),
-            "old_share": (shared, "target mixture, reliability or lifted"),
-            "kappa": (self.target == "stack", "target stack"),
-            "kl": (drawn, teachers),
-            "labels_first": (
-                options and self.target != "labels",
-                "unit options and another target than labels",
-            ),
-            "unlabelled": (drawn, teachers),
-            "unlabelled_epochs": (self.unlabelled is not None, "unlabelled"),
-        }
-
-    def identity(self) -> dict[str, object]:
-        """Return the settings as part of a fingerprint.
-
-        The name of the preset stands for nothing beside what it filled in, nor does a file's place beside its content.
-        """
-        left_out = ("method", "unlabelled")
-        return {key: value for key, value in super().identity().items() if key not in left_out}
-
-    def unlabelled_of(self, task: str) -> str | None:
-        """Return where a task's unlabelled inputs are."""
-        return self.unlabelled.get(task) if isinstance(self.unlabelled, Mapping) else self.unlabelled
-
-
 class EvaluationSettings(Section):
     """What is scored.
 
@@ -348,15 +164,31 @@ class EvaluationSettings(Section):
         bare_base: also score the new base without an adapter; a task on which it beats its adapter teaches nothing.
         control: also train the plain update's adapter on with cross-entropy, as long as the compatibility adapter
             trained, and score it: what longer training alone gives.
+        floor: also train the old recipe again on the old base, with another seed, and score it: what it breaks of its
+            own answers without any update.
+        beside: further ways of training the compatibility adapter, by a name of the user's: keys as in `alignment`.
+            Each is trained and scored too, and shown beside the one that is judged.
     """
 
-    _later = ("backend", "vllm")
+    _later = ("backend", "vllm", "floor", "beside")
 
     backend: BackendName = "hf"
     vllm: Mapping[str, object] = Field(default_factory=dict)
     batch_size: Positive = 16
     bare_base: bool = True
-    control: bool = False
+    control: bool = True
+    floor: bool = False
+    beside: Mapping[str, AlignmentSettings] = Field(default_factory=dict)
+
+    @field_validator("beside")
+    @classmethod
+    def _names_of_folders(cls, value: Mapping[str, AlignmentSettings]) -> Mapping[str, AlignmentSettings]:
+        for name in value:
+            if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9_-]*", name) or name in RUNS:
+                raise ValueError(
+                    f"{outline(name)}: expected a name of letters, digits, - and _ that is none of {', '.join(RUNS)}"
+                )
+        return value
 
     @field_validator("vllm")
     @classmethod
@@ -368,7 +200,7 @@ class EvaluationSettings(Section):
 
     def scoring(self) -> dict[str, object]:
         """Return the settings that scores depend on, as part of a fingerprint."""
-        left_out = {"bare_base", "control"} | ({"vllm"} if self.backend == "hf" else set())
+        left_out = {"bare_base", "control", "floor", "beside"} | ({"vllm"} if self.backend == "hf" else set())
         return {key: value for key, value in self.identity().items() if key not in left_out}
 
 

@@ -12,16 +12,18 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from muscle.config.alignment import AlignmentSettings
+from muscle.config.prompt import PromptSettings
+from muscle.config.section import Section
 from muscle.config.settings import (
-    AlignmentSettings,
     BaseConfig,
     EvaluationSettings,
     LoraSettings,
     ReportSettings,
-    Section,
     TaskConfig,
     TrainingSettings,
 )
+from muscle.config.sweep_settings import SweepSettings
 from muscle.errors import ConfigError
 from muscle.foreign_text import outline
 from muscle.yaml_files import UserYaml, explain, read_yaml
@@ -30,12 +32,13 @@ _MISSING = "there is no such file; `muscle init` writes a commented one"
 
 
 class StageSettings(Section):
-    """Settings of the single steps `muscle finetune` and `muscle align`; other sections of a file are left alone.
+    """Settings of the single steps `muscle finetune`, `align` and `evaluate`; other sections of a file are left alone.
 
     Attributes:
         lora: rank and scale of the adapters.
         training: how an adapter is trained.
         alignment: the compatibility adapter's loss, and what differs in its training.
+        prompt: how examples are put to the models.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
@@ -43,23 +46,34 @@ class StageSettings(Section):
     lora: LoraSettings = LoraSettings()
     training: TrainingSettings = TrainingSettings()
     alignment: AlignmentSettings = AlignmentSettings()
+    prompt: PromptSettings = PromptSettings()
 
     @model_validator(mode="after")
     def _possible(self) -> StageSettings:
         self.align_training()
         return self
 
-    def align_training(self) -> TrainingSettings:
-        """Return the training settings of the compatibility adapter: `training` with `alignment.training` over it.
+    def align_training(self, alignment: AlignmentSettings | None = None, *, key: str = "alignment") -> TrainingSettings:
+        """Return the training settings of a compatibility adapter: `training` with `alignment.training` over it.
+
+        Args:
+            alignment: another than this configuration's own.
+            key: where that stands, for messages.
 
         Raises:
-            ValueError: a key that `training` doesn't have, or a value of the wrong kind.
+            ValueError: a key that `training` doesn't have, a value of the wrong kind, or one that the method rules out.
         """
-        merged = self.training.model_dump() | dict(self.alignment.training)
+        alignment = alignment or self.alignment
         try:
-            return TrainingSettings.model_validate(merged)
+            found = TrainingSettings.model_validate(self.training.model_dump() | dict(alignment.training))
         except ValidationError as error:
-            raise ValueError(explain(error, TrainingSettings, "alignment.training.")) from error
+            raise ValueError(explain(error, TrainingSettings, f"{key}.training.")) from error
+        if alignment.target == "twins" and found.gradient_checkpointing:
+            raise ValueError(
+                f"{key}.target: twins shows one half of an adapter at a time, which activations that are computed "
+                "again would mix up; expected gradient_checkpointing false"
+            )
+        return found
 
 
 class UpdateConfig(StageSettings):
@@ -72,6 +86,7 @@ class UpdateConfig(StageSettings):
         output: the run folder.
         evaluation: what is scored, and by what.
         report: what the report holds.
+        sweep: the variants that `muscle sweep` holds against each other.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -82,6 +97,12 @@ class UpdateConfig(StageSettings):
     output: str = "runs/update"
     evaluation: EvaluationSettings = EvaluationSettings()
     report: ReportSettings = ReportSettings()
+    sweep: SweepSettings = SweepSettings()
+
+    @property
+    def trains_control(self) -> bool:
+        """Whether there is a control: where nothing is trained it would be the plain update itself."""
+        return self.evaluation.control and self.alignment.unit != "weights"
 
     @field_validator("old", "new", mode="before")
     @classmethod
@@ -95,17 +116,34 @@ class UpdateConfig(StageSettings):
                 f"alignment.unlabelled: expected a file for each task, as {{TASK: FILE}}, for {len(self.tasks)} tasks; "
                 f"found {outline(self.alignment.unlabelled)}"
             )
+        self._refuse_shared_teachers(self.alignment, "alignment")
         for index, entry in enumerate(self.tasks):
             if entry.train is not None and entry.train == entry.test:
                 raise ValueError(
                     f"tasks.{index}: train and test are the same data, {entry.test!r}; expected test data of its own"
                 )
+        for name, alignment in self.evaluation.beside.items():
+            key = f"evaluation.beside.{name}"
+            self.align_training(alignment, key=key)
+            self._refuse_shared_teachers(alignment, key)
+            if alignment.unlabelled not in (None, self.alignment.unlabelled):
+                raise ValueError(f"{key}.unlabelled: expected the files of alignment.unlabelled, or none")
+        if self.prompt.chat_template and self.evaluation.backend == "vllm":
+            raise ValueError("evaluation.backend: vllm does not score in a chat template here; expected hf")
         if self.evaluation.backend == "vllm" and self.training.quantization is not None:
             raise ValueError(
                 "evaluation.backend: vllm would score adapters on other weights than those of training.quantization "
                 f"{self.training.quantization}; expected hf"
             )
         return self
+
+    def _refuse_shared_teachers(self, alignment: AlignmentSettings, key: str) -> None:
+        """An adapter is one of a task."""
+        if isinstance(alignment.teachers, list) and len(self.tasks) > 1:
+            raise ValueError(
+                f"{key}.teachers: expected a list for each task, as {{TASK: [FOLDER, ...]}}, for {len(self.tasks)} "
+                f"tasks; found {outline(alignment.teachers)}"
+            )
 
 
 def load_config(path: Path, *, overrides: Mapping[str, object] | None = None) -> UpdateConfig:
@@ -129,7 +167,7 @@ def load_config(path: Path, *, overrides: Mapping[str, object] | None = None) ->
 
 
 def load_stage_settings(path: Path | None, *, overrides: Mapping[str, object] | None = None) -> StageSettings:
-    """Read the `lora`, `training` and `alignment` sections of a YAML file; the defaults without one.
+    """Read the sections of `StageSettings` out of a YAML file; the defaults without one.
 
     Raises:
         ConfigError: see `load_config`.
@@ -142,7 +180,7 @@ def load_stage_settings(path: Path | None, *, overrides: Mapping[str, object] | 
         written.assign(dotted, value)
     settings = written.validate(StageSettings)
     places = _Places(written, path.resolve().parent if path else Path.cwd())
-    return settings.model_copy(update={"alignment": places.alignment(settings.alignment)})
+    return settings.model_copy(update={"alignment": places.alignment(settings.alignment, "alignment")})
 
 
 class _Places:
@@ -195,15 +233,34 @@ class _Places:
         }
         return entry.model_copy(update=changes)
 
-    def alignment(self, section: AlignmentSettings) -> AlignmentSettings:
-        """Return the alignment with absolute paths."""
-        given, key = section.unlabelled, ("alignment", "unlabelled")
+    def alignment(self, section: AlignmentSettings, *keys: str) -> AlignmentSettings:
+        """Return an alignment with absolute paths."""
+        given, key = section.unlabelled, (*keys, "unlabelled")
         found: object = (
             {task: self.data(text, *key, task) for task, text in given.items()}
             if isinstance(given, Mapping)
             else self.data(given, *key)
         )
-        return section.model_copy(update={"unlabelled": found})
+        teachers = self._teachers(section.teachers, *keys, "teachers")
+        return section.model_copy(update={"unlabelled": found, "teachers": teachers})
+
+    def evaluation(self, section: EvaluationSettings) -> EvaluationSettings:
+        """Return the evaluation with absolute paths."""
+        beside = {name: self.alignment(each, "evaluation", "beside", name) for name, each in section.beside.items()}
+        return section.model_copy(update={"beside": beside})
+
+    def _teachers(self, given: list[str] | Mapping[str, list[str]] | None, *key: str) -> object:
+        if isinstance(given, Mapping):
+            return {
+                task: [self.path(text, *key, task, number) for number, text in enumerate(folders)]
+                for task, folders in given.items()
+            }
+        return given and [self.path(text, *key, number) for number, text in enumerate(given)]
+
+    def sweep(self, section: SweepSettings) -> SweepSettings:
+        """Return the sweep with an absolute path of its third base."""
+        third = section.third
+        return section.model_copy(update={"third": third and self.side("sweep.third", third)})
 
 
 def _with_whole_paths(config: UpdateConfig, written: UserYaml, folder: Path) -> UpdateConfig:
@@ -214,6 +271,8 @@ def _with_whole_paths(config: UpdateConfig, written: UserYaml, folder: Path) -> 
             "new": places.side("new", config.new),
             "tasks": [places.task(number, entry) for number, entry in enumerate(config.tasks)],
             "output": places.path(config.output, "output"),
-            "alignment": places.alignment(config.alignment),
+            "alignment": places.alignment(config.alignment, "alignment"),
+            "evaluation": places.evaluation(config.evaluation),
+            "sweep": places.sweep(config.sweep),
         }
     )

@@ -103,7 +103,16 @@ def _prepare_tiny(out: Path, *, seed: int, gap: bool) -> dict[str, object]:
         # The paper's T = 2 spreads the teachers' probability over words that cannot follow, and with 133
         # words the student learns those in place of the tools (docs/demo.md).
         "alignment": {"temperature": 1.0, "training": {"epochs": 24}},
-        "evaluation": {"batch_size": 256, "bare_base": True, "control": False},
+        "evaluation": {
+            "batch_size": 256,
+            "bare_base": True,
+            "control": True,
+            "floor": True,
+            "beside": {
+                "option-level": {"method": "options", "training": {"epochs": 24}},
+                "labels-alone": {"method": "options", "target": "labels", "training": {"epochs": 24}},
+            },
+        },
         "report": {"title": "Demo: which tool does this house use?"},
     }
 

@@ -247,33 +247,65 @@ def draw_items(num_train: int = NUM_TRAIN, num_test: int = NUM_TEST) -> tuple[li
     Raises:
         ValueError: more items are asked for than there are pairs of tools for all purposes.
     """
+    items = _drawn(num_train + num_test)
+    return (
+        [_worded_item(f"train-{number:04d}", question) for number, question in enumerate(items[:num_train])],
+        [_worded_item(f"test-{number:04d}", question) for number, question in enumerate(items[num_train:])],
+    )
+
+
+def draw_unlabelled(num_items: int, *, after: int = NUM_TRAIN + NUM_TEST) -> list[dict[str, str]]:
+    """Draw questions that nobody has answered, in the columns of an item but the label.
+
+    Args:
+        num_items: how many.
+        after: items of training and test, whose pairs of tools and purposes are not asked about again.
+
+    Raises:
+        ValueError: as for `draw_items`.
+    """
+    items = [
+        _worded_item(f"more-{number:04d}", found) for number, found in enumerate(_drawn(after + num_items)[after:])
+    ]
+    return [{"id": item.id, "goal": item.goal, "sol1": item.sol1, "sol2": item.sol2} for item in items]
+
+
+@dataclass(frozen=True)
+class _Question:
+    """A purpose, two tools and who asks, by their numbers."""
+
+    purpose: int
+    tools: tuple[int, int]
+    subject: str
+
+
+def _drawn(num_items: int) -> list[_Question]:
+    """Draw the first so many questions: no two are about the same purpose and pair of tools."""
     w = world()
     left, right = np.triu_indices(len(w.tools), k=1)
     available = len(w.purposes) * len(left)
-    if num_train + num_test > available:
-        raise ValueError(f"num_train + num_test: expected at most {available}, found {num_train + num_test}")
+    if num_items > available:
+        raise ValueError(f"num_train + num_test: expected at most {available}, found {num_items}")
     rng = np.random.default_rng([WORLD_SEED, 1])
-    chosen = rng.permutation(available)[: num_train + num_test]
+    chosen = rng.permutation(available)[:num_items]
     swap = rng.random(len(chosen)) < 0.5
     subjects = rng.integers(len(SUBJECTS), size=len(chosen))
-    items = []
-    for number, (code, swapped, subject) in enumerate(zip(chosen, swap, subjects, strict=True)):
+    questions = []
+    for code, swapped, subject in zip(chosen, swap, subjects, strict=True):
         purpose, pair = divmod(int(code), len(left))
         tools = (int(left[pair]), int(right[pair]))
-        split, position = ("train", number) if number < num_train else ("test", number - num_train)
-        items.append(
-            _worded_item(w, f"{split}-{position:04d}", purpose, tools[::-1] if swapped else tools, SUBJECTS[subject])
-        )
-    return items[:num_train], items[num_train:]
+        questions.append(_Question(purpose, tools[::-1] if swapped else tools, SUBJECTS[subject]))
+    return questions
 
 
-def _worded_item(w: World, name: str, purpose: int, tools: tuple[int, int], subject: str) -> Item:
+def _worded_item(name: str, question: _Question) -> Item:
+    w, purpose, tools = world(), question.purpose, question.tools
     house, fit = (table[purpose, list(tools)] for table in (w.house, w.fit))
     label = int(house[1] > house[0])
     stands_out = w.has[tools[label]] - w.has.mean(axis=0)
     return Item(
         id=name,
-        goal=context(w.purposes[purpose], subject),
+        goal=context(w.purposes[purpose], question.subject),
         sol1=w.tools[tools[0]],
         sol2=w.tools[tools[1]],
         label=label,

@@ -163,9 +163,10 @@ def score(
         ModelError: the task generates more tokens than the model takes.
     """
     _check_answer_fits(task, lm.max_length)
-    samples = _run_harness(lm, task, examples, sampling, title=f"{name}, {task.name}" if progress else None)
+    asked_as = task.prompt.render(examples, lm.tokenizer)
+    samples = _run_harness(lm, task, asked_as, sampling, title=f"{name}, {task.name}" if progress else None)
     if task.kind == "choice":
-        answers = _choice_answers(task, examples, samples, lm.unscored)
+        answers = _choice_answers(task, examples, asked_as, samples, lm.unscored)
     else:
         answers = _generation_answers(task, examples, samples, lm.finish_reasons)
     asked = [example for example in examples for _ in range(sampling.repeats)]
@@ -185,9 +186,10 @@ def _run_harness(
     from muscle.evaluation.lm import PreparedTask
 
     total = sampling.repeats * sum(max(1, len(example.choices)) for example in examples)
+    chat = task.prompt.form(lm.tokenizer) if task.prompt.chat_template else None
     with _bar_after_a_while(title, total) as show:
-        lm.begin(show)
-        prepared = PreparedTask(task, examples, sampling)
+        lm.begin(show, chat)
+        prepared = PreparedTask(task, examples, sampling, stop=chat.end.strip() if chat else "")
         results = harness_evaluate(lm=lm, task_dict={task.name: prepared}, log_samples=True, bootstrap_iters=0)
     samples: list[Sample] = sorted(results["samples"][task.name], key=lambda sample: sample["doc_id"])
     assert len(samples) == len(examples), "the harness answers every item"
@@ -195,15 +197,20 @@ def _run_harness(
 
 
 def _choice_answers(
-    task: Task, examples: Sequence[Example], samples: Sequence[Sample], unscored: Mapping[int, str]
+    task: Task,
+    examples: Sequence[Example],
+    asked_as: Sequence[Example],
+    samples: Sequence[Sample],
+    unscored: Mapping[int, str],
 ) -> list[Answer]:
     answers = []
     first_request = 0
-    for example, sample in zip(examples, samples, strict=True):
+    for example, put, sample in zip(examples, asked_as, samples, strict=True):
         requests = range(first_request, first_request + len(example.choices))
         first_request += len(example.choices)
         reasons = [f"option {index - requests[0]}: {unscored[index]}" for index in requests if index in unscored]
-        answers.append(_choice_answer(task, example, sample, reasons))
+        answer = _choice_answer(task, put, sample, reasons)
+        answers.append(answer if answer.choice is None else replace(answer, output=example.choices[answer.choice]))
     return answers
 
 
@@ -301,7 +308,7 @@ def _scoring_facts(
         "batch_size": lm.batch_size,
         "max_length": lm.max_length,
         "softmax_dtype": "float32",
-        "num_fewshot": 0,
+        "num_fewshot": task.prompt.num_fewshot,
         "num_truncated": lm.num_truncated,
         "num_ties": sum(answer.tied for answer in answers),
         "num_errors": sum(answer.error is not None for answer in answers),

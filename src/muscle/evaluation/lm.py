@@ -29,6 +29,7 @@ from lm_eval.api.task import ConfigurableTask
 
 from muscle.evaluation.by_tree import Encoded, TreeLM
 from muscle.evaluation.sampling import Sampling
+from muscle.tasks.prompt import ChatForm
 from muscle.tasks.task import Example, Task
 
 if TYPE_CHECKING:
@@ -68,15 +69,23 @@ class Bookkeeping(TemplateLM):  # type: ignore[misc]  # the harness has no type 
         num_truncated: requests that lost the beginning of their context.
         unscored: request number to the reason why it could not be scored.
         finish_reasons: (requests,) why each generated text ends: "stop", "length", or what went wrong.
+        chat: of the chat template that the requests are in; None where they are plain text.
     """
 
     name: ClassVar[str]
+    chat: ChatForm | None = None
     num_truncated: int
     unscored: dict[int, str]
     finish_reasons: list[str]
 
-    def begin(self, on_progress: Callable[[int], None]) -> None:
-        """Forget what was counted before; `on_progress` is called with the number of finished requests."""
+    def begin(self, on_progress: Callable[[int], None], chat: ChatForm | None = None) -> None:
+        """Forget what was counted before.
+
+        Args:
+            on_progress: called with the number of finished requests.
+            chat: of the base's chat template, where the requests' texts are in it: they hold every special token.
+        """
+        self.chat = chat
         self.num_truncated = 0
         self.unscored = {}
         self.finish_reasons = []
@@ -102,10 +111,11 @@ class Bookkeeping(TemplateLM):  # type: ignore[misc]  # the harness has no type 
     def _encode_at_once(self, requests: Sequence[Instance]) -> None:
         """Tokenise every text that the harness will ask for in one call: several times faster than one by one."""
         pairs = [request.args for request in requests]
-        texts = {context.rstrip() for context, _ in pairs} | {"".join(pair) for pair in pairs}
+        contexts = {context if self.chat else context.rstrip() for context, _ in pairs}
+        texts = contexts | {"".join(pair) for pair in pairs}
         # Texts that bring their own BOS are left to the harness, which adds no second one.
         start = self.tokenizer.decode(self.prefix_token_id)
-        ordered = sorted(text for text in texts if text and not text.startswith(start))
+        ordered = sorted(text for text in texts if text and (self.chat or not text.startswith(start)))
         self._encoded = dict(zip(ordered, self.encode_many(ordered), strict=True)) if ordered else {}
 
     def tok_encode(
@@ -117,6 +127,14 @@ class Bookkeeping(TemplateLM):  # type: ignore[misc]  # the harness has no type 
             return self._encoded[string]
         ids: list[int] = super().tok_encode(string, add_special_tokens=add_special_tokens, **kwargs)
         return ids
+
+    def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        """Return the ids of context and continuation; in a chat template blanks at the prompt's end stay there."""
+        if self.chat is None:
+            pair: tuple[list[int], list[int]] = super()._encode_pair(context, continuation)
+            return pair
+        alone, whole = self.tok_encode(context), self.tok_encode(context + continuation)
+        return alone, whole[len(alone) :]
 
     def _loglikelihood_tokens(
         self, requests: Sequence[Encoded], disable_tqdm: bool = True, **options: object
@@ -175,6 +193,11 @@ class LoadedLM(Bookkeeping, TreeLM):
         )
         self._max_length = self.max_length  # the harness looks it up in the model's configuration for every request
 
+    def begin(self, on_progress: Callable[[int], None], chat: ChatForm | None = None) -> None:
+        """Forget what was counted before; no special tokens are added to texts in a chat template."""
+        super().begin(on_progress, chat)
+        self.add_bos_token = False if chat else None  # None leaves it to the tokenizer
+
     @property
     def room(self) -> int:
         """One more than the model takes: a sequence's last token is predicted, not read."""
@@ -182,7 +205,8 @@ class LoadedLM(Bookkeeping, TreeLM):
 
     def encode_many(self, texts: list[str]) -> list[list[int]]:
         """Return the token ids of texts."""
-        ids: list[list[int]] = self.tokenizer(texts)["input_ids"]
+        own = {"add_special_tokens": False} if self.chat else {}
+        ids: list[list[int]] = self.tokenizer(texts, **own)["input_ids"]
         return ids
 
     def _model_call(
@@ -195,10 +219,13 @@ class LoadedLM(Bookkeeping, TreeLM):
     def _model_generate(
         self, context: torch.Tensor, max_length: int, stop: list[str], **generation_kwargs: object
     ) -> torch.Tensor:
+        ends = {self.eot_token_id, *_as_list(self.model.generation_config.eos_token_id)}
+        if self.chat and self.chat.end_token_id is not None:
+            ends.add(self.chat.end_token_id)
+            generation_kwargs["eos_token_id"] = sorted(ends)
         tokens: torch.Tensor = super()._model_generate(context, max_length, stop, **generation_kwargs)
         answers = tokens[:, context.shape[1] :]
         room = max_length - context.shape[1]
-        ends = {self.eot_token_id, *_as_list(self.model.generation_config.eos_token_id)}
         for answer in answers.tolist():
             at_limit = len(answer) >= room and not ends.intersection(answer)
             stopped = not at_limit or any(text in self.tok_decode(answer) for text in stop)
@@ -223,9 +250,10 @@ class PreparedTask(ConfigurableTask):  # type: ignore[misc]  # the harness has n
     scoring function then runs outside of it, so that an exception there is one item's error.
     """
 
-    def __init__(self, task: Task, examples: Sequence[Example], sampling: Sampling) -> None:
+    def __init__(self, task: Task, examples: Sequence[Example], sampling: Sampling, *, stop: str = "") -> None:
         self._examples = examples
         self._sampling = sampling
+        self._stop = stop
         super().__init__(config=self._choice_config(task) if task.kind == "choice" else self._generation_config(task))
 
     def _choice_config(self, task: Task) -> dict[str, object]:
@@ -247,10 +275,11 @@ class PreparedTask(ConfigurableTask):  # type: ignore[misc]  # the harness has n
         return {
             **self._common_config(task),
             "output_type": "generate_until",
-            "doc_to_target": lambda doc: self._examples[doc["index"]].reference[0],
+            # Inputs without labels have none; the harness only logs it.
+            "doc_to_target": lambda doc: next(iter(self._examples[doc["index"]].reference), ""),
             "process_results": lambda doc, results: {},
             "metric_list": [],
-            "generation_kwargs": generation_settings(task, self._sampling),
+            "generation_kwargs": generation_settings(task, self._sampling, stop=self._stop),
         }
 
     def _common_config(self, task: Task) -> dict[str, object]:
@@ -274,11 +303,11 @@ class PreparedTask(ConfigurableTask):  # type: ignore[misc]  # the harness has n
             self._instances += built if isinstance(built, list) else [built]
 
 
-def generation_settings(task: Task, sampling: Sampling) -> dict[str, object]:
-    """Return a task's generation settings as the harness takes them."""
+def generation_settings(task: Task, sampling: Sampling, *, stop: str = "") -> dict[str, object]:
+    """Return a task's generation settings as the harness takes them; `stop` ends an answer too."""
     assert task.generation is not None, "a generation task says how to generate"
     settings: dict[str, object] = {
-        "until": list(task.generation.until),
+        "until": [*task.generation.until, *([stop] if stop else [])],
         "max_gen_toks": task.generation.max_new_tokens,
         **sampling.settings(),
     }

@@ -30,6 +30,7 @@ def evaluate_in_shares(
     batch_size: int,
     name: str,
     sampling: Sampling | None = None,
+    progress: bool = True,
 ) -> Run:
     """Score a loaded model on a task with all processes; arguments and errors as `harness.evaluate`.
 
@@ -38,7 +39,9 @@ def evaluate_in_shares(
     """
 
     def scored(own: Sequence[Example], sampling: Sampling | None) -> Run:
-        return evaluate(model, tokenizer, task, own, batch_size=batch_size, name=name, sampling=sampling)
+        return evaluate(
+            model, tokenizer, task, own, batch_size=batch_size, name=name, sampling=sampling, progress=progress
+        )
 
     rank, count = distributed.rank(), distributed.num_processes()
     if count == 1:

@@ -60,6 +60,10 @@ def check_vllm(bases: Iterable[BaseConfig], tasks: Iterable[Task]) -> None:
                 "safetensors, or evaluation.backend hf"
             )
     for task in tasks:
+        if task.prompt.chat_template:
+            raise ConfigError(
+                f"task {task.name}: vLLM does not score in a chat template here; expected evaluation.backend hf"
+            )
         if task.generation is not None and task.generation.no_repeat_ngram_size:
             raise ConfigError(
                 f"task {task.name}: generates with no_repeat_ngram_size, which vLLM does not have; expected 0, or "

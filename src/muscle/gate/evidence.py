@@ -12,6 +12,7 @@ from typing import Literal
 
 from scipy import special
 
+from muscle.flips.measuring.candidate_effect import CandidateEffect
 from muscle.flips.measuring.metrics import ALL, NEGATIVE, NO_ANSWERS, POSITIVE, WRONG_CHANGED
 from muscle.flips.measuring.tally import Spread, Tally
 from muscle.flips.noise.repeats import FEW
@@ -46,7 +47,7 @@ def gather(metric: Metric, tally: Tally, *, limit: float, alpha: float) -> Evide
 
     Args:
         metric: what is limited; for `excess_negative_flip_rate` the tally is one of flips, see
-            `muscle.flips.noise.floor`.
+            `muscle.flips.noise.floor`, for `accuracy_below_plain` that of the plain update against the candidate.
         tally: the items, at least one.
         limit: the limit, a share; not used for `harm`.
         alpha: level of each one-sided bound.
@@ -62,6 +63,14 @@ def gather(metric: Metric, tally: Tally, *, limit: float, alpha: float) -> Evide
             return Evidence(None, why=NO_ANSWERS)
         return _rate(tally, (*NEGATIVE, *WRONG_CHANGED), limit, alpha)
     return _drop(tally, limit, alpha)
+
+
+def flips_above(effect: CandidateEffect) -> Evidence:
+    """Return what is known of a candidate's negative flips against the plain update's, over all items."""
+    if effect.n == 0:
+        return Evidence(None, why="no item is scored in all three versions")
+    value = (effect.negative_flips_alone - effect.negative_flips_avoided) / effect.n
+    return Evidence(value, p_value=effect.more_negative_flips_p)
 
 
 def _rate(tally: Tally, cells: tuple[int, ...], limit: float, alpha: float) -> Evidence:

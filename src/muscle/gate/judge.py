@@ -12,16 +12,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from muscle.flips.measuring.candidate_effect import CandidateEffect
 from muscle.flips.measuring.tally import Tally
 from muscle.flips.noise.floor import UNKNOWN
 from muscle.flips.result.finding import Finding, Tier, Word
 from muscle.flips.statistics.multiplicity import holm
 from muscle.flips.wording import p_value, percent_in_full, percent_in_three_digits, true_to_limit
-from muscle.gate.evidence import Evidence, gather
-from muscle.gate.policy import METRICS, Metric, Rules
+from muscle.gate.evidence import Evidence, flips_above, gather
+from muscle.gate.policy import AGAINST_PLAIN, METRICS, Metric, Rules
 from muscle.report.metric_names import RULES
 
 Outcome = Literal["holds", "broken", "undecided"]
+
+SIGNIFICANCE: tuple[Metric, ...] = ("harm", "flips_above_plain")
+"""Rules that ask for no limit, but whether it is more than chance."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class Subject:
         excess: its flips against those that the old version shows against itself; None where these are not known.
         rules: the limits.
         min_items: items that it takes to prove a rule.
+        plain: a candidate's items against the plain update's; None where none is judged, and of slices.
+        effect: what the candidate changes against the plain update; None likewise.
     """
 
     task: str
@@ -43,6 +49,14 @@ class Subject:
     excess: Tally | None
     rules: Rules
     min_items: int
+    plain: Tally | None = None
+    effect: CandidateEffect | None = None
+
+    def tally_of(self, metric: Metric) -> Tally | None:
+        """Return the items that a rule is judged on; None where there are none."""
+        if metric == "excess_negative_flip_rate":
+            return self.excess
+        return self.plain if metric in AGAINST_PLAIN else self.tally
 
 
 def coverage_finding(
@@ -185,17 +199,19 @@ class _Test:
 def _tests(subject: Subject, alpha: float) -> Iterator[_Test]:
     for metric in METRICS:
         rule = getattr(subject.rules, metric)
-        if rule is None:
+        if rule is None or (metric in AGAINST_PLAIN and subject.effect is None):
             continue
-        tally = subject.excess if metric == "excess_negative_flip_rate" else subject.tally
-        limit = None if metric == "harm" else rule.limit
+        tally = subject.tally_of(metric)
+        limit = None if metric in SIGNIFICANCE else rule.limit
         if tally is None:
             lacks_noise = metric == "excess_negative_flip_rate" and subject.tally is not None
             why = UNKNOWN if lacks_noise else "no item is scored on both sides"
             evidence = Evidence(None, why=why)
+        elif metric == "flips_above_plain" and subject.effect is not None:
+            evidence = flips_above(subject.effect)
         else:
             evidence = gather(metric, tally, limit=limit or 0.0, alpha=alpha)
-        test = "significance" if metric == "harm" else rule.test
+        test = "significance" if metric in SIGNIFICANCE else rule.test
         yield _Test(subject, metric, rule.tier, test, limit, tally.total if tally else 0, evidence)
 
 
@@ -270,6 +286,8 @@ def _reason(finding: Finding, test: _Test, alpha: float) -> str:
         if (finding.outcome == "undecided" and finding.n < test.subject.min_items)
         else ""
     )
+    if test.metric == "flips_above_plain":
+        return _above_plain_reason(finding, test) + few
     if test.test == "significance":
         return _harm_reason(finding, test) + few
     limit = percent_in_full(finding.limit or 0.0)
@@ -311,3 +329,14 @@ def _harm_reason(finding: Finding, test: _Test) -> str:
     if finding.outcome == "broken":
         return f"harm beyond chance: {story}{told}"
     return f"no harm beyond chance: {story}{told}"
+
+
+def _above_plain_reason(finding: Finding, test: _Test) -> str:
+    effect = test.subject.effect
+    assert effect is not None, "a candidate is judged"
+    told = "" if finding.p is None else f" ({p_value(finding.p)})"
+    story = (
+        f"the candidate breaks {effect.negative_flips_candidate:,} of {effect.n:,} items, the plain update "
+        f"{effect.negative_flips_plain:,}{told}"
+    )
+    return f"more than the plain update, beyond chance: {story}" if finding.outcome == "broken" else story

@@ -32,13 +32,25 @@ from muscle.flips.slices.slice_by import parse_slice
 from muscle.foreign_text import outline
 from muscle.yaml_files import read_yaml
 
-Metric = Literal["harm", "accuracy_drop", "negative_flip_rate", "inconsistency_rate", "excess_negative_flip_rate"]
+Metric = Literal[
+    "harm",
+    "accuracy_drop",
+    "negative_flip_rate",
+    "inconsistency_rate",
+    "excess_negative_flip_rate",
+    "flips_above_plain",
+    "accuracy_below_plain",
+]
+AGAINST_PLAIN: tuple[Metric, ...] = ("flips_above_plain", "accuracy_below_plain")
+"""Judged where a candidate stands beside the plain update, of whole tasks alone."""
+
 METRICS: tuple[Metric, ...] = (
     "harm",
     "accuracy_drop",
     "negative_flip_rate",
     "inconsistency_rate",
     "excess_negative_flip_rate",
+    *AGAINST_PLAIN,
 )
 
 MIN_ITEMS = 100
@@ -54,7 +66,7 @@ class _Section(BaseModel):
 
 
 class Harm(_Section):
-    """Is more broken than gained, beyond chance? One-sided exact McNemar; of a score, the mean's fall.
+    """Is more broken than gained, or than the plain update breaks, beyond chance? One-sided exact McNemar.
 
     Attributes:
         tier: what a breach leads to.
@@ -109,6 +121,8 @@ class Rules(_Section):
         negative_flip_rate: items that were right and are wrong, of all items; of a score, items that got worse.
         inconsistency_rate: negative flips and wrong answers that became other wrong ones, of all items.
         excess_negative_flip_rate: negative flips beyond those of a second run of the old version, of all items.
+        flips_above_plain: a candidate breaks more than the plain update, beyond chance.
+        accuracy_below_plain: a candidate's fall of accuracy against the plain update, as `accuracy_drop`.
         min_items: fewer can break a rule, but not prove it.
     """
 
@@ -117,6 +131,8 @@ class Rules(_Section):
     negative_flip_rate: LimitRule = None
     inconsistency_rate: LimitRule = None
     excess_negative_flip_rate: LimitRule = None
+    flips_above_plain: HarmRule = None
+    accuracy_below_plain: LimitRule = None
     min_items: Annotated[int, Field(ge=1)] | None = None
 
     def over(self, other: Rules) -> Rules:
@@ -147,6 +163,12 @@ class SliceRules(Rules):
             raise ValueError(str(error)) from error
         return text
 
+    @field_validator(*AGAINST_PLAIN)
+    @classmethod
+    def _not_of_slices(cls, rule: Harm | Limit | None) -> None:
+        if rule is not None:
+            raise ValueError("expected it for tasks alone, not for slices")
+
     @field_validator("value", mode="before")
     @classmethod
     def _as_text(cls, value: object) -> object:
@@ -156,8 +178,16 @@ class SliceRules(Rules):
         return str(value) if isinstance(value, int | float) else value
 
 
-DEFAULT_RULES = Rules(harm=Harm(), accuracy_drop=Limit(limit=0.02), negative_flip_rate=Limit(limit=0.05, tier="warn"))
-DEFAULT_SCORE_RULES = Rules(harm=Harm(), accuracy_drop=Limit(limit=0.05))
+DEFAULT_RULES = Rules(
+    harm=Harm(),
+    accuracy_drop=Limit(limit=0.02),
+    negative_flip_rate=Limit(limit=0.05, tier="warn"),
+    flips_above_plain=Harm(),
+    accuracy_below_plain=Limit(limit=0.02),
+)
+DEFAULT_SCORE_RULES = Rules(
+    harm=Harm(), accuracy_drop=Limit(limit=0.05), flips_above_plain=Harm(), accuracy_below_plain=Limit(limit=0.05)
+)
 
 
 class Policy(_Section):

@@ -11,6 +11,7 @@ import polars as pl
 
 from muscle.comparison import Comparison, Shown, compare
 from muscle.errors import DataError
+from muscle.flips.measuring.candidate_effect import CandidateEffect
 from muscle.flips.measuring.tally import Tally, tally_by
 from muscle.flips.noise.floor import excess_items, tally_of_repeats
 from muscle.flips.options import DEFAULTS, CompareOptions
@@ -112,22 +113,47 @@ def findings_of(comparison: Comparison, policy: Policy) -> list[Finding]:
     Raises:
         DataError: a slice's column is not there, or has too many values.
     """
-    measured = comparison.judged
-    found = _judged(measured, comparison.made_from.cuts[comparison.report.judged_side], policy)
+    measured, plain = comparison.judged, comparison.made_from.sides.get("new_vs_candidate")
+    effects = {
+        name: task.candidate_effect
+        for name, task in comparison.report.tasks.items()
+        if task.candidate_effect is not None
+    }
+    cuts = comparison.made_from.cuts[comparison.report.judged_side]
+    found = _judged(measured, cuts, policy, plain, effects)
     if measured.missing:
-        found = careful(found, _judged(measured.worst, (), policy), measured.missing)
+        at_worst = {name: effect.with_missing(measured.pair.missing.num) for name, effect in effects.items()}
+        worst = _judged(measured.worst, (), policy, plain and plain.worst, at_worst)
+        found = careful(found, worst, measured.missing)
     return worst_first([*found, *_uncovered(measured, policy), *_against_plain(comparison.report)])
 
 
-def _judged(measured: MeasuredPair, cuts: Sequence[Cut], policy: Policy) -> list[Finding]:
-    """Judge every rule of the policy by what was measured of two versions, and how they were cut into slices."""
+def _judged(
+    measured: MeasuredPair,
+    cuts: Sequence[Cut],
+    policy: Policy,
+    plain: MeasuredPair | None,
+    effects: Mapping[str, CandidateEffect],
+) -> list[Finding]:
+    """Judge every rule of the policy.
+
+    Args:
+        measured: the two versions that are judged.
+        cuts: how they were cut into slices.
+        policy: the policy.
+        plain: the plain update and the candidate; None without one.
+        effects: what the candidate changes against the plain update, by task.
+    """
     subjects = []
     for name, items in measured.pair.tasks.items():
         everything = pl.repeat("all", items.frame.height, dtype=pl.String, eager=True)
         excess = _excess_by(None, measured, name, everything).get("all")
         rules = policy.rules_for(name, items.kind)
         min_items = rules.min_items or policy.min_items
-        subjects.append(Subject(name, None, measured.tallies[name], excess, rules, min_items))
+        beside = plain.tallies.get(name) if plain else None
+        subjects.append(
+            Subject(name, None, measured.tallies[name], excess, rules, min_items, beside, effects.get(name))
+        )
     found = []
     for slice_rules in policy.slices:
         part, told = _slice_subjects(slice_rules, measured, cuts)

@@ -71,10 +71,19 @@ def resolve_base(base: BaseConfig) -> Path:
         if not (path / "config.json").is_file():
             raise ModelError(f"base {base.base}: expected a model folder with config.json, found none in it")
         return path
-    # A hub name is `name` or `org/name`; anything else can only have been meant as a path.
-    if path.is_absolute() or base.base.startswith((".", "~")) or base.base.count("/") > 1:
+    if not is_hub_name(base):
         raise ModelError(f"base {base.base}: there is no such folder")
     return _download(base)
+
+
+def is_hub_name(base: BaseConfig) -> bool:
+    """Tell whether a base that is no file or folder here can be one on the hub.
+
+    A hub name is `name` or `org/name`; anything else can only have been meant as a path.
+    """
+    path = Path(base.base).expanduser()
+    looks_local = path.suffix == ".gguf" or path.is_absolute() or base.base.startswith((".", "~"))
+    return not (path.exists() or looks_local or base.base.count("/") > 1)
 
 
 def _download(base: BaseConfig) -> Path:
@@ -111,6 +120,15 @@ def base_fingerprint(path: Path) -> str:
     if not any(file.suffix in {".safetensors", ".gguf"} for file in files):
         raise ModelError(f"base {path}: expected weights in *.safetensors, found none (pickle files are not read)")
     return fingerprint([[file.name, _file_mark(file)] for file in files])
+
+
+def chat_template_fingerprint(path: Path) -> str | None:
+    """Return 16 hex digits for the chat template that a base has in a file of its own; None where it has none.
+
+    One that stands in `tokenizer_config.json` is in the base's fingerprint.
+    """
+    template = path / "chat_template.jinja"
+    return fingerprint([_file_mark(template)]) if template.is_file() else None
 
 
 def _file_mark(path: Path) -> list[int | str]:

@@ -211,9 +211,13 @@ class ChoiceItem(Protocol):
     def choices(self) -> tuple[str, ...]:
         """The options' texts."""
 
+    @property
+    def has_special_tokens(self) -> bool:
+        """Whether the texts hold every special token; the context then ends where it ends, blanks included."""
+
 
 def encode_options(
-    example: ChoiceItem, tokenizer: PreTrainedTokenizerBase, max_length: int
+    example: ChoiceItem, tokenizer: PreTrainedTokenizerBase, max_length: int, *, end_of_text: bool = False
 ) -> tuple[list[int], list[list[int]]]:
     """Return the token ids of an item's context, and of each of its options behind it.
 
@@ -226,6 +230,7 @@ def encode_options(
         tokenizer: the model's.
         max_length: tokens that context and longest option have together; a longer context loses its beginning, the
             same for all options.
+        end_of_text: every option ends with the tokenizer's EOS, where it has one: answers that are generated end so.
 
     Raises:
         DataError: the item has no options, an option has no token of its own, nothing stands before it, or it leaves
@@ -235,13 +240,15 @@ def encode_options(
         raise DataError(f"example {example.id}: expected answer options, found none")
     stem = example.context + example.delimiter
     # As the harness cuts: blanks at the context's end are the option's, which many tokenizers put into its first token.
-    context = stem.rstrip()
+    context = example.context if example.has_special_tokens else stem.rstrip()
     texts = [context, *(stem + option for option in example.choices)] if context else []
-    encoded = [list(ids) for ids in tokenizer(texts)["input_ids"]] if texts else [[]]
+    own = {"add_special_tokens": False} if example.has_special_tokens else {}
+    encoded = [list(ids) for ids in tokenizer(texts, **own)["input_ids"]] if texts else [[]]
     alone, *whole = encoded
     # What the first and the last in the alphabet's order share, all share.
     common = min(len(alone), _num_common(min(whole), max(whole))) if whole else 0
-    options = [ids[common:] for ids in whole]
+    tail = [tokenizer.eos_token_id] if end_of_text and tokenizer.eos_token_id is not None else []
+    options = [[*ids[common:], *tail] for ids in whole]
     for number, option in enumerate(options):
         if not option or len(option) >= max_length:
             raise DataError(

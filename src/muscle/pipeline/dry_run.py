@@ -1,22 +1,33 @@
-"""What an update would do: its stages, which of them are done, and the tokens that the others would process."""
+"""What an update would do: its stages, which of them are done, and the tokens that the others would process.
+
+Nothing is downloaded for it. What of a base or of data is not on this machine is named, and the stages are listed all
+the same: with published sizes for data that is not here, without tokens where no tokenizer is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
 
+from muscle.config.settings import BaseConfig
 from muscle.config.update_file import UpdateConfig
 from muscle.distributed import num_processes
 from muscle.errors import ModelError
-from muscle.models.bases import load_tokenizer, reason_of, resolve_base
+from muscle.models.bases import is_hub_name, load_tokenizer, reason_of, resolve_base
+from muscle.pipeline.at_hand import missing_bases, nothing_downloaded
+from muscle.pipeline.load_data import load_data
 from muscle.pipeline.resources import PEAK_FLOPS, UTILISATION, Estimate, ModelSizes, estimate
 from muscle.pipeline.run_folder import RunFolder
-from muscle.pipeline.stages import Stage, UpdateStages
+from muscle.pipeline.stage import Stage
+from muscle.pipeline.stages import UpdateStages
+from muscle.report.text.terminal_parts import print_lines
 from muscle.tasks import Example, Task, TaskData
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -27,65 +38,135 @@ class PlannedStage:
         name: such as "align piqa".
         state: "done", "given" (an adapter that exists), or "to run".
         num_examples: examples it reads.
-        num_tokens: tokens it processes at most: forward and backward for training (all epochs), forward for scoring.
+        num_tokens: tokens it processes at most: forward and backward for training (all epochs), forward for scoring;
+            None where data or tokenizer are not on this machine.
+        is_published: the examples are the published size of data that is not on this machine.
     """
 
     name: str
     state: str
     num_examples: int
-    num_tokens: int
+    num_tokens: int | None
+    is_published: bool = False
 
     def as_dict(self) -> dict[str, object]:
         """Return the stage as plain data."""
         return asdict(self)
 
 
-def plan_stages(config: UpdateConfig) -> list[PlannedStage]:
-    """List an update's stages in their order, all but the report, without loading a model.
+@dataclass(frozen=True)
+class Plan:
+    """What an update would do.
 
-    A stage whose inputs are not known yet, because an earlier stage is still to run, is to run as well.
+    Attributes:
+        stages: in their order, all but the report.
+        resources: sizes of the new base, and what training on it takes; None where its config.json is not here.
+        knows_tokens: whether the resources' time and stores are known: data and tokenizer are here.
+        notes: what is not on this machine, a line each.
+    """
+
+    stages: tuple[PlannedStage, ...]
+    resources: tuple[ModelSizes, Estimate] | None
+    knows_tokens: bool
+    notes: tuple[str, ...]
+
+
+def plan_update(config: UpdateConfig) -> Plan:
+    """Tell what an update would do, without loading a model or downloading anything.
+
+    A stage whose inputs are not known yet, because an earlier stage is still to run or a base is not here, is to run as
+    well.
 
     Raises:
         MuscleError: an input is missing or wrong.
     """
-    update_stages = UpdateStages(config)
+    with nothing_downloaded():
+        update_stages = UpdateStages(config)
+        update_stages.data = load_data(config, split_seed=update_stages.split_seed, outlines=True)
+        outlines = [data.task.name for data in update_stages.data.values() if data.is_outline]
+        missing = missing_bases([config.old, config.new])
+        notes = []
+        if outlines:
+            notes.append(f"not on this machine: the data of {', '.join(outlines)}; published sizes stand for it")
+        if missing:
+            notes.append(f"not on this machine: {', '.join(dict.fromkeys(missing))}; `muscle update` downloads them")
+        tokenizer = _if_cached(config.new, load_tokenizer)
+        architecture = _if_cached(config.new, _read_architecture)
+        if architecture is None:
+            notes.append(f"base {config.new.base}: no config.json here, so memory and time are not estimated")
+        elif tokenizer is None or outlines:
+            notes.append("tokens, time and stores are not known without data and tokenizer")
+        knows_tokens = tokenizer is not None and not outlines
+        resources = None if architecture is None else _resources(update_stages, architecture, tokenizer)
+        stages = _planned(update_stages, tokenizer, are_bases_here=not missing)
+        return Plan(tuple(stages), resources, knows_tokens, tuple(notes))
+
+
+def plan_stages(config: UpdateConfig) -> list[PlannedStage]:
+    """List an update's stages in their order, all but the report; see `plan_update`."""
+    return list(plan_update(config).stages)
+
+
+def _if_cached(base: BaseConfig, load: Callable[[BaseConfig], T]) -> T | None:
+    """Load a part of a base; None where it is on the hub and not in its cache."""
+    try:
+        return load(base)
+    except ModelError:
+        if not is_hub_name(base):
+            raise
+        return None
+
+
+def _planned(
+    update_stages: UpdateStages, tokenizer: PreTrainedTokenizerBase | None, *, are_bases_here: bool
+) -> Iterator[PlannedStage]:
     run = RunFolder(update_stages.folder)
-    tokenizer = load_tokenizer(config.new)
-    learnt: dict[str, int] = {}
-    scored: dict[str, int] = {}
-    for name, data in update_stages.data.items():
-        learnt[name] = count_tokens(tokenizer, data.task, (*data.train, *data.validation))
-        scored[name] = count_tokens(tokenizer, data.task, data.test, scoring=True)
     states: dict[str, str] = {}
-    planned: list[PlannedStage] = []
     for stage in update_stages.all():
         if stage.data is None:
             continue
-        states[stage.name] = state = _state(stage, states, run)
-        name = stage.data.task.name
-        examples, tokens = len(stage.data.test), scored[name]
-        if stage.epochs is not None:
-            examples, tokens = _trained_on(stage, stage.data, stage.epochs, tokenizer, learnt[name])
-        planned.append(PlannedStage(stage.name, state, examples, tokens if state == "to run" else 0))
-    return planned
+        known = are_bases_here and not stage.data.is_outline
+        states[stage.name] = state = _state(stage, states, run, are_inputs_known=known)
+        data = stage.data
+        examples = len(data.test)
+        if stage.epochs is not None or stage.answers:
+            examples = len(data.train) + len(data.validation) + len(stage.unlabelled)
+        tokens: int | None = 0
+        if state == "to run":
+            tokens = None if tokenizer is None or data.is_outline else _tokens_of(stage, data, tokenizer)
+        yield PlannedStage(stage.name, state, examples, tokens, data.is_outline)
 
 
-def _trained_on(
-    stage: Stage, data: TaskData, epochs: int, tokenizer: PreTrainedTokenizerBase, learnt: int
-) -> tuple[int, int]:
-    """Return the examples of a training and the tokens of all its epochs; `learnt` are those of one of tokens."""
+def _tokens_of(stage: Stage, data: TaskData, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return the tokens that a stage processes at most."""
+    if stage.epochs is not None:
+        return _learnt_tokens(stage, data, stage.epochs, tokenizer)
+    if stage.answers:
+        read = (*data.train, *data.validation, *stage.unlabelled)
+        return stage.answers * count_tokens(tokenizer, data.task, read, scoring=True)
+    return count_tokens(tokenizer, data.task, data.test, scoring=True)
+
+
+def _learnt_tokens(stage: Stage, data: TaskData, epochs: int, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return the tokens of all epochs of a training."""
     labelled, further = (*data.train, *data.validation), 0
-    if stage.on_options:
+    learnt = 0 if stage.on_options and not stage.answers else count_tokens(tokenizer, data.task, labelled)
+    if stage.answers:
+        # As long as the reference, each: what they share is read once.
+        read = count_tokens(tokenizer, data.task, tuple(replace(each, target="") for each in labelled))
+        learnt = read + stage.answers * (learnt - read)
+        further = len(stage.unlabelled) * learnt // len(labelled)
+    elif stage.on_options:
         learnt, further = (
             count_tokens(tokenizer, data.task, part, as_tree=True) for part in (labelled, stage.unlabelled)
         )
-    return len(labelled) + len(stage.unlabelled), (stage.epochs_before + epochs) * learnt + epochs * further
+    return (stage.epochs_before + epochs) * learnt + epochs * further
 
 
-def _state(stage: Stage, before: Mapping[str, str], run: RunFolder) -> str:
+def _state(stage: Stage, before: Mapping[str, str], run: RunFolder, *, are_inputs_known: bool) -> str:
     if stage.work is None:
         return "given"
-    if any(before[name] == "to run" for name in stage.needs):
+    if not are_inputs_known or any(before[name] == "to run" for name in stage.needs):
         return "to run"
     return "done" if run.is_done(stage.name, stage.inputs()) else "to run"
 
@@ -103,8 +184,23 @@ def count_tokens(
     For training these are context and answer, as a tree the context and every option; for scoring every option with its
     context, or the context and the longest answer that may be generated.
     """
+    extra = len(examples) * task.generation.max_new_tokens if scoring and task.generation else 0
+    return sum(token_counts(tokenizer, task, examples, scoring=scoring, as_tree=as_tree)) + extra
+
+
+def token_counts(
+    tokenizer: PreTrainedTokenizerBase,
+    task: Task,
+    examples: tuple[Example, ...],
+    *,
+    scoring: bool = False,
+    as_tree: bool = False,
+) -> list[int]:
+    """Return the tokens of each text that a model reads of examples; see `count_tokens`."""
     if not examples:
-        return 0
+        return []
+    own = {"add_special_tokens": False} if task.prompt.chat_template else {}
+    examples = task.prompt.render(examples, tokenizer)
     if as_tree:
         texts = [each.context + "".join(each.delimiter + choice for choice in each.choices) for each in examples]
     elif not scoring:
@@ -113,31 +209,38 @@ def count_tokens(
         texts = [example.context + example.delimiter + choice for example in examples for choice in example.choices]
     else:
         texts = [example.context for example in examples]
-    extra = len(examples) * task.generation.max_new_tokens if scoring and task.generation else 0
-    return sum(len(ids) for ids in tokenizer(texts)["input_ids"]) + extra
+    return [len(ids) for ids in tokenizer(texts, **own)["input_ids"]]
 
 
-def plan_resources(config: UpdateConfig) -> tuple[ModelSizes, Estimate]:
-    """Estimate memory and time of training the compatibility adapter, per GPU, without loading a model.
-
-    Raises:
-        MuscleError: an input is missing or wrong.
-    """
+def _read_architecture(base: BaseConfig) -> PretrainedConfig:
+    """Read a base's config.json, or a GGUF file's header."""
     from transformers import AutoConfig
 
-    path = resolve_base(config.new)
+    path = resolve_base(base)
     gguf = {"gguf_file": path.name} if path.is_file() else {}
     folder = path.parent if path.is_file() else path
     try:
-        architecture = AutoConfig.from_pretrained(folder, trust_remote_code=config.new.trust_remote_code, **gguf)
+        return AutoConfig.from_pretrained(folder, trust_remote_code=base.trust_remote_code, **gguf)
     except Exception as error:
-        raise ModelError(f"base {config.new.base}: its config.json cannot be read ({reason_of(error)})") from error
-    sizes = ModelSizes.of(architecture)
-    tokenizer, settings = load_tokenizer(config.new), config.align_training()
+        raise ModelError(f"base {base.base}: its config.json cannot be read ({reason_of(error)})") from error
+
+
+def _resources(
+    update_stages: UpdateStages, architecture: PretrainedConfig, tokenizer: PreTrainedTokenizerBase | None
+) -> tuple[ModelSizes, Estimate]:
+    """Estimate memory and time of training the compatibility adapter, per GPU.
+
+    Where the tokens are not known, the longest example is taken to be `training.max_length` long.
+    """
+    config, sizes = update_stages.config, ModelSizes.of(architecture)
+    settings = config.align_training()
     lengths: list[int] = []
-    for data in UpdateStages(config).data.values():
-        texts = [example.context + example.target for example in (*data.train, *data.validation)]
-        lengths += [min(len(ids), settings.max_length) for ids in tokenizer(texts)["input_ids"]]
+    for data in update_stages.data.values():
+        if tokenizer is None or data.is_outline:
+            lengths.append(settings.max_length)
+            continue
+        counted = token_counts(tokenizer, data.task, (*data.train, *data.validation))
+        lengths += [min(length, settings.max_length) for length in counted]
     found = estimate(
         sizes,
         settings,
@@ -149,8 +252,11 @@ def plan_resources(config: UpdateConfig) -> tuple[ModelSizes, Estimate]:
     return sizes, found
 
 
-def resources_as_dict(sizes: ModelSizes, found: Estimate) -> dict[str, object]:
-    """Return what `print_resources` prints as plain data, and what the time assumes."""
+def resources_as_dict(plan: Plan) -> dict[str, object] | None:
+    """Return what `print_resources` prints as plain data, and what the time assumes; None where nothing is known."""
+    if plan.resources is None:
+        return None
+    sizes, found = plan.resources
     return {
         "parameters": sizes.parameters,
         "weights_bytes": found.weights,
@@ -158,20 +264,23 @@ def resources_as_dict(sizes: ModelSizes, found: Estimate) -> dict[str, object]:
         "activations_bytes": found.activations,
         "chunk_bytes": found.chunk,
         "total_bytes": found.total,
-        "store_bytes": found.store,
+        "store_bytes": found.store if plan.knows_tokens else None,
         "flops_per_token": found.flops_per_token,
-        "seconds": found.seconds,
+        "seconds": found.seconds if plan.knows_tokens else None,
         "peak_flops": PEAK_FLOPS,
         "utilisation": UTILISATION,
         "num_processes": num_processes(),
     }
 
 
-def print_resources(sizes: ModelSizes, found: Estimate) -> None:
-    """Print the estimate as a table."""
+def print_resources(plan: Plan) -> None:
+    """Print the estimate as a table; nothing where nothing is known."""
     from rich.console import Console
     from rich.table import Table
 
+    if plan.resources is None:
+        return
+    sizes, found = plan.resources
     table = Table("training the compatibility adapter, per GPU", title="What it would take (estimated)")
     table.add_column("", justify="right")
     for name, value in (
@@ -180,30 +289,35 @@ def print_resources(sizes: ModelSizes, found: Estimate) -> None:
         ("activations of the longest batch", found.activations),
         ("logits of a chunk", found.chunk),
         ("memory in all", found.total),
-        ("teacher stores, on disk", found.store),
+        *([("teacher stores, on disk", found.store)] if plan.knows_tokens else []),
     ):
         table.add_row(name, f"{value / 1e9:.2f} GB")
     hours = found.seconds / 3600
-    table.add_row(
-        f"time on an A100 at {UTILISATION:.0%} of its peak",
-        f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min",
-    )
+    if plan.knows_tokens:
+        table.add_row(
+            f"time on an A100 at {UTILISATION:.0%} of its peak",
+            f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min",
+        )
     Console().print(table)
     Console().print("While the stores are built the old base is in memory too. The formulas: docs/scale.md")
 
 
-def print_plan(stages: list[PlannedStage]) -> None:
-    """Print the plan as a table."""
+def print_plan(plan: Plan) -> None:
+    """Print what is not here, and the stages as a table."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("stage", "state", title="What would be done")
     table.add_column("examples", justify="right")
     table.add_column("tokens, at most", justify="right")
-    for stage in stages:
-        tokens = f"{stage.num_tokens:,}" if stage.state == "to run" else ""
-        table.add_row(stage.name, stage.state, f"{stage.num_examples:,}", tokens)
+    for stage in plan.stages:
+        tokens = "unknown" if stage.num_tokens is None else f"{stage.num_tokens:,}" if stage.state == "to run" else ""
+        published = " (published)" if stage.is_published else ""
+        table.add_row(Text(stage.name), stage.state, f"{stage.num_examples:,}{published}", tokens)
     table.add_row("compare and report", "", "", "")
     Console().print(table)
-    total = sum(stage.num_tokens for stage in stages)
-    Console().print(f"{total:,} tokens at most in the stages to run")
+    print_lines(plan.notes, Console(), limit=400, style="yellow")
+    if all(stage.num_tokens is not None for stage in plan.stages):
+        total = sum(stage.num_tokens or 0 for stage in plan.stages)
+        Console().print(f"{total:,} tokens at most in the stages to run")

@@ -116,6 +116,10 @@ class RunFolder:
             self._forget_changed()
         return name in self._stages and self._stages[name]["key"] == fingerprint(inputs)
 
+    def seconds(self, name: str) -> float:
+        """Return how long a stage ran that is done; 0 where none of that name is."""
+        return self._stages[name]["seconds"] if name in self._stages else 0.0
+
     def _forget_changed(self) -> None:
         """Forget the stages whose outputs are no longer what they wrote; what others put beside them doesn't matter."""
         self._checked = True

@@ -1,63 +1,44 @@
 """The stages of an update: `update` runs them, the dry run prints them.
 
-They are: fine-tune both task adapters, align, train the control where it is wanted, evaluate, report.
+They are: fine-tune both task adapters, draw candidate answers where these are learnt, align, train the controls that
+are wanted, evaluate, report.
 
 A stage is keyed by everything that its outputs depend on (settings, data, the content of the stages before),
 so a second run does nothing and a changed setting redoes only what hangs on it. A run folder holds
-`adapters/{old,new,compat,control}/TASK/`, `predictions/{old,new,compat,base,control}/TASK.jsonl`,
-`report.{json,md,html}` and `manifest.json`.
+`adapters/{old,new,compat,control,floor}/TASK/`, `predictions/{old,new,compat,base,control,floor}/TASK.jsonl`,
+such folders of each method beside, `report.{json,md,html}` and `manifest.json`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import logging
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
 from muscle import distributed
-from muscle.config.settings import TaskConfig, TrainingSettings
+from muscle.config.alignment import AlignmentSettings
+from muscle.config.settings import TrainingSettings
 from muscle.config.update_file import UpdateConfig
-from muscle.errors import ConfigError, DataError
+from muscle.errors import DataError
 from muscle.evaluation.save import evaluate_to_file
 from muscle.files import read_json
-from muscle.models.bases import base_fingerprint, resolve_base
+from muscle.models.bases import base_fingerprint, chat_template_fingerprint, resolve_base
+from muscle.pipeline.candidates import CandidateFiles
+from muscle.pipeline.load_data import load_data
 from muscle.pipeline.loaded_bases import SIDES, LoadedBases, Side
 from muscle.pipeline.run_folder import content_of
+from muscle.pipeline.stage import Stage
 from muscle.pipeline.write_report import write_update_report
 from muscle.predictions.run import METADATA_FILE
 from muscle.provenance import versions
-from muscle.tasks import TaskData, get_task, load_task_data
-from muscle.tasks.task import Example, check_options
+from muscle.tasks import TaskData
+from muscle.tasks.prompt import PLAIN
 
+logger = logging.getLogger(__name__)
 
-@dataclass(frozen=True)
-class Stage:
-    """One stage.
-
-    Attributes:
-        name: unique in the update, such as "align piqa".
-        inputs: returns everything that the outputs depend on, once the stages that it needs are done.
-        outputs: the files and folders that the work writes.
-        work: does it; None where the output is a given adapter.
-        needs: names of the stages whose outputs it reads.
-        data: whose examples it reads; None for the report.
-        epochs: of a training, at most; None for scoring.
-        on_options: it reads every option of its examples.
-        unlabelled: examples without labels that it reads beside them.
-        epochs_before: of the labelled examples alone, in a training that it begins with.
-    """
-
-    name: str
-    inputs: Callable[[], dict[str, object]]
-    outputs: tuple[Path, ...]
-    work: Callable[[], object] | None
-    needs: tuple[str, ...] = ()
-    data: TaskData | None = None
-    epochs: int | None = None
-    on_options: bool = False
-    unlabelled: tuple[Example, ...] = ()
-    epochs_before: int = 0
+FLOOR_SEED = 1000
+"""What is added to `training.seed` where the old recipe is trained again."""
 
 
 class UpdateStages:
@@ -65,10 +46,14 @@ class UpdateStages:
 
     Args:
         config: the update.
+        split_seed: of the split into training and validation data; that of the training without.
+        teachers: where the teachers' stores stay, for updates that share them; without, each training drops its own.
     """
 
-    def __init__(self, config: UpdateConfig) -> None:
+    def __init__(self, config: UpdateConfig, *, split_seed: int | None = None, teachers: Path | None = None) -> None:
         self.config = config
+        self.split_seed = config.training.seed if split_seed is None else split_seed
+        self.teachers = teachers
         self.folder = Path(config.output)
         self.bases = LoadedBases(config, self._scored_adapters)
 
@@ -80,9 +65,13 @@ class UpdateStages:
         """
         stages: list[Stage] = []
         for data in self.data.values():
-            stages += [self.finetune("old", data), self.finetune("new", data), self.align(data)]
-            if self.config.evaluation.control:
+            stages += [self.finetune("old", data), self.finetune("new", data)]
+            stages += self.candidates.stages(data)
+            stages += [self.align(data, run) for run in self.methods]
+            if self.config.trains_control:
                 stages.append(self.train_control(data))
+            if self.config.evaluation.floor:
+                stages.append(self.train_floor(data))
         for side in SIDES:
             for data in self.data.values():
                 stages += [self.evaluate(run, data) for run, base in self.scored.items() if base == side]
@@ -93,28 +82,19 @@ class UpdateStages:
     @cached_property
     def data(self) -> dict[str, TaskData]:
         """Each task's examples by its name."""
-        names = [get_task(entry.task).name for entry in self.config.tasks]
-        for index, name in enumerate(names):
-            if name in names[:index]:
-                raise ConfigError(f"tasks.{index}: a second task named {name!r}; expected each name once")
-        for side in SIDES:
-            for name in self.bases.settings(side).adapters:
-                if name not in names:
-                    raise ConfigError(f"{side}.adapters.{name}: expected one of the tasks {sorted(names)}")
-        if isinstance(self.config.alignment.unlabelled, Mapping):
-            for name in self.config.alignment.unlabelled:
-                if name not in names:
-                    raise ConfigError(f"alignment.unlabelled.{name}: expected one of the tasks {sorted(names)}")
-        loaded = [_load_task(entry, self.config) for entry in self.config.tasks]
-        if self.config.alignment.unit == "options":
-            for data in loaded:
-                check_options(data.task)
-        return dict(zip(names, loaded, strict=True))
+        return load_data(self.config, split_seed=self.split_seed)
 
     @cached_property
     def fingerprints(self) -> dict[Side, str]:
         """A fingerprint of each base's files."""
         return {side: base_fingerprint(resolve_base(self.bases.settings(side))) for side in SIDES}
+
+    def templates(self, *sides: Side) -> dict[str, object]:
+        """Return what of bases' chat templates is no part of their fingerprints, where they are in use."""
+        if not self.config.prompt.chat_template:
+            return {}
+        found = {side: chat_template_fingerprint(resolve_base(self.bases.settings(side))) for side in sides}
+        return {"chat_templates": found}
 
     @cached_property
     def scored(self) -> dict[str, Side]:
@@ -122,9 +102,16 @@ class UpdateStages:
         runs: dict[str, Side] = {"old": "old", "new": "new", "compat": "new"}
         if self.config.evaluation.bare_base:
             runs["base"] = "new"
-        if self.config.evaluation.control:
+        if self.config.trains_control:
             runs["control"] = "new"
-        return runs
+        if self.config.evaluation.floor:
+            runs["floor"] = "old"
+        return runs | dict.fromkeys(self.config.evaluation.beside, "new")
+
+    @cached_property
+    def methods(self) -> dict[str, AlignmentSettings]:
+        """How compatibility adapters are trained, by run: the one that is judged, then those beside it."""
+        return {"compat": self.config.alignment, **self.config.evaluation.beside}
 
     def given(self, run: str) -> dict[str, Path]:
         """Return the adapters, by task, that exist already and are not trained."""
@@ -147,8 +134,24 @@ class UpdateStages:
 
     def finetune(self, side: Side, data: TaskData) -> Stage:
         """Step 1 of the method on one base; nothing to do where an adapter is given."""
+        stage = self._task_adapter(side, side, data, self.config.training)
+        return replace(stage, work=None) if data.task.name in self.given(side) else stage
+
+    def train_floor(self, data: TaskData) -> Stage:
+        """The old recipe again with another seed: what it breaks of its own old answers, no update involved."""
+        again = self.config.training.seed + FLOOR_SEED
+        if data.task.name in self.given("old"):
+            logger.info(
+                "floor %s: the old adapter is given; lora and training of this configuration train it again, which "
+                "may not be how it was made",
+                data.task.name,
+            )
+        return self._task_adapter("floor", "old", data, self.config.training.model_copy(update={"seed": again}))
+
+    def _task_adapter(self, run: str, side: Side, data: TaskData, training: TrainingSettings) -> Stage:
+        """Train a run's task adapter on a side's base."""
         name = data.task.name
-        out = self.adapter(side, name)
+        out = self.adapter(run, name)
 
         def inputs() -> dict[str, object]:
             return {
@@ -157,7 +160,8 @@ class UpdateStages:
                 "train": data.fingerprints["train"],
                 "validation": data.fingerprints["validation"],
                 "lora": self.config.lora.model_dump(),
-                "training": self.config.training.identity(),
+                "training": training.identity(),
+                **self.templates(side),
             }
 
         def work() -> None:
@@ -169,25 +173,31 @@ class UpdateStages:
                 train_examples=data.train,
                 validation_examples=data.validation,
                 lora=self.config.lora,
-                settings=self.config.training,
+                settings=training,
                 out=out,
-                description=f"fine-tune {side} on {name}",
+                description=f"fine-tune {run} on {name}",
             )
 
-        return Stage(
-            f"finetune {side}/{name}",
-            inputs,
-            (out,),
-            None if name in self.given(side) else work,
-            data=data,
-            epochs=self.config.training.epochs,
+        stage = f"floor {name}" if run == "floor" else f"finetune {run}/{name}"
+        return Stage(stage, inputs, (out,), work, data=data, epochs=training.epochs)
+
+    @cached_property
+    def candidates(self) -> CandidateFiles:
+        """The candidate answers of the methods that learn them."""
+        return CandidateFiles(
+            self.config,
+            self.methods,
+            self.bases,
+            self.adapter,
+            lambda side: [self.fingerprints[side], self.templates(side)],
         )
 
-    def align(self, data: TaskData) -> Stage:
-        """Step 2 of the method: the compatibility adapter."""
-        name = data.task.name
-        settings, alignment = self.config.align_training(), self.config.alignment
-        out = self.adapter("compat", name)
+    def align(self, data: TaskData, run: str = "compat") -> Stage:
+        """Step 2 of the method: the compatibility adapter, by the method of a run."""
+        name, alignment = data.task.name, self.methods[run]
+        settings, out = self.config.align_training(alignment), self.adapter(run, name)
+        unlabelled = data.unlabelled if alignment.unlabelled is not None else ()
+        by_prompt, teachers = data.task.prompt != PLAIN, alignment.teachers_of(name)
 
         def inputs() -> dict[str, object]:
             return {
@@ -200,47 +210,53 @@ class UpdateStages:
                 "alignment": alignment.identity(),
                 "training": settings.identity(),
                 # Left out where they are not in use: run folders from before these settings stay done.
-                **({"unlabelled": data.fingerprints["unlabelled"]} if data.unlabelled else {}),
+                **({"unlabelled": data.fingerprints["unlabelled"]} if unlabelled else {}),
                 **({"lora": self.config.lora.model_dump()} if alignment.start == "fresh" else {}),
-                **({"task": dict(data.task.definition)} if alignment.unit == "options" else {}),
+                **({"teachers": [content_of(Path(path)) for path in teachers]} if teachers else {}),
+                **({"task": dict(data.task.definition)} if by_prompt or alignment.unit != "tokens" else {}),
+                **self.templates("old", "new"),
+                **self.candidates.content(run, name),
             }
 
         def work() -> None:
             from muscle.training.align import align
 
+            parts = self.candidates.learnt(run, data, unlabelled)
             align(
                 self.bases.base("old"),
                 self.adapter("old", name),
                 self.bases.base("new"),
                 self.adapter("new", name),
                 data.task,
-                train_examples=data.train,
-                validation_examples=data.validation,
+                train_examples=parts["train"],
+                validation_examples=parts["validation"],
                 alignment=alignment,
                 settings=settings,
                 out=out,
-                description=f"align on {name}",
-                unlabelled_examples=data.unlabelled,
+                description=f"align on {name}" if run == "compat" else f"align ({run}) on {name}",
+                unlabelled_examples=parts["unlabelled"],
                 lora=self.config.lora,
+                store=self.teachers / name if self.teachers else None,
             )
 
-        needs = (f"finetune old/{name}", f"finetune new/{name}")
         return Stage(
-            f"align {name}",
+            _align_name(run, name),
             inputs,
             (out,),
             work,
-            needs,
+            (f"finetune old/{name}", f"finetune new/{name}", *self.candidates.needs(run, name)),
             data,
-            epochs=(alignment.unlabelled_epochs if data.unlabelled else None) or settings.epochs,
-            on_options=alignment.unit == "options",
-            unlabelled=data.unlabelled,
+            epochs=alignment.passes(settings.epochs, unlabelled=bool(unlabelled)),
+            on_options=alignment.unit != "tokens",
+            answers=alignment.num_candidates,
+            unlabelled=unlabelled,
             epochs_before=settings.epochs if alignment.labels_first else 0,
         )
 
     def train_control(self, data: TaskData) -> Stage:
         """The plain update's adapter, trained on for as long as aligning took: with labels alone, in the same unit."""
-        name, on_options = data.task.name, self.config.alignment.unit == "options"
+        name, alignment = data.task.name, self.config.alignment
+        on_options = alignment.unit != "tokens"
         out = self.adapter("control", name)
 
         def inputs() -> dict[str, object]:
@@ -251,7 +267,10 @@ class UpdateStages:
                 "train": data.fingerprints["train"],
                 "validation": data.fingerprints["validation"],
                 "training": self._control_training(name).identity(),
-                **({"unit": "options", "task": dict(data.task.definition)} if on_options else {}),
+                **({"unit": alignment.unit} if on_options else {}),
+                **({"task": dict(data.task.definition)} if on_options or data.task.prompt != PLAIN else {}),
+                **self.templates("new"),
+                **self.candidates.content("compat", name),
             }
 
         def work() -> None:
@@ -262,7 +281,8 @@ class UpdateStages:
             base, start_from = self.bases.base("new"), self.adapter("new", name)
             settings, description = self._control_training(name), f"train on (control) on {name}"
             if on_options:
-                labelled = OptionData(data.task, data.train, data.validation)
+                parts = self.candidates.learnt("compat", data, ())
+                labelled = OptionData(data.task, parts["train"], parts["validation"], answers=alignment.answers_in_use)
                 train_on_labels(base, start_from, labelled, settings=settings, out=out, description=description)
                 return
             finetune(
@@ -281,8 +301,16 @@ class UpdateStages:
         epochs = aligned.epochs or 0
         if on_options:
             epochs = -(-epochs * (len(data.train) + len(data.unlabelled)) // len(data.train)) + aligned.epochs_before
-        return Stage(
-            f"control {name}", inputs, (out,), work, (aligned.name,), data, epochs=epochs, on_options=on_options
+        return replace(
+            aligned,
+            name=f"control {name}",
+            inputs=inputs,
+            outputs=(out,),
+            work=work,
+            needs=(aligned.name,),
+            epochs=epochs,
+            unlabelled=(),
+            epochs_before=0,
         )
 
     def _control_training(self, task: str) -> TrainingSettings:
@@ -296,7 +324,7 @@ class UpdateStages:
         """
         path = self.adapter("compat", task) / "training.json"
         mend = f"delete {path.parent} to train it again"
-        key = "control_epochs" if self.config.alignment.unit == "options" else "num_epochs"
+        key = "num_epochs" if self.config.alignment.unit == "tokens" else "control_epochs"
         epochs = read_json(path, mend=mend).get(key)
         if not isinstance(epochs, int) or epochs < 1:
             raise DataError(f"{path}: damaged, expected a positive {key}, found {epochs!r}; {mend}")
@@ -324,13 +352,19 @@ class UpdateStages:
                 "harness": versions().get("lm_eval"),
                 **evaluation.scoring(),
                 **vllm,
+                **self.templates(side),
             }
 
         def work() -> None:
             size, base = evaluation.batch_size, self.bases.scorer(side)
             evaluate_to_file(base, adapter, data.task, data.test, out, name=run, batch_size=size)
 
-        trained = {"base": (), "compat": (f"align {name}",), "control": (f"control {name}",)}
+        trained = {
+            "base": (),
+            "compat": (f"align {name}",),
+            "control": (f"control {name}",),
+            "floor": (f"floor {name}",),
+        }
         needs = trained.get(run, (f"finetune {run}/{name}",))
         return Stage(f"evaluate {run}/{name}", inputs, (out, out.parent / METADATA_FILE), work, needs, data)
 
@@ -357,15 +391,6 @@ class UpdateStages:
         return Stage("report", inputs, outputs, work, needs)
 
 
-def _load_task(entry: TaskConfig, config: UpdateConfig) -> TaskData:
-    task, training = get_task(entry.task), config.training
-    return load_task_data(
-        task,
-        train=task.source("train", entry.train),
-        test=task.source("test", entry.test),
-        train_limit=entry.train_limit,
-        test_limit=entry.test_limit,
-        validation_fraction=training.validation_fraction,
-        seed=training.seed,
-        unlabelled=config.alignment.unlabelled_of(task.name),
-    )
+def _align_name(run: str, task: str) -> str:
+    """Return the name of the stage that trains a compatibility adapter."""
+    return f"align {task}" if run == "compat" else f"align {run}/{task}"

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from muscle import distributed
 from muscle.config.settings import BackendName, BaseConfig, EvaluationSettings, TrainingSettings
 from muscle.config.update_file import StageSettings
 from muscle.errors import ConfigError
 from muscle.models.bases import LoadedBase, load_base, load_for_training
-from muscle.tasks import Task, get_task, load_examples, load_unlabelled, split_train_validation
+from muscle.pipeline.candidates import Parts, candidate_parts, draw_candidates
+from muscle.tasks import Example, Task, get_task, load_examples, load_unlabelled, split_train_validation
 from muscle.tasks.data import Split
+from muscle.tasks.prompt import make_prompt
 from muscle.training.run import TrainingResult
 from muscle.yaml_files import UserYaml
 
@@ -46,6 +51,7 @@ def finetune_step(
 
     chosen = get_task(task)
     split = _training_split(chosen, train, settings.training, limit)
+    chosen = _prompted(chosen, settings, split.train)
     return finetune(
         load_for_training(BaseConfig(base=base), settings.training),
         chosen,
@@ -79,24 +85,65 @@ def align_step(
             raise ConfigError(f"{option} {text}: expected BASE+ADAPTER, found no adapter")
         sides.append((base, adapter))
     split = _training_split(chosen, train, settings.training, limit)
-    (old_base, old_adapter), (new_base, new_adapter) = sides
-    training, further = settings.align_training(), settings.alignment.unlabelled_of(chosen.name)
+    chosen = _prompted(chosen, settings, split.train)
+    training, alignment = settings.align_training(), settings.alignment
+    further = alignment.unlabelled_of(chosen.name)
     known = (*split.train, *split.validation)
-    return align(
-        load_for_training(old_base, training),
+    parts: dict[str, Sequence[Example]] = {
+        "train": split.train,
+        "validation": split.validation,
+        "unlabelled": () if further is None else load_unlabelled(chosen, further, known=known),
+    }
+    (old_base, old_adapter), (new_base, new_adapter) = sides
+    loaded = {name: load_for_training(base, training) for name, base in (("old", old_base), ("new", new_base))}
+    if alignment.unit == "answers":
+        models = {"old": (loaded["old"], old_adapter), "new": (loaded["new"], new_adapter)}
+        parts = _with_drawn_candidates(out, models, chosen, parts, settings)
+    result = align(
+        loaded["old"],
         old_adapter,
-        load_for_training(new_base, training),
+        loaded["new"],
         new_adapter,
         chosen,
-        train_examples=split.train,
-        validation_examples=split.validation,
-        alignment=settings.alignment,
+        train_examples=parts["train"],
+        validation_examples=parts["validation"],
+        alignment=alignment,
         settings=training,
         out=out,
         description=f"align on {chosen.name}",
-        unlabelled_examples=() if further is None else load_unlabelled(chosen, further, known=known),
+        unlabelled_examples=parts["unlabelled"],
         lora=settings.lora,
     )
+    distributed.from_main(partial(shutil.rmtree, _on_the_way(out), ignore_errors=True))
+    return result
+
+
+def _on_the_way(out: Path) -> Path:
+    """Return the folder of the candidates that one training reads."""
+    return out.with_name(f".{out.name}.candidates")
+
+
+def _with_drawn_candidates(
+    out: Path,
+    models: Mapping[str, tuple[LoadedBase, Path]],
+    task: Task,
+    parts: Parts,
+    settings: StageSettings,
+) -> dict[str, Sequence[Example]]:
+    """Return the items with the candidates that are drawn for this one training."""
+    answers = settings.alignment.answers
+    file = _on_the_way(out) / f"{task.name}.jsonl"
+    draw_candidates(
+        file,
+        models,
+        task,
+        parts,
+        answers,
+        seed=settings.training.seed,
+        batch_size=EvaluationSettings().batch_size,
+        description=f"candidates of {task.name}",
+    )
+    return dict(candidate_parts(file, parts, answers))
 
 
 def evaluate_step(
@@ -113,6 +160,8 @@ def evaluate_step(
     seed: int = 0,
     backend: BackendName = "hf",
     vllm: Mapping[str, object] | None = None,
+    settings: StageSettings | None = None,
+    train: str | None = None,
 ) -> Path:
     """Load a model and test data, score, and return the file of records that was written.
 
@@ -129,10 +178,11 @@ def evaluate_step(
         seed: of sampled answers.
         backend: what computes.
         vllm: arguments of lm-evaluation-harness's vLLM model.
+        settings: how the examples are put to the model, and the split and seed of the solved ones.
+        train: where solved examples come from (`prompt.num_fewshot`); a built-in task's own training data without.
 
     Raises:
-        ConfigError: repeats without a temperature, or for a choice task; arguments for vLLM without it; see also
-            `muscle.evaluation.vllm_base.check_vllm`.
+        ConfigError: repeats without a temperature or of a choice task, arguments for vLLM without it (`check_vllm`).
     """
     from muscle.evaluation.sampling import Sampling
     from muscle.evaluation.save import evaluate_to_file
@@ -141,6 +191,7 @@ def evaluate_step(
         raise ConfigError(f"--repeats {repeats}: greedy answers are all the same; add --temperature, e.g. 0.7")
     chosen = get_task(task)
     examples = load_examples(chosen, chosen.source("test", data), limit=limit)
+    chosen = _with_shots(chosen, settings or StageSettings(), train)
     base, adapter = split_model(model)
     written = out / f"{chosen.name}.jsonl"
     with _loaded_scorer(base, adapter, chosen, precision, backend, vllm or {}) as loaded:
@@ -181,6 +232,17 @@ def _loaded_scorer(
         yield engine
     finally:
         engine.close()
+
+
+def _with_shots(task: Task, settings: StageSettings, train: str | None) -> Task:
+    """Return a task that is to be scored with the prompt of its training; training data is read for shots alone."""
+    wanted = settings.prompt.shots_of(task.name)
+    split = _training_split(task, train, settings.training, None) if wanted else None
+    return _prompted(task, settings, split.train if split else ())
+
+
+def _prompted(task: Task, settings: StageSettings, train: Sequence[Example]) -> Task:
+    return task.prompted(make_prompt(settings.prompt, task.name, train, seed=settings.training.seed))
 
 
 def _training_split(task: Task, train: str | None, training: TrainingSettings, limit: int | None) -> Split:

@@ -13,7 +13,8 @@ from muscle.models.adapter_check import check_adapter
 from muscle.models.bases import check_same_vocabulary
 from muscle.pipeline.loaded_bases import SIDES
 from muscle.pipeline.run_folder import RunFolder, content_of
-from muscle.pipeline.stages import Stage, UpdateStages
+from muscle.pipeline.stage import Stage
+from muscle.pipeline.stages import UpdateStages
 from muscle.report import read_report
 
 logger = logging.getLogger(__name__)
@@ -66,14 +67,21 @@ def _check_inputs(update_stages: UpdateStages, stages: list[Stage], run: RunFold
     _ = update_stages.fingerprints  # finds a base that is not there
     if update_stages.config.evaluation.backend == "vllm":
         _check_vllm(update_stages, stages, run)
-    if all(content_of(update_stages.adapter("compat", name)) for name in update_stages.data):
+    trained = (update_stages.adapter(run, name) for run in update_stages.methods for name in update_stages.data)
+    if all(content_of(path) for path in trained):
         return  # was checked when it was trained; a run that has nothing to do loads no model
     bases = update_stages.bases
+    for task in (data.task for data in update_stages.data.values() if data.task.prompt.chat_template):
+        for side in SIDES:
+            task.prompt.form(bases.base(side).tokenizer)  # refuses a base without a template
     for side in SIDES:
         for path in update_stages.given(side).values():
             check_adapter(bases.base(side), path)
+    for alignment in update_stages.methods.values():
+        for folder in (each for name in update_stages.data for each in alignment.teachers_of(name)):
+            check_adapter(bases.base("new"), Path(folder))
     # An option's likelihood is comparable whatever the tokens.
-    if update_stages.config.alignment.unit == "tokens":
+    if any(alignment.unit == "tokens" for alignment in update_stages.methods.values()):
         check_same_vocabulary(bases.base("old"), bases.base("new"))
 
 

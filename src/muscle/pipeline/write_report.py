@@ -12,8 +12,14 @@ from muscle.flips.options import CompareOptions
 from muscle.report import write_reports
 from muscle.report.without_texts import without_texts
 
-_OTHER_RUNS = {"base": "new base without adapter", "control": "new adapter trained on (no old model)"}
+_OTHER_RUNS = {
+    "base": "new base without adapter",
+    "control": "new adapter trained on (no old model)",
+}
 """Further runs beside old, new and compat: folder name to the name in the report."""
+
+
+_MAIN_RUNS = ("old", "new", "compat", "floor")
 
 
 def write_update_report(runs: Mapping[str, Path], settings: ReportSettings, out: Path) -> None:
@@ -31,11 +37,12 @@ def write_update_report(runs: Mapping[str, Path], settings: ReportSettings, out:
         runs["old"],
         runs["new"],
         candidate=runs["compat"],
-        others={_OTHER_RUNS[run]: path for run, path in runs.items() if run in _OTHER_RUNS},
+        floor=runs.get("floor"),
+        others={_OTHER_RUNS.get(run, run): path for run, path in runs.items() if run not in _MAIN_RUNS},
         options=CompareOptions(max_flips=settings.max_flips),
     )
     # Where the runs stand in the run folder, for no absolute path is passed on.
-    places = {"old": "old", "new": "new", "candidate": "compat"}
+    places = {"old": "old", "new": "new", "candidate": "compat", "floor": "floor"}
     sources = {
         role: {**facts, "source": f"predictions/{places[role]}"} for role, facts in comparison.report.sources.items()
     }

@@ -189,11 +189,11 @@ def report_on(rule: RuleFile, items: Items, served: Served, rows: Bools, judging
         _by_kappa(rule, items, served, rows, judging.prices),
         _by_asked(rule, items, rows, judging.prices),
         items.lost.sentence(),
-        _notes(items, served, rows, judging),
+        _to_know(items, served, rows, judging),
     )
 
 
-def _notes(items: Items, served: Served, rows: Bools, judging: Judging) -> tuple[str, ...]:
+def _to_know(items: Items, served: Served, rows: Bools, judging: Judging) -> tuple[str, ...]:
     notes = []
     unknown = int((rows & served.moved & np.isnan(served.right)).sum())
     if unknown:
@@ -267,10 +267,10 @@ def _by_kappa(rule: RuleFile, items: Items, served: Served, rows: Bools, prices:
         return ()
     every = steps(two)
     places = np.unique(np.linspace(0, len(every) - 1, min(MAX_STEPS, len(every))).round().astype(int))
-    return tuple(_point(every[place], items, served, rows, prices) for place in places.tolist())
+    return tuple(_curve_point(every[place], items, served, rows, prices) for place in places.tolist())
 
 
-def _point(step: Step, items: Items, served: Served, rows: Bools, prices: Prices) -> CurvePoint:
+def _curve_point(step: Step, items: Items, served: Served, rows: Bools, prices: Prices) -> CurvePoint:
     """Return what comes of a kappa as a point of a curve."""
     two, told = two_of(items, served, rows), told_of(items, served) & rows
     asked = float(served.asked[rows].mean())
@@ -309,5 +309,5 @@ def _by_asked(rule: RuleFile, items: Items, rows: Bools, prices: Prices) -> tupl
         two = two_of(items, served, rows)
         if two.needed.size == 0:
             return ()
-        points.append(_point(two.at(given.log_kappa), items, served, rows, prices))
+        points.append(_curve_point(two.at(given.log_kappa), items, served, rows, prices))
     return tuple(points)

@@ -39,6 +39,7 @@ class TaskData:
         test: scored; never trained on.
         num_leaked: test examples whose text also stands in the training or validation data.
         unlabelled: inputs whose right answers are not known, beside those above.
+        is_outline: the data is not on this machine: as many blank examples as are published stand for it.
     """
 
     task: Task
@@ -47,6 +48,7 @@ class TaskData:
     test: tuple[Example, ...]
     num_leaked: int = 0
     unlabelled: tuple[Example, ...] = ()
+    is_outline: bool = False
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
@@ -73,7 +75,7 @@ def build_examples(task: Task, rows: Sequence[SourceRow], *, labelled: bool = Tr
     """
     build = task.to_example if labelled else task.to_question
     if build is None:
-        raise DataError(f"{rows[0].place}: task {task.name} has no options: its inputs are worth nothing unlabelled")
+        raise DataError(f"{rows[0].place}: task {task.name} doesn't say how a row without its answer is read")
     examples = []
     places: dict[str, str] = {}
     for position, source in enumerate(rows):
@@ -108,7 +110,7 @@ def load_unlabelled(task: Task, source: Source, *, known: Sequence[Example]) -> 
     What is tested or validated on is never trained on, labelled or not; what is left out is counted in the log.
 
     Args:
-        task: a choice task.
+        task: whose inputs they are.
         source: rows with the task's columns; labels need not be there and are not read.
         known: training, validation and test examples.
 
@@ -116,10 +118,10 @@ def load_unlabelled(task: Task, source: Source, *, known: Sequence[Example]) -> 
         DataError: the source cannot be read, a row does not fit the task, or nothing is left.
     """
     found = build_examples(task, load_rows(source), labelled=False)
-    seen = {text_key(example) for example in known}
+    seen = {example.text_key for example in known}
     kept = []
     for example in found:
-        key = text_key(example)
+        key = example.text_key
         if key not in seen:
             kept.append(example)
         seen.add(key)
@@ -151,7 +153,7 @@ def split_train_validation(examples: Sequence[Example], *, fraction: float = 0.2
     if not 0 < fraction < 1:
         raise ValueError(f"fraction: expected a number between 0 and 1, found {fraction}")
     # By the text's hash: equal texts fall on one side, so that validation asks nothing that was trained on.
-    keys = [hashlib.sha256(f"{seed}\x1f{text_key(example)}".encode()).digest() for example in examples]
+    keys = [hashlib.sha256(f"{seed}\x1f{example.text_key}".encode()).digest() for example in examples]
     count = max(1, round(len(keys) * fraction))
     last = sorted(keys)[count - 1] if keys else b""
     train = tuple(example for example, key in zip(examples, keys, strict=True) if key > last)
@@ -187,8 +189,8 @@ def load_task_data(
         load_examples(task, train, limit=train_limit), fraction=validation_fraction, seed=seed
     )
     tested = load_examples(task, test, limit=test_limit)
-    learnt = {text_key(example) for example in (*split.train, *split.validation)}
-    num_leaked = sum(text_key(example) in learnt for example in tested)
+    learnt = {example.text_key for example in (*split.train, *split.validation)}
+    num_leaked = sum(example.text_key in learnt for example in tested)
     if num_leaked:
         logger.warning(
             "task %s: %d of %d test examples stand in the training data too; its scores are too good",
@@ -199,14 +201,6 @@ def load_task_data(
     known = (*split.train, *split.validation, *tested)
     further = () if unlabelled is None else load_unlabelled(task, unlabelled, known=known)
     return TaskData(task, split.train, split.validation, tested, num_leaked, further)
-
-
-def text_key(example: Example) -> str:
-    """Return the text that an example asks, in lower case and with single spaces, its options included.
-
-    The options belong to it: PIQA asks about one-word goals several times, each time with other solutions.
-    """
-    return " ".join("\x1f".join((example.context, *example.choices)).lower().split())
 
 
 def content_fingerprint(examples: Sequence[Example]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from muscle.errors import ConfigError
+from muscle.tasks.prompt import PLAIN, Prompt
 
 Row = Mapping[str, object]
 """One row of a data set: column name to value."""
@@ -27,10 +28,15 @@ class Example:
         context: the prompt, without the delimiter that precedes the answer.
         reference: the accepted answers; for a choice task the text of the right choice.
         target: what training appends to the context, the delimiter included (usually a space).
-        choices: the options' texts without the delimiter; empty for a generation task.
-        gold: index of the right choice; None for a generation task, and where it is not known.
+        choices: the options' texts without the delimiter; of a generation task its candidate answers where there are
+            some (`muscle.tasks.candidates`).
+        gold: index of the right choice, of candidates the number of the right answer; None where it is not known.
         delimiter: what stands between context and answer.
         slices: named groups that the item belongs to.
+        answers: of candidates, for each choice the number of the answer that it gives: what is right, or reads the
+            same, is one answer in several wordings. Empty where each choice is its own.
+        has_special_tokens: the texts hold every special token themselves, as a chat template's do: the tokenizer adds
+            none, and blanks at the context's end are the context's.
     """
 
     id: str
@@ -41,6 +47,23 @@ class Example:
     gold: int | None = None
     delimiter: str = " "
     slices: Mapping[str, str] = field(default_factory=dict)
+    answers: tuple[int, ...] = ()
+    has_special_tokens: bool = False
+
+    @property
+    def num_answers(self) -> int:
+        """How many different answers its choices give."""
+        return len(set(self.answers)) or len(self.choices)
+
+    @property
+    def text_key(self) -> str:
+        """What the example asks, in lower case and with single spaces, its options included.
+
+        The options belong to it: PIQA asks about one-word goals several times, each time with other solutions.
+        Candidate answers, which nobody is shown, don't.
+        """
+        options = () if self.answers else self.choices
+        return " ".join("\x1f".join((self.context, *options)).lower().split())
 
     def answered(self, gold: int) -> Example:
         """Return the example of a choice task with its right choice."""
@@ -70,10 +93,14 @@ class HubData:
     Attributes:
         train: as `hub:name[/config]:split`.
         test: the split with public labels, in the same form.
+        num_train: rows of it as they are published, for plans without the data.
+        num_test: the same of the test split.
     """
 
     train: str
     test: str
+    num_train: int
+    num_test: int
 
 
 @dataclass(frozen=True)
@@ -84,7 +111,7 @@ class Task:
         name: as it stands in records and reports.
         kind: "choice" scores every option by its log-likelihood, "generation" scores generated text.
         to_example: builds an example from a row and its position (from 0) in its file.
-        to_question: for a choice task, the same from a row without its label: no gold, reference or target.
+        to_question: the same from a row without its answer: no gold, reference or target.
         choice_score: for a choice task, which score decides `correct`: "acc" takes the option with the highest
             log-likelihood, "acc_norm" divides it by the option's length in characters first.
         generation: how text is generated; None for a choice task.
@@ -97,6 +124,7 @@ class Task:
             whole text.
         filter: how the answer was read out of the text, as it stands in records ("none" where there is one way).
         hub: where the task's own data stands; None where the user brings it.
+        prompt: how examples are put to a model; `prompted` sets it.
     """
 
     name: str
@@ -112,6 +140,12 @@ class Task:
     extract: Callable[[str], str] | None = None
     filter: str = "none"
     hub: HubData | None = None
+    prompt: Prompt = PLAIN
+
+    def prompted(self, prompt: Prompt) -> Task:
+        """Return the task with its examples put to models in another way, which its definition then names."""
+        definition = {**self.definition, "prompt": prompt.identity()} if prompt != PLAIN else self.definition
+        return replace(self, prompt=prompt, definition=definition)
 
     def source(self, part: Literal["train", "test"], given: str | None = None) -> str:
         """Return where training or test data comes from: what the user gave, or else the task's own place on the hub.
@@ -129,14 +163,19 @@ class Task:
         return self.hub.train if part == "train" else self.hub.test
 
 
-def check_options(task: Task) -> None:
-    """Refuse a task without options for a training that needs them.
+def check_unit(task: Task, unit: Literal["tokens", "options", "answers", "weights"]) -> None:
+    """Refuse a unit of training that a task doesn't have.
 
     Raises:
-        ConfigError: its answers are generated.
+        ConfigError: options of a task whose answers are generated, or candidate answers of a choice task.
     """
-    if task.kind != "choice":
+    if unit == "options" and task.kind != "choice":
         raise ConfigError(
             f"alignment.unit: options needs a choice task, found {task.name}, whose answers are generated; expected "
-            "tokens"
+            "tokens or answers"
+        )
+    if unit == "answers" and task.kind != "generation":
+        raise ConfigError(
+            f"alignment.unit: answers needs a task whose answers are generated, found {task.name}, which has options; "
+            "expected tokens or options"
         )

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from muscle import distributed
-from muscle.config.settings import AlignmentSettings, EngineName, LoraSettings, TrainingSettings
+from muscle.config.alignment import AlignmentSettings
+from muscle.config.methods import EngineName
+from muscle.config.settings import LoraSettings, TrainingSettings
 from muscle.models.bases import LoadedBase, check_same_vocabulary
 from muscle.tasks.task import Example, Task
 from muscle.training.data.examples import TokenizedExamples
 from muscle.training.head.kernels import choose_kernel, refuse_if_forced
 from muscle.training.head.usable_head import Heads
+from muscle.training.interpolate import interpolate
 from muscle.training.losses.masks import share_of_old
 from muscle.training.options.align import OptionAlignment
 from muscle.training.options.teach import OptionData
@@ -28,8 +31,7 @@ from muscle.training.teachers.online import OnlineTeachers
 from muscle.training.teachers.run_teachers import StoreSettings, store_mixture, store_teachers
 from muscle.training.trainer import AdapterTrainer, CompatibilityTrainer
 
-if TYPE_CHECKING:
-    pass
+logger = logging.getLogger(__name__)
 
 
 def align(
@@ -52,9 +54,8 @@ def align(
 ) -> TrainingResult:
     """Train a compatibility adapter on the new base and write it to `out` as a PEFT folder.
 
-    By the paper it starts from A_v2 and learns from both task models: where it is right from the new one, where it is
-    wrong from the old one (the other methods: `docs/update.md`). The epoch with the lowest validation value of this
-    same loss is kept (validation cross-entropy would stop distillation at its first epochs).
+    By the paper it starts from A_v2 and learns from the new task model where it is right, from the old one where it is
+    wrong (other methods: `docs/update.md`). The epoch with the lowest validation value of this same loss is kept.
 
     Args:
         old_base: M_base_v1, loaded.
@@ -62,16 +63,15 @@ def align(
         new_base: M_base_v2, loaded.
         new_adapter: A_v2's folder.
         task: the task of the examples.
-        train_examples: what is learnt; the task adapters' own training data.
+        train_examples: what is learnt, the task adapters' own; for unit `answers` with candidates (`muscle.pipeline`).
         validation_examples: what the epoch is chosen by.
         alignment: the method.
         settings: epochs, learning rate and so on.
         out: the adapter's folder; see `finetune`.
         description: for progress and log.
         engine: in place of `alignment.engine`: what is there of the teachers while the adapter trains.
-        store: folder of the teacher stores, kept for the next training on the same data, whatever its mask and weights;
-            by default they stand beside `out` until the adapter is written.
-        unlabelled_examples: trained on too, by methods at option level; their labels are not looked at.
+        store: folder of the teacher stores, kept for the next training; without it they go once `out` is written.
+        unlabelled_examples: trained on too at option level; their labels are not looked at.
         lora: of a fresh start (`alignment.start`).
 
     Returns:
@@ -83,15 +83,16 @@ def align(
         OutputError: `out` or the stores cannot be written.
         ConfigError: a setting can't be met here: packing, kernels.
     """
-    adapters = {"old": old_adapter, "new": new_adapter}
+    if alignment.unit == "weights":
+        return interpolate(new_base, old_adapter, new_adapter, alignment=alignment, out=out)
+    adapters, given = {"old": old_adapter, "new": new_adapter}, (train_examples, validation_examples)
     start = Start(new_base, adapters, alignment, lora or LoraSettings(), settings.seed)
     with _made_on_the_way(store, out) as folder:
-        if alignment.unit == "options":
-            examples = OptionData(task, train_examples, validation_examples, unlabelled_examples)
-            on_options = OptionAlignment(old_base, start, examples, settings, out, folder, description)
-            return on_options.run(_off_the_accelerator(old_base, unless=old_base.model is new_base.model))
-        parts, wanted = (train_examples, validation_examples), engine or alignment.engine
-        return _align_on_tokens(old_base, start, task, parts, settings, out, description, wanted, folder)
+        if alignment.unit != "tokens":
+            data = OptionData(task, *given, unlabelled_examples, alignment.answers_in_use)
+            method = OptionAlignment(old_base, start, data, settings, out, folder, description)
+            return method.run(_off_the_accelerator(old_base, unless=old_base.model is new_base.model))
+        return _align_on_tokens(old_base, start, task, given, settings, out, description, engine, folder)
 
 
 @contextmanager
@@ -111,17 +112,24 @@ def _align_on_tokens(
     settings: TrainingSettings,
     out: Path,
     description: str,
-    engine: EngineName,
+    engine: EngineName | None,
     folder: Path,
 ) -> TrainingResult:
     """Train the student from both teachers, by the wanted engine or the nearest that the models allow."""
     alignment, new_base = start.alignment, start.base
     check_same_vocabulary(old_base, new_base)
+    if task.prompt.chat_template and old_base.tokenizer.chat_template != new_base.tokenizer.chat_template:
+        logger.warning(
+            "%s: the bases have different chat templates; as a teacher of tokens the old model reads the new base's "
+            "(alignment.unit: options lets each read its own)",
+            description,
+        )
     student = start.student()
     old = TaskModel.load(old_base, start.adapters["old"])
     new = TaskModel.load(new_base, start.adapters["new"])
     data = tokenized_parts(new_base, task, *examples, settings)
-    used, heads = choose_engine(engine, student=student, old=old.model, new=new.model, sample=data[0].sequences[0])
+    wanted = engine or alignment.engine
+    used, heads = choose_engine(wanted, student=student, old=old.model, new=new.model, sample=data[0].sequences[0])
     trainer: Callable[..., AdapterTrainer]
     if used not in ("projected", "mixed"):
         refuse_if_forced(settings.kernels, f"the engine {used} has its teachers in the loss")

@@ -290,9 +290,14 @@ def tokenized_parts(
     settings: TrainingSettings,
 ) -> tuple[TokenizedExamples, TokenizedExamples]:
     """Return training and validation examples as tokens; answers that are generated learn to end."""
-    end_of_text = task.kind == "generation"
+    ends_itself = task.prompt.chat_template and bool(task.prompt.form(base.tokenizer).end)
     parts = (
-        tokenize(part, base.tokenizer, max_length=settings.max_length, end_of_text=end_of_text)
+        tokenize(
+            task.prompt.render(part, base.tokenizer),
+            base.tokenizer,
+            max_length=settings.max_length,
+            end_of_text=task.kind == "generation" and not ends_itself,
+        )
         for part in (train_examples, validation_examples)
     )
     return next(parts), next(parts)

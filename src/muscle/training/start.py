@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from transformers import set_seed
 
-from muscle.config.settings import AlignmentSettings, LoraSettings
+from muscle.config.alignment import AlignmentSettings
+from muscle.config.settings import LoraSettings
 from muscle.models.adapter_check import adapter_content
+from muscle.models.adapter_sum import Part, summed_adapter
 from muscle.models.adapters import load_adapter, new_adapter, start_adapter
 from muscle.models.bases import LoadedBase
 
@@ -50,6 +52,18 @@ class Start:
         if kind == "new" and rank is None:
             return load_adapter(self.base, self.adapters["new"], trainable=True)
         return start_adapter(self.base, self.adapters[kind], rank=rank, carried=kind == "old")
+
+    def twins(self) -> PeftModel:
+        """Put the adapter on the base twice, as the two halves of one of twice the rank; a fresh one differs in them.
+
+        Raises:
+            ModelError: it doesn't fit.
+        """
+        set_seed(self.seed)
+        kind = self.alignment.start
+        if kind == "fresh":
+            return new_adapter(self.base, self.lora.model_copy(update={"r": 2 * self.lora.r}))
+        return summed_adapter(self.base, 2 * [Part(self.adapters[kind], 0.5, carried=kind == "old")])
 
     def content(self) -> list[object]:
         """Return what the start depends on, as plain data."""

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers.modeling_outputs import CausalLMOutput
 
-from muscle.config.settings import KernelName, MaskName
+from muscle.config.methods import MaskName
+from muscle.config.settings import KernelName
 from muscle.errors import ModelError
 from muscle.training.data.batches import IGNORE_INDEX, Collator, TokenIds, sequence_numbers
 from muscle.training.data.examples import TokenizedExamples

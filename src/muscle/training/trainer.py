@@ -22,7 +22,7 @@ from transformers.modeling_outputs import CausalLMOutput
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from muscle import distributed
-from muscle.config.settings import MaskName
+from muscle.config.methods import MaskName
 from muscle.errors import DataError, OutputError
 from muscle.limits import write_failure
 from muscle.training.checkpoints import CompletionMarks, checkpoint_damage

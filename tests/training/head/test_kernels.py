@@ -15,7 +15,8 @@ import torch
 from safetensors.torch import load_file
 
 from muscle import IGNORE_INDEX, align, finetune, get_task
-from muscle.config.settings import AlignmentSettings, BaseConfig, LoraSettings, TrainingSettings
+from muscle.config.alignment import AlignmentSettings
+from muscle.config.settings import BaseConfig, LoraSettings, TrainingSettings
 from muscle.errors import ConfigError
 from muscle.models.bases import load_base
 from muscle.tasks import load_examples, split_train_validation

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.overrides import TorchFunctionMode
 
 from muscle import IGNORE_INDEX
-from muscle.config.settings import STUDENT_FREE_MASKS
+from muscle.config.methods import STUDENT_FREE_MASKS
 from muscle.training.head.output_head import OutputHead
 from muscle.training.losses.fused import (
     fused_compatibility_terms,

@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from muscle.config.settings import AlignmentSettings, BaseConfig, LoraSettings, TrainingSettings
+from muscle.config.alignment import AlignmentSettings
+from muscle.config.settings import BaseConfig, LoraSettings, TrainingSettings
 from muscle.errors import ConfigError, DataError, ModelError
 from muscle.models.adapters import load_adapter, start_adapter
 from muscle.models.bases import load_base

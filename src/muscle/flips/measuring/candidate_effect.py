@@ -8,7 +8,7 @@ column that the user named) every interval and the test is over the groups.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -36,6 +36,10 @@ class CandidateEffect:
         mean_regression_change: in the score's unit.
         negative_flips_mcnemar_exact_p: of the two versions' negative flips; over the groups, signs flipped, where
             items are grouped.
+        more_negative_flips_p: the same one-sided, of more negative flips by the candidate.
+        negative_flips_shared: items that both break.
+        negative_flips_avoided: items that the plain update alone breaks.
+        negative_flips_alone: items that the candidate alone breaks.
     """
 
     n: int
@@ -45,6 +49,39 @@ class CandidateEffect:
     mean_gain_change: Estimate
     mean_regression_change: Estimate
     negative_flips_mcnemar_exact_p: float
+    more_negative_flips_p: float
+    negative_flips_shared: int
+    negative_flips_avoided: int
+    negative_flips_alone: int
+
+    @property
+    def negative_flips_plain(self) -> int:
+        """Items that the plain update breaks."""
+        return self.negative_flips_shared + self.negative_flips_avoided
+
+    @property
+    def negative_flips_candidate(self) -> int:
+        """Items that the candidate breaks."""
+        return self.negative_flips_shared + self.negative_flips_alone
+
+    def with_missing(self, number: int) -> CandidateEffect:
+        """Return what it would be at worst if so many further items of the candidate had broken, and none of plain's.
+
+        Args:
+            number: answers that the candidate lacks.
+        """
+        if number == 0 or self.n == 0:
+            return self
+        lost = number / (self.n + number)
+        change = self.accuracy_change
+        low, high = (None if end is None else end - lost for end in (change.low, change.high))
+        ungrouped = statistics.mcnemar(self.negative_flips_alone + number, self.negative_flips_avoided).harm
+        return replace(
+            self,
+            accuracy_change=replace(change, low=low, high=high),
+            more_negative_flips_p=min(self.more_negative_flips_p, ungrouped),
+            negative_flips_alone=self.negative_flips_alone + number,
+        )
 
     def change(self, name: str) -> Estimate:
         """Return the change of that name.
@@ -189,9 +226,11 @@ def candidate_effect(shared: pl.DataFrame, *, binary: bool, epsilon: float = 0.0
         rate = (candidate_only - plain_only) / plain.size
         change = Estimate.of(rate, statistics.newcombe_paired(both, plain_only, candidate_only, neither))
     if groups is not None:
-        p_value = clusters.clustered_test(_by_group(candidate, groups), _by_group(plain, groups)).two_sided
+        grouped = clusters.clustered_test(_by_group(candidate, groups), _by_group(plain, groups))
+        p_value, more_p = grouped.two_sided, grouped.harm
     else:
-        p_value = statistics.mcnemar(plain_only, candidate_only).exact
+        test = statistics.mcnemar(candidate_only, plain_only)
+        p_value, more_p = test.exact, test.harm
     return CandidateEffect(
         n=shared.height,
         negative_flip_rate_change=change,
@@ -199,6 +238,10 @@ def candidate_effect(shared: pl.DataFrame, *, binary: bool, epsilon: float = 0.0
         accuracy_change=_accuracy_change(shared, binary, groups, seed),
         **_score_changes(shared, epsilon),
         negative_flips_mcnemar_exact_p=p_value,
+        more_negative_flips_p=more_p,
+        negative_flips_shared=both,
+        negative_flips_avoided=plain_only,
+        negative_flips_alone=candidate_only,
     )
 
 

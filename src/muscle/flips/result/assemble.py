@@ -31,11 +31,22 @@ from muscle.flips.result.report import (
     Settings,
     TaskResult,
 )
-from muscle.flips.result.verdict import Verdict, careful, headline, judge
+from muscle.flips.result.verdict import (
+    JudgedTask,
+    Verdict,
+    against_floor,
+    against_plain,
+    careful,
+    headline,
+    judge,
+)
 from muscle.flips.result.warnings import warnings_of
 from muscle.flips.slices.cuts import Cut, cut_tasks, measure_cuts
 from muscle.flips.slices.slice_numbers import TaskSlices
 from muscle.predictions.run import Run
+
+FLOOR_NAME = "old recipe trained again (no update)"
+"""What the floor's run is called among the further ones."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +75,7 @@ def assemble(
     """Pair the runs, measure and judge them, and put the report together.
 
     Args:
-        main: old, new, and perhaps candidate and rerun.
+        main: old, new, and perhaps candidate, rerun and floor.
         others: further runs by name, each held against the old one.
         options: how runs are compared.
         comparability: what differs between the runs beside the model.
@@ -79,12 +90,13 @@ def assemble(
     pairs = {side: measured.pair for side, measured in with_old.items()}
     cuts = _cuts(with_old, options)
     causes = causes_of(pairs, rules_of(options))
-    tasks = _task_results(
-        sides, _effects(with_old, options), cuts, explain(pairs, sides["old_vs_new"].rerun, causes, options)
-    )
+    judged: WithOld = "old_vs_candidate" if "candidate" in main else "old_vs_new"
+    effects = _effects(with_old, options)
+    floors = _floor_effects(main, with_old[judged], options)
+    tasks = _task_results(sides, effects, cuts, explain(pairs, sides["old_vs_new"].rerun, causes, options))
+    tasks = _with_standings(tasks, with_old[judged].judged(effects, floors), options)
     listed = _listed(with_old, causes, cuts["old_vs_new"])
     flips = list_flips(listed, limit=options.max_flips, seed=options.seed)
-    judged: WithOld = "old_vs_candidate" if "candidate" in main else "old_vs_new"
     verdict = _verdict(with_old[judged], judged, tasks, options)
     old, new = main["old"].name, main["new"].name
     candidate = main["candidate"].name if "candidate" in main else None
@@ -105,7 +117,7 @@ def assemble(
         unread={name: list(run.unread) for name, run in (*main.items(), *others.items())},
         tasks=tasks,
         pooled={side: _pooled(measured, options.seed) for side, measured in sides.items()},
-        others=[_other(name, main["old"], run, options, sides["old_vs_new"].rerun) for name, run in others.items()],
+        others=_others(main, others, options, sides["old_vs_new"].rerun),
         flips=flips.flips,
         flips_total=flips.totals,
         flips_shown=len(flips.flips),
@@ -164,9 +176,10 @@ def _verdict(
 ) -> Verdict:
     """Judge what was measured, and hold the verdict against the worst that is missing."""
     effects = {name: task.candidate_effect for name, task in tasks.items()}
+    floors = {name: task.floor_effect for name, task in tasks.items() if task.floor_effect is not None}
     judged = {
         name: replace(task, judge=(tasks[name].judge or {}).get(side))
-        for name, task in measured.judged(effects).items()
+        for name, task in measured.judged(effects, floors).items()
         if name in tasks
     }
     verdict = judge(judged, tolerance=options.tolerance)
@@ -178,7 +191,9 @@ def _verdict(
         return Verdict("cannot_tell", (*told, *verdict.reasons))
     if not measured.missing:
         return verdict
-    worst = judge(measured.worst.judged(effects), tolerance=options.tolerance)
+    lacking = measured.pair.missing.num
+    at_worst = {name: effect and effect.with_missing(lacking) for name, effect in effects.items()}
+    worst = judge(measured.worst.judged(at_worst, {}), tolerance=options.tolerance)
     return careful(verdict, worst, measured.missing)
 
 
@@ -224,6 +239,41 @@ def _effects(with_old: Mapping[WithOld, MeasuredPair], options: CompareOptions) 
             binary = items.kind == "binary"
             found[name] = candidate_effect(shared, binary=binary, epsilon=options.epsilon, seed=options.seed)
     return found
+
+
+def _floor_effects(
+    main: Mapping[str, Run], judged: MeasuredPair, options: CompareOptions
+) -> dict[str, CandidateEffect]:
+    """Return what the judged version changes against the old recipe trained again, by task; empty where that is not."""
+    if "floor" not in main:
+        return {}
+    floor = pair_runs(main["old"], main["floor"], options)
+    found = {}
+    for name, items in floor.tasks.items():
+        other = judged.pair.tasks.get(name)
+        if other is not None:
+            _check_same_measure(items, other)
+            shared = shared_items(items, floor.joined, other, judged.pair.joined)
+            binary = items.kind == "binary"
+            found[name] = candidate_effect(shared, binary=binary, epsilon=options.epsilon, seed=options.seed)
+    return found
+
+
+def _with_standings(
+    tasks: Mapping[str, TaskResult], judged: Mapping[str, JudgedTask], options: CompareOptions
+) -> dict[str, TaskResult]:
+    """Return the tasks with how the judged version stands against the plain update and the floor."""
+    plain = against_plain(judged, tolerance=options.tolerance)
+    floor = against_floor(judged, tolerance=options.tolerance)
+    return {
+        name: replace(
+            task,
+            against_plain=plain.get(name),
+            floor_effect=judged[name].floor if name in judged else None,
+            against_floor=floor.get(name),
+        )
+        for name, task in tasks.items()
+    }
 
 
 def _repeats_of(name: str, with_old: Mapping[WithOld, MeasuredPair]) -> RepeatsPerItem:
@@ -303,6 +353,12 @@ def _listed(
     return listed
 
 
-def _other(name: str, old: Run, run: Run, options: CompareOptions, rerun: Pair | None) -> OtherRun:
-    """Compare a further run with the old one."""
-    return OtherRun(name, MeasuredPair(pair_runs(old, run, options), options, rerun).numbers)
+def _others(
+    main: Mapping[str, Run], others: Mapping[str, Run], options: CompareOptions, rerun: Pair | None
+) -> list[OtherRun]:
+    """Compare the further runs, and the floor's, with the old one."""
+    runs = {**others, **({FLOOR_NAME: main["floor"]} if "floor" in main else {})}
+    return [
+        OtherRun(name, MeasuredPair(pair_runs(main["old"], run, options), options, rerun).numbers)
+        for name, run in runs.items()
+    ]

@@ -75,14 +75,17 @@ class MeasuredPair:
         """Return a task's items by what became of them, in the report's form."""
         return counts_of(self.pair.tasks[task].kind, self.quadrants(task))
 
-    def judged(self, effects: Mapping[str, CandidateEffect | None]) -> dict[str, JudgedTask]:
+    def judged(
+        self, effects: Mapping[str, CandidateEffect | None], floors: Mapping[str, CandidateEffect]
+    ) -> dict[str, JudgedTask]:
         """Return what a verdict is made from.
 
         Args:
             effects: what a candidate changes against the plain update, by task; empty where none is judged.
+            floors: what these versions change against the old recipe trained again, by task.
         """
         return {
-            name: JudgedTask(items.kind, self.numbers[name], self.counts(name), effects.get(name))
+            name: JudgedTask(items.kind, self.numbers[name], self.counts(name), effects.get(name), floors.get(name))
             for name, items in self.pair.tasks.items()
         }
 

@@ -16,6 +16,7 @@ from muscle.flips.measuring.candidate_effect import CandidateEffect
 from muscle.flips.measuring.counting import Counts
 from muscle.flips.measuring.over_tasks import PooledNumbers
 from muscle.flips.measuring.side_numbers import SideNumbers
+from muscle.flips.measuring.standing import Standing
 from muscle.flips.measuring.task_numbers import DifferenceHistogram
 from muscle.flips.noise.real_or_noise import NoiseSource
 from muscle.flips.noise.repeats import VarianceSplit
@@ -61,6 +62,10 @@ class TaskResult:
         new_vs_candidate: those of the candidate against the plain update; None without one.
         quadrants: the items by what became of them, by side.
         candidate_effect: what the candidate changes against the plain update; None without one.
+        against_plain: how the candidate stands against the plain update; None without one.
+        floor_effect: what the judged version changes against the old recipe trained again; None where that is not
+            known.
+        against_floor: how it stands against that.
         difference_histogram: how a score's difference is distributed; None of right and wrong.
         slices: by side.
         causes: why answers flipped; None where nothing can be told.
@@ -87,6 +92,9 @@ class TaskResult:
     what_changed: Sequence[ChangedFeature]
     closeness: TaskCloseness | None
     judge: Mapping[WithOld, JudgeCorrections] | None
+    against_plain: Standing | None = field(default=None, metadata=OPTIONAL_KEY)
+    floor_effect: CandidateEffect | None = field(default=None, metadata=OPTIONAL_KEY)
+    against_floor: Standing | None = field(default=None, metadata=OPTIONAL_KEY)
 
     def numbers(self, side: Side) -> SideNumbers | None:
         """Return the numbers of one side; None where the task has no such side."""

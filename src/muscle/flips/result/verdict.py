@@ -12,6 +12,7 @@ from muscle.flips.explaining.judges import JudgeCorrections
 from muscle.flips.measuring.candidate_effect import CandidateEffect
 from muscle.flips.measuring.counting import Counts
 from muscle.flips.measuring.side_numbers import SideNumbers, counted_unit
+from muscle.flips.measuring.standing import ALPHA, Standing, standings
 from muscle.flips.options import TOLERANCE
 from muscle.flips.pairing.flip_sign import Kind
 from muscle.flips.pairing.pair import WithOld
@@ -22,8 +23,6 @@ from muscle.flips.statistics.intervals import Estimate
 from muscle.flips.statistics.multiplicity import holm
 from muscle.flips.statistics.power import items_to_prove
 from muscle.flips.wording import p_value, percent, percent_in_full, true_to_limit
-
-ALPHA = 0.05
 
 FEW = 5
 """With fewer items that moved an interval over items knows too little of the others."""
@@ -151,6 +150,56 @@ def worse_than_plain(kind: Kind, effect: CandidateEffect | None) -> str | None:
     )
 
 
+def _plain_reason(task: JudgedTask, standing: Standing, tolerance: float) -> tuple[Word, str]:
+    """Judge what a candidate gives in place of the plain update.
+
+    More flips beyond chance, or a loss of accuracy that is proven to be beyond the tolerance, block: the plain update
+    is the better one. A loss that cannot be excluded is not proven to be let pass.
+    """
+    effect, kind = task.effect, task.kind
+    assert effect is not None, "a candidate is judged"
+    pair = f"{effect.negative_flips_candidate:,} negative flips, the plain update {effect.negative_flips_plain:,}"
+    change = effect.accuracy_change
+    of_what = "mean score" if kind == "continuous" else "accuracy"
+    level = f"{of_what} {_signed(change, kind)}"
+    if standing.flips == "more":
+        return "block", f"the candidate breaks more than the plain update: {pair} ({p_value(standing.more_flips_p)})"
+    beyond = f"more than {_limit(tolerance)}{' of the score' if kind == 'continuous' else ''}"
+    if standing.accuracy == "lost":
+        return "block", f"the candidate loses {beyond} to the plain update: {level}; {pair}"
+    worse = worse_than_plain(kind, effect)
+    if worse is not None:
+        return "warn", worse
+    if standing.accuracy == "cannot_tell":
+        return "cannot_tell", f"a loss of {beyond} to the plain update cannot be excluded: {level}; {pair}"
+    return "pass", f"against the plain update: {pair} ({p_value(standing.flips_p)}), {level}"
+
+
+def _floor_reason(task: JudgedTask, standing: Standing) -> str:
+    """Say how the flips stand to those of the old recipe trained again, which no update has any part in."""
+    effect = task.floor
+    assert effect is not None, "there is a floor"
+    place = {"fewer": "below it", "more": "above it", "cannot_tell": "not told from it"}[standing.flips]
+    return (
+        f"the floor (the old recipe trained again) breaks {effect.negative_flips_plain:,}, this "
+        f"{effect.negative_flips_candidate:,}: {place} ({p_value(standing.flips_p)})"
+    )
+
+
+def _signed(change: Estimate, kind: Kind) -> str:
+    """Write a change of accuracy in points, or of a score, with its interval."""
+    if change.value is None:
+        return f"unknown ({change.why})"
+
+    def told(value: float) -> str:
+        return f"{value:+.4g}" if kind == "continuous" else f"{100 * value:+.1f}"
+
+    unit = "" if kind == "continuous" else " points"
+    if change.low is None or change.high is None:
+        return f"{told(change.value)}{unit}"
+    return f"{told(change.value)}{unit} ({told(change.low)} to {told(change.high)})"
+
+
 def careful(seen: Verdict, worst: Verdict, missing: str) -> Verdict:
     """Return the verdict with what is missing taken into account: a pass must hold even if all of it had broken.
 
@@ -173,6 +222,7 @@ class JudgedTask:
         numbers: of the two versions.
         counts: the items by what became of them.
         effect: what a candidate changes against the plain update, where it is a candidate that is judged.
+        floor: what the judged version changes against the old recipe trained again; None where that is not known.
         judge: what corrects a judge's word; None where nothing does.
     """
 
@@ -180,6 +230,7 @@ class JudgedTask:
     numbers: SideNumbers
     counts: Counts
     effect: CandidateEffect | None = None
+    floor: CandidateEffect | None = None
     judge: JudgeCorrections | None = None
 
 
@@ -188,13 +239,15 @@ def judge(tasks: Mapping[str, JudgedTask], *, tolerance: float = TOLERANCE) -> V
 
     - block: on some task more is lost than gained, beyond chance (one-sided exact McNemar over the flips, or the
       sign-flip test over groups where items are grouped, adjusted by Holm over the tasks, p < 0.05); of a continuous
-      score, the interval of the mean difference is below 0.
+      score, the interval of the mean difference is below 0. A candidate that breaks more than the plain update,
+      likewise beyond chance, or provably loses more than the tolerance to its accuracy.
     - warn: not so, but a candidate breaks more than the plain update and scores less (`worse_than_plain`), or
       negative flips are provably above the tolerance (one-sided exact lower bound): the net hides
       them. Where the noise floor is known, those beyond it (by the 95 % interval of the excess). Of a continuous score,
       significantly more items got worse than better.
     - pass: negative flips, or those beyond a known floor, are provably within the tolerance (one-sided exact upper
-      bound); of a continuous score, the mean provably did not fall by more than the tolerance times the old mean.
+      bound); of a continuous score, the mean provably did not fall by more than the tolerance times the old mean. A
+      candidate provably loses no more than that to the plain update either.
     - cannot_tell: there are too few items to say either.
 
     Where people's labels or a judge's errors were given, they can make any of it more careful: see `judge_verdict`.
@@ -209,13 +262,37 @@ def judge(tasks: Mapping[str, JudgedTask], *, tolerance: float = TOLERANCE) -> V
         judge_task = _binary_task if task.kind == "binary" else _continuous_task
         word, reason = judge_task(name, task.numbers, task.counts, harm_p, tolerance)
         found.append(heed_judge(word, reason, task.judge, tolerance=tolerance))
-        against = worse_than_plain(task.kind, task.effect)
-        if against is not None:
-            found.append(("warn", f"{name}: {against}"))
+    for name, standing in against_plain(tasks, tolerance=tolerance).items():
+        word, reason = _plain_reason(tasks[name], standing, tolerance)
+        found.append((word, f"{name}: {reason}"))
+    for name, standing in against_floor(tasks, tolerance=tolerance).items():
+        found.append(("pass", f"{name}: {_floor_reason(tasks[name], standing)}"))
     if not found:
         return Verdict("cannot_tell", ("no task is scored in both versions",))
     found.sort(key=lambda entry: _WORST_FIRST.index(entry[0]))
     return Verdict(found[0][0], tuple(reason for _, reason in found))
+
+
+def against_plain(tasks: Mapping[str, JudgedTask], *, tolerance: float) -> dict[str, Standing]:
+    """Say how a candidate stands against the plain update, on the tasks that have both."""
+    return _stand(tasks, {name: task.effect for name, task in tasks.items()}, tolerance)
+
+
+def against_floor(tasks: Mapping[str, JudgedTask], *, tolerance: float) -> dict[str, Standing]:
+    """Say how the judged version stands against the old recipe trained again, on the tasks where that was scored."""
+    return _stand(tasks, {name: task.floor for name, task in tasks.items()}, tolerance)
+
+
+def _stand(
+    tasks: Mapping[str, JudgedTask], effects: Mapping[str, CandidateEffect | None], tolerance: float
+) -> dict[str, Standing]:
+    known = {name: effect for name, effect in effects.items() if effect is not None}
+
+    def limit(task: JudgedTask) -> float:
+        level = task.numbers.accuracy_old.value or 0.0
+        return tolerance * abs(level) if task.kind == "continuous" else tolerance
+
+    return standings(known, {name: limit(tasks[name]) for name in known})
 
 
 @dataclass(frozen=True)

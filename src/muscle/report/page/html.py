@@ -87,6 +87,18 @@ def render_html(report: Report, *, max_flips: int = MAX_FLIPS) -> str:
     )
 
 
+def static_page(template: str, **parts: object) -> str:
+    """Return a page of another template that needs no script, in the report's style.
+
+    Args:
+        template: its name, beside the report's; it is given `style` and `policy` too.
+        parts: what it shows.
+    """
+    style = Markup("".join(_asset(name) for name in STYLES))
+    policy = f"default-src 'none'; style-src '{_source_hash(style)}'; base-uri 'none'; form-action 'none'"
+    return _environment().get_template(template).render(style=style, policy=policy, **parts)
+
+
 def _verdict_parts(report: Report) -> dict[str, object]:
     """Return what the verdict's section shows."""
     word = VERDICT_WORDS[report.verdict]

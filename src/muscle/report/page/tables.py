@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from muscle.flips.measuring.candidate_effect import CandidateEffect
 from muscle.flips.measuring.side_numbers import SideNumbers
 from muscle.flips.result.report import Report, TaskResult
 from muscle.foreign_text import visible
@@ -103,17 +104,38 @@ def _test_lines(name: str, task: TaskResult, present: list[TaskSide]) -> tuple[M
         ]
         if found:
             lines.append(Markup("Old against {}: {}").format(side.title, Markup(", ").join(found)))
-    effect = task.candidate_effect
-    if effect is not None:
-        path = pointer("tasks", name, "candidate_effect", "negative_flips_mcnemar_exact_p")
-        grouped = task.old_vs_new is not None and task.old_vs_new.clustered_p is not None
-        lines.append(
-            Markup("Negative flips, candidate against plain update: {} p = {}").format(
-                "over groups of items" if grouped else "exact McNemar",
-                lone_number(effect.negative_flips_mcnemar_exact_p, path, "probability"),
-            )
+    lines += [
+        _effect_line(name, task, key, effect, words)
+        for key, effect, words in (
+            ("candidate_effect", task.candidate_effect, ("candidate", "plain update")),
+            ("floor_effect", task.floor_effect, ("what is judged", "the old recipe trained again")),
         )
+        if effect is not None
+    ]
     return tuple(lines)
+
+
+def _effect_line(name: str, task: TaskResult, key: str, effect: CandidateEffect, words: tuple[str, str]) -> Markup:
+    """Write whose negative flips are whose, and the paired tests of them."""
+    grouped = task.old_vs_new is not None and task.old_vs_new.clustered_p is not None
+
+    def told(field: str) -> Markup:
+        value, path = getattr(effect, field), pointer("tasks", name, key, field)
+        return integer(value, path) if isinstance(value, int) else lone_number(value, path, "probability")
+
+    return Markup(
+        "Negative flips, {one} against {other}: {test} p = {p}, one-sided for more p = {more}; "
+        "{shared} by both, {avoided} by {other} alone, {alone} by {one} alone"
+    ).format(
+        one=words[0],
+        other=words[1],
+        test="over groups of items" if grouped else "exact McNemar",
+        p=told("negative_flips_mcnemar_exact_p"),
+        more=told("more_negative_flips_p"),
+        shared=told("negative_flips_shared"),
+        avoided=told("negative_flips_avoided"),
+        alone=told("negative_flips_alone"),
+    )
 
 
 def _tests_of(numbers: SideNumbers) -> list[tuple[str, str, float | None]]:

@@ -48,7 +48,7 @@ def print_report(report: Report, console: Console) -> None:
     """
     print_verdict(report, console, max_before=MAX_BEFORE, style=_STYLES[report.verdict])
     print_lines(report.reasons[:MAX_REASONS], console, limit=300, indent="  ")
-    print_hidden(len(report.reasons) - MAX_REASONS, "tasks", console, indent="  ")
+    print_hidden(len(report.reasons) - MAX_REASONS, "reasons", console, indent="  ")
     console.print()
     console.print(_tasks_laid_out(report, wide=console.width >= WIDE))
     print_hidden(len(report.tasks) - MAX_TASKS, "tasks with lower negative flip rates", console)

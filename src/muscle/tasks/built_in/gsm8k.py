@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from muscle.errors import DataError
 from muscle.tasks.fields import found, read_id, read_text
@@ -37,13 +38,14 @@ def to_example(row: Row, position: int) -> Example:
     final = extract(answer, STRICT)
     if final == INVALID:
         raise DataError(f"field 'answer': expected a last line '#### number', found {found(answer[-30:])}")
-    return Example(
-        id=read_id(row, position),
-        context=f"Question: {read_text(row, 'question')}\nAnswer:",
-        reference=(final,),
-        target=f" {answer}",
-        slices={"steps": str(len(answer.strip().splitlines()) - 1)},
-    )
+    steps = {"steps": str(len(answer.strip().splitlines()) - 1)}
+    return replace(to_question(row, position), reference=(final,), target=f" {answer}", slices=steps)
+
+
+def to_question(row: Row, position: int) -> Example:
+    """Build an example from `question` alone; raises DataError where it is missing or empty."""
+    context = f"Question: {read_text(row, 'question')}\nAnswer:"
+    return Example(id=read_id(row, position), context=context, reference=(), target="")
 
 
 def score(output: str, references: tuple[str, ...]) -> Mapping[str, float]:
@@ -64,6 +66,7 @@ TASK = Task(
     name="gsm8k",
     kind="generation",
     to_example=to_example,
+    to_question=to_question,
     columns=("question", "answer"),
     definition={
         "task": "gsm8k",
@@ -79,5 +82,10 @@ TASK = Task(
     correct="exact_match",
     extract=lambda output: extract(output, STRICT),
     filter="strict-match",
-    hub=HubData(train="hub:openai/gsm8k/main:train", test="hub:openai/gsm8k/main:test"),
+    hub=HubData(
+        train="hub:openai/gsm8k/main:train",
+        test="hub:openai/gsm8k/main:test",
+        num_train=7_473,
+        num_test=1_319,
+    ),
 )

@@ -86,5 +86,10 @@ TASK = Task(
         "delimiter": " ",
         "score": "acc",
     },
-    hub=HubData(train="hub:Rowan/hellaswag:train", test="hub:Rowan/hellaswag:validation"),
+    hub=HubData(
+        train="hub:Rowan/hellaswag:train",
+        test="hub:Rowan/hellaswag:validation",
+        num_train=39_905,
+        num_test=10_042,
+    ),
 )

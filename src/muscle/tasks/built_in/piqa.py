@@ -52,5 +52,10 @@ TASK = Task(
         "delimiter": " ",
         "score": "acc",
     },
-    hub=HubData(train="hub:baber/piqa:train", test="hub:baber/piqa:validation"),
+    hub=HubData(
+        train="hub:baber/piqa:train",
+        test="hub:baber/piqa:validation",
+        num_train=16_113,
+        num_test=1_838,
+    ),
 )

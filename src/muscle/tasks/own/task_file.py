@@ -54,7 +54,7 @@ def load_task(path: Path) -> Task:
         name=settings.name,
         kind="generation" if settings.generation else "choice",
         to_example=templates.example,
-        to_question=None if settings.generation else templates.question,
+        to_question=templates.question,
         columns=templates.columns,
         definition=definition,
         choice_score="acc_norm" if scorer.name == "normalized_choice_likelihood" else "acc",

@@ -57,7 +57,8 @@ def tokenize(
 
     Args:
         examples: with `context` and `target`.
-        tokenizer: a Hugging Face tokenizer; its own special tokens (a BOS, where it has one) are added.
+        tokenizer: a Hugging Face tokenizer; its own special tokens (a BOS, where it has one) are added, but for
+            examples whose texts hold them.
         max_length: longer sequences keep their last `max_length` tokens.
         end_of_text: append the tokenizer's EOS, so that generated answers learn to end.
 
@@ -70,7 +71,8 @@ def tokenize(
     if not examples:
         raise DataError("training data: expected at least one example, found none")
     # In one piece, as the harness does it: context and answer alone could be cut into other tokens.
-    encoded = tokenizer([example.context + example.target for example in examples])["input_ids"]
+    own = {"add_special_tokens": False} if examples[0].has_special_tokens else {}
+    encoded = tokenizer([example.context + example.target for example in examples], **own)["input_ids"]
     tail = [tokenizer.eos_token_id] if end_of_text and tokenizer.eos_token_id is not None else []
     sequences, num_cut = [], 0
     for example, ids in zip(examples, encoded, strict=True):

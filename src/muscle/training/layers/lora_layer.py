@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def one_step_lora(model: PeftModel) -> Iterator[None]:
     """While it lasts, the plain LoRA layers of a model run as one step each; every other layer stays as it is.
 
-    Plain is: one active adapter, no dropout, no variant (DoRA and others), on a frozen linear layer that is not
-    quantised.
+    Plain is: one active adapter, no dropout, no variant (DoRA and others), nothing hooked into its way, on a frozen
+    linear layer that is not quantised.
 
     Args:
         model: with a PEFT adapter, not merged.
@@ -53,6 +53,7 @@ def _is_plain_lora(module: Linear) -> bool:
         and not any(parameter.requires_grad for parameter in base.parameters())
         and name not in module.lora_variant
         and type(module.lora_dropout[name]) is nn.Identity
+        and not module.lora_A[name]._forward_hooks
         and module.lora_A[name].bias is None
         and module.lora_B[name].bias is None
     )

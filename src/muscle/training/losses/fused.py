@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from muscle.config.settings import MaskName
+from muscle.config.methods import MaskName
 from muscle.training.data.batches import IGNORE_INDEX
 from muscle.training.head.head_pass import MEMORY_BYTES, HeadPass, exactly, head_pass
 from muscle.training.head.output_head import OutputHead

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from muscle.config.settings import MaskName
+from muscle.config.methods import MaskName
 from muscle.training.data.batches import IGNORE_INDEX
 from muscle.training.losses.masks import old_model_mask, widened
 

@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from muscle.config.settings import STUDENT_FREE_MASKS, MaskName
+from muscle.config.methods import STUDENT_FREE_MASKS, MaskName
 from muscle.training.data.batches import IGNORE_INDEX
 from muscle.training.teachers.rows import OldShare
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from muscle.config.settings import MaskName
+from muscle.config.methods import MaskName
 from muscle.training.head.head_pass import Softened, entropy, soften
 from muscle.training.head.output_head import ChunkBuffers, OutputHead
 from muscle.training.losses.masks import Answers, KnownAnswers, leans_on_old

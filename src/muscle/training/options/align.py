@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
 
 from muscle import distributed
-from muscle.config.settings import LABEL_TARGETS, AlignmentSettings, TrainingSettings
-from muscle.errors import ModelError
+from muscle.config.alignment import AlignmentSettings
+from muscle.config.methods import MIXED_TARGETS
+from muscle.config.settings import TrainingSettings
+from muscle.errors import ConfigError, ModelError
 from muscle.files import read_json
 from muscle.models.adapters import load_adapter
 from muscle.models.bases import LoadedBase
 from muscle.provenance import fingerprint
-from muscle.training.options.teach import (
-    Lesson,
-    OptionData,
-    label_lesson,
-    margin_lesson,
-    taught_lesson,
-    teacher_scores,
-)
+from muscle.training.options.lessons import distance_of, taught_lesson
+from muscle.training.options.teach import Lesson, OptionData, label_lesson, teacher_scores
 from muscle.training.options.train import train_on_options
 from muscle.training.options.trainer import OptionLoss
+from muscle.training.options.twins import TwinTrainer, bootstrapped
 from muscle.training.run import TrainingResult
 from muscle.training.start import Start
 from muscle.training.teachers.make_rows import TaskModel
@@ -58,6 +56,11 @@ class OptionAlignment:
         return self.start.alignment
 
     @property
+    def teachers(self) -> list[Path]:
+        """Further adapters on the new base, which teach beside A_v2."""
+        return [Path(folder) for folder in self.alignment.teachers_of(self.data.task.name)]
+
+    @property
     def new_base(self) -> LoadedBase:
         """M_base_v2, loaded."""
         return self.start.base
@@ -74,6 +77,9 @@ class OptionAlignment:
         Raises:
             MuscleError: see `muscle.training.align.align`.
         """
+        if self.alignment.target == "twins":
+            with old_base_away:
+                return self._twins()
         first = self._trained_on_labels() if self.alignment.labels_first else None
         new_adapter = first or self.start.adapters["new"]
         lesson = self._lesson(new_adapter)
@@ -94,9 +100,29 @@ class OptionAlignment:
                 items_before=_items_seen(first) if first else 0,
             )
 
+    def _twins(self) -> TrainingResult:
+        """Train two adapters on bootstraps of the labelled items, as the halves of one; no teacher runs."""
+        if distributed.num_processes() > 1:
+            raise ConfigError("alignment.target: twins trains in one process; expected no launcher")
+        data = bootstrapped(self.data, self.settings.seed)
+        return train_on_options(
+            self.start.twins(),
+            self.new_base,
+            data,
+            label_lesson(data),
+            self._loss(),
+            settings=self._settings(),
+            out=self.out,
+            description=self.description,
+            note=self._note(),
+            record=self._record(None),
+            selection=self.alignment.selection,
+            trainer=partial(TwinTrainer, agreement=self.alignment.twins.agreement),
+        )
+
     def _trained_on_labels(self) -> Path:
         """Train the start on the labels alone, or find what such a training left; return the adapter's folder."""
-        labelled = OptionData(self.data.task, self.data.train, self.data.validation)
+        labelled = self.data.labelled
         lesson = label_lesson(labelled)
         tokenized = labelled.items(self.new_base.tokenizer, self.settings.max_length)
         made_of = fingerprint(
@@ -120,8 +146,8 @@ class OptionAlignment:
                 settings=self.settings,
                 out=out,
                 description=f"{self.description}: labels first",
-                note={"stage": "labels", "unit": "options", "start": self.start.content()},
-                record={"unit": "options", "target": "labels"},
+                note={"stage": "labels", "unit": self.data.unit, "start": self.start.content()},
+                record={"unit": self.data.unit, "target": "labels"},
                 selection=self.alignment.selection,
             )
             if not self.new_base.is_whole:
@@ -137,13 +163,15 @@ class OptionAlignment:
         if target == "labels":
             return label_lesson(self.data)
         old = self._teacher("old", self.old_base, self.start.adapters["old"])
-        if target == "margin":
-            return margin_lesson(self.data, old)
-        return taught_lesson(self.data, old, self._teacher("new", self.new_base, new_adapter), self.alignment)
+        new: list[Tensor] = []
+        if self.alignment.reads_new_teacher:
+            named = {"new": new_adapter, **{f"teacher-{number}": path for number, path in enumerate(self.teachers)}}
+            new = [self._teacher(name, self.new_base, path) for name, path in named.items()]
+        return taught_lesson(self.data, old, new, self.alignment)
 
     def _teacher(self, name: str, base: LoadedBase, adapter: Path) -> Tensor:
         return teacher_scores(
-            self.folder / f"options-{name}",
+            self.folder / f"{self.data.unit}-{name}",
             TaskModel.load(base, adapter),
             self.data,
             settings=self.settings,
@@ -155,11 +183,12 @@ class OptionAlignment:
         return self.settings.model_copy(update={"epochs": epochs}) if epochs else self.settings
 
     def _loss(self) -> OptionLoss:
-        of_labels = self.alignment.target in LABEL_TARGETS
+        softened = self.alignment.target in MIXED_TARGETS
         return OptionLoss(
-            temperature=1.0 if of_labels else self.alignment.temperature,
+            temperature=self.alignment.temperature if softened else 1.0,
             ce_weight=self.alignment.ce_weight,
             kl=self.alignment.kl,
+            distance=distance_of(self.alignment),
         )
 
     def _note(self) -> dict[str, object]:
@@ -174,6 +203,19 @@ class OptionAlignment:
     def _record(self, first: Path | None) -> dict[str, object]:
         chosen = ("method", "unit", "target", "temperature", "ce_weight", "old_share", "kappa", "kl", "start")
         record: dict[str, object] = {name: getattr(self.alignment, name) for name in (*chosen, "selection")}
+        match self.alignment.target:
+            case "focal" | "inhibition" | "twins" as numbers:
+                record[numbers] = getattr(self.alignment, numbers).model_dump()
+            case "reliability":
+                record["sharpness"] = self.alignment.sharpness
+            case "margin":
+                record["margin_of"] = self.alignment.margin_of
+            case "old_answers":
+                record["keep_labels"] = self.alignment.keep_labels
+            case _:
+                pass
+        if self.teachers:
+            record["num_teachers"] = len(self.teachers)
         if first is not None:
             written = read_json(first / "training.json")
             kept = ("best_epoch", "num_epochs", "num_steps", "validation_losses", "converged", "validation")

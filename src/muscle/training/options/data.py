@@ -6,7 +6,7 @@ that is accumulated is divided by its items.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from muscle.models.option_tree import OptionTree, encode_options, option_tree
 from muscle.tasks.task import Example
 from muscle.training.data.batches import IGNORE_INDEX, TokenIds
 from muscle.training.data.examples import BLANK
+from muscle.training.options.scoring import Scoring
 from muscle.training.options.targets import NO_LABEL
 
 if TYPE_CHECKING:
@@ -30,24 +31,28 @@ FEW_OPTIONS = 8
 
 @dataclass(frozen=True)
 class OptionItems(Dataset[TokenIds]):
-    """Items of a choice task as trees.
+    """Items with their options, or candidate answers, as trees.
 
     Attributes:
         trees: one an item.
         gold: index of each item's right option, or `NO_LABEL`.
-        factors: what each option's log-likelihood is multiplied by, (options,) an item; None where nothing is.
+        scorings: what makes scores of an item's log-likelihoods, one an item; None where they are the scores.
         first: the first item's index in the targets: validation items follow those that are trained on.
     """
 
     trees: Sequence[OptionTree]
     gold: Sequence[int]
-    factors: Sequence[Tensor] | None = None
+    scorings: Sequence[Scoring] | None = None
     first: int = 0
 
     @property
     def sequences(self) -> list[list[int]]:
         """The nodes' token ids and, behind them, what the trees are apart from these: what an item is made of."""
-        return [[*tree.input_ids, -1, *tree.parents, *chain.from_iterable(tree.edges)] for tree in self.trees]
+        answers = [()] * len(self.trees) if self.scorings is None else [each.identity for each in self.scorings]
+        return [
+            [*tree.input_ids, -1, *tree.parents, *chain.from_iterable(tree.edges), *more]
+            for tree, more in zip(self.trees, answers, strict=True)
+        ]
 
     def __len__(self) -> int:
         """Return the number of items."""
@@ -59,7 +64,7 @@ class OptionItems(Dataset[TokenIds]):
 
     def scores(self, place: int, log_likelihoods: Tensor) -> Tensor:
         """Return what an item's options are chosen by."""
-        return log_likelihoods if self.factors is None else log_likelihoods * self.factors[place].to(log_likelihoods)
+        return log_likelihoods if self.scorings is None else self.scorings[place](log_likelihoods)
 
 
 def option_items(
@@ -67,35 +72,43 @@ def option_items(
     tokenizer: PreTrainedTokenizerBase,
     *,
     max_length: int,
-    distinguishing: bool,
-    per_character: bool = False,
+    distinguishing: bool = False,
+    end_of_text: bool = False,
+    scoring: Callable[[Example, Sequence[int]], Scoring] | None = None,
     first: int = 0,
 ) -> OptionItems:
-    """Encode examples of a choice task.
+    """Encode examples with options, or with candidate answers.
 
     Args:
         examples: with options.
         tokenizer: of the model that reads them.
         max_length: tokens; a longer context loses its beginning.
         distinguishing: the shortest beginning of an option that no other shares stands for it.
-        per_character: the task scores by log-likelihood per character; times the mean length of the item's options,
-            so that scores stay sums of log-probabilities in size.
+        end_of_text: see `encode_options`.
+        scoring: what makes scores of an example's likelihoods, by its options' numbers of tokens.
         first: see `OptionItems`.
 
     Raises:
         DataError: an example has no options, or an option no token of its own.
     """
     trees = [
-        option_tree(*encode_options(example, tokenizer, max_length), distinguishing=distinguishing)
+        option_tree(
+            *encode_options(example, tokenizer, max_length, end_of_text=end_of_text), distinguishing=distinguishing
+        )
         for example in examples
     ]
     gold = [NO_LABEL if example.gold is None else example.gold for example in examples]
-    factors = [character_factors(example) for example in examples] if per_character else None
-    return OptionItems(trees, gold, factors, first)
+    scorings = None
+    if scoring is not None:
+        scorings = [scoring(one, [len(path) for path in tree.paths]) for one, tree in zip(examples, trees, strict=True)]
+    return OptionItems(trees, gold, scorings, first)
 
 
 def character_factors(example: Example) -> Tensor:
-    """Return mean length / length of each option, in characters: (options,)."""
+    """Return mean length / length of each option, in characters: (options,).
+
+    So that scores per character stay sums of log-probabilities in size.
+    """
     lengths = torch.tensor([float(max(1, len(choice))) for choice in example.choices])
     return lengths.mean() / lengths
 

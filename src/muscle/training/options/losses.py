@@ -7,13 +7,27 @@ The student's scores are its log-likelihoods of the options, (items, options); a
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from muscle.config.settings import KlName
+from muscle.config.methods import KlName
 from muscle.training.options.targets import NO_LABEL
+
+
+@dataclass(frozen=True)
+class Source:
+    """A teacher that is not mixed into the target: the distance to it has a weight of its own for each item.
+
+    Attributes:
+        scores: (items, options), its calibrated log-likelihoods; -inf where there is no option.
+        weight: (items,), of the distance to it.
+    """
+
+    scores: Tensor
+    weight: Tensor
 
 
 @dataclass(frozen=True)
@@ -23,31 +37,47 @@ class TargetRows:
     Attributes:
         log_target: (items, options), the target's log-probabilities; -inf where there is no option.
         gold: (items,), index of the right option; `NO_LABEL` where it is not known.
-        old_margin: (items,), the old model's margin, for the target `margin`; None for the others.
+        old_margin: (items,), the margin to keep, for the target `margin`; None for the others.
+        sources: teachers that the distance of the loss is to, in place of the target; none for most targets.
     """
 
     log_target: Tensor
     gold: Tensor
     old_margin: Tensor | None = None
+    sources: tuple[Source, ...] = ()
 
     def __getitem__(self, items: Tensor) -> TargetRows:
         """Return some of the items."""
-        margin = None if self.old_margin is None else self.old_margin[items]
-        return TargetRows(self.log_target[items], self.gold[items], margin)
+        return self._each(lambda part: part[items], lambda part: part[items])
 
     @property
     def digest(self) -> str:
         """64 hex digits that stand for the values."""
         parts = (self.log_target, self.gold, self.old_margin)
         digest = hashlib.sha256()
-        for part in parts:
+        for part in (*parts, *(each for source in self.sources for each in (source.scores, source.weight))):
             digest.update(b"" if part is None else part.contiguous().numpy().tobytes())
         return digest.hexdigest()
 
     def to(self, device: torch.device) -> TargetRows:
         """Return them on a device."""
-        margin = None if self.old_margin is None else self.old_margin.to(device)
-        return TargetRows(self.log_target.to(device), self.gold.to(device), margin)
+        return self._each(lambda part: part.to(device), lambda part: part.to(device))
+
+    def of_width(self, options: int) -> TargetRows:
+        """Return them with as many columns as a batch's longest list of options."""
+        return self._each(lambda part: part, lambda part: part[:, :options])
+
+    def _each(self, per_item: Callable[[Tensor], Tensor], per_option: Callable[[Tensor], Tensor]) -> TargetRows:
+        return TargetRows(
+            per_option(self.log_target),
+            per_item(self.gold),
+            None if self.old_margin is None else per_item(self.old_margin),
+            tuple(Source(per_option(source.scores), per_item(source.weight)) for source in self.sources),
+        )
+
+
+Distance = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""The student's scores (items, options), a source's and the right options (items,) in; a loss for each item out."""
 
 
 @dataclass(frozen=True)
@@ -125,10 +155,12 @@ def option_terms(
     temperature: float = 1.0,
     ce_weight: float = 0.0,
     kl: KlName = "forward",
+    distance: Distance | None = None,
 ) -> OptionTerms:
     """Return a batch's loss: (1 - w) KL to the target + w cross-entropy; with an old margin, the hinge to it on top.
 
-    A target of labels alone makes the KL a cross-entropy, since its own entropy is 0; it is taken at T = 1.
+    With a `distance` and sources s with weights v_s the first term is (1 - w) sum_s v_s distance_s. A target of labels
+    alone makes the KL a cross-entropy, since its own entropy is 0; it is taken at T = 1.
 
     Args:
         scores: (items, options), the student's.
@@ -136,10 +168,15 @@ def option_terms(
         temperature: T.
         ce_weight: w, in [0, 1], of labelled items; an item without a label has the KL alone, with its weight 1 - w.
         kl: the direction.
+        distance: to each of the target's sources, in place of the KL to the target, which then is for the log alone.
     """
-    distance = divergence(scores, target.log_target, temperature=temperature, kl=kl)
+    apart = divergence(scores, target.log_target, temperature=temperature, kl=kl)
     cross_entropy = right_option_loss(scores, target.gold)
-    loss = (1.0 - ce_weight) * distance.sum()
+    drawn = apart
+    if distance is not None:
+        found = [source.weight.to(scores) * distance(scores, source.scores, target.gold) for source in target.sources]
+        drawn = torch.stack(found).sum(0)
+    loss = (1.0 - ce_weight) * drawn.sum()
     if ce_weight:
         loss = loss + ce_weight * cross_entropy.sum()
     hinge = 0.0
@@ -148,7 +185,7 @@ def option_terms(
         loss, hinge = loss + missing, float(missing.detach())
     return OptionTerms(
         loss=loss,
-        kl=float(distance.detach().sum()),
+        kl=float(apart.detach().sum()),
         cross_entropy=float(cross_entropy.detach().sum()),
         hinge=hinge,
         agreement=int((scores.argmax(-1) == target.log_target.argmax(-1)).sum()),

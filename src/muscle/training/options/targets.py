@@ -7,25 +7,31 @@ temperature; an option that an item does not have is -inf. Every function return
 With teachers p_1 (old) and p_2 (new) = softmax of what comes in, y the right option, s the old model's share:
 
     mixture      s p_1 + (1 - s) p_2
-    reliability  the mixture with s' = s e_1^2 / (s e_1^2 + (1 - s) e_2^2), e_i = p_i(y), or max p_i without a label:
+    reliability  the mixture with s' = s e_1^a / (s e_1^a + (1 - s) e_2^a), e_i = p_i(y), or max p_i without a label:
                  who expected the right answer has more say (label-aware weights of teachers: CA-MKD, Zhang et al. 2022,
-                 https://arxiv.org/abs/2201.00007, here at twice the sharpness)
+                 https://arxiv.org/abs/2201.00007, whose sharpness a is 1)
     stack        softmax(a log p_1 + b log p_2 + log kappa [k = argmax p_1]): stacked generalisation (Wolpert 1992) by
                  a logistic regression of a and b; kappa gives the odds by which a right answer of the old model's
                  that would be lost weighs more than one that is gained
     lifted       max(p_1(y), p_2(y)) at y, the mixture of what both think of the wrong options elsewhere: a weak teacher
                  pulls nobody below the other's confidence (task-preserving distillation, Yuan & Tao 2026)
     labels       y alone
+    old_answers  argmax p_1 alone, as a label: relabelling by the old model ("Refresh-D" of UpgradeBench, Chen & Zhang
+                 2026, https://arxiv.org/abs/2608.20918)
+
+The new teacher may be several: p_2 is their mean then.
 """
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 NO_LABEL = -1
 """Stands for the right option of an item without a label."""
-_POWER = 2.0
 
 
 def mixture(old: Tensor, new: Tensor, share: float | Tensor) -> Tensor:
@@ -45,7 +51,12 @@ def mixture(old: Tensor, new: Tensor, share: float | Tensor) -> Tensor:
     return torch.logaddexp(weight.log() + old.log_softmax(-1), (-weight).log1p() + new.log_softmax(-1))
 
 
-def reliability(old: Tensor, new: Tensor, share: float, gold: Tensor) -> Tensor:
+def mean_teacher(teachers: Sequence[Tensor]) -> Tensor:
+    """Return the log of the mean of teachers' distributions, each (items, options) log-likelihoods."""
+    return torch.stack([each.log_softmax(-1) for each in teachers]).logsumexp(0) - math.log(len(teachers))
+
+
+def reliability(old: Tensor, new: Tensor, share: float, gold: Tensor, *, sharpness: float = 2.0) -> Tensor:
     """Return the log of the mixture whose share goes by each teacher's trust in the right option.
 
     Args:
@@ -53,18 +64,19 @@ def reliability(old: Tensor, new: Tensor, share: float, gold: Tensor) -> Tensor:
         new: (items, options), of the new one.
         share: the old model's before they are weighed, in [0, 1].
         gold: (items,), index of the right option; `NO_LABEL` goes by each teacher's own likeliest option.
+        sharpness: a, at least 0; 0 is the plain mixture.
     """
-    return mixture(old, new, reliability_share(old, new, share, gold)[:, None])
+    return mixture(old, new, reliability_share(old, new, share, gold, sharpness=sharpness)[:, None])
 
 
-def reliability_share(old: Tensor, new: Tensor, share: float, gold: Tensor) -> Tensor:
+def reliability_share(old: Tensor, new: Tensor, share: float, gold: Tensor, *, sharpness: float = 2.0) -> Tensor:
     """Return the old model's share of each item, s' of `reliability`: (items,)."""
     trusts = [
         torch.where(gold == NO_LABEL, log_p.amax(-1), _at(log_p, gold))
         for log_p in (old.log_softmax(-1), new.log_softmax(-1))
     ]
     before = torch.logit(torch.as_tensor(share, dtype=old.dtype, device=old.device))
-    return torch.sigmoid(before + _POWER * (trusts[0] - trusts[1]))
+    return torch.sigmoid(before + sharpness * (trusts[0] - trusts[1]))
 
 
 def stack(old: Tensor, new: Tensor, a: float, b: float, kappa: float) -> Tensor:
@@ -119,6 +131,18 @@ def labels(gold: Tensor, options: int) -> Tensor:
         (items, options), float32: 0 at y, -inf elsewhere.
     """
     return nn.functional.one_hot(gold, options).float().log()
+
+
+def old_answers(old: Tensor, gold: Tensor, *, keep_labels: bool) -> Tensor:
+    """Return log [k = argmax p_1]; with `keep_labels` log [k = y] where there is a label.
+
+    Args:
+        old: (items, options), of the old teacher.
+        gold: (items,), index of the right option, or `NO_LABEL`.
+        keep_labels: the old model answers for items without a label alone.
+    """
+    answers = old.argmax(-1)
+    return labels(torch.where(gold == NO_LABEL, answers, gold) if keep_labels else answers, old.shape[-1])
 
 
 def _at(values: Tensor, gold: Tensor) -> Tensor:

@@ -1,24 +1,24 @@
-"""What two teachers think of all items, calibrated on the validation items and made into the student's target."""
+"""What a training at option level reads: the items, what a teacher makes of them, and the labels as a lesson."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
-from muscle.config.settings import AlignmentSettings, TrainingSettings
+from muscle.config.methods import AnswerSettings
+from muscle.config.settings import TrainingSettings
 from muscle.errors import DataError
-from muscle.tasks.task import Example, Task, check_options
+from muscle.tasks.task import Example, Task, check_unit
 from muscle.training.options import targets
 from muscle.training.options.data import FEW_OPTIONS, OptionItems, character_factors, option_items, padded
-from muscle.training.options.losses import TargetRows, margin
-from muscle.training.options.stacking import fit_stack
-from muscle.training.teachers.calibration import calibrated_temperature
+from muscle.training.options.losses import TargetRows
+from muscle.training.options.scoring import Scoring, token_factors
 from muscle.training.teachers.make_rows import TaskModel
 from muscle.training.teachers.option_rows import store_options
 from muscle.training.teachers.rows import OptionRows
@@ -29,22 +29,37 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OptionData:
-    """What a training at option level reads.
+    """What a training on whole answers reads.
 
     Attributes:
-        task: a choice task.
+        task: a choice task; with `answers`, one whose answers are generated.
         train: labelled examples.
         validation: labelled examples that the epoch is chosen by, and the teachers calibrated on.
         unlabelled: examples without labels, that are trained on too.
+        answers: how candidate answers are scored, which the examples then have (`muscle.tasks.candidates`); None is
+            the unit `options`.
+        times: how often each of the labelled items that are trained on stands there, in the mean.
     """
 
     task: Task
     train: Sequence[Example]
     validation: Sequence[Example]
     unlabelled: Sequence[Example] = ()
+    answers: AnswerSettings | None = None
+    times: int = 1
 
     def __post_init__(self) -> None:
-        check_options(self.task)
+        check_unit(self.task, self.unit)
+
+    @property
+    def unit(self) -> Literal["options", "answers"]:
+        """What is trained on."""
+        return "options" if self.answers is None else "answers"
+
+    @property
+    def labelled(self) -> OptionData:
+        """The same without what has no label."""
+        return replace(self, unlabelled=())
 
     @property
     def all(self) -> list[Example]:
@@ -64,28 +79,76 @@ class OptionData:
     @property
     def distinguishing(self) -> bool:
         """Whether the beginnings that tell options apart stand for them: where they are many, and none is weighed."""
-        return not self.per_character and max(len(example.choices) for example in self.all) > FEW_OPTIONS
+        many = max(len(example.choices) for example in self.all) > FEW_OPTIONS
+        return many and self.answers is None and not self.per_character
+
+    @property
+    def counts_rest(self) -> bool:
+        """Whether all answers that are no candidates are an option, the last one."""
+        return self.answers is not None and self.answers.counts_rest
+
+    @property
+    def mean_options(self) -> float:
+        """Options an item."""
+        return sum(len(example.choices) for example in self.all) / len(self.all)
+
+    @property
+    def width(self) -> int:
+        """The most options that an item has, the rest included."""
+        return max(example.num_answers for example in self.all) + self.counts_rest
+
+    def scoring(self, example: Example, num_tokens: Sequence[int]) -> Scoring:
+        """Return what makes scores of an item's likelihoods.
+
+        Args:
+            example: the item.
+            num_tokens: of each of its options, under the tokenizer of the model whose likelihoods they are.
+        """
+        if self.answers is None:
+            return Scoring(character_factors(example) if self.per_character else None)
+        by_length = self.answers.normalise == "tokens"
+        return Scoring(token_factors(num_tokens) if by_length else None, example.answers, self.counts_rest)
 
     @cached_property
     def gold(self) -> Tensor:
         """Index of each item's right option, or `NO_LABEL`: (items,)."""
         return torch.tensor([targets.NO_LABEL if each.gold is None else each.gold for each in self.all])
 
+    def rest_of(self, scores: Tensor) -> Tensor:
+        """Return the rest's score of each item, of (items, options): (items,)."""
+        places = torch.tensor([example.num_answers for example in self.all])
+        return scores.gather(-1, places[:, None])[:, 0]
+
     def items(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> tuple[OptionItems, OptionItems]:
         """Encode the items for a student: those trained on, and those validated on."""
         parts = (([*self.train, *self.unlabelled], 0), (self.validation, self.num_trained))
+        rendered = ((*self.rendered(part, tokenizer), start) for part, start in parts)
         first, second = (
             option_items(
                 part,
                 tokenizer,
                 max_length=max_length,
                 distinguishing=self.distinguishing,
-                per_character=self.per_character,
+                end_of_text=end_of_text,
+                scoring=self.scoring,
                 first=start,
             )
-            for part, start in parts
+            for part, end_of_text, start in rendered
         )
         return first, second
+
+    def rendered(
+        self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase
+    ) -> tuple[tuple[Example, ...], bool]:
+        """Return what a model reads, and whether the tokenizer's EOS is to end its options.
+
+        Candidate answers end as answers that are generated do: by what the chat template writes, or by the EOS.
+        """
+        found = self.task.prompt.render(examples, tokenizer)
+        end = self.task.prompt.form(tokenizer).end if self.task.prompt.chat_template else ""
+        if self.answers is None or not end:
+            return found, self.answers is not None
+        return tuple(replace(one, choices=tuple(f"{choice}{end}" for choice in one.choices)) for one in found), False
 
 
 @dataclass(frozen=True)
@@ -110,79 +173,32 @@ def label_lesson(data: OptionData) -> Lesson:
     if bool((data.gold == targets.NO_LABEL).any()):
         number = int((data.gold == targets.NO_LABEL).nonzero()[0])
         raise DataError(f"example {data.all[number].id}: expected its right option: labels are the target")
-    most = max(len(example.choices) for example in data.all)
-    return Lesson(TargetRows(targets.labels(data.gold, most), data.gold))
+    return Lesson(TargetRows(targets.labels(data.gold, data.width), data.gold))
 
 
 def teacher_scores(
     path: Path, side: TaskModel, data: OptionData, *, settings: TrainingSettings, description: str
 ) -> Tensor:
     """Run a teacher over all items, or open what it left, and return its options' scores: (items, options)."""
+    examples, end_of_text = data.rendered(data.all, side.base.tokenizer)
     store = store_options(
         path,
         side,
-        data.all,
+        examples,
         max_length=settings.max_length,
         distinguishing=data.distinguishing,
+        end_of_text=end_of_text,
         batch_size=settings.batch_size,
         memory_bytes=settings.chunk_memory_mb * 2**20,
         description=description,
     )
     rows = store.rows(range(store.num_examples))
     assert isinstance(rows, OptionRows), "a store of options"
-    counts = [len(example.choices) for example in data.all]
-    parts = torch.tensor_split(rows.log_likelihood, torch.tensor(counts).cumsum(0)[:-1])
-    if data.per_character:
-        parts = tuple(part * character_factors(example) for part, example in zip(parts, data.all, strict=True))
-    return padded(parts)
-
-
-def margin_lesson(data: OptionData, old: Tensor) -> Lesson:
-    """Return the labels as a target, with the calibrated old model's margins beside them."""
-    held, gold = slice(data.num_trained, None), data.gold
-    temperature = _temperature(old[held], gold[held])
-    rows = label_lesson(data).target
-    return Lesson(
-        TargetRows(rows.log_target, gold, margin(old / temperature, gold)),
-        {"temperatures": {"old": temperature}},
+    ends = torch.tensor([len(example.choices) for example in data.all]).cumsum(0)[:-1]
+    parts = zip(*(torch.tensor_split(column, ends) for column in (rows.log_likelihood, rows.num_tokens)), strict=True)
+    return padded(
+        [
+            data.scoring(example, num_tokens.tolist())(values)
+            for example, (values, num_tokens) in zip(examples, parts, strict=True)
+        ]
     )
-
-
-def taught_lesson(data: OptionData, old: Tensor, new: Tensor, alignment: AlignmentSettings) -> Lesson:
-    """Return the target that both teachers make, each at the temperature that fits the validation items best.
-
-    Args:
-        data: the items.
-        old: (items, options), the old teacher's scores.
-        new: (items, options), the new one's.
-        alignment: target, share, kappa.
-    """
-    held, gold = slice(data.num_trained, None), data.gold
-    temperatures = {name: _temperature(side[held], gold[held]) for name, side in (("old", old), ("new", new))}
-    old, new = old / temperatures["old"], new / temperatures["new"]
-    facts: dict[str, object] = {"temperatures": temperatures}
-    share = alignment.old_share
-    match alignment.target:
-        case "mixture":
-            found = targets.mixture(old, new, share)
-        case "reliability":
-            found = targets.reliability(old, new, share, gold)
-            facts["mean_old_share"] = float(targets.reliability_share(old, new, share, gold).mean())
-        case "lifted":
-            found = targets.lifted(old, new, share, gold)
-        case "stack":
-            a, b = fit_stack(old[held], new[held], gold[held])
-            found = targets.stack(old, new, a, b, alignment.kappa)
-            facts["stack"] = {"a": a, "b": b}
-        case _:
-            raise ValueError(f"target: expected one of two teachers, found {alignment.target}")
-    right = {
-        name: float((side[held].argmax(-1) == gold[held]).double().mean())
-        for name, side in (("old", old), ("new", new), ("target", found))
-    }
-    return Lesson(TargetRows(found, gold), {**facts, "validation_accuracy": right})
-
-
-def _temperature(scores: Tensor, gold: Tensor) -> float:
-    """Return the temperature that makes a teacher as sure of items as it is right."""
-    return calibrated_temperature([row[row > -torch.inf] for row in scores], gold.tolist())

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transformers import set_seed
 
-from muscle.config.settings import SelectionName, TrainingSettings
+from muscle.config.methods import SelectionName
+from muscle.config.settings import TrainingSettings
 from muscle.errors import DataError
 from muscle.models.adapter_check import adapter_content
 from muscle.models.adapters import load_adapter
@@ -55,7 +56,7 @@ def train_on_labels(
     """
     set_seed(settings.seed)
     student = load_adapter(base, start_from, trainable=True)
-    note = {"stage": "labels", "unit": "options", "start_from": adapter_content(start_from)}
+    note = {"stage": "labels", "unit": data.unit, "start_from": adapter_content(start_from)}
     return train_on_options(
         student,
         base,
@@ -66,7 +67,7 @@ def train_on_labels(
         out=out,
         description=description,
         note=note,
-        record={"unit": "options", "target": "labels"},
+        record={"unit": data.unit, "target": "labels"},
     )
 
 
@@ -84,6 +85,7 @@ def train_on_options(
     record: Mapping[str, object],
     selection: SelectionName = "own",
     items_before: int = 0,
+    trainer: Callable[..., OptionTrainer] = OptionTrainer,
 ) -> TrainingResult:
     """Train a student on the options of items and write its adapter.
 
@@ -100,14 +102,13 @@ def train_on_options(
         record: what `training.json` says beside the result, the lesson's facts and what `_full_record` adds.
         selection: which validation value picks the epoch.
         items_before: that a training before this one has seen, for the control's length.
+        trainer: takes `OptionTrainer`'s arguments.
     """
-    for name, part in (("training", data.train), ("validation", data.validation)):
-        if not part:
-            raise DataError(f"{name} data: expected at least one example, found none")
+    _refuse_no_items(data)
     items, pad_token_id = data.items(base.tokenizer, settings.max_length), base.tokenizer.pad_token_id
     sample = max((tree.input_ids for tree in items[0].trees), key=lambda ids: len(set(ids)))
-    trainer = partial(
-        OptionTrainer,
+    build = partial(
+        trainer,
         model=student,
         targets=lesson.target,
         loss=loss,
@@ -117,7 +118,7 @@ def train_on_options(
     )
 
     return train_and_save(
-        trainer,
+        build,
         model=student,
         base=base,
         task=data.task,
@@ -130,6 +131,12 @@ def train_on_options(
         picked_by="cross_entropy" if selection == "cross_entropy" else "loss",
         record=partial(_full_record, data, {**record, **lesson.facts}, items_before),
     )
+
+
+def _refuse_no_items(data: OptionData) -> None:
+    for name, part in (("training", data.train), ("validation", data.validation)):
+        if not part:
+            raise DataError(f"{name} data: expected at least one example, found none")
 
 
 def _full_record(
@@ -146,7 +153,8 @@ def _full_record(
         **record,
         "whole_options": not data.distinguishing,
         "per_character": data.per_character,
-        "num_labelled": len(data.train),
+        **({"answers": data.answers.model_dump(), "mean_candidates": data.mean_options} if data.answers else {}),
+        "num_labelled": len(data.train) // data.times,
         "num_unlabelled": len(data.unlabelled),
         "num_validation": len(data.validation),
         "validation": {
@@ -154,5 +162,5 @@ def _full_record(
             for name in ("agreement", "kl", "cross_entropy")
         },
         "items_seen": seen,
-        "control_epochs": -(-seen // len(data.train)),
+        "control_epochs": -(-seen // (len(data.train) // data.times)),
     }

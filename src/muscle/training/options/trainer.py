@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from transformers.modeling_outputs import CausalLMOutput
 
-from muscle.config.settings import KlName
+from muscle.config.methods import KlName
 from muscle.models.option_scores import MEMORY_BYTES, option_log_likelihoods
 from muscle.training.data.examples import BLANK
 from muscle.training.options.data import OptionItems, padded
-from muscle.training.options.losses import OptionTerms, TargetRows, option_terms
+from muscle.training.options.losses import Distance, OptionTerms, TargetRows, option_terms
 from muscle.training.trainer import AdapterTrainer, TokenSums
 
 
@@ -27,11 +27,13 @@ class OptionLoss:
         temperature: T of the distillation.
         ce_weight: weight of the right option's cross-entropy.
         kl: direction of the distillation.
+        distance: to the target's sources, in place of the distillation.
     """
 
     temperature: float = 1.0
     ce_weight: float = 0.0
     kl: KlName = "forward"
+    distance: Distance | None = None
 
 
 class OptionTrainer(AdapterTrainer):
@@ -75,24 +77,34 @@ class OptionTrainer(AdapterTrainer):
 
     def batch_sums(self, model: torch.nn.Module, inputs: Mapping[str, Tensor]) -> tuple[TokenSums, CausalLMOutput]:
         """Return a batch's loss as sums over its items."""
-        numbers = inputs["index"]
-        real = numbers != BLANK
-        # A blank item is read too, as the first one: every process of several takes part in every pass.
-        places = [self._place(number) for number in numbers.clamp(min=0).tolist()]
-        trees = [items.trees[place] for items, place in places]
-        found = self._score(self.accelerator.unwrap_model(model), trees, wrapper=model)
+        real = inputs["index"] != BLANK
+        scores = self.read(model, inputs)
         if not bool(real.any()):
-            return TokenSums(torch.cat(found).sum() * 0.0, 0, _named(None)), CausalLMOutput()
-        scores = padded([items.scores(place, values) for (items, place), values in zip(places, found, strict=True)])
-        target = self._targets[numbers[real].cpu()].to(scores.device)
+            return TokenSums(
+                scores.masked_fill(scores == -torch.inf, 0.0).sum() * 0.0, 0, named_sums(None)
+            ), CausalLMOutput()
         terms = option_terms(
             scores[real],
-            _of_width(target, scores.shape[1]),
+            self.taught(inputs, scores)[real.to(scores.device)],
             temperature=self._loss.temperature,
             ce_weight=self._loss.ce_weight,
             kl=self._loss.kl,
+            distance=self._loss.distance,
         )
-        return TokenSums(terms.loss, terms.num_items, _named(terms)), CausalLMOutput()
+        return TokenSums(terms.loss, terms.num_items, named_sums(terms)), CausalLMOutput()
+
+    def read(self, model: torch.nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return what the model makes of a batch's options, (items, options); -inf where an item has none."""
+        # A blank item is read too, as the first one: every process of several takes part in every pass.
+        places = [self._place(number) for number in inputs["index"].clamp(min=0).tolist()]
+        trees = [items.trees[place] for items, place in places]
+        found = self._score(self.accelerator.unwrap_model(model), trees, wrapper=model)
+        return padded([items.scores(place, values) for (items, place), values in zip(places, found, strict=True)])
+
+    def taught(self, inputs: Mapping[str, Tensor], scores: Tensor) -> TargetRows:
+        """Return what a batch's items are trained towards, beside their scores; a blank item has the first one's."""
+        rows = self._targets[inputs["index"].clamp(min=0).cpu()]
+        return rows.to(scores.device).of_width(scores.shape[1])
 
     def _place(self, number: int) -> tuple[OptionItems, int]:
         trained, validated = self._items
@@ -106,7 +118,7 @@ class OptionTrainer(AdapterTrainer):
         return means
 
 
-def _named(terms: OptionTerms | None) -> dict[str, float]:
+def named_sums(terms: OptionTerms | None) -> dict[str, float]:
     """Return the terms under the names of the log; all 0 for a batch of blank items."""
     return {
         "kl": terms.kl if terms else 0.0,
@@ -115,8 +127,3 @@ def _named(terms: OptionTerms | None) -> dict[str, float]:
         "agreement": terms.agreement if terms else 0,
         "labelled": terms.num_labelled if terms else 0,
     }
-
-
-def _of_width(target: TargetRows, options: int) -> TargetRows:
-    """Return targets with as many columns as the batch's longest list of options."""
-    return TargetRows(target.log_target[:, :options], target.gold, target.old_margin)

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from muscle.config.settings import EngineName
+from muscle.config.methods import EngineName
 from muscle.errors import ModelError
 from muscle.training.head.usable_head import Heads, usable_head
 

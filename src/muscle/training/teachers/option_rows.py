@@ -30,6 +30,7 @@ def store_options(
     *,
     max_length: int,
     distinguishing: bool = False,
+    end_of_text: bool = False,
     batch_size: int = 8,
     memory_bytes: int = MEMORY_BYTES,
     description: str = "options",
@@ -42,6 +43,7 @@ def store_options(
         examples: of a choice task, labelled or not.
         max_length: tokens; a longer context loses its beginning.
         distinguishing: the shortest beginning of an option that no other has stands for it.
+        end_of_text: see `encode_options`.
         batch_size: examples at a time; a forward pass holds as many tokens as that many single options.
         memory_bytes: budget for the logits of a chunk.
         description: for progress and log.
@@ -54,7 +56,9 @@ def store_options(
         ModelError: the teacher's head can't be applied chunk by chunk.
         OutputError: the store cannot be written, or the disk is too small.
     """
-    encoded = [encode_options(example, side.base.tokenizer, max_length) for example in examples]
+    encoded = [
+        encode_options(example, side.base.tokenizer, max_length, end_of_text=end_of_text) for example in examples
+    ]
     if distinguishing:
         encoded = [(context, _beginnings(context, options)) for context, options in encoded]
     identity = {

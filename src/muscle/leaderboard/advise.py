@@ -1,0 +1,178 @@
+"""Advice with its price: keep the old version, align, retrain plainly, or serve both versions behind a gate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from muscle.leaderboard.choose import plain_of
+from muscle.leaderboard.entries import Role
+from muscle.leaderboard.result import Advice, Row, RowNumbers, TaskBoard
+from muscle.report.numbers import Form, format_number
+
+CLOSE_COPY = 0.9
+"""A student that gives the old model's answer on fewer items, when it is taught nothing else, cannot copy."""
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One task's rows.
+
+    Attributes:
+        name: of the task.
+        binary: whether it has right and wrong.
+        rows: all rows.
+    """
+
+    name: str
+    binary: bool
+    rows: Sequence[Row]
+
+    def of_role(self, role: Role) -> list[Row]:
+        return [row for row in self.rows if row.role == role and self.name in row.tasks]
+
+    def numbers(self, row: Row) -> RowNumbers:
+        return row.tasks[self.name]
+
+    def level(self, row: Row) -> float:
+        """Return a row's accuracy, or its mean score."""
+        return self.numbers(row).mean("accuracy") or 0.0
+
+    def flips(self, row: Row) -> float:
+        return self.numbers(row).mean("negative_flip_rate") or 0.0
+
+    def told_level(self, row: Row) -> str:
+        form: Form = "rate" if self.binary else "score"
+        return format_number(self.level(row), form)
+
+    def told_flips(self, row: Row) -> str:
+        return format_number(self.flips(row), "rate")
+
+
+def advise(board: TaskBoard, rows: Sequence[Row]) -> Advice | None:
+    """Say what to do about one task, at what price, and why; None where the old version or the plain update is missing.
+
+    Keep the old version where nothing that was trained is as good as it; align where the chosen row is a method and
+    breaks fewer answers than the plain update beyond chance; else retrain: plainly, or as a control that does better.
+    Two models served are named where they break fewer still.
+    """
+    task = _Task(board.name, board.kind == "binary", rows)
+    old, plain = task.of_role("old"), task.of_role("plain")
+    chosen = next((row for row in rows if row.name == board.chosen), None)
+    if not old or not plain:
+        return None
+    group_plain = (plain_of(rows, chosen) if chosen else None) or plain[0]
+    kept = next((row for row in old if row.group == group_plain.group), old[0])
+    found = _action(task, kept, group_plain, chosen)
+    return Advice(found.action, found.row, [*found.sentences, *_served(task, found), *_caution(task)])
+
+
+def _action(task: _Task, old: Row, plain: Row, chosen: Row | None) -> Advice:
+    surely = chosen is not None and _row_beats(task, chosen, "plain")
+    usable = [row for row in task.rows if task.name in row.tasks and not row.failed and (row.eligible or row is plain)]
+    best = max(usable, key=task.level, default=plain)
+    taken = chosen if chosen is not None and surely else plain
+    if task.level(taken) < task.level(old) <= task.level(best):
+        taken = best
+    if task.level(taken) < task.level(old):
+        return Advice("freeze", old.name, [_freeze(task, old, taken)])
+    if taken.role == "method" and surely:
+        return Advice("align", taken.name, _align(task, old, plain, taken))
+    return Advice("retrain", taken.name, [_retrain(task, old, plain, taken, chosen)])
+
+
+def _freeze(task: _Task, old: Row, best: Row) -> str:
+    return (
+        f"Keep the old version: of what was trained nothing is as good ({best.name}: {task.told_level(best)} against "
+        f"{task.told_level(old)}), and it would break {task.told_flips(best)} of the answers. The price: what the new "
+        "base could give with more data or training."
+    )
+
+
+def _retrain(task: _Task, old: Row, plain: Row, taken: Row, chosen: Row | None) -> str:
+    price = f"The price: {task.told_flips(taken)} of the answers break."
+    levels = f"{task.told_level(taken)} after {task.told_level(old)}"
+    if taken is not plain:
+        return (
+            f"Retrain as in {taken.name} ({taken.what}): {levels}, where the plain update has {task.told_level(plain)} "
+            f"and breaks {task.told_flips(plain)}; no method with the old model does better here. {price}"
+        )
+    closest = f"; {chosen.name} breaks {task.told_flips(chosen)}, which may be chance" if chosen else ""
+    return f"Retrain plainly: {levels}, and no row as accurate breaks surely fewer answers{closest}. {price}"
+
+
+def _align(task: _Task, old: Row, plain: Row, chosen: Row) -> list[str]:
+    cut = task.numbers(chosen).mean("negative_flip_rate_change_percent")
+    less = f" ({format_number(cut, 'percent')})" if cut is not None else ""
+    seconds = f", {_time(chosen.seconds.mean)} of training" if chosen.seconds else ""
+    found = [
+        f"Align with {chosen.name}: it breaks {task.told_flips(chosen)} of the answers in place of "
+        f"{task.told_flips(plain)}{less} at {task.told_level(chosen)} (plain update {task.told_level(plain)}, old "
+        f"{task.told_level(old)}). The price: one adapter in place of another{seconds}, one model served as before."
+    ]
+    return found + _why(task, chosen)
+
+
+def _why(task: _Task, chosen: Row) -> list[str]:
+    """Say whether the old model has a part in it, and how it stands to re-running the old recipe."""
+    numbers, found = task.numbers(chosen), []
+    if numbers.uses_old_model:
+        found.append("It has a use of the old model: it beats every control without it.")
+    elif numbers.uses_old_model is False:
+        equal = [each.against for each in numbers.comparisons if not each.beats and each.control not in _OTHERS]
+        found.append(f"That it is the old model which helps is not shown: it does not beat {', '.join(equal)}.")
+    floor = numbers.against("floor")
+    if floor is not None:
+        words = "fewer than" if floor.beats else "not surely fewer than"
+        theirs = next((task.told_flips(row) for row in task.rows if row.name == floor.against), "")
+        found.append(f"That is {words} the old recipe breaks when it is merely run again ({theirs}).")
+    return found
+
+
+_OTHERS = ("floor", "twin", "third")
+"""Controls that say nothing of whether the old model is used."""
+
+
+def _row_beats(task: _Task, row: Row, control: str) -> bool:
+    return any(each.beats for each in task.numbers(row).comparisons if each.control == control)
+
+
+def _served(task: _Task, advice: Advice) -> list[str]:
+    """Name two models served where they break fewer answers at no lower level."""
+    advised = next((row for row in task.rows if row.name == advice.row), None)
+    if advised is None or advice.action == "freeze":
+        return []
+    better = [
+        row
+        for row in task.of_role("served")
+        if task.flips(row) < task.flips(advised) and task.level(row) >= task.level(advised)
+    ]
+    if not better:
+        return []
+    best = min(better, key=task.flips)
+    return [
+        f"Serving both versions goes further: {best.name} breaks {task.told_flips(best)} at {task.told_level(best)}, "
+        f"for {best.models_served} models served."
+    ]
+
+
+def _caution(task: _Task) -> list[str]:
+    """Say what to do first where the student cannot copy, or where one seed is all there is."""
+    found = []
+    for probe in task.of_role("probe"):
+        same = task.numbers(probe).mean("same_answer_as_old")
+        if same is not None and same < CLOSE_COPY:
+            found.append(
+                f"The student copies badly: taught by the old model alone it gives its answer on "
+                f"{format_number(same, 'rate')} of the items. Before another target try more unlabelled inputs, then "
+                "more epochs, then a larger rank."
+            )
+    if all(len(task.numbers(row).by_seed) < 2 for row in task.of_role("plain")):
+        found.append("One seed was trained: what another seed would give is not known (--seeds 0,1,2).")
+    return found
+
+
+def _time(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,41 @@
+"""One stage of an update, as the run, the dry run and the single steps see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from muscle.tasks import TaskData
+from muscle.tasks.task import Example
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage.
+
+    Attributes:
+        name: unique in the update, such as "align piqa".
+        inputs: returns everything that the outputs depend on, once the stages that it needs are done.
+        outputs: the files and folders that the work writes.
+        work: does it; None where the output is a given adapter.
+        needs: names of the stages whose outputs it reads.
+        data: whose examples it reads; None for the report.
+        epochs: of a training, at most; None for scoring.
+        on_options: it reads every option of its examples, or every candidate answer.
+        answers: candidate answers of an item at most; without epochs the stage draws them.
+        unlabelled: examples without labels that it reads beside them.
+        epochs_before: of the labelled examples alone, in a training that it begins with.
+    """
+
+    name: str
+    inputs: Callable[[], dict[str, object]]
+    outputs: tuple[Path, ...]
+    work: Callable[[], object] | None
+    needs: tuple[str, ...] = ()
+    data: TaskData | None = None
+    epochs: int | None = None
+    on_options: bool = False
+    answers: int = 0
+    unlabelled: tuple[Example, ...] = ()
+    epochs_before: int = 0

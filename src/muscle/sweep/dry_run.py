@@ -1,0 +1,117 @@
+"""What a sweep would do: its jobs, which of them are done, and what each needs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from muscle.sweep.job_stages import SCORED, trainings, update_stages
+from muscle.sweep.plan import make_plan
+from muscle.sweep.results import job_state
+from muscle.sweep.sweep import Part, chosen_jobs
+from muscle.sweep.variants import UpdateFile
+from muscle.typed_json import json_object
+
+State = Literal["done", "begun", "to run"]
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """A job.
+
+    Attributes:
+        name: its folder in the sweep's.
+        seed: of its group.
+        state: whether it is done, or was begun.
+        rows: what the leaderboard makes of it.
+        needs: jobs that run before it.
+        num_trainings: adapters that it trains.
+        num_scored: runs that it scores.
+        examples: read by its trainings in all epochs, at most.
+    """
+
+    name: str
+    seed: int
+    state: State
+    rows: tuple[str, ...]
+    needs: tuple[str, ...]
+    num_trainings: int
+    num_scored: int
+    examples: int
+
+
+@dataclass(frozen=True)
+class PlannedSweep:
+    """A sweep.
+
+    Attributes:
+        folder: where it would stand.
+        jobs: in the order in which they would run.
+    """
+
+    folder: str
+    jobs: tuple[PlannedJob, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """Return it as a JSON object."""
+        return json_object(self)
+
+
+def plan_sweep(
+    path: Path,
+    overrides: Mapping[str, object],
+    *,
+    out: Path | None = None,
+    controls: bool = True,
+    only: Collection[str] = (),
+    part: Part | None = None,
+) -> PlannedSweep:
+    """Say what a sweep would do; see `muscle.sweep.sweep.sweep` for the arguments.
+
+    Raises:
+        MuscleError: an input is missing or wrong.
+    """
+    plan = make_plan(UpdateFile(path, overrides), folder=out, controls=controls)
+    found = []
+    for job in chosen_jobs(plan, only=only, part=part):
+        update, state = update_stages(job), job_state(job)
+        stages = [stage for data in update.data.values() for stage in trainings(job, update, data) if stage.work]
+        seen = 0
+        for stage in stages:
+            assert stage.data is not None, "a training has its data"
+            labelled = len(stage.data.train)
+            seen += (stage.epochs or 0) * (labelled + len(stage.unlabelled)) + stage.epochs_before * labelled
+        found.append(
+            PlannedJob(
+                name=job.name,
+                seed=job.seed,
+                state="done" if state.done else "begun" if state.num_stages > state.num_to_run else "to run",
+                rows=tuple(row.name for row in plan.rows if any(each.name == job.name for each in row.jobs.values())),
+                needs=job.needs,
+                num_trainings=len(stages),
+                num_scored=len(SCORED[job.kind]) * len(update.data),
+                examples=seen,
+            )
+        )
+    return PlannedSweep(str(plan.folder), tuple(found))
+
+
+def print_plan(plan: PlannedSweep) -> None:
+    """Print the plan as a table."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("seed", "rows", "state", title="What would be done")
+    for title in ("trained", "scored", "examples, at most"):
+        table.add_column(title, justify="right")
+    for job in plan.jobs:
+        examples = f"{job.examples:,}" if job.state != "done" else ""
+        cells = (str(job.seed), "\n".join(job.rows), job.state, str(job.num_trainings), str(job.num_scored), examples)
+        table.add_row(*map(Text, cells))
+    console = Console()
+    console.print(table)
+    to_run = [job for job in plan.jobs if job.state != "done"]
+    console.print(Text(f"{len(to_run)} of {len(plan.jobs)} jobs to run in {plan.folder}"))

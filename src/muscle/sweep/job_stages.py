@@ -1,0 +1,85 @@
+"""The stages of a job: those of an update, as many of them as the job has."""
+
+from __future__ import annotations
+
+from muscle.pipeline.run_folder import content_of
+from muscle.pipeline.stage import Stage
+from muscle.pipeline.stages import UpdateStages
+from muscle.sweep.jobs import Job
+from muscle.tasks import TaskData
+
+SCORED = {
+    "tasks": ("old", "new", "base"),
+    "again": ("old", "new"),
+    "third": ("old",),
+    "longer": ("control",),
+    "variant": ("compat",),
+}
+"""Which runs a job scores, by its kind."""
+
+
+def update_stages(job: Job) -> UpdateStages:
+    """Return the update that a job is a part of."""
+    return UpdateStages(job.config, split_seed=job.seed, teachers=job.teachers)
+
+
+def trainings(job: Job, update: UpdateStages, data: TaskData) -> list[Stage]:
+    """Return a job's trainings on one task, and what they need first."""
+    if job.kind == "variant":
+        return [*update.candidates.stages(data), update.align(data)]
+    if job.kind == "longer":
+        return [train_longer(update, data)]
+    sides = ("old",) if job.kind == "third" else ("old", "new")
+    return [update.finetune("old" if side == "old" else "new", data) for side in sides]
+
+
+def job_stages(job: Job, update: UpdateStages) -> list[Stage]:
+    """Return a job's stages in their order: all training first, then the scoring."""
+    trained = [stage for data in update.data.values() for stage in trainings(job, update, data)]
+    scored = [update.evaluate(run, data) for run in SCORED[job.kind] for data in update.data.values()]
+    return [*trained, *scored]
+
+
+def train_longer(update: UpdateStages, data: TaskData) -> Stage:
+    """Train the plain update's adapter on with cross-entropy, for as many epochs as the job's alignment has."""
+    name, settings = data.task.name, update.config.align_training()
+    out, start_from = update.adapter("control", name), update.adapter("new", name)
+    templates = update.templates("new")
+
+    def inputs() -> dict[str, object]:
+        return {
+            "base": update.fingerprints["new"],
+            "start_from": content_of(start_from),
+            "task": dict(data.task.definition),
+            "train": data.fingerprints["train"],
+            "validation": data.fingerprints["validation"],
+            "training": settings.identity(),
+            **templates,
+        }
+
+    def work() -> None:
+        from muscle.training.finetune import finetune
+
+        finetune(
+            update.bases.base("new"),
+            data.task,
+            train_examples=data.train,
+            validation_examples=data.validation,
+            lora=update.config.lora,
+            settings=settings,
+            out=out,
+            start_from=start_from,
+            description=f"train on longer on {name}",
+        )
+
+    return Stage(f"control {name}", inputs, (out,), work, data=data, epochs=settings.epochs)
+
+
+def labelled_epochs(update: UpdateStages) -> int:
+    """Return the epochs of labelled examples in which as many examples are seen as a variant sees at most."""
+    most = 1
+    for data in update.data.values():
+        aligned = update.align(data)
+        seen = (aligned.epochs or 0) * (len(data.train) + len(data.unlabelled))
+        most = max(most, -(-seen // max(1, len(data.train))) + aligned.epochs_before)
+    return most

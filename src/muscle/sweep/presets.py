@@ -1,0 +1,92 @@
+"""Ready lists of variants: the paper's Table 7, and the methods that muscle has.
+
+A preset takes the place of the file's `alignment` section, but for what belongs to the update and not to the method:
+how the compatibility adapter is trained, where the unlabelled inputs are, and what the teachers are kept in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from muscle.config.alignment import AlignmentSettings
+from muscle.config.methods import LABEL_TARGETS, MaskName, TargetName
+from muscle.config.sweep_settings import PresetName
+from muscle.leaderboard.entries import Published
+
+CE_WEIGHT = 0.5
+"""1 - lambda of Eq. 5 in the rows with cross-entropy: the paper names no lambda, so both losses weigh alike."""
+
+_TABLE_7: tuple[tuple[str, MaskName, float, Published], ...] = (
+    ("the method", "student_wrong", 0.0, Published(-3.97, -34.25, 0.54, 4.51)),
+    ("old model right", "old_right", 0.0, Published(-2.29, -19.76, -0.60, 1.68)),
+    ("old model always", "old_always", 0.0, Published(-2.99, -25.80, -0.82, 2.17)),
+    ("CE + the method", "student_wrong", CE_WEIGHT, Published(-3.10, -26.75, 0.38, 3.48)),
+    ("CE + token likelihood", "token_likelihood", CE_WEIGHT, Published(-2.12, -18.29, -0.49, 1.63)),
+    ("CE + sequence likelihood", "sequence_likelihood", CE_WEIGHT, Published(-1.96, -16.91, 0.05, 2.01)),
+)
+"""MUSCLE (2024), Table 7: PIQA, Llama 1 to Llama 2; changes against the plain update in points, the second in %."""
+
+_TARGETS: tuple[TargetName, ...] = ("labels", "mixture", "reliability", "lifted", "margin", "stack")
+
+PROBE = "probe: the old one alone"
+_OF_UPDATE = ("training", "selection")
+_OF_TOKENS = ("temperature", "engine", "store_precision", "topk")
+_OF_INPUTS = ("unlabelled", "unlabelled_epochs")
+_OF_ANSWERS = ("answers",)
+
+WholeUnit = Literal["options", "answers"]
+"""The units in which whole answers are learnt."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A variant of a preset.
+
+    Attributes:
+        name: what the tables call it.
+        alignment: the whole section.
+        probe: whether it only tells how well the student can copy.
+        published: what the paper reports of it.
+    """
+
+    name: str
+    alignment: Mapping[str, object]
+    probe: bool = False
+    published: Published | None = None
+
+
+def ready_variants(preset: PresetName, given: AlignmentSettings, unit: WholeUnit = "options") -> list[Ready]:
+    """Return a preset's variants.
+
+    Args:
+        preset: its name; `controls` has none.
+        given: the update's own alignment.
+        unit: in which whole answers are learnt: options, or candidate answers where a task's answers are generated.
+    """
+    if preset == "table7":
+        return [
+            Ready(name, section({"method": "paper", "mask": mask, "ce_weight": weight}, given), published=published)
+            for name, mask, weight, published in _TABLE_7
+        ]
+    if preset == "methods":
+        whole = [Ready(f"{unit}, {each}", section({"method": unit, "target": each}, given)) for each in _TARGETS]
+        probe = section({"method": unit, "target": "mixture", "old_share": 1.0}, given)
+        return [Ready("paper", section({"method": "paper"}, given)), *whole, Ready(PROBE, probe, probe=True)]
+    return []
+
+
+def section(choices: Mapping[str, object], given: AlignmentSettings) -> dict[str, object]:
+    """Return an `alignment` section of some choices, with what is the update's own and not the method's."""
+    written = given.model_dump()
+    kept = list(_OF_UPDATE)
+    if choices.get("method") == "paper":
+        # One vector a token cannot follow the student, as most masks do.
+        kept += [key for key in _OF_TOKENS if given.unit == "tokens" and (key, given.engine) != ("engine", "mixed")]
+    elif choices.get("target") not in LABEL_TARGETS:
+        kept += _OF_INPUTS
+    if choices.get("method") == "answers":
+        kept += _OF_ANSWERS
+    defaults = AlignmentSettings()
+    return {**{key: written[key] for key in kept if written[key] != getattr(defaults, key)}, **choices}

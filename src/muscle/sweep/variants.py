@@ -1,0 +1,167 @@
+"""The variants of an update: a name, and what differs from its update.yaml."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+
+from muscle.config.sweep_settings import SweepSettings
+from muscle.config.update_file import UpdateConfig, load_config
+from muscle.errors import ConfigError
+from muscle.leaderboard.entries import Published
+from muscle.provenance import fingerprint
+from muscle.sweep.presets import Ready, WholeUnit, ready_variants
+from muscle.tasks import get_task
+from muscle.yaml_files import yaml_value
+
+SEED = "training.seed"
+OWN = "as configured"
+"""The update as it stands in its file."""
+
+_MAX_NAME = 60
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One variant of an update.
+
+    Attributes:
+        name: what the tables call it.
+        overrides: dotted keys of update.yaml, and what stands there in its place.
+        probe: whether it only tells how well the student can copy.
+        published: what the paper reports of it.
+    """
+
+    name: str
+    overrides: Mapping[str, object] = field(default_factory=dict)
+    probe: bool = False
+    published: Published | None = None
+
+    @property
+    def folder_name(self) -> str:
+        """A folder's name that no other variant has: letters, digits and a few signs."""
+        plain = re.sub(r"[^A-Za-z0-9=._-]+", "-", self.name).strip(".-")
+        if plain == self.name and len(plain) <= _MAX_NAME:
+            return plain
+        return f"{plain[: _MAX_NAME - 9]}-{fingerprint(self.name)[:8]}".lstrip("-")
+
+
+@dataclass(frozen=True)
+class UpdateFile:
+    """An update.yaml, and what the command line puts in its place.
+
+    Attributes:
+        path: the file.
+        overrides: dotted keys to values, for all variants.
+    """
+
+    path: Path
+    overrides: Mapping[str, object] = field(default_factory=dict)
+
+    def config(self, more: Mapping[str, object] | None = None) -> UpdateConfig:
+        """Read the file with further overrides.
+
+        Raises:
+            ConfigError: see `load_config`.
+        """
+        return load_config(self.path, overrides={**self.overrides, **(more or {})})
+
+
+def vary(text: str) -> tuple[str, list[object]]:
+    """Read `KEY=V1,V2`; commas in brackets or quotes part nothing.
+
+    >>> vary("alignment.mask=old_right,old_always")
+    ('alignment.mask', ['old_right', 'old_always'])
+    >>> vary("alignment.lora={r: 8, },null")
+    ('alignment.lora', [{'r': 8}, None])
+
+    Raises:
+        ConfigError: it is of another form.
+    """
+    key, equals, values = text.partition("=")
+    found = yaml_value(f"[{values}]")
+    if not key or not equals or not isinstance(found, list) or not found:
+        raise ConfigError(f"--vary {text}: expected KEY=VALUE,VALUE, such as alignment.mask=student_wrong,old_right")
+    return key, found
+
+
+def expand(file: UpdateFile, settings: SweepSettings) -> tuple[list[Variant], list[int]]:
+    """Return the variants and the seeds of a sweep: those of presets, those with a name, and all combinations.
+
+    Where none of these is asked for, the update as configured is the only variant.
+
+    Raises:
+        ConfigError: two variants share a name, or a seed is no whole number or stands twice.
+    """
+    varied = dict(settings.vary)
+    seeds = _all_seeds(settings.seeds, varied.pop(SEED, None))
+    config = file.config()
+    unit = _whole_unit(config)
+    found = [_of_preset(each) for preset in settings.presets for each in ready_variants(preset, config.alignment, unit)]
+    found += [Variant(name, dict(overrides)) for name, overrides in settings.variants.items()]
+    found += _combinations(varied)
+    if not found and not settings.presets:
+        found = [Variant(OWN)]
+    _refuse_same_names(found)
+    return found, seeds or [config.training.seed]
+
+
+def _whole_unit(config: UpdateConfig) -> WholeUnit:
+    """Return in which unit whole answers of the update's tasks can be learnt."""
+    generated = any(get_task(entry.task).kind == "generation" for entry in config.tasks)
+    return "answers" if generated else "options"
+
+
+def _of_preset(ready: Ready) -> Variant:
+    return Variant(ready.name, {"alignment": ready.alignment}, ready.probe, ready.published)
+
+
+def _all_seeds(given: Sequence[int], varied: Sequence[object] | None) -> list[int]:
+    found = [*given, *(varied or ())]
+    seeds = [each for each in found if isinstance(each, int) and not isinstance(each, bool)]
+    if len(seeds) < len(found) or len(set(seeds)) < len(seeds):
+        raise ConfigError(f"{SEED}: expected whole numbers, each once, found {found}")
+    return seeds
+
+
+def _combinations(varied: Mapping[str, Sequence[object]]) -> list[Variant]:
+    """Return a variant for each combination of values; nothing where nothing is varied."""
+    if not varied:
+        return []
+    short = _short_keys(varied)
+    return [
+        Variant(
+            ", ".join(f"{short[key]}={_yaml_word(value)}" for key, value in zip(varied, values, strict=True)),
+            dict(zip(varied, values, strict=True)),
+        )
+        for values in product(*varied.values())
+    ]
+
+
+def _short_keys(keys: Iterable[str]) -> dict[str, str]:
+    """Return the last word of each key, or the whole key where two end alike.
+
+    >>> _short_keys(["alignment.mask", "training.epochs", "alignment.training.epochs"])["alignment.mask"]
+    'mask'
+    """
+    listed = list(keys)
+    last = Counter(key.rpartition(".")[2] for key in listed)
+    return {key: word if last[word := key.rpartition(".")[2]] == 1 else key for key in listed}
+
+
+def _yaml_word(value: object) -> str:
+    """Write a value as YAML has it: a word as it is, anything else in the form of JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _refuse_same_names(variants: Sequence[Variant]) -> None:
+    counted = Counter(variant.name for variant in variants)
+    folders = Counter(variant.folder_name.lower() for variant in variants)
+    for variant in variants:
+        if counted[variant.name] > 1 or folders[variant.folder_name.lower()] > 1:
+            raise ConfigError(f"two variants are called {variant.name!r}; expected each name once")

@@ -1,0 +1,193 @@
+"""What teachers think of all items, calibrated on the validation items and made into what a student is taught."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from muscle.config.alignment import AlignmentSettings
+from muscle.errors import DataError
+from muscle.training.options import distances, targets
+from muscle.training.options.losses import Distance, Source, TargetRows, margin
+from muscle.training.options.stacking import fit_stack
+from muscle.training.options.teach import Lesson, OptionData, label_lesson
+from muscle.training.teachers.calibration import calibrated_temperature
+
+
+@dataclass(frozen=True)
+class _Taught:
+    """What teachers think, each divided by its temperature, and what that is held against.
+
+    Attributes:
+        data: the items.
+        old: (items, options), the old teacher's scores.
+        new: the same of the new one and its further teachers; empty where the old one teaches alone.
+        facts: temperatures and what else was fitted.
+    """
+
+    data: OptionData
+    old: Tensor
+    new: tuple[Tensor, ...]
+    facts: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def gold(self) -> Tensor:
+        """Index of each item's right option, or `NO_LABEL`."""
+        return self.data.gold
+
+    @property
+    def held(self) -> slice:
+        """The validation items."""
+        return slice(self.data.num_trained, None)
+
+    @property
+    def mean_new(self) -> Tensor:
+        """The new teachers' mean distribution; as log-likelihoods."""
+        return self.new[0] if len(self.new) == 1 else targets.mean_teacher(self.new)
+
+
+def taught_lesson(data: OptionData, old: Tensor, new: Sequence[Tensor], alignment: AlignmentSettings) -> Lesson:
+    """Return what teachers make of all items, each at the temperature that fits the validation items best.
+
+    Args:
+        data: the items.
+        old: (items, options), the old teacher's scores.
+        new: the same of the new one and of further teachers; empty where the old one teaches alone.
+        alignment: target, shares and numbers.
+
+    Raises:
+        DataError: an item lacks the label that the target asks for.
+    """
+    held, gold = slice(data.num_trained, None), data.gold
+    temperatures = [_temperature(side[held], gold[held]) for side in (old, *new)]
+    scaled = [side / temperature for side, temperature in zip((old, *new), temperatures, strict=True)]
+    named: dict[str, object] = dict(zip(("old", "new"), temperatures, strict=False))
+    if len(new) > 1:
+        named["teachers"] = temperatures[2:]
+    taught = _Taught(data, scaled[0], tuple(scaled[1:]), {"temperatures": named})
+    if data.counts_rest:
+        sides = dict(zip(("old", "new"), (old, *new), strict=False))
+        taught.facts["mean_candidates_probability"] = {
+            name: float(1 - data.rest_of(side).exp().mean()) for name, side in sides.items()
+        }
+    rows = _target_rows(taught, alignment)
+    answered = {"old": taught.old, **({"new": taught.mean_new} if new else {}), "target": rows.log_target}
+    right = {name: float((side[held].argmax(-1) == gold[held]).double().mean()) for name, side in answered.items()}
+    return Lesson(rows, {**taught.facts, "validation_accuracy": right})
+
+
+def distance_of(alignment: AlignmentSettings) -> Distance | None:
+    """Return the distance to the target's sources; None for targets that are one distribution."""
+    match alignment.target:
+        case "focal" if alignment.focal.distance == "kl":
+            return partial(_softened, alignment.temperature)
+        case "focal":
+            return lambda scores, teacher, gold: distances.logits(scores, teacher)
+        case "inhibition":
+            numbers = alignment.inhibition
+            return partial(
+                distances.inhibition, xi=numbers.xi, p=numbers.p, top=numbers.top, right_option=numbers.right_option
+            )
+        case _:
+            return None
+
+
+def focal_weight(teacher: Tensor, gold: Tensor, *, alpha: float, beta: float) -> Tensor:
+    """Return alpha + beta [argmax p = y], alpha without a label: (items,) (Yan et al. 2021, Eq. 7)."""
+    right = (teacher.argmax(-1) == gold) & (gold != targets.NO_LABEL)
+    return alpha + beta * right.to(teacher.dtype)
+
+
+def _target_rows(taught: _Taught, alignment: AlignmentSettings) -> TargetRows:
+    old, gold, share = taught.old, taught.gold, alignment.old_share
+    match alignment.target:
+        case "margin":
+            return _kept_margins(taught, alignment)
+        case "focal":
+            return _focal_rows(taught, alignment)
+        case "inhibition":
+            return _reference_rows(taught, share)
+        case "mixture":
+            found = targets.mixture(old, taught.mean_new, share)
+        case "reliability":
+            found = _reliable(taught, alignment)
+        case "lifted":
+            found = targets.lifted(old, taught.mean_new, share, gold)
+        case "stack":
+            a, b = fit_stack(old[taught.held], taught.mean_new[taught.held], gold[taught.held])
+            found = targets.stack(old, taught.mean_new, a, b, alignment.kappa)
+            taught.facts["stack"] = {"a": a, "b": b}
+        case "old_answers":
+            found = _answered(taught, keep_labels=alignment.keep_labels)
+        case _:
+            raise ValueError(f"target: expected one of teachers, found {alignment.target}")
+    return TargetRows(found, gold)
+
+
+def _reliable(taught: _Taught, alignment: AlignmentSettings) -> Tensor:
+    shares = targets.reliability_share(
+        taught.old, taught.mean_new, alignment.old_share, taught.gold, sharpness=alignment.sharpness
+    )
+    taught.facts["mean_old_share"] = float(shares.mean())
+    return targets.mixture(taught.old, taught.mean_new, shares[:, None])
+
+
+def _kept_margins(taught: _Taught, alignment: AlignmentSettings) -> TargetRows:
+    """Return the labels as a target, with the margin to keep beside them."""
+    rows = label_lesson(taught.data).target
+    kept = margin(taught.old, taught.gold)
+    if alignment.margin_of == "higher":
+        kept = torch.maximum(kept, margin(taught.mean_new, taught.gold))
+    return TargetRows(rows.log_target, taught.gold, kept)
+
+
+def _focal_rows(taught: _Taught, alignment: AlignmentSettings) -> TargetRows:
+    """Return the sources of focal distillation: the old model, or both with their shares."""
+    numbers, gold, share = alignment.focal, taught.gold, alignment.old_share
+    sides = [(taught.old, 1.0)]
+    if numbers.sources == "both":
+        sides = [(taught.old, share), (taught.mean_new, 1.0 - share)]
+    sources = tuple(
+        Source(side, part * focal_weight(side, gold, alpha=numbers.alpha, beta=numbers.beta)) for side, part in sides
+    )
+    old_right = (taught.old.argmax(-1) == gold)[gold != targets.NO_LABEL]
+    taught.facts["old_right"] = float(old_right.double().mean())
+    mixed = taught.old.log_softmax(-1)
+    if numbers.sources == "both":
+        mixed = targets.mixture(taught.old, taught.mean_new, share)
+    return TargetRows(mixed, gold, sources=sources)
+
+
+def _reference_rows(taught: _Taught, share: float) -> TargetRows:
+    """Return the reference of the inhibition: s z_old + (1 - s) times the mean logits of the new teachers."""
+    logits = share * distances.centred(taught.old)
+    for side in taught.new:
+        logits = logits + (1.0 - share) / len(taught.new) * distances.centred(side)
+    # 0 x -inf where a share is 0.
+    logits = logits.masked_fill(taught.old == -torch.inf, -torch.inf)
+    weight = torch.ones(len(logits), dtype=logits.dtype)
+    return TargetRows(logits.log_softmax(-1), taught.gold, sources=(Source(logits, weight),))
+
+
+def _answered(taught: _Taught, *, keep_labels: bool) -> Tensor:
+    data = taught.data
+    if keep_labels and not data.unlabelled:
+        raise DataError(
+            "alignment.keep_labels: expected inputs without labels, which the old model answers; found none "
+            "(alignment.unlabelled)"
+        )
+    return targets.old_answers(taught.old, taught.gold, keep_labels=keep_labels)
+
+
+def _softened(temperature: float, scores: Tensor, teacher: Tensor, gold: Tensor) -> Tensor:
+    del gold
+    return distances.softened(scores, teacher, temperature=temperature)
+
+
+def _temperature(scores: Tensor, gold: Tensor) -> float:
+    """Return the temperature that makes a teacher as sure of items as it is right."""
+    return calibrated_temperature([row[row > -torch.inf] for row in scores], gold.tolist())

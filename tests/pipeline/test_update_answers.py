@@ -1,0 +1,185 @@
+"""Candidate answers as the unit of training: the whole way through `muscle update` and `align` on the tiny pair."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from command_line import muscle
+from muscle.config.methods import AnswerSettings
+from muscle.config.update_file import load_config
+from muscle.errors import ConfigError, DataError
+from muscle.pipeline.candidates import candidate_parts
+from muscle.pipeline.dry_run import plan_stages
+from muscle.pipeline.update import update
+from muscle.tasks.candidates import Candidate, read_candidates, write_candidates
+from muscle.tasks.task import Example
+from muscle.yaml_files import yaml_text
+from tiny import GENERATION_YAML, TASK_YAML, save_base, write_choice_rows
+
+TRAINING = {
+    "epochs": 1,
+    "learning_rate": 0.005,
+    "warmup_steps": 2,
+    "batch_size": 8,
+    "gradient_accumulation": 1,
+    "precision": "float32",
+}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("answers")
+    (root / "tools.yaml").write_text(GENERATION_YAML)
+    (root / "choice.yaml").write_text(TASK_YAML)
+    write_choice_rows(root / "train.jsonl", 40)
+    write_choice_rows(root / "test.jsonl", 16, start=1000)
+    rows = [json.loads(line) for line in write_choice_rows(root / "more.jsonl", 30, start=500).read_text().splitlines()]
+    questions = [{"id": row["id"], "goal": row["goal"]} for row in rows]
+    (root / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions))
+    save_base(root / "old", seed=1)
+    save_base(root / "new", seed=2)
+    return root
+
+
+def configured(root: Path, out: Path, *, task: str = "tools.yaml", **alignment):
+    config = {
+        "old": "old",
+        "new": "new",
+        "tasks": [{"task": task, "train": "train.jsonl", "test": "test.jsonl"}],
+        "lora": {"r": 4, "alpha": 8},
+        "training": TRAINING,
+        "alignment": alignment,
+        "evaluation": {"control": True, "bare_base": False},
+        "output": str(out),
+    }
+    path = root / f"{out.name}.yaml"
+    path.write_text(yaml_text(config))
+    return load_config(path)
+
+
+@pytest.fixture(scope="module")
+def plain(inputs, tmp_path_factory):
+    """A run of the preset on unlabelled inputs too, whose task adapters the others take over."""
+    out = tmp_path_factory.mktemp("plain") / "preset"
+    return update(configured(inputs, out, method="answers", unlabelled="more.jsonl")).folder
+
+
+def with_given_adapters(config, folder: Path):
+    given = {side: {"tools": str(folder / "adapters" / side / "tools")} for side in ("old", "new")}
+    sides = {side: getattr(config, side).located(getattr(config, side).base, given[side]) for side in ("old", "new")}
+    return config.model_copy(update=sides)
+
+
+def written(folder: Path, run: str) -> dict:
+    return json.loads((folder / "adapters" / run / "tools" / "training.json").read_text())
+
+
+def test_the_preset_goes_the_whole_way_with_its_control(inputs, plain):
+    compat, control = written(plain, "compat"), written(plain, "control")
+    drawn = read_candidates(plain / "candidates" / "tools.jsonl")
+    answered = sum(bool(candidates) for key, candidates in drawn.items() if key.startswith("unlabelled/"))
+    assert (compat["unit"], compat["target"], compat["num_unlabelled"]) == ("answers", "mixture", answered)
+    assert 0 < answered <= 30
+    assert compat["labels_first"]["num_epochs"] == 1
+    assert all(0 < share <= 1 for share in compat["mean_candidates_probability"].values())
+    assert (control["unit"], control["target"]) == ("answers", "labels")
+    assert control["num_epochs"] == compat["control_epochs"]
+    again = configured(inputs, plain, method="answers", unlabelled="more.jsonl")
+    assert update(again).num_stages_run == 0
+
+
+def test_candidates_are_kept_with_who_gave_them_and_the_reference_first(plain):
+    found = read_candidates(plain / "candidates" / "tools.jsonl")
+    assert len(found) == 70
+    for key, candidates in found.items():
+        texts = [each.text for each in candidates]
+        assert len(set(texts)) == len(texts) <= 7
+        by_data = ["reference" in each.sources for each in candidates]
+        assert by_data == [not key.startswith("unlabelled/"), *[False] * len(by_data)][: len(by_data)]
+    sources = {source for candidates in found.values() for each in candidates for source in each.sources}
+    assert sources == {"reference", "old greedy", "old sample", "new greedy", "new sample"}
+    assert not list((plain / "candidates").glob(".*"))
+
+
+METHODS = {
+    "labels": {"method": "answers", "target": "labels", "answers": {"models": ["new"], "samples": 1}},
+    "margin": {"unit": "answers", "target": "margin"},
+    "reliability": {"method": "answers", "target": "reliability", "labels_first": False},
+    "stack": {"method": "answers", "target": "stack", "kappa": 3.0, "labels_first": False},
+    "by tokens": {"method": "answers", "target": "lifted", "answers": {"normalise": "tokens"}, "labels_first": False},
+    "closed": {"method": "answers", "kl": "reverse", "answers": {"rest": False}, "labels_first": False},
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_target_goes_the_whole_way(inputs, plain, tmp_path, name):
+    config = with_given_adapters(configured(inputs, tmp_path / "run", **METHODS[name]), plain)
+    folder = update(config).folder
+    found = written(folder, "compat")
+    assert (found["unit"], found["target"]) == ("answers", config.alignment.target)
+    assert found["answers"]["normalise"] == config.alignment.answers.normalise
+    assert 1 < found["mean_candidates"] <= config.alignment.num_candidates
+    drawn = config.alignment.target not in ("labels", "margin")
+    assert ("mean_candidates_probability" in found) == (config.alignment.answers.counts_rest and drawn)
+
+
+def test_another_way_to_score_candidates_draws_none_again(inputs, plain):
+    states = {}
+    for name, answers in {"scored": {"normalise": "tokens"}, "drawn": {"samples": 3}}.items():
+        config = configured(inputs, plain, method="answers", unlabelled="more.jsonl", answers=answers)
+        states[name] = {stage.name: stage.state for stage in plan_stages(config)}
+    assert states["scored"]["candidates tools"] == "done"
+    assert states["scored"]["align tools"] == states["drawn"]["candidates tools"] == "to run"
+
+
+def test_a_dry_run_counts_what_is_drawn_and_read(inputs, tmp_path):
+    counted = []
+    for samples in (1, 3):
+        config = configured(inputs, tmp_path / str(samples), method="answers", answers={"samples": samples})
+        counted.append({stage.name: stage.num_tokens for stage in plan_stages(config)})
+    assert counted[1]["candidates tools"] == 2 * counted[0]["candidates tools"] > 0
+    assert counted[1]["align tools"] > counted[0]["align tools"]
+
+
+def test_the_unit_must_be_the_tasks(inputs, tmp_path):
+    with pytest.raises(ConfigError, match=r"answers needs a task whose answers are generated, found tools, which has"):
+        update(configured(inputs, tmp_path / "a", task="choice.yaml", method="answers"))
+    with pytest.raises(ConfigError, match=r"options needs a choice task, found tools, whose answers are generated"):
+        update(configured(inputs, tmp_path / "b", method="options"))
+
+
+def test_align_as_a_single_step_draws_its_candidates(inputs, plain, tmp_path):
+    settings = {"training": TRAINING, "alignment": {"method": "answers", "answers": {"samples": 1}}}
+    (inputs / "settings.yaml").write_text(yaml_text(settings))
+    arguments = ["align", "--task", str(inputs / "tools.yaml"), "--train", str(inputs / "train.jsonl")]
+    for side in ("old", "new"):
+        arguments += [f"--{side}", f"{inputs / side}+{plain / 'adapters' / side / 'tools'}"]
+    done = muscle(*arguments, "--config", inputs / "settings.yaml", "--out", tmp_path / "c")
+    assert done.code == 0, done.err
+    assert json.loads((tmp_path / "c" / "training.json").read_text())["unit"] == "answers"
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+def items(*labelled: bool) -> list[Example]:
+    return [
+        Example(id=str(number), context="a", reference=("b",) if known else (), target=" b" if known else "")
+        for number, known in enumerate(labelled)
+    ]
+
+
+def test_items_without_an_alternative_are_left_out_and_counted(tmp_path, caplog):
+    config = AnswerSettings(rest=True), AnswerSettings(rest=False)
+    one, two = (Candidate("b", 0, ("reference",)),), (Candidate("b", 0, ()), Candidate("c", 1, ()))
+    write_candidates(tmp_path / "c.jsonl", {"train/0": one, "train/1": two, "train/2": ()})
+    parts = {"train": items(True, True, False)}
+    open_list, closed_list = (candidate_parts(tmp_path / "c.jsonl", parts, answers)["train"] for answers in config)
+    assert [example.id for example in open_list] == ["0", "1"]
+    assert [example.id for example in closed_list] == ["1"]
+    assert closed_list[0].choices == ("b", "c")
+    assert "2 of 3 train items have fewer than 2 candidate answers and are left out" in caplog.text
+    with pytest.raises(DataError, match=r"expected candidates of train 3, found none; delete the file"):
+        candidate_parts(tmp_path / "c.jsonl", {"train": items(True, True, True, True)}, config[0])
+    with pytest.raises(DataError, match=r"expected unlabelled items with at least 1 candidate answers, found none"):
+        write_candidates(tmp_path / "d.jsonl", {"unlabelled/0": ()})
+        candidate_parts(tmp_path / "d.jsonl", {"unlabelled": items(False)}, config[0])

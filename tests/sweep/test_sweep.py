@@ -1,0 +1,230 @@
+"""A sweep the whole way on the tiny pair: variants, seeds, controls, parts, processes, failures."""
+
+import json
+import shutil
+
+import pytest
+
+from command_line import muscle
+from muscle.leaderboard.result import Leaderboard
+from muscle.pipeline.run_folder import content_of
+from muscle.sweep.sweep import Part, sweep
+from muscle.yaml_files import yaml_text
+from tiny import TASK_YAML, save_base, write_choice_rows
+
+VARY = {"alignment.mask": ["student_wrong", "old_right"]}
+MASKS = [f"mask={mask}" for mask in VARY["alignment.mask"]]
+TWINS = [f"{name}, twin as old" for name in MASKS]
+SHARED = [
+    "old",
+    "plain update",
+    "bare new base",
+    "floor: old recipe again",
+    "twin: new recipe again",
+    "longer: cross-entropy",
+]
+STAGES_OF_SEED = (2 + 3) + (2 + 2) + (1 + 1) + 4 * (1 + 1)
+"""Trained and scored: task adapters; both again; longer; two variants, each with its twin control."""
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("sweep")
+    (root / "tools.yaml").write_text(TASK_YAML)
+    write_choice_rows(root / "train.jsonl", 40)
+    write_choice_rows(root / "test.jsonl", 24, start=1000)
+    for seed, name in enumerate(("old", "new", "third"), start=1):
+        save_base(root / name, seed=seed)
+    training = {
+        "epochs": 1,
+        "learning_rate": 0.005,
+        "warmup_steps": 2,
+        "batch_size": 8,
+        "gradient_accumulation": 1,
+        "precision": "float32",
+    }
+    config = {
+        "old": "old",
+        "new": "new",
+        "tasks": [{"task": "tools.yaml", "train": "train.jsonl", "test": "test.jsonl"}],
+        "lora": {"r": 4, "alpha": 8},
+        "training": training,
+        "sweep": {"vary": VARY, "seeds": [0, 1]},
+    }
+    (root / "update.yaml").write_text(yaml_text(config))
+    return root
+
+
+@pytest.fixture(scope="module")
+def finished(inputs, tmp_path_factory):
+    out = tmp_path_factory.mktemp("sweeps") / "whole"
+    return out, sweep(inputs / "update.yaml", out=out)
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A copy of the finished sweep, whose paths are its own."""
+    shutil.copytree(finished[0], tmp_path / "whole")
+    return tmp_path / "whole"
+
+
+def rows_of(leaderboard: Leaderboard) -> dict:
+    return {row.name: row for row in leaderboard.rows}
+
+
+def test_controls_come_first_and_every_row_has_its_numbers_for_every_seed(finished):
+    _, result = finished
+    names = [row.name for row in result.leaderboard.rows]
+    assert names == [*SHARED, TWINS[0], MASKS[0], TWINS[1], MASKS[1]]
+    assert result.num_stages_run == 2 * STAGES_OF_SEED
+    for row in result.leaderboard.rows:
+        numbers = row.tasks["tools"]
+        assert [each.seed for each in numbers.by_seed] == [0, 1], row.name
+        assert all(each.n == 24 for each in numbers.by_seed)
+        assert numbers.over_seeds["accuracy"].n == 2
+    assert rows_of(result.leaderboard)["bare new base"].seconds is None
+    assert rows_of(result.leaderboard)[MASKS[0]].seconds.n == 2
+
+
+def test_every_method_is_held_against_its_controls(finished):
+    _, result = finished
+    comparisons = rows_of(result.leaderboard)[MASKS[0]].tasks["tools"].comparisons
+    against = {each.control: each.against for each in comparisons}
+    assert against == {
+        "plain": "plain update",
+        "floor": "floor: old recipe again",
+        "twin": "twin: new recipe again",
+        "longer": "longer: cross-entropy",
+        "twin_as_old": TWINS[0],
+    }
+    assert result.leaderboard.tasks[0].advice is not None
+
+
+def test_adapters_are_those_that_a_single_update_trains(inputs, finished, tmp_path):
+    from muscle import load_config, update
+
+    out, _ = finished
+    overrides = {"output": str(tmp_path / "run"), "alignment.mask": "old_right", "training.seed": 1}
+    update(load_config(inputs / "update.yaml", overrides=overrides))
+    (tasks,) = out.glob("groups/*/seed-1/tasks")
+    (variant,) = out.glob("variants/mask=old_right/*/seed-1")
+    for run, folder in (("old", tasks), ("new", tasks), ("compat", variant)):
+        ours, theirs = (each / "adapters" / run / "tools" for each in (folder, tmp_path / "run"))
+        assert content_of(ours) == content_of(theirs), run
+
+
+def test_the_floor_shares_the_split_and_not_the_weights(finished):
+    out, _ = finished
+    found = {}
+    for kind in ("tasks", "again"):
+        (manifest,) = out.glob(f"groups/*/seed-0/{kind}/manifest.json")
+        found[kind] = json.loads(manifest.read_text())["stages"]["finetune old/tools"]["inputs"]
+    assert found["tasks"]["train"] == found["again"]["train"]
+    assert found["again"]["training"]["seed"] == 1000
+    adapters = {kind: content_of(next(out.glob(f"groups/*/seed-0/{kind}/adapters/old/tools"))) for kind in found}
+    assert adapters["tasks"] != adapters["again"]
+
+
+def test_a_second_run_does_nothing_and_says_the_same(inputs, finished):
+    out, result = finished
+    again = sweep(inputs / "update.yaml", out=out)
+    assert again.num_stages_run == 0
+    assert again.leaderboard.rows == result.leaderboard.rows
+
+
+def test_a_further_variant_trains_nothing_but_itself_and_its_twin(inputs, copied):
+    vary = {"alignment.mask": [*VARY["alignment.mask"], "old_always"]}
+    result = sweep(inputs / "update.yaml", overrides={"sweep.vary": vary, "sweep.seeds": [0]}, out=copied)
+    ran = {name: outcome.num_run for name, outcome in result.outcomes.items() if outcome.num_run}
+    # The copy's adapters have other paths, and the same content: only new jobs run.
+    assert {name.split("/")[1] for name in ran} == {"mask=old_always", "mask=old_always+twin-as-old"}
+
+
+def test_a_lost_adapter_is_trained_again_and_nothing_else(inputs, copied):
+    (adapter,) = copied.glob("variants/mask=old_right/*/seed-0/adapters/compat/tools/adapter_model.safetensors")
+    adapter.unlink()
+    result = sweep(inputs / "update.yaml", out=copied)
+    assert [name for name, outcome in result.outcomes.items() if outcome.num_run] == [
+        next(name for name in result.outcomes if name.startswith("variants/mask=old_right/") and name.endswith("-0"))
+    ]
+
+
+def test_parts_together_do_what_one_run_does(inputs, finished, tmp_path):
+    options = {"overrides": {"sweep.seeds": [0]}, "out": tmp_path / "parts"}
+    first, second = (sweep(inputs / "update.yaml", part=Part(number, 2), **options) for number in (1, 2))
+    assert 0 < first.num_stages_run < STAGES_OF_SEED
+    assert first.num_stages_run + second.num_stages_run == STAGES_OF_SEED
+    unfinished = [row for row in first.leaderboard.rows if row.failed]
+    assert unfinished and all(why == "not run yet" for row in unfinished for why in row.failed.values())
+    whole = rows_of(finished[1].leaderboard)
+    for row in second.leaderboard.rows:
+        assert row.tasks["tools"].by_seed == whole[row.name].tasks["tools"].by_seed[:1], row.name
+
+
+def test_several_processes_do_what_one_does(inputs, finished, tmp_path):
+    result = sweep(
+        inputs / "update.yaml",
+        overrides={"sweep.seeds": [1], "sweep.vary": {"alignment.mask": ["old_right"]}},
+        controls=False,
+        out=tmp_path / "jobs",
+        processes=2,
+    )
+    assert not result.failed
+    whole = rows_of(finished[1].leaderboard)
+    for row in result.leaderboard.rows:
+        assert row.tasks["tools"].by_seed == whole[row.name].tasks["tools"].by_seed[1:], row.name
+
+
+def test_a_variant_that_fails_is_named_and_does_not_stop_the_others(inputs, copied):
+    arguments = ("--out", copied, "--vary", "alignment.lora=null,{r: 2}", "--seeds", 0, "--no-controls")
+    done = muscle("sweep", inputs / "update.yaml", "--json", *arguments)
+    assert done.code == 3
+    rows = {row["name"]: row for row in json.loads(done.out)["rows"]}
+    assert list(rows) == ["old", "plain update", "lora=null", 'lora={"r": 2}']
+    assert rows["lora=null"]["failed"] == {}
+    assert "rank" in rows['lora={"r": 2}']["failed"]["0"]
+
+
+def test_an_unrelated_third_base_stands_in_the_olds_place(inputs, copied):
+    result = sweep(inputs / "update.yaml", overrides={"sweep.third": "third", "sweep.seeds": [0]}, out=copied)
+    rows = rows_of(result.leaderboard)
+    assert rows[f"{MASKS[1]}, third as old"].tasks["tools"].by_seed
+    against = {each.control: each.against for each in rows[MASKS[1]].tasks["tools"].comparisons}
+    assert against["third_as_old"] == f"{MASKS[1]}, third as old"
+
+
+def test_methods_on_options_have_a_control_without_a_teacher(inputs, copied):
+    variants = {
+        "mixture": {"alignment.method": "options"},
+        "labels": {"alignment": {"method": "options", "target": "labels"}},
+    }
+    overrides = {"sweep.vary": {}, "sweep.variants": variants, "sweep.seeds": [0]}
+    result = sweep(inputs / "update.yaml", overrides=overrides, out=copied)
+    rows = rows_of(result.leaderboard)
+    assert rows["mixture"].tasks["tools"].against("no_teacher").against == "no teacher: labels alone"
+    # Labels first and then the mixture: one epoch each, so that the control trains for two.
+    written = next(copied.glob("variants/no-teacher-options/*/seed-0/adapters/compat/tools/training.json"))
+    assert json.loads(written.read_text())["num_epochs"] == 2
+    assert "labels, twin as old" not in rows
+
+
+def test_only_one_row_is_trained_where_it_is_named(inputs, tmp_path):
+    result = sweep(
+        inputs / "update.yaml", overrides={"sweep.seeds": [0]}, out=tmp_path / "only", only=["mask=old_right"]
+    )
+    kinds = sorted(name.split("/")[0] + name.rpartition("/")[2] for name in result.outcomes)
+    assert kinds == ["groupstasks", "variantsseed-0"]
+    with pytest.raises(Exception, match="--only nothing: expected one of"):
+        sweep(inputs / "update.yaml", out=tmp_path / "only", only=["nothing"])
+
+
+def test_the_dry_run_lists_the_jobs_and_what_is_done(inputs, finished, tmp_path):
+    for out, state in ((finished[0], "done"), (tmp_path / "none", "to run")):
+        done = muscle("sweep", inputs / "update.yaml", "--dry-run", "--json", "--out", out)
+        assert done.code == 0, done.err
+        jobs = json.loads(done.out)["jobs"]
+        assert len(jobs) == 2 * (3 + 4)
+        assert {job["state"] for job in jobs} == {state}
+    assert not (tmp_path / "none").exists()
+    (tasks,) = [job for job in jobs if job["name"].endswith("seed-0/tasks")]
+    assert (tasks["num_trainings"], tasks["num_scored"], tasks["examples"]) == (2, 3, 2 * 32)

@@ -1,0 +1,128 @@
+"""How a sweep's section becomes variants, seeds and jobs."""
+
+import pytest
+
+from muscle.config.alignment import AlignmentSettings
+from muscle.errors import ConfigError
+from muscle.sweep.presets import PROBE, ready_variants
+from muscle.sweep.sweep import Part
+from muscle.sweep.variants import OWN, UpdateFile, Variant, expand, vary
+from muscle.yaml_files import yaml_text
+
+
+def written(tmp_path, **sections):
+    config = {"old": "a/old", "new": "a/new", "tasks": [{"task": "piqa"}], **sections}
+    (tmp_path / "update.yaml").write_text(yaml_text(config))
+    return UpdateFile(tmp_path / "update.yaml")
+
+
+def expanded(file):
+    return expand(file, file.config().sweep)
+
+
+def test_all_combinations_of_what_varies_are_variants(tmp_path):
+    sweep = {"vary": {"alignment.mask": ["old_right", "old_always"], "training.epochs": [1, 2]}}
+    variants, seeds = expanded(written(tmp_path, sweep=sweep))
+    assert [variant.name for variant in variants] == [
+        "mask=old_right, epochs=1",
+        "mask=old_right, epochs=2",
+        "mask=old_always, epochs=1",
+        "mask=old_always, epochs=2",
+    ]
+    assert variants[2].overrides == {"alignment.mask": "old_always", "training.epochs": 1}
+    assert seeds == [0]
+
+
+def test_keys_that_end_alike_are_written_whole(tmp_path):
+    sweep = {"vary": {"training.epochs": [1], "alignment.training.epochs": [2]}}
+    (variant,), _ = expanded(written(tmp_path, sweep=sweep))
+    assert variant.name == "training.epochs=1, alignment.training.epochs=2"
+
+
+def test_a_varied_training_seed_is_a_seed_and_no_variant(tmp_path):
+    variants, seeds = expanded(written(tmp_path, sweep={"vary": {"training.seed": [3, 4]}}))
+    assert [variant.name for variant in variants] == [OWN]
+    assert seeds == [3, 4]
+    with pytest.raises(ConfigError, match=r"training\.seed: expected whole numbers, each once, found \[1, 1\]"):
+        expanded(written(tmp_path, sweep={"seeds": [1], "vary": {"training.seed": [1]}}))
+
+
+def test_the_update_itself_is_the_only_variant_where_nothing_is_asked_for(tmp_path):
+    assert expanded(written(tmp_path))[0] == [Variant(OWN)]
+    assert expanded(written(tmp_path, sweep={"presets": ["controls"]}))[0] == []
+
+
+def test_two_variants_of_one_name_are_refused(tmp_path):
+    sweep = {"vary": {"alignment.mask": ["old_right"]}, "variants": {"mask=old_right": {"training.epochs": 2}}}
+    with pytest.raises(ConfigError, match="two variants are called 'mask=old_right'"):
+        expanded(written(tmp_path, sweep=sweep))
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc", "a/b", "<script>", "x" * 300, "..", "CON\0", "\N{RIGHT-TO-LEFT OVERRIDE}a"]
+)
+def test_a_folder_is_named_safely_whatever_the_variant_is_called(name):
+    folder = Variant(name).folder_name
+    assert "/" not in folder and folder.strip(".") and len(folder) <= 60
+    assert folder.isascii()
+    assert folder != Variant(f"{name} ").folder_name
+
+
+def test_values_with_commas_in_brackets_or_quotes_stay_whole():
+    assert vary('k=["a", 1],"b,c",null,true') == ("k", [["a", 1], "b,c", None, True])
+    for wrong in ("k", "=1", "k=", "k=[1"):
+        with pytest.raises(ConfigError, match="expected KEY=VALUE,VALUE"):
+            vary(wrong)
+
+
+def test_table_7_has_the_papers_rows_with_its_numbers():
+    ready = ready_variants("table7", AlignmentSettings(temperature=1.5, training={"epochs": 3}))
+    settings = [AlignmentSettings.model_validate(each.alignment) for each in ready]
+    assert [(each.mask, each.ce_weight) for each in settings] == [
+        ("student_wrong", 0.0),
+        ("old_right", 0.0),
+        ("old_always", 0.0),
+        ("student_wrong", 0.5),
+        ("token_likelihood", 0.5),
+        ("sequence_likelihood", 0.5),
+    ]
+    assert all(each.temperature == 1.5 and each.training == {"epochs": 3} for each in settings)
+    assert [each.published.negative_flip_rate_change_percent for each in ready] == [
+        -34.25,
+        -19.76,
+        -25.80,
+        -26.75,
+        -18.29,
+        -16.91,
+    ]
+
+
+def test_the_preset_of_methods_is_valid_whatever_the_update_has():
+    for given in (
+        AlignmentSettings(),
+        AlignmentSettings.model_validate({"method": "options", "unlabelled": "more.jsonl", "unlabelled_epochs": 2}),
+        AlignmentSettings(engine="mixed", mask="old_right", ce_weight=0.2),
+    ):
+        found = {
+            each.name: AlignmentSettings.model_validate(each.alignment) for each in ready_variants("methods", given)
+        }
+        targets = {each.target for each in found.values()}
+        assert targets == {"mask", "labels", "mixture", "reliability", "lifted", "margin", "stack"}
+        assert found[PROBE].old_share == 1.0
+        assert found["options, mixture"].unlabelled == given.unlabelled
+        assert found["options, margin"].unlabelled is None
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/", "-1/2"])
+def test_a_part_that_is_none_is_refused(text):
+    with pytest.raises(ConfigError, match="expected I/N"):
+        Part.parse(text)
+
+
+def test_a_section_with_an_unknown_key_or_preset_is_refused_with_its_line(tmp_path):
+    with pytest.raises(ConfigError, match=r"line \d+: sweep\.seedz: unknown key; did you mean"):
+        written(tmp_path, sweep={"seedz": [1]}).config()
+    with pytest.raises(ConfigError, match=r"sweep\.presets\.0: expected 'table7'"):
+        written(tmp_path, sweep={"presets": ["all"]}).config()
+    with pytest.raises(ConfigError, match=r"sweep\.vary\.alignment\.mask"):
+        written(tmp_path, sweep={"vary": {"alignment.mask": []}}).config()
