@@ -22,7 +22,7 @@ from muscle.files import write_json
 from muscle.provenance import versions
 from muscle.route import FitOptions, fit_route, list_to_label
 from muscle.route.items import Items, pair_items
-from muscle.route.labels import Labels, Word
+from muscle.route.labelling.labels import Labels, Word
 from muscle.route.serving import serve
 
 RESULTS = Path(__file__).parent / "results" / "route_bound.json"

@@ -11,8 +11,8 @@ from types import ModuleType
 import pytest
 import torch
 
-from muscle.route.options.likelihoods import Weights
-from muscle.route.options.option_rules import OptionRule
+from muscle.route.likelihoods import Weights
+from muscle.route.option_rules import OptionRule
 from places import ROOT
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from muscle.errors import ConfigError, DataError
 from muscle.route import FitOptions, check_route, fit_route, list_to_label, read_labels, write_list
-from muscle.route.labels import Labels, expected_gain
+from muscle.route.labelling.labels import Labels, expected_gain
 from muscle.route.worth import is_apart
 from two_models import two_answers, two_runs
 

@@ -23,11 +23,11 @@ from muscle.route.bound import Prices
 from muscle.route.gate_model import SURE, GateRule, fit_gate, known
 from muscle.route.items import CONFIDENCE_SCORE, Items, pair_items
 from muscle.route.kappa import Two, choose_kappa, fewest_flips, meets
-from muscle.route.labels import Labels, with_labels
-from muscle.route.options.likelihoods import threshold_for
-from muscle.route.options.option_rules import NO_GOLD, OptionRule, fit_options
-from muscle.route.options.scores import has_scores, option_scores
+from muscle.route.labelling.labels import Labels, with_labels
+from muscle.route.likelihoods import threshold_for
+from muscle.route.option_rules import NO_GOLD, OptionRule, fit_options
 from muscle.route.rule_file import Kind, Paid, RuleFile, fingerprint_lines, made_now, rule_file
+from muscle.route.scores import has_scores, option_scores
 from muscle.route.serving import gated, serve, two_of
 from muscle.route.worth import Judging, RouteReport, is_apart, report_on
 

@@ -27,7 +27,7 @@ from muscle.flips.slices.slice_by import parse_slice
 from muscle.flips.statistics.arrays import Bools, Floats
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
 from muscle.route.items import CONFIDENCE_SCORE, Items, Side
-from muscle.route.options.likelihoods import sureness
+from muscle.route.likelihoods import sureness
 
 Known = Literal[
     "new_sureness",

@@ -15,8 +15,8 @@ from muscle.predictions.run import SLICE_PREFIX
 from muscle.route.gate_model import GateRule
 from muscle.route.items import Items
 from muscle.route.kappa import Two
-from muscle.route.options.option_rules import NO_GOLD, OptionRule
-from muscle.route.options.scores import option_scores
+from muscle.route.option_rules import NO_GOLD, OptionRule
+from muscle.route.scores import option_scores
 
 ROUTE_SLICE = f"{SLICE_PREFIX}route"
 """Whose answer an item got: a slice of the served records, so that a comparison is cut by it."""

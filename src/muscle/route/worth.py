@@ -16,10 +16,10 @@ from muscle.route.bound import Bound, Counts, Prices, Verdict, bound
 from muscle.route.gate_model import SURE, known
 from muscle.route.items import Items
 from muscle.route.kappa import Step, steps
-from muscle.route.options.likelihoods import threshold_for
-from muscle.route.options.option_rules import OptionRule
-from muscle.route.options.scores import option_scores
+from muscle.route.likelihoods import threshold_for
+from muscle.route.option_rules import OptionRule
 from muscle.route.rule_file import Kind, RuleFile
+from muscle.route.scores import option_scores
 from muscle.route.serving import Served, serve, told_of, two_of
 
 FORMAT = "muscle-route/1"

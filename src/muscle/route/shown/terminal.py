@@ -11,7 +11,7 @@ from rich.text import Text
 from muscle.report.numbers import count, format_number
 from muscle.report.text.terminal_parts import indented_table, print_lines
 from muscle.route.applying import Applied
-from muscle.route.labels import ToLabel
+from muscle.route.labelling.labels import ToLabel
 from muscle.route.worth import CurvePoint, RouteReport
 
 HEAD = ("", "accuracy", "flips/1,000", "old asked", "cost/1,000")

@@ -1,4 +1,4 @@
-"""Chooses what to label: see `muscle.route.labels` for the order and its reason."""
+"""Chooses what to label: see `muscle.route.labelling.labels` for the order and its reason."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from muscle.flips.statistics.arrays import Floats
 from muscle.predictions.run import Source
 from muscle.route.gate_model import GateRule
 from muscle.route.items import CONFIDENCE_SCORE, Items, pair_items
-from muscle.route.labels import Labels, ToLabel, expected_gain, with_labels
+from muscle.route.labelling.labels import Labels, ToLabel, expected_gain, with_labels
 from muscle.route.rule_file import RuleFile
 from muscle.route.serving import serve
 from muscle.route.worth import is_apart

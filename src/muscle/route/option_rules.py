@@ -13,7 +13,7 @@ import numpy as np
 
 from muscle.flips.statistics.arrays import Bools, Floats, Ints
 from muscle.route.kappa import Two, choose_kappa, fewest_flips
-from muscle.route.options.likelihoods import (
+from muscle.route.likelihoods import (
     Weights,
     below,
     fit_temperature,
