@@ -156,10 +156,21 @@ def test_advice_says_first_that_the_student_cannot_copy(tmp_path):
     assert "copies badly" not in " ".join(board_of(tmp_path, close, plain={0: (40, 60)}).tasks[0].advice.sentences)
 
 
-def test_two_models_served_are_named_where_they_break_less(tmp_path):
-    served = entry(tmp_path, "mean of both", {0: (2, 70)}, role="served", models_served=2)
-    advice = board_of(tmp_path, served, plain={0: (40, 60)}).tasks[0].advice
-    assert "Serving both versions goes further: mean of both breaks 0.5%" in " ".join(advice.sentences)
+def test_both_are_served_where_no_single_model_breaks_surely_fewer(tmp_path):
+    served = entry(tmp_path, "both", {0: (2, 70)}, role="served", models_served=2, controls={"plain": "plain"})
+    worse = entry(tmp_path, "worse", {0: (39, 60)}, controls={"plain": "plain"})
+    advice = board_of(tmp_path, served, worse, plain={0: (40, 60)}).tasks[0].advice
+    assert (advice.action, advice.row) == ("serve_both", "both")
+    assert "0.5% of the answers break in place of 10.0%" in advice.sentences[0]
+    assert "The price: 2 models served." in advice.sentences[0]
+
+
+def test_two_models_served_are_named_beside_a_method_that_breaks_more(tmp_path):
+    served = entry(tmp_path, "both", {0: (2, 70)}, role="served", models_served=2, controls={"plain": "plain"})
+    method = entry(tmp_path, "m", {0: (10, 60)}, controls={"plain": "plain"})
+    advice = board_of(tmp_path, served, method, plain={0: (40, 60)}).tasks[0].advice
+    assert (advice.action, advice.row) == ("align", "m")
+    assert "Two models go further: both breaks 0.5% at 92.0%" in " ".join(advice.sentences)
 
 
 def test_every_form_says_the_same(tmp_path):

@@ -22,7 +22,7 @@ Vary = Annotated[
 ]
 Presets = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME", help="Ready variants: table7 (the paper's), controls alone, methods. Repeatable."),
+    typer.Option(metavar="NAME", help="Ready variants: table7 (the paper's), controls, methods, rivals. Repeatable."),
 ]
 Seeds = Annotated[str | None, typer.Option(metavar="0,1,2", help="Train everything with each of these seeds.")]
 Third = Annotated[str | None, typer.Option(metavar="BASE", help="Control: an unrelated base in the old one's place.")]
@@ -72,7 +72,7 @@ def sweep(
     if as_json:
         print_json(result.leaderboard.to_json())
     elif not quiet:
-        _show(result)
+        _show_sweep(result)
     if result.failed:
         names = listing([each.job for each in result.failed], 4)
         raise MuscleError(
@@ -98,7 +98,7 @@ def _of_sweep(vary: list[str], presets: list[str], seeds: str | None, third: str
     return found
 
 
-def _show(result: SweepResult) -> None:
+def _show_sweep(result: SweepResult) -> None:
     from rich.console import Console
 
     from muscle.leaderboard.terminal import print_leaderboard

@@ -52,7 +52,7 @@ def render_leaderboard(board: Leaderboard) -> str:
         _TEMPLATES,
         board=board,
         headline=_headline(board),
-        tasks=[_section(board, task) for task in board.tasks],
+        tasks=[_task_section(board, task) for task in board.tasks],
         missing=[(row.name, failure_text(row)) for row in failed_rows(board.rows)],
     )
 
@@ -67,7 +67,7 @@ def _headline(board: Leaderboard) -> str:
     return " ".join(first) or "Not enough is there to advise."
 
 
-def _section(board: Leaderboard, task: TaskBoard) -> TaskSection:
+def _task_section(board: Leaderboard, task: TaskBoard) -> TaskSection:
     return TaskSection(
         name=visible(task.name),
         advice=tuple(task.advice.sentences) if task.advice is not None else (),
