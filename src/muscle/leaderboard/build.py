@@ -72,7 +72,7 @@ def build_leaderboard(
         seeds=sorted({seed for group in groups for seed in (*group.old, *group.new)}),
         rows=rows,
         tasks=[_task_board(name, kind, rows) for name, kind in measured.kinds.items()],
-        notes=_notes(rows),
+        notes=_reading_notes(rows),
     )
 
 
@@ -220,7 +220,7 @@ def _task_board(name: str, kind: Kind, rows: Sequence[Row]) -> TaskBoard:
     return replace(board, advice=advise(board, rows))
 
 
-def _notes(rows: Sequence[Row]) -> list[str]:
+def _reading_notes(rows: Sequence[Row]) -> list[str]:
     """Return what a reader must know."""
     notes = [
         "Rates are over all test items, against the old version of the same seed; mean and sample standard deviation "
@@ -228,6 +228,11 @@ def _notes(rows: Sequence[Row]) -> list[str]:
         "beats: fewer negative flips in every seed, and the exact sign-flip test over items (all seeds of an item "
         "together; Holm over the rows) below 0.05. It speaks of these adapters; the test over seeds is in the JSON.",
     ]
+    if any(row.seconds for row in rows):
+        notes.append(
+            "Training: the wall time of a row's own training. Of rows that share teachers the first also ran these; "
+            "old and new are trained once for all."
+        )
     missing = [row.name for row in rows if row.failed]
     if missing:
         notes.append(f"Not complete: {', '.join(missing)}.")

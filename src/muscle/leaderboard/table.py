@@ -42,7 +42,7 @@ def columns_of(board: TaskBoard) -> list[NumberColumn]:
     found = [
         NumberColumn("accuracy" if binary else "score", "accuracy", "rate" if binary else "score"),
         NumberColumn("NFR", "negative_flip_rate", "rate"),
-        NumberColumn("to plain", "negative_flip_rate_change_percent", "percent"),
+        NumberColumn("vs plain", "negative_flip_rate_change_percent", "percent"),
         NumberColumn("PFR", "positive_flip_rate", "rate"),
     ]
     if binary:

@@ -104,7 +104,7 @@ def distance_of(alignment: AlignmentSettings) -> Distance | None:
 
 
 def focal_weight(teacher: Tensor, gold: Tensor, *, alpha: float, beta: float) -> Tensor:
-    """Return alpha + beta [argmax p = y], alpha without a label: (items,) (Yan et al. 2021, Eq. 7)."""
+    """Return alpha + beta [argmax p = y], alpha without a label: (items,) (Yan et al. 2021)."""
     right = (teacher.argmax(-1) == gold) & (gold != targets.NO_LABEL)
     return alpha + beta * right.to(teacher.dtype)
 
