@@ -6,9 +6,8 @@
 The question names two purposes and a person; the answer is the tool that this person uses for each, as two words. It is
 right where both are. A person's tool is the best by fit, the house's taste and a taste of that person's own. 3,000
 training and 1,500 test items, 3,000 questions without an answer. The bases are those of `muscle demo`. One `muscle
-update` a seed trains Eq. 1, the method (`answers`, with the questions), labels alone over the same candidates, longer
-training in that unit, and the floor; a second one puts a twin (the new recipe again, with another seed) in the old
-model's place.
+update` a seed trains Eq. 1, the method (`answers`, with the questions), labels alone over the same candidates, and the
+floor; a second one puts a twin (the new recipe again, with another seed) in the old model's place.
 
 Results go to `benchmarks/results/demo_answers.json` after every seed; a kept seed is not run again. The table is
 printed as Markdown.
