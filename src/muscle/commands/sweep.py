@@ -7,37 +7,37 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from muscle.commands.ending import BAD_INPUT
 from muscle.commands.options import AsJson, Quiet
 from muscle.commands.shell import assignments, print_json, say, start
+from muscle.errors import MuscleError
+from muscle.foreign_text import listing
 
 if TYPE_CHECKING:
     from muscle.sweep.sweep import SweepResult
 
 
+Vary = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=V1,V2", help="Values of a key, e.g. alignment.mask=old_right,old_always. Repeatable."),
+]
+Presets = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Ready variants: table7 (the paper's), controls alone, methods. Repeatable."),
+]
+Seeds = Annotated[str | None, typer.Option(metavar="0,1,2", help="Train everything with each of these seeds.")]
+Third = Annotated[str | None, typer.Option(metavar="BASE", help="Control: an unrelated base in the old one's place.")]
+Share = Annotated[str | None, typer.Option(metavar="I/N", help="Train the I-th of N shares, e.g. in a Slurm array.")]
+
+
 def sweep(
     config: Annotated[Path, typer.Argument(help="The update's YAML (see muscle init); its sweep section is read.")],
-    vary: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY=V1,V2", help="Values of a key, e.g. alignment.mask=old_right,old_always. Repeatable."
-        ),
-    ] = None,
-    preset: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Ready variants: table7 (the paper's), controls alone, methods. Repeatable."),
-    ] = None,
-    seeds: Annotated[
-        str | None, typer.Option(metavar="0,1,2", help="Train everything with each of these seeds.")
-    ] = None,
-    third: Annotated[
-        str | None, typer.Option(metavar="BASE", help="Control: an unrelated base in the old one's place.")
-    ] = None,
+    vary: Vary = None,
+    preset: Presets = None,
+    seeds: Seeds = None,
+    third: Third = None,
     no_controls: Annotated[bool, typer.Option("--no-controls", help="Leave the controls out.")] = False,
     only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Train this row alone. Repeatable.")] = None,
-    part: Annotated[
-        str | None, typer.Option(metavar="I/N", help="Train the I-th of N shares, e.g. in a Slurm array.")
-    ] = None,
+    part: Share = None,
     jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time, in processes of their own.")] = 1,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Its folder; sweep/ in the update's run folder without.")
@@ -74,7 +74,11 @@ def sweep(
     elif not quiet:
         _show(result)
     if result.failed:
-        raise typer.Exit(BAD_INPUT)
+        names = listing([each.job for each in result.failed], 4)
+        raise MuscleError(
+            f"{len(result.failed)} of {len(result.outcomes)} jobs failed: {names}; the leaderboard says why, the "
+            "others are done; run the same command again once it is mended"
+        )
 
 
 def _of_sweep(vary: list[str], presets: list[str], seeds: str | None, third: str | None) -> dict[str, object]:
@@ -101,4 +105,4 @@ def _show(result: SweepResult) -> None:
 
     print_leaderboard(result.leaderboard, Console())
     ran = f"{result.num_stages_run} stages ran" if result.num_stages_run else "nothing to do, all was done before"
-    say(f"\n{ran}. The leaderboard: {result.folder / 'leaderboard.json'}")
+    say(f"\n{ran}. The leaderboard: {result.folder / 'leaderboard.html'}")

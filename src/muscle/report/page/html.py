@@ -63,17 +63,17 @@ def render_html(report: Report, *, max_flips: int = MAX_FLIPS) -> str:
     Returns:
         The HTML text. The same report gives the same text.
     """
-    style = Markup("".join(_asset(name) for name in STYLES))
+    style = page_style()
     script = _script()
     policy = (
-        f"default-src 'none'; style-src '{_source_hash(style)}'; script-src '{_source_hash(script)}'; "
+        f"default-src 'none'; style-src '{source_hash(style)}'; script-src '{source_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
     # Links to examples and the note on them follow what found room, so this comes before all sections.
     embedded = _embed_flips(report.flips[:max_flips])
     held = replace(report, flips=report.flips[: len(embedded)])
     return (
-        _environment()
+        page_environment()
         .get_template("report.html.j2")
         .render(
             policy=policy,
@@ -151,6 +151,11 @@ def _asset(name: str) -> str:
     return (ASSETS / name).read_text(encoding="utf-8")
 
 
+def page_style() -> Markup:
+    """Return the style sheet that all pages have."""
+    return Markup("".join(_asset(name) for name in STYLES))
+
+
 def _script() -> Markup:
     """Return the page's one script: the files in a function, so that they share names with nothing else."""
     files = "\n".join(map(_asset, SCRIPTS))
@@ -184,15 +189,17 @@ def _names_of_versions(report: Report) -> dict[str, str | None]:
     return {"old": report.old, "new": report.new, "candidate": report.candidate}
 
 
-def _source_hash(text: str) -> str:
+def source_hash(text: str) -> str:
+    """Return the hash by which a content security policy allows an inline style or script."""
     digest = hashlib.sha256(text.encode("utf-8")).digest()
     return f"sha256-{base64.b64encode(digest).decode('ascii')}"
 
 
 @cache
-def _environment() -> Environment:
+def page_environment(*folders: Path) -> Environment:
+    """Return what makes pages of templates: the report's own, and those in further folders."""
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader([*folders, TEMPLATES]),
         autoescape=True,
         # A name that is misspelt in a template must fail, not leave a gap.
         undefined=StrictUndefined,
