@@ -15,7 +15,7 @@ from muscle.leaderboard.page.curve import accuracy_flips_curve
 from muscle.leaderboard.page.tables import board_table, published_table, tests_table
 from muscle.leaderboard.result import Leaderboard, TaskBoard
 from muscle.leaderboard.table import failed_rows, failure_text
-from muscle.report.page.html import page_environment, page_style, source_hash
+from muscle.report.page.html import static_page
 from muscle.report.page.table import Table
 from muscle.report.page.trade_offs import Plot
 
@@ -47,20 +47,13 @@ class TaskSection:
 
 def render_leaderboard(board: Leaderboard) -> str:
     """Return the whole page; the same leaderboard gives the same text."""
-    style = page_style()
-    policy = f"default-src 'none'; style-src '{source_hash(style)}'; base-uri 'none'; form-action 'none'"
-    sections = [_section(board, task) for task in board.tasks]
-    return (
-        page_environment(_TEMPLATES)
-        .get_template("leaderboard.html.j2")
-        .render(
-            policy=policy,
-            style=style,
-            board=board,
-            headline=_headline(board),
-            tasks=sections,
-            missing=[(row.name, failure_text(row)) for row in failed_rows(board.rows)],
-        )
+    return static_page(
+        "leaderboard.html.j2",
+        _TEMPLATES,
+        board=board,
+        headline=_headline(board),
+        tasks=[_section(board, task) for task in board.tasks],
+        missing=[(row.name, failure_text(row)) for row in failed_rows(board.rows)],
     )
 
 

@@ -63,17 +63,17 @@ def render_html(report: Report, *, max_flips: int = MAX_FLIPS) -> str:
     Returns:
         The HTML text. The same report gives the same text.
     """
-    style = page_style()
+    style = _style()
     script = _script()
     policy = (
-        f"default-src 'none'; style-src '{source_hash(style)}'; script-src '{source_hash(script)}'; "
+        f"default-src 'none'; style-src '{_source_hash(style)}'; script-src '{_source_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
     # Links to examples and the note on them follow what found room, so this comes before all sections.
     embedded = _embed_flips(report.flips[:max_flips])
     held = replace(report, flips=report.flips[: len(embedded)])
     return (
-        page_environment()
+        _environment()
         .get_template("report.html.j2")
         .render(
             policy=policy,
@@ -87,16 +87,17 @@ def render_html(report: Report, *, max_flips: int = MAX_FLIPS) -> str:
     )
 
 
-def static_page(template: str, **parts: object) -> str:
+def static_page(template: str, *folders: Path, **parts: object) -> str:
     """Return a page of another template that needs no script, in the report's style.
 
     Args:
-        template: its name, beside the report's; it is given `style` and `policy` too.
+        template: its name; it is given `style` and `policy` too.
+        folders: where it is, if not beside the report's.
         parts: what it shows.
     """
-    style = Markup("".join(_asset(name) for name in STYLES))
+    style = _style()
     policy = f"default-src 'none'; style-src '{_source_hash(style)}'; base-uri 'none'; form-action 'none'"
-    return _environment().get_template(template).render(style=style, policy=policy, **parts)
+    return str(_environment(*folders).get_template(template).render(style=style, policy=policy, **parts))
 
 
 def _verdict_parts(report: Report) -> dict[str, object]:
@@ -151,7 +152,7 @@ def _asset(name: str) -> str:
     return (ASSETS / name).read_text(encoding="utf-8")
 
 
-def page_style() -> Markup:
+def _style() -> Markup:
     """Return the style sheet that all pages have."""
     return Markup("".join(_asset(name) for name in STYLES))
 
@@ -189,14 +190,14 @@ def _names_of_versions(report: Report) -> dict[str, str | None]:
     return {"old": report.old, "new": report.new, "candidate": report.candidate}
 
 
-def source_hash(text: str) -> str:
+def _source_hash(text: str) -> str:
     """Return the hash by which a content security policy allows an inline style or script."""
     digest = hashlib.sha256(text.encode("utf-8")).digest()
     return f"sha256-{base64.b64encode(digest).decode('ascii')}"
 
 
 @cache
-def page_environment(*folders: Path) -> Environment:
+def _environment(*folders: Path) -> Environment:
     """Return what makes pages of templates: the report's own, and those in further folders."""
     environment = Environment(
         loader=FileSystemLoader([*folders, TEMPLATES]),
