@@ -4,8 +4,8 @@
     python benchmarks/demo_answers.py --seeds 0 1 2
 
 The question names two purposes and a person; the answer is the tool that this person uses for each, as two words. It is
-right where both are. A person's tool is the best by fit, the house's taste and a taste of that person's own. 1,500
-training and 1,000 test items, 1,500 questions without an answer. The bases are those of `muscle demo`. One `muscle
+right where both are. A person's tool is the best by fit, the house's taste and a taste of that person's own. 3,000
+training and 1,500 test items, 3,000 questions without an answer. The bases are those of `muscle demo`. One `muscle
 update` a seed trains Eq. 1, the method (`answers`, with the questions), labels alone over the same candidates, longer
 training in that unit, and the floor; a second one puts a twin (the new recipe again, with another seed) in the old
 model's place.
@@ -36,8 +36,8 @@ from muscle.provenance import versions
 from muscle.yaml_files import yaml_text
 
 RESULTS = Path(__file__).resolve().parent / "results" / "demo_answers.json"
-COUNTS = {"train": 1500, "test": 1000, "more": 1500}
-PERSON_SD = 0.8
+COUNTS = {"train": 3000, "test": 1500, "more": 3000}
+PERSON_SD = 0.3
 """Standard deviation of a person's own preference per tool, in units of fit."""
 TASK = "tools"
 YAML = f"""\
@@ -141,23 +141,19 @@ def run_twin(folder: Path) -> Path:
     return update(config).folder / "predictions" / "compat"
 
 
-def measure(runs: Mapping[str, Path]) -> dict[str, Any]:
-    """Hold every run against the old model, and its flips against the plain update's."""
-    found: dict[str, Any] = {}
-    for name, words in NAMES.items():
-        candidate = None if name == "new" else runs[name]
-        task = compare(runs["old"], runs["new"], candidate=candidate).report.tasks[TASK]
-        side = task.old_vs_new if candidate is None else task.old_vs_candidate
-        assert side is not None, "both have answered"
-        told: dict[str, Any] = {metric: getattr(side, metric).value for metric in METRICS}
-        told["accuracy_old"], told["num_items"] = side.accuracy_old.value, task.n
-        if candidate is not None:
-            effect = task.candidate_effect
-            assert effect is not None, "there is a candidate"
-            told["negative_flips_percent"] = effect.negative_flip_rate_change_percent.value
-            told["negative_flips_p"] = effect.negative_flips_mcnemar_exact_p
-        found[words] = told
-    return found
+def measured(old: Path, new: Path, candidate: Path | None) -> dict[str, Any]:
+    """Hold a run, or the plain update, against the old model, and its flips against the plain update's."""
+    task = compare(old, new, candidate=candidate).report.tasks[TASK]
+    side = task.old_vs_new if candidate is None else task.old_vs_candidate
+    assert side is not None, "both have answered"
+    told: dict[str, Any] = {metric: getattr(side, metric).value for metric in METRICS}
+    told["accuracy_old"], told["num_items"] = side.accuracy_old.value, task.n
+    if candidate is not None:
+        effect = task.candidate_effect
+        assert effect is not None, "there is a candidate"
+        told["negative_flips_percent"] = effect.negative_flip_rate_change_percent.value
+        told["negative_flips_p"] = effect.negative_flips_mcnemar_exact_p
+    return told
 
 
 def run(seed: int, root: Path | None) -> dict[str, Any]:
@@ -172,7 +168,10 @@ def run(seed: int, root: Path | None) -> dict[str, Any]:
         kept = ("best_epoch", "num_epochs", "validation_losses", "converged", "validation", "temperatures")
         more = ("mean_candidates", "mean_candidates_probability", "validation_accuracy", "labels_first")
         return {
-            "runs": measure(runs),
+            "runs": {
+                words: measured(runs["old"], runs["new"], None if name == "new" else runs[name])
+                for name, words in NAMES.items()
+            },
             "training": {
                 name: {key: told[key] for key in (*kept, *more) if key in told} for name, told in written.items()
             },

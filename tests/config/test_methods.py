@@ -169,7 +169,6 @@ def written(folder: Path, alignment: str, tasks: str = "[{task: piqa}]") -> Path
         (["method: twins", "labels_first: true"], "line 6: alignment: labels_first: expected it only with unit opt"),
         (["method: twins", "training: {gradient_checkpointing: true}"], "alignment.target: twins shows one half of"),
         (["method: bcwi", "start: old"], "line 6: alignment: start: expected it only with a unit that trains: tokens"),
-        (["method: bcwi", "training: {epochs: 2}"], "line 6: alignment: training: expected it only with a unit that"),
         (["method: bcwi", "target: mixture"], "line 6: alignment: target: expected interpolation with unit weights"),
         (["selection: loss"], "line 5: alignment.selection: expected 'own' or 'cross_entropy', found 'loss'"),
     ],
@@ -214,6 +213,15 @@ def test_several_tasks_have_teachers_of_their_own(tmp_path):
     assert load_config(path).alignment.teachers_of("hellaswag") == []
     with pytest.raises(ConfigError, match=r"line 6: alignment\.teachers: expected a list for each task, as \{TASK"):
         load_config(written(tmp_path, "  method: elodi\n  teachers: [p]\n", two))
+
+
+def test_twins_and_sums_have_twice_the_rank_and_a_sum_reads_its_items_never():
+    ranks = [AlignmentSettings(method=method).rank(4) for method in ("paper", "twins", "bcwi")]
+    assert ranks == [4, 8, 8]
+    assert AlignmentSettings(method="pct", lora={"r": 6}).rank(4) == 6
+    assert AlignmentSettings(method="bcwi", training={"epochs": 2}).passes(3, unlabelled=False) == 0
+    assert AlignmentSettings(method="twins").passes(3, unlabelled=False) == 12
+    assert AlignmentSettings(method="options", unlabelled="a", unlabelled_epochs=2).passes(3, unlabelled=True) == 2
 
 
 def test_nothing_is_trained_on_where_nothing_is_trained(tmp_path):

@@ -22,9 +22,7 @@ Vary = Annotated[
 ]
 Presets = Annotated[
     list[str] | None,
-    typer.Option(
-        metavar="NAME", help="Ready variants: table7 (the paper's), methods, rivals, controls alone. Repeatable."
-    ),
+    typer.Option(metavar="NAME", help="Ready variants: table7 (the paper's), controls, methods, rivals. Repeatable."),
 ]
 Seeds = Annotated[str | None, typer.Option(metavar="0,1,2", help="Train everything with each of these seeds.")]
 Third = Annotated[str | None, typer.Option(metavar="BASE", help="Control: an unrelated base in the old one's place.")]

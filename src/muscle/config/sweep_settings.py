@@ -11,8 +11,8 @@ from muscle.config.section import Section
 from muscle.config.settings import BaseConfig
 
 PresetName = Literal["table7", "controls", "methods", "rivals"]
-"""Ready lists of variants: the paper's Table 7; nothing but the controls; the methods that muscle has; published ones
-to hold them against."""
+"""Ready lists of variants: the paper's Table 7; nothing but the controls; the methods that muscle has; those that
+others published."""
 
 
 class SweepSettings(Section):

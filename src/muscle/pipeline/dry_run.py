@@ -244,7 +244,7 @@ def _resources(
     found = estimate(
         sizes,
         settings,
-        rank=config.alignment.lora.r if config.alignment.lora else config.lora.r,
+        rank=config.alignment.rank(config.lora.r),
         tokens_per_epoch=sum(lengths),
         sequence_tokens=max(lengths),
         num_processes=num_processes(),

@@ -188,7 +188,10 @@ def _without_adapters(base: BaseConfig) -> BaseConfig:
     return base.located(base.base, {})
 
 
-_NOT_THE_TEACHERS = ("mask", "ce_weight", "old_share", "kappa", "kl", "target", "unlabelled_epochs")
+_NOT_THE_TEACHERS = (
+    *("mask", "ce_weight", "old_share", "kappa", "kl", "target", "unlabelled_epochs"),
+    *("sharpness", "focal", "inhibition", "keep_labels", "margin_of"),
+)
 """Keys of `alignment` that change what is learnt from the teachers, and nothing about them."""
 
 _ON_THEIR_OWN = ("twins",)
@@ -211,8 +214,9 @@ def teachers_key(config: UpdateConfig) -> str:
         left_out += _OF_THE_STUDENT
         training = {key: value for key, value in training.items() if key in _READ_BY_TEACHERS}
     kept = {key: value for key, value in alignment.items() if key not in left_out}
-    of_its_own = config.alignment.target if config.alignment.target in _ON_THEIR_OWN else ""
-    return fingerprint([kept, training, config.alignment.unlabelled, config.alignment.teachers, of_its_own])[:8]
+    further = [config.alignment.teachers] if config.alignment.teachers else []
+    own = [config.alignment.target] if config.alignment.target in _ON_THEIR_OWN else []
+    return fingerprint([kept, training, config.alignment.unlabelled, *further, *own])[:8]
 
 
 def ordered(jobs: Iterable[Job]) -> list[Job]:

@@ -266,7 +266,7 @@ class _Group:
 
     def _in_the_olds_place(self, variant: Variant, alignment: AlignmentSettings) -> Iterator[PlannedRow]:
         places = [("twin", "a twin of the new one")]
-        # An adapter of another shape cannot be the start.
+        # An adapter of another shape cannot be the start, nor be added to one.
         if self.third is not None and alignment.start != "old" and alignment.unit != "weights":
             places.append(("third", self.third.name))
         for old, words in places:

@@ -21,10 +21,10 @@ from muscle.pipeline.stage import Stage
 from muscle.pipeline.stages import UpdateStages
 from muscle.predictions.run import METADATA_FILE, SCORE_PREFIX, Run
 from muscle.route.items import Items, pair_items
-from muscle.route.options.likelihoods import log_softmax
-from muscle.route.options.option_rules import NO_GOLD, OptionRule, OptionScores
-from muscle.route.options.scores import option_scores
-from muscle.route.options.served import VARIANTS, Variant
+from muscle.route.likelihoods import log_softmax
+from muscle.route.option_rules import NO_GOLD, OptionRule, OptionScores
+from muscle.route.scores import option_scores
+from muscle.route.served import VARIANTS, Variant
 from muscle.tasks import TaskData
 
 WAYS: tuple[Variant, ...] = tuple(each for each in VARIANTS if each.name in ("mean", "stack1", "limit", "ask25"))
