@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from command_line import muscle
+from muscle.errors import ConfigError
 from muscle.leaderboard.result import Leaderboard
 from muscle.pipeline.run_folder import content_of
 from muscle.sweep.sweep import Part, sweep
@@ -246,8 +247,14 @@ def test_only_one_row_is_trained_where_it_is_named(inputs, tmp_path):
     )
     kinds = sorted(name.split("/")[0] + name.rpartition("/")[2] for name in result.outcomes)
     assert kinds == ["groupstasks", "variantsseed-0"]
-    with pytest.raises(Exception, match="--only nothing: expected one of"):
+    with pytest.raises(ConfigError, match="--only nothing: expected one of"):
         sweep(inputs / "update.yaml", out=tmp_path / "only", only=["nothing"])
+
+
+def test_a_variant_cannot_be_called_like_a_control(inputs, tmp_path):
+    overrides = {"sweep.variants": {"plain update": {"alignment.mask": "old_right"}}}
+    with pytest.raises(ConfigError, match="a variant is called 'plain update', as another row is"):
+        sweep(inputs / "update.yaml", overrides=overrides, out=tmp_path)
 
 
 def test_the_dry_run_lists_the_jobs_and_what_is_done(inputs, finished, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from muscle.config.alignment import AlignmentSettings
 from muscle.config.methods import LABEL_TARGETS
 from muscle.config.settings import BaseConfig
 from muscle.config.update_file import UpdateConfig
-from muscle.errors import MuscleError
+from muscle.errors import ConfigError, MuscleError
 from muscle.leaderboard.entries import Control, Published, Role
 from muscle.sweep.job_stages import labelled_epochs, update_stages
 from muscle.sweep.jobs import GroupJobs, Job, group_name, ordered
@@ -114,8 +115,16 @@ def make_plan(file: UpdateFile, *, folder: Path | None = None, controls: bool = 
         mark = f" ({_outside_alignment(members) or number + 1})" if len(of_group) > 1 else ""
         group = _Group(file, root, name, mark, members, seeds, configs, settings.third)
         rows += group.rows(controls=controls and settings.controls)
+    _refuse_names_taken_twice(rows)
     jobs = ordered(job for row in rows for job in row.jobs.values())
     return Plan(root, config, tuple(seeds), tuple(rows), tuple(jobs))
+
+
+def _refuse_names_taken_twice(rows: Sequence[PlannedRow]) -> None:
+    counted = Counter(row.name for row in rows)
+    for name, number in counted.items():
+        if number > 1:
+            raise ConfigError(f"a variant is called {name!r}, as another row is; expected another name")
 
 
 def _outside_alignment(members: Sequence[Variant]) -> str:
