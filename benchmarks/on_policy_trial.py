@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -188,15 +189,14 @@ def train(stages: UpdateStages, data: TaskData, old: tuple[LoadedBase, Path], ou
     return adapter
 
 
-def run(folder: Path) -> dict[str, Any]:
-    """Train the variants in a seed's folder and measure them."""
+def run(folder: Path, keep: Callable[[str, dict[str, Any]], None]) -> None:
+    """Train the variants in a seed's folder, measure them, and keep each once it is."""
     stages = UpdateStages(load_config(folder / "update.yaml"))
     (data,) = stages.data.values()
     sides = {
         "old": (stages.bases.base("old"), stages.adapter("old", TASK)),
         "twin": (stages.bases.base("new"), folder / "again" / "adapters" / "floor" / TASK),
     }
-    found = {}
     for name, side, reverse in (
         ("reverse KL", "old", True),
         ("forward KL", "old", False),
@@ -209,8 +209,15 @@ def run(folder: Path) -> dict[str, Any]:
         evaluate_to_file(stages.bases.base("new"), adapter, data.task, data.test, file, name=name, batch_size=256)
         predictions = folder / "run" / "predictions"
         told = measured(predictions / "old", predictions / "new", file.parent)
-        found[name] = {**told, "cpu_seconds": round(time.process_time() - start, 1)}
-    return found
+        keep(name, {**told, "cpu_seconds": round(time.process_time() - start, 1)})
+
+
+def keep(seed: str, name: str, told: dict[str, Any]) -> None:
+    """Write what a variant gave beside the seed's other numbers."""
+    kept = read_json(RESULTS)
+    kept["seeds"][seed].setdefault("on_policy", {})[name] = told
+    write_json(RESULTS, kept)
+    print(seed, name, {key: round(value, 4) for key, value in told.items()})
 
 
 def main() -> None:
@@ -219,12 +226,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     given = parser.parse_args()
     for seed in given.seeds:
-        found = run(given.folder / f"seed-{seed}")
-        kept = read_json(RESULTS)
-        kept["seeds"][str(seed)]["on_policy"] = found
-        write_json(RESULTS, kept)
-        for name, told in found.items():
-            print(seed, name, {key: round(value, 4) for key, value in told.items()})
+        run(given.folder / f"seed-{seed}", partial(keep, str(seed)))
 
 
 if __name__ == "__main__":
