@@ -215,6 +215,17 @@ class AlignmentSettings(Section):
         left_out = ("method", "unlabelled", "teachers")
         return {key: value for key, value in super().identity().items() if key not in left_out}
 
+    def reads(self, key: str) -> bool:
+        """Whether a key means something to this method."""
+        return self._owners().get(key, (True, ""))[0]
+
+    @property
+    def teacher_sides(self) -> tuple[Literal["old", "new"], ...]:
+        """The bases whose task models are asked about all items before the student is trained."""
+        if self.target in ("labels", "twins", "interpolation"):
+            return ()
+        return ("old", "new") if self.reads_new_teacher else ("old",)
+
     @property
     def answers_in_use(self) -> AnswerSettings | None:
         """The settings of candidate answers, where they are what is trained on."""
