@@ -11,6 +11,8 @@ from types import ModuleType
 import pytest
 import torch
 
+from muscle.config.alignment import AlignmentSettings
+from muscle.config.methods import LABEL_TARGETS
 from muscle.route.likelihoods import Weights
 from muscle.route.option_rules import OptionRule
 from places import ROOT
@@ -19,7 +21,7 @@ from places import ROOT
 @pytest.fixture
 def bench() -> Iterator[dict[str, ModuleType]]:
     """The bench's scripts, which stand in no package; their plain names are given back afterwards."""
-    names = ("make", "intents", "table", "bench", "steps", "answers", "served")
+    names = ("make", "intents", "table", "bench", "steps", "rivals", "answers", "served")
     before = {name: sys.modules.pop(name, None) for name in names}
     sys.path.insert(0, str(ROOT / "benchmarks" / "pairs"))
     try:
@@ -106,3 +108,18 @@ def test_two_models_served_keep_their_names_and_what_was_fitted_is_kept(bench: d
         "asked_share": 0.25,
         "cost_per_1000": 1250.0,
     }
+
+
+def test_every_rival_is_a_method_that_can_be_asked_for_by_a_name_of_its_own(bench: dict[str, ModuleType]) -> None:
+    steps, rivals = bench["steps"].STEPS, bench["rivals"].RIVALS
+    names = [step.name for step in (*steps, *rivals)]
+    assert len(set(names)) == len(names)
+    for step in rivals:
+        assert step.start in (None, *names)
+        assert set(step.further) <= set(names)
+        if step.kind == "align":
+            further = {"teachers": list(step.further)} if step.further else {}
+            found = AlignmentSettings.model_validate({**step.alignment, **further})
+            assert not (step.unlabelled and found.target in LABEL_TARGETS)
+    methods = {step.alignment.get("method") for step in rivals}
+    assert {"churn", "pct", "ldi", "elodi", "mpt", "relabel", "twins", "bcwi"} <= methods

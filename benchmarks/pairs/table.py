@@ -77,9 +77,12 @@ def table(kept: Mapping[str, Any], unit: str) -> str | None:
     if not lines:
         return None
     items = kept["num_items"]
+    # A task without labels writes its answers.
+    labels = f"{kept['num_labels']} labels, " if kept["num_labels"] else ""
+    scored = UNITS[unit] if labels else "written answers"
     heading = (
-        f"**{kept['pair']}, {kept['task']}, seed {kept['seed']}**: {kept['num_labels']} labels, "
-        f"{items['train']} training and {items['test']:,} test texts; {UNITS[unit]}; token adapters' epoch: "
+        f"**{kept['pair']}, {kept['task']}, seed {kept['seed']}**: {labels}"
+        f"{items['train']} training and {items['test']:,} test texts; {scored}; token adapters' epoch: "
         f"{kept['epoch_of_token_adapters']}. `{kept['command']}`"
     )
     return "\n".join([heading, "", HEADER, *lines])

@@ -108,6 +108,9 @@ METHODS = {
     "reliability": {"method": "answers", "target": "reliability", "labels_first": False},
     "stack": {"method": "answers", "target": "stack", "kappa": 3.0, "labels_first": False},
     "by tokens": {"method": "answers", "target": "lifted", "answers": {"normalise": "tokens"}, "labels_first": False},
+    "focal": {"method": "pct", "unit": "answers", "focal": {"sources": "both"}},
+    "inhibition": {"method": "ldi", "unit": "answers", "old_share": 0.5},
+    "twins": {"method": "twins", "unit": "answers"},
     "closed": {"method": "answers", "kl": "reverse", "answers": {"rest": False}, "labels_first": False},
 }
 
@@ -120,8 +123,8 @@ def test_every_target_goes_the_whole_way(inputs, plain, tmp_path, name):
     assert (found["unit"], found["target"]) == ("answers", config.alignment.target)
     assert found["answers"]["normalise"] == config.alignment.answers.normalise
     assert 1 < found["mean_candidates"] <= config.alignment.num_candidates
-    drawn = config.alignment.target not in ("labels", "margin")
-    assert ("mean_candidates_probability" in found) == (config.alignment.answers.counts_rest and drawn)
+    taught = config.alignment.target not in ("labels", "twins")
+    assert ("mean_candidates_probability" in found) == (config.alignment.answers.counts_rest and taught)
 
 
 def test_another_way_to_score_candidates_draws_none_again(inputs, plain):

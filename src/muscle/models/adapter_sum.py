@@ -1,7 +1,7 @@
 """Adapters added up in weights: w_1 times the one's change of the base plus w_2 times the other's, as one adapter.
 
-Interpolation of an old and a new model's weights is BCWI (Schumann et al. 2024, https://arxiv.org/abs/2301.10546,
-Eq. 1: a theta_old + (1 - a) theta_new). On one base that is the interpolation of the changes s B A that two adapters
+Interpolation of an old and a new model's weights is BCWI (Schumann et al. 2024, https://arxiv.org/abs/2301.10546:
+a theta_old + (1 - a) theta_new). On one base that is the interpolation of the changes s B A that two adapters
 make. Their mean, factor by factor, would be something else: (B_1 + B_2)(A_1 + A_2) has cross terms. One adapter of rank
 r_1 + r_2 is the sum exactly: A = [A_1; A_2], B = [w_1 s_1 B_1, w_2 s_2 B_2] / s, with the result's own scale s.
 """

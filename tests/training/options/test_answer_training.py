@@ -1,5 +1,6 @@
 """Trainings on candidate answers: the trainer's loss is the formula on the model's own probabilities of whole texts."""
 
+import copy
 import dataclasses
 
 import pytest
@@ -14,6 +15,7 @@ from muscle.models.adapters import load_adapter
 from muscle.models.bases import load_base
 from muscle.tasks import get_task, load_examples
 from muscle.tasks.candidates import Candidate, with_candidates
+from muscle.tasks.prompt import Prompt
 from muscle.training.align import align
 from muscle.training.finetune import finetune
 from muscle.training.options.data import ItemCollator
@@ -22,7 +24,7 @@ from muscle.training.options.targets import labels
 from muscle.training.options.teach import OptionData, label_lesson
 from muscle.training.options.trainer import OptionLoss, OptionTrainer
 from muscle.training.run import training_arguments
-from tiny import GENERATION_YAML, TASK_YAML, save_base, write_choice_rows
+from tiny import CHAT_TEMPLATES, GENERATION_YAML, TASK_YAML, save_base, write_choice_rows
 
 LORA = LoraSettings(r=4, alpha=8)
 SETTINGS = TrainingSettings(
@@ -139,11 +141,25 @@ def test_the_student_that_is_its_own_teacher_agrees_with_its_target(world, tmp_p
         out=tmp_path / "c",
     )
     written = read_json(tmp_path / "c" / "training.json")
-    assert written["temperatures"]["old"] == written["temperatures"]["new"]
+    assert written["temperatures"] == {"old": 1.0, "new": 1.0}
     assert written["validation"]["agreement"] == [1.0]
     assert written["mean_candidates"] == pytest.approx(3 + 8 / 24)
     probability = written["mean_candidates_probability"]
     assert 0 < probability["old"] == probability["new"] < 1
+
+
+def test_in_a_chat_template_answers_end_as_the_template_ends_them(world):
+    _, task, bases, examples = world
+    tokenizer = copy.deepcopy(bases["new"].tokenizer)
+    tokenizer.chat_template = CHAT_TEMPLATES["chatml"]
+    chat = task.prompted(Prompt(chat_template=True))
+    data = OptionData(chat, examples[:16], examples[16:], answers=AnswerSettings())
+    (rendered, *_), end_of_text = data.rendered(examples[:1], tokenizer)
+    assert not end_of_text
+    assert [choice.removesuffix("<|im_end|>") for choice in rendered.choices] == list(examples[0].choices)
+    assert all(choice.endswith("<|im_end|>") for choice in rendered.choices)
+    plain = OptionData(task, examples[:16], examples[16:], answers=AnswerSettings())
+    assert plain.rendered(examples[:1], tokenizer) == (tuple(examples[:1]), True)
 
 
 def test_the_unit_needs_its_kind_of_task_and_examples_with_candidates(world, tmp_path):
@@ -155,6 +171,15 @@ def test_the_unit_needs_its_kind_of_task_and_examples_with_candidates(world, tmp
     data = OptionData(task, [bare], examples, answers=AnswerSettings())
     with pytest.raises(DataError, match=r"example row-0: expected answer options, found none"):
         data.items(bases["new"].tokenizer, 64)
+
+
+def test_the_rest_is_no_answer(world):
+    _, task, _, examples = world
+    data = OptionData(task, examples[:16], examples[16:], answers=AnswerSettings())
+    scores = torch.tensor([[0.1, 0.2, 0.3, 0.4]]).log().expand(24, 4)
+    assert data.without_rest(scores).argmax(-1).tolist() == [2] * 24
+    closed = OptionData(task, examples[:16], examples[16:], answers=AnswerSettings(rest=False))
+    assert closed.without_rest(scores) is scores
 
 
 def test_the_label_of_the_rest_is_never_asked_for(world):

@@ -269,7 +269,7 @@ def _tasks_of(report: Report, update: str, source: str) -> Iterable[CollectedTas
 def _form(report: Report, name: str, task: TaskResult) -> Form:
     if task.kind != "binary":
         return "score"
-    facts = _nested(report.sources, "old", "tasks", name)
+    facts = _fact_of(report.sources, "old", "tasks", name)
     generated = isinstance(facts, Mapping) and facts.get("generation") is not None
     return "exact_match" if generated or (task.score or "").startswith("exact_match") else "accuracy"
 
@@ -278,14 +278,14 @@ def _update_names(read: Sequence[tuple[str, Report]], names: Sequence[str | None
     """Return what each update is called: as named, by its title, or by its bases; told apart by its place."""
     found = []
     for (_, report), name in zip(read, names, strict=True):
-        bases = [_nested(report.sources, role, "model", "name") for role in ("old", "new")]
+        bases = [_fact_of(report.sources, role, "model", "name") for role in ("old", "new")]
         old, new = (str(base) if base else run for base, run in zip(bases, (report.old, report.new), strict=True))
         found.append(name or report.title or f"{old} \N{RIGHTWARDS ARROW} {new}")
     count = Counter(found)
     return [label if count[label] == 1 else f"{label} ({read[place][0]})" for place, label in enumerate(found)]
 
 
-def _nested(value: object, *keys: str) -> object:
+def _fact_of(value: object, *keys: str) -> object:
     for key in keys:
         value = value.get(key) if isinstance(value, Mapping) else None
     return value

@@ -25,6 +25,7 @@ from muscle.flips.result.flip import Flip
 from muscle.flips.result.report import Report
 from muscle.foreign_text import visible
 from muscle.report.page import causes, figures, headline, noise, overview, rules, slices, tables, trade_offs
+from muscle.report.page.training.cards import training_cards
 from muscle.report.sentences.over_tasks import not_compared, pooled_lines
 from muscle.report.sentences.resolution import resolution_lines
 from muscle.typed_json import json_object
@@ -63,7 +64,7 @@ def render_html(report: Report, *, max_flips: int = MAX_FLIPS) -> str:
     Returns:
         The HTML text. The same report gives the same text.
     """
-    style = Markup("".join(_asset(name) for name in STYLES))
+    style = _style()
     script = _script()
     policy = (
         f"default-src 'none'; style-src '{_source_hash(style)}'; script-src '{_source_hash(script)}'; "
@@ -87,16 +88,17 @@ def render_html(report: Report, *, max_flips: int = MAX_FLIPS) -> str:
     )
 
 
-def static_page(template: str, **parts: object) -> str:
+def static_page(template: str, *folders: Path, **parts: object) -> str:
     """Return a page of another template that needs no script, in the report's style.
 
     Args:
-        template: its name, beside the report's; it is given `style` and `policy` too.
+        template: its name; it is given `style` and `policy` too.
+        folders: where it is, if not beside the report's.
         parts: what it shows.
     """
-    style = Markup("".join(_asset(name) for name in STYLES))
+    style = _style()
     policy = f"default-src 'none'; style-src '{_source_hash(style)}'; base-uri 'none'; form-action 'none'"
-    return _environment().get_template(template).render(style=style, policy=policy, **parts)
+    return str(_environment(*folders).get_template(template).render(style=style, policy=policy, **parts))
 
 
 def _verdict_parts(report: Report) -> dict[str, object]:
@@ -143,12 +145,18 @@ def _sections(report: Report, held: Report) -> dict[str, object]:
         "slice_cards": slices.slice_cards(held),
         "cause_cards": cards,
         "cause_heading": causes.heading(cards),
+        "training_cards": training_cards(report),
         "sources": tables.source_rows(report),
     }
 
 
 def _asset(name: str) -> str:
     return (ASSETS / name).read_text(encoding="utf-8")
+
+
+def _style() -> Markup:
+    """Return the style sheet that all pages have."""
+    return Markup("".join(_asset(name) for name in STYLES))
 
 
 def _script() -> Markup:
@@ -185,14 +193,16 @@ def _names_of_versions(report: Report) -> dict[str, str | None]:
 
 
 def _source_hash(text: str) -> str:
+    """Return the hash by which a content security policy allows an inline style or script."""
     digest = hashlib.sha256(text.encode("utf-8")).digest()
     return f"sha256-{base64.b64encode(digest).decode('ascii')}"
 
 
 @cache
-def _environment() -> Environment:
+def _environment(*folders: Path) -> Environment:
+    """Return what makes pages of templates: the report's own, and those in further folders."""
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader([*folders, TEMPLATES]),
         autoescape=True,
         # A name that is misspelt in a template must fail, not leave a gap.
         undefined=StrictUndefined,

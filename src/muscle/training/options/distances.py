@@ -8,7 +8,7 @@ compared both are made to have mean 0 over an item's options. All are per item, 
     logits       (1/2) mean_k (z_k - t_k)^2: its form on logits, which the softened KL becomes as T grows
                  (Hinton et al. 2015, https://arxiv.org/abs/1503.02531, Sec. 2.1)
     inhibition   mean_k max(|z_k - t_k| - xi, 0)^p: logit difference inhibition (Zhao et al. 2022,
-                 https://arxiv.org/abs/2205.06265, Eq. 4)
+                 https://arxiv.org/abs/2205.06265)
     symmetric    (KL(q || t) + KL(t || q)) / 2, of two students (Prastalo & Jablonka 2026,
                  https://arxiv.org/abs/2605.13826)
 """

@@ -119,6 +119,13 @@ class OptionData:
         places = torch.tensor([example.num_answers for example in self.all])
         return scores.gather(-1, places[:, None])[:, 0]
 
+    def without_rest(self, scores: Tensor) -> Tensor:
+        """Return the scores of answers alone, (items, options), with -inf in place of the rest's."""
+        if not self.counts_rest:
+            return scores
+        places = torch.tensor([example.num_answers for example in self.all])
+        return scores.scatter(-1, places[:, None], -torch.inf)
+
     def items(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> tuple[OptionItems, OptionItems]:
         """Encode the items for a student: those trained on, and those validated on."""
         parts = (([*self.train, *self.unlabelled], 0), (self.validation, self.num_trained))
