@@ -4,11 +4,10 @@
     python benchmarks/demo_answers.py --seeds 0 1 2
 
 The question names two purposes and a person; the answer is the tool that this person uses for each, as two words. It is
-right where both are. A person's tool is the best by fit, the house's taste and a taste of that person's own. 1,500
-training and 1,000 test items, 1,500 questions without an answer. The bases are those of `muscle demo`. One `muscle
-update` a seed trains Eq. 1, the method (`answers`, with the questions), labels alone over the same candidates, longer
-training in that unit, and the floor; a second one puts a twin (the new recipe again, with another seed) in the old
-model's place.
+right where both are. A person's tool is the best by fit, the house's taste and a taste of that person's own. 3,000
+training and 1,500 test items, 3,000 questions without an answer. The bases are those of `muscle demo`. One `muscle
+update` a seed trains Eq. 1, the method (`answers`, with the questions), labels alone over the same candidates, and the
+floor; a second one puts a twin (the new recipe again, with another seed) in the old model's place.
 
 Results go to `benchmarks/results/demo_answers.json` after every seed; a kept seed is not run again. The table is
 printed as Markdown.
@@ -36,8 +35,8 @@ from muscle.provenance import versions
 from muscle.yaml_files import yaml_text
 
 RESULTS = Path(__file__).resolve().parent / "results" / "demo_answers.json"
-COUNTS = {"train": 1500, "test": 1000, "more": 1500}
-PERSON_SD = 0.8
+COUNTS = {"train": 3000, "test": 1500, "more": 3000}
+PERSON_SD = 0.3
 """Standard deviation of a person's own preference per tool, in units of fit."""
 TASK = "tools"
 YAML = f"""\
@@ -54,7 +53,6 @@ NAMES = {
     "compat": "over candidate answers: mixture, share .5, unlabelled questions",
     "twin": "the same, a twin in the old one's place",
     "labels-alone": "labels alone over candidate answers (no old model)",
-    "control": "the same for as long as the mixture (no old model)",
     "floor": "old recipe again (floor)",
     "base": "bare new base",
 }
@@ -113,6 +111,7 @@ def prepare(folder: Path, seed: int) -> None:
         "alignment": {"method": "answers", "unlabelled": "data/more.jsonl", "training": longer},
         "evaluation": {
             "batch_size": 256,
+            "control": False,  # labels alone stand beside
             "floor": True,
             "beside": {
                 "eq1": {"temperature": 1.0, "training": longer},
@@ -141,38 +140,40 @@ def run_twin(folder: Path) -> Path:
     return update(config).folder / "predictions" / "compat"
 
 
-def measure(runs: Mapping[str, Path]) -> dict[str, Any]:
-    """Hold every run against the old model, and its flips against the plain update's."""
-    found: dict[str, Any] = {}
-    for name, words in NAMES.items():
-        candidate = None if name == "new" else runs[name]
-        task = compare(runs["old"], runs["new"], candidate=candidate).report.tasks[TASK]
-        side = task.old_vs_new if candidate is None else task.old_vs_candidate
-        assert side is not None, "both have answered"
-        told: dict[str, Any] = {metric: getattr(side, metric).value for metric in METRICS}
-        told["accuracy_old"], told["num_items"] = side.accuracy_old.value, task.n
-        if candidate is not None:
-            effect = task.candidate_effect
-            assert effect is not None, "there is a candidate"
-            told["negative_flips_percent"] = effect.negative_flip_rate_change_percent.value
-            told["negative_flips_p"] = effect.negative_flips_mcnemar_exact_p
-        found[words] = told
-    return found
+def measured(old: Path, new: Path, candidate: Path | None) -> dict[str, Any]:
+    """Hold a run, or the plain update, against the old model, and its flips against the plain update's."""
+    task = compare(old, new, candidate=candidate).report.tasks[TASK]
+    side = task.old_vs_new if candidate is None else task.old_vs_candidate
+    assert side is not None, "both have answered"
+    told: dict[str, Any] = {metric: getattr(side, metric).value for metric in METRICS}
+    told["accuracy_old"], told["num_items"] = side.accuracy_old.value, task.n
+    if candidate is not None:
+        effect = task.candidate_effect
+        assert effect is not None, "there is a candidate"
+        told["negative_flips_percent"] = effect.negative_flip_rate_change_percent.value
+        told["negative_flips_p"] = effect.negative_flips_mcnemar_exact_p
+    return told
 
 
-def run(seed: int, root: Path | None) -> dict[str, Any]:
+def run(seed: int, root: Path | None, *, no_twin: bool) -> dict[str, Any]:
     """Run a seed and return what is kept of it; in a folder of its own within `root`, a killed one goes on."""
     start, cpu = time.monotonic(), time.process_time()
     with tempfile.TemporaryDirectory() as name:
         folder = root / f"seed-{seed}" if root else Path(name)
         prepare(folder, seed)
         result = update(load_config(folder / "update.yaml"))
-        runs = {path.name: path for path in (result.folder / "predictions").iterdir()} | {"twin": run_twin(folder)}
+        runs = {path.name: path for path in (result.folder / "predictions").iterdir()} | (
+            {} if no_twin else {"twin": run_twin(folder)}
+        )
         written = {path.parts[-3]: read_json(path) for path in (folder / "run").glob("adapters/*/*/training.json")}
         kept = ("best_epoch", "num_epochs", "validation_losses", "converged", "validation", "temperatures")
         more = ("mean_candidates", "mean_candidates_probability", "validation_accuracy", "labels_first")
         return {
-            "runs": measure(runs),
+            "runs": {
+                words: measured(runs["old"], runs["new"], None if name == "new" else runs[name])
+                for name, words in NAMES.items()
+                if name in runs
+            },
             "training": {
                 name: {key: told[key] for key in (*kept, *more) if key in told} for name, told in written.items()
             },
@@ -190,7 +191,9 @@ def table(seeds: Mapping[str, Any]) -> str:
     old = np.mean([next(iter(each["runs"].values()))["accuracy_old"] for each in seeds.values()])
     lines.append(f"| old | {100 * old:.1f} | | | |")
     for words in NAMES.values():
-        told = [each["runs"][words] for each in seeds.values()]
+        told = [each["runs"][words] for each in seeds.values() if words in each["runs"]]
+        if not told:
+            continue
         accuracy, negative, positive = (100 * np.mean([each[metric] for each in told]) for metric in METRICS)
         changes = [each["negative_flips_percent"] for each in told if each.get("negative_flips_percent") is not None]
         change = f"{np.mean(changes):+.0f} %" if changes else ""
@@ -201,13 +204,14 @@ def table(seeds: Mapping[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--no-twin", action="store_true", help="leave the twin out")
     parser.add_argument("--folder", type=Path, help="keep what is made there; a temporary one by default")
     given = parser.parse_args()
     seeds: dict[str, Any] = read_json(RESULTS)["seeds"] if RESULTS.is_file() else {}
     for seed in given.seeds:
         if str(seed) in seeds:
             continue
-        seeds[str(seed)] = run(seed, given.folder)
+        seeds[str(seed)] = run(seed, given.folder, no_twin=given.no_twin)
         machine = {"versions": versions(), "processor": platform.processor(), "system": platform.platform()}
         command = "python benchmarks/demo_answers.py --seeds " + " ".join(seeds)
         write_json(RESULTS, {"command": command, "counts": COUNTS, "machine": machine, "seeds": seeds})

@@ -20,7 +20,6 @@ import platform
 import shlex
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -126,23 +125,17 @@ def run_twins(folder: Path, unlabelled: int) -> dict[str, Path]:
     return found
 
 
-def run(seed: int, *, gap: bool, unlabelled: int, overrides: dict[str, Any]) -> dict[str, Any]:
-    """Run the demo with its controls and its twins and return what is kept of it."""
-    start = time.monotonic()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        result = run_demo(folder, seed=seed, gap=gap, overrides=overrides)
-        seconds = time.monotonic() - start
-        runs = {path.name: path for path in (folder / "predictions").iterdir()} | run_twins(folder, unlabelled)
-        ordered = {each: runs[each] for each in ("old", *NAMES) if each in runs}
-        kept = {"verdict": result.report.verdict, "headline": result.report.headline, "runs": measure(ordered)}
-        trained = {part.name: training(part) for part in (folder, *folder.glob("*unlabelled"), folder / "twin")}
-        trained["demo"] = trained.pop(folder.name)
+def run(folder: Path, seed: int, *, gap: bool, unlabelled: int, overrides: dict[str, Any]) -> dict[str, Any]:
+    """Run the demo with its controls and its twins and return what is kept of it; what a folder has done stays."""
+    result = run_demo(folder, seed=seed, gap=gap, overrides=overrides)
+    runs = {path.name: path for path in (folder / "predictions").iterdir()} | run_twins(folder, unlabelled)
+    ordered = {each: runs[each] for each in ("old", *NAMES) if each in runs}
+    trained = {part.name: training(part) for part in (*folder.glob("*unlabelled"), folder / "twin")}
     return {
-        **kept,
-        "training": trained,
-        "demo_seconds": round(seconds, 1),
-        "seconds": round(time.monotonic() - start, 1),
+        "verdict": result.report.verdict,
+        "headline": result.report.headline,
+        "runs": measure(ordered),
+        "training": {"demo": training(folder), **trained},
     }
 
 
@@ -152,6 +145,7 @@ def main() -> None:
     parser.add_argument("--temperature", type=float)
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--unlabelled", type=int, default=0, help="further questions without labels")
+    parser.add_argument("--folder", type=Path, help="where the runs stay, so that a stopped one goes on")
     asked = parser.parse_args()
     name = "demo_seeds" + ("_gap" if asked.gap else "")
     overrides = {}
@@ -159,15 +153,20 @@ def main() -> None:
         name += f"_temperature_{asked.temperature:g}"
         overrides["alignment.temperature"] = asked.temperature
     path = RESULTS / f"{name}.json"
-    command = shlex.join(["python", "benchmarks/demo_seeds.py", *sys.argv[1:]])
+    # Where the runs stay is not part of what was run.
+    given = [each for each in sys.argv[1:] if each not in ("--folder", str(asked.folder))]
+    command = shlex.join(["python", "benchmarks/demo_seeds.py", *given])
     machine = {"processor": platform.processor() or platform.machine(), "system": platform.system()}
     kept = json.loads(path.read_text()) if path.exists() else {}
     seeds = kept["seeds"] if kept.get("command") == command else {}
     for seed in asked.seeds:
         if str(seed) in seeds:
             continue
-        seeds[str(seed)] = run(seed, gap=asked.gap, unlabelled=asked.unlabelled, overrides=overrides)
-        print(seed, seeds[str(seed)]["seconds"], "s", flush=True)
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = (asked.folder or Path(temporary)) / f"{name}-{seed}"
+            found = run(folder, seed, gap=asked.gap, unlabelled=asked.unlabelled, overrides=overrides)
+        seeds[str(seed)] = found
+        print(seed, "done", flush=True)
         write_json(path, {"command": command, "machine": machine, "versions": versions(), "seeds": seeds})
     print(table(seeds))
 

@@ -38,6 +38,31 @@ def board_of(folder: Path, *entries: Entry, plain: Mapping[int, Flips], **names)
     return build_leaderboard([group], [first, second, *entries], **{"old": "v1", "new": "v2", **names})
 
 
+def scored_board(folder: Path, plain: Mapping[float, int], method: Mapping[float, int]) -> Leaderboard:
+    """Return a leaderboard of a task with a score alone: 0.5 in the old version, in others so many items have each."""
+    runs = {}
+    for name, scores in {"old": {0.5: sum(plain.values())}, "plain": plain, "m": method}.items():
+        values = [value for value, number in scores.items() for _ in range(number)]
+        lines = [
+            {
+                "id": f"s{number}",
+                "task": "sums",
+                "input": f"Text {number}",
+                "output": f"{value}",
+                "score": {"rouge1": value},
+            }
+            for number, value in enumerate(values)
+        ]
+        runs[name] = write(folder / name / "sums.jsonl", lines).parent
+    entries = [
+        Entry("old", "old", "in use", "g", {0: runs["old"]}),
+        Entry("plain", "plain", "as it is", "g", {0: runs["plain"]}),
+        Entry("m", "method", "better", "g", {0: runs["m"]}, {"plain": "plain"}, eligible=True),
+    ]
+    group = Group("g", {0: runs["old"]}, {0: runs["plain"]})
+    return build_leaderboard([group], entries, old="v1", new="v2")
+
+
 def hostile_board(folder: Path, name: str) -> Leaderboard:
     """Return a leaderboard in which every text that a user or a file can choose is hostile."""
     method = entry(

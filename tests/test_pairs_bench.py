@@ -13,8 +13,8 @@ import torch
 
 from muscle.config.alignment import AlignmentSettings
 from muscle.config.methods import LABEL_TARGETS
-from muscle.route.options.likelihoods import Weights
-from muscle.route.options.option_rules import OptionRule
+from muscle.route.likelihoods import Weights
+from muscle.route.option_rules import OptionRule
 from places import ROOT
 
 

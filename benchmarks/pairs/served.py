@@ -17,9 +17,9 @@ from bench import Bench
 from muscle.flips.options import TOLERANCE
 from muscle.route.bound import Prices
 from muscle.route.items import pair_items
-from muscle.route.options.option_rules import OptionRule, OptionScores
-from muscle.route.options.scores import option_scores
-from muscle.route.options.served import VARIANTS, Variant
+from muscle.route.option_rules import OptionRule, OptionScores
+from muscle.route.scores import option_scores
+from muscle.route.served import VARIANTS, Variant
 
 
 @dataclass(frozen=True)

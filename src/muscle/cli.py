@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from muscle import distributed
-from muscle.commands import collect, compare, gate, plan, route, runs, sweep, training
+from muscle.commands import collect, compare, gate, plan, route, runs, training
 from muscle.commands.ending import end
 from muscle.commands.shell import say
 
@@ -36,7 +36,7 @@ for _command in (
     training.demo,
     training.init,
     training.update,
-    sweep.sweep,
+    training.sweep,
     training.finetune,
     training.align,
     training.evaluate,

@@ -201,8 +201,9 @@ def _differences(main: Mapping[str, Run], options: CompareOptions) -> dict[str, 
         for role, run in main.items()
         if role != "old"
     }
-    if "rerun" in main:  # is meant to be the same model
-        found["old_vs_rerun"] = [each for each in found["old_vs_rerun"] if each.what != "model"]
+    for side in ("old_vs_rerun", "old_vs_floor"):  # are meant to be the same model, or of one name
+        if side in found:
+            found[side] = [each for each in found[side] if each.what != "model"]
     return found
 
 

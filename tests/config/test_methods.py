@@ -169,7 +169,6 @@ def written(folder: Path, alignment: str, tasks: str = "[{task: piqa}]") -> Path
         (["method: twins", "labels_first: true"], "line 6: alignment: labels_first: expected it only with unit opt"),
         (["method: twins", "training: {gradient_checkpointing: true}"], "alignment.target: twins shows one half of"),
         (["method: bcwi", "start: old"], "line 6: alignment: start: expected it only with a unit that trains: tokens"),
-        (["method: bcwi", "training: {epochs: 2}"], "line 6: alignment: training: expected it only with a unit that"),
         (["method: bcwi", "target: mixture"], "line 6: alignment: target: expected interpolation with unit weights"),
         (["selection: loss"], "line 5: alignment.selection: expected 'own' or 'cross_entropy', found 'loss'"),
     ],
@@ -200,6 +199,36 @@ def test_several_tasks_have_a_file_each(tmp_path):
         load_config(written(tmp_path, "  method: options\n  unlabelled: p.csv\n", two))
 
 
+def beside(folder: Path, lines: str) -> Path:
+    path = written(folder, "  method: paper\n")
+    path.write_text(path.read_text() + f"evaluation:\n  beside:\n{lines}")
+    return path
+
+
+def test_methods_beside_have_settings_of_their_own(tmp_path):
+    config = load_config(beside(tmp_path, "    options: {method: options, training: {epochs: 3}}\n    kl-2: {}\n"))
+    methods = config.evaluation.beside
+    assert (methods["options"].unit, methods["kl-2"]) == ("options", AlignmentSettings())
+    assert config.align_training(methods["options"]).epochs == 3
+    assert config.align_training().epochs == config.align_training(methods["kl-2"]).epochs == 10
+    assert "beside" not in config.evaluation.scoring()
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("    control: {}\n", r"line 7: evaluation.beside: 'control': expected a name of letters"),
+        ("    a/b: {}\n", r"line 7: evaluation.beside: 'a/b': expected a name of letters"),
+        ("    a: {method: papers}\n", r"line 8: evaluation.beside.a.method: "),
+        ("    a: {training: {epoch: 3}}\n", r"evaluation.beside.a.training.epoch: unknown"),
+        ("    a: {method: options, unlabelled: x.jsonl}\n", r"evaluation.beside.a.unlabelled: expected the files of"),
+    ],
+)
+def test_a_method_beside_that_cannot_be_is_refused(tmp_path, lines, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(beside(tmp_path, lines))
+
+
 def test_further_teachers_are_found_beside_the_yaml(tmp_path):
     path = written(tmp_path, "  method: elodi\n  teachers: [seeds/1, seeds/2]\n")
     expected = [str(tmp_path / "seeds" / number) for number in "12"]
@@ -214,6 +243,15 @@ def test_several_tasks_have_teachers_of_their_own(tmp_path):
     assert load_config(path).alignment.teachers_of("hellaswag") == []
     with pytest.raises(ConfigError, match=r"line 6: alignment\.teachers: expected a list for each task, as \{TASK"):
         load_config(written(tmp_path, "  method: elodi\n  teachers: [p]\n", two))
+
+
+def test_twins_and_sums_have_twice_the_rank_and_a_sum_reads_its_items_never():
+    ranks = [AlignmentSettings(method=method).rank(4) for method in ("paper", "twins", "bcwi")]
+    assert ranks == [4, 8, 8]
+    assert AlignmentSettings(method="pct", lora={"r": 6}).rank(4) == 6
+    assert AlignmentSettings(method="bcwi", training={"epochs": 2}).passes(3, unlabelled=False) == 0
+    assert AlignmentSettings(method="twins").passes(3, unlabelled=False) == 12
+    assert AlignmentSettings(method="options", unlabelled="a", unlabelled_epochs=2).passes(3, unlabelled=True) == 2
 
 
 def test_nothing_is_trained_on_where_nothing_is_trained(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,18 @@ import pytest
 import torch
 
 from muscle.demo.pretrain import Recipe, build_tokenizer, is_finished, pretrain, pretrain_pair
-from muscle.demo.world import ATTRIBUTES, SUBJECTS, TASTE_SD, Item, draw_items, draw_text, words, world
+from muscle.demo.run import run_demo
+from muscle.demo.world import (
+    ATTRIBUTES,
+    SUBJECTS,
+    TASTE_SD,
+    Item,
+    draw_items,
+    draw_text,
+    draw_unlabelled,
+    words,
+    world,
+)
 
 
 def test_tables_name_every_tool_and_purpose_once() -> None:
@@ -234,3 +246,33 @@ def test_attributes_of_the_slice_are_what_the_right_tool_is_known_for() -> None:
     for item in itertools.chain(*draw_items()):
         right = (item.sol1, item.sol2)[item.label]
         assert item.attribute == known.get(right, item.attribute)
+
+
+def test_unlabelled_questions_ask_nothing_that_training_or_test_has() -> None:
+    def asked(goal: str, *tools: str) -> tuple[str, frozenset[str]]:
+        return goal.split(", the ")[0], frozenset(tools)
+
+    known = {asked(item.goal, item.sol1, item.sol2) for item in itertools.chain(*draw_items())}
+    more = draw_unlabelled(2000)
+    found = {asked(row["goal"], row["sol1"], row["sol2"]) for row in more}
+    assert len(found) == 2000
+    assert not found & known
+    assert draw_unlabelled(2000) == more
+
+
+def test_an_unlabelled_question_has_the_columns_of_an_item_and_no_answer() -> None:
+    row = draw_unlabelled(1)[0]
+    assert set(row) == {field.name for field in fields(Item)} - {"label"}
+    assert (row["attribute"], row["taste"]) == ("unknown", "unknown")
+
+
+def test_the_demo_asks_for_every_control_and_shows_both_methods(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("muscle.demo.pretrain.pretrain_pair", lambda *args, **kwargs: None)
+    monkeypatch.setattr("muscle.pipeline.update.update", lambda config: config)
+    config = run_demo(tmp_path)
+    assert (config.evaluation.bare_base, config.evaluation.control, config.evaluation.floor) == (True, True, True)
+    beside = config.evaluation.beside
+    assert (config.alignment.unit, beside["option-level"].unit) == ("tokens", "options")
+    assert (beside["labels-alone"].target, beside["labels-alone"].labels_first) == ("labels", False)

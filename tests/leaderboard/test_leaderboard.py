@@ -8,10 +8,11 @@ import math
 import pytest
 from rich.console import Console
 
-from boards import NUM, board_of, entry, hostile_board
+from boards import NUM, board_of, entry, hostile_board, scored_board
 from muscle.errors import DataError
 from muscle.leaderboard.build import spread
 from muscle.leaderboard.entries import Entry, Published
+from muscle.leaderboard.held_out import in_first_half
 from muscle.leaderboard.terminal import print_leaderboard
 from muscle.leaderboard.write import read_leaderboard, write_leaderboard
 from page_text import HOSTILE, Page
@@ -123,6 +124,21 @@ def test_the_chosen_row_has_the_fewest_flips_among_those_as_accurate_as_the_plai
     assert board_of(tmp_path, less_accurate, plain=plain).tasks[0].chosen is None
 
 
+def test_the_choice_is_made_once_more_on_half_of_the_items_and_measured_on_the_others(tmp_path):
+    board = board_of(tmp_path, entry(tmp_path, "better", BETTER), plain=PLAIN)
+    half = board.tasks[0].held_out
+    assert half.row == "better" and half.chosen_on + half.n == NUM
+    # The first lost items are the old version's first right ones: count those that are in the other half.
+    right = [number for number in range(NUM) if number % 4]
+    expected = {
+        name: sum(not in_first_half(f"q{number}") for lost in flips for number in right[:lost]) / (2 * half.n)
+        for name, flips in {"better": (10, 12), "plain": (40, 50)}.items()
+    }
+    assert half.negative_flip_rate == pytest.approx(expected["better"])
+    assert half.plain_negative_flip_rate == pytest.approx(expected["plain"])
+    assert f"Chosen on {half.chosen_on} of them alone, better breaks" in " ".join(shown(board).split())
+
+
 ADVICE = {
     "align": ({0: (40, 60)}, {0: (10, 40)}, "Align with m: it breaks 2.5% of the answers in place of 10.0%"),
     "retrain": ({0: (40, 60)}, {0: (39, 60)}, "Retrain plainly: 80.0% after 75.0%"),
@@ -156,10 +172,21 @@ def test_advice_says_first_that_the_student_cannot_copy(tmp_path):
     assert "copies badly" not in " ".join(board_of(tmp_path, close, plain={0: (40, 60)}).tasks[0].advice.sentences)
 
 
-def test_two_models_served_are_named_where_they_break_less(tmp_path):
-    served = entry(tmp_path, "mean of both", {0: (2, 70)}, role="served", models_served=2)
-    advice = board_of(tmp_path, served, plain={0: (40, 60)}).tasks[0].advice
-    assert "Serving both versions goes further: mean of both breaks 0.5%" in " ".join(advice.sentences)
+def test_both_are_served_where_no_single_model_breaks_surely_fewer(tmp_path):
+    served = entry(tmp_path, "both", {0: (2, 70)}, role="served", models_served=2, controls={"plain": "plain"})
+    worse = entry(tmp_path, "worse", {0: (39, 60)}, controls={"plain": "plain"})
+    advice = board_of(tmp_path, served, worse, plain={0: (40, 60)}).tasks[0].advice
+    assert (advice.action, advice.row) == ("serve_both", "both")
+    assert "0.5% of the answers break in place of 10.0%" in advice.sentences[0]
+    assert "The price: 2 models served." in advice.sentences[0]
+
+
+def test_two_models_served_are_named_beside_a_method_that_breaks_more(tmp_path):
+    served = entry(tmp_path, "both", {0: (2, 70)}, role="served", models_served=2, controls={"plain": "plain"})
+    method = entry(tmp_path, "m", {0: (10, 60)}, controls={"plain": "plain"})
+    advice = board_of(tmp_path, served, method, plain={0: (40, 60)}).tasks[0].advice
+    assert (advice.action, advice.row) == ("align", "m")
+    assert "Two models go further: both breaks 0.5% at 92.0%" in " ".join(advice.sentences)
 
 
 def test_every_form_says_the_same(tmp_path):
@@ -199,6 +226,25 @@ def test_every_figure_of_the_page_is_the_one_in_the_json(tmp_path):
     assert "Right of the dashed line" in page.text
     assert page.scripts == []
     assert not [tag for tag, attributes in page.elements if attributes.get("src") or tag in ("link", "img", "iframe")]
+
+
+def test_a_task_with_a_score_has_mean_gain_and_regression(tmp_path):
+    board = scored_board(tmp_path, plain={0.4: 6, 0.7: 4}, method={0.45: 2, 0.6: 8})
+    plain, method = (board.row(name).tasks["sums"].by_seed[0] for name in ("plain", "m"))
+    assert (plain.negative_flip_rate, plain.positive_flip_rate) == (0.6, 0.4)
+    assert (plain.mean_gain, plain.mean_regression) == (pytest.approx(0.2), pytest.approx(0.1))
+    assert (method.mean_gain, method.mean_regression) == (pytest.approx(0.1), pytest.approx(0.05))
+    assert method.accuracy == pytest.approx((2 * 0.45 + 8 * 0.6) / 10)
+    assert method.accuracy_change == pytest.approx((2 * 0.05 + 4 * 0.2 - 4 * 0.1) / 10)
+    (found,) = board.row("m").tasks["sums"].comparisons
+    assert (found.negative_flips, found.their_negative_flips) == (2, 6)
+    assert found.p_over_items == pytest.approx(2 * HALF**4)
+    assert found.accuracy_p_over_items is None
+    assert board.tasks[0].kind == "continuous"
+    text = shown(board, width=140)
+    assert "m_g" in text and "NFR_mc" not in text
+    write_leaderboard(board, tmp_path / "out")
+    assert "mean score" in Page((tmp_path / "out/leaderboard.html").read_text()).text
 
 
 def test_hostile_names_are_shown_and_never_act(tmp_path):

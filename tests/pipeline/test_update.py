@@ -223,7 +223,7 @@ def test_the_floor_is_the_old_recipe_with_another_seed(inputs, finished):
     same = ("lora", "stage", "start_from")
     assert [notes["floor"][name] for name in same] == [notes["old"][name] for name in same]
     assert content_of(out / "adapters" / "floor" / "tools") != content_of(out / "adapters" / "old" / "tools")
-    assert "old recipe trained again (no update)" in [other.name for other in result.report.others]
+    assert "old retrained" in [other.name for other in result.report.others]
 
 
 def test_the_floor_of_a_given_old_adapter_says_that_its_recipe_is_not_known(inputs, finished, tmp_path, caplog):

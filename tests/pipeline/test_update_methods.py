@@ -97,6 +97,26 @@ def test_every_method_goes_the_whole_way(inputs, plain, tmp_path, name):
     assert update(config).num_stages_run == 0
 
 
+def test_a_method_beside_is_trained_scored_and_shown_and_the_report_says_what_was_trained(inputs, plain, tmp_path):
+    beside = {"options": {"method": "options"}, "labels": {"method": "options", "target": "labels"}}
+    config = configured(inputs, plain, ce_weight=0.5)
+    evaluation = config.evaluation.model_validate({"control": True, "bare_base": False, "beside": beside})
+    config = config.model_copy(update={"evaluation": evaluation})
+    states = {stage.name: stage.state for stage in plan_stages(config)}
+    assert states["align options/tools"] == states["evaluate labels/tools"] == "to run"
+    report = update(config).report
+    assert [other.name for other in report.others][-2:] == ["options", "labels"]
+    told = {adapter.run: adapter for adapter in report.training["tools"]}
+    assert list(told) == ["old", "new", "compat", "control", "options", "labels"]
+    assert (told["compat"].stage, told["compat"].method.ce_weight) == ("align", 0.5)
+    assert len(told["compat"].curve("masked_share").values) == told["compat"].outcome.num_steps
+    assert told["options"].method.target == "mixture" and set(told["options"].method.calibration) == {"old", "new"}
+    assert len(told["options"].curve("agreement").values) == told["options"].outcome.num_epochs
+    assert told["labels"].method.unit == "options" and told["control"].method.unit == "tokens"
+    assert told["old"].outcome.num_labelled + told["old"].outcome.num_validation == 40
+    assert update(config).num_stages_run == 0
+
+
 def test_weights_are_interpolated_without_training_and_without_a_control(inputs, plain, tmp_path):
     config = with_adapters(configured(inputs, tmp_path / "w", method="bcwi", old_share=1.0), plain)
     planned = {stage.name: stage for stage in plan_stages(config)}

@@ -87,7 +87,7 @@ def test_missing_and_unscored_items_count_as_flips_and_are_named() -> None:
     )
     unscored = check_route(found.rule, fresh_old, blank)
     assert unscored.bound.counts.unknown > 0 and unscored.bound.high > before.bound.high
-    assert any("disagreements have no verdict and are taken for flips" in note for note in unscored.notes)
+    assert any("have no verdict and are taken for flips" in note for note in unscored.notes)
 
 
 def test_verdicts_follow_the_bound() -> None:
@@ -186,3 +186,11 @@ def test_no_item_kept_apart_gives_a_rule_and_no_bound() -> None:
     assert found.report.bound is None and found.report.verdict == "cannot_tell"
     assert len(found.rule.fingerprints) == 200
     assert replace(found.report, notes=()).headline == "cannot tell: no item was kept apart from the fit"
+
+
+@pytest.mark.parametrize("frames", [two_answers(2000), two_runs(2000)], ids=["gate", "stack"])
+def test_accuracy_can_be_kept_in_place_of_a_limit(frames: tuple[pl.DataFrame, pl.DataFrame]) -> None:
+    kept = fit_route(*frames, fit=FitOptions(keep_accuracy=True)).report
+    limited = fit_route(*frames, fit=FitOptions(flip_limit=0.08)).report
+    assert kept.ways[2].accuracy > kept.ways[1].accuracy - 0.02
+    assert kept.ways[2].negative_flip_rate < limited.ways[2].negative_flip_rate

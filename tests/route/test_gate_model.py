@@ -9,7 +9,7 @@ from scipy.optimize import check_grad
 from scipy.special import expit
 
 from muscle.errors import ConfigError, DataError
-from muscle.route.gate_model import GateRule, fit_gate, known
+from muscle.route.gate_model import Feature, GateRule, fit_gate, known
 from muscle.route.items import Items, pair_items
 from two_models import two_answers
 
@@ -66,16 +66,16 @@ def test_a_slice_that_decides_is_used_and_a_value_that_was_not_seen_has_no_weigh
     [
         ("courses", DataError, "slice 'courses': expected a slice of the records, found course"),
         ("length", ConfigError, "the length of the input is among the features already"),
-        ("item", DataError, "slice 'item': expected at most 50 values, found"),
+        ("item", DataError, "slice 'item': expected at most 200 values, found"),
     ],
 )
 def test_a_slice_that_cannot_be_used_is_refused(word: str, error: type[Exception], message: str) -> None:
-    old, new = (frame.with_columns(pl.col("id").alias("slice.item")) for frame in two_answers(400))
+    old, new = (frame.with_columns(pl.col("id").alias("slice.item")) for frame in two_answers(2000))
     with pytest.raises(error, match=message):
         items = pair_items(
             old.drop("slice.item") if word == "courses" else old, new.drop("slice.item") if word == "courses" else new
         )
-        fit_gate(items, np.ones(400, dtype=bool), slices=[word])
+        fit_gate(items, np.ones(2000, dtype=bool), slices=[word])
 
 
 def test_what_nobody_knows_of_an_item_counts_as_the_mean() -> None:
@@ -107,3 +107,18 @@ def test_the_gate_is_the_minimum_of_its_penalised_loss() -> None:
 
     best = np.array([gate.intercept, *(f.weight for f in gate.features)])
     assert check_grad(loss, lambda weights: np.zeros_like(weights), best) < 1e-3
+
+
+def test_what_each_model_answered_is_a_slice_of_its_own() -> None:
+    old, new = two_answers(600)
+    items = pair_items(old, new)
+    said = (old["output"] == "tea").to_numpy()
+    rows = (items.old.right == items.new.right) | (said == (items.old.right == 1))
+    gate, _ = fit_gate(items, rows, slices=["old_answer", "new_answer"])
+    weights = gate.slices[0].weights
+    assert set(weights) == {"tea", "milk", "soup", "rice"} and weights["tea"] > 0.5 > 0 > weights["milk"]
+
+
+def test_a_number_far_from_all_that_was_fitted_on_counts_as_one_that_is_less_far() -> None:
+    feature = Feature("length", "log", mean=3.0, spread=0.01, weight=1.0)
+    assert feature.values(np.array([np.expm1(3.02), 1e6, 0.0])) == pytest.approx([2.0, 4.0, -4.0])

@@ -88,3 +88,9 @@ def test_likelihood_records_are_paired_as_well() -> None:
     old, new = two_runs(40)
     found = pair_items(old, new)
     assert (found.old.right == old["correct"].to_numpy()).all() and found.lost.sentence() == ""
+
+
+def test_two_runs_of_one_name_are_told_apart_by_their_role() -> None:
+    old, new = two_answers(10)
+    assert pair_items(Run("v1", pair_items(old, new).old.frame), new).names == ("v1", "table")
+    assert pair_items(old, new).names == ("old table", "new table")

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muscle.route.kappa import Two, choose_kappa, steps
+from muscle.route.kappa import Two, choose_kappa, fewest_flips, steps
 
 items = st.lists(
     st.tuples(st.sampled_from([-math.inf, -1.0, 0.0, 0.5, 1.0, 2.0, math.inf]), st.booleans(), st.booleans()),
@@ -20,7 +20,7 @@ items = st.lists(
 
 def two(rows: list[tuple[float, bool, bool]]) -> Two:
     needed, old, other = (np.array(column) for column in zip(*rows, strict=True))
-    return Two(needed.astype(float), old.astype(bool), other.astype(bool), np.full(len(rows), 1 / len(rows)))
+    return Two.judged(needed.astype(float), old.astype(bool), other.astype(bool), np.full(len(rows), 1 / len(rows)))
 
 
 def test_by_hand() -> None:
@@ -75,3 +75,15 @@ def test_flips_never_rise_with_kappa_and_infinity_has_none_where_every_item_is_a
 @given(items)
 def test_items_that_nobody_asks_about_never_get_the_old_answer(rows) -> None:
     assert not two(rows).keeps(math.inf)[[needed == math.inf for needed, _, _ in rows]].any()
+
+
+@given(items, st.floats(0, 1))
+def test_of_the_kappas_that_are_accurate_enough_none_has_fewer_flips(rows, floor) -> None:
+    given_items = two(rows)
+    found = fewest_flips(given_items, floor)
+    accurate = [step for step in steps(given_items) if step.accuracy >= floor]
+    if accurate:
+        assert found.accuracy >= floor - 1e-9
+        assert found.negative_flip_rate <= min(step.negative_flip_rate for step in accurate) + 1e-9
+    else:
+        assert found.accuracy == max(step.accuracy for step in steps(given_items))

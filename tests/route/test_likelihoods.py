@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from muscle.route.options.likelihoods import (
+from muscle.route.likelihoods import (
     Weights,
     below,
     cross_entropy,

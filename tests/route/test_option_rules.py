@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from muscle.errors import DataError
 from muscle.route.bound import Prices
 from muscle.route.items import pair_items
-from muscle.route.options.option_rules import NO_GOLD, OptionRule, OptionScores, fit_options
-from muscle.route.options.scores import option_scores
-from muscle.route.options.served import served_rows
+from muscle.route.option_rules import NO_GOLD, OptionRule, OptionScores, fit_options
+from muscle.route.scores import option_scores
+from muscle.route.served import served_rows
 from two_models import OPTIONS, two_runs
 
 

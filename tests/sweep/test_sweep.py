@@ -1,11 +1,13 @@
 """A sweep the whole way on the tiny pair: variants, seeds, controls, parts, processes, failures."""
 
 import json
+import math
 import shutil
 
 import pytest
 
 from command_line import muscle
+from muscle.errors import ConfigError
 from muscle.leaderboard.result import Leaderboard
 from muscle.pipeline.run_folder import content_of
 from muscle.sweep.sweep import Part, sweep
@@ -23,8 +25,14 @@ SHARED = [
     "twin: new recipe again",
     "longer: cross-entropy",
 ]
-STAGES_OF_SEED = (2 + 3) + (2 + 2) + (1 + 1) + 4 * (1 + 1)
-"""Trained and scored: task adapters; both again; longer; two variants, each with its twin control."""
+SERVED = [
+    "served: mean",
+    "served: stack, kappa 1",
+    "served: stack, kappa by the flip limit",
+    "served: stack, kappa by the flip limit, old asked for the least sure quarter",
+]
+STAGES_OF_SEED = (2 + 3) + (2 + 2) + (1 + 1) + (2 + 1) + 4 * (1 + 1)
+"""Trained and scored: task adapters; both again; longer; both served; two variants, each with its twin control."""
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +83,7 @@ def rows_of(leaderboard: Leaderboard) -> dict:
 def test_controls_come_first_and_every_row_has_its_numbers_for_every_seed(finished):
     _, result = finished
     names = [row.name for row in result.leaderboard.rows]
-    assert names == [*SHARED, TWINS[0], MASKS[0], TWINS[1], MASKS[1]]
+    assert names == [*SHARED, *SERVED, TWINS[0], MASKS[0], TWINS[1], MASKS[1]]
     assert result.num_stages_run == 2 * STAGES_OF_SEED
     for row in result.leaderboard.rows:
         numbers = row.tasks["tools"]
@@ -98,6 +106,31 @@ def test_every_method_is_held_against_its_controls(finished):
         "twin_as_old": TWINS[0],
     }
     assert result.leaderboard.tasks[0].advice is not None
+
+
+def test_both_models_served_keep_what_either_had_and_are_no_training(finished):
+    _, result = finished
+    rows = rows_of(result.leaderboard)
+    mean = rows[SERVED[0]]
+    assert (mean.role, mean.models_served, mean.seconds) == ("served", 2, None)
+    (written,) = finished[0].glob("groups/*/seed-0/served/predictions/mean/tools.jsonl")
+    served = [json.loads(line) for line in written.read_text().splitlines()]
+    tasks = written.parents[3] / "tasks/predictions"
+    both = [
+        [json.loads(line) for line in (tasks / side / "tools.jsonl").read_text().splitlines()]
+        for side in ("old", "new")
+    ]
+    for ours, old, new in zip(served, *both, strict=True):
+        assert ours["id"] == old["id"] == new["id"]
+        assert ours["choice"] == ours["logprobs"].index(max(ours["logprobs"]))
+        assert ours["output"] == ours["choices"][ours["choice"]]
+        # Of two options, one that both models answered is never left.
+        assert old["choice"] != new["choice"] or ours["choice"] == old["choice"]
+        assert ours["correct"] == (ours["output"] in ours["reference"])
+        assert ours["score"]["acc"] == ours["correct"]
+        gold = ours["logprobs"][ours["choices"].index(ours["reference"][0])]
+        assert ours["score"]["gold_probability"] == pytest.approx(math.exp(gold))
+    assert set(served[0]["score"]) == {"acc", "gold_probability", "gold_logprob"}
 
 
 def test_adapters_are_those_that_a_single_update_trains(inputs, finished, tmp_path):
@@ -214,8 +247,14 @@ def test_only_one_row_is_trained_where_it_is_named(inputs, tmp_path):
     )
     kinds = sorted(name.split("/")[0] + name.rpartition("/")[2] for name in result.outcomes)
     assert kinds == ["groupstasks", "variantsseed-0"]
-    with pytest.raises(Exception, match="--only nothing: expected one of"):
+    with pytest.raises(ConfigError, match="--only nothing: expected one of"):
         sweep(inputs / "update.yaml", out=tmp_path / "only", only=["nothing"])
+
+
+def test_a_variant_cannot_be_called_like_a_control(inputs, tmp_path):
+    overrides = {"sweep.variants": {"plain update": {"alignment.mask": "old_right"}}}
+    with pytest.raises(ConfigError, match="a variant is called 'plain update', as another row is"):
+        sweep(inputs / "update.yaml", overrides=overrides, out=tmp_path)
 
 
 def test_the_dry_run_lists_the_jobs_and_what_is_done(inputs, finished, tmp_path):
@@ -223,7 +262,7 @@ def test_the_dry_run_lists_the_jobs_and_what_is_done(inputs, finished, tmp_path)
         done = muscle("sweep", inputs / "update.yaml", "--dry-run", "--json", "--out", out)
         assert done.code == 0, done.err
         jobs = json.loads(done.out)["jobs"]
-        assert len(jobs) == 2 * (3 + 4)
+        assert len(jobs) == 2 * (4 + 4)
         assert {job["state"] for job in jobs} == {state}
     assert not (tmp_path / "none").exists()
     (tasks,) = [job for job in jobs if job["name"].endswith("seed-0/tasks")]

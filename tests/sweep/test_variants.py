@@ -4,6 +4,7 @@ import pytest
 
 from muscle.config.alignment import AlignmentSettings
 from muscle.errors import ConfigError
+from muscle.sweep.jobs import teachers_key
 from muscle.sweep.presets import PROBE, ready_variants
 from muscle.sweep.sweep import Part
 from muscle.sweep.variants import OWN, UpdateFile, Variant, expand, vary
@@ -113,6 +114,27 @@ def test_the_preset_of_methods_is_valid_whatever_the_update_has():
         assert found["options, margin"].unlabelled is None
 
 
+@pytest.mark.parametrize("unit", ["options", "answers"])
+def test_the_preset_of_rivals_is_valid_whatever_the_update_has(unit):
+    for given in (
+        AlignmentSettings(training={"epochs": 2}),
+        AlignmentSettings(method="options", unlabelled="more.jsonl", selection="cross_entropy"),
+        AlignmentSettings(method="options", teachers=["a", "b"]),
+    ):
+        found = {
+            each.name: AlignmentSettings.model_validate(each.alignment)
+            for each in ready_variants("rivals", given, unit)
+        }
+        targets = {each.target for each in found.values()}
+        assert targets == {"mixture", "focal", "inhibition", "old_answers", "twins", "interpolation"}
+        assert {each.unit for each in found.values()} == {unit, "weights"}
+        assert all(each.training == given.training for each in found.values())
+        assert found["PCT, KL"].unlabelled == given.unlabelled
+        assert found["twins"].unlabelled is None
+        assert ("ELODI" in found) == bool(given.teachers)
+        assert found["old adapter copied"].old_share == 1.0
+
+
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/", "-1/2"])
 def test_a_part_that_is_none_is_refused(text):
     with pytest.raises(ConfigError, match="expected I/N"):
@@ -126,3 +148,14 @@ def test_a_section_with_an_unknown_key_or_preset_is_refused_with_its_line(tmp_pa
         written(tmp_path, sweep={"presets": ["all"]}).config()
     with pytest.raises(ConfigError, match=r"sweep\.vary\.alignment\.mask"):
         written(tmp_path, sweep={"vary": {"alignment.mask": []}}).config()
+
+
+def test_variants_share_their_teachers_stores_unless_their_teachers_differ(tmp_path):
+    def key(**alignment):
+        return teachers_key(
+            written(tmp_path, alignment={"method": "options", "labels_first": False, **alignment}).config()
+        )
+
+    assert key() == key(old_share=0.7) == key(target="reliability", sharpness=4.0)
+    assert key(teachers=["a"]) == key(teachers=["a"], old_share=0.7)
+    assert len({key(), key(teachers=["a"]), key(teachers=["b"])}) == 3

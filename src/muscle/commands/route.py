@@ -53,7 +53,8 @@ _APPLY = "\b\nExamples:\n  muscle route apply rule.yaml recorded.jsonl new.jsonl
 _LABEL = (
     "\b\nExamples:\n"
     "  muscle route label recorded.jsonl new.jsonl --num 300 --out to-label.csv\n"
-    "  muscle route fit recorded.jsonl new.jsonl --labels to-label.csv"
+    "  muscle route fit recorded.jsonl new.jsonl --labels to-label.csv\n"
+    "  muscle route label recorded.jsonl new.jsonl --labels to-label.csv --rule rule.yaml --out next.csv"
 )
 """Examples below a command's help; `\\b` keeps their lines."""
 
@@ -107,12 +108,22 @@ class Fitting:
     flip_limit: Annotated[
         float, typer.Option(min=0, max=1, help="Negative flip rate that kappa shall meet, and the bound prove.")
     ] = 0.01
+    keep_accuracy: Annotated[
+        bool,
+        typer.Option(
+            "--keep-accuracy", help="Take the fewest flips at the new model's accuracy, whatever the flip limit."
+        ),
+    ] = False
     ask_share: Annotated[
         float, typer.Option(min=0, max=1, help="Ask the old model about this share, where the new one is least sure.")
     ] = 1.0
     slices: Annotated[
         list[str] | None,
-        typer.Option("--slice", metavar="NAME", help="A slice known when a question is answered. Repeatable."),
+        typer.Option(
+            "--slice",
+            metavar="NAME",
+            help="A slice known when a question is answered, old_answer or new_answer. Repeatable.",
+        ),
     ] = None
     confidence: Annotated[
         str, typer.Option(metavar="SCORE", help="The score in which a model says how sure it is.")
@@ -158,7 +169,7 @@ def fit_command(
             labelled_at_random=labelled_at_random,
         )
     write_rule(out, found.rule)
-    _show(found.report, html, json_file, quiet=quiet, written=out)
+    _show_worth(found.report, html, json_file, quiet=quiet, written=out)
 
 
 @app.command("check", epilog=_CHECK)
@@ -199,7 +210,7 @@ def check_command(
             labelled_at_random=labelled_at_random,
             leave_out_fitted=leave_out_fitted,
         )
-    _show(found, html, json_file, quiet=quiet)
+    _show_worth(found, html, json_file, quiet=quiet)
     raise typer.Exit(CODES[found.verdict])
 
 
@@ -256,7 +267,10 @@ def label_command(
         float, typer.Option(min=0, max=0.95, help="As it will be given to fit; the rule's own with --rule.")
     ] = 0.5,
     rule: Annotated[
-        Path | None, typer.Option("--rule", metavar="RULE", help="A rule, by which a label's gain is expected.")
+        Path | None,
+        typer.Option(
+            "--rule", metavar="RULE", help="A rule, by which a label's gain is expected; random order without."
+        ),
     ] = None,
     *,
     labels: LabelFile = None,
@@ -299,7 +313,7 @@ def _labels_of(path: Path | None) -> Labels | None:
     return None if path is None else read_labels(path)
 
 
-def _show(
+def _show_worth(
     report: RouteReport, html: Path | None, json_file: Path | None, *, quiet: bool, written: Path | None = None
 ) -> None:
     """Write and print a report."""

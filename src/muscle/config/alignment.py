@@ -88,7 +88,8 @@ class AlignmentSettings(Section):
         store_precision: of the teachers' vectors on disk; `auto` is float16 for 16-bit models and float32 for
             others, by measurement (`docs/engine.md`).
         topk: tokens that a `topk` store keeps of each distribution.
-        training: keys of `training` that differ for the compatibility adapter.
+        training: keys of `training` that differ for the compatibility adapter; nothing reads them where nothing is
+            trained.
     """
 
     method: MethodName = "paper"
@@ -164,7 +165,7 @@ class AlignmentSettings(Section):
         trained = (tokens or options, "a unit that trains: tokens, options or answers")
         return {
             **dict.fromkeys(("mask", "engine", "store_precision", "topk"), (tokens, "unit tokens")),
-            **dict.fromkeys(("start", "selection", "training"), trained),
+            **dict.fromkeys(("start", "selection"), trained),
             "lora": (trained[0] and target != "twins", "a unit that trains, and not with target twins"),
             "ce_weight": (tokens or taught, f"unit tokens or {_TAUGHT}"),
             "old_share": (
@@ -214,6 +215,17 @@ class AlignmentSettings(Section):
         left_out = ("method", "unlabelled", "teachers")
         return {key: value for key, value in super().identity().items() if key not in left_out}
 
+    def reads(self, key: str) -> bool:
+        """Whether a key means something to this method."""
+        return self._owners().get(key, (True, ""))[0]
+
+    @property
+    def teacher_sides(self) -> tuple[Literal["old", "new"], ...]:
+        """The bases whose task models are asked about all items before the student is trained."""
+        if self.target in ("labels", "twins", "interpolation"):
+            return ()
+        return ("old", "new") if self.reads_new_teacher else ("old",)
+
     @property
     def answers_in_use(self) -> AnswerSettings | None:
         """The settings of candidate answers, where they are what is trained on."""
@@ -223,6 +235,12 @@ class AlignmentSettings(Section):
     def num_candidates(self) -> int:
         """Candidate answers of an item at most; 0 for other units."""
         return 1 + len(self.answers.models) * (1 + self.answers.samples) if self.unit == "answers" else 0
+
+    def rank(self, start: int) -> int:
+        """Return the compatibility adapter's rank, by that of the adapter it starts from."""
+        if self.target in ("twins", "interpolation"):
+            return 2 * start
+        return self.lora.r if self.lora else start
 
     def passes(self, epochs: int, *, unlabelled: bool) -> int:
         """Return how often a training reads its items, at most.

@@ -10,8 +10,9 @@ from pydantic import Field, field_validator
 from muscle.config.section import Section
 from muscle.config.settings import BaseConfig
 
-PresetName = Literal["table7", "controls", "methods"]
-"""Ready lists of variants: the paper's Table 7; nothing but the controls; the methods that muscle has."""
+PresetName = Literal["table7", "controls", "methods", "rivals"]
+"""Ready lists of variants: the paper's Table 7; nothing but the controls; the methods that muscle has; those that
+others published."""
 
 
 class SweepSettings(Section):

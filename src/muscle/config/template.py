@@ -101,7 +101,7 @@ report:
 sweep:                                  # ours: what `muscle sweep` holds against each other (docs/sweep.md)
   vary: {}                              # e.g. {alignment.mask: [student_wrong, old_right]}: all combinations
   variants: {}                          # further ones by name: {mixture: {alignment.method: options}}
-  presets: []                           # table7, controls, methods
+  presets: []                           # table7, controls, methods, rivals
   seeds: []                             # of training.seed, e.g. [0, 1, 2]
   third: null                           # an unrelated base, put in the old one's place as a control
   controls: true

@@ -247,7 +247,7 @@ def draw_items(num_train: int = NUM_TRAIN, num_test: int = NUM_TEST) -> tuple[li
     Raises:
         ValueError: more items are asked for than there are pairs of tools for all purposes.
     """
-    items = _drawn(num_train + num_test)
+    items = _questions(num_train + num_test)
     return (
         [_worded_item(f"train-{number:04d}", question) for number, question in enumerate(items[:num_train])],
         [_worded_item(f"test-{number:04d}", question) for number, question in enumerate(items[num_train:])],
@@ -255,7 +255,7 @@ def draw_items(num_train: int = NUM_TRAIN, num_test: int = NUM_TEST) -> tuple[li
 
 
 def draw_unlabelled(num_items: int, *, after: int = NUM_TRAIN + NUM_TEST) -> list[dict[str, str]]:
-    """Draw questions that nobody has answered, in the columns of an item but the label.
+    """Draw questions that nobody has answered: an item's columns without what only the answer tells.
 
     Args:
         num_items: how many.
@@ -264,10 +264,19 @@ def draw_unlabelled(num_items: int, *, after: int = NUM_TRAIN + NUM_TEST) -> lis
     Raises:
         ValueError: as for `draw_items`.
     """
-    items = [
-        _worded_item(f"more-{number:04d}", found) for number, found in enumerate(_drawn(after + num_items)[after:])
+    tools = world().tools
+    return [
+        {
+            "id": f"more-{number:04d}",
+            "goal": context(world().purposes[found.purpose], found.subject),
+            "sol1": tools[found.tools[0]],
+            "sol2": tools[found.tools[1]],
+            "purpose": world().purposes[found.purpose],
+            "attribute": "unknown",
+            "taste": "unknown",
+        }
+        for number, found in enumerate(_questions(after + num_items)[after:])
     ]
-    return [{"id": item.id, "goal": item.goal, "sol1": item.sol1, "sol2": item.sol2} for item in items]
 
 
 @dataclass(frozen=True)
@@ -279,7 +288,7 @@ class _Question:
     subject: str
 
 
-def _drawn(num_items: int) -> list[_Question]:
+def _questions(num_items: int) -> list[_Question]:
     """Draw the first so many questions: no two are about the same purpose and pair of tools."""
     w = world()
     left, right = np.triu_indices(len(w.tools), k=1)

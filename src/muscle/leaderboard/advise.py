@@ -52,9 +52,10 @@ class _Task:
 def advise(board: TaskBoard, rows: Sequence[Row]) -> Advice | None:
     """Say what to do about one task, at what price, and why; None where the old version or the plain update is missing.
 
-    Keep the old version where nothing that was trained is as good as it; align where the chosen row is a method and
-    breaks fewer answers than the plain update beyond chance; else retrain: plainly, or as a control that does better.
-    Two models served are named where they break fewer still.
+    Align where the chosen row is a method that breaks fewer answers than the plain update beyond chance. Where no model
+    alone does, serve both, if that breaks fewer beyond chance and is as good. Else keep the old version where nothing
+    that was trained is as good, or retrain: plainly, or as a control that does better. Two models served are named
+    beside another advice where they break fewer still.
     """
     task = _Task(board.name, board.kind == "binary", rows)
     old, plain = task.of_role("old"), task.of_role("plain")
@@ -74,11 +75,29 @@ def _action(task: _Task, old: Row, plain: Row, chosen: Row | None) -> Advice:
     taken = chosen if chosen is not None and surely else plain
     if task.level(taken) < task.level(old) <= task.level(best):
         taken = best
+    if taken.role == "method" and surely and task.level(taken) >= task.level(old):
+        return Advice("align", taken.name, _align(task, old, plain, taken))
+    both = _best_served(task, at_least=max(task.level(old), task.level(plain)))
+    if both is not None and taken is plain and _row_beats(task, both, "plain"):
+        return Advice("serve_both", both.name, [_serve_both(task, old, plain, both)])
     if task.level(taken) < task.level(old):
         return Advice("freeze", old.name, [_freeze(task, old, taken)])
-    if taken.role == "method" and surely:
-        return Advice("align", taken.name, _align(task, old, plain, taken))
     return Advice("retrain", taken.name, [_retrain(task, old, plain, taken, chosen)])
+
+
+def _best_served(task: _Task, *, at_least: float) -> Row | None:
+    """Return the row of two models served with the fewest flips among those at such a level; None without one."""
+    found = [row for row in task.of_role("served") if not row.failed and task.level(row) >= at_least]
+    return min(found, key=task.flips, default=None)
+
+
+def _serve_both(task: _Task, old: Row, plain: Row, both: Row) -> str:
+    return (
+        f"Serve both versions, as in {both.name} (muscle.route): {task.told_flips(both)} of the answers break in place "
+        f"of {task.told_flips(plain)}, at {task.told_level(both)} (plain update {task.told_level(plain)}, old "
+        f"{task.told_level(old)}); no single model is as good and breaks surely fewer. The price: "
+        f"{both.models_served} models served."
+    )
 
 
 def _freeze(task: _Task, old: Row, best: Row) -> str:
@@ -117,15 +136,15 @@ def _why(task: _Task, chosen: Row) -> list[str]:
     """Say whether the old model has a part in it, and how it stands to re-running the old recipe."""
     numbers, found = task.numbers(chosen), []
     if numbers.uses_old_model:
-        found.append("It has a use of the old model: it beats every control without it.")
+        found.append("The old model has a part in it: it beats every control without the old model.")
     elif numbers.uses_old_model is False:
         equal = [each.against for each in numbers.comparisons if not each.beats and each.control not in _OTHERS]
         found.append(f"That it is the old model which helps is not shown: it does not beat {', '.join(equal)}.")
     floor = numbers.against("floor")
     if floor is not None:
-        words = "fewer than" if floor.beats else "not surely fewer than"
+        words = "breaks fewer" if floor.beats else "does not surely break fewer"
         theirs = next((task.told_flips(row) for row in task.rows if row.name == floor.against), "")
-        found.append(f"That is {words} the old recipe breaks when it is merely run again ({theirs}).")
+        found.append(f"It {words} answers than the old recipe does when it is merely run again ({theirs}).")
     return found
 
 
@@ -138,21 +157,16 @@ def _row_beats(task: _Task, row: Row, control: str) -> bool:
 
 
 def _served(task: _Task, advice: Advice) -> list[str]:
-    """Name two models served where they break fewer answers at no lower level."""
+    """Name two models served where they break fewer answers than what is advised, at no lower level."""
     advised = next((row for row in task.rows if row.name == advice.row), None)
-    if advised is None or advice.action == "freeze":
+    if advised is None or advice.action not in ("align", "retrain"):
         return []
-    better = [
-        row
-        for row in task.of_role("served")
-        if task.flips(row) < task.flips(advised) and task.level(row) >= task.level(advised)
-    ]
-    if not better:
+    best = _best_served(task, at_least=task.level(advised))
+    if best is None or task.flips(best) >= task.flips(advised):
         return []
-    best = min(better, key=task.flips)
     return [
-        f"Serving both versions goes further: {best.name} breaks {task.told_flips(best)} at {task.told_level(best)}, "
-        f"for {best.models_served} models served."
+        f"Two models go further: {best.name} breaks {task.told_flips(best)} at {task.told_level(best)}, for "
+        f"{best.models_served} models served (muscle.route)."
     ]
 
 

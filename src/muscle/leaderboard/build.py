@@ -18,6 +18,7 @@ from muscle.leaderboard.advise import advise
 from muscle.leaderboard.against import hold_against, with_holm
 from muscle.leaderboard.choose import chosen_row
 from muscle.leaderboard.entries import Control, Entry, Group
+from muscle.leaderboard.held_out import held_out_choice
 from muscle.leaderboard.measure import MeasuredRun, measure_candidate, measure_old, measure_plain
 from muscle.leaderboard.result import (
     FORMAT,
@@ -71,8 +72,8 @@ def build_leaderboard(
         new=new,
         seeds=sorted({seed for group in groups for seed in (*group.old, *group.new)}),
         rows=rows,
-        tasks=[_task_board(name, kind, rows) for name, kind in measured.kinds.items()],
-        notes=_notes(rows),
+        tasks=[_task_board(name, kind, rows, measured) for name, kind in measured.kinds.items()],
+        notes=_reading_notes(rows),
     )
 
 
@@ -142,6 +143,11 @@ class _Measured:
         ]
         return [each for each in found if each is not None]
 
+    def items_of(self, task: str) -> dict[str, list[pl.DataFrame]]:
+        """Return what became of a task's items, by row: a frame a seed."""
+        found = {name: [frame for frame in self._items(name, task).values() if frame.height] for name in self.runs}
+        return {name: frames for name, frames in found.items() if frames}
+
     def _items(self, name: str, task: str) -> dict[int, pl.DataFrame]:
         return {seed: run.items.filter(pl.col("task") == task) for seed, run in self.runs[name].items()}
 
@@ -207,7 +213,7 @@ def _seeds_of(numbers: RowNumbers) -> list[int]:
     return sorted(each.seed for each in numbers.by_seed)
 
 
-def _task_board(name: str, kind: Kind, rows: Sequence[Row]) -> TaskBoard:
+def _task_board(name: str, kind: Kind, rows: Sequence[Row], measured: _Measured) -> TaskBoard:
     num_items = max(each.n for row in rows if name in row.tasks for each in row.tasks[name].by_seed)
     chosen = chosen_row(rows, name)
     board = TaskBoard(
@@ -216,11 +222,12 @@ def _task_board(name: str, kind: Kind, rows: Sequence[Row]) -> TaskBoard:
         n=num_items,
         chosen=chosen.name if chosen else None,
         chosen_on=f"the same {num_items:,} test items as the numbers: those of the chosen row are a little too good",
+        held_out=held_out_choice(rows, measured.items_of(name), name),
     )
     return replace(board, advice=advise(board, rows))
 
 
-def _notes(rows: Sequence[Row]) -> list[str]:
+def _reading_notes(rows: Sequence[Row]) -> list[str]:
     """Return what a reader must know."""
     notes = [
         "Rates are over all test items, against the old version of the same seed; mean and sample standard deviation "
@@ -228,6 +235,11 @@ def _notes(rows: Sequence[Row]) -> list[str]:
         "beats: fewer negative flips in every seed, and the exact sign-flip test over items (all seeds of an item "
         "together; Holm over the rows) below 0.05. It speaks of these adapters; the test over seeds is in the JSON.",
     ]
+    if any(row.seconds for row in rows):
+        notes.append(
+            "Training: the wall time of a row's own training. Of rows that share teachers the first also ran these; "
+            "old and new are trained once for all."
+        )
     missing = [row.name for row in rows if row.failed]
     if missing:
         notes.append(f"Not complete: {', '.join(missing)}.")

@@ -63,7 +63,7 @@ def paper_table(board: Leaderboard, task: TaskBoard) -> Table:
     published = any(row.published is not None for row in board.rows)
     columns = [Column(""), *(Column(_with_unit(each.title, each.form)) for each in columns_of(task))]
     if published:
-        columns.append(Column("to plain %, paper", digits=2, signed=True))
+        columns.append(Column("vs plain %, paper", digits=2, signed=True))
     rows = []
     for row in shown_rows(board, task.name):
         numbers = row.tasks.get(task.name)

@@ -189,6 +189,29 @@ class Advice:
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """The choice once more: made on one half of the items, measured on the other. Rates are means over seeds.
+
+    Attributes:
+        row: the row that is chosen on the first half.
+        chosen_on: items of that half.
+        n: items of the other half, the denominator of the rates.
+        negative_flip_rate: of the row, on the other half.
+        plain_negative_flip_rate: of the plain update.
+        accuracy: of the row, or its mean score.
+        plain_accuracy: of the plain update.
+    """
+
+    row: str
+    chosen_on: int
+    n: int
+    negative_flip_rate: float
+    plain_negative_flip_rate: float
+    accuracy: float
+    plain_accuracy: float
+
+
+@dataclass(frozen=True)
 class TaskBoard:
     """What is said of one task over all rows.
 
@@ -199,6 +222,7 @@ class TaskBoard:
         chosen: the eligible row with the fewest negative flips among those at least as accurate as the plain update;
             None where there is none.
         chosen_on: on which items it was chosen.
+        held_out: the choice made on half of the items, and measured on the others; None where that cannot be.
         advice: what to do.
     """
 
@@ -207,6 +231,7 @@ class TaskBoard:
     n: int
     chosen: str | None
     chosen_on: str
+    held_out: HeldOut | None = None
     advice: Advice | None = None
 
 

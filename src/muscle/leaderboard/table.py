@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from muscle.leaderboard.choose import RULE
 from muscle.leaderboard.entries import Control
 from muscle.leaderboard.result import Leaderboard, Row, RowNumbers, Spread, TaskBoard
 from muscle.report.numbers import DASH, Form, format_number
@@ -42,7 +43,7 @@ def columns_of(board: TaskBoard) -> list[NumberColumn]:
     found = [
         NumberColumn("accuracy" if binary else "score", "accuracy", "rate" if binary else "score"),
         NumberColumn("NFR", "negative_flip_rate", "rate"),
-        NumberColumn("to plain", "negative_flip_rate_change_percent", "percent"),
+        NumberColumn("vs plain", "negative_flip_rate_change_percent", "percent"),
         NumberColumn("PFR", "positive_flip_rate", "rate"),
     ]
     if binary:
@@ -99,6 +100,21 @@ def failure_text(row: Row) -> str:
 def mark_of(row: Row, board: TaskBoard) -> str:
     """Return the sign before a row's name: the chosen row has one."""
     return "→ " if row.name == board.chosen else ""
+
+
+def chosen_text(board: TaskBoard) -> str:
+    """Say by which rule a row was chosen and on which items, and what comes of choosing on half of them."""
+    found = f"{RULE}; chosen on {board.chosen_on}."
+    if board.held_out is None:
+        return found
+    half = board.held_out
+    form: Form = "rate" if board.kind == "binary" else "score"
+    broke, plain = (format_number(value, "rate") for value in (half.negative_flip_rate, half.plain_negative_flip_rate))
+    levels = [format_number(value, form) for value in (half.accuracy, half.plain_accuracy)]
+    return (
+        f"{found} Chosen on {half.chosen_on:,} of them alone, {half.row} breaks {broke} of the {half.n:,} others "
+        f"(plain update {plain}) at {levels[0]} ({levels[1]})."
+    )
 
 
 def failed_rows(rows: Sequence[Row]) -> list[Row]:

@@ -7,10 +7,10 @@ from rich.table import Table
 from rich.text import Text
 
 from muscle.foreign_text import middle_cut, one_line
-from muscle.leaderboard.choose import RULE
 from muscle.leaderboard.result import Leaderboard, TaskBoard
 from muscle.leaderboard.table import (
     beats_text,
+    chosen_text,
     columns_of,
     failed_rows,
     failure_text,
@@ -43,7 +43,7 @@ def _print_task(leaderboard: Leaderboard, board: TaskBoard, console: Console) ->
     console.print(_laid_out(leaderboard, board, wide=console.width >= WIDE))
     print_lines(_beaten_lines(leaderboard, board), console, limit=300)
     if board.chosen is not None:
-        console.print(Text(f"→ {RULE}; chosen on {board.chosen_on}.", style="dim"))
+        console.print(Text(one_line(f"→ {chosen_text(board)}", 800), style="dim"))
     if board.advice is not None:
         console.print(Text("\n" + one_line(" ".join(board.advice.sentences), 1500), style="bold"))
 

@@ -7,7 +7,7 @@ the same: with published sizes for data that is not here, without tokens where n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from muscle.config.settings import BaseConfig
@@ -17,17 +17,22 @@ from muscle.errors import ModelError
 from muscle.models.bases import is_hub_name, load_tokenizer, reason_of, resolve_base
 from muscle.pipeline.at_hand import missing_bases, nothing_downloaded
 from muscle.pipeline.load_data import load_data
-from muscle.pipeline.resources import PEAK_FLOPS, UTILISATION, Estimate, ModelSizes, estimate
+from muscle.pipeline.loaded_bases import SIDES, Side
+from muscle.pipeline.resources import PEAK_FLOPS, UTILISATION, Estimate, ModelSizes, TreeSizes, estimate
 from muscle.pipeline.run_folder import RunFolder
 from muscle.pipeline.stage import Stage
 from muscle.pipeline.stages import UpdateStages
+from muscle.pipeline.token_counts import count_tokens, learnt_tokens, teacher_tokens, token_counts, tree_sizes
 from muscle.report.text.terminal_parts import print_lines
-from muscle.tasks import Example, Task, TaskData
+from muscle.tasks import TaskData
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 T = TypeVar("T")
+
+Tokenizers = Mapping[Side, "PreTrainedTokenizerBase | None"]
+"""Each base's tokenizer; None where it is not on this machine."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,8 @@ class PlannedStage:
         state: "done", "given" (an adapter that exists), or "to run".
         num_examples: examples it reads.
         num_tokens: tokens it processes at most: forward and backward for training (all epochs), forward for scoring;
-            None where data or tokenizer are not on this machine.
+            at option level the nodes of the options' trees. None where data or tokenizer are not on this machine.
+        teacher_tokens: tokens that its teachers read before, forward alone, each with its own tokenizer; None likewise.
         is_published: the examples are the published size of data that is not on this machine.
     """
 
@@ -47,6 +53,7 @@ class PlannedStage:
     state: str
     num_examples: int
     num_tokens: int | None
+    teacher_tokens: int | None = 0
     is_published: bool = False
 
     def as_dict(self) -> dict[str, object]:
@@ -90,15 +97,18 @@ def plan_update(config: UpdateConfig) -> Plan:
             notes.append(f"not on this machine: the data of {', '.join(outlines)}; published sizes stand for it")
         if missing:
             notes.append(f"not on this machine: {', '.join(dict.fromkeys(missing))}; `muscle update` downloads them")
-        tokenizer = _if_cached(config.new, load_tokenizer)
+        tokenizers: Tokenizers = {
+            side: _if_cached(update_stages.bases.settings(side), load_tokenizer) for side in SIDES
+        }
+        tokenizer = tokenizers["new"]
         architecture = _if_cached(config.new, _read_architecture)
         if architecture is None:
             notes.append(f"base {config.new.base}: no config.json here, so memory and time are not estimated")
         elif tokenizer is None or outlines:
             notes.append("tokens, time and stores are not known without data and tokenizer")
         knows_tokens = tokenizer is not None and not outlines
-        resources = None if architecture is None else _resources(update_stages, architecture, tokenizer)
-        stages = _planned(update_stages, tokenizer, are_bases_here=not missing)
+        resources = None if architecture is None else _resources(update_stages, architecture, tokenizers)
+        stages = _planned(update_stages, tokenizers, are_bases_here=not missing)
         return Plan(tuple(stages), resources, knows_tokens, tuple(notes))
 
 
@@ -117,9 +127,8 @@ def _if_cached(base: BaseConfig, load: Callable[[BaseConfig], T]) -> T | None:
         return None
 
 
-def _planned(
-    update_stages: UpdateStages, tokenizer: PreTrainedTokenizerBase | None, *, are_bases_here: bool
-) -> Iterator[PlannedStage]:
+def _planned(update_stages: UpdateStages, tokenizers: Tokenizers, *, are_bases_here: bool) -> Iterator[PlannedStage]:
+    tokenizer, max_length = tokenizers["new"], update_stages.config.align_training().max_length
     run = RunFolder(update_stages.folder)
     states: dict[str, str] = {}
     for stage in update_stages.all():
@@ -132,35 +141,23 @@ def _planned(
         if stage.epochs is not None or stage.answers:
             examples = len(data.train) + len(data.validation) + len(stage.unlabelled)
         tokens: int | None = 0
-        if state == "to run":
-            tokens = None if tokenizer is None or data.is_outline else _tokens_of(stage, data, tokenizer)
-        yield PlannedStage(stage.name, state, examples, tokens, data.is_outline)
+        asked: int | None = 0
+        if state == "to run" and (tokenizer is None or data.is_outline):
+            tokens, asked = None, None if stage.teachers else 0
+        elif state == "to run" and tokenizer is not None:
+            tokens = _tokens_of(stage, data, tokenizer, max_length)
+            asked = teacher_tokens(stage, data, tokenizers, max_length)
+        yield PlannedStage(stage.name, state, examples, tokens, asked, data.is_outline)
 
 
-def _tokens_of(stage: Stage, data: TaskData, tokenizer: PreTrainedTokenizerBase) -> int:
+def _tokens_of(stage: Stage, data: TaskData, tokenizer: PreTrainedTokenizerBase, max_length: int) -> int:
     """Return the tokens that a stage processes at most."""
     if stage.epochs is not None:
-        return _learnt_tokens(stage, data, stage.epochs, tokenizer)
+        return learnt_tokens(stage, data, tokenizer, max_length)
     if stage.answers:
         read = (*data.train, *data.validation, *stage.unlabelled)
         return stage.answers * count_tokens(tokenizer, data.task, read, scoring=True)
     return count_tokens(tokenizer, data.task, data.test, scoring=True)
-
-
-def _learnt_tokens(stage: Stage, data: TaskData, epochs: int, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Return the tokens of all epochs of a training."""
-    labelled, further = (*data.train, *data.validation), 0
-    learnt = 0 if stage.on_options and not stage.answers else count_tokens(tokenizer, data.task, labelled)
-    if stage.answers:
-        # As long as the reference, each: what they share is read once.
-        read = count_tokens(tokenizer, data.task, tuple(replace(each, target="") for each in labelled))
-        learnt = read + stage.answers * (learnt - read)
-        further = len(stage.unlabelled) * learnt // len(labelled)
-    elif stage.on_options:
-        learnt, further = (
-            count_tokens(tokenizer, data.task, part, as_tree=True) for part in (labelled, stage.unlabelled)
-        )
-    return (stage.epochs_before + epochs) * learnt + epochs * further
 
 
 def _state(stage: Stage, before: Mapping[str, str], run: RunFolder, *, are_inputs_known: bool) -> str:
@@ -169,47 +166,6 @@ def _state(stage: Stage, before: Mapping[str, str], run: RunFolder, *, are_input
     if not are_inputs_known or any(before[name] == "to run" for name in stage.needs):
         return "to run"
     return "done" if run.is_done(stage.name, stage.inputs()) else "to run"
-
-
-def count_tokens(
-    tokenizer: PreTrainedTokenizerBase,
-    task: Task,
-    examples: tuple[Example, ...],
-    *,
-    scoring: bool = False,
-    as_tree: bool = False,
-) -> int:
-    """Count the tokens of examples.
-
-    For training these are context and answer, as a tree the context and every option; for scoring every option with its
-    context, or the context and the longest answer that may be generated.
-    """
-    extra = len(examples) * task.generation.max_new_tokens if scoring and task.generation else 0
-    return sum(token_counts(tokenizer, task, examples, scoring=scoring, as_tree=as_tree)) + extra
-
-
-def token_counts(
-    tokenizer: PreTrainedTokenizerBase,
-    task: Task,
-    examples: tuple[Example, ...],
-    *,
-    scoring: bool = False,
-    as_tree: bool = False,
-) -> list[int]:
-    """Return the tokens of each text that a model reads of examples; see `count_tokens`."""
-    if not examples:
-        return []
-    own = {"add_special_tokens": False} if task.prompt.chat_template else {}
-    examples = task.prompt.render(examples, tokenizer)
-    if as_tree:
-        texts = [each.context + "".join(each.delimiter + choice for choice in each.choices) for each in examples]
-    elif not scoring:
-        texts = [example.context + example.target for example in examples]
-    elif task.kind == "choice":
-        texts = [example.context + example.delimiter + choice for example in examples for choice in example.choices]
-    else:
-        texts = [example.context for example in examples]
-    return [len(ids) for ids in tokenizer(texts, **own)["input_ids"]]
 
 
 def _read_architecture(base: BaseConfig) -> PretrainedConfig:
@@ -226,14 +182,14 @@ def _read_architecture(base: BaseConfig) -> PretrainedConfig:
 
 
 def _resources(
-    update_stages: UpdateStages, architecture: PretrainedConfig, tokenizer: PreTrainedTokenizerBase | None
+    update_stages: UpdateStages, architecture: PretrainedConfig, tokenizers: Tokenizers
 ) -> tuple[ModelSizes, Estimate]:
     """Estimate memory and time of training the compatibility adapter, per GPU.
 
     Where the tokens are not known, the longest example is taken to be `training.max_length` long.
     """
     config, sizes = update_stages.config, ModelSizes.of(architecture)
-    settings = config.align_training()
+    settings, tokenizer = config.align_training(), tokenizers["new"]
     lengths: list[int] = []
     for data in update_stages.data.values():
         if tokenizer is None or data.is_outline:
@@ -244,12 +200,21 @@ def _resources(
     found = estimate(
         sizes,
         settings,
-        rank=config.alignment.lora.r if config.alignment.lora else config.lora.r,
+        rank=config.alignment.rank(config.lora.r),
         tokens_per_epoch=sum(lengths),
         sequence_tokens=max(lengths),
         num_processes=num_processes(),
+        trees=_trees_of(update_stages, tokenizers, settings.max_length),
     )
     return sizes, found
+
+
+def _trees_of(update_stages: UpdateStages, tokenizers: Tokenizers, max_length: int) -> TreeSizes | None:
+    """Return the sizes of the option trees that are trained on; None of other methods, or where they are not known."""
+    datas = list(update_stages.data.values())
+    if update_stages.config.alignment.unit != "options" or any(data.is_outline for data in datas):
+        return None
+    return tree_sizes([(update_stages.align(data), data) for data in datas], tokenizers, max_length)
 
 
 def resources_as_dict(plan: Plan) -> dict[str, object] | None:
@@ -302,6 +267,10 @@ def print_resources(plan: Plan) -> None:
     Console().print("While the stores are built the old base is in memory too. The formulas: docs/scale.md")
 
 
+def _count_or_unknown(number: int | None) -> str:
+    return "unknown" if number is None else f"{number:,}"
+
+
 def print_plan(plan: Plan) -> None:
     """Print what is not here, and the stages as a table."""
     from rich.console import Console
@@ -309,15 +278,19 @@ def print_plan(plan: Plan) -> None:
     from rich.text import Text
 
     table = Table("stage", "state", title="What would be done")
-    table.add_column("examples", justify="right")
-    table.add_column("tokens, at most", justify="right")
+    for title in ("examples", "tokens, at most", "teachers'"):
+        table.add_column(title, justify="right", no_wrap=True)
     for stage in plan.stages:
         tokens = "unknown" if stage.num_tokens is None else f"{stage.num_tokens:,}" if stage.state == "to run" else ""
+        asked = (
+            "unknown" if stage.teacher_tokens is None else f"{stage.teacher_tokens:,}" if stage.teacher_tokens else ""
+        )
         published = " (published)" if stage.is_published else ""
-        table.add_row(Text(stage.name), stage.state, f"{stage.num_examples:,}{published}", tokens)
-    table.add_row("compare and report", "", "", "")
+        table.add_row(Text(stage.name), stage.state, f"{stage.num_examples:,}{published}", tokens, asked)
+    table.add_row("compare and report", "", "", "", "")
     Console().print(table)
     print_lines(plan.notes, Console(), limit=400, style="yellow")
-    if all(stage.num_tokens is not None for stage in plan.stages):
-        total = sum(stage.num_tokens or 0 for stage in plan.stages)
+    counts = [number for stage in plan.stages for number in (stage.num_tokens, stage.teacher_tokens)]
+    if None not in counts:
+        total = sum(number or 0 for number in counts)
         Console().print(f"{total:,} tokens at most in the stages to run")

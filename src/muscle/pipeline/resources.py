@@ -10,6 +10,10 @@ d, feed-forward width f, vocabulary V:
     chunk         the budget for a chunk of logits and what the head's product needs beside it
     stores        bytes on disk, none of them in memory
 
+At option level an example is a tree of its options (`muscle.models.option_tree`) and S the nodes of the largest. On top
+come the mask of the attention, B S^2 b, and in place of a chunk's budget the logits at the nodes that predict, each
+V (2 b + 12) bytes while there is a gradient, in chunks of the same budget. A store is four bytes an option and teacher.
+
 What is kept of a layer, in bytes a token: b (4 f + 6 d + 2 d_kv + 7 r), with d_kv the width of the keys and r
 the rank: gate, its activation, up and their product; the norms' and projections' inputs and the queries; keys
 and values; each LoRA's inner product. In 16 bits 12 d more, of the norms, which run in float32, and the
@@ -35,6 +39,8 @@ UTILISATION = 0.4
 """Share of a GPU's peak that LoRA training of a dense model reaches, a common figure; not measured here."""
 PEAK_FLOPS = 312e12
 """An A100's peak in bf16."""
+_OPTION_BYTES = 4
+"""Of an option in an `options` store."""
 _SCALAR_BYTES = 13
 """Of a token in a `projected` store, beside the teacher's vector."""
 _HEAD_BYTES_PER_CHUNK = 1.3
@@ -96,6 +102,27 @@ class ModelSizes:
 
 
 @dataclass(frozen=True)
+class TreeSizes:
+    """What the formulas need of the option trees that are trained on.
+
+    Attributes:
+        nodes: of the largest tree.
+        predicting: nodes that predict a token, at most in a tree.
+        options: of all items together.
+        trained: nodes in all epochs, validation included.
+        asked: nodes that the teachers read.
+        num_teachers: that read them.
+    """
+
+    nodes: int
+    predicting: int
+    options: int
+    trained: int
+    asked: int
+    num_teachers: int
+
+
+@dataclass(frozen=True)
 class Estimate:
     """Memory of one process while it trains, in bytes, and time.
 
@@ -132,6 +159,7 @@ def estimate(
     sequence_tokens: int,
     num_processes: int = 1,
     weight_bytes: float | None = None,
+    trees: TreeSizes | None = None,
 ) -> Estimate:
     """Estimate what training a compatibility adapter takes of each process.
 
@@ -143,10 +171,11 @@ def estimate(
         sequence_tokens: of the longest batch's examples.
         num_processes: that share an epoch's tokens.
         weight_bytes: of a weight; by the settings otherwise (2, or 0.56 in 4 bits, or 4 in float32).
+        trees: of a training at option level, in place of both numbers of tokens.
     """
     computed = 4 if settings.precision == "float32" else 2
     stored = weight_bytes or (0.56 if settings.quantization else computed)
-    tokens = settings.batch_size * sequence_tokens
+    tokens = settings.batch_size * (trees.nodes if trees else sequence_tokens)
     # The terms, one a line, are those of the module's docstring.
     kept = 4 * sizes.feed_forward + 6 * sizes.width + 2 * sizes.kv_width + 7 * rank
     of_layer = tokens * (kept * computed + (12 * sizes.width if computed == 2 else 0))
@@ -158,17 +187,24 @@ def estimate(
         activations = of_layer * sizes.layers + casts
     activations += outside
     budget = settings.chunk_memory_mb * 2**20
-    logits = min(budget, tokens * sizes.vocabulary * (6 if computed == 2 else 4))
     passes = 6 if settings.gradient_checkpointing else 4
     flops = passes * sizes.parameters
-    both_teachers = 2 * 2 * sizes.parameters * tokens_per_epoch
-    work = flops * tokens_per_epoch * settings.epochs + both_teachers
+    if trees:
+        activations += tokens * trees.nodes * computed
+        predicting = settings.batch_size * trees.predicting
+        chunk = min(budget, predicting * sizes.vocabulary * (2 * computed + 12))
+        store = _OPTION_BYTES * trees.options * trees.num_teachers
+        work = flops * trees.trained + 2 * sizes.parameters * trees.asked
+    else:
+        chunk = int(_HEAD_BYTES_PER_CHUNK * min(budget, tokens * sizes.vocabulary * (6 if computed == 2 else 4)))
+        store = 2 * tokens_per_epoch * (sizes.width * computed + _SCALAR_BYTES)
+        work = flops * tokens_per_epoch * settings.epochs + 2 * 2 * sizes.parameters * tokens_per_epoch
     return Estimate(
         weights=int(sizes.parameters * stored),
         adapter=16 * sizes.adapter_parameters(rank),
         activations=int(activations),
-        chunk=int(_HEAD_BYTES_PER_CHUNK * logits),
-        store=2 * tokens_per_epoch * (sizes.width * computed + _SCALAR_BYTES),
+        chunk=chunk,
+        store=store,
         flops_per_token=flops,
         seconds=work / (PEAK_FLOPS * UTILISATION) / num_processes,
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from muscle.pipeline.loaded_bases import Side
 from muscle.tasks import TaskData
 from muscle.tasks.task import Example
 
@@ -26,6 +27,7 @@ class Stage:
         answers: candidate answers of an item at most; without epochs the stage draws them.
         unlabelled: examples without labels that it reads beside them.
         epochs_before: of the labelled examples alone, in a training that it begins with.
+        teachers: the bases that are run once over all examples before a training.
     """
 
     name: str
@@ -39,3 +41,4 @@ class Stage:
     answers: int = 0
     unlabelled: tuple[Example, ...] = ()
     epochs_before: int = 0
+    teachers: tuple[Side, ...] = ()

@@ -13,23 +13,25 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
-from muscle import distributed
 from muscle.config.alignment import AlignmentSettings
 from muscle.config.settings import TrainingSettings
 from muscle.config.update_file import UpdateConfig
 from muscle.errors import DataError
 from muscle.evaluation.save import evaluate_to_file
 from muscle.files import read_json
+from muscle.flips.trained import TrainedAdapter
 from muscle.models.bases import base_fingerprint, chat_template_fingerprint, resolve_base
 from muscle.pipeline.candidates import CandidateFiles
 from muscle.pipeline.load_data import load_data
 from muscle.pipeline.loaded_bases import SIDES, LoadedBases, Side
+from muscle.pipeline.read_training import AdapterPlace, read_training
 from muscle.pipeline.run_folder import content_of
 from muscle.pipeline.stage import Stage
-from muscle.pipeline.write_report import write_update_report
+from muscle.pipeline.write_report import report_stage
 from muscle.predictions.run import METADATA_FILE
 from muscle.provenance import versions
 from muscle.tasks import TaskData
@@ -139,14 +141,17 @@ class UpdateStages:
 
     def train_floor(self, data: TaskData) -> Stage:
         """The old recipe again with another seed: what it breaks of its own old answers, no update involved."""
-        again = self.config.training.seed + FLOOR_SEED
         if data.task.name in self.given("old"):
             logger.info(
                 "floor %s: the old adapter is given; lora and training of this configuration train it again, which "
                 "may not be how it was made",
                 data.task.name,
             )
-        return self._task_adapter("floor", "old", data, self.config.training.model_copy(update={"seed": again}))
+        return self._task_adapter("floor", "old", data, self._floor_training)
+
+    @property
+    def _floor_training(self) -> TrainingSettings:
+        return self.config.training.model_copy(update={"seed": self.config.training.seed + FLOOR_SEED})
 
     def _task_adapter(self, run: str, side: Side, data: TaskData, training: TrainingSettings) -> Stage:
         """Train a run's task adapter on a side's base."""
@@ -205,8 +210,7 @@ class UpdateStages:
                 "new_base": self.fingerprints["new"],
                 "old_adapter": content_of(self.adapter("old", name)),
                 "new_adapter": content_of(self.adapter("new", name)),
-                "train": data.fingerprints["train"],
-                "validation": data.fingerprints["validation"],
+                **{part: data.fingerprints[part] for part in ("train", "validation")},
                 "alignment": alignment.identity(),
                 "training": settings.identity(),
                 # Left out where they are not in use: run folders from before these settings stay done.
@@ -251,6 +255,7 @@ class UpdateStages:
             answers=alignment.num_candidates,
             unlabelled=unlabelled,
             epochs_before=settings.epochs if alignment.labels_first else 0,
+            teachers=alignment.teacher_sides,
         )
 
     def train_control(self, data: TaskData) -> Stage:
@@ -359,36 +364,34 @@ class UpdateStages:
             size, base = evaluation.batch_size, self.bases.scorer(side)
             evaluate_to_file(base, adapter, data.task, data.test, out, name=run, batch_size=size)
 
-        trained = {
-            "base": (),
-            "compat": (f"align {name}",),
-            "control": (f"control {name}",),
-            "floor": (f"floor {name}",),
-        }
+        trained = {"base": (), "control": (f"control {name}",), "floor": (f"floor {name}",)}
+        trained |= {each: (_align_name(each, name),) for each in self.methods}
         needs = trained.get(run, (f"finetune {run}/{name}",))
         return Stage(f"evaluate {run}/{name}", inputs, (out, out.parent / METADATA_FILE), work, needs, data)
 
     def report(self) -> Stage:
         """Compare the scored runs and write the report in its three forms."""
-        runs = {run: self.folder / "predictions" / run for run in self.scored}
 
-        def inputs() -> dict[str, object]:
-            files = {f"{run}/{task}": self.predictions(run, task) for run in runs for task in self.data}
-            return {
-                "predictions": {name: content_of(path) for name, path in files.items()},
-                "facts": {run: content_of(folder / METADATA_FILE) for run, folder in runs.items()},
-                "report": self.config.report.identity(),
-                # Another version may say more of the same predictions.
-                "muscle": versions()["muscle-llm"],
-            }
+        def trained() -> dict[str, list[TrainedAdapter]]:
+            runs = [run for run in ("old", "new", *self.scored) if run != "base"]
+            return {task: [read_training(self._place(run, task)) for run in dict.fromkeys(runs)] for task in self.data}
 
-        def work() -> None:
-            self.bases.free()  # every score is there; comparing needs the memory, not the bases
-            distributed.from_main(partial(write_update_report, runs, self.config.report, self.folder))
+        # Every score is there: comparing needs the memory, not the bases.
+        return report_stage(
+            self.folder, list(self.scored), list(self.data), self.config.report, trained, self.bases.free
+        )
 
-        needs = tuple(f"evaluate {run}/{task}" for run in runs for task in self.data)
-        outputs = tuple(self.folder / f"report.{form}" for form in ("json", "md", "html"))
-        return Stage("report", inputs, outputs, work, needs)
+    def _place(self, run: str, task: str) -> AdapterPlace:
+        """Return where a run's adapter is and how it was trained, once it is."""
+        folder, alignment, config = self.adapter(run, task), self.methods.get(run), self.config
+        if alignment is not None:
+            return AdapterPlace(run, folder, "align", config.align_training(alignment), alignment)
+        if run == "control":
+            unit = config.alignment.unit
+            stage: Literal["finetune", "labels"] = "finetune" if unit == "tokens" else "labels"
+            return AdapterPlace(run, folder, stage, self._control_training(task), unit=unit)
+        training = self._floor_training if run == "floor" else config.training
+        return AdapterPlace(run, folder, None if task in self.given(run) else "finetune", training)
 
 
 def _align_name(run: str, task: str) -> str:

@@ -1,16 +1,24 @@
-"""The report of an update, from its runs' predictions: `report.json`, `.md` and `.html`."""
+"""The last stage of an update: its runs' predictions compared, and `report.json`, `.md` and `.html` written."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+from muscle import distributed
 from muscle.comparison import compare
 from muscle.config.settings import ReportSettings
 from muscle.flips.options import CompareOptions
+from muscle.flips.trained import TrainedAdapter
+from muscle.pipeline.run_folder import content_of
+from muscle.pipeline.stage import Stage
+from muscle.predictions.run import METADATA_FILE
+from muscle.provenance import fingerprint, versions
 from muscle.report import write_reports
 from muscle.report.without_texts import without_texts
+from muscle.typed_json import to_json
 
 _OTHER_RUNS = {
     "base": "new base without adapter",
@@ -22,13 +30,19 @@ _OTHER_RUNS = {
 _MAIN_RUNS = ("old", "new", "compat", "floor")
 
 
-def write_update_report(runs: Mapping[str, Path], settings: ReportSettings, out: Path) -> None:
+def write_update_report(
+    runs: Mapping[str, Path],
+    settings: ReportSettings,
+    out: Path,
+    training: Mapping[str, Sequence[TrainedAdapter]],
+) -> None:
     """Compare old with new and with the compatibility adapter, and write the report.
 
     Args:
         runs: folders of predictions by run: old, new, compat, and further ones.
         settings: what the report holds.
         out: the run folder.
+        training: how the adapters of each task were trained.
 
     Raises:
         MuscleError: the runs cannot be compared, or the report cannot be written.
@@ -46,5 +60,46 @@ def write_update_report(runs: Mapping[str, Path], settings: ReportSettings, out:
     sources = {
         role: {**facts, "source": f"predictions/{places[role]}"} for role, facts in comparison.report.sources.items()
     }
-    report = replace(comparison.report, sources=sources, title=settings.title)
+    report = replace(comparison.report, sources=sources, title=settings.title, training=training)
     write_reports(report if settings.texts else without_texts(report), out)
+
+
+def report_stage(
+    folder: Path,
+    scored: Sequence[str],
+    tasks: Sequence[str],
+    settings: ReportSettings,
+    trained: Callable[[], Mapping[str, Sequence[TrainedAdapter]]],
+    free: Callable[[], None],
+) -> Stage:
+    """Return the stage.
+
+    Args:
+        folder: the run folder.
+        scored: the runs with predictions.
+        tasks: by name.
+        settings: what the report holds.
+        trained: reads how the adapters of each task were trained, once they are.
+        free: lets go of what comparing does not need.
+    """
+    runs = {run: folder / "predictions" / run for run in scored}
+
+    def inputs() -> dict[str, object]:
+        files = {f"{run}/{task}": path / f"{task}.jsonl" for run, path in runs.items() for task in tasks}
+        return {
+            "predictions": {name: content_of(path) for name, path in files.items()},
+            "facts": {run: content_of(path / METADATA_FILE) for run, path in runs.items()},
+            # Its time apart: an adapter that is trained again, the same as before, changes nothing.
+            "training": fingerprint(to_json(trained())),
+            "report": settings.identity(),
+            # Another version may say more of the same predictions.
+            "muscle": versions()["muscle-llm"],
+        }
+
+    def work() -> None:
+        free()
+        distributed.from_main(partial(write_update_report, runs, settings, folder, trained()))
+
+    needs = tuple(f"evaluate {run}/{task}" for run in runs for task in tasks)
+    outputs = tuple(folder / f"report.{form}" for form in ("json", "md", "html"))
+    return Stage("report", inputs, outputs, work, needs)

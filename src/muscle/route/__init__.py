@@ -9,10 +9,10 @@ write_rule(Path("rule.yaml"), fitted.rule)
 from muscle.route.applying import Applied, apply_route
 from muscle.route.bound import Bound, Prices
 from muscle.route.fitting import FitOptions, RouteFit, check_route, fit_route
-from muscle.route.labels import Labels, ToLabel, read_labels, write_list
-from muscle.route.listing import list_to_label
-from muscle.route.options.served import ServedRow, served_rows
+from muscle.route.labelling.labels import Labels, ToLabel, read_labels, write_list
+from muscle.route.labelling.listing import list_to_label
 from muscle.route.rule_file import RuleFile, read_rule, write_rule
+from muscle.route.served import ServedRow, served_rows
 from muscle.route.worth import CurvePoint, RouteReport, Way
 
 __all__ = [

@@ -1,9 +1,9 @@
 """How often an answer that was right goes wrong, and a bound on it, from items that the rule was not fitted on.
 
-Flips are counted among the items whose answer can differ from the old one; an agreement needs no verdict. The bound is
-Clopper and Pearson's, one-sided. What is missing is taken at its worst, as a flip. Where only a random part of the
-disagreements was judged (`muscle route label`), the bound is that of their share times that of the flips among them,
-each at its part of the level, so that together they hold as often (Bonferroni).
+Flips are counted among the items whose answer is another than the old one; what agrees needs no verdict. The bound is
+Clopper and Pearson's, one-sided. What is missing is taken at its worst, as a flip. Where only a random part of those
+items was judged (`muscle route label`), the bound is that of their share times that of the flips among them, each at
+its part of the level, so that together they hold as often (Bonferroni).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Counts:
 
     Attributes:
         num: items with a pair of answers.
-        differ: of these, the ones whose answer can differ from the old one.
+        differ: of these, the ones whose answer is not the old one.
         judged: of those, the ones that are known to be right or wrong.
         flips: of the judged ones, those that were right and are wrong.
         missing: items without a pair of answers, and what could not be read.
@@ -41,7 +41,7 @@ class Counts:
 
     @property
     def unknown(self) -> int:
-        """Items whose answer can differ and that nobody judged."""
+        """Items whose answer is not the old one and that nobody judged."""
         return self.differ - self.judged
 
 
@@ -86,7 +86,7 @@ def bound(counts: Counts, *, limit: float, at_random: bool, confidence: float = 
     Args:
         counts: of items that the rule was not fitted on.
         limit: what the rate should be at most.
-        at_random: whether the judged disagreements are a random part of all of them. Otherwise those that nobody judged
+        at_random: whether the judged items are a random part of those that differ. Otherwise those that nobody judged
             are taken for flips.
         confidence: of each end, one-sided.
     """
@@ -103,13 +103,14 @@ def bound(counts: Counts, *, limit: float, at_random: bool, confidence: float = 
         if counts.missing:
             high = min(1.0, high + upper(counts.missing, total, part))
         low = lower(counts.differ, total, miss / 2) * lower(counts.flips, counts.judged, miss / 2)
-        how = f"{counts.judged:,} of {counts.differ:,} disagreements judged, taken for a random part"
+        judged = f"{counts.judged:,} judged of {counts.differ:,} answers that are not the old one's"
+        how = f"{counts.flips:,} flips in {judged}"
     else:
         worst = counts.flips + counts.unknown + counts.missing
         high, low = upper(worst, total, miss), lower(counts.flips, total, miss)
         how = f"{counts.flips:,} flips in {total:,} items"
         if counts.unknown:
-            how += f", and {counts.unknown:,} disagreements that nobody judged are taken for flips"
+            how += f", and {counts.unknown:,} unjudged answers that are not the old one's are taken for flips"
         if counts.missing:
             how += f", and {counts.missing:,} missing ones are taken for flips"
     if counts.lost_count:

@@ -12,21 +12,22 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from scipy import special
 
 from muscle.errors import ConfigError, DataError
 from muscle.flips.options import DEFAULTS, TOLERANCE, CompareOptions
-from muscle.flips.statistics.arrays import Bools
+from muscle.flips.statistics.arrays import Bools, Floats
 from muscle.foreign_text import listing
 from muscle.predictions.run import Source
 from muscle.route.bound import Prices
 from muscle.route.gate_model import SURE, GateRule, fit_gate, known
 from muscle.route.items import CONFIDENCE_SCORE, Items, pair_items
-from muscle.route.kappa import choose_kappa, meets
-from muscle.route.labels import Labels, with_labels
-from muscle.route.options.likelihoods import threshold_for
-from muscle.route.options.option_rules import NO_GOLD, OptionRule, fit_options
-from muscle.route.options.scores import has_scores, option_scores
+from muscle.route.kappa import Two, choose_kappa, fewest_flips, meets
+from muscle.route.labelling.labels import Labels, with_labels
+from muscle.route.likelihoods import threshold_for
+from muscle.route.option_rules import NO_GOLD, OptionRule, fit_options
 from muscle.route.rule_file import Kind, Paid, RuleFile, fingerprint_lines, made_now, rule_file
+from muscle.route.scores import has_scores, option_scores
 from muscle.route.serving import gated, serve, two_of
 from muscle.route.worth import Judging, RouteReport, is_apart, report_on
 
@@ -49,6 +50,8 @@ class FitOptions:
         kind: "auto" takes a stack where both runs have likelihoods of the options, else a gate.
         share: the old model's in a mixture.
         flip_limit: negative flip rate that kappa shall meet, and that the bound is held against.
+        keep_accuracy: choose the kappa with the fewest flips that is as accurate as the new model alone, whatever the
+            limit; the bound is held against the limit all the same.
         ask_share: share of the items about which the old model is asked, those where the new one is least sure.
         slices: slices that are known when a question is answered, for a gate.
         confidence: name of the score in which a model says how sure it is, for a gate.
@@ -61,6 +64,7 @@ class FitOptions:
     kind: Kind | Literal["auto"] = "auto"
     share: float = 0.5
     flip_limit: float = TOLERANCE
+    keep_accuracy: bool = False
     ask_share: float = 1.0
     slices: Sequence[str] = ()
     confidence: str = CONFIDENCE_SCORE
@@ -134,7 +138,7 @@ def fit_route(
     found = draft.model_copy(update={**facts, "known_by": items.known_by, "fitted_on": prints})
     judging = Judging(price, labelled_at_random or labels is not None, names)
     report = report_on(found, items, served, apart, judging)
-    if how.ask_share < 1 and not meets(two, chosen, how.flip_limit):
+    if how.ask_share < 1 and not how.keep_accuracy and not meets(two, chosen, how.flip_limit):
         report = replace(report, notes=(*report.notes, _NOT_MET.format(how.ask_share, how.flip_limit)))
     return RouteFit(found, report)
 
@@ -192,7 +196,13 @@ def _fitted_options(items: Items, rows: Bools, how: FitOptions, kind: Kind) -> O
     told = rows & (scores.gold != NO_GOLD)
     _need(int(told.sum()), MIN_JUDGED, "items with a known right option")
     share = how.share if kind == "mixture" else None
-    return fit_options(scores[told], share=share, limit=how.flip_limit, ask_share=how.ask_share)
+    return fit_options(
+        scores[told],
+        share=share,
+        limit=how.flip_limit,
+        ask_share=how.ask_share,
+        keep_accuracy=how.keep_accuracy,
+    )
 
 
 def _fitted_gate(items: Items, rows: Bools, how: FitOptions) -> GateRule:
@@ -204,8 +214,33 @@ def _fitted_gate(items: Items, rows: Bools, how: FitOptions) -> GateRule:
     if how.ask_share < 1:
         gate = _asking_where_unsure(gate, items, rows, how)
     two = two_of(items, gated(gate, items, log_odds), rows)
+    if (rows & ~items.same & ~items.judged).any():
+        two = _with_expected(two, items, rows, log_odds, gated(gate, items, log_odds).needed)
     floor = float(two.weight @ two.other_right)
-    return replace(gate, log_kappa=choose_kappa(two, how.flip_limit, floor=floor).log_kappa)
+    chosen = fewest_flips(two, floor) if how.keep_accuracy else choose_kappa(two, how.flip_limit, floor=floor)
+    return replace(gate, log_kappa=chosen.log_kappa)
+
+
+def _with_expected(two: Two, items: Items, rows: Bools, log_odds: Floats, needed: Floats) -> Two:
+    """Return the disagreements of which a part is judged: those as they are, the others by what the odds expect.
+
+    The judged ones may have been picked because they are the least sure, so that they cannot stand for the others.
+    Agreements are left out: kappa changes nothing of them.
+    """
+    differ = rows & ~items.same
+    told = items.judged[differ]
+    old_right, new_right = items.old.right[differ], items.new.right[differ]
+    decided, both = ((old_right != new_right)[told], ((old_right == 1) & (new_right == 1))[told])
+    share = (float(decided.sum()) + 1) / (int(told.sum()) + 2)
+    old_won, new_won = share * special.expit(log_odds[differ]), share * special.expit(-log_odds[differ])
+    return Two(
+        needed[differ],
+        np.where(told, old_right, old_won + both.mean()),
+        np.where(told, new_right, new_won + both.mean()),
+        np.where(told, (old_right == 1) & (new_right == 0), old_won),
+        np.full(int(differ.sum()), 1 / int(rows.sum())),
+        two.grain,
+    )
 
 
 def _asking_where_unsure(gate: GateRule, items: Items, rows: Bools, how: FitOptions) -> GateRule:

@@ -5,9 +5,10 @@ Where both say the same nothing can flip. Elsewhere the recorded answer is kept 
     keep the old answer  <=>  kappa P(old right, new wrong | x) >= P(new right, old wrong | x)
 
 The odds are a ridge logistic regression on the disagreements of which exactly one side was right; x is what can be
-known when a question is answered: how sure each model says it is, how far its repeated answers agree, the length of the
-question, and slices that the user names. kappa = 1 is the more accurate answer; above it a right answer that is lost
-weighs more than one that is gained (answers kept unless the odds beat a cost ratio: Traeuble et al., NeurIPS 2021).
+known when a question is answered: how sure each model says it is, how far its repeated answers agree, how long question
+and answers are, and slices that the user names, the answers themselves (`old_answer`, `new_answer`) among them.
+kappa = 1 is the more accurate answer; above it a right answer that is lost weighs more than one that is gained (answers
+kept unless the odds beat a cost ratio: Traeuble et al., NeurIPS 2021).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from muscle.flips.slices.slice_by import parse_slice
 from muscle.flips.statistics.arrays import Bools, Floats
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
 from muscle.route.items import CONFIDENCE_SCORE, Items, Side
-from muscle.route.options.likelihoods import sureness
+from muscle.route.likelihoods import sureness
 
 Known = Literal[
     "new_sureness",
@@ -35,10 +36,12 @@ Known = Literal[
     "old_sureness",
     "old_confidence",
     "old_agreement",
+    "new_length",
+    "old_length",
     "length",
 ]
 """What can be known of a question when it is answered: of each model the likelihood of its answer, its own word for how
-sure it is, and how far its repeated answers agree; and the question's length."""
+sure it is, how far its repeated answers agree, and how long its answer is; and the question's length."""
 KNOWN: tuple[Known, ...] = get_args(Known)
 SURE: tuple[Known, ...] = ("new_sureness", "new_confidence", "new_agreement")
 """What tells where the new model is unsure, before the old one is asked; the first that is there is taken."""
@@ -48,9 +51,13 @@ PENALTY = 1.0
 _OF_INTERCEPT = 0.1
 _NEAREST = 1e-3
 """A share of 0 or 1 has no log odds; it is taken for one that is this far away."""
+_FARTHEST = 4.0
+"""Spreads beyond which a number is unlike all that was fitted on, and a line through those says nothing of it."""
 _FOLDS = 5
-MAX_VALUES = 50
+MAX_VALUES = 200
 """Values of a slice: more are no slice."""
+ANSWERS = ("old_answer", "new_answer")
+"""Slices that every item has: what each model answered."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +79,9 @@ class Feature:
     weight: float = 0.0
 
     def values(self, raw: Floats) -> Floats:
-        """Return the standardised numbers, (items,); 0 where one is not known."""
+        """Return the standardised numbers, (items,), at most 4 spreads from the mean; 0 where one is not known."""
         scaled = (_scaled(raw, self.scale) - self.mean) / self.spread
-        return np.nan_to_num(scaled, nan=0.0)
+        return np.nan_to_num(np.clip(scaled, -_FARTHEST, _FARTHEST), nan=0.0)
 
 
 @dataclass(frozen=True)
@@ -135,6 +142,8 @@ def known(items: Items, name: Known, confidence: str) -> Floats:
         texts = pl.select(pl.coalesce(items.old.frame["input"], items.new.frame["input"])).to_series()
         return texts.str.len_chars().cast(pl.Float64).to_numpy()
     side = items.new if name.startswith("new") else items.old
+    if name.endswith("length"):
+        return side.frame["output"].str.len_chars().cast(pl.Float64).to_numpy()
     if name.endswith("sureness"):
         return _sureness_of(side)
     if name.endswith("agreement"):
@@ -156,6 +165,9 @@ def slice_of(items: Items, word: str) -> list[str | None]:
     if by.kind == "length":
         raise ConfigError(f"slice {word!r}: the length of the input is among the features already")
     frames = (items.old.frame, items.new.frame)
+    if word in ANSWERS:
+        answer = pl.coalesce(pl.col("extracted_answer"), pl.col("choice").cast(pl.String), pl.col("output"))
+        return frames[ANSWERS.index(word)].select(answer.str.strip_chars()).to_series().to_list()
     if by.kind == "pattern":
         texts = pl.select(pl.coalesce(*(frame["input"] for frame in frames))).to_series()
         return ["yes" if found else "no" for found in texts.str.contains(by.of).fill_null(False)]
@@ -234,7 +246,7 @@ def _known_features(items: Items, rows: Bools, confidence: str) -> list[Feature]
         if raw.size == 0:
             continue
         is_share = bool(((raw >= 0) & (raw <= 1)).all())
-        scale: Literal["odds", "plain", "log"] = "log" if name == "length" else "odds" if is_share else "plain"
+        scale: Literal["odds", "plain", "log"] = "log" if name.endswith("length") else "odds" if is_share else "plain"
         scaled = _scaled(raw, scale)
         if scaled.std() > 1e-9:
             found.append(Feature(name, scale, float(scaled.mean()), float(scaled.std())))

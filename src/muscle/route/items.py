@@ -145,9 +145,13 @@ def pair_items(
     differ = ~np.isnan(old_right) & ~np.isnan(new_right) & (old_right != new_right)
     kept = joined.old.filter(~failed), joined.new.filter(~failed)
     prints, known_by = _fingerprints(*kept, unnamed)
-    return Items(
-        sides[0], sides[1], same & ~differ, tuple(prints), known_by, joined, lost, (runs[0].name, runs[1].name)
-    )
+    return Items(sides[0], sides[1], same & ~differ, tuple(prints), known_by, joined, lost, _told_apart(runs))
+
+
+def _told_apart(runs: Sequence[Run]) -> tuple[str, str]:
+    """Return the runs' names, old and new; where they are the same, with their role before them."""
+    old, new = (run.name for run in runs)
+    return (old, new) if old != new else (f"old {old}", f"new {new}")
 
 
 def _first_of_each(run: Run) -> Run:

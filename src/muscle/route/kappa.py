@@ -8,6 +8,7 @@ never rise with it: at infinity there are none.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,20 +21,39 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class Two:
-    """The two answers that each labelled item can get.
+    """The two answers that each item can get, and what is known or expected of them.
 
     Attributes:
         needed: (items,) log kappa from which it is the old model's; inf where it never is, as nobody asks.
-        old_right: (items,) whether the old model's answer is right.
-        other_right: (items,) whether the other one is.
+        old_right: (items,) whether the old model's answer is right, 0 or 1; of an item that nobody judged, how
+            probably.
+        other_right: (items,) the same of the other one.
+        lost: (items,) whether the old one is right and the other is not.
         weight: (items,) share of all items that each stands for; they sum to 1, or to less where some items that
             cannot flip were not judged.
+        grain: share of all items that one judged item stands for.
     """
 
     needed: Floats
-    old_right: Bools
-    other_right: Bools
+    old_right: Floats
+    other_right: Floats
+    lost: Floats
     weight: Floats
+    grain: float
+
+    @classmethod
+    def judged(cls, needed: Floats, old_right: Bools, other_right: Bools, weight: Floats) -> Two:
+        """Return judged items.
+
+        Args:
+            needed: (items,).
+            old_right: (items,).
+            other_right: (items,).
+            weight: (items,).
+        """
+        sides = old_right.astype(np.float64), other_right.astype(np.float64)
+        lost = (old_right & ~other_right).astype(np.float64)
+        return cls(needed, *sides, lost, weight, float(np.max(weight, initial=0.0)) or 1.0)
 
     def keeps(self, log_kappa: float) -> Bools:
         """Return which items get the old model's answer, (items,)."""
@@ -43,8 +63,7 @@ class Two:
         """Return what comes of a kappa."""
         kept = self.keeps(log_kappa)
         right = np.where(kept, self.old_right, self.other_right)
-        lost = self.old_right & ~right
-        return Step(log_kappa, float(self.weight @ right), float(self.weight @ lost))
+        return Step(log_kappa, float(self.weight @ right), float(self.weight @ np.where(kept, 0.0, self.lost)))
 
 
 @dataclass(frozen=True)
@@ -91,13 +110,27 @@ def choose_kappa(items: Two, limit: float, *, floor: float) -> Step:
     within = [step for step in every if meets(items, step, limit)]
     if not within and not (items.needed == math.inf).any():
         return items.at(math.inf)
+    return _most_accurate(within) if within else fewest_flips(items, floor)
+
+
+def fewest_flips(items: Two, floor: float) -> Step:
+    """Return the kappa with the fewest flips that is as accurate as a floor; the most accurate where none is.
+
+    Args:
+        items: labelled ones.
+        floor: accuracy of the new model alone on these items.
+    """
+    every = steps(items)
     accurate = [step for step in every if step.accuracy >= floor - _ROUNDING]
-    if not within and accurate:
-        return min(accurate, key=lambda step: (round(step.negative_flip_rate, 12), -round(step.accuracy, 12)))
-    return max(within or every, key=lambda step: (round(step.accuracy, 12), -round(step.negative_flip_rate, 12)))
+    if not accurate:
+        return _most_accurate(every)
+    return min(accurate, key=lambda step: (round(step.negative_flip_rate, 12), -round(step.accuracy, 12)))
+
+
+def _most_accurate(found: Sequence[Step]) -> Step:
+    return max(found, key=lambda step: (round(step.accuracy, 12), -round(step.negative_flip_rate, 12)))
 
 
 def meets(items: Two, step: Step, limit: float) -> bool:
-    """Whether a kappa meets a limit with one flip more than was seen, which weighs as much as the heaviest item."""
-    one = float(np.max(items.weight, initial=0.0)) or 1.0
-    return (step.negative_flip_rate + one) / (1 + one) <= limit + _ROUNDING
+    """Whether a kappa meets a limit with one flip more than was seen."""
+    return (step.negative_flip_rate + items.grain) / (1 + items.grain) <= limit + _ROUNDING

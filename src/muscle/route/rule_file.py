@@ -27,8 +27,8 @@ from muscle.flips.options import TOLERANCE
 from muscle.route.bound import Prices
 from muscle.route.gate_model import Feature, GateRule, Known, SliceWeights
 from muscle.route.items import CONFIDENCE_SCORE, FINGERPRINT_DIGITS
-from muscle.route.options.likelihoods import Weights
-from muscle.route.options.option_rules import OptionRule
+from muscle.route.likelihoods import Weights
+from muscle.route.option_rules import OptionRule
 from muscle.typed_json import json_object
 from muscle.yaml_files import read_yaml, yaml_text
 
@@ -78,7 +78,7 @@ class Paid(_Part):
 
 
 class Options(_Part):
-    """A rule over the options' likelihoods: see `muscle.route.options.option_rules.OptionRule`."""
+    """A rule over the options' likelihoods: see `muscle.route.option_rules.OptionRule`."""
 
     old_temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     new_temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -15,8 +15,8 @@ from muscle.predictions.run import SLICE_PREFIX
 from muscle.route.gate_model import GateRule
 from muscle.route.items import Items
 from muscle.route.kappa import Two
-from muscle.route.options.option_rules import NO_GOLD, OptionRule
-from muscle.route.options.scores import option_scores
+from muscle.route.option_rules import NO_GOLD, OptionRule
+from muscle.route.scores import option_scores
 
 ROUTE_SLICE = f"{SLICE_PREFIX}route"
 """Whose answer an item got: a slice of the served records, so that a comparison is cut by it."""
@@ -45,6 +45,11 @@ class Served:
     needed: Floats
     other_right: Floats
     choice: Ints | None = None
+
+    @property
+    def moved(self) -> Bools:
+        """Which items have another answer than the old one, (items,): only these can have flipped."""
+        return self.differs & ~self.kept
 
     @property
     def asked_share(self) -> float:
@@ -100,7 +105,7 @@ def two_of(items: Items, served: Served, rows: Bools) -> Two:
     for stratum in (served.differs, ~served.differs):
         if number := int((told & stratum).sum()):
             weight[told & stratum] = (rows & stratum).sum() / number / rows.sum()
-    return Two(served.needed[told], items.old.right[told] == 1, served.other_right[told] == 1, weight[told])
+    return Two.judged(served.needed[told], items.old.right[told] == 1, served.other_right[told] == 1, weight[told])
 
 
 def told_of(items: Items, served: Served) -> Bools:

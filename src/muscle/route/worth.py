@@ -10,16 +10,16 @@ from typing import Literal
 
 import numpy as np
 
-from muscle.flips.statistics.arrays import Bools, Floats
+from muscle.flips.statistics.arrays import Bools, Floats, Ints
 from muscle.flips.wording import percent_in_three_digits
 from muscle.route.bound import Bound, Counts, Prices, Verdict, bound
 from muscle.route.gate_model import SURE, known
 from muscle.route.items import Items
 from muscle.route.kappa import Step, steps
-from muscle.route.options.likelihoods import threshold_for
-from muscle.route.options.option_rules import OptionRule
-from muscle.route.options.scores import option_scores
+from muscle.route.likelihoods import threshold_for
+from muscle.route.option_rules import OptionRule
 from muscle.route.rule_file import Kind, RuleFile
+from muscle.route.scores import option_scores
 from muscle.route.serving import Served, serve, told_of, two_of
 
 FORMAT = "muscle-route/1"
@@ -159,11 +159,12 @@ def report_on(rule: RuleFile, items: Items, served: Served, rows: Bools, judging
         lost = [each for each in lost if is_apart(each, rule.apart)]
     numbers = [each.num_items for each in items.lost.unread]
     unread = sum(number or 0 for number in numbers)
-    told = served.differs & rows & ~np.isnan(items.old.right) & ~np.isnan(served.right)
+    moved = served.moved & rows
+    told = moved & ~np.isnan(items.old.right) & ~np.isnan(served.right)
     flips = told & (items.old.right == 1) & (served.right == 0)
     counts = Counts(
         int(rows.sum()),
-        int((served.differs & rows).sum()),
+        int(moved.sum()),
         int(told.sum()),
         int(flips.sum()),
         len(lost) + max(0, unread - len(lost)),
@@ -188,22 +189,20 @@ def report_on(rule: RuleFile, items: Items, served: Served, rows: Bools, judging
         _by_kappa(rule, items, served, rows, judging.prices),
         _by_asked(rule, items, rows, judging.prices),
         items.lost.sentence(),
-        _notes(items, served, rows, judging),
+        _to_know(items, served, rows, judging),
     )
 
 
-def _notes(items: Items, served: Served, rows: Bools, judging: Judging) -> tuple[str, ...]:
+def _to_know(items: Items, served: Served, rows: Bools, judging: Judging) -> tuple[str, ...]:
     notes = []
-    unknown = int((rows & served.differs & np.isnan(served.right)).sum())
-    if unknown and judging.at_random:
-        notes.append(
-            f"{unknown:,} disagreements have no verdict; the bound holds if those that have one are a random part"
-        )
-    elif unknown:
-        notes.append(
-            f"{unknown:,} disagreements have no verdict and are taken for flips in the bound; if those that have one "
-            "are a random part, say so (--labelled-at-random)"
-        )
+    unknown = int((rows & served.moved & np.isnan(served.right)).sum())
+    if unknown:
+        told = f"{unknown:,} answers that are not the old one's have no verdict"
+        if judging.at_random:
+            notes.append(f"{told}; the bound holds if those that have one are a random part")
+        else:
+            random = "if those that have one are a random part, say so (--labelled-at-random)"
+            notes.append(f"{told} and are taken for flips in the bound; {random}")
     if not rows.any():
         notes.append("no item was kept apart: muscle route check tells what the rule is worth on others")
     calls = [side.calls for side in (items.old, items.new)]
@@ -220,7 +219,9 @@ def _ways(rule: RuleFile, items: Items, served: Served, rows: Bools, prices: Pri
         ("new", "new model alone", items.new.right, 0.0, prices.per_thousand(0.0, **calls)),
         ("rule", _rule_words(rule), served.right, asked, prices.per_thousand(asked, **calls)),
     )
-    ways = [_way(*each, items=items, differs=served.differs, rows=rows) for each in given]
+    # Of kept answers the old model's verdict is enough, of the others it is not: each kind is known to its own part.
+    strata = np.where(served.moved, 2, np.where(served.differs, 1, 0))
+    ways = [_way(*each, items=items, strata=np.where(rows, strata, -1)) for each in given]
     return tuple(ways)
 
 
@@ -230,29 +231,32 @@ def _rule_words(rule: RuleFile) -> str:
     return f"{names[rule.kind]}, kappa {kappa}" if kappa else names[rule.kind]
 
 
-def _way(
-    name: str, words: str, right: Floats, asked: float, cost: float, *, items: Items, differs: Bools, rows: Bools
-) -> Way:
+def _way(name: str, words: str, right: Floats, asked: float, cost: float, *, items: Items, strata: Ints) -> Way:
     lost = np.where(np.isnan(right) | np.isnan(items.old.right), np.nan, (items.old.right == 1) & (right == 0))
-    # Nothing flips, and nothing is gained, where all answers are the same.
-    flips = _mean_of_known(np.where(differs, lost, 0.0), differs, rows)
-    gain = _mean_of_known(np.where(differs, right - items.new.right, 0.0), differs, rows)
-    return Way(name, words, _mean_of_known(right, differs, rows), gain, flips, asked, cost)
+    # Nothing flips, and nothing is gained, where all answers are the same or the one in question is given.
+    is_still = strata == 0 if name == "new" else strata < 2
+    flips = _mean_of_known(np.where(is_still | (name == "old"), 0.0, lost), strata)
+    gain = _mean_of_known(np.where((strata == 0) | (name == "new"), 0.0, right - items.new.right), strata)
+    return Way(name, words, _mean_of_known(right, strata), gain, flips, asked, cost)
 
 
-def _mean_of_known(values: Floats, differs: Bools, rows: Bools) -> float | None:
-    """Return the mean of what is known, items that differ and others each by their number; None where one has none."""
-    total = int(rows.sum())
+def _mean_of_known(values: Floats, strata: Ints) -> float | None:
+    """Return the mean of what is known, each stratum by its number; None where one has nothing known.
+
+    Args:
+        values: (items,); NaN where not known.
+        strata: (items,) number of each item's stratum; -1 leaves it out.
+    """
+    total = int((strata >= 0).sum())
     if total == 0:
         return None
     found = 0.0
-    for stratum in (rows & differs, rows & ~differs):
-        told = values[stratum]
-        told = told[~np.isnan(told)]
-        if stratum.any() and told.size == 0:
+    for number in np.unique(strata[strata >= 0]).tolist():
+        own = values[strata == number]
+        told = own[~np.isnan(own)]
+        if told.size == 0:
             return None
-        if told.size:
-            found += stratum.sum() / total * float(told.mean())
+        found += own.size / total * float(told.mean())
     return found
 
 
@@ -263,10 +267,10 @@ def _by_kappa(rule: RuleFile, items: Items, served: Served, rows: Bools, prices:
         return ()
     every = steps(two)
     places = np.unique(np.linspace(0, len(every) - 1, min(MAX_STEPS, len(every))).round().astype(int))
-    return tuple(_point(every[place], items, served, rows, prices) for place in places.tolist())
+    return tuple(_curve_point(every[place], items, served, rows, prices) for place in places.tolist())
 
 
-def _point(step: Step, items: Items, served: Served, rows: Bools, prices: Prices) -> CurvePoint:
+def _curve_point(step: Step, items: Items, served: Served, rows: Bools, prices: Prices) -> CurvePoint:
     """Return what comes of a kappa as a point of a curve."""
     two, told = two_of(items, served, rows), told_of(items, served) & rows
     asked = float(served.asked[rows].mean())
@@ -305,5 +309,5 @@ def _by_asked(rule: RuleFile, items: Items, rows: Bools, prices: Prices) -> tupl
         two = two_of(items, served, rows)
         if two.needed.size == 0:
             return ()
-        points.append(_point(two.at(given.log_kappa), items, served, rows, prices))
+        points.append(_curve_point(two.at(given.log_kappa), items, served, rows, prices))
     return tuple(points)

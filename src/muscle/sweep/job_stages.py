@@ -6,6 +6,7 @@ from muscle.pipeline.run_folder import content_of
 from muscle.pipeline.stage import Stage
 from muscle.pipeline.stages import UpdateStages
 from muscle.sweep.jobs import Job
+from muscle.sweep.served import served_stages
 from muscle.tasks import TaskData
 
 SCORED = {
@@ -14,6 +15,7 @@ SCORED = {
     "third": ("old",),
     "longer": ("control",),
     "variant": ("compat",),
+    "served": (),
 }
 """Which runs a job scores, by its kind."""
 
@@ -27,6 +29,8 @@ def trainings(job: Job, update: UpdateStages, data: TaskData) -> list[Stage]:
     """Return a job's trainings on one task, and what they need first."""
     if job.kind == "variant":
         return [*update.candidates.stages(data), update.align(data)]
+    if job.kind == "served":
+        return []
     if job.kind == "longer":
         return [train_longer(update, data)]
     sides = ("old",) if job.kind == "third" else ("old", "new")
@@ -35,6 +39,9 @@ def trainings(job: Job, update: UpdateStages, data: TaskData) -> list[Stage]:
 
 def job_stages(job: Job, update: UpdateStages) -> list[Stage]:
     """Return a job's stages in their order: all training first, then the scoring."""
+    if job.kind == "served":
+        test = job.folder.with_name("tasks") / "predictions"
+        return [stage for data in update.data.values() for stage in served_stages(update, data, test)]
     trained = [stage for data in update.data.values() for stage in trainings(job, update, data)]
     scored = [update.evaluate(run, data) for run in SCORED[job.kind] for data in update.data.values()]
     return [*trained, *scored]

@@ -18,9 +18,9 @@ from muscle.pipeline.stages import FLOOR_SEED
 from muscle.provenance import fingerprint
 from muscle.tasks import get_task
 
-JobKind = Literal["tasks", "again", "third", "longer", "variant"]
+JobKind = Literal["tasks", "again", "third", "longer", "served", "variant"]
 """Task adapters of both bases; both trained again with another seed (floor and twin); a task adapter of the third base;
-the new adapter trained on with cross-entropy; a variant's compatibility adapter."""
+the new adapter trained on with cross-entropy; both models served; a variant's compatibility adapter."""
 
 _NOT_THE_GROUPS = {"alignment", "output", "report", "sweep"}
 
@@ -106,6 +106,16 @@ class GroupJobs:
         changes = {"new": self._given("tasks", "new"), **self._scored(control=True), **self._for(epochs)}
         return self._job("longer", self.config.model_copy(update=changes), needs=("tasks",))
 
+    def served(self) -> Job:
+        """Serve both models, by rules fitted on the validation data."""
+        changes = {"old": self._given("tasks", "old"), "new": self._given("tasks", "new"), **self._scored()}
+        return self._job("served", self.config.model_copy(update=changes), needs=("tasks",))
+
+    @property
+    def can_serve_both(self) -> bool:
+        """Whether every task has options, by whose likelihoods two models can be served."""
+        return all(get_task(entry.task).kind == "choice" for entry in self.config.tasks)
+
     def _for(self, epochs: int) -> dict[str, object]:
         """Return an alignment that trains for so many epochs to the end."""
         training = {**self.config.alignment.training, "epochs": epochs, "early_stopping_patience": None}
@@ -143,7 +153,7 @@ class GroupJobs:
         name = f"variants/{folder_name}{suffix}/{group_name(self.config)}/seed-{self.seed}"
         chosen = config.model_copy(update={**changes, "output": str(self.root / name)})
         stores = self.root / self.place / "teachers" / f"{old}-{teachers_key(chosen)}"
-        reads_teachers = chosen.alignment.target != "labels"
+        reads_teachers = chosen.alignment.target not in ("labels", "interpolation")
         return Job(
             name,
             "variant",
@@ -178,8 +188,14 @@ def _without_adapters(base: BaseConfig) -> BaseConfig:
     return base.located(base.base, {})
 
 
-_NOT_THE_TEACHERS = ("mask", "ce_weight", "old_share", "kappa", "kl", "target", "unlabelled_epochs")
+_NOT_THE_TEACHERS = (
+    *("mask", "ce_weight", "old_share", "kappa", "kl", "target", "unlabelled_epochs"),
+    *("sharpness", "focal", "inhibition", "keep_labels", "margin_of"),
+)
 """Keys of `alignment` that change what is learnt from the teachers, and nothing about them."""
+
+_ON_THEIR_OWN = ("twins",)
+"""Targets that leave something of their own beside the stores."""
 
 _OF_THE_STUDENT = ("start", "lora", "selection", "training")
 _READ_BY_TEACHERS = ("max_length", "precision", "quantization", "attention")
@@ -198,7 +214,9 @@ def teachers_key(config: UpdateConfig) -> str:
         left_out += _OF_THE_STUDENT
         training = {key: value for key, value in training.items() if key in _READ_BY_TEACHERS}
     kept = {key: value for key, value in alignment.items() if key not in left_out}
-    return fingerprint([kept, training, config.alignment.unlabelled])[:8]
+    further = [config.alignment.teachers] if config.alignment.teachers else []
+    own = [config.alignment.target] if config.alignment.target in _ON_THEIR_OWN else []
+    return fingerprint([kept, training, config.alignment.unlabelled, *further, *own])[:8]
 
 
 def ordered(jobs: Iterable[Job]) -> list[Job]:
@@ -211,7 +229,7 @@ def ordered(jobs: Iterable[Job]) -> list[Job]:
     for job in jobs:
         if by_name.setdefault(job.name, job).config != job.config:
             raise ConfigError(f"{job.name}: two variants of one name; expected each name once")
-    rank = {"tasks": 0, "again": 1, "third": 1, "longer": 2, "variant": 2}
+    rank = {"tasks": 0, "again": 1, "third": 1, "longer": 2, "served": 2, "variant": 2}
     return sorted(by_name.values(), key=lambda job: (rank[job.kind], job.name))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,11 +12,12 @@ from muscle.config.alignment import AlignmentSettings
 from muscle.config.methods import LABEL_TARGETS
 from muscle.config.settings import BaseConfig
 from muscle.config.update_file import UpdateConfig
-from muscle.errors import MuscleError
+from muscle.errors import ConfigError, MuscleError
 from muscle.leaderboard.entries import Control, Published, Role
 from muscle.sweep.job_stages import labelled_epochs, update_stages
 from muscle.sweep.jobs import GroupJobs, Job, group_name, ordered
 from muscle.sweep.presets import WholeUnit, section
+from muscle.sweep.served import WAYS
 from muscle.sweep.variants import UpdateFile, Variant, expand
 
 BASE, PLAIN, FLOOR, TWIN = "bare new base", "plain update", "floor: old recipe again", "twin: new recipe again"
@@ -41,6 +43,7 @@ class PlannedRow:
         uses_old: whether it is made to use the old model.
         eligible: whether it may be chosen.
         settings: what differs from the update's file.
+        models_served: how many models answer.
         published: what the paper reports of it.
     """
 
@@ -54,6 +57,7 @@ class PlannedRow:
     uses_old: bool = False
     eligible: bool = False
     settings: Mapping[str, object] = field(default_factory=dict)
+    models_served: int = 1
     published: Published | None = None
 
 
@@ -108,11 +112,25 @@ def make_plan(file: UpdateFile, *, folder: Path | None = None, controls: bool = 
         of_group[group_name(config)] = []
     rows: list[PlannedRow] = []
     for number, (name, members) in enumerate(of_group.items()):
-        mark = f" ({number + 1})" if len(of_group) > 1 else ""
+        mark = f" ({_outside_alignment(members) or number + 1})" if len(of_group) > 1 else ""
         group = _Group(file, root, name, mark, members, seeds, configs, settings.third)
         rows += group.rows(controls=controls and settings.controls)
+    _refuse_names_taken_twice(rows)
     jobs = ordered(job for row in rows for job in row.jobs.values())
     return Plan(root, config, tuple(seeds), tuple(rows), tuple(jobs))
+
+
+def _refuse_names_taken_twice(rows: Sequence[PlannedRow]) -> None:
+    counted = Counter(row.name for row in rows)
+    for name, number in counted.items():
+        if number > 1:
+            raise ConfigError(f"a variant is called {name!r}, as another row is; expected another name")
+
+
+def _outside_alignment(members: Sequence[Variant]) -> str:
+    """Say what sets a group's variants apart from the update as it stands."""
+    given = members[0].overrides
+    return ", ".join(f"{key}={value}" for key, value in given.items() if key.partition(".")[0] != "alignment")
 
 
 @dataclass(frozen=True)
@@ -158,6 +176,7 @@ class _Group:
                 if kind != "third":  # a teacher, and no other way to update
                     shared[kind] = row.name
                 yield row
+            yield from self._served_rows(shared)
         for variant in self.members:
             yield from self._variant_rows(variant, shared, controls=controls)
 
@@ -182,6 +201,14 @@ class _Group:
             if any(self._config(variant).alignment.unit == unit for variant in self.members):
                 alone = {seed: self._labels_alone(seed, epochs[seed], unit) for seed in self.seeds}
                 yield "no_teacher", self._row(name, "control", f"{what}, {unit}", "compat", alone, eligible=True)
+
+    def _served_rows(self, shared: Mapping[Control, str]) -> Iterator[PlannedRow]:
+        if not self.jobs(self.seeds[0]).can_serve_both:
+            return
+        jobs = {seed: self.jobs(seed).served() for seed in self.seeds}
+        for way in WAYS:
+            name, what = f"served: {way.words}", "both models, fitted on the validation data"
+            yield PlannedRow(name + self.mark, "served", what, self.name, way.name, jobs, shared, models_served=2)
 
     def _config(self, variant: Variant) -> UpdateConfig:
         return self.configs[variant.name, self.seeds[0]]
@@ -224,23 +251,23 @@ class _Group:
             in_place |= {kind: row.name for kind, row in zip(kinds, own, strict=False)}
         yield from own
         yield PlannedRow(
-            variant.name,
-            "probe" if variant.probe else "method",
-            _method_words(alignment),
-            self.name,
-            "compat",
-            {seed: self._job(variant, seed) for seed in self.seeds},
-            in_place,
-            uses_old,
-            not variant.probe,
-            variant.overrides,
-            variant.published,
+            name=variant.name,
+            role="probe" if variant.probe else "method",
+            what=_method_words(alignment),
+            group=self.name,
+            run="compat",
+            jobs={seed: self._job(variant, seed) for seed in self.seeds},
+            controls=in_place,
+            uses_old=uses_old,
+            eligible=not variant.probe,
+            settings=variant.overrides,
+            published=variant.published,
         )
 
     def _in_the_olds_place(self, variant: Variant, alignment: AlignmentSettings) -> Iterator[PlannedRow]:
         places = [("twin", "a twin of the new one")]
-        # An adapter of another shape cannot be the start.
-        if self.third is not None and alignment.start != "old":
+        # An adapter of another shape cannot be the start, nor be added to one.
+        if self.third is not None and alignment.start != "old" and alignment.unit != "weights":
             places.append(("third", self.third.name))
         for old, words in places:
             jobs = {seed: self._job(variant, seed, old) for seed in self.seeds}
@@ -264,6 +291,8 @@ def _method_words(alignment: AlignmentSettings) -> str:
     if alignment.unit == "tokens":
         weight = f" + {alignment.ce_weight:g} CE" if alignment.ce_weight else ""
         return f"Eq. 1, mask {alignment.mask}, T {alignment.temperature:g}{weight}"
-    share = f", old share {alignment.old_share:g}" if alignment.target in ("mixture", "reliability", "lifted") else ""
+    shared = ("mixture", "reliability", "lifted", "inhibition", "interpolation")
+    share = f", old share {alignment.old_share:g}" if alignment.target in shared else ""
     more = ", unlabelled inputs" if alignment.unlabelled and alignment.target not in LABEL_TARGETS else ""
-    return f"{alignment.unit}, {alignment.target}{share}{more}"
+    method = "" if alignment.method in ("options", "answers", "paper") else f"{alignment.method}: "
+    return f"{method}{alignment.unit}, {alignment.target}{share}{more}"

@@ -1,4 +1,4 @@
-"""Ready lists of variants: the paper's Table 7, and the methods that muscle has.
+"""Ready lists of variants: the paper's Table 7, the methods that muscle has, and published ones to hold them against.
 
 A preset takes the place of the file's `alignment` section, but for what belongs to the update and not to the method:
 how the compatibility adapter is trained, where the unlabelled inputs are, and what the teachers are kept in.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from muscle.config.alignment import AlignmentSettings
-from muscle.config.methods import LABEL_TARGETS, MaskName, TargetName
+from muscle.config.methods import LABEL_TARGETS, MaskName, TargetName, filled
 from muscle.config.sweep_settings import PresetName
 from muscle.leaderboard.entries import Published
 
@@ -30,8 +30,26 @@ _TABLE_7: tuple[tuple[str, MaskName, float, Published], ...] = (
 
 _TARGETS: tuple[TargetName, ...] = ("labels", "mixture", "reliability", "lifted", "margin", "stack")
 
+_RIVALS: tuple[tuple[str, Mapping[str, object]], ...] = (
+    *((f"churn, {weight:g} labels", {"method": "churn", "ce_weight": weight}) for weight in (0.3, 0.5, 0.7)),
+    ("PCT, KL", {"method": "pct"}),
+    ("PCT, logits", {"method": "pct", "focal": {"distance": "logits"}}),
+    ("LDI", {"method": "ldi"}),
+    ("MPT", {"method": "mpt"}),
+    ("relabelled", {"method": "relabel"}),
+    ("twins", {"method": "twins"}),
+    *((f"BCWI, {share:g} old", {"method": "bcwi", "old_share": share}) for share in (0.3, 0.5, 0.7)),
+    ("old adapter copied", {"method": "bcwi", "old_share": 1.0}),
+)
+"""Published methods (docs/update.md#rivals)."""
+_OF_ENSEMBLES: tuple[tuple[str, Mapping[str, object]], ...] = (
+    ("ELODI", {"method": "elodi"}),
+    ("ELODI, old in the ensemble", {"method": "elodi", "old_share": 0.5}),
+    ("ensemble of seeds", {"method": "options", "labels_first": False, "old_share": 0.0}),
+)
+"""The same, of those that need further adapters."""
+
 PROBE = "probe: the old one alone"
-_OF_UPDATE = ("training", "selection")
 _OF_TOKENS = ("temperature", "engine", "store_precision", "topk")
 _OF_INPUTS = ("unlabelled", "unlabelled_epochs")
 _OF_ANSWERS = ("answers",)
@@ -74,19 +92,32 @@ def ready_variants(preset: PresetName, given: AlignmentSettings, unit: WholeUnit
         whole = [Ready(f"{unit}, {each}", section({"method": unit, "target": each}, given)) for each in _TARGETS]
         probe = section({"method": unit, "target": "mixture", "old_share": 1.0}, given)
         return [Ready("paper", section({"method": "paper"}, given)), *whole, Ready(PROBE, probe, probe=True)]
-    return []
+    return _published(given, unit) if preset == "rivals" else []
+
+
+def _published(given: AlignmentSettings, unit: WholeUnit) -> list[Ready]:
+    ensembles = [(name, {**choices, "teachers": given.teachers}) for name, choices in _OF_ENSEMBLES if given.teachers]
+    found = []
+    for name, choices in (*_RIVALS, *ensembles):
+        # Weights have no unit of their own beside this one.
+        in_unit = {} if choices["method"] == "bcwi" else {"unit": unit}
+        found.append(Ready(name, section({**choices, **in_unit}, given)))
+    return found
 
 
 def section(choices: Mapping[str, object], given: AlignmentSettings) -> dict[str, object]:
     """Return an `alignment` section of some choices, with what is the update's own and not the method's."""
-    written = given.model_dump()
-    kept = list(_OF_UPDATE)
-    if choices.get("method") == "paper":
+    written, whole = given.model_dump(), filled(choices)
+    unit, target = whole.get("unit", "tokens"), whole.get("target", "mask")
+    kept = ["training"]
+    if unit != "weights":
+        kept.append("selection")
+    if unit == "tokens":
         # One vector a token cannot follow the student, as most masks do.
         kept += [key for key in _OF_TOKENS if given.unit == "tokens" and (key, given.engine) != ("engine", "mixed")]
-    elif choices.get("target") not in LABEL_TARGETS:
+    elif unit != "weights" and target not in LABEL_TARGETS:
         kept += _OF_INPUTS
-    if choices.get("method") == "answers":
+    if unit == "answers":
         kept += _OF_ANSWERS
     defaults = AlignmentSettings()
     return {**{key: written[key] for key in kept if written[key] != getattr(defaults, key)}, **choices}

@@ -81,6 +81,7 @@ class SweepResults:
                 settings=row.settings,
                 seconds=self._seconds(row),
                 failed={seed: self._why_not(job) for seed, job in row.jobs.items() if not self._done(job)},
+                models_served=row.models_served,
                 published=row.published,
             )
             for row in self.plan.rows

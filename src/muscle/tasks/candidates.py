@@ -78,13 +78,13 @@ def candidates_of(example: Example, drawn: Iterable[Drawn]) -> tuple[Candidate, 
         if not text:
             continue
         if text not in found:
-            found[text] = Candidate(text, numbers.setdefault(_key(each, text), len(numbers)), ())
+            found[text] = Candidate(text, numbers.setdefault(_same_answer_key(each, text), len(numbers)), ())
         if each.source not in found[text].sources:
             found[text] = replace(found[text], sources=(*found[text].sources, each.source))
     return tuple(found.values())
 
 
-def _key(drawn: Drawn, text: str) -> tuple[str, str]:
+def _same_answer_key(drawn: Drawn, text: str) -> tuple[str, str]:
     """Return what two wordings of one answer have in common."""
     if drawn.correct:
         return ("right", "")

@@ -346,18 +346,14 @@ def train_and_save(
         free=base.model if base_is_free else None,
         picked_by=picked_by,
     )
-    full_note = {
-        "task": task.name,
-        "settings": settings.model_dump(),
-        "best_epoch": result.best_epoch,
-        "converged": result.converged,
-        **note,
-    }
+    outcome = {"best_epoch": result.best_epoch, "converged": result.converged}
+    full_note = {"task": task.name, "settings": settings.model_dump(), **outcome, **note}
+    sizes, told = {"num_examples": len(data[0]), "num_validation": len(data[1])}, dict(record(result) if record else {})
 
     def write() -> None:
         with atomic_folder(out) as folder:
             save_adapter(model, folder, base=base, note=full_note, weights=weights)
-            write_json(folder / "training.json", dataclasses.asdict(result) | dict(record(result) if record else {}))
+            write_json(folder / "training.json", dataclasses.asdict(result) | sizes | told)
         for stale in out.parent.glob(f".{out.name}.*.training"):
             shutil.rmtree(stale)
 

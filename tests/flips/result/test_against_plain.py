@@ -111,7 +111,11 @@ def test_answers_that_a_candidate_lacks_could_be_more_flips():
 
 @pytest.mark.parametrize(
     ("broken", "flips", "told"),
-    [(40, "fewer", "below it"), (2, "cannot_tell", "not told from it"), (0, "cannot_tell", "not told from it")],
+    [
+        (40, "fewer", "below that floor"),
+        (2, "cannot_tell", "not told from that floor"),
+        (0, "cannot_tell", "not told from that floor"),
+    ],
 )
 def test_the_floor_is_said_beside_what_is_judged(broken, flips, told):
     floor = side(SIZE, old_wrong=HARD, gained=40, wrong=range(3000, 3000 + broken))
@@ -122,7 +126,7 @@ def test_the_floor_is_said_beside_what_is_judged(broken, flips, told):
         assert task.against_floor.flips == flips
         assert (task.floor_effect.negative_flips_plain, task.floor_effect.negative_flips_candidate) == (broken, 2)
         assert any(f"breaks {broken}, this 2: {told}" in reason for reason in found.report.reasons)
-        assert [other.name for other in found.report.others] == ["old recipe trained again (no update)"]
+        assert [other.name for other in found.report.others] == ["old retrained"]
 
 
 def test_flips_above_the_floor_are_called_so():

@@ -44,19 +44,19 @@ def standings(effects: Mapping[str, CandidateEffect], limits: Mapping[str, float
     more = holm([effect.more_negative_flips_p for effect in effects.values()])
     any_change = holm([effect.negative_flips_mcnemar_exact_p for effect in effects.values()])
     return {
-        name: Standing(_flips(effect, *p_values), _accuracy(effect, limits[name]), *p_values)
+        name: Standing(_flips_word(effect, *p_values), _accuracy_word(effect, limits[name]), *p_values)
         for (name, effect), *p_values in zip(effects.items(), more, any_change, strict=True)
     }
 
 
-def _flips(effect: CandidateEffect, more_p: float, any_p: float) -> Literal["fewer", "more", "cannot_tell"]:
+def _flips_word(effect: CandidateEffect, more_p: float, any_p: float) -> Literal["fewer", "more", "cannot_tell"]:
     if more_p < ALPHA:
         return "more"
     fewer = effect.negative_flips_alone < effect.negative_flips_avoided
     return "fewer" if fewer and any_p < ALPHA else "cannot_tell"
 
 
-def _accuracy(effect: CandidateEffect, limit: float) -> Literal["kept", "lost", "cannot_tell"]:
+def _accuracy_word(effect: CandidateEffect, limit: float) -> Literal["kept", "lost", "cannot_tell"]:
     low, high = effect.accuracy_change.low, effect.accuracy_change.high
     if low is None or high is None:
         return "cannot_tell"

@@ -45,7 +45,7 @@ from muscle.flips.slices.cuts import Cut, cut_tasks, measure_cuts
 from muscle.flips.slices.slice_numbers import TaskSlices
 from muscle.predictions.run import Run
 
-FLOOR_NAME = "old recipe trained again (no update)"
+FLOOR_NAME = "old retrained"
 """What the floor's run is called among the further ones."""
 
 

@@ -29,6 +29,7 @@ from muscle.flips.pairing.pair import Side, WithOld
 from muscle.flips.result.finding import GateSection, Word
 from muscle.flips.result.flip import Flip
 from muscle.flips.slices.slice_numbers import TaskSlices
+from muscle.flips.trained import TrainedAdapter
 from muscle.predictions.run import Unread
 from muscle.typed_json import OPTIONAL_KEY, from_json, json_object, json_schema
 
@@ -194,6 +195,7 @@ class Report:
         comparability: what differs between the runs beside the model, by pair of roles.
         gate: what a gate said; no key without one.
         title: what the page is called beside the verdict; no key without one.
+        training: how the adapters were trained, by task; no key where runs alone were compared.
     """
 
     format: str
@@ -221,6 +223,7 @@ class Report:
     comparability: Mapping[str, Sequence[Difference]]
     gate: GateSection | None = field(default=None, metadata=OPTIONAL_KEY)
     title: str | None = field(default=None, metadata=OPTIONAL_KEY)
+    training: Mapping[str, Sequence[TrainedAdapter]] | None = field(default=None, metadata=OPTIONAL_KEY)
 
     @property
     def judged_side(self) -> WithOld:

@@ -161,7 +161,7 @@ def _plain_reason(task: JudgedTask, standing: Standing, tolerance: float) -> tup
     pair = f"{effect.negative_flips_candidate:,} negative flips, the plain update {effect.negative_flips_plain:,}"
     change = effect.accuracy_change
     of_what = "mean score" if kind == "continuous" else "accuracy"
-    level = f"{of_what} {_signed(change, kind)}"
+    level = f"{of_what} {_change_words(change, kind)}"
     if standing.flips == "more":
         return "block", f"the candidate breaks more than the plain update: {pair} ({p_value(standing.more_flips_p)})"
     beyond = f"more than {_limit(tolerance)}{' of the score' if kind == 'continuous' else ''}"
@@ -179,14 +179,15 @@ def _floor_reason(task: JudgedTask, standing: Standing) -> str:
     """Say how the flips stand to those of the old recipe trained again, which no update has any part in."""
     effect = task.floor
     assert effect is not None, "there is a floor"
-    place = {"fewer": "below it", "more": "above it", "cannot_tell": "not told from it"}[standing.flips]
+    place = {"fewer": "below that floor", "more": "above that floor", "cannot_tell": "not told from that floor"}
+    p = standing.more_flips_p if standing.flips == "more" else standing.flips_p
     return (
-        f"the floor (the old recipe trained again) breaks {effect.negative_flips_plain:,}, this "
-        f"{effect.negative_flips_candidate:,}: {place} ({p_value(standing.flips_p)})"
+        f"the old recipe trained again breaks {effect.negative_flips_plain:,}, this "
+        f"{effect.negative_flips_candidate:,}: {place[standing.flips]} ({p_value(p)})"
     )
 
 
-def _signed(change: Estimate, kind: Kind) -> str:
+def _change_words(change: Estimate, kind: Kind) -> str:
     """Write a change of accuracy in points, or of a score, with its interval."""
     if change.value is None:
         return f"unknown ({change.why})"

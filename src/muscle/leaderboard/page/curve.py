@@ -19,7 +19,7 @@ def accuracy_flips_curve(board: Leaderboard, task: TaskBoard) -> Plot | None:
 
     The bare base is left out: it lies so far off that the others would be one spot.
     """
-    points = [point for row in board.rows if (point := _point(row, task)) is not None]
+    points = [point for row in board.rows if (point := _row_point(row, task)) is not None]
     if not any(point.y for point in points):
         return None
     levels = [point.x for point in points]
@@ -40,7 +40,7 @@ def accuracy_flips_curve(board: Leaderboard, task: TaskBoard) -> Plot | None:
     )
 
 
-def _point(row: Row, task: TaskBoard) -> Point | None:
+def _row_point(row: Row, task: TaskBoard) -> Point | None:
     numbers = row.tasks.get(task.name)
     if numbers is None or row.role == "old" or row.name.startswith("bare new base"):
         return None

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from muscle.foreign_text import visible
-from muscle.leaderboard.choose import RULE
 from muscle.leaderboard.page.curve import accuracy_flips_curve
 from muscle.leaderboard.page.tables import board_table, published_table, tests_table
 from muscle.leaderboard.result import Leaderboard, TaskBoard
-from muscle.leaderboard.table import failed_rows, failure_text
+from muscle.leaderboard.table import chosen_text, failed_rows, failure_text
 from muscle.report.page.html import static_page
 from muscle.report.page.table import Table
 from muscle.report.page.trade_offs import Plot
@@ -52,7 +51,7 @@ def render_leaderboard(board: Leaderboard) -> str:
         _TEMPLATES,
         board=board,
         headline=_headline(board),
-        tasks=[_section(board, task) for task in board.tasks],
+        tasks=[_task_section(board, task) for task in board.tasks],
         missing=[(row.name, failure_text(row)) for row in failed_rows(board.rows)],
     )
 
@@ -67,12 +66,12 @@ def _headline(board: Leaderboard) -> str:
     return " ".join(first) or "Not enough is there to advise."
 
 
-def _section(board: Leaderboard, task: TaskBoard) -> TaskSection:
+def _task_section(board: Leaderboard, task: TaskBoard) -> TaskSection:
     return TaskSection(
         name=visible(task.name),
         advice=tuple(task.advice.sentences) if task.advice is not None else (),
         table=board_table(board, task),
-        chosen=f"Chosen: {task.chosen}, {RULE}; on {task.chosen_on}." if task.chosen is not None else None,
+        chosen=f"Chosen: {task.chosen}: {chosen_text(task)}" if task.chosen is not None else None,
         plot=accuracy_flips_curve(board, task),
         tests=tests_table(board, task),
         published=published_table(board, task),

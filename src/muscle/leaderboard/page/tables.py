@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from muscle.foreign_text import visible
 from muscle.leaderboard.result import Comparison, Leaderboard, Row, Spread, TaskBoard
-from muscle.leaderboard.table import CONTROL_NAMES, beats_text, columns_of, failure_text, mark_of, shown_rows
+from muscle.leaderboard.table import beats_text, columns_of, failure_text, mark_of, shown_rows
 from muscle.report.numbers import Form, format_number
 from muscle.report.page.data_elements import ABSENT, figure, integer, pointer
 from muscle.report.page.table import Row as PageRow
@@ -58,7 +58,7 @@ def tests_table(board: Leaderboard, task: TaskBoard) -> Table | None:
             continue
         for number, each in enumerate(row.tasks[task.name].comparisons):
             path = pointer("rows", place, "tasks", task.name, "comparisons", number)
-            against = f"against {CONTROL_NAMES[each.control]}: {visible(each.against)}"
+            against = f"against {visible(each.against)}"
             rows.append(PageRow(visible(row.name), against, _test_cells(each, path)))
     head = ("flips", "theirs", "fewer in", "p over items", "Holm", "p over seeds", "p by seed", "beats it")
     return Table("Method", head, tuple(rows)) if rows else None

@@ -25,6 +25,7 @@ from muscle.flips.result.flip import Flip
 from muscle.flips.result.report import Report
 from muscle.foreign_text import visible
 from muscle.report.page import causes, figures, headline, noise, overview, rules, slices, tables, trade_offs
+from muscle.report.page.training.cards import training_cards
 from muscle.report.sentences.over_tasks import not_compared, pooled_lines
 from muscle.report.sentences.resolution import resolution_lines
 from muscle.typed_json import json_object
@@ -144,6 +145,7 @@ def _sections(report: Report, held: Report) -> dict[str, object]:
         "slice_cards": slices.slice_cards(held),
         "cause_cards": cards,
         "cause_heading": causes.heading(cards),
+        "training_cards": training_cards(report),
         "sources": tables.source_rows(report),
     }
 

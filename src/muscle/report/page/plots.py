@@ -171,7 +171,7 @@ def scatter(
     def spot(x: float, y: float) -> tuple[float, float]:
         return x_axis.share(x), height * (1 - y_axis.share(y))
 
-    marks = _grid(x_axis, y_axis, height)
+    marks = axes_grid(x_axis, y_axis, height)
     for start, end in lines:
         marks.append(_segment(spot(*start), spot(*end), "reference"))
     series: dict[str, list[Point]] = {}
@@ -187,7 +187,8 @@ def scatter(
     return picture(*marks, height=height, title=title, description=description, class_="scatter")
 
 
-def _grid(x_axis: Axis, y_axis: Axis, height: float) -> list[str]:
+def axes_grid(x_axis: Axis, y_axis: Axis, height: float) -> list[str]:
+    """Draw the ticks of two axes, their lines and their texts."""
     marks: list[str] = []
     for tick in x_axis.ticks:
         x = place(x_axis.share(tick))

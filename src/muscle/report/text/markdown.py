@@ -17,6 +17,7 @@ from muscle.report.sentences.flips import answers, fate, flips_to_show, worst_fl
 from muscle.report.sentences.noise import noise_lines
 from muscle.report.sentences.over_tasks import pooled_lines
 from muscle.report.sentences.resolution import resolution_lines
+from muscle.report.sentences.trained import trained_lines
 from muscle.report.sentences.why import why_lines
 from muscle.report.text.escaping import escape
 from muscle.report.text.markdown_parts import SIGNS, bullets, code_block, details, footer, markdown_table
@@ -53,6 +54,7 @@ def render_markdown(report: Report) -> str:
         _tasks_in_markdown(report),
         _slice_tables(report),
         details("More metrics", _further_metrics(report)),
+        _training(report),
     ]
     parts = [part for part in parts if part]
     last = footer(report)
@@ -62,6 +64,12 @@ def render_markdown(report: Report) -> str:
     if flips:
         parts.append(details(f"What broke: {worst_flips(report)}", flips))
     return "\n\n".join([*parts, last]) + "\n"
+
+
+def _training(report: Report) -> str:
+    """Write what was trained, a line an adapter."""
+    lines = trained_lines(report, max_tasks=MAX_TASKS, all_adapters=True)
+    return details("What was trained", bullets(escape(clip(line, 500)) for line in lines)) if lines else ""
 
 
 def _tasks_in_markdown(report: Report) -> str:

@@ -13,6 +13,7 @@ from muscle.report.sentences.noise import noise_lines
 from muscle.report.sentences.over_tasks import pooled_lines
 from muscle.report.sentences.resolution import resolution_lines
 from muscle.report.sentences.slices import concentration_lines, simpson_lines
+from muscle.report.sentences.trained import trained_lines
 from muscle.report.sentences.why import why_lines
 from muscle.report.text.rows import p_title, task_rows
 from muscle.report.text.slices import print_slices
@@ -30,6 +31,7 @@ MAX_TASKS = 8
 MAX_FLIPS = 5
 MAX_EXPLAINED = 3
 MAX_REASONS = 4
+MAX_TRAINED = 2
 MAX_BEFORE = 5
 MAX_RESOLUTIONS = 2
 MAX_SLICES = 12
@@ -57,6 +59,7 @@ def print_report(report: Report, console: Console) -> None:
     if len(report.tasks) <= MAX_RESOLUTIONS:
         print_lines(resolution_lines(report, max_tasks=MAX_RESOLUTIONS), console, limit=400)
     print_lines(why_lines(report, max_tasks=MAX_EXPLAINED), console, limit=600)
+    print_lines(trained_lines(report, max_tasks=MAX_TRAINED), console, limit=400)
     _print_slices(report, console)
     roles = ("old", "new") if report.candidate is None else ("old", "new", "candidate")
     print_flips(report, console, limit=MAX_FLIPS, roles=roles)

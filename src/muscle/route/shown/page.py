@@ -16,13 +16,16 @@ from markupsafe import Markup
 from muscle.files import write_text
 from muscle.foreign_text import visible
 from muscle.report.entries import Role
+from muscle.report.numbers import format_number
 from muscle.report.page import plots
 from muscle.report.page.html import ASSETS
 from muscle.report.page.plots import Point
-from muscle.route.shown.terminal import HEAD, kappa_words, point_rows, way_rows
+from muscle.route.shown.terminal import HEAD, kappa_words, point_rows, thinned, way_rows
 from muscle.route.worth import CurvePoint, RouteReport
 
 _ROOM = 1.05
+_ROWS = 10
+_ASKED = "The old model asked where the new one is least sure"
 _LOOK = "main { padding: 24px 0 } h2 { margin: 28px 0 8px } p { margin: 8px 0 } figure { padding: 12px 8px 28px 48px }"
 _PAGE = """\
 <!doctype html>
@@ -42,7 +45,8 @@ _PAGE = """\
 <p>{{ report.headline|visible }}</p>
 {% if report.missing %}<p>Missing: {{ report.missing|visible }}</p>{% endif %}
 {% for note in report.notes %}<p>{{ note|visible }}</p>{% endfor %}
-{% for title, rows in tables %}
+{% if saved %}<p>It saves {{ saved }} of the new model's flips.</p>{% endif %}
+{% macro table(title, rows) %}
 <h2>{{ title }}</h2>
 <table class="figures">
 <thead><tr>{% for name in head %}<th scope="col">{{ name }}</th>{% endfor %}</tr></thead>
@@ -50,9 +54,10 @@ _PAGE = """\
 <tr><th scope="row">{{ row[0]|visible }}</th>{% for cell in row[1:] %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}
 </tbody>
 </table>
-{% endfor %}
-{% for title, picture in pictures %}
-<h2>{{ title }}</h2>
+{% endmacro %}
+{% if ways %}{{ table("On items that the rule was not fitted on", ways) }}{% endif %}
+{% for title, picture, rows in curves %}
+{{ table(title, rows) }}
 <figure>{{ picture }}</figure>
 <p>Across: negative flips, share of the items. Up: accuracy against the new model alone. The bound holds for the rule
 (filled) alone; one that is picked from the curve needs new items.</p>
@@ -70,21 +75,20 @@ def render_route(report: RouteReport) -> str:
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["visible"] = visible
-    tables = [("On items that the rule was not fitted on", way_rows(report))] if report.bound else []
-    if report.by_kappa:
-        tables.append(("Other kappas", point_rows(report.by_kappa, by_asked=False)))
-    if report.by_asked:
-        tables.append(
-            ("The old model asked where the new one is least sure", point_rows(report.by_asked, by_asked=True))
-        )
-    curves = (("Flips and accuracy over kappa", report.by_kappa), ("Over the share asked", report.by_asked))
+    curves = (("Other kappas", report.by_kappa, False), (_ASKED, report.by_asked, True))
+    shown = [
+        (title, _curve(report, points, title), point_rows(thinned(points, _ROWS), by_asked=by_asked))
+        for title, points, by_asked in curves
+        if points
+    ]
     return environment.from_string(_PAGE).render(
         report=report,
         style=style,
         policy=f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
         head=HEAD,
-        tables=tables,
-        pictures=[(title, _curve(report, points, title)) for title, points in curves if points],
+        saved="" if report.flips_saved is None else format_number(report.flips_saved, "rate"),
+        ways=way_rows(report) if report.bound else [],
+        curves=shown,
     )
 
 

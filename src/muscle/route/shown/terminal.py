@@ -11,7 +11,7 @@ from rich.text import Text
 from muscle.report.numbers import count, format_number
 from muscle.report.text.terminal_parts import indented_table, print_lines
 from muscle.route.applying import Applied
-from muscle.route.labels import ToLabel
+from muscle.route.labelling.labels import ToLabel
 from muscle.route.worth import CurvePoint, RouteReport
 
 HEAD = ("", "accuracy", "flips/1,000", "old asked", "cost/1,000")
@@ -25,7 +25,7 @@ def way_rows(report: RouteReport) -> list[tuple[str, ...]]:
     return [
         (
             way.words,
-            _accuracy(way.accuracy, way.gain),
+            _accuracy_or_gain(way.accuracy, way.gain),
             "unknown" if way.negative_flip_rate is None else _decimal(1000 * way.negative_flip_rate),
             _percent_or_unknown(way.asked_share),
             _decimal(way.cost),
@@ -39,7 +39,7 @@ def point_rows(points: Sequence[CurvePoint], *, by_asked: bool) -> list[tuple[st
     return [
         (
             f"old asked for {_percent_or_unknown(p.asked_share)}" if by_asked else f"kappa {kappa_words(p.kappa)}",
-            _accuracy(p.accuracy, p.gain),
+            _accuracy_or_gain(p.accuracy, p.gain),
             _decimal(p.flips),
             _percent_or_unknown(p.asked_share),
             _decimal(p.cost),
@@ -117,7 +117,7 @@ def thinned(points: Sequence[CurvePoint], most: int) -> list[CurvePoint]:
     return [points[round(place * (len(points) - 1) / (most - 1))] for place in range(most)]
 
 
-def _accuracy(accuracy: float | None, gain: float | None) -> str:
+def _accuracy_or_gain(accuracy: float | None, gain: float | None) -> str:
     """Write an accuracy; where agreements were not judged, its change against the new model in points."""
     if accuracy is not None or gain is None:
         return _percent_or_unknown(accuracy)

@@ -53,6 +53,8 @@ class _Taught:
 def taught_lesson(data: OptionData, old: Tensor, new: Sequence[Tensor], alignment: AlignmentSettings) -> Lesson:
     """Return what teachers make of all items, each at the temperature that fits the validation items best.
 
+    Over candidate answers with the rest each is taken as it is.
+
     Args:
         data: the items.
         old: (items, options), the old teacher's scores.
@@ -63,7 +65,9 @@ def taught_lesson(data: OptionData, old: Tensor, new: Sequence[Tensor], alignmen
         DataError: an item lacks the label that the target asks for.
     """
     held, gold = slice(data.num_trained, None), data.gold
-    temperatures = [_temperature(side[held], gold[held]) for side in (old, *new)]
+    # With the rest they are the models' own probabilities. No temperature is fitted to them: among labelled items the
+    # right answer is always a candidate, so that whatever takes probability from the rest would seem better.
+    temperatures = [1.0 if data.counts_rest else _temperature(side[held], gold[held]) for side in (old, *new)]
     scaled = [side / temperature for side, temperature in zip((old, *new), temperatures, strict=True)]
     named: dict[str, object] = dict(zip(("old", "new"), temperatures, strict=False))
     if len(new) > 1:
@@ -76,7 +80,10 @@ def taught_lesson(data: OptionData, old: Tensor, new: Sequence[Tensor], alignmen
         }
     rows = _target_rows(taught, alignment)
     answered = {"old": taught.old, **({"new": taught.mean_new} if new else {}), "target": rows.log_target}
-    right = {name: float((data.likeliest(side)[held] == gold[held]).double().mean()) for name, side in answered.items()}
+    right = {
+        name: float((data.without_rest(side)[held].argmax(-1) == gold[held]).double().mean())
+        for name, side in answered.items()
+    }
     return Lesson(rows, {**taught.facts, "validation_accuracy": right})
 
 
@@ -118,7 +125,8 @@ def _target_rows(taught: _Taught, alignment: AlignmentSettings) -> TargetRows:
         case "lifted":
             found = targets.lifted(old, taught.mean_new, share, gold)
         case "stack":
-            a, b = fit_stack(old[taught.held], taught.mean_new[taught.held], gold[taught.held])
+            sides = [taught.data.without_rest(side)[taught.held] for side in (old, taught.mean_new)]
+            a, b = fit_stack(sides[0], sides[1], gold[taught.held])
             found = targets.stack(old, taught.mean_new, a, b, alignment.kappa)
             taught.facts["stack"] = {"a": a, "b": b}
         case "old_answers":

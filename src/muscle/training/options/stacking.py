@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from muscle.route.options.likelihoods import fit_weights
+from muscle.route.likelihoods import fit_weights
 
 
 def fit_stack(old: Tensor, new: Tensor, gold: Tensor) -> tuple[float, float]:

@@ -119,12 +119,12 @@ class OptionData:
         places = torch.tensor([example.num_answers for example in self.all])
         return scores.gather(-1, places[:, None])[:, 0]
 
-    def likeliest(self, scores: Tensor) -> Tensor:
-        """Return each item's likeliest option of (items, options), which the rest, no answer, is none of: (items,)."""
-        if self.counts_rest:
-            places = torch.tensor([example.num_answers for example in self.all])
-            scores = scores.scatter(-1, places[:, None], -torch.inf)
-        return scores.argmax(-1)
+    def without_rest(self, scores: Tensor) -> Tensor:
+        """Return the scores of answers alone, (items, options), with -inf in place of the rest's."""
+        if not self.counts_rest:
+            return scores
+        places = torch.tensor([example.num_answers for example in self.all])
+        return scores.scatter(-1, places[:, None], -torch.inf)
 
     def items(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> tuple[OptionItems, OptionItems]:
         """Encode the items for a student: those trained on, and those validated on."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from muscle import distributed
 from muscle.errors import DataError
 from muscle.files import read_json, write_json
-from muscle.route.options.likelihoods import HIGHEST_TEMPERATURE, LOWEST_TEMPERATURE, cross_entropy, fit_temperature
+from muscle.route.likelihoods import HIGHEST_TEMPERATURE, LOWEST_TEMPERATURE, cross_entropy, fit_temperature
 from muscle.tasks.task import Example
 from muscle.training.teachers.rows import OptionRows
 from muscle.training.teachers.store import TeacherStore

@@ -1,4 +1,4 @@
-"""Chooses what to label: see `muscle.route.labels` for the order and its reason."""
+"""Chooses what to label: see `muscle.route.labelling.labels` for the order and its reason."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from muscle.errors import ConfigError
 from muscle.flips.options import DEFAULTS, CompareOptions
 from muscle.flips.statistics.arrays import Floats
 from muscle.predictions.run import Source
-from muscle.route.gate_model import SURE, GateRule, known
+from muscle.route.gate_model import GateRule
 from muscle.route.items import CONFIDENCE_SCORE, Items, pair_items
-from muscle.route.labels import Labels, ToLabel, expected_gain, with_labels
+from muscle.route.labelling.labels import Labels, ToLabel, expected_gain, with_labels
 from muscle.route.rule_file import RuleFile
 from muscle.route.serving import serve
 from muscle.route.worth import is_apart
@@ -38,7 +38,8 @@ def list_to_label(
         num: items to label.
         for_bound: share of them that is for the bound, in random order.
         apart: share of the items that is kept apart when a rule is fitted; the rule's own where one is given.
-        rule: by which a label's gain is expected; without one the items go by how unsure the new model is.
+        rule: by which a label's gain is expected; without one all gains are the same, and the order is random: a gate
+            that is fitted on what one model is unsure of alone would know nothing of the rest.
         labels: those that are known already.
         options: how the runs are read and paired.
 
@@ -74,12 +75,7 @@ def _gains(items: Items, rule: RuleFile | None) -> Floats:
     decided = items.judged & ~items.same
     share = (float((items.old.right != items.new.right)[decided].sum()) + 1) / (int(decided.sum()) + 2)
     if rule is None:
-        for name in SURE:
-            sure = known(items, name, CONFIDENCE_SCORE)
-            if not np.isnan(sure).all():
-                gain: Floats = share * (1 - np.nan_to_num(sure, nan=0.0))
-                return gain
-        return np.full(items.num, share / 2)
+        return np.full(items.num, share / 2)  # nothing is known of who is right where
     given = rule.rule()
     if isinstance(given, GateRule):
         return expected_gain(given.log_odds(items), share, given.log_kappa)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from muscle.flips.statistics.arrays import Bools, Floats, Ints
-from muscle.route.kappa import Two, choose_kappa
-from muscle.route.options.likelihoods import (
+from muscle.route.kappa import Two, choose_kappa, fewest_flips
+from muscle.route.likelihoods import (
     Weights,
     below,
     fit_temperature,
@@ -116,7 +116,7 @@ class OptionRule:
 
     def two(self, items: OptionScores) -> Two:
         """Return the two answers that each item can get, whatever kappa is; every item has a right option."""
-        return Two(
+        return Two.judged(
             np.where(self.asked(items), self._needed(items), math.inf),
             items.old_answer == items.gold,
             self.others(items) == items.gold,
@@ -150,6 +150,7 @@ def fit_options(
     kappa: float | None = None,
     limit: float | None = None,
     ask_share: float = 1.0,
+    keep_accuracy: bool = False,
 ) -> OptionRule:
     """Fit a rule on labelled items.
 
@@ -160,6 +161,7 @@ def fit_options(
         limit: negative flip rate that kappa shall meet on these items; needed where kappa is chosen.
         ask_share: share of the items, in [0, 1], about which the old model is asked: those where the new one is least
             sure.
+        keep_accuracy: choose the kappa with the fewest flips that is as accurate as the new model, whatever the limit.
     """
     old_temperature, new_temperature = (fit_temperature(each, items.gold) for each in (items.old, items.new))
     sure = sureness(items.new / new_temperature)
@@ -168,10 +170,12 @@ def fit_options(
         return OptionRule(old_temperature, new_temperature, share=share, ask_below=ask_below)
     weights = fit_weights(items.old / old_temperature, items.new / new_temperature, items.gold)
     rule = OptionRule(old_temperature, new_temperature, weights=weights, ask_below=ask_below)
-    if kappa is None:
-        assert limit is not None, "kappa is chosen by a limit"
-        floor = float((items.new_answer == items.gold).mean())
-        log_kappa = choose_kappa(rule.two(items), limit, floor=floor).log_kappa
-    else:
+    floor = float((items.new_answer == items.gold).mean())
+    if kappa is not None:
         log_kappa = math.log(kappa) if kappa < math.inf else math.inf
+    elif keep_accuracy:
+        log_kappa = fewest_flips(rule.two(items), floor).log_kappa
+    else:
+        assert limit is not None, "kappa is chosen by a limit"
+        log_kappa = choose_kappa(rule.two(items), limit, floor=floor).log_kappa
     return OptionRule(old_temperature, new_temperature, weights=weights, log_kappa=log_kappa, ask_below=ask_below)

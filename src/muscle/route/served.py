@@ -12,8 +12,8 @@ from muscle.flips.options import TOLERANCE
 from muscle.predictions.run import Source
 from muscle.route.bound import Prices
 from muscle.route.items import pair_items
-from muscle.route.options.option_rules import NO_GOLD, OptionRule, OptionScores, fit_options
-from muscle.route.options.scores import option_scores
+from muscle.route.option_rules import NO_GOLD, OptionRule, OptionScores, fit_options
+from muscle.route.scores import option_scores
 
 
 @dataclass(frozen=True)

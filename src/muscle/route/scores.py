@@ -8,7 +8,7 @@ import polars as pl
 from muscle.errors import DataError
 from muscle.flips.statistics.arrays import Floats, Ints
 from muscle.route.items import Items
-from muscle.route.options.option_rules import NO_GOLD, OptionScores
+from muscle.route.option_rules import NO_GOLD, OptionScores
 
 
 def has_scores(items: Items) -> bool:

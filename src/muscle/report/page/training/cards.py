@@ -1,0 +1,103 @@
+"""The section's content: a table of all adapters of a task, and plots of those that were aligned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+from muscle.flips.result.report import Report
+from muscle.flips.trained import Outcome, Series, TrainedAdapter
+from muscle.foreign_text import visible
+from muscle.report.page.data_elements import ABSENT, figure, integer, pointer
+from muscle.report.page.table import Row, Table
+from muscle.report.page.trade_offs import Plot
+from muscle.report.page.training.curves import Line, curves, small_curve
+from muscle.report.sentences.trained import data_words, method_words, outcome_words, run_name, size_words
+
+_HEAD = ("Validation loss", "Kept", "Data", "Epoch", "Steps")
+
+
+_PLOTS: Sequence[tuple[str, str, bool, Sequence[tuple[Series, str]]]] = (
+    ("Loss", "nats", False, (("loss", "training batches"), ("validation_loss", "validation"))),
+    (
+        "Tokens that lean on the old model",
+        "share of the counted tokens (Fig. 3 of the paper)",
+        True,
+        (("masked_share", "training batches"), ("validation_masked_share", "validation")),
+    ),
+    (
+        "Agreement with the target",
+        "share of the validation items, same likeliest option",
+        True,
+        (("agreement", "validation"),),
+    ),
+    (
+        "Distance to the teachers",
+        "KL on the validation data, nats",
+        False,
+        (("validation_kl_old", "to the old model"), ("validation_kl_new", "to the new model")),
+    ),
+)
+"""Of each plot: its title, what stands on its vertical axis, whether that is a share, and its curves."""
+
+
+@dataclass(frozen=True)
+class TrainingCard:
+    """One task's adapters."""
+
+    task: str
+    table: Table
+    plots: tuple[Plot, ...]
+
+
+def training_cards(report: Report) -> list[TrainingCard]:
+    """Return a card for each task whose adapters' training is known."""
+    cards = []
+    for task, adapters in (report.training or {}).items():
+        rows = tuple(_row(task, place, adapter) for place, adapter in enumerate(adapters))
+        plots = tuple(plot for adapter in adapters if adapter.stage == "align" for plot in _plots(adapter))
+        cards.append(TrainingCard(task, Table("Adapter", _HEAD, rows, pictures=1), plots))
+    return cards
+
+
+def _row(task: str, place: int, adapter: TrainedAdapter) -> Row:
+    name, meaning = visible(run_name(adapter)), visible(f"{method_words(adapter)}; {size_words(adapter)}")
+    loss, outcome = adapter.curve("validation_loss"), adapter.outcome
+    if outcome is None or loss is None or not loss.values:
+        return Row(name, meaning, (ABSENT,) * len(_HEAD))
+    path = pointer("training", task, place, "outcome")
+    best = loss.values[outcome.best_epoch - 1] if 0 < outcome.best_epoch <= len(loss.values) else loss.values[-1]
+    cells = (
+        small_curve(loss, title=f"Validation loss of {name}"),
+        figure(best, f"{best:.5g}"),
+        escape(data_words(outcome) or "unknown"),
+        _epoch(outcome, path),
+        integer(outcome.num_steps, f"{path}/num_steps"),
+    )
+    return Row(name, meaning, tuple(map(Markup, cells)))
+
+
+def _epoch(outcome: Outcome, path: str) -> Markup:
+    written = Markup("{} of {}").format(
+        integer(outcome.best_epoch, f"{path}/best_epoch"), integer(outcome.num_epochs, f"{path}/num_epochs")
+    )
+    state = outcome_words(outcome).rpartition(", ")[2]
+    return written + Markup('<span class="second">{}</span>').format(state)
+
+
+def _plots(adapter: TrainedAdapter) -> Iterator[Plot]:
+    name = visible(run_name(adapter))
+    for title, unit, percent, series in _PLOTS:
+        found = [(key, words, adapter.curve(key)) for key, words in series]
+        lines = [
+            Line(curve, words, dashed=place > 0, marked=key not in ("loss", "masked_share"))
+            for place, (key, words, curve) in enumerate(found)
+            if curve is not None and curve.values
+        ]
+        if lines:
+            whole = f"{title}: {name}"
+            told = "; ".join(f"{'dashed' if line.dashed else 'solid'}: {line.words}" for line in lines)
+            picture = curves(lines, title=whole, percent=percent)
+            yield Plot(whole, "epoch", unit, picture, (told,) if len(lines) > 1 else ())

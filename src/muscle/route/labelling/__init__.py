@@ -1,0 +1,1 @@
+"""Which disagreements to label, and the labels that come back."""

@@ -1,1 +1,0 @@
-"""Rules over the likelihoods of the options, in plain numpy."""
