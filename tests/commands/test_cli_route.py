@@ -80,3 +80,14 @@ def test_likelihoods_give_a_stack_and_the_help_has_examples(tmp_path: Path) -> N
     assert (tmp_path / "r.yaml").read_text().startswith("version: 1\nkind: stack\n")
     for name in ("fit", "check", "apply", "label"):
         assert f"  muscle route {name} " in muscle("route", name, "--help").out
+
+
+def test_new_traffic_without_a_record_gets_the_new_answers(answers: Path) -> None:
+    muscle("route", "fit", "old.jsonl", "new.jsonl", "-q", cwd=answers)
+    old, new = two_answers(100, seed=8, start=3000)
+    write_records(answers / "half.jsonl", old[:40])
+    write_records(answers / "all.jsonl", new)
+    done = muscle("route", "apply", "rule.yaml", "half.jsonl", "all.jsonl", cwd=answers)
+    assert done.code == 0, done.err
+    assert "100 answers" in done.out and "new, nothing recorded 60" in done.out
+    assert "60 items have no pair of answers" in done.out

@@ -259,6 +259,7 @@ def inputs(world, tmp_path):
             "gradient_accumulation": 1,
             "precision": "float32",
         },
+        "evaluation": {"control": False},
     }
     (tmp_path / "update.yaml").write_text(yaml_text(config))
     return tmp_path

@@ -164,6 +164,17 @@ def test_advice_is_to_retrain_as_a_control_that_does_as_well_as_any_method(tmp_p
     assert (advice.action, advice.row) == ("retrain", "longer")
 
 
+def test_advice_is_for_a_row_as_good_as_the_old_version_though_another_breaks_fewer(tmp_path):
+    cautious = entry(tmp_path, "cautious", {0: (5, 3)}, controls={"plain": "plain"})
+    balanced = entry(tmp_path, "balanced", {0: (10, 30)}, controls={"plain": "plain"})
+    task = board_of(tmp_path, cautious, balanced, plain={0: (40, 20)}).tasks[0]
+    assert (task.chosen, task.advice.action, task.advice.row) == ("cautious", "align", "balanced")
+    assert (
+        "cautious breaks fewer still (1.2%), but with 74.5% it is not as good as the old version."
+        in task.advice.sentences
+    )
+
+
 def test_advice_says_first_that_the_student_cannot_copy(tmp_path):
     probe = entry(tmp_path, "probe", {0: (40, 40)}, role="probe")
     advice = board_of(tmp_path, probe, plain={0: (40, 60)}).tasks[0].advice

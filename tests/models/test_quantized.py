@@ -55,7 +55,7 @@ def run_update(root, suffix, **training):
             "gradient_accumulation": 1,
             **training,
         },
-        "evaluation": {"bare_base": False},
+        "evaluation": {"bare_base": False, "control": False},
     }
     path = root / f"update{suffix}.yaml"
     path.write_text(yaml_text(settings))

@@ -13,7 +13,7 @@ from muscle.pipeline.dry_run import plan_stages
 from muscle.pipeline.stages import UpdateStages
 from muscle.pipeline.update import update
 from muscle.yaml_files import yaml_text
-from tiny import TASK_YAML, save_base, write_choice_rows
+from tiny import GENERATION_YAML, TASK_YAML, save_base, write_choice_rows
 
 OLD_TEMPLATE = "{% for m in messages %}w1 {{ m.content }} {% if m.role == 'assistant' %}<eos> {% endif %}{% endfor %}"
 NEW_TEMPLATE = "{% for m in messages %}{{ 'w2' if m.role == 'user' else 'w3' }} {{ m.content }} <eos> {% endfor %}"
@@ -153,3 +153,23 @@ def test_option_level_training_reads_each_base_s_own_template(inputs, chat, tmp_
     assert result.report.tasks["tools"].n == 16
     written = json.loads((tmp_path / "options" / "adapters" / "compat" / "tools" / "training.json").read_text())
     assert written["unit"] == "options" and written["temperatures"]
+
+
+def test_generated_answers_end_as_the_template_does_and_methods_learn_from_them(inputs, tmp_path):
+    (tmp_path / "tools.yaml").write_text(GENERATION_YAML)
+    task = {"task": str(tmp_path / "tools.yaml"), "train": "train.jsonl", "test": "test.jsonl"}
+    learnt = {"training.epochs": 20, "training.learning_rate": 0.02, "lora.r": 8, "lora.alpha": 16}
+    changes = {
+        "prompt.chat_template": True,
+        "tasks": [task],
+        "alignment.method": "answers",
+        "evaluation.control": False,
+    }
+    out = update(configured(inputs, tmp_path / "run", **changes, **learnt)).folder
+    answers, bare = (pl.read_ndjson(out / "predictions" / run / "tools.jsonl") for run in ("new", "base"))
+    # Bases go on to the limit of four tokens; an answer takes two and its end one.
+    ended = answers.filter(pl.col("finish_reason") == "stop")
+    assert ended.height >= 12 and set(bare["finish_reason"]) == {"length"}
+    assert all(len(output.split()) == 2 for output in ended["output"])
+    written = json.loads((out / "adapters" / "compat" / "tools" / "training.json").read_text())
+    assert written["unit"] == "answers"

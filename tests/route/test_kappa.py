@@ -87,3 +87,12 @@ def test_of_the_kappas_that_are_accurate_enough_none_has_fewer_flips(rows, floor
         assert found.negative_flip_rate <= min(step.negative_flip_rate for step in accurate) + 1e-9
     else:
         assert found.accuracy == max(step.accuracy for step in steps(given_items))
+
+
+@given(items)
+def test_each_step_is_what_its_kappa_gives(rows) -> None:
+    given_items = two(rows)
+    for step in steps(given_items):
+        found = given_items.at(step.log_kappa)
+        assert abs(step.accuracy - found.accuracy) < 1e-12
+        assert abs(step.negative_flip_rate - found.negative_flip_rate) < 1e-12

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from muscle.errors import DataError
 from muscle.route.bound import Prices
 from muscle.route.items import pair_items
+from muscle.route.likelihoods import Weights
 from muscle.route.option_rules import NO_GOLD, OptionRule, OptionScores, fit_options
 from muscle.route.scores import option_scores
 from muscle.route.served import served_rows
@@ -128,3 +130,17 @@ def test_an_item_with_other_options_on_one_side_is_named() -> None:
     fewer = new.drop("choices").with_columns(logprobs=new["logprobs"].list.head(3))
     with pytest.raises(DataError, match=r"item meals m0: .* found 4 from the old and 3 from the new one"):
         option_scores(pair_items(old.drop("choices"), fewer))
+
+
+def test_items_with_fewer_options_are_filled_out_and_infinite_likelihoods_are_refused() -> None:
+    old, new = two_runs(3)
+    values = [[-1.0, -2.0], [-3.0], [-1.0, -5.0, -0.5]]
+    frames = [frame.drop("choices", "choice").with_columns(pl.Series("logprobs", values)) for frame in (old, new)]
+    found = option_scores(pair_items(*frames))
+    assert found.old.tolist() == [[-1, -2, -np.inf], [-3, -np.inf, -np.inf], [-1, -5, -0.5]]
+    assert found.old_answer.tolist() == [0, 0, 2]
+    rule = OptionRule(1.0, 1.0, weights=Weights(0.5, 0.5), log_kappa=math.inf)
+    assert rule.answers(found).tolist() == [0, 0, 2]
+    endless = frames[1].with_columns(pl.Series("logprobs", [[-1.0, -2.0], [-np.inf], [-1.0, -5.0, -0.5]]))
+    with pytest.raises(DataError, match="item meals m1: expected finite log-likelihoods, found -inf"):
+        option_scores(pair_items(frames[0], endless))

@@ -27,9 +27,9 @@ SHARED = [
 ]
 SERVED = [
     "served: mean",
-    "served: stack, kappa 1",
-    "served: stack, kappa by the flip limit",
-    "served: stack, kappa by the flip limit, old asked for the least sure quarter",
+    "served: kappa 1",
+    "served: kappa by limit",
+    "served: old for 25%",
 ]
 STAGES_OF_SEED = (2 + 3) + (2 + 2) + (1 + 1) + (2 + 1) + 4 * (1 + 1)
 """Trained and scored: task adapters; both again; longer; both served; two variants, each with its twin control."""

@@ -75,6 +75,13 @@ class Pairing:
 
 
 @dataclass(frozen=True)
+class PairingWhatIs(Pairing):
+    """The same where nothing is judged: what has no partner gets the answer that there is."""
+
+    max_unpaired: MaxUnpaired = 1.0
+
+
+@dataclass(frozen=True)
 class Paying:
     """What a call costs."""
 
@@ -224,12 +231,13 @@ def apply_command(
     *,
     paying: Paying,
     how: Reading,
-    pairing: Pairing,
+    pairing: PairingWhatIs,
     json_file: JsonFile = None,
     quiet: Quiet = False,
 ) -> None:
     """Write the answers that a rule gives; no verdicts are needed.
 
+    An item that has no recorded answer gets the new one, and is named.
     The file is a run: muscle compare OLD served.jsonl tells what breaks, cut by whose answer it is (the slice route).
     """
     start(quiet)

@@ -49,7 +49,7 @@ def demo(
 ) -> None:
     """Do the whole way on an embedded example.
 
-    Pre-trains two tiny bases, trains the adapters, scores, compares, and writes a report; under three minutes
+    Pre-trains two tiny bases, trains the adapters, scores, compares, and writes a report; about three minutes
     on two cores.
     """
     start(quiet)

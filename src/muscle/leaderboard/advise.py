@@ -52,10 +52,10 @@ class _Task:
 def advise(board: TaskBoard, rows: Sequence[Row]) -> Advice | None:
     """Say what to do about one task, at what price, and why; None where the old version or the plain update is missing.
 
-    Align where the chosen row is a method that breaks fewer answers than the plain update beyond chance. Where no model
-    alone does, serve both, if that breaks fewer beyond chance and is as good. Else keep the old version where nothing
-    that was trained is as good, or retrain: plainly, or as a control that does better. Two models served are named
-    beside another advice where they break fewer still.
+    What counts are rows as good as the old version and the plain update that break fewer answers than the latter beyond
+    chance: of these the one with the fewest flips, to align if it is a method, to retrain so if it is a control. Where
+    there is none, serve both, if that is as good and breaks fewer beyond chance; else retrain, or keep the old version
+    where nothing that was trained is as good. Two models served are named beside another advice where they break fewer.
     """
     task = _Task(board.name, board.kind == "binary", rows)
     old, plain = task.of_role("old"), task.of_role("plain")
@@ -69,20 +69,37 @@ def advise(board: TaskBoard, rows: Sequence[Row]) -> Advice | None:
 
 
 def _action(task: _Task, old: Row, plain: Row, chosen: Row | None) -> Advice:
-    surely = chosen is not None and _row_beats(task, chosen, "plain")
-    usable = [row for row in task.rows if task.name in row.tasks and not row.failed and (row.eligible or row is plain)]
-    best = max(usable, key=task.level, default=plain)
-    taken = chosen if chosen is not None and surely else plain
-    if task.level(taken) < task.level(old) <= task.level(best):
-        taken = best
-    if taken.role == "method" and surely and task.level(taken) >= task.level(old):
-        return Advice("align", taken.name, _align(task, old, plain, taken))
-    both = _best_served(task, at_least=max(task.level(old), task.level(plain)))
-    if both is not None and taken is plain and _row_beats(task, both, "plain"):
+    usable = [row for row in task.rows if task.name in row.tasks and row.eligible and not row.failed]
+    level = max(task.level(old), task.level(plain))
+    surely = [row for row in usable if task.level(row) >= level and _row_beats(task, row, "plain")]
+    if surely:
+        taken = min(surely, key=lambda row: (task.flips(row), -task.level(row)))
+        if taken.role == "method":
+            return Advice("align", taken.name, [*_align(task, old, plain, taken), *_other_choice(task, chosen, taken)])
+        return Advice(
+            "retrain", taken.name, [_retrain_as(task, old, plain, taken), *_other_choice(task, chosen, taken)]
+        )
+    both = _best_served(task, at_least=level)
+    if both is not None and _row_beats(task, both, "plain"):
         return Advice("serve_both", both.name, [_serve_both(task, old, plain, both)])
-    if task.level(taken) < task.level(old):
-        return Advice("freeze", old.name, [_freeze(task, old, taken)])
-    return Advice("retrain", taken.name, [_retrain(task, old, plain, taken, chosen)])
+    if task.level(plain) >= task.level(old):
+        return Advice("retrain", plain.name, [_retrain_plainly(task, old, plain, chosen)])
+    as_good = [row for row in usable if task.level(row) >= task.level(old)]
+    if as_good:
+        taken = min(as_good, key=task.flips)
+        return Advice("retrain", taken.name, [_retrain_as(task, old, plain, taken)])
+    best = max([plain, *usable], key=task.level)
+    return Advice("freeze", old.name, [_freeze(task, old, best)])
+
+
+def _other_choice(task: _Task, chosen: Row | None, taken: Row) -> list[str]:
+    """Name the chosen row where it is not what is advised: it breaks fewer, and is less accurate than the old one."""
+    if chosen is None or chosen is taken:
+        return []
+    return [
+        f"{chosen.name} breaks fewer still ({task.told_flips(chosen)}), but with {task.told_level(chosen)} it is not "
+        "as good as the old version."
+    ]
 
 
 def _best_served(task: _Task, *, at_least: float) -> Row | None:
@@ -108,16 +125,20 @@ def _freeze(task: _Task, old: Row, best: Row) -> str:
     )
 
 
-def _retrain(task: _Task, old: Row, plain: Row, taken: Row, chosen: Row | None) -> str:
-    price = f"The price: {task.told_flips(taken)} of the answers break."
-    levels = f"{task.told_level(taken)} after {task.told_level(old)}"
-    if taken is not plain:
-        return (
-            f"Retrain as in {taken.name} ({taken.what}): {levels}, where the plain update has {task.told_level(plain)} "
-            f"and breaks {task.told_flips(plain)}; no method with the old model does better here. {price}"
-        )
+def _retrain_as(task: _Task, old: Row, plain: Row, taken: Row) -> str:
+    return (
+        f"Retrain as in {taken.name} ({taken.what}): {task.told_level(taken)} after {task.told_level(old)}, where the "
+        f"plain update has {task.told_level(plain)} and breaks {task.told_flips(plain)}; no method with the old model "
+        f"does better here. The price: {task.told_flips(taken)} of the answers break."
+    )
+
+
+def _retrain_plainly(task: _Task, old: Row, plain: Row, chosen: Row | None) -> str:
     closest = f"; {chosen.name} breaks {task.told_flips(chosen)}, which may be chance" if chosen else ""
-    return f"Retrain plainly: {levels}, and no row as accurate breaks surely fewer answers{closest}. {price}"
+    return (
+        f"Retrain plainly: {task.told_level(plain)} after {task.told_level(old)}, and no row as accurate breaks surely "
+        f"fewer answers{closest}. The price: {task.told_flips(plain)} of the answers break."
+    )
 
 
 def _align(task: _Task, old: Row, plain: Row, chosen: Row) -> list[str]:

@@ -172,8 +172,8 @@ RULES = {
     "negative_flip_rate": RuleName("negative flip rate", "Negative flips, NFR"),
     "inconsistency_rate": RuleName("inconsistency rate", "Inconsistency, NFR of many classes"),
     "excess_negative_flip_rate": RuleName("negative flip rate beyond noise", "Negative flips beyond noise"),
-    "flips_above_plain": RuleName("negative flips above the plain update's", "More flips than the plain update"),
-    "accuracy_below_plain": RuleName("accuracy drop against the plain update", "Accuracy below the plain update"),
+    "flips_above_plain": RuleName("flips above plain", "More flips than the plain update"),
+    "accuracy_below_plain": RuleName("accuracy drop from plain", "Accuracy below the plain update"),
     "coverage": RuleName("coverage", "Coverage"),
     "against_plain": RuleName("candidate against the plain update", "Candidate against the plain update"),
 }

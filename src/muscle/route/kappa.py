@@ -86,9 +86,20 @@ def steps(items: Two) -> list[Step]:
 
     Each stands in the middle of the range over which nothing changes; the first is 1, the last infinity.
     """
-    ends = np.unique(items.needed[(items.needed > 0) & (items.needed < math.inf)])
-    middles = [*((ends[:-1] + ends[1:]) / 2).tolist(), math.inf] if ends.size else []
-    return [items.at(log_kappa) for log_kappa in (0.0, *middles)]
+    first = items.at(0.0)
+    order = np.argsort(items.needed, kind="stable")
+    order = order[(items.needed[order] > 0) & (items.needed[order] < math.inf)]
+    if not order.size:
+        return [first]
+    needed, weight = items.needed[order], items.weight[order]
+    ends = np.unique(needed)
+    # What has changed when a kappa has passed an end: sums over the items in the order in which they turn.
+    last = np.searchsorted(needed, ends, side="right") - 1
+    gained = np.cumsum(weight * (items.old_right - items.other_right)[order])[last]
+    saved = np.cumsum(weight * items.lost[order])[last]
+    middles = [*((ends[:-1] + ends[1:]) / 2).tolist(), math.inf]
+    rest = zip(middles, (first.accuracy + gained).tolist(), (first.negative_flip_rate - saved).tolist(), strict=True)
+    return [first, *(Step(kappa, accuracy, max(0.0, lost)) for kappa, accuracy, lost in rest)]
 
 
 def choose_kappa(items: Two, limit: float, *, floor: float) -> Step:

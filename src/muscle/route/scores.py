@@ -43,14 +43,16 @@ def option_scores(items: Items) -> OptionScores:
 
 
 def _filled_out(lists: pl.Series, items: Items) -> Floats:
-    """Return (items, most options), -inf where an item has no such option."""
-    values = lists.to_list()
-    padded = np.full((len(values), max(map(len, values), default=0)), -np.inf)
-    for row, each in enumerate(values):
-        numbers = np.array(each, dtype=np.float64)
-        if not np.isfinite(numbers).all():
-            raise DataError(f"item {items.name(row)}: expected finite log-likelihoods, found {each}")
-        padded[row, : numbers.size] = numbers
+    """Return (items, most options), -inf where an item has no such option; no list is empty."""
+    counts = lists.list.len().to_numpy().astype(np.int64)
+    numbers = lists.explode().to_numpy().astype(np.float64)
+    rows = np.repeat(np.arange(counts.size), counts)
+    wrong = np.flatnonzero(~np.isfinite(numbers))
+    if wrong.size:
+        row = int(rows[wrong[0]])
+        raise DataError(f"item {items.name(row)}: expected finite log-likelihoods, found {numbers[wrong[0]]}")
+    padded = np.full((counts.size, int(counts.max(initial=0))), -np.inf)
+    padded[rows, np.arange(numbers.size) - np.repeat(np.cumsum(counts) - counts, counts)] = numbers
     return padded
 
 

@@ -15,7 +15,7 @@ from muscle.predictions.run import SLICE_PREFIX
 from muscle.route.gate_model import GateRule
 from muscle.route.items import Items
 from muscle.route.kappa import Two
-from muscle.route.option_rules import NO_GOLD, OptionRule
+from muscle.route.option_rules import NO_GOLD, OptionRule, OptionScores
 from muscle.route.scores import option_scores
 
 ROUTE_SLICE = f"{SLICE_PREFIX}route"
@@ -57,13 +57,20 @@ class Served:
         return float(self.asked.mean()) if self.asked.size else 0.0
 
 
-def serve(rule: OptionRule | GateRule, items: Items) -> Served:
+def serve(rule: OptionRule | GateRule, items: Items, scores: OptionScores | None = None) -> Served:
     """Apply a rule to paired items; no verdict is needed.
+
+    Args:
+        rule: the rule.
+        items: the paired items.
+        scores: what both models think of their options, where that was taken out already.
 
     Raises:
         DataError: the rule needs likelihoods or a slice that the items do not have.
     """
-    return _by_options(rule, items) if isinstance(rule, OptionRule) else gated(rule, items, rule.log_odds(items))
+    if isinstance(rule, OptionRule):
+        return _by_options(rule, items, option_scores(items) if scores is None else scores)
+    return gated(rule, items, rule.log_odds(items))
 
 
 def gated(rule: GateRule, items: Items, log_odds: Floats) -> Served:
@@ -75,8 +82,7 @@ def gated(rule: GateRule, items: Items, log_odds: Floats) -> Served:
     return Served(asked, kept, np.zeros_like(kept), right, ~items.same, needed, items.new.right)
 
 
-def _by_options(rule: OptionRule, items: Items) -> Served:
-    scores = option_scores(items)
+def _by_options(rule: OptionRule, items: Items, scores: OptionScores) -> Served:
     answers, asked, two = rule.answers(scores), rule.asked(scores), rule.two(scores)
     other = rule.others(scores)
     right, other_right = (

@@ -292,9 +292,10 @@ def _finite(log_kappa: float) -> float | None:
 
 def _by_asked(rule: RuleFile, items: Items, rows: Bools, prices: Prices) -> tuple[CurvePoint, ...]:
     """Return what comes of asking the old model about other shares, kappa as it is; empty where nothing tells."""
-    given = rule.rule()
+    given, scores = rule.rule(), None
     if isinstance(given, OptionRule):
-        sure = given.sureness(option_scores(items))
+        scores = option_scores(items)
+        sure = given.sureness(scores)
     else:
         named = [name for name in SURE if not np.isnan(known(items, name, given.confidence)[rows]).all()]
         if not named:
@@ -305,7 +306,7 @@ def _by_asked(rule: RuleFile, items: Items, rows: Bools, prices: Prices) -> tupl
         return ()
     points = []
     for share in ASK_SHARES:
-        served = serve(replace(given, ask_below=threshold_for(sure[rows], share)), items)
+        served = serve(replace(given, ask_below=threshold_for(sure[rows], share)), items, scores)
         two = two_of(items, served, rows)
         if two.needed.size == 0:
             return ()

@@ -17,7 +17,7 @@ from muscle.leaderboard.entries import Control, Published, Role
 from muscle.sweep.job_stages import labelled_epochs, update_stages
 from muscle.sweep.jobs import GroupJobs, Job, group_name, ordered
 from muscle.sweep.presets import WholeUnit, section
-from muscle.sweep.served import WAYS
+from muscle.sweep.served import NAMES, WAYS
 from muscle.sweep.variants import UpdateFile, Variant, expand
 
 BASE, PLAIN, FLOOR, TWIN = "bare new base", "plain update", "floor: old recipe again", "twin: new recipe again"
@@ -207,8 +207,10 @@ class _Group:
             return
         jobs = {seed: self.jobs(seed).served() for seed in self.seeds}
         for way in WAYS:
-            name, what = f"served: {way.words}", "both models, fitted on the validation data"
-            yield PlannedRow(name + self.mark, "served", what, self.name, way.name, jobs, shared, models_served=2)
+            what = f"both models, {way.words}; fitted on the validation data"
+            yield PlannedRow(
+                NAMES[way.name] + self.mark, "served", what, self.name, way.name, jobs, shared, models_served=2
+            )
 
     def _config(self, variant: Variant) -> UpdateConfig:
         return self.configs[variant.name, self.seeds[0]]

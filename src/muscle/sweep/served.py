@@ -27,7 +27,15 @@ from muscle.route.scores import option_scores
 from muscle.route.served import VARIANTS, Variant
 from muscle.tasks import TaskData
 
-WAYS: tuple[Variant, ...] = tuple(each for each in VARIANTS if each.name in ("mean", "stack1", "limit", "ask25"))
+NAMES = {
+    "mean": "served: mean",
+    "stack1": "served: kappa 1",
+    "limit": "served: kappa by limit",
+    "ask25": "served: old for 25%",
+}
+"""What the tables call the ways that are shown."""
+
+WAYS: tuple[Variant, ...] = tuple(each for each in VARIANTS if each.name in NAMES)
 """The ways to serve two models that are shown; kappa's flip limit is the verdict's tolerance."""
 
 
