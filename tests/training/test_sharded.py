@@ -58,8 +58,8 @@ def test_an_update_under_fsdp2_is_that_of_one_process(world):
     config = write_config(world, world / "run-fsdp", accumulation=2)
     done = launch(2, "update", config, program=[program], **FSDP)
     assert done.returncode == 0, done.stderr[-3000:]
-    # 21 weights of the base and 28 of the adapter, in three trainings; only the main process speaks.
-    assert done.stdout.count("49 of 49 in shards") == 3
+    # 21 weights of the base and 28 of the adapter, in four trainings with the control; only the main process speaks.
+    assert done.stdout.count("49 of 49 in shards") == 4
     for side in ("old", "new", "compat"):
         assert_same_training(world / "run-1", world / "run-fsdp", side)
     # The whole base was let go while its shards trained, and is loaded again for what comes after.
