@@ -8,6 +8,8 @@ from muscle.config.settings import BaseConfig, LoraSettings, TrainingSettings
 from muscle.errors import ConfigError, ModelError
 from muscle.models.adapters import load_adapter, new_adapter, save_adapter
 from muscle.models.bases import (
+    Address,
+    address_of,
     check_same_vocabulary,
     load_base,
     load_for_training,
@@ -164,3 +166,62 @@ def test_bases_with_other_vocabularies_are_refused(folders):
     check_same_vocabulary(load(folders / "one"), load(folders / "two"))
     with pytest.raises(ModelError, match="different vocabularies"):
         check_same_vocabulary(load(folders / "one"), load(folders / "words"))
+
+
+def config_of(adapter):
+    return json.loads((adapter / "adapter_config.json").read_text())
+
+
+def test_an_adapter_names_a_hub_base_and_its_revision_as_they_were_written(folders, tmp_path, monkeypatch):
+    snapshot = tmp_path / "models--org--tiny" / "snapshots" / ("0a" * 20)
+    shutil.copytree(folders / "one", snapshot)
+    monkeypatch.setattr("muscle.models.bases._download", lambda base: snapshot)
+    base = load_base(BaseConfig(base="org/tiny", revision="v1"), precision="float32")
+    (tmp_path / "adapter").mkdir()
+    save_adapter(new_adapter(base, LORA), tmp_path / "adapter", base=base, note={})
+    found = config_of(tmp_path / "adapter")
+    assert (found["base_model_name_or_path"], found["revision"]) == ("org/tiny", "v1")
+    assert str(tmp_path) not in "".join(path.read_text() for path in (tmp_path / "adapter").glob("*.json"))
+
+
+def test_a_folder_of_the_hub_s_cache_is_its_hub_name_and_commit(folders, tmp_path):
+    snapshot = tmp_path / "models--org--tiny" / "snapshots" / ("0a" * 20)
+    shutil.copytree(folders / "one", snapshot)
+    assert address_of(BaseConfig(base=str(snapshot))) == Address("org/tiny", "0a" * 20, on_hub=True)
+
+
+def test_a_relative_folder_stays_relative_to_where_peft_shall_find_it(folders, tmp_path, monkeypatch):
+    monkeypatch.chdir(folders)
+    assert address_of(BaseConfig(base="./one")) == Address("./one")
+    located = BaseConfig(base="../one").located(str(folders / "one"), {})  # as an update.yaml in a folder below says it
+    assert address_of(located) == Address("one")
+    assert address_of(BaseConfig(base=str(folders / "one"))) == Address(str(folders / "one"))
+
+
+def test_peft_loads_an_adapter_by_the_name_of_its_base_alone(folders, tmp_path, monkeypatch):
+    from peft import AutoPeftModelForCausalLM
+
+    monkeypatch.chdir(folders)
+    base = load_base(BaseConfig(base="one"), precision="float32")
+    model = new_adapter(base, LORA)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.1)
+    (tmp_path / "adapter").mkdir()
+    save_adapter(model, tmp_path / "adapter", base=base, note={})
+    tokens = torch.arange(3, 12)[None]
+    loaded = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "adapter")
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(tokens).logits, model.eval()(tokens).logits)
+
+
+def test_others_may_read_an_adapter_as_far_as_they_may_read_other_new_files(adapter, tmp_path):
+    (tmp_path / "plain").touch()
+    modes = {path.stat().st_mode for path in (*adapter.iterdir(), tmp_path / "plain")}
+    assert len(modes) == 1
+
+
+def test_an_adapter_that_names_a_folder_of_another_machine_still_loads(adapter, folders):
+    config = config_of(adapter) | {"base_model_name_or_path": "/elsewhere/models--a--b/snapshots/x", "revision": None}
+    (adapter / "adapter_config.json").write_text(json.dumps(config))
+    assert load_adapter(load(folders / "one"), adapter).peft_config["default"].r == 4

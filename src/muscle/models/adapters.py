@@ -16,10 +16,14 @@ from muscle.errors import ModelError
 from muscle.files import read_json, write_json
 from muscle.models.adapter_check import CONFIG, WEIGHTS, check_adapter, check_loaded, check_patterns
 from muscle.models.bases import ADAPTER_NOTE, LoadedBase, reason_of, share_weights
+from muscle.provenance import versions
 
 if TYPE_CHECKING:
     import torch
     from peft import PeftModel
+
+MODEL_CARD = "README.md"
+"""What the hub shows of a folder."""
 
 
 def new_adapter(base: LoadedBase, lora: LoraSettings) -> PeftModel:
@@ -156,10 +160,15 @@ def save_adapter(
     """
     # The base's embeddings are the base's, also where the adapter is on them.
     model.save_pretrained(folder, safe_serialization=True, state_dict=weights, save_embedding_layers=False)
-    # PEFT writes a set of names in another order each time; the same training ends in the same files.
+    # PEFT names the folder that the base was read from, on this machine alone; and it writes a set of names in another
+    # order each time: the same training ends in the same files.
     config = read_json(folder / CONFIG)
     names = config["target_modules"]
+    config |= {"base_model_name_or_path": base.address.name, "revision": base.address.revision}
     write_json(folder / CONFIG, config | ({"target_modules": sorted(names)} if isinstance(names, list) else {}))
-    # PEFT's model card names the local path of the base; it says nothing that the note doesn't say better.
-    (folder / "README.md").unlink(missing_ok=True)
-    write_json(folder / ADAPTER_NOTE, {"base": base.source, "base_fingerprint": base.fingerprint, **note})
+    # safetensors writes files that nobody else on the machine, such as the one that serves, may read.
+    (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)
+    # PEFT's model card says nothing of how the adapter was made; `muscle.shipping.card` does.
+    (folder / MODEL_CARD).unlink(missing_ok=True)
+    made = {"base": base.source, "base_fingerprint": base.fingerprint, **note, "versions": versions()}
+    write_json(folder / ADAPTER_NOTE, made)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,7 +33,23 @@ ADAPTER_NOTE = "muscle.json"
 _SAMPLED_ABOVE_BYTES = 64 * 2**20
 _SAMPLE_BYTES = 2**16
 _NUM_SAMPLES = 64
+_CACHED = re.compile(r"(?:^|[/\\])models--(?P<name>[^/\\]+)[/\\]snapshots[/\\](?P<commit>[0-9a-f]{40})[/\\]?$")
 _SMALLER = "set training.precision: bf16 or training.quantization: 4bit, or take a machine with more"
+
+
+@dataclass(frozen=True)
+class Address:
+    """By what other programs, on other machines, find a base.
+
+    Attributes:
+        name: a hub name, or a path.
+        revision: commit, branch or tag on the hub; None without one.
+        on_hub: whether `name` is a hub name.
+    """
+
+    name: str
+    revision: str | None = None
+    on_hub: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,12 +61,14 @@ class LoadedBase:
         tokenizer: its tokenizer, with a padding token.
         fingerprint: of the files it came from.
         source: what the user named.
+        address: by which an adapter on it names it, see `address_of`.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     fingerprint: str
     source: str
+    address: Address
 
     @property
     def is_whole(self) -> bool:
@@ -84,6 +104,34 @@ def is_hub_name(base: BaseConfig) -> bool:
     path = Path(base.base).expanduser()
     looks_local = path.suffix == ".gguf" or path.is_absolute() or base.base.startswith((".", "~"))
     return not (path.exists() or looks_local or base.base.count("/") > 1)
+
+
+def address_of(base: BaseConfig) -> Address:
+    """Return by what an adapter names its base, so that whoever gets the adapter can load it.
+
+    A hub name and its revision stay as the user wrote them, and a folder of the hub's cache is its hub name and commit.
+    A path stays as written where it leads to the base from the working directory, else it is told from there: an
+    absolute path stands there only where the user wrote one.
+    """
+    if is_hub_name(base):
+        return Address(base.base, base.revision, on_hub=True)
+    written, path = Path(base.name).expanduser(), Path(base.base).expanduser()
+    cached = cached_address(str(path))
+    if cached is not None:
+        return cached
+    if written.is_absolute() or (written.exists() and written.samefile(path)):
+        return Address(base.name if written == Path(base.name) else str(written))
+    return Address(os.path.relpath(path))
+
+
+def cached_address(path: str) -> Address | None:
+    """Return the hub name and commit of a folder of the hub's cache; None for another one.
+
+    >>> cached_address("/cache/models--org--name/snapshots/" + "0a" * 20).name
+    'org/name'
+    """
+    found = _CACHED.search(path)
+    return found and Address(found["name"].replace("--", "/", 1), found["commit"], on_hub=True)
 
 
 def _download(base: BaseConfig) -> Path:
@@ -203,7 +251,7 @@ def load_base(
     model.eval()
     if quantization is not None:
         prepare_4_bits(model)
-    return LoadedBase(model=model, tokenizer=tokenizer, fingerprint=mark, source=base.name)
+    return LoadedBase(model, tokenizer, mark, base.name, address_of(base))
 
 
 def share_weights(model: PreTrainedModel) -> PreTrainedModel:
@@ -262,7 +310,7 @@ def load_outline(base: BaseConfig) -> LoadedBase:
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust)
     except Exception as error:
         raise ModelError(f"base {base.base}: cannot be loaded ({reason_of(error)})") from error
-    return LoadedBase(model=model, tokenizer=tokenizer, fingerprint=mark, source=base.name)
+    return LoadedBase(model, tokenizer, mark, base.name, address_of(base))
 
 
 def load_tokenizer(base: BaseConfig) -> PreTrainedTokenizerBase:

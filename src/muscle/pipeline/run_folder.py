@@ -20,6 +20,7 @@ from muscle import distributed
 from muscle.errors import DataError, OutputError
 from muscle.files import clear_leftovers, read_json, write_json
 from muscle.models.adapter_check import ADAPTER_FILES, adapter_content
+from muscle.models.adapters import MODEL_CARD
 from muscle.provenance import file_hashes, file_sha256, fingerprint, versions
 
 logger = logging.getLogger(__name__)
@@ -147,7 +148,9 @@ class RunFolder:
         return output.relative_to(self.path).as_posix()
 
     def _hashes(self, output: Path) -> dict[str, str]:
-        return {self._name(output.parent / file): sha256 for file, sha256 in file_hashes(output).items()}
+        # A model card is for people, who may write on.
+        found = {file: sha256 for file, sha256 in file_hashes(output).items() if Path(file).name != MODEL_CARD}
+        return {self._name(output.parent / file): sha256 for file, sha256 in found.items()}
 
     def stage(self, name: str, inputs: dict[str, object], outputs: Sequence[Path], work: Callable[[], object]) -> None:
         """Run `work`, which writes `outputs`, unless it is done already.
