@@ -40,6 +40,7 @@ for _command in (
     training.finetune,
     training.align,
     training.evaluate,
+    training.export,
     compare.compare,
     gate.gate,
     plan.plan,

@@ -79,6 +79,25 @@ def test_what_others_put_beside_an_output_changes_nothing(out):
     assert (out / "adapters" / "a" / "notes.txt").exists()
 
 
+def test_a_model_card_that_was_written_on_or_deleted_trains_nothing_again(tmp_path):
+    def work() -> None:
+        with atomic_folder(tmp_path / "adapter") as folder:
+            (folder / "adapter_model.safetensors").write_bytes(b"weights")
+            (folder / "README.md").write_text("card")
+
+    def run() -> int:
+        run = RunFolder(tmp_path)
+        with run.locked():
+            run.stage("adapter", {}, [tmp_path / "adapter"], work)
+        return run.num_run
+
+    assert run() == 1
+    (tmp_path / "adapter" / "README.md").write_text("card, and my own words")
+    assert run() == 0
+    (tmp_path / "adapter" / "README.md").unlink()
+    assert run() == 0
+
+
 def test_the_manifest_holds_the_sha256_of_each_file(out):
     kept = json.loads((out / "manifest.json").read_text())["files"]
     assert sorted(kept) == [

@@ -177,6 +177,27 @@ def test_a_kept_file_that_is_changed_or_gone_is_made_again(inputs, finished, fil
     assert run(inputs, out).num_stages_run == 0
 
 
+def test_the_card_of_the_compatibility_adapter_has_the_flip_table_of_the_report(inputs, finished):
+    out, result = finished
+    run(inputs, out)
+    card, task = (out / "adapters" / "compat" / "tools" / "README.md").read_text(), result.report.tasks["tools"]
+    rate = task.old_vs_candidate.negative_flip_rate.value
+    row = next(line for line in card.splitlines() if line.startswith("| compat"))
+    assert f"{round(rate * task.n)}: {rate:.1%}" in row
+    assert "Examples: 48" in card
+    assert "Seed: 0" in card
+
+
+def test_an_adapter_that_is_trained_again_gets_its_flip_table_back(inputs, finished):
+    out, _ = finished
+    run(inputs, out)
+    folder = out / "adapters" / "compat" / "tools"
+    before = (folder / "README.md").read_text()
+    (folder / "adapter_model.safetensors").unlink()
+    assert run(inputs, out).num_stages_run == 1
+    assert (folder / "README.md").read_text() == before
+
+
 def test_a_given_adapter_with_another_alpha_is_another_adapter(inputs, finished, tmp_path):
     out, _ = finished
     given = tmp_path / "given"

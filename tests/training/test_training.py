@@ -233,6 +233,7 @@ def test_an_adapter_is_a_plain_peft_folder_that_peft_loads(world, adapters):
     model = PeftModel.from_pretrained(world[3]["old"].model, adapters[0])
     assert model.peft_config["default"].r == 4
     assert sorted(path.name for path in adapters[0].iterdir()) == [
+        "README.md",
         "adapter_config.json",
         "adapter_model.safetensors",
         "muscle.json",

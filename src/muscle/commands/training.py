@@ -1,4 +1,4 @@
-"""The commands that train and score: demo, init, update, sweep, finetune, align, evaluate."""
+"""The commands that train and score: demo, init, update, sweep, finetune, align, evaluate, export."""
 
 from __future__ import annotations
 
@@ -271,6 +271,33 @@ def evaluate(
     )
     if not quiet:
         say(str(written))
+
+
+def export(
+    adapter: Annotated[Path, typer.Argument(help="A PEFT folder: adapters/compat/TASK of a run, or your own.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")],
+    merged: Annotated[bool, typer.Option("--merged", help="The adapter merged into its base: a whole model.")] = False,
+    base: Annotated[
+        str | None, typer.Option(help="The base, where the adapter names none or a path of another machine.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing folder.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make an adapter ready for others, and print the lines that serve it.
+
+    Writes the adapter with a model card, or with --merged a whole model, checked to answer as the adapter does. The
+    lines are exact for this adapter: vLLM, Python, merge, hub, GGUF.
+    """
+    start(quiet)
+    from muscle.shipping.export import export_adapter
+
+    result = export_adapter(adapter, out, merged=merged, base=base, force=force)
+    if quiet:
+        return
+    checked = "" if result.kl is None else f"; it answers as the adapter does (KL {result.kl:.1g} nats a token)"
+    say(f"wrote {out}{checked}")
+    for lines in result.lines:
+        say(f"\n# {lines.title}{': ' if lines.remark else ''}{lines.remark}\n{lines.text}")
 
 
 def _update_config(path: Path, pairs: list[str]) -> UpdateConfig:

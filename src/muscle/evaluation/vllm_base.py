@@ -25,21 +25,13 @@ from muscle.models.bases import load_outline, reason_of, resolve_base
 from muscle.models.devices import choose_dtype
 from muscle.predictions.run import Run
 from muscle.provenance import package_versions
+from muscle.shipping.lines import RANKS, UNSERVED
 from muscle.tasks.task import Example, Task
 
 if TYPE_CHECKING:
     from muscle.evaluation.vllm_lm import VllmLM
 
 logger = logging.getLogger(__name__)
-
-RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-"""What vLLM takes for `max_lora_rank`."""
-
-_UNREAD = (
-    *("alpha_pattern", "bias", "lora_bias", "modules_to_save", "rank_pattern", "target_parameters"),
-    *("trainable_token_indices", "use_dora"),
-)
-"""Keys of an adapter's configuration that vLLM refuses or passes over."""
 
 
 def check_vllm(bases: Iterable[BaseConfig], tasks: Iterable[Task]) -> None:
@@ -257,7 +249,7 @@ def _rank(adapter: Path) -> int:
         raise ModelError(f"{path}: no configuration of a LoRA adapter ({reason_of(error)})") from error
     if kind != "LORA":
         raise ModelError(f"{path}: expected a LoRA adapter, found {kind}")
-    for key in _UNREAD:
+    for key in UNSERVED:
         if config.get(key) not in (None, False, "none", {}, []):
             raise ModelError(
                 f"{path}: {key} is {config[key]!r}, which vLLM does not serve; expected evaluation.backend hf"

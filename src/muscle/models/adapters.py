@@ -170,5 +170,6 @@ def save_adapter(
     (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)
     # PEFT's model card says nothing of how the adapter was made; `muscle.shipping.card` does.
     (folder / MODEL_CARD).unlink(missing_ok=True)
-    made = {"base": base.source, "base_fingerprint": base.fingerprint, **note, "versions": versions()}
+    facts = {"base_on_hub": base.address.on_hub, "versions": versions()}
+    made = {"base": base.source, "base_fingerprint": base.fingerprint, **facts, **note}
     write_json(folder / ADAPTER_NOTE, made)

@@ -101,9 +101,14 @@ def is_hub_name(base: BaseConfig) -> bool:
 
     A hub name is `name` or `org/name`; anything else can only have been meant as a path.
     """
-    path = Path(base.base).expanduser()
-    looks_local = path.suffix == ".gguf" or path.is_absolute() or base.base.startswith((".", "~"))
-    return not (path.exists() or looks_local or base.base.count("/") > 1)
+    return is_hub_address(base.base)
+
+
+def is_hub_address(name: str) -> bool:
+    """Tell it of a bare name."""
+    path = Path(name).expanduser()
+    looks_local = path.suffix == ".gguf" or path.is_absolute() or name.startswith((".", "~"))
+    return bool(name) and not (path.exists() or looks_local or name.count("/") > 1)
 
 
 def address_of(base: BaseConfig) -> Address:

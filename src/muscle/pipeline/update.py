@@ -15,6 +15,7 @@ from muscle.pipeline.loaded_bases import SIDES
 from muscle.pipeline.run_folder import RunFolder, content_of
 from muscle.pipeline.stage import Stage
 from muscle.pipeline.stages import UpdateStages
+from muscle.pipeline.write_report import write_cards
 from muscle.report import read_report
 
 logger = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ def update(config: UpdateConfig) -> UpdateResult:
         finally:
             update_stages.bases.free()
         report = read_report(run.path / "report.json")[0]
+        distributed.from_main(lambda: write_cards(report, run.path))
     return UpdateResult(run.path, report, run.num_run)
 
 

@@ -11,13 +11,16 @@ from muscle import distributed
 from muscle.comparison import compare
 from muscle.config.settings import ReportSettings
 from muscle.flips.options import CompareOptions
+from muscle.flips.result.report import Report
 from muscle.flips.trained import TrainedAdapter
+from muscle.models.adapters import MODEL_CARD
 from muscle.pipeline.run_folder import content_of
 from muscle.pipeline.stage import Stage
 from muscle.predictions.run import METADATA_FILE
 from muscle.provenance import fingerprint, versions
 from muscle.report import write_reports
 from muscle.report.without_texts import without_texts
+from muscle.shipping.card import add_flips
 from muscle.typed_json import to_json
 
 _OTHER_RUNS = {
@@ -62,6 +65,20 @@ def write_update_report(
     }
     report = replace(comparison.report, sources=sources, title=settings.title, training=training)
     write_reports(report if settings.texts else without_texts(report), out)
+
+
+def write_cards(report: Report, out: Path) -> None:
+    """Put the flip tables of an update's report into its compatibility adapters' model cards, where they lack them.
+
+    Not a stage's: an adapter that was trained again, the same as before, has a new card and the old report.
+
+    Raises:
+        OutputError: a card cannot be written.
+    """
+    for task in report.tasks:
+        adapter = out / "adapters" / "compat" / task
+        if (adapter / MODEL_CARD).is_file():
+            add_flips(adapter, report, task)
 
 
 def report_stage(

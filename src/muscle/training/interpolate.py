@@ -14,6 +14,7 @@ from muscle.models.adapter_check import adapter_content
 from muscle.models.adapter_sum import Part, summed_adapter
 from muscle.models.adapters import save_adapter
 from muscle.models.bases import LoadedBase
+from muscle.shipping.card import write_card
 from muscle.training.run import TrainingResult
 
 
@@ -54,6 +55,7 @@ def interpolate(
         with atomic_folder(out) as folder:
             save_adapter(model, folder, base=base, note=note)
             write_json(folder / "training.json", dataclasses.asdict(result) | record)
+            write_card(folder)
 
     distributed.from_main(write)
     return result

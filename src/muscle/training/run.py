@@ -32,6 +32,7 @@ from muscle.models.bases import LoadedBase
 from muscle.models.devices import choose_device, choose_dtype
 from muscle.progress import progress_bar
 from muscle.provenance import fingerprint
+from muscle.shipping.card import write_card
 from muscle.tasks.task import Example, Task
 from muscle.training.checkpoints import last_checkpoint
 from muscle.training.data.batches import Collator
@@ -354,6 +355,7 @@ def train_and_save(
         with atomic_folder(out) as folder:
             save_adapter(model, folder, base=base, note=full_note, weights=weights)
             write_json(folder / "training.json", dataclasses.asdict(result) | sizes | told)
+            write_card(folder)
         for stale in out.parent.glob(f".{out.name}.*.training"):
             shutil.rmtree(stale)
 

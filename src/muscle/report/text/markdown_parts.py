@@ -41,11 +41,11 @@ def details(summary: str, body: str) -> str:
     return f"<details>\n<summary>{summary}</summary>\n\n{body}\n\n</details>"
 
 
-def code_block(text: str) -> str:
+def code_block(text: str, language: str = "text") -> str:
     """Return a code block that its text cannot close."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return f"{fence}text\n{text}\n{fence}"
+    return f"{fence}{language}\n{text}\n{fence}"
 
 
 def footer(report: Report, policy: str = "") -> str:
