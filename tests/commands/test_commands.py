@@ -16,7 +16,7 @@ from command_line import muscle
 from muscle.yaml_files import yaml_text
 from tiny import TASK_YAML, save_base, write_choice_rows
 
-COMMANDS = ("demo", "init", "update", "finetune", "align", "evaluate", "compare", "report")
+COMMANDS = ("demo", "init", "update", "finetune", "align", "evaluate", "export", "compare", "report")
 
 
 def process(*arguments: object) -> subprocess.CompletedProcess[str]:

@@ -56,7 +56,7 @@ def test_the_hub_reads_base_library_and_tags(folder):
     write_card(folder)
     found = front_matter(card_of(folder))
     assert (found["base_model"], found["library_name"]) == ("org/tiny", "peft")
-    assert {"muscle", "lora"} <= set(found["tags"])
+    assert {"muscle", "lora", "compatibility"} == set(found["tags"])
 
 
 def test_a_base_that_is_a_folder_is_no_base_of_the_hub(folder):

@@ -134,6 +134,15 @@ def test_an_adapter_that_vllm_does_not_serve_is_told_to_be_merged(world, tmp_pat
     assert "use_dora: merge this one" in next(lines_of(read_shipped(folder), None)).remark
 
 
+@pytest.mark.parametrize("changes", [{"use_rslora": True}, {"use_dora": True}, {"rank_pattern": {"q_proj": 4}}])
+def test_an_adapter_that_llama_cpp_would_scale_otherwise_is_converted_merged_alone(world, tmp_path, changes):
+    folder = changed_config(world[0] / "adapter", tmp_path / "a", **changes)
+    *_, plain = lines_of(read_shipped(world[0] / "adapter"), None)
+    *_, gguf = lines_of(read_shipped(folder), None)
+    assert "convert_lora_to_gguf.py" in plain.text
+    assert "convert_lora_to_gguf.py" not in gguf.text
+
+
 def test_the_python_lines_run_and_load_the_adapter(world, tmp_path):
     root, expected = world
     lines = next(each for each in lines_of(read_shipped(root / "adapter"), None) if each.language == "python")

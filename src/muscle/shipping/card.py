@@ -52,7 +52,7 @@ def write_card(folder: Path, *, merged: bool = False, adapter: Path | None = Non
     lines = [Lines("Serve it with vLLM", "bash", 'vllm serve "$PWD"')] if merged else list(lines_of(shipped, None))
     note = adapter_note(source)
     parts = [
-        _front_matter(shipped, merged=merged),
+        _front_matter(shipped, merged=merged, compatible=note.get("stage") == "align"),
         f"# {escape(one_line(shipped.name, 80))}",
         f"{_PURPOSES.get(str(note.get('stage')), 'A LoRA adapter')}. The base: {escape(_base_name(shipped))}."
         + (" This is the adapter merged into it." if merged else ""),
@@ -110,12 +110,12 @@ def _base_name(shipped: Shipped) -> str:
     return one_line(f"{shipped.base.name}{revision}", 200)
 
 
-def _front_matter(shipped: Shipped, *, merged: bool) -> str:
+def _front_matter(shipped: Shipped, *, merged: bool, compatible: bool) -> str:
     """Write the card's metadata. A base that is no hub name is left out: the hub refuses cards that name one."""
     found: dict[str, object] = {}
     if shipped.base.on_hub:
         found |= {"base_model": shipped.base.name, "base_model_relation": "finetune" if merged else "adapter"}
-    tags = ["muscle", "compatibility", *([] if merged else ["lora"])]
+    tags = ["muscle", *(["compatibility"] if compatible else []), *([] if merged else ["lora"])]
     found |= {"library_name": "transformers" if merged else "peft", "pipeline_tag": "text-generation", "tags": tags}
     text = StringIO()
     yaml = YAML(typ="safe", pure=True)

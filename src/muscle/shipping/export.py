@@ -19,7 +19,7 @@ from muscle.files import atomic_folder, read_json, write_json
 from muscle.limits import memory_for
 from muscle.models.adapter_check import ADAPTER_FILES, CONFIG, adapter_note
 from muscle.models.adapters import MODEL_CARD, load_adapter
-from muscle.models.bases import ADAPTER_NOTE, Address, LoadedBase, load_base, resolve_base
+from muscle.models.bases import ADAPTER_NOTE, Address, LoadedBase, load_base, quiet_libraries, resolve_base
 from muscle.shipping.card import write_card
 from muscle.shipping.lines import Lines, Shipped, lines_of, read_shipped
 
@@ -129,8 +129,9 @@ def _merge(adapter: Path, out: Path, shipped: Shipped, base: str | None) -> floa
             f"expected at most {limit:g}); serve the adapter as it is"
         )
     with atomic_folder(out) as folder:
-        whole.save_pretrained(folder, safe_serialization=True)
-        loaded.tokenizer.save_pretrained(folder)
+        with quiet_libraries():
+            whole.save_pretrained(folder, safe_serialization=True)
+            loaded.tokenizer.save_pretrained(folder)
         write_json(folder / ADAPTER_NOTE, {**adapter_note(adapter), "merged": True, "merging_kl": kl})
         write_card(folder, merged=True, adapter=adapter, base=base)
         mode = (folder / ADAPTER_NOTE).stat().st_mode

@@ -54,12 +54,14 @@ class Shipped:
         base: what it stands on.
         rank: the largest rank of its layers.
         unserved: the key of its configuration that vLLM does not serve; None where it serves all.
+        rslora: its scale is alpha / sqrt(r), which llama.cpp does not read.
     """
 
     name: str
     base: Address
     rank: int
     unserved: str | None = None
+    rslora: bool = False
 
 
 def read_shipped(folder: Path, *, base: str | None = None) -> Shipped:
@@ -91,6 +93,7 @@ def read_shipped(folder: Path, *, base: str | None = None) -> Shipped:
         else address_of(BaseConfig(base=base)),
         rank=max([rank, *ranks]),
         unserved=next((key for key in UNSERVED if config.get(key) not in plain), None),
+        rslora=config.get("use_rslora") is True,
     )
 
 
@@ -117,7 +120,8 @@ def lines_of(shipped: Shipped, path: str | None) -> Iterator[Lines]:
     """
     base, name = shipped.base, shipped.name
     folder = '"$PWD"' if path is None else shlex.quote(path)
-    here = "." if path is None else folder
+    here, beside = (".", "../") if path is None else (folder, "")
+    whole = f"{beside}{name}-merged"
     quoted, gguf = shlex.quote(base.name), base.name.endswith(".gguf")
     served = f"vllm serve {quoted}{_option('--revision', base.revision)} --enable-lora \\\n  --lora-modules {name}="
     yield Lines(
@@ -126,18 +130,18 @@ def lines_of(shipped: Shipped, path: str | None) -> Iterator[Lines]:
         f"{served}{folder} --max-lora-rank {_served_rank(shipped.rank)}",
         _vllm_remark(shipped, gguf=gguf),
     )
-    yield Lines("Load it in Python", "python", _python(base, path or "."), _base_remark(base))
-    yield Lines("Merge it into the base", "bash", f"muscle export {here} --out {name}-merged --merged")
-    yield Lines("Serve it merged", "bash", f"vllm serve {name}-merged")
+    yield Lines("Load it in Python", "python", _python(base, path or "."))
+    yield Lines("Merge it into the base", "bash", f"muscle export {here} --out {whole} --merged")
+    yield Lines("Serve it merged", "bash", f"vllm serve {whole}")
     yield Lines("Put it on the hub", "bash", f"hf auth login\nhf upload YOUR_NAME/{name} {here}")
-    source = f" --base-model-id {quoted}" if base.on_hub else f" --base {quoted}"
-    yield Lines(
-        "Make a GGUF of it (llama.cpp)",
-        "bash",
-        f"python llama.cpp/convert_lora_to_gguf.py {here}{source} --outfile {name}.gguf\n"
-        f"python llama.cpp/convert_hf_to_gguf.py {name}-merged --outfile {name}-merged.gguf",
-        "The first is the adapter alone, for `llama-server -m BASE.gguf --lora`; the second the merged model.",
-    )
+    convert = f"python llama.cpp/convert_hf_to_gguf.py {whole} --outfile {whole}.gguf"
+    if gguf or shipped.rslora or shipped.unserved is not None:
+        yield Lines("Make a GGUF of it (llama.cpp)", "bash", convert, "Of the merged model alone.")
+        return
+    source = f"--base-model-id {quoted}" if base.on_hub else f"--base {quoted}"
+    alone = f"python llama.cpp/convert_lora_to_gguf.py {here} {source} --outfile {beside}{name}.gguf"
+    remark = "The first is the adapter alone, beside a GGUF of the base; the second the merged model."
+    yield Lines("Make a GGUF of it (llama.cpp)", "bash", f"{alone}\n{convert}", remark)
 
 
 def _served_rank(rank: int) -> int:
