@@ -200,7 +200,8 @@ def test_checkpointing_and_four_bits_take_less_and_the_chunk_stays_in_its_budget
 
     plain, checkpointed, quantized = taken(), taken(gradient_checkpointing=True), taken(quantization="4bit")
     assert checkpointed.activations < plain.activations / 8
-    assert quantized.weights < plain.weights / 3
+    # A quarter of it, and a billion embeddings and rows of the head that stay in 16 bits.
+    assert plain.weights / 3 < quantized.weights < plain.weights / 2.7
     assert plain.chunk <= 1.3 * 128 * 2**20
     assert plain.total == plain.weights + plain.adapter + plain.activations + plain.chunk
     assert checkpointed.seconds > plain.seconds
