@@ -9,7 +9,7 @@ import typer
 
 from muscle.commands.follow_up import command
 from muscle.commands.options import AsJson, Out, Precision, Quiet, Settings, TaskOption, TrainOption
-from muscle.commands.shell import assignments, print_json, say, show_report, start
+from muscle.commands.shell import assignments, check_outputs, print_json, say, show_report, start
 from muscle.errors import ConfigError, MuscleError
 from muscle.foreign_text import listing
 
@@ -53,6 +53,7 @@ def demo(
     on two cores.
     """
     start(quiet)
+    check_outputs(out, folder=True)
     from muscle.demo.run import run_demo
 
     result = run_demo(out, seed=seed, gap=gap, base=base, data=data)
@@ -150,6 +151,7 @@ def sweep(
     the others, and makes the exit code 3 at the end.
     """
     start(quiet)
+    check_outputs(out, folder=True)
     from muscle.sweep import sweep as sweeping
 
     overrides = assignments(set_ or []) | _of_sweep(vary or [], preset or [], seeds, third)
@@ -187,6 +189,7 @@ def finetune(
 ) -> None:
     """Train a LoRA task adapter on one base."""
     start(quiet)
+    check_outputs(out, folder=True)
     from muscle.pipeline.steps import finetune_step
 
     result = finetune_step(base, task, train, out, settings=_stage_settings(config, set_ or []), limit=limit)
@@ -213,6 +216,7 @@ def align(
     right answers.
     """
     start(quiet)
+    check_outputs(out, folder=True)
     from muscle.pipeline.steps import align_step
 
     result = align_step(old, new, task, train, out, settings=_stage_settings(config, set_ or []), limit=limit)
@@ -253,6 +257,7 @@ def evaluate(
     Scoring is lm-evaluation-harness's.
     """
     start(quiet)
+    check_outputs(out, folder=True)
     from muscle.pipeline.steps import evaluate_step
 
     written = evaluate_step(

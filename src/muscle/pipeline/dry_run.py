@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from muscle.config.settings import BaseConfig
 from muscle.config.update_file import UpdateConfig
 from muscle.distributed import num_processes
 from muscle.errors import ModelError
-from muscle.models.bases import is_hub_name, load_tokenizer, reason_of, resolve_base
+from muscle.files import check_can_write
+from muscle.models.adapter_check import check_adapter, check_adapter_alone
+from muscle.models.bases import is_hub_name, load_outline, load_tokenizer, reason_of, resolve_base
 from muscle.pipeline.at_hand import missing_bases, nothing_downloaded
 from muscle.pipeline.load_data import load_data
 from muscle.pipeline.loaded_bases import SIDES, Side
@@ -121,7 +124,10 @@ def plan_update(config: UpdateConfig, *, card: Card | None = None) -> Plan:
         resources = None if architecture is None else _resources(update_stages, architecture, tokenizers)
         listed = update_stages.all()
         stages = list(_planned(update_stages, listed, tokenizers, are_bases_here=not missing))
+        _check_given(update_stages)
         waiting = {stage.name for stage in stages if stage.state == "to run"}
+        if waiting:
+            check_can_write(update_stages.folder, folder=True)
         memory = plan_memory(
             update_stages,
             [stage for stage in listed if stage.name in waiting],
@@ -135,6 +141,25 @@ def plan_update(config: UpdateConfig, *, card: Card | None = None) -> Plan:
 def plan_stages(config: UpdateConfig) -> list[PlannedStage]:
     """List an update's stages in their order, all but the report; see `plan_update`."""
     return list(plan_update(config).stages)
+
+
+def _check_given(update_stages: UpdateStages) -> None:
+    """Refuse given adapters as the update would, as far as what is on this machine tells; no weights are loaded.
+
+    Raises:
+        ModelError: one is not there, damaged, or does not fit its base.
+    """
+    of_methods = update_stages.methods.values()
+    teachers = [Path(each) for name in update_stages.data for method in of_methods for each in method.teachers_of(name)]
+    for side in SIDES:
+        base, folders = update_stages.bases.settings(side), list(update_stages.given(side).values())
+        folders += teachers if side == "new" else []
+        if not folders:
+            continue
+        is_here = not missing_bases([base]) and not base.base.endswith(".gguf")
+        outline = load_outline(base) if is_here else None
+        for folder in dict.fromkeys(folders):
+            check_adapter(outline, folder) if outline else check_adapter_alone(folder)
 
 
 def _if_cached(base: BaseConfig, load: Callable[[BaseConfig], T]) -> T | None:
