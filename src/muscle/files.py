@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,6 +89,35 @@ def _append_block(path: Path) -> None:
         handle.write(b"\0" * 65_536)
         handle.flush()
         os.fsync(handle.fileno())
+
+
+def check_can_write(path: Path, *, folder: bool = False) -> None:
+    """See before the work that a file or folder can be written where it shall be; nothing is left there.
+
+    A pipe, a device and `/dev/stdout` are taken as they are.
+
+    Args:
+        path: of the output.
+        folder: it will be a folder.
+
+    Raises:
+        OutputError: what is there is of the other kind, or the nearest folder above that exists takes no file.
+    """
+    if _is_stream(path):
+        if folder:
+            raise OutputError(f"{path}: cannot be written: expected a folder, found a file")
+        return
+    if path.exists() and path.is_dir() != folder:
+        wanted, found = ("a folder", "a file") if folder else ("a file", "a folder")
+        raise OutputError(f"{path}: cannot be written: expected {wanted}, found {found}")
+    place = path if folder else path.parent
+    try:
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -136,7 +136,9 @@ def test_the_template_names_every_engine_setting_with_its_default(tmp_path):
     assert config.training == TrainingSettings()
     assert config.alignment == AlignmentSettings()
     raw = yaml_value(UPDATE_YAML)
-    assert set(raw["training"]) == set(TrainingSettings.model_fields)
+    # A warm-up that is set is obeyed however short the training: it is named in a comment.
+    assert set(raw["training"]) == set(TrainingSettings.model_fields) - {"warmup_steps"}
+    assert "\n  # warmup_steps: 500 " in UPDATE_YAML
     assert set(raw["alignment"]) == set(AlignmentSettings.model_fields)
     assert StageSettings().alignment.engine == "projected"
 
@@ -200,7 +202,8 @@ def test_checkpointing_and_four_bits_take_less_and_the_chunk_stays_in_its_budget
 
     plain, checkpointed, quantized = taken(), taken(gradient_checkpointing=True), taken(quantization="4bit")
     assert checkpointed.activations < plain.activations / 8
-    assert quantized.weights < plain.weights / 3
+    # A quarter of it, and a billion embeddings and rows of the head that stay in 16 bits.
+    assert plain.weights / 3 < quantized.weights < plain.weights / 2.7
     assert plain.chunk <= 1.3 * 128 * 2**20
     assert plain.total == plain.weights + plain.adapter + plain.activations + plain.chunk
     assert checkpointed.seconds > plain.seconds

@@ -9,7 +9,7 @@ import typer
 
 from muscle.commands.ending import BAD_INPUT
 from muscle.commands.options import JsonFile, Markdown, Quiet
-from muscle.commands.shell import start, write_result
+from muscle.commands.shell import check_outputs, start, write_result
 
 
 def collect(
@@ -36,6 +36,7 @@ def collect(
     Exit code 0; 3 where a report could not be read: it is named, and what could be read is written.
     """
     start(quiet)
+    check_outputs(html, markdown, latex, csv, json_file)
     from muscle.files import write_text
     from muscle.report.collection.page import render_collection
     from muscle.report.collection.rows import collect as collect_runs

@@ -22,7 +22,7 @@ from muscle.commands.options import (
     Quiet,
     Rerun,
 )
-from muscle.commands.shell import print_json, say, show_report, start, write_result
+from muscle.commands.shell import check_outputs, print_json, say, show_report, start, write_result
 from muscle.commands.sources import named_sources, reading
 from muscle.errors import ConfigError
 
@@ -118,13 +118,13 @@ def compare(
     Exit code 0: pass or warning; 1: blocked, more broke than was gained; 2: cannot tell; 3: bad input.
     """
     start(quiet)
+    check_outputs(html, markdown, json_file)
     from muscle.comparison import compare as compare_runs
     from muscle.flips.result.finding import EXIT_CODES
     from muscle.report import write_html, write_markdown
     from muscle.report.without_texts import without_texts
 
-    options = judging.added_to(comparing.options())
-    further = named_sources(others or ())
+    options, further = judging.added_to(comparing.options()), named_sources(others or ())
     given = {"candidate": candidate, "rerun": rerun, "floor": floor}
     roles = {role: word for role, word in given.items() if word is not None}
     with reading([old, new, *roles.values(), *further.values()], how) as runs:
@@ -204,6 +204,7 @@ def report(
 ) -> None:
     """Render a report again from its JSON."""
     start(quiet)
+    check_outputs(html, markdown, json_file)
     from muscle.files import write_text
     from muscle.report import read_report, whole_report
     from muscle.report.page.html import render_html

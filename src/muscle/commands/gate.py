@@ -17,7 +17,7 @@ from muscle.commands.options import (
     Markdown,
     Quiet,
 )
-from muscle.commands.shell import print_commands, say, start, write_result
+from muscle.commands.shell import check_outputs, print_commands, say, start, write_result
 from muscle.commands.sources import read_source, reading
 from muscle.errors import ConfigError
 
@@ -109,6 +109,7 @@ def gate(
     Exit code 0: pass (or a warning, without --strict); 1: block; 2: cannot tell; 3: bad input.
     """
     start(quiet)
+    check_outputs(writing.markdown, writing.junit, writing.html, writing.json_file)
     from muscle.gate import gate as judge
     from muscle.gate import load_policy
 

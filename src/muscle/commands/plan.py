@@ -12,7 +12,7 @@ import typer
 from muscle.commands.follow_up import next_command
 from muscle.commands.groups import Comparing, Reading, spread
 from muscle.commands.options import EpsilonItem, ItemTest, Quiet
-from muscle.commands.shell import say, start, write_result
+from muscle.commands.shell import check_outputs, say, start, write_result
 from muscle.commands.sources import parse_source, reading, tell_unread
 from muscle.errors import ConfigError
 
@@ -76,6 +76,7 @@ def plan(
     compare; RUN::key=value says something of one run alone.
     """
     start(quiet)
+    check_outputs(json_file)
     from muscle.plan.planner import assumptions_of, make_plan
 
     runs = pilot or []
@@ -139,6 +140,7 @@ def confirm(
     of one run alone.
     """
     start(quiet)
+    check_outputs(json_file)
     if (fresh_old is None) != (fresh_new is None):
         raise ConfigError("confirm: expected --fresh-old and --fresh-new together, found one of them")
     options = replace(comparing.options(), epsilon_item=epsilon_item, item_test=item_test)
@@ -244,6 +246,7 @@ def watch(
     Ends with exit code 0 (accepted), 1 (harm), 2 (go on) or 3 (bad input).
     """
     start(quiet)
+    check_outputs(json_file)
     if order is not None:
         if len(runs) != 1:
             raise ConfigError(f"watch: expected the old run alone beside --order, found {len(runs)} runs")

@@ -10,7 +10,7 @@ import typer
 
 from muscle.commands.groups import Reading, spread
 from muscle.commands.options import Allow, Html, JsonFile, MaxUnpaired, On, Quiet
-from muscle.commands.shell import start, write_result
+from muscle.commands.shell import check_outputs, start, write_result
 from muscle.commands.sources import reading
 
 if TYPE_CHECKING:
@@ -162,6 +162,7 @@ def fit_command(
     A run is named as for muscle compare; RUN::key=value says something of one run alone.
     """
     start(quiet)
+    check_outputs(out, html, json_file)
     from muscle.route import FitOptions, fit_route, write_rule
 
     given = FitOptions(**{**vars(fitting), "slices": tuple(fitting.slices or ())})
@@ -203,6 +204,7 @@ def check_command(
     Exit code 0: the bound keeps the limit; 1: the limit is broken; 2: cannot tell; 3: bad input.
     """
     start(quiet)
+    check_outputs(html, json_file)
     from muscle.route import check_route, read_rule
 
     read = read_rule(rule)
@@ -241,6 +243,7 @@ def apply_command(
     The file is a run: muscle compare OLD served.jsonl tells what breaks, cut by whose answer it is (the slice route).
     """
     start(quiet)
+    check_outputs(out, json_file)
     from muscle.errors import ConfigError
     from muscle.predictions.writers.records import write_records
     from muscle.route import apply_route, read_rule
@@ -291,6 +294,7 @@ def label_command(
     Fill in `label` with old, new, both or neither (who is right), and give the list to fit or check.
     """
     start(quiet)
+    check_outputs(out)
     from muscle.route import list_to_label, read_rule, write_list
 
     read = None if rule is None else read_rule(rule)

@@ -9,7 +9,7 @@ import typer
 
 from muscle.commands.groups import Comparing, Reading, spread
 from muscle.commands.options import JsonFile, Markdown, Quiet
-from muscle.commands.shell import say, start, write_result
+from muscle.commands.shell import check_outputs, say, start, write_result
 from muscle.commands.sources import reading
 
 
@@ -33,6 +33,7 @@ def history(
     again.
     """
     start(quiet)
+    check_outputs(markdown, json_file)
     from muscle.files import write_text
     from muscle.flips.history import history as follow
     from muscle.report.text.history import history_markdown, print_history

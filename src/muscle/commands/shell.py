@@ -75,6 +75,23 @@ def print_commands(text: str, *, err: bool) -> None:
     stream.write_commands(text) if isinstance(stream, Guarded) else stream.write(text)
 
 
+def check_outputs(*paths: Path | None, folder: bool = False) -> None:
+    """See before the work that every output that was asked for can be written.
+
+    Args:
+        paths: of the outputs; None and `-` are none.
+        folder: they are folders.
+
+    Raises:
+        OutputError: one cannot.
+    """
+    from muscle.files import check_can_write
+
+    for path in paths:
+        if path is not None and str(path) != "-":
+            check_can_write(path, folder=folder)
+
+
 def write_result(path: Path | None, value: object) -> bool:
     """Write a result where `--json` says: to a file, or, for `-`, to standard output.
 

@@ -9,7 +9,7 @@ import typer
 
 from muscle.commands.follow_up import command
 from muscle.commands.options import AsJson, Out, Precision, Quiet, Settings, TaskOption, TrainOption
-from muscle.commands.shell import assignments, print_json, say, show_report, start
+from muscle.commands.shell import assignments, check_outputs, print_json, say, show_report, start
 from muscle.errors import ConfigError, MuscleError
 from muscle.foreign_text import listing
 
@@ -53,6 +53,7 @@ def demo(
     on two cores.
     """
     start(quiet)
+    check_outputs(out, folder=True)
     from muscle.demo.run import run_demo
 
     result = run_demo(out, seed=seed, gap=gap, base=base, data=data)
@@ -84,6 +85,14 @@ def update(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the stages, their tokens, memory and time; run nothing.")
     ] = False,
+    gpu: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="With --dry-run: whether every stage fits this card, and what to change: rtx4090, a10, l4, a100, "
+            "h100, or a size such as 24GB.",
+        ),
+    ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -93,17 +102,11 @@ def update(
     a report. A stopped run goes on where it was; a second run does nothing.
     """
     start(quiet)
+    if gpu is not None and not dry_run:
+        raise ConfigError("--gpu: only read with --dry-run; the update itself takes the GPU that is there")
     settings = _update_config(config, set_ or [])
     if dry_run:
-        from muscle.pipeline import dry_run as plans  # `dry_run` is the option
-
-        plan = plans.plan_update(settings)
-        if as_json:
-            stages = [stage.as_dict() for stage in plan.stages]
-            print_json({"stages": stages, "resources": plans.resources_as_dict(plan), "notes": list(plan.notes)})
-        else:
-            plans.print_plan(plan)
-            plans.print_resources(plan)
+        _show_plan(settings, gpu, as_json=as_json)
         return
     from muscle.pipeline.update import update as run_update
 
@@ -148,6 +151,7 @@ def sweep(
     the others, and makes the exit code 3 at the end.
     """
     start(quiet)
+    check_outputs(out, folder=True)
     from muscle.sweep import sweep as sweeping
 
     overrides = assignments(set_ or []) | _of_sweep(vary or [], preset or [], seeds, third)
@@ -185,6 +189,7 @@ def finetune(
 ) -> None:
     """Train a LoRA task adapter on one base."""
     start(quiet)
+    check_outputs(out, folder=True)
     from muscle.pipeline.steps import finetune_step
 
     result = finetune_step(base, task, train, out, settings=_stage_settings(config, set_ or []), limit=limit)
@@ -211,6 +216,7 @@ def align(
     right answers.
     """
     start(quiet)
+    check_outputs(out, folder=True)
     from muscle.pipeline.steps import align_step
 
     result = align_step(old, new, task, train, out, settings=_stage_settings(config, set_ or []), limit=limit)
@@ -251,6 +257,7 @@ def evaluate(
     Scoring is lm-evaluation-harness's.
     """
     start(quiet)
+    check_outputs(out, folder=True)
     from muscle.pipeline.steps import evaluate_step
 
     written = evaluate_step(
@@ -304,6 +311,28 @@ def _update_config(path: Path, pairs: list[str]) -> UpdateConfig:
     from muscle.config.update_file import load_config
 
     return load_config(path, overrides=assignments(pairs))
+
+
+def _show_plan(settings: UpdateConfig, gpu: str | None, *, as_json: bool) -> None:
+    from muscle.pipeline import dry_run as plans
+    from muscle.pipeline.memory.cards import card_of
+    from muscle.pipeline.memory.plan_memory import print_memory
+
+    plan = plans.plan_update(settings, card=None if gpu is None else card_of(gpu))
+    if not as_json:
+        plans.print_plan(plan)
+        plans.print_resources(plan)
+        if plan.memory is not None:
+            print_memory(plan.memory)
+        return
+    print_json(
+        {
+            "stages": [stage.as_dict() for stage in plan.stages],
+            "resources": plans.resources_as_dict(plan),
+            "memory": plan.memory.as_dict() if plan.memory else None,
+            "notes": list(plan.notes),
+        }
+    )
 
 
 def _say_training(out: Path, result: TrainingResult) -> None:

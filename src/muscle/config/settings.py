@@ -104,7 +104,8 @@ class TrainingSettings(Section):
     Attributes:
         epochs: upper limit; the epoch with the lowest validation loss is kept.
         learning_rate: peak, reached after `warmup_steps`, then falling linearly to 0.
-        warmup_steps: optimizer steps, not batches.
+        warmup_steps: optimizer steps, not batches; where it is not set, a tenth of the steps where that is less
+            (`with_warmup_for`). A number that is set is obeyed.
         batch_size: examples a forward pass on one device.
         gradient_accumulation: forward passes an optimizer step.
         weight_decay: of AdamW.
@@ -145,6 +146,21 @@ class TrainingSettings(Section):
     chunk_memory_mb: Positive = 128
     kernels: KernelName = "auto"
     seed: int = 0
+
+    def with_warmup_for(self, num_steps: int) -> TrainingSettings:
+        """Return the settings with the warm-up of a training of so many optimizer steps.
+
+        The paper's 500 steps would be most of a short training, or all of it.
+
+        >>> TrainingSettings().with_warmup_for(200).warmup_steps
+        20
+        >>> TrainingSettings(warmup_steps=500).with_warmup_for(200).warmup_steps
+        500
+        """
+        share = max(1, -(-num_steps // 10))
+        if "warmup_steps" in self.model_fields_set or share >= self.warmup_steps:
+            return self
+        return self.model_copy(update={"warmup_steps": share})
 
     @field_validator("packing", mode="before")
     @classmethod

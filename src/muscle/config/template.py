@@ -34,7 +34,7 @@ lora:
 training:                               # task adapters and compatibility adapter alike
   epochs: 10
   learning_rate: 1.0e-4
-  warmup_steps: 500
+  # warmup_steps: 500                   # without it: 500, or a tenth of the steps where that is less (ours)
   batch_size: 4                         # ours: examples a forward pass on one device
   gradient_accumulation: 8
   weight_decay: 0.0

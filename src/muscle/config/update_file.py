@@ -65,7 +65,9 @@ class StageSettings(Section):
         """
         alignment = alignment or self.alignment
         try:
-            found = TrainingSettings.model_validate(self.training.model_dump() | dict(alignment.training))
+            # What is not set stays so: `warmup_steps` is another by default where the training is short.
+            own = self.training.model_dump(exclude_unset=True)
+            found = TrainingSettings.model_validate(own | dict(alignment.training))
         except ValidationError as error:
             raise ValueError(explain(error, TrainingSettings, f"{key}.training.")) from error
         if alignment.target == "twins" and found.gradient_checkpointing:

@@ -103,9 +103,7 @@ def check_adapter(base: LoadedBase, folder: Path, *, carried: bool = False) -> L
     Raises:
         ModelError: see `muscle.models.adapters.load_adapter`.
     """
-    for needed in (CONFIG, WEIGHTS):
-        if not (folder / needed).is_file():
-            raise ModelError(f"adapter {folder}: expected a PEFT folder, found no {needed} in it")
+    _find_files(folder)
     made_for = adapter_note(folder).get("base_fingerprint")
     if not carried and made_for not in (None, base.fingerprint):
         raise ModelError(
@@ -115,6 +113,23 @@ def check_adapter(base: LoadedBase, folder: Path, *, carried: bool = False) -> L
     check_patterns(config, base.model, str(folder / CONFIG))
     _compare_shapes(_held_shapes(folder), _wanted_shapes(base, config, folder), base, folder)
     return config
+
+
+def check_adapter_alone(folder: Path) -> None:
+    """Refuse an adapter that is damaged or no plain LoRA adapter, where its base is not there to hold it against.
+
+    Raises:
+        ModelError: see `check_adapter`.
+    """
+    _find_files(folder)
+    read_config(folder)
+    _held_shapes(folder)
+
+
+def _find_files(folder: Path) -> None:
+    for needed in (CONFIG, WEIGHTS):
+        if not (folder / needed).is_file():
+            raise ModelError(f"adapter {folder}: expected a PEFT folder, found no {needed} in it")
 
 
 def _held_shapes(folder: Path) -> dict[str, tuple[int, ...]]:

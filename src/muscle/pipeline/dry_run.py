@@ -6,18 +6,23 @@ the same: with published sizes for data that is not here, without tokens where n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from muscle.config.settings import BaseConfig
 from muscle.config.update_file import UpdateConfig
 from muscle.distributed import num_processes
 from muscle.errors import ModelError
-from muscle.models.bases import is_hub_name, load_tokenizer, reason_of, resolve_base
+from muscle.files import check_can_write
+from muscle.models.adapter_check import check_adapter, check_adapter_alone
+from muscle.models.bases import is_hub_name, load_outline, load_tokenizer, reason_of, resolve_base
 from muscle.pipeline.at_hand import missing_bases, nothing_downloaded
 from muscle.pipeline.load_data import load_data
 from muscle.pipeline.loaded_bases import SIDES, Side
+from muscle.pipeline.memory.cards import Card
+from muscle.pipeline.memory.plan_memory import MemoryPlan, plan_memory
 from muscle.pipeline.resources import PEAK_FLOPS, UTILISATION, Estimate, ModelSizes, TreeSizes, estimate
 from muscle.pipeline.run_folder import RunFolder
 from muscle.pipeline.stage import Stage
@@ -70,19 +75,25 @@ class Plan:
         resources: sizes of the new base, and what training on it takes; None where its config.json is not here.
         knows_tokens: whether the resources' time and stores are known: data and tokenizer are here.
         notes: what is not on this machine, a line each.
+        memory: of each stage to run; None where no config.json is here.
     """
 
     stages: tuple[PlannedStage, ...]
     resources: tuple[ModelSizes, Estimate] | None
     knows_tokens: bool
     notes: tuple[str, ...]
+    memory: MemoryPlan | None
 
 
-def plan_update(config: UpdateConfig) -> Plan:
+def plan_update(config: UpdateConfig, *, card: Card | None = None) -> Plan:
     """Tell what an update would do, without loading a model or downloading anything.
 
     A stage whose inputs are not known yet, because an earlier stage is still to run or a base is not here, is to run as
     well.
+
+    Args:
+        config: the update.
+        card: the GPU that its stages shall fit.
 
     Raises:
         MuscleError: an input is missing or wrong.
@@ -103,18 +114,52 @@ def plan_update(config: UpdateConfig) -> Plan:
         tokenizer = tokenizers["new"]
         architecture = _if_cached(config.new, _read_architecture)
         if architecture is None:
-            notes.append(f"base {config.new.base}: no config.json here, so memory and time are not estimated")
+            notes.append(
+                f"base {config.new.base}: no config.json here, so memory and time are not estimated; it alone comes "
+                f"with: hf download {config.new.base} config.json"
+            )
         elif tokenizer is None or outlines:
             notes.append("tokens, time and stores are not known without data and tokenizer")
         knows_tokens = tokenizer is not None and not outlines
         resources = None if architecture is None else _resources(update_stages, architecture, tokenizers)
-        stages = _planned(update_stages, tokenizers, are_bases_here=not missing)
-        return Plan(tuple(stages), resources, knows_tokens, tuple(notes))
+        listed = update_stages.all()
+        stages = list(_planned(update_stages, listed, tokenizers, are_bases_here=not missing))
+        _check_given(update_stages)
+        waiting = {stage.name for stage in stages if stage.state == "to run"}
+        if waiting:
+            check_can_write(update_stages.folder, folder=True)
+        memory = plan_memory(
+            update_stages,
+            [stage for stage in listed if stage.name in waiting],
+            {side: _sizes(update_stages.bases.settings(side)) for side in SIDES},
+            tokenizers,
+            card,
+        )
+        return Plan(tuple(stages), resources, knows_tokens, tuple(notes), memory)
 
 
 def plan_stages(config: UpdateConfig) -> list[PlannedStage]:
     """List an update's stages in their order, all but the report; see `plan_update`."""
     return list(plan_update(config).stages)
+
+
+def _check_given(update_stages: UpdateStages) -> None:
+    """Refuse given adapters as the update would, as far as what is on this machine tells; no weights are loaded.
+
+    Raises:
+        ModelError: one is not there, damaged, or does not fit its base.
+    """
+    of_methods = update_stages.methods.values()
+    teachers = [Path(each) for name in update_stages.data for method in of_methods for each in method.teachers_of(name)]
+    for side in SIDES:
+        base, folders = update_stages.bases.settings(side), list(update_stages.given(side).values())
+        folders += teachers if side == "new" else []
+        if not folders:
+            continue
+        is_here = not missing_bases([base]) and not base.base.endswith(".gguf")
+        outline = load_outline(base) if is_here else None
+        for folder in dict.fromkeys(folders):
+            check_adapter(outline, folder) if outline else check_adapter_alone(folder)
 
 
 def _if_cached(base: BaseConfig, load: Callable[[BaseConfig], T]) -> T | None:
@@ -127,11 +172,13 @@ def _if_cached(base: BaseConfig, load: Callable[[BaseConfig], T]) -> T | None:
         return None
 
 
-def _planned(update_stages: UpdateStages, tokenizers: Tokenizers, *, are_bases_here: bool) -> Iterator[PlannedStage]:
+def _planned(
+    update_stages: UpdateStages, stages: Sequence[Stage], tokenizers: Tokenizers, *, are_bases_here: bool
+) -> Iterator[PlannedStage]:
     tokenizer, max_length = tokenizers["new"], update_stages.config.align_training().max_length
     run = RunFolder(update_stages.folder)
     states: dict[str, str] = {}
-    for stage in update_stages.all():
+    for stage in stages:
         if stage.data is None:
             continue
         known = are_bases_here and not stage.data.is_outline
@@ -179,6 +226,12 @@ def _read_architecture(base: BaseConfig) -> PretrainedConfig:
         return AutoConfig.from_pretrained(folder, trust_remote_code=base.trust_remote_code, **gguf)
     except Exception as error:
         raise ModelError(f"base {base.base}: its config.json cannot be read ({reason_of(error)})") from error
+
+
+def _sizes(base: BaseConfig) -> ModelSizes | None:
+    """Return a base's sizes; None where its config.json is not here."""
+    architecture = _if_cached(base, _read_architecture)
+    return None if architecture is None else ModelSizes.of(architecture)
 
 
 def _resources(

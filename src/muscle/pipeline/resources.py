@@ -3,10 +3,12 @@
 Nothing is loaded. The terms, for one process with a micro-batch of B examples of S tokens, L layers of width
 d, feed-forward width f, vocabulary V:
 
-    weights       P bytes(weight); P counted from the config; 4-bit weights take 0.56 bytes (NF4 and its constants)
+    weights       P bytes(weight); P counted from the config; in 4 bits those of the layers' linear maps take 0.516
+                  bytes (NF4 and its constants, themselves quantized: QLoRA, section 3), embeddings, head and norms b
     adapter       16 bytes a LoRA parameter: float32 weight, gradient, and AdamW's two moments
     activations   B S L (kept of a layer) and B S d (b + 4) of the last states, with b bytes of an activation
-                  (2 or 4); with gradient checkpointing B S d b L in place of the former, plus one layer's
+                  (2 or 4); with gradient checkpointing B S d b L in place of the former, plus one layer's; in 4
+                  bits the largest map's weights once more, d f b, as they are unpacked
     chunk         the budget for a chunk of logits and what the head's product needs beside it
     stores        bytes on disk, none of them in memory
 
@@ -39,6 +41,8 @@ UTILISATION = 0.4
 """Share of a GPU's peak that LoRA training of a dense model reaches, a common figure; not measured here."""
 PEAK_FLOPS = 312e12
 """An A100's peak in bf16."""
+NF4_BYTES = (4 + 8 / 64 + 32 / (64 * 256)) / 8
+"""Of a weight in 4 bits: a constant of 8 bits for 64 weights, one of 32 bits for 256 constants (QLoRA, section 3)."""
 _OPTION_BYTES = 4
 """Of an option in an `options` store."""
 _SCALAR_BYTES = 13
@@ -95,6 +99,17 @@ class ModelSizes:
         layer = sum(a * b for a, b in self.linear_shapes) + 2 * self.width
         embeddings = self.vocabulary * self.width * (1 if self.tied else 2)
         return self.layers * layer + embeddings + self.width
+
+    def weight_bytes(self, settings: TrainingSettings) -> int:
+        """Return the bytes of a base's weights, loaded as a training's settings want it.
+
+        In 4 bits these are the layers' linear maps alone; embeddings, head and norms stay as they are.
+        """
+        stored = 4 if settings.precision == "float32" else 2
+        if settings.quantization is None:
+            return stored * self.parameters
+        linear = self.layers * sum(a * b for a, b in self.linear_shapes)
+        return int(NF4_BYTES * linear) + stored * (self.parameters - linear)
 
     def adapter_parameters(self, rank: int) -> int:
         """Weights of a LoRA adapter on all linear layers but the head."""
@@ -158,7 +173,6 @@ def estimate(
     tokens_per_epoch: int,
     sequence_tokens: int,
     num_processes: int = 1,
-    weight_bytes: float | None = None,
     trees: TreeSizes | None = None,
 ) -> Estimate:
     """Estimate what training a compatibility adapter takes of each process.
@@ -170,11 +184,9 @@ def estimate(
         tokens_per_epoch: predicted tokens of training and validation data.
         sequence_tokens: of the longest batch's examples.
         num_processes: that share an epoch's tokens.
-        weight_bytes: of a weight; by the settings otherwise (2, or 0.56 in 4 bits, or 4 in float32).
         trees: of a training at option level, in place of both numbers of tokens.
     """
     computed = 4 if settings.precision == "float32" else 2
-    stored = weight_bytes or (0.56 if settings.quantization else computed)
     tokens = settings.batch_size * (trees.nodes if trees else sequence_tokens)
     # The terms, one a line, are those of the module's docstring.
     kept = 4 * sizes.feed_forward + 6 * sizes.width + 2 * sizes.kv_width + 7 * rank
@@ -186,6 +198,8 @@ def estimate(
     else:
         activations = of_layer * sizes.layers + casts
     activations += outside
+    if settings.quantization:
+        activations += computed * sizes.width * sizes.feed_forward
     budget = settings.chunk_memory_mb * 2**20
     passes = 6 if settings.gradient_checkpointing else 4
     flops = passes * sizes.parameters
@@ -200,7 +214,7 @@ def estimate(
         store = 2 * tokens_per_epoch * (sizes.width * computed + _SCALAR_BYTES)
         work = flops * tokens_per_epoch * settings.epochs + 2 * 2 * sizes.parameters * tokens_per_epoch
     return Estimate(
-        weights=int(sizes.parameters * stored),
+        weights=sizes.weight_bytes(settings),
         adapter=16 * sizes.adapter_parameters(rank),
         activations=int(activations),
         chunk=chunk,

@@ -170,7 +170,7 @@ def train(
         callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)
-    num_steps = _count_steps(settings, len(train_data), description)
+    num_steps = _num_steps(settings, len(train_data))
     with (
         progress_bar(description, num_steps) as progress.show,
         memory_for(description, advice=_LESS_MEMORY),
@@ -198,11 +198,26 @@ def trained_weights(trainer: Trainer) -> dict[str, Tensor]:
     }
 
 
-def _count_steps(settings: TrainingSettings, num_examples: int, description: str) -> int:
-    """Return the optimizer steps of all epochs; warn where the warm-up takes most of them."""
+def _num_steps(settings: TrainingSettings, num_examples: int) -> int:
+    """Return the optimizer steps of all epochs."""
     examples = settings.gradient_accumulation * settings.batch_size * distributed.num_processes()
-    num_steps = settings.epochs * -(-num_examples // examples)
-    if settings.warmup_steps > num_steps // 2:
+    return settings.epochs * -(-num_examples // examples)
+
+
+def _fit_warmup(settings: TrainingSettings, num_examples: int, description: str) -> TrainingSettings:
+    """Return the settings with a warm-up that fits the data; warn where one that is set takes most of the steps."""
+    num_steps = _num_steps(settings, num_examples)
+    fitted = settings.with_warmup_for(num_steps)
+    if fitted.warmup_steps != settings.warmup_steps:
+        logger.info(
+            "%s: %d warm-up steps, a tenth of the %d in all, in place of the paper's %d; training.warmup_steps sets "
+            "another number",
+            description,
+            fitted.warmup_steps,
+            num_steps,
+            settings.warmup_steps,
+        )
+    elif settings.warmup_steps > num_steps // 2:
         logger.warning(
             "%s: %d warm-up steps of at most %d steps in all: the learning rate %g is hardly reached; set "
             "training.warmup_steps",
@@ -211,7 +226,7 @@ def _count_steps(settings: TrainingSettings, num_examples: int, description: str
             num_steps,
             settings.learning_rate,
         )
-    return num_steps
+    return fitted
 
 
 class _FreeOnceSharded(TrainerCallback):  # type: ignore[misc]
@@ -327,6 +342,7 @@ def train_and_save(
         base_is_free: no teacher needs the base while the adapter trains.
         record: what `training.json` says beside the result.
     """
+    settings = _fit_warmup(settings, len(data[0]), description)
     identity = fingerprint(
         [base.fingerprint, task.definition, settings.identity(), note, *(part.sequences for part in data)]
     )

@@ -1,0 +1,238 @@
+"""The memory of an update's stages as the dry run tells it: the largest first, and what to change to fit a card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from muscle.config.update_file import UpdateConfig
+from muscle.pipeline.loaded_bases import Side
+from muscle.pipeline.memory.cards import Card, smallest_that_holds
+from muscle.pipeline.memory.changes import Changes, changes_that_fit, memory_of
+from muscle.pipeline.memory.stage_memory import StageMemory, StageShape
+from muscle.pipeline.resources import ModelSizes, TreeSizes
+from muscle.pipeline.stage import Stage
+from muscle.pipeline.stages import UpdateStages
+from muscle.pipeline.token_counts import token_counts, tree_sizes
+from muscle.report.text.terminal_parts import print_lines
+from muscle.tasks import TaskData
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    Tokenizers = Mapping[Side, PreTrainedTokenizerBase | None]
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """What the stages that are to run take of a GPU.
+
+    Attributes:
+        stages: the largest first.
+        card: that was named.
+        changes: with which all stages fit it, by their keys; empty where they do, None where no setting is enough.
+        smallest: the smallest known card that holds them as they are.
+        assumes: what the numbers take for granted, a line each.
+    """
+
+    stages: tuple[StageMemory, ...]
+    card: Card | None
+    changes: Changes | None
+    smallest: Card | None
+    assumes: tuple[str, ...]
+
+    def fits(self, stage: StageMemory) -> bool | None:
+        """Tell whether a stage fits the named card; None without one."""
+        return None if self.card is None else stage.total <= self.card.usable
+
+    def as_dict(self) -> dict[str, object]:
+        """Return it as plain data."""
+        card = self.card
+        return {
+            "gpu": None if card is None else {"name": card.name, "bytes": card.bytes, "usable_bytes": card.usable},
+            "largest": self.stages[0].name if self.stages else None,
+            "fits": None if card is None else all(map(self.fits, self.stages)),
+            "changes": None if card is None or self.changes is None else dict(self.changes),
+            "smallest_gpu": self.smallest.name if self.smallest else None,
+            "stages": [each.as_dict() | {"fits": self.fits(each)} for each in self.stages],
+            "assumes": list(self.assumes),
+        }
+
+
+def plan_memory(
+    update_stages: UpdateStages,
+    to_run: Sequence[Stage],
+    sizes: Mapping[Side, ModelSizes | None],
+    tokenizers: Tokenizers,
+    card: Card | None,
+) -> MemoryPlan | None:
+    """Tell the memory of the stages that are to run; None where no base's config.json is here.
+
+    A base that is not here is taken to be as large as the other one.
+    """
+    found = sizes["new"] or sizes["old"]
+    if found is None:
+        return None
+    both: dict[Side, ModelSizes] = {"old": sizes["old"] or found, "new": sizes["new"] or found}
+    shapes = _shapes(update_stages, to_run, tokenizers)
+    config = update_stages.config
+    stages = memory_of(shapes, config, both)
+    changes: Changes | None = {}
+    if card is not None and stages and stages[0].total > card.usable:
+        changes = changes_that_fit(shapes, config, both, usable=card.usable)
+    return MemoryPlan(
+        stages,
+        card,
+        changes,
+        smallest_that_holds(stages[0].total) if stages else None,
+        tuple(_assumed(config, sizes, shapes)),
+    )
+
+
+def _assumed(config: UpdateConfig, sizes: Mapping[Side, ModelSizes | None], shapes: Sequence[StageShape]) -> list[str]:
+    other: dict[Side, Side] = {"old": "new", "new": "old"}
+    lines = [
+        f"the {side} base is taken to be as large as the {other[side]} one: its config.json is not here"
+        for side, size in sizes.items()
+        if size is None
+    ]
+    if any(each.longest is None for each in shapes):
+        lines.append(
+            f"examples are taken to be {config.training.max_length} tokens long (training.max_length): data or "
+            "tokenizer is not here"
+        )
+    if config.evaluation.backend == "vllm":
+        lines.append("scoring with vLLM takes the share of the GPU that evaluation.vllm gives it, and is left out")
+    return lines
+
+
+def _shapes(update_stages: UpdateStages, to_run: Sequence[Stage], tokenizers: Tokenizers) -> list[StageShape]:
+    """Return what the memory of each stage depends on; scoring by vLLM is left out."""
+    aligned = {
+        update_stages.align(data, run).name: run
+        for data in update_stages.data.values()
+        for run in update_stages.methods
+    }
+    shapes = []
+    lengths: dict[tuple[str, str], int | None] = {}
+    trees: dict[str, TreeSizes | None] = {}
+    for stage in to_run:
+        data = stage.data
+        if data is None:
+            continue
+        name = data.task.name
+        learns = stage.epochs is not None or stage.answers > 0
+        if not learns and update_stages.config.evaluation.backend == "vllm":
+            continue
+        tokenizer = tokenizers["new"]
+        key = (name, "train" if learns else "test")
+        if key not in lengths:
+            lengths[key] = _longest(data, tokenizer, scoring=not learns)
+        run = aligned.get(stage.name, "")
+        kind: Literal["finetune", "align", "labels", "draw", "score"] = "finetune"
+        if run:
+            kind = "align" if update_stages.methods[run].unit != "weights" else "score"
+        elif stage.epochs is None:
+            kind = "draw" if stage.answers else "score"
+        elif stage.name == f"control {name}":
+            kind, run = "labels", "compat"
+        if stage.on_options and stage.epochs is not None and name not in trees:
+            trees[name] = _largest_trees(
+                stage, data, tokenizers, update_stages.config.training.max_length, lengths[key]
+            )
+        draws = data.task.generation is not None and kind in ("draw", "score")
+        shapes.append(
+            StageShape(
+                stage.name,
+                kind,
+                _side_of(update_stages, stage, name),
+                lengths[key],
+                generated=data.task.generation.max_new_tokens if draws and data.task.generation else 0,
+                run=run,
+                trees=trees.get(name) if stage.on_options and stage.epochs is not None else None,
+            )
+        )
+    return shapes
+
+
+def _side_of(update_stages: UpdateStages, stage: Stage, task: str) -> Side:
+    if stage.name in (f"finetune old/{task}", f"floor {task}"):
+        return "old"
+    return next((side for run, side in update_stages.scored.items() if stage.name == f"evaluate {run}/{task}"), "new")
+
+
+def _longest(data: TaskData, tokenizer: PreTrainedTokenizerBase | None, *, scoring: bool) -> int | None:
+    if tokenizer is None or data.is_outline:
+        return None
+    examples = data.test if scoring else (*data.train, *data.validation, *data.unlabelled)
+    return max(token_counts(tokenizer, data.task, examples, scoring=scoring), default=None)
+
+
+def _largest_trees(
+    stage: Stage, data: TaskData, tokenizers: Tokenizers, max_length: int, longest: int | None
+) -> TreeSizes | None:
+    """Return the sizes of a training's trees; of answers that are still to be drawn, as long as they may become."""
+    if data.is_outline:
+        return None
+    if not stage.answers:
+        return tree_sizes([(stage, data)], tokenizers, max_length)
+    if longest is None or data.task.generation is None:
+        return None
+    drawn = stage.answers * data.task.generation.max_new_tokens
+    return TreeSizes(longest + drawn, drawn, stage.answers, trained=0, asked=0, num_teachers=len(stage.teachers))
+
+
+def print_memory(plan: MemoryPlan) -> None:
+    """Print the stages' memory, the largest first, and what to change where the named card is too small."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    if not plan.stages:
+        return
+    console = Console()
+    title = "Memory of a GPU by stage (estimated), in GB"
+    table = Table("stage", title=title)
+    for column in ("bases", "LoRA", "batch", "logits", "in all"):
+        table.add_column(column, justify="right", no_wrap=True)
+    if plan.card is not None:
+        table.add_column("fits", no_wrap=True)
+    for stage in plan.stages:
+        parts = (stage.weights, stage.adapter, stage.activations, stage.logits, stage.total)
+        fits = {None: (), True: ("yes",), False: ("no",)}[plan.fits(stage)]
+        table.add_row(Text(stage.name), *(f"{part / 1e9:.2f}" for part in parts), *fits)
+    console.print(table)
+    print_lines((*_advice_lines(plan), *plan.assumes), console, limit=400, style="")
+
+
+def _advice_lines(plan: MemoryPlan) -> list[str]:
+    """Return the largest stage, whether all fit, and the changes to make, a line each."""
+    largest, card = plan.stages[0], plan.card
+    needs = f"The largest: {largest.name}, {largest.total / 1e9:.1f} GB"
+    if card is None:
+        held = (
+            f"the smallest known card that holds it: {plan.smallest.name}"
+            if plan.smallest
+            else "no known card holds it"
+        )
+        return [f"{needs}; {held} (--gpu NAME or 24GB asks for one)."]
+    room = f"{card.name} has {card.usable / 1e9:.1f} GB for it ({card.bytes / 1e9:.1f} GB less what is left free)"
+    if largest.total <= card.usable:
+        return [f"{needs}; {room}. Every stage fits."]
+    lines = [f"{needs}; {room}. It does not fit."]
+    if plan.changes is None:
+        lines.append(
+            f"No batch size, checkpointing, 4-bit form or length makes it fit; of the {largest.total / 1e9:.1f} GB "
+            f"{largest.weights / 1e9:.1f} are the bases' weights. Take a smaller base or a larger card."
+        )
+    else:
+        words = " ".join(f"--set {key}={_yaml(value)}" for key, value in plan.changes.items())
+        lines.append(f"It fits with: {words}")
+    if plan.smallest:
+        lines.append(f"As it stands it fits: {plan.smallest.name}.")
+    return lines
+
+
+def _yaml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
