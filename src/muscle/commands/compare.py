@@ -23,7 +23,7 @@ from muscle.commands.options import (
     Rerun,
 )
 from muscle.commands.shell import print_json, say, show_report, start, write_result
-from muscle.commands.sources import named_sources, reading
+from muscle.commands.sources import decisions, named_sources, reading
 from muscle.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -145,6 +145,9 @@ def compare(
     if markdown:
         write_markdown(found, markdown)
     is_printed = write_result(json_file, found)
+    if not (quiet or is_printed):
+        for line in decisions(runs):
+            say(line)
     show_report(found, quiet=quiet or is_printed)
     raise typer.Exit(EXIT_CODES[found.verdict])
 
