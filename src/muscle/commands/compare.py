@@ -29,6 +29,7 @@ from muscle.samples import capitals, what_next
 
 if TYPE_CHECKING:
     from muscle.flips.options import CompareOptions, JudgeErrors
+    from muscle.flips.result.report import Report
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,6 @@ def compare(
     start(quiet)
     from muscle.comparison import compare as compare_runs
     from muscle.flips.result.finding import EXIT_CODES
-    from muscle.report import write_html, write_markdown
     from muscle.report.without_texts import without_texts
 
     old, new = _two_runs(old, new, example=example)
@@ -148,18 +148,22 @@ def compare(
         ).report
     if no_texts:
         found = without_texts(found)
+    _write_pages(found, html, markdown)
+    is_quiet = write_result(json_file, found) or quiet
+    show_report(found, quiet=is_quiet)
+    for line in [*decisions(runs), *([what_next()] if example else [])] if not is_quiet else []:
+        say(line)
+    raise typer.Exit(EXIT_CODES[found.verdict])
+
+
+def _write_pages(found: Report, html: Path | None, markdown: Path | None) -> None:
+    """Write the report where the options say."""
+    from muscle.report import write_html, write_markdown
+
     if html:
         write_html(found, html)
     if markdown:
         write_markdown(found, markdown)
-    is_printed = write_result(json_file, found)
-    show_report(found, quiet=quiet or is_printed)
-    if not (quiet or is_printed):
-        for line in decisions(runs):
-            say(line)
-        if example:
-            say(what_next())
-    raise typer.Exit(EXIT_CODES[found.verdict])
 
 
 def _two_runs(old: str | None, new: str | None, *, example: bool) -> tuple[str, str]:
