@@ -6,6 +6,7 @@ import importlib
 import math
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -13,15 +14,19 @@ import torch
 
 from muscle.config.alignment import AlignmentSettings
 from muscle.config.methods import LABEL_TARGETS
+from muscle.config.settings import BaseConfig
+from muscle.errors import DataError
+from muscle.models.bases import load_base
 from muscle.route.likelihoods import Weights
 from muscle.route.option_rules import OptionRule
 from places import ROOT
+from tiny import save_base
 
 
 @pytest.fixture
 def bench() -> Iterator[dict[str, ModuleType]]:
     """The bench's scripts, which stand in no package; their plain names are given back afterwards."""
-    names = ("make", "intents", "table", "bench", "steps", "rivals", "answers", "served")
+    names = ("continued", "make", "intents", "table", "bench", "steps", "rivals", "answers", "served")
     before = {name: sys.modules.pop(name, None) for name in names}
     sys.path.insert(0, str(ROOT / "benchmarks" / "pairs"))
     try:
@@ -45,6 +50,22 @@ def test_rounding_keeps_each_groups_largest_weight_and_takes_the_nearest_of_15_s
     assert bench["make"].rounded(weight.bfloat16(), group=4).dtype == torch.bfloat16
     many = bench["make"].rounded(torch.randn(8, 128, generator=torch.Generator().manual_seed(0)))
     assert all(len(group.unique()) <= 15 for group in many.reshape(-1, 64))
+
+
+def test_a_base_that_reads_on_expects_its_text_more_and_is_whole_rows_of_it(
+    bench: dict[str, ModuleType], tmp_path: Path
+) -> None:
+    where = BaseConfig(base=str(save_base(tmp_path / "base", seed=0)))
+    base, texts = load_base(where, precision="float32", device="cpu"), ["Use the bowl for soup", "Use the fork"] * 40
+    rows = bench["continued"].blocks(iter(texts), base, length=16)
+    ends = [token for text in texts for token in (*base.tokenizer(text)["input_ids"], base.tokenizer.eos_token_id)]
+    assert rows.shape == (len(ends) // 16, 16) and rows.flatten().tolist() == ends[: rows.numel()]
+    before = base.model(input_ids=rows, labels=rows).loss
+    loss = bench["continued"].read_on(base, rows, folder=tmp_path / "steps", learning_rate=1e-2, batch_size=2)
+    after = base.model(input_ids=rows, labels=rows).loss
+    assert after < loss < before and not any(weight.requires_grad for weight in base.model.parameters())
+    with pytest.raises(DataError, match="expected 1000000 tokens at least"):
+        bench["continued"].blocks(iter(texts), base, length=1_000_000)
 
 
 def rows(labels: int, texts: int) -> list[dict[str, str]]:

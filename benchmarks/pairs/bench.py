@@ -75,7 +75,7 @@ class Bench:
 
     def base_folder(self, side: Side) -> Path:
         """Return a base's folder, which is made first where it isn't there."""
-        return make_base(self.pair, side, self.root / "bases", gguf=self.gguf)
+        return make_base(self.pair, side, self.root / "bases", data=self.data, gguf=self.gguf)
 
     def base(self, side: Side) -> LoadedBase:
         """Return a base in memory."""

@@ -1,8 +1,12 @@
+import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from muscle import UpdateConfig, load_config
+from muscle.config.alignment import AlignmentSettings
+from muscle.config.methods import MethodName
 from muscle.config.template import UPDATE_YAML
 from muscle.config.update_file import load_stage_settings
 from muscle.errors import ConfigError
@@ -46,6 +50,24 @@ def test_template_is_valid_and_says_only_defaults(tmp_path):
     bare = UpdateConfig.model_validate({**MINIMAL})
     for section in ("lora", "training", "alignment", "evaluation", "report"):
         assert getattr(config, section) == getattr(bare, section), section
+
+
+def test_what_the_template_leaves_to_the_method_is_what_the_paper_has(tmp_path):
+    path = tmp_path / "update.yaml"
+    before, section, after = UPDATE_YAML.partition("alignment:")
+    shown = re.sub(r"^  # ( *\w+:)", r"  \1", section + after, flags=re.MULTILINE)
+    path.write_text(before + shown)
+    assert load_config(path).alignment == AlignmentSettings()
+    written = re.findall(r"^  (\w+):", shown.partition("evaluation:")[0], flags=re.MULTILINE)
+    assert set(written) == set(AlignmentSettings.model_fields)
+
+
+@pytest.mark.parametrize("method", [name for name in get_args(MethodName) if name != "elodi"])
+def test_a_method_set_over_the_template_is_that_method(tmp_path, method):
+    path = tmp_path / "update.yaml"
+    path.write_text(UPDATE_YAML)
+    found = load_config(path, overrides={"alignment.method": method}).alignment
+    assert found == AlignmentSettings.model_validate({"method": method})
 
 
 def test_paths_are_relative_to_the_file(tmp_path):

@@ -170,6 +170,12 @@ def written(folder: Path, alignment: str, tasks: str = "[{task: piqa}]") -> Path
         (["method: twins", "training: {gradient_checkpointing: true}"], "alignment.target: twins shows one half of"),
         (["method: bcwi", "start: old"], "line 6: alignment: start: expected it only with a unit that trains: tokens"),
         (["method: bcwi", "target: mixture"], "line 6: alignment: target: expected interpolation with unit weights"),
+        (
+            ["method: options", "unit: tokens"],
+            "line 6: alignment: unit: expected options or answers with method options",
+        ),
+        (["method: paper", "unit: options"], "line 6: alignment: unit: expected tokens with method paper, found optio"),
+        (["method: pct", "unit: weights"], "line 6: alignment: unit: expected options or answers with method pct, fou"),
         (["selection: loss"], "line 5: alignment.selection: expected 'own' or 'cross_entropy', found 'loss'"),
     ],
     ids=lambda value: value[-1].replace(" ", "") if isinstance(value, list) else "",

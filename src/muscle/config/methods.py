@@ -7,7 +7,7 @@ Formulas and sources of the targets are in `muscle.training.options.targets`, th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -182,9 +182,25 @@ _PRESETS: Mapping[str, Mapping[str, object]] = {
 }
 
 
+_UNITS: Mapping[str, tuple[UnitName, ...]] = {
+    "paper": ("tokens",),
+    "bcwi": ("weights",),
+}
+"""Units of a method, where it is not one of whole answers."""
+_WHOLE: tuple[UnitName, ...] = ("options", "answers")
+
+
 def filled(values: Mapping[str, object]) -> dict[str, object]:
-    """Return the keys of `alignment` with those that its preset fills in where they are left out."""
-    method = values.get("method")
+    """Return the keys of `alignment` with those that its preset fills in where they are left out.
+
+    Raises:
+        ValueError: a unit that is not the method's: it would be another method under this one's name.
+    """
+    method, unit = values.get("method"), values.get("unit")
+    if isinstance(method, str) and method in get_args(MethodName) and unit is not None:
+        fitting = _UNITS.get(method, _WHOLE)
+        if unit not in fitting:
+            raise ValueError(f"unit: expected {' or '.join(fitting)} with method {method}, found {unit}; leave one out")
     found = dict(_PRESETS.get(method, {})) if isinstance(method, str) else {}
     if method in ("options", "answers"):
         found["labels_first"] = values.get("target") != "labels"

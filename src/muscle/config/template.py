@@ -51,32 +51,33 @@ training:                               # task adapters and compatibility adapte
   kernels: auto                         # ours: the Triton kernel where it is right and faster; torch, triton
   seed: 0
 alignment:                              # the compatibility adapter; the words are explained in docs/update.md
-  method: paper                         # Eq. 1; or a preset: options, answers, churn, pct, ldi, elodi, mpt, relabel,
-                                        #        twins, bcwi
-  unit: tokens                          # ours: or options, those of a choice task; answers, candidates where it writes;
+  method: paper                         # Eq. 1; or options, answers; or published rivals: churn, pct, ldi, elodi, mpt,
+                                        #        relabel, twins, bcwi
+  # The method fills in what stands behind a "#"; a key that is written overrules it. Shown: those of the paper.
+  # unit: tokens                        # ours: or options, those of a choice task; answers, candidates where it writes;
                                         #       weights, which trains nothing
-  target: mask                          # ours: with whole answers labels, mixture, reliability, stack, margin, lifted,
+  # target: mask                        # ours: with whole answers labels, mixture, reliability, stack, margin, lifted,
                                         #       focal, inhibition, old_answers, twins; with weights interpolation
-  temperature: 2.0
-  mask: student_wrong                   # or old_right, old_always, token_likelihood, sequence_likelihood (Table 7)
-  ce_weight: 0.0                        # 1 - lambda of Eq. 5
-  old_share: 0.5                        # ours: of mixture, reliability, lifted, inhibition, interpolation
-  sharpness: 2.0                        # ours: of reliability: power to which a teacher's trust counts
-  kappa: 1.0                            # ours: of stack: odds by which the old model's answer is raised
-  focal: {alpha: 1.0, beta: 5.0, distance: kl, sources: old}  # ours: of focal; distance logits, sources both
-  inhibition: {xi: 0.5, p: 2.0, top: null, right_option: true}  # ours: of inhibition
-  twins: {agreement: 10.0}              # ours: of twins: weight of their symmetric KL
-  keep_labels: false                    # ours: of old_answers: the old model answers for items without a label alone
-  margin_of: old                        # ours: of margin: or higher, of both teachers' margins
+  # temperature: 2.0
+  # mask: student_wrong                 # or old_right, old_always, token_likelihood, sequence_likelihood (Table 7)
+  # ce_weight: 0.0                      # 1 - lambda of Eq. 5
+  # old_share: 0.5                      # ours: of mixture, reliability, lifted, inhibition, interpolation
+  # sharpness: 2.0                      # ours: of reliability: power to which a teacher's trust counts
+  # kappa: 1.0                          # ours: of stack: odds by which the old model's answer is raised
+  # focal: {alpha: 1.0, beta: 5.0, distance: kl, sources: old}  # ours: of focal; distance logits, sources both
+  # inhibition: {xi: 0.5, p: 2.0, top: null, right_option: true}  # ours: of inhibition
+  # twins: {agreement: 10.0}            # ours: of twins: weight of their symmetric KL
+  # keep_labels: false                  # ours: of old_answers: the old model answers for items without a label alone
+  # margin_of: old                      # ours: of margin: or higher, of both teachers' margins
+  # kl: forward                         # ours: or reverse (not with unit tokens)
+  # labels_first: false                 # ours: train the start on the labels first; it is the new teacher too
+  # answers:                            # ours: candidates of an item with unit answers, beside its reference
+  #   models: [old, new]                #   whose greedy answers and samples
+  #   samples: 2                        #   of each model
+  #   temperature: 1.0                  #   of the samples
+  #   normalise: none                   #   or tokens: by log-likelihood per token, for long answers
+  #   rest: true                        #   all other answers together are an option (normalise: none)
   teachers: null                        # ours: [FOLDER, ...]: more adapters on the new base, averaged with the new one
-  kl: forward                           # ours: or reverse (not with unit tokens)
-  answers:                              # ours: candidates of an item with unit answers, beside its reference
-    models: [old, new]                  #   whose greedy answers and samples
-    samples: 2                          #   of each model
-    temperature: 1.0                    #   of the samples
-    normalise: none                     #   or tokens: by log-likelihood per token, for long answers
-    rest: true                          #   all other answers together are an option (normalise: none)
-  labels_first: false                   # ours: train the start on the labels first; it is the new teacher too
   unlabelled: null                      # ours: FILE, or {TASK: FILE}: inputs without labels (other units)
   unlabelled_epochs: null               # ours: epochs over all inputs where there are unlabelled ones
   start: new                            # ours: or old, fresh
