@@ -5,7 +5,8 @@ The tree::
     MuscleError               exit code 3: bad input or configuration
     ├── ConfigError           a key of a YAML file or a command's option
     ├── DataError             task data or a file of predictions: file, line, field
-    │   └── JoinError         two runs that cannot be compared item by item
+    │   ├── JoinError         two runs that cannot be compared item by item
+    │   └── UnclearColumns    a table of which nobody can tell what decides: says which options would
     ├── ModelError            a base, an adapter or their fit
     ├── OutputError           something that cannot be written
     └── ResourceError         memory that is too small for what was asked
@@ -30,6 +31,18 @@ class DataError(MuscleError):
 
 class JoinError(DataError):
     """Two runs of predictions do not belong together."""
+
+
+class UnclearColumns(DataError):
+    """A table does not tell what decides.
+
+    Attributes:
+        flags: options of the command line that would, made of the table's own columns.
+    """
+
+    def __init__(self, message: str, *, flags: str = "") -> None:
+        super().__init__(message)
+        self.flags = flags
 
 
 class ModelError(MuscleError):

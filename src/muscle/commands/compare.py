@@ -23,11 +23,13 @@ from muscle.commands.options import (
     Rerun,
 )
 from muscle.commands.shell import check_outputs, print_json, say, show_report, start, write_result
-from muscle.commands.sources import named_sources, reading
+from muscle.commands.sources import decisions, named_sources, reading
 from muscle.errors import ConfigError
+from muscle.samples import capitals, what_next
 
 if TYPE_CHECKING:
     from muscle.flips.options import CompareOptions, JudgeErrors
+    from muscle.flips.result.report import Report
 
 
 @dataclass(frozen=True)
@@ -86,10 +88,15 @@ class Judging:
         )
 
 
+_Old = Annotated[str | None, typer.Argument(metavar="OLD", help="The old version's results: a file or folder.")]
+_New = Annotated[str | None, typer.Argument(metavar="NEW", help="The new version's.")]
+_Example = Annotated[bool, typer.Option("--example", help="Compare two small sample files, instead of OLD and NEW.")]
+
+
 @spread
 def compare(
-    old: Annotated[str, typer.Argument(metavar="OLD", help="The old version's results: a file or folder.")],
-    new: Annotated[str, typer.Argument(metavar="NEW", help="The new version's.")],
+    old: _Old = None,
+    new: _New = None,
     candidate: Candidate = None,
     rerun: Rerun = None,
     floor: Annotated[
@@ -108,6 +115,7 @@ def compare(
     comparing: Comparing,
     judging: Judging,
     no_texts: NoTexts = False,
+    example: _Example = False,
     quiet: Quiet = False,
 ) -> None:
     """Tell which answers flipped between two runs, and whether it is more than chance.
@@ -121,9 +129,9 @@ def compare(
     check_outputs(html, markdown, json_file)
     from muscle.comparison import compare as compare_runs
     from muscle.flips.result.finding import EXIT_CODES
-    from muscle.report import write_html, write_markdown
     from muscle.report.without_texts import without_texts
 
+    old, new = _two_runs(old, new, example=example)
     options, further = judging.added_to(comparing.options()), named_sources(others or ())
     given = {"candidate": candidate, "rerun": rerun, "floor": floor}
     roles = {role: word for role, word in given.items() if word is not None}
@@ -140,13 +148,36 @@ def compare(
         ).report
     if no_texts:
         found = without_texts(found)
+    _write_pages(found, html, markdown)
+    is_quiet = write_result(json_file, found) or quiet
+    show_report(found, quiet=is_quiet)
+    for line in [*decisions(runs), *([what_next()] if example else [])] if not is_quiet else []:
+        say(line)
+    raise typer.Exit(EXIT_CODES[found.verdict])
+
+
+def _write_pages(found: Report, html: Path | None, markdown: Path | None) -> None:
+    """Write the report where the options say."""
+    from muscle.report import write_html, write_markdown
+
     if html:
         write_html(found, html)
     if markdown:
         write_markdown(found, markdown)
-    is_printed = write_result(json_file, found)
-    show_report(found, quiet=quiet or is_printed)
-    raise typer.Exit(EXIT_CODES[found.verdict])
+
+
+def _two_runs(old: str | None, new: str | None, *, example: bool) -> tuple[str, str]:
+    """Return the two runs that are named, or the example's."""
+    if example and old is None:
+        return capitals()
+    if example:
+        raise ConfigError(f"--example: expected no runs beside it, found {old}; leave one of the two out")
+    if old is None or new is None:
+        found = "none" if old is None else f"only {old}"
+        raise ConfigError(
+            f"expected two runs, OLD and NEW, found {found}; muscle compare --example shows it on two sample files"
+        )
+    return old, new
 
 
 def _judge_errors(text: str | None) -> JudgeErrors | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from muscle.commands.groups import Reading
-from muscle.errors import ConfigError
+from muscle.errors import ConfigError, DataError, UnclearColumns
 from muscle.foreign_text import message_line
 
 if TYPE_CHECKING:
@@ -148,9 +149,30 @@ def reading(words: Sequence[str], how: Reading, *, then: str = "comparing") -> I
         runs = []
         for step, word in zip(steps, words, strict=True):
             begin(step)
-            runs.append(read_source(word, how))
+            try:
+                runs.append(read_source(word, how))
+            except UnclearColumns as error:
+                raise DataError(f"{error}{_example(words, error.flags)}") from None
         begin(then)
         yield runs
+
+
+def _example(words: Sequence[str], flags: str) -> str:
+    """Return an example command for a message, with the options that are asked for."""
+    if not flags:
+        return ""
+    runs = "".join(f"{shlex.quote(word)} " for word in words[:2]) if len(words) > 1 else ""
+    return f". For example: {'muscle compare ' if runs else ''}{runs}{flags}"
+
+
+def decisions(runs: Sequence[Run]) -> list[str]:
+    """Return the lines that say what decides in plain tables, where no note of a run says so in its report."""
+    runs_of: dict[str, list[str]] = {}
+    for run in runs:
+        line = run.metadata.get("decided")
+        if line and not any(note.endswith(line) for note in run.metadata.get("notes") or ()):
+            runs_of.setdefault(line, []).append(run.name)
+    return [f"{', '.join(dict.fromkeys(names))}: {line}" for line, names in runs_of.items()]
 
 
 def tell_unread(runs: Sequence[Run]) -> None:

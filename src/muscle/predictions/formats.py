@@ -19,8 +19,9 @@ FOREIGN: tuple[str, ...] = (
 )
 """Modules in `muscle.predictions.readers`, in the order in which they are tried; also the format names."""
 
-TABLE_SUFFIXES = (".parquet", ".csv", ".arrow", ".feather")
+CSV_SUFFIXES = (".csv", ".tsv")
+TABLE_SUFFIXES = (*CSV_SUFFIXES, ".parquet", ".arrow", ".feather")
 SUFFIXES = (".jsonl", ".ndjson", ".json", *TABLE_SUFFIXES)
 
-READABLE = f"JSON lines, a JSON list, .csv, .parquet, .arrow, and the files of {', '.join(FOREIGN[:-1])}"
+READABLE = f"JSON lines, a JSON list, .csv, .tsv, .parquet, .arrow, and the files of {', '.join(FOREIGN[:-1])}"
 """What is read, for a file that is none of it."""

@@ -19,10 +19,9 @@ from muscle.errors import DataError
 from muscle.predictions.choose import with_filter, with_metric
 from muscle.predictions.formats import FOREIGN, PLAIN
 from muscle.predictions.messages import reason
-from muscle.predictions.plain.files import read_plain, records_of, renamed
-from muscle.predictions.plain.row_objects import Table
+from muscle.predictions.plain.files import notes_of, read_plain, table_records
 from muscle.predictions.plain.to_records import name_task
-from muscle.predictions.records import is_known, with_input_hash
+from muscle.predictions.records import with_input_hash
 from muscle.predictions.run import DEFAULT_TASK, UNNAMED_TASK, Run
 
 logger = logging.getLogger(__name__)
@@ -118,12 +117,10 @@ def _from_table(source: Any) -> pl.DataFrame:
 
 
 def _run_of_table(source: object, columns: Mapping[str, str] | None, label: str) -> Run:
-    table = renamed(_from_table(source), columns, label)
-    unread = tuple(name for name in table.columns if not is_known(name))
-    frame, notes = records_of(Table(table, unread), columns, lambda row: f"{label}, row {row + 1}")
+    frame, told = table_records(_from_table(source), columns, lambda row: f"{label}, row {row + 1}", label)
     unnamed = {DEFAULT_TASK: UNNAMED_TASK} if frame["task"].null_count() == frame.height else {}
     kind = type(source).__module__.partition(".")[0]
-    metadata = {"source": f"{kind} table", "format": "table", "notes": notes, **unnamed}
+    metadata = {"source": f"{kind} table", "format": "table", "notes": notes_of(told), "decided": told, **unnamed}
     return Run(label, name_task(frame, UNNAMED_TASK), metadata)
 
 

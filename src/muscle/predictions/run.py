@@ -66,6 +66,7 @@ class RunFacts(TypedDict, total=False):
         tasks: what is known of each task: version, shots, prompt, data, generation, metric, judge.
         files: what was read.
         notes: sentences that a reader of a comparison should know.
+        decided: of a plain table, what decides, from which column, and which columns are not used.
         default_task: the task's name where the rows named none and it was taken from the file.
     """
 
@@ -82,6 +83,7 @@ class RunFacts(TypedDict, total=False):
     tasks: Mapping[str, Mapping[str, object]]
     files: list[str]
     notes: list[str]
+    decided: str
     default_task: str
 
 

@@ -251,7 +251,7 @@ def test_fields_that_are_not_read_are_named_once(tmp_path: Path) -> None:
     runs: list[Run] = [read_run(path) for path in [*as_files(tmp_path, rows), tmp_path / "a.parquet"]]
     for run in [*runs, read_run(pl.DataFrame(rows))]:
         (note,) = run.metadata["notes"]
-        assert note.startswith("fields that are not read: latency, extra0, ") and note.endswith(" and 3 more")
+        assert "decides what is right; not used: latency, extra0, " in note and note.endswith(" and 3 more")
 
 
 def test_messages_are_short_and_hold_no_control_characters(tmp_path: Path) -> None:

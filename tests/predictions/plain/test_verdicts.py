@@ -59,7 +59,7 @@ def test_a_column_of_null_verdicts_is_a_verdict_of_the_file(tmp_path: Path, writ
 
 def test_a_null_score_is_unscored_in_a_task_that_has_scores(tmp_path: Path) -> None:
     rows = [
-        {"task": "a", **ANSWERED[0], "score": 0.5},
+        {"task": "a", **ANSWERED[0], "score": {"score": 0.5}},
         {"task": "a", **ANSWERED[1], "score": None},
         {"task": "b", **ANSWERED[2]},
     ]
@@ -112,9 +112,9 @@ def test_an_answer_without_a_reference_is_unscored(tmp_path: Path) -> None:
 
 
 def test_a_file_in_which_nothing_can_be_judged_is_refused_with_its_fields(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("ID,Correct,input\nq1,true,a\n")
+    (tmp_path / "a.csv").write_text("ID,Good,question\nq1,true,a\n")
     with pytest.raises(
-        DataError, match=r"expected one of 'correct'.* fields ID, Correct, input \(--column correct=NAME"
+        DataError, match=r"expected one of 'correct'.* fields Good, question, ID \(--column correct=NAME"
     ):
         read_run(tmp_path / "a.csv")
 
@@ -131,11 +131,11 @@ def confident(*scores: float) -> list[dict[str, Any]]:
 def test_a_score_that_contradicts_the_answers_is_refused_unless_it_is_named(
     tmp_path: Path, columns: dict[str, str] | None
 ) -> None:
-    path = write_lines(tmp_path / "a.jsonl", *confident(0.2, 0.9, 0.8))
+    path = write_lines(tmp_path / "a.jsonl", *confident(0, 1, 1))
     if columns is None:
         with pytest.raises(
             DataError,
-            match=r"line 1, field 'score': found 0\.2 .*0\.9 where it is not \(line 2\).*--column score=score",
+            match=r"line 1, field 'score': found 0 .*1 where it is not \(line 2\).*--column score=score",
         ):
             read_run(path)
         return
@@ -144,10 +144,8 @@ def test_a_score_that_contradicts_the_answers_is_refused_unless_it_is_named(
 
 
 def test_that_a_score_decides_beside_answers_is_noted(tmp_path: Path) -> None:
-    run = read_run(write_lines(tmp_path / "a.jsonl", *confident(1.0, 0.4, 0.9)))
-    assert run.metadata["notes"] == [
-        "the field 'score' decides what is better; outputs are not compared with references"
-    ]
+    run = read_run(write_lines(tmp_path / "a.jsonl", *confident(1, 0, 1)))
+    assert run.metadata["notes"] == ["score 'score' decides what is better; outputs are not compared with references"]
     assert run.frame["correct"].null_count() == 3
 
 

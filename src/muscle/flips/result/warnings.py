@@ -27,7 +27,11 @@ def warnings_of(
     found = [f"{run.name}: not read: {each}" for run in runs for each in run.unread]
     found += [sentence for side, pair in pairs.items() for sentence in _about_pair(side, pair, quadrants[side])]
     found += [warning for run in runs for warning in grid_warnings(run)]
-    return found + [f"{run.name}: {note}" for run in runs for note in run.metadata.get("notes") or ()]
+    runs_of: dict[str, list[str]] = {}
+    for run in runs:
+        for note in run.metadata.get("notes") or ():
+            runs_of.setdefault(note, []).append(run.name)
+    return found + [f"{', '.join(dict.fromkeys(names))}: {note}" for note, names in runs_of.items()]
 
 
 def _about_pair(side: str, pair: Pair, quadrants: Sequence[Quadrants]) -> Iterator[str]:

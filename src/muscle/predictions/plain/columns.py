@@ -9,16 +9,57 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import TypeGuard
 
 import polars as pl
 
-_TRUE = ("true", "t", "yes", "y", "pass", "passed", "correct", "right")
-_FALSE = ("false", "f", "no", "n", "fail", "failed", "incorrect", "wrong")
+_TRUE = ("true", "t", "yes", "y", "pass", "passed", "ok", "success", "correct", "right", "✓", "✔", "✅")
+_FALSE = ("false", "f", "no", "n", "fail", "failed", "failure", "incorrect", "wrong", "✗", "✘", "❌")
 TRUTHS = dict.fromkeys(_TRUE, True) | dict.fromkeys(_FALSE, False)
 """The words for right and wrong, in small letters."""
+
+NOTHING = ("nan", "null", "none", "n/a", "na", "<na>", "-")
+"""What programs write in a verdict's place where there is none, in small letters."""
+
+_WRITTEN_NULLS = ("nan", "NaN", "null", "NULL", "<NA>")
+
+
+def says_truth(text: str) -> bool:
+    """Whether a text says right, wrong, or that there is no verdict.
+
+    >>> says_truth("Pass"), says_truth("1.0"), says_truth("NaN"), says_truth("0.7")
+    (True, True, True, False)
+    """
+    word = text.strip().lower()
+    return word in TRUTHS or word in NOTHING or re.fullmatch(r"[01](\.0*)?", word) is not None
+
+
+def without_verdict(column: pl.Series) -> pl.Series:
+    """Make null of the words of a column of texts that say that there is no verdict."""
+    if column.dtype != pl.String:
+        return column
+    return column.set(column.str.strip_chars().str.to_lowercase().is_in(NOTHING).fill_null(False), None)
+
+
+def without_written_nulls(table: pl.DataFrame) -> pl.DataFrame:
+    """Make null of the words that CSV writers put where there is no answer (NaN, NULL), unless one is the reference.
+
+    Args:
+        table: texts in our names.
+    """
+    reference = pl.col("reference").str.strip_chars() if "reference" in table.columns else pl.lit(None, pl.String)
+    answers = [name for name in ("output", "extracted_answer") if name in table.columns]
+    is_word = {name: pl.col(name).str.strip_chars().is_in(_WRITTEN_NULLS) for name in answers}
+    return table.with_columns(
+        pl.when(is_word[name] & pl.col(name).str.strip_chars().ne_missing(reference))
+        .then(None)
+        .otherwise(pl.col(name))
+        .alias(name)
+        for name in answers
+    )
 
 
 def text_of_value(value: object, *, nan: str | None = None) -> str | None:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import polars as pl
 
-from muscle.errors import DataError
+from muscle.errors import DataError, UnclearColumns
 from muscle.foreign_text import listing, shorten
-from muscle.predictions.formats import SUFFIXES, TABLE_SUFFIXES
+from muscle.predictions.formats import CSV_SUFFIXES, SUFFIXES, TABLE_SUFFIXES
 from muscle.predictions.messages import reason
-from muscle.predictions.plain.json_lines import line_of, read_json_list, read_jsonl
-from muscle.predictions.plain.row_objects import Table
+from muscle.predictions.plain.columns import without_written_nulls
+from muscle.predictions.plain.json_lines import SAMPLE_LINES, first_rows, json_list, line_of, read_jsonl
+from muscle.predictions.plain.row_objects import Table, table_from_rows
 from muscle.predictions.plain.table_files import csv_line, read_table
 from muscle.predictions.plain.to_records import name_task, to_records
-from muscle.predictions.plain.verdicts import score_notes
+from muscle.predictions.plain.usual_names import decision, flags_for, sampled_rows, usual_columns
+from muscle.predictions.plain.verdicts import check_score
 from muscle.predictions.records import concat_records, is_known
 from muscle.predictions.run import METADATA_FILE, UNREAD, RunFacts, Unread, unread_from_json
 
@@ -41,6 +45,10 @@ _BESIDE = (
     ".sha256",
 )
 _LEFT_OVER = ".part"
+_BEYOND_DOUBT = re.compile(
+    r"(column 'correct'|'(output|choice|extracted_answer)' compared with 'reference'|score 'score\.[^']*') "
+    r"decides what is (right|better)(; outputs are not compared with references)?"
+)
 
 
 @dataclass(frozen=True)
@@ -75,26 +83,85 @@ def renamed(table: pl.DataFrame, columns: Mapping[str, str] | None, place: str) 
 
 
 def records_of(
-    table: Table, columns: Mapping[str, str] | None, where: Callable[[int], str]
-) -> tuple[pl.DataFrame, list[str]]:
-    """Turn a file's table into records, with what a reader of a comparison should know of it.
+    table: Table, columns: Mapping[str, str], where: Callable[[int], str], *, named_score: bool
+) -> tuple[pl.DataFrame, str]:
+    """Turn a file's table into records, with the line that says what decides.
 
     Args:
         table: the fields, in our names.
-        columns: the map that gave them; a score that it names is one.
+        columns: the map that gave them.
         where: turns a row's number into the words that open a message.
+        named_score: whether the user said which column is the score; then it is one.
 
     Raises:
         DataError: a field holds what it should not, or a score contradicts the answers.
     """
     try:
-        frame = to_records(table.frame, where=where, unread=table.unread)
+        frame = to_records(table.frame, where=where, unread=table.unread, columns=columns, score_decides=named_score)
+    except UnclearColumns:
+        raise
+    except DataError as error:
+        raise DataError(_in_their_words(str(error), columns)) from None
     except pl.exceptions.PolarsError as error:
         raise DataError(f"{where(0)} and on: cannot be read as predictions: {reason(error)}") from None
-    notes = [f"fields that are not read: {listing(table.unread)}"] if table.unread else []
-    if "correct" not in table.frame.columns and "score" not in (columns or {}):
-        notes += score_notes(frame, where)
-    return frame, notes
+    has_verdicts = "correct" in table.frame.columns
+    if not has_verdicts and not named_score:
+        check_score(frame, where)
+    return frame, decision(frame, has_verdicts=has_verdicts, columns=columns, unread=table.unread, is_asked=named_score)
+
+
+def _in_their_words(message: str, columns: Mapping[str, str]) -> str:
+    """Add to a message's field what the file calls it."""
+
+    def added(found: re.Match[str]) -> str:
+        theirs = columns.get(found[1], found[1])
+        return found[0] if theirs == found[1] else f"{found[0]} (column '{listing([theirs])}')"
+
+    return re.sub(r"field '([\w.]+)'", added, message, count=1)
+
+
+def table_records(
+    table: pl.DataFrame,
+    given: Mapping[str, str] | None,
+    where: Callable[[int], str],
+    place: str,
+    *,
+    is_csv: bool = False,
+) -> tuple[pl.DataFrame, str]:
+    """Turn a table with a user's own columns into records, with the line that says what decides.
+
+    Args:
+        table: the table.
+        given: our field names to the table's, as the user says.
+        where: turns a row's number into the words that open a message.
+        place: what opens a message on the whole table.
+        is_csv: whether it comes from CSV, where an answer that is not there may be a word.
+
+    Raises:
+        DataError: a field holds what it should not.
+    """
+    rows = sampled_rows(table)
+    columns = usual_columns(rows, given)
+    named = renamed(table, columns, place)
+    if is_csv:
+        named = without_written_nulls(named)
+    unread = tuple(name for name in named.columns if not is_known(name))
+    with asking(rows):
+        return records_of(Table(named, unread), columns, where, named_score="score" in (given or {}))
+
+
+@contextmanager
+def asking(rows: Sequence[Mapping[str, object]]) -> Iterator[None]:
+    """Let a question about columns propose options out of the file's own."""
+    try:
+        yield
+    except UnclearColumns as error:
+        raise UnclearColumns(str(error), flags=error.flags or flags_for(rows)) from None
+
+
+def notes_of(line: str) -> list[str]:
+    """Return the line on what decides as a note for reports, unless it is what nobody could doubt."""
+    return [] if _BEYOND_DOUBT.fullmatch(line) else [line]
 
 
 def read_plain(path: Path, columns: Mapping[str, str] | None) -> Plain:
@@ -109,26 +176,37 @@ def read_plain(path: Path, columns: Mapping[str, str] | None) -> Plain:
     """
     if path.is_dir():
         return _read_folder(path, columns)
-    frame, notes = _read_file(path, columns)
+    frame, told = _read_file(path, columns)
     unnamed = frame["task"].null_count() == frame.height
-    facts: RunFacts = {"notes": notes}
+    facts: RunFacts = {"notes": notes_of(told), "decided": told}
     if unnamed:
         facts["default_task"] = path.stem
     return Plain(name_task(frame, path.stem), facts)
 
 
-def _read_file(path: Path, columns: Mapping[str, str] | None) -> tuple[pl.DataFrame, list[str]]:
+def _read_file(path: Path, columns: Mapping[str, str] | None) -> tuple[pl.DataFrame, str]:
     suffix = path.suffix.lower()
     if suffix in TABLE_SUFFIXES:
-        frame = renamed(read_table(path), columns, str(path))
-        table = Table(frame, tuple(name for name in frame.columns if not is_known(name)))
-        where = partial(csv_line, path) if suffix == ".csv" else lambda row: f"{path}, row {row + 1}"
-        return records_of(table, columns, where)
+        is_csv = suffix in CSV_SUFFIXES
+        where = partial(csv_line, path) if is_csv else lambda row: f"{path}, row {row + 1}"
+        return table_records(read_table(path), columns, where, str(path), is_csv=is_csv)
     with path.open("rb") as handle:
         head = handle.read(_HEAD_BYTES)
-    if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
-        return records_of(read_json_list(path, columns=columns), columns, lambda row: f"{path}, record {row + 1}")
-    return records_of(read_jsonl(path, columns=columns), columns, partial(line_of, path))
+    is_list = head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
+    rows = json_list(path) if is_list else first_rows(path)
+    first = [row for row in rows[:SAMPLE_LINES] if isinstance(row, dict)]
+    found = usual_columns(first, columns)
+    if is_list:
+        of_list = partial(_record, path)
+        table, where = table_from_rows(enumerate(rows), where=of_list, columns=found), of_list
+    else:
+        table, where = read_jsonl(path, columns=found), partial(line_of, path)
+    with asking(first):
+        return records_of(table, found, where, named_score="score" in (columns or {}))
+
+
+def _record(path: Path, row: int) -> str:
+    return f"{path}, record {row + 1}"
 
 
 def _read_folder(folder: Path, columns: Mapping[str, str] | None) -> Plain:
@@ -142,10 +220,10 @@ def _read_folder(folder: Path, columns: Mapping[str, str] | None) -> Plain:
     for file in files:
         frame, told = _read_file(file, columns)
         frames.append(name_task(frame, file.stem))
-        for note in told:
-            files_of.setdefault(note, []).append(file.name)
+        files_of.setdefault(told, []).append(file.name)
     metadata, own_notes, unread = _folder_metadata(folder)
-    notes = own_notes + [f"{listing(names, 3)}: {note}" for note, names in files_of.items()]
+    lines = {f"{listing(names, 3)}: {line}": line for line, names in files_of.items()}
+    notes = own_notes + [told for told, line in lines.items() if notes_of(line)]
     others = [entry for entry in entries if not _is_records(entry) and entry.name != METADATA_FILE]
     beside = [entry.name for entry in others if _is_beside(entry)]
     if beside:
@@ -153,7 +231,7 @@ def _read_folder(folder: Path, columns: Mapping[str, str] | None) -> Plain:
     lost = [Unread("not read", str(entry)) for entry in others if not _is_beside(entry) and not _is_left_over(entry)]
     return Plain(
         concat_records(frames),
-        metadata | {"notes": notes},
+        metadata | {"notes": notes, "decided": "; ".join(lines)},
         (*unread, *lost),
     )
 

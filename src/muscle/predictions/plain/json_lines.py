@@ -320,20 +320,32 @@ def read_jsonl(path: Path, *, columns: Mapping[str, str] | None = None) -> Table
     return table
 
 
-def read_json_list(path: Path, *, columns: Mapping[str, str] | None = None) -> Table:
-    """Read a JSON file that holds a list of objects.
+def first_rows(path: Path) -> list[dict[str, object]]:
+    """Return the objects of a file's first lines.
+
+    Raises:
+        DataError: the file is empty or damaged: file and line.
+    """
+    with path.open("rb") as handle:
+        check_text(path, handle.read(4096))
+    _check_lines(path)
+    rows = (row for _, row in islice(_numbered_objects(path, max_bytes=SAMPLE_BYTES), SAMPLE_LINES))
+    return [row for row in rows if isinstance(row, dict)]
+
+
+def json_list(path: Path) -> list[object]:
+    """Read a JSON file that holds a list.
 
     Args:
         path: the file.
-        columns: our field names to the file's.
 
     Raises:
-        DataError: the file is damaged, or a record is no object: file, line or record.
+        DataError: the file is damaged: file and line.
     """
     data = path.read_bytes()
     check_text(path, data[:4096])
     try:
-        rows = json.loads(data.decode("utf-8-sig"), object_pairs_hook=unique_fields)
+        rows: list[object] = json.loads(data.decode("utf-8-sig"), object_pairs_hook=unique_fields)
     except RecursionError:
         raise DataError(f"{path}: expected a JSON list of flat objects, found one nested too deeply") from None
     except UnicodeDecodeError as error:
@@ -342,4 +354,4 @@ def read_json_list(path: Path, *, columns: Mapping[str, str] | None = None) -> T
         raise no_json(f"{path}, line {error.lineno}", error, "a JSON list of objects") from None
     except (ValueError, DataError) as error:
         raise DataError(f"{path}: {error}") from None
-    return table_from_rows(enumerate(rows), where=lambda row: f"{path}, record {row + 1}", columns=columns)
+    return rows

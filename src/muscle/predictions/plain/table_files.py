@@ -7,8 +7,11 @@ Arrow file says how large it is unpacked; that is looked at before anything is u
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +23,7 @@ import polars as pl
 
 from muscle.errors import DataError
 from muscle.foreign_text import listing
+from muscle.predictions.formats import CSV_SUFFIXES
 from muscle.predictions.messages import reason
 from muscle.predictions.plain.unpacked_size import arrow_bytes, parquet_size
 
@@ -33,6 +37,8 @@ _MAX_RATIO = 100
 MAX_TABLE_ROWS = 200_000_000
 _MAX_FIELD_CHARACTERS = 32 << 20
 _SEPARATORS = (",", ";", "\t", "|")
+_QUOTED = re.compile(r'"[^"]*"')
+_NOT_IN_1252 = b"\x81\x8d\x8f\x90\x9d"
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class _Layout:
 
     header: list[str]
     separator: str
+    encoding: str
     num_rows: int
     blank_rows: list[int]
     """Rows, counted from 0 behind the header, that are empty lines."""
@@ -54,7 +61,7 @@ def read_table(path: Path) -> pl.DataFrame:
     """
     if not path.stat().st_size:
         raise DataError(f"{path}: expected a {path.suffix} file with predictions, found an empty file")
-    if path.suffix.lower() == ".csv":
+    if path.suffix.lower() in CSV_SUFFIXES:
         return read_csv(path)
     try:
         _refuse_huge_table(path)
@@ -108,7 +115,8 @@ def _refuse_huge_table(path: Path) -> None:
 def read_csv(path: Path) -> pl.DataFrame:
     """Read a CSV file with a header; every value is text, an empty one null, empty lines are passed over.
 
-    Fields may be separated by semicolons, tabs or bars where the header has no comma.
+    Fields may be separated by commas, semicolons, tabs or bars, as the header has them; the text may be UTF-8, UTF-16
+    with its mark, or Windows-1252 (Latin-1). A column without a name, such as pandas' row numbers, is `Unnamed: 0`.
 
     Raises:
         DataError: a row has more or fewer fields than the header, a quote is not closed, a name stands twice
@@ -116,7 +124,9 @@ def read_csv(path: Path) -> pl.DataFrame:
     """
     layout = _csv_layout(path)
     try:
-        table = pl.read_csv(path, infer_schema=False, separator=layout.separator)
+        is_utf8 = layout.encoding == "utf-8-sig"
+        source = path if is_utf8 else io.BytesIO(path.read_text(layout.encoding).encode())
+        table = pl.read_csv(source, infer_schema=False, separator=layout.separator)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise DataError(f"{path}: expected CSV with a header, found a damaged file ({reason(error)})") from None
     if table.height != layout.num_rows or table.width != len(layout.header):
@@ -131,11 +141,11 @@ def read_csv(path: Path) -> pl.DataFrame:
 
 
 @contextmanager
-def _csv_rows(path: Path, separator: str) -> Iterator[Iterator[tuple[int, list[str]]]]:
+def _csv_rows(path: Path, separator: str, encoding: str) -> Iterator[Iterator[tuple[int, list[str]]]]:
     """Give a CSV file's rows with the lines in which they begin (from 1)."""
     limit = csv.field_size_limit(_MAX_FIELD_CHARACTERS)  # the module's own is 128 KiB, and global
     try:
-        with path.open(encoding="utf-8-sig", newline="") as handle:
+        with path.open(encoding=encoding, newline="") as handle:
             yield _numbered(csv.reader(handle, delimiter=separator, strict=True))
     finally:
         csv.field_size_limit(limit)
@@ -148,13 +158,41 @@ def _numbered(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
         line = reader.line_num + 1  # type: ignore[attr-defined]
 
 
+def text_encoding(path: Path) -> str:
+    """Find out how a text file is encoded: UTF-8, UTF-16 with its mark, or Windows-1252.
+
+    A file with characters of UTF-8 and bytes that are none is a damaged one of UTF-8: its reader will say so.
+    """
+    with path.open("rb") as handle:
+        if handle.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            return "utf-16"
+        handle.seek(0)
+        is_utf8, is_foreign, has_undefined = False, False, False
+        for line in handle:
+            if line.isascii():
+                continue
+            text = line.decode("utf-8", "replace")
+            is_foreign |= "\ufffd" in text
+            is_utf8 |= not text.replace("\ufffd", "").isascii()
+            has_undefined |= any(byte in line for byte in _NOT_IN_1252)
+    if not is_foreign or is_utf8:
+        return "utf-8-sig"
+    return "latin-1" if has_undefined else "cp1252"
+
+
+def _separator(path: Path, encoding: str) -> str:
+    """Return the mark that the header has most often outside of quotes; the first of those that are level."""
+    with path.open(encoding=encoding, errors="replace") as handle:
+        bare = _QUOTED.sub("", handle.readline(1 << 20))
+    return max(_SEPARATORS, key=bare.count)
+
+
 def _csv_layout(path: Path) -> _Layout:
     line = 1
     try:
-        with path.open("rb") as handle:
-            first = handle.readline(1 << 20).decode("utf-8-sig", "replace")
-        separator = next((mark for mark in _SEPARATORS if mark in first), ",")
-        with _csv_rows(path, separator) as rows:
+        encoding = text_encoding(path)
+        separator = _separator(path, encoding)
+        with _csv_rows(path, separator, encoding) as rows:
             header = _csv_header(path, next(rows, (1, []))[1])
             num_rows, blank_rows = 0, []
             for line, row in rows:
@@ -177,23 +215,22 @@ def _csv_layout(path: Path) -> _Layout:
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         raise DataError(f"{path}: expected UTF-8, found byte 0x{byte:02x}; save it as UTF-8") from None
-    return _Layout(header, separator, num_rows, blank_rows)
+    return _Layout(header, separator, encoding, num_rows, blank_rows)
 
 
 def _csv_header(path: Path, fields: list[str]) -> list[str]:
-    names = [field.strip() for field in fields]
+    names = [field.strip() or f"Unnamed: {number}" for number, field in enumerate(fields)]
     doubled = [name for name in names if names.count(name) > 1]
-    if doubled or "" in names:
-        what = f"{listing(doubled[:1])} twice" if doubled else "one without a name"
-        raise DataError(f"{path}, line 1: expected a name of its own for each column, found {what}")
+    if doubled:
+        raise DataError(
+            f"{path}, line 1: expected a name of its own for each column, found {listing(doubled[:1])} twice"
+        )
     return names
 
 
 def csv_line(path: Path, row: int) -> str:
     """Name the line in which a row (from 0) of a CSV file begins."""
-    with path.open("rb") as handle:
-        first = handle.readline(1 << 20).decode("utf-8-sig", "replace")
-    separator = next((mark for mark in _SEPARATORS if mark in first), ",")
-    with _csv_rows(path, separator) as rows:
+    encoding = text_encoding(path)
+    with _csv_rows(path, _separator(path, encoding), encoding) as rows:
         filled = (line for line, fields in rows if fields)
         return f"{path}, line {next(islice(filled, row + 1, None), row + 2)}"

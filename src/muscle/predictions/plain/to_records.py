@@ -5,11 +5,11 @@ The checks look at whole columns. Where one fails, the first bad row is named.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import polars as pl
 
-from muscle.errors import DataError
+from muscle.errors import DataError, UnclearColumns
 from muscle.foreign_text import listing
 from muscle.predictions.messages import Where, refuse_rows
 from muscle.predictions.plain.columns import (
@@ -19,11 +19,12 @@ from muscle.predictions.plain.columns import (
     as_truth,
     as_whole,
     unsaid,
+    without_verdict,
 )
 from muscle.predictions.plain.row_objects import INDEX_COLUMN
 from muscle.predictions.plain.scores_and_slices import expand_objects
-from muscle.predictions.plain.verdicts import with_verdicts
-from muscle.predictions.records import COLUMNS, complete, with_input_hash
+from muscle.predictions.plain.verdicts import has_bare_score, with_verdicts
+from muscle.predictions.records import COLUMNS, complete, is_known, with_input_hash
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
 
 _FORMS: dict[pl.DataType, tuple[Callable[[pl.Series], pl.Series], str]] = {
@@ -40,6 +41,8 @@ def _formed(column: pl.Series, where: Where) -> pl.Series:
     dtype = COLUMNS[column.name]
     if column.dtype == dtype:
         return column
+    if column.name == "correct":
+        column = without_verdict(column)
     convert, expected = _FORMS[dtype]
     formed = convert(column)
     refuse_rows(formed.is_null() & ~unsaid(column), column.name, expected, column, where)
@@ -83,23 +86,32 @@ def _check_choices(table: pl.DataFrame, where: Where) -> None:
     refuse_rows(nan, "logprobs", "numbers", logprobs, where)
 
 
-def _identities(table: pl.DataFrame, names: list[str], where: Where) -> pl.DataFrame:
+def _identities(table: pl.DataFrame, names: Mapping[str, str], where: Where) -> pl.DataFrame:
     """Give a row without an id the head of its content hash."""
     missing = table["id"].is_null()
     if not missing.any():
         return table
     lost = missing & table["input"].is_null()
     if lost.any():
-        raise DataError(
+        theirs = next((name for name in names if not is_known(name)), "COLUMN")
+        raise UnclearColumns(
             f"{where(int(lost.arg_true()[0]))}, field 'id': expected an 'id' or an 'input' by which the item "
-            f"is found in the other run, found neither; the file has the fields {listing(names)} (--column "
-            "id=NAME maps one)"
+            f"is found in the other run, found neither; the file has the fields {listing(names.values())} (--column "
+            "id=NAME maps one)",
+            flags=f"--column 'input={theirs}'",
         )
     hashes = with_input_hash(table)["input_hash"].str.slice(0, 16)
     return table.with_columns(pl.coalesce(table["id"], hashes).alias("id"))
 
 
-def to_records(table: pl.DataFrame, *, where: Where, unread: Iterable[str] = ()) -> pl.DataFrame:
+def to_records(
+    table: pl.DataFrame,
+    *,
+    where: Where,
+    unread: Iterable[str] = (),
+    columns: Mapping[str, str] | None = None,
+    score_decides: bool = True,
+) -> pl.DataFrame:
     """Turn a table of plain fields into records.
 
     Args:
@@ -108,6 +120,8 @@ def to_records(table: pl.DataFrame, *, where: Where, unread: Iterable[str] = ())
             with `reference`.
         where: turns a row's number into the words that open a message.
         unread: names of further fields of the file, for messages.
+        columns: our names to the file's, for messages.
+        score_decides: whether a bare number `score` decides beside answers and references; else only one of 0 and 1.
 
     Returns:
         A frame with every column of the format. `input_hash` is as it was given; `task` is null where the
@@ -118,9 +132,10 @@ def to_records(table: pl.DataFrame, *, where: Where, unread: Iterable[str] = ())
     """
     if table.height == 0:
         raise DataError(f"{where(0)}: expected at least one prediction, found none")
-    names = list(dict.fromkeys([*table.columns, *unread]))
+    names = {name: (columns or {}).get(name, name) for name in (*table.columns, *unread)}
     if "id" not in names:
         table = table.with_columns(id=pl.lit(None, pl.String))
+    is_doubtful = not score_decides and has_bare_score(table)
     table = expand_objects(table, where)
     table = table.with_columns(
         _formed(table[name], where) for name in COLUMNS if name in table.columns and name != "reference"
@@ -135,7 +150,7 @@ def to_records(table: pl.DataFrame, *, where: Where, unread: Iterable[str] = ())
         table = table.with_columns(pl.when(blank_error).then(pl.col("error")).alias("error"))
     refuse_rows(table["repeat"] < 0, "repeat", "a number from 0", table["repeat"], where)
     _check_choices(table, where)
-    return with_verdicts(_identities(table, names, where), fields=names, where=where)
+    return with_verdicts(_identities(table, names, where), fields=names, where=where, doubtful_score=is_doubtful)
 
 
 def name_task(frame: pl.DataFrame, task: str) -> pl.DataFrame:

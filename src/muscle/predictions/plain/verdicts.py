@@ -7,11 +7,11 @@ beside a reference is no answer: the row gets an `error`, it is missing and not 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 
 import polars as pl
 
-from muscle.errors import DataError
+from muscle.errors import DataError, UnclearColumns
 from muscle.foreign_text import listing
 from muscle.predictions.messages import Where
 from muscle.predictions.run import SCORE_PREFIX
@@ -42,13 +42,51 @@ def _is_reference() -> pl.Expr:
     return pl.when(has_both).then(references.list.contains(_given_answer()))
 
 
-def with_verdicts(table: pl.DataFrame, *, fields: Collection[str], where: Where) -> pl.DataFrame:
+def has_bare_score(table: pl.DataFrame) -> bool:
+    """Whether a file has a field `score` that is a number and no object of names and numbers."""
+    if "score" not in table.columns or table["score"].dtype.is_nested():
+        return False
+    values = table["score"].drop_nulls()
+    return bool(values.len()) and not (
+        values.dtype == pl.String and values.str.strip_chars_start().str.starts_with("{").all()
+    )
+
+
+def _told_by_references(table: pl.DataFrame, where: Where) -> pl.Expr:
+    """Mark the rows of tasks whose bare score is not 0 or 1 and whose answers can be compared with references.
+
+    Raises:
+        UnclearColumns: in such a task no answer is its reference, so that the score may be what was meant.
+    """
+    rows = table.select("task", pl.col(_BARE).alias("score"), same=_is_reference()).with_row_index("row")
+    tasks = rows.group_by("task", maintain_order=True).agg(
+        graded=(~pl.col("score").is_in([0.0, 1.0])).any(),
+        compared=pl.col("same").is_not_null().any(),
+        matched=pl.col("same").any(),
+        row=pl.col("row").first(),
+    )
+    told = tasks.filter(pl.col("graded") & pl.col("compared"))
+    lost = told.filter(~pl.col("matched"))
+    if lost.height:
+        raise UnclearColumns(
+            f"{where(lost['row'][0])} and on, field 'score': found numbers beside outputs of which none is its "
+            "reference; say --column score=score if they are scores of the answers (more is better), or, if not (a "
+            "confidence, a time), --column slice.sure=score, and references decide",
+            flags="--column score=score",
+        )
+    return pl.col("task").is_in(told["task"].to_list(), nulls_equal=True)
+
+
+def with_verdicts(
+    table: pl.DataFrame, *, fields: Mapping[str, str], where: Where, doubtful_score: bool = False
+) -> pl.DataFrame:
     """Compute `correct` in the tasks of a file where nothing else says what is right.
 
     Args:
         table: records.
-        fields: the file's fields; `correct` among them decides even where it is null.
+        fields: the file's fields and what the file calls them; `correct` among them decides even where it is null.
         where: turns a row's number into the words that open a message.
+        doubtful_score: whether the score may be something else, a confidence: then references come first.
 
     Raises:
         DataError: no row has a verdict, a score or an error, and none can be computed.
@@ -57,21 +95,24 @@ def with_verdicts(table: pl.DataFrame, *, fields: Collection[str], where: Where)
         return table
     scores = [pl.col(name).is_not_null() for name in table.columns if name.startswith(SCORE_PREFIX)]
     scored = pl.any_horizontal(scores).any().over("task") if scores else pl.lit(False)
+    if doubtful_score and _BARE in table.columns:
+        scored = scored & ~_told_by_references(table, where)
     open_rows = table.select(pl.col("error").is_null() & ~scored).to_series()
     if not open_rows.any():
         return table
     has_reference = pl.col("reference").list.drop_nulls().list.len() > 0
-    blank = (_given_answer().is_null() | (_given_answer() == "")) & has_reference
+    has_answers = any(name in fields for name in ("choice", "extracted_answer", "output"))
+    blank = pl.lit(has_answers) & (_given_answer().is_null() | (_given_answer() == "")) & has_reference
     found = table.filter(open_rows).select(correct=_is_reference(), blank=blank.fill_null(False))
     found = found.select(
         correct=pl.when(pl.col("correct") | ~pl.col("blank")).then("correct"),
         error=pl.when(pl.col("blank") & ~pl.col("correct").fill_null(False)).then(pl.lit(NO_ANSWER)),
     )
     if open_rows.all() and found["correct"].null_count() == found["error"].null_count() == found.height:
-        raise DataError(
+        raise UnclearColumns(
             f"{where(0)}, field 'correct': expected one of 'correct', 'score', or 'choice' or 'output' with "
             "a 'reference' (or an 'error'), found none in this row or any other; the file has the fields "
-            f"{listing(fields)} (--column correct=NAME maps one)"
+            f"{listing(fields.values())} (--column correct=NAME maps one)"
         )
     places = open_rows.arg_true()
     return table.with_columns(
@@ -80,8 +121,8 @@ def with_verdicts(table: pl.DataFrame, *, fields: Collection[str], where: Where)
     )
 
 
-def score_notes(frame: pl.DataFrame, where: Where) -> list[str]:
-    """Say that a field `score` decides beside answers and references; refuse one that contradicts them.
+def check_score(frame: pl.DataFrame, where: Where) -> None:
+    """Refuse a field `score` that decides beside answers and references and contradicts them.
 
     A confidence is not a score of the answer: an answer that is the reference has less of it than one that is not.
 
@@ -93,16 +134,16 @@ def score_notes(frame: pl.DataFrame, where: Where) -> list[str]:
         DataError: the score of an answer that is its reference is below that of one that is not, in one task.
     """
     if next((name for name in frame.columns if name.startswith(SCORE_PREFIX)), None) != _BARE:
-        return []
+        return
     rows = (
         frame.lazy()
-        .select("task", "filter", pl.col(_BARE).alias("score"), same=_is_reference())
+        .select("task", "filter", "correct", pl.col(_BARE).alias("score"), same=_is_reference())
         .with_row_index("row")
-        .filter(pl.col("score").is_not_null() & pl.col("same").is_not_null())
+        .filter(pl.col("score").is_not_null() & pl.col("same").is_not_null() & pl.col("correct").is_null())
         .collect()
     )
     if rows.is_empty():
-        return []
+        return
     groups = rows.group_by("task", "filter", maintain_order=True).agg(
         pl.col("score", "row").filter("same").sort_by(pl.col("score").filter("same")).first().name.prefix("right_"),
         pl.col("score", "row")
@@ -121,4 +162,3 @@ def score_notes(frame: pl.DataFrame, where: Where) -> list[str]:
             "one, say so with --column score=score; if not (a confidence, a time), give the field another "
             "name, so that output and reference decide"
         )
-    return ["the field 'score' decides what is better; outputs are not compared with references"]

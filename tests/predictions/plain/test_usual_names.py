@@ -1,0 +1,191 @@
+"""Tables as pandas and scripts write them: what decides, from which column, what is not used, and when it is asked."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from muscle import read_run
+from muscle.errors import DataError, UnclearColumns
+
+ROWS = [
+    {"question": "Where, then?", "expected": "Köln", "prediction": "Köln"},
+    {"question": "Who\nis it?", "expected": "Ada", "prediction": "Bob"},
+]
+RIGHT = [("Where, then?", True), ("Who\nis it?", False)]
+
+
+def as_csv(rows: list[dict[str, Any]], separator: str = ",") -> str:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]), delimiter=separator)
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def written(path: Path, *rows: dict[str, Any]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def judged(path: Path) -> list[Any]:
+    return read_run(path).frame.select("input", "correct").rows()
+
+
+@pytest.mark.parametrize(
+    ("name", "separator", "encoding"),
+    [
+        ("a.csv", ",", "utf-8"),
+        ("a.csv", ";", "cp1252"),
+        ("a.csv", ",", "latin-1"),
+        ("a.csv", "\t", "utf-16"),
+        ("a.csv", ";", "utf-16"),
+        ("a.tsv", "\t", "utf-8-sig"),
+        ("a.csv", "|", "utf-8"),
+    ],
+)
+def test_a_table_is_read_in_any_usual_encoding_and_separator(
+    tmp_path: Path, name: str, separator: str, encoding: str
+) -> None:
+    (tmp_path / name).write_bytes(as_csv(ROWS, separator).encode(encoding))
+    assert judged(tmp_path / name) == RIGHT
+    assert read_run(tmp_path / name).frame["output"][0] == "Köln"
+
+
+def test_a_comma_in_a_quoted_header_does_not_separate(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('id;"why, or not, at all, now";correct\n1;x;yes\n')
+    assert read_run(tmp_path / "a.csv").frame["correct"].to_list() == [True]
+
+
+def test_the_row_numbers_that_pandas_writes_are_not_used(tmp_path: Path) -> None:
+    rows = [{"": n, **row} for n, row in enumerate(ROWS)]
+    (tmp_path / "a.csv").write_text(as_csv(rows))
+    run = read_run(tmp_path / "a.csv")
+    assert run.metadata["decided"] == (
+        "'prediction' compared with 'expected' decides what is right; input from 'question'; not used: Unnamed: 0"
+    )
+    assert run.metadata["notes"] == [run.metadata["decided"]]
+
+
+def test_a_row_after_a_text_of_several_lines_is_named_by_its_line(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes('question;passed\n"ä\n\nb";yes\nc;perhaps\n'.encode("cp1252"))
+    with pytest.raises(DataError, match=r"a\.csv, line 5, field 'correct' \(column 'passed'\).*found 'perhaps'"):
+        read_run(tmp_path / "a.csv", columns={"correct": "passed"})
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "expected"),
+    [
+        ("prompt", "completion", "target"),
+        ("text", "predicted_label", "label"),
+        ("Question", "Model Answer", "Ground Truth"),
+        ("question", "answer", "expected"),
+        ("question", "prediction", "answer"),
+        ("query", "response", "gold"),
+        ("input", "output", "reference"),
+    ],
+)
+def test_the_usual_names_are_known_in_every_kind_of_file(
+    tmp_path: Path, question: str, answer: str, expected: str
+) -> None:
+    rows = [{question: r["question"], answer: r["prediction"], expected: r["expected"]} for r in ROWS]
+    (tmp_path / "a.csv").write_text(as_csv(rows))
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    pl.DataFrame(rows).write_parquet(tmp_path / "a.parquet")
+    files = [written(tmp_path / "a.jsonl", *rows), *(tmp_path / f"a.{kind}" for kind in ("csv", "json", "parquet"))]
+    assert [judged(file) for file in files] == [RIGHT] * 4
+    assert read_run(pl.DataFrame(rows)).frame["correct"].to_list() == [True, False]
+
+
+def test_fields_of_the_format_come_before_usual_names(tmp_path: Path) -> None:
+    row = {"id": 1, "input": "a", "question": "b", "output": "x", "prediction": "y", "reference": "x", "target": "y"}
+    run = read_run(written(tmp_path / "a.jsonl", row))
+    assert run.frame.select("id", "input", "output", "correct").row(0) == ("1", "a", "x", True)
+    assert run.metadata["decided"].endswith("; not used: question, prediction, target")
+
+
+def test_what_the_user_names_comes_before_usual_names(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.jsonl", {"question": "a", "prediction": "x", "raw": "y", "expected": "y"})
+    assert read_run(path).frame["correct"].to_list() == [False]
+    assert read_run(path, columns={"output": "raw"}).frame["correct"].to_list() == [True]
+
+
+@pytest.mark.parametrize("word", ["yes", "Pass", "T", "True", True, 1, 1.0, "1", "✅"])
+def test_a_column_of_verdicts_decides_in_whichever_words(tmp_path: Path, word: object) -> None:
+    rows = [{"question": "a", "passed": word}, {"question": "b", "passed": None}]
+    run = read_run(written(tmp_path / "a.jsonl", *rows))
+    assert run.frame["correct"].to_list() == [True, None]
+    assert run.metadata["decided"] == "column 'passed' decides what is right; input from 'question'"
+    (tmp_path / "a.csv").write_text(as_csv(rows))
+    assert read_run(tmp_path / "a.csv").frame["correct"].to_list() == [True, None]
+
+
+@pytest.mark.parametrize("word", ["NaN", "null", "None", "n/a", " "])
+def test_a_word_for_no_verdict_is_none(tmp_path: Path, word: str) -> None:
+    rows = [{"id": 1, "correct": "no"}, {"id": 2, "correct": word}]
+    assert read_run(written(tmp_path / "a.jsonl", *rows)).frame["correct"].to_list() == [False, None]
+
+
+def test_a_column_with_other_words_is_no_column_of_verdicts(tmp_path: Path) -> None:
+    rows = [row | {"verdict": "rather good"} for row in ROWS]
+    run = read_run(written(tmp_path / "a.jsonl", *rows))
+    assert run.frame["correct"].to_list() == [True, False] and run.metadata["decided"].endswith("not used: verdict")
+
+
+def test_a_call_that_succeeded_is_not_an_answer_that_is_right(tmp_path: Path) -> None:
+    rows = [row | {"success": True} for row in ROWS]
+    assert judged(written(tmp_path / "a.jsonl", *rows)) == RIGHT
+    assert read_run(written(tmp_path / "b.jsonl", {"id": 1, "success": True})).frame["correct"].to_list() == [True]
+
+
+def test_a_number_beside_an_answer_and_its_reference_does_not_decide(tmp_path: Path) -> None:
+    rows = [row | {"score": score} for row, score in zip(ROWS, (0.9, 0.2), strict=True)]
+    run = read_run(written(tmp_path / "a.jsonl", *rows))
+    assert run.frame["correct"].to_list() == [True, False]
+    assert run.metadata["decided"].endswith("; not used: score")
+    named = read_run(tmp_path / "a.jsonl", columns={"score": "score"})
+    assert named.frame.select("correct", "score.score").rows() == [(None, 0.9), (None, 0.2)]
+    assert named.metadata["decided"].startswith("score 'score' decides what is better; outputs are not compared")
+
+
+def test_a_number_beside_answers_that_are_never_their_reference_is_asked_about(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.jsonl", ROWS[1] | {"score": 0.4}, ROWS[1] | {"question": "c", "score": 0.5})
+    with pytest.raises(UnclearColumns, match="field 'score': found numbers beside outputs of which none") as caught:
+        read_run(path)
+    assert caught.value.flags == "--column score=score"
+
+
+@pytest.mark.parametrize("answer", ["NaN", "nan", "NULL", ""])
+def test_an_answer_that_a_csv_writer_left_out_is_missing_and_not_wrong(tmp_path: Path, answer: str) -> None:
+    rows = [ROWS[0], {"question": "b", "expected": "Ada", "prediction": answer}]
+    rows.append({"question": "c", "expected": "null", "prediction": "null"})
+    (tmp_path / "a.csv").write_text(as_csv(rows))
+    frame = read_run(tmp_path / "a.csv").frame
+    assert frame.select("correct", "error").rows() == [(True, None), (None, "no answer"), (True, None)]
+
+
+ASKED = [
+    ({"question": "a", "one": "Köln", "two": "Bonn"}, {"output": "one", "reference": "two"}),
+    ({"id": 1, "confidence": 0.5}, {"score": "confidence"}),
+    ({"id": 1, "was fine": "yes"}, {"correct": "was fine"}),
+    ({"question": "a", "prediction": "x", "response": "y", "expected": "y"}, {"output": "prediction"}),
+]
+
+
+@pytest.mark.parametrize(("row", "proposed"), ASKED)
+def test_where_nothing_tells_what_decides_the_options_that_are_proposed_work(
+    tmp_path: Path, row: dict[str, Any], proposed: dict[str, str]
+) -> None:
+    path = written(tmp_path / "a.jsonl", row)
+    with pytest.raises(UnclearColumns) as caught:
+        read_run(path)
+    assert all(f"{ours}={theirs}" in caught.value.flags for ours, theirs in proposed.items())
+    assert all(name in str(caught.value) for name in row)
+    run = read_run(path, columns=proposed)
+    assert run.frame["correct"].null_count() == 0 or run.score_names() == ["score"]
