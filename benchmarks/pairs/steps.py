@@ -62,7 +62,9 @@ class Step:
     further: tuple[str, ...] = ()
 
 
-def mixed(name: str, words: str, share: float, teacher: tuple[Side, str] = ("old", "old")) -> Step:
+def mixed(
+    name: str, words: str, share: float, teacher: tuple[Side, str] = ("old", "old"), *, rate: float = 2e-4
+) -> Step:
     """Return a distillation to the mixture of a teacher in the old model's place and `labels`, its start."""
     return Step(
         name,
@@ -70,7 +72,7 @@ def mixed(name: str, words: str, share: float, teacher: tuple[Side, str] = ("old
         "align",
         start="labels",
         teacher=teacher,
-        training={"learning_rate": 2e-4, "epochs": 2},
+        training={"learning_rate": rate, "epochs": 2},
         alignment={"method": "options", "old_share": share, "labels_first": False},
         unlabelled=True,
     )
@@ -93,11 +95,14 @@ STEPS: tuple[Step, ...] = (
     ),
     mixed("mixture5", "mixture of old and labels alone, share .5, unlabelled texts", 0.5),
     mixed("twin5", "control: the twin in the old one's place, share .5", 0.5, ("new", "twin")),
+    mixed("lr6", "mixture, share .5, rate 6e-4", 0.5, rate=6e-4),
+    mixed("twin6", "control: the twin in the old one's place, share .5, rate 6e-4", 0.5, ("new", "twin"), rate=6e-4),
     mixed("mixture7", "mixture, share .7", 0.7),
     mixed("twin7", "control: the twin in the old one's place, share .7", 0.7, ("new", "twin")),
     Step("longer", "plain update trained on, cross-entropy", "finetune", start="new"),
     Step("third", "an unrelated third model, token adapter", "finetune", "third", another_seed=1),
     mixed("third5", "control: the third model in the old one's place, share .5", 0.5, ("third", "third")),
+    mixed("third6", "control: the third model in the old one's place, rate 6e-4", 0.5, ("third", "third"), rate=6e-4),
     mixed("third7", "control: the third model in the old one's place, share .7", 0.7, ("third", "third")),
 )
 
