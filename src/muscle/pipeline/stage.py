@@ -42,3 +42,10 @@ class Stage:
     unlabelled: tuple[Example, ...] = ()
     epochs_before: int = 0
     teachers: tuple[Side, ...] = ()
+
+    @property
+    def labelled_epochs(self) -> int:
+        """Epochs of the labelled examples in which a training sees as many examples as this one does at most."""
+        assert self.data is not None, "a training has data"
+        labelled = max(1, len(self.data.train))
+        return -(-(self.epochs or 0) * (len(self.data.train) + len(self.unlabelled)) // labelled) + self.epochs_before

@@ -303,9 +303,6 @@ class UpdateStages:
             )
 
         aligned = self.align(data)
-        epochs = aligned.epochs or 0
-        if on_options:
-            epochs = -(-epochs * (len(data.train) + len(data.unlabelled)) // len(data.train)) + aligned.epochs_before
         return replace(
             aligned,
             name=f"control {name}",
@@ -313,7 +310,7 @@ class UpdateStages:
             outputs=(out,),
             work=work,
             needs=(aligned.name,),
-            epochs=epochs,
+            epochs=aligned.labelled_epochs,
             unlabelled=(),
             epochs_before=0,
         )

@@ -84,9 +84,4 @@ def train_longer(update: UpdateStages, data: TaskData) -> Stage:
 
 def labelled_epochs(update: UpdateStages) -> int:
     """Return the epochs of labelled examples in which as many examples are seen as a variant sees at most."""
-    most = 1
-    for data in update.data.values():
-        aligned = update.align(data)
-        seen = (aligned.epochs or 0) * (len(data.train) + len(data.unlabelled))
-        most = max(most, -(-seen // max(1, len(data.train))) + aligned.epochs_before)
-    return most
+    return max([1, *(update.align(data).labelled_epochs for data in update.data.values())])
