@@ -170,18 +170,7 @@ class UpdateStages:
             }
 
         def work() -> None:
-            from muscle.training.finetune import finetune
-
-            finetune(
-                self.bases.base(side),
-                data.task,
-                train_examples=data.train,
-                validation_examples=data.validation,
-                lora=self.config.lora,
-                settings=training,
-                out=out,
-                description=f"fine-tune {run} on {name}",
-            )
+            self.fine_tune(side, data, training, out, f"fine-tune {run} on {name}")
 
         stage = f"floor {name}" if run == "floor" else f"finetune {run}/{name}"
         return Stage(stage, inputs, (out,), work, data=data, epochs=training.epochs)
@@ -195,6 +184,31 @@ class UpdateStages:
             self.bases,
             self.adapter,
             lambda side: [self.fingerprints[side], self.templates(side)],
+        )
+
+    def fine_tune(
+        self,
+        side: Side,
+        data: TaskData,
+        settings: TrainingSettings,
+        out: Path,
+        description: str,
+        *,
+        start_from: Path | None = None,
+    ) -> None:
+        """Train an adapter on a side's base with cross-entropy: a fresh one, or one that is there already."""
+        from muscle.training.finetune import finetune
+
+        finetune(
+            self.bases.base(side),
+            data.task,
+            train_examples=data.train,
+            validation_examples=data.validation,
+            lora=self.config.lora,
+            settings=settings,
+            out=out,
+            start_from=start_from,
+            description=description,
         )
 
     def align(self, data: TaskData, run: str = "compat") -> Stage:
@@ -279,28 +293,18 @@ class UpdateStages:
             }
 
         def work() -> None:
-            from muscle.training.finetune import finetune
             from muscle.training.options.teach import OptionData
             from muscle.training.options.train import train_on_labels
 
-            base, start_from = self.bases.base("new"), self.adapter("new", name)
+            start_from = self.adapter("new", name)
             settings, description = self._control_training(name), f"train on (control) on {name}"
             if on_options:
                 parts = self.candidates.learnt("compat", data, ())
                 labelled = OptionData(data.task, parts["train"], parts["validation"], answers=alignment.answers_in_use)
+                base = self.bases.base("new")
                 train_on_labels(base, start_from, labelled, settings=settings, out=out, description=description)
                 return
-            finetune(
-                base,
-                data.task,
-                train_examples=data.train,
-                validation_examples=data.validation,
-                lora=self.config.lora,
-                settings=settings,
-                out=out,
-                start_from=start_from,
-                description=description,
-            )
+            self.fine_tune("new", data, settings, out, description, start_from=start_from)
 
         aligned = self.align(data)
         return replace(

@@ -65,19 +65,7 @@ def train_longer(update: UpdateStages, data: TaskData) -> Stage:
         }
 
     def work() -> None:
-        from muscle.training.finetune import finetune
-
-        finetune(
-            update.bases.base("new"),
-            data.task,
-            train_examples=data.train,
-            validation_examples=data.validation,
-            lora=update.config.lora,
-            settings=settings,
-            out=out,
-            start_from=start_from,
-            description=f"train on longer on {name}",
-        )
+        update.fine_tune("new", data, settings, out, f"train on longer on {name}", start_from=start_from)
 
     return Stage(f"control {name}", inputs, (out,), work, data=data, epochs=settings.epochs)
 
