@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 WORKERS := --numprocesses logical --maxprocesses 8 --dist worksteal
 ONE_THREAD := OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1
 
-.PHONY: demo test check slow-tests coverage clean
+.PHONY: demo test check search slow-tests coverage clean
 
 demo: $(VENV)/.installed
 	$(BIN)/muscle demo
@@ -25,6 +25,10 @@ check: $(VENV)/.installed
 # Minutes of training and kills at every stage.
 slow-tests: $(VENV)/.installed
 	$(BIN)/pytest -m slow --durations=20
+
+# The property tests with new random examples, ten times as many.
+search: $(VENV)/.installed
+	HYPOTHESIS_PROFILE=search $(ONE_THREAD) $(BIN)/pytest $(WORKERS) $$(grep -rl "from hypothesis" tests --include="test_*.py")
 
 # Which lines and branches the tests of `make test` run; what they start in processes of their own is not counted.
 coverage: $(VENV)/.installed

@@ -14,9 +14,11 @@ os.environ.setdefault("TRITON_INTERPRET", "1")
 
 sys.path.insert(0, str(Path(__file__).parent))  # helpers such as `tiny` are modules beside the tests
 
-# A worker that waits for its core is not slow: no time limit for an example.
-settings.register_profile("shared cores", deadline=None)
-settings.load_profile("shared cores")
+# A worker that waits for its core is not slow: no time limit for an example. The same examples in every run, so that a
+# change fails by what it did; `make search` looks for others.
+settings.register_profile("same", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 # Scripts that made the files there; they want harnesses that the tests do not.
 collect_ignore_glob = ["data/*"]
