@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from muscle import distributed
-from muscle.commands import collect, compare, gate, plan, route, runs, training
+from muscle.commands import collect, compare, gate, plan, record, route, runs, training
 from muscle.commands.ending import end
 from muscle.commands.shell import say
 
@@ -53,6 +53,7 @@ for _command in (
     collect.collect,
 ):
     app.command()(_command)
+app.command(epilog=record.EXAMPLES)(record.record)
 app.add_typer(gate.baselines_app, name="baseline")
 app.add_typer(route.app, name="route")
 
