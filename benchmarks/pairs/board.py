@@ -2,10 +2,10 @@
 
     python benchmarks/pairs/board.py --pair sibling --task clinc150 --out runs/pairs [--last-epoch] [--unit whole]
 
-By `muscle.leaderboard`, as `muscle sweep` makes its own: mean and standard deviation over the seeds, sign-flip tests over
-items (an item's flips of all seeds are one cluster), Holm's adjustment. Written to
-benchmarks/results/pairs/boards/PAIR-TASK.json; `benchmarks/pairs/table.py` prints the kept ones as Markdown. A model
-counts with the seeds that it has.
+By `muscle.leaderboard`, as `muscle sweep` makes its own: mean and standard deviation over the seeds, sign-flip tests
+over items (an item's flips of all seeds are one cluster), Holm's adjustment. Written to
+benchmarks/results/pairs/boards/PAIR-TASK.json; `benchmarks/pairs/table.py --boards` prints the kept ones as Markdown. A
+model counts with the seeds that it has.
 """
 
 from __future__ import annotations
