@@ -67,6 +67,18 @@ def test_the_page_draws_the_curves_and_gives_every_figure():
     assert (first, last) == ("25.00,225.00", "800.00,687.50")
 
 
+def test_a_mask_over_whole_options_is_told_of_items():
+    method = Method("options", "mask", temperature=1.0, mask="student_wrong", ce_weight=0.25, start="new")
+    report = with_training(replace(EQ_1, method=method))
+    text = render_markdown(report).replace("\\", "")
+    assert "Eq. 1 on options, mask student_wrong, T = 1, lambda = 0.75, from the new adapter" in text
+    assert "items that lean on the old model 31.0% to 12.5%" in text
+    page = render_html(report)
+    assert "Items that lean on the old model" in page
+    assert "share of the items (Fig. 3 of the paper)" in page
+    assert "Tokens that lean" in render_html(with_training(EQ_1))
+
+
 def test_a_method_at_option_level_shows_its_agreement_and_calibration():
     method = Method(
         "options", "mixture", temperature=1.0, ce_weight=0.0, old_share=0.5, kl="forward", labels_first=True,

@@ -56,8 +56,9 @@ alignment:                              # the compatibility adapter; the words a
   # The method fills in what stands behind a "#"; a key that is written overrules it. Shown: those of the paper.
   # unit: tokens                        # ours: or options, those of a choice task; answers, candidates where it writes;
                                         #       weights, which trains nothing
-  # target: mask                        # ours: with whole answers labels, mixture, reliability, stack, margin, lifted,
-                                        #       focal, inhibition, old_answers, twins; with weights interpolation
+  # target: mask                        # ours: with whole answers also labels, mixture, reliability, stack, margin,
+                                        #       lifted, focal, inhibition, old_answers, twins; with weights:
+                                        #       interpolation
   # temperature: 2.0
   # mask: student_wrong                 # or old_right, old_always, token_likelihood, sequence_likelihood (Table 7)
   # ce_weight: 0.0                      # 1 - lambda of Eq. 5
