@@ -96,6 +96,15 @@ def gate(
         ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="A warning ends in exit code 2.")] = False,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Limit of every rule of the policy that names none: what is let pass. The policy's own without, 0.01 "
+            "as in muscle compare.",
+        ),
+    ] = None,
     writing: Writing,
     how: Reading,
     comparing: Comparing,
@@ -127,6 +136,7 @@ def gate(
             candidate=beside.get("candidate"),
             noise=beside.get("noise"),
             strict=strict,
+            tolerance=tolerance,
             options=replace(comparing.options(), epsilon_item=epsilon_item),
         )
     _write_verdict(result, writing)

@@ -5,6 +5,7 @@ const KIND_FILTERS = [
   ["negative", "Negative flips", (flip) => flip.kind === "negative_flip"],
   ["fixed", "Given back", (flip) => flip.fixed === true],
   ["kept", "Still broken", (flip) => flip.kind === "negative_flip" && flip.fixed === false],
+  ["broke", "Broken by the candidate", (flip) => flip.introduced === true || (flip.kind === "negative_flip" && flip.fixed === false)],
   ["introduced", "Newly broken", (flip) => flip.introduced === true],
   ["positive", "Positive flips", (flip) => flip.kind === "positive_flip"],
   ["other", "Another wrong answer", (flip) => flip.kind === "other_wrong" && flip.introduced !== true],
