@@ -72,13 +72,14 @@ def plain_judgement(name: str, task: JudgedTask, standing: Standing, tolerance: 
     assert effect is not None, "a candidate is judged"
     pair = f"{effect.negative_flips_candidate:,} negative flips, the plain update {effect.negative_flips_plain:,}"
     change = effect.accuracy_change
-    level = f"{'mean score' if kind == 'continuous' else 'accuracy'} {change_words(change, kind)}"
+    of_what = "mean score" if kind == "continuous" else "accuracy"
+    level = f"{of_what} {change_words(change, kind)}"
     if standing.flips == "more":
         reason = f"the candidate breaks more than the plain update: {pair} ({p_value(standing.more_flips_p)})"
         sure = f"chance alone makes a candidate break so many more {chance(standing.more_flips_p)}"
         return Judgement(name, "plain", "block", f"{name}: {reason}", sure)
     beyond = f"more than {percent_of_limit(tolerance)}{' of the score' if kind == 'continuous' else ''}"
-    against = f"{level} against the plain update"
+    against = f"{of_what} against the plain update {change_words(change, kind)}"
     if standing.accuracy == "lost":
         reason = f"the candidate loses {beyond} to the plain update: {level}; {pair}"
         return Judgement(name, "plain", "block", f"{name}: {reason}", f"95% sure: {against}")
@@ -94,7 +95,8 @@ def plain_judgement(name: str, task: JudgedTask, standing: Standing, tolerance: 
     reason = f"against the plain update: {pair} ({p_value(standing.flips_p)}), {level}"
     sure = against
     if standing.flips == "fewer":
-        sure = f"chance alone makes it break so many fewer than the plain update {chance(standing.flips_p)}; {against}"
+        fewer = f"by chance alone it would break so many fewer than the plain update {chance(standing.flips_p)}"
+        sure = f"{fewer}; {against}"
     return Judgement(name, "plain", "pass", f"{name}: {reason}", sure)
 
 
@@ -108,7 +110,8 @@ def floor_judgement(name: str, task: JudgedTask, standing: Standing) -> Judgemen
         f"the old recipe trained again breaks {effect.negative_flips_plain:,}, this "
         f"{effect.negative_flips_candidate:,}: {place[standing.flips]} ({p_value(p)})"
     )
-    return Judgement(name, "floor", "pass", f"{name}: {told}", told)
+    sure = f"the old recipe trained again breaks {effect.negative_flips_plain:,}"
+    return Judgement(name, "floor", "pass", f"{name}: {told}", sure)
 
 
 def change_words(change: Estimate, kind: Kind) -> str:

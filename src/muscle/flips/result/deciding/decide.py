@@ -170,7 +170,7 @@ def _sure(report: Report, grounds: Grounds, advice: Advice, worst: Sequence[Judg
     """Say how sure the recommendation is: what the verdict rests on, and of a candidate how it stands to the others."""
     if advice == "ship" and report.verdict == "warn":
         beside = [each for each in grounds.judgements if each.about in ("plain", "floor")]
-        return [*_named(report, beside), *(f"still, {told}" for told in _named(report, worst[:1]))]
+        return [*_named(report, beside), *(f"but {told}" for told in _named(report, worst[:1]))]
     if advice == "ship" and not grounds.by_policy and report.candidate is None and len(report.tasks) > 1:
         limit = percent_of_limit(report.settings.tolerance)
         return [f"95% sure on each of the {len(report.tasks)} tasks that no more is lost than is let pass ({limit})"]

@@ -24,7 +24,7 @@ function updateView() {
   const matching = matchingExamples(entries, state);
   const test = KIND_FILTERS.find(([name]) => name === state.kind)[2];
   view = matching.filter((entry) => test(entry.flip));
-  sortExamples(view, state.sort);
+  sortExamples(view, state.sort, names.candidate !== null);
   for (const [name, , counts] of KIND_FILTERS) {
     const chip = at(`kind-${name}`);
     if (!chip) continue;
@@ -89,7 +89,7 @@ function go(changes, push) {
 /** Open what is folded around a part of the page, and the part itself. */
 function unfold(part) {
   if (!part) return;
-  for (const inner of part.querySelectorAll(":scope > details.fold")) inner.open = true;
+  for (const inner of part.querySelectorAll(":scope > details.section-fold")) inner.open = true;
   for (let outer = part; outer; outer = outer.parentElement) if (outer.tagName === "DETAILS") outer.open = true;
 }
 
