@@ -219,7 +219,8 @@ class AlignmentSettings(Section):
         The name of the preset stands for nothing beside what it filled in, nor does a place beside its content.
         """
         left_out = ("method", "unlabelled", "teachers")
-        return {key: value for key, value in super().identity().items() if key not in left_out}
+        kept = {key: value for key, value in super().identity().items() if key not in left_out}
+        return {**kept, "training": {key: value for key, value in self.training.items() if key != "report_to"}}
 
     def reads(self, key: str) -> bool:
         """Whether a key means something to this method."""

@@ -49,6 +49,7 @@ training:                               # task adapters and compatibility adapte
   attention: auto                       # ours: transformers' choice; sdpa, flash_attention_2, flex_attention, ...
   chunk_memory_mb: 128                  # ours: logits of a chunk of tokens
   kernels: auto                         # ours: the Triton kernel where it is right and faster; torch, triton
+  report_to: none                       # ours: tensorboard, wandb or mlflow, or a list: they get the log too
   seed: 0
 alignment:                              # the compatibility adapter; the words are explained in docs/update.md
   method: paper                         # Eq. 1; or options, answers; or published rivals: churn, pct, ldi, elodi, mpt,

@@ -18,6 +18,7 @@ from muscle.pipeline.candidates import Parts, candidate_parts, draw_candidates
 from muscle.tasks import Example, Task, get_task, load_examples, load_unlabelled, split_train_validation
 from muscle.tasks.data import Split
 from muscle.tasks.prompt import make_prompt
+from muscle.training.reporting import check_reporters
 from muscle.training.run import TrainingResult
 from muscle.yaml_files import UserYaml
 
@@ -49,6 +50,7 @@ def finetune_step(
     """Load base and data and train a task adapter; see `muscle.training.finetune.finetune`."""
     from muscle.training.finetune import finetune
 
+    check_reporters(settings.training.report_to)
     chosen = get_task(task)
     split = _training_split(chosen, train, settings.training, limit)
     chosen = _prompted(chosen, settings, split.train)
@@ -77,6 +79,8 @@ def align_step(
     """Load both task models and the data and train a compatibility adapter; see `muscle.training.align.align`."""
     from muscle.training.align import align
 
+    training, alignment = settings.align_training(), settings.alignment
+    check_reporters(training.report_to)
     chosen = get_task(task)
     sides = []
     for option, text in (("--old", old), ("--new", new)):
@@ -86,7 +90,6 @@ def align_step(
         sides.append((base, adapter))
     split = _training_split(chosen, train, settings.training, limit)
     chosen = _prompted(chosen, settings, split.train)
-    training, alignment = settings.align_training(), settings.alignment
     further = alignment.unlabelled_of(chosen.name)
     known = (*split.train, *split.validation)
     parts: dict[str, Sequence[Example]] = {
