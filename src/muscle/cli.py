@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from muscle import distributed
-from muscle.commands import collect, compare, gate, plan, route, runs, training
+from muscle.commands import compare, doctor, gate, plan, route, runs, training
 from muscle.commands.ending import end
 from muscle.commands.shell import say
 
@@ -50,7 +50,8 @@ for _command in (
     runs.convert,
     compare.closeness,
     compare.report,
-    collect.collect,
+    runs.collect,
+    doctor.doctor,
 ):
     app.command()(_command)
 app.add_typer(gate.baselines_app, name="baseline")

@@ -134,19 +134,19 @@ def _is_pandas(source: object) -> bool:
 
 
 def _plain_row(row: Mapping[object, object]) -> dict[str, object]:
-    return {str(name): _plain(value) for name, value in row.items()}
+    return {str(name): _json_value(value) for name, value in row.items()}
 
 
-def _plain(value: object) -> object:
+def _json_value(value: object) -> object:
     """Turn a value into one that JSON has: numpy's scalars and arrays, pandas' NA, dates and the like."""
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if isinstance(value, Mapping):
         return _plain_row(value)
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(entry) for entry in value]
+        return [_json_value(entry) for entry in value]
     if type(value).__name__ in _NO_VALUES:
         return None
     if hasattr(value, "tolist"):  # numpy's, and torch's tensors
-        return _plain(value.tolist())
+        return _json_value(value.tolist())
     return str(value)
