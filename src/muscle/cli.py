@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from muscle import distributed
-from muscle.commands import collect, compare, gate, plan, route, runs, training
+from muscle.commands import compare, doctor, gate, plan, route, runs, training
 from muscle.commands.ending import end
 from muscle.commands.help.grouped import GroupedCommand, GroupedCommands
 from muscle.commands.help.texts import COMPARE, help_of
@@ -55,7 +55,8 @@ for _command in (
     training.export,
     compare.report,
     runs.convert,
-    collect.collect,
+    runs.collect,
+    doctor.doctor,
 ):
     _text = help_of(_command.__name__)
     app.command(cls=GroupedCommand, rich_help_panel=_text.group, epilog=_text.epilog)(_command)
