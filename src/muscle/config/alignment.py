@@ -35,6 +35,8 @@ _FITTING: Mapping[UnitName, tuple[TargetName, ...]] = {
     "answers": _OF_WHOLE_ANSWERS,
     "weights": ("interpolation",),
 }
+_TELLING = ("method", "unit", "target", "temperature", "mask", "ce_weight", "engine", "store_precision", "topk")
+"""Keys of which one says that the paper's method is meant, or that another one is."""
 _TAUGHT = "a target with teachers: mixture, reliability, stack, lifted, focal, inhibition or old_answers"
 _ONE_DISTRIBUTION: tuple[TargetName, ...] = ("mask", *MIXED_TARGETS)
 """Targets that are one distribution an item, to which the KL has a direction."""
@@ -212,6 +214,15 @@ class AlignmentSettings(Section):
                 return self.margin_of == "higher"
             case _:
                 return self.target in _ONE_DISTRIBUTION
+
+    @property
+    def names_a_method(self) -> bool:
+        """Whether it was written which method it is, by name or by a key that belongs to a unit alone."""
+        return not self.model_fields_set.isdisjoint(_TELLING)
+
+    def as_options(self) -> AlignmentSettings:
+        """Return the method at option level, with the keys that were written."""
+        return type(self).model_validate({**self.model_dump(exclude_unset=True), "method": "options"})
 
     def identity(self) -> dict[str, object]:
         """Return the settings as part of a fingerprint.

@@ -15,6 +15,7 @@ from muscle.config.update_file import StageSettings
 from muscle.errors import ConfigError
 from muscle.models.bases import LoadedBase, load_base, load_for_training
 from muscle.pipeline.candidates import Parts, candidate_parts, draw_candidates
+from muscle.pipeline.loaded_bases import fitting_method
 from muscle.tasks import Example, Task, get_task, load_examples, load_unlabelled, split_train_validation
 from muscle.tasks.data import Split
 from muscle.tasks.prompt import make_prompt
@@ -88,6 +89,7 @@ def align_step(
         if adapter is None:
             raise ConfigError(f"{option} {text}: expected BASE+ADAPTER, found no adapter")
         sides.append((base, adapter))
+    settings = fitting_method(settings, sides[0][0], sides[1][0], [task])
     split = _training_split(chosen, train, settings.training, limit)
     chosen = _prompted(chosen, settings, split.train)
     further = alignment.unlabelled_of(chosen.name)

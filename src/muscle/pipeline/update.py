@@ -11,7 +11,7 @@ from muscle.config.update_file import UpdateConfig
 from muscle.flips.result.report import Report
 from muscle.models.adapter_check import check_adapter
 from muscle.models.bases import check_same_vocabulary
-from muscle.pipeline.loaded_bases import SIDES
+from muscle.pipeline.loaded_bases import SIDES, with_fitting_method
 from muscle.pipeline.run_folder import RunFolder, content_of
 from muscle.pipeline.stage import Stage
 from muscle.pipeline.stages import UpdateStages
@@ -49,7 +49,7 @@ def update(config: UpdateConfig) -> UpdateResult:
     Raises:
         MuscleError: an input is wrong; what is done so far is kept, and the next call goes on there.
     """
-    update_stages = UpdateStages(config)
+    update_stages = UpdateStages(with_fitting_method(config))
     run = RunFolder(update_stages.folder)
     with run.locked():
         stages = update_stages.all()
