@@ -158,6 +158,9 @@ TEXTS = {
         (("a whole model, and the lines that serve it", "muscle export RUN/adapters/compat/TASK --out ship --merged"),),
         "docs/ship.md",
     ),
+    "doctor": HelpText(
+        FILES, (("what is here, and what is missing", "muscle doctor"), ("for training", "muscle doctor update"))
+    ),
     "collect": HelpText(
         FILES, (("several updates in one table", "muscle collect runs/a runs/b --html table.html"),), "docs/collect.md"
     ),
