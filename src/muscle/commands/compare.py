@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
@@ -22,7 +22,7 @@ from muscle.commands.options import (
     Quiet,
     Rerun,
 )
-from muscle.commands.shell import check_outputs, print_json, say, show_report, start, write_result
+from muscle.commands.shell import check_outputs, print_json, say, say_written, show_report, start, write_result
 from muscle.commands.sources import decisions, named_sources, reading
 from muscle.errors import ConfigError
 from muscle.samples import capitals, what_next
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Judging:
     """What a comparison cuts by, lets pass, and is told of items and judges; see `muscle.CompareOptions`."""
+
+    PANEL: ClassVar[str] = "How it is judged"
 
     slices: Annotated[
         list[str] | None,
@@ -153,6 +155,8 @@ def compare(
     show_report(found, quiet=is_quiet)
     for line in [*decisions(runs), *([what_next()] if example else [])] if not is_quiet else []:
         say(line)
+    if not is_quiet:
+        say_written(html, markdown, json_file)
     raise typer.Exit(EXIT_CODES[found.verdict])
 
 
@@ -247,7 +251,10 @@ def report(
         if no_texts:
             found = without_texts(found)
         page, text = render_html(found), render_markdown(found)
-        write_text(html or folder / "report.html", page)
-        write_text(markdown or folder / "report.md", text)
-        is_printed = write_result(json_file, found)
-        show_report(found, quiet=quiet or is_printed)
+        paths = (html or folder / "report.html", markdown or folder / "report.md")
+        for path, written in zip(paths, (page, text), strict=True):
+            write_text(path, written)
+        is_quiet = write_result(json_file, found) or quiet
+        show_report(found, quiet=is_quiet)
+    if not is_quiet:
+        say_written(*paths, json_file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
@@ -17,7 +17,7 @@ from muscle.commands.options import (
     Markdown,
     Quiet,
 )
-from muscle.commands.shell import check_outputs, print_commands, say, start, write_result
+from muscle.commands.shell import check_outputs, print_commands, say, say_written, start, write_result
 from muscle.commands.sources import read_source, reading
 from muscle.errors import ConfigError
 
@@ -67,6 +67,8 @@ class KeptBaseline:
 class Writing:
     """Where a gate's verdict is written beside the terminal."""
 
+    PANEL: ClassVar[str] = "What is written"
+
     markdown: Markdown = None
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML.")] = None
     annotations: Annotated[bool, typer.Option("--annotations", help="Print annotations for GitHub Actions.")] = False
@@ -96,6 +98,15 @@ def gate(
         ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="A warning ends in exit code 2.")] = False,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Limit of every rule of the policy that names none: what is let pass. The policy's own without, 0.01 "
+            "as in muscle compare.",
+        ),
+    ] = None,
     writing: Writing,
     how: Reading,
     comparing: Comparing,
@@ -127,11 +138,12 @@ def gate(
             candidate=beside.get("candidate"),
             noise=beside.get("noise"),
             strict=strict,
+            tolerance=tolerance,
             options=replace(comparing.options(), epsilon_item=epsilon_item),
         )
     _write_verdict(result, writing)
     is_json = write_result(writing.json_file, result.report)
-    _print_verdict(result, annotations=writing.annotations, quiet=quiet, is_json=is_json)
+    _print_verdict(result, writing, quiet=quiet, is_json=is_json)
     raise typer.Exit(result.exit_code)
 
 
@@ -148,7 +160,7 @@ def _write_verdict(result: GateResult, writing: Writing) -> None:
         write_html(result.report, writing.html)
 
 
-def _print_verdict(result: GateResult, *, annotations: bool, quiet: bool, is_json: bool) -> None:
+def _print_verdict(result: GateResult, writing: Writing, *, quiet: bool, is_json: bool) -> None:
     """Print the verdict and annotations; these go to standard error where JSON has standard output to itself."""
     if not quiet and not is_json:
         from rich.console import Console
@@ -156,7 +168,8 @@ def _print_verdict(result: GateResult, *, annotations: bool, quiet: bool, is_jso
         from muscle.gate.terminal import print_gate
 
         print_gate(result.report, Console())
-    if annotations:
+        say_written(writing.html, writing.markdown, writing.junit, writing.json_file)
+    if writing.annotations:
         from muscle.gate import to_annotations
 
         print_commands(to_annotations(result.report), err=is_json)

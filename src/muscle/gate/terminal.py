@@ -1,4 +1,4 @@
-"""The gate in a terminal: the verdict, every rule that did not simply hold, and what broke, in about thirty lines."""
+"""The gate in a terminal: what to do, what broke, every rule with what was seen, in about thirty lines."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _STYLES = {"pass": "green", "warn": "yellow", "block": "bold red", "cannot_tell"
 
 
 def print_gate(report: Report, console: Console) -> None:
-    """Print the gate's verdict, its rules with what was seen, the reasons, and the worst flips.
+    """Print what to do, the worst flips, the gate's rules with what was seen, and the reasons.
 
     Args:
         report: the report of a `GateResult`.
@@ -46,7 +46,10 @@ def print_gate(report: Report, console: Console) -> None:
     """
     findings = gate_section(report).findings
     print_verdict(report, console, max_before=MAX_NOTES, style=_STYLES[report.verdict])
+    print_flips(report, console, limit=MAX_FLIPS)
     console.print()
+    if report.decision is not None:
+        print_lines([report.headline], console, limit=600)
     console.print(_rules_laid_out(findings, width=console.width))
     print_hidden(len(findings) - MAX_RULES, "rules, none worse than these", console)
     print_lines(noise_lines(report, max_tasks=MAX_REASONS), console, limit=400)
@@ -57,8 +60,6 @@ def print_gate(report: Report, console: Console) -> None:
         line = f"  {one_line(finding.where, 80)}: {one_line(finding.reason, 300)}"
         console.print(Text(line, style=_STYLES[finding.verdict]))
     print_hidden(len(told) - MAX_REASONS, "", console, indent="  ")
-    roles = ("old", "new" if report.candidate is None else "candidate")
-    print_flips(report, console, limit=MAX_FLIPS, roles=roles, input_place=True)
     print_last_line(report, console)
 
 

@@ -15,8 +15,10 @@ from muscle.config.update_file import StageSettings
 from muscle.errors import ConfigError
 from muscle.models.bases import LoadedBase, load_base, load_for_training
 from muscle.pipeline.candidates import Parts, candidate_parts, draw_candidates
+from muscle.pipeline.loaded_bases import fitting_method
 from muscle.tasks import Example, Task, get_task, load_examples, load_unlabelled
 from muscle.tasks.prompted import prompted, training_split, with_shots
+from muscle.training.reporting import check_reporters
 from muscle.training.run import TrainingResult
 from muscle.yaml_files import UserYaml
 
@@ -48,6 +50,7 @@ def finetune_step(
     """Load base and data and train a task adapter; see `muscle.training.finetune.finetune`."""
     from muscle.training.finetune import finetune
 
+    check_reporters(settings.training.report_to)
     chosen = get_task(task)
     split = training_split(chosen, train, settings.training, limit)
     chosen = prompted(chosen, settings, split.train)
@@ -76,6 +79,8 @@ def align_step(
     """Load both task models and the data and train a compatibility adapter; see `muscle.training.align.align`."""
     from muscle.training.align import align
 
+    training, alignment = settings.align_training(), settings.alignment
+    check_reporters(training.report_to)
     chosen = get_task(task)
     sides = []
     for option, text in (("--old", old), ("--new", new)):
@@ -83,9 +88,9 @@ def align_step(
         if adapter is None:
             raise ConfigError(f"{option} {text}: expected BASE+ADAPTER, found no adapter")
         sides.append((base, adapter))
+    settings = fitting_method(settings, sides[0][0], sides[1][0], [task])
     split = training_split(chosen, train, settings.training, limit)
     chosen = prompted(chosen, settings, split.train)
-    training, alignment = settings.align_training(), settings.alignment
     further = alignment.unlabelled_of(chosen.name)
     known = (*split.train, *split.validation)
     parts: dict[str, Sequence[Example]] = {

@@ -150,6 +150,26 @@ def table_records(
         return records_of(Table(named, unread), columns, where, named_score="score" in (given or {}))
 
 
+def row_records(
+    rows: Sequence[object], given: Mapping[str, str] | None, where: Callable[[int], str]
+) -> tuple[pl.DataFrame, str]:
+    """Turn rows as JSON has them into records, with the line that says what decides.
+
+    Args:
+        rows: the objects.
+        given: our field names to the rows', as the user says.
+        where: turns a row's number into the words that open a message.
+
+    Raises:
+        DataError: a row is no object, or a field holds what it should not.
+    """
+    first = [row for row in rows[:SAMPLE_LINES] if isinstance(row, Mapping)]
+    columns = usual_columns(first, given)
+    table = table_from_rows(enumerate(rows), where=where, columns=columns)
+    with asking(first):
+        return records_of(table, columns, where, named_score="score" in (given or {}))
+
+
 @contextmanager
 def asking(rows: Sequence[Mapping[str, object]]) -> Iterator[None]:
     """Let a question about columns propose options out of the file's own."""
@@ -193,16 +213,13 @@ def _read_file(path: Path, columns: Mapping[str, str] | None) -> tuple[pl.DataFr
     with path.open("rb") as handle:
         head = handle.read(_HEAD_BYTES)
     is_list = head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
-    rows = json_list(path) if is_list else first_rows(path)
-    first = [row for row in rows[:SAMPLE_LINES] if isinstance(row, dict)]
-    found = usual_columns(first, columns)
     if is_list:
-        of_list = partial(_record, path)
-        table, where = table_from_rows(enumerate(rows), where=of_list, columns=found), of_list
-    else:
-        table, where = read_jsonl(path, columns=found), partial(line_of, path)
+        return row_records(json_list(path), columns, partial(_record, path))
+    first = first_rows(path)
+    found = usual_columns(first, columns)
+    table = read_jsonl(path, columns=found)
     with asking(first):
-        return records_of(table, found, where, named_score="score" in (columns or {}))
+        return records_of(table, found, partial(line_of, path), named_score="score" in (columns or {}))
 
 
 def _record(path: Path, row: int) -> str:

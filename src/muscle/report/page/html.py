@@ -82,7 +82,7 @@ def render_html(report: Report, *, max_flips: int = MAX_FLIPS) -> str:
             script=script,
             data=Markup(f'{{"names":{embed_json(_names_of_versions(report))},"flips":[{",".join(embedded)}]}}'),
             flips_note=tables.flips_note(report, held=len(embedded)),
-            **_verdict_parts(report),
+            **_verdict_parts(report, held),
             **_sections(report, held),
         )
     )
@@ -101,14 +101,21 @@ def static_page(template: str, *folders: Path, **parts: object) -> str:
     return str(_environment(*folders).get_template(template).render(style=style, policy=policy, **parts))
 
 
-def _verdict_parts(report: Report) -> dict[str, object]:
-    """Return what the verdict's section shows."""
-    word = VERDICT_WORDS[report.verdict]
+def _verdict_parts(report: Report, held: Report) -> dict[str, object]:
+    """Return what the verdict's section shows; `held` has the flips alone that the page holds."""
+    word, decision = VERDICT_WORDS[report.verdict], report.decision
+    line = report.headline.removeprefix(f"{word}: ")
+    link, words = headline.link_to_broken(held)
     return {
         "report": report,
         "title": report.title,
         "verdict": word,
-        "sentence": report.headline.removeprefix(f"{word}: "),
+        "decision": decision,
+        "sentence": line if decision is None else decision.sentence,
+        "told": report.headline if decision is not None else " ".join(report.reasons[:1]),
+        "ways": headline.ways_table(report),
+        "broken_link": link,
+        "broken_words": words,
         "names": _names_of_versions(report),
         "noise_sentence": noise.sentence(report),
         "differences": rules.differences(report),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
@@ -43,6 +43,7 @@ class SliceCard:
         table: the slices, the surest changes first.
         more: those beyond `SHOWN_ROWS`.
         notes: what was not tested, in words.
+        is_judged: whether the verdict is on this side.
     """
 
     task: str
@@ -52,18 +53,21 @@ class SliceCard:
     table: Table | None
     more: Table | None
     notes: tuple[str, ...]
+    is_judged: bool = False
 
 
 def slice_cards(report: Report) -> list[SliceCard]:
-    """Return a card for each task and comparison that was cut into slices."""
+    """Return a card for each task and comparison that was cut into slices; the side that the verdict is on first."""
     listed = {(flip.task, name, value) for flip in report.flips for name, value in flip.slices.items()}
     cards = []
     for name, task in report.tasks.items():
         for side in sides(task):
             sliced = task.slices.get(side.key)
             if sliced and (sliced.rows or sliced.concentrated or sliced.simpson):
-                cards.append(_slice_card(name, sliced, side, listed, binary=task.kind == "binary"))
-    return cards
+                is_judged = side.key == report.judged_side
+                card = _slice_card(name, sliced, side, listed, binary=task.kind == "binary")
+                cards.append(replace(card, is_judged=is_judged))
+    return sorted(cards, key=lambda card: not card.is_judged)
 
 
 def _slice_card(name: str, sliced: TaskSlices, side: TaskSide, listed: Listed, *, binary: bool) -> SliceCard:
