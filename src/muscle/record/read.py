@@ -58,7 +58,7 @@ def read_record(files: Sequence[str], task: str) -> Record:
     for file in files:
         frame = _of_task(file, task)
         for row in frame.iter_rows(named=True):
-            answer = _answer_of(row)
+            answer = _read_answer(row)
             if answer is not None and row["input"] is not None:
                 by_hash[row["input_hash"]].append(answer)
                 by_text[text_key(row["input"])][row["input_hash"]] = None
@@ -94,7 +94,7 @@ def _of_task(file: str, task: str) -> pl.DataFrame:
     return run.frame
 
 
-def _answer_of(row: Mapping[str, object]) -> RecordedAnswer | None:
+def _read_answer(row: Mapping[str, object]) -> RecordedAnswer | None:
     """Return a row's answer; None where it failed or is blank."""
     text, choices, choice, logprobs = (row[name] for name in ("output", "choices", "choice", "logprobs"))
     if row["error"] is not None:

@@ -123,7 +123,7 @@ def _write_old_run(record: Record, data: TaskData, out: Path) -> None:
     task, asked, answers = data.task, [], []
     missing = []
     for example in data.test:
-        found = [_answer(task, example, each) for each in record.answers_to(example)]
+        found = [_scored_answer(task, example, each) for each in record.answers_to(example)]
         if not found:
             missing.append(example.id)
             found = [Answer(error=NOT_RECORDED)]
@@ -138,12 +138,12 @@ def _write_old_run(record: Record, data: TaskData, out: Path) -> None:
         "backend": "record",
         "num_errors": sum(answer.error is not None for answer in answers),
     }
-    notes = [_note(record, len(data.test), len(answers), missing)]
+    notes = [_old_side_note(record, len(data.test), len(answers), missing)]
     metadata = {"format": "muscle", "model": {"name": record.name}, "notes": notes, "tasks": {task.name: facts}}
     save_run(Run("old", build_frame(task, asked, answers), metadata), out, facts={"record_digest": record.digest})
 
 
-def _note(record: Record, num_items: int, num_answers: int, missing: Sequence[str]) -> str:
+def _old_side_note(record: Record, num_items: int, num_answers: int, missing: Sequence[str]) -> str:
     """Say in a sentence for reports what the old side is."""
     asked = f", asked {record.facts['first']} to {record.facts['last']}" if record.facts.get("first") else ""
     there = num_answers - len(missing)
@@ -154,7 +154,7 @@ def _note(record: Record, num_items: int, num_answers: int, missing: Sequence[st
     )
 
 
-def _answer(task: Task, example: Example, given: RecordedAnswer) -> Answer:
+def _scored_answer(task: Task, example: Example, given: RecordedAnswer) -> Answer:
     """Return a recorded answer, scored as every other run of the update is."""
     if task.kind != "choice":
         return replace(generation_answer(task, example, given.text), finish_reason=given.finish_reason)
