@@ -45,7 +45,7 @@ def with_fitting_method(config: UpdateConfig) -> UpdateConfig:
                 "alignment.method: with old.record expected options or answers; some tasks have options, and of others "
                 "the answers are generated: give each kind an update of its own"
             )
-        method = "options" if kinds == {"choice"} else "answers"
+        method: Literal["options", "answers"] = "options" if kinds == {"choice"} else "answers"
         logger.info("the old model is a record: the method is %s (alignment.method: another)", method)
         return config.model_copy(update={"alignment": config.alignment.as_method(method)})
     return fitting_method(config, config.old, config.new, [entry.task for entry in config.tasks])

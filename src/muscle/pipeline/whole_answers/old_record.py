@@ -66,7 +66,7 @@ class OldRecord:
             DataError: it has none to any training or validation item.
         """
         record = self.of(task.name)
-        found = {}
+        found: dict[str, Sequence[Example]] = {}
         for part, examples in parts.items():
             found[part] = [example for example in examples if usable(record, example)]
             missing = [example.id for example in examples if not usable(record, example)]

@@ -169,9 +169,10 @@ class OptionAlignment:
         if self.alignment.reads_new_teacher or (recorded is not None and recorded.needs_new):
             named = {"new": new_adapter, **{f"teacher-{number}": path for number, path in enumerate(self.teachers)}}
             new = [self._teacher(name, self.new_base, path) for name, path in named.items()]
+        facts: dict[str, object] = {}
         if recorded is None:
             assert isinstance(self.old, LoadedBase), "there is no record"
-            old, facts = self._teacher("old", self.old, self.start.adapters["old"]), {}
+            old = self._teacher("old", self.old, self.start.adapters["old"])
         else:
             old, facts = recorded.scores(calibrated(self.data, new[0]) if recorded.needs_new else None)
         lesson = taught_lesson(self.data, old, new if self.alignment.reads_new_teacher else [], self.alignment)
