@@ -297,6 +297,8 @@ def _gate_result(comparison: Comparison, policy: Policy, findings: Sequence[Find
         gate=GateSection(policy.model_dump(mode="json"), strict, verdict, code, findings),
         headline=headline(verdict, compared.tasks, old=compared.old, new=compared.new, candidate=compared.candidate),
     )
-    grounds = grounds_of_findings(findings, comparison.missing, alpha=policy.alpha, min_items=policy.min_items)
+    grounds = grounds_of_findings(
+        findings, compared, comparison.missing, alpha=policy.alpha, min_items=policy.min_items
+    )
     report = replace(judged, decision=decide(judged, grounds))
     return GateResult(verdict, code, tuple(findings), report)

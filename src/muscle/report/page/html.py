@@ -112,7 +112,7 @@ def _verdict_parts(report: Report, held: Report) -> dict[str, object]:
         "verdict": word,
         "decision": decision,
         "sentence": line if decision is None else decision.sentence,
-        "told": report.headline if decision is not None else " ".join(report.reasons[:1]),
+        "told": report.headline if decision is not None else "",
         "ways": headline.ways_table(report),
         "broken_link": link,
         "broken_words": words,

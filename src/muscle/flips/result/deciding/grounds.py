@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from muscle.flips.options import CompareOptions
+from muscle.flips.pairing.pair import WithOld
 from muscle.flips.result.deciding.beside import against_plain
 from muscle.flips.result.deciding.decide import Grounds, better_than_plain, gains
 from muscle.flips.result.measured import MeasuredPair
@@ -23,8 +24,9 @@ def verdict_of(measured: MeasuredPair, tasks: Mapping[str, TaskResult], options:
     """
     effects = {name: task.candidate_effect for name, task in tasks.items()}
     floors = {name: task.floor_effect for name, task in tasks.items() if task.floor_effect is not None}
+    side: WithOld = "old_vs_candidate" if measured.side == "old_vs_candidate" else "old_vs_new"
     judged = {
-        name: replace(task, judge=(tasks[name].judge or {}).get(measured.side))
+        name: replace(task, judge=(tasks[name].judge or {}).get(side))
         for name, task in measured.judged(effects, floors).items()
         if name in tasks
     }
