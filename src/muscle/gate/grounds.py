@@ -18,7 +18,13 @@ _WORDS: dict[str, Word] = {"block": "block", "warn": "warn", "cannot_tell": "can
 
 
 def grounds_of_findings(
-    findings: Sequence[Finding], report: Report, missing: str, *, alpha: float, min_items: int
+    findings: Sequence[Finding],
+    report: Report,
+    missing: str,
+    *,
+    alpha: float,
+    min_items: int,
+    better: Sequence[Judgement] = (),
 ) -> Grounds:
     """Return what a recommendation by a policy rests on.
 
@@ -28,6 +34,7 @@ def grounds_of_findings(
         missing: what is missing of the runs, in words; empty where nothing is.
         alpha: level of each one-sided bound.
         min_items: items that a task needs before a rule can be proven.
+        better: how a candidate stands to the plain update where it is proven to be the better one.
     """
     told = [
         _judgement(each, _numbers_behind(each, report), missing, alpha, min_items)
@@ -37,7 +44,7 @@ def grounds_of_findings(
     if findings and not told:
         holds = f"every blocking rule of the policy is proven to hold, each {1 - alpha:.0%} sure"
         told = [Judgement(None, "rule", "pass", holds, holds)]
-    return Grounds(told, better_than_plain=False, gains=False, by_policy=True)
+    return Grounds([*told, *better], better_than_plain=bool(better), gains=False, by_policy=True)
 
 
 def _numbers_behind(finding: Finding, report: Report) -> SideNumbers | None:

@@ -109,10 +109,12 @@ def _advice(report: Report, grounds: Grounds) -> Advice:
         return "dont_ship"
     if report.verdict == "cannot_tell":
         return "cannot_tell"
+    if report.candidate is not None and grounds.better_than_plain:
+        return "ship"
     if grounds.by_policy:
         return "look_first"
     if report.candidate is not None:
-        return "ship" if grounds.better_than_plain else "dont_ship"
+        return "dont_ship"
     return "look_first" if grounds.gains else "dont_ship"
 
 
