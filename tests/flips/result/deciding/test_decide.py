@@ -191,6 +191,13 @@ def test_a_policy_that_lets_pass_with_a_warning_says_to_look_first():
     assert "egative flip rate 3.33%, at least 2.81%" in found.report.decision.sure
 
 
+def test_gate_and_compare_advise_alike_on_a_better_candidate():
+    found = gate(OLD, PLAIN, candidate=CANDIDATE)
+    plain = compare(OLD, PLAIN, candidate=CANDIDATE).report.decision
+    assert found.verdict == "warn" and found.report.decision.sentence == plain.sentence
+    assert "less than once in 1,000 cases" in found.report.decision.sure
+
+
 def test_a_policy_that_cannot_tell_says_how_many_items_would():
     found = gate(run(answers(120, old_wrong=18)), run(answers(120, old_wrong=18))).report
     assert (found.verdict, found.decision.advice) == ("cannot_tell", "cannot_tell")
