@@ -91,7 +91,7 @@ def _flips_html(report: Report) -> Markup:
     told = [answers(flip, candidate=has_candidate) for flip in flips]
     head = ("task", "id", "input", *told[0])
     rows = [(flip.task, flip.id, flip.input or "", *said.values()) for flip, said in zip(flips, told, strict=True)]
-    return _html_table(f"What broke, {worst_flips(report)}", head, rows)
+    return _html_table(worst_flips(report, len(flips)), head, rows)
 
 
 def _html_table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> Markup:
