@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from muscle import distributed
-from muscle.commands import compare, doctor, gate, plan, route, runs, training
+from muscle.commands import compare, doctor, gate, plan, record, route, runs, training
 from muscle.commands.ending import end
 from muscle.commands.help.grouped import GroupedCommand, GroupedCommands
 from muscle.commands.help.texts import COMPARE, help_of
@@ -56,6 +56,7 @@ for _command in (
     compare.report,
     runs.convert,
     runs.collect,
+    record.record,
     doctor.doctor,
 ):
     _text = help_of(_command.__name__)

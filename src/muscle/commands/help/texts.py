@@ -158,6 +158,27 @@ TEXTS = {
         (("a whole model, and the lines that serve it", "muscle export RUN/adapters/compat/TASK --out ship --merged"),),
         "docs/ship.md",
     ),
+    "record": HelpText(
+        FILES,
+        (
+            (
+                "a hosted model; the key is read from OPENAI_API_KEY",
+                "muscle record --endpoint openai --model ft:NAME --task task.yaml \\\n"
+                "    --data train.jsonl --top-logprobs 20 --max-cost 20 --out old.jsonl",
+            ),
+            (
+                "a server of one's own, every option's likelihood",
+                "muscle record --endpoint http://localhost:8000/v1 --model NAME \\\n"
+                "    --ask options --task task.yaml --data test.jsonl --out old.jsonl",
+            ),
+            (
+                "a base with its adapter, on this machine",
+                "muscle record --model BASE+ADAPTER --task task.yaml --data test.jsonl --out old.jsonl",
+            ),
+            ("what a record is good for", "muscle record --check old.jsonl"),
+        ),
+        "docs/record.md",
+    ),
     "doctor": HelpText(
         FILES, (("what is here, and what is missing", "muscle doctor"), ("for training", "muscle doctor update"))
     ),

@@ -24,7 +24,7 @@ from muscle.predictions.plain.table_files import csv_line, read_table
 from muscle.predictions.plain.to_records import name_task, to_records
 from muscle.predictions.plain.usual_names import decision, flags_for, sampled_rows, usual_columns
 from muscle.predictions.plain.verdicts import check_score
-from muscle.predictions.records import concat_records, is_known
+from muscle.predictions.records import concat_records, unknown_fields
 from muscle.predictions.run import METADATA_FILE, UNREAD, RunFacts, Unread, unread_from_json
 
 _HEAD_BYTES = 65_536
@@ -146,7 +146,7 @@ def table_records(
     named = renamed(table, columns, place)
     if is_csv:
         named = without_written_nulls(named)
-    unread = tuple(name for name in named.columns if not is_known(name))
+    unread = unknown_fields(named.columns)
     with asking(rows):
         return records_of(Table(named, unread), columns, where, named_score="score" in (given or {}))
 
