@@ -69,7 +69,9 @@ def test_paths_that_are_named_are_there(page: Path) -> None:
 def test_python_files_and_modules_that_are_named_are_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     files = {
-        path.name for folder in ("src", "tests", "benchmarks", "examples") for path in (ROOT / folder).rglob("*.py")
+        path.name
+        for folder in ("src", "tests", "benchmarks", "examples", "docs")
+        for path in (ROOT / folder).rglob("*.py")
     }
     assert set(re.findall(r"\b\w+\.py\b", text)) - files == set()
     for name in re.findall(r"`muscle\.((?:[a-z_]+\.)*[a-z_]+)", text):

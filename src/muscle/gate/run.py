@@ -42,7 +42,7 @@ MAX_UNREAD = 3
 """Sources that a finding names; the report's `unread` has all."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GateResult(Shown):
     """What the gate says of an update.
 

@@ -295,6 +295,7 @@ def _method_words(alignment: AlignmentSettings) -> str:
         return f"Eq. 1, mask {alignment.mask}, T {alignment.temperature:g}{weight}"
     shared = ("mixture", "reliability", "lifted", "inhibition", "interpolation")
     share = f", old share {alignment.old_share:g}" if alignment.target in shared else ""
+    share += f" {alignment.mask}" if alignment.target == "mask" else ""
     more = ", unlabelled inputs" if alignment.unlabelled and alignment.target not in LABEL_TARGETS else ""
     method = "" if alignment.method in ("options", "answers", "paper") else f"{alignment.method}: "
     return f"{method}{alignment.unit}, {alignment.target}{share}{more}"

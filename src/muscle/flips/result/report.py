@@ -31,6 +31,7 @@ from muscle.flips.result.finding import GateSection, Word
 from muscle.flips.result.flip import Flip
 from muscle.flips.slices.slice_numbers import TaskSlices
 from muscle.flips.trained import TrainedAdapter
+from muscle.foreign_text import one_line
 from muscle.predictions.run import Unread
 from muscle.typed_json import OPTIONAL_KEY, from_json, json_object, json_schema
 
@@ -166,7 +167,7 @@ class Settings:
     slices: Sequence[str] | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """What a comparison found.
 
@@ -227,6 +228,9 @@ class Report:
     title: str | None = field(default=None, metadata=OPTIONAL_KEY)
     training: Mapping[str, Sequence[TrainedAdapter]] | None = field(default=None, metadata=OPTIONAL_KEY)
     decision: Decision | None = field(default=None, metadata=OPTIONAL_KEY)
+
+    def __repr__(self) -> str:
+        return f"<Report: {one_line(self.headline, 200)}>"
 
     @property
     def judged_side(self) -> WithOld:

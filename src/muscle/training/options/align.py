@@ -183,12 +183,14 @@ class OptionAlignment:
         return self.settings.model_copy(update={"epochs": epochs}) if epochs else self.settings
 
     def _loss(self) -> OptionLoss:
-        softened = self.alignment.target in MIXED_TARGETS
+        masked = self.alignment.target == "mask"
+        softened = masked or self.alignment.target in MIXED_TARGETS
         return OptionLoss(
             temperature=self.alignment.temperature if softened else 1.0,
             ce_weight=self.alignment.ce_weight,
             kl=self.alignment.kl,
             distance=distance_of(self.alignment),
+            mask=self.alignment.mask if masked else None,
         )
 
     def _note(self) -> dict[str, object]:
@@ -210,6 +212,8 @@ class OptionAlignment:
                 record["sharpness"] = self.alignment.sharpness
             case "margin":
                 record["margin_of"] = self.alignment.margin_of
+            case "mask":
+                record["mask"] = self.alignment.mask
             case "old_answers":
                 record["keep_labels"] = self.alignment.keep_labels
             case _:
