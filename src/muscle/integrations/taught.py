@@ -88,7 +88,7 @@ class Taught:
                 "labels: expected the input's own tokens, or -100, found others; the teachers read the input"
             )
         old, new = (
-            _chosen(store.rows(found, head=head, device=states.device), torch.cat(counted))
+            _of_counted(store.rows(found, head=head, device=states.device), torch.cat(counted))
             for store, head in ((self.old, self.heads[0]), (self.new, self.heads[1]))
         )
         terms = fused_compatibility_terms(
@@ -115,7 +115,7 @@ class Taught:
         return number
 
 
-def _chosen(rows: object, counted: Tensor) -> TeacherRows:
+def _of_counted(rows: object, counted: Tensor) -> TeacherRows:
     """Return the rows of the counted tokens."""
     assert isinstance(rows, TeacherRows), "a store of one teacher"
     tensors = {field.name: getattr(rows, field.name) for field in fields(rows)}
