@@ -13,10 +13,11 @@ from typing import Annotated
 import typer
 
 from muscle import distributed
-from muscle.commands import compare, doctor, gate, plan, record, route, runs, training
+from muscle.commands import compare, doctor, gate, plan, runs, training
+from muscle.commands.answers import record, route
 from muscle.commands.ending import end
 from muscle.commands.help.grouped import GroupedCommand, GroupedCommands
-from muscle.commands.help.texts import COMPARE, help_of
+from muscle.commands.help.texts import COMPARE, SERVE, help_of
 from muscle.commands.shell import say
 
 _CODES = (
@@ -53,16 +54,16 @@ for _command in (
     training.align,
     training.evaluate,
     training.export,
+    record.record,
     compare.report,
     runs.convert,
     runs.collect,
-    record.record,
     doctor.doctor,
 ):
     _text = help_of(_command.__name__)
     app.command(cls=GroupedCommand, rich_help_panel=_text.group, epilog=_text.epilog)(_command)
 app.add_typer(gate.baselines_app, name="baseline", cls=GroupedCommands, rich_help_panel=COMPARE)
-app.add_typer(route.app, name="route", cls=GroupedCommands, rich_help_panel="Serve two models")
+app.add_typer(route.app, name="route", cls=GroupedCommands, rich_help_panel=SERVE)
 
 
 def run() -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from command_line import Row
-from muscle.commands.help.follow_up import command
+from muscle.commands.follow_up import command
 
 ODD = "it's $HOME `x` (1)"
 

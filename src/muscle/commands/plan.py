@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
+from muscle.commands.follow_up import next_command
 from muscle.commands.groups import Comparing, Reading, spread
-from muscle.commands.help.follow_up import next_command
 from muscle.commands.options import EpsilonItem, ItemTest, Quiet
 from muscle.commands.shell import check_outputs, say, start, write_result
 from muscle.commands.sources import parse_source, reading, tell_unread

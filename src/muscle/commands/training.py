@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from muscle.commands.help.follow_up import command
+from muscle.commands.follow_up import command
 from muscle.commands.options import AsJson, Out, Precision, Quiet, Settings, TaskOption, TrainOption
 from muscle.commands.shell import assignments, check_outputs, print_json, say, show_report, start
 from muscle.errors import ConfigError, MuscleError

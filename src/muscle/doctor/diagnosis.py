@@ -47,7 +47,7 @@ _LIGHT = (
 )
 USES = (
     Use("see and stop flips", None, _LIGHT),
-    Use("record a model's answers", "record", ("record",)),
+    Use("record the answers of endpoints", "record", ("record",)),
     Use("score and ship models", "eval", ("evaluate", "export")),
     Use("train adapters", "train", ("update", "sweep", "finetune", "align", "demo")),
     Use("bases in 4 bits", "gpu", setting="training.quantization: 4bit", on_gpu=True),

@@ -358,17 +358,22 @@ def check_same_vocabulary(old: LoadedBase, new: LoadedBase) -> None:
     Raises:
         ModelError: names both bases and what differs.
     """
-    ours, theirs = old.tokenizer.get_vocab(), new.tokenizer.get_vocab()
-    if ours != theirs:
-        differing = len(set(ours.items()) ^ set(theirs.items()))
-        raise ModelError(
-            f"bases {old.source} and {new.source} have different vocabularies ({len(ours)} and {len(theirs)} tokens, "
-            f"{differing} entries differ); a compatibility adapter needs one vocabulary for both"
-        )
+    check_same_tokens(old.tokenizer, new.tokenizer, f"{old.source} and {new.source}")
     widths = [side.model.get_output_embeddings().weight.shape[0] for side in (old, new)]
     if widths[0] != widths[1]:
         raise ModelError(
             f"bases {old.source} and {new.source}: output heads of {widths[0]} and {widths[1]} rows; expected the same"
+        )
+
+
+def check_same_tokens(old: PreTrainedTokenizerBase, new: PreTrainedTokenizerBase, bases: str) -> None:
+    """Refuse two tokenizers whose vocabularies differ; raises as `check_same_vocabulary`."""
+    ours, theirs = old.get_vocab(), new.get_vocab()
+    if ours != theirs:
+        differing = len(set(ours.items()) ^ set(theirs.items()))
+        raise ModelError(
+            f"bases {bases} have different vocabularies ({len(ours)} and {len(theirs)} tokens, {differing} entries "
+            "differ); a compatibility adapter needs one vocabulary for both"
         )
 
 

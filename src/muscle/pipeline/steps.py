@@ -13,6 +13,7 @@ from muscle import distributed
 from muscle.config.settings import BackendName, BaseConfig, EvaluationSettings
 from muscle.config.update_file import StageSettings
 from muscle.errors import ConfigError
+from muscle.models.adapters import split_model
 from muscle.models.bases import LoadedBase, load_base, load_for_training
 from muscle.pipeline.candidates import Parts, candidate_parts, draw_candidates
 from muscle.pipeline.loaded_bases import fitting_method
@@ -24,24 +25,6 @@ from muscle.yaml_files import UserYaml
 
 if TYPE_CHECKING:
     from muscle.evaluation.vllm_base import VllmBase
-
-
-def split_model(text: str) -> tuple[BaseConfig, Path | None]:
-    """Split `BASE+ADAPTER`; a bare `BASE` has no adapter.
-
-    >>> split_model("org/model")
-    (BaseConfig(base='org/model', revision=None, trust_remote_code=False, adapters={}), None)
-
-    Raises:
-        ConfigError: one of the two parts is empty.
-    """
-    # A folder's name may hold a plus of its own.
-    if "+" not in text or Path(text).exists():
-        return BaseConfig(base=text), None
-    base, _, adapter = text.rpartition("+")
-    if not base or not adapter:
-        raise ConfigError(f"{text}: expected BASE+ADAPTER")
-    return BaseConfig(base=base), Path(adapter)
 
 
 def finetune_step(

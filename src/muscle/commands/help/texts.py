@@ -9,6 +9,7 @@ from muscle.commands.help.grouped import MORE
 COMPARE = "See what an update breaks"
 PLAN = "Plan an evaluation, and be sure"
 TRAIN = "Train an adapter that keeps what was right"
+SERVE = "Keep old answers, and serve two models"
 FILES = "Files and reports"
 
 
@@ -153,31 +154,32 @@ TEXTS = {
         ),
         "docs/tasks.md",
     ),
-    "export": HelpText(
-        TRAIN,
-        (("a whole model, and the lines that serve it", "muscle export RUN/adapters/compat/TASK --out ship --merged"),),
-        "docs/ship.md",
-    ),
     "record": HelpText(
-        FILES,
+        SERVE,
         (
             (
                 "a hosted model; the key is read from OPENAI_API_KEY",
                 "muscle record --endpoint openai --model ft:NAME --task task.yaml \\\n"
-                "    --data train.jsonl --top-logprobs 20 --max-cost 20 --out old.jsonl",
+                "    --data train.jsonl --data test.jsonl --top-logprobs 20 --out old.jsonl \\\n"
+                "    --max-cost 20 --price-in 3 --price-out 12",
             ),
             (
-                "a server of one's own, every option's likelihood",
-                "muscle record --endpoint http://localhost:8000/v1 --model NAME \\\n"
-                "    --ask options --task task.yaml --data test.jsonl --out old.jsonl",
+                "a server of one's own: the likelihood of every option",
+                "muscle record --endpoint http://localhost:8000/v1 --model NAME --ask options \\\n"
+                "    --task task.yaml --data train.jsonl --out old.jsonl",
             ),
             (
                 "a base with its adapter, on this machine",
-                "muscle record --model BASE+ADAPTER --task task.yaml --data test.jsonl --out old.jsonl",
+                "muscle record --model BASE+ADAPTER --task task.yaml --data test.jsonl",
             ),
-            ("what a record is good for", "muscle record --check old.jsonl"),
+            ("what a record, or any file of results, is good for", "muscle record --check old.jsonl"),
         ),
         "docs/record.md",
+    ),
+    "export": HelpText(
+        TRAIN,
+        (("a whole model, and the lines that serve it", "muscle export RUN/adapters/compat/TASK --out ship --merged"),),
+        "docs/ship.md",
     ),
     "doctor": HelpText(
         FILES, (("what is here, and what is missing", "muscle doctor"), ("for training", "muscle doctor update"))

@@ -21,7 +21,7 @@ from muscle.flips.measuring.side_numbers import counted_unit
 from muscle.flips.measuring.standing import Standing
 from muscle.flips.result.deciding.beside import JudgedTask
 from muscle.flips.result.deciding.decision import Advice, Decision
-from muscle.flips.result.deciding.judgement import Judgement
+from muscle.flips.result.deciding.judgement import Judgement, rounded_up
 from muscle.flips.result.deciding.story import story_of
 from muscle.flips.result.deciding.ways import ways_out
 from muscle.flips.result.headline import balance
@@ -94,7 +94,7 @@ def decide(report: Report, grounds: Grounds) -> Decision:
     return Decision(
         advice=advice,
         sentence=f"{_opening(report, advice, worst, more)}: {story_of(report, told, subject=subject)}.",
-        sure=_sentence(_sure(report, grounds, advice, worst)),
+        sure=_as_sentence(_sure(report, grounds, advice, worst)),
         next=_next(report, advice, worst, more),
         more_items=None if more is None else more.more_items,
         ways=ways_out(report, None if more is None else more.more_items),
@@ -109,10 +109,12 @@ def _advice(report: Report, grounds: Grounds) -> Advice:
         return "dont_ship"
     if report.verdict == "cannot_tell":
         return "cannot_tell"
+    if report.candidate is not None and grounds.better_than_plain:
+        return "ship"
     if grounds.by_policy:
         return "look_first"
     if report.candidate is not None:
-        return "ship" if grounds.better_than_plain else "dont_ship"
+        return "dont_ship"
     return "look_first" if grounds.gains else "dont_ship"
 
 
@@ -149,16 +151,6 @@ def _items_words(report: Report, more: Judgement) -> str:
     return f"about {number:,} more item{'s' if number != 1 else ''}{of}"
 
 
-def rounded_up(number: int) -> int:
-    """Round a number up to two significant digits: what rests on an estimate is not known to more.
-
-    >>> rounded_up(7), rounded_up(231), rounded_up(12345), rounded_up(99901)
-    (7, 240, 13000, 100000)
-    """
-    step = 10 ** max(0, len(str(number)) - 2)
-    return -(-number // step) * step
-
-
 def _of_tasks_that_block(report: Report, worst: Sequence[Judgement]) -> list[str] | None:
     """Return the tasks that stand behind a block where there are others too; None for all."""
     named = list(dict.fromkeys(each.task for each in worst if each.task in report.tasks))
@@ -184,12 +176,12 @@ def _named(report: Report, judgements: Sequence[Judgement]) -> list[str]:
     told = []
     for each in judgements:
         if each.sure:
-            of = f"{middle_cut(each.task, 40)}: " if each.task and len(report.tasks) > 1 else ""
+            of = f"on {middle_cut(each.task, 40)}: " if each.task and len(report.tasks) > 1 else ""
             told.append(f"{of}{each.sure}")
     return list(dict.fromkeys(told))
 
 
-def _sentence(parts: Sequence[str]) -> str:
+def _as_sentence(parts: Sequence[str]) -> str:
     """Put parts together as a sentence."""
     told = "; ".join(part.rstrip(".") for part in parts)
     return f"{told[0].upper()}{told[1:]}." if told else ""
@@ -236,6 +228,7 @@ def _over(report: Report) -> str:
     chosen = [task for task in report.tasks.values() if task.kind == "binary"] or list(report.tasks.values())
     numbers = [task.old_vs_new for task in chosen if task.old_vs_new is not None]
     unit = counted_unit(numbers).replace("items", "answers")
-    scored = "" if chosen and chosen[0].kind == "binary" else " with a score"
+    mixed = len({task.kind for task in report.tasks.values()}) > 1
+    scored = " that are right or wrong" if mixed else "" if chosen and chosen[0].kind == "binary" else " with a score"
     tasks = "" if len(chosen) < 2 else f" over {len(chosen)} tasks"
     return f"{sum(each.n for each in numbers):,} {unit}{scored}{tasks}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import typer
 
@@ -42,12 +42,13 @@ class What:
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many rows of each file.")] = None
     repeats: Annotated[int, typer.Option(min=1, help="Answers an item: the noise floor comes from them.")] = 1
     temperature: Annotated[float, typer.Option(min=0, max=10, help="Of the answers; 0 is greedy.")] = 0.0
-    seed: Annotated[int, typer.Option(min=0, help="Of sampled answers of a model on this machine.")] = 0
 
 
 @dataclass(frozen=True)
 class AtEndpoint:
     """How an endpoint is asked."""
+
+    PANEL: ClassVar[str] = "A model at an endpoint"
 
     endpoint: Annotated[
         str | None,
@@ -69,6 +70,28 @@ class AtEndpoint:
     key_env: Annotated[str, typer.Option(metavar="NAME", help="The environment's variable with the key.")] = (
         "OPENAI_API_KEY"
     )
+
+    def asking(self, what: What) -> Asking:
+        """Return how the model is asked."""
+        from muscle.record.asking import Asking
+
+        return Asking(
+            model=what.model or "",
+            way=self.ask,
+            repeats=what.repeats,
+            temperature=what.temperature,
+            max_tokens=self.max_tokens,
+            top_logprobs=self.top_logprobs,
+            params=assignments(self.param or [], option="--param", example="reasoning_effort=low"),
+        )
+
+
+@dataclass(frozen=True)
+class Limiting:
+    """What a recording may do."""
+
+    PANEL: ClassVar[str] = "Rate, cost and failures"
+
     parallel: Annotated[int, typer.Option(min=1, max=256, help="Items asked at a time.")] = 4
     rate: Annotated[float | None, typer.Option(min=0.001, help="Calls a minute at most.")] = None
     max_calls: Annotated[int | None, typer.Option(min=1, help="Calls of this command at most.")] = None
@@ -90,19 +113,16 @@ class AtEndpoint:
             raise ConfigError("--max-cost: expected --price-in and --price-out, the prices of a million tokens")
         return Limits(self.max_calls, self.max_cost, self.rate, Price(self.price_in, self.price_out))
 
-    def asking(self, what: What) -> Asking:
-        """Return how the model is asked."""
-        from muscle.record.asking import Asking
 
-        return Asking(
-            model=what.model or "",
-            way=self.ask,
-            repeats=what.repeats,
-            temperature=what.temperature,
-            max_tokens=self.max_tokens,
-            top_logprobs=self.top_logprobs,
-            params=assignments(self.param or [], option="--param", example="reasoning_effort=low"),
-        )
+@dataclass(frozen=True)
+class Here:
+    """How a model on this machine is asked."""
+
+    PANEL: ClassVar[str] = "A model on this machine"
+
+    batch_size: Annotated[int, typer.Option(min=1, help="Options or prompts a pass.")] = 16
+    precision: Annotated[Precision, typer.Option(help="Of its weights.")] = "auto"
+    seed: Annotated[int, typer.Option(min=0, help="Of sampled answers.")] = 0
 
 
 @spread
@@ -113,8 +133,8 @@ def record(
     *,
     what: What,
     at: AtEndpoint,
-    batch_size: Annotated[int, typer.Option(min=1, help="Of a model on this machine: prompts a pass.")] = 16,
-    precision: Annotated[Precision, typer.Option(help="Of its weights.")] = "auto",
+    limiting: Limiting,
+    here: Here,
     how: Reading,
     train: TrainOption = None,
     config: Settings = None,
@@ -152,9 +172,9 @@ def record(
         task = task.prompted(replace(task.prompt, system=at.system))
     items = load_items(task, what.data or [], what.unlabelled or [], limit=what.limit)
     if at.endpoint is None:
-        found = _of_local_model(what, task, items, batch_size, precision)
+        found = _of_local_model(what, here, task, items)
     else:
-        found = _of_endpoint(what, at, task, items)
+        found = _of_endpoint(what, at, limiting, task, items)
     if not quiet and str(json_file) != "-":
         from rich.console import Console
 
@@ -165,34 +185,32 @@ def record(
         _show_check(str(what.out), how, json_file, quiet=quiet)
 
 
-def _of_endpoint(what: What, at: AtEndpoint, task: Task, items: tuple[Example, ...]) -> Recorded:
+def _of_endpoint(what: What, at: AtEndpoint, limiting: Limiting, task: Task, items: tuple[Example, ...]) -> Recorded:
     from muscle.record.endpoint import Caller, Endpoint
     from muscle.record.pace import Meter
     from muscle.record.recording import EndpointRecorder, open_work, spent_before
 
-    asking, limits = at.asking(what), at.limits()
+    asking, limits = at.asking(what), limiting.limits()
     asking.check(task)
-    endpoint = Endpoint(at.endpoint or "", at.key_env, at.timeout)
-    caller = Caller(endpoint, retries=at.retries)
+    endpoint = Endpoint(at.endpoint or "", at.key_env, limiting.timeout)
+    caller = Caller(endpoint, retries=limiting.retries)
     log = _opened(what.out, asking.identity(task))
     meter = Meter(limits, spent_before(log))
-    recorder = EndpointRecorder(task, asking, endpoint, caller, meter, log, at.parallel)
+    recorder = EndpointRecorder(task, asking, endpoint, caller, meter, log, limiting.parallel)
     return recorder.record(open_work(log, items, what.repeats))
 
 
-def _of_local_model(
-    what: What, task: Task, items: tuple[Example, ...], batch_size: int, precision: Precision
-) -> Recorded:
+def _of_local_model(what: What, here: Here, task: Task, items: tuple[Example, ...]) -> Recorded:
     from muscle.evaluation.sampling import Sampling
+    from muscle.models.adapters import split_model
     from muscle.models.bases import load_base
-    from muscle.pipeline.steps import split_model
     from muscle.record.local import LocalModel, record_local
 
     if what.repeats > 1 and what.temperature == 0:
         raise ConfigError(f"--repeats {what.repeats}: greedy answers are all the same; add --temperature, e.g. 0.7")
     base, adapter = split_model(what.model or "")
-    sampling = Sampling(repeats=what.repeats, temperature=what.temperature, seed=what.seed)
-    model = LocalModel(what.model or "", load_base(base, precision=precision), adapter, batch_size, sampling)
+    sampling = Sampling(repeats=what.repeats, temperature=what.temperature, seed=here.seed)
+    model = LocalModel(what.model or "", load_base(base, precision=here.precision), adapter, here.batch_size, sampling)
     return record_local(model, task, items, _opened(what.out, model.identity(task)))
 
 
