@@ -28,6 +28,7 @@ import numpy as np
 
 from muscle import compare, load_config, update
 from muscle.demo.pretrain import pretrain_pair
+from muscle.demo.run import TINY_LORA, TINY_TRAINING
 from muscle.demo.world import SUBJECTS, WORLD_SEED, world
 from muscle.files import read_json, write_json, write_text
 from muscle.pipeline.stages import UpdateStages
@@ -96,18 +97,8 @@ def prepare(folder: Path, seed: int) -> None:
         "new": {"base": "bases/new"},
         "output": "run",
         "tasks": [{"task": f"data/{TASK}.yaml", "train": "data/train.jsonl", "test": "data/test.jsonl"}],
-        "lora": {"r": 16, "alpha": 32},
-        "training": {
-            "epochs": 16,
-            "early_stopping_patience": 2,
-            "learning_rate": 2e-3,
-            "warmup_steps": 20,
-            "batch_size": 64,
-            "gradient_accumulation": 1,
-            "max_length": 32,
-            "precision": "float32",
-            "seed": seed,
-        },
+        "lora": TINY_LORA,
+        "training": {**TINY_TRAINING, "epochs": 16, "seed": seed},
         "alignment": {"method": "answers", "unlabelled": "data/more.jsonl", "training": longer},
         "evaluation": {
             "batch_size": 256,

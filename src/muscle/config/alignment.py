@@ -19,6 +19,7 @@ from muscle.config.methods import (
     KlName,
     MaskName,
     MethodName,
+    ProjectionName,
     SelectionName,
     StartName,
     TargetName,
@@ -35,6 +36,11 @@ _FITTING: Mapping[UnitName, tuple[TargetName, ...]] = {
     "answers": _OF_WHOLE_ANSWERS,
     "weights": ("interpolation",),
 }
+_TELLING = (
+    *("method", "unit", "target", "temperature", "mask", "ce_weight"),
+    *("engine", "store_precision", "topk", "projection"),
+)
+"""Keys of which one says that the paper's method is meant, or that another one is."""
 _TAUGHT = "a target with teachers: mixture, reliability, stack, lifted, focal, inhibition or old_answers"
 _ONE_DISTRIBUTION: tuple[TargetName, ...] = ("mask", *MIXED_TARGETS)
 """Targets that are one distribution an item, to which the KL has a direction."""
@@ -90,6 +96,7 @@ class AlignmentSettings(Section):
         store_precision: of the teachers' vectors on disk; `auto` is float16 for 16-bit models and float32 for
             others, by measurement (`docs/engine.md`).
         topk: tokens that a `topk` store keeps of each distribution.
+        projection: with unit `tokens`, where the bases' tokenizers differ: how the old model's tokens become new ones.
         training: keys of `training` that differ for the compatibility adapter; nothing reads them where nothing is
             trained.
     """
@@ -120,10 +127,11 @@ class AlignmentSettings(Section):
     engine: EngineName = "projected"
     store_precision: Literal["auto", "bf16", "fp16", "float32"] = "auto"
     topk: Positive = 64
+    projection: ProjectionName = "chunks"
     training: Mapping[str, object] = Field(default_factory=dict)
 
     _later = (
-        *("engine", "store_precision", "topk"),
+        *("engine", "store_precision", "topk", "projection"),
         *("unit", "target", "old_share", "kappa", "kl", "labels_first", "unlabelled_epochs"),
         *("start", "lora", "selection", "answers"),
         *("sharpness", "focal", "inhibition", "twins", "keep_labels", "margin_of"),
@@ -167,7 +175,7 @@ class AlignmentSettings(Section):
         trained = (tokens or options, "a unit that trains: tokens, options or answers")
         return {
             "mask": (target == "mask", "target mask"),
-            **dict.fromkeys(("engine", "store_precision", "topk"), (tokens, "unit tokens")),
+            **dict.fromkeys(("engine", "store_precision", "topk", "projection"), (tokens, "unit tokens")),
             **dict.fromkeys(("start", "selection"), trained),
             "lora": (trained[0] and target != "twins", "a unit that trains, and not with target twins"),
             "ce_weight": (target == "mask" or taught, f"target mask or {_TAUGHT}"),
@@ -213,13 +221,23 @@ class AlignmentSettings(Section):
             case _:
                 return self.target in _ONE_DISTRIBUTION
 
+    @property
+    def names_a_method(self) -> bool:
+        """Whether it was written which method it is, by name or by a key that belongs to a unit alone."""
+        return not self.model_fields_set.isdisjoint(_TELLING)
+
+    def as_options(self) -> AlignmentSettings:
+        """Return the method at option level, with the keys that were written."""
+        return type(self).model_validate({**self.model_dump(exclude_unset=True), "method": "options"})
+
     def identity(self) -> dict[str, object]:
         """Return the settings as part of a fingerprint.
 
         The name of the preset stands for nothing beside what it filled in, nor does a place beside its content.
         """
         left_out = ("method", "unlabelled", "teachers")
-        return {key: value for key, value in super().identity().items() if key not in left_out}
+        kept = {key: value for key, value in super().identity().items() if key not in left_out}
+        return {**kept, "training": {key: value for key, value in self.training.items() if key != "report_to"}}
 
     def reads(self, key: str) -> bool:
         """Whether a key means something to this method."""

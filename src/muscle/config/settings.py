@@ -20,6 +20,9 @@ from muscle.foreign_text import outline
 AttentionName = Literal["auto", "sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"]
 """transformers' attention functions that need no code from the hub."""
 
+ReporterName = Literal["tensorboard", "wandb", "mlflow"]
+"""Where a training's log goes beside its own file, by transformers' callbacks."""
+
 KernelName = Literal["auto", "torch", "triton"]
 """What goes over the output head's rows in the loss, see `docs/engine.md`."""
 
@@ -123,6 +126,7 @@ class TrainingSettings(Section):
         chunk_memory_mb: budget for the logits of a chunk of tokens, in the loss and while teachers run.
         kernels: `auto` takes the Triton kernel for the loss on a GPU where it is installed, right and faster;
             `torch` never, `triton` always or not at all.
+        report_to: trackers that get the log too, one or a list; part of no fingerprint.
         seed: of the split, the data order and the adapter's start.
     """
 
@@ -145,7 +149,12 @@ class TrainingSettings(Section):
     attention: AttentionName = "auto"
     chunk_memory_mb: Positive = 128
     kernels: KernelName = "auto"
+    report_to: list[ReporterName] = Field(default_factory=list)
     seed: int = 0
+
+    def identity(self) -> dict[str, object]:
+        """Return the settings as part of a fingerprint: who is told of a training changes nothing in it."""
+        return {key: value for key, value in super().identity().items() if key != "report_to"}
 
     def with_warmup_for(self, num_steps: int) -> TrainingSettings:
         """Return the settings with the warm-up of a training of so many optimizer steps.
@@ -161,6 +170,14 @@ class TrainingSettings(Section):
         if "warmup_steps" in self.model_fields_set or share >= self.warmup_steps:
             return self
         return self.model_copy(update={"warmup_steps": share})
+
+    @field_validator("report_to", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: object) -> object:
+        """A word stands for a list of it; `none`, as the Trainer has it, for an empty one."""
+        if value is None or value == "none":
+            return []
+        return [value] if isinstance(value, str) else value
 
     @field_validator("packing", mode="before")
     @classmethod

@@ -49,6 +49,7 @@ training:                               # task adapters and compatibility adapte
   attention: auto                       # ours: transformers' choice; sdpa, flash_attention_2, flex_attention, ...
   chunk_memory_mb: 128                  # ours: logits of a chunk of tokens
   kernels: auto                         # ours: the Triton kernel where it is right and faster; torch, triton
+  report_to: none                       # ours: tensorboard, wandb or mlflow, or a list: they get the log too
   seed: 0
 alignment:                              # the compatibility adapter; the words are explained in docs/update.md
   method: paper                         # Eq. 1; or options, answers; or published rivals: churn, pct, ldi, elodi, mpt,
@@ -87,6 +88,7 @@ alignment:                              # the compatibility adapter; the words a
   engine: projected                     # ours: or mixed, hidden, topk, online (docs/engine.md)
   store_precision: auto                 # ours: bf16, fp16, float32
   topk: 64                              # ours: tokens that a topk store keeps
+  projection: chunks                    # ours: old tokens to new ones where tokenizers differ; first, pieces
   training: {}                          # keys of `training` that differ here
 evaluation:
   backend: hf                           # ours: or vllm (docs/scale.md)

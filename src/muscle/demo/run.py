@@ -29,6 +29,18 @@ scorer: choice_likelihood
 slices: [purpose, attribute, taste]
 """
 
+TINY_LORA: Mapping[str, object] = {"r": 16, "alpha": 32}
+TINY_TRAINING: Mapping[str, object] = {
+    "early_stopping_patience": 2,
+    "learning_rate": 2e-3,
+    "warmup_steps": 20,
+    "batch_size": 64,
+    "gradient_accumulation": 1,
+    "max_length": 32,
+    "precision": "float32",
+}
+"""How adapters on the tiny bases are trained, but for epochs and seed."""
+
 
 def run_demo(
     out: Path,
@@ -88,18 +100,8 @@ def _prepare_tiny(out: Path, *, seed: int, gap: bool) -> dict[str, object]:
         "new": {"base": "bases/new"},
         "output": ".",
         "tasks": [{"task": f"data/{TASK_NAME}.yaml", "train": "data/train.jsonl", "test": "data/test.jsonl"}],
-        "lora": {"r": 16, "alpha": 32},
-        "training": {
-            "epochs": 12,
-            "early_stopping_patience": 2,
-            "learning_rate": 2e-3,
-            "warmup_steps": 20,
-            "batch_size": 64,
-            "gradient_accumulation": 1,
-            "max_length": 32,
-            "precision": "float32",
-            "seed": seed,
-        },
+        "lora": TINY_LORA,
+        "training": {**TINY_TRAINING, "epochs": 12, "seed": seed},
         # The paper's T = 2 spreads the teachers' probability over words that cannot follow, and with 133
         # words the student learns those in place of the tools (docs/demo.md).
         "alignment": {"temperature": 1.0, "training": {"epochs": 24}},

@@ -20,7 +20,7 @@ from muscle.models.adapter_check import check_adapter, check_adapter_alone
 from muscle.models.bases import is_hub_name, load_outline, load_tokenizer, reason_of, resolve_base
 from muscle.pipeline.at_hand import missing_bases, nothing_downloaded
 from muscle.pipeline.load_data import load_data
-from muscle.pipeline.loaded_bases import SIDES, Side
+from muscle.pipeline.loaded_bases import SIDES, Side, with_fitting_method
 from muscle.pipeline.memory.cards import Card
 from muscle.pipeline.memory.plan_memory import MemoryPlan, plan_memory
 from muscle.pipeline.resources import PEAK_FLOPS, UTILISATION, Estimate, ModelSizes, TreeSizes, estimate
@@ -99,6 +99,7 @@ def plan_update(config: UpdateConfig, *, card: Card | None = None) -> Plan:
         MuscleError: an input is missing or wrong.
     """
     with nothing_downloaded():
+        config = with_fitting_method(config)
         update_stages = UpdateStages(config)
         update_stages.data = load_data(config, split_seed=update_stages.split_seed, outlines=True)
         outlines = [data.task.name for data in update_stages.data.values() if data.is_outline]
@@ -175,7 +176,7 @@ def _if_cached(base: BaseConfig, load: Callable[[BaseConfig], T]) -> T | None:
 def _planned(
     update_stages: UpdateStages, stages: Sequence[Stage], tokenizers: Tokenizers, *, are_bases_here: bool
 ) -> Iterator[PlannedStage]:
-    tokenizer, max_length = tokenizers["new"], update_stages.config.align_training().max_length
+    max_length = update_stages.config.align_training().max_length
     run = RunFolder(update_stages.folder)
     states: dict[str, str] = {}
     for stage in stages:
@@ -183,7 +184,8 @@ def _planned(
             continue
         known = are_bases_here and not stage.data.is_outline
         states[stage.name] = state = _state(stage, states, run, are_inputs_known=known)
-        data = stage.data
+        # The new base's stands for one that is not here: most pairs share it.
+        data, tokenizer = stage.data, tokenizers[stage.side] or tokenizers["new"]
         examples = len(data.test)
         if stage.epochs is not None or stage.answers:
             examples = len(data.train) + len(data.validation) + len(stage.unlabelled)

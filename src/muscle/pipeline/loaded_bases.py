@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from muscle.config.settings import BaseConfig
-from muscle.config.update_file import UpdateConfig
+from muscle.config.update_file import StageSettings, UpdateConfig
 from muscle.models.bases import LoadedBase, load_for_training
 from muscle.models.devices import free_memory
+from muscle.models.tokenizers import share_tokenizer
+from muscle.tasks import get_task
+
+Settings = TypeVar("Settings", bound=StageSettings)
 
 if TYPE_CHECKING:
     from muscle.evaluation.vllm_base import VllmBase
@@ -19,6 +23,34 @@ logger = logging.getLogger(__name__)
 
 Side = Literal["old", "new"]
 SIDES: tuple[Side, ...] = ("old", "new")
+
+
+def with_fitting_method(config: UpdateConfig) -> UpdateConfig:
+    """Return an update whose method fits its bases: see `fitting_method`."""
+    return fitting_method(config, config.old, config.new, [entry.task for entry in config.tasks])
+
+
+def fitting_method(settings: Settings, old: BaseConfig, new: BaseConfig, tasks: Sequence[str]) -> Settings:
+    """Return settings with the method at option level, where none is written and the bases' tokenizers differ.
+
+    An option's likelihood as a text is comparable whatever the tokens, so nothing has to be aligned. Only choice tasks
+    have options; of others the method stays.
+
+    Args:
+        settings: whose `alignment` it is.
+        old: the old base.
+        new: the new base.
+        tasks: names, or paths of task files.
+
+    Raises:
+        MuscleError: a base or a task is not there.
+    """
+    if settings.alignment.names_a_method or any(get_task(task).kind != "choice" for task in tasks):
+        return settings
+    if share_tokenizer(old, new) is not False:
+        return settings
+    logger.info("the bases' tokenizers differ: the method is options (whole answer options; alignment.method: another)")
+    return settings.model_copy(update={"alignment": settings.alignment.as_options()})
 
 
 class LoadedBases:

@@ -28,6 +28,7 @@ class Stage:
         unlabelled: examples without labels that it reads beside them.
         epochs_before: of the labelled examples alone, in a training that it begins with.
         teachers: the bases that are run once over all examples before a training.
+        side: the base that is trained or scored, whose tokens count.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Stage:
     unlabelled: tuple[Example, ...] = ()
     epochs_before: int = 0
     teachers: tuple[Side, ...] = ()
+    side: Side = "new"
 
     @property
     def labelled_epochs(self) -> int:

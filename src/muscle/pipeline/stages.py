@@ -173,7 +173,7 @@ class UpdateStages:
             self.fine_tune(side, data, training, out, f"fine-tune {run} on {name}")
 
         stage = f"floor {name}" if run == "floor" else f"finetune {run}/{name}"
-        return Stage(stage, inputs, (out,), work, data=data, epochs=training.epochs)
+        return Stage(stage, inputs, (out,), work, data=data, epochs=training.epochs, side=side)
 
     @cached_property
     def candidates(self) -> CandidateFiles:
@@ -368,7 +368,7 @@ class UpdateStages:
         trained = {"base": (), "control": (f"control {name}",), "floor": (f"floor {name}",)}
         trained |= {each: (_align_name(each, name),) for each in self.methods}
         needs = trained.get(run, (f"finetune {run}/{name}",))
-        return Stage(f"evaluate {run}/{name}", inputs, (out, out.parent / METADATA_FILE), work, needs, data)
+        return Stage(f"evaluate {run}/{name}", inputs, (out, out.parent / METADATA_FILE), work, needs, data, side=side)
 
     def report(self) -> Stage:
         """Compare the scored runs and write the report in its three forms."""

@@ -10,13 +10,14 @@ from muscle import distributed
 from muscle.config.update_file import UpdateConfig
 from muscle.flips.result.report import Report
 from muscle.models.adapter_check import check_adapter
-from muscle.models.bases import check_same_vocabulary
-from muscle.pipeline.loaded_bases import SIDES
+from muscle.models.bases import same_vocabulary
+from muscle.pipeline.loaded_bases import SIDES, with_fitting_method
 from muscle.pipeline.run_folder import RunFolder, content_of
 from muscle.pipeline.stage import Stage
 from muscle.pipeline.stages import UpdateStages
 from muscle.pipeline.write_report import write_cards
 from muscle.report import read_report
+from muscle.training.reporting import check_reporters
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def update(config: UpdateConfig) -> UpdateResult:
     Raises:
         MuscleError: an input is wrong; what is done so far is kept, and the next call goes on there.
     """
-    update_stages = UpdateStages(config)
+    update_stages = UpdateStages(with_fitting_method(config))
     run = RunFolder(update_stages.folder)
     with run.locked():
         stages = update_stages.all()
@@ -66,11 +67,14 @@ def update(config: UpdateConfig) -> UpdateResult:
 
 def _check_inputs(update_stages: UpdateStages, stages: list[Stage], run: RunFolder) -> None:
     """Find what is wrong with the inputs before hours of training are spent."""
+    trained = [update_stages.adapter(run, name) for run in update_stages.methods for name in update_stages.data]
+    all_trained = all(content_of(path) for path in trained)
+    if not all_trained:
+        check_reporters(update_stages.config.training.report_to)
     _ = update_stages.fingerprints  # finds a base that is not there
     if update_stages.config.evaluation.backend == "vllm":
         _check_vllm(update_stages, stages, run)
-    trained = (update_stages.adapter(run, name) for run in update_stages.methods for name in update_stages.data)
-    if all(content_of(path) for path in trained):
+    if all_trained:
         return  # was checked when it was trained; a run that has nothing to do loads no model
     bases = update_stages.bases
     for task in (data.task for data in update_stages.data.values() if data.task.prompt.chat_template):
@@ -83,8 +87,12 @@ def _check_inputs(update_stages: UpdateStages, stages: list[Stage], run: RunFold
         for folder in (each for name in update_stages.data for each in alignment.teachers_of(name)):
             check_adapter(bases.base("new"), Path(folder))
     # An option's likelihood is comparable whatever the tokens.
-    if any(alignment.unit == "tokens" for alignment in update_stages.methods.values()):
-        check_same_vocabulary(bases.base("old"), bases.base("new"))
+    on_tokens = any(alignment.unit == "tokens" for alignment in update_stages.methods.values())
+    if on_tokens and not same_vocabulary(bases.base("old"), bases.base("new")):
+        from muscle.training.crossing.spelling import Spelling
+
+        for side in SIDES:
+            Spelling.of(bases.base(side).tokenizer)  # refuses a kind whose tokens cannot be aligned
 
 
 def _check_vllm(update_stages: UpdateStages, stages: list[Stage], run: RunFolder) -> None:

@@ -51,7 +51,8 @@ class Job:
 def group_name(config: UpdateConfig) -> str:
     """Return a name for all that variants of one group share."""
     shared = config.model_dump(exclude=_NOT_THE_GROUPS)
-    shared["training"].pop("seed")
+    for key in ("seed", "report_to"):
+        shared["training"].pop(key)
     for key in ("bare_base", "control", "floor", "beside"):
         shared["evaluation"].pop(key)
     return fingerprint(shared)[:8]

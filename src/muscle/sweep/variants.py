@@ -14,6 +14,7 @@ from muscle.config.sweep_settings import SweepSettings
 from muscle.config.update_file import UpdateConfig, load_config
 from muscle.errors import ConfigError
 from muscle.leaderboard.entries import Published
+from muscle.pipeline.loaded_bases import with_fitting_method
 from muscle.provenance import fingerprint
 from muscle.sweep.presets import Ready, WholeUnit, ready_variants
 from muscle.tasks import get_task
@@ -69,7 +70,7 @@ class UpdateFile:
         Raises:
             ConfigError: see `load_config`.
         """
-        return load_config(self.path, overrides={**self.overrides, **(more or {})})
+        return with_fitting_method(load_config(self.path, overrides={**self.overrides, **(more or {})}))
 
 
 def vary(text: str) -> tuple[str, list[object]]:

@@ -154,7 +154,7 @@ def test_a_killed_training_ends_in_the_same_adapter(world, tmp_path, monkeypatch
         if where == "the teachers":
             patched.setattr("muscle.training.options.align.taught_lesson", lambda *_: (_ for _ in ()).throw(Killed()))
         else:
-            patched.setattr("muscle.training.run._Progress.on_save", kill, raising=False)
+            patched.setattr("muscle.training.run.Progress.on_save", kill, raising=False)
         aligned(world, tmp_path / "killed", **choices)
     assert not (tmp_path / "killed").exists()
     _, written = aligned(world, tmp_path / "killed", **choices)

@@ -115,7 +115,7 @@ def _shapes(update_stages: UpdateStages, to_run: Sequence[Stage], tokenizers: To
         for run in update_stages.methods
     }
     shapes = []
-    lengths: dict[tuple[str, str], int | None] = {}
+    lengths: dict[tuple[str, Side, str], int | None] = {}
     trees: dict[str, TreeSizes | None] = {}
     for stage in to_run:
         data = stage.data
@@ -125,8 +125,8 @@ def _shapes(update_stages: UpdateStages, to_run: Sequence[Stage], tokenizers: To
         learns = stage.epochs is not None or stage.answers > 0
         if not learns and update_stages.config.evaluation.backend == "vllm":
             continue
-        tokenizer = tokenizers["new"]
-        key = (name, "train" if learns else "test")
+        tokenizer = tokenizers[stage.side] or tokenizers["new"]
+        key = (name, stage.side, "train" if learns else "test")
         if key not in lengths:
             lengths[key] = _longest(data, tokenizer, scoring=not learns)
         run = aligned.get(stage.name, "")
@@ -146,7 +146,7 @@ def _shapes(update_stages: UpdateStages, to_run: Sequence[Stage], tokenizers: To
             StageShape(
                 stage.name,
                 kind,
-                _side_of(update_stages, stage, name),
+                stage.side,
                 lengths[key],
                 generated=data.task.generation.max_new_tokens if draws and data.task.generation else 0,
                 run=run,
@@ -154,12 +154,6 @@ def _shapes(update_stages: UpdateStages, to_run: Sequence[Stage], tokenizers: To
             )
         )
     return shapes
-
-
-def _side_of(update_stages: UpdateStages, stage: Stage, task: str) -> Side:
-    if stage.name in (f"finetune old/{task}", f"floor {task}"):
-        return "old"
-    return next((side for run, side in update_stages.scored.items() if stage.name == f"evaluate {run}/{task}"), "new")
 
 
 def _longest(data: TaskData, tokenizer: PreTrainedTokenizerBase | None, *, scoring: bool) -> int | None:

@@ -17,7 +17,8 @@ from muscle.models.option_scores import MEMORY_BYTES, option_log_likelihoods, wh
 from muscle.training.data.examples import BLANK
 from muscle.training.options.data import OptionItems, padded
 from muscle.training.options.losses import Distance, OptionTerms, TargetRows, option_terms
-from muscle.training.trainer import AdapterTrainer, TokenSums
+from muscle.training.token_sums import TokenSums
+from muscle.training.trainer import AdapterTrainer
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 from muscle.flips.result.report import Report
 from muscle.flips.trained import Outcome, Series, TrainedAdapter
 from muscle.foreign_text import visible
+from muscle.report.numbers import told_apart
 from muscle.report.page.data_elements import ABSENT, figure, integer, pointer
 from muscle.report.page.table import Row, Table
 from muscle.report.page.trade_offs import Plot
@@ -74,7 +75,7 @@ def _row(task: str, place: int, adapter: TrainedAdapter) -> Row:
     best = loss.values[outcome.best_epoch - 1] if 0 < outcome.best_epoch <= len(loss.values) else loss.values[-1]
     cells = (
         small_curve(loss, title=f"Validation loss of {name}"),
-        figure(best, f"{best:.5g}"),
+        figure(best, told_apart(best, loss.values)),
         escape(data_words(outcome) or "unknown"),
         _epoch(outcome, path),
         integer(outcome.num_steps, f"{path}/num_steps"),
@@ -107,3 +108,13 @@ def _plots(adapter: TrainedAdapter) -> Iterator[Plot]:
             told = "; ".join(f"{'dashed' if line.dashed else 'solid'}: {line.words}" for line in lines)
             picture = curves(lines, title=whole, percent=percent)
             yield Plot(whole, "epoch", unit.format(**words), picture, (told,) if len(lines) > 1 else ())
+        if title == "Loss" and len(lines) > 1 and _is_flat_beside(lines[1], lines[0]):
+            alone = f"Validation loss: {name}"
+            yield Plot(alone, "epoch", unit, curves(lines[1:], title=alone))
+
+
+def _is_flat_beside(line: Line, other: Line) -> bool:
+    """Tell whether a curve's course is hardly seen on an axis that another one needs."""
+    values = line.curve.values
+    spread, whole = max(values) - min(values), [*values, *other.curve.values]
+    return 0 < spread < 0.1 * (max(whole) - min(whole))

@@ -1,0 +1,40 @@
+"""Tells whether two bases share one tokenizer, from their files alone: what a method can be depends on it."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from muscle.config.settings import BaseConfig
+from muscle.errors import ModelError
+from muscle.models.bases import is_hub_name, load_tokenizer, resolve_base
+from muscle.provenance import file_sha256
+
+_FILE = "tokenizer.json"
+
+
+def share_tokenizer(old: BaseConfig, new: BaseConfig) -> bool | None:
+    """Tell whether two bases map the same token texts to the same numbers; None where one is not on this machine.
+
+    Raises:
+        ModelError: a base that is no hub name is not there, or its tokenizer cannot be read.
+    """
+    try:
+        paths = resolve_base(old), resolve_base(new)
+    except ModelError:
+        if is_hub_name(old) or is_hub_name(new):
+            return None
+        raise
+    if paths[0] == paths[1]:
+        return True
+    files = [path / _FILE for path in paths]
+    if all(file.is_file() for file in files) and len({file_sha256(file) for file in files}) == 1:
+        return True
+    ours, theirs = (_vocabulary(path, base.trust_remote_code) for path, base in zip(paths, (old, new), strict=True))
+    return ours == theirs
+
+
+@lru_cache(maxsize=4)  # a GGUF file's takes seconds to read, and a sweep asks for every variant
+def _vocabulary(path: Path, trust_remote_code: bool) -> dict[str, int]:
+    found: dict[str, int] = load_tokenizer(BaseConfig(base=str(path), trust_remote_code=trust_remote_code)).get_vocab()
+    return found
