@@ -57,8 +57,11 @@ def overview(report: Report) -> str:
         report: of a comparison or of the gate.
     """
     before = before_lines(report, limit=MAX_BEFORE)
+    first = [] if report.decision is None else [report.decision.sentence, report.decision.sure, report.decision.next]
+    lines = [line for line in (*first, report.headline) if line]
     parts = [
-        Markup("<p><strong>{}</strong></p>").format(one_line(report.headline, 600)),
+        Markup("<p><strong>{}</strong></p>").format(one_line(lines[0], 600)),
+        *(Markup("<p>{}</p>").format(one_line(line, 600)) for line in lines[1:]),
         _html_list([*before, *report.reasons[:MAX_BEFORE]]),
         _tasks_html(report),
         _flips_html(report),

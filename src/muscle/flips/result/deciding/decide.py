@@ -86,7 +86,7 @@ def decide(report: Report, grounds: Grounds) -> Decision:
         report: of a comparison or of a gate, with its verdict.
         grounds: what that was made from.
     """
-    advice = _advice(report, grounds)
+    advice = _advice_by(report, grounds)
     worst = [each for each in grounds.judgements if each.word == report.verdict]
     more = _most_items(worst) if advice == "cannot_tell" else None
     told = _of_tasks_that_block(report, worst) if advice == "dont_ship" else None
@@ -102,7 +102,7 @@ def decide(report: Report, grounds: Grounds) -> Decision:
     )
 
 
-def _advice(report: Report, grounds: Grounds) -> Advice:
+def _advice_by(report: Report, grounds: Grounds) -> Advice:
     if report.verdict == "pass":
         return "ship"
     if report.verdict == "block":
