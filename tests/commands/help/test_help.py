@@ -10,6 +10,7 @@ import pytest
 from typer.main import get_command
 
 from command_line import muscle
+from muscle import CompareOptions
 from muscle.cli import app
 from muscle.commands.help.grouped import MORE
 from muscle.commands.help.texts import TEXTS
@@ -74,3 +75,10 @@ def completed(words, position):
 def test_bash_completes_commands_and_options():
     assert completed("muscle co", 1) == ["compare", "confirm", "convert", "collect"]
     assert completed("muscle compare --tol", 2) == ["--tolerance"]
+
+
+def test_the_tolerance_on_the_command_line_is_the_one_of_the_library():
+    (tolerance,) = [each for each in COMMANDS["compare"].params if "--tolerance" in each.opts]
+    assert tolerance.default == CompareOptions().tolerance
+    (limit,) = [each for each in COMMANDS["gate"].params if "--tolerance" in each.opts]
+    assert limit.default is None and f"{CompareOptions().tolerance} as in muscle compare" in limit.help
