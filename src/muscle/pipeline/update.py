@@ -11,6 +11,7 @@ from muscle.config.update_file import UpdateConfig
 from muscle.flips.result.report import Report
 from muscle.models.adapter_check import check_adapter
 from muscle.models.bases import same_vocabulary
+from muscle.pipeline.given.notes import given_prompt_notes
 from muscle.pipeline.loaded_bases import SIDES, with_fitting_method
 from muscle.pipeline.run_folder import RunFolder, content_of
 from muscle.pipeline.stage import Stage
@@ -83,6 +84,8 @@ def _check_inputs(update_stages: UpdateStages, stages: list[Stage], run: RunFold
     for side in SIDES:
         for path in update_stages.given(side).values():
             check_adapter(bases.base(side), path)
+    for note in given_prompt_notes(update_stages, {side: bases.base(side).tokenizer for side in SIDES}):
+        logger.warning("%s", note)
     for alignment in update_stages.methods.values():
         for folder in (each for name in update_stages.data for each in alignment.teachers_of(name)):
             check_adapter(bases.base("new"), Path(folder))
