@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -150,24 +151,33 @@ def compare(
         ).report
     if no_texts:
         found = without_texts(found)
-    _write_pages(found, html, markdown)
-    is_quiet = write_result(json_file, found) or quiet
-    show_report(found, quiet=is_quiet)
-    for line in [*decisions(runs), *([what_next()] if example else [])] if not is_quiet else []:
-        say(line)
-    if not is_quiet:
-        say_written(html, markdown, json_file)
+    last_lines = [*decisions(runs), *([what_next()] if example else [])]
+    _tell(found, html, markdown, json_file, last_lines, quiet=quiet)
     raise typer.Exit(EXIT_CODES[found.verdict])
 
 
-def _write_pages(found: Report, html: Path | None, markdown: Path | None) -> None:
-    """Write the report where the options say."""
+def _tell(
+    found: Report,
+    html: Path | None,
+    markdown: Path | None,
+    json_file: Path | None,
+    last_lines: Sequence[str],
+    *,
+    quiet: bool,
+) -> None:
+    """Write the report where the options say, and print it with the lines that stand below it."""
     from muscle.report import write_html, write_markdown
 
     if html:
         write_html(found, html)
     if markdown:
         write_markdown(found, markdown)
+    is_quiet = write_result(json_file, found) or quiet
+    show_report(found, quiet=is_quiet)
+    if not is_quiet:
+        for line in last_lines:
+            say(line)
+        say_written(html, markdown, json_file)
 
 
 def _two_runs(old: str | None, new: str | None, *, example: bool) -> tuple[str, str]:

@@ -64,6 +64,25 @@ class KeptBaseline:
 
 
 @dataclass(frozen=True)
+class ByPolicy:
+    """By what rules a gate judges."""
+
+    policy: Annotated[
+        Path | None, typer.Option(metavar="YAML", help="The policy; the default one without (docs/gate.md).")
+    ] = None
+    strict: Annotated[bool, typer.Option("--strict", help="A warning ends in exit code 2.")] = False
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Limit of every rule of the policy that names none: what is let pass. The policy's own without, 0.01 "
+            "as in muscle compare.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
 class Writing:
     """Where a gate's verdict is written beside the terminal."""
 
@@ -82,10 +101,8 @@ def gate(
         list[str],
         typer.Argument(metavar="[OLD] NEW", help="The old and the new version's results; NEW alone with --baseline."),
     ],
-    policy: Annotated[
-        Path | None, typer.Option(metavar="YAML", help="The policy; the default one without (docs/gate.md).")
-    ] = None,
     *,
+    by: ByPolicy,
     in_place_of_old: KeptBaseline,
     candidate: Candidate = None,
     noise: Annotated[
@@ -95,16 +112,6 @@ def gate(
             "--noise",
             metavar="RUN",
             help="A second run of the old version, for limits beyond its own noise.",
-        ),
-    ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="A warning ends in exit code 2.")] = False,
-    tolerance: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            help="Limit of every rule of the policy that names none: what is let pass. The policy's own without, 0.01 "
-            "as in muscle compare.",
         ),
     ] = None,
     writing: Writing,
@@ -124,7 +131,7 @@ def gate(
     from muscle.gate import gate as judge
     from muscle.gate import load_policy
 
-    rules = None if policy is None else load_policy(policy)
+    rules = None if by.policy is None else load_policy(by.policy)
     kept = in_place_of_old.run(how, num_runs=len(runs))
     given = {"candidate": candidate, "noise": noise}
     roles = {role: word for role, word in given.items() if word is not None}
@@ -137,8 +144,8 @@ def gate(
             rules,
             candidate=beside.get("candidate"),
             noise=beside.get("noise"),
-            strict=strict,
-            tolerance=tolerance,
+            strict=by.strict,
+            tolerance=by.tolerance,
             options=replace(comparing.options(), epsilon_item=epsilon_item),
         )
     _write_verdict(result, writing)

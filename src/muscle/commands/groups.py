@@ -136,4 +136,4 @@ def in_panel(annotation: object, panel: str) -> object:
         placed.append(copy.copy(note) if is_free else note)
         if is_free:
             placed[-1].rich_help_panel = panel
-    return Annotated[(kind, *placed)]  # type: ignore[return-value]
+    return Annotated[(kind, *placed)]

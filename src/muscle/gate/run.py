@@ -17,6 +17,7 @@ from muscle.flips.noise.floor import excess_items, tally_of_repeats
 from muscle.flips.options import DEFAULTS, CompareOptions
 from muscle.flips.result.deciding.beside import worse_than_plain
 from muscle.flips.result.deciding.decide import decide
+from muscle.flips.result.deciding.grounds import if_better_than_plain
 from muscle.flips.result.finding import EXIT_CODES, Finding, GateSection, Word
 from muscle.flips.result.headline import headline
 from muscle.flips.result.measured import MeasuredPair
@@ -297,6 +298,11 @@ def _gate_result(comparison: Comparison, policy: Policy, findings: Sequence[Find
         gate=GateSection(policy.model_dump(mode="json"), strict, verdict, code, findings),
         headline=headline(verdict, compared.tasks, old=compared.old, new=compared.new, candidate=compared.candidate),
     )
-    grounds = grounds_of_findings(findings, comparison.missing, alpha=policy.alpha, min_items=policy.min_items)
+    measured, better = comparison.judged, []
+    if verdict == "warn" and compared.candidate is not None:
+        better = if_better_than_plain(measured, compared.tasks, measured.options)
+    grounds = grounds_of_findings(
+        findings, compared, comparison.missing, alpha=policy.alpha, min_items=policy.min_items, better=better
+    )
     report = replace(judged, decision=decide(judged, grounds))
     return GateResult(verdict, code, tuple(findings), report)

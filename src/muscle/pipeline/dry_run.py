@@ -19,6 +19,7 @@ from muscle.files import check_can_write
 from muscle.models.adapter_check import check_adapter, check_adapter_alone
 from muscle.models.bases import is_hub_name, load_outline, load_tokenizer, reason_of, resolve_base
 from muscle.pipeline.at_hand import missing_bases, nothing_downloaded
+from muscle.pipeline.given.notes import given_prompt_notes
 from muscle.pipeline.load_data import load_data
 from muscle.pipeline.loaded_bases import Side, with_fitting_method
 from muscle.pipeline.memory.cards import Card
@@ -129,6 +130,7 @@ def plan_update(config: UpdateConfig, *, card: Card | None = None) -> Plan:
         listed = update_stages.all()
         stages = list(_planned(update_stages, listed, tokenizers, are_bases_here=not missing))
         _check_given(update_stages)
+        notes += given_prompt_notes(update_stages, tokenizers)
         waiting = {stage.name for stage in stages if stage.state == "to run"}
         if waiting:
             check_can_write(update_stages.folder, folder=True)

@@ -13,6 +13,7 @@ from muscle import distributed
 from muscle.config.settings import BackendName, BaseConfig, EvaluationSettings
 from muscle.config.update_file import StageSettings
 from muscle.errors import ConfigError
+from muscle.models.adapters import split_model
 from muscle.models.bases import LoadedBase, load_base, load_for_training
 from muscle.pipeline.loaded_bases import fitting_method
 from muscle.pipeline.whole_answers.candidates import Parts, candidate_parts, draw_candidates
@@ -24,24 +25,6 @@ from muscle.yaml_files import UserYaml
 
 if TYPE_CHECKING:
     from muscle.evaluation.vllm_base import VllmBase
-
-
-def split_model(text: str) -> tuple[BaseConfig, Path | None]:
-    """Split `BASE+ADAPTER`; a bare `BASE` has no adapter.
-
-    >>> split_model("org/model")
-    (BaseConfig(base='org/model', revision=None, trust_remote_code=False, adapters={}), None)
-
-    Raises:
-        ConfigError: one of the two parts is empty.
-    """
-    # A folder's name may hold a plus of its own.
-    if "+" not in text or Path(text).exists():
-        return BaseConfig(base=text), None
-    base, _, adapter = text.rpartition("+")
-    if not base or not adapter:
-        raise ConfigError(f"{text}: expected BASE+ADAPTER")
-    return BaseConfig(base=base), Path(adapter)
 
 
 def finetune_step(
@@ -79,8 +62,7 @@ def align_step(
     """Load both task models and the data and train a compatibility adapter; see `muscle.training.align.align`."""
     from muscle.training.align import align
 
-    training, alignment = settings.align_training(), settings.alignment
-    check_reporters(training.report_to)
+    check_reporters(settings.training.report_to)
     chosen = get_task(task)
     sides = []
     for option, text in (("--old", old), ("--new", new)):
@@ -91,6 +73,7 @@ def align_step(
     settings = fitting_method(settings, sides[0][0], sides[1][0], [task])
     split = training_split(chosen, train, settings.training, limit)
     chosen = prompted(chosen, settings, split.train)
+    training, alignment = settings.align_training(), settings.alignment
     further = alignment.unlabelled_of(chosen.name)
     known = (*split.train, *split.validation)
     parts: dict[str, Sequence[Example]] = {

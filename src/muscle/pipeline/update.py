@@ -10,7 +10,8 @@ from muscle import distributed
 from muscle.config.update_file import UpdateConfig
 from muscle.flips.result.report import Report
 from muscle.models.adapter_check import check_adapter
-from muscle.models.bases import check_same_vocabulary
+from muscle.models.bases import same_vocabulary
+from muscle.pipeline.given.notes import given_prompt_notes
 from muscle.pipeline.loaded_bases import with_fitting_method
 from muscle.pipeline.run_folder import RunFolder, content_of
 from muscle.pipeline.stage import Stage
@@ -86,12 +87,18 @@ def _check_inputs(update_stages: UpdateStages, stages: list[Stage], run: RunFold
     for side in update_stages.sides:
         for path in update_stages.given(side).values():
             check_adapter(bases.base(side), path)
+    for note in given_prompt_notes(update_stages, {side: bases.base(side).tokenizer for side in update_stages.sides}):
+        logger.warning("%s", note)
     for alignment in update_stages.methods.values():
         for folder in (each for name in update_stages.data for each in alignment.teachers_of(name)):
             check_adapter(bases.base("new"), Path(folder))
     # An option's likelihood is comparable whatever the tokens.
-    if any(alignment.unit == "tokens" for alignment in update_stages.methods.values()):
-        check_same_vocabulary(bases.base("old"), bases.base("new"))
+    on_tokens = any(alignment.unit == "tokens" for alignment in update_stages.methods.values())
+    if on_tokens and not same_vocabulary(bases.base("old"), bases.base("new")):
+        from muscle.training.crossing.spelling import Spelling
+
+        for side in update_stages.sides:
+            Spelling.of(bases.base(side).tokenizer)  # refuses a kind whose tokens cannot be aligned
 
 
 def _check_vllm(update_stages: UpdateStages, stages: list[Stage], run: RunFolder) -> None:

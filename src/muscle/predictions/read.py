@@ -18,6 +18,7 @@ from muscle.errors import DataError
 from muscle.predictions.choose import with_filter, with_metric
 from muscle.predictions.formats import FOREIGN, PLAIN
 from muscle.predictions.messages import reason
+from muscle.predictions.packed import readable, with_name_of
 from muscle.predictions.plain.files import read_plain
 from muscle.predictions.records import with_input_hash
 from muscle.predictions.run import Run
@@ -77,16 +78,26 @@ def _read_path(
     if format not in (None, PLAIN, *FOREIGN):
         raise DataError(f"format {format!r} is not known; expected one of {', '.join((PLAIN, *FOREIGN))}")
     try:
-        format = format or _recognised(path)
-        if format != PLAIN:
-            if columns:
-                logger.warning(
-                    "%s: read as %s, whose columns are known; the column map says nothing of it", path, format
-                )
-            return _read_foreign(path, format, metric, provider)
-        plain = read_plain(path, columns)
+        with readable(path) as file:
+            return with_name_of(_read_readable(file, format, columns, metric, provider), file, path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {reason(error)}") from None
+
+
+def _read_readable(
+    path: Path,
+    format: str | None,
+    columns: Mapping[str, str] | None,
+    metric: str | None,
+    provider: str | None,
+) -> Run:
+    """Read a file that is neither packed nor in UTF-16, or a folder."""
+    format = format or _recognised(path)
+    if format != PLAIN:
+        if columns:
+            logger.warning("%s: read as %s, whose columns are known; the column map says nothing of it", path, format)
+        return _read_foreign(path, format, metric, provider)
+    plain = read_plain(path, columns)
     if provider is not None:
         raise DataError(f"{path}: expected results of promptfoo, which have providers, found plain records")
     run = Run(

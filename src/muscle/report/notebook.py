@@ -56,12 +56,13 @@ def overview(report: Report) -> str:
     Args:
         report: of a comparison or of the gate.
     """
-    before = before_lines(report, limit=MAX_BEFORE)
+    decision = report.decision
+    told = [f"How sure: {decision.sure}", f"Next: {decision.next}"] if decision is not None else report.reasons
     parts = [
-        Markup("<p><strong>{}</strong></p>").format(one_line(report.headline, 600)),
-        _html_list([*before, *report.reasons[:MAX_BEFORE]]),
-        _tasks_html(report),
+        Markup("<p><strong>{}</strong></p>").format(one_line(report.sentence, 600)),
+        _html_list([*told[:MAX_BEFORE], *before_lines(report, limit=MAX_BEFORE)]),
         _flips_html(report),
+        _tasks_html(report),
         Markup(f"<p><small>{_MORE}</small></p>"),
     ]
     return str(Markup("<div>{}</div>").format(Markup("\n").join(part for part in parts if part)))
@@ -91,7 +92,7 @@ def _flips_html(report: Report) -> Markup:
     told = [answers(flip, candidate=has_candidate) for flip in flips]
     head = ("task", "id", "input", *told[0])
     rows = [(flip.task, flip.id, flip.input or "", *said.values()) for flip, said in zip(flips, told, strict=True)]
-    return _html_table(f"What broke, {worst_flips(report)}", head, rows)
+    return _html_table(worst_flips(report, len(flips)), head, rows)
 
 
 def _html_table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> Markup:

@@ -202,8 +202,8 @@ def _of_endpoint(what: What, at: AtEndpoint, limiting: Limiting, task: Task, ite
 
 def _of_local_model(what: What, here: Here, task: Task, items: tuple[Example, ...]) -> Recorded:
     from muscle.evaluation.sampling import Sampling
+    from muscle.models.adapters import split_model
     from muscle.models.bases import load_base
-    from muscle.pipeline.steps import split_model
     from muscle.record.local import LocalModel, record_local
 
     if what.repeats > 1 and what.temperature == 0:

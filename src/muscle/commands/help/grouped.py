@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from typer.core import TyperCommand, TyperGroup
 
 if TYPE_CHECKING:
-    from typer import Context
-    from typer._click import HelpFormatter, Parameter
+    from typer._click.core import Context, Parameter
+    from typer._click.formatting import HelpFormatter
 
 BASICS = "Options"
 MORE = "More"

@@ -83,12 +83,11 @@ def assemble(
     sides = _sides(main, options)
     with_old = _with_old(sides)
     pairs = {side: measured.pair for side, measured in with_old.items()}
-    cuts = _cuts(with_old, options)
-    causes = causes_of(pairs, rules_of(options))
+    cuts, causes = _cuts(with_old, options), causes_of(pairs, rules_of(options))
     judged: WithOld = "old_vs_candidate" if "candidate" in main else "old_vs_new"
     effects = _effects(with_old, options)
-    floors = _floor_effects(main, with_old[judged], options)
     tasks = _task_results(sides, effects, cuts, explain(pairs, sides["old_vs_new"].rerun, causes, options))
+    floors = _floor_effects(main, with_old[judged], options)
     tasks = _with_standings(tasks, with_old[judged].judged(effects, floors), options)
     listed = _listed(with_old, causes, cuts["old_vs_new"])
     flips = list_flips(listed, limit=options.max_flips, seed=options.seed)
@@ -120,8 +119,8 @@ def assemble(
         noise=_noise_summary(old, candidate or new, with_old[judged]),
         comparability=comparability,
     )
-    grounds = grounds_of(with_old[judged], verdict, tasks, options)
-    return Assembled(replace(report, decision=decide(report, grounds)), sides, cuts, listed)
+    decision = decide(report, grounds_of(with_old[judged], verdict, tasks, options))
+    return Assembled(replace(report, decision=decision), sides, cuts, listed)
 
 
 def _sides(main: Mapping[str, Run], options: CompareOptions) -> dict[Side, MeasuredPair]:

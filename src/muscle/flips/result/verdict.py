@@ -107,7 +107,7 @@ def _more_to_tell(rate: float, numbers: SideNumbers, bounds: Estimate, tolerance
     if not 0 < tolerance < 1:
         return None
     if numbers.clustered_p is not None:
-        return more_to_separate(bounds, tolerance, numbers.n, confidence=ONE_SIDED)
+        return more_to_separate(bounds, tolerance, numbers.num_items, confidence=ONE_SIDED)
     return more_than(items_to_tell(rate, tolerance), numbers.n)
 
 
@@ -132,9 +132,9 @@ def _beyond_noise(name: str, span: str, excess: Estimate, num_items: int, tolera
         if needed is not None and num_items >= needed:
             sure = f"95% sure that at most {told[1]} of such answers break {noise}; {limit} is let pass"
             return Judgement(name, "old", "pass", f"{span}, {proof}", sure)
-        few = f"{num_items:,} items are fewer than the {_items_without_flip(tolerance)} that prove it"
-        reason = f"{span}, {proof}, but {few}"
-        return Judgement(name, "old", "cannot_tell", reason, few, more_than(needed, num_items), question)
+        few = f"{num_items:,} items are fewer than the {_items_without_flip(tolerance)} that prove"
+        reason, sure = f"{span}, {proof}, but {few} it", f"{few} a share of {limit}"
+        return Judgement(name, "old", "cannot_tell", reason, sure, more_than(needed, num_items), question)
     reason = f"{span}, anything from {told[0]} to {told[1]} fits; at most {limit} is not proven"
     sure = f"anything from {told[0]} to {told[1]} of such answers may break {noise}; {limit} is let pass"
     more = more_to_separate(excess, tolerance, num_items)
@@ -166,7 +166,7 @@ def _continuous_task(name: str, numbers: SideNumbers, counts: Counts, harm_p: fl
             return Judgement(name, "old", "cannot_tell", reason, few, more_than(needed, numbers.n), question)
         return Judgement(name, "old", "pass", f"{name}: {change}", f"95% sure that {interval}")
     reason = f"{name}: {change}, a loss of more than {limit} of the score cannot be excluded"
-    more = more_to_separate(difference, -tolerance * abs(level), numbers.n)
+    more = more_to_separate(difference, -tolerance * abs(level), numbers.num_items)
     return Judgement(name, "old", "cannot_tell", reason, f"95% sure only that {interval}", more, question)
 
 

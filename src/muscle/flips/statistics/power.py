@@ -104,9 +104,8 @@ def items_to_tell(rate: float, limit: float, *, alpha: float = ALPHA, power: flo
     """
     if not (0 <= rate <= 1 and 0 < limit < 1):
         raise ValueError(f"expected a rate in [0, 1] and a limit in (0, 1), found {rate} and {limit}")
-    reach = special.ndtri(1 - alpha) * math.sqrt(limit * (1 - limit)) + special.ndtri(power) * math.sqrt(
-        rate * (1 - rate)
-    )
+    z_alpha, z_power = (float(special.ndtri(share)) for share in (1 - alpha, power))
+    reach = z_alpha * math.sqrt(limit * (1 - limit)) + z_power * math.sqrt(rate * (1 - rate))
     if abs(rate - limit) * math.sqrt(MAX_ITEMS) < reach:
         return None
     found = max(1, math.ceil((reach / (rate - limit)) ** 2))

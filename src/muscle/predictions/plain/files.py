@@ -16,6 +16,7 @@ from muscle.errors import DataError, UnclearColumns
 from muscle.foreign_text import listing, shorten
 from muscle.predictions.formats import CSV_SUFFIXES, SUFFIXES, TABLE_SUFFIXES
 from muscle.predictions.messages import reason
+from muscle.predictions.packed import plain_name, readable
 from muscle.predictions.plain.columns import without_written_nulls
 from muscle.predictions.plain.json_lines import SAMPLE_LINES, first_rows, json_list, line_of, read_jsonl
 from muscle.predictions.plain.row_objects import Table, table_from_rows
@@ -232,11 +233,13 @@ def _read_folder(folder: Path, columns: Mapping[str, str] | None) -> Plain:
     if not files:
         found = listing(entry.name for entry in entries) if entries else "nothing"
         raise DataError(f"{folder}: expected TASK.jsonl or TASK.parquet files, found {found}")
+    _refuse_copies(folder, files)
     frames: list[pl.DataFrame] = []
     files_of: dict[str, list[str]] = {}
     for file in files:
-        frame, told = _read_file(file, columns)
-        frames.append(name_task(frame, file.stem))
+        with readable(file) as plain:
+            frame, told = _read_file(plain, columns)
+        frames.append(name_task(frame, Path(plain_name(file.name)).stem))
         files_of.setdefault(told, []).append(file.name)
     metadata, own_notes, unread = _folder_metadata(folder)
     lines = {f"{listing(names, 3)}: {line}": line for line, names in files_of.items()}
@@ -253,9 +256,20 @@ def _read_folder(folder: Path, columns: Mapping[str, str] | None) -> Plain:
     )
 
 
+def _refuse_copies(folder: Path, files: Sequence[Path]) -> None:
+    """Refuse a file that stands there packed and unpacked: its items would count twice."""
+    first: dict[str, str] = {}
+    for file in files:
+        other = first.setdefault(plain_name(file.name), file.name)
+        if other != file.name:
+            raise DataError(
+                f"{folder}: expected each file once, found {listing([other, file.name])}; take one of them away"
+            )
+
+
 def _is_records(entry: Path) -> bool:
     return (
-        entry.suffix.lower() in SUFFIXES
+        Path(plain_name(entry.name)).suffix.lower() in SUFFIXES
         and entry.name != METADATA_FILE
         and not entry.name.startswith(".")
         and entry.is_file()

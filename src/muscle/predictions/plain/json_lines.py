@@ -46,8 +46,6 @@ _MAGIC = {
     b"\x28\xb5\x2f\xfd": "zstd: unpack it first (zstd -d)",
     b"PK\x03\x04": "a zip archive: unpack it first",
     b"PAR1": "Parquet: name it .parquet",
-    b"\xff\xfe": "UTF-16 text: save it as UTF-8",
-    b"\xfe\xff": "UTF-16 text: save it as UTF-8",
 }
 
 

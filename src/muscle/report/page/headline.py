@@ -11,7 +11,6 @@ from muscle.flips.pairing.flip_sign import Kind
 from muscle.flips.pairing.pair import WithOld
 from muscle.flips.result.headline import balance
 from muscle.flips.result.report import Report, TaskResult
-from muscle.flips.statistics.intervals import Estimate
 from muscle.foreign_text import visible
 from muscle.report.entries import unit_of
 from muscle.report.numbers import Form, count, format_number
@@ -179,27 +178,17 @@ def _level(tasks: Tasks, words: Words) -> Tile | None:
 def ways_table(report: Report) -> Table | None:
     """Return every way out with what it breaks and mends of 100 requests; None where nothing is advised."""
     rows = []
-    for position, row in enumerate(way_rows(report)):
-        assert report.decision is not None, "the rows are the decision's"
-        way, path = report.decision.ways[position], ("decision", "ways", position)
-        cells = (
-            _figure_of(way.breaks, row.breaks, (*path, "breaks")),
-            _figure_of(way.mends, row.mends, (*path, "mends")),
-            _figure_of(way.level, row.level, (*path, "level")),
-            Markup("{}").format(row.costs),
-        )
+    for row in way_rows(report):
+        cells = (*(_with_interval(text) for text in (row.breaks, row.mends, row.level)), Markup("{}").format(row.costs))
         rows.append(Row(row.name, "", cells))
     head = ("Breaks", "Mends", level_title(report).capitalize(), "What it takes")
     return Table("Of 100 requests", head, tuple(rows)) if rows else None
 
 
-def _figure_of(found: Estimate | None, text: str, path: tuple[object, ...]) -> Markup:
-    """Return the text of a way's figure as a figure of the file."""
-    if found is None or found.value is None:
-        return Markup("{}").format(text)
+def _with_interval(text: str) -> Markup:
+    """Return a figure's text with its interval, where it has one, in small letters below."""
     value, bracket, interval = text.partition(" (")
-    told = figure(found.value, value, pointer(*path, "value"))
-    return told + Markup(' <span class="interval">{}</span>').format(f"({interval}") if bracket else told
+    return Markup('{} <span class="interval">({}</span>' if bracket else "{}").format(value, interval)
 
 
 def link_to_broken(report: Report) -> tuple[str | None, str]:

@@ -24,6 +24,7 @@ from muscle.flips.result.finding import VERDICT_WORDS
 from muscle.flips.result.flip import Flip
 from muscle.flips.result.report import Report
 from muscle.foreign_text import visible
+from muscle.report.entries import unit_of
 from muscle.report.page import causes, figures, headline, noise, overview, rules, slices, tables, trade_offs
 from muscle.report.page.training.cards import training_cards
 from muscle.report.sentences.over_tasks import not_compared, pooled_lines
@@ -112,7 +113,7 @@ def _verdict_parts(report: Report, held: Report) -> dict[str, object]:
         "verdict": word,
         "decision": decision,
         "sentence": line if decision is None else decision.sentence,
-        "told": report.headline if decision is not None else " ".join(report.reasons[:1]),
+        "told": report.headline if decision is not None else "",
         "ways": headline.ways_table(report),
         "broken_link": link,
         "broken_words": words,
@@ -144,7 +145,7 @@ def _sections(report: Report, held: Report) -> dict[str, object]:
         "gain_regression": trade_offs.gain_against_regression(report),
         "histograms": trade_offs.difference_histograms(report),
         "overview": overview.overview_rows(held),
-        "overview_head": overview.HEAD,
+        "overview_head": (unit_of(*report.tasks.values()).capitalize(), *overview.HEAD),
         "overview_shown": overview.SHOWN_TASKS,
         "pooled": pooled_lines(report),
         "resolution": resolution_lines(report, max_tasks=MAX_RESOLUTIONS),

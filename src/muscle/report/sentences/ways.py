@@ -42,7 +42,7 @@ def way_rows(report: Report) -> list[WayRow]:
             "Ship the update" if each.way == "ship_new" and not plain else NAMES[each.way],
             _per_hundred(each.breaks, at_most=each.breaks_at_most),
             _per_hundred(each.mends, at_most=each.breaks_at_most),
-            _level(each, binary=binary),
+            _written_level(each, binary=binary),
             each.costs,
         )
         for each in report.decision.ways
@@ -58,7 +58,7 @@ def _is_binary(report: Report) -> bool:
     return any(task.kind == "binary" for task in report.tasks.values())
 
 
-def _level(way: WayOut, *, binary: bool) -> str:
+def _written_level(way: WayOut, *, binary: bool) -> str:
     return DASH if way.level is None else value_alone(way.level, "rate" if binary else "score")
 
 

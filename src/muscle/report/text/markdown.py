@@ -9,7 +9,7 @@ from __future__ import annotations
 from muscle.flips.result.flip import Flip
 from muscle.flips.result.report import Report, TaskResult
 from muscle.foreign_text import clip, one_line, visible
-from muscle.report.entries import shown_tasks, sides, slices_named, slices_of
+from muscle.report.entries import shown_tasks, sides, slices_named, slices_of, unit_of
 from muscle.report.metric_names import EFFECTS, FURTHER_METRICS
 from muscle.report.numbers import Form, estimate
 from muscle.report.sentences.before import before_lines
@@ -62,8 +62,8 @@ def render_markdown(report: Report) -> str:
         escape(clip(report.headline, 600)) if report.decision is not None else "",
         bullets(escape(clip(reason, 400)) for reason in report.reasons[:MAX_REASONS]),
         _tasks_in_markdown(report),
-        ways_in_markdown(report),
         _slice_tables(report),
+        ways_in_markdown(report),
         details("More metrics", _further_metrics(report)),
         _training(report),
     ]
@@ -84,7 +84,16 @@ def _training(report: Report) -> str:
 
 
 def _tasks_in_markdown(report: Report) -> str:
-    head = ["task", "version", "items", "accuracy or score", "difference", "broke", "gained", p_title(report)]
+    head = [
+        "task",
+        "version",
+        unit_of(*report.tasks.values()),
+        "accuracy or score",
+        "difference",
+        "broke",
+        "gained",
+        p_title(report),
+    ]
     lines = [
         [
             escape(one_line(row.task, 80)),
@@ -178,7 +187,8 @@ def _slice_tables(report: Report) -> str:
     room = MAX_SLICED
     for name in shown_tasks(report, MAX_TASKS):
         sliced = slices_of(report, name)
-        body = slices_markdown(sliced, binary=report.tasks[name].kind == "binary") if sliced else ""
+        task = report.tasks[name]
+        body = slices_markdown(sliced, binary=task.kind == "binary", unit=unit_of(task)) if sliced else ""
         room -= len(body)
         if body and room >= 0:
             parts.append(f"**{escape(one_line(name, 80))}**, by slice\n\n{body}")

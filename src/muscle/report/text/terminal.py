@@ -101,11 +101,12 @@ def _print_slices(report: Report, console: Console) -> None:
         for name, sliced, binary in present[:MAX_SLICED_TASKS]:
             console.print()
             limit = MAX_SLICES // min(len(present), MAX_SLICED_TASKS)
-            print_slices(name, sliced, console, binary=binary, limit=limit)
+            print_slices(name, sliced, console, binary=binary, limit=limit, unit=unit_of(report.tasks[name]))
         return
     lines = []
     for name, sliced, binary in present:
-        told = [*concentration_lines(sliced), *simpson_lines(sliced, binary=binary)]
+        unit = unit_of(report.tasks[name])
+        told = [*concentration_lines(sliced, unit=unit), *simpson_lines(sliced, binary=binary)]
         lines += [line if len(report.tasks) == 1 else f"{name}, {line}" for line in told]
     if lines:
         console.print(Text("\nWhere flips concentrate:"))

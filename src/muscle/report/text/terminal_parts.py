@@ -22,9 +22,12 @@ WIDE = 120
 
 
 def print_lines(lines: Iterable[str], console: Console, *, limit: int, indent: str = "", style: str = "") -> None:
-    """Print lines, each cut at `limit` characters."""
+    """Print lines, each cut at `limit` characters; further lines of an indented one begin below its beginning."""
     for line in lines:
-        console.print(Text(f"{indent}{one_line(line, limit)}", style=style))
+        if indent:
+            _print_hanging(indent, one_line(line, limit), console, style=style)
+        else:
+            console.print(Text(one_line(line, limit), style=style))
 
 
 def print_hidden(number: int, words: str, console: Console, *, indent: str = "") -> None:
@@ -43,17 +46,17 @@ def print_verdict(report: Report, console: Console, *, max_before: int, style: s
         style: of the first sentence.
     """
     decision = report.decision
-    print_lines([report.headline if decision is None else decision.sentence], console, limit=600, style=style)
+    print_lines([report.sentence], console, limit=600, style=style)
     for title, text in (("How sure", decision.sure), ("Next", decision.next)) if decision is not None else ():
         if text:
             _print_hanging(f"  {title}: ", text, console)
     print_lines(before_lines(report, limit=max_before), console, limit=400, style="yellow")
 
 
-def _print_hanging(head: str, text: str, console: Console) -> None:
+def _print_hanging(head: str, text: str, console: Console, *, style: str = "") -> None:
     """Print a text behind its head; its further lines begin below it."""
     room = max(20, console.width - len(head))
-    lines = Text(one_line(text, 600)).wrap(console, room)
+    lines = Text(one_line(text, 600), style=style).wrap(console, room)
     for number, line in enumerate(lines):
         line.rstrip()
         console.print(Text.assemble((head if number == 0 else " " * len(head), "bold" if number == 0 else ""), line))

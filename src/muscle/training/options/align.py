@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,7 +23,7 @@ from muscle.tasks.recorded import Record
 from muscle.training.options.lessons import calibrated, distance_of, taught_lesson
 from muscle.training.options.recorded import read_recorded
 from muscle.training.options.teach import Lesson, OptionData, label_lesson, teacher_scores
-from muscle.training.options.train import train_on_options
+from muscle.training.options.train import reads_items, train_on_options
 from muscle.training.options.trainer import OptionLoss
 from muscle.training.options.twins import TwinTrainer, bootstrapped
 from muscle.training.run import TrainingResult
@@ -79,6 +80,12 @@ class OptionAlignment:
         Raises:
             MuscleError: see `muscle.training.align.align`.
         """
+        if distributed.sharded():
+            # Before the teachers run for hours.
+            tokenizer = self.new_base.tokenizer
+            reads_items(
+                self.new_base.model, self.data.items(tokenizer, self.settings.max_length), tokenizer.pad_token_id
+            )
         if self.alignment.target == "twins":
             with old_base_away:
                 return self._twins()
@@ -151,11 +158,12 @@ class OptionAlignment:
                 note={"stage": "labels", "unit": self.data.unit, "start": self.start.content()},
                 record={"unit": self.data.unit, "target": "labels"},
                 selection=self.alignment.selection,
+                base_is_free=False,  # the new teacher stands on it next
             )
             if not self.new_base.is_whole:
                 raise ModelError(
-                    "alignment.labels_first: the training on labels sharded the new base, which the teachers need "
-                    "whole; what it made is kept: run the same command again"
+                    "alignment.labels_first: ZeRO-3 has left shards of the new base, which the teachers need whole; "
+                    "what the training on labels made is kept: run the same command again"
                 )
         return out
 

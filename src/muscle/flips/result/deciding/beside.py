@@ -89,7 +89,7 @@ def plain_judgement(name: str, task: JudgedTask, standing: Standing, tolerance: 
     if standing.accuracy == "cannot_tell":
         reason = f"a loss of {beyond} to the plain update cannot be excluded: {level}; {pair}"
         limit = _limits({name: task}, tolerance)[name]
-        more = more_to_separate(change, -limit, effect.n)
+        more = more_to_separate(change, -limit, min(effect.n, task.numbers.num_items))
         question = f"it loses {beyond} to the plain update"
         return Judgement(name, "plain", "cannot_tell", f"{name}: {reason}", against, more, question)
     reason = f"against the plain update: {pair} ({p_value(standing.flips_p)}), {level}"

@@ -21,7 +21,7 @@ from muscle.flips.measuring.side_numbers import counted_unit
 from muscle.flips.measuring.standing import Standing
 from muscle.flips.result.deciding.beside import JudgedTask
 from muscle.flips.result.deciding.decision import Advice, Decision
-from muscle.flips.result.deciding.judgement import Judgement
+from muscle.flips.result.deciding.judgement import Judgement, rounded_up
 from muscle.flips.result.deciding.story import story_of
 from muscle.flips.result.deciding.ways import ways_out
 from muscle.flips.result.headline import balance
@@ -31,6 +31,9 @@ from muscle.foreign_text import listing, middle_cut
 
 MAX_NAMED = 3
 """Tasks that a sentence names."""
+
+MAX_LACK = 140
+"""Characters of what is missing, in the first sentence; `sure` has all of it."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def decide(report: Report, grounds: Grounds) -> Decision:
         report: of a comparison or of a gate, with its verdict.
         grounds: what that was made from.
     """
-    advice = _advice(report, grounds)
+    advice = _advice_by(report, grounds)
     worst = [each for each in grounds.judgements if each.word == report.verdict]
     more = _most_items(worst) if advice == "cannot_tell" else None
     told = _of_tasks_that_block(report, worst) if advice == "dont_ship" else None
@@ -94,7 +97,7 @@ def decide(report: Report, grounds: Grounds) -> Decision:
     return Decision(
         advice=advice,
         sentence=f"{_opening(report, advice, worst, more)}: {story_of(report, told, subject=subject)}.",
-        sure=_sentence(_sure(report, grounds, advice, worst)),
+        sure=_as_sentence(_sure(report, grounds, advice, worst)),
         next=_next(report, advice, worst, more),
         more_items=None if more is None else more.more_items,
         ways=ways_out(report, None if more is None else more.more_items),
@@ -102,17 +105,19 @@ def decide(report: Report, grounds: Grounds) -> Decision:
     )
 
 
-def _advice(report: Report, grounds: Grounds) -> Advice:
+def _advice_by(report: Report, grounds: Grounds) -> Advice:
     if report.verdict == "pass":
         return "ship"
     if report.verdict == "block":
         return "dont_ship"
     if report.verdict == "cannot_tell":
         return "cannot_tell"
+    if report.candidate is not None and grounds.better_than_plain:
+        return "ship"
     if grounds.by_policy:
         return "look_first"
     if report.candidate is not None:
-        return "ship" if grounds.better_than_plain else "dont_ship"
+        return "dont_ship"
     return "look_first" if grounds.gains else "dont_ship"
 
 
@@ -139,7 +144,7 @@ def _opening(report: Report, advice: Advice, worst: Sequence[Judgement], more: J
     if more is not None:
         return f"Can't tell yet, {_items_words(report, more)} would"
     lack = next((each for each in worst if each.about == "missing"), None)
-    return f"Can't tell, {lack.sure}" if lack is not None and lack.sure else "Can't tell"
+    return f"Can't tell, {middle_cut(lack.sure, MAX_LACK)}" if lack is not None and lack.sure else "Can't tell"
 
 
 def _items_words(report: Report, more: Judgement) -> str:
@@ -147,16 +152,6 @@ def _items_words(report: Report, more: Judgement) -> str:
     number = rounded_up(more.more_items or 0)
     of = f" of {middle_cut(more.task, 40)}" if len(report.tasks) > 1 and more.task else ""
     return f"about {number:,} more item{'s' if number != 1 else ''}{of}"
-
-
-def rounded_up(number: int) -> int:
-    """Round a number up to two significant digits: what rests on an estimate is not known to more.
-
-    >>> rounded_up(7), rounded_up(231), rounded_up(12345), rounded_up(99901)
-    (7, 240, 13000, 100000)
-    """
-    step = 10 ** max(0, len(str(number)) - 2)
-    return -(-number // step) * step
 
 
 def _of_tasks_that_block(report: Report, worst: Sequence[Judgement]) -> list[str] | None:
@@ -184,12 +179,12 @@ def _named(report: Report, judgements: Sequence[Judgement]) -> list[str]:
     told = []
     for each in judgements:
         if each.sure:
-            of = f"{middle_cut(each.task, 40)}: " if each.task and len(report.tasks) > 1 else ""
+            of = f"on {middle_cut(each.task, 40)}: " if each.task and len(report.tasks) > 1 else ""
             told.append(f"{of}{each.sure}")
     return list(dict.fromkeys(told))
 
 
-def _sentence(parts: Sequence[str]) -> str:
+def _as_sentence(parts: Sequence[str]) -> str:
     """Put parts together as a sentence."""
     told = "; ".join(part.rstrip(".") for part in parts)
     return f"{told[0].upper()}{told[1:]}." if told else ""
@@ -236,6 +231,7 @@ def _over(report: Report) -> str:
     chosen = [task for task in report.tasks.values() if task.kind == "binary"] or list(report.tasks.values())
     numbers = [task.old_vs_new for task in chosen if task.old_vs_new is not None]
     unit = counted_unit(numbers).replace("items", "answers")
-    scored = "" if chosen and chosen[0].kind == "binary" else " with a score"
+    mixed = len({task.kind for task in report.tasks.values()}) > 1
+    scored = " that are right or wrong" if mixed else "" if chosen and chosen[0].kind == "binary" else " with a score"
     tasks = "" if len(chosen) < 2 else f" over {len(chosen)} tasks"
     return f"{sum(each.n for each in numbers):,} {unit}{scored}{tasks}"

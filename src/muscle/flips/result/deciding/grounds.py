@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from muscle.flips.options import CompareOptions
-from muscle.flips.result.deciding.beside import against_plain
+from muscle.flips.pairing.pair import WithOld
+from muscle.flips.result.deciding.beside import against_plain, plain_judgement
 from muscle.flips.result.deciding.decide import Grounds, better_than_plain, gains
+from muscle.flips.result.deciding.judgement import Judgement
 from muscle.flips.result.measured import MeasuredPair
 from muscle.flips.result.report import TaskResult
 from muscle.flips.result.verdict import Verdict, cannot_tell_for, careful, judge
@@ -23,8 +25,9 @@ def verdict_of(measured: MeasuredPair, tasks: Mapping[str, TaskResult], options:
     """
     effects = {name: task.candidate_effect for name, task in tasks.items()}
     floors = {name: task.floor_effect for name, task in tasks.items() if task.floor_effect is not None}
+    side: WithOld = "old_vs_candidate" if measured.side == "old_vs_candidate" else "old_vs_new"
     judged = {
-        name: replace(task, judge=(tasks[name].judge or {}).get(measured.side))
+        name: replace(task, judge=(tasks[name].judge or {}).get(side))
         for name, task in measured.judged(effects, floors).items()
         if name in tasks
     }
@@ -54,11 +57,38 @@ def grounds_of(
         tasks: the report's tasks.
         options: how the runs were compared.
     """
-    if verdict.word != "warn" or measured.lost_in_reading or measured.pair.unseen_tasks:
-        return Grounds(verdict.judgements, better_than_plain=False, gains=False)
+    return Grounds(
+        verdict.judgements, *(_at_worst(measured, tasks, options) if verdict.word == "warn" else (False, False))
+    )
+
+
+def if_better_than_plain(
+    measured: MeasuredPair, tasks: Mapping[str, TaskResult], options: CompareOptions
+) -> list[Judgement]:
+    """Say how a candidate stands to the plain update where it is proven to be the better one, whatever is missing.
+
+    Args:
+        measured: the two versions that are judged.
+        tasks: the report's tasks.
+        options: how the runs were compared.
+
+    Returns:
+        A judgement a task; empty where that is not proven.
+    """
+    if not _at_worst(measured, tasks, options)[0]:
+        return []
+    judged = measured.judged({name: task.candidate_effect for name, task in tasks.items()}, {})
+    standings = against_plain(judged, tolerance=options.tolerance)
+    return [plain_judgement(name, judged[name], each, options.tolerance) for name, each in standings.items()]
+
+
+def _at_worst(measured: MeasuredPair, tasks: Mapping[str, TaskResult], options: CompareOptions) -> tuple[bool, bool]:
+    """Say whether a candidate is better than the plain update, and whether it gains, the missing at their worst."""
+    if measured.lost_in_reading or measured.pair.unseen_tasks:
+        return False, False
     lacking = measured.pair.missing.num
     effects = {name: task.candidate_effect for name, task in tasks.items()}
     at_worst = {name: effect and effect.with_missing(lacking) for name, effect in effects.items()}
     worst = (measured.worst if measured.missing else measured).judged(at_worst, {})
     standings = against_plain(worst, tolerance=options.tolerance)
-    return Grounds(verdict.judgements, better_than_plain(standings, worst), gains(worst))
+    return better_than_plain(standings, worst), gains(worst)

@@ -59,6 +59,16 @@ def more_to_separate(found: Estimate, limit: float, items: int, *, confidence: f
     return more_than(items_to_separate(found.value, error, limit, items, alpha=alpha), items)
 
 
+def rounded_up(number: int) -> int:
+    """Round a number up to two significant digits: what rests on an estimate is not known to more.
+
+    >>> rounded_up(7), rounded_up(231), rounded_up(12345), rounded_up(99901)
+    (7, 240, 13000, 100000)
+    """
+    step = int(10 ** max(0, len(str(number)) - 2))
+    return -(-number // step) * step
+
+
 def chance(p: float) -> str:
     """Say how often chance alone does as much as a p-value was found for.
 

@@ -40,14 +40,14 @@ def _of_answers(tasks: Mapping[str, TaskResult], side: WithOld, subject: str) ->
     """Tell of tasks of right and wrong."""
     found, over = balance(tasks, side), "" if len(tasks) == 1 else f" over {len(tasks)} tasks"
     unit = counted_unit(_numbers(tasks, side)).replace("items", "answers")
-    of_all = f"of {found.total:,} {unit}{over}"
-    levels = _levels(tasks, side, percent)
+    levels = _before_and_after(tasks, side, percent)
     level = f", accuracy {levels}" if levels else ""
     beside = _flips_of_both(tasks) if side == "old_vs_candidate" else None
     if beside is None:
-        rate = percent(found.lost / found.total)
+        rate, of_all = percent(found.lost / found.total), f"of {found.total:,} {unit}{over}"
         return f"{subject} breaks {found.lost:,} {of_all} ({rate}) and mends {found.gained:,}{level}"
-    candidate, plain = beside
+    candidate, plain, total = beside
+    of_all = f"of {total:,} {unit}{over}"
     if candidate < plain:
         return f"{subject} breaks {candidate:,} {of_all} instead of {plain:,}{level}"
     as_many = "as many as the plain update" if candidate == plain else f"the plain update {plain:,}"
@@ -61,10 +61,10 @@ def _of_scores(tasks: Mapping[str, TaskResult], side: WithOld) -> str:
     beside = _flips_of_both(tasks) if side == "old_vs_candidate" else None
     counted = f"{found.lost:,} of {found.total:,} {unit}{over} score lower and {found.gained:,} higher"
     if beside is not None:
-        candidate, plain = beside
+        candidate, plain, total = beside
         told = f"instead of {plain:,}" if candidate < plain else f"with the plain update {plain:,}"
-        counted = f"{candidate:,} of {found.total:,} {unit}{over} score lower {told}"
-    level = _levels(tasks, side, lambda value: f"{value:.4g}") if len(tasks) == 1 else ""
+        counted = f"{candidate:,} of {total:,} {unit}{over} score lower {told}"
+    level = _before_and_after(tasks, side, lambda value: f"{value:.4g}") if len(tasks) == 1 else ""
     name = visible(next(iter(tasks.values())).score or "score")
     return counted + (f", mean {name} {level}" if level else "")
 
@@ -73,14 +73,15 @@ def _numbers(tasks: Mapping[str, TaskResult], side: WithOld) -> list[SideNumbers
     return [numbers for task in tasks.values() if (numbers := task.numbers(side)) is not None]
 
 
-def _flips_of_both(tasks: Mapping[str, TaskResult]) -> tuple[int, int] | None:
-    """Return what candidate and plain update break of the items that both have; None where a task lacks one."""
+def _flips_of_both(tasks: Mapping[str, TaskResult]) -> tuple[int, int, int] | None:
+    """Return what candidate and plain update break, and of how many that both have; None where a task lacks one."""
     effects = [task.candidate_effect for task in tasks.values() if task.candidate_effect is not None]
     if len(effects) < len(tasks) or not effects:
         return None
     return (
         sum(effect.negative_flips_candidate for effect in effects),
         sum(effect.negative_flips_plain for effect in effects),
+        sum(effect.n for effect in effects),
     )
 
 
@@ -97,7 +98,7 @@ def pooled_level(numbers: Sequence[SideNumbers], name: str) -> float | None:
     return sum(value * n for value, n in known) / sum(n for _, n in known)
 
 
-def _levels(tasks: Mapping[str, TaskResult], side: WithOld, written: Callable[[float], str]) -> str:
+def _before_and_after(tasks: Mapping[str, TaskResult], side: WithOld, written: Callable[[float], str]) -> str:
     found = _numbers(tasks, side)
     new, old = (pooled_level(found, name) for name in ("accuracy_new", "accuracy_old"))
     return "" if new is None or old is None else f"{written(new)} against the old model's {written(old)}"

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from muscle.flips.pairing.pair import WithOld
 from muscle.flips.result.deciding.decision import WayOut
+from muscle.flips.result.deciding.judgement import rounded_up
 from muscle.flips.result.deciding.story import pooled_level
 from muscle.flips.result.headline import balance
 from muscle.flips.result.report import Report, TaskResult
@@ -29,39 +30,39 @@ def ways_out(report: Report, more_items: int | None) -> list[WayOut]:
     tasks = binary or dict(report.tasks)
     if not balance(tasks, "old_vs_new").total:
         return []
-    return list(_ways(report, tasks, more_items))
+    return list(_each_way(report, tasks, more_items))
 
 
-def _ways(report: Report, tasks: Tasks, more_items: int | None) -> Iterator[WayOut]:
+def _each_way(report: Report, tasks: Tasks, more_items: int | None) -> Iterator[WayOut]:
     nothing, plain = Estimate(0.0), balance(tasks, "old_vs_new")
     yield WayOut(
-        "keep_old", nothing, False, nothing, _level(tasks, "old_vs_new", "accuracy_old"), "Nothing is gained either."
+        "keep_old", nothing, False, nothing, _level_of(tasks, "old_vs_new", "accuracy_old"), "Nothing is gained either."
     )
     yield _shipping(report, tasks, "old_vs_new", "One model to serve, nothing more to make.")
     if report.candidate is not None and all(task.old_vs_candidate is not None for task in tasks.values()):
         yield _shipping(report, tasks, "old_vs_candidate", "One model to serve, as with the plain update.")
     if plain.lost or plain.gained:
-        most = _rate(report, tasks, "old_vs_new", "negative_flip_rate")
-        gain = _rate(report, tasks, "old_vs_new", "positive_flip_rate")
+        most = _flip_rate(report, tasks, "old_vs_new", "negative_flip_rate")
+        gain = _flip_rate(report, tasks, "old_vs_new", "positive_flip_rate")
         costs = "Two models, up to two calls a request; muscle route fit OLD NEW says how few it can break."
         yield WayOut("serve_both", most, True, gain, None, costs)
     if more_items is not None:
-        costs = f"{more_items:,} more questions to both models, and their right answers."
+        costs = f"About {rounded_up(more_items):,} more questions to both models, and their right answers."
         yield WayOut("label_more", None, False, None, None, costs)
 
 
 def _shipping(report: Report, tasks: Tasks, side: WithOld, costs: str) -> WayOut:
     return WayOut(
         "ship_new" if side == "old_vs_new" else "ship_candidate",
-        _rate(report, tasks, side, "negative_flip_rate"),
+        _flip_rate(report, tasks, side, "negative_flip_rate"),
         False,
-        _rate(report, tasks, side, "positive_flip_rate"),
-        _level(tasks, side, "accuracy_new"),
+        _flip_rate(report, tasks, side, "positive_flip_rate"),
+        _level_of(tasks, side, "accuracy_new"),
         costs,
     )
 
 
-def _rate(report: Report, tasks: Tasks, side: WithOld, name: str) -> Estimate:
+def _flip_rate(report: Report, tasks: Tasks, side: WithOld, name: str) -> Estimate:
     """Return a flip rate over all answers: the task's own where there is one, the pooled one where it is known."""
     if len(tasks) == 1:
         numbers = next(iter(tasks.values())).numbers(side)
@@ -75,7 +76,7 @@ def _rate(report: Report, tasks: Tasks, side: WithOld, name: str) -> Estimate:
     return Estimate((found.lost if name == "negative_flip_rate" else found.gained) / found.total)
 
 
-def _level(tasks: Tasks, side: WithOld, name: str) -> Estimate | None:
+def _level_of(tasks: Tasks, side: WithOld, name: str) -> Estimate | None:
     """Return accuracy, or of a single task with a score its mean; None where scores of several tasks differ in unit."""
     numbers = [found for task in tasks.values() if (found := task.numbers(side)) is not None]
     if len(numbers) == 1:

@@ -26,7 +26,7 @@ const FACETS = [
   ["slice", "Slice", (flip) => Object.entries(flip.slices || {}).map(([name, value]) => `${name}=${value}`), visibleText],
 ];
 const SORTS = [
-  ["size", "what broke, largest drop first", () => true],
+  ["size", "largest drop first", () => true],
   ["p", "smallest p first", (flip) => isNumber(flip.p_value)],
   ["file", "as in report.json", () => true],
 ];
