@@ -89,13 +89,10 @@ def align(
         ConfigError: a setting can't be met here: packing, kernels; a method that needs an old model that is a record.
     """
     given, old = (train_examples, validation_examples), {} if old_adapter is None else {"old": old_adapter}
-    if isinstance(old_base, Record) or old_adapter is None:
-        if alignment.unit not in ("options", "answers") or alignment.start == "old":
-            raise ConfigError(
-                f"alignment: unit {alignment.unit}, start {alignment.start}: needs the old model's weights"
-            )
-    elif alignment.unit == "weights":
-        return interpolate(new_base, old_adapter, new_adapter, alignment=alignment, out=out)
+    if not old:
+        _refuse_weights(alignment)
+    if alignment.unit == "weights":
+        return interpolate(new_base, old["old"], new_adapter, alignment=alignment, out=out)
     adapters = {**old, "new": new_adapter}
     start = Start(new_base, adapters, alignment, lora or LoraSettings(), settings.seed)
     with _made_on_the_way(store, out) as folder:
@@ -105,6 +102,12 @@ def align(
             return method.run(_away(old_base, new_base))
         assert isinstance(old_base, LoadedBase), "a record was refused"
         return _align_on_tokens(old_base, start, task, given, settings, out, description, engine, folder)
+
+
+def _refuse_weights(alignment: AlignmentSettings) -> None:
+    """Refuse a method that takes the old model's weights, where there are none."""
+    if alignment.unit not in ("options", "answers") or alignment.start == "old":
+        raise ConfigError(f"alignment: unit {alignment.unit}, start {alignment.start}: needs the old model's weights")
 
 
 @contextmanager
