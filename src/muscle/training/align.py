@@ -59,8 +59,8 @@ def align(
 ) -> TrainingResult:
     """Train a compatibility adapter on the new base and write it to `out` as a PEFT folder.
 
-    By the paper it starts from A_v2 and learns from the new task model where it is right, from the old one where it is
-    wrong (other methods: `docs/update.md`). The epoch with the lowest validation value of this same loss is kept.
+    By the paper it starts from A_v2 and learns from the new task model where it is right, else from the old one (other
+    methods: `docs/update.md`). The epoch with the lowest validation value of this same loss is kept.
 
     Args:
         old_base: M_base_v1, loaded; or, for methods on whole answers, a record of the old model's answers.
@@ -80,7 +80,7 @@ def align(
         lora: of a fresh start (`alignment.start`).
 
     Returns:
-        How it went; also written to `training.json` in `out`.
+        How it went; also in `out/training.json`.
 
     Raises:
         ModelError: an adapter doesn't fit its base, or tokens of the bases cannot be aligned.
@@ -90,21 +90,22 @@ def align(
     """
     given, old = (train_examples, validation_examples), {} if old_adapter is None else {"old": old_adapter}
     if isinstance(old_base, Record) or old_adapter is None:
-        if alignment.unit not in ("options", "answers") or alignment.start == "old":
-            raise ConfigError(
-                f"alignment: unit {alignment.unit}, start {alignment.start}: needs the old model's weights"
-            )
+        _check_without_weights(alignment)
     elif alignment.unit == "weights":
         return interpolate(new_base, old_adapter, new_adapter, alignment=alignment, out=out)
-    adapters = {**old, "new": new_adapter}
-    start = Start(new_base, adapters, alignment, lora or LoraSettings(), settings.seed)
+    start = Start(new_base, {**old, "new": new_adapter}, alignment, lora or LoraSettings(), settings.seed)
     with _made_on_the_way(store, out) as folder:
-        if alignment.unit != "tokens":
+        if not isinstance(old_base, LoadedBase) or alignment.unit != "tokens":
             data = OptionData(task, *given, unlabelled_examples, alignment.answers_in_use)
-            method = OptionAlignment(old_base, start, data, settings, out, folder, description)
-            return method.run(_away(old_base, new_base))
-        assert isinstance(old_base, LoadedBase), "a record was refused"
+            return OptionAlignment(old_base, start, data, settings, out, folder, description).run(
+                _away(old_base, new_base)
+            )
         return _align_on_tokens(old_base, start, task, given, settings, out, description, engine, folder)
+
+
+def _check_without_weights(alignment: AlignmentSettings) -> None:
+    if alignment.unit not in ("options", "answers") or alignment.start == "old":
+        raise ConfigError(f"alignment: unit {alignment.unit}, start {alignment.start}: needs the old model's weights")
 
 
 @contextmanager
