@@ -8,7 +8,10 @@ BIN := $(VENV)/bin
 WORKERS := --numprocesses logical --maxprocesses 8 --dist worksteal
 ONE_THREAD := OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1
 
-.PHONY: demo test check search slow-tests coverage clean
+# The variable: no notice of the theme's own plans on every build.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+.PHONY: demo test check docs search slow-tests coverage clean
 
 demo: $(VENV)/.installed
 	$(BIN)/muscle demo
@@ -21,6 +24,11 @@ check: $(VENV)/.installed
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(MKDOCS)
+
+# The documentation as a site, in site/; a link that leads nowhere fails. `.venv/bin/mkdocs serve` shows it while you write.
+docs: $(VENV)/.installed
+	$(MKDOCS)
 
 # Minutes of training and kills at every stage.
 slow-tests: $(VENV)/.installed
@@ -37,8 +45,8 @@ coverage: $(VENV)/.installed
 # Redone when the dependencies change; the project itself is installed editable.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,dev,docs]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) muscle-demo .coverage
+	rm -rf $(VENV) muscle-demo site .coverage

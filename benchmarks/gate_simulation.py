@@ -79,10 +79,11 @@ def verdicts(setting: dict[str, Any], excess: float, updates: int, seed: int) ->
     harmed[np.flatnonzero(p_old == 1.0)[: round(excess * p_old.size)]] = 0.0
     tasks = [draw(p_old, harmed if n == 0 else p_old, updates, generator) for n in range(setting["tasks"])]
     policy = DEFAULT_POLICY
+    rules = policy.rules_for("task", "binary")
     counted: Counter[str] = Counter()
     for counts in zip(*tasks, strict=True):
         subjects = [
-            Subject(f"task {n}", None, tally_of_counts(each), None, policy.default, policy.min_items)
+            Subject(f"task {n}", None, tally_of_counts(each), None, rules, policy.min_items)
             for n, each in enumerate(counts)
         ]
         counted[overall(judge(subjects, alpha=policy.alpha))] += 1

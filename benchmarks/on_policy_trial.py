@@ -38,7 +38,8 @@ from muscle.tasks import TaskData
 from muscle.tasks.task import Example
 from muscle.training.data.batches import IGNORE_INDEX, PaddingCollator, TokenIds, model_inputs
 from muscle.training.run import train_and_save
-from muscle.training.trainer import AdapterTrainer, TokenSums
+from muscle.training.token_sums import TokenSums
+from muscle.training.trainer import AdapterTrainer
 
 EPOCHS, SURE = 10, 0.9
 

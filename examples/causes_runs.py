@@ -9,7 +9,7 @@ import random
 import sys
 from pathlib import Path
 
-from muscle.predictions.records import write_records
+from muscle.predictions.writers.records import write_records
 
 ITEMS, WRONG, FORMAT = 200, 48, 11
 RULES = """\

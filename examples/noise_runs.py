@@ -11,7 +11,7 @@ import random
 import sys
 from pathlib import Path
 
-from muscle.predictions.records import write_records
+from muscle.predictions.writers.records import write_records
 
 ITEMS, CHANGED = 300, 24
 

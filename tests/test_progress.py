@@ -46,6 +46,15 @@ def test_work_that_lasts_shows_its_step_its_share_and_the_time_left(soon: None) 
     assert all(part in text for part in ("reading", "comparing", "%", "s left"))
 
 
+def test_a_long_name_leaves_room_for_what_changes(soon: None) -> None:
+    name = "reading 1 of 2: " + "a/very/long/path/" * 12 + "old.jsonl"
+    stream = Terminal()
+    with redirect_stderr(stream), progress.step_bar({name: 1.0}) as begin:
+        begin(name)
+        time.sleep(0.6)
+    assert "%" in stream.getvalue() and "s left" in stream.getvalue()
+
+
 def test_work_that_is_soon_done_shows_nothing(soon: None) -> None:
     assert shown(0.0, Terminal()) == ""
 

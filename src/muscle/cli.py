@@ -13,26 +13,39 @@ from typing import Annotated
 import typer
 
 from muscle import distributed
-from muscle.commands import collect, compare, gate, plan, route, runs, training
+from muscle.commands import compare, doctor, gate, plan, runs, training
+from muscle.commands.answers import record, route
 from muscle.commands.ending import end
+from muscle.commands.help.grouped import GroupedCommand, GroupedCommands
+from muscle.commands.help.texts import COMPARE, SERVE, help_of
 from muscle.commands.shell import say
 
 _CODES = (
     "Exit codes: 0 pass, or done; 1 block, and nothing else; 2 cannot tell; 3 bad input or configuration; "
-    "4 a fault of muscle; 130 interrupted."
+    "4 a fault of muscle; 130 interrupted.\n\n\b\n"
+    "First:    muscle compare --example\n"
+    "Examples: muscle COMMAND --help\n"
+    "More:     docs/, README.md"
 )
 
 app = typer.Typer(
     name="muscle",
     help="See, stop and fix the negative flips of an LLM update: answers that were right and go wrong.",
     epilog=_CODES,
-    add_completion=False,
+    cls=GroupedCommands,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
 for _command in (
+    compare.compare,
+    gate.gate,
+    runs.history,
+    compare.closeness,
+    plan.plan,
+    plan.confirm,
+    plan.watch,
     training.demo,
     training.init,
     training.update,
@@ -41,20 +54,16 @@ for _command in (
     training.align,
     training.evaluate,
     training.export,
-    compare.compare,
-    gate.gate,
-    plan.plan,
-    plan.confirm,
-    plan.watch,
-    runs.history,
-    runs.convert,
-    compare.closeness,
+    record.record,
     compare.report,
-    collect.collect,
+    runs.convert,
+    runs.collect,
+    doctor.doctor,
 ):
-    app.command()(_command)
-app.add_typer(gate.baselines_app, name="baseline")
-app.add_typer(route.app, name="route")
+    _text = help_of(_command.__name__)
+    app.command(cls=GroupedCommand, rich_help_panel=_text.group, epilog=_text.epilog)(_command)
+app.add_typer(gate.baselines_app, name="baseline", cls=GroupedCommands, rich_help_panel=COMPARE)
+app.add_typer(route.app, name="route", cls=GroupedCommands, rich_help_panel=SERVE)
 
 
 def run() -> int:
@@ -69,6 +78,8 @@ def run() -> int:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False, prog_name="muscle")
     except typer.Exit as stop:
         code = stop.exit_code
+    except SystemExit as stop:  # how a shell's completion ends
+        code = stop.code
     return code if isinstance(code, int) else 0
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from os import PathLike
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -17,44 +19,64 @@ from muscle.flips.pairing.main_scores import with_names_of
 from muscle.flips.pairing.match import with_one_task_name
 from muscle.flips.pairing.pair import Pair
 from muscle.flips.result.assemble import Assembled, assemble
+from muscle.flips.result.deciding.decision import Decision
 from muscle.flips.result.finding import Word
 from muscle.flips.result.measured import MeasuredPair
 from muscle.flips.result.report import Report
-from muscle.flips.result.tables import flips_table, items_table, metrics_table, slices_table
+from muscle.flips.result.tables import flips_table, items_table, metrics_table, pandas_table, slices_table
+from muscle.foreign_text import one_line
 from muscle.predictions.read import read_run
 from muscle.predictions.run import Run, Source
+
+if TYPE_CHECKING:
+    import pandas
 
 __all__ = ["Comparison", "Shown", "compare"]
 
 
 class Shown:
-    """A result with a report: its sentence, its JSON, and the page for people."""
+    """A result with a report: its sentence, its JSON, the table for terminals and notebooks, and the page."""
 
     report: Report
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {one_line(self.report.sentence, 240)}>"
+
     @property
     def headline(self) -> str:
-        """The verdict in a sentence."""
+        """The verdict in a sentence, by what broke and what was gained."""
         return self.report.headline
+
+    @property
+    def decision(self) -> Decision | None:
+        """What to do, in a sentence, how sure that is, what next, and every way out; None in reports of before."""
+        return self.report.decision
 
     def to_json(self) -> dict[str, object]:
         """Return the report as report.json holds it: plain dicts, lists, text and finite numbers."""
         return self.report.to_json()
 
-    def show(self) -> None:
-        """Show the report: below the cell in a notebook, else in the browser."""
-        from muscle.report.notebook import show  # the page's templates, which comparing doesn't need
+    def show(self, *, browser: bool = False) -> None:
+        """Show the report: the explorer below the cell in a notebook, else the tables that the command line prints.
 
-        show(self.report)
+        Args:
+            browser: open the explorer in the browser instead.
+        """
+        from muscle.report.notebook import open_page, show  # the page's templates, which comparing doesn't need
+
+        if browser:
+            open_page(self.report)
+        else:
+            show(self.report)
 
     def _repr_html_(self) -> str:
-        """Return the report for a notebook's output."""
-        from muscle.report.notebook import frame
+        """Return verdict, figures and worst flips as a notebook shows a cell's last value."""
+        from muscle.report.notebook import overview
 
-        return frame(self.report)
+        return overview(self.report)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison(Shown):
     """The result of a comparison.
 
@@ -113,6 +135,18 @@ class Comparison(Shown):
         """Every flip, also those that the report does not list: the rows of `items` with a `kind`."""
         return flips_table(self.items)
 
+    def to_polars(self) -> pl.DataFrame:
+        """Return every flip as a polars table: `flips`."""
+        return self.flips
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return every flip as a pandas table: the rows and columns of `flips`.
+
+        Raises:
+            MuscleError: pandas is not installed.
+        """
+        return pandas_table(self.flips)
+
     @cached_property
     def metrics(self) -> pl.DataFrame:
         """Every metric: `task`, `side`, `metric`, `value`, `low`, `high` (95 %) and `why` it is undefined."""
@@ -140,7 +174,8 @@ def compare(
     says by which rules. Flips and metrics are those of MUSCLE (2024), Sec. 3.
 
     Args:
-        old: the old version's predictions: a path, a polars, pandas or pyarrow table, or a `Run`.
+        old: the old version's predictions: a path, a polars, pandas or pyarrow table, a list of dicts, or a
+            `Run`.
         new: the plain update's predictions.
         candidate: those of the model under test beside the plain update.
         rerun: a second run of the old version, which tells how much it flips against itself; without one, and without
@@ -172,8 +207,17 @@ def _read_by_role(
     sources: Mapping[str, Source], others: Mapping[str, Source], options: CompareOptions
 ) -> tuple[dict[str, Run], dict[str, Run]]:
     """Read the runs by role and the further ones by name: tasks named alike in all, each role's name told apart."""
-    given = [*sources.values(), *others.values()]
-    read = [read_run(source, format=options.format, columns=options.columns, hash_inputs=False) for source in given]
+    given = {**sources, **{f"other {name}": source for name, source in others.items()}}
+    read = [
+        read_run(
+            source,
+            format=options.format,
+            name=None if isinstance(source, str | PathLike | Run) else role,
+            columns=options.columns,
+            hash_inputs=False,
+        )
+        for role, source in given.items()
+    ]
     runs = with_one_task_name(read)
     main, further = runs[: len(sources)], runs[len(sources) :]
     names = _distinct_names(main, list(sources))

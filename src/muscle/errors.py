@@ -7,6 +7,7 @@ The tree::
     ├── DataError             task data or a file of predictions: file, line, field
     │   ├── JoinError         two runs that cannot be compared item by item
     │   └── UnclearColumns    a table of which nobody can tell what decides: says which options would
+    ├── EndpointError         a model behind an endpoint that refuses or does not answer
     ├── ModelError            a base, an adapter or their fit
     ├── OutputError           something that cannot be written
     └── ResourceError         memory that is too small for what was asked
@@ -43,6 +44,10 @@ class UnclearColumns(DataError):
     def __init__(self, message: str, *, flags: str = "") -> None:
         super().__init__(message)
         self.flags = flags
+
+
+class EndpointError(MuscleError):
+    """An endpoint refuses what it is asked, or does not answer."""
 
 
 class ModelError(MuscleError):

@@ -62,8 +62,8 @@ BAD: dict[str, tuple[Callable[[], str | bytes], str]] = {
         "{path}, line 4, column 1: expected one JSON",
     ),
     "a list of numbers": (lambda: "1\n2\n3\n", "{path}, line 1: expected a JSON object"),
-    "gzip bytes": (
-        lambda: gzip.compress(text(rows(NUM)).encode()),
+    "gzip in gzip": (
+        lambda: gzip.compress(gzip.compress(text(rows(NUM)).encode())),
         "{path}: expected one JSON object a line, found gzip",
     ),
     "nested line": (

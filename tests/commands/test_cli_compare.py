@@ -34,10 +34,10 @@ def promptfoo_file(path: Path) -> Path:
 @pytest.mark.parametrize(
     ("lost", "gained", "num", "code", "word"),
     [
-        (0, 0, 400, 0, "Pass"),
-        (14, 9, 300, 0, "Warning"),
-        (14, 0, 300, 1, "Blocked"),
-        (0, 0, 100, 2, "Cannot tell"),
+        (0, 0, 400, 0, "Ship the update: "),
+        (14, 9, 300, 0, "Don't ship the update yet: "),
+        (14, 0, 300, 1, "Don't ship the update: "),
+        (0, 0, 100, 2, "Can't tell yet, about 200 more items would: "),
     ],
 )
 def test_the_exit_code_is_the_verdicts(tmp_path: Path, lost: int, gained: int, num: int, code: int, word: str) -> None:
@@ -53,8 +53,15 @@ def test_the_headline_never_shows_only_the_net(runs: tuple[Path, Path]) -> None:
     assert "+9 gained / -14 broken (4.7%) / net -5 of 300 items" in " ".join(text.split())
 
 
-def test_the_whole_story_takes_about_thirty_lines(runs: tuple[Path, Path]) -> None:
-    assert 10 < len(muscle("compare", *runs).out.splitlines()) <= 30
+def test_the_whole_story_takes_about_forty_lines(runs: tuple[Path, Path]) -> None:
+    assert 10 < len(muscle("compare", *runs).out.splitlines()) <= 42
+
+
+def test_it_says_where_it_wrote(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    html, markdown = tmp_path / "r.html", tmp_path / "r.md"
+    out = muscle("compare", *runs, "--html", html, "--markdown", markdown).out
+    assert out.endswith(f"Written: {html}\nWritten: {markdown}\n")
+    assert "Written" not in muscle("compare", *runs, "--html", html, "--json", "-").out
 
 
 def test_quiet_prints_nothing_and_keeps_the_exit_code(runs: tuple[Path, Path]) -> None:
@@ -122,7 +129,7 @@ def test_slices_that_were_asked_for_are_a_table(runs: tuple[Path, Path], tmp_pat
     done = muscle("compare", *runs, "--slice", "topic", "--markdown", tmp_path / "r.md")
     assert "trivia, by slice" in done.out
     assert all(f"topic = {topic}" in done.out for topic in ("law", "maths", "medicine"))
-    assert "…" not in done.out
+    assert "…" not in done.out[done.out.index("trivia, by slice") :]
     markdown = (tmp_path / "r.md").read_text()
     assert markdown.index("by slice") < markdown.index("<details>")
 

@@ -68,6 +68,15 @@ def test_numbers_of_other_methods_are_in_no_fingerprint():
     assert changed["focal"] == {"alpha": 1.0, "beta": 2.0, "distance": "kl", "sources": "old"}
 
 
+def test_the_papers_mask_is_a_target_of_whole_options_too():
+    found = AlignmentSettings(method="options", target="mask", mask="old_right", ce_weight=0.3, kl="reverse")
+    assert (found.unit, found.target, found.temperature, found.labels_first) == ("options", "mask", 1.0, True)
+    assert found.teacher_sides == ("old", "new")
+    assert found.reads("mask")
+    assert not found.reads("engine")
+    assert not found.reads("unlabelled")
+
+
 def test_a_preset_is_what_it_fills_in():
     spelled = AlignmentSettings(unit="options", target="mixture", temperature=1.0, labels_first=True)
     assert spelled.identity() == AlignmentSettings(method="options").identity()
@@ -105,11 +114,11 @@ def written(folder: Path, alignment: str, tasks: str = "[{task: piqa}]") -> Path
     ("lines", "message"),
     [
         (
-            ["unit: options"],
-            "line 4: alignment: target: expected labels, margin, twins, mixture, reliability, stack, lifted, focal, in",
+            ["unit: options", "target: interpolation"],
+            "line 6: alignment: target: expected labels, margin, twins, mask, mixture, reliability, stack, lifted, fo",
         ),
         (["target: stack"], "line 5: alignment: target: expected mask with unit tokens, found stack"),
-        (["method: options", "mask: old_right"], "line 6: alignment: mask: expected it only with unit tokens, found"),
+        (["method: options", "mask: old_right"], "line 6: alignment: mask: expected it only with target mask, found"),
         (["method: options", "engine: online"], "line 6: alignment: engine: expected it only with unit tokens, found"),
         (
             ["old_share: 0.3"],
@@ -118,7 +127,7 @@ def written(folder: Path, alignment: str, tasks: str = "[{task: piqa}]") -> Path
         (["method: options", "old_share: 1.5"], "line 6: alignment.old_share: expected less than or equal to 1"),
         (["method: options", "kappa: 2.0"], "line 6: alignment: kappa: expected it only with target stack, found 2.0"),
         (["method: options", "target: stack", "kappa: 0.0"], "line 7: alignment.kappa: expected greater than 0, found"),
-        (["kl: reverse"], "line 5: alignment: kl: expected it only with target mixture, reliability, stack or lifted"),
+        (["kl: reverse"], "line 5: alignment: kl: expected it only with unit options or answers and target mask, mixt"),
         (
             ["method: options", "target: margin", "ce_weight: 0.1"],
             "line 7: alignment: ce_weight: expected it only with",
@@ -127,6 +136,10 @@ def written(folder: Path, alignment: str, tasks: str = "[{task: piqa}]") -> Path
         (
             ["method: options", "target: labels", "unlabelled: a.jsonl"],
             "line 7: alignment: unlabelled: expected it only",
+        ),
+        (
+            ["method: options", "target: mask", "unlabelled: a.jsonl"],
+            "line 7: alignment: unlabelled: expected it only with a target with teachers: mixture, reliability, stack",
         ),
         (
             ["method: options", "unlabelled_epochs: 2"],
@@ -152,7 +165,7 @@ def written(folder: Path, alignment: str, tasks: str = "[{task: piqa}]") -> Path
         (["method: options", "lora: {alpha: 4}"], "alignment.lora.alpha: unknown key"),
         (["method: pct", "focal: {alpha: -1.0}"], "line 6: alignment.focal.alpha: expected greater than or equal to 0"),
         (["method: pct", "focal: {gamma: 2.0}"], "line 6: alignment.focal.gamma: unknown key"),
-        (["method: pct", "kl: reverse"], "line 6: alignment: kl: expected it only with target mixture, reliability"),
+        (["method: pct", "kl: reverse"], "line 6: alignment: kl: expected it only with unit options or answers an"),
         (["method: pct", "old_share: 0.3"], "line 6: alignment: old_share: expected it only with"),
         (["method: options", "focal: {beta: 1.0}"], "line 6: alignment: focal: expected it only with target focal"),
         (["method: options", "sharpness: 4.0"], "line 6: alignment: sharpness: expected it only with target reliabi"),
@@ -161,9 +174,9 @@ def written(folder: Path, alignment: str, tasks: str = "[{task: piqa}]") -> Path
         (["method: elodi"], "alignment: teachers: expected adapters on the new base, whose mean logits hold the stud"),
         (["method: ldi", "inhibition: {p: 0.5}"], "line 6: alignment.inhibition.p: expected greater than or equal to"),
         (["method: options", "margin_of: higher"], "line 6: alignment: margin_of: expected it only with target margin"),
-        (["method: relabel", "kl: reverse"], "line 6: alignment: kl: expected it only with target mixture, reliabil"),
+        (["method: relabel", "kl: reverse"], "line 6: alignment: kl: expected it only with unit options or answers"),
         (["method: options", "keep_labels: true"], "line 6: alignment: keep_labels: expected it only with target old_"),
-        (["method: twins", "ce_weight: 0.5"], "line 6: alignment: ce_weight: expected it only with unit tokens or"),
+        (["method: twins", "ce_weight: 0.5"], "line 6: alignment: ce_weight: expected it only with target mask or"),
         (["method: twins", "unlabelled: a.jsonl"], "line 6: alignment: unlabelled: expected it only with a target"),
         (["method: twins", "lora: {r: 8}"], "line 6: alignment: lora: expected it only with a unit that trains, and"),
         (["method: twins", "labels_first: true"], "line 6: alignment: labels_first: expected it only with unit opt"),

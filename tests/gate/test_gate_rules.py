@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
+from muscle import CompareOptions
 from muscle.errors import ConfigError
 from muscle.flips.measuring.metrics import Quadrants
 from muscle.flips.measuring.tally import Spread, Tally, spread_of_groups, tally_of_counts
@@ -150,7 +151,9 @@ def test_the_default_policy_blocks_one_in_twenty_updates_that_change_nothing() -
     policy = DEFAULT_POLICY
     blocked = 0
     for both, lost, gained, neither in flips:
-        subject = Subject("t", None, counts(both, lost, gained, neither), None, policy.default, policy.min_items)
+        subject = Subject(
+            "t", None, counts(both, lost, gained, neither), None, policy.rules_for("t", "binary"), policy.min_items
+        )
         blocked += overall(judge([subject], alpha=policy.alpha)) == "block"
     assert blocked <= 30  # 5 % of 400 is 20; above 30 has probability 0.01
 
@@ -222,7 +225,24 @@ def test_a_tasks_rules_replace_the_defaults_one_by_one(tmp_path: Path) -> None:
     assert piqa.negative_flip_rate is not None and piqa.negative_flip_rate.limit == 0.02
     assert piqa.harm is not None and piqa.harm.tier == "warn"
     assert mmlu.negative_flip_rate is None and mmlu.harm is not None and mmlu.harm.tier == "block"
-    assert other == policy.default
+    assert other == policy.default.with_limits(policy.tolerance)
+
+
+def test_a_rule_without_a_limit_takes_the_tolerance_which_is_that_of_compare(tmp_path: Path) -> None:
+    policy = load_policy(write(tmp_path, "tolerance: 0.03\ndefault: {accuracy_drop: block, negative_flip_rate: 0.1}"))
+    rules = policy.rules_for("any", "binary")
+    assert rules.accuracy_drop is not None and rules.negative_flip_rate is not None
+    assert (rules.accuracy_drop.limit, rules.negative_flip_rate.limit) == (0.03, 0.1)
+    assert DEFAULT_POLICY.tolerance == CompareOptions().tolerance
+    for kind in ("binary", "continuous"):
+        drop = DEFAULT_POLICY.rules_for("any", kind).accuracy_drop
+        assert drop is not None and drop.limit == CompareOptions().tolerance
+
+
+def test_a_slices_rule_without_a_limit_takes_the_tolerance_too(tmp_path: Path) -> None:
+    policy = load_policy(write(tmp_path, "tolerance: 0.03\nslices:\n  - {slice: topic, negative_flip_rate: warn}"))
+    (rules,) = policy.rules_for_slices()
+    assert rules.slice == "topic" and rules.negative_flip_rate is not None and rules.negative_flip_rate.limit == 0.03
 
 
 def test_tasks_with_a_score_have_rules_of_their_own() -> None:
@@ -238,7 +258,8 @@ def test_tasks_with_a_score_have_rules_of_their_own() -> None:
             r"line 4: default.negative_flip_rate.limt: unknown key; did you mean 'limit'\?",
         ),
         ("tasks:\n  piqa:\n    nfr: 0.1", r"line 3: tasks.piqa.nfr: unknown key$"),
-        ("default: {accuracy_drop: {tier: block}}", r"default.accuracy_drop.limit: missing"),
+        ("default: {accuracy_drop: {tier: stop}}", r"accuracy_drop.tier: expected 'block', 'warn' or 'inform'"),
+        ("tolerance: 2", r"tolerance: expected less than or equal to 1, found 2"),
         ("default: {accuracy_drop: 5}", r"accuracy_drop.limit: expected less than or equal to 1, found 5"),
         ("default: {accuracy_drop: .nan}", r"accuracy_drop.limit: expected a finite number, found nan"),
         (

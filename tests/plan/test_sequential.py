@@ -266,6 +266,11 @@ def test_the_command_writes_the_order_watches_and_ends_with_its_codes(
     harm = muscle("watch", paths[0], paths[1], "--seed", 0)
     assert harm.code == 1 and "stop: more is lost" in harm.out, harm.err
     assert muscle("watch", paths[0], paths[2], "--seed", 0).code == 0
+    nothing = muscle("watch", paths[0], paths[2], "--seed", 0, "--limit", 0.0001)
+    assert nothing.code == 2 and nothing.out.startswith("no items left, and nothing is proven")
+    new.head(20).write_ndjson(paths[2])
+    early = muscle("watch", paths[0], paths[2], "--seed", 0, "--limit", 0.0001)
+    assert early.code == 2 and early.out.startswith("go on: nothing is proven yet")
     refused = muscle("watch", paths[0], paths[1])
     assert refused.code == 3 and "random order" in refused.err and "Traceback" not in refused.err
     tables = [tmp_path / f"{name}.csv" for name in ("old", "new")]

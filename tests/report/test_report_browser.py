@@ -87,8 +87,14 @@ def address(browser: Browser) -> dict[str, str]:
     return {key: values[0] for key, values in parse_qs(fragment.partition("?")[2]).items()}
 
 
+def broke(report: Report, flip: Report) -> bool:
+    """Whether a candidate broke it."""
+    return bool(report["candidate"]) and (flip["introduced"] or flip["fixed"] is False)
+
+
 def by_size(report: Report) -> list[Report]:
-    return sorted(report["flips"], key=lambda flip: -flip["size"])
+    """What the candidate broke comes first, as the verdict is on it."""
+    return sorted(report["flips"], key=lambda flip: (not broke(report, flip), -flip["size"]))
 
 
 def figures(browser: Browser, selector: str) -> list[float]:
@@ -288,7 +294,11 @@ def test_examples_are_sorted_by_the_drop_by_p_or_as_in_the_file(browser: Browser
     report = rich_report(tasks=("house",))
     show(browser, tmp_path, report)
     ids = "return [...document.querySelectorAll('.row-meta bdi:nth-of-type(2)')].map(e => e.innerText)"
-    for sort, key in (("size", lambda f: -f["size"]), ("p", lambda f: f["p_value"]), ("file", lambda f: 0)):
+    for sort, key in (
+        ("size", lambda f: (not broke(report, f), -f["size"])),
+        ("p", lambda f: f["p_value"]),
+        ("file", lambda f: 0),
+    ):
         choose(browser, "sort", sort)
         shown = browser.run(ids)
         assert shown == [f["id"] for f in sorted(report["flips"], key=key)][: len(shown)]
@@ -458,7 +468,7 @@ def test_answers_of_a_megabyte_are_clipped_and_compared_in_bounded_time(browser:
     flip["old"]["output"] = "".join(f"{i * 7919 % 100003} " for i in range(160_000))
     flip["new"]["output"] = "".join(f"{i * 104729 % 99991} " for i in range(160_000))
     flip["candidate"]["output"] = "a" * 1_000_000
-    flip["size"] = 99.0
+    flip.update(size=99.0, fixed=False)
     show(browser, tmp_path, report)
     lengths = "return [...document.querySelectorAll('.answer .text')].map(e => e.textContent.length)"
     assert browser.run(lengths) == [1500, 1500, 1500]
@@ -580,9 +590,10 @@ def test_axe_finds_no_violation_on_a_desk_or_a_phone_light_or_dark(
     for window in (browser, phone):
         show(window, tmp_path, report)
         window.press("j")
-        window.run("document.querySelectorAll('details').forEach(d => { d.open = true; })")
         window.command("Runtime.evaluate", expression=axe_script())
         window.colours("light")
+        # All opened: axe takes what is folded away for visible, wherever it would lie.
+        window.run("document.querySelectorAll('details').forEach(d => { d.open = true; })")
         assert violations(window) == []
         window.colours("dark")
         assert violations(window, rules=("color-contrast",)) == []
@@ -605,6 +616,47 @@ def test_a_phone_shows_list_or_example_without_scrolling_sideways(phone: Browser
     assert phone.errors() == []
 
 
+def test_a_button_leads_from_the_verdict_to_what_broke_on_a_phone(phone: Browser, tmp_path: Path) -> None:
+    report = make_report()
+    show(phone, tmp_path, report)
+    broken = [flip for flip in report["flips"] if broke(report, flip)]
+    assert texts(phone, ".jump a") == [f"See the {len(broken)} items that broke ↓"]
+    click(phone, ".jump a")
+    assert texts(phone, "#status") == [f"{len(broken)} of {len(report['flips'])} examples"]
+    assert phone.run("return document.querySelector('#examples').getBoundingClientRect().top") < 844
+    assert address(phone) == {"kind": "broke"}
+
+
+def test_the_explorer_comes_after_the_verdict_and_the_figures_are_folded_below(
+    browser: Browser, tmp_path: Path
+) -> None:
+    show(browser, tmp_path, rich_report())
+    sections = browser.run("return [...document.querySelectorAll('main section')].map(s => s.id)")
+    assert sections[:2] == ["", "examples"] and sections[-1] == "compared"
+    folded = "return [...document.querySelectorAll('.section-fold')].map(d => d.open)"
+    assert len(browser.run(folded)) == len(sections) - 2 and not any(browser.run(folded))
+    click(browser, "nav a[href='#metrics']")
+    settle(browser)
+    assert browser.run("return document.querySelector('#metrics .section-fold').open")
+    assert browser.run(folded).count(True) == 1
+    assert browser.run("return document.querySelector('#metrics .data-table, #metrics table').checkVisibility()")
+
+
+def test_an_address_of_a_folded_section_opens_it(browser: Browser, tmp_path: Path) -> None:
+    show(browser, tmp_path, rich_report(), "#slices")
+    assert browser.run("return document.querySelector('#slices .section-fold').open")
+
+
+def test_printing_shows_what_is_folded_and_folds_it_again(browser: Browser, tmp_path: Path) -> None:
+    show(browser, tmp_path, rich_report())
+    folded = "return document.querySelectorAll('main details:not([open])').length"
+    before = browser.run(folded)
+    browser.run("dispatchEvent(new Event('beforeprint'))")
+    assert before > 5 and browser.run(folded) == 0
+    browser.run("dispatchEvent(new Event('afterprint'))")
+    assert browser.run(folded) == before
+
+
 def test_without_javascript_all_but_the_examples_is_there_and_the_page_says_so(
     browser: Browser, tmp_path: Path
 ) -> None:
@@ -615,6 +667,7 @@ def test_without_javascript_all_but_the_examples_is_there_and_the_page_says_so(
     height = "return document.querySelector(arguments[0]).getBoundingClientRect().height"
     assert browser.run(height, "#browser") == 0 and browser.run(height, "#theme") == 0
     assert browser.run(height, "noscript p") > 0
+    browser.run("document.querySelectorAll('details').forEach(d => { d.open = true; })")
     charts = "return [...document.querySelectorAll('main figure svg.chart')].map(e => e.clientHeight)"
     assert all(chart > 0 for chart in browser.run(charts))
     assert texts(browser, ".data-table tbody tr")

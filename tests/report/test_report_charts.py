@@ -132,3 +132,10 @@ def test_names_in_charts_are_escaped() -> None:
     svg = scatter([Point(0, 0, "plain", "<b>&", "<script>")], Axis((0.0, 1.0)), Axis((0.0, 1.0)), title='"<x>')
     assert not re.search("<b>|<script>|<x>", svg)
     assert parse(svg).get("aria-label", "").startswith('"<x>')
+
+
+def test_ticks_of_tiny_steps_are_written_apart():
+    axis = make_axis([3.50412e-8, 3.5049e-8], zero=False)
+    written = [axis.write(tick) for tick in axis.ticks]
+    assert len(set(written)) == len(written) > 3
+    assert [float(text.replace("\N{MINUS SIGN}", "-")) for text in written] == pytest.approx(list(axis.ticks), rel=1e-9)

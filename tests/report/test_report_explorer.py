@@ -13,7 +13,10 @@ import pytest
 from explorer_examples import difference, gate_report, not_known, rich_report
 from muscle import CompareOptions, compare
 from muscle.report.page.html import render_html
+from muscle.report.page.slices import slice_cards
+from muscle.report.page.trade_offs import flips_against_gap
 from muscle.report.sentences.resolution import resolution_lines
+from muscle.report.sentences.why import why_lines
 from page_text import HOSTILE, Page, assert_reads_as, entry
 from report_examples import make_report, typed
 
@@ -244,3 +247,47 @@ def test_hostile_text_stays_text_in_every_new_part() -> None:
     assert "<img" not in html and [tag for tag, _ in page.elements].count("script") == 2
     assert "\x1b" not in html and "\u202e" not in page.text
     assert page.text.count("{{7*7}}") > 12
+
+
+def gap_places(report: dict[str, Any]) -> list[tuple[str, float]]:
+    """Which runs the plot of flips against the gap shows, and the gap that each mark's words tell."""
+    plot = flips_against_gap(typed(report))
+    if plot is None:
+        return []
+    told = re.findall(r"<title>([^<]*): gap ([^ ]+) points", str(plot.picture))
+    return [(name, float(gap.replace("\N{MINUS SIGN}", "-"))) for name, gap in told]
+
+
+def test_each_run_stands_at_its_own_gap() -> None:
+    report = make_report()
+    task = report["tasks"]["house"]
+    gaps = {
+        "house, plain update": task["old_vs_new"]["accuracy_difference"]["value"],
+        "house, candidate": task["old_vs_candidate"]["accuracy_difference"]["value"],
+    }
+    gaps |= {
+        f"house, {other['name']}": other["tasks"]["house"]["accuracy_difference"]["value"] for other in report["others"]
+    }
+    assert len(set(gaps.values())) == 4
+    assert dict(gap_places(report)) == {name: round(100 * gap, 1) for name, gap in gaps.items()}
+
+
+@pytest.mark.parametrize("options", [{"others": False}, {"others": False, "candidate": False}, {"flips": False}])
+def test_the_plot_of_the_gap_is_left_out_where_it_says_nothing(options: dict[str, Any]) -> None:
+    assert gap_places(make_report(**options)) == []
+
+
+def test_the_causes_add_up_to_the_flips_and_errors_stand_apart() -> None:
+    report = rich_report(tasks=("house",), candidate=False)
+    text = " ".join(Page(render_html(typed(report))).text.split())
+    counts = report["tasks"]["house"]["causes"]["old_vs_new"]["negative_flip"]
+    flips = sum(number for cause, number in counts.items() if cause != "error")
+    assert "the sum of the causes, without errors" in text and f"without errors {flips} 149" in text
+    (line,) = [line for line in why_lines(typed(report), max_tasks=1) if line.startswith("why: ")]
+    assert f"the {flips} that broke, by cause: 97 format, 61 knowledge, 21 refusal, 14 cut off" in line
+    assert "3 more were right and are missing now (error)" in line
+
+
+def test_the_slices_of_the_side_that_is_judged_stand_first_and_open() -> None:
+    cards = slice_cards(typed(rich_report(tasks=("house",))))
+    assert [(card.side, card.is_judged) for card in cards] == [("candidate", True), ("plain update", False)]

@@ -92,7 +92,7 @@ def test_the_verdict_stands_first_and_every_side_has_its_row() -> None:
         assert f"| {escape(name)} |" in markdown
     metrics = report["tasks"]["house"]["old_vs_new"]
     assert f"{100 * metrics['negative_flip_rate']['value']:.1f}%" in markdown
-    assert "<summary>What broke" in markdown and "old: [" in markdown
+    assert "<summary>What the candidate broke" in markdown and "old: [" in markdown
 
 
 @pytest.mark.parametrize(("verdict", "sign"), [("warn", "⚠️"), ("block", "⛔"), ("cannot_tell", "❔")])

@@ -24,9 +24,9 @@ def printed(report: dict[str, Any], *, width: int = 120, colour: bool = False) -
 
 def test_the_story_takes_about_thirty_lines() -> None:
     text = printed(make_report(tasks=("house", "samsum", "hellaswag")))
-    assert 10 < len(text.splitlines()) <= 34
+    assert 10 < len(text.splitlines()) <= 40
     assert text.startswith("The compatibility adapter gives back")
-    for part in ("196: 9.8%", "86: 4.3%", "bare base v2", "What broke", "predictions paired"):
+    for part in ("196: 9.8%", "86: 4.3%", "bare base v2", "What the candidate broke", "predictions paired"):
         assert part in text
 
 
@@ -35,7 +35,7 @@ def test_many_tasks_show_the_ones_that_broke_most() -> None:
     house = report["tasks"]["house"]
     report["tasks"] = {f"t{i}": house for i in range(60)}
     text = printed(report)
-    assert "and 52 more tasks" in text and len(text.splitlines()) <= 34
+    assert "and 52 more tasks" in text and len(text.splitlines()) <= 40
 
 
 @pytest.mark.parametrize(
@@ -71,10 +71,46 @@ def test_eighty_columns_show_every_figure_whole() -> None:
     assert "(8.6% to 11.2%)" not in text and "(8.6% to 11.2%)" in printed(make_report(), width=120)
 
 
-def test_a_narrow_terminal_cuts_and_does_not_wrap_the_flips() -> None:
-    text = printed(make_report(), width=60)
-    flips = text[text.index("What broke") :].splitlines()[1:6]
-    assert len(flips) == 5 and all(len(line) <= 60 for line in flips)
+@pytest.mark.parametrize("width", [80, 60])
+def test_both_answers_of_a_flip_are_visible_in_a_narrow_terminal(width: int) -> None:
+    text = printed(make_report(), width=width)
+    told = text[text.index("What the candidate broke") :].split("\n\n")[0].splitlines()[1:]
+    assert len(told) >= 10 and all(len(line) <= width for line in told)
+    answers = [line for line in told if line.startswith("    ")]
+    assert "old: [" in "".join(answers) and "candidate: [" in "".join(answers)
+    assert not any(line.endswith("…") for line in answers)
+
+
+def test_long_answers_are_cut_where_they_differ() -> None:
+    story = "The committee met in the old town hall and after a long debate it decided to "
+    old = pl.DataFrame({"id": ["1", "2"], "output": [story + "build the bridge.", "a"], "correct": True})
+    new = pl.DataFrame({"id": ["1", "2"], "output": [story + "tear it down.", "a"], "correct": [False, True]})
+    text = printed(compare(old, new).to_json(), width=80)
+    lines = [line for line in text.splitlines() if line.startswith("    ")]
+    assert any("old: …" in line and "build the bridge." in line for line in lines)
+    assert any("new: …" in line and "tear it down." in line for line in lines)
+    assert all(len(line) <= 80 for line in lines)
+
+
+def test_long_names_wrap_and_none_is_cut() -> None:
+    name = "gpt-4o-2026-11-20-finetuned-on-the-support-tickets-of-spring"
+    report = make_report(others=False)
+    report["candidate"] = name
+    text = printed(report, width=80)
+    lines = text[text.index("against old") :].splitlines()
+    first = next(place for place, line in enumerate(lines) if "gpt-4o" in line)
+    start = lines[first].index("gpt-4o")
+    shown = lines[first][start:].split()[0]
+    for line in lines[first + 1 : first + 4]:
+        shown += "" if shown == name else line[start:].split()[0]
+    assert shown == name
+
+
+def test_a_candidate_that_broke_nothing_has_no_list_of_the_plain_updates_flips() -> None:
+    old = pl.DataFrame([{"id": str(i), "correct": i % 4 > 0} for i in range(400)])
+    broken = old.with_columns(correct=pl.col("correct") & ~pl.col("id").is_in(["1", "2"]))
+    text = printed(compare(old, broken, candidate=old).to_json())
+    assert text.startswith("Ship the candidate: it breaks 0 of 400 answers instead of 2") and "broke:" not in text
 
 
 def test_a_report_without_flips_has_no_list() -> None:
@@ -88,14 +124,16 @@ def test_the_worst_flips_are_named_by_how_many_there_are() -> None:
         return old.with_columns(correct=pl.col("correct") & ~pl.col("id").is_in([str(i) for i in ids]))
 
     words = {
-        "the worst of 2 negative flips": compare(old, without(1, 2)),
-        "the one negative flip": compare(old, without(1)),
-        "the one negative flip and the candidate's own": compare(old, without(1), candidate=without(2)),
-        "the candidate's own flips": compare(old, old, candidate=without(1)),
+        "What broke: 5 of 7 items, the worst first": compare(old, without(*range(1, 10))),
+        "What broke: all 2 items": compare(old, without(1, 2)),
+        "What broke: the one item": compare(old, without(1)),
+        "What the candidate broke: the one item": compare(old, without(1, 3), candidate=without(2)),
+        "What the candidate broke: all 2 items": compare(old, without(1), candidate=without(1, 2)),
     }
     for named, found in words.items():
-        assert f"What broke, {named}:" in printed(found.to_json())
-        assert f"<summary>What broke: {named}</summary>" in render_markdown(typed(found.to_json()))
+        assert f"\n{named}\n" in printed(found.to_json())
+        if "5 of" not in named:  # Markdown has room for all of them
+            assert f"<summary>{named}</summary>" in render_markdown(typed(found.to_json()))
 
 
 def test_scores_that_nothing_is_measured_in_are_named() -> None:

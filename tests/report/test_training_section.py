@@ -67,6 +67,18 @@ def test_the_page_draws_the_curves_and_gives_every_figure():
     assert (first, last) == ("25.00,225.00", "800.00,687.50")
 
 
+def test_a_mask_over_whole_options_is_told_of_items():
+    method = Method("options", "mask", temperature=1.0, mask="student_wrong", ce_weight=0.25, start="new")
+    report = with_training(replace(EQ_1, method=method))
+    text = render_markdown(report).replace("\\", "")
+    assert "Eq. 1 on options, mask student_wrong, T = 1, lambda = 0.75, from the new adapter" in text
+    assert "items that lean on the old model 31.0% to 12.5%" in text
+    page = render_html(report)
+    assert "Items that lean on the old model" in page
+    assert "share of the items (Fig. 3 of the paper)" in page
+    assert "Tokens that lean" in render_html(with_training(EQ_1))
+
+
 def test_a_method_at_option_level_shows_its_agreement_and_calibration():
     method = Method(
         "options", "mixture", temperature=1.0, ce_weight=0.0, old_share=0.5, kl="forward", labels_first=True,
@@ -109,3 +121,29 @@ def test_hostile_names_are_text_and_nothing_else(hostile):
 def test_a_curve_that_does_not_move_is_drawn_too():
     flat = [Curve("validation_loss", [1.0], [0.0]), Curve("loss", [1.0, 2.0], [0.0, 0.0])]
     assert "polyline" in render_html(with_training(replace(EQ_1, curves=flat)))
+
+
+def test_losses_that_hardly_differ_are_written_apart_and_have_an_axis_of_their_own():
+    falling = [3.50441, 3.50422, 3.50417]
+    curves = [
+        Curve("validation_loss", [1.0, 2.0, 3.0], falling),
+        Curve("loss", [0.1, 3.0], [9.5, 3.4]),
+    ]
+    page = render_html(with_training(replace(EQ_1, outcome=replace(OUTCOME, best_epoch=3), curves=curves)))
+    shown = Page(page)
+    assert any(text == "3.50417" for _, text in shown.figures)
+    for epoch, value in zip((1, 2, 3), falling, strict=True):
+        assert f"validation, epoch {epoch}: {value}<" in page
+    assert "Validation loss: compatibility adapter" in page
+    # On the plot of its own, which comes last, the curve fills most of the height; beside the batches' it is a line.
+    heights = [
+        [float(pair.split(",")[1]) for pair in attributes["points"].split()]
+        for tag, attributes in shown.elements
+        if tag == "polyline"
+    ]
+    beside, alone = heights[2], heights[3]
+    assert max(beside) - min(beside) < 1 and max(alone) - min(alone) > 500
+
+
+def test_a_validation_loss_that_can_be_seen_beside_the_batches_is_not_drawn_twice():
+    assert "Validation loss: compatibility adapter" not in render_html(with_training(EQ_1))

@@ -112,6 +112,13 @@ def test_the_preset_of_methods_is_valid_whatever_the_update_has():
         assert found[PROBE].old_share == 1.0
         assert found["options, mixture"].unlabelled == given.unlabelled
         assert found["options, margin"].unlabelled is None
+        masked = found["options, mask"]
+        assert (masked.unit, masked.target, masked.mask, masked.unlabelled) == (
+            "options",
+            "mask",
+            "student_wrong",
+            None,
+        )
 
 
 @pytest.mark.parametrize("unit", ["options", "answers"])

@@ -10,16 +10,13 @@ import time
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, Gemma2Config, GraniteConfig, LlamaConfig, PhiConfig
 
-from muscle import OnlineTeachers, align, compatibility_loss, finetune, get_task
-from muscle.config.alignment import AlignmentSettings
-from muscle.config.settings import BaseConfig, LoraSettings, TrainingSettings
+from muscle import OnlineTeachers, compatibility_loss
+from muscle.config.settings import BaseConfig
 from muscle.errors import OutputError
 from muscle.models.adapters import load_adapter, new_adapter
 from muscle.models.bases import load_base
-from muscle.tasks import load_examples, split_train_validation
 from muscle.training.data.batches import PaddingCollator
 from muscle.training.data.examples import tokenize
 from muscle.training.run import training_arguments
@@ -29,56 +26,13 @@ from muscle.training.teachers.make_rows import TaskModel, row_maker
 from muscle.training.teachers.run_teachers import StoreSettings, store_teachers
 from muscle.training.trainer import AdapterTrainer, next_token_objective
 from places import TESTS
-from tiny import TASK_YAML, save_base, write_choice_rows
-
-LORA = LoraSettings(r=4, alpha=8)
-SETTINGS = TrainingSettings(
-    epochs=2, learning_rate=5e-3, warmup_steps=2, batch_size=8, gradient_accumulation=1, precision="float32"
-)
+from tiny import save_base
+from tiny_pair import LORA, SETTINGS, tiny_pair, trained, weights
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    root = tmp_path_factory.mktemp("world")
-    (root / "tools.yaml").write_text(TASK_YAML)
-    task = get_task(root / "tools.yaml")
-    split = split_train_validation(load_examples(task, write_choice_rows(root / "train.jsonl", 60)), seed=0)
-    loaded = {}
-    for name, seed in (("old", 1), ("new", 2)):
-        base = BaseConfig(base=str(save_base(root / name, seed=seed)))
-        loaded[name] = load_base(base, precision="float32", device="cpu")
-        finetune(
-            loaded[name],
-            task,
-            train_examples=split.train,
-            validation_examples=split.validation,
-            lora=LORA,
-            settings=SETTINGS,
-            out=root / f"adapter-{name}",
-        )
-    return root, task, split, loaded
-
-
-def train(world, out, *, settings=SETTINGS, engine="projected", store=None, **alignment):
-    root, task, split, bases = world
-    return align(
-        bases["old"],
-        root / "adapter-old",
-        bases["new"],
-        root / "adapter-new",
-        task,
-        train_examples=split.train,
-        validation_examples=split.validation,
-        alignment=AlignmentSettings(**alignment),
-        settings=settings,
-        out=out,
-        engine=engine,
-        store=store,
-    )
-
-
-def weights(folder):
-    return load_file(folder / "adapter_model.safetensors")
+    return tiny_pair(tmp_path_factory.mktemp("world"))
 
 
 def largest_difference(first, second):
@@ -86,7 +40,7 @@ def largest_difference(first, second):
 
 
 def predictions(world, adapter):
-    _, _, split, bases = world
+    _, _, split, bases, _ = world
     model = load_adapter(bases["new"], adapter)
     data = tokenize(split.validation, bases["new"].tokenizer, max_length=64, end_of_text=False)
     batch = PaddingCollator(0)([data[index] for index in range(len(data))])
@@ -99,7 +53,7 @@ def predictions(world, adapter):
 def test_a_whole_training_ends_in_the_same_adapter_from_every_engine(world, tmp_path, mask):
     settings = SETTINGS.model_copy(update={"epochs": 4, "batch_size": 4, "gradient_accumulation": 2})
     results = {
-        engine: train(world, tmp_path / engine, settings=settings, engine=engine, mask=mask, ce_weight=0.1)
+        engine: trained(world, tmp_path / engine, settings=settings, engine=engine, mask=mask, ce_weight=0.1)
         for engine in ("online", "projected", "hidden")
     }
     online = weights(tmp_path / "online")
@@ -124,7 +78,7 @@ def test_gradient_checkpointing_recomputes_and_changes_nothing(world, tmp_path, 
         handle = layer.mlp.register_forward_pre_hook(lambda *_, seen=seen: seen.append(torch.is_grad_enabled()))
         settings = SETTINGS.model_copy(update={"gradient_checkpointing": checkpointing})
         out = tmp_path / str(checkpointing)
-        results[checkpointing] = train(world, out, settings=settings, engine=engine)
+        results[checkpointing] = trained(world, out, settings=settings, engine=engine)
         handle.remove()
         calls[checkpointing] = sum(seen)  # teachers run without gradients
     assert calls[True] == 2 * calls[False] > 0
@@ -137,7 +91,7 @@ def test_gradient_checkpointing_recomputes_and_changes_nothing(world, tmp_path, 
 @pytest.mark.parametrize("mask", ["old_always", "old_right"])
 def test_a_mixed_store_ends_in_the_projected_engines_adapter_with_half_the_vectors(world, tmp_path, mask):
     for engine in ("projected", "mixed"):
-        train(
+        trained(
             world,
             tmp_path / engine,
             engine=engine,
@@ -156,8 +110,8 @@ def test_a_mixed_store_ends_in_the_projected_engines_adapter_with_half_the_vecto
 
 
 def test_a_top_k_store_of_the_whole_vocabulary_ends_in_the_online_engines_adapter(world, tmp_path):
-    train(world, tmp_path / "online", engine="online")
-    train(world, tmp_path / "topk", engine="topk", topk=1000)
+    trained(world, tmp_path / "online", engine="online")
+    trained(world, tmp_path / "topk", engine="topk", topk=1000)
     moved = largest_difference(weights(tmp_path / "online"), weights(world[0] / "adapter-new"))
     assert largest_difference(weights(tmp_path / "online"), weights(tmp_path / "topk")) < 1e-3 * moved
 
@@ -166,19 +120,19 @@ def test_packed_training_ends_in_the_adapter_of_padded_training(world, tmp_path)
     for mask in ("student_wrong", "sequence_likelihood"):
         for packing in ("off", "on"):
             settings = SETTINGS.model_copy(update={"packing": packing})
-            train(world, tmp_path / f"{mask}-{packing}", settings=settings, mask=mask)
+            trained(world, tmp_path / f"{mask}-{packing}", settings=settings, mask=mask)
         off, on = (weights(tmp_path / f"{mask}-{packing}") for packing in ("off", "on"))
         assert largest_difference(off, on) < 1e-3 * largest_difference(off, weights(world[0] / "adapter-new"))
 
 
 def models(world):
-    root, _, _, bases = world
+    root, _, _, bases, _ = world
     return {name: TaskModel.load(bases[name], root / f"adapter-{name}") for name in ("old", "new")}
 
 
 def stores(world, folder, **changes):
     """Both teachers' stores on the training and validation data, and what they were made with."""
-    root, _, split, bases = world
+    root, _, split, bases, _ = world
     sides = models(world)
     data = [
         tokenize(part, bases["new"].tokenizer, max_length=64, end_of_text=False)
@@ -230,7 +184,7 @@ def test_the_trainers_loss_from_a_store_is_the_formula_on_the_models_logits(worl
 
 
 def test_fine_tuning_in_chunks_ends_in_the_same_adapter_as_on_whole_logits(world, tmp_path):
-    _, _, split, bases = world
+    _, _, split, bases, _ = world
     data = tokenize(split.train, bases["new"].tokenizer, max_length=64, end_of_text=False)
     shared = {"train_dataset": data, "eval_dataset": data, "data_collator": PaddingCollator(0)}
     ends = []
@@ -248,7 +202,7 @@ def test_fine_tuning_in_chunks_ends_in_the_same_adapter_as_on_whole_logits(world
 
 
 def test_a_trained_head_is_fine_tuned_on_whole_logits(world, tmp_path):
-    _, _, split, bases = world
+    _, _, split, bases, _ = world
     model = new_adapter(bases["new"], LORA.model_copy(update={"target_modules": ["q_proj", "lm_head"]}))
     data = tokenize(split.train, bases["new"].tokenizer, max_length=64, end_of_text=False)
     trainer = task_trainer(model, args=training_arguments(SETTINGS, tmp_path), train_dataset=data, eval_dataset=data)
@@ -256,25 +210,25 @@ def test_a_trained_head_is_fine_tuned_on_whole_logits(world, tmp_path):
 
 
 def test_alignment_leaves_no_store_behind_unless_it_is_asked_for_one(world, tmp_path):
-    train(world, tmp_path / "a")
+    trained(world, tmp_path / "a")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
-    train(world, tmp_path / "b", store=tmp_path / "kept")
+    trained(world, tmp_path / "b", store=tmp_path / "kept")
     assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["new", "old"]
     assert largest_difference(weights(tmp_path / "a"), weights(tmp_path / "b")) == 0
 
 
 def test_a_kept_store_serves_another_mask_without_running_the_teachers(world, tmp_path, monkeypatch):
-    train(world, tmp_path / "a", store=tmp_path / "kept")
+    trained(world, tmp_path / "a", store=tmp_path / "kept")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "kept").rglob("*")}
-    train(world, tmp_path / "b", store=tmp_path / "kept", mask="old_always", ce_weight=0.3)
+    trained(world, tmp_path / "b", store=tmp_path / "kept", mask="old_always", ce_weight=0.3)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "kept").rglob("*")} == before
-    train(world, tmp_path / "fresh", mask="old_always", ce_weight=0.3)
+    trained(world, tmp_path / "fresh", mask="old_always", ce_weight=0.3)
     assert largest_difference(weights(tmp_path / "b"), weights(tmp_path / "fresh")) == 0
 
 
 def test_a_store_of_another_adapter_temperature_or_data_is_built_again(world, tmp_path, caplog):
-    _, _, split, bases = world
-    train(world, tmp_path / "a", store=tmp_path / "kept")
+    _, _, split, bases, _ = world
+    trained(world, tmp_path / "a", store=tmp_path / "kept")
 
     def built_again(change, work):
         caplog.clear()
@@ -282,9 +236,9 @@ def test_a_store_of_another_adapter_temperature_or_data_is_built_again(world, tm
             work()
         assert f"made for another {change}; building it again" in caplog.text
 
-    built_again("temperature", lambda: train(world, tmp_path / "b", store=tmp_path / "kept", temperature=1.0))
+    built_again("temperature", lambda: trained(world, tmp_path / "b", store=tmp_path / "kept", temperature=1.0))
     shorter = SETTINGS.model_copy(update={"max_length": 5, "epochs": 1})
-    built_again("data, temperature", lambda: train(world, tmp_path / "c", store=tmp_path / "kept", settings=shorter))
+    built_again("data, temperature", lambda: trained(world, tmp_path / "c", store=tmp_path / "kept", settings=shorter))
     stores(world, tmp_path / "kept")
     other = models(world)
     other["old"] = TaskModel(other["old"].model, bases["old"], "another adapter's hash")
@@ -356,7 +310,7 @@ class Broken(BaseException):
 def test_an_alignment_that_was_broken_off_while_the_teachers_ran_ends_the_same(world, tmp_path, monkeypatch):
     from muscle.training.teachers import make_rows
 
-    train(world, tmp_path / "undisturbed")
+    trained(world, tmp_path / "undisturbed")
     calls = 0
     plain = make_rows.projected_rows
 
@@ -369,9 +323,9 @@ def test_an_alignment_that_was_broken_off_while_the_teachers_ran_ends_the_same(w
 
     monkeypatch.setattr(make_rows, "projected_rows", breaks)
     with pytest.raises(Broken):
-        train(world, tmp_path / "broken")
+        trained(world, tmp_path / "broken")
     monkeypatch.undo()
-    train(world, tmp_path / "broken")
+    trained(world, tmp_path / "broken")
     assert largest_difference(weights(tmp_path / "undisturbed"), weights(tmp_path / "broken")) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["broken", "undisturbed"]
 
@@ -382,14 +336,11 @@ def test_a_full_disk_is_refused_before_a_teacher_runs(world, tmp_path, monkeypat
     full = shutil.disk_usage(tmp_path)._replace(free=1)
     monkeypatch.setattr(write_store.shutil, "disk_usage", lambda path: full)
     with pytest.raises(OutputError, match="make room, name another folder, or use the online engine"):
-        train(world, tmp_path / "a")
+        trained(world, tmp_path / "a")
 
 
 def other_world(root, config, precision):
     """The same task on bases of another architecture, with untrained but different task adapters."""
-    (root / "tools.yaml").write_text(TASK_YAML)
-    task = get_task(root / "tools.yaml")
-    split = split_train_validation(load_examples(task, write_choice_rows(root / "train.jsonl", 40)), seed=0)
     loaded = {}
     for name, seed in (("old", 1), ("new", 2)):
         folder = save_base(root / name, seed=seed)
@@ -399,16 +350,7 @@ def other_world(root, config, precision):
             torch.nn.init.normal_(parameter, std=0.2)
         model.save_pretrained(folder)
         loaded[name] = load_base(BaseConfig(base=str(folder)), precision=precision, device="cpu")
-        finetune(
-            loaded[name],
-            task,
-            train_examples=split.train,
-            validation_examples=split.validation,
-            lora=LORA,
-            settings=SETTINGS.model_copy(update={"epochs": 1, "precision": precision}),
-            out=root / f"adapter-{name}",
-        )
-    return root, task, split, loaded
+    return tiny_pair(root, bases=loaded, items=40, epochs=1, precision=precision)
 
 
 SIZES = {
@@ -437,7 +379,7 @@ SIZES = {
 def test_heads_with_bias_scale_and_cap_end_in_the_online_engines_adapter(tmp_path, config, used):
     world = other_world(tmp_path, config, "float32")
     for engine in ("online", "projected"):
-        train(world, tmp_path / engine, engine=engine)
+        trained(world, tmp_path / engine, engine=engine)
     assert json.loads((tmp_path / "projected" / "muscle.json").read_text())["engine"] == used
     online = weights(tmp_path / "online")
     moved = largest_difference(online, weights(tmp_path / "adapter-new"))
@@ -449,7 +391,7 @@ def test_in_bfloat16_the_engines_end_near_each_other(tmp_path):
     world = other_world(tmp_path, config, "bf16")
     settings = SETTINGS.model_copy(update={"precision": "bf16"})
     results = {
-        engine: train(world, tmp_path / engine, engine=engine, settings=settings)
+        engine: trained(world, tmp_path / engine, engine=engine, settings=settings)
         for engine in ("online", "projected", "hidden")
     }
     online = predictions(world, tmp_path / "online")
@@ -465,9 +407,9 @@ def test_leaving_out_the_casts_that_autocast_takes_back_changes_no_bit(tmp_path,
 
     world = other_world(tmp_path, LlamaConfig(**SIZES), "bf16")
     settings = SETTINGS.model_copy(update={"epochs": 1, "precision": "bf16"})
-    train(world, tmp_path / "without", settings=settings)
+    trained(world, tmp_path / "without", settings=settings)
     monkeypatch.setattr(trainer, "disable_input_dtype_casting", lambda model, active: nullcontext())
-    train(world, tmp_path / "with", settings=settings)
+    trained(world, tmp_path / "with", settings=settings)
     assert largest_difference(weights(tmp_path / "without"), weights(tmp_path / "with")) == 0
 
 
@@ -502,7 +444,7 @@ align(bases[0], root / "adapter-old", bases[1], root / "adapter-new", task, trai
 @pytest.mark.slow
 def test_kills_at_random_moments_of_store_building_and_training_change_nothing(world, tmp_path):
     settings = SETTINGS.model_copy(update={"epochs": 6})
-    train(world, tmp_path / "undisturbed", settings=settings)
+    trained(world, tmp_path / "undisturbed", settings=settings)
     out, rng = tmp_path / "killed", random.Random(0)
     command = [
         sys.executable,

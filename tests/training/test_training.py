@@ -353,7 +353,7 @@ def test_a_best_checkpoint_that_is_damaged_while_training_runs_is_never_taken(wo
         held[-9] ^= 64
         weights.write_bytes(held)
 
-    monkeypatch.setattr("muscle.training.run._Progress.on_save", damage, raising=False)
+    monkeypatch.setattr("muscle.training.run.Progress.on_save", damage, raising=False)
     with pytest.raises(DataError, match=r"is missing or damaged .*; run the same command again"):
         train_task_adapter(world, "new", tmp_path / "a", SETTINGS.model_copy(update={"epochs": 1}))
     assert not (tmp_path / "a").exists()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
@@ -22,7 +23,7 @@ from muscle.commands.options import (
     Quiet,
     Rerun,
 )
-from muscle.commands.shell import check_outputs, print_json, say, show_report, start, write_result
+from muscle.commands.shell import check_outputs, print_json, say, say_written, show_report, start, write_result
 from muscle.commands.sources import decisions, named_sources, reading
 from muscle.errors import ConfigError
 from muscle.samples import capitals, what_next
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Judging:
     """What a comparison cuts by, lets pass, and is told of items and judges; see `muscle.CompareOptions`."""
+
+    PANEL: ClassVar[str] = "How it is judged"
 
     slices: Annotated[
         list[str] | None,
@@ -148,22 +151,33 @@ def compare(
         ).report
     if no_texts:
         found = without_texts(found)
-    _write_pages(found, html, markdown)
-    is_quiet = write_result(json_file, found) or quiet
-    show_report(found, quiet=is_quiet)
-    for line in [*decisions(runs), *([what_next()] if example else [])] if not is_quiet else []:
-        say(line)
+    last_lines = [*decisions(runs), *([what_next()] if example else [])]
+    _tell(found, html, markdown, json_file, last_lines, quiet=quiet)
     raise typer.Exit(EXIT_CODES[found.verdict])
 
 
-def _write_pages(found: Report, html: Path | None, markdown: Path | None) -> None:
-    """Write the report where the options say."""
+def _tell(
+    found: Report,
+    html: Path | None,
+    markdown: Path | None,
+    json_file: Path | None,
+    last_lines: Sequence[str],
+    *,
+    quiet: bool,
+) -> None:
+    """Write the report where the options say, and print it with the lines that stand below it."""
     from muscle.report import write_html, write_markdown
 
     if html:
         write_html(found, html)
     if markdown:
         write_markdown(found, markdown)
+    is_quiet = write_result(json_file, found) or quiet
+    show_report(found, quiet=is_quiet)
+    if not is_quiet:
+        for line in last_lines:
+            say(line)
+        say_written(html, markdown, json_file)
 
 
 def _two_runs(old: str | None, new: str | None, *, example: bool) -> tuple[str, str]:
@@ -247,7 +261,10 @@ def report(
         if no_texts:
             found = without_texts(found)
         page, text = render_html(found), render_markdown(found)
-        write_text(html or folder / "report.html", page)
-        write_text(markdown or folder / "report.md", text)
-        is_printed = write_result(json_file, found)
-        show_report(found, quiet=quiet or is_printed)
+        paths = (html or folder / "report.html", markdown or folder / "report.md")
+        for path, written in zip(paths, (page, text), strict=True):
+            write_text(path, written)
+        is_quiet = write_result(json_file, found) or quiet
+        show_report(found, quiet=is_quiet)
+    if not is_quiet:
+        say_written(*paths, json_file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
@@ -17,7 +17,7 @@ from muscle.commands.options import (
     Markdown,
     Quiet,
 )
-from muscle.commands.shell import check_outputs, print_commands, say, start, write_result
+from muscle.commands.shell import check_outputs, print_commands, say, say_written, start, write_result
 from muscle.commands.sources import read_source, reading
 from muscle.errors import ConfigError
 
@@ -64,8 +64,29 @@ class KeptBaseline:
 
 
 @dataclass(frozen=True)
+class ByPolicy:
+    """By what rules a gate judges."""
+
+    policy: Annotated[
+        Path | None, typer.Option(metavar="YAML", help="The policy; the default one without (docs/gate.md).")
+    ] = None
+    strict: Annotated[bool, typer.Option("--strict", help="A warning ends in exit code 2.")] = False
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Limit of every rule of the policy that names none: what is let pass. The policy's own without, 0.01 "
+            "as in muscle compare.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
 class Writing:
     """Where a gate's verdict is written beside the terminal."""
+
+    PANEL: ClassVar[str] = "What is written"
 
     markdown: Markdown = None
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML.")] = None
@@ -80,10 +101,8 @@ def gate(
         list[str],
         typer.Argument(metavar="[OLD] NEW", help="The old and the new version's results; NEW alone with --baseline."),
     ],
-    policy: Annotated[
-        Path | None, typer.Option(metavar="YAML", help="The policy; the default one without (docs/gate.md).")
-    ] = None,
     *,
+    by: ByPolicy,
     in_place_of_old: KeptBaseline,
     candidate: Candidate = None,
     noise: Annotated[
@@ -95,7 +114,6 @@ def gate(
             help="A second run of the old version, for limits beyond its own noise.",
         ),
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="A warning ends in exit code 2.")] = False,
     writing: Writing,
     how: Reading,
     comparing: Comparing,
@@ -113,7 +131,7 @@ def gate(
     from muscle.gate import gate as judge
     from muscle.gate import load_policy
 
-    rules = None if policy is None else load_policy(policy)
+    rules = None if by.policy is None else load_policy(by.policy)
     kept = in_place_of_old.run(how, num_runs=len(runs))
     given = {"candidate": candidate, "noise": noise}
     roles = {role: word for role, word in given.items() if word is not None}
@@ -126,12 +144,13 @@ def gate(
             rules,
             candidate=beside.get("candidate"),
             noise=beside.get("noise"),
-            strict=strict,
+            strict=by.strict,
+            tolerance=by.tolerance,
             options=replace(comparing.options(), epsilon_item=epsilon_item),
         )
     _write_verdict(result, writing)
     is_json = write_result(writing.json_file, result.report)
-    _print_verdict(result, annotations=writing.annotations, quiet=quiet, is_json=is_json)
+    _print_verdict(result, writing, quiet=quiet, is_json=is_json)
     raise typer.Exit(result.exit_code)
 
 
@@ -148,7 +167,7 @@ def _write_verdict(result: GateResult, writing: Writing) -> None:
         write_html(result.report, writing.html)
 
 
-def _print_verdict(result: GateResult, *, annotations: bool, quiet: bool, is_json: bool) -> None:
+def _print_verdict(result: GateResult, writing: Writing, *, quiet: bool, is_json: bool) -> None:
     """Print the verdict and annotations; these go to standard error where JSON has standard output to itself."""
     if not quiet and not is_json:
         from rich.console import Console
@@ -156,7 +175,8 @@ def _print_verdict(result: GateResult, *, annotations: bool, quiet: bool, is_jso
         from muscle.gate.terminal import print_gate
 
         print_gate(result.report, Console())
-    if annotations:
+        say_written(writing.html, writing.markdown, writing.junit, writing.json_file)
+    if writing.annotations:
         from muscle.gate import to_annotations
 
         print_commands(to_annotations(result.report), err=is_json)

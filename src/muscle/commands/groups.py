@@ -6,11 +6,14 @@ gets the group. So what several commands share is listed once, with its defaults
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
-from typing import TYPE_CHECKING, get_type_hints
+from typing import TYPE_CHECKING, Annotated, ClassVar, get_args, get_type_hints
+
+from typer.models import OptionInfo
 
 from muscle.commands.options import (
     Allow,
@@ -44,6 +47,8 @@ class Reading:
         filter: the filter to keep.
     """
 
+    PANEL: ClassVar[str] = "How files are read"
+
     format: Format = None
     columns: Columns = None
     metric: MetricName = None
@@ -53,6 +58,8 @@ class Reading:
 @dataclass(frozen=True)
 class Comparing:
     """How the items of two runs are found, paired and held against each other; see `muscle.CompareOptions`."""
+
+    PANEL: ClassVar[str] = "How items are paired"
 
     on: On = "auto"
     max_unpaired: MaxUnpaired = 0.05
@@ -106,9 +113,27 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
 
 @functools.cache  # the commands of one group are many, and `--help` waits for all of them
 def _options_of(group: type[DataclassInstance]) -> list[inspect.Parameter]:
-    """Return a group's fields as parameters."""
+    """Return a group's fields as parameters, in the help under the group's `PANEL` where it has one."""
     hints = get_type_hints(group, include_extras=True)
+    panel = getattr(group, "PANEL", None)
     return [
-        inspect.Parameter(field.name, _KEYWORD, default=field.default, annotation=hints[field.name])
+        inspect.Parameter(
+            field.name,
+            _KEYWORD,
+            default=field.default,
+            annotation=hints[field.name] if panel is None else in_panel(hints[field.name], panel),
+        )
         for field in fields(group)
     ]
+
+
+def in_panel(annotation: object, panel: str) -> object:
+    """Return an option's annotation with its place in the help, unless it has one."""
+    kind, *notes = get_args(annotation)
+    placed = []
+    for note in notes:
+        is_free = isinstance(note, OptionInfo) and note.rich_help_panel is None
+        placed.append(copy.copy(note) if is_free else note)
+        if is_free:
+            placed[-1].rich_help_panel = panel
+    return Annotated[(kind, *placed)]

@@ -91,15 +91,20 @@ On = Annotated[
     Literal["auto", "id"],
     typer.Option(help="Find the same item by its text, by its id where there is none; or by its id alone."),
 ]
-Markdown = Annotated[Path | None, typer.Option(help="Write it as Markdown, for a pull request.")]
-Html = Annotated[Path | None, typer.Option(help="Write the report as one HTML file.")]
+_WRITTEN = "What is written"
+Markdown = Annotated[
+    Path | None, typer.Option(rich_help_panel=_WRITTEN, help="Write it as Markdown, for a pull request.")
+]
+Html = Annotated[Path | None, typer.Option(rich_help_panel=_WRITTEN, help="Write the report as one HTML file.")]
 JsonFile = Annotated[
-    Path | None, typer.Option("--json", help="Write the result as JSON; - prints it, and nothing else.")
+    Path | None,
+    typer.Option("--json", rich_help_panel=_WRITTEN, help="Write the result as JSON; - prints it, and nothing else."),
 ]
 NoTexts = Annotated[
     bool,
     typer.Option(
         "--no-texts",
+        rich_help_panel=_WRITTEN,
         help="Leave inputs, options, references and answers out of all that is written and shown; an item is named "
         "by its id and its input's hash.",
     ),

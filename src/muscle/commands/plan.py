@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
@@ -33,6 +33,8 @@ _Json = Annotated[Path | None, typer.Option("--json", help="Write it as JSON; - 
 @dataclass(frozen=True)
 class Planning:
     """What a plan is for: a field for each of `muscle.plan.planner.Wish`, of the same name and default."""
+
+    PANEL: ClassVar[str] = "What is wished and assumed"
 
     difference: Annotated[float, typer.Option(help="Change of accuracy that should be found, in [0, 1].")] = 0.02
     power: Annotated[float, typer.Option(help="Probability of finding it.")] = 0.8
@@ -100,6 +102,8 @@ def plan(
 @dataclass(frozen=True)
 class Asking:
     """Which items are asked again, and how often."""
+
+    PANEL: ClassVar[str] = "Which items are asked again"
 
     share: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the items that did not flip to ask again too.")

@@ -59,6 +59,13 @@ def say(text: object) -> None:
     sys.stdout.write(visible(text, keep="\n") + "\n")
 
 
+def say_written(*paths: Path | None) -> None:
+    """Say which files a command wrote; None and `-` are none."""
+    for path in paths:
+        if path is not None and str(path) != "-":
+            say(f"Written: {path}")
+
+
 def print_json(value: object) -> None:
     """Print a value as JSON, and nothing else, on standard output."""
     import json

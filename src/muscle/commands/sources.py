@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from muscle.commands.groups import Reading
 from muscle.errors import ConfigError, DataError, UnclearColumns
-from muscle.foreign_text import message_line
+from muscle.foreign_text import middle_cut
 
 if TYPE_CHECKING:
     from muscle.predictions.run import Run
@@ -30,6 +30,9 @@ KEYS = ("name", "format", "metric", "filter", "provider", "column")
 
 _PART = re.compile(r"::(?=\w+=)")
 _BYTES_A_SECOND = 1e8
+_NAME = 30
+"""Characters of a run's name in the line that shows progress: so its figures, which change, find room beside it."""
+
 _COMPARING = 1.5
 """Seconds that comparing takes for each second of reading, about; only the bar's first guess."""
 
@@ -142,7 +145,7 @@ def reading(words: Sequence[str], how: Reading, *, then: str = "comparing") -> I
 
     sizes = [_num_bytes(parse_source(word).path) / _BYTES_A_SECOND for word in words]
     steps = {
-        f"reading {number}: {message_line(word, 200)}": size
+        f"reading {number} of {len(words)}: {middle_cut(word, _NAME)}": size
         for number, (word, size) in enumerate(zip(words, sizes, strict=True), 1)
     }
     with step_bar({**steps, then: _COMPARING * sum(sizes)}) as begin:

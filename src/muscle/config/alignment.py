@@ -42,6 +42,8 @@ _TELLING = (
 )
 """Keys of which one says that the paper's method is meant, or that another one is."""
 _TAUGHT = "a target with teachers: mixture, reliability, stack, lifted, focal, inhibition or old_answers"
+_ONE_DISTRIBUTION: tuple[TargetName, ...] = ("mask", *MIXED_TARGETS)
+"""Targets that are one distribution an item, to which the KL has a direction."""
 
 
 class GrownLora(Section):
@@ -64,7 +66,7 @@ class AlignmentSettings(Section):
         unit: what the loss counts.
         target: what the student is drawn to.
         temperature: T of Eq. 1, and of the distillation at option level.
-        mask: of the target `mask`: which tokens lean on the old model.
+        mask: of the target `mask`: which tokens, or items of whole answers, lean on the old model.
         ce_weight: 1 - lambda of Eq. 5; 0 leaves the distillation alone. At option level the cross-entropy is that of
             the right option, on labelled items.
         old_share: the old model's share of the targets `mixture` and `lifted`, of the logits of `inhibition`, of the
@@ -166,16 +168,17 @@ class AlignmentSettings(Section):
     def _owners(self) -> dict[str, tuple[bool, str]]:
         """Return of each key that not every method reads: whether this one does, and which do."""
         tokens, options, target = self.unit == "tokens", self.unit in ("options", "answers"), self.target
-        taught, mixed = options and target not in LABEL_TARGETS, target in MIXED_TARGETS
+        taught = options and target not in LABEL_TARGETS
         shared = target in ("mixture", "reliability", "lifted", "inhibition", "interpolation") or (
             target == "focal" and self.focal.sources == "both"
         )
         trained = (tokens or options, "a unit that trains: tokens, options or answers")
         return {
-            **dict.fromkeys(("mask", "engine", "store_precision", "topk", "projection"), (tokens, "unit tokens")),
+            "mask": (target == "mask", "target mask"),
+            **dict.fromkeys(("engine", "store_precision", "topk", "projection"), (tokens, "unit tokens")),
             **dict.fromkeys(("start", "selection"), trained),
             "lora": (trained[0] and target != "twins", "a unit that trains, and not with target twins"),
-            "ce_weight": (tokens or taught, f"unit tokens or {_TAUGHT}"),
+            "ce_weight": (target == "mask" or taught, f"target mask or {_TAUGHT}"),
             "old_share": (
                 shared,
                 "target mixture, reliability, lifted, inhibition, interpolation, or focal with sources both",
@@ -192,7 +195,10 @@ class AlignmentSettings(Section):
                 options and self.reads_new_teacher,
                 "unit options or answers and a target that reads the new teacher",
             ),
-            "kl": (mixed, f"target {_alternatives(MIXED_TARGETS)}"),
+            "kl": (
+                options and target in _ONE_DISTRIBUTION,
+                f"unit options or answers and target {_alternatives(_ONE_DISTRIBUTION)}",
+            ),
             "labels_first": (
                 options and target not in ("labels", "twins"),
                 "unit options or answers and another target than labels or twins",
@@ -213,16 +219,16 @@ class AlignmentSettings(Section):
             case "margin":
                 return self.margin_of == "higher"
             case _:
-                return self.target == "mask" or self.target in MIXED_TARGETS
+                return self.target in _ONE_DISTRIBUTION
 
     @property
     def names_a_method(self) -> bool:
         """Whether it was written which method it is, by name or by a key that belongs to a unit alone."""
         return not self.model_fields_set.isdisjoint(_TELLING)
 
-    def as_options(self) -> AlignmentSettings:
-        """Return the method at option level, with the keys that were written."""
-        return type(self).model_validate({**self.model_dump(exclude_unset=True), "method": "options"})
+    def as_method(self, method: Literal["options", "answers"]) -> AlignmentSettings:
+        """Return a method on whole answers, with the keys that were written."""
+        return type(self).model_validate({**self.model_dump(exclude_unset=True), "method": method})
 
     def identity(self) -> dict[str, object]:
         """Return the settings as part of a fingerprint.
@@ -230,7 +236,8 @@ class AlignmentSettings(Section):
         The name of the preset stands for nothing beside what it filled in, nor does a place beside its content.
         """
         left_out = ("method", "unlabelled", "teachers")
-        return {key: value for key, value in super().identity().items() if key not in left_out}
+        kept = {key: value for key, value in super().identity().items() if key not in left_out}
+        return {**kept, "training": {key: value for key, value in self.training.items() if key != "report_to"}}
 
     def reads(self, key: str) -> bool:
         """Whether a key means something to this method."""

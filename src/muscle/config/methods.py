@@ -14,7 +14,8 @@ from pydantic import Field, field_validator, model_validator
 from muscle.config.section import Positive, Section
 
 MaskName = Literal["student_wrong", "old_right", "old_always", "token_likelihood", "sequence_likelihood"]
-"""Mask strategies of Table 7 and Eq. 2, 3; `student_wrong` is the method (Eq. 1)."""
+"""Mask strategies of Table 7 and Eq. 2, 3; `student_wrong` is the method (Eq. 1). Over whole answers an item stands in
+a token's place, and both likelihoods are that of its right option."""
 
 EngineName = Literal["projected", "mixed", "hidden", "topk", "online"]
 """What is there of the teachers while the compatibility adapter trains, see `docs/engine.md`."""
@@ -43,7 +44,8 @@ TargetName = Literal[
     "twins",
     "interpolation",
 ]
-"""What the student is drawn to: `mask` is Eq. 1, `interpolation` is of the unit `weights`, others of whole answers."""
+"""What the student is drawn to: `mask` is Eq. 1, `interpolation` is of the unit `weights`; all but these two are of
+whole answers alone."""
 
 StartName = Literal["new", "old", "fresh"]
 """Which adapter the compatibility adapter starts from."""
@@ -57,7 +59,7 @@ KlName = Literal["forward", "reverse"]
 DistanceName = Literal["kl", "logits"]
 """How far a student is from a teacher in focal distillation: T^2 KL at T, or half the mean square of logits apart."""
 
-LABEL_TARGETS: tuple[TargetName, ...] = ("labels", "margin", "twins")
+LABEL_TARGETS: tuple[TargetName, ...] = ("labels", "margin", "twins", "mask")
 """Targets of whole answers that are nothing without a label."""
 
 MIXED_TARGETS: tuple[TargetName, ...] = ("mixture", "reliability", "stack", "lifted")

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PrivateAttr, field_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from muscle.config.alignment import AlignmentSettings
 from muscle.config.section import Positive, Section
@@ -19,6 +20,9 @@ from muscle.foreign_text import outline
 
 AttentionName = Literal["auto", "sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"]
 """transformers' attention functions that need no code from the hub."""
+
+ReporterName = Literal["tensorboard", "wandb", "mlflow"]
+"""Where a training's log goes beside its own file, by transformers' callbacks."""
 
 KernelName = Literal["auto", "torch", "triton"]
 """What goes over the output head's rows in the loss, see `docs/engine.md`."""
@@ -43,31 +47,54 @@ RUNS = ("old", "new", "compat", "base", "control", "floor")
 
 
 class BaseConfig(Section):
-    """A base model: hub name, local folder or GGUF file.
+    """A base model: hub name, local folder or GGUF file; of an old model that is gone, a record of its answers.
 
     Attributes:
-        base: hub name (`org/name`), folder with safetensors, or a file that ends in `.gguf`.
+        base: hub name (`org/name`), folder with safetensors, or a file that ends in `.gguf`; empty with a record.
         revision: commit or tag on the hub.
         trust_remote_code: runs code that comes with the model; off unless asked for.
         adapters: task name to a ready PEFT folder; such a task is not fine-tuned again.
+        record: files of predictions that stand for the old model (`docs/record.md`).
     """
 
-    base: str
+    _later = ("record",)
+
+    base: str = ""
     revision: str | None = None
     trust_remote_code: bool = False
     adapters: Mapping[str, str] = Field(default_factory=dict)
+    record: list[str] = Field(default_factory=list)
     _written: str | None = PrivateAttr(default=None)
+
+    @field_validator("record", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        """A file stands for a list of it."""
+        return [value] if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_or_the_other(self) -> BaseConfig:
+        if not self.base and not self.record:
+            raise ValueError("base: missing; expected a value")
+        for key in ("base", "revision", "trust_remote_code", "adapters"):
+            if self.record and getattr(self, key):
+                raise ValueError(f"{key}: expected no such key beside record, which stands for the whole old model")
+        return self
 
     @property
     def name(self) -> str:
         """The base as the user wrote it: what results and reports call it, whatever folder it was found in."""
-        return self._written or self.base
+        return self._written or self.base or ", ".join(Path(each).stem for each in self.record)
 
     def located(self, base: str, adapters: Mapping[str, str]) -> BaseConfig:
         """Return a copy with absolute paths that keeps its name."""
         copied = self.model_copy(update={"base": base, "adapters": adapters})
         copied._written = self.name
         return copied
+
+    def with_records(self, files: list[str]) -> BaseConfig:
+        """Return a copy with other places of its record."""
+        return self.model_copy(update={"record": files})
 
 
 class TaskConfig(Section):
@@ -123,6 +150,7 @@ class TrainingSettings(Section):
         chunk_memory_mb: budget for the logits of a chunk of tokens, in the loss and while teachers run.
         kernels: `auto` takes the Triton kernel for the loss on a GPU where it is installed, right and faster;
             `torch` never, `triton` always or not at all.
+        report_to: trackers that get the log too, one or a list; part of no fingerprint.
         seed: of the split, the data order and the adapter's start.
     """
 
@@ -145,7 +173,12 @@ class TrainingSettings(Section):
     attention: AttentionName = "auto"
     chunk_memory_mb: Positive = 128
     kernels: KernelName = "auto"
+    report_to: list[ReporterName] = Field(default_factory=list)
     seed: int = 0
+
+    def identity(self) -> dict[str, object]:
+        """Return the settings as part of a fingerprint: who is told of a training changes nothing in it."""
+        return {key: value for key, value in super().identity().items() if key != "report_to"}
 
     def with_warmup_for(self, num_steps: int) -> TrainingSettings:
         """Return the settings with the warm-up of a training of so many optimizer steps.
@@ -161,6 +194,14 @@ class TrainingSettings(Section):
         if "warmup_steps" in self.model_fields_set or share >= self.warmup_steps:
             return self
         return self.model_copy(update={"warmup_steps": share})
+
+    @field_validator("report_to", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: object) -> object:
+        """A word stands for a list of it; `none`, as the Trainer has it, for an empty one."""
+        if value is None or value == "none":
+            return []
+        return [value] if isinstance(value, str) else value
 
     @field_validator("packing", mode="before")
     @classmethod

@@ -49,6 +49,7 @@ training:                               # task adapters and compatibility adapte
   attention: auto                       # ours: transformers' choice; sdpa, flash_attention_2, flex_attention, ...
   chunk_memory_mb: 128                  # ours: logits of a chunk of tokens
   kernels: auto                         # ours: the Triton kernel where it is right and faster; torch, triton
+  report_to: none                       # ours: tensorboard, wandb or mlflow, or a list: they get the log too
   seed: 0
 alignment:                              # the compatibility adapter; the words are explained in docs/update.md
   method: paper                         # Eq. 1; or options, answers; or published rivals: churn, pct, ldi, elodi, mpt,
@@ -56,8 +57,9 @@ alignment:                              # the compatibility adapter; the words a
   # The method fills in what stands behind a "#"; a key that is written overrules it. Shown: those of the paper.
   # unit: tokens                        # ours: or options, those of a choice task; answers, candidates where it writes;
                                         #       weights, which trains nothing
-  # target: mask                        # ours: with whole answers labels, mixture, reliability, stack, margin, lifted,
-                                        #       focal, inhibition, old_answers, twins; with weights interpolation
+  # target: mask                        # ours: with whole answers also labels, mixture, reliability, stack, margin,
+                                        #       lifted, focal, inhibition, old_answers, twins; with weights:
+                                        #       interpolation
   # temperature: 2.0
   # mask: student_wrong                 # or old_right, old_always, token_likelihood, sequence_likelihood (Table 7)
   # ce_weight: 0.0                      # 1 - lambda of Eq. 5

@@ -21,6 +21,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
 
 from muscle.errors import ConfigError, DataError, ModelError
+from muscle.evaluation.answers import choice_answer, generation_answer
 from muscle.evaluation.rows import Answer, build_frame
 from muscle.evaluation.sampling import Sampling
 from muscle.predictions.run import Run
@@ -228,7 +229,7 @@ def _generation_answers(
             reason = next(reasons)
             whole = reason in _FINISHED
             answer = (
-                _generation_answer(task, example, text)
+                generation_answer(task, example, text)
                 if whole
                 else Answer(output=text, error=f"the answer was not finished: {reason}")
             )
@@ -243,46 +244,9 @@ def _choice_answer(task: Task, example: Example, sample: Sample, reasons: list[s
     if reasons:
         return Answer(error="; ".join(reasons))
     assert example.gold is not None, "a choice task knows the right option"
-    by_name = {
-        "acc": logprobs,
-        "acc_norm": [lp / len(text) for lp, text in zip(logprobs, example.choices, strict=True)],
-    }
-    deciding = by_name[task.choice_score]
-    choice = deciding.index(max(deciding))
-    correct = choice == example.gold
-    assert correct == bool(sample[task.choice_score]), "our choice is the harness's"
-    # The highest is taken off before `exp`, which is 0 for every option of a long text otherwise.
-    total = sum(math.exp(value - max(logprobs)) for value in logprobs)
-    scores = {
-        "gold_probability": math.exp(logprobs[example.gold] - max(logprobs)) / total,
-        "gold_logprob": logprobs[example.gold],
-        "acc": float(sample["acc"]),
-        "acc_norm": float(sample["acc_norm"]),
-    }
-    return Answer(
-        output=example.choices[choice],
-        choice=choice,
-        correct=correct,
-        logprobs=logprobs,
-        scores=scores,
-        tied=deciding.count(max(deciding)) > 1,
-    )
-
-
-def _generation_answer(task: Task, example: Example, output: str) -> Answer:
-    assert task.score is not None, "a generation task has a scoring function"
-    try:
-        scores = {key: float(value) for key, value in task.score(output, example.reference).items()}
-    except ConfigError:
-        raise  # a missing package is the user's to mend, not this item's error
-    except Exception as error:  # the scoring function may be the user's own: whatever it raises is this item's error
-        return Answer(output=output, error=f"scoring: {type(error).__name__}: {error}")
-    bad = [key for key, value in scores.items() if not math.isfinite(value)]
-    if bad:
-        return Answer(output=output, error=f"scoring: {bad[0]} is {scores[bad[0]]}, expected a finite number")
-    correct = None if task.correct is None else bool(scores[task.correct])
-    extracted = None if task.extract is None else task.extract(output)
-    return Answer(output=output, extracted=extracted, correct=correct, scores=scores)
+    answer = choice_answer(task, example, logprobs)
+    assert answer.correct == bool(sample[task.choice_score]), "our choice is the harness's"
+    return answer
 
 
 def _check_answer_fits(task: Task, max_length: int) -> None:

@@ -20,8 +20,9 @@ Series = Literal[
 """What a curve is of.
 
 loss, masked_share: of the training batches. validation_loss: what the epoch was picked by. masked_share: share of the
-tokens that lean on the old model (Fig. 3 of the paper). agreement: share of the validation items on which student and
-target find the same option likeliest. kl: to the target, to the old and to the new model; nats.
+tokens, or items of whole answers, that lean on the old model (Fig. 3 of the paper). agreement: share of the validation
+items on which student and target find the same option likeliest. kl: to the target, to the old and to the new model;
+nats.
 """
 
 Stage = Literal["finetune", "labels", "align"]
@@ -51,7 +52,7 @@ class Method:
         unit: "tokens", "options", or "answers".
         target: "labels", "mask" (Eq. 1), "mixture" and the like.
         temperature: T of the distillation.
-        mask: which tokens lean on the old model.
+        mask: which tokens, or items, lean on the old model.
         ce_weight: 1 - lambda of Eq. 5.
         old_share: the old model's share of the target.
         kappa: odds by which a stack raises the old model's answer.

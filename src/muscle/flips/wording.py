@@ -31,6 +31,16 @@ def percent_in_full(limit: float) -> str:
     return f"{100 * limit:.10g}%"
 
 
+def percent_of_limit(limit: float) -> str:
+    """Write a limit in a sentence: with one decimal, or as it was given where that would round it.
+
+    >>> percent_of_limit(0.01), percent_of_limit(0.0125), percent_of_limit(0.001)
+    ('1.0%', '1.25%', '0.1%')
+    """
+    rounded, exact = percent(limit), percent_in_full(limit)
+    return rounded if float(rounded[:-1]) == float(exact[:-1]) else exact
+
+
 def true_to_limit(text: str, value: float, limit: float) -> str:
     """Return a share's text, with more digits where rounding put it on the other side of a limit, or onto it.
 

@@ -203,6 +203,7 @@ def _tests(subject: Subject, alpha: float) -> Iterator[_Test]:
             continue
         tally = subject.tally_of(metric)
         limit = None if metric in SIGNIFICANCE else rule.limit
+        assert limit is not None or metric in SIGNIFICANCE, "a policy's `rules_for` gives every rule its limit"
         if tally is None:
             lacks_noise = metric == "excess_negative_flip_rate" and subject.tally is not None
             why = UNKNOWN if lacks_noise else "no item is scored on both sides"

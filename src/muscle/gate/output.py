@@ -20,7 +20,7 @@ from muscle.report.sentences.before import before_lines
 from muscle.report.sentences.flips import answers, flips_to_show, worst_flips
 from muscle.report.sentences.noise import noise_lines
 from muscle.report.text.escaping import escape
-from muscle.report.text.markdown_parts import SIGNS, bullets, details, footer, markdown_table
+from muscle.report.text.markdown_parts import SIGNS, bullets, details, footer, markdown_table, recommendation
 
 MARKER = "<!-- muscle gate -->"
 """First line of the Markdown: by it a pipeline finds the comment that it wrote before."""
@@ -138,7 +138,8 @@ def to_annotations(report: Report) -> str:
     """
     section = gate_section(report)
     summary = "error" if section.exit_code else "notice"
-    lines = [_annotation(summary, "muscle gate", report.headline)]
+    decision = "" if report.decision is None else f"{report.decision.sentence} "
+    lines = [_annotation(summary, "muscle gate", f"{decision}{report.headline}")]
     for level in ("error", "warning", "notice"):
         own = [finding for finding in section.findings if _LEVELS.get(finding.verdict) == level]
         lines += [_annotation(level, finding.where, finding.reason) for finding in own[:MAX_ANNOTATIONS]]
@@ -170,8 +171,9 @@ def to_markdown(report: Report) -> str:
     policy = escape(one_line(section.policy.get("name", "unnamed"), 60))
     parts = [
         MARKER,
+        recommendation(report),
         bullets(escape(one_line(line, 400)) for line in before_lines(report, limit=MAX_REASONS)),
-        f"### {SIGNS[report.verdict]} {escape(one_line(report.headline, 600))}",
+        escape(one_line(report.headline, 600)) if report.decision is not None else "",
         _rules_in_markdown(section.findings),
         _reasons(section.findings),
         bullets(escape(line) for line in noise_lines(report, max_tasks=MAX_REASONS)),
@@ -222,4 +224,4 @@ def _flip_table(report: Report) -> str:
     if not lines:
         return ""
     table = markdown_table(["task", "id", "input", "old", last], lines, figures_from=None)
-    return details(f"What broke: {worst_flips(report)}", table)
+    return details(worst_flips(report, len(lines)), table)

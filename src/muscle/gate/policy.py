@@ -2,9 +2,10 @@
 
 ```yaml
 version: 1
+tolerance: 0.01                         # the limit of every rule that names none
 default:                                # for every task of right and wrong that is not named below
   harm: block                           # more broke than was gained, beyond chance
-  accuracy_drop: {limit: 0.02, tier: block}
+  accuracy_drop: block                  # short for {tier: block}, with the tolerance as its limit
   negative_flip_rate: {limit: 0.05, tier: warn}
 tasks:
   billing: {negative_flip_rate: 0.01}   # short for {limit: 0.01, test: interval, tier: block}
@@ -21,11 +22,12 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from muscle.errors import ConfigError
+from muscle.flips.options import TOLERANCE
 from muscle.flips.pairing.flip_sign import Kind
 from muscle.flips.result.finding import Tier
 from muscle.flips.slices.slice_by import parse_slice
@@ -79,13 +81,13 @@ class Limit(_Section):
     """How much of something is let pass.
 
     Attributes:
-        limit: highest value that is let pass, a share in [0, 1].
+        limit: highest value that is let pass, a share in [0, 1]; None takes the policy's tolerance.
         test: "interval": it must be proven, by the one-sided upper bound; broken only where the lower one is above.
             "point": the bare number is held against the limit.
         tier: what a breach leads to.
     """
 
-    limit: Fraction
+    limit: Fraction | None = None
     test: Literal["interval", "point"] = "interval"
     tier: Tier = "block"
 
@@ -100,9 +102,11 @@ def _tier_alone(value: object) -> object:
 
 
 def _limit_alone(value: object) -> object:
-    """`negative_flip_rate: 0.01` stands for `{limit: 0.01}`."""
+    """`negative_flip_rate: 0.01` stands for `{limit: 0.01}`, `negative_flip_rate: warn` for `{tier: warn}`."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return {"limit": value}
+    if value in get_args(Tier):
+        return {"tier": value}
     if value is None or isinstance(value, Mapping | Limit):
         return value
     raise ValueError(f"expected a limit such as 0.02, found {outline(value)}")
@@ -139,6 +143,16 @@ class Rules(_Section):
         """Return these rules, with the other's where nothing is said."""
         given = {name: getattr(self, name) for name in Rules.model_fields if name in self.model_fields_set}
         return Rules.model_construct(**{**{n: getattr(other, n) for n in Rules.model_fields}, **given})
+
+    def with_limits(self, tolerance: float) -> Self:
+        """Return these rules, with the tolerance as the limit of each that names none."""
+        found = {name: getattr(self, name) for name in Rules.model_fields}
+        named = {
+            name: rule.model_copy(update={"limit": tolerance})
+            for name, rule in found.items()
+            if isinstance(rule, Limit) and rule.limit is None
+        }
+        return self.model_copy(update=named)
 
 
 class SliceRules(Rules):
@@ -178,16 +192,8 @@ class SliceRules(Rules):
         return str(value) if isinstance(value, int | float) else value
 
 
-DEFAULT_RULES = Rules(
-    harm=Harm(),
-    accuracy_drop=Limit(limit=0.02),
-    negative_flip_rate=Limit(limit=0.05, tier="warn"),
-    flips_above_plain=Harm(),
-    accuracy_below_plain=Limit(limit=0.02),
-)
-DEFAULT_SCORE_RULES = Rules(
-    harm=Harm(), accuracy_drop=Limit(limit=0.05), flips_above_plain=Harm(), accuracy_below_plain=Limit(limit=0.05)
-)
+DEFAULT_SCORE_RULES = Rules(harm=Harm(), accuracy_drop=Limit(), flips_above_plain=Harm(), accuracy_below_plain=Limit())
+DEFAULT_RULES = DEFAULT_SCORE_RULES.model_copy(update={"negative_flip_rate": Limit(tier="warn")})
 
 
 class Policy(_Section):
@@ -196,6 +202,7 @@ class Policy(_Section):
     Attributes:
         version: of this form; 1.
         name: what reports call the policy.
+        tolerance: the limit of every rule that names none; that of `muscle compare` too, unless it is told another.
         alpha: level of each one-sided bound, and of all blocking tests together (Holm).
         min_items: items that a task needs before a rule can be proven.
         max_missing: share of the answers, in [0, 1], that may be missing: errors, unscored or unpaired ones. Fewer
@@ -208,6 +215,7 @@ class Policy(_Section):
 
     version: Literal[1] = 1
     name: str = "policy"
+    tolerance: Fraction = TOLERANCE
     alpha: Annotated[float, Field(gt=0, le=0.5)] = ALPHA
     min_items: Annotated[int, Field(ge=1)] = MIN_ITEMS
     max_missing: Fraction = MAX_MISSING
@@ -217,11 +225,15 @@ class Policy(_Section):
     slices: list[SliceRules] = Field(default_factory=list)
 
     def rules_for(self, task: str, kind: Kind) -> Rules:
-        """Return the rules of a task: its own over the default of its kind."""
+        """Return the rules of a task: its own over the default of its kind, each with its limit."""
         rules = self.default if kind == "binary" else self.scores
         for name in self._matching(task):
             rules = self.tasks[name].over(rules)
-        return rules
+        return rules.with_limits(self.tolerance)
+
+    def rules_for_slices(self) -> list[SliceRules]:
+        """Return the rules for slices, each with its limit."""
+        return [rules.with_limits(self.tolerance) for rules in self.slices]
 
     def _matching(self, task: str) -> list[str]:
         return [name for name in self.tasks if matches(task, name)]

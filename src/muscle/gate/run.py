@@ -15,12 +15,16 @@ from muscle.flips.measuring.candidate_effect import CandidateEffect
 from muscle.flips.measuring.tally import Tally, tally_by
 from muscle.flips.noise.floor import excess_items, tally_of_repeats
 from muscle.flips.options import DEFAULTS, CompareOptions
+from muscle.flips.result.deciding.beside import worse_than_plain
+from muscle.flips.result.deciding.decide import decide
+from muscle.flips.result.deciding.grounds import if_better_than_plain
 from muscle.flips.result.finding import EXIT_CODES, Finding, GateSection, Word
+from muscle.flips.result.headline import headline
 from muscle.flips.result.measured import MeasuredPair
 from muscle.flips.result.report import Report
-from muscle.flips.result.verdict import headline, worse_than_plain
 from muscle.flips.slices.cuts import MAX_VALUES, Cut
 from muscle.flips.slices.slice_by import SliceBy, parse_slice, slice_values
+from muscle.gate.grounds import grounds_of_findings
 from muscle.gate.judge import (
     Subject,
     against_plain_finding,
@@ -38,7 +42,7 @@ MAX_UNREAD = 3
 """Sources that a finding names; the report's `unread` has all."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GateResult(Shown):
     """What the gate says of an update.
 
@@ -63,6 +67,7 @@ def gate(
     candidate: Source | None = None,
     noise: Source | None = None,
     strict: bool = False,
+    tolerance: float | None = None,
     options: CompareOptions = DEFAULTS,
 ) -> GateResult:
     """Judge an update by a policy.
@@ -77,10 +82,8 @@ def gate(
         noise: a second run of the old version, for limits on flips beyond noise; without it the old version's repeats
             say how much that is, where it has some.
         strict: whether a warning ends in exit code 2.
-        options: how the runs are read, paired and measured.
-
-    Returns:
-        The verdict, its exit code, what became of each rule, and the report.
+        tolerance: the limit of every rule of the policy that names none, in [0, 1]; None takes the policy's own.
+        options: how the runs are read, paired and measured; their tolerance is the policy's.
 
     Returns:
         The verdict, the exit code, and the report with the gate's section.
@@ -92,6 +95,9 @@ def gate(
     """
     if not isinstance(policy, Policy):
         policy = DEFAULT_POLICY if policy is None else load_policy(Path(policy))
+    if tolerance is not None:
+        policy = policy.model_copy(update={"tolerance": tolerance})
+    options = replace(options, tolerance=policy.tolerance)
     comparison = compare(old, new, candidate=candidate, rerun=noise, options=options)
     findings = findings_of(comparison, policy)
     return _gate_result(comparison, policy, findings, strict=strict)
@@ -155,7 +161,7 @@ def _judged(
             Subject(name, None, measured.tallies[name], excess, rules, min_items, beside, effects.get(name))
         )
     found = []
-    for slice_rules in policy.slices:
+    for slice_rules in policy.rules_for_slices():
         part, told = _slice_subjects(slice_rules, measured, cuts)
         subjects += part
         found += told
@@ -285,11 +291,18 @@ def _gate_result(comparison: Comparison, policy: Policy, findings: Sequence[Find
     code = STRICT_WARN if strict and verdict == "warn" else EXIT_CODES[verdict]
     reasons = [f"{f.where}: {f.reason}" for f in findings if f.verdict != "pass"]
     nothing_found = "every rule of the policy holds" if findings else "the policy has no rule for what was compared"
-    report = replace(
+    judged = replace(
         compared,
         verdict=verdict,
         reasons=reasons or [nothing_found],
         gate=GateSection(policy.model_dump(mode="json"), strict, verdict, code, findings),
         headline=headline(verdict, compared.tasks, old=compared.old, new=compared.new, candidate=compared.candidate),
     )
+    measured, better = comparison.judged, []
+    if verdict == "warn" and compared.candidate is not None:
+        better = if_better_than_plain(measured, compared.tasks, measured.options)
+    grounds = grounds_of_findings(
+        findings, compared, comparison.missing, alpha=policy.alpha, min_items=policy.min_items, better=better
+    )
+    report = replace(judged, decision=decide(judged, grounds))
     return GateResult(verdict, code, tuple(findings), report)

@@ -1,4 +1,4 @@
-"""The gate in a terminal: the verdict, every rule that did not simply hold, and what broke, in about thirty lines."""
+"""The gate in a terminal: what to do, what broke, every rule with what was seen, in about thirty lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.text import Text
 
 from muscle.flips.result.finding import Finding
 from muscle.flips.result.report import Report
-from muscle.foreign_text import middle_cut, one_line
+from muscle.foreign_text import one_line
 from muscle.gate.output import figures, gate_section, rule_text
 from muscle.report.numbers import count
 from muscle.report.sentences.noise import noise_lines
@@ -28,14 +28,14 @@ MAX_RULES = 10
 MAX_REASONS = 4
 MAX_NOTES = 5
 MAX_FLIPS = 3
-_GAPS = 8
-"""Between six columns, and a heading that is wider than its cells."""
+MAX_NAME = 160
+"""Characters of a name, which wraps in its column."""
 
 _STYLES = {"pass": "green", "warn": "yellow", "block": "bold red", "cannot_tell": "cyan", "inform": "dim"}
 
 
 def print_gate(report: Report, console: Console) -> None:
-    """Print the gate's verdict, its rules with what was seen, the reasons, and the worst flips.
+    """Print what to do, the worst flips, the gate's rules with what was seen, and the reasons.
 
     Args:
         report: the report of a `GateResult`.
@@ -46,34 +46,35 @@ def print_gate(report: Report, console: Console) -> None:
     """
     findings = gate_section(report).findings
     print_verdict(report, console, max_before=MAX_NOTES, style=_STYLES[report.verdict])
+    print_flips(report, console, limit=MAX_FLIPS)
     console.print()
-    console.print(_rules_laid_out(findings, width=console.width))
+    if report.decision is not None:
+        print_lines([report.headline], console, limit=600)
+    console.print(_rules_laid_out(findings))
     print_hidden(len(findings) - MAX_RULES, "rules, none worse than these", console)
     print_lines(noise_lines(report, max_tasks=MAX_REASONS), console, limit=400)
     told = [finding for finding in findings if finding.verdict != "pass"]
     if told:
         console.print()
     for finding in told[:MAX_REASONS]:
-        line = f"  {one_line(finding.where, 80)}: {one_line(finding.reason, 300)}"
-        console.print(Text(line, style=_STYLES[finding.verdict]))
+        print_lines(
+            [f"{finding.where}: {finding.reason}"], console, limit=400, indent="  ", style=_STYLES[finding.verdict]
+        )
     print_hidden(len(told) - MAX_REASONS, "", console, indent="  ")
-    roles = ("old", "new" if report.candidate is None else "candidate")
-    print_flips(report, console, limit=MAX_FLIPS, roles=roles, input_place=True)
     print_last_line(report, console)
 
 
-def _rules_laid_out(findings: Sequence[Finding], *, width: int) -> Table:
-    """Lay out the rules with what was seen; where there is too little room the names of the tasks are cut."""
+def _rules_laid_out(findings: Sequence[Finding]) -> Table:
+    """Lay out the rules with what was seen; where there is too little room the names of tasks and rules wrap."""
     shown = findings[:MAX_RULES]
-    cells = [(rule_text(each), each.tier, count(each.n), figures(each)) for each in shown]
-    taken = sum(max((len(row[place]) for row in cells), default=0) for place in range(4))
-    told = max((len(each.outcome) for each in shown), default=0)
-    room = max(8, width - taken - told - _GAPS)
+    rows = [(each.outcome, each.where, rule_text(each), each.tier, count(each.n), figures(each)) for each in shown]
     table = unframed_table(right=1)
-    for name in ("", "task", "rule", "tier", "items", "seen (bounds)"):
+    for place, name in enumerate(("", "task", "rule", "tier", "items", "seen (bounds)")):
         justify: Literal["left", "right"] = "right" if name == "items" else "left"
-        table.add_column(name, no_wrap=True, overflow="ellipsis", justify=justify)
-    for finding, row in zip(shown, cells, strict=True):
-        outcome = Text(finding.outcome, style=_STYLES[finding.verdict])
-        table.add_row(outcome, *(Text(cell) for cell in (middle_cut(finding.where, room), *row)))
+        is_name = name in ("task", "rule")
+        whole = max((len(row[place]) for row in rows), default=0)
+        table.add_column(name, no_wrap=not is_name, overflow="fold", justify=justify, min_width=6 if is_name else whole)
+    for finding, row in zip(shown, rows, strict=True):
+        told = (one_line(cell, MAX_NAME) for cell in row[1:])
+        table.add_row(Text(row[0], style=_STYLES[finding.verdict]), *map(Text, told))
     return table

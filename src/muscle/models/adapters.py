@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from muscle.config.settings import LoraSettings
-from muscle.errors import ModelError
+from muscle.config.settings import BaseConfig, LoraSettings
+from muscle.errors import ConfigError, ModelError
 from muscle.files import read_json, write_json
 from muscle.models.adapter_check import CONFIG, WEIGHTS, check_adapter, check_loaded, check_patterns
 from muscle.models.bases import ADAPTER_NOTE, LoadedBase, reason_of, share_weights
@@ -24,6 +24,24 @@ if TYPE_CHECKING:
 
 MODEL_CARD = "README.md"
 """What the hub shows of a folder."""
+
+
+def split_model(text: str) -> tuple[BaseConfig, Path | None]:
+    """Split `BASE+ADAPTER`; a bare `BASE` has no adapter.
+
+    >>> split_model("org/model")
+    (BaseConfig(base='org/model', revision=None, trust_remote_code=False, adapters={}), None)
+
+    Raises:
+        ConfigError: one of the two parts is empty.
+    """
+    # A folder's name may hold a plus of its own.
+    if "+" not in text or Path(text).exists():
+        return BaseConfig(base=text), None
+    base, _, adapter = text.rpartition("+")
+    if not base or not adapter:
+        raise ConfigError(f"{text}: expected BASE+ADAPTER")
+    return BaseConfig(base=base), Path(adapter)
 
 
 def new_adapter(base: LoadedBase, lora: LoraSettings) -> PeftModel:

@@ -358,6 +358,21 @@ def same_vocabulary(old: LoadedBase, new: LoadedBase) -> bool:
     return len(widths) == 1 and old.tokenizer.get_vocab() == new.tokenizer.get_vocab()
 
 
+def check_same_tokens(old: PreTrainedTokenizerBase, new: PreTrainedTokenizerBase, bases: str) -> None:
+    """Refuse two tokenizers whose vocabularies differ.
+
+    Raises:
+        ModelError: names both bases and how much differs.
+    """
+    ours, theirs = old.get_vocab(), new.get_vocab()
+    if ours != theirs:
+        differing = len(set(ours.items()) ^ set(theirs.items()))
+        raise ModelError(
+            f"bases {bases} have different vocabularies ({len(ours)} and {len(theirs)} tokens, {differing} entries "
+            "differ); expected the same here, `muscle align` takes two"
+        )
+
+
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
     """Keep transformers' loading bars and notices off the terminal while muscle shows its own progress."""

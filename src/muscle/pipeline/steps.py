@@ -10,38 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from muscle import distributed
-from muscle.config.settings import BackendName, BaseConfig, EvaluationSettings, TrainingSettings
+from muscle.config.settings import BackendName, BaseConfig, EvaluationSettings
 from muscle.config.update_file import StageSettings
 from muscle.errors import ConfigError
+from muscle.models.adapters import split_model
 from muscle.models.bases import LoadedBase, load_base, load_for_training
-from muscle.pipeline.candidates import Parts, candidate_parts, draw_candidates
 from muscle.pipeline.loaded_bases import fitting_method
-from muscle.tasks import Example, Task, get_task, load_examples, load_unlabelled, split_train_validation
-from muscle.tasks.data import Split
-from muscle.tasks.prompt import make_prompt
+from muscle.pipeline.whole_answers.candidates import Parts, candidate_parts, draw_candidates
+from muscle.tasks import Example, Task, get_task, load_examples, load_unlabelled
+from muscle.tasks.prompted import prompted, training_split, with_shots
+from muscle.training.reporting import check_reporters
 from muscle.training.run import TrainingResult
 from muscle.yaml_files import UserYaml
 
 if TYPE_CHECKING:
     from muscle.evaluation.vllm_base import VllmBase
-
-
-def split_model(text: str) -> tuple[BaseConfig, Path | None]:
-    """Split `BASE+ADAPTER`; a bare `BASE` has no adapter.
-
-    >>> split_model("org/model")
-    (BaseConfig(base='org/model', revision=None, trust_remote_code=False, adapters={}), None)
-
-    Raises:
-        ConfigError: one of the two parts is empty.
-    """
-    # A folder's name may hold a plus of its own.
-    if "+" not in text or Path(text).exists():
-        return BaseConfig(base=text), None
-    base, _, adapter = text.rpartition("+")
-    if not base or not adapter:
-        raise ConfigError(f"{text}: expected BASE+ADAPTER")
-    return BaseConfig(base=base), Path(adapter)
 
 
 def finetune_step(
@@ -50,9 +33,10 @@ def finetune_step(
     """Load base and data and train a task adapter; see `muscle.training.finetune.finetune`."""
     from muscle.training.finetune import finetune
 
+    check_reporters(settings.training.report_to)
     chosen = get_task(task)
-    split = _training_split(chosen, train, settings.training, limit)
-    chosen = _prompted(chosen, settings, split.train)
+    split = training_split(chosen, train, settings.training, limit)
+    chosen = prompted(chosen, settings, split.train)
     return finetune(
         load_for_training(BaseConfig(base=base), settings.training),
         chosen,
@@ -78,6 +62,7 @@ def align_step(
     """Load both task models and the data and train a compatibility adapter; see `muscle.training.align.align`."""
     from muscle.training.align import align
 
+    check_reporters(settings.training.report_to)
     chosen = get_task(task)
     sides = []
     for option, text in (("--old", old), ("--new", new)):
@@ -86,8 +71,8 @@ def align_step(
             raise ConfigError(f"{option} {text}: expected BASE+ADAPTER, found no adapter")
         sides.append((base, adapter))
     settings = fitting_method(settings, sides[0][0], sides[1][0], [task])
-    split = _training_split(chosen, train, settings.training, limit)
-    chosen = _prompted(chosen, settings, split.train)
+    split = training_split(chosen, train, settings.training, limit)
+    chosen = prompted(chosen, settings, split.train)
     training, alignment = settings.align_training(), settings.alignment
     further = alignment.unlabelled_of(chosen.name)
     known = (*split.train, *split.validation)
@@ -193,7 +178,7 @@ def evaluate_step(
         raise ConfigError(f"--repeats {repeats}: greedy answers are all the same; add --temperature, e.g. 0.7")
     chosen = get_task(task)
     examples = load_examples(chosen, chosen.source("test", data), limit=limit)
-    chosen = _with_shots(chosen, settings or StageSettings(), train)
+    chosen = with_shots(chosen, settings or StageSettings(), train)
     base, adapter = split_model(model)
     written = out / f"{chosen.name}.jsonl"
     with _loaded_scorer(base, adapter, chosen, precision, backend, vllm or {}) as loaded:
@@ -234,19 +219,3 @@ def _loaded_scorer(
         yield engine
     finally:
         engine.close()
-
-
-def _with_shots(task: Task, settings: StageSettings, train: str | None) -> Task:
-    """Return a task that is to be scored with the prompt of its training; training data is read for shots alone."""
-    wanted = settings.prompt.shots_of(task.name)
-    split = _training_split(task, train, settings.training, None) if wanted else None
-    return _prompted(task, settings, split.train if split else ())
-
-
-def _prompted(task: Task, settings: StageSettings, train: Sequence[Example]) -> Task:
-    return task.prompted(make_prompt(settings.prompt, task.name, train, seed=settings.training.seed))
-
-
-def _training_split(task: Task, train: str | None, training: TrainingSettings, limit: int | None) -> Split:
-    examples = load_examples(task, task.source("train", train), limit=limit)
-    return split_train_validation(examples, fraction=training.validation_fraction, seed=training.seed)

@@ -124,6 +124,8 @@ def print_look(state: Look, console: Console) -> None:
     for note in state.warnings:
         console.print(Text(one_line(f"note: {note}", 400), style="yellow"))
     style, words = _DECISIONS[state.decision]
+    if state.decision == "go_on" and state.items + state.waiting >= state.total:
+        words = "no items left, and nothing is proven: muscle compare says what they show"
     console.print(Text(words, style=style))
     console.print(
         Text(

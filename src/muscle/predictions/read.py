@@ -10,19 +10,19 @@ import importlib
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
-from typing import Any, Protocol, cast
-
-import polars as pl
+from typing import Protocol, cast
 
 from muscle.errors import DataError
 from muscle.predictions.choose import with_filter, with_metric
 from muscle.predictions.formats import FOREIGN, PLAIN
 from muscle.predictions.messages import reason
-from muscle.predictions.plain.files import notes_of, read_plain, table_records
-from muscle.predictions.plain.to_records import name_task
+from muscle.predictions.packed import readable, with_name_of
+from muscle.predictions.plain.files import read_plain
 from muscle.predictions.records import with_input_hash
-from muscle.predictions.run import DEFAULT_TASK, UNNAMED_TASK, Run
+from muscle.predictions.run import Run
+from muscle.predictions.tables import run_of_table
 
 logger = logging.getLogger(__name__)
 
@@ -78,16 +78,26 @@ def _read_path(
     if format not in (None, PLAIN, *FOREIGN):
         raise DataError(f"format {format!r} is not known; expected one of {', '.join((PLAIN, *FOREIGN))}")
     try:
-        format = format or _recognised(path)
-        if format != PLAIN:
-            if columns:
-                logger.warning(
-                    "%s: read as %s, whose columns are known; the column map says nothing of it", path, format
-                )
-            return _read_foreign(path, format, metric, provider)
-        plain = read_plain(path, columns)
+        with readable(path) as file:
+            return with_name_of(_read_readable(file, format, columns, metric, provider), file, path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {reason(error)}") from None
+
+
+def _read_readable(
+    path: Path,
+    format: str | None,
+    columns: Mapping[str, str] | None,
+    metric: str | None,
+    provider: str | None,
+) -> Run:
+    """Read a file that is neither packed nor in UTF-16, or a folder."""
+    format = format or _recognised(path)
+    if format != PLAIN:
+        if columns:
+            logger.warning("%s: read as %s, whose columns are known; the column map says nothing of it", path, format)
+        return _read_foreign(path, format, metric, provider)
+    plain = read_plain(path, columns)
     if provider is not None:
         raise DataError(f"{path}: expected results of promptfoo, which have providers, found plain records")
     run = Run(
@@ -97,31 +107,6 @@ def _read_path(
         plain.unread,
     )
     return run if metric is None else with_metric(run, metric)
-
-
-def _from_table(source: Any) -> pl.DataFrame:
-    """Take over a polars, pandas or pyarrow table without importing what is not there."""
-    if isinstance(source, pl.DataFrame):
-        return source
-    if isinstance(source, pl.LazyFrame):
-        return source.collect()
-    kind = type(source).__module__.partition(".")[0]
-    if kind == "pandas":
-        return pl.from_pandas(source)
-    if kind == "pyarrow":
-        table = pl.from_arrow(source)
-        return table if isinstance(table, pl.DataFrame) else table.to_frame()
-    raise DataError(
-        f"predictions: expected a path, a Run, or a polars, pandas or pyarrow table, found {type(source).__name__}"
-    )
-
-
-def _run_of_table(source: object, columns: Mapping[str, str] | None, label: str) -> Run:
-    frame, told = table_records(_from_table(source), columns, lambda row: f"{label}, row {row + 1}", label)
-    unnamed = {DEFAULT_TASK: UNNAMED_TASK} if frame["task"].null_count() == frame.height else {}
-    kind = type(source).__module__.partition(".")[0]
-    metadata = {"source": f"{kind} table", "format": "table", "notes": notes_of(told), "decided": told, **unnamed}
-    return Run(label, name_task(frame, UNNAMED_TASK), metadata)
 
 
 def read_run(
@@ -138,7 +123,8 @@ def read_run(
     """Read the predictions of one version of a model.
 
     Args:
-        source: a file or folder in any format that is known, a polars, pandas or pyarrow table, or a `Run`.
+        source: a file or folder in any format that is known, a polars, pandas, pyarrow or similar table, a list of
+            dicts, or a `Run`.
         format: "records" or a reader's name; None finds it by content.
         name: what reports call the version; None takes the file's or folder's name.
         columns: our field names to the table's (`{"id": "question_id", "slice.topic": "topic"}`).
@@ -157,10 +143,10 @@ def read_run(
     """
     if isinstance(source, Run):
         run = source if metric is None else with_metric(source, metric)
-    elif isinstance(source, str | Path):
+    elif isinstance(source, str | PathLike):
         run = _read_path(Path(source), format, columns, metric, provider)
     else:
-        run = _run_of_table(source, columns, name or "table")
+        run = run_of_table(source, columns, name or "table")
         run = run if metric is None else with_metric(run, metric)
     if filter is not None:
         run = with_filter(run, filter)

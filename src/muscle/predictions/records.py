@@ -8,7 +8,7 @@ data sets such as PIQA ask the same question twice with other options.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import polars as pl
 
@@ -43,9 +43,18 @@ own: it must not change.
 """
 
 
+CALL = "muscle_call"
+"""On disk, how an answer was asked for: an object that `muscle record` writes and reads, and that nothing compares."""
+
+
 def is_known(name: str) -> bool:
     """Whether the record format has a field of that name, on disk or in memory."""
     return name in COLUMNS or name in ("score", "slices") or name.startswith((SCORE_PREFIX, SLICE_PREFIX))
+
+
+def unknown_fields(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of which the format knows nothing."""
+    return tuple(name for name in names if name != CALL and not is_known(name))
 
 
 def input_hash(text: str, choices: Sequence[str] = ()) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypedDict
 
 from muscle.errors import DataError
+from muscle.foreign_text import listing, one_line
 
 if TYPE_CHECKING:
     import polars as pl
@@ -111,7 +112,7 @@ def unread_from_json(value: object, where: str) -> tuple[Unread, ...]:
     return tuple(found)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """The predictions of one version of a model.
 
@@ -128,6 +129,9 @@ class Run:
     frame: pl.DataFrame
     metadata: Mapping[str, Any] = field(default_factory=dict)
     unread: tuple[Unread, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Run {one_line(self.name, 60)}: {self.frame.height:,} predictions, tasks {listing(self.tasks, 3)}>"
 
     @property
     def tasks(self) -> list[str]:
@@ -157,5 +161,5 @@ class DataFrameLike(Protocol):
         """Return the interchange object."""
 
 
-Source: TypeAlias = "str | PathLike[str] | Run | pl.DataFrame | DataFrameLike"
-"""What predictions are read from: a path, a table or a run."""
+Source: TypeAlias = "str | PathLike[str] | Run | pl.DataFrame | DataFrameLike | Sequence[Mapping[str, object]]"
+"""What predictions are read from: a path, a table, a list of dicts or a run."""

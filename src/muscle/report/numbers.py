@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Literal
 
 from muscle.flips.statistics.intervals import Estimate
@@ -74,6 +76,22 @@ def interval_alone(metric: Estimate | None, form: Form) -> str:
 def probability(value: float | None) -> str:
     """Write a p-value; a dash where nothing was tested."""
     return DASH if value is None else format_number(value, "probability")
+
+
+def told_apart(value: float, among: Sequence[float]) -> str:
+    """Write one of several numbers with as many digits as it takes to see how they differ, five at least.
+
+    >>> [told_apart(value, [3.50417, 3.5044]) for value in (3.50417, 3.5044)], told_apart(0.25, [0.25])
+    (['3.50417', '3.5044'], '0.25')
+    >>> told_apart(3.504171234, [3.504171234, 3.504173])
+    '3.50417123'
+    """
+    spread = max(among) - min(among)
+    if not spread or not value:
+        return f"{value:.5g}"
+    # Three digits of the spread between them; more than 15 a float doesn't have.
+    digits = math.floor(math.log10(abs(value))) - math.floor(math.log10(spread)) + 3
+    return f"{value:.{min(15, max(5, digits))}g}"
 
 
 def _decimals(value: float, places: int) -> str:

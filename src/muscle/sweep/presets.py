@@ -28,7 +28,7 @@ _TABLE_7: tuple[tuple[str, MaskName, float, Published], ...] = (
 )
 """MUSCLE (2024), Table 7: PIQA, Llama 1 to Llama 2; changes against the plain update in points, the second in %."""
 
-_TARGETS: tuple[TargetName, ...] = ("labels", "mixture", "reliability", "lifted", "margin", "stack")
+_TARGETS: tuple[TargetName, ...] = ("labels", "mask", "mixture", "reliability", "lifted", "margin", "stack")
 
 _RIVALS: tuple[tuple[str, Mapping[str, object]], ...] = (
     *((f"churn, {weight:g} labels", {"method": "churn", "ce_weight": weight}) for weight in (0.3, 0.5, 0.7)),

@@ -25,6 +25,7 @@ from muscle.sweep.results import SweepResults
 from muscle.sweep.run import run_jobs
 from muscle.sweep.run_job import Outcome
 from muscle.sweep.variants import UpdateFile
+from muscle.training.reporting import check_reporters
 
 logger = logging.getLogger(__name__)
 
@@ -147,9 +148,10 @@ def chosen_jobs(plan: Plan, *, only: Collection[str] = (), part: Part | None = N
 
 
 def _find_bases(jobs: Sequence[Job]) -> None:
-    """Find a base that is not there before hours of training are spent."""
+    """Find a base or a tracker that is not there before hours of training are spent."""
     seen: set[str] = set()
     for job in jobs:
+        check_reporters(job.config.align_training().report_to)
         bases = {job.config.old.base, job.config.new.base}
         if not bases <= seen:
             _ = update_stages(job).fingerprints

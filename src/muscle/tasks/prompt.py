@@ -87,7 +87,7 @@ class Prompt:
                 not how its conversation begins.
         """
         if not self.chat_template:
-            return tuple(self._behind_shots(example) for example in examples)
+            return tuple(self.behind_shots(example) for example in examples)
         form = self.form(tokenizer)
         return tuple(self._in_chat(example, tokenizer, form) for example in examples)
 
@@ -109,15 +109,20 @@ class Prompt:
     def _shots_for(self, example: Example) -> list[Example]:
         return [shot for shot in self.shots if shot.text_key != example.text_key][: self.num_fewshot]
 
-    def _behind_shots(self, example: Example) -> Example:
+    def messages(self, example: Example) -> list[Message]:
+        """Return the conversation that asks for an example's answer: system text, solved examples, question."""
+        messages = self._opening_messages()
+        for shot in self._shots_for(example):
+            messages += [_user(shot.context), _assistant(shot.target.strip())]
+        return [*messages, _user(example.context)]
+
+    def behind_shots(self, example: Example) -> Example:
+        """Return an example with its solved examples before its context, as plain text."""
         solved = [shot.context + shot.target for shot in self._shots_for(example)]
         return replace(example, context=BETWEEN_SHOTS.join([*solved, example.context])) if solved else example
 
     def _in_chat(self, example: Example, tokenizer: PreTrainedTokenizerBase, form: ChatForm) -> Example:
-        messages = self._opening_messages()
-        for shot in self._shots_for(example):
-            messages += [_user(shot.context), _assistant(shot.target.strip())]
-        prompt = _applied(tokenizer, [*messages, _user(example.context)], generate=True) + form.opening
+        prompt = _applied(tokenizer, self.messages(example), generate=True) + form.opening
         # Tokenizers put a space into the token of the word behind it: the model learns it as the answer's.
         context = prompt.rstrip(" \t")
         delimiter = prompt[len(context) :] + form.delimiter

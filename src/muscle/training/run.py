@@ -18,7 +18,6 @@ from transformers import (
     PrinterCallback,
     Trainer,
     TrainerCallback,
-    TrainerControl,
     TrainerState,
     TrainingArguments,
 )
@@ -34,10 +33,12 @@ from muscle.progress import progress_bar
 from muscle.provenance import fingerprint
 from muscle.shipping.card import write_card
 from muscle.tasks.task import Example, Task
+from muscle.training.callbacks import FreeOnceSharded, Progress
 from muscle.training.checkpoints import last_checkpoint
 from muscle.training.data.batches import Collator
 from muscle.training.data.examples import Examples, TokenizedExamples, tokenize
 from muscle.training.data.packing import choose_collator
+from muscle.training.reporting import Reporting
 from muscle.training.trainer import AdapterTrainer
 
 if TYPE_CHECKING:
@@ -73,8 +74,17 @@ class TrainingResult:
     log: list[dict[str, float]]
 
 
-def training_arguments(settings: TrainingSettings, workspace: Path, *, picked_by: str = "loss") -> TrainingArguments:
-    """Translate our settings to the Trainer's; `picked_by` names the validation value that picks the epoch."""
+def training_arguments(
+    settings: TrainingSettings, workspace: Path, *, picked_by: str = "loss", run_name: str | None = None
+) -> TrainingArguments:
+    """Translate our settings to the Trainer's.
+
+    Args:
+        settings: see `TrainingSettings`.
+        workspace: folder of the checkpoints.
+        picked_by: the logged validation value that picks the epoch.
+        run_name: what trackers call the training.
+    """
     on_cpu, deepspeed = choose_device() == "cpu", distributed.sharded_by_deepspeed()
     arguments = TrainingArguments(
         output_dir=str(workspace),
@@ -108,7 +118,8 @@ def training_arguments(settings: TrainingSettings, workspace: Path, *, picked_by
         dataloader_pin_memory=choose_device().startswith("cuda"),
         seed=settings.seed,
         data_seed=settings.seed,
-        # Progress and warnings are muscle's own.
+        run_name=run_name,
+        # Progress and warnings are muscle's own; `Reporting` has the trackers.
         report_to="none",
         disable_tqdm=True,
         log_level="error",
@@ -138,6 +149,7 @@ def train(
     description: str,
     free: PreTrainedModel | None = None,
     picked_by: str = "loss",
+    reporting: Reporting,
 ) -> tuple[TrainingResult, dict[str, Tensor]]:
     """Run one training, going on at the last whole checkpoint in `workspace` if there is one.
 
@@ -152,18 +164,19 @@ def train(
         free: the base, where nothing but the trained model needs its weights: they are let go where that one is sharded
             (`LoadedBase.is_whole`).
         picked_by: the logged validation value that picks the epoch.
+        reporting: trackers that get the log.
 
     Returns:
         How it went, and the best epoch's weights by the model's own names.
     """
-    progress = _Progress(description)
+    progress = Progress(description)
     callbacks: list[TrainerCallback] = [progress]
     if free is not None:
-        callbacks.append(_FreeOnceSharded(free))
+        callbacks.append(FreeOnceSharded(free))
     if settings.early_stopping_patience is not None:
         callbacks.append(EarlyStoppingCallback(settings.early_stopping_patience))
     trainer = build(
-        args=training_arguments(settings, workspace, picked_by=picked_by),
+        args=training_arguments(settings, workspace, picked_by=picked_by, run_name=reporting.run),
         train_dataset=train_data,
         eval_dataset=validation_data,
         data_collator=collator,
@@ -174,7 +187,10 @@ def train(
     with (
         progress_bar(description, num_steps) as progress.show,
         memory_for(description, advice=_LESS_MEMORY),
+        reporting.callbacks() as trackers,
     ):
+        for each in trackers:
+            trainer.add_callback(each)
         trainer.train(resume_from_checkpoint=distributed.from_main(lambda: last_checkpoint(workspace)))
     weights = trained_weights(trainer)
     if trainer.is_deepspeed_enabled:
@@ -227,51 +243,6 @@ def _fit_warmup(settings: TrainingSettings, num_examples: int, description: str)
             settings.learning_rate,
         )
     return fitted
-
-
-class _FreeOnceSharded(TrainerCallback):  # type: ignore[misc]
-    """Lets go of a base's weights once shards stand in their place (FSDP2; ZeRO-3 does it by itself)."""
-
-    def __init__(self, base: PreTrainedModel) -> None:
-        self.base = base
-
-    def on_train_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        *,
-        model: torch.nn.Module,
-        **kwargs: object,
-    ) -> None:
-        if any(hasattr(parameter, "full_tensor") for parameter in model.parameters()):
-            for parameter in self.base.parameters():
-                parameter.data = parameter.data.new_empty(0)
-
-
-class _Progress(TrainerCallback):  # type: ignore[misc]
-    """Feeds the progress bar with steps and losses."""
-
-    def __init__(self, description: str) -> None:
-        self.description = description
-        self.show: Callable[[int, str], None] = lambda completed, remark: None
-        self._remark = ""
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: object,
-    ) -> None:
-        logs = logs or {}
-        if "loss" in logs:
-            self._remark = f"epoch {state.epoch or 0:.1f}, loss {logs['loss']:.3f}"
-        if state.is_world_process_zero:
-            self.show(state.global_step, self._remark)
-        if "eval_loss" in logs:
-            logger.info("%s: epoch %.0f, validation loss %.4f", self.description, state.epoch or 0, logs["eval_loss"])
 
 
 def _result_of(state: TrainerState, settings: TrainingSettings, description: str, picked_by: str) -> TrainingResult:
@@ -362,9 +333,10 @@ def train_and_save(
         description=description,
         free=base.model if base_is_free else None,
         picked_by=picked_by,
+        reporting=Reporting.of(settings.report_to, out, description, identity),
     )
     outcome = {"best_epoch": result.best_epoch, "converged": result.converged}
-    full_note = {"task": task.name, "settings": settings.model_dump(), **outcome, **note}
+    full_note = {"task": task.name, "settings": settings.model_dump(exclude={"report_to"}), **outcome, **note}
     sizes, told = {"num_examples": len(data[0]), "num_validation": len(data[1])}, dict(record(result) if record else {})
 
     def write() -> None:

@@ -28,7 +28,8 @@ from muscle.training.losses.fused import (
 )
 from muscle.training.teachers.rows import MixedRows
 from muscle.training.teachers.store import StoredTeachers, TeacherStore
-from muscle.training.trainer import AdapterTrainer, TokenSums, compatibility_sums, next_token_objective
+from muscle.training.token_sums import TokenSums, compatibility_sums
+from muscle.training.trainer import AdapterTrainer, next_token_objective
 
 if TYPE_CHECKING:
     from peft import PeftModel

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,26 +28,12 @@ from muscle.training.checkpoints import CompletionMarks, checkpoint_damage
 from muscle.training.data.batches import IGNORE_INDEX, model_inputs
 from muscle.training.data.examples import Examples, Filled, filled
 from muscle.training.layers.fast_layers import fast_layers
-from muscle.training.losses.loss import CompatibilityTerms, compatibility_terms, next_token_loss
+from muscle.training.losses.loss import compatibility_terms, next_token_loss
 from muscle.training.teachers.online import OnlineTeachers, Teachers
+from muscle.training.token_sums import SummedLoss, TokenSums, compatibility_sums
 
 if TYPE_CHECKING:
-    from transformers.trainer_utils import EvalLoopOutput, TrainOutput
-
-
-@dataclass(frozen=True)
-class TokenSums:
-    """A batch's loss as sums over its counted tokens.
-
-    Attributes:
-        loss: scalar with gradient.
-        num_tokens: what `loss` and `terms` are divided by.
-        terms: further sums over the same tokens, for the log.
-    """
-
-    loss: Tensor
-    num_tokens: int
-    terms: Mapping[str, float] = field(default_factory=dict)
+    from transformers.trainer_utils import TrainOutput
 
 
 Objective = Callable[[Tensor, Tensor, Mapping[str, Tensor]], TokenSums]
@@ -61,18 +46,7 @@ def next_token_objective(logits: Tensor, labels: Tensor, batch: Mapping[str, Ten
     return TokenSums(next_token_loss(logits, labels), int((labels != IGNORE_INDEX).sum()))
 
 
-def compatibility_sums(terms: CompatibilityTerms) -> TokenSums:
-    """Return the compatibility adapter's loss, and its terms under the names of the log."""
-    named = {
-        "masked_share": terms.num_masked,
-        "kl_old": float(terms.kl_old),
-        "kl_new": float(terms.kl_new),
-        "cross_entropy": float(terms.cross_entropy),
-    }
-    return TokenSums(terms.loss, terms.num_tokens, named)
-
-
-class AdapterTrainer(Trainer):  # type: ignore[misc]
+class AdapterTrainer(SummedLoss, Trainer):  # type: ignore[misc]
     """A Trainer whose loss is an `Objective`; logs each of its terms per token.
 
     Args:
@@ -80,9 +54,6 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
         **kwargs: as for `transformers.Trainer`. The collator must give `labels` without the first token
             (`PaddingCollator` does).
     """
-
-    # Our loss is divided by the accumulated batch's tokens already.
-    loss_is_scaled_for_ga = True
 
     def __init__(self, *args: object, objective: Objective | None, **kwargs: Any) -> None:
         if distributed.num_processes() > 1:
@@ -96,9 +67,6 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
         callbacks = [CompletionMarks(), *(kwargs.pop("callbacks", None) or ())]
         super().__init__(*args, callbacks=callbacks, **kwargs)
         self.objective = objective
-        # Makes the Trainer count the tokens of the accumulated batch, whatever the model's forward accepts.
-        self.model_accepts_loss_kwargs = True
-        self._sums: dict[str, dict[str, float]] = {"train": {}, "eval": {}}
 
     def train(self, *args: object, **kwargs: object) -> TrainOutput:
         """Train with our layers."""
@@ -116,23 +84,6 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
         inner = LengthGroupedSampler(size * distributed.num_processes(), dataset=real, model_input_name="input_ids")
         return inner if real is examples else _SharedOrder(inner, len(examples))
 
-    def compute_loss(
-        self,
-        model: torch.nn.Module,
-        inputs: dict[str, Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Tensor | tuple[Tensor, CausalLMOutput]:
-        """Return the objective's sum over tokens divided by the tokens of the accumulated batch."""
-        sums, outputs = self.batch_sums(model, inputs)
-        self._remember("train" if model.training else "eval", sums)
-        total = sums.num_tokens if num_items_in_batch is None else num_items_in_batch
-        loss = sums.loss / torch.as_tensor(total, device=sums.loss.device).clamp(min=1)
-        if num_items_in_batch is not None and self.args.average_tokens_across_devices:
-            # Data-parallel gradients are averaged over the processes; the divisor above counts all their tokens.
-            loss = loss * self.accelerator.num_processes
-        return (loss, outputs) if return_outputs else loss
-
     def batch_sums(self, model: torch.nn.Module, inputs: Mapping[str, Tensor]) -> tuple[TokenSums, CausalLMOutput]:
         """Return a batch's loss as sums over what the Trainer counts in its labels, and the model's outputs."""
         outputs = self.outputs(model, inputs)
@@ -142,28 +93,6 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
     def outputs(self, model: torch.nn.Module, inputs: Mapping[str, Tensor]) -> CausalLMOutput:
         """Run the model on a batch; the objective gets what stands under `logits`, (batch, seq, ...)."""
         return model(**model_inputs(inputs))
-
-    def _remember(self, split: str, sums: TokenSums) -> None:
-        kept = self._sums[split]
-        for name, value in {
-            "loss": float(sums.loss.detach()),
-            "num_tokens": sums.num_tokens,
-            **sums.terms,
-        }.items():
-            kept[name] = kept.get(name, 0.0) + float(value)
-
-    def _means(self, split: str) -> dict[str, float]:
-        """Take the sums since the last call, over all processes, as means per token."""
-        sums, self._sums[split] = self._sums[split], {}
-        if not sums:
-            return {}
-        # float64: in float32 the sums over a long evaluation would lose the last tokens' digits.
-        values = torch.tensor([sums[name] for name in sorted(sums)], dtype=torch.float64, device=self.args.device)
-        if self.accelerator.num_processes > 1:
-            values = self.accelerator.reduce(values, reduction="sum")
-        total = dict(zip(sorted(sums), values.tolist(), strict=True))
-        num_tokens = total.pop("num_tokens")
-        return {name: value / num_tokens for name, value in total.items()} if num_tokens else {}
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: object) -> None:
         """Save a checkpoint, or say in one line why it cannot be written."""
@@ -187,20 +116,6 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
                 f"checkpoint {best}: {damage}; run the same command again, which trains from the last whole checkpoint"
             )
         super()._load_best_model()
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the objective's terms, per token, to a training log line."""
-        if "loss" in logs:
-            logs.update(self._means("train"))
-        super().log(logs, start_time)
-
-    def evaluation_loop(self, *args: object, **kwargs: object) -> EvalLoopOutput:
-        """Evaluate, with the loss as the mean over all tokens."""
-        self._sums["eval"] = {}
-        output = super().evaluation_loop(*args, **kwargs)
-        prefix = kwargs.get("metric_key_prefix", "eval")
-        output.metrics.update({f"{prefix}_{name}": value for name, value in self._means("eval").items()})
-        return output
 
 
 class _SharedOrder(Sampler[int]):

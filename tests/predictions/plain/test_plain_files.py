@@ -177,7 +177,7 @@ def test_nothing_in_a_folder_is_passed_over_in_silence(tmp_path: Path) -> None:
         "README.md",
         "LICENSE",
         ".DS_Store",
-        "c.jsonl.gz",
+        "c.jsonl.xz",
         "d.tar",
     ):
         (tmp_path / name).write_text(line)
@@ -186,7 +186,7 @@ def test_nothing_in_a_folder_is_passed_over_in_silence(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     run = read_run(tmp_path)
     assert run.tasks == ["a", "b"]
-    assert run.unread == tuple(Unread("not read", str(tmp_path / name)) for name in ("c.jsonl.gz", "d.tar", "more"))
+    assert run.unread == tuple(Unread("not read", str(tmp_path / name)) for name in ("c.jsonl.xz", "d.tar", "more"))
     (note,) = run.metadata["notes"]
     assert all(name in note for name in (".DS_Store", ".hidden.jsonl", "LICENSE", "README.md")) and ".part" not in note
 

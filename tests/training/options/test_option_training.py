@@ -1,88 +1,31 @@
 """Trainings at option level on the tiny pair: every target, the starts, fidelity, resuming, and other tokenizers."""
 
 import dataclasses
-import json
-from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from muscle.config.alignment import AlignmentSettings
-from muscle.config.settings import BaseConfig, LoraSettings, TrainingSettings
 from muscle.errors import ConfigError, DataError, ModelError
-from muscle.models.adapters import load_adapter, start_adapter
-from muscle.models.bases import load_base
+from muscle.models.adapters import load_adapter, new_adapter, start_adapter
 from muscle.models.option_scores import option_log_likelihoods
 from muscle.models.option_tree import encode_options, option_tree
-from muscle.tasks import get_task, load_examples, load_unlabelled, split_train_validation
+from muscle.tasks.data import Split
 from muscle.tasks.task import Example
 from muscle.training.align import align
-from muscle.training.finetune import finetune
 from muscle.training.options.data import ItemCollator, character_factors
 from muscle.training.options.losses import TargetRows, option_terms
 from muscle.training.options.targets import NO_LABEL, mixture
 from muscle.training.options.teach import OptionData, label_lesson
-from muscle.training.options.train import train_on_labels
+from muscle.training.options.train import reads_items, train_on_labels
 from muscle.training.options.trainer import OptionLoss, OptionTrainer
 from muscle.training.run import training_arguments
-from tiny import TASK_YAML, save_base, write_choice_rows
-
-LORA = LoraSettings(r=4, alpha=8)
-SETTINGS = TrainingSettings(
-    epochs=2, learning_rate=5e-3, warmup_steps=2, batch_size=8, gradient_accumulation=1, precision="float32"
-)
-
-
-def tiny_base(root: Path, name: str, *, seed: int, extra_words: int = 0):
-    folder = save_base(root / name, seed=seed, extra_words=extra_words)
-    return load_base(BaseConfig(base=str(folder)), precision="float32", device="cpu")
+from tiny_pair import LORA, SETTINGS, aligned, fine_tuned, tiny_base, tiny_pair, weights
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    root = tmp_path_factory.mktemp("options")
-    (root / "tools.yaml").write_text(TASK_YAML)
-    task = get_task(root / "tools.yaml")
-    split = split_train_validation(load_examples(task, write_choice_rows(root / "train.jsonl", 60)), seed=0)
-    bases = {name: tiny_base(root, name, seed=seed) for name, seed in (("old", 1), ("new", 2))}
-    for name, base in bases.items():
-        finetune(
-            base,
-            task,
-            train_examples=split.train,
-            validation_examples=split.validation,
-            lora=LORA,
-            settings=SETTINGS,
-            out=root / f"adapter-{name}",
-        )
-    further = load_unlabelled(
-        task, write_choice_rows(root / "more.jsonl", 40, start=500), known=(*split.train, *split.validation)
-    )
-    return root, task, split, bases, further
-
-
-def aligned(world, out: Path, *, settings=SETTINGS, further=(), old=None, new=None, **alignment):
-    root, task, split, bases, _ = world
-    result = align(
-        old[0] if old else bases["old"],
-        old[1] if old else root / "adapter-old",
-        new[0] if new else bases["new"],
-        new[1] if new else root / "adapter-new",
-        task,
-        train_examples=split.train,
-        validation_examples=split.validation,
-        alignment=AlignmentSettings(**alignment),
-        settings=settings,
-        out=out,
-        unlabelled_examples=further,
-        lora=LORA,
-    )
-    return result, json.loads((out / "training.json").read_text())
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "adapter_model.safetensors")
+    return tiny_pair(tmp_path_factory.mktemp("options"))
 
 
 @pytest.mark.parametrize(
@@ -211,7 +154,7 @@ def test_a_killed_training_ends_in_the_same_adapter(world, tmp_path, monkeypatch
         if where == "the teachers":
             patched.setattr("muscle.training.options.align.taught_lesson", lambda *_: (_ for _ in ()).throw(Killed()))
         else:
-            patched.setattr("muscle.training.run._Progress.on_save", kill, raising=False)
+            patched.setattr("muscle.training.run.Progress.on_save", kill, raising=False)
         aligned(world, tmp_path / "killed", **choices)
     assert not (tmp_path / "killed").exists()
     _, written = aligned(world, tmp_path / "killed", **choices)
@@ -240,18 +183,9 @@ def test_a_kept_store_serves_the_next_method(world, tmp_path, monkeypatch):
 
 
 def test_an_old_model_with_another_tokenizer_teaches_too(world, tmp_path):
-    _, task, split, _, further = world
     base = tiny_base(tmp_path, "wider", seed=5, extra_words=7)
-    finetune(
-        base,
-        task,
-        train_examples=split.train,
-        validation_examples=split.validation,
-        lora=LORA,
-        settings=SETTINGS,
-        out=tmp_path / "adapter",
-    )
-    _, written = aligned(world, tmp_path / "c", old=(base, tmp_path / "adapter"), further=further, method="options")
+    side = fine_tuned(world, base, tmp_path / "adapter")
+    _, written = aligned(world, tmp_path / "c", old=side, further=world.further, method="options")
     assert len(written["validation"]["agreement"]) == 2
 
 
@@ -289,8 +223,9 @@ def test_a_smaller_rank_is_refused(world):
         start_adapter(world[3]["new"], world[0] / "adapter-new", rank=3)
 
 
-def test_a_larger_rank_trains_at_option_level_and_is_a_plain_peft_folder(world, tmp_path):
-    aligned(world, tmp_path / "c", method="options", lora={"r": 8})
+@pytest.mark.parametrize("method", ["options", "paper"])
+def test_a_larger_rank_trains_in_every_unit_and_is_a_plain_peft_folder(world, tmp_path, method):
+    aligned(world, tmp_path / "c", method=method, lora={"r": 8})
     load_adapter(world[3]["new"], tmp_path / "c")
     assert all(value.shape[0] == 8 for name, value in weights(tmp_path / "c").items() if "lora_A" in name)
 
@@ -306,6 +241,53 @@ def test_the_control_trains_on_labels_in_the_same_unit(world, tmp_path):
     )
     assert result.log[0]["kl"] == pytest.approx(result.log[0]["cross_entropy"], rel=1e-5)
     assert result.validation_losses[1] < result.validation_losses[0]
+
+
+@pytest.fixture
+def in_shards(monkeypatch):
+    """What a launcher that puts models in shards says to each of two processes."""
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "x", "ACCELERATE_USE_FSDP": "true"}.items():
+        monkeypatch.setenv(name, value)
+
+
+def of_two_tokens(world):
+    """Items whose options are of two tokens and part in the first."""
+    split = Split(
+        *(
+            tuple(dataclasses.replace(each, choices=tuple(f"{choice} w3" for choice in each.choices)) for each in part)
+            for part in (world.split.train, world.split.validation)
+        )
+    )
+    return world._replace(split=split)
+
+
+@pytest.mark.usefixtures("in_shards")
+@pytest.mark.parametrize("why", ["reads no trees", "window"])
+def test_in_shards_a_base_that_reads_options_one_by_one_is_refused_before_anything_runs(
+    world, tmp_path, monkeypatch, why
+):
+    if why == "window":
+        monkeypatch.setattr(world.bases["new"].model.config, "sliding_window", 2, raising=False)
+    else:
+        monkeypatch.setattr("muscle.training.options.train.reads_trees", lambda *_, **__: False)
+    with pytest.raises(ConfigError, match=r"alignment\.unit: expected a base that reads all options of an item in one"):
+        aligned(of_two_tokens(world), tmp_path / "c", method="options")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("in_shards")
+def test_in_shards_a_base_is_taken_that_reads_all_options_in_one_pass(world, monkeypatch):
+    base = world.bases["new"]
+    for pair in (world, of_two_tokens(world)):
+        data = OptionData(pair.task, pair.split.train, pair.split.validation)
+        assert reads_items(base.model, data.items(base.tokenizer, 64), 0)
+    # Options of one token each need no tree.
+    monkeypatch.setattr("muscle.training.options.train.reads_trees", lambda *_, **__: False)
+    data = OptionData(world.task, world.split.train, world.split.validation)
+    assert not reads_items(base.model, data.items(base.tokenizer, 64), 0)
+    on_head = new_adapter(base, LORA.model_copy(update={"target_modules": ["lm_head"]}))
+    with pytest.raises(ConfigError, match=r"lora\.target_modules: expected no adapter on the output head"):
+        reads_items(on_head, data.items(base.tokenizer, 64), 0)
 
 
 def test_many_options_are_read_by_the_beginnings_that_tell_them_apart(world):

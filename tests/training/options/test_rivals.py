@@ -2,78 +2,27 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from muscle.config.alignment import AlignmentSettings
-from muscle.config.settings import BaseConfig, LoraSettings, TrainingSettings
 from muscle.errors import ModelError
 from muscle.models.adapters import load_adapter
-from muscle.models.bases import load_base
-from muscle.tasks import get_task, load_examples, load_unlabelled, split_train_validation
-from muscle.training.align import align
-from muscle.training.finetune import finetune
 from muscle.training.options.distances import symmetric
 from muscle.training.options.teach import OptionData
 from muscle.training.options.twins import Halves, bootstrapped
 from muscle.training.start import Start
-from tiny import TASK_YAML, save_base, write_choice_rows
+from tiny_pair import LORA, SETTINGS, aligned, fine_tuned, tiny_base, tiny_pair, weights
 
-LORA = LoraSettings(r=4, alpha=8)
-SETTINGS = TrainingSettings(
-    epochs=2, learning_rate=5e-3, warmup_steps=2, batch_size=8, gradient_accumulation=1, precision="float32"
-)
 IDS = torch.tensor([[3, 4, 5, 6, 7]])
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    root = tmp_path_factory.mktemp("rivals")
-    (root / "tools.yaml").write_text(TASK_YAML)
-    task = get_task(root / "tools.yaml")
-    split = split_train_validation(load_examples(task, write_choice_rows(root / "train.jsonl", 60)), seed=0)
-    bases = {
-        name: load_base(BaseConfig(base=str(save_base(root / name, seed=seed))), precision="float32", device="cpu")
-        for name, seed in (("old", 1), ("new", 2))
-    }
-    for name, side, seed in (("old", "old", 0), ("new", "new", 0), ("twin", "new", 7)):
-        finetune(
-            bases[side],
-            task,
-            train_examples=split.train,
-            validation_examples=split.validation,
-            lora=LORA,
-            settings=SETTINGS.model_copy(update={"seed": seed}),
-            out=root / f"adapter-{name}",
-        )
-    known = (*split.train, *split.validation)
-    further = load_unlabelled(task, write_choice_rows(root / "more.jsonl", 40, start=500), known=known)
-    return root, task, split, bases, further
-
-
-def aligned(world, out: Path, *, settings=SETTINGS, further=(), old=None, **alignment):
-    root, task, split, bases, _ = world
-    result = align(
-        *(old or (bases["old"], root / "adapter-old")),
-        bases["new"],
-        root / "adapter-new",
-        task,
-        train_examples=split.train,
-        validation_examples=split.validation,
-        alignment=AlignmentSettings(**alignment),
-        settings=settings,
-        out=out,
-        unlabelled_examples=further,
-        lora=LORA,
-    )
-    return result, json.loads((out / "training.json").read_text())
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "adapter_model.safetensors")
+    pair = tiny_pair(tmp_path_factory.mktemp("rivals"))
+    fine_tuned(pair, pair.bases["new"], pair.root / "adapter-twin", seed=7)
+    return pair
 
 
 @pytest.mark.parametrize(
@@ -270,17 +219,7 @@ def test_interpolation_writes_an_adapter_without_training(world, tmp_path, share
 
 
 def test_an_old_adapter_of_another_shape_cannot_be_interpolated(world, tmp_path):
-    _, task, split, _, _ = world
-    folder = save_base(tmp_path / "wide", seed=3, hidden_size=48)
-    wide = load_base(BaseConfig(base=str(folder)), precision="float32", device="cpu")
-    finetune(
-        wide,
-        task,
-        train_examples=split.train[:8],
-        validation_examples=split.validation,
-        lora=LORA,
-        settings=SETTINGS.model_copy(update={"epochs": 1, "warmup_steps": 0}),
-        out=tmp_path / "adapter",
-    )
+    wide = tiny_base(tmp_path, "wide", seed=3, hidden_size=48)
+    side = fine_tuned(world, wide, tmp_path / "adapter", count=8, epochs=1, warmup_steps=0)
     with pytest.raises(ModelError, match="made for another base or with other settings"):
-        aligned(world, tmp_path / "c", old=(wide, tmp_path / "adapter"), method="bcwi")
+        aligned(world, tmp_path / "c", old=side, method="bcwi")

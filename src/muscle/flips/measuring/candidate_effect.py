@@ -75,11 +75,13 @@ class CandidateEffect:
         lost = number / (self.n + number)
         change = self.accuracy_change
         low, high = (None if end is None else end - lost for end in (change.low, change.high))
-        ungrouped = statistics.mcnemar(self.negative_flips_alone + number, self.negative_flips_avoided).harm
+        ungrouped = statistics.mcnemar(self.negative_flips_alone + number, self.negative_flips_avoided)
         return replace(
             self,
             accuracy_change=replace(change, low=low, high=high),
-            more_negative_flips_p=min(self.more_negative_flips_p, ungrouped),
+            more_negative_flips_p=min(self.more_negative_flips_p, ungrouped.harm),
+            # That it breaks fewer must hold with these too; that it breaks more is the one-sided test's.
+            negative_flips_mcnemar_exact_p=max(self.negative_flips_mcnemar_exact_p, ungrouped.exact),
             negative_flips_alone=self.negative_flips_alone + number,
         )
 

@@ -165,6 +165,11 @@ class SideNumbers:
         """The p-value of harm: over the groups where items are grouped, else McNemar's exact one."""
         return self.mcnemar_harm_p if self.clustered_harm_p is None else self.clustered_harm_p
 
+    @property
+    def num_items(self) -> int:
+        """How many items there are, however often each was asked."""
+        return self.n if self.all_answers is None else self.all_answers.n
+
     def metric(self, name: str) -> Estimate:
         """Return the estimate of that name; undefined, with the reason, where this comparison has none.
 

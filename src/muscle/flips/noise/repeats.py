@@ -112,12 +112,24 @@ def _side(answers: pl.DataFrame, number: Ints, items: TaskItems, missing: float 
         rows.select("place", "repeat", (values if missing is None else values.fill_null(missing)).alias("value"))
         .drop_nulls("value")
         .sort("place", "repeat", maintain_order=True)
-        .with_columns(at=pl.int_range(pl.len()).over("place"))
     )
-    place = rows["place"].to_numpy()
-    num = np.bincount(place, minlength=number.size)
-    table = np.full((number.size, int(num.max(initial=1))), np.nan)
-    table[place, rows["at"].to_numpy()] = rows["value"].to_numpy()
+    return side_of(rows["place"].to_numpy(), rows["value"].to_numpy(), number.size)
+
+
+def side_of(place: Ints, values: Floats, num_items: int) -> Side:
+    """Bring answers into a table of items by answers, in their order.
+
+    Args:
+        place: (answers,) the item of each, from 0.
+        values: (answers,) what each is worth.
+        num_items: of the table; one may have no answer.
+    """
+    order = np.argsort(place, kind="stable")
+    place, values = place[order], values[order]
+    num = np.bincount(place, minlength=num_items)
+    at = np.arange(place.size) - (np.cumsum(num) - num)[place]
+    table = np.full((num_items, int(num.max(initial=1))), np.nan)
+    table[place, at] = values
     return Side(num, table)
 
 

@@ -19,7 +19,11 @@ from muscle.flips.options import CompareOptions
 from muscle.flips.pairing.comparability import Difference
 from muscle.flips.pairing.items import TaskItems
 from muscle.flips.pairing.pair import Pair, Side, WithOld, pair_runs
+from muscle.flips.result.deciding.beside import JudgedTask, against_floor, against_plain
+from muscle.flips.result.deciding.decide import decide
+from muscle.flips.result.deciding.grounds import grounds_of, verdict_of
 from muscle.flips.result.flip_list import list_flips
+from muscle.flips.result.headline import headline
 from muscle.flips.result.listed_repeats import ListedTask
 from muscle.flips.result.measured import MeasuredPair
 from muscle.flips.result.report import (
@@ -30,15 +34,6 @@ from muscle.flips.result.report import (
     Report,
     Settings,
     TaskResult,
-)
-from muscle.flips.result.verdict import (
-    JudgedTask,
-    Verdict,
-    against_floor,
-    against_plain,
-    careful,
-    headline,
-    judge,
 )
 from muscle.flips.result.warnings import warnings_of
 from muscle.flips.slices.cuts import Cut, cut_tasks, measure_cuts
@@ -88,16 +83,15 @@ def assemble(
     sides = _sides(main, options)
     with_old = _with_old(sides)
     pairs = {side: measured.pair for side, measured in with_old.items()}
-    cuts = _cuts(with_old, options)
-    causes = causes_of(pairs, rules_of(options))
+    cuts, causes = _cuts(with_old, options), causes_of(pairs, rules_of(options))
     judged: WithOld = "old_vs_candidate" if "candidate" in main else "old_vs_new"
     effects = _effects(with_old, options)
-    floors = _floor_effects(main, with_old[judged], options)
     tasks = _task_results(sides, effects, cuts, explain(pairs, sides["old_vs_new"].rerun, causes, options))
+    floors = _floor_effects(main, with_old[judged], options)
     tasks = _with_standings(tasks, with_old[judged].judged(effects, floors), options)
     listed = _listed(with_old, causes, cuts["old_vs_new"])
     flips = list_flips(listed, limit=options.max_flips, seed=options.seed)
-    verdict = _verdict(with_old[judged], judged, tasks, options)
+    verdict = verdict_of(with_old[judged], tasks, options)
     old, new = main["old"].name, main["new"].name
     candidate = main["candidate"].name if "candidate" in main else None
     report = Report(
@@ -125,7 +119,8 @@ def assemble(
         noise=_noise_summary(old, candidate or new, with_old[judged]),
         comparability=comparability,
     )
-    return Assembled(report, sides, cuts, listed)
+    decision = decide(report, grounds_of(with_old[judged], verdict, tasks, options))
+    return Assembled(replace(report, decision=decision), sides, cuts, listed)
 
 
 def _sides(main: Mapping[str, Run], options: CompareOptions) -> dict[Side, MeasuredPair]:
@@ -166,35 +161,6 @@ def _cuts(with_old: Mapping[WithOld, MeasuredPair], options: CompareOptions) -> 
         side: cut_tasks(measured.pair.joined, measured.pair.tasks, measured.tallies, by=options.slices)
         for side, measured in with_old.items()
     }
-
-
-def _verdict(
-    measured: MeasuredPair,
-    side: WithOld,
-    tasks: Mapping[str, TaskResult],
-    options: CompareOptions,
-) -> Verdict:
-    """Judge what was measured, and hold the verdict against the worst that is missing."""
-    effects = {name: task.candidate_effect for name, task in tasks.items()}
-    floors = {name: task.floor_effect for name, task in tasks.items() if task.floor_effect is not None}
-    judged = {
-        name: replace(task, judge=(tasks[name].judge or {}).get(side))
-        for name, task in measured.judged(effects, floors).items()
-        if name in tasks
-    }
-    verdict = judge(judged, tolerance=options.tolerance)
-    if verdict.word != "pass":
-        return verdict
-    told = [f"not read: {each}" for each in measured.lost_in_reading]
-    told += [f"{name}: no item of this task is scored in both runs" for name in measured.pair.unseen_tasks]
-    if told:
-        return Verdict("cannot_tell", (*told, *verdict.reasons))
-    if not measured.missing:
-        return verdict
-    lacking = measured.pair.missing.num
-    at_worst = {name: effect and effect.with_missing(lacking) for name, effect in effects.items()}
-    worst = judge(measured.worst.judged(at_worst, {}), tolerance=options.tolerance)
-    return careful(verdict, worst, measured.missing)
 
 
 def _settings(options: CompareOptions) -> Settings:

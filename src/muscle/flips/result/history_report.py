@@ -10,6 +10,7 @@ from muscle.flips.pairing.comparability import Difference
 from muscle.flips.pairing.flip_sign import Kind
 from muscle.flips.pairing.missing import Missing
 from muscle.flips.statistics.intervals import Estimate
+from muscle.foreign_text import listing, one_line
 from muscle.predictions.run import Unread
 from muscle.typed_json import OPTIONAL_KEY, json_object
 
@@ -125,7 +126,7 @@ class UnfollowedTask:
     why: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class HistoryReport:
     """A chain of versions.
 
@@ -152,6 +153,10 @@ class HistoryReport:
     missing: Sequence[Missing]
     unread: Mapping[str, Sequence[Unread]]
     tasks: Mapping[str, TaskHistory | UnfollowedTask]
+
+    def __repr__(self) -> str:
+        chain = " → ".join(one_line(name, 40) for name in self.runs)
+        return f"<HistoryReport {chain}: tasks {listing(self.tasks, 3)}>"
 
     def to_json(self) -> dict[str, object]:
         """Return the history as a JSON object."""

@@ -15,7 +15,7 @@ from muscle.flips.measuring.task_numbers import adjusted_for_tasks, measure
 from muscle.flips.noise.real_or_noise import Reality, real_or_noise
 from muscle.flips.options import CompareOptions
 from muscle.flips.pairing.pair import Pair, Side
-from muscle.flips.result.verdict import JudgedTask
+from muscle.flips.result.deciding.beside import JudgedTask
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,12 @@ from muscle.flips.pairing.flip_sign import Kind
 from muscle.flips.pairing.join import JoinReport
 from muscle.flips.pairing.missing import Missing
 from muscle.flips.pairing.pair import Side, WithOld
+from muscle.flips.result.deciding.decision import Decision
 from muscle.flips.result.finding import GateSection, Word
 from muscle.flips.result.flip import Flip
 from muscle.flips.slices.slice_numbers import TaskSlices
 from muscle.flips.trained import TrainedAdapter
+from muscle.foreign_text import one_line
 from muscle.predictions.run import Unread
 from muscle.typed_json import OPTIONAL_KEY, from_json, json_object, json_schema
 
@@ -165,7 +167,7 @@ class Settings:
     slices: Sequence[str] | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """What a comparison found.
 
@@ -196,6 +198,7 @@ class Report:
         gate: what a gate said; no key without one.
         title: what the page is called beside the verdict; no key without one.
         training: how the adapters were trained, by task; no key where runs alone were compared.
+        decision: what to do with the judged version, for whoever decides; no key in reports of before.
     """
 
     format: str
@@ -224,6 +227,15 @@ class Report:
     gate: GateSection | None = field(default=None, metadata=OPTIONAL_KEY)
     title: str | None = field(default=None, metadata=OPTIONAL_KEY)
     training: Mapping[str, Sequence[TrainedAdapter]] | None = field(default=None, metadata=OPTIONAL_KEY)
+    decision: Decision | None = field(default=None, metadata=OPTIONAL_KEY)
+
+    def __repr__(self) -> str:
+        return f"<Report: {one_line(self.sentence, 240)}>"
+
+    @property
+    def sentence(self) -> str:
+        """What to do; the verdict's sentence in a report that keeps no recommendation."""
+        return self.headline if self.decision is None else self.decision.sentence
 
     @property
     def judged_side(self) -> WithOld:

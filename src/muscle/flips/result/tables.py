@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import polars as pl
 
+from muscle.errors import MuscleError
 from muscle.flips.measuring.side_numbers import ESTIMATES
 from muscle.flips.result.flip_list import classified
 from muscle.flips.result.listed_repeats import ListedTask
 from muscle.flips.result.report import Report
 from muscle.flips.statistics.intervals import Estimate
+
+if TYPE_CHECKING:
+    import pandas
 
 _METRIC_COLUMNS = {
     "task": pl.String,
@@ -74,6 +79,28 @@ def flips_table(items: pl.DataFrame) -> pl.DataFrame:
         items: what `items_table` gives.
     """
     return items.filter(pl.col("kind").is_not_null()) if items.width else items
+
+
+def pandas_table(table: pl.DataFrame) -> pandas.DataFrame:
+    """Return a table as one of pandas; pyarrow, with which polars would do it, need not be there.
+
+    Raises:
+        MuscleError: pandas is not installed.
+    """
+    try:
+        import pandas
+    except ModuleNotFoundError:
+        raise MuscleError("to_pandas: pandas is not installed; install it with: pip install pandas") from None
+    return pandas.DataFrame({column.name: _pandas_column(column) for column in table.iter_columns()})
+
+
+def _pandas_column(column: pl.Series) -> pandas.api.extensions.ExtensionArray | list[object]:
+    """Return a column with its nulls as pandas has them: of numbers and truths, in its types that know NA."""
+    import pandas
+
+    kinds = {pl.Boolean: "boolean", pl.Int64: "Int64", pl.Int32: "Int32", pl.Int8: "Int8", pl.Float64: "Float64"}
+    kind = kinds.get(column.dtype.base_type())
+    return column.to_list() if kind is None else pandas.array(column.to_list(), dtype=kind)
 
 
 def metrics_table(report: Report) -> pl.DataFrame:

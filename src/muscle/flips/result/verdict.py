@@ -1,33 +1,39 @@
-"""The verdict on an update without a policy, and the sentence that opens every report.
+"""The verdict on an update without a policy: what breaks against the old version, task by task, the worst word of all.
 
-The sentence never gives the net alone: a gain can hide what broke.
+How a candidate stands to the plain update is in `muscle.flips.result.deciding.beside`, and what to do in
+`muscle.flips.result.deciding.decide`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from muscle.flips.explaining.judges import JudgeCorrections
-from muscle.flips.measuring.candidate_effect import CandidateEffect
 from muscle.flips.measuring.counting import Counts
 from muscle.flips.measuring.side_numbers import SideNumbers, counted_unit
-from muscle.flips.measuring.standing import ALPHA, Standing, standings
+from muscle.flips.measuring.standing import ALPHA
 from muscle.flips.options import TOLERANCE
-from muscle.flips.pairing.flip_sign import Kind
-from muscle.flips.pairing.pair import WithOld
-from muscle.flips.result.finding import VERDICT_WORDS, Word
+from muscle.flips.result.deciding.beside import (
+    JudgedTask,
+    against_floor,
+    against_plain,
+    floor_judgement,
+    plain_judgement,
+)
+from muscle.flips.result.deciding.judgement import ONE_SIDED, Judgement, chance, more_than, more_to_separate
+from muscle.flips.result.finding import Word
 from muscle.flips.result.judge_verdict import heed_judge
-from muscle.flips.result.report import TaskResult
 from muscle.flips.statistics.intervals import Estimate
 from muscle.flips.statistics.multiplicity import holm
-from muscle.flips.statistics.power import items_to_prove
-from muscle.flips.wording import p_value, percent, percent_in_full, true_to_limit
+from muscle.flips.statistics.power import items_to_prove, items_to_tell
+from muscle.flips.wording import p_value, percent, percent_of_limit, true_to_limit
 
 FEW = 5
 """With fewer items that moved an interval over items knows too little of the others."""
 
 _WORST_FIRST: tuple[Word, ...] = ("block", "warn", "cannot_tell", "pass")
+
+_NOTHING = "anything changed"
 
 
 @dataclass(frozen=True)
@@ -36,17 +42,16 @@ class Verdict:
 
     Attributes:
         word: the worst of the tasks' verdicts.
-        reasons: one sentence for each task, worst first.
+        judgements: what it was made from, worst first.
     """
 
     word: Word
-    reasons: tuple[str, ...]
+    judgements: tuple[Judgement, ...]
 
-
-def _limit(value: float) -> str:
-    """Write a limit that the user gave, not rounded."""
-    rounded, exact = percent(value), percent_in_full(value)
-    return rounded if float(rounded[:-1]) == float(exact[:-1]) else exact
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """One sentence for each task, worst first."""
+        return tuple(each.reason for each in self.judgements)
 
 
 def _items_without_flip(rate: float) -> str:
@@ -54,33 +59,59 @@ def _items_without_flip(rate: float) -> str:
     return "infinitely many" if needed is None else f"{needed:,}"
 
 
-def _binary_task(name: str, numbers: SideNumbers, counts: Counts, harm_p: float, tolerance: float) -> tuple[Word, str]:
+def _binary_task(name: str, numbers: SideNumbers, counts: Counts, harm_p: float, tolerance: float) -> Judgement:
     total, rate = numbers.n, numbers.negative_flip_rate.value
     low, high = numbers.negative_flip_rate_lower_bound, numbers.negative_flip_rate_upper_bound
     if rate is None or low is None or high is None:
-        return "cannot_tell", f"{name}: no item is scored in both versions"
+        reason = f"{name}: no item is scored in both versions"
+        return Judgement(name, "old", "cannot_tell", reason, "nothing was scored in both versions", question=_NOTHING)
     flips = f"+{counts.gained:,} / -{counts.lost:,} of {total:,} {counted_unit([numbers])}"
     if harm_p < ALPHA:
         grouped = numbers.clustered_harm_p is not None
         test = "one-sided, signs of the groups flipped," if grouped else "one-sided McNemar"
-        return "block", f"{name}: more broke than was gained ({flips}, {test} {p_value(harm_p)})"
-    limit = _limit(tolerance)
+        reason = f"{name}: more broke than was gained ({flips}, {test} {p_value(harm_p)})"
+        return Judgement(name, "old", "block", reason, f"chance alone gives so lopsided a result {chance(harm_p)}")
+    limit = percent_of_limit(tolerance)
     span = f"{name}: {percent(rate)} negative flips ({flips})"
     excess = numbers.metric("excess_negative_flip_rate")
     if excess.low is not None:
-        return _beyond_noise(span, excess, numbers.items.n if numbers.items else total, tolerance)
+        return _beyond_noise(name, span, excess, numbers.items.n if numbers.items else total, tolerance)
     told_low, told_high = (true_to_limit(percent(bound), bound, tolerance) for bound in (low, high))
     if low > tolerance:
-        return "warn", f"{span}, more than {limit} even at the lower bound {told_low}"
+        reason = f"{span}, more than {limit} even at the lower bound {told_low}"
+        sure = f"95% sure that more than {limit} of such answers break: at least {told_low}"
+        return Judgement(name, "old", "warn", reason, sure)
     if high <= tolerance:
-        return "pass", f"{span}, proven to be at most {told_high} (let pass: {limit})"
+        reason = f"{span}, proven to be at most {told_high} (let pass: {limit})"
+        sure = f"95% sure that at most {told_high} of such answers break; {limit} is let pass"
+        return Judgement(name, "old", "pass", reason, sure)
     proof = f"{span}, anything from {told_low} to {told_high} fits; at most {limit} is not proven"
-    return "cannot_tell", proof + (
+    reason = proof + (
         f", which takes {_items_without_flip(tolerance)} items without a flip" if counts.lost == 0 else ""
     )
+    sure = f"anything from {told_low} to {told_high} of such answers may break; {limit} is let pass"
+    more = _more_to_tell(rate, numbers, Estimate(rate, low, high), tolerance)
+    question = f"it breaks at most {limit} of such answers"
+    return Judgement(name, "old", "cannot_tell", reason, sure, more, question)
 
 
-def _beyond_noise(span: str, excess: Estimate, num_items: int, tolerance: float) -> tuple[Word, str]:
+def _more_to_tell(rate: float, numbers: SideNumbers, bounds: Estimate, tolerance: float) -> int | None:
+    """Return how many further items tell on which side of the tolerance a flip rate lies.
+
+    Args:
+        rate: the rate that was seen.
+        numbers: of the task.
+        bounds: the rate's one-sided 95 % bounds, which know of groups of items.
+        tolerance: in [0, 1].
+    """
+    if not 0 < tolerance < 1:
+        return None
+    if numbers.clustered_p is not None:
+        return more_to_separate(bounds, tolerance, numbers.num_items, confidence=ONE_SIDED)
+    return more_than(items_to_tell(rate, tolerance), numbers.n)
+
+
+def _beyond_noise(name: str, span: str, excess: Estimate, num_items: int, tolerance: float) -> Judgement:
     """Judge what breaks beyond the flips that the old model makes against itself, where those are known.
 
     An interval over items that hardly moved is too narrow: no fewer items prove the tolerance than without any flip.
@@ -88,117 +119,55 @@ def _beyond_noise(span: str, excess: Estimate, num_items: int, tolerance: float)
     value, low, high = excess.value, excess.low, excess.high
     assert value is not None and low is not None and high is not None, "an interval has both ends"
     told = [true_to_limit(percent(bound), bound, tolerance) for bound in (low, high)]
-    span += f", {percent(value)} beyond the old model's own noise"
+    limit, noise = percent_of_limit(tolerance), "beyond the old model's own noise"
+    span += f", {percent(value)} {noise}"
+    question = f"it breaks at most {limit} {noise}"
     if low > tolerance:
-        return "warn", f"{span}, more than {_limit(tolerance)} even at the lower bound {told[0]}"
-    proof = f"at most {told[1]} (let pass: {_limit(tolerance)})"
+        reason = f"{span}, more than {limit} even at the lower bound {told[0]}"
+        sure = f"95% sure that more than {limit} of such answers break {noise}: at least {told[0]}"
+        return Judgement(name, "old", "warn", reason, sure)
+    proof = f"at most {told[1]} (let pass: {limit})"
     if high <= tolerance:
         needed = items_to_prove(tolerance, confidence=1 - ALPHA)
         if needed is not None and num_items >= needed:
-            return "pass", f"{span}, {proof}"
-        few = f"but {num_items:,} items are fewer than the {_items_without_flip(tolerance)} that prove it"
-        return "cannot_tell", f"{span}, {proof}, {few}"
-    return (
-        "cannot_tell",
-        f"{span}, anything from {told[0]} to {told[1]} fits; at most {_limit(tolerance)} is not proven",
-    )
+            sure = f"95% sure that at most {told[1]} of such answers break {noise}; {limit} is let pass"
+            return Judgement(name, "old", "pass", f"{span}, {proof}", sure)
+        few = f"{num_items:,} items are fewer than the {_items_without_flip(tolerance)} that prove"
+        reason, sure = f"{span}, {proof}, but {few} it", f"{few} a share of {limit}"
+        return Judgement(name, "old", "cannot_tell", reason, sure, more_than(needed, num_items), question)
+    reason = f"{span}, anything from {told[0]} to {told[1]} fits; at most {limit} is not proven"
+    sure = f"anything from {told[0]} to {told[1]} of such answers may break {noise}; {limit} is let pass"
+    more = more_to_separate(excess, tolerance, num_items)
+    return Judgement(name, "old", "cannot_tell", reason, sure, more, question)
 
 
-def _continuous_task(
-    name: str, numbers: SideNumbers, counts: Counts, harm_p: float, tolerance: float
-) -> tuple[Word, str]:
+def _continuous_task(name: str, numbers: SideNumbers, counts: Counts, harm_p: float, tolerance: float) -> Judgement:
     lost, gained = counts.lost, counts.gained
     difference, level = numbers.accuracy_difference, numbers.accuracy_old.value
     flips = f"{gained:,} items better, {lost:,} worse of {numbers.n:,}"
     value, low, high = difference.value, difference.low, difference.high
     if value is None or low is None or high is None or level is None:
-        return "cannot_tell", f"{name}: too few items are scored in both versions ({flips})"
+        reason = f"{name}: too few items are scored in both versions ({flips})"
+        return Judgement(name, "old", "cannot_tell", reason, "too few items are scored in both", question=_NOTHING)
     change = f"mean score {value:+.4g} ({low:+.4g} to {high:+.4g}; {flips})"
+    interval = f"the mean score moves by {low:+.4g} to {high:+.4g}"
     if high < 0:
-        return "block", f"{name}: {change}, a loss beyond chance"
+        return Judgement(name, "old", "block", f"{name}: {change}, a loss beyond chance", f"95% sure that {interval}")
     if harm_p < ALPHA:
-        return "warn", f"{name}: {change}, but more items lost than gained ({p_value(harm_p)})"
+        reason = f"{name}: {change}, but more items lost than gained ({p_value(harm_p)})"
+        return Judgement(name, "old", "warn", reason, f"chance alone makes so many worse {chance(harm_p)}")
+    limit = percent_of_limit(tolerance)
+    question = f"the mean score falls by at most {limit} of what it was"
     if low >= -tolerance * abs(level):
         needed = items_to_prove(tolerance, confidence=1 - ALPHA)
         if lost + gained < FEW and (needed is None or numbers.n < needed):
-            it_takes = f"it takes {_items_without_flip(tolerance)}"
-            few = f"so few moved that {numbers.n:,} items say nothing of others; {it_takes}"
-            return "cannot_tell", f"{name}: {change}, but {few}"
-        return "pass", f"{name}: {change}"
-    return (
-        "cannot_tell",
-        f"{name}: {change}, a loss of more than {_limit(tolerance)} of the score cannot be excluded",
-    )
-
-
-def worse_than_plain(kind: Kind, effect: CandidateEffect | None) -> str | None:
-    """Say that a candidate breaks more than the plain update and scores less; None where it isn't so.
-
-    Args:
-        kind: of the task.
-        effect: what the candidate changes against the plain update; None without one.
-    """
-    if effect is None:
-        return None
-    flips, level = effect.negative_flip_rate_change.value, effect.accuracy_change.value
-    if flips is None or level is None or flips <= 0 or level >= 0:
-        return None
-    score = f"{-level:.4g} less" if kind == "continuous" else f"{percent(-level)} less accurate"
-    return (
-        f"the candidate breaks more than the plain update ({percent(flips)} more negative flips, "
-        f"{p_value(effect.negative_flips_mcnemar_exact_p)}) and is {score}: it gives nothing beside it"
-    )
-
-
-def _plain_reason(task: JudgedTask, standing: Standing, tolerance: float) -> tuple[Word, str]:
-    """Judge what a candidate gives in place of the plain update.
-
-    More flips beyond chance, or a loss of accuracy that is proven to be beyond the tolerance, block: the plain update
-    is the better one. A loss that cannot be excluded is not proven to be let pass.
-    """
-    effect, kind = task.effect, task.kind
-    assert effect is not None, "a candidate is judged"
-    pair = f"{effect.negative_flips_candidate:,} negative flips, the plain update {effect.negative_flips_plain:,}"
-    change = effect.accuracy_change
-    of_what = "mean score" if kind == "continuous" else "accuracy"
-    level = f"{of_what} {_change_words(change, kind)}"
-    if standing.flips == "more":
-        return "block", f"the candidate breaks more than the plain update: {pair} ({p_value(standing.more_flips_p)})"
-    beyond = f"more than {_limit(tolerance)}{' of the score' if kind == 'continuous' else ''}"
-    if standing.accuracy == "lost":
-        return "block", f"the candidate loses {beyond} to the plain update: {level}; {pair}"
-    worse = worse_than_plain(kind, effect)
-    if worse is not None:
-        return "warn", worse
-    if standing.accuracy == "cannot_tell":
-        return "cannot_tell", f"a loss of {beyond} to the plain update cannot be excluded: {level}; {pair}"
-    return "pass", f"against the plain update: {pair} ({p_value(standing.flips_p)}), {level}"
-
-
-def _floor_reason(task: JudgedTask, standing: Standing) -> str:
-    """Say how the flips stand to those of the old recipe trained again, which no update has any part in."""
-    effect = task.floor
-    assert effect is not None, "there is a floor"
-    place = {"fewer": "below that floor", "more": "above that floor", "cannot_tell": "not told from that floor"}
-    p = standing.more_flips_p if standing.flips == "more" else standing.flips_p
-    return (
-        f"the old recipe trained again breaks {effect.negative_flips_plain:,}, this "
-        f"{effect.negative_flips_candidate:,}: {place[standing.flips]} ({p_value(p)})"
-    )
-
-
-def _change_words(change: Estimate, kind: Kind) -> str:
-    """Write a change of accuracy in points, or of a score, with its interval."""
-    if change.value is None:
-        return f"unknown ({change.why})"
-
-    def told(value: float) -> str:
-        return f"{value:+.4g}" if kind == "continuous" else f"{100 * value:+.1f}"
-
-    unit = "" if kind == "continuous" else " points"
-    if change.low is None or change.high is None:
-        return f"{told(change.value)}{unit}"
-    return f"{told(change.value)}{unit} ({told(change.low)} to {told(change.high)})"
+            few = f"so few moved that {numbers.n:,} items say nothing of others"
+            reason = f"{name}: {change}, but {few}; it takes {_items_without_flip(tolerance)}"
+            return Judgement(name, "old", "cannot_tell", reason, few, more_than(needed, numbers.n), question)
+        return Judgement(name, "old", "pass", f"{name}: {change}", f"95% sure that {interval}")
+    reason = f"{name}: {change}, a loss of more than {limit} of the score cannot be excluded"
+    more = more_to_separate(difference, -tolerance * abs(level), numbers.num_items)
+    return Judgement(name, "old", "cannot_tell", reason, f"95% sure only that {interval}", more, question)
 
 
 def careful(seen: Verdict, worst: Verdict, missing: str) -> Verdict:
@@ -211,28 +180,21 @@ def careful(seen: Verdict, worst: Verdict, missing: str) -> Verdict:
     """
     if seen.word != "pass" or worst.word == "pass":
         return seen
-    return Verdict("cannot_tell", (f"{missing}; if they had broken: {worst.reasons[0]}", *seen.reasons))
+    return cannot_tell_for({f"{missing}; if they had broken: {worst.reasons[0]}": missing}, seen)
 
 
-@dataclass(frozen=True)
-class JudgedTask:
-    """What a verdict on a task is made from.
+def cannot_tell_for(missing: Mapping[str, str], seen: Verdict | None = None) -> Verdict:
+    """Return the verdict that nothing can be told for want of what is missing, above what was seen.
 
-    Attributes:
-        kind: right and wrong, or a score.
-        numbers: of the two versions.
-        counts: the items by what became of them.
-        effect: what a candidate changes against the plain update, where it is a candidate that is judged.
-        floor: what the judged version changes against the old recipe trained again; None where that is not known.
-        judge: what corrects a judge's word; None where nothing does.
+    Args:
+        missing: sentences of the verdict, each with what is missing in words.
+        seen: the verdict on what was judged; None where nothing was.
     """
-
-    kind: Kind
-    numbers: SideNumbers
-    counts: Counts
-    effect: CandidateEffect | None = None
-    floor: CandidateEffect | None = None
-    judge: JudgeCorrections | None = None
+    lacks = [
+        Judgement(None, "missing", "cannot_tell", reason, what, question="what is missing broke")
+        for reason, what in missing.items()
+    ]
+    return Verdict("cannot_tell", (*lacks, *(seen.judgements if seen else ())))
 
 
 def judge(tasks: Mapping[str, JudgedTask], *, tolerance: float = TOLERANCE) -> Verdict:
@@ -257,95 +219,28 @@ def judge(tasks: Mapping[str, JudgedTask], *, tolerance: float = TOLERANCE) -> V
         tasks: the tasks that are compared, by name.
         tolerance: negative flip rate that is let pass, in [0, 1].
     """
-    found: list[tuple[Word, str]] = []
+    found: list[Judgement] = []
     harms = holm([task.numbers.harm_p for task in tasks.values()])
     for (name, task), harm_p in zip(tasks.items(), harms, strict=True):
         judge_task = _binary_task if task.kind == "binary" else _continuous_task
-        word, reason = judge_task(name, task.numbers, task.counts, harm_p, tolerance)
-        found.append(heed_judge(word, reason, task.judge, tolerance=tolerance))
+        found.append(_heeding_judge(judge_task(name, task.numbers, task.counts, harm_p, tolerance), task, tolerance))
     for name, standing in against_plain(tasks, tolerance=tolerance).items():
-        word, reason = _plain_reason(tasks[name], standing, tolerance)
-        found.append((word, f"{name}: {reason}"))
+        found.append(plain_judgement(name, tasks[name], standing, tolerance))
     for name, standing in against_floor(tasks, tolerance=tolerance).items():
-        found.append(("pass", f"{name}: {_floor_reason(tasks[name], standing)}"))
+        found.append(floor_judgement(name, tasks[name], standing))
     if not found:
-        return Verdict("cannot_tell", ("no task is scored in both versions",))
-    found.sort(key=lambda entry: _WORST_FIRST.index(entry[0]))
-    return Verdict(found[0][0], tuple(reason for _, reason in found))
+        nothing = "no task is scored in both versions"
+        return cannot_tell_for({nothing: nothing})
+    found.sort(key=lambda each: _WORST_FIRST.index(each.word))
+    return Verdict(found[0].word, tuple(found))
 
 
-def against_plain(tasks: Mapping[str, JudgedTask], *, tolerance: float) -> dict[str, Standing]:
-    """Say how a candidate stands against the plain update, on the tasks that have both."""
-    return _stand(tasks, {name: task.effect for name, task in tasks.items()}, tolerance)
-
-
-def against_floor(tasks: Mapping[str, JudgedTask], *, tolerance: float) -> dict[str, Standing]:
-    """Say how the judged version stands against the old recipe trained again, on the tasks where that was scored."""
-    return _stand(tasks, {name: task.floor for name, task in tasks.items()}, tolerance)
-
-
-def _stand(
-    tasks: Mapping[str, JudgedTask], effects: Mapping[str, CandidateEffect | None], tolerance: float
-) -> dict[str, Standing]:
-    known = {name: effect for name, effect in effects.items() if effect is not None}
-
-    def limit(task: JudgedTask) -> float:
-        level = task.numbers.accuracy_old.value or 0.0
-        return tolerance * abs(level) if task.kind == "continuous" else tolerance
-
-    return standings(known, {name: limit(tasks[name]) for name in known})
-
-
-@dataclass(frozen=True)
-class Balance:
-    """What an update broke and gained over all tasks.
-
-    Attributes:
-        lost: negative flips, or items that got worse.
-        gained: positive flips, or items that got better.
-        total: items.
-    """
-
-    lost: int
-    gained: int
-    total: int
-
-
-def balance(tasks: Mapping[str, TaskResult], side: WithOld) -> Balance:
-    """Return what a side broke and gained over the tasks that it has."""
-    present = [(task.quadrants[side], task.numbers(side)) for task in tasks.values() if task.numbers(side)]
-    return Balance(
-        sum(counts.lost for counts, _ in present),
-        sum(counts.gained for counts, _ in present),
-        sum(numbers.n for _, numbers in present if numbers),
-    )
-
-
-def headline(verdict: Word, tasks: Mapping[str, TaskResult], *, old: str, new: str, candidate: str | None) -> str:
-    """Return the sentence that opens a report: what broke, what was gained, and the net of both.
-
-    Args:
-        verdict: in a word.
-        tasks: the report's.
-        old: the old version's name.
-        new: the plain update's.
-        candidate: the candidate's; None without one.
-    """
-    kinds = {task.kind for task in tasks.values()}
-    words = ("gained", "broken") if kinds == {"binary"} else ("better", "worse")
-    unit = counted_unit(task.old_vs_new for task in tasks.values() if task.old_vs_new)
-
-    def story(side: WithOld) -> str:
-        found = balance(tasks, side)
-        share = f" ({percent(found.lost / found.total)})" if found.total else ""
-        return (
-            f"+{found.gained:,} {words[0]} / -{found.lost:,} {words[1]}{share} / "
-            f"net {found.gained - found.lost:+,d} of {found.total:,} {unit}"
-        )
-
-    if candidate is None:
-        return f"{VERDICT_WORDS[verdict]}: {new} against {old}: {story('old_vs_new')}."
-    return (
-        f"{VERDICT_WORDS[verdict]}: {candidate} against {old}: {story('old_vs_candidate')}; "
-        f"the plain update {new}: {story('old_vs_new')}."
-    )
+def _heeding_judge(found: Judgement, task: JudgedTask, tolerance: float) -> Judgement:
+    """Return the judgement once a judge model's errors are allowed for."""
+    word, reason = heed_judge(found.word, found.reason, task.judge, tolerance=tolerance)
+    if word == found.word:
+        return replace(found, reason=reason)
+    # Now the judge decides: more items of its word would tell no more than these, more of people's labels would.
+    sure = reason.removeprefix(f"{found.reason}; ")
+    question = "the judge model is right about that" if word == "cannot_tell" else ""
+    return Judgement(found.task, "judge", word, reason, sure, question=question)

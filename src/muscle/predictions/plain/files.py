@@ -16,6 +16,7 @@ from muscle.errors import DataError, UnclearColumns
 from muscle.foreign_text import listing, shorten
 from muscle.predictions.formats import CSV_SUFFIXES, SUFFIXES, TABLE_SUFFIXES
 from muscle.predictions.messages import reason
+from muscle.predictions.packed import plain_name, readable
 from muscle.predictions.plain.columns import without_written_nulls
 from muscle.predictions.plain.json_lines import SAMPLE_LINES, first_rows, json_list, line_of, read_jsonl
 from muscle.predictions.plain.row_objects import Table, table_from_rows
@@ -23,7 +24,7 @@ from muscle.predictions.plain.table_files import csv_line, read_table
 from muscle.predictions.plain.to_records import name_task, to_records
 from muscle.predictions.plain.usual_names import decision, flags_for, sampled_rows, usual_columns
 from muscle.predictions.plain.verdicts import check_score
-from muscle.predictions.records import concat_records, is_known
+from muscle.predictions.records import concat_records, unknown_fields
 from muscle.predictions.run import METADATA_FILE, UNREAD, RunFacts, Unread, unread_from_json
 
 _HEAD_BYTES = 65_536
@@ -145,9 +146,29 @@ def table_records(
     named = renamed(table, columns, place)
     if is_csv:
         named = without_written_nulls(named)
-    unread = tuple(name for name in named.columns if not is_known(name))
+    unread = unknown_fields(named.columns)
     with asking(rows):
         return records_of(Table(named, unread), columns, where, named_score="score" in (given or {}))
+
+
+def row_records(
+    rows: Sequence[object], given: Mapping[str, str] | None, where: Callable[[int], str]
+) -> tuple[pl.DataFrame, str]:
+    """Turn rows as JSON has them into records, with the line that says what decides.
+
+    Args:
+        rows: the objects.
+        given: our field names to the rows', as the user says.
+        where: turns a row's number into the words that open a message.
+
+    Raises:
+        DataError: a row is no object, or a field holds what it should not.
+    """
+    first = [row for row in rows[:SAMPLE_LINES] if isinstance(row, Mapping)]
+    columns = usual_columns(first, given)
+    table = table_from_rows(enumerate(rows), where=where, columns=columns)
+    with asking(first):
+        return records_of(table, columns, where, named_score="score" in (given or {}))
 
 
 @contextmanager
@@ -193,16 +214,13 @@ def _read_file(path: Path, columns: Mapping[str, str] | None) -> tuple[pl.DataFr
     with path.open("rb") as handle:
         head = handle.read(_HEAD_BYTES)
     is_list = head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
-    rows = json_list(path) if is_list else first_rows(path)
-    first = [row for row in rows[:SAMPLE_LINES] if isinstance(row, dict)]
-    found = usual_columns(first, columns)
     if is_list:
-        of_list = partial(_record, path)
-        table, where = table_from_rows(enumerate(rows), where=of_list, columns=found), of_list
-    else:
-        table, where = read_jsonl(path, columns=found), partial(line_of, path)
+        return row_records(json_list(path), columns, partial(_record, path))
+    first = first_rows(path)
+    found = usual_columns(first, columns)
+    table = read_jsonl(path, columns=found)
     with asking(first):
-        return records_of(table, found, where, named_score="score" in (columns or {}))
+        return records_of(table, found, partial(line_of, path), named_score="score" in (columns or {}))
 
 
 def _record(path: Path, row: int) -> str:
@@ -215,11 +233,13 @@ def _read_folder(folder: Path, columns: Mapping[str, str] | None) -> Plain:
     if not files:
         found = listing(entry.name for entry in entries) if entries else "nothing"
         raise DataError(f"{folder}: expected TASK.jsonl or TASK.parquet files, found {found}")
+    _refuse_copies(folder, files)
     frames: list[pl.DataFrame] = []
     files_of: dict[str, list[str]] = {}
     for file in files:
-        frame, told = _read_file(file, columns)
-        frames.append(name_task(frame, file.stem))
+        with readable(file) as plain:
+            frame, told = _read_file(plain, columns)
+        frames.append(name_task(frame, Path(plain_name(file.name)).stem))
         files_of.setdefault(told, []).append(file.name)
     metadata, own_notes, unread = _folder_metadata(folder)
     lines = {f"{listing(names, 3)}: {line}": line for line, names in files_of.items()}
@@ -236,9 +256,20 @@ def _read_folder(folder: Path, columns: Mapping[str, str] | None) -> Plain:
     )
 
 
+def _refuse_copies(folder: Path, files: Sequence[Path]) -> None:
+    """Refuse a file that stands there packed and unpacked: its items would count twice."""
+    first: dict[str, str] = {}
+    for file in files:
+        other = first.setdefault(plain_name(file.name), file.name)
+        if other != file.name:
+            raise DataError(
+                f"{folder}: expected each file once, found {listing([other, file.name])}; take one of them away"
+            )
+
+
 def _is_records(entry: Path) -> bool:
     return (
-        entry.suffix.lower() in SUFFIXES
+        Path(plain_name(entry.name)).suffix.lower() in SUFFIXES
         and entry.name != METADATA_FILE
         and not entry.name.startswith(".")
         and entry.is_file()

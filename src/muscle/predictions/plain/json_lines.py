@@ -23,7 +23,7 @@ from muscle.errors import DataError
 from muscle.foreign_text import shorten
 from muscle.predictions.formats import READABLE
 from muscle.predictions.plain.row_objects import Table, rename_fields, table_from_rows, unique_fields
-from muscle.predictions.records import COLUMNS, is_known
+from muscle.predictions.records import COLUMNS, unknown_fields
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
 
 MAX_LINE_BYTES = 32 << 20
@@ -46,8 +46,6 @@ _MAGIC = {
     b"\x28\xb5\x2f\xfd": "zstd: unpack it first (zstd -d)",
     b"PK\x03\x04": "a zip archive: unpack it first",
     b"PAR1": "Parquet: name it .parquet",
-    b"\xff\xfe": "UTF-16 text: save it as UTF-8",
-    b"\xfe\xff": "UTF-16 text: save it as UTF-8",
 }
 
 
@@ -290,7 +288,7 @@ def _fast_table(path: Path, columns: Mapping[str, str]) -> Table | None:
     if any(_holds_nul(column) for column in frame.iter_columns()):
         return None  # what polars makes of half a surrogate pair
     frame = frame.select(*(name for name in seen if name in frame.columns), pl.exclude(list(seen)))
-    return Table(frame, tuple(name for name in seen if not is_known(name)))
+    return Table(frame, unknown_fields(seen))
 
 
 def _holds_nul(column: pl.Series) -> bool:

@@ -15,7 +15,7 @@ import polars as pl
 from muscle.errors import DataError
 from muscle.foreign_text import listing, shorten
 from muscle.predictions.plain.columns import is_number_list, text_of_value
-from muscle.predictions.records import COLUMNS, is_known
+from muscle.predictions.records import COLUMNS, is_known, unknown_fields
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
 
 CHUNK_ROWS = 50_000
@@ -154,4 +154,4 @@ def table_from_rows(
             waiting = []
     if waiting or not frames:
         frames.append(_chunk(waiting))
-    return Table(pl.concat(frames, how="diagonal"), tuple(unread))
+    return Table(pl.concat(frames, how="diagonal"), unknown_fields(unread))

@@ -158,7 +158,7 @@ class Refused:
     why: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Collection:
     """Several updates side by side.
 
@@ -173,6 +173,9 @@ class Collection:
     muscle_version: str
     rows: Sequence[CollectedTask]
     refused: Sequence[Refused]
+
+    def __repr__(self) -> str:
+        return f"<Collection: {len(self.rows)} rows, {len(self.refused)} reports refused>"
 
     def to_json(self) -> dict[str, object]:
         """Return it as a JSON object."""

@@ -17,13 +17,14 @@ from muscle.report.numbers import Form
 from muscle.report.page import charts
 from muscle.report.page.data_elements import ABSENT, cell, integer, lone_number, pointer
 from muscle.report.page.table import Row, Table, examples_link
+from muscle.report.sentences.why import ERROR
 
 _NAMES = {
     "knowledge": ("Knowledge", "a valid answer, and another one"),
     "format": ("Format", "right by the loose scorer, wrong by the strict one"),
     "refusal": ("Refusal", "the model declined"),
     "cut_off": ("Cut off", "the answer ended before it was complete"),
-    "error": ("Error", "no answer came back"),
+    "error": ("Error", "no answer came back: missing, and no flip"),
 }
 
 
@@ -92,14 +93,24 @@ def _cause_table(name: str, task: TaskResult, causes: TaskCauses, listed: set[tu
     titles = [side.title for side, _ in present]
     head = [f"Lost, {titles[0]}", *(f"{title}, {word}" for title in titles for word in ("lost", "gained"))]
     rows = []
-    for cause in sorted(found, key=lambda c: -weight[c]):
+    for cause in sorted(found, key=lambda c: (c == ERROR, -weight[c])):
         words, meaning = _NAMES.get(cause, (visible(cause), "a rule of your own"))
         cells = [charts.bar(weight[cause] / peak, "loss")]
         for side, counts in present:
             cells += _cause_cells(name, side, counts, cause)
         link = examples_link(listed=(name, cause) in listed, task=name, cause=cause)
         rows.append(Row(words, meaning, tuple(cells), link))
+    rows.append(_sum_row([counts for _, counts in present]))
     return Table("Cause", tuple(head), tuple(rows), pictures=1)
+
+
+def _sum_row(sides_counts: Sequence[CauseCounts]) -> Row:
+    """Add the flips of all causes up; errors are none."""
+    cells = [Markup()]
+    for counts in sides_counts:
+        for numbers in (counts.negative_flip, counts.positive_flip):
+            cells.append(integer(sum(number for cause, number in numbers.items() if cause != ERROR)))
+    return Row("All flips", "the sum of the causes, without errors", tuple(cells))
 
 
 def _cause_cells(name: str, side: TaskSide, counts: CauseCounts, cause: str) -> list[Markup]:

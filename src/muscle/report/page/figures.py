@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from markupsafe import Markup
 
 from muscle.flips.measuring.counting import BinaryCounts, ScoreCounts
+from muscle.flips.result.headline import balance
 from muscle.flips.result.report import Report, TaskResult
-from muscle.flips.result.verdict import balance
 from muscle.foreign_text import visible
 from muscle.report.entries import TaskSide, sides, unit_of, value_of
 from muscle.report.numbers import count, format_number

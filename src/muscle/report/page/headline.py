@@ -9,12 +9,15 @@ from markupsafe import Markup
 
 from muscle.flips.pairing.flip_sign import Kind
 from muscle.flips.pairing.pair import WithOld
+from muscle.flips.result.headline import balance
 from muscle.flips.result.report import Report, TaskResult
-from muscle.flips.result.verdict import balance
 from muscle.foreign_text import visible
 from muscle.report.entries import unit_of
-from muscle.report.numbers import Form, format_number
+from muscle.report.numbers import Form, count, format_number
 from muscle.report.page.data_elements import ABSENT, figure, integer, number, pointer
+from muscle.report.page.table import Row, Table, examples_link
+from muscle.report.sentences.flips import flips_to_show
+from muscle.report.sentences.ways import level_title, way_rows
 
 Tasks = Mapping[str, TaskResult]
 
@@ -170,3 +173,35 @@ def _level(tasks: Tasks, words: Words) -> Tile | None:
     earlier = tuple(Markup("{} {}").format(role, value) for role, value in levels[:-1])
     title = "Accuracy" if words.kind == "binary" else f"Mean {visible(next(iter(tasks.values())).score)}"
     return Tile(f"{title}, {levels[-1][0]}", levels[-1][1], earlier)
+
+
+def ways_table(report: Report) -> Table | None:
+    """Return every way out with what it breaks and mends of 100 requests; None where nothing is advised."""
+    rows = []
+    for row in way_rows(report):
+        cells = (*(_with_interval(text) for text in (row.breaks, row.mends, row.level)), Markup("{}").format(row.costs))
+        rows.append(Row(row.name, "", cells))
+    head = ("Breaks", "Mends", level_title(report).capitalize(), "What it takes")
+    return Table("Of 100 requests", head, tuple(rows)) if rows else None
+
+
+def _with_interval(text: str) -> Markup:
+    """Return a figure's text with its interval, where it has one, in small letters below."""
+    value, bracket, interval = text.partition(" (")
+    return Markup('{} <span class="interval">({}</span>' if bracket else "{}").format(value, interval)
+
+
+def link_to_broken(report: Report) -> tuple[str | None, str]:
+    """Return the address of the examples that the judged version broke, and its words; None where none is listed.
+
+    Args:
+        report: with the flips that the page holds.
+    """
+    broken = flips_to_show(report, len(report.flips))
+    if not broken:
+        return None, ""
+    kind = "negative" if report.candidate is None else "broke"
+    # Of a list that is a sample, or cut, the page cannot say how many there are.
+    whole = report.flips_shown == report.flips_total.total == len(report.flips)
+    items = "the one item that broke" if len(broken) == 1 else f"the {count(len(broken))} items that broke"
+    return examples_link(listed=True, kind=kind), f"See {items if whole else 'what broke'}"

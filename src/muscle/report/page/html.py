@@ -24,6 +24,7 @@ from muscle.flips.result.finding import VERDICT_WORDS
 from muscle.flips.result.flip import Flip
 from muscle.flips.result.report import Report
 from muscle.foreign_text import visible
+from muscle.report.entries import unit_of
 from muscle.report.page import causes, figures, headline, noise, overview, rules, slices, tables, trade_offs
 from muscle.report.page.training.cards import training_cards
 from muscle.report.sentences.over_tasks import not_compared, pooled_lines
@@ -82,7 +83,7 @@ def render_html(report: Report, *, max_flips: int = MAX_FLIPS) -> str:
             script=script,
             data=Markup(f'{{"names":{embed_json(_names_of_versions(report))},"flips":[{",".join(embedded)}]}}'),
             flips_note=tables.flips_note(report, held=len(embedded)),
-            **_verdict_parts(report),
+            **_verdict_parts(report, held),
             **_sections(report, held),
         )
     )
@@ -101,14 +102,21 @@ def static_page(template: str, *folders: Path, **parts: object) -> str:
     return str(_environment(*folders).get_template(template).render(style=style, policy=policy, **parts))
 
 
-def _verdict_parts(report: Report) -> dict[str, object]:
-    """Return what the verdict's section shows."""
-    word = VERDICT_WORDS[report.verdict]
+def _verdict_parts(report: Report, held: Report) -> dict[str, object]:
+    """Return what the verdict's section shows; `held` has the flips alone that the page holds."""
+    word, decision = VERDICT_WORDS[report.verdict], report.decision
+    line = report.headline.removeprefix(f"{word}: ")
+    link, words = headline.link_to_broken(held)
     return {
         "report": report,
         "title": report.title,
         "verdict": word,
-        "sentence": report.headline.removeprefix(f"{word}: "),
+        "decision": decision,
+        "sentence": line if decision is None else decision.sentence,
+        "told": report.headline if decision is not None else "",
+        "ways": headline.ways_table(report),
+        "broken_link": link,
+        "broken_words": words,
         "names": _names_of_versions(report),
         "noise_sentence": noise.sentence(report),
         "differences": rules.differences(report),
@@ -137,7 +145,7 @@ def _sections(report: Report, held: Report) -> dict[str, object]:
         "gain_regression": trade_offs.gain_against_regression(report),
         "histograms": trade_offs.difference_histograms(report),
         "overview": overview.overview_rows(held),
-        "overview_head": overview.HEAD,
+        "overview_head": (unit_of(*report.tasks.values()).capitalize(), *overview.HEAD),
         "overview_shown": overview.SHOWN_TASKS,
         "pooled": pooled_lines(report),
         "resolution": resolution_lines(report, max_tasks=MAX_RESOLUTIONS),

@@ -28,7 +28,7 @@ class OverviewRow:
     cells: tuple[Markup, ...]
 
 
-HEAD = ("Items", "Before → after", "Difference", "Broke, NFR", "Gained, PFR", "p, over tasks")
+HEAD = ("Before → after", "Difference", "Broke, NFR", "Gained, PFR", "p, over tasks")
 
 
 def overview_rows(report: Report) -> list[list[OverviewRow]]:

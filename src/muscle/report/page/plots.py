@@ -66,8 +66,9 @@ class Axis:
     def write(self, value: float) -> str:
         """Return a tick's text."""
         step = (self.ticks[1] - self.ticks[0]) * (100 if self.percent else 1)
-        places = next((p for p in range(6) if abs(round(step, p) - step) < 1e-6 * step), 6)
-        text = f"{value * (100 if self.percent else 1):,.{places}f}".replace("-", MINUS)
+        places = next((p for p in range(7) if abs(round(step, p) - step) < 1e-6 * step), None)
+        form = ".10g" if places is None else f",.{places}f"  # no tick reads as its neighbour
+        text = f"{value * (100 if self.percent else 1):{form}}".replace("-", MINUS)
         return ("+" if self.signed and value > 0 else "") + text + ("%" if self.percent else "")
 
 

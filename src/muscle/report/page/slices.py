@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
+from muscle.flips.measuring.side_numbers import counted_unit
 from muscle.flips.result.report import Report
 from muscle.flips.slices.slice_numbers import ConcentratedSlice, SliceNumbers, TaskSlices
 from muscle.foreign_text import visible
@@ -43,6 +44,7 @@ class SliceCard:
         table: the slices, the surest changes first.
         more: those beyond `SHOWN_ROWS`.
         notes: what was not tested, in words.
+        is_judged: whether the verdict is on this side.
     """
 
     task: str
@@ -52,21 +54,25 @@ class SliceCard:
     table: Table | None
     more: Table | None
     notes: tuple[str, ...]
+    is_judged: bool = False
 
 
 def slice_cards(report: Report) -> list[SliceCard]:
-    """Return a card for each task and comparison that was cut into slices."""
+    """Return a card for each task and comparison that was cut into slices; the side that the verdict is on first."""
     listed = {(flip.task, name, value) for flip in report.flips for name, value in flip.slices.items()}
     cards = []
     for name, task in report.tasks.items():
         for side in sides(task):
             sliced = task.slices.get(side.key)
             if sliced and (sliced.rows or sliced.concentrated or sliced.simpson):
-                cards.append(_slice_card(name, sliced, side, listed, binary=task.kind == "binary"))
-    return cards
+                is_judged = side.key == report.judged_side
+                card = _slice_card(name, sliced, side, listed, binary=task.kind == "binary")
+                cards.append(replace(card, is_judged=is_judged))
+    return sorted(cards, key=lambda card: not card.is_judged)
 
 
 def _slice_card(name: str, sliced: TaskSlices, side: TaskSide, listed: Listed, *, binary: bool) -> SliceCard:
+    unit = counted_unit([side.numbers])
     where = ("tasks", name, "slices", side.key)
     # Positions of report.json go along, as each figure names its place there.
     order = sorted(enumerate(sliced.rows), key=lambda item: (item[1].bh_p, item[1].by, item[1].value))
@@ -74,15 +80,15 @@ def _slice_card(name: str, sliced: TaskSlices, side: TaskSide, listed: Listed, *
         _slice_line(row, (*where, "rows", position), binary, _link_of_slice(name, row, listed))
         for position, row in order
     ]
-    head = ("Items", "Direction", "Difference", "Broke, NFR", "Gained, PFR", "p, corrected")
+    head = (unit.capitalize(), "Direction", "Difference", "Broke, NFR", "Gained, PFR", "p, corrected")
     return SliceCard(
         name,
         side.title,
         tuple(simpson_lines(sliced, binary=binary)),
-        _concentration_table(name, sliced, where, listed),
+        _concentration_table(name, sliced, where, listed, unit),
         Table("Slice", head, tuple(rows[:SHOWN_ROWS])) if rows else None,
         Table("Slice", head, tuple(rows[SHOWN_ROWS:])) if len(rows) > SHOWN_ROWS else None,
-        tuple(visible(line) for line in small_lines(sliced)),
+        tuple(visible(line) for line in small_lines(sliced, unit=unit)),
     )
 
 
@@ -108,7 +114,9 @@ def _slice_line(row: SliceNumbers, where: tuple[object, ...], binary: bool, link
     return Row(f"{visible(row.by)} = {visible(row.value)}", "", cells, link)
 
 
-def _concentration_table(name: str, sliced: TaskSlices, where: tuple[object, ...], listed: Listed) -> Table | None:
+def _concentration_table(
+    name: str, sliced: TaskSlices, where: tuple[object, ...], listed: Listed, unit: str
+) -> Table | None:
     """Return the slices with more negative flips than the rest of the task, beyond chance."""
     found = [(i, entry) for i, entry in enumerate(sliced.concentrated) if entry.significant]
     peak = max([entry.negative_flip_rate.value or 0.0 for _, entry in found] or [0.0]) or 1.0
@@ -125,5 +133,5 @@ def _concentration_table(name: str, sliced: TaskSlices, where: tuple[object, ...
         )
         label = f"{visible(entry.by)} = {visible(entry.value)}"
         rows.append(Row(label, "", cells, _link_of_slice(name, entry, listed)))
-    head = ("Rate, the line is that of the rest", "Items", "Broke here", "Broke in the rest", "p, corrected")
+    head = ("Rate, the line is that of the rest", unit.capitalize(), "Broke here", "Broke in the rest", "p, corrected")
     return Table("Slice", head, tuple(rows), pictures=1) if rows else None

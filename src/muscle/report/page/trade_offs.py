@@ -18,6 +18,9 @@ from muscle.report.page.plots import Point
 _ROOM = 1.05
 """Axes of scatter plots reach this much further than the points, so that labels find room."""
 
+_FEWEST = 3
+"""With fewer points the plot says no more than the table of rates."""
+
 
 @dataclass(frozen=True)
 class Plot:
@@ -32,25 +35,17 @@ class Plot:
 
 
 def flips_against_gap(report: Report) -> Plot | None:
-    """Plot NFR against the performance gap, a pair of points a task (MUSCLE, 2024, Fig. 4); None without a flip.
+    """Plot NFR against the gap in accuracy, a point a run and task, each at its own gap (MUSCLE, 2024, Fig. 4).
 
-    Both are rates, so tasks whose mean score does not lie in [0, 1] are left out, and the caption says so.
+    Both are rates, so tasks whose mean score does not lie in [0, 1] are left out, and the caption says so. None where
+    the points say nothing: fewer than `_FEWEST`, no flip, or one gap for all.
     """
     points, left_out = [], []
-    for name, task in report.tasks.items():
-        old, new = (value_of(task.old_vs_new, f"accuracy_{version}") for version in ("old", "new"))
-        gap, label = value_of(task.old_vs_new, "accuracy_difference"), visible(name)
-        if gap is None or old is None or new is None or not (0 <= old <= 1 and 0 <= new <= 1):
-            # A score of 0 to 100, or a loss, has no place on an axis of rates.
-            left_out.append(label)
-            continue
-        for side in sides(task):
-            rate = side.numbers.negative_flip_rate.value
-            if rate is not None:
-                moved = f"gap {format_number(gap, 'points')} points, NFR {format_number(rate, 'rate')}"
-                text = f"{label}, {side.title}: {moved}"
-                points.append(Point(gap, rate, side.role, label if side.role == "plain" else "", text, name))
-    if not any(point.y for point in points):
+    for name in report.tasks:
+        found = _gap_points(report, name)
+        points += found or []
+        left_out += [visible(name)] if found is None else []
+    if len(points) < _FEWEST or not any(point.y for point in points) or len({point.x for point in points}) < 2:
         return None
     x_axis = plots.make_axis([_ROOM * p.x for p in points], percent=True, signed=True)
     y_axis = plots.make_axis([_ROOM * p.y for p in points], percent=True)
@@ -58,17 +53,34 @@ def flips_against_gap(report: Report) -> Plot | None:
     corner = max(x_axis.low, -y_axis.high)
     lines = [((corner, -corner), (0.0, 0.0))] if corner < 0 else []
     picture = plots.scatter(points, x_axis, y_axis, title="Negative flips against the performance gap", lines=lines)
-    notes: tuple[str, ...] = ("Below the dashed line no update can lie: accuracy lost is flips.",) if lines else ()
+    notes: tuple[str, ...] = ("Each run at its own gap to the old model.",)
+    notes += ("Below the dashed line no run can lie: accuracy lost is flips.",) if lines else ()
     if left_out:
         notes += (f"Not shown, as their scores are not rates: {', '.join(left_out)}.",)
     return Plot(
         "Flips against the performance gap",
-        "gap in accuracy or mean score, old to new",
+        "gap in accuracy or mean score to the old model",
         "negative flip rate",
         picture,
         notes,
         frozenset(point.role for point in points),
     )
+
+
+def _gap_points(report: Report, name: str) -> list[Point] | None:
+    """Return a task's points, one a run; None where its scores are no rates."""
+    points, label = [], visible(name)
+    for role, title, numbers in _numbers_of_runs(report, name):
+        old, new = (value_of(numbers, f"accuracy_{version}") for version in ("old", "new"))
+        gap, rate = value_of(numbers, "accuracy_difference"), numbers.negative_flip_rate.value
+        if old is None or new is None or not (0 <= old <= 1 and 0 <= new <= 1):
+            # A score of 0 to 100, or a loss, has no place on an axis of rates.
+            return None
+        if gap is not None and rate is not None:
+            moved = f"gap {format_number(gap, 'points')} points, NFR {format_number(rate, 'rate')}"
+            told = title if len(report.tasks) == 1 else label if role == "plain" else ""
+            points.append(Point(gap, rate, role, told, f"{label}, {title}: {moved}", "" if role == "other" else name))
+    return points
 
 
 def gain_against_regression(report: Report) -> list[Plot]:

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from muscle.flips.result.flip import Flip, ScoredAnswer
 from muscle.flips.result.report import Report
+from muscle.foreign_text import one_line
 from muscle.report.numbers import count, format_number
 
 
 def flips_to_show(report: Report, limit: int) -> list[Flip]:
-    """Return the flips that matter most: those that stay broken or that a candidate broke, then those given back."""
-
-    def rank(flip: Flip) -> int:
-        if flip.kind == "negative_flip":
-            return 1 if flip.fixed else 0
-        return 0 if flip.introduced else 2
-
-    return sorted((flip for flip in report.flips if rank(flip) < 2), key=rank)[:limit]
+    """Return what the judged version broke, the worst first; of a candidate what the plain update broke too."""
+    broken = _broken(report)
+    return sorted(broken, key=lambda flip: flip.kind != "negative_flip")[:limit]
 
 
-def worst_flips(report: Report) -> str:
-    """Name what `flips_to_show` shows; where the update broke nothing, what it shows is the candidate's."""
-    total = report.flips_total.negative_flip
-    if total > 1:
-        return f"the worst of {count(total)} negative flips"
-    if total == 0:
-        return "the candidate's own flips"
-    has_own = any(flip.introduced for flip in report.flips)
-    return "the one negative flip" + (" and the candidate's own" if has_own else "")
+def _broken(report: Report) -> list[Flip]:
+    if report.candidate is None:
+        return [flip for flip in report.flips if flip.kind == "negative_flip"]
+    return [flip for flip in report.flips if flip.introduced or (flip.kind == "negative_flip" and flip.fixed is False)]
+
+
+def worst_flips(report: Report, shown: int) -> str:
+    """Name what `flips_to_show` shows and of how many items; entries are items, however often these were asked.
+
+    Args:
+        report: of a comparison or of the gate.
+        shown: how many are shown.
+    """
+    who = "What broke" if report.candidate is None else "What the candidate broke"
+    listed, is_whole = len(_broken(report)), report.flips_shown == report.flips_total.total
+    if not is_whole and report.candidate is not None:
+        return f"{who}: {count(shown)} items of a sample, the worst first"
+    total = listed if is_whole else report.flips_total.negative_flip
+    if total == 1:
+        return f"{who}: the one item"
+    if total == shown:
+        return f"{who}: all {count(total)} items"
+    return f"{who}: {count(shown)} of {count(total)} items, the worst first"
 
 
 def fate(flip: Flip) -> str:
@@ -63,3 +75,26 @@ def _answer_text(flip: Flip, answer: ScoredAnswer | None) -> str:
     if answer.correct is None and answer.score is not None:
         text = f"{text} (score {format_number(answer.score, 'score')})".strip()
     return text
+
+
+def told_apart(texts: Sequence[str], room: int) -> list[str]:
+    """Cut answers to one line each, so that where they differ is seen: what they have in common is cut before it.
+
+    Args:
+        texts: answers to one item.
+        room: characters of each, at least 8.
+
+    >>> told_apart(["The capital of Pakistan is Islamabad.", "The capital of Pakistan is Karachi."], 20)
+    ['…istan is Islamabad.', '…istan is Karachi.']
+    >>> told_apart(["yes", "no"], 20)
+    ['yes', 'no']
+    """
+    flat = [one_line(text, 4_000) for text in texts]
+    if all(len(text) <= room for text in flat):
+        return flat
+    same = next((at for at, letters in enumerate(zip(*flat, strict=False)) if len(set(letters)) > 1), 0)
+    start = max(0, same - room // 3)
+    # No more is cut away than it takes for the longest to end within its room.
+    start = min(start, max(0, max(map(len, flat)) - room + 1))
+    cut = [text if start == 0 else f"…{text[start:]}" for text in flat]
+    return [text if len(text) <= room else f"{text[: room - 1]}…" for text in cut]

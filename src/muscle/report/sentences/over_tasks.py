@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from muscle.flips.result.report import Report
 from muscle.foreign_text import one_line
-from muscle.report.entries import updates
+from muscle.report.entries import unit_of, updates
 from muscle.report.numbers import count, estimate, probability, value_alone
 
 MAX_SCORES = 6
@@ -18,11 +18,12 @@ def pooled_lines(report: Report) -> list[str]:
         pooled = report.pooled.get(side)
         if pooled is None:
             continue
+        unit = unit_of(*report.tasks.values())
         p_value = pooled.clustered_p if pooled.sign_flip_p is None else pooled.sign_flip_p
         lines.append(
             f"{version} over {count(pooled.tasks)} tasks: "
             f"broke {value_alone(pooled.negative_flip_rate, 'rate')}, "
-            f"gained {value_alone(pooled.positive_flip_rate, 'rate')} of {count(pooled.n)} items; "
+            f"gained {value_alone(pooled.positive_flip_rate, 'rate')} of {count(pooled.n)} {unit}; "
             f"accuracy, each task alike, {estimate(pooled.macro_accuracy_difference, 'points')} points, "
             f"p {probability(p_value)}"
         )

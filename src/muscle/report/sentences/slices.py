@@ -10,15 +10,16 @@ MAX_CONCENTRATED = 5
 MAX_NAMES = 5
 
 
-def slice_sentences(sliced: TaskSlices, *, binary: bool = True) -> list[str]:
-    """Say all that is said of a task's slices beside their table."""
-    return [*concentration_lines(sliced), *simpson_lines(sliced, binary=binary), *small_lines(sliced)]
+def slice_sentences(sliced: TaskSlices, *, binary: bool = True, unit: str = "items") -> list[str]:
+    """Say all that is said of a task's slices beside their table; `unit` is what their numbers count."""
+    concentrated = concentration_lines(sliced, unit=unit)
+    return [*concentrated, *simpson_lines(sliced, binary=binary), *small_lines(sliced, unit=unit)]
 
 
-def concentration_lines(sliced: TaskSlices, *, limit: int = MAX_CONCENTRATED) -> list[str]:
+def concentration_lines(sliced: TaskSlices, *, limit: int = MAX_CONCENTRATED, unit: str = "items") -> list[str]:
     """Say where negative flips are more frequent than in the rest, beyond chance; the surest first."""
     return [
-        f"{row.by} = {row.value}: {value_alone(row.negative_flip_rate, 'rate')} of {count(row.n)} items broke, "
+        f"{row.by} = {row.value}: {value_alone(row.negative_flip_rate, 'rate')} of {count(row.n)} {unit} broke, "
         f"{format_number(row.excess.rest, 'rate')} of the rest (p = {probability(row.excess.bh_p)}, corrected)"
         for row in [row for row in sliced.concentrated if row.significant][:limit]
     ]
@@ -41,7 +42,7 @@ def simpson_lines(sliced: TaskSlices, *, binary: bool = True) -> list[str]:
     return lines
 
 
-def small_lines(sliced: TaskSlices) -> list[str]:
+def small_lines(sliced: TaskSlices, *, unit: str = "items") -> list[str]:
     """Say what was cut and not tested."""
     lines = []
     for cut in sliced.by:
@@ -51,6 +52,6 @@ def small_lines(sliced: TaskSlices) -> list[str]:
         elif small.slices:
             lines.append(
                 f"{cut.by}: {count(small.slices)} slices with fewer than {sliced.min_items} items are not tested "
-                f"({count(small.items)} items, {count(small.negative_flips)} broke)"
+                f"({count(small.items)} {unit}, {count(small.negative_flips)} broke)"
             )
     return lines

@@ -17,10 +17,9 @@ RUN_NAMES = {
 """What an update's runs are called; a method beside has its own name."""
 
 
-_TOLD: tuple[tuple[Series, str], ...] = (
-    ("masked_share", "tokens that lean on the old model"),
-    ("agreement", "agreement with the target"),
-)
+def leaning_words(method: Method | None) -> str:
+    """Name what a mask lets lean on the old model."""
+    return f"{'tokens' if method is None or method.unit == 'tokens' else 'items'} that lean on the old model"
 
 
 def trained_lines(report: Report, *, max_tasks: int, all_adapters: bool = False) -> list[str]:
@@ -57,11 +56,12 @@ def method_words(adapter: TrainedAdapter) -> str:
         return "next-token cross-entropy over context and answer"
     if method.target == "labels":
         return "cross-entropy of the right answer" if method.unit == "answers" else "cross-entropy of the right option"
-    words = f"Eq. 1 on tokens, mask {method.mask}"
+    unit = "candidate answers" if method.unit == "answers" else method.unit
+    words = f"{unit}, target {method.target}"
     if method.unit == "weights":
         words = "the old and the new adapter added up, nothing trained"
-    elif method.unit != "tokens":
-        words = f"{'candidate answers' if method.unit == 'answers' else 'options'}, target {method.target}"
+    elif method.target == "mask":
+        words = f"Eq. 1 on {unit}, mask {method.mask}"
     return ", ".join([words, *_choices(method)])
 
 
@@ -110,7 +110,11 @@ def outcome_words(outcome: Outcome) -> str:
 def curve_words(adapter: TrainedAdapter) -> list[str]:
     """Say how the share of masked tokens, and the agreement with the target, went."""
     found = []
-    for name, words in _TOLD:
+    told: tuple[tuple[Series, str], ...] = (
+        ("masked_share", leaning_words(adapter.method)),
+        ("agreement", "agreement with the target"),
+    )
+    for name, words in told:
         curve = adapter.curve(name)
         if curve is not None and curve.values:
             found.append(f"{words} {_first_to_last(curve)}")

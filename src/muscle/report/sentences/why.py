@@ -17,6 +17,9 @@ from muscle.report.numbers import count
 
 MAX_CHANGES = 3
 
+ERROR = "error"
+"""The cause of answers that did not come back."""
+
 
 def why_lines(report: Report, *, max_tasks: int) -> list[str]:
     """Return lines on causes, what changed, closeness and corrected judges, task by task."""
@@ -39,10 +42,14 @@ def _cause_lines(causes: TaskCauses, side: WithOld) -> list[str]:
     lost = {} if counts is None else counts.negative_flip
     if not lost or (set(lost) == {"knowledge"} and not causes.sentence):
         return []
-    ordered = sorted(lost.items(), key=lambda entry: (-entry[1], entry[0]))
-    named = ", ".join(f"{count(number)} {cause.replace('_', ' ')}" for cause, number in ordered)
+    flips = {cause: number for cause, number in lost.items() if cause != ERROR}
+    ordered = sorted(flips.items(), key=lambda entry: (-entry[1], entry[0]))
+    named = ", ".join(f"{count(number)} {cause.replace('_', ' ')}" for cause, number in ordered) or "none"
     sentence = f"{causes.sentence}; " if causes.sentence else ""
-    return [f"why: {sentence}what broke by cause: {named}{_loose_gap(causes, side)}"]
+    told = f"why: {sentence}the {count(sum(flips.values()))} that broke, by cause: {named}"
+    # What did not come back is missing, not wrong: it is no flip.
+    errors = f"; {count(lost[ERROR])} more were right and are missing now (error)" if ERROR in lost else ""
+    return [f"{told}{errors}{_loose_gap(causes, side)}"]
 
 
 def _loose_gap(causes: TaskCauses, side: WithOld) -> str:

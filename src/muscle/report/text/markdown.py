@@ -9,7 +9,7 @@ from __future__ import annotations
 from muscle.flips.result.flip import Flip
 from muscle.flips.result.report import Report, TaskResult
 from muscle.foreign_text import clip, one_line, visible
-from muscle.report.entries import shown_tasks, sides, slices_named, slices_of
+from muscle.report.entries import shown_tasks, sides, slices_named, slices_of, unit_of
 from muscle.report.metric_names import EFFECTS, FURTHER_METRICS
 from muscle.report.numbers import Form, estimate
 from muscle.report.sentences.before import before_lines
@@ -20,7 +20,15 @@ from muscle.report.sentences.resolution import resolution_lines
 from muscle.report.sentences.trained import trained_lines
 from muscle.report.sentences.why import why_lines
 from muscle.report.text.escaping import escape
-from muscle.report.text.markdown_parts import SIGNS, bullets, code_block, details, footer, markdown_table
+from muscle.report.text.markdown_parts import (
+    bullets,
+    code_block,
+    details,
+    footer,
+    markdown_table,
+    recommendation,
+    ways_in_markdown,
+)
 from muscle.report.text.rows import p_title, task_rows
 from muscle.report.text.slices import slices_markdown
 
@@ -42,17 +50,20 @@ MAX_ANSWER = 600
 def render_markdown(report: Report) -> str:
     """Write the report as GitHub-flavoured Markdown.
 
-    What differs beside the model comes first, then verdict and table, then details and the worst flips folded away.
+    What to do comes first, then what differs beside the model, the verdict and the table; details and the worst flips
+    are folded away.
 
     Returns:
         At most about 60,000 characters, so that it fits into a comment; no raw text of the data outside code blocks.
     """
     parts = [
+        recommendation(report),
         bullets(escape(clip(line, 400)) for line in before_lines(report, limit=MAX_BEFORE)),
-        f"### {SIGNS[report.verdict]} {escape(clip(report.headline, 600))}",
+        escape(clip(report.headline, 600)) if report.decision is not None else "",
         bullets(escape(clip(reason, 400)) for reason in report.reasons[:MAX_REASONS]),
         _tasks_in_markdown(report),
         _slice_tables(report),
+        ways_in_markdown(report),
         details("More metrics", _further_metrics(report)),
         _training(report),
     ]
@@ -62,7 +73,7 @@ def render_markdown(report: Report) -> str:
     room = MAX_CHARACTERS - sum(map(len, parts)) - len(last) - 200
     flips = _worst_flips(report, room)
     if flips:
-        parts.append(details(f"What broke: {worst_flips(report)}", flips))
+        parts.append(details(worst_flips(report, len(flips)), "\n\n".join(flips)))
     return "\n\n".join([*parts, last]) + "\n"
 
 
@@ -73,7 +84,16 @@ def _training(report: Report) -> str:
 
 
 def _tasks_in_markdown(report: Report) -> str:
-    head = ["task", "version", "items", "accuracy or score", "difference", "broke", "gained", p_title(report)]
+    head = [
+        "task",
+        "version",
+        unit_of(*report.tasks.values()),
+        "accuracy or score",
+        "difference",
+        "broke",
+        "gained",
+        p_title(report),
+    ]
     lines = [
         [
             escape(one_line(row.task, 80)),
@@ -135,7 +155,7 @@ def _effect_table(task: TaskResult) -> str:
     return "\n\n" + markdown_table(["candidate minus plain update", "change"], lines)
 
 
-def _worst_flips(report: Report, room: int) -> str:
+def _worst_flips(report: Report, room: int) -> list[str]:
     """Write the flips that matter most, as many as there is room for, in characters."""
     written: list[str] = []
     for number, flip in enumerate(flips_to_show(report, MAX_FLIPS), 1):
@@ -144,7 +164,7 @@ def _worst_flips(report: Report, room: int) -> str:
         if room < 0:
             break
         written.append(entry)
-    return "\n\n".join(written)
+    return written
 
 
 def _flip_entry(number: int, flip: Flip, *, candidate: bool) -> str:
@@ -167,7 +187,8 @@ def _slice_tables(report: Report) -> str:
     room = MAX_SLICED
     for name in shown_tasks(report, MAX_TASKS):
         sliced = slices_of(report, name)
-        body = slices_markdown(sliced, binary=report.tasks[name].kind == "binary") if sliced else ""
+        task = report.tasks[name]
+        body = slices_markdown(sliced, binary=task.kind == "binary", unit=unit_of(task)) if sliced else ""
         room -= len(body)
         if body and room >= 0:
             parts.append(f"**{escape(one_line(name, 80))}**, by slice\n\n{body}")

@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 
 from muscle.flips.result.report import Report
+from muscle.foreign_text import one_line
 from muscle.report.sentences.over_tasks import join_line, not_compared
+from muscle.report.sentences.ways import level_title, way_rows
 from muscle.report.text.escaping import escape
 
 SIGNS = {
@@ -46,6 +48,29 @@ def code_block(text: str, language: str = "text") -> str:
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{text}\n{fence}"
+
+
+def recommendation(report: Report) -> str:
+    """Write what to do as a heading, and how sure that is and what next below it; without one the verdict's line."""
+    decision = report.decision
+    if decision is None:
+        return f"### {SIGNS[report.verdict]} {escape(one_line(report.headline, 600))}"
+    parts = [f"### {SIGNS[report.verdict]} {escape(one_line(decision.sentence, 600))}"]
+    for title, text in (("How sure", decision.sure), ("Next", decision.next)):
+        parts += [f"**{title}:** {escape(one_line(text, 600))}"] if text else []
+    return "\n\n".join(parts)
+
+
+def ways_in_markdown(report: Report) -> str:
+    """Write every way out with what it breaks of 100 requests, folded away; empty without any."""
+    rows = way_rows(report)
+    if not rows:
+        return ""
+    head = ["way out", "breaks per 100", "mends per 100", level_title(report), "what it takes"]
+    lines = [[row.name, row.breaks, row.mends, row.level, escape(row.costs)] for row in rows]
+    table = markdown_table(head, lines, figures_from=None)
+    note = f"Of {escape(report.decision.ways_over)}." if report.decision is not None else ""
+    return details("For whoever decides: every way out", f"{table}\n\n{note}")
 
 
 def footer(report: Report, policy: str = "") -> str:

@@ -15,13 +15,14 @@ from muscle.report.text.terminal_parts import WIDE, indented_table
 
 MAX_ROWS = 20
 
-HEAD = ("slice", "items", "difference", "broke", "gained", "p (BH)")
+HEAD = ("difference", "broke", "gained", "p (BH)")
+"""What stands above the figures of a slice, behind its name and what it counts."""
 
 
 def slice_rows(
     sliced: TaskSlices, *, binary: bool = True, limit: int = MAX_ROWS, intervals: bool = True
 ) -> list[list[str]]:
-    """Write a row a slice, cells as in `HEAD`; of too many, the surest changes.
+    """Write a row a slice, cells: its name, how many it counts, and as in `HEAD`; of too many, the surest changes.
 
     Args:
         sliced: one task's slices.
@@ -47,22 +48,24 @@ def slice_rows(
     ]
 
 
-def slices_markdown(sliced: TaskSlices, *, binary: bool = True) -> str:
+def slices_markdown(sliced: TaskSlices, *, binary: bool = True, unit: str = "items") -> str:
     """Write a task's slices as Markdown: where flips concentrate, which go against the whole, the table.
 
     Empty without slices.
     """
     rows = slice_rows(sliced, binary=binary)
-    lines = bullets(escape(one_line(line, 400)) for line in slice_sentences(sliced, binary=binary))
+    lines = bullets(escape(one_line(line, 400)) for line in slice_sentences(sliced, binary=binary, unit=unit))
     if not rows:
         return lines
-    table = markdown_table(HEAD, ([escape(one_line(row[0], 100)), *row[1:]] for row in rows))
+    table = markdown_table(("slice", unit, *HEAD), ([escape(one_line(row[0], 100)), *row[1:]] for row in rows))
     hidden = len(sliced.rows) - len(rows)
     more = f"\n\n{hidden} more slices, with larger p, are in the JSON report." if hidden > 0 else ""
     return "\n\n".join(part for part in (lines, table + more) if part)
 
 
-def print_slices(name: str, sliced: TaskSlices, console: Console, *, binary: bool = True, limit: int = 12) -> None:
+def print_slices(
+    name: str, sliced: TaskSlices, console: Console, *, binary: bool = True, limit: int = 12, unit: str = "items"
+) -> None:
     """Print a task's slices: where flips concentrate, which go against the whole, the table.
 
     Args:
@@ -71,16 +74,17 @@ def print_slices(name: str, sliced: TaskSlices, console: Console, *, binary: boo
         console: where to print.
         binary: whether differences are of accuracy, else of a score.
         limit: rows of the table.
+        unit: what its numbers count: items, or answers where these were asked several times.
     """
     rows = slice_rows(sliced, binary=binary, limit=limit, intervals=console.width >= WIDE)
-    told = slice_sentences(sliced, binary=binary)
+    told = slice_sentences(sliced, binary=binary, unit=unit)
     if not rows and not told:
         return
     console.print(Text(f"{one_line(name, 60)}, by slice", style="bold"))
     for line in told:
         console.print(Text(f"  {one_line(line, 300)}"))
     if rows:
-        console.print(indented_table(HEAD, rows, max_characters=60))
+        console.print(indented_table(("slice", unit, *HEAD), rows, max_characters=60))
     hidden = len(sliced.rows) - len(rows)
     if hidden > 0:
         console.print(Text(f"  and {hidden} more slices, with larger p", style="dim"))

@@ -1,4 +1,4 @@
-"""The report in a terminal: the verdict in a sentence, then the same story in about thirty lines."""
+"""The report in a terminal: what to do in a sentence, then what broke, then the figures; about forty lines."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from muscle.flips.result.report import Report
-from muscle.foreign_text import middle_cut
-from muscle.report.entries import shown_tasks, slices_named, slices_of
+from muscle.foreign_text import one_line
+from muscle.report.entries import shown_tasks, slices_named, slices_of, unit_of
 from muscle.report.sentences.noise import noise_lines
 from muscle.report.sentences.over_tasks import pooled_lines
 from muscle.report.sentences.resolution import resolution_lines
@@ -37,18 +37,24 @@ MAX_RESOLUTIONS = 2
 MAX_SLICES = 12
 MAX_SLICED_TASKS = 3
 MAX_CONCENTRATED = 4
+MAX_NAME = 160
+"""Characters of a name, which wraps in its column."""
 
 _STYLES = {"pass": "bold green", "warn": "bold yellow", "block": "bold red", "cannot_tell": "bold cyan"}
 
 
 def print_report(report: Report, console: Console) -> None:
-    """Print the verdict, the tasks' figures and the worst flips.
+    """Print what to do, the worst flips, and the tasks' figures.
 
     Args:
         report: of a comparison or of the gate.
         console: where to print; its width decides what is cut.
     """
     print_verdict(report, console, max_before=MAX_BEFORE, style=_STYLES[report.verdict])
+    print_flips(report, console, limit=MAX_FLIPS)
+    if report.decision is not None:
+        console.print()
+        print_lines([report.headline], console, limit=600)
     print_lines(report.reasons[:MAX_REASONS], console, limit=300, indent="  ")
     print_hidden(len(report.reasons) - MAX_REASONS, "reasons", console, indent="  ")
     console.print()
@@ -61,27 +67,25 @@ def print_report(report: Report, console: Console) -> None:
     print_lines(why_lines(report, max_tasks=MAX_EXPLAINED), console, limit=600)
     print_lines(trained_lines(report, max_tasks=MAX_TRAINED), console, limit=400)
     _print_slices(report, console)
-    roles = ("old", "new") if report.candidate is None else ("old", "new", "candidate")
-    print_flips(report, console, limit=MAX_FLIPS, roles=roles)
     print_last_line(report, console)
 
 
 def _tasks_laid_out(report: Report, *, wide: bool) -> Table:
-    """Lay out the tasks' figures; the intervals of the rates only where there is room."""
+    """Lay out the tasks' figures; the intervals of the rates only where there is room. Long names wrap."""
     table = unframed_table(right=2 if wide else 1)
     listed = list(task_rows(report, max_tasks=MAX_TASKS))
     # One version needs no column of its own, and leaves its room to the tasks' names.
     several = len({row.version for row in listed}) > 1
-    room = 40 if wide else 12 if several else 26
     for title in ("task", "against old") if several else ("task",):
-        table.add_column(title, overflow="ellipsis", no_wrap=True)
-    for title in ("items", "accuracy/score", "broke", "gained", p_title(report)):
-        # A minimum keeps the figures whole: where there is too little room the names are cut.
+        table.add_column(title, overflow="fold", min_width=min(len(title), 8))
+    unit = unit_of(*report.tasks.values())
+    for title in (unit, "accuracy/score", "broke", "gained", p_title(report)):
+        # A minimum keeps the figures whole: where there is too little room the names wrap.
         table.add_column(title, justify="right", no_wrap=True, min_width=len(title))
     for position, row in enumerate(listed):
         is_same = position > 0 and listed[position - 1].task == row.task
-        names = ["" if is_same else middle_cut(row.task, room)]
-        names += [middle_cut(row.version, 40 if wide else 14)] if several else []
+        names = ["" if is_same else one_line(row.task, MAX_NAME)]
+        names += [one_line(row.version, MAX_NAME)] if several else []
         lost, gained = row.lost, row.gained
         if wide:
             lost, gained = f"{lost} {row.lost_interval}", f"{gained} {row.gained_interval}"
@@ -97,11 +101,12 @@ def _print_slices(report: Report, console: Console) -> None:
         for name, sliced, binary in present[:MAX_SLICED_TASKS]:
             console.print()
             limit = MAX_SLICES // min(len(present), MAX_SLICED_TASKS)
-            print_slices(name, sliced, console, binary=binary, limit=limit)
+            print_slices(name, sliced, console, binary=binary, limit=limit, unit=unit_of(report.tasks[name]))
         return
     lines = []
     for name, sliced, binary in present:
-        told = [*concentration_lines(sliced), *simpson_lines(sliced, binary=binary)]
+        unit = unit_of(report.tasks[name])
+        told = [*concentration_lines(sliced, unit=unit), *simpson_lines(sliced, binary=binary)]
         lines += [line if len(report.tasks) == 1 else f"{name}, {line}" for line in told]
     if lines:
         console.print(Text("\nWhere flips concentrate:"))

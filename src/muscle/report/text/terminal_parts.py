@@ -11,11 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from muscle.flips.result.flip import Flip
 from muscle.flips.result.report import Report
 from muscle.foreign_text import one_line
 from muscle.report.sentences.before import before_lines
-from muscle.report.sentences.flips import answers, flips_to_show, worst_flips
+from muscle.report.sentences.flips import answers, flips_to_show, told_apart, worst_flips
 from muscle.report.sentences.over_tasks import join_line, not_compared
 
 WIDE = 120
@@ -23,9 +22,12 @@ WIDE = 120
 
 
 def print_lines(lines: Iterable[str], console: Console, *, limit: int, indent: str = "", style: str = "") -> None:
-    """Print lines, each cut at `limit` characters."""
+    """Print lines, each cut at `limit` characters; further lines of an indented one begin below its beginning."""
     for line in lines:
-        console.print(Text(f"{indent}{one_line(line, limit)}", style=style))
+        if indent:
+            _print_hanging(indent, one_line(line, limit), console, style=style)
+        else:
+            console.print(Text(one_line(line, limit), style=style))
 
 
 def print_hidden(number: int, words: str, console: Console, *, indent: str = "") -> None:
@@ -35,9 +37,29 @@ def print_hidden(number: int, words: str, console: Console, *, indent: str = "")
 
 
 def print_verdict(report: Report, console: Console, *, max_before: int, style: str) -> None:
-    """Print what a reader must know before, and the verdict's sentence."""
+    """Print what to do, how sure that is and what next; then what a reader must know before the figures.
+
+    Args:
+        report: of a comparison or of the gate.
+        console: where to print.
+        max_before: lines of what differs beside the model and of warnings.
+        style: of the first sentence.
+    """
+    decision = report.decision
+    print_lines([report.sentence], console, limit=600, style=style)
+    for title, text in (("How sure", decision.sure), ("Next", decision.next)) if decision is not None else ():
+        if text:
+            _print_hanging(f"  {title}: ", text, console)
     print_lines(before_lines(report, limit=max_before), console, limit=400, style="yellow")
-    print_lines([report.headline], console, limit=600, style=style)
+
+
+def _print_hanging(head: str, text: str, console: Console, *, style: str = "") -> None:
+    """Print a text behind its head; its further lines begin below it."""
+    room = max(20, console.width - len(head))
+    lines = Text(one_line(text, 600), style=style).wrap(console, room)
+    for number, line in enumerate(lines):
+        line.rstrip()
+        console.print(Text.assemble((head if number == 0 else " " * len(head), "bold" if number == 0 else ""), line))
 
 
 def unframed_table(*, left: int = 0, right: int) -> Table:
@@ -55,33 +77,41 @@ def indented_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, max_ch
     return table
 
 
-def print_flips(
-    report: Report, console: Console, *, limit: int, roles: Sequence[str], input_place: bool = False
-) -> None:
-    """Print the flips that matter most, a line each: where, the question, and what some versions answered.
+def print_flips(report: Report, console: Console, *, limit: int) -> None:
+    """Print what the judged version broke: where, the question, and below it both answers, each whole or cut alike.
 
     Args:
         report: of a comparison or of the gate.
         console: where to print.
         limit: flips.
-        roles: whose answers are shown, of old, new and candidate.
-        input_place: whether an item without an input leaves the input's place empty.
     """
     flips = flips_to_show(report, limit)
     if flips:
-        console.print(Text(f"\nWhat broke, {worst_flips(report)}:"))
+        console.print(Text(f"\n{worst_flips(report, len(flips))}", style="bold"))
+    last = "new" if report.candidate is None else "candidate"
     for flip in flips:
-        console.print(_flip_line(flip, roles, input_place=input_place), no_wrap=True, overflow="ellipsis")
+        name = one_line(flip.id, 40) if len(report.tasks) == 1 else f"{one_line(flip.task, 40)} {one_line(flip.id, 40)}"
+        head = Text.assemble("  ", (name, "bold"), "  ", _question(flip.input or "", console.width - len(name) - 4))
+        console.print(head, no_wrap=True, overflow="ellipsis")
+        told = answers(flip, candidate=last == "candidate")
+        for line in _both_answers(told["old"], told[last], last, console.width):
+            console.print(Text(line, style="dim"), no_wrap=True, overflow="ellipsis")
 
 
-def _flip_line(flip: Flip, roles: Sequence[str], *, input_place: bool) -> Text:
-    line = Text("  ")
-    line.append(f"{one_line(flip.task, 24)} {one_line(flip.id, 24)}", style="bold")
-    if flip.input or input_place:
-        line.append(f"  {one_line(flip.input or '', 60)}")
-    told = answers(flip, candidate="candidate" in roles)
-    line.append("".join(f"  {role}: {one_line(told[role], 30)}" for role in roles), style="dim")
-    return line
+def _question(text: str, room: int) -> str:
+    """Return as much of an input as there is room for; of a long one its end, as prompts mostly begin alike."""
+    flat = one_line(text[-4 * max(room, 1) :], 4 * max(room, 1))
+    if len(flat) <= room:
+        return flat
+    return f"…{flat[len(flat) - room + 1 :]}" if room > 1 else ""
+
+
+def _both_answers(old: str, new: str, role: str, width: int) -> list[str]:
+    """Write both answers in one line where they fit, else below each other."""
+    heads = [f"{'old':{len(role)}}: ", f"{role}: "]
+    cut = told_apart([old, new], max(8, width - 4 - len(heads[1])))
+    one = f"    old: {cut[0]}  {role}: {cut[1]}"
+    return [one] if len(one) <= width else [f"    {head}{text}" for head, text in zip(heads, cut, strict=True)]
 
 
 def print_last_line(report: Report, console: Console) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from muscle.config.alignment import AlignmentSettings
 from muscle.errors import DataError
 from muscle.training.options import distances, targets
-from muscle.training.options.losses import Distance, Source, TargetRows, margin
+from muscle.training.options.losses import Distance, Source, TargetRows, item_mask, margin
 from muscle.training.options.stacking import fit_stack
 from muscle.training.options.teach import Lesson, OptionData, label_lesson
 from muscle.training.teachers.calibration import calibrated_temperature
@@ -73,10 +73,11 @@ def taught_lesson(data: OptionData, old: Tensor, new: Sequence[Tensor], alignmen
     if len(new) > 1:
         named["teachers"] = temperatures[2:]
     taught = _Taught(data, scaled[0], tuple(scaled[1:]), {"temperatures": named})
-    if data.counts_rest:
+    if data.rest is not None:
+        places = data.rest[:, None]
         sides = dict(zip(("old", "new"), (old, *new), strict=False))
         taught.facts["mean_candidates_probability"] = {
-            name: float(1 - data.rest_of(side).exp().mean()) for name, side in sides.items()
+            name: float(1 - side.gather(-1, places).exp().mean()) for name, side in sides.items()
         }
     rows = _target_rows(taught, alignment)
     answered = {"old": taught.old, **({"new": taught.mean_new} if new else {}), "target": rows.log_target}
@@ -85,6 +86,12 @@ def taught_lesson(data: OptionData, old: Tensor, new: Sequence[Tensor], alignmen
         for name, side in answered.items()
     }
     return Lesson(rows, {**taught.facts, "validation_accuracy": right})
+
+
+def calibrated(data: OptionData, scores: Tensor) -> Tensor:
+    """Return a teacher's scores at the temperature that fits the validation items best; as they are with the rest."""
+    held = slice(data.num_trained, None)
+    return scores if data.counts_rest else scores / _temperature(scores[held], data.gold[held])
 
 
 def distance_of(alignment: AlignmentSettings) -> Distance | None:
@@ -114,6 +121,8 @@ def _target_rows(taught: _Taught, alignment: AlignmentSettings) -> TargetRows:
     match alignment.target:
         case "margin":
             return _kept_margins(taught, alignment)
+        case "mask":
+            return _masked_rows(taught, alignment)
         case "focal":
             return _focal_rows(taught, alignment)
         case "inhibition":
@@ -127,7 +136,7 @@ def _target_rows(taught: _Taught, alignment: AlignmentSettings) -> TargetRows:
         case "stack":
             sides = [taught.data.without_rest(side)[taught.held] for side in (old, taught.mean_new)]
             a, b = fit_stack(sides[0], sides[1], gold[taught.held])
-            found = targets.stack(old, taught.mean_new, a, b, alignment.kappa)
+            found = targets.stack(old, taught.mean_new, a, b, alignment.kappa, rest=taught.data.rest)
             taught.facts["stack"] = {"a": a, "b": b}
         case "old_answers":
             found = _answered(taught, keep_labels=alignment.keep_labels)
@@ -153,16 +162,32 @@ def _kept_margins(taught: _Taught, alignment: AlignmentSettings) -> TargetRows:
     return TargetRows(rows.log_target, taught.gold, kept)
 
 
+def _masked_rows(taught: _Taught, alignment: AlignmentSettings) -> TargetRows:
+    """Return the two teachers that the mask chooses between; the target is what a student like the new one would have.
+
+    Raises:
+        DataError: an item has no label.
+    """
+    gold = label_lesson(taught.data).target.gold
+    new = taught.mean_new
+    sides = tuple(Source(side, torch.ones(len(gold), dtype=side.dtype)) for side in (taught.old, new))
+    rows = TargetRows(new.log_softmax(-1), gold, sources=sides, rest=taught.data.rest)
+    leans = item_mask(alignment.mask, new, rows)
+    taught.facts["masked_as_new"] = float(leans.double().mean())
+    return replace(rows, log_target=torch.where(leans[:, None], taught.old.log_softmax(-1), rows.log_target))
+
+
 def _focal_rows(taught: _Taught, alignment: AlignmentSettings) -> TargetRows:
     """Return the sources of focal distillation: the old model, or both with their shares."""
-    numbers, gold, share = alignment.focal, taught.gold, alignment.old_share
+    numbers, gold, share, answers = alignment.focal, taught.gold, alignment.old_share, taught.data.without_rest
     sides = [(taught.old, 1.0)]
     if numbers.sources == "both":
         sides = [(taught.old, share), (taught.mean_new, 1.0 - share)]
     sources = tuple(
-        Source(side, part * focal_weight(side, gold, alpha=numbers.alpha, beta=numbers.beta)) for side, part in sides
+        Source(side, part * focal_weight(answers(side), gold, alpha=numbers.alpha, beta=numbers.beta))
+        for side, part in sides
     )
-    old_right = (taught.old.argmax(-1) == gold)[gold != targets.NO_LABEL]
+    old_right = (answers(taught.old).argmax(-1) == gold)[gold != targets.NO_LABEL]
     taught.facts["old_right"] = float(old_right.double().mean())
     mixed = taught.old.log_softmax(-1)
     if numbers.sources == "both":
@@ -188,7 +213,7 @@ def _answered(taught: _Taught, *, keep_labels: bool) -> Tensor:
             "alignment.keep_labels: expected inputs without labels, which the old model answers; found none "
             "(alignment.unlabelled)"
         )
-    return targets.old_answers(taught.old, taught.gold, keep_labels=keep_labels)
+    return targets.old_answers(data.without_rest(taught.old), taught.gold, keep_labels=keep_labels)
 
 
 def _softened(temperature: float, scores: Tensor, teacher: Tensor, gold: Tensor) -> Tensor:

@@ -72,6 +72,16 @@ def log_rest(scores: Tensor) -> Tensor:
     return torch.log(-torch.expm1(total))
 
 
+def without_rest(scores: Tensor, places: Tensor | None) -> Tensor:
+    """Return the scores of answers alone, (items, options), with -inf in place of the rest's.
+
+    Args:
+        scores: (items, options).
+        places: (items,), of the rest; None where there is none.
+    """
+    return scores if places is None else scores.scatter(-1, places[:, None], -torch.inf)
+
+
 def token_factors(num_tokens: Sequence[int]) -> Tensor:
     """Return mean length / length of each answer, in tokens: (options,)."""
     lengths = torch.tensor(num_tokens, dtype=torch.float32)

@@ -30,6 +30,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from muscle.training.options.scoring import without_rest
+
 NO_LABEL = -1
 """Stands for the right option of an item without a label."""
 
@@ -79,7 +81,7 @@ def reliability_share(old: Tensor, new: Tensor, share: float, gold: Tensor, *, s
     return torch.sigmoid(before + sharpness * (trusts[0] - trusts[1]))
 
 
-def stack(old: Tensor, new: Tensor, a: float, b: float, kappa: float) -> Tensor:
+def stack(old: Tensor, new: Tensor, a: float, b: float, kappa: float, *, rest: Tensor | None = None) -> Tensor:
     """Return log softmax(a log p_1 + b log p_2 + log kappa [k = argmax p_1]).
 
     Args:
@@ -88,9 +90,12 @@ def stack(old: Tensor, new: Tensor, a: float, b: float, kappa: float) -> Tensor:
         a: the old teacher's weight.
         b: the new teacher's weight.
         kappa: above 0; 1 raises nothing.
+        rest: (items,), the place of what is no answer of the old model's (`muscle.training.options.scoring`).
     """
     there = old > -torch.inf
-    raised = nn.functional.one_hot(old.argmax(-1), old.shape[-1]) * torch.log(torch.tensor(kappa, dtype=old.dtype))
+    raised = nn.functional.one_hot(without_rest(old, rest).argmax(-1), old.shape[-1]) * torch.log(
+        torch.tensor(kappa, dtype=old.dtype)
+    )
     scores = a * old.log_softmax(-1) + b * new.log_softmax(-1) + raised.to(old.device)
     # 0 x inf where a weight is 0.
     return scores.masked_fill(~there, -torch.inf).log_softmax(-1)
@@ -137,7 +142,7 @@ def old_answers(old: Tensor, gold: Tensor, *, keep_labels: bool) -> Tensor:
     """Return log [k = argmax p_1]; with `keep_labels` log [k = y] where there is a label.
 
     Args:
-        old: (items, options), of the old teacher.
+        old: (items, options), of the old teacher; -inf too for what is no answer.
         gold: (items,), index of the right option, or `NO_LABEL`.
         keep_labels: the old model answers for items without a label alone.
     """

@@ -18,7 +18,7 @@ from muscle.tasks.task import Example, Task, check_unit
 from muscle.training.options import targets
 from muscle.training.options.data import FEW_OPTIONS, OptionItems, character_factors, option_items, padded
 from muscle.training.options.losses import TargetRows
-from muscle.training.options.scoring import Scoring, token_factors
+from muscle.training.options.scoring import Scoring, token_factors, without_rest
 from muscle.training.teachers.make_rows import TaskModel
 from muscle.training.teachers.option_rows import store_options
 from muscle.training.teachers.rows import OptionRows
@@ -114,17 +114,14 @@ class OptionData:
         """Index of each item's right option, or `NO_LABEL`: (items,)."""
         return torch.tensor([targets.NO_LABEL if each.gold is None else each.gold for each in self.all])
 
-    def rest_of(self, scores: Tensor) -> Tensor:
-        """Return the rest's score of each item, of (items, options): (items,)."""
-        places = torch.tensor([example.num_answers for example in self.all])
-        return scores.gather(-1, places[:, None])[:, 0]
+    @cached_property
+    def rest(self) -> Tensor | None:
+        """The place of the rest among each item's options, (items,); None where it does not count."""
+        return torch.tensor([example.num_answers for example in self.all]) if self.counts_rest else None
 
     def without_rest(self, scores: Tensor) -> Tensor:
         """Return the scores of answers alone, (items, options), with -inf in place of the rest's."""
-        if not self.counts_rest:
-            return scores
-        places = torch.tensor([example.num_answers for example in self.all])
-        return scores.scatter(-1, places[:, None], -torch.inf)
+        return without_rest(scores, self.rest)
 
     def items(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> tuple[OptionItems, OptionItems]:
         """Encode the items for a student: those trained on, and those validated on."""

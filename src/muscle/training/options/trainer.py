@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 from transformers.modeling_outputs import CausalLMOutput
 
-from muscle.config.methods import KlName
-from muscle.models.option_scores import MEMORY_BYTES, option_log_likelihoods
+from muscle import distributed
+from muscle.config.methods import KlName, MaskName
+from muscle.models.option_scores import MEMORY_BYTES, option_log_likelihoods, whole_head
 from muscle.training.data.examples import BLANK
 from muscle.training.options.data import OptionItems, padded
 from muscle.training.options.losses import Distance, OptionTerms, TargetRows, option_terms
-from muscle.training.trainer import AdapterTrainer, TokenSums
+from muscle.training.token_sums import TokenSums
+from muscle.training.trainer import AdapterTrainer
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,14 @@ class OptionLoss:
         ce_weight: weight of the right option's cross-entropy.
         kl: direction of the distillation.
         distance: to the target's sources, in place of the distillation.
+        mask: chooses between both teachers for each item, in place of one target.
     """
 
     temperature: float = 1.0
     ce_weight: float = 0.0
     kl: KlName = "forward"
     distance: Distance | None = None
+    mask: MaskName | None = None
 
 
 class OptionTrainer(AdapterTrainer):
@@ -41,7 +45,7 @@ class OptionTrainer(AdapterTrainer):
 
     Logs per step, and for the validation items per epoch: `loss`, `kl` (to the target), `agreement` (share of items
     whose likeliest option is the target's), `hinge`, all a mean over items; `cross_entropy` of the right option, a mean
-    over labelled ones, and `labelled`, their share.
+    over labelled ones, and `labelled`, their share; with a mask `masked_share`, of items that lean on the old model.
 
     Args:
         targets: of all items, those trained on and then those validated on.
@@ -73,6 +77,7 @@ class OptionTrainer(AdapterTrainer):
             pad_token_id=pad_token_id,
             option_by_option=option_by_option,
             memory_bytes=memory_bytes,
+            head=whole_head(self.model) if distributed.sharded() else None,
         )
 
     def batch_sums(self, model: torch.nn.Module, inputs: Mapping[str, Tensor]) -> tuple[TokenSums, CausalLMOutput]:
@@ -80,9 +85,8 @@ class OptionTrainer(AdapterTrainer):
         real = inputs["index"] != BLANK
         scores = self.read(model, inputs)
         if not bool(real.any()):
-            return TokenSums(
-                scores.masked_fill(scores == -torch.inf, 0.0).sum() * 0.0, 0, named_sums(None)
-            ), CausalLMOutput()
+            nothing = scores.masked_fill(scores == -torch.inf, 0.0).sum() * 0.0
+            return TokenSums(nothing, 0, self._named(None)), CausalLMOutput()
         terms = option_terms(
             scores[real],
             self.taught(inputs, scores)[real.to(scores.device)],
@@ -90,8 +94,9 @@ class OptionTrainer(AdapterTrainer):
             ce_weight=self._loss.ce_weight,
             kl=self._loss.kl,
             distance=self._loss.distance,
+            mask=self._loss.mask,
         )
-        return TokenSums(terms.loss, terms.num_items, named_sums(terms)), CausalLMOutput()
+        return TokenSums(terms.loss, terms.num_items, self._named(terms)), CausalLMOutput()
 
     def read(self, model: torch.nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return what the model makes of a batch's options, (items, options); -inf where an item has none."""
@@ -105,6 +110,11 @@ class OptionTrainer(AdapterTrainer):
         """Return what a batch's items are trained towards, beside their scores; a blank item has the first one's."""
         rows = self._targets[inputs["index"].clamp(min=0).cpu()]
         return rows.to(scores.device).of_width(scores.shape[1])
+
+    def _named(self, terms: OptionTerms | None) -> dict[str, float]:
+        """Return a batch's terms under the names of the log: the same names in every process."""
+        masked = {"masked_share": terms.num_masked if terms else 0} if self._loss.mask else {}
+        return {**named_sums(terms), **masked}
 
     def _place(self, number: int) -> tuple[OptionItems, int]:
         trained, validated = self._items

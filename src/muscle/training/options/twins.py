@@ -29,7 +29,7 @@ from muscle.training.options.distances import symmetric
 from muscle.training.options.losses import option_terms
 from muscle.training.options.teach import OptionData
 from muscle.training.options.trainer import OptionTrainer, named_sums
-from muscle.training.trainer import TokenSums
+from muscle.training.token_sums import TokenSums
 
 if TYPE_CHECKING:
     from peft import PeftModel

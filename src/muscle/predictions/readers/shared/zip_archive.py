@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from muscle.errors import DataError
+from muscle.predictions.packed import FREE_BYTES, MOST_FOLD
 from muscle.predictions.readers.shared.json_cursor import Readable
 
 if sys.version_info >= (3, 14):
@@ -35,11 +36,6 @@ _DAMAGED = (
     ValueError,
 )
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, _ZSTD)
-
-FREE_BYTES = 128 << 20
-MOST_FOLD = 100
-"""An archive may unpack to `FREE_BYTES`, and to this many times its size beyond: long transcripts that say
-the same again and again pack to a fiftieth, a bomb to less than a thousandth."""
 
 
 class _Stream(Readable, Protocol):

@@ -1,7 +1,13 @@
 // Which examples are shown: filters, search and sorting, and their form in the page's address.
 
+/** Whether a candidate broke it: what the plain update broke and it did not give back, and what it alone broke. */
+function brokenByCandidate(flip) {
+  return flip.introduced === true || (flip.kind === "negative_flip" && flip.fixed === false);
+}
+
 const KIND_FILTERS = [
   ["all", "All", () => true],
+  ["broke", "Broken by the candidate", brokenByCandidate],
   ["negative", "Negative flips", (flip) => flip.kind === "negative_flip"],
   ["fixed", "Given back", (flip) => flip.fixed === true],
   ["kept", "Still broken", (flip) => flip.kind === "negative_flip" && flip.fixed === false],
@@ -59,15 +65,16 @@ function matchingExamples(entries, state) {
     && needles.every((word) => haystack(entry).includes(word)));
 }
 
-/** Sort in place; what has no number comes last, ties stay as in the file. */
-function sortExamples(list, sort) {
+/** Sort in place; what has no number comes last, ties stay as in the file. By size, what the verdict is on comes first. */
+function sortExamples(list, sort, hasCandidate) {
   const number = {
     size: (flip) => (isNumber(flip.size) ? -flip.size : Infinity),
     p: (flip) => (isNumber(flip.p_value) ? flip.p_value : Infinity),
     file: () => 0,
   }[sort];
   const weights = new Map(list.map((entry) => [entry, number(entry.flip)]));
-  list.sort((a, b) => (weights.get(a) === weights.get(b) ? a.position - b.position : weights.get(a) - weights.get(b)));
+  const first = (entry) => (sort === "size" && hasCandidate && brokenByCandidate(entry.flip) ? 0 : 1);
+  list.sort((a, b) => first(a) - first(b) || (weights.get(a) === weights.get(b) ? a.position - b.position : weights.get(a) - weights.get(b)));
 }
 
 /** How often each value of a facet occurs, as [value, number]: as first met, or the most frequent of too many. */

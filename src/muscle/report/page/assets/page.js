@@ -24,7 +24,7 @@ function updateView() {
   const matching = matchingExamples(entries, state);
   const test = KIND_FILTERS.find(([name]) => name === state.kind)[2];
   view = matching.filter((entry) => test(entry.flip));
-  sortExamples(view, state.sort);
+  sortExamples(view, state.sort, names.candidate !== null);
   for (const [name, , counts] of KIND_FILTERS) {
     const chip = at(`kind-${name}`);
     if (!chip) continue;
@@ -86,10 +86,27 @@ function go(changes, push) {
   render();
 }
 
+/** Open what is folded around a part of the page, and the part itself. */
+function unfold(part) {
+  if (!part) return;
+  for (const inner of part.querySelectorAll(":scope > details.section-fold")) inner.open = true;
+  for (let outer = part; outer; outer = outer.parentElement) if (outer.tagName === "DETAILS") outer.open = true;
+}
+
+/** Printing shows what is folded; afterwards it is folded as it was. */
+function unfoldForPrint() {
+  const folded = [...document.querySelectorAll("main details:not([open])")];
+  for (const part of folded) part.open = true;
+  addEventListener("afterprint", () => { for (const part of folded) part.open = false; }, { once: true });
+}
+
 /** Take over what the address holds; filters that hide its example are lifted. */
 function followAddress() {
   const found = stateOf(location.hash);
-  if (!found) return;
+  if (!found) {
+    unfold(at(decodeURIComponent(location.hash.slice(1))));
+    return;
+  }
   Object.assign(state, found);
   render();
   if (state.item === null) {
@@ -220,9 +237,12 @@ function onLink(event) {
     go({ ...found, sort: state.sort }, true);
     at("examples").scrollIntoView({ behavior: "instant" });
     at("list").focus({ preventScroll: true });
-  } else if (location.protocol === "about:") {
+    return;
+  }
+  const target = at(address.slice(1));
+  unfold(target);
+  if (location.protocol === "about:") {
     event.preventDefault();
-    const target = at(address.slice(1));
     if (target) target.scrollIntoView();
   }
 }
@@ -280,6 +300,7 @@ function setUp() {
   document.addEventListener("keydown", onKey);
   document.addEventListener("click", onLink);
   addEventListener("popstate", followAddress);
+  addEventListener("beforeprint", unfoldForPrint);
   wide.addEventListener("change", render);
   render();
   followAddress();

@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 from muscle.flips.result.report import Report
 from muscle.flips.trained import Outcome, Series, TrainedAdapter
 from muscle.foreign_text import visible
+from muscle.report.numbers import told_apart
 from muscle.report.page.data_elements import ABSENT, figure, integer, pointer
 from muscle.report.page.table import Row, Table
 from muscle.report.page.trade_offs import Plot
@@ -22,8 +23,8 @@ _HEAD = ("Validation loss", "Kept", "Data", "Epoch", "Steps")
 _PLOTS: Sequence[tuple[str, str, bool, Sequence[tuple[Series, str]]]] = (
     ("Loss", "nats", False, (("loss", "training batches"), ("validation_loss", "validation"))),
     (
-        "Tokens that lean on the old model",
-        "share of the counted tokens (Fig. 3 of the paper)",
+        "{Counted} that lean on the old model",
+        "share of the {counted} (Fig. 3 of the paper)",
         True,
         (("masked_share", "training batches"), ("validation_masked_share", "validation")),
     ),
@@ -40,7 +41,10 @@ _PLOTS: Sequence[tuple[str, str, bool, Sequence[tuple[Series, str]]]] = (
         (("validation_kl_old", "to the old model"), ("validation_kl_new", "to the new model")),
     ),
 )
-"""Of each plot: its title, what stands on its vertical axis, whether that is a share, and its curves."""
+"""Of each plot: its title, what stands on its vertical axis, whether that is a share, and its curves.
+
+`{counted}` is what the loss counts: tokens, or items of whole answers.
+"""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ def _row(task: str, place: int, adapter: TrainedAdapter) -> Row:
     best = loss.values[outcome.best_epoch - 1] if 0 < outcome.best_epoch <= len(loss.values) else loss.values[-1]
     cells = (
         small_curve(loss, title=f"Validation loss of {name}"),
-        figure(best, f"{best:.5g}"),
+        figure(best, told_apart(best, loss.values)),
         escape(data_words(outcome) or "unknown"),
         _epoch(outcome, path),
         integer(outcome.num_steps, f"{path}/num_steps"),
@@ -88,16 +92,29 @@ def _epoch(outcome: Outcome, path: str) -> Markup:
 
 
 def _plots(adapter: TrainedAdapter) -> Iterator[Plot]:
-    name = visible(run_name(adapter))
+    name, of_tokens = visible(run_name(adapter)), adapter.method is None or adapter.method.unit == "tokens"
+    words = (
+        {"Counted": "Tokens", "counted": "counted tokens"} if of_tokens else {"Counted": "Items", "counted": "items"}
+    )
     for title, unit, percent, series in _PLOTS:
-        found = [(key, words, adapter.curve(key)) for key, words in series]
+        found = [(key, told, adapter.curve(key)) for key, told in series]
         lines = [
-            Line(curve, words, dashed=place > 0, marked=key not in ("loss", "masked_share"))
-            for place, (key, words, curve) in enumerate(found)
+            Line(curve, told, dashed=place > 0, marked=key not in ("loss", "masked_share"))
+            for place, (key, told, curve) in enumerate(found)
             if curve is not None and curve.values
         ]
         if lines:
-            whole = f"{title}: {name}"
+            whole = f"{title.format(**words)}: {name}"
             told = "; ".join(f"{'dashed' if line.dashed else 'solid'}: {line.words}" for line in lines)
             picture = curves(lines, title=whole, percent=percent)
-            yield Plot(whole, "epoch", unit, picture, (told,) if len(lines) > 1 else ())
+            yield Plot(whole, "epoch", unit.format(**words), picture, (told,) if len(lines) > 1 else ())
+        if title == "Loss" and len(lines) > 1 and _is_flat_beside(lines[1], lines[0]):
+            alone = f"Validation loss: {name}"
+            yield Plot(alone, "epoch", unit, curves(lines[1:], title=alone))
+
+
+def _is_flat_beside(line: Line, other: Line) -> bool:
+    """Tell whether a curve's course is hardly seen on an axis that another one needs."""
+    values = line.curve.values
+    spread, whole = max(values) - min(values), [*values, *other.curve.values]
+    return 0 < spread < 0.1 * (max(whole) - min(whole))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from muscle.flips.trained import Curve
+from muscle.report.numbers import told_apart
 from muscle.report.page.charts import element, picture, place
 from muscle.report.page.plots import Axis, axes_grid, make_axis
 
@@ -91,11 +92,11 @@ def _line_marks(line: Line, x_axis: Axis, y_axis: Axis, height: float) -> Iterat
     )
     if line.marked:
         for (x, y), epoch, value in zip(points, line.curve.epochs, line.curve.values, strict=True):
-            title = element("title", f"{line.words}, epoch {epoch:g}: {value:.4g}")
+            title = element("title", f"{line.words}, epoch {epoch:g}: {told_apart(value, line.curve.values)}")
             yield element("circle", title, cx=place(x), cy=f"{height * y:.2f}", r="3.5", class_="mark plain")
 
 
 def _line_words(line: Line) -> str:
     values = line.curve.values
-    span = f"between {min(values):.4g} and {max(values):.4g}"
-    return f"{line.words}: {values[0]:.4g} at first, {values[-1]:.4g} at last, {span}"
+    first, last, low, high = (told_apart(value, values) for value in (values[0], values[-1], min(values), max(values)))
+    return f"{line.words}: {first} at first, {last} at last, between {low} and {high}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import typer
 
@@ -46,7 +46,7 @@ _FIT = (
     "Recorded answers beside a new API model, which says how sure it is:\n"
     "  muscle route fit recorded.jsonl new.jsonl --old-price 0 --slice topic\n"
     "Two models with likelihoods, the old one asked for the least sure quarter:\n"
-    "  muscle route fit old.jsonl new.jsonl --flip-limit 0.01 --ask-share 0.25 --html route.html"
+    "  muscle route fit old.jsonl new.jsonl --ask-share 0.25 --html route.html"
 )
 _CHECK = "\b\nExamples:\n  muscle route check rule.yaml old-may.jsonl new-may.jsonl"
 _APPLY = "\b\nExamples:\n  muscle route apply rule.yaml recorded.jsonl new.jsonl --out served.jsonl"
@@ -62,6 +62,8 @@ _LABEL = (
 @dataclass(frozen=True)
 class Pairing:
     """How the items of two runs are found and paired."""
+
+    PANEL: ClassVar[str] = "How items are paired"
 
     on: On = "auto"
     max_unpaired: MaxUnpaired = 0.05
@@ -85,6 +87,8 @@ class PairingWhatIs(Pairing):
 class Paying:
     """What a call costs."""
 
+    PANEL: ClassVar[str] = "What calls cost"
+
     old_price: Annotated[
         float | None, typer.Option(min=0, help="Of a call of the old model; 0 where it is recorded. 1, or the rule's.")
     ] = None
@@ -104,6 +108,8 @@ class Paying:
 @dataclass(frozen=True)
 class Fitting:
     """How a rule is fitted: a field for each of `muscle.route.FitOptions`."""
+
+    PANEL: ClassVar[str] = "How the rule is fitted"
 
     kind: Annotated[
         Literal["auto", "gate", "stack", "mixture"],

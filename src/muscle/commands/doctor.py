@@ -1,0 +1,35 @@
+"""`muscle doctor`: what is installed, what the machine has, what is missing and how to mend it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from muscle.commands.ending import BAD_INPUT
+from muscle.commands.options import JsonFile
+from muscle.commands.shell import check_outputs, say, start, write_result
+
+
+def doctor(
+    command: Annotated[
+        str | None, typer.Argument(metavar="COMMAND", help="Look at what this command needs alone.")
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Tell what is installed, what the machine has, what is missing for which command, and what installs it.
+
+    Exit code 0: what was asked for is ready; without COMMAND, that is the light installation. 3: something of it is
+    missing, or in a version that does not fit.
+    """
+    start(False)
+    check_outputs(json_file)
+    from muscle.doctor.diagnosis import diagnose
+    from muscle.doctor.lines import lines
+
+    found = diagnose(command)
+    if not write_result(json_file, found):
+        for line in lines(found):
+            say(line)
+    if found.uses[0].state != "ready":
+        raise typer.Exit(BAD_INPUT)

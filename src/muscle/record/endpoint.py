@@ -1,0 +1,202 @@
+"""Calls to an OpenAI-compatible endpoint, through the `openai` client; retries and their waits are ours.
+
+So each call that goes out is counted and paid for where limits are. The key comes from the environment, and is taken
+out of every message: some servers write it into theirs.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+from muscle.errors import ConfigError, EndpointError
+from muscle.foreign_text import message_line
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+
+OPENAI = "openai"
+"""In place of an address: OpenAI's own."""
+
+_RETRIED = (408, 409, 425, 429)
+"""Beside 5xx: what may be otherwise a moment later."""
+_LONGEST_WAIT = 60.0
+_LONGEST_ASKED_FOR = 600.0
+_WRITTEN_BY_CLIENT = re.compile(r"^Error code: \d+ - ")
+_KEYS = re.compile(r"\b(?:sk|key|Bearer)[-_ ][\w.*-]{6,}")
+
+
+class CallFailed(Exception):
+    """A call that came to nothing, in words without the key.
+
+    Attributes:
+        status: HTTP's; None where no answer came.
+        wait_seconds: that the server asks for before another try; None where it does not.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, wait_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.wait_seconds = wait_seconds
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the same call would fail again."""
+        return self.status is not None and self.status < 500 and self.status not in _RETRIED
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a model answers.
+
+    Attributes:
+        url: its address up to the version, as `http://localhost:8000/v1`, or `openai`.
+        key_name: the environment's variable that holds the key.
+        timeout_seconds: that a call may take.
+    """
+
+    url: str
+    key_name: str = "OPENAI_API_KEY"
+    timeout_seconds: float = 120.0
+
+    def __post_init__(self) -> None:
+        """Refuse an address that is none, or that holds a secret.
+
+        Raises:
+            ConfigError: it does.
+        """
+        if self.url == OPENAI:
+            return
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError(f"--endpoint: expected an address such as http://localhost:8000/v1, or {OPENAI}")
+        if parts.username or parts.password or parts.query:
+            raise ConfigError(
+                "--endpoint: expected an address without user, password or query, which records would hold; the key "
+                f"is read from the environment ({self.key_name})"
+            )
+
+    @property
+    def name(self) -> str:
+        """The address as records have it."""
+        return self.url if self.url == OPENAI else urlunsplit(urlsplit(self.url))
+
+    def key(self) -> str:
+        """Return the key; a server of one's own may need none.
+
+        Raises:
+            ConfigError: OpenAI's own needs one, and there is none.
+        """
+        found = os.environ.get(self.key_name, "")
+        if not found and self.url == OPENAI:
+            raise ConfigError(f"--endpoint {OPENAI}: expected a key in the environment variable {self.key_name}")
+        return found or "none"
+
+
+class Caller:
+    """Makes calls, and tries again where that may help.
+
+    Args:
+        endpoint: where to.
+        retries: further tries of a call.
+        wait: waits for so many seconds.
+
+    Raises:
+        ConfigError: the client is not installed, or a key is missing.
+    """
+
+    def __init__(self, endpoint: Endpoint, *, retries: int = 6, wait: Callable[[float], None] = time.sleep) -> None:
+        try:
+            import openai
+        except ImportError as error:
+            raise ConfigError(
+                f"asking an endpoint needs the package {error.name}; install it with: pip install 'muscle-llm[record]'"
+            ) from error
+        self._key = endpoint.key()
+        self._retries, self._wait = retries, wait
+        self._client: OpenAI = openai.OpenAI(
+            api_key=self._key,
+            base_url=None if endpoint.url == OPENAI else endpoint.url,
+            max_retries=0,
+            timeout=endpoint.timeout_seconds,
+        )
+
+    def call(self, path: str, body: dict[str, object], before: Callable[[], None] = lambda: None) -> dict[str, object]:
+        """Make a call and return what came back.
+
+        Args:
+            path: below the endpoint's address.
+            body: of the call.
+            before: called before each try; what it raises ends the call.
+
+        Raises:
+            CallFailed: no answer after all tries, or one that another try would not change.
+        """
+        for number in range(self._retries + 1):
+            before()
+            try:
+                return self._once(path, body)
+            except CallFailed as failure:
+                if failure.is_final or number == self._retries:
+                    raise
+                self._wait(_seconds_before(number, failure.wait_seconds))
+        raise AssertionError("the last try returns or raises")
+
+    def _once(self, path: str, body: dict[str, object]) -> dict[str, object]:
+        import openai
+
+        try:
+            found = self._client.post(path, cast_to=object, body=body)
+        except openai.APIStatusError as error:
+            wait = error.response.headers.get("retry-after", "")
+            seconds = float(wait) if re.fullmatch(r"\d+(\.\d+)?", wait) else None
+            raise CallFailed(
+                f"HTTP {error.status_code}: {self._clean(_WRITTEN_BY_CLIENT.sub('', error.message))}",
+                status=error.status_code,
+                wait_seconds=seconds,
+            ) from None
+        except openai.APIConnectionError as error:
+            reason = error.__cause__ or error
+            raise CallFailed(f"{type(error).__name__}: {self._clean(str(reason))}") from None
+        except (openai.OpenAIError, ValueError) as error:  # the latter: an answer that is no JSON
+            raise CallFailed(f"{type(error).__name__}: {self._clean(str(error))}") from None
+        if not isinstance(found, dict):
+            raise CallFailed(f"expected a JSON object, found {self._clean(str(found)[:80])!r}", status=400)
+        return found
+
+    def _clean(self, text: str) -> str:
+        hidden = text.replace(self._key, "[key]") if len(self._key) > 4 else text
+        return message_line(_KEYS.sub("[key]", hidden), 300)
+
+
+def refused(failure: CallFailed, endpoint: Endpoint) -> EndpointError:
+    """Return the error for an endpoint that takes none of the calls, with what to try."""
+    text = str(failure)
+    hints = {
+        401: f"give a key in the environment variable {endpoint.key_name}",
+        404: "see whether the address ends as the server wants it (often /v1), and the model's name",
+    }
+    hint = hints.get(failure.status or 0, "")
+    if failure.status in (400, 422):
+        named = next((name for name in ("top_logprobs", "logprobs", "echo") if name in text), None)
+        hint = {
+            "echo": "this endpoint does not echo prompts; take --ask chat",
+            "logprobs": "leave out --top-logprobs",
+            "top_logprobs": "give a smaller --top-logprobs, or none",
+        }.get(named or "", "--param KEY=VALUE sets a key of the call, KEY=null takes one away")
+    if failure.status is None:
+        hint = "is the server running?"
+    return EndpointError(f"{endpoint.name}: {text}" + (f"; {hint}" if hint else ""))
+
+
+def _seconds_before(number: int, asked_for: float | None) -> float:
+    """Return how long to wait before another try: what the server asks for, else twice as long each time."""
+    if asked_for is not None:
+        return min(asked_for, _LONGEST_ASKED_FOR)
+    return min(_LONGEST_WAIT, 2.0**number) * (0.5 + random.random() / 2)

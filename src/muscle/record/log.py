@@ -1,0 +1,156 @@
+"""The file of a record while it is written: a line an answer, on the disk before the next call of its thread goes out.
+
+A killed recording leaves whole lines and perhaps the beginning of one, which is cut off when the file is opened again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from muscle.errors import DataError, OutputError
+from muscle.files import check_can_write, write_text
+from muscle.foreign_text import outline
+from muscle.predictions.records import CALL
+
+Row = dict[str, object]
+"""An answer, as it stands in a line."""
+
+Key = tuple[str, int]
+"""What a line answers: the item's id, and which of its answers it is."""
+
+
+class RecordLog:
+    """A record that grows.
+
+    Args:
+        path: a `.jsonl` file; what is there already is read.
+        asked_with: what stands for the way of asking.
+
+    Attributes:
+        rows: the answers that were there when it was opened.
+
+    Raises:
+        DataError: a line is damaged, or of another way of asking.
+        OutputError: the file cannot be written.
+    """
+
+    def __init__(self, path: Path, asked_with: str) -> None:
+        self.path = path
+        self.rows: list[Row] = []
+        self._asked_with = asked_with
+        self._lock = threading.Lock()
+        self._file: BinaryIO | None = None
+        check_can_write(path)
+        if path.exists():
+            self.rows = [self._checked(number, row) for number, row in enumerate(_whole_lines(path), start=1)]
+
+    @property
+    def done(self) -> set[Key]:
+        """What has been answered."""
+        return {key_of(row) for row in self.rows}
+
+    def drop_failed(self) -> int:
+        """Take out the lines of calls that failed, so that they are made again; return how many there were."""
+        kept = [row for row in self.rows if not has_failed(row)]
+        dropped = len(self.rows) - len(kept)
+        if dropped:
+            write_text(self.path, "".join(_line(row) for row in kept))
+            self.rows = kept
+        return dropped
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Hold the file for this process while the block adds to it.
+
+        Raises:
+            OutputError: another process holds it, or it cannot be written.
+        """
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.path.with_name(f".{self.path.name}.lock"), blocking=False)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            held = lock.acquire()
+        except Timeout:
+            raise OutputError(f"{self.path}: another muscle process is recording into this file") from None
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+        with held, self.path.open("ab") as file:
+            self._file = file
+            try:
+                yield
+            finally:
+                self._file = None
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Add answers, and see that they are on the disk.
+
+        Raises:
+            OutputError: they cannot be written.
+        """
+        assert self._file is not None, "called while it is open"
+        data = "".join(map(_line, rows)).encode("utf-8", "backslashreplace")
+        try:
+            with self._lock:
+                self._file.write(data)
+                self._file.flush()
+                os.fsync(self._file.fileno())
+                self.rows += rows
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+
+    def _checked(self, number: int, row: Row) -> Row:
+        call = row.get(CALL)
+        if not isinstance(call, dict) or not isinstance(row.get("id"), str) or not isinstance(row.get("repeat"), int):
+            raise DataError(
+                f"{self.path}, line {number}: expected an answer that muscle record wrote, found another line; give "
+                "another --out"
+            )
+        if call.get("asked_with") != self._asked_with:
+            raise DataError(
+                f"{self.path}, line {number}: expected answers asked for in this way, found another model, prompt or "
+                f"setting (model {outline(call.get('model'))}, asked {outline(call.get('asked'))}); give another --out"
+            )
+        return row
+
+
+def key_of(row: Mapping[str, object]) -> Key:
+    """Return what a line answers."""
+    number = row["repeat"]
+    assert isinstance(number, int), "checked when it was read"
+    return str(row["id"]), number
+
+
+def has_failed(row: Mapping[str, object]) -> bool:
+    """Tell whether a line says that its calls came to nothing."""
+    call = row.get(CALL)
+    return isinstance(call, dict) and bool(call.get("failed"))
+
+
+def _line(row: Row) -> str:
+    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _whole_lines(path: Path) -> list[Row]:
+    """Read the lines; the beginning of one at the end goes."""
+    data = path.read_bytes()
+    end = data.rfind(b"\n") + 1
+    if end < len(data):
+        with path.open("r+b") as file:
+            file.truncate(end)
+    rows = []
+    for number, line in enumerate(data[:end].splitlines(), start=1):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{path}, line {number}: damaged, no JSON ({error}); give another --out") from None
+        if not isinstance(row, dict):
+            raise DataError(f"{path}, line {number}: expected a JSON object; give another --out")
+        rows.append(row)
+    return rows

@@ -1,0 +1,62 @@
+"""What a training does beside learning: feeds the progress bar, lets go of a base that was sharded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+logger = logging.getLogger(__name__)
+
+
+class FreeOnceSharded(TrainerCallback):  # type: ignore[misc]
+    """Lets go of a base's weights once shards stand in their place (FSDP2; ZeRO-3 does it by itself)."""
+
+    def __init__(self, base: PreTrainedModel) -> None:
+        self.base = base
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        *,
+        model: torch.nn.Module,
+        **kwargs: object,
+    ) -> None:
+        """Let go of them."""
+        if any(hasattr(parameter, "full_tensor") for parameter in model.parameters()):
+            for parameter in self.base.parameters():
+                parameter.data = parameter.data.new_empty(0)
+
+
+class Progress(TrainerCallback):  # type: ignore[misc]
+    """Feeds the progress bar with steps and losses."""
+
+    def __init__(self, description: str) -> None:
+        self.description = description
+        self.show: Callable[[int, str], None] = lambda completed, remark: None
+        self._remark = ""
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: object,
+    ) -> None:
+        """Show a step, log an epoch."""
+        logs = logs or {}
+        if "loss" in logs:
+            self._remark = f"epoch {state.epoch or 0:.1f}, loss {logs['loss']:.3f}"
+        if state.is_world_process_zero:
+            self.show(state.global_step, self._remark)
+        if "eval_loss" in logs:
+            logger.info("%s: epoch %.0f, validation loss %.4f", self.description, state.epoch or 0, logs["eval_loss"])

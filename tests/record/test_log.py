@@ -1,0 +1,60 @@
+"""The record's file: whole lines, no answer twice, no two processes, no mixed ways of asking."""
+
+import json
+
+import pytest
+
+from muscle.errors import DataError, OutputError
+from muscle.record.log import RecordLog
+
+
+def row(item, repeat=0, asked_with="way", **call):
+    return {"id": item, "repeat": repeat, "muscle_call": {"asked_with": asked_with, "model": "m", **call}}
+
+
+def written(path, *rows, end="\n"):
+    path.write_text("\n".join(json.dumps(each) for each in rows) + end)
+    return path
+
+
+def test_what_is_added_is_there_when_the_file_is_opened_again(tmp_path):
+    log = RecordLog(tmp_path / "new" / "record.jsonl", "way")
+    with log.open():
+        log.append([row("a"), row("ä\ud83d")])
+    again = RecordLog(log.path, "way")
+    assert again.done == {("a", 0), ("ä\ud83d", 0)}
+
+
+def test_the_beginning_of_a_line_that_a_kill_left_is_cut_off(tmp_path):
+    path = written(tmp_path / "record.jsonl", row("a"), end='\n{"id": "b", "rep')
+    log = RecordLog(path, "way")
+    with log.open():
+        log.append([row("b")])
+    assert RecordLog(path, "way").done == {("a", 0), ("b", 0)}
+
+
+def test_lines_of_calls_that_failed_are_taken_out_to_be_asked_again(tmp_path):
+    log = RecordLog(written(tmp_path / "record.jsonl", row("a"), row("b", failed=True), row("a", 1)), "way")
+    assert log.drop_failed() == 1
+    assert log.done == {("a", 0), ("a", 1)} == RecordLog(log.path, "way").done
+
+
+def test_a_record_of_another_model_or_setting_is_refused(tmp_path):
+    path = written(tmp_path / "record.jsonl", row("a"), row("b", asked_with="other"))
+    with pytest.raises(DataError, match=r"line 2: expected answers asked for in this way.*model 'm'.*another --out"):
+        RecordLog(path, "way")
+
+
+@pytest.mark.parametrize("line", ["{", "[]", '{"id": "a"}', '{"id": "a", "repeat": 0}'])
+def test_a_file_that_is_no_record_is_refused_and_left_alone(tmp_path, line):
+    path = tmp_path / "record.jsonl"
+    path.write_text(line + "\n")
+    with pytest.raises(DataError, match=r"record\.jsonl, line 1"):
+        RecordLog(path, "way")
+    assert path.read_text() == line + "\n"
+
+
+def test_two_processes_do_not_record_into_one_file(tmp_path):
+    first, second = (RecordLog(tmp_path / "record.jsonl", "way") for _ in range(2))
+    with first.open(), pytest.raises(OutputError, match="another muscle process"), second.open():
+        pass

@@ -1,0 +1,341 @@
+"""Recording from an endpoint: a server on this machine that answers as each test says."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+from command_line import muscle, refused
+from endpoint import chat, echo, failure, serve
+from muscle.errors import EndpointError
+from muscle.predictions.read import read_run
+from muscle.record.asking import Asking
+from muscle.record.endpoint import Caller, CallFailed, Endpoint
+from muscle.record.items import load_items
+from muscle.record.log import RecordLog
+from muscle.record.pace import Limits, Meter, Price, Usage
+from muscle.record.recording import MOST_FAILURES, EndpointRecorder, open_work, spent_before
+from muscle.tasks import get_task
+from places import ROOT
+from tiny import GENERATION_YAML, TASK_YAML, TASKS, TOOLS, write_choice_rows
+
+pytest.importorskip("openai", reason="muscle-llm[record] is not installed")
+
+TOOL = dict(zip(TASKS, TOOLS, strict=True))
+KEY = "sk-test-1234567890"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "tools.yaml").write_text(TASK_YAML)
+    (tmp_path / "words.yaml").write_text(GENERATION_YAML)
+    write_choice_rows(tmp_path / "items.jsonl", 12)
+    return tmp_path
+
+
+def tool(body):
+    """The right answer to a question of `tiny`."""
+    text = body["prompt"] if "prompt" in body else body["messages"][-1]["content"]
+    return TOOL[text.split()[1]]
+
+
+def recorder(folder, served, asking=None, *, task="tools", limits=None, waits=None, retries=3, parallel=3):
+    chosen, asking = get_task(folder / f"{task}.yaml"), asking or Asking("old-model")
+    endpoint = Endpoint(served.url)
+    log = RecordLog(folder / "record.jsonl", asking.identity(chosen))
+    caller = Caller(endpoint, retries=retries, wait=(waits if waits is not None else []).append)
+    meter = Meter(limits or Limits(), spent_before(log), wait=lambda seconds: None)
+    return EndpointRecorder(chosen, asking, endpoint, caller, meter, log, parallel)
+
+
+def record(folder, served, asking=None, **more):
+    made = recorder(folder, served, asking, **more)
+    made.log.drop_failed()
+    items = load_items(made.task, [str(folder / "items.jsonl")])
+    return made.record(open_work(made.log, items, made.asking.repeats))
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "record.jsonl").read_text().splitlines()]
+
+
+def test_a_record_is_a_run_that_everything_reads(folder):
+    with serve(lambda body, number: chat(tool(body) if number % 4 else "no idea")) as served:
+        found = record(folder, served)
+    assert (found.num_new, found.num_open, found.num_calls, found.stopped) == (12, 0, 12, None)
+    run = read_run(folder / "record.jsonl")
+    assert run.metadata["notes"] == []
+    frame = run.frame.sort("id")
+    assert frame["correct"].sum() == 9 and frame.height == 12
+    wrong = frame.filter(~frame["correct"])
+    assert wrong["output"].to_list() == ["no idea"] * 3 and wrong["choice"].null_count() == 3
+    assert run.score_names() == ["acc"]
+
+
+def test_a_line_says_how_its_answer_was_asked_for(folder):
+    with serve(lambda body, number: chat(tool(body), model="old-model-2024")) as served:
+        record(folder, served)
+    first = lines(folder)[0]["muscle_call"]
+    assert first["model"] == "old-model-2024" and first["endpoint"] == served.url
+    assert (first["tokens_read"], first["tokens_written"], first["temperature"]) == (10, 2, 0.0)
+    assert len({line["muscle_call"]["prompt_sha256"] for line in lines(folder)}) == 12
+    assert len({line["muscle_call"]["template"] for line in lines(folder)}) == 1
+    body = served.asked[0]
+    assert body["messages"] == [{"role": "user", "content": "for soup w0 w0 Use the"}]
+    assert body["temperature"] == 0.0 and "logprobs" not in body
+
+
+def test_what_stands_in_the_record_is_not_asked_again(folder):
+    with serve(lambda body, number: chat(tool(body))) as served:
+        assert record(folder, served, limits=Limits(max_calls=5)).stopped == "--max-calls 5"
+        found = record(folder, served)
+        assert (found.num_before, found.num_new, found.num_calls) == (5, 7, 7)
+        assert record(folder, served).num_calls == 0
+    assert set(Counter(served.questions()).values()) == {1}
+
+
+def test_every_item_is_asked_once_before_one_is_asked_again(folder):
+    with serve(lambda body, number: chat(tool(body))) as served:
+        record(folder, served, Asking("old-model", repeats=3, temperature=1.0))
+    kept = lines(folder)
+    assert {line["id"] for line in kept[:12]} == {f"row-{number}" for number in range(12)}
+    assert Counter(line["repeat"] for line in kept) == {0: 12, 1: 12, 2: 12}
+    assert {body["temperature"] for body in served.asked} == {1.0}
+
+
+def test_a_call_that_fails_for_a_moment_is_made_again_after_the_wait_that_is_asked_for(folder):
+    tries, waits = Counter(), []
+
+    def answer(body, number):
+        tries[tool(body)] += 1
+        if number == 3:
+            return failure(429, "slow down", Retry_After="7")
+        if number == 5:
+            return failure(503)
+        return chat(tool(body))
+
+    with serve(answer) as served:
+        found = record(folder, served, waits=waits, parallel=1)
+    assert (found.num_new, found.num_failed, found.num_calls) == (12, 0, 14)
+    assert waits[0] == 7.0 and 0.5 <= waits[1] <= 1.0
+
+
+def test_an_item_whose_calls_all_fail_is_a_line_that_says_so_and_is_asked_again_later(folder):
+    def answer(body, number):
+        return failure(500, "down") if is_down and "w4 " in body["messages"][0]["content"] else chat(tool(body))
+
+    is_down, waits = True, []
+    with serve(answer) as served:
+        found = record(folder, served, waits=waits)
+        assert (found.num_failed, len(waits)) == (1, 3) and sorted(waits) == waits
+        (failed,) = [line for line in lines(folder) if "error" in line]
+        assert failed["error"] == "call failed: HTTP 500: down"
+        assert failed["muscle_call"]["failed"] is True
+        is_down = False
+        found = record(folder, served)
+    assert (found.num_before, found.num_new, found.num_calls) == (11, 1, 1)
+    assert not [line for line in lines(folder) if "error" in line]
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "hint"),
+    [
+        (401, f"Incorrect API key provided: {KEY}", "environment variable OPENAI_API_KEY"),
+        (404, "no such model", "the model's name"),
+        (400, "logprobs are not supported", "leave out --top-logprobs"),
+        (400, "temperature must be 1", "--param KEY=VALUE"),
+    ],
+)
+def test_an_endpoint_that_takes_no_call_is_found_out_by_the_first_one(folder, monkeypatch, status, message, hint):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with (
+        serve(lambda body, number: failure(status, message)) as served,
+        pytest.raises(EndpointError, match=hint) as raised,
+    ):
+        record(folder, served)
+    assert len(served.asked) == 1 and served.keys == [f"Bearer {KEY}"]
+    assert KEY not in str(raised.value)
+    assert (folder / "record.jsonl").read_text() == ""
+
+
+def test_an_endpoint_that_goes_down_ends_the_recording_and_keeps_what_came(folder):
+    write_choice_rows(folder / "items.jsonl", 40)
+    with serve(lambda body, number: chat(tool(body)) if number < 7 else failure(500)) as served:
+        with pytest.raises(EndpointError, match=rf"{MOST_FAILURES} items in a row failed.*what was answered is kept"):
+            record(folder, served, retries=0, parallel=1)
+        assert len(served.asked) == 7 + MOST_FAILURES
+    assert sum("error" not in line for line in lines(folder)) == 7
+
+
+def test_a_server_that_is_not_there_is_told(folder):
+    with serve(lambda body, number: chat("")) as served:
+        pass
+    made = recorder(folder, served, retries=1)
+    with pytest.raises(CallFailed, match="APIConnectionError") as raised:
+        made.caller.call("/chat/completions", {})
+    assert not raised.value.is_final
+
+
+def test_the_key_stands_nowhere_in_a_record(folder, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+    def answer(body, number):
+        return failure(500, f"bad key {KEY}, sk-other-key-123456") if number % 3 == 2 else chat(tool(body))
+
+    with serve(answer) as served:
+        record(folder, served, retries=0, parallel=1)
+    text = (folder / "record.jsonl").read_text()
+    assert "[key]" in text and KEY not in text and "sk-other" not in text
+
+
+def test_money_that_was_paid_in_earlier_runs_counts(folder):
+    # At most 17 + 8 bytes and 32 more are read, and 12 tokens written: 0.09; an item costs 0.014.
+    limits = Limits(max_cost=0.15, price=Price(1000.0, 2000.0))
+    with serve(lambda body, number: chat(tool(body))) as served:
+        first = record(folder, served, limits=limits, parallel=1)
+        assert first.stopped and first.cost <= 0.15 and first.num_new > 3
+        second = record(folder, served, limits=limits, parallel=1)
+    assert (second.num_new, second.num_calls, second.cost) == (0, 0, pytest.approx(first.cost))
+    assert first.cost == pytest.approx(first.num_new * 0.014)
+
+
+def test_a_blank_answer_is_no_answer_and_is_not_asked_for_again(folder):
+    with serve(lambda body, number: chat(" \n" if number == 2 else tool(body))) as served:
+        record(folder, served)
+        assert record(folder, served).num_calls == 0
+    (blank,) = [line for line in lines(folder) if "error" in line]
+    assert blank["error"] == "no answer" and "failed" not in blank["muscle_call"]
+
+
+def test_options_get_likelihoods_from_a_chat_s_likeliest_tokens(folder):
+    def answer(body, number):
+        assert body["logprobs"] is True and body["top_logprobs"] == 5
+        likely = {tool(body): -0.2, **dict.fromkeys(set(TOOLS) - {tool(body)}, -3.0)}
+        top = [{"token": name, "logprob": value} for name, value in likely.items()]
+        return chat(tool(body), logprobs={"content": [{**top[0], "top_logprobs": top}]})
+
+    with serve(answer) as served:
+        record(folder, served, Asking("old-model", top_logprobs=5))
+    frame = read_run(folder / "record.jsonl").frame
+    assert [sorted(values) for values in frame["logprobs"]] == [pytest.approx([-3.0, -0.2])] * 12
+    assert frame["correct"].all() and frame.get_column("score.gold_probability").min() == pytest.approx(
+        0.9427, abs=1e-4
+    )
+
+
+def test_each_option_s_likelihood_comes_from_an_echo(folder):
+    def answer(body, number):
+        assert body["echo"] is True and body["max_tokens"] == 1
+        return echo(body["prompt"], lambda word: -0.5 if word == f" {tool(body)}" else -2.0)
+
+    with serve(answer) as served:
+        found = record(folder, served, Asking("old-model", way="options"))
+    assert (found.num_new, found.num_calls) == (12, 24)
+    frame = read_run(folder / "record.jsonl").frame
+    assert frame["correct"].all()
+    assert sorted(frame["logprobs"][0]) == [-2.0, -0.5]
+    assert served.paths[0] == "/v1/completions"
+
+
+def test_a_generated_answer_is_cut_and_scored_as_here(folder):
+    def answer(body, number):
+        assert body["stop"] == ["w9"] and body["max_tokens"] == 4
+        return chat(f" {tool(body)} w1 w9 more" if number % 2 else " bowl")
+
+    with serve(answer) as served:
+        record(folder, served, task="words", parallel=1)
+    frame = read_run(folder / "record.jsonl").frame
+    assert frame["output"].to_list()[:4] == [" bowl", " fork w1 ", " bowl", " lamp w1 "]
+    assert frame["correct"].to_list() == [False, True] * 6
+
+
+def test_parameters_go_along_and_null_takes_a_key_away(folder):
+    asking = Asking("old-model", params={"temperature": None, "reasoning_effort": "low"})
+    with serve(lambda body, number: chat(tool(body))) as served:
+        record(folder, served, asking)
+    assert "temperature" not in served.asked[0] and served.asked[0]["reasoning_effort"] == "low"
+
+
+def test_a_killed_recording_goes_on_and_asks_nothing_twice_that_it_had_written(folder):
+    write_choice_rows(folder / "items.jsonl", 60)
+    may_go_on = threading.Event()
+
+    def answer(body, number):
+        if number >= 25:
+            may_go_on.wait(60)  # what is in flight at the kill
+        return chat(tool(body))
+
+    command = [sys.executable, "-W", "ignore", "-m", "muscle", "record", "--model", "old-model", "--parallel", "3"]
+    command += ["--task", "tools.yaml", "--data", "items.jsonl", "--quiet"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])}
+    with serve(answer) as served:
+        command += ["--endpoint", served.url]
+        process = subprocess.Popen(command, cwd=folder, env=environment)
+        deadline = time.monotonic() + 120
+        while len(served.asked) < 28 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        written = {line["input"] for line in lines(folder)}
+        may_go_on.set()
+        done = subprocess.run(command, cwd=folder, env=environment, check=False)
+        assert done.returncode == 0
+        asked = Counter(served.questions())
+    assert len(written) == 25
+    assert len(lines(folder)) == 60 == len(asked)
+    assert {asked[text] for text in written} == {1}
+    assert sum(asked.values()) == 60 + 3  # in flight when it was killed
+
+
+def test_the_command_records_and_says_what_for(folder):
+    with serve(lambda body, number: chat(tool(body))) as served:
+        command = ("record", "--endpoint", served.url, "--model", "old-model", "--task", "tools.yaml")
+        done = muscle(
+            *command, "--data", "items.jsonl", "--repeats", 2, "--rate", 60000, "--json", "check.json", cwd=folder
+        )
+    assert done.code == 0, done.err
+    assert "24 answers recorded, 0 were there" in done.out and "24 calls" in done.out
+    told = json.loads((folder / "check.json").read_text())
+    (task,) = told["tasks"]
+    assert (task["inputs"], task["repeats"], task["accuracy"]) == (12, {"2": 12}, 1.0)
+    assert told["models"] == {"old-model": 24} and task["floor"]["value"] == 0.0
+
+
+def test_bad_options_are_refused_before_anything_is_asked(folder):
+    start = ("record", "--model", "m", "--task", folder / "tools.yaml", "--data", folder / "items.jsonl")
+    out = ("--out", folder / "r.jsonl")
+    assert "--max-cost: expected --price-in" in refused(*start, *out, "--endpoint", "http://h/v1", "--max-cost", 1)
+    assert "expected an address" in refused(*start, *out, "--endpoint", "h:80")
+    assert "without user, password" in refused(*start, *out, "--endpoint", "http://me:secret@h/v1")
+    assert "expected a .jsonl file" in refused(*start, "--out", folder / "r.csv", "--endpoint", "http://h/v1")
+    assert "expected --model and --task" in refused("record")
+
+
+def test_openai_s_own_endpoint_needs_a_key(folder, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    line = refused(
+        *("record", "--model", "m", "--task", folder / "tools.yaml", "--data", folder / "items.jsonl"),
+        *("--out", folder / "r.jsonl", "--endpoint", "openai"),
+    )
+    assert "expected a key in the environment variable OPENAI_API_KEY" in line
+
+
+def test_asking_needs_no_torch():
+    code = (
+        "import sys, muscle.cli, muscle.record.recording, muscle.record.check, muscle.record.items\n"
+        "import muscle.record.shown, muscle.tasks.prompted, muscle.commands.sources, muscle.record.read\n"
+        "print([name for name in ('torch', 'transformers', 'lm_eval', 'peft', 'datasets') if name in sys.modules])"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+def test_usage_adds_up():
+    assert Usage(1, 2) + Usage(3, 4) == Usage(4, 6)
