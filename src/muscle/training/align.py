@@ -98,7 +98,6 @@ def align(
             data = OptionData(task, *given, unlabelled_examples, alignment.answers_in_use)
             method = OptionAlignment(old_base, start, data, settings, out, made, description)
             return method.run(_away(old_base, new_base))
-        assert isinstance(old_base, LoadedBase), "a record was refused"
         return _align_on_tokens(old_base, start, task, given, settings, out, description, engine, made)
 
 
@@ -117,7 +116,7 @@ def _made_on_the_way(store: Path | None, out: Path) -> Iterator[Path]:
 
 
 def _align_on_tokens(
-    old_base: LoadedBase,
+    old_base: LoadedBase | Record,
     start: Start,
     task: Task,
     examples: tuple[Sequence[Example], Sequence[Example]],
@@ -128,6 +127,7 @@ def _align_on_tokens(
     folder: Path,
 ) -> TrainingResult:
     """Train the student from both teachers, by the wanted engine or the nearest that the models allow."""
+    assert isinstance(old_base, LoadedBase), "a record was refused"
     alignment, new_base = start.alignment, start.base
     student = start.student()
     old = TaskModel.load(old_base, start.adapters["old"])
