@@ -8,9 +8,9 @@ import pytest
 from command_line import muscle
 from muscle.config.methods import AnswerSettings
 from muscle.errors import ConfigError, DataError
-from muscle.pipeline.candidates import candidate_parts
 from muscle.pipeline.dry_run import plan_stages
 from muscle.pipeline.update import update
+from muscle.pipeline.whole_answers.candidates import candidate_parts
 from muscle.tasks.candidates import Candidate, read_candidates, write_candidates
 from muscle.tasks.task import Example
 from muscle.yaml_files import yaml_text

@@ -168,7 +168,8 @@ class _Group:
 
     def _shared_controls(self) -> Iterator[tuple[Control, PlannedRow]]:
         again = {seed: self.jobs(seed).again() for seed in self.seeds}
-        yield "floor", self._row(FLOOR, "control", "the old recipe run again, another seed", "old", again)
+        if not self.jobs(self.seeds[0]).config.old.record:
+            yield "floor", self._row(FLOOR, "control", "the old recipe run again, another seed", "old", again)
         yield "twin", self._row(TWIN, "control", "the new recipe run again, another seed", "new", again)
         if self.third is not None:
             third = {seed: self.jobs(seed).third(self.third) for seed in self.seeds}
