@@ -19,6 +19,7 @@ from muscle.flips.pairing.main_scores import with_names_of
 from muscle.flips.pairing.match import with_one_task_name
 from muscle.flips.pairing.pair import Pair
 from muscle.flips.result.assemble import Assembled, assemble
+from muscle.flips.result.deciding.decision import Decision
 from muscle.flips.result.finding import Word
 from muscle.flips.result.measured import MeasuredPair
 from muscle.flips.result.report import Report
@@ -43,8 +44,13 @@ class Shown:
 
     @property
     def headline(self) -> str:
-        """The verdict in a sentence."""
+        """The verdict in a sentence, by what broke and what was gained."""
         return self.report.headline
+
+    @property
+    def decision(self) -> Decision | None:
+        """What to do, in a sentence, how sure that is, what next, and every way out; None in reports of before."""
+        return self.report.decision
 
     def to_json(self) -> dict[str, object]:
         """Return the report as report.json holds it: plain dicts, lists, text and finite numbers."""

@@ -55,7 +55,7 @@ def progress_bar(description: str, total: int) -> Iterator[Callable[[int, str], 
 
     columns = (
         TextColumn("{task.description}", markup=False),
-        BarColumn(),
+        BarColumn(bar_width=16),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),

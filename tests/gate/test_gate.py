@@ -234,7 +234,7 @@ def test_junit_calls_what_cannot_be_told_an_error_and_a_strict_warning_a_failure
 
 def test_annotations_are_one_line_each_and_no_text_starts_another(blocked: GateResult) -> None:
     lines = to_annotations(blocked.report).splitlines()
-    assert len(lines) == 5 and all(line.startswith(("::error title=", "::notice title=")) for line in lines)
+    assert len(lines) == 4 and all(line.startswith(("::error title=", "::warning title=")) for line in lines)
     assert all(line.count("::") >= 2 and "title=b,c" not in line for line in lines)
     assert "%0A" not in to_annotations(blocked.report).replace("%250A", "")
 

@@ -97,7 +97,13 @@ def test_long_names_wrap_and_none_is_cut() -> None:
     report = make_report(others=False)
     report["candidate"] = name
     text = printed(report, width=80)
-    assert name in "".join(line[6:30].strip() for line in text.splitlines())
+    lines = text[text.index("against old") :].splitlines()
+    first = next(place for place, line in enumerate(lines) if "gpt-4o" in line)
+    start = lines[first].index("gpt-4o")
+    shown = lines[first][start:].split()[0]
+    for line in lines[first + 1 : first + 4]:
+        shown += "" if shown == name else line[start:].split()[0]
+    assert shown == name
 
 
 def test_a_candidate_that_broke_nothing_has_no_list_of_the_plain_updates_flips() -> None:

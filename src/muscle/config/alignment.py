@@ -226,9 +226,9 @@ class AlignmentSettings(Section):
         """Whether it was written which method it is, by name or by a key that belongs to a unit alone."""
         return not self.model_fields_set.isdisjoint(_TELLING)
 
-    def as_options(self) -> AlignmentSettings:
-        """Return the method at option level, with the keys that were written."""
-        return type(self).model_validate({**self.model_dump(exclude_unset=True), "method": "options"})
+    def as_method(self, method: Literal["options", "answers"]) -> AlignmentSettings:
+        """Return a method on whole answers, with the keys that were written."""
+        return type(self).model_validate({**self.model_dump(exclude_unset=True), "method": method})
 
     def identity(self) -> dict[str, object]:
         """Return the settings as part of a fingerprint.

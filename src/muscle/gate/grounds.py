@@ -57,7 +57,8 @@ def _judgement(finding: Finding, numbers: SideNumbers | None, missing: str, alph
     if word != "cannot_tell":
         return Judgement(finding.task, about, word, finding.reason, finding.reason)
     if about == "missing":
-        return Judgement(finding.task, about, word, finding.reason, missing or finding.reason, question="it broke")
+        lack = finding.reason if finding.metric == "coverage" else missing
+        return Judgement(finding.task, about, word, finding.reason, lack, question="it broke")
     more = _more_items(finding, numbers, alpha, min_items)
     question = f"the rule on {RULES[finding.metric].name} holds"
     return Judgement(finding.task, about, word, finding.reason, finding.reason, more, question)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +14,9 @@ from muscle import distributed
 from muscle.config.alignment import AlignmentSettings
 from muscle.config.methods import EngineName
 from muscle.config.settings import LoraSettings, TrainingSettings
+from muscle.errors import ConfigError
 from muscle.models.bases import LoadedBase, same_vocabulary
+from muscle.tasks.recorded import Record
 from muscle.tasks.task import Example, Task
 from muscle.training.data.examples import TokenizedExamples
 from muscle.training.head.kernels import choose_kernel, refuse_if_forced
@@ -38,8 +40,8 @@ logger = logging.getLogger(__name__)
 
 
 def align(
-    old_base: LoadedBase,
-    old_adapter: Path,
+    old_base: LoadedBase | Record,
+    old_adapter: Path | None,
     new_base: LoadedBase,
     new_adapter: Path,
     task: Task,
@@ -61,8 +63,8 @@ def align(
     wrong (other methods: `docs/update.md`). The epoch with the lowest validation value of this same loss is kept.
 
     Args:
-        old_base: M_base_v1, loaded.
-        old_adapter: A_v1's folder.
+        old_base: M_base_v1, loaded; or, for methods on whole answers, a record of the old model's answers.
+        old_adapter: A_v1's folder; None with a record.
         new_base: M_base_v2, loaded.
         new_adapter: A_v2's folder.
         task: the task of the examples.
@@ -84,17 +86,24 @@ def align(
         ModelError: an adapter doesn't fit its base, or tokens of the bases cannot be aligned.
         DataError: no examples, or an empty one.
         OutputError: `out` or the stores cannot be written.
-        ConfigError: a setting can't be met here: packing, kernels.
+        ConfigError: a setting can't be met here: packing, kernels; a method that needs an old model that is a record.
     """
-    if alignment.unit == "weights":
+    given, old = (train_examples, validation_examples), {} if old_adapter is None else {"old": old_adapter}
+    if isinstance(old_base, Record) or old_adapter is None:
+        if alignment.unit not in ("options", "answers") or alignment.start == "old":
+            raise ConfigError(
+                f"alignment: unit {alignment.unit}, start {alignment.start}: needs the old model's weights"
+            )
+    elif alignment.unit == "weights":
         return interpolate(new_base, old_adapter, new_adapter, alignment=alignment, out=out)
-    adapters, given = {"old": old_adapter, "new": new_adapter}, (train_examples, validation_examples)
+    adapters = {**old, "new": new_adapter}
     start = Start(new_base, adapters, alignment, lora or LoraSettings(), settings.seed)
     with _made_on_the_way(store, out) as folder:
         if alignment.unit != "tokens":
             data = OptionData(task, *given, unlabelled_examples, alignment.answers_in_use)
             method = OptionAlignment(old_base, start, data, settings, out, folder, description)
-            return method.run(_off_the_accelerator(old_base, unless=old_base.model is new_base.model))
+            return method.run(_away(old_base, new_base))
+        assert isinstance(old_base, LoadedBase), "a record was refused"
         return _align_on_tokens(old_base, start, task, given, settings, out, description, engine, folder)
 
 
@@ -248,6 +257,11 @@ def _taught_by_stores(
         crossed.tell(description, crossing.kind)
         told["old_tokens"] = crossed.as_dict()
     return _Taught(partial(StoredTrainer, teachers=teachers, mask=alignment.mask, memory_bytes=memory_bytes), told)
+
+
+def _away(old: LoadedBase | Record, new: LoadedBase) -> AbstractContextManager[None]:
+    """Return what keeps the old base off the accelerator while the student trains; nothing of a record does."""
+    return nullcontext() if isinstance(old, Record) else _off_the_accelerator(old, unless=old.model is new.model)
 
 
 @contextmanager

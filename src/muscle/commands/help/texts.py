@@ -160,13 +160,13 @@ TEXTS = {
             (
                 "a hosted model; the key is read from OPENAI_API_KEY",
                 "muscle record --endpoint openai --model ft:NAME --task task.yaml \\\n"
-                "    --data train.jsonl --data test.jsonl --top-logprobs 20 --out old.jsonl \\\n"
-                "    --max-cost 20 --price-in 3 --price-out 12",
+                "    --data train.jsonl --data test.jsonl --top-logprobs 20 \\\n"
+                "    --out old.jsonl --max-cost 20 --price-in 3 --price-out 12",
             ),
             (
                 "a server of one's own: the likelihood of every option",
-                "muscle record --endpoint http://localhost:8000/v1 --model NAME --ask options \\\n"
-                "    --task task.yaml --data train.jsonl --out old.jsonl",
+                "muscle record --endpoint http://localhost:8000/v1 --model NAME \\\n"
+                "    --ask options --task task.yaml --data train.jsonl --out old.jsonl",
             ),
             (
                 "a base with its adapter, on this machine",

@@ -85,7 +85,7 @@ def told_apart(texts: Sequence[str], room: int) -> list[str]:
         room: characters of each, at least 8.
 
     >>> told_apart(["The capital of Pakistan is Islamabad.", "The capital of Pakistan is Karachi."], 20)
-    ['…stan is Islamabad.', '…stan is Karachi.']
+    ['…istan is Islamabad.', '…istan is Karachi.']
     >>> told_apart(["yes", "no"], 20)
     ['yes', 'no']
     """

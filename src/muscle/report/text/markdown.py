@@ -62,8 +62,8 @@ def render_markdown(report: Report) -> str:
         escape(clip(report.headline, 600)) if report.decision is not None else "",
         bullets(escape(clip(reason, 400)) for reason in report.reasons[:MAX_REASONS]),
         _tasks_in_markdown(report),
-        ways_in_markdown(report),
         _slice_tables(report),
+        ways_in_markdown(report),
         details("More metrics", _further_metrics(report)),
         _training(report),
     ]

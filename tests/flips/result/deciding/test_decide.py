@@ -8,6 +8,7 @@ from muscle.flips.result.finding import EXIT_CODES
 from muscle.flips.statistics.intervals import lower_bound, upper_bound
 from muscle.flips.statistics.power import items_to_prove, items_to_tell
 from muscle.gate import gate
+from muscle.gate.policy import Policy, Rules
 
 
 def run(right, *, name=None, task="all"):
@@ -149,6 +150,20 @@ def test_missing_answers_are_what_lacks_and_not_items():
     assert (found.advice, found.more_items) == ("cannot_tell", None)
     assert found.sentence.startswith("Can't tell, 100 of 3,000 answers are missing (100 unscored): the update breaks 0")
     assert "Get the missing answers" in found.next
+
+
+def test_a_task_that_vanished_is_what_lacks(tmp_path):
+    old = pl.concat([run(answers(2000), task="tickets"), run(answers(5), task="refunds")])
+    new = run(answers(2000), task="tickets")
+    found = decided(old, new)
+    assert found.advice == "cannot_tell" and found.sentence.startswith("Can't tell, refunds: no item of this task")
+    assert found.more_items is None and "Get the missing answers" in found.next
+
+
+def test_what_a_policy_names_and_is_not_there_is_what_lacks():
+    policy = Policy(tasks={"refunds": Rules(harm="block")})
+    found = gate(OLD, OLD, policy).report.decision
+    assert found.advice == "cannot_tell" and "policy names this task" in found.sure and found.more_items is None
 
 
 def test_of_several_tasks_those_that_block_are_told():

@@ -32,6 +32,9 @@ from muscle.foreign_text import listing, middle_cut
 MAX_NAMED = 3
 """Tasks that a sentence names."""
 
+MAX_LACK = 140
+"""Characters of what is missing, in the first sentence; `sure` has all of it."""
+
 
 @dataclass(frozen=True)
 class Grounds:
@@ -86,7 +89,7 @@ def decide(report: Report, grounds: Grounds) -> Decision:
         report: of a comparison or of a gate, with its verdict.
         grounds: what that was made from.
     """
-    advice = _advice(report, grounds)
+    advice = _advice_by(report, grounds)
     worst = [each for each in grounds.judgements if each.word == report.verdict]
     more = _most_items(worst) if advice == "cannot_tell" else None
     told = _of_tasks_that_block(report, worst) if advice == "dont_ship" else None
@@ -102,7 +105,7 @@ def decide(report: Report, grounds: Grounds) -> Decision:
     )
 
 
-def _advice(report: Report, grounds: Grounds) -> Advice:
+def _advice_by(report: Report, grounds: Grounds) -> Advice:
     if report.verdict == "pass":
         return "ship"
     if report.verdict == "block":
@@ -141,7 +144,7 @@ def _opening(report: Report, advice: Advice, worst: Sequence[Judgement], more: J
     if more is not None:
         return f"Can't tell yet, {_items_words(report, more)} would"
     lack = next((each for each in worst if each.about == "missing"), None)
-    return f"Can't tell, {lack.sure}" if lack is not None and lack.sure else "Can't tell"
+    return f"Can't tell, {middle_cut(lack.sure, MAX_LACK)}" if lack is not None and lack.sure else "Can't tell"
 
 
 def _items_words(report: Report, more: Judgement) -> str:
