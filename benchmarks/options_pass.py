@@ -18,6 +18,7 @@ import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -27,7 +28,9 @@ import torch
 from muscle.config.settings import BaseConfig
 from muscle.evaluation.harness import evaluate
 from muscle.files import write_json
+from muscle.models import option_batches
 from muscle.models.bases import LoadedBase, load_base
+from muscle.models.option_scores import option_log_likelihoods
 from muscle.provenance import file_sha256
 from muscle.tasks import Example, Task, get_task, load_examples
 
@@ -75,13 +78,32 @@ def counted(model: torch.nn.Module, sizes: list[int]) -> Iterator[None]:
         hook.remove()
 
 
+class WideHead(torch.nn.Module):
+    """A head in float32 for states in 16 bits."""
+
+    def __init__(self, head: torch.nn.Module) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """Return float32 logits."""
+        return self.head(states.float())
+
+
 def errors(
     base: LoadedBase, task: Task, examples: Sequence[Example], frames: Mapping[str, list[dict[str, Any]]]
 ) -> dict[str, float]:
-    """Return how far each way is from the same weights in float32 (root mean square, nats)."""
+    """Return how far each way is from the same weights in float32 (root mean square, nats).
+
+    The third way is the tree's with the head's product in float32 on the same states: what rounding logits alone costs.
+    """
     wide = copy.deepcopy(base.model).float()
-    exact = evaluate(wide, base.tokenizer, task, examples, batch_size=16, name="float32", progress=False).frame
+    head = WideHead(wide.get_output_embeddings())
+    score = partial(evaluate, tokenizer=base.tokenizer, task=task, examples=examples, batch_size=16, progress=False)
+    exact = score(wide, name="float32").frame
     expected = torch.tensor([value for row in exact["logprobs"] for value in row])
+    with mock.patch.object(option_batches, "option_log_likelihoods", partial(option_log_likelihoods, head=head)):
+        frames = {**frames, "tree, head in float32": score(base.model, name="head").frame.to_dicts()}
     found = {way: torch.tensor([value for row in rows for value in row["logprobs"]]) for way, rows in frames.items()}
     return {way: float((values - expected).square().mean().sqrt()) for way, values in found.items()}
 

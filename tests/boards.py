@@ -57,7 +57,7 @@ def scored_board(folder: Path, plain: Mapping[float, int], method: Mapping[float
     entries = [
         Entry("old", "old", "in use", "g", {0: runs["old"]}),
         Entry("plain", "plain", "as it is", "g", {0: runs["plain"]}),
-        Entry("m", "method", "better", "g", {0: runs["m"]}, {"plain": "plain"}, eligible=True),
+        Entry("m", "method", "better", "g", {0: runs["m"]}, controls={"plain": "plain"}, eligible=True),
     ]
     group = Group("g", {0: runs["old"]}, {0: runs["plain"]})
     return build_leaderboard([group], entries, old="v1", new="v2")

@@ -1,7 +1,8 @@
 """Runs the commands of the pages' console blocks, and writes or compares what they print.
 
 A block below `<!-- run -->` is run in a folder that holds the sample files, at 80 columns; lines that begin with
-`$ muscle` are typed there, other commands (`$ pip ...`) print nothing. The folder of the package's own samples is
+`$ muscle` are typed there, other commands (`$ pip ...`) print nothing, and
+`| head -N` takes the first N lines. The folder of the package's own samples is
 written `.../muscle/samples`.
 
 PYTHONPATH=src:tests python tests/console_blocks.py      writes what the commands print now
@@ -38,14 +39,15 @@ def run_block(block: str, folder: Path) -> str:
     lines, code = [], 0
     for line in (line for line in block.splitlines() if line.startswith("$ ")):
         lines.append(line)
-        words = shlex.split(line.removeprefix("$ "), comments=True)
+        typed, _, limit = line.removeprefix("$ ").partition(" | head -")
+        words = shlex.split(typed, comments=True)
         if words == ["echo", "$?"]:
             lines.append(str(code))
         elif words[0] == "muscle":
             done = muscle(*words[1:], cwd=folder)
             code = done.code
-            printed = (done.out + done.err).replace(str(SAMPLES), ".../muscle/samples")
-            lines += [each.rstrip() for each in printed.rstrip().splitlines()]
+            printed = (done.err + done.out).replace(str(SAMPLES), ".../muscle/samples")
+            lines += [each.rstrip() for each in printed.rstrip().splitlines()[: int(limit) if limit else None]]
     return "\n".join(lines) + "\n"
 
 

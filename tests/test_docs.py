@@ -36,6 +36,16 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
             assert heading in slugs, f"{page.name}: {target}"
 
 
+def test_every_page_stands_in_the_menu_of_the_site() -> None:
+    menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    assert [page.name for page in PAGES if page.parent != ROOT and f": {page.name}\n" not in menu] == []
+
+
+def test_the_readme_keeps_to_a_screen_before_the_map() -> None:
+    before = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Where things are")[0]
+    assert before.count("\n") <= 50
+
+
 @pages
 def test_results_that_are_named_are_kept(page: Path) -> None:
     text = page.read_text(encoding="utf-8")

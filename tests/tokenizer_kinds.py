@@ -24,6 +24,9 @@ Kind = Literal["byte-level", "digits", "byte-fallback", "unigram", "wordpiece"]
 KINDS: tuple[Kind, ...] = ("byte-level", "digits", "byte-fallback", "unigram", "wordpiece")
 Architecture = Literal["llama", "qwen2", "gpt2", "gemma2", "gemma3", "mixtral"]
 
+SPARE = 6
+"""Rows of embeddings and head that no token has, as most bases have."""
+
 TEXTS = [
     "for soup w1 w2 Use the bowl",
     "for hay w3 w4 Use the fork",
@@ -82,6 +85,7 @@ def _untrained(kind: Kind, vocab_size: int) -> tuple[Tokenizer, trainers.Trainer
         return raw, trainers.WordPieceTrainer(**shared)
     raw = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True))
     raw.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    raw.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
     raw.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
@@ -134,10 +138,15 @@ def _config(architecture: Architecture, vocabulary: int) -> PreTrainedConfig:
 
 
 def save_base_with(
-    folder: Path, tokenizer: PreTrainedTokenizerFast, *, architecture: Architecture = "llama", seed: int = 0
+    folder: Path,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    architecture: Architecture = "llama",
+    seed: int = 0,
+    spare: int = SPARE,
 ) -> Path:
-    """Write a random tiny base of an architecture with a tokenizer."""
+    """Write a random tiny base of an architecture with a tokenizer, whose vocabulary has rows to spare."""
     torch.manual_seed(seed)
-    AutoModelForCausalLM.from_config(_config(architecture, len(tokenizer))).save_pretrained(folder)
+    AutoModelForCausalLM.from_config(_config(architecture, len(tokenizer) + spare)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

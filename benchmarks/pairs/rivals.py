@@ -18,6 +18,7 @@ SEEDS = ("twin", "seed2", "seed3")
 
 
 RELIABILITY: Mapping[str, object] = {"unit": "options", "target": "reliability", "temperature": 1.0}
+MASK: Mapping[str, object] = {"unit": "options", "target": "mask", "temperature": 1.0}
 
 
 def both(name: str, words: str, further: tuple[str, ...] = (), **alignment: object) -> Iterator[Step]:
@@ -82,6 +83,15 @@ RIVALS: tuple[Step, ...] = (
     ),
     *both("reliability1", "reliability mixture, sharpness 1", **RELIABILITY, sharpness=1.0),
     *both("reliability4", "reliability mixture, sharpness 4", **RELIABILITY, sharpness=4.0),
+    on_labels("mask", "Eq. 1 with an item in a token's place", **MASK),
+    Step(
+        "mask-labels",
+        "the same, from the adapter trained on labels",
+        "align",
+        start="labels",
+        training=ON_LABELS,
+        alignment=MASK,
+    ),
     on_labels("margin", "labels + hinge to the old margin", unit="options", target="margin", temperature=1.0),
     on_labels(
         "margin-higher",

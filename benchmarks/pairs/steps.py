@@ -15,7 +15,7 @@ from muscle.config.methods import AnswerSettings
 from muscle.config.settings import TrainingSettings
 from muscle.errors import ConfigError
 from muscle.files import read_json, write_json
-from muscle.pipeline.candidates import candidate_parts, draw_candidates
+from muscle.pipeline.whole_answers.candidates import candidate_parts, draw_candidates
 from muscle.provenance import fingerprint
 from muscle.tasks.task import Example
 from muscle.training.align import align

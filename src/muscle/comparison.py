@@ -40,7 +40,7 @@ class Shown:
     report: Report
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}: {one_line(self.headline, 200)}>"
+        return f"<{type(self).__name__}: {one_line(self.report.sentence, 240)}>"
 
     @property
     def headline(self) -> str:

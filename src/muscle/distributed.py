@@ -37,6 +37,12 @@ def sharded_by_deepspeed() -> bool:
     return os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
 
 
+def sharded() -> bool:
+    """Tell whether the launcher asks for a model in shards, whose weights all processes gather together."""
+    by_fsdp = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
+    return num_processes() > 1 and (by_fsdp or sharded_by_deepspeed())
+
+
 def from_main(work: Callable[[], Value]) -> Value:
     """Let the main process do `work` and give its result to all.
 

@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from muscle.errors import ModelError
-from muscle.models.option_scores import fits, option_log_likelihoods, reads_trees
+from muscle.models.option_scores import fits, option_log_likelihoods, reads_trees, whole_head
 from muscle.models.option_tree import option_tree
 from tiny import SIZES
 
@@ -151,6 +151,24 @@ def test_a_trained_head_gets_its_gradient_too():
     (found,) = torch.autograd.grad(sum(value.sum() for value in by_tree(model, TREES, memory_bytes=1)), head)
     (expected,) = torch.autograd.grad(sum(plain(model, tree).sum() for tree in TREES), head)
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("name", ["llama", "cohere", "gemma2"])
+def test_a_whole_head_stays_when_the_models_own_is_let_go(name):
+    model = tiny(name, adapter=True)
+    expected = option_log_likelihoods(model, TREES, pad_token_id=0)
+    head = whole_head(model)
+    own = model.get_base_model().get_output_embeddings().weight
+    assert head.weight.data_ptr() == own.data_ptr()
+    if name == "llama":  # the others' embeddings are the very same tensor
+        own.data = own.data.new_empty(0)
+    for found, value in zip(option_log_likelihoods(model, TREES, pad_token_id=0, head=head), expected, strict=True):
+        torch.testing.assert_close(found, value, rtol=0, atol=0)
+
+
+def test_a_head_that_is_trained_has_no_whole_copy():
+    model = get_peft_model(tiny("llama"), LoraConfig(r=4, target_modules=["q_proj", "lm_head"]))
+    assert whole_head(model) is None
 
 
 def test_the_vocabulary_is_seen_a_chunk_at_a_time():

@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
+import update_inputs
 from muscle.config.settings import BaseConfig, LoraSettings, TrainingSettings
-from muscle.config.update_file import load_config
 from muscle.models.adapters import new_adapter
 from muscle.models.bases import load_base
 from muscle.models.option_scores import option_log_likelihoods
@@ -15,45 +15,18 @@ from muscle.pipeline.dry_run import plan_stages, plan_update
 from muscle.pipeline.resources import ModelSizes, TreeSizes, estimate
 from muscle.pipeline.stages import UpdateStages
 from muscle.pipeline.update import update
-from muscle.yaml_files import yaml_text
-from tiny import TASK_YAML, save_base, write_choice_rows
+from tiny import save_base
 
-TRAINING = {
-    "epochs": 2,
-    "learning_rate": 0.005,
-    "warmup_steps": 1,
-    "batch_size": 8,
-    "gradient_accumulation": 1,
-    "precision": "float32",
-}
+TRAINING = {**update_inputs.TRAINING, "epochs": 2, "warmup_steps": 1}
 
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    root = tmp_path_factory.mktemp("dry")
-    (root / "tools.yaml").write_text(TASK_YAML)
-    write_choice_rows(root / "train.jsonl", 20)
-    write_choice_rows(root / "test.jsonl", 6, start=1000)
-    write_choice_rows(root / "more.jsonl", 10, start=500)
-    save_base(root / "old", seed=1)
-    save_base(root / "new", seed=2)
-    return root
+    return update_inputs.write_update_inputs(tmp_path_factory.mktemp("dry"), train=20, test=6, more=10)
 
 
 def configured(root, out, **alignment):
-    config = {
-        "old": "old",
-        "new": "new",
-        "tasks": [{"task": "tools.yaml", "train": "train.jsonl", "test": "test.jsonl"}],
-        "lora": {"r": 4, "alpha": 8},
-        "training": TRAINING,
-        "alignment": alignment,
-        "evaluation": {"bare_base": False, "control": False},
-        "output": str(out),
-    }
-    path = root / f"{out.name}.yaml"
-    path.write_text(yaml_text(config))
-    return load_config(path)
+    return update_inputs.configured(root, out, training=TRAINING, control=False, **alignment)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +35,7 @@ def configured(root, out, **alignment):
         {"method": "options", "unlabelled": "more.jsonl", "unlabelled_epochs": 3},
         {"method": "options", "target": "labels"},
         {"unit": "options", "target": "margin"},
+        {"method": "options", "target": "mask"},
     ],
     ids=lambda each: each.get("target", "mixture"),
 )

@@ -154,3 +154,25 @@ def test_bases_are_held_against_each_other_by_their_files(inputs, tmp_path):
         assert share_tokenizer(words, BaseConfig(base="someone/not-here")) is None
     with pytest.raises(ModelError, match="no such folder"):
         share_tokenizer(words, BaseConfig(base="./not-here"))
+
+
+def test_eq_1_on_tokens_takes_such_a_pair_and_the_report_says_what_was_aligned(inputs, tmp_path):
+    path = written(inputs, tmp_path / "tokens", task="words.yaml")
+    result = update(load_config(path))
+    method = result.report.training["tools"][2].method
+    assert (method.unit, method.target, method.projection) == ("tokens", "mask", "chunks")
+    assert 0.3 < method.aligned < 1.0 and 0.5 < method.placed <= 1.0
+    page = (result.folder / "report.md").read_text()
+    assert f"the old model's tokens aligned at {100 * method.aligned:.1f}% of the new ones" in page
+    assert update(load_config(path)).num_stages_run == 0
+
+
+def test_a_tokenizer_that_cannot_be_aligned_is_refused_before_training(inputs, tmp_path, monkeypatch):
+    monkeypatch.setattr("muscle.training.crossing.spelling._kind_of", refuse_kind)
+    with pytest.raises(ModelError, match="expected a byte-level"):
+        update(load_config(written(inputs, tmp_path / "odd", new="pieces", method="paper")))
+    assert not list((tmp_path / "odd").glob("adapters/*"))
+
+
+def refuse_kind(tokenizer):
+    raise ModelError("tokenizer: expected a byte-level one, found another")

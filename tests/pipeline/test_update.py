@@ -259,13 +259,6 @@ def test_the_floor_of_a_given_old_adapter_says_that_its_recipe_is_not_known(inpu
     assert "floor tools: the old adapter is given" in caplog.text
 
 
-def test_bases_with_other_vocabularies_are_refused_before_training(inputs, tmp_path):
-    save_base(tmp_path / "other", seed=3, extra_words=2)
-    with pytest.raises(ModelError, match="different vocabularies"):
-        run(inputs, tmp_path / "run", new=str(tmp_path / "other"), **{"alignment.method": "paper"})
-    assert not list((tmp_path / "run").glob("adapters/*"))
-
-
 def test_an_adapter_of_another_base_is_refused_before_training(inputs, finished, tmp_path):
     out, _ = finished
     wrong = {"base": "old", "adapters": {"tools": str(out / "adapters" / "new" / "tools")}}

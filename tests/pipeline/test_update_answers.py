@@ -7,55 +7,22 @@ import pytest
 
 from command_line import muscle
 from muscle.config.methods import AnswerSettings
-from muscle.config.update_file import load_config
 from muscle.errors import ConfigError, DataError
-from muscle.pipeline.candidates import candidate_parts
 from muscle.pipeline.dry_run import plan_stages
 from muscle.pipeline.update import update
+from muscle.pipeline.whole_answers.candidates import candidate_parts
 from muscle.tasks.candidates import Candidate, read_candidates, write_candidates
 from muscle.tasks.task import Example
 from muscle.yaml_files import yaml_text
-from tiny import GENERATION_YAML, TASK_YAML, save_base, write_choice_rows
-
-TRAINING = {
-    "epochs": 1,
-    "learning_rate": 0.005,
-    "warmup_steps": 2,
-    "batch_size": 8,
-    "gradient_accumulation": 1,
-    "precision": "float32",
-}
+from tiny import GENERATION_YAML, TASK_YAML
+from update_inputs import TRAINING, configured, with_adapters, write_update_inputs
 
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    root = tmp_path_factory.mktemp("answers")
-    (root / "tools.yaml").write_text(GENERATION_YAML)
+    root = write_update_inputs(tmp_path_factory.mktemp("answers"), task=GENERATION_YAML, kept=("id", "goal"))
     (root / "choice.yaml").write_text(TASK_YAML)
-    write_choice_rows(root / "train.jsonl", 40)
-    write_choice_rows(root / "test.jsonl", 16, start=1000)
-    rows = [json.loads(line) for line in write_choice_rows(root / "more.jsonl", 30, start=500).read_text().splitlines()]
-    questions = [{"id": row["id"], "goal": row["goal"]} for row in rows]
-    (root / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions))
-    save_base(root / "old", seed=1)
-    save_base(root / "new", seed=2)
     return root
-
-
-def configured(root: Path, out: Path, *, task: str = "tools.yaml", **alignment):
-    config = {
-        "old": "old",
-        "new": "new",
-        "tasks": [{"task": task, "train": "train.jsonl", "test": "test.jsonl"}],
-        "lora": {"r": 4, "alpha": 8},
-        "training": TRAINING,
-        "alignment": alignment,
-        "evaluation": {"control": True, "bare_base": False},
-        "output": str(out),
-    }
-    path = root / f"{out.name}.yaml"
-    path.write_text(yaml_text(config))
-    return load_config(path)
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +30,6 @@ def plain(inputs, tmp_path_factory):
     """A run of the preset on unlabelled inputs too, whose task adapters the others take over."""
     out = tmp_path_factory.mktemp("plain") / "preset"
     return update(configured(inputs, out, method="answers", unlabelled="more.jsonl")).folder
-
-
-def with_given_adapters(config, folder: Path):
-    given = {side: {"tools": str(folder / "adapters" / side / "tools")} for side in ("old", "new")}
-    sides = {side: getattr(config, side).located(getattr(config, side).base, given[side]) for side in ("old", "new")}
-    return config.model_copy(update=sides)
 
 
 def written(folder: Path, run: str) -> dict:
@@ -117,7 +78,7 @@ METHODS = {
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_target_goes_the_whole_way(inputs, plain, tmp_path, name):
-    config = with_given_adapters(configured(inputs, tmp_path / "run", **METHODS[name]), plain)
+    config = with_adapters(configured(inputs, tmp_path / "run", **METHODS[name]), plain)
     folder = update(config).folder
     found = written(folder, "compat")
     assert (found["unit"], found["target"]) == ("answers", config.alignment.target)

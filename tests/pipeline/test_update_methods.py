@@ -2,57 +2,21 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 
 from command_line import muscle
-from muscle.config.update_file import load_config, load_stage_settings
+from muscle.config.update_file import load_stage_settings
 from muscle.errors import ConfigError, DataError, ModelError
 from muscle.pipeline.dry_run import plan_stages
 from muscle.pipeline.update import update
 from muscle.yaml_files import yaml_text
-from tiny import TASK_YAML, save_base, write_choice_rows
-
-TRAINING = {
-    "epochs": 1,
-    "learning_rate": 0.005,
-    "warmup_steps": 2,
-    "batch_size": 8,
-    "gradient_accumulation": 1,
-    "precision": "float32",
-}
+from update_inputs import TRAINING, configured, with_adapters, write_update_inputs
 
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    root = tmp_path_factory.mktemp("methods")
-    (root / "tools.yaml").write_text(TASK_YAML)
-    write_choice_rows(root / "train.jsonl", 40)
-    write_choice_rows(root / "test.jsonl", 16, start=1000)
-    rows = [json.loads(line) for line in write_choice_rows(root / "more.jsonl", 30, start=500).read_text().splitlines()]
-    for row in rows:
-        row.pop("label")
-    (root / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    save_base(root / "old", seed=1)
-    save_base(root / "new", seed=2)
-    return root
-
-
-def configured(root: Path, out: Path, **alignment):
-    config = {
-        "old": "old",
-        "new": "new",
-        "tasks": [{"task": "tools.yaml", "train": "train.jsonl", "test": "test.jsonl"}],
-        "lora": {"r": 4, "alpha": 8},
-        "training": TRAINING,
-        "alignment": alignment,
-        "evaluation": {"control": True, "bare_base": False},
-        "output": str(out),
-    }
-    path = root / f"{out.name}.yaml"
-    path.write_text(yaml_text(config))
-    return load_config(path)
+    return write_update_inputs(tmp_path_factory.mktemp("methods"))
 
 
 @pytest.fixture(scope="module")
@@ -70,17 +34,11 @@ METHODS = {
     "reliability": {"method": "options", "target": "reliability", "start": "old"},
     "stack": {"method": "options", "target": "stack", "kappa": 3.0, "labels_first": False},
     "lifted": {"unit": "options", "target": "lifted", "temperature": 1.0, "unlabelled": {"tools": "more.jsonl"}},
+    "mask": {"method": "options", "target": "mask", "ce_weight": 0.2},
     "focal": {"method": "pct"},
     "twins": {"method": "twins"},
     "large": {"method": "options", "lora": {"r": 8}, "kl": "reverse", "selection": "cross_entropy"},
 }
-
-
-def with_adapters(config, plain: Path):
-    """Return an update that takes the task adapters of a finished run over."""
-    given = {side: {"tools": str(plain / "adapters" / side / "tools")} for side in ("old", "new")}
-    sides = {side: getattr(config, side).located(getattr(config, side).base, given[side]) for side in ("old", "new")}
-    return config.model_copy(update=sides)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -49,7 +49,7 @@ def test_a_cell_s_last_value_is_a_small_table_without_script_or_frame() -> None:
     html = compare(OLD, NEW)._repr_html_()
     tags = {tag for tag, _ in Frame(html).elements}
     assert {"table", "strong"} <= tags and not tags & {"iframe", "script", "style"}
-    assert len(html) < 3_000
+    assert len(html) < 4_000
     assert "<td>7</td>" in html and "1: 2.5%" in html
 
 
@@ -63,7 +63,7 @@ def test_answers_in_the_table_stay_text() -> None:
 def test_a_result_says_itself_in_one_short_line(tmp_path: Path) -> None:
     result, judged = compare(OLD, NEW), gate(OLD, NEW)
     for shown, name in ((result, "Comparison"), (result.report, "Report"), (judged, "GateResult")):
-        assert repr(shown) == f"<{name}: {(judged if shown is judged else result).headline}>"
+        assert repr(shown) == f"<{name}: {(judged if shown is judged else result).report.sentence}>"
     assert repr(read_run(OLD, name="v1")) == "<Run v1: 40 predictions, tasks all>"
     assert repr(history([OLD, NEW, OLD])) == "<HistoryReport 1 table → 2 table → 3 table: tasks all>"
     path = tmp_path / "report.json"

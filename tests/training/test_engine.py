@@ -12,12 +12,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, Gemma2Config, GraniteConfig, LlamaConfig, PhiConfig
 
-from muscle import OnlineTeachers, compatibility_loss, finetune, get_task
+from muscle import OnlineTeachers, compatibility_loss
 from muscle.config.settings import BaseConfig
 from muscle.errors import OutputError
 from muscle.models.adapters import load_adapter, new_adapter
 from muscle.models.bases import load_base
-from muscle.tasks import load_examples, split_train_validation
 from muscle.training.data.batches import PaddingCollator
 from muscle.training.data.examples import tokenize
 from muscle.training.run import training_arguments
@@ -27,7 +26,7 @@ from muscle.training.teachers.make_rows import TaskModel, row_maker
 from muscle.training.teachers.run_teachers import StoreSettings, store_teachers
 from muscle.training.trainer import AdapterTrainer, next_token_objective
 from places import TESTS
-from tiny import TASK_YAML, save_base, write_choice_rows
+from tiny import save_base
 from tiny_pair import LORA, SETTINGS, tiny_pair, trained, weights
 
 
@@ -342,9 +341,6 @@ def test_a_full_disk_is_refused_before_a_teacher_runs(world, tmp_path, monkeypat
 
 def other_world(root, config, precision):
     """The same task on bases of another architecture, with untrained but different task adapters."""
-    (root / "tools.yaml").write_text(TASK_YAML)
-    task = get_task(root / "tools.yaml")
-    split = split_train_validation(load_examples(task, write_choice_rows(root / "train.jsonl", 40)), seed=0)
     loaded = {}
     for name, seed in (("old", 1), ("new", 2)):
         folder = save_base(root / name, seed=seed)
@@ -354,16 +350,7 @@ def other_world(root, config, precision):
             torch.nn.init.normal_(parameter, std=0.2)
         model.save_pretrained(folder)
         loaded[name] = load_base(BaseConfig(base=str(folder)), precision=precision, device="cpu")
-        finetune(
-            loaded[name],
-            task,
-            train_examples=split.train,
-            validation_examples=split.validation,
-            lora=LORA,
-            settings=SETTINGS.model_copy(update={"epochs": 1, "precision": precision}),
-            out=root / f"adapter-{name}",
-        )
-    return root, task, split, loaded
+    return tiny_pair(root, bases=loaded, items=40, epochs=1, precision=precision)
 
 
 SIZES = {

@@ -66,6 +66,38 @@ def test_an_update_under_fsdp2_is_that_of_one_process(world):
     assert done.stderr.count("loading the new base") == 4
 
 
+# As many chunks of logits as there are nodes in the one process, and one in the other.
+OPTIONS_PROGRAM = (
+    """
+from muscle import distributed
+from muscle.training.options import trainer
+
+score, room = trainer.option_log_likelihoods, 1 if distributed.is_main() else 2**30
+trainer.option_log_likelihoods = lambda *words, **named: score(*words, **{**named, "memory_bytes": room})
+"""
+    + FSDP_PROGRAM
+)
+
+
+def test_a_method_on_whole_options_under_fsdp2_is_that_of_one_process(world):
+    method = {"method": "options", "target": "mask", "ce_weight": 0.2}
+    update_alone(write_config(world, world / "options-1", accumulation=4, **method))
+    program = world / "options.py"
+    program.write_text(OPTIONS_PROGRAM)
+    config = write_config(world, world / "options-fsdp", accumulation=2, **method)
+    done = launch(2, "update", config, program=[program], **FSDP)
+    assert done.returncode == 0, done.stderr[-3000:]
+    # Labels first, and then the mask, beside the task adapters and the control.
+    assert done.stdout.count("49 of 49 in shards") == 5
+    assert_same_training(world / "options-1", world / "options-fsdp", "compat")
+    logs = [
+        json.loads((world / run / "adapters/compat/tools/training.json").read_text())["log"]
+        for run in ("options-1", "options-fsdp")
+    ]
+    shares = [[line["masked_share"] for line in log if "masked_share" in line] for log in logs]
+    assert shares[1] == pytest.approx(shares[0], abs=1e-9)
+
+
 @pytest.mark.skipif(find_spec("deepspeed") is None, reason="deepspeed is not installed")
 @pytest.mark.parametrize("stage", [2, 3])
 def test_an_update_under_deepspeeds_zero_is_that_of_one_process(world, stage):

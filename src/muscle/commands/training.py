@@ -10,6 +10,7 @@ import typer
 from muscle.commands.follow_up import command
 from muscle.commands.options import AsJson, Out, Precision, Quiet, Settings, TaskOption, TrainOption
 from muscle.commands.shell import assignments, check_outputs, print_json, say, show_report, start
+from muscle.commands.sources import column_map
 from muscle.errors import ConfigError, MuscleError
 from muscle.foreign_text import listing
 
@@ -63,13 +64,36 @@ def demo(
 
 
 def init(
-    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("update.yaml"),
+    path: Annotated[
+        Path | None, typer.Argument(help="The file to write: update.yaml, or with --task the data's name.yaml.")
+    ] = None,
+    task: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Rows of your own: write the YAML of a task for them, with kind, fields and scorer proposed from the "
+            "data, and say why.",
+        ),
+    ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option("--column", metavar="OURS=THEIRS", help="With --task: input=A,B, answer=C or id=D. Repeatable."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
-    """Write a commented update.yaml to start from."""
+    """Write a commented update.yaml to start from, or a task's YAML for data of your own."""
+    if task is not None:
+        from muscle.tasks.proposal.start import start_task
+
+        out = path or Path(f"{task.stem}.yaml")
+        say("\n".join(start_task(task, out, columns=column_map(columns or ()), force=force)))
+        return
+    if columns:
+        raise ConfigError("--column: only read with --task")
     from muscle.config.template import UPDATE_YAML
     from muscle.files import write_text
 
+    path = path or Path("update.yaml")
     if path.exists() and not force:
         raise ConfigError(f"{path}: exists already; --force replaces it")
     write_text(path, UPDATE_YAML)

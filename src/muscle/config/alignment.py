@@ -19,6 +19,7 @@ from muscle.config.methods import (
     KlName,
     MaskName,
     MethodName,
+    ProjectionName,
     SelectionName,
     StartName,
     TargetName,
@@ -35,7 +36,10 @@ _FITTING: Mapping[UnitName, tuple[TargetName, ...]] = {
     "answers": _OF_WHOLE_ANSWERS,
     "weights": ("interpolation",),
 }
-_TELLING = ("method", "unit", "target", "temperature", "mask", "ce_weight", "engine", "store_precision", "topk")
+_TELLING = (
+    *("method", "unit", "target", "temperature", "mask", "ce_weight"),
+    *("engine", "store_precision", "topk", "projection"),
+)
 """Keys of which one says that the paper's method is meant, or that another one is."""
 _TAUGHT = "a target with teachers: mixture, reliability, stack, lifted, focal, inhibition or old_answers"
 _ONE_DISTRIBUTION: tuple[TargetName, ...] = ("mask", *MIXED_TARGETS)
@@ -92,6 +96,7 @@ class AlignmentSettings(Section):
         store_precision: of the teachers' vectors on disk; `auto` is float16 for 16-bit models and float32 for
             others, by measurement (`docs/engine.md`).
         topk: tokens that a `topk` store keeps of each distribution.
+        projection: with unit `tokens`, where the bases' tokenizers differ: how the old model's tokens become new ones.
         training: keys of `training` that differ for the compatibility adapter; nothing reads them where nothing is
             trained.
     """
@@ -122,10 +127,11 @@ class AlignmentSettings(Section):
     engine: EngineName = "projected"
     store_precision: Literal["auto", "bf16", "fp16", "float32"] = "auto"
     topk: Positive = 64
+    projection: ProjectionName = "chunks"
     training: Mapping[str, object] = Field(default_factory=dict)
 
     _later = (
-        *("engine", "store_precision", "topk"),
+        *("engine", "store_precision", "topk", "projection"),
         *("unit", "target", "old_share", "kappa", "kl", "labels_first", "unlabelled_epochs"),
         *("start", "lora", "selection", "answers"),
         *("sharpness", "focal", "inhibition", "twins", "keep_labels", "margin_of"),
@@ -169,7 +175,7 @@ class AlignmentSettings(Section):
         trained = (tokens or options, "a unit that trains: tokens, options or answers")
         return {
             "mask": (target == "mask", "target mask"),
-            **dict.fromkeys(("engine", "store_precision", "topk"), (tokens, "unit tokens")),
+            **dict.fromkeys(("engine", "store_precision", "topk", "projection"), (tokens, "unit tokens")),
             **dict.fromkeys(("start", "selection"), trained),
             "lora": (trained[0] and target != "twins", "a unit that trains, and not with target twins"),
             "ce_weight": (target == "mask" or taught, f"target mask or {_TAUGHT}"),
@@ -220,9 +226,9 @@ class AlignmentSettings(Section):
         """Whether it was written which method it is, by name or by a key that belongs to a unit alone."""
         return not self.model_fields_set.isdisjoint(_TELLING)
 
-    def as_options(self) -> AlignmentSettings:
-        """Return the method at option level, with the keys that were written."""
-        return type(self).model_validate({**self.model_dump(exclude_unset=True), "method": "options"})
+    def as_method(self, method: Literal["options", "answers"]) -> AlignmentSettings:
+        """Return a method on whole answers, with the keys that were written."""
+        return type(self).model_validate({**self.model_dump(exclude_unset=True), "method": method})
 
     def identity(self) -> dict[str, object]:
         """Return the settings as part of a fingerprint.

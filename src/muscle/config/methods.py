@@ -20,6 +20,9 @@ a token's place, and both likelihoods are that of its right option."""
 EngineName = Literal["projected", "mixed", "hidden", "topk", "online"]
 """What is there of the teachers while the compatibility adapter trains, see `docs/engine.md`."""
 
+ProjectionName = Literal["chunks", "first", "pieces"]
+"""How an old model's tokens become a new model's where their tokenizers differ, see `docs/tokenizers.md`."""
+
 MethodName = Literal["paper", "options", "answers", "churn", "pct", "ldi", "elodi", "mpt", "relabel", "twins", "bcwi"]
 """Presets of the choices that make up a method, see `docs/update.md`."""
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PrivateAttr, field_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from muscle.config.alignment import AlignmentSettings
 from muscle.config.section import Positive, Section
@@ -46,31 +47,54 @@ RUNS = ("old", "new", "compat", "base", "control", "floor")
 
 
 class BaseConfig(Section):
-    """A base model: hub name, local folder or GGUF file.
+    """A base model: hub name, local folder or GGUF file; of an old model that is gone, a record of its answers.
 
     Attributes:
-        base: hub name (`org/name`), folder with safetensors, or a file that ends in `.gguf`.
+        base: hub name (`org/name`), folder with safetensors, or a file that ends in `.gguf`; empty with a record.
         revision: commit or tag on the hub.
         trust_remote_code: runs code that comes with the model; off unless asked for.
         adapters: task name to a ready PEFT folder; such a task is not fine-tuned again.
+        record: files of predictions that stand for the old model (`docs/record.md`).
     """
 
-    base: str
+    _later = ("record",)
+
+    base: str = ""
     revision: str | None = None
     trust_remote_code: bool = False
     adapters: Mapping[str, str] = Field(default_factory=dict)
+    record: list[str] = Field(default_factory=list)
     _written: str | None = PrivateAttr(default=None)
+
+    @field_validator("record", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        """A file stands for a list of it."""
+        return [value] if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_or_the_other(self) -> BaseConfig:
+        if not self.base and not self.record:
+            raise ValueError("base: missing; expected a value")
+        for key in ("base", "revision", "trust_remote_code", "adapters"):
+            if self.record and getattr(self, key):
+                raise ValueError(f"{key}: expected no such key beside record, which stands for the whole old model")
+        return self
 
     @property
     def name(self) -> str:
         """The base as the user wrote it: what results and reports call it, whatever folder it was found in."""
-        return self._written or self.base
+        return self._written or self.base or ", ".join(Path(each).stem for each in self.record)
 
     def located(self, base: str, adapters: Mapping[str, str]) -> BaseConfig:
         """Return a copy with absolute paths that keeps its name."""
         copied = self.model_copy(update={"base": base, "adapters": adapters})
         copied._written = self.name
         return copied
+
+    def with_records(self, files: list[str]) -> BaseConfig:
+        """Return a copy with other places of its record."""
+        return self.model_copy(update={"record": files})
 
 
 class TaskConfig(Section):

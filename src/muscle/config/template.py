@@ -88,6 +88,7 @@ alignment:                              # the compatibility adapter; the words a
   engine: projected                     # ours: or mixed, hidden, topk, online (docs/engine.md)
   store_precision: auto                 # ours: bf16, fp16, float32
   topk: 64                              # ours: tokens that a topk store keeps
+  projection: chunks                    # ours: old tokens to new ones where tokenizers differ; first, pieces
   training: {}                          # keys of `training` that differ here
 evaluation:
   backend: hf                           # ours: or vllm (docs/scale.md)

@@ -119,6 +119,7 @@ class UpdateConfig(StageSettings):
                 f"found {outline(self.alignment.unlabelled)}"
             )
         self._refuse_shared_teachers(self.alignment, "alignment")
+        self._check_record()
         for index, entry in enumerate(self.tasks):
             if entry.train is not None and entry.train == entry.test:
                 raise ValueError(
@@ -138,6 +139,31 @@ class UpdateConfig(StageSettings):
                 f"{self.training.quantization}; expected hf"
             )
         return self
+
+    def _check_record(self) -> None:
+        """Refuse what takes the weights of an old model that is a record."""
+        third = self.sweep.third
+        for key, side in (("new", self.new), ("sweep.third", third)):
+            if side is not None and side.record:
+                raise ValueError(f"{key}.record: only the old model can be a record; expected a base")
+        if not self.old.record:
+            return
+        if self.evaluation.floor:
+            raise ValueError(
+                "evaluation.floor: trains the old recipe again, of which a record knows nothing; expected false: the "
+                "floor of a record comes from its repeats"
+            )
+        named = {"alignment": self.alignment} if self.alignment.names_a_method else {}
+        for key, method in {
+            **named,
+            **{f"evaluation.beside.{name}": each for name, each in self.evaluation.beside.items()},
+        }.items():
+            if method.unit not in ("options", "answers") or method.start == "old":
+                wrong = "start" if method.start == "old" else "method"
+                raise ValueError(
+                    f"{key}.{wrong}: {getattr(method, wrong)} needs the old model's weights, of which old.record has "
+                    "none; expected method options (tasks with options) or answers, and a start of the new side"
+                )
 
     def _refuse_shared_teachers(self, alignment: AlignmentSettings, key: str) -> None:
         """An adapter is one of a task."""
@@ -219,6 +245,8 @@ class _Places:
 
     def side(self, name: str, section: BaseConfig) -> BaseConfig:
         """Return a base with absolute paths."""
+        if section.record:
+            return section.with_records([self.path(text, name, "record") for text in section.record])
         adapters = {task: self.path(path, name, "adapters", task) for task, path in section.adapters.items()}
         # What exists here is a path; what starts like one but isn't there stays one too, so that the refusal names it.
         looks_local = section.base.startswith((".", "/", "~")) or section.base.endswith(".gguf")

@@ -131,7 +131,7 @@ def diagnose(command: str | None = None) -> Diagnosis:
         ) from None
     hardware, asked = look(), requirements()
     uses = tuple(_here(use, asked, hardware) for use in chosen)
-    return Diagnosis(own, hardware, uses, tuple(_advice(hardware)))
+    return Diagnosis(own, hardware, uses, tuple(_in_the_way(hardware)))
 
 
 def _here(use: Use, asked: list[Requirement], hardware: Hardware) -> Finding:
@@ -148,7 +148,7 @@ def _here(use: Use, asked: list[Requirement], hardware: Hardware) -> Finding:
     return Finding(use.name, use.extra, use.commands, use.setting, found, packages, mend)
 
 
-def _advice(hardware: Hardware) -> list[str]:
+def _in_the_way(hardware: Hardware) -> list[str]:
     """Return what stands in the way beside packages."""
     if hardware.torch_build is None or not hardware.has_nvidia or hardware.torch_sees_gpu:
         return []

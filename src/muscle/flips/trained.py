@@ -62,6 +62,9 @@ class Method:
         selection: the validation value that picked the epoch.
         engine: what was there of the teachers.
         calibration: the temperature that each teacher was divided by, fitted on the validation items.
+        projection: how the old model's tokens became the new one's, where the tokenizers differ.
+        aligned: then, the share of the tokens at which the old model taught; the new one did at the others.
+        placed: then, the share of what the old model expected that stands for tokens of the new one, in the mean.
     """
 
     unit: str
@@ -77,6 +80,9 @@ class Method:
     selection: str | None = None
     engine: str | None = None
     calibration: Mapping[str, float] | None = None
+    projection: str | None = None
+    aligned: float | None = None
+    placed: float | None = None
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ def sequences_of(*datasets: object) -> Iterator[list[int]]:
 
 def _of_row(row: Mapping[str, object]) -> Iterator[list[int]]:
     named = {name: row.get(name) for name in ("input_ids", "attention_mask", "position_ids")}
-    columns = {name: _as_row(value) for name, value in named.items() if value is not None}
+    columns = {name: _one_row(value) for name, value in named.items() if value is not None}
     lengths = row.get("seq_lengths")
     if isinstance(lengths, list | Tensor):
         columns["position_ids"] = torch.cat([torch.arange(int(each)) for each in lengths]).unsqueeze(0)
@@ -113,5 +113,5 @@ def _of_row(row: Mapping[str, object]) -> Iterator[list[int]]:
         yield ids[place.start : place.end]
 
 
-def _as_row(values: object) -> Tensor:
+def _one_row(values: object) -> Tensor:
     return torch.as_tensor(values).reshape(1, -1)

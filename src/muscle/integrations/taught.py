@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -28,7 +28,7 @@ from muscle.training.teachers.store import TeacherStore
 from muscle.training.token_sums import TokenSums, compatibility_sums
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from peft import PeftModel
     from transformers import PreTrainedTokenizerBase
@@ -88,7 +88,7 @@ class Taught:
                 "labels: expected the input's own tokens, or -100, found others; the teachers read the input"
             )
         old, new = (
-            _chosen(store.rows(found, head=head, device=states.device), torch.cat(counted))
+            _of_counted(store.rows(found, head=head, device=states.device), torch.cat(counted))
             for store, head in ((self.old, self.heads[0]), (self.new, self.heads[1]))
         )
         terms = fused_compatibility_terms(
@@ -115,7 +115,7 @@ class Taught:
         return number
 
 
-def _chosen(rows: object, counted: Tensor) -> TeacherRows:
+def _of_counted(rows: object, counted: Tensor) -> TeacherRows:
     """Return the rows of the counted tokens."""
     assert isinstance(rows, TeacherRows), "a store of one teacher"
     tensors = {field.name: getattr(rows, field.name) for field in fields(rows)}
@@ -124,7 +124,8 @@ def _chosen(rows: object, counted: Tensor) -> TeacherRows:
         for name, value in tensors.items()
         if isinstance(value, Tensor)  # a head or a temperature is the same for all
     }
-    return replace(rows, **kept)
+    build: Callable[..., TeacherRows] = type(rows)
+    return build(**{**tensors, **kept})
 
 
 def teach(settings: Teaching, student: PeftModel, known: KnownSequences) -> Taught:

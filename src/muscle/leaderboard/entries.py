@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -43,21 +43,18 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A candidate.
+class Contender:
+    """What is held against others, before and after its runs are there.
 
     Attributes:
         name: what the tables call it.
         role: what it is.
         what: in a few plain words.
         group: the name of its group.
-        runs: its folder of predictions, by seed.
-        controls: names of the entries that it is held against, by kind.
+        controls: names of those that it is held against, by kind.
         uses_old: whether it is made to use the old model.
         eligible: whether it may be advised: a method, or a control that is an update of its own.
         settings: what differs from the update's file.
-        seconds: what its training took, by seed.
-        failed: why it is not there, by seed.
         models_served: how many models answer.
         published: what the paper reports of it.
     """
@@ -66,12 +63,26 @@ class Entry:
     role: Role
     what: str
     group: str
-    runs: Mapping[int, Path]
+    _: KW_ONLY
     controls: Mapping[Control, str] = field(default_factory=dict)
     uses_old: bool = False
     eligible: bool = False
     settings: Mapping[str, object] = field(default_factory=dict)
-    seconds: Mapping[int, float] = field(default_factory=dict)
-    failed: Mapping[int, str] = field(default_factory=dict)
     models_served: int = 1
     published: Published | None = None
+
+
+@dataclass(frozen=True)
+class Entry(Contender):
+    """A contender with what there is of its runs.
+
+    Attributes:
+        runs: its folder of predictions, by seed.
+        seconds: what its training took, by seed.
+        failed: why it is not there, by seed.
+    """
+
+    runs: Mapping[int, Path]
+    _: KW_ONLY
+    seconds: Mapping[int, float] = field(default_factory=dict)
+    failed: Mapping[int, str] = field(default_factory=dict)

@@ -352,28 +352,24 @@ def _gguf_arguments(path: Path) -> dict[str, object]:
     return {"gguf_file": path.name, "quantization_config": GgufConfig(dequantize=True)}
 
 
-def check_same_vocabulary(old: LoadedBase, new: LoadedBase) -> None:
-    """Refuse two bases whose tokenizers or output widths differ: Eq. 1 compares distributions over one vocabulary.
-
-    Raises:
-        ModelError: names both bases and what differs.
-    """
-    check_same_tokens(old.tokenizer, new.tokenizer, f"{old.source} and {new.source}")
-    widths = [side.model.get_output_embeddings().weight.shape[0] for side in (old, new)]
-    if widths[0] != widths[1]:
-        raise ModelError(
-            f"bases {old.source} and {new.source}: output heads of {widths[0]} and {widths[1]} rows; expected the same"
-        )
+def same_vocabulary(old: LoadedBase, new: LoadedBase) -> bool:
+    """Tell whether two bases give distributions over one vocabulary: the same tokens, and heads as wide."""
+    widths = {side.model.get_output_embeddings().weight.shape[0] for side in (old, new)}
+    return len(widths) == 1 and old.tokenizer.get_vocab() == new.tokenizer.get_vocab()
 
 
 def check_same_tokens(old: PreTrainedTokenizerBase, new: PreTrainedTokenizerBase, bases: str) -> None:
-    """Refuse two tokenizers whose vocabularies differ; raises as `check_same_vocabulary`."""
+    """Refuse two tokenizers whose vocabularies differ.
+
+    Raises:
+        ModelError: names both bases and how much differs.
+    """
     ours, theirs = old.get_vocab(), new.get_vocab()
     if ours != theirs:
         differing = len(set(ours.items()) ^ set(theirs.items()))
         raise ModelError(
             f"bases {bases} have different vocabularies ({len(ours)} and {len(theirs)} tokens, {differing} entries "
-            "differ); a compatibility adapter needs one vocabulary for both"
+            "differ); expected the same here, `muscle align` takes two"
         )
 
 

@@ -9,6 +9,7 @@ window shorter than the tree) goes option by option on its own.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -59,6 +60,7 @@ def option_log_likelihoods(
     memory_bytes: int = MEMORY_BYTES,
     option_by_option: bool = False,
     wrapper: nn.Module | None = None,
+    head: nn.Module | None = None,
 ) -> list[Tensor]:
     """Return log p(option | context) of every option, the sum of log p(token | what is before it) over its tokens.
 
@@ -75,6 +77,7 @@ def option_log_likelihoods(
             in the backward pass.
         option_by_option: read every tree so, for a model that `reads_trees` refuses.
         wrapper: a data-parallel wrapper around the model, whose forward is called in its place.
+        head: a whole head in place of the model's own, where that is in shards (`whole_head`).
 
     Returns:
         For each tree (options,), float32 (float64 for a float64 model), in nats.
@@ -83,7 +86,9 @@ def option_log_likelihoods(
         ModelError: the model doesn't call its head exactly once.
     """
     config = without_adapter(model).config
-    score = partial(_score, model, wrapper=wrapper or model, pad_token_id=pad_token_id, memory_bytes=memory_bytes)
+    score = partial(
+        _score, model, wrapper=wrapper or model, pad_token_id=pad_token_id, memory_bytes=memory_bytes, head=head
+    )
     found: dict[int, Tensor] = {}
     branched = [
         index for index, tree in enumerate(trees) if not tree.is_chain and fits(config, tree) and not option_by_option
@@ -103,6 +108,20 @@ def option_log_likelihoods(
         batches = _batches(trees[index].chains(), sum(len(tree.input_ids) for tree in trees))
         found[index] = torch.cat([value for batch in batches for value in score(_Rows(batch))])
     return [found[index] for index in range(len(trees))]
+
+
+def whole_head(model: PreTrainedModel | PeftModel) -> nn.Module | None:
+    """Return a copy of a model's head on the very same numbers, which stays whole when the model is put in shards.
+
+    A head in shards is gathered by all processes together; how often it is applied to a batch, chunk by chunk, is each
+    process's own affair. None where the head is trained: then there is no such copy.
+    """
+    head = without_adapter(model).get_output_embeddings()
+    if any(parameter.requires_grad for parameter in head.parameters()):
+        return None
+    memo: dict[int, object] = {id(each): nn.Parameter(each.detach(), requires_grad=False) for each in head.parameters()}
+    copied: nn.Module = copy.deepcopy(head, memo)
+    return copied
 
 
 def fits(config: PreTrainedConfig, tree: OptionTree) -> bool:
@@ -199,6 +218,7 @@ def _score(
     wrapper: nn.Module,
     pad_token_id: int,
     memory_bytes: int,
+    head: nn.Module | None = None,
 ) -> list[Tensor]:
     """Return (options,) of each row from one forward pass."""
     base = without_adapter(model)
@@ -210,7 +230,8 @@ def _score(
     for row, tree in enumerate(rows.trees):
         predicted += [(nodes.setdefault((row, edge.node), len(nodes)), edge.token) for edge in tree.edges]
     places = torch.tensor(list(nodes), device=states.device)
-    log_p = _log_p(base, states[places[:, 0], places[:, 1]], torch.tensor(predicted), memory_bytes)
+    head = head or base.get_output_embeddings()
+    log_p = _log_p(base, head, states[places[:, 0], places[:, 1]], torch.tensor(predicted), memory_bytes)
     parts = torch.split(log_p, [len(tree.edges) for tree in rows.trees])
     return [_path_sums(tree, part) for tree, part in zip(rows.trees, parts, strict=True)]
 
@@ -233,11 +254,12 @@ def _inputs(rows: _Rows, pad_token_id: int, dtype: torch.dtype) -> dict[str, Ten
     return {"input_ids": input_ids, "position_ids": position_ids, "attention_mask": mask.unsqueeze(1)}
 
 
-def _log_p(base: PreTrainedModel, states: Tensor, predicted: Tensor, memory_bytes: int) -> Tensor:
+def _log_p(base: PreTrainedModel, head: nn.Module, states: Tensor, predicted: Tensor, memory_bytes: int) -> Tensor:
     """Return log p of tokens, a chunk of the vocabulary's logits at a time.
 
     Args:
-        base: whose head it is.
+        base: whose states they are.
+        head: its own, or `whole_head`.
         states: (nodes, width), what the head takes.
         predicted: (edges, 2), the number of a node and a token's id.
         memory_bytes: budget for a chunk.
@@ -246,7 +268,7 @@ def _log_p(base: PreTrainedModel, states: Tensor, predicted: Tensor, memory_byte
         (edges,).
     """
     config = base.config.get_text_config()
-    logits = partial(_wide_logits, base.get_output_embeddings(), logit_scale(config), logit_cap(config))
+    logits = partial(_wide_logits, head, logit_scale(config), logit_cap(config))
     wide = torch.promote_types(states.dtype, torch.float32)
     training = torch.is_grad_enabled()
     # The product, its wide copy, the exponentials of their sum; with a gradient those of the first two.

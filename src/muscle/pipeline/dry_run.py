@@ -19,8 +19,9 @@ from muscle.files import check_can_write
 from muscle.models.adapter_check import check_adapter, check_adapter_alone
 from muscle.models.bases import is_hub_name, load_outline, load_tokenizer, reason_of, resolve_base
 from muscle.pipeline.at_hand import missing_bases, nothing_downloaded
+from muscle.pipeline.given.notes import given_prompt_notes
 from muscle.pipeline.load_data import load_data
-from muscle.pipeline.loaded_bases import SIDES, Side, with_fitting_method
+from muscle.pipeline.loaded_bases import Side, with_fitting_method
 from muscle.pipeline.memory.cards import Card
 from muscle.pipeline.memory.plan_memory import MemoryPlan, plan_memory
 from muscle.pipeline.resources import PEAK_FLOPS, UTILISATION, Estimate, ModelSizes, TreeSizes, estimate
@@ -103,14 +104,17 @@ def plan_update(config: UpdateConfig, *, card: Card | None = None) -> Plan:
         update_stages = UpdateStages(config)
         update_stages.data = load_data(config, split_seed=update_stages.split_seed, outlines=True)
         outlines = [data.task.name for data in update_stages.data.values() if data.is_outline]
-        missing = missing_bases([config.old, config.new])
+        missing = missing_bases([update_stages.bases.settings(side) for side in update_stages.sides])
         notes = []
+        if update_stages.record is not None:
+            known = (data for data in update_stages.data.values() if not data.is_outline)
+            notes += [update_stages.record.coverage(data) for data in known]
         if outlines:
             notes.append(f"not on this machine: the data of {', '.join(outlines)}; published sizes stand for it")
         if missing:
             notes.append(f"not on this machine: {', '.join(dict.fromkeys(missing))}; `muscle update` downloads them")
         tokenizers: Tokenizers = {
-            side: _if_cached(update_stages.bases.settings(side), load_tokenizer) for side in SIDES
+            side: _if_cached(update_stages.bases.settings(side), load_tokenizer) for side in update_stages.sides
         }
         tokenizer = tokenizers["new"]
         architecture = _if_cached(config.new, _read_architecture)
@@ -126,13 +130,14 @@ def plan_update(config: UpdateConfig, *, card: Card | None = None) -> Plan:
         listed = update_stages.all()
         stages = list(_planned(update_stages, listed, tokenizers, are_bases_here=not missing))
         _check_given(update_stages)
+        notes += given_prompt_notes(update_stages, tokenizers)
         waiting = {stage.name for stage in stages if stage.state == "to run"}
         if waiting:
             check_can_write(update_stages.folder, folder=True)
         memory = plan_memory(
             update_stages,
             [stage for stage in listed if stage.name in waiting],
-            {side: _sizes(update_stages.bases.settings(side)) for side in SIDES},
+            {side: _sizes(update_stages.bases.settings(side)) for side in update_stages.sides},
             tokenizers,
             card,
         )
@@ -152,7 +157,7 @@ def _check_given(update_stages: UpdateStages) -> None:
     """
     of_methods = update_stages.methods.values()
     teachers = [Path(each) for name in update_stages.data for method in of_methods for each in method.teachers_of(name)]
-    for side in SIDES:
+    for side in update_stages.sides:
         base, folders = update_stages.bases.settings(side), list(update_stages.given(side).values())
         folders += teachers if side == "new" else []
         if not folders:
@@ -185,15 +190,15 @@ def _planned(
         known = are_bases_here and not stage.data.is_outline
         states[stage.name] = state = _state(stage, states, run, are_inputs_known=known)
         # The new base's stands for one that is not here: most pairs share it.
-        data, tokenizer = stage.data, tokenizers[stage.side] or tokenizers["new"]
+        data, tokenizer = stage.data, tokenizers.get(stage.side) or tokenizers["new"]
         examples = len(data.test)
         if stage.epochs is not None or stage.answers:
             examples = len(data.train) + len(data.validation) + len(stage.unlabelled)
         tokens: int | None = 0
         asked: int | None = 0
-        if state == "to run" and (tokenizer is None or data.is_outline):
+        if state == "to run" and stage.side in tokenizers and (tokenizer is None or data.is_outline):
             tokens, asked = None, None if stage.teachers else 0
-        elif state == "to run" and tokenizer is not None:
+        elif state == "to run" and tokenizer is not None and stage.side in tokenizers:
             tokens = _tokens_of(stage, data, tokenizer, max_length)
             asked = teacher_tokens(stage, data, tokenizers, max_length)
         yield PlannedStage(stage.name, state, examples, tokens, asked, data.is_outline)

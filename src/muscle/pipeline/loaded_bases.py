@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from muscle.config.settings import BaseConfig
 from muscle.config.update_file import StageSettings, UpdateConfig
+from muscle.errors import ConfigError
 from muscle.models.bases import LoadedBase, load_for_training
 from muscle.models.devices import free_memory
 from muscle.models.tokenizers import share_tokenizer
@@ -25,8 +26,28 @@ Side = Literal["old", "new"]
 SIDES: tuple[Side, ...] = ("old", "new")
 
 
+def sides_of(config: UpdateConfig) -> tuple[Side, ...]:
+    """Return the sides that have a base: not the old one where it is a record of answers."""
+    return ("new",) if config.old.record else SIDES
+
+
 def with_fitting_method(config: UpdateConfig) -> UpdateConfig:
-    """Return an update whose method fits its bases: see `fitting_method`."""
+    """Return an update whose method fits its bases: see `fitting_method`.
+
+    Beside a record of the old model it is one of whole answers.
+    """
+    if config.old.record:
+        if config.alignment.names_a_method:
+            return config
+        kinds = {get_task(entry.task).kind for entry in config.tasks}
+        if len(kinds) > 1:
+            raise ConfigError(
+                "alignment.method: with old.record expected options or answers; some tasks have options, and of others "
+                "the answers are generated: give each kind an update of its own"
+            )
+        method: Literal["options", "answers"] = "options" if kinds == {"choice"} else "answers"
+        logger.info("the old model is a record: the method is %s (alignment.method: another)", method)
+        return config.model_copy(update={"alignment": config.alignment.as_method(method)})
     return fitting_method(config, config.old, config.new, [entry.task for entry in config.tasks])
 
 
@@ -50,7 +71,7 @@ def fitting_method(settings: Settings, old: BaseConfig, new: BaseConfig, tasks: 
     if share_tokenizer(old, new) is not False:
         return settings
     logger.info("the bases' tokenizers differ: the method is options (whole answer options; alignment.method: another)")
-    return settings.model_copy(update={"alignment": settings.alignment.as_options()})
+    return settings.model_copy(update={"alignment": settings.alignment.as_method("options")})
 
 
 class LoadedBases:

@@ -141,7 +141,8 @@ def _method(place: AdapterPlace, told: _Told) -> Method:
     alignment = place.alignment
     if alignment is None:
         return Method(place.unit, "labels")
-    calibration = told.values.get("temperatures")
+    calibration, crossed = told.values.get("temperatures"), told.values.get("old_tokens")
+    shares = crossed if isinstance(crossed, dict) else {}
 
     def kept(key: str) -> bool:
         return alignment.reads(key)
@@ -162,7 +163,14 @@ def _method(place: AdapterPlace, told: _Told) -> Method:
         calibration={str(name): float(value) for name, value in calibration.items() if _is_number(value)}
         if isinstance(calibration, dict)
         else None,
+        projection=alignment.projection if shares else None,
+        aligned=_number_or_none(shares.get("aligned")),
+        placed=_number_or_none(shares.get("placed")),
     )
+
+
+def _number_or_none(value: object) -> float | None:
+    return float(value) if _is_number(value) else None
 
 
 def _how_it_went(place: AdapterPlace, told: _Told) -> Outcome:

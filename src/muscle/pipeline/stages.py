@@ -3,10 +3,8 @@
 They are: fine-tune both task adapters, draw candidate answers where these are learnt, align, train the controls that
 are wanted, evaluate, report.
 
-A stage is keyed by everything that its outputs depend on (settings, data, the content of the stages before),
-so a second run does nothing and a changed setting redoes only what hangs on it. A run folder holds
-`adapters/{old,new,compat,control,floor}/TASK/`, `predictions/{old,new,compat,base,control,floor}/TASK.jsonl`,
-such folders of each method beside, `report.{json,md,html}` and `manifest.json`.
+A stage is keyed by everything that its outputs depend on (settings, data, the content of the stages before), so that a
+second run does nothing. A run folder holds `adapters/RUN/TASK/`, `predictions/RUN/TASK.jsonl`, `report.*`, a manifest.
 """
 
 from __future__ import annotations
@@ -25,12 +23,13 @@ from muscle.evaluation.save import evaluate_to_file
 from muscle.files import read_json
 from muscle.flips.trained import TrainedAdapter
 from muscle.models.bases import base_fingerprint, chat_template_fingerprint, resolve_base
-from muscle.pipeline.candidates import CandidateFiles
 from muscle.pipeline.load_data import load_data
-from muscle.pipeline.loaded_bases import SIDES, LoadedBases, Side
+from muscle.pipeline.loaded_bases import SIDES, LoadedBases, Side, sides_of
 from muscle.pipeline.read_training import AdapterPlace, read_training
 from muscle.pipeline.run_folder import content_of
 from muscle.pipeline.stage import Stage
+from muscle.pipeline.whole_answers.candidates import CandidateFiles
+from muscle.pipeline.whole_answers.old_record import OldRecord
 from muscle.pipeline.write_report import report_stage
 from muscle.predictions.run import METADATA_FILE
 from muscle.provenance import versions
@@ -58,6 +57,8 @@ class UpdateStages:
         self.teachers = teachers
         self.folder = Path(config.output)
         self.bases = LoadedBases(config, self._scored_adapters)
+        self.sides = sides_of(config)
+        self.record = OldRecord(config.old.record) if config.old.record else None
 
     def all(self) -> list[Stage]:
         """Return the stages in their order: all training first, then the scoring, for which each base is loaded once.
@@ -67,7 +68,7 @@ class UpdateStages:
         """
         stages: list[Stage] = []
         for data in self.data.values():
-            stages += [self.finetune("old", data), self.finetune("new", data)]
+            stages += [self.finetune(side, data) for side in self.sides]
             stages += self.candidates.stages(data)
             stages += [self.align(data, run) for run in self.methods]
             if self.config.trains_control:
@@ -89,7 +90,7 @@ class UpdateStages:
     @cached_property
     def fingerprints(self) -> dict[Side, str]:
         """A fingerprint of each base's files."""
-        return {side: base_fingerprint(resolve_base(self.bases.settings(side))) for side in SIDES}
+        return {side: base_fingerprint(resolve_base(self.bases.settings(side))) for side in self.sides}
 
     def templates(self, *sides: Side) -> dict[str, object]:
         """Return what of bases' chat templates is no part of their fingerprints, where they are in use."""
@@ -142,11 +143,8 @@ class UpdateStages:
     def train_floor(self, data: TaskData) -> Stage:
         """The old recipe again with another seed: what it breaks of its own old answers, no update involved."""
         if data.task.name in self.given("old"):
-            logger.info(
-                "floor %s: the old adapter is given; lora and training of this configuration train it again, which "
-                "may not be how it was made",
-                data.task.name,
-            )
+            text = "floor %s: the old adapter is given; lora and training here may not be how it was made"
+            logger.info(text, data.task.name)
         return self._task_adapter("floor", "old", data, self._floor_training)
 
     @property
@@ -172,8 +170,8 @@ class UpdateStages:
         def work() -> None:
             self.fine_tune(side, data, training, out, f"fine-tune {run} on {name}")
 
-        stage = f"floor {name}" if run == "floor" else f"finetune {run}/{name}"
-        return Stage(stage, inputs, (out,), work, data=data, epochs=training.epochs, side=side)
+        title = f"floor {name}" if run == "floor" else f"finetune {run}/{name}"
+        return Stage(title, inputs, (out,), work, data=data, epochs=training.epochs, side=side)
 
     @cached_property
     def candidates(self) -> CandidateFiles:
@@ -184,6 +182,7 @@ class UpdateStages:
             self.bases,
             self.adapter,
             lambda side: [self.fingerprints[side], self.templates(side)],
+            self.record,
         )
 
     def fine_tune(
@@ -220,10 +219,9 @@ class UpdateStages:
 
         def inputs() -> dict[str, object]:
             return {
-                "old_base": self.fingerprints["old"],
-                "new_base": self.fingerprints["new"],
-                "old_adapter": content_of(self.adapter("old", name)),
-                "new_adapter": content_of(self.adapter("new", name)),
+                **({"old_record": self.record.digest} if self.record else {}),
+                **{f"{side}_base": self.fingerprints[side] for side in self.sides},
+                **{f"{side}_adapter": content_of(self.adapter(side, name)) for side in self.sides},
                 **{part: data.fingerprints[part] for part in ("train", "validation")},
                 "alignment": alignment.identity(),
                 "training": settings.identity(),
@@ -232,7 +230,7 @@ class UpdateStages:
                 **({"lora": self.config.lora.model_dump()} if alignment.start == "fresh" else {}),
                 **({"teachers": [content_of(Path(path)) for path in teachers]} if teachers else {}),
                 **({"task": dict(data.task.definition)} if by_prompt or alignment.unit != "tokens" else {}),
-                **self.templates("old", "new"),
+                **self.templates(*self.sides),
                 **self.candidates.content(run, name),
             }
 
@@ -241,8 +239,8 @@ class UpdateStages:
 
             parts = self.candidates.learnt(run, data, unlabelled)
             align(
-                self.bases.base("old"),
-                self.adapter("old", name),
+                self.record.of(name) if self.record else self.bases.base("old"),
+                None if self.record else self.adapter("old", name),
                 self.bases.base("new"),
                 self.adapter("new", name),
                 data.task,
@@ -262,14 +260,14 @@ class UpdateStages:
             inputs,
             (out,),
             work,
-            (f"finetune old/{name}", f"finetune new/{name}", *self.candidates.needs(run, name)),
+            (*(f"finetune {side}/{name}" for side in self.sides), *self.candidates.needs(run, name)),
             data,
             epochs=alignment.passes(settings.epochs, unlabelled=bool(unlabelled)),
             on_options=alignment.unit != "tokens",
             answers=alignment.num_candidates,
             unlabelled=unlabelled,
             epochs_before=settings.epochs if alignment.labels_first else 0,
-            teachers=alignment.teacher_sides,
+            teachers=tuple(side for side in alignment.teacher_sides if side in self.sides),
         )
 
     def train_control(self, data: TaskData) -> Stage:
@@ -340,6 +338,8 @@ class UpdateStages:
     def evaluate(self, run: str, data: TaskData) -> Stage:
         """Score a run on a task's test examples."""
         name, side = data.task.name, self.scored[run]
+        if self.record and run == "old":
+            return self.record.evaluate(data, self.predictions(run, name))
         adapter = None if run == "base" else self.adapter(run, name)
         out = self.predictions(run, name)
         evaluation, training = self.config.evaluation, self.config.training
@@ -374,8 +374,8 @@ class UpdateStages:
         """Compare the scored runs and write the report in its three forms."""
 
         def trained() -> dict[str, list[TrainedAdapter]]:
-            runs = [run for run in ("old", "new", *self.scored) if run != "base"]
-            return {task: [read_training(self._place(run, task)) for run in dict.fromkeys(runs)] for task in self.data}
+            runs = [run for run in self.scored if run != "base" and not (run == "old" and self.record)]
+            return {task: [read_training(self._place(run, task)) for run in runs] for task in self.data}
 
         # Every score is there: comparing needs the memory, not the bases.
         return report_stage(

@@ -15,8 +15,8 @@ from muscle.config.update_file import StageSettings
 from muscle.errors import ConfigError
 from muscle.models.adapters import split_model
 from muscle.models.bases import LoadedBase, load_base, load_for_training
-from muscle.pipeline.candidates import Parts, candidate_parts, draw_candidates
 from muscle.pipeline.loaded_bases import fitting_method
+from muscle.pipeline.whole_answers.candidates import Parts, candidate_parts, draw_candidates
 from muscle.tasks import Example, Task, get_task, load_examples, load_unlabelled
 from muscle.tasks.prompted import prompted, training_split, with_shots
 from muscle.training.reporting import check_reporters

@@ -10,8 +10,9 @@ from muscle import distributed
 from muscle.config.update_file import UpdateConfig
 from muscle.flips.result.report import Report
 from muscle.models.adapter_check import check_adapter
-from muscle.models.bases import check_same_vocabulary
-from muscle.pipeline.loaded_bases import SIDES, with_fitting_method
+from muscle.models.bases import same_vocabulary
+from muscle.pipeline.given.notes import given_prompt_notes
+from muscle.pipeline.loaded_bases import with_fitting_method
 from muscle.pipeline.run_folder import RunFolder, content_of
 from muscle.pipeline.stage import Stage
 from muscle.pipeline.stages import UpdateStages
@@ -72,23 +73,32 @@ def _check_inputs(update_stages: UpdateStages, stages: list[Stage], run: RunFold
     if not all_trained:
         check_reporters(update_stages.config.training.report_to)
     _ = update_stages.fingerprints  # finds a base that is not there
+    if update_stages.record is not None:
+        for data in update_stages.data.values():
+            logger.info("%s", update_stages.record.coverage(data))
     if update_stages.config.evaluation.backend == "vllm":
         _check_vllm(update_stages, stages, run)
     if all_trained:
         return  # was checked when it was trained; a run that has nothing to do loads no model
     bases = update_stages.bases
     for task in (data.task for data in update_stages.data.values() if data.task.prompt.chat_template):
-        for side in SIDES:
+        for side in update_stages.sides:
             task.prompt.form(bases.base(side).tokenizer)  # refuses a base without a template
-    for side in SIDES:
+    for side in update_stages.sides:
         for path in update_stages.given(side).values():
             check_adapter(bases.base(side), path)
+    for note in given_prompt_notes(update_stages, {side: bases.base(side).tokenizer for side in update_stages.sides}):
+        logger.warning("%s", note)
     for alignment in update_stages.methods.values():
         for folder in (each for name in update_stages.data for each in alignment.teachers_of(name)):
             check_adapter(bases.base("new"), Path(folder))
     # An option's likelihood is comparable whatever the tokens.
-    if any(alignment.unit == "tokens" for alignment in update_stages.methods.values()):
-        check_same_vocabulary(bases.base("old"), bases.base("new"))
+    on_tokens = any(alignment.unit == "tokens" for alignment in update_stages.methods.values())
+    if on_tokens and not same_vocabulary(bases.base("old"), bases.base("new")):
+        from muscle.training.crossing.spelling import Spelling
+
+        for side in update_stages.sides:
+            Spelling.of(bases.base(side).tokenizer)  # refuses a kind whose tokens cannot be aligned
 
 
 def _check_vllm(update_stages: UpdateStages, stages: list[Stage], run: RunFolder) -> None:
@@ -97,7 +107,9 @@ def _check_vllm(update_stages: UpdateStages, stages: list[Stage], run: RunFolder
     scoring = [stage for stage in stages if stage.data is not None and stage.epochs is None]
     if all(run.is_done(stage.name, stage.inputs()) for stage in scoring):
         return
-    check_vllm(map(update_stages.bases.settings, SIDES), (each.task for each in update_stages.data.values()))
+    check_vllm(
+        map(update_stages.bases.settings, update_stages.sides), (each.task for each in update_stages.data.values())
+    )
     if distributed.num_processes() > 1:
         logger.warning(
             "evaluation.backend vllm scores in one process: these %d train, then this command stops; run it again "

@@ -139,7 +139,7 @@ def option_logprobs(tokens: Sequence[Token], choices: Sequence[str]) -> tuple[li
     for token in tokens:
         for other, logprob in token.others.items():
             if other != token.text:
-                _share(mass, options, written + other, math.exp(so_far + logprob))
+                _spread_over(mass, options, written + other, math.exp(so_far + logprob))
             least = min(least, math.exp(so_far + logprob))
         written, so_far = written + token.text, so_far + token.logprob
         if not _beginning_with(options, written):
@@ -156,7 +156,7 @@ def option_logprobs(tokens: Sequence[Token], choices: Sequence[str]) -> tuple[li
     return [math.log(max(each, _LEAST)) for each in mass], seen
 
 
-def _share(mass: list[float], options: Sequence[str], text: str, probability: float) -> None:
+def _spread_over(mass: list[float], options: Sequence[str], text: str, probability: float) -> None:
     places = _beginning_with(options, text)
     for place in places:
         mass[place] += probability / len(places)
@@ -190,7 +190,7 @@ def _tokens(logprobs: object) -> list[Token]:
         return []
     content = logprobs.get("content")
     if isinstance(content, list):
-        return [Token(each["token"], float(each["logprob"]), _others(each.get("top_logprobs"))) for each in content]
+        return [Token(each["token"], float(each["logprob"]), _top_tokens(each.get("top_logprobs"))) for each in content]
     tokens, values = logprobs.get("tokens") or [], logprobs.get("token_logprobs") or []
     tops = logprobs.get("top_logprobs") or [{}] * len(tokens)
     return [
@@ -200,7 +200,7 @@ def _tokens(logprobs: object) -> list[Token]:
     ]
 
 
-def _others(found: object) -> dict[str, float]:
+def _top_tokens(found: object) -> dict[str, float]:
     return {each["token"]: float(each["logprob"]) for each in found} if isinstance(found, list) else {}
 
 

@@ -65,7 +65,7 @@ def answer_of(task: Task, example: Example, reply: Reply) -> tuple[Answer, dict[
     more: dict[str, object] = {"tokens": [[each.text, round(each.logprob, 6)] for each in reply.tokens]}
     text = _up_to_stop(task, reply.text)
     if not text.strip():
-        return Answer(output=reply.text or None, error=NO_ANSWER, finish_reason=reply.finish_reason), _known(more)
+        return Answer(output=reply.text or None, error=NO_ANSWER, finish_reason=reply.finish_reason), _with_values(more)
     if task.kind == "choice":
         answer, seen = _option_answer(example, text, reply.tokens)
         more["options_seen"] = seen
@@ -73,7 +73,7 @@ def answer_of(task: Task, example: Example, reply: Reply) -> tuple[Answer, dict[
         answer = generation_answer(task, example, text)
     else:
         answer = Answer(output=text, extracted=None if task.extract is None else task.extract(text))
-    return replace(answer, finish_reason=reply.finish_reason), _known(more)
+    return replace(answer, finish_reason=reply.finish_reason), _with_values(more)
 
 
 def _option_answer(example: Example, text: str, tokens: tuple[Token, ...]) -> tuple[Answer, int | None]:
@@ -98,5 +98,5 @@ def _up_to_stop(task: Task, text: str) -> str:
     return text
 
 
-def _known(values: Mapping[str, object]) -> dict[str, object]:
+def _with_values(values: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in values.items() if value not in (None, [])}

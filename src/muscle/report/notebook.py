@@ -56,15 +56,13 @@ def overview(report: Report) -> str:
     Args:
         report: of a comparison or of the gate.
     """
-    before = before_lines(report, limit=MAX_BEFORE)
-    first = [] if report.decision is None else [report.decision.sentence, report.decision.sure, report.decision.next]
-    lines = [line for line in (*first, report.headline) if line]
+    decision = report.decision
+    told = [f"How sure: {decision.sure}", f"Next: {decision.next}"] if decision is not None else report.reasons
     parts = [
-        Markup("<p><strong>{}</strong></p>").format(one_line(lines[0], 600)),
-        *(Markup("<p>{}</p>").format(one_line(line, 600)) for line in lines[1:]),
-        _html_list([*before, *report.reasons[:MAX_BEFORE]]),
-        _tasks_html(report),
+        Markup("<p><strong>{}</strong></p>").format(one_line(report.sentence, 600)),
+        _html_list([*told[:MAX_BEFORE], *before_lines(report, limit=MAX_BEFORE)]),
         _flips_html(report),
+        _tasks_html(report),
         Markup(f"<p><small>{_MORE}</small></p>"),
     ]
     return str(Markup("<div>{}</div>").format(Markup("\n").join(part for part in parts if part)))

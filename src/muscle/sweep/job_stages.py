@@ -33,8 +33,7 @@ def trainings(job: Job, update: UpdateStages, data: TaskData) -> list[Stage]:
         return []
     if job.kind == "longer":
         return [train_longer(update, data)]
-    sides = ("old",) if job.kind == "third" else ("old", "new")
-    return [update.finetune("old" if side == "old" else "new", data) for side in sides]
+    return [update.finetune(side, data) for side in update.sides if side == "old" or job.kind != "third"]
 
 
 def job_stages(job: Job, update: UpdateStages) -> list[Stage]:

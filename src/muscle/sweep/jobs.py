@@ -55,6 +55,9 @@ def group_name(config: UpdateConfig) -> str:
         shared["training"].pop(key)
     for key in ("bare_base", "control", "floor", "beside"):
         shared["evaluation"].pop(key)
+    for side in ("old", "new"):
+        if not shared[side]["record"]:  # a key of a later version: folders from before it keep their names
+            del shared[side]["record"]
     return fingerprint(shared)[:8]
 
 
@@ -114,8 +117,8 @@ class GroupJobs:
 
     @property
     def can_serve_both(self) -> bool:
-        """Whether every task has options, by whose likelihoods two models can be served."""
-        return all(get_task(entry.task).kind == "choice" for entry in self.config.tasks)
+        """Whether every task has options, by whose likelihoods two models can be served, and both models are there."""
+        return not self.config.old.record and all(get_task(entry.task).kind == "choice" for entry in self.config.tasks)
 
     def _for(self, epochs: int) -> dict[str, object]:
         """Return an alignment that trains for so many epochs to the end."""
@@ -181,6 +184,8 @@ class GroupJobs:
     def _given(self, kind: str, side: Literal["old", "new"]) -> BaseConfig:
         """Return a side whose adapters are those that a job of this group trains, or that the user gave."""
         base = self.config.old if side == "old" else self.config.new
+        if base.record:
+            return base
         made = {name: str(self._folder(kind) / "adapters" / side / name) for name in self.task_names}
         return base.located(base.base, {**made, **base.adapters})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from muscle.config.alignment import AlignmentSettings
@@ -13,7 +13,7 @@ from muscle.config.methods import LABEL_TARGETS
 from muscle.config.settings import BaseConfig
 from muscle.config.update_file import UpdateConfig
 from muscle.errors import ConfigError, MuscleError
-from muscle.leaderboard.entries import Control, Published, Role
+from muscle.leaderboard.entries import Contender, Control, Role
 from muscle.sweep.job_stages import labelled_epochs, update_stages
 from muscle.sweep.jobs import GroupJobs, Job, group_name, ordered
 from muscle.sweep.presets import WholeUnit, section
@@ -29,36 +29,16 @@ NO_TEACHER: Mapping[WholeUnit, str] = {
 
 
 @dataclass(frozen=True)
-class PlannedRow:
+class PlannedRow(Contender):
     """A row of the leaderboard that is to be filled.
 
     Attributes:
-        name: what the tables call it.
-        role: what it is.
-        what: in a few plain words.
-        group: the name of its group.
         run: of the job's scored runs, its own.
         jobs: the job that scores it, by seed.
-        controls: rows that it is held against, by kind.
-        uses_old: whether it is made to use the old model.
-        eligible: whether it may be chosen.
-        settings: what differs from the update's file.
-        models_served: how many models answer.
-        published: what the paper reports of it.
     """
 
-    name: str
-    role: Role
-    what: str
-    group: str
     run: str
     jobs: Mapping[int, Job]
-    controls: Mapping[Control, str] = field(default_factory=dict)
-    uses_old: bool = False
-    eligible: bool = False
-    settings: Mapping[str, object] = field(default_factory=dict)
-    models_served: int = 1
-    published: Published | None = None
 
 
 @dataclass(frozen=True)
@@ -184,11 +164,12 @@ class _Group:
         self, name: str, role: Role, what: str, run: str, jobs: Mapping[int, Job], *, eligible: bool = False
     ) -> PlannedRow:
         against: dict[Control, str] = {} if role in ("old", "plain") else {"plain": PLAIN + self.mark}
-        return PlannedRow(name + self.mark, role, what, self.name, run, jobs, against, eligible=eligible)
+        return PlannedRow(name + self.mark, role, what, self.name, run, jobs, controls=against, eligible=eligible)
 
     def _shared_controls(self) -> Iterator[tuple[Control, PlannedRow]]:
         again = {seed: self.jobs(seed).again() for seed in self.seeds}
-        yield "floor", self._row(FLOOR, "control", "the old recipe run again, another seed", "old", again)
+        if not self.jobs(self.seeds[0]).config.old.record:
+            yield "floor", self._row(FLOOR, "control", "the old recipe run again, another seed", "old", again)
         yield "twin", self._row(TWIN, "control", "the new recipe run again, another seed", "new", again)
         if self.third is not None:
             third = {seed: self.jobs(seed).third(self.third) for seed in self.seeds}
@@ -209,7 +190,7 @@ class _Group:
         for way in WAYS:
             what = f"both models, {way.words}; fitted on the validation data"
             yield PlannedRow(
-                NAMES[way.name] + self.mark, "served", what, self.name, way.name, jobs, shared, models_served=2
+                NAMES[way.name] + self.mark, "served", what, self.name, way.name, jobs, controls=shared, models_served=2
             )
 
     def _config(self, variant: Variant) -> UpdateConfig:
@@ -275,7 +256,7 @@ class _Group:
             jobs = {seed: self._job(variant, seed, old) for seed in self.seeds}
             name = f"{variant.name}, {old} as old"
             what, plain = f"{words} in the old one's place", PLAIN + self.mark
-            yield PlannedRow(name, "control", what, self.name, "compat", jobs, {"plain": plain})
+            yield PlannedRow(name, "control", what, self.name, "compat", jobs, controls={"plain": plain})
 
 
 def _uses_old(alignment: AlignmentSettings) -> bool:

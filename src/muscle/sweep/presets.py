@@ -50,7 +50,7 @@ _OF_ENSEMBLES: tuple[tuple[str, Mapping[str, object]], ...] = (
 """The same, of those that need further adapters."""
 
 PROBE = "probe: the old one alone"
-_OF_TOKENS = ("temperature", "engine", "store_precision", "topk")
+_OF_TOKENS = ("temperature", "engine", "store_precision", "topk", "projection")
 _OF_INPUTS = ("unlabelled", "unlabelled_epochs")
 _OF_ANSWERS = ("answers",)
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from muscle import distributed
 from muscle.config.alignment import AlignmentSettings
 from muscle.config.methods import EngineName
 from muscle.config.settings import LoraSettings, TrainingSettings
-from muscle.models.bases import LoadedBase, check_same_vocabulary
+from muscle.errors import ConfigError
+from muscle.models.bases import LoadedBase, same_vocabulary
+from muscle.tasks.recorded import Record
 from muscle.tasks.task import Example, Task
 from muscle.training.data.examples import TokenizedExamples
 from muscle.training.head.kernels import choose_kernel, refuse_if_forced
@@ -26,6 +29,8 @@ from muscle.training.run import TrainingResult, tokenized_parts, train_and_save
 from muscle.training.start import Start
 from muscle.training.stored_trainers import MixtureTrainer, StoredTrainer
 from muscle.training.teachers.choose_engine import choose_engine
+from muscle.training.teachers.cross_examples import Crossed, cross_examples
+from muscle.training.teachers.crossed_rows import Crossing
 from muscle.training.teachers.make_rows import TaskModel
 from muscle.training.teachers.online import OnlineTeachers
 from muscle.training.teachers.run_teachers import StoreSettings, store_mixture, store_teachers
@@ -35,8 +40,8 @@ logger = logging.getLogger(__name__)
 
 
 def align(
-    old_base: LoadedBase,
-    old_adapter: Path,
+    old_base: LoadedBase | Record,
+    old_adapter: Path | None,
     new_base: LoadedBase,
     new_adapter: Path,
     task: Task,
@@ -58,8 +63,8 @@ def align(
     wrong (other methods: `docs/update.md`). The epoch with the lowest validation value of this same loss is kept.
 
     Args:
-        old_base: M_base_v1, loaded.
-        old_adapter: A_v1's folder.
+        old_base: M_base_v1, loaded; or, for methods on whole answers, a record of the old model's answers.
+        old_adapter: A_v1's folder; None with a record.
         new_base: M_base_v2, loaded.
         new_adapter: A_v2's folder.
         task: the task of the examples.
@@ -78,20 +83,27 @@ def align(
         How it went; also written to `training.json` in `out`.
 
     Raises:
-        ModelError: an adapter doesn't fit its base, or the bases' vocabularies differ.
+        ModelError: an adapter doesn't fit its base, or tokens of the bases cannot be aligned.
         DataError: no examples, or an empty one.
         OutputError: `out` or the stores cannot be written.
-        ConfigError: a setting can't be met here: packing, kernels.
+        ConfigError: a setting can't be met here: packing, kernels; a method that needs an old model that is a record.
     """
-    if alignment.unit == "weights":
+    given, old = (train_examples, validation_examples), {} if old_adapter is None else {"old": old_adapter}
+    if isinstance(old_base, Record) or old_adapter is None:
+        if alignment.unit not in ("options", "answers") or alignment.start == "old":
+            raise ConfigError(
+                f"alignment: unit {alignment.unit}, start {alignment.start}: needs the old model's weights"
+            )
+    elif alignment.unit == "weights":
         return interpolate(new_base, old_adapter, new_adapter, alignment=alignment, out=out)
-    adapters, given = {"old": old_adapter, "new": new_adapter}, (train_examples, validation_examples)
+    adapters = {**old, "new": new_adapter}
     start = Start(new_base, adapters, alignment, lora or LoraSettings(), settings.seed)
     with _made_on_the_way(store, out) as folder:
         if alignment.unit != "tokens":
             data = OptionData(task, *given, unlabelled_examples, alignment.answers_in_use)
             method = OptionAlignment(old_base, start, data, settings, out, folder, description)
-            return method.run(_off_the_accelerator(old_base, unless=old_base.model is new_base.model))
+            return method.run(_away(old_base, new_base))
+        assert isinstance(old_base, LoadedBase), "a record was refused"
         return _align_on_tokens(old_base, start, task, given, settings, out, description, engine, folder)
 
 
@@ -117,29 +129,28 @@ def _align_on_tokens(
 ) -> TrainingResult:
     """Train the student from both teachers, by the wanted engine or the nearest that the models allow."""
     alignment, new_base = start.alignment, start.base
-    check_same_vocabulary(old_base, new_base)
-    if task.prompt.chat_template and old_base.tokenizer.chat_template != new_base.tokenizer.chat_template:
-        logger.warning(
-            "%s: the bases have different chat templates; as a teacher of tokens the old model reads the new base's "
-            "(alignment.unit: options lets each read its own)",
-            description,
-        )
     student = start.student()
     old = TaskModel.load(old_base, start.adapters["old"])
     new = TaskModel.load(new_base, start.adapters["new"])
     data = tokenized_parts(new_base, task, *examples, settings)
-    wanted = engine or alignment.engine
-    used, heads = choose_engine(wanted, student=student, old=old.model, new=new.model, sample=data[0].sequences[0])
-    trainer: Callable[..., AdapterTrainer]
+    crossing = _crossing(old_base, new_base, task, examples, data, alignment, settings)
+    used, heads = choose_engine(
+        engine or alignment.engine,
+        student=student,
+        old=old.model,
+        new=new.model,
+        sample=data[0].sequences[0],
+        old_sample=None if crossing is None else crossing.texts.old[0],
+    )
     if used not in ("projected", "mixed"):
         refuse_if_forced(settings.kernels, f"the engine {used} has its teachers in the loss")
     if used == "online" or heads is None:
         # The plain formulas take a row for a sequence.
         settings = settings.model_copy(update={"packing": "off"})
         teachers = OnlineTeachers(old.model, new.model)
-        trainer = partial(CompatibilityTrainer, teachers=teachers, mask=alignment.mask)
+        taught = _Taught(partial(CompatibilityTrainer, teachers=teachers, mask=alignment.mask), {})
     else:
-        trainer = _trainer_from_stores(folder, old, new, heads, data, used, alignment, settings, description)
+        taught = _taught_by_stores(folder, old, new, heads, data, used, alignment, settings, description, crossing)
     note = {
         "stage": "align",
         "alignment": alignment.identity(),
@@ -151,7 +162,7 @@ def _align_on_tokens(
     }
     with _off_the_accelerator(old.base, unless=used == "online" or old.base.model is new.base.model):
         return train_and_save(
-            partial(trainer, model=student, temperature=alignment.temperature, ce_weight=alignment.ce_weight),
+            partial(taught.trainer, model=student, temperature=alignment.temperature, ce_weight=alignment.ce_weight),
             model=student,
             base=new.base,
             task=task,
@@ -162,10 +173,39 @@ def _align_on_tokens(
             note=note,
             base_is_free=used != "online",
             picked_by="cross_entropy" if alignment.selection == "cross_entropy" else "loss",
+            record=lambda result: taught.told,
         )
 
 
-def _trainer_from_stores(
+def _crossing(
+    old: LoadedBase,
+    new: LoadedBase,
+    task: Task,
+    examples: tuple[Sequence[Example], Sequence[Example]],
+    data: Sequence[TokenizedExamples],
+    alignment: AlignmentSettings,
+    settings: TrainingSettings,
+) -> Crossing | None:
+    """Return how the old model's tokens become the new one's; None where they are the same."""
+    if task.prompt.chat_template and old.tokenizer.chat_template != new.tokenizer.chat_template:
+        logger.warning(
+            "the bases have different chat templates; as a teacher of tokens the old model reads the new base's "
+            "(alignment.unit: options lets each read its own)"
+        )
+    if same_vocabulary(old, new):
+        return None
+    kind, longest = alignment.projection, settings.max_length
+    return cross_examples(old, new, task, examples, data, kind=kind, max_length=longest)
+
+
+class _Taught(NamedTuple):
+    """A trainer with its teachers, and what `training.json` tells of these."""
+
+    trainer: Callable[..., AdapterTrainer]
+    told: Mapping[str, object]
+
+
+def _taught_by_stores(
     folder: Path,
     old: TaskModel,
     new: TaskModel,
@@ -175,7 +215,8 @@ def _trainer_from_stores(
     alignment: AlignmentSettings,
     settings: TrainingSettings,
     description: str,
-) -> Callable[..., AdapterTrainer]:
+    crossing: Crossing | None,
+) -> _Taught:
     """Run the teachers, or open what they left, and return the trainer that learns from it."""
     memory_bytes = settings.chunk_memory_mb * 2**20
     kept = StoreSettings(
@@ -207,10 +248,20 @@ def _trainer_from_stores(
             share_name=alignment.mask,
             settings=kept,
         )
-        return partial(MixtureTrainer, mixture=mixture, head=heads.student, memory_bytes=memory_bytes)
+        return _Taught(partial(MixtureTrainer, mixture=mixture, head=heads.student, memory_bytes=memory_bytes), {})
     assert engine != "online", "online has no store"
-    teachers = store_teachers(folder, old, new, heads, data, kind=engine, settings=kept)
-    return partial(StoredTrainer, teachers=teachers, mask=alignment.mask, memory_bytes=memory_bytes)
+    teachers = store_teachers(folder, old, new, heads, data, kind=engine, settings=kept, crossing=crossing)
+    told: dict[str, object] = {}
+    if crossing is not None:
+        crossed = Crossed.of(teachers.old)
+        crossed.tell(description, crossing.kind)
+        told["old_tokens"] = crossed.as_dict()
+    return _Taught(partial(StoredTrainer, teachers=teachers, mask=alignment.mask, memory_bytes=memory_bytes), told)
+
+
+def _away(old: LoadedBase | Record, new: LoadedBase) -> AbstractContextManager[None]:
+    """Return what keeps the old base off the accelerator while the student trains; nothing of a record does."""
+    return nullcontext() if isinstance(old, Record) else _off_the_accelerator(old, unless=old.model is new.model)
 
 
 @contextmanager

@@ -111,12 +111,12 @@ class SummedLoss:
         """Add the objective's terms, per token, to a training log line."""
         if "loss" in logs:
             logs.update(self._means("train"))
-        super().log(logs, start_time)
+        super().log(logs, start_time)  # type: ignore[misc]  # the Trainer's
 
     def evaluation_loop(self, *args: object, **kwargs: object) -> EvalLoopOutput:
         """Evaluate, with the loss as the mean over all tokens."""
         self._sums["eval"] = {}
-        output = super().evaluation_loop(*args, **kwargs)
+        output: EvalLoopOutput = super().evaluation_loop(*args, **kwargs)  # type: ignore[misc]  # the Trainer's
         prefix = kwargs.get("metric_key_prefix", "eval")
         output.metrics.update({f"{prefix}_{name}": value for name, value in self._means("eval").items()})
         return output

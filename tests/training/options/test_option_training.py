@@ -7,19 +7,20 @@ import torch
 
 from muscle.config.alignment import AlignmentSettings
 from muscle.errors import ConfigError, DataError, ModelError
-from muscle.models.adapters import load_adapter, start_adapter
+from muscle.models.adapters import load_adapter, new_adapter, start_adapter
 from muscle.models.option_scores import option_log_likelihoods
 from muscle.models.option_tree import encode_options, option_tree
+from muscle.tasks.data import Split
 from muscle.tasks.task import Example
 from muscle.training.align import align
 from muscle.training.options.data import ItemCollator, character_factors
 from muscle.training.options.losses import TargetRows, option_terms
 from muscle.training.options.targets import NO_LABEL, mixture
 from muscle.training.options.teach import OptionData, label_lesson
-from muscle.training.options.train import train_on_labels
+from muscle.training.options.train import reads_items, train_on_labels
 from muscle.training.options.trainer import OptionLoss, OptionTrainer
 from muscle.training.run import training_arguments
-from tiny_pair import SETTINGS, aligned, fine_tuned, tiny_base, tiny_pair, weights
+from tiny_pair import LORA, SETTINGS, aligned, fine_tuned, tiny_base, tiny_pair, weights
 
 
 @pytest.fixture(scope="module")
@@ -224,8 +225,9 @@ def test_a_smaller_rank_is_refused(world):
         start_adapter(world[3]["new"], world[0] / "adapter-new", rank=3)
 
 
-def test_a_larger_rank_trains_at_option_level_and_is_a_plain_peft_folder(world, tmp_path):
-    aligned(world, tmp_path / "c", method="options", lora={"r": 8})
+@pytest.mark.parametrize("method", ["options", "paper"])
+def test_a_larger_rank_trains_in_every_unit_and_is_a_plain_peft_folder(world, tmp_path, method):
+    aligned(world, tmp_path / "c", method=method, lora={"r": 8})
     load_adapter(world[3]["new"], tmp_path / "c")
     assert all(value.shape[0] == 8 for name, value in weights(tmp_path / "c").items() if "lora_A" in name)
 
@@ -241,6 +243,53 @@ def test_the_control_trains_on_labels_in_the_same_unit(world, tmp_path):
     )
     assert result.log[0]["kl"] == pytest.approx(result.log[0]["cross_entropy"], rel=1e-5)
     assert result.validation_losses[1] < result.validation_losses[0]
+
+
+@pytest.fixture
+def in_shards(monkeypatch):
+    """What a launcher that puts models in shards says to each of two processes."""
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "x", "ACCELERATE_USE_FSDP": "true"}.items():
+        monkeypatch.setenv(name, value)
+
+
+def of_two_tokens(world):
+    """Items whose options are of two tokens and part in the first."""
+    split = Split(
+        *(
+            tuple(dataclasses.replace(each, choices=tuple(f"{choice} w3" for choice in each.choices)) for each in part)
+            for part in (world.split.train, world.split.validation)
+        )
+    )
+    return world._replace(split=split)
+
+
+@pytest.mark.usefixtures("in_shards")
+@pytest.mark.parametrize("why", ["reads no trees", "window"])
+def test_in_shards_a_base_that_reads_options_one_by_one_is_refused_before_anything_runs(
+    world, tmp_path, monkeypatch, why
+):
+    if why == "window":
+        monkeypatch.setattr(world.bases["new"].model.config, "sliding_window", 2, raising=False)
+    else:
+        monkeypatch.setattr("muscle.training.options.train.reads_trees", lambda *_, **__: False)
+    with pytest.raises(ConfigError, match=r"alignment\.unit: expected a base that reads all options of an item in one"):
+        aligned(of_two_tokens(world), tmp_path / "c", method="options")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("in_shards")
+def test_in_shards_a_base_is_taken_that_reads_all_options_in_one_pass(world, monkeypatch):
+    base = world.bases["new"]
+    for pair in (world, of_two_tokens(world)):
+        data = OptionData(pair.task, pair.split.train, pair.split.validation)
+        assert reads_items(base.model, data.items(base.tokenizer, 64), 0)
+    # Options of one token each need no tree.
+    monkeypatch.setattr("muscle.training.options.train.reads_trees", lambda *_, **__: False)
+    data = OptionData(world.task, world.split.train, world.split.validation)
+    assert not reads_items(base.model, data.items(base.tokenizer, 64), 0)
+    on_head = new_adapter(base, LORA.model_copy(update={"target_modules": ["lm_head"]}))
+    with pytest.raises(ConfigError, match=r"lora\.target_modules: expected no adapter on the output head"):
+        reads_items(on_head, data.items(base.tokenizer, 64), 0)
 
 
 def test_many_options_are_read_by_the_beginnings_that_tell_them_apart(world):

@@ -230,7 +230,12 @@ class Report:
     decision: Decision | None = field(default=None, metadata=OPTIONAL_KEY)
 
     def __repr__(self) -> str:
-        return f"<Report: {one_line(self.headline, 200)}>"
+        return f"<Report: {one_line(self.sentence, 240)}>"
+
+    @property
+    def sentence(self) -> str:
+        """What to do; the verdict's sentence in a report that keeps no recommendation."""
+        return self.headline if self.decision is None else self.decision.sentence
 
     @property
     def judged_side(self) -> WithOld:

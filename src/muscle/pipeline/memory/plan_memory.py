@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -71,11 +72,11 @@ def plan_memory(
 
     A base that is not here is taken to be as large as the other one.
     """
-    found = sizes["new"] or sizes["old"]
+    found = sizes["new"] or sizes.get("old")
     if found is None:
         return None
-    both: dict[Side, ModelSizes] = {"old": sizes["old"] or found, "new": sizes["new"] or found}
-    shapes = _shapes(update_stages, to_run, tokenizers)
+    both: dict[Side, ModelSizes] = {side: size or found for side, size in sizes.items()}
+    shapes = _shapes(update_stages, to_run, tokenizers, set(sizes))
     config = update_stages.config
     stages = memory_of(shapes, config, both)
     changes: Changes | None = {}
@@ -107,8 +108,10 @@ def _assumed(config: UpdateConfig, sizes: Mapping[Side, ModelSizes | None], shap
     return lines
 
 
-def _shapes(update_stages: UpdateStages, to_run: Sequence[Stage], tokenizers: Tokenizers) -> list[StageShape]:
-    """Return what the memory of each stage depends on; scoring by vLLM is left out."""
+def _shapes(
+    update_stages: UpdateStages, to_run: Sequence[Stage], tokenizers: Tokenizers, sides: AbstractSet[Side]
+) -> list[StageShape]:
+    """Return what the memory of each stage depends on; scoring by vLLM, or out of a record, is left out."""
     aligned = {
         update_stages.align(data, run).name: run
         for data in update_stages.data.values()
@@ -123,7 +126,7 @@ def _shapes(update_stages: UpdateStages, to_run: Sequence[Stage], tokenizers: To
             continue
         name = data.task.name
         learns = stage.epochs is not None or stage.answers > 0
-        if not learns and update_stages.config.evaluation.backend == "vllm":
+        if stage.side not in sides or (not learns and update_stages.config.evaluation.backend == "vllm"):
             continue
         tokenizer = tokenizers[stage.side] or tokenizers["new"]
         key = (name, stage.side, "train" if learns else "test")

@@ -17,7 +17,7 @@ from muscle.predictions.plain.columns import says_truth, text_of_value
 from muscle.predictions.records import is_known
 from muscle.predictions.run import SCORE_PREFIX
 
-_REFERENCE = (
+REFERENCES = (
     "reference",
     "expected",
     "expected_output",
@@ -55,15 +55,15 @@ _OUTPUT = (
 _VERDICT = ("correct", "is_correct", "passed", "pass", "is_right", "verdict", "correctness", "exact_match", "em", "acc")
 _WEAK_VERDICT = ("success", "right")
 """Said of a call as often as of its answer: taken only where there is no answer with a reference."""
-_INPUT = ("input", "question", "prompt", "query", "text", "instruction", "problem")
-_ID = ("id", "item_id", "question_id", "example_id", "sample_id", "prompt_id", "doc_id", "uid", "qid", "idx", "index")
+INPUTS = ("input", "question", "prompt", "query", "text", "instruction", "problem")
+IDS = ("id", "item_id", "question_id", "example_id", "sample_id", "prompt_id", "doc_id", "uid", "qid", "idx", "index")
 _SAMPLED = 100
 
 
-def _plain_name(name: str) -> str:
+def plain_name(name: str) -> str:
     """Write a column's name as the lists have it.
 
-    >>> _plain_name(" Expected Answer")
+    >>> plain_name(" Expected Answer")
     'expected_answer'
     """
     return re.sub(r"[\s\-.]+", "_", name.strip()).lower()
@@ -86,28 +86,28 @@ def usual_columns(rows: Sequence[Mapping[str, object]], given: Mapping[str, str]
     """
     found = dict(given or {})
     names = list(dict.fromkeys(name for row in rows for name in row))
-    free = {_plain_name(name): name for name in reversed(names) if name not in found.values() and not is_known(name)}
+    free = {plain_name(name): name for name in reversed(names) if name not in found.values() and not is_known(name)}
     has = {*found, *(name for name in names if is_known(name) and name not in found.values())}
 
     def take(ours: str, usual: Iterable[str], *, only_if_alone: bool = False) -> None:
         theirs = [free[name] for name in usual if name in free]
         if ours not in has and theirs and (len(theirs) == 1 or not only_if_alone):
-            found[ours] = free.pop(_plain_name(theirs[0]))
+            found[ours] = free.pop(plain_name(theirs[0]))
             has.add(ours)
 
     take("correct", [name for name in _VERDICT if name in free and _are_verdicts(rows, free[name])])
     is_judged = "correct" in has
     # `answer` is the reference beside `prediction`, and the model's answer beside `expected`.
-    take("reference", _REFERENCE[:-1], only_if_alone=not is_judged)
+    take("reference", REFERENCES[:-1], only_if_alone=not is_judged)
     take("output", _OUTPUT[:-1], only_if_alone=not is_judged)
     if "reference" in has and not any(name in free for name in _OUTPUT[:-1]):
         take("output", ["answer"])
-    elif "output" in has and not any(name in free for name in _REFERENCE[:-1]):
+    elif "output" in has and not any(name in free for name in REFERENCES[:-1]):
         take("reference", ["answer"])
     if not {"output", "reference"} <= has:
         take("correct", [name for name in _WEAK_VERDICT if name in free and _are_verdicts(rows, free[name])])
-    take("input", _INPUT)
-    take("id", _ID)
+    take("input", INPUTS)
+    take("id", IDS)
     return found
 
 
@@ -124,15 +124,15 @@ def flags_for(rows: Sequence[Mapping[str, object]]) -> str:
     of numbers is a score.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
-    plain = {name: _plain_name(name) for name in names}
-    others = {*_ID, *_INPUT, *_OUTPUT, *_REFERENCE}
+    plain = {name: plain_name(name) for name in names}
+    others = {*IDS, *INPUTS, *_OUTPUT, *REFERENCES}
     verdicts = [name for name in names if plain[name] not in others and _are_verdicts(rows, name)]
     if verdicts:
         return _flag("correct", verdicts[-1])
     outputs = [name for name in names if plain[name] in _OUTPUT]
-    references = [name for name in names if plain[name] in _REFERENCE and name not in outputs[:1]]
-    texts = [n for n in names if plain[n] not in (*_INPUT, *_ID) and any(isinstance(row.get(n), str) for row in rows)]
-    numbers = [name for name in names if plain[name] not in _ID and _are_numbers(rows, name)]
+    references = [name for name in names if plain[name] in REFERENCES and name not in outputs[:1]]
+    texts = [n for n in names if plain[n] not in (*INPUTS, *IDS) and any(isinstance(row.get(n), str) for row in rows)]
+    numbers = [name for name in names if plain[name] not in IDS and _are_numbers(rows, name)]
     output = next(iter(outputs or [name for name in texts if name not in references and name not in numbers]), None)
     reference = next(iter(references or [name for name in texts if name not in (output, *numbers)]), None)
     if output and reference:

@@ -79,6 +79,9 @@ def _choices(method: Method) -> list[str]:
     if method.calibration:
         told = ", ".join(f"{name} {value:.3g}" for name, value in method.calibration.items())
         found.append(f"teachers' temperatures {told}")
+    if method.aligned is not None and method.placed is not None:
+        aligned, placed = (format_number(share, "rate") for share in (method.aligned, method.placed))
+        found.append(f"the old model's tokens aligned at {aligned} of the new ones, {placed} of its mass placed")
     return [each for each in found if each]
 
 

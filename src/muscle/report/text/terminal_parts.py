@@ -46,7 +46,7 @@ def print_verdict(report: Report, console: Console, *, max_before: int, style: s
         style: of the first sentence.
     """
     decision = report.decision
-    print_lines([report.headline if decision is None else decision.sentence], console, limit=600, style=style)
+    print_lines([report.sentence], console, limit=600, style=style)
     for title, text in (("How sure", decision.sure), ("Next", decision.next)) if decision is not None else ():
         if text:
             _print_hanging(f"  {title}: ", text, console)

@@ -8,7 +8,7 @@ from muscle.errors import DataError
 from muscle.tasks.fields import found, read_column
 from muscle.tasks.task import Row
 
-LabelKind = Literal["auto", "index", "letter", "text"]
+LabelKind = Literal["auto", "index", "number", "letter", "text"]
 
 
 def read_gold(row: Row, column: str, choices: tuple[str, ...], kind: LabelKind = "auto") -> int:
@@ -18,7 +18,8 @@ def read_gold(row: Row, column: str, choices: tuple[str, ...], kind: LabelKind =
         row: with the label's column.
         column: its name.
         choices: the options' texts.
-        kind: how the label is meant; `auto` takes what fits and refuses a label that fits in two ways.
+        kind: how the label is meant; `auto` takes what fits and refuses a label that fits in two ways; `number` counts
+            from 1, and is never guessed.
 
     Raises:
         DataError: the label fits no option, two options in different ways, or two options with the same text.
@@ -27,9 +28,8 @@ def read_gold(row: Row, column: str, choices: tuple[str, ...], kind: LabelKind =
     1
     """
     value = read_column(row, column)
-    readings = {
-        name: _read_label_as(value, choices, name) for name in ("index", "letter", "text") if kind in ("auto", name)
-    }
+    kinds = ("index", "letter", "text") if kind == "auto" else (kind,)
+    readings = {name: _read_label_as(value, choices, name) for name in kinds}
     fitting = {name: index for name, index in readings.items() if index is not None}
     if not fitting:
         what = "an index from 0, a letter from A or an option's text" if kind == "auto" else f"an option's {kind}"
@@ -46,9 +46,12 @@ def read_gold(row: Row, column: str, choices: tuple[str, ...], kind: LabelKind =
 def _read_label_as(value: object, choices: tuple[str, ...], kind: str) -> int | None:
     if isinstance(value, bool):  # an int in Python, but no index
         return None
-    if kind == "index":
+    if kind in ("index", "number"):
         index = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
-        return index if isinstance(index, int) and 0 <= index < len(choices) else None
+        if not isinstance(index, int):
+            return None
+        index -= kind == "number"
+        return index if 0 <= index < len(choices) else None
     if not isinstance(value, str):
         return None
     text = value.strip()

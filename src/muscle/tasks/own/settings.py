@@ -23,8 +23,8 @@ class LabelSettings(_Section):
 
     Attributes:
         column: its name.
-        kind: `index` (from 0), `letter` (A, B, ...), `text` (of the right choice), or `auto`, which takes whichever
-            fits and refuses a row where two fit.
+        kind: `index` (from 0), `number` (from 1), `letter` (A, B, ...), `text` (of the right choice), or `auto`, which
+            takes whichever of index, letter and text fits and refuses a row where two fit.
     """
 
     column: str

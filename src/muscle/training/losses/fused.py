@@ -35,7 +35,14 @@ from muscle.training.losses.teachers_in_pass import (
     TopkTeachers,
     leans_in_batch,
 )
-from muscle.training.teachers.rows import HiddenRows, MixedRows, ProjectedRows, TeacherRows, TopkRows
+from muscle.training.teachers.rows import (
+    HiddenRows,
+    MixedRows,
+    ProjectedRows,
+    TeacherRows,
+    TopkRows,
+    known_tokens,
+)
 
 
 def fused_next_token_loss(
@@ -221,13 +228,14 @@ def _projected(
 ) -> tuple[CompatibilityTerms, Tensor | None]:
     """One pass for the student; the teachers are vectors."""
     found = _pass(batch, formula)
-    leans = leans_in_batch(batch, formula, found, old)
+    known = known_tokens(old)
+    leans = leans_in_batch(batch, formula, found, old, known=known)
     kl_old, kl_new = (_projected_kl(batch, found, side) for side in (old, new))
     gradient = None
     if found.pulled is not None:
         vector = torch.where(leans.unsqueeze(1), old.vector, new.vector).to(found.pulled)
         gradient = found.pulled.sub_(vector, alpha=(1.0 - formula.ce_weight) / formula.temperature)
-    return _sums(found, leans, kl_old, kl_new, formula), gradient
+    return _sums(found, leans, kl_old, kl_new, formula, known=known), gradient
 
 
 def _projected_kl(batch: Batch, found: HeadPass, side: ProjectedRows | MixedRows) -> Tensor:
@@ -247,18 +255,22 @@ def _with_teachers(
 ) -> tuple[CompatibilityTerms, Tensor | None]:
     """One pass with both teachers beside the student; Eq. 3 asks for the sequences' likelihoods before."""
     old = teachers.sides[0]
-    leans = None
+    leans, known = None, known_tokens(old)
     if formula.mask == "sequence_likelihood":
         first = _pass(batch, replace(formula, gradient=False))
-        leans = teachers.leans = leans_in_batch(batch, formula, first, old)
+        leans = teachers.leans = leans_in_batch(batch, formula, first, old, known=known)
     found = _pass(batch, formula, teachers)
     if leans is None:
-        leans = leans_in_batch(batch, formula, found, old)
+        leans = leans_in_batch(batch, formula, found, old, known=known)
     kl_old, kl_new = teachers.divergences(found.lse)
-    return _sums(found, leans, kl_old, kl_new, formula), found.pulled
+    return _sums(found, leans, kl_old, kl_new, formula, known=known), found.pulled
 
 
-def _sums(found: HeadPass, leans: Tensor, kl_old: Tensor, kl_new: Tensor, formula: Formula) -> CompatibilityTerms:
+def _sums(
+    found: HeadPass, leans: Tensor, kl_old: Tensor, kl_new: Tensor, formula: Formula, *, known: Tensor | None
+) -> CompatibilityTerms:
+    if known is not None:
+        kl_old = kl_old.where(known, 0.0)
     cross_entropy = -found.log_p.sum()
     distillation = torch.where(leans, kl_old, kl_new).sum()
     return CompatibilityTerms(

@@ -23,7 +23,8 @@ class CompatibilityTerms:
 
     Attributes:
         loss: scalar with gradient: sum of L (Eq. 5) over the tokens.
-        kl_old: scalar: sum of KL(old || student) over *all* counted tokens, masked or not, in nats, at T.
+        kl_old: scalar: sum of KL(old || student) over *all* counted tokens, masked or not, in nats, at T; with another
+            tokenizer over those that the old model has something to say of.
         kl_new: scalar: the same for the new task model.
         cross_entropy: scalar: sum of -log p_c(y) at T = 1, in nats.
         num_masked: tokens that leaned on the old model.

@@ -72,6 +72,7 @@ def leans_on_old(
     labels: Tensor,
     *,
     sum_sequences: Callable[[Tensor], Tensor],
+    known: Tensor | None = None,
 ) -> Tensor:
     """Tell for every token whether it learns from the old model (True) or from the new one (False).
 
@@ -83,6 +84,8 @@ def leans_on_old(
         old: what the old task model makes of them.
         labels: of the tokens; only their shape counts here.
         sum_sequences: gives every token the sum of a value over its sequence, for Eq. 3.
+        known: which tokens the old model has something to say of, where its tokenizer is another; the others learn from
+            the new model, and do not count in Eq. 3.
 
     Returns:
         Boolean, of the labels' shape.
@@ -90,6 +93,9 @@ def leans_on_old(
     Raises:
         ValueError: an unknown strategy.
     """
+    if known is not None:
+        student, old = (KnownAnswers(each.right, each.log_p.where(known, 0.0)) for each in (student, old))
+        return known & leans_on_old(mask, student, old, labels, sum_sequences=sum_sequences)
     if mask == "student_wrong":
         return ~student.right
     if mask == "old_right":

@@ -21,7 +21,7 @@ from muscle.config.methods import MaskName
 from muscle.training.head.head_pass import Softened, entropy, soften
 from muscle.training.head.output_head import ChunkBuffers, OutputHead
 from muscle.training.losses.masks import Answers, KnownAnswers, leans_on_old
-from muscle.training.teachers.rows import HiddenRows, TopkRows
+from muscle.training.teachers.rows import HiddenRows, TopkRows, known_tokens
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,17 @@ def sum_over_sequences(sequences: Tensor, value: Tensor) -> Tensor:
     return value.new_zeros(num_sequences).index_add_(0, sequences, value)[sequences]
 
 
-def leans_in_batch(batch: Batch, formula: Formula, student: Answers, old: Answers) -> Tensor:
-    """Tell for every counted token of a batch whether it leans on the old model: (tokens,)."""
+def leans_in_batch(
+    batch: Batch, formula: Formula, student: Answers, old: Answers, *, known: Tensor | None = None
+) -> Tensor:
+    """Tell for every counted token of a batch whether it leans on the old model: (tokens,); see `leans_on_old`."""
     return leans_on_old(
         formula.mask,
         student,
         old,
         batch.labels,
         sum_sequences=functools.partial(sum_over_sequences, batch.sequences),
+        known=known,
     )
 
 
@@ -167,6 +170,11 @@ def leans_in_chunk(teachers: HiddenTeachers | TopkTeachers, part: slice, right: 
         return teachers.leans[part]
     old, batch = teachers.sides[0], teachers.batch
     chunk = replace(batch, labels=batch.labels[part], sequences=batch.sequences[part])
+    known = known_tokens(old)
     return leans_in_batch(
-        chunk, teachers.formula, KnownAnswers(right, log_p), KnownAnswers(old.right[part], old.log_p[part])
+        chunk,
+        teachers.formula,
+        KnownAnswers(right, log_p),
+        KnownAnswers(old.right[part], old.log_p[part]),
+        known=None if known is None else known[part],
     )

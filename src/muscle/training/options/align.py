@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,9 +19,11 @@ from muscle.files import read_json
 from muscle.models.adapters import load_adapter
 from muscle.models.bases import LoadedBase
 from muscle.provenance import fingerprint
-from muscle.training.options.lessons import distance_of, taught_lesson
+from muscle.tasks.recorded import Record
+from muscle.training.options.lessons import calibrated, distance_of, taught_lesson
+from muscle.training.options.recorded import read_recorded
 from muscle.training.options.teach import Lesson, OptionData, label_lesson, teacher_scores
-from muscle.training.options.train import train_on_options
+from muscle.training.options.train import reads_items, train_on_options
 from muscle.training.options.trainer import OptionLoss
 from muscle.training.options.twins import TwinTrainer, bootstrapped
 from muscle.training.run import TrainingResult
@@ -33,7 +36,7 @@ class OptionAlignment:
     """One alignment at option level.
 
     Attributes:
-        old_base: M_base_v1, loaded.
+        old: M_base_v1, loaded; or the record that stands for the old model.
         start: of the student, with the new base, both adapters and the method.
         data: the items.
         settings: epochs, learning rate and so on.
@@ -42,7 +45,7 @@ class OptionAlignment:
         description: for progress and log.
     """
 
-    old_base: LoadedBase
+    old: LoadedBase | Record
     start: Start
     data: OptionData
     settings: TrainingSettings
@@ -77,6 +80,12 @@ class OptionAlignment:
         Raises:
             MuscleError: see `muscle.training.align.align`.
         """
+        if distributed.sharded():
+            # Before the teachers run for hours.
+            tokenizer = self.new_base.tokenizer
+            reads_items(
+                self.new_base.model, self.data.items(tokenizer, self.settings.max_length), tokenizer.pad_token_id
+            )
         if self.alignment.target == "twins":
             with old_base_away:
                 return self._twins()
@@ -149,11 +158,12 @@ class OptionAlignment:
                 note={"stage": "labels", "unit": self.data.unit, "start": self.start.content()},
                 record={"unit": self.data.unit, "target": "labels"},
                 selection=self.alignment.selection,
+                base_is_free=False,  # the new teacher stands on it next
             )
             if not self.new_base.is_whole:
                 raise ModelError(
-                    "alignment.labels_first: the training on labels sharded the new base, which the teachers need "
-                    "whole; what it made is kept: run the same command again"
+                    "alignment.labels_first: ZeRO-3 has left shards of the new base, which the teachers need whole; "
+                    "what the training on labels made is kept: run the same command again"
                 )
         return out
 
@@ -162,12 +172,19 @@ class OptionAlignment:
         target = self.alignment.target
         if target == "labels":
             return label_lesson(self.data)
-        old = self._teacher("old", self.old_base, self.start.adapters["old"])
+        recorded = read_recorded(self.old, self.data) if isinstance(self.old, Record) else None
         new: list[Tensor] = []
-        if self.alignment.reads_new_teacher:
+        if self.alignment.reads_new_teacher or (recorded is not None and recorded.needs_new):
             named = {"new": new_adapter, **{f"teacher-{number}": path for number, path in enumerate(self.teachers)}}
             new = [self._teacher(name, self.new_base, path) for name, path in named.items()]
-        return taught_lesson(self.data, old, new, self.alignment)
+        if recorded is None:
+            assert isinstance(self.old, LoadedBase), "there is no record"
+            old = self._teacher("old", self.old, self.start.adapters["old"])
+            facts: Mapping[str, object] = {}
+        else:
+            old, facts = recorded.scores(calibrated(self.data, new[0]) if recorded.needs_new else None)
+        lesson = taught_lesson(self.data, old, new if self.alignment.reads_new_teacher else [], self.alignment)
+        return replace(lesson, facts={**facts, **lesson.facts})
 
     def _teacher(self, name: str, base: LoadedBase, adapter: Path) -> Tensor:
         return teacher_scores(
@@ -197,8 +214,7 @@ class OptionAlignment:
         return {
             "stage": "align",
             "alignment": self.alignment.identity(),
-            "old_base": self.old_base.source,
-            "old_base_fingerprint": self.old_base.fingerprint,
+            **_noted(self.old),
             "start": self.start.content(),
         }
 
@@ -225,6 +241,13 @@ class OptionAlignment:
             kept = ("best_epoch", "num_epochs", "num_steps", "validation_losses", "converged", "validation")
             record["labels_first"] = {name: written[name] for name in kept}
         return record
+
+
+def _noted(old: LoadedBase | Record) -> dict[str, object]:
+    """Return what an adapter's file says of the old model."""
+    if isinstance(old, Record):
+        return {"old_record": old.name, "old_record_digest": old.digest}
+    return {"old_base": old.source, "old_base_fingerprint": old.fingerprint}
 
 
 def _items_seen(adapter: Path) -> int:

@@ -88,6 +88,12 @@ def taught_lesson(data: OptionData, old: Tensor, new: Sequence[Tensor], alignmen
     return Lesson(rows, {**taught.facts, "validation_accuracy": right})
 
 
+def calibrated(data: OptionData, scores: Tensor) -> Tensor:
+    """Return a teacher's scores at the temperature that fits the validation items best; as they are with the rest."""
+    held = slice(data.num_trained, None)
+    return scores if data.counts_rest else scores / _temperature(scores[held], data.gold[held])
+
+
 def distance_of(alignment: AlignmentSettings) -> Distance | None:
     """Return the distance to the target's sources; None for targets that are one distribution."""
     match alignment.target:

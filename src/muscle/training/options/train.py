@@ -9,20 +9,22 @@ from typing import TYPE_CHECKING
 
 from transformers import set_seed
 
+from muscle import distributed
 from muscle.config.methods import SelectionName
 from muscle.config.settings import TrainingSettings
-from muscle.errors import DataError
+from muscle.errors import ConfigError, DataError
 from muscle.models.adapter_check import adapter_content
 from muscle.models.adapters import load_adapter
-from muscle.models.bases import LoadedBase
-from muscle.models.option_scores import reads_trees
-from muscle.training.options.data import ItemCollator
+from muscle.models.bases import LoadedBase, without_adapter
+from muscle.models.option_scores import fits, reads_trees, whole_head
+from muscle.training.options.data import ItemCollator, OptionItems
 from muscle.training.options.teach import Lesson, OptionData, label_lesson
 from muscle.training.options.trainer import OptionLoss, OptionTrainer
 from muscle.training.run import TrainingResult, train_and_save
 
 if TYPE_CHECKING:
     from peft import PeftModel
+    from transformers import PreTrainedModel
 
 
 def train_on_labels(
@@ -86,6 +88,7 @@ def train_on_options(
     selection: SelectionName = "own",
     items_before: int = 0,
     trainer: Callable[..., OptionTrainer] = OptionTrainer,
+    base_is_free: bool = True,
 ) -> TrainingResult:
     """Train a student on the options of items and write its adapter.
 
@@ -103,22 +106,16 @@ def train_on_options(
         selection: which validation value picks the epoch.
         items_before: that a training before this one has seen, for the control's length.
         trainer: takes `OptionTrainer`'s arguments.
+        base_is_free: nothing needs the base afterwards; beside its shards it is not kept whole.
+
+    Raises:
+        ConfigError: the base is put in shards, and `reads_items` refuses it.
     """
     _refuse_no_items(data)
-    items, pad_token_id = data.items(base.tokenizer, settings.max_length), base.tokenizer.pad_token_id
-    sample = max((tree.input_ids for tree in items[0].trees), key=lambda ids: len(set(ids)))
-    build = partial(
-        trainer,
-        model=student,
-        targets=lesson.target,
-        loss=loss,
-        pad_token_id=pad_token_id,
-        option_by_option=not reads_trees(student, sample, pad_token_id=pad_token_id),
-        memory_bytes=settings.chunk_memory_mb * 2**20,
-    )
-
+    items = data.items(base.tokenizer, settings.max_length)
+    reading = _reading(student, items, base.tokenizer.pad_token_id, settings)
     return train_and_save(
-        build,
+        partial(trainer, model=student, targets=lesson.target, loss=loss, **reading),
         model=student,
         base=base,
         task=data.task,
@@ -128,9 +125,45 @@ def train_on_options(
         description=description,
         note={**note, "lesson": lesson.target.digest},
         collator=ItemCollator(),
+        base_is_free=base_is_free,
         picked_by="cross_entropy" if selection == "cross_entropy" else "loss",
         record=partial(_full_record, data, {**record, **lesson.facts}, items_before),
     )
+
+
+def _reading(
+    student: PeftModel, items: tuple[OptionItems, OptionItems], pad_token_id: int, settings: TrainingSettings
+) -> dict[str, int]:
+    """Return how a trainer reads items, as its arguments."""
+    one_by_one = not reads_items(student, items, pad_token_id)
+    memory_bytes = settings.chunk_memory_mb * 2**20
+    return {"pad_token_id": pad_token_id, "option_by_option": one_by_one, "memory_bytes": memory_bytes}
+
+
+def reads_items(model: PeftModel | PreTrainedModel, items: tuple[OptionItems, OptionItems], pad_token_id: int) -> bool:
+    """Tell whether a model reads items' options in one pass.
+
+    Raises:
+        ConfigError: it does not, for some of them at least, or its head is trained, and it is to be put in shards: each
+            process would gather them another number of times, and wait for the others in vain.
+    """
+    sample = max((tree.input_ids for tree in items[0].trees), key=lambda ids: len(set(ids)))
+    found = reads_trees(model, sample, pad_token_id=pad_token_id)
+    config = without_adapter(model).config
+    trees = [tree for part in items for tree in part.trees]
+    one_pass = all(tree.is_chain for tree in trees) or (found and all(fits(config, tree) for tree in trees))
+    if distributed.sharded() and not one_pass:
+        raise ConfigError(
+            "alignment.unit: expected a base that reads all options of an item in one pass (docs/engine.md), where the "
+            "launcher puts it in shards (FSDP, DeepSpeed); this one reads them one by one: launch without shards "
+            "(examples/accelerate/ddp.yaml)"
+        )
+    if distributed.sharded() and whole_head(model) is None:
+        raise ConfigError(
+            "lora.target_modules: expected no adapter on the output head, where a training at option level is put in "
+            "shards by the launcher (FSDP, DeepSpeed); leave the head out, or launch without shards"
+        )
+    return found
 
 
 def _refuse_no_items(data: OptionData) -> None:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from transformers.modeling_outputs import CausalLMOutput
 
+from muscle import distributed
 from muscle.config.methods import KlName, MaskName
-from muscle.models.option_scores import MEMORY_BYTES, option_log_likelihoods
+from muscle.models.option_scores import MEMORY_BYTES, option_log_likelihoods, whole_head
 from muscle.training.data.examples import BLANK
 from muscle.training.options.data import OptionItems, padded
 from muscle.training.options.losses import Distance, OptionTerms, TargetRows, option_terms
@@ -76,6 +77,7 @@ class OptionTrainer(AdapterTrainer):
             pad_token_id=pad_token_id,
             option_by_option=option_by_option,
             memory_bytes=memory_bytes,
+            head=whole_head(self.model) if distributed.sharded() else None,
         )
 
     def batch_sums(self, model: torch.nn.Module, inputs: Mapping[str, Tensor]) -> tuple[TokenSums, CausalLMOutput]:

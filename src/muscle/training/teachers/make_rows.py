@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from muscle.models.adapter_check import adapter_content
 from muscle.models.adapters import load_adapter
@@ -82,7 +83,7 @@ def row_maker(
         topk: tokens of a top-k row; without it and a student the rows are hidden ones.
         memory_bytes: budget for the logits of a chunk.
     """
-    run = _state_maker(model, head, sequences, pad_token_id=pad_token_id)
+    run = state_maker(model, head, sequences, pad_token_id=pad_token_id)
 
     def make(indices: Sequence[int]) -> TeacherRows:
         states, labels = run(indices)
@@ -117,7 +118,7 @@ def mixture_maker(
         memory_bytes: budget for the logits of a chunk.
     """
     run_old, run_new = (
-        _state_maker(side.model, head, sequences, pad_token_id=new.base.tokenizer.pad_token_id)
+        state_maker(side.model, head, sequences, pad_token_id=new.base.tokenizer.pad_token_id)
         for side, head in ((old, heads.old), (new, heads.new))
     )
 
@@ -136,10 +137,18 @@ def mixture_maker(
     return make
 
 
-def _state_maker(
-    model: PeftModel, head: OutputHead, sequences: Sequence[Sequence[int]], *, pad_token_id: int
+def state_maker(
+    model: PeftModel,
+    head: OutputHead,
+    sequences: Sequence[Sequence[int]],
+    *,
+    pad_token_id: int,
+    all_states: bool = False,
 ) -> Callable[[Sequence[int]], tuple[Tensor, Tensor]]:
-    """Return a function from examples (by index) to a teacher's states (tokens, width) and labels (tokens,)."""
+    """Return a function from examples (by index) to a teacher's states (tokens, width) and labels (tokens,).
+
+    With `all_states` the last state of each example is among them, whose label is `IGNORE_INDEX`.
+    """
     pad = PaddingCollator(pad_token_id)
     device = head.weight.device
 
@@ -147,11 +156,11 @@ def _state_maker(
     def run(indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         batch = pad([{"input_ids": list(sequences[index])} for index in indices])
         batch = {name: value.to(device) for name, value in batch.items()}
-        labels = batch["labels"][:, 1:]
-        counted = labels != IGNORE_INDEX
+        labels = functional.pad(batch["labels"][:, 1:], (0, 1), value=IGNORE_INDEX)
+        counted = batch["attention_mask"].bool() if all_states else labels != IGNORE_INDEX
         # As in training: 16-bit models run under autocast there.
         narrow = torch.autocast(device.type, dtype=head.weight.dtype, enabled=head.is_narrow)
         with narrow:
-            return head_input(model, batch)[:, :-1][counted], labels[counted]
+            return head_input(model, batch)[counted], labels[counted]
 
     return run

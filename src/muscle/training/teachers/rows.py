@@ -30,6 +30,8 @@ class ProjectedRows:
         right: (tokens,) boolean, argmax z_t = label.
         bias: (tokens,), p . b with b the bias of the student's head; None where it has none.
         temperature: T.
+        placed: (tokens,), of an old model with another tokenizer: the share of its distribution that stands for tokens
+            of the student; 0 where it has no position of its own, and nothing here means anything. None elsewhere.
     """
 
     vector: Tensor
@@ -38,6 +40,7 @@ class ProjectedRows:
     right: Tensor
     bias: Tensor | None
     temperature: float
+    placed: Tensor | None = None
 
     def __len__(self) -> int:
         """Return the number of tokens."""
@@ -99,6 +102,8 @@ class TopkRows:
         log_p: (tokens,), log softmax(z_t)[label] at T = 1.
         right: (tokens,) boolean, argmax z_t = label.
         temperature: T.
+        placed: (tokens,), of an old model with another tokenizer: the share of its distribution that stands for tokens
+            of the student; 0 where it has no position of its own, and nothing here means anything. None elsewhere.
     """
 
     ids: Tensor
@@ -107,6 +112,7 @@ class TopkRows:
     log_p: Tensor
     right: Tensor
     temperature: float
+    placed: Tensor | None = None
 
     def __len__(self) -> int:
         """Return the number of tokens."""
@@ -132,6 +138,13 @@ class OptionRows:
 
 TeacherRows = ProjectedRows | HiddenRows | TopkRows
 """Rows of one teacher, between which a mask can choose."""
+
+
+def known_tokens(rows: TeacherRows) -> Tensor | None:
+    """Tell which tokens a teacher has something to say of: (tokens,) boolean; None where it has of all."""
+    placed = None if isinstance(rows, HiddenRows) else rows.placed
+    return None if placed is None else placed > 0
+
 
 OldShare = Callable[[Tensor, Tensor, Tensor], Tensor]
 """log p_1(y), log p_2(y), argmax z_1 = y in, the old model's share out; (tokens,) each."""

@@ -175,6 +175,11 @@ class TeacherStore:
         joined = {name: torch.cat([part[name] for part in parts]).to(device) for name in parts[0]}
         return _from_columns(self.kind, joined, head=head, temperature=self.identity.get("temperature"))
 
+    def column(self, name: str) -> Tensor | None:
+        """Return a column of all rows; None where the rows have none of that name."""
+        parts = [tensors[name] for tensors in self._tensors if name in tensors]
+        return torch.cat(parts) if parts else None
+
     def _none(self) -> dict[str, Tensor]:
         return {name: tensor[:0] for name, tensor in self._tensors[0].items() if name != "offsets"}
 

@@ -18,6 +18,7 @@ from muscle.models.bases import LoadedBase
 from muscle.pipeline.loaded_bases import LoadedBases, Side
 from muscle.pipeline.run_folder import content_of
 from muscle.pipeline.stage import Stage
+from muscle.pipeline.whole_answers.old_record import OldRecord
 from muscle.progress import progress_bar
 from muscle.provenance import versions
 from muscle.tasks import TaskData
@@ -40,6 +41,7 @@ class CandidateFiles:
         bases: loaded on first use.
         adapter: the folder of a run's adapter for a task.
         base_content: what stands for a base's content.
+        record: in the old model's place; None where it is a model.
     """
 
     config: UpdateConfig
@@ -47,6 +49,7 @@ class CandidateFiles:
     bases: LoadedBases
     adapter: Callable[[str, str], Path]
     base_content: Callable[[Side], object]
+    record: OldRecord | None = None
 
     def stages(self, data: TaskData) -> list[Stage]:
         """Return the stages that draw a task's candidates."""
@@ -63,12 +66,12 @@ class CandidateFiles:
         return {} if drawn_for is None else {"candidates": content_of(self._file(drawn_for, task))}
 
     def learnt(self, run: str, data: TaskData, unlabelled: Sequence[Example]) -> dict[str, Sequence[Example]]:
-        """Return what a method learns, by part; with its candidates where it learns these."""
-        parts = {**_parts_of(data), "unlabelled": unlabelled}
+        """Return what a method learns, by part: with its candidates where it learns these, and what a record knows."""
+        parts: dict[str, Sequence[Example]] = {**_parts_of(data), "unlabelled": unlabelled}
         drawn_for, answers = self._drawn_for(run), self.methods[run].answers
-        return (
-            parts if drawn_for is None else dict(candidate_parts(self._file(drawn_for, data.task.name), parts, answers))
-        )
+        if drawn_for is not None:
+            parts = dict(candidate_parts(self._file(drawn_for, data.task.name), parts, answers))
+        return self.record.learnt(data.task, parts) if self.record else parts
 
     def _drawn_for(self, run: str) -> str | None:
         """Return the first method that draws as this one does; None where it learns no candidates."""
@@ -85,11 +88,14 @@ class CandidateFiles:
     def _stage(self, run: str, data: TaskData) -> Stage:
         name, alignment = data.task.name, self.methods[run]
         answers, seed, out = alignment.answers, self.config.training.seed, self._file(run, name)
-        adapters = {side: self.adapter(side, name) for side in answers.models}
+        drawn_from = [side for side in answers.models if not (side == "old" and self.record)]
+        adapters = {side: self.adapter(side, name) for side in drawn_from}
 
         def inputs() -> dict[str, object]:
+            recorded = {"record": self.record.digest} if self.record and "old" in answers.models else {}
             return {
-                "models": {side: [self.base_content(side), content_of(adapters[side])] for side in answers.models},
+                "models": {side: [self.base_content(side), content_of(adapters[side])] for side in drawn_from},
+                **recorded,
                 "items": {part: data.fingerprints[part] for part in _parts_of(data)},
                 "task": dict(data.task.definition),
                 "answers": answers.of_candidates(),
@@ -101,13 +107,14 @@ class CandidateFiles:
         def work() -> None:
             draw_candidates(
                 out,
-                {side: (self.bases.base(side), adapters[side]) for side in answers.models},
+                {side: (self.bases.base(side), adapters[side]) for side in drawn_from},
                 data.task,
                 _parts_of(data),
                 answers,
                 seed=seed,
                 batch_size=self.config.evaluation.batch_size,
                 description=f"candidates of {name}",
+                recorded=None if self.record is None else partial(self.record.drawn, data.task),
             )
             distributed.from_main(partial(shutil.rmtree, answers_of(out), ignore_errors=True))
 
@@ -116,7 +123,7 @@ class CandidateFiles:
             inputs,
             (out,),
             work,
-            tuple(f"finetune {side}/{name}" for side in answers.models),
+            tuple(f"finetune {side}/{name}" for side in drawn_from),
             data,
             answers=alignment.num_candidates - 1,
             unlabelled=data.unlabelled,
@@ -143,6 +150,7 @@ def draw_candidates(
     batch_size: int,
     description: str = "candidates",
     store: Path | None = None,
+    recorded: Callable[[Sequence[Example]], list[list[Drawn]]] | None = None,
 ) -> None:
     """Let models answer all items, and write the candidates that come of it.
 
@@ -158,6 +166,7 @@ def draw_candidates(
         batch_size: prompts a forward pass.
         description: for progress and log.
         store: in place of `answers_of(out)`: models that are asked for another file too need not answer again.
+        recorded: gives the answers of the old model where it is a record, and is not asked.
 
     Raises:
         ConfigError: the task has options, or the harness is not installed.
@@ -173,6 +182,9 @@ def draw_candidates(
     drawn: list[list[list[Drawn]]] = []
     with progress_bar(description, len(named) * len(answers.models)) as show:
         for name in answers.models:
+            if name == "old" and recorded is not None:
+                drawn.append(recorded(list(named.values())))
+                continue
             done = partial(_show_more, show, len(drawn) * len(named), name)
             drawn.append(draw_answers(folder, name, *models[name], task, list(named.values()), asked, done))
     found = {

@@ -1,0 +1,159 @@
+"""An old model of another tokenizer as a teacher: what each projection keeps of it, and what it costs.
+
+    python benchmarks/crossing.py --old SmolLM2-135M-Instruct.Q4_1.gguf --new gemma-3-270m-q4_k_m.gguf --data DIR
+
+Bases as they are, no adapters. For each projection (`alignment.projection`): the share of the new tokens at which the
+old model has a position, the share of its distribution that has a place, and how likely the text is by what came
+across, in nats a byte, over the tokens with a position: beside it the old model's own over the same texts. A projection
+that loses nothing of what the old model knows of the text comes close to its own. Then processor seconds: of making the
+rows (once, before a training), a thousand tokens; and of a training step (forward, backward, LoRA), with the old rows
+made by the same tokenizer (the new base as its own old model) and by each projection, interleaved, medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from muscle.config.methods import ProjectionName
+from muscle.config.settings import BaseConfig, LoraSettings
+from muscle.models.adapters import new_adapter
+from muscle.models.bases import LoadedBase, load_base
+from muscle.training.crossing.positions import CrossedTexts, cross_texts
+from muscle.training.crossing.spelling import Spelling
+from muscle.training.data.batches import PaddingCollator
+from muscle.training.head.output_head import head_input, output_head
+from muscle.training.layers.fast_layers import fast_layers
+from muscle.training.losses.fused import fused_compatibility_terms
+from muscle.training.teachers.crossed_rows import Crossing, crossed_row_maker
+from muscle.training.teachers.make_rows import row_maker
+
+KINDS: tuple[ProjectionName, ...] = ("chunks", "first", "pieces")
+HERE = Path(__file__).resolve().parent
+
+
+def texts_of(folder: Path, count: int) -> list[str]:
+    """Return texts of all data sets in turn, 300 characters at most."""
+    files = [path.read_text().splitlines() for path in sorted(folder.glob("*/train.jsonl"))]
+    if not files:
+        raise SystemExit(f"{folder}: expected folders with a train.jsonl, found none")
+    rows = (json.loads(lines[place]) for place in range(count) for lines in files if place < len(lines))
+    joined = (" ".join(value for value in row.values() if isinstance(value, str)) for row in rows)
+    found = [text[:300] for text in joined if text]
+    return found[:count]
+
+
+def processor_seconds(work: Callable[[], Any]) -> float:
+    """Return the processor time of a call."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+@torch.no_grad()
+def own_nats(base: LoadedBase, ids: list[list[int]]) -> float:
+    """Return -log p of all predicted tokens by the model itself, summed."""
+    head = output_head(base.model)
+    make = row_maker(base.model, head, ids, pad_token_id=0, student=None, temperature=1.0)
+    return -sum(float(make([index]).log_p.double().sum()) for index in range(len(ids)))
+
+
+def fidelity(rows: Any, aligned: CrossedTexts, labels_bytes: list[int]) -> dict[str, float]:
+    """Say what came across."""
+    known = rows.placed > 0
+    sizes = torch.tensor(labels_bytes)
+    return {
+        "aligned": float(known.double().mean()),
+        "aligned_positions": aligned.num_aligned / aligned.num_tokens,
+        "placed": float(rows.placed[known].double().mean()),
+        "nats_per_byte": float(-rows.log_p[known].double().sum() / sizes[known].sum()),
+        "likeliest_is_the_text": float(rows.right[known].double().mean()),
+    }
+
+
+def step_seconds(base: LoadedBase, ids: list[list[int]], rows: dict[str, Any], rounds: int) -> dict[str, float]:
+    """Return the median processor seconds of a step with each kind of old rows."""
+    student = new_adapter(base, LoraSettings(r=16, alpha=32))
+    head = output_head(student)
+    batch = PaddingCollator(0)([{"input_ids": each} for each in ids])
+    labels = batch["labels"][:, 1:]
+    spent: dict[str, list[float]] = {name: [] for name in rows}
+
+    def step(old: Any) -> None:
+        states = head_input(student, batch)[:, :-1]
+        terms = fused_compatibility_terms(states, head, labels, old, rows["same tokenizer"], temperature=1.0)
+        (terms.loss / terms.num_tokens).backward()
+        student.zero_grad()
+
+    with fast_layers(student):
+        for _ in range(rounds + 1):
+            for name, old in rows.items():
+                spent[name].append(processor_seconds(lambda old=old: step(old)))
+    return {name: statistics.median(each[1:]) for name, each in spent.items()}
+
+
+def measured(given: argparse.Namespace) -> dict[str, Any]:
+    """Measure all."""
+    torch.set_num_threads(1)
+    old, new = (load_base(BaseConfig(base=str(path)), precision=given.precision) for path in (given.old, given.new))
+    texts = texts_of(given.data, given.texts)
+    ours, theirs = Spelling.of(old.tokenizer), Spelling.of(new.tokenizer)
+    ids = [list(each) for each in new.tokenizer(texts)["input_ids"]]
+    start = time.process_time()
+    crossed = cross_texts(texts, ids, ours, theirs, max_length=1024)
+    aligning = time.process_time() - start
+    sizes = [int(theirs.lengths[number]) for each in ids for number in each[1:]]
+    head, student = output_head(old.model), output_head(new.model)
+    everything, few = range(len(texts)), range(given.batch)
+    found: dict[str, Any] = {"projections": {}, "rows_seconds_a_1000_tokens": {}}
+    found["old_nats_per_byte"] = own_nats(old, [list(each) for each in crossed.old]) / sum(
+        int(ours.lengths[list(each)[1:]].sum()) for each in crossed.old
+    )
+    make = row_maker(new.model, student, ids, pad_token_id=0, student=student, temperature=1.0)
+    rows = {"same tokenizer": make(few)}
+    per = 1000 / sum(len(each) - 1 for each in ids)
+    found["rows_seconds_a_1000_tokens"]["same tokenizer"] = per * processor_seconds(lambda: make(everything))
+    for kind in KINDS:
+        maker = crossed_row_maker(
+            old.model, head, Crossing(crossed, ours, theirs, kind), ids, student=student, temperature=1.0
+        )
+        kept: list[Any] = []
+        seconds = processor_seconds(lambda maker=maker, kept=kept: kept.append(maker(everything)))
+        found["rows_seconds_a_1000_tokens"][kind] = per * seconds
+        found["projections"][kind] = fidelity(kept[0], crossed, sizes)
+        rows[kind] = maker(few)
+    steps = step_seconds(new, ids[: given.batch], rows, given.rounds)
+    found["step_seconds"] = steps
+    found["step_ratio"] = {kind: steps[kind] / steps["same tokenizer"] for kind in KINDS}
+    found["aligning_seconds_a_1000_tokens"] = per * aligning
+    about = {"old": given.old.name, "new": given.new.name, "texts": len(texts), "precision": given.precision}
+    return {**about, "tokens": len(sizes), "machine": platform.processor() or platform.machine(), **found}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--old", type=Path, required=True, help="GGUF file or folder")
+    parser.add_argument("--new", type=Path, required=True, help="GGUF file or folder, of another tokenizer")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--texts", type=int, default=70)
+    parser.add_argument("--batch", type=int, default=4, help="examples of a step")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--precision", choices=("bf16", "float32"), default="float32")
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "crossing.json")
+    given = parser.parse_args()
+    found = measured(given)
+    text = json.dumps(found, indent=1)
+    given.out.write_text(text + "\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What task a file of rows is: `muscle init --task FILE` proposes its YAML and says why."""

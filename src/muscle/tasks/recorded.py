@@ -1,0 +1,66 @@
+"""A record of an old model's answers, as far as an update reads it: what was answered to each item.
+
+Items are found by their text: the input with its options, else the input alone, blanks and case left out. Ids are no
+help, since a training file and a test file each count their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from muscle.predictions.records import input_hash
+from muscle.tasks.task import Example
+
+
+@dataclass(frozen=True)
+class RecordedAnswer:
+    """One answer.
+
+    Attributes:
+        text: as it came.
+        option: the option that it names, by its text; None where it names none, or the item has none.
+        logprobs: of each option, in nats; None where they are not known.
+        finish_reason: why it ends, in the record's word.
+    """
+
+    text: str
+    option: str | None = None
+    logprobs: tuple[float, ...] | None = None
+    finish_reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """An old model of which only answers are left.
+
+    Attributes:
+        name: what reports call it.
+        digest: stands for its content: 16 hex digits.
+        by_hash: answers to an item by the hash of its input and options.
+        by_text: the same by the input alone, where no two items share it.
+        facts: what is known of how it was made, for reports.
+    """
+
+    name: str
+    digest: str
+    by_hash: Mapping[str, tuple[RecordedAnswer, ...]]
+    by_text: Mapping[str, tuple[RecordedAnswer, ...]]
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+    def answers_to(self, example: Example) -> tuple[RecordedAnswer, ...]:
+        """Return what was answered to an item; nothing where it is not in the record."""
+        # Candidate answers are no part of the item.
+        options = () if example.answers else example.choices
+        found = self.by_hash.get(input_hash(example.context, options))
+        return found if found is not None else self.by_text.get(text_key(example.context), ())
+
+
+def text_key(text: str) -> str:
+    """Return what two writings of one input have in common."""
+    return " ".join(text.lower().split())
+
+
+def likelihoods(answers: tuple[RecordedAnswer, ...], num_options: int) -> tuple[float, ...] | None:
+    """Return the log-probabilities of an item's options: the first answer's that has them; None where none does."""
+    return next((each.logprobs for each in answers if each.logprobs and len(each.logprobs) == num_options), None)
