@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from muscle.pipeline.given.prompt_check import prompt_differences
-from muscle.pipeline.loaded_bases import SIDES, Side
+from muscle.pipeline.loaded_bases import Side
 from muscle.pipeline.stages import UpdateStages
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def given_prompt_notes(
         tokenizers: each base's; None where it is not on this machine.
     """
     notes: list[str] = []
-    for side in SIDES:
+    for side in update_stages.sides:
         tokenizer = tokenizers[side]
         for name, folder in update_stages.given(side).items():
             data = update_stages.data.get(name)
