@@ -11,10 +11,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
+from muscle.foreign_text import middle_cut
+
 logger = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 60.0
 _SECONDS_BEFORE_BAR = 2.0
 _SECONDS_BETWEEN_FRAMES = 0.2
+_NAME = 40
+"""Characters of a step's name: a longer one would push what changes out of a line of 80."""
 _MAX_SHARE_OF_STEP = 0.95
 """A step that takes longer than was thought stays here until it is done."""
 
@@ -160,6 +164,7 @@ def _watch(clock: _Clock, over: threading.Event) -> None:
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
+    from rich.table import Column
 
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -167,12 +172,18 @@ def _watch(clock: _Clock, over: threading.Event) -> None:
             logger.info("%s: %.0f%% done, about %.0f s left", clock.step, 100 * clock.share(), clock.seconds_left())
         return
     columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
+        # What changes stands first: a long name would push it out of sight.
         TextColumn("{task.percentage:>3.0f}%"),
-        TextColumn("about {task.fields[left]:.0f} s left"),
+        BarColumn(bar_width=12),
+        TextColumn("about {task.fields[left]:.0f} s left", table_column=Column(no_wrap=True)),
+        TextColumn("{task.description}", markup=False),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(clock.step or "", total=1.0, left=clock.seconds_left())
+        task = bar.add_task(middle_cut(clock.step or "", _NAME), total=1.0, left=clock.seconds_left())
         while not over.wait(_SECONDS_BETWEEN_FRAMES):
-            bar.update(task, description=clock.step or "", completed=clock.share(), left=clock.seconds_left())
+            bar.update(
+                task,
+                description=middle_cut(clock.step or "", _NAME),
+                completed=clock.share(),
+                left=clock.seconds_left(),
+            )

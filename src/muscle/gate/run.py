@@ -299,7 +299,7 @@ def _gate_result(comparison: Comparison, policy: Policy, findings: Sequence[Find
         headline=headline(verdict, compared.tasks, old=compared.old, new=compared.new, candidate=compared.candidate),
     )
     measured, better = comparison.judged, []
-    if verdict == "warn" and compared.candidate is not None:
+    if verdict in ("warn", "cannot_tell") and compared.candidate is not None:
         better = if_better_than_plain(measured, compared.tasks, measured.options)
     grounds = grounds_of_findings(
         findings, compared, comparison.missing, alpha=policy.alpha, min_items=policy.min_items, better=better

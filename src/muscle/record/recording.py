@@ -122,7 +122,7 @@ class EndpointRecorder:
             try:
                 # The first alone: an endpoint that takes none of the calls is found out by one of them.
                 for asked in work[:1]:
-                    self._one(asked, is_first=True)
+                    self._one(asked, is_first=not before)
                 self._rest(work[1:], lambda: show(len(self.log.rows) - before, self._remark()))
             except LimitReached as reached:
                 stopped = str(reached)

@@ -79,7 +79,7 @@ def align(
         lora: of a fresh start (`alignment.start`).
 
     Returns:
-        How it went; also written to `training.json` in `out`.
+        How it went; also in `out/training.json`.
 
     Raises:
         ModelError: an adapter doesn't fit its base, or tokens of the bases cannot be aligned.

@@ -114,6 +114,16 @@ def test_a_share_at_the_limit_is_said_to_be_told_by_no_test_set():
     assert "No test set of a usual size would tell whether it breaks at most 1.0%" in found.next
 
 
+def test_where_nothing_can_be_told_of_the_old_model_the_better_of_two_updates_is_still_named():
+    candidate = run(answers(3000, old_wrong=450, gained=153, broken=28))
+    for found in (compare(OLD, PLAIN, candidate=candidate).report, gate(OLD, PLAIN, candidate=candidate).report):
+        if found.gate is None:
+            assert found.decision.advice == "cannot_tell"
+            assert "Of the two updates the candidate is the better one." in found.decision.next
+        else:  # accuracy is what this policy blocks by, and that is kept
+            assert found.decision.advice == "ship"
+
+
 def test_with_a_known_noise_floor_it_is_what_breaks_beyond_it_that_is_told():
     again = run(answers(3000, old_wrong=450, gained=180, broken=180, at=1000))
     found = decided(OLD, run(answers(3000, old_wrong=450, gained=180, broken=180)), rerun=again)

@@ -98,7 +98,7 @@ def decide(report: Report, grounds: Grounds) -> Decision:
         advice=advice,
         sentence=f"{_opening(report, advice, worst, more)}: {story_of(report, told, subject=subject)}.",
         sure=_as_sentence(_sure(report, grounds, advice, worst)),
-        next=_next(report, advice, worst, more),
+        next=_what_next(report, advice, worst, more, better=grounds.better_than_plain),
         more_items=None if more is None else more.more_items,
         ways=ways_out(report, None if more is None else more.more_items),
         ways_over=_over(report),
@@ -190,14 +190,17 @@ def _as_sentence(parts: Sequence[str]) -> str:
     return f"{told[0].upper()}{told[1:]}." if told else ""
 
 
-def _next(report: Report, advice: Advice, worst: Sequence[Judgement], more: Judgement | None) -> str:
+def _what_next(
+    report: Report, advice: Advice, worst: Sequence[Judgement], more: Judgement | None, *, better: bool
+) -> str:
     lost = balance(report.tasks, report.judged_side).lost
     if advice == "ship":
         return f"Read what broke before you do: {lost:,} in the list." if lost else "Nothing broke that was looked at."
     if advice == "look_first":
         return f"Read what broke, {lost:,} in the list; ship it if your users can live with that.{_rerun(report)}"
     if advice == "cannot_tell":
-        return f"{_what_would_tell(report, worst, more)}{_rerun(report)}"
+        of_two = " Of the two updates the candidate is the better one." if better else ""
+        return f"{_what_would_tell(report, worst, more)}{of_two}{_rerun(report)}"
     if any(each.about == "plain" for each in worst):
         return "Keep the old model, or ship the plain update: of the two updates it is the better one."
     keep = "Keep the old model and read what broke." if lost else "Keep the old model."

@@ -57,9 +57,8 @@ def grounds_of(
         tasks: the report's tasks.
         options: how the runs were compared.
     """
-    return Grounds(
-        verdict.judgements, *(_at_worst(measured, tasks, options) if verdict.word == "warn" else (False, False))
-    )
+    is_open = verdict.word in ("warn", "cannot_tell")
+    return Grounds(verdict.judgements, *(_at_worst(measured, tasks, options) if is_open else (False, False)))
 
 
 def if_better_than_plain(
