@@ -122,7 +122,7 @@ def test_another_judge_is_named(fault: tuple[list[Any], Any]) -> None:
 def test_a_null_and_an_empty_answer_have_the_same_cause(fault: tuple[list[Any], Any]) -> None:
     commands, _ = fault
     said = [told(muscle(*command)) for command in commands]
-    whys = [re.search(r"why: (.*?)(?:What broke|$)", each) for each in said]
+    whys = [re.search(r"why: (.*?)(?:[0-9,]+ predictions paired|$)", each) for each in said]
     assert [why and why[1].strip() for why in whys] == [whys[0] and whys[0][1].strip()] * len(said)
     for each in said:
         assert "30 format" in each

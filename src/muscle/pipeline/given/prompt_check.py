@@ -84,7 +84,7 @@ def _differences(
             "it was trained without"
         )
     else:
-        advice = "its folder's chat_template.jinja in the base's folder would make them one"
+        advice = "a copy of the base's folder with the adapter's chat template asks as it was trained"
         try:
             found = list(_first_difference(mine, _text(task, example, theirs), advice))
         except ConfigError as error:
