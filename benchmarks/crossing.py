@@ -1,19 +1,23 @@
 """An old model of another tokenizer as a teacher: what each projection keeps of it, and what it costs.
 
-    python benchmarks/crossing.py --old SmolLM2-135M-Instruct.Q4_1.gguf --new gemma-3-270m-q4_k_m.gguf --data DIR
+    python benchmarks/crossing.py --old FOLDER --into TOKENIZER ... --data DIR
 
-Bases as they are, no adapters. For each projection (`alignment.projection`): the share of the new tokens at which the
-old model has a position, the share of its distribution that has a place, and how likely the text is by what came
-across, in nats a byte, over the tokens with a position: beside it the old model's own over the same texts. A projection
-that loses nothing of what the old model knows of the text comes close to its own. Then processor seconds: of making the
-rows (once, before a training), a thousand tokens; and of a training step (forward, backward, LoRA), with the old rows
-made by the same tokenizer (the new base as its own old model) and by each projection, interleaved, medians.
+A base as it is, without an adapter, and folders with the tokenizers of others. For each of these and each projection
+(`alignment.projection`): the share of the new tokens at which the old model has a position, the share of its
+distribution that has a place, and how likely the text is by what came across, in nats a byte, over the tokens with a
+position; beside it the old model's own over the same texts. A projection that loses nothing of what the old model knows
+of the text comes close to its own. No new model is needed for that: its tokens are, not what it thinks.
+
+Then processor seconds: of making the rows (once, before a training), a thousand tokens; and of a training step of the
+base itself (forward, backward, LoRA), with rows of its old model made by the same tokenizer, and made as if the
+tokenizer were another one: medians over interleaved rounds.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import time
@@ -22,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import PreTrainedTokenizerFast
 
 from muscle.config.methods import ProjectionName
 from muscle.config.settings import BaseConfig, LoraSettings
@@ -30,7 +35,7 @@ from muscle.models.bases import LoadedBase, load_base
 from muscle.training.crossing.positions import CrossedTexts, cross_texts
 from muscle.training.crossing.spelling import Spelling
 from muscle.training.data.batches import PaddingCollator
-from muscle.training.head.output_head import head_input, output_head
+from muscle.training.head.output_head import OutputHead, head_input, output_head
 from muscle.training.layers.fast_layers import fast_layers
 from muscle.training.losses.fused import fused_compatibility_terms
 from muscle.training.teachers.crossed_rows import Crossing, crossed_row_maker
@@ -79,17 +84,24 @@ def fidelity(rows: Any, aligned: CrossedTexts, labels_bytes: list[int]) -> dict[
     }
 
 
-def step_seconds(base: LoadedBase, ids: list[list[int]], rows: dict[str, Any], rounds: int) -> dict[str, float]:
-    """Return the median processor seconds of a step with each kind of old rows."""
+def step_seconds(base: LoadedBase, texts: list[str], rounds: int) -> dict[str, float]:
+    """Return the median processor seconds of a step with each kind of old rows, and of one kind once more."""
     student = new_adapter(base, LoraSettings(r=16, alpha=32))
-    head = output_head(student)
+    head, spelling = output_head(student), Spelling.of(base.tokenizer)
+    ids = [list(each) for each in base.tokenizer(texts)["input_ids"]]
     batch = PaddingCollator(0)([{"input_ids": each} for each in ids])
-    labels = batch["labels"][:, 1:]
+    labels, every = batch["labels"][:, 1:], range(len(ids))
+    same = row_maker(base.model, head, ids, pad_token_id=0, student=head, temperature=1.0)(every)
+    rows: dict[str, Any] = {"same tokenizer": same, "same tokenizer, again": same}
+    crossed = cross_texts(texts, ids, spelling, spelling, max_length=1024)
+    for kind in KINDS:
+        crossing = Crossing(crossed, spelling, spelling, kind)
+        rows[kind] = crossed_row_maker(base.model, head, crossing, ids, student=head, temperature=1.0)(every)
     spent: dict[str, list[float]] = {name: [] for name in rows}
 
     def step(old: Any) -> None:
         states = head_input(student, batch)[:, :-1]
-        terms = fused_compatibility_terms(states, head, labels, old, rows["same tokenizer"], temperature=1.0)
+        terms = fused_compatibility_terms(states, head, labels, old, same, temperature=1.0)
         (terms.loss / terms.num_tokens).backward()
         student.zero_grad()
 
@@ -100,48 +112,52 @@ def step_seconds(base: LoadedBase, ids: list[list[int]], rows: dict[str, Any], r
     return {name: statistics.median(each[1:]) for name, each in spent.items()}
 
 
+def into(base: LoadedBase, folder: Path, texts: list[str]) -> dict[str, Any]:
+    """Measure what comes across into another tokenizer's tokens."""
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
+    ours, theirs = Spelling.of(base.tokenizer), Spelling.of(tokenizer)
+    ids = [list(each) for each in tokenizer(texts)["input_ids"]]
+    start = time.process_time()
+    crossed = cross_texts(texts, ids, ours, theirs, max_length=1024)
+    per = 1000 / crossed.num_tokens
+    found: dict[str, Any] = {"tokens": crossed.num_tokens, "aligning_seconds": per * (time.process_time() - start)}
+    sizes = [int(theirs.lengths[number]) for each in ids for number in each[1:]]
+    # As wide as SmolLM2's; what stands in it does not matter.
+    student = OutputHead(torch.randn(len(theirs.texts), 576))
+    for kind in KINDS:
+        crossing = Crossing(crossed, ours, theirs, kind)
+        maker = crossed_row_maker(base.model, output_head(base.model), crossing, ids, student=student, temperature=1.0)
+        kept: list[Any] = []
+        seconds = processor_seconds(lambda maker=maker, kept=kept: kept.append(maker(range(len(texts)))))
+        found[kind] = {**fidelity(kept[0], crossed, sizes), "rows_seconds": per * seconds}
+    return found
+
+
 def measured(given: argparse.Namespace) -> dict[str, Any]:
     """Measure all."""
     torch.set_num_threads(1)
-    old, new = (load_base(BaseConfig(base=str(path)), precision=given.precision) for path in (given.old, given.new))
+    base = load_base(BaseConfig(base=str(given.old)), precision=given.precision)
     texts = texts_of(given.data, given.texts)
-    ours, theirs = Spelling.of(old.tokenizer), Spelling.of(new.tokenizer)
-    ids = [list(each) for each in new.tokenizer(texts)["input_ids"]]
-    start = time.process_time()
-    crossed = cross_texts(texts, ids, ours, theirs, max_length=1024)
-    aligning = time.process_time() - start
-    sizes = [int(theirs.lengths[number]) for each in ids for number in each[1:]]
-    head, student = output_head(old.model), output_head(new.model)
-    everything, few = range(len(texts)), range(given.batch)
-    found: dict[str, Any] = {"projections": {}, "rows_seconds_a_1000_tokens": {}}
-    found["old_nats_per_byte"] = own_nats(old, [list(each) for each in crossed.old]) / sum(
-        int(ours.lengths[list(each)[1:]].sum()) for each in crossed.old
-    )
-    make = row_maker(new.model, student, ids, pad_token_id=0, student=student, temperature=1.0)
-    rows = {"same tokenizer": make(few)}
-    per = 1000 / sum(len(each) - 1 for each in ids)
-    found["rows_seconds_a_1000_tokens"]["same tokenizer"] = per * processor_seconds(lambda: make(everything))
-    for kind in KINDS:
-        maker = crossed_row_maker(
-            old.model, head, Crossing(crossed, ours, theirs, kind), ids, student=student, temperature=1.0
-        )
-        kept: list[Any] = []
-        seconds = processor_seconds(lambda maker=maker, kept=kept: kept.append(maker(everything)))
-        found["rows_seconds_a_1000_tokens"][kind] = per * seconds
-        found["projections"][kind] = fidelity(kept[0], crossed, sizes)
-        rows[kind] = maker(few)
-    steps = step_seconds(new, ids[: given.batch], rows, given.rounds)
-    found["step_seconds"] = steps
-    found["step_ratio"] = {kind: steps[kind] / steps["same tokenizer"] for kind in KINDS}
-    found["aligning_seconds_a_1000_tokens"] = per * aligning
-    about = {"old": given.old.name, "new": given.new.name, "texts": len(texts), "precision": given.precision}
-    return {**about, "tokens": len(sizes), "machine": platform.processor() or platform.machine(), **found}
+    ours = Spelling.of(base.tokenizer)
+    ids = [list(each) for each in base.tokenizer(texts)["input_ids"]]
+    num_bytes = sum(int(ours.lengths[each[1:]].sum()) for each in ids)
+    crossed = {folder.name: into(base, folder, texts) for folder in given.into}
+    steps = step_seconds(base, [text[:160] for text in texts[: given.batch]], given.rounds)
+    return {
+        **{"old": given.old.name, "texts": len(texts), "precision": given.precision},
+        "machine": platform.processor() or platform.machine(),
+        "load_average": os.getloadavg()[0],
+        "old_nats_per_byte": own_nats(base, ids) / num_bytes,
+        "into": crossed,
+        "step_seconds": steps,
+        "step_ratio": {name: value / steps["same tokenizer"] for name, value in steps.items()},
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--old", type=Path, required=True, help="GGUF file or folder")
-    parser.add_argument("--new", type=Path, required=True, help="GGUF file or folder, of another tokenizer")
+    parser.add_argument("--old", type=Path, required=True, help="folder or GGUF file of a base")
+    parser.add_argument("--into", type=Path, nargs="+", required=True, help="folders with a tokenizer.json")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--texts", type=int, default=70)
     parser.add_argument("--batch", type=int, default=4, help="examples of a step")

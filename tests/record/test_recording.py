@@ -102,7 +102,7 @@ def test_what_stands_in_the_record_is_not_asked_again(folder):
 
 def test_every_item_is_asked_once_before_one_is_asked_again(folder):
     with serve(lambda body, number: chat(tool(body))) as served:
-        record(folder, served, Asking("old-model", repeats=3, temperature=1.0))
+        record(folder, served, Asking("old-model", repeats=3, temperature=1.0), parallel=1)
     kept = lines(folder)
     assert {line["id"] for line in kept[:12]} == {f"row-{number}" for number in range(12)}
     assert Counter(line["repeat"] for line in kept) == {0: 12, 1: 12, 2: 12}
@@ -253,6 +253,40 @@ def test_a_generated_answer_is_cut_and_scored_as_here(folder):
     frame = read_run(folder / "record.jsonl").frame
     assert frame["output"].to_list()[:4] == [" bowl", " fork w1 ", " bowl", " lamp w1 "]
     assert frame["correct"].to_list() == [False, True] * 6
+
+
+def test_a_real_server_s_answers_are_recorded_as_they_were(tmp_path):
+    """Replays what transformers' server answered with SmolLM2-135M-Instruct."""
+    kept = json.loads((ROOT / "tests" / "data" / "record" / "smollm2_chat.json").read_text())
+    (tmp_path / "items.jsonl").write_text("".join(json.dumps(each["row"]) + "\n" for each in kept))
+    (tmp_path / "tools.yaml").write_text(
+        "name: intents\nid: id\nlabel: label\nscorer: choice_likelihood\nchoices: [weather, music, alarm]\n"
+        'prompt: "Classify the request as weather, music or alarm. Answer with one word.\\nRequest: {{ text }}"\n'
+    )
+    with serve(lambda body, number: (200, {}, next(e["response"] for e in kept if e["request"] == body))) as served:
+        record(tmp_path, served, Asking("SmolLM2-135M-Instruct", max_tokens=4))
+    frame = read_run(tmp_path / "record.jsonl").frame.sort("id")
+    assert frame["output"].to_list() == [each["response"]["choices"][0]["message"]["content"] for each in kept]
+    assert frame["correct"].to_list() == [
+        each["response"]["choices"][0]["message"]["content"].strip().lower() == each["row"]["label"] for each in kept
+    ]
+    usage = [each["response"]["usage"]["prompt_tokens"] for each in kept]
+    assert sorted(line["muscle_call"]["tokens_read"] for line in lines(tmp_path)) == sorted(usage)
+
+
+def test_an_endpoint_that_passes_over_log_probabilities_is_told_of(folder, caplog):
+    with serve(lambda body, number: chat(tool(body))) as served:
+        record(folder, served, Asking("old-model", top_logprobs=5))
+    told = [message for message in caplog.messages if "gives no log-probabilities" in message]
+    assert len(told) == 1
+
+
+def test_an_endpoint_that_does_not_echo_is_told_what_to_take(folder):
+    with (
+        serve(lambda body, number: (200, {}, {"choices": [{"text": "x", "finish_reason": "length"}]})) as served,
+        pytest.raises(EndpointError, match="does not echo prompts; take --ask chat"),
+    ):
+        record(folder, served, Asking("old-model", way="options"))
 
 
 def test_parameters_go_along_and_null_takes_a_key_away(folder):

@@ -9,6 +9,7 @@ old:
   base: HuggingFaceTB/SmolLM2-135M      # hub name, local folder, or a .gguf file
   # revision: main
   # adapters: {piqa: adapters/old/piqa} # PEFT folders that exist already; they are used as they are
+  # record: old.jsonl                   # in place of these: answers of an old model that is gone (docs/record.md)
 new:
   base: HuggingFaceTB/SmolLM2-135M-Instruct
 

@@ -40,7 +40,7 @@ def run_of_table(source: object, columns: Mapping[str, str] | None, label: str) 
     def where(row: int) -> str:
         return f"{label}, row {row + 1}"
 
-    taken = _taken(source, label)
+    taken = _taken_over(source, label)
     try:
         if isinstance(taken, pl.DataFrame):
             frame, told = table_records(taken, columns, where, label)
@@ -61,7 +61,7 @@ def _in_python(flags: str) -> str:
     return f". In Python: options=muscle.CompareOptions(columns={columns})" if columns else ""
 
 
-def _taken(source: object, label: str) -> pl.DataFrame | list[dict[str, object]]:
+def _taken_over(source: object, label: str) -> pl.DataFrame | list[dict[str, object]]:
     """Take over a table, or rows, without importing what is not there."""
     if isinstance(source, pl.DataFrame):
         return source

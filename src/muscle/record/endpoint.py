@@ -184,7 +184,7 @@ def refused(failure: CallFailed, endpoint: Endpoint) -> EndpointError:
     }
     hint = hints.get(failure.status or 0, "")
     if failure.status in (400, 422):
-        named = next((name for name in ("top_logprobs", "logprobs", "echo") if name in text), None)
+        named = next((name for name in ("echo", "top_logprobs", "logprobs") if name in text), None)
         hint = {
             "echo": "this endpoint does not echo prompts; take --ask chat",
             "logprobs": "leave out --top-logprobs",

@@ -7,6 +7,7 @@ again.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -26,6 +27,8 @@ from muscle.record.pace import LimitReached, Meter, Reserved, Usage
 from muscle.record.replies import option_likelihood, read_reply, usage_of
 from muscle.record.rows import answer_of, now, row_of
 from muscle.tasks.task import Example, Task
+
+logger = logging.getLogger(__name__)
 
 MOST_FAILURES = 10
 """Items in a row that an endpoint may fail at before it is taken to be down."""
@@ -104,6 +107,7 @@ class EndpointRecorder:
     parallel: int = 4
     _failed: list[str] = field(default_factory=list)
     _in_a_row: int = 0
+    _told: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def record(self, work: Sequence[Asked]) -> Recorded:
@@ -122,7 +126,7 @@ class EndpointRecorder:
             try:
                 # The first alone: an endpoint that takes none of the calls is found out by one of them.
                 for asked in work[:1]:
-                    self._one(asked, is_first=True)
+                    self._one(asked, is_first=not before)
                 self._rest(work[1:], lambda: show(len(self.log.rows) - before, self._remark()))
             except LimitReached as reached:
                 stopped = str(reached)
@@ -181,6 +185,9 @@ class EndpointRecorder:
             found = self.caller.call(path, bodies[0], begin)
             reply = read_reply(found)
             answer, more = answer_of(self.task, example, reply)
+            if self.asking.top_logprobs and not reply.tokens and not self._told:
+                self._told = True
+                logger.warning("%s: gives no log-probabilities; --top-logprobs is passed over", self.endpoint.name)
             return answer, {"model": reply.model or self.asking.model, **more}, reply.usage or most
         paid, logprobs, model = Usage(), [], None
         start = len(str(self.asking.prompt_of(self.task, example)))

@@ -71,7 +71,7 @@ def read_reply(found: Mapping[str, object]) -> Reply:
         reason if isinstance(reason, str) else None,
         model if isinstance(model, str) else None,
         usage_of(found),
-        tuple(_tokens(choice.get("logprobs"))),
+        tuple(_tokens_in(choice.get("logprobs"))),
     )
 
 
@@ -184,7 +184,7 @@ def _first_choice(found: Mapping[str, object]) -> Mapping[str, object]:
     raise CallFailed(f"expected choices in the answer, found {str(said or sorted(found))[:120]!r}", status=400)
 
 
-def _tokens(logprobs: object) -> list[Token]:
+def _tokens_in(logprobs: object) -> list[Token]:
     """Read the tokens of an answer: of a chat (`content`), or of a text (`tokens`, `token_logprobs`)."""
     if not isinstance(logprobs, Mapping):
         return []

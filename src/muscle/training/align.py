@@ -59,8 +59,7 @@ def align(
 ) -> TrainingResult:
     """Train a compatibility adapter on the new base and write it to `out` as a PEFT folder.
 
-    By the paper it starts from A_v2 and learns from the new task model where it is right, from the old one where it is
-    wrong (other methods: `docs/update.md`). The epoch with the lowest validation value of this same loss is kept.
+    By the paper it starts from A_v2 and learns from the new task model where that is right, else from the old one.
 
     Args:
         old_base: M_base_v1, loaded; or, for methods on whole answers, a record of the old model's answers.
@@ -75,12 +74,12 @@ def align(
         out: the adapter's folder; see `finetune`.
         description: for progress and log.
         engine: in place of `alignment.engine`: what is there of the teachers while the adapter trains.
-        store: folder of the teacher stores, kept for the next training; without it they go once `out` is written.
+        store: folder of the teacher stores, kept; without it they go once `out` is written.
         unlabelled_examples: trained on too at option level; their labels are not looked at.
         lora: of a fresh start (`alignment.start`).
 
     Returns:
-        How it went; also written to `training.json` in `out`.
+        How it went; also in `out/training.json`.
 
     Raises:
         ModelError: an adapter doesn't fit its base, or tokens of the bases cannot be aligned.
@@ -90,21 +89,21 @@ def align(
     """
     given, old = (train_examples, validation_examples), {} if old_adapter is None else {"old": old_adapter}
     if isinstance(old_base, Record) or old_adapter is None:
-        if alignment.unit not in ("options", "answers") or alignment.start == "old":
-            raise ConfigError(
-                f"alignment: unit {alignment.unit}, start {alignment.start}: needs the old model's weights"
-            )
+        _refuse_without_weights(alignment)
     elif alignment.unit == "weights":
         return interpolate(new_base, old_adapter, new_adapter, alignment=alignment, out=out)
-    adapters = {**old, "new": new_adapter}
-    start = Start(new_base, adapters, alignment, lora or LoraSettings(), settings.seed)
-    with _made_on_the_way(store, out) as folder:
+    start = Start(new_base, {**old, "new": new_adapter}, alignment, lora or LoraSettings(), settings.seed)
+    with _made_on_the_way(store, out) as made:
         if alignment.unit != "tokens":
             data = OptionData(task, *given, unlabelled_examples, alignment.answers_in_use)
-            method = OptionAlignment(old_base, start, data, settings, out, folder, description)
+            method = OptionAlignment(old_base, start, data, settings, out, made, description)
             return method.run(_away(old_base, new_base))
-        assert isinstance(old_base, LoadedBase), "a record was refused"
-        return _align_on_tokens(old_base, start, task, given, settings, out, description, engine, folder)
+        return _align_on_tokens(old_base, start, task, given, settings, out, description, engine, made)
+
+
+def _refuse_without_weights(alignment: AlignmentSettings) -> None:
+    if alignment.unit not in ("options", "answers") or alignment.start == "old":
+        raise ConfigError(f"alignment: unit {alignment.unit}, start {alignment.start}: needs the old model's weights")
 
 
 @contextmanager
@@ -117,7 +116,7 @@ def _made_on_the_way(store: Path | None, out: Path) -> Iterator[Path]:
 
 
 def _align_on_tokens(
-    old_base: LoadedBase,
+    old_base: LoadedBase | Record,
     start: Start,
     task: Task,
     examples: tuple[Sequence[Example], Sequence[Example]],
@@ -128,6 +127,7 @@ def _align_on_tokens(
     folder: Path,
 ) -> TrainingResult:
     """Train the student from both teachers, by the wanted engine or the nearest that the models allow."""
+    assert isinstance(old_base, LoadedBase), "a record was refused"
     alignment, new_base = start.alignment, start.base
     student = start.student()
     old = TaskModel.load(old_base, start.adapters["old"])

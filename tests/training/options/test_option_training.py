@@ -187,8 +187,6 @@ def test_an_old_model_with_another_tokenizer_teaches_too(world, tmp_path):
     side = fine_tuned(world, base, tmp_path / "adapter")
     _, written = aligned(world, tmp_path / "c", old=side, further=world.further, method="options")
     assert len(written["validation"]["agreement"]) == 2
-    with pytest.raises(ModelError, match="vocabular"):
-        aligned(world, tmp_path / "d", old=side)
 
 
 @pytest.mark.parametrize("start", ["old", "fresh"])

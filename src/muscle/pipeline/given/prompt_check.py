@@ -46,14 +46,14 @@ def prompt_differences(
     if (folder / ADAPTER_NOTE).is_file() or not (folder / _TOKENIZER).is_file():
         return []
     try:
-        theirs = _load(folder)
+        theirs = _left_tokenizer(folder)
     except ModelError as error:
         return [str(error)]
     example = next((each for each in examples if each.context and each.target), _STAND_IN)
-    return [f"adapter {folder}: {line}" for line in _told(task, example, tokenizer, theirs)]
+    return [f"adapter {folder}: {line}" for line in _differences(task, example, tokenizer, theirs)]
 
 
-def _load(folder: Path) -> PreTrainedTokenizerBase:
+def _left_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     try:
@@ -66,7 +66,7 @@ def _load(folder: Path) -> PreTrainedTokenizerBase:
         ) from error
 
 
-def _told(
+def _differences(
     task: Task, example: Example, ours: PreTrainedTokenizerBase, theirs: PreTrainedTokenizerBase
 ) -> Iterator[str]:
     mine = _text(task, example, ours)
@@ -76,7 +76,7 @@ def _told(
             yield from _first_difference(mine, _text(in_chat, example, theirs), "with prompt.chat_template: true")
         except ConfigError as error:
             yield f"its folder holds a chat template, which cannot be compared ({error})"
-        yield from _ends(task, ours, theirs)
+        yield from _other_ends(task, ours, theirs)
         return
     if task.prompt.chat_template and not theirs.chat_template:
         yield (
@@ -84,13 +84,13 @@ def _told(
             "it was trained without"
         )
     else:
-        advice = "its folder's chat_template.jinja in the base's folder would make them one"
+        advice = "a copy of the base's folder with the adapter's chat template asks as it was trained"
         try:
             found = list(_first_difference(mine, _text(task, example, theirs), advice))
         except ConfigError as error:
             found = [f"its chat template cannot be compared ({error})"]
-        yield from found or _tokens(mine, task, ours, theirs)
-    yield from _ends(task, ours, theirs)
+        yield from found or _other_tokens(mine, task, ours, theirs)
+    yield from _other_ends(task, ours, theirs)
 
 
 def _text(task: Task, example: Example, tokenizer: PreTrainedTokenizerBase) -> str:
@@ -124,7 +124,9 @@ def _around(text: str, place: int) -> str:
     return json.dumps(visible(cut, keep="\n\t"), ensure_ascii=False)
 
 
-def _tokens(text: str, task: Task, ours: PreTrainedTokenizerBase, theirs: PreTrainedTokenizerBase) -> Iterator[str]:
+def _other_tokens(
+    text: str, task: Task, ours: PreTrainedTokenizerBase, theirs: PreTrainedTokenizerBase
+) -> Iterator[str]:
     """Tell where the same text becomes other tokens."""
     # As `muscle.training.data.examples.tokenize` does it.
     own = {"add_special_tokens": False} if task.prompt.chat_template else {}
@@ -143,7 +145,7 @@ def _tokens(text: str, task: Task, ours: PreTrainedTokenizerBase, theirs: PreTra
     )
 
 
-def _ends(task: Task, ours: PreTrainedTokenizerBase, theirs: PreTrainedTokenizerBase) -> Iterator[str]:
+def _other_ends(task: Task, ours: PreTrainedTokenizerBase, theirs: PreTrainedTokenizerBase) -> Iterator[str]:
     """Tell where generated answers would end otherwise than they were trained to."""
     if task.kind != "generation":
         return

@@ -113,7 +113,7 @@ def find_columns(rows: Sequence[Row], given: Mapping[str, str]) -> Columns:
     chat = None if wanted else next((name for name in free if plain[name] in _CHATS and _is_chat(rows, name)), None)
     answer = given.get("answer")
     options = None if chat else _find_options(rows, [name for name in free if name not in wanted], answer)
-    spent = {chat, options and options.label, *_columns_of(options)}
+    spent = {chat, options and options.label, *_named_columns(options)}
     if options is None and chat is None and answer is None:
         others = [name for name in free if name not in wanted]
         answer = next((name for usual in _ANSWERS for name in others if plain[name] == usual), None)
@@ -220,7 +220,7 @@ def _tried(reads: Callable[[Row], Value], row: Row) -> Value | None:
         return None
 
 
-def _columns_of(options: Options | None) -> set[str | None]:
+def _named_columns(options: Options | None) -> set[str | None]:
     if options is None:
         return set()
     if isinstance(options.templates, str):

@@ -221,7 +221,7 @@ def _from_answers(rows: Sequence[Row], answer: str, head: str, written: _Yaml) -
     _generated(template, form, written)
     if lists:
         written.add("references", answer, "all texts of the list are accepted")
-    return [f"answer: {answer!r}; {form.reason}, so {_taken(form)}"]
+    return [f"answer: {answer!r}; {form.reason}, so {_in_words(form)}"]
 
 
 def _label_kind(labels: Sequence[str], values: Sequence[object]) -> str | None:
@@ -259,7 +259,7 @@ def _generated(template: str, form: AnswerForm, written: _Yaml) -> None:
             written.add("scorer", _Bare("{name: exact_match, ignore_case: true, ignore_punctuation: true}"))
 
 
-def _taken(form: AnswerForm) -> str:
+def _in_words(form: AnswerForm) -> str:
     return {
         "worked number": "the solution is generated and its last number counts",
         "number": "it is generated and compared as a number",
@@ -286,7 +286,7 @@ def _of_chats(path: Path, rows: Sequence[Row], column: str, written: _Yaml) -> P
     _generated(f"{{{{ {name}[-1]['{key}'] | trim }}}}", form, written)
     reasons = [
         f"each row is a conversation in {column!r}: its last message is the answer",
-        f"{form.reason}, so {_taken(form)}",
+        f"{form.reason}, so {_in_words(form)}",
     ]
     if form.kind == "labels":
         reasons.append(

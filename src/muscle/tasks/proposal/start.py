@@ -51,7 +51,7 @@ def start_task(source: Path, out: Path, *, columns: Mapping[str, str], force: bo
         "",
         *_shown(examples[0]),
         "",
-        *_next(source, out, proposal),
+        *_next_steps(source, out, proposal),
     ]
 
 
@@ -90,7 +90,7 @@ def _wrapped(text: str) -> list[str]:
     return textwrap.wrap(text, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
-def _next(source: Path, out: Path, proposal: Proposal) -> list[str]:
+def _next_steps(source: Path, out: Path, proposal: Proposal) -> list[str]:
     lines = ["Next, in an update.yaml (`muscle init` writes one), with test data that is never trained on:"]
     lines += ["  tasks:", f"    - {{task: {out}, train: {source}, test: TEST_FILE}}"]
     return lines + [f"  and {hint}" for hint in proposal.hints]

@@ -134,7 +134,10 @@ class Spelling:
             found = [token.id for token in self.tokenizer.backend_tokenizer.model.tokenize(written)]
         except Exception:  # the library has no type of its own for a text that a model cannot cut
             return []
-        return [] if not found or self.texts[found[0]] is None else found
+        first = self.texts[found[0]] if found else None
+        # A vocabulary may lack a byte, which its model then leaves out.
+        fits = first is not None and (self.kind in ("pieces", "words") or text.startswith(first))
+        return found if fits else []
 
     def _written(self, text: bytes, whole: str) -> str:
         """Return a text in the alphabet of the tokenizer's model."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -177,10 +176,10 @@ class OptionAlignment:
         if self.alignment.reads_new_teacher or (recorded is not None and recorded.needs_new):
             named = {"new": new_adapter, **{f"teacher-{number}": path for number, path in enumerate(self.teachers)}}
             new = [self._teacher(name, self.new_base, path) for name, path in named.items()]
+        facts: dict[str, object] = {}
         if recorded is None:
             assert isinstance(self.old, LoadedBase), "there is no record"
             old = self._teacher("old", self.old, self.start.adapters["old"])
-            facts: Mapping[str, object] = {}
         else:
             old, facts = recorded.scores(calibrated(self.data, new[0]) if recorded.needs_new else None)
         lesson = taught_lesson(self.data, old, new if self.alignment.reads_new_teacher else [], self.alignment)

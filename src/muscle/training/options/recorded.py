@@ -116,7 +116,7 @@ def read_recorded(record: Record, data: OptionData) -> Recorded:
     for place, example in enumerate(data.all):
         values = None if example.answers else likelihoods(record.answers_to(example), len(example.choices))
         known.append(None if values is None else data.scoring(example, ())(torch.tensor(values)))
-        for number in () if values is not None else _columns_of(record, example):
+        for number in () if values is not None else _answered_columns(record, example):
             counts[place, number] += 1
     return Recorded(data, known, counts)
 
@@ -126,10 +126,10 @@ def usable(record: Record, example: Example) -> bool:
     answers = record.answers_to(example)
     if not example.answers and likelihoods(answers, len(example.choices)) is not None:
         return True
-    return bool(_columns_of(record, example))
+    return bool(_answered_columns(record, example))
 
 
-def _columns_of(record: Record, example: Example) -> list[int]:
+def _answered_columns(record: Record, example: Example) -> list[int]:
     """Return the columns of an item's answers: its options', or of candidates those of their answers."""
     answers = record.answers_to(example)
     if not example.answers:

@@ -167,13 +167,13 @@ def store_teacher(
         identity["k"] = topk
     if crossing is not None:
         identity |= crossing.identity()
-    make_rows = _row_maker(model, head, sequences, kind, student, pad_token_id, settings, topk, crossing)
+    make_rows = _rows_by_kind(model, head, sequences, kind, student, pad_token_id, settings, topk, crossing)
     width = topk or (student if kind == "projected" else head).weight.shape[1]
     with fast_layers(model):
         return _checked_store(path, make_rows, head, sequences, kind, identity, width, dtype, settings)
 
 
-def _row_maker(
+def _rows_by_kind(
     model: PeftModel,
     head: OutputHead,
     sequences: Sequence[Sequence[int]],
