@@ -28,6 +28,9 @@ _CODES = (
     "More:     docs/, README.md"
 )
 
+COMPLETE = "_MUSCLE_COMPLETE"
+"""What a shell sets that asks for completion."""
+
 app = typer.Typer(
     name="muscle",
     help="See, stop and fix the negative flips of an LLM update: answers that were right and go wrong.",
@@ -78,7 +81,9 @@ def run() -> int:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False, prog_name="muscle")
     except typer.Exit as stop:
         code = stop.exit_code
-    except SystemExit as stop:  # how a shell's completion ends
+    except SystemExit as stop:
+        if COMPLETE not in os.environ:  # nothing but a shell's completion may end so
+            raise
         code = stop.code
     return code if isinstance(code, int) else 0
 
