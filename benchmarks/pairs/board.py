@@ -60,7 +60,7 @@ def entry_of(step: Step, runs: Mapping[int, Path], seconds: Mapping[int, float])
         role,
         step.words,
         "all",
-        runs,
+        runs=runs,
         controls=controls,
         uses_old=uses_old,
         eligible=role == "method" or step.name in ("labels", "longer"),
@@ -77,9 +77,8 @@ def entries(benches: Mapping[int, Bench], unit: Unit) -> list[Entry]:
             found.append(entry_of(step, runs, seconds_of(benches, step.name)))
     for each in SERVED:
         if each.partner == SERVED_BESIDE and (runs := runs_of(benches, each.name, unit)):
-            found.append(
-                Entry(each.name, "served", each.words, "all", runs, {"plain": "new", "floor": "floor"}, models_served=2)
-            )
+            beside: Mapping[Control, str] = {"plain": "new", "floor": "floor"}
+            found.append(Entry(each.name, "served", each.words, "all", runs=runs, controls=beside, models_served=2))
     return found
 
 
