@@ -120,6 +120,8 @@ import muscle
 modules = sorted(each.name for each in pkgutil.walk_packages(muscle.__path__, "muscle."))
 for left_out in ("muscle.__main__", "muscle.evaluation.vllm_lm", "muscle.training.head.triton_rows"):  # vllm, triton
     modules.remove(left_out)
+# Each wants the library that it is for.
+modules = [each for each in modules if not each.startswith("muscle.integrations.for_")]
 first_access = sys.argv[1] == "before any module"
 first = {name: getattr(muscle, name) for name in muscle.__all__} if first_access else {}
 for module in modules if first_access else reversed(modules):

@@ -121,7 +121,7 @@ def test_a_mixed_store_needs_a_mask_that_ignores_the_student():
 
 def test_settings_that_came_later_leave_older_fingerprints_alone():
     old = TrainingSettings().model_dump()
-    for name in ("quantization", "packing", "attention", "chunk_memory_mb", "kernels"):
+    for name in ("quantization", "packing", "attention", "chunk_memory_mb", "kernels", "report_to"):
         del old[name]
     assert TrainingSettings().identity() == old
     assert TrainingSettings(packing="on").identity() == {**old, "packing": "on"}

@@ -16,7 +16,7 @@ from muscle.flips.wording import percent_in_full, percent_in_three_digits
 from muscle.foreign_text import one_line, visible
 from muscle.report.metric_names import RULES
 from muscle.report.numbers import DASH, count, probability
-from muscle.report.sentences.before import before_lines
+from muscle.report.sentences.before import allowed_lines, before_lines
 from muscle.report.sentences.flips import answers, flips_to_show, worst_flips
 from muscle.report.sentences.noise import noise_lines
 from muscle.report.text.escaping import escape
@@ -171,6 +171,7 @@ def to_markdown(report: Report) -> str:
     policy = escape(one_line(section.policy.get("name", "unnamed"), 60))
     parts = [
         MARKER,
+        bullets(escape(one_line(line, 400)) for line in allowed_lines(report)),
         recommendation(report),
         bullets(escape(one_line(line, 400)) for line in before_lines(report, limit=MAX_REASONS)),
         escape(one_line(report.headline, 600)) if report.decision is not None else "",

@@ -30,7 +30,7 @@ def split_model(text: str) -> tuple[BaseConfig, Path | None]:
     """Split `BASE+ADAPTER`; a bare `BASE` has no adapter.
 
     >>> split_model("org/model")
-    (BaseConfig(base='org/model', revision=None, trust_remote_code=False, adapters={}), None)
+    (BaseConfig(base='org/model', revision=None, trust_remote_code=False, adapters={}, record=[]), None)
 
     Raises:
         ConfigError: one of the two parts is empty.

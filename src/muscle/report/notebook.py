@@ -19,7 +19,7 @@ from muscle.files import write_text
 from muscle.flips.result.report import Report
 from muscle.foreign_text import one_line
 from muscle.report.page.html import render_html
-from muscle.report.sentences.before import before_lines
+from muscle.report.sentences.before import allowed_lines, before_lines
 from muscle.report.sentences.flips import answers, flips_to_show, worst_flips
 from muscle.report.text.rows import p_title, task_rows
 
@@ -60,7 +60,7 @@ def overview(report: Report) -> str:
     told = [f"How sure: {decision.sure}", f"Next: {decision.next}"] if decision is not None else report.reasons
     parts = [
         Markup("<p><strong>{}</strong></p>").format(one_line(report.sentence, 600)),
-        _html_list([*told[:MAX_BEFORE], *before_lines(report, limit=MAX_BEFORE)]),
+        _html_list([*allowed_lines(report), *told[:MAX_BEFORE], *before_lines(report, limit=MAX_BEFORE)]),
         _flips_html(report),
         _tasks_html(report),
         Markup(f"<p><small>{_MORE}</small></p>"),

@@ -12,7 +12,7 @@ from muscle.foreign_text import clip, one_line, visible
 from muscle.report.entries import shown_tasks, sides, slices_named, slices_of, unit_of
 from muscle.report.metric_names import EFFECTS, FURTHER_METRICS
 from muscle.report.numbers import Form, estimate
-from muscle.report.sentences.before import before_lines
+from muscle.report.sentences.before import allowed_lines, before_lines
 from muscle.report.sentences.flips import answers, fate, flips_to_show, worst_flips
 from muscle.report.sentences.noise import noise_lines
 from muscle.report.sentences.over_tasks import pooled_lines
@@ -50,13 +50,14 @@ MAX_ANSWER = 600
 def render_markdown(report: Report) -> str:
     """Write the report as GitHub-flavoured Markdown.
 
-    What to do comes first, then what differs beside the model, the verdict and the table; details and the worst flips
-    are folded away.
+    What was only allowed comes first, and what to do; then what else differs beside the model, the verdict and the
+    table; details and the worst flips are folded away.
 
     Returns:
         At most about 60,000 characters, so that it fits into a comment; no raw text of the data outside code blocks.
     """
     parts = [
+        bullets(escape(clip(line, 400)) for line in allowed_lines(report)),
         recommendation(report),
         bullets(escape(clip(line, 400)) for line in before_lines(report, limit=MAX_BEFORE)),
         escape(clip(report.headline, 600)) if report.decision is not None else "",

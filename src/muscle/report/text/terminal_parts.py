@@ -13,7 +13,7 @@ from rich.text import Text
 
 from muscle.flips.result.report import Report
 from muscle.foreign_text import one_line
-from muscle.report.sentences.before import before_lines
+from muscle.report.sentences.before import allowed_lines, before_lines
 from muscle.report.sentences.flips import answers, flips_to_show, told_apart, worst_flips
 from muscle.report.sentences.over_tasks import join_line, not_compared
 
@@ -37,7 +37,7 @@ def print_hidden(number: int, words: str, console: Console, *, indent: str = "")
 
 
 def print_verdict(report: Report, console: Console, *, max_before: int, style: str) -> None:
-    """Print what to do, how sure that is and what next; then what a reader must know before the figures.
+    """Print what was only allowed; what to do, how sure that is and what next; then what comes before the figures.
 
     Args:
         report: of a comparison or of the gate.
@@ -46,6 +46,7 @@ def print_verdict(report: Report, console: Console, *, max_before: int, style: s
         style: of the first sentence.
     """
     decision = report.decision
+    print_lines(allowed_lines(report), console, limit=400, style="yellow")
     print_lines([report.sentence], console, limit=600, style=style)
     for title, text in (("How sure", decision.sure), ("Next", decision.next)) if decision is not None else ():
         if text:
