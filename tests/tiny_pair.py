@@ -49,13 +49,18 @@ def tiny_base(root: Path, name: str, *, seed: int, **shape: int) -> LoadedBase:
     return load_base(BaseConfig(base=str(folder)), precision="float32", device="cpu")
 
 
+def tiny_task(root: Path, items: int) -> tuple[Task, Split]:
+    """Write the choice task and so many items, and return it with their split."""
+    (root / "tools.yaml").write_text(TASK_YAML)
+    task = get_task(root / "tools.yaml")
+    return task, split_train_validation(load_examples(task, write_choice_rows(root / "train.jsonl", items)), seed=0)
+
+
 def tiny_pair(
     root: Path, *, bases: dict[str, LoadedBase] | None = None, items: int = 60, **settings: object
 ) -> TinyPair:
     """Make the update; `settings` are of the task adapters."""
-    (root / "tools.yaml").write_text(TASK_YAML)
-    task = get_task(root / "tools.yaml")
-    split = split_train_validation(load_examples(task, write_choice_rows(root / "train.jsonl", items)), seed=0)
+    task, split = tiny_task(root, items)
     bases = bases or {name: tiny_base(root, name, seed=seed) for name, seed in (("old", 1), ("new", 2))}
     known = (*split.train, *split.validation)
     further = load_unlabelled(task, write_choice_rows(root / "more.jsonl", 40, start=500), known=known)

@@ -50,8 +50,10 @@ def test_another_try_takes_no_call_that_was_set_aside_for_another_item():
 def test_an_item_that_is_given_up_gives_back_its_calls():
     meter = Meter(Limits(max_calls=2))
     given_up = meter.reserve(Usage(), 2)
+    with pytest.raises(LimitReached):
+        meter.reserve(Usage(), 2)
     meter.settle(given_up, Usage())
-    meter.reserve(Usage(), 2)
+    assert meter.reserve(Usage(), 2).calls == 2
 
 
 def test_calls_keep_apart_in_time():

@@ -5,17 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from muscle import finetune, get_task, load_config
+from muscle import finetune, load_config
 from muscle.config.alignment import AlignmentSettings
-from muscle.config.settings import BaseConfig, LoraSettings, TrainingSettings
+from muscle.config.settings import LoraSettings, TrainingSettings
 from muscle.errors import ConfigError
 from muscle.files import read_json
-from muscle.models.bases import load_base
 from muscle.sweep.jobs import group_name
-from muscle.tasks import load_examples, split_train_validation
 from muscle.training.reporting import Reporting, check_reporters
 from muscle.yaml_files import yaml_text
-from tiny import TASK_YAML, save_base, write_choice_rows
+from tiny import TASK_YAML
+from tiny_pair import tiny_base, tiny_task
 
 QUICK = {"epochs": 2, "learning_rate": 5e-3, "warmup_steps": 2, "batch_size": 8, "gradient_accumulation": 1}
 
@@ -23,11 +22,7 @@ QUICK = {"epochs": 2, "learning_rate": 5e-3, "warmup_steps": 2, "batch_size": 8,
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     root = tmp_path_factory.mktemp("world")
-    (root / "tools.yaml").write_text(TASK_YAML)
-    task = get_task(root / "tools.yaml")
-    split = split_train_validation(load_examples(task, write_choice_rows(root / "train.jsonl", 40)), seed=0)
-    base = BaseConfig(base=str(save_base(root / "base", seed=1)))
-    return task, split, load_base(base, precision="float32", device="cpu")
+    return *tiny_task(root, 40), tiny_base(root, "base", seed=1)
 
 
 def train(world, out: Path, **settings):

@@ -10,20 +10,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from muscle import IGNORE_INDEX, CompatibilityTrainer, OnlineTeachers, align, compatibility_loss, finetune, get_task
+from muscle import IGNORE_INDEX, CompatibilityTrainer, OnlineTeachers, align, compatibility_loss, finetune
 from muscle.config.alignment import AlignmentSettings
-from muscle.config.settings import BaseConfig, LoraSettings, TrainingSettings
+from muscle.config.settings import LoraSettings, TrainingSettings
 from muscle.errors import DataError, ModelError, OutputError, ResourceError
 from muscle.models.adapters import load_adapter
-from muscle.models.bases import load_base
-from muscle.tasks import load_examples, split_train_validation
 from muscle.tasks.task import Example
 from muscle.training.data.batches import PaddingCollator
 from muscle.training.data.examples import tokenize
 from muscle.training.run import training_arguments
 from muscle.training.trainer import AdapterTrainer, next_token_objective
 from places import TESTS
-from tiny import TASK_YAML, save_base, write_choice_rows
+from tiny_pair import tiny_base, tiny_task
 
 LORA = LoraSettings(r=4, alpha=8)
 SETTINGS = TrainingSettings(
@@ -34,12 +32,8 @@ SETTINGS = TrainingSettings(
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     root = tmp_path_factory.mktemp("world")
-    (root / "tools.yaml").write_text(TASK_YAML)
-    task = get_task(root / "tools.yaml")
-    split = split_train_validation(load_examples(task, write_choice_rows(root / "train.jsonl", 60)), seed=0)
-    bases = {name: BaseConfig(base=str(save_base(root / name, seed=seed))) for name, seed in (("old", 1), ("new", 2))}
-    loaded = {name: load_base(config, precision="float32", device="cpu") for name, config in bases.items()}
-    return root, task, split, loaded
+    task, split = tiny_task(root, 60)
+    return root, task, split, {name: tiny_base(root, name, seed=seed) for name, seed in (("old", 1), ("new", 2))}
 
 
 def train_task_adapter(world, name: str, out: Path, settings: TrainingSettings = SETTINGS):

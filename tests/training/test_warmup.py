@@ -5,12 +5,10 @@ import logging
 
 import pytest
 
-from muscle import finetune, get_task
-from muscle.config.settings import BaseConfig, LoraSettings, TrainingSettings
+from muscle import finetune
+from muscle.config.settings import LoraSettings, TrainingSettings
 from muscle.config.update_file import StageSettings, load_stage_settings
-from muscle.models.bases import load_base
-from muscle.tasks import load_examples, split_train_validation
-from tiny import TASK_YAML, save_base, write_choice_rows
+from tiny_pair import tiny_base, tiny_task
 
 QUICK = {"epochs": 2, "learning_rate": 5e-3, "batch_size": 2, "gradient_accumulation": 1, "precision": "float32"}
 
@@ -18,11 +16,7 @@ QUICK = {"epochs": 2, "learning_rate": 5e-3, "batch_size": 2, "gradient_accumula
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     root = tmp_path_factory.mktemp("world")
-    (root / "tools.yaml").write_text(TASK_YAML)
-    task = get_task(root / "tools.yaml")
-    split = split_train_validation(load_examples(task, write_choice_rows(root / "train.jsonl", 40)), seed=0)
-    base = BaseConfig(base=str(save_base(root / "base", seed=1)))
-    return task, split, load_base(base, precision="float32", device="cpu")
+    return *tiny_task(root, 40), tiny_base(root, "base", seed=1)
 
 
 def learning_rates(world, out, settings):

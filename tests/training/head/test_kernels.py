@@ -14,12 +14,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from muscle import IGNORE_INDEX, align, finetune, get_task
+from muscle import IGNORE_INDEX, align, finetune
 from muscle.config.alignment import AlignmentSettings
 from muscle.config.settings import BaseConfig, LoraSettings, TrainingSettings
 from muscle.errors import ConfigError
 from muscle.models.bases import load_base
-from muscle.tasks import load_examples, split_train_validation
 from muscle.training.head import kernels
 from muscle.training.head.head_pass import head_pass
 from muscle.training.head.kernels import choose_kernel, triton_kernel
@@ -31,7 +30,8 @@ from muscle.training.losses.fused import (
 )
 from muscle.training.stored_trainers import task_trainer
 from muscle.training.teachers.rows import hidden_rows, mixed_rows, projected_rows
-from tiny import TASK_YAML, save_base, write_choice_rows
+from tiny import save_base
+from tiny_pair import tiny_task
 
 pytest.importorskip("triton", reason="triton is not installed; it exists for Linux alone")
 
@@ -482,9 +482,7 @@ def settings(kernels):
 def world(tmp_path_factory):
     """A base, a task, and a task adapter trained by either path."""
     root = tmp_path_factory.mktemp("world")
-    (root / "tools.yaml").write_text(TASK_YAML)
-    task = get_task(root / "tools.yaml")
-    split = split_train_validation(load_examples(task, write_choice_rows(root / "train.jsonl", 20)), seed=0)
+    task, split = tiny_task(root, 20)
     base = load_base(BaseConfig(base=str(save_base(root / "base", seed=1))), precision="float32", device=DEVICE)
     parts = {"train_examples": split.train, "validation_examples": split.validation}
     for kernels_ in ("torch", "triton"):
