@@ -11,8 +11,7 @@ model counts with the seeds that it has.
 from __future__ import annotations
 
 import argparse
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from answers import UNITS, Unit, records
@@ -42,19 +41,21 @@ CORE: Mapping[Control, str] = {
     "longer": "longer",
     "no_teacher": "labels",
 }
-IN_OLDS_PLACE = re.compile(r"(twin|third)\d$")
+AS_OLD: Mapping[str, Control] = {"twin": "twin_as_old", "third": "third_as_old"}
+"""Who may stand in the old model's place, and the control that this is."""
 SERVED_BESIDE = "new"
 """Of the models served beside the old one, the one that is shown: the plain update."""
 
 
-def entry_of(step: Step, runs: Mapping[int, Path], seconds: Mapping[int, float]) -> Entry:
-    """Return a step as a row: what it is, and what it is held against."""
-    stand_in = IN_OLDS_PLACE.match(step.name) is not None
+def entry_of(step: Step, known: Sequence[Step], runs: Mapping[int, Path], seconds: Mapping[int, float]) -> Entry:
+    """Return a step as a row: what it is, and what of the known ones it is held against."""
+    stand_in = step.kind == "align" and step.teacher[1] in AS_OLD
     role: Role = "control" if stand_in else CONTROLS.get(step.name, "method")
     uses_old = role == "method" and step.teacher == ("old", "old") and step.alignment.get("target") != "labels"
     controls = {kind: name for kind, name in CORE.items() if role in ("method", "control") and name != step.name}
-    if uses_old and (rate := re.search(r"\d$", step.name)):
-        controls |= {"twin_as_old": f"twin{rate[0]}", "third_as_old": f"third{rate[0]}"}
+    if uses_old:
+        same = (each for each in known if (each.training, each.alignment) == (step.training, step.alignment))
+        controls |= {AS_OLD[each.teacher[1]]: each.name for each in same if each.teacher[1] in AS_OLD}
     return Entry(
         step.name,
         role,
@@ -72,9 +73,10 @@ def entries(benches: Mapping[int, Bench], unit: Unit) -> list[Entry]:
     """Return a row for each model that has answered, in the order of the tables."""
     generates = next(iter(benches.values())).generates
     found = []
-    for step in GENERATION_STEPS if generates else (*STEPS, *RIVALS):
+    known = GENERATION_STEPS if generates else (*STEPS, *RIVALS)
+    for step in known:
         if runs := runs_of(benches, step.name, unit):
-            found.append(entry_of(step, runs, seconds_of(benches, step.name)))
+            found.append(entry_of(step, known, runs, seconds_of(benches, step.name)))
     for each in SERVED:
         if each.partner == SERVED_BESIDE and (runs := runs_of(benches, each.name, unit)):
             beside: Mapping[Control, str] = {"plain": "new", "floor": "floor"}
