@@ -2,11 +2,11 @@
 
     python benchmarks/pairs/run.py --pair sibling --task clinc150 --seeds 0 --data ../shared/data --out runs/pairs
 
-What is done is not done again: a stopped run goes on when the same command is given. Numbers are written after every
-model to benchmarks/results/pairs/PAIR-TASK-SEED.json; `benchmarks/pairs/table.py` makes the table. A model first
-answers by the labels' beginnings, which is quick; the whole labels are scored when every model is trained. Steps that
-don't need each other can be given to two calls at the same time (`--steps`). Published methods (`rivals.py`) run where
-they are named: `--steps pct pct-u ldi`; an ensemble needs `twin seed2 seed3` before it.
+What is done is not done again: a stopped run goes on when the same command is given. Numbers are written when all
+models of a call have answered, to benchmarks/results/pairs/PAIR-TASK-SEED.json; `benchmarks/pairs/table.py` makes the
+table. A model first answers by the labels' beginnings, which is quick; the whole labels are scored when every model is
+trained. Steps that don't need each other can be given to two calls at the same time (`--steps`). Published methods
+(`rivals.py`) run where they are named: `--steps pct pct-u ldi`; an ensemble needs `twin seed2 seed3` before it.
 
 muscle keeps the epoch with the lowest validation loss, which for a token adapter is that of the text's tokens as much
 as of the label's. `--last-epoch` keeps the last one of token adapters and of Eq. 1, in a run of its own: how much of a
@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from answers import Unit, answer_step
+from answers import UNITS, Unit, answer_step
 from bench import GENERATED, Bench
 from intents import TASKS
 from kept import keep
@@ -42,19 +42,19 @@ def run(bench: Bench, steps: Sequence[Step], *, whole: bool, command: str) -> No
         run_step(bench, step)
         if bench.generates:
             answer_step(bench, step, "whole")
-            keep(bench, words, command)
         else:
-            _answer(bench, step, "beginning", words, command)
+            _answer(bench, step, "beginning")
     for step in steps if whole and not bench.generates else ():
-        _answer(bench, step, "whole", words, command)
+        _answer(bench, step, "whole")
+    for served in () if bench.generates else SERVED:
+        for unit in UNITS:
+            serve(bench, served, unit)
+    keep(bench, words, command)
 
 
-def _answer(bench: Bench, step: Step, unit: Unit, words: Mapping[str, str], command: str) -> None:
+def _answer(bench: Bench, step: Step, unit: Unit) -> None:
     for part in ("validation", "test"):
         answer_step(bench, step, unit, part)
-    for served in SERVED:
-        serve(bench, served, unit)
-    keep(bench, words, command)
 
 
 def main() -> None:
