@@ -39,7 +39,7 @@ from muscle.training.head.output_head import OutputHead, head_input, output_head
 from muscle.training.layers.fast_layers import fast_layers
 from muscle.training.losses.fused import fused_compatibility_terms
 from muscle.training.teachers.crossed_rows import Crossing, crossed_row_maker
-from muscle.training.teachers.make_rows import row_maker
+from muscle.training.teachers.make_rows import RowForm, row_maker
 from muscle.training.teachers.rows import LEAST_PLACED
 
 KINDS: tuple[ProjectionName, ...] = ("chunks", "first", "pieces")
@@ -68,7 +68,7 @@ def processor_seconds(work: Callable[[], Any]) -> float:
 def own_nats(base: LoadedBase, ids: list[list[int]]) -> float:
     """Return -log p of all predicted tokens by the model itself, summed."""
     head = output_head(base.model)
-    make = row_maker(base.model, head, ids, pad_token_id=0, student=None, temperature=1.0)
+    make = row_maker(base.model, head, ids, RowForm(1.0, None), pad_token_id=0)
     return -sum(float(make([index]).log_p.double().sum()) for index in range(len(ids)))
 
 
@@ -92,12 +92,12 @@ def step_seconds(base: LoadedBase, texts: list[str], rounds: int) -> dict[str, f
     ids = [list(each) for each in base.tokenizer(texts)["input_ids"]]
     batch = PaddingCollator(0)([{"input_ids": each} for each in ids])
     labels, every = batch["labels"][:, 1:], range(len(ids))
-    same = row_maker(base.model, head, ids, pad_token_id=0, student=head, temperature=1.0)(every)
+    same = row_maker(base.model, head, ids, RowForm(1.0, head), pad_token_id=0)(every)
     rows: dict[str, Any] = {"same tokenizer": same, "same tokenizer, again": same}
     crossed = cross_texts(texts, ids, spelling, spelling, max_length=1024)
     for kind in KINDS:
         crossing = Crossing(crossed, spelling, spelling, kind)
-        rows[kind] = crossed_row_maker(base.model, head, crossing, ids, student=head, temperature=1.0)(every)
+        rows[kind] = crossed_row_maker(base.model, head, crossing, ids, RowForm(1.0, head))(every)
     spent: dict[str, list[float]] = {name: [] for name in rows}
 
     def step(old: Any) -> None:
@@ -127,7 +127,7 @@ def into(base: LoadedBase, folder: Path, texts: list[str]) -> dict[str, Any]:
     student = OutputHead(torch.randn(len(theirs.texts), 576))
     for kind in KINDS:
         crossing = Crossing(crossed, ours, theirs, kind)
-        maker = crossed_row_maker(base.model, output_head(base.model), crossing, ids, student=student, temperature=1.0)
+        maker = crossed_row_maker(base.model, output_head(base.model), crossing, ids, RowForm(1.0, student))
         kept: list[Any] = []
         seconds = processor_seconds(lambda maker=maker, kept=kept: kept.append(maker(range(len(texts)))))
         found[kind] = {**fidelity(kept[0], crossed, sizes), "rows_seconds": per * seconds}

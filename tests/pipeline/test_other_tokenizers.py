@@ -43,6 +43,7 @@ def inputs(tmp_path_factory):
     write_choice_rows(root / "test.jsonl", 12, start=1000)
     save_base(root / "words", seed=1)
     save_base_with(root / "bytes", trained_tokenizer("byte-level"), architecture="gemma3", seed=2)
+    save_base_with(root / "capped", trained_tokenizer("byte-fallback"), architecture="gemma2", seed=4)
     save_base_with(root / "pieces", trained_tokenizer("unigram", bos=True), architecture="mixtral", seed=3)
     return root
 
@@ -72,7 +73,7 @@ def finished(inputs):
 # PEFT looks for the experts' layers, which are one tensor here and get no adapter.
 @pytest.mark.filterwarnings("ignore:The following .*_pattern keys:RuntimeWarning")
 def test_an_update_of_a_choice_task_takes_any_pair_of_bases(inputs, tmp_path, caplog):
-    path = written(inputs, tmp_path / "experts", old="bytes", new="pieces")
+    path = written(inputs, tmp_path / "experts", old="capped", new="pieces")
     with caplog.at_level("INFO"):
         result = update(load_config(path))
     said = [line for line in caplog.messages if "tokenizers differ" in line]
@@ -157,8 +158,9 @@ def test_bases_are_held_against_each_other_by_their_files(inputs, tmp_path):
         share_tokenizer(words, BaseConfig(base="./not-here"))
 
 
-def test_eq_1_on_tokens_takes_such_a_pair_and_the_report_says_what_was_aligned(inputs, tmp_path):
-    path = written(inputs, tmp_path / "tokens", task="words.yaml")
+@pytest.mark.parametrize("new", ["bytes", "capped"])
+def test_eq_1_on_tokens_takes_such_a_pair_and_the_report_says_what_was_aligned(inputs, tmp_path, new):
+    path = written(inputs, tmp_path / "tokens", task="words.yaml", new=new)
     result = update(load_config(path))
     method = result.report.training["tools"][2].method
     assert (method.unit, method.target, method.projection) == ("tokens", "mask", "chunks")

@@ -22,7 +22,7 @@ from muscle.training.data.examples import tokenize
 from muscle.training.run import training_arguments
 from muscle.training.stored_trainers import HeadlessTrainer, StoredTrainer, task_trainer
 from muscle.training.teachers.choose_engine import choose_engine
-from muscle.training.teachers.make_rows import TaskModel, row_maker
+from muscle.training.teachers.make_rows import RowForm, TaskModel, row_maker
 from muscle.training.teachers.run_teachers import StoreSettings, store_teachers
 from muscle.training.trainer import AdapterTrainer, next_token_objective
 from places import TESTS
@@ -291,9 +291,8 @@ def test_a_batchs_rows_are_those_of_its_examples_alone(world, tmp_path):
         sides["old"].model,
         teachers.heads.old,
         sequences,
+        RowForm(2.0, teachers.heads.student),
         pad_token_id=0,
-        student=teachers.heads.student,
-        temperature=2.0,
     )
     for index in (0, 17, len(sequences) - 1):
         found, expected = teachers.old.rows([index], head=teachers.heads.old), alone([index])

@@ -17,7 +17,7 @@ from muscle.training.head.output_head import OutputHead, output_head
 from muscle.training.losses.fused import fused_compatibility_terms
 from muscle.training.teachers.cross_examples import Crossed
 from muscle.training.teachers.crossed_rows import Crossing, crossed_row_maker
-from muscle.training.teachers.make_rows import row_maker
+from muscle.training.teachers.make_rows import RowForm, row_maker
 from muscle.training.teachers.rows import ProjectedRows
 from tokenizer_kinds import TEXTS, save_base_with, trained_tokenizer
 
@@ -66,10 +66,7 @@ def rows_of(models, old, new, *, kind="chunks", temperature=1.0, topk=None, memo
         output_head(model),
         crossing,
         sequences,
-        student=dataclasses.replace(student, softcap=None),
-        temperature=temperature,
-        topk=topk,
-        memory_bytes=memory,
+        RowForm(temperature, dataclasses.replace(student, softcap=None), topk, memory),
     )
     return make(range(len(texts))), crossing, sequences
 
@@ -178,8 +175,7 @@ def test_a_union_token_has_the_probability_of_the_text_it_stands_for(models):
         output_head(model),
         Crossing(texts, spelling, theirs, "chunks"),
         [[theirs.numbers[b"t"], union]],
-        student=OutputHead(torch.eye(len(theirs.texts), dtype=torch.float64)),
-        temperature=1.0,
+        RowForm(1.0, OutputHead(torch.eye(len(theirs.texts), dtype=torch.float64))),
     )([0])
     torch.testing.assert_close(made.vector[0] * made.placed[0], written, rtol=0, atol=1e-10)
     assert crossing.texts.num_aligned
@@ -193,9 +189,7 @@ def test_chunks_of_memory_and_batches_change_nothing(models):
         output_head(model),
         crossing,
         sequences,
-        student=output_head(models["large"][0]),
-        temperature=2.0,
-        memory_bytes=1,
+        RowForm(2.0, output_head(models["large"][0]), memory_bytes=1),
     )
     parts = [make([index]) for index in range(len(sequences))]
     for field in ("vector", "entropy", "log_p", "placed"):
@@ -229,9 +223,9 @@ def test_a_vocabulary_in_another_order_gives_the_same_loss(models, mask, tempera
     student_head = OutputHead(torch.randn(size, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(1)))
     turned = OutputHead(student_head.weight[order])
     settings = {"temperature": temperature}
-    same = row_maker(model, head, ids, pad_token_id=0, student=student_head, **settings)(range(len(READ)))
+    same = row_maker(model, head, ids, RowForm(temperature, student_head), pad_token_id=0)(range(len(READ)))
     crossing = Crossing(texts, ours, theirs, "chunks")
-    others = crossed_row_maker(model, head, crossing, turned_ids, student=turned, **settings)(range(len(READ)))
+    others = crossed_row_maker(model, head, crossing, turned_ids, RowForm(temperature, turned))(range(len(READ)))
     assert texts.num_aligned == texts.num_tokens and bool((others.placed > 1 - 1e-12).all())
     labels = torch.tensor([number for each in ids for number in each[1:]])
     hidden = torch.randn(len(labels), 24, dtype=torch.float64, generator=torch.Generator().manual_seed(2))

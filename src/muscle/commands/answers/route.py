@@ -32,13 +32,6 @@ RulePath = Annotated[Path, typer.Argument(metavar="RULE", help="The rule that mu
 LabelFile = Annotated[
     Path | None, typer.Option("--labels", metavar="FILE", help="A filled-in list of muscle route label.")
 ]
-AtRandom = Annotated[
-    bool,
-    typer.Option(
-        "--labelled-at-random",
-        help="The judged disagreements are a random part of all; else those without a verdict count as flips.",
-    ),
-]
 
 
 _FIT = (
@@ -106,6 +99,52 @@ class Paying:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """What is known of right and wrong beside the runs' own verdicts."""
+
+    labels: LabelFile = None
+    labelled_at_random: Annotated[
+        bool,
+        typer.Option(
+            "--labelled-at-random",
+            help="The judged disagreements are a random part of all; else those without a verdict count as flips.",
+        ),
+    ] = False
+
+
+@dataclass(frozen=True)
+class Showing:
+    """Where a report goes."""
+
+    html: Html = None
+    json_file: JsonFile = None
+    quiet: Quiet = False
+
+    def begin(self, *more: Path) -> None:
+        """Set up what is printed, and see that everything can be written."""
+        start(self.quiet)
+        check_outputs(*more, self.html, self.json_file)
+
+    def show(self, report: RouteReport, *, written: Path | None = None) -> None:
+        """Write and print a report."""
+        if self.html is not None:
+            from muscle.route.shown.page import write_page
+
+            write_page(report, self.html)
+        is_json = write_result(self.json_file, report)
+        if is_json or self.quiet:
+            return
+        from rich.console import Console
+
+        from muscle.route.shown.terminal import print_worth
+
+        console = Console()
+        print_worth(report, console)
+        if written is not None:
+            console.print(f"\nRule: {written}", markup=False, highlight=False)
+
+
+@dataclass(frozen=True)
 class Fitting:
     """How a rule is fitted: a field for each of `muscle.route.FitOptions`."""
 
@@ -155,20 +194,16 @@ def fit_command(
     *,
     fitting: Fitting,
     paying: Paying,
-    labels: LabelFile = None,
-    labelled_at_random: AtRandom = False,
+    judged: Judged,
     how: Reading,
     pairing: Pairing,
-    html: Html = None,
-    json_file: JsonFile = None,
-    quiet: Quiet = False,
+    showing: Showing,
 ) -> None:
     """Fit a rule on a part of the labelled items, and tell what it is worth on the rest.
 
     A run is named as for muscle compare; RUN::key=value says something of one run alone.
     """
-    start(quiet)
-    check_outputs(out, html, json_file)
+    showing.begin(out)
     from muscle.route import FitOptions, fit_route, write_rule
 
     given = FitOptions(**{**vars(fitting), "slices": tuple(fitting.slices or ())})
@@ -179,11 +214,11 @@ def fit_command(
             options=pairing.options(),
             fit=given,
             prices=paying.prices(),
-            labels=_labels_of(labels),
-            labelled_at_random=labelled_at_random,
+            labels=_labels_of(judged.labels),
+            labelled_at_random=judged.labelled_at_random,
         )
     write_rule(out, found.rule)
-    _show_worth(found.report, html, json_file, quiet=quiet, written=out)
+    showing.show(found.report, written=out)
 
 
 @app.command("check", epilog=_CHECK)
@@ -197,20 +232,16 @@ def check_command(
     ] = False,
     *,
     paying: Paying,
-    labels: LabelFile = None,
-    labelled_at_random: AtRandom = False,
+    judged: Judged,
     how: Reading,
     pairing: Pairing,
-    html: Html = None,
-    json_file: JsonFile = None,
-    quiet: Quiet = False,
+    showing: Showing,
 ) -> None:
     """Tell what a rule is worth on items that it was not fitted on; it refuses those that it was.
 
     Exit code 0: the bound keeps the limit; 1: the limit is broken; 2: cannot tell; 3: bad input.
     """
-    start(quiet)
-    check_outputs(html, json_file)
+    showing.begin()
     from muscle.route import check_route, read_rule
 
     read = read_rule(rule)
@@ -221,11 +252,11 @@ def check_command(
             runs[1],
             options=pairing.options(),
             prices=paying.prices(read),
-            labels=_labels_of(labels),
-            labelled_at_random=labelled_at_random,
+            labels=_labels_of(judged.labels),
+            labelled_at_random=judged.labelled_at_random,
             leave_out_fitted=leave_out_fitted,
         )
-    _show_worth(found, html, json_file, quiet=quiet)
+    showing.show(found)
     raise typer.Exit(CODES[found.verdict])
 
 
@@ -329,24 +360,3 @@ def _labels_of(path: Path | None) -> Labels | None:
     from muscle.route import read_labels
 
     return None if path is None else read_labels(path)
-
-
-def _show_worth(
-    report: RouteReport, html: Path | None, json_file: Path | None, *, quiet: bool, written: Path | None = None
-) -> None:
-    """Write and print a report."""
-    if html is not None:
-        from muscle.route.shown.page import write_page
-
-        write_page(report, html)
-    is_json = write_result(json_file, report)
-    if is_json or quiet:
-        return
-    from rich.console import Console
-
-    from muscle.route.shown.terminal import print_worth
-
-    console = Console()
-    print_worth(report, console)
-    if written is not None:
-        console.print(f"\nRule: {written}", markup=False, highlight=False)

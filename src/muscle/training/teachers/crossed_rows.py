@@ -21,9 +21,9 @@ from muscle.provenance import fingerprint
 from muscle.training.crossing.positions import Aligned, CrossedTexts
 from muscle.training.crossing.projection import Beginnings, Projection, project
 from muscle.training.crossing.spelling import Spelling
-from muscle.training.head.head_pass import MEMORY_BYTES, chunk_size, chunks, exactly, soften
+from muscle.training.head.head_pass import chunk_size, chunks, exactly, soften
 from muscle.training.head.output_head import ChunkBuffers, OutputHead
-from muscle.training.teachers.make_rows import RowMaker, state_maker
+from muscle.training.teachers.make_rows import RowForm, RowMaker, state_maker
 from muscle.training.teachers.rows import ProjectedRows, TopkRows
 
 if TYPE_CHECKING:
@@ -191,11 +191,7 @@ def crossed_row_maker(
     head: OutputHead,
     crossing: Crossing,
     sequences: Sequence[Sequence[int]],
-    *,
-    student: OutputHead,
-    temperature: float,
-    topk: int | None = None,
-    memory_bytes: int = MEMORY_BYTES,
+    form: RowForm,
 ) -> RowMaker:
     """Return a function that runs the old teacher on examples (by index) and gives their rows, one after the other.
 
@@ -204,11 +200,10 @@ def crossed_row_maker(
         head: its output head.
         crossing: from its tokens to the student's.
         sequences: the student's token ids, one list an example.
-        student: the student's head.
-        temperature: T of the rows.
-        topk: tokens of a top-k row; without it the rows are projected through the student's head.
-        memory_bytes: budget for the logits of a chunk.
+        form: of the rows: projected, or the likeliest tokens; with the student's head.
     """
+    student = form.student
+    assert student is not None, "states of another tokenizer's tokens are no rows"
     pad = crossing.old.tokenizer.pad_token_id
     run = state_maker(model, head, crossing.texts.old, pad_token_id=pad or 0, all_states=True)
     device = head.weight.device
@@ -216,13 +211,13 @@ def crossed_row_maker(
     projection, kept = project(crossing.old, crossing.new, kind=crossing.kind).among(labels, device)
     small = OutputHead(student.weight[kept], None if student.bias is None else student.bias[kept])
     beginnings = Beginnings(crossing.old) if crossing.kind == "chunks" else None
-    teacher = CrossedTeacher(head, small, kept, projection, beginnings, temperature, memory_bytes)
+    teacher = CrossedTeacher(head, small, kept, projection, beginnings, form.temperature, form.memory_bytes)
 
     def make(indices: Sequence[int]) -> ProjectedRows | TopkRows:
         states, following = run(indices)
         places = _places(indices, crossing.texts, sequences, kept)
         with exactly(states):
-            rows = _Rows(teacher, len(places.labels), topk)
+            rows = _Rows(teacher, len(places.labels), form.topk)
             rows.fill(states, following, places)
         return rows.done()
 

@@ -60,16 +60,25 @@ class TaskModel:
         return cls(load_adapter(base, adapter), base, adapter_content(adapter))
 
 
+@dataclass(frozen=True)
+class RowForm:
+    """What is kept of a teacher's distribution: its projection, its likeliest tokens, or the state that it comes from.
+
+    Attributes:
+        temperature: T of projected and top-k rows.
+        student: the student's head, which projected rows are seen through; None keeps states.
+        topk: tokens of a top-k row; None for the others.
+        memory_bytes: budget for the logits of a chunk.
+    """
+
+    temperature: float
+    student: OutputHead | None
+    topk: int | None = None
+    memory_bytes: int = MEMORY_BYTES
+
+
 def row_maker(
-    model: PeftModel,
-    head: OutputHead,
-    sequences: Sequence[Sequence[int]],
-    *,
-    pad_token_id: int,
-    student: OutputHead | None,
-    temperature: float,
-    topk: int | None = None,
-    memory_bytes: int = MEMORY_BYTES,
+    model: PeftModel, head: OutputHead, sequences: Sequence[Sequence[int]], form: RowForm, *, pad_token_id: int
 ) -> RowMaker:
     """Return a function that runs the teacher on examples (by index) and gives their rows, one after the other.
 
@@ -77,21 +86,21 @@ def row_maker(
         model: the frozen task model.
         head: its output head.
         sequences: token ids, one list an example.
+        form: of the rows.
         pad_token_id: for the batches.
-        student: the student's head for projected rows.
-        temperature: T of projected and top-k rows.
-        topk: tokens of a top-k row; without it and a student the rows are hidden ones.
-        memory_bytes: budget for the logits of a chunk.
     """
     run = state_maker(model, head, sequences, pad_token_id=pad_token_id)
 
     def make(indices: Sequence[int]) -> TeacherRows:
         states, labels = run(indices)
-        if topk is not None:
-            return topk_rows(states, head, labels, k=topk, temperature=temperature, memory_bytes=memory_bytes)
-        if student is None:
-            return hidden_rows(states, head, labels, memory_bytes=memory_bytes)
-        return projected_rows(states, head, labels, student=student, temperature=temperature, memory_bytes=memory_bytes)
+        room = form.memory_bytes
+        if form.topk is not None:
+            return topk_rows(states, head, labels, k=form.topk, temperature=form.temperature, memory_bytes=room)
+        if form.student is None:
+            return hidden_rows(states, head, labels, memory_bytes=room)
+        return projected_rows(
+            states, head, labels, student=form.student, temperature=form.temperature, memory_bytes=room
+        )
 
     return make
 

@@ -22,7 +22,7 @@ from muscle.training.head.output_head import OutputHead
 from muscle.training.head.usable_head import Heads
 from muscle.training.layers.fast_layers import fast_layers
 from muscle.training.teachers.crossed_rows import Crossing, crossed_row_maker
-from muscle.training.teachers.make_rows import RowMaker, TaskModel, mixture_maker, row_maker
+from muscle.training.teachers.make_rows import RowForm, RowMaker, TaskModel, mixture_maker, row_maker
 from muscle.training.teachers.rows import MixedRows, OldShare, OptionRows, TopkRows, known_tokens
 from muscle.training.teachers.store import Rows, StoredTeachers, StoreKind, TeacherStore
 from muscle.training.teachers.write_store import build_store
@@ -167,46 +167,14 @@ def store_teacher(
         identity["k"] = topk
     if crossing is not None:
         identity |= crossing.identity()
-    make_rows = _rows_by_kind(model, head, sequences, kind, student, pad_token_id, settings, topk, crossing)
+    form = RowForm(settings.temperature, None if kind == "hidden" else student, topk, settings.memory_bytes)
+    if crossing is None:
+        make_rows = row_maker(model, head, sequences, form, pad_token_id=pad_token_id)
+    else:
+        make_rows = crossed_row_maker(model, head, crossing, sequences, form)
     width = topk or (student if kind == "projected" else head).weight.shape[1]
     with fast_layers(model):
         return _checked_store(path, make_rows, head, sequences, kind, identity, width, dtype, settings)
-
-
-def _rows_by_kind(
-    model: PeftModel,
-    head: OutputHead,
-    sequences: Sequence[Sequence[int]],
-    kind: StoreKind,
-    student: OutputHead,
-    pad_token_id: int,
-    settings: StoreSettings,
-    topk: int | None,
-    crossing: Crossing | None,
-) -> RowMaker:
-    """Return what makes a teacher's rows, from its own tokens where they are others."""
-    temperature, memory_bytes = settings.temperature, settings.memory_bytes
-    if crossing is not None:
-        return crossed_row_maker(
-            model,
-            head,
-            crossing,
-            sequences,
-            student=student,
-            temperature=temperature,
-            topk=topk,
-            memory_bytes=memory_bytes,
-        )
-    return row_maker(
-        model,
-        head,
-        sequences,
-        pad_token_id=pad_token_id,
-        student=student if kind == "projected" else None,
-        temperature=temperature,
-        topk=topk,
-        memory_bytes=memory_bytes,
-    )
 
 
 def store_mixture(
