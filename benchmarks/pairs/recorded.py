@@ -18,7 +18,7 @@ from scoring import BATCH_SIZE, score, trees_of
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from muscle.files import write_text
+from muscle.files import read_json, write_json, write_text
 from muscle.models.adapters import load_adapter
 from muscle.models.option_tree import encode_options
 from muscle.record.read import read_record
@@ -55,9 +55,7 @@ def _lines(bench: Bench, kind: str, adapter: Path, examples: Sequence[Example]) 
     """Yield the lines of a record: an answer each."""
     base = bench.base("old")
     model = load_adapter(base, adapter).eval()
-    padding = base.tokenizer.pad_token_id
-    scores = score(model, trees_of(bench, base, examples), pad_token_id=padding, title=f"record, {kind}")
-    distributions = torch.tensor(scores, dtype=torch.float64).softmax(-1)
+    distributions = torch.tensor(_scores(bench, model, examples), dtype=torch.float64).softmax(-1)
     if kind == "five":
         chosen = distributions.multinomial(
             REPEATS, replacement=True, generator=torch.Generator().manual_seed(bench.seed)
@@ -79,6 +77,16 @@ def _lines(bench: Bench, kind: str, adapter: Path, examples: Sequence[Example]) 
                 answer, more = answer_of(bench.task, example, reply)
                 row = row_of(bench.task, example, answer, {"model": f"{bench.pair} old", "way": "chat", **more})
                 yield json.dumps({**row, "repeat": repeat}, ensure_ascii=False) + "\n"
+
+
+def _scores(bench: Bench, model: torch.nn.Module, examples: Sequence[Example]) -> list[list[float]]:
+    """Return the old model's log-likelihoods of the labels, (texts, labels); written once for all kinds."""
+    file = bench.folder / "records" / "likelihoods.json"
+    if not file.is_file():
+        base = bench.base("old")
+        trees = trees_of(bench, base, examples)
+        write_json(file, score(model, trees, pad_token_id=base.tokenizer.pad_token_id, title="record"))
+    return read_json(file)
 
 
 @torch.no_grad()
