@@ -85,8 +85,10 @@ def _scores(bench: Bench, model: torch.nn.Module, examples: Sequence[Example]) -
     if not file.is_file():
         base = bench.base("old")
         trees = trees_of(bench, base, examples)
-        write_json(file, score(model, trees, pad_token_id=base.tokenizer.pad_token_id, title="record"))
-    return read_json(file)
+        found = score(model, trees, pad_token_id=base.tokenizer.pad_token_id, title="record")
+        write_json(file, {"likelihoods": found})
+    likelihoods: list[list[float]] = read_json(file)["likelihoods"]
+    return likelihoods
 
 
 @torch.no_grad()
