@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,13 @@ def test_results_that_are_named_are_kept(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for name in re.findall(r"benchmarks/results/([\w./-]*\w)", text):
         assert (RESULTS / name).exists() or list(RESULTS.glob(f"{name}*")), f"{page.name}: {name}"
+
+
+def test_the_table_of_published_routes_is_what_was_kept() -> None:
+    script = ROOT / "benchmarks" / "route_published.py"
+    printed = subprocess.run([sys.executable, script], check=True, capture_output=True, text=True).stdout
+    page = (ROOT / "docs" / "route.md").read_text(encoding="utf-8")
+    assert len(printed.splitlines()) >= 4 and printed in page
 
 
 @pages
