@@ -69,6 +69,12 @@ def test_what_decides_is_said_once_for_two_files_that_are_alike(tmp_path: Path) 
     assert " ".join(done.out.split()).count(said + "confidence") == 1
 
 
+def test_where_all_flips_are_is_said_unless_they_are_written(tmp_path: Path) -> None:
+    line = "items whose answer changed: --html report.html"
+    assert line in muscle("compare", "--example").out
+    assert line not in muscle("compare", "--example", "--html", tmp_path / "report.html").out
+
+
 def test_json_on_standard_output_stays_json_in_the_example() -> None:
     assert muscle("compare", "--example", "--json", "-").out.lstrip().startswith("{")
     assert muscle("compare", "--example", "--quiet").out == ""

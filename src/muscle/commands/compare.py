@@ -180,6 +180,10 @@ def _tell(
     is_quiet = write_result(json_file, found) or quiet
     show_report(found, quiet=is_quiet)
     if not is_quiet:
+        from muscle.report.text.terminal import MAX_FLIPS
+
+        if html is None and found.flips_total.total > MAX_FLIPS:
+            say(f"All {found.flips_total.total:,} items whose answer changed: --html report.html")
         for line in last_lines:
             say(line)
         say_written(html, markdown, json_file)

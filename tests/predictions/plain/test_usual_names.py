@@ -145,6 +145,11 @@ def test_a_weak_name_is_taken_only_where_there_is_no_strong_one(tmp_path: Path) 
     assert read_run(written(tmp_path / "a.jsonl", row)).frame["output"].to_list() == ["x"]
 
 
+def test_an_answer_beside_its_verdict_is_the_model_s(tmp_path: Path) -> None:
+    run = read_run(written(tmp_path / "a.jsonl", {"question": "a", "answer": "x", "is_correct": "yes"}))
+    assert run.frame.select("output", "correct").row(0) == ("x", True)
+
+
 def test_the_name_of_a_task_is_no_id(tmp_path: Path) -> None:
     rows = [row | {"task_id": "geography"} for row in ROWS]
     run = read_run(written(tmp_path / "a.jsonl", *rows))

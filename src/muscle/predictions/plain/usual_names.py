@@ -85,6 +85,8 @@ def usual_columns(rows: Rows, given: Mapping[str, str] | None = None) -> dict[st
     take("reference", [n for n in REFERENCES if n not in EITHER], only_if_alone=not is_judged)
     take("output", [n for n in OUTPUTS if n not in EITHER], only_if_alone=not is_judged, fits=may_be_output)
     either()
+    if is_judged and not has_output and not has_reference:
+        take("output", ["answer"])
     if not has_reference:
         take("reference", WEAK_REFERENCES, only_if_alone=not is_judged)
     if not has_output:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 
 import polars as pl
@@ -9,6 +10,7 @@ import polars as pl
 from muscle.foreign_text import listing
 from muscle.predictions.run import SCORE_PREFIX
 
+_DOUBT = "answers is the same text as its reference"
 _ENOUGH = 10
 """Answers of which one is right, as a rule, by a rule that fits."""
 
@@ -56,13 +58,24 @@ def decision(
     return line + (f"; not used: {listing(ignored)}" if ignored else "")
 
 
+def only_says_what_decides(note: str) -> bool:
+    """Whether a note says how a file was read, and nothing that should make a reader doubt the figures.
+
+    >>> only_says_what_decides("old, new: 'prediction' compared with 'expected' decides what is right")
+    True
+    >>> only_says_what_decides("old: column 'passed' decides what is right: none of 60 answers is ...")
+    False
+    """
+    return re.search(r" decides what is (right|better)(;|$)", note) is not None and _DOUBT not in note
+
+
 def _none_is_right(verdicts: pl.Series) -> str:
     """Say that no answer is its reference: rather than a poor model it may be a rule that does not fit."""
     if verdicts.any() or verdicts.len() < _ENOUGH:
         return ""
     return (
-        f"; none of {verdicts.len()} answers is the same text as its reference: if another rule decides (a number or "
-        "word within the text), give its verdict in a column 'correct'"
+        f"; none of {verdicts.len()} {_DOUBT}: if another rule decides (a number or word within the text), give its "
+        "verdict in a column 'correct'"
     )
 
 
