@@ -20,6 +20,7 @@ PAGES = [
 ]
 SOURCE = ROOT / "src" / "muscle"
 RESULTS = ROOT / "benchmarks" / "results"
+IMAGES = ROOT / "docs" / "images"
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
@@ -45,7 +46,17 @@ def test_every_page_stands_in_the_menu_of_the_site() -> None:
 
 def test_the_readme_keeps_to_a_screen_before_the_map() -> None:
     before = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Where things are")[0]
-    assert before.count("\n") <= 50
+    shown = re.sub(r"(?<=\])\([^)]*\)|<!--.*?-->|[`*]", "", before)
+    assert (
+        sum(max(1, -(-len(line) // 100)) for line in shown.splitlines()) <= 48
+    )  # as they wrap on a page: 1,050 pixels
+    assert "![" not in before
+
+
+def test_every_picture_is_shown_and_none_is_large() -> None:
+    shown = {name for page in PAGES for name in re.findall(r"images/([\w/-]+\.\w+)", page.read_text(encoding="utf-8"))}
+    kept = {path.relative_to(IMAGES).as_posix(): path.stat().st_size for path in IMAGES.rglob("*.*")}
+    assert kept.keys() == shown and max(kept.values()) < 150 * 1024
 
 
 @pages

@@ -124,14 +124,14 @@ def sequenced(texts: Sequence[str], spelling: Spelling, *, add_special_tokens: b
         numbers, spans = np.asarray(ids, dtype=np.int64), np.asarray(offsets, dtype=np.int64).reshape(-1, 2)
         # A special token within the text has a span in it.
         added = np.asarray(mask, dtype=np.bool_) & (spans[:, 0] == spans[:, 1])
-        ends = _ends_in_text(given, spans, added)
+        ends = _token_ends(given, spans, added)
         text = spelling.spell([number for number, own in zip(ids, added.tolist(), strict=True) if not own])
         spelled = np.cumsum(np.where(added, 0, spelling.lengths[numbers]))
         found.append(Sequenced(ids, added, ends, text, spelled))
     return found
 
 
-def _ends_in_text(text: str, spans: Ints, added: NDArray[np.bool_]) -> Ints:
+def _token_ends(text: str, spans: Ints, added: NDArray[np.bool_]) -> Ints:
     """Return where tokens end in a text, with what they took in and the tokenizer does not tell.
 
     Of "e" and an accent that it composes, it tells the "e" alone. So what no token has goes to the one before it, but
