@@ -317,6 +317,14 @@ def test_top_k_rows_hold_the_likeliest_of_the_student_s_tokens(models, kind):
     assert torch.equal(rows.right, whole.right)
 
 
+def test_rows_of_a_small_old_vocabulary_are_as_wide_as_any(models):
+    reached = project(Spelling.of(models["small"][1]), Spelling.of(models["large"][1])).columns.unique()
+    wanted = len(reached) + 40
+    rows, _, _ = rows_of(models, "small", "large", topk=wanted)
+    assert rows.ids.shape[1] == rows.log_probs.shape[1] == wanted
+    assert all(len(set(ids)) == wanted for ids in rows.ids.tolist())
+
+
 @pytest.mark.parametrize("softcap", [None, 5.0])
 def test_top_k_rows_of_all_tokens_give_the_loss_of_projected_rows(models, softcap):
     whole, _, sequences = rows_of(models, "small", "large")

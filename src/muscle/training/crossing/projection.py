@@ -69,7 +69,7 @@ class Projection:
         taken = distributions.index_select(1, self.rows) * self.weights.to(distributions)
         return found.index_add_(1, self.columns, taken)
 
-    def among(self, labels: Tensor, device: torch.device) -> tuple[Projection, Tensor]:
+    def among(self, labels: Tensor, device: torch.device, *, least: int = 0) -> tuple[Projection, Tensor]:
         """Return the same map into those new tokens alone that an old one is mapped to, or that are labels.
 
         Of a vocabulary of 262,144 an old one of 49,152 reaches a sixth at most; the others would be zeros.
@@ -77,11 +77,13 @@ class Projection:
         Args:
             labels: ids of new tokens that must be among them.
             device: where the map shall be.
+            least: how many tokens shall be among them at least; the first ids make up for what is missing.
 
         Returns:
             The map, and (size,) the ids that it counts in, ascending.
         """
-        kept = torch.from_numpy(np.union1d(self.columns.numpy(), labels.cpu().numpy()))
+        reached = np.union1d(self.columns.numpy(), labels.cpu().numpy())
+        kept = torch.from_numpy(reached if len(reached) >= least else np.union1d(reached, np.arange(least)))
         # One more: -1 stays what it is.
         places = torch.full((int(kept[-1]) + 2,), -1)
         places[kept] = torch.arange(len(kept))

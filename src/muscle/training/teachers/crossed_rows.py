@@ -208,7 +208,9 @@ def crossed_row_maker(
     run = state_maker(model, head, crossing.texts.old, pad_token_id=pad or 0, all_states=True)
     device = head.weight.device
     labels = torch.tensor(sorted({number for ids in sequences for number in ids}), dtype=torch.long)
-    projection, kept = project(crossing.old, crossing.new, kind=crossing.kind).among(labels, device)
+    # Rows of the likeliest tokens are as wide as the new teacher's.
+    least = min(form.topk or 0, student.vocab_size)
+    projection, kept = project(crossing.old, crossing.new, kind=crossing.kind).among(labels, device, least=least)
     small = OutputHead(student.weight[kept], None if student.bias is None else student.bias[kept])
     beginnings = Beginnings(crossing.old) if crossing.kind == "chunks" else None
     teacher = CrossedTeacher(head, small, kept, projection, beginnings, form.temperature, form.memory_bytes)
