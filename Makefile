@@ -8,8 +8,9 @@ BIN := $(VENV)/bin
 WORKERS := --numprocesses logical --maxprocesses 8 --dist worksteal
 ONE_THREAD := OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1
 
-# The variable: no notice of the theme's own plans on every build.
-MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+# The variable: no notice of the theme's own plans on every build. Never --quiet: what is not shown is not counted, so that
+# --strict would let everything pass.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 .PHONY: demo test check docs search slow-tests coverage clean
 

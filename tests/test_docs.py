@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,7 +46,9 @@ def test_every_page_stands_in_the_menu_of_the_site() -> None:
 
 def test_the_readme_keeps_to_a_screen_before_the_map() -> None:
     before = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Where things are")[0]
-    assert before.count("\n") <= 50
+    shown = re.sub(r"(?<=\])\([^)]*\)|<!--.*?-->|[`*]", "", before)
+    assert sum(max(1, -(-len(line) // 100)) for line in shown.splitlines()) <= 48  # as they wrap on a page: 1,050 pixels
+    assert "![" not in before
 
 
 def test_every_picture_is_shown_and_none_is_large() -> None:
@@ -58,6 +62,13 @@ def test_results_that_are_named_are_kept(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for name in re.findall(r"benchmarks/results/([\w./-]*\w)", text):
         assert (RESULTS / name).exists() or list(RESULTS.glob(f"{name}*")), f"{page.name}: {name}"
+
+
+def test_the_table_of_published_routes_is_what_was_kept() -> None:
+    script = ROOT / "benchmarks" / "route_published.py"
+    printed = subprocess.run([sys.executable, script], check=True, capture_output=True, text=True).stdout
+    page = (ROOT / "docs" / "route.md").read_text(encoding="utf-8")
+    assert len(printed.splitlines()) >= 4 and printed in page
 
 
 @pages

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 import muscle
 from muscle.config.template import UPDATE_YAML
+from muscle.yaml_files import yaml_text
 from places import ROOT
 
 pytest.importorskip("mkdocs", reason="the extra `docs` is not installed")
@@ -60,3 +64,26 @@ def test_the_page_of_names_has_every_public_name_once() -> None:
 
 def test_the_page_of_update_yaml_is_what_init_writes() -> None:
     assert UPDATE_YAML.rstrip() in hooks.update_page()
+
+
+@pytest.mark.parametrize(
+    ("link", "fails"),
+    [("other.md#there", False), ("none.md", True), ("other.md#nowhere", True), ("lost.md", True)],
+)
+def test_the_build_of_make_check_fails_on_a_link_that_leads_nowhere_and_a_page_in_no_menu(
+    tmp_path: Path, link: str, fails: bool
+) -> None:
+    make, settings = ((ROOT / name).read_text(encoding="utf-8") for name in ("Makefile", "mkdocs.yml"))
+    (words,) = re.findall(r"(?m)^MKDOCS := .*/mkdocs (build .*)$", make)
+    rules = re.search(r"(?ms)^validation:\n.*?(?=\n\n)", settings)[0]
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.md").write_text(f"# Here\n\nA [link]({link}).\n")
+    (tmp_path / "docs" / "other.md").write_text("# Other\n\n## There\n")
+    if link == "lost.md":
+        (tmp_path / "docs" / "lost.md").write_text("# Lost\n")
+    menu = yaml_text({"site_name": "x", "theme": "mkdocs", "nav": ["index.md", "other.md"]})
+    (tmp_path / "mkdocs.yml").write_text(f"{menu}\n{rules}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", *words.split()], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode != 0) == fails, done.stderr

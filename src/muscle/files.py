@@ -91,7 +91,7 @@ def _append_block(path: Path) -> None:
         os.fsync(handle.fileno())
 
 
-def check_can_write(path: Path, *, folder: bool = False) -> None:
+def check_can_write(path: Path, *, folder: bool = False, whole: bool = False) -> None:
     """See before the work that a file or folder can be written where it shall be; nothing is left there.
 
     A pipe, a device and `/dev/stdout` are taken as they are.
@@ -99,6 +99,7 @@ def check_can_write(path: Path, *, folder: bool = False) -> None:
     Args:
         path: of the output.
         folder: it will be a folder.
+        whole: a folder that is made beside its place and renamed (`atomic_folder`); else files are written into it.
 
     Raises:
         OutputError: what is there is of the other kind, or the nearest folder above that exists takes no file.
@@ -110,7 +111,7 @@ def check_can_write(path: Path, *, folder: bool = False) -> None:
     if path.exists() and path.is_dir() != folder:
         wanted, found = ("a folder", "a file") if folder else ("a file", "a folder")
         raise OutputError(f"{path}: cannot be written: expected {wanted}, found {found}")
-    place = path if folder else path.parent
+    place = path if folder and not whole else path.parent
     try:
         while not place.exists() and place != place.parent:
             place = place.parent

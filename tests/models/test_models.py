@@ -171,15 +171,18 @@ def config_of(adapter):
     return json.loads((adapter / "adapter_config.json").read_text())
 
 
-def test_an_adapter_names_a_hub_base_and_its_revision_as_they_were_written(folders, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("written", "kept"), [("v1", "v1"), (None, "0a" * 20)])
+def test_an_adapter_names_a_hub_base_and_its_revision_as_written_or_the_commit_that_was_read(
+    folders, tmp_path, monkeypatch, written, kept
+):
     snapshot = tmp_path / "models--org--tiny" / "snapshots" / ("0a" * 20)
     shutil.copytree(folders / "one", snapshot)
     monkeypatch.setattr("muscle.models.bases._download", lambda base: snapshot)
-    base = load_base(BaseConfig(base="org/tiny", revision="v1"), precision="float32")
+    base = load_base(BaseConfig(base="org/tiny", revision=written), precision="float32")
     (tmp_path / "adapter").mkdir()
     save_adapter(new_adapter(base, LORA), tmp_path / "adapter", base=base, note={})
     found = config_of(tmp_path / "adapter")
-    assert (found["base_model_name_or_path"], found["revision"]) == ("org/tiny", "v1")
+    assert (found["base_model_name_or_path"], found["revision"]) == ("org/tiny", kept)
     assert str(tmp_path) not in "".join(path.read_text() for path in (tmp_path / "adapter").glob("*.json"))
 
 

@@ -74,6 +74,22 @@ def test_a_card_says_how_the_adapter_was_made_and_how_to_serve_it(folder):
     assert '--lora-modules tools-compat="$PWD" --max-lora-rank 8' in card
 
 
+@pytest.mark.parametrize(
+    ("alignment", "told"),
+    [
+        (
+            {"temperature": 2.0, "mask": "student_wrong"},
+            r"Method: Eq\. 1 of MUSCLE \(arXiv:2407\.09435\), temperature 2\.0, mask",
+        ),
+        ({"unit": "options", "target": "mixture"}, "Method: unit options, target mixture"),
+    ],
+)
+def test_a_card_names_the_equation_that_the_adapter_was_trained_by(folder, alignment, told):
+    write_adapter(folder, note={"alignment": alignment})
+    write_card(folder)
+    assert told in card_of(folder)
+
+
 def test_an_adapter_that_muscle_did_not_make_has_a_card_that_says_so(folder):
     (folder / "muscle.json").unlink()
     (folder / "training.json").unlink()

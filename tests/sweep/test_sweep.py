@@ -257,6 +257,13 @@ def test_a_variant_cannot_be_called_like_a_control(inputs, tmp_path):
         sweep(inputs / "update.yaml", overrides=overrides, out=tmp_path)
 
 
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_a_folder_that_takes_no_file_is_refused_before_a_job_runs(inputs, tmp_path, options):
+    (tmp_path / "taken").write_text("mine")
+    done = muscle("sweep", inputs / "update.yaml", "--set", f"output={tmp_path / 'taken'}", *options)
+    assert done.code == 3 and f"{tmp_path / 'taken' / 'sweep'}: cannot be written: Not a directory" in done.err
+
+
 def test_the_dry_run_lists_the_jobs_and_what_is_done(inputs, finished, tmp_path):
     for out, state in ((finished[0], "done"), (tmp_path / "none", "to run")):
         done = muscle("sweep", inputs / "update.yaml", "--dry-run", "--json", "--out", out)

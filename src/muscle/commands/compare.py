@@ -268,11 +268,12 @@ def report(
     from muscle.report.without_texts import without_texts
 
     found, folder = read_report(source)
+    paths = (html or folder / "report.html", markdown or folder / "report.md")
+    check_outputs(*paths)
     with whole_report(source):
         if no_texts:
             found = without_texts(found)
         page, text = render_html(found), render_markdown(found)
-        paths = (html or folder / "report.html", markdown or folder / "report.md")
         for path, written in zip(paths, (page, text), strict=True):
             write_text(path, written)
         is_quiet = write_result(json_file, found) or quiet

@@ -194,6 +194,7 @@ def baseline_save(
 ) -> None:
     """Keep a run under a name; one of that name is replaced."""
     start(quiet)
+    check_outputs(folder, folder=True)
     from muscle.gate import save_baseline
 
     read = read_source(run, how)

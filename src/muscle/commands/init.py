@@ -35,20 +35,18 @@ def init(
     """Write a commented update.yaml to start from, or a task's YAML for data of your own."""
     if path is not None and out is not None:
         raise ConfigError(f"--out {out}: expected one file to write, found {path} beside it; leave one of the two out")
-    path = path or out
+    path = path or out or Path(f"{task.stem}.yaml" if task else "update.yaml")
     check_outputs(path)
     if task is not None:
         from muscle.tasks.proposal.start import start_task
 
-        out = path or Path(f"{task.stem}.yaml")
-        say("\n".join(start_task(task, out, columns=column_map(columns or ()), force=force)))
+        say("\n".join(start_task(task, path, columns=column_map(columns or ()), force=force)))
         return
     if columns:
         raise ConfigError("--column: only read with --task")
     from muscle.config.template import UPDATE_YAML
     from muscle.files import write_text
 
-    path = path or Path("update.yaml")
     if path.exists() and not force:
         raise ConfigError(f"{path}: exists already; --force replaces it")
     write_text(path, UPDATE_YAML)

@@ -144,7 +144,7 @@ def confirm(
     of one run alone.
     """
     start(quiet)
-    check_outputs(json_file)
+    check_outputs(json_file, items if fresh_old is None else None)
     if (fresh_old is None) != (fresh_new is None):
         raise ConfigError("confirm: expected --fresh-old and --fresh-new together, found one of them")
     options = replace(comparing.options(), epsilon_item=epsilon_item, item_test=item_test)
@@ -250,7 +250,7 @@ def watch(
     Ends with exit code 0 (accepted), 1 (harm), 2 (go on) or 3 (bad input).
     """
     start(quiet)
-    check_outputs(json_file)
+    check_outputs(order, json_file)
     if order is not None:
         if len(runs) != 1:
             raise ConfigError(f"watch: expected the old run alone beside --order, found {len(runs)} runs")

@@ -63,8 +63,10 @@ def convert(
     Prints the files that were written.
     """
     start(quiet)
+    from muscle.predictions.writers.convert import check_target
     from muscle.predictions.writers.convert import convert as convert_run
 
+    check_target(out, to)
     with reading([source], how) as read:
         written = convert_run(read[0], out, to=to)
     if not quiet:

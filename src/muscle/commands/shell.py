@@ -82,12 +82,13 @@ def print_commands(text: str, *, err: bool) -> None:
     stream.write_commands(text) if isinstance(stream, Guarded) else stream.write(text)
 
 
-def check_outputs(*paths: Path | None, folder: bool = False) -> None:
+def check_outputs(*paths: Path | None, folder: bool = False, whole: bool = False) -> None:
     """See before the work that every output that was asked for can be written.
 
     Args:
         paths: of the outputs; None and `-` are none.
         folder: they are folders.
+        whole: each is made anew and renamed; else files are written into it.
 
     Raises:
         OutputError: one cannot.
@@ -96,7 +97,7 @@ def check_outputs(*paths: Path | None, folder: bool = False) -> None:
 
     for path in paths:
         if path is not None and str(path) != "-":
-            check_can_write(path, folder=folder)
+            check_can_write(path, folder=folder, whole=whole)
 
 
 def write_result(path: Path | None, value: object) -> bool:

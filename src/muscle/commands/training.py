@@ -101,12 +101,7 @@ def update(
         return
     show_report(result.report, quiet=quiet)
     if not quiet:
-        ran = (
-            f"{result.num_stages_run} stages ran"
-            if result.num_stages_run
-            else "nothing to do, every stage was done before"
-        )
-        say(f"\n{ran}. The report: {result.folder / 'report.html'}")
+        say(f"\n{_ran(result.num_stages_run)}. The report: {result.folder / 'report.html'}")
 
 
 def sweep(
@@ -174,7 +169,7 @@ def finetune(
 ) -> None:
     """Train a LoRA task adapter on one base."""
     start(quiet)
-    check_outputs(out, folder=True)
+    check_outputs(out, folder=True, whole=True)
     from muscle.pipeline.steps import finetune_step
 
     result = finetune_step(base, task, train, out, settings=_stage_settings(config, set_ or []), limit=limit)
@@ -201,7 +196,7 @@ def align(
     right answers.
     """
     start(quiet)
-    check_outputs(out, folder=True)
+    check_outputs(out, folder=True, whole=True)
     from muscle.pipeline.steps import align_step
 
     result = align_step(old, new, task, train, out, settings=_stage_settings(config, set_ or []), limit=limit)
@@ -281,6 +276,7 @@ def export(
     lines are exact for this adapter: vLLM, Python, merge, hub, GGUF.
     """
     start(quiet)
+    check_outputs(out, folder=True, whole=True)
     from muscle.shipping.export import export_adapter
 
     result = export_adapter(adapter, out, merged=merged, base=base, force=force)
@@ -357,5 +353,8 @@ def _show_sweep(result: SweepResult) -> None:
     from muscle.leaderboard.terminal import print_leaderboard
 
     print_leaderboard(result.leaderboard, Console())
-    ran = f"{result.num_stages_run} stages ran" if result.num_stages_run else "nothing to do, all was done before"
-    say(f"\n{ran}. The leaderboard: {result.folder / 'leaderboard.html'}")
+    say(f"\n{_ran(result.num_stages_run)}. The leaderboard: {result.folder / 'leaderboard.html'}")
+
+
+def _ran(num_stages: int) -> str:
+    return f"{num_stages} stages ran" if num_stages else "nothing to do, every stage was done before"

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from muscle.errors import DataError, ModelError
+from muscle.files import check_can_write
 from muscle.integrations.sequences import KnownSequences, places_in
 from muscle.integrations.settings import Teaching
 from muscle.models.adapters import split_model
@@ -144,6 +145,7 @@ def teach(settings: Teaching, student: PeftModel, known: KnownSequences) -> Taug
     """
     if not known.sequences:
         raise DataError("data: expected at least one sequence of two tokens, found none")
+    check_can_write(Path(settings.store), folder=True)
     head = usable_head(student, known.sequences[0])
     # A capped head is not linear, so that the teachers' states are kept and their heads applied again.
     kind: Literal["projected", "hidden"] = "projected" if head.softcap is None else "hidden"

@@ -111,15 +111,22 @@ def is_hub_address(name: str) -> bool:
     return bool(name) and not (path.exists() or looks_local or name.count("/") > 1)
 
 
-def address_of(base: BaseConfig) -> Address:
+def address_of(base: BaseConfig, *, read: Path | None = None) -> Address:
     """Return by what an adapter names its base, so that whoever gets the adapter can load it.
 
-    A hub name and its revision stay as the user wrote them, and a folder of the hub's cache is its hub name and commit.
-    A path stays as written where it leads to the base from the working directory, else it is told from there: an
-    absolute path stands there only where the user wrote one.
+    A hub name and its revision stay as the user wrote them; without one it is the commit that was read, as the name
+    alone leads to another base tomorrow. A folder of the hub's cache is its hub name and commit. A path stays as
+    written where it leads to the base from the working directory, else it is told from there: an absolute path stands
+    there only where the user wrote one.
+
+    Args:
+        base: as the user named it.
+        read: the folder or file that was found for it.
     """
     if is_hub_name(base):
-        return Address(base.base, base.revision, on_hub=True)
+        found = None if read is None else cached_address(str(read))
+        commit = None if found is None else found.revision
+        return Address(base.base, base.revision or commit, on_hub=True)
     written, path = Path(base.name).expanduser(), Path(base.base).expanduser()
     cached = cached_address(str(path))
     if cached is not None:
@@ -256,7 +263,7 @@ def load_base(
     model.eval()
     if quantization is not None:
         prepare_4_bits(model)
-    return LoadedBase(model, tokenizer, mark, base.name, address_of(base))
+    return LoadedBase(model, tokenizer, mark, base.name, address_of(base, read=path))
 
 
 def share_weights(model: PreTrainedModel) -> PreTrainedModel:
@@ -315,7 +322,7 @@ def load_outline(base: BaseConfig) -> LoadedBase:
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust)
     except Exception as error:
         raise ModelError(f"base {base.base}: cannot be loaded ({reason_of(error)})") from error
-    return LoadedBase(model, tokenizer, mark, base.name, address_of(base))
+    return LoadedBase(model, tokenizer, mark, base.name, address_of(base, read=path))
 
 
 def load_tokenizer(base: BaseConfig) -> PreTrainedTokenizerBase:

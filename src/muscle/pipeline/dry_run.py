@@ -6,6 +6,7 @@ the same: with published sizes for data that is not here, without tokens where n
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -108,7 +109,7 @@ def plan_update(config: UpdateConfig, *, card: Card | None = None) -> Plan:
         notes = []
         if update_stages.record is not None:
             known = (data for data in update_stages.data.values() if not data.is_outline)
-            notes += [update_stages.record.coverage(data) for data in known]
+            notes += [update_stages.record.check(data) for data in known]
         if outlines:
             notes.append(f"not on this machine: the data of {', '.join(outlines)}; published sizes stand for it")
         if missing:
@@ -118,10 +119,10 @@ def plan_update(config: UpdateConfig, *, card: Card | None = None) -> Plan:
         }
         tokenizer = tokenizers["new"]
         architecture = _if_cached(config.new, _read_architecture)
+        sizes = {side: _sizes(update_stages.bases.settings(side)) for side in update_stages.sides}
         if architecture is None:
-            notes.append(
-                f"base {config.new.base}: no config.json here, so memory and time are not estimated; it alone comes "
-                f"with: hf download {config.new.base} config.json"
+            notes += _without_configs(
+                [update_stages.bases.settings(side) for side in sizes if not sizes[side]], sizes, card
             )
         elif tokenizer is None or outlines:
             notes.append("tokens, time and stores are not known without data and tokenizer")
@@ -137,7 +138,7 @@ def plan_update(config: UpdateConfig, *, card: Card | None = None) -> Plan:
         memory = plan_memory(
             update_stages,
             [stage for stage in listed if stage.name in waiting],
-            {side: _sizes(update_stages.bases.settings(side)) for side in update_stages.sides},
+            sizes,
             tokenizers,
             card,
         )
@@ -176,6 +177,20 @@ def _if_cached(base: BaseConfig, load: Callable[[BaseConfig], T]) -> T | None:
         if not is_hub_name(base):
             raise
         return None
+
+
+def _without_configs(
+    bases: Sequence[BaseConfig], sizes: Mapping[Side, ModelSizes | None], card: Card | None
+) -> Iterator[str]:
+    """Say what is not known without the config.json of bases, and how to get it, a command a line."""
+    is_known = any(sizes.values())
+    what = "time is" if is_known else "memory and time are"
+    fit = "" if card is None or is_known else f", nor whether {card.name} holds it"
+    names = ", ".join(dict.fromkeys(base.base for base in bases))
+    yield f"{names}: no config.json here, so {what} not estimated{fit}; the file alone comes with:"
+    for base in dict.fromkeys((each.base, each.revision) for each in bases):
+        revision = f" --revision {shlex.quote(base[1])}" if base[1] else ""
+        yield f"hf download {shlex.quote(base[0])} config.json{revision}"
 
 
 def _planned(

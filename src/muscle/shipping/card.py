@@ -30,6 +30,8 @@ _PURPOSES = {
     "align": "Compatibility adapter: the new model's gain, with the old model's right answers kept",
     "finetune": "Task adapter: next-token cross-entropy over context and answer",
 }
+_EQUATION = "Eq. 1 of MUSCLE (arXiv:2407.09435)"
+"""Of the paper: each token's teacher by a mask."""
 
 
 def write_card(folder: Path, *, merged: bool = False, adapter: Path | None = None, base: str | None = None) -> None:
@@ -165,7 +167,10 @@ def _has_training(folder: Path) -> bool:
 def _method(alignment: Mapping[str, object]) -> str | None:
     if not alignment:
         return None
-    return ", ".join(f"{key} {value}" for key, value in alignment.items() if isinstance(value, str | int | float))
+    told = [f"{key} {value}" for key, value in alignment.items() if isinstance(value, str | int | float)]
+    if "mask" in alignment and alignment.get("unit", "tokens") == "tokens":
+        told.insert(0, _EQUATION)
+    return ", ".join(told)
 
 
 def _object(value: object) -> Mapping[str, object]:

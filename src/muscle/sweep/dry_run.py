@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from muscle.files import check_can_write
 from muscle.sweep.job_stages import SCORED, trainings, update_stages
 from muscle.sweep.plan import make_plan
 from muscle.sweep.results import job_state
@@ -71,7 +72,7 @@ def plan_sweep(
     """Say what a sweep would do; see `muscle.sweep.sweep.sweep` for the arguments.
 
     Raises:
-        MuscleError: an input is missing or wrong.
+        MuscleError: an input is missing or wrong, or the folder cannot be written to.
     """
     plan = make_plan(UpdateFile(path, overrides), folder=out, controls=controls)
     found = []
@@ -95,6 +96,8 @@ def plan_sweep(
                 examples=seen,
             )
         )
+    if any(job.state != "done" for job in found):
+        check_can_write(plan.folder, folder=True)
     return PlannedSweep(str(plan.folder), tuple(found))
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from muscle import distributed
 from muscle.errors import ConfigError
+from muscle.files import check_can_write
 from muscle.foreign_text import listing
 from muscle.leaderboard.build import build_leaderboard
 from muscle.leaderboard.result import Leaderboard
@@ -105,11 +106,13 @@ def sweep(
         The leaderboard of all that is there, and how this time's jobs ended.
 
     Raises:
-        MuscleError: an input is wrong; what is done so far is kept, and the next call goes on there.
+        MuscleError: an input is wrong, or the folder cannot be written to; what is done so far is kept, and the next
+            call goes on there.
     """
     if distributed.num_processes() > 1:
         raise ConfigError("muscle sweep runs without a launcher; --jobs and --part spread it over processes")
     plan = make_plan(UpdateFile(path, overrides or {}), folder=out, controls=controls)
+    check_can_write(plan.folder, folder=True)
     chosen = chosen_jobs(plan, only=only, part=part)
     _find_bases(chosen)
     outcomes = run_jobs(chosen, processes=processes)

@@ -131,9 +131,24 @@ def test_a_base_without_a_config_here_is_taken_to_be_as_large_as_the_other():
 
 
 def test_without_a_config_no_memory_is_told_and_the_note_says_how_to_get_one():
-    plan = plan_update(load_config(EXAMPLE, overrides={"old": "org/one", "new": "org/two"}))
+    new = {"base": "org/two", "revision": "v1"}
+    plan = plan_update(load_config(EXAMPLE, overrides={"old": "org/one", "new": new}), card=card_of("l4"))
     assert plan.memory is None
-    assert any("hf download org/two config.json" in note for note in plan.notes)
+    assert plan.notes[-3:] == (
+        "org/one, org/two: no config.json here, so memory and time are not estimated, nor whether l4 holds it; the "
+        "file alone comes with:",
+        "hf download org/one config.json",
+        "hf download org/two config.json --revision v1",
+    )
+
+
+def test_where_one_config_is_here_only_the_other_is_asked_for():
+    plan = plan_update(load_config(EXAMPLE, overrides={"new": "org/two"}), card=card_of("l4"))
+    assert plan.memory.fits(plan.memory.stages[0])
+    assert plan.notes[-2:] == (
+        "org/two: no config.json here, so time is not estimated; the file alone comes with:",
+        "hf download org/two config.json",
+    )
 
 
 @pytest.mark.parametrize(

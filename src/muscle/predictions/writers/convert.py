@@ -12,7 +12,7 @@ from typing import Literal
 import polars as pl
 
 from muscle.errors import ConfigError
-from muscle.files import write_json
+from muscle.files import check_can_write, write_json
 from muscle.foreign_text import listing, shorten
 from muscle.predictions.read import read_run
 from muscle.predictions.run import DEFAULT_TASK, METADATA_FILE, UNREAD, Run, unread_to_json
@@ -69,15 +69,7 @@ def convert(
         OutputError: a file cannot be written.
     """
     path = Path(out)
-    if to not in ("records", "eee"):
-        raise ConfigError(f"to: expected 'records' or 'eee', found {to!r}")
-    if path.suffix and path.suffix.lower() in _NOT_WRITTEN:
-        raise ConfigError(
-            f"{path}: expected a .jsonl or .parquet file, or a folder, found the name of a {path.suffix} "
-            "file, which is not written"
-        )
-    if to == "eee" and (path.suffix in _FILE_SUFFIXES or path.is_file()):
-        raise ConfigError(f"{path}: expected a folder for Every Eval Ever, which is two files, found a file's name")
+    check_target(path, to)
     run = read_run(source, format=format, columns=columns)
     if to == "eee":
         from muscle.predictions.writers.every_eval_ever import write_every_eval_ever
@@ -90,6 +82,25 @@ def convert(
         write_records(path, run.frame, name_tasks=not is_unnamed)
         return [path]
     return _write_folder(run, path)
+
+
+def check_target(path: Path, to: str) -> None:
+    """See before a run is read that it can be written where and as it shall be; see `convert`.
+
+    Raises:
+        ConfigError: `to` is not known, or the path is not of a kind that is written.
+        OutputError: nothing can be written there.
+    """
+    if to not in ("records", "eee"):
+        raise ConfigError(f"to: expected 'records' or 'eee', found {to!r}")
+    if path.suffix and path.suffix.lower() in _NOT_WRITTEN:
+        raise ConfigError(
+            f"{path}: expected a .jsonl or .parquet file, or a folder, found the name of a {path.suffix} "
+            "file, which is not written"
+        )
+    if to == "eee" and (path.suffix in _FILE_SUFFIXES or path.is_file()):
+        raise ConfigError(f"{path}: expected a folder for Every Eval Ever, which is two files, found a file's name")
+    check_can_write(path, folder=path.suffix not in _FILE_SUFFIXES)
 
 
 def _check_fits_one_file(run: Run, path: Path) -> None:
