@@ -18,6 +18,7 @@ from tiny import GENERATION_YAML, TASK_YAML, save_base, write_choice_rows
 OLD_TEMPLATE = "{% for m in messages %}w1 {{ m.content }} {% if m.role == 'assistant' %}<eos> {% endif %}{% endfor %}"
 NEW_TEMPLATE = "{% for m in messages %}{{ 'w2' if m.role == 'user' else 'w3' }} {{ m.content }} <eos> {% endfor %}"
 NEW_TEMPLATE += "{% if add_generation_prompt %}w3 {% endif %}"
+TURNS = [{"role": "system", "content": "w9"}, {"role": "user", "content": "w1 {{ prompt }} w3"}]
 CHAT = {"prompt.chat_template": True, "prompt.num_fewshot": 1}
 
 
@@ -78,12 +79,21 @@ def test_a_second_run_in_it_does_nothing(inputs, chat):
 
 
 @pytest.mark.parametrize(
-    "change", [{"prompt.chat_template": False}, {"prompt.system": "w9"}, {"prompt.num_fewshot": 2}]
+    "change",
+    [{"prompt.chat_template": False}, {"prompt.system": "w9"}, {"prompt.num_fewshot": 2}, {"prompt.messages": TURNS}],
 )
 def test_a_changed_prompt_does_every_stage_again(inputs, chat, change):
     out, _ = chat
     stages = plan_stages(configured(inputs, out, **{**CHAT, **change}))
     assert {stage.state for stage in stages} == {"to run"}
+
+
+def test_an_update_whose_messages_are_given_runs_the_whole_way_in_them(inputs, tmp_path):
+    result = update(configured(inputs, tmp_path / "run", **{"prompt.messages": TURNS}))
+    assert result.report.tasks["tools"].n == 16
+    facts = json.loads((tmp_path / "run" / "predictions" / "compat" / "run.json").read_text())
+    prompt = facts["tasks"]["tools"]["definition"]["prompt"]
+    assert prompt["chat_template"] and prompt["turns"] == [list(turn.values()) for turn in TURNS]
 
 
 def test_a_changed_template_file_does_that_side_again(inputs, chat):

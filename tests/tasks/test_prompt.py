@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from muscle.config.prompt import PromptSettings
+from muscle.config.prompt import MessageSettings, PromptSettings
 from muscle.errors import ConfigError, DataError
 from muscle.models.option_tree import encode_options
 from muscle.tasks import Example, get_task
@@ -117,6 +118,52 @@ def test_an_example_among_the_shots_never_shows_its_own_answer() -> None:
     (put,) = Prompt(num_fewshot=2, shots=shots).render([again], tokenizer_of("chatml", bos=False))
     assert put.context.count(again.context) == 1
     assert put.context.count("Answer:") == 3
+
+
+TURNS = [
+    MessageSettings(role="system", content="You sort."),
+    MessageSettings(role="user", content="Hello"),
+    MessageSettings(role="assistant", content="Ask."),
+    MessageSettings(role="user", content="Which?\\1 {{prompt}} One word."),
+]
+
+
+@pytest.mark.parametrize("num_fewshot", [0, 1])
+@pytest.mark.parametrize("name", [name for name in CHAT_TEMPLATES if name != "no system"])
+def test_whole_messages_are_read_as_the_template_writes_them(name: str, num_fewshot: int) -> None:
+    tokenizer, example = tokenizer_of(name, bos=True), choice_example(0)
+    train = [choice_example(number) for number in range(1, 9)]
+    prompt = make_prompt(PromptSettings(messages=TURNS, num_fewshot=num_fewshot), "piqa", train, seed=0)
+    messages = [{"role": turn.role, "content": turn.content} for turn in TURNS[:-1]]
+    for asked in [*prompt.shots[:num_fewshot], example]:
+        messages.append({"role": "user", "content": f"Which?\\1 {asked.context} One word."})
+        messages.append({"role": "assistant", "content": asked.target.strip()})
+    (learnt,) = tokenize(
+        list(prompt.render([example], tokenizer)), tokenizer, max_length=900, end_of_text=False
+    ).sequences
+    whole = own_ids(tokenizer, messages, generate=False)
+    assert learnt == whole[: len(learnt)] and tokenizer.decode(whole[len(learnt) :]).strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"messages": []}, "expected the last to be the user's"),
+        ({"messages": TURNS[:2]}, "expected the last to be the user's"),
+        ({"messages": [TURNS[3], TURNS[2]]}, "expected the last to be the user's"),
+        ({"messages": [TURNS[3], TURNS[3]]}, "and no other with it"),
+        ({"messages": TURNS, "system": "x", "chat_template": True}, "expected no system beside it"),
+    ],
+)
+def test_messages_that_do_not_ask_once_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PromptSettings(**settings)
+
+
+def test_messages_that_are_not_given_change_no_fingerprint() -> None:
+    assert "messages" not in PromptSettings(chat_template=True).identity()
+    assert "turns" not in Prompt(True).identity()
+    assert Prompt(True, turns=(("user", "{{ prompt }}"),)).identity() != Prompt(True).identity()
 
 
 def test_shots_are_drawn_by_the_seed_whatever_the_order_of_the_rows() -> None:

@@ -25,6 +25,7 @@ output: runs/update
 prompt:                                 # ours: how examples are put to the models, in training and scoring alike
   chat_template: false                  # true: in the chat template of each base's own tokenizer
   system: null                          # with it: text of the system message
+  messages: null                        # or the whole conversation, the last message the user's with {{ prompt }} in it
   num_fewshot: 0                        # solved examples from the training data; or {TASK: NUMBER}
 # The paper's Table 8, unless marked "ours".
 lora:

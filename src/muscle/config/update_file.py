@@ -131,7 +131,7 @@ class UpdateConfig(StageSettings):
             self._refuse_shared_teachers(alignment, key)
             if alignment.unlabelled not in (None, self.alignment.unlabelled):
                 raise ValueError(f"{key}.unlabelled: expected the files of alignment.unlabelled, or none")
-        if self.prompt.chat_template and self.evaluation.backend == "vllm":
+        if self.prompt.in_chat and self.evaluation.backend == "vllm":
             raise ValueError("evaluation.backend: vllm does not score in a chat template here; expected hf")
         if self.evaluation.backend == "vllm" and self.training.quantization is not None:
             raise ValueError(

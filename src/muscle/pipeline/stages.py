@@ -94,7 +94,7 @@ class UpdateStages:
 
     def templates(self, *sides: Side) -> dict[str, object]:
         """Return what of bases' chat templates is no part of their fingerprints, where they are in use."""
-        if not self.config.prompt.chat_template:
+        if not self.config.prompt.in_chat:
             return {}
         found = {side: chat_template_fingerprint(resolve_base(self.bases.settings(side))) for side in sides}
         return {"chat_templates": found}

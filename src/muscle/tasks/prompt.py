@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from muscle.config.prompt import PromptSettings
+from muscle.config.prompt import TASK_PROMPT, PromptSettings
 from muscle.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class Prompt:
     Attributes:
         chat_template: in the chat template of the base's own tokenizer.
         system: text of the template's system message; None for no such message.
+        turns: roles and texts of the conversation instead, the last with `{{ prompt }}` for the example's context.
         num_fewshot: solved examples before the question; turns of the conversation in a chat template.
         shots: what they are taken from, in order: one more than `num_fewshot`, so that an example that is among them
             itself still has as many.
@@ -65,6 +66,7 @@ class Prompt:
     system: str | None = None
     num_fewshot: int = 0
     shots: tuple[Example, ...] = ()
+    turns: tuple[tuple[str, str], ...] = ()
 
     def identity(self) -> dict[str, object]:
         """Return what a fingerprint covers: settings, and the solved examples' texts."""
@@ -73,6 +75,7 @@ class Prompt:
             "system": self.system,
             "num_fewshot": self.num_fewshot,
             "shots": [[shot.context, shot.target] for shot in self.shots],
+            **({"turns": [list(turn) for turn in self.turns]} if self.turns else {}),
         }
 
     def render(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> tuple[Example, ...]:
@@ -93,7 +96,7 @@ class Prompt:
 
     def form(self, tokenizer: PreTrainedTokenizerBase) -> ChatForm:
         """Return what a tokenizer's chat template writes around an answer; raises as `render`."""
-        asked = [*self._opening_messages(), _user(_QUESTION)]
+        asked = [*self._opening_messages(), self._question(_QUESTION)]
         prompt = _applied(tokenizer, asked, generate=True)
         whole = _applied(tokenizer, [*asked, _assistant(_ANSWER)], generate=False)
         before, found, behind = whole.removeprefix(prompt).partition(_ANSWER)
@@ -110,11 +113,11 @@ class Prompt:
         return [shot for shot in self.shots if shot.text_key != example.text_key][: self.num_fewshot]
 
     def messages(self, example: Example) -> list[Message]:
-        """Return the conversation that asks for an example's answer: system text, solved examples, question."""
+        """Return the conversation that asks for an example's answer: what opens it, solved examples, question."""
         messages = self._opening_messages()
         for shot in self._shots_for(example):
-            messages += [_user(shot.context), _assistant(shot.target.strip())]
-        return [*messages, _user(example.context)]
+            messages += [self._question(shot.context), _assistant(shot.target.strip())]
+        return [*messages, self._question(example.context)]
 
     def behind_shots(self, example: Example) -> Example:
         """Return an example with its solved examples before its context, as plain text."""
@@ -138,7 +141,14 @@ class Prompt:
         )
 
     def _opening_messages(self) -> list[Message]:
+        if self.turns:
+            return [{"role": role, "content": text} for role, text in self.turns[:-1]]
         return [] if self.system is None else [{"role": "system", "content": self.system}]
+
+    def _question(self, context: str) -> Message:
+        """Return the user's message that asks: the context, or the last turn with the context in it."""
+        text = TASK_PROMPT.sub(lambda _: context, self.turns[-1][1]) if self.turns else context
+        return {"role": "user", "content": text}
 
 
 PLAIN = Prompt()
@@ -168,11 +178,8 @@ def make_prompt(settings: PromptSettings, task: str, train: Sequence[Example], *
         )
     order = sorted(texts, key=lambda text: hashlib.sha256(f"{seed}\x1fshot\x1f{text}".encode()).digest())
     shots = tuple(texts[text] for text in order[: count + 1]) if count else ()
-    return Prompt(settings.chat_template, settings.system, count, shots)
-
-
-def _user(text: str) -> Message:
-    return {"role": "user", "content": text}
+    turns = tuple((each.role, each.content) for each in settings.messages or ())
+    return Prompt(settings.in_chat, settings.system, count, shots, turns)
 
 
 def _assistant(text: str) -> Message:

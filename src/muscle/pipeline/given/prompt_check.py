@@ -71,7 +71,7 @@ def _differences(
 ) -> Iterator[str]:
     mine = _text(task, example, ours)
     if theirs.chat_template and not task.prompt.chat_template:
-        in_chat = replace(task, prompt=replace(task.prompt, chat_template=True, system=None))
+        in_chat = replace(task, prompt=replace(task.prompt, chat_template=True, system=None, turns=()))
         try:
             yield from _first_difference(mine, _text(in_chat, example, theirs), "with prompt.chat_template: true")
         except ConfigError as error:
