@@ -44,7 +44,9 @@ def test_every_page_stands_in_the_menu_of_the_site() -> None:
 def test_the_readme_keeps_to_a_screen_before_the_map() -> None:
     before = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Where things are")[0]
     shown = re.sub(r"(?<=\])\([^)]*\)|<!--.*?-->|[`*]", "", before)
-    assert sum(max(1, -(-len(line) // 100)) for line in shown.splitlines()) <= 48  # as they wrap on a page: 1,050 pixels
+    assert (
+        sum(max(1, -(-len(line) // 100)) for line in shown.splitlines()) <= 48
+    )  # as they wrap on a page: 1,050 pixels
     assert "![" not in before
 
 
