@@ -40,6 +40,7 @@ from muscle.training.layers.fast_layers import fast_layers
 from muscle.training.losses.fused import fused_compatibility_terms
 from muscle.training.teachers.crossed_rows import Crossing, crossed_row_maker
 from muscle.training.teachers.make_rows import row_maker
+from muscle.training.teachers.rows import LEAST_PLACED
 
 KINDS: tuple[ProjectionName, ...] = ("chunks", "first", "pieces")
 HERE = Path(__file__).resolve().parent
@@ -73,7 +74,7 @@ def own_nats(base: LoadedBase, ids: list[list[int]]) -> float:
 
 def fidelity(rows: Any, aligned: CrossedTexts, labels_bytes: list[int]) -> dict[str, float]:
     """Say what came across."""
-    known = rows.placed > 0
+    known = rows.placed >= LEAST_PLACED
     sizes = torch.tensor(labels_bytes)
     return {
         "aligned": float(known.double().mean()),

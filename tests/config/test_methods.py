@@ -127,6 +127,7 @@ def written(folder: Path, alignment: str, tasks: str = "[{task: piqa}]") -> Path
         (["method: options", "old_share: 1.5"], "line 6: alignment.old_share: expected less than or equal to 1"),
         (["method: options", "kappa: 2.0"], "line 6: alignment: kappa: expected it only with target stack, found 2.0"),
         (["method: options", "target: stack", "kappa: 0.0"], "line 7: alignment.kappa: expected greater than 0, found"),
+        (["unlabelled: more.jsonl"], "found more.jsonl and no method; method: options reads it"),
         (["kl: reverse"], "line 5: alignment: kl: expected it only with unit options or answers and target mask, mixt"),
         (
             ["method: options", "target: margin", "ce_weight: 0.1"],

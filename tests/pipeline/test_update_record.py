@@ -165,3 +165,39 @@ def test_a_record_of_other_items_is_refused_before_training(folder, tmp_path):
     (folder / "other.jsonl").write_text(json.dumps(other) + "\n")
     line = muscle("update", write_config(folder, tmp_path / "other", old={"record": "other.jsonl"}))
     assert line.code == 3 and "expected answers to train items of tools, found none" in line.last
+    assert not (tmp_path / "other" / "adapters").exists()
+
+
+def without_options(folder):
+    """The record with answers that name no option."""
+    rows = [json.loads(line) for line in (folder / "tools-record.jsonl").read_text().splitlines()]
+    silent = [{**row, "output": "well", "choice": None, "correct": False, "logprobs": None} for row in rows]
+    return rows, silent
+
+
+def write_record(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_record_that_names_no_option_is_refused_before_training(folder, tmp_path, more):
+    _, silent = without_options(folder)
+    write_record(folder / "silent.jsonl", silent)
+    line = muscle("update", write_config(folder, tmp_path / "silent", old={"record": "silent.jsonl"}), *more)
+    assert line.code == 3
+    assert "expected an answer to a train item of tools that names an option, found none among" in line.last
+    assert not (tmp_path / "silent" / "adapters").exists()
+
+
+def test_answers_that_name_no_option_are_counted_apart(folder, tmp_path):
+    rows, silent = without_options(folder)
+    write_record(folder / "some.jsonl", silent[:5] + rows[5:])
+    plan = plan_update(load_config(write_config(folder, tmp_path / "some", old={"record": "some.jsonl"})))
+    assert any("; of 5 training or unlabelled items none names an option" in note for note in plan.notes)
+
+
+def test_generated_answers_that_were_all_cut_off_are_refused_before_training(folder, tmp_path):
+    text = (folder / "words-record.jsonl").read_text()
+    (folder / "cut.jsonl").write_text(text.replace('"finish_reason": "stop"', '"finish_reason": "length"'))
+    line = muscle("update", write_config(folder, tmp_path / "cut", task="words", old={"record": "cut.jsonl"}))
+    assert line.code == 3 and "train item of tools that ended, found none among" in line.last

@@ -46,6 +46,19 @@ def test_inputs_answers_and_what_did_not_come_are_counted():
     assert (task.judged, task.accuracy) == (5, pytest.approx(4 / 5))
 
 
+def test_answers_that_name_no_option_are_nothing_to_learn_from():
+    given = [{**row, "choices": ["yes", "no"], "choice": None} for row in rows("00", "00")]
+    task = checked(given)
+    assert (task.no_option, task.learnt_from, task.repeated, task.answered) == (4, 0, 0, 2)
+    assert "align: no; no answer names an option: see whether the prompt names them, or take --ask options" in uses(
+        task
+    )
+    given[0]["choice"] = 1
+    task = checked(given)
+    assert (task.no_option, task.learnt_from, task.repeated) == (3, 1, 0)
+    assert any(line.startswith("align: from one answer an input, of 1 inputs") for line in uses(task))
+
+
 def test_the_floor_is_that_of_items_with_two_answers_at_least():
     # p (1 - p) K / (K - 1): 3 answers with one right 1/3, two answers apart 1/2, alike 0; a single one says nothing.
     task = checked(rows("100", "10", "11", "1"))

@@ -1,5 +1,6 @@
 """The answers of a model in memory as a record: those of `muscle evaluate`, resumable."""
 
+import hashlib
 import json
 
 import pytest
@@ -33,6 +34,9 @@ def test_a_record_holds_what_evaluate_writes(folder, tmp_path):
     assert ours.drop("logprobs").equals(theirs.drop("logprobs"), null_equal=True)
     for one, two in zip(ours["logprobs"], theirs["logprobs"], strict=True):
         assert one.to_list() == pytest.approx(two.to_list(), abs=1e-6)
+    calls = [json.loads(line)["muscle_call"] for line in (tmp_path / "old.jsonl").read_text().splitlines()]
+    prompts = [hashlib.sha256(text.encode()).hexdigest() for text in ours["input"]]
+    assert [call["prompt_sha256"] for call in calls] == prompts
 
 
 def test_a_recording_goes_on_where_it_was(folder, tmp_path, monkeypatch):

@@ -66,3 +66,15 @@ def test_calls_keep_apart_in_time():
     now[0] = 120.0
     meter.begin_call(reserved)
     assert len(waits) == 2
+
+
+def test_the_rate_is_that_of_the_calls_that_went_out():
+    times = iter([0.0, 1.0, 6.0])
+    meter = Meter(Limits(rate=30.0), clock=lambda: next(times), wait=lambda seconds: None)
+    reserved = meter.reserve(Usage(), 3)
+    meter.begin_call(reserved)
+    assert meter.calls_a_minute is None
+    meter.begin_call(reserved)  # waits for second 2
+    assert meter.calls_a_minute == 30.0
+    meter.begin_call(reserved)
+    assert meter.calls_a_minute == 20.0

@@ -112,6 +112,21 @@ def test_the_gate_s_rules_stand_with_outcome_limit_and_reason() -> None:
     assert "Rules of the policy" not in Page(render_html(typed(rich_report()))).text
 
 
+def test_how_the_files_were_read_is_no_alarm() -> None:
+    report = rich_report()
+    read = "old, new: 'prediction' compared with 'expected' decides what is right; not used: score"
+    report["warnings"] = [read]
+    text = " ".join(Page(render_html(typed(report))).text.split())
+    assert f"How the files were read {read}" in text and "Look before you trust the figures" not in text
+    report["warnings"].append(read.replace("; not", "; none of 60 answers is the same text as its reference; not"))
+    text = " ".join(Page(render_html(typed(report))).text.split())
+    assert f"Look before you trust the figures {report['warnings'][1]}" in text
+
+
+def test_an_update_without_a_candidate_is_not_called_plain() -> None:
+    assert "The update broke" in Page(render_html(typed(rich_report(candidate=False)))).text
+
+
 def test_what_differs_beside_the_model_stands_before_the_figures_and_once() -> None:
     report = rich_report()
     report["comparability"]["old_vs_new"][0]["allowed"] = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,13 +25,15 @@ from muscle.commands.options import (
     Rerun,
 )
 from muscle.commands.shell import check_outputs, print_json, say, say_written, show_report, start, write_result
-from muscle.commands.sources import decisions, named_sources, reading
+from muscle.commands.sources import both_versions, decisions, named_sources, reading
 from muscle.errors import ConfigError
 from muscle.samples import capitals, what_next
 
 if TYPE_CHECKING:
     from muscle.flips.options import CompareOptions, JudgeErrors
     from muscle.flips.result.report import Report
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,7 @@ def compare(
     from muscle.flips.result.finding import EXIT_CODES
     from muscle.report.without_texts import without_texts
 
-    old, new = _two_runs(old, new, example=example)
+    old, new = _two_runs(old, new, how, example=example)
     options, further = judging.added_to(comparing.options()), named_sources(others or ())
     given = {"candidate": candidate, "rerun": rerun, "floor": floor}
     roles = {role: word for role, word in given.items() if word is not None}
@@ -149,6 +152,8 @@ def compare(
             others=dict(zip(further, runs[2 + len(roles) :], strict=True)),
             options=options,
         ).report
+    if old == new:
+        logger.warning("%s: OLD and NEW are one file, which cannot differ from itself", old)
     if no_texts:
         found = without_texts(found)
     last_lines = [*decisions(runs), *([what_next()] if example else [])]
@@ -175,12 +180,16 @@ def _tell(
     is_quiet = write_result(json_file, found) or quiet
     show_report(found, quiet=is_quiet)
     if not is_quiet:
+        from muscle.report.text.terminal import MAX_FLIPS
+
+        if html is None and found.flips_total.total > MAX_FLIPS:
+            say(f"All {found.flips_total.total:,} items whose answer changed: --html report.html")
         for line in last_lines:
             say(line)
         say_written(html, markdown, json_file)
 
 
-def _two_runs(old: str | None, new: str | None, *, example: bool) -> tuple[str, str]:
+def _two_runs(old: str | None, new: str | None, how: Reading, *, example: bool) -> tuple[str, str]:
     """Return the two runs that are named, or the example's."""
     if example and old is None:
         return capitals()
@@ -188,8 +197,10 @@ def _two_runs(old: str | None, new: str | None, *, example: bool) -> tuple[str, 
         raise ConfigError(f"--example: expected no runs beside it, found {old}; leave one of the two out")
     if old is None or new is None:
         found = "none" if old is None else f"only {old}"
+        both = both_versions(old, how) if old is not None else ""
         raise ConfigError(
-            f"expected two runs, OLD and NEW, found {found}; muscle compare --example shows it on two sample files"
+            f"expected two runs, OLD and NEW, found {found}; "
+            + (f"if it holds both: {both}" if both else "muscle compare --example shows it on two sample files")
         )
     return old, new
 

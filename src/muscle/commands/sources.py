@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from muscle.commands.groups import Reading
-from muscle.errors import ConfigError, DataError, UnclearColumns
+from muscle.errors import ConfigError, DataError, MuscleError, UnclearColumns
 from muscle.foreign_text import middle_cut
 
 if TYPE_CHECKING:
@@ -155,17 +155,35 @@ def reading(words: Sequence[str], how: Reading, *, then: str = "comparing") -> I
             try:
                 runs.append(read_source(word, how))
             except UnclearColumns as error:
-                raise DataError(f"{error}{_example(words, error.flags)}") from None
+                raise DataError(f"{error}{_example(words, error)}") from None
         begin(then)
         yield runs
 
 
-def _example(words: Sequence[str], flags: str) -> str:
+def _example(words: Sequence[str], error: UnclearColumns) -> str:
     """Return an example command for a message, with the options that are asked for."""
-    if not flags:
+    if error.versions and len(words) > 1 and words[0] == words[1]:
+        return f". For example: muscle compare {_two_of_one(words[0], error.versions)}"
+    if not error.flags:
         return ""
     runs = "".join(f"{shlex.quote(word)} " for word in words[:2]) if len(words) > 1 else ""
-    return f". For example: {'muscle compare ' if runs else ''}{runs}{flags}"
+    return f". For example: {'muscle compare ' if runs else ''}{runs}{error.flags}"
+
+
+def _two_of_one(word: str, versions: tuple[str, str]) -> str:
+    """Return how two versions in one table are named."""
+    return " ".join(shlex.quote(word + version) for version in versions)
+
+
+def both_versions(word: str, how: Reading) -> str:
+    """Return how to name the two versions that one table may hold; "" where it holds none that can be told."""
+    try:
+        read_source(word, how)
+    except UnclearColumns as error:
+        return f"muscle compare {_two_of_one(word, error.versions)}" if error.versions else ""
+    except MuscleError:
+        pass
+    return ""
 
 
 def decisions(runs: Sequence[Run]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The commands that train and score: demo, init, update, sweep, finetune, align, evaluate, export."""
+"""The commands that train and score: demo, update, sweep, finetune, align, evaluate, export."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from muscle.commands.follow_up import command
 from muscle.commands.options import AsJson, Out, Precision, Quiet, Settings, TaskOption, TrainOption
 from muscle.commands.shell import assignments, check_outputs, print_json, say, show_report, start
-from muscle.commands.sources import column_map
 from muscle.errors import ConfigError, MuscleError
 from muscle.foreign_text import listing
 
@@ -61,44 +59,6 @@ def demo(
     show_report(result.report, quiet=quiet)
     if not quiet:
         say(f"\nThe report: {result.folder / 'report.html'}")
-
-
-def init(
-    path: Annotated[
-        Path | None, typer.Argument(help="The file to write: update.yaml, or with --task the data's name.yaml.")
-    ] = None,
-    task: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Rows of your own: write the YAML of a task for them, with kind, fields and scorer proposed from the "
-            "data, and say why.",
-        ),
-    ] = None,
-    columns: Annotated[
-        list[str] | None,
-        typer.Option("--column", metavar="OURS=THEIRS", help="With --task: input=A,B, answer=C or id=D. Repeatable."),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
-) -> None:
-    """Write a commented update.yaml to start from, or a task's YAML for data of your own."""
-    if task is not None:
-        from muscle.tasks.proposal.start import start_task
-
-        out = path or Path(f"{task.stem}.yaml")
-        check_outputs(out)
-        say("\n".join(start_task(task, out, columns=column_map(columns or ()), force=force)))
-        return
-    if columns:
-        raise ConfigError("--column: only read with --task")
-    from muscle.config.template import UPDATE_YAML
-    from muscle.files import write_text
-
-    path = path or Path("update.yaml")
-    if path.exists() and not force:
-        raise ConfigError(f"{path}: exists already; --force replaces it")
-    write_text(path, UPDATE_YAML)
-    say(f"wrote {path}; edit it, then: {command('muscle', 'update', arguments=[path], options=['--dry-run'])}")
 
 
 def update(

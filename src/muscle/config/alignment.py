@@ -157,7 +157,7 @@ class AlignmentSettings(Section):
         for key, (fitting, expected) in self._owners().items():
             value = getattr(self, key)
             if not fitting and value != fields[key].get_default(call_default_factory=True):
-                raise ValueError(f"{key}: expected it only with {expected}, found {value}")
+                raise ValueError(f"{key}: expected it only with {expected}, found {value}{self._reader_of(key)}")
         if self.target == "inhibition" and self.old_share == 0.0 and not self.teachers:
             raise ValueError(
                 "teachers: expected adapters on the new base, whose mean logits hold the student where old_share is 0; "
@@ -207,6 +207,12 @@ class AlignmentSettings(Section):
             "unlabelled": (taught, _TAUGHT),
             "unlabelled_epochs": (self.unlabelled is not None, "unlabelled"),
         }
+
+    def _reader_of(self, key: str) -> str:
+        """Name the method that reads a key, where none was written."""
+        if self.names_a_method or not type(self)(method="options").reads(key):
+            return ""
+        return " and no method; method: options reads it (answers, where they are generated)"
 
     @property
     def reads_new_teacher(self) -> bool:

@@ -65,6 +65,7 @@ class Method:
         projection: how the old model's tokens became the new one's, where the tokenizers differ.
         aligned: then, the share of the tokens at which the old model taught; the new one did at the others.
         placed: then, the share of what the old model expected that stands for tokens of the new one, in the mean.
+        too_little: then, the share of the tokens at which that was less than half, so that the new model taught.
     """
 
     unit: str
@@ -83,6 +84,7 @@ class Method:
     projection: str | None = None
     aligned: float | None = None
     placed: float | None = None
+    too_little: float | None = None
 
 
 @dataclass(frozen=True)

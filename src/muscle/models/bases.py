@@ -125,7 +125,8 @@ def address_of(base: BaseConfig, *, read: Path | None = None) -> Address:
     """
     if is_hub_name(base):
         found = None if read is None else cached_address(str(read))
-        return Address(base.base, base.revision or (found.revision if found else None), on_hub=True)
+        commit = None if found is None else found.revision
+        return Address(base.base, base.revision or commit, on_hub=True)
     written, path = Path(base.name).expanduser(), Path(base.base).expanduser()
     cached = cached_address(str(path))
     if cached is not None:

@@ -109,7 +109,7 @@ def plan_update(config: UpdateConfig, *, card: Card | None = None) -> Plan:
         notes = []
         if update_stages.record is not None:
             known = (data for data in update_stages.data.values() if not data.is_outline)
-            notes += [update_stages.record.coverage(data) for data in known]
+            notes += [update_stages.record.check(data) for data in known]
         if outlines:
             notes.append(f"not on this machine: the data of {', '.join(outlines)}; published sizes stand for it")
         if missing:

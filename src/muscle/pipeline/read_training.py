@@ -166,6 +166,7 @@ def _method(place: AdapterPlace, told: _Told) -> Method:
         projection=alignment.projection if shares else None,
         aligned=_number_or_none(shares.get("aligned")),
         placed=_number_or_none(shares.get("placed")),
+        too_little=_number_or_none(shares.get("too_little")),
     )
 
 

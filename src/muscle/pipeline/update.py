@@ -76,7 +76,7 @@ def _check_inputs(update_stages: UpdateStages, stages: list[Stage], run: RunFold
     _ = update_stages.fingerprints  # finds a base that is not there
     if update_stages.record is not None:
         for data in update_stages.data.values():
-            logger.info("%s", update_stages.record.coverage(data))
+            logger.info("%s", update_stages.record.check(data))
     if update_stages.config.evaluation.backend == "vllm":
         _check_vllm(update_stages, stages, run)
     if all_trained:

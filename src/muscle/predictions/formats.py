@@ -20,6 +20,8 @@ FOREIGN: tuple[str, ...] = (
 """Modules in `muscle.predictions.readers`, in the order in which they are tried; also the format names."""
 
 CSV_SUFFIXES = (".csv", ".tsv")
+TEXT_SUFFIX = ".txt"
+"""Of a table, as Excel saves its "Unicode text", or of JSON lines."""
 TABLE_SUFFIXES = (*CSV_SUFFIXES, ".parquet", ".arrow", ".feather")
 SUFFIXES = (".jsonl", ".ndjson", ".json", *TABLE_SUFFIXES)
 

@@ -38,6 +38,8 @@ class TaskRecord:
         failed: answers that did not come.
         empty: of these, those that were blank.
         no_option: answers of items with options that name none.
+        learnt_from: items with at least one answer that an update can learn from: that names an option, or is a text.
+        repeated: items with at least two of these.
         judged: answers that are right or wrong.
         accuracy: share of these that are right; None where none is judged.
         likelihoods: items with log-probabilities of all their options.
@@ -53,6 +55,8 @@ class TaskRecord:
     failed: int
     empty: int
     no_option: int
+    learnt_from: int
+    repeated: int
     judged: int
     accuracy: float | None
     likelihoods: int
@@ -64,11 +68,6 @@ class TaskRecord:
     def answered(self) -> int:
         """Items with at least one answer."""
         return sum(number for times, number in self.repeats.items() if times)
-
-    @property
-    def repeated(self) -> int:
-        """Items with at least two."""
-        return sum(number for times, number in self.repeats.items() if times > 1)
 
 
 @dataclass(frozen=True)
@@ -121,8 +120,10 @@ def _task_record(task: str, frame: pl.DataFrame) -> TaskRecord:
     came = frame.filter(pl.col("error").is_null())
     times = frame.group_by("id", "filter").agg(pl.col("error").is_null().sum().alias("times"))
     repeats = Counter(times["times"].to_list())
-    with_options = came.filter(pl.col("choices").list.len() > 0)
-    named = with_options.select(pl.col("choices").list.get(pl.col("choice"), null_on_oob=True)).to_series()
+    has_options = (pl.col("choices").list.len() > 0).fill_null(value=False)
+    option = pl.col("choices").list.get(pl.col("choice"), null_on_oob=True)
+    named = came.filter(has_options).select(option).to_series()
+    taught = came.filter(~has_options | option.is_not_null()).group_by("id", "filter").len()["len"]
     judged = came["correct"].drop_nulls()
     whole = (pl.col("logprobs").list.len() == pl.col("choices").list.len()) & (pl.col("choices").list.len() > 0)
     return TaskRecord(
@@ -133,6 +134,8 @@ def _task_record(task: str, frame: pl.DataFrame) -> TaskRecord:
         failed=frame.height - came.height,
         empty=int((frame["error"] == NO_ANSWER).sum()),
         no_option=named.null_count(),
+        learnt_from=taught.len(),
+        repeated=int((taught > 1).sum()),
         judged=judged.len(),
         accuracy=float(judged.cast(pl.Float64).mean()) if judged.len() else None,  # type: ignore[arg-type]
         likelihoods=came.filter(whole)["id"].n_unique(),

@@ -15,6 +15,7 @@ from muscle.models.bases import LoadedBase
 from muscle.predictions.run import SCORE_PREFIX
 from muscle.progress import progress_bar
 from muscle.provenance import fingerprint, package_versions
+from muscle.record.asking import prompt_hash
 from muscle.record.log import RecordLog, Row
 from muscle.record.pace import Usage
 from muscle.record.recording import Recorded
@@ -77,7 +78,7 @@ def record_local(model: LocalModel, task: Task, examples: Sequence[Example], log
             log.append([row for row in rows if (row["id"], row["repeat"]) not in done])
             show(min(start + ITEMS_A_PART, len(left)), "")
     new = len(log.rows) - before
-    return Recorded(before, new, 0, 0, 0, Usage(), 0.0)
+    return Recorded(before, new, 0, 0, 0, None, Usage(), 0.0)
 
 
 def _answered_part(
@@ -108,8 +109,12 @@ def _answered_part(
         "versions": package_versions("lm_eval", "torch", "transformers", "peft", "muscle-llm"),
     }
     rows = run.frame.iter_rows(named=True)
-    pairs = ((example, next(rows)) for example in part for _ in range(sampling.repeats))
-    return [row_of(task, example, _answer_of(example, row), facts) for example, row in pairs]
+    sent = task.prompt.render(part, model.base.tokenizer)
+    return [
+        row_of(task, example, _answer_of(example, next(rows)), {**facts, "prompt_sha256": prompt_hash(prompt.context)})
+        for example, prompt in zip(part, sent, strict=True)
+        for _ in range(sampling.repeats)
+    ]
 
 
 def _answer_of(example: Example, row: Mapping[str, Any]) -> Answer:

@@ -101,6 +101,7 @@ class Meter:
         self._usage = spent
         self._cost_ahead, self._calls_ahead = 0.0, 0
         self._next_at = 0.0
+        self._first_at = self._last_at = 0.0
         self._lock = threading.Lock()
         self._clock, self._wait = clock, wait
 
@@ -113,6 +114,12 @@ class Meter:
     def usage(self) -> Usage:
         """The tokens that the record has cost."""
         return self._usage
+
+    @property
+    def calls_a_minute(self) -> float | None:
+        """How fast calls have gone out; None before the second."""
+        passed = self._last_at - self._first_at
+        return 60.0 * (self.num_calls - 1) / passed if passed > 0 else None
 
     def reserve(self, most: Usage, num_calls: int = 1) -> Reserved:
         """Set aside what an item can take at most, before it is asked.
@@ -160,5 +167,6 @@ class Meter:
             now = self._clock()
             at = max(now, self._next_at)
             self._next_at = at + (60.0 / self.limits.rate if self.limits.rate else 0.0)
+            self._first_at, self._last_at = (at if self.num_calls == 1 else self._first_at), at
         if at > now:
             self._wait(at - now)

@@ -52,6 +52,7 @@ class Recorded:
         num_failed: items among them whose calls came to nothing.
         num_open: answers that are still to be asked for.
         num_calls: calls that went out.
+        calls_a_minute: how fast; None where fewer than two did.
         usage: tokens of the whole record.
         cost: of the whole record.
         stopped: the limit that ended it; None where all was asked.
@@ -62,6 +63,7 @@ class Recorded:
     num_failed: int
     num_open: int
     num_calls: int
+    calls_a_minute: float | None
     usage: Usage
     cost: float
     stopped: str | None = None
@@ -137,6 +139,7 @@ class EndpointRecorder:
             len(self._failed),
             len(work) - new,
             self.meter.num_calls,
+            self.meter.calls_a_minute,
             self.meter.usage,
             self.meter.cost,
             stopped,
@@ -227,7 +230,9 @@ class EndpointRecorder:
                 )
 
     def _remark(self) -> str:
-        parts = [f"{self.meter.num_calls} calls"]
+        parts, rate = [f"{self.meter.num_calls} calls"], self.meter.calls_a_minute
+        if rate is not None:
+            parts.append(f"{rate:.3g} a minute")
         if self.meter.limits.price.read or self.meter.limits.price.written:
             parts.append(f"cost {self.meter.cost:.4g}")
         if self._failed:

@@ -22,7 +22,8 @@ def print_recorded(found: Recorded, out: Path, console: Console) -> None:
     if found.num_calls:
         tokens = f"{count(found.usage.read)} tokens read, {count(found.usage.written)} written in all"
         cost = f", cost {found.cost:.4g}" if found.cost else ""
-        lines.append(f"{count(found.num_calls)} calls; {tokens}{cost}")
+        rate = f", {found.calls_a_minute:.3g} a minute" if found.calls_a_minute else ""
+        lines.append(f"{count(found.num_calls)} calls{rate}; {tokens}{cost}")
     if found.num_failed:
         lines.append(f"{count(found.num_failed)} failed; the same command asks them again")
     if found.stopped:
@@ -61,11 +62,15 @@ def uses(task: TaskRecord) -> Iterator[str]:
         yield f"align: from log-probabilities of the options{share}"
     elif task.repeated:
         yield f"align: from the answers of {count(task.repeated)} inputs that were asked several times"
+    elif task.learnt_from:
+        share = "" if task.learnt_from == task.answered else f", of {count(task.learnt_from)} inputs"
+        yield f"align: from one answer an input{share}; --ask options or --top-logprobs 20 gives more"
     elif task.answered:
-        yield "align: from one answer an input; --ask options or --top-logprobs 20 gives more"
+        yield "align: no; no answer names an option: see whether the prompt names them, or take --ask options"
     yield "route: stack or gate" if task.likelihoods else "route: gate"
     if task.floor.value is None and task.differ.value is None:
-        yield f"noise floor: unknown: {task.differ.why}"
+        same = "likelihoods are the same every time; that of the old recipe takes another training of it"
+        yield f"noise floor: unknown: {same if task.likelihoods == task.answered else task.differ.why}"
 
 
 def _figures_of(task: TaskRecord) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from muscle.predictions.records import input_hash
 from muscle.tasks.task import Example
 
+CUT_OFF = "length"
+"""Why an answer ended of which nobody knows the rest: no candidate of what is generated."""
+
 
 @dataclass(frozen=True)
 class RecordedAnswer:
@@ -64,3 +67,22 @@ def text_key(text: str) -> str:
 def likelihoods(answers: tuple[RecordedAnswer, ...], num_options: int) -> tuple[float, ...] | None:
     """Return the log-probabilities of an item's options: the first answer's that has them; None where none does."""
     return next((each.logprobs for each in answers if each.logprobs and len(each.logprobs) == num_options), None)
+
+
+def answered_options(record: Record, example: Example) -> list[int]:
+    """Return which options an item's answers name, one after the other; of candidates, which of their answers."""
+    answers = record.answers_to(example)
+    if not example.answers:
+        return [example.choices.index(each.option) for each in answers if each.option in example.choices]
+    texts = dict(zip(example.choices, example.answers, strict=True))
+    return [texts[each.text.strip()] for each in answers if each.text.strip() in texts]
+
+
+def teaches(record: Record, example: Example) -> bool:
+    """Tell whether a record says something of an item that a training can use: an option, or a text that ended."""
+    answers = record.answers_to(example)
+    if example.answers:
+        return bool(answered_options(record, example))
+    if not example.choices:
+        return any(each.text.strip() and each.finish_reason != CUT_OFF for each in answers)
+    return likelihoods(answers, len(example.choices)) is not None or bool(answered_options(record, example))

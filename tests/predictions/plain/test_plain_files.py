@@ -203,3 +203,25 @@ def test_the_frame_of_many_files_is_in_one_piece(tmp_path: Path) -> None:
     for n in range(30):
         (tmp_path / f"t{n}.jsonl").write_text('{"id": 1, "correct": true}\n')
     assert read_run(tmp_path).frame.n_chunks() == 1
+
+
+def test_a_line_that_names_the_separator_for_excel_is_no_header(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes('\ufeffsep=;\r\nid;input;correct\r\n1;"a,\r\nb";yes\r\n2;c;perhaps\r\n'.encode())
+    with pytest.raises(DataError, match=r"a\.csv, line 5, field 'correct'.*found 'perhaps'"):
+        read_run(path)
+    path.write_bytes(path.read_bytes().replace(b"perhaps", b"no"))
+    assert read_run(path).frame.select("id", "correct").rows() == [("1", True), ("2", False)]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_text_file_is_a_table_or_json_lines_by_its_beginning(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "a.txt").write_bytes("id\tcorrect\n1\tyes\n".encode(encoding))
+    (tmp_path / "b.txt").write_text('{"id": 1, "correct": true}\n')
+    assert [read_run(tmp_path / f"{name}.txt").frame["correct"].to_list() for name in "ab"] == [[True], [True]]
+
+
+def test_a_workbook_is_named_as_one(tmp_path: Path) -> None:
+    (tmp_path / "a.xlsx").write_bytes(b"PK\x03\x04" + bytes(30))
+    with pytest.raises(DataError, match="an Excel workbook: save it as CSV"):
+        read_run(tmp_path / "a.xlsx")

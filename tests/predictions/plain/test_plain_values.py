@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from muscle import Run, read_run
 from muscle.errors import DataError
 from muscle.predictions.plain import json_lines
+from muscle.predictions.plain.columns import as_number, as_truth
 
 
 def write_lines(path: Path, *rows: Any) -> Path:
@@ -269,3 +270,33 @@ def test_names_too_long_for_a_pattern_are_read_the_careful_way(tmp_path: Path) -
     path = tmp_path / "run.jsonl"
     path.write_text("".join(json.dumps({"id": str(n), "score": {name: 0.5}}) + "\n" for n in range(3)))
     assert read_run(path).frame[f"score.{name}"].to_list() == [0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("texts", "numbers"),
+    [
+        (["0,5", "1", "-,25"], [0.5, 1.0, -0.25]),
+        (["1,234", "0,5"], [1.234, 0.5]),
+        (["1,234", "12,000"], [None, None]),
+        (["0,5", "1.5"], [None, 1.5]),
+    ],
+)
+def test_a_decimal_comma_is_read_where_it_cannot_be_a_thousand(texts: list[str], numbers: list[float | None]) -> None:
+    assert as_number(pl.Series(texts)).to_list() == numbers
+
+
+@pytest.mark.parametrize(("word", "truth"), [("WAHR", True), ("Falsch", False), ("VRAI", True), ("falso", False)])
+def test_a_spreadsheet_writes_true_in_its_own_language(word: str, truth: bool) -> None:
+    assert as_truth(pl.Series([word])).to_list() == [truth]
+
+
+def test_whole_numbers_that_pandas_wrote_as_floats_are_the_same_numbers(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,label,prediction\n1,1,1.0\n2,0,1.0\n3,2,\n")
+    frame = read_run(tmp_path / "a.csv").frame
+    assert frame.select("output", "correct", "error").rows() == [
+        ("1", True, None),
+        ("1", False, None),
+        (None, None, "no answer"),
+    ]
+    (tmp_path / "b.csv").write_text("id,label,prediction\n1,1.0,1.0\n2,1.50,1.5\n")
+    assert read_run(tmp_path / "b.csv").frame["correct"].to_list() == [True, False]

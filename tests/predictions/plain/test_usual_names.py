@@ -13,6 +13,8 @@ import pytest
 
 from muscle import read_run
 from muscle.errors import DataError, UnclearColumns
+from muscle.predictions.plain import known_names
+from muscle.predictions.records import COLUMNS
 
 ROWS = [
     {"question": "Where, then?", "expected": "Köln", "prediction": "Köln"},
@@ -89,6 +91,12 @@ def test_a_row_after_a_text_of_several_lines_is_named_by_its_line(tmp_path: Path
         ("question", "prediction", "answer"),
         ("query", "response", "gold"),
         ("input", "output", "reference"),
+        ("userInput", "actualOutput", "expectedOutput"),
+        ("text", "y_pred", "y_true"),
+        ("prompt", "prediction", "actual"),
+        ("prompt", "actual", "expected"),
+        ("messages", "result", "solution"),
+        ("q", "a", "truth"),
     ],
 )
 def test_the_usual_names_are_known_in_every_kind_of_file(
@@ -124,6 +132,36 @@ def test_a_column_of_verdicts_decides_in_whichever_words(tmp_path: Path, word: o
     assert run.metadata["decided"] == "column 'passed' decides what is right; input from 'question'"
     (tmp_path / "a.csv").write_text(as_csv(rows))
     assert read_run(tmp_path / "a.csv").frame["correct"].to_list() == [True, None]
+
+
+@pytest.mark.parametrize("name", ["Correct?", "isCorrect", "Grade", "status", "RESULT"])
+def test_a_column_of_verdicts_is_known_however_it_is_written(tmp_path: Path, name: str) -> None:
+    path = written(tmp_path / "a.jsonl", {"task_id": "T/1", name: "PASS"}, {"task_id": "T/2", name: "FAIL"})
+    assert read_run(path).frame.select("id", "correct").rows() == [("T/1", True), ("T/2", False)]
+
+
+def test_a_weak_name_is_taken_only_where_there_is_no_strong_one(tmp_path: Path) -> None:
+    row = {"question": "a", "expected": "x", "result": "y", "answer": "x"}
+    assert read_run(written(tmp_path / "a.jsonl", row)).frame["output"].to_list() == ["x"]
+
+
+def test_an_answer_beside_its_verdict_is_the_model_s(tmp_path: Path) -> None:
+    run = read_run(written(tmp_path / "a.jsonl", {"question": "a", "answer": "x", "is_correct": "yes"}))
+    assert run.frame.select("output", "correct").row(0) == ("x", True)
+
+
+def test_the_name_of_a_task_is_no_id(tmp_path: Path) -> None:
+    rows = [row | {"task_id": "geography"} for row in ROWS]
+    run = read_run(written(tmp_path / "a.jsonl", *rows))
+    assert run.frame["id"].n_unique() == 2 and run.metadata["decided"].endswith("not used: task_id")
+
+
+def test_a_chat_that_ends_in_the_answer_is_no_input(tmp_path: Path) -> None:
+    chat = [{"role": "user", "content": "Where?"}, {"role": "assistant", "content": "Köln"}]
+    path = written(tmp_path / "a.jsonl", {"id": 1, "messages": chat, "passed": True})
+    assert read_run(path).frame["input"].to_list() == [None]
+    path = written(tmp_path / "b.jsonl", {"id": 1, "messages": chat[:1], "passed": True})
+    assert "Where?" in read_run(path).frame["input"][0]
 
 
 @pytest.mark.parametrize("word", ["NaN", "null", "None", "n/a", " "])
@@ -170,11 +208,24 @@ def test_an_answer_that_a_csv_writer_left_out_is_missing_and_not_wrong(tmp_path:
     assert frame.select("correct", "error").rows() == [(True, None), (None, "no answer"), (True, None)]
 
 
+NESTED = {"id": 1, "response": {"choices": [{"message": {"content": "Köln"}}]}, "expected": "Köln"}
+
 ASKED = [
     ({"question": "a", "one": "Köln", "two": "Bonn"}, {"output": "one", "reference": "two"}),
     ({"id": 1, "confidence": 0.5}, {"score": "confidence"}),
     ({"id": 1, "was fine": "yes"}, {"correct": "was fine"}),
     ({"question": "a", "prediction": "x", "response": "y", "expected": "y"}, {"output": "prediction"}),
+    (NESTED, {"output": "response.choices.0.message.content", "reference": "expected"}),
+    ({"ticket key": "a", "passed": True}, {"id": "ticket key"}),
+    ({"Frage": "a", "Richtig": "WAHR"}, {"input": "Frage", "correct": "Richtig"}),
+    (
+        {"inputs.question": "a", "outputs.answer": "b", "expected": "c"},
+        {"input": "inputs.question", "output": "outputs.answer", "reference": "expected"},
+    ),
+    (
+        {"id": 1, "inputs": {"question": "a"}, "outputs": {"answer": "b"}, "expected": "c"},
+        {"output": "outputs.answer", "reference": "expected"},
+    ),
 ]
 
 
@@ -189,3 +240,51 @@ def test_where_nothing_tells_what_decides_the_options_that_are_proposed_work(
     assert all(name in str(caught.value) for name in row)
     run = read_run(path, columns=proposed)
     assert run.frame["correct"].null_count() == 0 or run.score_names() == ["score"]
+
+
+def test_a_number_beside_two_unknown_columns_that_often_say_the_same_is_asked_about(tmp_path: Path) -> None:
+    rows = [{"id": n, "Soll": word, "Ist": word, "score": 0.5 + n / 10} for n, word in enumerate(["Köln", "Bonn"])]
+    path = written(tmp_path / "a.jsonl", *rows)
+    with pytest.raises(UnclearColumns, match="field 'score': found numbers beside Soll, Ist") as caught:
+        read_run(path)
+    assert caught.value.flags == "--column output=Ist --column reference=Soll"
+    assert read_run(path, columns={"score": "score"}).score_names() == ["score"]
+    alone = written(tmp_path / "b.jsonl", *({"id": n, "topic": "x", "level": "y", "score": n / 3} for n in range(3)))
+    assert read_run(alone).score_names() == ["score"]
+
+
+def test_answers_of_which_none_is_its_reference_are_told(tmp_path: Path) -> None:
+    rows = [{"question": n, "expected": str(n), "response": f"It is {n}."} for n in range(10)]
+    path = written(tmp_path / "a.jsonl", *rows)
+    assert "none of 10 answers is the same text as its reference" in read_run(path).metadata["decided"]
+    rows[3]["response"] = "3"
+    assert "none of" not in read_run(written(tmp_path / "b.jsonl", *rows)).metadata["decided"]
+
+
+@pytest.mark.parametrize(("right", "wrong"), [(2, 1), ("2", "0"), ("C", "B"), ("(c)", "A."), ("Ems", "Elbe")])
+@pytest.mark.parametrize("reference", [2, "C", "Ems"])
+def test_an_option_is_known_by_its_text_letter_or_number(
+    tmp_path: Path, right: object, wrong: object, reference: object
+) -> None:
+    if reference != 2 and str(right) == "2":
+        return  # numbers count from 0 or 1, as the reference does: then it must be one
+    options = {"choices": ["Oder", "Elbe", "Ems"], "label": reference}
+    rows = [{"id": 1, "prediction": right, **options}, {"id": 2, "prediction": wrong, **options}]
+    run = read_run(written(tmp_path / "a.jsonl", *rows))
+    assert run.frame.select("correct", "reference").rows() == [(True, ["Ems"]), (False, ["Ems"])]
+    assert run.metadata["decided"].startswith("'prediction' compared with 'label'")
+
+
+@pytest.mark.parametrize(("options", "reference", "answer"), [("ABC", "B", "b"), (["3", "4", "5"], 1, "1")])
+def test_options_that_are_letters_or_numbers_themselves_are_compared_as_texts(
+    tmp_path: Path, options: object, reference: object, answer: str
+) -> None:
+    row = {"id": 1, "choices": list(options), "reference": reference, "output": answer}  # type: ignore[call-overload]
+    assert read_run(written(tmp_path / "a.jsonl", row)).frame.select("correct", "choice").row(0) == (False, None)
+
+
+def test_the_page_on_one_s_own_file_names_every_field_and_every_usual_name() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "your-own-file.md").read_text()
+    usual = [name for value in vars(known_names).values() if isinstance(value, tuple) for name in value]
+    assert len(usual) > 100
+    assert [name for name in (*COLUMNS, "score", "slices", *usual) if f"`{name}`" not in page] == []

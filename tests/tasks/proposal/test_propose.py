@@ -265,4 +265,6 @@ def test_the_command_writes_the_file_beside_the_user_and_the_message_s_command_r
     assert done.code == 0 and done.out.startswith("wrote rows.yaml\n")
     assert all(len(line) <= 80 for line in done.out.split("Next,")[0].splitlines())
     assert get_task(tmp_path / "rows.yaml").kind == "choice"
+    assert muscle(*words, "--out", "other.yaml", cwd=tmp_path).out.startswith("wrote other.yaml\n")
+    assert "--out b.yaml: expected one file to write, found a.yaml" in muscle("init", "a.yaml", "-o", "b.yaml").last
     assert "only read with --task" in muscle("init", "--column", "answer=a", cwd=tmp_path).last

@@ -11,7 +11,8 @@ from muscle.evaluation.sampling import Sampling
 from muscle.record.local import LocalModel, record_local
 from muscle.record.log import RecordLog
 from muscle.record.read import read_record
-from muscle.training.options.recorded import answered, read_recorded, usable
+from muscle.tasks.recorded import teaches
+from muscle.training.options.recorded import answered, read_recorded
 from muscle.training.options.teach import OptionData
 from tiny_pair import aligned, tiny_pair, trained, weights
 
@@ -132,7 +133,7 @@ def test_items_are_found_by_their_text_whatever_their_ids_and_by_the_input_alone
     whole = record_of(tmp_path, lines)
     for example in pair.split.train:
         (found,), (expected,) = record.answers_to(example), whole.answers_to(example)
-        assert found.option == expected.option and usable(record, example)
+        assert found.option == expected.option and teaches(record, example)
 
 
 def test_one_input_with_two_lists_of_options_is_not_found_by_its_input_alone(pair, lines, tmp_path):
@@ -140,9 +141,9 @@ def test_one_input_with_two_lists_of_options_is_not_found_by_its_input_alone(pai
     other = {**lines[0], "id": "other", "input": first.context, "choices": ["a", "b"], "choice": 0, "output": "a"}
     other.pop("input_hash")
     record = record_of(tmp_path, [other])
-    assert usable(record, replace(first, choices=("a", "b")))
+    assert teaches(record, replace(first, choices=("a", "b")))
     two = record_of(tmp_path, [other, {**other, "id": "third", "choices": ["a", "c"]}])
-    assert not usable(two, first)
+    assert not teaches(two, first)
 
 
 def test_what_failed_and_what_names_no_option_is_nothing(pair, lines, tmp_path):
@@ -151,7 +152,7 @@ def test_what_failed_and_what_names_no_option_is_nothing(pair, lines, tmp_path):
     failed = {**by_input[first.context], "error": "call failed: HTTP 500", "output": None, "choice": None}
     vague = {**by_input[second.context], "output": "no idea", "choice": None}
     record = record_of(tmp_path, [failed, vague])
-    assert not usable(record, first) and not usable(record, second)
+    assert not teaches(record, first) and not teaches(record, second)
     assert record.answers_to(first) == () and len(record.answers_to(second)) == 1
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from muscle.training.crossing.projection import project
 from muscle.training.crossing.spelling import Spelling
 from muscle.training.head.output_head import OutputHead, output_head
 from muscle.training.losses.fused import fused_compatibility_terms
-from muscle.training.teachers.crossed_rows import LEAST_PLACED, Crossing, crossed_row_maker
+from muscle.training.teachers.cross_examples import Crossed
+from muscle.training.teachers.crossed_rows import Crossing, crossed_row_maker
 from muscle.training.teachers.make_rows import row_maker
 from muscle.training.teachers.rows import ProjectedRows
 from tokenizer_kinds import TEXTS, save_base_with, trained_tokenizer
@@ -114,7 +116,7 @@ def test_rows_are_the_probabilities_of_brute_force(models, old, new, temperature
     for ids, text_ids, aligned in zip(sequences, crossing.texts.old, crossing.texts.aligned, strict=True):
         for token, label in enumerate(ids[1:]):
             if aligned.place[token] < 0:
-                assert rows.placed[at] == 0
+                assert rows.placed[at] == -1
                 at += 1
                 continue
             q, plain = (
@@ -122,7 +124,7 @@ def test_rows_are_the_probabilities_of_brute_force(models, old, new, temperature
                 for each in (temperature, 1.0)
             )
             chained += aligned.last[token] >= aligned.place[token] + 2
-            assert float(rows.placed[at]) == pytest.approx(float(q.sum()) if q.sum() >= LEAST_PLACED else 0.0, abs=1e-6)
+            assert float(rows.placed[at]) == pytest.approx(float(q.sum()), abs=1e-6)
             q, plain = q / q.sum(), plain / plain.sum()
             torch.testing.assert_close(rows.vector[at], q @ student.weight, rtol=0, atol=1e-6)
             assert float(rows.entropy[at]) == pytest.approx(float(torch.special.entr(q).sum()), abs=1e-6)
@@ -260,7 +262,7 @@ def rows_like(rows):
 @pytest.mark.parametrize("mask", MASKS)
 def test_a_token_without_an_old_position_learns_from_the_new_model(models, mask):
     rows, _, sequences = rows_of(models, "capped", "large")
-    blank = rows.placed <= 0
+    blank = rows.placed < 0
     assert 0 < blank.sum() < len(blank)
     student = output_head(models["large"][0])
     labels = torch.tensor([number for ids in sequences for number in ids[1:]])
@@ -297,13 +299,22 @@ def test_a_token_without_an_old_position_learns_from_the_new_model(models, mask)
         right=rows.right | blank,
     )
     assert float(terms(everywhere, rows).loss) == float(terms(everywhere, filled).loss)
+    # Nor does one of which too little can be written in the student's tokens.
+    little = dataclasses.replace(filled, placed=rows.placed.where(~blank, 0.49))
+    assert float(terms(everywhere, rows).loss) == float(terms(everywhere, little).loss)
+
+
+def test_what_came_across_is_counted_by_why_the_rest_did_not():
+    column = torch.tensor([-1.0, 0.2, 0.6, 1.0, -1.0, 0.0, 0.8, 1.0, 1.0, 0.9])
+    told = Crossed.of(SimpleNamespace(column=lambda name: column if name == "placed" else None))
+    assert told.as_dict() == {"aligned": 0.6, "placed": pytest.approx(5.3 / 6), "too_little": 0.2}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_top_k_rows_hold_the_likeliest_of_the_student_s_tokens(models, kind):
     whole, _, _ = rows_of(models, "small", "large", kind=kind)
     rows, _, _ = rows_of(models, "small", "large", kind=kind, topk=5)
-    known = rows.placed > 0
+    known = rows.placed >= 0
     torch.testing.assert_close(
         rows.log_probs.exp().sum(-1)[known] + rows.tail[known], torch.ones(int(known.sum())).double()
     )

@@ -110,7 +110,14 @@ TEXTS = {
         (("the whole way on two tiny models, about three minutes", "muscle demo --out muscle-demo"),),
         "docs/demo.md",
     ),
-    "init": HelpText(TRAIN, (("a commented update.yaml to edit", "muscle init update.yaml"),), "docs/update.md"),
+    "init": HelpText(
+        TRAIN,
+        (
+            ("a commented update.yaml to edit", "muscle init update.yaml"),
+            ("a task for rows of your own, proposed from them", "muscle init --task rows.csv --out task.yaml"),
+        ),
+        "docs/update.md, docs/tasks.md",
+    ),
     "update": HelpText(
         TRAIN,
         (

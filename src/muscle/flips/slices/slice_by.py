@@ -147,10 +147,14 @@ def _bin_labels(ends: Sequence[int], unit: str) -> list[str]:
 
     >>> _bin_labels([10, 20], "words")
     ['up to 10 words', '11 to 20 words', 'over 20 words']
+    >>> _bin_labels([10, 11], "words")
+    ['up to 10 words', '11 words', 'over 11 words']
     """
     if not ends:
         return [f"any number of {unit}"]
-    middle = [f"{low + 1} to {high} {unit}" for low, high in itertools.pairwise(ends)]
+    middle = [
+        f"{low + 1} to {high} {unit}" if low + 1 < high else f"{high} {unit}" for low, high in itertools.pairwise(ends)
+    ]
     return [f"up to {ends[0]} {unit}", *middle, f"over {ends[-1]} {unit}"]
 
 

@@ -24,19 +24,17 @@ from muscle.record.read import read_record, record_digest
 from muscle.tasks import TaskData
 from muscle.tasks.candidates import Drawn
 from muscle.tasks.data import content_fingerprint
-from muscle.tasks.recorded import Record, RecordedAnswer
+from muscle.tasks.recorded import CUT_OFF, Record, RecordedAnswer, teaches
 from muscle.tasks.task import Example, Task
-from muscle.training.options.recorded import usable
 
 logger = logging.getLogger(__name__)
 
 NOT_RECORDED = "not in the record"
 """The error of a test item to which the record has no answer."""
 
-CUT_OFF = "length"
-"""Why an answer ended that is no candidate."""
-
 _NAMED = 5
+_OF_USE = {"choice": "names an option", "generation": "ended"}
+"""What an answer does that can be learnt from, by the kind of the task."""
 
 
 class OldRecord:
@@ -60,38 +58,51 @@ class OldRecord:
         return record_digest(self._files)
 
     def learnt(self, task: Task, parts: Mapping[str, Sequence[Example]]) -> dict[str, Sequence[Example]]:
-        """Return the items of each part to which the record has an answer; the others are told.
+        """Return the items of each part of which the record says something; the others are told.
 
         Raises:
-            DataError: it has none to any training or validation item.
+            DataError: it has none to any training or validation item that can be learnt from.
         """
         record = self.of(task.name)
         found: dict[str, Sequence[Example]] = {}
         for part, examples in parts.items():
-            found[part] = [example for example in examples if usable(record, example)]
-            missing = [example.id for example in examples if not usable(record, example)]
+            found[part] = [example for example in examples if teaches(record, example)]
+            missing = [example for example in examples if not teaches(record, example)]
             if missing:
                 logger.warning(
-                    "old.record: %d of %d %s items of %s have no answer in it and are left out: %s",
-                    *(len(missing), len(examples), part, task.name, listing(missing, _NAMED)),
+                    "old.record: %d of %d %s items of %s have no answer in it%s and are left out: %s",
+                    *(len(missing), len(examples), part, task.name),
+                    f" that {_OF_USE[task.kind]}" if any(map(record.answers_to, missing)) else "",
+                    listing([example.id for example in missing], _NAMED),
                 )
             if examples and not found[part] and part != "unlabelled":
                 raise DataError(
-                    f"old.record: {listing(self._files)}: expected answers to {part} items of {task.name}, found none; "
-                    "an item is found by its input and options, as the task writes them"
+                    f"old.record: {listing(self._files)}: {_nothing_to_learn(record, task, part, examples)}"
                 )
         return found
 
-    def coverage(self, data: TaskData) -> str:
-        """Say how many items of a task have an answer in it."""
-        record = self.of(data.task.name)
+    def check(self, data: TaskData) -> str:
+        """Say how many items of a task have an answer in it.
+
+        Raises:
+            DataError: no training or no validation item has one that can be learnt from.
+        """
+        task, record = data.task, self.of(data.task.name)
+        for part, examples in (("train", data.train), ("validation", data.validation)):
+            if examples and not any(teaches(record, example) for example in examples):
+                raise DataError(
+                    f"old.record: {listing(self._files)}: {_nothing_to_learn(record, task, part, examples)}"
+                )
         parts = {"training": (*data.train, *data.validation), "unlabelled": data.unlabelled, "test": data.test}
         counted = [
             f"{sum(bool(record.answers_to(each)) for each in examples)} of {len(examples)} {part}"
             for part, examples in parts.items()
             if examples
         ]
-        return f"old.record: {record.name}: answers to {', '.join(counted)} items of {data.task.name}"
+        learnt = (*parts["training"], *parts["unlabelled"])
+        useless = sum(bool(record.answers_to(each)) and not teaches(record, each) for each in learnt)
+        said = f"; of {useless} training or unlabelled items none {_OF_USE[task.kind]}" if useless else ""
+        return f"old.record: {record.name}: answers to {', '.join(counted)} items of {task.name}{said}"
 
     def drawn(self, task: Task, examples: Sequence[Example]) -> list[list[Drawn]]:
         """Return what was answered to items, as candidate answers; what was cut off is none."""
@@ -116,6 +127,23 @@ class OldRecord:
 
         outputs = (out, out.parent / METADATA_FILE)
         return Stage(f"evaluate old/{data.task.name}", inputs, outputs, work, data=data, side="old")
+
+
+def _nothing_to_learn(record: Record, task: Task, part: str, examples: Sequence[Example]) -> str:
+    """Say what was expected of a record that teaches nothing of a part."""
+    of_no_use = sum(len(record.answers_to(example)) for example in examples)
+    if of_no_use:
+        hint = "see whether the prompt names the options; --ask options asks for their likelihoods"
+        if task.kind != "choice":
+            hint = "what was cut off teaches nothing; a larger --max-tokens lets answers end"
+        return (
+            f"expected an answer to a {part} item of {task.name} that {_OF_USE[task.kind]}, found none among "
+            f"{of_no_use}; muscle record: {hint}"
+        )
+    return (
+        f"expected answers to {part} items of {task.name}, found none; an item is found by its input and options, as "
+        "the task writes them"
+    )
 
 
 def _write_old_run(record: Record, data: TaskData, out: Path) -> None:

@@ -18,7 +18,10 @@ import polars as pl
 
 _TRUE = ("true", "t", "yes", "y", "pass", "passed", "ok", "success", "correct", "right", "✓", "✔", "✅")
 _FALSE = ("false", "f", "no", "n", "fail", "failed", "failure", "incorrect", "wrong", "✗", "✘", "❌")
-TRUTHS = dict.fromkeys(_TRUE, True) | dict.fromkeys(_FALSE, False)
+# As spreadsheets write true and false in German, French, Italian, Spanish and Portuguese.
+_TRUE_ELSEWHERE = ("wahr", "vrai", "vero", "verdadero", "verdadeiro")
+_FALSE_ELSEWHERE = ("falsch", "faux", "falso")
+TRUTHS = dict.fromkeys((*_TRUE, *_TRUE_ELSEWHERE), True) | dict.fromkeys((*_FALSE, *_FALSE_ELSEWHERE), False)
 """The words for right and wrong, in small letters."""
 
 NOTHING = ("nan", "null", "none", "n/a", "na", "<na>", "-")
@@ -60,6 +63,22 @@ def without_written_nulls(table: pl.DataFrame) -> pl.DataFrame:
         .alias(name)
         for name in answers
     )
+
+
+def with_whole_numbers(table: pl.DataFrame) -> pl.DataFrame:
+    """Write `3.0` as `3` where one of answers and references is whole numbers and the other the same with a `.0`.
+
+    So pandas writes a column of whole numbers once a value is missing in it.
+
+    Args:
+        table: texts in our names.
+    """
+    names = [name for name in ("output", "extracted_answer", "reference") if name in table.columns]
+    texts = {name: table[name].drop_nulls().str.strip_chars() for name in names}
+    is_whole = {name: text.len() > 0 and text.str.contains(r"^-?\d+(\.0)?$").all() for name, text in texts.items()}
+    if len(names) < 2 or not all(is_whole.values()):
+        return table
+    return table.with_columns(pl.col(name).str.replace(r"\.0(\s*)$", "$1") for name in names)
 
 
 def text_of_value(value: object, *, nan: str | None = None) -> str | None:
@@ -136,12 +155,21 @@ def as_number(column: pl.Series) -> pl.Series:
         return pl.Series(column.name, [None] * column.len(), pl.Float64)
     if column.dtype != pl.String:
         return column.cast(pl.Float64, strict=False)
-    text = column.str.strip_chars()
+    text = _with_decimal_points(column.str.strip_chars())
     numbers = text.cast(pl.Float64, strict=False)
     if numbers.null_count() == column.null_count():
         return numbers
     words = text.str.to_lowercase().replace_strict(TRUTHS, default=None, return_dtype=pl.Boolean)
     return numbers.zip_with(numbers.is_not_null(), words.cast(pl.Float64))
+
+
+def _with_decimal_points(text: pl.Series) -> pl.Series:
+    """Write `0,5` as `0.5` in a column that has decimal commas; `1,234` alone may be a thousand, and is left."""
+    has_comma = text.str.contains(r"^[-+]?\d*,\d+$").fill_null(False)
+    may_be_thousands = text.str.contains(r"^[-+]?[1-9]\d{0,2}(,\d{3})+$").fill_null(False)
+    if not (has_comma & ~may_be_thousands).any() or text.str.contains(".", literal=True).any():
+        return text
+    return text.zip_with(~has_comma, text.str.replace(",", ".", literal=True))
 
 
 def as_whole(column: pl.Series) -> pl.Series:

@@ -17,13 +17,15 @@ from muscle.foreign_text import listing, shorten
 from muscle.predictions.formats import CSV_SUFFIXES, SUFFIXES, TABLE_SUFFIXES
 from muscle.predictions.messages import reason
 from muscle.predictions.packed import plain_name, readable
-from muscle.predictions.plain.columns import without_written_nulls
+from muscle.predictions.plain.columns import with_whole_numbers, without_written_nulls
 from muscle.predictions.plain.json_lines import SAMPLE_LINES, first_rows, json_list, line_of, read_jsonl
+from muscle.predictions.plain.proposals import decision_flags, item_flags, refuse_doubtful_score, version_words
 from muscle.predictions.plain.row_objects import Table, table_from_rows
-from muscle.predictions.plain.table_files import csv_line, read_table
+from muscle.predictions.plain.table_files import csv_line, is_text_table, read_table
 from muscle.predictions.plain.to_records import name_task, to_records
-from muscle.predictions.plain.usual_names import decision, flags_for, sampled_rows, usual_columns
+from muscle.predictions.plain.usual_names import sampled_rows, usual_columns
 from muscle.predictions.plain.verdicts import check_score
+from muscle.predictions.plain.what_decides import decision
 from muscle.predictions.records import concat_records, unknown_fields
 from muscle.predictions.run import METADATA_FILE, UNREAD, RunFacts, Unread, unread_from_json
 
@@ -105,10 +107,10 @@ def records_of(
         raise DataError(_in_their_words(str(error), columns)) from None
     except pl.exceptions.PolarsError as error:
         raise DataError(f"{where(0)} and on: cannot be read as predictions: {reason(error)}") from None
-    has_verdicts = "correct" in table.frame.columns
-    if not has_verdicts and not named_score:
+    if "correct" not in table.frame.columns and not named_score:
         check_score(frame, where)
-    return frame, decision(frame, has_verdicts=has_verdicts, columns=columns, unread=table.unread, is_asked=named_score)
+    fields = table.frame.columns
+    return frame, decision(frame, fields=fields, columns=columns, unread=table.unread, is_asked=named_score)
 
 
 def _in_their_words(message: str, columns: Mapping[str, str]) -> str:
@@ -145,9 +147,9 @@ def table_records(
     columns = usual_columns(rows, given)
     named = renamed(table, columns, place)
     if is_csv:
-        named = without_written_nulls(named)
+        named = with_whole_numbers(without_written_nulls(named))
     unread = unknown_fields(named.columns)
-    with asking(rows):
+    with asking(rows, columns, place):
         return records_of(Table(named, unread), columns, where, named_score="score" in (given or {}))
 
 
@@ -167,17 +169,30 @@ def row_records(
     first = [row for row in rows[:SAMPLE_LINES] if isinstance(row, Mapping)]
     columns = usual_columns(first, given)
     table = table_from_rows(enumerate(rows), where=where, columns=columns)
-    with asking(first):
+    with asking(first, columns, where(0).rpartition(", ")[0]):
         return records_of(table, columns, where, named_score="score" in (given or {}))
 
 
 @contextmanager
-def asking(rows: Sequence[Mapping[str, object]]) -> Iterator[None]:
-    """Let a question about columns propose options out of the file's own."""
+def asking(rows: Sequence[Mapping[str, object]], columns: Mapping[str, str], place: str) -> Iterator[None]:
+    """Let a question about columns propose options out of the file's own.
+
+    Args:
+        rows: a file's first rows.
+        columns: our field names to the file's, as they were given or recognised.
+        place: what opens a message on the whole file.
+
+    Raises:
+        UnclearColumns: nothing tells what decides, or only a number that may be a confidence does.
+    """
     try:
         yield
+        refuse_doubtful_score(rows, columns)
     except UnclearColumns as error:
-        raise UnclearColumns(str(error), flags=error.flags or flags_for(rows)) from None
+        propose = item_flags if error.lacks == "item" else decision_flags
+        versions = None if error.lacks == "item" else version_words(rows)
+        message = str(error) if place in str(error) else f"{place}, {error}"
+        raise UnclearColumns(message, flags=error.flags or propose(rows), versions=versions) from None
 
 
 def notes_of(line: str) -> list[str]:
@@ -207,8 +222,8 @@ def read_plain(path: Path, columns: Mapping[str, str] | None) -> Plain:
 
 def _read_file(path: Path, columns: Mapping[str, str] | None) -> tuple[pl.DataFrame, str]:
     suffix = path.suffix.lower()
-    if suffix in TABLE_SUFFIXES:
-        is_csv = suffix in CSV_SUFFIXES
+    if suffix in TABLE_SUFFIXES or is_text_table(path):
+        is_csv = suffix not in TABLE_SUFFIXES or suffix in CSV_SUFFIXES
         where = partial(csv_line, path) if is_csv else lambda row: f"{path}, row {row + 1}"
         return table_records(read_table(path), columns, where, str(path), is_csv=is_csv)
     with path.open("rb") as handle:
@@ -219,7 +234,7 @@ def _read_file(path: Path, columns: Mapping[str, str] | None) -> tuple[pl.DataFr
     first = first_rows(path)
     found = usual_columns(first, columns)
     table = read_jsonl(path, columns=found)
-    with asking(first):
+    with asking(first, found, str(path)):
         return records_of(table, found, partial(line_of, path), named_score="score" in (columns or {}))
 
 

@@ -44,7 +44,8 @@ _NUMBER_SO_FAR = re.compile(r"[-+.eE\d]*")
 _MAGIC = {
     b"\x1f\x8b": "gzip: unpack it first (gunzip)",
     b"\x28\xb5\x2f\xfd": "zstd: unpack it first (zstd -d)",
-    b"PK\x03\x04": "a zip archive: unpack it first",
+    b"PK\x03\x04": "a zip archive: unpack it first; an Excel workbook: save it as CSV",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook: save it as CSV",
     b"PAR1": "Parquet: name it .parquet",
 }
 
@@ -271,6 +272,8 @@ def _fast_table(path: Path, columns: Mapping[str, str]) -> Table | None:
     theirs = [row for row in sampled if isinstance(row, dict)]
     if len(theirs) < len(sampled) or len(set(columns.values())) < len(columns):
         return None
+    if any("." in path and not any(path in row for row in theirs) for path in columns.values()):
+        return None  # what stands inside of a field
     sample = [rename_fields(row, columns) for row in theirs]
     all_names = {name: name for row in sample for name in row if name.startswith((SCORE_PREFIX, SLICE_PREFIX))}
     schema = _schema(sample, {**all_names, **columns})

@@ -7,6 +7,7 @@ or an object); the table has one form for all, and `muscle.predictions.plain.to_
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -52,10 +53,32 @@ def unique_fields(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return fields
 
 
+def member(row: Mapping[str, object], path: str) -> object:
+    """Return the value of a field, or of what stands inside of one by its path; KeyError where there is none.
+
+    >>> member({"response": {"choices": [{"text": "Nairobi"}]}}, "response.choices.0.text")
+    'Nairobi'
+    """
+    if path in row:
+        return row[path]
+    value: object = row
+    for part in path.split("."):
+        if isinstance(value, Mapping) and part in value:
+            value = value[part]
+        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            raise KeyError(path)
+    return value
+
+
 def rename_fields(row: Mapping[str, object], columns: Mapping[str, str]) -> dict[str, object]:
-    """Give an object's fields our names: those that `columns` maps, and the others as they are."""
-    taken = {ours: row[theirs] for ours, theirs in columns.items() if theirs in row}
-    mapped = columns.keys() | columns.values()
+    """Give an object's fields our names: those that `columns` maps, by name or by path, and the others as they are."""
+    taken: dict[str, object] = {}
+    for ours, theirs in columns.items():
+        with suppress(KeyError):
+            taken[ours] = member(row, theirs)
+    mapped = {*columns, *(theirs if theirs in row else theirs.partition(".")[0] for theirs in columns.values())}
     return {name: value for name, value in row.items() if name not in mapped} | taken
 
 

@@ -23,7 +23,7 @@ import polars as pl
 
 from muscle.errors import DataError
 from muscle.foreign_text import listing
-from muscle.predictions.formats import CSV_SUFFIXES
+from muscle.predictions.formats import CSV_SUFFIXES, TEXT_SUFFIX
 from muscle.predictions.messages import reason
 from muscle.predictions.plain.unpacked_size import arrow_bytes, parquet_size
 
@@ -38,7 +38,17 @@ MAX_TABLE_ROWS = 200_000_000
 _MAX_FIELD_CHARACTERS = 32 << 20
 _SEPARATORS = (",", ";", "\t", "|")
 _QUOTED = re.compile(r'"[^"]*"')
+_SAID = re.compile(r"\ufeff?\"?sep=(.)\"?\r?\n?")
+"""The line that Excel looks for before the header."""
 _NOT_IN_1252 = b"\x81\x8d\x8f\x90\x9d"
+
+
+def is_text_table(path: Path) -> bool:
+    """Whether a `.txt` file is a table: Excel's "Unicode text" is one, with tabs."""
+    if path.suffix.lower() != TEXT_SUFFIX:
+        return False
+    line = _first_line(path, text_encoding(path)).lstrip("\ufeff \t")
+    return not line.startswith(("{", "[")) and any(separator in line for separator in _SEPARATORS)
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,8 @@ class _Layout:
     header: list[str]
     separator: str
     encoding: str
+    lines_before: int
+    """Lines before the header."""
     num_rows: int
     blank_rows: list[int]
     """Rows, counted from 0 behind the header, that are empty lines."""
@@ -61,7 +73,7 @@ def read_table(path: Path) -> pl.DataFrame:
     """
     if not path.stat().st_size:
         raise DataError(f"{path}: expected a {path.suffix} file with predictions, found an empty file")
-    if path.suffix.lower() in CSV_SUFFIXES:
+    if path.suffix.lower() in CSV_SUFFIXES or is_text_table(path):
         return read_csv(path)
     try:
         _refuse_huge_table(path)
@@ -126,7 +138,7 @@ def read_csv(path: Path) -> pl.DataFrame:
     try:
         is_utf8 = layout.encoding == "utf-8-sig"
         source = path if is_utf8 else io.BytesIO(path.read_text(layout.encoding).encode())
-        table = pl.read_csv(source, infer_schema=False, separator=layout.separator)
+        table = pl.read_csv(source, infer_schema=False, separator=layout.separator, skip_rows=layout.lines_before)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise DataError(f"{path}: expected CSV with a header, found a damaged file ({reason(error)})") from None
     if table.height != layout.num_rows or table.width != len(layout.header):
@@ -146,16 +158,26 @@ def _csv_rows(path: Path, separator: str, encoding: str) -> Iterator[Iterator[tu
     limit = csv.field_size_limit(_MAX_FIELD_CHARACTERS)  # the module's own is 128 KiB, and global
     try:
         with path.open(encoding=encoding, newline="") as handle:
-            yield _numbered(csv.reader(handle, delimiter=separator, strict=True))
+            before = _lines_before(path, encoding)
+            yield _numbered(csv.reader(islice(handle, before, None), delimiter=separator, strict=True), before)
     finally:
         csv.field_size_limit(limit)
 
 
-def _numbered(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
-    line = 1
+def _numbered(reader: Iterator[list[str]], before: int) -> Iterator[tuple[int, list[str]]]:
+    line = before + 1
     for row in reader:
         yield line, row
-        line = reader.line_num + 1  # type: ignore[attr-defined]
+        line = before + reader.line_num + 1  # type: ignore[attr-defined]
+
+
+def _first_line(path: Path, encoding: str) -> str:
+    with path.open(encoding=encoding, errors="replace", newline="") as handle:
+        return handle.readline(1 << 20)
+
+
+def _lines_before(path: Path, encoding: str) -> int:
+    return 1 if _SAID.fullmatch(_first_line(path, encoding)) else 0
 
 
 def text_encoding(path: Path) -> str:
@@ -181,9 +203,14 @@ def text_encoding(path: Path) -> str:
 
 
 def _separator(path: Path, encoding: str) -> str:
-    """Return the mark that the header has most often outside of quotes; the first of those that are level."""
-    with path.open(encoding=encoding, errors="replace") as handle:
-        bare = _QUOTED.sub("", handle.readline(1 << 20))
+    """Return the mark that the header has most often outside of quotes; the first of those that are level.
+
+    A line before the header may say it, as Excel has it: `sep=;`.
+    """
+    line = _first_line(path, encoding)
+    if said := _SAID.fullmatch(line):
+        return said[1]
+    bare = _QUOTED.sub("", line)
     return max(_SEPARATORS, key=bare.count)
 
 
@@ -215,7 +242,7 @@ def _csv_layout(path: Path) -> _Layout:
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         raise DataError(f"{path}: expected UTF-8, found byte 0x{byte:02x}; save it as UTF-8") from None
-    return _Layout(header, separator, encoding, num_rows, blank_rows)
+    return _Layout(header, separator, encoding, _lines_before(path, encoding), num_rows, blank_rows)
 
 
 def _csv_header(path: Path, fields: list[str]) -> list[str]:

@@ -24,7 +24,7 @@ from muscle.predictions.plain.columns import (
 from muscle.predictions.plain.row_objects import INDEX_COLUMN
 from muscle.predictions.plain.scores_and_slices import expand_objects
 from muscle.predictions.plain.verdicts import has_bare_score, with_verdicts
-from muscle.predictions.records import COLUMNS, complete, is_known, with_input_hash
+from muscle.predictions.records import COLUMNS, complete, with_input_hash
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
 
 _FORMS: dict[pl.DataType, tuple[Callable[[pl.Series], pl.Series], str]] = {
@@ -34,6 +34,10 @@ _FORMS: dict[pl.DataType, tuple[Callable[[pl.Series], pl.Series], str]] = {
     pl.List(pl.String()): (as_texts, "a list of texts"),
     pl.List(pl.Float64()): (as_numbers, "a list of numbers"),
 }
+
+
+_LETTER = r"(?i)^\(?([a-z])[).:]?$"
+_LETTERS = {letter: place for place, letter in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZ")}
 
 
 def _formed(column: pl.Series, where: Where) -> pl.Series:
@@ -71,8 +75,38 @@ def _with_reference_texts(table: pl.DataFrame, where: Where) -> pl.DataFrame:
     refuse_rows((index < 0) | (index >= options), "reference", "the index of one of the choices", index, where)
     chosen = pl.concat_list(pl.col("choices").list.get(pl.col(INDEX_COLUMN), null_on_oob=True))
     has_index = pl.col(INDEX_COLUMN).is_not_null() & pl.col("choices").is_not_null()
-    table = table.with_columns(pl.when(has_index).then(chosen).otherwise(pl.col("reference")).alias("reference"))
-    return table.drop(INDEX_COLUMN)
+    return table.with_columns(pl.when(has_index).then(chosen).otherwise(pl.col("reference")).alias("reference"))
+
+
+def _with_picked_options(table: pl.DataFrame) -> pl.DataFrame:
+    """Take an answer or a reference that is an option's letter for the option, where no option is itself a letter.
+
+    So is an answer that is an option's number, from 0, where the reference is one and no option is itself a number. A
+    file that says what is right, or which option was picked, is left as it is.
+    """
+    index = table[INDEX_COLUMN] if INDEX_COLUMN in table.columns else pl.Series([None] * table.height, dtype=pl.Int64)
+    table = table.drop(INDEX_COLUMN, strict=False)
+    if "choices" not in table.columns or {"correct", "choice", "extracted_answer"} & set(table.columns):
+        return table
+    options = pl.col("choices")
+
+    def place(text: pl.Expr) -> pl.Expr:
+        letter = text.str.strip_chars().str.to_uppercase().str.extract(_LETTER).replace_strict(_LETTERS, default=None)
+        are_letters = options.list.eval(pl.element().str.strip_chars().str.contains(_LETTER)).list.any()
+        return pl.when(~are_letters & (letter < options.list.len())).then(letter)
+
+    if "reference" in table.columns:
+        only = pl.col("reference").list.get(0, null_on_oob=True)
+        at = pl.when(pl.col("reference").list.len() == 1).then(place(only))
+        meant = pl.concat_list(options.list.get(at, null_on_oob=True))
+        table = table.with_columns(reference=pl.when(at.is_not_null()).then(meant).otherwise("reference"))
+    if "output" in table.columns:
+        number = as_whole(table["output"])
+        are_numbers = options.list.eval(pl.element().str.strip_chars().str.contains(r"^-?\d+$")).list.any()
+        is_number = index.is_not_null() & (number >= 0) & number.is_not_null()
+        fits = pl.lit(is_number) & ~are_numbers & (pl.lit(number) < options.list.len())
+        table = table.with_columns(choice=pl.coalesce(place(pl.col("output")), pl.when(fits).then(pl.lit(number))))
+    return table
 
 
 def _check_choices(table: pl.DataFrame, where: Where) -> None:
@@ -93,12 +127,11 @@ def _identities(table: pl.DataFrame, names: Mapping[str, str], where: Where) -> 
         return table
     lost = missing & table["input"].is_null()
     if lost.any():
-        theirs = next((name for name in names if not is_known(name)), "COLUMN")
         raise UnclearColumns(
             f"{where(int(lost.arg_true()[0]))}, field 'id': expected an 'id' or an 'input' by which the item "
             f"is found in the other run, found neither; the file has the fields {listing(names.values())} (--column "
             "id=NAME maps one)",
-            flags=f"--column 'input={theirs}'",
+            lacks="item",
         )
     hashes = with_input_hash(table)["input_hash"].str.slice(0, 16)
     return table.with_columns(pl.coalesce(table["id"], hashes).alias("id"))
@@ -142,6 +175,7 @@ def to_records(
     )
     if "reference" in table.columns:
         table = _with_reference_texts(table, where)
+    table = _with_picked_options(table)
     known = [n for n in table.columns if n in COLUMNS or n.startswith((SCORE_PREFIX, SLICE_PREFIX))]
     missing = [] if "task" in known else [pl.lit(None, pl.String).alias("task")]
     table = complete(table.select(known).with_columns(missing))

@@ -96,8 +96,9 @@ def _tasks_name(tasks: Tasks) -> str:
 def _tiles(tasks: Tasks, words: Words) -> tuple[Tile, ...]:
     plain = balance(tasks, "old_vs_new")
     broken = _share_sentence(tasks, "old_vs_new", words.lost, plain.lost, words.loss)
-    tiles = [Tile(f"The plain update {words.broke}", *broken, tone="loss")]
-    if all(task.old_vs_candidate is not None for task in tasks.values()):
+    has_candidate = all(task.old_vs_candidate is not None for task in tasks.values())
+    tiles = [Tile(f"The {'plain ' if has_candidate else ''}update {words.broke}", *broken, tone="loss")]
+    if has_candidate:
         after = balance(tasks, "old_vs_candidate")
         against_plain = _against_plain_update(tasks, plain.lost, after.lost)
         still = _share_sentence(tasks, "old_vs_candidate", words.lost, after.lost, against_plain)

@@ -43,7 +43,11 @@ def join_line(report: Report) -> str:
         "without a verdict": 0 if missing is None else missing.unscored,
         "not read": 0 if missing is None else missing.unread,
     }
-    odd = [f"{count(number)} {words}" for words, number in numbers.items() if number]
+    odd = [
+        f"{count(number)} {words.replace('errors', 'error', 1) if number == 1 else words}"
+        for words, number in numbers.items()
+        if number
+    ]
     return f"{count(join.paired)} predictions paired" + (f"; {', '.join(odd)}" if odd else "")
 
 

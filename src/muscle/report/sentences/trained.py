@@ -82,6 +82,8 @@ def _choices(method: Method) -> list[str]:
     if method.aligned is not None and method.placed is not None:
         aligned, placed = (format_number(share, "rate") for share in (method.aligned, method.placed))
         found.append(f"the old model's tokens aligned at {aligned} of the new ones, {placed} of its mass placed")
+    if method.too_little:
+        found.append(f"at {format_number(method.too_little, 'rate')} more too little of it")
     return [each for each in found if each]
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TypeVar
 
 from muscle.errors import DataError
-from muscle.predictions.plain.usual_names import IDS, INPUTS, REFERENCES, plain_name
+from muscle.predictions.plain.known_names import IDS, INPUTS, REFERENCES, plain_name
 from muscle.tasks.fields import read_text, read_texts
 from muscle.tasks.own.labels import LabelKind, read_gold
 from muscle.tasks.task import Row

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from muscle.errors import ConfigError
 from muscle.foreign_text import listing
-from muscle.predictions.plain.usual_names import IDS, plain_name
+from muscle.predictions.plain.known_names import IDS, plain_name
 from muscle.tasks.proposal.answers import AnswerForm, answer_form
 from muscle.tasks.proposal.columns import Columns, Options, find_columns, reference
 from muscle.tasks.sources import SourceRow

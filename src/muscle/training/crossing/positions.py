@@ -119,17 +119,33 @@ def sequenced(texts: Sequence[str], spelling: Spelling, *, add_special_tokens: b
         return_special_tokens_mask=True,
     )
     found = []
-    for ids, offsets, mask in zip(
-        encoded["input_ids"], encoded["offset_mapping"], encoded["special_tokens_mask"], strict=True
-    ):
+    columns = (encoded[name] for name in ("input_ids", "offset_mapping", "special_tokens_mask"))
+    for given, ids, offsets, mask in zip(texts, *columns, strict=True):
         numbers, spans = np.asarray(ids, dtype=np.int64), np.asarray(offsets, dtype=np.int64).reshape(-1, 2)
         # A special token within the text has a span in it.
         added = np.asarray(mask, dtype=np.bool_) & (spans[:, 0] == spans[:, 1])
-        ends = np.maximum.accumulate(np.where(added, 0, spans[:, 1])) if len(spans) else spans[:, 1]
+        ends = _token_ends(given, spans, added)
         text = spelling.spell([number for number, own in zip(ids, added.tolist(), strict=True) if not own])
         spelled = np.cumsum(np.where(added, 0, spelling.lengths[numbers]))
         found.append(Sequenced(ids, added, ends, text, spelled))
     return found
+
+
+def _token_ends(text: str, spans: Ints, added: NDArray[np.bool_]) -> Ints:
+    """Return where tokens end in a text, with what they took in and the tokenizer does not tell.
+
+    Of "e" and an accent that it composes, it tells the "e" alone. So what no token has goes to the one before it, but
+    for blanks, which a tokenizer of words leaves out.
+    """
+    if not len(spans):
+        return spans[:, 1]
+    starts = np.sort(spans[~added, 0])
+    following = np.append(starts, len(text))[np.searchsorted(starts, spans[:, 1])]
+    ends = np.where(added, 0, spans[:, 1])
+    for token in np.flatnonzero(~added & (following > ends)).tolist():
+        left_out = text[ends[token] : following[token]]
+        ends[token] += next((place for place, letter in enumerate(left_out) if letter.isspace()), len(left_out))
+    return np.maximum.accumulate(ends)
 
 
 def align(old: Sequenced, new: Sequenced, *, tail: int = 0) -> Aligned:
@@ -162,7 +178,8 @@ def _on_one_scale(old: Sequenced, new: Sequenced) -> tuple[Ints, Ints, bytes | N
     if old.text is not None and new.text is not None:
         if old.text == new.text:
             return old.spelled, new.spelled, new.text
-        # One of them puts a blank before the text, which is no part of it.
+        # One of them puts a blank before the text, which is no part of it. What has read nothing yet has no place: the
+        # blank is what one side goes on with, and the other does not.
         if old.text == b" " + new.text:
             return old.spelled - 1, new.spelled, new.text
         if new.text == b" " + old.text:

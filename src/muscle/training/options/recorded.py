@@ -21,8 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from muscle.tasks.recorded import Record, likelihoods
-from muscle.tasks.task import Example
+from muscle.tasks.recorded import Record, answered_options, likelihoods
 from muscle.training.options.targets import NO_LABEL
 from muscle.training.options.teach import OptionData
 
@@ -35,7 +34,7 @@ class Recorded:
     """What a record says of the items of a training.
 
     Attributes:
-        data: the items; each has an answer that can be used (`usable`).
+        data: the items; each has an answer that can be used.
         known: each item's scores where the record has its likelihoods; None of the others.
         counts: (items, options), how often each option or candidate was answered; 0 where likelihoods are known.
     """
@@ -110,29 +109,12 @@ def answered(counts: Tensor, new: Tensor, trust: float) -> Tensor:
 
 
 def read_recorded(record: Record, data: OptionData) -> Recorded:
-    """Read a record for the items of a training, all of which it has (`usable`)."""
+    """Read a record for the items of a training, all of which it has (`muscle.tasks.recorded.teaches`)."""
     known: list[Tensor | None] = []
     counts = torch.zeros(len(data.all), data.width)
     for place, example in enumerate(data.all):
         values = None if example.answers else likelihoods(record.answers_to(example), len(example.choices))
         known.append(None if values is None else data.scoring(example, ())(torch.tensor(values)))
-        for number in () if values is not None else _answered_columns(record, example):
+        for number in () if values is not None else answered_options(record, example):
             counts[place, number] += 1
     return Recorded(data, known, counts)
-
-
-def usable(record: Record, example: Example) -> bool:
-    """Tell whether a record says something of an item that a training can use."""
-    answers = record.answers_to(example)
-    if not example.answers and likelihoods(answers, len(example.choices)) is not None:
-        return True
-    return bool(_answered_columns(record, example))
-
-
-def _answered_columns(record: Record, example: Example) -> list[int]:
-    """Return the columns of an item's answers: its options', or of candidates those of their answers."""
-    answers = record.answers_to(example)
-    if not example.answers:
-        return [example.choices.index(each.option) for each in answers if each.option in example.choices]
-    texts = dict(zip(example.choices, example.answers, strict=True))
-    return [texts[each.text.strip()] for each in answers if each.text.strip() in texts]

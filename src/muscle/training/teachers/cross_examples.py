@@ -13,6 +13,7 @@ from muscle.training.crossing.positions import CrossedTexts, cross_texts
 from muscle.training.crossing.spelling import Spelling
 from muscle.training.data.examples import TokenizedExamples
 from muscle.training.teachers.crossed_rows import Crossing
+from muscle.training.teachers.rows import LEAST_PLACED
 from muscle.training.teachers.store import TeacherStore
 
 logger = logging.getLogger(__name__)
@@ -65,31 +66,38 @@ class Crossed:
     Attributes:
         aligned: share of the predicted tokens at which it teaches; the new model teaches at the others.
         placed: of its distributions there, the share that stands for tokens of the new model, in the mean.
+        too_little: share of the predicted tokens at which it has read the same text, and does not teach since less
+            than half of what it expects stands for tokens of the new model.
     """
 
     aligned: float
     placed: float
+    too_little: float
 
     @classmethod
     def of(cls, store: TeacherStore) -> Crossed:
         """Read it off the old teacher's store."""
         placed = store.column("placed")
         assert placed is not None, "a store of a teacher with another tokenizer"
-        taught = placed[placed > 0].double()
+        taught = placed[placed >= LEAST_PLACED].double()
+        num = max(1, len(placed))
         # Sums of float32 may be a rounding above 1.
-        return cls(len(taught) / max(1, len(placed)), min(1.0, float(taught.mean())) if len(taught) else 0.0)
+        mean = min(1.0, float(taught.mean())) if len(taught) else 0.0
+        return cls(len(taught) / num, mean, (int((placed >= 0).sum()) - len(taught)) / num)
 
     def tell(self, description: str, kind: ProjectionName) -> None:
         """Say it in one line."""
+        little = " (at %.1f %% it has read the same text, and too little of what it expects has a place)"
         logger.info(
             "%s: the tokenizers differ (projection %s): the old model teaches at %.1f %% of the tokens, where %.1f %% "
-            "of what it expects has a place among the new ones; the new model teaches at the others",
+            "of what it expects has a place among the new ones; the new model teaches at the others%s",
             description,
             kind,
             100 * self.aligned,
             100 * self.placed,
+            little % (100 * self.too_little) if self.too_little else "",
         )
 
     def as_dict(self) -> dict[str, object]:
         """Return it as plain data."""
-        return {"aligned": self.aligned, "placed": self.placed}
+        return {"aligned": self.aligned, "placed": self.placed, "too_little": self.too_little}

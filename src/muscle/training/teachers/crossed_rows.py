@@ -3,7 +3,7 @@
 The teacher reads each text in its own tokens, and stands for a token of the student at the position that has read the
 same text (`muscle.training.crossing`). Its distribution there is projected into the student's vocabulary and then kept
 as any other teacher's: a step of the training costs the same. Where it has no such position, or less than half of what
-it expects can be written in the student's tokens, the row is blank (`placed` 0) and the new teacher teaches.
+it expects can be written in the student's tokens (`known_tokens`), the new teacher teaches.
 """
 
 from __future__ import annotations
@@ -28,9 +28,6 @@ from muscle.training.teachers.rows import ProjectedRows, TopkRows
 
 if TYPE_CHECKING:
     from peft import PeftModel
-
-LEAST_PLACED = 0.5
-"""Of a distribution; with less, what is left says little about the whole."""
 
 
 @dataclass(frozen=True)
@@ -259,7 +256,8 @@ class _Rows:
         width = self.topk or teacher.student.weight.shape[1]
         self.wide = torch.zeros(num_tokens, width, dtype=wide, device=device)
         self.ids = torch.zeros(num_tokens, width, dtype=torch.long, device=device) if self.topk else None
-        self.spread, self.log_p, self.placed, self.bias = torch.zeros(4, num_tokens, dtype=wide, device=device)
+        self.spread, self.log_p, self.bias = torch.zeros(3, num_tokens, dtype=wide, device=device)
+        self.placed = torch.full_like(self.spread, -1.0)
         self.right = torch.zeros(num_tokens, dtype=torch.bool, device=device)
 
     def fill(self, states: Tensor, following: Tensor, places: Places) -> None:
@@ -279,7 +277,7 @@ class _Rows:
             self._answers(chosen, plain, label)
             if teacher.temperature != 1.0:
                 plain, placed = teacher.projected(at, label, moved[teacher.temperature], room, teacher.temperature)
-            self.placed[chosen] = placed.where(placed >= LEAST_PLACED, 0.0)
+            self.placed[chosen] = placed
             self._keep(chosen, plain, label)
 
     def _answers(self, chosen: Tensor, plain: Tensor, label: Tensor) -> None:
@@ -305,7 +303,7 @@ class _Rows:
         temperature = self.teacher.temperature
         if self.ids is not None:
             # Blank rows are read too, and not counted: each token once, as a row must have.
-            blank = (self.placed <= 0).unsqueeze(1)
+            blank = (self.placed < 0).unsqueeze(1)
             ids = torch.where(blank, self.teacher.kept[: self.ids.shape[1]], self.ids)
             return TopkRows(ids, self.wide, self.spread, self.log_p, self.right, temperature, self.placed)
         bias = None if self.teacher.student.bias is None else self.bias

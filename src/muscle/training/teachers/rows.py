@@ -18,6 +18,9 @@ from torch import Tensor
 from muscle.training.head.head_pass import chunk_size, chunks, entropy, exactly, head_pass, soften
 from muscle.training.head.output_head import ChunkBuffers, OutputHead
 
+LEAST_PLACED = 0.5
+"""Of a distribution; with less, what is left says little about the whole."""
+
 
 @dataclass(frozen=True)
 class ProjectedRows:
@@ -31,7 +34,7 @@ class ProjectedRows:
         bias: (tokens,), p . b with b the bias of the student's head; None where it has none.
         temperature: T.
         placed: (tokens,), of an old model with another tokenizer: the share of its distribution that stands for tokens
-            of the student; 0 where it has no position of its own, and nothing here means anything. None elsewhere.
+            of the student; -1 where it has no position of its own, and nothing here means anything. None elsewhere.
     """
 
     vector: Tensor
@@ -103,7 +106,7 @@ class TopkRows:
         right: (tokens,) boolean, argmax z_t = label.
         temperature: T.
         placed: (tokens,), of an old model with another tokenizer: the share of its distribution that stands for tokens
-            of the student; 0 where it has no position of its own, and nothing here means anything. None elsewhere.
+            of the student; -1 where it has no position of its own, and nothing here means anything. None elsewhere.
     """
 
     ids: Tensor
@@ -141,9 +144,9 @@ TeacherRows = ProjectedRows | HiddenRows | TopkRows
 
 
 def known_tokens(rows: TeacherRows) -> Tensor | None:
-    """Tell which tokens a teacher has something to say of: (tokens,) boolean; None where it has of all."""
+    """Tell which tokens a teacher has enough to say of: (tokens,) boolean; None where it has of all."""
     placed = None if isinstance(rows, HiddenRows) else rows.placed
-    return None if placed is None else placed > 0
+    return None if placed is None else placed >= LEAST_PLACED
 
 
 OldShare = Callable[[Tensor, Tensor, Tensor], Tensor]
