@@ -39,21 +39,21 @@ class World:
                 validation_examples=self.split.validation,
                 lora=LoraSettings(r=4, alpha=8),
                 settings=SETTINGS,
-                out=root / f"adapter-{name}",
+                out=str(root / f"adapter-{name}"),  # paths as texts, as people write them
             )
 
     def align(self, out: Path, **alignment):
         return align(
             self.bases["old"],
-            self.root / "adapter-old",
+            str(self.root / "adapter-old"),
             self.bases["new"],
-            self.root / "adapter-new",
+            str(self.root / "adapter-new"),
             self.task,
             train_examples=self.split.train,
             validation_examples=self.split.validation,
             alignment=AlignmentSettings(**alignment),
             settings=SETTINGS,
-            out=out,
+            out=str(out),
         )
 
     def model(self, name: str) -> str:

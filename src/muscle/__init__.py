@@ -9,10 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from muscle.comparison import Comparison, compare
+    from muscle.comparison import Comparison, compare, history
     from muscle.config.update_file import UpdateConfig, load_config
     from muscle.errors import MuscleError
-    from muscle.flips.history import history
     from muscle.flips.options import CompareOptions, JudgeErrors
     from muscle.flips.result.report import Report
     from muscle.pipeline.update import update
@@ -69,7 +68,7 @@ _HOMES = {
     "compatibility_loss": "muscle.training.losses.loss",
     "finetune": "muscle.training.finetune",
     "get_task": "muscle.tasks",
-    "history": "muscle.flips.history",
+    "history": "muscle.comparison",
     "load_config": "muscle.config.update_file",
     "read_run": "muscle.predictions.read",
     "update": "muscle.pipeline.update",

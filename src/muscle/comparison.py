@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from muscle.flips.history import history as follow
 from muscle.flips.options import DEFAULTS, CompareOptions
 from muscle.flips.pairing.comparability import Difference, check_comparable
 from muscle.flips.pairing.main_scores import with_names_of
@@ -21,6 +22,7 @@ from muscle.flips.pairing.pair import Pair
 from muscle.flips.result.assemble import Assembled, assemble
 from muscle.flips.result.deciding.decision import Decision
 from muscle.flips.result.finding import Word
+from muscle.flips.result.history_report import HistoryReport
 from muscle.flips.result.measured import MeasuredPair
 from muscle.flips.result.report import Report
 from muscle.flips.result.tables import flips_table, items_table, metrics_table, pandas_table, slices_table
@@ -31,7 +33,7 @@ from muscle.predictions.run import Run, Source
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["Comparison", "Shown", "compare"]
+__all__ = ["Comparison", "History", "Shown", "compare", "history"]
 
 
 class Shown:
@@ -257,3 +259,37 @@ def _with_olds_metric(old: Run, runs: Mapping[str, Run], options: CompareOptions
         role: run if run is old else with_names_of(old, run, lower_is_better=options.lower_is_better)
         for role, run in runs.items()
     }
+
+
+@dataclass(frozen=True, repr=False)
+class History(HistoryReport):
+    """A chain of versions, which prints itself."""
+
+    def show(self) -> None:
+        """Print the steps and what became of the items, as the command line does."""
+        from rich.console import Console
+
+        from muscle.report.text.history import print_history
+
+        print_history(self, Console())
+
+
+def history(
+    runs: Sequence[Source], *, names: Sequence[str] | None = None, options: CompareOptions = DEFAULTS
+) -> History:
+    """Follow every item along a chain of versions; see `muscle.flips.history.history`.
+
+    Args:
+        runs: the versions in their order, two or more: paths, tables, lists of dicts or `Run`s.
+        names: what reports call them; None takes the files' names.
+        options: how runs are read and paired; those on slices, single items, causes and judges play no part.
+
+    Returns:
+        Over the items that all runs have: each step's flips and tests, and what became of every item.
+
+    Raises:
+        ConfigError: fewer than two runs, or as many names as runs are not given.
+        DataError: a run cannot be read.
+        JoinError: neighbours do not belong together, or no item is in all runs.
+    """
+    return History(**vars(follow(runs, names=names, options=options)))

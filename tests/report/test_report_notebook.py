@@ -15,6 +15,7 @@ from rich.console import Console
 from muscle import MuscleError, collect, compare, history, read_run
 from muscle.files import write_json
 from muscle.gate import gate
+from muscle.pipeline.update import UpdateResult
 from muscle.report.notebook import frame, overview, show
 from muscle.report.page.html import render_html
 from muscle.report.text.terminal import print_report
@@ -65,10 +66,24 @@ def test_a_result_says_itself_in_one_short_line(tmp_path: Path) -> None:
     for shown, name in ((result, "Comparison"), (result.report, "Report"), (judged, "GateResult")):
         assert repr(shown) == f"<{name}: {(judged if shown is judged else result).report.sentence}>"
     assert repr(read_run(OLD, name="v1")) == "<Run v1: 40 predictions, tasks all>"
-    assert repr(history([OLD, NEW, OLD])) == "<HistoryReport 1 table → 2 table → 3 table: tasks all>"
+    assert repr(history([OLD, NEW, OLD])) == "<History 1 table → 2 table → 3 table: tasks all>"
     path = tmp_path / "report.json"
     write_json(path, result.to_json())
     assert repr(collect([path])) == "<Collection: 1 rows, 0 reports refused>"
+
+
+def test_a_history_prints_its_steps(capsys: pytest.CaptureFixture[str]) -> None:
+    history([OLD, NEW, OLD], names=["v1", "v2", "v3"]).show()
+    told = capsys.readouterr().out
+    assert told.startswith("all: v1 to v3: +0 gained / -0 broken of 40 items") and "RWR  1 (2.5%)" in told
+
+
+def test_an_update_s_result_shows_itself_as_a_comparison_does(capsys: pytest.CaptureFixture[str]) -> None:
+    report = compare(OLD, NEW).report
+    result = UpdateResult(Path("runs/update"), report, num_stages_run=0)
+    assert repr(result) == f"<UpdateResult: {report.sentence}>"
+    result.show()
+    assert report.tasks["all"].n == 40 and "40 predictions paired" in capsys.readouterr().out
 
 
 def test_the_gate_s_result_shows_itself_as_a_comparison_does(capsys: pytest.CaptureFixture[str]) -> None:

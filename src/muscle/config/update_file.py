@@ -174,7 +174,7 @@ class UpdateConfig(StageSettings):
             )
 
 
-def load_config(path: Path, *, overrides: Mapping[str, object] | None = None) -> UpdateConfig:
+def load_config(path: str | Path, *, overrides: Mapping[str, object] | None = None) -> UpdateConfig:
     """Read and validate an update's YAML.
 
     Args:
@@ -191,7 +191,7 @@ def load_config(path: Path, *, overrides: Mapping[str, object] | None = None) ->
     written = read_yaml(path, missing=_MISSING)
     for dotted, value in (overrides or {}).items():
         written.assign(dotted, value)
-    return _with_whole_paths(written.validate(UpdateConfig), written, path.resolve().parent)
+    return _with_whole_paths(written.validate(UpdateConfig), written, Path(path).resolve().parent)
 
 
 def load_stage_settings(path: Path | None, *, overrides: Mapping[str, object] | None = None) -> StageSettings:

@@ -31,7 +31,7 @@ def _baseline_paths(name: str, folder: Path) -> tuple[Path, Path]:
     return folder / f"{name}.parquet", folder / f"{name}.json"
 
 
-def save_baseline(run: Source, name: str, folder: Path = FOLDER, *, format: str | None = None) -> Path:
+def save_baseline(run: Source, name: str, folder: str | Path = FOLDER, *, format: str | None = None) -> Path:
     """Keep a run as a named baseline; one of that name is replaced.
 
     Args:
@@ -74,7 +74,7 @@ def save_baseline(run: Source, name: str, folder: Path = FOLDER, *, format: str 
     return records
 
 
-def load_baseline(name: str, folder: Path = FOLDER) -> Run:
+def load_baseline(name: str, folder: str | Path = FOLDER) -> Run:
     """Read a kept baseline.
 
     Args:
@@ -109,7 +109,7 @@ def load_baseline(name: str, folder: Path = FOLDER) -> Run:
     )
 
 
-def list_baselines(folder: Path = FOLDER) -> list[str]:
+def list_baselines(folder: str | Path = FOLDER) -> list[str]:
     """Return the names of the kept baselines, sorted.
 
     Args:

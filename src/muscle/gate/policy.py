@@ -248,7 +248,7 @@ def matches(task: str, pattern: str) -> bool:
     return task == pattern or fnmatch.fnmatchcase(task, pattern)
 
 
-def load_policy(path: Path) -> Policy:
+def load_policy(path: str | Path) -> Policy:
     """Read and validate a policy.
 
     Args:
@@ -261,4 +261,4 @@ def load_policy(path: Path) -> Policy:
         ConfigError: the file is missing, is no YAML, or a key is unknown, missing or impossible; the message names the
             file, the line and the key's path.
     """
-    return read_yaml(path, expected="a policy with keys such as `default`").validate(Policy, name=path.stem)
+    return read_yaml(path, expected="a policy with keys such as `default`").validate(Policy, name=Path(path).stem)

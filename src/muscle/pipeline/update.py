@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from muscle import distributed
+from muscle.comparison import Shown
 from muscle.config.update_file import UpdateConfig
 from muscle.flips.result.report import Report
 from muscle.models.adapter_check import check_adapter
@@ -23,8 +24,8 @@ from muscle.training.reporting import check_reporters
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class UpdateResult:
+@dataclass(frozen=True, repr=False)
+class UpdateResult(Shown):
     """What an update left behind.
 
     Attributes:

@@ -41,19 +41,19 @@ logger = logging.getLogger(__name__)
 
 def align(
     old_base: LoadedBase | Record,
-    old_adapter: Path | None,
+    old_adapter: str | Path | None,
     new_base: LoadedBase,
-    new_adapter: Path,
+    new_adapter: str | Path,
     task: Task,
     *,
     train_examples: Sequence[Example],
     validation_examples: Sequence[Example],
     alignment: AlignmentSettings,
     settings: TrainingSettings,
-    out: Path,
+    out: str | Path,
     description: str = "align",
     engine: EngineName | None = None,
-    store: Path | None = None,
+    store: str | Path | None = None,
     unlabelled_examples: Sequence[Example] = (),
     lora: LoraSettings | None = None,
 ) -> TrainingResult:
@@ -87,12 +87,12 @@ def align(
         OutputError: `out` or the stores cannot be written.
         ConfigError: a setting can't be met here: packing, kernels; a method that needs an old model that is a record.
     """
-    given, old = (train_examples, validation_examples), {} if old_adapter is None else {"old": old_adapter}
-    if isinstance(old_base, Record) or old_adapter is None:
+    given, out, adapters = (train_examples, validation_examples), Path(out), _folders(old_adapter, new_adapter)
+    if isinstance(old_base, Record) or "old" not in adapters:
         _refuse_without_weights(alignment)
     elif alignment.unit == "weights":
-        return interpolate(new_base, old_adapter, new_adapter, alignment=alignment, out=out)
-    start = Start(new_base, {**old, "new": new_adapter}, alignment, lora or LoraSettings(), settings.seed)
+        return interpolate(new_base, adapters["old"], adapters["new"], alignment=alignment, out=out)
+    start = Start(new_base, adapters, alignment, lora or LoraSettings(), settings.seed)
     with _made_on_the_way(store, out) as made:
         if alignment.unit != "tokens":
             data = OptionData(task, *given, unlabelled_examples, alignment.answers_in_use)
@@ -101,15 +101,20 @@ def align(
         return _align_on_tokens(old_base, start, task, given, settings, out, description, engine, made)
 
 
+def _folders(old: str | Path | None, new: str | Path) -> dict[str, Path]:
+    """Return the adapters that are there, by side."""
+    return {side: Path(each) for side, each in (("old", old), ("new", new)) if each is not None}
+
+
 def _refuse_without_weights(alignment: AlignmentSettings) -> None:
     if alignment.unit not in ("options", "answers") or alignment.start == "old":
         raise ConfigError(f"alignment: unit {alignment.unit}, start {alignment.start}: needs the old model's weights")
 
 
 @contextmanager
-def _made_on_the_way(store: Path | None, out: Path) -> Iterator[Path]:
+def _made_on_the_way(store: str | Path | None, out: Path) -> Iterator[Path]:
     """Give the folder of what is made on the way to an adapter; once that is written, only a wanted one is kept."""
-    folder = store or out.with_name(f".{out.name}.teachers")
+    folder = Path(store or out.with_name(f".{out.name}.teachers"))
     yield folder
     if store is None:
         distributed.from_main(lambda: shutil.rmtree(folder, ignore_errors=True))

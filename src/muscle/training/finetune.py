@@ -28,8 +28,8 @@ def finetune(
     validation_examples: Sequence[Example],
     lora: LoraSettings,
     settings: TrainingSettings,
-    out: Path,
-    start_from: Path | None = None,
+    out: str | Path,
+    start_from: str | Path | None = None,
     description: str = "fine-tune",
 ) -> TrainingResult:
     """Train a LoRA task adapter on a base and write it to `out` as a PEFT folder.
@@ -58,7 +58,8 @@ def finetune(
     """
     # Before the fresh adapter draws its weights.
     set_seed(settings.seed)
-    model = load_adapter(base, start_from, trainable=True) if start_from else new_adapter(base, lora)
+    start = Path(start_from) if start_from else None
+    model = load_adapter(base, start, trainable=True) if start else new_adapter(base, lora)
     data = tokenized_parts(base, task, train_examples, validation_examples, settings)
     return train_and_save(
         partial(task_trainer, model, memory_bytes=settings.chunk_memory_mb * 2**20, kernels=settings.kernels),
@@ -67,11 +68,11 @@ def finetune(
         task=task,
         data=data,
         settings=settings,
-        out=out,
+        out=Path(out),
         description=description,
         note={
             "stage": "finetune",
             "lora": lora.model_dump(),
-            "start_from": adapter_content(start_from) if start_from else None,
+            "start_from": adapter_content(start) if start else None,
         },
     )

@@ -140,7 +140,7 @@ def _all_keys(model: type[BaseModel]) -> set[str]:
 
 
 def read_yaml(
-    path: Path, *, expected: str = "a mapping of keys to values", missing: str = "there is no such file"
+    path: str | Path, *, expected: str = "a mapping of keys to values", missing: str = "there is no such file"
 ) -> UserYaml:
     """Read a YAML mapping.
 
@@ -155,7 +155,7 @@ def read_yaml(
     """
     from muscle.yaml_files.nodes import NodeReader, NotYamlError
 
-    text = _file_text(path, missing)
+    text = _file_text(Path(path), missing)
     try:
         reader = NodeReader(text)
         values = reader.values()

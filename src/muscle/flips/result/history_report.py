@@ -156,7 +156,7 @@ class HistoryReport:
 
     def __repr__(self) -> str:
         chain = " → ".join(one_line(name, 40) for name in self.runs)
-        return f"<HistoryReport {chain}: tasks {listing(self.tasks, 3)}>"
+        return f"<{type(self).__name__} {chain}: tasks {listing(self.tasks, 3)}>"
 
     def to_json(self) -> dict[str, object]:
         """Return the history as a JSON object."""
