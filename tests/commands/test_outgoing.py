@@ -227,8 +227,8 @@ def in_a_shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 @pytest.mark.parametrize("where", ["> /dev/full", "--json - > /dev/full", "-q --html /dev/full", "-q --json /dev/full"])
 def test_a_full_disk_is_one_line_and_exit_code_3(tmp_path: Path, where: str) -> None:
-    run = write(tmp_path / "run.jsonl", rows())
-    done = in_a_shell(f"muscle compare {run} {run} {where}", tmp_path)
+    old, new = (write(tmp_path / f"{name}.jsonl", rows()) for name in ("old", "new"))
+    done = in_a_shell(f"muscle compare {old} {new} {where}", tmp_path)
     assert done.returncode == 3 and done.stderr.count("\n") == 1 and "No space left on device" in done.stderr
 
 
