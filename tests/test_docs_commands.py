@@ -61,7 +61,7 @@ def blocks(language: str) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("page", "body"), [(page, body) for page, body in blocks("python") if ">>>" not in body])
 def test_a_python_block_compiles(page: str, body: str) -> None:
-    ast.parse(body, page)
+    assert ast.parse(body, page).body
 
 
 @pytest.mark.parametrize(("page", "body"), [each for each in blocks("yaml") if each[1].startswith("# update.yaml")])

@@ -19,9 +19,9 @@ from bench import GENERATED, Bench
 from intents import TASKS
 from kept import KEPT
 from make import PAIRS
-from rivals import RIVALS
+from rivals import ALL
 from served import SERVED
-from steps import GENERATION_STEPS, RECORDED, STEPS, Step
+from steps import GENERATION_STEPS, Step
 
 from muscle.files import read_json, write_json
 from muscle.leaderboard.build import build_leaderboard
@@ -73,7 +73,7 @@ def entries(benches: Mapping[int, Bench], unit: Unit) -> list[Entry]:
     """Return a row for each model that has answered, in the order of the tables."""
     generates = next(iter(benches.values())).generates
     found = []
-    known = GENERATION_STEPS if generates else (*STEPS, *RECORDED, *RIVALS)
+    known = GENERATION_STEPS if generates else ALL
     for step in known:
         if runs := runs_of(benches, step.name, unit):
             found.append(entry_of(step, known, runs, seconds_of(benches, step.name)))

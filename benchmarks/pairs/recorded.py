@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -75,8 +76,9 @@ def _lines(bench: Bench, kind: str, adapter: Path, examples: Sequence[Example]) 
             for repeat, option in enumerate(own):
                 reply = Reply(example.choices[option], "stop", bench.task_name, None, listed)
                 answer, more = answer_of(bench.task, example, reply)
-                row = row_of(bench.task, example, answer, {"model": f"{bench.pair} old", "way": "chat", **more})
-                yield json.dumps({**row, "repeat": repeat}, ensure_ascii=False) + "\n"
+                call = {"model": f"{bench.pair} old", "way": "chat", **more}
+                row = row_of(bench.task, example, replace(answer, repeat=repeat), call)
+                yield json.dumps(row, ensure_ascii=False) + "\n"
 
 
 def _scores(bench: Bench, model: torch.nn.Module, examples: Sequence[Example]) -> list[list[float]]:

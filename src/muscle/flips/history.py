@@ -64,21 +64,7 @@ KIND_WORDS = {name: words for name, (_, words) in KINDS.items()} | {TO_AND_FRO: 
 def history(
     runs: Sequence[Source], *, names: Sequence[str] | None = None, options: CompareOptions = DEFAULTS
 ) -> HistoryReport:
-    """Follow every item along a chain of versions.
-
-    Args:
-        runs: the versions in their order, two or more: paths, tables or `Run`s.
-        names: what reports call them; None takes the files' names.
-        options: how runs are read and paired; those on slices, single items, causes and judges play no part.
-
-    Returns:
-        Over the items that all runs have: each step's flips and tests, and what became of every item.
-
-    Raises:
-        ConfigError: fewer than two runs, or as many names as runs are not given.
-        DataError: a run cannot be read.
-        JoinError: neighbours do not belong together, or no item is in all runs.
-    """
+    """Follow every item along a chain of versions; arguments and errors are those of `muscle.history`."""
     if len(runs) < 2:
         raise ConfigError(f"history: expected two runs or more, found {len(runs)}")
     if names is not None and len(names) != len(runs):

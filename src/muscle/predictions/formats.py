@@ -22,6 +22,8 @@ FOREIGN: tuple[str, ...] = (
 CSV_SUFFIXES = (".csv", ".tsv")
 TEXT_SUFFIX = ".txt"
 """Of a table, as Excel saves its "Unicode text", or of JSON lines."""
+TEXT_TABLE_SUFFIXES = (*CSV_SUFFIXES, TEXT_SUFFIX)
+"""Of tables whose cells are texts."""
 TABLE_SUFFIXES = (*CSV_SUFFIXES, ".parquet", ".arrow", ".feather")
 SUFFIXES = (".jsonl", ".ndjson", ".json", *TABLE_SUFFIXES)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar, cast
 
 from muscle.errors import DataError
-from muscle.predictions.formats import CSV_SUFFIXES, TEXT_SUFFIX
+from muscle.predictions.formats import TEXT_TABLE_SUFFIXES
 from muscle.predictions.run import Run
 
 if sys.version_info >= (3, 14):
@@ -113,7 +113,7 @@ def _unpack(path: Path, packed: _Bytes, file: Path) -> None:
 
 def _wide_encoding(path: Path, head: bytes) -> str | None:
     """Return the encoding of JSON lines in UTF-16; None of another file. Tables of text are read in it as they are."""
-    if Path(plain_name(path.name)).suffix.lower() in (*CSV_SUFFIXES, TEXT_SUFFIX):
+    if Path(plain_name(path.name)).suffix.lower() in TEXT_TABLE_SUFFIXES:
         return None
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16"

@@ -75,10 +75,8 @@ class OldRecord:
                     f" that {_OF_USE[task.kind]}" if any(map(record.answers_to, missing)) else "",
                     listing([example.id for example in missing], _NAMED),
                 )
-            if examples and not found[part] and part != "unlabelled":
-                raise DataError(
-                    f"old.record: {listing(self._files)}: {_nothing_to_learn(record, task, part, examples)}"
-                )
+            if part != "unlabelled":
+                self._refuse_useless(task, part, examples)
         return found
 
     def check(self, data: TaskData) -> str:
@@ -88,11 +86,8 @@ class OldRecord:
             DataError: no training or no validation item has one that can be learnt from.
         """
         task, record = data.task, self.of(data.task.name)
-        for part, examples in (("train", data.train), ("validation", data.validation)):
-            if examples and not any(teaches(record, example) for example in examples):
-                raise DataError(
-                    f"old.record: {listing(self._files)}: {_nothing_to_learn(record, task, part, examples)}"
-                )
+        self._refuse_useless(task, "train", data.train)
+        self._refuse_useless(task, "validation", data.validation)
         parts = {"training": (*data.train, *data.validation), "unlabelled": data.unlabelled, "test": data.test}
         counted = [
             f"{sum(bool(record.answers_to(each)) for each in examples)} of {len(examples)} {part}"
@@ -103,6 +98,12 @@ class OldRecord:
         useless = sum(bool(record.answers_to(each)) and not teaches(record, each) for each in learnt)
         said = f"; of {useless} training or unlabelled items none {_OF_USE[task.kind]}" if useless else ""
         return f"old.record: {record.name}: answers to {', '.join(counted)} items of {task.name}{said}"
+
+    def _refuse_useless(self, task: Task, part: str, examples: Sequence[Example]) -> None:
+        """Refuse a record that teaches nothing of a part."""
+        record = self.of(task.name)
+        if examples and not any(teaches(record, example) for example in examples):
+            raise DataError(f"old.record: {listing(self._files)}: {_nothing_to_learn(record, task, part, examples)}")
 
     def drawn(self, task: Task, examples: Sequence[Example]) -> list[list[Drawn]]:
         """Return what was answered to items, as candidate answers; what was cut off is none."""

@@ -14,7 +14,7 @@ import polars as pl
 
 from muscle.errors import DataError, UnclearColumns
 from muscle.foreign_text import listing, shorten
-from muscle.predictions.formats import CSV_SUFFIXES, SUFFIXES, TABLE_SUFFIXES
+from muscle.predictions.formats import SUFFIXES, TABLE_SUFFIXES, TEXT_TABLE_SUFFIXES
 from muscle.predictions.messages import reason
 from muscle.predictions.packed import plain_name, readable
 from muscle.predictions.plain.columns import with_whole_numbers, without_written_nulls
@@ -223,7 +223,7 @@ def read_plain(path: Path, columns: Mapping[str, str] | None) -> Plain:
 def _read_file(path: Path, columns: Mapping[str, str] | None) -> tuple[pl.DataFrame, str]:
     suffix = path.suffix.lower()
     if suffix in TABLE_SUFFIXES or is_text_table(path):
-        is_csv = suffix not in TABLE_SUFFIXES or suffix in CSV_SUFFIXES
+        is_csv = suffix in TEXT_TABLE_SUFFIXES
         where = partial(csv_line, path) if is_csv else lambda row: f"{path}, row {row + 1}"
         return table_records(read_table(path), columns, where, str(path), is_csv=is_csv)
     with path.open("rb") as handle:

@@ -45,6 +45,13 @@ IDS = (
 TASK_IDS = ("task_id",)
 """An item's where every row has another; a task's name else."""
 
+ASKED = (*INPUTS, *WEAK_INPUTS)
+NAMED = (*IDS, *TASK_IDS)
+ANSWERED = (*OUTPUTS, *WEAK_OUTPUTS)
+EXPECTED = (*REFERENCES, *WEAK_REFERENCES)
+JUDGED = (*VERDICTS, *WEAK_VERDICTS)
+"""Strong and weak names, field by field: what a column may be called, where no column shall be taken for another's."""
+
 _WORD_END = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 

@@ -8,25 +8,9 @@ from itertools import combinations
 
 from muscle.errors import UnclearColumns
 from muscle.foreign_text import listing
-from muscle.predictions.plain.known_names import (
-    IDS,
-    INPUTS,
-    OUTPUTS,
-    REFERENCES,
-    TASK_IDS,
-    VERDICTS,
-    WEAK_INPUTS,
-    WEAK_OUTPUTS,
-    WEAK_REFERENCES,
-    WEAK_VERDICTS,
-    plain_name,
-)
+from muscle.predictions.plain.known_names import ANSWERED, ASKED, EXPECTED, IDS, INPUTS, JUDGED, NAMED, plain_name
 from muscle.predictions.plain.usual_names import Rows, are_verdicts, said_texts, usual_columns
 
-_ASKED = (*INPUTS, *WEAK_INPUTS)
-_NAMED = (*IDS, *TASK_IDS)
-_ANSWERED = (*OUTPUTS, *WEAK_OUTPUTS)
-_EXPECTED = (*REFERENCES, *WEAK_REFERENCES)
 _TEXT_MEMBERS = ("content", "text", "value", "answer", "output")
 _MOST_DEEP = 6
 _MOST_COLUMNS = 40
@@ -62,20 +46,20 @@ def decision_flags(rows: Rows) -> str:
     """
     has_input = "input" in {*usual_columns(rows), *_all_names(rows)}
     rows = [members(row) for row in rows]
-    asked = next((name for name in _all_names(rows) if not has_input and _is_called(name, _ASKED)), None)
+    asked = next((name for name in _all_names(rows) if not has_input and _is_called(name, ASKED)), None)
     return " ".join([_decision_flags(rows), *([_flag("input", asked)] if asked else [])])
 
 
 def _decision_flags(rows: Rows) -> str:
     names = _all_names(rows)
-    others = [name for name in names if not _is_called(name, (*_NAMED, *_ASKED, *_ANSWERED, *_EXPECTED))]
+    others = [name for name in names if not _is_called(name, (*NAMED, *ASKED, *ANSWERED, *EXPECTED))]
     verdicts = [name for name in others if are_verdicts(rows, name)]
     if verdicts:
         return _flag("correct", verdicts[-1])
-    outputs = [name for name in names if _is_called(name, _ANSWERED)]
-    references = [name for name in names if _is_called(name, _EXPECTED) and name not in outputs[:1]]
-    numbers = [name for name in names if not _is_called(name, _NAMED) and _are_numbers(rows, name)]
-    free = [n for n in names if _hold_texts(rows, n) and not _is_called(n, (*_ASKED, *_NAMED)) and n not in numbers]
+    outputs = [name for name in names if _is_called(name, ANSWERED)]
+    references = [name for name in names if _is_called(name, EXPECTED) and name not in outputs[:1]]
+    numbers = [name for name in names if not _is_called(name, NAMED) and _are_numbers(rows, name)]
+    free = [n for n in names if _hold_texts(rows, n) and not _is_called(n, (*ASKED, *NAMED)) and n not in numbers]
     if not outputs and not references:
         free = [*(_alike(rows, free) or ()), *free]
     output = next(iter(outputs or [name for name in free if name not in references]), None)
@@ -141,16 +125,16 @@ def item_flags(rows: Rows) -> str:
 def _item_flag(rows: Rows) -> str:
     rows = [members(row) for row in rows]
     different = [name for name in _all_names(rows) if len(set(said_texts(rows, name))) == len(rows)]
-    taken = (*_ANSWERED, *_EXPECTED)
+    taken = (*ANSWERED, *EXPECTED)
     ids = [name for name in different if re.search(r"(^|_)(id|key|nr|no|number|name)$", plain_name(name))]
     texts = [
         name
         for name in different
         if _hold_texts(rows, name) and not _is_called(name, taken) and name not in ids and not are_verdicts(rows, name)
     ]
-    if ids and not any(_is_called(name, _ASKED) for name in texts):
+    if ids and not any(_is_called(name, ASKED) for name in texts):
         return _flag("id", ids[0])
-    texts.sort(key=lambda name: (not _is_called(name, _ASKED), -len("".join(said_texts(rows, name)))))
+    texts.sort(key=lambda name: (not _is_called(name, ASKED), -len("".join(said_texts(rows, name)))))
     return _flag("input", texts[0] if texts else "COLUMN")
 
 
@@ -165,10 +149,10 @@ def version_words(rows: Rows) -> tuple[str, str] | None:
     """
     names = _all_names(rows)
     said: list[tuple[str, str]] = []
-    for ours, usual in (("correct", (*VERDICTS, *WEAK_VERDICTS)), ("output", _ANSWERED)):
+    for ours, usual in (("correct", JUDGED), ("output", ANSWERED)):
         groups: dict[str, list[str]] = {}
         for name in names:
-            if not _is_called(name, (*usual, *_NAMED, *_ASKED, *_EXPECTED)) and (stem := _stem(name, usual)):
+            if not _is_called(name, (*usual, *NAMED, *ASKED, *EXPECTED)) and (stem := _stem(name, usual)):
                 groups.setdefault(stem, []).append(name)
         pair = next((group[:2] for group in groups.values() if len(group) > 1), None)
         if pair and (ours != "correct" or are_verdicts(rows, pair[0])):

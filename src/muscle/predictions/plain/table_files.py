@@ -18,12 +18,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 import polars as pl
 
 from muscle.errors import DataError
 from muscle.foreign_text import listing
-from muscle.predictions.formats import CSV_SUFFIXES, TEXT_SUFFIX
+from muscle.predictions.formats import TEXT_SUFFIX, TEXT_TABLE_SUFFIXES
 from muscle.predictions.messages import reason
 from muscle.predictions.plain.unpacked_size import arrow_bytes, parquet_size
 
@@ -47,7 +48,10 @@ def is_text_table(path: Path) -> bool:
     """Whether a `.txt` file is a table: Excel's "Unicode text" is one, with tabs."""
     if path.suffix.lower() != TEXT_SUFFIX:
         return False
-    line = _first_line(path, text_encoding(path)).lstrip("\ufeff \t")
+    with path.open("rb") as handle:
+        # What tells stands in the first line, and is written alike in all but UTF-16.
+        encoding = "utf-16" if _has_utf16_mark(handle) else "utf-8"
+    line = _first_line(path, encoding).lstrip("\ufeff \t")
     return not line.startswith(("{", "[")) and any(separator in line for separator in _SEPARATORS)
 
 
@@ -73,7 +77,7 @@ def read_table(path: Path) -> pl.DataFrame:
     """
     if not path.stat().st_size:
         raise DataError(f"{path}: expected a {path.suffix} file with predictions, found an empty file")
-    if path.suffix.lower() in CSV_SUFFIXES or is_text_table(path):
+    if path.suffix.lower() in TEXT_TABLE_SUFFIXES:
         return read_csv(path)
     try:
         _refuse_huge_table(path)
@@ -180,13 +184,17 @@ def _lines_before(path: Path, encoding: str) -> int:
     return 1 if _SAID.fullmatch(_first_line(path, encoding)) else 0
 
 
+def _has_utf16_mark(handle: BinaryIO) -> bool:
+    return handle.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
 def text_encoding(path: Path) -> str:
     """Find out how a text file is encoded: UTF-8, UTF-16 with its mark, or Windows-1252.
 
     A file with characters of UTF-8 and bytes that are none is a damaged one of UTF-8: its reader will say so.
     """
     with path.open("rb") as handle:
-        if handle.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        if _has_utf16_mark(handle):
             return "utf-16"
         handle.seek(0)
         is_utf8, is_foreign, has_undefined = False, False, False
