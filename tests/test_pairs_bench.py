@@ -38,6 +38,8 @@ def bench() -> Iterator[dict[str, ModuleType]]:
         "rivals",
         "answers",
         "served",
+        "kept",
+        "board",
     )
     before = {name: sys.modules.pop(name, None) for name in names}
     sys.path.insert(0, str(ROOT / "benchmarks" / "pairs"))
@@ -144,8 +146,8 @@ def test_two_models_served_keep_their_names_and_what_was_fitted_is_kept(bench: d
 
 
 def test_every_rival_is_a_method_that_can_be_asked_for_by_a_name_of_its_own(bench: dict[str, ModuleType]) -> None:
-    steps, rivals = bench["steps"].STEPS, bench["rivals"].RIVALS
-    names = [step.name for step in (*steps, *rivals)]
+    rivals = bench["rivals"].RIVALS
+    names = [step.name for step in bench["rivals"].ALL]
     assert len(set(names)) == len(names)
     for step in rivals:
         assert step.start in (None, *names)
@@ -156,6 +158,33 @@ def test_every_rival_is_a_method_that_can_be_asked_for_by_a_name_of_its_own(benc
             assert not (step.unlabelled and found.target in LABEL_TARGETS)
     methods = {step.alignment.get("method") for step in rivals}
     assert {"churn", "pct", "ldi", "elodi", "mpt", "relabel", "twins", "bcwi"} <= methods
+
+
+def test_the_papers_table_7_is_its_method_and_five_other_masks_from_the_same_start(
+    bench: dict[str, ModuleType],
+) -> None:
+    eq1 = next(step for step in bench["steps"].STEPS if step.name == "eq1")
+    rows = bench["rivals"].TABLE7
+    assert [(step.start, step.training, step.teacher) for step in rows] == [(eq1.start, eq1.training, eq1.teacher)] * 5
+    found = [AlignmentSettings.model_validate(step.alignment) for step in rows]
+    assert [(each.mask, each.ce_weight) for each in found] == [
+        ("old_right", 0),
+        ("old_always", 0),
+        ("student_wrong", 0.5),
+        ("token_likelihood", 0.5),
+        ("sequence_likelihood", 0.5),
+    ]
+    assert {(each.unit, each.temperature) for each in found} == {("tokens", 2.0)}
+
+
+def test_a_control_is_found_for_each_target_by_what_stands_in_the_old_ones_place(
+    bench: dict[str, ModuleType],
+) -> None:
+    known = bench["rivals"].ALL
+    stack = next(step for step in known if step.name == "stack6")
+    controls = bench["board"].entry_of(stack, known, {}, {}).controls
+    assert controls["twin_as_old"] == "stack6-twin" and controls["third_as_old"] == "stack6-third"
+    assert AlignmentSettings.model_validate(stack.alignment).kappa == 2.0
 
 
 def test_a_record_lists_the_likeliest_tokens_at_each_place_of_an_answer(

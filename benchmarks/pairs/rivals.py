@@ -3,13 +3,17 @@
 Each is there as published, on labelled texts, as long as `labels` trains; those that can learn from texts without
 labels also with these and from `labels`, as long as `mixture5` trains (`-u`), so that a difference is the method's and
 not that of what it learnt from. Their formulas and numbers are those of `alignment.method` (docs/update.md#methods).
+The paper's Table 7 is there too: its masks over tokens, as Eq. 1 is trained.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from steps import RECORDED, STEPS, Step
+from steps import RECORDED, STEPS, TARGETS, Step
+
+from muscle.config.alignment import AlignmentSettings
+from muscle.sweep.presets import ready_variants
 
 ON_LABELS: Mapping[str, object] = {"learning_rate": 2e-4, "epochs": 3}
 ON_ALL: Mapping[str, object] = {"learning_rate": 2e-4, "epochs": 2}
@@ -109,5 +113,14 @@ RIVALS: tuple[Step, ...] = (
     interpolated("copied", "the old adapter copied onto the new base", 1.0),
 )
 
-ALL: tuple[Step, ...] = (*STEPS, *RECORDED, *RIVALS)
+
+def table7() -> Iterator[Step]:
+    """Yield the rows of the paper's Table 7 beside its method, which is `eq1` of `steps.py`: the other masks."""
+    for ready in ready_variants("table7", AlignmentSettings(temperature=2.0))[1:]:
+        name = "t7-" + ready.name.replace(" + ", "-").replace(" ", "-").lower()
+        yield Step(name, f"Table 7: {ready.name}", "align", start="new", alignment=ready.alignment)
+
+
+TABLE7: tuple[Step, ...] = tuple(table7())
+ALL: tuple[Step, ...] = (*STEPS, *RECORDED, *TARGETS, *TABLE7, *RIVALS)
 """Whatever can be trained for a task with options, in the tables' order."""

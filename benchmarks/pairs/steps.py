@@ -124,6 +124,21 @@ RECORDED: tuple[Step, ...] = (
 """The old model as a record of its answers; none runs unless `run.py --steps` names it."""
 
 
+def stacked(name: str, words: str, teacher: tuple[Side, str] = ("old", "old")) -> Step:
+    """Return a distillation to the calibrated stack of a teacher in the old model's place and `labels`, kappa 2."""
+    alignment = {"method": "options", "target": "stack", "kappa": 2.0, "labels_first": False}
+    return replace(mixed(name, words, 0.5, teacher, rate=6e-4), alignment=alignment)
+
+
+TARGETS: tuple[Step, ...] = (
+    mixed("probe6", "probe: the old one alone, rate 6e-4", 1.0, rate=6e-4),
+    stacked("stack6", "stack, kappa 2, unlabelled texts, rate 6e-4"),
+    stacked("stack6-twin", "control: the twin in the old one's place, stack", ("new", "twin")),
+    stacked("stack6-third", "control: the third model in the old one's place, stack", ("third", "third")),
+)
+"""Other targets for the same student, and how well it can copy; none runs unless `run.py --steps` names it."""
+
+
 def on_answers(name: str, words: str, share: float, teacher: tuple[Side, str] = ("old", "old")) -> Step:
     """Return `mixed` for a task whose answers are generated."""
     step = mixed(name, words, share, teacher)
@@ -199,7 +214,11 @@ def _training(bench: Bench, step: Step) -> TrainingSettings:
 def _train(bench: Bench, step: Step, training: TrainingSettings, out: Path) -> TrainingResult:
     base, task = bench.base(step.side), bench.task
     learnt = bench.examples("train")
-    on_tokens = step.kind == "finetune" or not step.alignment
+    # What a preset fills in must not be overruled by the settings of Eq. 1.
+    given = step.alignment or bench.settings.alignment.model_dump(exclude_unset=True)
+    further = {"teachers": [str(bench.adapter(name)) for name in step.further]} if step.further else {}
+    alignment = AlignmentSettings.model_validate({**given, **further})
+    on_tokens = step.kind == "finetune" or alignment.unit == "tokens"
     # The loss on what is learnt falls to the end, so that the last epoch is kept; some of it tells that as well.
     held_out = learnt[:NUM_TOLD] if bench.last_epoch and on_tokens else bench.examples("validation")
     start = bench.adapter(step.start) if step.start else None
@@ -217,10 +236,6 @@ def _train(bench: Bench, step: Step, training: TrainingSettings, out: Path) -> T
         )
     assert start is not None, "a compatibility adapter starts from another"
     side, teacher = step.teacher
-    # What a preset fills in must not be overruled by the settings of Eq. 1.
-    given = step.alignment or bench.settings.alignment.model_dump(exclude_unset=True)
-    further = {"teachers": [str(bench.adapter(name)) for name in step.further]} if step.further else {}
-    alignment = AlignmentSettings.model_validate({**given, **further})
     parts: dict[str, Sequence[Example]] = {"train": learnt, "validation": held_out}
     if step.unlabelled:
         parts["unlabelled"] = bench.unlabelled()
