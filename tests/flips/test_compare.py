@@ -147,10 +147,12 @@ def test_the_harness_says_which_way_a_score_counts() -> None:
     assert task["old_vs_new"]["accuracy_old"]["value"] == -2.5
 
 
-def test_the_notes_of_the_readers_are_passed_on() -> None:
-    old, new = (read_run(table([True, False]), name=name) for name in ("one", "two"))
-    noted = Run("one", old.frame, {"notes": ["read the newest of 3 runs"]})
-    assert compare(noted, new).to_json()["warnings"] == ["one: read the newest of 3 runs"]
+def test_what_readers_say_is_passed_on_by_its_kind_and_once() -> None:
+    facts = {"notes": ["the run did not finish"], "readings": ["read the newest of 3 runs"]}
+    old, new = (Run(name, read_run(table([True, False])).frame, facts) for name in ("one", "two"))
+    report = compare(old, new).to_json()
+    assert report["warnings"] == ["one, two: the run did not finish"]
+    assert report["readings"] == ["one, two: read the newest of 3 runs"]
 
 
 def test_scores_of_zero_and_one_are_right_and_wrong() -> None:

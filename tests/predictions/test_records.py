@@ -319,6 +319,23 @@ def test_a_folder_holds_a_file_a_task_and_its_metadata(tmp_path: Path) -> None:
         read_run(tmp_path / "void")
 
 
+def test_what_a_folder_says_of_how_it_was_read_keeps_its_kind(tmp_path: Path) -> None:
+    write_records(tmp_path / "t.jsonl", [FULL])
+    for facts in ({"notes": ["did not finish"], "readings": ["the newest of 2"]}, {"notes": ["the newest of 2"]}):
+        (tmp_path / "run.json").write_text(json.dumps(facts))
+        again = read_run(tmp_path).metadata
+        assert {kind: again[kind] for kind in ("notes", "readings")} == {"readings": []} | facts
+
+
+@pytest.mark.parametrize("kind", ["notes", "readings"])
+@pytest.mark.parametrize("found", ['"a"', '[{"a": 1}]'])
+def test_remarks_of_a_folder_that_are_no_sentences_are_refused(tmp_path: Path, kind: str, found: str) -> None:
+    write_records(tmp_path / "t.jsonl", [FULL])
+    (tmp_path / "run.json").write_text(f'{{"{kind}": {found}}}')
+    with pytest.raises(DataError, match=rf"run\.json, field '{kind}': expected a list of sentences"):
+        read_run(tmp_path)
+
+
 def test_writing_refuses_what_json_cannot_hold(tmp_path: Path) -> None:
     frame = pl.DataFrame({"task": ["t"], "id": ["1"], "score.acc": [float("nan")]})
     with pytest.raises(DataError, match=r"id '1'.*'score.acc': expected a finite number"):

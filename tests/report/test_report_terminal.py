@@ -30,6 +30,15 @@ def test_the_story_takes_about_thirty_lines() -> None:
         assert part in text
 
 
+def test_warnings_are_told_from_how_files_were_read_and_come_first() -> None:
+    report = make_report(candidate=False, others=False)
+    report |= {"readings": ["old: column 'passed' decides what is right"], "warnings": ["new: 3 items have no answer"]}
+    text = printed(report)
+    assert "warning: new: 3 items have no answer\nnote: old: column 'passed' decides what is right\n" in text
+    coloured = printed(report, colour=True)
+    assert "\x1b[33mwarning: new" in coloured and "\x1b[2mnote: old" in coloured
+
+
 def test_many_tasks_show_the_ones_that_broke_most() -> None:
     report = make_report(candidate=False, others=False)
     house = report["tasks"]["house"]

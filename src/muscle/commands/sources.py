@@ -187,11 +187,12 @@ def both_versions(word: str, how: Reading) -> str:
 
 
 def decisions(runs: Sequence[Run]) -> list[str]:
-    """Return the lines that say what decides in plain tables, where no note of a run says so in its report."""
+    """Return the lines that say what decides in plain tables, where a run's report does not say so."""
     runs_of: dict[str, list[str]] = {}
     for run in runs:
         line = run.metadata.get("decided")
-        if line and not any(note.endswith(line) for note in run.metadata.get("notes") or ()):
+        told = [*(run.metadata.get("notes") or ()), *(run.metadata.get("readings") or ())]
+        if line and line not in told:
             runs_of.setdefault(line, []).append(run.name)
     return [f"{', '.join(dict.fromkeys(names))}: {line}" for line, names in runs_of.items()]
 

@@ -33,7 +33,7 @@ from muscle.flips.result.history_report import (
     TaskHistory,
     UnfollowedTask,
 )
-from muscle.flips.result.warnings import warnings_of
+from muscle.flips.result.warnings import remarks_on
 from muscle.flips.statistics.multiplicity import holm
 from muscle.foreign_text import beginning
 from muscle.predictions.read import read_run
@@ -92,6 +92,7 @@ def _history_report(
         step: [quadrants_of(items) for items in pair.tasks.values() if items.kind == "binary"]
         for step, pair in steps.items()
     }
+    remarks = remarks_on(chain, steps, quadrants)
     return HistoryReport(
         format=HISTORY_FORMAT,
         muscle_version=importlib.metadata.version("muscle-llm"),
@@ -99,7 +100,8 @@ def _history_report(
         runs=[run.name for run in chain],
         comparability=differences,
         tasks_left_out=_left_out(pairs, tasks),
-        warnings=warnings_of(chain, steps, quadrants),
+        warnings=remarks.warnings,
+        readings=remarks.readings,
         missing=[pair.missing for pair in pairs],
         unread={run.name: run.unread for run in chain},
         tasks=tasks,

@@ -173,7 +173,7 @@ def to_markdown(report: Report) -> str:
         MARKER,
         bullets(escape(one_line(line, 400)) for line in allowed_lines(report)),
         recommendation(report),
-        bullets(escape(one_line(line, 400)) for line in before_lines(report, limit=MAX_REASONS)),
+        bullets(escape(one_line(line.text, 400)) for line in before_lines(report, limit=MAX_REASONS)),
         escape(one_line(report.headline, 600)) if report.decision is not None else "",
         _rules_in_markdown(section.findings),
         _reasons(section.findings),

@@ -66,7 +66,8 @@ class RunFacts(TypedDict, total=False):
         results: the format's own aggregates, by task; comparisons do not use them.
         tasks: what is known of each task: version, shots, prompt, data, generation, metric, judge.
         files: what was read.
-        notes: sentences that a reader of a comparison should know.
+        notes: sentences that should make a reader of a comparison look twice: its report has them as warnings.
+        readings: sentences on how it was read, in which nothing makes its figures doubtful.
         decided: of a plain table, what decides, from which column, and which columns are not used.
         default_task: the task's name where the rows named none and it was taken from the file.
     """
@@ -84,6 +85,7 @@ class RunFacts(TypedDict, total=False):
     tasks: Mapping[str, Mapping[str, object]]
     files: list[str]
     notes: list[str]
+    readings: list[str]
     decided: str
     default_task: str
 

@@ -15,7 +15,7 @@ import polars as pl
 from muscle.errors import DataError, UnclearColumns
 from muscle.foreign_text import listing
 from muscle.predictions.messages import reason
-from muscle.predictions.plain.files import notes_of, row_records, table_records
+from muscle.predictions.plain.files import row_records, table_records
 from muscle.predictions.plain.to_records import name_task
 from muscle.predictions.run import UNNAMED_TASK, Run, RunFacts
 
@@ -49,7 +49,7 @@ def run_of_table(source: object, columns: Mapping[str, str] | None, label: str) 
     except UnclearColumns as error:
         raise UnclearColumns(f"{error}{_in_python(error.flags)}", flags=error.flags) from None
     kind = "list of dicts" if isinstance(source, list | tuple) else f"{type(source).__module__.partition('.')[0]} table"
-    facts: RunFacts = {"source": kind, "format": "table", "notes": notes_of(told), "decided": told}
+    facts: RunFacts = {"source": kind, "format": "table", **told.facts()}
     if frame["task"].null_count() == frame.height:
         facts["default_task"] = UNNAMED_TASK
     return Run(label, name_task(frame, UNNAMED_TASK), facts)

@@ -58,9 +58,10 @@ def overview(report: Report) -> str:
     """
     decision = report.decision
     told = [f"How sure: {decision.sure}", f"Next: {decision.next}"] if decision is not None else report.reasons
+    before = [line.text for line in before_lines(report, limit=MAX_BEFORE)]
     parts = [
         Markup("<p><strong>{}</strong></p>").format(one_line(report.sentence, 600)),
-        _html_list([*allowed_lines(report), *told[:MAX_BEFORE], *before_lines(report, limit=MAX_BEFORE)]),
+        _html_list([*allowed_lines(report), *told[:MAX_BEFORE], *before]),
         _flips_html(report),
         _tasks_html(report),
         Markup(f"<p><small>{_MORE}</small></p>"),

@@ -40,6 +40,12 @@ def test_a_fresh_report_equals_what_is_read_of_its_json():
     assert Report.from_json(report.to_json()) == report
 
 
+def test_a_report_of_before_in_which_warnings_were_all_there_was_is_read_with_its_warnings():
+    before = {key: value for key, value in kept("choice").items() if key != "readings"} | {"warnings": ["a", "b"]}
+    report = Report.from_json(before)
+    assert (report.warnings, list(report.readings)) == (["a", "b"], [])
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [

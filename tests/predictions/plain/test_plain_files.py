@@ -187,14 +187,17 @@ def test_nothing_in_a_folder_is_passed_over_in_silence(tmp_path: Path) -> None:
     run = read_run(tmp_path)
     assert run.tasks == ["a", "b"]
     assert run.unread == tuple(Unread("not read", str(tmp_path / name)) for name in ("c.jsonl.xz", "d.tar", "more"))
-    (note,) = run.metadata["notes"]
-    assert all(name in note for name in (".DS_Store", ".hidden.jsonl", "LICENSE", "README.md")) and ".part" not in note
+    (reading,) = run.metadata["readings"]
+    assert (
+        all(name in reading for name in (".DS_Store", ".hidden.jsonl", "LICENSE", "README.md"))
+        and ".part" not in reading
+    )
 
 
 def test_a_note_that_many_files_share_is_made_once(tmp_path: Path) -> None:
     for n in range(20):
         (tmp_path / f"t{n:02}.jsonl").write_text('{"id": 1, "correct": true, "latency": 3}\n')
-    assert read_run(tmp_path).metadata["notes"] == [
+    assert read_run(tmp_path).metadata["readings"] == [
         "t00.jsonl, t01.jsonl, t02.jsonl and 17 more: column 'correct' decides what is right; not used: latency"
     ]
 

@@ -32,7 +32,7 @@ def read_both_ways(folder: Path, lines: list[str]) -> tuple[Any, Any]:
         json_lines._fast_table = way
         try:
             run = read_run(path)
-            results.append((run.frame, run.metadata["notes"]))
+            results.append((run.frame, run.metadata["readings"]))
         except DataError as error:
             results.append(str(error))
         finally:
@@ -251,8 +251,8 @@ def test_fields_that_are_not_read_are_named_once(tmp_path: Path) -> None:
     pl.DataFrame(rows).write_parquet(tmp_path / "a.parquet")
     runs: list[Run] = [read_run(path) for path in [*as_files(tmp_path, rows), tmp_path / "a.parquet"]]
     for run in [*runs, read_run(pl.DataFrame(rows))]:
-        (note,) = run.metadata["notes"]
-        assert "decides what is right; not used: latency, extra0, " in note and note.endswith(" and 3 more")
+        (reading,) = run.metadata["readings"]
+        assert "decides what is right; not used: latency, extra0, " in reading and reading.endswith(" and 3 more")
 
 
 def test_messages_are_short_and_hold_no_control_characters(tmp_path: Path) -> None:

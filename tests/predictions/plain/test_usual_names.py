@@ -72,7 +72,7 @@ def test_the_row_numbers_that_pandas_writes_are_not_used(tmp_path: Path) -> None
     assert run.metadata["decided"] == (
         "'prediction' compared with 'expected' decides what is right; input from 'question'; not used: Unnamed: 0"
     )
-    assert run.metadata["notes"] == [run.metadata["decided"]]
+    assert (run.metadata["notes"], run.metadata["readings"]) == ([], [run.metadata["decided"]])
 
 
 def test_a_row_after_a_text_of_several_lines_is_named_by_its_line(tmp_path: Path) -> None:
@@ -256,9 +256,12 @@ def test_a_number_beside_two_unknown_columns_that_often_say_the_same_is_asked_ab
 def test_answers_of_which_none_is_its_reference_are_told(tmp_path: Path) -> None:
     rows = [{"question": n, "expected": str(n), "response": f"It is {n}."} for n in range(10)]
     path = written(tmp_path / "a.jsonl", *rows)
-    assert "none of 10 answers is the same text as its reference" in read_run(path).metadata["decided"]
+    doubtful = read_run(path).metadata
+    assert "none of 10 answers is the same text as its reference" in doubtful["decided"]
+    assert (doubtful["notes"], doubtful["readings"]) == ([doubtful["decided"]], [])
     rows[3]["response"] = "3"
-    assert "none of" not in read_run(written(tmp_path / "b.jsonl", *rows)).metadata["decided"]
+    calm = read_run(written(tmp_path / "b.jsonl", *rows)).metadata
+    assert "none of" not in calm["decided"] and (calm["notes"], calm["readings"]) == ([], [calm["decided"]])
 
 
 @pytest.mark.parametrize(("right", "wrong"), [(2, 1), ("2", "0"), ("C", "B"), ("(c)", "A."), ("Ems", "Elbe")])

@@ -145,7 +145,9 @@ def test_a_score_that_contradicts_the_answers_is_refused_unless_it_is_named(
 
 def test_that_a_score_decides_beside_answers_is_noted(tmp_path: Path) -> None:
     run = read_run(write_lines(tmp_path / "a.jsonl", *confident(1, 0, 1)))
-    assert run.metadata["notes"] == ["score 'score' decides what is better; outputs are not compared with references"]
+    assert run.metadata["readings"] == [
+        "score 'score' decides what is better; outputs are not compared with references"
+    ]
     assert run.frame["correct"].null_count() == 3
 
 

@@ -135,7 +135,7 @@ def test_a_folder_gives_the_newest_log_of_each_task(tmp_path: Path) -> None:
         (tmp_path / f"{date}_{name}.eval").write_bytes((FILES / f"{name}.zstd.eval").read_bytes())
     run = read_run(tmp_path)
     assert run.tasks == ["garden", "kitchen"]
-    assert run.metadata["notes"] == ["garden: read 2026-01-02_garden-2.eval; also there: 2026-01-01_garden-1.eval"]
+    assert run.metadata["readings"] == ["garden: read 2026-01-02_garden-2.eval; also there: 2026-01-01_garden-1.eval"]
     garden = run.frame.filter(pl.col("task") == "garden")
     assert garden["output"].to_list() == read_run(FILES / "garden-2.zstd.eval").frame["output"].to_list()
 
@@ -241,7 +241,7 @@ def test_the_newest_log_is_so_by_its_own_time_not_by_its_name(tmp_path: Path) ->
     write_log(tmp_path / "b.json", log(scores=["C"], created="2026-01-01T10:00:00+00:00"))
     write_log(tmp_path / "a.eval", log(scores=["I"], created="2026-01-01T11:00:00+02:00"))
     assert read_run(tmp_path).frame["correct"].to_list() == [True]
-    assert read_run(tmp_path).metadata["notes"] == ["puddles: read b.json; also there: a.eval"]
+    assert read_run(tmp_path).metadata["readings"] == ["puddles: read b.json; also there: a.eval"]
 
 
 def test_one_task_with_other_arguments_is_another_task(tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ def test_settings_that_change_no_answer_do_not_make_another_task(tmp_path: Path)
     )
     run = read_run(tmp_path)
     assert run.tasks == ["puddles"]
-    assert run.metadata["notes"] == ["puddles: read 2.json; also there: 1.json"]
+    assert run.metadata["readings"] == ["puddles: read 2.json; also there: 1.json"]
 
 
 @pytest.mark.parametrize("status", ["cancelled", "error", "started"])
@@ -289,7 +289,7 @@ def test_an_older_whole_log_counts_before_a_newer_one_that_broke_off(tmp_path: P
     write_log(tmp_path / "2.json", newer)
     run = read_run(tmp_path)
     assert run.frame.height == 3
-    assert run.metadata["notes"] == [f"puddles: read 1.json; also there: 2.json ({status})"]
+    assert run.metadata["readings"] == [f"puddles: read 1.json; also there: 2.json ({status})"]
 
 
 def test_a_log_of_all_data_counts_before_a_newer_one_of_a_part(tmp_path: Path) -> None:

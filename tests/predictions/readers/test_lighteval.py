@@ -42,7 +42,7 @@ def test_of_several_dates_of_lighteval_the_newest_is_read(tmp_path: Path) -> Non
     old.mkdir()
     (source,) = new.glob("details_toy_sums*")
     shutil.copy(source, old / f"details_toy_sums|0_{old.name}.parquet")
-    assert read_run(folder).metadata["notes"] == [f"toy_sums|0: read the run of {new.name}; also there: {old.name}"]
+    assert read_run(folder).metadata["readings"] == [f"toy_sums|0: read the run of {new.name}; also there: {old.name}"]
 
 
 def test_a_parquet_file_of_lighteval_without_a_column_or_cut_off_is_said_so(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_metrics_answers_and_tables_of_lighteval_that_are_not_read_are_told(tmp_
     file = lighteval_file(tmp_path, rows)
     shutil.copy(file, tmp_path / "details_of_mine.parquet")
     run = read_run(tmp_path)
-    assert run.metadata["notes"] == [
+    assert run.metadata["readings"] == [
         "sums|0: metrics that are no number an item are passed over: parts",
         "sums|0: 2 items have several answers; the first of each is shown",
     ]

@@ -170,7 +170,7 @@ def test_filters_without_a_results_file_are_numbered_and_this_is_said(tmp_path: 
     run = read_run(one_file(folder, "samples_sums_*"))
     assert run.frame["filter"].unique().sort().to_list() == ["filter-1", "filter-2"]
     assert rows(run, "sums", "filter-1")["correct"].mean() == 0.625
-    assert any("called filter-1, filter-2" in note for note in run.metadata["notes"])
+    assert any("called filter-1, filter-2" in reading for reading in run.metadata["readings"])
 
 
 def test_of_several_dated_runs_each_tasks_newest_is_read_and_named(tmp_path: Path) -> None:
@@ -183,8 +183,8 @@ def test_of_several_dated_runs_each_tasks_newest_is_read_and_named(tmp_path: Pat
     change_line(older["samples_last"], 0, acc=1 - json.loads(older["samples_last"].read_text().splitlines()[0])["acc"])
     run = read_run(folder)
     assert run.frame.equals(read_run(FILES / RELEASES["0.4.13"]).frame)
-    assert sorted(note.split(":")[0] for note in run.metadata["notes"]) == ["last", "sums"]
-    assert "also there: 2025-01-01T00-00-00.000000" in run.metadata["notes"][0]
+    assert sorted(reading.split(":")[0] for reading in run.metadata["readings"]) == ["last", "sums"]
+    assert "also there: 2025-01-01T00-00-00.000000" in run.metadata["readings"][0]
     chosen = read_run(older["results"])
     assert sorted(chosen.tasks) == ["last", "sums"]
     assert rows(chosen, "last")["correct"].to_list() != rows(run, "last")["correct"].to_list()

@@ -101,8 +101,8 @@ def test_the_newest_run_of_the_harness_is_the_one_that_says_so_not_the_one_that_
         shutil.copy(file, copied)
         if stem == "results":
             write(copied, json.loads(file.read_text()) | {"date": 1.0})
-    notes = read_run(folder).metadata["notes"]
-    assert len(notes) == 7 and all("read the run of 2026-11-24" in note for note in notes)
+    readings = read_run(folder).metadata["readings"]
+    assert len(readings) == 7 and all("read the run of 2026-11-24" in reading for reading in readings)
 
 
 def test_a_sample_without_the_main_metric_has_no_verdict_and_no_other_metric_gives_one(

@@ -35,7 +35,7 @@ from muscle.flips.result.report import (
     Settings,
     TaskResult,
 )
-from muscle.flips.result.warnings import warnings_of
+from muscle.flips.result.warnings import Remarks, remarks_on
 from muscle.flips.slices.cuts import Cut, cut_tasks, measure_cuts
 from muscle.flips.slices.slice_numbers import TaskSlices
 from muscle.predictions.run import Run
@@ -84,16 +84,15 @@ def assemble(
     with_old = _with_old(sides)
     pairs = {side: measured.pair for side, measured in with_old.items()}
     cuts, causes = _cuts(with_old, options), causes_of(pairs, rules_of(options))
-    judged: WithOld = "old_vs_candidate" if "candidate" in main else "old_vs_new"
+    judged = with_old["old_vs_candidate" if "candidate" in main else "old_vs_new"]
     effects = _effects(with_old, options)
     tasks = _task_results(sides, effects, cuts, explain(pairs, sides["old_vs_new"].rerun, causes, options))
-    floors = _floor_effects(main, with_old[judged], options)
-    tasks = _with_standings(tasks, with_old[judged].judged(effects, floors), options)
+    tasks = _with_standings(tasks, judged.judged(effects, _floor_effects(main, judged, options)), options)
     listed = _listed(with_old, causes, cuts["old_vs_new"])
     flips = list_flips(listed, limit=options.max_flips, seed=options.seed)
-    verdict = verdict_of(with_old[judged], tasks, options)
-    old, new = main["old"].name, main["new"].name
-    candidate = main["candidate"].name if "candidate" in main else None
+    verdict = verdict_of(judged, tasks, options)
+    remarks = _remarks([*main.values(), *others.values()], sides)
+    old, new, candidate = main["old"].name, main["new"].name, main["candidate"].name if "candidate" in main else None
     report = Report(
         format=FORMAT,
         muscle_version=importlib.metadata.version("muscle-llm"),
@@ -105,7 +104,8 @@ def assemble(
         verdict=verdict.word,
         headline=headline(verdict.word, tasks, old=old, new=new, candidate=candidate),
         reasons=list(verdict.reasons),
-        warnings=_warnings([*main.values(), *others.values()], sides),
+        warnings=remarks.warnings,
+        readings=remarks.readings,
         join=sides["old_vs_new"].pair.joined.report,
         missing={side: measured.pair.missing for side, measured in sides.items()},
         unread={name: list(run.unread) for name, run in (*main.items(), *others.items())},
@@ -116,11 +116,11 @@ def assemble(
         flips_total=flips.totals,
         flips_shown=len(flips.flips),
         settings=_settings(options),
-        noise=_noise_summary(old, candidate or new, with_old[judged]),
+        noise=_noise_summary(old, candidate or new, judged),
         comparability=comparability,
     )
-    decision = decide(report, grounds_of(with_old[judged], verdict, tasks, options))
-    return Assembled(replace(report, decision=decision), sides, cuts, listed)
+    report = replace(report, decision=decide(report, grounds_of(judged, verdict, tasks, options)))
+    return Assembled(report, sides, cuts, listed)
 
 
 def _sides(main: Mapping[str, Run], options: CompareOptions) -> dict[Side, MeasuredPair]:
@@ -144,10 +144,10 @@ def _with_old(sides: Mapping[Side, MeasuredPair]) -> dict[WithOld, MeasuredPair]
     return found
 
 
-def _warnings(runs: Sequence[Run], sides: Mapping[Side, MeasuredPair]) -> list[str]:
+def _remarks(runs: Sequence[Run], sides: Mapping[Side, MeasuredPair]) -> Remarks:
     said = {side.replace("_", " "): measured for side, measured in sides.items()}
     pairs = {side: measured.pair for side, measured in said.items()}
-    return warnings_of(runs, pairs, {side: measured.binary_quadrants() for side, measured in said.items()})
+    return remarks_on(runs, pairs, {side: measured.binary_quadrants() for side, measured in said.items()})
 
 
 def _noise_summary(old: str, other: str, measured: MeasuredPair) -> NoiseSummary:

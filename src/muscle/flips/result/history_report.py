@@ -138,6 +138,7 @@ class HistoryReport:
         comparability: what differs between neighbours beside the model, a list for each step.
         tasks_left_out: tasks that not all versions have.
         warnings: what was not read or did not pair.
+        readings: how the runs' files were read, where nothing in it makes the numbers doubtful.
         missing: what was not judged, of each step.
         unread: what could not be read, by version.
         tasks: the tasks, by name.
@@ -150,6 +151,7 @@ class HistoryReport:
     comparability: Sequence[Sequence[Difference]]
     tasks_left_out: Sequence[str]
     warnings: Sequence[str]
+    readings: Sequence[str]
     missing: Sequence[Missing]
     unread: Mapping[str, Sequence[Unread]]
     tasks: Mapping[str, TaskHistory | UnfollowedTask]

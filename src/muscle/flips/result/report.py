@@ -199,6 +199,8 @@ class Report:
         title: what the page is called beside the verdict; no key without one.
         training: how the adapters were trained, by task; no key where runs alone were compared.
         decision: what to do with the judged version, for whoever decides; no key in reports of before.
+        readings: how the runs' files were read, where nothing in it makes the numbers doubtful; no key in reports of
+            before, where they stand among the warnings.
     """
 
     format: str
@@ -228,6 +230,7 @@ class Report:
     title: str | None = field(default=None, metadata=OPTIONAL_KEY)
     training: Mapping[str, Sequence[TrainedAdapter]] | None = field(default=None, metadata=OPTIONAL_KEY)
     decision: Decision | None = field(default=None, metadata=OPTIONAL_KEY)
+    readings: Sequence[str] = ()
 
     def __repr__(self) -> str:
         return f"<Report: {one_line(self.sentence, 240)}>"

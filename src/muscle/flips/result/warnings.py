@@ -1,8 +1,10 @@
-"""What a reader must know before trusting the numbers: one sentence each, in the report's `warnings`."""
+"""What a reader must know before trusting the numbers, and how the files were read: one sentence each."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from muscle.flips.measuring.metrics import UNCHANGED_FLIPS, Quadrants
 from muscle.flips.pairing.pair import Pair
@@ -14,9 +16,20 @@ MAX_TASKS = 5
 """Tasks that a warning names."""
 
 
-def warnings_of(
-    runs: Sequence[Run], pairs: Mapping[str, Pair], quadrants: Mapping[str, Sequence[Quadrants]]
-) -> list[str]:
+@dataclass(frozen=True)
+class Remarks:
+    """What a report says beside its numbers.
+
+    Attributes:
+        warnings: what a reader must know before trusting the numbers.
+        readings: how the runs' files were read, where nothing in it makes the numbers doubtful.
+    """
+
+    warnings: list[str]
+    readings: list[str]
+
+
+def remarks_on(runs: Sequence[Run], pairs: Mapping[str, Pair], quadrants: Mapping[str, Sequence[Quadrants]]) -> Remarks:
     """Return what did not pair, and what their readers and likelihoods say.
 
     Args:
@@ -27,11 +40,16 @@ def warnings_of(
     found = [f"{run.name}: not read: {each}" for run in runs for each in run.unread]
     found += [sentence for side, pair in pairs.items() for sentence in _about_pair(side, pair, quadrants[side])]
     found += [warning for run in runs for warning in grid_warnings(run)]
+    return Remarks([*found, *_of_readers(runs, "notes")], _of_readers(runs, "readings"))
+
+
+def _of_readers(runs: Sequence[Run], kind: Literal["notes", "readings"]) -> list[str]:
+    """Return what the runs' readers say, each sentence once, with the runs that it is about."""
     runs_of: dict[str, list[str]] = {}
     for run in runs:
-        for note in run.metadata.get("notes") or ():
-            runs_of.setdefault(note, []).append(run.name)
-    return found + [f"{', '.join(dict.fromkeys(names))}: {note}" for note, names in runs_of.items()]
+        for sentence in run.metadata.get(kind) or ():
+            runs_of.setdefault(sentence, []).append(run.name)
+    return [f"{', '.join(dict.fromkeys(names))}: {sentence}" for sentence, names in runs_of.items()]
 
 
 def _about_pair(side: str, pair: Pair, quadrants: Sequence[Quadrants]) -> Iterator[str]:

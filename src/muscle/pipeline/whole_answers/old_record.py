@@ -167,12 +167,12 @@ def _write_old_run(record: Record, data: TaskData, out: Path) -> None:
         "backend": "record",
         "num_errors": sum(answer.error is not None for answer in answers),
     }
-    notes = [_old_side_note(record, len(data.test), len(answers), missing)]
-    metadata = {"format": "muscle", "model": {"name": record.name}, "notes": notes, "tasks": {task.name: facts}}
+    readings = [_old_side_reading(record, len(data.test), len(answers), missing)]
+    metadata = {"format": "muscle", "model": {"name": record.name}, "readings": readings, "tasks": {task.name: facts}}
     save_run(Run("old", build_frame(task, asked, answers), metadata), out, facts={"record_digest": record.digest})
 
 
-def _old_side_note(record: Record, num_items: int, num_answers: int, missing: Sequence[str]) -> str:
+def _old_side_reading(record: Record, num_items: int, num_answers: int, missing: Sequence[str]) -> str:
     """Say in a sentence for reports what the old side is."""
     asked = f", asked {record.facts['first']} to {record.facts['last']}" if record.facts.get("first") else ""
     there = num_answers - len(missing)

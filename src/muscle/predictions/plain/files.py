@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -25,9 +25,9 @@ from muscle.predictions.plain.table_files import csv_line, is_text_table, read_t
 from muscle.predictions.plain.to_records import name_task, to_records
 from muscle.predictions.plain.usual_names import sampled_rows, usual_columns
 from muscle.predictions.plain.verdicts import check_score
-from muscle.predictions.plain.what_decides import decision
+from muscle.predictions.plain.what_decides import WhatDecides, what_decides
 from muscle.predictions.records import concat_records, unknown_fields
-from muscle.predictions.run import METADATA_FILE, UNREAD, RunFacts, Unread, unread_from_json
+from muscle.predictions.run import METADATA_FILE, UNREAD, Unread, unread_from_json
 
 _HEAD_BYTES = 65_536
 # What people keep beside predictions, and what programs leave there.
@@ -48,10 +48,6 @@ _BESIDE = (
     ".sha256",
 )
 _LEFT_OVER = ".part"
-_BEYOND_DOUBT = re.compile(
-    r"(column 'correct'|'(output|choice|extracted_answer)' compared with 'reference'|score 'score\.[^']*') "
-    r"decides what is (right|better)(; outputs are not compared with references)?"
-)
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,7 @@ class Plain:
 
     Attributes:
         frame: records; every row has a task.
-        metadata: what is known of the run, with `notes`.
+        metadata: what is known of the run, with `notes` and `readings`.
         unread: what a folder holds that was not read.
     """
 
@@ -87,8 +83,8 @@ def renamed(table: pl.DataFrame, columns: Mapping[str, str] | None, place: str) 
 
 def records_of(
     table: Table, columns: Mapping[str, str], where: Callable[[int], str], *, named_score: bool
-) -> tuple[pl.DataFrame, str]:
-    """Turn a file's table into records, with the line that says what decides.
+) -> tuple[pl.DataFrame, WhatDecides]:
+    """Turn a file's table into records, with what decides in them.
 
     Args:
         table: the fields, in our names.
@@ -110,7 +106,7 @@ def records_of(
     if "correct" not in table.frame.columns and not named_score:
         check_score(frame, where)
     fields = table.frame.columns
-    return frame, decision(frame, fields=fields, columns=columns, unread=table.unread, is_asked=named_score)
+    return frame, what_decides(frame, fields=fields, columns=columns, unread=table.unread, is_asked=named_score)
 
 
 def _in_their_words(message: str, columns: Mapping[str, str]) -> str:
@@ -130,8 +126,8 @@ def table_records(
     place: str,
     *,
     is_csv: bool = False,
-) -> tuple[pl.DataFrame, str]:
-    """Turn a table with a user's own columns into records, with the line that says what decides.
+) -> tuple[pl.DataFrame, WhatDecides]:
+    """Turn a table with a user's own columns into records, with what decides in them.
 
     Args:
         table: the table.
@@ -155,8 +151,8 @@ def table_records(
 
 def row_records(
     rows: Sequence[object], given: Mapping[str, str] | None, where: Callable[[int], str]
-) -> tuple[pl.DataFrame, str]:
-    """Turn rows as JSON has them into records, with the line that says what decides.
+) -> tuple[pl.DataFrame, WhatDecides]:
+    """Turn rows as JSON has them into records, with what decides in them.
 
     Args:
         rows: the objects.
@@ -195,11 +191,6 @@ def asking(rows: Sequence[Mapping[str, object]], columns: Mapping[str, str], pla
         raise UnclearColumns(message, flags=error.flags or propose(rows), versions=versions) from None
 
 
-def notes_of(line: str) -> list[str]:
-    """Return the line on what decides as a note for reports, unless it is what nobody could doubt."""
-    return [] if _BEYOND_DOUBT.fullmatch(line) else [line]
-
-
 def read_plain(path: Path, columns: Mapping[str, str] | None) -> Plain:
     """Read a file of records, or a folder of such files.
 
@@ -214,13 +205,13 @@ def read_plain(path: Path, columns: Mapping[str, str] | None) -> Plain:
         return _read_folder(path, columns)
     frame, told = _read_file(path, columns)
     unnamed = frame["task"].null_count() == frame.height
-    facts: RunFacts = {"notes": notes_of(told), "decided": told}
+    facts = told.facts()
     if unnamed:
         facts["default_task"] = path.stem
     return Plain(name_task(frame, path.stem), facts)
 
 
-def _read_file(path: Path, columns: Mapping[str, str] | None) -> tuple[pl.DataFrame, str]:
+def _read_file(path: Path, columns: Mapping[str, str] | None) -> tuple[pl.DataFrame, WhatDecides]:
     suffix = path.suffix.lower()
     if suffix in TABLE_SUFFIXES or is_text_table(path):
         is_csv = suffix in TEXT_TABLE_SUFFIXES
@@ -250,23 +241,26 @@ def _read_folder(folder: Path, columns: Mapping[str, str] | None) -> Plain:
         raise DataError(f"{folder}: expected TASK.jsonl or TASK.parquet files, found {found}")
     _refuse_copies(folder, files)
     frames: list[pl.DataFrame] = []
-    files_of: dict[str, list[str]] = {}
+    files_of: dict[WhatDecides, list[str]] = {}
     for file in files:
         with readable(file) as plain:
             frame, told = _read_file(plain, columns)
         frames.append(name_task(frame, Path(plain_name(file.name)).stem))
         files_of.setdefault(told, []).append(file.name)
-    metadata, own_notes, unread = _folder_metadata(folder)
-    lines = {f"{listing(names, 3)}: {line}": line for line, names in files_of.items()}
-    notes = own_notes + [told for told, line in lines.items() if notes_of(line)]
+    metadata, unread = _folder_metadata(folder)
+    notes, readings = (_sentences(metadata, name, folder / METADATA_FILE) for name in ("notes", "readings"))
+    deciding = [replace(told, line=f"{listing(names, 3)}: {told.line}").facts() for told, names in files_of.items()]
+    for facts in deciding:
+        notes += facts["notes"]
+        readings += facts["readings"]
     others = [entry for entry in entries if not _is_records(entry) and entry.name != METADATA_FILE]
     beside = [entry.name for entry in others if _is_beside(entry)]
     if beside:
-        notes.append(f"{folder}: files beside the predictions that are not read: {listing(beside)}")
+        readings.append(f"{folder}: files beside the predictions that are not read: {listing(beside)}")
     lost = [Unread("not read", str(entry)) for entry in others if not _is_beside(entry) and not _is_left_over(entry)]
     return Plain(
         concat_records(frames),
-        metadata | {"notes": notes, "decided": "; ".join(lines)},
+        metadata | {"notes": notes, "readings": readings, "decided": "; ".join(facts["decided"] for facts in deciding)},
         (*unread, *lost),
     )
 
@@ -303,18 +297,23 @@ def _is_beside(entry: Path) -> bool:
     return entry.name.startswith(".") or (entry.suffix.lower() in _BESIDE and entry.is_file())
 
 
-def _folder_metadata(folder: Path) -> tuple[dict[str, object], list[object], tuple[Unread, ...]]:
-    """Read what the folder's `run.json` says of the run, its notes, and what its source held beside it."""
+def _folder_metadata(folder: Path) -> tuple[dict[str, object], tuple[Unread, ...]]:
+    """Read what the folder's `run.json` says of the run, and what its source held beside it."""
     path = folder / METADATA_FILE
     if not path.is_file():
-        return {}, [], ()
+        return {}, ()
     try:
         value = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: expected a JSON object, found damaged JSON ({reason(error)})") from None
     if not isinstance(value, dict):
         raise DataError(f"{path}: expected a JSON object, found a {type(value).__name__}")
-    notes = value.get("notes") or []
-    if not isinstance(notes, list):
-        raise DataError(f"{path}, field 'notes': expected a list of sentences, found {shorten(notes)}")
-    return value, notes, unread_from_json(value.pop(UNREAD, None), str(path))
+    return value, unread_from_json(value.pop(UNREAD, None), str(path))
+
+
+def _sentences(metadata: Mapping[str, object], name: str, path: Path) -> list[str]:
+    """Return a list of sentences out of a folder's `run.json`."""
+    found = metadata.get(name) or []
+    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+        raise DataError(f"{path}, field '{name}': expected a list of sentences, found {shorten(found)}")
+    return list(found)

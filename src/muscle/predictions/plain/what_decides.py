@@ -2,28 +2,50 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import polars as pl
 
 from muscle.foreign_text import listing
-from muscle.predictions.run import SCORE_PREFIX
+from muscle.predictions.run import SCORE_PREFIX, RunFacts
 
-_DOUBT = "answers is the same text as its reference"
 _ENOUGH = 10
 """Answers of which one is right, as a rule, by a rule that fits."""
 
 
-def decision(
+@dataclass(frozen=True)
+class WhatDecides:
+    """What decides in a file.
+
+    Attributes:
+        line: in words.
+        kind: "plain", which nobody could doubt: fields of the format decide, and every column is used; "reading", a
+            choice between columns that reports tell; "doubt", which should make a reader look twice.
+    """
+
+    line: str
+    kind: Literal["plain", "reading", "doubt"]
+
+    def facts(self) -> RunFacts:
+        """Return it as facts of a run."""
+        return {
+            "notes": [self.line] if self.kind == "doubt" else [],
+            "readings": [self.line] if self.kind == "reading" else [],
+            "decided": self.line,
+        }
+
+
+def what_decides(
     frame: pl.DataFrame,
     *,
     fields: Collection[str],
     columns: Mapping[str, str],
     unread: Sequence[str],
     is_asked: bool = False,
-) -> str:
-    """Say in one line what decides, from which column, and which columns are not used.
+) -> WhatDecides:
+    """Say in one line what decides, from which column, and which columns are not used; and whether that is doubtful.
 
     Args:
         frame: a file's records.
@@ -33,40 +55,36 @@ def decision(
         is_asked: whether the user named the score.
     """
 
+    def column(ours: str) -> str:
+        return columns.get(ours, ours)
+
     def named(ours: str) -> str:
-        return f"'{listing([columns.get(ours, ours)])}'"
+        return f"'{listing([column(ours)])}'"
 
     scores = [name for name in frame.columns if name.startswith(SCORE_PREFIX)]
-    ignored = list(unread)
+    ignored, doubt = list(unread), ""
     if "correct" in fields:
+        deciding = ["correct"]
         line = f"column {named('correct')} decides what is right"
-        ignored += [columns.get("score", "score")] if f"{SCORE_PREFIX}score" in scores else []
+        ignored += [column("score")] if f"{SCORE_PREFIX}score" in scores else []
     elif frame["correct"].null_count() < frame.height or not scores:
         answers = [n for n in ("choice", "extracted_answer", "output") if n in fields and not _is_empty(frame, n)]
-        line = f"{named(next(iter(answers), 'output'))} compared with {named('reference')} decides what is right"
-        line += _none_is_right(frame["correct"].drop_nulls())
+        deciding = [next(iter(answers), "output"), "reference"]
+        line = f"{named(deciding[0])} compared with {named('reference')} decides what is right"
+        doubt = _none_is_right(frame["correct"].drop_nulls())
         if f"{SCORE_PREFIX}score" in scores and not is_asked:
             ignored.append("score")
     else:
         score = scores[0].removeprefix(SCORE_PREFIX)
-        line = f"score {named(score if score == 'score' else scores[0])} decides what is better"
+        deciding = [score if score == "score" else scores[0]]
+        line = f"score {named(deciding[0])} decides what is better"
         if not _is_empty(frame, "output") and not _is_empty(frame, "reference"):
             line += "; outputs are not compared with references"
-    others = [f"{ours} from {named(ours)}" for ours in ("input", "id") if columns.get(ours, ours) != ours]
-    if others:
-        line += f"; {', '.join(others)}"
-    return line + (f"; not used: {listing(ignored)}" if ignored else "")
-
-
-def only_says_what_decides(note: str) -> bool:
-    """Whether a note says how a file was read, and nothing that should make a reader doubt the figures.
-
-    >>> only_says_what_decides("old, new: 'prediction' compared with 'expected' decides what is right")
-    True
-    >>> only_says_what_decides("old: column 'passed' decides what is right: none of 60 answers is ...")
-    False
-    """
-    return re.search(r" decides what is (right|better)(;|$)", note) is not None and _DOUBT not in note
+    others = [f"{ours} from {named(ours)}" for ours in ("input", "id") if column(ours) != ours]
+    ends = [doubt, ", ".join(others), f"not used: {listing(ignored)}" if ignored else ""]
+    # A score that is called so may be a judge's, a distance or a confidence: that it decides is told.
+    is_plain = deciding != ["score"] and all(column(ours) == ours for ours in deciding) and not any(ends)
+    return WhatDecides("; ".join([line, *filter(None, ends)]), "doubt" if doubt else "plain" if is_plain else "reading")
 
 
 def _none_is_right(verdicts: pl.Series) -> str:
@@ -74,8 +92,8 @@ def _none_is_right(verdicts: pl.Series) -> str:
     if verdicts.any() or verdicts.len() < _ENOUGH:
         return ""
     return (
-        f"; none of {verdicts.len()} {_DOUBT}: if another rule decides (a number or word within the text), give its "
-        "verdict in a column 'correct'"
+        f"none of {verdicts.len()} answers is the same text as its reference: if another rule decides (a number or "
+        "word within the text), give its verdict in a column 'correct'"
     )
 
 

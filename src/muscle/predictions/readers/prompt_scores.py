@@ -56,7 +56,7 @@ def read(path: Path) -> Run:
     if "correct" not in kept:
         table = table.with_columns(correct=pl.lit(None, pl.Boolean))
     frame = to_records(table, where=where)
-    facts: RunFacts = {"notes": [f"fields that are not read: {listing(unread)}"] if unread else []}
+    facts: RunFacts = {"readings": [f"fields that are not read: {listing(unread)}"] if unread else []}
     if frame["task"].null_count() == frame.height:
         facts["default_task"] = path.stem
     frame = name_task(frame, path.stem)

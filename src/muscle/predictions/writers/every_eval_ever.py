@@ -32,7 +32,7 @@ from muscle.provenance import file_sha256
 SCHEMA_VERSION = "0.3.0"
 _SLICE_ROWS = 5_000
 _UNSAFE = re.compile(r'[<>:"\\|?*\x00-\x1f/]')
-_OWN_FACTS = ("settings", "tasks", "versions", "harness", "higher_is_better", "notes", DEFAULT_TASK)
+_OWN_FACTS = ("settings", "tasks", "versions", "harness", "higher_is_better", "notes", "readings", DEFAULT_TASK)
 
 
 @dataclass(frozen=True)

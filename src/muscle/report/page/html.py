@@ -24,7 +24,6 @@ from muscle.flips.result.finding import VERDICT_WORDS
 from muscle.flips.result.flip import Flip
 from muscle.flips.result.report import Report
 from muscle.foreign_text import visible
-from muscle.predictions.plain.what_decides import only_says_what_decides
 from muscle.report.entries import unit_of
 from muscle.report.page import causes, figures, headline, noise, overview, rules, slices, tables, trade_offs
 from muscle.report.page.training.cards import training_cards
@@ -121,8 +120,6 @@ def _verdict_parts(report: Report, held: Report) -> dict[str, object]:
         "names": _names_of_versions(report),
         "noise_sentence": noise.sentence(report),
         "differences": rules.differences(report),
-        "doubts": [warning for warning in report.warnings if not only_says_what_decides(warning)],
-        "readings": [warning for warning in report.warnings if only_says_what_decides(warning)],
         "tile_groups": headline.headline_tiles(report),
         "fate": figures.fate_of_negative_flips(report),
         "join": tables.join_lines(report),

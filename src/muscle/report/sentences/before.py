@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from muscle.flips.result.history_report import HistoryReport
 from muscle.flips.result.report import Report
 
 
@@ -14,17 +18,48 @@ def allowed_lines(report: Report) -> list[str]:
     return [f"{text} (allowed)" for text, grave in _differences(report) if grave]
 
 
-def before_lines(report: Report, *, limit: int) -> list[str]:
-    """Return a line for each other difference between the runs, then the warnings.
+@dataclass(frozen=True)
+class BeforeLine:
+    """A line that comes before the first number.
+
+    Attributes:
+        text: the line.
+        is_calm: whether it only says how files were read.
+    """
+
+    text: str
+    is_calm: bool = False
+
+
+def before_lines(report: Report, *, limit: int) -> list[BeforeLine]:
+    """Return a line for each other difference between the runs, then the warnings, then how the files were read.
 
     Args:
         report: of a comparison or of the gate.
         limit: lines; of more it is said how many there are.
     """
-    lines = [text for text, grave in _differences(report) if not grave]
-    lines += [f"note: {warning}" for warning in report.warnings]
-    hidden = len(lines) - limit
-    return lines[:limit] + ([f"and {hidden} more in the JSON report"] if hidden > 0 else [])
+    differences = [text for text, grave in _differences(report) if not grave]
+    return first_before([*differences, *warning_lines(report)], report.readings, limit=limit, place="the JSON report")
+
+
+def warning_lines(report: Report | HistoryReport) -> list[str]:
+    """Return a report's warnings as lines."""
+    return [f"warning: {warning}" for warning in report.warnings]
+
+
+def first_before(grave: Sequence[str], readings: Sequence[str], *, limit: int, place: str) -> list[BeforeLine]:
+    """Return the first lines of what comes before the numbers, what is grave first.
+
+    Args:
+        grave: lines that should make a reader look twice.
+        readings: how files were read.
+        limit: lines; of more it is said how many there are.
+        place: where they are all to be found.
+    """
+    lines = [*map(BeforeLine, grave), *(BeforeLine(f"note: {reading}", is_calm=True) for reading in readings)]
+    hidden = lines[limit:]
+    more = BeforeLine(f"and {len(hidden)} more in {place}", is_calm=all(line.is_calm for line in hidden))
+    return lines[:limit] + ([more] if hidden else [])
 
 
 def _differences(report: Report) -> list[tuple[str, bool]]:

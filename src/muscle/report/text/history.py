@@ -11,9 +11,10 @@ from muscle.flips.history import KIND_WORDS
 from muscle.flips.result.history_report import HistoryReport, HistoryStep, TaskHistory
 from muscle.foreign_text import one_line
 from muscle.report.numbers import Form, count, estimate, format_number, probability, value_alone
+from muscle.report.sentences.before import BeforeLine, first_before, warning_lines
 from muscle.report.text.escaping import escape
 from muscle.report.text.markdown_parts import bullets, details, markdown_table
-from muscle.report.text.terminal_parts import WIDE, indented_table, print_hidden, print_lines
+from muscle.report.text.terminal_parts import WIDE, indented_table, print_before, print_hidden, print_lines
 
 MAX_TASKS = 20
 MAX_PATTERNS = 8
@@ -28,7 +29,7 @@ def history_markdown(report: HistoryReport) -> str:
     """Write a history as Markdown: a section a task with its steps, patterns and restless items."""
     shown, hidden = _shown_histories(report)
     parts = [
-        bullets(escape(one_line(line, 400)) for line in _before_history(report)),
+        bullets(escape(one_line(line.text, 400)) for line in _before_history(report)),
         f"### {escape(one_line(' → '.join(report.runs), 300))}",
     ]
     for name, task in shown:
@@ -55,7 +56,7 @@ def print_history(report: HistoryReport, console: Console) -> None:
         report: of `muscle.flips.history.history`.
         console: where to print.
     """
-    print_lines(_before_history(report), console, limit=400, style="yellow")
+    print_before(_before_history(report), console)
     shown, hidden = _shown_histories(report)
     for name, task in shown:
         print_lines([_sentence(name, task)], console, limit=400, style="bold")
@@ -73,7 +74,7 @@ def print_history(report: HistoryReport, console: Console) -> None:
     print_hidden(hidden, "tasks, in which less broke", console)
 
 
-def _before_history(report: HistoryReport) -> list[str]:
+def _before_history(report: HistoryReport) -> list[BeforeLine]:
     """Say what differs between neighbours beside the model, before the first number."""
     lines = []
     for step, found in enumerate(report.comparability):
@@ -83,9 +84,7 @@ def _before_history(report: HistoryReport) -> list[str]:
             lines.append(f"{way} differs beside the model: {each.what}: {each.message}{allowed}")
     if report.tasks_left_out:
         lines.append(f"not all versions have: {', '.join(report.tasks_left_out)}")
-    lines += [f"note: {warning}" for warning in report.warnings]
-    hidden = len(lines) - MAX_BEFORE
-    return lines[:MAX_BEFORE] + ([f"and {hidden} more in the JSON"] if hidden > 0 else [])
+    return first_before([*lines, *warning_lines(report)], report.readings, limit=MAX_BEFORE, place="the JSON")
 
 
 def _shown_histories(report: HistoryReport) -> tuple[list[tuple[str, TaskHistory]], int]:

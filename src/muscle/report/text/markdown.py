@@ -59,7 +59,7 @@ def render_markdown(report: Report) -> str:
     parts = [
         bullets(escape(clip(line, 400)) for line in allowed_lines(report)),
         recommendation(report),
-        bullets(escape(clip(line, 400)) for line in before_lines(report, limit=MAX_BEFORE)),
+        bullets(escape(clip(line.text, 400)) for line in before_lines(report, limit=MAX_BEFORE)),
         escape(clip(report.headline, 600)) if report.decision is not None else "",
         bullets(escape(clip(reason, 400)) for reason in report.reasons[:MAX_REASONS]),
         _tasks_in_markdown(report),

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from muscle.flips.result.report import Report
 from muscle.foreign_text import one_line
-from muscle.report.sentences.before import allowed_lines, before_lines
+from muscle.report.sentences.before import BeforeLine, allowed_lines, before_lines
 from muscle.report.sentences.flips import answers, flips_to_show, told_apart, worst_flips
 from muscle.report.sentences.over_tasks import join_line, not_compared
 
@@ -42,7 +42,7 @@ def print_verdict(report: Report, console: Console, *, max_before: int, style: s
     Args:
         report: of a comparison or of the gate.
         console: where to print.
-        max_before: lines of what differs beside the model and of warnings.
+        max_before: lines of what differs beside the model, of warnings and of how files were read.
         style: of the first sentence.
     """
     decision = report.decision
@@ -51,7 +51,13 @@ def print_verdict(report: Report, console: Console, *, max_before: int, style: s
     for title, text in (("How sure", decision.sure), ("Next", decision.next)) if decision is not None else ():
         if text:
             _print_hanging(f"  {title}: ", text, console)
-    print_lines(before_lines(report, limit=max_before), console, limit=400, style="yellow")
+    print_before(before_lines(report, limit=max_before), console)
+
+
+def print_before(lines: Iterable[BeforeLine], console: Console) -> None:
+    """Print what comes before the figures; what is calm, calmly."""
+    for line in lines:
+        print_lines([line.text], console, limit=400, style="dim" if line.is_calm else "yellow")
 
 
 def _print_hanging(head: str, text: str, console: Console, *, style: str = "") -> None:

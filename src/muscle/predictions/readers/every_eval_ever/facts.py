@@ -88,7 +88,8 @@ class Aggregate:
         check_levels(own, where)
         for name in ("tasks", "settings", "versions", "higher_is_better"):
             object_at(own, name, where)
-        list_at(own, "notes", where)
+        for name in ("notes", "readings"):
+            list_at(own, name, where)
         return own
 
     def unread(self, samples: Path, rows: Counter[tuple[str, str]]) -> tuple[Unread, ...]:
@@ -139,6 +140,7 @@ class Aggregate:
             },
             "files": [str(samples)],
             "notes": [] if self.is_there else [absent],
+            "readings": [],
         }
 
     def _task(self, metrics: Sequence[Metric]) -> dict[str, object]:

@@ -63,13 +63,13 @@ def read(path: Path, metric: str | None = None) -> Run:
     """
     if not path.is_dir():
         return _read_log(_Log(path, Header(*read_header(path))), metric)
-    logs, notes, unread = _logs_to_read(path)
+    logs, readings, unread = _logs_to_read(path)
     runs = [_read_log(log, metric) for log in logs]
     metadata = merged_facts(runs, runs[-1].metadata) | {"versions": _all_versions(runs)}
     return Run(
         metadata["model"].get("name") or path.name,
         concat_records([run.frame for run in runs]),
-        metadata | {"notes": [*notes, *metadata["notes"]]},
+        metadata | {"readings": readings},
         (*unread, *(each for run in runs for each in run.unread)),
     )
 
@@ -107,15 +107,15 @@ def _logs_to_read(folder: Path) -> tuple[list[_Log], list[str], list[Unread]]:
         names = sorted(set(models.values()))
         found = ", ".join(names[:6]) if len(names) > 1 else f"{names[0]} with other arguments"
         raise DataError(f"{folder}: expected the logs of one model, found {found}; name one log")
-    chosen, notes = [], []
+    chosen, readings = [], []
     for same in _by_setup(folder, logs):
         *others, best = sorted(same, key=lambda log: log.rank)
         chosen.append(best)
         if others:
             listed = ", ".join(_name_and_status(log) for log in reversed(others))
-            notes.append(f"{best.header.task}: read {best.path.name}; also there: {listed}")
+            readings.append(f"{best.header.task}: read {best.path.name}; also there: {listed}")
     unread = _not_logs(folder, {log.path for log in logs}, files)
-    return chosen, notes, unread
+    return chosen, readings, unread
 
 
 def _name_and_status(log: _Log) -> str:

@@ -59,7 +59,7 @@ class Details:
     Attributes:
         frame: its records.
         metric: the metric that decides; None where there is none.
-        notes: what of it is not read.
+        readings: what of it is not read, and that nothing is lost by it.
     """
 
     def __init__(self, file: Path, task: str) -> None:
@@ -68,11 +68,11 @@ class Details:
         Raises:
             DataError: it is damaged, too large unpacked, lacks a column, or holds what it should not: file, row, field.
         """
-        self.notes: list[str] = []
+        self.readings: list[str] = []
         table = RowTable(extra={"gold": pl.List(pl.Int64)}, where=str(file))
         slices = SliceFields()
         num_more = 0
-        for number, row in enumerate(_rows_of_details(file, self.notes, task), 1):
+        for number, row in enumerate(_rows_of_details(file, self.readings, task), 1):
             fields, num_answers = _record_of_row(row, f"{file}, row {number}", number)
             num_more += num_answers > 1
             table.add(fields | slices.of(row["doc"].get("specific")))
@@ -80,19 +80,19 @@ class Details:
         if frame.is_empty():
             raise DataError(f"{file}: expected details, found none")
         if num_more:
-            self.notes.append(f"{task}: {num_more} items have several answers; the first of each is shown")
+            self.readings.append(f"{task}: {num_more} items have several answers; the first of each is shown")
         frame = with_gold_scores(slices.prune(frame).with_columns(pl.lit(task).alias("task")))
         frame, self.metric = _with_correct(frame)
         self.frame = complete(frame)
 
 
-def _rows_of_details(file: Path, notes: list[str], task: str) -> Iterator[dict[str, _Struct]]:
+def _rows_of_details(file: Path, readings: list[str], task: str) -> Iterator[dict[str, _Struct]]:
     """Yield the fields that are needed, some rows at a time."""
     try:
         _refuse_huge_details(file)
         schema = pl.read_parquet_schema(file)
         wanted = [_wanted(file, schema, name) for name in _FIELDS]
-        wanted.append(_numeric_metrics(file, schema, notes, task))
+        wanted.append(_numeric_metrics(file, schema, readings, task))
         frame = pl.scan_parquet(file).select(wanted).collect()
     except (pl.exceptions.PolarsError, OSError, ValueError, pl.exceptions.PanicException) as error:
         # A panic of polars' reader is no Exception.
@@ -178,14 +178,14 @@ def _check_type(where: str, field: pl.Field, wanted: tuple[bool, str] | None) ->
     refuse(where, field.name, f"{'a list of ' if is_list else ''}{kind}", str(dtype))
 
 
-def _numeric_metrics(file: Path, schema: Mapping[str, pl.DataType], notes: list[str], task: str) -> pl.Expr:
+def _numeric_metrics(file: Path, schema: Mapping[str, pl.DataType], readings: list[str], task: str) -> pl.Expr:
     """Choose the metrics that are a number an item; name the others."""
     _check_struct(file, schema, "metric")
     fields = _struct(schema, "metric")
     kept = [field.name for field in fields if field.dtype.is_numeric() or field.dtype in (pl.Boolean, pl.Null)]
     others = [field.name for field in fields if field.name not in kept]
     if others:
-        notes.append(f"{task}: metrics that are no number an item are passed over: {', '.join(others)}")
+        readings.append(f"{task}: metrics that are no number an item are passed over: {', '.join(others)}")
     return pl.struct([pl.lit(True).alias(""), *(pl.col("metric").struct.field(name) for name in kept)]).alias("metric")
 
 

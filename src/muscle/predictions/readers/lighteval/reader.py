@@ -2,7 +2,7 @@
 
 Each row has three structs: `doc` (query, choices, gold_index, id, task_name), `model_response` (text,
 text_post_processed, logprobs) and `metric`. Only the fields that are needed are read from the file: tokens
-and logits stay where they are. Of each task the newest details are read; the metadata's `notes` say which.
+and logits stay where they are. Of each task the newest details are read; the metadata's `readings` say which.
 What was read is held against the results file of the same date: its tasks, their number of items, the metric
 that decides.
 """
@@ -53,7 +53,7 @@ def read(path: Path) -> Run:
     Raises:
         DataError: a file is damaged, lacks a column, or the folder holds several models: file, row, field.
     """
-    files, notes = _newest_details(path) if path.is_dir() else ([path], [])
+    files, readings = _newest_details(path) if path.is_dir() else ([path], [])
     results = _Results(files)
     frames, tasks, unread = [], {}, []
     for file in files:
@@ -61,13 +61,13 @@ def read(path: Path) -> Run:
         details = Details(file, task)
         frames.append(details.frame)
         tasks[task] = {"metric": details.metric} | results.task_facts(task, date)
-        notes += details.notes
+        readings += details.readings
         unread += results.losses(details, file)
     if path.is_dir():
         unread += _other_tables(path) + results.without_details(set(tasks))
     facts = results.run_facts(_task_and_date(files[0])[1])
     name = facts["model"].get("name") or (files[0].parent.parent.name if len(files[0].parts) > 2 else files[0].stem)
-    metadata = {**facts, "tasks": tasks, "files": [str(file) for file in files], "notes": notes}
+    metadata = {**facts, "tasks": tasks, "files": [str(file) for file in files], "readings": readings}
     return Run(str(name), ordered(concat_records(frames)), metadata, tuple(unread))
 
 
@@ -90,15 +90,15 @@ def _newest_details(folder: Path) -> tuple[list[Path], list[str]]:
     if len(models) > 1:
         names = ", ".join(sorted(place.name for place in models)[:6])
         raise DataError(f"{folder}: expected the details of one model, found {len(models)} ({names}); name one folder")
-    notes, files = [], []
+    readings, files = [], []
     for task, dated in sorted(by_task.items()):
         dated.sort()
         files.append(dated[-1][1])
         if len(dated) > 1:
-            notes.append(
+            readings.append(
                 f"{task}: read the run of {dated[-1][0]}; also there: {', '.join(date for date, _ in dated[:-1])}"
             )
-    return files, notes
+    return files, readings
 
 
 def _other_tables(folder: Path) -> list[Unread]:

@@ -39,10 +39,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Found:
-    """The files to read, and what else was there: harmless (`notes`) or lost (`unread`)."""
+    """The files to read, and what else was there: harmless (`readings`) or lost (`unread`)."""
 
     sources: list[Source]
-    notes: list[str] = field(default_factory=list)
+    readings: list[str] = field(default_factory=list)
     unread: list[Unread] = field(default_factory=list)
 
 
@@ -106,15 +106,16 @@ def _newest_samples(files: list[Path], folder: Path) -> Found:
     by_task: dict[str, list[Path]] = {}
     for file in files:
         by_task.setdefault(_dated_name(file)[0] or _source(file, results).task, []).append(file)
-    notes = []
+    readings = []
     for task, dated in sorted(by_task.items()):
         if len(dated) > 1:
             dated.sort(key=_ages(dated, results).__getitem__)
             others = ", ".join(_dated_name(file)[1] or file.name for file in dated[:-1])
-            notes.append(f"{task}: read the run of {_dated_name(dated[-1])[1] or dated[-1].name}; also there: {others}")
+            newest = _dated_name(dated[-1])[1] or dated[-1].name
+            readings.append(f"{task}: read the run of {newest}; also there: {others}")
     sources = [_source(dated[-1], results) for _, dated in sorted(by_task.items())]
     unread = _tasks_without_samples(results, list(results.files), set(by_task)) + _other_samples(folder, files)
-    return Found(sources, notes, unread)
+    return Found(sources, readings, unread)
 
 
 def _ages(files: Sequence[Path], results: facts.ResultFiles) -> dict[Path, tuple[float, str, str]]:

@@ -2,8 +2,8 @@
 
 Three layouts are read: today's `samples_TASK_DATE.jsonl` (since release 0.4.3), the same without a `filter` key
 (before November 2024: the filters' blocks follow each other), and release 0.4.2's `*_TASK.jsonl`, which holds one
-JSON list. A folder may hold several dated runs: of each task the newest is read, and the metadata's `notes` say
-which. To read an older one, give its `results_DATE.json`. How a sample becomes a record: `samples.py`.
+JSON list. A folder may hold several dated runs: of each task the newest is read, and the metadata's
+`readings` say which. To read an older one, give its `results_DATE.json`. How a sample becomes a record: `samples.py`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class _Seen:
     num_ties: int = 0
     num_contradicted: int = 0
     num_doubled: int = 0
-    notes: list[str] = field(default_factory=list)
+    readings: list[str] = field(default_factory=list)
 
 
 def recognises(path: Path, head: bytes) -> bool:
@@ -78,19 +78,20 @@ def read(path: Path, *, metric: str | None = None) -> Run:
         DataError: no samples, samples of several models, or a damaged file: file, line, field.
     """
     found = find(path)
-    notes, unread = found.notes, found.unread
+    notes, readings, unread = [], found.readings, found.unread
     frames, tasks = [], {}
     results: dict[str, Mapping[str, object]] = {}
     for source in found.sources:
-        frame, task_facts, remarks = _read_samples(source, metric)
+        frame, task_facts, seen = _read_samples(source, metric)
         frames.append(frame)
         tasks[source.task] = task_facts
-        notes += remarks
+        notes += _doubts(source, seen)
+        readings += [f"{source.task}: {reading}" for reading in seen.readings]
         unread += _missing_items(source, frame)
         results |= facts.run_facts(source.results)["results"]
     newest = facts.run_facts(max(found.sources, key=lambda source: source.date).results)
     files = [str(source.path) for source in found.sources]
-    metadata = {**newest, "results": results, "tasks": tasks, "files": files, "notes": notes}
+    metadata = {**newest, "results": results, "tasks": tasks, "files": files, "notes": notes, "readings": readings}
     name = newest["model"].get("name") or (path.name if path.is_dir() else path.stem)
     return Run(str(name), ordered(concat_records(frames)), metadata, tuple(unread))
 
@@ -114,8 +115,8 @@ def _samples_in(path: Path) -> Iterator[tuple[Mapping[str, object], str]]:
         yield from line_objects(path)
 
 
-def _read_samples(source: Source, metric: str | None) -> tuple[pl.DataFrame, dict[str, object], list[str]]:
-    """Read one file; return its records, what is known of the task, and remarks."""
+def _read_samples(source: Source, metric: str | None) -> tuple[pl.DataFrame, dict[str, object], _Seen]:
+    """Read one file; return its records, what is known of the task, and what was seen."""
     config = facts.task_config(source.results, source.task)
     listed = facts.metric_names(config, f"{source.path}, metric_list of its results")
     order = list(dict.fromkeys([*([metric] if metric else []), *DECIDING, *listed]))
@@ -175,7 +176,7 @@ class _Reading:
         self._table.add(fields)
 
     def result(self) -> tuple[pl.DataFrame, dict[str, object], list[str]]:
-        """Return records, what is known of the task, and remarks."""
+        """Return records, what is known of the task, and what was seen."""
         source, seen = self._source, self._seen
         frame = self._slices.prune(self._table.frame()).with_columns(pl.lit(source.task).alias("task"))
         frame = _with_filter_names(frame, self._occurrences, facts.filter_names(self._config), seen)
@@ -189,7 +190,7 @@ class _Reading:
             "num_ties": seen.num_ties,
             "logprob_step": logprob_step(frame),
         }
-        return frame, task_facts, _remarks(source, seen)
+        return frame, task_facts, seen
 
 
 def _fields_of_sample(sample: Mapping[str, object], delimiter: str | None, deciding: str | None) -> dict[str, object]:
@@ -211,7 +212,7 @@ def _with_filter_names(
     if not names:
         names = [NO_FILTER] if most == 1 else [f"filter-{place + 1}" for place in range(most)]
         if most > 1:
-            seen.notes.append(
+            seen.readings.append(
                 f"items stand {most} times without a filter's name and no results file names them: called "
                 f"{', '.join(names)}"
             )
@@ -222,8 +223,8 @@ def _with_filter_names(
     )
 
 
-def _remarks(source: Source, seen: _Seen) -> list[str]:
-    notes = [f"{source.task}: {note}" for note in seen.notes]
+def _doubts(source: Source, seen: _Seen) -> list[str]:
+    notes = []
     if seen.num_doubled:
         notes.append(
             f"{source.task}: {seen.num_doubled} samples stand in {source.path.name} a second time (appended runs)"

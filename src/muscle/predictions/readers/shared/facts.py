@@ -9,7 +9,7 @@ from muscle.predictions.run import Run
 
 
 def merged_facts(runs: Sequence[Run], common: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one run's metadata with the tasks, results and directions of all runs, and all their notes and files.
+    """Return one run's metadata with the tasks, results and directions of all runs, their remarks and files.
 
     Args:
         runs: of different tasks.
@@ -18,6 +18,6 @@ def merged_facts(runs: Sequence[Run], common: Mapping[str, Any]) -> dict[str, An
     merged = dict(common)
     for name in {"tasks", "results", "higher_is_better"} & common.keys():
         merged[name] = {key: value for run in runs for key, value in run.metadata[name].items()}
-    for name in {"notes", "files"} & common.keys():
+    for name in {"notes", "readings", "files"} & common.keys():
         merged[name] = [entry for run in runs for entry in run.metadata[name]]
     return merged
