@@ -9,7 +9,8 @@ from muscle.record.log import RecordLog
 
 
 def row(item, repeat=0, asked_with="way", **call):
-    return {"id": item, "repeat": repeat, "muscle_call": {"asked_with": asked_with, "model": "m", **call}}
+    made = {"asked_with": asked_with, "model": "m", **call}
+    return {"id": item, "input_hash": f"#{item}", "repeat": repeat, "muscle_call": made}
 
 
 def written(path, *rows, end="\n"):
@@ -22,7 +23,7 @@ def test_what_is_added_is_there_when_the_file_is_opened_again(tmp_path):
     with log.open():
         log.append([row("a"), row("ä\ud83d")])
     again = RecordLog(log.path, "way")
-    assert again.done == {("a", 0), ("ä\ud83d", 0)}
+    assert again.done == {("#a", 0), ("#ä\ud83d", 0)}
 
 
 def test_the_beginning_of_a_line_that_a_kill_left_is_cut_off(tmp_path):
@@ -30,13 +31,14 @@ def test_the_beginning_of_a_line_that_a_kill_left_is_cut_off(tmp_path):
     log = RecordLog(path, "way")
     with log.open():
         log.append([row("b")])
-    assert RecordLog(path, "way").done == {("a", 0), ("b", 0)}
+    assert RecordLog(path, "way").done == {("#a", 0), ("#b", 0)}
 
 
 def test_lines_of_calls_that_failed_are_taken_out_to_be_asked_again(tmp_path):
     log = RecordLog(written(tmp_path / "record.jsonl", row("a"), row("b", failed=True), row("a", 1)), "way")
     assert log.drop_failed() == 1
-    assert log.done == {("a", 0), ("a", 1)} == RecordLog(log.path, "way").done
+    with log.open():
+        assert log.done == {("#a", 0), ("#a", 1)} == RecordLog(log.path, "way").done
 
 
 def test_a_record_of_another_model_or_setting_is_refused(tmp_path):
@@ -58,3 +60,32 @@ def test_two_processes_do_not_record_into_one_file(tmp_path):
     first, second = (RecordLog(tmp_path / "record.jsonl", "way") for _ in range(2))
     with first.open(), pytest.raises(OutputError, match="another muscle process"), second.open():
         pass
+
+
+def test_nothing_is_changed_in_a_file_that_another_process_is_writing_into(tmp_path):
+    begun = '{"id": "c", "inp'
+    path = written(tmp_path / "record.jsonl", row("a"), row("b", failed=True), end=f"\n{begun}")
+    before = path.read_text()
+    log = RecordLog(path, "way")
+    assert log.drop_failed() == 1 and path.read_text() == before
+    path.write_text(before + 'ut_hash": "#c", "repeat": 0}\n')
+    with pytest.raises(OutputError, match="has written into it in the meantime"), log.open():
+        pass
+    assert path.read_text().startswith(before)
+
+
+def test_a_full_disk_is_told_and_what_was_written_before_is_kept(tmp_path):
+    resource = pytest.importorskip("resource")
+    log = RecordLog(tmp_path / "record.jsonl", "way")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.raises(OutputError, match=r"record\.jsonl: cannot be written: File too large"), log.open():
+            log.append([row("a")])
+            resource.setrlimit(resource.RLIMIT_FSIZE, (log.path.stat().st_size + 5, hard))
+            log.append([row("b")])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    again = RecordLog(log.path, "way")
+    with again.open():
+        again.append([row("b")])
+    assert RecordLog(log.path, "way").done == {("#a", 0), ("#b", 0)}

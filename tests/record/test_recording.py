@@ -13,14 +13,14 @@ import pytest
 
 from command_line import muscle, refused
 from endpoint import chat, echo, failure, serve
-from muscle.errors import EndpointError
+from muscle.errors import ConfigError, DataError, EndpointError
 from muscle.predictions.read import read_run
 from muscle.record.asking import Asking
-from muscle.record.endpoint import Caller, CallFailed, Endpoint
+from muscle.record.endpoint import Caller, CallFailed, Endpoint, Stopped
 from muscle.record.items import load_items
 from muscle.record.log import RecordLog
 from muscle.record.pace import Limits, Meter, Price, Usage
-from muscle.record.recording import MOST_FAILURES, EndpointRecorder, open_work, spent_before
+from muscle.record.recording import FIRST_ITEMS, MOST_FAILURES, EndpointRecorder, open_work, spent_before
 from muscle.tasks import get_task
 from places import ROOT
 from tiny import GENERATION_YAML, TASK_YAML, TASKS, TOOLS, write_choice_rows
@@ -70,7 +70,7 @@ def test_a_record_is_a_run_that_everything_reads(folder):
         found = record(folder, served)
     assert (found.num_new, found.num_open, found.num_calls, found.stopped) == (12, 0, 12, None)
     run = read_run(folder / "record.jsonl")
-    assert run.metadata["notes"] == []
+    assert (run.metadata["notes"], run.metadata["readings"]) == ([], [])
     frame = run.frame.sort("id")
     assert frame["correct"].sum() == 9 and frame.height == 12
     wrong = frame.filter(~frame["correct"])
@@ -144,24 +144,162 @@ def test_an_item_whose_calls_all_fail_is_a_line_that_says_so_and_is_asked_again_
 
 
 @pytest.mark.parametrize(
-    ("status", "message", "hint"),
+    ("status", "message", "hint", "calls"),
     [
-        (401, f"Incorrect API key provided: {KEY}", "environment variable OPENAI_API_KEY"),
-        (404, "no such model", "the model's name"),
-        (400, "logprobs are not supported", "leave out --top-logprobs"),
-        (400, "temperature must be 1", "--param KEY=VALUE"),
+        (401, f"Incorrect API key provided: {KEY}", "environment variable OPENAI_API_KEY", 1),
+        (404, "no such model", "the model's name", 1),
+        (400, "logprobs are not supported", "leave out --top-logprobs", FIRST_ITEMS),
+        (400, "temperature must be 1", "--param KEY=VALUE", FIRST_ITEMS),
     ],
 )
-def test_an_endpoint_that_takes_no_call_is_found_out_by_the_first_one(folder, monkeypatch, status, message, hint):
+def test_an_endpoint_that_takes_no_call_is_found_out_by_the_first_ones(
+    folder, monkeypatch, status, message, hint, calls
+):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with (
         serve(lambda body, number: failure(status, message)) as served,
         pytest.raises(EndpointError, match=hint) as raised,
     ):
         record(folder, served)
-    assert len(served.asked) == 1 and served.keys == [f"Bearer {KEY}"]
-    assert KEY not in str(raised.value)
-    assert (folder / "record.jsonl").read_text() == ""
+    assert len(served.asked) == calls and set(served.keys) == {f"Bearer {KEY}"}
+    assert KEY not in str(raised.value) and KEY not in (folder / "record.jsonl").read_text()
+    assert all("failed" in line["muscle_call"] for line in lines(folder))
+
+
+def test_items_that_an_endpoint_refuses_are_no_reason_to_leave_out_the_others(folder):
+    """A filter, or a prompt that is too long: HTTP 400, at the first items and at more than ten of them."""
+    write_choice_rows(folder / "items.jsonl", 40)
+
+    def answer(body, number):
+        text = body["messages"][0]["content"]
+        return failure(400, "content_filter") if is_bad and text in bad else chat(tool(body))
+
+    is_bad, bad = False, set()
+    with serve(answer) as served:
+        record(folder, served, parallel=1)
+        bad, is_bad = {*served.questions()[:2], *served.questions()[10:25]}, True
+        (folder / "record.jsonl").unlink()
+        for _ in range(2):
+            found = record(folder, served, parallel=1)
+            assert (len(bad), found.num_failed, found.num_open) == (17, 17, 0)
+    assert read_run(folder / "record.jsonl").frame["correct"].sum() == 23
+
+
+def test_a_key_that_is_taken_back_ends_the_recording_with_what_to_do(folder):
+    with (
+        serve(lambda body, number: chat(tool(body)) if number < 5 else failure(401, "revoked")) as served,
+        pytest.raises(EndpointError, match="HTTP 401: revoked; give a key in the environment variable"),
+    ):
+        record(folder, served, parallel=1)
+    assert len(served.asked) == 6 and len(lines(folder)) == 5
+
+
+def test_an_error_that_comes_as_an_answer_is_a_failed_call_without_the_key(folder, monkeypatch):
+    """As gateways write what the servers behind them say: HTTP 200, and the error in the body."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+    def answer(body, number):
+        error = {"code": 429, "message": "slow down"} if number == 2 else {"message": f"bad key {KEY}"}
+        return (200, {}, {"error": error}) if number in (2, 5) else chat(tool(body))
+
+    with serve(answer) as served:
+        found = record(folder, served, waits=(waits := []), parallel=1)
+    assert (found.num_new, found.num_failed, found.num_calls, len(waits)) == (12, 1, 13, 1)
+    text = (folder / "record.jsonl").read_text()
+    assert "an error as an answer (400): bad key [key]" in text and KEY not in text
+
+
+def test_a_key_is_sent_without_the_blanks_around_it_and_one_that_no_header_takes_is_refused_unseen(folder, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", f" {KEY}\n")
+    with serve(lambda body, number: chat(tool(body))) as served:
+        record(folder, served)
+        assert set(served.keys) == {f"Bearer {KEY}"}
+        for key in ("abc/def\nghi+12=", "schl\u00fcssel-123"):
+            monkeypatch.setenv("OPENAI_API_KEY", key)
+            with pytest.raises(ConfigError, match="OPENAI_API_KEY holds blanks, line breaks or letters") as raised:
+                record(folder, served)
+            assert not any(part in str(raised.value) for part in ("abc", "ghi", "123"))
+
+
+def test_waits_for_another_try_end_when_no_more_calls_are_to_go_out(folder):
+    with serve(lambda body, number: failure(429, "slow", Retry_After="600")) as served:
+        caller, ended = Caller(Endpoint(served.url)), []
+
+        def call():
+            try:
+                caller.call("/chat/completions", {"messages": []})
+            except Stopped as stopped:
+                ended.append(stopped)
+
+        thread = threading.Thread(target=call)
+        thread.start()
+        while not served.asked:
+            time.sleep(0.01)
+        caller.stop()
+        thread.join()
+    assert len(ended) == 1 and len(served.asked) == 1
+
+
+def test_an_item_is_known_by_its_text_in_whichever_file_it_stands(folder):
+    with serve(lambda body, number: chat(tool(body))) as served:
+        record(folder, served)
+        ids = {line["id"] for line in lines(folder)}
+        write_choice_rows(folder / "more.jsonl", 20)
+        made = recorder(folder, served, Asking("old-model", repeats=5))
+        items = load_items(made.task, [str(folder / name) for name in ("items.jsonl", "more.jsonl")])
+        assert not ids & {item.id for item in items}
+        found = made.record(open_work(made.log, items, 5))
+    new = len(items) - 12
+    assert new > 0 and (found.num_before, found.num_calls) == (12, 4 * 12 + 5 * new)
+    frame = read_run(folder / "record.jsonl").frame
+    assert set(frame.group_by("input_hash").len()["len"]) == {5}
+    assert frame["id"].n_unique() == len(items) and ids <= set(frame["id"])
+
+
+def test_an_id_that_stands_for_another_text_in_the_record_is_refused(folder):
+    with serve(lambda body, number: chat(tool(body))) as served:
+        record(folder, served)
+        rows = [json.loads(line) for line in (folder / "items.jsonl").read_text().splitlines()]
+        rows[3]["goal"] += " now"
+        (folder / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        with pytest.raises(DataError, match=r"record\.jsonl: the item 'row-3' has another text there"):
+            record(folder, served)
+    assert len(served.asked) == 12
+
+
+def test_another_model_behind_the_same_name_is_told_once_and_by_the_check(folder, caplog):
+    with serve(lambda body, number: chat(tool(body), model=f"m-{min(number // 4, 1)}")) as served:
+        record(folder, served, parallel=1)
+    told = [message for message in caplog.messages if "m-0 answered before, now m-1 does" in message]
+    assert len(told) == 1
+    shown = muscle("record", "--check", folder / "record.jsonl")
+    assert "m-1 (8), m-0 (4)" in shown.out and "answers of several models" in shown.out
+
+
+def test_what_an_item_has_cost_counts_also_where_a_later_call_of_it_fails(folder):
+    def answer(body, number):
+        return failure(500) if number % 2 else echo(body["prompt"], lambda word: -1.0)
+
+    write_choice_rows(folder / "items.jsonl", 8)
+    with serve(answer) as served:
+        found = record(folder, served, Asking("old-model", way="options"), retries=0, parallel=1)
+    words = [len(text.split(" ")) for text in served.questions()[::2]]
+    assert found.num_failed == len(words) == 8 and found.usage == Usage(sum(words), len(words))
+
+
+def test_what_a_call_may_write_is_what_its_parameters_say(folder):
+    task = get_task(folder / "tools.yaml")
+    (item, *_) = load_items(task, [str(folder / "items.jsonl")])
+    own = Asking("m").most_tokens(task, item)[1]
+    for params, most in (
+        ({}, own),
+        ({"max_tokens": 500}, 500),
+        ({"max_tokens": None, "max_completion_tokens": 900}, 900),
+        ({"n": 3}, 3 * own),
+    ):
+        asking = Asking("m", params=params)
+        assert (asking.most_tokens(task, item)[1], asking.is_bounded) == (most, True)
+    assert not Asking("m", params={"max_tokens": None}).is_bounded
 
 
 def test_an_endpoint_that_goes_down_ends_the_recording_and_keeps_what_came(folder):
@@ -345,6 +483,8 @@ def test_bad_options_are_refused_before_anything_is_asked(folder):
     start = ("record", "--model", "m", "--task", folder / "tools.yaml", "--data", folder / "items.jsonl")
     out = ("--out", folder / "r.jsonl")
     assert "--max-cost: expected --price-in" in refused(*start, *out, "--endpoint", "http://h/v1", "--max-cost", 1)
+    unbounded = ("--endpoint", "http://h/v1", "--max-cost", 1, "--price-in", 1, "--param", "max_tokens=null")
+    assert "add --param max_completion_tokens=N" in refused(*start, *out, *unbounded)
     assert "expected an address" in refused(*start, *out, "--endpoint", "h:80")
     assert "without user, password" in refused(*start, *out, "--endpoint", "http://me:secret@h/v1")
     assert "expected a .jsonl file" in refused(*start, "--out", folder / "r.csv", "--endpoint", "http://h/v1")

@@ -78,9 +78,39 @@ def test_a_text_s_completion_is_read_as_a_chat_s():
     assert reply.tokens == (Token("a", -0.1, {"a": -0.1}), Token("b", -0.2, {"b": -0.2, "c": -3}))
 
 
-def test_an_error_in_place_of_an_answer_is_told():
-    with pytest.raises(CallFailed, match="overloaded"):
-        read_reply({"error": {"message": "overloaded"}})
+@pytest.mark.parametrize("found", [{}, {"choices": []}, {"choices": None, "id": "x"}, {"choices": ["text"]}])
+def test_an_answer_without_choices_is_told(found):
+    with pytest.raises(CallFailed, match="expected choices in the answer, found"):
+        read_reply(found)
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        ({"content": None}, ""),
+        ({}, ""),
+        ({"content": None, "refusal": "I cannot help with that."}, "I cannot help with that."),
+        ({"content": "bowl", "refusal": None}, "bowl"),
+        ({"content": [{"type": "text", "text": "bo"}, {"type": "image"}, {"type": "text", "text": "wl"}]}, "bowl"),
+    ],
+)
+def test_a_message_s_text_is_found_where_servers_put_it(message, text):
+    assert read_reply({"choices": [{"message": message, "finish_reason": "stop"}]}).text == text
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), float("-inf"), "-0.1"])
+def test_a_log_probability_that_is_no_number_is_none(value):
+    top = [{"token": "a", "logprob": -0.1}, {"token": "b", "logprob": value}]
+    beside = {"content": [{"token": "a", "logprob": -0.1, "top_logprobs": top}]}
+    assert read_reply(chat("a", logprobs=beside)[2]).tokens == (Token("a", -0.1, {"a": -0.1}),)
+    for logprobs in (
+        {"content": [{"token": "a", "logprob": -0.1}, {"token": "b", "logprob": value}]},
+        {"tokens": ["a", "b"], "token_logprobs": [-0.1, value], "top_logprobs": None},
+    ):
+        assert read_reply(chat("ab", logprobs=logprobs)[2]).tokens == ()
+    echoed = {"tokens": ["Use", " the", " bowl"], "token_logprobs": [None, -1.0, value]}
+    with pytest.raises(CallFailed, match="echo"):
+        option_likelihood({"choices": [{"logprobs": echoed}]}, "Use the bowl", len("Use the"))
 
 
 def test_an_echoed_option_has_the_sum_of_its_tokens():

@@ -28,6 +28,9 @@ TOKENS_BEYOND_AN_OPTION = 8
 _TOKENS_A_MESSAGE = 32
 """More than any chat template writes around a message."""
 
+_LIMITS = ("max_tokens", "max_completion_tokens")
+"""Keys of a call that say how long an answer may be."""
+
 Body = dict[str, object]
 
 
@@ -107,8 +110,24 @@ class Asking:
             return task.generation.max_new_tokens
         return TOKENS_BEYOND_AN_OPTION + max(len(choice.encode()) for choice in example.choices)
 
+    @property
+    def is_bounded(self) -> bool:
+        """Whether the calls say how long an answer may be."""
+        return self.way == "options" or bool(self._written_at_most(1))
+
+    def _written_at_most(self, limit: int) -> int:
+        """Return the most tokens that a call may write, where its own limit is `limit`; 0 where it has none."""
+        sent = {"max_tokens": limit, **self.params}
+        given = [sent.get(name) for name in _LIMITS]
+        answers = self.params.get("n")
+        times = answers if isinstance(answers, int) else 1
+        return times * max((each for each in given if isinstance(each, int)), default=0)
+
     def most_tokens(self, task: Task, example: Example) -> tuple[int, int]:
-        """Return more tokens than an item's calls can read and write: no token is shorter than a byte."""
+        """Return more tokens than an item's calls can read and write: no token is shorter than a byte.
+
+        Calls that are not bounded are taken to write as many as the task's own limit says.
+        """
         if self.way == "options":
             read = [len(str(body["prompt"]).encode()) + 1 for body in self.bodies(task, example)]
             return sum(read), len(read)
@@ -116,7 +135,8 @@ class Asking:
         texts = (
             [prompt] if isinstance(prompt, str) else [message["content"] for message in task.prompt.messages(example)]
         )
-        return sum(len(text.encode()) + _TOKENS_A_MESSAGE for text in texts), self.limit(task, example)
+        limit = self.limit(task, example)
+        return sum(len(text.encode()) + _TOKENS_A_MESSAGE for text in texts), self._written_at_most(limit) or limit
 
     def _with_params(self, body: Body) -> Body:
         return {key: value for key, value in {**body, **self.params}.items() if value is not None}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 import re
-import time
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -30,6 +30,10 @@ _LONGEST_WAIT = 60.0
 _LONGEST_ASKED_FOR = 600.0
 _WRITTEN_BY_CLIENT = re.compile(r"^Error code: \d+ - ")
 _KEYS = re.compile(r"\b(?:sk|key|Bearer)[-_ ][\w.*-]{6,}")
+
+
+class Stopped(Exception):
+    """A call that did not go out, since no more are to."""
 
 
 class CallFailed(Exception):
@@ -91,9 +95,15 @@ class Endpoint:
         """Return the key; a server of one's own may need none.
 
         Raises:
-            ConfigError: OpenAI's own needs one, and there is none.
+            ConfigError: OpenAI's own needs one, and there is none; or it is none that can be sent.
         """
-        found = os.environ.get(self.key_name, "")
+        found = os.environ.get(self.key_name, "").strip()
+        if not re.fullmatch(r"[!-~]*", found):
+            # The client's own message would hold it.
+            raise ConfigError(
+                f"--endpoint: the key in the environment variable {self.key_name} holds blanks, line breaks or letters "
+                "that no header takes; expected the key alone"
+            )
         if not found and self.url == OPENAI:
             raise ConfigError(f"--endpoint {OPENAI}: expected a key in the environment variable {self.key_name}")
         return found or "none"
@@ -105,13 +115,13 @@ class Caller:
     Args:
         endpoint: where to.
         retries: further tries of a call.
-        wait: waits for so many seconds.
+        wait: waits for so many seconds; without, until `stop` at most.
 
     Raises:
-        ConfigError: the client is not installed, or a key is missing.
+        ConfigError: the client is not installed, or a key is missing or none.
     """
 
-    def __init__(self, endpoint: Endpoint, *, retries: int = 6, wait: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, endpoint: Endpoint, *, retries: int = 6, wait: Callable[[float], object] | None = None) -> None:
         try:
             import openai
         except ImportError as error:
@@ -119,7 +129,8 @@ class Caller:
                 f"asking an endpoint needs the package {error.name}; install it with: pip install 'muscle-llm[record]'"
             ) from error
         self._key = endpoint.key()
-        self._retries, self._wait = retries, wait
+        self._stopped = threading.Event()
+        self._retries, self.wait = retries, wait or self._stopped.wait
         self._client: OpenAI = openai.OpenAI(
             api_key=self._key,
             base_url=None if endpoint.url == OPENAI else endpoint.url,
@@ -137,16 +148,23 @@ class Caller:
 
         Raises:
             CallFailed: no answer after all tries, or one that another try would not change.
+            Stopped: it has not gone out, since no more are to.
         """
         for number in range(self._retries + 1):
             before()
+            if self._stopped.is_set():
+                raise Stopped
             try:
                 return self._once(path, body)
             except CallFailed as failure:
                 if failure.is_final or number == self._retries:
                     raise
-                self._wait(_seconds_before(number, failure.wait_seconds))
+                self.wait(_seconds_before(number, failure.wait_seconds))
         raise AssertionError("the last try returns or raises")
+
+    def stop(self) -> None:
+        """Let no further call go out, and end all waits; calls that are under way come back."""
+        self._stopped.set()
 
     def _once(self, path: str, body: dict[str, object]) -> dict[str, object]:
         import openai
@@ -168,7 +186,17 @@ class Caller:
             raise CallFailed(f"{type(error).__name__}: {self._clean(str(error))}") from None
         if not isinstance(found, dict):
             raise CallFailed(f"expected a JSON object, found {self._clean(str(found)[:80])!r}", status=400)
+        error = found.get("error")
+        if error and not found.get("choices"):
+            raise self._told_in_an_answer(error)
         return found
+
+    def _told_in_an_answer(self, error: object) -> CallFailed:
+        """Return the failure for an error that came as an answer, as gateways write those of the servers behind."""
+        fields = error if isinstance(error, dict) else {}
+        code, message = fields.get("code"), fields.get("message") or error
+        status = code if isinstance(code, int) and 400 <= code < 600 else 400
+        return CallFailed(f"an error as an answer ({status}): {self._clean(str(message))}", status=status)
 
     def _clean(self, text: str) -> str:
         hidden = text.replace(self._key, "[key]") if len(self._key) > 4 else text

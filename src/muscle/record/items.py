@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from muscle.errors import DataError
+from muscle.foreign_text import shorten
 from muscle.predictions.records import input_hash
 from muscle.tasks.data import build_examples
 from muscle.tasks.sources import load_rows
@@ -43,3 +44,28 @@ def load_items(
             own = replace(example, id=f"{name}:{example.id}") if len(parts) > 1 else example
             found.setdefault(input_hash(example.context, example.choices), own)
     return tuple(found.values())
+
+
+def as_recorded(examples: Sequence[Example], rows: Sequence[Mapping[str, object]], path: Path) -> list[Example]:
+    """Return items by the ids that a record has them by: an item is known by its text, in whichever file it stands.
+
+    Args:
+        examples: what is to be asked.
+        rows: the record's lines.
+        path: its file, for messages.
+
+    Raises:
+        DataError: an id stands for another text there.
+    """
+    id_of = {str(row["input_hash"]): str(row["id"]) for row in rows}
+    text_of = {name: text for text, name in id_of.items()}
+    found = []
+    for example in examples:
+        text = input_hash(example.context, example.choices)
+        if text not in id_of and example.id in text_of:
+            raise DataError(
+                f"{path}: the item {shorten(example.id)} has another text there: have its rows been changed or moved? "
+                "Give items ids of their own, add new rows at the end, or give another --out"
+            )
+        found.append(replace(example, id=id_of.get(text, example.id)))
+    return found

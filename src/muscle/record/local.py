@@ -16,9 +16,9 @@ from muscle.predictions.run import SCORE_PREFIX
 from muscle.progress import progress_bar
 from muscle.provenance import fingerprint, package_versions
 from muscle.record.asking import prompt_hash
-from muscle.record.log import RecordLog, Row
+from muscle.record.log import RecordLog, Row, key_of
 from muscle.record.pace import Usage
-from muscle.record.recording import Recorded
+from muscle.record.recording import Recorded, open_work
 from muscle.record.rows import now, row_of
 from muscle.tasks.task import Example, Task
 
@@ -67,15 +67,15 @@ def record_local(model: LocalModel, task: Task, examples: Sequence[Example], log
         ConfigError: the harness is not installed, or options are to be sampled.
         OutputError: the record cannot be written.
     """
-    before, done, wanted = len(log.rows), log.done, range(model.sampling.repeats)
-    left = [example for example in examples if any((example.id, repeat) not in done for repeat in wanted)]
+    before, done = len(log.rows), log.done
+    left = list({each.example.id: each.example for each in open_work(log, examples, model.sampling.repeats)}.values())
     asked_with = model.identity(task)
     with log.open(), progress_bar(f"asking {model.name}", len(left)) as show:
         loaded = load_adapter(model.base, model.adapter) if model.adapter else model.base.model
         for start in range(0, len(left), ITEMS_A_PART):
             part = left[start : start + ITEMS_A_PART]
             rows = _answered_part(model, loaded, task, part, asked_with, start)
-            log.append([row for row in rows if (row["id"], row["repeat"]) not in done])
+            log.append([row for row in rows if key_of(row) not in done])
             show(min(start + ITEMS_A_PART, len(left)), "")
     new = len(log.rows) - before
     return Recorded(before, new, 0, 0, 0, None, Usage(), 0.0)

@@ -1,6 +1,7 @@
 """The file of a record while it is written: a line an answer, on the disk before the next call of its thread goes out.
 
 A killed recording leaves whole lines and perhaps the beginning of one, which is cut off when the file is opened again.
+Nothing in a file is changed before this process holds it: another one may be writing into it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,15 +22,17 @@ from muscle.predictions.records import CALL
 Row = dict[str, object]
 """An answer, as it stands in a line."""
 
+_OF_AN_ANSWER = {"id": str, "input_hash": str, "repeat": int}
+
 Key = tuple[str, int]
-"""What a line answers: the item's id, and which of its answers it is."""
+"""What a line answers: the hash of the item's text, and which of its answers it is."""
 
 
 class RecordLog:
     """A record that grows.
 
     Args:
-        path: a `.jsonl` file; what is there already is read.
+        path: a `.jsonl` file; what is there already is read, and left as it is until `open`.
         asked_with: what stands for the way of asking.
 
     Attributes:
@@ -46,9 +49,12 @@ class RecordLog:
         self._asked_with = asked_with
         self._lock = threading.Lock()
         self._file: BinaryIO | None = None
+        self._num_bytes, self._is_clean = 0, True
         check_can_write(path)
         if path.exists():
-            self.rows = [self._checked(number, row) for number, row in enumerate(_whole_lines(path), start=1)]
+            data = path.read_bytes()
+            self.rows = [self._checked(number, row) for number, row in enumerate(_whole_lines(path, data), start=1)]
+            self._num_bytes, self._is_clean = len(data), data[-1:] in (b"", b"\n")
 
     @property
     def done(self) -> set[Key]:
@@ -56,12 +62,14 @@ class RecordLog:
         return {key_of(row) for row in self.rows}
 
     def drop_failed(self) -> int:
-        """Take out the lines of calls that failed, so that they are made again; return how many there were."""
+        """Take out the answers of calls that failed, so that they are made again; return how many there were.
+
+        Their lines go when the file is opened.
+        """
         kept = [row for row in self.rows if not has_failed(row)]
         dropped = len(self.rows) - len(kept)
         if dropped:
-            write_text(self.path, "".join(_line(row) for row in kept))
-            self.rows = kept
+            self.rows, self._is_clean = kept, False
         return dropped
 
     @contextmanager
@@ -69,7 +77,7 @@ class RecordLog:
         """Hold the file for this process while the block adds to it.
 
         Raises:
-            OutputError: another process holds it, or it cannot be written.
+            OutputError: another process holds it or has written into it since it was read, or it cannot be written.
         """
         from filelock import FileLock, Timeout
 
@@ -81,12 +89,26 @@ class RecordLog:
             raise OutputError(f"{self.path}: another muscle process is recording into this file") from None
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be written: {error.strerror or error}") from error
-        with held, self.path.open("ab") as file:
-            self._file = file
+        with held:
+            self._clean()
+            self._file = self.path.open("ab")
             try:
                 yield
             finally:
+                # What could not be written was told then.
+                with suppress(OSError):
+                    self._file.close()
                 self._file = None
+
+    def _clean(self) -> None:
+        """Leave in the file the lines of the answers that are kept, and nothing else."""
+        if (self.path.stat().st_size if self.path.exists() else 0) != self._num_bytes:
+            raise OutputError(
+                f"{self.path}: another muscle process has written into it in the meantime; the same command goes on "
+                "from there"
+            )
+        if not self._is_clean:
+            write_text(self.path, "".join(map(_line, self.rows)))
 
     def append(self, rows: Sequence[Row]) -> None:
         """Add answers, and see that they are on the disk.
@@ -107,7 +129,8 @@ class RecordLog:
 
     def _checked(self, number: int, row: Row) -> Row:
         call = row.get(CALL)
-        if not isinstance(call, dict) or not isinstance(row.get("id"), str) or not isinstance(row.get("repeat"), int):
+        is_answer = all(isinstance(row.get(name), kind) for name, kind in _OF_AN_ANSWER.items())
+        if not isinstance(call, dict) or not is_answer:
             raise DataError(
                 f"{self.path}, line {number}: expected an answer that muscle record wrote, found another line; give "
                 "another --out"
@@ -124,7 +147,7 @@ def key_of(row: Mapping[str, object]) -> Key:
     """Return what a line answers."""
     number = row["repeat"]
     assert isinstance(number, int), "checked when it was read"
-    return str(row["id"]), number
+    return str(row["input_hash"]), number
 
 
 def has_failed(row: Mapping[str, object]) -> bool:
@@ -137,15 +160,10 @@ def _line(row: Row) -> str:
     return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _whole_lines(path: Path) -> list[Row]:
-    """Read the lines; the beginning of one at the end goes."""
-    data = path.read_bytes()
-    end = data.rfind(b"\n") + 1
-    if end < len(data):
-        with path.open("r+b") as file:
-            file.truncate(end)
+def _whole_lines(path: Path, data: bytes) -> list[Row]:
+    """Read a file's lines, without the beginning of one at its end."""
     rows = []
-    for number, line in enumerate(data[:end].splitlines(), start=1):
+    for number, line in enumerate(data[: data.rfind(b"\n") + 1].splitlines(), start=1):
         try:
             row = json.loads(line)
         except ValueError as error:

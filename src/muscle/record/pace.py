@@ -94,7 +94,7 @@ class Meter:
         spent: Usage = Usage(),
         *,
         clock: Callable[[], float] = time.monotonic,
-        wait: Callable[[float], None] = time.sleep,
+        wait: Callable[[float], object] = time.sleep,
     ) -> None:
         self.limits = limits
         self.num_calls = 0

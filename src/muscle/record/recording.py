@@ -18,11 +18,13 @@ from itertools import islice
 from muscle.errors import EndpointError
 from muscle.evaluation.answers import choice_answer
 from muscle.evaluation.rows import Answer
-from muscle.predictions.records import CALL
+from muscle.foreign_text import one_line
+from muscle.predictions.records import CALL, input_hash
 from muscle.progress import progress_bar
 from muscle.record.asking import Asking, Body, prompt_hash
 from muscle.record.endpoint import Caller, CallFailed, Endpoint, refused
-from muscle.record.log import RecordLog, Row
+from muscle.record.items import as_recorded
+from muscle.record.log import RecordLog, Row, has_failed
 from muscle.record.pace import LimitReached, Meter, Reserved, Usage
 from muscle.record.replies import option_likelihood, read_reply, usage_of
 from muscle.record.rows import answer_of, now, row_of
@@ -32,6 +34,12 @@ logger = logging.getLogger(__name__)
 
 MOST_FAILURES = 10
 """Items in a row that an endpoint may fail at before it is taken to be down."""
+
+FIRST_ITEMS = 3
+"""Items that are asked alone until one is answered, where the endpoint refuses calls for what may be in them."""
+
+_OF_AN_ITEM = (400, 403, 413, 422)
+"""How endpoints refuse a call for what is in it: a prompt too long, a filter's word, or a key that they do not know."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +78,14 @@ class Recorded:
 
 
 def open_work(log: RecordLog, examples: Sequence[Example], repeats: int) -> list[Asked]:
-    """Return what a record does not have yet."""
+    """Return what a record does not have yet.
+
+    Raises:
+        DataError: an item's id stands for another text in the record.
+    """
     done = log.done
-    return [
-        Asked(example, repeat) for repeat in range(repeats) for example in examples if (example.id, repeat) not in done
-    ]
+    known = [(each, input_hash(each.context, each.choices)) for each in as_recorded(examples, log.rows, log.path)]
+    return [Asked(each, repeat) for repeat in range(repeats) for each, text in known if (text, repeat) not in done]
 
 
 def spent_before(log: RecordLog) -> Usage:
@@ -109,8 +120,15 @@ class EndpointRecorder:
     parallel: int = 4
     _failed: list[str] = field(default_factory=list)
     _in_a_row: int = 0
+    _num_refused: int = 0
     _told: bool = False
+    _told_of_another: bool = False
+    _answers_as: str | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        """Take from the record under which name the model has answered, if it has."""
+        self._answers_as = next((_model_of(row) for row in self.log.rows if not has_failed(row)), None)
 
     def record(self, work: Sequence[Asked]) -> Recorded:
         """Ask what is open, until all is answered or a limit is reached.
@@ -119,17 +137,20 @@ class EndpointRecorder:
             work: what is to be asked.
 
         Raises:
-            EndpointError: the endpoint refuses the first call, or fails at many items in a row; what was answered is
+            EndpointError: the endpoint takes none of the calls, or fails at many items in a row; what was answered is
                 kept.
             OutputError: the record cannot be written.
         """
         before, stopped = len(self.log.rows), None
         with self.log.open(), progress_bar(f"asking {self.asking.model}", len(work)) as show:
             try:
-                # The first alone: an endpoint that takes none of the calls is found out by one of them.
-                for asked in work[:1]:
-                    self._one(asked, is_first=not before)
-                self._rest(work[1:], lambda: show(len(self.log.rows) - before, self._remark()))
+                # The first alone: an endpoint that takes none of the calls is found out by one of them, or by three
+                # where the item may be why.
+                alone = 0
+                while alone < len(work) and self._answers_as is None and self._num_refused == alone:
+                    self._one(work[alone])
+                    alone += 1
+                self._rest(work[alone:], lambda: show(len(self.log.rows) - before, self._remark()))
             except LimitReached as reached:
                 stopped = str(reached)
         new = len(self.log.rows) - before
@@ -151,57 +172,62 @@ class EndpointRecorder:
         with ThreadPoolExecutor(self.parallel) as pool:
             flying = {pool.submit(self._one, asked) for asked in islice(left, self.parallel)}
             ended: BaseException | None = None
-            while flying:
-                landed, flying = wait(flying, return_when=FIRST_COMPLETED)
-                for future in landed:
-                    ended = ended or future.exception()
-                show()
-                if ended is None:
-                    flying |= _submitted(pool, self._one, islice(left, len(landed)))
+            try:
+                while flying:
+                    landed, flying = wait(flying, return_when=FIRST_COMPLETED)
+                    for future in landed:
+                        ended = ended or future.exception()
+                    show()
+                    if ended is None:
+                        flying |= _submitted(pool, self._one, islice(left, len(landed)))
+            except BaseException:
+                self.caller.stop()  # interrupted: what waits for another try does not go out
+                raise
             if ended is not None:
                 raise ended
 
-    def _one(self, asked: Asked, *, is_first: bool = False) -> None:
+    def _one(self, asked: Asked) -> None:
         """Ask one item and write its answer."""
         most = Usage(*self.asking.most_tokens(self.task, asked.example))
-        bodies, paid = self.asking.bodies(self.task, asked.example), Usage()
+        bodies = self.asking.bodies(self.task, asked.example)
+        paid: list[Usage] = []
         reserved = self.meter.reserve(most, len(bodies))
         try:
-            answer, more, paid = self._answer(asked.example, bodies, most, reserved)
+            answer, more = self._answer(asked.example, bodies, most, reserved, paid)
         except CallFailed as failure:
-            if is_first and failure.is_final:
-                raise refused(failure, self.endpoint) from None
             self._count_failure(failure)
             answer, more = Answer(error=f"call failed: {failure}"), {"failed": True}
         else:
-            self._in_a_row = 0
+            self._note_answer(more["model"])
         finally:
-            self.meter.settle(reserved, paid)
-        self.log.append([self._row(asked, answer, more, paid)])
+            total = sum(paid, Usage())
+            self.meter.settle(reserved, total)
+        self.log.append([self._row(asked, answer, more, total)])
 
     def _answer(
-        self, example: Example, bodies: Sequence[Body], most: Usage, reserved: Reserved
-    ) -> tuple[Answer, dict[str, object], Usage]:
-        """Make an item's calls; return the answer, what more is known of it, and what it cost."""
+        self, example: Example, bodies: Sequence[Body], most: Usage, reserved: Reserved, paid: list[Usage]
+    ) -> tuple[Answer, dict[str, object]]:
+        """Make an item's calls; return the answer and what more is known of it, and add what they cost to `paid`."""
         path, begin = self.asking.path, partial(self.meter.begin_call, reserved)
         if self.asking.way != "options":
             found = self.caller.call(path, bodies[0], begin)
+            paid.append(usage_of(found) or most)
             reply = read_reply(found)
             answer, more = answer_of(self.task, example, reply)
             if self.asking.top_logprobs and not reply.tokens and not self._told:
                 self._told = True
                 logger.warning("%s: gives no log-probabilities; --top-logprobs is passed over", self.endpoint.name)
-            return answer, {"model": reply.model or self.asking.model, **more}, reply.usage or most
-        paid, logprobs, model = Usage(), [], None
+            return answer, {"model": reply.model or self.asking.model, **more}
+        logprobs, model = [], None
         start = len(str(self.asking.prompt_of(self.task, example)))
         for body in bodies:
             found = self.caller.call(path, body, begin)
             text = str(body["prompt"])
+            paid.append(usage_of(found) or Usage(len(text.encode()), 1))
             logprobs.append(option_likelihood(found, text, start))
-            paid += usage_of(found) or Usage(len(text.encode()), 1)
             model = model or found.get("model")
-        more = {"model": model if isinstance(model, str) else self.asking.model}
-        return choice_answer(self.task, example, logprobs), more, paid
+        named: dict[str, object] = {"model": model if isinstance(model, str) else self.asking.model}
+        return choice_answer(self.task, example, logprobs), named
 
     def _row(self, asked: Asked, answer: Answer, more: dict[str, object], paid: Usage) -> Row:
         call = {
@@ -219,9 +245,28 @@ class EndpointRecorder:
         }
         return row_of(self.task, asked.example, replace(answer, repeat=asked.repeat), call)
 
-    def _count_failure(self, failure: CallFailed) -> None:
+    def _note_answer(self, model: object) -> None:
+        """Note that an answer came, and tell where it is another model's than those before."""
         with self._lock:
+            self._in_a_row = 0
+            first = self._answers_as = self._answers_as or str(model)
+            is_another = first != str(model) and not self._told_of_another
+            self._told_of_another |= is_another
+        if is_another:
+            told = (self.endpoint.name, one_line(first, 80), one_line(model, 80))
+            logger.warning("%s: %s answered before, now %s does: the record holds answers of two models", *told)
+
+    def _count_failure(self, failure: CallFailed) -> None:
+        """Count an item that came to nothing, and end the recording where others would too."""
+        with self._lock:
+            if failure.is_final and failure.status not in _OF_AN_ITEM:
+                raise refused(failure, self.endpoint) from None
             self._failed.append(str(failure))
+            if failure.is_final:
+                self._num_refused += 1
+                if self._answers_as is None and self._num_refused >= FIRST_ITEMS:
+                    raise refused(failure, self.endpoint) from None
+                return
             self._in_a_row += 1
             if self._in_a_row >= MOST_FAILURES:
                 raise EndpointError(
@@ -242,6 +287,11 @@ class EndpointRecorder:
 
 def _submitted(pool: ThreadPoolExecutor, work: Callable[[Asked], None], chosen: Iterator[Asked]) -> set[Future[None]]:
     return {pool.submit(work, asked) for asked in chosen}
+
+
+def _model_of(row: Row) -> str:
+    call = row.get(CALL)
+    return str(call.get("model")) if isinstance(call, dict) else ""
 
 
 def _call_usage(row: Row) -> Usage | None:

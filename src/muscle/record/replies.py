@@ -12,7 +12,9 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
+from muscle.foreign_text import listing
 from muscle.record.endpoint import CallFailed
 from muscle.record.pace import Usage
 
@@ -63,7 +65,7 @@ def read_reply(found: Mapping[str, object]) -> Reply:
     """
     choice = _first_choice(found)
     message = choice.get("message")
-    text = message.get("content") if isinstance(message, Mapping) else choice.get("text")
+    text = _text_in(message) if isinstance(message, Mapping) else choice.get("text")
     reason = choice.get("finish_reason")
     model = found.get("model")
     return Reply(
@@ -73,6 +75,16 @@ def read_reply(found: Mapping[str, object]) -> Reply:
         usage_of(found),
         tuple(_tokens_in(choice.get("logprobs"))),
     )
+
+
+def _text_in(message: Mapping[str, object]) -> str:
+    """Return a message's text: as one, in parts, or a refusal, an answer that stands in a key of its own."""
+    content = message.get("content")
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, Mapping)]
+        content = "".join(part for part in parts if isinstance(part, str))
+    refusal = message.get("refusal")
+    return next((each for each in (content, refusal) if isinstance(each, str) and each.strip()), "")
 
 
 def usage_of(found: Mapping[str, object]) -> Usage | None:
@@ -105,7 +117,7 @@ def option_likelihood(found: Mapping[str, object], text: str, start: int) -> flo
     ends = [*starts[1:], len(text) + 1]
     # One token behind the prompt was written to please the server.
     of_option = [value for at, end, value in zip(starts, ends, values, strict=True) if end > start and at < len(text)]
-    if starts[-1] < start or not of_option or not all(isinstance(value, int | float) for value in of_option):
+    if starts[-1] < start or not of_option or not all(map(_is_logprob, of_option)):
         raise CallFailed("the prompt's own tokens did not come back with a log-probability each (echo)", status=400)
     return float(sum(of_option))
 
@@ -179,29 +191,47 @@ def _first_choice(found: Mapping[str, object]) -> Mapping[str, object]:
     choices = found.get("choices")
     if isinstance(choices, list) and choices and isinstance(choices[0], Mapping):
         return choices[0]
-    error = found.get("error")
-    said = error.get("message") if isinstance(error, Mapping) else error
-    raise CallFailed(f"expected choices in the answer, found {str(said or sorted(found))[:120]!r}", status=400)
+    raise CallFailed(f"expected choices in the answer, found {listing(sorted(found))}", status=400)
 
 
 def _tokens_in(logprobs: object) -> list[Token]:
-    """Read the tokens of an answer: of a chat (`content`), or of a text (`tokens`, `token_logprobs`)."""
+    """Read the tokens of an answer: of a chat (`content`), or of a text (`tokens`, `token_logprobs`).
+
+    Some servers write null, NaN or -Infinity where a token has no log-probability. Of an answer with such a token
+    nothing is known; beside it, it is left out.
+    """
     if not isinstance(logprobs, Mapping):
         return []
     content = logprobs.get("content")
+    found: list[tuple[object, object, dict[str, float]]]
     if isinstance(content, list):
-        return [Token(each["token"], float(each["logprob"]), _top_tokens(each.get("top_logprobs"))) for each in content]
-    tokens, values = logprobs.get("tokens") or [], logprobs.get("token_logprobs") or []
-    tops = logprobs.get("top_logprobs") or [{}] * len(tokens)
-    return [
-        Token(text, float(value), dict(top or {}))
-        for text, value, top in zip(tokens, values, tops, strict=False)
-        if value is not None
+        listed = [each if isinstance(each, Mapping) else {} for each in content]
+        found = [(each.get("token"), each.get("logprob"), _top_tokens(each.get("top_logprobs"))) for each in listed]
+    else:
+        tokens, values, given = (_listed(logprobs.get(name)) for name in ("tokens", "token_logprobs", "top_logprobs"))
+        tops = [_finite(each) if isinstance(each, Mapping) else {} for each in given or [{}] * len(tokens)]
+        found = list(zip(tokens, values, tops, strict=False))
+    read = [
+        Token(text, float(value), top) for text, value, top in found if isinstance(text, str) and _is_logprob(value)
     ]
+    return read if len(read) == len(found) else []
 
 
 def _top_tokens(found: object) -> dict[str, float]:
-    return {each["token"]: float(each["logprob"]) for each in found} if isinstance(found, list) else {}
+    listed = [each for each in _listed(found) if isinstance(each, Mapping)]
+    return _finite({each.get("token"): each.get("logprob") for each in listed})
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _finite(found: Mapping[object, object]) -> dict[str, float]:
+    return {text: float(value) for text, value in found.items() if isinstance(text, str) and _is_logprob(value)}
+
+
+def _is_logprob(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _starts(tokens: Sequence[str], offsets: object) -> list[int]:

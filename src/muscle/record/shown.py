@@ -38,7 +38,10 @@ def print_check(check: RecordCheck, console: Console) -> None:
     about += [f"by {listing(check.ways, 4)}"] if check.ways else []
     if about:
         print_lines(["; ".join(about)], console, limit=_MAX)
-    print_lines([f"not read: {each}" for each in check.unread[:5]], console, limit=_MAX, style="yellow")
+    doubts = [f"not read: {each}" for each in check.unread[:5]]
+    if len(check.models) > 1 and check.ways:
+        doubts.insert(0, "answers of several models: has the name been given to another one while it was asked?")
+    print_lines(doubts, console, limit=_MAX, style="yellow")
     for task in check.tasks:
         print_lines([f"\n{task.task}"], console, limit=80, style="bold")
         table = unframed_table(left=2, right=2)

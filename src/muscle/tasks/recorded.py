@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from muscle.predictions.records import input_hash
 from muscle.tasks.task import Example
 
-CUT_OFF = "length"
-"""Why an answer ended of which nobody knows the rest: no candidate of what is generated."""
+_CUT_OFF = ("length", "content_filter")
+"""Why an answer ended of which nobody knows the rest."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,11 @@ class RecordedAnswer:
     option: str | None = None
     logprobs: tuple[float, ...] | None = None
     finish_reason: str | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its end is known; else it is no candidate of what is generated."""
+        return self.finish_reason not in _CUT_OFF
 
 
 @dataclass(frozen=True)
@@ -84,5 +89,5 @@ def teaches(record: Record, example: Example) -> bool:
     if example.answers:
         return bool(answered_options(record, example))
     if not example.choices:
-        return any(each.text.strip() and each.finish_reason != CUT_OFF for each in answers)
+        return any(each.text.strip() and each.is_whole for each in answers)
     return likelihoods(answers, len(example.choices)) is not None or bool(answered_options(record, example))

@@ -192,10 +192,14 @@ def _of_endpoint(what: What, at: AtEndpoint, limiting: Limiting, task: Task, ite
 
     asking, limits = at.asking(what), limiting.limits()
     asking.check(task)
+    if limits.max_cost is not None and not asking.is_bounded:
+        raise ConfigError(
+            "--max-cost: expected a limit of an answer's tokens, found none; add --param max_completion_tokens=N"
+        )
     endpoint = Endpoint(at.endpoint or "", at.key_env, limiting.timeout)
     caller = Caller(endpoint, retries=limiting.retries)
     log = _opened(what.out, asking.identity(task))
-    meter = Meter(limits, spent_before(log))
+    meter = Meter(limits, spent_before(log), wait=caller.wait)
     recorder = EndpointRecorder(task, asking, endpoint, caller, meter, log, limiting.parallel)
     return recorder.record(open_work(log, items, what.repeats))
 

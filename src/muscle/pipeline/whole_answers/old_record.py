@@ -24,7 +24,7 @@ from muscle.record.read import read_record, record_digest
 from muscle.tasks import TaskData
 from muscle.tasks.candidates import Drawn
 from muscle.tasks.data import content_fingerprint
-from muscle.tasks.recorded import CUT_OFF, Record, RecordedAnswer, teaches
+from muscle.tasks.recorded import Record, RecordedAnswer, teaches
 from muscle.tasks.task import Example, Task
 
 logger = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ class OldRecord:
         """Return what was answered to items, as candidate answers; what was cut off is none."""
         record = self.of(task.name)
         return [
-            [_drawn(task, example, each) for each in record.answers_to(example) if each.finish_reason != CUT_OFF]
+            [_drawn(task, example, each) for each in record.answers_to(example) if each.is_whole]
             for example in examples
         ]
 
