@@ -191,7 +191,7 @@ def _first_choice(found: Mapping[str, object]) -> Mapping[str, object]:
     choices = found.get("choices")
     if isinstance(choices, list) and choices and isinstance(choices[0], Mapping):
         return choices[0]
-    raise CallFailed(f"expected choices in the answer, found {listing(sorted(found))}", status=400)
+    raise CallFailed(f"expected choices in the answer, found none (its keys: {listing(sorted(found))})", status=400)
 
 
 def _tokens_in(logprobs: object) -> list[Token]:
