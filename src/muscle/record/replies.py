@@ -191,7 +191,7 @@ def _first_choice(found: Mapping[str, object]) -> Mapping[str, object]:
     choices = found.get("choices")
     if isinstance(choices, list) and choices and isinstance(choices[0], Mapping):
         return choices[0]
-    raise CallFailed(f"expected choices in the answer, found {listing(sorted(found))}", status=400)
+    raise CallFailed(f"expected choices in the answer, found none (its keys: {listing(sorted(found))})", status=400)
 
 
 def _tokens_in(logprobs: object) -> list[Token]:
@@ -208,8 +208,10 @@ def _tokens_in(logprobs: object) -> list[Token]:
         listed = [each if isinstance(each, Mapping) else {} for each in content]
         found = [(each.get("token"), each.get("logprob"), _top_tokens(each.get("top_logprobs"))) for each in listed]
     else:
-        tokens, values, given = (_listed(logprobs.get(name)) for name in ("tokens", "token_logprobs", "top_logprobs"))
-        tops = [_finite(each) if isinstance(each, Mapping) else {} for each in given or [{}] * len(tokens)]
+        tokens, values, given = (
+            _list_if_one(logprobs.get(name)) for name in ("tokens", "token_logprobs", "top_logprobs")
+        )
+        tops = [_with_numbers(each) if isinstance(each, Mapping) else {} for each in given or [{}] * len(tokens)]
         found = list(zip(tokens, values, tops, strict=False))
     read = [
         Token(text, float(value), top) for text, value, top in found if isinstance(text, str) and _is_logprob(value)
@@ -218,15 +220,15 @@ def _tokens_in(logprobs: object) -> list[Token]:
 
 
 def _top_tokens(found: object) -> dict[str, float]:
-    listed = [each for each in _listed(found) if isinstance(each, Mapping)]
-    return _finite({each.get("token"): each.get("logprob") for each in listed})
+    listed = [each for each in _list_if_one(found) if isinstance(each, Mapping)]
+    return _with_numbers({each.get("token"): each.get("logprob") for each in listed})
 
 
-def _listed(value: object) -> list[object]:
+def _list_if_one(value: object) -> list[object]:
     return value if isinstance(value, list) else []
 
 
-def _finite(found: Mapping[object, object]) -> dict[str, float]:
+def _with_numbers(found: Mapping[object, object]) -> dict[str, float]:
     return {text: float(value) for text, value in found.items() if isinstance(text, str) and _is_logprob(value)}
 
 
