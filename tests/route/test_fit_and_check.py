@@ -133,6 +133,9 @@ def test_a_rule_is_read_back_as_it_was_written(tmp_path: Path) -> None:
         (("version: 1", "version: 2"), "version: expected 1, found 2"),
         (("flip_limit:", "flip_limits:"), "unknown key; did you mean 'flip_limit'"),
         (("fitted_on:\n- ", "fitted_on:\n- z"), "expected fingerprints of 16 hex digits"),
+        (("    weight:", "    weights: 1\n    weight:"), r"gate\.features\.0\.weights"),
+        (("    weight: ", "    weight: .nan #"), r"gate\.features\.0\.weight.*finite"),
+        (("    spread: ", "    spread: 0.0 #"), "expected a spread above 0"),
     ],
 )
 def test_a_rule_that_was_changed_is_refused_with_its_key(tmp_path: Path, change: tuple[str, str], message: str) -> None:

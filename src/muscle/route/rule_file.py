@@ -45,7 +45,8 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Features and slices are plain dataclasses: that their numbers are finite holds through this alone.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Made(_Part):
@@ -95,6 +96,13 @@ class Gate(_Part):
     slices: tuple[SliceWeights, ...] = ()
     confidence: str = CONFIDENCE_SCORE
     ask_by: Known | None = None
+
+    @model_validator(mode="after")
+    def _spread(self) -> Self:
+        for feature in self.features:
+            if feature.spread <= 0:
+                raise ValueError(f"features: expected a spread above 0 of {feature.of}, found {feature.spread:g}")
+        return self
 
 
 class RuleFile(_Part):
