@@ -186,9 +186,9 @@ class Caller:
             raise CallFailed(f"{type(error).__name__}: {self._clean(str(error))}") from None
         if not isinstance(found, dict):
             raise CallFailed(f"expected a JSON object, found {self._clean(str(found)[:80])!r}", status=400)
-        error = found.get("error")
-        if error and not found.get("choices"):
-            raise self._told_in_an_answer(error)
+        told = found.get("error")
+        if told and not found.get("choices"):
+            raise self._told_in_an_answer(told)
         return found
 
     def _told_in_an_answer(self, error: object) -> CallFailed:

@@ -175,7 +175,7 @@ class _Reading:
         self._seen.num_contradicted += bool(fields.pop("contradicted", False))
         self._table.add(fields)
 
-    def result(self) -> tuple[pl.DataFrame, dict[str, object], list[str]]:
+    def result(self) -> tuple[pl.DataFrame, dict[str, object], _Seen]:
         """Return records, what is known of the task, and what was seen."""
         source, seen = self._source, self._seen
         frame = self._slices.prune(self._table.frame()).with_columns(pl.lit(source.task).alias("task"))
