@@ -65,6 +65,18 @@ def test_one_fitted_item_among_fresh_ones_is_refused_in_a_file_of_another_task_n
         check_route(found.rule, *mixed)
 
 
+def test_a_fitted_item_is_refused_where_one_of_the_two_files_has_it_without_its_options() -> None:
+    bare = two_answers(400)
+    options = pl.concat_list(pl.lit("tea"), pl.lit("coffee"))
+    whole = [frame.with_columns(choices=options) for frame in bare]
+    for fitted, checked in ((whole, bare), (bare, whole)):
+        found = fit_route(*fitted)
+        with pytest.raises(DataError, match=r"the rule was fitted on .* of these 400 items"):
+            check_route(found.rule, *checked)
+    other = [frame.with_columns(choices=options.list.reverse()) for frame in bare]
+    assert check_route(fit_route(*whole).rule, *other).bound.counts.num == 400
+
+
 def test_a_rule_that_knows_items_by_text_cannot_be_checked_on_bare_ids() -> None:
     found = fit_route(*two_answers(400))
     bare = [frame.drop("input") for frame in two_answers(200, seed=9, start=1000)]

@@ -26,7 +26,7 @@ from muscle.route.kappa import Two, choose_kappa, fewest_flips, meets
 from muscle.route.labelling.labels import Labels, with_labels
 from muscle.route.likelihoods import threshold_for
 from muscle.route.option_rules import NO_GOLD, OptionRule, fit_options
-from muscle.route.rule_file import Kind, Paid, RuleFile, fingerprint_lines, made_now, rule_file
+from muscle.route.rule_file import Kind, Paid, RuleFile, fitted_on, made_now, rule_file
 from muscle.route.scores import has_scores, option_scores
 from muscle.route.serving import gated, serve, two_of
 from muscle.route.worth import Judging, RouteReport, is_apart, report_on
@@ -133,9 +133,8 @@ def fit_route(
         num_judged=judged,
         negative_flip_rate=round(chosen.negative_flip_rate, 6),
     )
-    prints = fingerprint_lines({each for each, is_out in zip(items.fingerprints, apart, strict=True) if not is_out})
     facts = {"made": made, "prices": Paid(old=price.old, new=price.new), "apart": how.apart}
-    found = draft.model_copy(update={**facts, "known_by": items.known_by, "fitted_on": prints})
+    found = draft.model_copy(update={**facts, **fitted_on(items, ~apart)})
     judging = Judging(price, labelled_at_random or labels is not None, names)
     report = report_on(found, items, served, apart, judging)
     if how.ask_share < 1 and not how.keep_accuracy and not meets(two, chosen, how.flip_limit):
@@ -268,7 +267,7 @@ def _fresh(rule: RuleFile, items: Items, *, leave_out: bool) -> Bools:
             f"route check: the rule knows the items that it was fitted on by {rule.known_by}, these runs have only the "
             f"{items.known_by}, so it cannot be told whether it was fitted on them; give runs with both"
         )
-    fitted = np.array([each in rule.fingerprints for each in items.fingerprints], dtype=np.bool_)
+    fitted = rule.fitted_among(items)
     if fitted.any() and not leave_out:
         first = [items.name(int(row)) for row in np.flatnonzero(fitted)[:6]]
         raise DataError(

@@ -80,6 +80,7 @@ class Items:
         new: what the new model said.
         same: (items,) whether both gave the same answer, so that nothing can flip.
         fingerprints: (items,) what each is told apart by.
+        texts: (items,) of an item with options, what its input alone is told apart by; None of others.
         known_by: "input", "id", or "input and id".
         joined: the rows behind it.
         lost: what is not among them.
@@ -90,6 +91,7 @@ class Items:
     new: Side
     same: Bools
     fingerprints: tuple[str, ...]
+    texts: tuple[str | None, ...]
     known_by: str
     joined: Joined
     lost: Lost
@@ -145,7 +147,8 @@ def pair_items(
     differ = ~np.isnan(old_right) & ~np.isnan(new_right) & (old_right != new_right)
     kept = joined.old.filter(~failed), joined.new.filter(~failed)
     prints, known_by = _fingerprints(*kept, unnamed)
-    return Items(sides[0], sides[1], same & ~differ, tuple(prints), known_by, joined, lost, _told_apart(runs))
+    texts = _texts_of_choices(*kept)
+    return Items(sides[0], sides[1], same & ~differ, tuple(prints), texts, known_by, joined, lost, _told_apart(runs))
 
 
 def _told_apart(runs: Sequence[Run]) -> tuple[str, str]:
@@ -231,8 +234,19 @@ def _fingerprints(old: pl.DataFrame, new: pl.DataFrame, unnamed: bool) -> tuple[
     hashes = pl.select(pl.coalesce(*(with_input_hash(side)["input_hash"] for side in (old, new)))).to_series()
     found = []
     for digest, task, name in zip(hashes, old["task"], old["id"], strict=True):
-        text = f"{'' if unnamed else task}\x1f{name}"
-        found.append((digest or hashlib.sha256(text.encode()).hexdigest())[:FINGERPRINT_DIGITS])
+        found.append(digest[:FINGERPRINT_DIGITS] if digest else _fingerprint(f"{'' if unnamed else task}\x1f{name}"))
     with_text = hashes.len() - hashes.null_count()
     known_by = "input" if with_text == hashes.len() else "input and id" if with_text else "id"
     return found, known_by
+
+
+def _texts_of_choices(old: pl.DataFrame, new: pl.DataFrame) -> tuple[str | None, ...]:
+    """Return what the inputs of items with options are told apart by: another file may have them without."""
+    has_options = pl.col("choices").list.len() > 0
+    sides = (side.select(pl.when(has_options).then("input")).to_series() for side in (old, new))
+    inputs = pl.select(pl.coalesce(*sides)).to_series()
+    return tuple(None if text is None else _fingerprint(text) for text in inputs)
+
+
+def _fingerprint(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_DIGITS]

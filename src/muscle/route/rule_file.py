@@ -14,19 +14,22 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
+import re
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from muscle.errors import ConfigError
 from muscle.files import write_text
 from muscle.flips.options import TOLERANCE
+from muscle.flips.statistics.arrays import Bools
 from muscle.route.bound import Prices
 from muscle.route.gate_model import Feature, GateRule, Known, SliceWeights
-from muscle.route.items import CONFIDENCE_SCORE, FINGERPRINT_DIGITS
+from muscle.route.items import CONFIDENCE_SCORE, FINGERPRINT_DIGITS, Items
 from muscle.route.likelihoods import Weights
 from muscle.route.option_rules import OptionRule
 from muscle.typed_json import json_object
@@ -35,7 +38,8 @@ from muscle.yaml_files import read_yaml, yaml_text
 Kind = Literal["gate", "stack", "mixture"]
 
 MAX_FITTED = 50_000
-"""Items that a rule may be fitted on: their fingerprints must find room in a YAML file of 1 MiB."""
+"""Items that a rule may be fitted on, of those with options half as many: their fingerprints must find room in a YAML
+file of 1 MiB."""
 
 _A_LINE = 4
 _DIGITS = 6
@@ -121,6 +125,7 @@ class RuleFile(_Part):
         gate: of a gate.
         known_by: what the items that it was fitted on are told apart by: "input", "id", or "input and id".
         fitted_on: their fingerprints, several on a line.
+        fitted_texts: of those with options, the fingerprints of their inputs alone.
     """
 
     version: Literal[1] = 1
@@ -135,6 +140,7 @@ class RuleFile(_Part):
     gate: Gate | None = None
     known_by: Literal["input", "id", "input and id"] = "input"
     fitted_on: tuple[str, ...] = ()
+    fitted_texts: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -158,7 +164,16 @@ class RuleFile(_Part):
     @property
     def fingerprints(self) -> frozenset[str]:
         """What the items that it was fitted on are told apart by."""
-        return frozenset(word for line in self.fitted_on for word in line.split())
+        return _words(self.fitted_on)
+
+    def fitted_among(self, items: Items) -> Bools:
+        """Tell which items it was fitted on, (items,), also where one of two files has them without their options."""
+        prints, texts = self.fingerprints, _words(self.fitted_texts)
+        known = [
+            each in prints or (each in texts if text is None else text in prints)
+            for each, text in zip(items.fingerprints, items.texts, strict=True)
+        ]
+        return np.array(known, dtype=np.bool_)
 
     @property
     def confidence(self) -> str:
@@ -227,19 +242,35 @@ def made_now(**facts: object) -> Made:
     )
 
 
-def fingerprint_lines(fingerprints: Collection[str]) -> tuple[str, ...]:
-    """Return fingerprints as lines of a file, sorted.
+def fitted_on(items: Items, rows: Bools) -> dict[str, object]:
+    """Return what a rule's file says of the items that it was fitted on.
+
+    Args:
+        items: all of them.
+        rows: (items,) which ones.
 
     Raises:
         ConfigError: they are more than a rule may be fitted on.
     """
-    if len(fingerprints) > MAX_FITTED:
+    pairs = zip(items.fingerprints, items.texts, strict=True)
+    known = [pair for pair, is_in in zip(pairs, rows, strict=True) if is_in]
+    prints, texts = {each for each, _ in known}, {text for _, text in known if text is not None}
+    most = MAX_FITTED // 2 if texts else MAX_FITTED
+    if len(prints) > most:
         raise ConfigError(
-            f"route: expected at most {MAX_FITTED:,} items to fit on, found {len(fingerprints):,}; keep more of them "
+            f"route: expected at most {most:,} items to fit on, found {len(prints):,}; keep more of them "
             "apart (--apart)"
         )
+    return {"known_by": items.known_by, "fitted_on": _lines(prints), "fitted_texts": _lines(texts)}
+
+
+def _lines(fingerprints: Collection[str]) -> tuple[str, ...]:
     every = sorted(fingerprints)
     return tuple(" ".join(every[start : start + _A_LINE]) for start in range(0, len(every), _A_LINE))
+
+
+def _words(lines: Iterable[str]) -> frozenset[str]:
+    return frozenset(word for line in lines for word in line.split())
 
 
 def write_rule(path: Path, rule: RuleFile) -> None:
@@ -259,9 +290,9 @@ def read_rule(path: Path) -> RuleFile:
         ConfigError: there is no such file, it is no YAML, or a key is unknown, missing or impossible.
     """
     found = read_yaml(path, expected="a rule written by muscle route fit").validate(RuleFile)
-    for print_ in found.fingerprints:
-        if len(print_) != FINGERPRINT_DIGITS or not all(c in "0123456789abcdef" for c in print_):
-            raise ConfigError(f"{path}: fitted_on: expected fingerprints of {FINGERPRINT_DIGITS} hex digits")
+    for key, lines in (("fitted_on", found.fitted_on), ("fitted_texts", found.fitted_texts)):
+        if not all(re.fullmatch(f"[0-9a-f]{{{FINGERPRINT_DIGITS}}}", print_) for print_ in _words(lines)):
+            raise ConfigError(f"{path}: {key}: expected fingerprints of {FINGERPRINT_DIGITS} hex digits")
     return found
 
 

@@ -154,7 +154,8 @@ def is_apart(fingerprint: str, share: float) -> bool:
 
 def report_on(rule: RuleFile, items: Items, served: Served, rows: Bools, judging: Judging) -> RouteReport:
     """Report on some of the items, and on what is missing."""
-    lost = [each for each in items.lost.fingerprints if each not in rule.fingerprints]
+    fitted = rule.fingerprints
+    lost = [each for each in items.lost.fingerprints if each not in fitted]
     if rule.apart and rows.sum() < items.num:
         lost = [each for each in lost if is_apart(each, rule.apart)]
     numbers = [each.num_items for each in items.lost.unread]
@@ -182,7 +183,7 @@ def report_on(rule: RuleFile, items: Items, served: Served, rows: Bools, judging
         judging.names[1],
         rule.kind,
         rule.kappa,
-        len(rule.fingerprints),
+        len(fitted),
         ways,
         saved,
         found,
