@@ -134,7 +134,7 @@ def test_another_number_of_items_and_what_did_not_pair_is_said_before_the_figure
     old = write_folder(tmp_path / "old", rows(), {})
     new = write_folder(tmp_path / "new", rows()[:290], {})
     text = " ".join(muscle("compare", old, new).out.split())
-    differs = text.index("differs beside the model: items: task trivia: 300 items against 290 items note:")
+    differs = text.index("differs beside the model: items: task trivia: 300 items against 290 items warning:")
     assert differs < text.index("Cannot tell: new against old:")
     assert "290 predictions paired; 10 only in the first" in text
 

@@ -164,11 +164,11 @@ class RuleFile(_Part):
     @property
     def fingerprints(self) -> frozenset[str]:
         """What the items that it was fitted on are told apart by."""
-        return _words(self.fitted_on)
+        return _fingerprints_in(self.fitted_on)
 
     def fitted_among(self, items: Items) -> Bools:
         """Tell which items it was fitted on, (items,), also where one of two files has them without their options."""
-        prints, texts = self.fingerprints, _words(self.fitted_texts)
+        prints, texts = self.fingerprints, _fingerprints_in(self.fitted_texts)
         known = [
             each in prints or (each in texts if text is None else text in prints)
             for each, text in zip(items.fingerprints, items.texts, strict=True)
@@ -269,7 +269,7 @@ def _lines(fingerprints: Collection[str]) -> tuple[str, ...]:
     return tuple(" ".join(every[start : start + _A_LINE]) for start in range(0, len(every), _A_LINE))
 
 
-def _words(lines: Iterable[str]) -> frozenset[str]:
+def _fingerprints_in(lines: Iterable[str]) -> frozenset[str]:
     return frozenset(word for line in lines for word in line.split())
 
 
@@ -291,7 +291,7 @@ def read_rule(path: Path) -> RuleFile:
     """
     found = read_yaml(path, expected="a rule written by muscle route fit").validate(RuleFile)
     for key, lines in (("fitted_on", found.fitted_on), ("fitted_texts", found.fitted_texts)):
-        if not all(re.fullmatch(f"[0-9a-f]{{{FINGERPRINT_DIGITS}}}", print_) for print_ in _words(lines)):
+        if not all(re.fullmatch(f"[0-9a-f]{{{FINGERPRINT_DIGITS}}}", print_) for print_ in _fingerprints_in(lines)):
             raise ConfigError(f"{path}: {key}: expected fingerprints of {FINGERPRINT_DIGITS} hex digits")
     return found
 

@@ -230,7 +230,7 @@ class Report:
     title: str | None = field(default=None, metadata=OPTIONAL_KEY)
     training: Mapping[str, Sequence[TrainedAdapter]] | None = field(default=None, metadata=OPTIONAL_KEY)
     decision: Decision | None = field(default=None, metadata=OPTIONAL_KEY)
-    readings: Sequence[str] = ()
+    readings: Sequence[str] = field(default_factory=list)
 
     def __repr__(self) -> str:
         return f"<Report: {one_line(self.sentence, 240)}>"
