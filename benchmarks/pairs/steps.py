@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from muscle.config.alignment import AlignmentSettings
 from muscle.config.methods import AnswerSettings
 from muscle.config.settings import TrainingSettings
 from muscle.errors import ConfigError
-from muscle.files import read_json, write_json
+from muscle.files import atomic_folder, read_json, write_json
 from muscle.pipeline.whole_answers.candidates import candidate_parts, draw_candidates
 from muscle.provenance import fingerprint
 from muscle.tasks.task import Example
@@ -28,6 +29,8 @@ ANOTHER = 1000
 """Added to the seed of a training that is done again, on the same data."""
 PASS_PROMPTS = 32
 """Prompts a forward pass, where answers are generated."""
+NEW_TEACHER = "options-new"
+"""The folder of muscle's in which the new teacher's likelihoods of the options stand."""
 NUM_TOLD = 64
 """Training texts whose loss is taken after each epoch where the last epoch is to be kept."""
 
@@ -254,9 +257,26 @@ def _train(bench: Bench, step: Step, training: TrainingSettings, out: Path) -> T
         settings=training,
         out=out,
         description=step.name,
-        # What teachers think of all texts serves every share.
-        store=bench.folder / "stores" / ("record" if step.record else teacher) if step.unlabelled else None,
+        store=teachers_of(bench.folder / "stores", "record" if step.record else teacher) if step.unlabelled else None,
     )
+
+
+def teachers_of(stores: Path, old: str) -> Path:
+    """Return the folder of what the teachers think of all texts, which serves every share.
+
+    The new teacher is the same one whoever stands in the old one's place, so what it thought is taken over from
+    another folder; muscle holds it against the teacher and the texts, and runs the teacher again where it doesn't fit.
+
+    Args:
+        stores: of all pairs of teachers.
+        old: who stands in the old one's place.
+    """
+    folder = stores / old
+    known = sorted(stores.glob(f"*/{NEW_TEACHER}/manifest.json"))
+    if known and not (folder / NEW_TEACHER).exists():
+        with atomic_folder(folder / NEW_TEACHER) as copy:
+            shutil.copytree(known[0].parent, copy, dirs_exist_ok=True)
+    return folder
 
 
 def _with_candidates(
