@@ -31,7 +31,7 @@ from served import SERVED, serve
 from steps import GENERATION_STEPS, STEPS, Step, run_step
 
 logger = logging.getLogger("pairs")
-_STEPS_HELP = "all of steps.py by default; published methods and those from records by name alone"
+_STEPS_HELP = "STEPS of steps.py by default; all others by name alone"
 
 
 def run(bench: Bench, steps: Sequence[Step], *, whole: bool, command: str) -> None:

@@ -6,7 +6,6 @@ asked several times the first answer is the one that is served; how far its answ
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,7 +21,7 @@ from muscle.flips.pairing.match import with_one_task_name
 from muscle.flips.statistics.arrays import Bools, Floats
 from muscle.foreign_text import listing
 from muscle.predictions.read import read_run
-from muscle.predictions.records import with_input_hash
+from muscle.predictions.records import input_hash, with_input_hash
 from muscle.predictions.run import DEFAULT_TASK, SCORE_PREFIX, Run, Source, Unread
 
 FINGERPRINT_DIGITS = 16
@@ -234,7 +233,8 @@ def _fingerprints(old: pl.DataFrame, new: pl.DataFrame, unnamed: bool) -> tuple[
     hashes = pl.select(pl.coalesce(*(with_input_hash(side)["input_hash"] for side in (old, new)))).to_series()
     found = []
     for digest, task, name in zip(hashes, old["task"], old["id"], strict=True):
-        found.append(digest[:FINGERPRINT_DIGITS] if digest else _fingerprint(f"{'' if unnamed else task}\x1f{name}"))
+        text = f"{'' if unnamed else task}\x1f{name}"
+        found.append((digest or input_hash(text))[:FINGERPRINT_DIGITS])
     with_text = hashes.len() - hashes.null_count()
     known_by = "input" if with_text == hashes.len() else "input and id" if with_text else "id"
     return found, known_by
@@ -245,8 +245,4 @@ def _texts_of_choices(old: pl.DataFrame, new: pl.DataFrame) -> tuple[str | None,
     has_options = pl.col("choices").list.len() > 0
     sides = (side.select(pl.when(has_options).then("input")).to_series() for side in (old, new))
     inputs = pl.select(pl.coalesce(*sides)).to_series()
-    return tuple(None if text is None else _fingerprint(text) for text in inputs)
-
-
-def _fingerprint(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_DIGITS]
+    return tuple(None if text is None else input_hash(text)[:FINGERPRINT_DIGITS] for text in inputs)
