@@ -5,10 +5,12 @@ import pytest
 from muscle.config.alignment import AlignmentSettings
 from muscle.errors import ConfigError
 from muscle.sweep.jobs import teachers_key
+from muscle.sweep.plan import FLOOR, make_plan
 from muscle.sweep.presets import PROBE, ready_variants
-from muscle.sweep.sweep import Part
+from muscle.sweep.sweep import Part, chosen_jobs
 from muscle.sweep.variants import OWN, UpdateFile, Variant, expand, vary
 from muscle.yaml_files import yaml_text
+from tiny import TASK_YAML, save_base, write_choice_rows
 
 
 def written(tmp_path, **sections):
@@ -57,6 +59,62 @@ def test_two_variants_of_one_name_are_refused(tmp_path):
     sweep = {"vary": {"alignment.mask": ["old_right"]}, "variants": {"mask=old_right": {"training.epochs": 2}}}
     with pytest.raises(ConfigError, match="two variants are called 'mask=old_right'"):
         expanded(written(tmp_path, sweep=sweep))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"training.seed": 5}, r"variant 'mine': training\.seed: expected it in sweep\.seeds"),
+        ({"training": {"seed": 5}}, r"variant 'mine': training\.seed: expected it in sweep\.seeds"),
+        ({"output": "else"}, "variant 'mine': output: makes no other training"),
+        ({"evaluation.floor": True}, r"variant 'mine': evaluation\.floor: makes no other"),
+        ({"report": {"title": "x"}}, r"variant 'mine': report\.title: makes no other"),
+    ],
+    ids=str,
+)
+def test_a_variant_by_what_a_sweep_does_not_read_is_refused(tmp_path, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        expanded(written(tmp_path, sweep={"variants": {"mine": overrides}}))
+    within = {"alignment": {"training": {"seed": 5}}}
+    assert len(expanded(written(tmp_path, sweep={"variants": {"mine": within}}))[0]) == 1
+
+
+def test_what_is_wrong_in_a_variant_names_the_variant(tmp_path):
+    file = written(tmp_path, sweep={"variants": {"fine": {}, "mine": {"alignment.maskk": "old_right"}}})
+    with pytest.raises(ConfigError, match=r"variant 'mine': .*alignment\.maskk: unknown key; did you mean 'mask'"):
+        make_plan(file)
+
+
+def planned(tmp_path, **sections):
+    config = {"old": "old", "new": "new", "output": "run", **sections}
+    (tmp_path / "tools.yaml").write_text(TASK_YAML)
+    for name, count in (("train", 20), ("test", 8)):
+        write_choice_rows(tmp_path / f"{name}.jsonl", count, start=count)
+    for seed, name in enumerate(("old", "new"), start=1):
+        save_base(tmp_path / name, seed=seed)
+    config["tasks"] = [{"task": "tools.yaml", "train": "train.jsonl", "test": "test.jsonl"}]
+    (tmp_path / "update.yaml").write_text(yaml_text(config))
+    return make_plan(UpdateFile(tmp_path / "update.yaml"))
+
+
+def test_whatever_is_trained_its_leaderboard_has_what_it_is_measured_against(tmp_path):
+    plan = planned(tmp_path, sweep={"vary": {"alignment.mask": ["old_right"], "lora.r": [4, 8]}, "seeds": [0, 1]})
+    floor = chosen_jobs(plan, only=[f"{FLOOR} (lora.r=4)"])
+    assert {job.kind for job in floor} == {"again", "tasks"}
+    for chosen in (
+        floor,
+        *(chosen_jobs(plan, part=Part(number, 30)) for number in range(1, 31)),
+    ):
+        groups = {(job.name.split("/")[1], job.seed) for job in chosen if job.kind != "variant"}
+        scored = {(job.name.split("/")[1], job.seed) for job in chosen if job.kind == "tasks"}
+        assert groups and groups == scored
+        names = [job.name for job in chosen]
+        assert all(names.index(need) < names.index(job.name) for job in chosen for need in job.needs)
+
+
+def test_a_groups_values_are_written_as_its_variants_are(tmp_path):
+    plan = planned(tmp_path, sweep={"vary": {"prompt": [{"num_fewshot": 1}, {"num_fewshot": 0}]}})
+    assert 'plain update (prompt={"num_fewshot": 1})' in [row.name for row in plan.rows]
 
 
 @pytest.mark.parametrize(

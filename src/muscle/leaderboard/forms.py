@@ -75,7 +75,8 @@ def paper_table(board: Leaderboard, task: TaskBoard) -> Table:
         if published:
             cells.append(row.published.negative_flip_rate_change_percent if row.published else None)
         rows.append(tuple(cells))
-    title = f"{board.title or 'Leaderboard'}, {task.name}: {task.n:,} items, {len(board.seeds)} seeds"
+    seeds = f"{len(board.seeds)} seed{'' if len(board.seeds) == 1 else 's'}"
+    title = f"{board.title or 'Leaderboard'}, {task.name}: {task.n:,} items, {seeds}"
     return Table(title, tuple(columns), tuple(rows), tuple(board.notes[:2]))
 
 

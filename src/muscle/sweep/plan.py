@@ -18,7 +18,7 @@ from muscle.sweep.job_stages import labelled_epochs, update_stages
 from muscle.sweep.jobs import GroupJobs, Job, group_name, ordered
 from muscle.sweep.presets import WholeUnit, section
 from muscle.sweep.served import NAMES, WAYS
-from muscle.sweep.variants import UpdateFile, Variant, expand
+from muscle.sweep.variants import SEED, UpdateFile, Variant, expand, yaml_word
 
 BASE, PLAIN, FLOOR, TWIN = "bare new base", "plain update", "floor: old recipe again", "twin: new recipe again"
 LONGER = "longer: cross-entropy"
@@ -80,11 +80,7 @@ def make_plan(file: UpdateFile, *, folder: Path | None = None, controls: bool = 
     settings = config.sweep
     variants, seeds = expand(file, settings)
     root = (folder or Path(config.output) / "sweep").resolve()
-    configs = {
-        (variant.name, seed): file.config({**variant.overrides, "training.seed": seed})
-        for variant in variants
-        for seed in seeds
-    }
+    configs = {(variant.name, seed): _config_of(file, variant, seed) for variant in variants for seed in seeds}
     of_group: dict[str, list[Variant]] = {}
     for variant in variants:
         of_group.setdefault(group_name(configs[variant.name, seeds[0]]), []).append(variant)
@@ -100,6 +96,14 @@ def make_plan(file: UpdateFile, *, folder: Path | None = None, controls: bool = 
     return Plan(root, config, tuple(seeds), tuple(rows), tuple(jobs))
 
 
+def _config_of(file: UpdateFile, variant: Variant, seed: int) -> UpdateConfig:
+    try:
+        return file.config({**variant.overrides, SEED: seed})
+    except ConfigError as error:
+        # The file's own keys were fine before.
+        raise ConfigError(f"variant {variant.name!r}: {error}") from error
+
+
 def _refuse_names_taken_twice(rows: Sequence[PlannedRow]) -> None:
     counted = Counter(row.name for row in rows)
     for name, number in counted.items():
@@ -110,7 +114,9 @@ def _refuse_names_taken_twice(rows: Sequence[PlannedRow]) -> None:
 def _outside_alignment(members: Sequence[Variant]) -> str:
     """Say what sets a group's variants apart from the update as it stands."""
     given = members[0].overrides
-    return ", ".join(f"{key}={value}" for key, value in given.items() if key.partition(".")[0] != "alignment")
+    return ", ".join(
+        f"{key}={yaml_word(value)}" for key, value in given.items() if key.partition(".")[0] != "alignment"
+    )
 
 
 @dataclass(frozen=True)
@@ -139,7 +145,7 @@ class _Group:
 
     def jobs(self, seed: int) -> GroupJobs:
         """Return the group's own jobs for a seed: nothing in them hangs on a variant's alignment."""
-        own = self.file.config({"training.seed": seed})
+        own = self.file.config({SEED: seed})
         config = self.configs[self.members[0].name, seed] if self.members else own
         plain = AlignmentSettings(training=own.alignment.training)
         return GroupJobs(config.model_copy(update={"alignment": plain}), self.root)

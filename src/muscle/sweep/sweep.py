@@ -133,7 +133,8 @@ def chosen_jobs(plan: Plan, *, only: Collection[str] = (), part: Part | None = N
     Args:
         plan: the sweep.
         only: names of rows; all without.
-        part: the share; a job belongs to one share, what it needs may belong to several.
+        part: the share; a job belongs to one share, what it needs may belong to several. What a row is measured against
+            is needed too, and comes last but for what it is needed for: other shares may be at it.
 
     Raises:
         ConfigError: there is no row of such a name.
@@ -146,8 +147,28 @@ def chosen_jobs(plan: Plan, *, only: Collection[str] = (), part: Part | None = N
     jobs = [job for job in plan.jobs if job.name in wanted]
     if part is not None:
         jobs = jobs[part.number - 1 :: part.of]
-    needed = with_needs(jobs, plan.by_name)
-    return [job for job in plan.jobs if job.name in needed]
+    needed = with_needs([*jobs, *_measured_against(plan, jobs)], plan.by_name)
+    own = {job.name for job in jobs}
+    return sorted(
+        (job for job in plan.jobs if job.name in needed), key=lambda job: job.name not in own or bool(job.needs)
+    )
+
+
+def _measured_against(plan: Plan, jobs: Sequence[Job]) -> list[Job]:
+    """Return the jobs that score the old version and the plain update of some jobs' groups and seeds.
+
+    Of no jobs at all, those of the first group: the leaderboard of what the other shares make is not empty.
+    """
+    names, seeds = {job.name for job in jobs}, {job.seed for job in jobs}
+    groups = {row.group for row in plan.rows if any(job.name in names for job in row.jobs.values())}
+    groups, seeds = groups or {plan.rows[0].group}, seeds or {plan.seeds[0]}
+    return [
+        job
+        for row in plan.rows
+        if row.role == "old" and row.group in groups
+        for seed, job in row.jobs.items()
+        if seed in seeds
+    ]
 
 
 def _find_bases(jobs: Sequence[Job]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -21,6 +21,11 @@ from muscle.tasks import get_task
 from muscle.yaml_files import yaml_value
 
 SEED = "training.seed"
+_NOT_READ = (
+    *("output", "report", "sweep"),
+    *(f"evaluation.{key}" for key in ("bare_base", "control", "floor", "beside")),
+)
+"""Keys that a sweep reads of the update as it stands, or not at all: no variant can differ by them."""
 OWN = "as configured"
 """The update as it stands in its file."""
 
@@ -109,6 +114,8 @@ def expand(file: UpdateFile, settings: SweepSettings) -> tuple[list[Variant], li
     if not found and not settings.presets:
         found = [Variant(OWN)]
     _refuse_same_names(found)
+    for variant in found:
+        _refuse_what_changes_nothing(variant)
     return found, seeds or [config.training.seed]
 
 
@@ -130,6 +137,25 @@ def _all_seeds(given: Sequence[int], varied: Sequence[object] | None) -> list[in
     return seeds
 
 
+def _refuse_what_changes_nothing(variant: Variant) -> None:
+    for key in _leaf_keys(variant.overrides):
+        if key == SEED:
+            raise ConfigError(
+                f"variant {variant.name!r}: {key}: expected it in sweep.seeds (--seeds), for all variants"
+            )
+        if any(f"{key}.".startswith(f"{unread}.") for unread in _NOT_READ):
+            raise ConfigError(
+                f"variant {variant.name!r}: {key}: makes no other training or scoring in a sweep; expected another key"
+            )
+
+
+def _leaf_keys(values: Mapping[str, object], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted keys below which there are no more."""
+    for key, value in values.items():
+        inner = value if isinstance(value, Mapping) else {}
+        yield from _leaf_keys(inner, f"{prefix}{key}.") if inner else [f"{prefix}{key}"]
+
+
 def _combinations(varied: Mapping[str, Sequence[object]]) -> list[Variant]:
     """Return a variant for each combination of values; nothing where nothing is varied."""
     if not varied:
@@ -137,7 +163,7 @@ def _combinations(varied: Mapping[str, Sequence[object]]) -> list[Variant]:
     short = _short_keys(varied)
     return [
         Variant(
-            ", ".join(f"{short[key]}={_yaml_word(value)}" for key, value in zip(varied, values, strict=True)),
+            ", ".join(f"{short[key]}={yaml_word(value)}" for key, value in zip(varied, values, strict=True)),
             dict(zip(varied, values, strict=True)),
         )
         for values in product(*varied.values())
@@ -155,7 +181,7 @@ def _short_keys(keys: Iterable[str]) -> dict[str, str]:
     return {key: word if last[word := key.rpartition(".")[2]] == 1 else key for key in listed}
 
 
-def _yaml_word(value: object) -> str:
+def yaml_word(value: object) -> str:
     """Write a value as YAML has it: a word as it is, anything else in the form of JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
