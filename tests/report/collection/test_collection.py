@@ -221,6 +221,15 @@ def test_a_report_given_twice_counts_once(runs: list[Path]) -> None:
     assert len(found.rows) == 2 and "given a second time" in found.refused[0].why
 
 
+def test_a_copy_of_a_report_is_no_further_update(runs: list[Path], tmp_path: Path) -> None:
+    copy = tmp_path / "copy.json"
+    copy.write_bytes((runs[0] / "report.json").read_bytes())
+    found = collect([*runs, copy], paper=False)
+    assert [each.why for each in found.refused] == [
+        f"{copy}: given a second time, before as {runs[0]}; expected each report once"
+    ]
+
+
 def test_updates_of_one_name_are_told_apart(runs: list[Path]) -> None:
     labels = {row.update for row in collect(runs, paper=False).rows}
     assert labels == {f"tiny-v1 + house → tiny-v2 + house ({run})" for run in runs}

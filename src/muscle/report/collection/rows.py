@@ -18,7 +18,7 @@ from muscle.errors import DataError
 from muscle.flips.measuring.side_numbers import SideNumbers
 from muscle.flips.result.report import Report, TaskResult
 from muscle.flips.statistics.intervals import Estimate
-from muscle.provenance import versions
+from muscle.provenance import file_sha256, versions
 from muscle.report import read_report
 from muscle.report.collection.paper import PAPER
 from muscle.typed_json import json_object
@@ -206,7 +206,7 @@ def collect(
     read: list[tuple[str, Report]] = []
     refused: list[Refused] = []
     called: list[str | None] = []
-    seen: set[Path] = set()
+    seen: dict[str, Path] = {}
     for number, source in enumerate(given):
         place = "report" if isinstance(source, Report) else str(source)
         try:
@@ -230,12 +230,13 @@ def less(one: Estimate, other: Estimate) -> float | None:
     return None if one.value is None or other.value is None else one.value - other.value
 
 
-def _read(path: Path, seen: set[Path]) -> Report:
+def _read(path: Path, seen: dict[str, Path]) -> Report:
+    """Read a report; a copy of one that was read, at whatever place, would be counted as a further update."""
     report, folder = read_report(path)
-    place = (folder / "report.json" if path.is_dir() else path).resolve()
-    if place in seen:
-        raise DataError(f"{path}: given a second time; expected each report once")
-    seen.add(place)
+    content = file_sha256(folder / "report.json" if path.is_dir() else path)
+    if content in seen:
+        raise DataError(f"{path}: given a second time, before as {seen[content]}; expected each report once")
+    seen[content] = path
     return report
 
 
