@@ -177,6 +177,13 @@ def written(folder: Path, alignment: str, tasks: str = "[{task: piqa}]") -> Path
         (["method: options", "margin_of: higher"], "line 6: alignment: margin_of: expected it only with target margin"),
         (["method: relabel", "kl: reverse"], "line 6: alignment: kl: expected it only with unit options or answers"),
         (["method: options", "keep_labels: true"], "line 6: alignment: keep_labels: expected it only with target old_"),
+        (["method: options", "target: labels", "temperature: 3.0"], "line 7: alignment: temperature: expected it only"),
+        (["method: ldi", "temperature: 3.0"], "line 6: alignment: temperature: expected it only with target mask, mix"),
+        (["method: pct", "focal: {distance: logits}", "temperature: 3.0"], "or focal with distance kl, found 3.0"),
+        (
+            ["method: options", "unlabelled: {piqa: null}"],
+            "line 6: alignment.unlabelled.piqa: expected a valid string, found None",
+        ),
         (["method: twins", "ce_weight: 0.5"], "line 6: alignment: ce_weight: expected it only with target mask or"),
         (["method: twins", "unlabelled: a.jsonl"], "line 6: alignment: unlabelled: expected it only with a target"),
         (["method: twins", "lora: {r: 8}"], "line 6: alignment: lora: expected it only with a unit that trains, and"),
@@ -199,6 +206,26 @@ def test_what_makes_no_sense_is_refused_with_line_key_expectation_and_finding(tm
         load_config(written(tmp_path, "".join(f"  {line}\n" for line in lines)))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("method", ["pct", "ldi", "relabel", "twins", "bcwi"])
+def test_the_temperature_of_a_preset_that_has_no_use_of_it_is_no_error(method):
+    numbers = {"focal": {"distance": "logits"}} if method == "pct" else {}
+    assert not AlignmentSettings(method=method, **numbers).reads("temperature")
+    assert not AlignmentSettings(method=method, temperature=1.0, **numbers).reads("temperature")
+
+
+def test_of_a_value_with_several_forms_only_what_is_wrong_inside_it_is_told(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        load_config(written(tmp_path, "  method: options\n  teachers: {piqa: [5]}\n"))
+    assert str(caught.value).endswith("line 6: alignment.teachers.piqa.0: expected a valid string, found 5")
+
+
+def test_an_unknown_key_is_not_said_to_mean_itself(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        load_config(written(tmp_path, "  lora: {r: 8, alpha: 4}\n"))
+    assert "alignment.lora.alpha: unknown key" in str(caught.value)
+    assert "did you mean 'alpha'" not in str(caught.value)
 
 
 def test_unlabelled_inputs_are_found_beside_the_yaml(tmp_path):

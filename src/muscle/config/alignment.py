@@ -153,10 +153,9 @@ class AlignmentSettings(Section):
             raise ValueError(
                 f"target: expected {_alternatives(_FITTING[self.unit])} with unit {self.unit}, found {self.target}"
             )
-        fields = type(self).model_fields
         for key, (fitting, expected) in self._owners().items():
             value = getattr(self, key)
-            if not fitting and value != fields[key].get_default(call_default_factory=True):
+            if not fitting and value not in self._saying_nothing(key):
                 raise ValueError(f"{key}: expected it only with {expected}, found {value}{self._reader_of(key)}")
         if self.target == "inhibition" and self.old_share == 0.0 and not self.teachers:
             raise ValueError(
@@ -173,7 +172,9 @@ class AlignmentSettings(Section):
             target == "focal" and self.focal.sources == "both"
         )
         trained = (tokens or options, "a unit that trains: tokens, options or answers")
+        softened = target in _ONE_DISTRIBUTION or (target == "focal" and self.focal.distance == "kl")
         return {
+            "temperature": (softened, f"target {', '.join(_ONE_DISTRIBUTION)}, or focal with distance kl"),
             "mask": (target == "mask", "target mask"),
             **dict.fromkeys(("engine", "store_precision", "topk", "projection"), (tokens, "unit tokens")),
             **dict.fromkeys(("start", "selection"), trained),
@@ -207,6 +208,11 @@ class AlignmentSettings(Section):
             "unlabelled": (taught, _TAUGHT),
             "unlabelled_epochs": (self.unlabelled is not None, "unlabelled"),
         }
+
+    def _saying_nothing(self, key: str) -> list[object]:
+        """Return the values of a key that ask for nothing: the default, and what the method's preset fills in."""
+        default = type(self).model_fields[key].get_default(call_default_factory=True)
+        return [default, filled({"method": self.method}).get(key), *([1.0] if key == "temperature" else [])]
 
     def _reader_of(self, key: str) -> str:
         """Name the method that reads a key, where none was written."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import io
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 Model = TypeVar("Model", bound=BaseModel)
 
 MAX_BYTES = 1 << 20
+
+_TYPE_NAME = re.compile(r"str|int|float|bool|(?:list|dict|tuple)\[.*\]")
 
 
 class UserYaml:
@@ -76,7 +79,11 @@ class UserYaml:
         try:
             return model.model_validate({**defaults, **self.values})
         except ValidationError as error:
-            problems = [self._line(_key_path(item), "line {}: ") + _explained(item, model) for item in error.errors()]
+            written = {**defaults, **self.values}
+            found = _of_meant_forms([(item, _written_path(item, written)) for item in error.errors()])
+            problems = [
+                self._line(_key_path(item, path), "line {}: ") + _explained(item, path, model) for item, path in found
+            ]
             joined = "; ".join(problems)
             colon = ", " if joined.startswith("line ") else ": "
             raise ConfigError(f"{self.source}{colon}{joined}") from error
@@ -99,14 +106,37 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") ->
         model: whose keys are suggested.
         prefix: put before each key's path.
     """
-    return "; ".join(_explained(item, model, prefix) for item in error.errors())
+    return "; ".join(_explained(item, item["loc"], model, prefix) for item in error.errors())
 
 
-def _explained(item: ErrorDetails, model: type[BaseModel], prefix: str = "") -> str:
-    key = prefix + ".".join(map(str, item["loc"]))
+def _written_path(item: ErrorDetails, values: Mapping[str, object]) -> tuple[str | int, ...]:
+    """Return the path of a wrong value without the names of types by which pydantic tells one key's forms apart."""
+    path: list[str | int] = []
+    here: object = values
+    for part in item["loc"]:
+        listed = dict(enumerate(here)) if isinstance(here, list) else here
+        is_there = isinstance(listed, Mapping) and part in listed
+        if not is_there and _TYPE_NAME.fullmatch(str(part)):
+            continue
+        here = listed[part] if isinstance(listed, Mapping) and is_there else None
+        path.append(part)
+    return tuple(path)
+
+
+def _of_meant_forms(
+    problems: list[tuple[ErrorDetails, tuple[str | int, ...]]],
+) -> list[tuple[ErrorDetails, tuple[str | int, ...]]]:
+    """Leave out that a value has another form as a whole, where it is told what is wrong inside it."""
+    inside = {path[:end] for _, path in problems for end in range(len(path))}
+    return [(item, path) for item, path in problems if path not in inside or item["type"] == "value_error"]
+
+
+def _explained(item: ErrorDetails, path: tuple[str | int, ...], model: type[BaseModel], prefix: str = "") -> str:
+    key = prefix + ".".join(map(str, path))
     message, kind = item["msg"], item["type"]
     if kind == "extra_forbidden":
-        near = difflib.get_close_matches(str(item["loc"][-1]), _all_keys(model), n=1)
+        unknown = str(path[-1])
+        near = difflib.get_close_matches(unknown, _all_keys(model) - {unknown}, n=1)
         return f"{key}: unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
     if kind == "missing":
         return f"{key}: missing; expected a value"
@@ -120,13 +150,13 @@ def _explained(item: ErrorDetails, model: type[BaseModel], prefix: str = "") -> 
     return f"{key}: expected {expected}, found {outline(item['input'])}"
 
 
-def _key_path(item: ErrorDetails) -> tuple[str | int, ...]:
+def _key_path(item: ErrorDetails, path: tuple[str | int, ...]) -> tuple[str | int, ...]:
     """Return the path of the key that is wrong; what a whole section is refused for begins with the key's own path."""
     if item["type"] != "value_error":
-        return item["loc"]
+        return path
     named = item["msg"].removeprefix("Value error, ").partition(":")[0]
     parts = named.split(".")
-    return (*item["loc"], *(int(part) if part.isdecimal() and len(part) < 9 else part for part in parts))
+    return (*path, *(int(part) if part.isdecimal() and len(part) < 9 else part for part in parts))
 
 
 def _all_keys(model: type[BaseModel]) -> set[str]:

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from muscle import distributed
 from muscle.config.alignment import AlignmentSettings
-from muscle.config.methods import MIXED_TARGETS
 from muscle.config.settings import TrainingSettings
 from muscle.errors import ConfigError, ModelError
 from muscle.files import read_json
@@ -199,10 +198,10 @@ class OptionAlignment:
         return self.settings.model_copy(update={"epochs": epochs}) if epochs else self.settings
 
     def _loss(self) -> OptionLoss:
-        masked = self.alignment.target == "mask"
-        softened = masked or self.alignment.target in MIXED_TARGETS
+        masked, by_kl = self.alignment.target == "mask", self.alignment.target != "focal"
         return OptionLoss(
-            temperature=self.alignment.temperature if softened else 1.0,
+            # A focal distance has its temperature in itself.
+            temperature=self.alignment.temperature if by_kl and self.alignment.reads("temperature") else 1.0,
             ce_weight=self.alignment.ce_weight,
             kl=self.alignment.kl,
             distance=distance_of(self.alignment),
