@@ -135,6 +135,11 @@ def stacked(name: str, words: str, teacher: tuple[Side, str] = ("old", "old")) -
 
 TARGETS: tuple[Step, ...] = (
     mixed("probe6", "probe: the old one alone, rate 6e-4", 1.0, rate=6e-4),
+    mixed("share7", "mixture, share .7, rate 6e-4", 0.7, rate=6e-4),
+    mixed("share7-twin", "control: the twin in the old one's place, share .7", 0.7, ("new", "twin"), rate=6e-4),
+    mixed(
+        "share7-third", "control: the third model in the old one's place, share .7", 0.7, ("third", "third"), rate=6e-4
+    ),
     stacked("stack6", "stack, kappa 2, unlabelled texts, rate 6e-4"),
     stacked("stack6-twin", "control: the twin in the old one's place, stack", ("new", "twin")),
     stacked("stack6-third", "control: the third model in the old one's place, stack", ("third", "third")),
