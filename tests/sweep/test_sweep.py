@@ -274,3 +274,5 @@ def test_the_dry_run_lists_the_jobs_and_what_is_done(inputs, finished, tmp_path)
     assert not (tmp_path / "none").exists()
     (tasks,) = [job for job in jobs if job["name"].endswith("seed-0/tasks")]
     assert (tasks["num_trainings"], tasks["num_scored"], tasks["examples"]) == (2, 3, 2 * 32)
+    (served,) = [job for job in jobs if job["name"].endswith("seed-0/served")]
+    assert (served["num_trainings"], served["num_scored"]) == (0, 2), "both models answer the validation items"

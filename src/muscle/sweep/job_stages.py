@@ -15,9 +15,9 @@ SCORED = {
     "third": ("old",),
     "longer": ("control",),
     "variant": ("compat",),
-    "served": (),
+    "served": ("old", "new"),
 }
-"""Which runs a job scores, by its kind."""
+"""Which runs a job scores, by its kind: on the test items, or on those by which two models served are fitted."""
 
 
 def update_stages(job: Job) -> UpdateStages:
