@@ -8,11 +8,13 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from intents import prepare
+from items import ITEM_TASKS, prepare_items
 from make import Side, make_base
 from slots import prepare_slots
 
 from muscle.config.settings import BaseConfig
 from muscle.config.update_file import StageSettings, load_stage_settings
+from muscle.files import atomic_folder
 from muscle.models.bases import LoadedBase, load_for_training
 from muscle.tasks import get_task, load_examples, load_unlabelled
 from muscle.tasks.task import Example, Task
@@ -27,7 +29,7 @@ class Bench:
 
     Attributes:
         pair: a key of `make.PAIRS`.
-        task_name: a key of `intents.TASKS`, or `snips`, whose answers are generated.
+        task_name: a key of `intents.TASKS` or `items.ITEM_TASKS`, or `snips`, whose answers are generated.
         seed: draws the training texts, and is that of every training.
         root: of all runs; bases stand in `root/bases`.
         data: folder of the data sets.
@@ -73,6 +75,11 @@ class Bench:
         """Whether answers are generated."""
         return self.task_name == GENERATED
 
+    @property
+    def own_options(self) -> bool:
+        """Whether each item has options of its own, which are told apart as wholes alone."""
+        return self.task_name in ITEM_TASKS
+
     def base_folder(self, side: Side) -> Path:
         """Return a base's folder, which is made first where it isn't there."""
         return make_base(self.pair, side, self.root / "bases", data=self.data, gguf=self.gguf)
@@ -84,6 +91,12 @@ class Bench:
     @cached_property
     def task(self) -> Task:
         """The task, whose files are written first where they aren't there."""
+        if self.own_options:
+            folder = self.folder / "data"
+            if not folder.is_dir():
+                with atomic_folder(folder) as made:
+                    prepare_items(self.task_name, data=self.data, seed=self.seed, out=made)
+            return get_task(self.task_name)
         path = self.folder / "data" / f"{self.task_name}.yaml"
         if not path.is_file() and self.generates:
             prepare_slots(data=self.data, seed=self.seed, out=path.parent)
