@@ -1,11 +1,11 @@
-r"""The bench's tasks whose items bring options of their own: PIQA and HellaSwag, as muscle has them built in.
+r"""The bench's tasks that muscle has built in: PIQA and HellaSwag, with options of an item's own, and SAMSum.
 
     python benchmarks/pairs/items.py piqa --data ../shared/data --seed 0 --out runs/pairs/sibling/piqa/seed-0/data
 
 Writes `train.jsonl`, `validation.jsonl`, `unlabelled.jsonl` (without labels) and `test.jsonl` into the run folder; the
-data itself is read in place (docs/data.md). An answer is the option that is likeliest as a whole. Test are the first
-rows of test.jsonl in an order of their own, the same for every seed; train, validation and unlabelled are drawn by the
-seed from train.jsonl.
+data itself is read in place (docs/data.md). An answer is the option that is likeliest as a whole, or a summary. Test
+are the first rows of test.jsonl in an order of their own, the same for every seed; train, validation and unlabelled are
+drawn by the seed from train.jsonl.
 """
 
 from __future__ import annotations
@@ -23,23 +23,35 @@ from muscle.tasks.sources import load_rows
 
 @dataclass(frozen=True)
 class Items:
-    """How many rows each part has; so few that a seed fits into two hours of a core."""
+    """How many rows each part has; so few that a seed fits into two hours of a core.
+
+    Attributes:
+        train: with labels.
+        validation: with labels.
+        unlabelled: without.
+        test: None takes all.
+        answer: the column that unlabelled rows lack.
+    """
 
     train: int
     validation: int
     unlabelled: int
     test: int | None = None
-    """None takes all."""
+    answer: str = "label"
 
 
-ITEM_TASKS = {"piqa": Items(500, 125, 1500), "hellaswag": Items(250, 100, 500, test=1000)}
+BUILT_IN = {
+    "piqa": Items(500, 125, 1500),
+    "hellaswag": Items(250, 100, 500, test=1000),
+    "samsum": Items(200, 40, 300, test=200, answer="summary"),
+}
 
 
 def prepare_items(task: str, *, data: Path, seed: int, out: Path) -> None:
     """Write a task's files into `out`.
 
     Args:
-        task: a key of `ITEM_TASKS`.
+        task: a key of `BUILT_IN`.
         data: folder with `TASK/train.jsonl` and `TASK/test.jsonl`.
         seed: draws the training rows.
         out: the run folder.
@@ -48,19 +60,17 @@ def prepare_items(task: str, *, data: Path, seed: int, out: Path) -> None:
         DataError: a file of the data is missing or damaged.
         OutputError: a file cannot be written.
     """
-    about = ITEM_TASKS[task]
+    about = BUILT_IN[task]
     given = {
         part: [dict(source.row) for source in load_rows(str(data / task / f"{part}.jsonl"))]
         for part in ("train", "test")
     }
     drawn, ends = shuffled(given["train"], f"seed {seed}"), about.train + about.validation
+    rest = drawn[ends : ends + about.unlabelled]
     parts = {
         "train": drawn[: about.train],
         "validation": drawn[about.train : ends],
-        "unlabelled": [
-            {key: value for key, value in row.items() if key != "label"}
-            for row in drawn[ends : ends + about.unlabelled]
-        ],
+        "unlabelled": [{key: value for key, value in row.items() if key != about.answer} for row in rest],
         "test": shuffled(given["test"], "test")[: about.test],
     }
     out.mkdir(parents=True, exist_ok=True)
@@ -70,7 +80,7 @@ def prepare_items(task: str, *, data: Path, seed: int, out: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("task", choices=ITEM_TASKS)
+    parser.add_argument("task", choices=BUILT_IN)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)

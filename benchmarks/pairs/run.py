@@ -23,9 +23,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from answers import UNITS, Unit, answer_step
-from bench import GENERATED, Bench
+from bench import GENERATED, SLOTS, Bench
 from intents import TASKS
-from items import ITEM_TASKS
+from items import BUILT_IN
 from kept import keep
 from make import PAIRS
 from rivals import ALL
@@ -46,7 +46,7 @@ def run(bench: Bench, steps: Sequence[Step], *, whole: bool, command: str) -> No
         if bench.generates:
             answer_step(bench, step, "whole")
         else:
-            _answer(bench, step, "whole" if bench.own_options else "beginning")
+            _answer(bench, step, "whole" if bench.built_in else "beginning")
     for step in steps if whole and not bench.generates else ():
         _answer(bench, step, "whole")
     for served in () if bench.generates else SERVED:
@@ -63,7 +63,7 @@ def _answer(bench: Bench, step: Step, unit: Unit) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--pair", choices=PAIRS, required=True)
-    parser.add_argument("--task", choices=(*TASKS, *ITEM_TASKS, GENERATED), required=True)
+    parser.add_argument("--task", choices=(*TASKS, *BUILT_IN, SLOTS), required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--out", type=Path, default=Path("runs/pairs"))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
@@ -74,8 +74,7 @@ def main() -> None:
     parser.add_argument("--last-epoch", action="store_true", help="token adapters keep their last epoch")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    usual = GENERATION_STEPS if given.task == GENERATED else STEPS
-    known = usual if given.task == GENERATED else ALL
+    usual, known = (GENERATION_STEPS, GENERATION_STEPS) if given.task in GENERATED else (STEPS, ALL)
     steps = list(usual) if given.steps is None else [step for step in known if step.name in given.steps]
     for seed in given.seeds:
         command = f"python benchmarks/pairs/run.py --pair {given.pair} --task {given.task} --seeds {seed}"
