@@ -12,6 +12,7 @@ from contextlib import redirect_stderr
 import pytest
 
 from muscle import progress
+from muscle.progress import told_once
 
 
 class Terminal(io.StringIO):
@@ -75,3 +76,14 @@ def test_an_error_ends_the_bar(soon: None) -> None:
         begin("reading")
         raise ValueError("no")
     assert not any("_watch" in thread.name for thread in threading.enumerate())
+
+
+def test_a_message_is_told_once_while_the_block_runs_and_again_after_it(caplog):
+    caplog.set_level("INFO", logger="muscle")
+    ours, other = logging.getLogger("muscle.some.jobs"), logging.getLogger("muscle.others")
+    for _ in range(2):
+        with told_once("muscle.some.jobs"):
+            for each in (ours, ours, other, other):
+                each.info("34 of %d are left out", 120)
+            ours.info("35 of %d are left out", 120)
+    assert [record.name for record in caplog.records] == [*[ours.name, other.name, other.name, ours.name] * 2]

@@ -32,6 +32,30 @@ def set_quiet(quiet: bool) -> None:
 
 
 @contextmanager
+def told_once(*names: str) -> Iterator[None]:
+    """Let loggers tell each message once while the block runs: what many jobs find of the same data is one thing.
+
+    Args:
+        names: of the loggers.
+    """
+    told: set[str] = set()
+
+    def is_first(record: logging.LogRecord) -> bool:
+        known = len(told)
+        told.add(record.getMessage())
+        return len(told) > known
+
+    loggers = [logging.getLogger(name) for name in names]
+    for each in loggers:
+        each.addFilter(is_first)
+    try:
+        yield
+    finally:
+        for each in loggers:
+            each.removeFilter(is_first)
+
+
+@contextmanager
 def progress_bar(description: str, total: int) -> Iterator[Callable[[int, str], None]]:
     """Show a bar while the block runs.
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -13,6 +14,7 @@ from muscle.errors import DataError
 from muscle.leaderboard.build import spread
 from muscle.leaderboard.entries import Entry, Published
 from muscle.leaderboard.held_out import in_first_half
+from muscle.leaderboard.page.html import render_leaderboard
 from muscle.leaderboard.terminal import print_leaderboard
 from muscle.leaderboard.write import read_leaderboard, write_leaderboard
 from page_text import HOSTILE, Page
@@ -276,6 +278,23 @@ def test_every_figure_of_the_page_is_the_one_in_the_json(tmp_path):
     assert "Right of the dashed line" in page.text
     assert page.scripts == []
     assert not [tag for tag, attributes in page.elements if attributes.get("src") or tag in ("link", "img", "iframe")]
+
+
+def test_several_tasks_have_a_line_of_advice_each_that_leads_to_the_task(tmp_path):
+    board = board_of(tmp_path, entry(tmp_path, "better", BETTER, controls={"plain": "plain"}), plain=PLAIN)
+    page = render_leaderboard(replace(board, tasks=[*board.tasks, *board.tasks]))
+    assert '<h1 id="headline">What to do, task by task</h1>' in page
+    for number in (1, 2):
+        assert f'<p><a href="#task-{number}"><bdi>trivia</bdi></a>: <bdi>Align with better' in page
+    assert '<h1 id="headline" class="long"><bdi>Align with better' in render_leaderboard(board)
+
+
+def test_the_page_tells_the_test_of_accuracy_too(tmp_path):
+    board = board_of(tmp_path, entry(tmp_path, "more", {0: (0, 100)}, controls={"plain": "plain"}), plain={0: (3, 0)})
+    page = Page(render_leaderboard(board))
+    told = {attributes["data-path"].rpartition("/")[2]: text for attributes, text in page.figures}
+    assert told["accuracy_difference"] == "+25.8"
+    assert told["accuracy_p_over_items_holm"] == "2.0e-31"
 
 
 def test_a_task_with_a_score_has_mean_gain_and_regression(tmp_path):

@@ -82,6 +82,11 @@ def test_a_card_says_how_the_adapter_was_made_and_how_to_serve_it(folder):
             r"Method: Eq\. 1 of MUSCLE \(arXiv:2407\.09435\), temperature 2\.0, mask",
         ),
         ({"unit": "options", "target": "mixture"}, "Method: unit options, target mixture"),
+        # What the method does not read is no part of it.
+        (
+            {"unit": "options", "target": "labels", "temperature": 2.0, "mask": "student_wrong", "start": "old"},
+            "Method: unit options, target labels, start old\n",
+        ),
     ],
 )
 def test_a_card_names_the_equation_that_the_adapter_was_trained_by(folder, alignment, told):

@@ -258,6 +258,18 @@ def test_a_variant_cannot_be_called_like_a_control(inputs, tmp_path):
 
 
 @pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_a_launcher_is_refused_in_one_line_before_anything_is_written(inputs, tmp_path, options, monkeypatch):
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}.items():
+        monkeypatch.setenv(name, value)
+    done = muscle("sweep", inputs / "update.yaml", "--set", f"output={tmp_path / 'run'}", *options)
+    assert done.code == 3 and done.out == "" and not (tmp_path / "run").exists()
+    assert done.err.splitlines() == [
+        "muscle: muscle sweep: expected one process, found 2 of a launcher (torchrun, accelerate launch); start it "
+        "without one: --jobs and --part spread it over processes and machines"
+    ]
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
 def test_a_folder_that_takes_no_file_is_refused_before_a_job_runs(inputs, tmp_path, options):
     (tmp_path / "taken").write_text("mine")
     done = muscle("sweep", inputs / "update.yaml", "--set", f"output={tmp_path / 'taken'}", *options)
@@ -272,6 +284,7 @@ def test_the_dry_run_lists_the_jobs_and_what_is_done(inputs, finished, tmp_path)
         assert len(jobs) == 2 * (4 + 4)
         assert {job["state"] for job in jobs} == {state}
     assert not (tmp_path / "none").exists()
+    assert json.loads(done.out)["notes"] == []
     (tasks,) = [job for job in jobs if job["name"].endswith("seed-0/tasks")]
     assert (tasks["num_trainings"], tasks["num_scored"], tasks["examples"]) == (2, 3, 2 * 32)
     (served,) = [job for job in jobs if job["name"].endswith("seed-0/served")]

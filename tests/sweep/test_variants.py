@@ -4,6 +4,7 @@ import pytest
 
 from muscle.config.alignment import AlignmentSettings
 from muscle.errors import ConfigError
+from muscle.sweep.dry_run import plan_sweep
 from muscle.sweep.jobs import teachers_key
 from muscle.sweep.plan import FLOOR, make_plan
 from muscle.sweep.presets import PROBE, ready_variants
@@ -85,6 +86,56 @@ def test_what_is_wrong_in_a_variant_names_the_variant(tmp_path):
         make_plan(file)
 
 
+@pytest.mark.parametrize("preset", ["methods", "rivals"])
+def test_a_preset_of_whole_answers_wants_tasks_of_one_kind(tmp_path, preset):
+    both = [{"task": "piqa"}, {"task": "gsm8k"}]
+    with pytest.raises(ConfigError, match=rf"sweep\.presets: {preset} learns whole options, .* an update of its own"):
+        expanded(written(tmp_path, tasks=both, sweep={"presets": [preset]}))
+    assert len(expanded(written(tmp_path, tasks=both, sweep={"presets": ["table7"]}))[0]) == 6
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "taken"),
+    [
+        # A preset's rows that read it take it; the probe sets it itself, labels alone have no use of it.
+        ("alignment.old_share", 0.7, {"options, mixture": 0.7, "options, reliability": 0.7, PROBE: 1.0, "paper": 0.5}),
+        ("alignment.lora.r", 16, dict.fromkeys(("paper", "options, labels", "options, mixture", PROBE), 16)),
+        ("alignment.training.epochs", 3, {"paper": 3, "options, mixture": 3}),
+        ("alignment.labels_first", False, {"options, mixture": False, "options, stack": False}),
+    ],
+)
+def test_a_key_for_all_variants_goes_into_the_sections_of_a_preset(tmp_path, key, value, taken):
+    path = written(tmp_path, alignment={"method": "options"}, sweep={"presets": ["methods"]}).path
+    file = UpdateFile(path, {key: value})
+    configs = {variant.name: file.config(variant.overrides).alignment for variant in expanded(file)[0]}
+    found = {name: configs[name] for name in taken}
+    for part in key.split(".")[1:]:
+        found = {name: each[part] if isinstance(each, dict) else getattr(each, part) for name, each in found.items()}
+    assert found == taken
+
+
+def test_a_key_for_all_variants_goes_into_a_variants_own_section_unless_that_sets_it(tmp_path):
+    variants = {"mine": {"alignment": {"method": "options", "training": {"epochs": 6}}}, "plain": {"alignment": {}}}
+    path = written(tmp_path, alignment={"method": "options"}, sweep={"variants": variants}).path
+    file = UpdateFile(path, {"alignment.training.epochs": 2, "alignment.training.learning_rate": 0.1})
+    trainings = {each.name: file.config(each.overrides).align_training() for each in expanded(file)[0]}
+    assert [(each.epochs, each.learning_rate) for each in trainings.values()] == [(6, 0.1), (2, 0.1)]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "key", "value"),
+    [
+        ({"presets": ["table7"]}, "alignment.old_share", 0.7),
+        ({"presets": ["table7"]}, "alignment.ce_weight", 0.3),
+        ({"vary": {"alignment.old_share": [0.2, 0.4]}}, "alignment.old_share", 0.7),
+    ],
+)
+def test_a_key_for_all_variants_that_none_takes_is_refused(tmp_path, sweep, key, value):
+    path = written(tmp_path, alignment={"method": "options"}, sweep=sweep).path
+    with pytest.raises(ConfigError, match=rf"{key}: every variant sets it itself, or has no use of it"):
+        expanded(UpdateFile(path, {key: value}))
+
+
 def planned(tmp_path, **sections):
     config = {"old": "old", "new": "new", "output": "run", **sections}
     (tmp_path / "tools.yaml").write_text(TASK_YAML)
@@ -112,9 +163,40 @@ def test_whatever_is_trained_its_leaderboard_has_what_it_is_measured_against(tmp
         assert all(names.index(need) < names.index(job.name) for job in chosen for need in job.needs)
 
 
+def test_a_dry_run_downloads_nothing_and_says_what_is_not_here(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    caplog.set_level("INFO")
+    sweep = {"presets": ["table7"], "third": "org/third", "seeds": [0]}
+    path = written(tmp_path, old="org/old", new="org/new", sweep=sweep, training={"epochs": 2}).path
+    plan = plan_sweep(path, {}, out=tmp_path / "none")
+    assert plan.notes == (
+        "not on this machine: the data of piqa; published sizes stand for it",
+        "not on this machine: org/old, org/new, org/third; `muscle sweep` downloads them",
+    )
+    longer = next(job for job in plan.jobs if job.name.endswith("/longer"))
+    assert longer.examples == 2 * (16_113 - round(0.2 * 16_113))
+    assert not (tmp_path / "cache").exists() and not (tmp_path / "none").exists()
+
+
 def test_a_groups_values_are_written_as_its_variants_are(tmp_path):
     plan = planned(tmp_path, sweep={"vary": {"prompt": [{"num_fewshot": 1}, {"num_fewshot": 0}]}})
     assert 'plain update (prompt={"num_fewshot": 1})' in [row.name for row in plan.rows]
+
+
+def test_a_row_says_in_words_what_of_its_method_is_not_as_usual(tmp_path):
+    variants = {
+        "usual": {"alignment.labels_first": False},
+        "other": {"alignment": {"method": "options", "kl": "reverse", "start": "fresh", "lora": {"r": 16}}},
+        "tokens": {"alignment": {"start": "old", "lora": {"r": 8}}},
+    }
+    plan = planned(tmp_path, alignment={"method": "options"}, sweep={"variants": variants, "controls": False})
+    assert {row.name: row.what for row in plan.rows if row.role == "method"} == {
+        "usual": "options, mixture, old share 0.5",
+        "other": "options, mixture, old share 0.5, reverse KL, labels first, from a fresh adapter, rank 16",
+        "tokens": "Eq. 1, mask student_wrong, T 2, from the old adapter, rank 8",
+    }
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,12 @@ class AlignmentSettings(Section):
         return {
             "temperature": (softened, f"target {', '.join(_ONE_DISTRIBUTION)}, or focal with distance kl"),
             "mask": (target == "mask", "target mask"),
-            **dict.fromkeys(("engine", "store_precision", "topk", "projection"), (tokens, "unit tokens")),
+            **dict.fromkeys(("engine", "projection"), (tokens, "unit tokens")),
+            "store_precision": (
+                tokens and self.engine != "online",
+                "unit tokens and an engine with stores, not online",
+            ),
+            "topk": (tokens and self.engine == "topk", "unit tokens and engine topk"),
             **dict.fromkeys(("start", "selection"), trained),
             "lora": (trained[0] and target != "twins", "a unit that trains, and not with target twins"),
             "ce_weight": (target == "mask" or taught, f"target mask or {_TAUGHT}"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from muscle.foreign_text import listing
 from muscle.leaderboard.choose import plain_of
 from muscle.leaderboard.entries import Role
 from muscle.leaderboard.result import Advice, Row, RowNumbers, TaskBoard
@@ -185,8 +186,8 @@ def _why(task: _Task, chosen: Row) -> list[str]:
     if numbers.uses_old_model:
         found.append("The old model has a part in it: it beats every control without the old model.")
     elif numbers.uses_old_model is False:
-        equal = [each.against for each in numbers.comparisons if not each.beats and each.control not in _OTHERS]
-        found.append(f"That it is the old model which helps is not shown: it does not beat {', '.join(equal)}.")
+        equal = [f"'{each.against}'" for each in numbers.comparisons if not each.beats and each.control not in _OTHERS]
+        found.append(f"That it is the old model which helps is not shown: it does not beat {listing(equal)}.")
     floor = numbers.against("floor")
     if floor is not None:
         words = "breaks fewer" if floor.beats else "does not surely break fewer"

@@ -21,7 +21,7 @@ from muscle.leaderboard.table import (
 from muscle.report.text.terminal_parts import WIDE, print_lines, unframed_table
 
 _STYLES = {"method": "bold", "served": "bold", "control": "dim", "probe": "dim"}
-_NARROW_COLUMNS = 4
+_NARROW_COLUMNS, _NARROW_NAME = 4, 32
 
 
 def print_leaderboard(leaderboard: Leaderboard, console: Console) -> None:
@@ -58,7 +58,7 @@ def _laid_out(leaderboard: Leaderboard, board: TaskBoard, *, wide: bool) -> Tabl
         table.add_column(f"{column.title}{unit}", justify="right", no_wrap=True, min_width=10)
     for row in shown_rows(leaderboard, board.name):
         style = "bold green" if row.name == board.chosen else _STYLES.get(row.role, "")
-        name = mark_of(row, board) + middle_cut(row.name, 44 if wide else 24)
+        name = mark_of(row, board) + middle_cut(row.name, 44 if wide else _NARROW_NAME)
         numbers = row.tasks.get(board.name)
         figures = (
             ["not there", *("" for _ in columns[1:])]

@@ -11,8 +11,10 @@ from collections.abc import Iterator, Mapping
 from io import StringIO
 from pathlib import Path
 
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 
+from muscle.config.alignment import AlignmentSettings
 from muscle.errors import ModelError
 from muscle.files import read_json, write_text
 from muscle.flips.result.report import Report
@@ -167,10 +169,19 @@ def _has_training(folder: Path) -> bool:
 def _method(alignment: Mapping[str, object]) -> str | None:
     if not alignment:
         return None
-    told = [f"{key} {value}" for key, value in alignment.items() if isinstance(value, str | int | float)]
+    told = [f"{key} {value}" for key, value in _keys_read(alignment).items() if isinstance(value, str | int | float)]
     if "mask" in alignment and alignment.get("unit", "tokens") == "tokens":
         told.insert(0, _EQUATION)
     return ", ".join(told)
+
+
+def _keys_read(alignment: Mapping[str, object]) -> Mapping[str, object]:
+    """Return the keys that a method reads; all of one that this version does not know."""
+    try:
+        known = AlignmentSettings.model_validate(alignment)
+    except ValidationError:
+        return alignment
+    return {key: value for key, value in alignment.items() if known.reads(key)}
 
 
 def _object(value: object) -> Mapping[str, object]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from muscle.files import check_can_write
+from muscle.pipeline.at_hand import missing_bases, nothing_downloaded
+from muscle.pipeline.stages import UpdateStages
+from muscle.progress import told_once
 from muscle.sweep.job_stages import SCORED, trainings, update_stages
-from muscle.sweep.plan import make_plan
+from muscle.sweep.jobs import Job
+from muscle.sweep.plan import Plan, make_plan
 from muscle.sweep.results import job_state
-from muscle.sweep.sweep import Part, chosen_jobs
+from muscle.sweep.sweep import OF_EVERY_JOB, Part, chosen_jobs, refuse_launcher
 from muscle.sweep.variants import UpdateFile
 from muscle.typed_json import json_object
 
@@ -50,16 +54,19 @@ class PlannedSweep:
     Attributes:
         folder: where it would stand.
         jobs: in the order in which they would run.
+        notes: what is not on this machine, a line each.
     """
 
     folder: str
     jobs: tuple[PlannedJob, ...]
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """Return it as a JSON object."""
         return json_object(self)
 
 
+@told_once(*OF_EVERY_JOB)
 def plan_sweep(
     path: Path,
     overrides: Mapping[str, object],
@@ -69,36 +76,57 @@ def plan_sweep(
     only: Collection[str] = (),
     part: Part | None = None,
 ) -> PlannedSweep:
-    """Say what a sweep would do; see `muscle.sweep.sweep.sweep` for the arguments.
+    """Say what a sweep would do, without downloading anything; see `muscle.sweep.sweep.sweep` for the arguments.
 
     Raises:
         MuscleError: an input is missing or wrong, or the folder cannot be written to.
     """
-    plan = make_plan(UpdateFile(path, overrides), folder=out, controls=controls)
-    found = []
-    for job in chosen_jobs(plan, only=only, part=part):
-        update, state = update_stages(job), job_state(job)
-        stages = [stage for data in update.data.values() for stage in trainings(job, update, data) if stage.work]
-        seen = 0
-        for stage in stages:
-            assert stage.data is not None, "a training has its data"
-            labelled = len(stage.data.train)
-            seen += (stage.epochs or 0) * (labelled + len(stage.unlabelled)) + stage.epochs_before * labelled
-        found.append(
-            PlannedJob(
-                name=job.name,
-                seed=job.seed,
-                state="done" if state.done else "begun" if state.num_stages > state.num_to_run else "to run",
-                rows=tuple(row.name for row in plan.rows if any(each.name == job.name for each in row.jobs.values())),
-                needs=job.needs,
-                num_trainings=len(stages),
-                num_scored=len(SCORED[job.kind]) * len(update.data),
-                examples=seen,
-            )
-        )
+    refuse_launcher()
+    with nothing_downloaded():
+        plan = make_plan(UpdateFile(path, overrides), folder=out, controls=controls, outlines=True)
+        chosen = chosen_jobs(plan, only=only, part=part)
+        updates = {job.name: update_stages(job, outlines=True) for job in chosen}
+        found = [_planned_job(plan, job, updates[job.name]) for job in chosen]
+        notes = tuple(_not_here(list(updates.values())))
     if any(job.state != "done" for job in found):
         check_can_write(plan.folder, folder=True)
-    return PlannedSweep(str(plan.folder), tuple(found))
+    return PlannedSweep(str(plan.folder), tuple(found), notes)
+
+
+def _planned_job(plan: Plan, job: Job, update: UpdateStages) -> PlannedJob:
+    state = job_state(job)
+    stages = [stage for data in update.data.values() for stage in trainings(job, update, data) if stage.work]
+    seen = 0
+    for stage in stages:
+        assert stage.data is not None, "a training has its data"
+        labelled = len(stage.data.train)
+        seen += (stage.epochs or 0) * (labelled + len(stage.unlabelled)) + stage.epochs_before * labelled
+    return PlannedJob(
+        name=job.name,
+        seed=job.seed,
+        state="done" if state.done else "begun" if state.num_stages > state.num_to_run else "to run",
+        rows=tuple(row.name for row in plan.rows if any(each.name == job.name for each in row.jobs.values())),
+        needs=job.needs,
+        num_trainings=len(stages),
+        num_scored=len(SCORED[job.kind]) * len(update.data),
+        examples=seen,
+    )
+
+
+def _not_here(updates: Sequence[UpdateStages]) -> Iterator[str]:
+    """Say what of data and bases is not on this machine.
+
+    Raises:
+        ModelError: a base that is no hub name is not there or cannot be read.
+    """
+    bases = {
+        (each.base, each.revision): each for update in updates for each in map(update.bases.settings, update.sides)
+    }
+    outlines = dict.fromkeys(data.task.name for update in updates for data in update.data.values() if data.is_outline)
+    if outlines:
+        yield f"not on this machine: the data of {', '.join(outlines)}; published sizes stand for it"
+    if missing := missing_bases(list(bases.values())):
+        yield f"not on this machine: {', '.join(missing)}; `muscle sweep` downloads them"
 
 
 def print_plan(plan: PlannedSweep) -> None:
@@ -117,4 +145,5 @@ def print_plan(plan: PlannedSweep) -> None:
     console = Console()
     console.print(table)
     to_run = [job for job in plan.jobs if job.state != "done"]
-    console.print(Text(f"{len(to_run)} of {len(plan.jobs)} jobs to run in {plan.folder}"))
+    for line in (*plan.notes, f"{len(to_run)} of {len(plan.jobs)} jobs to run in {plan.folder}"):
+        console.print(Text(line))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from muscle.pipeline.load_data import load_data
 from muscle.pipeline.run_folder import content_of
 from muscle.pipeline.stage import Stage
 from muscle.pipeline.stages import UpdateStages
@@ -20,9 +21,12 @@ SCORED = {
 """Which runs a job scores, by its kind: on the test items, or on those by which two models served are fitted."""
 
 
-def update_stages(job: Job) -> UpdateStages:
-    """Return the update that a job is a part of."""
-    return UpdateStages(job.config, split_seed=job.seed, teachers=job.teachers)
+def update_stages(job: Job, *, outlines: bool = False) -> UpdateStages:
+    """Return the update that a job is a part of; with `outlines` published sizes may stand for data on the hub."""
+    update = UpdateStages(job.config, split_seed=job.seed, teachers=job.teachers)
+    if outlines:
+        update.data = load_data(job.config, split_seed=job.seed, outlines=True)
+    return update
 
 
 def trainings(job: Job, update: UpdateStages, data: TaskData) -> list[Stage]:

@@ -65,13 +65,14 @@ class Plan:
         return {job.name: job for job in self.jobs}
 
 
-def make_plan(file: UpdateFile, *, folder: Path | None = None, controls: bool = True) -> Plan:
+def make_plan(file: UpdateFile, *, folder: Path | None = None, controls: bool = True, outlines: bool = False) -> Plan:
     """Say what a sweep trains.
 
     Args:
         file: the update's.
         folder: the sweep's; `sweep` in the update's run folder without.
         controls: whether the controls are trained; the update's own section may say no too.
+        outlines: whether published sizes may stand for data that is not here.
 
     Raises:
         MuscleError: a variant cannot be, or data or a base are missing.
@@ -89,7 +90,7 @@ def make_plan(file: UpdateFile, *, folder: Path | None = None, controls: bool = 
     rows: list[PlannedRow] = []
     for number, (name, members) in enumerate(of_group.items()):
         mark = f" ({_outside_alignment(members) or number + 1})" if len(of_group) > 1 else ""
-        group = _Group(file, root, name, mark, members, seeds, configs, settings.third)
+        group = _Group(file, root, name, mark, members, seeds, configs, settings.third, outlines)
         rows += group.rows(controls=controls and settings.controls)
     _refuse_names_taken_twice(rows)
     jobs = ordered(job for row in rows for job in row.jobs.values())
@@ -132,6 +133,7 @@ class _Group:
         seeds: by which all is trained.
         configs: of every variant and seed.
         third: the third base.
+        outlines: whether published sizes may stand for data that is not here.
     """
 
     file: UpdateFile
@@ -142,6 +144,7 @@ class _Group:
     seeds: Sequence[int]
     configs: Mapping[tuple[str, int], UpdateConfig]
     third: BaseConfig | None
+    outlines: bool = False
 
     def jobs(self, seed: int) -> GroupJobs:
         """Return the group's own jobs for a seed: nothing in them hangs on a variant's alignment."""
@@ -182,12 +185,15 @@ class _Group:
             yield "third", self._row(f"third: {self.third.name}", "control", "an unrelated base", "old", third)
         epochs = {seed: self._longest(seed) for seed in self.seeds}
         longer = {seed: self.jobs(seed).longer(epochs[seed]) for seed in self.seeds}
-        what = f"the new adapter trained on, {epochs[self.seeds[0]]} epochs"
-        yield "longer", self._row(LONGER, "control", what, "control", longer, eligible=True)
+        what, long = "the plain update trained on with the labels alone", f"{epochs[self.seeds[0]]} epochs"
+        yield "longer", self._row(LONGER, "control", f"{what}, {long}", "control", longer, eligible=True)
         for unit, name in NO_TEACHER.items():
             if any(self._config(variant).alignment.unit == unit for variant in self.members):
                 alone = {seed: self._labels_alone(seed, epochs[seed], unit) for seed in self.seeds}
-                yield "no_teacher", self._row(name, "control", f"{what}, {unit}", "compat", alone, eligible=True)
+                yield (
+                    "no_teacher",
+                    self._row(name, "control", f"{what}, over whole {unit}, {long}", "compat", alone, eligible=True),
+                )
 
     def _served_rows(self, shared: Mapping[Control, str]) -> Iterator[PlannedRow]:
         if not self.jobs(self.seeds[0]).can_serve_both:
@@ -208,7 +214,7 @@ class _Group:
         for variant in self.members:
             # One whose data cannot be read fails when it runs, and leaves the others alone.
             with suppress(MuscleError):
-                found.append(labelled_epochs(update_stages(self._job(variant, seed))))
+                found.append(labelled_epochs(update_stages(self._job(variant, seed), outlines=self.outlines)))
         return max(found, default=1)
 
     def _labels_alone(self, seed: int, epochs: int, unit: WholeUnit) -> Job:
@@ -279,10 +285,23 @@ def _method_words(alignment: AlignmentSettings) -> str:
     """Say in a few words what a method is."""
     if alignment.unit == "tokens":
         weight = f" + {alignment.ce_weight:g} CE" if alignment.ce_weight else ""
-        return f"Eq. 1, mask {alignment.mask}, T {alignment.temperature:g}{weight}"
+        return f"Eq. 1, mask {alignment.mask}, T {alignment.temperature:g}{weight}{_beside_the_target(alignment)}"
     shared = ("mixture", "reliability", "lifted", "inhibition", "interpolation")
     share = f", old share {alignment.old_share:g}" if alignment.target in shared else ""
     share += f" {alignment.mask}" if alignment.target == "mask" else ""
     more = ", unlabelled inputs" if alignment.unlabelled and alignment.target not in LABEL_TARGETS else ""
     method = "" if alignment.method in ("options", "answers", "paper") else f"{alignment.method}: "
-    return f"{method}{alignment.unit}, {alignment.target}{share}{more}"
+    return f"{method}{alignment.unit}, {alignment.target}{share}{_beside_the_target(alignment)}{more}"
+
+
+def _beside_the_target(alignment: AlignmentSettings) -> str:
+    """Say what of a method's other choices is not as usual."""
+    starts = {"old": ", from the old adapter", "fresh": ", from a fresh adapter"}
+    return "".join(
+        [
+            ", reverse KL" if alignment.kl == "reverse" else "",
+            ", labels first" if alignment.labels_first else "",
+            starts.get(alignment.start, ""),
+            f", rank {alignment.lora.r}" if alignment.lora else "",
+        ]
+    )

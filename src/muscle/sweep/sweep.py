@@ -19,6 +19,7 @@ from muscle.foreign_text import listing
 from muscle.leaderboard.build import build_leaderboard
 from muscle.leaderboard.result import Leaderboard
 from muscle.leaderboard.write import write_leaderboard
+from muscle.progress import told_once
 from muscle.sweep.job_stages import update_stages
 from muscle.sweep.jobs import Job, with_needs
 from muscle.sweep.plan import Plan, make_plan
@@ -29,6 +30,9 @@ from muscle.sweep.variants import UpdateFile
 from muscle.training.reporting import check_reporters
 
 logger = logging.getLogger(__name__)
+
+OF_EVERY_JOB = ("muscle.tasks.data", "muscle.pipeline.loaded_bases")
+"""Loggers that tell the same of data and bases whenever a job reads them."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,21 @@ class SweepResult:
         return [each for each in self.outcomes.values() if each.failure is not None]
 
 
+def refuse_launcher() -> None:
+    """Refuse several processes of one command: the jobs of a sweep are trained in one process each.
+
+    Raises:
+        ConfigError: a launcher started them.
+    """
+    number = distributed.num_processes()
+    if number > 1:
+        raise ConfigError(
+            f"muscle sweep: expected one process, found {number} of a launcher (torchrun, accelerate launch); start it "
+            "without one: --jobs and --part spread it over processes and machines"
+        )
+
+
+@told_once(*OF_EVERY_JOB)
 def sweep(
     path: Path,
     *,
@@ -109,8 +128,7 @@ def sweep(
         MuscleError: an input is wrong, or the folder cannot be written to; what is done so far is kept, and the next
             call goes on there.
     """
-    if distributed.num_processes() > 1:
-        raise ConfigError("muscle sweep runs without a launcher; --jobs and --part spread it over processes")
+    refuse_launcher()
     plan = make_plan(UpdateFile(path, overrides or {}), folder=out, controls=controls)
     check_can_write(plan.folder, folder=True)
     chosen = chosen_jobs(plan, only=only, part=part)

@@ -9,7 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
+from typing import Literal
 
+from pydantic import ValidationError
+
+from muscle.config.alignment import AlignmentSettings
 from muscle.config.sweep_settings import SweepSettings
 from muscle.config.update_file import UpdateConfig, load_config
 from muscle.errors import ConfigError
@@ -70,12 +74,52 @@ class UpdateFile:
     overrides: Mapping[str, object] = field(default_factory=dict)
 
     def config(self, more: Mapping[str, object] | None = None) -> UpdateConfig:
-        """Read the file with further overrides.
+        """Read the file with a variant's own overrides.
+
+        What goes for all variants goes into a section that the variant puts in the place of the file's, too.
 
         Raises:
             ConfigError: see `load_config`.
         """
-        return with_fitting_method(load_config(self.path, overrides={**self.overrides, **(more or {})}))
+        own = dict(more or {})
+        last = {key: value for key, value in self.overrides.items() if _fate(key, value, own) == "in a new section"}
+        first = {key: value for key, value in self.overrides.items() if key not in last}
+        return with_fitting_method(load_config(self.path, overrides={**first, **own, **last}))
+
+    def refuse_what_no_variant_takes(self, variants: Sequence[Variant]) -> None:
+        """Refuse a key for all variants that every one of them sets otherwise, or has no use of.
+
+        Raises:
+            ConfigError: there is one.
+        """
+        for key, value in self.overrides.items():
+            if variants and all(_fate(key, value, variant.overrides) == "lost" for variant in variants):
+                raise ConfigError(
+                    f"{key}: every variant sets it itself, or has no use of it; expected a key that some variant takes"
+                )
+
+
+def _fate(key: str, value: object, own: Mapping[str, object]) -> Literal["kept", "in a new section", "lost"]:
+    """Say what becomes of a dotted key for all variants beside a variant's own keys."""
+    for place, theirs in own.items():
+        if place != key and not key.startswith(f"{place}."):
+            continue
+        inner, names = theirs, [each for each in key.removeprefix(place).split(".") if each]
+        while names and isinstance(inner, Mapping) and names[0] in inner:
+            inner = inner[names.pop(0)]
+        if not names or not isinstance(inner, Mapping):
+            return "kept" if not names and inner == value else "lost"
+        read = place != "alignment" or not isinstance(theirs, Mapping) or _is_read(theirs, key.split(".")[1])
+        return "in a new section" if read else "lost"
+    return "kept"
+
+
+def _is_read(alignment: Mapping[str, object], key: str) -> bool:
+    """Tell whether the method of a whole section reads a key; a section that is wrong is refused where it is read."""
+    try:
+        return AlignmentSettings.model_validate(alignment).reads(key)
+    except ValidationError:
+        return True
 
 
 def vary(text: str) -> tuple[str, list[object]]:
@@ -102,12 +146,13 @@ def expand(file: UpdateFile, settings: SweepSettings) -> tuple[list[Variant], li
     Where none of these is asked for, the update as configured is the only variant.
 
     Raises:
-        ConfigError: two variants share a name, or a seed is no whole number or stands twice.
+        ConfigError: two variants share a name, a seed is no whole number or stands twice, or a preset or a key for all
+            variants does not fit.
     """
     varied = dict(settings.vary)
     seeds = _all_seeds(settings.seeds, varied.pop(SEED, None))
     config = file.config()
-    unit = _whole_unit(config)
+    unit = _whole_unit(config, settings.presets)
     found = [_of_preset(each) for preset in settings.presets for each in ready_variants(preset, config.alignment, unit)]
     found += [Variant(name, dict(overrides)) for name, overrides in settings.variants.items()]
     found += _combinations(varied)
@@ -116,13 +161,20 @@ def expand(file: UpdateFile, settings: SweepSettings) -> tuple[list[Variant], li
     _refuse_same_names(found)
     for variant in found:
         _refuse_what_changes_nothing(variant)
+    file.refuse_what_no_variant_takes(found)
     return found, seeds or [config.training.seed]
 
 
-def _whole_unit(config: UpdateConfig) -> WholeUnit:
+def _whole_unit(config: UpdateConfig, presets: Sequence[str]) -> WholeUnit:
     """Return in which unit whole answers of the update's tasks can be learnt."""
-    generated = any(get_task(entry.task).kind == "generation" for entry in config.tasks)
-    return "answers" if generated else "options"
+    kinds = {get_task(entry.task).kind for entry in config.tasks}
+    learning = [each for each in presets if each in ("methods", "rivals")]
+    if len(kinds) > 1 and learning:
+        raise ConfigError(
+            f"sweep.presets: {learning[0]} learns whole options, or whole answers that are generated; some of the "
+            "tasks have options and others none: give each kind an update of its own"
+        )
+    return "answers" if "generation" in kinds else "options"
 
 
 def _of_preset(ready: Ready) -> Variant:

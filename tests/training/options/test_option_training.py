@@ -28,6 +28,19 @@ def world(tmp_path_factory):
     return tiny_pair(tmp_path_factory.mktemp("options"))
 
 
+NUMBERS = ("temperature", "ce_weight", "old_share", "kappa", "kl")
+SHARED = {"temperature", "ce_weight", "old_share", "kl"}
+NUMBERS_READ = {
+    "labels": set(),
+    "margin": set(),
+    "mixture": SHARED,
+    "reliability": SHARED,
+    "stack": {"temperature", "ce_weight", "kappa", "kl"},
+    "lifted": SHARED,
+}
+"""The numbers of a method that its losses read: no other one is told of it."""
+
+
 @pytest.mark.parametrize(
     "more",
     [
@@ -45,6 +58,7 @@ def test_every_target_trains_and_says_what_it_did(world, tmp_path, more):
     result, written = aligned(world, tmp_path / "c", further=further, unit="options", temperature=1.0, **more)
     assert result.num_epochs == 2
     assert {**written, **more} == written
+    assert {key for key in NUMBERS if key in written} == NUMBERS_READ[more["target"]]
     assert (written["num_labelled"], written["num_unlabelled"]) == (len(world[2].train), len(further))
     assert written["items_seen"] == 2 * (len(world[2].train) + len(further))
     for name in ("agreement", "kl", "cross_entropy"):
@@ -175,7 +189,7 @@ def test_a_kept_store_serves_the_next_method(world, tmp_path, monkeypatch):
     }
     sides = (bases["old"], root / "adapter-old", bases["new"], root / "adapter-new", task)
     align(*sides, alignment=AlignmentSettings(method="options"), out=tmp_path / "a", **shared)
-    made = sorted(path.name for path in (tmp_path / "kept").iterdir())
+    made = sorted(path.name for path in (tmp_path / "kept").glob("[!.]*"))
     assert [name.split("-")[0] for name in made] == ["labels", "options", "options"]
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "kept").rglob("*.safetensors")}
     align(*sides, alignment=AlignmentSettings(method="options", old_share=0.7), out=tmp_path / "b", **shared)

@@ -50,20 +50,15 @@ def render_leaderboard(board: Leaderboard) -> str:
         "leaderboard.html.j2",
         _TEMPLATES,
         board=board,
-        headline=_headline(board),
+        headlines=_headlines(board),
         tasks=[_task_section(board, task) for task in board.tasks],
         missing=[(row.name, failure_text(row)) for row in failed_rows(board.rows)],
     )
 
 
-def _headline(board: Leaderboard) -> str:
-    """Return the advice's first sentence of each task."""
-    first = [
-        (f"{task.name}: " if len(board.tasks) > 1 else "") + task.advice.sentences[0]
-        for task in board.tasks
-        if task.advice is not None
-    ]
-    return " ".join(first) or "Not enough is there to advise."
+def _headlines(board: Leaderboard) -> list[str]:
+    """Return of each task the advice's first sentence."""
+    return [task.advice.sentences[0] if task.advice else "Not enough is there to advise." for task in board.tasks]
 
 
 def _task_section(board: Leaderboard, task: TaskBoard) -> TaskSection:

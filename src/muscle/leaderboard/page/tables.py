@@ -28,7 +28,7 @@ def board_table(board: Leaderboard, task: TaskBoard) -> Table:
             )
             for column in columns
         ]
-        beats = Markup("{}").format(beats_text(numbers)) if numbers and row.role in ("method", "served") else Markup()
+        beats = Markup("{}").format(beats_text(numbers)) if numbers and row.role in ("method", "served") else ABSENT
         rows.append(PageRow(mark_of(row, task) + visible(row.name), meaning, (*cells, beats, _seconds(row, place))))
     return Table("Row", (*(column.title for column in columns), "beats", "training"), tuple(rows))
 
@@ -59,8 +59,11 @@ def tests_table(board: Leaderboard, task: TaskBoard) -> Table | None:
         for number, each in enumerate(row.tasks[task.name].comparisons):
             path = pointer("rows", place, "tasks", task.name, "comparisons", number)
             against = f"against {visible(each.against)}"
-            rows.append(PageRow(visible(row.name), against, _test_cells(each, path)))
-    head = ("flips", "theirs", "fewer in", "p over items", "Holm", "p over seeds", "p by seed", "beats it")
+            cells = (*_test_cells(each, path), *(_accuracy_cells(each, path) if task.kind == "binary" else ()))
+            rows.append(PageRow(visible(row.name), against, cells))
+    head = ("flips", "theirs", "fewer in", "p over items (Holm)", "p over seeds", "p by seed", "beats it")
+    if task.kind == "binary":
+        head += ("accuracy, points", "its p (Holm)")
     return Table("Method", head, tuple(rows)) if rows else None
 
 
@@ -71,7 +74,6 @@ def _test_cells(each: Comparison, path: str) -> tuple[Markup, ...]:
     tests = [
         figure(value, format_number(value, "probability"), f"{path}/{name}")
         for name, value in (
-            ("p_over_items", each.p_over_items),
             ("p_over_items_holm", each.p_over_items_holm),
             ("p_over_seeds", each.p_over_seeds),
         )
@@ -84,6 +86,19 @@ def _test_cells(each: Comparison, path: str) -> tuple[Markup, ...]:
         Markup(", ").join(by_seed),
         Markup("<strong>yes</strong>") if each.beats else Markup("no"),
     )
+
+
+def _accuracy_cells(each: Comparison, path: str) -> tuple[Markup, Markup]:
+    """Return the difference of accuracy, and whether it is more than chance."""
+    found = (
+        (each.accuracy_difference, "points", "accuracy_difference"),
+        (each.accuracy_p_over_items_holm, "probability", "accuracy_p_over_items_holm"),
+    )
+    difference, p = (
+        ABSENT if value is None else figure(value, format_number(value, form), f"{path}/{name}")
+        for value, form, name in found
+    )
+    return difference, p
 
 
 PUBLISHED = (

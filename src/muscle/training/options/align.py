@@ -224,7 +224,8 @@ class OptionAlignment:
 
     def _record(self, first: Path | None) -> dict[str, object]:
         chosen = ("method", "unit", "target", "temperature", "ce_weight", "old_share", "kappa", "kl", "start")
-        record: dict[str, object] = {name: getattr(self.alignment, name) for name in (*chosen, "selection")}
+        read = [name for name in (*chosen, "selection") if self.alignment.reads(name)]
+        record: dict[str, object] = {name: getattr(self.alignment, name) for name in read}
         match self.alignment.target:
             case "focal" | "inhibition" | "twins" as numbers:
                 record[numbers] = getattr(self.alignment, numbers).model_dump()
