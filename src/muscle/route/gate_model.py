@@ -195,7 +195,7 @@ def fit_gate(
         were not fitted on them (five folds), so that a kappa chosen on them is not flattered.
 
     Raises:
-        DataError: a slice is not there, or has too many values.
+        DataError: a slice is not there, or has too many values; or a number is too large.
     """
     told = rows & items.judged & (items.old.right != items.new.right)
     features = tuple(_known_features(items, rows & ~items.same, confidence))
@@ -238,7 +238,11 @@ def _gate_of(
 
 
 def _known_features(items: Items, rows: Bools, confidence: str) -> list[Feature]:
-    """Return the numbers that are known and differ, with their mean and spread over some items."""
+    """Return the numbers that are known and differ, with their mean and spread over some items.
+
+    Raises:
+        DataError: some are too large to have a spread.
+    """
     found = []
     for name in KNOWN:
         raw = known(items, name, confidence)[rows]
@@ -248,8 +252,16 @@ def _known_features(items: Items, rows: Bools, confidence: str) -> list[Feature]
         is_share = bool(((raw >= 0) & (raw <= 1)).all())
         scale: Literal["odds", "plain", "log"] = "log" if name.endswith("length") else "odds" if is_share else "plain"
         scaled = _scaled(raw, scale)
-        if scaled.std() > 1e-9:
-            found.append(Feature(name, scale, float(scaled.mean()), float(scaled.std())))
+        with np.errstate(over="ignore"):
+            mean, spread = float(scaled.mean()), float(scaled.std())
+        if not (math.isfinite(mean) and math.isfinite(spread)):
+            told = f"{name} (the score {confidence!r})" if name.endswith("confidence") else name
+            raise DataError(
+                f"route fit: {told}: expected numbers with a mean and a spread, found some as large as "
+                f"{np.abs(scaled).max():.3g}"
+            )
+        if spread > 1e-9:
+            found.append(Feature(name, scale, mean, spread))
     return found
 
 

@@ -57,17 +57,19 @@ class Lost:
     Attributes:
         names: "task id: why" of each, in order.
         fingerprints: of each.
-        unread: what the runs' sources held that could not be read.
+        lacking: of each, which run has nothing of it: 0 the old one, 1 the new one; None where an answer failed.
+        unread: what the old run's source and the new one's held that could not be read.
     """
 
     names: tuple[str, ...]
     fingerprints: tuple[str, ...]
-    unread: tuple[Unread, ...]
+    lacking: tuple[int | None, ...]
+    unread: tuple[tuple[Unread, ...], tuple[Unread, ...]]
 
     def sentence(self) -> str:
         """Say what is missing; empty where nothing is."""
         told = f"{len(self.names):,} items have no pair of answers: {listing(self.names, 5)}" if self.names else ""
-        return "; ".join([*([told] if told else []), *(f"not read: {each}" for each in self.unread)])
+        return "; ".join([*([told] if told else []), *(f"not read: {each}" for side in self.unread for each in side)])
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def pair_items(
     _refuse_several_readings(joined.old)
     failed = joined.old["error"].is_not_null() | joined.new["error"].is_not_null()
     unnamed = any(DEFAULT_TASK in run.metadata for run in read)
-    lost = _lost(joined, failed, unnamed, (*runs[0].unread, *runs[1].unread))
+    lost = _lost(joined, failed, unnamed, (tuple(runs[0].unread), tuple(runs[1].unread)))
     same = (~answers_changed(joined)).fill_null(False).filter(~failed).to_numpy()
     sides = [
         _one_model(frame.filter(~failed), run, confidence)
@@ -210,7 +212,9 @@ def _verdicts_of(frame: pl.DataFrame, run: str) -> Floats:
     return found
 
 
-def _lost(joined: Joined, failed: pl.Series, unnamed: bool, unread: Sequence[Unread]) -> Lost:
+def _lost(
+    joined: Joined, failed: pl.Series, unnamed: bool, unread: tuple[tuple[Unread, ...], tuple[Unread, ...]]
+) -> Lost:
     """Collect the items that have no pair of answers: failed on a side, or without a partner."""
     errors = zip(joined.old.filter(failed)["error"], joined.new.filter(failed)["error"], strict=True)
     sides = ["failed on both sides" if a and b else f"failed in the {'old' if a else 'new'} run" for a, b in errors]
@@ -222,7 +226,9 @@ def _lost(joined: Joined, failed: pl.Series, unnamed: bool, unread: Sequence[Unr
     for old, new, reasons in parts:
         names += [f"{t} {i}: {why}" for (t, i), why in zip(old.select("task", "id").iter_rows(), reasons, strict=True)]
         prints += _fingerprints(old, new, unnamed)[0]
-    return Lost(tuple(names), tuple(prints), tuple(unread))
+    left = [frame.height for frame in joined.left]
+    lacking = [None] * (len(names) - sum(left)) + [1] * left[0] + [0] * left[1]
+    return Lost(tuple(names), tuple(prints), tuple(lacking), unread)
 
 
 def _fingerprints(old: pl.DataFrame, new: pl.DataFrame, unnamed: bool) -> tuple[list[str], str]:

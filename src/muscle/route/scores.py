@@ -16,6 +16,12 @@ def has_scores(items: Items) -> bool:
     return all(side.frame["logprobs"].null_count() == 0 for side in (items.old, items.new)) and items.num > 0
 
 
+def lacking_scores(items: Items) -> int:
+    """Return how many items lack likelihoods of their options on a side, where others have them; else 0."""
+    lacking = items.old.frame["logprobs"].is_null() | items.new.frame["logprobs"].is_null()
+    return 0 if lacking.all() else int(lacking.sum())
+
+
 def option_scores(items: Items) -> OptionScores:
     """Return what both models think of the options.
 
