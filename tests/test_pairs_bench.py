@@ -19,7 +19,8 @@ from muscle.errors import DataError
 from muscle.models.bases import load_base
 from muscle.route.likelihoods import Weights
 from muscle.route.option_rules import OptionRule
-from places import ROOT
+from muscle.tasks.sources import load_rows
+from places import ROOT, SHARED
 from tiny import save_base
 
 
@@ -30,6 +31,7 @@ def bench() -> Iterator[dict[str, ModuleType]]:
         "continued",
         "make",
         "intents",
+        "items",
         "table",
         "bench",
         "scoring",
@@ -106,6 +108,24 @@ def test_no_text_is_drawn_twice_and_another_seed_keeps_the_extra_tests(bench: di
     assert parts[0]["extra"] == parts[1]["extra"]
     assert parts[0]["train"] != parts[1]["train"]
     assert parts[0] == bench["intents"].split(given[::-1], labels, num_extra=6, seed=0)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the data of ../shared/data is not here")
+def test_items_with_options_of_their_own_are_drawn_once_and_tested_on_the_same_for_every_seed(
+    bench: dict[str, ModuleType], tmp_path: Path
+) -> None:
+    for seed in (0, 1):
+        bench["items"].prepare_items("hellaswag", data=SHARED / "data", seed=seed, out=tmp_path / str(seed))
+    parts = {
+        (seed, path.stem): [row.row for row in load_rows(str(path))]
+        for seed in (0, 1)
+        for path in (tmp_path / str(seed)).iterdir()
+    }
+    assert [len(parts[0, name]) for name in ("train", "validation", "unlabelled", "test")] == [250, 100, 500, 1000]
+    ids = [row["id"] for (seed, _), part in parts.items() if seed == 0 for row in part]
+    assert len(ids) == len(set(ids))
+    assert parts[0, "test"] == parts[1, "test"] and parts[0, "train"] != parts[1, "train"]
+    assert all("label" not in row and len(row["endings"]) == 4 for row in parts[0, "unlabelled"])
 
 
 def test_a_line_of_the_table_says_what_is_undefined(bench: dict[str, ModuleType]) -> None:
