@@ -194,6 +194,25 @@ def test_a_rule_that_was_changed_is_refused_with_its_key(tmp_path: Path, change:
         read_rule(path)
 
 
+def test_a_rule_that_was_cut_off_no_longer_knows_what_it_was_fitted_on_and_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rule.yaml"
+    write_rule(path, fit_route(*two_answers(400)).rule)
+    lines = path.read_text().splitlines()
+    begin = lines.index("fitted_on:")
+    count = lines.index(next(line for line in lines if line.startswith("num_fitted_on:")))
+    for kept in (lines[: begin + 9], lines[:begin], [*lines[:count], *lines[count + 1 : begin]]):
+        path.write_text("\n".join(kept) + "\n")
+        with pytest.raises(ConfigError, match=r"fitted_on: expected the fingerprints of all items .* cut off\?"):
+            read_rule(path)
+
+
+def test_the_items_that_are_refused_are_named_and_the_others_counted() -> None:
+    frames = two_answers(400)
+    rule = fit_route(*frames).rule
+    with pytest.raises(DataError, match=rf"\(meals m\d+(, meals m\d+){{4}} and {len(rule.fingerprints) - 5} more\)"):
+        check_route(rule, *frames)
+
+
 def test_too_few_judged_items_are_refused() -> None:
     old, new = two_answers(30)
     with pytest.raises(DataError, match="expected at least 20 judged items to fit on"):

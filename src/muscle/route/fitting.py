@@ -17,7 +17,6 @@ from scipy import special
 from muscle.errors import ConfigError, DataError
 from muscle.flips.options import DEFAULTS, TOLERANCE, CompareOptions
 from muscle.flips.statistics.arrays import Bools, Floats
-from muscle.foreign_text import listing
 from muscle.predictions.run import Source
 from muscle.route.bound import Prices
 from muscle.route.gate_model import SURE, GateRule, fit_gate, known
@@ -308,9 +307,8 @@ def _fresh(rule: RuleFile, items: Items, *, leave_out: bool) -> Bools:
         )
     fitted = rule.fitted_among(items)
     if fitted.any() and not leave_out:
-        first = [items.name(int(row)) for row in np.flatnonzero(fitted)[:6]]
         raise DataError(
             f"route check: the rule was fitted on {int(fitted.sum()):,} of these {items.num:,} items "
-            f"({listing(first, 5)}); expected items kept apart (--leave-out-fitted reports on the others alone)"
+            f"({items.names_of(fitted)}); expected items kept apart (--leave-out-fitted reports on the others alone)"
         )
     return ~fitted

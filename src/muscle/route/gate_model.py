@@ -26,7 +26,7 @@ from muscle.errors import ConfigError, DataError
 from muscle.flips.slices.slice_by import parse_slice
 from muscle.flips.statistics.arrays import Bools, Floats
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
-from muscle.route.items import CONFIDENCE_SCORE, Items, Side
+from muscle.route.items import CONFIDENCE_SCORE, Items, Pairs, Side
 from muscle.route.likelihoods import sureness
 
 Known = Literal[
@@ -119,7 +119,7 @@ class GateRule:
     ask_by: Known | None = None
     ask_below: float | None = None
 
-    def log_odds(self, items: Items) -> Floats:
+    def log_odds(self, items: Pairs) -> Floats:
         """Return log P(old right, new wrong) - log P(new right, old wrong) of disagreements, (items,)."""
         total = np.full(items.num, self.intercept)
         for feature in self.features:
@@ -129,14 +129,14 @@ class GateRule:
             total += np.array([each.weights.get(value, 0.0) if value is not None else 0.0 for value in values])
         return total
 
-    def asked(self, items: Items) -> Bools:
+    def asked(self, items: Pairs) -> Bools:
         """Return for which items the old model is asked, (items,); where the new one's sureness is unknown it is."""
         if self.ask_by is None or self.ask_below is None:
             return np.ones(items.num, dtype=np.bool_)
         return ~(known(items, self.ask_by, self.confidence) >= self.ask_below)
 
 
-def known(items: Items, name: Known, confidence: str) -> Floats:
+def known(items: Pairs, name: Known, confidence: str) -> Floats:
     """Return what is known of each question, (items,); NaN where it is not."""
     if name == "length":
         texts = pl.select(pl.coalesce(items.old.frame["input"], items.new.frame["input"])).to_series()
@@ -154,7 +154,7 @@ def known(items: Items, name: Known, confidence: str) -> Floats:
     return side.frame[column].to_numpy().astype(np.float64)
 
 
-def slice_of(items: Items, word: str) -> list[str | None]:
+def slice_of(items: Pairs, word: str) -> list[str | None]:
     """Return the slice of each item, (items,).
 
     Raises:

@@ -73,35 +73,23 @@ class Lost:
 
 
 @dataclass(frozen=True)
-class Items:
-    """The paired items.
+class Pairs:
+    """Pairs of answers: all that a rule reads.
 
     Attributes:
         old: what the old model said.
         new: what the new model said.
         same: (items,) whether both gave the same answer, so that nothing can flip.
-        fingerprints: (items,) what each is told apart by.
-        texts: (items,) of an item with options, what its input alone is told apart by; None of others.
-        known_by: "input", "id", or "input and id".
-        joined: the rows behind it.
-        lost: what is not among them.
-        names: the runs' names, old and new.
     """
 
     old: Side
     new: Side
     same: Bools
-    fingerprints: tuple[str, ...]
-    texts: tuple[str | None, ...]
-    known_by: str
-    joined: Joined
-    lost: Lost
-    names: tuple[str, str]
 
     @property
     def num(self) -> int:
         """How many there are."""
-        return len(self.fingerprints)
+        return self.same.size
 
     @property
     def judged(self) -> Bools:
@@ -111,6 +99,33 @@ class Items:
     def name(self, row: int) -> str:
         """Name an item."""
         return f"{self.old.frame['task'][row]} {self.old.frame['id'][row]}"
+
+    def names_of(self, rows: Bools, most: int = 5) -> str:
+        """Name the first few of some items, and say how many more there are."""
+        places = np.flatnonzero(rows).tolist()
+        more = f" and {len(places) - most:,} more" if len(places) > most else ""
+        return listing(self.name(row) for row in places[:most]) + more
+
+
+@dataclass(frozen=True)
+class Items(Pairs):
+    """The paired items of two runs.
+
+    Attributes:
+        fingerprints: (items,) what each is told apart by.
+        texts: (items,) of an item with options, what its input alone is told apart by; None of others.
+        known_by: "input", "id", or "input and id".
+        joined: the rows behind it.
+        lost: what is not among them.
+        names: the runs' names, old and new.
+    """
+
+    fingerprints: tuple[str, ...]
+    texts: tuple[str | None, ...]
+    known_by: str
+    joined: Joined
+    lost: Lost
+    names: tuple[str, str]
 
 
 def pair_items(

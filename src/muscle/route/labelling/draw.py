@@ -85,10 +85,9 @@ def refuse_chosen(items: Items, labels: Labels | None, rows: Bools, advice: str)
     """
     found = rows & chosen_for_fit(items, labels)
     if labels is not None and found.any() and (rows & ~items.same & ~items.judged).any():
-        first = [items.name(int(row)) for row in np.flatnonzero(found)[:6]]
         raise DataError(
             f"{labels.source}: {int(found.sum()):,} labels that were chosen for the fit are of items to report on "
-            f"({listing(first, 5)}): they say nothing of the others; {advice}"
+            f"({items.names_of(found)}): they say nothing of the others; {advice}"
         )
 
 
