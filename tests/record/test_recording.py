@@ -547,6 +547,9 @@ def test_bad_options_are_refused_before_anything_is_asked(folder):
     assert "without user, password" in refused(*start, *out, "--endpoint", "http://me:secret@h/v1")
     assert "expected a .jsonl file" in refused(*start, "--out", folder / "r.csv", "--endpoint", "http://h/v1")
     assert "expected --model and --task" in refused("record")
+    for option in ("--timeout", "--price-in", "--price-out"):
+        given = refused(*start, *out, "--endpoint", "http://h/v1", option, "inf")
+        assert f"Invalid value for '{option}': Input should be less than or equal to" in given
 
 
 def test_openai_s_own_endpoint_needs_a_key(folder, monkeypatch):

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
+from muscle.errors import ConfigError
 from muscle.route.bound import Bound, Counts, Prices, bound
 
 
@@ -84,6 +85,12 @@ def test_a_bound_over_nothing_proves_nothing() -> None:
 
 def test_a_cost_counts_every_call() -> None:
     assert Prices(old=2, new=1).per_thousand(0.1, old_calls=3, new_calls=5) == 1000 * (5 + 0.1 * 2 * 3)
+
+
+@pytest.mark.parametrize("price", [float("nan"), float("inf"), -1.0])
+def test_a_price_that_is_none_is_refused(price: float) -> None:
+    with pytest.raises(ConfigError, match="price of a call of the new model: expected a number from 0, found"):
+        Prices(new=price)
 
 
 @pytest.mark.parametrize("rate", [0.002, 0.02, 0.1])

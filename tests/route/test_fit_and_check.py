@@ -251,6 +251,12 @@ def test_asked_shares_make_a_curve_from_the_new_model_to_both() -> None:
     assert all(point.cost == pytest.approx(1000 * (1 + point.asked_share)) for point in curve)
 
 
+def test_shares_to_ask_that_come_to_the_same_are_one_point() -> None:
+    old, new = two_answers(400)
+    sure = fit_route(old, new.with_columns(pl.lit(1.0).alias("score.confidence"))).report
+    assert [point.asked_share for point in sure.by_asked] == [0.0, 1.0]
+
+
 def test_no_item_kept_apart_gives_a_rule_and_no_bound() -> None:
     found = fit_route(*two_runs(200), fit=FitOptions(apart=0))
     assert found.report.bound is None and found.report.verdict == "cannot_tell"

@@ -9,9 +9,11 @@ itself alone: its flips are added, with a part of the level of their own.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
+from muscle.errors import ConfigError
 from muscle.flips.statistics.intervals import clopper_pearson
 
 Verdict = Literal["pass", "block", "cannot_tell"]
@@ -149,10 +151,21 @@ class Prices:
     Attributes:
         old: of the old model; 0 where its answers are recorded.
         new: of the new one.
+
+    Raises:
+        ConfigError: one is no number from 0.
     """
 
     old: float = 1.0
     new: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse what is no price."""
+        for name, price in (("old", self.old), ("new", self.new)):
+            if not 0 <= price < math.inf:
+                raise ConfigError(
+                    f"route: price of a call of the {name} model: expected a number from 0, found {price}"
+                )
 
     def per_thousand(self, asked_share: float, *, old_calls: float = 1.0, new_calls: float = 1.0) -> float:
         """Return the cost of 1,000 items: every one asked of the new model, a share of the old one.

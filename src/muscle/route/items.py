@@ -21,7 +21,7 @@ from muscle.flips.pairing.match import with_one_task_name
 from muscle.flips.statistics.arrays import Bools, Floats
 from muscle.foreign_text import listing
 from muscle.predictions.read import read_run
-from muscle.predictions.records import input_hash, with_input_hash
+from muscle.predictions.records import COLUMNS, input_hash, with_input_hash
 from muscle.predictions.run import DEFAULT_TASK, SCORE_PREFIX, Run, Source, Unread
 
 FINGERPRINT_DIGITS = 16
@@ -182,7 +182,9 @@ def _first_of_each(run: Run) -> Run:
         .with_columns(pl.len().over([*keys, "route_answer"]).alias("route_same"), pl.len().over(keys).alias(_CALLS))
         .with_columns((pl.col("route_same").max().over(keys) / pl.col(_CALLS)).alias(_AGREEMENT))
     )
-    first = marked.filter(pl.col("repeat") == 0).drop("route_answer", "route_same")
+    # Not every program counts from 0.
+    is_first = pl.col("repeat") == pl.col("repeat").min().over(keys)
+    first = marked.filter(is_first).drop("route_answer", "route_same").with_columns(repeat=pl.lit(0, COLUMNS["repeat"]))
     return Run(run.name, first, run.metadata, run.unread)
 
 

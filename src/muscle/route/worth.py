@@ -329,11 +329,13 @@ def _by_asked(rule: RuleFile, items: Items, rows: Bools, prices: Prices) -> tupl
         sure = np.nan_to_num(known(items, given.ask_by or named[0], given.confidence), nan=-1.0)
     if not rows.any():
         return ()
-    points = []
+    points: list[CurvePoint] = []
     for share in ASK_SHARES:
         served = serve(replace(given, ask_below=threshold_for(sure[rows], share)), items, scores)
         two = two_of(items, served, rows)
         if two.needed.size == 0:
             return ()
-        points.append(_curve_point(two.at(given.log_kappa), items, served, rows, prices))
+        point = _curve_point(two.at(given.log_kappa), items, served, rows, prices)
+        # Items that are equally sure are all asked or none.
+        points += [point] if not points or point.asked_share != points[-1].asked_share else []
     return tuple(points)
