@@ -188,7 +188,7 @@ def record(
 def _of_endpoint(what: What, at: AtEndpoint, limiting: Limiting, task: Task, items: tuple[Example, ...]) -> Recorded:
     from muscle.record.endpoint import Caller, Endpoint
     from muscle.record.pace import Meter
-    from muscle.record.recording import EndpointRecorder, open_work, spent_before
+    from muscle.record.recording import EndpointRecorder, open_work
 
     asking, limits = at.asking(what), limiting.limits()
     asking.check(task)
@@ -199,7 +199,7 @@ def _of_endpoint(what: What, at: AtEndpoint, limiting: Limiting, task: Task, ite
     endpoint = Endpoint(at.endpoint or "", at.key_env, limiting.timeout)
     caller = Caller(endpoint, retries=limiting.retries)
     log = _opened(what.out, asking.identity(task))
-    meter = Meter(limits, spent_before(log), wait=caller.wait)
+    meter = Meter(limits, log.spent, wait=caller.wait)
     recorder = EndpointRecorder(task, asking, endpoint, caller, meter, log, limiting.parallel)
     return recorder.record(open_work(log, items, what.repeats))
 
