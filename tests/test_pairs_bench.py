@@ -197,20 +197,19 @@ def test_the_papers_table_7_is_its_method_and_five_other_masks_from_the_same_sta
     assert {(each.unit, each.temperature) for each in found} == {("tokens", 2.0)}
 
 
-def test_the_new_teacher_is_taken_over_from_where_another_stood_in_the_old_ones_place(
+def test_the_new_teacher_stands_in_one_place_whoever_stands_in_the_old_ones(
     bench: dict[str, ModuleType], tmp_path: Path
 ) -> None:
-    new_teacher = bench["steps"].NEW_TEACHER
-    assert bench["steps"].teachers_of(tmp_path, "old") == tmp_path / "old"
-    assert not (tmp_path / "old").exists(), "nobody has run yet"
-    (tmp_path / "old" / new_teacher).mkdir(parents=True)
-    (tmp_path / "old" / new_teacher / "shard").write_text("scores")
-    assert not (bench["steps"].teachers_of(tmp_path, "twin") / new_teacher).exists(), "a store without its end"
-    (tmp_path / "old" / new_teacher / "manifest.json").write_text("{}")
-    twin = bench["steps"].teachers_of(tmp_path, "twin")
-    assert sorted(each.name for each in (twin / new_teacher).iterdir()) == ["manifest.json", "shard"]
-    (twin / new_teacher / "shard").write_text("its own")
-    assert (bench["steps"].teachers_of(tmp_path, "twin") / new_teacher / "shard").read_text() == "its own"
+    known = {step.name: step for step in bench["rivals"].ALL}
+    placed = {}
+    for name in ("lr6", "twin6", "third6", "stack6-twin"):
+        alignment = AlignmentSettings.model_validate(known[name].alignment)
+        placed[name] = bench["steps"].stores_of(tmp_path, known[name].teacher[1], alignment)
+    assert {kept.new for kept in placed.values()} == {tmp_path / "old"}
+    assert [kept.stores.name for kept in placed.values()] == ["old", "twin", "third", "twin"]
+    # Candidate answers are those that the other one gave too.
+    answers = AlignmentSettings.model_validate({"method": "answers", "labels_first": False})
+    assert bench["steps"].stores_of(tmp_path, "twin", answers).new == tmp_path / "twin"
 
 
 def test_a_control_is_found_for_each_target_by_what_stands_in_the_old_ones_place(
