@@ -155,6 +155,53 @@ def test_small_slices_are_told_together_and_stop_nothing() -> None:
     assert any("20 slices with fewer than 30 items" in f.reason and f.verdict == "inform" for f in result.findings)
 
 
+def test_a_blocking_rule_on_slices_that_are_all_too_small_does_not_pass_by_having_judged_none() -> None:
+    runs = pair(700, 0, 0, 300, **{"slice.topic": [f"rare {i // 20}" for i in range(1_000)]})
+    result = gate(*runs, policy(default={"harm": "block"}, slices=[{"slice": "topic", "harm": "block"}]))
+    assert result.verdict == "cannot_tell"
+    assert "no slice has the items that it takes (30)" in result.findings[0].reason
+    told = gate(*runs, policy(default={"harm": "block"}, slices=[{"slice": "topic", "harm": "inform"}]))
+    assert told.verdict == "pass"
+
+
+def test_what_a_policy_names_in_vain_is_a_matter_of_the_policy_not_of_missing_answers() -> None:
+    result = gate(*pair(700, 0, 0, 300), policy(default={"harm": "block"}, tasks={"triva": {"harm": "block"}}))
+    assert result.decision is not None
+    assert result.decision.sentence.startswith("Can't tell, the policy names this task, and no such task was compared")
+    assert "Mend the policy" in result.decision.next and "missing answers" not in result.decision.next
+
+
+def test_a_task_that_no_rule_judges_is_named() -> None:
+    runs = pair(800, 0, 0, 200, task=["a"] * 500 + ["b"] * 500)
+    result = gate(*runs, policy(tasks={"a": {"harm": "block"}}))
+    assert result.verdict == "pass"
+    assert [(f.task, f.verdict) for f in result.findings if "no rule of the policy judges" in f.reason] == [
+        ("b", "inform")
+    ]
+    assert result.decision is not None and result.decision.sure.endswith("none judges b.")
+
+
+def test_a_task_that_is_judged_by_its_slices_is_not_said_to_be_without_a_rule() -> None:
+    runs = pair(700, 0, 0, 300, **{"slice.topic": ["law"] * 1_000})
+    result = gate(*runs, policy(slices=[{"slice": "topic", "harm": "block"}]))
+    assert [f.metric for f in result.findings] == ["harm"]
+
+
+def test_a_policy_without_a_rule_for_what_was_compared_cannot_tell() -> None:
+    result = gate(*pair(700, 0, 0, 300), policy())
+    assert (result.verdict, result.exit_code) == ("cannot_tell", 2)
+    assert result.decision is not None
+    assert result.decision.sure == "The policy has no rule for what was compared."
+    assert "whether none" not in result.decision.next and "Mend the policy" in result.decision.next
+
+
+def test_a_pass_by_a_policy_that_can_stop_nothing_is_not_a_word_to_ship() -> None:
+    result = gate(*pair(500, 60, 0, 440), policy(default={"harm": "inform", "accuracy_drop": "inform"}))
+    assert (result.verdict, result.exit_code) == ("pass", 0)
+    assert result.decision is not None and result.decision.advice == "look_first"
+    assert result.decision.sure == "The policy has no rule that could stop an update."
+
+
 def test_a_slice_column_that_is_not_there_is_refused() -> None:
     with pytest.raises(DataError, match="slice 'topic'"):
         gate(*pair(700, 0, 0, 300), policy(slices=[{"slice": "topic", "harm": "block"}]))
@@ -230,6 +277,12 @@ def test_junit_calls_what_cannot_be_told_an_error_and_a_strict_warning_a_failure
     for strict, failures in ((False, "0"), (True, "1")):
         result = gate(*pair(600, 90, 90, 220), warning, strict=strict)
         assert ET.fromstring(to_junit(result.report)).attrib["failures"] == failures
+
+
+def test_junit_is_not_green_where_no_rule_was_judged() -> None:
+    result = gate(*pair(700, 0, 0, 300), policy())
+    root = ET.fromstring(to_junit(result.report))
+    assert (result.exit_code, root.get("failures"), root.get("errors")) == (2, "0", "1")
 
 
 def test_annotations_are_one_line_each_and_no_text_starts_another(blocked: GateResult) -> None:

@@ -11,7 +11,17 @@ from muscle.flips.result.finding import Finding, Word
 from muscle.flips.result.report import Report
 from muscle.flips.statistics.intervals import Estimate
 from muscle.flips.statistics.power import items_to_tell
+from muscle.foreign_text import listing
 from muscle.report.metric_names import RULES
+
+NAMES_NO_TASK = "the policy names this task, and no such task was compared"
+NAMES_NO_SLICE = "the policy names this slice, and no item is in it"
+TOO_SMALL = "no slice has the items that it takes"
+OF_THE_POLICY = (NAMES_NO_TASK, NAMES_NO_SLICE, TOO_SMALL)
+"""What a coverage finding's reason begins with where the policy does not fit what was compared."""
+
+NO_RULES = "the policy has no rule for what was compared"
+NO_RULE = "no rule of the policy judges this task"
 
 _RATES = ("negative_flip_rate", "inconsistency_rate")
 _WORDS: dict[str, Word] = {"block": "block", "warn": "warn", "cannot_tell": "cannot_tell"}
@@ -41,10 +51,17 @@ def grounds_of_findings(
         for each in findings
         if each.verdict in _WORDS
     ]
-    if findings and not told:
+    rules = [each for each in findings if each.test != "presence"]
+    can_stop = any(each.tier == "block" for each in rules)
+    if not told and not rules:
+        told = [Judgement(None, "policy", "cannot_tell", NO_RULES, NO_RULES)]
+    elif not told:
         holds = f"every blocking rule of the policy is proven to hold, each {1 - alpha:.0%} sure"
+        holds = holds if can_stop else "the policy has no rule that could stop an update"
+        without = [each.task for each in findings if each.reason == NO_RULE and each.task]
+        holds += f"; none judges {listing(without, 3)}" if without else ""
         told = [Judgement(None, "rule", "pass", holds, holds)]
-    return Grounds([*told, *better], better_than_plain=bool(better), gains=False, by_policy=True)
+    return Grounds([*told, *better], better_than_plain=bool(better), gains=False, by_policy=True, can_stop=can_stop)
 
 
 def _numbers_behind(finding: Finding, report: Report) -> SideNumbers | None:
@@ -56,6 +73,8 @@ def _judgement(finding: Finding, numbers: SideNumbers | None, missing: str, alph
     word, about = _WORDS[finding.verdict], _about(finding, missing)
     if word != "cannot_tell":
         return Judgement(finding.task, about, word, finding.reason, finding.reason)
+    if about == "policy":
+        return Judgement(finding.task, about, word, finding.reason, finding.reason)
     if about == "missing":
         lack = finding.reason if finding.metric == "coverage" else missing
         return Judgement(finding.task, about, word, finding.reason, lack, question="it broke")
@@ -65,6 +84,8 @@ def _judgement(finding: Finding, numbers: SideNumbers | None, missing: str, alph
 
 
 def _about(finding: Finding, missing: str) -> About:
+    if finding.metric == "coverage" and finding.reason.startswith(OF_THE_POLICY):
+        return "policy"
     if finding.metric == "coverage" or (missing and finding.reason.startswith(missing)):
         return "missing"
     return "plain" if finding.metric in ("flips_above_plain", "accuracy_below_plain", "against_plain") else "rule"

@@ -167,12 +167,13 @@ def worst_first(findings: Sequence[Finding]) -> list[Finding]:
 def overall(findings: Sequence[Finding]) -> Word:
     """Return the verdict of all findings: the first of block, cannot_tell, warn, pass that one of them adds.
 
-    What cannot be told weighs more than a warning: it stops a pipeline, and a warning doesn't.
+    What cannot be told weighs more than a warning: it stops a pipeline, and a warning doesn't. Where no rule was judged
+    at all nothing can be told.
     """
     verdicts = {finding.verdict for finding in findings}
     if "block" in verdicts:
         return "block"
-    if "cannot_tell" in verdicts or not findings:
+    if "cannot_tell" in verdicts or all(finding.test == "presence" for finding in findings):
         return "cannot_tell"
     return "warn" if "warn" in verdicts else "pass"
 

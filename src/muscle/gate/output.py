@@ -14,6 +14,7 @@ from muscle.flips.result.finding import Finding, GateSection
 from muscle.flips.result.report import Report
 from muscle.flips.wording import percent_in_full, percent_in_three_digits
 from muscle.foreign_text import one_line, visible
+from muscle.gate.judge import coverage_finding
 from muscle.report.metric_names import RULES
 from muscle.report.numbers import DASH, count, probability
 from muscle.report.sentences.before import allowed_lines, before_lines
@@ -82,14 +83,22 @@ def to_junit(report: Report) -> str:
     """
     section = gate_section(report)
     strict = section.strict
-    root = ET.Element("testsuites", {"name": "muscle gate", **_junit_totals(section.findings, strict)})
-    for task in dict.fromkeys(finding.task or "all tasks" for finding in section.findings):
-        own = [finding for finding in section.findings if (finding.task or "all tasks") == task]
+    findings = [*section.findings, *_verdict_alone(report, section)]
+    root = ET.Element("testsuites", {"name": "muscle gate", **_junit_totals(findings, strict)})
+    for task in dict.fromkeys(finding.task or "all tasks" for finding in findings):
+        own = [finding for finding in findings if (finding.task or "all tasks") == task]
         suite = ET.SubElement(root, "testsuite", {"name": visible(task), **_junit_totals(own, strict), "time": "0"})
         for finding in own:
             _junit_case(suite, finding, strict=strict)
     ET.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _verdict_alone(report: Report, section: GateSection) -> list[Finding]:
+    """Return a case for a gate that ends badly though no rule of its does: without one a test report would be green."""
+    if not section.exit_code or any(_junit_outcome(finding, section.strict) for finding in section.findings):
+        return []
+    return [coverage_finding("; ".join(report.reasons) or report.headline)]
 
 
 def _junit_totals(findings: Sequence[Finding], strict: bool) -> dict[str, str]:

@@ -139,6 +139,17 @@ class Rules(_Section):
     accuracy_below_plain: LimitRule = None
     min_items: Annotated[int, Field(ge=1)] | None = None
 
+    @property
+    def has_rules(self) -> bool:
+        """Whether anything is judged."""
+        return any(getattr(self, metric) is not None for metric in METRICS)
+
+    @property
+    def can_stop(self) -> bool:
+        """Whether a rule of the tier `block` is among them."""
+        given = (getattr(self, metric) for metric in METRICS)
+        return any(rule is not None and rule.tier == "block" for rule in given)
+
     def over(self, other: Rules) -> Rules:
         """Return these rules, with the other's where nothing is said."""
         given = {name: getattr(self, name) for name in Rules.model_fields if name in self.model_fields_set}

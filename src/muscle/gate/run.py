@@ -15,6 +15,7 @@ from muscle.flips.measuring.candidate_effect import CandidateEffect
 from muscle.flips.measuring.tally import Tally, tally_by
 from muscle.flips.noise.floor import excess_items, tally_of_repeats
 from muscle.flips.options import DEFAULTS, CompareOptions
+from muscle.flips.pairing.items import TaskItems
 from muscle.flips.result.deciding.beside import worse_than_plain
 from muscle.flips.result.deciding.decide import decide
 from muscle.flips.result.deciding.grounds import if_better_than_plain
@@ -24,7 +25,7 @@ from muscle.flips.result.measured import MeasuredPair
 from muscle.flips.result.report import Report
 from muscle.flips.slices.cuts import MAX_VALUES, Cut
 from muscle.flips.slices.slice_by import SliceBy, parse_slice, slice_values
-from muscle.gate.grounds import grounds_of_findings
+from muscle.gate.grounds import NAMES_NO_SLICE, NAMES_NO_TASK, NO_RULE, NO_RULES, TOO_SMALL, grounds_of_findings
 from muscle.gate.judge import (
     Subject,
     against_plain_finding,
@@ -173,7 +174,9 @@ def _uncovered(measured: MeasuredPair, policy: Policy) -> Iterator[Finding]:
     pair = measured.pair
     for name in policy.tasks:
         if not any(matches(task, name) for task in pair.tasks):
-            yield coverage_finding("the policy names this task, and no such task was compared", task=name)
+            yield coverage_finding(NAMES_NO_TASK, task=name)
+    for name in _without_rules(pair.tasks, policy):
+        yield coverage_finding(NO_RULE, task=name, tier="inform")
     for name in pair.unseen_tasks:
         yield coverage_finding("no item of this task is scored in both runs", task=name)
     missing = pair.missing
@@ -183,6 +186,14 @@ def _uncovered(measured: MeasuredPair, policy: Policy) -> Iterator[Finding]:
     if lost:
         more = f" and {len(lost) - MAX_UNREAD} more" if len(lost) > MAX_UNREAD else ""
         yield coverage_finding(f"not read: {'; '.join(lost[:MAX_UNREAD])}{more}")
+
+
+def _without_rules(tasks: Mapping[str, TaskItems], policy: Policy) -> Iterator[str]:
+    """Name the tasks of which the policy judges nothing, neither the whole nor a slice."""
+    for name, items in tasks.items():
+        by_slice = any(rules.has_rules for rules in policy.slices if rules.task is None or matches(name, rules.task))
+        if not by_slice and not policy.rules_for(name, items.kind).has_rules:
+            yield name
 
 
 def _against_plain(report: Report) -> Iterator[Finding]:
@@ -252,7 +263,10 @@ def _slice_subjects(
         ]
     if not seen:
         what = f"{by.name} = {rules.value}" if rules.value is not None else by.name
-        told.append(coverage_finding("the policy names this slice, and no item is in it", task=rules.task, slice=what))
+        told.append(coverage_finding(NAMES_NO_SLICE, task=rules.task, slice=what))
+    elif not subjects and rules.can_stop:
+        why = f"{TOO_SMALL} ({min_items}), so that a blocking rule was judged on none"
+        told.append(coverage_finding(why, task=rules.task, slice=by.name))
     return subjects, told
 
 
@@ -290,7 +304,7 @@ def _gate_result(comparison: Comparison, policy: Policy, findings: Sequence[Find
     verdict, compared = overall(findings), comparison.report
     code = STRICT_WARN if strict and verdict == "warn" else EXIT_CODES[verdict]
     reasons = [f"{f.where}: {f.reason}" for f in findings if f.verdict != "pass"]
-    nothing_found = "every rule of the policy holds" if findings else "the policy has no rule for what was compared"
+    nothing_found = "every rule of the policy holds" if findings else NO_RULES
     judged = replace(
         compared,
         verdict=verdict,

@@ -63,4 +63,5 @@ def with_metric(run: Run, name: str, *, is_main: bool = True) -> Run:
         first = frame.columns.index(next(c for c in frame.columns if c.startswith(SCORE_PREFIX)))
         others = [c for c in frame.columns if c != column]
         frame = frame.select(*others[:first], column, *others[first:])
-    return replace(run, frame=frame)
+    # Verdicts that were compared with the references are not those that decide now.
+    return replace(run, frame=frame, metadata={key: fact for key, fact in run.metadata.items() if key != "compares"})

@@ -69,6 +69,8 @@ class RunFacts(TypedDict, total=False):
         notes: sentences that should make a reader of a comparison look twice: its report has them as warnings.
         readings: sentences on how it was read, in which nothing makes its figures doubtful.
         decided: of a plain table, what decides, from which column, and which columns are not used.
+        compares: of a plain table whose verdicts are not given, the field that is compared with the reference; of a
+            folder, by task.
         default_task: the task's name where the rows named none and it was taken from the file.
     """
 
@@ -87,6 +89,7 @@ class RunFacts(TypedDict, total=False):
     notes: list[str]
     readings: list[str]
     decided: str
+    compares: str | Mapping[str, str]
     default_task: str
 
 

@@ -189,6 +189,52 @@ def test_a_fact_that_one_side_does_not_state_is_no_difference() -> None:
     assert find_differences(run(metadata=task(judge="gpt-a")), run("new", task(num_fewshot=5))) == []
 
 
+def test_within_a_fact_that_both_state_what_only_one_names_is_a_difference() -> None:
+    rules = [task(metric_config={"f1": {"metric_parameters": values}}) for values in ({"threshold": 0.8}, {})]
+    (found,) = find_differences(run(metadata=rules[0]), run("new", rules[1]))
+    assert (found.what, found.severity) == ("metric", "refuse")
+    assert found.message.endswith("metric_config.f1.metric_parameters.threshold 0.8 against none")
+
+
+def judged(name: str, **columns: list[Any]) -> Run:
+    """A run as it is read from a table, which says what its verdicts were made from."""
+    usual: dict[str, list[Any]] = {
+        "id": list(range(40)),
+        "input": [f"{i}?" for i in range(40)],
+        "reference": ["a"] * 40,
+    }
+    return read_run(pl.DataFrame(usual | columns), name=name)
+
+
+def test_given_verdicts_that_are_not_what_the_other_sides_rule_gives_are_another_metric() -> None:
+    compared = judged("compared", output=["a"] * 30 + ["b"] * 10)
+    loose = judged("loose", output=["a"] * 20 + ["b"] * 20, correct=[True] * 30 + [False] * 10)
+    for sides in ((compared, loose), (loose, compared)):
+        with pytest.raises(JoinError, match=r"comparing 'output'.* 10 of 40 verdicts of loose.*--allow metric"):
+            check_comparable(*sides)
+        assert check_comparable(*sides, allow={"metric"})
+
+
+def test_given_verdicts_that_the_other_sides_rule_gives_too_are_the_same_metric() -> None:
+    compared = judged("compared", output=["a"] * 30 + ["b"] * 10)
+    given = judged("given", output=["a"] * 20 + ["b"] * 20, correct=[True] * 20 + [False] * 20)
+    assert find_differences(compared, given) == find_differences(given, compared) == []
+
+
+def test_given_verdicts_that_nothing_can_be_held_against_are_noted_beside_compared_ones() -> None:
+    compared = judged("compared", output=["a"] * 40)
+    (found,) = find_differences(compared, judged("given", correct=[True] * 40))
+    assert (found.what, found.severity) == ("metric", "note")
+    assert "the verdicts of given are given" in found.message
+
+
+def test_what_was_read_out_of_an_answer_is_another_rule_than_the_whole_answer() -> None:
+    whole = judged("whole", output=["a"] * 40)
+    extracted = judged("extracted", output=["so a"] * 40, extracted_answer=["a"] * 40)
+    with pytest.raises(JoinError, match=r"--allow metric"):
+        check_comparable(whole, extracted)
+
+
 def test_a_change_that_many_tasks_share_is_told_once() -> None:
     facts = [{"tasks": {f"task{i}": {"judge": judge} for i in range(9)}} for judge in "ab"]
     (found,) = find_differences(run(metadata=facts[0]), run("new", facts[1]))

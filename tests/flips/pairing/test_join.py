@@ -161,9 +161,20 @@ def test_runs_that_share_nothing_are_refused_with_an_example_of_each() -> None:
 
 def test_too_many_items_without_a_partner_are_refused() -> None:
     old, new = [item(i) for i in range(100)], [item(i) for i in range(93)]
-    with pytest.raises(JoinError, match=r"7\.0% of a side's predictions have no partner.*at most 5\.0%"):
+    with pytest.raises(JoinError, match=r"7% of a side's predictions have no partner.*at most 5%"):
         join(old, new, max_unpaired=0.05)
     assert join(old, new, max_unpaired=0.08).report.paired == 93
+
+
+def test_a_share_that_is_just_what_is_let_pass_is_not_refused() -> None:
+    old = [item(i) for i in range(400)]
+    assert join(old, old[:380], max_unpaired=0.05).report.paired == 380
+
+
+def test_a_share_is_not_said_to_be_the_limit_that_it_is_above() -> None:
+    old = [item(i) for i in range(10_000)]
+    with pytest.raises(JoinError, match=r"5\.01% of a side's predictions have no partner.*at most 5%"):
+        join(old, old[:9_499], max_unpaired=0.05)
 
 
 def test_files_that_name_no_task_are_one_task(tmp_path: Path) -> None:

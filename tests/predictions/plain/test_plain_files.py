@@ -177,6 +177,7 @@ def test_nothing_in_a_folder_is_passed_over_in_silence(tmp_path: Path) -> None:
         "README.md",
         "LICENSE",
         ".DS_Store",
+        "c.jsonl.part",
         "c.jsonl.xz",
         "d.tar",
     ):
@@ -186,7 +187,9 @@ def test_nothing_in_a_folder_is_passed_over_in_silence(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     run = read_run(tmp_path)
     assert run.tasks == ["a", "b"]
-    assert run.unread == tuple(Unread("not read", str(tmp_path / name)) for name in ("c.jsonl.xz", "d.tar", "more"))
+    assert run.unread == tuple(
+        Unread("not read", str(tmp_path / name)) for name in ("c.jsonl.part", "c.jsonl.xz", "d.tar", "more")
+    )
     (reading,) = run.metadata["readings"]
     assert (
         all(name in reading for name in (".DS_Store", ".hidden.jsonl", "LICENSE", "README.md"))
@@ -228,3 +231,30 @@ def test_a_workbook_is_named_as_one(tmp_path: Path) -> None:
     (tmp_path / "a.xlsx").write_bytes(b"PK\x03\x04" + bytes(30))
     with pytest.raises(DataError, match="an Excel workbook: save it as CSV"):
         read_run(tmp_path / "a.xlsx")
+
+
+@pytest.mark.parametrize(
+    "text", ["id\tcorrect\nq1\ttrue\n", "id,correct\nq1,true\n", '{"id": "q1", "correct": true}\n']
+)
+def test_predictions_in_a_text_file_are_read_in_a_folder_as_they_are_alone(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.jsonl").write_text('{"id": "q0", "correct": true}\n')
+    (tmp_path / "b.txt").write_text(text)
+    run = read_run(tmp_path)
+    assert run.tasks == ["a", "b"]
+    assert run.unread == ()
+
+
+def test_a_table_in_a_text_file_of_a_folder_that_is_damaged_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"id": "q0", "correct": true}\n')
+    (tmp_path / "b.txt").write_text("id\tcorrect\nq1\n")
+    with pytest.raises(DataError, match=r"b\.txt, line 2: expected 2 fields"):
+        read_run(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["README.txt", "run.log"])
+def test_what_lies_beside_predictions_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.jsonl").write_text('{"id": "q0", "correct": true}\n')
+    (tmp_path / name).write_text("These are results, of May.\n")
+    run = read_run(tmp_path)
+    assert run.frame.height == 1
+    assert any(name in reading for reading in run.metadata["readings"])

@@ -7,7 +7,7 @@ that only one run states is not known to differ, and is passed over.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from muscle.flips.pairing.main_scores import other_names
 from muscle.flips.pairing.match import item_contents, with_one_task_name
 from muscle.flips.pairing.metadata_changes import MAX_NAMES, SettingsChange, common_start, settings_changes
 from muscle.foreign_text import first_few, shorten
+from muscle.predictions.plain.verdicts import compared_with_reference
 from muscle.predictions.run import Run
 
 MAX_CHANGED = 0.05
@@ -59,7 +60,7 @@ def find_differences(old: Run, new: Run, *, max_changed: float = MAX_CHANGED) ->
     """
     old, new = with_one_task_name([old, new])
     sides = _Sides(old, new)
-    found = [*_items(old, new), *sides.changes(max_changed), *_scores(old, new)]
+    found = [*_items(old, new), *sides.changes(max_changed), *_scores(old, new), *_verdict_rules(old, new)]
     for change in settings_changes(old.metadata, new.metadata):
         found.append(_from_settings(change, texts_compared=sides.texts_compared))
     return sorted(found, key=lambda difference: difference.severity == "note")
@@ -146,6 +147,38 @@ def _scores(old: Run, new: Run) -> list[Difference]:
         )
         for (text, severity), tasks in found.items()
     ]
+
+
+def _compares(run: Run, task: str) -> str | None:
+    """Return the field that a task's verdicts were made from by comparing it with the reference; None: given ones."""
+    compares = run.metadata.get("compares")
+    return compares.get(task) if isinstance(compares, Mapping) else compares
+
+
+def _verdict_rules(old: Run, new: Run) -> Iterator[Difference]:
+    """Find tasks whose verdicts are made by one rule on one side and by another on the other."""
+    judged = [run.frame.filter(run.frame["correct"].is_not_null()) for run in (old, new)]
+    tasks = [frame["task"].unique(maintain_order=True) for frame in judged]
+    for task in tasks[0].filter(tasks[0].is_in(tasks[1].implode())):
+        fields = [_compares(run, task) for run in (old, new)]
+        if fields[0] == fields[1]:
+            continue
+        told = []
+        for side, run in enumerate((old, new)):
+            by = fields[1 - side]
+            if by is not None:
+                own = judged[side].filter(judged[side]["task"] == task)
+                told.append((run.name, by, (compared_with_reference(own, by) != own["correct"]).drop_nulls()))
+        if any(apart.len() and not apart.any() for _, _, apart in told):
+            continue  # by the other side's rule the verdicts are the same
+        name, by, apart = max(told, key=lambda each: each[2].len())
+        other = new.name if name == old.name else old.name
+        rule = f"task {task}: {other} is judged by comparing {by!r} with 'reference'"
+        if apart.len():
+            count = f"{int(apart.sum()):,} of {apart.len():,} verdicts of {name} are not what that gives"
+            yield Difference("metric", "refuse", f"{rule}, and {count}", "metric")
+        else:
+            yield Difference("metric", "note", f"{rule}; the verdicts of {name} are given")
 
 
 class _Sides:

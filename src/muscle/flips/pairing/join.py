@@ -18,6 +18,7 @@ import polars as pl
 from muscle.errors import JoinError
 from muscle.flips.options import MAX_UNPAIRED, On
 from muscle.flips.pairing.match import Pairing, item_numbers, origin, pair_up
+from muscle.flips.wording import percent_in_full, percent_in_three_digits, true_to_limit
 from muscle.predictions.run import SLICE_PREFIX, Run
 
 
@@ -266,10 +267,10 @@ def join_runs(
         pairs, joined_old, joined_new = (frame.filter(~changed) for frame in (pairs, joined_old, joined_new))
     (old_left, left_old), (new_left, left_new) = _left(pairing, dropped)
     every, answers = _answers_of_pairs(pairing, pairs, (old_left, new_left))
-    unpaired = [
-        1 - pairs.height / (frame.height - pairing.num_collapsed[side] - pairing.num_surplus[side])
-        for side, frame in enumerate(pairing.frames)
+    to_pair = [
+        f.height - pairing.num_collapsed[side] - pairing.num_surplus[side] for side, f in enumerate(pairing.frames)
     ]
+    unpaired = [(number - pairs.height) / number for number in to_pair]
     report = JoinReport(
         paired=pairs.height,
         only_old=pairing.waiting[0].height,
@@ -293,9 +294,10 @@ def join_runs(
 def _refuse_too_few(old: Run, new: Run, report: JoinReport, max_unpaired: float, first_conflict: str | None) -> None:
     if report.paired and report.unpaired_share <= max_unpaired:
         return
-    expected = f"at most {max_unpaired:.1%}" if report.paired else "at least one pair"
+    expected = f"at most {percent_in_full(max_unpaired)}" if report.paired else "at least one pair"
+    share = true_to_limit(percent_in_three_digits(report.unpaired_share), report.unpaired_share, max_unpaired)
     raise JoinError(
-        f"{old.name} and {new.name}: {report.unpaired_share:.1%} of a side's predictions have no partner "
+        f"{old.name} and {new.name}: {share} of a side's predictions have no partner "
         f"({report.paired} paired, {report.only_old} only in {old.name}, {report.only_new} only in {new.name}, "
         f"{report.conflicting} doubled with different answers, {report.reference_changed} with a changed reference, "
         f"{report.prompt_changed} with a changed prompt); expected {expected}: compare runs of the "

@@ -1,7 +1,8 @@
 """What two runs' metadata say differently: settings, judges, versions.
 
-Readers keep what they know of a run in common words (`tasks`, `settings`, `versions`, `model`, `harness`). A key that
-one side lacks is unknown there, not different.
+Readers keep what they know of a run in common words (`tasks`, `settings`, `versions`, `model`, `harness`). A fact that
+one side lacks is unknown there, not different; within a fact that both state (the settings of a generation, the
+parameters of a metric), what only one of them names is a difference.
 """
 
 from __future__ import annotations
@@ -42,11 +43,13 @@ _TASK_KEYS: dict[str, tuple[str, ...]] = {
         "assertions",
         "graders",
         "scorers",
+        "scorer_options",
         "version",
     ),
     "judge": ("judge", "judges"),
     "generation": (
         "generation",
+        "limits",
         "generation_size",
         "stop_sequence",
         "max_length",
@@ -70,6 +73,9 @@ _RUN_KEYS: dict[str, tuple[str, ...]] = {
     "scoring": ("batch_size", "model_dtype", "softmax_dtype"),
 }
 _RUN_IGNORED = ("model_args", "run", "status", "revision")
+_DESCRIBES = ("score_type", "level_names", "lower_is_better", "min_score", "max_score")
+"""What a metric's entry may say of its values or leave out, without being another metric."""
+
 MAX_NAMES = 3
 """Tasks that a difference names."""
 
@@ -157,12 +163,14 @@ def _told_changes(old: Mapping[str, object], new: Mapping[str, object], keys: It
 
 
 def _parted(old: Mapping[str, object], new: Mapping[str, object], path: str = "") -> Iterator[str]:
-    """Walk through two objects and tell where they part; what only one has is unknown to the other."""
-    for key in old:
-        if key not in new:
-            continue
-        one, other, place = old[key], new[key], f"{path}{key}"
-        if one is None or other is None or _as_json(one) == _as_json(other):
+    """Walk through two objects and tell where they part.
+
+    At the top, what only one has is unknown to the other; within a value that both have, it is not set there.
+    """
+    for key in dict.fromkeys((*old, *new)):
+        one, other, place = old.get(key), new.get(key), f"{path}{key}"
+        is_unknown = not path and (one is None or other is None)
+        if is_unknown or (path and key in _DESCRIBES and None in (one, other)) or _as_json(one) == _as_json(other):
             continue
         if isinstance(one, Mapping) and isinstance(other, Mapping):
             yield from _parted(one, other, f"{place}.")
@@ -182,6 +190,7 @@ def _excerpt(value: object, start: int = 0) -> str:
 
 def _both_values(one: object, other: object) -> str:
     """Write two values; of long ones the part where they differ."""
+    one, other = ("none" if value is None else value for value in (one, other))
     texts = [" ".join((v if isinstance(v, str) else _as_json(v)).split()) for v in (one, other)]
     start = 0
     if max(map(len, texts)) > _LIMIT:

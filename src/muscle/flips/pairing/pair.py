@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Literal
 
 from muscle.flips.options import CompareOptions
+from muscle.flips.pairing.directions import refuse_unsaid_directions
 from muscle.flips.pairing.items import TaskItems, task_items
 from muscle.flips.pairing.join import Joined, join_runs
 from muscle.flips.pairing.missing import Missing, count_missing, with_missing
@@ -83,12 +84,14 @@ def pair_runs(old: Run, new: Run, options: CompareOptions) -> Pair:
     """Join two runs and split them into tasks.
 
     Raises:
-        JoinError: the runs do not belong together.
+        JoinError: the runs do not belong together, or nobody says which way a score counts.
         DataError: the cluster column is not there.
     """
     joined = join_runs(old, new, on=options.on, max_unpaired=options.max_unpaired, allow_changed=options.allow_changed)
     turned = frozenset({*options.lower_is_better, *_named_lower_is_better(old), *_named_lower_is_better(new)})
     tasks = task_items(joined, epsilon=options.epsilon, cluster=options.cluster, lower_is_better=turned)
+    deciding = {name: items.score for name, items in tasks.items() if items.kind == "continuous" and items.score}
+    refuse_unsaid_directions(deciding, (old, new), options.lower_is_better)
     unscored = sum(items.num_unscored for items in tasks.values())
     missing = count_missing(old, new, joined, unscored=unscored)
     return Pair(joined, tasks, missing, options, (*old.unread, *new.unread), turned)

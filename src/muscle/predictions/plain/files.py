@@ -21,7 +21,7 @@ from muscle.predictions.plain.columns import with_whole_numbers, without_written
 from muscle.predictions.plain.json_lines import SAMPLE_LINES, first_rows, json_list, line_of, read_jsonl
 from muscle.predictions.plain.proposals import decision_flags, item_flags, refuse_doubtful_score, version_words
 from muscle.predictions.plain.row_objects import Table, table_from_rows
-from muscle.predictions.plain.table_files import csv_line, is_text_table, read_table
+from muscle.predictions.plain.table_files import csv_line, holds_predictions, is_text_table, read_table
 from muscle.predictions.plain.to_records import name_task, to_records
 from muscle.predictions.plain.usual_names import sampled_rows, usual_columns
 from muscle.predictions.plain.verdicts import check_score
@@ -242,12 +242,16 @@ def _read_folder(folder: Path, columns: Mapping[str, str] | None) -> Plain:
     _refuse_copies(folder, files)
     frames: list[pl.DataFrame] = []
     files_of: dict[WhatDecides, list[str]] = {}
+    compares: dict[str, str] = {}
     for file in files:
         with readable(file) as plain:
             frame, told = _read_file(plain, columns)
         frames.append(name_task(frame, Path(plain_name(file.name)).stem))
         files_of.setdefault(told, []).append(file.name)
+        if told.compares is not None:
+            compares |= dict.fromkeys(frames[-1]["task"].unique(), told.compares)
     metadata, unread = _folder_metadata(folder)
+    metadata["compares"] = compares
     notes, readings = (_sentences(metadata, name, folder / METADATA_FILE) for name in ("notes", "readings"))
     deciding = [replace(told, line=f"{listing(names, 3)}: {told.line}").facts() for told, names in files_of.items()]
     for facts in deciding:
@@ -256,7 +260,7 @@ def _read_folder(folder: Path, columns: Mapping[str, str] | None) -> Plain:
     others = [entry for entry in entries if not _is_records(entry) and entry.name != METADATA_FILE]
     beside = [entry.name for entry in others if _is_beside(entry)]
     if beside:
-        readings.append(f"{folder}: files beside the predictions that are not read: {listing(beside)}")
+        readings.append(f"files in the folder beside the predictions that are not read: {listing(beside)}")
     lost = [Unread("not read", str(entry)) for entry in others if not _is_beside(entry) and not _is_left_over(entry)]
     return Plain(
         concat_records(frames),
@@ -278,7 +282,7 @@ def _refuse_copies(folder: Path, files: Sequence[Path]) -> None:
 
 def _is_records(entry: Path) -> bool:
     return (
-        Path(plain_name(entry.name)).suffix.lower() in SUFFIXES
+        (Path(plain_name(entry.name)).suffix.lower() in SUFFIXES or holds_predictions(entry))
         and entry.name != METADATA_FILE
         and not entry.name.startswith(".")
         and entry.is_file()
@@ -286,14 +290,14 @@ def _is_records(entry: Path) -> bool:
 
 
 def _is_left_over(entry: Path) -> bool:
-    """Whether it is what a killed program left there, or a folder of nothing."""
-    return entry.suffix == _LEFT_OVER or (entry.is_dir() and not any(entry.iterdir()))
+    """Whether it is what muscle left there when it was killed, or a folder of nothing."""
+    return (entry.suffix == _LEFT_OVER and entry.name.startswith(".")) or (entry.is_dir() and not any(entry.iterdir()))
 
 
 def _is_beside(entry: Path) -> bool:
     """Whether it is no predictions by its name: a README, a picture, a hidden file."""
     if entry.suffix == _LEFT_OVER:
-        return False
+        return False  # a download, perhaps, that is not done
     return entry.name.startswith(".") or (entry.suffix.lower() in _BESIDE and entry.is_file())
 
 

@@ -26,7 +26,9 @@ from muscle.errors import DataError
 from muscle.foreign_text import listing
 from muscle.predictions.formats import TEXT_SUFFIX, TEXT_TABLE_SUFFIXES
 from muscle.predictions.messages import reason
+from muscle.predictions.plain.known_names import ANSWERED, ASKED, EXPECTED, JUDGED, NAMED, plain_name
 from muscle.predictions.plain.unpacked_size import arrow_bytes, parquet_size
+from muscle.predictions.records import is_known
 
 MAX_TABLE_BYTES = 8 << 30
 """Unpacked; ten million predictions with short texts are 3 GB."""
@@ -41,6 +43,7 @@ _SEPARATORS = (",", ";", "\t", "|")
 _QUOTED = re.compile(r'"[^"]*"')
 _SAID = re.compile(r"\ufeff?\"?sep=(.)\"?\r?\n?")
 """The line that Excel looks for before the header."""
+_JSON_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\[\s*)?\{")
 _NOT_IN_1252 = b"\x81\x8d\x8f\x90\x9d"
 
 
@@ -53,6 +56,27 @@ def is_text_table(path: Path) -> bool:
         encoding = "utf-16" if _has_utf16_mark(handle) else "utf-8"
     line = _first_line(path, encoding).lstrip("\ufeff \t")
     return not line.startswith(("{", "[")) and any(separator in line for separator in _SEPARATORS)
+
+
+def holds_predictions(path: Path) -> bool:
+    """Whether a `.txt` file in a folder is JSON lines or a table of predictions, and not somebody's notes.
+
+    A table's header names at least two fields, in our words or the usual ones.
+    """
+    if path.suffix.lower() != TEXT_SUFFIX or not path.is_file():
+        return False
+    if not is_text_table(path):
+        with path.open("rb") as handle:
+            return _JSON_START.match(handle.read(64)) is not None
+    encoding = text_encoding(path)
+    separator = _separator(path, encoding)
+    try:
+        with _csv_rows(path, separator, encoding) as rows:
+            header = next(rows, (1, []))[1]
+    except (csv.Error, UnicodeDecodeError):
+        return False
+    known = {name for names in (ASKED, NAMED, ANSWERED, EXPECTED, JUDGED) for name in names}
+    return sum(is_known(name.strip()) or plain_name(name) in known for name in header) > 1
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,18 @@ def _is_reference() -> pl.Expr:
     return pl.when(has_both).then(references.list.contains(_given_answer()))
 
 
+def compared_with_reference(records: pl.DataFrame, field: str) -> pl.Series:
+    """Return whether a field of records that holds answers is one of the references; null where one of them lacks.
+
+    Args:
+        records: any records.
+        field: `choice`, `extracted_answer` or `output`; the other two play no part.
+    """
+    others = [name for name in ("choice", "extracted_answer", "output") if name != field]
+    alone = records.with_columns(pl.lit(None, records.schema[name]).alias(name) for name in others)
+    return alone.select(_is_reference().alias("same")).to_series()
+
+
 def has_bare_score(table: pl.DataFrame) -> bool:
     """Whether a file has a field `score` that is a number and no object of names and numbers."""
     if "score" not in table.columns or table["score"].dtype.is_nested():

@@ -23,18 +23,21 @@ class WhatDecides:
         line: in words.
         kind: "plain", which nobody could doubt: fields of the format decide, and every column is used; "reading", a
             choice between columns that reports tell; "doubt", which should make a reader look twice.
+        compares: the field that is compared with the reference, where verdicts are made so; None where they are given.
     """
 
     line: str
     kind: Literal["plain", "reading", "doubt"]
+    compares: str | None = None
 
     def facts(self) -> RunFacts:
         """Return it as facts of a run."""
-        return {
+        facts: RunFacts = {
             "notes": [self.line] if self.kind == "doubt" else [],
             "readings": [self.line] if self.kind == "reading" else [],
             "decided": self.line,
         }
+        return facts if self.compares is None else {**facts, "compares": self.compares}
 
 
 def what_decides(
@@ -62,7 +65,7 @@ def what_decides(
         return f"'{listing([column(ours)])}'"
 
     scores = [name for name in frame.columns if name.startswith(SCORE_PREFIX)]
-    ignored, doubt = list(unread), ""
+    ignored, doubt, compares = list(unread), "", None
     if "correct" in fields:
         deciding = ["correct"]
         line = f"column {named('correct')} decides what is right"
@@ -70,6 +73,7 @@ def what_decides(
     elif frame["correct"].null_count() < frame.height or not scores:
         answers = [n for n in ("choice", "extracted_answer", "output") if n in fields and not _is_empty(frame, n)]
         deciding = [next(iter(answers), "output"), "reference"]
+        compares = deciding[0]
         line = f"{named(deciding[0])} compared with {named('reference')} decides what is right"
         doubt = _none_is_right(frame["correct"].drop_nulls())
         if f"{SCORE_PREFIX}score" in scores and not is_asked:
@@ -84,7 +88,8 @@ def what_decides(
     ends = [doubt, ", ".join(others), f"not used: {listing(ignored)}" if ignored else ""]
     # A score that is called so may be a judge's, a distance or a confidence: that it decides is told.
     is_plain = deciding != ["score"] and all(column(ours) == ours for ours in deciding) and not any(ends)
-    return WhatDecides("; ".join([line, *filter(None, ends)]), "doubt" if doubt else "plain" if is_plain else "reading")
+    kind: Literal["plain", "reading", "doubt"] = "doubt" if doubt else "plain" if is_plain else "reading"
+    return WhatDecides("; ".join([line, *filter(None, ends)]), kind, compares)
 
 
 def _none_is_right(verdicts: pl.Series) -> str:

@@ -2,7 +2,7 @@
 
 It goes by the verdict, so that it never says more than that one proves:
 
-- pass: ship.
+- pass: ship; where a policy judged that could not have stopped the update, look first.
 - warn: a candidate that breaks fewer answers than the plain update beyond chance, and provably keeps its accuracy, is
   the version to ship, although it still breaks more than is let pass. An update whose accuracy provably rises is one
   to look at first. Else: don't ship yet. Where a policy judged, it let the update pass with a warning: look first.
@@ -45,12 +45,14 @@ class Grounds:
         better_than_plain: whether a candidate is proven to be the better of the two updates, whatever is missing.
         gains: whether accuracy, or the mean score, is proven to rise, whatever is missing.
         by_policy: whether a policy judged.
+        can_stop: whether anything that was judged could have stopped the update; a pass says something only then.
     """
 
     judgements: Sequence[Judgement]
     better_than_plain: bool
     gains: bool
     by_policy: bool = False
+    can_stop: bool = True
 
 
 def better_than_plain(standings: Mapping[str, Standing], tasks: Mapping[str, JudgedTask]) -> bool:
@@ -107,7 +109,7 @@ def decide(report: Report, grounds: Grounds) -> Decision:
 
 def _advice_by(report: Report, grounds: Grounds) -> Advice:
     if report.verdict == "pass":
-        return "ship"
+        return "ship" if grounds.can_stop else "look_first"
     if report.verdict == "block":
         return "dont_ship"
     if report.verdict == "cannot_tell":
@@ -143,7 +145,7 @@ def _opening(report: Report, advice: Advice, worst: Sequence[Judgement], more: J
         return f"Don't ship {what}" + ("" if report.verdict == "block" else " yet")
     if more is not None:
         return f"Can't tell yet, {_items_words(report, more)} would"
-    lack = next((each for each in worst if each.about == "missing"), None)
+    lack = next((each for each in worst if each.about in ("missing", "policy")), None)
     return f"Can't tell, {middle_cut(lack.sure, MAX_LACK)}" if lack is not None and lack.sure else "Can't tell"
 
 
@@ -224,8 +226,10 @@ def _what_would_tell(report: Report, worst: Sequence[Judgement], more: Judgement
         return "Have people label more answers (--human-labels): the judge model's errors leave it open."
     if more is not None:
         return f"Ask both models {_items_words(report, more)} like these, label them, and compare again."
-    questions = listing(dict.fromkeys(each.question for each in worst if each.question), MAX_NAMED)
-    asked = f" whether {questions}" if questions else ""
+    if any(each.about == "policy" for each in worst):
+        return "Mend the policy: its rules must fit the tasks and slices that are compared. The default one fits any."
+    questions = list(dict.fromkeys(each.question for each in worst if each.question))
+    asked = f" whether {listing(questions, MAX_NAMED)}" if questions else ""
     return f"No test set of a usual size would tell{asked}: read what broke and decide by that."
 
 

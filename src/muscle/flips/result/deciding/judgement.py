@@ -9,9 +9,9 @@ from muscle.flips.result.finding import Word
 from muscle.flips.statistics.intervals import Estimate, z_value
 from muscle.flips.statistics.power import ALPHA, items_to_separate
 
-About = Literal["old", "plain", "floor", "judge", "missing", "rule"]
+About = Literal["old", "plain", "floor", "judge", "missing", "rule", "policy"]
 """What is asked: what breaks against the old version; against the plain update; against the old recipe trained again;
-what a judge's errors allow for; what is missing; a rule of a policy."""
+what a judge's errors allow for; what is missing; a rule of a policy; what a policy without a rule would judge."""
 
 
 @dataclass(frozen=True)

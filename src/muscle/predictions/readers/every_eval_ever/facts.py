@@ -16,9 +16,10 @@ from muscle.predictions.readers.shared.fields import (
     load_settings,
     object_at,
     objects_at,
+    truth_at,
 )
 from muscle.predictions.readers.shared.json_members import parse_object
-from muscle.predictions.readers.shared.values import known
+from muscle.predictions.readers.shared.values import NOTHING_SET, known
 from muscle.predictions.run import RunFacts, Unread
 
 OWN_RUN = "muscle.run"
@@ -129,10 +130,7 @@ class Aggregate:
             "settings": {},
             "created": self.content.get("evaluation_timestamp") or self.content.get("retrieved_timestamp"),
             "harness": library.get("name"),
-            "higher_is_better": {
-                metric.name: not object_at(metric.entry, "metric_config", self.where).get("lower_is_better")
-                for metric in metrics
-            },
+            "higher_is_better": self._directions(),
             "results": results,
             "tasks": {
                 evaluation: self._task([metric for metric in metrics if metric.evaluation == evaluation])
@@ -143,9 +141,17 @@ class Aggregate:
             "readings": [],
         }
 
+    def _directions(self) -> dict[str, bool]:
+        """Return which way each metric counts, where its entry says so."""
+        entries = ((m.name, object_at(m.entry, "metric_config", self.where)) for m in self.metrics.values())
+        lower = {name: truth_at(entry, "lower_is_better", self.where) for name, entry in entries}
+        return {name: not less for name, less in lower.items() if less is not None}
+
     def _task(self, metrics: Sequence[Metric]) -> dict[str, object]:
         configs = {metric.name: object_at(metric.entry, "metric_config", self.where) for metric in metrics}
         generation = object_at(metrics[0].entry, "generation_config", self.where)
+        details = object_at(generation, "additional_details", self.where)
+        given = {**object_at(generation, "generation_args", self.where), **details}
         rules = {
             name: {key: config[key] for key in _CONFIG if key in config and config[key] not in _INFINITE}
             for name, config in configs.items()
@@ -154,8 +160,9 @@ class Aggregate:
         return known(
             {
                 "dataset": metrics[0].entry.get("source_data"),
-                "generation": generation.get("generation_args"),
+                "generation": {name: value for name, value in given.items() if name != "num_fewshot"},
+                "num_fewshot": given.get("num_fewshot"),
                 "metric_config": rules,
-                "judge": known(judges),
+                "judge": (known(judges) or NOTHING_SET) if configs else None,
             }
         )

@@ -33,7 +33,7 @@ from muscle.predictions.readers.shared.fields import (
 )
 from muscle.predictions.readers.shared.json_members import file_objects
 from muscle.predictions.readers.shared.row_table import RowTable
-from muscle.predictions.readers.shared.values import float_of, known, refuse
+from muscle.predictions.readers.shared.values import NOTHING_SET, float_of, known, refuse
 from muscle.predictions.records import complete, concat_records
 from muscle.predictions.run import SCORE_PREFIX, Run, RunFacts, Unread
 
@@ -50,6 +50,12 @@ _BOOKKEEPING = re.compile(
     r"num_|inference_|training_|max_prob|finish_reason|logprob$|request_|batch_size|prompt_|predicted_index|"
     r".*_(runtime|tokens|truncated|bytes)$"
 )
+_PROMPT = (
+    *("method", "instructions", "max_train_instances", "max_eval_instances"),
+    *("input_prefix", "input_suffix", "reference_prefix", "reference_suffix", "output_prefix", "output_suffix"),
+    *("instance_prefix", "chain_of_thought_prefix", "chain_of_thought_suffix"),
+)
+"""What words a prompt, but for `global_prefix` and `global_suffix`, which HELM sets by the model."""
 _LOWER_IS_BETTER = ("perplexity", "bits_per_byte")
 _MODEL = re.compile(r",?model=[^,]*")
 
@@ -217,26 +223,18 @@ def _main_score_first(frame: pl.DataFrame) -> tuple[pl.DataFrame, str | None]:
 def _spec_facts(spec: Mapping[str, object], where: str) -> dict[str, object]:
     adapter = object_at(spec, "adapter_spec", where)
     names = ("temperature", "max_tokens", "stop_sequences", "num_outputs")
-    prompt = (
-        "method",
-        "instructions",
-        "input_prefix",
-        "output_prefix",
-        "max_train_instances",
-        "max_eval_instances",
-    )
     return known(
         {
             "dataset": spec.get("scenario_spec"),
             "generation": known({name: adapter.get(name) for name in names}),
             "num_fewshot": adapter.get("max_train_instances"),
-            "prompt": known({name: adapter.get(name) for name in prompt}),
+            "prompt": known({name: adapter.get(name) for name in _PROMPT}),
             "metric_specs": spec.get("metric_specs"),
             "judge": [
                 known({"class": entry.get("class_name"), "args": entry.get("args")})
                 for entry in objects_at(spec, "annotators", where)
             ]
-            or "none",
+            or NOTHING_SET,
         }
     )
 

@@ -13,7 +13,7 @@ from muscle.predictions.readers.shared.fields import (
     text_at,
     texts_at,
 )
-from muscle.predictions.readers.shared.values import known, text_of
+from muscle.predictions.readers.shared.values import NOTHING_SET, known, text_of
 from muscle.predictions.run import RunFacts
 
 _NOT_THE_TASK = (
@@ -39,6 +39,8 @@ _LIMITS = (
     "cost_limit",
 )
 _SPREADS = ("stderr", "std", "var")
+_JUDGES = ("model", "models", "model_role", "grader", "grader_model", "judge", "judge_model")
+"""Options of a scorer that say which model judges."""
 
 
 class Header:
@@ -160,16 +162,17 @@ class Header:
         facts, where = self.facts, self.where
         task = {
             "version": facts.get("task_version"),
-            "args": object_at(facts, "task_args", where),
+            "args": object_at(facts, "task_args", where) or NOTHING_SET,
             "dataset": {name: self.dataset.get(name) for name in ("name", "location", "samples", "shuffled")},
             "epochs": count_at(self.config, "epochs", where),
             "epochs_reducer": texts_at(self.config, "epochs_reducer", where),
             "limit": self.config.get("limit"),
+            "limits": known({name: self.config.get(name) for name in _LIMITS}) or NOTHING_SET,
             "metric": main,
-            "judge": object_at(facts, "model_roles", where),
+            **self._graders(),
             "scorers": [entry.get("name") for entry in self.scorers],
             "solver": list_at(self.plan, "steps", where),
-            "generation": object_at(self.plan, "config", where) or facts.get("model_generate_config"),
+            "generation": self._generation() or NOTHING_SET,
         }
         return {
             "model": self.model,
@@ -180,6 +183,25 @@ class Header:
             "results": {self.task: self._own_results()},
             "tasks": {self.task: known(task)},
         }
+
+    def _graders(self) -> dict[str, object]:
+        """Return who judges, by role and by scorer, and what else the scorers were told.
+
+        A scorer takes its judge from its own options, else from the role `grader`, else it is the model under test.
+        """
+        named: dict[str, Mapping[str, object]] = {}
+        for entry in self.scores:
+            named[text_at(entry, "scorer", self.where) or "score"] = object_at(entry, "params", self.where)
+        for entry in self.scorers:
+            name = (text_at(entry, "name", self.where) or "score").rpartition("/")[2]
+            named[name] = {**named.get(name, {}), **object_at(entry, "options", self.where)}
+        judges: dict[str, object] = {**object_at(self.facts, "model_roles", self.where)}
+        options: dict[str, object] = {}
+        for name, given in named.items():
+            judges |= {f"{name}.{key}": value for key, value in given.items() if key in _JUDGES and value is not None}
+            rest = known({key: value for key, value in given.items() if key not in _JUDGES})
+            options[name] = rest or NOTHING_SET
+        return {"judge": judges or NOTHING_SET, "scorer_options": options}
 
     def _own_results(self) -> dict[str, float]:
         """Inspect's aggregates: `score,metric` (and the reducer, where there is one) to value."""

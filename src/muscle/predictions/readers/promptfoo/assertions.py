@@ -20,6 +20,8 @@ Assertions = Sequence[Mapping[str, object]]
 _GRADING = ("threshold", "assertScoringFunction")
 _GRADING_OPTIONS = ("rubricPrompt", "factuality", "transform", "postprocess")
 _SHOWN_LENGTH = 200
+_NO_ASSERTIONS = "No assertions"
+"""What promptfoo writes as the reason of a test that asks for nothing, which always passes."""
 _BY_CODE = frozenset(
     [
         *(
@@ -59,9 +61,10 @@ def assertions_of(result: Mapping[str, object], test: Mapping[str, object], wher
     """Return a test's assertions; None where the file does not tell (version 2 without them)."""
     if test:
         return objects_at(test, "assert", where)
-    graded = objects_at(object_at(result, "gradingResult", where), "componentResults", where)
-    found = [object_at(each, "assertion", where) for each in graded]
-    return [assertion for assertion in found if assertion] or None
+    grading = object_at(result, "gradingResult", where)
+    graded = objects_at(grading, "componentResults", where)
+    found = [assertion for each in graded if (assertion := object_at(each, "assertion", where))]
+    return found if found or grading.get("reason") == _NO_ASSERTIONS else None
 
 
 def graded_by(assertions: Assertions | None, test: Mapping[str, object], where: str) -> str | None:

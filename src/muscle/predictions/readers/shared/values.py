@@ -10,6 +10,9 @@ from typing import NoReturn
 from muscle.errors import DataError
 from muscle.foreign_text import shorten
 
+NOTHING_SET = "none"
+"""What a fact says where the file is known to set nothing: unlike a fact that is not there, it can differ."""
+
 _KINDS = {dict: "an object", list: "a list", type(None): "null"}
 
 
