@@ -10,6 +10,7 @@ from rich.console import Console
 from muscle import Report
 from muscle.flips.trained import Curve, Method, Outcome, TrainedAdapter
 from muscle.report.page.html import render_html
+from muscle.report.page.training.cards import training_cards
 from muscle.report.text.markdown import render_markdown
 from muscle.report.text.terminal import print_report
 from page_text import Page
@@ -93,6 +94,22 @@ def test_a_method_at_option_level_shows_its_agreement_and_calibration():
     assert "1,920 labelled and 5,000 unlabelled; epoch 14 of 16 kept (at most 24), the validation loss was" in text
     assert "agreement with the target 90.0% to 95.0%" in text
     assert "Agreement with the target" in render_html(report)
+
+
+@pytest.mark.parametrize(
+    ("method", "unit"),
+    [
+        (Method("options", "mixture", temperature=1.0), "nats"),
+        (Method("options", "focal", temperature=100.0), "nats"),
+        (Method("options", "focal"), "distance of logits"),
+        (Method("options", "inhibition"), "distance of logits"),
+    ],
+)
+def test_a_loss_is_drawn_in_its_own_unit(method, unit):
+    flat = [Curve("loss", [0.5, 1.0, 2.0], [0.9, 0.5, 0.1]), Curve("validation_loss", [1.0, 2.0], [0.3, 0.29])]
+    (card,) = training_cards(with_training(replace(EQ_1, method=method, curves=flat)))
+    assert [plot.title.partition(":")[0] for plot in card.plots] == ["Loss", "Validation loss"]
+    assert {plot.y_name for plot in card.plots} == {unit}
 
 
 def test_nothing_is_said_where_runs_alone_were_compared():

@@ -61,10 +61,10 @@ def tests_table(board: Leaderboard, task: TaskBoard) -> Table | None:
             against = f"against {visible(each.against)}"
             cells = (*_test_cells(each, path), *(_accuracy_cells(each, path) if task.kind == "binary" else ()))
             rows.append(PageRow(visible(row.name), against, cells))
-    head = ("flips", "theirs", "fewer in", "p over items (Holm)", "p over seeds", "p by seed", "beats it")
+    head = ["flips", "theirs", "fewer in", "p over items (Holm)", "p over seeds", "p by seed", "beats it"]
     if task.kind == "binary":
-        head += ("accuracy, points", "its p (Holm)")
-    return Table("Method", head, tuple(rows)) if rows else None
+        head += ["accuracy, points", "its p (Holm)"]
+    return Table("Method", tuple(head), tuple(rows)) if rows else None
 
 
 def _test_cells(each: Comparison, path: str) -> tuple[Markup, ...]:
@@ -90,7 +90,7 @@ def _test_cells(each: Comparison, path: str) -> tuple[Markup, ...]:
 
 def _accuracy_cells(each: Comparison, path: str) -> tuple[Markup, Markup]:
     """Return the difference of accuracy, and whether it is more than chance."""
-    found = (
+    found: tuple[tuple[float | None, Form, str], ...] = (
         (each.accuracy_difference, "points", "accuracy_difference"),
         (each.accuracy_p_over_items_holm, "probability", "accuracy_p_over_items_holm"),
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 from muscle.flips.result.report import Report
-from muscle.flips.trained import Outcome, Series, TrainedAdapter
+from muscle.flips.trained import Method, Outcome, Series, TrainedAdapter
 from muscle.foreign_text import visible
 from muscle.report.numbers import told_apart
 from muscle.report.page.data_elements import ABSENT, figure, integer, pointer
@@ -21,7 +21,7 @@ _HEAD = ("Validation loss", "Kept", "Data", "Epoch", "Steps")
 
 
 _PLOTS: Sequence[tuple[str, str, bool, Sequence[tuple[Series, str]]]] = (
-    ("Loss", "nats", False, (("loss", "training batches"), ("validation_loss", "validation"))),
+    ("Loss", "{loss}", False, (("loss", "training batches"), ("validation_loss", "validation"))),
     (
         "{Counted} that lean on the old model",
         "share of the {counted} (Fig. 3 of the paper)",
@@ -43,7 +43,7 @@ _PLOTS: Sequence[tuple[str, str, bool, Sequence[tuple[Series, str]]]] = (
 )
 """Of each plot: its title, what stands on its vertical axis, whether that is a share, and its curves.
 
-`{counted}` is what the loss counts: tokens, or items of whole answers.
+`{counted}` is what the loss counts: tokens, or items of whole answers; `{loss}` is its unit.
 """
 
 
@@ -91,11 +91,17 @@ def _epoch(outcome: Outcome, path: str) -> Markup:
     return written + Markup('<span class="second">{}</span>').format(state)
 
 
+def _unit_of(method: Method) -> str:
+    """Return the unit of a method's loss; a focal distance without a temperature is one of logits."""
+    of_logits = method.target == "inhibition" or (method.target == "focal" and method.temperature is None)
+    return "distance of logits" if of_logits else "nats"
+
+
 def _plots(adapter: TrainedAdapter) -> Iterator[Plot]:
     name, of_tokens = visible(run_name(adapter)), adapter.method is None or adapter.method.unit == "tokens"
     words = (
         {"Counted": "Tokens", "counted": "counted tokens"} if of_tokens else {"Counted": "Items", "counted": "items"}
-    )
+    ) | {"loss": "nats" if adapter.method is None else _unit_of(adapter.method)}
     for title, unit, percent, series in _PLOTS:
         found = [(key, told, adapter.curve(key)) for key, told in series]
         lines = [
@@ -110,7 +116,7 @@ def _plots(adapter: TrainedAdapter) -> Iterator[Plot]:
             yield Plot(whole, "epoch", unit.format(**words), picture, (told,) if len(lines) > 1 else ())
         if title == "Loss" and len(lines) > 1 and _is_flat_beside(lines[1], lines[0]):
             alone = f"Validation loss: {name}"
-            yield Plot(alone, "epoch", unit, curves(lines[1:], title=alone))
+            yield Plot(alone, "epoch", unit.format(**words), curves(lines[1:], title=alone))
 
 
 def _is_flat_beside(line: Line, other: Line) -> bool:
