@@ -285,7 +285,7 @@ def test_several_tasks_have_a_line_of_advice_each_that_leads_to_the_task(tmp_pat
     page = render_leaderboard(replace(board, tasks=[*board.tasks, *board.tasks]))
     assert '<h1 id="headline">What to do, task by task</h1>' in page
     for number in (1, 2):
-        assert f'<p><a href="#task-{number}"><bdi>trivia</bdi></a>: <bdi>Align with better' in page
+        assert f'<p class="tests"><a href="#task-{number}"><bdi>trivia</bdi></a>: <bdi>Align with better' in page
     assert '<h1 id="headline" class="long"><bdi>Align with better' in render_leaderboard(board)
 
 
