@@ -239,6 +239,18 @@ def test_labels_that_were_chosen_by_their_gain_say_nothing_of_the_others(tmp_pat
         fit_route(*runs, labels=labels, fit=FitOptions(apart=0.9))
 
 
+def test_a_list_for_the_bound_alone_is_drawn_from_all_items_and_judges_a_rule_on_all_of_them(tmp_path: Path) -> None:
+    rule = fit_route(*two_answers(900), fit=FitOptions(flip_limit=0.05)).rule
+    frames = two_answers(900, seed=5, start=5000)
+    runs = unjudged(frames)
+    listed = list_to_label(*runs, num=150, rule=rule, for_bound=1)
+    assert set(listed.frame["purpose"]) == {"bound"} and listed.frame["fingerprint"].is_sorted()
+    assert 30 < sum(is_apart(each, 0.5) for each in listed.frame["fingerprint"]) < 120
+    write_list(tmp_path / "list.csv", listed)
+    counts = check_route(rule, *runs, labels=read_labels(filled(tmp_path / "list.csv", frames))).bound.counts
+    assert counts.num == 900 and counts.judged == counts.drawn > 10 and counts.passed_over == 0
+
+
 def test_a_label_is_of_both_answers_and_is_left_out_where_a_model_now_says_something_else(tmp_path: Path) -> None:
     frames = two_answers(900)
     old, new = unjudged(frames)
