@@ -79,9 +79,11 @@ def _gains(items: Items, rule: RuleFile | None) -> Floats:
     if rule is None:
         return np.full(items.num, share / 2)  # nothing is known of who is right where
     given = rule.rule()
-    if isinstance(given, GateRule):
-        return expected_gain(given.log_odds(items), share, given.log_kappa)
-    return expected_gain(-np.nan_to_num(serve(given, items).needed, posinf=0.0), share, given.log_kappa)
+    served = serve(given, items)
+    is_gate = isinstance(given, GateRule)
+    # Of a stack nothing is known where the old model is not asked.
+    log_odds = given.log_odds(items) if is_gate else -np.nan_to_num(served.needed, posinf=0.0)
+    return expected_gain(log_odds, served.kept, share, given.log_kappa)
 
 
 def _list_rows(items: Items, rows: list[int], purpose: str, gain: Floats) -> pl.DataFrame:
