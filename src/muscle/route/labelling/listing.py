@@ -80,9 +80,10 @@ def _gains(items: Items, rule: RuleFile | None) -> Floats:
         return np.full(items.num, share / 2)  # nothing is known of who is right where
     given = rule.rule()
     served = serve(given, items)
-    is_gate = isinstance(given, GateRule)
-    # Of a stack nothing is known where the old model is not asked.
-    log_odds = given.log_odds(items) if is_gate else -np.nan_to_num(served.needed, posinf=0.0)
+    if isinstance(given, GateRule):
+        log_odds = given.log_odds(items)
+    else:  # nothing is known where the old model is not asked
+        log_odds = -np.nan_to_num(served.needed, posinf=0.0)
     return expected_gain(log_odds, served.kept, share, given.log_kappa)
 
 
