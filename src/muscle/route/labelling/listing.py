@@ -80,10 +80,9 @@ def _gains(items: Items, rule: RuleFile | None) -> Floats:
         return np.full(items.num, share / 2)  # nothing is known of who is right where
     given = rule.rule()
     served = serve(given, items)
-    if isinstance(given, GateRule):
-        log_odds = given.log_odds(items)
-    else:  # nothing is known where the old model is not asked
-        log_odds = -np.nan_to_num(served.needed, posinf=0.0)
+    # Of a stack nothing is known where the old model is not asked.
+    by_options = -np.nan_to_num(served.needed, posinf=0.0)
+    log_odds = given.log_odds(items) if isinstance(given, GateRule) else by_options
     return expected_gain(log_odds, served.kept, share, given.log_kappa)
 
 
