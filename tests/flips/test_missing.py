@@ -44,6 +44,29 @@ def _update(size: int, lost: int, gained: int) -> tuple[pl.DataFrame, pl.DataFra
 STRICT = Policy(name="strict", default=Rules(negative_flip_rate=Limit(limit=0.02)))
 
 
+@pytest.mark.parametrize("why", ["unscored", "error", "unread"])
+def test_a_warning_that_would_be_a_block_with_what_is_missing_cannot_be_told(why: str) -> None:
+    old, new = _update(2_000, 120, 40)
+    assert compare(old, new).verdict == "block"
+    hidden = pl.int_range(2_000) < 80
+    if why == "unread":
+        kept = read_run(new.filter(~hidden))
+        lacking: Any = replace(kept, unread=(Unread("80 records", "here", 80),))
+    elif why == "error":
+        lacking = new.with_columns(error=pl.when(hidden).then(pl.lit("timeout")))
+    else:
+        lacking = new.with_columns(correct=pl.when(~hidden).then("correct"))
+    result = compare(old, lacking)
+    assert result.verdict == "cannot_tell"
+    assert compare(old.filter(~hidden), new.filter(~hidden)).verdict == "warn"
+
+
+def test_a_warning_that_stays_one_whatever_is_missing_is_kept() -> None:
+    old, new = _update(2_000, 40, 80)
+    new = new.with_columns(correct=pl.when(pl.int_range(2_000) != 1_000).then("correct"))
+    assert compare(old, new).verdict == "warn"
+
+
 def test_unscored_items_are_missing_and_named() -> None:
     old, new = _update(400, 0, 0)
     new = new.with_columns(correct=pl.when(pl.int_range(400) >= 100).then("correct"))

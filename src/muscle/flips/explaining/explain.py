@@ -67,8 +67,13 @@ def causes_of(pairs: Mapping[WithOld, Pair], rules: Sequence[CauseRule]) -> dict
             for side, pair in pairs.items()
             if name in pair.tasks
         }
-        for name in pairs["old_vs_new"].tasks
+        for name in _task_names(pairs)
     }
+
+
+def _task_names(pairs: Mapping[WithOld, Pair]) -> list[str]:
+    """Return the tasks of all sides, those of the plain update first."""
+    return list(dict.fromkeys(name for pair in pairs.values() for name in pair.tasks))
 
 
 def explain(
@@ -89,13 +94,13 @@ def explain(
         DataError: the labels cannot be used.
     """
     labels = read_labels(Path(options.human_labels)) if options.human_labels is not None else None
-    plain = pairs["old_vs_new"]
     found = {}
-    for name, items in plain.tasks.items():
-        totals = {side: pair.tasks[name].frame.height for side, pair in pairs.items() if name in pair.tasks}
+    for name in _task_names(pairs):
+        has = {side: pair for side, pair in pairs.items() if name in pair.tasks}
+        plain, totals = has.get("old_vs_new"), {side: pair.tasks[name].frame.height for side, pair in has.items()}
         found[name] = Explanation(
             causes=causes_report(causes[name], totals),
-            what_changed=what_changed(plain.joined, items, seed=options.seed),
+            what_changed=what_changed(plain.joined, plain.tasks[name], seed=options.seed) if plain else [],
             closeness=closeness_report(pairs, name, rerun),
             judge=_corrected(pairs, name, labels, options.judge_errors),
         )

@@ -115,12 +115,16 @@ def adjusted_for_tasks(measured: Mapping[str, SideNumbers]) -> dict[str, SideNum
 
 
 def histogram(sides: Mapping[WithOld, TaskItems]) -> DifferenceHistogram | None:
-    """Return how the score's difference is distributed on each side, over shared edges; None where nothing moved.
+    """Return how the score's difference is distributed on each side, over shared edges.
+
+    None where nothing moved, or the plain update lacks the task.
 
     Args:
         sides: the task's items by side, `old_vs_new` and perhaps `old_vs_candidate`.
     """
     values = {side: differences_of(items).values for side, items in sides.items()}
+    if "old_vs_new" not in values:
+        return None
     reach = max((float(np.abs(v).max()) for v in values.values() if v.size), default=0.0)
     if reach == 0:
         return None

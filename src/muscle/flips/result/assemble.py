@@ -138,10 +138,8 @@ def _sides(main: Mapping[str, Run], options: CompareOptions) -> dict[Side, Measu
 
 def _with_old(sides: Mapping[Side, MeasuredPair]) -> dict[WithOld, MeasuredPair]:
     """Return the sides that the old version is one of."""
-    found: dict[WithOld, MeasuredPair] = {"old_vs_new": sides["old_vs_new"]}
-    if "old_vs_candidate" in sides:
-        found["old_vs_candidate"] = sides["old_vs_candidate"]
-    return found
+    names: tuple[WithOld, ...] = ("old_vs_new", "old_vs_candidate")
+    return {side: sides[side] for side in names if side in sides}
 
 
 def _remarks(runs: Sequence[Run], sides: Mapping[Side, MeasuredPair]) -> Remarks:
@@ -193,12 +191,13 @@ def _check_same_measure(plain: TaskItems, candidate: TaskItems) -> None:
 
 
 def _effects(with_old: Mapping[WithOld, MeasuredPair], options: CompareOptions) -> dict[str, CandidateEffect | None]:
-    """Return what a candidate changes against the plain update, by task; None of tasks that it lacks."""
+    """Return what a candidate changes against the plain update, by task; None of tasks that one of them lacks."""
     plain, candidate = with_old["old_vs_new"].pair, with_old.get("old_vs_candidate")
-    found: dict[str, CandidateEffect | None] = {}
+    found: dict[str, CandidateEffect | None] = dict.fromkeys(
+        (*plain.tasks, *(candidate.pair.tasks if candidate else ()))
+    )
     for name, items in plain.tasks.items():
         other = candidate.pair.tasks.get(name) if candidate else None
-        found[name] = None
         if candidate is not None and other is not None:
             _check_same_measure(items, other)
             shared = shared_items(items, plain.joined, other, candidate.pair.joined)
@@ -244,12 +243,13 @@ def _with_standings(
 
 def _repeats_of(name: str, with_old: Mapping[WithOld, MeasuredPair]) -> RepeatsPerItem:
     """Return how many answers an item has in each version."""
-    plain = with_old["old_vs_new"].realities[name].repeats
-    old, new = (1, 1) if plain is None else (median_answers(plain.old), median_answers(plain.new))
-    candidate = None
+    old, new, candidate = 1, 1, None
     if "old_vs_candidate" in with_old and name in with_old["old_vs_candidate"].realities:
         other = with_old["old_vs_candidate"].realities[name].repeats
-        candidate = 1 if other is None else median_answers(other.new)
+        old, candidate = (1, 1) if other is None else (median_answers(other.old), median_answers(other.new))
+    if "old_vs_new" in with_old:
+        plain = with_old["old_vs_new"].realities[name].repeats
+        old, new = (1, 1) if plain is None else (median_answers(plain.old), median_answers(plain.new))
     return RepeatsPerItem(old, new, candidate)
 
 
@@ -259,25 +259,25 @@ def _task_results(
     cuts: Mapping[WithOld, Sequence[Cut]],
     explained: Mapping[str, Explanation],
 ) -> dict[str, TaskResult]:
-    """Return each task's part of the report."""
+    """Return each task's part of the report: of the tasks that the plain update has, then of a candidate's others."""
     slices: dict[WithOld, dict[str, TaskSlices]] = {
         side: measure_cuts(own, sides[side].pair.tasks) for side, own in cuts.items()
     }
     found = {}
-    for name, plain in sides["old_vs_new"].pair.tasks.items():
+    for name in effects:
         has = {side: measured for side, measured in sides.items() if name in measured.pair.tasks}
         with_old = _with_old(has)
         numbers = {side: measured.numbers[name] for side, measured in has.items()}
         variance = {side: each.realities[name].variance for side, each in has.items()}
         known = {side: each for side, each in variance.items() if each is not None}
         items = {side: measured.pair.tasks[name] for side, measured in with_old.items()}
-        why = explained[name]
+        why, first = explained[name], next(iter(items.values()))
         found[name] = TaskResult(
-            n=plain.frame.height,
-            kind=plain.kind,
-            score=plain.score_label,
-            scores_not_compared=list(plain.other_scores),
-            unscored=plain.num_unscored,
+            n=first.frame.height,
+            kind=first.kind,
+            score=first.score_label,
+            scores_not_compared=list(first.other_scores),
+            unscored=first.num_unscored,
             repeats=_repeats_of(name, with_old),
             variance=known or None,
             old_vs_new=numbers.get("old_vs_new"),
@@ -285,7 +285,7 @@ def _task_results(
             new_vs_candidate=numbers.get("new_vs_candidate"),
             quadrants={side: measured.counts(name) for side, measured in with_old.items()},
             candidate_effect=effects[name],
-            difference_histogram=histogram(items) if plain.kind == "continuous" else None,
+            difference_histogram=histogram(items) if first.kind == "continuous" else None,
             slices={side: each.get(name) for side, each in slices.items()},
             causes=why.causes,
             what_changed=why.what_changed,

@@ -173,12 +173,15 @@ def _continuous_task(name: str, numbers: SideNumbers, counts: Counts, harm_p: fl
 def careful(seen: Verdict, worst: Verdict, missing: str) -> Verdict:
     """Return the verdict with what is missing taken into account: a pass must hold even if all of it had broken.
 
+    So must a warning: what would be blocked then cannot be told.
+
     Args:
         seen: the verdict on what was judged.
         worst: the verdict with the missing answers at their worst (`muscle.flips.pairing.missing`).
         missing: what is missing, in words.
     """
-    if seen.word != "pass" or worst.word == "pass":
+    worse = {"pass": ("warn", "cannot_tell", "block"), "warn": ("block",)}
+    if worst.word not in worse.get(seen.word, ()):
         return seen
     return cannot_tell_for({f"{missing}; if they had broken: {worst.reasons[0]}": missing}, seen)
 

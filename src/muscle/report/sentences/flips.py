@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from muscle.flips.result.flip import Flip, ScoredAnswer
+from muscle.flips.result.headline import balance
 from muscle.flips.result.report import Report
 from muscle.foreign_text import one_line
 from muscle.report.numbers import count, format_number
@@ -34,11 +35,26 @@ def worst_flips(report: Report, shown: int) -> str:
     if not is_whole and report.candidate is not None:
         return f"{who}: {count(shown)} items of a sample, the worst first"
     total = listed if is_whole else report.flips_total.negative_flip
+    unlisted = _not_answered_by_plain(report, listed)
+    if unlisted:
+        rest = f"{count(unlisted)} more that the plain update did not answer are not listed"
+        return f"{who}: {count(shown)} of {count(total + unlisted)} items, the worst first; {rest}"
     if total == 1:
         return f"{who}: the one item"
     if total == shown:
         return f"{who}: all {count(total)} items"
     return f"{who}: {count(shown)} of {count(total)} items, the worst first"
+
+
+def _not_answered_by_plain(report: Report, listed: int) -> int:
+    """Return how many of the candidate's negative flips the list lacks, as it is of items that all versions answered.
+
+    Of items that were asked several times that is not known: flips are counted by answers then.
+    """
+    numbers = [task.old_vs_candidate for task in report.tasks.values() if task.old_vs_candidate is not None]
+    if report.candidate is None or any(each.items is not None for each in numbers):
+        return 0
+    return max(0, balance(report.tasks, "old_vs_candidate").lost - listed)
 
 
 def fate(flip: Flip) -> str:

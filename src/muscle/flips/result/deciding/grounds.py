@@ -32,7 +32,7 @@ def verdict_of(measured: MeasuredPair, tasks: Mapping[str, TaskResult], options:
         if name in tasks
     }
     verdict = judge(judged, tolerance=options.tolerance)
-    if verdict.word != "pass":
+    if verdict.word not in ("pass", "warn"):
         return verdict
     told = [f"not read: {each}" for each in measured.lost_in_reading]
     told += [f"{name}: no item of this task is scored in both runs" for name in measured.pair.unseen_tasks]
