@@ -14,6 +14,7 @@ from muscle.errors import ConfigError, DataError
 from muscle.predictions.read import read_run
 from muscle.predictions.run import Unread
 from muscle.route import FitOptions, Prices, apply_route, check_route, fit_route, read_rule, write_rule
+from muscle.route.bound import Counts, bound
 from muscle.route.items import pair_items
 from muscle.route.labelling.draw import is_apart
 from two_models import two_answers, two_runs
@@ -136,6 +137,15 @@ def test_numbers_too_large_for_a_spread_are_refused_by_their_name() -> None:
     huge = new.with_columns(pl.col("score.confidence") * 1e300)
     with pytest.raises(DataError, match=r"new_confidence \(the score 'confidence'\): expected numbers with a mean"):
         fit_route(old, huge)
+
+
+def test_a_bound_just_above_the_limit_does_not_read_as_if_it_were_the_limit() -> None:
+    report = fit_route(*two_answers(400)).report
+    one_short = bound(Counts(298, 0, 0, 0), limit=0.01)
+    assert "at most a little more than 1% (95%" in replace(report, bound=one_short).headline
+    assert "at most 0.997% (95%" in replace(report, bound=bound(Counts(299, 0, 0, 0), limit=0.01)).headline
+    unjudged = replace(report, bound=bound(Counts(400, 5, 0, 0), limit=0.01))
+    assert "old right and answer wrong in an unknown share of the items" in unjudged.headline
 
 
 def test_verdicts_follow_the_bound() -> None:

@@ -49,11 +49,28 @@ def filled(path: Path, frames: tuple[pl.DataFrame, pl.DataFrame], leave_out: Col
 def test_the_gain_by_hand() -> None:
     # Old right 3 to 1, in half of the disagreements exactly one side is right: .375 and .125.
     odds = np.log([3.0, 3.0])
-    assert expected_gain(odds[:1], 0.5, 0.0) == pytest.approx([0.125]), (
-        "the old answer is kept, the new one may be right"
-    )
-    assert expected_gain(-odds[:1], 0.5, math.log(2)) == pytest.approx([2 * 0.125]), "a lost answer counts twice"
-    assert expected_gain(-odds[:1], 0.5, math.inf) == pytest.approx([0.375])
+    kept, lost = np.array([True]), np.array([False])
+    assert expected_gain(odds[:1], kept, 0.5, 0.0) == pytest.approx([0.125]), "kept, and the new one may be right"
+    assert expected_gain(-odds[:1], lost, 0.5, math.log(2)) == pytest.approx([2 * 0.125]), "a lost one counts twice"
+    assert expected_gain(-odds[:1], kept, 0.5, math.inf) == pytest.approx([0.375])
+    assert expected_gain(odds[:1], lost, 0.5, math.inf) == pytest.approx([0.375e6]), "the old model was not asked"
+
+
+def test_where_the_old_model_is_not_asked_a_label_wins_what_its_answer_would() -> None:
+    frames = two_answers(900)
+    rule = fit_route(*frames, fit=FitOptions(flip_limit=0.05, ask_share=0.3)).rule
+    runs = unjudged(two_answers(300, seed=4, start=4000))
+    listed = list_to_label(*runs, num=300, rule=rule).frame
+    items = pair_items(*runs)
+    given = rule.rule()
+    odds = dict(zip(items.old.frame["id"], given.log_odds(items), strict=True))
+    asked = dict(zip(items.old.frame["id"], given.asked(items), strict=True))
+    kappa = math.exp(rule.log_kappa)
+    for item, gain in listed.select("id", "gain").iter_rows():
+        old_won = 0.5 / (1 + math.exp(-odds[item]))  # nothing is judged: (0 + 1) / (0 + 2) are decided
+        is_kept = asked[item] and -odds[item] <= rule.log_kappa
+        assert gain == pytest.approx(0.5 - old_won if is_kept else kappa * old_won, abs=2e-6)
+    assert 0 < sum(asked[item] for item in listed["id"]) < listed.height
 
 
 def test_disagreements_alone_are_listed_the_best_first_and_a_random_part_for_the_bound() -> None:
@@ -237,6 +254,18 @@ def test_labels_that_were_chosen_by_their_gain_say_nothing_of_the_others(tmp_pat
         DataError, match=r"labels that were chosen for the fit are of items to report on .* give --apart"
     ):
         fit_route(*runs, labels=labels, fit=FitOptions(apart=0.9))
+
+
+def test_a_list_for_the_bound_alone_is_drawn_from_all_items_and_judges_a_rule_on_all_of_them(tmp_path: Path) -> None:
+    rule = fit_route(*two_answers(900), fit=FitOptions(flip_limit=0.05)).rule
+    frames = two_answers(900, seed=5, start=5000)
+    runs = unjudged(frames)
+    listed = list_to_label(*runs, num=150, rule=rule, for_bound=1)
+    assert set(listed.frame["purpose"]) == {"bound"} and listed.frame["fingerprint"].is_sorted()
+    assert 30 < sum(is_apart(each, 0.5) for each in listed.frame["fingerprint"]) < 120
+    write_list(tmp_path / "list.csv", listed)
+    counts = check_route(rule, *runs, labels=read_labels(filled(tmp_path / "list.csv", frames))).bound.counts
+    assert counts.num == 900 and counts.judged == counts.drawn > 10 and counts.passed_over == 0
 
 
 def test_a_label_is_of_both_answers_and_is_left_out_where_a_model_now_says_something_else(tmp_path: Path) -> None:

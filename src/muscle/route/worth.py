@@ -126,8 +126,10 @@ class RouteReport:
         found = self.bound
         if found is None:
             return "cannot tell: no item was kept apart from the fit"
-        seen = "unknown" if found.value is None else percent_in_three_digits(found.value)
+        seen = "an unknown share" if found.value is None else percent_in_three_digits(found.value)
         most, limit = percent_in_three_digits(found.high), percent_in_three_digits(found.limit)
+        if found.high > found.limit and most == limit:  # 298 items without a flip prove 1.0002 %
+            most = f"a little more than {limit}"
         words = {"pass": "pass", "block": "block", "cannot_tell": "cannot tell"}[found.verdict]
         return (
             f"{words}: old right and answer wrong in {seen} of the items, at most {most} "

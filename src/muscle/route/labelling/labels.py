@@ -33,7 +33,7 @@ from scipy import special
 
 from muscle.errors import ConfigError, DataError
 from muscle.files import write_text
-from muscle.flips.statistics.arrays import Floats
+from muscle.flips.statistics.arrays import Bools, Floats
 from muscle.foreign_text import listing, outline
 from muscle.predictions.plain.table_files import read_csv
 from muscle.predictions.records import input_hash
@@ -45,6 +45,7 @@ WORDS: tuple[Word, ...] = get_args(Word)
 _RIGHT: dict[Word, tuple[float, float]] = {"old": (1, 0), "new": (0, 1), "both": (1, 1), "neither": (0, 0)}
 
 
+_MOST_KAPPA = 1e6
 _ANSWERS_DIGITS = 8
 _KEY = re.compile(f"[0-9a-f]{{{FINGERPRINT_DIGITS}}}-[0-9a-f]{{{_ANSWERS_DIGITS}}}")
 
@@ -148,18 +149,17 @@ class ToLabel:
         return self.disagreements - self.judged - self.frame.height
 
 
-def expected_gain(log_odds: Floats, decided: float, log_kappa: float) -> Floats:
+def expected_gain(log_odds: Floats, kept: Bools, decided: float, log_kappa: float) -> Floats:
     """Return what a label is expected to win, (items,): see the module.
 
     Args:
         log_odds: (items,) log P(old right, new wrong) - log P(new right, old wrong).
+        kept: (items,) whether the rule gives the old answer; it does not where it would not ask the old model.
         decided: P(exactly one of them is right) of a disagreement.
-        log_kappa: of the rule; inf always keeps the old answer, so that a label wins what the new one would.
+        log_kappa: of the rule; an infinite one weighs a lost answer a million times.
     """
     old_won, new_won = decided * special.expit(log_odds), decided * special.expit(-log_odds)
-    kept = -log_odds <= log_kappa
-    kappa = math.exp(min(log_kappa, 700.0))
-    gain: Floats = np.where(kept, new_won, kappa * old_won)
+    gain: Floats = np.where(kept, new_won, min(math.exp(min(log_kappa, 700.0)), _MOST_KAPPA) * old_won)
     return gain
 
 

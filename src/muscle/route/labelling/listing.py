@@ -36,7 +36,8 @@ def list_to_label(
         old: the old model's answers, recorded or fresh.
         new: the new model's.
         num: items to label.
-        for_bound: share of them that is for the bound, in random order.
+        for_bound: share of them that is for the bound, in random order; with 1 they come from all items, as none is for
+            a fit.
         apart: share of the items that is kept apart when a rule is fitted; the rule's own where one is given.
         rule: by which a label's gain is expected; without one all gains are the same, and the order is random: a gate
             that is fitted on what one model is unsure of alone would know nothing of the rest.
@@ -59,7 +60,8 @@ def list_to_label(
     wanted = np.flatnonzero(~items.same & ~items.judged)
     # The fingerprint is a hash: its order is random, and the same whenever it is asked for.
     ordered = sorted(wanted.tolist(), key=lambda row: items.fingerprints[row])
-    bound_rows = [row for row in ordered if is_apart(items.fingerprints[row], part)]
+    # Where none is for a fit, both parts are as good as each other.
+    bound_rows = [row for row in ordered if for_bound == 1 or is_apart(items.fingerprints[row], part)]
     fit_rows = sorted((row for row in ordered if row not in set(bound_rows)), key=lambda row: -gain[row])
     num_bound = min(len(bound_rows), round(num * for_bound))
     num_fit = min(len(fit_rows), num - num_bound)
@@ -77,9 +79,11 @@ def _gains(items: Items, rule: RuleFile | None) -> Floats:
     if rule is None:
         return np.full(items.num, share / 2)  # nothing is known of who is right where
     given = rule.rule()
-    if isinstance(given, GateRule):
-        return expected_gain(given.log_odds(items), share, given.log_kappa)
-    return expected_gain(-np.nan_to_num(serve(given, items).needed, posinf=0.0), share, given.log_kappa)
+    served = serve(given, items)
+    # Of a stack nothing is known where the old model is not asked.
+    by_options = -np.nan_to_num(served.needed, posinf=0.0)
+    log_odds = given.log_odds(items) if isinstance(given, GateRule) else by_options
+    return expected_gain(log_odds, served.kept, share, given.log_kappa)
 
 
 def _list_rows(items: Items, rows: list[int], purpose: str, gain: Floats) -> pl.DataFrame:
