@@ -22,7 +22,7 @@ from muscle.files import write_json
 from muscle.provenance import versions
 from muscle.route import FitOptions, fit_route, list_to_label
 from muscle.route.items import Items, pair_items
-from muscle.route.labelling.labels import Labels, Word
+from muscle.route.labelling.labels import Labels, Line, Word
 from muscle.route.serving import serve
 
 RESULTS = Path(__file__).parent / "results" / "route_bound.json"
@@ -103,10 +103,10 @@ def bought(frames: tuple[pl.DataFrame, pl.DataFrame], num: int) -> tuple[list[pl
         (False, False): "neither",
     }
     labels = {
-        fingerprint: words[right[0][item], right[1][item]]
-        for fingerprint, item in listed.select("fingerprint", "id").iter_rows()
+        key: Line(words[right[0][item], right[1][item]], purpose == "bound")
+        for key, item, purpose in listed.select("fingerprint", "id", "purpose").iter_rows()
     }
-    return runs, Labels("drawn", labels, 0)
+    return runs, Labels("drawn", labels)
 
 
 def one_run(case: Case, seed: int, population: Items) -> tuple[float, float, float]:

@@ -92,13 +92,23 @@ def chat(text: str, *, read: int = 10, written: int = 2, model: str = "old-model
     )
 
 
-def echo(prompt: str, logprob: Callable[[str], float]) -> Answer:
-    """Return a prompt's completion that echoes it, a token a word with the blank before it, and one token behind."""
+def echo(
+    prompt: str, logprob: Callable[[str], float], *, tops: Callable[[list[str]], list[str]] | None = None
+) -> Answer:
+    """Return a prompt's completion that echoes it, a token a word with the blank before it, and one token behind.
+
+    Args:
+        prompt: the text.
+        logprob: of a token.
+        tops: of the tokens, the likeliest at each place; none are given without.
+    """
     words = prompt.split(" ")
     tokens = [words[0], *(f" {word}" for word in words[1:]), " more"]
     offsets = [sum(map(len, tokens[:place])) for place in range(len(tokens))]
     values = [None, *(logprob(token) for token in tokens[1:])]
-    logprobs = {"tokens": tokens, "token_logprobs": values, "text_offset": offsets}
+    logprobs: dict[str, object] = {"tokens": tokens, "token_logprobs": values, "text_offset": offsets}
+    if tops is not None:
+        logprobs["top_logprobs"] = [None, *({each: -0.1} for each in tops(tokens)[1:])]
     return (
         200,
         {},

@@ -19,7 +19,8 @@ from muscle.errors import DataError
 from muscle.models.bases import load_base
 from muscle.route.likelihoods import Weights
 from muscle.route.option_rules import OptionRule
-from places import ROOT
+from muscle.tasks.sources import load_rows
+from places import ROOT, SHARED
 from tiny import save_base
 
 
@@ -30,6 +31,7 @@ def bench() -> Iterator[dict[str, ModuleType]]:
         "continued",
         "make",
         "intents",
+        "items",
         "table",
         "bench",
         "scoring",
@@ -108,6 +110,24 @@ def test_no_text_is_drawn_twice_and_another_seed_keeps_the_extra_tests(bench: di
     assert parts[0] == bench["intents"].split(given[::-1], labels, num_extra=6, seed=0)
 
 
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the data of ../shared/data is not here")
+def test_items_with_options_of_their_own_are_drawn_once_and_tested_on_the_same_for_every_seed(
+    bench: dict[str, ModuleType], tmp_path: Path
+) -> None:
+    for seed in (0, 1):
+        bench["items"].prepare_items("hellaswag", data=SHARED / "data", seed=seed, out=tmp_path / str(seed))
+    parts = {
+        (seed, path.stem): [row.row for row in load_rows(str(path))]
+        for seed in (0, 1)
+        for path in (tmp_path / str(seed)).iterdir()
+    }
+    assert [len(parts[0, name]) for name in ("train", "validation", "unlabelled", "test")] == [250, 100, 500, 1000]
+    ids = [row["id"] for (seed, _), part in parts.items() if seed == 0 for row in part]
+    assert len(ids) == len(set(ids))
+    assert parts[0, "test"] == parts[1, "test"] and parts[0, "train"] != parts[1, "train"]
+    assert all("label" not in row and len(row["endings"]) == 4 for row in parts[0, "unlabelled"])
+
+
 def test_a_line_of_the_table_says_what_is_undefined(bench: dict[str, ModuleType]) -> None:
     interval = {"value": 0.25, "low": 0.2, "high": 0.3}
     numbers = {
@@ -177,20 +197,19 @@ def test_the_papers_table_7_is_its_method_and_five_other_masks_from_the_same_sta
     assert {(each.unit, each.temperature) for each in found} == {("tokens", 2.0)}
 
 
-def test_the_new_teacher_is_taken_over_from_where_another_stood_in_the_old_ones_place(
+def test_the_new_teacher_stands_in_one_place_whoever_stands_in_the_old_ones(
     bench: dict[str, ModuleType], tmp_path: Path
 ) -> None:
-    new_teacher = bench["steps"].NEW_TEACHER
-    assert bench["steps"].teachers_of(tmp_path, "old") == tmp_path / "old"
-    assert not (tmp_path / "old").exists(), "nobody has run yet"
-    (tmp_path / "old" / new_teacher).mkdir(parents=True)
-    (tmp_path / "old" / new_teacher / "shard").write_text("scores")
-    assert not (bench["steps"].teachers_of(tmp_path, "twin") / new_teacher).exists(), "a store without its end"
-    (tmp_path / "old" / new_teacher / "manifest.json").write_text("{}")
-    twin = bench["steps"].teachers_of(tmp_path, "twin")
-    assert sorted(each.name for each in (twin / new_teacher).iterdir()) == ["manifest.json", "shard"]
-    (twin / new_teacher / "shard").write_text("its own")
-    assert (bench["steps"].teachers_of(tmp_path, "twin") / new_teacher / "shard").read_text() == "its own"
+    known = {step.name: step for step in bench["rivals"].ALL}
+    placed = {}
+    for name in ("lr6", "twin6", "third6", "stack6-twin"):
+        alignment = AlignmentSettings.model_validate(known[name].alignment)
+        placed[name] = bench["steps"].stores_of(tmp_path, known[name].teacher[1], alignment)
+    assert {kept.new for kept in placed.values()} == {tmp_path / "old"}
+    assert [kept.stores.name for kept in placed.values()] == ["old", "twin", "third", "twin"]
+    # Candidate answers are those that the other one gave too.
+    answers = AlignmentSettings.model_validate({"method": "answers", "labels_first": False})
+    assert bench["steps"].stores_of(tmp_path, "twin", answers).new == tmp_path / "twin"
 
 
 def test_a_control_is_found_for_each_target_by_what_stands_in_the_old_ones_place(

@@ -8,17 +8,21 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from intents import prepare
+from items import BUILT_IN, prepare_items
 from make import Side, make_base
 from slots import prepare_slots
 
 from muscle.config.settings import BaseConfig
 from muscle.config.update_file import StageSettings, load_stage_settings
+from muscle.files import atomic_folder
 from muscle.models.bases import LoadedBase, load_for_training
 from muscle.tasks import get_task, load_examples, load_unlabelled
 from muscle.tasks.task import Example, Task
 
 HERE = Path(__file__).resolve().parent
-GENERATED = "snips"
+SLOTS = "snips"
+GENERATED = (SLOTS, "samsum")
+"""Tasks whose answers are written."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Bench:
 
     Attributes:
         pair: a key of `make.PAIRS`.
-        task_name: a key of `intents.TASKS`, or `snips`, whose answers are generated.
+        task_name: a key of `intents.TASKS` or `items.BUILT_IN`, or `snips`.
         seed: draws the training texts, and is that of every training.
         root: of all runs; bases stand in `root/bases`.
         data: folder of the data sets.
@@ -71,7 +75,12 @@ class Bench:
     @property
     def generates(self) -> bool:
         """Whether answers are generated."""
-        return self.task_name == GENERATED
+        return self.task_name in GENERATED
+
+    @property
+    def built_in(self) -> bool:
+        """Whether muscle has the task built in; an item's options are its own then, and told apart as wholes alone."""
+        return self.task_name in BUILT_IN
 
     def base_folder(self, side: Side) -> Path:
         """Return a base's folder, which is made first where it isn't there."""
@@ -84,6 +93,12 @@ class Bench:
     @cached_property
     def task(self) -> Task:
         """The task, whose files are written first where they aren't there."""
+        if self.built_in:
+            folder = self.folder / "data"
+            if not folder.is_dir():
+                with atomic_folder(folder) as made:
+                    prepare_items(self.task_name, data=self.data, seed=self.seed, out=made)
+            return get_task(self.task_name)
         path = self.folder / "data" / f"{self.task_name}.yaml"
         if not path.is_file() and self.generates:
             prepare_slots(data=self.data, seed=self.seed, out=path.parent)

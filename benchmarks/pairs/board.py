@@ -15,8 +15,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from answers import UNITS, Unit, records
-from bench import GENERATED, Bench
+from bench import SLOTS, Bench
 from intents import TASKS
+from items import BUILT_IN
 from kept import KEPT
 from make import PAIRS
 from rivals import ALL
@@ -99,7 +100,7 @@ def seconds_of(benches: Mapping[int, Bench], name: str) -> dict[int, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--pair", choices=PAIRS, required=True)
-    parser.add_argument("--task", choices=(*TASKS, GENERATED), required=True)
+    parser.add_argument("--task", choices=(*TASKS, *BUILT_IN, SLOTS), required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, default=Path("runs/pairs"))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))

@@ -112,8 +112,8 @@ def _numbers(bench: Bench, name: str, unit: Unit) -> dict[str, object] | None:
 
 
 def _side(numbers: SideNumbers) -> dict[str, object]:
-    """Return a model's rates against the old one, with their 95 % intervals."""
-    rates = {name: numbers.metric(name) for name in RATES}
+    """Return a model's rates against the old one, with their 95 % intervals; those that its kind of score has."""
+    rates = {name: found for name in RATES if (found := numbers.metric(name)).value is not None}
     return {
         "accuracy" if name == "accuracy_new" else name: {
             "value": each.value,

@@ -5,9 +5,10 @@
 What is done is not done again: a stopped run goes on when the same command is given. Numbers are written when all
 models of a call have answered, to benchmarks/results/pairs/PAIR-TASK-SEED.json; `benchmarks/pairs/table.py` makes the
 table. A model first answers by the labels' beginnings, which is quick; the whole labels are scored when every model is
-trained. Steps that don't need each other can be given to two calls at the same time (`--steps`). Published methods
-(`rivals.py`) run where they are named: `--steps pct pct-u ldi`; an ensemble needs `twin seed2 seed3` before it. So do
-those that know the old model by a record of its answers alone (`recorded.py`): `--steps record-five`.
+trained (PIQA's and HellaSwag's options have no such beginning). Steps that don't need each other can be given to two
+calls at the same time (`--steps`). Published methods (`rivals.py`) run where they are named: `--steps pct pct-u ldi`;
+an ensemble needs `twin seed2 seed3` before it. So do those that know the old model by a record of its answers alone
+(`recorded.py`): `--steps record-five`.
 
 muscle keeps the epoch with the lowest validation loss, which for a token adapter is that of the text's tokens as much
 as of the label's. `--last-epoch` keeps the last one of token adapters and of Eq. 1, in a run of its own: how much of a
@@ -22,8 +23,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from answers import UNITS, Unit, answer_step
-from bench import GENERATED, Bench
+from bench import GENERATED, SLOTS, Bench
 from intents import TASKS
+from items import BUILT_IN
 from kept import keep
 from make import PAIRS
 from rivals import ALL
@@ -44,7 +46,7 @@ def run(bench: Bench, steps: Sequence[Step], *, whole: bool, command: str) -> No
         if bench.generates:
             answer_step(bench, step, "whole")
         else:
-            _answer(bench, step, "beginning")
+            _answer(bench, step, "whole" if bench.built_in else "beginning")
     for step in steps if whole and not bench.generates else ():
         _answer(bench, step, "whole")
     for served in () if bench.generates else SERVED:
@@ -61,7 +63,7 @@ def _answer(bench: Bench, step: Step, unit: Unit) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--pair", choices=PAIRS, required=True)
-    parser.add_argument("--task", choices=(*TASKS, GENERATED), required=True)
+    parser.add_argument("--task", choices=(*TASKS, *BUILT_IN, SLOTS), required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--out", type=Path, default=Path("runs/pairs"))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
@@ -72,8 +74,7 @@ def main() -> None:
     parser.add_argument("--last-epoch", action="store_true", help="token adapters keep their last epoch")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    usual = GENERATION_STEPS if given.task == GENERATED else STEPS
-    known = usual if given.task == GENERATED else ALL
+    usual, known = (GENERATION_STEPS, GENERATION_STEPS) if given.task in GENERATED else (STEPS, ALL)
     steps = list(usual) if given.steps is None else [step for step in known if step.name in given.steps]
     for seed in given.seeds:
         command = f"python benchmarks/pairs/run.py --pair {given.pair} --task {given.task} --seeds {seed}"

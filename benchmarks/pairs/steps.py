@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,9 +15,11 @@ from muscle.config.alignment import AlignmentSettings
 from muscle.config.methods import AnswerSettings
 from muscle.config.settings import TrainingSettings
 from muscle.errors import ConfigError
-from muscle.files import atomic_folder, read_json, write_json
+from muscle.files import read_json, write_json
+from muscle.pipeline.stage import KeptStores
 from muscle.pipeline.whole_answers.candidates import candidate_parts, draw_candidates
 from muscle.provenance import fingerprint
+from muscle.sweep.jobs import shares_new_side
 from muscle.tasks.task import Example
 from muscle.training.align import align
 from muscle.training.finetune import finetune
@@ -29,8 +30,6 @@ ANOTHER = 1000
 """Added to the seed of a training that is done again, on the same data."""
 PASS_PROMPTS = 32
 """Prompts a forward pass, where answers are generated."""
-NEW_TEACHER = "options-new"
-"""The folder of muscle's in which the new teacher's likelihoods of the options stand."""
 NUM_TOLD = 64
 """Training texts whose loss is taken after each epoch where the last epoch is to be kept."""
 
@@ -249,6 +248,8 @@ def _train(bench: Bench, step: Step, training: TrainingSettings, out: Path) -> T
         parts["unlabelled"] = bench.unlabelled()
     if alignment.unit == "answers":
         parts = _with_candidates(bench, step, parts, alignment.answers)
+    who = "record" if step.record else teacher
+    kept = stores_of(bench.folder / "stores", who, alignment) if step.unlabelled else None
     return align(
         record_of(bench, step.record, bench.adapter("old")) if step.record else bench.base(side),
         None if step.record else bench.adapter(teacher),
@@ -262,26 +263,22 @@ def _train(bench: Bench, step: Step, training: TrainingSettings, out: Path) -> T
         settings=training,
         out=out,
         description=step.name,
-        store=teachers_of(bench.folder / "stores", "record" if step.record else teacher) if step.unlabelled else None,
+        store=kept.stores if kept else None,
+        new_store=kept.new if kept else None,
     )
 
 
-def teachers_of(stores: Path, old: str) -> Path:
-    """Return the folder of what the teachers think of all texts, which serves every share.
+def stores_of(stores: Path, old: str, alignment: AlignmentSettings) -> KeptStores:
+    """Return where what the teachers think of all texts stands, which serves every share.
 
-    The new teacher is the same one whoever stands in the old one's place, so what it thought is taken over from
-    another folder; muscle holds it against the teacher and the texts, and runs the teacher again where it doesn't fit.
+    The new teacher runs once, as in a sweep, whoever stands in the old one's place.
 
     Args:
         stores: of all pairs of teachers.
         old: who stands in the old one's place.
+        alignment: the method.
     """
-    folder = stores / old
-    known = sorted(stores.glob(f"*/{NEW_TEACHER}/manifest.json"))
-    if known and not (folder / NEW_TEACHER).exists():
-        with atomic_folder(folder / NEW_TEACHER) as copy:
-            shutil.copytree(known[0].parent, copy, dirs_exist_ok=True)
-    return folder
+    return KeptStores(stores / old, stores / ("old" if shares_new_side(alignment) else old))
 
 
 def _with_candidates(

@@ -35,11 +35,45 @@ def test_a_score_is_right_from_a_bound_on_and_may_fall_below_it_by_the_tolerance
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "ids"), [([1], [1, 0], None), ([1], [0], ["a", "b"]), ([1.0], [float("nan")], None)]
+    ("before", "after", "ids"),
+    [
+        ([1], [1, 0], None),
+        ([1], [0], ["a", "b"]),
+        ([1.0], [float("nan")], None),
+        ([None], [1.0], None),
+        ([1.0], ["1"], None),
+    ],
 )
-def test_scores_of_other_items_and_nan_are_refused(before, after, ids):
+def test_scores_of_other_items_and_what_is_no_score_are_refused(before, after, ids):
     with pytest.raises(DataError, match="must not break"):
         broken_items(before, after, ids=ids)
+
+
+def test_a_fall_by_just_what_is_tolerated_breaks_nothing():
+    assert 0.7 + 0.1 < 0.8
+    assert broken_items([0.9], [0.7], right_from=0.8, tolerance=0.1) == []
+    assert broken_items([0.9], [0.69], right_from=0.8, tolerance=0.1) == [0]
+
+
+@pytest.mark.parametrize("need", ["improvement", "no_loss", "nothing"])
+def test_a_candidate_without_scores_is_not_accepted(need):
+    for before, after in ((None, [1.0]), ([1.0], None), (None, None)):
+        with pytest.raises(DataError, match="expected scores of the drawn items under both prompts, found none"):
+            MustNotBreak(need=need).should_accept(proposal(before, after), None)
+
+
+def test_the_same_scores_in_another_order_are_neither_better_nor_worse():
+    given = [0.1, 0.2, 0.3]
+    assert sum(given) > sum(given[::-1])
+    for before, after in ((given, given[::-1]), (given[::-1], given)):
+        assert MustNotBreak(need="no_loss").should_accept(proposal(before, after), None)
+        assert not MustNotBreak(need="improvement").should_accept(proposal(before, after), None)
+
+
+def test_an_item_that_is_drawn_twice_breaks_once():
+    given = proposal([1, 1, 0, 0, 0], [0, 0, 1, 1, 1], ids=[5, 5, 6, 7, 8])
+    assert MustNotBreak(allowed=1).should_accept(given, None)
+    assert not MustNotBreak().should_accept(given, None)
 
 
 def test_a_better_sum_does_not_make_up_for_a_lost_item():

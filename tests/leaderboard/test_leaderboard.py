@@ -175,6 +175,45 @@ def test_advice_is_for_a_row_as_good_as_the_old_version_though_another_breaks_fe
     )
 
 
+def test_advice_counts_what_is_gained_where_there_was_little_to_break(tmp_path):
+    control = entry(tmp_path, "longer", {0: (0, 100)}, role="control", eligible=True, controls={"plain": "plain"})
+    task = board_of(tmp_path, control, plain={0: (3, 0)}).tasks[0]
+    held = numbers(board_of(tmp_path, control, plain={0: (3, 0)}), "longer").against("plain")
+    assert held.p_over_items == pytest.approx(2 * HALF**3) and not held.beats
+    assert held.gains and held.accuracy_p_over_items_holm == pytest.approx(2 * HALF**103)
+    assert (task.advice.action, task.advice.row) == ("retrain", "longer")
+    assert "That it has more right answers than the plain update is more than chance" in task.advice.sentences[1]
+
+
+def test_accuracy_is_corrected_over_the_rows_and_asked_of_every_seed(tmp_path):
+    rows = [
+        entry(tmp_path, name, {0: (0, first), 1: (0, second)}, controls={"plain": "plain"})
+        for name, first, second in (("more", 6, 6), ("once", 20, 0))
+    ]
+    board = board_of(tmp_path, *rows, plain={0: (0, 0), 1: (0, 0)})
+    more, once = (numbers(board, name).against("plain") for name in ("more", "once"))
+    assert more.accuracy_p_over_items_holm == pytest.approx(2 * HALF**6)
+    assert once.accuracy_p_over_items_holm == pytest.approx(2 * 2 * HALF**20)
+    assert (more.gains, once.gains) == (True, False)
+
+
+def test_a_row_that_has_more_right_and_breaks_more_is_not_surely_better(tmp_path):
+    method = entry(tmp_path, "m", {0: (10, 90)}, controls={"plain": "plain"})
+    advice = board_of(tmp_path, method, plain={0: (3, 5)}).tasks[0].advice
+    assert advice.sentences[0].startswith("Retrain plainly: 75.5% after 75.0%, and no row as accurate is surely better")
+    assert "m has more right (95.0%), but breaks 2.5%. The price: 0.8% of" in advice.sentences[0]
+    advice = board_of(tmp_path, method, plain={0: (3, 0)}).tasks[0].advice
+    assert advice.action == "align" and "as good as the old version, which that one is not" in advice.sentences[1]
+
+
+def test_a_row_with_much_more_right_is_named_beside_the_advised_one(tmp_path):
+    fewest = entry(tmp_path, "fewest", {0: (2, 30)}, controls={"plain": "plain"})
+    right = entry(tmp_path, "right", {0: (4, 90)}, controls={"plain": "plain"})
+    advice = board_of(tmp_path, fewest, right, plain={0: (40, 60)}).tasks[0].advice
+    assert advice.row == "fewest"
+    assert "right has more right (96.5%), and breaks 1.0%." in advice.sentences
+
+
 def test_advice_says_first_that_the_student_cannot_copy(tmp_path):
     probe = entry(tmp_path, "probe", {0: (40, 40)}, role="probe")
     advice = board_of(tmp_path, probe, plain={0: (40, 60)}).tasks[0].advice

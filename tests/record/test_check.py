@@ -46,6 +46,31 @@ def test_inputs_answers_and_what_did_not_come_are_counted():
     assert (task.judged, task.accuracy) == (5, pytest.approx(4 / 5))
 
 
+def test_an_id_that_stands_for_two_texts_is_two_items():
+    two = [{**row, "input": f"question {number}"} for number, row in enumerate(rows("10"))]
+    task = checked([{key: value for key, value in row.items() if key != "repeat"} for row in two])
+    assert (task.inputs, task.repeats, task.floor.value, task.differ.value) == (2, {1: 2}, None, None)
+
+
+def test_a_row_without_answer_verdict_and_score_is_empty_and_no_answer():
+    bare = {"output": None, "correct": None}
+    task = checked([{**row, **(bare if number < 2 else {})} for number, row in enumerate(rows("1", "1", "1"))])
+    assert (task.inputs, task.answered, task.failed, task.empty) == (3, 1, 2, 2)
+
+
+def test_a_record_of_failures_alone_is_good_for_nothing_and_one_of_scores_is_compared_by_them():
+    assert list(uses(checked(rows("-", "-")))) == ["nothing: no answer came"]
+    scored = [{**row, "correct": None, "score.rouge": 0.3} for row in rows("1", "1")]
+    assert "compare, gate: by a score (rouge)" in uses(checked(scored))
+
+
+def test_a_stack_is_promised_where_every_input_has_likelihoods_alone():
+    given = [{**row, "choices": ["yes", "no"], "choice": 0, "logprobs": [-0.1, -2.0]} for row in rows("1", "1")]
+    assert "route: stack or gate" in uses(checked(given))
+    given[0]["logprobs"] = None
+    assert any(line.startswith("route: gate; a stack takes") for line in uses(checked(given)))
+
+
 def test_answers_that_name_no_option_are_nothing_to_learn_from():
     given = [{**row, "choices": ["yes", "no"], "choice": None} for row in rows("00", "00")]
     task = checked(given)

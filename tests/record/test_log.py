@@ -6,6 +6,7 @@ import pytest
 
 from muscle.errors import DataError, OutputError
 from muscle.record.log import RecordLog
+from muscle.record.pace import Usage
 
 
 def row(item, repeat=0, asked_with="way", **call):
@@ -34,11 +35,22 @@ def test_the_beginning_of_a_line_that_a_kill_left_is_cut_off(tmp_path):
     assert RecordLog(path, "way").done == {("#a", 0), ("#b", 0)}
 
 
-def test_lines_of_calls_that_failed_are_taken_out_to_be_asked_again(tmp_path):
-    log = RecordLog(written(tmp_path / "record.jsonl", row("a"), row("b", failed=True), row("a", 1)), "way")
-    assert log.drop_failed() == 1
+def test_lines_of_calls_that_failed_go_with_the_answer_that_takes_over_their_cost(tmp_path):
+    failed = [row("b", failed=True, tokens_read=7, tokens_written=3), row("c", failed=True, tokens_read=5)]
+    failed[1]["muscle_call"]["failed_before"] = {"tokens_read": 100, "tokens_written": 40}
+    path = written(
+        tmp_path / "record.jsonl", row("a", tokens_read=1, tokens_written=1), failed[0], failed[1], row("a", 1)
+    )
+    log = RecordLog(path, "way")
+    paid = log.spent
+    assert log.drop_failed() == 2 and log.done == {("#a", 0), ("#a", 1)} and log.spent == paid == Usage(108, 44)
     with log.open():
-        assert log.done == {("#a", 0), ("#a", 1)} == RecordLog(log.path, "way").done
+        assert RecordLog(path, "way").spent == paid, "a kill before the first answer forgets nothing"
+        log.append([row("b", tokens_read=20, tokens_written=2)])
+        log.append([row("c", tokens_read=30, tokens_written=3)])
+    again = RecordLog(path, "way")
+    assert again.drop_failed() == 0 and again.done == {("#a", 0), ("#a", 1), ("#b", 0), ("#c", 0)}
+    assert again.spent == Usage(158, 49) == log.spent
 
 
 def test_a_record_of_another_model_or_setting_is_refused(tmp_path):

@@ -20,7 +20,7 @@ from muscle.record.endpoint import Caller, CallFailed, Endpoint, Stopped
 from muscle.record.items import load_items
 from muscle.record.log import RecordLog
 from muscle.record.pace import Limits, Meter, Price, Usage
-from muscle.record.recording import FIRST_ITEMS, MOST_FAILURES, EndpointRecorder, open_work, spent_before
+from muscle.record.recording import FIRST_ITEMS, MOST_FAILURES, EndpointRecorder, open_work
 from muscle.tasks import get_task
 from places import ROOT
 from tiny import GENERATION_YAML, TASK_YAML, TASKS, TOOLS, write_choice_rows
@@ -50,7 +50,7 @@ def recorder(folder, served, asking=None, *, task="tools", limits=None, waits=No
     endpoint = Endpoint(served.url)
     log = RecordLog(folder / "record.jsonl", asking.identity(chosen))
     caller = Caller(endpoint, retries=retries, wait=(waits if waits is not None else []).append)
-    meter = Meter(limits or Limits(), spent_before(log), wait=lambda seconds: None)
+    meter = Meter(limits or Limits(), log.spent, wait=lambda seconds: None)
     return EndpointRecorder(chosen, asking, endpoint, caller, meter, log, parallel)
 
 
@@ -287,6 +287,64 @@ def test_what_an_item_has_cost_counts_also_where_a_later_call_of_it_fails(folder
     assert found.num_failed == len(words) == 8 and found.usage == Usage(sum(words), len(words))
 
 
+def test_what_failed_calls_have_cost_in_earlier_runs_counts_against_the_limit(folder):
+    def half_of_it(body, number):
+        return failure(500) if number % 2 else echo(body["prompt"], lambda word: -1.0)
+
+    way, limits = Asking("old-model", way="options"), Limits(max_cost=1000, price=Price(1_000_000, 0))
+    write_choice_rows(folder / "items.jsonl", 3)
+    with serve(half_of_it) as served:
+        first = record(folder, served, way, retries=0, parallel=1, limits=limits)
+    assert first.num_failed == 3 and first.cost > 10
+    with serve(lambda body, number: echo(body["prompt"], lambda word: -1.0)) as served:
+        ended = record(folder, served, way, limits=Limits(max_cost=first.cost + 1, price=Price(1_000_000, 0)))
+        assert ended.num_calls == 0 and ended.stopped.startswith(f"--max-cost {first.cost + 1:g}: {first.cost:g} spent")
+        found = record(folder, served, way, limits=limits)
+        asked = sum(len(text.split(" ")) for text in served.questions())
+        assert (found.num_new, found.num_calls, found.cost) == (3, 6, first.cost + asked)
+        assert record(folder, served, way, limits=limits).cost == found.cost
+    assert sorted(line["id"] for line in lines(folder)) == ["row-0", "row-1", "row-2"]
+
+
+def test_what_was_paid_for_an_item_that_a_limit_ended_is_kept(folder):
+    with serve(lambda body, number: failure(500) if number else echo(body["prompt"], lambda word: -1.0)) as served:
+        way = Asking("old-model", way="options")
+        ended = record(folder, served, way, limits=Limits(max_calls=2), retries=3, parallel=1)
+    assert ended.stopped == "--max-calls 2" and ended.usage.read > 0
+    assert recorder(folder, served, way).log.spent == ended.usage
+
+
+def test_an_endpoint_that_gives_each_token_the_place_after_is_refused(folder):
+    def shifted(body, number):
+        return echo(body["prompt"], lambda word: -1.0, tops=lambda tokens: [*tokens[1:], " end"])
+
+    def as_it_should_be(body, number):
+        return echo(body["prompt"], lambda word: -1.0, tops=lambda tokens: [*tokens[:3], *[" the"] * (len(tokens) - 3)])
+
+    with serve(as_it_should_be) as served:
+        assert record(folder, served, Asking("old-model", way="options")).num_new == 12
+    (folder / "record.jsonl").unlink()
+    with (
+        serve(shifted) as served,
+        pytest.raises(EndpointError, match=r"are those of the token after .* no option's likelihood can be told"),
+    ):
+        record(folder, served, Asking("old-model", way="options"))
+    assert len(served.asked) == 1 and lines(folder) == []
+
+
+def test_a_blank_answer_does_not_say_that_an_endpoint_has_no_log_probabilities(folder, caplog):
+    def answer(body, number):
+        if not number:
+            return chat("")
+        content = [{"token": tool(body), "logprob": -0.1, "top_logprobs": [{"token": tool(body), "logprob": -0.1}]}]
+        return chat(tool(body), logprobs={"content": content})
+
+    with serve(answer) as served:
+        record(folder, served, Asking("old-model", top_logprobs=5))
+    assert "gives no log-probabilities" not in caplog.text
+    assert sum("logprobs" in line for line in lines(folder)) == 11
+
+
 def test_what_a_call_may_write_is_what_its_parameters_say(folder):
     task = get_task(folder / "tools.yaml")
     (item, *_) = load_items(task, [str(folder / "items.jsonl")])
@@ -489,6 +547,9 @@ def test_bad_options_are_refused_before_anything_is_asked(folder):
     assert "without user, password" in refused(*start, *out, "--endpoint", "http://me:secret@h/v1")
     assert "expected a .jsonl file" in refused(*start, "--out", folder / "r.csv", "--endpoint", "http://h/v1")
     assert "expected --model and --task" in refused("record")
+    for option in ("--timeout", "--price-in", "--price-out"):
+        given = refused(*start, *out, "--endpoint", "http://h/v1", option, "inf")
+        assert f"Invalid value for '{option}': Input should be less than or equal to" in given
 
 
 def test_openai_s_own_endpoint_needs_a_key(folder, monkeypatch):

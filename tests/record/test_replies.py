@@ -7,7 +7,7 @@ import pytest
 from endpoint import chat, echo
 from muscle.record.endpoint import CallFailed
 from muscle.record.pace import Usage
-from muscle.record.replies import Token, option_likelihood, option_logprobs, option_of, read_reply
+from muscle.record.replies import Token, likeliest_places, option_likelihood, option_logprobs, option_of, read_reply
 
 INTENTS = ["card lost", "card stolen", "balance"]
 
@@ -138,3 +138,34 @@ def test_a_token_across_the_boundary_counts_as_the_option_s():
 def test_a_server_that_does_not_echo_is_found_out(logprobs):
     with pytest.raises(CallFailed, match="echo"):
         option_likelihood({"choices": [{"text": "!", "logprobs": logprobs}]}, "Use the bowl", len("Use the"))
+
+
+def test_a_server_that_gives_each_token_the_place_after_is_known_by_the_likeliest_tokens():
+    """What llama-cpp-python 0.3.36 gave of SmolLM2-135M-Instruct; its own token is listed beside the likeliest."""
+    tokens = [
+        " capital",
+        " of",
+        " France",
+        "?",
+        " Options",
+        ":",
+        " Oslo",
+        ",",
+        " Paris",
+        ",",
+        " Budapest",
+        ".",
+        " Answer",
+    ]
+    likeliest = [" of", " France", "?", "\n", ":", " A", ",", " Paris", ",", " Rome", ",", "\n", ":"]
+    beside = zip(tokens, likeliest, strict=True)
+    logprobs = {"tokens": tokens, "top_logprobs": [{best: -0.4, token: -11.0} for token, best in beside]}
+    assert likeliest_places({"choices": [{"logprobs": logprobs}]}) == (0, 7)
+    moved = [None, *logprobs["top_logprobs"][:-1]]
+    assert likeliest_places({"choices": [{"logprobs": {**logprobs, "top_logprobs": moved}}]}) == (7, 0)
+
+
+def test_nothing_is_said_of_places_without_likeliest_tokens_and_of_doubled_ones():
+    assert likeliest_places(echo("one two two", lambda word: -1.0)[2]) == (0, 0)
+    doubled = echo("a b b", lambda word: -1.0, tops=lambda tokens: [tokens[0], " b", " b", " c"])[2]
+    assert likeliest_places(doubled) == (1, 0)

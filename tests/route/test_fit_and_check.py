@@ -11,9 +11,11 @@ import pytest
 
 from muscle import CompareOptions
 from muscle.errors import ConfigError, DataError
+from muscle.predictions.read import read_run
+from muscle.predictions.run import Unread
 from muscle.route import FitOptions, Prices, apply_route, check_route, fit_route, read_rule, write_rule
 from muscle.route.items import pair_items
-from muscle.route.worth import is_apart
+from muscle.route.labelling.draw import is_apart
 from two_models import two_answers, two_runs
 
 
@@ -102,6 +104,40 @@ def test_missing_and_unscored_items_count_as_flips_and_are_named() -> None:
     assert any("have no verdict and are taken for flips" in note for note in unscored.notes)
 
 
+def test_what_is_missing_counts_wherever_it_falls_when_fitted_items_are_left_out() -> None:
+    old, new = two_answers(400)
+    rule = fit_route(old, new, fit=FitOptions(flip_limit=0.2)).rule
+    fresh_old, fresh_new = two_answers(300, seed=9, start=1000)
+    joined = pl.concat([old, fresh_old]), pl.concat([new, fresh_new[:-14]])
+    assert check_route(rule, *joined, leave_out_fitted=True).bound.counts.missing == 14
+
+
+def test_what_could_not_be_read_counts_beside_answers_that_failed() -> None:
+    """3 answers failed, 2 items lack a new answer, and of the new run 5 lines could not be read: 3 + 2 + 3."""
+    rule = fit_route(*two_answers(400), fit=FitOptions(flip_limit=0.2)).rule
+    old, new = two_answers(300, seed=9, start=1000)
+    failed = old.with_columns(error=pl.when(pl.col("id").is_in(["m1000", "m1001", "m1002"])).then(pl.lit("timeout")))
+    run = replace(read_run(new[:-2]), unread=(Unread("5 lines", "new.jsonl", 5),))
+    assert check_route(rule, failed, run).bound.counts.missing == 8
+    assert check_route(rule, failed, replace(run, unread=())).bound.counts.missing == 5
+
+
+def test_items_without_likelihoods_among_others_make_a_gate_and_are_counted() -> None:
+    old, new = two_runs(200)
+    some = new.with_columns(logprobs=pl.when(pl.int_range(200) >= 20).then("logprobs"))
+    found = fit_route(old, some)
+    assert found.rule.kind == "gate"
+    assert any("20 of 200 items lack likelihoods of the options" in note for note in found.report.notes)
+    assert fit_route(old, new).rule.kind == "stack"
+
+
+def test_numbers_too_large_for_a_spread_are_refused_by_their_name() -> None:
+    old, new = two_answers(200)
+    huge = new.with_columns(pl.col("score.confidence") * 1e300)
+    with pytest.raises(DataError, match=r"new_confidence \(the score 'confidence'\): expected numbers with a mean"):
+        fit_route(old, huge)
+
+
 def test_verdicts_follow_the_bound() -> None:
     found = fit_route(*two_answers(800), fit=FitOptions(flip_limit=0.05))
     fresh = two_answers(1000, seed=9, start=5000)
@@ -158,6 +194,25 @@ def test_a_rule_that_was_changed_is_refused_with_its_key(tmp_path: Path, change:
         read_rule(path)
 
 
+def test_a_rule_that_was_cut_off_no_longer_knows_what_it_was_fitted_on_and_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rule.yaml"
+    write_rule(path, fit_route(*two_answers(400)).rule)
+    lines = path.read_text().splitlines()
+    begin = lines.index("fitted_on:")
+    count = lines.index(next(line for line in lines if line.startswith("num_fitted_on:")))
+    for kept in (lines[: begin + 9], lines[:begin], [*lines[:count], *lines[count + 1 : begin]]):
+        path.write_text("\n".join(kept) + "\n")
+        with pytest.raises(ConfigError, match=r"fitted_on: expected the fingerprints of all items .* cut off\?"):
+            read_rule(path)
+
+
+def test_the_items_that_are_refused_are_named_and_the_others_counted() -> None:
+    frames = two_answers(400)
+    rule = fit_route(*frames).rule
+    with pytest.raises(DataError, match=rf"\(meals m\d+(, meals m\d+){{4}} and {len(rule.fingerprints) - 5} more\)"):
+        check_route(rule, *frames)
+
+
 def test_too_few_judged_items_are_refused() -> None:
     old, new = two_answers(30)
     with pytest.raises(DataError, match="expected at least 20 judged items to fit on"):
@@ -194,6 +249,12 @@ def test_asked_shares_make_a_curve_from_the_new_model_to_both() -> None:
     assert curve[0].asked_share == 0 and curve[0].gain == 0
     assert curve[0].flips > curve[-1].flips
     assert all(point.cost == pytest.approx(1000 * (1 + point.asked_share)) for point in curve)
+
+
+def test_shares_to_ask_that_come_to_the_same_are_one_point() -> None:
+    old, new = two_answers(400)
+    sure = fit_route(old, new.with_columns(pl.lit(1.0).alias("score.confidence"))).report
+    assert [point.asked_share for point in sure.by_asked] == [0.0, 1.0]
 
 
 def test_no_item_kept_apart_gives_a_rule_and_no_bound() -> None:

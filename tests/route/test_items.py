@@ -94,3 +94,11 @@ def test_two_runs_of_one_name_are_told_apart_by_their_role() -> None:
     old, new = two_answers(10)
     assert pair_items(Run("v1", pair_items(old, new).old.frame), new).names == ("v1", "table")
     assert pair_items(old, new).names == ("old table", "new table")
+
+
+def test_repeats_are_counted_from_any_number_and_the_first_is_served() -> None:
+    old, new = two_answers(40)
+    again = pl.concat([new.with_columns(repeat=pl.lit(number), output=pl.lit(f"say {number}")) for number in (3, 2, 5)])
+    found = pair_items(old, again)
+    assert found.num == 40 and found.lost.names == () and found.new.calls == 3
+    assert set(found.new.frame["output"]) == {"say 2"} and set(found.new.agreement) == {1 / 3}

@@ -8,15 +8,19 @@ on; https://gepa-ai.github.io/gepa/guides/acceptance-criterion/), through which 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, SupportsFloat
 
 from muscle.errors import DataError
 from muscle.foreign_text import listing
 
 Item = Hashable
 """What names an item: an id, or its place."""
+
+_ROUNDING = 1e-9
+"""Scores that fall by just what is tolerated are sums: 0.8 - 0.1 is above 0.7."""
 
 
 class Proposal(Protocol):
@@ -67,7 +71,7 @@ def broken_items(
         Their ids, in their order.
 
     Raises:
-        DataError: the lists are not of one length, or a score is no number.
+        DataError: the lists are not of one length, or a score is none, or no number.
 
     Example:
         >>> broken_items([1, 1, 0, 1], [1, 0, 1, 0], ids=["a", "b", "c", "d"])
@@ -83,12 +87,13 @@ def broken_items(
         )
     for scores in (before, after):
         for name, score in zip(names, scores, strict=True):
-            if score != score:
-                raise DataError(f"must not break: item {name!r}: expected a score, found {score}")
+            if not isinstance(score, SupportsFloat) or math.isnan(float(score)):
+                raise DataError(f"must not break: item {name!r}: expected a score, found {score!r}")
     return [
         name
         for name, was, found in zip(names, before, after, strict=True)
-        if was >= right_from > found + tolerance and (must_not_break is None or name in must_not_break)
+        if was + _ROUNDING >= right_from > found + tolerance + _ROUNDING
+        and (must_not_break is None or name in must_not_break)
     ]
 
 
@@ -134,7 +139,7 @@ class MustNotBreak:
             state: of the optimiser; not read.
 
         Raises:
-            DataError: the scores are not of the same items.
+            DataError: the scores are not of the same items, or there are none.
         """
         self._reason = self._refusal(proposal)
         return not self._reason
@@ -145,17 +150,21 @@ class MustNotBreak:
 
     def _refusal(self, proposal: Proposal) -> str:
         """Return why a candidate is refused; nothing where it is accepted."""
-        before, after = proposal.subsample_scores_before or [], proposal.subsample_scores_after or []
-        broken = self._broken(before, after, proposal.subsample_indices or range(len(before)), self.must_not_break)
+        before, after = proposal.subsample_scores_before, proposal.subsample_scores_after
+        if before is None or after is None:
+            raise DataError("must not break: expected scores of the drawn items under both prompts, found none")
+        ids = range(len(before)) if proposal.subsample_indices is None else proposal.subsample_indices
+        # An item that is drawn twice, or drawn and pinned, breaks once.
+        broken = list(dict.fromkeys(self._broken(before, after, ids, self.must_not_break)))
         if len(broken) > self.allowed:
             return f"breaks what was right: {listing([str(each) for each in broken], 8)}"
-        rise = sum(after) - sum(before)
-        if (self.need == "improvement" and rise <= 0) or (self.need == "no_loss" and rise < 0):
-            return f"the sum of scores goes from {sum(before):g} to {sum(after):g}"
+        # Exact sums: the same scores in another order are no improvement.
+        were, are = math.fsum(before), math.fsum(after)
+        if (self.need == "improvement" and are <= were) or (self.need == "no_loss" and are < were):
+            return f"the sum of scores goes from {were:g} to {are:g}"
         if self.pinned is None:
             return ""
         scores = self.pinned.evaluate(proposal.candidate)
-        # An item that is drawn and pinned breaks once.
         more = self._broken(self.pinned.before, scores, self.pinned.ids, None)
         lost = list(dict.fromkeys([*broken, *more]))
         return f"breaks what was right: {listing([str(each) for each in lost], 8)}" if len(lost) > self.allowed else ""

@@ -13,6 +13,11 @@ from muscle.report.numbers import Form, format_number
 CLOSE_COPY = 0.9
 """A student that gives the old model's answer on fewer items, when it is taught nothing else, cannot copy."""
 
+_AS_GOOD = "It is not surely better than the plain update, but as good as the old version, which that one is not."
+
+MUCH = 0.01
+"""Accuracy, or a mean score, by which a row is more accurate than the advised one for it to be named beside it."""
+
 
 @dataclass(frozen=True)
 class _Task:
@@ -52,10 +57,11 @@ class _Task:
 def advise(board: TaskBoard, rows: Sequence[Row]) -> Advice | None:
     """Say what to do about one task, at what price, and why; None where the old version or the plain update is missing.
 
-    What counts are rows as good as the old version and the plain update that break fewer answers than the latter beyond
-    chance: of these the one with the fewest flips, to align if it is a method, to retrain so if it is a control. Where
-    there is none, serve both, if that is as good and breaks fewer beyond chance; else retrain, or keep the old version
-    where nothing that was trained is as good. Two models served are named beside another advice where they break fewer.
+    What counts are rows as good as the old version and the plain update that are better than the latter beyond chance:
+    they break fewer answers, or break no more and have more right. Of these the one with the fewest flips, to align if
+    it is a method, to retrain so if it is a control; one of them that has more right is named beside it. Where there is
+    none, serve both, if that is as good and surely better; else retrain, or keep the old version where nothing that was
+    trained is as good. Two models served are named beside another advice where they break fewer.
     """
     task = _Task(board.name, board.kind == "binary", rows)
     old, plain = task.of_role("old"), task.of_role("plain")
@@ -71,25 +77,41 @@ def advise(board: TaskBoard, rows: Sequence[Row]) -> Advice | None:
 def _action(task: _Task, old: Row, plain: Row, chosen: Row | None) -> Advice:
     usable = [row for row in task.rows if task.name in row.tasks and row.eligible and not row.failed]
     level = max(task.level(old), task.level(plain))
-    surely = [row for row in usable if task.level(row) >= level and _row_beats(task, row, "plain")]
+    surely = [row for row in usable if task.level(row) >= level and _surely_better(task, row, plain)]
     if surely:
         taken = min(surely, key=lambda row: (task.flips(row), -task.level(row)))
+        beside = [*_by_accuracy(task, taken), *_more_right(task, surely, taken), *_other_choice(task, chosen, taken)]
         if taken.role == "method":
-            return Advice("align", taken.name, [*_align(task, old, plain, taken), *_other_choice(task, chosen, taken)])
-        return Advice(
-            "retrain", taken.name, [_retrain_as(task, old, plain, taken), *_other_choice(task, chosen, taken)]
-        )
+            return Advice("align", taken.name, [*_align(task, old, plain, taken), *beside])
+        return Advice("retrain", taken.name, [_retrain_as(task, old, plain, taken), *beside])
     both = _best_served(task, at_least=level)
-    if both is not None and _row_beats(task, both, "plain"):
+    if both is not None and _surely_better(task, both, plain):
         return Advice("serve_both", both.name, [_serve_both(task, old, plain, both)])
     if task.level(plain) >= task.level(old):
         return Advice("retrain", plain.name, [_retrain_plainly(task, old, plain, chosen)])
     as_good = [row for row in usable if task.level(row) >= task.level(old)]
     if as_good:
         taken = min(as_good, key=task.flips)
-        return Advice("retrain", taken.name, [_retrain_as(task, old, plain, taken)])
+        if taken.role == "method":
+            return Advice("align", taken.name, [*_align(task, old, plain, taken), _AS_GOOD])
+        return Advice("retrain", taken.name, [_retrain_as(task, old, plain, taken), _AS_GOOD])
     best = max([plain, *usable], key=task.level)
     return Advice("freeze", old.name, [_freeze(task, old, best)])
+
+
+def _by_accuracy(task: _Task, taken: Row) -> list[str]:
+    """Say where a row is better by its accuracy alone."""
+    if _row_beats(task, taken, "plain"):
+        return []
+    return ["That it has more right answers than the plain update is more than chance; that it breaks fewer is not."]
+
+
+def _more_right(task: _Task, surely: Sequence[Row], taken: Row) -> list[str]:
+    """Name the most accurate of the rows that are surely better, where it has much more right than the advised one."""
+    best = max(surely, key=lambda row: (task.level(row), -task.flips(row)))
+    if task.level(best) - task.level(taken) < MUCH:
+        return []
+    return [f"{best.name} has more right ({task.told_level(best)}), and breaks {task.told_flips(best)}."]
 
 
 def _other_choice(task: _Task, chosen: Row | None, taken: Row) -> list[str]:
@@ -112,7 +134,7 @@ def _serve_both(task: _Task, old: Row, plain: Row, both: Row) -> str:
     return (
         f"Serve both versions, as in {both.name} (muscle.route): {task.told_flips(both)} of the answers break in place "
         f"of {task.told_flips(plain)}, at {task.told_level(both)} (plain update {task.told_level(plain)}, old "
-        f"{task.told_level(old)}); no single model is as good and breaks surely fewer. The price: "
+        f"{task.told_level(old)}); no single model is as good and surely better. The price: "
         f"{both.models_served} models served."
     )
 
@@ -134,10 +156,14 @@ def _retrain_as(task: _Task, old: Row, plain: Row, taken: Row) -> str:
 
 
 def _retrain_plainly(task: _Task, old: Row, plain: Row, chosen: Row | None) -> str:
-    closest = f"; {chosen.name} breaks {task.told_flips(chosen)}, which may be chance" if chosen else ""
+    closest = ""
+    if chosen and task.flips(chosen) < task.flips(plain):
+        closest = f"; {chosen.name} breaks {task.told_flips(chosen)}, which may be chance"
+    elif chosen and task.level(chosen) > task.level(plain):
+        closest = f"; {chosen.name} has more right ({task.told_level(chosen)}), but breaks {task.told_flips(chosen)}"
     return (
-        f"Retrain plainly: {task.told_level(plain)} after {task.told_level(old)}, and no row as accurate breaks surely "
-        f"fewer answers{closest}. The price: {task.told_flips(plain)} of the answers break."
+        f"Retrain plainly: {task.told_level(plain)} after {task.told_level(old)}, and no row as accurate is surely "
+        f"better{closest}. The price: {task.told_flips(plain)} of the answers break."
     )
 
 
@@ -171,6 +197,15 @@ def _why(task: _Task, chosen: Row) -> list[str]:
 
 _OTHERS = ("floor", "twin", "third")
 """Controls that say nothing of whether the old model is used."""
+
+
+def _surely_better(task: _Task, row: Row, plain: Row) -> bool:
+    """Tell whether a row breaks fewer answers than the plain update beyond chance, or no more and has more right.
+
+    An update that had little to break is judged by what it gains.
+    """
+    has_more = any(each.gains for each in task.numbers(row).comparisons if each.control == "plain")
+    return _row_beats(task, row, "plain") or (has_more and task.flips(row) <= task.flips(plain))
 
 
 def _row_beats(task: _Task, row: Row, control: str) -> bool:

@@ -35,7 +35,8 @@ def hold_against(
         binary: whether levels are right and wrong.
 
     Returns:
-        The comparison, whose p-value over items is not yet adjusted (`with_holm`); None where no seed has both.
+        The comparison, whose p-values over items are not yet adjusted (`with_holm`), so that `gains` speaks of the
+        seeds alone; None where no seed has both.
     """
     seeds = sorted(ours.keys() & theirs.keys())
     paired = {seed: _paired(ours[seed], theirs[seed]) for seed in seeds}
@@ -64,6 +65,7 @@ def hold_against(
         p_over_seeds=_sign_flip(*(pl.Series(counts) for counts in zip(*lost.values(), strict=True))),
         accuracy_p_over_items=levels,
         beats=False,
+        gains=all(frame["level"].sum() > frame["level_theirs"].sum() for frame in paired.values()) if binary else None,
     )
 
 
@@ -87,9 +89,19 @@ def _sign_flip(worse: pl.Series, better: pl.Series) -> float:
 
 
 def with_holm(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Adjust the p-values over items of comparisons with one kind of control, and say which beat it (Holm 1979)."""
+    """Adjust the p-values over items of comparisons with one kind of control, and say which beat it (Holm 1979).
+
+    Flips and accuracy are adjusted each by itself.
+    """
     adjusted = holm([each.p_over_items for each in comparisons])
-    return [
+    found = [
         replace(each, p_over_items_holm=p, beats=p < ALPHA and each.seeds_fewer == len(each.seeds))
         for each, p in zip(comparisons, adjusted, strict=True)
+    ]
+    levels = [each.accuracy_p_over_items for each in comparisons if each.accuracy_p_over_items is not None]
+    if len(levels) < len(found):  # a score: no right and wrong
+        return found
+    return [
+        replace(each, accuracy_p_over_items_holm=p, gains=bool(each.gains) and p < ALPHA)
+        for each, p in zip(found, holm(levels), strict=True)
     ]

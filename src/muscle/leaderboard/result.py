@@ -98,6 +98,8 @@ class Comparison:
             be below 2^(1 - n).
         accuracy_p_over_items: as `p_over_items`, of right and wrong answers; None of a score.
         beats: fewer negative flips in every seed, and `p_over_items_holm` below 0.05.
+        accuracy_p_over_items_holm: as `p_over_items_holm`, of `accuracy_p_over_items`.
+        gains: more right answers in every seed, and `accuracy_p_over_items_holm` below 0.05; None of a score.
     """
 
     control: Control
@@ -113,6 +115,9 @@ class Comparison:
     p_over_seeds: float
     accuracy_p_over_items: float | None
     beats: bool
+    # Leaderboards of before have neither.
+    accuracy_p_over_items_holm: float | None = field(default=None, metadata=OPTIONAL_KEY)
+    gains: bool | None = field(default=None, metadata=OPTIONAL_KEY)
 
 
 @dataclass(frozen=True)

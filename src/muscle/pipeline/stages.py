@@ -27,7 +27,7 @@ from muscle.pipeline.load_data import load_data
 from muscle.pipeline.loaded_bases import SIDES, LoadedBases, Side, sides_of
 from muscle.pipeline.read_training import AdapterPlace, read_training
 from muscle.pipeline.run_folder import content_of
-from muscle.pipeline.stage import Stage
+from muscle.pipeline.stage import KeptStores, Stage
 from muscle.pipeline.whole_answers.candidates import CandidateFiles
 from muscle.pipeline.whole_answers.old_record import OldRecord
 from muscle.pipeline.write_report import report_stage
@@ -48,10 +48,12 @@ class UpdateStages:
     Args:
         config: the update.
         split_seed: of the split into training and validation data; that of the training without.
-        teachers: where the teachers' stores stay, for updates that share them; without, each training drops its own.
+        teachers: where what the teachers leave stays; without, each training drops its own.
     """
 
-    def __init__(self, config: UpdateConfig, *, split_seed: int | None = None, teachers: Path | None = None) -> None:
+    def __init__(
+        self, config: UpdateConfig, *, split_seed: int | None = None, teachers: KeptStores | None = None
+    ) -> None:
         self.config = config
         self.split_seed = config.training.seed if split_seed is None else split_seed
         self.teachers = teachers
@@ -143,8 +145,7 @@ class UpdateStages:
     def train_floor(self, data: TaskData) -> Stage:
         """The old recipe again with another seed: what it breaks of its own old answers, no update involved."""
         if data.task.name in self.given("old"):
-            text = "floor %s: the old adapter is given; lora and training here may not be how it was made"
-            logger.info(text, data.task.name)
+            logger.info("floor %s: the old adapter is given; its recipe may be another than here", data.task.name)
         return self._task_adapter("floor", "old", data, self._floor_training)
 
     @property
@@ -252,7 +253,8 @@ class UpdateStages:
                 description=f"align on {name}" if run == "compat" else f"align ({run}) on {name}",
                 unlabelled_examples=parts["unlabelled"],
                 lora=self.config.lora,
-                store=self.teachers / name if self.teachers else None,
+                store=self.teachers.stores / name if self.teachers else None,
+                new_store=self.teachers.new / name if self.teachers else None,
             )
 
         return Stage(
@@ -273,8 +275,7 @@ class UpdateStages:
     def train_control(self, data: TaskData) -> Stage:
         """The plain update's adapter, trained on for as long as aligning took: with labels alone, in the same unit."""
         name, alignment = data.task.name, self.config.alignment
-        on_options = alignment.unit != "tokens"
-        out = self.adapter("control", name)
+        on_options, out = alignment.unit != "tokens", self.adapter("control", name)
 
         def inputs() -> dict[str, object]:
             # The epochs are read from what aligning left, so that this is called once that stage is done.
@@ -378,9 +379,8 @@ class UpdateStages:
             return {task: [read_training(self._place(run, task)) for run in runs] for task in self.data}
 
         # Every score is there: comparing needs the memory, not the bases.
-        return report_stage(
-            self.folder, list(self.scored), list(self.data), self.config.report, trained, self.bases.free
-        )
+        scored, tasks = list(self.scored), list(self.data)
+        return report_stage(self.folder, scored, tasks, self.config.report, trained, self.bases.free)
 
     def _place(self, run: str, task: str) -> AdapterPlace:
         """Return where a run's adapter is and how it was trained, once it is."""

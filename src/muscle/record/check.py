@@ -17,11 +17,15 @@ import polars as pl
 from muscle.flips.noise.repeats import mean_of_items, own_flips, side_of
 from muscle.flips.statistics.intervals import Estimate
 from muscle.foreign_text import one_line
-from muscle.predictions.run import Run
+from muscle.predictions.records import with_input_hash
+from muscle.predictions.run import SCORE_PREFIX, Run
 from muscle.record.rows import NO_ANSWER
 
 MAX_OPTIONS = 12
 """Options that are named; the others are counted."""
+
+ITEM = ("id", "filter", "input_hash")
+"""What tells the items of a task apart."""
 
 UNREPEATED = "every input was answered once; record it with --repeats 3, or once more into another file"
 
@@ -33,10 +37,10 @@ class TaskRecord:
     Attributes:
         task: its name.
         inputs: items that were asked.
-        answers: in all, failed ones included.
+        answers: in all, failed and empty ones included.
         repeats: answers an item that came, and how many items have so many.
         failed: answers that did not come.
-        empty: of these, those that were blank.
+        empty: of these, those that were blank, or are rows without answer, verdict and score.
         no_option: answers of items with options that name none.
         learnt_from: items with at least one answer that an update can learn from: that names an option, or is a text.
         repeated: items with at least two of these.
@@ -46,6 +50,7 @@ class TaskRecord:
         options: how often each option was answered, the most frequent first.
         floor: negative flips of the model against itself, a share of the items.
         differ: how often two answers to one item differ.
+        scores: names of the scores, where nothing is judged right or wrong.
     """
 
     task: str
@@ -63,6 +68,7 @@ class TaskRecord:
     options: Mapping[str, int]
     floor: Estimate
     differ: Estimate
+    scores: Sequence[str] = ()
 
     @property
     def answered(self) -> int:
@@ -116,14 +122,16 @@ def check_record(run: Run, calls: Sequence[Mapping[str, object]] = ()) -> Record
     )
 
 
-def _task_record(task: str, frame: pl.DataFrame) -> TaskRecord:
-    came = frame.filter(pl.col("error").is_null())
-    times = frame.group_by("id", "filter").agg(pl.col("error").is_null().sum().alias("times"))
+def _task_record(task: str, given: pl.DataFrame) -> TaskRecord:
+    # One id may stand for several texts, as where parts of a data set are numbered from 0 again.
+    frame = with_input_hash(given).with_columns(came=pl.col("error").is_null() & _says_something(given))
+    came = frame.filter("came")
+    times = frame.group_by(ITEM).agg(times=pl.col("came").sum())
     repeats = Counter(times["times"].to_list())
     has_options = (pl.col("choices").list.len() > 0).fill_null(value=False)
     option = pl.col("choices").list.get(pl.col("choice"), null_on_oob=True)
     named = came.filter(has_options).select(option).to_series()
-    taught = came.filter(~has_options | option.is_not_null()).group_by("id", "filter").len()["len"]
+    taught = came.filter(~has_options | option.is_not_null()).group_by(ITEM).len()["len"]
     judged = came["correct"].drop_nulls()
     whole = (pl.col("logprobs").list.len() == pl.col("choices").list.len()) & (pl.col("choices").list.len() > 0)
     return TaskRecord(
@@ -132,17 +140,31 @@ def _task_record(task: str, frame: pl.DataFrame) -> TaskRecord:
         answers=frame.height,
         repeats=dict(sorted(repeats.items())),
         failed=frame.height - came.height,
-        empty=int((frame["error"] == NO_ANSWER).sum()),
+        empty=frame.filter((pl.col("error") == NO_ANSWER) | (pl.col("error").is_null() & ~pl.col("came"))).height,
         no_option=named.null_count(),
         learnt_from=taught.len(),
         repeated=int((taught > 1).sum()),
         judged=judged.len(),
         accuracy=float(judged.cast(pl.Float64).mean()) if judged.len() else None,  # type: ignore[arg-type]
-        likelihoods=came.filter(whole)["id"].n_unique(),
+        likelihoods=came.filter(whole).select(ITEM).n_unique(),
         options=dict(Counter(one_line(text, 40) for text in named.drop_nulls().to_list()).most_common()),
         floor=_floor(came),
         differ=_differing(came),
+        scores=[]
+        if judged.len()
+        else [n.removeprefix(SCORE_PREFIX) for n in _names_of_scores(came) if came[n].is_not_null().any()],
     )
+
+
+def _names_of_scores(frame: pl.DataFrame) -> list[str]:
+    return [name for name in frame.columns if name.startswith(SCORE_PREFIX)]
+
+
+def _says_something(frame: pl.DataFrame) -> pl.Expr:
+    """Return whether a row has an answer, a verdict or a score."""
+    texts = [pl.col(name).str.strip_chars().fill_null("") != "" for name in ("output", "extracted_answer")]
+    others = [pl.col(name).is_not_null() for name in ("choice", "logprobs", "correct", *_names_of_scores(frame))]
+    return pl.any_horizontal(*texts, *others)
 
 
 def _floor(came: pl.DataFrame) -> Estimate:
@@ -150,7 +172,7 @@ def _floor(came: pl.DataFrame) -> Estimate:
     judged = came.drop_nulls("correct")
     if judged.is_empty():
         return Estimate.undefined("no answer is judged")
-    places = judged.select(pl.struct("id", "filter").rank("dense") - 1).to_series().to_numpy().astype(np.int64)
+    places = judged.select(pl.struct(ITEM).rank("dense") - 1).to_series().to_numpy().astype(np.int64)
     values = judged["correct"].cast(pl.Float64).to_numpy()
     own = own_flips(side_of(places, values, int(places.max()) + 1))
     known = own[np.isfinite(own)]
@@ -161,7 +183,7 @@ def _differing(came: pl.DataFrame) -> Estimate:
     """Return how often two answers to one item differ: 1 - sum n_c (n_c - 1) / (K (K - 1)), the mean over items."""
     answer = pl.coalesce("extracted_answer", pl.col("output").str.strip_chars())
     told = came.with_columns(answer=pl.coalesce(pl.col("choice").cast(pl.String), answer)).drop_nulls("answer")
-    counted = told.group_by("id", "filter", "answer").len().group_by("id", "filter")
+    counted = told.group_by(*ITEM, "answer").len().group_by(ITEM)
     pairs = counted.agg(
         same=(pl.col("len").cast(pl.Int64) * (pl.col("len").cast(pl.Int64) - 1)).sum(),
         times=pl.col("len").cast(pl.Int64).sum(),

@@ -1,7 +1,8 @@
 """The file of a record while it is written: a line an answer, on the disk before the next call of its thread goes out.
 
-A killed recording leaves whole lines and perhaps the beginning of one, which is cut off when the file is opened again.
-Nothing in a file is changed before this process holds it: another one may be writing into it.
+A killed recording leaves whole lines and perhaps the beginning of one, which is cut off when the next answer is
+written. Nothing in a file is changed before this process holds it: another one may be writing into it. Lines of calls
+that failed go with the same write that brings an answer, whose line takes over what they had cost.
 """
 
 from __future__ import annotations
@@ -18,9 +19,13 @@ from muscle.errors import DataError, OutputError
 from muscle.files import check_can_write, write_text
 from muscle.foreign_text import outline
 from muscle.predictions.records import CALL
+from muscle.record.pace import Usage
 
 Row = dict[str, object]
 """An answer, as it stands in a line."""
+
+FAILED_BEFORE = "failed_before"
+"""Of how an answer was asked for: tokens of earlier calls that came to nothing, whose lines are gone."""
 
 _OF_AN_ANSWER = {"id": str, "input_hash": str, "repeat": int}
 
@@ -49,7 +54,8 @@ class RecordLog:
         self._asked_with = asked_with
         self._lock = threading.Lock()
         self._file: BinaryIO | None = None
-        self._num_bytes, self._is_clean = 0, True
+        self._failed_before = Usage()
+        self._num_bytes, self._is_clean, self._is_open = 0, True, False
         check_can_write(path)
         if path.exists():
             data = path.read_bytes()
@@ -61,16 +67,21 @@ class RecordLog:
         """What has been answered."""
         return {key_of(row) for row in self.rows}
 
+    @property
+    def spent(self) -> Usage:
+        """The tokens that the record has cost: of its answers, and of calls that failed."""
+        return sum(map(usage_of_row, self.rows), self._failed_before)
+
     def drop_failed(self) -> int:
         """Take out the answers of calls that failed, so that they are made again; return how many there were.
 
-        Their lines go when the file is opened.
+        Their lines go when the next answer is written.
         """
-        kept = [row for row in self.rows if not has_failed(row)]
-        dropped = len(self.rows) - len(kept)
-        if dropped:
-            self.rows, self._is_clean = kept, False
-        return dropped
+        failed = [row for row in self.rows if has_failed(row)]
+        if failed:
+            self.rows, self._is_clean = [row for row in self.rows if not has_failed(row)], False
+            self._failed_before = sum(map(usage_of_row, failed), self._failed_before)
+        return len(failed)
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -90,25 +101,26 @@ class RecordLog:
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be written: {error.strerror or error}") from error
         with held:
-            self._clean()
-            self._file = self.path.open("ab")
+            self._refuse_changed()
+            if self._is_clean:
+                self._file = self.path.open("ab")
+            self._is_open = True
             try:
                 yield
             finally:
+                self._is_open = False
                 # What could not be written was told then.
                 with suppress(OSError):
-                    self._file.close()
+                    if self._file is not None:
+                        self._file.close()
                 self._file = None
 
-    def _clean(self) -> None:
-        """Leave in the file the lines of the answers that are kept, and nothing else."""
+    def _refuse_changed(self) -> None:
         if (self.path.stat().st_size if self.path.exists() else 0) != self._num_bytes:
             raise OutputError(
                 f"{self.path}: another muscle process has written into it in the meantime; the same command goes on "
                 "from there"
             )
-        if not self._is_clean:
-            write_text(self.path, "".join(map(_line, self.rows)))
 
     def append(self, rows: Sequence[Row]) -> None:
         """Add answers, and see that they are on the disk.
@@ -116,16 +128,33 @@ class RecordLog:
         Raises:
             OutputError: they cannot be written.
         """
-        assert self._file is not None, "called while it is open"
-        data = "".join(map(_line, rows)).encode("utf-8", "backslashreplace")
+        assert self._is_open, "called while it is open"
         try:
             with self._lock:
-                self._file.write(data)
-                self._file.flush()
-                os.fsync(self._file.fileno())
+                self._take_over_cost(rows)
+                if self._is_clean:
+                    self._add("".join(map(_line, rows)).encode("utf-8", "backslashreplace"))
+                else:
+                    write_text(self.path, "".join(map(_line, [*self.rows, *rows])))
+                    self._is_clean = True
+                self._failed_before = Usage()
                 self.rows += rows
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+
+    def _take_over_cost(self, rows: Sequence[Row]) -> None:
+        """Write into the first answer what calls have cost whose lines are going."""
+        call = rows[0].get(CALL) if rows else None
+        if self._failed_before != Usage() and isinstance(call, dict):
+            before = self._failed_before
+            call[FAILED_BEFORE] = {"tokens_read": before.read, "tokens_written": before.written}
+
+    def _add(self, data: bytes) -> None:
+        if self._file is None:
+            self._file = self.path.open("ab")
+        self._file.write(data)
+        self._file.flush()
+        os.fsync(self._file.fileno())
 
     def _checked(self, number: int, row: Row) -> Row:
         call = row.get(CALL)
@@ -154,6 +183,19 @@ def has_failed(row: Mapping[str, object]) -> bool:
     """Tell whether a line says that its calls came to nothing."""
     call = row.get(CALL)
     return isinstance(call, dict) and bool(call.get("failed"))
+
+
+def usage_of_row(row: Mapping[str, object]) -> Usage:
+    """Return the tokens that a line's calls have cost, and those of failed calls that it took over."""
+    call = row.get(CALL)
+    if not isinstance(call, dict):
+        return Usage()
+    return _tokens_told(call) + _tokens_told(call.get(FAILED_BEFORE))
+
+
+def _tokens_told(found: object) -> Usage:
+    read, written = (found.get(key) if isinstance(found, dict) else 0 for key in ("tokens_read", "tokens_written"))
+    return Usage(read, written) if isinstance(read, int) and isinstance(written, int) else Usage()
 
 
 def _line(row: Row) -> str:

@@ -18,6 +18,9 @@ from muscle.provenance import file_hashes, fingerprint
 from muscle.record.replies import option_of
 from muscle.tasks.recorded import Record, RecordedAnswer, text_key
 
+LEAST_LOGPROB = -1e30
+"""Of an option, in nats; what is below is an infinity to a training, in float32."""
+
 _MARK = f'"{CALL}"'.encode()
 
 
@@ -49,7 +52,8 @@ def read_record(files: Sequence[str], task: str) -> Record:
         task: the task's name; a file of one task of another name is taken to be this one's.
 
     Raises:
-        DataError: a file cannot be read, or holds several tasks of which none is this one.
+        DataError: a file cannot be read, or holds several tasks of which none is this one, or a
+            log-probability that is none.
     """
     by_hash: defaultdict[str, list[RecordedAnswer]] = defaultdict(list)
     by_text: defaultdict[str, dict[str, None]] = defaultdict(dict)
@@ -58,7 +62,7 @@ def read_record(files: Sequence[str], task: str) -> Record:
     for file in files:
         frame = _of_task(file, task)
         for row in frame.iter_rows(named=True):
-            answer = _read_answer(row)
+            answer = _read_answer(row, file)
             if answer is not None and row["input"] is not None:
                 by_hash[row["input_hash"]].append(answer)
                 by_text[text_key(row["input"])][row["input_hash"]] = None
@@ -86,16 +90,22 @@ def record_digest(files: Sequence[str]) -> str:
 
 
 def _of_task(file: str, task: str) -> pl.DataFrame:
+    """Return a task's answers in a file, each once: several readings of an answer are no several answers."""
     run = read_run(Path(file))
+    frame = run.frame
     if task in run.tasks:
-        return run.frame.filter(pl.col("task") == task)
-    if len(run.tasks) > 1:
+        frame = frame.filter(pl.col("task") == task)
+    elif len(run.tasks) > 1:
         raise DataError(f"old.record: {file}: expected answers to {task}, found {listing(run.tasks)}")
-    return run.frame
+    return frame.unique(["id", "input_hash", "input", "repeat"], keep="first", maintain_order=True)
 
 
-def _read_answer(row: Mapping[str, object]) -> RecordedAnswer | None:
-    """Return a row's answer; None where it failed or is blank."""
+def _read_answer(row: Mapping[str, object], file: str) -> RecordedAnswer | None:
+    """Return a row's answer; None where it failed or is blank.
+
+    Raises:
+        DataError: a log-probability is beyond what a training can count with.
+    """
     text, choices, choice, logprobs = (row[name] for name in ("output", "choices", "choice", "logprobs"))
     if row["error"] is not None:
         return None
@@ -104,10 +114,16 @@ def _read_answer(row: Mapping[str, object]) -> RecordedAnswer | None:
         place = choice if isinstance(choice, int) else option_of(str(text or ""), choices)
         option = None if place is None else choices[place]
     elif text is not None:
-        option = str(text).strip()  # a file without options: the answer may be one
+        option = str(text).strip() or None  # a file without options: the answer may be one
     whole = isinstance(logprobs, list) and all(each is not None and math.isfinite(each) for each in logprobs)
-    known = tuple(logprobs) if whole and isinstance(logprobs, list) and isinstance(choices, list) else None
+    options = tuple(choices) if isinstance(choices, list) else ()
+    known = tuple(logprobs) if whole and isinstance(logprobs, list) and len(logprobs) == len(options) > 0 else None
+    if known is not None and min(known) < LEAST_LOGPROB:
+        raise DataError(
+            f"old.record: {file}: item {one_line(row['id'], 60)}: expected log-probabilities in nats, found "
+            f"{min(known):g}"
+        )
     if not str(text or "").strip() and option is None and known is None:
         return None
     reason = row["finish_reason"]
-    return RecordedAnswer(str(text or option or ""), option, known, None if reason is None else str(reason))
+    return RecordedAnswer(str(text or option or ""), option, known, None if reason is None else str(reason), options)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,11 +22,11 @@ from muscle.foreign_text import one_line
 from muscle.predictions.records import CALL, input_hash
 from muscle.progress import progress_bar
 from muscle.record.asking import Asking, Body, prompt_hash
-from muscle.record.endpoint import Caller, CallFailed, Endpoint, refused
+from muscle.record.endpoint import Caller, CallFailed, Endpoint, Stopped, refused
 from muscle.record.items import as_recorded
 from muscle.record.log import RecordLog, Row, has_failed
 from muscle.record.pace import LimitReached, Meter, Reserved, Usage
-from muscle.record.replies import option_likelihood, read_reply, usage_of
+from muscle.record.replies import likeliest_places, option_likelihood, read_reply, usage_of
 from muscle.record.rows import answer_of, now, row_of
 from muscle.tasks.task import Example, Task
 
@@ -37,6 +37,9 @@ MOST_FAILURES = 10
 
 FIRST_ITEMS = 3
 """Items that are asked alone until one is answered, where the endpoint refuses calls for what may be in them."""
+
+SHIFTED_FROM = 4
+"""Places of echoed prompts at which the likeliest token was the next one, from which on that is no chance."""
 
 _OF_AN_ITEM = (400, 403, 413, 422)
 """How endpoints refuse a call for what is in it: a prompt too long, a filter's word, or a key that they do not know."""
@@ -88,15 +91,6 @@ def open_work(log: RecordLog, examples: Sequence[Example], repeats: int) -> list
     return [Asked(each, repeat) for repeat in range(repeats) for each, text in known if (text, repeat) not in done]
 
 
-def spent_before(log: RecordLog) -> Usage:
-    """Return the tokens that a record's answers have cost."""
-    total = Usage()
-    for row in log.rows:
-        found = _call_usage(row)
-        total += found or Usage()
-    return total
-
-
 @dataclass
 class EndpointRecorder:
     """Asks a model behind an endpoint.
@@ -121,6 +115,8 @@ class EndpointRecorder:
     _failed: list[str] = field(default_factory=list)
     _in_a_row: int = 0
     _num_refused: int = 0
+    _own: int = 0
+    _ahead: int = 0
     _told: bool = False
     _told_of_another: bool = False
     _answers_as: str | None = None
@@ -192,17 +188,27 @@ class EndpointRecorder:
         bodies = self.asking.bodies(self.task, asked.example)
         paid: list[Usage] = []
         reserved = self.meter.reserve(most, len(bodies))
+        ended: Exception | None = None
         try:
             answer, more = self._answer(asked.example, bodies, most, reserved, paid)
         except CallFailed as failure:
-            self._count_failure(failure)
-            answer, more = Answer(error=f"call failed: {failure}"), {"failed": True}
+            answer, more, ended = (
+                Answer(error=f"call failed: {failure}"),
+                {"failed": True},
+                self._count_failure(failure),
+            )
+        except (LimitReached, Stopped) as early:
+            answer, more, ended = Answer(error=f"call failed: {early or 'stopped'}"), {"failed": True}, early
         else:
             self._note_answer(more["model"])
         finally:
             total = sum(paid, Usage())
             self.meter.settle(reserved, total)
-        self.log.append([self._row(asked, answer, more, total)])
+        # What ends the recording is no answer; what was paid for it is kept all the same.
+        if ended is None or total != Usage():
+            self.log.append([self._row(asked, answer, more, total)])
+        if ended is not None:
+            raise ended from None
 
     def _answer(
         self, example: Example, bodies: Sequence[Body], most: Usage, reserved: Reserved, paid: list[Usage]
@@ -214,20 +220,41 @@ class EndpointRecorder:
             paid.append(usage_of(found) or most)
             reply = read_reply(found)
             answer, more = answer_of(self.task, example, reply)
-            if self.asking.top_logprobs and not reply.tokens and not self._told:
+            if self.asking.top_logprobs and reply.text.strip() and not reply.tokens and not self._told:
                 self._told = True
                 logger.warning("%s: gives no log-probabilities; --top-logprobs is passed over", self.endpoint.name)
             return answer, {"model": reply.model or self.asking.model, **more}
-        logprobs, model = [], None
+        logprobs: list[float] = []
+        model: object = None
         start = len(str(self.asking.prompt_of(self.task, example)))
         for body in bodies:
             found = self.caller.call(path, body, begin)
             text = str(body["prompt"])
             paid.append(usage_of(found) or Usage(len(text.encode()), 1))
+            if not logprobs:
+                self._refuse_shifted(found)
             logprobs.append(option_likelihood(found, text, start))
             model = model or found.get("model")
         named: dict[str, object] = {"model": model if isinstance(model, str) else self.asking.model}
         return choice_answer(self.task, example, logprobs), named
+
+    def _refuse_shifted(self, found: Mapping[str, object]) -> None:
+        """Refuse an endpoint whose likelihoods of an echoed prompt belong to the places after.
+
+        Raises:
+            EndpointError: they do, as far as one can see.
+        """
+        own, ahead = likeliest_places(found)
+        with self._lock:
+            self._own, self._ahead = self._own + own, self._ahead + ahead
+            own, ahead = self._own, self._ahead
+        if ahead >= SHIFTED_FROM and ahead > 3 * own:
+            kept = f"; {self.log.path} holds such answers: delete it" if self.log.rows else ""
+            raise EndpointError(
+                f"{self.endpoint.name}: the log-probabilities of an echoed prompt are those of the token after (the "
+                f"likeliest token was the prompt's next one {ahead} times, its own {own} times), as llama-cpp-python "
+                f"gives them: no option's likelihood can be told; take --ask chat or completion{kept}"
+            )
 
     def _row(self, asked: Asked, answer: Answer, more: dict[str, object], paid: Usage) -> Row:
         call = {
@@ -256,23 +283,23 @@ class EndpointRecorder:
             told = (self.endpoint.name, one_line(first, 80), one_line(model, 80))
             logger.warning("%s: %s answered before, now %s does: the record holds answers of two models", *told)
 
-    def _count_failure(self, failure: CallFailed) -> None:
-        """Count an item that came to nothing, and end the recording where others would too."""
+    def _count_failure(self, failure: CallFailed) -> EndpointError | None:
+        """Count an item that came to nothing; return what ends the recording where others would too."""
         with self._lock:
             if failure.is_final and failure.status not in _OF_AN_ITEM:
-                raise refused(failure, self.endpoint) from None
+                return refused(failure, self.endpoint)
             self._failed.append(str(failure))
             if failure.is_final:
                 self._num_refused += 1
-                if self._answers_as is None and self._num_refused >= FIRST_ITEMS:
-                    raise refused(failure, self.endpoint) from None
-                return
+                is_down = self._answers_as is None and self._num_refused >= FIRST_ITEMS
+                return refused(failure, self.endpoint) if is_down else None
             self._in_a_row += 1
-            if self._in_a_row >= MOST_FAILURES:
-                raise EndpointError(
-                    f"{self.endpoint.name}: {self._in_a_row} items in a row failed, the last with: {failure}; what was "
-                    "answered is kept, the same command goes on from there"
-                )
+            if self._in_a_row < MOST_FAILURES:
+                return None
+            return EndpointError(
+                f"{self.endpoint.name}: {self._in_a_row} items in a row failed, the last with: {failure}; what was "
+                "answered is kept, the same command goes on from there"
+            )
 
     def _remark(self) -> str:
         parts, rate = [f"{self.meter.num_calls} calls"], self.meter.calls_a_minute
@@ -292,11 +319,3 @@ def _submitted(pool: ThreadPoolExecutor, work: Callable[[Asked], None], chosen: 
 def _model_of(row: Row) -> str:
     call = row.get(CALL)
     return str(call.get("model")) if isinstance(call, dict) else ""
-
-
-def _call_usage(row: Row) -> Usage | None:
-    call = row.get(CALL)
-    if not isinstance(call, dict):
-        return None
-    read, written = (call.get(name) for name in ("tokens_read", "tokens_written"))
-    return Usage(read, written) if isinstance(read, int) and isinstance(written, int) else None

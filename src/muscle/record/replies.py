@@ -122,6 +122,26 @@ def option_likelihood(found: Mapping[str, object], text: str, start: int) -> flo
     return float(sum(of_option))
 
 
+def likeliest_places(found: Mapping[str, object]) -> tuple[int, int]:
+    """Count at how many places of an echoed prompt the likeliest token is its own, and at how many the next one.
+
+    A model expects about every third token of a text at its place, and hardly ever the one behind it. A server that
+    gives each token the likelihoods of the place after, as llama-cpp-python's does (0.3.36;
+    https://github.com/abetlen/llama-cpp-python/issues/1983), is known by that. Nothing is counted where no likeliest
+    tokens came, or a token stands twice in a row.
+    """
+    logprobs = _first_choice(found).get("logprobs")
+    given = logprobs if isinstance(logprobs, Mapping) else {}
+    tokens, tops = _list_if_one(given.get("tokens")), _list_if_one(given.get("top_logprobs"))
+    own = ahead = 0
+    for token, following, top in zip(tokens, tokens[1:], tops, strict=False):
+        listed = _with_numbers(top) if isinstance(top, Mapping) else {}
+        likeliest = max(listed, key=lambda each: listed[each], default=None)
+        if likeliest is not None and token != following:
+            own, ahead = own + (likeliest == token), ahead + (likeliest == following)
+    return own, ahead
+
+
 def option_of(text: str, choices: Sequence[str]) -> int | None:
     r"""Return the option that an answer names: it alone, or its first line, blanks, quotes, case and a dot left out.
 

@@ -56,8 +56,13 @@ def print_check(check: RecordCheck, console: Console) -> None:
 
 def uses(task: TaskRecord) -> Iterator[str]:
     """Say what a task's record can be used for, and what it would take where it cannot."""
+    if not task.answered:
+        yield "nothing: no answer came"
+        return
     if task.judged:
         yield "compare, gate: yes"
+    elif task.scores:
+        yield f"compare, gate: by a score ({listing(task.scores, 4)})"
     else:
         yield "compare, gate: no answer is judged; record items with their right answers (--data)"
     if task.likelihoods:
@@ -68,12 +73,13 @@ def uses(task: TaskRecord) -> Iterator[str]:
     elif task.learnt_from:
         share = "" if task.learnt_from == task.answered else f", of {count(task.learnt_from)} inputs"
         yield f"align: from one answer an input{share}; --ask options or --top-logprobs 20 gives more"
-    elif task.answered:
+    else:
         yield "align: no; no answer names an option: see whether the prompt names them, or take --ask options"
-    yield "route: stack or gate" if task.likelihoods else "route: gate"
+    is_whole = task.likelihoods == task.answered
+    yield "route: " + ("stack or gate" if is_whole else "gate; a stack takes log-probabilities of every input")
     if task.floor.value is None and task.differ.value is None:
         same = "likelihoods are the same every time; that of the old recipe takes another training of it"
-        yield f"noise floor: unknown: {same if task.likelihoods == task.answered else task.differ.why}"
+        yield f"noise floor: unknown: {same if is_whole else task.differ.why}"
 
 
 def _figures_of(task: TaskRecord) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,7 @@ print(fitted.report.headline)
 write_rule(Path("rule.yaml"), fitted.rule)
 """
 
-from muscle.route.applying import Applied, apply_route
+from muscle.route.applying import Applied, Chosen, Question, Route, Said, apply_route, load_route
 from muscle.route.bound import Bound, Prices
 from muscle.route.fitting import FitOptions, RouteFit, check_route, fit_route
 from muscle.route.labelling.labels import Labels, ToLabel, read_labels, write_list
@@ -18,13 +18,17 @@ from muscle.route.worth import CurvePoint, RouteReport, Way
 __all__ = [
     "Applied",
     "Bound",
+    "Chosen",
     "CurvePoint",
     "FitOptions",
     "Labels",
     "Prices",
+    "Question",
+    "Route",
     "RouteFit",
     "RouteReport",
     "RuleFile",
+    "Said",
     "ServedRow",
     "ToLabel",
     "Way",
@@ -32,6 +36,7 @@ __all__ = [
     "check_route",
     "fit_route",
     "list_to_label",
+    "load_route",
     "read_labels",
     "read_rule",
     "served_rows",

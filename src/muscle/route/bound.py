@@ -3,14 +3,17 @@
 Flips are counted among the items whose answer is another than the old one; what agrees needs no verdict. The bound is
 Clopper and Pearson's, one-sided. What is missing is taken at its worst, as a flip. Where only a random part of those
 items was judged (`muscle route label`), the bound is that of their share times that of the flips among them, each at
-its part of the level, so that together they hold as often (Bonferroni).
+its part of the level, so that together they hold as often (Bonferroni). What was judged in another way stands for
+itself alone: its flips are added, with a part of the level of their own.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
+from muscle.errors import ConfigError
 from muscle.flips.statistics.intervals import clopper_pearson
 
 Verdict = Literal["pass", "block", "cannot_tell"]
@@ -26,10 +29,13 @@ class Counts:
     Attributes:
         num: items with a pair of answers.
         differ: of these, the ones whose answer is not the old one.
-        judged: of those, the ones that are known to be right or wrong.
+        judged: of those, the ones of which it is known whether they flipped.
         flips: of the judged ones, those that were right and are wrong.
         missing: items without a pair of answers, and what could not be read.
         lost_count: whether it is unknown how many could not be read.
+        drawn: of the judged ones, those that were drawn at random from all that were not judged otherwise.
+        drawn_flips: of these, the flips.
+        passed_over: items that were drawn and not judged.
     """
 
     num: int
@@ -38,6 +44,9 @@ class Counts:
     flips: int
     missing: int = 0
     lost_count: bool = False
+    drawn: int = 0
+    drawn_flips: int = 0
+    passed_over: int = 0
 
     @property
     def unknown(self) -> int:
@@ -80,43 +89,59 @@ def lower(count: int, total: int, miss: float) -> float:
     return 0.0 if total == 0 else clopper_pearson(count, total, confidence=1 - 2 * miss).low
 
 
-def bound(counts: Counts, *, limit: float, at_random: bool, confidence: float = CONFIDENCE) -> Bound:
+def bound(counts: Counts, *, limit: float, confidence: float = CONFIDENCE) -> Bound:
     """Bound the rate of negative flips.
 
     Args:
-        counts: of items that the rule was not fitted on.
+        counts: of items that the rule was not fitted on. Where none was drawn at random, those that nobody judged are
+            taken for flips.
         limit: what the rate should be at most.
-        at_random: whether the judged items are a random part of those that differ. Otherwise those that nobody judged
-            are taken for flips.
         confidence: of each end, one-sided.
     """
     total, miss = counts.num + counts.missing, 1 - confidence
-    value = None
-    if counts.judged and counts.num:
-        value = counts.differ / counts.num * counts.flips / counts.judged
-    elif counts.num and not counts.differ:
-        value = 0.0
-    if at_random and counts.unknown:
-        parts = 3 if counts.missing else 2
-        part = miss / parts
-        high = upper(counts.differ, total, part) * upper(counts.flips, counts.judged, part)
-        if counts.missing:
-            high = min(1.0, high + upper(counts.missing, total, part))
-        low = lower(counts.differ, total, miss / 2) * lower(counts.flips, counts.judged, miss / 2)
-        judged = f"{counts.judged:,} judged of {counts.differ:,} answers that are not the old one's"
-        how = f"{counts.flips:,} flips in {judged}"
+    if counts.drawn and counts.unknown:
+        low, high = _ends_by_draw(counts, total, miss)
+        how = (
+            f"{counts.flips:,} flips in {counts.judged:,} judged of {counts.differ:,} answers that are not the old "
+            "one's"
+        )
+        if counts.passed_over:
+            how += f", and {counts.passed_over:,} that were to be judged and were not are taken for flips"
     else:
         worst = counts.flips + counts.unknown + counts.missing
         high, low = upper(worst, total, miss), lower(counts.flips, total, miss)
         how = f"{counts.flips:,} flips in {total:,} items"
         if counts.unknown:
             how += f", and {counts.unknown:,} unjudged answers that are not the old one's are taken for flips"
-        if counts.missing:
-            how += f", and {counts.missing:,} missing ones are taken for flips"
+    if counts.missing:
+        how += f", and {counts.missing:,} missing ones are taken for flips"
     if counts.lost_count:
         high, how = 1.0, how + "; how many items could not be read is unknown"
     verdict: Verdict = "pass" if high <= limit else "block" if low > limit else "cannot_tell"
-    return Bound(value, low, high, confidence, limit, verdict, counts, how)
+    return Bound(_seen(counts), low, high, confidence, limit, verdict, counts, how)
+
+
+def _ends_by_draw(counts: Counts, total: int, miss: float) -> tuple[float, float]:
+    """Return both ends where a random part of what differs was judged: what is known for itself, and the rest."""
+    outside, outside_flips = counts.judged - counts.drawn, counts.flips - counts.drawn_flips
+    rest, drawn = counts.differ - outside, counts.drawn + counts.passed_over
+    part = miss / (3 if outside or counts.missing else 2)
+    high = upper(rest, total, part) * upper(counts.drawn_flips + counts.passed_over, drawn, part)
+    if outside or counts.missing:
+        high = min(1.0, high + upper(outside_flips + counts.missing, total, part))
+    part = miss / (3 if outside else 2)
+    low = lower(rest, total, part) * lower(counts.drawn_flips, drawn, part)
+    return low + (lower(outside_flips, total, part) if outside else 0.0), high
+
+
+def _seen(counts: Counts) -> float | None:
+    """Return the share of the items that flipped, the draw scaled up to what it stands for; None where unknown."""
+    if not counts.num or (counts.unknown and not counts.judged):
+        return None
+    if not counts.drawn:
+        return counts.differ / counts.num * counts.flips / max(1, counts.judged)
+    rest = counts.differ - (counts.judged - counts.drawn)
+    return (counts.flips - counts.drawn_flips + rest * counts.drawn_flips / counts.drawn) / counts.num
 
 
 @dataclass(frozen=True)
@@ -126,10 +151,21 @@ class Prices:
     Attributes:
         old: of the old model; 0 where its answers are recorded.
         new: of the new one.
+
+    Raises:
+        ConfigError: one is no number from 0.
     """
 
     old: float = 1.0
     new: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse what is no price."""
+        for name, price in (("old", self.old), ("new", self.new)):
+            if not 0 <= price < math.inf:
+                raise ConfigError(
+                    f"route: price of a call of the {name} model: expected a number from 0, found {price}"
+                )
 
     def per_thousand(self, asked_share: float, *, old_calls: float = 1.0, new_calls: float = 1.0) -> float:
         """Return the cost of 1,000 items: every one asked of the new model, a share of the old one.

@@ -17,19 +17,28 @@ from scipy import special
 from muscle.errors import ConfigError, DataError
 from muscle.flips.options import DEFAULTS, TOLERANCE, CompareOptions
 from muscle.flips.statistics.arrays import Bools, Floats
-from muscle.foreign_text import listing
 from muscle.predictions.run import Source
 from muscle.route.bound import Prices
 from muscle.route.gate_model import SURE, GateRule, fit_gate, known
 from muscle.route.items import CONFIDENCE_SCORE, Items, pair_items
 from muscle.route.kappa import Two, choose_kappa, fewest_flips, meets
+from muscle.route.labelling.draw import (
+    DEFAULT_APART,
+    Draw,
+    all_drawn,
+    chosen_for_fit,
+    draw_of,
+    is_apart,
+    notes_on,
+    refuse_chosen,
+)
 from muscle.route.labelling.labels import Labels, with_labels
 from muscle.route.likelihoods import threshold_for
 from muscle.route.option_rules import NO_GOLD, OptionRule, fit_options
 from muscle.route.rule_file import Kind, Paid, RuleFile, fitted_on, made_now, rule_file
-from muscle.route.scores import has_scores, option_scores
+from muscle.route.scores import has_scores, lacking_scores, option_scores
 from muscle.route.serving import gated, serve, two_of
-from muscle.route.worth import Judging, RouteReport, is_apart, report_on
+from muscle.route.worth import Judging, RouteReport, report_on
 
 MIN_JUDGED = 20
 """Judged items that a rule is fitted on at least."""
@@ -39,6 +48,11 @@ MIN_DECIDED = 10
 _NOT_MET = (
     "asking the old model about {:.0%} of the items does not bring the flips to {:.2%} where the rule was fitted: "
     "kappa has the fewest flips at the new model's accuracy; ask about more (--ask-share)"
+)
+
+_GATE_OF_SOME = (
+    "{:,} of {:,} items lack likelihoods of the options from a model: the rule is a gate, from answers alone; with all "
+    "of them it would be a stack"
 )
 
 
@@ -68,7 +82,7 @@ class FitOptions:
     ask_share: float = 1.0
     slices: Sequence[str] = ()
     confidence: str = CONFIDENCE_SCORE
-    apart: float = 0.5
+    apart: float = DEFAULT_APART
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
@@ -104,8 +118,8 @@ def fit_route(
         options: how the runs are read and paired.
         fit: how the rule is fitted.
         prices: of a call; 1 each without.
-        labels: verdicts beside those of the runs, from a list of `muscle route label`.
-        labelled_at_random: whether the judged disagreements are a random part of all; true of such a list.
+        labels: verdicts beside those of the runs, from lists of `muscle route label`.
+        labelled_at_random: whether all judged disagreements are a random part of all; of lists it is known what is.
 
     Returns:
         The rule, and the report.
@@ -116,8 +130,10 @@ def fit_route(
         JoinError: the runs do not belong together.
     """
     how, price = fit or FitOptions(), prices or Prices()
-    items = with_labels(pair_items(old, new, options, confidence=how.confidence), labels)
+    plain = pair_items(old, new, options, confidence=how.confidence)
+    items = with_labels(plain, labels)
     apart = np.array([is_apart(each, how.apart) for each in items.fingerprints], dtype=np.bool_)
+    refuse_chosen(items, labels, apart, "give --apart as it was when the list was made")
     kind = how.kind if how.kind != "auto" else "stack" if has_scores(items) else "gate"
     rule = _fitted_gate(items, ~apart, how) if kind == "gate" else _fitted_options(items, ~apart, how, kind)
     names = items.names
@@ -135,7 +151,11 @@ def fit_route(
     )
     facts = {"made": made, "prices": Paid(old=price.old, new=price.new), "apart": how.apart}
     found = draft.model_copy(update={**facts, **fitted_on(items, ~apart)})
-    judging = Judging(price, labelled_at_random or labels is not None, names)
+    draw = _verdicts_drawn(plain, items, labels, at_random=labelled_at_random)
+    notes = notes_on(plain, labels)
+    if how.kind == "auto" and (lacking := lacking_scores(items)):
+        notes = (*notes, _GATE_OF_SOME.format(lacking, items.num))
+    judging = Judging(price, names, draw, how.apart, notes)
     report = report_on(found, items, served, apart, judging)
     if how.ask_share < 1 and not how.keep_accuracy and not meets(two, chosen, how.flip_limit):
         report = replace(report, notes=(*report.notes, _NOT_MET.format(how.ask_share, how.flip_limit)))
@@ -169,12 +189,30 @@ def check_route(
         DataError: the rule was fitted on some of the items, or that cannot be told; or no item is left.
         JoinError: the runs do not belong together.
     """
-    items = with_labels(pair_items(old, new, options, confidence=rule.confidence), labels)
-    fresh = _fresh(rule, items, leave_out=leave_out_fitted)
+    plain = pair_items(old, new, options, confidence=rule.confidence)
+    items = with_labels(plain, labels)
+    fresh, apart, notes = _fresh(rule, items, leave_out=leave_out_fitted), 1.0, notes_on(plain, labels)
     if not fresh.any():
         raise DataError("route check: expected items that the rule was not fitted on, found none")
-    judging = Judging(prices or rule.cost(), labelled_at_random or labels is not None, items.names)
+    if (fresh & chosen_for_fit(items, labels)).any() and (fresh & ~items.same & ~items.judged).any():
+        # The part that the list took for the fit was not drawn at random: the other part alone is reported on.
+        apart, num = rule.apart or DEFAULT_APART, int(fresh.sum())
+        fresh &= np.array([is_apart(each, apart) for each in items.fingerprints], dtype=np.bool_)
+        left_out = f"{num - int(fresh.sum()):,} items of the part that labels were chosen in for a fit are left out"
+        notes = (*notes, f"{left_out} (muscle route label --for-bound 1 draws them all at random)")
+        refuse_chosen(items, labels, fresh, "make the list with this rule (muscle route label --rule)")
+    draw = _verdicts_drawn(plain, items, labels, at_random=labelled_at_random)
+    judging = Judging(prices or rule.cost(), items.names, draw, apart, notes)
     return report_on(rule, items, serve(rule.rule(), items), fresh, judging)
+
+
+def _verdicts_drawn(plain: Items, items: Items, labels: Labels | None, *, at_random: bool) -> Draw | None:
+    """Return which items were drawn at random; where all judged ones were, what lists left out stays what it is."""
+    listed = None if labels is None else draw_of(plain, labels)
+    if not at_random:
+        return listed
+    every = all_drawn(items)
+    return every if listed is None else replace(every, passed_over=listed.passed_over)
 
 
 def _facts(names: tuple[str, str]) -> dict[str, object]:
@@ -269,9 +307,8 @@ def _fresh(rule: RuleFile, items: Items, *, leave_out: bool) -> Bools:
         )
     fitted = rule.fitted_among(items)
     if fitted.any() and not leave_out:
-        first = [items.name(int(row)) for row in np.flatnonzero(fitted)[:6]]
         raise DataError(
             f"route check: the rule was fitted on {int(fitted.sum()):,} of these {items.num:,} items "
-            f"({listing(first, 5)}); expected items kept apart (--leave-out-fitted reports on the others alone)"
+            f"({items.names_of(fitted)}); expected items kept apart (--leave-out-fitted reports on the others alone)"
         )
     return ~fitted

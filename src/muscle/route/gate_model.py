@@ -26,7 +26,7 @@ from muscle.errors import ConfigError, DataError
 from muscle.flips.slices.slice_by import parse_slice
 from muscle.flips.statistics.arrays import Bools, Floats
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
-from muscle.route.items import CONFIDENCE_SCORE, Items, Side
+from muscle.route.items import CONFIDENCE_SCORE, Items, Pairs, Side
 from muscle.route.likelihoods import sureness
 
 Known = Literal[
@@ -119,7 +119,7 @@ class GateRule:
     ask_by: Known | None = None
     ask_below: float | None = None
 
-    def log_odds(self, items: Items) -> Floats:
+    def log_odds(self, items: Pairs) -> Floats:
         """Return log P(old right, new wrong) - log P(new right, old wrong) of disagreements, (items,)."""
         total = np.full(items.num, self.intercept)
         for feature in self.features:
@@ -129,14 +129,14 @@ class GateRule:
             total += np.array([each.weights.get(value, 0.0) if value is not None else 0.0 for value in values])
         return total
 
-    def asked(self, items: Items) -> Bools:
+    def asked(self, items: Pairs) -> Bools:
         """Return for which items the old model is asked, (items,); where the new one's sureness is unknown it is."""
         if self.ask_by is None or self.ask_below is None:
             return np.ones(items.num, dtype=np.bool_)
         return ~(known(items, self.ask_by, self.confidence) >= self.ask_below)
 
 
-def known(items: Items, name: Known, confidence: str) -> Floats:
+def known(items: Pairs, name: Known, confidence: str) -> Floats:
     """Return what is known of each question, (items,); NaN where it is not."""
     if name == "length":
         texts = pl.select(pl.coalesce(items.old.frame["input"], items.new.frame["input"])).to_series()
@@ -154,7 +154,7 @@ def known(items: Items, name: Known, confidence: str) -> Floats:
     return side.frame[column].to_numpy().astype(np.float64)
 
 
-def slice_of(items: Items, word: str) -> list[str | None]:
+def slice_of(items: Pairs, word: str) -> list[str | None]:
     """Return the slice of each item, (items,).
 
     Raises:
@@ -195,7 +195,7 @@ def fit_gate(
         were not fitted on them (five folds), so that a kappa chosen on them is not flattered.
 
     Raises:
-        DataError: a slice is not there, or has too many values.
+        DataError: a slice is not there, or has too many values; or a number is too large.
     """
     told = rows & items.judged & (items.old.right != items.new.right)
     features = tuple(_known_features(items, rows & ~items.same, confidence))
@@ -238,7 +238,11 @@ def _gate_of(
 
 
 def _known_features(items: Items, rows: Bools, confidence: str) -> list[Feature]:
-    """Return the numbers that are known and differ, with their mean and spread over some items."""
+    """Return the numbers that are known and differ, with their mean and spread over some items.
+
+    Raises:
+        DataError: some are too large to have a spread.
+    """
     found = []
     for name in KNOWN:
         raw = known(items, name, confidence)[rows]
@@ -248,8 +252,16 @@ def _known_features(items: Items, rows: Bools, confidence: str) -> list[Feature]
         is_share = bool(((raw >= 0) & (raw <= 1)).all())
         scale: Literal["odds", "plain", "log"] = "log" if name.endswith("length") else "odds" if is_share else "plain"
         scaled = _scaled(raw, scale)
-        if scaled.std() > 1e-9:
-            found.append(Feature(name, scale, float(scaled.mean()), float(scaled.std())))
+        with np.errstate(over="ignore"):
+            mean, spread = float(scaled.mean()), float(scaled.std())
+        if not (math.isfinite(mean) and math.isfinite(spread)):
+            told = f"{name} (the score {confidence!r})" if name.endswith("confidence") else name
+            raise DataError(
+                f"route fit: {told}: expected numbers with a mean and a spread, found some as large as "
+                f"{np.abs(scaled).max():.3g}"
+            )
+        if spread > 1e-9:
+            found.append(Feature(name, scale, mean, spread))
     return found
 
 

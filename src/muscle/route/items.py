@@ -21,7 +21,7 @@ from muscle.flips.pairing.match import with_one_task_name
 from muscle.flips.statistics.arrays import Bools, Floats
 from muscle.foreign_text import listing
 from muscle.predictions.read import read_run
-from muscle.predictions.records import input_hash, with_input_hash
+from muscle.predictions.records import COLUMNS, input_hash, with_input_hash
 from muscle.predictions.run import DEFAULT_TASK, SCORE_PREFIX, Run, Source, Unread
 
 FINGERPRINT_DIGITS = 16
@@ -57,49 +57,39 @@ class Lost:
     Attributes:
         names: "task id: why" of each, in order.
         fingerprints: of each.
-        unread: what the runs' sources held that could not be read.
+        lacking: of each, which run has nothing of it: 0 the old one, 1 the new one; None where an answer failed.
+        unread: what the old run's source and the new one's held that could not be read.
     """
 
     names: tuple[str, ...]
     fingerprints: tuple[str, ...]
-    unread: tuple[Unread, ...]
+    lacking: tuple[int | None, ...]
+    unread: tuple[tuple[Unread, ...], tuple[Unread, ...]]
 
     def sentence(self) -> str:
         """Say what is missing; empty where nothing is."""
         told = f"{len(self.names):,} items have no pair of answers: {listing(self.names, 5)}" if self.names else ""
-        return "; ".join([*([told] if told else []), *(f"not read: {each}" for each in self.unread)])
+        return "; ".join([*([told] if told else []), *(f"not read: {each}" for side in self.unread for each in side)])
 
 
 @dataclass(frozen=True)
-class Items:
-    """The paired items.
+class Pairs:
+    """Pairs of answers: all that a rule reads.
 
     Attributes:
         old: what the old model said.
         new: what the new model said.
         same: (items,) whether both gave the same answer, so that nothing can flip.
-        fingerprints: (items,) what each is told apart by.
-        texts: (items,) of an item with options, what its input alone is told apart by; None of others.
-        known_by: "input", "id", or "input and id".
-        joined: the rows behind it.
-        lost: what is not among them.
-        names: the runs' names, old and new.
     """
 
     old: Side
     new: Side
     same: Bools
-    fingerprints: tuple[str, ...]
-    texts: tuple[str | None, ...]
-    known_by: str
-    joined: Joined
-    lost: Lost
-    names: tuple[str, str]
 
     @property
     def num(self) -> int:
         """How many there are."""
-        return len(self.fingerprints)
+        return self.same.size
 
     @property
     def judged(self) -> Bools:
@@ -109,6 +99,33 @@ class Items:
     def name(self, row: int) -> str:
         """Name an item."""
         return f"{self.old.frame['task'][row]} {self.old.frame['id'][row]}"
+
+    def names_of(self, rows: Bools, most: int = 5) -> str:
+        """Name the first few of some items, and say how many more there are."""
+        places = np.flatnonzero(rows).tolist()
+        more = f" and {len(places) - most:,} more" if len(places) > most else ""
+        return listing(self.name(row) for row in places[:most]) + more
+
+
+@dataclass(frozen=True)
+class Items(Pairs):
+    """The paired items of two runs.
+
+    Attributes:
+        fingerprints: (items,) what each is told apart by.
+        texts: (items,) of an item with options, what its input alone is told apart by; None of others.
+        known_by: "input", "id", or "input and id".
+        joined: the rows behind it.
+        lost: what is not among them.
+        names: the runs' names, old and new.
+    """
+
+    fingerprints: tuple[str, ...]
+    texts: tuple[str | None, ...]
+    known_by: str
+    joined: Joined
+    lost: Lost
+    names: tuple[str, str]
 
 
 def pair_items(
@@ -136,7 +153,7 @@ def pair_items(
     _refuse_several_readings(joined.old)
     failed = joined.old["error"].is_not_null() | joined.new["error"].is_not_null()
     unnamed = any(DEFAULT_TASK in run.metadata for run in read)
-    lost = _lost(joined, failed, unnamed, (*runs[0].unread, *runs[1].unread))
+    lost = _lost(joined, failed, unnamed, (tuple(runs[0].unread), tuple(runs[1].unread)))
     same = (~answers_changed(joined)).fill_null(False).filter(~failed).to_numpy()
     sides = [
         _one_model(frame.filter(~failed), run, confidence)
@@ -165,7 +182,9 @@ def _first_of_each(run: Run) -> Run:
         .with_columns(pl.len().over([*keys, "route_answer"]).alias("route_same"), pl.len().over(keys).alias(_CALLS))
         .with_columns((pl.col("route_same").max().over(keys) / pl.col(_CALLS)).alias(_AGREEMENT))
     )
-    first = marked.filter(pl.col("repeat") == 0).drop("route_answer", "route_same")
+    # Not every program counts from 0.
+    is_first = pl.col("repeat") == pl.col("repeat").min().over(keys)
+    first = marked.filter(is_first).drop("route_answer", "route_same").with_columns(repeat=pl.lit(0, COLUMNS["repeat"]))
     return Run(run.name, first, run.metadata, run.unread)
 
 
@@ -210,7 +229,9 @@ def _verdicts_of(frame: pl.DataFrame, run: str) -> Floats:
     return found
 
 
-def _lost(joined: Joined, failed: pl.Series, unnamed: bool, unread: Sequence[Unread]) -> Lost:
+def _lost(
+    joined: Joined, failed: pl.Series, unnamed: bool, unread: tuple[tuple[Unread, ...], tuple[Unread, ...]]
+) -> Lost:
     """Collect the items that have no pair of answers: failed on a side, or without a partner."""
     errors = zip(joined.old.filter(failed)["error"], joined.new.filter(failed)["error"], strict=True)
     sides = ["failed on both sides" if a and b else f"failed in the {'old' if a else 'new'} run" for a, b in errors]
@@ -222,7 +243,9 @@ def _lost(joined: Joined, failed: pl.Series, unnamed: bool, unread: Sequence[Unr
     for old, new, reasons in parts:
         names += [f"{t} {i}: {why}" for (t, i), why in zip(old.select("task", "id").iter_rows(), reasons, strict=True)]
         prints += _fingerprints(old, new, unnamed)[0]
-    return Lost(tuple(names), tuple(prints), tuple(unread))
+    left = [frame.height for frame in joined.left]
+    lacking = [None] * (len(names) - sum(left)) + [1] * left[0] + [0] * left[1]
+    return Lost(tuple(names), tuple(prints), tuple(lacking), unread)
 
 
 def _fingerprints(old: pl.DataFrame, new: pl.DataFrame, unnamed: bool) -> tuple[list[str], str]:

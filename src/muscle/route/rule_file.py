@@ -124,6 +124,7 @@ class RuleFile(_Part):
         options: of a stack or mixture.
         gate: of a gate.
         known_by: what the items that it was fitted on are told apart by: "input", "id", or "input and id".
+        num_fitted_on: how many fingerprints there are, so that a file that is cut off is known.
         fitted_on: their fingerprints, several on a line.
         fitted_texts: of those with options, the fingerprints of their inputs alone.
     """
@@ -139,6 +140,7 @@ class RuleFile(_Part):
     options: Options | None = None
     gate: Gate | None = None
     known_by: Literal["input", "id", "input and id"] = "input"
+    num_fitted_on: int | None = None
     fitted_on: tuple[str, ...] = ()
     fitted_texts: tuple[str, ...] = ()
 
@@ -152,6 +154,13 @@ class RuleFile(_Part):
             found = self.options is not None and self.options.share is not None
         if not found:
             raise ValueError(f"kind: expected all that a {self.kind} is made of, found a part of it")
+        num = len(self.fingerprints) + len(_fingerprints_in(self.fitted_texts))
+        least = 1 if self.made.num_items else 0
+        if num < least if self.num_fitted_on is None else num != self.num_fitted_on:
+            raise ValueError(
+                f"fitted_on: expected the fingerprints of all items that were fitted on "
+                f"({self.num_fitted_on or least}), found {num}; is the file cut off?"
+            )
         return self
 
     @property
@@ -261,7 +270,8 @@ def fitted_on(items: Items, rows: Bools) -> dict[str, object]:
             f"route: expected at most {most:,} items to fit on, found {len(prints):,}; keep more of them "
             "apart (--apart)"
         )
-    return {"known_by": items.known_by, "fitted_on": _lines(prints), "fitted_texts": _lines(texts)}
+    lines = {"fitted_on": _lines(prints), "fitted_texts": _lines(texts)}
+    return {"known_by": items.known_by, "num_fitted_on": len(prints) + len(texts), **lines}
 
 
 def _lines(fingerprints: Collection[str]) -> tuple[str, ...]:

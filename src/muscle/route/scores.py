@@ -7,16 +7,22 @@ import polars as pl
 
 from muscle.errors import DataError
 from muscle.flips.statistics.arrays import Floats, Ints
-from muscle.route.items import Items
+from muscle.route.items import Pairs
 from muscle.route.option_rules import NO_GOLD, OptionScores
 
 
-def has_scores(items: Items) -> bool:
+def has_scores(items: Pairs) -> bool:
     """Whether both models gave the log-likelihood of every option of every item."""
     return all(side.frame["logprobs"].null_count() == 0 for side in (items.old, items.new)) and items.num > 0
 
 
-def option_scores(items: Items) -> OptionScores:
+def lacking_scores(items: Pairs) -> int:
+    """Return how many items lack likelihoods of their options on a side, where others have them; else 0."""
+    lacking = items.old.frame["logprobs"].is_null() | items.new.frame["logprobs"].is_null()
+    return 0 if lacking.all() else int(lacking.sum())
+
+
+def option_scores(items: Pairs) -> OptionScores:
     """Return what both models think of the options.
 
     The right option is the answer that was right, else the one that the reference names.
@@ -42,7 +48,7 @@ def option_scores(items: Items) -> OptionScores:
     return OptionScores(arrays[0], arrays[1], answers[0], answers[1], _right_options(items, answers[0], answers[1]))
 
 
-def _filled_out(lists: pl.Series, items: Items) -> Floats:
+def _filled_out(lists: pl.Series, items: Pairs) -> Floats:
     """Return (items, most options), -inf where an item has no such option; no list is empty."""
     counts = lists.list.len().to_numpy().astype(np.int64)
     numbers = lists.explode().to_numpy().astype(np.float64)
@@ -63,7 +69,7 @@ def _answers(choices: pl.Series, scores: Floats) -> Ints:
     return np.where((recorded >= 0) & (recorded < scores.shape[-1]), recorded, likeliest).astype(np.int64)
 
 
-def _right_options(items: Items, old_answer: Ints, new_answer: Ints) -> Ints:
+def _right_options(items: Pairs, old_answer: Ints, new_answer: Ints) -> Ints:
     """Return the right option of each item, as far as it is known."""
     named = [
         next((number for number, option in enumerate(options or ()) if option in (references or ())), NO_GOLD)

@@ -13,7 +13,7 @@ from muscle.flips.statistics.arrays import Bools, Floats, Ints
 from muscle.predictions.records import concat_records
 from muscle.predictions.run import SLICE_PREFIX
 from muscle.route.gate_model import GateRule
-from muscle.route.items import Items
+from muscle.route.items import Items, Pairs
 from muscle.route.kappa import Two
 from muscle.route.option_rules import NO_GOLD, OptionRule, OptionScores
 from muscle.route.scores import option_scores
@@ -57,7 +57,7 @@ class Served:
         return float(self.asked.mean()) if self.asked.size else 0.0
 
 
-def serve(rule: OptionRule | GateRule, items: Items, scores: OptionScores | None = None) -> Served:
+def serve(rule: OptionRule | GateRule, items: Pairs, scores: OptionScores | None = None) -> Served:
     """Apply a rule to paired items; no verdict is needed.
 
     Args:
@@ -73,7 +73,7 @@ def serve(rule: OptionRule | GateRule, items: Items, scores: OptionScores | None
     return gated(rule, items, rule.log_odds(items))
 
 
-def gated(rule: GateRule, items: Items, log_odds: Floats) -> Served:
+def gated(rule: GateRule, items: Pairs, log_odds: Floats) -> Served:
     """Apply a gate whose log odds of the items are given."""
     asked = rule.asked(items)
     needed = np.where(asked, np.where(items.same, -math.inf, -log_odds), math.inf)
@@ -82,7 +82,7 @@ def gated(rule: GateRule, items: Items, log_odds: Floats) -> Served:
     return Served(asked, kept, np.zeros_like(kept), right, ~items.same, needed, items.new.right)
 
 
-def _by_options(rule: OptionRule, items: Items, scores: OptionScores) -> Served:
+def _by_options(rule: OptionRule, items: Pairs, scores: OptionScores) -> Served:
     answers, asked, two = rule.answers(scores), rule.asked(scores), rule.two(scores)
     other = rule.others(scores)
     right, other_right = (
@@ -94,14 +94,14 @@ def _by_options(rule: OptionRule, items: Items, scores: OptionScores) -> Served:
     return Served(asked, kept, third, right, differs, two.needed, other_right, answers)
 
 
-def _right_of(answers: Ints, gold: Ints, items: Items, old_answer: Ints, new_answer: Ints) -> Floats:
+def _right_of(answers: Ints, gold: Ints, items: Pairs, old_answer: Ints, new_answer: Ints) -> Floats:
     """Return whether answers are right, (items,): by the verdict on who gave it, else by the right option."""
     by_gold = np.where(gold == NO_GOLD, np.nan, (answers == gold).astype(np.float64))
     found = np.where(answers == new_answer, items.new.right, by_gold)
     return np.where(answers == old_answer, items.old.right, found)
 
 
-def two_of(items: Items, served: Served, rows: Bools) -> Two:
+def two_of(items: Pairs, served: Served, rows: Bools) -> Two:
     """Return the two answers that judged items can get, each weighing as many items as it stands for.
 
     Where only a part of the items that differ was judged, each of the judged ones stands for more of them.
@@ -114,7 +114,7 @@ def two_of(items: Items, served: Served, rows: Bools) -> Two:
     return Two.judged(served.needed[told], items.old.right[told] == 1, served.other_right[told] == 1, weight[told])
 
 
-def told_of(items: Items, served: Served) -> Bools:
+def told_of(items: Pairs, served: Served) -> Bools:
     """Return of which items it is known what comes of every answer, (items,)."""
     return items.judged & ~np.isnan(served.other_right) & ~np.isnan(served.right)
 

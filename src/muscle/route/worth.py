@@ -16,6 +16,7 @@ from muscle.route.bound import Bound, Counts, Prices, Verdict, bound
 from muscle.route.gate_model import SURE, known
 from muscle.route.items import Items
 from muscle.route.kappa import Step, steps
+from muscle.route.labelling.draw import Draw, is_apart
 from muscle.route.likelihoods import threshold_for
 from muscle.route.option_rules import OptionRule
 from muscle.route.rule_file import Kind, RuleFile
@@ -25,6 +26,8 @@ from muscle.route.serving import Served, serve, told_of, two_of
 FORMAT = "muscle-route/1"
 MAX_STEPS = 40
 """Points of a curve."""
+_OUTSIDE = 3
+"""Added to the stratum of an item whose verdict stands for itself alone."""
 ASK_SHARES = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 
@@ -138,41 +141,24 @@ class Judging:
 
     Attributes:
         prices: of a call.
-        at_random: whether the judged disagreements are a random part of all.
         names: of the runs.
+        draw: which items were drawn at random to be judged; None where those that nobody judged may be of any kind.
+        apart: share of the items to which those that are reported on were kept; 1 where it is all.
+        notes: what is known already that a reader must know.
     """
 
     prices: Prices
-    at_random: bool
     names: tuple[str, str]
-
-
-def is_apart(fingerprint: str, share: float) -> bool:
-    """Tell whether an item is kept apart: a share of all, drawn by what the item is."""
-    return int(fingerprint[8:], 16) < share * 16**8
+    draw: Draw | None = None
+    apart: float = 1.0
+    notes: tuple[str, ...] = ()
 
 
 def report_on(rule: RuleFile, items: Items, served: Served, rows: Bools, judging: Judging) -> RouteReport:
     """Report on some of the items, and on what is missing."""
-    fitted = rule.fingerprints
-    lost = [each for each in items.lost.fingerprints if each not in fitted]
-    if rule.apart and rows.sum() < items.num:
-        lost = [each for each in lost if is_apart(each, rule.apart)]
-    numbers = [each.num_items for each in items.lost.unread]
-    unread = sum(number or 0 for number in numbers)
-    moved = served.moved & rows
-    told = moved & ~np.isnan(items.old.right) & ~np.isnan(served.right)
-    flips = told & (items.old.right == 1) & (served.right == 0)
-    counts = Counts(
-        int(rows.sum()),
-        int(moved.sum()),
-        int(told.sum()),
-        int(flips.sum()),
-        len(lost) + max(0, unread - len(lost)),
-        None in numbers,
-    )
-    found = None if counts.num == 0 else bound(counts, limit=rule.flip_limit, at_random=judging.at_random)
-    ways = _ways(rule, items, served, rows, judging.prices)
+    counts = _counts_for_bound(rule, items, served, rows, judging)
+    found = None if counts.num == 0 else bound(counts, limit=rule.flip_limit)
+    ways = _ways(rule, items, served, rows, judging)
     plain, ruled = ways[1].negative_flip_rate, ways[2].negative_flip_rate
     saved = None if not plain or ruled is None else 1 - ruled / plain
     return RouteReport(
@@ -183,7 +169,7 @@ def report_on(rule: RuleFile, items: Items, served: Served, rows: Bools, judging
         judging.names[1],
         rule.kind,
         rule.kappa,
-        len(fitted),
+        len(rule.fingerprints),
         ways,
         saved,
         found,
@@ -194,16 +180,51 @@ def report_on(rule: RuleFile, items: Items, served: Served, rows: Bools, judging
     )
 
 
+def _counts_for_bound(rule: RuleFile, items: Items, served: Served, rows: Bools, judging: Judging) -> Counts:
+    """Count what a bound is made from."""
+    fitted = rule.fingerprints
+    is_in = [each not in fitted and is_apart(each, judging.apart) for each in items.lost.fingerprints]
+    num_unread: list[int | None] = []
+    for side, of_side in enumerate(items.lost.unread):
+        # What could not be read of a run may be what the other run's items wait for: then it is counted already.
+        waiting = sum(known and only == side for known, only in zip(is_in, items.lost.lacking, strict=True))
+        numbers = [each.num_items for each in of_side]
+        num_unread += [None] if None in numbers else []
+        num_unread.append(max(0, sum(number or 0 for number in numbers) - waiting))
+    moved, old, right = served.moved & rows, items.old.right, served.right
+    draw = judging.draw
+    if draw is None:
+        told, drawn = moved & ~np.isnan(old) & ~np.isnan(right), np.zeros_like(moved)
+    else:
+        drawn = moved & draw.judged
+        told = drawn | moved & draw.outside
+    flips = told & (old == 1) & (right != 1)
+    return Counts(
+        int(rows.sum()),
+        int(moved.sum()),
+        int(told.sum()),
+        int(flips.sum()),
+        sum(is_in) + sum(number or 0 for number in num_unread),
+        None in num_unread,
+        int(drawn.sum()),
+        int((flips & drawn).sum()),
+        0 if draw is None else int((moved & draw.passed_over).sum()),
+    )
+
+
 def _to_know(items: Items, served: Served, rows: Bools, judging: Judging) -> tuple[str, ...]:
-    notes = []
+    notes = list(judging.notes)
     unknown = int((rows & served.moved & np.isnan(served.right)).sum())
     if unknown:
         told = f"{unknown:,} answers that are not the old one's have no verdict"
-        if judging.at_random:
+        if judging.draw is not None and judging.draw.judged.any():
             notes.append(f"{told}; the bound holds if those that have one are a random part")
         else:
             random = "if those that have one are a random part, say so (--labelled-at-random)"
             notes.append(f"{told} and are taken for flips in the bound; {random}")
+    doubled = int(rows.sum()) - len({each for each, is_in in zip(items.fingerprints, rows, strict=True) if is_in})
+    if doubled:
+        notes.append(f"{doubled:,} of the items say what another one says; the bound takes each for a draw of its own")
     if not rows.any():
         notes.append("no item was kept apart: muscle route check tells what the rule is worth on others")
     calls = [side.calls for side in (items.old, items.new)]
@@ -212,7 +233,8 @@ def _to_know(items: Items, served: Served, rows: Bools, judging: Judging) -> tup
     return tuple(notes)
 
 
-def _ways(rule: RuleFile, items: Items, served: Served, rows: Bools, prices: Prices) -> tuple[Way, ...]:
+def _ways(rule: RuleFile, items: Items, served: Served, rows: Bools, judging: Judging) -> tuple[Way, ...]:
+    prices = judging.prices
     calls = {"old_calls": items.old.calls, "new_calls": items.new.calls}
     asked = float(served.asked[rows].mean()) if rows.any() else 0.0
     given = (
@@ -222,6 +244,8 @@ def _ways(rule: RuleFile, items: Items, served: Served, rows: Bools, prices: Pri
     )
     # Of kept answers the old model's verdict is enough, of the others it is not: each kind is known to its own part.
     strata = np.where(served.moved, 2, np.where(served.differs, 1, 0))
+    if judging.draw is not None:
+        strata = np.where(judging.draw.outside & (strata > 0), strata + _OUTSIDE, strata)
     ways = [_way(*each, items=items, strata=np.where(rows, strata, -1)) for each in given]
     return tuple(ways)
 
@@ -235,7 +259,7 @@ def _rule_words(rule: RuleFile) -> str:
 def _way(name: str, words: str, right: Floats, asked: float, cost: float, *, items: Items, strata: Ints) -> Way:
     lost = np.where(np.isnan(right) | np.isnan(items.old.right), np.nan, (items.old.right == 1) & (right == 0))
     # Nothing flips, and nothing is gained, where all answers are the same or the one in question is given.
-    is_still = strata == 0 if name == "new" else strata < 2
+    is_still = strata == 0 if name == "new" else strata % _OUTSIDE < 2
     flips = _mean_of_known(np.where(is_still | (name == "old"), 0.0, lost), strata)
     gain = _mean_of_known(np.where((strata == 0) | (name == "new"), 0.0, right - items.new.right), strata)
     return Way(name, words, _mean_of_known(right, strata), gain, flips, asked, cost)
@@ -305,11 +329,13 @@ def _by_asked(rule: RuleFile, items: Items, rows: Bools, prices: Prices) -> tupl
         sure = np.nan_to_num(known(items, given.ask_by or named[0], given.confidence), nan=-1.0)
     if not rows.any():
         return ()
-    points = []
+    points: list[CurvePoint] = []
     for share in ASK_SHARES:
         served = serve(replace(given, ask_below=threshold_for(sure[rows], share)), items, scores)
         two = two_of(items, served, rows)
         if two.needed.size == 0:
             return ()
-        points.append(_curve_point(two.at(given.log_kappa), items, served, rows, prices))
+        point = _curve_point(two.at(given.log_kappa), items, served, rows, prices)
+        # Items that are equally sure are all asked or none.
+        points += [point] if not points or point.asked_share != points[-1].asked_share else []
     return tuple(points)

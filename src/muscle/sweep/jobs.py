@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from muscle.config.alignment import AlignmentSettings
 from muscle.config.settings import BaseConfig
 from muscle.config.update_file import UpdateConfig
 from muscle.errors import ConfigError
+from muscle.pipeline.stage import KeptStores
 from muscle.pipeline.stages import FLOOR_SEED
 from muscle.provenance import fingerprint
 from muscle.tasks import get_task
@@ -36,7 +38,7 @@ class Job:
         seed: of the sweep, which splits the data; a recipe that runs again has another one for its training.
         folder: where its files stand.
         needs: names of other jobs.
-        teachers: where the teachers' stores stay; None where it has none.
+        teachers: where what its teachers leave stays; None where it has none.
     """
 
     name: str
@@ -45,7 +47,7 @@ class Job:
     seed: int
     folder: Path
     needs: tuple[str, ...] = ()
-    teachers: Path | None = None
+    teachers: KeptStores | None = None
 
 
 def group_name(config: UpdateConfig) -> str:
@@ -156,7 +158,9 @@ class GroupJobs:
         suffix = "" if old == "old" else f"+{old}-as-old"
         name = f"variants/{folder_name}{suffix}/{group_name(self.config)}/seed-{self.seed}"
         chosen = config.model_copy(update={**changes, "output": str(self.root / name)})
-        stores = self.root / self.place / "teachers" / f"{old}-{teachers_key(chosen)}"
+        key, folder = teachers_key(chosen), self.root / self.place / "teachers"
+        alone = bool(self.config.old.record) or not shares_new_side(chosen.alignment)
+        stores = KeptStores(folder / f"{old}-{key}", folder / f"{old if alone else 'old'}-{key}")
         reads_teachers = chosen.alignment.target not in ("labels", "interpolation")
         return Job(
             name,
@@ -223,6 +227,18 @@ def teachers_key(config: UpdateConfig) -> str:
     further = [config.alignment.teachers] if config.alignment.teachers else []
     own = [config.alignment.target] if config.alignment.target in _ON_THEIR_OWN else []
     return fingerprint([kept, training, config.alignment.unlabelled, *further, *own])[:8]
+
+
+def shares_new_side(alignment: AlignmentSettings) -> bool:
+    """Tell whether the new side of an alignment is the same, whichever model stands in the old one's place.
+
+    It is the new teachers' stores, and the adapter that is first trained on labels. Both are of the new base, its
+    adapters, the items and the settings; a store of tokens that another tokenizer forces into another kind is kept
+    apart by `align` itself.
+    """
+    from_old_adapter = alignment.labels_first and alignment.start == "old"
+    of_old_answers = alignment.unit == "answers" and "old" in alignment.answers.models
+    return not from_old_adapter and not of_old_answers
 
 
 def ordered(jobs: Iterable[Job]) -> list[Job]:

@@ -184,5 +184,5 @@ def _find_bases(jobs: Sequence[Job]) -> None:
 
 def _clear_teachers(plan: Plan) -> None:
     """Throw the teachers' stores away, which no training reads any more."""
-    for folder in {job.teachers for job in plan.jobs if job.teachers is not None}:
+    for folder in {each for job in plan.jobs for each in job.teachers or ()}:
         shutil.rmtree(folder, ignore_errors=True)

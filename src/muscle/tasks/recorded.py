@@ -1,12 +1,13 @@
 """A record of an old model's answers, as far as an update reads it: what was answered to each item.
 
 Items are found by their text: the input with its options, else the input alone, blanks and case left out. Ids are no
-help, since a training file and a test file each count their own.
+help, since a training file and a test file each count their own. By its input alone an item is found where the record
+has no options, or the same ones in another order; an answer among other options is none to this item.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from muscle.predictions.records import input_hash
@@ -23,14 +24,16 @@ class RecordedAnswer:
     Attributes:
         text: as it came.
         option: the option that it names, by its text; None where it names none, or the item has none.
-        logprobs: of each option, in nats; None where they are not known.
+        logprobs: of each of `options`, in nats; None where they are not known.
         finish_reason: why it ends, in the record's word.
+        options: those that the record has; empty where it has none.
     """
 
     text: str
     option: str | None = None
     logprobs: tuple[float, ...] | None = None
     finish_reason: str | None = None
+    options: tuple[str, ...] = ()
 
     @property
     def is_whole(self) -> bool:
@@ -61,7 +64,10 @@ class Record:
         # Candidate answers are no part of the item.
         options = () if example.answers else example.choices
         found = self.by_hash.get(input_hash(example.context, options))
-        return found if found is not None else self.by_text.get(text_key(example.context), ())
+        if found is not None:
+            return found
+        alike = self.by_text.get(text_key(example.context), ())
+        return tuple(each for each in alike if not each.options or sorted(each.options) == sorted(options))
 
 
 def text_key(text: str) -> str:
@@ -69,9 +75,24 @@ def text_key(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-def likelihoods(answers: tuple[RecordedAnswer, ...], num_options: int) -> tuple[float, ...] | None:
-    """Return the log-probabilities of an item's options: the first answer's that has them; None where none does."""
-    return next((each.logprobs for each in answers if each.logprobs and len(each.logprobs) == num_options), None)
+def likelihoods(answers: tuple[RecordedAnswer, ...], choices: Sequence[str]) -> tuple[float, ...] | None:
+    """Return the log-probabilities of an item's options, in its order; of the first answer that has them, else None."""
+    found = (likelihoods_in(each, choices) for each in answers)
+    return next((each for each in found if each is not None), None)
+
+
+def likelihoods_in(answer: RecordedAnswer, choices: Sequence[str]) -> tuple[float, ...] | None:
+    """Return an answer's log-probabilities of an item's options, in the item's order; None where it has none of these.
+
+    Where options read alike, their order must be that of the record.
+    """
+    if answer.logprobs is None or len(answer.logprobs) != len(choices):
+        return None
+    if answer.options == tuple(choices):
+        return answer.logprobs
+    named = dict(zip(answer.options, answer.logprobs, strict=True))
+    is_permuted = len(named) == len(choices) and named.keys() == set(choices)
+    return tuple(named[choice] for choice in choices) if is_permuted else None
 
 
 def answered_options(record: Record, example: Example) -> list[int]:
@@ -90,4 +111,4 @@ def teaches(record: Record, example: Example) -> bool:
         return bool(answered_options(record, example))
     if not example.choices:
         return any(each.text.strip() and each.is_whole for each in answers)
-    return likelihoods(answers, len(example.choices)) is not None or bool(answered_options(record, example))
+    return likelihoods(answers, example.choices) is not None or bool(answered_options(record, example))

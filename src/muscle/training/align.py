@@ -54,6 +54,7 @@ def align(
     description: str = "align",
     engine: EngineName | None = None,
     store: str | Path | None = None,
+    new_store: str | Path | None = None,
     unlabelled_examples: Sequence[Example] = (),
     lora: LoraSettings | None = None,
 ) -> TrainingResult:
@@ -75,6 +76,7 @@ def align(
         description: for progress and log.
         engine: in place of `alignment.engine`: what is there of the teachers while the adapter trains.
         store: folder of the teacher stores, kept; without it they go once `out` is written.
+        new_store: the same of what no old model has a part in, which alignments with others may share; `store` without.
         unlabelled_examples: trained on too at option level; their labels are not looked at.
         lora: of a fresh start (`alignment.start`).
 
@@ -83,8 +85,7 @@ def align(
 
     Raises:
         ModelError: an adapter doesn't fit its base, or tokens of the bases cannot be aligned.
-        DataError: no examples, or an empty one.
-        OutputError: `out` or the stores cannot be written.
+        DataError, OutputError: no examples, or an empty one; `out` or the stores cannot be written.
         ConfigError: a setting can't be met here: packing, kernels; a method that needs an old model that is a record.
     """
     given, out, adapters = (train_examples, validation_examples), Path(out), _folders(old_adapter, new_adapter)
@@ -93,12 +94,11 @@ def align(
     elif alignment.unit == "weights":
         return interpolate(new_base, adapters["old"], adapters["new"], alignment=alignment, out=out)
     start = Start(new_base, adapters, alignment, lora or LoraSettings(), settings.seed)
-    with _made_on_the_way(store, out) as made:
-        if alignment.unit != "tokens":
-            data = OptionData(task, *given, unlabelled_examples, alignment.answers_in_use)
-            method = OptionAlignment(old_base, start, data, settings, out, made, description)
-            return method.run(_away(old_base, new_base))
-        return _align_on_tokens(old_base, start, task, given, settings, out, description, engine, made)
+    with _made_on_the_way(store, new_store, out) as made:
+        if alignment.unit == "tokens":
+            return _align_on_tokens(old_base, start, task, given, settings, out, description, engine, made)
+        data = OptionData(task, *given, unlabelled_examples, alignment.answers_in_use)
+        return OptionAlignment(old_base, start, data, settings, out, *made, description).run(_away(old_base, new_base))
 
 
 def _folders(old: str | Path | None, new: str | Path) -> dict[str, Path]:
@@ -111,11 +111,21 @@ def _refuse_without_weights(alignment: AlignmentSettings) -> None:
         raise ConfigError(f"alignment: unit {alignment.unit}, start {alignment.start}: needs the old model's weights")
 
 
+class _Stores(NamedTuple):
+    """Where what is made on the way stands: of the old teacher, or of both; and what no old model has a part in.
+
+    That is the new teachers' stores, and the adapter trained on labels first.
+    """
+
+    folder: Path
+    new: Path
+
+
 @contextmanager
-def _made_on_the_way(store: str | Path | None, out: Path) -> Iterator[Path]:
-    """Give the folder of what is made on the way to an adapter; once that is written, only a wanted one is kept."""
+def _made_on_the_way(store: str | Path | None, new_store: str | Path | None, out: Path) -> Iterator[_Stores]:
+    """Give the folders of what is made on the way to an adapter; once that is written, only wanted ones are kept."""
     folder = Path(store or out.with_name(f".{out.name}.teachers"))
-    yield folder
+    yield _Stores(folder, Path(new_store or folder))
     if store is None:
         distributed.from_main(lambda: shutil.rmtree(folder, ignore_errors=True))
 
@@ -129,7 +139,7 @@ def _align_on_tokens(
     out: Path,
     description: str,
     engine: EngineName | None,
-    folder: Path,
+    stores: _Stores,
 ) -> TrainingResult:
     """Train the student from both teachers, by the wanted engine or the nearest that the models allow."""
     assert isinstance(old_base, LoadedBase), "a record was refused"
@@ -139,8 +149,9 @@ def _align_on_tokens(
     new = TaskModel.load(new_base, start.adapters["new"])
     data = tokenized_parts(new_base, task, *examples, settings)
     crossing = _crossing(old_base, new_base, task, examples, data, alignment, settings)
+    wanted = engine or alignment.engine
     used, heads = choose_engine(
-        engine or alignment.engine,
+        wanted,
         student=student,
         old=old.model,
         new=new.model,
@@ -155,16 +166,10 @@ def _align_on_tokens(
         teachers = OnlineTeachers(old.model, new.model)
         taught = _Taught(partial(CompatibilityTrainer, teachers=teachers, mask=alignment.mask), {})
     else:
-        taught = _taught_by_stores(folder, old, new, heads, data, used, alignment, settings, description, crossing)
-    note = {
-        "stage": "align",
-        "alignment": alignment.identity(),
-        "engine": used,
-        "old_base": old.base.source,
-        "old_base_fingerprint": old.base.fingerprint,
-        "old_adapter": old.adapter,
-        "new_adapter": new.adapter,
-    }
+        if crossing is not None and used != wanted:
+            # Rows of another kind than beside an old model with the new one's tokens.
+            stores = stores._replace(new=stores.folder)
+        taught = _taught_by_stores(stores, old, new, heads, data, used, alignment, settings, description, crossing)
     with _off_the_accelerator(old.base, unless=used == "online" or old.base.model is new.base.model):
         return train_and_save(
             partial(taught.trainer, model=student, temperature=alignment.temperature, ce_weight=alignment.ce_weight),
@@ -175,11 +180,23 @@ def _align_on_tokens(
             settings=settings,
             out=out,
             description=description,
-            note=note,
+            note=_note_of(old, new, alignment, used),
             base_is_free=used != "online",
             picked_by="cross_entropy" if alignment.selection == "cross_entropy" else "loss",
             record=lambda result: taught.told,
         )
+
+
+def _note_of(old: TaskModel, new: TaskModel, alignment: AlignmentSettings, engine: EngineName) -> dict[str, object]:
+    return {
+        "stage": "align",
+        "alignment": alignment.identity(),
+        "engine": engine,
+        "old_base": old.base.source,
+        "old_base_fingerprint": old.base.fingerprint,
+        "old_adapter": old.adapter,
+        "new_adapter": new.adapter,
+    }
 
 
 def _crossing(
@@ -211,7 +228,7 @@ class _Taught(NamedTuple):
 
 
 def _taught_by_stores(
-    folder: Path,
+    stores: _Stores,
     old: TaskModel,
     new: TaskModel,
     heads: Heads,
@@ -244,7 +261,7 @@ def _taught_by_stores(
         heads = heads._replace(student=student)
     if engine == "mixed":
         mixture = store_mixture(
-            folder / "mixed",
+            stores.folder / "mixed",
             old,
             new,
             heads,
@@ -255,7 +272,9 @@ def _taught_by_stores(
         )
         return _Taught(partial(MixtureTrainer, mixture=mixture, head=heads.student, memory_bytes=memory_bytes), {})
     assert engine != "online", "online has no store"
-    teachers = store_teachers(folder, old, new, heads, data, kind=engine, settings=kept, crossing=crossing)
+    teachers = store_teachers(
+        stores.folder, old, new, heads, data, kind=engine, settings=kept, crossing=crossing, new_folder=stores.new
+    )
     told: dict[str, object] = {}
     if crossing is not None:
         crossed = Crossed.of(teachers.old)

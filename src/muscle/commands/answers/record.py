@@ -96,10 +96,10 @@ class Limiting:
     rate: Annotated[float | None, typer.Option(min=0.001, help="Calls a minute at most.")] = None
     max_calls: Annotated[int | None, typer.Option(min=1, help="Calls of this command at most.")] = None
     max_cost: Annotated[float | None, typer.Option(min=0, help="Of the whole record at most; needs a price.")] = None
-    price_in: Annotated[float, typer.Option(min=0, help="Of a million tokens read.")] = 0.0
-    price_out: Annotated[float, typer.Option(min=0, help="Of a million tokens written.")] = 0.0
+    price_in: Annotated[float, typer.Option(min=0, max=1e12, help="Of a million tokens read.")] = 0.0
+    price_out: Annotated[float, typer.Option(min=0, max=1e12, help="Of a million tokens written.")] = 0.0
     retries: Annotated[int, typer.Option(min=0, max=20, help="Further tries of a call that fails.")] = 6
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds that a call may take.")] = 120.0
+    timeout: Annotated[float, typer.Option(min=1, max=86_400, help="Seconds that a call may take.")] = 120.0
 
     def limits(self) -> Limits:
         """Return what the recording may do.
@@ -188,7 +188,7 @@ def record(
 def _of_endpoint(what: What, at: AtEndpoint, limiting: Limiting, task: Task, items: tuple[Example, ...]) -> Recorded:
     from muscle.record.endpoint import Caller, Endpoint
     from muscle.record.pace import Meter
-    from muscle.record.recording import EndpointRecorder, open_work, spent_before
+    from muscle.record.recording import EndpointRecorder, open_work
 
     asking, limits = at.asking(what), limiting.limits()
     asking.check(task)
@@ -199,7 +199,7 @@ def _of_endpoint(what: What, at: AtEndpoint, limiting: Limiting, task: Task, ite
     endpoint = Endpoint(at.endpoint or "", at.key_env, limiting.timeout)
     caller = Caller(endpoint, retries=limiting.retries)
     log = _opened(what.out, asking.identity(task))
-    meter = Meter(limits, spent_before(log), wait=caller.wait)
+    meter = Meter(limits, log.spent, wait=caller.wait)
     recorder = EndpointRecorder(task, asking, endpoint, caller, meter, log, limiting.parallel)
     return recorder.record(open_work(log, items, what.repeats))
 

@@ -29,8 +29,9 @@ CODES: dict[Verdict, int] = {"pass": 0, "block": 1, "cannot_tell": 2}
 Old = Annotated[str, typer.Argument(metavar="OLD", help="The old model's answers, recorded or fresh.")]
 New = Annotated[str, typer.Argument(metavar="NEW", help="The new model's answers to the same items.")]
 RulePath = Annotated[Path, typer.Argument(metavar="RULE", help="The rule that muscle route fit wrote.")]
-LabelFile = Annotated[
-    Path | None, typer.Option("--labels", metavar="FILE", help="A filled-in list of muscle route label.")
+LabelFiles = Annotated[
+    list[Path] | None,
+    typer.Option("--labels", metavar="FILE", help="A filled-in list of muscle route label. Repeatable."),
 ]
 
 
@@ -102,12 +103,12 @@ class Paying:
 class Judged:
     """What is known of right and wrong beside the runs' own verdicts."""
 
-    labels: LabelFile = None
+    labels: LabelFiles = None
     labelled_at_random: Annotated[
         bool,
         typer.Option(
             "--labelled-at-random",
-            help="The judged disagreements are a random part of all; else those without a verdict count as flips.",
+            help="All judged disagreements are a random part of all; else those without a verdict count as flips.",
         ),
     ] = False
 
@@ -321,7 +322,7 @@ def label_command(
         ),
     ] = None,
     *,
-    labels: LabelFile = None,
+    labels: LabelFiles = None,
     how: Reading,
     pairing: Pairing,
     quiet: Quiet = False,
@@ -356,7 +357,7 @@ def label_command(
     print_list(found, out, Console())
 
 
-def _labels_of(path: Path | None) -> Labels | None:
+def _labels_of(paths: list[Path] | None) -> Labels | None:
     from muscle.route import read_labels
 
-    return None if path is None else read_labels(path)
+    return read_labels(*paths) if paths else None

@@ -68,7 +68,11 @@ def answers_changed(joined: Joined) -> pl.Series:
     Null where there are none.
     A blank text is no answer: against a text it is another one, and of two of them nothing can be said.
     """
-    old, new = joined.old, joined.new
+    return answers_differ(joined.old, joined.new)
+
+
+def answers_differ(old: pl.DataFrame, new: pl.DataFrame) -> pl.Series:
+    """Return the same of two frames of records, row by row."""
     by_choice = old["choice"] != new["choice"]
     if by_choice.null_count() == 0:
         return by_choice

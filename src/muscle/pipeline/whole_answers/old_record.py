@@ -24,7 +24,7 @@ from muscle.record.read import read_record, record_digest
 from muscle.tasks import TaskData
 from muscle.tasks.candidates import Drawn
 from muscle.tasks.data import content_fingerprint
-from muscle.tasks.recorded import Record, RecordedAnswer, teaches
+from muscle.tasks.recorded import Record, RecordedAnswer, likelihoods_in, teaches
 from muscle.tasks.task import Example, Task
 
 logger = logging.getLogger(__name__)
@@ -187,7 +187,7 @@ def _scored_answer(task: Task, example: Example, given: RecordedAnswer) -> Answe
     """Return a recorded answer, scored as every other run of the update is."""
     if task.kind != "choice":
         return replace(generation_answer(task, example, given.text), finish_reason=given.finish_reason)
-    values = given.logprobs if given.logprobs and len(given.logprobs) == len(example.choices) else None
+    values = likelihoods_in(given, example.choices)
     if given.option is None and values is not None:
         return choice_answer(task, example, values)
     choice = example.choices.index(given.option) if given.option in example.choices else None

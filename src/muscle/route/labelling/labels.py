@@ -8,6 +8,9 @@ would be lost counts kappa times):
 
 The other part is for the bound: in random order, whatever they would win, as only a random part says what the rest is
 like. Which part an item belongs to is drawn by its fingerprint, as when a rule is fitted.
+
+A label says who is right of two answers. So its line is known by the item and both answers: where a model was asked
+again and says something else, the label is not taken for a verdict on that.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ import csv
 import io
 import json
 import math
+import re
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +35,9 @@ from muscle.errors import ConfigError, DataError
 from muscle.files import write_text
 from muscle.flips.statistics.arrays import Floats
 from muscle.foreign_text import listing, outline
-from muscle.route.items import Items
+from muscle.predictions.plain.table_files import read_csv
+from muscle.predictions.records import input_hash
+from muscle.route.items import FINGERPRINT_DIGITS, Items
 
 Word = Literal["old", "new", "both", "neither"]
 """Who is right."""
@@ -38,23 +45,58 @@ WORDS: tuple[Word, ...] = get_args(Word)
 _RIGHT: dict[Word, tuple[float, float]] = {"old": (1, 0), "new": (0, 1), "both": (1, 1), "neither": (0, 0)}
 
 
+_ANSWERS_DIGITS = 8
+_KEY = re.compile(f"[0-9a-f]{{{FINGERPRINT_DIGITS}}}-[0-9a-f]{{{_ANSWERS_DIGITS}}}")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a list.
+
+    Attributes:
+        word: who is right; None where nobody filled it in.
+        for_bound: whether it was drawn at random, for the bound.
+        name: "task id", for people.
+    """
+
+    word: Word | None
+    for_bound: bool = True
+    name: str = ""
+
+
 @dataclass(frozen=True)
 class Labels:
     """Verdicts of people.
 
     Attributes:
-        source: the file.
-        words: who is right, by an item's fingerprint.
-        empty: lines of the list that nobody filled in.
+        source: the file or files.
+        lines: of the lists, by what stands for an item and both answers (`label_keys`).
     """
 
     source: str
-    words: Mapping[str, Word]
-    empty: int
+    lines: Mapping[str, Line]
+
+    @property
+    def words(self) -> dict[str, Word]:
+        """Who is right, of the lines that were filled in."""
+        return {key: line.word for key, line in self.lines.items() if line.word is not None}
+
+    @property
+    def empty(self) -> int:
+        """Lines that nobody filled in."""
+        return sum(line.word is None for line in self.lines.values())
+
+
+def label_keys(items: Items) -> tuple[str, ...]:
+    """Return what stands for each item and both answers to it in a list, (items,)."""
+    answer = pl.coalesce(pl.col("choice").cast(pl.String), pl.col("extracted_answer"), pl.col("output"))
+    said = [side.frame.select(answer.str.strip_chars().fill_null("")).to_series() for side in (items.old, items.new)]
+    prints = [input_hash(f"{old}\x1f{new}")[:_ANSWERS_DIGITS] for old, new in zip(*said, strict=True)]
+    return tuple(f"{item}-{answers}" for item, answers in zip(items.fingerprints, prints, strict=True))
 
 
 def with_labels(items: Items, labels: Labels | None) -> Items:
-    """Return the items with the verdicts of a list beside those that the runs have.
+    """Return the items with the verdicts of lists beside those that the runs have.
 
     Raises:
         DataError: a label contradicts a run's verdict, or none of them is of these items.
@@ -62,11 +104,15 @@ def with_labels(items: Items, labels: Labels | None) -> Items:
     if labels is None:
         return items
     old, new = items.old.right.copy(), items.new.right.copy()
-    places = {each: row for row, each in enumerate(items.fingerprints)}
-    found = {places[each]: word for each, word in labels.words.items() if each in places}
+    places = defaultdict(list)
+    for row, key in enumerate(label_keys(items)):
+        places[key].append(row)
+    found = [(row, word) for key, word in labels.words.items() for row in places.get(key, ())]
     if labels.words and not found:
-        raise DataError(f"{labels.source}: expected labels of the runs' items, found none of them among the runs'")
-    for row, word in found.items():
+        raise DataError(
+            f"{labels.source}: expected labels of the runs' items and answers, found none of them among the runs'"
+        )
+    for row, word in found:
         for right, verdict in ((old, _RIGHT[word][0]), (new, _RIGHT[word][1])):
             if not math.isnan(right[row]) and right[row] != verdict:
                 raise DataError(
@@ -82,15 +128,19 @@ class ToLabel:
     """The list of what to label.
 
     Attributes:
-        frame: a row an item: `fingerprint`, `purpose` ("fit" or "bound"), `gain`, task, id, input, options and both
-            answers, and an empty `label`.
+        frame: a row an item: `fingerprint` (of the item and both answers), `purpose` ("fit" or "bound"), `gain`, task,
+            id, input, options and both answers, and an empty `label`.
         disagreements: how many there are.
         judged: how many of them are known already.
+        by_gain: whether those for the fit are in the order of their gain; without a rule their order is random.
+        notes: what a reader must know of labels that were given.
     """
 
     frame: pl.DataFrame
     disagreements: int
     judged: int
+    by_gain: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def unknown(self) -> int:
@@ -140,41 +190,52 @@ def _table_cell(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
 
 
-def read_labels(path: Path) -> Labels:
-    """Read a list that `muscle route label` wrote and someone filled in: `label` is old, new, both or neither.
+def read_labels(*paths: Path) -> Labels:
+    """Read lists that `muscle route label` wrote and someone filled in: `label` is old, new, both or neither.
+
+    An item may stand in several lists: what one of them says counts.
+
+    Args:
+        paths: of the lists, `.csv` (as a spreadsheet writes it back, too) or JSON lines.
 
     Raises:
-        DataError: it is no such list, or a label is another word; the line is named.
+        DataError: one is no such list, a label is another word, or two of them contradict each other; the line is
+            named.
     """
-    words: dict[str, Word] = {}
-    empty = 0
-    for number, row in enumerate(_rows_of(path), 1):
-        fingerprint, label = row.get("fingerprint"), row.get("label")
-        if not isinstance(fingerprint, str) or not fingerprint:
-            raise DataError(
-                f"{path}, item {number}: expected a list written by muscle route label, found no fingerprint"
-            )
-        text = "" if label is None else str(label).strip().lower()
-        word = next((each for each in WORDS if each == text), None)
-        if word is None and text:
-            raise DataError(
-                f"{path}, item {number}, label: expected {', '.join(WORDS)} or nothing, found {outline(label)}"
-            )
-        if word is None:
-            empty += 1
-        elif words.setdefault(fingerprint, word) != word:
-            raise DataError(f"{path}, item {number}: labelled twice, as {listing([words[fingerprint], word])}")
-    return Labels(str(path), words, empty)
+    lines: dict[str, Line] = {}
+    for path in paths:
+        for number, row in enumerate(_rows_of(path), 1):
+            where = f"{path}, item {number}"
+            key, line = _line_of(row, where)
+            known = lines.get(key, line)
+            if None not in (known.word, line.word) and known.word != line.word:
+                raise DataError(f"{where}: labelled twice, as {listing([str(known.word), str(line.word)])}")
+            # Chosen once is chosen: only what was drawn in every list that has it is a random part.
+            lines[key] = Line(known.word or line.word, known.for_bound and line.for_bound, line.name)
+    return Labels(listing([str(path) for path in paths], 3), lines)
+
+
+def _line_of(row: Mapping[str, object], where: str) -> tuple[str, Line]:
+    key, purpose, label = row.get("fingerprint"), row.get("purpose"), row.get("label")
+    if not isinstance(key, str) or not _KEY.fullmatch(key):
+        found = "no fingerprint" if key in (None, "") else f"the fingerprint {outline(key)}"
+        raise DataError(f"{where}: expected a list written by muscle route label, found {found}")
+    if purpose not in ("fit", "bound"):
+        raise DataError(f"{where}, purpose: expected fit or bound, as the list was written, found {outline(purpose)}")
+    text = "" if label is None else str(label).strip().lower()
+    word = next((each for each in WORDS if each == text), None)
+    if word is None and text:
+        raise DataError(f"{where}, label: expected {', '.join(WORDS)} or nothing, found {outline(label)}")
+    return key, Line(word, purpose == "bound", f"{row.get('task')} {row.get('id')}")
 
 
 def _rows_of(path: Path) -> list[Mapping[str, object]]:
     try:
-        text = path.read_bytes().decode("utf-8-sig")  # a spreadsheet may write a byte order mark
         if path.suffix == ".csv":
-            rows: list[object] = list(csv.DictReader(io.StringIO(text, newline="")))
-        else:
-            rows = [orjson.loads(line) for line in text.split("\n") if line.strip()]
-    except (OSError, ValueError, csv.Error) as error:
+            return list(read_csv(path).to_dicts())
+        text = path.read_bytes().decode("utf-8-sig")
+        rows: list[object] = [orjson.loads(line) for line in text.split("\n") if line.strip()]
+    except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error).split("\n")[0][:120]
         raise DataError(f"{path}: expected a list written by muscle route label, found: {reason}") from None
     for number, row in enumerate(rows, 1):

@@ -11,10 +11,10 @@ from muscle.flips.statistics.arrays import Floats
 from muscle.predictions.run import Source
 from muscle.route.gate_model import GateRule
 from muscle.route.items import CONFIDENCE_SCORE, Items, pair_items
-from muscle.route.labelling.labels import Labels, ToLabel, expected_gain, with_labels
+from muscle.route.labelling.draw import DEFAULT_APART, is_apart, notes_on
+from muscle.route.labelling.labels import Labels, ToLabel, expected_gain, label_keys, with_labels
 from muscle.route.rule_file import RuleFile
 from muscle.route.serving import serve
-from muscle.route.worth import is_apart
 
 _SHOWN = ("task", "id", "input", "choices", "reference")
 
@@ -25,7 +25,7 @@ def list_to_label(
     *,
     num: int = 200,
     for_bound: float = 0.5,
-    apart: float = 0.5,
+    apart: float = DEFAULT_APART,
     rule: RuleFile | None = None,
     labels: Labels | None = None,
     options: CompareOptions = DEFAULTS,
@@ -54,7 +54,7 @@ def list_to_label(
         )
     name = CONFIDENCE_SCORE if rule is None else rule.confidence
     items = with_labels(pair_items(old, new, options, confidence=name), labels)
-    part = apart if rule is None else rule.apart
+    part = apart if rule is None else rule.apart or apart
     gain = _gains(items, rule)
     wanted = np.flatnonzero(~items.same & ~items.judged)
     # The fingerprint is a hash: its order is random, and the same whenever it is asked for.
@@ -64,10 +64,10 @@ def list_to_label(
     num_bound = min(len(bound_rows), round(num * for_bound))
     num_fit = min(len(fit_rows), num - num_bound)
     num_bound = min(len(bound_rows), num - num_fit)
-    frame = pl.concat(
-        [_list_rows(items, fit_rows[:num_fit], "fit", gain), _list_rows(items, bound_rows[:num_bound], "bound", gain)]
-    )
-    return ToLabel(frame, int((~items.same).sum()), int((~items.same & items.judged).sum()))
+    parts = (("fit", fit_rows[:num_fit]), ("bound", bound_rows[:num_bound]))
+    frame = pl.concat([_list_rows(items, rows, purpose, gain) for purpose, rows in parts])
+    judged = int((~items.same & items.judged).sum())
+    return ToLabel(frame, int((~items.same).sum()), judged, rule is not None, notes_on(items, labels))
 
 
 def _gains(items: Items, rule: RuleFile | None) -> Floats:
@@ -83,10 +83,11 @@ def _gains(items: Items, rule: RuleFile | None) -> Floats:
 
 
 def _list_rows(items: Items, rows: list[int], purpose: str, gain: Floats) -> pl.DataFrame:
+    keys = label_keys(items)
     old, new = (side.frame[rows] for side in (items.old, items.new))
     answer = pl.coalesce(pl.col("output"), pl.col("extracted_answer"), pl.col("choice").cast(pl.String))
     return old.select(
-        pl.Series("fingerprint", [items.fingerprints[row] for row in rows], dtype=pl.String),
+        pl.Series("fingerprint", [keys[row] for row in rows], dtype=pl.String),
         pl.lit(purpose).alias("purpose"),
         pl.Series("gain", np.round(gain[rows], 6), dtype=pl.Float64),
         *_SHOWN,

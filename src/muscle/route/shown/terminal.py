@@ -99,15 +99,16 @@ def print_applied(found: Applied, path: Path, console: Console) -> None:
 def print_list(found: ToLabel, path: Path, console: Console) -> None:
     """Print what the list holds and what stays unknown."""
     purposes = dict(found.frame["purpose"].value_counts().iter_rows())
-    told = (
-        f"{count(purposes.get('fit', 0))} by expected gain, {count(purposes.get('bound', 0))} at random for the bound"
-    )
+    order = "by expected gain" if found.by_gain else "at random"
+    fit, at_random = (count(purposes.get(name, 0)) for name in ("fit", "bound"))
+    told = f"{fit} {order} for the fit, {at_random} at random for the bound"
     lines = [
         f"{path}: {count(found.frame.height)} items to label ({told}); fill in `label`: old, new, both or neither",
         f"{count(found.disagreements)} disagreements, {count(found.judged)} judged; {count(found.unknown)} stay "
         "unknown when the list is labelled",
     ]
     print_lines(lines, console, limit=_MAX)
+    print_lines(found.notes, console, limit=_MAX, style="yellow")
 
 
 def thinned(points: Sequence[CurvePoint], most: int) -> list[CurvePoint]:

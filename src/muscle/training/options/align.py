@@ -14,6 +14,7 @@ from muscle.config.alignment import AlignmentSettings
 from muscle.config.settings import TrainingSettings
 from muscle.errors import ConfigError, ModelError
 from muscle.files import read_json
+from muscle.locks import held
 from muscle.models.adapters import load_adapter
 from muscle.models.bases import LoadedBase
 from muscle.provenance import fingerprint
@@ -39,7 +40,8 @@ class OptionAlignment:
         data: the items.
         settings: epochs, learning rate and so on.
         out: the compatibility adapter's folder.
-        folder: of what is made on the way: the adapter trained on labels first, the teachers' stores.
+        folder: of what is made on the way: the old teacher's store.
+        new_folder: of the adapter trained on labels first, and the new teachers' stores.
         description: for progress and log.
     """
 
@@ -49,6 +51,7 @@ class OptionAlignment:
     settings: TrainingSettings
     out: Path
     folder: Path
+    new_folder: Path
     description: str
 
     @property
@@ -142,8 +145,10 @@ class OptionAlignment:
                 *(part.sequences for part in tokenized),
             ]
         )
-        out = self.folder / f"labels-{made_of[:16]}"
-        if not distributed.from_main(out.is_dir):
+        out = self.new_folder / f"labels-{made_of[:16]}"
+        with held(out):
+            if distributed.from_main(out.is_dir):
+                return out
             train_on_options(
                 self.start.student(),
                 self.new_base,
@@ -158,11 +163,11 @@ class OptionAlignment:
                 selection=self.alignment.selection,
                 base_is_free=False,  # the new teacher stands on it next
             )
-            if not self.new_base.is_whole:
-                raise ModelError(
-                    "alignment.labels_first: ZeRO-3 has left shards of the new base, which the teachers need whole; "
-                    "what the training on labels made is kept: run the same command again"
-                )
+        if not self.new_base.is_whole:
+            raise ModelError(
+                "alignment.labels_first: ZeRO-3 has left shards of the new base, which the teachers need whole; "
+                "what the training on labels made is kept: run the same command again"
+            )
         return out
 
     def _lesson(self, new_adapter: Path) -> Lesson:
@@ -185,8 +190,9 @@ class OptionAlignment:
         return replace(lesson, facts={**facts, **lesson.facts})
 
     def _teacher(self, name: str, base: LoadedBase, adapter: Path) -> Tensor:
+        folder = self.folder if name == "old" else self.new_folder
         return teacher_scores(
-            self.folder / f"{self.data.unit}-{name}",
+            folder / f"{self.data.unit}-{name}",
             TaskModel.load(base, adapter),
             self.data,
             settings=self.settings,

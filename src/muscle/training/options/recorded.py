@@ -113,7 +113,7 @@ def read_recorded(record: Record, data: OptionData) -> Recorded:
     known: list[Tensor | None] = []
     counts = torch.zeros(len(data.all), data.width)
     for place, example in enumerate(data.all):
-        values = None if example.answers else likelihoods(record.answers_to(example), len(example.choices))
+        values = None if example.answers else likelihoods(record.answers_to(example), example.choices)
         known.append(None if values is None else data.scoring(example, ())(torch.tensor(values)))
         for number in () if values is not None else answered_options(record, example):
             counts[place, number] += 1

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from muscle.locks import held
 from muscle.models.option_batches import Item, score_items
 from muscle.models.option_scores import MEMORY_BYTES, reads_trees
 from muscle.models.option_tree import encode_options, option_tree
@@ -68,17 +69,18 @@ def store_options(
         "data": fingerprint(encoded),
         "versions": {name: value for name, value in versions().items() if name in ("torch", "transformers", "peft")},
     }
-    return build_store(
-        path,
-        _row_maker(side, encoded, batch_size, memory_bytes),
-        kind="options",
-        identity=identity,
-        num_tokens=[len(options) for _, options in encoded],
-        width=0,
-        dtype=torch.float32,
-        batch_size=batch_size,
-        description=description,
-    )
+    with held(path):
+        return build_store(
+            path,
+            _row_maker(side, encoded, batch_size, memory_bytes),
+            kind="options",
+            identity=identity,
+            num_tokens=[len(options) for _, options in encoded],
+            width=0,
+            dtype=torch.float32,
+            batch_size=batch_size,
+            description=description,
+        )
 
 
 def _beginnings(context: Sequence[int], options: Sequence[Sequence[int]]) -> list[list[int]]:

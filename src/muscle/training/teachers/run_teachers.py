@@ -15,6 +15,7 @@ from torch import Tensor
 
 from muscle import distributed
 from muscle.limits import memory_for
+from muscle.locks import held
 from muscle.provenance import fingerprint, versions
 from muscle.training.data.examples import TokenizedExamples
 from muscle.training.head.head_pass import MEMORY_BYTES
@@ -81,6 +82,7 @@ def store_teachers(
     kind: StoreKind,
     settings: StoreSettings,
     crossing: Crossing | None = None,
+    new_folder: Path | None = None,
 ) -> StoredTeachers:
     """Run both teachers over the training and validation data once, or open what they left before.
 
@@ -93,6 +95,7 @@ def store_teachers(
         kind: the engine that was chosen.
         settings: how they are run and kept.
         crossing: from the old model's tokens to the new one's, where the tokenizers differ.
+        new_folder: of the new teacher's, where it is another one.
 
     Returns:
         Both stores, checked.
@@ -103,7 +106,7 @@ def store_teachers(
     sequences = [ids for part in data for ids in part.sequences]
     stores = {
         name: store_teacher(
-            folder / name,
+            place / name,
             side.model,
             head,
             sequences,
@@ -119,7 +122,10 @@ def store_teachers(
             settings=replace(settings, description=f"{settings.description}: {name} teacher"),
             crossing=crossing if name == "old" else None,
         )
-        for name, side, head in (("old", old, heads.old), ("new", new, heads.new))
+        for name, side, head, place in (
+            ("old", old, heads.old, folder),
+            ("new", new, heads.new, new_folder or folder),
+        )
     }
     return StoredTeachers(stores["old"], stores["new"], heads)
 
@@ -265,8 +271,8 @@ def _checked_store(
         batch_size=settings.batch_size,
         description=settings.description,
     )
-    existed = distributed.from_main(path.exists)
-    with memory_for(settings.description, advice=_LESS_MEMORY):
+    with held(path), memory_for(settings.description, advice=_LESS_MEMORY):
+        existed = distributed.from_main(path.exists)
         opened = build()
         # One process decides for all: each would find its own rounding.
         if existed and not distributed.from_main(lambda: still_true(opened, make_rows, head=head)):
