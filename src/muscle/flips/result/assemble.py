@@ -243,7 +243,8 @@ def _with_standings(
 
 def _repeats_of(name: str, with_old: Mapping[WithOld, MeasuredPair]) -> RepeatsPerItem:
     """Return how many answers an item has in each version."""
-    old, new = 1, 1
+    old: int | None = 1
+    new: int | None = 1
     candidate: int | None = None
     if "old_vs_candidate" in with_old and name in with_old["old_vs_candidate"].realities:
         other = with_old["old_vs_candidate"].realities[name].repeats
