@@ -135,6 +135,24 @@ def test_allowed_scores_of_other_names_are_held_against_each_other_and_the_repor
     assert len(steps) == 1
 
 
+def shares(*values: float) -> Run:
+    table = pl.DataFrame({"task": "qa", "id": [str(i) for i in range(len(values))], "score.f1": list(values)})
+    return Run("shares" if max(values) <= 1 else "percent", read_run(table).frame, {})
+
+
+def test_a_score_in_percent_is_another_metric_than_the_same_score_as_a_share() -> None:
+    share, percent = shares(*[0.8] * 40), shares(*[80.0] * 30, *[0.5] * 10)
+    for sides in ((share, percent), (percent, share)):
+        with pytest.raises(JoinError, match=r"f1 lies between 0 and 1 in shares, and is 80 as the median in percent"):
+            check_comparable(*sides)
+        assert check_comparable(*sides, allow={"metric"})
+
+
+def test_scores_that_are_mostly_on_one_scale_are_one_metric() -> None:
+    for values in ([1.2, *[0.4] * 39], [0.0] * 40, [-3.0] * 40):
+        assert find_differences(shares(*[0.8] * 40), shares(*values)) == []
+
+
 def test_allowed_scores_of_other_names_keep_the_other_tasks_scores() -> None:
     old = pl.concat([scored(rouge1=[0.5] * 4), scored(rouge1=[0.5] * 4).with_columns(task=pl.lit("b"))])
     new = pl.concat(
