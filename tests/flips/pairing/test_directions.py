@@ -17,7 +17,7 @@ def scored(name: str, value: float) -> pl.DataFrame:
     return pl.DataFrame({"id": list(range(300)), f"score.{name}": [value] * 300})
 
 
-@pytest.mark.parametrize("name", ["loss", "val_loss", "WER", "perplexity", "editDistance", "brier_score", "error_rate"])
+@pytest.mark.parametrize("name", ["loss", "val_loss", "WER", "perplexity", "editDistance", "brier_score", "loss_mean"])
 def test_a_score_of_which_less_is_better_by_its_name_is_refused_until_somebody_says_so(name: str) -> None:
     with pytest.raises(JoinError, match=f"--lower-is-better {name}"):
         compare(scored(name, 0.2), scored(name, 0.8))
