@@ -246,6 +246,16 @@ def test_given_verdicts_that_nothing_can_be_held_against_are_noted_beside_compar
     assert "the verdicts of given are given" in found.message
 
 
+def test_verdicts_of_columns_that_are_called_by_other_metrics_are_refused() -> None:
+    def called(name: str) -> Run:
+        return read_run(pl.DataFrame({"id": list(range(40)), name: [1] * 40}), name=name)
+
+    with pytest.raises(JoinError, match=r"judged_by accuracy against exact match.*--allow metric"):
+        check_comparable(called("acc"), called("exact_match"))
+    for names in (("em", "exact_match"), ("passed", "acc"), ("correct", "passed")):
+        assert find_differences(*map(called, names)) == []
+
+
 def test_what_was_read_out_of_an_answer_is_another_rule_than_the_whole_answer() -> None:
     whole = judged("whole", output=["a"] * 40)
     extracted = judged("extracted", output=["so a"] * 40, extracted_answer=["a"] * 40)
