@@ -18,7 +18,7 @@ from muscle.flips.options import DEFAULTS, CompareOptions
 from muscle.flips.pairing.comparability import Difference, check_comparable
 from muscle.flips.pairing.main_scores import with_names_of
 from muscle.flips.pairing.match import with_one_task_name
-from muscle.flips.pairing.one_file_twice import refuse_one_file_twice
+from muscle.flips.pairing.one_file_twice import one_file_twice
 from muscle.flips.pairing.pair import Pair
 from muscle.flips.result.assemble import Assembled, assemble
 from muscle.flips.result.deciding.decision import Decision
@@ -118,6 +118,12 @@ class Comparison(Shown):
         return self.made_from.sides["old_vs_new"].rerun
 
     @property
+    def one_file_twice(self) -> str | None:
+        """Which file stands for two of the runs that the verdict rests on, in words; None where none does."""
+        role = "candidate" if self.report.judged_side == "old_vs_candidate" else "new"
+        return one_file_twice(self.report.sources, self.judged.pair, self.judged.rerun, role=role)
+
+    @property
     def missing(self) -> str:
         """What is missing of the runs that the verdict is on, in words; empty where nothing is."""
         return self.judged.missing
@@ -194,12 +200,11 @@ def compare(
     Raises:
         DataError: a run or the labels cannot be read, or the cluster column is not there.
         ConfigError: `options.slices` names what there is not, or the causes' rules cannot be used.
-        JoinError: runs do not belong together, or differ in more than the model; one file is given as two of them.
+        JoinError: runs do not belong together, or differ in more than the model.
     """
     given = {"old": old, "new": new, "candidate": candidate, "rerun": rerun, "floor": floor}
     sources = {role: source for role, source in given.items() if source is not None}
     main, further = _read_by_role(sources, others or {}, options)
-    refuse_one_file_twice(main)
     differences = _differences(main, options)
     if "metric" in options.allow:
         main, further = (_with_olds_metric(main["old"], runs, options) for runs in (main, further))

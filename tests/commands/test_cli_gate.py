@@ -47,8 +47,8 @@ def test_the_exit_code_is_the_verdicts_and_strict_stops_warnings(
 
 
 def test_too_few_items_end_in_cannot_tell(tmp_path: Path) -> None:
-    few = write(tmp_path / "few.jsonl", rows(60))
-    assert muscle("gate", few, few, "--quiet").code == 2
+    few, again = (write(tmp_path / f"{name}.jsonl", rows(60)) for name in ("few", "again"))
+    assert muscle("gate", few, again, "--quiet").code == 2
 
 
 def test_the_terminal_shows_every_rule_with_what_was_seen(tmp_path: Path, old: Path) -> None:

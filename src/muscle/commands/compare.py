@@ -143,7 +143,7 @@ def compare(
     roles = {role: word for role, word in given.items() if word is not None}
     with reading([old, new, *roles.values(), *further.values()], how) as runs:
         beside = dict(zip(roles, runs[2:], strict=False))
-        found = compare_runs(
+        compared = compare_runs(
             runs[0],
             runs[1],
             candidate=beside.get("candidate"),
@@ -151,9 +151,10 @@ def compare(
             floor=beside.get("floor"),
             others=dict(zip(further, runs[2 + len(roles) :], strict=True)),
             options=options,
-        ).report
-    if old == new:
-        logger.warning("%s: OLD and NEW are one file, which cannot differ from itself", old)
+        )
+    found = compared.report
+    if compared.one_file_twice is not None:
+        logger.warning("%s", compared.one_file_twice)
     if no_texts:
         found = without_texts(found)
     last_lines = [*decisions(runs), *([what_next()] if example else [])]

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from muscle.comparison import Comparison, Shown, compare
-from muscle.errors import DataError
+from muscle.errors import DataError, JoinError
 from muscle.flips.measuring.candidate_effect import CandidateEffect
 from muscle.flips.measuring.tally import Tally, tally_by
 from muscle.flips.noise.floor import excess_items, tally_of_repeats
@@ -92,7 +92,7 @@ def gate(
     Raises:
         ConfigError: the policy is impossible.
         DataError: a run cannot be read, or a slice's column is not there.
-        JoinError: the runs do not belong together, or differ in more than the model.
+        JoinError: the runs do not belong together, differ in more than the model, or are one file.
     """
     if not isinstance(policy, Policy):
         policy = DEFAULT_POLICY if policy is None else load_policy(Path(policy))
@@ -100,6 +100,8 @@ def gate(
         policy = policy.model_copy(update={"tolerance": tolerance})
     options = replace(options, tolerance=policy.tolerance)
     comparison = compare(old, new, candidate=candidate, rerun=noise, options=options)
+    if comparison.one_file_twice is not None:
+        raise JoinError(f"{comparison.one_file_twice}; expected the results of two versions, each in a file of its own")
     findings = findings_of(comparison, policy)
     return _gate_result(comparison, policy, findings, strict=strict)
 

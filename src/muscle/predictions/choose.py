@@ -63,5 +63,6 @@ def with_metric(run: Run, name: str, *, is_main: bool = True) -> Run:
         first = frame.columns.index(next(c for c in frame.columns if c.startswith(SCORE_PREFIX)))
         others = [c for c in frame.columns if c != column]
         frame = frame.select(*others[:first], column, *others[first:])
-    # Verdicts that were compared with the references are not those that decide now.
-    return replace(run, frame=frame, metadata={key: fact for key, fact in run.metadata.items() if key != "compares"})
+    # What is known of the verdicts before is not of those that decide now.
+    kept = {key: fact for key, fact in run.metadata.items() if key not in ("compares", "judged_by")}
+    return replace(run, frame=frame, metadata=kept)

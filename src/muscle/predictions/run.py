@@ -71,6 +71,7 @@ class RunFacts(TypedDict, total=False):
         decided: of a plain table, what decides, from which column, and which columns are not used.
         compares: of a plain table whose verdicts are not given, the field that is compared with the reference; of a
             folder, by task.
+        judged_by: of a plain table, the metric that its column of verdicts is called by.
         default_task: the task's name where the rows named none and it was taken from the file.
     """
 
@@ -90,6 +91,7 @@ class RunFacts(TypedDict, total=False):
     readings: list[str]
     decided: str
     compares: str | Mapping[str, str]
+    judged_by: str
     default_task: str
 
 

@@ -135,6 +135,24 @@ def test_allowed_scores_of_other_names_are_held_against_each_other_and_the_repor
     assert len(steps) == 1
 
 
+def shares(*values: float) -> Run:
+    table = pl.DataFrame({"task": "qa", "id": [str(i) for i in range(len(values))], "score.f1": list(values)})
+    return Run("shares" if max(values) <= 1 else "percent", read_run(table).frame, {})
+
+
+def test_a_score_in_percent_is_another_metric_than_the_same_score_as_a_share() -> None:
+    share, percent = shares(*[0.8] * 40), shares(*[80.0] * 30, *[0.5] * 10)
+    for sides in ((share, percent), (percent, share)):
+        with pytest.raises(JoinError, match=r"f1 lies between 0 and 1 in shares, and is 80 as the median in percent"):
+            check_comparable(*sides)
+        assert check_comparable(*sides, allow={"metric"})
+
+
+def test_scores_that_are_mostly_on_one_scale_are_one_metric() -> None:
+    for values in ([1.2, *[0.4] * 39], [0.0] * 40, [-3.0] * 40):
+        assert find_differences(shares(*[0.8] * 40), shares(*values)) == []
+
+
 def test_allowed_scores_of_other_names_keep_the_other_tasks_scores() -> None:
     old = pl.concat([scored(rouge1=[0.5] * 4), scored(rouge1=[0.5] * 4).with_columns(task=pl.lit("b"))])
     new = pl.concat(
@@ -226,6 +244,16 @@ def test_given_verdicts_that_nothing_can_be_held_against_are_noted_beside_compar
     (found,) = find_differences(compared, judged("given", correct=[True] * 40))
     assert (found.what, found.severity) == ("metric", "note")
     assert "the verdicts of given are given" in found.message
+
+
+def test_verdicts_of_columns_that_are_called_by_other_metrics_are_refused() -> None:
+    def called(name: str) -> Run:
+        return read_run(pl.DataFrame({"id": list(range(40)), name: [1] * 40}), name=name)
+
+    with pytest.raises(JoinError, match=r"judged_by accuracy against exact match.*--allow metric"):
+        check_comparable(called("acc"), called("exact_match"))
+    for names in (("em", "exact_match"), ("passed", "acc"), ("correct", "passed")):
+        assert find_differences(*map(called, names)) == []
 
 
 def test_what_was_read_out_of_an_answer_is_another_rule_than_the_whole_answer() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import polars as pl
@@ -65,6 +66,8 @@ def test_what_the_list_of_flips_lacks_is_told(tmp_path: Path) -> None:
     told = "What the candidate broke: 2 of 82 items, the worst first; 80 more that the plain update did not answer"
     assert worst_flips(report, 2).startswith(told)
     write_html(report, tmp_path / "report.html")
+    page = " ".join(re.sub(r"<[^>]+>", "", (tmp_path / "report.html").read_text()).split())
+    assert "96.7% against the plain update on the tasks of both" in page
     assert "| b |" in render_markdown(report)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,42 @@ def test_settings_of_inspect_that_one_log_alone_has_are_noted(
 ) -> None:
     ((what, severity, text),) = told(inspect_log(tmp_path / "old.json", old), inspect_log(tmp_path / "new.json", new))
     assert (what, severity) == (kind, "note")
+    assert message in text
+
+
+LM_EVAL = DATA / "harness_runs" / "lm_eval" / "0.4.13" / "old"
+
+
+def lm_eval_run(folder: Path, change: Change = lambda results: None) -> Path:
+    """Write a real run of lm-evaluation-harness, its results file changed."""
+    shutil.copytree(LM_EVAL, folder)
+    (file,) = folder.glob("results_*.json")
+    results = json.loads(file.read_text())
+    change(results)
+    write(file, results)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "severity", "message"),
+    [
+        (
+            lambda r: r["configs"]["sums"].update(process_results="def process_results(doc): ..."),
+            "metric",
+            "refuse",
+            "process_results the harness's own against def process_results",
+        ),
+        (lambda r: r["config"].update(gen_kwargs={"temperature": 1}), "generation", "note", "gen_kwargs none against"),
+        (lambda r: r.update(system_instruction="Be brief."), "prompts", "note", "none against Be brief."),
+        (lambda r: r.update(chat_template_sha="ab"), "prompts", "note", "chat_template_sha none against ab"),
+        (lambda r: r["config"].update(limit=10), "settings", "note", "limit none against 10"),
+    ],
+)
+def test_what_one_run_of_lm_eval_alone_sets_is_told(
+    tmp_path: Path, change: Change, kind: str, severity: str, message: str
+) -> None:
+    ((what, found, text),) = told(lm_eval_run(tmp_path / "old"), lm_eval_run(tmp_path / "new", change))
+    assert (what, found) == (kind, severity)
     assert message in text
 
 

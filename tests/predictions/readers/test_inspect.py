@@ -393,6 +393,17 @@ def test_a_sample_without_the_score_that_decides_is_missing_and_no_other_score_s
     assert frame.columns[-2:] == ["score.match", "score.length"]
 
 
+def test_scores_that_were_edited_after_the_run_are_told(tmp_path: Path) -> None:
+    content = log()
+    edited = {"value": "C", "history": [{"value": "I"}, {"value": "C", "provenance": {"author": "somebody"}}]}
+    content["samples"][2]["scores"]["match"] = edited
+    notes = read_run(write_log(tmp_path / "x.json", content)).metadata["notes"]
+    assert notes == [
+        "puddles: the match scores of 1 of 3 samples were edited after the run, and count as they stand now"
+    ]
+    assert read_run(write_log(tmp_path / "y.json", log())).metadata["notes"] == []
+
+
 def test_a_log_whose_samples_all_lack_the_score_that_decides_is_refused(tmp_path: Path) -> None:
     content = log()
     for sample in content["samples"]:

@@ -15,7 +15,7 @@ import polars as pl
 
 from muscle.errors import JoinError
 from muscle.flips.options import ALLOWANCES
-from muscle.flips.pairing.main_scores import other_names
+from muscle.flips.pairing.main_scores import other_names, other_scales
 from muscle.flips.pairing.match import item_contents, with_one_task_name
 from muscle.flips.pairing.metadata_changes import MAX_NAMES, SettingsChange, common_start, settings_changes
 from muscle.foreign_text import first_few, shorten
@@ -133,11 +133,17 @@ def _items(old: Run, new: Run) -> list[Difference]:
 
 
 def _scores(old: Run, new: Run) -> list[Difference]:
-    """Compare the main scores' names: items of one task must be judged by the same measure."""
+    """Compare the main scores' names and scales: items of one task must be judged by the same measure."""
     found: dict[tuple[str, Severity], list[str]] = {}
     for each in other_names(old, new):
         severity: Severity = "refuse" if each.decides else "note"
         found.setdefault((f"main score {each.old} against {each.new}", severity), []).append(each.task)
+    for scale in other_scales(old, new):
+        large, small = (old, new) if scale.is_old else (new, old)
+        text = (
+            f"{scale.score} lies between 0 and 1 in {small.name}, and is {scale.median:g} as the median in {large.name}"
+        )
+        found.setdefault((f"{text}, another scale", "refuse"), []).append(scale.task)
     return [
         Difference(
             "metric",

@@ -18,6 +18,9 @@ _LESS = frozenset(
 )
 """Ends of names of which less is better, as `plain_name` writes them."""
 
+_SAYS_NOTHING = frozenset(["mean", "avg", "average", "score", "value", "rate", "ms", "s", "seconds", "normalized"])
+"""Words behind such a name: `loss_mean`, `latency_ms`."""
+
 _TURNED = frozenset(["no", "not", "non", "neg", "negative", "minus", "inv", "inverse", "inverted", "one"])
 """Words that turn such a name: `negative_loss`, `one_minus_wer`."""
 
@@ -25,12 +28,17 @@ _TURNED = frozenset(["no", "not", "non", "neg", "negative", "minus", "inv", "inv
 def reads_as_less_is_better(name: str) -> bool:
     """Whether a score's name says that less of it is better.
 
-    >>> [reads_as_less_is_better(n) for n in ("val.loss", "WER", "editDistance", "neg_loss", "f1", "lossless")]
+    >>> [reads_as_less_is_better(n) for n in ("val.loss", "WER", "latencyMs", "neg_loss", "f1", "lossless")]
     [True, True, True, False, False, False]
     """
     words = plain_name(name).split("_")
-    ends = {"_".join(words[place:]) for place in range(len(words))}
-    return bool(ends & _LESS) and not _TURNED & set(words)
+    if _TURNED & set(words):
+        return False
+    while True:
+        if {"_".join(words[place:]) for place in range(len(words))} & _LESS:
+            return True
+        if not words or words.pop() not in _SAYS_NOTHING:
+            return False
 
 
 def refuse_unsaid_directions(scores: Mapping[str, str], runs: Sequence[Run], lower_is_better: Collection[str]) -> None:

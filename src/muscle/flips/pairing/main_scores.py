@@ -56,6 +56,56 @@ def other_names(old: Run, new: Run) -> list[OtherName]:
     return found
 
 
+@dataclass(frozen=True)
+class OtherScale:
+    """A task whose deciding score lies between 0 and 1 in one run, and is mostly above 1 in the other.
+
+    Attributes:
+        task: the task.
+        score: the score's name.
+        median: of it, in the run where it is mostly above 1.
+        is_old: whether that is the old run.
+    """
+
+    task: str
+    score: str
+    median: float
+    is_old: bool
+
+
+def other_scales(old: Run, new: Run) -> list[OtherScale]:
+    """List the tasks whose deciding scores are on another scale, shares in one run and percent in the other."""
+    names = [_names(run) for run in (old, new)]
+    decided = {task: own[0] for task, own in names[0].items() if own and own[:1] == names[1].get(task, [])[:1]}
+    sides = [_ranges(run, sorted(set(decided.values()))) for run in (old, new)]
+    found = []
+    for task, score in sorted(decided.items()):
+        ranges = [side[task] for side in sides]
+        if all(each["judged"] for each in ranges):
+            continue  # right and wrong decide
+        lowest, highest, medians = (
+            [each[f"{what} {score}"] or 0.0 for each in ranges] for what in ("low", "high", "mid")
+        )
+        found += [
+            OtherScale(task, score, medians[side], is_old=side == 0)
+            for side in (0, 1)
+            if min(lowest) >= 0 and highest[1 - side] <= 1 < medians[side]
+        ]
+    return found
+
+
+def _ranges(run: Run, scores: Collection[str]) -> dict[str, dict[str, float]]:
+    """Return of each task whether its items are judged, and the lowest, highest and middle value of scores."""
+    columns = {score: pl.col(f"{SCORE_PREFIX}{score}") for score in scores}
+    grouped = run.frame.group_by("task").agg(
+        pl.col("correct").is_not_null().any().alias("judged"),
+        *(column.min().alias(f"low {score}") for score, column in columns.items()),
+        *(column.max().alias(f"high {score}") for score, column in columns.items()),
+        *(column.median().alias(f"mid {score}") for score, column in columns.items()),
+    )
+    return {row["task"]: row for row in grouped.iter_rows(named=True)}
+
+
 def with_names_of(old: Run, new: Run, *, lower_is_better: Collection[str] = ()) -> Run:
     """Give the new run's main scores the names of the old run's, in the tasks where the names keep them apart.
 

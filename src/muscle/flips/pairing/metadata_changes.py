@@ -136,6 +136,7 @@ def _of_runs(old: Mapping[str, object], new: Mapping[str, object]) -> list[Setti
     models = _section(old, "model"), _section(new, "model")
     found += [_change("judge", text) for text in _told_changes(*models, ("roles",))]
     found += [_change("scoring", f"model {text}") for text in _told_changes(*models, ("dtype",))]
+    found += [_change("metric", text) for text in _told_changes(old, new, ("judged_by",))]
     found += [_change("harness", text) for text in _told_changes(old, new, ("harness",))]
     versions = list(_parted(_section(old, "versions"), _section(new, "versions")))
     if versions:

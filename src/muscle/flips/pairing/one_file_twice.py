@@ -1,50 +1,49 @@
-"""One file in two places: a comparison of it with itself proves nothing, and a gate must not pass by a wrong path."""
+"""One file in the place of two runs: held against itself it shows nothing, and a gate must not pass by a wrong path."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from muscle.errors import JoinError
-from muscle.predictions.run import Run
+import polars as pl
 
-_MEANT = {
-    "new": "the new version's results",
-    "candidate": "the candidate's results",
-    "rerun": "the results of a second run of the old version",
-    "floor": "the results of the old recipe trained again",
-}
+from muscle.flips.pairing.pair import Pair
 
 
-def refuse_one_file_twice(runs: Mapping[str, Run]) -> None:
-    """Refuse a file that is given in the place of two runs whose difference a verdict rests on.
+def one_file_twice(
+    sources: Mapping[str, Mapping[str, object]], judged: Pair, rerun: Pair | None, *, role: str
+) -> str | None:
+    """Say which file stands in the place of two runs that a verdict rests on; None where none does.
 
     The new version may be the old one beside a candidate, which is judged then. Several runs out of one file (another
-    provider, other columns) are several runs.
+    provider, other columns) are several runs, and a kept baseline is a copy that its file may still equal.
 
     Args:
-        runs: by role: old, new, candidate, rerun, floor.
-
-    Raises:
-        JoinError: the judged version, the second run or the floor is the old run's file, or one another's.
+        sources: what is known of each run, by role, as a report has it.
+        judged: the old version and the one that the verdict is on.
+        rerun: the old version and its second run; None without one.
+        role: of the version that the verdict is on.
     """
-    roles = [role for role in runs if role != "new" or "candidate" not in runs]
-    for place, role in enumerate(roles):
-        for other in roles[:place]:
-            if _is_one(runs[role], runs[other]):
-                raise JoinError(
-                    f"{runs[role].metadata['source']}: expected {_MEANT[role]} as {role}, found the file that is "
-                    f"given as {other}; a run held against itself shows nothing"
-                )
+    joined = judged.joined
+    held: list[tuple[str, str, pl.DataFrame, pl.DataFrame]] = [("old", role, joined.old, joined.new)]
+    if rerun is not None:
+        held += [
+            ("old", "rerun", rerun.joined.old, rerun.joined.new),
+            (role, "rerun", joined.new, rerun.joined.new),
+        ]
+    for one, other, first, second in held:
+        path = _shared_path(sources[one], sources[other])
+        if path is not None and first.equals(second):
+            return f"{path}: {one.upper()} and {other.upper()} are one file, which cannot differ from itself"
+    return None
 
 
-def _is_one(one: Run, other: Run) -> bool:
-    """Whether two runs are the same rows of the same file; a kept baseline is a copy, which its file may equal."""
-    if any("baseline" in run.metadata for run in (one, other)):
-        return False
-    paths = [Path(str(run.metadata.get("source"))) for run in (one, other)]
+def _shared_path(one: Mapping[str, object], other: Mapping[str, object]) -> str | None:
+    """Return the path of two runs that were read from one; None where they were not."""
+    if "baseline" in one or "baseline" in other:
+        return None
+    paths = [Path(str(each.get("source"))) for each in (one, other)]
     try:
-        is_same_path = paths[0].exists() and paths[0].samefile(paths[1])
+        return str(paths[1]) if paths[0].exists() and paths[0].samefile(paths[1]) else None
     except OSError:
-        return False
-    return is_same_path and one.frame.equals(other.frame)
+        return None

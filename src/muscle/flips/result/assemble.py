@@ -243,7 +243,9 @@ def _with_standings(
 
 def _repeats_of(name: str, with_old: Mapping[WithOld, MeasuredPair]) -> RepeatsPerItem:
     """Return how many answers an item has in each version."""
-    old, new, candidate = 1, 1, None
+    old: int | None = 1
+    new: int | None = 1
+    candidate: int | None = None
     if "old_vs_candidate" in with_old and name in with_old["old_vs_candidate"].realities:
         other = with_old["old_vs_candidate"].realities[name].repeats
         old, candidate = (1, 1) if other is None else (median_answers(other.old), median_answers(other.new))

@@ -251,7 +251,8 @@ def _read_folder(folder: Path, columns: Mapping[str, str] | None) -> Plain:
         if told.compares is not None:
             compares |= dict.fromkeys(frames[-1]["task"].unique(), told.compares)
     metadata, unread = _folder_metadata(folder)
-    metadata["compares"] = compares
+    metadata = {key: fact for key, fact in metadata.items() if key != "compares"}  # of the files that were converted
+    metadata |= {"compares": compares} if compares else {}
     notes, readings = (_sentences(metadata, name, folder / METADATA_FILE) for name in ("notes", "readings"))
     deciding = [replace(told, line=f"{listing(names, 3)}: {told.line}").facts() for told, names in files_of.items()]
     for facts in deciding:

@@ -30,6 +30,8 @@ VERDICTS = (
     *("correct", "is_correct", "passed", "pass", "is_right", "verdict", "correctness", "exact_match", "em", "acc"),
     *("match", "is_match", "judgement", "judgment", "grade", "was_correct", "accurate"),
 )
+MEASURES = {"exact_match": "exact match", "em": "exact match", "acc": "accuracy", "match": "match", "is_match": "match"}
+"""Names of verdicts that say by which metric they are."""
 WEAK_VERDICTS = ("success", "right", "result", "outcome", "test_result", "status", "ok")
 """Said of a call as often as of its answer: taken only where there is no answer with a reference."""
 INPUTS = ("input", "question", "prompt", "query", "text", "instruction", "problem")

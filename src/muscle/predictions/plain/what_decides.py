@@ -9,6 +9,7 @@ from typing import Literal
 import polars as pl
 
 from muscle.foreign_text import listing
+from muscle.predictions.plain.known_names import MEASURES, plain_name
 from muscle.predictions.run import SCORE_PREFIX, RunFacts
 
 _ENOUGH = 10
@@ -24,11 +25,13 @@ class WhatDecides:
         kind: "plain", which nobody could doubt: fields of the format decide, and every column is used; "reading", a
             choice between columns that reports tell; "doubt", which should make a reader look twice.
         compares: the field that is compared with the reference, where verdicts are made so; None where they are given.
+        measure: the metric whose verdicts they are, where their column is called by one.
     """
 
     line: str
     kind: Literal["plain", "reading", "doubt"]
     compares: str | None = None
+    measure: str | None = None
 
     def facts(self) -> RunFacts:
         """Return it as facts of a run."""
@@ -37,7 +40,11 @@ class WhatDecides:
             "readings": [self.line] if self.kind == "reading" else [],
             "decided": self.line,
         }
-        return facts if self.compares is None else {**facts, "compares": self.compares}
+        if self.compares is not None:
+            facts["compares"] = self.compares
+        if self.measure is not None:
+            facts["judged_by"] = self.measure
+        return facts
 
 
 def what_decides(
@@ -89,7 +96,8 @@ def what_decides(
     # A score that is called so may be a judge's, a distance or a confidence: that it decides is told.
     is_plain = deciding != ["score"] and all(column(ours) == ours for ours in deciding) and not any(ends)
     kind: Literal["plain", "reading", "doubt"] = "doubt" if doubt else "plain" if is_plain else "reading"
-    return WhatDecides("; ".join([line, *filter(None, ends)]), kind, compares)
+    measure = MEASURES.get(plain_name(column("correct"))) if "correct" in fields else None
+    return WhatDecides("; ".join([line, *filter(None, ends)]), kind, compares, measure)
 
 
 def _none_is_right(verdicts: pl.Series) -> str:

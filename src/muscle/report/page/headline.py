@@ -100,7 +100,10 @@ def _tiles(tasks: Tasks, words: Words) -> tuple[Tile, ...]:
     tiles = [Tile(f"The {'plain ' if has_candidate else ''}update {words.broke}", *broken, tone="loss")]
     if has_candidate:
         after = balance(tasks, "old_vs_candidate")
-        against_plain = _against_plain_update(tasks, plain.lost, after.lost)
+        shared = {name: task for name, task in tasks.items() if task.old_vs_new is not None}
+        lost = balance(shared, "old_vs_candidate").lost
+        against_plain = _against_plain_update(shared, plain.lost, lost)
+        against_plain += "" if len(shared) == len(tasks) else " on the tasks of both"
         still = _share_sentence(tasks, "old_vs_candidate", words.lost, after.lost, against_plain)
         tiles.append(Tile(f"The candidate {words.broke}", *still, tone="loss"))
         big, _ = _share_sentence(tasks, "old_vs_new", words.gained, plain.gained, "")

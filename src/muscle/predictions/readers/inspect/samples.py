@@ -34,6 +34,8 @@ class LogTable:
         self.num_rows = 0
         self.num_failed = 0
         """Samples that the log says failed."""
+        self.num_edited = 0
+        """Samples whose main score was changed after the run."""
         self.not_samples: list[str] = []
         """Where something stands in a sample's place: null, a text, an object without fields."""
         self._main = _MainScore(metric, header.main)
@@ -53,6 +55,9 @@ class LogTable:
         notes = [f"{self.task}: score {name} holds values that are no numbers" for name in sorted(self._no_numbers)]
         if self._main.is_guess:
             notes.append(f"{self.task}: the log names no score that decides; {self.main} does, its first")
+        if self.num_edited:
+            told = f"{self.num_edited:,} of {self.num_rows:,} samples were edited after the run"
+            notes.append(f"{self.task}: the {self.main} scores of {told}, and count as they stand now")
         return notes
 
     def add(self, sample: object, where: str) -> None:
@@ -74,6 +79,7 @@ class LogTable:
         self._main.see(values)
         failure = _failure(sample, where)
         self.num_failed += failure is not None
+        self.num_edited += _is_edited(_main_entry(sample, self.main, where))
         missing = failure or self._main.lack(values)
         choices = texts_at(sample, "choices", where)
         answer = _answer_of_sample(sample, self.main, where)
@@ -247,9 +253,19 @@ def _score_number(value: object) -> float | None:
     return float(value)
 
 
-def _answer_of_sample(sample: Mapping[str, object], main: str, where: str) -> str | None:
+def _main_entry(sample: Mapping[str, object], main: str, where: str) -> object:
+    """Return what the main scorer left in a sample; None where it left nothing."""
     scores = object_at(sample, "scores", where)
-    score = scores.get(main, scores.get(main.partition(".")[0]))
+    return scores.get(main, scores.get(main.partition(".")[0]))
+
+
+def _is_edited(score: object) -> bool:
+    """Whether a score was changed after the run: Inspect keeps what it was."""
+    return isinstance(score, dict) and bool(score.get("history"))
+
+
+def _answer_of_sample(sample: Mapping[str, object], main: str, where: str) -> str | None:
+    score = _main_entry(sample, main, where)
     answer = text_at(score, "answer", f"{where}, scores") if isinstance(score, dict) else None
     if answer and not answer.isspace():
         return answer

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from muscle.predictions.readers.shared.fields import count_at, load_settings, objects_at
-from muscle.predictions.readers.shared.values import float_of, known
+from muscle.predictions.readers.shared.values import NOTHING_SET, float_of, known
 from muscle.predictions.run import RunFacts
 
 RESULTS_NAME = re.compile(r"(?!samples_).*?(?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)\.json|results\.json")
@@ -20,6 +20,8 @@ _RUN_SETTINGS = (
     "random_seed",
     "fewshot_seed",
 )
+_PROMPTING = ("system_instruction", "chat_template_sha", "fewshot_as_multiturn")
+_CAN_BE_UNSET = ("limit", "gen_kwargs", "system_instruction", "chat_template_sha")
 _TASK_SETTINGS = (
     "dataset_path",
     "dataset_name",
@@ -32,7 +34,6 @@ _TASK_SETTINGS = (
     "target_delimiter",
     "output_type",
     "repeats",
-    "process_results",
 )
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 """Where a function of a task's settings lay in memory, which is another place in every run."""
@@ -124,9 +125,10 @@ def run_facts(results: Mapping[str, object]) -> RunFacts:
     model = {"name": results.get("model_name"), "source": results.get("model_source") or config.get("model")}
     model |= {"dtype": config.get("model_dtype"), "revision": config.get("model_revision")}
     settings = {name: config.get(name) for name in _RUN_SETTINGS}
-    settings |= {
-        name: results.get(name) for name in ("system_instruction", "chat_template_sha", "fewshot_as_multiturn")
-    }
+    settings |= {name: results.get(name) for name in _PROMPTING}
+    # A key that stands there with nothing in it says that nothing was set.
+    empty = [name for name in _CAN_BE_UNSET if (name in config or name in results) and not settings[name]]
+    settings |= dict.fromkeys(empty, NOTHING_SET)
     return {
         "model": known(model),
         "versions": known({package: results.get(key) for package, key in _VERSIONS.items()}),
@@ -164,7 +166,8 @@ def task_facts(results: Mapping[str, object], task: str) -> dict[str, object]:
     """Return what is known of one task: version, shots, prompt, data, generation, filters, hash."""
     config = task_config(results, task)
     # A task that names no filters or metrics has the harness's own, which is known, unlike a task without settings.
-    scoring = {name: config.get(name) or "the harness's own" for name in ("metric_list", "filter_list")}
+    rules = ("metric_list", "filter_list", "process_results")
+    scoring = {name: config.get(name) or "the harness's own" for name in rules}
     facts = {
         **(scoring if config else {}),
         "version": _inside(results, "versions").get(task),
