@@ -54,7 +54,7 @@ def test_label_and_back(answers: Path) -> None:
         rows = [{**row, "correct": None} for row in frame.select("id", "input", "output").iter_rows(named=True)]
         (answers / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     done = muscle("route", "label", "o.jsonl", "n.jsonl", "--num", 20, "-o", "list.jsonl", cwd=answers)
-    assert done.code == 0 and "20 items to label (10 by expected gain, 10 at random" in done.out
+    assert done.code == 0 and "20 items to label (10 at random for the fit, 10 at random" in done.out
     rows = [json.loads(line) for line in (answers / "list.jsonl").read_text().splitlines()]
     (answers / "list.jsonl").write_text("".join(json.dumps({**row, "label": "both"}) + "\n" for row in rows))
     line = refused("route", "fit", answers / "o.jsonl", answers / "n.jsonl", "--labels", answers / "list.jsonl")

@@ -178,7 +178,10 @@ def written(folder: Path, alignment: str, tasks: str = "[{task: piqa}]") -> Path
         (["method: relabel", "kl: reverse"], "line 6: alignment: kl: expected it only with unit options or answers"),
         (["method: options", "keep_labels: true"], "line 6: alignment: keep_labels: expected it only with target old_"),
         (["method: options", "target: labels", "temperature: 3.0"], "line 7: alignment: temperature: expected it only"),
-        (["topk: 16"], "line 5: alignment: topk: expected it only with unit tokens and engine topk, found 16"),
+        (
+            ["engine: online", "topk: 16"],
+            "line 6: alignment: topk: expected it only with unit tokens and engine topk, or projected, found 16",
+        ),
         (["engine: hidden", "topk: 16"], "line 6: alignment: topk: expected it only with unit tokens and engine topk"),
         (
             ["engine: online", "store_precision: bf16"],

@@ -181,7 +181,8 @@ class AlignmentSettings(Section):
                 tokens and self.engine != "online",
                 "unit tokens and an engine with stores, not online",
             ),
-            "topk": (tokens and self.engine == "topk", "unit tokens and engine topk"),
+            # Of another tokenizer's model that caps its logits, `projected` becomes `topk`.
+            "topk": (tokens and self.engine in ("topk", "projected"), "unit tokens and engine topk, or projected"),
             **dict.fromkeys(("start", "selection"), trained),
             "lora": (trained[0] and target != "twins", "a unit that trains, and not with target twins"),
             "ce_weight": (target == "mask" or taught, f"target mask or {_TAUGHT}"),
