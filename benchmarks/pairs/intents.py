@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from muscle.config.settings import BaseConfig
 from muscle.files import write_json, write_text
@@ -67,6 +68,27 @@ def shuffled(rows: Sequence[Text], word: str) -> list[Text]:
     return sorted(rows, key=lambda row: hashlib.sha256(f"{word}\x1f{row['id']}".encode()).digest())
 
 
+def rows_of(task: str, data: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of a task's train.jsonl and test.jsonl.
+
+    Raises:
+        DataError: a file of the data is missing or damaged.
+    """
+    files = {part: data / task / f"{part}.jsonl" for part in ("train", "test")}
+    return {part: [dict(source.row) for source in load_rows(str(file))] for part, file in files.items()}
+
+
+def write_parts(parts: Mapping[str, Sequence[Mapping[str, Any]]], out: Path) -> None:
+    """Write each part's rows into `out/PART.jsonl`.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    for part, rows in parts.items():
+        write_text(out / f"{part}.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
 def split(rows: Sequence[Text], labels: Sequence[str], *, num_extra: int, seed: int) -> dict[str, list[Text]]:
     """Split training rows into train, validation, unlabelled and extra test rows."""
     parts: dict[str, list[Text]] = {"train": [], "validation": [], "extra": []}
@@ -98,18 +120,13 @@ def prepare(task: str, *, data: Path, base: Path, seed: int, out: Path) -> Path:
         OutputError: a file cannot be written.
     """
     about = TASKS[task]
-    given = {
-        part: [dict(source.row) for source in load_rows(str(data / task / f"{part}.jsonl"))]
-        for part in ("train", "test")
-    }
+    given = rows_of(task, data)
     labels = sorted({row["label"] for row in given["train"]})
     if about.num_labels is not None:
         labels = distinct_labels(labels, base)[: about.num_labels]
     parts = split(given["train"], labels, num_extra=about.num_extra, seed=seed)
     parts["test"] = [row for row in given["test"] if row["label"] in labels] + parts.pop("extra")
-    out.mkdir(parents=True, exist_ok=True)
-    for part, rows in parts.items():
-        write_text(out / f"{part}.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_parts(parts, out)
     write_json(out / "labels.json", labels)
     yaml = [
         f"# {task}: written by benchmarks/pairs/intents.py, seed {seed}.",

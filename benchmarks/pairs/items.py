@@ -11,14 +11,10 @@ drawn by the seed from train.jsonl.
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from intents import shuffled
-
-from muscle.files import write_text
-from muscle.tasks.sources import load_rows
+from intents import rows_of, shuffled, write_parts
 
 
 @dataclass(frozen=True)
@@ -61,10 +57,7 @@ def prepare_items(task: str, *, data: Path, seed: int, out: Path) -> None:
         OutputError: a file cannot be written.
     """
     about = BUILT_IN[task]
-    given = {
-        part: [dict(source.row) for source in load_rows(str(data / task / f"{part}.jsonl"))]
-        for part in ("train", "test")
-    }
+    given = rows_of(task, data)
     drawn, ends = shuffled(given["train"], f"seed {seed}"), about.train + about.validation
     rest = drawn[ends : ends + about.unlabelled]
     parts = {
@@ -73,9 +66,7 @@ def prepare_items(task: str, *, data: Path, seed: int, out: Path) -> None:
         "unlabelled": [{key: value for key, value in row.items() if key != about.answer} for row in rest],
         "test": shuffled(given["test"], "test")[: about.test],
     }
-    out.mkdir(parents=True, exist_ok=True)
-    for part, rows in parts.items():
-        write_text(out / f"{part}.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_parts(parts, out)
 
 
 def main() -> None:

@@ -11,14 +11,12 @@ an intent), validation (10) and unlabelled (30) are drawn by the seed from train
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from intents import Text, shuffled
+from intents import Text, rows_of, shuffled, write_parts
 
 from muscle.files import write_text
-from muscle.tasks.sources import load_rows
 
 INTENTS = ("GetWeather", "PlayMusic", "SearchCreativeWork")
 """Those with the shortest answers, 28 tokens: writing an answer costs as many passes as it has tokens."""
@@ -63,13 +61,8 @@ def prepare_slots(*, data: Path, seed: int, out: Path) -> Path:
         DataError: a file of the data is missing or damaged.
         OutputError: a file cannot be written.
     """
-    given = {
-        part: [dict(source.row) for source in load_rows(str(data / "snips" / f"{part}.jsonl"))]
-        for part in ("train", "test")
-    }
-    out.mkdir(parents=True, exist_ok=True)
-    for part, rows in draw(given["train"], given["test"], seed=seed).items():
-        write_text(out / f"{part}.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    given = rows_of("snips", data)
+    write_parts(draw(given["train"], given["test"], seed=seed), out)
     write_text(out / "snips.yaml", YAML.format(seed=seed))
     return out / "snips.yaml"
 
