@@ -46,6 +46,32 @@ def write_update_inputs(
     return root
 
 
+def write_sweep_inputs(
+    root: Path, *, sweep: Mapping[str, object], train: int, test: int, lora: Mapping[str, object] | None = None
+) -> Path:
+    """Write the inputs of an update with a third base, and its update.yaml with a sweep, into a folder; return it.
+
+    Args:
+        root: the folder.
+        sweep: the section of that name.
+        train: as in `write_update_inputs`.
+        test: as there.
+        lora: keys of `lora` that differ.
+    """
+    write_update_inputs(root, train=train, test=test)
+    save_base(root / "third", seed=3)
+    config = {
+        "old": "old",
+        "new": "new",
+        "tasks": [{"task": "tools.yaml", "train": "train.jsonl", "test": "test.jsonl"}],
+        "lora": {"r": 4, "alpha": 8, **(lora or {})},
+        "training": TRAINING,
+        "sweep": sweep,
+    }
+    (root / "update.yaml").write_text(yaml_text(config))
+    return root
+
+
 def configured(
     root: Path,
     out: Path,

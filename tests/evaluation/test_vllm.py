@@ -28,6 +28,7 @@ from muscle.models.bases import load_base
 from muscle.tasks import Example, Generation, load_examples
 from muscle.yaml_files import yaml_text
 from tiny import TASK_YAML, save_base, write_choice_rows
+from update_inputs import TRAINING
 
 REAL = find_spec("vllm") is not None
 ARGUMENTS = {"enforce_eager": True}
@@ -251,14 +252,7 @@ def inputs(world, tmp_path):
         "tasks": [{"task": str(world / "tools.yaml"), "train": "train.jsonl", "test": str(world / "test.jsonl")}],
         "output": "run",
         "lora": {"r": 4, "alpha": 8},
-        "training": {
-            "epochs": 1,
-            "learning_rate": 0.005,
-            "warmup_steps": 2,
-            "batch_size": 8,
-            "gradient_accumulation": 1,
-            "precision": "float32",
-        },
+        "training": TRAINING,
         "evaluation": {"control": False},
     }
     (tmp_path / "update.yaml").write_text(yaml_text(config))

@@ -23,15 +23,7 @@ from muscle.sweep.variants import UpdateFile
 from muscle.yaml_files import yaml_text
 from tiny import GENERATION_YAML, TASK_YAML, save_base, write_choice_rows
 from tokenizer_kinds import save_base_with, trained_tokenizer
-
-TRAINING = {
-    "epochs": 1,
-    "learning_rate": 0.005,
-    "warmup_steps": 2,
-    "batch_size": 8,
-    "gradient_accumulation": 1,
-    "precision": "float32",
-}
+from update_inputs import TRAINING
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from muscle.pipeline.stages import UpdateStages
 from muscle.pipeline.update import update
 from muscle.yaml_files import yaml_text
 from tiny import GENERATION_YAML, TASK_YAML, save_base, write_choice_rows
+from update_inputs import TRAINING
 
 OLD_TEMPLATE = "{% for m in messages %}w1 {{ m.content }} {% if m.role == 'assistant' %}<eos> {% endif %}{% endfor %}"
 NEW_TEMPLATE = "{% for m in messages %}{{ 'w2' if m.role == 'user' else 'w3' }} {{ m.content }} <eos> {% endfor %}"
@@ -35,14 +36,7 @@ def inputs(tmp_path_factory):
         "new": {"base": "new"},
         "tasks": [{"task": "tools.yaml", "train": "train.jsonl", "test": "test.jsonl"}],
         "lora": {"r": 4, "alpha": 8},
-        "training": {
-            "epochs": 1,
-            "learning_rate": 0.005,
-            "warmup_steps": 2,
-            "batch_size": 8,
-            "gradient_accumulation": 1,
-            "precision": "float32",
-        },
+        "training": TRAINING,
         "evaluation": {"control": True},
     }
     (root / "update.yaml").write_text(yaml_text(config))

@@ -13,8 +13,7 @@ from muscle.sweep.plan import make_plan
 from muscle.sweep.sweep import sweep
 from muscle.sweep.variants import UpdateFile
 from muscle.training.teachers import option_rows
-from muscle.yaml_files import yaml_text
-from tiny import TASK_YAML, save_base, write_choice_rows
+from update_inputs import write_sweep_inputs
 
 METHODS = {"Eq. 1": {"alignment.mask": "old_right"}, "mixture": {"alignment": {"method": "options"}}}
 PLACES = ("", ", twin as old", ", third as old")
@@ -24,28 +23,9 @@ ROWS = [f"{name}{place}" for name in METHODS for place in PLACES]
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     root = tmp_path_factory.mktemp("inputs")
-    (root / "tools.yaml").write_text(TASK_YAML)
-    write_choice_rows(root / "train.jsonl", 32)
-    write_choice_rows(root / "test.jsonl", 12, start=1000)
-    for seed, name in enumerate(("old", "new", "third"), start=1):
-        save_base(root / name, seed=seed)
-    config = {
-        "old": "old",
-        "new": "new",
-        "tasks": [{"task": "tools.yaml", "train": "train.jsonl", "test": "test.jsonl"}],
-        "lora": {"r": 4, "alpha": 8, "dropout": 0.1},
-        "training": {
-            "epochs": 1,
-            "learning_rate": 0.005,
-            "warmup_steps": 2,
-            "batch_size": 8,
-            "gradient_accumulation": 1,
-            "precision": "float32",
-        },
-        "sweep": {"variants": METHODS, "third": "third"},
-    }
-    (root / "update.yaml").write_text(yaml_text(config))
-    return root
+    return write_sweep_inputs(
+        root, sweep={"variants": METHODS, "third": "third"}, train=32, test=12, lora={"dropout": 0.1}
+    )
 
 
 def swept(inputs, out, rows=ROWS):

@@ -11,8 +11,7 @@ from muscle.errors import ConfigError
 from muscle.leaderboard.result import Leaderboard
 from muscle.pipeline.run_folder import content_of
 from muscle.sweep.sweep import Part, sweep
-from muscle.yaml_files import yaml_text
-from tiny import TASK_YAML, save_base, write_choice_rows
+from update_inputs import write_sweep_inputs
 
 VARY = {"alignment.mask": ["student_wrong", "old_right"]}
 MASKS = [f"mask={mask}" for mask in VARY["alignment.mask"]]
@@ -38,29 +37,7 @@ STAGES_OF_SEED = (2 + 3) + (2 + 2) + (1 + 1) + (2 + 1) + 4 * (1 + 1)
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     root = tmp_path_factory.mktemp("sweep")
-    (root / "tools.yaml").write_text(TASK_YAML)
-    write_choice_rows(root / "train.jsonl", 40)
-    write_choice_rows(root / "test.jsonl", 24, start=1000)
-    for seed, name in enumerate(("old", "new", "third"), start=1):
-        save_base(root / name, seed=seed)
-    training = {
-        "epochs": 1,
-        "learning_rate": 0.005,
-        "warmup_steps": 2,
-        "batch_size": 8,
-        "gradient_accumulation": 1,
-        "precision": "float32",
-    }
-    config = {
-        "old": "old",
-        "new": "new",
-        "tasks": [{"task": "tools.yaml", "train": "train.jsonl", "test": "test.jsonl"}],
-        "lora": {"r": 4, "alpha": 8},
-        "training": training,
-        "sweep": {"vary": VARY, "seeds": [0, 1]},
-    }
-    (root / "update.yaml").write_text(yaml_text(config))
-    return root
+    return write_sweep_inputs(root, sweep={"vary": VARY, "seeds": [0, 1]}, train=40, test=24)
 
 
 @pytest.fixture(scope="module")
