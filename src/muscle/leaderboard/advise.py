@@ -82,9 +82,7 @@ def _action(task: _Task, old: Row, plain: Row, chosen: Row | None) -> Advice:
     if surely:
         taken = min(surely, key=lambda row: (task.flips(row), -task.level(row)))
         beside = [*_by_accuracy(task, taken), *_more_right(task, surely, taken), *_other_choice(task, chosen, taken)]
-        if taken.role == "method":
-            return Advice("align", taken.name, [*_align(task, old, plain, taken), *beside])
-        return Advice("retrain", taken.name, [_retrain_as(task, old, plain, taken), *beside])
+        return _train_as(task, old, plain, taken, beside)
     both = _best_served(task, at_least=level)
     if both is not None and _surely_better(task, both, plain):
         return Advice("serve_both", both.name, [_serve_both(task, old, plain, both)])
@@ -93,11 +91,16 @@ def _action(task: _Task, old: Row, plain: Row, chosen: Row | None) -> Advice:
     as_good = [row for row in usable if task.level(row) >= task.level(old)]
     if as_good:
         taken = min(as_good, key=task.flips)
-        if taken.role == "method":
-            return Advice("align", taken.name, [*_align(task, old, plain, taken), _AS_GOOD])
-        return Advice("retrain", taken.name, [_retrain_as(task, old, plain, taken), _AS_GOOD])
+        return _train_as(task, old, plain, taken, [_AS_GOOD])
     best = max([plain, *usable], key=task.level)
     return Advice("freeze", old.name, [_freeze(task, old, best)])
+
+
+def _train_as(task: _Task, old: Row, plain: Row, taken: Row, more: Sequence[str]) -> Advice:
+    """Advise a row that was trained: to align if it is a method, to retrain so if it is a control."""
+    if taken.role == "method":
+        return Advice("align", taken.name, [*_align(task, old, plain, taken), *more])
+    return Advice("retrain", taken.name, [_retrain_as(task, old, plain, taken), *more])
 
 
 def _by_accuracy(task: _Task, taken: Row) -> list[str]:
