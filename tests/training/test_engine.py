@@ -421,17 +421,20 @@ from muscle.config.settings import BaseConfig, TrainingSettings
 from muscle.models.bases import load_base
 from muscle.tasks import get_task, load_examples, split_train_validation
 from muscle.training.align import align
+from muscle.training.stored_trainers import StoredTrainer
 from muscle.training.teachers import make_rows, run_teachers
 import time
 root, out = Path(sys.argv[1]), Path(sys.argv[2])
 task = get_task(root / "tools.yaml")
 split = split_train_validation(load_examples(task, root / "train.jsonl"), seed=0)
 bases = [load_base(BaseConfig(base=str(root / name)), precision="float32", device="cpu") for name in ("old", "new")]
-plain = make_rows.projected_rows
-def slowly(*args, **kwargs):  # so that many kills fall into the building of the stores
-    time.sleep(0.2)
-    return plain(*args, **kwargs)
-make_rows.projected_rows = slowly
+def slowed(plain, seconds):  # so that many kills fall into the building of the stores, and into the training
+    def slowly(*args, **kwargs):
+        time.sleep(seconds)
+        return plain(*args, **kwargs)
+    return slowly
+make_rows.projected_rows = slowed(make_rows.projected_rows, 0.2)
+StoredTrainer.compute_loss = slowed(StoredTrainer.compute_loss, 0.1)
 run_teachers.build_store.__kwdefaults__["shard_bytes"] = 3000
 print("ready", flush=True)
 align(bases[0], root / "adapter-old", bases[1], root / "adapter-new", task, train_examples=split.train,
