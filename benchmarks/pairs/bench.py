@@ -38,6 +38,7 @@ class Bench:
         gguf: the weights, where the package isn't installed.
         last_epoch: whether token adapters keep their last epoch, in place of the one with the lowest validation loss
             over context and answer.
+        precision: in place of that of the settings, where the processor has no bf16 instructions.
     """
 
     pair: str
@@ -47,6 +48,7 @@ class Bench:
     data: Path
     gguf: Path | None = None
     last_epoch: bool = False
+    precision: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -70,7 +72,8 @@ class Bench:
     def settings(self) -> StageSettings:
         """The sections of `settings.yaml`, or of the task's own file."""
         own = HERE / f"settings_{self.task_name}.yaml"
-        return load_stage_settings(own if own.is_file() else HERE / "settings.yaml")
+        given = {"training.precision": self.precision} if self.precision else {}
+        return load_stage_settings(own if own.is_file() else HERE / "settings.yaml", overrides=given)
 
     @property
     def generates(self) -> bool:

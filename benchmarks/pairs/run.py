@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("--steps", nargs="+", choices=names, metavar="STEP", help=_STEPS_HELP)
     parser.add_argument("--no-whole", action="store_true", help="leave the whole labels for later")
     parser.add_argument("--last-epoch", action="store_true", help="token adapters keep their last epoch")
+    parser.add_argument("--precision", choices=("bf16", "float32"), help="in place of that of the settings")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     usual, known = (GENERATION_STEPS, GENERATION_STEPS) if given.task in GENERATED else (STEPS, ALL)
@@ -79,7 +80,10 @@ def main() -> None:
     for seed in given.seeds:
         command = f"python benchmarks/pairs/run.py --pair {given.pair} --task {given.task} --seeds {seed}"
         command += " --last-epoch" * given.last_epoch
-        bench = Bench(given.pair, given.task, seed, given.out, given.data, given.gguf, given.last_epoch)
+        command += f" --precision {given.precision}" if given.precision else ""
+        bench = Bench(
+            given.pair, given.task, seed, given.out, given.data, given.gguf, given.last_epoch, given.precision
+        )
         run(bench, steps, whole=not given.no_whole, command=command)
 
 
