@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 from muscle.config.settings import AttentionName, BaseConfig, TrainingSettings
 from muscle.errors import ConfigError, ModelError, ResourceError
 from muscle.limits import is_out_of_memory
-from muscle.models.devices import choose_device, choose_dtype
+from muscle.models.devices import choose_device, choose_dtype, warn_if_slow
 from muscle.models.quantization import in_4_bits, prepare_4_bits
 from muscle.provenance import fingerprint
 
@@ -34,7 +34,7 @@ _SAMPLED_ABOVE_BYTES = 64 * 2**20
 _SAMPLE_BYTES = 2**16
 _NUM_SAMPLES = 64
 _CACHED = re.compile(r"(?:^|[/\\])models--(?P<name>[^/\\]+)[/\\]snapshots[/\\](?P<commit>[0-9a-f]{40})[/\\]?$")
-_SMALLER = "set training.precision: bf16 or training.quantization: 4bit, or take a machine with more"
+_SMALLER = "set training.quantization: 4bit, or precision: bf16 where muscle doctor shows it; or take a larger machine"
 
 
 @dataclass(frozen=True)
@@ -295,6 +295,7 @@ def load_for_training(base: BaseConfig, training: TrainingSettings) -> LoadedBas
         raise ConfigError(
             "training.attention: flex_attention has no backward pass on a CPU; expected auto, sdpa or eager"
         )
+    warn_if_slow(training.precision)
     return load_base(
         base,
         precision=training.precision,

@@ -15,8 +15,10 @@ from muscle.config.update_file import StageSettings
 from muscle.errors import ConfigError
 from muscle.models.adapters import split_model
 from muscle.models.bases import LoadedBase, load_base, load_for_training
+from muscle.models.devices import SLOW, warn_if_slow
 from muscle.pipeline.loaded_bases import fitting_method
 from muscle.pipeline.whole_answers.candidates import Parts, candidate_parts, draw_candidates
+from muscle.progress import told_once
 from muscle.tasks import Example, Task, get_task, load_examples, load_unlabelled
 from muscle.tasks.prompted import prompted, training_split, with_shots
 from muscle.training.reporting import check_reporters
@@ -49,6 +51,7 @@ def finetune_step(
     )
 
 
+@told_once(SLOW)
 def align_step(
     old: str,
     new: str,
@@ -204,6 +207,7 @@ def _loaded_scorer(
     backend: BackendName,
     arguments: Mapping[str, object],
 ) -> Iterator[LoadedBase | VllmBase]:
+    warn_if_slow(precision)
     if backend == "hf":
         if arguments:
             raise ConfigError(f"--vllm {next(iter(arguments))}: only read with --backend vllm")
