@@ -111,3 +111,16 @@ def test_a_tasks_data_holds_them_apart_with_a_fingerprint_of_their_own(tools, tm
     assert (len(data.unlabelled), len(without.unlabelled)) == (7, 0)
     assert data.fingerprints["train"] == without.fingerprints["train"]
     assert data.fingerprints["unlabelled"] != without.fingerprints["unlabelled"]
+
+
+def test_an_input_that_is_tested_on_in_another_order_of_its_options_is_left_out(tools, tmp_path):
+    test = {**TOOLS, "label": 0}
+    write(tmp_path / "test.jsonl", [test])
+    write(tmp_path / "train.jsonl", [{**test, "id": f"r{number}", "goal": f"for {number}"} for number in range(9)])
+    write(tmp_path / "more.jsonl", [{**TOOLS, "id": "s", "a": "Fork", "b": "bowl"}, {**TOOLS, "id": "u", "b": "rope"}])
+    data = load_task_data(
+        tools, train=tmp_path / "train.jsonl", test=tmp_path / "test.jsonl", unlabelled=tmp_path / "more.jsonl"
+    )
+    assert [example.id for example in data.unlabelled] == ["u"]
+    write(tmp_path / "test.jsonl", [{**test, "a": "fork", "b": "bowl", "goal": "for 3"}])
+    assert load_task_data(tools, train=tmp_path / "train.jsonl", test=tmp_path / "test.jsonl").num_leaked == 1

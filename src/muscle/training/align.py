@@ -15,6 +15,7 @@ from muscle.config.alignment import AlignmentSettings
 from muscle.config.methods import EngineName
 from muscle.config.settings import LoraSettings, TrainingSettings
 from muscle.errors import ConfigError
+from muscle.models.adapters import check_place
 from muscle.models.bases import LoadedBase, same_vocabulary
 from muscle.tasks.recorded import Record
 from muscle.tasks.task import Example, Task
@@ -88,6 +89,7 @@ def align(
         DataError, OutputError: no examples, or an empty one; `out` or the stores cannot be written.
         ConfigError: a setting can't be met here: packing, kernels; a method that needs an old model that is a record.
     """
+    check_place(Path(out))  # before the teachers run for hours
     given, out, adapters = (train_examples, validation_examples), Path(out), _folders(old_adapter, new_adapter)
     if isinstance(old_base, Record) or "old" not in adapters:
         _refuse_without_weights(alignment)

@@ -26,14 +26,14 @@ from muscle import distributed
 from muscle.config.settings import TrainingSettings
 from muscle.files import atomic_folder, clear_leftovers, write_json
 from muscle.limits import memory_for
-from muscle.models.adapters import save_adapter
+from muscle.models.adapters import check_place, save_adapter
 from muscle.models.bases import LoadedBase
 from muscle.models.devices import choose_device, choose_dtype
 from muscle.progress import progress_bar
 from muscle.provenance import fingerprint
 from muscle.shipping.card import write_card
 from muscle.tasks.task import Example, Task
-from muscle.training.callbacks import FreeOnceSharded, Progress
+from muscle.training.callbacks import FreeOnceSharded, Progress, StopWithoutLoss
 from muscle.training.checkpoints import last_checkpoint
 from muscle.training.data.batches import Collator
 from muscle.training.data.examples import Examples, TokenizedExamples, tokenize
@@ -110,6 +110,7 @@ def training_arguments(
         # Early stopping goes on counting where a killed training was.
         restore_callback_states_from_checkpoint=True,
         logging_steps=1,
+        logging_nan_inf_filter=False,  # or the log would show the mean of the steps before
         prediction_loss_only=True,
         # The objective reads what the model's forward doesn't know, such as `index`.
         remove_unused_columns=False,
@@ -170,7 +171,7 @@ def train(
         How it went, and the best epoch's weights by the model's own names.
     """
     progress = Progress(description)
-    callbacks: list[TrainerCallback] = [progress]
+    callbacks: list[TrainerCallback] = [progress, StopWithoutLoss(description)]
     if free is not None:
         callbacks.append(FreeOnceSharded(free))
     if settings.early_stopping_patience is not None:
@@ -313,6 +314,7 @@ def train_and_save(
         base_is_free: no teacher needs the base while the adapter trains.
         record: what `training.json` says beside the result.
     """
+    check_place(out)
     settings = _fit_warmup(settings, len(data[0]), description)
     identity = fingerprint(
         [base.fingerprint, task.definition, settings.identity(), note, *(part.sequences for part in data)]
