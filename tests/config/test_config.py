@@ -1,3 +1,4 @@
+import math
 import re
 from pathlib import Path
 from typing import get_args
@@ -104,6 +105,11 @@ def test_hub_names_stay_as_they_are(tmp_path):
             "tasks.0: train and test are the same data",
         ),
         ({"tasks": [{"train": "a"}]}, "tasks.0.task: missing"),
+        ({"training": {"learning_rate": math.inf}}, "training.learning_rate: expected a finite number, found inf"),
+        ({"alignment": {"temperature": math.nan}}, "alignment.temperature: expected a finite number, found nan"),
+        ({"training": {"seed": -1}}, "training.seed: expected greater than or equal to 0, found -1"),
+        ({"sweep": {"seeds": [0, 2**32]}}, "sweep.seeds.1: expected less than 2147483648, found 4294967296"),
+        ({"training": {"max_length": 1}}, "training.max_length: expected greater than or equal to 2, found 1"),
     ],
 )
 def test_wrong_settings_are_refused_with_key_expectation_and_finding(tmp_path, sections, message):

@@ -50,6 +50,13 @@ def test_two_commands_at_one_place_are_refused(inputs, tmp_path, command, monkey
     assert "out: another muscle process is making it" in told
 
 
+@pytest.mark.parametrize("command", ["finetune", "align", "evaluate"])
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_limit_is_of_one_row_at_least(inputs, tmp_path, command, limit):
+    told = refused(*words(command, inputs, tmp_path / "out"), "--limit", limit)
+    assert "Invalid value for '--limit': Input should be greater than or equal to 1" in told
+
+
 def test_answers_of_two_models_do_not_stand_in_one_run(inputs, tmp_path):
     def evaluate(model, task):
         given = ("--task", inputs / f"{task}.yaml", "--data", inputs / "rows.jsonl", "--out", tmp_path / "run", *QUICK)

@@ -164,7 +164,7 @@ def finetune(
     train: TrainOption = None,
     config: Settings = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="e.g. training.epochs=3")] = None,
-    limit: Annotated[int | None, typer.Option(help="Use only the first so many rows.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use only the first so many rows.")] = None,
     quiet: Quiet = False,
 ) -> None:
     """Train a LoRA task adapter on one base."""
@@ -187,7 +187,7 @@ def align(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="e.g. alignment.temperature=1")
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="Use only the first so many rows.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use only the first so many rows.")] = None,
     quiet: Quiet = False,
 ) -> None:
     """Train the compatibility adapter on the new base.
@@ -214,7 +214,7 @@ def evaluate(
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Options or prompts a forward pass.")] = 16,
     precision: Annotated[Precision, typer.Option(help="Of the weights.")] = "auto",
-    limit: Annotated[int | None, typer.Option(help="Score only the first so many rows.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Score only the first so many rows.")] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Answers an item; more than one needs --temperature.")] = 1,
     temperature: Annotated[float, typer.Option(min=0, max=10, help="Answers are sampled; 0 is greedy.")] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Of the sampled answers.")] = 0,

@@ -8,12 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+"""numpy takes none below 0, and none from 2^32 on; a recipe that is trained again has a larger one than the first."""
 
 
 class Section(BaseModel):
-    """Keys of one section: unknown ones and wrong types are refused."""
+    """Keys of one section: unknown ones, wrong types and numbers without end are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     _later: ClassVar[tuple[str, ...]] = ()
 

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from muscle.config.alignment import AlignmentSettings
-from muscle.config.section import Positive, Section
+from muscle.config.section import Positive, Section, Seed
 from muscle.foreign_text import outline
 
 AttentionName = Literal["auto", "sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"]
@@ -163,7 +163,7 @@ class TrainingSettings(Section):
     gradient_accumulation: Positive = 8
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
-    max_length: Positive = 1024
+    max_length: Annotated[int, Field(ge=2)] = 1024  # of one token alone nothing is predicted
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     early_stopping_patience: Positive | None = None
     gradient_checkpointing: bool = False
@@ -174,7 +174,7 @@ class TrainingSettings(Section):
     chunk_memory_mb: Positive = 128
     kernels: KernelName = "auto"
     report_to: list[ReporterName] = Field(default_factory=list)
-    seed: int = 0
+    seed: Seed = 0
 
     def identity(self) -> dict[str, object]:
         """Return the settings as part of a fingerprint: who is told of a training changes nothing in it."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from muscle.config.section import Section
+from muscle.config.section import Section, Seed
 from muscle.config.settings import BaseConfig
 
 PresetName = Literal["table7", "controls", "methods", "rivals"]
@@ -30,7 +30,7 @@ class SweepSettings(Section):
     vary: Mapping[str, Annotated[list[object], Field(min_length=1)]] = Field(default_factory=dict)
     variants: Mapping[str, Mapping[str, object]] = Field(default_factory=dict)
     presets: list[PresetName] = Field(default_factory=list)
-    seeds: list[int] = Field(default_factory=list)
+    seeds: list[Seed] = Field(default_factory=list)
     third: BaseConfig | None = None
     controls: bool = True
 

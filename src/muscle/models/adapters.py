@@ -38,8 +38,8 @@ def check_place(out: Path) -> None:
     found = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
     if found and not {CONFIG, WEIGHTS, "training.json"} & set(found):
         raise OutputError(
-            f"{out}: expected a new folder, or an adapter's, which is replaced; found {listing(found, 3)} in it; give "
-            "another --out"
+            f"{out}: expected a new folder, or an adapter's, which is replaced; found {listing(found, 3)} in it; move "
+            "it away, or give another --out"
         )
 
 
