@@ -13,6 +13,8 @@ import pytest
 from safetensors.torch import load_file
 
 from command_line import muscle
+from muscle.config.template import UPDATE_YAML
+from muscle.config.update_file import load_config
 from muscle.yaml_files import yaml_text
 from tiny import TASK_YAML, save_base, write_choice_rows
 
@@ -82,6 +84,13 @@ def test_an_unknown_option_is_bad_input():
 def test_init_writes_a_file_that_loads_and_never_replaces_one(tmp_path):
     assert muscle("init", cwd=tmp_path).code == 0
     assert "exists already; --force" in refused("init", cwd=tmp_path)
+    assert load_config(tmp_path / "update.yaml").alignment.method == "paper"
+
+
+def test_init_writes_every_setting_where_it_is_asked_to(tmp_path):
+    assert muscle("init", "--full", "all.yaml", cwd=tmp_path).code == 0
+    assert (tmp_path / "all.yaml").read_text() == UPDATE_YAML
+    assert "--full: only read without --task" in refused("init", "--full", "--task", "rows.jsonl", cwd=tmp_path)
 
 
 def test_the_single_steps_do_the_whole_way(inputs, tmp_path):
