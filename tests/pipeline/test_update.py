@@ -11,7 +11,7 @@ import pytest
 
 from muscle import load_config, update
 from muscle.errors import ConfigError, ModelError, OutputError
-from muscle.pipeline.dry_run import plan_stages
+from muscle.pipeline.dry_run import plan_update
 from muscle.pipeline.run_folder import RunFolder, content_of
 from muscle.predictions.records import input_hash
 from muscle.yaml_files import yaml_text
@@ -102,7 +102,7 @@ def test_the_dry_run_lists_the_stages_in_the_order_in_which_they_run(inputs, fin
     out, _ = finished
     ran = list(json.loads((out / "manifest.json").read_text())["stages"])
     for folder, state in ((out, "done"), (tmp_path / "new", "to run")):
-        planned = plan_stages(load_config(inputs / "update.yaml", overrides={"output": str(folder)}))
+        planned = plan_update(load_config(inputs / "update.yaml", overrides={"output": str(folder)})).stages
         assert [*(stage.name for stage in planned), "report"] == ran
         assert {stage.state for stage in planned} == {state}
 
@@ -254,7 +254,7 @@ def test_the_floor_of_a_given_old_adapter_says_that_its_recipe_is_not_known(inpu
         inputs / "update.yaml", overrides={"output": str(tmp_path), "old": given, "evaluation.floor": True}
     )
     with caplog.at_level("INFO"):
-        states = {stage.name: stage.state for stage in plan_stages(config)}
+        states = {stage.name: stage.state for stage in plan_update(config).stages}
     assert (states["finetune old/tools"], states["floor tools"]) == ("given", "to run")
     assert "floor tools: the old adapter is given" in caplog.text
 

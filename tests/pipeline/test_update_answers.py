@@ -8,7 +8,7 @@ import pytest
 from command_line import muscle
 from muscle.config.methods import AnswerSettings
 from muscle.errors import ConfigError, DataError
-from muscle.pipeline.dry_run import plan_stages
+from muscle.pipeline.dry_run import plan_update
 from muscle.pipeline.update import update
 from muscle.pipeline.whole_answers.candidates import candidate_parts
 from muscle.tasks.candidates import Candidate, read_candidates, write_candidates
@@ -92,7 +92,7 @@ def test_another_way_to_score_candidates_draws_none_again(inputs, plain):
     states = {}
     for name, answers in {"scored": {"normalise": "tokens"}, "drawn": {"samples": 3}}.items():
         config = configured(inputs, plain, method="answers", unlabelled="more.jsonl", answers=answers)
-        states[name] = {stage.name: stage.state for stage in plan_stages(config)}
+        states[name] = {stage.name: stage.state for stage in plan_update(config).stages}
     assert states["scored"]["candidates tools"] == "done"
     assert states["scored"]["align tools"] == states["drawn"]["candidates tools"] == "to run"
 
@@ -101,7 +101,7 @@ def test_a_dry_run_counts_what_is_drawn_and_read(inputs, tmp_path):
     counted = []
     for samples in (1, 3):
         config = configured(inputs, tmp_path / str(samples), method="answers", answers={"samples": samples})
-        counted.append({stage.name: stage.num_tokens for stage in plan_stages(config)})
+        counted.append({stage.name: stage.num_tokens for stage in plan_update(config).stages})
     assert counted[1]["candidates tools"] == 2 * counted[0]["candidates tools"] > 0
     assert counted[1]["align tools"] > counted[0]["align tools"]
 

@@ -8,7 +8,7 @@ import pytest
 from command_line import muscle
 from muscle.config.update_file import load_stage_settings
 from muscle.errors import ConfigError, DataError, ModelError
-from muscle.pipeline.dry_run import plan_stages
+from muscle.pipeline.dry_run import plan_update
 from muscle.pipeline.update import update
 from muscle.yaml_files import yaml_text
 from update_inputs import TRAINING, configured, with_adapters, write_update_inputs
@@ -60,7 +60,7 @@ def test_a_method_beside_is_trained_scored_and_shown_and_the_report_says_what_wa
     config = configured(inputs, plain, ce_weight=0.5)
     evaluation = config.evaluation.model_validate({"control": True, "bare_base": False, "beside": beside})
     config = config.model_copy(update={"evaluation": evaluation})
-    states = {stage.name: stage.state for stage in plan_stages(config)}
+    states = {stage.name: stage.state for stage in plan_update(config).stages}
     assert states["align options/tools"] == states["evaluate labels/tools"] == "to run"
     report = update(config).report
     assert [other.name for other in report.others][-2:] == ["options", "labels"]
@@ -77,7 +77,7 @@ def test_a_method_beside_is_trained_scored_and_shown_and_the_report_says_what_wa
 
 def test_weights_are_interpolated_without_training_and_without_a_control(inputs, plain, tmp_path):
     config = with_adapters(configured(inputs, tmp_path / "w", method="bcwi", old_share=1.0), plain)
-    planned = {stage.name: stage for stage in plan_stages(config)}
+    planned = {stage.name: stage for stage in plan_update(config).stages}
     assert planned["align tools"].num_tokens == 0
     assert not any(name.startswith("control") for name in planned)
     result = update(config)
@@ -97,7 +97,7 @@ def test_further_teachers_are_part_of_what_an_alignment_depends_on(inputs, plain
     assert update(config).num_stages_run == 0
     shutil.rmtree(twin)
     shutil.copytree(plain / "adapters/new/tools", twin)
-    states = {stage.name: stage.state for stage in plan_stages(config)}
+    states = {stage.name: stage.state for stage in plan_update(config).stages}
     assert states["align tools"] == states["evaluate compat/tools"] == "to run"
 
 
@@ -125,14 +125,14 @@ def test_align_as_a_single_step_says_that_it_trained_nothing(inputs, plain, tmp_
 
 def test_only_the_alignment_and_what_hangs_on_it_runs_again_for_another_method(inputs, plain):
     config = configured(inputs, plain, method="options")
-    states = {stage.name: stage.state for stage in plan_stages(config)}
+    states = {stage.name: stage.state for stage in plan_update(config).stages}
     assert states["finetune old/tools"] == states["evaluate new/tools"] == "done"
     assert states["align tools"] == states["evaluate compat/tools"] == "to run"
 
 
 def test_a_dry_run_counts_the_unlabelled_inputs(inputs, tmp_path):
     plans = [
-        {stage.name: stage for stage in plan_stages(configured(inputs, tmp_path / name, **more))}["align tools"]
+        {stage.name: stage for stage in plan_update(configured(inputs, tmp_path / name, **more)).stages}["align tools"]
         for name, more in {"a": {"method": "options"}, "b": METHODS["preset"]}.items()
     ]
     assert plans[1].num_examples == plans[0].num_examples + 30

@@ -1,25 +1,15 @@
-import dataclasses
 import math
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.utils.rnn import pad_sequence
 
 from muscle.errors import DataError
-from muscle.tasks import Example
-from muscle.training.teachers.calibration import (
-    HIGHEST,
-    LOWEST,
-    calibrate,
-    calibrated_temperature,
-    kept_calibration,
-)
-from muscle.training.teachers.rows import OptionRows
-from muscle.training.teachers.write_store import build_store
+from muscle.training.teachers.calibration import HIGHEST, LOWEST, calibrated_temperature
 
-VALUES = [torch.tensor([3.0, 0.0, -1.0]), torch.tensor([1.0, 2.0]), torch.tensor([-5.0, -9.0, -7.0, -4.0])]
-GOLD = [0, 0, 3]
+VALUES = torch.tensor([[3.0, 0.0, -1.0], [1.0, 2.0, -torch.inf], [-5.0, -9.0, -4.0]])
 
 
 def cross_entropy(values, gold, temperature):
@@ -27,45 +17,20 @@ def cross_entropy(values, gold, temperature):
     return float(sum(terms) / len(terms))
 
 
-def store(path, values):
-    def make(indices):
-        chosen = [values[index] for index in indices]
-        counts = torch.ones(sum(map(len, chosen)), dtype=torch.long)
-        return OptionRows(torch.cat(chosen), counts)
-
-    return build_store(
-        path,
-        make,
-        kind="options",
-        identity={},
-        num_tokens=[len(each) for each in values],
-        width=0,
-        dtype=torch.float32,
-    )
-
-
-def examples(gold):
-    choices = ("a", "b", "c", "d")
-    return [
-        Example(id=str(number), context="x", reference=("a",), target=" a", choices=choices, gold=right)
-        for number, right in enumerate(gold)
-    ]
-
-
 @pytest.mark.parametrize(("right", "total"), [(3, 4), (9, 10), (51, 100)])
 def test_a_teacher_that_is_always_as_sure_is_made_as_sure_as_it_is_right(right, total):
     gold = [0] * right + [1] * (total - right)
-    found = calibrated_temperature([torch.tensor([0.6, 0.0])] * total, gold)
+    found = calibrated_temperature(torch.tensor([[0.6, 0.0]] * total), torch.tensor(gold))
     assert found == pytest.approx(0.6 / math.log(right / (total - right)), rel=1e-4)
 
 
 def test_a_calibrated_teacher_stays_as_it_is_and_a_sharpened_one_comes_back():
     generator = torch.Generator().manual_seed(0)
     logits = 2 * torch.randn(4000, 5, generator=generator)
-    gold = torch.multinomial(logits.softmax(-1), 1, generator=generator).flatten().tolist()
-    assert calibrated_temperature(list(logits), gold) == pytest.approx(1, abs=0.05)
-    sharpened = calibrated_temperature(list(3 * logits), gold)
-    assert sharpened == pytest.approx(3 * calibrated_temperature(list(logits), gold), rel=1e-4)
+    gold = torch.multinomial(logits.softmax(-1), 1, generator=generator).flatten()
+    assert calibrated_temperature(logits, gold) == pytest.approx(1, abs=0.05)
+    sharpened = calibrated_temperature(3 * logits, gold)
+    assert sharpened == pytest.approx(3 * calibrated_temperature(logits, gold), rel=1e-4)
 
 
 @settings(max_examples=50, deadline=None)
@@ -76,7 +41,7 @@ def test_a_calibrated_teacher_stays_as_it_is_and_a_sharpened_one_comes_back():
 def test_no_other_temperature_is_better(items, data):
     values = [torch.tensor(item) for item in items]
     gold = [data.draw(st.integers(0, len(item) - 1)) for item in items]
-    found = calibrated_temperature(values, gold)
+    found = calibrated_temperature(pad_sequence(values, batch_first=True, padding_value=-torch.inf), torch.tensor(gold))
     assert LOWEST <= found <= HIGHEST
     best = cross_entropy(values, gold, found)
     for other in (LOWEST, 0.3, 1.0, 2.0, HIGHEST):
@@ -84,49 +49,22 @@ def test_no_other_temperature_is_better(items, data):
 
 
 def test_a_teacher_that_is_right_on_every_item_gets_the_lowest():
-    assert calibrated_temperature([torch.tensor([1.0, 0.0])] * 3, [0, 0, 0]) == pytest.approx(LOWEST, rel=1e-3)
+    assert calibrated_temperature(torch.tensor([[1.0, 0.0]] * 3), torch.tensor([0, 0, 0])) == pytest.approx(
+        LOWEST, rel=1e-3
+    )
 
 
 @pytest.mark.parametrize(
     ("values", "gold", "message"),
     [
-        ([], [], "at least one labelled item"),
+        (VALUES[:0], [], "at least one labelled item"),
         (VALUES, [0], "3 items with 1 labels"),
-        (VALUES, [0, 2, 0], "item 1: expected finite likelihoods and option 2"),
-        ([torch.tensor([0.0, -torch.inf])], [0], "item 0: expected finite"),
+        (VALUES, [0, 2, 0], "item 1: expected likelihoods and option 2"),
+        (VALUES, [0, 1, 4], "item 2: expected likelihoods and option 4"),
+        (VALUES, [-1, 1, 0], "item 0: expected likelihoods and option -1"),
+        (torch.tensor([[0.0, math.nan]]), [0], "item 0: expected likelihoods"),
     ],
 )
 def test_what_tells_nothing_is_refused(values, gold, message):
     with pytest.raises(DataError, match=message):
-        calibrated_temperature(values, gold)
-
-
-def test_the_temperature_is_kept_beside_the_store(tmp_path):
-    opened = store(tmp_path / "s", VALUES)
-    assert kept_calibration(opened) is None
-    found = calibrate(opened, examples(GOLD))
-    assert found.temperature == calibrated_temperature(VALUES, GOLD)
-    assert found.cross_entropy == pytest.approx(cross_entropy(VALUES, GOLD, found.temperature))
-    assert found.cross_entropy_before == pytest.approx(cross_entropy(VALUES, GOLD, 1.0))
-    assert kept_calibration(store(tmp_path / "s", VALUES)) == found
-
-
-def test_items_without_a_label_are_left_out(tmp_path):
-    opened = store(tmp_path / "s", VALUES)
-    half = [dataclasses.replace(examples(GOLD)[0], gold=None), *examples(GOLD)[1:]]
-    found = calibrate(opened, half)
-    assert found.num_items == 2 and found.temperature == calibrated_temperature(VALUES[1:], GOLD[1:])
-    with pytest.raises(DataError, match="at least one labelled item"):
-        calibrate(opened, [dataclasses.replace(each, gold=None) for each in half])
-
-
-def test_the_store_of_other_examples_is_refused(tmp_path):
-    with pytest.raises(DataError, match="expected likelihoods of the options of 2 examples, found options of 3"):
-        calibrate(store(tmp_path / "s", VALUES), examples(GOLD[:2]))
-
-
-def test_a_damaged_calibration_is_refused(tmp_path):
-    opened = store(tmp_path / "s", VALUES)
-    (tmp_path / "s" / "calibration.json").write_text('{"temperature": 2.0}')
-    with pytest.raises(DataError, match="damaged"):
-        kept_calibration(opened)
+        calibrated_temperature(values, torch.tensor(gold, dtype=torch.long))

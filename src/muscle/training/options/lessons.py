@@ -67,7 +67,7 @@ def taught_lesson(data: OptionData, old: Tensor, new: Sequence[Tensor], alignmen
     held, gold = slice(data.num_trained, None), data.gold
     # With the rest they are the models' own probabilities. No temperature is fitted to them: among labelled items the
     # right answer is always a candidate, so that whatever takes probability from the rest would seem better.
-    temperatures = [1.0 if data.counts_rest else _temperature(side[held], gold[held]) for side in (old, *new)]
+    temperatures = [1.0 if data.counts_rest else calibrated_temperature(side[held], gold[held]) for side in (old, *new)]
     scaled = [side / temperature for side, temperature in zip((old, *new), temperatures, strict=True)]
     named: dict[str, object] = dict(zip(("old", "new"), temperatures, strict=False))
     if len(new) > 1:
@@ -91,7 +91,7 @@ def taught_lesson(data: OptionData, old: Tensor, new: Sequence[Tensor], alignmen
 def calibrated(data: OptionData, scores: Tensor) -> Tensor:
     """Return a teacher's scores at the temperature that fits the validation items best; as they are with the rest."""
     held = slice(data.num_trained, None)
-    return scores if data.counts_rest else scores / _temperature(scores[held], data.gold[held])
+    return scores if data.counts_rest else scores / calibrated_temperature(scores[held], data.gold[held])
 
 
 def distance_of(alignment: AlignmentSettings) -> Distance | None:
@@ -219,8 +219,3 @@ def _answered(taught: _Taught, *, keep_labels: bool) -> Tensor:
 def _softened(temperature: float, scores: Tensor, teacher: Tensor, gold: Tensor) -> Tensor:
     del gold
     return distances.softened(scores, teacher, temperature=temperature)
-
-
-def _temperature(scores: Tensor, gold: Tensor) -> float:
-    """Return the temperature that makes a teacher as sure of items as it is right."""
-    return calibrated_temperature([row[row > -torch.inf] for row in scores], gold.tolist())
