@@ -292,7 +292,7 @@ class UpdateStages:
             }
 
         def work() -> None:
-            from muscle.training.options.teach import OptionData
+            from muscle.training.options.data import OptionData
             from muscle.training.options.train import train_on_labels
 
             start_from = self.adapter("new", name)

@@ -24,7 +24,7 @@ from muscle.training.head.usable_head import Heads
 from muscle.training.interpolate import interpolate
 from muscle.training.losses.masks import share_of_old
 from muscle.training.options.align import OptionAlignment
-from muscle.training.options.teach import OptionData
+from muscle.training.options.data import OptionData
 from muscle.training.run import TrainingResult, tokenized_parts, train_and_save
 from muscle.training.start import Start
 from muscle.training.stored_trainers import MixtureTrainer, StoredTrainer

@@ -1,4 +1,4 @@
-"""What teachers think of all items, calibrated on the validation items and made into what a student is taught."""
+"""What a student is taught: the labels, or what teachers think of all items, made into a target."""
 
 from __future__ import annotations
 
@@ -12,10 +12,34 @@ from torch import Tensor
 from muscle.config.alignment import AlignmentSettings
 from muscle.errors import DataError
 from muscle.training.options import distances, targets
+from muscle.training.options.data import OptionData
 from muscle.training.options.losses import Distance, Source, TargetRows, item_mask, margin
-from muscle.training.options.stacking import fit_stack
-from muscle.training.options.teach import Lesson, OptionData, label_lesson
-from muscle.training.teachers.calibration import calibrated_temperature
+from muscle.training.options.teachers import calibrated_temperature, fit_stack
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a student is taught.
+
+    Attributes:
+        target: of all items.
+        facts: what was fitted to make it, for `training.json`.
+    """
+
+    target: TargetRows
+    facts: dict[str, object] = field(default_factory=dict)
+
+
+def label_lesson(data: OptionData) -> Lesson:
+    """Return the labels as a target.
+
+    Raises:
+        DataError: an item has none.
+    """
+    if bool((data.gold == targets.NO_LABEL).any()):
+        number = int((data.gold == targets.NO_LABEL).nonzero()[0])
+        raise DataError(f"example {data.all[number].id}: expected its right option: labels are the target")
+    return Lesson(TargetRows(targets.labels(data.gold, data.width), data.gold))
 
 
 @dataclass(frozen=True)
@@ -88,12 +112,6 @@ def taught_lesson(data: OptionData, old: Tensor, new: Sequence[Tensor], alignmen
     return Lesson(rows, {**taught.facts, "validation_accuracy": right})
 
 
-def calibrated(data: OptionData, scores: Tensor) -> Tensor:
-    """Return a teacher's scores at the temperature that fits the validation items best; as they are with the rest."""
-    held = slice(data.num_trained, None)
-    return scores if data.counts_rest else scores / calibrated_temperature(scores[held], data.gold[held])
-
-
 def distance_of(alignment: AlignmentSettings) -> Distance | None:
     """Return the distance to the target's sources; None for targets that are one distribution."""
     match alignment.target:
@@ -130,7 +148,7 @@ def _target_rows(taught: _Taught, alignment: AlignmentSettings) -> TargetRows:
         case "mixture":
             found = targets.mixture(old, taught.mean_new, share)
         case "reliability":
-            found = _reliable(taught, alignment)
+            found = _reliability(taught, alignment)
         case "lifted":
             found = targets.lifted(old, taught.mean_new, share, gold)
         case "stack":
@@ -145,7 +163,7 @@ def _target_rows(taught: _Taught, alignment: AlignmentSettings) -> TargetRows:
     return TargetRows(found, gold)
 
 
-def _reliable(taught: _Taught, alignment: AlignmentSettings) -> Tensor:
+def _reliability(taught: _Taught, alignment: AlignmentSettings) -> Tensor:
     shares = targets.reliability_share(
         taught.old, taught.mean_new, alignment.old_share, taught.gold, sharpness=alignment.sharpness
     )

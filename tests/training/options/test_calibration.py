@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.nn.utils.rnn import pad_sequence
 
 from muscle.errors import DataError
-from muscle.training.teachers.calibration import HIGHEST, LOWEST, calibrated_temperature
+from muscle.training.options.teachers import HIGHEST, LOWEST, calibrated_temperature
 
 VALUES = torch.tensor([[3.0, 0.0, -1.0], [1.0, 2.0, -torch.inf], [-5.0, -9.0, -4.0]])
 
