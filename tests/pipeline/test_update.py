@@ -14,8 +14,7 @@ from muscle.errors import ConfigError, ModelError, OutputError
 from muscle.pipeline.dry_run import plan_update
 from muscle.pipeline.run_folder import RunFolder, content_of
 from muscle.predictions.records import input_hash
-from muscle.yaml_files import yaml_text
-from tiny import TASK_YAML, save_base, write_choice_rows
+from update_inputs import TRAINING, write_update_inputs, write_update_yaml
 
 STAGES = 4 + 5 + 1
 """Two task adapters, the compatibility adapter and the control; those and the bare base scored; the report."""
@@ -24,26 +23,8 @@ STAGES = 4 + 5 + 1
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     root = tmp_path_factory.mktemp("update")
-    (root / "tools.yaml").write_text(TASK_YAML)
-    write_choice_rows(root / "train.jsonl", 60)
-    write_choice_rows(root / "test.jsonl", 40, start=1000)
-    save_base(root / "old", seed=1)
-    save_base(root / "new", seed=2)
-    config = {
-        "old": "old",
-        "new": "new",
-        "tasks": [{"task": "tools.yaml", "train": "train.jsonl", "test": "test.jsonl"}],
-        "lora": {"r": 4, "alpha": 8},
-        "training": {
-            "epochs": 2,
-            "learning_rate": 0.005,
-            "warmup_steps": 2,
-            "batch_size": 8,
-            "gradient_accumulation": 1,
-            "precision": "float32",
-        },
-    }
-    (root / "update.yaml").write_text(yaml_text(config))
+    write_update_inputs(root, train=60, test=40)
+    write_update_yaml(root / "update.yaml", training={**TRAINING, "epochs": 2})
     return root
 
 

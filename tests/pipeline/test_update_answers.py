@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from command_line import muscle
 from muscle.config.methods import AnswerSettings
 from muscle.errors import ConfigError, DataError
 from muscle.pipeline.dry_run import plan_update
@@ -13,9 +12,8 @@ from muscle.pipeline.update import update
 from muscle.pipeline.whole_answers.candidates import candidate_parts
 from muscle.tasks.candidates import Candidate, read_candidates, write_candidates
 from muscle.tasks.task import Example
-from muscle.yaml_files import yaml_text
 from tiny import GENERATION_YAML, TASK_YAML
-from update_inputs import TRAINING, configured, with_adapters, write_update_inputs
+from update_inputs import align_alone, configured, with_adapters, write_update_inputs
 
 
 @pytest.fixture(scope="module")
@@ -114,14 +112,8 @@ def test_the_unit_must_be_the_tasks(inputs, tmp_path):
 
 
 def test_align_as_a_single_step_draws_its_candidates(inputs, plain, tmp_path):
-    settings = {"training": TRAINING, "alignment": {"method": "answers", "answers": {"samples": 1}}}
-    (inputs / "settings.yaml").write_text(yaml_text(settings))
-    arguments = ["align", "--task", str(inputs / "tools.yaml"), "--train", str(inputs / "train.jsonl")]
-    for side in ("old", "new"):
-        arguments += [f"--{side}", f"{inputs / side}+{plain / 'adapters' / side / 'tools'}"]
-    done = muscle(*arguments, "--config", inputs / "settings.yaml", "--out", tmp_path / "c")
-    assert done.code == 0, done.err
-    assert json.loads((tmp_path / "c" / "training.json").read_text())["unit"] == "answers"
+    told = align_alone(inputs, plain / "adapters", tmp_path / "c", method="answers", answers={"samples": 1})
+    assert told["unit"] == "answers"
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
 
 

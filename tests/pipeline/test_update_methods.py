@@ -10,8 +10,7 @@ from muscle.config.update_file import load_stage_settings
 from muscle.errors import ConfigError, DataError, ModelError
 from muscle.pipeline.dry_run import plan_update
 from muscle.pipeline.update import update
-from muscle.yaml_files import yaml_text
-from update_inputs import TRAINING, configured, with_adapters, write_update_inputs
+from update_inputs import align_alone, configured, with_adapters, write_update_inputs
 
 
 @pytest.fixture(scope="module")
@@ -147,13 +146,6 @@ def test_unlabelled_inputs_that_are_tested_on_are_left_out(inputs, tmp_path, cap
 
 
 def test_align_as_a_single_step_takes_a_method(inputs, plain, tmp_path):
-    settings = {"training": TRAINING, "alignment": {"method": "options", "unlabelled": "more.jsonl"}}
-    (inputs / "settings.yaml").write_text(yaml_text(settings))
-    found = load_stage_settings(inputs / "settings.yaml")
-    assert found.alignment.unlabelled == str(inputs / "more.jsonl")
-    arguments = ["align", "--task", str(inputs / "tools.yaml"), "--train", str(inputs / "train.jsonl")]
-    for side in ("old", "new"):
-        arguments += [f"--{side}", f"{inputs / side}+{plain / 'adapters' / side / 'tools'}"]
-    done = muscle(*arguments, "--config", inputs / "settings.yaml", "--out", tmp_path / "c")
-    assert done.code == 0, done.err
-    assert json.loads((tmp_path / "c" / "training.json").read_text())["num_unlabelled"] == 30
+    told = align_alone(inputs, plain / "adapters", tmp_path / "c", method="options", unlabelled="more.jsonl")
+    assert load_stage_settings(inputs / "settings.yaml").alignment.unlabelled == str(inputs / "more.jsonl")
+    assert told["num_unlabelled"] == 30

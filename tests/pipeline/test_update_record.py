@@ -5,6 +5,7 @@ import json
 import pytest
 
 from command_line import muscle
+from json_lines import write_lines
 from muscle.config.update_file import load_config
 from muscle.pipeline.dry_run import plan_update
 from muscle.yaml_files import yaml_text
@@ -177,7 +178,7 @@ def without_options(folder):
 
 
 def write_record(path, rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_lines(path, *rows)
 
 
 @pytest.mark.parametrize("more", [(), ("--dry-run",)])

@@ -10,16 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from json_lines import write_lines
 from muscle import Run, read_run
 from muscle.errors import DataError, OutputError
 from muscle.predictions import write_records
 from muscle.predictions.records import COLUMNS, input_hash
-
-
-def write_lines(path: Path, *rows: Any) -> Path:
-    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
-    return path
-
 
 FULL = {
     "task": "piqa",
@@ -370,7 +365,7 @@ values = st.fixed_dictionaries(
 @given(st.lists(values, min_size=1, max_size=6))
 def test_the_fast_and_the_careful_reader_agree(tmp_path_factory: pytest.TempPathFactory, rows: list[Any]) -> None:
     folder = tmp_path_factory.mktemp("agree")
-    (folder / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_lines(folder / "a.jsonl", *rows)
     careful = folder / "b" / "a.json"
     careful.parent.mkdir()
     careful.write_text(json.dumps(rows))

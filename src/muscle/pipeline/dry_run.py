@@ -18,7 +18,8 @@ from muscle.distributed import num_processes
 from muscle.errors import ModelError
 from muscle.files import check_can_write
 from muscle.models.adapter_check import check_adapter, check_adapter_alone
-from muscle.models.bases import is_hub_name, load_outline, load_tokenizer, reason_of, resolve_base
+from muscle.models.base_files import is_hub_name, reason_of, resolve_base
+from muscle.models.bases import load_outline, load_tokenizer
 from muscle.pipeline.at_hand import missing_bases, nothing_downloaded
 from muscle.pipeline.given.notes import given_prompt_notes
 from muscle.pipeline.load_data import load_data

@@ -15,7 +15,8 @@ from muscle.config.alignment import AlignmentSettings
 from muscle.config.methods import EngineName
 from muscle.config.settings import LoraSettings, TrainingSettings
 from muscle.errors import ConfigError
-from muscle.models.bases import LoadedBase, same_vocabulary
+from muscle.models.bases import LoadedBase
+from muscle.models.tokenizers import same_vocabulary
 from muscle.tasks.recorded import Record
 from muscle.tasks.task import Example, Task
 from muscle.training.data.examples import TokenizedExamples
