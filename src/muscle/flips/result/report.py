@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from muscle.flips.explaining.causes import TaskCauses
+from muscle.flips.explaining.cause_report import TaskCauses
 from muscle.flips.explaining.closeness import TaskCloseness
 from muscle.flips.explaining.judges import JudgeCorrections
 from muscle.flips.explaining.what_changed import ChangedFeature
