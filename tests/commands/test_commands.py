@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from command_line import muscle
 from muscle.config.template import UPDATE_YAML
 from muscle.config.update_file import load_config
-from muscle.yaml_files import yaml_text
-from tiny import TASK_YAML, save_base, write_choice_rows
+from tiny import write_choice_rows
+from update_inputs import TRAINING, write_update_inputs, write_update_yaml
 
 COMMANDS = ("demo", "init", "update", "finetune", "align", "evaluate", "export", "compare", "report")
 
@@ -39,25 +39,8 @@ def refused(*arguments: object, cwd: Path | None = None) -> str:
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     root = tmp_path_factory.mktemp("cli")
-    (root / "tools.yaml").write_text(TASK_YAML)
-    write_choice_rows(root / "train.jsonl", 40)
-    write_choice_rows(root / "test.jsonl", 30, start=1000)
-    save_base(root / "old", seed=1)
-    save_base(root / "new", seed=2)
-    config = {
-        "old": "old",
-        "new": "new",
-        "tasks": [{"task": "tools.yaml", "train": "train.jsonl", "test": "test.jsonl"}],
-        "lora": {"r": 4, "alpha": 8},
-        "training": {
-            "epochs": 1,
-            "learning_rate": 0.005,
-            "warmup_steps": 1,
-            "batch_size": 8,
-            "gradient_accumulation": 1,
-        },
-    }
-    (root / "update.yaml").write_text(yaml_text(config))
+    write_update_inputs(root, train=40, test=30)
+    write_update_yaml(root / "update.yaml", training={**TRAINING, "warmup_steps": 1, "precision": "auto"})
     return root
 
 

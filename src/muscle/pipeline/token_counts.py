@@ -11,7 +11,7 @@ from muscle.pipeline.loaded_bases import Side
 from muscle.pipeline.resources import TreeSizes
 from muscle.pipeline.stage import Stage
 from muscle.tasks import Example, Task, TaskData
-from muscle.training.options.teach import OptionData
+from muscle.training.options.data import OptionData
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
