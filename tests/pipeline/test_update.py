@@ -88,6 +88,12 @@ def test_the_dry_run_lists_the_stages_in_the_order_in_which_they_run(inputs, fin
         assert {stage.state for stage in planned} == {state}
 
 
+def test_a_precision_that_is_slow_on_this_machine_is_told_once(inputs, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("muscle.models.devices.slow_precision", lambda precision: f"{precision} is slow")
+    run(inputs, tmp_path, **{"training.epochs": 1, "evaluation.control": False})
+    assert caplog.text.count("float32 is slow") == 1
+
+
 def test_a_second_run_does_nothing(inputs, finished):
     out, first = finished
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}

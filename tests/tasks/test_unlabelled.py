@@ -105,3 +105,17 @@ def test_a_tasks_data_holds_them_apart_with_a_fingerprint_of_their_own(tools, tm
     assert (len(data.unlabelled), len(without.unlabelled)) == (7, 0)
     assert data.fingerprints["train"] == without.fingerprints["train"]
     assert data.fingerprints["unlabelled"] != without.fingerprints["unlabelled"]
+
+
+def test_an_input_that_is_tested_on_in_another_order_of_its_options_is_left_out(tools, tmp_path):
+    test = {**TOOLS, "label": 0}
+    write_lines(tmp_path / "test.jsonl", test)
+    write_lines(tmp_path / "train.jsonl", *({**test, "id": f"r{n}", "goal": f"for {n}"} for n in range(9)))
+    more = ({**TOOLS, "id": "s", "a": "Fork", "b": "bowl"}, {**TOOLS, "id": "u", "b": "rope"})
+    write_lines(tmp_path / "more.jsonl", *more)
+    data = load_task_data(
+        tools, train=tmp_path / "train.jsonl", test=tmp_path / "test.jsonl", unlabelled=tmp_path / "more.jsonl"
+    )
+    assert [example.id for example in data.unlabelled] == ["u"]
+    write_lines(tmp_path / "test.jsonl", {**test, "a": "fork", "b": "bowl", "goal": "for 3"})
+    assert load_task_data(tools, train=tmp_path / "train.jsonl", test=tmp_path / "test.jsonl").num_leaked == 1

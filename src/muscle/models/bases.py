@@ -13,14 +13,14 @@ from muscle.config.settings import AttentionName, BaseConfig, TrainingSettings
 from muscle.errors import ConfigError, ModelError, ResourceError
 from muscle.limits import is_out_of_memory
 from muscle.models.base_files import Address, address_of, base_fingerprint, reason_of, resolve_base
-from muscle.models.devices import choose_device, choose_dtype
+from muscle.models.devices import choose_device, choose_dtype, warn_if_slow
 from muscle.models.quantization import in_4_bits, prepare_4_bits
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-_SMALLER = "set training.precision: bf16 or training.quantization: 4bit, or take a machine with more"
+_SMALLER = "set training.quantization: 4bit, or precision: bf16 where muscle doctor shows it; or take a larger machine"
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,7 @@ def load_for_training(base: BaseConfig, training: TrainingSettings) -> LoadedBas
         raise ConfigError(
             "training.attention: flex_attention has no backward pass on a CPU; expected auto, sdpa or eager"
         )
+    warn_if_slow(training.precision)
     return load_base(
         base,
         precision=training.precision,

@@ -20,6 +20,7 @@ from muscle.files import check_can_write
 from muscle.models.adapter_check import check_adapter, check_adapter_alone
 from muscle.models.base_files import is_hub_name, reason_of, resolve_base
 from muscle.models.bases import load_outline, load_tokenizer
+from muscle.models.devices import slow_precision
 from muscle.pipeline.at_hand import missing_bases, nothing_downloaded
 from muscle.pipeline.given.notes import given_prompt_notes
 from muscle.pipeline.load_data import load_data
@@ -160,13 +161,10 @@ def plan_update(config: UpdateConfig, *, card: Card | None = None) -> Plan:
         waiting = {stage.name for stage in stages if stage.state == "to run"}
         if waiting:
             check_can_write(update_stages.folder, folder=True)
-        memory = plan_memory(
-            update_stages,
-            [stage for stage in listed if stage.name in waiting],
-            sizes,
-            tokenizers,
-            card,
-        )
+            slow = slow_precision(config.training.precision)
+            notes += [slow] if slow and card is None else []  # the cards that --gpu knows compute in bf16
+        to_run = [stage for stage in listed if stage.name in waiting]
+        memory = plan_memory(update_stages, to_run, sizes, tokenizers, card)
         return Plan(tuple(stages), resources, knows_tokens, tuple(notes), memory)
 
 

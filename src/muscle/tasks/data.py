@@ -118,10 +118,10 @@ def load_unlabelled(task: Task, source: Source, *, known: Sequence[Example]) -> 
         DataError: the source cannot be read, a row does not fit the task, or nothing is left.
     """
     found = build_examples(task, load_rows(source), labelled=False)
-    seen = {example.text_key for example in known}
+    seen = {example.asked_key for example in known}
     kept = []
     for example in found:
-        key = example.text_key
+        key = example.asked_key
         if key not in seen:
             kept.append(example)
         seen.add(key)
@@ -189,8 +189,8 @@ def load_task_data(
         load_examples(task, train, limit=train_limit), fraction=validation_fraction, seed=seed
     )
     tested = load_examples(task, test, limit=test_limit)
-    learnt = {example.text_key for example in (*split.train, *split.validation)}
-    num_leaked = sum(example.text_key in learnt for example in tested)
+    learnt = {example.asked_key for example in (*split.train, *split.validation)}
+    num_leaked = sum(example.asked_key in learnt for example in tested)
     if num_leaked:
         logger.warning(
             "task %s: %d of %d test examples stand in the training data too; its scores are too good",

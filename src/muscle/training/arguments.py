@@ -51,6 +51,7 @@ def training_arguments(
         # Early stopping goes on counting where a killed training was.
         restore_callback_states_from_checkpoint=True,
         logging_steps=1,
+        logging_nan_inf_filter=False,  # or the log would show the mean of the steps before
         prediction_loss_only=True,
         # The objective reads what the model's forward doesn't know, such as `index`.
         remove_unused_columns=False,

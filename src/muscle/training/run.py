@@ -24,14 +24,14 @@ from muscle import distributed
 from muscle.config.settings import TrainingSettings
 from muscle.files import atomic_folder, clear_leftovers, write_json
 from muscle.limits import memory_for
-from muscle.models.adapters import save_adapter
+from muscle.models.adapters import check_place, save_adapter
 from muscle.models.bases import LoadedBase
 from muscle.progress import progress_bar
 from muscle.provenance import fingerprint
 from muscle.shipping.card import write_card
 from muscle.tasks.task import Example, Task
 from muscle.training.arguments import fit_warmup, num_steps_of, training_arguments
-from muscle.training.callbacks import FreeOnceSharded, Progress
+from muscle.training.callbacks import FreeOnceSharded, Progress, StopWithoutLoss
 from muscle.training.checkpoints import last_checkpoint
 from muscle.training.data.batches import Collator
 from muscle.training.data.examples import Examples, TokenizedExamples, tokenize
@@ -112,7 +112,7 @@ def train(
         How it went, and the best epoch's weights by the model's own names.
     """
     progress = Progress(description)
-    callbacks: list[TrainerCallback] = [progress]
+    callbacks: list[TrainerCallback] = [progress, StopWithoutLoss(description)]
     if free is not None:
         callbacks.append(FreeOnceSharded(free))
     if settings.early_stopping_patience is not None:
@@ -224,6 +224,7 @@ def train_and_save(
         base_is_free: no teacher needs the base while the adapter trains.
         record: what `training.json` says beside the result.
     """
+    check_place(out)
     settings = fit_warmup(settings, len(data[0]), description)
     identity = fingerprint(
         [base.fingerprint, task.definition, settings.identity(), note, *(part.sequences for part in data)]
