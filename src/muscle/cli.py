@@ -17,7 +17,7 @@ from muscle.commands import compare, doctor, gate, init, plan, runs
 from muscle.commands.answers import record, route
 from muscle.commands.ending import end
 from muscle.commands.help.grouped import GroupedCommand, GroupedCommands
-from muscle.commands.help.texts import COMPARE, SERVE, help_of
+from muscle.commands.help.texts import help_of
 from muscle.commands.shell import say
 from muscle.commands.training import steps, updates
 
@@ -66,8 +66,9 @@ for _command in (
 ):
     _text = help_of(_command.__name__)
     app.command(cls=GroupedCommand, rich_help_panel=_text.group, epilog=_text.epilog)(_command)
-app.add_typer(gate.baselines_app, name="baseline", cls=GroupedCommands, rich_help_panel=COMPARE)
-app.add_typer(route.app, name="route", cls=GroupedCommands, rich_help_panel=SERVE)
+for _name, _commands in (("baseline", gate.baselines_app), ("route", route.app)):
+    _text = help_of(_name)
+    app.add_typer(_commands, name=_name, cls=GroupedCommands, rich_help_panel=_text.group, epilog=_text.epilog)
 
 
 def run() -> int:
