@@ -55,7 +55,7 @@ def token_counts(
 
 
 def learnt_tokens(stage: Stage, data: TaskData, tokenizer: PreTrainedTokenizerBase, max_length: int) -> int:
-    """Return the tokens of all epochs of a training, at most."""
+    """Return the tokens that a training reads in all its epochs, at most; at option level the nodes of the trees."""
     labelled = _read_tokens(stage, data, (*data.train, *data.validation), tokenizer, max_length)
     further = _read_tokens(stage, data, stage.unlabelled, tokenizer, max_length)
     epochs = stage.epochs or 0

@@ -187,7 +187,18 @@ def tokenized_parts(
     validation_examples: Sequence[Example],
     settings: TrainingSettings,
 ) -> tuple[TokenizedExamples, TokenizedExamples]:
-    """Return training and validation examples as tokens; answers that are generated learn to end."""
+    """Return training and validation examples as tokens; answers that are generated learn to end.
+
+    Args:
+        base: whose tokenizer is used.
+        task: how its examples are put to the model.
+        train_examples: what is learnt.
+        validation_examples: what the epoch is chosen by.
+        settings: `max_length` tokens of an example are kept.
+
+    Raises:
+        DataError: there are no examples, or nothing is left of one's answer.
+    """
     ends_itself = task.prompt.chat_template and bool(task.prompt.form(base.tokenizer).end)
     parts = (
         tokenize(
@@ -217,30 +228,38 @@ def train_and_save(
     picked_by: str = "loss",
     record: Callable[[TrainingResult], Mapping[str, object]] | None = None,
 ) -> TrainingResult:
-    """Train, then move the finished adapter into place and delete its checkpoints; `choose_collator` without one.
+    """Train, then move the finished adapter into place and delete its checkpoints.
 
-    Args beside those of `train`:
+    Args:
+        build: as for `train`.
+        model: the base with the adapter that is trained.
+        base: what it stands on.
+        task: which it learns.
+        data: training and validation data.
+        settings: as for `train`.
+        out: the adapter's folder.
+        description: as for `train`.
         note: how the adapter was made; what it names differently is another training.
         base_is_free: no teacher needs the base while the adapter trains.
+        collator: makes batches; `choose_collator`'s without.
+        picked_by: as for `train`.
         record: what `training.json` says beside the result.
+
+    Returns:
+        How it went; also written to `training.json` in `out`.
     """
     check_place(out)
     settings = fit_warmup(settings, len(data[0]), description)
-    identity = fingerprint(
-        [base.fingerprint, task.definition, settings.identity(), note, *(part.sequences for part in data)]
-    )
-    # Checkpoints of other settings or data must not be gone on from.
-    workspace = out.with_name(f".{out.name}.{identity}.training")
+    sequences = [part.sequences for part in data]
+    identity = fingerprint([base.fingerprint, task.definition, settings.identity(), note, *sequences])
+    workspace = out.with_name(f".{out.name}.{identity}.training")  # checkpoints of other settings or data are no start
     distributed.from_main(lambda: clear_leftovers(out.parent, out.name))
     result, weights = train(
         build,
         settings=settings,
         train_data=data[0],
         validation_data=data[1],
-        collator=collator
-        or choose_collator(
-            model, data[0].sequences, packing=settings.packing, pad_token_id=base.tokenizer.pad_token_id
-        ),
+        collator=collator or _chosen_collator(model, base, data[0], settings),
         workspace=workspace,
         description=description,
         free=base.model if base_is_free else None,
@@ -249,15 +268,30 @@ def train_and_save(
     )
     outcome = {"best_epoch": result.best_epoch, "converged": result.converged}
     full_note = {"task": task.name, "settings": settings.model_dump(exclude={"report_to"}), **outcome, **note}
-    sizes, told = {"num_examples": len(data[0]), "num_validation": len(data[1])}, dict(record(result) if record else {})
-
-    def write() -> None:
-        with atomic_folder(out) as folder:
-            save_adapter(model, folder, base=base, note=full_note, weights=weights)
-            write_json(folder / "training.json", dataclasses.asdict(result) | sizes | told)
-            write_card(folder)
-        for stale in out.parent.glob(f".{out.name}.*.training"):
-            shutil.rmtree(stale)
-
-    distributed.from_main(write)
+    sizes = {"num_examples": len(data[0]), "num_validation": len(data[1])}
+    told = dataclasses.asdict(result) | sizes | dict(record(result) if record else {})
+    distributed.from_main(lambda: _write_trained(out, model, base, note=full_note, weights=weights, told=told))
     return result
+
+
+def _chosen_collator(model: PeftModel, base: LoadedBase, data: Data, settings: TrainingSettings) -> Collator:
+    pad = base.tokenizer.pad_token_id
+    return choose_collator(model, data.sequences, packing=settings.packing, pad_token_id=pad)
+
+
+def _write_trained(
+    out: Path,
+    model: PeftModel,
+    base: LoadedBase,
+    *,
+    note: Mapping[str, object],
+    weights: dict[str, Tensor],
+    told: Mapping[str, object],
+) -> None:
+    """Move a finished adapter into place, with its card and `training.json`; delete the checkpoints of it."""
+    with atomic_folder(out) as folder:
+        save_adapter(model, folder, base=base, note=note, weights=weights)
+        write_json(folder / "training.json", told)
+        write_card(folder)
+    for stale in out.parent.glob(f".{out.name}.*.training"):
+        shutil.rmtree(stale)

@@ -29,7 +29,21 @@ LOWEST, HIGHEST = LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE
 def teacher_scores(
     path: Path, side: TaskModel, data: OptionData, *, settings: TrainingSettings, description: str
 ) -> Tensor:
-    """Run a teacher over all items, or open what it left, and return its options' scores: (items, options)."""
+    """Run a teacher over all items, or open what it left.
+
+    Args:
+        path: of its store.
+        side: the teacher.
+        data: the items, which it reads in its own tokens.
+        settings: `max_length`, `batch_size` and `chunk_memory_mb` are read.
+        description: for progress and log.
+
+    Returns:
+        What each item's options are chosen by, (items, options); -inf where there is no option.
+
+    Raises:
+        OutputError: the store cannot be written.
+    """
     examples, end_of_text = data.rendered(data.all, side.base.tokenizer)
     store = store_options(
         path,
@@ -55,7 +69,10 @@ def teacher_scores(
 
 
 def calibrated(data: OptionData, scores: Tensor) -> Tensor:
-    """Return a teacher's scores at the temperature that fits the validation items best; as they are with the rest."""
+    """Return a teacher's scores, (items, options), at the temperature that fits the validation items best.
+
+    As they are where all answers that are no candidates count as an option.
+    """
     held = slice(data.num_trained, None)
     return scores if data.counts_rest else scores / calibrated_temperature(scores[held], data.gold[held])
 
