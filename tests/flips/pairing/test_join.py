@@ -165,6 +165,14 @@ def test_repeats_that_the_other_side_lacks_are_counted_apart() -> None:
     assert (joined.report.paired, joined.report.surplus_repeats, joined.report.unpaired_share) == (2, 3, 0.0)
 
 
+def test_runs_whose_items_all_stand_several_times_are_told_what_tells_them_apart() -> None:
+    both = [item(1, input="a"), item(1, input="a", correct=False)]
+    with pytest.raises(
+        JoinError, match=r"id '1'.*stands in records 1 and 2 with different answers: number the answers"
+    ):
+        join(both, both)
+
+
 def test_runs_that_share_nothing_are_refused_with_an_example_of_each() -> None:
     with pytest.raises(JoinError, match=r"old and new share no item.*id '1'.*id '2'") as caught:
         join([item(1)], [item(2)])

@@ -255,6 +255,11 @@ def join_runs(
     prompt_changed, key = pair_up(pairing, allow_changed)
     pairs = pl.concat(pairing.pairs).sort("row")
     if pairs.is_empty():
+        if pairing.first_conflict:
+            raise JoinError(
+                f"{old.name} and {new.name} share no item that stands once on each side; {pairing.first_conflict}: "
+                "number the answers to one item with `repeat`, from 0, or give each row an id of its own"
+            )
         raise JoinError(
             f"{old.name} and {new.name} share no item: expected the same inputs or ids within a task and filter; "
             f"{_example(old)}; {_example(new)}"
