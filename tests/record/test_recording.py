@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -147,6 +148,7 @@ def test_an_item_whose_calls_all_fail_is_a_line_that_says_so_and_is_asked_again_
     ("status", "message", "hint", "calls"),
     [
         (401, f"Incorrect API key provided: {KEY}", "environment variable OPENAI_API_KEY", 1),
+        (402, "no credit", "the account's credit", 1),
         (404, "no such model", "the model's name", 1),
         (400, "logprobs are not supported", "leave out --top-logprobs", FIRST_ITEMS),
         (400, "temperature must be 1", "--param KEY=VALUE", FIRST_ITEMS),
@@ -164,6 +166,43 @@ def test_an_endpoint_that_takes_no_call_is_found_out_by_the_first_ones(
     assert len(served.asked) == calls and set(served.keys) == {f"Bearer {KEY}"}
     assert KEY not in str(raised.value) and KEY not in (folder / "record.jsonl").read_text()
     assert all("failed" in line["muscle_call"] for line in lines(folder))
+
+
+def test_a_first_call_that_comes_to_nothing_after_all_tries_ends_the_recording_and_says_why_at_once(folder, caplog):
+    page = (200, {"Content-Type": "text/html"}, "<html>It works!</html>")
+    for answer, told in (
+        (page, "found none: '<html>It works!</html>'; see whether the address"),
+        (failure(500), "500"),
+    ):
+        caplog.clear()
+        with serve(lambda body, number, answer=answer: answer) as served:
+            with pytest.raises(EndpointError, match=told):
+                record(folder, served, retries=2)
+            assert len(served.asked) == 3
+        assert [text for text in caplog.messages if "tried again" in text] == caplog.messages[:1]
+    made = recorder(folder, served, retries=0)
+    with pytest.raises(EndpointError, match="is the server running"):
+        made.record(open_work(made.log, load_items(made.task, [str(folder / "items.jsonl")]), 1))
+
+
+def test_a_page_in_place_of_an_answer_is_a_moment_s_and_an_empty_account_is_not(folder):
+    page = (200, {"Content-Type": "text/html"}, "<html>We are back soon</html>")
+    with serve(lambda body, number: page if number == 5 else chat(tool(body))) as served:
+        found = record(folder, served, parallel=1)
+    assert (found.num_failed, found.num_calls) == (0, 13)
+    (folder / "record.jsonl").unlink()
+    error = {"message": "You exceeded your quota", "code": "insufficient_quota"}
+    with serve(lambda body, number: (429, {}, {"error": error}) if number > 2 else chat(tool(body))) as served:
+        with pytest.raises(EndpointError, match="HTTP 429: You exceeded your quota; see the account's credit"):
+            record(folder, served, parallel=1)
+        assert len(served.asked) == 4
+
+
+@pytest.mark.parametrize("error", [{"code": "429"}, {"code": "rate_limit_exceeded"}, {"type": "rate_limit_error"}])
+def test_a_gateway_s_word_for_too_many_calls_is_heeded(folder, error):
+    with serve(lambda body, number: chat(tool(body)) if number else (200, {}, {"error": error})) as served:
+        found = record(folder, served, parallel=1)
+    assert (found.num_failed, found.num_calls) == (0, 13)
 
 
 def test_items_that_an_endpoint_refuses_are_no_reason_to_leave_out_the_others(folder):
@@ -273,7 +312,8 @@ def test_another_model_behind_the_same_name_is_told_once_and_by_the_check(folder
     told = [message for message in caplog.messages if "m-0 answered before, now m-1 does" in message]
     assert len(told) == 1
     shown = muscle("record", "--check", folder / "record.jsonl")
-    assert "m-1 (8), m-0 (4)" in shown.out and "answers of several models" in shown.out
+    told = "m-1, asked for as old-model (8), m-0, asked for as old-model (4)"
+    assert told in " ".join(shown.out.split()) and "answers of several models" in shown.out
 
 
 def test_what_an_item_has_cost_counts_also_where_a_later_call_of_it_fails(folder):
@@ -382,12 +422,36 @@ def test_the_key_stands_nowhere_in_a_record(folder, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
 
     def answer(body, number):
-        return failure(500, f"bad key {KEY}, sk-other-key-123456") if number % 3 == 2 else chat(tool(body))
+        if number % 3 == 2:
+            return failure(500, f"bad key {KEY}, sk-other-key-123456")
+        return chat(f"your header: Bearer {KEY}", model=f"model of {KEY}") if number % 3 else chat(tool(body))
 
     with serve(answer) as served:
         record(folder, served, retries=0, parallel=1)
     text = (folder / "record.jsonl").read_text()
-    assert "[key]" in text and KEY not in text and "sk-other" not in text
+    assert KEY not in text and "sk-other" not in text
+    assert all(told in text for told in ("bad key [key]", "your header: Bearer [key]", "model of [key]"))
+
+
+def test_a_key_in_place_of_its_variable_s_name_is_refused_unseen():
+    with pytest.raises(ConfigError, match="--key-env: expected the name") as raised:
+        Endpoint("http://localhost:8000/v1", KEY)
+    assert KEY not in str(raised.value)
+
+
+def test_openai_is_openai_s_own_address_whatever_the_environment_says(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:9/v1")
+    assert Caller(Endpoint("openai"))._client.base_url.host == "api.openai.com"
+
+
+def test_a_prompt_that_leaves_the_options_open_is_told_of(folder):
+    asking, task = Asking("m"), get_task(folder / "tools.yaml")
+    items = load_items(task, [str(folder / "items.jsonl")])
+    assert asking.leaves_options_open(task, items)
+    assert not Asking("m", way="options").leaves_options_open(task, items)
+    named = [replace(each, context=f"{each.context} {', '.join(each.choices).upper()}") for each in items]
+    assert not asking.leaves_options_open(task, named)
 
 
 def test_money_that_was_paid_in_earlier_runs_counts(folder):

@@ -7,7 +7,15 @@ import pytest
 from endpoint import chat, echo
 from muscle.record.endpoint import CallFailed
 from muscle.record.pace import Usage
-from muscle.record.replies import Token, likeliest_places, option_likelihood, option_logprobs, option_of, read_reply
+from muscle.record.replies import (
+    Token,
+    likeliest_places,
+    option_likelihood,
+    option_logprobs,
+    option_of,
+    read_reply,
+    usage_of,
+)
 
 INTENTS = ["card lost", "card stolen", "balance"]
 
@@ -84,6 +92,14 @@ def test_an_answer_without_choices_is_told(found):
         read_reply(found)
 
 
+@pytest.mark.parametrize("told", [-1, 10**400, "12", 0.5])
+def test_a_number_of_tokens_that_is_none_is_not_told(told):
+    for name in ("prompt_tokens", "completion_tokens"):
+        usage = {"prompt_tokens": 10, "completion_tokens": 2}
+        assert usage_of({"usage": usage}) == Usage(10, 2)
+        assert usage_of({"usage": {**usage, name: told}}) is None
+
+
 @pytest.mark.parametrize(
     ("message", "text"),
     [
@@ -98,7 +114,7 @@ def test_a_message_s_text_is_found_where_servers_put_it(message, text):
     assert read_reply({"choices": [{"message": message, "finish_reason": "stop"}]}).text == text
 
 
-@pytest.mark.parametrize("value", [None, float("nan"), float("-inf"), "-0.1"])
+@pytest.mark.parametrize("value", [None, float("nan"), float("-inf"), "-0.1", 0.7, 1000.0, 10**400])
 def test_a_log_probability_that_is_no_number_is_none(value):
     top = [{"token": "a", "logprob": -0.1}, {"token": "b", "logprob": value}]
     beside = {"content": [{"token": "a", "logprob": -0.1, "top_logprobs": top}]}

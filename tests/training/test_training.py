@@ -16,9 +16,9 @@ from muscle.config.settings import LoraSettings, TrainingSettings
 from muscle.errors import ConfigError, DataError, ModelError, OutputError, ResourceError
 from muscle.models.adapters import load_adapter
 from muscle.tasks.task import Example
+from muscle.training.arguments import training_arguments
 from muscle.training.data.batches import PaddingCollator
 from muscle.training.data.examples import tokenize
-from muscle.training.run import training_arguments
 from muscle.training.trainer import AdapterTrainer, next_token_objective
 from places import TESTS
 from tiny_pair import tiny_base, tiny_task

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import typer
 
 from muscle.commands.groups import Comparing, Reading, spread
+from muscle.commands.help.grouped import GroupedCommand
+from muscle.commands.help.texts import help_of
 from muscle.commands.options import (
     Candidate,
     EpsilonItem,
@@ -182,7 +184,7 @@ def _print_verdict(result: GateResult, writing: Writing, *, quiet: bool, is_json
         print_commands(to_annotations(result.report), err=is_json)
 
 
-@baselines_app.command("save")
+@baselines_app.command("save", cls=GroupedCommand, epilog=help_of("baseline save").epilog)
 @spread
 def baseline_save(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The accepted version's results.")],
@@ -203,7 +205,7 @@ def baseline_save(
         say(str(written))
 
 
-@baselines_app.command("list")
+@baselines_app.command("list", cls=GroupedCommand, epilog=help_of("baseline list").epilog)
 def baseline_list(
     folder: Folder = _FOLDER,
 ) -> None:

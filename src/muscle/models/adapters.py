@@ -16,7 +16,8 @@ from muscle.errors import ConfigError, ModelError, OutputError
 from muscle.files import read_json, write_json
 from muscle.foreign_text import listing
 from muscle.models.adapter_check import CONFIG, WEIGHTS, check_adapter, check_loaded, check_patterns
-from muscle.models.bases import ADAPTER_NOTE, LoadedBase, reason_of, share_weights
+from muscle.models.base_files import ADAPTER_NOTE, reason_of
+from muscle.models.bases import LoadedBase, share_weights
 from muscle.provenance import versions
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from muscle.errors import DataError
 from muscle.evaluation.save import evaluate_to_file
 from muscle.files import read_json
 from muscle.flips.trained import TrainedAdapter
-from muscle.models.bases import base_fingerprint, chat_template_fingerprint, resolve_base
+from muscle.models.base_files import base_fingerprint, chat_template_fingerprint, resolve_base
 from muscle.pipeline.load_data import load_data
 from muscle.pipeline.loaded_bases import SIDES, LoadedBases, Side, sides_of
 from muscle.pipeline.read_training import AdapterPlace, read_training
@@ -292,7 +292,7 @@ class UpdateStages:
             }
 
         def work() -> None:
-            from muscle.training.options.teach import OptionData
+            from muscle.training.options.data import OptionData
             from muscle.training.options.train import train_on_labels
 
             start_from = self.adapter("new", name)

@@ -11,8 +11,8 @@ from muscle.comparison import Shown
 from muscle.config.update_file import UpdateConfig
 from muscle.flips.result.report import Report
 from muscle.models.adapter_check import check_adapter
-from muscle.models.bases import same_vocabulary
 from muscle.models.devices import SLOW
+from muscle.models.tokenizers import same_vocabulary
 from muscle.pipeline.given.notes import given_prompt_notes
 from muscle.pipeline.loaded_bases import with_fitting_method
 from muscle.pipeline.run_folder import RunFolder, content_of

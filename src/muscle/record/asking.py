@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -83,6 +83,16 @@ class Asking:
     def prompt_of(self, task: Task, example: Example) -> object:
         """Return what is sent: a conversation, or a text."""
         return task.prompt.messages(example) if self.way == "chat" else task.prompt.behind_shots(example).context
+
+    def leaves_options_open(self, task: Task, examples: Sequence[Example]) -> bool:
+        """Whether answers shall name an option and no prompt does: only a model that was trained on them knows them."""
+        if self.way == "options" or task.kind != "choice":
+            return False
+        prompts = (json.dumps(self.prompt_of(task, each), ensure_ascii=False).casefold() for each in examples)
+        options = (
+            [json.dumps(text, ensure_ascii=False)[1:-1].casefold() for text in each.choices] for each in examples
+        )
+        return not any(all(text in prompt for text in of) for prompt, of in zip(prompts, options, strict=True))
 
     def bodies(self, task: Task, example: Example) -> list[Body]:
         """Return the bodies of an item's calls: one, or one an option."""

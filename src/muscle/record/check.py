@@ -19,6 +19,7 @@ from muscle.flips.statistics.intervals import Estimate
 from muscle.foreign_text import one_line
 from muscle.predictions.records import with_input_hash
 from muscle.predictions.run import SCORE_PREFIX, Run
+from muscle.record.log import ASKED_FOR
 from muscle.record.rows import NO_ANSWER
 
 MAX_OPTIONS = 12
@@ -107,19 +108,25 @@ def check_record(run: Run, calls: Sequence[Mapping[str, object]] = ()) -> Record
         calls: how its answers were asked for, where the file says so.
     """
     dates = sorted(str(call["asked"]) for call in calls if "asked" in call)
-    named = Counter(str(call["model"]) for call in calls if "model" in call and not call.get("failed"))
+    named = Counter(_model_called(call) for call in calls if "model" in call and not call.get("failed"))
     told = run.metadata.get("model")
     if not named and isinstance(told, Mapping) and told.get("name"):
-        named = Counter({str(told["name"]): run.frame.height})
+        named = Counter({one_line(told["name"], 80): run.frame.height})
     return RecordCheck(
         run.name,
         [_task_record(task, run.frame.filter(pl.col("task") == task)) for task in run.tasks],
-        {one_line(name, 80): number for name, number in named.most_common()},
+        dict(named.most_common()),
         dates[0] if dates else None,
         dates[-1] if dates else None,
         sorted({str(call["way"]) for call in calls if "way" in call}),
         [str(each) for each in run.unread],
     )
+
+
+def _model_called(call: Mapping[str, object]) -> str:
+    """Name the model that answered, and what it was asked as where that is another name."""
+    name = one_line(call["model"], 80)
+    return f"{name}, asked for as {one_line(call[ASKED_FOR], 80)}" if ASKED_FOR in call else name
 
 
 def _task_record(task: str, given: pl.DataFrame) -> TaskRecord:

@@ -6,12 +6,14 @@ out of every message: some servers write it into theirs.
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
@@ -21,15 +23,25 @@ from muscle.foreign_text import message_line
 if TYPE_CHECKING:
     from openai import OpenAI
 
+logger = logging.getLogger(__name__)
+
 OPENAI = "openai"
 """In place of an address: OpenAI's own."""
+_OPENAI_URL = "https://api.openai.com/v1"
+"""Given to the client, which would else follow OPENAI_BASE_URL to an address that no record names."""
 
 _RETRIED = (408, 409, 425, 429)
 """Beside 5xx: what may be otherwise a moment later."""
+_NO_CREDIT = 402
+"""Also taken for OpenAI's 429 of an account without credit: waiting does not help."""
 _LONGEST_WAIT = 60.0
 _LONGEST_ASKED_FOR = 600.0
-_WRITTEN_BY_CLIENT = re.compile(r"^Error code: \d+ - ")
+_WRITTEN_BY_CLIENT = re.compile(r"^Error code: \d+( - |$)")
 _KEYS = re.compile(r"\b(?:sk|key|Bearer)[-_ ][\w.*-]{6,}")
+
+
+NO_JSON = "expected JSON, found none"
+"""How the failure begins that an answer of another kind is."""
 
 
 class Stopped(Exception):
@@ -70,11 +82,17 @@ class Endpoint:
     timeout_seconds: float = 120.0
 
     def __post_init__(self) -> None:
-        """Refuse an address that is none, or that holds a secret.
+        """Refuse an address that is none, or that holds a secret, and a key in place of its variable's name.
 
         Raises:
-            ConfigError: it does.
+            ConfigError: it is so.
         """
+        if not re.fullmatch(r"[A-Za-z_]\w{0,63}", self.key_name, re.ASCII):
+            # Not shown: it may be the key.
+            raise ConfigError(
+                "--key-env: expected the name of an environment variable, as OPENAI_API_KEY, found another text; the "
+                "key itself is given in that variable, never in a command"
+            )
         if self.url == OPENAI:
             return
         parts = urlsplit(self.url)
@@ -129,11 +147,12 @@ class Caller:
                 f"asking an endpoint needs the package {error.name}; install it with: pip install 'muscle-llm[record]'"
             ) from error
         self._key = endpoint.key()
+        self._name, self._told = endpoint.name, False
         self._stopped = threading.Event()
         self._retries, self.wait = retries, wait or self._stopped.wait
         self._client: OpenAI = openai.OpenAI(
             api_key=self._key,
-            base_url=None if endpoint.url == OPENAI else endpoint.url,
+            base_url=_OPENAI_URL if endpoint.url == OPENAI else endpoint.url,
             max_retries=0,
             timeout=endpoint.timeout_seconds,
         )
@@ -159,6 +178,9 @@ class Caller:
             except CallFailed as failure:
                 if failure.is_final or number == self._retries:
                     raise
+                if not self._told:
+                    self._told = True
+                    logger.warning("%s: %s; it is tried again (--retries %d)", self._name, failure, self._retries)
                 self.wait(_seconds_before(number, failure.wait_seconds))
         raise AssertionError("the last try returns or raises")
 
@@ -174,39 +196,58 @@ class Caller:
         except openai.APIStatusError as error:
             wait = error.response.headers.get("retry-after", "")
             seconds = float(wait) if re.fullmatch(r"\d+(\.\d+)?", wait) else None
+            said = _WRITTEN_BY_CLIENT.sub("", error.message) or _phrase(error.status_code)
             raise CallFailed(
-                f"HTTP {error.status_code}: {self._clean(_WRITTEN_BY_CLIENT.sub('', error.message))}",
-                status=error.status_code,
+                f"HTTP {error.status_code}: {self._clean(said)}",
+                status=_NO_CREDIT if error.code == "insufficient_quota" else error.status_code,
                 wait_seconds=seconds,
             ) from None
         except openai.APIConnectionError as error:
             reason = error.__cause__ or error
             raise CallFailed(f"{type(error).__name__}: {self._clean(str(reason))}") from None
-        except (openai.OpenAIError, ValueError) as error:  # the latter: an answer that is no JSON
+        except ValueError as error:
+            raise CallFailed(f"{NO_JSON}: {self._clean(str(error))}") from None
+        except openai.OpenAIError as error:
             raise CallFailed(f"{type(error).__name__}: {self._clean(str(error))}") from None
+        if isinstance(found, str):  # a page of a server on the way, which may be gone a moment later
+            raise CallFailed(f"{NO_JSON}: {self._clean(found[:80])!r}")
         if not isinstance(found, dict):
             raise CallFailed(f"expected a JSON object, found {self._clean(str(found)[:80])!r}", status=400)
         told = found.get("error")
         if told and not found.get("choices"):
             raise self._told_in_an_answer(told)
-        return found
+        return {name: self._without_key(value) for name, value in found.items()}
+
+    def _without_key(self, value: object) -> object:
+        """Return an answer without the key, which servers that show what they were sent write into it."""
+        if isinstance(value, str):
+            return self._hidden(value)
+        if isinstance(value, dict):
+            return {name: self._without_key(each) for name, each in value.items()}
+        return [self._without_key(each) for each in value] if isinstance(value, list) else value
 
     def _told_in_an_answer(self, error: object) -> CallFailed:
         """Return the failure for an error that came as an answer, as gateways write those of the servers behind."""
         fields = error if isinstance(error, dict) else {}
-        code, message = fields.get("code"), fields.get("message") or error
-        status = code if isinstance(code, int) and 400 <= code < 600 else 400
+        message = fields.get("message") or error
+        told = [str(fields.get(name)) for name in ("code", "type")]
+        status = 429 if any("rate_limit" in each for each in told) else 400
+        if re.fullmatch("[45][0-9]{2}", told[0]):
+            status = int(told[0])
         return CallFailed(f"an error as an answer ({status}): {self._clean(str(message))}", status=status)
 
     def _clean(self, text: str) -> str:
-        hidden = text.replace(self._key, "[key]") if len(self._key) > 4 else text
-        return message_line(_KEYS.sub("[key]", hidden), 300)
+        return message_line(_KEYS.sub("[key]", self._hidden(text)), 300)
+
+    def _hidden(self, text: str) -> str:
+        return text.replace(self._key, "[key]") if len(self._key) > 4 else text
 
 
 def refused(failure: CallFailed, endpoint: Endpoint) -> EndpointError:
     """Return the error for an endpoint that takes none of the calls, with what to try."""
     text = str(failure)
     hints = {
+        _NO_CREDIT: "see the account's credit and limits; the same command goes on from there",
         401: f"give a key in the environment variable {endpoint.key_name}",
         404: "see whether the address ends as the server wants it (often /v1), and the model's name",
     }
@@ -219,8 +260,12 @@ def refused(failure: CallFailed, endpoint: Endpoint) -> EndpointError:
             "top_logprobs": "give a smaller --top-logprobs, or none",
         }.get(named or "", "--param KEY=VALUE sets a key of the call, KEY=null takes one away")
     if failure.status is None:
-        hint = "is the server running?"
+        hint = hints[404] if text.startswith(NO_JSON) else "is the server running?"
     return EndpointError(f"{endpoint.name}: {text}" + (f"; {hint}" if hint else ""))
+
+
+def _phrase(status: int) -> str:
+    return HTTPStatus(status).phrase if status in set(HTTPStatus) else "no message"
 
 
 def _seconds_before(number: int, asked_for: float | None) -> float:

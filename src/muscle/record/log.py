@@ -27,6 +27,9 @@ Row = dict[str, object]
 FAILED_BEFORE = "failed_before"
 """Of how an answer was asked for: tokens of earlier calls that came to nothing, whose lines are gone."""
 
+ASKED_FOR = "model_asked_for"
+"""Of how an answer was asked for: the model's name in the call, where the endpoint answers under another one."""
+
 _OF_AN_ANSWER = {"id": str, "input_hash": str, "repeat": int}
 
 Key = tuple[str, int]
@@ -192,7 +195,7 @@ def usage_of_row(row: Mapping[str, object]) -> Usage:
 
 def _tokens_told(found: object) -> Usage:
     read, written = (found.get(key) if isinstance(found, dict) else 0 for key in ("tokens_read", "tokens_written"))
-    return Usage(read, written) if isinstance(read, int) and isinstance(written, int) else Usage()
+    return Usage.told(read, written) or Usage()
 
 
 def _line(row: Row) -> str:

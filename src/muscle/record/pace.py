@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 TOKENS_A_PRICE = 1_000_000
 
+_MOST_TOKENS = 10**12
+"""Of a call; who tells of more, or of less than none, tells nothing."""
+
 
 @dataclass(frozen=True)
 class Usage:
@@ -25,6 +28,12 @@ class Usage:
     def __add__(self, other: Usage) -> Usage:
         """Return the sum."""
         return Usage(self.read + other.read, self.written + other.written)
+
+    @classmethod
+    def told(cls, read: object, written: object) -> Usage | None:
+        """Return the tokens that a server or a file tells; None where these are no such numbers."""
+        known = [each for each in (read, written) if isinstance(each, int) and 0 <= each <= _MOST_TOKENS]
+        return cls(*known) if len(known) == 2 else None
 
 
 @dataclass(frozen=True)

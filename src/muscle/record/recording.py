@@ -24,7 +24,7 @@ from muscle.progress import progress_bar
 from muscle.record.asking import Asking, Body, prompt_hash
 from muscle.record.endpoint import Caller, CallFailed, Endpoint, Stopped, refused
 from muscle.record.items import as_recorded
-from muscle.record.log import RecordLog, Row, has_failed
+from muscle.record.log import ASKED_FOR, RecordLog, Row, has_failed
 from muscle.record.pace import LimitReached, Meter, Reserved, Usage
 from muscle.record.replies import likeliest_places, option_likelihood, read_reply, usage_of
 from muscle.record.rows import answer_of, now, row_of
@@ -195,7 +195,7 @@ class EndpointRecorder:
             answer, more, ended = (
                 Answer(error=f"call failed: {failure}"),
                 {"failed": True},
-                self._count_failure(failure),
+                self._count_failure(failure, heard=bool(paid)),
             )
         except (LimitReached, Stopped) as early:
             answer, more, ended = Answer(error=f"call failed: {early or 'stopped'}"), {"failed": True}, early
@@ -257,10 +257,11 @@ class EndpointRecorder:
             )
 
     def _row(self, asked: Asked, answer: Answer, more: dict[str, object], paid: Usage) -> Row:
+        name = self.asking.model
         call = {
             "asked_with": self.asking.identity(self.task),
             "way": self.asking.way,
-            "model": self.asking.model,
+            "model": name,
             "endpoint": self.endpoint.name,
             "asked": now(),
             "prompt_sha256": prompt_hash(self.asking.prompt_of(self.task, asked.example)),
@@ -270,6 +271,8 @@ class EndpointRecorder:
             "tokens_written": paid.written,
             **more,
         }
+        if call["model"] != name:
+            call[ASKED_FOR] = name
         return row_of(self.task, asked.example, replace(answer, repeat=asked.repeat), call)
 
     def _note_answer(self, model: object) -> None:
@@ -283,8 +286,13 @@ class EndpointRecorder:
             told = (self.endpoint.name, one_line(first, 80), one_line(model, 80))
             logger.warning("%s: %s answered before, now %s does: the record holds answers of two models", *told)
 
-    def _count_failure(self, failure: CallFailed) -> EndpointError | None:
-        """Count an item that came to nothing; return what ends the recording where others would too."""
+    def _count_failure(self, failure: CallFailed, *, heard: bool) -> EndpointError | None:
+        """Count an item that came to nothing; return what ends the recording where others would too.
+
+        Args:
+            failure: of its last call.
+            heard: whether a call of it was answered before.
+        """
         with self._lock:
             if failure.is_final and failure.status not in _OF_AN_ITEM:
                 return refused(failure, self.endpoint)
@@ -293,6 +301,8 @@ class EndpointRecorder:
                 self._num_refused += 1
                 is_down = self._answers_as is None and self._num_refused >= FIRST_ITEMS
                 return refused(failure, self.endpoint) if is_down else None
+            if self._answers_as is None and not (heard or self._num_refused):  # the first, asked alone
+                return refused(failure, self.endpoint)
             self._in_a_row += 1
             if self._in_a_row < MOST_FAILURES:
                 return None

@@ -22,6 +22,9 @@ _AROUND = " \t\r\n\"'`*."
 _LEAST = 1e-12
 """Probability of an option, so that its logarithm is a number."""
 
+_MOST_LOGPROB = 1e-3
+"""Of a token, in nats: 0 and what rounding adds. Above it stand probabilities, or other numbers."""
+
 
 @dataclass(frozen=True)
 class Token:
@@ -92,8 +95,7 @@ def usage_of(found: Mapping[str, object]) -> Usage | None:
     usage = found.get("usage")
     if not isinstance(usage, Mapping):
         return None
-    read, written = (usage.get(name) or 0 for name in ("prompt_tokens", "completion_tokens"))
-    return Usage(read, written) if isinstance(read, int) and isinstance(written, int) else None
+    return Usage.told(usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0)
 
 
 def option_likelihood(found: Mapping[str, object], text: str, start: int) -> float:
@@ -211,14 +213,15 @@ def _first_choice(found: Mapping[str, object]) -> Mapping[str, object]:
     choices = found.get("choices")
     if isinstance(choices, list) and choices and isinstance(choices[0], Mapping):
         return choices[0]
-    raise CallFailed(f"expected choices in the answer, found none (its keys: {listing(sorted(found))})", status=400)
+    what = "an empty list" if choices == [] else f"the keys {listing(sorted(found))}"
+    raise CallFailed(f"expected choices in the answer, found {what}", status=400)
 
 
 def _tokens_in(logprobs: object) -> list[Token]:
     """Read the tokens of an answer: of a chat (`content`), or of a text (`tokens`, `token_logprobs`).
 
-    Some servers write null, NaN or -Infinity where a token has no log-probability. Of an answer with such a token
-    nothing is known; beside it, it is left out.
+    Some servers write null, NaN or -Infinity where a token has no log-probability, or a probability in its place. Of
+    an answer with such a token nothing is known; beside it, it is left out.
     """
     if not isinstance(logprobs, Mapping):
         return []
@@ -253,7 +256,7 @@ def _with_numbers(found: Mapping[object, object]) -> dict[str, float]:
 
 
 def _is_logprob(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, int | float) and -math.inf < value <= _MOST_LOGPROB
 
 
 def _starts(tokens: Sequence[str], offsets: object) -> list[int]:

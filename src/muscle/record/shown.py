@@ -45,6 +45,7 @@ def print_check(check: RecordCheck, console: Console) -> None:
     for task in check.tasks:
         print_lines([f"\n{task.task}"], console, limit=80, style="bold")
         table = unframed_table(left=2, right=2)
+        table.show_header = False
         for name, figure in _figures_of(task):
             table.add_row(name, figure)
         console.print(table)

@@ -15,7 +15,7 @@ from muscle.flips.wording import percent_in_three_digits
 from muscle.route.bound import Bound, Counts, Prices, Verdict, bound
 from muscle.route.gate_model import SURE, known
 from muscle.route.items import Items
-from muscle.route.kappa import Step, steps
+from muscle.route.kappa import Step, kappa_words, steps
 from muscle.route.labelling.draw import Draw, is_apart
 from muscle.route.likelihoods import threshold_for
 from muscle.route.option_rules import OptionRule
@@ -157,7 +157,15 @@ class Judging:
 
 
 def report_on(rule: RuleFile, items: Items, served: Served, rows: Bools, judging: Judging) -> RouteReport:
-    """Report on some of the items, and on what is missing."""
+    """Report on some of the items, and on what is missing.
+
+    Args:
+        rule: that answered.
+        items: all of both runs.
+        served: whose answer each item got by the rule.
+        rows: (items,), those that the report is on.
+        judging: prices, names and how the items came to be labelled.
+    """
     counts = _counts_for_bound(rule, items, served, rows, judging)
     found = None if counts.num == 0 else bound(counts, limit=rule.flip_limit)
     ways = _ways(rule, items, served, rows, judging)
@@ -253,7 +261,7 @@ def _ways(rule: RuleFile, items: Items, served: Served, rows: Bools, judging: Ju
 
 
 def _rule_words(rule: RuleFile) -> str:
-    kappa = rule.kappa if isinstance(rule.kappa, str) else "" if rule.kappa is None else f"{rule.kappa:.3g}"
+    kappa = rule.kappa if isinstance(rule.kappa, str) else "" if rule.kappa is None else kappa_words(rule.kappa)
     names = {"gate": "gate", "stack": "stack", "mixture": "mixture of both"}
     return f"{names[rule.kind]}, kappa {kappa}" if kappa else names[rule.kind]
 

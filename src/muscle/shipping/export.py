@@ -19,7 +19,8 @@ from muscle.files import atomic_folder, read_json, write_json
 from muscle.limits import memory_for
 from muscle.models.adapter_check import ADAPTER_FILES, CONFIG, adapter_note
 from muscle.models.adapters import MODEL_CARD, load_adapter
-from muscle.models.bases import ADAPTER_NOTE, Address, LoadedBase, load_base, quiet_libraries, resolve_base
+from muscle.models.base_files import ADAPTER_NOTE, Address, resolve_base
+from muscle.models.bases import LoadedBase, load_base, quiet_libraries
 from muscle.shipping.card import write_card
 from muscle.shipping.lines import Lines, Shipped, lines_of, read_shipped
 

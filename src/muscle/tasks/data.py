@@ -179,8 +179,17 @@ def load_task_data(
 ) -> TaskData:
     """Load a task's training and test data and hold out a validation set; the test data is never touched by it.
 
-    With inputs without labels, where a source of them is named (`load_unlabelled`). Warns in the log where texts of the
-    test data stand in the training data too.
+    Warns in the log where texts of the test data stand in the training data too.
+
+    Args:
+        task: whose rows they are.
+        train: where the training data is.
+        test: where the test data is.
+        train_limit: take the first so many rows alone.
+        test_limit: the same of the test data.
+        validation_fraction: share of the training data's texts that is held out, in (0, 1).
+        seed: of which ones.
+        unlabelled: where further inputs are (`load_unlabelled`); none without.
 
     Raises:
         DataError: a source cannot be read, a row does not fit the task, or there is too little training data.

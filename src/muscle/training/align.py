@@ -16,7 +16,8 @@ from muscle.config.methods import EngineName
 from muscle.config.settings import LoraSettings, TrainingSettings
 from muscle.errors import ConfigError
 from muscle.models.adapters import check_place
-from muscle.models.bases import LoadedBase, same_vocabulary
+from muscle.models.bases import LoadedBase
+from muscle.models.tokenizers import same_vocabulary
 from muscle.tasks.recorded import Record
 from muscle.tasks.task import Example, Task
 from muscle.training.data.examples import TokenizedExamples
@@ -25,7 +26,7 @@ from muscle.training.head.usable_head import Heads
 from muscle.training.interpolate import interpolate
 from muscle.training.losses.masks import share_of_old
 from muscle.training.options.align import OptionAlignment
-from muscle.training.options.teach import OptionData
+from muscle.training.options.data import OptionData
 from muscle.training.run import TrainingResult, tokenized_parts, train_and_save
 from muscle.training.start import Start
 from muscle.training.stored_trainers import MixtureTrainer, StoredTrainer

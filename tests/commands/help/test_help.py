@@ -16,6 +16,8 @@ from muscle.commands.help.grouped import MORE
 from muscle.commands.help.texts import TEXTS
 
 COMMANDS = get_command(app).commands
+GROUPS = {name: each.commands for name, each in COMMANDS.items() if hasattr(each, "commands")}
+SUBCOMMANDS = {f"{group} {name}": each for group, found in GROUPS.items() for name, each in found.items()}
 
 
 def test_commands_stand_in_groups_and_their_helps_are_not_cut():
@@ -39,13 +41,13 @@ def test_the_basic_options_come_first_and_no_option_is_lost():
 
 @pytest.mark.parametrize("name", sorted(TEXTS))
 def test_every_example_is_of_its_command_and_takes_options_that_there_are(name):
-    text = muscle(name, "--help").out
+    text = muscle(*name.split(), "--help").out
     assert "  Examples:\n" in text
     for _, lines in TEXTS[name].examples:
         for line in lines.replace("\\\n", "").splitlines():
             words = shlex.split(line)
             assert words[0] == "muscle"
-            command = COMMANDS[words[1]] if words[1] != "baseline" else COMMANDS["baseline"].commands[words[2]]
+            command = GROUPS[words[1]][words[2]] if words[1] in GROUPS else COMMANDS[words[1]]
             known = {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
             given = {word.partition("=")[0] for word in words if word.startswith("-")}
             assert given <= known, line
@@ -61,6 +63,12 @@ def test_every_page_that_a_help_names_is_there():
 
 def test_every_command_is_in_a_group():
     assert [name for name, each in COMMANDS.items() if not each.rich_help_panel or each.rich_help_panel == MORE] == []
+
+
+def test_every_command_and_subcommand_has_examples_and_its_options_in_groups():
+    assert {*COMMANDS, *SUBCOMMANDS} == {*TEXTS}
+    assert "What calls cost:" in muscle("route", "fit", "--help").out
+    assert {type(each) for each in SUBCOMMANDS.values()} == {type(COMMANDS["compare"])}
 
 
 def completed(words, position):

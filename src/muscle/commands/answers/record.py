@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from muscle.record.pace import Limits
     from muscle.record.recording import Recorded
     from muscle.tasks.task import Example, Task
+
+_PROMPTS_READ = 20
+"""Prompts that are looked at for whether they name the options."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +205,14 @@ def _of_endpoint(what: What, at: AtEndpoint, limiting: Limiting, task: Task, ite
     log = _opened(what.out, asking.identity(task))
     meter = Meter(limits, log.spent, wait=caller.wait)
     recorder = EndpointRecorder(task, asking, endpoint, caller, meter, log, limiting.parallel)
-    return recorder.record(open_work(log, items, what.repeats))
+    work = open_work(log, items, what.repeats)
+    if work and asking.leaves_options_open(task, items[:_PROMPTS_READ]):
+        logging.getLogger(__name__).warning(
+            "task %s: the prompt does not name the options, so only a model that was trained on them can answer with "
+            "one; else write them into the task's prompt (docs/record.md), or take --ask options",
+            task.name,
+        )
+    return recorder.record(work)
 
 
 def _of_local_model(what: What, here: Here, task: Task, items: tuple[Example, ...]) -> Recorded:
@@ -221,8 +232,6 @@ def _of_local_model(what: What, here: Here, task: Task, items: tuple[Example, ..
 
 
 def _opened(out: Path, asked_with: str) -> RecordLog:
-    import logging
-
     from muscle.record.log import RecordLog
 
     log = RecordLog(out, asked_with)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import typer
 
 from muscle.commands.groups import Reading, spread
+from muscle.commands.help.grouped import GroupedCommand
+from muscle.commands.help.texts import help_of
 from muscle.commands.options import Allow, Html, JsonFile, MaxUnpaired, On, Quiet
 from muscle.commands.shell import check_outputs, start, write_result
 from muscle.commands.sources import reading
@@ -33,24 +35,6 @@ LabelFiles = Annotated[
     list[Path] | None,
     typer.Option("--labels", metavar="FILE", help="A filled-in list of muscle route label. Repeatable."),
 ]
-
-
-_FIT = (
-    "\b\nExamples:\n"
-    "Recorded answers beside a new API model, which says how sure it is:\n"
-    "  muscle route fit recorded.jsonl new.jsonl --old-price 0 --slice topic\n"
-    "Two models with likelihoods, the old one asked for the least sure quarter:\n"
-    "  muscle route fit old.jsonl new.jsonl --ask-share 0.25 --html route.html"
-)
-_CHECK = "\b\nExamples:\n  muscle route check rule.yaml old-may.jsonl new-may.jsonl"
-_APPLY = "\b\nExamples:\n  muscle route apply rule.yaml recorded.jsonl new.jsonl --out served.jsonl"
-_LABEL = (
-    "\b\nExamples:\n"
-    "  muscle route label recorded.jsonl new.jsonl --num 300 --out to-label.csv\n"
-    "  muscle route fit recorded.jsonl new.jsonl --labels to-label.csv\n"
-    "  muscle route label recorded.jsonl new.jsonl --labels to-label.csv --rule rule.yaml --out next.csv"
-)
-"""Examples below a command's help; `\\b` keeps their lines."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +170,7 @@ class Fitting:
     ] = 0.5
 
 
-@app.command("fit", epilog=_FIT)
+@app.command("fit", cls=GroupedCommand, epilog=help_of("route fit").epilog)
 @spread
 def fit_command(
     old: Old,
@@ -203,6 +187,7 @@ def fit_command(
     """Fit a rule on a part of the labelled items, and tell what it is worth on the rest.
 
     A run is named as for muscle compare; RUN::key=value says something of one run alone.
+    Exit code 0, whatever the rule is worth (muscle route check judges it); 3: bad input.
     """
     showing.begin(out)
     from muscle.route import FitOptions, fit_route, write_rule
@@ -222,7 +207,7 @@ def fit_command(
     showing.show(found.report, written=out)
 
 
-@app.command("check", epilog=_CHECK)
+@app.command("check", cls=GroupedCommand, epilog=help_of("route check").epilog)
 @spread
 def check_command(
     rule: RulePath,
@@ -261,7 +246,7 @@ def check_command(
     raise typer.Exit(CODES[found.verdict])
 
 
-@app.command("apply", epilog=_APPLY)
+@app.command("apply", cls=GroupedCommand, epilog=help_of("route apply").epilog)
 @spread
 def apply_command(
     rule: RulePath,
@@ -279,6 +264,7 @@ def apply_command(
 
     An item that has no recorded answer gets the new one, and is named.
     The file is a run: muscle compare OLD served.jsonl tells what breaks, cut by whose answer it is (the slice route).
+    Of items that the rule was fitted on that flatters it: muscle route check tells what it is worth.
     """
     start(quiet)
     check_outputs(out, json_file)
@@ -302,7 +288,7 @@ def apply_command(
     print_applied(found, out, Console())
 
 
-@app.command("label", epilog=_LABEL)
+@app.command("label", cls=GroupedCommand, epilog=help_of("route label").epilog)
 @spread
 def label_command(
     old: Old,

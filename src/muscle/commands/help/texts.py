@@ -183,6 +183,74 @@ TEXTS = {
         ),
         "docs/record.md",
     ),
+    "route": HelpText(
+        SERVE,
+        (
+            (
+                "a rule, what it is worth, and the answers by it",
+                "muscle route fit recorded.jsonl new.jsonl --old-price 0\n"
+                "muscle route apply rule.yaml recorded.jsonl new.jsonl --out served.jsonl",
+            ),
+        ),
+        "docs/route.md",
+    ),
+    "route fit": HelpText(
+        SERVE,
+        (
+            (
+                "recorded answers beside a new API model, which says how sure it is",
+                "muscle route fit recorded.jsonl new.jsonl --old-price 0 --slice topic",
+            ),
+            (
+                "two models with likelihoods, the old one asked for the least sure quarter",
+                "muscle route fit old.jsonl new.jsonl --ask-share 0.25 --html route.html",
+            ),
+        ),
+        "docs/route.md",
+    ),
+    "route check": HelpText(
+        SERVE,
+        (("on answers of another month", "muscle route check rule.yaml old-may.jsonl new-may.jsonl"),),
+        "docs/route.md",
+    ),
+    "route apply": HelpText(
+        SERVE,
+        (
+            (
+                "answers that muscle compare reads",
+                "muscle route apply rule.yaml recorded.jsonl new.jsonl --out served.jsonl",
+            ),
+        ),
+        "docs/route.md",
+    ),
+    "route label": HelpText(
+        SERVE,
+        (
+            ("a first list, in random order", "muscle route label recorded.jsonl new.jsonl --num 300 --out first.csv"),
+            (
+                "the next one, by what a label is expected to win",
+                "muscle route label recorded.jsonl new.jsonl --labels first.csv \\\n"
+                "    --rule rule.yaml --out next.csv",
+            ),
+        ),
+        "docs/route.md",
+    ),
+    "baseline": HelpText(
+        COMPARE,
+        (
+            (
+                "keep what is accepted, and hold the next one against it",
+                "muscle baseline save results/main --name main\nmuscle gate results/new --baseline main",
+            ),
+        ),
+        "docs/ci.md",
+    ),
+    "baseline save": HelpText(
+        COMPARE,
+        (("the version that is accepted", "muscle baseline save results/main --name main"),),
+        "docs/ci.md",
+    ),
+    "baseline list": HelpText(COMPARE, (("what is kept", "muscle baseline list"),), "docs/ci.md"),
     "export": HelpText(
         TRAIN,
         (("a whole model, and the lines that serve it", "muscle export RUN/adapters/compat/TASK --out ship --merged"),),
@@ -211,7 +279,7 @@ TEXTS = {
         "docs/compare.md",
     ),
 }
-"""By the command's name; one that isn't here stands under `MORE`."""
+"""By the command's name, a subcommand's with its group's before it; one that isn't here stands under `MORE`."""
 
 
 def help_of(name: str) -> HelpText:

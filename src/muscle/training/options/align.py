@@ -19,9 +19,10 @@ from muscle.models.adapters import load_adapter
 from muscle.models.bases import LoadedBase
 from muscle.provenance import fingerprint
 from muscle.tasks.recorded import Record
-from muscle.training.options.lessons import calibrated, distance_of, taught_lesson
+from muscle.training.options.data import OptionData
+from muscle.training.options.lessons import Lesson, distance_of, label_lesson, taught_lesson
 from muscle.training.options.recorded import read_recorded
-from muscle.training.options.teach import Lesson, OptionData, label_lesson, teacher_scores
+from muscle.training.options.teachers import calibrated, teacher_scores
 from muscle.training.options.train import reads_items, train_on_options
 from muscle.training.options.trainer import OptionLoss
 from muscle.training.options.twins import TwinTrainer, bootstrapped
