@@ -18,6 +18,7 @@ from muscle.flips.options import ALLOWANCES
 from muscle.flips.pairing.main_scores import other_names, other_scales
 from muscle.flips.pairing.match import item_contents, with_one_task_name
 from muscle.flips.pairing.metadata_changes import MAX_NAMES, SettingsChange, common_start, settings_changes
+from muscle.flips.pairing.renamed_tasks import told_renaming
 from muscle.flips.pairing.run_order import told_order
 from muscle.foreign_text import first_few, shorten
 from muscle.predictions.plain.verdicts import compared_with_reference
@@ -126,6 +127,9 @@ def _items(old: Run, new: Run) -> list[Difference]:
         if only.height:
             names = [t if f == "none" else f"{t}/{f}" for t, f in only.select("task", "filter").iter_rows()]
             found.append(Difference("items", "note", f"only in {run.name}: {first_few(names, MAX_NAMES)}"))
+    renamed = told_renaming(old, new)
+    if renamed is not None:
+        found.append(Difference("items", "note", renamed))
     for column, noun in (("items", "item"), ("repeats", "repeat")):
         other = both.filter(pl.col(column) != pl.col(f"{column}_right"))
         if other.height:
