@@ -504,3 +504,14 @@ def test_nothing_heavy_is_imported() -> None:
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )
+
+
+def test_a_run_that_is_a_copy_of_the_other_is_told() -> None:
+    def answered(number: int, last: str) -> pl.DataFrame:
+        answers = [*(f"answer {place}" for place in range(number - 1)), last]
+        return pl.DataFrame({"id": [str(place) for place in range(number)], "output": answers, "correct": True})
+
+    told = "old vs new: all 40 answers are the same texts: is one run a copy of the other?"
+    assert told in compare(answered(40, "x"), answered(40, "x")).report.warnings
+    for old, new in (((40, "x"), (40, "y")), ((10, "x"), (10, "x"))):
+        assert not any("copy" in warning for warning in compare(answered(*old), answered(*new)).report.warnings)

@@ -140,7 +140,7 @@ def _openai_item(answer: Answer) -> dict[str, Any]:
     grader = {"name": "exact", "passed": answer.right, "score": float(answer.right)}
     return {
         "object": "eval.run.output_item",
-        "id": f"outputitem_{answer.number}",
+        "id": f"outputitem_{answer.task}_{answer.number}",
         "run_id": f"evalrun_{answer.model}",
         "eval_id": "eval_1",
         "status": "pass" if answer.right else "fail",

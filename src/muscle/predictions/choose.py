@@ -64,5 +64,6 @@ def with_metric(run: Run, name: str, *, is_main: bool = True) -> Run:
         others = [c for c in frame.columns if c != column]
         frame = frame.select(*others[:first], column, *others[first:])
     # What is known of the verdicts before is not of those that decide now.
-    kept = {key: fact for key, fact in run.metadata.items() if key not in ("compares", "judged_by")}
+    gone = ("compares", "judged_by", "verdict_columns", "unused_columns")
+    kept = {key: fact for key, fact in run.metadata.items() if key not in gone}
     return replace(run, frame=frame, metadata=kept)

@@ -72,6 +72,8 @@ class RunFacts(TypedDict, total=False):
         compares: of a plain table whose verdicts are not given, the field that is compared with the reference; of a
             folder, by task.
         judged_by: of a plain table, the metric that its column of verdicts is called by.
+        verdict_columns: of plain tables, the columns of verdicts that decide, in small letters and joined by `_`.
+        unused_columns: of plain tables, the columns that are not used, written so.
         default_task: the task's name where the rows named none and it was taken from the file.
     """
 
@@ -92,6 +94,8 @@ class RunFacts(TypedDict, total=False):
     decided: str
     compares: str | Mapping[str, str]
     judged_by: str
+    verdict_columns: list[str]
+    unused_columns: list[str]
     default_task: str
 
 

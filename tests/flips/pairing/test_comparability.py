@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -8,6 +9,7 @@ import pytest
 from muscle import CompareOptions, Run, compare, history, read_run
 from muscle.errors import ConfigError, DataError, JoinError
 from muscle.flips.pairing.comparability import Difference, check_comparable, find_differences
+from muscle.predictions.writers.convert import convert
 from places import DATA
 
 FILES = DATA / "readers"
@@ -153,6 +155,26 @@ def test_scores_that_are_mostly_on_one_scale_are_one_metric() -> None:
         assert find_differences(shares(*[0.8] * 40), shares(*values)) == []
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ([0.0, 0.0, 0.0, 0.9], [0.0, 0.0, 0.0, 60.0], "lies between 0 and 1 in old, and is 60 as the median in new (z"),
+        ([2.0, 4.0, 5.0, 5.0], [4.0, 8.0, 9.0, 10.0], "is at most 5 in old, and is 8.5 as the median in new, perhaps"),
+    ],
+)
+def test_a_score_on_another_scale_is_found_among_zeros_and_above_1(
+    old: list[float], new: list[float], told: str
+) -> None:
+    def scored(values: list[float], name: str = "old") -> Run:
+        table = pl.DataFrame({"id": [str(place) for place in range(len(values))], "score.quality": values})
+        return Run(name, read_run(table).frame)
+
+    (found,) = of_kind(find_differences(scored(old * 5), scored(new * 5, "new")), "metric")
+    assert found.severity == "refuse" and told in found.message
+    assert find_differences(scored([2.0, 4.0]), scored([5.0, 8.0])) == []  # too few to say
+    assert find_differences(scored([1.0, 2.0, 3.0, 5.0] * 5), scored([4.0, 5.0, 5.0, 5.0] * 5)) == []
+
+
 def test_allowed_scores_of_other_names_keep_the_other_tasks_scores() -> None:
     old = pl.concat([scored(rouge1=[0.5] * 4), scored(rouge1=[0.5] * 4).with_columns(task=pl.lit("b"))])
     new = pl.concat(
@@ -254,6 +276,35 @@ def test_verdicts_of_columns_that_are_called_by_other_metrics_are_refused() -> N
         check_comparable(called("acc"), called("exact_match"))
     for names in (("em", "exact_match"), ("passed", "acc"), ("correct", "passed")):
         assert find_differences(*map(called, names)) == []
+
+
+@pytest.mark.parametrize("form", ["file", "folder", "converted"])
+def test_a_column_of_verdicts_that_decides_on_one_side_only_is_refused(tmp_path: Path, form: str) -> None:
+    def written(name: str, header: str, line: str) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        file = folder / "t.csv"
+        file.write_text("\n".join([header, *(f"{place},{line}" for place in range(20))]))
+        if form == "converted":
+            convert(read_run(file), tmp_path / f"{name}-converted")
+            return tmp_path / f"{name}-converted"
+        return file if form == "file" else folder
+
+    old = written("old", "id,passed", "no")
+    new = written("new", "id,correct,passed", "yes,no")
+    for runs in ((old, new), (new, old)):
+        with pytest.raises(JoinError, match=r"column 'passed' decides in .*'correct' does .*--allow metric"):
+            compare(*runs)
+    same = written("same", "id,correct,passed", "no,yes")
+    assert of_kind(find_differences(read_run(new), read_run(same)), "metric") == []
+
+
+def test_verdicts_of_a_folder_that_are_called_by_other_metrics_are_refused(tmp_path: Path) -> None:
+    for name, measure in (("old", "acc"), ("new", "exact_match")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "t.csv").write_text(f"id,{measure}\n1,1\n2,0\n")
+    with pytest.raises(JoinError, match="judged_by accuracy against exact match"):
+        compare(tmp_path / "old", tmp_path / "new")
 
 
 def test_what_was_read_out_of_an_answer_is_another_rule_than_the_whole_answer() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from muscle import Run, read_run
 from muscle.errors import JoinError
+from muscle.flips.pairing.comparability import find_differences
 from muscle.flips.pairing.join import Joined, join_runs
 from muscle.predictions import write_records
 
@@ -157,6 +158,25 @@ def test_answers_that_are_numbered_from_1_pair_with_those_from_0(tmp_path: Path)
     for new in (read_run(later), read_run(pl.DataFrame(later)), read_run(folder)):
         report = join_runs(read_run(rows), new).report
         assert (report.paired, report.surplus_repeats) == (6, 0)
+
+
+def test_a_task_that_has_another_name_in_the_new_run_is_told() -> None:
+    old = [item(place, input=f"{place}?", task="kept" if place < 3 else "sums") for place in range(6)]
+    new = [row | {"task": {"kept": "kept", "sums": "additions"}[row["task"]]} for row in old]
+    told = "asks sums and additions hold the same items under two names"
+    with pytest.raises(JoinError, match=f"50% of a side's predictions have no partner.*T{told}"):
+        join(old, new, max_unpaired=0.05)
+    with pytest.raises(JoinError, match=f"share no item.*T{told}"):
+        join(old[3:], new[3:])
+    notes = [each.message for each in find_differences(run_of(old), run_of(new))]
+    assert any(note.startswith(f"t{told}") for note in notes)
+
+
+def test_other_tasks_with_the_same_ids_or_other_texts_are_not_taken_for_one() -> None:
+    for old, new in ((item(1), item(1)), (item(1, input="a"), item(1, input="b"))):
+        with pytest.raises(JoinError, match="share no item") as caught:
+            join([old | {"task": "sums"}], [new | {"task": "additions"}])
+        assert "two names" not in str(caught.value)
 
 
 def test_repeats_that_the_other_side_lacks_are_counted_apart() -> None:

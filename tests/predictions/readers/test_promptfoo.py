@@ -321,3 +321,13 @@ def test_the_settings_of_a_judge_are_shown_without_its_key(tmp_path: Path) -> No
             {"type": "llm-rubric", "value": "polite", "provider": {"id": "j", "apiKey": "sk-1"}}
         ]
     assert "sk-1" not in str(read_run(write(tmp_path / "x.json", value)).metadata)
+
+
+def test_results_that_are_not_what_the_file_itself_counts_are_told(tmp_path: Path) -> None:
+    value = document()
+    successes = value["results"]["stats"]["successes"]
+    assert read_run(FILES / "v1.json").metadata["notes"] == []
+    passed = next(each for each in value["results"]["results"] if each["success"])
+    passed["success"] = False
+    (note,) = read_run(write(tmp_path / "x.json", value)).metadata["notes"]
+    assert note.startswith(f"its own stats count {successes} successes, its results {successes - 1}: ")

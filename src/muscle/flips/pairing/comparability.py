@@ -18,6 +18,7 @@ from muscle.flips.options import ALLOWANCES
 from muscle.flips.pairing.main_scores import other_names, other_scales
 from muscle.flips.pairing.match import item_contents, with_one_task_name
 from muscle.flips.pairing.metadata_changes import MAX_NAMES, SettingsChange, common_start, settings_changes
+from muscle.flips.pairing.renamed_tasks import told_renaming
 from muscle.flips.pairing.run_order import told_order
 from muscle.foreign_text import first_few, shorten
 from muscle.predictions.plain.verdicts import compared_with_reference
@@ -62,6 +63,7 @@ def find_differences(old: Run, new: Run, *, max_changed: float = MAX_CHANGED) ->
     old, new = with_one_task_name([old, new])
     sides = _Sides(old, new)
     found = [*_items(old, new), *sides.changes(max_changed), *_scores(old, new), *_verdict_rules(old, new)]
+    found += _verdict_columns(old, new)
     for change in settings_changes(old.metadata, new.metadata):
         found.append(_from_settings(change, texts_compared=sides.texts_compared))
     if (order := told_order(old, new)) is not None:
@@ -125,6 +127,9 @@ def _items(old: Run, new: Run) -> list[Difference]:
         if only.height:
             names = [t if f == "none" else f"{t}/{f}" for t, f in only.select("task", "filter").iter_rows()]
             found.append(Difference("items", "note", f"only in {run.name}: {first_few(names, MAX_NAMES)}"))
+    renamed = told_renaming(old, new)
+    if renamed is not None:
+        found.append(Difference("items", "note", renamed))
     for column, noun in (("items", "item"), ("repeats", "repeat")):
         other = both.filter(pl.col(column) != pl.col(f"{column}_right"))
         if other.height:
@@ -143,10 +148,12 @@ def _scores(old: Run, new: Run) -> list[Difference]:
         found.setdefault((f"main score {each.old} against {each.new}", severity), []).append(each.task)
     for scale in other_scales(old, new):
         large, small = (old, new) if scale.is_old else (new, old)
-        text = (
-            f"{scale.score} lies between 0 and 1 in {small.name}, and is {scale.median:g} as the median in {large.name}"
+        lies = "lies between 0 and 1" if scale.most <= 1 else f"is at most {scale.most:g}"
+        text = f"{scale.score} {lies} in {small.name}, and is {scale.median:g} as the median in {large.name}"
+        text += " (zeros aside)" if scale.has_zeros else ""
+        found.setdefault((f"{text}, {'another' if scale.most <= 1 else 'perhaps another'} scale", "refuse"), []).append(
+            scale.task
         )
-        found.setdefault((f"{text}, another scale", "refuse"), []).append(scale.task)
     return [
         Difference(
             "metric",
@@ -188,6 +195,27 @@ def _verdict_rules(old: Run, new: Run) -> Iterator[Difference]:
             yield Difference("metric", "refuse", f"{rule}, and {count}", "metric")
         else:
             yield Difference("metric", "note", f"{rule}; the verdicts of {name} are given")
+
+
+def _verdict_columns(old: Run, new: Run) -> Iterator[Difference]:
+    """Find a column of verdicts that decides on one side, and on the other is there and does not."""
+    for run, other in ((old, new), (new, old)):
+        others, unused = _columns_said(other, "verdict_columns"), _columns_said(other, "unused_columns")
+        deciding = _columns_said(run, "verdict_columns")
+        passed_over = [name for name in deciding if name in unused and name not in others]
+        if passed_over and others:
+            yield Difference(
+                "metric",
+                "refuse",
+                f"column '{first_few(passed_over, MAX_NAMES)}' decides in {run.name}, and in {other.name}, which has "
+                f"it too, '{first_few(others, MAX_NAMES)}' does (--column correct=NAME chooses one for both)",
+                "metric",
+            )
+
+
+def _columns_said(run: Run, fact: str) -> list[str]:
+    found = run.metadata.get(fact)
+    return [name for name in found if isinstance(name, str)] if isinstance(found, list) else []
 
 
 class _Sides:

@@ -18,6 +18,7 @@ import polars as pl
 from muscle.errors import JoinError
 from muscle.flips.options import MAX_UNPAIRED, On
 from muscle.flips.pairing.match import Pairing, item_numbers, origin, pair_up
+from muscle.flips.pairing.renamed_tasks import told_renaming
 from muscle.flips.wording import percent_in_full, percent_in_three_digits, true_to_limit
 from muscle.predictions.run import SLICE_PREFIX, Run
 
@@ -262,7 +263,7 @@ def join_runs(
             )
         raise JoinError(
             f"{old.name} and {new.name} share no item: expected the same inputs or ids within a task and filter; "
-            f"{_example(old)}; {_example(new)}"
+            f"{_example(old)}; {_example(new)}{_renaming(*pairing.runs)}"
         )
     joined_old, joined_new = (_rows(f, pairs[n]) for f, n in zip(pairing.frames, ("row", "row_new"), strict=True))
     changed = _changed_references(joined_old, joined_new)
@@ -291,13 +292,20 @@ def join_runs(
         key=key,
         unpaired_share=max(unpaired),
     )
-    _refuse_too_few(old, new, report, max_unpaired, pairing.first_conflict)
+    _refuse_too_few((pairing.runs[0], pairing.runs[1]), report, max_unpaired, pairing.first_conflict)
     if every.height > pairs.height:
         joined_old, joined_new = (pairing.frames[side][every[n]] for side, n in enumerate(("row", "row_new")))
     return Joined(joined_old, joined_new, every["row"], every["row_new"], report, (left_old, left_new), answers)
 
 
-def _refuse_too_few(old: Run, new: Run, report: JoinReport, max_unpaired: float, first_conflict: str | None) -> None:
+def _renaming(old: Run, new: Run) -> str:
+    """Add to a message that tasks have other names, where they have."""
+    told = told_renaming(old, new)
+    return f". {told[0].upper()}{told[1:]}" if told else ""
+
+
+def _refuse_too_few(runs: tuple[Run, Run], report: JoinReport, max_unpaired: float, first_conflict: str | None) -> None:
+    old, new = runs
     if report.paired and report.unpaired_share <= max_unpaired:
         return
     expected = f"at most {percent_in_full(max_unpaired)}" if report.paired else "at least one pair"
@@ -309,4 +317,5 @@ def _refuse_too_few(old: Run, new: Run, report: JoinReport, max_unpaired: float,
         f"{report.prompt_changed} with a changed prompt); expected {expected}: compare runs of the "
         "same items, or allow more (--max-unpaired) or changed ones (--allow prompts, --allow references)"
         + (f". {first_conflict}" if first_conflict else "")
+        + _renaming(old, new)
     )

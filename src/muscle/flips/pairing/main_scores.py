@@ -56,25 +56,33 @@ def other_names(old: Run, new: Run) -> list[OtherName]:
     return found
 
 
+_ENOUGH_SCORES = 20
+"""Items from which on it is odd that half of one run's scores are above all of the other's."""
+
+
 @dataclass(frozen=True)
 class OtherScale:
-    """A task whose deciding score lies between 0 and 1 in one run, and is mostly above 1 in the other.
+    """A task whose deciding score is on another scale in one run: its middle there is above all that the other has.
 
     Attributes:
         task: the task.
         score: the score's name.
-        median: of it, in the run where it is mostly above 1.
+        most: the highest value of the run on the small scale.
+        median: of the run on the large scale, zeros aside: most answers may have none of either.
+        has_zeros: whether there are zeros in that run.
         is_old: whether that is the old run.
     """
 
     task: str
     score: str
+    most: float
     median: float
+    has_zeros: bool
     is_old: bool
 
 
 def other_scales(old: Run, new: Run) -> list[OtherScale]:
-    """List the tasks whose deciding scores are on another scale, shares in one run and percent in the other."""
+    """List the tasks whose deciding scores are on other scales: shares and percent, or 1 to 5 and 1 to 10."""
     names = [_names(run) for run in (old, new)]
     decided = {task: own[0] for task, own in names[0].items() if own and own[:1] == names[1].get(task, [])[:1]}
     sides = [_ranges(run, sorted(set(decided.values()))) for run in (old, new)]
@@ -83,25 +91,27 @@ def other_scales(old: Run, new: Run) -> list[OtherScale]:
         ranges = [side[task] for side in sides]
         if all(each["judged"] for each in ranges):
             continue  # right and wrong decide
-        lowest, highest, medians = (
-            [each[f"{what} {score}"] or 0.0 for each in ranges] for what in ("low", "high", "mid")
+        lowest, highest, medians, numbers = (
+            [each[f"{what} {score}"] or 0.0 for each in ranges] for what in ("low", "high", "mid", "num")
         )
-        found += [
-            OtherScale(task, score, medians[side], is_old=side == 0)
-            for side in (0, 1)
-            if min(lowest) >= 0 and highest[1 - side] <= 1 < medians[side]
-        ]
+        for side in (0, 1):
+            most, median = highest[1 - side], medians[side]
+            # From shares to percent a few items tell; on other scales a few may be so by chance.
+            is_apart = median > 1 if most <= 1 else median > most and min(numbers) >= _ENOUGH_SCORES
+            if min(lowest) >= 0 and is_apart:
+                found.append(OtherScale(task, score, most, median, lowest[side] == 0, is_old=side == 0))
     return found
 
 
 def _ranges(run: Run, scores: Collection[str]) -> dict[str, dict[str, float]]:
-    """Return of each task whether its items are judged, and the lowest, highest and middle value of scores."""
+    """Return of each task whether its items are judged, and range, middle (zeros aside) and number of scores."""
     columns = {score: pl.col(f"{SCORE_PREFIX}{score}") for score in scores}
     grouped = run.frame.group_by("task").agg(
         pl.col("correct").is_not_null().any().alias("judged"),
         *(column.min().alias(f"low {score}") for score, column in columns.items()),
         *(column.max().alias(f"high {score}") for score, column in columns.items()),
-        *(column.median().alias(f"mid {score}") for score, column in columns.items()),
+        *(column.filter(column != 0).median().alias(f"mid {score}") for score, column in columns.items()),
+        *(column.count().alias(f"num {score}") for score, column in columns.items()),
     )
     return {row["task"]: row for row in grouped.iter_rows(named=True)}
 

@@ -50,7 +50,8 @@ class Pairing:
     """The rows of two runs that wait for a partner, and the pairs found so far."""
 
     def __init__(self, old: Run, new: Run, on: On) -> None:
-        self.runs = tuple(with_one_task_name([old, new]))
+        old, new = with_one_task_name([old, new])
+        self.runs = (old, new)
         self.frames = (self.runs[0].frame, self.runs[1].frame)
         kinds = [frame.select(pl.col(_WITHIN).unique().implode()).row(0) for frame in self.frames]
         # One task, filter and repeat on both sides need not be compared row by row.

@@ -15,6 +15,9 @@ from muscle.predictions.run import Run
 MAX_TASKS = 5
 """Tasks that a warning names."""
 
+_MANY_TEXTS = 20
+"""Different answers from which on two versions do not give all of them alike by chance: labels may be few."""
+
 
 @dataclass(frozen=True)
 class Remarks:
@@ -72,6 +75,9 @@ def _about_pair(side: str, pair: Pair, quadrants: Sequence[Quadrants]) -> Iterat
         yield f"{side}: no item is scored in both runs of {first_few(unseen, MAX_TASKS)}"
     if odd:
         yield f"{side}: {report.paired} predictions paired; {', '.join(odd)}"
+    old, new = (frame["output"] for frame in (pair.joined.old, pair.joined.new))
+    if old.null_count() < old.len() and old.equals(new) and old.n_unique() >= _MANY_TEXTS:
+        yield f"{side}: all {old.len():,} answers are the same texts: is one run a copy of the other?"
     same = sum(each.count(UNCHANGED_FLIPS) for each in quadrants if each.answers_known)
     if same:
         yield f"{side}: {same} flips have the same answer on both sides: the scoring changed, not the model"

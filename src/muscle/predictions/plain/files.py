@@ -25,7 +25,7 @@ from muscle.predictions.plain.table_files import csv_line, holds_predictions, is
 from muscle.predictions.plain.to_records import name_task, to_records
 from muscle.predictions.plain.usual_names import sampled_rows, usual_columns
 from muscle.predictions.plain.verdicts import check_score
-from muscle.predictions.plain.what_decides import WhatDecides, what_decides
+from muscle.predictions.plain.what_decides import WhatDecides, over_files, what_decides
 from muscle.predictions.records import concat_records, unknown_fields, with_repeats_from_0
 from muscle.predictions.run import METADATA_FILE, UNREAD, Unread, unread_from_json
 
@@ -255,6 +255,8 @@ def _read_folder(folder: Path, columns: Mapping[str, str] | None) -> Plain:
     metadata |= {"compares": compares} if compares else {}
     notes, readings = (_sentences(metadata, name, folder / METADATA_FILE) for name in ("notes", "readings"))
     deciding = [replace(told, line=f"{listing(names, 3)}: {told.line}").facts() for told, names in files_of.items()]
+    # What a folder's `run.json` says is of the files that were converted, and tells more.
+    metadata = {**over_files(deciding), **metadata}
     for facts in deciding:
         notes += facts["notes"]
         readings += facts["readings"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,12 +26,16 @@ class WhatDecides:
             choice between columns that reports tell; "doubt", which should make a reader look twice.
         compares: the field that is compared with the reference, where verdicts are made so; None where they are given.
         measure: the metric whose verdicts they are, where their column is called by one.
+        column: the column of verdicts that decides, as `plain_name` writes it; None where none does.
+        unused: the columns that are not used, written so.
     """
 
     line: str
     kind: Literal["plain", "reading", "doubt"]
     compares: str | None = None
     measure: str | None = None
+    column: str | None = None
+    unused: tuple[str, ...] = ()
 
     def facts(self) -> RunFacts:
         """Return it as facts of a run."""
@@ -44,6 +48,10 @@ class WhatDecides:
             facts["compares"] = self.compares
         if self.measure is not None:
             facts["judged_by"] = self.measure
+        if self.column is not None:
+            facts["verdict_columns"] = [self.column]
+        if self.unused:
+            facts["unused_columns"] = list(self.unused)
         return facts
 
 
@@ -96,8 +104,26 @@ def what_decides(
     # A score that is called so may be a judge's, a distance or a confidence: that it decides is told.
     is_plain = deciding != ["score"] and all(column(ours) == ours for ours in deciding) and not any(ends)
     kind: Literal["plain", "reading", "doubt"] = "doubt" if doubt else "plain" if is_plain else "reading"
-    measure = MEASURES.get(plain_name(column("correct"))) if "correct" in fields else None
-    return WhatDecides("; ".join([line, *filter(None, ends)]), kind, compares, measure)
+    told = "; ".join([line, *filter(None, ends)])
+    verdicts = plain_name(column("correct")) if "correct" in fields else None
+    measure = None if verdicts is None else MEASURES.get(verdicts)
+    return WhatDecides(told, kind, compares, measure, verdicts, tuple(map(plain_name, unread)))
+
+
+def over_files(files: Iterable[RunFacts]) -> RunFacts:
+    """Bring together what decides in the files of a folder: the columns of all, and the metric that all name."""
+    found: RunFacts = {}
+    several = list(files)
+    measures = {facts.get("judged_by") for facts in several}
+    if len(measures) == 1 and (measure := measures.pop()) is not None:
+        found["judged_by"] = measure
+    verdicts = {name: None for facts in several for name in facts.get("verdict_columns", ())}
+    unused = {name: None for facts in several for name in facts.get("unused_columns", ())}
+    if verdicts:
+        found["verdict_columns"] = list(verdicts)
+    if unused:
+        found["unused_columns"] = list(unused)
+    return found
 
 
 def _none_is_right(verdicts: pl.Series) -> str:

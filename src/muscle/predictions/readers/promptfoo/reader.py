@@ -293,8 +293,14 @@ def _suite_and_run_facts(header: _Header, table: _Results, name: str) -> RunFact
     task |= provider_facts(header.fact("config", "providers"), name, table.providers.get(name, name))
     version = header.fact("metadata", "promptfooVersion")
     counted, read = _total(stats, header.where), table.counts.total()
-    more = counted is not None and counted < read
-    note = f"its own stats count {counted} results, but it holds {read}: was it put together from several?"
+    notes = []
+    if counted is not None and counted < read:
+        notes.append(f"its own stats count {counted} results, but it holds {read}: was it put together from several?")
+    passed = table.counts["successes"]
+    if counted == read and stats["successes"] != passed:
+        notes.append(
+            f"its own stats count {stats['successes']} successes, its results {passed}: rated by hand, or edited?"
+        )
     return {
         "model": {"name": name, "id": table.providers.get(name, name)},
         "versions": {"promptfoo": version} if version else {},
@@ -307,7 +313,7 @@ def _suite_and_run_facts(header: _Header, table: _Results, name: str) -> RunFact
         "description": header.fact("config", "description"),
         "results": {TASK: {name: stats[name] for name in _COUNTS if name in stats}},
         "tasks": {TASK: known(task) | suite_facts(default_test, header.where)},
-        "notes": [note] if more else [],
+        "notes": notes,
     }
 
 
