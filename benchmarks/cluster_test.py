@@ -17,7 +17,6 @@ import argparse
 import itertools
 import json
 import math
-import platform
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -26,6 +25,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from kept_result import machine, write_rows
 from muscle.flips.statistics.clusters import clustered_test
 from muscle.flips.statistics.intervals import mcnemar
 
@@ -104,10 +104,9 @@ def main() -> None:
             print(json.dumps(rows[-1]), flush=True)
     result = {
         "what": "share of simulated updates that a one-sided test at 5 % calls harmful",
-        "machine": f"{platform.machine()}, 2 cores, Python {platform.python_version()}",
+        "machine": machine(),
     }
-    told = json.dumps(result, indent=2)[:-2] + ',\n  "settings": [\n    '
-    RESULTS.write_text(told + ",\n    ".join(map(json.dumps, rows)) + "\n  ]\n}\n")
+    write_rows(RESULTS, result, {"settings": rows})
     calm = [row for row in rows if row["update"] == "loses 0%"]
     wrong = [r for r in calm if r["sign_flips"] > 0.05 + 3 * math.sqrt(0.0475 / r["draws"])]
     if wrong:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import time
 from collections import Counter
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from kept_result import machine
 from muscle.flips.measuring.metrics import Quadrants, count_quadrants
 from muscle.flips.measuring.tally import tally_of_counts
 from muscle.gate.judge import Subject, judge, overall
@@ -143,7 +143,7 @@ def main() -> None:
         "accuracy_old": ACCURACY,
         "excess_negative_flip_rate": EXCESS,
         "noise": "negative flip rate of the model against itself",
-        "machine": f"{platform.machine()}, Python {platform.python_version()}",
+        "machine": machine(),
         "processor_seconds": round(time.process_time() - started, 1),
         "settings": rows,
         "most_wrong_at_limits": wrong_at_limits(limits),

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import resource
 import time
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from kept_result import machine
 from muscle.flips.noise.item_null import permutation_null
 from muscle.flips.noise.item_verdicts import EQUIVALENT, IMPROVED, REGRESSED, item_verdicts
 from muscle.flips.options import Test
@@ -138,7 +138,7 @@ def main() -> None:
     parser.add_argument("--speed", action="store_true")
     arguments = parser.parse_args()
     result: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
-    result["machine"] = f"{platform.machine()}, 2 cores, Python {platform.python_version()}"
+    result["machine"] = machine()
     if arguments.speed:
         result["speed"] = speed()
         print(json.dumps(result["speed"]))

@@ -14,15 +14,14 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import math
-import platform
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from kept_result import machine, write_rows
 from muscle import JudgeErrors
 from muscle.flips.explaining.judges import corrected_difference, corrected_rate, ppi_difference
 from muscle.flips.statistics.intervals import Estimate, newcombe_paired
@@ -158,16 +157,13 @@ def main() -> None:
         "what": "share of draws whose 95 % interval of the corrected difference, or rate, holds the "
         "truth; least and most of all settings first",
         "draws": draws,
-        "machine": f"{platform.machine()}, 2 cores, Python {platform.python_version()}",
+        "machine": machine(),
         "seconds": round(time.perf_counter() - started),
         "by_errors_least_and_most": summary,
         "by_labels_least_and_most": of_labels,
     }
     rows = {"by_errors": errors, "by_labels": labels}
-    told = json.dumps(result, indent=2)[:-2] + "".join(
-        f',\n  "{name}": [\n    ' + ",\n    ".join(map(json.dumps, each)) + "\n  ]" for name, each in rows.items()
-    )
-    RESULTS.write_text(told + "\n}\n")
+    write_rows(RESULTS, result, rows)
     room = 3 * math.sqrt(0.93 * 0.07 / draws)
     outside = [row for row in errors if not 0.93 - room <= row["difference"] <= 0.97 + room]
     low = [row for row in labels if row["difference"] < 0.93 - 2 * room]

@@ -14,13 +14,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import platform
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from kept_result import machine
 from muscle.flips.noise.floor import noise_of_repeats, noise_of_rerun
 from muscle.flips.noise.repeats import Repeats, Side
 from muscle.flips.pairing.items import TaskItems
@@ -116,7 +116,7 @@ def main() -> None:
     result = {
         "what": "share of simulated sets of items whose 95 % intervals hold the truth",
         "sets": sets,
-        "machine": f"{platform.machine()}, 2 cores, Python {platform.python_version()}",
+        "machine": machine(),
         "settings": rows,
     }
     RESULTS.write_text(json.dumps(result, indent=2) + "\n")

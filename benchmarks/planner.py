@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from kept_result import machine
 from muscle.flips.statistics import intervals as statistics
 from muscle.flips.statistics.clusters import clustered_test
 from muscle.plan.resolution import Variances, items_needed, power_of
@@ -71,7 +71,7 @@ def main() -> None:
     result = {
         "what": "power promised by muscle plan and reached in simulation",
         "updates": updates,
-        "machine": f"{platform.machine()}, 2 cores, Python {platform.python_version()}",
+        "machine": machine(),
         "settings": rows,
     }
     RESULTS.write_text(json.dumps(result, indent=2) + "\n")

@@ -17,9 +17,7 @@ benchmarks/results/sequential.json; fails where a false call has a chance above 
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import platform
 import time
 from collections.abc import Callable
 from functools import partial
@@ -28,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from kept_result import machine, write_rows
 from muscle.plan.sequential import ALPHA, SequentialTest, log_e_below, log_e_harm
 
 RESULTS = Path(__file__).parent / "results" / "sequential.json"
@@ -191,15 +190,12 @@ def main() -> None:
     result = {
         "what": "sequential test at level 0.05, a look after each item: exact chances of a call, and "
         "shuffled sets as a check",
-        "machine": f"{platform.machine()}, 2 cores, Python {platform.python_version()}",
+        "machine": machine(),
         "seconds": round(time.perf_counter() - started),
         "most_false_calls": {" ".join(key): chance for key, chance in worst.items()},
     }
     rows = {"shuffled": checked, **found}
-    told = json.dumps(result, indent=2)[:-2] + "".join(
-        f',\n  "{name}": [\n    ' + ",\n    ".join(map(json.dumps, each)) + "\n  ]" for name, each in rows.items()
-    )
-    RESULTS.write_text(told + "\n}\n")
+    write_rows(RESULTS, result, rows)
     if max(worst.values()) > ALPHA:
         raise SystemExit(f"false calls above {ALPHA:.0%}: {worst}")
 

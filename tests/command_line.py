@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from json_lines import write_lines
 from muscle import cli
 
 Row = dict[str, Any]
@@ -84,9 +85,7 @@ def rows(num: int = 300, *, lost: int = 0, gained: int = 0) -> list[Row]:
 
 def write(path: Path, lines: list[Row]) -> Path:
     """Write a run as JSON lines."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return path
+    return write_lines(path, *lines)
 
 
 def write_folder(folder: Path, lines: list[Row], metadata: Row) -> Path:

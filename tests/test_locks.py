@@ -23,13 +23,13 @@ with held(Path(sys.argv[1])):
 def test_what_another_process_holds_is_waited_for_until_it_dies(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(locks, "_SECONDS_BETWEEN_LOOKS", 0.01)
     caplog.set_level("INFO", logger="muscle")
-    place, entered, done = tmp_path / "stores" / "new", threading.Event(), []
+    place, entered, killed, done = tmp_path / "stores" / "new", threading.Event(), threading.Event(), []
     with subprocess.Popen([sys.executable, "-c", HOLDS, place], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"
 
         def enter():
             with held(place):
-                done.append(other.poll() is not None)
+                done.append(killed.is_set())
             entered.set()
 
         thread = threading.Thread(target=enter)
@@ -37,8 +37,8 @@ def test_what_another_process_holds_is_waited_for_until_it_dies(tmp_path, monkey
         while not caplog.records:
             assert not entered.wait(0.01), "two at a time"
         assert f"waiting for another process that is at {place}" in caplog.text
+        killed.set()
         other.kill()
-        other.wait()
         thread.join()
     assert done == [True]
 

@@ -205,8 +205,8 @@ def test_the_new_teacher_stands_in_one_place_whoever_stands_in_the_old_ones(
     for name in ("lr6", "twin6", "third6", "stack6-twin"):
         alignment = AlignmentSettings.model_validate(known[name].alignment)
         placed[name] = bench["steps"].stores_of(tmp_path, known[name].teacher[1], alignment)
-    assert {kept.new for kept in placed.values()} == {tmp_path / "old"}
-    assert [kept.stores.name for kept in placed.values()] == ["old", "twin", "third", "twin"]
+    assert {(kept.new, kept.labels) for kept in placed.values()} == {(tmp_path / "old", tmp_path / "labels")}
+    assert [kept.old.name for kept in placed.values()] == ["old", "twin", "third", "twin"]
     # Candidate answers are those that the other one gave too.
     answers = AlignmentSettings.model_validate({"method": "answers", "labels_first": False})
     assert bench["steps"].stores_of(tmp_path, "twin", answers).new == tmp_path / "twin"

@@ -124,6 +124,17 @@ def test_plain_words_mean_what_they_mean_in_yaml_1_1(tmp_path: Path, head: str, 
     assert found == {"a": value, "b": [value]} and type(found["a"]) is type(value)
 
 
+def test_a_number_with_an_exponent_needs_no_point_where_a_number_is_expected(tmp_path: Path) -> None:
+    found = load_stage_settings(written(tmp_path, "training: {learning_rate: 1e-4}\nalignment: {temperature: 2E0}"))
+    assert (found.training.learning_rate, found.alignment.temperature) == (1e-4, 2.0)
+    overridden = load_stage_settings(None, overrides=assignments(["training.max_grad_norm=1e9", "lora.dropout=5.0e-1"]))
+    assert (overridden.training.max_grad_norm, overridden.lora.dropout) == (1e9, 0.5)
+    with pytest.raises(ConfigError, match=r"line 1: training.learning_rate: expected greater than 0, found -0.0001"):
+        load_stage_settings(written(tmp_path, "training: {learning_rate: -1e-4}"))
+    with pytest.raises(ConfigError, match=r"training\.epochs: expected a valid integer, found '1e1'"):
+        load_stage_settings(written(tmp_path, "training: {epochs: 1e1, learning_rate: 1e-4}"))
+
+
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     values = {
         "z": {"s": "on", "y": "y", "e": "1e-3", "o": "010", "date": "2026-01-01", "ü": "a: b #c\n"},

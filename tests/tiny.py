@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from json_lines import write_lines
 
 WORDS = [f"w{index}" for index in range(40)]
 TOOLS = ("bowl", "fork", "rope", "lamp")
@@ -102,7 +103,7 @@ def write_choice_rows(path: Path, count: int, *, start: int = 0) -> Path:
                 "label": label,
             }
         )
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_lines(path, *rows)
     return path
 
 

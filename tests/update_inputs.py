@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from command_line import muscle
+from json_lines import write_lines
 from muscle.config.update_file import UpdateConfig, load_config
 from muscle.yaml_files import yaml_text
 from tiny import TASK_YAML, save_base, write_choice_rows
@@ -40,7 +42,7 @@ def write_update_inputs(
     path = write_choice_rows(root / "more.jsonl", more, start=500)
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     unlabelled = [{key: row[key] for key in kept or row if key != "label"} for row in rows]
-    path.write_text("".join(json.dumps(row) + "\n" for row in unlabelled))
+    write_lines(path, *unlabelled)
     save_base(root / "old", seed=1)
     save_base(root / "new", seed=2)
     return root
@@ -60,16 +62,24 @@ def write_sweep_inputs(
     """
     write_update_inputs(root, train=train, test=test)
     save_base(root / "third", seed=3)
+    write_update_yaml(root / "update.yaml", lora={"r": 4, "alpha": 8, **(lora or {})}, sweep=sweep)
+    return root
+
+
+def write_update_yaml(
+    path: Path, *, task: str = "tools.yaml", training: Mapping[str, object] = TRAINING, **sections: object
+) -> Path:
+    """Write the update of these inputs beside them; further sections take the place of the defaults."""
     config = {
         "old": "old",
         "new": "new",
-        "tasks": [{"task": "tools.yaml", "train": "train.jsonl", "test": "test.jsonl"}],
-        "lora": {"r": 4, "alpha": 8, **(lora or {})},
-        "training": TRAINING,
-        "sweep": sweep,
+        "tasks": [{"task": task, "train": "train.jsonl", "test": "test.jsonl"}],
+        "lora": {"r": 4, "alpha": 8},
+        "training": dict(training),
+        **sections,
     }
-    (root / "update.yaml").write_text(yaml_text(config))
-    return root
+    path.write_text(yaml_text(config))
+    return path
 
 
 def configured(
@@ -82,19 +92,21 @@ def configured(
     **alignment: Any,
 ) -> UpdateConfig:
     """Return the update with a method, written beside its inputs."""
-    config = {
-        "old": "old",
-        "new": "new",
-        "tasks": [{"task": task, "train": "train.jsonl", "test": "test.jsonl"}],
-        "lora": {"r": 4, "alpha": 8},
-        "training": dict(training),
-        "alignment": alignment,
-        "evaluation": {"control": control, "bare_base": False},
-        "output": str(out),
-    }
+    evaluation = {"control": control, "bare_base": False}
     path = root / f"{out.name}.yaml"
-    path.write_text(yaml_text(config))
+    write_update_yaml(path, task=task, training=training, alignment=alignment, evaluation=evaluation, output=str(out))
     return load_config(path)
+
+
+def align_alone(root: Path, adapters: Path, out: Path, **alignment: object) -> dict[str, Any]:
+    """Run `muscle align` on these inputs, from the task adapters of a finished run; return what it wrote of itself."""
+    (root / "settings.yaml").write_text(yaml_text({"training": TRAINING, "alignment": alignment}))
+    arguments = ["align", "--task", str(root / "tools.yaml"), "--train", str(root / "train.jsonl")]
+    for side in ("old", "new"):
+        arguments += [f"--{side}", f"{root / side}+{adapters / side / 'tools'}"]
+    done = muscle(*arguments, "--config", root / "settings.yaml", "--out", out)
+    assert done.code == 0, done.err
+    return json.loads((out / "training.json").read_text())
 
 
 def with_adapters(config: UpdateConfig, folder: Path) -> UpdateConfig:

@@ -16,7 +16,6 @@ from muscle.config.methods import AnswerSettings
 from muscle.config.settings import TrainingSettings
 from muscle.errors import ConfigError
 from muscle.files import read_json, write_json
-from muscle.pipeline.stage import KeptStores
 from muscle.pipeline.whole_answers.candidates import candidate_parts, draw_candidates
 from muscle.provenance import fingerprint
 from muscle.sweep.jobs import shares_new_side
@@ -24,6 +23,7 @@ from muscle.tasks.task import Example
 from muscle.training.align import align
 from muscle.training.finetune import finetune
 from muscle.training.run import TrainingResult
+from muscle.training.teachers.kept_stores import KeptStores
 
 Kind = Literal["bare", "finetune", "align"]
 ANOTHER = 1000
@@ -263,8 +263,7 @@ def _train(bench: Bench, step: Step, training: TrainingSettings, out: Path) -> T
         settings=training,
         out=out,
         description=step.name,
-        store=kept.stores if kept else None,
-        new_store=kept.new if kept else None,
+        store=kept,
     )
 
 
@@ -278,7 +277,8 @@ def stores_of(stores: Path, old: str, alignment: AlignmentSettings) -> KeptStore
         old: who stands in the old one's place.
         alignment: the method.
     """
-    return KeptStores(stores / old, stores / ("old" if shares_new_side(alignment) else old))
+    new = "old" if shares_new_side(alignment) else old
+    return KeptStores(stores / old, stores / new, stores / "labels")
 
 
 def _with_candidates(

@@ -1,8 +1,9 @@
 """What mkdocs does beside the pages as they are: reference pages from the source, and links out of docs/.
 
 The pages of commands, of Python names and of update.yaml are made when the site is built, from typer's help, the
-docstrings and the template that `muscle init` writes: there is no second copy that could differ. A link out of docs/
-(`../benchmarks/results/x.json`) leads on GitHub to the file itself, and in the site to a copy of it under `files/`.
+docstrings and the template that `muscle init --full` writes: there is no second copy that could differ. A link out of
+docs/ (`../benchmarks/results/x.json`) leads on GitHub to the file itself, and in the site to a copy of it under
+`files/`.
 """
 
 from __future__ import annotations
@@ -67,9 +68,9 @@ def python_page() -> str:
 
 
 def update_page() -> str:
-    """Write the commented update.yaml that `muscle init` writes."""
+    """Write the commented update.yaml that `muscle init --full` writes."""
     return (
-        "# update.yaml\n\nWhat `muscle init` writes: every key with its default. What a stage does with it: "
+        "# update.yaml\n\nWhat `muscle init --full` writes: every key with its default. What a stage does with it: "
         f"[One update from end to end](../update.md).\n\n{_code_block(UPDATE_YAML, 'yaml')}\n"
     )
 

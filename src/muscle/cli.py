@@ -13,12 +13,13 @@ from typing import Annotated
 import typer
 
 from muscle import distributed
-from muscle.commands import compare, doctor, gate, init, plan, runs, training
+from muscle.commands import compare, doctor, gate, init, plan, runs
 from muscle.commands.answers import record, route
 from muscle.commands.ending import end
 from muscle.commands.help.grouped import GroupedCommand, GroupedCommands
 from muscle.commands.help.texts import help_of
 from muscle.commands.shell import say
+from muscle.commands.training import steps, updates
 
 _CODES = (
     "Exit codes: 0 pass, or done; 1 block, and nothing else; 2 cannot tell; 3 bad input or configuration; "
@@ -49,14 +50,14 @@ for _command in (
     plan.plan,
     plan.confirm,
     plan.watch,
-    training.demo,
+    updates.demo,
     init.init,
-    training.update,
-    training.sweep,
-    training.finetune,
-    training.align,
-    training.evaluate,
-    training.export,
+    updates.update,
+    updates.sweep,
+    steps.finetune,
+    steps.align,
+    steps.evaluate,
+    steps.export,
     record.record,
     compare.report,
     runs.convert,

@@ -1,11 +1,13 @@
-"""One process at a time: files that a process holds while it makes what others wait for."""
+"""One process at a time: files that a process holds while it makes what others wait for, or are refused.
+
+The system lets go of a lock when its process dies, however it does; the hidden file stays.
+"""
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -22,9 +24,8 @@ _SECONDS_BETWEEN_LOOKS = 2.0
 def held(path: Path) -> Iterator[None]:
     """Hold the place of a file or folder for this command, once no other one does.
 
-    The lock is a hidden file beside it, which stays; the system lets go of it when the process dies, however it does.
-    Of several processes of one command the main one holds it for all. What is there already may be read in a folder
-    that takes no file.
+    The lock is a file beside it. Of several processes of one command the main one holds it for all. What is there
+    already may be read in a folder that takes no file.
 
     Args:
         path: what is to be made.
@@ -32,7 +33,7 @@ def held(path: Path) -> Iterator[None]:
     Raises:
         OutputError: the lock cannot be written.
     """
-    lock = FileLock(path.with_name(f".{path.name}.lock"), blocking=False)
+    lock = FileLock(beside(path))
     distributed.from_main(lambda: _acquire(lock, path))
     try:
         yield
@@ -40,19 +41,37 @@ def held(path: Path) -> Iterator[None]:
         lock.release()  # nothing where another process of the command holds it
 
 
+def take(lock: Path, *, busy: str) -> AbstractContextManager[object]:
+    """Take a lock at once, and hold it until the block of what is returned ends.
+
+    Args:
+        lock: its file.
+        busy: what to say where another process holds it.
+
+    Raises:
+        OutputError: another process holds it.
+        OSError: the file cannot be written.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return FileLock(lock).acquire(blocking=False)
+    except Timeout:
+        raise OutputError(busy) from None
+
+
+def beside(path: Path) -> Path:
+    """Return the file that is the lock of a file or folder."""
+    return path.with_name(f".{path.name}.lock")
+
+
 def _acquire(lock: FileLock, path: Path) -> None:
-    said = False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        while True:
-            try:
-                lock.acquire()
-                return
-            except Timeout:
-                if not said:
-                    logger.info("waiting for another process that is at %s", path)
-                said = True
-                time.sleep(_SECONDS_BETWEEN_LOOKS)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            logger.info("waiting for another process that is at %s", path)
+            lock.acquire(poll_interval=_SECONDS_BETWEEN_LOOKS)
     except OSError as error:
         if path.exists():
             return

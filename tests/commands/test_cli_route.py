@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from command_line import muscle, refused
+from json_lines import write_lines
 from muscle.predictions.writers.records import write_records
 from two_models import two_answers, two_runs
 
@@ -52,7 +53,7 @@ def test_label_and_back(answers: Path) -> None:
     assert done.code == 0 and "0 items to label" in done.out and "0 stay unknown" in done.out
     for name, frame in zip(("o", "n"), two_answers(300, seed=2), strict=True):
         rows = [{**row, "correct": None} for row in frame.select("id", "input", "output").iter_rows(named=True)]
-        (answers / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        write_lines(answers / f"{name}.jsonl", *rows)
     done = muscle("route", "label", "o.jsonl", "n.jsonl", "--num", 20, "-o", "list.jsonl", cwd=answers)
     assert done.code == 0 and "20 items to label (10 at random for the fit, 10 at random" in done.out
     rows = [json.loads(line) for line in (answers / "list.jsonl").read_text().splitlines()]

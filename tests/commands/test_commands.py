@@ -13,8 +13,10 @@ import pytest
 from safetensors.torch import load_file
 
 from command_line import muscle
-from muscle.yaml_files import yaml_text
-from tiny import TASK_YAML, save_base, write_choice_rows
+from muscle.config.template import UPDATE_YAML
+from muscle.config.update_file import load_config
+from tiny import write_choice_rows
+from update_inputs import TRAINING, write_update_inputs, write_update_yaml
 
 COMMANDS = ("demo", "init", "update", "finetune", "align", "evaluate", "export", "compare", "report")
 
@@ -37,25 +39,8 @@ def refused(*arguments: object, cwd: Path | None = None) -> str:
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     root = tmp_path_factory.mktemp("cli")
-    (root / "tools.yaml").write_text(TASK_YAML)
-    write_choice_rows(root / "train.jsonl", 40)
-    write_choice_rows(root / "test.jsonl", 30, start=1000)
-    save_base(root / "old", seed=1)
-    save_base(root / "new", seed=2)
-    config = {
-        "old": "old",
-        "new": "new",
-        "tasks": [{"task": "tools.yaml", "train": "train.jsonl", "test": "test.jsonl"}],
-        "lora": {"r": 4, "alpha": 8},
-        "training": {
-            "epochs": 1,
-            "learning_rate": 0.005,
-            "warmup_steps": 1,
-            "batch_size": 8,
-            "gradient_accumulation": 1,
-        },
-    }
-    (root / "update.yaml").write_text(yaml_text(config))
+    write_update_inputs(root, train=40, test=30)
+    write_update_yaml(root / "update.yaml", training={**TRAINING, "warmup_steps": 1, "precision": "auto"})
     return root
 
 
@@ -82,6 +67,13 @@ def test_an_unknown_option_is_bad_input():
 def test_init_writes_a_file_that_loads_and_never_replaces_one(tmp_path):
     assert muscle("init", cwd=tmp_path).code == 0
     assert "exists already; --force" in refused("init", cwd=tmp_path)
+    assert load_config(tmp_path / "update.yaml").alignment.method == "paper"
+
+
+def test_init_writes_every_setting_where_it_is_asked_to(tmp_path):
+    assert muscle("init", "--full", "all.yaml", cwd=tmp_path).code == 0
+    assert (tmp_path / "all.yaml").read_text() == UPDATE_YAML
+    assert "--full: only read without --task" in refused("init", "--full", "--task", "rows.jsonl", cwd=tmp_path)
 
 
 def test_the_single_steps_do_the_whole_way(inputs, tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from command_line import Row
+from json_lines import write_lines
 from muscle.commands.follow_up import command
 
 ODD = "it's $HOME `x` (1)"
@@ -26,14 +26,10 @@ def lines(num: int, *, lost: int = 0, repeats: int = 1) -> list[Row]:
     ]
 
 
-def write(path: Path, rows: list[Row]) -> None:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write(tmp_path / f"old {ODD}.jsonl", lines(60))
-    write(tmp_path / f"new {ODD}.jsonl", lines(60, lost=9))
+    write_lines(tmp_path / f"old {ODD}.jsonl", *lines(60))
+    write_lines(tmp_path / f"new {ODD}.jsonl", *lines(60, lost=9))
     return tmp_path
 
 
@@ -64,8 +60,8 @@ def test_what_confirm_prints_repeats_what_was_said_and_runs(folder: Path) -> Non
         "--epsilon-item 0.3",
     ):
         assert words in printed
-    write(folder / f"ask {ODD}-old.jsonl", lines(60, repeats=12))
-    write(folder / f"ask {ODD}-new.jsonl", lines(60, lost=9, repeats=12))
+    write_lines(folder / f"ask {ODD}-old.jsonl", *lines(60, repeats=12))
+    write_lines(folder / f"ask {ODD}-new.jsonl", *lines(60, lost=9, repeats=12))
     second = shell(printed, folder)
     assert second.returncode == 0 and "negative flips      9            9          9" in second.stdout, second
 
@@ -75,7 +71,7 @@ def test_what_watch_prints_repeats_what_was_said_and_runs(folder: Path) -> None:
     first = shell(command("muscle", "watch", arguments=[f"old {ODD}.jsonl"], options=[*order, *COLUMNS]), folder)
     printed = first.stdout.strip().split("\n")[-1]
     assert "--seed 7" in printed and "--limit 0.2" in printed and "--order" not in printed
-    write(folder / f"order {ODD}-new.jsonl", lines(60))
+    write_lines(folder / f"order {ODD}-new.jsonl", *lines(60))
     second = shell(printed, folder)
     assert second.returncode == 0 and "few enough negative flips" in second.stdout, second
 

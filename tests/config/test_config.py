@@ -7,7 +7,7 @@ import pytest
 from muscle import UpdateConfig, load_config
 from muscle.config.alignment import AlignmentSettings
 from muscle.config.methods import MethodName
-from muscle.config.template import UPDATE_YAML
+from muscle.config.template import SHORT_UPDATE_YAML, UPDATE_YAML
 from muscle.config.update_file import load_stage_settings
 from muscle.errors import ConfigError
 from muscle.yaml_files import yaml_text
@@ -43,13 +43,26 @@ def test_defaults_are_the_papers_table_8(tmp_path):
     )
 
 
-def test_template_is_valid_and_says_only_defaults(tmp_path):
+@pytest.mark.parametrize("template", [SHORT_UPDATE_YAML, UPDATE_YAML], ids=["short", "full"])
+def test_template_is_valid_and_says_only_defaults(tmp_path, template):
     path = tmp_path / "update.yaml"
-    path.write_text(UPDATE_YAML)
+    path.write_text(template)
     config = load_config(path)
     bare = UpdateConfig.model_validate({**MINIMAL})
     for section in ("lora", "training", "alignment", "evaluation", "report"):
         assert getattr(config, section) == getattr(bare, section), section
+
+
+def test_what_the_short_template_proposes_for_choices_is_a_method_that_loads(tmp_path):
+    path = tmp_path / "update.yaml"
+    before, section, after = SHORT_UPDATE_YAML.partition("alignment:")
+    (tmp_path / "traffic.jsonl").touch()
+    in_its_place = re.sub(r"^  method: paper.*\n", "", section + after, flags=re.MULTILINE)
+    path.write_text(before + re.sub(r"^  # ", "  ", in_its_place, flags=re.MULTILINE))
+    found = load_config(path).alignment
+    assert (found.method, found.labels_first, found.unlabelled_epochs) == ("options", True, 2)
+    assert found.unlabelled == str(tmp_path / "traffic.jsonl")
+    assert found.training == {"learning_rate": 6e-4, "epochs": 3}
 
 
 def test_what_the_template_leaves_to_the_method_is_what_the_paper_has(tmp_path):

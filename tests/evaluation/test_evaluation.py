@@ -11,15 +11,16 @@ import polars as pl
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from json_lines import write_lines
 from muscle import Run, get_task
 from muscle.errors import DataError, ModelError
 from muscle.evaluation.harness import evaluate
 from muscle.predictions.records import COLUMNS, input_hash
 from muscle.tasks import Example, Generation, Task
 from muscle.yaml_files import yaml_text
+from tiny import byte_tokenizer
 
 NOUNS = ("jar", "soup", "window", "nail", "shirt", "door", "lamp", "knife")
 VERBS = ("open", "clean", "cut", "hang", "dry", "fix")
@@ -43,19 +44,7 @@ def piqa_examples(count: int) -> list[Example]:
 
 
 def build_tokenizer(*, bos: bool) -> PreTrainedTokenizerFast:
-    raw = Tokenizer(models.BPE())
-    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    raw.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=400,
-        special_tokens=["<s>", "</s>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    raw.train_from_iterator([str(row) for row in piqa_rows(50)], trainer)
-    if bos:
-        raw.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
-    return PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<s>", eos_token="</s>")
+    return byte_tokenizer([str(row) for row in piqa_rows(50)], bos=bos)
 
 
 def build_model(*, max_length: int = 256, seed: int = 0) -> LlamaForCausalLM:
@@ -125,7 +114,7 @@ def harness_samples(
     from lm_eval.tasks import TaskManager
 
     data = folder / "data.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_lines(data, *rows)
     settings = {
         "include": str(files("lm_eval") / "tasks" / "piqa" / "piqa.yaml"),
         "task": "piqa_local",

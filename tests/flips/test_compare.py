@@ -16,18 +16,9 @@ from muscle.errors import DataError, JoinError
 from muscle.flips.measuring.metrics import BINARY_METRICS
 from muscle.report.page.html import render_html
 from muscle.report.text.markdown import render_markdown
+from two_versions import table, versions
 
 METRICS = {*BINARY_METRICS, "mean_gain", "mean_regression"}
-
-
-def table(correct: list[Any], **columns: list[Any]) -> pl.DataFrame:
-    return pl.DataFrame({"id": [str(i) for i in range(len(correct))], "correct": correct, **columns})
-
-
-def versions(both: int, lost: int, gained: int, neither: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    old = [True] * (both + lost) + [False] * (gained + neither)
-    new = [True] * both + [False] * lost + [True] * gained + [False] * neither
-    return table(old), table(new)
 
 
 def only_task(comparison: Comparison) -> dict[str, Any]:

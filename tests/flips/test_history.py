@@ -15,10 +15,7 @@ from muscle.errors import ConfigError, JoinError
 from muscle.flips.history import KIND_WORDS
 from muscle.flips.statistics.intervals import mcnemar
 from muscle.report.text.history import history_markdown, print_history
-
-
-def table(correct: list[bool], **columns: list[Any]) -> pl.DataFrame:
-    return pl.DataFrame({"id": [str(i) for i in range(len(correct))], "correct": correct, **columns})
+from two_versions import table
 
 
 def chain(*ways: str, times: int = 1, **columns: list[Any]) -> list[pl.DataFrame]:

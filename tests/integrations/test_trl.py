@@ -1,6 +1,5 @@
 """TRL's SFTTrainer with our loss ends in the adapter that `muscle align` makes."""
 
-import json
 import re
 from functools import partial
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from align_world import SETTINGS, World, close
+from json_lines import write_lines
 from muscle.errors import DataError
 from muscle.integrations.settings import Teaching
 from places import ROOT
@@ -115,7 +115,7 @@ def test_the_snippet_of_the_page_runs_as_it_stands(world, tmp_path, monkeypatch)
             (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / place).symlink_to(world.root / there)
     rows = [{"prompt": example.context, "completion": example.target} for example in world.split.train[:8]]
-    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_lines(tmp_path / "train.jsonl", *rows)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     # TRL's own default is a GPU that computes in bf16.

@@ -7,15 +7,9 @@ import torch
 from muscle.config.settings import BaseConfig, LoraSettings, TrainingSettings
 from muscle.errors import ConfigError, ModelError
 from muscle.models.adapters import load_adapter, new_adapter, save_adapter
-from muscle.models.bases import (
-    Address,
-    address_of,
-    load_base,
-    load_for_training,
-    resolve_base,
-    same_vocabulary,
-    share_weights,
-)
+from muscle.models.base_files import Address, address_of, resolve_base
+from muscle.models.bases import load_base, load_for_training, share_weights
+from muscle.models.tokenizers import same_vocabulary
 from tiny import save_base
 
 LORA = LoraSettings(r=4, alpha=8)
@@ -177,7 +171,7 @@ def test_an_adapter_names_a_hub_base_and_its_revision_as_written_or_the_commit_t
 ):
     snapshot = tmp_path / "models--org--tiny" / "snapshots" / ("0a" * 20)
     shutil.copytree(folders / "one", snapshot)
-    monkeypatch.setattr("muscle.models.bases._download", lambda base: snapshot)
+    monkeypatch.setattr("muscle.models.base_files._download", lambda base: snapshot)
     base = load_base(BaseConfig(base="org/tiny", revision=written), precision="float32")
     (tmp_path / "adapter").mkdir()
     save_adapter(new_adapter(base, LORA), tmp_path / "adapter", base=base, note={})

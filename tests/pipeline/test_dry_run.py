@@ -11,6 +11,7 @@ from command_line import muscle
 from muscle.config.update_file import load_config
 from muscle.errors import DataError, ModelError
 from muscle.pipeline.dry_run import plan_update
+from muscle.pipeline.memory.cards import card_of
 from places import ROOT
 from tiny import TASK_YAML, save_base, write_choice_rows
 
@@ -165,3 +166,10 @@ def test_the_hub_s_client_is_left_as_it_was(local):
     with pytest.raises(ModelError):
         plan_update(load_config(local, overrides={"new": "./nowhere"}))
     assert before == (huggingface_hub.constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE)
+
+
+def test_a_precision_that_is_slow_on_this_machine_is_told_before_anything_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr("muscle.pipeline.dry_run.slow_precision", lambda precision: f"{precision} is slow")
+    config = load_config(PAPER[0], overrides={"training.precision": "bf16", "output": str(tmp_path / "run")})
+    assert "bf16 is slow" in plan_update(config).notes
+    assert "bf16 is slow" not in plan_update(config, card=card_of("l4")).notes

@@ -11,7 +11,7 @@ from muscle.models.adapters import new_adapter
 from muscle.models.bases import load_base
 from muscle.models.option_scores import option_log_likelihoods
 from muscle.models.option_tree import option_tree
-from muscle.pipeline.dry_run import plan_stages, plan_update
+from muscle.pipeline.dry_run import plan_update
 from muscle.pipeline.resources import ModelSizes, TreeSizes, estimate
 from muscle.pipeline.stages import UpdateStages
 from muscle.pipeline.update import update
@@ -52,7 +52,7 @@ def test_the_tokens_of_trees_are_those_that_training_and_teachers_read(inputs, t
     monkeypatch.setattr("muscle.training.options.trainer.option_log_likelihoods", count("trained"))
     monkeypatch.setattr("muscle.models.option_batches.option_log_likelihoods", count("asked"))
     config = configured(inputs, tmp_path / alignment.get("target", "mixture"), **alignment)
-    planned = {stage.name: stage for stage in plan_stages(config)}["align tools"]
+    planned = {stage.name: stage for stage in plan_update(config).stages}["align tools"]
     # The trainings alone: what scores the test items reads trees too.
     stages = UpdateStages(config)
     for stage in stages.all():
@@ -112,7 +112,7 @@ def test_the_memory_of_a_step_at_option_level_is_what_autograd_keeps(tmp_path, b
 def test_the_estimate_of_a_run_counts_trees_and_teachers(inputs, tmp_path):
     config = configured(inputs, tmp_path / "run", method="options")
     sizes, found = plan_update(config).resources
-    planned = {stage.name: stage for stage in plan_stages(config)}["align tools"]
+    planned = {stage.name: stage for stage in plan_update(config).stages}["align tools"]
     work = 4 * sizes.parameters * planned.num_tokens + 2 * sizes.parameters * planned.teacher_tokens
     assert found.seconds == pytest.approx(work / (312e12 * 0.4))
     # 20 items of two options, two teachers, four bytes each.
@@ -120,15 +120,19 @@ def test_the_estimate_of_a_run_counts_trees_and_teachers(inputs, tmp_path):
 
 
 def test_the_teachers_of_eq_1_read_every_example_once(inputs, tmp_path):
-    planned = {stage.name: stage for stage in plan_stages(configured(inputs, tmp_path / "run"))}
+    plan = plan_update(configured(inputs, tmp_path / "run"))
+    planned = {stage.name: stage for stage in plan.stages}
     # 20 rows of seven tokens, two epochs; two teachers.
     assert planned["align tools"].num_tokens == 20 * 7 * 2
     assert planned["align tools"].teacher_tokens == 20 * 7 * 2
     assert planned["finetune old/tools"].teacher_tokens == 0
-    assert json.dumps([stage.as_dict() for stage in planned.values()])
+    told = json.loads(json.dumps(plan.to_json()))["stages"]
+    assert [(stage["name"], stage["num_tokens"]) for stage in told] == [(s.name, s.num_tokens) for s in plan.stages]
 
 
 def test_what_is_done_has_no_tokens(inputs, tmp_path):
     config = configured(inputs, tmp_path / "run", method="options")
     update(config)
-    assert {(stage.state, stage.num_tokens, stage.teacher_tokens) for stage in plan_stages(config)} == {("done", 0, 0)}
+    assert {(stage.state, stage.num_tokens, stage.teacher_tokens) for stage in plan_update(config).stages} == {
+        ("done", 0, 0)
+    }

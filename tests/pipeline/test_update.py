@@ -11,11 +11,10 @@ import pytest
 
 from muscle import load_config, update
 from muscle.errors import ConfigError, ModelError, OutputError
-from muscle.pipeline.dry_run import plan_stages
+from muscle.pipeline.dry_run import plan_update
 from muscle.pipeline.run_folder import RunFolder, content_of
 from muscle.predictions.records import input_hash
-from muscle.yaml_files import yaml_text
-from tiny import TASK_YAML, save_base, write_choice_rows
+from update_inputs import TRAINING, write_update_inputs, write_update_yaml
 
 STAGES = 4 + 5 + 1
 """Two task adapters, the compatibility adapter and the control; those and the bare base scored; the report."""
@@ -24,26 +23,8 @@ STAGES = 4 + 5 + 1
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     root = tmp_path_factory.mktemp("update")
-    (root / "tools.yaml").write_text(TASK_YAML)
-    write_choice_rows(root / "train.jsonl", 60)
-    write_choice_rows(root / "test.jsonl", 40, start=1000)
-    save_base(root / "old", seed=1)
-    save_base(root / "new", seed=2)
-    config = {
-        "old": "old",
-        "new": "new",
-        "tasks": [{"task": "tools.yaml", "train": "train.jsonl", "test": "test.jsonl"}],
-        "lora": {"r": 4, "alpha": 8},
-        "training": {
-            "epochs": 2,
-            "learning_rate": 0.005,
-            "warmup_steps": 2,
-            "batch_size": 8,
-            "gradient_accumulation": 1,
-            "precision": "float32",
-        },
-    }
-    (root / "update.yaml").write_text(yaml_text(config))
+    write_update_inputs(root, train=60, test=40)
+    write_update_yaml(root / "update.yaml", training={**TRAINING, "epochs": 2})
     return root
 
 
@@ -102,9 +83,15 @@ def test_the_dry_run_lists_the_stages_in_the_order_in_which_they_run(inputs, fin
     out, _ = finished
     ran = list(json.loads((out / "manifest.json").read_text())["stages"])
     for folder, state in ((out, "done"), (tmp_path / "new", "to run")):
-        planned = plan_stages(load_config(inputs / "update.yaml", overrides={"output": str(folder)}))
+        planned = plan_update(load_config(inputs / "update.yaml", overrides={"output": str(folder)})).stages
         assert [*(stage.name for stage in planned), "report"] == ran
         assert {stage.state for stage in planned} == {state}
+
+
+def test_a_precision_that_is_slow_on_this_machine_is_told_once(inputs, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("muscle.models.devices.slow_precision", lambda precision: f"{precision} is slow")
+    run(inputs, tmp_path, **{"training.epochs": 1, "evaluation.control": False})
+    assert caplog.text.count("float32 is slow") == 1
 
 
 def test_a_second_run_does_nothing(inputs, finished):
@@ -254,7 +241,7 @@ def test_the_floor_of_a_given_old_adapter_says_that_its_recipe_is_not_known(inpu
         inputs / "update.yaml", overrides={"output": str(tmp_path), "old": given, "evaluation.floor": True}
     )
     with caplog.at_level("INFO"):
-        states = {stage.name: stage.state for stage in plan_stages(config)}
+        states = {stage.name: stage.state for stage in plan_update(config).stages}
     assert (states["finetune old/tools"], states["floor tools"]) == ("given", "to run")
     assert "floor tools: the old adapter is given" in caplog.text
 

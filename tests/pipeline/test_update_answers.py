@@ -5,17 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from command_line import muscle
 from muscle.config.methods import AnswerSettings
 from muscle.errors import ConfigError, DataError
-from muscle.pipeline.dry_run import plan_stages
+from muscle.pipeline.dry_run import plan_update
 from muscle.pipeline.update import update
 from muscle.pipeline.whole_answers.candidates import candidate_parts
 from muscle.tasks.candidates import Candidate, read_candidates, write_candidates
 from muscle.tasks.task import Example
-from muscle.yaml_files import yaml_text
 from tiny import GENERATION_YAML, TASK_YAML
-from update_inputs import TRAINING, configured, with_adapters, write_update_inputs
+from update_inputs import align_alone, configured, with_adapters, write_update_inputs
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +90,7 @@ def test_another_way_to_score_candidates_draws_none_again(inputs, plain):
     states = {}
     for name, answers in {"scored": {"normalise": "tokens"}, "drawn": {"samples": 3}}.items():
         config = configured(inputs, plain, method="answers", unlabelled="more.jsonl", answers=answers)
-        states[name] = {stage.name: stage.state for stage in plan_stages(config)}
+        states[name] = {stage.name: stage.state for stage in plan_update(config).stages}
     assert states["scored"]["candidates tools"] == "done"
     assert states["scored"]["align tools"] == states["drawn"]["candidates tools"] == "to run"
 
@@ -101,7 +99,7 @@ def test_a_dry_run_counts_what_is_drawn_and_read(inputs, tmp_path):
     counted = []
     for samples in (1, 3):
         config = configured(inputs, tmp_path / str(samples), method="answers", answers={"samples": samples})
-        counted.append({stage.name: stage.num_tokens for stage in plan_stages(config)})
+        counted.append({stage.name: stage.num_tokens for stage in plan_update(config).stages})
     assert counted[1]["candidates tools"] == 2 * counted[0]["candidates tools"] > 0
     assert counted[1]["align tools"] > counted[0]["align tools"]
 
@@ -114,14 +112,8 @@ def test_the_unit_must_be_the_tasks(inputs, tmp_path):
 
 
 def test_align_as_a_single_step_draws_its_candidates(inputs, plain, tmp_path):
-    settings = {"training": TRAINING, "alignment": {"method": "answers", "answers": {"samples": 1}}}
-    (inputs / "settings.yaml").write_text(yaml_text(settings))
-    arguments = ["align", "--task", str(inputs / "tools.yaml"), "--train", str(inputs / "train.jsonl")]
-    for side in ("old", "new"):
-        arguments += [f"--{side}", f"{inputs / side}+{plain / 'adapters' / side / 'tools'}"]
-    done = muscle(*arguments, "--config", inputs / "settings.yaml", "--out", tmp_path / "c")
-    assert done.code == 0, done.err
-    assert json.loads((tmp_path / "c" / "training.json").read_text())["unit"] == "answers"
+    told = align_alone(inputs, plain / "adapters", tmp_path / "c", method="answers", answers={"samples": 1})
+    assert told["unit"] == "answers"
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
 
 

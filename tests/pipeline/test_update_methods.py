@@ -8,10 +8,9 @@ import pytest
 from command_line import muscle
 from muscle.config.update_file import load_stage_settings
 from muscle.errors import ConfigError, DataError, ModelError
-from muscle.pipeline.dry_run import plan_stages
+from muscle.pipeline.dry_run import plan_update
 from muscle.pipeline.update import update
-from muscle.yaml_files import yaml_text
-from update_inputs import TRAINING, configured, with_adapters, write_update_inputs
+from update_inputs import align_alone, configured, with_adapters, write_update_inputs
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +59,7 @@ def test_a_method_beside_is_trained_scored_and_shown_and_the_report_says_what_wa
     config = configured(inputs, plain, ce_weight=0.5)
     evaluation = config.evaluation.model_validate({"control": True, "bare_base": False, "beside": beside})
     config = config.model_copy(update={"evaluation": evaluation})
-    states = {stage.name: stage.state for stage in plan_stages(config)}
+    states = {stage.name: stage.state for stage in plan_update(config).stages}
     assert states["align options/tools"] == states["evaluate labels/tools"] == "to run"
     report = update(config).report
     assert [other.name for other in report.others][-2:] == ["options", "labels"]
@@ -77,7 +76,7 @@ def test_a_method_beside_is_trained_scored_and_shown_and_the_report_says_what_wa
 
 def test_weights_are_interpolated_without_training_and_without_a_control(inputs, plain, tmp_path):
     config = with_adapters(configured(inputs, tmp_path / "w", method="bcwi", old_share=1.0), plain)
-    planned = {stage.name: stage for stage in plan_stages(config)}
+    planned = {stage.name: stage for stage in plan_update(config).stages}
     assert planned["align tools"].num_tokens == 0
     assert not any(name.startswith("control") for name in planned)
     result = update(config)
@@ -97,7 +96,7 @@ def test_further_teachers_are_part_of_what_an_alignment_depends_on(inputs, plain
     assert update(config).num_stages_run == 0
     shutil.rmtree(twin)
     shutil.copytree(plain / "adapters/new/tools", twin)
-    states = {stage.name: stage.state for stage in plan_stages(config)}
+    states = {stage.name: stage.state for stage in plan_update(config).stages}
     assert states["align tools"] == states["evaluate compat/tools"] == "to run"
 
 
@@ -125,14 +124,14 @@ def test_align_as_a_single_step_says_that_it_trained_nothing(inputs, plain, tmp_
 
 def test_only_the_alignment_and_what_hangs_on_it_runs_again_for_another_method(inputs, plain):
     config = configured(inputs, plain, method="options")
-    states = {stage.name: stage.state for stage in plan_stages(config)}
+    states = {stage.name: stage.state for stage in plan_update(config).stages}
     assert states["finetune old/tools"] == states["evaluate new/tools"] == "done"
     assert states["align tools"] == states["evaluate compat/tools"] == "to run"
 
 
 def test_a_dry_run_counts_the_unlabelled_inputs(inputs, tmp_path):
     plans = [
-        {stage.name: stage for stage in plan_stages(configured(inputs, tmp_path / name, **more))}["align tools"]
+        {stage.name: stage for stage in plan_update(configured(inputs, tmp_path / name, **more)).stages}["align tools"]
         for name, more in {"a": {"method": "options"}, "b": METHODS["preset"]}.items()
     ]
     assert plans[1].num_examples == plans[0].num_examples + 30
@@ -147,13 +146,6 @@ def test_unlabelled_inputs_that_are_tested_on_are_left_out(inputs, tmp_path, cap
 
 
 def test_align_as_a_single_step_takes_a_method(inputs, plain, tmp_path):
-    settings = {"training": TRAINING, "alignment": {"method": "options", "unlabelled": "more.jsonl"}}
-    (inputs / "settings.yaml").write_text(yaml_text(settings))
-    found = load_stage_settings(inputs / "settings.yaml")
-    assert found.alignment.unlabelled == str(inputs / "more.jsonl")
-    arguments = ["align", "--task", str(inputs / "tools.yaml"), "--train", str(inputs / "train.jsonl")]
-    for side in ("old", "new"):
-        arguments += [f"--{side}", f"{inputs / side}+{plain / 'adapters' / side / 'tools'}"]
-    done = muscle(*arguments, "--config", inputs / "settings.yaml", "--out", tmp_path / "c")
-    assert done.code == 0, done.err
-    assert json.loads((tmp_path / "c" / "training.json").read_text())["num_unlabelled"] == 30
+    told = align_alone(inputs, plain / "adapters", tmp_path / "c", method="options", unlabelled="more.jsonl")
+    assert load_stage_settings(inputs / "settings.yaml").alignment.unlabelled == str(inputs / "more.jsonl")
+    assert told["num_unlabelled"] == 30

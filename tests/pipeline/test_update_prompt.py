@@ -9,7 +9,7 @@ import pytest
 from command_line import muscle
 from muscle.config.update_file import load_config
 from muscle.errors import ConfigError
-from muscle.pipeline.dry_run import plan_stages
+from muscle.pipeline.dry_run import plan_update
 from muscle.pipeline.stages import UpdateStages
 from muscle.pipeline.update import update
 from muscle.yaml_files import yaml_text
@@ -78,7 +78,7 @@ def test_a_second_run_in_it_does_nothing(inputs, chat):
 )
 def test_a_changed_prompt_does_every_stage_again(inputs, chat, change):
     out, _ = chat
-    stages = plan_stages(configured(inputs, out, **{**CHAT, **change}))
+    stages = plan_update(configured(inputs, out, **{**CHAT, **change})).stages
     assert {stage.state for stage in stages} == {"to run"}
 
 
@@ -96,7 +96,7 @@ def test_a_changed_template_file_does_that_side_again(inputs, chat):
     before = path.read_text()
     try:
         path.write_text(before.replace("w2", "w4"))
-        states = {stage.name: stage.state for stage in plan_stages(configured(inputs, out, **CHAT))}
+        states = {stage.name: stage.state for stage in plan_update(configured(inputs, out, **CHAT)).stages}
     finally:
         path.write_text(before)
     assert {name for name, state in states.items() if state == "done"} == {"finetune old/tools", "evaluate old/tools"}
@@ -113,7 +113,7 @@ def test_more_tokens_are_planned_in_a_longer_prompt(inputs, tmp_path):
     plain, shown = (
         sum(
             stage.num_tokens
-            for stage in plan_stages(configured(inputs, tmp_path / "new", **{"prompt.num_fewshot": shots}))
+            for stage in plan_update(configured(inputs, tmp_path / "new", **{"prompt.num_fewshot": shots})).stages
         )
         for shots in (0, 2)
     )
@@ -122,7 +122,7 @@ def test_more_tokens_are_planned_in_a_longer_prompt(inputs, tmp_path):
 
 def test_a_number_of_shots_for_an_unknown_task_is_refused(inputs, tmp_path):
     with pytest.raises(ConfigError, match=r"prompt.num_fewshot.nosuch: expected one of the tasks \['tools'\]"):
-        plan_stages(configured(inputs, tmp_path / "new", **{"prompt.num_fewshot": {"nosuch": 1}}))
+        plan_update(configured(inputs, tmp_path / "new", **{"prompt.num_fewshot": {"nosuch": 1}}))
 
 
 def test_a_base_without_a_template_is_refused_before_anything_is_trained(inputs, tmp_path):

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from command_line import muscle
+from json_lines import write_lines
 from muscle.config.update_file import load_config
-from muscle.pipeline.dry_run import plan_stages, plan_update
+from muscle.pipeline.dry_run import plan_update
 from muscle.yaml_files import yaml_text
 from tiny import GENERATION_YAML, TASK_YAML, save_base, write_choice_rows
 
@@ -103,7 +104,7 @@ def test_a_second_run_does_nothing_and_another_record_redoes_what_reads_it(done,
     before = path.read_text()
     try:
         path.write_text("".join(before.splitlines(keepends=True)[:-1]))
-        states = {stage.name: stage.state for stage in plan_stages(load_config(config))}
+        states = {stage.name: stage.state for stage in plan_update(load_config(config)).stages}
     finally:
         path.write_text(before)
     assert states["finetune new/tools"] == "done" and states["evaluate base/tools"] == "done"
@@ -177,7 +178,7 @@ def without_options(folder):
 
 
 def write_record(path, rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_lines(path, *rows)
 
 
 @pytest.mark.parametrize("more", [(), ("--dry-run",)])

@@ -10,16 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from json_lines import write_lines
 from muscle import Run, read_run
 from muscle.errors import DataError, OutputError
 from muscle.predictions import write_records
 from muscle.predictions.records import COLUMNS, input_hash
-
-
-def write_lines(path: Path, *rows: Any) -> Path:
-    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
-    return path
-
 
 FULL = {
     "task": "piqa",
@@ -50,7 +45,8 @@ def test_records_come_back_as_they_were_written(tmp_path: Path, suffix: str) -> 
     assert [*COLUMNS] == run.frame.columns[: len(COLUMNS)]
     assert {name: row[name] for name in FULL if name in COLUMNS} == {k: v for k, v in FULL.items() if k in COLUMNS}
     assert row["score.acc"] == 0.0 and row["slice.topic"] == "home"
-    assert run.score_names("piqa") == ["acc", "likelihood"] and run.slice_names == ["topic", "hard"]
+    assert run.score_names("piqa") == ["acc", "likelihood"]
+    assert [name for name in run.frame.columns if name.startswith("slice.")] == ["slice.topic", "slice.hard"]
     assert run.frame["error"].to_list() == [None, "timeout"]
 
 
@@ -349,7 +345,7 @@ def test_writing_refuses_what_json_cannot_hold(tmp_path: Path) -> None:
 
 def test_a_run_names_its_columns() -> None:
     run = Run("x", pl.DataFrame({"task": ["b", "a", "b"], "score.s": [None, 0.5, None], "slice.q": ["1", "2", "3"]}))
-    assert run.tasks == ["b", "a"] and run.score_names("b") == [] and run.slice_names == ["q"]
+    assert run.tasks == ["b", "a"] and run.score_names("b") == [] and run.score_names() == ["s"]
 
 
 texts = st.text(st.characters(codec="utf-8"), max_size=8)
@@ -369,7 +365,7 @@ values = st.fixed_dictionaries(
 @given(st.lists(values, min_size=1, max_size=6))
 def test_the_fast_and_the_careful_reader_agree(tmp_path_factory: pytest.TempPathFactory, rows: list[Any]) -> None:
     folder = tmp_path_factory.mktemp("agree")
-    (folder / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_lines(folder / "a.jsonl", *rows)
     careful = folder / "b" / "a.json"
     careful.parent.mkdir()
     careful.write_text(json.dumps(rows))

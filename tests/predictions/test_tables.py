@@ -12,6 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from json_lines import write_lines
 from muscle import compare, read_run
 from muscle.errors import DataError, UnclearColumns
 
@@ -58,7 +59,7 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_table_in_memory_is_read_as_the_same_file(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "rows.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    write_lines(path, *ROWS)
     of_file, of_table = read_run(path), read_run(KINDS[kind](ROWS))
     assert of_table.frame.select(FIELDS).rows() == of_file.frame.select(FIELDS).rows()
     assert of_table.metadata["decided"] == of_file.metadata["decided"]

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import polars as pl
 import pytest
 
+from json_lines import write_lines
 from muscle import compare
 from muscle.report.page.html import embed_json, render_html
 from page_text import HOSTILE, Page, assert_reads_as, entry
@@ -232,7 +233,7 @@ def compared(folder: Path) -> dict[str, Any]:
             rows.append({**asked, "choices": [good, bad], "choice": choice, "logprobs": [-1.0 - choice, -1.5]})
             summary = {"id": f"s{item}", "task": "samsum", "input": f"Dialogue {item}", "reference": "a b c"}
             rows.append({**summary, "output": "a b", "score": {"rouge1": round(draw.random() * skill, 3)}})
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        write_lines(folder / f"{name}.jsonl", *rows)
     old, new, candidate, base = (folder / f"{name}.jsonl" for name in runs)
     return compare(old, new, candidate=candidate, others={"bare base": base}).to_json()
 

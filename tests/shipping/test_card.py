@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from ruamel.yaml import YAML
 
+from json_lines import write_lines
 from muscle import compare
 from muscle.shipping.card import add_flips, write_card
 
@@ -48,7 +49,7 @@ def report(tmp_path_factory):
     root = tmp_path_factory.mktemp("runs")
     for name, wrong in (("old", 2), ("new", 5)):
         rows = [{"id": str(k), "input": "q", "output": "a", "correct": k >= wrong} for k in range(20)]
-        (root / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        write_lines(root / f"{name}.jsonl", *rows)
     return compare(root / "old.jsonl", root / "new.jsonl").report
 
 

@@ -15,9 +15,14 @@ from muscle.sweep.variants import UpdateFile
 from muscle.training.teachers import option_rows
 from update_inputs import write_sweep_inputs
 
-METHODS = {"Eq. 1": {"alignment.mask": "old_right"}, "mixture": {"alignment": {"method": "options"}}}
+UNLABELLED = {"method": "options", "temperature": 2, "unlabelled": "more.jsonl"}
+METHODS = {
+    "Eq. 1": {"alignment.mask": "old_right"},
+    "mixture": {"alignment": {"method": "options"}},
+    "unlabelled": {"alignment": UNLABELLED},
+}
 PLACES = ("", ", twin as old", ", third as old")
-ROWS = [f"{name}{place}" for name in METHODS for place in PLACES]
+ROWS = [*(f"{name}{place}" for name in ("Eq. 1", "mixture") for place in PLACES), "unlabelled"]
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +54,15 @@ def finished(inputs, tmp_path_factory):
 
 def test_the_new_teachers_run_once_whoever_stands_in_the_old_ones_place(finished):
     made = sorted(path.parent for path in finished.glob("groups/*/seed-0/teachers/*/tools/*/manifest.json"))
-    assert sorted(path.name for path in made) == ["new", *["old"] * 3, "options-new", *["options-old"] * 3]
-    first = list(finished.glob("groups/*/seed-0/teachers/*/tools/labels-*"))
-    assert len(first) == 1
+    assert sorted(path.name for path in made) == ["new", *["old"] * 3, *["options-new"] * 2, *["options-old"] * 4]
     stores = {path.name: path.parents[1].name for path in made if path.name.endswith("new")}
     assert all(name.startswith("old-") for name in stores.values()), "beside the stores of the old one itself"
-    (written,) = finished.glob("variants/mixture+twin-as-old/*/seed-0/adapters/compat/tools/training.json")
-    assert json.loads(written.read_text())["labels_first"]["num_epochs"] == 1
+
+
+def test_an_adapter_is_trained_on_labels_first_once_for_variants_with_and_without_unlabelled_inputs(finished):
+    assert len(list(finished.glob("groups/*/seed-0/teachers/labels/tools/labels-*"))) == 1
+    written = list(finished.glob("variants/[mu]*/*/seed-0/adapters/compat/tools/training.json"))
+    assert [json.loads(path.read_text())["labels_first"]["num_epochs"] for path in written] == [1] * 4
 
 
 def test_adapters_are_bit_for_bit_those_whose_teachers_ran_for_them_alone(inputs, finished, tmp_path):

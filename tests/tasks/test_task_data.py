@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from json_lines import write_lines
 from muscle import get_task
 from muscle.errors import DataError
 from muscle.tasks import Example, TaskData, load_examples, load_task_data, split_train_validation
@@ -34,11 +35,6 @@ def rows(count: int, *, word: str = "goal") -> list[dict[str, Any]]:
     ]
 
 
-def write_jsonl(path: Path, items: list[dict[str, Any]]) -> Path:
-    path.write_text("".join(json.dumps(item) + "\n" for item in items))
-    return path
-
-
 def examples(count: int) -> tuple[Example, ...]:
     return tuple(PIQA.to_example(row, n) for n, row in enumerate(rows(count)))
 
@@ -56,7 +52,7 @@ def test_every_kind_of_file_gives_the_same_examples(tmp_path: Path, suffix: str)
     frame = pl.DataFrame(rows(5))
     match suffix:
         case ".jsonl":
-            write_jsonl(path, rows(5))
+            write_lines(path, *rows(5))
         case ".json":
             path.write_text(json.dumps(rows(5)))
         case ".parquet":
@@ -67,14 +63,14 @@ def test_every_kind_of_file_gives_the_same_examples(tmp_path: Path, suffix: str)
 
 
 def test_several_files_are_read_one_after_the_other_up_to_the_limit(tmp_path: Path) -> None:
-    first = write_jsonl(tmp_path / "a.jsonl", rows(3, word="a"))
-    second = write_jsonl(tmp_path / "b.jsonl", rows(3, word="b"))
+    first = write_lines(tmp_path / "a.jsonl", *rows(3, word="a"))
+    second = write_lines(tmp_path / "b.jsonl", *rows(3, word="b"))
     loaded = load_examples(PIQA, [first, str(second)], limit=4)
     assert [example.id for example in loaded] == ["a-0", "a-1", "a-2", "b-0"]
 
 
 def test_a_row_without_id_gets_its_position(tmp_path: Path) -> None:
-    path = write_jsonl(tmp_path / "a.jsonl", [{k: v for k, v in row.items() if k != "id"} for row in rows(2)])
+    path = write_lines(tmp_path / "a.jsonl", *[{k: v for k, v in row.items() if k != "id"} for row in rows(2)])
     assert [example.id for example in load_examples(PIQA, path)] == ["0", "1"]
 
 
@@ -134,7 +130,7 @@ def test_a_csv_with_only_a_header_is_refused(tmp_path: Path) -> None:
 def test_a_file_cut_in_the_middle_is_refused(tmp_path: Path, suffix: str) -> None:
     whole = tmp_path / f"whole{suffix}"
     if suffix == ".jsonl":
-        write_jsonl(whole, rows(20))
+        write_lines(whole, *rows(20))
     else:
         pl.DataFrame(rows(20)).write_parquet(whole)
     cut = tmp_path / f"cut{suffix}"
@@ -206,19 +202,19 @@ def test_a_hub_that_does_not_answer_is_one_line_that_names_the_source(
 def test_a_missing_column_is_named_with_file_and_line(tmp_path: Path) -> None:
     items = rows(2)
     del items[1]["sol2"]
-    path = write_jsonl(tmp_path / "a.jsonl", items)
+    path = write_lines(tmp_path / "a.jsonl", *items)
     message = refused(lambda: load_examples(PIQA, path))
     assert f"{path}, line 2: task piqa needs the column 'sol2'" in message
 
 
 def test_a_label_out_of_range_is_named_with_file_and_line(tmp_path: Path) -> None:
-    path = write_jsonl(tmp_path / "a.jsonl", [rows(1)[0], {**rows(2)[1], "label": 7}])
+    path = write_lines(tmp_path / "a.jsonl", rows(1)[0], {**rows(2)[1], "label": 7})
     message = refused(lambda: load_examples(PIQA, path))
     assert f"{path}, line 2, field 'label': expected a label from 0 to 1, found 7" in message
 
 
 def test_an_id_that_stands_twice_is_named_with_both_places(tmp_path: Path) -> None:
-    path = write_jsonl(tmp_path / "a.jsonl", [rows(1)[0], {**rows(2)[1], "id": "goal-0"}])
+    path = write_lines(tmp_path / "a.jsonl", rows(1)[0], {**rows(2)[1], "id": "goal-0"})
     message = refused(lambda: load_examples(PIQA, path))
     assert "line 2" in message and "'goal-0' again" in message and "line 1" in message
 
@@ -252,7 +248,7 @@ def test_the_split_does_not_depend_on_row_order() -> None:
 
 
 def test_the_split_does_not_depend_on_pythons_hash_seed(tmp_path: Path) -> None:
-    path = write_jsonl(tmp_path / "a.jsonl", rows(30))
+    path = write_lines(tmp_path / "a.jsonl", *rows(30))
     code = (
         "import sys; from muscle.tasks import *; "
         "s = split_train_validation(load_examples(get_task('piqa'), sys.argv[1]), seed=5); "
@@ -290,8 +286,8 @@ def test_a_fraction_outside_zero_to_one_is_refused(fraction: float) -> None:
 def load(folder: Path, train: list[dict[str, Any]], test: list[dict[str, Any]], seed: int = 0) -> TaskData:
     return load_task_data(
         PIQA,
-        train=write_jsonl(folder / "train.jsonl", train),
-        test=write_jsonl(folder / "test.jsonl", test),
+        train=write_lines(folder / "train.jsonl", *train),
+        test=write_lines(folder / "test.jsonl", *test),
         seed=seed,
     )
 

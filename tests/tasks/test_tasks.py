@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from json_lines import write_lines
 from muscle import get_task
 from muscle.errors import ConfigError, DataError
 from muscle.tasks import BUILT_IN, Example
@@ -50,7 +51,7 @@ def harness_requests(task: str, rows: list[dict[str, Any]], folder: Path) -> lis
     from lm_eval.tasks import TaskManager
 
     data = folder / "data.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_lines(data, *rows)
     source = files("lm_eval") / "tasks" / task / f"{task}.yaml"
     settings = {
         "include": str(source),

@@ -17,9 +17,9 @@ from muscle.config.settings import BaseConfig
 from muscle.errors import OutputError
 from muscle.models.adapters import load_adapter, new_adapter
 from muscle.models.bases import load_base
+from muscle.training.arguments import training_arguments
 from muscle.training.data.batches import PaddingCollator
 from muscle.training.data.examples import tokenize
-from muscle.training.run import training_arguments
 from muscle.training.stored_trainers import HeadlessTrainer, StoredTrainer, task_trainer
 from muscle.training.teachers.choose_engine import choose_engine
 from muscle.training.teachers.make_rows import RowForm, TaskModel, row_maker

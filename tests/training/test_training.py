@@ -13,12 +13,12 @@ from safetensors.torch import load_file
 from muscle import IGNORE_INDEX, CompatibilityTrainer, OnlineTeachers, align, compatibility_loss, finetune
 from muscle.config.alignment import AlignmentSettings
 from muscle.config.settings import LoraSettings, TrainingSettings
-from muscle.errors import DataError, ModelError, OutputError, ResourceError
+from muscle.errors import ConfigError, DataError, ModelError, OutputError, ResourceError
 from muscle.models.adapters import load_adapter
 from muscle.tasks.task import Example
+from muscle.training.arguments import training_arguments
 from muscle.training.data.batches import PaddingCollator
 from muscle.training.data.examples import tokenize
-from muscle.training.run import training_arguments
 from muscle.training.trainer import AdapterTrainer, next_token_objective
 from places import TESTS
 from tiny_pair import tiny_base, tiny_task
@@ -55,6 +55,39 @@ def adapters(world):
     for name in ("old", "new"):
         train_task_adapter(world, name, root / f"adapter-{name}")
     return root / "adapter-old", root / "adapter-new"
+
+
+def test_a_loss_that_is_no_number_ends_the_training_before_a_checkpoint_is_written(world, tmp_path):
+    wild = {"learning_rate": 1e30, "max_grad_norm": 1e30, "warmup_steps": 0}
+    with pytest.raises(ConfigError, match=r"expected a finite loss, found nan at step 2; set a smaller training.learn"):
+        train_task_adapter(world, "new", tmp_path / "wild", SETTINGS.model_copy(update=wild))
+    assert not (tmp_path / "wild").exists() and not list(tmp_path.glob(".wild.*/checkpoint-*"))
+
+
+def test_validation_data_without_a_loss_ends_the_training_too(world, tmp_path):
+    one_step = {"learning_rate": 1e30, "max_grad_norm": 1e30, "warmup_steps": 0, "batch_size": 60}
+    with pytest.raises(ConfigError, match="expected a finite validation loss, found nan at step 1; set a smaller"):
+        train_task_adapter(world, "new", tmp_path / "wild", SETTINGS.model_copy(update=one_step))
+
+
+def test_a_base_that_gives_no_numbers_is_told_from_a_wild_learning_rate(tmp_path):
+    task, split = tiny_task(tmp_path, 30)
+    base = tiny_base(tmp_path, "broken", seed=1)
+    base.model.get_output_embeddings().weight[3] = torch.nan
+    with pytest.raises(ConfigError, match="found nan at step 1; nothing was learnt yet, so look at the base's weights"):
+        train_task_adapter((tmp_path, task, split, {"new": base}), "new", tmp_path / "adapter")
+
+
+def test_an_adapter_takes_the_place_of_no_other_folder(world, adapters, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"mine: expected a new folder, or an adapter's, .* found notes.txt in it"):
+        train_task_adapter(world, "new", tmp_path / "mine")
+    with pytest.raises(OutputError, match=r"mine: expected a new folder"):
+        train_compatibility(world, adapters, tmp_path / "mine")
+    with pytest.raises(OutputError, match="expected a name for the adapter's folder"):
+        train_compatibility(world, adapters, Path())
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine", "notes.txt"]
 
 
 def train_compatibility(world, adapters, out: Path, settings: TrainingSettings = SETTINGS, **alignment):

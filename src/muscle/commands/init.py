@@ -30,6 +30,9 @@ def init(
         typer.Option("--column", metavar="OURS=THEIRS", help="With --task: input=A,B, answer=C or id=D. Repeatable."),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The file to write, said as an option.")] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Every setting with its default, in place of those to begin with.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Write a commented update.yaml to start from, or a task's YAML for data of your own."""
@@ -38,16 +41,18 @@ def init(
     path = path or out or Path(f"{task.stem}.yaml" if task else "update.yaml")
     check_outputs(path)
     if task is not None:
+        if full:
+            raise ConfigError("--full: only read without --task")
         from muscle.tasks.proposal.start import start_task
 
         say("\n".join(start_task(task, path, columns=column_map(columns or ()), force=force)))
         return
     if columns:
         raise ConfigError("--column: only read with --task")
-    from muscle.config.template import UPDATE_YAML
+    from muscle.config.template import SHORT_UPDATE_YAML, UPDATE_YAML
     from muscle.files import write_text
 
     if path.exists() and not force:
         raise ConfigError(f"{path}: exists already; --force replaces it")
-    write_text(path, UPDATE_YAML)
+    write_text(path, UPDATE_YAML if full else SHORT_UPDATE_YAML)
     say(f"wrote {path}; edit it, then: {command('muscle', 'update', arguments=[path], options=['--dry-run'])}")

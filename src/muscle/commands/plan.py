@@ -93,7 +93,7 @@ def plan(
         return
     from rich.console import Console
 
-    from muscle.plan.show import print_plan
+    from muscle.plan.terminal import print_plan
 
     for each in plans:
         print_plan(each, Console())
@@ -164,7 +164,7 @@ def confirm(
         return
     from rich.console import Console
 
-    from muscle.plan.show import print_confirmed
+    from muscle.plan.terminal import print_confirmed
 
     print_confirmed(found, Console())
 
@@ -294,6 +294,6 @@ def _show_look(found: Look, json_file: Path | None, *, quiet: bool) -> None:
         return
     from rich.console import Console
 
-    from muscle.plan.show import print_look
+    from muscle.plan.terminal import print_look
 
     print_look(found, Console())

@@ -1,1 +1,1 @@
-"""update.yaml as typed objects, and the commented file that `muscle init` writes."""
+"""update.yaml as typed objects, and the commented files that `muscle init` writes."""

@@ -1,4 +1,42 @@
-"""The commented `update.yaml` that `muscle init` writes. Every value that stands in it is the default."""
+"""The two commented files that `muscle init` writes. Every value that stands in them is the default."""
+
+SHORT_UPDATE_YAML = """\
+# One update: two bases, the tasks, how the adapters are trained. Paths are relative to this file.
+# Run:  muscle update update.yaml --dry-run   (what would be done)
+#       muscle update update.yaml             (do it; a stopped run goes on, only what changed runs again)
+# Every setting there is: muscle init --full all.yaml
+
+old:
+  base: HuggingFaceTB/SmolLM2-135M      # hub name, local folder, or a .gguf file
+  # adapters: {piqa: adapters/old/piqa} # PEFT folders that exist already; they are used as they are
+  # record: old.jsonl                   # in place of these: answers of an old model that is gone (docs/record.md)
+new:
+  base: HuggingFaceTB/SmolLM2-135M-Instruct
+
+tasks:
+  - task: piqa                          # hellaswag, piqa, gsm8k, samsum; for rows of yours: muscle init --task ROWS
+    train: hub:baber/piqa:train         # JSONL, Parquet or CSV file, or hub:name[/config]:split
+    test: hub:baber/piqa:validation     # never trained on
+
+output: runs/update
+
+lora: {r: 128, alpha: 256}              # the paper's Table 8, as is what is left out
+training:                               # task adapters and compatibility adapter alike
+  epochs: 10
+  learning_rate: 1.0e-4
+  batch_size: 4                         # examples a forward pass; a step takes gradient_accumulation of them
+  gradient_accumulation: 8
+alignment:                              # the compatibility adapter: docs/update.md
+  method: paper                         # Eq. 1 on tokens. Where an answer is one of several options, rather these:
+  # method: options
+  # unlabelled: traffic.jsonl           # inputs without labels, such as a log of requests: the more, the fewer flips
+  # unlabelled_epochs: 2
+  # training: {learning_rate: 6.0e-4, epochs: 3}
+evaluation:
+  bare_base: true                       # also score the new base without an adapter
+  control: true                         # also train the plain update's adapter on for as long, without the old model
+  floor: false                          # also train the old recipe again, on the old base: what that alone flips
+"""
 
 UPDATE_YAML = """\
 # One update: two bases, the tasks, and the settings of every stage. Paths are relative to this file.

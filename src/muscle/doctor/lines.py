@@ -50,7 +50,7 @@ def _free(number: int | None) -> str:
 
 
 def _bf16(has: bool | None) -> str:
-    return {True: ", computes in bf16", False: ", no bf16: computes in float32", None: ""}[has]
+    return {True: ", computes in bf16", False: ", no bf16: computes in float32 (precision auto)", None: ""}[has]
 
 
 def _use(use: Finding) -> Iterator[str]:

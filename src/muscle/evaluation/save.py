@@ -87,11 +87,12 @@ def save_run(run: Run, out: Path, *, facts: Mapping[str, object]) -> None:
     write_records(out, run.frame)
     path = out.parent / METADATA_FILE
     # One `run.json` for all tasks of a folder, which are scored one after the other.
-    tasks = {**_other_tasks(path), **run.metadata["tasks"]}
+    tasks = {**tasks_of(path), **run.metadata["tasks"]}
     write_json(path, {**run.metadata, **facts, "name": run.name, "tasks": tasks})
 
 
-def _other_tasks(path: Path) -> dict[str, object]:
+def tasks_of(path: Path) -> dict[str, object]:
+    """Return what a `run.json` says of each task; of a damaged one nothing, which is told."""
     if not path.is_file():
         return {}
     try:

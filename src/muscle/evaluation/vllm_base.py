@@ -21,7 +21,8 @@ from muscle.errors import ConfigError, ModelError
 from muscle.evaluation.harness import SCORING_PACKAGES, check_task, quiet_harness, score
 from muscle.evaluation.sampling import Sampling
 from muscle.models.adapter_check import check_adapter
-from muscle.models.bases import load_outline, reason_of, resolve_base
+from muscle.models.base_files import reason_of, resolve_base
+from muscle.models.bases import load_outline
 from muscle.models.devices import choose_dtype
 from muscle.predictions.run import Run
 from muscle.provenance import package_versions

@@ -14,7 +14,7 @@ from vllm.lora.request import LoRARequest
 
 from muscle.errors import ModelError
 from muscle.evaluation.lm import Bookkeeping
-from muscle.models.bases import reason_of
+from muscle.models.base_files import reason_of
 
 if TYPE_CHECKING:
     from vllm import RequestOutput, SamplingParams

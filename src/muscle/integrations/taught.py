@@ -15,8 +15,10 @@ from muscle.files import check_can_write
 from muscle.integrations.sequences import KnownSequences, places_in
 from muscle.integrations.settings import Teaching
 from muscle.models.adapters import split_model
-from muscle.models.bases import LoadedBase, base_fingerprint, check_same_tokens, load_base, load_tokenizer, resolve_base
-from muscle.models.devices import free_memory
+from muscle.models.base_files import base_fingerprint, resolve_base
+from muscle.models.bases import LoadedBase, load_base, load_tokenizer
+from muscle.models.devices import free_memory, warn_if_slow
+from muscle.models.tokenizers import check_same_tokens
 from muscle.provenance import fingerprint
 from muscle.training.data.batches import IGNORE_INDEX
 from muscle.training.head.output_head import OutputHead
@@ -149,6 +151,7 @@ def teach(settings: Teaching, student: PeftModel, known: KnownSequences) -> Taug
     head = usable_head(student, known.sequences[0])
     # A capped head is not linear, so that the teachers' states are kept and their heads applied again.
     kind: Literal["projected", "hidden"] = "projected" if head.softcap is None else "hidden"
+    warn_if_slow(settings.precision)
     (old, _), (new, _) = split_model(settings.old), split_model(settings.new)
     tokenizer = load_tokenizer(new)
     check_same_tokens(load_tokenizer(old), tokenizer, f"{old.base} and {new.base}")

@@ -38,9 +38,38 @@ class MeasuredRun:
 def measure_old(old: Path, new: Path, seed: int) -> MeasuredRun:
     """Measure the version in use: how good it is."""
     comparison = compare(old, new, options=_OPTIONS)
-    numbers = {name: _of_old(seed, side) for name, side in _numbers_by_task(comparison, "old_vs_new").items()}
+    numbers = {
+        name: _of_old(seed, task.old_vs_new)
+        for name, task in comparison.report.tasks.items()
+        if task.old_vs_new is not None
+    }
     items = _items_of_version(comparison, "old").with_columns(lost=pl.lit(False))
     return MeasuredRun(numbers, _task_kinds(comparison), items)
+
+
+def measure_plain(old: Path, new: Path, seed: int) -> MeasuredRun:
+    """Measure the plain update against the old version."""
+    return _measured(compare(old, new, options=_OPTIONS), seed)
+
+
+def measure_candidate(old: Path, new: Path, candidate: Path, seed: int) -> MeasuredRun:
+    """Measure a candidate against the old version, and against the plain update."""
+    return _measured(compare(old, new, candidate=candidate, options=_OPTIONS), seed)
+
+
+def _measured(comparison: Comparison, seed: int) -> MeasuredRun:
+    """Measure the version that a comparison judges: the candidate, or the plain update without one."""
+    report = comparison.report
+    numbers = {
+        name: _seed_numbers(seed, side, report.tasks[name].candidate_effect, report.tasks[name].kind)
+        for name, side in report.judged()
+    }
+    version = "new" if report.candidate is None else "candidate"
+    return MeasuredRun(numbers, _task_kinds(comparison), _items_of_version(comparison, version))
+
+
+def _task_kinds(comparison: Comparison) -> dict[str, Kind]:
+    return {name: task.kind for name, task in comparison.report.tasks.items()}
 
 
 def _of_old(seed: int, side: SideNumbers) -> SeedNumbers:
@@ -59,40 +88,6 @@ def _of_old(seed: int, side: SideNumbers) -> SeedNumbers:
         mean_regression=None,
         same_answer_as_old=None,
     )
-
-
-def measure_plain(old: Path, new: Path, seed: int) -> MeasuredRun:
-    """Measure the plain update against the old version."""
-    comparison = compare(old, new, options=_OPTIONS)
-    numbers = {
-        name: _seed_numbers(seed, side, None, comparison.report.tasks[name].kind)
-        for name, side in _numbers_by_task(comparison, "old_vs_new").items()
-    }
-    return MeasuredRun(numbers, _task_kinds(comparison), _items_of_version(comparison, "new"))
-
-
-def measure_candidate(old: Path, new: Path, candidate: Path, seed: int) -> MeasuredRun:
-    """Measure a candidate against the old version, and against the plain update."""
-    comparison = compare(old, new, candidate=candidate, options=_OPTIONS)
-    numbers = {
-        name: _seed_numbers(
-            seed, side, comparison.report.tasks[name].candidate_effect, comparison.report.tasks[name].kind
-        )
-        for name, side in _numbers_by_task(comparison, "old_vs_candidate").items()
-    }
-    return MeasuredRun(numbers, _task_kinds(comparison), _items_of_version(comparison, "candidate"))
-
-
-def _numbers_by_task(comparison: Comparison, side: str) -> dict[str, SideNumbers]:
-    found = {
-        name: task.old_vs_candidate if side == "old_vs_candidate" else task.old_vs_new
-        for name, task in comparison.report.tasks.items()
-    }
-    return {name: numbers for name, numbers in found.items() if numbers is not None}
-
-
-def _task_kinds(comparison: Comparison) -> dict[str, Kind]:
-    return {name: task.kind for name, task in comparison.report.tasks.items()}
 
 
 def _seed_numbers(seed: int, side: SideNumbers, effect: CandidateEffect | None, kind: Kind) -> SeedNumbers:

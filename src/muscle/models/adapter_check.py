@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 
 from muscle.errors import ModelError
 from muscle.files import read_json
-from muscle.models.bases import ADAPTER_NOTE, LoadedBase, reason_of, share_weights
+from muscle.models.base_files import ADAPTER_NOTE, reason_of
+from muscle.models.bases import LoadedBase, share_weights
 from muscle.provenance import file_sha256
 
 if TYPE_CHECKING:

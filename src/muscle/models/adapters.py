@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from muscle.config.settings import BaseConfig, LoraSettings
-from muscle.errors import ConfigError, ModelError
+from muscle.errors import ConfigError, ModelError, OutputError
 from muscle.files import read_json, write_json
+from muscle.foreign_text import listing
 from muscle.models.adapter_check import CONFIG, WEIGHTS, check_adapter, check_loaded, check_patterns
-from muscle.models.bases import ADAPTER_NOTE, LoadedBase, reason_of, share_weights
+from muscle.models.base_files import ADAPTER_NOTE, reason_of
+from muscle.models.bases import LoadedBase, share_weights
 from muscle.provenance import versions
 
 if TYPE_CHECKING:
@@ -24,6 +26,22 @@ if TYPE_CHECKING:
 
 MODEL_CARD = "README.md"
 """What the hub shows of a folder."""
+
+
+def check_place(out: Path) -> None:
+    """See that an adapter takes the place of nothing but another one: what stands there is gone once it is written.
+
+    Raises:
+        OutputError: a folder of something else is there, or no name is given.
+    """
+    if out.name in ("", ".."):
+        raise OutputError(f"{out}: expected a name for the adapter's folder, found none; give another --out")
+    found = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    if found and not {CONFIG, WEIGHTS, "training.json"} & set(found):
+        raise OutputError(
+            f"{out}: expected a new folder, or an adapter's, which is replaced; found {listing(found, 3)} in it; give "
+            "another --out"
+        )
 
 
 def split_model(text: str) -> tuple[BaseConfig, Path | None]:

@@ -9,7 +9,7 @@ from types import ModuleType
 
 from muscle.config.settings import BaseConfig, TaskConfig
 from muscle.errors import DataError, ModelError
-from muscle.models.bases import base_fingerprint, is_hub_name, resolve_base
+from muscle.models.base_files import base_fingerprint, is_hub_name, resolve_base
 from muscle.tasks.sources import load_rows
 from muscle.tasks.task import Example, Task
 

@@ -18,7 +18,9 @@ from muscle.distributed import num_processes
 from muscle.errors import ModelError
 from muscle.files import check_can_write
 from muscle.models.adapter_check import check_adapter, check_adapter_alone
-from muscle.models.bases import is_hub_name, load_outline, load_tokenizer, reason_of, resolve_base
+from muscle.models.base_files import is_hub_name, reason_of, resolve_base
+from muscle.models.bases import load_outline, load_tokenizer
+from muscle.models.devices import slow_precision
 from muscle.pipeline.at_hand import missing_bases, nothing_downloaded
 from muscle.pipeline.given.notes import given_prompt_notes
 from muscle.pipeline.load_data import load_data
@@ -30,7 +32,6 @@ from muscle.pipeline.run_folder import RunFolder
 from muscle.pipeline.stage import Stage
 from muscle.pipeline.stages import UpdateStages
 from muscle.pipeline.token_counts import count_tokens, learnt_tokens, teacher_tokens, token_counts, tree_sizes
-from muscle.report.text.terminal_parts import print_lines
 from muscle.tasks import TaskData
 
 if TYPE_CHECKING:
@@ -63,10 +64,6 @@ class PlannedStage:
     teacher_tokens: int | None = 0
     is_published: bool = False
 
-    def as_dict(self) -> dict[str, object]:
-        """Return the stage as plain data."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -85,6 +82,35 @@ class Plan:
     knows_tokens: bool
     notes: tuple[str, ...]
     memory: MemoryPlan | None
+
+    def to_json(self) -> dict[str, object]:
+        """Return the plan as a JSON object."""
+        return {
+            "stages": [asdict(stage) for stage in self.stages],
+            "resources": self._resources(),
+            "memory": None if self.memory is None else self.memory.to_json(),
+            "notes": list(self.notes),
+        }
+
+    def _resources(self) -> dict[str, object] | None:
+        """Return what training takes, and what the time assumes; None where nothing is known."""
+        if self.resources is None:
+            return None
+        sizes, found = self.resources
+        return {
+            "parameters": sizes.parameters,
+            "weights_bytes": found.weights,
+            "adapter_bytes": found.adapter,
+            "activations_bytes": found.activations,
+            "chunk_bytes": found.chunk,
+            "total_bytes": found.total,
+            "store_bytes": found.store if self.knows_tokens else None,
+            "flops_per_token": found.flops_per_token,
+            "seconds": found.seconds if self.knows_tokens else None,
+            "peak_flops": PEAK_FLOPS,
+            "utilisation": UTILISATION,
+            "num_processes": num_processes(),
+        }
 
 
 def plan_update(config: UpdateConfig, *, card: Card | None = None) -> Plan:
@@ -135,19 +161,11 @@ def plan_update(config: UpdateConfig, *, card: Card | None = None) -> Plan:
         waiting = {stage.name for stage in stages if stage.state == "to run"}
         if waiting:
             check_can_write(update_stages.folder, folder=True)
-        memory = plan_memory(
-            update_stages,
-            [stage for stage in listed if stage.name in waiting],
-            sizes,
-            tokenizers,
-            card,
-        )
+            slow = slow_precision(config.training.precision)
+            notes += [slow] if slow and card is None else []  # the cards that --gpu knows compute in bf16
+        to_run = [stage for stage in listed if stage.name in waiting]
+        memory = plan_memory(update_stages, to_run, sizes, tokenizers, card)
         return Plan(tuple(stages), resources, knows_tokens, tuple(notes), memory)
-
-
-def plan_stages(config: UpdateConfig) -> list[PlannedStage]:
-    """List an update's stages in their order, all but the report; see `plan_update`."""
-    return list(plan_update(config).stages)
 
 
 def _check_given(update_stages: UpdateStages) -> None:
@@ -290,82 +308,3 @@ def _trees_of(update_stages: UpdateStages, tokenizers: Tokenizers, max_length: i
     if update_stages.config.alignment.unit != "options" or any(data.is_outline for data in datas):
         return None
     return tree_sizes([(update_stages.align(data), data) for data in datas], tokenizers, max_length)
-
-
-def resources_as_dict(plan: Plan) -> dict[str, object] | None:
-    """Return what `print_resources` prints as plain data, and what the time assumes; None where nothing is known."""
-    if plan.resources is None:
-        return None
-    sizes, found = plan.resources
-    return {
-        "parameters": sizes.parameters,
-        "weights_bytes": found.weights,
-        "adapter_bytes": found.adapter,
-        "activations_bytes": found.activations,
-        "chunk_bytes": found.chunk,
-        "total_bytes": found.total,
-        "store_bytes": found.store if plan.knows_tokens else None,
-        "flops_per_token": found.flops_per_token,
-        "seconds": found.seconds if plan.knows_tokens else None,
-        "peak_flops": PEAK_FLOPS,
-        "utilisation": UTILISATION,
-        "num_processes": num_processes(),
-    }
-
-
-def print_resources(plan: Plan) -> None:
-    """Print the estimate as a table; nothing where nothing is known."""
-    from rich.console import Console
-    from rich.table import Table
-
-    if plan.resources is None:
-        return
-    sizes, found = plan.resources
-    table = Table("training the compatibility adapter, per GPU", title="What it would take (estimated)")
-    table.add_column("", justify="right")
-    for name, value in (
-        (f"weights of a base, {sizes.parameters / 1e9:.2f} B", found.weights),
-        ("LoRA: weights, gradients, AdamW", found.adapter),
-        ("activations of the longest batch", found.activations),
-        ("logits of a chunk", found.chunk),
-        ("memory in all", found.total),
-        *([("teacher stores, on disk", found.store)] if plan.knows_tokens else []),
-    ):
-        table.add_row(name, f"{value / 1e9:.2f} GB")
-    hours = found.seconds / 3600
-    if plan.knows_tokens:
-        table.add_row(
-            f"time on an A100 at {UTILISATION:.0%} of its peak",
-            f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min",
-        )
-    Console().print(table)
-    Console().print("While the stores are built the old base is in memory too. The formulas: docs/scale.md")
-
-
-def _count_or_unknown(number: int | None) -> str:
-    return "unknown" if number is None else f"{number:,}"
-
-
-def print_plan(plan: Plan) -> None:
-    """Print what is not here, and the stages as a table."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table("stage", "state", title="What would be done")
-    for title in ("examples", "tokens, at most", "teachers'"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for stage in plan.stages:
-        tokens = "unknown" if stage.num_tokens is None else f"{stage.num_tokens:,}" if stage.state == "to run" else ""
-        asked = (
-            "unknown" if stage.teacher_tokens is None else f"{stage.teacher_tokens:,}" if stage.teacher_tokens else ""
-        )
-        published = " (published)" if stage.is_published else ""
-        table.add_row(Text(stage.name), stage.state, f"{stage.num_examples:,}{published}", tokens, asked)
-    table.add_row("compare and report", "", "", "", "")
-    Console().print(table)
-    print_lines(plan.notes, Console(), limit=400, style="yellow")
-    counts = [number for stage in plan.stages for number in (stage.num_tokens, stage.teacher_tokens)]
-    if None not in counts:
-        total = sum(number or 0 for number in counts)
-        Console().print(f"{total:,} tokens at most in the stages to run")

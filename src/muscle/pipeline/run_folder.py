@@ -14,11 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypedDict
 
-from filelock import FileLock, Timeout
-
 from muscle import distributed
 from muscle.errors import DataError, OutputError
 from muscle.files import clear_leftovers, read_json, write_json
+from muscle.locks import take
 from muscle.models.adapter_check import ADAPTER_FILES, adapter_content
 from muscle.models.adapters import MODEL_CARD
 from muscle.provenance import file_hashes, file_sha256, fingerprint, versions
@@ -92,13 +91,9 @@ class RunFolder:
         if not distributed.is_main():
             yield
             return
-        # The system lets go of it when the process ends, however it ends; the file stays.
-        lock = FileLock(self.path / ".lock", blocking=False)
+        busy = f"{self.path}: another muscle process is working in this folder"
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            held = lock.acquire()
-        except Timeout:
-            raise OutputError(f"{self.path}: another muscle process is working in this folder") from None
+            held = take(self.path / ".lock", busy=busy)
         except OSError as error:
             self._refusal = OutputError(f"{self.path}: cannot be written: {error.strerror}")
             if not self._stages:

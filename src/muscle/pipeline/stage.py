@@ -5,23 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from muscle.pipeline.loaded_bases import Side
 from muscle.tasks import TaskData
 from muscle.tasks.task import Example
-
-
-class KeptStores(NamedTuple):
-    """Where what the teachers of a training leave stays, a folder for each task, for others that learn from them too.
-
-    Attributes:
-        stores: of the old teacher, or of both.
-        new: of what the old model has no part in.
-    """
-
-    stores: Path
-    new: Path
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,12 @@ from muscle.errors import DataError
 from muscle.evaluation.save import evaluate_to_file
 from muscle.files import read_json
 from muscle.flips.trained import TrainedAdapter
-from muscle.models.bases import base_fingerprint, chat_template_fingerprint, resolve_base
+from muscle.models.base_files import base_fingerprint, chat_template_fingerprint, resolve_base
 from muscle.pipeline.load_data import load_data
 from muscle.pipeline.loaded_bases import SIDES, LoadedBases, Side, sides_of
 from muscle.pipeline.read_training import AdapterPlace, read_training
 from muscle.pipeline.run_folder import content_of
-from muscle.pipeline.stage import KeptStores, Stage
+from muscle.pipeline.stage import Stage
 from muscle.pipeline.whole_answers.candidates import CandidateFiles
 from muscle.pipeline.whole_answers.old_record import OldRecord
 from muscle.pipeline.write_report import report_stage
@@ -35,6 +35,7 @@ from muscle.predictions.run import METADATA_FILE
 from muscle.provenance import versions
 from muscle.tasks import TaskData
 from muscle.tasks.prompt import PLAIN
+from muscle.training.teachers.kept_stores import KeptStores
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class UpdateStages:
     Args:
         config: the update.
         split_seed: of the split into training and validation data; that of the training without.
-        teachers: where what the teachers leave stays; without, each training drops its own.
+        teachers: where what the teachers leave stays, a folder for each task; without, each training drops its own.
     """
 
     def __init__(
@@ -253,8 +254,7 @@ class UpdateStages:
                 description=f"align on {name}" if run == "compat" else f"align ({run}) on {name}",
                 unlabelled_examples=parts["unlabelled"],
                 lora=self.config.lora,
-                store=self.teachers.stores / name if self.teachers else None,
-                new_store=self.teachers.new / name if self.teachers else None,
+                store=self.teachers.of_task(name) if self.teachers else None,
             )
 
         return Stage(
@@ -292,7 +292,7 @@ class UpdateStages:
             }
 
         def work() -> None:
-            from muscle.training.options.teach import OptionData
+            from muscle.training.options.data import OptionData
             from muscle.training.options.train import train_on_labels
 
             start_from = self.adapter("new", name)

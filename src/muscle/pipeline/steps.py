@@ -12,11 +12,17 @@ from typing import TYPE_CHECKING, Literal
 from muscle import distributed
 from muscle.config.settings import BackendName, BaseConfig, EvaluationSettings
 from muscle.config.update_file import StageSettings
-from muscle.errors import ConfigError
-from muscle.models.adapters import split_model
+from muscle.errors import ConfigError, OutputError
+from muscle.files import read_json
+from muscle.foreign_text import listing, outline
+from muscle.locks import beside, take
+from muscle.models.adapters import check_place, split_model
 from muscle.models.bases import LoadedBase, load_base, load_for_training
+from muscle.models.devices import SLOW, warn_if_slow
 from muscle.pipeline.loaded_bases import fitting_method
 from muscle.pipeline.whole_answers.candidates import Parts, candidate_parts, draw_candidates
+from muscle.predictions.run import METADATA_FILE
+from muscle.progress import told_once
 from muscle.tasks import Example, Task, get_task, load_examples, load_unlabelled
 from muscle.tasks.prompted import prompted, training_split, with_shots
 from muscle.training.reporting import check_reporters
@@ -33,22 +39,25 @@ def finetune_step(
     """Load base and data and train a task adapter; see `muscle.training.finetune.finetune`."""
     from muscle.training.finetune import finetune
 
+    check_place(out)
     check_reporters(settings.training.report_to)
     chosen = get_task(task)
     split = training_split(chosen, train, settings.training, limit)
     chosen = prompted(chosen, settings, split.train)
-    return finetune(
-        load_for_training(BaseConfig(base=base), settings.training),
-        chosen,
-        train_examples=split.train,
-        validation_examples=split.validation,
-        lora=settings.lora,
-        settings=settings.training,
-        out=out,
-        description=f"fine-tune on {chosen.name}",
-    )
+    with _alone_at(out):
+        return finetune(
+            load_for_training(BaseConfig(base=base), settings.training),
+            chosen,
+            train_examples=split.train,
+            validation_examples=split.validation,
+            lora=settings.lora,
+            settings=settings.training,
+            out=out,
+            description=f"fine-tune on {chosen.name}",
+        )
 
 
+@told_once(SLOW)
 def align_step(
     old: str,
     new: str,
@@ -62,6 +71,7 @@ def align_step(
     """Load both task models and the data and train a compatibility adapter; see `muscle.training.align.align`."""
     from muscle.training.align import align
 
+    check_place(out)
     check_reporters(settings.training.report_to)
     chosen = get_task(task)
     sides = []
@@ -82,27 +92,46 @@ def align_step(
         "unlabelled": () if further is None else load_unlabelled(chosen, further, known=known),
     }
     (old_base, old_adapter), (new_base, new_adapter) = sides
-    loaded = {name: load_for_training(base, training) for name, base in (("old", old_base), ("new", new_base))}
-    if alignment.unit == "answers":
-        models = {"old": (loaded["old"], old_adapter), "new": (loaded["new"], new_adapter)}
-        parts = _with_drawn_candidates(out, models, chosen, parts, settings)
-    result = align(
-        loaded["old"],
-        old_adapter,
-        loaded["new"],
-        new_adapter,
-        chosen,
-        train_examples=parts["train"],
-        validation_examples=parts["validation"],
-        alignment=alignment,
-        settings=training,
-        out=out,
-        description=f"align on {chosen.name}",
-        unlabelled_examples=parts["unlabelled"],
-        lora=settings.lora,
-    )
-    distributed.from_main(partial(shutil.rmtree, _on_the_way(out), ignore_errors=True))
+    with _alone_at(out):
+        loaded = {name: load_for_training(base, training) for name, base in (("old", old_base), ("new", new_base))}
+        if alignment.unit == "answers":
+            models = {"old": (loaded["old"], old_adapter), "new": (loaded["new"], new_adapter)}
+            parts = _with_drawn_candidates(out, models, chosen, parts, settings)
+        result = align(
+            loaded["old"],
+            old_adapter,
+            loaded["new"],
+            new_adapter,
+            chosen,
+            train_examples=parts["train"],
+            validation_examples=parts["validation"],
+            alignment=alignment,
+            settings=training,
+            out=out,
+            description=f"align on {chosen.name}",
+            unlabelled_examples=parts["unlabelled"],
+            lora=settings.lora,
+        )
+        distributed.from_main(partial(shutil.rmtree, _on_the_way(out), ignore_errors=True))
     return result
+
+
+@contextmanager
+def _alone_at(out: Path) -> Iterator[None]:
+    """Hold an output for this command: two at one place would throw away what the other one is making.
+
+    Raises:
+        OutputError: another process holds it, or it cannot be written.
+    """
+    if not distributed.is_main():
+        yield
+        return
+    try:
+        held = take(beside(out), busy=f"{out}: another muscle process is making it; wait, or give another --out")
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be written: {error.strerror or error}") from error
+    with held:
+        yield
 
 
 def _on_the_way(out: Path) -> Path:
@@ -181,7 +210,7 @@ def evaluate_step(
     chosen = with_shots(chosen, settings or StageSettings(), train)
     base, adapter = split_model(model)
     written = out / f"{chosen.name}.jsonl"
-    with _loaded_scorer(base, adapter, chosen, precision, backend, vllm or {}) as loaded:
+    with _held_run(out, model, chosen), _loaded_scorer(base, adapter, chosen, precision, backend, vllm or {}) as loaded:
         evaluate_to_file(
             loaded,
             adapter,
@@ -196,6 +225,25 @@ def evaluate_step(
 
 
 @contextmanager
+def _held_run(out: Path, model: str, task: Task) -> Iterator[None]:
+    """Hold a run's folder; refuse one with another model's answers to other tasks, which would pass for this one's.
+
+    Raises:
+        OutputError: it is one, another process holds it, or it cannot be written.
+    """
+    from muscle.evaluation.save import tasks_of
+
+    with _alone_at(out):
+        others = [name for name in tasks_of(out / METADATA_FILE) if name != task.name]
+        if others and (name := read_json(out / METADATA_FILE).get("name")) != model:
+            raise OutputError(
+                f"{out}: expected a folder for {model} alone, found answers of {outline(name)} to "
+                f"{listing(others, 3)}; give another --out"
+            )
+        yield
+
+
+@contextmanager
 def _loaded_scorer(
     base: BaseConfig,
     adapter: Path | None,
@@ -204,6 +252,7 @@ def _loaded_scorer(
     backend: BackendName,
     arguments: Mapping[str, object],
 ) -> Iterator[LoadedBase | VllmBase]:
+    warn_if_slow(precision)
     if backend == "hf":
         if arguments:
             raise ConfigError(f"--vllm {next(iter(arguments))}: only read with --backend vllm")

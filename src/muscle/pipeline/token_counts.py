@@ -11,7 +11,7 @@ from muscle.pipeline.loaded_bases import Side
 from muscle.pipeline.resources import TreeSizes
 from muscle.pipeline.stage import Stage
 from muscle.tasks import Example, Task, TaskData
-from muscle.training.options.teach import OptionData
+from muscle.training.options.data import OptionData
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -55,7 +55,7 @@ def token_counts(
 
 
 def learnt_tokens(stage: Stage, data: TaskData, tokenizer: PreTrainedTokenizerBase, max_length: int) -> int:
-    """Return the tokens of all epochs of a training, at most."""
+    """Return the tokens that a training reads in all its epochs, at most; at option level the nodes of the trees."""
     labelled = _read_tokens(stage, data, (*data.train, *data.validation), tokenizer, max_length)
     further = _read_tokens(stage, data, stage.unlabelled, tokenizer, max_length)
     epochs = stage.epochs or 0

@@ -11,13 +11,15 @@ from muscle.comparison import Shown
 from muscle.config.update_file import UpdateConfig
 from muscle.flips.result.report import Report
 from muscle.models.adapter_check import check_adapter
-from muscle.models.bases import same_vocabulary
+from muscle.models.devices import SLOW
+from muscle.models.tokenizers import same_vocabulary
 from muscle.pipeline.given.notes import given_prompt_notes
 from muscle.pipeline.loaded_bases import with_fitting_method
 from muscle.pipeline.run_folder import RunFolder, content_of
 from muscle.pipeline.stage import Stage
 from muscle.pipeline.stages import UpdateStages
 from muscle.pipeline.write_report import write_cards
+from muscle.progress import told_once
 from muscle.report import read_report
 from muscle.training.reporting import check_reporters
 
@@ -39,6 +41,7 @@ class UpdateResult(Shown):
     num_stages_run: int
 
 
+@told_once(SLOW)
 def update(config: UpdateConfig) -> UpdateResult:
     """Run all stages of an update that are not done yet.
 

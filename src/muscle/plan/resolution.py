@@ -139,7 +139,18 @@ def items_needed(
 def detectable(
     variances: Variances, items: int, repeats: int = 1, *, alpha: float = ALPHA, power: float = POWER
 ) -> float:
-    """Return the smallest difference that so many items and repeats find with the power given, to four digits."""
+    """Return the smallest difference that so many items and repeats find with the power given.
+
+    Args:
+        variances: of an item's difference.
+        items: n.
+        repeats: K, answers an item and side.
+        alpha: two-sided level.
+        power: probability of finding it.
+
+    Returns:
+        The difference of accuracy, in (0, 1], to nine digits; 1 where none is found.
+    """
     low, high = 0.0, 1.0
     for _ in range(30):
         middle = (low + high) / 2

@@ -155,11 +155,6 @@ class Run:
         rows = self.frame if task is None else self.frame.filter(self.frame["task"] == task)
         return [name.removeprefix(SCORE_PREFIX) for name in names if rows[name].null_count() < rows.height]
 
-    @property
-    def slice_names(self) -> list[str]:
-        """The names of the slices that some row belongs to."""
-        return [column.removeprefix(SLICE_PREFIX) for column in self.frame.columns if column.startswith(SLICE_PREFIX)]
-
 
 class DataFrameLike(Protocol):
     """A table of another library, such as pandas or pyarrow: what has the data frame interchange protocol."""

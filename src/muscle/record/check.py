@@ -108,7 +108,7 @@ def check_record(run: Run, calls: Sequence[Mapping[str, object]] = ()) -> Record
         calls: how its answers were asked for, where the file says so.
     """
     dates = sorted(str(call["asked"]) for call in calls if "asked" in call)
-    named = Counter(_model_in_words(call) for call in calls if "model" in call and not call.get("failed"))
+    named = Counter(_model_called(call) for call in calls if "model" in call and not call.get("failed"))
     told = run.metadata.get("model")
     if not named and isinstance(told, Mapping) and told.get("name"):
         named = Counter({one_line(told["name"], 80): run.frame.height})
@@ -123,7 +123,7 @@ def check_record(run: Run, calls: Sequence[Mapping[str, object]] = ()) -> Record
     )
 
 
-def _model_in_words(call: Mapping[str, object]) -> str:
+def _model_called(call: Mapping[str, object]) -> str:
     """Name the model that answered, and what it was asked as where that is another name."""
     name = one_line(call["model"], 80)
     return f"{name}, asked for as {one_line(call[ASKED_FOR], 80)}" if ASKED_FOR in call else name

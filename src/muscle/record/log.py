@@ -93,14 +93,11 @@ class RecordLog:
         Raises:
             OutputError: another process holds it or has written into it since it was read, or it cannot be written.
         """
-        from filelock import FileLock, Timeout
+        from muscle.locks import beside, take
 
-        lock = FileLock(self.path.with_name(f".{self.path.name}.lock"), blocking=False)
+        busy = f"{self.path}: another muscle process is recording into this file"
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            held = lock.acquire()
-        except Timeout:
-            raise OutputError(f"{self.path}: another muscle process is recording into this file") from None
+            held = take(beside(self.path), busy=busy)
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be written: {error.strerror or error}") from error
         with held:

@@ -157,7 +157,15 @@ class Judging:
 
 
 def report_on(rule: RuleFile, items: Items, served: Served, rows: Bools, judging: Judging) -> RouteReport:
-    """Report on some of the items, and on what is missing."""
+    """Report on some of the items, and on what is missing.
+
+    Args:
+        rule: that answered.
+        items: all of both runs.
+        served: whose answer each item got by the rule.
+        rows: (items,), those that the report is on.
+        judging: prices, names and how the items came to be labelled.
+    """
     counts = _counts_for_bound(rule, items, served, rows, judging)
     found = None if counts.num == 0 else bound(counts, limit=rule.flip_limit)
     ways = _ways(rule, items, served, rows, judging)

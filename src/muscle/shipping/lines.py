@@ -14,7 +14,7 @@ from muscle.errors import ModelError
 from muscle.files import read_json
 from muscle.foreign_text import visible
 from muscle.models.adapter_check import CONFIG, adapter_note
-from muscle.models.bases import Address, address_of, cached_address, is_hub_address
+from muscle.models.base_files import Address, address_of, cached_address, is_hub_address
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM takes for `max_lora_rank`."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from muscle.files import check_can_write
+from muscle.models.devices import slow_precision
 from muscle.pipeline.at_hand import missing_bases, nothing_downloaded
 from muscle.pipeline.stages import UpdateStages
 from muscle.progress import told_once
@@ -87,10 +88,12 @@ def plan_sweep(
         chosen = chosen_jobs(plan, only=only, part=part)
         updates = {job.name: update_stages(job, outlines=True) for job in chosen}
         found = [_planned_job(plan, job, updates[job.name]) for job in chosen]
-        notes = tuple(_not_here(list(updates.values())))
-    if any(job.state != "done" for job in found):
+        notes = list(_not_here(list(updates.values())))
+    to_run = [updates[job.name].config.training.precision for job in found if job.state != "done"]
+    if to_run:
         check_can_write(plan.folder, folder=True)
-    return PlannedSweep(str(plan.folder), tuple(found), notes)
+        notes += filter(None, map(slow_precision, dict.fromkeys(to_run)))
+    return PlannedSweep(str(plan.folder), tuple(found), tuple(notes))
 
 
 def _planned_job(plan: Plan, job: Job, update: UpdateStages) -> PlannedJob:

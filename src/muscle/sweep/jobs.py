@@ -15,10 +15,10 @@ from muscle.config.alignment import AlignmentSettings
 from muscle.config.settings import BaseConfig
 from muscle.config.update_file import UpdateConfig
 from muscle.errors import ConfigError
-from muscle.pipeline.stage import KeptStores
 from muscle.pipeline.stages import FLOOR_SEED
 from muscle.provenance import fingerprint
 from muscle.tasks import get_task
+from muscle.training.teachers.kept_stores import KeptStores
 
 JobKind = Literal["tasks", "again", "third", "longer", "served", "variant"]
 """Task adapters of both bases; both trained again with another seed (floor and twin); a task adapter of the third base;
@@ -160,7 +160,7 @@ class GroupJobs:
         chosen = config.model_copy(update={**changes, "output": str(self.root / name)})
         key, folder = teachers_key(chosen), self.root / self.place / "teachers"
         alone = bool(self.config.old.record) or not shares_new_side(chosen.alignment)
-        stores = KeptStores(folder / f"{old}-{key}", folder / f"{old if alone else 'old'}-{key}")
+        stores = KeptStores(folder / f"{old}-{key}", folder / f"{old if alone else 'old'}-{key}", folder / "labels")
         reads_teachers = chosen.alignment.target not in ("labels", "interpolation")
         return Job(
             name,
@@ -232,8 +232,8 @@ def teachers_key(config: UpdateConfig) -> str:
 def shares_new_side(alignment: AlignmentSettings) -> bool:
     """Tell whether the new side of an alignment is the same, whichever model stands in the old one's place.
 
-    It is the new teachers' stores, and the adapter that is first trained on labels. Both are of the new base, its
-    adapters, the items and the settings; a store of tokens that another tokenizer forces into another kind is kept
+    It is the new teachers' stores. They are of the new base, its adapters (with `labels_first` the one that was trained
+    on labels), the items and the settings; a store of tokens that another tokenizer forces into another kind is kept
     apart by `align` itself.
     """
     from_old_adapter = alignment.labels_first and alignment.start == "old"

@@ -19,6 +19,7 @@ from muscle.foreign_text import listing
 from muscle.leaderboard.build import build_leaderboard
 from muscle.leaderboard.result import Leaderboard
 from muscle.leaderboard.write import write_leaderboard
+from muscle.models.devices import SLOW
 from muscle.progress import told_once
 from muscle.sweep.job_stages import update_stages
 from muscle.sweep.jobs import Job, with_needs
@@ -31,7 +32,7 @@ from muscle.training.reporting import check_reporters
 
 logger = logging.getLogger(__name__)
 
-OF_EVERY_JOB = ("muscle.tasks.data", "muscle.pipeline.loaded_bases")
+OF_EVERY_JOB = ("muscle.tasks.data", "muscle.pipeline.loaded_bases", SLOW)
 """Loggers that tell the same of data and bases whenever a job reads them."""
 
 

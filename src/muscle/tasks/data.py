@@ -118,10 +118,10 @@ def load_unlabelled(task: Task, source: Source, *, known: Sequence[Example]) -> 
         DataError: the source cannot be read, a row does not fit the task, or nothing is left.
     """
     found = build_examples(task, load_rows(source), labelled=False)
-    seen = {example.text_key for example in known}
+    seen = {example.asked_key for example in known}
     kept = []
     for example in found:
-        key = example.text_key
+        key = example.asked_key
         if key not in seen:
             kept.append(example)
         seen.add(key)
@@ -179,8 +179,17 @@ def load_task_data(
 ) -> TaskData:
     """Load a task's training and test data and hold out a validation set; the test data is never touched by it.
 
-    With inputs without labels, where a source of them is named (`load_unlabelled`). Warns in the log where texts of the
-    test data stand in the training data too.
+    Warns in the log where texts of the test data stand in the training data too.
+
+    Args:
+        task: whose rows they are.
+        train: where the training data is.
+        test: where the test data is.
+        train_limit: take the first so many rows alone.
+        test_limit: the same of the test data.
+        validation_fraction: share of the training data's texts that is held out, in (0, 1).
+        seed: of which ones.
+        unlabelled: where further inputs are (`load_unlabelled`); none without.
 
     Raises:
         DataError: a source cannot be read, a row does not fit the task, or there is too little training data.
@@ -189,8 +198,8 @@ def load_task_data(
         load_examples(task, train, limit=train_limit), fraction=validation_fraction, seed=seed
     )
     tested = load_examples(task, test, limit=test_limit)
-    learnt = {example.text_key for example in (*split.train, *split.validation)}
-    num_leaked = sum(example.text_key in learnt for example in tested)
+    learnt = {example.asked_key for example in (*split.train, *split.validation)}
+    num_leaked = sum(example.asked_key in learnt for example in tested)
     if num_leaked:
         logger.warning(
             "task %s: %d of %d test examples stand in the training data too; its scores are too good",

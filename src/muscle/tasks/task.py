@@ -65,6 +65,11 @@ class Example:
         options = () if self.answers else self.choices
         return " ".join("\x1f".join((self.context, *options)).lower().split())
 
+    @property
+    def asked_key(self) -> str:
+        """As `text_key`, whatever the order of the options: what was asked before is known in another order too."""
+        return replace(self, choices=tuple(sorted(self.choices, key=str.lower))).text_key
+
     def answered(self, gold: int) -> Example:
         """Return the example of a choice task with its right choice."""
         right = self.choices[gold]

@@ -15,7 +15,9 @@ from muscle.config.alignment import AlignmentSettings
 from muscle.config.methods import EngineName
 from muscle.config.settings import LoraSettings, TrainingSettings
 from muscle.errors import ConfigError
-from muscle.models.bases import LoadedBase, same_vocabulary
+from muscle.models.adapters import check_place
+from muscle.models.bases import LoadedBase
+from muscle.models.tokenizers import same_vocabulary
 from muscle.tasks.recorded import Record
 from muscle.tasks.task import Example, Task
 from muscle.training.data.examples import TokenizedExamples
@@ -24,13 +26,14 @@ from muscle.training.head.usable_head import Heads
 from muscle.training.interpolate import interpolate
 from muscle.training.losses.masks import share_of_old
 from muscle.training.options.align import OptionAlignment
-from muscle.training.options.teach import OptionData
+from muscle.training.options.data import OptionData
 from muscle.training.run import TrainingResult, tokenized_parts, train_and_save
 from muscle.training.start import Start
 from muscle.training.stored_trainers import MixtureTrainer, StoredTrainer
 from muscle.training.teachers.choose_engine import choose_engine
 from muscle.training.teachers.cross_examples import Crossed, cross_examples
 from muscle.training.teachers.crossed_rows import Crossing
+from muscle.training.teachers.kept_stores import KeptStores
 from muscle.training.teachers.make_rows import TaskModel
 from muscle.training.teachers.online import OnlineTeachers
 from muscle.training.teachers.run_teachers import StoreSettings, store_mixture, store_teachers
@@ -53,8 +56,7 @@ def align(
     out: str | Path,
     description: str = "align",
     engine: EngineName | None = None,
-    store: str | Path | None = None,
-    new_store: str | Path | None = None,
+    store: str | Path | KeptStores | None = None,
     unlabelled_examples: Sequence[Example] = (),
     lora: LoraSettings | None = None,
 ) -> TrainingResult:
@@ -75,8 +77,8 @@ def align(
         out: the adapter's folder; see `finetune`.
         description: for progress and log.
         engine: in place of `alignment.engine`: what is there of the teachers while the adapter trains.
-        store: folder of the teacher stores, kept; without it they go once `out` is written.
-        new_store: the same of what no old model has a part in, which alignments with others may share; `store` without.
+        store: folder of the teacher stores, kept, or folders that alignments share; without it they go once `out` is
+            written.
         unlabelled_examples: trained on too at option level; their labels are not looked at.
         lora: of a fresh start (`alignment.start`).
 
@@ -88,17 +90,18 @@ def align(
         DataError, OutputError: no examples, or an empty one; `out` or the stores cannot be written.
         ConfigError: a setting can't be met here: packing, kernels; a method that needs an old model that is a record.
     """
+    check_place(Path(out))  # before the teachers run for hours
     given, out, adapters = (train_examples, validation_examples), Path(out), _folders(old_adapter, new_adapter)
     if isinstance(old_base, Record) or "old" not in adapters:
         _refuse_without_weights(alignment)
     elif alignment.unit == "weights":
         return interpolate(new_base, adapters["old"], adapters["new"], alignment=alignment, out=out)
     start = Start(new_base, adapters, alignment, lora or LoraSettings(), settings.seed)
-    with _made_on_the_way(store, new_store, out) as made:
+    with _made_on_the_way(store, out) as made:
         if alignment.unit == "tokens":
             return _align_on_tokens(old_base, start, task, given, settings, out, description, engine, made)
         data = OptionData(task, *given, unlabelled_examples, alignment.answers_in_use)
-        return OptionAlignment(old_base, start, data, settings, out, *made, description).run(_away(old_base, new_base))
+        return OptionAlignment(old_base, start, data, settings, out, made, description).run(_away(old_base, new_base))
 
 
 def _folders(old: str | Path | None, new: str | Path) -> dict[str, Path]:
@@ -111,21 +114,11 @@ def _refuse_without_weights(alignment: AlignmentSettings) -> None:
         raise ConfigError(f"alignment: unit {alignment.unit}, start {alignment.start}: needs the old model's weights")
 
 
-class _Stores(NamedTuple):
-    """Where what is made on the way stands: of the old teacher, or of both; and what no old model has a part in.
-
-    That is the new teachers' stores, and the adapter trained on labels first.
-    """
-
-    folder: Path
-    new: Path
-
-
 @contextmanager
-def _made_on_the_way(store: str | Path | None, new_store: str | Path | None, out: Path) -> Iterator[_Stores]:
+def _made_on_the_way(store: str | Path | KeptStores | None, out: Path) -> Iterator[KeptStores]:
     """Give the folders of what is made on the way to an adapter; once that is written, only wanted ones are kept."""
-    folder = Path(store or out.with_name(f".{out.name}.teachers"))
-    yield _Stores(folder, Path(new_store or folder))
+    folder = out.with_name(f".{out.name}.teachers")
+    yield store if isinstance(store, KeptStores) else KeptStores.in_one(Path(store or folder))
     if store is None:
         distributed.from_main(lambda: shutil.rmtree(folder, ignore_errors=True))
 
@@ -139,7 +132,7 @@ def _align_on_tokens(
     out: Path,
     description: str,
     engine: EngineName | None,
-    stores: _Stores,
+    stores: KeptStores,
 ) -> TrainingResult:
     """Train the student from both teachers, by the wanted engine or the nearest that the models allow."""
     assert isinstance(old_base, LoadedBase), "a record was refused"
@@ -168,7 +161,7 @@ def _align_on_tokens(
     else:
         if crossing is not None and used != wanted:
             # Rows of another kind than beside an old model with the new one's tokens.
-            stores = stores._replace(new=stores.folder)
+            stores = stores._replace(new=stores.old)
         taught = _taught_by_stores(stores, old, new, heads, data, used, alignment, settings, description, crossing)
     with _off_the_accelerator(old.base, unless=used == "online" or old.base.model is new.base.model):
         return train_and_save(
@@ -228,7 +221,7 @@ class _Taught(NamedTuple):
 
 
 def _taught_by_stores(
-    stores: _Stores,
+    stores: KeptStores,
     old: TaskModel,
     new: TaskModel,
     heads: Heads,
@@ -261,7 +254,7 @@ def _taught_by_stores(
         heads = heads._replace(student=student)
     if engine == "mixed":
         mixture = store_mixture(
-            stores.folder / "mixed",
+            stores.old / "mixed",
             old,
             new,
             heads,
@@ -273,7 +266,7 @@ def _taught_by_stores(
         return _Taught(partial(MixtureTrainer, mixture=mixture, head=heads.student, memory_bytes=memory_bytes), {})
     assert engine != "online", "online has no store"
     teachers = store_teachers(
-        stores.folder, old, new, heads, data, kind=engine, settings=kept, crossing=crossing, new_folder=stores.new
+        stores.old, old, new, heads, data, kind=engine, settings=kept, crossing=crossing, new_folder=stores.new
     )
     told: dict[str, object] = {}
     if crossing is not None:

@@ -1,8 +1,9 @@
-"""What a training does beside learning: feeds the progress bar, lets go of a base that was sharded."""
+"""What a training does beside learning: feeds the progress bar, stops without a loss, lets go of a sharded base."""
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,43 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
+from muscle.errors import ConfigError
+
 logger = logging.getLogger(__name__)
+
+
+class StopWithoutLoss(TrainerCallback):  # type: ignore[misc]
+    """Ends a training whose loss is no finite number, before a checkpoint of it is written."""
+
+    def __init__(self, description: str) -> None:
+        self.description = description
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: object,
+    ) -> None:
+        """Look at a step's loss, or at the validation data's.
+
+        Raises:
+            ConfigError: it is no finite number.
+        """
+        named = {"loss": "loss", "eval_loss": "validation loss", args.metric_for_best_model: "validation loss"}
+        for key, words in named.items():
+            value = (logs or {}).get(key, 0.0)
+            if not math.isfinite(value):
+                advice = (
+                    "nothing was learnt yet, so look at the base's weights and the adapter that it starts from"
+                    if key == "loss" and state.global_step == 1
+                    else f"set a smaller training.learning_rate than {args.learning_rate:g}"
+                )
+                raise ConfigError(
+                    f"{self.description}: expected a finite {words}, found {value} at step {state.global_step}; "
+                    f"{advice}, or training.precision: float32"
+                )
 
 
 class FreeOnceSharded(TrainerCallback):  # type: ignore[misc]

@@ -48,7 +48,7 @@ def last_checkpoint(workspace: Path) -> str | None:
             logger.warning("checkpoint %s: %s; it is deleted", folder, damage)
         shutil.rmtree(folder)
     for folder in sorted(whole.values(), key=lambda each: int(each.name.rsplit("-", 1)[1]), reverse=True):
-        best = read_json(folder / "trainer_state.json").get("best_model_checkpoint")
+        best = read_json(folder / "trainer_state.json", mend=f"delete {workspace}").get("best_model_checkpoint")
         if best is None or Path(best).name in whole:
             return str(folder)
         logger.warning("checkpoint %s: the best one, %s, is gone; it is deleted", folder, best)

@@ -1,4 +1,4 @@
-"""One training from data to adapter: arguments, callbacks, and the folder it ends in."""
+"""One training from data to adapter: its callbacks, its best weights, and the folder it ends in."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import torch
 from torch import Tensor
 from transformers import (
     EarlyStoppingCallback,
@@ -19,21 +18,20 @@ from transformers import (
     Trainer,
     TrainerCallback,
     TrainerState,
-    TrainingArguments,
 )
 
 from muscle import distributed
 from muscle.config.settings import TrainingSettings
 from muscle.files import atomic_folder, clear_leftovers, write_json
 from muscle.limits import memory_for
-from muscle.models.adapters import save_adapter
+from muscle.models.adapters import check_place, save_adapter
 from muscle.models.bases import LoadedBase
-from muscle.models.devices import choose_device, choose_dtype
 from muscle.progress import progress_bar
 from muscle.provenance import fingerprint
 from muscle.shipping.card import write_card
 from muscle.tasks.task import Example, Task
-from muscle.training.callbacks import FreeOnceSharded, Progress
+from muscle.training.arguments import fit_warmup, num_steps_of, training_arguments
+from muscle.training.callbacks import FreeOnceSharded, Progress, StopWithoutLoss
 from muscle.training.checkpoints import last_checkpoint
 from muscle.training.data.batches import Collator
 from muscle.training.data.examples import Examples, TokenizedExamples, tokenize
@@ -72,62 +70,6 @@ class TrainingResult:
     converged: bool
     num_steps: int
     log: list[dict[str, float]]
-
-
-def training_arguments(
-    settings: TrainingSettings, workspace: Path, *, picked_by: str = "loss", run_name: str | None = None
-) -> TrainingArguments:
-    """Translate our settings to the Trainer's.
-
-    Args:
-        settings: see `TrainingSettings`.
-        workspace: folder of the checkpoints.
-        picked_by: the logged validation value that picks the epoch.
-        run_name: what trackers call the training.
-    """
-    on_cpu, deepspeed = choose_device() == "cpu", distributed.sharded_by_deepspeed()
-    arguments = TrainingArguments(
-        output_dir=str(workspace),
-        num_train_epochs=settings.epochs,
-        learning_rate=settings.learning_rate,
-        warmup_steps=settings.warmup_steps,
-        per_device_train_batch_size=settings.batch_size,
-        per_device_eval_batch_size=settings.batch_size,
-        gradient_accumulation_steps=settings.gradient_accumulation,
-        weight_decay=settings.weight_decay,
-        max_grad_norm=settings.max_grad_norm,
-        activation_checkpointing=settings.gradient_checkpointing,
-        bf16=choose_dtype(settings.precision) == torch.bfloat16,
-        use_cpu=on_cpu and not deepspeed,  # accelerate makes plain data-parallel of DeepSpeed otherwise
-        ddp_backend="gloo" if on_cpu and deepspeed else None,
-        # The best epoch is known at the end alone: each is evaluated, and each is saved.
-        eval_strategy="epoch",
-        save_strategy="epoch",
-        save_total_limit=1,  # the best and the last one
-        load_best_model_at_end=True,
-        metric_for_best_model=f"eval_{picked_by}",
-        greater_is_better=False,
-        # Early stopping goes on counting where a killed training was.
-        restore_callback_states_from_checkpoint=True,
-        logging_steps=1,
-        prediction_loss_only=True,
-        # The objective reads what the model's forward doesn't know, such as `index`.
-        remove_unused_columns=False,
-        # Examples of like length share a batch: padding would cost as much as text.
-        train_sampling_strategy="group_by_length",
-        dataloader_pin_memory=choose_device().startswith("cuda"),
-        seed=settings.seed,
-        data_seed=settings.seed,
-        run_name=run_name,
-        # Progress and warnings are muscle's own; `Reporting` has the trackers.
-        report_to="none",
-        disable_tqdm=True,
-        log_level="error",
-    )
-    # A single process uses one GPU of several: the Trainer would wrap the model in `DataParallel`, whose copies all
-    # call one head.
-    arguments._n_gpu = min(1, arguments.n_gpu)
-    return arguments
 
 
 class Data(Examples, Protocol):
@@ -170,7 +112,7 @@ def train(
         How it went, and the best epoch's weights by the model's own names.
     """
     progress = Progress(description)
-    callbacks: list[TrainerCallback] = [progress]
+    callbacks: list[TrainerCallback] = [progress, StopWithoutLoss(description)]
     if free is not None:
         callbacks.append(FreeOnceSharded(free))
     if settings.early_stopping_patience is not None:
@@ -183,7 +125,7 @@ def train(
         callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)
-    num_steps = _num_steps(settings, len(train_data))
+    num_steps = num_steps_of(settings, len(train_data))
     with (
         progress_bar(description, num_steps) as progress.show,
         memory_for(description, advice=_LESS_MEMORY),
@@ -212,37 +154,6 @@ def trained_weights(trainer: Trainer) -> dict[str, Tensor]:
         name: (value.full_tensor() if hasattr(value, "full_tensor") else value).detach().cpu()
         for name, value in named.items()
     }
-
-
-def _num_steps(settings: TrainingSettings, num_examples: int) -> int:
-    """Return the optimizer steps of all epochs."""
-    examples = settings.gradient_accumulation * settings.batch_size * distributed.num_processes()
-    return settings.epochs * -(-num_examples // examples)
-
-
-def _fit_warmup(settings: TrainingSettings, num_examples: int, description: str) -> TrainingSettings:
-    """Return the settings with a warm-up that fits the data; warn where one that is set takes most of the steps."""
-    num_steps = _num_steps(settings, num_examples)
-    fitted = settings.with_warmup_for(num_steps)
-    if fitted.warmup_steps != settings.warmup_steps:
-        logger.info(
-            "%s: %d warm-up steps, a tenth of the %d in all, in place of the paper's %d; training.warmup_steps sets "
-            "another number",
-            description,
-            fitted.warmup_steps,
-            num_steps,
-            settings.warmup_steps,
-        )
-    elif settings.warmup_steps > num_steps // 2:
-        logger.warning(
-            "%s: %d warm-up steps of at most %d steps in all: the learning rate %g is hardly reached; set "
-            "training.warmup_steps",
-            description,
-            settings.warmup_steps,
-            num_steps,
-            settings.learning_rate,
-        )
-    return fitted
 
 
 def _result_of(state: TrainerState, settings: TrainingSettings, description: str, picked_by: str) -> TrainingResult:
@@ -276,7 +187,18 @@ def tokenized_parts(
     validation_examples: Sequence[Example],
     settings: TrainingSettings,
 ) -> tuple[TokenizedExamples, TokenizedExamples]:
-    """Return training and validation examples as tokens; answers that are generated learn to end."""
+    """Return training and validation examples as tokens; answers that are generated learn to end.
+
+    Args:
+        base: whose tokenizer is used.
+        task: how its examples are put to the model.
+        train_examples: what is learnt.
+        validation_examples: what the epoch is chosen by.
+        settings: `max_length` tokens of an example are kept.
+
+    Raises:
+        DataError: there are no examples, or nothing is left of one's answer.
+    """
     ends_itself = task.prompt.chat_template and bool(task.prompt.form(base.tokenizer).end)
     parts = (
         tokenize(
@@ -306,29 +228,38 @@ def train_and_save(
     picked_by: str = "loss",
     record: Callable[[TrainingResult], Mapping[str, object]] | None = None,
 ) -> TrainingResult:
-    """Train, then move the finished adapter into place and delete its checkpoints; `choose_collator` without one.
+    """Train, then move the finished adapter into place and delete its checkpoints.
 
-    Args beside those of `train`:
+    Args:
+        build: as for `train`.
+        model: the base with the adapter that is trained.
+        base: what it stands on.
+        task: which it learns.
+        data: training and validation data.
+        settings: as for `train`.
+        out: the adapter's folder.
+        description: as for `train`.
         note: how the adapter was made; what it names differently is another training.
         base_is_free: no teacher needs the base while the adapter trains.
+        collator: makes batches; `choose_collator`'s without.
+        picked_by: as for `train`.
         record: what `training.json` says beside the result.
+
+    Returns:
+        How it went; also written to `training.json` in `out`.
     """
-    settings = _fit_warmup(settings, len(data[0]), description)
-    identity = fingerprint(
-        [base.fingerprint, task.definition, settings.identity(), note, *(part.sequences for part in data)]
-    )
-    # Checkpoints of other settings or data must not be gone on from.
-    workspace = out.with_name(f".{out.name}.{identity}.training")
+    check_place(out)
+    settings = fit_warmup(settings, len(data[0]), description)
+    sequences = [part.sequences for part in data]
+    identity = fingerprint([base.fingerprint, task.definition, settings.identity(), note, *sequences])
+    workspace = out.with_name(f".{out.name}.{identity}.training")  # checkpoints of other settings or data are no start
     distributed.from_main(lambda: clear_leftovers(out.parent, out.name))
     result, weights = train(
         build,
         settings=settings,
         train_data=data[0],
         validation_data=data[1],
-        collator=collator
-        or choose_collator(
-            model, data[0].sequences, packing=settings.packing, pad_token_id=base.tokenizer.pad_token_id
-        ),
+        collator=collator or _chosen_collator(model, base, data[0], settings),
         workspace=workspace,
         description=description,
         free=base.model if base_is_free else None,
@@ -337,15 +268,30 @@ def train_and_save(
     )
     outcome = {"best_epoch": result.best_epoch, "converged": result.converged}
     full_note = {"task": task.name, "settings": settings.model_dump(exclude={"report_to"}), **outcome, **note}
-    sizes, told = {"num_examples": len(data[0]), "num_validation": len(data[1])}, dict(record(result) if record else {})
-
-    def write() -> None:
-        with atomic_folder(out) as folder:
-            save_adapter(model, folder, base=base, note=full_note, weights=weights)
-            write_json(folder / "training.json", dataclasses.asdict(result) | sizes | told)
-            write_card(folder)
-        for stale in out.parent.glob(f".{out.name}.*.training"):
-            shutil.rmtree(stale)
-
-    distributed.from_main(write)
+    sizes = {"num_examples": len(data[0]), "num_validation": len(data[1])}
+    told = dataclasses.asdict(result) | sizes | dict(record(result) if record else {})
+    distributed.from_main(lambda: _write_trained(out, model, base, note=full_note, weights=weights, told=told))
     return result
+
+
+def _chosen_collator(model: PeftModel, base: LoadedBase, data: Data, settings: TrainingSettings) -> Collator:
+    pad = base.tokenizer.pad_token_id
+    return choose_collator(model, data.sequences, packing=settings.packing, pad_token_id=pad)
+
+
+def _write_trained(
+    out: Path,
+    model: PeftModel,
+    base: LoadedBase,
+    *,
+    note: Mapping[str, object],
+    weights: dict[str, Tensor],
+    told: Mapping[str, object],
+) -> None:
+    """Move a finished adapter into place, with its card and `training.json`; delete the checkpoints of it."""
+    with atomic_folder(out) as folder:
+        save_adapter(model, folder, base=base, note=note, weights=weights)
+        write_json(folder / "training.json", told)
+        write_card(folder)
+    for stale in out.parent.glob(f".{out.name}.*.training"):
+        shutil.rmtree(stale)

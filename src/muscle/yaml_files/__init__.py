@@ -8,12 +8,13 @@ expected and what was found.
 
 from __future__ import annotations
 
+import copy
 import difflib
 import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 Model = TypeVar("Model", bound=BaseModel)
 
 MAX_BYTES = 1 << 20
+
+_EXPONENT = re.compile(r"[-+]?\d+(?:\.\d*)?[eE][-+]?\d{1,3}")
+"""Numbers that are texts in YAML 1.1, which wants a point and a sign (`1.0e-4`)."""
 
 _TYPE_NAME = re.compile(r"str|int|float|bool|(?:list|dict|tuple)\[.*\]")
 
@@ -76,10 +80,10 @@ class UserYaml:
         Raises:
             ConfigError: of each wrong key its line, its path, what was expected and what was found.
         """
+        written = {**defaults, **self.values}
         try:
-            return model.model_validate({**defaults, **self.values})
+            return _validated(model, written)
         except ValidationError as error:
-            written = {**defaults, **self.values}
             found = _of_meant_forms([(item, _written_path(item, written)) for item in error.errors()])
             problems = [
                 self._line(_key_path(item, path), "line {}: ") + _explained(item, path, model) for item, path in found
@@ -96,6 +100,25 @@ class UserYaml:
 
         line = line_of(self._root, keys)
         return words.format(line) if line else ""
+
+
+def _validated(model: type[Model], written: dict[str, object]) -> Model:
+    """Validate values; a text such as `1e-4` is a number where one is expected."""
+    try:
+        return model.model_validate(written)
+    except ValidationError as error:
+        wanted = [item for item in error.errors() if item["type"] == "float_type" and isinstance(item["input"], str)]
+        texts = [(_written_path(item, written), item["input"]) for item in wanted]
+        numbers = [(path, float(text)) for path, text in texts if _EXPONENT.fullmatch(text)]
+        if not numbers:
+            raise
+    meant = copy.deepcopy(written)
+    for path, number in numbers:
+        section: Any = meant
+        for key in path[:-1]:
+            section = section[key]
+        section[path[-1]] = number
+    return model.model_validate(meant)
 
 
 def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -> str:

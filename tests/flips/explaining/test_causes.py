@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from muscle import CompareOptions, compare, read_run
 from muscle.errors import ConfigError
+from muscle.flips.explaining.cause_report import sentence
 from muscle.flips.explaining.cause_rules import read_rules
-from muscle.flips.explaining.causes import CauseCounts, sentence
+from muscle.flips.explaining.causes import CauseCounts
 from muscle.flips.explaining.loose_scorer import loose_match
 from muscle.flips.options import CauseRule
 from muscle.predictions.readers import inspect, openai_evals

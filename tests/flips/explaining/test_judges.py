@@ -1,4 +1,3 @@
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from json_lines import write_lines
 from muscle import CompareOptions, Run, compare
 from muscle.errors import DataError, JoinError
 from muscle.flips.explaining.judges import (
@@ -179,7 +179,7 @@ def test_a_file_of_labels_corrects_the_difference(tmp_path: Path) -> None:
 def test_labels_as_json_lines_with_words_and_tasks(tmp_path: Path) -> None:
     path = tmp_path / "labels.jsonl"
     rows = [{"task": "all", "id": str(n), "old": n % 2 == 0, "new": n % 2 == 0} for n in range(10)]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_lines(path, *rows)
     old, new = runs()
     (task,) = compare(old, new, options=CompareOptions(human_labels=path)).to_json()["tasks"].values()
     assert task["judge"]["old_vs_new"]["labels"]["labelled"] == 10

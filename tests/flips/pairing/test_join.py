@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -143,6 +144,19 @@ def test_errors_are_counted_on_their_side() -> None:
         [item(1), {"id": "2", "error": "timeout"}], [{"id": "1", "error": "x"}, {"id": "2", "error": "y"}]
     ).report
     assert (report.paired, report.errors_old, report.errors_new) == (2, 1, 2)
+
+
+def test_answers_that_are_numbered_from_1_pair_with_those_from_0(tmp_path: Path) -> None:
+    rows = [item(place, repeat=repeat, task="sums") for place in (1, 2) for repeat in (0, 1, 2)]
+    later = [row | {"repeat": row["repeat"] + 1} for row in rows]
+    folder = tmp_path / "later"
+    folder.mkdir()
+    for repeat in (1, 2, 3):  # a file for each, of which only the first begins the numbers
+        part = [row for row in later if row["repeat"] == repeat]
+        (folder / f"{repeat}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in part))
+    for new in (read_run(later), read_run(pl.DataFrame(later)), read_run(folder)):
+        report = join_runs(read_run(rows), new).report
+        assert (report.paired, report.surplus_repeats) == (6, 0)
 
 
 def test_repeats_that_the_other_side_lacks_are_counted_apart() -> None:

@@ -24,6 +24,7 @@ from muscle.flips.statistics.counts import upper_tail
 from muscle.flips.statistics.intervals import mcnemar
 from muscle.report.text.slices import print_slices, slice_rows, slices_markdown
 from muscle.typed_json import from_json, to_json
+from two_versions import verdicts
 
 
 def typed(report: dict[str, Any]) -> TaskSlices:
@@ -45,14 +46,8 @@ def sliced(old: dict[str, list[Any]], new: dict[str, list[Any]] | None = None, *
     return next(iter(report.values()))
 
 
-def flips(both: int, lost: int, gained: int, neither: int) -> tuple[list[bool], list[bool]]:
-    old = [True] * (both + lost) + [False] * (gained + neither)
-    new = [True] * both + [False] * lost + [True] * gained + [False] * neither
-    return old, new
-
-
 def two_slices(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
-    one, other = flips(*first), flips(*second)
+    one, other = verdicts(*first), verdicts(*second)
     names = ["a"] * len(one[0]) + ["b"] * len(other[0])
     return {"correct": one[0] + other[0], "slice.topic": names}, {"correct": one[1] + other[1]}
 

@@ -11,7 +11,8 @@ from muscle import get_task, load_config
 from muscle.config.settings import BaseConfig, LoraSettings
 from muscle.errors import ConfigError
 from muscle.models.adapters import new_adapter, save_adapter
-from muscle.models.bases import ADAPTER_NOTE, load_base, load_tokenizer
+from muscle.models.base_files import ADAPTER_NOTE
+from muscle.models.bases import load_base, load_tokenizer
 from muscle.pipeline.dry_run import plan_update
 from muscle.pipeline.given.prompt_check import prompt_differences
 from muscle.pipeline.update import update

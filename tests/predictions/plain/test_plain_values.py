@@ -12,15 +12,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from json_lines import write_lines
 from muscle import Run, read_run
 from muscle.errors import DataError
 from muscle.predictions.plain import json_lines
 from muscle.predictions.plain.columns import as_number, as_truth
-
-
-def write_lines(path: Path, *rows: Any) -> Path:
-    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
-    return path
 
 
 def read_both_ways(folder: Path, lines: list[str]) -> tuple[Any, Any]:

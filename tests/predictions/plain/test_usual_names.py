@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from json_lines import write_lines
 from muscle import read_run
 from muscle.errors import DataError, UnclearColumns
 from muscle.predictions.plain import known_names
@@ -29,11 +30,6 @@ def as_csv(rows: list[dict[str, Any]], separator: str = ",") -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def written(path: Path, *rows: dict[str, Any]) -> Path:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
 
 
 def judged(path: Path) -> list[Any]:
@@ -106,20 +102,20 @@ def test_the_usual_names_are_known_in_every_kind_of_file(
     (tmp_path / "a.csv").write_text(as_csv(rows))
     (tmp_path / "a.json").write_text(json.dumps(rows))
     pl.DataFrame(rows).write_parquet(tmp_path / "a.parquet")
-    files = [written(tmp_path / "a.jsonl", *rows), *(tmp_path / f"a.{kind}" for kind in ("csv", "json", "parquet"))]
+    files = [write_lines(tmp_path / "a.jsonl", *rows), *(tmp_path / f"a.{kind}" for kind in ("csv", "json", "parquet"))]
     assert [judged(file) for file in files] == [RIGHT] * 4
     assert read_run(pl.DataFrame(rows)).frame["correct"].to_list() == [True, False]
 
 
 def test_fields_of_the_format_come_before_usual_names(tmp_path: Path) -> None:
     row = {"id": 1, "input": "a", "question": "b", "output": "x", "prediction": "y", "reference": "x", "target": "y"}
-    run = read_run(written(tmp_path / "a.jsonl", row))
+    run = read_run(write_lines(tmp_path / "a.jsonl", row))
     assert run.frame.select("id", "input", "output", "correct").row(0) == ("1", "a", "x", True)
     assert run.metadata["decided"].endswith("; not used: question, prediction, target")
 
 
 def test_what_the_user_names_comes_before_usual_names(tmp_path: Path) -> None:
-    path = written(tmp_path / "a.jsonl", {"question": "a", "prediction": "x", "raw": "y", "expected": "y"})
+    path = write_lines(tmp_path / "a.jsonl", {"question": "a", "prediction": "x", "raw": "y", "expected": "y"})
     assert read_run(path).frame["correct"].to_list() == [False]
     assert read_run(path, columns={"output": "raw"}).frame["correct"].to_list() == [True]
 
@@ -127,7 +123,7 @@ def test_what_the_user_names_comes_before_usual_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize("word", ["yes", "Pass", "T", "True", True, 1, 1.0, "1", "✅"])
 def test_a_column_of_verdicts_decides_in_whichever_words(tmp_path: Path, word: object) -> None:
     rows = [{"question": "a", "passed": word}, {"question": "b", "passed": None}]
-    run = read_run(written(tmp_path / "a.jsonl", *rows))
+    run = read_run(write_lines(tmp_path / "a.jsonl", *rows))
     assert run.frame["correct"].to_list() == [True, None]
     assert run.metadata["decided"] == "column 'passed' decides what is right; input from 'question'"
     (tmp_path / "a.csv").write_text(as_csv(rows))
@@ -136,23 +132,23 @@ def test_a_column_of_verdicts_decides_in_whichever_words(tmp_path: Path, word: o
 
 @pytest.mark.parametrize("name", ["Correct?", "isCorrect", "Grade", "status", "RESULT"])
 def test_a_column_of_verdicts_is_known_however_it_is_written(tmp_path: Path, name: str) -> None:
-    path = written(tmp_path / "a.jsonl", {"task_id": "T/1", name: "PASS"}, {"task_id": "T/2", name: "FAIL"})
+    path = write_lines(tmp_path / "a.jsonl", {"task_id": "T/1", name: "PASS"}, {"task_id": "T/2", name: "FAIL"})
     assert read_run(path).frame.select("id", "correct").rows() == [("T/1", True), ("T/2", False)]
 
 
 def test_a_weak_name_is_taken_only_where_there_is_no_strong_one(tmp_path: Path) -> None:
     row = {"question": "a", "expected": "x", "result": "y", "answer": "x"}
-    assert read_run(written(tmp_path / "a.jsonl", row)).frame["output"].to_list() == ["x"]
+    assert read_run(write_lines(tmp_path / "a.jsonl", row)).frame["output"].to_list() == ["x"]
 
 
 def test_an_answer_beside_its_verdict_is_the_model_s(tmp_path: Path) -> None:
-    run = read_run(written(tmp_path / "a.jsonl", {"question": "a", "answer": "x", "is_correct": "yes"}))
+    run = read_run(write_lines(tmp_path / "a.jsonl", {"question": "a", "answer": "x", "is_correct": "yes"}))
     assert run.frame.select("output", "correct").row(0) == ("x", True)
 
 
 def test_the_name_of_a_task_is_no_id(tmp_path: Path) -> None:
     rows = [row | {"task_id": "geography"} for row in ROWS]
-    run = read_run(written(tmp_path / "a.jsonl", *rows))
+    run = read_run(write_lines(tmp_path / "a.jsonl", *rows))
     assert run.frame["id"].n_unique() == 2 and run.metadata["decided"].endswith("not used: task_id")
 
 
@@ -173,12 +169,12 @@ def test_a_chat_that_ends_in_the_answer_is_what_was_asked_and_the_answer(tmp_pat
 
 def test_an_answer_of_its_own_or_an_input_comes_before_a_chat_that_ends_in_one(tmp_path: Path) -> None:
     chat = [{"role": "user", "content": "Where?"}, {"role": "assistant", "content": "Köln"}]
-    path = written(tmp_path / "a.jsonl", {"id": 1, "messages": chat, "response": "Bonn", "expected": "Bonn"})
+    path = write_lines(tmp_path / "a.jsonl", {"id": 1, "messages": chat, "response": "Bonn", "expected": "Bonn"})
     assert read_run(path).frame.select("input", "output", "correct").rows() == [(None, "Bonn", True)]
     for name in ("question", "input"):
-        path = written(tmp_path / "b.jsonl", {name: "W?", "messages": chat, "expected": "Köln"})
+        path = write_lines(tmp_path / "b.jsonl", {name: "W?", "messages": chat, "expected": "Köln"})
         assert read_run(path).frame.select("input", "output", "correct").rows() == [("W?", "Köln", True)]
-    path = written(tmp_path / "c.jsonl", {"log": chat, "passed": "no"})
+    path = write_lines(tmp_path / "c.jsonl", {"log": chat, "passed": "no"})
     columns = {"input": "log.@asked", "output": "log.@answer"}
     assert read_run(path, columns=columns).frame.select("output", "correct").rows() == [("Köln", False)]
 
@@ -186,24 +182,24 @@ def test_an_answer_of_its_own_or_an_input_comes_before_a_chat_that_ends_in_one(t
 @pytest.mark.parametrize("word", ["NaN", "null", "None", "n/a", " "])
 def test_a_word_for_no_verdict_is_none(tmp_path: Path, word: str) -> None:
     rows = [{"id": 1, "correct": "no"}, {"id": 2, "correct": word}]
-    assert read_run(written(tmp_path / "a.jsonl", *rows)).frame["correct"].to_list() == [False, None]
+    assert read_run(write_lines(tmp_path / "a.jsonl", *rows)).frame["correct"].to_list() == [False, None]
 
 
 def test_a_column_with_other_words_is_no_column_of_verdicts(tmp_path: Path) -> None:
     rows = [row | {"verdict": "rather good"} for row in ROWS]
-    run = read_run(written(tmp_path / "a.jsonl", *rows))
+    run = read_run(write_lines(tmp_path / "a.jsonl", *rows))
     assert run.frame["correct"].to_list() == [True, False] and run.metadata["decided"].endswith("not used: verdict")
 
 
 def test_a_call_that_succeeded_is_not_an_answer_that_is_right(tmp_path: Path) -> None:
     rows = [row | {"success": True} for row in ROWS]
-    assert judged(written(tmp_path / "a.jsonl", *rows)) == RIGHT
-    assert read_run(written(tmp_path / "b.jsonl", {"id": 1, "success": True})).frame["correct"].to_list() == [True]
+    assert judged(write_lines(tmp_path / "a.jsonl", *rows)) == RIGHT
+    assert read_run(write_lines(tmp_path / "b.jsonl", {"id": 1, "success": True})).frame["correct"].to_list() == [True]
 
 
 def test_a_number_beside_an_answer_and_its_reference_does_not_decide(tmp_path: Path) -> None:
     rows = [row | {"score": score} for row, score in zip(ROWS, (0.9, 0.2), strict=True)]
-    run = read_run(written(tmp_path / "a.jsonl", *rows))
+    run = read_run(write_lines(tmp_path / "a.jsonl", *rows))
     assert run.frame["correct"].to_list() == [True, False]
     assert run.metadata["decided"].endswith("; not used: score")
     named = read_run(tmp_path / "a.jsonl", columns={"score": "score"})
@@ -212,7 +208,7 @@ def test_a_number_beside_an_answer_and_its_reference_does_not_decide(tmp_path: P
 
 
 def test_a_number_beside_answers_that_are_never_their_reference_is_asked_about(tmp_path: Path) -> None:
-    path = written(tmp_path / "a.jsonl", ROWS[1] | {"score": 0.4}, ROWS[1] | {"question": "c", "score": 0.5})
+    path = write_lines(tmp_path / "a.jsonl", ROWS[1] | {"score": 0.4}, ROWS[1] | {"question": "c", "score": 0.5})
     with pytest.raises(UnclearColumns, match="field 'score': found numbers beside outputs of which none") as caught:
         read_run(path)
     assert caught.value.flags == "--column score=score"
@@ -252,7 +248,7 @@ ASKED = [
 def test_where_nothing_tells_what_decides_the_options_that_are_proposed_work(
     tmp_path: Path, row: dict[str, Any], proposed: dict[str, str]
 ) -> None:
-    path = written(tmp_path / "a.jsonl", row)
+    path = write_lines(tmp_path / "a.jsonl", row)
     with pytest.raises(UnclearColumns) as caught:
         read_run(path)
     assert all(f"{ours}={theirs}" in caught.value.flags for ours, theirs in proposed.items())
@@ -263,23 +259,25 @@ def test_where_nothing_tells_what_decides_the_options_that_are_proposed_work(
 
 def test_a_number_beside_two_unknown_columns_that_often_say_the_same_is_asked_about(tmp_path: Path) -> None:
     rows = [{"id": n, "Soll": word, "Ist": word, "score": 0.5 + n / 10} for n, word in enumerate(["Köln", "Bonn"])]
-    path = written(tmp_path / "a.jsonl", *rows)
+    path = write_lines(tmp_path / "a.jsonl", *rows)
     with pytest.raises(UnclearColumns, match="field 'score': found numbers beside Soll, Ist") as caught:
         read_run(path)
     assert caught.value.flags == "--column output=Ist --column reference=Soll"
     assert read_run(path, columns={"score": "score"}).score_names() == ["score"]
-    alone = written(tmp_path / "b.jsonl", *({"id": n, "topic": "x", "level": "y", "score": n / 3} for n in range(3)))
+    alone = write_lines(
+        tmp_path / "b.jsonl", *({"id": n, "topic": "x", "level": "y", "score": n / 3} for n in range(3))
+    )
     assert read_run(alone).score_names() == ["score"]
 
 
 def test_answers_of_which_none_is_its_reference_are_told(tmp_path: Path) -> None:
     rows = [{"question": n, "expected": str(n), "response": f"It is {n}."} for n in range(10)]
-    path = written(tmp_path / "a.jsonl", *rows)
+    path = write_lines(tmp_path / "a.jsonl", *rows)
     doubtful = read_run(path).metadata
     assert "none of 10 answers is the same text as its reference" in doubtful["decided"]
     assert (doubtful["notes"], doubtful["readings"]) == ([doubtful["decided"]], [])
     rows[3]["response"] = "3"
-    calm = read_run(written(tmp_path / "b.jsonl", *rows)).metadata
+    calm = read_run(write_lines(tmp_path / "b.jsonl", *rows)).metadata
     assert "none of" not in calm["decided"] and (calm["notes"], calm["readings"]) == ([], [calm["decided"]])
 
 
@@ -292,7 +290,7 @@ def test_an_option_is_known_by_its_text_letter_or_number(
         return  # numbers count from 0 or 1, as the reference does: then it must be one
     options = {"choices": ["Oder", "Elbe", "Ems"], "label": reference}
     rows = [{"id": 1, "prediction": right, **options}, {"id": 2, "prediction": wrong, **options}]
-    run = read_run(written(tmp_path / "a.jsonl", *rows))
+    run = read_run(write_lines(tmp_path / "a.jsonl", *rows))
     assert run.frame.select("correct", "reference").rows() == [(True, ["Ems"]), (False, ["Ems"])]
     assert run.metadata["decided"].startswith("'prediction' compared with 'label'")
 
@@ -302,7 +300,7 @@ def test_options_that_are_letters_or_numbers_themselves_are_compared_as_texts(
     tmp_path: Path, options: object, reference: object, answer: str
 ) -> None:
     row = {"id": 1, "choices": list(options), "reference": reference, "output": answer}  # type: ignore[call-overload]
-    assert read_run(written(tmp_path / "a.jsonl", row)).frame.select("correct", "choice").row(0) == (False, None)
+    assert read_run(write_lines(tmp_path / "a.jsonl", row)).frame.select("correct", "choice").row(0) == (False, None)
 
 
 def test_the_page_on_one_s_own_file_names_every_field_and_every_usual_name() -> None:

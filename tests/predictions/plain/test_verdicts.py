@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from json_lines import write_lines
 from muscle import Run, read_run
 from muscle.errors import ConfigError, DataError
 from muscle.gate.baseline import load_baseline, save_baseline
@@ -19,11 +20,6 @@ from muscle.predictions.writers.convert import convert
 from places import DATA
 
 FILES = DATA / "readers"
-
-
-def write_lines(path: Path, *rows: Any) -> Path:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
 
 
 def verdicts(path: Path) -> list[tuple[bool | None, str | None]]:

@@ -17,13 +17,14 @@ from muscle.tasks import get_task, load_examples
 from muscle.tasks.candidates import Candidate, with_candidates
 from muscle.tasks.prompt import Prompt
 from muscle.training.align import align
+from muscle.training.arguments import training_arguments
 from muscle.training.finetune import finetune
-from muscle.training.options.data import ItemCollator
+from muscle.training.options.data import OptionData
+from muscle.training.options.items import ItemCollator
+from muscle.training.options.lessons import label_lesson
 from muscle.training.options.losses import TargetRows
 from muscle.training.options.targets import labels
-from muscle.training.options.teach import OptionData, label_lesson
 from muscle.training.options.trainer import OptionLoss, OptionTrainer
-from muscle.training.run import training_arguments
 from tiny import CHAT_TEMPLATES, GENERATION_YAML, TASK_YAML, save_base, write_choice_rows
 
 LORA = LoraSettings(r=4, alpha=8)

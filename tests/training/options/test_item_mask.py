@@ -12,14 +12,14 @@ from muscle.models.adapters import load_adapter
 from muscle.models.option_scores import option_log_likelihoods
 from muscle.tasks import get_task
 from muscle.tasks.task import Example
+from muscle.training.arguments import training_arguments
 from muscle.training.losses.masks import AnswersOfLogits
-from muscle.training.options.data import ItemCollator
+from muscle.training.options.data import OptionData
+from muscle.training.options.items import ItemCollator
 from muscle.training.options.lessons import taught_lesson
 from muscle.training.options.losses import Source, TargetRows, item_mask, option_terms
 from muscle.training.options.targets import NO_LABEL
-from muscle.training.options.teach import OptionData
 from muscle.training.options.trainer import OptionLoss, OptionTrainer
-from muscle.training.run import training_arguments
 from option_teachers import teachers
 from tiny_pair import SETTINGS, aligned, tiny_pair, weights
 

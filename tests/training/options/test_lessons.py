@@ -10,11 +10,11 @@ from muscle.errors import DataError
 from muscle.tasks import get_task
 from muscle.tasks.task import Example
 from muscle.training.options import targets
+from muscle.training.options.data import OptionData
 from muscle.training.options.distances import centred, softened
 from muscle.training.options.lessons import distance_of, focal_weight, taught_lesson
 from muscle.training.options.losses import TargetRows, margin, margin_hinge, option_terms, right_option_loss
 from muscle.training.options.targets import NO_LABEL
-from muscle.training.options.teach import OptionData
 from option_teachers import teachers
 
 EXACT = {"rtol": 0.0, "atol": 1e-13}
@@ -189,6 +189,4 @@ def test_sharpness_is_the_power_of_a_teachers_trust():
         expected = 0.3 * p**sharpness / (0.3 * p**sharpness + 0.7 * q**sharpness)
         found = targets.reliability_share(old, new, 0.3, gold, sharpness=sharpness)
         torch.testing.assert_close(found, expected, **EXACT)
-    plain = targets.reliability(old, new, 0.3, gold, sharpness=0.0)
-    torch.testing.assert_close(plain, targets.mixture(old, new, 0.3), **EXACT)
     assert math.isclose(AlignmentSettings(method="options", target="reliability").sharpness, 2.0)

@@ -13,13 +13,14 @@ from muscle.models.option_tree import encode_options, option_tree
 from muscle.tasks.data import Split
 from muscle.tasks.task import Example
 from muscle.training.align import align
-from muscle.training.options.data import ItemCollator, character_factors
+from muscle.training.arguments import training_arguments
+from muscle.training.options.data import OptionData
+from muscle.training.options.items import ItemCollator, character_factors
+from muscle.training.options.lessons import label_lesson
 from muscle.training.options.losses import TargetRows, option_terms
 from muscle.training.options.targets import NO_LABEL, mixture
-from muscle.training.options.teach import OptionData, label_lesson
 from muscle.training.options.train import reads_items, train_on_labels
 from muscle.training.options.trainer import OptionLoss, OptionTrainer
-from muscle.training.run import training_arguments
 from tiny_pair import LORA, SETTINGS, aligned, fine_tuned, tiny_base, tiny_pair, weights
 
 

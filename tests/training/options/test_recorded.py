@@ -12,8 +12,8 @@ from muscle.record.local import LocalModel, record_local
 from muscle.record.log import RecordLog
 from muscle.record.read import read_record
 from muscle.tasks.recorded import teaches
+from muscle.training.options.data import OptionData
 from muscle.training.options.recorded import answered, read_recorded
-from muscle.training.options.teach import OptionData
 from tiny_pair import aligned, tiny_pair, trained, weights
 
 EVEN = torch.zeros(1, 4)

@@ -9,8 +9,8 @@ import torch
 from muscle.config.alignment import AlignmentSettings
 from muscle.errors import ModelError
 from muscle.models.adapters import load_adapter
+from muscle.training.options.data import OptionData
 from muscle.training.options.distances import symmetric
-from muscle.training.options.teach import OptionData
 from muscle.training.options.twins import Halves, bootstrapped
 from muscle.training.start import Start
 from tiny_pair import LORA, SETTINGS, aligned, fine_tuned, tiny_base, tiny_pair, weights

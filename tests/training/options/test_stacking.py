@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from muscle.training.options.stacking import fit_stack
+from muscle.training.options.teachers import fit_stack
 from option_teachers import teachers
 
 

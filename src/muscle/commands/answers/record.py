@@ -219,12 +219,14 @@ def _of_local_model(what: What, here: Here, task: Task, items: tuple[Example, ..
     from muscle.evaluation.sampling import Sampling
     from muscle.models.adapters import split_model
     from muscle.models.bases import load_base
+    from muscle.models.devices import warn_if_slow
     from muscle.record.local import LocalModel, record_local
 
     if what.repeats > 1 and what.temperature == 0:
         raise ConfigError(f"--repeats {what.repeats}: greedy answers are all the same; add --temperature, e.g. 0.7")
     base, adapter = split_model(what.model or "")
     sampling = Sampling(repeats=what.repeats, temperature=what.temperature, seed=here.seed)
+    warn_if_slow(here.precision)
     model = LocalModel(what.model or "", load_base(base, precision=here.precision), adapter, here.batch_size, sampling)
     return record_local(model, task, items, _opened(what.out, model.identity(task)))
 

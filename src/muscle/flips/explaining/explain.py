@@ -8,7 +8,8 @@ from pathlib import Path
 
 import polars as pl
 
-from muscle.flips.explaining.causes import Causes, TaskCauses, causes_report, find_causes
+from muscle.flips.explaining.cause_report import TaskCauses, causes_report
+from muscle.flips.explaining.causes import Causes, find_causes
 from muscle.flips.explaining.closeness import TaskCloseness, closeness_report
 from muscle.flips.explaining.judges import (
     JudgeCorrections,

@@ -119,7 +119,8 @@ def without_answer(frame: pl.DataFrame, rows: pl.Series | None = None) -> pl.Dat
     """
     if rows is not None and not rows.any():
         return frame
-    said = [n for n in frame.columns if n not in IDENTITY and not n.startswith(SLICE_PREFIX)]
+    # `item` is its number among all answers; without it nobody knows whose answer is missing.
+    said = [n for n in frame.columns if n not in (*IDENTITY, "item") and not n.startswith(SLICE_PREFIX)]
     kept = pl.lit(False) if rows is None else ~rows
     return frame.with_columns(pl.when(kept).then(pl.col(name)).alias(name) for name in said)
 

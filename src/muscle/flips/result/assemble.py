@@ -12,14 +12,14 @@ from muscle.files import plain_json
 from muscle.flips.explaining.causes import Causes
 from muscle.flips.explaining.explain import Explanation, causes_of, explain, rules_of
 from muscle.flips.measuring.candidate_effect import CandidateEffect, candidate_effect, shared_items
+from muscle.flips.measuring.measure_task import histogram
 from muscle.flips.measuring.over_tasks import PooledNumbers, pool
-from muscle.flips.measuring.task_numbers import histogram
 from muscle.flips.noise.real_or_noise import median_answers, noise_sentence
 from muscle.flips.options import CompareOptions
 from muscle.flips.pairing.comparability import Difference
 from muscle.flips.pairing.items import TaskItems
 from muscle.flips.pairing.pair import Pair, Side, WithOld, pair_runs
-from muscle.flips.result.deciding.beside import JudgedTask, against_floor, against_plain
+from muscle.flips.result.deciding.beside import against_floor, against_plain
 from muscle.flips.result.deciding.decide import decide
 from muscle.flips.result.deciding.grounds import grounds_of, verdict_of
 from muscle.flips.result.flip_list import list_flips
@@ -85,9 +85,9 @@ def assemble(
     pairs = {side: measured.pair for side, measured in with_old.items()}
     cuts, causes = _cuts(with_old, options), causes_of(pairs, rules_of(options))
     judged = with_old["old_vs_candidate" if "candidate" in main else "old_vs_new"]
-    effects = _effects(with_old, options)
+    effects = _effects(pairs["old_vs_new"], judged.pair, options) if "candidate" in main else {}
     tasks = _task_results(sides, effects, cuts, explain(pairs, sides["old_vs_new"].rerun, causes, options))
-    tasks = _with_standings(tasks, judged.judged(effects, _floor_effects(main, judged, options)), options)
+    tasks = _with_standings(tasks, main, judged, effects, options)
     listed = _listed(with_old, causes, cuts["old_vs_new"])
     flips = list_flips(listed, limit=options.max_flips, seed=options.seed)
     verdict = verdict_of(judged, tasks, options)
@@ -190,51 +190,37 @@ def _check_same_measure(plain: TaskItems, candidate: TaskItems) -> None:
         )
 
 
-def _effects(with_old: Mapping[WithOld, MeasuredPair], options: CompareOptions) -> dict[str, CandidateEffect | None]:
-    """Return what a candidate changes against the plain update, by task; None of tasks that one of them lacks."""
-    plain, candidate = with_old["old_vs_new"].pair, with_old.get("old_vs_candidate")
-    found: dict[str, CandidateEffect | None] = dict.fromkeys(
-        (*plain.tasks, *(candidate.pair.tasks if candidate else ()))
-    )
-    for name, items in plain.tasks.items():
-        other = candidate.pair.tasks.get(name) if candidate else None
-        if candidate is not None and other is not None:
-            _check_same_measure(items, other)
-            shared = shared_items(items, plain.joined, other, candidate.pair.joined)
-            binary = items.kind == "binary"
-            found[name] = candidate_effect(shared, binary=binary, epsilon=options.epsilon, seed=options.seed)
-    return found
-
-
-def _floor_effects(
-    main: Mapping[str, Run], judged: MeasuredPair, options: CompareOptions
-) -> dict[str, CandidateEffect]:
-    """Return what the judged version changes against the old recipe trained again, by task; empty where that is not."""
-    if "floor" not in main:
-        return {}
-    floor = pair_runs(main["old"], main["floor"], options)
+def _effects(reference: Pair, other: Pair, options: CompareOptions) -> dict[str, CandidateEffect]:
+    """Return what a version changes against another, both held against the old one, by task that both have."""
     found = {}
-    for name, items in floor.tasks.items():
-        other = judged.pair.tasks.get(name)
-        if other is not None:
-            _check_same_measure(items, other)
-            shared = shared_items(items, floor.joined, other, judged.pair.joined)
-            binary = items.kind == "binary"
-            found[name] = candidate_effect(shared, binary=binary, epsilon=options.epsilon, seed=options.seed)
+    for name, items in reference.tasks.items():
+        others = other.tasks.get(name)
+        if others is None:
+            continue
+        _check_same_measure(items, others)
+        shared = shared_items(items, reference.joined, others, other.joined)
+        binary = items.kind == "binary"
+        found[name] = candidate_effect(shared, binary=binary, epsilon=options.epsilon, seed=options.seed)
     return found
 
 
 def _with_standings(
-    tasks: Mapping[str, TaskResult], judged: Mapping[str, JudgedTask], options: CompareOptions
+    tasks: Mapping[str, TaskResult],
+    main: Mapping[str, Run],
+    measured: MeasuredPair,
+    effects: Mapping[str, CandidateEffect],
+    options: CompareOptions,
 ) -> dict[str, TaskResult]:
     """Return the tasks with how the judged version stands against the plain update and the floor."""
+    floors = _effects(pair_runs(main["old"], main["floor"], options), measured.pair, options) if "floor" in main else {}
+    judged = measured.judged(effects, floors)
     plain = against_plain(judged, tolerance=options.tolerance)
     floor = against_floor(judged, tolerance=options.tolerance)
     return {
         name: replace(
             task,
             against_plain=plain.get(name),
-            floor_effect=judged[name].floor if name in judged else None,
+            floor_effect=floors.get(name),
             against_floor=floor.get(name),
         )
         for name, task in tasks.items()
@@ -257,7 +243,7 @@ def _repeats_of(name: str, with_old: Mapping[WithOld, MeasuredPair]) -> RepeatsP
 
 def _task_results(
     sides: Mapping[Side, MeasuredPair],
-    effects: Mapping[str, CandidateEffect | None],
+    effects: Mapping[str, CandidateEffect],
     cuts: Mapping[WithOld, Sequence[Cut]],
     explained: Mapping[str, Explanation],
 ) -> dict[str, TaskResult]:
@@ -266,7 +252,7 @@ def _task_results(
         side: measure_cuts(own, sides[side].pair.tasks) for side, own in cuts.items()
     }
     found = {}
-    for name in effects:
+    for name in dict.fromkeys(name for measured in _with_old(sides).values() for name in measured.pair.tasks):
         has = {side: measured for side, measured in sides.items() if name in measured.pair.tasks}
         with_old = _with_old(has)
         numbers = {side: measured.numbers[name] for side, measured in has.items()}
@@ -286,7 +272,7 @@ def _task_results(
             old_vs_candidate=numbers.get("old_vs_candidate"),
             new_vs_candidate=numbers.get("new_vs_candidate"),
             quadrants={side: measured.counts(name) for side, measured in with_old.items()},
-            candidate_effect=effects[name],
+            candidate_effect=effects.get(name),
             difference_histogram=histogram(items) if first.kind == "continuous" else None,
             slices={side: each.get(name) for side, each in slices.items()},
             causes=why.causes,

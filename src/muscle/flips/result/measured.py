@@ -8,10 +8,10 @@ from functools import cached_property
 
 from muscle.flips.measuring.candidate_effect import CandidateEffect
 from muscle.flips.measuring.counting import Counts, counts_of
+from muscle.flips.measuring.measure_task import adjusted_for_tasks, measure
 from muscle.flips.measuring.metrics import Quadrants
 from muscle.flips.measuring.side_numbers import SideNumbers
 from muscle.flips.measuring.tally import Tally, no_quadrants, tally
-from muscle.flips.measuring.task_numbers import adjusted_for_tasks, measure
 from muscle.flips.noise.real_or_noise import Reality, real_or_noise
 from muscle.flips.options import CompareOptions
 from muscle.flips.pairing.pair import Pair, Side

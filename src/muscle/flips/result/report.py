@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from muscle.flips.explaining.causes import TaskCauses
+from muscle.flips.explaining.cause_report import TaskCauses
 from muscle.flips.explaining.closeness import TaskCloseness
 from muscle.flips.explaining.judges import JudgeCorrections
 from muscle.flips.explaining.what_changed import ChangedFeature
 from muscle.flips.measuring.candidate_effect import CandidateEffect
 from muscle.flips.measuring.counting import Counts
+from muscle.flips.measuring.measure_task import DifferenceHistogram
 from muscle.flips.measuring.over_tasks import PooledNumbers
 from muscle.flips.measuring.side_numbers import SideNumbers
 from muscle.flips.measuring.standing import Standing
-from muscle.flips.measuring.task_numbers import DifferenceHistogram
 from muscle.flips.noise.real_or_noise import NoiseSource
 from muscle.flips.noise.repeats import VarianceSplit
 from muscle.flips.options import On, Test

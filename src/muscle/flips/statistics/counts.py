@@ -26,7 +26,7 @@ def binomial_chances(count: Ints, total: int, rate: Floats | float) -> Floats:
 
 
 def hypergeometric_chances(hits: Ints, drawn: int, marked: int, total: int) -> Floats:
-    """Return P(X = hits), X the marked ones among `drawn` of `total`, of which `marked` are marked."""
+    """Return P(X = hits), X the marked ones among `drawn` of `total`, of which `marked` are marked; as `hits`."""
     logs = log_choose(drawn, hits) + log_choose(total - drawn, marked - hits) - log_choose(total, marked)
     chances: Floats = np.exp(logs)
     return chances

@@ -13,7 +13,12 @@ from muscle.flips.statistics.exact_tests import TIE
 def fisher(hits: int, total: int, other_hits: int, other_total: int, *, two_sided: bool) -> float:
     """Return Fisher's exact p-value of a share against another one.
 
-    One-sided: the first share is the larger one. Two-sided: all tables that are no likelier than the one seen.
+    Args:
+        hits: items of the first group that have it.
+        total: items of the first group.
+        other_hits: the same of the other group.
+        other_total: items of the other group.
+        two_sided: all tables count that are no likelier than the one seen; else those with a larger first share.
 
     >>> round(fisher(8, 10, 1, 10, two_sided=True), 5), round(fisher(8, 10, 1, 10, two_sided=False), 5)
     (0.00548, 0.00274)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from muscle.errors import ConfigError, ModelError
 from muscle.foreign_text import visible
-from muscle.models.bases import ADAPTER_NOTE, quiet_libraries, reason_of
+from muscle.models.base_files import ADAPTER_NOTE, reason_of
+from muscle.models.bases import quiet_libraries
 from muscle.tasks.task import Example, Task
 
 if TYPE_CHECKING:

@@ -16,7 +16,6 @@ from muscle.pipeline.resources import ModelSizes, TreeSizes
 from muscle.pipeline.stage import Stage
 from muscle.pipeline.stages import UpdateStages
 from muscle.pipeline.token_counts import token_counts, tree_sizes
-from muscle.report.text.terminal_parts import print_lines
 from muscle.tasks import TaskData
 
 if TYPE_CHECKING:
@@ -47,8 +46,8 @@ class MemoryPlan:
         """Tell whether a stage fits the named card; None without one."""
         return None if self.card is None else stage.total <= self.card.usable
 
-    def as_dict(self) -> dict[str, object]:
-        """Return it as plain data."""
+    def to_json(self) -> dict[str, object]:
+        """Return it as a JSON object."""
         card = self.card
         return {
             "gpu": None if card is None else {"name": card.name, "bytes": card.bytes, "usable_bytes": card.usable},
@@ -56,7 +55,7 @@ class MemoryPlan:
             "fits": None if card is None else all(map(self.fits, self.stages)),
             "changes": None if card is None or self.changes is None else dict(self.changes),
             "smallest_gpu": self.smallest.name if self.smallest else None,
-            "stages": [each.as_dict() | {"fits": self.fits(each)} for each in self.stages],
+            "stages": [each.to_json() | {"fits": self.fits(each)} for each in self.stages],
             "assumes": list(self.assumes),
         }
 
@@ -178,58 +177,3 @@ def _largest_trees(
         return None
     drawn = stage.answers * data.task.generation.max_new_tokens
     return TreeSizes(longest + drawn, drawn, stage.answers, trained=0, asked=0, num_teachers=len(stage.teachers))
-
-
-def print_memory(plan: MemoryPlan) -> None:
-    """Print the stages' memory, the largest first, and what to change where the named card is too small."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    if not plan.stages:
-        return
-    console = Console()
-    title = "Memory of a GPU by stage (estimated), in GB"
-    table = Table("stage", title=title)
-    for column in ("bases", "LoRA", "batch", "logits", "in all"):
-        table.add_column(column, justify="right", no_wrap=True)
-    if plan.card is not None:
-        table.add_column("fits", no_wrap=True)
-    for stage in plan.stages:
-        parts = (stage.weights, stage.adapter, stage.activations, stage.logits, stage.total)
-        fits = {None: (), True: ("yes",), False: ("no",)}[plan.fits(stage)]
-        table.add_row(Text(stage.name), *(f"{part / 1e9:.2f}" for part in parts), *fits)
-    console.print(table)
-    print_lines((*_advice_lines(plan), *plan.assumes), console, limit=400, style="")
-
-
-def _advice_lines(plan: MemoryPlan) -> list[str]:
-    """Return the largest stage, whether all fit, and the changes to make, a line each."""
-    largest, card = plan.stages[0], plan.card
-    needs = f"The largest: {largest.name}, {largest.total / 1e9:.1f} GB"
-    if card is None:
-        held = (
-            f"the smallest known card that holds it: {plan.smallest.name}"
-            if plan.smallest
-            else "no known card holds it"
-        )
-        return [f"{needs}; {held} (--gpu NAME or 24GB asks for one)."]
-    room = f"{card.name} has {card.usable / 1e9:.1f} GB for it ({card.bytes / 1e9:.1f} GB less what is left free)"
-    if largest.total <= card.usable:
-        return [f"{needs}; {room}. Every stage fits."]
-    lines = [f"{needs}; {room}. It does not fit."]
-    if plan.changes is None:
-        lines.append(
-            f"No batch size, checkpointing, 4-bit form or length makes it fit; of the {largest.total / 1e9:.1f} GB "
-            f"{largest.weights / 1e9:.1f} are the bases' weights. Take a smaller base or a larger card."
-        )
-    else:
-        words = " ".join(f"--set {key}={_yaml(value)}" for key, value in plan.changes.items())
-        lines.append(f"It fits with: {words}")
-    if plan.smallest:
-        lines.append(f"As it stands it fits: {plan.smallest.name}.")
-    return lines
-
-
-def _yaml(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

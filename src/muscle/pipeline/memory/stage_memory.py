@@ -76,8 +76,8 @@ class StageMemory:
         """All of it."""
         return self.weights + self.adapter + self.activations + self.logits
 
-    def as_dict(self) -> dict[str, object]:
-        """Return it as plain data."""
+    def to_json(self) -> dict[str, object]:
+        """Return it as a JSON object."""
         parts = {key if key == "name" else f"{key}_bytes": value for key, value in asdict(self).items()}
         return parts | {"total_bytes": self.total}
 

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 
 from markupsafe import Markup
 
-from muscle.flips.explaining.causes import CauseCounts, StrictLooseGaps, TaskCauses
+from muscle.flips.explaining.cause_report import StrictLooseGaps, TaskCauses
+from muscle.flips.explaining.causes import CauseCounts
 from muscle.flips.explaining.closeness import Spread, TaskCloseness
 from muscle.flips.explaining.what_changed import ChangedFeature
 from muscle.flips.result.report import Report, TaskResult

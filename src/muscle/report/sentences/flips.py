@@ -93,16 +93,16 @@ def _answer_text(flip: Flip, answer: ScoredAnswer | None) -> str:
     return text
 
 
-def told_apart(texts: Sequence[str], room: int) -> list[str]:
+def cut_to_the_difference(texts: Sequence[str], room: int) -> list[str]:
     """Cut answers to one line each, so that where they differ is seen: what they have in common is cut before it.
 
     Args:
         texts: answers to one item.
         room: characters of each, at least 8.
 
-    >>> told_apart(["The capital of Pakistan is Islamabad.", "The capital of Pakistan is Karachi."], 20)
+    >>> cut_to_the_difference(["The capital of Pakistan is Islamabad.", "The capital of Pakistan is Karachi."], 20)
     ['…istan is Islamabad.', '…istan is Karachi.']
-    >>> told_apart(["yes", "no"], 20)
+    >>> cut_to_the_difference(["yes", "no"], 20)
     ['yes', 'no']
     """
     flat = [one_line(text, 4_000) for text in texts]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from muscle.flips.explaining.causes import TaskCauses
+from muscle.flips.explaining.cause_report import TaskCauses
 from muscle.flips.explaining.closeness import TaskCloseness
 from muscle.flips.explaining.judges import ByErrors, ByLabels
 from muscle.flips.explaining.what_changed import ChangedFeature

@@ -14,7 +14,7 @@ from rich.text import Text
 from muscle.flips.result.report import Report
 from muscle.foreign_text import one_line
 from muscle.report.sentences.before import BeforeLine, allowed_lines, before_lines
-from muscle.report.sentences.flips import answers, flips_to_show, told_apart, worst_flips
+from muscle.report.sentences.flips import answers, cut_to_the_difference, flips_to_show, worst_flips
 from muscle.report.sentences.over_tasks import join_line, not_compared
 
 WIDE = 120
@@ -116,7 +116,7 @@ def _question(text: str, room: int) -> str:
 def _both_answers(old: str, new: str, role: str, width: int) -> list[str]:
     """Write both answers in one line where they fit, else below each other."""
     heads = [f"{'old':{len(role)}}: ", f"{role}: "]
-    cut = told_apart([old, new], max(8, width - 4 - len(heads[1])))
+    cut = cut_to_the_difference([old, new], max(8, width - 4 - len(heads[1])))
     one = f"    old: {cut[0]}  {role}: {cut[1]}"
     return [one] if len(one) <= width else [f"    {head}{text}" for head, text in zip(heads, cut, strict=True)]
 

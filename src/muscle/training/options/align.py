@@ -19,14 +19,16 @@ from muscle.models.adapters import load_adapter
 from muscle.models.bases import LoadedBase
 from muscle.provenance import fingerprint
 from muscle.tasks.recorded import Record
-from muscle.training.options.lessons import calibrated, distance_of, taught_lesson
+from muscle.training.options.data import OptionData
+from muscle.training.options.lessons import Lesson, distance_of, label_lesson, taught_lesson
 from muscle.training.options.recorded import read_recorded
-from muscle.training.options.teach import Lesson, OptionData, label_lesson, teacher_scores
+from muscle.training.options.teachers import calibrated, teacher_scores
 from muscle.training.options.train import reads_items, train_on_options
 from muscle.training.options.trainer import OptionLoss
 from muscle.training.options.twins import TwinTrainer, bootstrapped
 from muscle.training.run import TrainingResult
 from muscle.training.start import Start
+from muscle.training.teachers.kept_stores import KeptStores
 from muscle.training.teachers.make_rows import TaskModel
 
 
@@ -40,8 +42,7 @@ class OptionAlignment:
         data: the items.
         settings: epochs, learning rate and so on.
         out: the compatibility adapter's folder.
-        folder: of what is made on the way: the old teacher's store.
-        new_folder: of the adapter trained on labels first, and the new teachers' stores.
+        stores: where what is made on the way stands.
         description: for progress and log.
     """
 
@@ -50,8 +51,7 @@ class OptionAlignment:
     data: OptionData
     settings: TrainingSettings
     out: Path
-    folder: Path
-    new_folder: Path
+    stores: KeptStores
     description: str
 
     @property
@@ -145,7 +145,7 @@ class OptionAlignment:
                 *(part.sequences for part in tokenized),
             ]
         )
-        out = self.new_folder / f"labels-{made_of[:16]}"
+        out = self.stores.labels / f"labels-{made_of[:16]}"
         with held(out):
             if distributed.from_main(out.is_dir):
                 return out
@@ -190,7 +190,7 @@ class OptionAlignment:
         return replace(lesson, facts={**facts, **lesson.facts})
 
     def _teacher(self, name: str, base: LoadedBase, adapter: Path) -> Tensor:
-        folder = self.folder if name == "old" else self.new_folder
+        folder = self.stores.old if name == "old" else self.stores.new
         return teacher_scores(
             folder / f"{self.data.unit}-{name}",
             TaskModel.load(base, adapter),

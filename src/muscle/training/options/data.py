@@ -1,130 +1,148 @@
-"""Items with their options as trees, labelled and unlabelled together, and the batches that the trainer makes of them.
-
-A batch names its items; trees and targets stay where they are. What the Trainer counts as a label is an item: a batch
-that is accumulated is divided by its items.
-"""
+"""What a training at option level reads: the examples of a task, with what is asked and chosen of their options."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import chain
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from muscle.models.option_tree import OptionTree, encode_options, option_tree
-from muscle.tasks.task import Example
-from muscle.training.data.batches import IGNORE_INDEX, TokenIds
-from muscle.training.data.examples import BLANK
-from muscle.training.options.scoring import Scoring
-from muscle.training.options.targets import NO_LABEL
+from muscle.config.methods import AnswerSettings
+from muscle.tasks.task import Example, Task, check_unit
+from muscle.training.options import targets
+from muscle.training.options.items import FEW_OPTIONS, OptionItems, character_factors, option_items
+from muscle.training.options.scoring import Scoring, token_factors, without_rest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-FEW_OPTIONS = 8
-"""Up to so many options are read whole; of more, the shortest beginnings that tell them apart."""
-
 
 @dataclass(frozen=True)
-class OptionItems(Dataset[TokenIds]):
-    """Items with their options, or candidate answers, as trees.
+class OptionData:
+    """What a training on whole answers reads.
 
     Attributes:
-        trees: one an item.
-        gold: index of each item's right option, or `NO_LABEL`.
-        scorings: what makes scores of an item's log-likelihoods, one an item; None where they are the scores.
-        first: the first item's index in the targets: validation items follow those that are trained on.
+        task: a choice task; with `answers`, one whose answers are generated.
+        train: labelled examples.
+        validation: labelled examples that the epoch is chosen by, and the teachers calibrated on.
+        unlabelled: examples without labels, that are trained on too.
+        answers: how candidate answers are scored, which the examples then have (`muscle.tasks.candidates`); None is
+            the unit `options`.
+        times: how often each of the labelled items that are trained on stands there, in the mean.
     """
 
-    trees: Sequence[OptionTree]
-    gold: Sequence[int]
-    scorings: Sequence[Scoring] | None = None
-    first: int = 0
+    task: Task
+    train: Sequence[Example]
+    validation: Sequence[Example]
+    unlabelled: Sequence[Example] = ()
+    answers: AnswerSettings | None = None
+    times: int = 1
+
+    def __post_init__(self) -> None:
+        check_unit(self.task, self.unit)
 
     @property
-    def sequences(self) -> list[list[int]]:
-        """The nodes' token ids and, behind them, what the trees are apart from these: what an item is made of."""
-        answers = [()] * len(self.trees) if self.scorings is None else [each.identity for each in self.scorings]
-        return [
-            [*tree.input_ids, -1, *tree.parents, *chain.from_iterable(tree.edges), *more]
-            for tree, more in zip(self.trees, answers, strict=True)
-        ]
+    def unit(self) -> Literal["options", "answers"]:
+        """What is trained on."""
+        return "options" if self.answers is None else "answers"
 
-    def __len__(self) -> int:
-        """Return the number of items."""
-        return len(self.trees)
+    @property
+    def labelled(self) -> OptionData:
+        """The same without what has no label."""
+        return replace(self, unlabelled=())
 
-    def __getitem__(self, place: int) -> TokenIds:
-        """Return an item's tokens, by whose number items are grouped, and its index."""
-        return {"input_ids": list(self.trees[place].input_ids), "index": self.first + place}
+    @property
+    def all(self) -> list[Example]:
+        """All items: those trained on, then those validated on."""
+        return [*self.train, *self.unlabelled, *self.validation]
 
-    def scores(self, place: int, log_likelihoods: Tensor) -> Tensor:
-        """Return what an item's options are chosen by."""
-        return log_likelihoods if self.scorings is None else self.scorings[place](log_likelihoods)
+    @property
+    def num_trained(self) -> int:
+        """Items that are trained on."""
+        return len(self.train) + len(self.unlabelled)
 
+    @property
+    def per_character(self) -> bool:
+        """Whether an option is chosen by its log-likelihood per character."""
+        return self.task.choice_score == "acc_norm"
 
-def option_items(
-    examples: Sequence[Example],
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    max_length: int,
-    distinguishing: bool = False,
-    end_of_text: bool = False,
-    scoring: Callable[[Example, Sequence[int]], Scoring] | None = None,
-    first: int = 0,
-) -> OptionItems:
-    """Encode examples with options, or with candidate answers.
+    @property
+    def distinguishing(self) -> bool:
+        """Whether the beginnings that tell options apart stand for them: where they are many, and none is weighed."""
+        many = max(len(example.choices) for example in self.all) > FEW_OPTIONS
+        return many and self.answers is None and not self.per_character
 
-    Args:
-        examples: with options.
-        tokenizer: of the model that reads them.
-        max_length: tokens; a longer context loses its beginning.
-        distinguishing: the shortest beginning of an option that no other shares stands for it.
-        end_of_text: see `encode_options`.
-        scoring: what makes scores of an example's likelihoods, by its options' numbers of tokens.
-        first: see `OptionItems`.
+    @property
+    def counts_rest(self) -> bool:
+        """Whether all answers that are no candidates are an option, the last one."""
+        return self.answers is not None and self.answers.counts_rest
 
-    Raises:
-        DataError: an example has no options, or an option no token of its own.
-    """
-    trees = [
-        option_tree(
-            *encode_options(example, tokenizer, max_length, end_of_text=end_of_text), distinguishing=distinguishing
+    @property
+    def mean_options(self) -> float:
+        """Options an item."""
+        return sum(len(example.choices) for example in self.all) / len(self.all)
+
+    @property
+    def width(self) -> int:
+        """The most options that an item has, the rest included."""
+        return max(example.num_answers for example in self.all) + self.counts_rest
+
+    def scoring(self, example: Example, num_tokens: Sequence[int]) -> Scoring:
+        """Return what makes scores of an item's likelihoods.
+
+        Args:
+            example: the item.
+            num_tokens: of each of its options, under the tokenizer of the model whose likelihoods they are.
+        """
+        if self.answers is None:
+            return Scoring(character_factors(example) if self.per_character else None)
+        by_length = self.answers.normalise == "tokens"
+        return Scoring(token_factors(num_tokens) if by_length else None, example.answers, self.counts_rest)
+
+    @cached_property
+    def gold(self) -> Tensor:
+        """Index of each item's right option, or `NO_LABEL`: (items,)."""
+        return torch.tensor([targets.NO_LABEL if each.gold is None else each.gold for each in self.all])
+
+    @cached_property
+    def rest(self) -> Tensor | None:
+        """The place of the rest among each item's options, (items,); None where it does not count."""
+        return torch.tensor([example.num_answers for example in self.all]) if self.counts_rest else None
+
+    def without_rest(self, scores: Tensor) -> Tensor:
+        """Return the scores of answers alone, (items, options), with -inf in place of the rest's."""
+        return without_rest(scores, self.rest)
+
+    def items(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> tuple[OptionItems, OptionItems]:
+        """Encode the items for a student: those trained on, and those validated on."""
+        parts = (([*self.train, *self.unlabelled], 0), (self.validation, self.num_trained))
+        rendered = ((*self.rendered(part, tokenizer), start) for part, start in parts)
+        first, second = (
+            option_items(
+                part,
+                tokenizer,
+                max_length=max_length,
+                distinguishing=self.distinguishing,
+                end_of_text=end_of_text,
+                scoring=self.scoring,
+                first=start,
+            )
+            for part, end_of_text, start in rendered
         )
-        for example in examples
-    ]
-    gold = [NO_LABEL if example.gold is None else example.gold for example in examples]
-    scorings = None
-    if scoring is not None:
-        scorings = [scoring(one, [len(path) for path in tree.paths]) for one, tree in zip(examples, trees, strict=True)]
-    return OptionItems(trees, gold, scorings, first)
+        return first, second
 
+    def rendered(
+        self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase
+    ) -> tuple[tuple[Example, ...], bool]:
+        """Return what a model reads, and whether the tokenizer's EOS is to end its options.
 
-def character_factors(example: Example) -> Tensor:
-    """Return mean length / length of each option, in characters: (options,).
-
-    So that scores per character stay sums of log-probabilities in size.
-    """
-    lengths = torch.tensor([float(max(1, len(choice))) for choice in example.choices])
-    return lengths.mean() / lengths
-
-
-def padded(rows: Sequence[Tensor]) -> Tensor:
-    """Return rows of options as one tensor, (items, options), with -inf where an item has none."""
-    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=-torch.inf)
-
-
-@dataclass(frozen=True)
-class ItemCollator:
-    """Makes a batch of items: `index` and `labels`, in which each item is one label and a blank one none."""
-
-    def __call__(self, features: Sequence[TokenIds]) -> dict[str, Tensor]:
-        """Return `index` (items,) and `labels` (items, 2)."""
-        index = torch.tensor([feature["index"] for feature in features])
-        labels = torch.full((len(features), 2), IGNORE_INDEX)
-        labels[index != BLANK, 1] = 0
-        return {"index": index, "labels": labels}
+        Candidate answers end as answers that are generated do: by what the chat template writes, or by the EOS.
+        """
+        found = self.task.prompt.render(examples, tokenizer)
+        end = self.task.prompt.form(tokenizer).end if self.task.prompt.chat_template else ""
+        if self.answers is None or not end:
+            return found, self.answers is not None
+        return tuple(replace(one, choices=tuple(f"{choice}{end}" for choice in one.choices)) for one in found), False

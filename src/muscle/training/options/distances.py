@@ -23,12 +23,12 @@ from muscle.training.options.targets import NO_LABEL
 
 
 def softened(scores: Tensor, teacher: Tensor, *, temperature: float) -> Tensor:
-    """Return T^2 KL(softmax(teacher / T) || softmax(scores / T))."""
+    """Return T^2 KL(softmax(teacher / T) || softmax(scores / T)) of each item, in nats."""
     return temperature**2 * divergence(scores, teacher, temperature=temperature)
 
 
 def logits(scores: Tensor, teacher: Tensor) -> Tensor:
-    """Return half the mean square of the logits' differences."""
+    """Return half the mean square of the logits' differences over each item's options."""
     apart, count = _apart(scores, teacher)
     return apart.square().sum(-1) / (2 * count)
 
@@ -43,7 +43,7 @@ def inhibition(
     top: int | None = None,
     right_option: bool = True,
 ) -> Tensor:
-    """Return mean_k max(|z_k - t_k| - xi, 0)^p.
+    """Return mean_k max(|z_k - t_k| - xi, 0)^p of each item.
 
     Args:
         scores: the student's.

@@ -1,4 +1,4 @@
-"""What teachers think of all items, calibrated on the validation items and made into what a student is taught."""
+"""What a student is taught: the labels, or what teachers think of all items, made into a target."""
 
 from __future__ import annotations
 
@@ -12,10 +12,34 @@ from torch import Tensor
 from muscle.config.alignment import AlignmentSettings
 from muscle.errors import DataError
 from muscle.training.options import distances, targets
+from muscle.training.options.data import OptionData
 from muscle.training.options.losses import Distance, Source, TargetRows, item_mask, margin
-from muscle.training.options.stacking import fit_stack
-from muscle.training.options.teach import Lesson, OptionData, label_lesson
-from muscle.training.teachers.calibration import calibrated_temperature
+from muscle.training.options.teachers import calibrated_temperature, fit_stack
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a student is taught.
+
+    Attributes:
+        target: of all items.
+        facts: what was fitted to make it, for `training.json`.
+    """
+
+    target: TargetRows
+    facts: dict[str, object] = field(default_factory=dict)
+
+
+def label_lesson(data: OptionData) -> Lesson:
+    """Return the labels as a target.
+
+    Raises:
+        DataError: an item has none.
+    """
+    if bool((data.gold == targets.NO_LABEL).any()):
+        number = int((data.gold == targets.NO_LABEL).nonzero()[0])
+        raise DataError(f"example {data.all[number].id}: expected its right option: labels are the target")
+    return Lesson(TargetRows(targets.labels(data.gold, data.width), data.gold))
 
 
 @dataclass(frozen=True)
@@ -26,13 +50,11 @@ class _Taught:
         data: the items.
         old: (items, options), the old teacher's scores.
         new: the same of the new one and its further teachers; empty where the old one teaches alone.
-        facts: temperatures and what else was fitted.
     """
 
     data: OptionData
     old: Tensor
     new: tuple[Tensor, ...]
-    facts: dict[str, object] = field(default_factory=dict)
 
     @property
     def gold(self) -> Tensor:
@@ -67,31 +89,26 @@ def taught_lesson(data: OptionData, old: Tensor, new: Sequence[Tensor], alignmen
     held, gold = slice(data.num_trained, None), data.gold
     # With the rest they are the models' own probabilities. No temperature is fitted to them: among labelled items the
     # right answer is always a candidate, so that whatever takes probability from the rest would seem better.
-    temperatures = [1.0 if data.counts_rest else _temperature(side[held], gold[held]) for side in (old, *new)]
+    temperatures = [1.0 if data.counts_rest else calibrated_temperature(side[held], gold[held]) for side in (old, *new)]
     scaled = [side / temperature for side, temperature in zip((old, *new), temperatures, strict=True)]
     named: dict[str, object] = dict(zip(("old", "new"), temperatures, strict=False))
     if len(new) > 1:
         named["teachers"] = temperatures[2:]
-    taught = _Taught(data, scaled[0], tuple(scaled[1:]), {"temperatures": named})
+    facts: dict[str, object] = {"temperatures": named}
     if data.rest is not None:
         places = data.rest[:, None]
         sides = dict(zip(("old", "new"), (old, *new), strict=False))
-        taught.facts["mean_candidates_probability"] = {
+        facts["mean_candidates_probability"] = {
             name: float(1 - side.gather(-1, places).exp().mean()) for name, side in sides.items()
         }
-    rows = _target_rows(taught, alignment)
-    answered = {"old": taught.old, **({"new": taught.mean_new} if new else {}), "target": rows.log_target}
+    taught = _Taught(data, scaled[0], tuple(scaled[1:]))
+    found = _lesson_of(taught, alignment)
+    answered = {"old": taught.old, **({"new": taught.mean_new} if new else {}), "target": found.target.log_target}
     right = {
         name: float((data.without_rest(side)[held].argmax(-1) == gold[held]).double().mean())
         for name, side in answered.items()
     }
-    return Lesson(rows, {**taught.facts, "validation_accuracy": right})
-
-
-def calibrated(data: OptionData, scores: Tensor) -> Tensor:
-    """Return a teacher's scores at the temperature that fits the validation items best; as they are with the rest."""
-    held = slice(data.num_trained, None)
-    return scores if data.counts_rest else scores / _temperature(scores[held], data.gold[held])
+    return Lesson(found.target, {**facts, **found.facts, "validation_accuracy": right})
 
 
 def distance_of(alignment: AlignmentSettings) -> Distance | None:
@@ -116,41 +133,46 @@ def focal_weight(teacher: Tensor, gold: Tensor, *, alpha: float, beta: float) ->
     return alpha + beta * right.to(teacher.dtype)
 
 
-def _target_rows(taught: _Taught, alignment: AlignmentSettings) -> TargetRows:
+def _lesson_of(taught: _Taught, alignment: AlignmentSettings) -> Lesson:
+    """Make what the teachers think into the method's target, with what was fitted for it."""
     old, gold, share = taught.old, taught.gold, alignment.old_share
     match alignment.target:
         case "margin":
-            return _kept_margins(taught, alignment)
+            return Lesson(_kept_margins(taught, alignment))
         case "mask":
-            return _masked_rows(taught, alignment)
+            return _masked(taught, alignment)
         case "focal":
-            return _focal_rows(taught, alignment)
+            return _focal(taught, alignment)
         case "inhibition":
-            return _reference_rows(taught, share)
+            return Lesson(_reference_rows(taught, share))
         case "mixture":
-            found = targets.mixture(old, taught.mean_new, share)
+            return Lesson(TargetRows(targets.mixture(old, taught.mean_new, share), gold))
         case "reliability":
-            found = _reliable(taught, alignment)
+            return _reliable(taught, alignment)
         case "lifted":
-            found = targets.lifted(old, taught.mean_new, share, gold)
+            return Lesson(TargetRows(targets.lifted(old, taught.mean_new, share, gold), gold))
         case "stack":
-            sides = [taught.data.without_rest(side)[taught.held] for side in (old, taught.mean_new)]
-            a, b = fit_stack(sides[0], sides[1], gold[taught.held])
-            found = targets.stack(old, taught.mean_new, a, b, alignment.kappa, rest=taught.data.rest)
-            taught.facts["stack"] = {"a": a, "b": b}
+            return _stacked(taught, alignment.kappa)
         case "old_answers":
-            found = _answered(taught, keep_labels=alignment.keep_labels)
+            return Lesson(TargetRows(_answered(taught, keep_labels=alignment.keep_labels), gold))
         case _:
             raise ValueError(f"target: expected one of teachers, found {alignment.target}")
-    return TargetRows(found, gold)
 
 
-def _reliable(taught: _Taught, alignment: AlignmentSettings) -> Tensor:
+def _reliable(taught: _Taught, alignment: AlignmentSettings) -> Lesson:
     shares = targets.reliability_share(
         taught.old, taught.mean_new, alignment.old_share, taught.gold, sharpness=alignment.sharpness
     )
-    taught.facts["mean_old_share"] = float(shares.mean())
-    return targets.mixture(taught.old, taught.mean_new, shares[:, None])
+    mixed = targets.mixture(taught.old, taught.mean_new, shares[:, None])
+    return Lesson(TargetRows(mixed, taught.gold), {"mean_old_share": float(shares.mean())})
+
+
+def _stacked(taught: _Taught, kappa: float) -> Lesson:
+    """Stack the teachers, with the weights that fit the validation items best."""
+    sides = [taught.data.without_rest(side)[taught.held] for side in (taught.old, taught.mean_new)]
+    a, b = fit_stack(sides[0], sides[1], taught.gold[taught.held])
+    found = targets.stack(taught.old, taught.mean_new, a, b, kappa, rest=taught.data.rest)
+    return Lesson(TargetRows(found, taught.gold), {"stack": {"a": a, "b": b}})
 
 
 def _kept_margins(taught: _Taught, alignment: AlignmentSettings) -> TargetRows:
@@ -162,7 +184,7 @@ def _kept_margins(taught: _Taught, alignment: AlignmentSettings) -> TargetRows:
     return TargetRows(rows.log_target, taught.gold, kept)
 
 
-def _masked_rows(taught: _Taught, alignment: AlignmentSettings) -> TargetRows:
+def _masked(taught: _Taught, alignment: AlignmentSettings) -> Lesson:
     """Return the two teachers that the mask chooses between; the target is what a student like the new one would have.
 
     Raises:
@@ -173,11 +195,11 @@ def _masked_rows(taught: _Taught, alignment: AlignmentSettings) -> TargetRows:
     sides = tuple(Source(side, torch.ones(len(gold), dtype=side.dtype)) for side in (taught.old, new))
     rows = TargetRows(new.log_softmax(-1), gold, sources=sides, rest=taught.data.rest)
     leans = item_mask(alignment.mask, new, rows)
-    taught.facts["masked_as_new"] = float(leans.double().mean())
-    return replace(rows, log_target=torch.where(leans[:, None], taught.old.log_softmax(-1), rows.log_target))
+    rows = replace(rows, log_target=torch.where(leans[:, None], taught.old.log_softmax(-1), rows.log_target))
+    return Lesson(rows, {"masked_as_new": float(leans.double().mean())})
 
 
-def _focal_rows(taught: _Taught, alignment: AlignmentSettings) -> TargetRows:
+def _focal(taught: _Taught, alignment: AlignmentSettings) -> Lesson:
     """Return the sources of focal distillation: the old model, or both with their shares."""
     numbers, gold, share, answers = alignment.focal, taught.gold, alignment.old_share, taught.data.without_rest
     sides = [(taught.old, 1.0)]
@@ -188,11 +210,10 @@ def _focal_rows(taught: _Taught, alignment: AlignmentSettings) -> TargetRows:
         for side, part in sides
     )
     old_right = (answers(taught.old).argmax(-1) == gold)[gold != targets.NO_LABEL]
-    taught.facts["old_right"] = float(old_right.double().mean())
     mixed = taught.old.log_softmax(-1)
     if numbers.sources == "both":
         mixed = targets.mixture(taught.old, taught.mean_new, share)
-    return TargetRows(mixed, gold, sources=sources)
+    return Lesson(TargetRows(mixed, gold, sources=sources), {"old_right": float(old_right.double().mean())})
 
 
 def _reference_rows(taught: _Taught, share: float) -> TargetRows:
@@ -219,8 +240,3 @@ def _answered(taught: _Taught, *, keep_labels: bool) -> Tensor:
 def _softened(temperature: float, scores: Tensor, teacher: Tensor, gold: Tensor) -> Tensor:
     del gold
     return distances.softened(scores, teacher, temperature=temperature)
-
-
-def _temperature(scores: Tensor, gold: Tensor) -> float:
-    """Return the temperature that makes a teacher as sure of items as it is right."""
-    return calibrated_temperature([row[row > -torch.inf] for row in scores], gold.tolist())

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from muscle.tasks.recorded import Record, answered_options, likelihoods
+from muscle.training.options.data import OptionData
 from muscle.training.options.targets import NO_LABEL
-from muscle.training.options.teach import OptionData
 
 _ABOVE = 1e-3
 """By how much an answer's probability is to be above another's at least, as a share of it."""

@@ -58,21 +58,19 @@ def mean_teacher(teachers: Sequence[Tensor]) -> Tensor:
     return torch.stack([each.log_softmax(-1) for each in teachers]).logsumexp(0) - math.log(len(teachers))
 
 
-def reliability(old: Tensor, new: Tensor, share: float, gold: Tensor, *, sharpness: float = 2.0) -> Tensor:
-    """Return the log of the mixture whose share goes by each teacher's trust in the right option.
+def reliability_share(old: Tensor, new: Tensor, share: float, gold: Tensor, *, sharpness: float = 2.0) -> Tensor:
+    """Return s' of `reliability`, the old model's share of each item by both teachers' trust in its right option.
 
     Args:
         old: (items, options), of the old teacher.
         new: (items, options), of the new one.
-        share: the old model's before they are weighed, in [0, 1].
+        share: s, the old model's before they are weighed, in [0, 1].
         gold: (items,), index of the right option; `NO_LABEL` goes by each teacher's own likeliest option.
         sharpness: a, at least 0; 0 is the plain mixture.
+
+    Returns:
+        (items,), in [0, 1].
     """
-    return mixture(old, new, reliability_share(old, new, share, gold, sharpness=sharpness)[:, None])
-
-
-def reliability_share(old: Tensor, new: Tensor, share: float, gold: Tensor, *, sharpness: float = 2.0) -> Tensor:
-    """Return the old model's share of each item, s' of `reliability`: (items,)."""
     trusts = [
         torch.where(gold == NO_LABEL, log_p.amax(-1), _at(log_p, gold))
         for log_p in (old.log_softmax(-1), new.log_softmax(-1))

@@ -17,8 +17,9 @@ from muscle.models.adapter_check import adapter_content
 from muscle.models.adapters import load_adapter
 from muscle.models.bases import LoadedBase, without_adapter
 from muscle.models.option_scores import fits, reads_trees, whole_head
-from muscle.training.options.data import ItemCollator, OptionItems
-from muscle.training.options.teach import Lesson, OptionData, label_lesson
+from muscle.training.options.data import OptionData
+from muscle.training.options.items import ItemCollator, OptionItems
+from muscle.training.options.lessons import Lesson, label_lesson
 from muscle.training.options.trainer import OptionLoss, OptionTrainer
 from muscle.training.run import TrainingResult, train_and_save
 

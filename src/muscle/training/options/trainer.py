@@ -15,7 +15,7 @@ from muscle import distributed
 from muscle.config.methods import KlName, MaskName
 from muscle.models.option_scores import MEMORY_BYTES, option_log_likelihoods, whole_head
 from muscle.training.data.examples import BLANK
-from muscle.training.options.data import OptionItems, padded
+from muscle.training.options.items import OptionItems, padded
 from muscle.training.options.losses import Distance, OptionTerms, TargetRows, option_terms
 from muscle.training.token_sums import TokenSums
 from muscle.training.trainer import AdapterTrainer

@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import CausalLMOutput
 
 from muscle.errors import ModelError
+from muscle.training.options.data import OptionData
 from muscle.training.options.distances import symmetric
 from muscle.training.options.losses import option_terms
-from muscle.training.options.teach import OptionData
 from muscle.training.options.trainer import OptionTrainer, named_sums
 from muscle.training.token_sums import TokenSums
 

@@ -1,4 +1,4 @@
-"""The commands that train and score: demo, update, sweep, finetune, align, evaluate, export."""
+"""The commands of a whole update: demo, update, sweep."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from muscle.commands.options import AsJson, Out, Precision, Quiet, Settings, TaskOption, TrainOption
+from muscle.commands.options import AsJson, Out, Quiet
 from muscle.commands.shell import assignments, check_outputs, print_json, say, show_report, start
 from muscle.errors import ConfigError, MuscleError
 from muscle.foreign_text import listing
 
 if TYPE_CHECKING:
-    from muscle.config.update_file import StageSettings, UpdateConfig
+    from muscle.config.update_file import UpdateConfig
     from muscle.sweep.sweep import SweepResult
-    from muscle.training.run import TrainingResult
 
 
 Vary = Annotated[
@@ -157,137 +156,6 @@ def sweep(
         )
 
 
-def finetune(
-    base: Annotated[str, typer.Option("--base", help="Hub name, local folder or .gguf file.")],
-    task: TaskOption,
-    out: Out,
-    train: TrainOption = None,
-    config: Settings = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="e.g. training.epochs=3")] = None,
-    limit: Annotated[int | None, typer.Option(help="Use only the first so many rows.")] = None,
-    quiet: Quiet = False,
-) -> None:
-    """Train a LoRA task adapter on one base."""
-    start(quiet)
-    check_outputs(out, folder=True, whole=True)
-    from muscle.pipeline.steps import finetune_step
-
-    result = finetune_step(base, task, train, out, settings=_stage_settings(config, set_ or []), limit=limit)
-    if not quiet:
-        _say_training(out, result)
-
-
-def align(
-    old: Annotated[str, typer.Option("--old", metavar="BASE+ADAPTER", help="The old base and its task adapter.")],
-    new: Annotated[str, typer.Option("--new", metavar="BASE+ADAPTER", help="The new base and its task adapter.")],
-    task: TaskOption,
-    out: Out,
-    train: TrainOption = None,
-    config: Settings = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="e.g. alignment.temperature=1")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(help="Use only the first so many rows.")] = None,
-    quiet: Quiet = False,
-) -> None:
-    """Train the compatibility adapter on the new base.
-
-    It starts from the new task adapter and learns from both task models: the new one's gain, the old one's
-    right answers.
-    """
-    start(quiet)
-    check_outputs(out, folder=True, whole=True)
-    from muscle.pipeline.steps import align_step
-
-    result = align_step(old, new, task, train, out, settings=_stage_settings(config, set_ or []), limit=limit)
-    if not quiet:
-        _say_training(out, result)
-
-
-def evaluate(
-    model: Annotated[str, typer.Option("--model", metavar="BASE[+ADAPTER]", help="A base, with an adapter or bare.")],
-    task: TaskOption,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for TASK.jsonl and run.json.")],
-    data: Annotated[
-        str | None,
-        typer.Option("--data", help="Test data: a file, or hub:name[/config]:split; a built-in task's own without."),
-    ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Options or prompts a forward pass.")] = 16,
-    precision: Annotated[Precision, typer.Option(help="Of the weights.")] = "auto",
-    limit: Annotated[int | None, typer.Option(help="Score only the first so many rows.")] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Answers an item; more than one needs --temperature.")] = 1,
-    temperature: Annotated[float, typer.Option(min=0, max=10, help="Answers are sampled; 0 is greedy.")] = 0.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the sampled answers.")] = 0,
-    backend: Annotated[
-        Literal["hf", "vllm"], typer.Option(help="What computes: transformers, or vLLM (docs/scale.md).")
-    ] = "hf",
-    vllm: Annotated[
-        list[str] | None,
-        typer.Option("--vllm", metavar="KEY=VALUE", help="With it, e.g. max_model_len=4096. Repeatable."),
-    ] = None,
-    train: TrainOption = None,
-    config: Settings = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="e.g. prompt.chat_template=true")
-    ] = None,
-    quiet: Quiet = False,
-) -> None:
-    """Score a model on a task, one record an item and repeat.
-
-    Scoring is lm-evaluation-harness's.
-    """
-    start(quiet)
-    check_outputs(out, folder=True)
-    from muscle.pipeline.steps import evaluate_step
-
-    written = evaluate_step(
-        model,
-        task,
-        data,
-        out,
-        batch_size=batch_size,
-        precision=precision,
-        limit=limit,
-        repeats=repeats,
-        temperature=temperature,
-        seed=seed,
-        backend=backend,
-        vllm=assignments(vllm or [], option="--vllm", example="max_model_len=4096"),
-        settings=_stage_settings(config, set_ or []),
-        train=train,
-    )
-    if not quiet:
-        say(str(written))
-
-
-def export(
-    adapter: Annotated[Path, typer.Argument(help="A PEFT folder: adapters/compat/TASK of a run, or your own.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")],
-    merged: Annotated[bool, typer.Option("--merged", help="The adapter merged into its base: a whole model.")] = False,
-    base: Annotated[
-        str | None, typer.Option(help="The base, where the adapter names none or a path of another machine.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing folder.")] = False,
-    quiet: Quiet = False,
-) -> None:
-    """Make an adapter ready for others, and print the lines that serve it.
-
-    Writes the adapter with a model card, or with --merged a whole model, checked to answer as the adapter does. The
-    lines are exact for this adapter: vLLM, Python, merge, hub, GGUF.
-    """
-    start(quiet)
-    check_outputs(out, folder=True, whole=True)
-    from muscle.shipping.export import export_adapter
-
-    result = export_adapter(adapter, out, merged=merged, base=base, force=force)
-    if quiet:
-        return
-    checked = "" if result.kl is None else f"; it answers as the adapter does (KL {result.kl:.1g} nats a token)"
-    say(f"wrote {out}{checked}")
-    for lines in result.lines:
-        say(f"\n# {lines.title}{': ' if lines.remark else ''}{lines.remark}\n{lines.text}")
-
-
 def _update_config(path: Path, pairs: list[str]) -> UpdateConfig:
     from muscle.config.update_file import load_config
 
@@ -295,39 +163,18 @@ def _update_config(path: Path, pairs: list[str]) -> UpdateConfig:
 
 
 def _show_plan(settings: UpdateConfig, gpu: str | None, *, as_json: bool) -> None:
-    from muscle.pipeline import dry_run as plans
+    from muscle.pipeline.dry_run import plan_update
     from muscle.pipeline.memory.cards import card_of
-    from muscle.pipeline.memory.plan_memory import print_memory
 
-    plan = plans.plan_update(settings, card=None if gpu is None else card_of(gpu))
-    if not as_json:
-        plans.print_plan(plan)
-        plans.print_resources(plan)
-        if plan.memory is not None:
-            print_memory(plan.memory)
+    plan = plan_update(settings, card=None if gpu is None else card_of(gpu))
+    if as_json:
+        print_json(plan.to_json())
         return
-    print_json(
-        {
-            "stages": [stage.as_dict() for stage in plan.stages],
-            "resources": plans.resources_as_dict(plan),
-            "memory": plan.memory.as_dict() if plan.memory else None,
-            "notes": list(plan.notes),
-        }
-    )
+    from rich.console import Console
 
+    from muscle.pipeline.terminal import print_plan
 
-def _say_training(out: Path, result: TrainingResult) -> None:
-    if not result.validation_losses:
-        say(f"{out}: added up, nothing was trained")
-        return
-    loss = min(result.validation_losses)
-    say(f"{out}: epoch {result.best_epoch} of {result.num_epochs}, validation loss {loss:.4f}")
-
-
-def _stage_settings(path: Path | None, pairs: list[str]) -> StageSettings:
-    from muscle.config.update_file import load_stage_settings
-
-    return load_stage_settings(path, overrides=assignments(pairs))
+    print_plan(plan, Console())
 
 
 def _of_sweep(vary: list[str], presets: list[str], seeds: str | None, third: str | None) -> dict[str, object]:

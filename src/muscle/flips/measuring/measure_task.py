@@ -1,4 +1,4 @@
-"""All numbers of one task between two versions, as the report holds them."""
+"""Measures a task between two versions: its items in, `SideNumbers` out, and what several tasks tell together."""
 
 from __future__ import annotations
 

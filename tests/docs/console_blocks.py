@@ -5,7 +5,7 @@ A block below `<!-- run -->` is run in a folder that holds the sample files, at 
 `| head -N` takes the first N lines. The folder of the package's own samples is
 written `.../muscle/samples`.
 
-PYTHONPATH=src:tests python tests/console_blocks.py      writes what the commands print now
+PYTHONPATH=src:tests python tests/docs/console_blocks.py      writes what the commands print now
 """
 
 from __future__ import annotations

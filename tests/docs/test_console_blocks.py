@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import console_blocks
 import pytest
 
-import console_blocks
 from places import ROOT
 
 sys.path.insert(0, str(ROOT / "docs" / "build_site"))
@@ -16,7 +16,9 @@ sys.path.insert(0, str(ROOT / "docs" / "build_site"))
 @pytest.mark.parametrize("page", console_blocks.PAGES, ids=lambda page: page.name)
 def test_a_page_shows_what_its_commands_print(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    assert console_blocks.rewritten(text) == text, "PYTHONPATH=src:tests python tests/console_blocks.py writes it anew"
+    assert console_blocks.rewritten(text) == text, (
+        "PYTHONPATH=src:tests python tests/docs/console_blocks.py writes anew"
+    )
 
 
 def test_a_block_holds_commands_and_what_they_print(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from muscle.plan.planner import Plan
 from muscle.plan.sequential import Decision
 from muscle.plan.watch import Look
 from muscle.report.numbers import count, estimate
+from muscle.report.text.terminal_parts import unframed_table
 
 _STRATA: dict[Why, str] = {
     "negative_flip": "negative flips",
@@ -27,7 +28,7 @@ MAX_CONFIRMED = 10
 
 
 def _right_aligned(*names: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table = unframed_table(right=2)
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     return table

@@ -1,6 +1,6 @@
 """Runs the notebooks in `examples/` cell by cell, without Jupyter, and writes or compares what they show.
 
-PYTHONPATH=src:tests python tests/notebooks.py      writes the outputs that the notebooks keep
+PYTHONPATH=src:tests python tests/docs/notebooks.py      writes the outputs that the notebooks keep
 """
 
 from __future__ import annotations

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 import notebooks
+import pytest
 
 each_notebook = pytest.mark.parametrize("path", notebooks.NOTEBOOKS, ids=lambda path: path.name)
 
@@ -14,7 +13,7 @@ each_notebook = pytest.mark.parametrize("path", notebooks.NOTEBOOKS, ids=lambda 
 @each_notebook
 def test_its_cells_show_what_it_keeps(path: Path) -> None:
     kept = notebooks.read(path)
-    assert notebooks.rerun(kept) == kept, "PYTHONPATH=src:tests python tests/notebooks.py writes the outputs anew"
+    assert notebooks.rerun(kept) == kept, "PYTHONPATH=src:tests python tests/docs/notebooks.py writes the outputs anew"
 
 
 @each_notebook

@@ -1,0 +1,1 @@
+"""Training and scoring models: a whole update, and each step alone."""
