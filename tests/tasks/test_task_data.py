@@ -103,6 +103,23 @@ def test_an_empty_file_is_refused(tmp_path: Path, suffix: str) -> None:
     assert str(path) in refused(lambda: load_rows(path))
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("separator", [";", "\t", ","])
+def test_a_csv_is_read_as_spreadsheets_write_it(tmp_path: Path, separator: str, encoding: str) -> None:
+    lines = [f"id{separator}goal", f'007{separator}"Wo; in, Köln?"', f'8{separator}"two\r\nlines"']
+    (tmp_path / "a.csv").write_bytes("\r\n".join([*lines, ""]).encode(encoding))
+    rows = [found.row for found in load_rows(tmp_path / "a.csv")]
+    assert rows == [{"id": "007", "goal": "Wo; in, Köln?"}, {"id": "8", "goal": "two\r\nlines"}]
+
+
+def test_half_of_an_escaped_character_is_refused_with_its_place(tmp_path: Path) -> None:
+    whole, half = r'{"goal": "\ud83d\ude00"}', r'{"goal": "cut \ud83d"}'
+    (tmp_path / "a.jsonl").write_text(f"{whole}\n{half}\n")
+    with pytest.raises(DataError, match=r"a.jsonl, line 2: expected whole characters, found U\+D83D"):
+        load_rows(tmp_path / "a.jsonl")
+    assert load_rows(tmp_path / "a.jsonl", limit=1)[0].row == {"goal": "\U0001f600"}
+
+
 def test_a_csv_with_only_a_header_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("goal,sol1,sol2,label\n")

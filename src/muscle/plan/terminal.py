@@ -64,7 +64,8 @@ def _plan_lines(plan: Plan) -> Iterator[str]:
     given, items, wish, prove = plan.given, plan.items, plan.wish, plan.prove
     if given is not None:
         yield (
-            f"{count(given.items)} items with {given.repeats} answers a side: power {given.power:.0%} for that "
+            f"{count(given.items)} items with {given.repeats} answer{'s' * (given.repeats != 1)} a side: "
+            f"power {given.power:.0%} for that "
             f"change; power {wish.power:.0%} for {100 * given.detectable:.2g} points"
         )
     yield (

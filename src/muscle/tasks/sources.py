@@ -2,7 +2,8 @@
 
 Every row knows its place, so that a message about a bad field can name file and line. JSONL is read line by line with
 Python's own parser: a broken line is found where it stands, and no type is guessed from other lines. CSV columns stay
-text for the same reason. Code that comes with a hub data set is never run.
+text for the same reason; separator and encoding are found out, as in a file of predictions. Code that comes with a hub
+data set is never run.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from muscle.errors import DataError
 from muscle.tasks.task import Row
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+
+_HALF_A_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
+"""Half of an escaped character beyond U+FFFF, as it is in whole pairs too."""
 
 _HUB = re.compile(r"hub:(?P<name>[\w.-]+(?:/[\w.-]+)?)(?:/(?P<config>[\w.-]+))?:(?P<split>[\w.-]+)")
 
@@ -106,18 +110,17 @@ def _table_rows(path: Path, suffix: str) -> Iterator[SourceRow]:
     import polars as pl
     from polars.exceptions import PolarsError
 
+    from muscle.predictions.plain.table_files import read_csv
+
+    if not path.stat().st_size:
+        raise DataError(f"{path}: expected at least one row, found an empty file")
     try:
-        if suffix == ".parquet":
-            frame = pl.read_parquet(path)
-        else:
-            # Text for every column: guessed types would make "007" a 7. A quoted empty field stays empty text.
-            frame = pl.read_csv(path, infer_schema=False, separator="\t" if suffix == ".tsv" else ",")
+        # As runs are read: spreadsheets write semicolons, tabs and other encodings too. Every value of CSV is text:
+        # guessed types would make "007" a 7.
+        frame = pl.read_parquet(path) if suffix == ".parquet" else read_csv(path)
     except PolarsError as error:
         reason = str(error).splitlines()[0]
-        kind = "Parquet" if suffix == ".parquet" else suffix[1:].upper()
-        if "empty" in reason:
-            raise DataError(f"{path}: expected at least one row, found an empty file") from error
-        raise DataError(f"{path}: expected a {kind} file, cannot be read: {reason}; is it cut off?") from error
+        raise DataError(f"{path}: expected a Parquet file, cannot be read: {reason}; is it cut off?") from error
     for number, row in enumerate(frame.iter_rows(named=True), start=1):
         yield SourceRow(row, f"{path}, row {number}")
 
@@ -151,10 +154,20 @@ def _decode(data: bytes, place: str) -> str:
 
 def _parse_json(text: str, place: str, hint: str) -> object:
     try:
-        return json.loads(text)
+        found = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
         reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deep"
         raise DataError(f"{place}: expected JSON, found {text.strip()[:30]!r}... ({reason}){hint}") from error
+    if _HALF_A_PAIR.search(text):
+        try:
+            json.dumps(found, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            half = f"U+{ord(error.object[error.start]):04X}"
+            raise DataError(
+                f"{place}: expected whole characters, found {half}, half of a pair of escapes that make one; was the "
+                "text cut in the middle of an emoji?"
+            ) from None
+    return found
 
 
 def _as_row(value: object, place: str) -> Row:

@@ -152,12 +152,31 @@ def test_the_name_of_a_task_is_no_id(tmp_path: Path) -> None:
     assert run.frame["id"].n_unique() == 2 and run.metadata["decided"].endswith("not used: task_id")
 
 
-def test_a_chat_that_ends_in_the_answer_is_no_input(tmp_path: Path) -> None:
+def test_a_chat_that_ends_in_the_answer_is_what_was_asked_and_the_answer(tmp_path: Path) -> None:
     chat = [{"role": "user", "content": "Where?"}, {"role": "assistant", "content": "Köln"}]
-    path = write_lines(tmp_path / "a.jsonl", {"id": 1, "messages": chat, "passed": True})
-    assert read_run(path).frame["input"].to_list() == [None]
-    path = write_lines(tmp_path / "b.jsonl", {"id": 1, "messages": chat[:1], "passed": True})
-    assert "Where?" in read_run(path).frame["input"][0]
+    asked = json.dumps(chat[:1], ensure_ascii=False)
+    rows = [
+        {"messages": chat, "expected": "Köln"},
+        {"messages": [{"role": "user", "content": "Who?"}], "expected": "Ada"},
+    ]
+    for name, text in (("a.jsonl", "\n".join(map(json.dumps, rows))), ("a.json", json.dumps(rows))):
+        (tmp_path / name).write_text(text)
+        frame = read_run(tmp_path / name).frame
+        assert frame["input"].to_list() == [asked, json.dumps(rows[1]["messages"])]
+        assert frame["output"].to_list() == ["Köln", None] and frame["correct"].to_list() == [True, None]
+    assert read_run(rows).frame.drop("task").equals(frame.drop("task"))
+
+
+def test_an_answer_of_its_own_or_an_input_comes_before_a_chat_that_ends_in_one(tmp_path: Path) -> None:
+    chat = [{"role": "user", "content": "Where?"}, {"role": "assistant", "content": "Köln"}]
+    path = write_lines(tmp_path / "a.jsonl", {"id": 1, "messages": chat, "response": "Bonn", "expected": "Bonn"})
+    assert read_run(path).frame.select("input", "output", "correct").rows() == [(None, "Bonn", True)]
+    for name in ("question", "input"):
+        path = write_lines(tmp_path / "b.jsonl", {name: "W?", "messages": chat, "expected": "Köln"})
+        assert read_run(path).frame.select("input", "output", "correct").rows() == [("W?", "Köln", True)]
+    path = write_lines(tmp_path / "c.jsonl", {"log": chat, "passed": "no"})
+    columns = {"input": "log.@asked", "output": "log.@answer"}
+    assert read_run(path, columns=columns).frame.select("output", "correct").rows() == [("Köln", False)]
 
 
 @pytest.mark.parametrize("word", ["NaN", "null", "None", "n/a", " "])

@@ -140,7 +140,7 @@ def table_records(
         DataError: a field holds what it should not.
     """
     rows = sampled_rows(table)
-    columns = usual_columns(rows, given)
+    columns = usual_columns(rows, given, is_table=True)
     named = renamed(table, columns, place)
     if is_csv:
         named = with_whole_numbers(without_written_nulls(named))

@@ -39,6 +39,8 @@ WEAK_INPUTS = (
     *("user_input", "user_prompt", "user_query", "user_message", "inputs", "input_text", "question_text"),
     *("prompt_text", "request", "utterance", "sentence", "message", "messages", "conversation", "q"),
 )
+CHATS = ("messages", "conversation")
+"""The input where a chat ends before the answer; else both input and output."""
 IDS = (
     *("id", "item_id", "question_id", "example_id", "sample_id", "prompt_id", "doc_id", "uid", "qid", "idx", "index"),
     *("custom_id", "case_id", "test_case_id", "test_id", "instance_id", "problem_id", "record_id", "row_id"),

@@ -26,6 +26,10 @@ INDEX_COLUMN = "reference_index"
 """The reference given as the index of an option; resolved once the options are known."""
 
 
+ASKED, ANSWERED = "@asked", "@answer"
+"""Steps of a path into a chat: the messages before the model's own last one, and what that one says."""
+
+
 @dataclass(frozen=True)
 class Table:
     """What a file holds, its fields named as in the record format and not yet checked.
@@ -58,6 +62,8 @@ def member(row: Mapping[str, object], path: str) -> object:
 
     >>> member({"response": {"choices": [{"text": "Nairobi"}]}}, "response.choices.0.text")
     'Nairobi'
+    >>> member({"chat": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]}, "chat.@answer")
+    'Ho'
     """
     if path in row:
         return row[path]
@@ -67,9 +73,19 @@ def member(row: Mapping[str, object], path: str) -> object:
             value = value[part]
         elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
             value = value[int(part)]
+        elif isinstance(value, list) and part == ASKED:
+            value = value[:-1] if ends_in_answer(value) else value
+        elif isinstance(value, list) and part == ANSWERED and ends_in_answer(value):
+            value = value[-1].get("content")
         else:
             raise KeyError(path)
     return value
+
+
+def ends_in_answer(value: object) -> bool:
+    """Whether a value is a chat whose last message is the model's own."""
+    last = value[-1] if isinstance(value, list) and value else None
+    return isinstance(last, Mapping) and last.get("role") == "assistant"
 
 
 def rename_fields(row: Mapping[str, object], columns: Mapping[str, str]) -> dict[str, object]:

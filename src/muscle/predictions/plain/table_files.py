@@ -165,7 +165,8 @@ def read_csv(path: Path) -> pl.DataFrame:
     layout = _csv_layout(path)
     try:
         is_utf8 = layout.encoding == "utf-8-sig"
-        source = path if is_utf8 else io.BytesIO(path.read_text(layout.encoding).encode())
+        # Bytes, so that line breaks inside of a field are the same in each encoding.
+        source = path if is_utf8 else io.BytesIO(path.read_bytes().decode(layout.encoding).encode())
         table = pl.read_csv(source, infer_schema=False, separator=layout.separator, skip_rows=layout.lines_before)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise DataError(f"{path}: expected CSV with a header, found a damaged file ({reason(error)})") from None

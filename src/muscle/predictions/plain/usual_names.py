@@ -14,6 +14,7 @@ import polars as pl
 
 from muscle.predictions.plain.columns import says_truth, text_of_value
 from muscle.predictions.plain.known_names import (
+    CHATS,
     EITHER,
     IDS,
     INPUTS,
@@ -27,6 +28,7 @@ from muscle.predictions.plain.known_names import (
     WEAK_VERDICTS,
     plain_name,
 )
+from muscle.predictions.plain.row_objects import ANSWERED, ASKED, ends_in_answer
 from muscle.predictions.records import is_known
 
 Rows = Sequence[Mapping[str, object]]
@@ -39,17 +41,23 @@ def sampled_rows(table: pl.DataFrame) -> list[dict[str, object]]:
     return table.head(_SAMPLED).to_dicts()
 
 
-def usual_columns(rows: Rows, given: Mapping[str, str] | None = None) -> dict[str, str]:
+def usual_columns(rows: Rows, given: Mapping[str, str] | None = None, *, is_table: bool = False) -> dict[str, str]:
     """Find the columns that stand for fields of the record format.
 
     Args:
         rows: a file's first rows.
         given: our field names to the file's, as the user says; no other column takes a place that is given.
+        is_table: whether they are a table's, where nothing inside of a field has a path.
 
     Returns:
         Our field names to the file's: those given, and what was recognised by a usual name.
     """
-    found = dict(given or {})
+    known = dict(given or {})
+    return _by_name(rows, known if is_table else _columns_of_chat(rows, known) | known)
+
+
+def _by_name(rows: Rows, given: Mapping[str, str]) -> dict[str, str]:
+    found = dict(given)
     names = list(dict.fromkeys(name for row in rows for name in row))
     free = {plain_name(name): name for name in reversed(names) if name not in found.values() and not is_known(name)}
     has = {*found, *(name for name in names if is_known(name) and name not in found.values())}
@@ -101,6 +109,16 @@ def usual_columns(rows: Rows, given: Mapping[str, str] | None = None) -> dict[st
     return found
 
 
+def _columns_of_chat(rows: Rows, given: Mapping[str, str]) -> dict[str, str]:
+    """Find the answer in a chat that ends in it, and what was asked, where no column has a strong name for these."""
+    names = {plain_name(name): name for row in rows for name in row if name not in given.values()}
+    chat = next((names[name] for name in CHATS if name in names and not _is_asked(rows, names[name])), None)
+    if chat is None or "output" in given or any(name in names for name in OUTPUTS if name not in EITHER):
+        return {}
+    is_asked = "input" in given or any(name in names for name in INPUTS)
+    return {"output": f"{chat}.{ANSWERED}"} | ({} if is_asked else {"input": f"{chat}.{ASKED}"})
+
+
 def said_texts(rows: Rows, name: str) -> list[str]:
     """Return what a column says, blanks left out."""
     return [text for row in rows if (text := text_of_value(row.get(name))) and text.strip()]
@@ -123,5 +141,4 @@ def _tell_items_apart(rows: Rows, name: str) -> bool:
 
 def _is_asked(rows: Rows, name: str) -> bool:
     """Whether a column holds what the model was asked: a chat that ends in the model's own answer is another each."""
-    ends = [value[-1] for row in rows if isinstance(value := row.get(name), list) and value]
-    return not any(isinstance(end, Mapping) and end.get("role") == "assistant" for end in ends)
+    return not any(ends_in_answer(row.get(name)) for row in rows)

@@ -29,7 +29,9 @@ _ROWS = 10
 _ASKED = "The old model asked where the new one is least sure"
 _LOOK = (
     "main { padding: 24px 0 } h2 { margin: 28px 0 8px } p { margin: 8px 0 } .verdict { font-weight: 650 } "
-    "figure { padding: 12px 8px 28px 48px }"
+    "figure { padding: 12px 8px 28px 48px } "
+    "@media (max-width: 620px) { .figures th, .figures td { padding-left: 10px; font-size: 13px } "
+    ".figures thead th { font-size: 12px } }"
 )
 _PAGE = """\
 <!doctype html>
@@ -92,7 +94,7 @@ def render_route(report: RouteReport) -> str:
         report=report,
         style=style,
         policy=f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
-        head=HEAD,
+        head=[name.replace("/", "/\u200b") for name in HEAD],  # may be broken there
         num_fitted=count(report.num_fitted),
         num_apart=count(report.bound.counts.num) if report.bound else "",
         saved="" if report.flips_saved is None else format_number(report.flips_saved, "rate"),
