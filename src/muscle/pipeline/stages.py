@@ -316,6 +316,7 @@ class UpdateStages:
             epochs=aligned.labelled_epochs,
             unlabelled=(),
             epochs_before=0,
+            teachers=(),
         )
 
     def _control_training(self, task: str) -> TrainingSettings:
