@@ -16,6 +16,8 @@ from muscle.flips.measuring.side_numbers import SideNumbers
 from muscle.provenance import versions
 
 KEPT = HERE.parent / "results" / "pairs"
+NUMBERS = muscle.CompareOptions(max_flips=0)
+"""No list of flips, which would take half of the time and is not kept."""
 RATES = ("accuracy_new", "negative_flip_rate", "positive_flip_rate", "inconsistency_rate")
 
 
@@ -83,7 +85,7 @@ def _numbers(bench: Bench, name: str, unit: Unit) -> dict[str, object] | None:
     timed = files[name].parent.with_suffix(".json")
     seconds = read_json(timed)["seconds"] if timed.is_file() else None
     if name in ("old", "new"):
-        task = muscle.compare(files["old"], files["new"]).report.tasks[bench.task_name]
+        task = muscle.compare(files["old"], files["new"], options=NUMBERS).report.tasks[bench.task_name]
         assert task.old_vs_new is not None, "both have answered"
         if name == "old":
             return {"n": task.n, "seconds": seconds, "accuracy": task.old_vs_new.accuracy_old.value}
@@ -93,7 +95,7 @@ def _numbers(bench: Bench, name: str, unit: Unit) -> dict[str, object] | None:
             **_side(task.old_vs_new),
             "counts": asdict(task.quadrants["old_vs_new"]),
         }
-    found = muscle.compare(files["old"], files["new"], candidate=files[name])
+    found = muscle.compare(files["old"], files["new"], candidate=files[name], options=NUMBERS)
     task = found.report.tasks[bench.task_name]
     effect, side, plain = task.candidate_effect, task.old_vs_candidate, task.new_vs_candidate
     assert effect is not None and side is not None and plain is not None, "all three have answered"

@@ -256,7 +256,7 @@ def _differences(main: Mapping[str, Run], options: CompareOptions) -> dict[str, 
     }
     for side in ("old_vs_rerun", "old_vs_floor"):  # are meant to be the same model, or of one name
         if side in found:
-            found[side] = [each for each in found[side] if each.what != "model"]
+            found[side] = [each for each in found[side] if each.what not in ("model", "order")]
     return found
 
 

@@ -10,12 +10,14 @@ from muscle.errors import MuscleError, ResourceError
 
 _OS_ERROR = re.compile(r"([^:]*) \(os error \d+\)")
 _NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory", re.IGNORECASE)
-# safetensors and Polars pass the system's words on; torch's archive writer only tells that a file did not grow.
+# safetensors and Polars pass the system's words on; torch's archive writer only tells that a file did not grow, or that
+# its stream failed.
 _NOT_WRITTEN = re.compile(
     r"no space left on device|disk quota exceeded|file too large|read-only file system"
-    r"|inline_container\.cc|PytorchStreamWriter failed",
+    r"|inline_container\.cc|PytorchStreamWriter failed|iostream error",
     re.IGNORECASE,
 )
+_OF_TORCH = re.compile(r"inline_container|iostream error")
 
 
 def write_failure(error: Exception) -> str | None:
@@ -33,7 +35,7 @@ def write_failure(error: Exception) -> str | None:
         return found[1].strip()
     if not isinstance(error, OSError) and not _NOT_WRITTEN.search(text):
         return None
-    return "the disk is full, or nearly" if "inline_container" in text else text[:200]
+    return "the disk is full, or nearly" if _OF_TORCH.search(text) else text[:200]
 
 
 def is_out_of_memory(error: BaseException) -> bool:

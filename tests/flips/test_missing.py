@@ -100,6 +100,16 @@ def test_a_limit_must_hold_even_if_what_is_missing_broke(blank: str) -> None:
     assert "if they had broken" in next(f.reason for f in result.findings if f.verdict == "cannot_tell")
 
 
+def test_repeats_that_all_failed_are_taken_at_their_worst_in_a_limit_beyond_noise() -> None:
+    policy = Policy(name="noise", max_missing=1.0, default=Rules(excess_negative_flip_rate=Limit(limit=0.05)))
+    items = [f"q{place // 2}" for place in range(800)]
+    old = pl.DataFrame({"id": items, "repeat": [0, 1] * 400, "correct": [True] * 800})
+    assert gate(old, old.clone(), policy).verdict == "pass"
+    failed = pl.int_range(800) < 160
+    new = old.with_columns(error=pl.when(failed).then(pl.lit("timeout")))
+    assert gate(old, new, policy).verdict == "cannot_tell"
+
+
 def test_what_cannot_change_the_verdict_does_not() -> None:
     old, new = _update(1_000, 2, 10)
     new = new.with_columns(correct=pl.when(pl.int_range(1_000) != 500).then("correct"))

@@ -40,6 +40,8 @@ def test_a_score_is_right_from_a_bound_on_and_may_fall_below_it_by_the_tolerance
         ([1], [1, 0], None),
         ([1], [0], ["a", "b"]),
         ([1.0], [float("nan")], None),
+        ([1.0], [float("inf")], None),
+        ([float("-inf")], [1.0], None),
         ([None], [1.0], None),
         ([1.0], ["1"], None),
     ],

@@ -249,6 +249,7 @@ def test_leftovers_of_another_name_stay(tmp_path):
             RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534"),
             "the disk is full",
         ),
+        (RuntimeError("basic_ios::clear: iostream error"), "the disk is full"),
     ],
 )
 @pytest.mark.parametrize("writer", [atomic_path, atomic_folder])

@@ -87,6 +87,20 @@ def test_a_rule_that_knows_items_by_text_cannot_be_checked_on_bare_ids() -> None
         check_route(found.rule, *bare)
 
 
+def test_a_rule_that_knows_some_items_by_text_cannot_be_checked_on_bare_ids_either() -> None:
+    old, new = two_answers(400)
+    some = [frame.with_columns(input=pl.when(pl.col("id") != "m0").then("input")) for frame in (old, new)]
+    rule = fit_route(*some).rule
+    assert rule.known_by == "input and id" and check_route(rule, *some, leave_out_fitted=True).bound is not None
+    with pytest.raises(DataError, match="by input and id, these runs have theirs by id"):
+        check_route(rule, *(frame.drop("input") for frame in (old, new)))
+
+
+def test_one_flip_is_not_written_as_several() -> None:
+    told = [bound(Counts(9, 9, 9, flips), limit=0.01).how for flips in (0, 1, 2)]
+    assert told == ["0 flips in 9 items", "1 flip in 9 items", "2 flips in 9 items"]
+
+
 def test_missing_and_unscored_items_count_as_flips_and_are_named() -> None:
     old, new = two_answers(600)
     found = fit_route(old, new, fit=FitOptions(flip_limit=0.2))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import polars as pl
+import pytest
+from rich.console import Console
 
 from muscle import compare
 from muscle.route import FitOptions, Prices, apply_route, fit_route
+from muscle.route.shown.terminal import print_applied
 from two_models import two_answers, two_runs
 
 
@@ -19,7 +24,16 @@ def test_served_answers_are_compared_as_the_report_says() -> None:
     lost = [i for i, right in zip(fresh_old["id"], fresh_old["correct"], strict=True) if right and not by_id[i]]
     assert found.negative_flips == len(lost)
     assert set(applied.whose) == {"both agree", "old", "new"} and sum(applied.whose.values()) == 500
-    assert (applied.asked_share, applied.cost) == (1.0, 1000.0)
+    assert (applied.asked_share, applied.cost, applied.num_fitted) == (1.0, 1000.0, 0)
+
+
+def test_items_that_the_rule_was_fitted_on_are_counted_and_told_of(capsys: pytest.CaptureFixture[str]) -> None:
+    old, new = two_answers(400)
+    found = fit_route(old, new)
+    applied = apply_route(found.rule, old, new)
+    assert applied.num_fitted == found.report.num_fitted > 100
+    print_applied(applied, Path("served.jsonl"), Console(width=200))
+    assert f"fitted on {applied.num_fitted} of these items: a comparison of them flatters it" in capsys.readouterr().out
 
 
 def test_an_answer_that_neither_model_gave_has_its_option_and_verdict() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import html
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from browser import CHROMIUM, DRIVER, Browser
 from muscle.route import FitOptions, RouteReport, fit_route
 from muscle.route.shown.page import render_route
 from muscle.route.shown.terminal import print_worth, thinned
@@ -52,6 +54,15 @@ def test_the_page_loads_nothing_and_shows_every_number_of_the_table(report: Rout
         assert f"{way.words}</th>" in page
     assert f"{1000 * report.ways[1].negative_flip_rate:,.1f}" in page
     assert page.count("<svg") > 2, "two curves with their marks"
+
+
+@pytest.mark.skipif(CHROMIUM is None or DRIVER is None, reason="needs chromium and chromedriver")
+def test_a_phone_shows_the_page_without_scrolling_it_sideways(report: RouteReport, tmp_path: Path) -> None:
+    page = tmp_path / "route.html"
+    page.write_text(render_route(report), encoding="utf-8")
+    with Browser(phone=True) as phone:
+        phone.open(page)
+        assert phone.run("return [document.documentElement.scrollWidth, innerWidth]") == [390, 390]
 
 
 def test_a_page_without_a_curve_or_items_is_a_page() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -114,6 +115,15 @@ def test_what_is_there_is_replaced_only_when_asked(world, tmp_path):
     export_adapter(world[0] / "adapter", tmp_path / "out", force=True)
     with pytest.raises(OutputError, match="is the adapter itself"):
         export_adapter(tmp_path / "out", tmp_path / "out", force=True)
+
+
+def test_no_folder_but_a_model_s_or_an_adapter_s_is_replaced(world, tmp_path):
+    shutil.copytree(world[0] / "adapter", tmp_path / "mine" / "adapter")
+    with pytest.raises(OutputError, match="mine: the adapter lies in it"):
+        export_adapter(tmp_path / "mine" / "adapter", tmp_path / "mine", force=True)
+    with pytest.raises(OutputError, match="--force replaces a model or an adapter, found another folder"):
+        export_adapter(world[0] / "adapter", tmp_path / "mine", force=True)
+    assert (tmp_path / "mine" / "adapter" / "adapter_config.json").is_file()
 
 
 def test_the_vllm_line_has_the_base_its_revision_and_the_next_rank_that_vllm_takes(world, tmp_path):

@@ -71,7 +71,7 @@ def broken_items(
         Their ids, in their order.
 
     Raises:
-        DataError: the lists are not of one length, or a score is none, or no number.
+        DataError: the lists are not of one length, or a score is none, infinite or no number.
 
     Example:
         >>> broken_items([1, 1, 0, 1], [1, 0, 1, 0], ids=["a", "b", "c", "d"])
@@ -87,7 +87,7 @@ def broken_items(
         )
     for scores in (before, after):
         for name, score in zip(names, scores, strict=True):
-            if not isinstance(score, SupportsFloat) or math.isnan(float(score)):
+            if not isinstance(score, SupportsFloat) or not math.isfinite(float(score)):
                 raise DataError(f"must not break: item {name!r}: expected a score, found {score!r}")
     return [
         name

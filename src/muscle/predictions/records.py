@@ -120,6 +120,18 @@ def complete(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.select(*filled.values(), *scores, *slices)
 
 
+def with_repeats_from_0(frame: pl.DataFrame) -> pl.DataFrame:
+    """Number a run's answers to an item from 0, whichever number its first one has.
+
+    Who counts from 1 means the same: the first answer of one run pairs with the first of the other.
+
+    Args:
+        frame: all records of the run; of a part of them the first repeat may be another.
+    """
+    first = frame["repeat"].min()
+    return frame.with_columns(pl.col("repeat") - first) if first else frame
+
+
 def concat_records(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """Stack frames of records; scores and slices that some of them lack become null there."""
     # In one piece: with a chunk for each of a thousand files every later step is a thousand times slower.

@@ -17,6 +17,7 @@ from muscle.foreign_text import listing
 from muscle.predictions.messages import reason
 from muscle.predictions.plain.files import row_records, table_records
 from muscle.predictions.plain.to_records import name_task
+from muscle.predictions.records import with_repeats_from_0
 from muscle.predictions.run import UNNAMED_TASK, Run, RunFacts
 
 _NO_VALUES = ("NAType", "NaTType")
@@ -52,7 +53,7 @@ def run_of_table(source: object, columns: Mapping[str, str] | None, label: str) 
     facts: RunFacts = {"source": kind, "format": "table", **told.facts()}
     if frame["task"].null_count() == frame.height:
         facts["default_task"] = UNNAMED_TASK
-    return Run(label, name_task(frame, UNNAMED_TASK), facts)
+    return Run(label, with_repeats_from_0(name_task(frame, UNNAMED_TASK)), facts)
 
 
 def _in_python(flags: str) -> str:

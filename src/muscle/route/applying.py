@@ -40,6 +40,7 @@ class Applied:
         asked_share: share of the paired items about which the old model is asked.
         cost: of 1,000 items, by the prices.
         missing: what of the runs is missing, in words; empty where nothing is.
+        num_fitted: how many of the paired items the rule was fitted on; what it breaks of these flatters it.
     """
 
     frame: pl.DataFrame
@@ -47,6 +48,7 @@ class Applied:
     asked_share: float
     cost: float
     missing: str
+    num_fitted: int
 
 
 def apply_route(
@@ -71,7 +73,8 @@ def apply_route(
     counts = frame[ROUTE_SLICE].value_counts().sort("count", ROUTE_SLICE, descending=[True, False])
     price = prices or rule.cost()
     cost = price.per_thousand(served.asked_share, old_calls=items.old.calls, new_calls=items.new.calls)
-    return Applied(frame, dict(counts.iter_rows()), served.asked_share, cost, items.lost.sentence())
+    num_fitted = int(rule.fitted_among(items).sum())
+    return Applied(frame, dict(counts.iter_rows()), served.asked_share, cost, items.lost.sentence(), num_fitted)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -99,18 +99,16 @@ def bound(counts: Counts, *, limit: float, confidence: float = CONFIDENCE) -> Bo
         confidence: of each end, one-sided.
     """
     total, miss = counts.num + counts.missing, 1 - confidence
+    flips = f"{counts.flips:,} flip{'s' * (counts.flips != 1)}"
     if counts.drawn and counts.unknown:
         low, high = _ends_by_draw(counts, total, miss)
-        how = (
-            f"{counts.flips:,} flips in {counts.judged:,} judged of {counts.differ:,} answers that are not the old "
-            "one's"
-        )
+        how = f"{flips} in {counts.judged:,} judged of {counts.differ:,} answers that are not the old one's"
         if counts.passed_over:
             how += f", and {counts.passed_over:,} that were to be judged and were not are taken for flips"
     else:
         worst = counts.flips + counts.unknown + counts.missing
         high, low = upper(worst, total, miss), lower(counts.flips, total, miss)
-        how = f"{counts.flips:,} flips in {total:,} items"
+        how = f"{flips} in {total:,} items"
         if counts.unknown:
             how += f", and {counts.unknown:,} unjudged answers that are not the old one's are taken for flips"
     if counts.missing:

@@ -300,10 +300,10 @@ def _fresh(rule: RuleFile, items: Items, *, leave_out: bool) -> Bools:
     Raises:
         DataError: it was on some and they shall not be left out, or it cannot be told.
     """
-    if {rule.known_by, items.known_by} == {"input", "id"}:
+    if rule.known_by != items.known_by:
         raise DataError(
-            f"route check: the rule knows the items that it was fitted on by {rule.known_by}, these runs have only the "
-            f"{items.known_by}, so it cannot be told whether it was fitted on them; give runs with both"
+            f"route check: the rule knows the items that it was fitted on by {rule.known_by}, these runs have theirs "
+            f"by {items.known_by}, so it cannot be told whether it was fitted on them; give runs with the same fields"
         )
     fitted = rule.fitted_among(items)
     if fitted.any() and not leave_out:

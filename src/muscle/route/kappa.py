@@ -18,6 +18,22 @@ from muscle.flips.statistics.arrays import Bools, Floats
 _ROUNDING = 1e-12
 """Rates are sums of weights."""
 
+_MOST_WRITTEN = 1_000_000
+"""A larger kappa keeps as many old answers, for all that a reader would care."""
+
+
+def kappa_words(kappa: float | None) -> str:
+    """Return a kappa as it is read.
+
+    >>> kappa_words(3.14159), kappa_words(1234.5), kappa_words(1e9), kappa_words(None)
+    ('3.14', '1,234', 'above 1,000,000', 'infinite')
+    """
+    if kappa is None:
+        return "infinite"
+    if kappa > _MOST_WRITTEN:
+        return f"above {_MOST_WRITTEN:,}"
+    return f"{kappa:.3g}" if kappa < 1000 else f"{kappa:,.0f}"
+
 
 @dataclass(frozen=True)
 class Two:

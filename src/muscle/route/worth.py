@@ -15,7 +15,7 @@ from muscle.flips.wording import percent_in_three_digits
 from muscle.route.bound import Bound, Counts, Prices, Verdict, bound
 from muscle.route.gate_model import SURE, known
 from muscle.route.items import Items
-from muscle.route.kappa import Step, steps
+from muscle.route.kappa import Step, kappa_words, steps
 from muscle.route.labelling.draw import Draw, is_apart
 from muscle.route.likelihoods import threshold_for
 from muscle.route.option_rules import OptionRule
@@ -261,7 +261,7 @@ def _ways(rule: RuleFile, items: Items, served: Served, rows: Bools, judging: Ju
 
 
 def _rule_words(rule: RuleFile) -> str:
-    kappa = rule.kappa if isinstance(rule.kappa, str) else "" if rule.kappa is None else f"{rule.kappa:.3g}"
+    kappa = rule.kappa if isinstance(rule.kappa, str) else "" if rule.kappa is None else kappa_words(rule.kappa)
     names = {"gate": "gate", "stack": "stack", "mixture": "mixture of both"}
     return f"{names[rule.kind]}, kappa {kappa}" if kappa else names[rule.kind]
 

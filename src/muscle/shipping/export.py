@@ -62,16 +62,17 @@ def export_adapter(
         merged: the merged weights (safetensors, in the base's own precision) with the tokenizer, in place of the
             adapter.
         base: what the base is called, where the adapter does not say or says a path of another machine.
-        force: replace `out` where it is there.
+        force: replace `out` where it is there, and a model or an adapter.
 
     Raises:
         ModelError: there is no adapter, its base is not there or another one, or it cannot be merged.
-        OutputError: `out` is there already, or cannot be written.
+        OutputError: `out` is there already, is no model or holds the adapter, or cannot be written.
     """
     if out.exists() and out.resolve() == adapter.resolve():
         raise OutputError(f"{out}: is the adapter itself; expected another folder for --out")
     if out.exists() and not force:
         raise OutputError(f"{out}: exists already; --force replaces it")
+    _check_replaced(out, adapter)
     shipped = read_shipped(adapter, base=base)
     lines = tuple(lines_of(shipped, str(out)))
     if not merged:
@@ -79,6 +80,15 @@ def export_adapter(
         return Exported(out, shipped, lines)
     merging = [Lines("Serve it with vLLM", "bash", f"vllm serve {_quoted(out)}"), *_gguf_of(out, shipped)]
     return Exported(out, shipped, tuple(merging), _merge(adapter, out, shipped, base))
+
+
+def _check_replaced(out: Path, adapter: Path) -> None:
+    """Refuse to replace what nobody can have meant: all in the folder is gone once the new one is written."""
+    if out.exists() and adapter.resolve().is_relative_to(out.resolve()):
+        raise OutputError(f"{out}: the adapter lies in it; expected another folder for --out")
+    is_model = any((out / name).is_file() for name in ("config.json", ADAPTER_FILES[0]))
+    if out.is_dir() and any(out.iterdir()) and not is_model:
+        raise OutputError(f"{out}: --force replaces a model or an adapter, found another folder; give another --out")
 
 
 def _quoted(path: Path) -> str:

@@ -322,6 +322,31 @@ def test_items_that_are_graded_in_another_way_are_found_in_another_order() -> No
         assert found.message == "1 of 40 shared items are graded in another way: by 'equals' against 'contains'"
 
 
+def test_items_whose_first_answer_is_lost_are_compared_too() -> None:
+    repeats = [1 + place % 2 for place in range(40)]
+    old, new = (run(name, repeat=repeats, graded_by=[way] * 40) for name, way in (("old", "strict"), ("new", "loose")))
+    late = Run("new", new.frame.with_columns(pl.col("repeat") + 1))
+    for other in (new, late):
+        (found,) = of_kind(find_differences(old, other), "metric")
+        assert "40 of 40 shared items are graded in another way" in found.message
+
+
+EARLY, LATE = "2026-01-05T10:00:00Z", "2026-03-01T08:30:00+00:00"
+
+
+@pytest.mark.parametrize("written", [LATE, 1772353800.0, "1772353800", 1772353800000, "2026-03-01T08-30-00.5"])
+def test_an_old_run_that_was_made_after_the_new_one_is_told(written: object) -> None:
+    (found,) = find_differences(run(metadata={"created": written}), run("new", {"created": EARLY}))
+    assert (found.what, found.severity) == ("order", "note")
+    assert "old was run after new (2026-03-01 08:30 against 2026-01-05 10:00)" in found.message
+    assert find_differences(run(metadata={"created": EARLY}), run("new", {"created": written})) == []
+
+
+@pytest.mark.parametrize("written", [None, "", "yesterday", EARLY, True, [LATE], float("inf")])
+def test_an_order_that_the_runs_do_not_tell_is_no_difference(written: object) -> None:
+    assert find_differences(run(metadata={"created": written}), run("new", {"created": EARLY})) == []
+
+
 def test_how_items_are_graded_is_no_difference_where_one_side_does_not_say_it() -> None:
     assert find_differences(run(graded_by=["equals"] * 40), run("new")) == []
 

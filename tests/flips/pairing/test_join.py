@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -145,10 +146,31 @@ def test_errors_are_counted_on_their_side() -> None:
     assert (report.paired, report.errors_old, report.errors_new) == (2, 1, 2)
 
 
+def test_answers_that_are_numbered_from_1_pair_with_those_from_0(tmp_path: Path) -> None:
+    rows = [item(place, repeat=repeat, task="sums") for place in (1, 2) for repeat in (0, 1, 2)]
+    later = [row | {"repeat": row["repeat"] + 1} for row in rows]
+    folder = tmp_path / "later"
+    folder.mkdir()
+    for repeat in (1, 2, 3):  # a file for each, of which only the first begins the numbers
+        part = [row for row in later if row["repeat"] == repeat]
+        (folder / f"{repeat}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in part))
+    for new in (read_run(later), read_run(pl.DataFrame(later)), read_run(folder)):
+        report = join_runs(read_run(rows), new).report
+        assert (report.paired, report.surplus_repeats) == (6, 0)
+
+
 def test_repeats_that_the_other_side_lacks_are_counted_apart() -> None:
     old = [item(1, repeat=r) for r in range(5)]
     joined = join(old, [item(1, repeat=r) for r in range(2)], max_unpaired=0.0)
     assert (joined.report.paired, joined.report.surplus_repeats, joined.report.unpaired_share) == (2, 3, 0.0)
+
+
+def test_runs_whose_items_all_stand_several_times_are_told_what_tells_them_apart() -> None:
+    both = [item(1, input="a"), item(1, input="a", correct=False)]
+    with pytest.raises(
+        JoinError, match=r"id '1'.*stands in records 1 and 2 with different answers: number the answers"
+    ):
+        join(both, both)
 
 
 def test_runs_that_share_nothing_are_refused_with_an_example_of_each() -> None:

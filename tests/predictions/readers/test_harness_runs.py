@@ -119,7 +119,7 @@ def test_the_same_weights_under_two_releases_do_not_flip_in_single_precision(ver
     for task in (*SUMS, TOOLS):
         found = report["tasks"][task]["quadrants"]["old_vs_new"]
         assert found["negative_flips"] == found["positive_flips"] == found["both_wrong_different"] == 0
-    (difference,) = report["comparability"]["old_vs_new"]
+    (difference,) = (each for each in report["comparability"]["old_vs_new"] if each["what"] != "order")
     assert "transformers 4.57.1 against 5.23.0" in difference["message"]
 
 

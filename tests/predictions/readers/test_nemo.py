@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from harness_files import refusal, write, write_lines
-from muscle import read_run
+from muscle import compare, read_run
+from muscle.errors import JoinError
 
 
 def nemo_bundle(folder: Path, rewards: list[Any], name: str = "gsm8k") -> Path:
@@ -106,3 +107,58 @@ def test_a_repeat_that_is_no_whole_number_is_named(tmp_path: Path, repeat: Any) 
     rows = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
     write_lines(folder / "results.jsonl", [rows[0], rows[1] | {"repeat": repeat}])
     assert "results.jsonl, line 2, field 'repeat': expected a whole number from 0" in refusal(folder)
+
+
+def with_results(folder: Path, **changes: Any) -> Path:
+    """Change fields of all of a bundle's results."""
+    rows = [json.loads(line) | changes for line in (folder / "results.jsonl").read_text().splitlines()]
+    write_lines(folder / "results.jsonl", rows)
+    return folder
+
+
+def judged(folder: Path, model: str) -> Path:
+    return with_results(nemo_bundle(folder, [1.0, 0.0] * 20), scoring_details={"judge": {"judge_model": model}})
+
+
+def configured(folder: Path, **settings: Any) -> Path:
+    nemo_bundle(folder, [1.0, 0.0] * 20)
+    return rewritten(folder, config={"model": f"toy/{folder.name}", "temperature": 0.0, **settings})
+
+
+def test_another_judge_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(JoinError, match=r"judge.models .*judge-1.* against .*judge-2.*--allow judge"):
+        compare(judged(tmp_path / "old", "judge-1"), judged(tmp_path / "new", "judge-2"))
+
+
+def test_other_settings_of_the_judge_are_refused_and_no_key_is_shown(tmp_path: Path) -> None:
+    old, new = (
+        configured(tmp_path / name, judge={"model": "judge-1", "temperature": heat, "api_key": f"key-{name}"})
+        for name, heat in (("old", 0), ("new", 1))
+    )
+    with pytest.raises(JoinError, match=r"judge.judge.temperature 0 against 1\. Run both"):
+        compare(old, new)
+    assert "key-" not in str(read_run(old).metadata)
+
+
+def test_a_system_prompt_on_one_side_is_refused_and_other_settings_are_noted(tmp_path: Path) -> None:
+    old = configured(tmp_path / "old", system_prompt=None, reasoning="off")
+    with pytest.raises(JoinError, match=r"prompt none against .*be brief.*--allow prompts"):
+        compare(old, configured(tmp_path / "new", system_prompt="be brief", reasoning="off"))
+    new = configured(tmp_path / "other", temperature=1.0, reasoning="on")
+    found = [each.message for each in compare(old, new).report.comparability["old_vs_new"]]
+    assert found == ["task gsm8k: generation.temperature 0.0 against 1.0", "task gsm8k: args.reasoning off against on"]
+
+
+@pytest.mark.parametrize("judge", [{"error": "Timeout: no answer", "total": None}, {"score": 0, "parse_error": True}])
+def test_an_item_whose_judge_failed_is_missing_not_wrong(tmp_path: Path, judge: dict[str, Any]) -> None:
+    frame = read_run(with_results(nemo_bundle(tmp_path, [0.0, 0.0]), scoring_details={"judge": judge})).frame
+    assert frame["error"].str.starts_with("unscored: the judge").to_list() == [True, True]
+    assert frame["correct"].null_count() == 2
+
+
+def test_a_further_scorer_that_raised_has_no_score(tmp_path: Path) -> None:
+    details = {"scorer:f1": {"error": "no module", "reward": 0.0}}
+    folder = with_results(nemo_bundle(tmp_path, [1.0, 0.0]), scoring_details=details, scorer_rewards={"scorer:f1": 0.0})
+    run = read_run(folder)
+    assert run.score_names() == ["reward"]
+    assert run.frame["correct"].to_list() == [True, False]

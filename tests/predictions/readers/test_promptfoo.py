@@ -273,3 +273,51 @@ def test_judges_that_changed_places_are_another_metric(tmp_path: Path) -> None:
 
     runs = [read_run(judged(tmp_path / f"{a}.json", a, b)) for a, b in (("x", "y"), ("y", "x"))]
     assert [d.what for d in find_differences(*runs) if d.severity == "refuse"] == ["metric"]
+
+
+def set_up(path: Path, providers: Any) -> Path:
+    """Say in a suite's configuration how its provider is set up."""
+    value = document()
+    value["config"]["providers"] = providers
+    return write(path, value)
+
+
+def provider_name() -> str:
+    return str(read_run(FILES / "v1.json").metadata["model"]["id"])
+
+
+@pytest.mark.parametrize("form", ["list", "object", "by name"])
+def test_another_temperature_of_the_provider_is_noted_in_whatever_form_it_is_written(tmp_path: Path, form: str) -> None:
+    def written(name: str, heat: float) -> Path:
+        config = {"config": {"temperature": heat, "apiKey": "sk-secret"}}
+        entry = config | {"id": provider_name()}
+        forms = {"list": ["other:model", entry], "object": entry, "by name": [{provider_name(): config}]}
+        return set_up(tmp_path / name, forms[form])
+
+    old, new = read_run(written("old.json", 0)), read_run(written("new.json", 1.5))
+    (found,) = (each for each in find_differences(old, new) if each.what == "generation")
+    assert (found.severity, found.message) == ("note", "task promptfoo: generation.temperature 0 against 1.5")
+    assert "sk-secret" not in str(old.metadata)
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [({"config": {"systemPrompt": "be brief"}}, "prompts"), ({"transform": "output.trim()"}, "metric")],
+)
+def test_a_system_prompt_or_transform_of_one_provider_is_refused(
+    tmp_path: Path, settings: dict[str, Any], word: str
+) -> None:
+    old = set_up(tmp_path / "old.json", [provider_name()])
+    new = set_up(tmp_path / "new.json", [{"id": provider_name(), **settings}])
+    with pytest.raises(JoinError, match=f"none against.*--allow {word}"):
+        compare(old, new)
+    assert compare(old, new, options=CompareOptions(allow=(word,))).report.join.paired == 20
+
+
+def test_the_settings_of_a_judge_are_shown_without_its_key(tmp_path: Path) -> None:
+    value = document()
+    for result in value["results"]["results"]:
+        result["testCase"]["assert"] = [
+            {"type": "llm-rubric", "value": "polite", "provider": {"id": "j", "apiKey": "sk-1"}}
+        ]
+    assert "sk-1" not in str(read_run(write(tmp_path / "x.json", value)).metadata)

@@ -211,8 +211,8 @@ def test_the_runs_own_count_says_how_much_is_missing(tmp_path: Path) -> None:
 
 
 def test_an_item_that_a_grader_left_out_has_no_verdict(tmp_path: Path) -> None:
-    graded = output_item(1)
-    rows = [output_item(0), graded | {"results": graded["results"][1:]}, graded | {"results": []}]
+    one, none = output_item(1), output_item(2, results=[])
+    rows = [output_item(0), one | {"results": one["results"][1:]}, none]
     frame = read_run(write_lines(tmp_path / "x.jsonl", rows)).frame
     assert frame["correct"].to_list() == [True, None, None]
     assert frame["error"].null_count() == 3

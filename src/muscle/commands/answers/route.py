@@ -187,6 +187,7 @@ def fit_command(
     """Fit a rule on a part of the labelled items, and tell what it is worth on the rest.
 
     A run is named as for muscle compare; RUN::key=value says something of one run alone.
+    Exit code 0, whatever the rule is worth (muscle route check judges it); 3: bad input.
     """
     showing.begin(out)
     from muscle.route import FitOptions, fit_route, write_rule
@@ -263,6 +264,7 @@ def apply_command(
 
     An item that has no recorded answer gets the new one, and is named.
     The file is a run: muscle compare OLD served.jsonl tells what breaks, cut by whose answer it is (the slice route).
+    Of items that the rule was fitted on that flatters it: muscle route check tells what it is worth.
     """
     start(quiet)
     check_outputs(out, json_file)

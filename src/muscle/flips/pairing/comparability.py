@@ -18,6 +18,7 @@ from muscle.flips.options import ALLOWANCES
 from muscle.flips.pairing.main_scores import other_names, other_scales
 from muscle.flips.pairing.match import item_contents, with_one_task_name
 from muscle.flips.pairing.metadata_changes import MAX_NAMES, SettingsChange, common_start, settings_changes
+from muscle.flips.pairing.run_order import told_order
 from muscle.foreign_text import first_few, shorten
 from muscle.predictions.plain.verdicts import compared_with_reference
 from muscle.predictions.run import Run
@@ -34,7 +35,7 @@ class Difference:
 
     Attributes:
         what: "prompts", "documents", "references", "metric", "judge", "generation", "items", "scoring", "harness",
-            "versions", "model" or "settings".
+            "versions", "model", "order" or "settings".
         severity: "refuse" where it makes a comparison meaningless, else "note".
         message: what differs, in a sentence.
         allow: the word that allows it; None where nothing needs to be allowed.
@@ -63,6 +64,8 @@ def find_differences(old: Run, new: Run, *, max_changed: float = MAX_CHANGED) ->
     found = [*_items(old, new), *sides.changes(max_changed), *_scores(old, new), *_verdict_rules(old, new)]
     for change in settings_changes(old.metadata, new.metadata):
         found.append(_from_settings(change, texts_compared=sides.texts_compared))
+    if (order := told_order(old, new)) is not None:
+        found.append(Difference("order", "note", order))
     return sorted(found, key=lambda difference: difference.severity == "note")
 
 
@@ -297,9 +300,13 @@ class _Sides:
 
 
 def _first_answers(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return each item once; the frame itself where no item has repeats, as a copy of all texts is large."""
-    first = frame["repeat"] == 0
-    return frame if first.all() else frame.filter(first)
+    """Return each item once; the frame itself where no item has repeats, as a copy of all texts is large.
+
+    An item's first answer may have any number: its others may be lost, or filtered away.
+    """
+    if (frame["repeat"] == 0).all():
+        return frame
+    return frame.filter(pl.col("repeat") == pl.col("repeat").min().over("task", "filter", "id"))
 
 
 def _references_in_order(frames: Sequence[pl.DataFrame]) -> pl.Series:

@@ -119,7 +119,8 @@ def without_answer(frame: pl.DataFrame, rows: pl.Series | None = None) -> pl.Dat
     """
     if rows is not None and not rows.any():
         return frame
-    said = [n for n in frame.columns if n not in IDENTITY and not n.startswith(SLICE_PREFIX)]
+    # `item` is its number among all answers; without it nobody knows whose answer is missing.
+    said = [n for n in frame.columns if n not in (*IDENTITY, "item") and not n.startswith(SLICE_PREFIX)]
     kept = pl.lit(False) if rows is None else ~rows
     return frame.with_columns(pl.when(kept).then(pl.col(name)).alias(name) for name in said)
 
@@ -254,6 +255,11 @@ def join_runs(
     prompt_changed, key = pair_up(pairing, allow_changed)
     pairs = pl.concat(pairing.pairs).sort("row")
     if pairs.is_empty():
+        if pairing.first_conflict:
+            raise JoinError(
+                f"{old.name} and {new.name} share no item that stands once on each side; {pairing.first_conflict}: "
+                "number the answers to one item with `repeat`, from 0, or give each row an id of its own"
+            )
         raise JoinError(
             f"{old.name} and {new.name} share no item: expected the same inputs or ids within a task and filter; "
             f"{_example(old)}; {_example(new)}"

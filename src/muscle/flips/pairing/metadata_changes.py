@@ -44,6 +44,7 @@ _TASK_KEYS: dict[str, tuple[str, ...]] = {
         "graders",
         "scorers",
         "scorer_options",
+        "transform",
         "version",
     ),
     "judge": ("judge", "judges"),

@@ -26,7 +26,7 @@ from muscle.predictions.plain.to_records import name_task, to_records
 from muscle.predictions.plain.usual_names import sampled_rows, usual_columns
 from muscle.predictions.plain.verdicts import check_score
 from muscle.predictions.plain.what_decides import WhatDecides, what_decides
-from muscle.predictions.records import concat_records, unknown_fields
+from muscle.predictions.records import concat_records, unknown_fields, with_repeats_from_0
 from muscle.predictions.run import METADATA_FILE, UNREAD, Unread, unread_from_json
 
 _HEAD_BYTES = 65_536
@@ -208,7 +208,7 @@ def read_plain(path: Path, columns: Mapping[str, str] | None) -> Plain:
     facts = told.facts()
     if unnamed:
         facts["default_task"] = path.stem
-    return Plain(name_task(frame, path.stem), facts)
+    return Plain(with_repeats_from_0(name_task(frame, path.stem)), facts)
 
 
 def _read_file(path: Path, columns: Mapping[str, str] | None) -> tuple[pl.DataFrame, WhatDecides]:
@@ -264,7 +264,7 @@ def _read_folder(folder: Path, columns: Mapping[str, str] | None) -> Plain:
         readings.append(f"files in the folder beside the predictions that are not read: {listing(beside)}")
     lost = [Unread("not read", str(entry)) for entry in others if not _is_beside(entry) and not _is_left_over(entry)]
     return Plain(
-        concat_records(frames),
+        with_repeats_from_0(concat_records(frames)),
         metadata | {"notes": notes, "readings": readings, "decided": "; ".join(facts["decided"] for facts in deciding)},
         (*unread, *lost),
     )

@@ -1,12 +1,13 @@
 """NVIDIA's NeMo Evaluator: a folder with `eval-*.json` and `results.jsonl`, or one folder a benchmark below it.
 
 Read from its source (release 0.4.0); not tried on a run of it. `reward` is the score; it is right at 1 and
-wrong at 0 where a benchmark knows nothing between. `failure_category` and `error` mark what is missing.
+wrong at 0 where a benchmark knows nothing between. `failure_category` and `error` mark what is missing, and so does a
+judge that failed: the reward of its item stays 0, which says nothing of the answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -14,6 +15,7 @@ import polars as pl
 from muscle.errors import DataError
 from muscle.predictions.readers.shared.facts import merged_facts
 from muscle.predictions.readers.shared.fields import (
+    check_levels,
     count_at,
     json_at,
     message_at,
@@ -21,10 +23,11 @@ from muscle.predictions.readers.shared.fields import (
     required,
     score_at,
     text_at,
+    truth_at,
 )
 from muscle.predictions.readers.shared.json_members import line_objects, load_object
 from muscle.predictions.readers.shared.row_table import RowTable, SliceFields, binary_correct
-from muscle.predictions.readers.shared.values import known, refuse
+from muscle.predictions.readers.shared.values import NOTHING_SET, known, refuse, without_secrets
 from muscle.predictions.records import complete, concat_records
 from muscle.predictions.run import SCORE_PREFIX, Run, RunFacts, Unread
 
@@ -100,18 +103,19 @@ def _read_bundle(folder: Path, results: Path) -> Run:
     bundle, bundle_file, notes = _newest_bundle(folder)
     benchmark = object_at(bundle, "benchmark", bundle_file)
     task = text_at(benchmark, "name", f"{bundle_file}, benchmark") or folder.name
-    table, slices = RowTable(where=str(results)), SliceFields()
+    table, slices, judges = RowTable(where=str(results)), SliceFields(), set[str]()
     if not results.is_file():
         raise DataError(f"{results}: expected the results of {task}, found no such file")
     for result, where in line_objects(results):
         row = _record_of_result(result, where)
+        judges |= {_judge_model(result, where) or ""} - {""}
         table.add(row | slices.of(object_at(result, "metadata", where)))
     frame = table.frame()
     if frame.is_empty():
         raise DataError(f"{results}: expected results, found none")
     frame = slices.prune(frame).with_columns(pl.lit(task).alias("task"))
     frame = complete(binary_correct(frame, "reward"))
-    metadata = {**_bundle_facts(bundle, bundle_file, task), "notes": notes}
+    metadata = {**_bundle_facts(bundle, bundle_file, task, judges), "notes": notes}
     return Run(task, frame, metadata, tuple(_missing_results(bundle, bundle_file, results, frame)))
 
 
@@ -150,6 +154,7 @@ def _record_of_result(result: Mapping[str, object], where: str) -> dict[str, obj
         refuse(where, "problem_idx", "a whole number or a text", index)
     expected = json_at(result, "expected_answer", where)
     failure = next((name for name in ("error", "failure_category") if result.get(name)), None)
+    error = json_at(result, failure, where) if failure else _judge_failure(result, where)
     answers = (json_at(result, name, where) for name in ("extracted_answer", "model_response"))
     row: dict[str, object] = {
         "id": str(index),
@@ -157,23 +162,58 @@ def _record_of_result(result: Mapping[str, object], where: str) -> dict[str, obj
         "input": message_at(result, "prompt", where),
         "reference": None if expected is None else [expected],
         "output": next((answer for answer in answers if answer and not answer.isspace()), None),
-        "error": json_at(result, failure, where) if failure else None,
+        "error": error,
     }
     if row["error"] is None:
         required(result, "reward", where, _KIND)
         row[SCORE_PREFIX + "reward"] = score_at(result, "reward", where)
         rewards = object_at(result, "scorer_rewards", where)
+        details = object_at(result, "scoring_details", where)
         for name in rewards:
-            row[SCORE_PREFIX + name] = score_at(rewards, name, where, f"scorer_rewards.{name}")
+            # A scorer that raised is written down with a reward of 0.
+            if not object_at(details, name, where).get("error"):
+                row[SCORE_PREFIX + name] = score_at(rewards, name, where, f"scorer_rewards.{name}")
     return row
 
 
-def _bundle_facts(bundle: Mapping[str, object], where: str, task: str) -> RunFacts:
+def _judge_of(result: Mapping[str, object], where: str) -> Mapping[str, object]:
+    """Return what the judge left in a result."""
+    return object_at(object_at(result, "scoring_details", where), "judge", where)
+
+
+def _judge_failure(result: Mapping[str, object], where: str) -> str | None:
+    """Say why a result has no verdict: its judge failed, or said nothing that could be read. Its reward is 0 then."""
+    judge = _judge_of(result, where)
+    if judge.get("error"):
+        return f"unscored: the judge failed ({json_at(judge, 'error', where)})"
+    return "unscored: the judge's answer holds no score" if truth_at(judge, "parse_error", where) else None
+
+
+def _judge_model(result: Mapping[str, object], where: str) -> str | None:
+    return text_at(_judge_of(result, where), "judge_model", where)
+
+
+_OF_THE_MODEL = ("model", "model_url", "base_url")
+_GENERATION = ("temperature", "top_p", "max_tokens", "seed")
+_PROMPTS = ("system_prompt", "instruction_template")
+_NO_SETTINGS = ("benchmark", "repeats", "shard", "shard_range")
+"""What a bundle's `config` says that is told elsewhere, or changes no answer."""
+
+
+def _bundle_facts(bundle: Mapping[str, object], where: str, task: str, judges: Collection[str]) -> RunFacts:
     config, benchmark = object_at(bundle, "config", where), object_at(bundle, "benchmark", where)
-    generation = {name: config.get(name) for name in ("temperature", "top_p", "max_tokens", "seed")}
+    check_levels(config, where)
+    settings = {name: value for name, value in config.items() if not name.startswith("_")}
+    judging = {"models": sorted(judges), **{n: value for n, value in settings.items() if "judge" in n.lower()}}
+    told = {*_OF_THE_MODEL, *_GENERATION, *_PROMPTS, *_NO_SETTINGS, *judging}
+    others = {name: value for name, value in settings.items() if name not in told}
+    # A bundle that names its model names its settings: what it does not name is not set.
+    unset = NOTHING_SET if config.get("model") else None
     task_facts = {
-        "generation": known(generation),
-        "prompt": config.get("system_prompt"),
+        "generation": known({name: config.get(name) for name in _GENERATION}) or unset,
+        "prompt": known({name: config.get(name) for name in _PROMPTS}) or unset,
+        "judge": without_secrets(known(judging)) or unset,
+        "args": without_secrets(known(others)) or unset,
         "repeats": benchmark.get("repeats"),
         "num_items": benchmark.get("samples"),
         "config_hash": bundle.get("config_hash"),
@@ -182,8 +222,9 @@ def _bundle_facts(bundle: Mapping[str, object], where: str, task: str) -> RunFac
         name: value.get("value") if isinstance(value, dict) else value
         for name, value in object_at(benchmark, "scores", where).items()
     }
+    url = config.get("model_url") or config.get("base_url")
     return {
-        "model": known({"name": text_at(config, "model", where), "url": config.get("model_url")}),
+        "model": known({"name": text_at(config, "model", where), "url": url}),
         "versions": known({"nemo_evaluator": bundle.get("sdk_version")}),
         "settings": {},
         "created": bundle.get("timestamp"),

@@ -3,8 +3,8 @@
 The fields are those of the API's reference; not tried on an export of the service. Several graders judge an
 item: it is right when all pass (`status`); each grader's score is kept. An item that a grader of the run left
 out has no verdict. The item's content is the row of the data source, which is the same for every model, while
-the prompt may differ. Pages that are missing (`has_more`, an error in place of a page) are counted: by the
-run's own `result_counts` where they are there.
+the prompt may differ. Pages can overlap: an output item that stands there again counts once. Pages that are missing
+(`has_more`, an error in place of a page) are counted: by the run's own `result_counts` where they are there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.foreign_text import shorten
+from muscle.foreign_text import listing, shorten
 from muscle.predictions.readers.shared.fields import (
     count_at,
     identity_at,
@@ -34,7 +34,7 @@ from muscle.predictions.readers.shared.fields import (
 from muscle.predictions.readers.shared.first_record import first_byte, first_line, first_member, is_whole
 from muscle.predictions.readers.shared.json_members import line_objects, members
 from muscle.predictions.readers.shared.row_table import RowTable, SliceFields
-from muscle.predictions.readers.shared.values import known
+from muscle.predictions.readers.shared.values import known, refuse, text_of
 from muscle.predictions.records import complete
 from muscle.predictions.run import SCORE_PREFIX, Run, RunFacts, Unread
 
@@ -94,7 +94,8 @@ def read(path: Path) -> Run:
         by_all = pl.when(pl.col("num_graders") == len(facts.graders)).then(pl.col("correct"))
         frame = frame.with_columns(by_all.alias("correct")).drop("num_graders")
     frame = slices.prune(frame).with_columns(pl.lit(facts.task).alias("task"))
-    return Run(facts.model or path.stem, complete(frame), facts.metadata(), pages.unread())
+    readings = [f"{pages.num_doubled} output items stand there again (overlapping pages)"] if pages.num_doubled else []
+    return Run(facts.model or path.stem, complete(frame), {**facts.metadata(), "readings": readings}, pages.unread())
 
 
 class _Pages:
@@ -103,8 +104,10 @@ class _Pages:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._losses: list[Unread] = []
-        self._read: Counter[str] = Counter()
-        """Items by their id: pages can overlap."""
+        self._read: dict[str, int] = {}
+        """Items by their id, with a hash of what they say: pages can overlap."""
+        self.num_doubled = 0
+        """Items that stand there again, and were passed over."""
         self._total: int | None = None
         self._open_page: str | None = None
         """Where the last page stands, if it says that more follow."""
@@ -113,8 +116,14 @@ class _Pages:
         """Yield object and place of each item: from lines, a list, a page, or a list of pages."""
         for entry, where in self._entries():
             for item, place in self._items_in(entry, where):
-                self._read[json_at(item, "id", place) or place] += 1
-                yield item, place
+                identity, said = json_at(item, "id", place) or place, hash(text_of(item))
+                if identity not in self._read:
+                    self._read[identity] = said
+                    yield item, place
+                elif self._read[identity] == said:
+                    self.num_doubled += 1
+                else:
+                    refuse(place, "id", "that of no item before, or the same item again", identity)
 
     def unread(self) -> tuple[Unread, ...]:
         """Return what is missing; one count of it where the run's own total is known."""
@@ -241,6 +250,7 @@ class _OfRun:
     evaluation: str | None
     model: str | None
     generation: Mapping[str, object]
+    created: float | None = None
 
 
 def _of_run(item: Mapping[str, object], where: str) -> _OfRun:
@@ -251,6 +261,7 @@ def _of_run(item: Mapping[str, object], where: str) -> _OfRun:
         json_at(item, "eval_id", where),
         json_at(sample, "model", where),
         known({name: number_at(sample, name, where) for name in names}),
+        number_at(item, "created_at", where),
     )
 
 
@@ -261,18 +272,30 @@ class _Facts:
         self.graders: dict[str, object] = {}
         """Names to types."""
         self._judges: set[str] = set()
+        self._models: dict[str, None] = {}
+        self._settings: set[str | None] = set()
+        self._num_contradicted = 0
+        """Items whose status is not what their graders say."""
         self._first = _OfRun(None, None, None, {})
         self._is_begun = False
 
     def note(self, item: Mapping[str, object], where: str) -> None:
         """Remember what an item tells of its run, and refuse items of another run."""
+        own = _of_run(item, where)
         if not self._is_begun:
-            self._first, self._is_begun = _of_run(item, where), True
+            self._first, self._is_begun = own, True
+        if own.model is not None:
+            self._models.setdefault(own.model)
+            self._settings.add(text_of(own.generation))
         run = json_at(item, "run_id", where)
         if self._first.run != run:
             expected = f"that of one run ({self._first.run}); split the file by run"
             raise DataError(f"{where}, field 'run_id': expected {expected}, found {shorten(run)}")
-        for place, result in enumerate(objects_at(item, "results", where)):
+        results = objects_at(item, "results", where)
+        passed = [verdict for result in results if (verdict := truth_at(result, "passed", where)) is not None]
+        by_status = _PASSED.get(str(json_at(item, "status", where)).lower())
+        self._num_contradicted += bool(passed) and by_status is not None and by_status != all(passed)
+        for place, result in enumerate(results):
             self.graders.setdefault(_grader_name(result, place), result.get("type"))
             judge = object_at(result, "sample", where).get("model")
             if judge:
@@ -288,6 +311,15 @@ class _Facts:
         """The evaluation's id."""
         return self._first.evaluation or "openai-evals"
 
+    def _doubts(self) -> Iterator[str]:
+        """Say what should make a reader look twice."""
+        if len(self._models) > 1:
+            yield f"its items were answered by {len(self._models)} models: {listing(self._models)}"
+        if len(self._settings) > 1:
+            yield f"its items were asked with {len(self._settings)} settings of the generation"
+        if self._num_contradicted:
+            yield f"{self._num_contradicted} items have another status than their graders say; the status decides"
+
     def metadata(self) -> RunFacts:
         """Return the run's metadata."""
         graders = [name if not kind else f"{name} ({kind})" for name, kind in sorted(self.graders.items())]
@@ -299,5 +331,6 @@ class _Facts:
             "harness": "openai-evals",
             "tasks": {self.task: known(task)},
             "results": {},
-            "notes": [],
+            "created": self._first.created,
+            "notes": list(self._doubts()),
         }

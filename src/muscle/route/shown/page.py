@@ -16,17 +16,21 @@ from markupsafe import Markup
 from muscle.files import write_text
 from muscle.foreign_text import visible
 from muscle.report.entries import Role
-from muscle.report.numbers import format_number
+from muscle.report.numbers import count, format_number
 from muscle.report.page import plots
 from muscle.report.page.html import ASSETS
 from muscle.report.page.plots import Point
-from muscle.route.shown.terminal import HEAD, kappa_words, point_rows, thinned, way_rows
+from muscle.route.kappa import kappa_words
+from muscle.route.shown.terminal import HEAD, point_rows, thinned, way_rows
 from muscle.route.worth import CurvePoint, RouteReport
 
 _ROOM = 1.05
 _ROWS = 10
 _ASKED = "The old model asked where the new one is least sure"
-_LOOK = "main { padding: 24px 0 } h2 { margin: 28px 0 8px } p { margin: 8px 0 } figure { padding: 12px 8px 28px 48px }"
+_LOOK = (
+    "main { padding: 24px 0 } h2 { margin: 28px 0 8px } p { margin: 8px 0 } .verdict { font-weight: 650 } "
+    "figure { padding: 12px 8px 28px 48px }"
+)
 _PAGE = """\
 <!doctype html>
 <html lang="en">
@@ -42,18 +46,21 @@ _PAGE = """\
 <body>
 <main><div class="wide">
 <h1>Route: <bdi>{{ report.old|visible }}</bdi> and <bdi>{{ report.new|visible }}</bdi></h1>
-<p>{{ report.headline|visible }}</p>
+<p class="verdict">{{ report.headline|visible }}</p>
 {% if report.missing %}<p>Missing: {{ report.missing|visible }}</p>{% endif %}
 {% for note in report.notes %}<p>{{ note|visible }}</p>{% endfor %}
+{% if report.bound %}<p>Fitted on {{ num_fitted }} items; all below is of {{ num_apart }} others.</p>{% endif %}
 {% if saved %}<p>It saves {{ saved }} of the new model's flips.</p>{% endif %}
 {% macro table(title, rows) %}
 <h2>{{ title }}</h2>
+<div class="scroll" tabindex="0" role="region" aria-label="{{ title }}">
 <table class="figures">
 <thead><tr>{% for name in head %}<th scope="col">{{ name }}</th>{% endfor %}</tr></thead>
 <tbody>{% for row in rows %}
 <tr><th scope="row">{{ row[0]|visible }}</th>{% for cell in row[1:] %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}
 </tbody>
 </table>
+</div>
 {% endmacro %}
 {% if ways %}{{ table("On items that the rule was not fitted on", ways) }}{% endif %}
 {% for title, picture, rows in curves %}
@@ -86,6 +93,8 @@ def render_route(report: RouteReport) -> str:
         style=style,
         policy=f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
         head=HEAD,
+        num_fitted=count(report.num_fitted),
+        num_apart=count(report.bound.counts.num) if report.bound else "",
         saved="" if report.flips_saved is None else format_number(report.flips_saved, "rate"),
         ways=way_rows(report) if report.bound else [],
         curves=shown,

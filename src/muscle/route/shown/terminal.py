@@ -11,6 +11,7 @@ from rich.text import Text
 from muscle.report.numbers import count, format_number
 from muscle.report.text.terminal_parts import indented_table, print_lines
 from muscle.route.applying import Applied
+from muscle.route.kappa import kappa_words
 from muscle.route.labelling.labels import ToLabel
 from muscle.route.worth import CurvePoint, RouteReport
 
@@ -46,15 +47,6 @@ def point_rows(points: Sequence[CurvePoint], *, by_asked: bool) -> list[tuple[st
         )
         for p in points
     ]
-
-
-def kappa_words(kappa: float | None) -> str:
-    """Return a kappa as it is read.
-
-    >>> kappa_words(3.14159), kappa_words(None)
-    ('3.14', 'infinite')
-    """
-    return "infinite" if kappa is None else f"{kappa:.3g}"
 
 
 def print_worth(report: RouteReport, console: Console) -> None:
@@ -94,6 +86,9 @@ def print_applied(found: Applied, path: Path, console: Console) -> None:
     )
     if found.missing:
         print_lines([f"Missing: {found.missing}"], console, limit=_MAX, style="yellow")
+    if found.num_fitted:
+        told = f"The rule was fitted on {count(found.num_fitted)} of these items: a comparison of them flatters it; "
+        print_lines([f"{told}muscle route check tells what it is worth on others"], console, limit=_MAX, style="yellow")
 
 
 def print_list(found: ToLabel, path: Path, console: Console) -> None:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from muscle.predictions.readers.shared.fields import check_levels, object_at, objects_at
-from muscle.predictions.readers.shared.values import known, text_of
+from muscle.predictions.readers.shared.values import known, text_of, without_secrets
 
 OWN_JUDGE = "promptfoo's own choice"
 
@@ -95,7 +95,7 @@ def judges_of(assertions: Assertions | None, test: Mapping[str, object], where: 
     for assertion in _flat(assertions or (), where):
         own = assertion.get("provider")
         if own or str(assertion.get("type")).removeprefix("not-") not in _BY_CODE:
-            judges.add(text_of(own or named or None))
+            judges.add(text_of(without_secrets(own or named or None)))
     return judges
 
 
@@ -111,7 +111,7 @@ def _flat(assertions: Assertions, where: str) -> Iterator[Mapping[str, object]]:
 def suite_judge(default_test: Mapping[str, object], where: str) -> str:
     """Return who judges where neither assertion nor test says it."""
     named = object_at(default_test, "options", where).get("provider") or default_test.get("provider")
-    return text_of(named or None) or OWN_JUDGE
+    return text_of(without_secrets(named or None)) or OWN_JUDGE
 
 
 def suite_facts(default_test: Mapping[str, object], where: str) -> dict[str, object]:

@@ -32,6 +32,7 @@ from muscle.predictions.readers.promptfoo.assertions import (
     suite_facts,
     suite_judge,
 )
+from muscle.predictions.readers.promptfoo.providers import provider_facts, provider_of
 from muscle.predictions.readers.shared.fields import (
     check_levels,
     count_at,
@@ -71,6 +72,7 @@ _HEADER = (
     ("evalId",),
     ("config", "description"),
     ("config", "defaultTest"),
+    ("config", "providers"),
     ("config", "evaluateOptions"),
     ("metadata", "promptfooVersion"),
     ("runtimeOptions", "cache"),
@@ -180,7 +182,7 @@ class _Results:
         self._slices = SliceFields()
 
     def add(self, result: Mapping[str, object], where: str) -> None:
-        label, identity = _provider(result, where)
+        label, identity = provider_of(result, where)
         error = _error(result, where)
         self.providers.setdefault(label, identity)
         self.counts["errors" if error else "successes" if result.get("success") else "failures"] += 1
@@ -228,18 +230,6 @@ class _Results:
             frame = frame.with_columns(pl.lit(NO_FILTER).alias("filter"))
         frame = _identified(frame.drop("judge")).with_columns(pl.lit(TASK).alias("task"))
         return complete(self._slices.prune(frame))
-
-
-def _provider(result: Mapping[str, object], where: str) -> tuple[str, str]:
-    provider = result.get("provider")
-    if isinstance(provider, str):
-        return provider, provider
-    named = object_at(result, "provider", where)
-    identity = json_at(named, "id", where) or ""
-    label = json_at(named, "label", where) or identity
-    if not label:
-        refuse(where, "provider", "its id", provider)
-    return label, identity
 
 
 def _variables_hash(variables: Mapping[str, object], where: str) -> str:
@@ -299,7 +289,8 @@ def _suite_and_run_facts(header: _Header, table: _Results, name: str) -> RunFact
     """Return what is known of the run, in the metadata's common words."""
     default_test, stats = header.objects("config", "defaultTest"), header.objects("results", "stats")
     judges = {judge or suite_judge(default_test, header.where) for judge in table.judges}
-    task = {"prompts": list(table.prompts), "judge": sorted(judges)}
+    task: dict[str, object] = {"prompts": list(table.prompts), "judge": sorted(judges)}
+    task |= provider_facts(header.fact("config", "providers"), name, table.providers.get(name, name))
     version = header.fact("metadata", "promptfooVersion")
     counted, read = _total(stats, header.where), table.counts.total()
     more = counted is not None and counted < read

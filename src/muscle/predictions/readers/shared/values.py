@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import NoReturn
 
@@ -12,6 +13,9 @@ from muscle.foreign_text import shorten
 
 NOTHING_SET = "none"
 """What a fact says where the file is known to set nothing: unlike a fact that is not there, it can differ."""
+
+_SECRET = re.compile(r"(?i)api_?key|secret|password|credential|authorization|cookie|headers?$|token$")
+"""Names of settings whose values no report may show."""
 
 _KINDS = {dict: "an object", list: "a list", type(None): "null"}
 
@@ -44,6 +48,17 @@ def refuse(where: str, name: str, expected: str, found: object) -> NoReturn:
 def known(values: Mapping[str, object]) -> dict[str, object]:
     """Leave out what is not known: null, empty texts, lists and objects."""
     return {name: value for name, value in values.items() if value not in (None, "", [], {})}
+
+
+def without_secrets(value: object) -> object:
+    """Leave out of settings what gives access to a service.
+
+    >>> without_secrets({"temperature": 0, "apiKey": "sk-1", "max_tokens": 5, "more": [{"authToken": "t"}]})
+    {'temperature': 0, 'max_tokens': 5, 'more': [{}]}
+    """
+    if isinstance(value, dict):
+        return {name: without_secrets(entry) for name, entry in value.items() if not _SECRET.search(str(name))}
+    return [without_secrets(entry) for entry in value] if isinstance(value, list) else value
 
 
 def float_of(value: object) -> float | None:
