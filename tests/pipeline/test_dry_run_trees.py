@@ -130,6 +130,14 @@ def test_the_teachers_of_eq_1_read_every_example_once(inputs, tmp_path):
     assert [(stage["name"], stage["num_tokens"]) for stage in told] == [(s.name, s.num_tokens) for s in plan.stages]
 
 
+@pytest.mark.parametrize("alignment", [{}, {"method": "options"}], ids=["tokens", "options"])
+def test_a_control_learns_from_labels_alone(inputs, tmp_path, alignment):
+    plan = plan_update(update_inputs.configured(inputs, tmp_path / "run", **alignment))
+    planned = {stage.name: stage for stage in plan.stages}
+    assert planned["align tools"].teacher_tokens > 0
+    assert planned["control tools"].num_tokens > 0 and planned["control tools"].teacher_tokens == 0
+
+
 def test_what_is_done_has_no_tokens(inputs, tmp_path):
     config = configured(inputs, tmp_path / "run", method="options")
     update(config)

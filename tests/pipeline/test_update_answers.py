@@ -114,7 +114,7 @@ def test_the_unit_must_be_the_tasks(inputs, tmp_path):
 def test_align_as_a_single_step_draws_its_candidates(inputs, plain, tmp_path):
     told = align_alone(inputs, plain / "adapters", tmp_path / "c", method="answers", answers={"samples": 1})
     assert told["unit"] == "answers"
-    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".lock") == ["c"]
 
 
 def items(*labelled: bool) -> list[Example]:

@@ -282,8 +282,7 @@ class UpdateStages:
             return {
                 "base": self.fingerprints["new"],
                 "start_from": content_of(self.adapter("new", name)),
-                "train": data.fingerprints["train"],
-                "validation": data.fingerprints["validation"],
+                **{part: data.fingerprints[part] for part in ("train", "validation")},
                 "training": self._control_training(name).identity(),
                 **({"unit": alignment.unit} if on_options else {}),
                 **({"task": dict(data.task.definition)} if on_options or data.task.prompt != PLAIN else {}),
@@ -316,6 +315,7 @@ class UpdateStages:
             epochs=aligned.labelled_epochs,
             unlabelled=(),
             epochs_before=0,
+            teachers=(),
         )
 
     def _control_training(self, task: str) -> TrainingSettings:
