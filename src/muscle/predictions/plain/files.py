@@ -82,7 +82,7 @@ def renamed(table: pl.DataFrame, columns: Mapping[str, str] | None, place: str) 
 
 
 def records_of(
-    table: Table, columns: Mapping[str, str], where: Callable[[int], str], *, named_score: bool
+    table: Table, columns: Mapping[str, str], where: Callable[[int], str], *, given: Mapping[str, str] | None
 ) -> tuple[pl.DataFrame, WhatDecides]:
     """Turn a file's table into records, with what decides in them.
 
@@ -90,11 +90,13 @@ def records_of(
         table: the fields, in our names.
         columns: the map that gave them.
         where: turns a row's number into the words that open a message.
-        named_score: whether the user said which column is the score; then it is one.
+        given: what the user said of that map; a score that is named so is one.
 
     Raises:
         DataError: a field holds what it should not, or a score contradicts the answers.
     """
+    said = given or {}
+    named_score = "score" in said
     try:
         frame = to_records(table.frame, where=where, unread=table.unread, columns=columns, score_decides=named_score)
     except UnclearColumns:
@@ -106,7 +108,9 @@ def records_of(
     if "correct" not in table.frame.columns and not named_score:
         check_score(frame, where)
     fields = table.frame.columns
-    return frame, what_decides(frame, fields=fields, columns=columns, unread=table.unread, is_asked=named_score)
+    told = what_decides(frame, fields=fields, columns=columns, unread=table.unread, is_asked=named_score)
+    # The user's own choice of a column passes none over by mistake.
+    return frame, replace(told, column=None, unused=()) if "correct" in said else told
 
 
 def _in_their_words(message: str, columns: Mapping[str, str]) -> str:
@@ -146,7 +150,7 @@ def table_records(
         named = with_whole_numbers(without_written_nulls(named))
     unread = unknown_fields(named.columns)
     with asking(rows, columns, place):
-        return records_of(Table(named, unread), columns, where, named_score="score" in (given or {}))
+        return records_of(Table(named, unread), columns, where, given=given)
 
 
 def row_records(
@@ -166,7 +170,7 @@ def row_records(
     columns = usual_columns(first, given)
     table = table_from_rows(enumerate(rows), where=where, columns=columns)
     with asking(first, columns, where(0).rpartition(", ")[0]):
-        return records_of(table, columns, where, named_score="score" in (given or {}))
+        return records_of(table, columns, where, given=given)
 
 
 @contextmanager
@@ -226,7 +230,7 @@ def _read_file(path: Path, columns: Mapping[str, str] | None) -> tuple[pl.DataFr
     found = usual_columns(first, columns)
     table = read_jsonl(path, columns=found)
     with asking(first, found, str(path)):
-        return records_of(table, found, partial(line_of, path), named_score="score" in (columns or {}))
+        return records_of(table, found, partial(line_of, path), given=columns)
 
 
 def _record(path: Path, row: int) -> str:
