@@ -317,7 +317,7 @@ def _harm_reason(finding: Finding, test: _Test) -> str:
     quadrants = test.subject.tally.quadrants if test.subject.tally else None
     lost, gained = (quadrants.negative_flips, quadrants.positive_flips) if quadrants else (0, 0)
     words = (
-        ("broke", "were gained")
+        ("broke", "was gained" if gained == 1 else "were gained")
         if test.subject.tally and test.subject.tally.kind == "binary"
         else (
             "got worse",
