@@ -173,6 +173,8 @@ def test_a_score_on_another_scale_is_found_among_zeros_and_above_1(
     assert found.severity == "refuse" and told in found.message
     assert find_differences(scored([2.0, 4.0]), scored([5.0, 8.0])) == []  # too few to say
     assert find_differences(scored([1.0, 2.0, 3.0, 5.0] * 5), scored([4.0, 5.0, 5.0, 5.0] * 5)) == []
+    seconds = [1.25, 2.5, 1.5, 3.0]  # no grades: they may double by themselves
+    assert find_differences(scored(seconds * 5), scored([4 * second for second in seconds] * 5)) == []
 
 
 def test_allowed_scores_of_other_names_keep_the_other_tasks_scores() -> None:

@@ -57,7 +57,7 @@ def other_names(old: Run, new: Run) -> list[OtherName]:
 
 
 _ENOUGH_SCORES = 20
-"""Items from which on it is odd that half of one run's scores are above all of the other's."""
+"""Items from which on it is odd that half of one run's grades are above all of the other's."""
 
 
 @dataclass(frozen=True)
@@ -96,15 +96,20 @@ def other_scales(old: Run, new: Run) -> list[OtherScale]:
         )
         for side in (0, 1):
             most, median = highest[1 - side], medians[side]
-            # From shares to percent a few items tell; on other scales a few may be so by chance.
-            is_apart = median > 1 if most <= 1 else median > most and min(numbers) >= _ENOUGH_SCORES
+            # From shares to percent a few items tell. Of grades a few may be so by chance; what is measured in parts
+            # (seconds, cents) may double by itself.
+            are_grades = min(numbers) >= _ENOUGH_SCORES and all(each[f"whole {score}"] for each in ranges)
+            is_apart = median > 1 if most <= 1 else median > most and are_grades
             if min(lowest) >= 0 and is_apart:
                 found.append(OtherScale(task, score, most, median, lowest[side] == 0, is_old=side == 0))
     return found
 
 
 def _ranges(run: Run, scores: Collection[str]) -> dict[str, dict[str, float]]:
-    """Return of each task whether its items are judged, and range, middle (zeros aside) and number of scores."""
+    """Return of each task whether its items are judged, and range, middle (zeros aside) and number of scores.
+
+    And whether they are whole numbers.
+    """
     columns = {score: pl.col(f"{SCORE_PREFIX}{score}") for score in scores}
     grouped = run.frame.group_by("task").agg(
         pl.col("correct").is_not_null().any().alias("judged"),
@@ -112,6 +117,7 @@ def _ranges(run: Run, scores: Collection[str]) -> dict[str, dict[str, float]]:
         *(column.max().alias(f"high {score}") for score, column in columns.items()),
         *(column.filter(column != 0).median().alias(f"mid {score}") for score, column in columns.items()),
         *(column.count().alias(f"num {score}") for score, column in columns.items()),
+        *((column == column.round()).all().alias(f"whole {score}") for score, column in columns.items()),
     )
     return {row["task"]: row for row in grouped.iter_rows(named=True)}
 
