@@ -76,8 +76,13 @@ def search(browser: Browser, words: str) -> None:
 
 
 def item(browser: Browser) -> str:
-    """The id of the example that is open."""
-    return texts(browser, "#item-title")[0].split(" · ")[1]
+    """The id of the example that is open, once the page has opened one."""
+    for _ in range(40):
+        titles = texts(browser, "#item-title")
+        if titles and " · " in titles[0]:
+            return titles[0].split(" · ")[1]
+        settle(browser)
+    raise AssertionError("no example is open")
 
 
 def address(browser: Browser) -> dict[str, str]:
