@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -85,41 +85,50 @@ def other_scales(old: Run, new: Run) -> list[OtherScale]:
     """List the tasks whose deciding scores are on other scales: shares and percent, or 1 to 5 and 1 to 10."""
     names = [_names(run) for run in (old, new)]
     decided = {task: own[0] for task, own in names[0].items() if own and own[:1] == names[1].get(task, [])[:1]}
-    sides = [_ranges(run, sorted(set(decided.values()))) for run in (old, new)]
+    sides = [_score_spreads(run, decided) for run in (old, new)]
     found = []
     for task, score in sorted(decided.items()):
-        ranges = [side[task] for side in sides]
-        if all(each["judged"] for each in ranges):
+        spreads = [side[task] for side in sides]
+        if all(each.is_judged for each in spreads):
             continue  # right and wrong decide
-        lowest, highest, medians, numbers = (
-            [each[f"{what} {score}"] or 0.0 for each in ranges] for what in ("low", "high", "mid", "num")
-        )
-        for side in (0, 1):
-            most, median = highest[1 - side], medians[side]
-            # From shares to percent a few items tell. Of grades a few may be so by chance; what is measured in parts
-            # (seconds, cents) may double by itself.
-            are_grades = min(numbers) >= _ENOUGH_SCORES and all(each[f"whole {score}"] for each in ranges)
-            is_apart = median > 1 if most <= 1 else median > most and are_grades
-            if min(lowest) >= 0 and is_apart:
-                found.append(OtherScale(task, score, most, median, lowest[side] == 0, is_old=side == 0))
+        # Of grades a few may be so by chance; what is measured in parts (seconds, cents) may double by itself.
+        are_grades = all(each.num >= _ENOUGH_SCORES and each.is_whole for each in spreads)
+        for large, small, is_old in ((spreads[0], spreads[1], True), (spreads[1], spreads[0], False)):
+            # From shares to percent a few items tell.
+            is_apart = large.median > 1 if small.highest <= 1 else large.median > small.highest and are_grades
+            if min(large.lowest, small.lowest) >= 0 and is_apart:
+                found.append(OtherScale(task, score, small.highest, large.median, large.lowest == 0, is_old))
     return found
 
 
-def _ranges(run: Run, scores: Collection[str]) -> dict[str, dict[str, float]]:
-    """Return of each task whether its items are judged, and range, middle (zeros aside) and number of scores.
+@dataclass(frozen=True)
+class _Spread:
+    """A task's deciding scores in one run; the median leaves zeros aside, and is 0 where there is nothing else."""
 
-    And whether they are whole numbers.
-    """
-    columns = {score: pl.col(f"{SCORE_PREFIX}{score}") for score in scores}
-    grouped = run.frame.group_by("task").agg(
-        pl.col("correct").is_not_null().any().alias("judged"),
-        *(column.min().alias(f"low {score}") for score, column in columns.items()),
-        *(column.max().alias(f"high {score}") for score, column in columns.items()),
-        *(column.filter(column != 0).median().alias(f"mid {score}") for score, column in columns.items()),
-        *(column.count().alias(f"num {score}") for score, column in columns.items()),
-        *((column == column.round()).all().alias(f"whole {score}") for score, column in columns.items()),
-    )
-    return {row["task"]: row for row in grouped.iter_rows(named=True)}
+    is_judged: bool
+    lowest: float
+    highest: float
+    median: float
+    num: int
+    is_whole: bool
+
+
+def _score_spreads(run: Run, decided: Mapping[str, str]) -> dict[str, _Spread]:
+    """Return how each task's deciding score spreads, by the task's name."""
+    found: dict[str, _Spread] = {}
+    for score in sorted(set(decided.values())):
+        column = pl.col(f"{SCORE_PREFIX}{score}")
+        of_score = run.frame.filter(pl.col("task").is_in([task for task in decided if decided[task] == score]))
+        spreads = of_score.group_by("task").agg(
+            is_judged=pl.col("correct").is_not_null().any(),
+            lowest=column.min(),
+            highest=column.max(),
+            median=column.filter(column != 0).median().fill_null(0.0),
+            num=column.count(),
+            is_whole=(column == column.round()).all(),
+        )
+        found |= {task: _Spread(*values) for task, *values in spreads.iter_rows()}
+    return found
 
 
 def with_names_of(old: Run, new: Run, *, lower_is_better: Collection[str] = ()) -> Run:
