@@ -70,9 +70,19 @@ class Browser:
             self._stop()
 
     def open(self, path: Path, fragment: str = "") -> None:
-        """Open a file, and wait until it is loaded; a fragment alone would not load it anew."""
+        """Open a file, and wait until it is loaded; a fragment alone would not load it anew.
+
+        On a busy machine the driver returns while a page is still loading. It is asked through DevTools, which a page
+        whose scripts are off answers too.
+        """
         self._call("POST", f"{self._session}/url", {"url": "about:blank"})
         self._call("POST", f"{self._session}/url", {"url": path.resolve().as_uri() + fragment})
+        for _ in range(600):
+            state = self.command("Runtime.evaluate", expression="location.protocol + document.readyState")
+            if state["result"].get("value") == "file:complete":
+                return
+            time.sleep(0.1)
+        raise RuntimeError(f"chromedriver does not load {path}")
 
     def run(self, script: str, *arguments: Any) -> Any:
         """Run a function body in the page and return its result."""
