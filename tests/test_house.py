@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import house
-from places import ROOT
+from helpers.places import ROOT
 
 LIMITS = {
     "files a folder, median": 7,

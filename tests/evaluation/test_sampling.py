@@ -13,7 +13,7 @@ from muscle.evaluation.sampling import Sampling
 from muscle.models.bases import LoadedBase, load_base
 from muscle.pipeline.steps import evaluate_step
 from muscle.tasks import Example, Generation, Task
-from tiny import save_base
+from tiny.bases import save_base
 
 FREE = replace(
     get_task("samsum"),

@@ -12,6 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, Gemma2Config, GraniteConfig, LlamaConfig, PhiConfig
 
+from helpers.places import TESTS
 from muscle import OnlineTeachers, compatibility_loss
 from muscle.config.settings import BaseConfig
 from muscle.errors import OutputError
@@ -25,9 +26,8 @@ from muscle.training.teachers.choose_engine import choose_engine
 from muscle.training.teachers.make_rows import RowForm, TaskModel, row_maker
 from muscle.training.teachers.run_teachers import StoreSettings, store_teachers
 from muscle.training.trainer import AdapterTrainer, next_token_objective
-from places import TESTS
-from tiny import save_base
-from tiny_pair import LORA, SETTINGS, tiny_pair, trained, weights
+from tiny.bases import save_base
+from tiny.pair import LORA, SETTINGS, tiny_pair, trained, weights
 
 
 @pytest.fixture(scope="module")

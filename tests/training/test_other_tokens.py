@@ -13,8 +13,8 @@ from muscle.models.bases import load_base
 from muscle.tasks import get_task, load_examples, split_train_validation
 from muscle.training.align import align
 from muscle.training.finetune import finetune
-from tiny import GENERATION_YAML, TASK_YAML, save_base, write_choice_rows
-from tokenizer_kinds import save_base_with, trained_tokenizer
+from tiny.bases import GENERATION_YAML, TASK_YAML, save_base, write_choice_rows
+from tiny.tokenizer_kinds import save_base_with, trained_tokenizer
 
 SETTINGS = TrainingSettings(
     epochs=1, learning_rate=0.005, warmup_steps=1, batch_size=4, gradient_accumulation=1, precision="float32", seed=3
