@@ -106,7 +106,7 @@ def test_with_one_tokenizer_nothing_is_projected(world, tmp_path, monkeypatch):
         raise AssertionError("nothing is to be aligned")
 
     plain, told = aligned(world, tmp_path / "a", "again", "one", store=tmp_path / "store")
-    monkeypatch.setattr("muscle.training.align.cross_examples", refuse)
+    monkeypatch.setattr("muscle.training.align_tokens.cross_examples", refuse)
     again, _ = aligned(world, tmp_path / "b", "again", "one", store=tmp_path / "store")
     assert "old_tokens" not in told
     assert "projection" not in json.loads((tmp_path / "store" / "old" / "manifest.json").read_text())["identity"]
@@ -116,7 +116,7 @@ def test_with_one_tokenizer_nothing_is_projected(world, tmp_path, monkeypatch):
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
 def test_one_tokenizer_taken_for_two_ends_in_the_same_adapter(world, tmp_path, monkeypatch, temperature):
     plain, _ = aligned(world, tmp_path / "a", "again", "one", temperature=temperature)
-    monkeypatch.setattr("muscle.training.align.same_vocabulary", lambda old, new: False)
+    monkeypatch.setattr("muscle.training.align_tokens.same_vocabulary", lambda old, new: False)
     crossed, told = aligned(world, tmp_path / "b", "again", "one", temperature=temperature)
     assert told["old_tokens"]["aligned"] == 1.0
     start = load_file(world[0]("one")[1] / "adapter_model.safetensors")
