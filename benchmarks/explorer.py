@@ -25,11 +25,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from browser import Browser
-from explorer_examples import rich_report
+from helpers.browser import Browser
+from helpers.explorer_examples import rich_report
+from helpers.report_examples import typed
 from muscle import Report
 from muscle.report.page.html import render_html
-from report_examples import typed
 
 RESULTS = Path(__file__).parent / "results" / "explorer.json"
 BAR_SECONDS = 1.0

@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--base", type=Path, help="folder of a real base, such as SmolLM2-135M")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "memory_model.json")
     options = parser.parse_args()
-    from tiny import save_base
+    from tiny.bases import save_base
 
     cases = []
     with tempfile.TemporaryDirectory() as folder:

@@ -37,6 +37,7 @@ from muscle.pipeline.stages import UpdateStages
 from muscle.tasks import TaskData
 from muscle.tasks.task import Example
 from muscle.training.data.batches import IGNORE_INDEX, PaddingCollator, TokenIds, model_inputs
+from muscle.training.one_training import Student, Training, TrainingData
 from muscle.training.run import train_and_save
 from muscle.training.token_sums import TokenSums
 from muscle.training.trainer import AdapterTrainer
@@ -170,22 +171,16 @@ def train(stages: UpdateStages, data: TaskData, old: tuple[LoadedBase, Path], ou
         changes = {"epochs": 1, "warmup_steps": 2, "learning_rate": 1e-3 * (1 - number / EPOCHS)}
         settings = stages.config.training.model_copy(update=changes)
         student = load_adapter(base, adapter, trainable=True)
+        by_ids = {hash(tuple(each.ids)): each for each in (*items, *held)}
         adapter = out / f"round-{number}"
         train_and_save(
             lambda model=student, **arguments: OnPolicyTrainer(
                 model=model, old=old_model, reverse=reverse, **arguments
             ),
-            model=student,
-            base=base,
-            task=task,
-            data=(Writings(items), Writings(held)),
-            settings=settings,
-            out=adapter,
-            description=f"on-policy, epoch {number + 1}",
+            Student(student, base),
+            TrainingData(task, Writings(items), Writings(held), AnswerCollator(by_ids, base.tokenizer.pad_token_id)),
+            Training(settings, adapter, f"on-policy, epoch {number + 1}"),
             note={"stage": "on-policy", "round": number, "reverse": reverse},
-            collator=AnswerCollator(
-                {hash(tuple(each.ids)): each for each in (*items, *held)}, base.tokenizer.pad_token_id
-            ),
         )
     return adapter
 

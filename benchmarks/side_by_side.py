@@ -39,7 +39,7 @@ HIDDEN_SIZE, NUM_WORDS = 128, 8_000
 """Of the tiny bases: large enough that the loss over the vocabulary costs what it does in earnest, small enough for two
 cores."""
 MAX_LENGTH = 64
-"""Positions of the tiny bases (`tests/tiny.py`)."""
+"""Positions of the tiny bases (`tests/tiny/bases.py`)."""
 
 
 class Taken(TypedDict):
@@ -160,7 +160,7 @@ def step(bases: Path, variant: str) -> Measure:
 def write_bases(folder: Path) -> Path:
     """Write the two tiny bases."""
     sys.path.insert(0, str(HERE.parent / "tests"))
-    from tiny import save_base
+    from tiny.bases import save_base
 
     assert STEP_SIZE["seq"] <= MAX_LENGTH
     for seed, side in enumerate(("old", "new")):

@@ -22,7 +22,7 @@ import torch
 
 from muscle.training.teachers.rows import ProjectedRows
 from muscle.training.teachers.store import TeacherStore
-from muscle.training.teachers.write_store import build_store
+from muscle.training.teachers.write_store import RowLayout, build_store
 
 HERE = Path(__file__).resolve().parent
 WIDTH, LENGTH, BATCH, ROUNDS = 576, 128, 8, 20
@@ -74,11 +74,11 @@ def measure(folder: Path, tokens: int) -> dict[str, Any]:
     """Build a store of so many tokens, open it, read batches."""
     lengths = [LENGTH] * (tokens // LENGTH)
     identity = {"temperature": 2.0}
-    made: dict[str, Any] = {"num_tokens": lengths, "width": WIDTH, "dtype": torch.float16}
-    write, store = timed(lambda: build_store(folder, random_rows, kind="projected", identity=identity, **made))
+    layout = RowLayout("projected", WIDTH, torch.float16)
+    write, store = timed(lambda: build_store(folder, random_rows, layout, identity=identity, num_tokens=lengths))
     size = store.num_bytes
     del store
-    check, store = timed(lambda: build_store(folder, random_rows, kind="projected", identity=identity, **made))
+    check, store = timed(lambda: build_store(folder, random_rows, layout, identity=identity, num_tokens=lengths))
     generator = torch.Generator().manual_seed(0)
     return {
         "tokens": sum(lengths),

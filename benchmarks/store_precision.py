@@ -48,7 +48,7 @@ def run(precision: str, root: Path) -> list[dict[str, Any]]:
     from muscle.training import stored_trainers as engines
     from muscle.training.align import align
     from muscle.training.finetune import finetune
-    from tiny import TASK_YAML, save_base, write_choice_rows
+    from tiny.bases import TASK_YAML, save_base, write_choice_rows
 
     (root / "tools.yaml").write_text(TASK_YAML)
     task = get_task(root / "tools.yaml")

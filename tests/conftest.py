@@ -12,7 +12,7 @@ from hypothesis import settings
 # (training/head/test_kernels.py).
 os.environ.setdefault("TRITON_INTERPRET", "1")
 
-sys.path.insert(0, str(Path(__file__).parent))  # helpers such as `tiny` are modules beside the tests
+sys.path.insert(0, str(Path(__file__).parent))  # for the packages `helpers` and `tiny`
 
 # A worker that waits for its core is not slow: no time limit for an example. The same examples in every run, so that a
 # change fails by what it did; `make search` looks for others.

@@ -12,13 +12,16 @@ import ast
 import statistics
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 LONG_FUNCTION, LONG_FILE, LONG_LINE = 60, 400, 120
 """Lines of a function, lines of a file and characters of a line: what is over it is long."""
+
+MANY_PARAMETERS = 8
+"""What is over it is many: some of them travel together, and want a name of their own."""
 
 OBJECTS = {"dict", "Mapping", "MutableMapping"}
 """Types that, with `Any` values, stand for a JSON object of which nothing is known."""
@@ -66,13 +69,16 @@ class House:
     @cached_property
     def anys(self) -> Counter[str]:
         """How often each file says `Any`, its import apart; `dict[str, Any]` is one of them."""
-        found = {str(each.path): sum(_is_any(node) for node in _nodes(each)) for each in self.modules.values()}
-        return Counter({path: count for path, count in found.items() if count})
+        return self._counted(_is_any)
 
     @cached_property
     def any_objects(self) -> Counter[str]:
         """How often each file says `dict[..., Any]` or `Mapping[..., Any]`."""
-        found = {str(each.path): sum(_is_any_object(node) for node in _nodes(each)) for each in self.modules.values()}
+        return self._counted(_is_any_object)
+
+    def _counted(self, is_one: Callable[[ast.AST], bool]) -> Counter[str]:
+        """Return how many nodes of a kind each file has that has any."""
+        found = {str(each.path): sum(map(is_one, _nodes(each))) for each in self.modules.values()}
         return Counter({path: count for path, count in found.items() if count})
 
     @cached_property
@@ -95,6 +101,17 @@ class House:
             for node in ast.walk(module.tree)
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
             and (length := (node.end_lineno or node.lineno) - node.lineno + 1) > LONG_FUNCTION
+        }
+
+    @cached_property
+    def many_parameters(self) -> dict[str, int]:
+        """Parameters of each function that has too many, `self` and `cls` apart, by file and name."""
+        return {
+            f"{module.path}:{node.lineno} {node.name}": count
+            for module in self.modules.values()
+            for node in ast.walk(module.tree)
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            and (count := _num_parameters(node.args)) > MANY_PARAMETERS
         }
 
     @cached_property
@@ -186,6 +203,7 @@ def figures(house: House) -> dict[str, float]:
         "  in dict[..., Any], Mapping[..., Any]": house.any_objects.total() / thousands,
         "private helper names that stand twice": len(house.helpers_that_stand_twice),
         f"functions over {LONG_FUNCTION} lines": len(house.long_functions),
+        f"functions over {MANY_PARAMETERS} parameters": len(house.many_parameters),
         f"files over {LONG_FILE} lines": len(house.long_files),
         f"lines over {LONG_LINE} characters": len(house.long_lines),
         "comment lines, %": 100 * house.comment_share,
@@ -206,6 +224,9 @@ def details(house: House) -> dict[str, list[str]]:
             f"{name}: {', '.join(paths)}" for name, paths in house.helpers_that_stand_twice.items()
         ],
         f"functions over {LONG_FUNCTION} lines": [f"{size:4} {name}" for name, size in house.long_functions.items()],
+        f"functions over {MANY_PARAMETERS} parameters": [
+            f"{count:4} {name}" for name, count in sorted(house.many_parameters.items(), key=lambda each: -each[1])
+        ],
         f"files over {LONG_FILE} lines": [f"{size:4} {path}" for path, size in house.long_files.items()],
         f"lines over {LONG_LINE} characters": house.long_lines,
         "import circles": [" -> ".join(circle) for circle in house.cycles],
@@ -243,6 +264,11 @@ def _nodes(module: Module) -> Iterator[ast.AST]:
                     yield from ast.walk(ast.parse(each.value, mode="eval"))
                 except SyntaxError:  # a word of `Literal["a b"]`, or a remark in `Annotated`
                     continue
+
+
+def _num_parameters(arguments: ast.arguments) -> int:
+    names = [each.arg for each in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
+    return len(names) - (names[:1] in (["self"], ["cls"]))
 
 
 def _is_any(node: ast.AST) -> bool:

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from command_line import Done, muscle
-from places import SHARED
+from helpers.command_line import Done, muscle
+from helpers.places import SHARED
 
 FAULTS = SHARED / "faults"
 HOSTILE = FAULTS / "robust"

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from command_line import muscle, refused, rows, write
+from helpers.command_line import muscle, refused, rows, write
 from muscle.errors import OutputError
 from muscle.files import atomic_path, write_json, write_text
 from muscle.gate import save_baseline

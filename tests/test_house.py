@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import house
-from places import ROOT
+from helpers.places import ROOT
 
 LIMITS = {
     "files a folder, median": 7,
@@ -16,6 +16,7 @@ LIMITS = {
     "Any a 1,000 lines": 2,
     "private helper names that stand twice": 5,
     "functions over 60 lines": 1,
+    "functions over 8 parameters": 24,
     "files over 400 lines": 0,
     "lines over 120 characters": 0,
     "import circles": 0,
@@ -58,6 +59,8 @@ def _shared(): pass
 def _alone(): import small.rooms.third
 """
 THIRD = "from small import second\n\ndef _alone_too():\n" + "    pass\n" * 60 + "x = '" + "y" * 120 + "'\n"
+THIRD += "class Some:\n    def eight(self, a, b, c, /, d, e, *f, g, h, i): pass\n"
+THIRD += "    @classmethod\n    def nine(cls, a, b, c, d, e, *, g, h, i, j=0): pass\n"
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +91,10 @@ def test_what_is_too_long_is_named(small: house.House) -> None:
     assert small.long_functions == {"small/rooms/third.py:3 _alone_too": 61}
     assert small.long_lines == ["small/rooms/third.py:64"]
     assert small.long_files == {}
+
+
+def test_a_function_has_many_parameters_where_there_are_more_than_eight_beside_self(small: house.House) -> None:
+    assert small.many_parameters == {"small/rooms/third.py:68 nine": 9}
 
 
 def test_a_circle_is_one_of_imports_at_load_time_alone(small: house.House) -> None:

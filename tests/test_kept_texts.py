@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from places import ROOT
+from helpers.places import ROOT
 
 DATA = ROOT.parent / "shared" / "data"
 FORBIDDEN = ("samsum",)

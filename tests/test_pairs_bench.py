@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 import torch
 
+from helpers.places import ROOT, SHARED
 from muscle.config.alignment import AlignmentSettings
 from muscle.config.methods import LABEL_TARGETS
 from muscle.config.settings import BaseConfig
@@ -20,8 +21,7 @@ from muscle.models.bases import load_base
 from muscle.route.likelihoods import Weights
 from muscle.route.option_rules import OptionRule
 from muscle.tasks.sources import load_rows
-from places import ROOT, SHARED
-from tiny import save_base
+from tiny.bases import save_base
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from muscle import UpdateConfig
 from muscle.config.settings import BaseConfig
 from muscle.errors import ModelError
 from muscle.models.bases import load_base
-from tiny import save_base
+from tiny.bases import save_base
 
 CODE = """
 from pathlib import Path

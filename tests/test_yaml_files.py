@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from command_line import refused, rows, write
+from helpers.command_line import refused, rows, write
 from muscle import load_config
 from muscle.commands.shell import assignments
 from muscle.config.update_file import load_stage_settings

@@ -15,7 +15,7 @@ from html import escape
 from pathlib import Path
 from shutil import copyfile
 
-from browser import Browser
+from helpers.browser import Browser
 from muscle.samples import capitals
 
 FOLDER = Path(__file__).parents[1] / "images"

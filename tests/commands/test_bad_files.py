@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from command_line import Row, muscle, refused, rows, write
+from helpers.command_line import Row, muscle, refused, rows, write
 
 DEEP = 100_000
 LONG = 50_000_000

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from command_line import Row, muscle, refused, rows, write_folder
+from helpers.command_line import Row, muscle, refused, rows, write_folder
 
 Change = Callable[[list[Row]], list[Row]]
 

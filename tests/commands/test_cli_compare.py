@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from command_line import muscle, refused, rows, write
+from helpers.command_line import muscle, refused, rows, write
+from helpers.places import DATA
 from muscle.files import write_json
-from places import DATA
 
 FILES = DATA / "readers"
 LM_EVAL = [FILES / "lm_eval" / "0.4.13" / f"toy__model-{n}" for n in (1, 2)]

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from command_line import muscle, refused, rows, write
+from helpers.command_line import muscle, refused, rows, write
+from helpers.places import ROOT
 from muscle.gate import DEFAULT_POLICY, load_policy
 from muscle.yaml_files import yaml_value
-from places import ROOT
 
 ACTION = ROOT / "examples" / "github-action"
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from command_line import muscle, refused
-from json_lines import write_lines
+from helpers.command_line import muscle, refused
+from helpers.json_lines import write_lines
+from helpers.two_models import two_answers, two_runs
 from muscle.predictions.writers.records import write_records
-from two_models import two_answers, two_runs
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from command_line import muscle, refused, rows, write, write_folder
-from places import DATA
+from helpers.command_line import muscle, refused, rows, write, write_folder
+from helpers.places import DATA
 
 FILES = DATA / "readers"
 

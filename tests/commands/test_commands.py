@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from command_line import muscle
+from helpers.command_line import muscle
 from muscle.config.template import UPDATE_YAML
 from muscle.config.update_file import load_config
-from tiny import write_choice_rows
-from update_inputs import TRAINING, write_update_inputs, write_update_yaml
+from tiny.bases import write_choice_rows
+from tiny.update_inputs import TRAINING, write_update_inputs, write_update_yaml
 
 COMMANDS = ("demo", "init", "update", "finetune", "align", "evaluate", "export", "compare", "report")
 

@@ -10,7 +10,7 @@ from unittest import mock
 
 import pytest
 
-from command_line import muscle, rows, write
+from helpers.command_line import muscle, rows, write
 
 
 class PanicError(BaseException):

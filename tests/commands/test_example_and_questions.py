@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from command_line import muscle, refused
+from helpers.command_line import muscle, refused
 from muscle import read_run
 from muscle.samples import capitals, tickets
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from command_line import Row
-from json_lines import write_lines
+from helpers.command_line import Row
+from helpers.json_lines import write_lines
 from muscle.commands.follow_up import command
 
 ODD = "it's $HOME `x` (1)"

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from command_line import muscle, refused, rows, write
+from helpers.command_line import muscle, refused, rows, write
 from muscle.commands.outgoing import Guarded, without_commands
 from muscle.errors import OutputError
 from muscle.foreign_text import message_line

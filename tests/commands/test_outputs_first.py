@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from command_line import muscle
+from helpers.command_line import muscle
 from muscle.cli import app
 from muscle.errors import OutputError
 from muscle.files import check_can_write

@@ -18,9 +18,9 @@ import tempfile
 from pathlib import Path
 from unittest import mock
 
-from command_line import muscle
+from helpers.command_line import muscle
+from helpers.places import ROOT
 from muscle.samples import capitals
-from places import ROOT
 
 PAGES = sorted(
     page for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")) if "<!-- run -->" in page.read_text()

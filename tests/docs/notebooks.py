@@ -11,7 +11,7 @@ import io
 import json
 from pathlib import Path
 
-from places import ROOT
+from helpers.places import ROOT
 
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 

@@ -8,8 +8,8 @@ import pytest
 
 import muscle
 import muscle.gate
+from helpers.places import ROOT
 from muscle.config.template import UPDATE_YAML
-from places import ROOT
 
 PAGE = ROOT / "docs" / "api.md"
 

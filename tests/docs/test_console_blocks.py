@@ -8,7 +8,7 @@ from pathlib import Path
 import console_blocks
 import pytest
 
-from places import ROOT
+from helpers.places import ROOT
 
 sys.path.insert(0, str(ROOT / "docs" / "build_site"))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import muscle
-from places import ROOT
+from helpers.places import ROOT
 
 PAGES = [
     ROOT / "README.md",

@@ -10,9 +10,9 @@ import textwrap
 import pytest
 import typer
 
+from helpers.places import ROOT
 from muscle.cli import app
 from muscle.config.update_file import load_config
-from places import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "examples").glob("*/README.md"))]
 _FENCED = re.compile(r"(?ms)^( *)```(\w*)\n(.*?)^ *```")

@@ -11,9 +11,9 @@ from types import SimpleNamespace
 import pytest
 
 import muscle
+from helpers.places import ROOT
 from muscle.config.template import UPDATE_YAML
 from muscle.yaml_files import yaml_text
-from places import ROOT
 
 pytest.importorskip("mkdocs", reason="the extra `docs` is not installed")
 sys.path.insert(0, str(ROOT / "docs" / "build_site"))

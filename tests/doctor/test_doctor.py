@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from command_line import muscle
+from helpers.command_line import muscle
 from muscle.cli import app
 from muscle.doctor import diagnosis, hardware
 from muscle.doctor.diagnosis import USES, diagnose

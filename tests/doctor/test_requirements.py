@@ -9,8 +9,8 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement as Theirs
 from packaging.version import Version
 
+from helpers.places import ROOT
 from muscle.doctor.requirements import Requirement, in_ranges, requirements, state
-from places import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]

@@ -12,7 +12,7 @@ from transformers.modeling_utils import PreTrainedModel
 from muscle.evaluation import by_tree, harness
 from muscle.predictions.run import Run
 from muscle.tasks import Example, get_task
-from tiny import byte_tokenizer
+from tiny.bases import byte_tokenizer
 
 SIZES = {
     "vocab_size": 400,

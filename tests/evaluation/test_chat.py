@@ -16,7 +16,7 @@ from muscle.models.option_tree import encode_options
 from muscle.predictions.records import input_hash
 from muscle.tasks import Example, Task
 from muscle.tasks.prompt import Prompt
-from tiny import CHAT_TEMPLATES, SIZES, byte_tokenizer
+from tiny.bases import CHAT_TEMPLATES, SIZES, byte_tokenizer
 
 PIQA, SAMSUM = get_task("piqa"), get_task("samsum")
 ITEMS = [

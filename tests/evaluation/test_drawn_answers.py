@@ -8,7 +8,7 @@ from muscle.evaluation.candidates import Asked, draw_answers
 from muscle.models.bases import load_base
 from muscle.tasks import get_task, load_examples
 from muscle.training.finetune import finetune
-from tiny import GENERATION_YAML, save_base, write_choice_rows
+from tiny.bases import GENERATION_YAML, save_base, write_choice_rows
 
 
 @pytest.fixture(scope="module")

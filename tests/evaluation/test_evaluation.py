@@ -13,14 +13,14 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from json_lines import write_lines
+from helpers.json_lines import write_lines
 from muscle import Run, get_task
 from muscle.errors import DataError, ModelError
 from muscle.evaluation.harness import evaluate
 from muscle.predictions.records import COLUMNS, input_hash
 from muscle.tasks import Example, Generation, Task
 from muscle.yaml_files import yaml_text
-from tiny import byte_tokenizer
+from tiny.bases import byte_tokenizer
 
 NOUNS = ("jar", "soup", "window", "nail", "shirt", "door", "lamp", "knife")
 VERBS = ("open", "clean", "cut", "hang", "dry", "fix")

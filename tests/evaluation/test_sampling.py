@@ -5,15 +5,15 @@ from typing import Any
 import pytest
 import torch
 
+from helpers.command_line import refused
 from muscle import Run, get_task
 from muscle.config.settings import BaseConfig
 from muscle.errors import ConfigError
 from muscle.evaluation.harness import evaluate
 from muscle.evaluation.sampling import Sampling
 from muscle.models.bases import LoadedBase, load_base
-from muscle.pipeline.steps import evaluate_step
 from muscle.tasks import Example, Generation, Task
-from tiny import save_base
+from tiny.bases import save_base
 
 FREE = replace(
     get_task("samsum"),
@@ -93,5 +93,5 @@ def test_likelihoods_cannot_be_sampled(base: LoadedBase) -> None:
 
 
 def test_the_command_refuses_repeats_without_a_temperature(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="add --temperature"):
-        evaluate_step("base", "piqa", "data.jsonl", tmp_path, batch_size=1, repeats=3)
+    given = ("--model", "base", "--task", "piqa", "--data", "data.jsonl", "--out", tmp_path / "run")
+    assert "add --temperature" in refused("evaluate", *given, "--repeats", 3)

@@ -9,12 +9,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 import torch
+import vllm_stand_in
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import LlamaForCausalLM
 
-import vllm_stand_in
-from command_line import muscle, refused
+from helpers.command_line import muscle, refused
 from muscle import get_task, load_config, update
 from muscle.config.settings import BaseConfig, EvaluationSettings
 from muscle.errors import ConfigError, DataError, ModelError
@@ -27,8 +27,8 @@ from muscle.models.adapters import load_adapter
 from muscle.models.bases import load_base
 from muscle.tasks import Example, Generation, load_examples
 from muscle.yaml_files import yaml_text
-from tiny import TASK_YAML, save_base, write_choice_rows
-from update_inputs import TRAINING
+from tiny.bases import TASK_YAML, save_base, write_choice_rows
+from tiny.update_inputs import TRAINING
 
 REAL = find_spec("vllm") is not None
 ARGUMENTS = {"enforce_eager": True}

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.two_versions import table, versions
 from muscle import CompareOptions, Comparison, Run, compare, read_run
 from muscle.errors import DataError, JoinError
 from muscle.flips.measuring.metrics import BINARY_METRICS
 from muscle.report.page.html import render_html
 from muscle.report.text.markdown import render_markdown
-from two_versions import table, versions
 
 METRICS = {*BINARY_METRICS, "mean_gain", "mean_regression"}
 

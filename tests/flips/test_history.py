@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from helpers.two_versions import table
 from muscle import CompareOptions, history
 from muscle.errors import ConfigError, JoinError
 from muscle.flips.history import KIND_WORDS
 from muscle.flips.statistics.intervals import mcnemar
 from muscle.report.text.history import history_markdown, print_history
-from two_versions import table
 
 
 def chain(*ways: str, times: int = 1, **columns: list[Any]) -> list[pl.DataFrame]:

@@ -14,6 +14,8 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from helpers.places import EXAMPLES
+from helpers.two_versions import table, versions
 from muscle import CompareOptions, read_run
 from muscle.errors import ConfigError, DataError, JoinError
 from muscle.gate import (
@@ -34,19 +36,8 @@ from muscle.gate.terminal import print_gate
 from muscle.predictions.run import Unread
 from muscle.report.page.html import render_html
 from muscle.yaml_files import yaml_value
-from places import EXAMPLES
 
 BAD = "<b>x</b> ]]> & \x00\x1b[31m ::error::a\n::warning title=b,c::d%0A @me | `code`"
-
-
-def table(correct: list[bool], **columns: list[Any]) -> pl.DataFrame:
-    return pl.DataFrame({"id": [str(i) for i in range(len(correct))], "correct": correct, **columns})
-
-
-def pair(both: int, lost: int, gained: int, neither: int, **columns: list[Any]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    old = [True] * (both + lost) + [False] * (gained + neither)
-    new = [True] * both + [False] * lost + [True] * gained + [False] * neither
-    return table(old, **columns), table(new, **columns)
 
 
 def policy(**sections: Any) -> Policy:
@@ -55,16 +46,16 @@ def policy(**sections: Any) -> Policy:
 
 @pytest.fixture(scope="module")
 def blocked() -> GateResult:
-    old, new = pair(700, 60, 5, 235, task=[BAD] * 1_000, input=[f"{BAD} {i}" for i in range(1_000)])
+    old, new = versions(700, 60, 5, 235, task=[BAD] * 1_000, input=[f"{BAD} {i}" for i in range(1_000)])
     return gate(old, new)
 
 
 def test_the_exit_code_follows_the_verdict() -> None:
     cases = {
-        "pass": (pair(800, 2, 3, 195), 0),
-        "block": (pair(700, 60, 5, 235), 1),
-        "cannot_tell": (pair(60, 8, 8, 24), 2),
-        "warn": (pair(600, 90, 90, 220), 0),
+        "pass": (versions(800, 2, 3, 195), 0),
+        "block": (versions(700, 60, 5, 235), 1),
+        "cannot_tell": (versions(60, 8, 8, 24), 2),
+        "warn": (versions(600, 90, 90, 220), 0),
     }
     lenient = policy(
         default={
@@ -81,7 +72,7 @@ def test_the_exit_code_follows_the_verdict() -> None:
 
 def test_a_warning_ends_in_code_2_where_the_gate_is_strict() -> None:
     warning = policy(default={"negative_flip_rate": {"limit": 0.05, "tier": "warn"}})
-    result = gate(*pair(600, 90, 90, 220), warning, strict=True)
+    result = gate(*versions(600, 90, 90, 220), warning, strict=True)
     assert (result.verdict, result.exit_code) == ("warn", 2)
 
 
@@ -99,30 +90,30 @@ def test_the_report_is_json_and_its_reasons_are_the_gates(blocked: GateResult) -
 
 
 def test_the_candidate_is_judged_where_there_is_one() -> None:
-    old, new = pair(700, 60, 5, 235)
+    old, new = versions(700, 60, 5, 235)
     assert gate(old, new, candidate=old).verdict == "pass"
 
 
 def test_a_policy_is_read_from_its_path(tmp_path: Path) -> None:
     path = tmp_path / "release.yaml"
     path.write_text("default: {negative_flip_rate: 0.01}\n")
-    result = gate(*pair(700, 60, 5, 235), path)
+    result = gate(*versions(700, 60, 5, 235), path)
     assert result.verdict == "block" and result.to_json()["gate"]["policy"]["name"] == "release"
 
 
 def test_a_task_that_the_policy_names_must_be_there() -> None:
-    result = gate(*pair(800, 0, 0, 200), policy(tasks={"billing": {"harm": "block"}}))
+    result = gate(*versions(800, 0, 0, 200), policy(tasks={"billing": {"harm": "block"}}))
     assert result.verdict == "cannot_tell" and "no such task was compared" in result.findings[0].reason
 
 
 def test_a_task_that_vanished_from_the_new_run_does_not_pass() -> None:
-    old, new = pair(800, 0, 0, 200, task=["a"] * 990 + ["b"] * 10)
+    old, new = versions(800, 0, 0, 200, task=["a"] * 990 + ["b"] * 10)
     result = gate(old, new.head(990), policy(default={"harm": "block"}))
     assert result.verdict == "cannot_tell" and result.findings[0].task == "b"
 
 
 def test_a_new_run_full_of_errors_does_not_pass() -> None:
-    old, new = pair(800, 0, 0, 200)
+    old, new = versions(800, 0, 0, 200)
     failed = new.with_columns(error=pl.when(pl.col("id").cast(pl.Int64) % 10 == 0).then(pl.lit("timeout")))
     result = gate(old, failed, policy(default={"harm": "block"}))
     assert result.verdict == "cannot_tell" and "100 of 1,000 answers" in result.findings[0].reason
@@ -142,21 +133,21 @@ def test_a_slice_can_be_blocked_where_the_whole_passes() -> None:
 
 
 def test_a_slice_that_the_policy_names_must_be_there() -> None:
-    runs = pair(700, 0, 0, 300, **{"slice.topic": ["law"] * 1_000})
+    runs = versions(700, 0, 0, 300, **{"slice.topic": ["law"] * 1_000})
     result = gate(*runs, policy(slices=[{"slice": "topic", "value": "art", "harm": "block"}]))
     assert result.verdict == "cannot_tell" and "no item is in it" in result.findings[0].reason
 
 
 def test_small_slices_are_told_together_and_stop_nothing() -> None:
     topics = ["law"] * 980 + [f"rare {i}" for i in range(20)]
-    runs = pair(700, 0, 0, 300, **{"slice.topic": topics})
+    runs = versions(700, 0, 0, 300, **{"slice.topic": topics})
     result = gate(*runs, policy(slices=[{"slice": "topic", "harm": "block"}]))
     assert result.verdict == "pass"
     assert any("20 slices with fewer than 30 items" in f.reason and f.verdict == "inform" for f in result.findings)
 
 
 def test_a_blocking_rule_on_slices_that_are_all_too_small_does_not_pass_by_having_judged_none() -> None:
-    runs = pair(700, 0, 0, 300, **{"slice.topic": [f"rare {i // 20}" for i in range(1_000)]})
+    runs = versions(700, 0, 0, 300, **{"slice.topic": [f"rare {i // 20}" for i in range(1_000)]})
     result = gate(*runs, policy(default={"harm": "block"}, slices=[{"slice": "topic", "harm": "block"}]))
     assert result.verdict == "cannot_tell"
     assert "no slice has the items that it takes (30)" in result.findings[0].reason
@@ -165,14 +156,14 @@ def test_a_blocking_rule_on_slices_that_are_all_too_small_does_not_pass_by_havin
 
 
 def test_what_a_policy_names_in_vain_is_a_matter_of_the_policy_not_of_missing_answers() -> None:
-    result = gate(*pair(700, 0, 0, 300), policy(default={"harm": "block"}, tasks={"triva": {"harm": "block"}}))
+    result = gate(*versions(700, 0, 0, 300), policy(default={"harm": "block"}, tasks={"triva": {"harm": "block"}}))
     assert result.decision is not None
     assert result.decision.sentence.startswith("Can't tell, the policy names this task, and no such task was compared")
     assert "Mend the policy" in result.decision.next and "missing answers" not in result.decision.next
 
 
 def test_a_task_that_no_rule_judges_is_named() -> None:
-    runs = pair(800, 0, 0, 200, task=["a"] * 500 + ["b"] * 500)
+    runs = versions(800, 0, 0, 200, task=["a"] * 500 + ["b"] * 500)
     result = gate(*runs, policy(tasks={"a": {"harm": "block"}}))
     assert result.verdict == "pass"
     assert [(f.task, f.verdict) for f in result.findings if "no rule of the policy judges" in f.reason] == [
@@ -182,13 +173,13 @@ def test_a_task_that_no_rule_judges_is_named() -> None:
 
 
 def test_a_task_that_is_judged_by_its_slices_is_not_said_to_be_without_a_rule() -> None:
-    runs = pair(700, 0, 0, 300, **{"slice.topic": ["law"] * 1_000})
+    runs = versions(700, 0, 0, 300, **{"slice.topic": ["law"] * 1_000})
     result = gate(*runs, policy(slices=[{"slice": "topic", "harm": "block"}]))
     assert [f.metric for f in result.findings] == ["harm"]
 
 
 def test_a_policy_without_a_rule_for_what_was_compared_cannot_tell() -> None:
-    result = gate(*pair(700, 0, 0, 300), policy())
+    result = gate(*versions(700, 0, 0, 300), policy())
     assert (result.verdict, result.exit_code) == ("cannot_tell", 2)
     assert result.decision is not None
     assert result.decision.sure == "The policy has no rule for what was compared."
@@ -196,7 +187,7 @@ def test_a_policy_without_a_rule_for_what_was_compared_cannot_tell() -> None:
 
 
 def test_a_pass_by_a_policy_that_can_stop_nothing_is_not_a_word_to_ship() -> None:
-    result = gate(*pair(500, 60, 0, 440), policy(default={"harm": "inform", "accuracy_drop": "inform"}))
+    result = gate(*versions(500, 60, 0, 440), policy(default={"harm": "inform", "accuracy_drop": "inform"}))
     assert (result.verdict, result.exit_code) == ("pass", 0)
     assert result.decision is not None and result.decision.advice == "look_first"
     assert result.decision.sure == "The policy has no rule that could stop an update."
@@ -204,7 +195,7 @@ def test_a_pass_by_a_policy_that_can_stop_nothing_is_not_a_word_to_ship() -> Non
 
 def test_a_slice_column_that_is_not_there_is_refused() -> None:
     with pytest.raises(DataError, match="slice 'topic'"):
-        gate(*pair(700, 0, 0, 300), policy(slices=[{"slice": "topic", "harm": "block"}]))
+        gate(*versions(700, 0, 0, 300), policy(slices=[{"slice": "topic", "harm": "block"}]))
 
 
 def test_flips_beyond_noise_are_those_that_a_second_run_of_the_old_version_does_not_make() -> None:
@@ -251,7 +242,7 @@ def test_a_score_is_judged_by_the_fall_of_its_mean() -> None:
 
 def test_other_prompts_are_refused_unless_allowed() -> None:
     texts = [f"question {i}" for i in range(200)]
-    old, new = pair(150, 0, 0, 50, input=texts)
+    old, new = versions(150, 0, 0, 50, input=texts)
     changed = new.with_columns(input=pl.lit("Please: ") + pl.col("input"))
     with pytest.raises(JoinError, match="--allow prompts"):
         gate(old, changed)
@@ -271,16 +262,16 @@ def test_junit_counts_failures_and_errors_and_survives_any_name(blocked: GateRes
 
 
 def test_junit_calls_what_cannot_be_told_an_error_and_a_strict_warning_a_failure() -> None:
-    unclear = gate(*pair(70, 3, 3, 24), policy(default={"negative_flip_rate": 0.02}))
+    unclear = gate(*versions(70, 3, 3, 24), policy(default={"negative_flip_rate": 0.02}))
     assert ET.fromstring(to_junit(unclear.report)).attrib["errors"] == "1"
     warning = policy(default={"negative_flip_rate": {"limit": 0.05, "tier": "warn"}})
     for strict, failures in ((False, "0"), (True, "1")):
-        result = gate(*pair(600, 90, 90, 220), warning, strict=strict)
+        result = gate(*versions(600, 90, 90, 220), warning, strict=strict)
         assert ET.fromstring(to_junit(result.report)).attrib["failures"] == failures
 
 
 def test_junit_is_not_green_where_no_rule_was_judged() -> None:
-    result = gate(*pair(700, 0, 0, 300), policy())
+    result = gate(*versions(700, 0, 0, 300), policy())
     root = ET.fromstring(to_junit(result.report))
     assert (result.exit_code, root.get("failures"), root.get("errors")) == (2, "0", "1")
 
@@ -318,7 +309,7 @@ def kept(run: Any) -> pl.DataFrame:
 
 
 def test_a_baseline_comes_back_as_it_was_kept(tmp_path: Path) -> None:
-    old, new = pair(700, 60, 5, 235, input=[f"q{i}" for i in range(1_000)])
+    old, new = versions(700, 60, 5, 235, input=[f"q{i}" for i in range(1_000)])
     path = save_baseline(old, "main", tmp_path / "baselines")
     found = load_baseline("main", tmp_path / "baselines")
     assert path == tmp_path / "baselines" / "main.parquet" and found.name == "main"
@@ -328,7 +319,7 @@ def test_a_baseline_comes_back_as_it_was_kept(tmp_path: Path) -> None:
 
 
 def test_a_baseline_keeps_what_was_not_read(tmp_path: Path) -> None:
-    old, _ = pair(70, 6, 5, 19)
+    old, _ = versions(70, 6, 5, 19)
     unread = (
         Unread("3 samples that are null", "old.json, line 2", 3),
         Unread("a file of another form", "x.xml"),
@@ -351,17 +342,17 @@ def test_a_baseline_keeps_what_was_not_read(tmp_path: Path) -> None:
     ],
 )
 def test_a_baselines_json_of_another_shape_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
-    save_baseline(pair(70, 6, 5, 19)[0], "main", tmp_path)
+    save_baseline(versions(70, 6, 5, 19)[0], "main", tmp_path)
     entry = json.loads((tmp_path / "main.json").read_text())
     (tmp_path / "main.json").write_text(json.dumps({**entry, **change}))
     with pytest.raises(DataError, match=r"main\.json.*: (expected|damaged)"):
         load_baseline("main", tmp_path)
-    save_baseline(pair(70, 6, 5, 19)[1], "main", tmp_path)  # as the message says
+    save_baseline(versions(70, 6, 5, 19)[1], "main", tmp_path)  # as the message says
     assert load_baseline("main", tmp_path).name == "main"
 
 
 def test_a_baseline_is_replaced_by_one_of_the_same_name(tmp_path: Path) -> None:
-    old, new = pair(70, 6, 5, 19)
+    old, new = versions(70, 6, 5, 19)
     save_baseline(old, "main", tmp_path)
     save_baseline(new, "main", tmp_path)
     assert kept(load_baseline("main", tmp_path)).equals(kept(read_run(new)))
@@ -369,7 +360,7 @@ def test_a_baseline_is_replaced_by_one_of_the_same_name(tmp_path: Path) -> None:
 
 
 def test_a_save_that_was_cut_short_leaves_the_old_baseline(tmp_path: Path) -> None:
-    old, new = pair(70, 6, 5, 19)
+    old, new = versions(70, 6, 5, 19)
     save_baseline(old, "main", tmp_path)
     before = (tmp_path / "main.parquet").read_bytes()
     save_baseline(new, "main", tmp_path)
@@ -378,7 +369,7 @@ def test_a_save_that_was_cut_short_leaves_the_old_baseline(tmp_path: Path) -> No
 
 
 def test_records_that_are_not_the_baselines_are_refused(tmp_path: Path) -> None:
-    old, new = pair(70, 6, 5, 19)
+    old, new = versions(70, 6, 5, 19)
     save_baseline(old, "main", tmp_path)
     save_baseline(new, "other", tmp_path)
     (tmp_path / "main.parquet").write_bytes((tmp_path / "other.parquet").read_bytes())
@@ -387,7 +378,7 @@ def test_records_that_are_not_the_baselines_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_baseline_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
-    save_baseline(pair(7, 1, 1, 1)[0], "v1", tmp_path)
+    save_baseline(versions(7, 1, 1, 1)[0], "v1", tmp_path)
     with pytest.raises(DataError, match="expected the baseline 'v2', found v1"):
         load_baseline("v2", tmp_path)
 
@@ -395,7 +386,7 @@ def test_a_baseline_that_is_not_there_is_refused_with_those_that_are(tmp_path: P
 @pytest.mark.parametrize("name", ["../x", "", ".hidden", "a/b", "a b"])
 def test_a_baselines_name_cannot_lead_elsewhere(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="expected a name of letters"):
-        save_baseline(pair(7, 1, 1, 1)[0], name, tmp_path)
+        save_baseline(versions(7, 1, 1, 1)[0], name, tmp_path)
 
 
 def test_the_gate_never_loads_torch_pandas_or_plotly() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
+from helpers.places import EXAMPLES
 from muscle import CompareOptions
 from muscle.errors import ConfigError
 from muscle.flips.measuring.metrics import Quadrants
@@ -17,7 +18,6 @@ from muscle.gate.evidence import at_least, gather, score_bounds, score_statistic
 from muscle.gate.judge import Finding, Subject, judge, overall
 from muscle.gate.output import figures
 from muscle.gate.policy import DEFAULT_POLICY, Policy, Rules, load_policy
-from places import EXAMPLES
 
 POLICIES = EXAMPLES / "policies"
 

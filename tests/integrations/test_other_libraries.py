@@ -12,9 +12,9 @@ from typing import ClassVar
 
 import pytest
 import torch
+from align_world import SETTINGS, World
 from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments
 
-from align_world import SETTINGS, World
 from muscle.errors import ConfigError
 from muscle.yaml_files import yaml_text
 

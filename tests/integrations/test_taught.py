@@ -12,7 +12,7 @@ from muscle.integrations.taught import teach
 from muscle.models.adapters import load_adapter, new_adapter, save_adapter
 from muscle.models.bases import load_base
 from muscle.models.head_states import head_states
-from tiny import save_base
+from tiny.bases import save_base
 
 SEQUENCES = [[3, 4, 6, 7, 8], [5, 9, 10], [3, 5, 7, 9, 11, 13, 15], [8, 8, 4, 2]]
 BATCH = [2, 0, 3]

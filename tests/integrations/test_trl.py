@@ -5,12 +5,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-
 from align_world import SETTINGS, World, close
-from json_lines import write_lines
+
+from helpers.json_lines import write_lines
+from helpers.places import ROOT
 from muscle.errors import DataError
 from muscle.integrations.settings import Teaching
-from places import ROOT
 
 trl = pytest.importorskip("trl", reason="TRL is not installed")
 

@@ -7,9 +7,10 @@ import math
 from dataclasses import replace
 
 import pytest
+from boards import NUM, board_of, entry, hostile_board, scored_board
 from rich.console import Console
 
-from boards import NUM, board_of, entry, hostile_board, scored_board
+from helpers.page_text import HOSTILE, Page
 from muscle.errors import DataError
 from muscle.leaderboard.build import spread
 from muscle.leaderboard.entries import Entry, Published
@@ -17,7 +18,6 @@ from muscle.leaderboard.held_out import in_first_half
 from muscle.leaderboard.page.html import render_leaderboard
 from muscle.leaderboard.terminal import print_leaderboard
 from muscle.leaderboard.write import read_leaderboard, write_leaderboard
-from page_text import HOSTILE, Page
 
 PLAIN = {0: (40, 20), 1: (50, 20)}
 BETTER = {0: (10, 20), 1: (12, 20)}

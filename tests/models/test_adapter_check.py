@@ -12,7 +12,7 @@ from muscle.errors import ModelError
 from muscle.models.adapter_check import check_adapter
 from muscle.models.adapters import load_adapter, new_adapter, save_adapter
 from muscle.models.bases import load_base, load_outline, share_weights
-from tiny import save_base
+from tiny.bases import save_base
 
 IDS = torch.tensor([[3, 4, 5, 6]])
 LORA = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "up_proj"]}

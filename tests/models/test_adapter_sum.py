@@ -12,7 +12,7 @@ from muscle.errors import ModelError
 from muscle.models.adapter_sum import Part, summed_adapter
 from muscle.models.adapters import load_adapter, new_adapter, save_adapter
 from muscle.models.bases import LoadedBase, load_base
-from tiny import save_base
+from tiny.bases import save_base
 
 IDS = torch.tensor([[3, 4, 5, 6, 7]])
 

@@ -10,7 +10,7 @@ from muscle.models.adapters import load_adapter, new_adapter, save_adapter
 from muscle.models.base_files import Address, address_of, resolve_base
 from muscle.models.bases import load_base, load_for_training, share_weights
 from muscle.models.tokenizers import same_vocabulary
-from tiny import save_base
+from tiny.bases import save_base
 
 LORA = LoraSettings(r=4, alpha=8)
 

@@ -21,7 +21,7 @@ from transformers import (
 from muscle.errors import ModelError
 from muscle.models.option_scores import fits, option_log_likelihoods, reads_trees, whole_head
 from muscle.models.option_tree import option_tree
-from tiny import SIZES
+from tiny.bases import SIZES
 
 WINDOW = 8
 HEADS = {"num_key_value_heads": 2, "head_dim": 8}

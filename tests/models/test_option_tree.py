@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from muscle.errors import DataError
 from muscle.models.option_tree import encode_options, option_tree, portions
 from muscle.tasks import Example
-from tiny import byte_tokenizer
+from tiny.bases import byte_tokenizer
 
 TOKENS = st.lists(st.integers(0, 3), min_size=1, max_size=5)
 OPTIONS = st.lists(TOKENS, min_size=1, max_size=8)

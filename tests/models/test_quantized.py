@@ -12,7 +12,7 @@ from muscle.errors import ConfigError
 from muscle.models.adapters import new_adapter
 from muscle.models.bases import load_base
 from muscle.yaml_files import yaml_text
-from tiny import TASK_YAML, save_base, write_choice_rows
+from tiny.bases import TASK_YAML, save_base, write_choice_rows
 
 functional = pytest.importorskip("bitsandbytes.functional")
 

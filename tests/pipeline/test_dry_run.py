@@ -7,13 +7,13 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 
-from command_line import muscle
+from helpers.command_line import muscle
+from helpers.places import ROOT
 from muscle.config.update_file import load_config
 from muscle.errors import DataError, ModelError
 from muscle.pipeline.dry_run import plan_update
 from muscle.pipeline.memory.cards import card_of
-from places import ROOT
-from tiny import TASK_YAML, save_base, write_choice_rows
+from tiny.bases import TASK_YAML, save_base, write_choice_rows
 
 PAPER = sorted((ROOT / "examples" / "paper").glob("*.yaml"))
 PUBLISHED = {"hellaswag": (39_905, 10_042), "piqa": (16_113, 1_838), "gsm8k": (7_473, 1_319), "samsum": (14_732, 819)}

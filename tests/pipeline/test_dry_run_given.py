@@ -8,7 +8,7 @@ from muscle.errors import ModelError, OutputError
 from muscle.models.adapters import new_adapter, save_adapter
 from muscle.models.bases import load_base
 from muscle.pipeline.dry_run import plan_update
-from tiny import TASK_YAML, save_base, write_choice_rows
+from tiny.bases import TASK_YAML, save_base, write_choice_rows
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ import json
 import pytest
 import torch
 
-import update_inputs
 from muscle.config.settings import BaseConfig, LoraSettings, TrainingSettings
 from muscle.models.adapters import new_adapter
 from muscle.models.bases import load_base
@@ -15,7 +14,8 @@ from muscle.pipeline.dry_run import plan_update
 from muscle.pipeline.resources import ModelSizes, TreeSizes, estimate
 from muscle.pipeline.stages import UpdateStages
 from muscle.pipeline.update import update
-from tiny import save_base
+from tiny import update_inputs
+from tiny.bases import save_base
 
 TRAINING = {**update_inputs.TRAINING, "epochs": 2, "warmup_steps": 1}
 

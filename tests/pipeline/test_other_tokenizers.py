@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 import torch
 
-from command_line import muscle
+from helpers.command_line import muscle
 from muscle.config.settings import BaseConfig
 from muscle.config.update_file import load_config
 from muscle.errors import ModelError
@@ -21,9 +21,9 @@ from muscle.report.sentences.trained import adapter_words
 from muscle.sweep.plan import make_plan
 from muscle.sweep.variants import UpdateFile
 from muscle.yaml_files import yaml_text
-from tiny import GENERATION_YAML, TASK_YAML, save_base, write_choice_rows
-from tokenizer_kinds import save_base_with, trained_tokenizer
-from update_inputs import TRAINING
+from tiny.bases import GENERATION_YAML, TASK_YAML, save_base, write_choice_rows
+from tiny.tokenizer_kinds import save_base_with, trained_tokenizer
+from tiny.update_inputs import TRAINING
 
 
 @pytest.fixture(scope="module")

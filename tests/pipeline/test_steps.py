@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from command_line import muscle, refused
+from helpers.command_line import muscle, refused
 from muscle.locks import beside, take
-from tiny import TASK_YAML, save_base, write_choice_rows
+from tiny.bases import TASK_YAML, save_base, write_choice_rows
 
 QUICK = ("--precision", "float32")
 

@@ -14,7 +14,7 @@ from muscle.errors import ConfigError, ModelError, OutputError
 from muscle.pipeline.dry_run import plan_update
 from muscle.pipeline.run_folder import RunFolder, content_of
 from muscle.predictions.records import input_hash
-from update_inputs import TRAINING, write_update_inputs, write_update_yaml
+from tiny.update_inputs import TRAINING, write_update_inputs, write_update_yaml
 
 STAGES = 4 + 5 + 1
 """Two task adapters, the compatibility adapter and the control; those and the bare base scored; the report."""

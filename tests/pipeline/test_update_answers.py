@@ -12,8 +12,8 @@ from muscle.pipeline.update import update
 from muscle.pipeline.whole_answers.candidates import candidate_parts
 from muscle.tasks.candidates import Candidate, read_candidates, write_candidates
 from muscle.tasks.task import Example
-from tiny import GENERATION_YAML, TASK_YAML
-from update_inputs import align_alone, configured, with_adapters, write_update_inputs
+from tiny.bases import GENERATION_YAML, TASK_YAML
+from tiny.update_inputs import align_alone, configured, with_adapters, write_update_inputs
 
 
 @pytest.fixture(scope="module")

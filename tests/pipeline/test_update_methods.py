@@ -5,12 +5,12 @@ import shutil
 
 import pytest
 
-from command_line import muscle
+from helpers.command_line import muscle
 from muscle.config.update_file import load_stage_settings
 from muscle.errors import ConfigError, DataError, ModelError
 from muscle.pipeline.dry_run import plan_update
 from muscle.pipeline.update import update
-from update_inputs import TRAINING, align_alone, configured, with_adapters, write_update_inputs
+from tiny.update_inputs import TRAINING, align_alone, configured, with_adapters, write_update_inputs
 
 
 @pytest.fixture(scope="module")

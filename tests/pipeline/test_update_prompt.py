@@ -6,15 +6,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from command_line import muscle
+from helpers.command_line import muscle
 from muscle.config.update_file import load_config
 from muscle.errors import ConfigError
 from muscle.pipeline.dry_run import plan_update
 from muscle.pipeline.stages import UpdateStages
 from muscle.pipeline.update import update
 from muscle.yaml_files import yaml_text
-from tiny import GENERATION_YAML, TASK_YAML, save_base, write_choice_rows
-from update_inputs import TRAINING
+from tiny.bases import GENERATION_YAML, TASK_YAML, save_base, write_choice_rows
+from tiny.update_inputs import TRAINING
 
 OLD_TEMPLATE = "{% for m in messages %}w1 {{ m.content }} {% if m.role == 'assistant' %}<eos> {% endif %}{% endfor %}"
 NEW_TEMPLATE = "{% for m in messages %}{{ 'w2' if m.role == 'user' else 'w3' }} {{ m.content }} <eos> {% endfor %}"

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from command_line import muscle
-from json_lines import write_lines
+from helpers.command_line import muscle
+from helpers.json_lines import write_lines
 from muscle.config.update_file import load_config
 from muscle.pipeline.dry_run import plan_update
 from muscle.yaml_files import yaml_text
-from tiny import GENERATION_YAML, TASK_YAML, save_base, write_choice_rows
+from tiny.bases import GENERATION_YAML, TASK_YAML, save_base, write_choice_rows
 
 TRAINING = {"epochs": 1, "learning_rate": 5e-3, "warmup_steps": 1, "batch_size": 8, "precision": "float32"}
 

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from command_line import muscle
+from helpers.command_line import muscle
 from muscle import CompareOptions, Run, compare
 from muscle.errors import ConfigError, DataError
 from muscle.flips.statistics.power import minimum_detectable_difference

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from command_line import muscle
+from helpers.command_line import muscle
 from muscle import read_run
 from muscle.errors import ConfigError, DataError
 from muscle.plan.sequential import (

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from helpers.places import DATA
 from muscle import read_run
 from muscle.errors import DataError, UnclearColumns
 from muscle.predictions import packed
-from places import DATA
 
 if sys.version_info >= (3, 14):
     from compression import zstd

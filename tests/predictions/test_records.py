@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from json_lines import write_lines
+from helpers.json_lines import write_lines
 from muscle import Run, read_run
 from muscle.errors import DataError, OutputError
 from muscle.predictions import write_records

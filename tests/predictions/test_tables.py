@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from json_lines import write_lines
+from helpers.json_lines import write_lines
 from muscle import compare, read_run
 from muscle.errors import DataError, UnclearColumns
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from command_line import muscle, write
+from helpers.command_line import muscle, write
 from muscle.predictions.read import read_run
 from muscle.record.check import check_record
 from muscle.record.shown import print_check, uses

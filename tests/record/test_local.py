@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from command_line import muscle, refused
+from helpers.command_line import muscle, refused
 from muscle.predictions.read import read_run
 from muscle.record import local
-from tiny import GENERATION_YAML, TASK_YAML, save_base, write_choice_rows
+from tiny.bases import GENERATION_YAML, TASK_YAML, save_base, write_choice_rows
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 from muscle.errors import DataError
 from muscle.record.items import load_items
 from muscle.tasks import get_task
-from tiny import TASK_YAML, write_choice_rows
+from tiny.bases import TASK_YAML, write_choice_rows
 
 
 @pytest.fixture

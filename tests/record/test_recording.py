@@ -11,9 +11,10 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-
-from command_line import muscle, refused
 from endpoint import chat, echo, failure, serve
+
+from helpers.command_line import muscle, refused
+from helpers.places import ROOT
 from muscle.errors import ConfigError, DataError, EndpointError
 from muscle.predictions.read import read_run
 from muscle.record.asking import Asking
@@ -23,8 +24,7 @@ from muscle.record.log import RecordLog
 from muscle.record.pace import Limits, Meter, Price, Usage
 from muscle.record.recording import FIRST_ITEMS, MOST_FAILURES, EndpointRecorder, open_work
 from muscle.tasks import get_task
-from places import ROOT
-from tiny import GENERATION_YAML, TASK_YAML, TASKS, TOOLS, write_choice_rows
+from tiny.bases import GENERATION_YAML, TASK_YAML, TASKS, TOOLS, write_choice_rows
 
 pytest.importorskip("openai", reason="muscle-llm[record] is not installed")
 
@@ -41,7 +41,7 @@ def folder(tmp_path):
 
 
 def tool(body):
-    """The right answer to a question of `tiny`."""
+    """The right answer to a question of `tiny.bases`."""
     text = body["prompt"] if "prompt" in body else body["messages"][-1]["content"]
     return TOOL[text.split()[1]]
 

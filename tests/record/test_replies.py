@@ -3,8 +3,8 @@
 import math
 
 import pytest
-
 from endpoint import chat, echo
+
 from muscle.record.endpoint import CallFailed
 from muscle.record.pace import Usage
 from muscle.record.replies import (

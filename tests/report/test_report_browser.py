@@ -12,10 +12,10 @@ from urllib.parse import parse_qs, quote
 
 import pytest
 
-from browser import CHROMIUM, DRIVER, Browser
-from explorer_examples import gate_report, not_known, rich_report
+from helpers.browser import CHROMIUM, DRIVER, Browser
+from helpers.explorer_examples import gate_report, not_known, rich_report
+from helpers.report_examples import make_report, typed
 from muscle.report.page.html import render_html
-from report_examples import make_report, typed
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None or DRIVER is None, reason="needs chromium and chromedriver on the PATH"

@@ -10,15 +10,15 @@ from urllib.parse import urlencode
 import polars as pl
 import pytest
 
-from explorer_examples import difference, gate_report, not_known, rich_report
+from helpers.explorer_examples import difference, gate_report, not_known, rich_report
+from helpers.page_text import HOSTILE, Page, assert_reads_as, entry
+from helpers.report_examples import make_report, typed
 from muscle import CompareOptions, compare
 from muscle.report.page.html import render_html
 from muscle.report.page.slices import slice_cards
 from muscle.report.page.trade_offs import flips_against_gap
 from muscle.report.sentences.resolution import resolution_lines
 from muscle.report.sentences.why import why_lines
-from page_text import HOSTILE, Page, assert_reads_as, entry
-from report_examples import make_report, typed
 
 
 def many_tasks() -> dict[str, Any]:

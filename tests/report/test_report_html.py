@@ -14,11 +14,11 @@ from urllib.parse import quote
 import polars as pl
 import pytest
 
-from json_lines import write_lines
+from helpers.json_lines import write_lines
+from helpers.page_text import HOSTILE, Page, assert_reads_as, entry
+from helpers.report_examples import WORLD, binary_task, make_report, quadrants, typed, undefined
 from muscle import compare
 from muscle.report.page.html import embed_json, render_html
-from page_text import HOSTILE, Page, assert_reads_as, entry
-from report_examples import WORLD, binary_task, make_report, quadrants, typed, undefined
 
 SHAPES: dict[str, dict[str, Any]] = {
     "one task": {},

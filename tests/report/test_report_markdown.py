@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
+from helpers.report_examples import make_report, typed
 from muscle.report.text.markdown import escape, render_markdown
-from report_examples import make_report, typed
 
 HOSTILE = [
     "</details></summary><script>alert(1)</script>",

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from helpers.report_examples import make_report, typed
 from muscle import MuscleError, collect, compare, history, read_run
 from muscle.files import write_json
 from muscle.gate import gate
@@ -19,7 +20,6 @@ from muscle.pipeline.update import UpdateResult
 from muscle.report.notebook import frame, overview, show
 from muscle.report.page.html import render_html
 from muscle.report.text.terminal import print_report
-from report_examples import make_report, typed
 
 
 class Frame(HTMLParser):

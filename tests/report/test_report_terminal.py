@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from helpers.report_examples import make_report, typed
 from muscle import compare
 from muscle.report.text.markdown import render_markdown
 from muscle.report.text.terminal import print_report
-from report_examples import make_report, typed
 
 
 def printed(report: dict[str, Any], *, width: int = 120, colour: bool = False) -> str:

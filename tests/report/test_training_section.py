@@ -7,14 +7,14 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
+from helpers.page_text import Page
+from helpers.report_examples import make_report, typed
 from muscle import Report
 from muscle.flips.trained import Curve, Method, Outcome, TrainedAdapter
 from muscle.report.page.html import render_html
 from muscle.report.page.training.cards import training_cards
 from muscle.report.text.markdown import render_markdown
 from muscle.report.text.terminal import print_report
-from page_text import Page
-from report_examples import make_report, typed
 
 OUTCOME = Outcome(1920, 0, 480, 24, 16, 14, 480, True, 2e-3, 0)
 EQ_1 = TrainedAdapter(

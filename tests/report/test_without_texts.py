@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from command_line import muscle, write
+from helpers.command_line import muscle, write
 from muscle.predictions.records import input_hash
 
 SECRET = "zq"

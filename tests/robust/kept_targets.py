@@ -112,13 +112,13 @@ def closeness(chance: random.Random, folder: Path) -> str:
 @lru_cache(maxsize=1)
 def _tiny_adapter() -> tuple[Any, dict[str, bytes]]:
     """Return a tiny base and the files of an adapter on it."""
-    import tiny
     from muscle.config.settings import BaseConfig, LoraSettings
     from muscle.models.adapters import new_adapter, save_adapter
     from muscle.models.bases import load_base
+    from tiny.bases import save_base
 
     root = Path(tempfile.mkdtemp())
-    base = load_base(BaseConfig(base=str(tiny.save_base(root / "base", seed=1))), precision="float32")
+    base = load_base(BaseConfig(base=str(save_base(root / "base", seed=1))), precision="float32")
     (root / "adapter").mkdir()
     save_adapter(new_adapter(base, LoraSettings(r=2, alpha=4.0)), root / "adapter", base=base, note={})
     return base, {path.name: path.read_bytes() for path in (root / "adapter").iterdir()}

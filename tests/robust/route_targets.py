@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from helpers.two_models import two_answers, two_runs
 from muscle.route import (
     apply_route,
     check_route,
@@ -26,7 +27,6 @@ from muscle.route.shown.terminal import print_worth
 from robust.noise import damage
 from robust.run_targets import console
 from robust.yaml_noise import hurt_yaml
-from two_models import two_answers, two_runs
 
 ODD_NUMBERS = ("0", "1", "-1", "1e300", "1e-300", "-1e300", "1e999", ".nan", ".inf", "infinite", "null", "7")
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from places import DATA, EXAMPLES
+from helpers.places import DATA, EXAMPLES
 from robust.answers import pair
 from robust.files import Bundle, File
 from robust.formats import FORMATS

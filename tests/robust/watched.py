@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from places import TESTS
+from helpers.places import TESTS
 
 MAX_SECONDS = 10.0
 """Of processor time; on a machine that does other things, too, a clock on the wall says little."""

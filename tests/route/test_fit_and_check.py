@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from helpers.two_models import two_answers, two_runs
 from muscle import CompareOptions
 from muscle.errors import ConfigError, DataError
 from muscle.predictions.read import read_run
@@ -17,7 +18,6 @@ from muscle.route import FitOptions, Prices, apply_route, check_route, fit_route
 from muscle.route.bound import Counts, bound
 from muscle.route.items import pair_items
 from muscle.route.labelling.draw import is_apart
-from two_models import two_answers, two_runs
 
 
 def test_a_gate_saves_flips_at_no_loss_of_accuracy_on_items_kept_apart() -> None:

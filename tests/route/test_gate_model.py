@@ -8,10 +8,10 @@ import pytest
 from scipy.optimize import check_grad
 from scipy.special import expit
 
+from helpers.two_models import two_answers
 from muscle.errors import ConfigError, DataError
 from muscle.route.gate_model import Feature, GateRule, fit_gate, known
 from muscle.route.items import Items, pair_items
-from two_models import two_answers
 
 
 def disagreements(num: int, weight: float, *, seed: int = 0) -> Items:

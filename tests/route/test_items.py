@@ -6,11 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from helpers.two_models import two_answers, two_runs
 from muscle import Run
 from muscle.errors import DataError, JoinError
 from muscle.predictions.run import Unread
 from muscle.route.items import pair_items
-from two_models import two_answers, two_runs
 
 
 def test_items_without_a_pair_of_answers_are_counted_and_named() -> None:

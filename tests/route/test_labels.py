@@ -13,12 +13,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from helpers.two_models import two_answers, two_runs
 from muscle.errors import ConfigError, DataError
 from muscle.route import FitOptions, check_route, fit_route, list_to_label, read_labels, write_list
 from muscle.route.items import pair_items
 from muscle.route.labelling.draw import is_apart
 from muscle.route.labelling.labels import Labels, Line, expected_gain
-from two_models import two_answers, two_runs
 
 KEY = "0123456789abcdef-01234567"
 

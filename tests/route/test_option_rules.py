@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.two_models import OPTIONS, two_runs
 from muscle.errors import DataError
 from muscle.route.bound import Prices
 from muscle.route.items import pair_items
@@ -17,7 +18,6 @@ from muscle.route.likelihoods import Weights
 from muscle.route.option_rules import NO_GOLD, OptionRule, OptionScores, fit_options
 from muscle.route.scores import option_scores
 from muscle.route.served import served_rows
-from two_models import OPTIONS, two_runs
 
 
 def scores(num: int = 300, seed: int = 0, **signals: float) -> OptionScores:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from helpers.two_models import two_answers, two_runs
 from muscle.errors import DataError
 from muscle.route import FitOptions, Question, Route, Said, apply_route, fit_route, load_route, write_rule
-from two_models import two_answers, two_runs
 
 
 def said(row: dict[str, object]) -> Said:

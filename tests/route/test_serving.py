@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from helpers.two_models import two_answers, two_runs
 from muscle import compare
 from muscle.route import FitOptions, Prices, apply_route, fit_route
 from muscle.route.shown.terminal import print_applied
-from two_models import two_answers, two_runs
 
 
 def test_served_answers_are_compared_as_the_report_says() -> None:

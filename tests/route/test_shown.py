@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from browser import CHROMIUM, DRIVER, Browser
+from helpers.browser import CHROMIUM, DRIVER, Browser
+from helpers.two_models import two_answers, two_runs
 from muscle.route import FitOptions, RouteReport, fit_route
 from muscle.route.shown.page import render_route
 from muscle.route.shown.terminal import print_worth, thinned
 from muscle.typed_json import from_json, to_json
-from two_models import two_answers, two_runs
 
 EVIL = '<script>alert(1)</script>"><img src=x onerror=alert(2)>\u202etxt\x1b[31m'
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from ruamel.yaml import YAML
 
-from json_lines import write_lines
+from helpers.json_lines import write_lines
 from muscle import compare
 from muscle.shipping.card import add_flips, write_card
 

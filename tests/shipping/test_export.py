@@ -17,7 +17,7 @@ from muscle.models.bases import load_base
 from muscle.shipping.card import write_card
 from muscle.shipping.export import export_adapter
 from muscle.shipping.lines import lines_of, read_shipped
-from tiny import save_base
+from tiny.bases import save_base
 
 TOKENS = torch.randint(3, 50, (100, 12), generator=torch.Generator().manual_seed(1))
 

@@ -13,7 +13,7 @@ from muscle.sweep.plan import make_plan
 from muscle.sweep.sweep import sweep
 from muscle.sweep.variants import UpdateFile
 from muscle.training.teachers import option_rows
-from update_inputs import write_sweep_inputs
+from tiny.update_inputs import write_sweep_inputs
 
 UNLABELLED = {"method": "options", "temperature": 2, "unlabelled": "more.jsonl"}
 METHODS = {

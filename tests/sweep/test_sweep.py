@@ -6,12 +6,12 @@ import shutil
 
 import pytest
 
-from command_line import muscle
+from helpers.command_line import muscle
 from muscle.errors import ConfigError
 from muscle.leaderboard.result import Leaderboard
 from muscle.pipeline.run_folder import content_of
 from muscle.sweep.sweep import Part, sweep
-from update_inputs import write_sweep_inputs
+from tiny.update_inputs import write_sweep_inputs
 
 VARY = {"alignment.mask": ["student_wrong", "old_right"]}
 MASKS = [f"mask={mask}" for mask in VARY["alignment.mask"]]

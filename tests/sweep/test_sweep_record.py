@@ -2,10 +2,10 @@
 
 import pytest
 
-from command_line import muscle
+from helpers.command_line import muscle
 from muscle.sweep.sweep import sweep
 from muscle.yaml_files import yaml_text
-from tiny import TASK_YAML, save_base, write_choice_rows
+from tiny.bases import TASK_YAML, save_base, write_choice_rows
 
 TRAINING = {"epochs": 1, "learning_rate": 5e-3, "warmup_steps": 1, "batch_size": 8, "precision": "float32"}
 

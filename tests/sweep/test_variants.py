@@ -11,7 +11,7 @@ from muscle.sweep.presets import PROBE, ready_variants
 from muscle.sweep.sweep import Part, chosen_jobs
 from muscle.sweep.variants import OWN, UpdateFile, Variant, expand, vary
 from muscle.yaml_files import yaml_text
-from tiny import TASK_YAML, save_base, write_choice_rows
+from tiny.bases import TASK_YAML, save_base, write_choice_rows
 
 
 def written(tmp_path, **sections):

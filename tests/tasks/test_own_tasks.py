@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
+from helpers.places import EXAMPLES
 from muscle import get_task
 from muscle.errors import ConfigError, DataError
 from muscle.tasks import Task, load_examples
 from muscle.yaml_files import yaml_text
-from places import EXAMPLES
 
 CHOICE: dict[str, Any] = {
     "prompt": "Question: {{ question }}\nAnswer:",

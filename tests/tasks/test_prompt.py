@@ -14,7 +14,7 @@ from muscle.models.option_tree import encode_options
 from muscle.tasks import Example, get_task
 from muscle.tasks.prompt import BETWEEN_SHOTS, PLAIN, Prompt, make_prompt
 from muscle.training.data.examples import tokenize
-from tiny import CHAT_TEMPLATES, byte_tokenizer
+from tiny.bases import CHAT_TEMPLATES, byte_tokenizer
 
 PIQA, SAMSUM = get_task("piqa"), get_task("samsum")
 

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from json_lines import write_lines
+from helpers.json_lines import write_lines
+from helpers.places import SHARED
 from muscle import get_task
 from muscle.errors import DataError
 from muscle.tasks import Example, TaskData, load_examples, load_task_data, split_train_validation
 from muscle.tasks.sources import load_rows
-from places import SHARED
 
 PIQA = get_task("piqa")
 

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from json_lines import write_lines
+from helpers.json_lines import write_lines
+from helpers.places import SHARED
 from muscle import get_task
 from muscle.errors import ConfigError, DataError
 from muscle.tasks import BUILT_IN, Example
 from muscle.tasks.built_in.gsm8k import score as gsm8k_score
 from muscle.tasks.scoring import exact_match, last_number, number_match, rouge
 from muscle.yaml_files import yaml_text, yaml_value
-from places import SHARED
 
 PIQA_ROW = {
     "goal": "Open a tight jar",

@@ -5,11 +5,11 @@ import dataclasses
 import polars as pl
 import pytest
 
-from json_lines import write_lines
+from helpers.json_lines import write_lines
 from muscle.errors import DataError
 from muscle.tasks import get_task, load_examples, load_task_data, load_unlabelled
 from muscle.tasks.sources import load_rows
-from tiny import GENERATION_YAML, TASK_YAML
+from tiny.bases import GENERATION_YAML, TASK_YAML
 
 PIQA = {"goal": "Open a jar", "sol1": "Twist.", "sol2": "Sing."}
 HELLASWAG = {"activity_label": "Cooking", "ctx_a": "She stirs.", "ctx_b": "then", "endings": ["a b", "c", "d", "e"]}

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from processes import assert_same_training, launch, update_alone, write_config, write_inputs
+from tiny.processes import assert_same_training, launch, update_alone, write_config, write_inputs
 
 
 @pytest.fixture(scope="module")

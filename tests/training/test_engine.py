@@ -12,6 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, Gemma2Config, GraniteConfig, LlamaConfig, PhiConfig
 
+from helpers.places import TESTS
 from muscle import OnlineTeachers, compatibility_loss
 from muscle.config.settings import BaseConfig
 from muscle.errors import OutputError
@@ -22,12 +23,11 @@ from muscle.training.data.batches import PaddingCollator
 from muscle.training.data.examples import tokenize
 from muscle.training.stored_trainers import HeadlessTrainer, StoredTrainer, task_trainer
 from muscle.training.teachers.choose_engine import choose_engine
-from muscle.training.teachers.make_rows import RowForm, TaskModel, row_maker
+from muscle.training.teachers.make_rows import RowForm, RunningTeachers, TaskModel, row_maker
 from muscle.training.teachers.run_teachers import StoreSettings, store_teachers
 from muscle.training.trainer import AdapterTrainer, next_token_objective
-from places import TESTS
-from tiny import save_base
-from tiny_pair import LORA, SETTINGS, tiny_pair, trained, weights
+from tiny.bases import save_base
+from tiny.pair import LORA, SETTINGS, tiny_pair, trained, weights
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def stores(world, folder, **changes):
         sample=data[0].sequences[0],
     )
     settings = StoreSettings(**{"temperature": 2.0, "batch_size": 8, "description": "test", **changes})
-    teachers = store_teachers(folder, sides["old"], sides["new"], heads, data, kind=kind, settings=settings)
+    teachers = store_teachers(folder, RunningTeachers(**sides, heads=heads), data, kind=kind, settings=settings)
     return teachers, student, data, sides
 
 
@@ -257,9 +257,7 @@ def test_a_store_of_another_adapter_temperature_or_data_is_built_again(world, tm
         "adapter",
         lambda: store_teachers(
             tmp_path / "kept",
-            other["old"],
-            other["new"],
-            heads,
+            RunningTeachers(**other, heads=heads),
             data,
             kind="projected",
             settings=StoreSettings(temperature=2.0, batch_size=8, description="test"),

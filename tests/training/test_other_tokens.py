@@ -13,8 +13,8 @@ from muscle.models.bases import load_base
 from muscle.tasks import get_task, load_examples, split_train_validation
 from muscle.training.align import align
 from muscle.training.finetune import finetune
-from tiny import GENERATION_YAML, TASK_YAML, save_base, write_choice_rows
-from tokenizer_kinds import save_base_with, trained_tokenizer
+from tiny.bases import GENERATION_YAML, TASK_YAML, save_base, write_choice_rows
+from tiny.tokenizer_kinds import save_base_with, trained_tokenizer
 
 SETTINGS = TrainingSettings(
     epochs=1, learning_rate=0.005, warmup_steps=1, batch_size=4, gradient_accumulation=1, precision="float32", seed=3
@@ -106,7 +106,7 @@ def test_with_one_tokenizer_nothing_is_projected(world, tmp_path, monkeypatch):
         raise AssertionError("nothing is to be aligned")
 
     plain, told = aligned(world, tmp_path / "a", "again", "one", store=tmp_path / "store")
-    monkeypatch.setattr("muscle.training.align.cross_examples", refuse)
+    monkeypatch.setattr("muscle.training.align_tokens.cross_examples", refuse)
     again, _ = aligned(world, tmp_path / "b", "again", "one", store=tmp_path / "store")
     assert "old_tokens" not in told
     assert "projection" not in json.loads((tmp_path / "store" / "old" / "manifest.json").read_text())["identity"]
@@ -116,7 +116,7 @@ def test_with_one_tokenizer_nothing_is_projected(world, tmp_path, monkeypatch):
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
 def test_one_tokenizer_taken_for_two_ends_in_the_same_adapter(world, tmp_path, monkeypatch, temperature):
     plain, _ = aligned(world, tmp_path / "a", "again", "one", temperature=temperature)
-    monkeypatch.setattr("muscle.training.align.same_vocabulary", lambda old, new: False)
+    monkeypatch.setattr("muscle.training.align_tokens.same_vocabulary", lambda old, new: False)
     crossed, told = aligned(world, tmp_path / "b", "again", "one", temperature=temperature)
     assert told["old_tokens"]["aligned"] == 1.0
     start = load_file(world[0]("one")[1] / "adapter_model.safetensors")

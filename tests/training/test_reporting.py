@@ -13,8 +13,8 @@ from muscle.files import read_json
 from muscle.sweep.jobs import group_name
 from muscle.training.reporting import Reporting, check_reporters
 from muscle.yaml_files import yaml_text
-from tiny import TASK_YAML
-from tiny_pair import tiny_base, tiny_task
+from tiny.bases import TASK_YAML
+from tiny.pair import tiny_base, tiny_task
 
 QUICK = {"epochs": 2, "learning_rate": 5e-3, "warmup_steps": 2, "batch_size": 8, "gradient_accumulation": 1}
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, Qwen2Config
 
+from helpers.places import EXAMPLES
 from muscle import load_config
 from muscle.config.alignment import AlignmentSettings
 from muscle.config.settings import BaseConfig, LoraSettings, TrainingSettings
@@ -18,8 +19,7 @@ from muscle.training.data.examples import Filled, filled
 from muscle.training.data.packing import choose_collator, keeps_examples_apart
 from muscle.training.head.output_head import head_input
 from muscle.yaml_files import yaml_value
-from places import EXAMPLES
-from tiny import save_base
+from tiny.bases import save_base
 
 SEQUENCES = [[3, 4, 5, 6, 7], [8, 9], [10, 11, 12]]
 

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from processes import assert_same_training, launch, update_alone, write_config, write_inputs
+from tiny.processes import assert_same_training, launch, update_alone, write_config, write_inputs
 
 # Accelerate makes plain data-parallel of CPU processes; all that it does to shard a model works on them as well.
 FSDP_PROGRAM = """

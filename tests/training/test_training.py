@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from helpers.places import TESTS
 from muscle import IGNORE_INDEX, CompatibilityTrainer, OnlineTeachers, align, compatibility_loss, finetune
 from muscle.config.alignment import AlignmentSettings
 from muscle.config.settings import LoraSettings, TrainingSettings
@@ -20,8 +21,7 @@ from muscle.training.arguments import training_arguments
 from muscle.training.data.batches import PaddingCollator
 from muscle.training.data.examples import tokenize
 from muscle.training.trainer import AdapterTrainer, next_token_objective
-from places import TESTS
-from tiny_pair import tiny_base, tiny_task
+from tiny.pair import tiny_base, tiny_task
 
 LORA = LoraSettings(r=4, alpha=8)
 SETTINGS = TrainingSettings(

@@ -8,7 +8,7 @@ import pytest
 from muscle import finetune
 from muscle.config.settings import LoraSettings, TrainingSettings
 from muscle.config.update_file import StageSettings, load_stage_settings
-from tiny_pair import tiny_base, tiny_task
+from tiny.pair import tiny_base, tiny_task
 
 QUICK = {"epochs": 2, "learning_rate": 5e-3, "batch_size": 2, "gradient_accumulation": 1, "precision": "float32"}
 

@@ -212,3 +212,22 @@ def quiet_libraries() -> Iterator[None]:
         transformers_logging.set_verbosity(verbosity)
         if bars:
             transformers_logging.enable_progress_bar()
+
+
+@contextmanager
+def off_the_accelerator(base: LoadedBase, *, unless: bool) -> Iterator[None]:
+    """Keep a base that isn't needed off the accelerator while the block runs.
+
+    Args:
+        base: which.
+        unless: leave it where it is.
+    """
+    device = base.model.device
+    if unless or device.type == "cpu":
+        yield
+        return
+    base.model.to("cpu")
+    try:
+        yield
+    finally:
+        base.model.to(device)

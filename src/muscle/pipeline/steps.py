@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -24,12 +25,14 @@ from muscle.pipeline.whole_answers.candidates import Parts, candidate_parts, dra
 from muscle.predictions.run import METADATA_FILE
 from muscle.progress import told_once
 from muscle.tasks import Example, Task, get_task, load_examples, load_unlabelled
+from muscle.tasks.data import Split
 from muscle.tasks.prompted import prompted, training_split, with_shots
 from muscle.training.reporting import check_reporters
 from muscle.training.run import TrainingResult
 from muscle.yaml_files import UserYaml
 
 if TYPE_CHECKING:
+    from muscle.evaluation.sampling import Sampling
     from muscle.evaluation.vllm_base import VllmBase
 
 
@@ -74,24 +77,12 @@ def align_step(
     check_place(out)
     check_reporters(settings.training.report_to)
     chosen = get_task(task)
-    sides = []
-    for option, text in (("--old", old), ("--new", new)):
-        base, adapter = split_model(text)
-        if adapter is None:
-            raise ConfigError(f"{option} {text}: expected BASE+ADAPTER, found no adapter")
-        sides.append((base, adapter))
-    settings = fitting_method(settings, sides[0][0], sides[1][0], [task])
+    (old_base, old_adapter), (new_base, new_adapter) = _with_adapter("--old", old), _with_adapter("--new", new)
+    settings = fitting_method(settings, old_base, new_base, [task])
     split = training_split(chosen, train, settings.training, limit)
     chosen = prompted(chosen, settings, split.train)
     training, alignment = settings.align_training(), settings.alignment
-    further = alignment.unlabelled_of(chosen.name)
-    known = (*split.train, *split.validation)
-    parts: dict[str, Sequence[Example]] = {
-        "train": split.train,
-        "validation": split.validation,
-        "unlabelled": () if further is None else load_unlabelled(chosen, further, known=known),
-    }
-    (old_base, old_adapter), (new_base, new_adapter) = sides
+    parts = _learnt(chosen, split, alignment.unlabelled_of(chosen.name))
     with _alone_at(out):
         loaded = {name: load_for_training(base, training) for name, base in (("old", old_base), ("new", new_base))}
         if alignment.unit == "answers":
@@ -114,6 +105,21 @@ def align_step(
         )
         distributed.from_main(partial(shutil.rmtree, _on_the_way(out), ignore_errors=True))
     return result
+
+
+def _with_adapter(option: str, text: str) -> tuple[BaseConfig, Path]:
+    """Read BASE+ADAPTER."""
+    base, adapter = split_model(text)
+    if adapter is None:
+        raise ConfigError(f"{option} {text}: expected BASE+ADAPTER, found no adapter")
+    return base, adapter
+
+
+def _learnt(task: Task, split: Split, further: str | None) -> Parts:
+    """Return the items that are learnt from, those of a further source without their labels."""
+    known = (*split.train, *split.validation)
+    unlabelled = () if further is None else load_unlabelled(task, further, known=known)
+    return {"train": split.train, "validation": split.validation, "unlabelled": unlabelled}
 
 
 @contextmanager
@@ -162,20 +168,32 @@ def _with_drawn_candidates(
     return dict(candidate_parts(file, parts, answers))
 
 
+@dataclass(frozen=True)
+class Backend:
+    """What computes a model's scores.
+
+    Attributes:
+        name: transformers or vLLM.
+        precision: of the weights.
+        batch_size: options or prompts a forward pass; vLLM makes its batches itself.
+        arguments: of lm-evaluation-harness's vLLM model.
+    """
+
+    name: BackendName
+    precision: Literal["auto", "bf16", "float32"]
+    batch_size: int
+    arguments: Mapping[str, object]
+
+
 def evaluate_step(
     model: str,
     task: str,
     data: str | None,
     out: Path,
     *,
-    batch_size: int,
-    precision: Literal["auto", "bf16", "float32"] = "auto",
+    backend: Backend,
+    sampling: Sampling,
     limit: int | None = None,
-    repeats: int = 1,
-    temperature: float = 0.0,
-    seed: int = 0,
-    backend: BackendName = "hf",
-    vllm: Mapping[str, object] | None = None,
     settings: StageSettings | None = None,
     train: str | None = None,
 ) -> Path:
@@ -186,31 +204,23 @@ def evaluate_step(
         task: a task's name, or the path of its YAML.
         data: where the test data is; a built-in task's own without.
         out: the folder to write to.
-        batch_size: options or prompts a forward pass; vLLM makes its batches itself.
-        precision: of the weights.
-        limit: score only the first so many rows.
-        repeats: answers an item.
-        temperature: of sampled answers; 0 is greedy.
-        seed: of sampled answers.
         backend: what computes.
-        vllm: arguments of lm-evaluation-harness's vLLM model.
+        sampling: how often an item is answered, and how.
+        limit: score only the first so many rows.
         settings: how the examples are put to the model, and the split and seed of the solved ones.
         train: where solved examples come from (`prompt.num_fewshot`); a built-in task's own training data without.
 
     Raises:
-        ConfigError: repeats without a temperature or of a choice task, arguments for vLLM without it (`check_vllm`).
+        ConfigError: repeats of a choice task, arguments for vLLM without it (`check_vllm`).
     """
-    from muscle.evaluation.sampling import Sampling
     from muscle.evaluation.save import evaluate_to_file
 
-    if repeats > 1 and temperature == 0:
-        raise ConfigError(f"--repeats {repeats}: greedy answers are all the same; add --temperature, e.g. 0.7")
     chosen = get_task(task)
     examples = load_examples(chosen, chosen.source("test", data), limit=limit)
     chosen = with_shots(chosen, settings or StageSettings(), train)
     base, adapter = split_model(model)
     written = out / f"{chosen.name}.jsonl"
-    with _held_run(out, model, chosen), _loaded_scorer(base, adapter, chosen, precision, backend, vllm or {}) as loaded:
+    with _held_run(out, model, chosen), _loaded_scorer(base, adapter, chosen, backend) as loaded:
         evaluate_to_file(
             loaded,
             adapter,
@@ -218,8 +228,8 @@ def evaluate_step(
             examples,
             written,
             name=model,
-            batch_size=batch_size,
-            sampling=Sampling(repeats=repeats, temperature=temperature, seed=seed),
+            batch_size=backend.batch_size,
+            sampling=sampling,
         )
     return written
 
@@ -245,25 +255,20 @@ def _held_run(out: Path, model: str, task: Task) -> Iterator[None]:
 
 @contextmanager
 def _loaded_scorer(
-    base: BaseConfig,
-    adapter: Path | None,
-    task: Task,
-    precision: Literal["auto", "bf16", "float32"],
-    backend: BackendName,
-    arguments: Mapping[str, object],
+    base: BaseConfig, adapter: Path | None, task: Task, backend: Backend
 ) -> Iterator[LoadedBase | VllmBase]:
-    warn_if_slow(precision)
-    if backend == "hf":
-        if arguments:
-            raise ConfigError(f"--vllm {next(iter(arguments))}: only read with --backend vllm")
-        yield load_base(base, precision=precision)
+    warn_if_slow(backend.precision)
+    if backend.name == "hf":
+        if backend.arguments:
+            raise ConfigError(f"--vllm {next(iter(backend.arguments))}: only read with --backend vllm")
+        yield load_base(base, precision=backend.precision)
         return
     from muscle.evaluation.vllm_base import VllmBase, check_vllm
 
-    given = UserYaml("--vllm", {"backend": backend, "vllm": dict(arguments)})
+    given = UserYaml("--vllm", {"backend": backend.name, "vllm": dict(backend.arguments)})
     settings = given.validate(EvaluationSettings)
     check_vllm([base], [task])
-    engine = VllmBase(base, [adapter] if adapter else [], precision=precision, arguments=settings.vllm)
+    engine = VllmBase(base, [adapter] if adapter else [], precision=backend.precision, arguments=settings.vllm)
     try:
         yield engine
     finally:

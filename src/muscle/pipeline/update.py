@@ -15,11 +15,11 @@ from muscle.models.devices import SLOW
 from muscle.models.tokenizers import same_vocabulary
 from muscle.pipeline.given.notes import given_prompt_notes
 from muscle.pipeline.loaded_bases import with_fitting_method
+from muscle.pipeline.report.write_report import write_cards
 from muscle.pipeline.run_folder import RunFolder, content_of
 from muscle.pipeline.stage import Stage
 from muscle.pipeline.stages import UpdateStages
 from muscle.pipeline.token_counts import option_trees
-from muscle.pipeline.write_report import write_cards
 from muscle.progress import told_once
 from muscle.report import read_report
 from muscle.training.reporting import check_reporters

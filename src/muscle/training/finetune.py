@@ -16,6 +16,7 @@ from muscle.models.adapter_check import adapter_content
 from muscle.models.adapters import load_adapter, new_adapter
 from muscle.models.bases import LoadedBase
 from muscle.tasks.task import Example, Task
+from muscle.training.one_training import Student, Training, TrainingData
 from muscle.training.run import TrainingResult, tokenized_parts, train_and_save
 from muscle.training.stored_trainers import task_trainer
 
@@ -63,13 +64,9 @@ def finetune(
     data = tokenized_parts(base, task, train_examples, validation_examples, settings)
     return train_and_save(
         partial(task_trainer, model, memory_bytes=settings.chunk_memory_mb * 2**20, kernels=settings.kernels),
-        model=model,
-        base=base,
-        task=task,
-        data=data,
-        settings=settings,
-        out=Path(out),
-        description=description,
+        Student(model, base),
+        TrainingData(task, *data),
+        Training(settings, Path(out), description),
         note={
             "stage": "finetune",
             "lora": lora.model_dump(),

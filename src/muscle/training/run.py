@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 from transformers import (
@@ -34,14 +32,11 @@ from muscle.training.arguments import fit_warmup, num_steps_of, training_argumen
 from muscle.training.callbacks import FreeOnceSharded, Progress, StopWithoutLoss
 from muscle.training.checkpoints import last_checkpoint
 from muscle.training.data.batches import Collator
-from muscle.training.data.examples import Examples, TokenizedExamples, tokenize
+from muscle.training.data.examples import TokenizedExamples, tokenize
 from muscle.training.data.packing import choose_collator
+from muscle.training.one_training import Data, Student, Training, TrainingData
 from muscle.training.reporting import Reporting
 from muscle.training.trainer import AdapterTrainer
-
-if TYPE_CHECKING:
-    from peft import PeftModel
-    from transformers import PreTrainedModel
 
 logger = logging.getLogger(__name__)
 
@@ -72,24 +67,13 @@ class TrainingResult:
     log: list[dict[str, float]]
 
 
-class Data(Examples, Protocol):
-    """What a training reads."""
-
-    @property
-    def sequences(self) -> Sequence[Sequence[int]]:
-        """Numbers that stand for each example's content, for a fingerprint; token ids, where they make the batches."""
-
-
 def train(
     build: Callable[..., AdapterTrainer],
+    student: Student,
+    data: TrainingData,
+    training: Training,
     *,
-    settings: TrainingSettings,
-    train_data: Data,
-    validation_data: Data,
-    collator: Collator,
     workspace: Path,
-    description: str,
-    free: PreTrainedModel | None = None,
     picked_by: str = "loss",
     reporting: Reporting,
 ) -> tuple[TrainingResult, dict[str, Tensor]]:
@@ -97,35 +81,33 @@ def train(
 
     Args:
         build: makes the trainer from the keyword arguments that every training shares.
-        settings: see `TrainingSettings`.
-        train_data: what is learnt.
-        validation_data: what the epoch is chosen by.
-        collator: makes batches, see `choose_collator`.
+        student: who learns.
+        data: what it reads.
+        training: how it goes.
         workspace: folder of the checkpoints; it may be removed once the adapter is saved.
-        description: for the progress bar.
-        free: the base, where nothing but the trained model needs its weights: they are let go where that one is sharded
-            (`LoadedBase.is_whole`).
         picked_by: the logged validation value that picks the epoch.
         reporting: trackers that get the log.
 
     Returns:
         How it went, and the best epoch's weights by the model's own names.
     """
+    settings, description = training.settings, training.description
+    collator = data.collator or _chosen_collator(student, data.train, settings)
     progress = Progress(description)
     callbacks: list[TrainerCallback] = [progress, StopWithoutLoss(description)]
-    if free is not None:
-        callbacks.append(FreeOnceSharded(free))
+    if student.base_is_free:
+        callbacks.append(FreeOnceSharded(student.base.model))
     if settings.early_stopping_patience is not None:
         callbacks.append(EarlyStoppingCallback(settings.early_stopping_patience))
     trainer = build(
         args=training_arguments(settings, workspace, picked_by=picked_by, run_name=reporting.run),
-        train_dataset=train_data,
-        eval_dataset=validation_data,
+        train_dataset=data.train,
+        eval_dataset=data.validation,
         data_collator=collator,
         callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)
-    num_steps = num_steps_of(settings, len(train_data))
+    num_steps = num_steps_of(settings, len(data.train))
     with (
         progress_bar(description, num_steps) as progress.show,
         memory_for(description, advice=_LESS_MEMORY),
@@ -214,17 +196,11 @@ def tokenized_parts(
 
 def train_and_save(
     build: Callable[..., AdapterTrainer],
+    student: Student,
+    data: TrainingData,
+    training: Training,
     *,
-    model: PeftModel,
-    base: LoadedBase,
-    task: Task,
-    data: tuple[Data, Data],
-    settings: TrainingSettings,
-    out: Path,
-    description: str,
     note: Mapping[str, object],
-    base_is_free: bool = True,
-    collator: Collator | None = None,
     picked_by: str = "loss",
     record: Callable[[TrainingResult], Mapping[str, object]] | None = None,
 ) -> TrainingResult:
@@ -232,65 +208,51 @@ def train_and_save(
 
     Args:
         build: as for `train`.
-        model: the base with the adapter that is trained.
-        base: what it stands on.
-        task: which it learns.
-        data: training and validation data.
-        settings: as for `train`.
-        out: the adapter's folder.
-        description: as for `train`.
+        student: who learns.
+        data: what it reads.
+        training: how it goes, and where the adapter is kept.
         note: how the adapter was made; what it names differently is another training.
-        base_is_free: no teacher needs the base while the adapter trains.
-        collator: makes batches; `choose_collator`'s without.
         picked_by: as for `train`.
         record: what `training.json` says beside the result.
 
     Returns:
         How it went; also written to `training.json` in `out`.
     """
+    out, description = training.out, training.description
     check_place(out)
-    settings = fit_warmup(settings, len(data[0]), description)
-    sequences = [part.sequences for part in data]
-    identity = fingerprint([base.fingerprint, task.definition, settings.identity(), note, *sequences])
+    settings = fit_warmup(training.settings, len(data.train), description)
+    sequences = [part.sequences for part in (data.train, data.validation)]
+    identity = fingerprint([student.base.fingerprint, data.task.definition, settings.identity(), note, *sequences])
     workspace = out.with_name(f".{out.name}.{identity}.training")  # checkpoints of other settings or data are no start
     distributed.from_main(lambda: clear_leftovers(out.parent, out.name))
     result, weights = train(
         build,
-        settings=settings,
-        train_data=data[0],
-        validation_data=data[1],
-        collator=collator or _chosen_collator(model, base, data[0], settings),
+        student,
+        data,
+        replace(training, settings=settings),
         workspace=workspace,
-        description=description,
-        free=base.model if base_is_free else None,
         picked_by=picked_by,
         reporting=Reporting.of(settings.report_to, out, description, identity),
     )
     outcome = {"best_epoch": result.best_epoch, "converged": result.converged}
-    full_note = {"task": task.name, "settings": settings.model_dump(exclude={"report_to"}), **outcome, **note}
-    sizes = {"num_examples": len(data[0]), "num_validation": len(data[1])}
-    told = dataclasses.asdict(result) | sizes | dict(record(result) if record else {})
-    distributed.from_main(lambda: _write_trained(out, model, base, note=full_note, weights=weights, told=told))
+    full_note = {"task": data.task.name, "settings": settings.model_dump(exclude={"report_to"}), **outcome, **note}
+    sizes = {"num_examples": len(data.train), "num_validation": len(data.validation)}
+    told = asdict(result) | sizes | dict(record(result) if record else {})
+    distributed.from_main(lambda: _write_trained(out, student, note=full_note, weights=weights, told=told))
     return result
 
 
-def _chosen_collator(model: PeftModel, base: LoadedBase, data: Data, settings: TrainingSettings) -> Collator:
-    pad = base.tokenizer.pad_token_id
-    return choose_collator(model, data.sequences, packing=settings.packing, pad_token_id=pad)
+def _chosen_collator(student: Student, data: Data, settings: TrainingSettings) -> Collator:
+    pad = student.base.tokenizer.pad_token_id
+    return choose_collator(student.model, data.sequences, packing=settings.packing, pad_token_id=pad)
 
 
 def _write_trained(
-    out: Path,
-    model: PeftModel,
-    base: LoadedBase,
-    *,
-    note: Mapping[str, object],
-    weights: dict[str, Tensor],
-    told: Mapping[str, object],
+    out: Path, student: Student, *, note: Mapping[str, object], weights: dict[str, Tensor], told: Mapping[str, object]
 ) -> None:
     """Move a finished adapter into place, with its card and `training.json`; delete the checkpoints of it."""
     with atomic_folder(out) as folder:
-        save_adapter(model, folder, base=base, note=note, weights=weights)
+        save_adapter(student.model, folder, base=student.base, note=note, weights=weights)
         write_json(folder / "training.json", told)
         write_card(folder)
     for stale in out.parent.glob(f".{out.name}.*.training"):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from command_line import muscle
+from helpers.command_line import muscle
 from muscle import CompareOptions
 from muscle.cli import app
 from muscle.commands.help.grouped import MORE

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.places import DATA
 from muscle import CompareOptions, compare, read_run
 from muscle.errors import ConfigError
 from muscle.flips.explaining.cause_report import sentence
@@ -17,7 +18,6 @@ from muscle.flips.explaining.loose_scorer import loose_match
 from muscle.flips.options import CauseRule
 from muscle.predictions.readers import inspect, openai_evals
 from muscle.report.text.markdown import render_markdown
-from places import DATA
 
 Row = dict[str, Any]
 

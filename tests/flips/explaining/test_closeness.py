@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from typer.testing import CliRunner
 
+from helpers.page_text import Page
 from muscle import compare
 from muscle.cli import app
 from muscle.errors import DataError
 from muscle.flips.explaining import llama_cpp
 from muscle.flips.explaining.closeness import closeness, summary, tails_sentence
 from muscle.report.page.html import render_html
-from page_text import Page
 
 KNOWN = {  # Llama 3 8B: same top p, mean KLD, RMS Δp, as llama.cpp's README prints them
     "q8_0": ("97.674 ± 0.034", "0.001355 ±   0.000005", "1.198 ± 0.003"),

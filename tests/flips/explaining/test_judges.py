@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from json_lines import write_lines
+from helpers.json_lines import write_lines
 from muscle import CompareOptions, Run, compare
 from muscle.errors import DataError, JoinError
 from muscle.flips.explaining.judges import (

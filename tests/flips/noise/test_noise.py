@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from helpers.report_examples import typed
 from muscle import compare, read_run
 from muscle.flips.noise.floor import UNKNOWN
 from muscle.flips.result.verdict import JudgedTask, judge
@@ -20,7 +21,6 @@ from muscle.gate import gate
 from muscle.report.text.markdown import render_markdown
 from muscle.report.text.terminal import print_report
 from muscle.yaml_files import yaml_text
-from report_examples import typed
 
 
 def run(passed: np.ndarray, num: int, *, seed: int = 0, score: bool = False) -> pl.DataFrame:

@@ -6,11 +6,11 @@ from typing import Any
 import polars as pl
 import pytest
 
+from helpers.places import DATA
 from muscle import CompareOptions, Run, compare, history, read_run
 from muscle.errors import ConfigError, DataError, JoinError
 from muscle.flips.pairing.comparability import Difference, check_comparable, find_differences
 from muscle.predictions.writers.convert import convert
-from places import DATA
 
 FILES = DATA / "readers"
 

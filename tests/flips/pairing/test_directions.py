@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from command_line import muscle, refused, write
+from helpers.command_line import muscle, refused, write
 from muscle import CompareOptions, compare
 from muscle.errors import JoinError
 

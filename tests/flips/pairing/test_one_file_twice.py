@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from command_line import muscle, refused, rows, write
+from helpers.command_line import muscle, refused, rows, write
 from muscle.gate import gate, load_baseline, save_baseline
 
 

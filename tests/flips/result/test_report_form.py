@@ -5,9 +5,9 @@ import json
 import pytest
 
 from golden.runs import FOLDER, REPORTS, repeated_runs
+from helpers.places import ROOT
 from muscle import Report, compare
 from muscle.errors import DataError
-from places import ROOT
 
 KEPT = [name for name in REPORTS if name != "chain"]
 

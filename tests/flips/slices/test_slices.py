@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from scipy import stats
 
+from helpers.two_versions import verdicts
 from muscle import read_run
 from muscle.errors import ConfigError, DataError
 from muscle.flips.measuring.tally import tally
@@ -24,7 +25,6 @@ from muscle.flips.statistics.counts import upper_tail
 from muscle.flips.statistics.intervals import mcnemar
 from muscle.report.text.slices import print_slices, slice_rows, slices_markdown
 from muscle.typed_json import from_json, to_json
-from two_versions import verdicts
 
 
 def typed(report: dict[str, Any]) -> TaskSlices:

@@ -19,7 +19,7 @@ from muscle.pipeline.update import update
 from muscle.tasks import load_examples
 from muscle.tasks.prompt import Prompt
 from muscle.yaml_files import yaml_text
-from tiny import CHAT_TEMPLATES, GENERATION_YAML, TASK_YAML, save_base, write_choice_rows
+from tiny.bases import CHAT_TEMPLATES, GENERATION_YAML, TASK_YAML, save_base, write_choice_rows
 
 TEMPLATE = (
     "{% for m in messages %}<{{ m.role }}> {{ m.content }} <eos>{% endfor %}"

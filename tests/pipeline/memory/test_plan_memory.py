@@ -5,7 +5,8 @@ import json
 import huggingface_hub.constants
 import pytest
 
-from command_line import muscle
+from helpers.command_line import muscle
+from helpers.places import ROOT
 from muscle.config.settings import TrainingSettings
 from muscle.config.update_file import load_config
 from muscle.errors import ConfigError
@@ -13,7 +14,6 @@ from muscle.pipeline.dry_run import plan_update
 from muscle.pipeline.memory.cards import card_of
 from muscle.pipeline.memory.changes import changed
 from muscle.pipeline.resources import ModelSizes
-from places import ROOT
 
 EXAMPLE = ROOT / "examples" / "llama-8b-classifier" / "update.yaml"
 LLAMA_8B = {

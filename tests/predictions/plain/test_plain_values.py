@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from json_lines import write_lines
+from helpers.json_lines import write_lines
 from muscle import Run, read_run
 from muscle.errors import DataError
 from muscle.predictions.plain import json_lines

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from json_lines import write_lines
+from helpers.json_lines import write_lines
 from muscle import read_run
 from muscle.errors import DataError, UnclearColumns
 from muscle.predictions.plain import known_names

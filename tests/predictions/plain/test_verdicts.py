@@ -10,14 +10,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-from json_lines import write_lines
+from helpers.json_lines import write_lines
+from helpers.places import DATA
 from muscle import Run, read_run
 from muscle.errors import ConfigError, DataError
 from muscle.gate.baseline import load_baseline, save_baseline
 from muscle.predictions import write_records
 from muscle.predictions.run import Unread
 from muscle.predictions.writers.convert import convert
-from places import DATA
 
 FILES = DATA / "readers"
 

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.places import DATA
 from muscle import read_run
 from muscle.errors import DataError
 from muscle.predictions.readers import inspect, lm_eval, promptfoo
 from muscle.predictions.readers.shared import json_members as reader_json
-from places import DATA
 
 FILES = DATA / "readers"
 DEEP = b"[" * 100_000 + b"]" * 100_000

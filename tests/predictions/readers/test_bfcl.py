@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from harness_files import bfcl_scores, refusal
+
 from muscle import read_run
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import polars as pl
 import pytest
 
+from helpers.places import DATA
 from muscle import read_run
 from muscle.errors import ConfigError, DataError
 from muscle.predictions.writers.convert import convert
-from places import DATA
 
 FILES = DATA / "readers"
 RUNS = [

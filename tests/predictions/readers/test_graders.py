@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from harness_files import helm_run, write
+
+from helpers.places import DATA
 from muscle import read_run
 from muscle.flips.pairing.comparability import find_differences
 from muscle.predictions.writers.convert import convert
-from places import DATA
 
 INSPECT = DATA / "harness_runs" / "inspect" / "old.json"
 Change = Callable[[dict[str, Any]], object]

@@ -17,9 +17,9 @@ import pytest
 from scipy.stats import binomtest
 
 import muscle
+from helpers.places import DATA
 from muscle import read_run
 from muscle.predictions.writers.convert import convert
-from places import DATA
 
 FILES = DATA / "harness_runs"
 RELEASES = ("0.4.13", "0.4.2")

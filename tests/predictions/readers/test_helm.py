@@ -6,10 +6,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-
 from harness_files import helm_run, refusal
+
+from helpers.places import DATA
 from muscle import read_run
-from places import DATA
 
 
 def test_helms_own_results_come_out_of_its_run() -> None:

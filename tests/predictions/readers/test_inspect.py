@@ -11,11 +11,11 @@ from typing import Any
 import polars as pl
 import pytest
 
+from helpers.places import DATA
 from muscle import read_run
 from muscle.errors import DataError
 from muscle.predictions.readers import inspect
 from muscle.predictions.readers.shared import zip_archive as _zip
-from places import DATA
 
 FILES = DATA / "readers" / "inspect"
 GARDENS = [f"garden-1.{kind}" for kind in ("deflate.eval", "zstd.eval", "chunked.eval", "json")]

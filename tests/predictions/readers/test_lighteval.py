@@ -8,11 +8,11 @@ from typing import Any
 
 import polars as pl
 import pytest
-
 from harness_files import refusal, write
+
+from helpers.places import DATA
 from muscle import read_run
 from muscle.predictions.readers.lighteval import details as _lighteval_details
-from places import DATA
 
 
 def test_lightevals_own_results_come_out_of_its_details() -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from helpers.places import DATA
 from muscle import Run, read_run
 from muscle.errors import DataError
 from muscle.predictions.readers import lm_eval
-from places import DATA
 
 FILES = DATA / "readers" / "lm_eval"
 RELEASES = {"0.4.13": "0.4.13/toy__model-1", "0.4.5": "0.4.5/toy__model-1", "0.4.2": "0.4.2"}

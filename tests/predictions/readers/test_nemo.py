@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from harness_files import refusal, write, write_lines
+
 from muscle import compare, read_run
 from muscle.errors import JoinError
 

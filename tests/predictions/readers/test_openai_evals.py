@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from harness_files import output_item, refusal, write, write_lines
+
 from muscle import read_run
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from harness_files import refusal
+
 from muscle import read_run
 
 

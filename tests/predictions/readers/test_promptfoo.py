@@ -9,11 +9,11 @@ from typing import Any
 import polars as pl
 import pytest
 
+from helpers.places import DATA
 from muscle import CompareOptions, compare, read_run
 from muscle.errors import DataError, JoinError
 from muscle.flips.pairing.comparability import find_differences
 from muscle.predictions.readers import promptfoo
-from places import DATA
 
 FILES = DATA / "readers" / "promptfoo"
 SHORT = "Answer: {{q}}"

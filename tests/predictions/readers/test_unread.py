@@ -9,13 +9,13 @@ from typing import Any
 
 import polars as pl
 import pytest
-
 from harness_files import bfcl_scores, helm_run, output_item, write, write_lines
+
+from helpers.places import DATA
 from muscle import Run, read_run
 from muscle.errors import DataError, JoinError
 from muscle.flips.pairing.comparability import check_comparable
 from muscle.predictions.writers.convert import convert
-from places import DATA
 
 FILES = DATA / "readers"
 LM_EVAL = FILES / "lm_eval" / "0.4.13" / "toy__model-1"

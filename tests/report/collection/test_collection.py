@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 import muscle
-from command_line import muscle as command
+from helpers.command_line import muscle as command
+from helpers.page_text import Page
+from helpers.report_examples import make_report, typed, undefined
 from muscle.errors import DataError
 from muscle.report.collection.figures import avoided_against_gap, inconsistency_with_flips
 from muscle.report.collection.page import render_collection
@@ -20,8 +22,6 @@ from muscle.report.collection.rows import collect
 from muscle.report.collection.tables import flat_table, tables
 from muscle.report.collection.text import collection_latex, collection_markdown
 from muscle.report.text.table_forms import shown, to_csv
-from page_text import Page
-from report_examples import make_report, typed, undefined
 
 HOSTILE = "<img src=x onerror=alert(1)>|**b** @c \x1b[31m\u202egnp & \\input{/etc/passwd} 5%"
 

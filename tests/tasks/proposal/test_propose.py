@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from command_line import muscle
+from helpers.command_line import muscle
 from muscle import get_task
 from muscle.errors import ConfigError, DataError
 from muscle.tasks import load_examples

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from muscle.errors import DataError
 from muscle.training.crossing.positions import align, cross_texts, sequenced
 from muscle.training.crossing.spelling import Spelling
-from tokenizer_kinds import KINDS, TEXTS, trained_tokenizer
+from tiny.tokenizer_kinds import KINDS, TEXTS, trained_tokenizer
 
 TOKENIZERS = {kind: trained_tokenizer(kind, bos=kind in ("byte-fallback", "digits")) for kind in KINDS}
 SPELLINGS = {kind: Spelling.of(tokenizer) for kind, tokenizer in TOKENIZERS.items()}

@@ -7,7 +7,7 @@ import torch
 
 from muscle.training.crossing.projection import Beginnings, project
 from muscle.training.crossing.spelling import Spelling
-from tokenizer_kinds import KINDS, trained_tokenizer
+from tiny.tokenizer_kinds import KINDS, trained_tokenizer
 
 SPELLINGS = {kind: Spelling.of(trained_tokenizer(kind)) for kind in KINDS}
 

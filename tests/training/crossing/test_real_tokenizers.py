@@ -19,10 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
+from helpers.places import SHARED
 from muscle.training.crossing.positions import align, sequenced
 from muscle.training.crossing.projection import project
 from muscle.training.crossing.spelling import Spelling
-from places import SHARED
 
 FOLDERS = [Path(part) for part in os.environ.get("MUSCLE_TEST_TOKENIZERS", "").split(os.pathsep) if part]
 FILES = sorted((SHARED / "data").glob("*/*.jsonl")) if (SHARED / "data").is_dir() else []

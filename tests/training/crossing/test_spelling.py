@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from muscle.errors import ModelError
 from muscle.training.crossing.spelling import Spelling
-from tiny import byte_tokenizer
-from tokenizer_kinds import KINDS, TEXTS, trained_tokenizer
+from tiny.bases import byte_tokenizer
+from tiny.tokenizer_kinds import KINDS, TEXTS, trained_tokenizer
 
 TOKENIZERS = {kind: trained_tokenizer(kind) for kind in KINDS}
 

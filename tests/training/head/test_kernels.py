@@ -30,8 +30,8 @@ from muscle.training.losses.fused import (
 )
 from muscle.training.stored_trainers import task_trainer
 from muscle.training.teachers.rows import hidden_rows, mixed_rows, projected_rows
-from tiny import save_base
-from tiny_pair import tiny_task
+from tiny.bases import save_base
+from tiny.pair import tiny_task
 
 pytest.importorskip("triton", reason="triton is not installed; it exists for Linux alone")
 

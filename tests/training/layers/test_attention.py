@@ -14,7 +14,7 @@ from transformers import (
 
 from muscle.training.data.batches import PackingCollator, PaddingCollator, model_inputs
 from muscle.training.layers.attention import KEPT, LONGEST, block_attention, causal_attention
-from tiny import SIZES
+from tiny.bases import SIZES
 
 CONFIGS = {
     "llama, grouped heads": LlamaConfig(**SIZES, num_key_value_heads=2),

@@ -25,7 +25,7 @@ from muscle.training.options.lessons import label_lesson
 from muscle.training.options.losses import TargetRows
 from muscle.training.options.targets import labels
 from muscle.training.options.trainer import OptionLoss, OptionTrainer
-from tiny import CHAT_TEMPLATES, GENERATION_YAML, TASK_YAML, save_base, write_choice_rows
+from tiny.bases import CHAT_TEMPLATES, GENERATION_YAML, TASK_YAML, save_base, write_choice_rows
 
 LORA = LoraSettings(r=4, alpha=8)
 SETTINGS = TrainingSettings(

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from option_teachers import teachers
 
 from muscle.training.options.distances import centred, inhibition, logits, softened, symmetric
 from muscle.training.options.losses import Source, TargetRows, option_terms, right_option_loss
 from muscle.training.options.targets import NO_LABEL
-from option_teachers import teachers
 
 EXACT = {"rtol": 0.0, "atol": 1e-13}
 

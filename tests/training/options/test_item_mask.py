@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from option_teachers import teachers
 
 from muscle.config.alignment import AlignmentSettings
 from muscle.config.methods import AnswerSettings
@@ -20,8 +21,7 @@ from muscle.training.options.lessons import taught_lesson
 from muscle.training.options.losses import Source, TargetRows, item_mask, option_terms
 from muscle.training.options.targets import NO_LABEL
 from muscle.training.options.trainer import OptionLoss, OptionTrainer
-from option_teachers import teachers
-from tiny_pair import SETTINGS, aligned, tiny_pair, weights
+from tiny.pair import SETTINGS, aligned, tiny_pair, weights
 
 MASKS = ("student_wrong", "old_right", "old_always", "token_likelihood", "sequence_likelihood")
 

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from option_teachers import teachers
 
 from muscle.config.alignment import AlignmentSettings
 from muscle.errors import DataError
@@ -15,7 +16,6 @@ from muscle.training.options.distances import centred, softened
 from muscle.training.options.lessons import distance_of, focal_weight, taught_lesson
 from muscle.training.options.losses import TargetRows, margin, margin_hinge, option_terms, right_option_loss
 from muscle.training.options.targets import NO_LABEL
-from option_teachers import teachers
 
 EXACT = {"rtol": 0.0, "atol": 1e-13}
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from option_teachers import teachers
 
 from muscle.training.options.losses import (
     TargetRows,
@@ -12,7 +13,6 @@ from muscle.training.options.losses import (
     right_option_loss,
 )
 from muscle.training.options.targets import NO_LABEL, labels
-from option_teachers import teachers
 
 
 def student(items: int = 7, options: int = 4) -> torch.Tensor:

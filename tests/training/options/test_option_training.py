@@ -21,7 +21,7 @@ from muscle.training.options.losses import TargetRows, option_terms
 from muscle.training.options.targets import NO_LABEL, mixture
 from muscle.training.options.train import reads_items, train_on_labels
 from muscle.training.options.trainer import OptionLoss, OptionTrainer
-from tiny_pair import LORA, SETTINGS, aligned, fine_tuned, tiny_base, tiny_pair, weights
+from tiny.pair import LORA, SETTINGS, aligned, fine_tuned, tiny_base, tiny_pair, weights
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from command_line import muscle
+from helpers.command_line import muscle
 from muscle.evaluation.sampling import Sampling
 from muscle.record.local import LocalModel, record_local
 from muscle.record.log import RecordLog
@@ -14,7 +14,7 @@ from muscle.record.read import read_record
 from muscle.tasks.recorded import teaches
 from muscle.training.options.data import OptionData
 from muscle.training.options.recorded import answered, read_recorded
-from tiny_pair import aligned, tiny_pair, trained, weights
+from tiny.pair import aligned, tiny_pair, trained, weights
 
 EVEN = torch.zeros(1, 4)
 

@@ -13,7 +13,7 @@ from muscle.training.options.data import OptionData
 from muscle.training.options.distances import symmetric
 from muscle.training.options.twins import Halves, bootstrapped
 from muscle.training.start import Start
-from tiny_pair import LORA, SETTINGS, aligned, fine_tuned, tiny_base, tiny_pair, weights
+from tiny.pair import LORA, SETTINGS, aligned, fine_tuned, tiny_base, tiny_pair, weights
 
 IDS = torch.tensor([[3, 4, 5, 6, 7]])
 

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from option_teachers import teachers
 
 from muscle.training.options.teachers import fit_stack
-from option_teachers import teachers
 
 
 def drawn(scores: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from option_teachers import teachers
 
 from muscle.training.options.targets import (
     NO_LABEL,
@@ -13,7 +14,6 @@ from muscle.training.options.targets import (
     reliability_share,
     stack,
 )
-from option_teachers import teachers
 
 EXACT = {"rtol": 0.0, "atol": 1e-14}
 

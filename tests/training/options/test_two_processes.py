@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from processes import assert_same_training, launch, update_alone, write_config, write_inputs
-from tiny import write_choice_rows
+from tiny.bases import write_choice_rows
+from tiny.processes import assert_same_training, launch, update_alone, write_config, write_inputs
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from muscle.training.teachers.cross_examples import Crossed
 from muscle.training.teachers.crossed_rows import Crossing, crossed_row_maker
 from muscle.training.teachers.make_rows import RowForm, row_maker
 from muscle.training.teachers.rows import ProjectedRows
-from tokenizer_kinds import TEXTS, save_base_with, trained_tokenizer
+from tiny.tokenizer_kinds import TEXTS, save_base_with, trained_tokenizer
 
 MASKS = ("student_wrong", "old_right", "old_always", "token_likelihood", "sequence_likelihood")
 READ = [TEXTS[0], TEXTS[4], "a b 👩‍👩‍👧 201 naïve c"]

@@ -11,7 +11,7 @@ from muscle.models.bases import load_base
 from muscle.tasks import load_examples
 from muscle.training.teachers.make_rows import TaskModel
 from muscle.training.teachers.option_rows import store_options
-from tiny import TASK_YAML, save_base, write_choice_rows
+from tiny.bases import TASK_YAML, save_base, write_choice_rows
 
 
 @pytest.fixture(scope="module")

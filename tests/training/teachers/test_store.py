@@ -17,7 +17,7 @@ from muscle.training.head.output_head import OutputHead
 from muscle.training.teachers import write_store
 from muscle.training.teachers.rows import HiddenRows, MixedRows, OptionRows, ProjectedRows, TopkRows
 from muscle.training.teachers.store import Manifest
-from muscle.training.teachers.write_store import build_store
+from muscle.training.teachers.write_store import RowLayout, build_store
 
 WIDTH = 6
 COUNTS = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3]
@@ -68,11 +68,9 @@ def build(path, teacher=None, *, kind="projected", identity=IDENTITY, dtype=torc
     return build_store(
         path,
         teacher or Teacher(kind),
-        kind=kind,
+        RowLayout(kind, WIDTH, dtype),
         identity=identity,
         num_tokens=COUNTS,
-        width=WIDTH,
-        dtype=dtype,
         **arguments,
     )
 

@@ -9,6 +9,7 @@ import typer
 
 from muscle.commands.options import Out, Precision, Quiet, Settings, TaskOption, TrainOption
 from muscle.commands.shell import assignments, check_outputs, say, start
+from muscle.errors import ConfigError
 
 if TYPE_CHECKING:
     from muscle.config.update_file import StageSettings
@@ -96,21 +97,20 @@ def evaluate(
     """
     start(quiet)
     check_outputs(out, folder=True)
-    from muscle.pipeline.steps import evaluate_step
+    if repeats > 1 and temperature == 0:
+        raise ConfigError(f"--repeats {repeats}: greedy answers are all the same; add --temperature, e.g. 0.7")
+    from muscle.evaluation.sampling import Sampling
+    from muscle.pipeline.steps import Backend, evaluate_step
 
+    arguments = assignments(vllm or [], option="--vllm", example="max_model_len=4096")
     written = evaluate_step(
         model,
         task,
         data,
         out,
-        batch_size=batch_size,
-        precision=precision,
+        backend=Backend(backend, precision, batch_size, arguments),
+        sampling=Sampling(repeats, temperature, seed),
         limit=limit,
-        repeats=repeats,
-        temperature=temperature,
-        seed=seed,
-        backend=backend,
-        vllm=assignments(vllm or [], option="--vllm", example="max_model_len=4096"),
         settings=_stage_settings(config, set_ or []),
         train=train,
     )

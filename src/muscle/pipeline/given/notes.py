@@ -7,26 +7,24 @@ from typing import TYPE_CHECKING
 
 from muscle.pipeline.given.prompt_check import prompt_differences
 from muscle.pipeline.loaded_bases import Side
-from muscle.pipeline.stages import UpdateStages
+from muscle.pipeline.update_parts import UpdateParts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-def given_prompt_notes(
-    update_stages: UpdateStages, tokenizers: Mapping[Side, PreTrainedTokenizerBase | None]
-) -> list[str]:
+def given_prompt_notes(update: UpdateParts, tokenizers: Mapping[Side, PreTrainedTokenizerBase | None]) -> list[str]:
     """Return where the given adapters' prompts and this update's differ, a line each.
 
     Args:
-        update_stages: the update.
+        update: whose adapters they are.
         tokenizers: each base's; None where it is not on this machine.
     """
     notes: list[str] = []
-    for side in update_stages.sides:
+    for side in update.sides:
         tokenizer = tokenizers[side]
-        for name, folder in update_stages.given(side).items():
-            data = update_stages.data.get(name)
+        for name, folder in update.given(side).items():
+            data = update.data.get(name)
             if tokenizer is not None and data is not None:
                 notes += prompt_differences(folder, data.task, () if data.is_outline else data.train, tokenizer)
     return notes

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from muscle.config.alignment import AlignmentSettings
 from muscle.config.update_file import UpdateConfig
 from muscle.pipeline.loaded_bases import Side
 from muscle.pipeline.memory.cards import Card, smallest_that_holds
 from muscle.pipeline.memory.changes import Changes, changes_that_fit, memory_of
-from muscle.pipeline.memory.stage_memory import StageMemory, StageShape
+from muscle.pipeline.memory.stage_memory import StageKind, StageMemory, StageShape
 from muscle.pipeline.resources import ModelSizes, TreeSizes
 from muscle.pipeline.stage import Stage
 from muscle.pipeline.stages import UpdateStages
@@ -131,14 +132,8 @@ def _shapes(
         key = (name, stage.side, "train" if learns else "test")
         if key not in lengths:
             lengths[key] = _longest(data, tokenizer, scoring=not learns)
-        run = aligned.get(stage.name, "")
-        kind: Literal["finetune", "align", "labels", "draw", "score"] = "finetune"
-        if run:
-            kind = "align" if update_stages.methods[run].unit != "weights" else "score"
-        elif stage.epochs is None:
-            kind = "draw" if stage.answers else "score"
-        elif stage.name == f"control {name}":
-            kind, run = "labels", "compat"
+        run = "compat" if stage.name == f"control {name}" else aligned.get(stage.name, "")
+        kind = _work_of(stage, update_stages.methods[aligned[stage.name]] if stage.name in aligned else None)
         if stage.on_options and stage.epochs is not None and name not in trees:
             trees[name] = _largest_trees(
                 stage, data, tokenizers, update_stages.config.training.max_length, lengths[key]
@@ -156,6 +151,16 @@ def _shapes(
             )
         )
     return shapes
+
+
+def _work_of(stage: Stage, method: AlignmentSettings | None) -> StageKind:
+    """Return what a stage does; `method` is of one that trains a compatibility adapter."""
+    assert stage.data is not None, "the report takes no memory of a GPU"
+    if method is not None:
+        return "score" if method.unit == "weights" else "align"
+    if stage.epochs is None:
+        return "draw" if stage.answers else "score"
+    return "labels" if stage.name == f"control {stage.data.task.name}" else "finetune"
 
 
 def _longest(data: TaskData, tokenizer: PreTrainedTokenizerBase | None, *, scoring: bool) -> int | None:

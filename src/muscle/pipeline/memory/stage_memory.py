@@ -25,6 +25,8 @@ from muscle.config.update_file import UpdateConfig
 from muscle.pipeline.loaded_bases import Side
 from muscle.pipeline.resources import ModelSizes, TreeSizes, estimate
 
+StageKind = Literal["finetune", "align", "labels", "draw", "score"]
+
 
 @dataclass(frozen=True)
 class StageShape:
@@ -41,7 +43,7 @@ class StageShape:
     """
 
     name: str
-    kind: Literal["finetune", "align", "labels", "draw", "score"]
+    kind: StageKind
     side: Side
     longest: int | None
     generated: int = 0

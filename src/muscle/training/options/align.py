@@ -11,7 +11,6 @@ from torch import Tensor
 
 from muscle import distributed
 from muscle.config.alignment import AlignmentSettings
-from muscle.config.settings import TrainingSettings
 from muscle.errors import ConfigError, ModelError
 from muscle.files import read_json
 from muscle.locks import held
@@ -19,12 +18,13 @@ from muscle.models.adapters import load_adapter
 from muscle.models.bases import LoadedBase
 from muscle.provenance import fingerprint
 from muscle.tasks.recorded import Record
+from muscle.training.one_training import Student, Training
 from muscle.training.options.data import OptionData
 from muscle.training.options.lessons import Lesson, distance_of, label_lesson, taught_lesson
 from muscle.training.options.recorded import read_recorded
 from muscle.training.options.teachers import calibrated, teacher_scores
 from muscle.training.options.train import reads_items, train_on_options
-from muscle.training.options.trainer import OptionLoss
+from muscle.training.options.trainer import OptionLoss, OptionTrainer
 from muscle.training.options.twins import TwinTrainer, bootstrapped
 from muscle.training.run import TrainingResult
 from muscle.training.start import Start
@@ -40,19 +40,15 @@ class OptionAlignment:
         old: M_base_v1, loaded; or the record that stands for the old model.
         start: of the student, with the new base, both adapters and the method.
         data: the items.
-        settings: epochs, learning rate and so on.
-        out: the compatibility adapter's folder.
+        training: how it goes, and where the compatibility adapter is kept.
         stores: where what is made on the way stands.
-        description: for progress and log.
     """
 
     old: LoadedBase | Record
     start: Start
     data: OptionData
-    settings: TrainingSettings
-    out: Path
+    training: Training
     stores: KeptStores
-    description: str
 
     @property
     def alignment(self) -> AlignmentSettings:
@@ -84,9 +80,8 @@ class OptionAlignment:
         if distributed.sharded():
             # Before the teachers run for hours.
             tokenizer = self.new_base.tokenizer
-            reads_items(
-                self.new_base.model, self.data.items(tokenizer, self.settings.max_length), tokenizer.pad_token_id
-            )
+            items = self.data.items(tokenizer, self.training.settings.max_length)
+            reads_items(self.new_base.model, items, tokenizer.pad_token_id)
         if self.alignment.target == "twins":
             with old_base_away:
                 return self._twins()
@@ -96,14 +91,11 @@ class OptionAlignment:
         student = load_adapter(self.new_base, first, trainable=True) if first else self.start.student()
         with old_base_away:
             return train_on_options(
-                student,
-                self.new_base,
+                Student(student, self.new_base),
                 self.data,
                 lesson,
-                self._loss(),
-                settings=self._settings(),
-                out=self.out,
-                description=self.description,
+                partial(OptionTrainer, loss=self._loss()),
+                self._training(),
                 note=self._note(),
                 record=self._record(first),
                 selection=self.alignment.selection,
@@ -114,32 +106,28 @@ class OptionAlignment:
         """Train two adapters on bootstraps of the labelled items, as the halves of one; no teacher runs."""
         if distributed.num_processes() > 1:
             raise ConfigError("alignment.target: twins trains in one process; expected no launcher")
-        data = bootstrapped(self.data, self.settings.seed)
+        data = bootstrapped(self.data, self.training.settings.seed)
         return train_on_options(
-            self.start.twins(),
-            self.new_base,
+            Student(self.start.twins(), self.new_base),
             data,
             label_lesson(data),
-            self._loss(),
-            settings=self._settings(),
-            out=self.out,
-            description=self.description,
+            partial(TwinTrainer, loss=self._loss(), agreement=self.alignment.twins.agreement),
+            self._training(),
             note=self._note(),
             record=self._record(None),
             selection=self.alignment.selection,
-            trainer=partial(TwinTrainer, agreement=self.alignment.twins.agreement),
         )
 
     def _trained_on_labels(self) -> Path:
         """Train the start on the labels alone, or find what such a training left; return the adapter's folder."""
         labelled = self.data.labelled
         lesson = label_lesson(labelled)
-        tokenized = labelled.items(self.new_base.tokenizer, self.settings.max_length)
+        tokenized = labelled.items(self.new_base.tokenizer, self.training.settings.max_length)
         made_of = fingerprint(
             [
                 self.new_base.fingerprint,
                 self.start.content(),
-                self.settings.identity(),
+                self.training.settings.identity(),
                 self.alignment.selection,
                 lesson.target.digest,
                 *(part.sequences for part in tokenized),
@@ -150,18 +138,15 @@ class OptionAlignment:
             if distributed.from_main(out.is_dir):
                 return out
             train_on_options(
-                self.start.student(),
-                self.new_base,
+                # The new teacher stands on the base next.
+                Student(self.start.student(), self.new_base, base_is_free=False),
                 labelled,
                 lesson,
-                OptionLoss(),
-                settings=self.settings,
-                out=out,
-                description=f"{self.description}: labels first",
+                partial(OptionTrainer, loss=OptionLoss()),
+                replace(self.training, out=out, description=f"{self.training.description}: labels first"),
                 note={"stage": "labels", "unit": self.data.unit, "start": self.start.content()},
                 record={"unit": self.data.unit, "target": "labels"},
                 selection=self.alignment.selection,
-                base_is_free=False,  # the new teacher stands on it next
             )
         if not self.new_base.is_whole:
             raise ModelError(
@@ -195,13 +180,15 @@ class OptionAlignment:
             folder / f"{self.data.unit}-{name}",
             TaskModel.load(base, adapter),
             self.data,
-            settings=self.settings,
-            description=f"{self.description}: {name} teacher",
+            settings=self.training.settings,
+            description=f"{self.training.description}: {name} teacher",
         )
 
-    def _settings(self) -> TrainingSettings:
+    def _training(self) -> Training:
         epochs = self.alignment.unlabelled_epochs if self.data.unlabelled else None
-        return self.settings.model_copy(update={"epochs": epochs}) if epochs else self.settings
+        if not epochs:
+            return self.training
+        return replace(self.training, settings=self.training.settings.model_copy(update={"epochs": epochs}))
 
     def _loss(self) -> OptionLoss:
         masked, by_kl = self.alignment.target == "mask", self.alignment.target != "focal"

@@ -17,6 +17,7 @@ from muscle.models.adapter_check import adapter_content
 from muscle.models.adapters import load_adapter
 from muscle.models.bases import LoadedBase, without_adapter
 from muscle.models.option_scores import fits, reads_trees, whole_head
+from muscle.training.one_training import Student, Training, TrainingData
 from muscle.training.options.data import OptionData
 from muscle.training.options.items import ItemCollator, OptionItems
 from muscle.training.options.lessons import Lesson, label_lesson
@@ -61,82 +62,62 @@ def train_on_labels(
     student = load_adapter(base, start_from, trainable=True)
     note = {"stage": "labels", "unit": data.unit, "start_from": adapter_content(start_from)}
     return train_on_options(
-        student,
-        base,
+        Student(student, base),
         data,
         label_lesson(data),
-        OptionLoss(),
-        settings=settings,
-        out=out,
-        description=description,
+        partial(OptionTrainer, loss=OptionLoss()),
+        Training(settings, out, description),
         note=note,
         record={"unit": data.unit, "target": "labels"},
     )
 
 
 def train_on_options(
-    student: PeftModel,
-    base: LoadedBase,
+    student: Student,
     data: OptionData,
     lesson: Lesson,
-    loss: OptionLoss,
+    build: Callable[..., OptionTrainer],
+    training: Training,
     *,
-    settings: TrainingSettings,
-    out: Path,
-    description: str,
     note: Mapping[str, object],
     record: Mapping[str, object],
     selection: SelectionName = "own",
     items_before: int = 0,
-    trainer: Callable[..., OptionTrainer] = OptionTrainer,
-    base_is_free: bool = True,
 ) -> TrainingResult:
     """Train a student on the options of items and write its adapter.
 
     Args:
-        student: the base with a trainable adapter.
-        base: what it stands on.
+        student: who learns.
         data: the items.
         lesson: what they are to be answered like.
-        loss: how that is approached.
-        settings: epochs, learning rate and so on.
-        out: the adapter's folder.
-        description: for progress and log.
+        build: `OptionTrainer` with its loss: how that is approached.
+        training: how it goes, and where the adapter is kept.
         note: see `train_and_save`.
         record: what `training.json` says beside the result, the lesson's facts and what `_full_record` adds.
         selection: which validation value picks the epoch.
         items_before: that a training before this one has seen, for the control's length.
-        trainer: takes `OptionTrainer`'s arguments.
-        base_is_free: nothing needs the base afterwards; beside its shards it is not kept whole.
 
     Raises:
         ConfigError: the base is put in shards, and `reads_items` refuses it.
     """
     _refuse_no_items(data)
-    items = data.items(base.tokenizer, settings.max_length)
-    reading = _reading(student, items, base.tokenizer.pad_token_id, settings)
+    items = data.items(student.base.tokenizer, training.settings.max_length)
+    reading = _reading(student, items, training.settings)
     return train_and_save(
-        partial(trainer, model=student, targets=lesson.target, loss=loss, **reading),
-        model=student,
-        base=base,
-        task=data.task,
-        data=items,
-        settings=settings,
-        out=out,
-        description=description,
+        partial(build, model=student.model, targets=lesson.target, **reading),
+        student,
+        TrainingData(data.task, *items, ItemCollator()),
+        training,
         note={**note, "lesson": lesson.target.digest},
-        collator=ItemCollator(),
-        base_is_free=base_is_free,
         picked_by="cross_entropy" if selection == "cross_entropy" else "loss",
         record=partial(_full_record, data, {**record, **lesson.facts}, items_before),
     )
 
 
-def _reading(
-    student: PeftModel, items: tuple[OptionItems, OptionItems], pad_token_id: int, settings: TrainingSettings
-) -> dict[str, int]:
+def _reading(student: Student, items: tuple[OptionItems, OptionItems], settings: TrainingSettings) -> dict[str, int]:
     """Return how a trainer reads items, as its arguments."""
-    one_by_one = not reads_items(student, items, pad_token_id)
+    pad_token_id = student.base.tokenizer.pad_token_id
+    one_by_one = not reads_items(student.model, items, pad_token_id)
     memory_bytes = settings.chunk_memory_mb * 2**20
     return {"pad_token_id": pad_token_id, "option_by_option": one_by_one, "memory_bytes": memory_bytes}
 

@@ -61,6 +61,21 @@ class TaskModel:
 
 
 @dataclass(frozen=True)
+class RunningTeachers:
+    """Both task models, and the heads that their states go through.
+
+    Attributes:
+        old: M_v1.
+        new: M_v2, on the student's base.
+        heads: theirs and the student's, from `choose_engine`.
+    """
+
+    old: TaskModel
+    new: TaskModel
+    heads: Heads
+
+
+@dataclass(frozen=True)
 class RowForm:
     """What is kept of a teacher's distribution: its projection, its likeliest tokens, or the state that it comes from.
 
@@ -106,9 +121,7 @@ def row_maker(
 
 
 def mixture_maker(
-    old: TaskModel,
-    new: TaskModel,
-    heads: Heads,
+    teachers: RunningTeachers,
     sequences: Sequence[Sequence[int]],
     *,
     old_share: OldShare,
@@ -118,17 +131,16 @@ def mixture_maker(
     """Return a function that runs both teachers on examples (by index) and gives the rows of their mixture.
 
     Args:
-        old: M_v1.
-        new: M_v2, on the student's base.
-        heads: of the student and of both.
+        teachers: both of them.
         sequences: token ids, one list an example.
         old_share: the old teacher's share of each token.
         temperature: T of the mixture.
         memory_bytes: budget for the logits of a chunk.
     """
+    heads, pad_token_id = teachers.heads, teachers.new.base.tokenizer.pad_token_id
     run_old, run_new = (
-        state_maker(side.model, head, sequences, pad_token_id=new.base.tokenizer.pad_token_id)
-        for side, head in ((old, heads.old), (new, heads.new))
+        state_maker(side.model, head, sequences, pad_token_id=pad_token_id)
+        for side, head in ((teachers.old, heads.old), (teachers.new, heads.new))
     )
 
     def make(indices: Sequence[int]) -> MixedRows:

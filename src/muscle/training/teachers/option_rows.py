@@ -21,7 +21,7 @@ from muscle.tasks.task import Example
 from muscle.training.teachers.make_rows import TaskModel
 from muscle.training.teachers.rows import OptionRows
 from muscle.training.teachers.store import TeacherStore
-from muscle.training.teachers.write_store import build_store
+from muscle.training.teachers.write_store import RowLayout, build_store
 
 
 def store_options(
@@ -73,11 +73,9 @@ def store_options(
         return build_store(
             path,
             _row_maker(side, encoded, batch_size, memory_bytes),
-            kind="options",
+            RowLayout("options", 0, torch.float32),
             identity=identity,
             num_tokens=[len(options) for _, options in encoded],
-            width=0,
-            dtype=torch.float32,
             batch_size=batch_size,
             description=description,
         )

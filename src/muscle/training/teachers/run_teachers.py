@@ -20,13 +20,12 @@ from muscle.provenance import fingerprint, versions
 from muscle.training.data.examples import TokenizedExamples
 from muscle.training.head.head_pass import MEMORY_BYTES
 from muscle.training.head.output_head import OutputHead
-from muscle.training.head.usable_head import Heads
 from muscle.training.layers.fast_layers import fast_layers
 from muscle.training.teachers.crossed_rows import Crossing, crossed_row_maker
-from muscle.training.teachers.make_rows import RowForm, RowMaker, TaskModel, mixture_maker, row_maker
+from muscle.training.teachers.make_rows import RowForm, RowMaker, RunningTeachers, mixture_maker, row_maker
 from muscle.training.teachers.rows import MixedRows, OldShare, OptionRows, TopkRows, known_tokens
 from muscle.training.teachers.store import Rows, StoredTeachers, StoreKind, TeacherStore
-from muscle.training.teachers.write_store import build_store
+from muscle.training.teachers.write_store import RowLayout, build_store
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -74,9 +73,7 @@ class StoreSettings:
 
 def store_teachers(
     folder: Path,
-    old: TaskModel,
-    new: TaskModel,
-    heads: Heads,
+    teachers: RunningTeachers,
     data: Sequence[TokenizedExamples],
     *,
     kind: StoreKind,
@@ -88,9 +85,7 @@ def store_teachers(
 
     Args:
         folder: of the stores, `old` and `new`.
-        old: M_v1.
-        new: M_v2, on the student's base.
-        heads: from `choose_engine`.
+        teachers: both of them.
         data: training and validation data, in this order.
         kind: the engine that was chosen.
         settings: how they are run and kept.
@@ -103,7 +98,8 @@ def store_teachers(
     Raises:
         OutputError: they cannot be written, or the disk is too small.
     """
-    sequences = [ids for part in data for ids in part.sequences]
+    sequences, heads = [ids for part in data for ids in part.sequences], teachers.heads
+    student_base = teachers.new.base
     stores = {
         name: store_teacher(
             place / name,
@@ -115,16 +111,16 @@ def store_teachers(
             made_of={
                 "base": side.base.fingerprint,
                 "adapter": side.adapter,
-                "student_base": new.base.fingerprint,
-                "tokenizer": fingerprint(new.base.tokenizer.get_vocab()),
+                "student_base": student_base.fingerprint,
+                "tokenizer": fingerprint(student_base.tokenizer.get_vocab()),
             },
-            pad_token_id=new.base.tokenizer.pad_token_id,
+            pad_token_id=student_base.tokenizer.pad_token_id,
             settings=replace(settings, description=f"{settings.description}: {name} teacher"),
             crossing=crossing if name == "old" else None,
         )
         for name, side, head, place in (
-            ("old", old, heads.old, folder),
-            ("new", new, heads.new, new_folder or folder),
+            ("old", teachers.old, heads.old, folder),
+            ("new", teachers.new, heads.new, new_folder or folder),
         )
     }
     return StoredTeachers(stores["old"], stores["new"], heads)
@@ -178,16 +174,14 @@ def store_teacher(
         make_rows = row_maker(model, head, sequences, form, pad_token_id=pad_token_id)
     else:
         make_rows = crossed_row_maker(model, head, crossing, sequences, form)
-    width = topk or (student if kind == "projected" else head).weight.shape[1]
+    layout = RowLayout(kind, topk or (student if kind == "projected" else head).weight.shape[1], dtype)
     with fast_layers(model):
-        return _checked_store(path, make_rows, head, sequences, kind, identity, width, dtype, settings)
+        return _checked_store(path, make_rows, layout, head, sequences, identity, settings)
 
 
 def store_mixture(
     path: Path,
-    old: TaskModel,
-    new: TaskModel,
-    heads: Heads,
+    teachers: RunningTeachers,
     data: Sequence[TokenizedExamples],
     *,
     old_share: OldShare,
@@ -198,9 +192,7 @@ def store_mixture(
 
     Args:
         path: the store's folder.
-        old: M_v1.
-        new: M_v2, on the student's base.
-        heads: from `choose_engine`.
+        teachers: both of them.
         data: training and validation data, in this order.
         old_share: the old teacher's share of each token.
         share_name: stands for `old_share` in the store's identity: another share is another store.
@@ -213,19 +205,18 @@ def store_mixture(
         OutputError: it cannot be written, or the disk is too small.
     """
     sequences = [ids for part in data for ids in part.sequences]
-    student, dtype = heads.student, settings.dtype(heads.student)
+    old, new, student = teachers.old, teachers.new, teachers.heads.student
+    layout = RowLayout("mixed", student.weight.shape[1], settings.dtype(student))
     identity = {
         "base": [old.base.fingerprint, new.base.fingerprint],
         "adapter": [old.adapter, new.adapter],
         "tokenizer": fingerprint(new.base.tokenizer.get_vocab()),
         "share": share_name,
         "temperature": float(settings.temperature),
-        **_data_and_versions(sequences, student, dtype),
+        **_data_and_versions(sequences, student, layout.dtype),
     }
     make_rows = mixture_maker(
-        old,
-        new,
-        heads,
+        teachers,
         sequences,
         old_share=old_share,
         temperature=settings.temperature,
@@ -233,9 +224,7 @@ def store_mixture(
     )
     settings = replace(settings, description=f"{settings.description}: both teachers")
     with fast_layers(old.model), fast_layers(new.model):
-        return _checked_store(
-            path, make_rows, student, sequences, "mixed", identity, student.weight.shape[1], dtype, settings
-        )
+        return _checked_store(path, make_rows, layout, student, sequences, identity, settings)
 
 
 def _data_and_versions(sequences: Sequence[Sequence[int]], head: OutputHead, dtype: torch.dtype) -> dict[str, object]:
@@ -250,12 +239,10 @@ def _data_and_versions(sequences: Sequence[Sequence[int]], head: OutputHead, dty
 def _checked_store(
     path: Path,
     make_rows: RowMaker,
+    layout: RowLayout,
     head: OutputHead,
     sequences: Sequence[Sequence[int]],
-    kind: StoreKind,
     identity: Mapping[str, object],
-    width: int,
-    dtype: torch.dtype,
     settings: StoreSettings,
 ) -> TeacherStore:
     """Build or open a store; build it again where a few rows computed now differ from what it holds."""
@@ -263,11 +250,9 @@ def _checked_store(
         build_store,
         path,
         make_rows,
-        kind=kind,
+        layout,
         identity=identity,
         num_tokens=[len(ids) - 1 for ids in sequences],
-        width=width,
-        dtype=dtype,
         batch_size=settings.batch_size,
         description=settings.description,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -39,25 +39,37 @@ _NARROWED = ("vector", "log_probs")
 """Columns that are kept in the store's own precision; whatever else is real stands in float32."""
 
 
-def row_bytes(kind: StoreKind, width: int, dtype: torch.dtype) -> int:
-    """Return the bytes of a row on disk.
+@dataclass(frozen=True)
+class RowLayout:
+    """What a row is on disk.
 
-    >>> row_bytes("projected", 576, torch.float16), row_bytes("topk", 64, torch.float16)
+    Attributes:
+        kind: what it holds.
+        width: of its vector; k of a top-k store, 0 of options.
+        dtype: of its vector, or of its log-probabilities.
+
+    >>> RowLayout("projected", 576, torch.float16).num_bytes, RowLayout("topk", 64, torch.float16).num_bytes
     (1165, 393)
     """
-    entry = dtype.itemsize + (4 if kind == "topk" else 0)
-    return width * entry + _SCALAR_BYTES[kind]
+
+    kind: StoreKind
+    width: int
+    dtype: torch.dtype
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of a row."""
+        entry = self.dtype.itemsize + (4 if self.kind == "topk" else 0)
+        return self.width * entry + _SCALAR_BYTES[self.kind]
 
 
 def build_store(
     path: Path,
     make_rows: Callable[[Sequence[int]], Rows],
+    layout: RowLayout,
     *,
-    kind: StoreKind,
     identity: Mapping[str, object],
     num_tokens: Sequence[int],
-    width: int,
-    dtype: torch.dtype,
     batch_size: int = 8,
     shard_bytes: int = SHARD_BYTES,
     description: str = "teacher store",
@@ -69,11 +81,9 @@ def build_store(
     Args:
         path: its folder.
         make_rows: the rows of examples (by index), one after the other, from the running teacher.
-        kind: what `make_rows` gives.
+        layout: what `make_rows` gives, and how it is kept.
         identity: everything the rows depend on, as plain data; with `temperature`, T, where they are projected.
         num_tokens: rows per example: predicted tokens, or options.
-        width: of a row's vector; k of a top-k store, 0 of options.
-        dtype: of a row's vector, or of its log-probabilities, on disk.
         batch_size: examples in a call of `make_rows`; examples of like length share one.
         shard_bytes: size of a shard, about.
         description: for progress and log.
@@ -84,7 +94,7 @@ def build_store(
     Raises:
         OutputError: it cannot be written, or the disk is too small for it.
     """
-    size = row_bytes(kind, width, dtype)
+    size, kind = layout.num_bytes, layout.kind
     plan = _cut_into_shards(num_tokens, max(1, shard_bytes // size))
     known = distributed.from_main(lambda: _reusable_shards(path, kind, identity, plan))
     missing = [part for part in plan if part.start not in known]
@@ -95,7 +105,7 @@ def build_store(
             part = round_[distributed.rank()] if distributed.rank() < len(round_) else None
             shard = None
             if part is not None:
-                tensors = _shard_tensors(part, make_rows, num_tokens, batch_size, dtype)
+                tensors = _shard_tensors(part, make_rows, num_tokens, batch_size, layout.dtype)
                 shard = _write_shard(path, part, tensors)
             known |= {shard.first: shard for shard in distributed.gather(shard) if shard is not None}
             # Only now: what the manifest names is whole, whenever the build is killed.

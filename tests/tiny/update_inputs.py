@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from command_line import muscle
-from json_lines import write_lines
+from helpers.command_line import muscle
+from helpers.json_lines import write_lines
 from muscle.config.update_file import UpdateConfig, load_config
 from muscle.yaml_files import yaml_text
-from tiny import TASK_YAML, save_base, write_choice_rows
+from tiny.bases import TASK_YAML, save_base, write_choice_rows
 
 TRAINING = {
     "epochs": 1,

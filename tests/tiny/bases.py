@@ -8,7 +8,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from json_lines import write_lines
+from helpers.json_lines import write_lines
 
 WORDS = [f"w{index}" for index in range(40)]
 TOOLS = ("bowl", "fork", "rope", "lamp")

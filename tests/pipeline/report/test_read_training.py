@@ -7,7 +7,7 @@ import pytest
 from muscle.config.alignment import AlignmentSettings
 from muscle.config.settings import TrainingSettings
 from muscle.errors import DataError
-from muscle.pipeline.read_training import MAX_POINTS, AdapterPlace, read_training
+from muscle.pipeline.report.read_training import MAX_POINTS, AdapterPlace, read_training
 
 RESULT = {
     "best_epoch": 2,

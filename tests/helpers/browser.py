@@ -150,7 +150,7 @@ class Browser:
 
 
 def main() -> None:
-    """Save a picture of a page: `python tests/browser.py report.html picture.png [--dark] [--phone] [--whole]`."""
+    """Save a picture: `python tests/helpers/browser.py report.html picture.png [--dark] [--phone] [--whole]`."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("page", type=Path)
     parser.add_argument("picture", type=Path)

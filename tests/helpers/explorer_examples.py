@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from report_examples import ASKED_ONCE, around, estimate, make_report, nothing_more, undefined
+from helpers.report_examples import ASKED_ONCE, around, estimate, make_report, nothing_more, undefined
 
 CAUSES = ("knowledge", "format", "refusal", "cut_off", "error")
 

@@ -11,7 +11,7 @@ from muscle.models.bases import load_base
 from muscle.tasks import load_examples, split_train_validation
 from muscle.training.data.examples import tokenize
 from muscle.training.start import Start
-from tiny import TASK_YAML, save_base, write_choice_rows
+from tiny.bases import TASK_YAML, save_base, write_choice_rows
 
 SETTINGS = TrainingSettings(
     epochs=2, learning_rate=5e-3, warmup_steps=2, batch_size=4, gradient_accumulation=2, precision="float32"

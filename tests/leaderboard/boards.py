@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from command_line import rows, write
+from helpers.command_line import rows, write
 from muscle.leaderboard.build import build_leaderboard
 from muscle.leaderboard.entries import Entry, Group, Published
 from muscle.leaderboard.result import Leaderboard

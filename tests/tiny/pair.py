@@ -19,7 +19,7 @@ from muscle.tasks.task import Example, Task
 from muscle.training.align import align
 from muscle.training.finetune import finetune
 from muscle.training.run import TrainingResult
-from tiny import TASK_YAML, save_base, write_choice_rows
+from tiny.bases import TASK_YAML, save_base, write_choice_rows
 
 LORA = LoraSettings(r=4, alpha=8)
 SETTINGS = TrainingSettings(

@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from command_line import muscle
+from helpers.command_line import muscle
 from muscle.yaml_files import yaml_text
-from tiny import TASK_YAML, save_base, write_choice_rows
+from tiny.bases import TASK_YAML, save_base, write_choice_rows
 
 # 22 rows: 17 to train on and 5 to validate on, which no batch of 4 divides evenly.
 ROWS = 22

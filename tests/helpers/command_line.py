@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from json_lines import write_lines
+from helpers.json_lines import write_lines
 from muscle import cli
 
 Row = dict[str, Any]
