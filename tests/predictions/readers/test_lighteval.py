@@ -122,7 +122,7 @@ def test_details_whose_mean_is_not_that_of_lightevals_results_are_counted(tmp_pa
     assert read_run(tmp_path).unread == ()
     lighteval_results(tmp_path, results={"sums|0": {"em": 0.6}})
     (unread,) = read_run(tmp_path).unread
-    assert "em is 0.5 by its rows and 0.6 by results_" in unread.what
+    assert "em is 0.5 by its samples and 0.6 by results_" in unread.what
 
 
 def test_metrics_answers_and_tables_of_lighteval_that_are_not_read_are_told(tmp_path: Path) -> None:

@@ -69,7 +69,60 @@ def test_items_that_one_of_two_filters_lacks_are_counted(tmp_path: Path) -> None
     lines = file.read_text().splitlines()
     gone = next(line for line in lines if json.loads(line)["filter"] == "strict")
     file.write_text("\n".join(line for line in lines if line != gone))
-    assert losses(read_run(folder)) == [1]
+    (loss,) = read_run(folder).unread
+    told = "task sums: 1 of the 8 items that the results file counts (under the filters strict)"
+    assert (loss.num_items, loss.what) == (1, told)
+
+
+def test_a_filter_that_the_results_name_and_the_file_lacks_is_counted(tmp_path: Path) -> None:
+    folder = harness_folder(tmp_path)
+    file = one(folder, "samples_sums_*")
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join(line for line in lines if json.loads(line)["filter"] != "strict"))
+    assert losses(read_run(folder)) == [8]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "metric", "told"),
+    [
+        ("samples_letters_*", "acc", "task letters: acc is 0.571429 by its samples and 0.428571"),
+        ("samples_sums_*", "exact_match", "task sums: exact_match (strict) is 0.75 by its samples and 0.625"),
+    ],
+)
+def test_samples_whose_mean_is_not_that_of_the_results_are_told(
+    tmp_path: Path, pattern: str, metric: str, told: str
+) -> None:
+    folder = harness_folder(tmp_path)
+    file = one(folder, pattern)
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    line = next(place for place, row in enumerate(rows) if row[metric] == 0 and row["filter"] in ("none", "strict"))
+    edit(file, line, **{metric: 1.0})
+    (loss,) = read_run(folder).unread
+    assert loss.num_items is None and loss.what.startswith(told)
+    assert loss.what.endswith("by the results file: samples were lost or changed after the run")
+
+
+@pytest.mark.parametrize("run", ["0.4.13/toy__model-1", "0.4.13/toy__model-2", "0.4.5/toy__model-1", "0.4.2"])
+@pytest.mark.parametrize("metric", [None, "acc_norm", "f1", "exact_match"])
+def test_no_whole_run_of_the_harness_is_said_to_have_other_figures(run: str, metric: str | None) -> None:
+    options = {} if metric is None else {"metric": metric}
+    try:
+        found = read_run(FILES / "lm_eval" / run, **options)
+    except DataError as error:
+        assert "expected the metric 'f1'" in str(error)  # one that no sample has as a number
+    else:
+        assert found.unread == ()
+
+
+def test_a_metric_that_is_not_averaged_is_not_held_against_the_samples(tmp_path: Path) -> None:
+    folder = harness_folder(tmp_path)
+    file = one(folder, "results_*.json")
+    results = json.loads(file.read_text())
+    results["results"]["letters"]["acc,none"] = 0.1
+    for aggregation in ("mean", "def of_letters(items): ..."):
+        results["configs"]["letters"]["metric_list"][0]["aggregation"] = aggregation
+        write(file, results)
+        assert len(read_run(folder).unread) == (aggregation == "mean")
 
 
 def test_a_task_of_the_harness_without_a_file_of_samples_is_named_with_its_items(tmp_path: Path) -> None:

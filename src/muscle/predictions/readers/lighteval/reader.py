@@ -18,6 +18,7 @@ from muscle.predictions.readers.lighteval.details import Details
 from muscle.predictions.readers.shared.fields import number_at, object_at, text_at
 from muscle.predictions.readers.shared.json_members import load_object
 from muscle.predictions.readers.shared.likelihoods import ordered
+from muscle.predictions.readers.shared.own_figures import other_mean
 from muscle.predictions.readers.shared.values import known
 from muscle.predictions.records import concat_records
 from muscle.predictions.run import SCORE_PREFIX, Run, RunFacts, Unread
@@ -32,8 +33,6 @@ _TASK_FACTS = (
     "num_samples",
     "version",
 )
-# Both are means of the same numbers, rounded differently.
-_TOLERANCE = 1e-6
 
 
 def recognises(path: Path, head: bytes) -> bool:
@@ -149,9 +148,9 @@ class _Results:
         column = f"{SCORE_PREFIX}{details.metric}"
         judged = column in details.frame.columns and details.frame["correct"].null_count() < details.frame.height
         mean = details.frame[column].mean() if judged else None
-        if own is not None and isinstance(mean, float) and abs(mean - own) > _TOLERANCE and missing <= 0:
-            what = f"{details.metric} is {mean:.6g} by its rows and {own:.6g} by {self._files[date].name}"
-            losses.append(Unread(f"other rows than lighteval counted: {what}", str(file)))
+        if isinstance(mean, float) and missing <= 0:
+            by = self._files[date].name if date in self._files else ""
+            losses += other_mean(str(details.metric), [mean], own, where=str(file), by=by)
         return losses
 
     def without_details(self, tasks: set[str]) -> list[Unread]:
