@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from harness_files import bfcl_scores, helm_run, output_item, write, write_lines
+from harness_files import bfcl_scores, helm_run, output_item, stat, write, write_lines
 from muscle import Run, read_run
 from muscle.errors import DataError, JoinError
 from muscle.flips.pairing.comparability import check_comparable
@@ -298,7 +298,7 @@ def test_instances_that_helm_counts_and_the_run_lacks_are_counted(tmp_path: Path
     file = folder / "stats.json"
     count = {"name": {"name": "num_instances", "split": "test"}, "count": 1, "sum": 8, "mean": 8.0}
     write(file, [*json.loads(file.read_text()), count])
-    assert losses(read_run(folder)) == [5]
+    assert losses(read_run(folder)) == [6]
     assert read_run(FILES / "helm").unread == ()
 
 
@@ -306,8 +306,52 @@ def test_a_run_of_helm_that_did_not_end_is_named(tmp_path: Path) -> None:
     helm_run(tmp_path / "whole")
     helm_run(tmp_path / "cut")
     (tmp_path / "cut" / "per_instance_stats.json").unlink()
-    (loss,) = read_run(tmp_path).unread
-    assert (Path(loss.where).name, loss.num_items) == ("cut", None)
+    (tmp_path / "oven:kind=cake,model=toy_model-1").mkdir()
+    (tmp_path / "eval_cache").mkdir()
+    told = {Path(loss.where).name: loss.what for loss in read_run(tmp_path).unread}
+    assert told == {
+        "cut": "a run that did not end (no per_instance_stats.json)",
+        "oven:kind=cake,model=toy_model-1": "a run that did not end (no run_spec.json and no per_instance_stats.json)",
+    }
+
+
+def test_perturbed_copies_do_not_stand_in_for_instances_that_are_gone(tmp_path: Path) -> None:
+    folder = helm_run(tmp_path, state=False)
+    (folder / "instances.json").unlink()
+    robust = {"name": "lower", "robustness": True, "computed_on": "perturbed"}
+    counts = [stat("num_instances", 2), stat("num_instances", 1, perturbation=robust)]
+    write(folder / "stats.json", [stat("exact_match", 0.5), *counts])
+    assert read_run(folder).unread == ()
+    file = folder / "per_instance_stats.json"
+    write(file, [entry for entry in json.loads(file.read_text()) if entry["instance_id"] != "id2"])
+    (loss,) = read_run(folder).unread
+    told = "1 of the 3 instances that stats.json counts (num_instances)"
+    assert (loss.what, loss.num_items) == (told, 1)
+
+
+def test_scores_whose_mean_is_not_that_of_helm_are_told(tmp_path: Path) -> None:
+    folder = helm_run(tmp_path)
+    write(folder / "stats.json", [stat("exact_match", 0.75), stat("quasi_exact_match", 0.1)])
+    (loss,) = read_run(folder).unread
+    assert loss.num_items is None
+    assert loss.what.startswith("exact_match is 0.5 by its samples and 0.75 by stats.json")
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [stat("exact_match", 0.7), stat("exact_match", 0.2) | {"name": {"name": "exact_match", "split": "valid"}}],
+        [stat("exact_match", 0.7), stat("exact_match", 0.2, sub_split="hard")],
+        [stat("exact_match", 0.7, perturbation={"name": "lower"}), stat("exact_match", 0.5)],
+        [{"name": {"name": "exact_match", "split": "test"}, "count": 0, "sum": 0}],
+    ],
+)
+def test_means_of_parts_and_of_perturbed_copies_are_not_held_against_the_whole(
+    tmp_path: Path, parts: list[dict[str, Any]]
+) -> None:
+    folder = helm_run(tmp_path)
+    write(folder / "stats.json", parts)
+    assert read_run(folder).unread == ()
 
 
 # BFCL
