@@ -158,6 +158,16 @@ def test_the_newest_run_of_the_harness_is_the_one_that_says_so_not_the_one_that_
     assert len(readings) == 7 and all("read the run of 2026-11-24" in reading for reading in readings)
 
 
+@pytest.mark.parametrize(("stated", "is_told"), [(2e9, True), (1.0, False)])
+def test_a_newer_run_of_the_harness_without_samples_is_told(tmp_path: Path, stated: float, is_told: bool) -> None:
+    folder = harness_folder(tmp_path)
+    newer = folder / "results_2027-01-01T00-00-00.000000.json"
+    write(newer, json.loads(one(folder, "results_*.json").read_text()) | {"date": stated})
+    told = [(Path(loss.where), loss.what.partition(";")[0], loss.num_items) for loss in read_run(folder).unread]
+    what = "a newer run of fill, last, letters, many, pick, roll, sums without samples"
+    assert told == [(newer, what, None)] * is_told
+
+
 def test_a_sample_without_the_main_metric_has_no_verdict_and_no_other_metric_gives_one(
     tmp_path: Path,
 ) -> None:

@@ -125,7 +125,7 @@ class LogTable:
         """
         self._main.check(self._header.where)
         frame = self._slices.prune(self._table.frame()).with_columns(pl.lit(self.task).alias("task"))
-        self.means = _means(frame)
+        self.means = _means_of_own(frame)
         frame = frame.drop(_OWN)
         _refuse_doubles(frame, self._header.where)
         main = f"{SCORE_PREFIX}{self.main}"
@@ -149,7 +149,7 @@ class LogTable:
         return scores
 
 
-def _means(frame: pl.DataFrame) -> list[float]:
+def _means_of_own(frame: pl.DataFrame) -> list[float]:
     """Return the mean over items of the mean over epochs and over all samples, with samples that failed and without."""
     kept = frame.filter(pl.col(_OWN).is_not_null())
     parts = (kept.filter(pl.col("error").is_null()), kept)
