@@ -23,7 +23,7 @@ _DASHED_TIME = re.compile(r"(T\d\d)-(\d\d)-(\d\d)")
 
 
 def told_order(old: Run, new: Run) -> str | None:
-    """Say that the old run was made a day or more after the new one; None where it was not, or one does not say when."""
+    """Say that the old run was made a day or more after the new one; None where it was not, or that is not known."""
     dates = [_moment(run.metadata.get("created")) for run in (old, new)]
     if dates[0] is None or dates[1] is None or dates[0] - dates[1] < _ONE_SESSION:
         return None
