@@ -246,9 +246,10 @@ def _doubts(source: Source, seen: _Seen) -> list[str]:
             f"{source.task}: {seen.num_doubled} samples stand in {source.path.name} a second time (appended runs)"
         )
     if seen.num_contradicted:
+        items = f"{seen.num_contradicted} item" + ("s" if seen.num_contradicted > 1 else "")
         notes.append(
-            f"{source.task}: the likeliest option contradicts the stored metric in {seen.num_contradicted} items "
-            f"(the task scores in its own way); their choice is left out"
+            f"{source.task}: the likeliest option contradicts the stored metric in {items} (the task scores in its own "
+            "way); their choice is left out"
         )
     if not source.results:
         notes.append(f"{source.task}: no results file beside the samples, so settings and versions are not known")
