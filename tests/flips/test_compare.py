@@ -413,7 +413,7 @@ def test_coarse_likelihoods_and_ties_are_told() -> None:
 
 def test_a_flip_with_the_same_answer_points_at_the_scoring() -> None:
     old, new = table([True, True], output=["a", "b"]), table([False, True], output=["a", "b"])
-    assert any("1 flips have the same answer" in warning for warning in compare(old, new).to_json()["warnings"])
+    assert any("1 flip has the same answer" in warning for warning in compare(old, new).to_json()["warnings"])
 
 
 def test_repeats_of_an_item_are_one_group() -> None:

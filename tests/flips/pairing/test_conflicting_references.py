@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from muscle import compare
+from muscle.flips.options import CompareOptions
 from muscle.flips.pairing.conflicting_references import told_conflicts
 from muscle.predictions.records import complete
 
@@ -21,7 +22,8 @@ def rows(*references: object, question: str = "Which?", **more: Any) -> list[dic
 
 
 def warnings(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[str]:
-    return [each for each in compare(old, new, allow=["references"]).report.warnings if "other references" in each]
+    found = compare(old, new, options=CompareOptions(allow=["references"])).report.warnings
+    return [each for each in found if "other references" in each]
 
 
 def test_an_answer_key_that_contradicts_itself_is_told_once_of_both_runs() -> None:

@@ -163,6 +163,30 @@ def test_samples_alone_are_read_and_this_is_said(tmp_path: Path) -> None:
     assert run.metadata["notes"] == ["no aggregate file beside the samples, so metrics and settings are not known"]
 
 
+@pytest.mark.parametrize(("changed", "is_told"), [(False, False), (True, True)])
+def test_samples_whose_share_of_right_ones_is_not_the_aggregates_are_told(
+    tmp_path: Path, changed: bool, is_told: bool
+) -> None:
+    file = samples_of(THEIRS, "letters")
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    verdict = rows[0]["evaluation"]
+    if changed:
+        verdict |= {"score": 1.0 - verdict["score"], "is_correct": not verdict["is_correct"]}
+    (tmp_path / file.name).write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    aggregate = file.name.replace("_samples.jsonl", ".json")
+    (tmp_path / aggregate).write_text(file.with_name(aggregate).read_text(encoding="utf-8"), encoding="utf-8")
+    told = [loss.what for loss in read_run(tmp_path / file.name).unread]
+    assert len(told) == is_told
+    assert all(f"letters: accuracy is 0.571429 by its samples, 0.428571 by {aggregate}" in what for what in told)
+
+
+def test_whole_runs_of_every_eval_ever_have_lost_nothing(tmp_path: Path) -> None:
+    assert read_run(THEIRS).unread == ()
+    for name in RUNS:
+        convert(FILES / name, tmp_path / name, to="eee")
+        assert read_run(tmp_path / name).unread == read_run(FILES / name).unread == ()
+
+
 def test_the_same_sample_again_is_a_repeat(tmp_path: Path) -> None:
     first = json.loads(samples_of(THEIRS, "letters").read_text(encoding="utf-8").splitlines()[0])
     frame = read_run(copy_of(tmp_path, sample_id=first["sample_id"])).frame

@@ -122,7 +122,7 @@ def test_details_whose_mean_is_not_that_of_lightevals_results_are_counted(tmp_pa
     assert read_run(tmp_path).unread == ()
     lighteval_results(tmp_path, results={"sums|0": {"em": 0.6}})
     (unread,) = read_run(tmp_path).unread
-    assert "em is 0.5 by its samples and 0.6 by results_" in unread.what
+    assert "em is 0.5 by its samples, 0.6 by results_" in unread.what
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_a_number_that_is_no_verdict_is_held_against_lightevals_results_too(tmp_
     lighteval_file(tmp_path, [lighteval_row(place, metric={"rouge1": place / 4}) for place in range(4)])
     lighteval_results(tmp_path, results={"sums|0": {"rouge1": 0.9}})
     (unread,) = read_run(tmp_path).unread
-    assert unread.what.startswith("rouge1 is 0.375 by its samples and 0.9 by results_")
+    assert unread.what.startswith("rouge1 is 0.375 by its samples, 0.9 by results_")
 
 
 def test_results_of_a_newer_run_without_details_are_told(tmp_path: Path) -> None:

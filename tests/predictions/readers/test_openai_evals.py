@@ -74,3 +74,11 @@ def test_several_models_settings_and_a_status_against_the_graders_are_told(tmp_p
         "1 items have another status than their graders say; the status decides",
     ]
     assert read_run(write_lines(tmp_path / "y.jsonl", items[:1])).metadata["notes"] == []
+
+
+def test_another_number_that_passed_than_the_run_counts_is_noted(tmp_path: Path) -> None:
+    page = {"object": "list", "data": [output_item(0), output_item(1, passed=False)], "has_more": False}
+    for passed, total, notes in ((1, 2, []), (2, 2, ["2 items that passed, its items of 1"]), (2, 3, [])):
+        path = write(tmp_path / "x.json", page | {"result_counts": {"total": total, "passed": passed}})
+        told = read_run(path).metadata["notes"]
+        assert [note.removeprefix("its own result_counts speak of ") for note in told] == notes

@@ -86,4 +86,5 @@ def _about_pair(side: str, pair: Pair, quadrants: Sequence[Quadrants]) -> Iterat
         yield f"{side}: all {old.len():,} answers are the same texts: is one run a copy of the other?"
     same = sum(each.count(UNCHANGED_FLIPS) for each in quadrants if each.answers_known)
     if same:
-        yield f"{side}: {same} flips have the same answer on both sides: the scoring changed, not the model"
+        flips = "1 flip has" if same == 1 else f"{same} flips have"
+        yield f"{side}: {flips} the same answer on both sides: the scoring changed, not the model"

@@ -95,7 +95,9 @@ def read(path: Path) -> Run:
         frame = frame.with_columns(by_all.alias("correct")).drop("num_graders")
     frame = slices.prune(frame).with_columns(pl.lit(facts.task).alias("task"))
     readings = [f"{pages.num_doubled} output items stand there again (overlapping pages)"] if pages.num_doubled else []
-    return Run(facts.model or path.stem, complete(frame), {**facts.metadata(), "readings": readings}, pages.unread())
+    frame, metadata = complete(frame), facts.metadata()
+    metadata["notes"] = [*metadata["notes"], *pages.notes(int(frame["correct"].sum()))]
+    return Run(facts.model or path.stem, frame, {**metadata, "readings": readings}, pages.unread())
 
 
 class _Pages:
@@ -109,6 +111,8 @@ class _Pages:
         self.num_doubled = 0
         """Items that stand there again, and were passed over."""
         self._total: int | None = None
+        self._passed: int | None = None
+        """Items that passed, by the run's own count."""
         self._open_page: str | None = None
         """Where the last page stands, if it says that more follow."""
 
@@ -136,6 +140,12 @@ class _Pages:
         reasons = "".join(f"; {loss}" for loss in losses)
         what = f"{lost} of the {self._total} items that the run's result_counts speak of{reasons}"
         return (Unread(what, str(self._path), lost),) if lost > 0 else ()
+
+    def notes(self, num_passed: int) -> list[str]:
+        """Say where the run's own count of what passed is another than what was read of all its items."""
+        if self._passed in (None, num_passed) or self._total != len(self._read):
+            return []
+        return [f"its own result_counts speak of {self._passed} items that passed, its items of {num_passed}"]
 
     def _entries(self) -> Iterator[tuple[object, str]]:
         """Yield what stands on each line, in the list, or in the one page, which can be long."""
@@ -173,7 +183,7 @@ class _Pages:
         """Note what an object says that is no item; whether it says anything."""
         counts = object_at(entry, "result_counts", where)
         if counts:
-            self._total = count_at(counts, "total", where)
+            self._total, self._passed = (count_at(counts, name, where) for name in ("total", "passed"))
         if entry.get("error") is not None:
             said = entry["error"]
             message = said.get("message") if isinstance(said, dict) else said

@@ -221,7 +221,7 @@ def _rerun(report: Report) -> str:
 
 def _what_would_tell(report: Report, worst: Sequence[Judgement], more: Judgement | None) -> str:
     if any(each.about == "missing" for each in worst):
-        return "Get the missing answers and compare again: until then they count as broken."
+        return "Get the missing answers, or files that are whole, and compare again: until then they count as broken."
     if any(each.about == "judge" for each in worst):
         return "Have people label more answers (--human-labels): the judge model's errors leave it open."
     if more is not None:

@@ -19,13 +19,16 @@ from muscle.predictions.readers.shared.fields import (
     truth_at,
 )
 from muscle.predictions.readers.shared.json_members import parse_object
-from muscle.predictions.readers.shared.values import NOTHING_SET, known
+from muscle.predictions.readers.shared.own_figures import other_mean
+from muscle.predictions.readers.shared.values import NOTHING_SET, float_of, known
 from muscle.predictions.run import RunFacts, Unread
 
 OWN_RUN = "muscle.run"
 """Key in the source's `additional_details` under which `muscle convert` keeps what the schema has no place for."""
 
 _CONFIG = ("metric_parameters", "score_type", "level_names", "lower_is_better", "min_score", "max_score")
+_SHARES = ("accuracy", "acc", "exact-match", "exact_match")
+"""Metrics whose aggregate is the share of right samples, whichever harness it comes from."""
 _INFINITE = ("Infinity", "-Infinity")
 
 
@@ -114,6 +117,30 @@ class Aggregate:
             lost = total - rows.total()
             found.append(Unread(f"{lost} of the {total} rows that the aggregate counts", str(samples), lost))
         return tuple(found)
+
+    def other_means(
+        self, samples: Path, main_metrics: Mapping[str, str], means: Mapping[str, Sequence[float]]
+    ) -> tuple[Unread, ...]:
+        """Hold the verdicts that were read against the share of right samples that the aggregate states.
+
+        Args:
+            samples: the file of samples.
+            main_metrics: the metric that gives the verdicts, by evaluation.
+            means: the shares that were read, by evaluation.
+        """
+        return tuple(
+            loss
+            for metric in self.metrics.values()
+            if main_metrics.get(metric.evaluation) == metric.name
+            and (metric.kind == "binary" or metric.name in _SHARES)
+            for loss in other_mean(
+                f"{listing([metric.evaluation])}: {listing([metric.name])}",
+                means.get(metric.evaluation, ()),
+                float_of(metric.value),
+                where=str(samples),
+                by=Path(self.where).name,
+            )
+        )
 
     def facts(self, name: str, samples: Path) -> RunFacts:
         """Return what is known of the run, in the metadata's common words."""

@@ -113,7 +113,9 @@ def _read_pair(path: Path) -> Run:
     for evaluation, metric in samples.main_metrics.items():
         tasks[evaluation] = {**tasks.get(evaluation, {}), "metric": metric}
     own = aggregate.own()
-    unread = aggregate.unread(samples_file, samples.rows) + _kept_unread(own, str(aggregate_file))
+    unread = aggregate.unread(samples_file, samples.rows)
+    unread = unread or aggregate.other_means(samples_file, samples.main_metrics, samples.means(frame))
+    unread += _kept_unread(own, str(aggregate_file))
     kept = {key: value for key, value in own.items() if key in facts or key == DEFAULT_TASK}
     return Run(name, frame, {**facts, "tasks": tasks, **kept}, unread)
 

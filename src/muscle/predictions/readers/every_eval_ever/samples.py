@@ -131,6 +131,17 @@ class Samples:
         frame = self._judged(frame.select(pl.exclude(listed + further), *listed, *further))
         return complete(without_same_answers(self._slices.prune(frame, keep=self._own_slices)))
 
+    def means(self, frame: pl.DataFrame) -> dict[str, list[float]]:
+        """Return the share of right samples of each evaluation, of those with a verdict and of all; after `frame`."""
+        found = frame.group_by("task", "filter").agg(
+            right=pl.col("correct").sum(), judged=pl.col("correct").count(), all=pl.len()
+        )
+        return {
+            self._evaluations[row["task"], row["filter"]]: [row["right"] / row["judged"], row["right"] / row["all"]]
+            for row in found.iter_rows(named=True)
+            if row["judged"]
+        }
+
     def _judged(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Set `correct` from what each task's main metric says."""
         claims = [name for name in self._kinds if _CLAIMED + name in frame.columns]

@@ -221,7 +221,7 @@ def _instance_scores(entry: Mapping[str, object], where: str) -> dict[str, objec
 
 def _with_pick(row: Mapping[str, object]) -> dict[str, object]:
     """Take the picked option from the scores where the answer did not name it."""
-    found = dict(row)
+    found = {name: value for name, value in row.items() if not name.startswith(_WEIGHT)}
     predicted, choices = found.pop("predicted", None), row.get("choices")
     options = choices if isinstance(choices, list) else []
     if row.get("choice") is None and isinstance(predicted, int) and 0 <= predicted < len(options):

@@ -48,15 +48,12 @@ def filter_names(perturbations: Iterable[str]) -> dict[str, str]:
     ['typos', 'he (mode=a)', 'he', 'none']
     """
     described: dict[str, dict[str, object]] = {
-        each: {} if each == NO_FILTER else json.loads(each) for each in dict.fromkeys(perturbations)
+        each: {"name": NO_FILTER} if each == NO_FILTER else json.loads(each) for each in dict.fromkeys(perturbations)
     }
-    names = Counter(does.get("name") for does in described.values())
-    found = {}
-    for each, does in described.items():
-        rest = ", ".join(f"{key}={value}" for key, value in does.items() if key != "name")
-        name = str(does.get("name") or each)
-        found[each] = f"{name} ({rest})" if names[does.get("name")] > 1 and rest else name
-    return found
+    named = {each: str(does.pop("name", each)) for each, does in described.items()}
+    count = Counter(named.values())
+    rest = {each: ", ".join(f"{key}={value}" for key, value in does.items()) for each, does in described.items()}
+    return {each: f"{name} ({rest[each]})" if count[name] > 1 and rest[each] else name for each, name in named.items()}
 
 
 def texts_of(folder: Path) -> dict[Key, dict[str, object]]:

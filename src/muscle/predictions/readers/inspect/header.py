@@ -139,8 +139,10 @@ class Header:
                 continue
             metrics = object_at(entry, "metrics", self.where)
             for name in _MEANS:
-                body = object_at(metrics, name, f"{self.where}, metrics")
-                if body and not body.get("params") and not body.get("options") and self._is_inspects(name):
+                body = metrics.get(name)
+                if not isinstance(body, dict) or not self._is_inspects(name):
+                    continue
+                if not body.get("params") and not body.get("options"):
                     return float_of(body.get("value"))
         return None
 

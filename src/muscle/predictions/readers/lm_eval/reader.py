@@ -105,11 +105,12 @@ def _short_of_own_figures(source: Source, frame: pl.DataFrame, metric: str | Non
     counted = facts.num_samples(source.results, where).get(task, 0)
     own = facts.own_figures(source.results, task)
     items = dict(frame.group_by("filter", maintain_order=True).agg(pl.col("id").n_unique()).iter_rows())
-    lost = {name: counted - items.get(name, 0) for name in {**items, **own}}
-    lost = {name: count for name, count in lost.items() if count > 0}
+    # Names that were made up here (`filter-1`) are not the harness's.
+    filters = [*items, *(name for name in own if name not in items and items.keys() & own.keys())]
+    lost = {name: counted - items.get(name, 0) for name in filters if items.get(name, 0) < counted}
     if lost:
         what = f"task {task}: {sum(lost.values())} of the {counted} items that the results file counts"
-        more = f" (under the filters {listing(lost)})" if len({**items, **own}) > 1 else ""
+        more = f" (under the filters {listing(lost)})" if len(filters) > 1 else ""
         yield Unread(what + more, where, sum(lost.values()))
         return
     config = facts.task_config(source.results, task)
@@ -246,9 +247,10 @@ def _doubts(source: Source, seen: _Seen) -> list[str]:
             f"{source.task}: {seen.num_doubled} samples stand in {source.path.name} a second time (appended runs)"
         )
     if seen.num_contradicted:
+        items = f"{seen.num_contradicted} item" + ("s" if seen.num_contradicted > 1 else "")
         notes.append(
-            f"{source.task}: the likeliest option contradicts the stored metric in {seen.num_contradicted} items "
-            f"(the task scores in its own way); their choice is left out"
+            f"{source.task}: the likeliest option contradicts the stored metric in {items} (the task scores in its own "
+            "way); their choice is left out"
         )
     if not source.results:
         notes.append(f"{source.task}: no results file beside the samples, so settings and versions are not known")

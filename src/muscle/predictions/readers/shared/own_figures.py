@@ -26,5 +26,4 @@ def other_mean(metric: str, read: Sequence[float], own: float | None, *, where: 
     """
     if own is None or not read or any(abs(mean - own) <= _TOLERANCE * max(1.0, abs(own)) for mean in read):
         return []
-    what = f"{metric} is {read[0]:.6g} by its samples and {own:.6g} by {by}: samples were lost or changed after the run"
-    return [Unread(what, where)]
+    return [Unread(f"{metric} is {read[0]:.6g} by its samples, {own:.6g} by {by}: some were lost or changed", where)]
