@@ -28,6 +28,8 @@ from muscle.training.teachers.kept_stores import KeptStores
 Kind = Literal["bare", "finetune", "align"]
 ANOTHER = 1000
 """Added to the seed of a training that is done again, on the same data."""
+OPTION_LENGTH = 512
+"""Most tokens of a question with one option, where options are sentences: each must fit whole, PIQA has one of 257."""
 PASS_PROMPTS = 32
 """Prompts a forward pass, where answers are generated."""
 NUM_TOLD = 64
@@ -215,7 +217,10 @@ def run_step(bench: Bench, step: Step) -> None:
 
 def _training(bench: Bench, step: Step) -> TrainingSettings:
     seed = bench.seed + ANOTHER * step.another_seed
-    return TrainingSettings.model_validate({**bench.settings.training.model_dump(), "seed": seed, **step.training})
+    given = {**bench.settings.training.model_dump(), "seed": seed, **step.training}
+    if bench.built_in and step.alignment.get("method") == "options":
+        given["max_length"] = OPTION_LENGTH
+    return TrainingSettings.model_validate(given)
 
 
 def _train(bench: Bench, step: Step, training: TrainingSettings, out: Path) -> TrainingResult:

@@ -88,7 +88,7 @@ def test_a_context_is_cut_at_its_beginning_so_that_the_longest_option_fits():
     [
         ((), "jar", "expected answer options, found none"),
         (("a", ""), "jar", "option 1 has 0 tokens"),
-        (("a", "b" * 9), "jar", "option 1 has 9 tokens; expected at least one, and fewer than 9"),
+        (("a", "b" * 9), "jar", "option 1 has 9 tokens; expected at least one, and fewer than max_length 9"),
         (("a", "b"), "", "expected a context before its options"),
     ],
 )

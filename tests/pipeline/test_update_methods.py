@@ -10,7 +10,7 @@ from muscle.config.update_file import load_stage_settings
 from muscle.errors import ConfigError, DataError, ModelError
 from muscle.pipeline.dry_run import plan_update
 from muscle.pipeline.update import update
-from tiny.update_inputs import align_alone, configured, with_adapters, write_update_inputs
+from tiny.update_inputs import TRAINING, align_alone, configured, with_adapters, write_update_inputs
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +105,16 @@ def test_a_teacher_that_is_not_there_is_named_before_anything_is_trained(inputs,
     with pytest.raises(ModelError, match=r"nowhere: expected a PEFT folder"):
         update(config)
     assert not (tmp_path / "n" / "adapters").exists()
+
+
+def test_an_option_that_is_too_long_to_learn_from_is_named_before_anything_is_trained(inputs, tmp_path):
+    row = json.loads((inputs / "more.jsonl").read_text().splitlines()[0])
+    (inputs / "long.jsonl").write_text(json.dumps({**row, "b": " ".join([row["b"]] * 40)}) + "\n")
+    training = {**TRAINING, "max_length": 32}
+    config = configured(inputs, tmp_path / "l", training=training, method="options", unlabelled="long.jsonl")
+    with pytest.raises(DataError, match=r"tokens; expected at least one, and fewer than max_length 32, as options"):
+        update(config)
+    assert not (tmp_path / "l" / "adapters").exists()
 
 
 def test_teachers_of_an_unknown_task_are_refused(inputs, tmp_path):

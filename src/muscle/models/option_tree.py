@@ -253,7 +253,7 @@ def encode_options(
         if not option or len(option) >= max_length:
             raise DataError(
                 f"example {example.id}: option {number} has {len(option)} tokens; expected at least one, and fewer "
-                f"than {max_length}"
+                f"than max_length {max_length}, as options are not cut"
             )
     if not common:
         raise DataError(f"example {example.id}: expected a context before its options, found none")

@@ -96,7 +96,7 @@ def tree_sizes(
     trees = [
         tree
         for stage, data in stages
-        for tree in _trees(stage, data, (*data.train, *data.validation, *stage.unlabelled), new, max_length)
+        for tree in option_trees(stage, data, (*data.train, *data.validation, *stage.unlabelled), new, max_length)
     ]
     return TreeSizes(
         nodes=max(len(tree.input_ids) for tree in trees),
@@ -122,13 +122,17 @@ def _read_tokens(
         return len(examples) * (read + stage.answers * (whole - read)) // len(labelled)
     if not stage.on_options:
         return count_tokens(tokenizer, data.task, examples)
-    return sum(len(tree.input_ids) for tree in _trees(stage, data, examples, tokenizer, max_length))
+    return sum(len(tree.input_ids) for tree in option_trees(stage, data, examples, tokenizer, max_length))
 
 
-def _trees(
+def option_trees(
     stage: Stage, data: TaskData, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> list[OptionTree]:
-    """Return examples as a training at option level reads them."""
+    """Return examples as a training at option level reads them.
+
+    Raises:
+        DataError: an option has no token of its own, or so many that it leaves its question no room.
+    """
     whole = OptionData(data.task, data.train, data.validation, stage.unlabelled)
     return [
         option_tree(*encode_options(example, tokenizer, max_length), distinguishing=whole.distinguishing)

@@ -13,8 +13,16 @@ Where = Callable[[int], str]
 """Turns a row's number, from 0, into the words that open a message."""
 
 
-def refuse_rows(bad: pl.Series, name: str, expected: str, found: pl.Series, where: Where) -> None:
+def refuse_rows(bad: pl.Series, name: str, expected: str, found: pl.Series, where: Where, hint: str = "") -> None:
     """Raise for the first row that `bad` marks.
+
+    Args:
+        bad: whether each row is.
+        name: the field.
+        expected: what it should hold.
+        found: what it holds.
+        where: turns a row's number into the words that open the message.
+        hint: ends the message.
 
     Raises:
         DataError: a row is marked: row, field, what was expected, what was found.
@@ -23,7 +31,7 @@ def refuse_rows(bad: pl.Series, name: str, expected: str, found: pl.Series, wher
     if rows.len():
         row = int(rows[0])
         value = found[row].to_list() if isinstance(found[row], pl.Series) else found[row]
-        raise DataError(f"{where(row)}, field '{listing([name])}': expected {expected}, found {shorten(value)}")
+        raise DataError(f"{where(row)}, field '{listing([name])}': expected {expected}, found {shorten(value)}{hint}")
 
 
 def reason(error: BaseException) -> str:

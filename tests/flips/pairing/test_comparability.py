@@ -400,6 +400,12 @@ def test_an_order_that_the_runs_do_not_tell_is_no_difference(written: object) ->
     assert find_differences(run(metadata={"created": written}), run("new", {"created": EARLY})) == []
 
 
+@pytest.mark.parametrize(("written", "is_told"), [("2026-01-06T09:59:59Z", False), ("2026-01-06T10:00:00Z", True)])
+def test_two_runs_of_one_session_have_no_order(written: str, is_told: bool) -> None:
+    found = find_differences(run(metadata={"created": written}), run("new", {"created": EARLY}))
+    assert [difference.what for difference in found] == ["order"] * is_told
+
+
 def test_how_items_are_graded_is_no_difference_where_one_side_does_not_say_it() -> None:
     assert find_differences(run(graded_by=["equals"] * 40), run("new")) == []
 

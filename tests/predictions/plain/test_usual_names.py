@@ -191,6 +191,38 @@ def test_a_column_with_other_words_is_no_column_of_verdicts(tmp_path: Path) -> N
     assert run.frame["correct"].to_list() == [True, False] and run.metadata["decided"].endswith("not used: verdict")
 
 
+@pytest.mark.parametrize("name", ["verdict", "is_correct", "status", "grade"])
+@pytest.mark.parametrize("words", [("yes", "no", "partial"), ("PASS", "fail", "mostly"), ("right", "Wrong", "half")])
+def test_a_word_that_is_no_verdict_is_named_where_nothing_else_decides(
+    tmp_path: Path, name: str, words: tuple[str, str, str]
+) -> None:
+    rows = [{"id": place, "answer": str(place), name: words[place % 3]} for place in range(9)]
+    with pytest.raises(DataError) as caught:
+        read_run(write_lines(tmp_path / "a.jsonl", *rows))
+    told = f"line 3, field 'correct' (column '{name}'): expected true or false, found '{words[2]}'; yes, pass, right, 1"
+    assert told in str(caught.value)
+    assert "n/a that nobody judged; degrees between are numbers, with --column score=NAME" in str(caught.value)
+    judged = [row | {"expected": "3"} for row in rows]
+    decided = read_run(write_lines(tmp_path / "b.jsonl", *judged)).metadata["decided"]
+    assert decided.startswith("'answer' compared with 'expected' decides what is right")
+
+
+@pytest.mark.parametrize("words", [("A", "B", "tie"), ("C", "I", "P")])
+def test_words_under_a_strong_name_for_verdicts_are_refused_though_none_of_them_is_one(
+    tmp_path: Path, words: tuple[str, str, str]
+) -> None:
+    rows = [{"id": place, "answer": str(place), "verdict": words[place % 3]} for place in range(9)]
+    with pytest.raises(DataError, match=rf"\(column 'verdict'\): expected true or false, found '{words[0]}'"):
+        read_run(write_lines(tmp_path / "a.jsonl", *rows))
+
+
+def test_a_column_of_nearly_verdicts_by_another_name_is_proposed_as_them(tmp_path: Path) -> None:
+    rows = [{"id": n, "answer": str(n), "our_judge": ("yes", "no", "partial")[n % 3]} for n in range(9)]
+    with pytest.raises(UnclearColumns) as caught:
+        read_run(write_lines(tmp_path / "a.jsonl", *rows))
+    assert caught.value.flags == "--column correct=our_judge"
+
+
 def test_a_call_that_succeeded_is_not_an_answer_that_is_right(tmp_path: Path) -> None:
     rows = [row | {"success": True} for row in ROWS]
     assert judged(write_lines(tmp_path / "a.jsonl", *rows)) == RIGHT

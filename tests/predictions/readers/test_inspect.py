@@ -371,6 +371,97 @@ def test_scores_that_the_log_itself_leaves_out_are_counted(tmp_path: Path) -> No
     assert unread.what.startswith("1 of 4 scored items that the log leaves out of its own match")
 
 
+def with_own(content: dict[str, Any], value: float, metric: str = "accuracy", **more: Any) -> dict[str, Any]:
+    """Give a log its own figure of its main score."""
+    content["results"]["scores"][0] |= {"metrics": {metric: {"name": metric, "value": value, "params": {}}}} | more
+    return content
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "mean"])
+def test_samples_whose_mean_is_not_that_of_the_log_are_told(tmp_path: Path, metric: str) -> None:
+    path = write_log(tmp_path / "x.eval", with_own(log(scores=["C", "C", "I", "P"]), 0.625, metric))
+    assert read_run(path).unread == ()
+    path = write_log(tmp_path / "y.eval", with_own(log(scores=["C", "C", "C", "P"]), 0.625, metric))
+    (unread,) = read_run(path).unread
+    assert str(unread) == (
+        f"{path}: match is 0.875 by its samples and 0.625 by the log itself: samples were lost or changed after the run"
+    )
+    assert unread.num_items is None
+
+
+@pytest.mark.parametrize("mean", [(1 / 2 + 1 / 3) / 2, 2 / 5])
+def test_a_mean_over_epochs_may_be_of_items_or_of_samples(tmp_path: Path, mean: float) -> None:
+    content = log(scores=["C", "I", "C", "I", "I"])
+    for sample, (identity, epoch) in zip(content["samples"], [(0, 1), (0, 2), (1, 1), (1, 2), (1, 3)], strict=True):
+        sample |= {"id": identity, "epoch": epoch}
+    assert read_run(write_log(tmp_path / "x.json", with_own(content, mean))).unread == ()
+
+
+@pytest.mark.parametrize("mean", [1.0, 0.5])
+def test_a_log_may_count_the_score_of_a_sample_that_failed_or_not(tmp_path: Path, mean: float) -> None:
+    content = log(scores=["C", "I"])
+    content["samples"][1]["error"] = {"message": "broke"}
+    assert read_run(write_log(tmp_path / "x.json", with_own(content, mean))).unread == ()
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"reducer": "mode"},
+        {"metrics": {"accuracy": {"value": 0.1, "params": {"to_float": "turned"}}}},
+        {"metrics": {"grouped": {"value": 0.1}, "stderr": {"value": 0.2}}},
+        {"metrics": {"accuracy": {"value": None}}},
+    ],
+)
+def test_a_figure_that_is_no_plain_mean_is_not_held_against_the_samples(tmp_path: Path, own: dict[str, Any]) -> None:
+    assert read_run(write_log(tmp_path / "x.json", with_own(log(), 0.1, **own))).unread == ()
+
+
+def test_a_metric_that_a_task_itself_calls_accuracy_is_not_held_against_the_samples(tmp_path: Path) -> None:
+    for place, (name, num_told) in enumerate([("inspect_ai/accuracy", 1), ("accuracy", 0), ("pond/accuracy", 0)]):
+        scorers = [{"name": "match", "metrics": {"wet": [{"name": name, "options": {}}]}}]
+        content = with_own(log(scorers=scorers), 0.1)
+        assert len(read_run(write_log(tmp_path / f"{place}.json", content)).unread) == num_told
+
+
+def test_a_word_that_is_no_score_counts_as_zero_in_the_logs_own_figure(tmp_path: Path) -> None:
+    content = with_own(log(scores=["C", "fine", "C", float("nan")]), 2 / 3)
+    run = read_run(write_log(tmp_path / "x.json", content))
+    assert run.unread == () and run.frame["error"].null_count() == 2
+
+
+def test_items_that_a_reducer_leaves_out_are_no_loss(tmp_path: Path) -> None:
+    content = log(scores=["C", "C", "I"])
+    content["results"]["scores"][0] |= {"scored_samples": 1, "reducer": "pass_at_2"}
+    assert read_run(write_log(tmp_path / "x.json", content)).unread == ()
+
+
+def test_more_samples_than_the_log_counts_are_noted(tmp_path: Path) -> None:
+    content = log()
+    content["results"]["total_samples"] = 2
+    notes = read_run(write_log(tmp_path / "x.json", content)).metadata["notes"]
+    assert notes == ["puddles: the log holds 3 samples, and says that it was to hold 2"]
+
+
+def test_several_models_that_answered_are_named(tmp_path: Path) -> None:
+    content = log(scores=["C"] * 4, model="sky/rain")
+    for sample, model in zip(content["samples"], ["rain-1", "rain-1", "rain-2", "sky/rain"], strict=True):
+        sample["output"]["model"] = model
+    notes = read_run(write_log(tmp_path / "x.json", content)).metadata["notes"]
+    assert notes == ["puddles: its samples were answered by 2 models: rain-1 (2), rain-2 (1)"]
+    content["samples"][2]["output"]["model"] = "rain-1"
+    assert read_run(write_log(tmp_path / "y.json", content)).metadata["notes"] == []
+
+
+def test_a_model_that_a_service_fell_back_to_is_named(tmp_path: Path) -> None:
+    content = log(model="sky/rain")
+    for sample in content["samples"]:
+        sample["output"]["model"] = "rain"
+    content["samples"][0]["output"]["fallback"] = {"model": "rain", "fallback_model": "drizzle", "count": 1}
+    notes = read_run(write_log(tmp_path / "x.json", content)).metadata["notes"]
+    assert notes == ["puddles: its samples were answered by 2 models: rain (2), drizzle (1)"]
+
+
 @pytest.mark.parametrize(
     ("scores", "why"),
     [

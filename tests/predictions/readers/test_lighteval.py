@@ -122,7 +122,42 @@ def test_details_whose_mean_is_not_that_of_lightevals_results_are_counted(tmp_pa
     assert read_run(tmp_path).unread == ()
     lighteval_results(tmp_path, results={"sums|0": {"em": 0.6}})
     (unread,) = read_run(tmp_path).unread
-    assert "em is 0.5 by its rows and 0.6 by results_" in unread.what
+    assert "em is 0.5 by its samples and 0.6 by results_" in unread.what
+
+
+@pytest.mark.parametrize(
+    ("metrics", "is_told"),
+    [
+        ([{"metric_name": "em", "corpus_level_fn": "mean"}], True),
+        ([{"metric_name": ["em", "f1"], "corpus_level_fn": {"em": "max", "f1": "max"}}], False),
+        ([{"metric_name": ["em", "f1"], "corpus_level_fn": {"em": "mean", "f1": "max"}}], True),
+        ([{"metric_name": "em", "corpus_level_fn": "<CorpusLevelF1Score object>"}], False),
+    ],
+)
+def test_only_a_metric_that_lighteval_averages_is_held_against_its_results(
+    tmp_path: Path, metrics: list[dict[str, Any]], is_told: bool
+) -> None:
+    lighteval_file(tmp_path, [lighteval_row(place) for place in range(4)])
+    lighteval_results(tmp_path, config_tasks={"sums|0": {"metrics": metrics}}, results={"sums|0": {"em": 1.0}})
+    assert bool(read_run(tmp_path).unread) == is_told
+
+
+def test_a_number_that_is_no_verdict_is_held_against_lightevals_results_too(tmp_path: Path) -> None:
+    lighteval_file(tmp_path, [lighteval_row(place, metric={"rouge1": place / 4}) for place in range(4)])
+    lighteval_results(tmp_path, results={"sums|0": {"rouge1": 0.9}})
+    (unread,) = read_run(tmp_path).unread
+    assert unread.what.startswith("rouge1 is 0.375 by its samples and 0.9 by results_")
+
+
+def test_results_of_a_newer_run_without_details_are_told(tmp_path: Path) -> None:
+    file = lighteval_file(tmp_path, [lighteval_row(place) for place in range(4)])
+    lighteval_results(tmp_path, results={"sums|0": {"em": 0.5}})
+    newer = tmp_path / "results" / "toy" / "m" / "results_2026-02-01T00-00-00.json"
+    write(newer, {"results": {"sums|0": {"em": 0.1}}})
+    write(tmp_path / "results" / "toy" / "other" / newer.name, {})
+    told = f"{newer}: results of a newer run without details; read that of {DATE}"
+    assert [str(each) for each in read_run(tmp_path).unread] == [told]
+    assert read_run(file).unread == read_run(file.parent).unread == ()
 
 
 def test_metrics_answers_and_tables_of_lighteval_that_are_not_read_are_told(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from harness_files import bfcl_scores, helm_run, output_item, write, write_lines
+from harness_files import bfcl_scores, helm_run, output_item, stat, write, write_lines
 
 from helpers.places import DATA
 from muscle import Run, read_run
@@ -69,7 +69,60 @@ def test_items_that_one_of_two_filters_lacks_are_counted(tmp_path: Path) -> None
     lines = file.read_text().splitlines()
     gone = next(line for line in lines if json.loads(line)["filter"] == "strict")
     file.write_text("\n".join(line for line in lines if line != gone))
-    assert losses(read_run(folder)) == [1]
+    (loss,) = read_run(folder).unread
+    told = "task sums: 1 of the 8 items that the results file counts (under the filters strict)"
+    assert (loss.num_items, loss.what) == (1, told)
+
+
+def test_a_filter_that_the_results_name_and_the_file_lacks_is_counted(tmp_path: Path) -> None:
+    folder = harness_folder(tmp_path)
+    file = one(folder, "samples_sums_*")
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join(line for line in lines if json.loads(line)["filter"] != "strict"))
+    assert losses(read_run(folder)) == [8]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "metric", "told"),
+    [
+        ("samples_letters_*", "acc", "task letters: acc is 0.571429 by its samples and 0.428571"),
+        ("samples_sums_*", "exact_match", "task sums: exact_match (strict) is 0.75 by its samples and 0.625"),
+    ],
+)
+def test_samples_whose_mean_is_not_that_of_the_results_are_told(
+    tmp_path: Path, pattern: str, metric: str, told: str
+) -> None:
+    folder = harness_folder(tmp_path)
+    file = one(folder, pattern)
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    line = next(place for place, row in enumerate(rows) if row[metric] == 0 and row["filter"] in ("none", "strict"))
+    edit(file, line, **{metric: 1.0})
+    (loss,) = read_run(folder).unread
+    assert loss.num_items is None and loss.what.startswith(told)
+    assert loss.what.endswith("by the results file: samples were lost or changed after the run")
+
+
+@pytest.mark.parametrize("run", ["0.4.13/toy__model-1", "0.4.13/toy__model-2", "0.4.5/toy__model-1", "0.4.2"])
+@pytest.mark.parametrize("metric", [None, "acc_norm", "f1", "exact_match"])
+def test_no_whole_run_of_the_harness_is_said_to_have_other_figures(run: str, metric: str | None) -> None:
+    options = {} if metric is None else {"metric": metric}
+    try:
+        found = read_run(FILES / "lm_eval" / run, **options)
+    except DataError as error:
+        assert "expected the metric 'f1'" in str(error)  # one that no sample has as a number
+    else:
+        assert found.unread == ()
+
+
+def test_a_metric_that_is_not_averaged_is_not_held_against_the_samples(tmp_path: Path) -> None:
+    folder = harness_folder(tmp_path)
+    file = one(folder, "results_*.json")
+    results = json.loads(file.read_text())
+    results["results"]["letters"]["acc,none"] = 0.1
+    for aggregation in ("mean", "def of_letters(items): ..."):
+        results["configs"]["letters"]["metric_list"][0]["aggregation"] = aggregation
+        write(file, results)
+        assert len(read_run(folder).unread) == (aggregation == "mean")
 
 
 def test_a_task_of_the_harness_without_a_file_of_samples_is_named_with_its_items(tmp_path: Path) -> None:
@@ -103,6 +156,16 @@ def test_the_newest_run_of_the_harness_is_the_one_that_says_so_not_the_one_that_
             write(copied, json.loads(file.read_text()) | {"date": 1.0})
     readings = read_run(folder).metadata["readings"]
     assert len(readings) == 7 and all("read the run of 2026-11-24" in reading for reading in readings)
+
+
+@pytest.mark.parametrize(("stated", "is_told"), [(2e9, True), (1.0, False)])
+def test_a_newer_run_of_the_harness_without_samples_is_told(tmp_path: Path, stated: float, is_told: bool) -> None:
+    folder = harness_folder(tmp_path)
+    newer = folder / "results_2027-01-01T00-00-00.000000.json"
+    write(newer, json.loads(one(folder, "results_*.json").read_text()) | {"date": stated})
+    told = [(Path(loss.where), loss.what.partition(";")[0], loss.num_items) for loss in read_run(folder).unread]
+    what = "a newer run of fill, last, letters, many, pick, roll, sums without samples"
+    assert told == [(newer, what, None)] * is_told
 
 
 def test_a_sample_without_the_main_metric_has_no_verdict_and_no_other_metric_gives_one(
@@ -245,7 +308,7 @@ def test_instances_that_helm_counts_and_the_run_lacks_are_counted(tmp_path: Path
     file = folder / "stats.json"
     count = {"name": {"name": "num_instances", "split": "test"}, "count": 1, "sum": 8, "mean": 8.0}
     write(file, [*json.loads(file.read_text()), count])
-    assert losses(read_run(folder)) == [5]
+    assert losses(read_run(folder)) == [6]
     assert read_run(FILES / "helm").unread == ()
 
 
@@ -253,8 +316,52 @@ def test_a_run_of_helm_that_did_not_end_is_named(tmp_path: Path) -> None:
     helm_run(tmp_path / "whole")
     helm_run(tmp_path / "cut")
     (tmp_path / "cut" / "per_instance_stats.json").unlink()
-    (loss,) = read_run(tmp_path).unread
-    assert (Path(loss.where).name, loss.num_items) == ("cut", None)
+    (tmp_path / "oven:kind=cake,model=toy_model-1").mkdir()
+    (tmp_path / "eval_cache").mkdir()
+    told = {Path(loss.where).name: loss.what for loss in read_run(tmp_path).unread}
+    assert told == {
+        "cut": "a run that did not end (no per_instance_stats.json)",
+        "oven:kind=cake,model=toy_model-1": "a run that did not end (no run_spec.json and no per_instance_stats.json)",
+    }
+
+
+def test_perturbed_copies_do_not_stand_in_for_instances_that_are_gone(tmp_path: Path) -> None:
+    folder = helm_run(tmp_path, state=False)
+    (folder / "instances.json").unlink()
+    robust = {"name": "lower", "robustness": True, "computed_on": "perturbed"}
+    counts = [stat("num_instances", 2), stat("num_instances", 1, perturbation=robust)]
+    write(folder / "stats.json", [stat("exact_match", 0.5), *counts])
+    assert read_run(folder).unread == ()
+    file = folder / "per_instance_stats.json"
+    write(file, [entry for entry in json.loads(file.read_text()) if entry["instance_id"] != "id2"])
+    (loss,) = read_run(folder).unread
+    told = "1 of the 3 instances that stats.json counts (num_instances)"
+    assert (loss.what, loss.num_items) == (told, 1)
+
+
+def test_scores_whose_mean_is_not_that_of_helm_are_told(tmp_path: Path) -> None:
+    folder = helm_run(tmp_path)
+    write(folder / "stats.json", [stat("exact_match", 0.75), stat("quasi_exact_match", 0.1)])
+    (loss,) = read_run(folder).unread
+    assert loss.num_items is None
+    assert loss.what.startswith("exact_match is 0.5 by its samples and 0.75 by stats.json")
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [stat("exact_match", 0.7), stat("exact_match", 0.2) | {"name": {"name": "exact_match", "split": "valid"}}],
+        [stat("exact_match", 0.7), stat("exact_match", 0.2, sub_split="hard")],
+        [stat("exact_match", 0.7, perturbation={"name": "lower"}), stat("exact_match", 0.5)],
+        [{"name": {"name": "exact_match", "split": "test"}, "count": 0, "sum": 0}],
+    ],
+)
+def test_means_of_parts_and_of_perturbed_copies_are_not_held_against_the_whole(
+    tmp_path: Path, parts: list[dict[str, Any]]
+) -> None:
+    folder = helm_run(tmp_path)
+    write(folder / "stats.json", parts)
+    assert read_run(folder).unread == ()
 
 
 # BFCL

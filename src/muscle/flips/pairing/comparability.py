@@ -15,6 +15,7 @@ import polars as pl
 
 from muscle.errors import JoinError
 from muscle.flips.options import ALLOWANCES
+from muscle.flips.pairing.conflicting_references import reference_texts
 from muscle.flips.pairing.main_scores import other_names, other_scales
 from muscle.flips.pairing.match import item_contents, with_one_task_name
 from muscle.flips.pairing.metadata_changes import MAX_NAMES, SettingsChange, common_start, settings_changes
@@ -270,7 +271,7 @@ class _Sides:
             (within ^ pl.col("id").hash(4)).alias("identity"),
             (within ^ item).alias("item"),
             pl.when(pl.col("reference").is_not_null())
-            .then(within ^ item ^ _reference_texts(frame).hash(5))
+            .then(within ^ item ^ reference_texts(frame).hash(5))
             .alias("answer"),
             pl.when(pl.col("graded_by").is_not_null())
             .then(within ^ item ^ pl.col("graded_by").hash(6))
@@ -342,16 +343,8 @@ def _references_in_order(frames: Sequence[pl.DataFrame]) -> pl.Series:
     left, right = (frame["reference"] for frame in frames)
     if left.null_count() == left.len() or right.null_count() == right.len() or left.equals(right):
         return pl.Series([], dtype=pl.Boolean)
-    texts = [_reference_texts(frame) for frame in frames]
+    texts = [reference_texts(frame) for frame in frames]
     return (texts[0] != texts[1]).drop_nulls()
-
-
-def _reference_texts(frame: pl.DataFrame) -> pl.Series:
-    """Return the accepted answers as one text; their order makes no difference."""
-    references = frame["reference"]
-    if (references.list.len().max() or 0) == 1:
-        return references.list.first()
-    return references.list.sort().list.join("\x1f", ignore_nulls=True)
 
 
 def _in_order(name: str, frames: Sequence[pl.DataFrame]) -> tuple[int, int]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from muscle.flips.measuring.metrics import UNCHANGED_FLIPS, Quadrants
+from muscle.flips.pairing.conflicting_references import told_conflicts
 from muscle.flips.pairing.pair import Pair
 from muscle.flips.result.grid import grid_warnings
 from muscle.foreign_text import first_few
@@ -43,15 +44,20 @@ def remarks_on(runs: Sequence[Run], pairs: Mapping[str, Pair], quadrants: Mappin
     found = [f"{run.name}: not read: {each}" for run in runs for each in run.unread]
     found += [sentence for side, pair in pairs.items() for sentence in _about_pair(side, pair, quadrants[side])]
     found += [warning for run in runs for warning in grid_warnings(run)]
+    conflicts = ((run.name, told_conflicts(run.frame)) for run in runs)
+    found += _with_names((name, sentence) for name, sentence in conflicts if sentence is not None)
     return Remarks([*found, *_of_readers(runs, "notes")], _of_readers(runs, "readings"))
 
 
 def _of_readers(runs: Sequence[Run], kind: Literal["notes", "readings"]) -> list[str]:
-    """Return what the runs' readers say, each sentence once, with the runs that it is about."""
+    return _with_names((run.name, sentence) for run in runs for sentence in run.metadata.get(kind) or ())
+
+
+def _with_names(said: Iterable[tuple[str, str]]) -> list[str]:
+    """Return what is said of runs, each sentence once, with the names of the runs that it is about."""
     runs_of: dict[str, list[str]] = {}
-    for run in runs:
-        for sentence in run.metadata.get(kind) or ():
-            runs_of.setdefault(sentence, []).append(run.name)
+    for name, sentence in said:
+        runs_of.setdefault(sentence, []).append(name)
     return [f"{', '.join(dict.fromkeys(names))}: {sentence}" for sentence, names in runs_of.items()]
 
 

@@ -24,8 +24,11 @@ _FALSE_ELSEWHERE = ("falsch", "faux", "falso")
 TRUTHS = dict.fromkeys((*_TRUE, *_TRUE_ELSEWHERE), True) | dict.fromkeys((*_FALSE, *_FALSE_ELSEWHERE), False)
 """The words for right and wrong, in small letters."""
 
-NOTHING = ("nan", "null", "none", "n/a", "na", "<na>", "-")
-"""What programs write in a verdict's place where there is none, in small letters."""
+NOTHING = (
+    *("nan", "null", "none", "n/a", "na", "<na>", "-"),
+    *("skip", "skipped", "error", "pending", "unknown", "unscored", "ungraded"),
+)
+"""What is written in a verdict's place where there is none, in small letters: such an item counts as missing."""
 
 _WRITTEN_NULLS = ("nan", "NaN", "null", "NULL", "<NA>")
 

@@ -9,7 +9,7 @@ from itertools import combinations
 from muscle.errors import UnclearColumns
 from muscle.foreign_text import listing
 from muscle.predictions.plain.known_names import ANSWERED, ASKED, EXPECTED, IDS, INPUTS, JUDGED, NAMED, plain_name
-from muscle.predictions.plain.usual_names import Rows, are_verdicts, said_texts, usual_columns
+from muscle.predictions.plain.usual_names import Rows, are_nearly_verdicts, are_verdicts, said_texts, usual_columns
 
 _TEXT_MEMBERS = ("content", "text", "value", "answer", "output")
 _MOST_DEEP = 6
@@ -54,6 +54,7 @@ def _decision_flags(rows: Rows) -> str:
     names = _all_names(rows)
     others = [name for name in names if not _is_called(name, (*NAMED, *ASKED, *ANSWERED, *EXPECTED))]
     verdicts = [name for name in others if are_verdicts(rows, name)]
+    verdicts = verdicts or [name for name in others if are_nearly_verdicts(rows, name)]
     if verdicts:
         return _flag("correct", verdicts[-1])
     outputs = [name for name in names if _is_called(name, ANSWERED)]

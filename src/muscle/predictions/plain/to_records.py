@@ -36,6 +36,10 @@ _FORMS: dict[pl.DataType, tuple[Callable[[pl.Series], pl.Series], str]] = {
 }
 
 
+_VERDICT_WORDS = (
+    "; yes, pass, right, 1 and no, fail, wrong, 0 say so too, blank or n/a that nobody judged; degrees between are "
+    "numbers, with --column score=NAME"
+)
 _LETTER = r"(?i)^\(?([a-z])[).:]?$"
 _LETTERS = {letter: place for place, letter in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZ")}
 
@@ -49,7 +53,8 @@ def _formed(column: pl.Series, where: Where) -> pl.Series:
         column = without_verdict(column)
     convert, expected = _FORMS[dtype]
     formed = convert(column)
-    refuse_rows(formed.is_null() & ~unsaid(column), column.name, expected, column, where)
+    hint = _VERDICT_WORDS if column.name == "correct" else ""
+    refuse_rows(formed.is_null() & ~unsaid(column), column.name, expected, column, where, hint)
     return formed
 
 

@@ -12,12 +12,13 @@ from functools import partial
 
 import polars as pl
 
-from muscle.predictions.plain.columns import says_truth, text_of_value
+from muscle.predictions.plain.columns import TRUTHS, says_truth, text_of_value
 from muscle.predictions.plain.known_names import (
     CHATS,
     EITHER,
     IDS,
     INPUTS,
+    JUDGED,
     OUTPUTS,
     REFERENCES,
     TASK_IDS,
@@ -34,6 +35,8 @@ from muscle.predictions.records import is_known
 Rows = Sequence[Mapping[str, object]]
 """A file's first rows, as it has them."""
 _SAMPLED = 100
+_MOST_WORDS = 12
+"""Words of a column of verdicts; one of answers has more."""
 
 
 def sampled_rows(table: pl.DataFrame) -> list[dict[str, object]]:
@@ -102,6 +105,10 @@ def _by_name(rows: Rows, given: Mapping[str, str]) -> dict[str, str]:
     either()
     if not {"output", "reference"} <= has:
         take("correct", WEAK_VERDICTS, fits=partial(are_verdicts, rows))
+    if not {"output", "reference"} <= has and not any(name.split(".")[0] == "score" for name in has):
+        # Nothing else decides: what is no verdict in it is refused by its word.
+        take("correct", VERDICTS, fits=partial(are_few_words, rows))
+        take("correct", JUDGED, fits=partial(are_nearly_verdicts, rows))
     take("input", INPUTS)
     take("input", WEAK_INPUTS, fits=partial(_is_asked, rows))
     take("id", IDS)
@@ -128,6 +135,18 @@ def are_verdicts(rows: Rows, name: str) -> bool:
     """Whether all that a column says is right or wrong, and it says something."""
     said = said_texts(rows, name)
     return bool(said) and all(says_truth(text) for text in said)
+
+
+def are_few_words(rows: Rows, name: str) -> bool:
+    """Whether a column says few words, and no numbers but 0 and 1."""
+    said = {text.strip().lower() for text in said_texts(rows, name)}
+    return 0 < len(said) <= _MOST_WORDS and all(says_truth(text) or text.strip("-+.,0123456789") for text in said)
+
+
+def are_nearly_verdicts(rows: Rows, name: str) -> bool:
+    """Whether a column says few words, and right or wrong among them ("yes", "no", "partial")."""
+    said = {text.strip().lower() for text in said_texts(rows, name)}
+    return are_few_words(rows, name) and not said.isdisjoint(TRUTHS)
 
 
 def _are_objects(rows: Rows, name: str) -> bool:

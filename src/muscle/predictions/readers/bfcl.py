@@ -15,15 +15,21 @@ import polars as pl
 
 from muscle.errors import DataError
 from muscle.foreign_text import listing
-from muscle.predictions.readers.shared.fields import count_at, identity_at, json_at, required, score_at
+from muscle.predictions.readers.shared.fields import count_at, identity_at, json_at, required, score_at, truth_at
 from muscle.predictions.readers.shared.json_members import line_objects, lines
 from muscle.predictions.readers.shared.row_table import RowTable
-from muscle.predictions.readers.shared.values import refuse
+from muscle.predictions.readers.shared.values import known, refuse
 from muscle.predictions.records import complete, concat_records
 from muscle.predictions.run import SCORE_PREFIX, Run, RunFacts, Unread
 
 _SUFFIX = "_score.json"
 _RESULT_SUFFIX = "_result.json"
+_FAILED = "Error during inference:"
+"""Begins what stands in place of an answer where the request failed."""
+_ROUNDED = 1e-4
+"""BFCL writes an accuracy with all digits; it may have been rounded since."""
+_PREREQUISITE = f"_prereq{_RESULT_SUFFIX}"
+"""Ends the names of answers that fill the memory that other items ask of; BFCL scores none of them."""
 
 
 def recognises(path: Path, head: bytes) -> bool:
@@ -57,7 +63,7 @@ def read(path: Path) -> Run:
         "settings": {},
         "harness": "bfcl",
         "results": {task: {"accuracy": accuracy} for task, (_, accuracy, _) in zip(tasks, runs, strict=True)},
-        "tasks": {task: {} for task in tasks},
+        "tasks": {task: known({"version": _benchmark_version(file)}) for task, file in zip(tasks, files, strict=True)},
         "notes": [],
     }
     unread = _unscored_results(path, files) if path.is_dir() else ()
@@ -68,7 +74,8 @@ def read(path: Path) -> Run:
 def _unscored_results(folder: Path, files: list[Path]) -> tuple[Unread, ...]:
     """Count what lies in result files below the folder that have no score file."""
     scored = {place for file in files for place in _result_places(file)}
-    left = [file for file in sorted(folder.rglob(f"*{_RESULT_SUFFIX}")) if file not in scored]
+    found = sorted(folder.rglob(f"*{_RESULT_SUFFIX}"))
+    left = [file for file in found if file not in scored and not file.name.endswith(_PREREQUISITE)]
     return tuple(Unread("answers without a score file", str(file), sum(1 for _ in lines(file))) for file in left)
 
 
@@ -76,6 +83,12 @@ def _category(file: Path) -> str:
     """Return the category in a name such as `BFCL_v4_simple_python_score.json`."""
     parts = file.name.removesuffix(_SUFFIX).split("_", 2)
     return parts[2] if len(parts) == 3 and parts[0] == "BFCL" else file.name.removesuffix(_SUFFIX)
+
+
+def _benchmark_version(file: Path) -> str | None:
+    """Return the benchmark's version in a name such as `BFCL_v4_simple_python_score.json`."""
+    parts = file.name.split("_", 2)
+    return parts[1] if len(parts) == 3 and parts[0] == "BFCL" else None
 
 
 def _read_category(file: Path) -> tuple[pl.DataFrame, float, str | None]:
@@ -88,6 +101,8 @@ def _read_category(file: Path) -> tuple[pl.DataFrame, float, str | None]:
                 required(line, name, where, "the first line of a BFCL score file")
             accuracy = score_at(line, "accuracy", where)
             counts = [count_at(line, name, where) for name in ("total_count", "correct_count")]
+        elif truth_at(line, "valid", where):
+            refuse(where, "valid", "false, as a score file lists only the failures", True)
         elif (identity := identity_at(line, "id", where)) in wrong:
             refuse(where, "id", "each item once", identity)
         else:
@@ -101,6 +116,8 @@ def _read_category(file: Path) -> tuple[pl.DataFrame, float, str | None]:
         # Whatever is not listed as wrong counts as right, so a line that is lost would make an answer right.
         if count != counted or not set(wrong) <= set(results):
             refuse(f"{file}, line 1", name, f"{counted}, by the items of the result file", count)
+    if abs(accuracy - (len(results) - len(wrong)) / max(len(results), 1)) > _ROUNDED:
+        refuse(f"{file}, line 1", "accuracy", "correct_count by total_count", accuracy)
     table = RowTable()
     for identity, answer in results.items():
         table.add(_record_of_answer(identity, answer, is_right=identity not in wrong))
@@ -143,12 +160,15 @@ def _answers_by_id(file: Path) -> dict[str, str | None]:
         identity = identity_at(line, "id", where)
         if identity in answers:
             refuse(where, "id", "each item once", identity)
+        required(line, "result", where, "an answer of BFCL")
         answers[identity] = json_at(line, "result", where)
     return answers
 
 
 def _record_of_answer(identity: str, answer: str | None, *, is_right: bool) -> dict[str, object]:
     # Only failures come with prompt and reference; texts for some items would keep those from being joined by id.
+    if answer is not None and answer.startswith(_FAILED):
+        return {"id": identity, "error": answer}
     return {
         "id": identity,
         "output": answer,

@@ -14,14 +14,17 @@ What a reader would question:
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from muscle.errors import DataError
 from muscle.foreign_text import listing
-from muscle.predictions.readers.helm.texts import Key, key_of, texts_of
+from muscle.predictions.readers.helm.texts import Key, filter_names, key_of, perturbation_at, texts_of
 from muscle.predictions.readers.shared.fields import (
     count_at,
     identity_at,
@@ -32,9 +35,10 @@ from muscle.predictions.readers.shared.fields import (
     required,
 )
 from muscle.predictions.readers.shared.json_members import file_objects
+from muscle.predictions.readers.shared.own_figures import other_mean
 from muscle.predictions.readers.shared.row_table import RowTable
 from muscle.predictions.readers.shared.values import NOTHING_SET, float_of, known, refuse
-from muscle.predictions.records import complete, concat_records
+from muscle.predictions.records import NO_FILTER, complete, concat_records
 from muscle.predictions.run import SCORE_PREFIX, Run, RunFacts, Unread
 
 _SPEC, _STATS = "run_spec.json", "per_instance_stats.json"
@@ -56,8 +60,11 @@ _PROMPT = (
     *("instance_prefix", "chain_of_thought_prefix", "chain_of_thought_suffix"),
 )
 """What words a prompt, but for `global_prefix` and `global_suffix`, which HELM sets by the model."""
+_WEIGHT = "weight."
+"""Begins what a row holds of how many values an instance's score is the mean of."""
 _LOWER_IS_BETTER = ("perplexity", "bits_per_byte")
-_MODEL = re.compile(r",?model=[^,]*")
+_Rows = dict[Key, dict[str, object]]
+_MODEL = re.compile(r"(?<=[:,])model(?:_deployment)?=[^,]*,?")
 
 
 def recognises(path: Path, head: bytes) -> bool:
@@ -81,10 +88,8 @@ def read(path: Path) -> Run:
     if not folders:
         raise DataError(f"{path}: expected {_SPEC} and {_STATS}, found none")
     specs = [load_settings(folder / _SPEC) for folder in folders]
-    models = {
-        str(object_at(spec, "adapter_spec", str(folder / _SPEC)).get("model"))
-        for folder, spec in zip(folders, specs, strict=True)
-    }
+    adapters = [(object_at(spec, "adapter_spec", str(f / _SPEC)), f) for f, spec in zip(folders, specs, strict=True)]
+    models = {identity_at(adapter, "model", f"{folder / _SPEC}, adapter_spec") for adapter, folder in adapters}
     if len(models) > 1:
         raise DataError(f"{path}: expected the runs of one model, found {listing(sorted(models))}; name one folder")
     frames, tasks, results, unread = [], {}, {}, _unread_runs(path)
@@ -92,11 +97,13 @@ def read(path: Path) -> Run:
         task = _name_without_model(spec, folder)
         if task in tasks:
             raise DataError(f"{folder}: expected each run once, found a second run {listing([task])}; name one folder")
-        frame, metric = _read_run(folder, task)
+        own = _own_figures(folder)
+        rows = _rows_of_run(folder)
+        frame, metric = _records(rows, folder, task)
         frames.append(frame)
         tasks[task] = _spec_facts(spec, str(folder / _SPEC)) | {"metric": metric}
-        results[task], counted = _helm_aggregates(folder)
-        unread += _missing_instances(folder, counted, frame)
+        results[task] = own.results
+        unread += _missing_instances(folder, own, rows) or _other_mean(folder, own, metric, rows)
     name = models.pop()
     metadata: RunFacts = {
         "model": {"name": name},
@@ -113,32 +120,39 @@ def read(path: Path) -> Run:
 
 
 def _unread_runs(path: Path) -> list[Unread]:
-    """Name what lies in the folder and is a run, but is not read."""
+    """Name what lies in the folder and is a run, but is not read: HELM makes a run's folder before it runs."""
     folder = path if path.is_dir() else path.parent
     read = set(_run_folders(folder))
     inside = [entry for entry in sorted(folder.iterdir()) if entry.is_dir() and entry not in read]
-    found = [entry for entry in inside if (entry / _SPEC).is_file() or (entry / _STATS).is_file()]
-    return [
-        Unread(
-            f"a run that is not read (it lacks {_SPEC} or {_STATS}, or lies in the folder of another)",
-            str(entry),
-        )
-        for entry in found
-    ]
+    unread = []
+    for entry in inside:
+        lacking = [name for name in (_SPEC, _STATS) if not (entry / name).is_file()]
+        if not lacking:
+            unread.append(Unread("a run in the folder of another, which is not read", str(entry)))
+        elif len(lacking) == 1 or _MODEL.search(entry.name):
+            unread.append(Unread(f"a run that did not end (no {' and no '.join(lacking)})", str(entry)))
+    return unread
 
 
-def _missing_instances(folder: Path, counted: Mapping[str, int], frame: pl.DataFrame) -> list[Unread]:
-    """Hold the instances that were read against HELM's own count of them."""
-    lost = sum(counted.values()) - frame.select("id", "filter").n_unique()
-    if lost <= 0:
+def _missing_instances(folder: Path, own: _Own, rows: _Rows) -> list[Unread]:
+    """Hold the instances that were read, and each kind of perturbed copies, against HELM's own count of them."""
+    read = Counter(perturbation for _, perturbation in {key[:2] for key in rows})
+    lost = sum((own.num_instances - read).values())
+    if not lost:
         return []
-    return [
-        Unread(
-            f"{lost} of the {sum(counted.values())} instances that stats.json counts (num_instances)",
-            str(folder),
-            lost,
-        )
-    ]
+    what = f"{lost} of the {own.num_instances.total()} instances that stats.json counts (num_instances)"
+    return [Unread(what, str(folder), lost)]
+
+
+def _other_mean(folder: Path, own: _Own, metric: str | None, rows: _Rows) -> list[Unread]:
+    """Hold the originals' deciding scores against HELM's own mean of them."""
+    means = own.means.get(str(metric), [])
+    originals = [row for key, row in rows.items() if key[1] == NO_FILTER and f"{_WEIGHT}{metric}" in row]
+    weights = np.array([row[f"{_WEIGHT}{metric}"] for row in originals], dtype=float)
+    if len(means) != 1 or not originals:
+        return []
+    read = float(np.average([row[f"{SCORE_PREFIX}{metric}"] for row in originals], weights=weights))
+    return other_mean(str(metric), [read], means[0], where=str(folder / _STATS), by="stats.json")
 
 
 def _run_folders(folder: Path) -> list[Path]:
@@ -150,25 +164,32 @@ def _run_folders(folder: Path) -> list[Path]:
 def _name_without_model(spec: Mapping[str, object], folder: Path) -> str:
     """Return a run's name without its model.
 
-    >>> _name_without_model({"name": "mmlu:subject=anatomy,model=openai_gpt2"}, Path("x"))
-    'mmlu:subject=anatomy'
+    >>> [_name_without_model({"name": name}, Path("x")) for name in ("mmlu:subject=law,model=m", "mmlu:model=m,k=2")]
+    ['mmlu:subject=law', 'mmlu:k=2']
     """
-    return _MODEL.sub("", str(spec.get("name") or folder.name)).rstrip(":")
+    return _MODEL.sub("", str(spec.get("name") or folder.name)).rstrip(":,")
 
 
-def _read_run(folder: Path, task: str) -> tuple[pl.DataFrame, str | None]:
+def _rows_of_run(folder: Path) -> _Rows:
+    """Return what is known of each instance, perturbation and trial."""
     texts = texts_of(folder)
-    rows: dict[Key, dict[str, object]] = {}
+    rows: _Rows = {}
     for entry, where in file_objects(folder / _STATS, ("#",)):
         key = key_of(entry, where)
         row = rows.setdefault(key, _blank(key) | texts.get(key, {}))
-        row |= _instance_scores(entry, where)
+        for name, value in _instance_scores(entry, where).items():
+            if row.setdefault(name, value) != value and name.startswith(SCORE_PREFIX):
+                refuse(where, f"stats.{name.removeprefix(SCORE_PREFIX)}", f"one value an instance ({row[name]})", value)
     for key, text in texts.items():
         rows.setdefault(key, _blank(key) | text)
+    return rows
+
+
+def _records(rows: _Rows, folder: Path, task: str) -> tuple[pl.DataFrame, str | None]:
+    names = filter_names(perturbation for _, perturbation, _ in rows)
     table = RowTable()
-    for row in rows.values():
-        _settle(row)
-        table.add(row)
+    for key, row in rows.items():
+        table.add(_with_pick(row) | {"filter": names[key[1]]})
     frame = table.frame()
     if frame.is_empty():
         raise DataError(f"{folder / _STATS}: expected scores of instances, found none")
@@ -177,7 +198,7 @@ def _read_run(folder: Path, task: str) -> tuple[pl.DataFrame, str | None]:
 
 
 def _blank(key: Key) -> dict[str, object]:
-    return {"id": key[0], "filter": key[1], "repeat": key[2], "input": None, "error": None}
+    return {"id": key[0], "repeat": key[2], "input": None, "error": None}
 
 
 def _instance_scores(entry: Mapping[str, object], where: str) -> dict[str, object]:
@@ -188,22 +209,24 @@ def _instance_scores(entry: Mapping[str, object], where: str) -> dict[str, objec
     for stat in objects_at(entry, "stats", where):
         name = identity_at(object_at(stat, "name", where), "name", where)
         mean = number_at(stat, "mean", where, f"stats.{name}")
-        if mean is None or not count_at(stat, "count", where):
+        count = count_at(stat, "count", where)
+        if mean is None or not count:
             continue
         if name == "predicted_index":
             fields["predicted"] = int(mean)
         elif not _BOOKKEEPING.match(name):
-            fields[SCORE_PREFIX + name] = mean
+            fields |= {SCORE_PREFIX + name: mean, _WEIGHT + name: count}
     return fields
 
 
-def _settle(row: dict[str, object]) -> None:
+def _with_pick(row: Mapping[str, object]) -> dict[str, object]:
     """Take the picked option from the scores where the answer did not name it."""
-    predicted, choices = row.pop("predicted", None), row.get("choices")
-    if row.get("choice") is not None or not isinstance(predicted, int) or not isinstance(choices, list):
-        return
-    if 0 <= predicted < len(choices):
-        row |= {"choice": predicted, "output": choices[predicted]}
+    found = dict(row)
+    predicted, choices = found.pop("predicted", None), row.get("choices")
+    options = choices if isinstance(choices, list) else []
+    if row.get("choice") is None and isinstance(predicted, int) and 0 <= predicted < len(options):
+        found |= {"choice": predicted, "output": options[predicted]}
+    return found
 
 
 def _main_score_first(frame: pl.DataFrame) -> tuple[pl.DataFrame, str | None]:
@@ -239,20 +262,33 @@ def _spec_facts(spec: Mapping[str, object], where: str) -> dict[str, object]:
     )
 
 
-def _helm_aggregates(folder: Path) -> tuple[dict[str, float], dict[str, int]]:
-    """HELM's aggregates without perturbed copies: `metric,split` to mean without bookkeeping; instances by split."""
-    results: dict[str, float] = {}
-    counted: dict[str, int] = {}
+@dataclass
+class _Own:
+    """What HELM itself says of a run, in `stats.json`.
+
+    Attributes:
+        results: `metric,split` to mean, without perturbed copies and bookkeeping.
+        num_instances: by perturbation.
+        means: of the originals, by metric; several where HELM tells parts of the data apart.
+    """
+
+    results: dict[str, float] = field(default_factory=dict)
+    num_instances: Counter[str] = field(default_factory=Counter)
+    means: dict[str, list[float]] = field(default_factory=dict)
+
+
+def _own_figures(folder: Path) -> _Own:
+    own = _Own()
     if not (folder / "stats.json").is_file():
-        return results, counted
+        return own
     for stat, where in file_objects(folder / "stats.json", ("#",)):
         name = object_at(stat, "name", where)
         metric, split = str(name.get("name")), str(name.get("split") or "all")
-        mean = float_of(stat.get("mean"))
-        if name.get("perturbation") or name.get("sub_split") or mean is None:
-            continue
+        mean, perturbation = float_of(stat.get("mean")), perturbation_at(name, where)
         if metric == "num_instances":
-            counted[split] = count_at(stat, "mean", where) or 0
-        elif not _BOOKKEEPING.match(metric):
-            results[f"{metric},{split}"] = mean
-    return results, counted
+            own.num_instances[perturbation] += count_at(stat, "mean", where) or 0
+        elif perturbation == NO_FILTER and mean is not None and not _BOOKKEEPING.match(metric):
+            own.means.setdefault(metric, []).append(mean)
+            if not name.get("sub_split"):
+                own.results[f"{metric},{split}"] = mean
+    return own

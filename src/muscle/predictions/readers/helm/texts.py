@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from muscle.predictions.readers.shared.fields import (
@@ -20,17 +22,41 @@ from muscle.predictions.records import NO_FILTER
 STATE_FILE = "scenario_state.json"
 
 Key = tuple[str, str, int]
-"""Instance, perturbation (`none` for the original), trial."""
+"""Instance, perturbation (`none` for the original, else `perturbation_at`), trial."""
+
+_ROLES = ("robustness", "fairness", "computed_on")
+"""What a perturbation's description says of what it is used for, not of what it does."""
 
 
 def key_of(entry: Mapping[str, object], where: str) -> Key:
     """Return what an entry is of."""
     identity = identity_at(entry, "instance_id", where)
-    return identity, _perturbation(entry, where), count_at(entry, "train_trial_index", where) or 0
+    return identity, perturbation_at(entry, where), count_at(entry, "train_trial_index", where) or 0
 
 
-def _perturbation(entry: Mapping[str, object], where: str) -> str:
-    return json_at(object_at(entry, "perturbation", where), "name", where) or NO_FILTER
+def perturbation_at(entry: Mapping[str, object], where: str) -> str:
+    """Return what an entry's perturbation does, as JSON: its name, and its settings, as a run may have several so."""
+    described = object_at(entry, "perturbation", where)
+    does = {name: value for name, value in described.items() if name not in _ROLES and value is not None}
+    return (json_at({"": does}, "", where) or NO_FILTER) if described else NO_FILTER
+
+
+def filter_names(perturbations: Iterable[str]) -> dict[str, str]:
+    """Name a run's perturbations: by their names, with what sets them apart where several have one name.
+
+    >>> list(filter_names(['{"name": "typos"}', '{"mode": "a", "name": "he"}', '{"name": "he"}', "none"]).values())
+    ['typos', 'he (mode=a)', 'he', 'none']
+    """
+    described: dict[str, dict[str, object]] = {
+        each: {} if each == NO_FILTER else json.loads(each) for each in dict.fromkeys(perturbations)
+    }
+    names = Counter(does.get("name") for does in described.values())
+    found = {}
+    for each, does in described.items():
+        rest = ", ".join(f"{key}={value}" for key, value in does.items() if key != "name")
+        name = str(does.get("name") or each)
+        found[each] = f"{name} ({rest})" if names[does.get("name")] > 1 and rest else name
+    return found
 
 
 def texts_of(folder: Path) -> dict[Key, dict[str, object]]:
@@ -44,13 +70,16 @@ def texts_of(folder: Path) -> dict[Key, dict[str, object]]:
             answer = json_at(first, "text", where) if first else None
             if state.get("reference_index") is not None:
                 answer = None
-            texts.setdefault(key_of(entry, where), _text_fields(instance, answer, state, where))
+            fields = _text_fields(instance, answer, state, where)
+            known = texts.setdefault(key_of(entry, where), fields)
+            # An item that was asked an option at a time has failed where one of its requests did.
+            known["error"] = known["error"] or fields["error"]
         return texts
     if not ((folder / "instances.json").is_file() and (folder / "display_predictions.json").is_file()):
         return texts
     instances = {}
     for instance, where in file_objects(folder / "instances.json", ("#",)):
-        pair = (identity_at(instance, "id", where), _perturbation(instance, where))
+        pair = (identity_at(instance, "id", where), perturbation_at(instance, where))
         instances[pair] = _text_fields(instance, None, {}, where), instance
     for shown, where in file_objects(folder / "display_predictions.json", ("#",)):
         key = key_of(shown, where)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 from muscle.predictions.readers.shared.fields import (
@@ -13,7 +13,7 @@ from muscle.predictions.readers.shared.fields import (
     text_at,
     texts_at,
 )
-from muscle.predictions.readers.shared.values import NOTHING_SET, known, text_of
+from muscle.predictions.readers.shared.values import NOTHING_SET, float_of, known, text_of
 from muscle.predictions.run import RunFacts
 
 _NOT_THE_TASK = (
@@ -38,6 +38,8 @@ _LIMITS = (
     "working_limit",
     "cost_limit",
 )
+_MEANS = ("accuracy", "mean")
+_REDUCERS_OF_ALL = (None, "mean", "median", "mode", "max")
 _SPREADS = ("stderr", "std", "var")
 _JUDGES = ("model", "models", "model_role", "grader", "grader_model", "judge", "judge_model")
 """Options of a scorer that say which model judges."""
@@ -115,9 +117,41 @@ class Header:
         return None if num_items is None else num_items * self.epochs
 
     def num_scored(self, main: str) -> int | None:
-        """How many items, their epochs taken together, the log itself says have the main score."""
-        own = (entry for entry in self.scores if _score_name(entry, self.where) == main)
+        """How many items, their epochs taken together, the log itself says have the main score.
+
+        Reducers such as `pass_at_2` leave out items that have scores, but too few of them.
+        """
+        own = (
+            entry
+            for entry in self.scores
+            if _score_name(entry, self.where) == main and text_at(entry, "reducer", self.where) in _REDUCERS_OF_ALL
+        )
         return next((count_at(entry, "scored_samples", self.where) for entry in own), None)
+
+    def own_mean(self, main: str) -> float | None:
+        """The mean of the main score by the log itself; None where it has none, or one in a way of the task's own.
+
+        Only Inspect's own `accuracy` and `mean` are known to be means, and those without options of their own; of
+        several reducers of epochs the mean.
+        """
+        for entry in self.scores:
+            if _score_name(entry, self.where) != main or text_at(entry, "reducer", self.where) not in (None, "mean"):
+                continue
+            metrics = object_at(entry, "metrics", self.where)
+            for name in _MEANS:
+                body = object_at(metrics, name, f"{self.where}, metrics")
+                if body and not body.get("params") and not body.get("options") and self._is_inspects(name):
+                    return float_of(body.get("value"))
+        return None
+
+    def _is_inspects(self, metric: str) -> bool:
+        """Whether every metric of that name in the task's settings is the one that comes with Inspect.
+
+        A metric of a task's own file stands there by its bare name.
+        """
+        settings = [self.facts.get("metrics"), *(entry.get("metrics") for entry in self.scorers)]
+        named = {str(each["name"]) for setting in settings for each in _metrics_of(setting)}
+        return {name for name in named if name.rpartition("/")[2] == metric} <= {f"inspect_ai/{metric}"}
 
     @property
     def time(self) -> tuple[datetime, datetime]:
@@ -214,6 +248,18 @@ class Header:
                 if isinstance(value, int | float) and metric not in _SPREADS:
                     results[f"{name},{metric}" + (f",{reducer}" if reducer else "")] = value
         return results
+
+
+def _metrics_of(value: object) -> Iterator[Mapping[str, object]]:
+    """Yield the metrics in a scorer's settings, however they are put together: lists of them, by name of a value."""
+    if isinstance(value, list):
+        for each in value:
+            yield from _metrics_of(each)
+    elif isinstance(value, dict) and isinstance(value.get("name"), str):
+        yield value
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from _metrics_of(each)
 
 
 def _score_name(entry: Mapping[str, object], where: str) -> str:

@@ -27,6 +27,7 @@ from muscle.predictions.readers.inspect.header import Header
 from muscle.predictions.readers.inspect.log import is_json_log, is_log, read_header, read_samples
 from muscle.predictions.readers.inspect.samples import LogTable
 from muscle.predictions.readers.shared.facts import merged_facts
+from muscle.predictions.readers.shared.own_figures import other_mean
 from muscle.predictions.readers.shared.values import text_of
 from muscle.predictions.records import concat_records
 from muscle.predictions.run import SCORE_PREFIX, Run, Unread
@@ -191,6 +192,9 @@ def _read_log(log: _Log, metric: str | None) -> Run:
     notes = table.notes
     if log.header.status != "success":
         notes.append(f"{table.task}: the run did not finish; read {table.num_rows} samples that it had logged")
+    planned = log.header.num_planned
+    if planned is not None and table.num_rows > planned:
+        notes.append(f"{table.task}: the log holds {table.num_rows} samples, and says that it was to hold {planned}")
     metadata = {**log.header.run_facts(table.main), "notes": notes, "files": [str(log.path)]}
     name = str(log.header.model.get("name") or log.path.stem)
     return Run(name, frame, metadata, tuple(_short_of_totals(log, table, frame)))
@@ -219,4 +223,7 @@ def _short_of_totals(log: _Log, table: LogTable, frame: pl.DataFrame) -> list[Un
             "it does not say"
         )
         losses.append(Unread(what, str(log.path), (scored - own) * log.header.epochs))
+    if not losses and not table.num_edited:
+        mean = log.header.own_mean(table.main)
+        losses += other_mean(table.main, table.means, mean, where=str(log.path), by="the log itself")
     return losses

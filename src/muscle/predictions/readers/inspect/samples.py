@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.foreign_text import shorten
+from muscle.foreign_text import listing, shorten
 from muscle.predictions.readers.inspect.header import Header
 from muscle.predictions.readers.shared.fields import count_at, object_at, objects_at, text_at, texts_at
 from muscle.predictions.readers.shared.row_table import RowTable, SliceFields
 from muscle.predictions.readers.shared.values import message_text, refuse, text_of
 from muscle.predictions.records import complete
 from muscle.predictions.run import SCORE_PREFIX
+
+_OWN = "own"
+"""The column of the main score as it stands, also of samples that the log counts as failed."""
 
 _LETTERS = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
 _WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
@@ -36,12 +40,17 @@ class LogTable:
         """Samples that the log says failed."""
         self.num_edited = 0
         """Samples whose main score was changed after the run."""
+        self._models: Counter[str] = Counter()
+        """The models that the answers say they are of."""
+        self.means: list[float] = []
+        """The mean of the main score as Inspect may have taken it, after `frame`; none where it took other values."""
         self.not_samples: list[str] = []
         """Where something stands in a sample's place: null, a text, an object without fields."""
         self._main = _MainScore(metric, header.main)
         self._header = header
+        self._asked = header.model.get("name")
         self._no_numbers: set[str] = set()
-        self._table = RowTable(where=header.where)
+        self._table = RowTable(extra={_OWN: pl.Float64()}, where=header.where)
         self._slices = SliceFields()
 
     @property
@@ -58,6 +67,9 @@ class LogTable:
         if self.num_edited:
             told = f"{self.num_edited:,} of {self.num_rows:,} samples were edited after the run"
             notes.append(f"{self.task}: the {self.main} scores of {told}, and count as they stand now")
+        if len(self._models) > 1:
+            counts = [f"{model} ({count:,})" for model, count in self._models.most_common()]
+            notes.append(f"{self.task}: its samples were answered by {len(counts)} models: {listing(counts)}")
         return notes
 
     def add(self, sample: object, where: str) -> None:
@@ -81,6 +93,10 @@ class LogTable:
         self.num_failed += failure is not None
         self.num_edited += _is_edited(_main_entry(sample, self.main, where))
         missing = failure or self._main.lack(values)
+        model = _answered_by(sample, where) if failure is None else None
+        if model and model != self._asked:
+            # The name that was asked for stands where nothing was generated, too; services answer with their own.
+            self._models[model] += 1
         choices = texts_at(sample, "choices", where)
         answer = _answer_of_sample(sample, self.main, where)
         choice = _letter_index(answer, choices)
@@ -95,6 +111,7 @@ class LogTable:
             "error": missing,
             "finish_reason": _stop_reason(sample, where),
         }
+        row[_OWN] = _own_number(values.get(self.main))
         row |= self._scores(values) if missing is None else {}
         row |= self._slices.of(object_at(sample, "metadata", where))
         self._table.add(row)
@@ -108,6 +125,8 @@ class LogTable:
         """
         self._main.check(self._header.where)
         frame = self._slices.prune(self._table.frame()).with_columns(pl.lit(self.task).alias("task"))
+        self.means = _means_of_own(frame)
+        frame = frame.drop(_OWN)
         _refuse_doubles(frame, self._header.where)
         main = f"{SCORE_PREFIX}{self.main}"
         if main in frame.columns and (self._main.is_graded or frame[main].drop_nulls().is_in([0.0, 1.0]).all()):
@@ -128,6 +147,18 @@ class LogTable:
             elif not _is_nan(value) and value is not None:
                 self._no_numbers.add(name)
         return scores
+
+
+def _means_of_own(frame: pl.DataFrame) -> list[float]:
+    """Return the mean over items of the mean over epochs and over all samples, with samples that failed and without."""
+    kept = frame.filter(pl.col(_OWN).is_not_null())
+    parts = (kept.filter(pl.col("error").is_null()), kept)
+    found = [
+        mean
+        for part in parts
+        for mean in (part.group_by("id").agg(pl.col(_OWN).mean())[_OWN].mean(), part[_OWN].mean())
+    ]
+    return [mean for mean in found if isinstance(mean, float)]
 
 
 class _MainScore:
@@ -253,6 +284,12 @@ def _score_number(value: object) -> float | None:
     return float(value)
 
 
+def _own_number(value: object) -> float | None:
+    """Return what Inspect takes a score's value for in its own figures: 0 for words that say nothing."""
+    number = _score_number(value)
+    return 0.0 if number is None and value is not None and not _is_nan(value) else number
+
+
 def _main_entry(sample: Mapping[str, object], main: str, where: str) -> object:
     """Return what the main scorer left in a sample; None where it left nothing."""
     scores = object_at(sample, "scores", where)
@@ -276,6 +313,15 @@ def _answer_of_sample(sample: Mapping[str, object], main: str, where: str) -> st
         message = object_at(choices[0], "message", f"{where}, output.choices[0]") if choices else {}
         completion = message_text(message.get("content"))
     return None if completion is None or not completion.strip() else completion
+
+
+def _answered_by(sample: Mapping[str, object], where: str) -> str | None:
+    """Return the model that the service says has answered: another than was asked where it fell back to one."""
+    output = object_at(sample, "output", where)
+    fallback = object_at(output, "fallback", f"{where}, output")
+    return text_at(fallback, "fallback_model", f"{where}, output.fallback") or text_at(
+        output, "model", f"{where}, output"
+    )
 
 
 def _stop_reason(sample: Mapping[str, object], where: str) -> str | None:

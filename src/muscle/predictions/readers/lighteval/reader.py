@@ -15,9 +15,10 @@ from pathlib import Path
 
 from muscle.errors import DataError
 from muscle.predictions.readers.lighteval.details import Details
-from muscle.predictions.readers.shared.fields import number_at, object_at, text_at
+from muscle.predictions.readers.shared.fields import number_at, object_at, objects_at, text_at
 from muscle.predictions.readers.shared.json_members import load_object
 from muscle.predictions.readers.shared.likelihoods import ordered
+from muscle.predictions.readers.shared.own_figures import other_mean
 from muscle.predictions.readers.shared.values import known
 from muscle.predictions.records import concat_records
 from muscle.predictions.run import SCORE_PREFIX, Run, RunFacts, Unread
@@ -32,8 +33,6 @@ _TASK_FACTS = (
     "num_samples",
     "version",
 )
-# Both are means of the same numbers, rounded differently.
-_TOLERANCE = 1e-6
 
 
 def recognises(path: Path, head: bytes) -> bool:
@@ -65,6 +64,7 @@ def read(path: Path) -> Run:
         unread += results.losses(details, file)
     if path.is_dir():
         unread += _other_tables(path) + results.without_details(set(tasks))
+        unread += results.newer_without_details(path)
     facts = results.run_facts(_task_and_date(files[0])[1])
     name = facts["model"].get("name") or (files[0].parent.parent.name if len(files[0].parts) > 2 else files[0].stem)
     metadata = {**facts, "tasks": tasks, "files": [str(file) for file in files], "readings": readings}
@@ -116,8 +116,11 @@ class _Results:
     def __init__(self, files: Sequence[Path]) -> None:
         self._files: dict[str, Path] = {}
         root = _output_folder(files[0])
+        self._beside: Path | None = None
+        """Where lighteval puts the results of the details' model."""
         if root is not None:
-            for file in sorted(root.rglob("results_*.json")):
+            self._beside = root / "results" / files[0].parent.parent.relative_to(root / "details")
+            for file in sorted(root.rglob("results_*.json"), key=lambda file: (file.parent == self._beside, file)):
                 self._files[file.stem.removeprefix("results_")] = file
         self._dates = dict.fromkeys(_task_and_date(file)[1] for file in files)
         self._loaded = {date: load_object(self._files[date]) for date in self._dates if date in self._files}
@@ -146,13 +149,32 @@ class _Results:
             what = f"{missing} of {planned} items that {self._files[date].name} tells of are not in it"
             losses.append(Unread(what, str(file), missing))
         own = number_at(self._of(date, "results", task), str(details.metric), str(self._files.get(date, "")))
-        column = f"{SCORE_PREFIX}{details.metric}"
-        judged = column in details.frame.columns and details.frame["correct"].null_count() < details.frame.height
-        mean = details.frame[column].mean() if judged else None
-        if own is not None and isinstance(mean, float) and abs(mean - own) > _TOLERANCE and missing <= 0:
-            what = f"{details.metric} is {mean:.6g} by its rows and {own:.6g} by {self._files[date].name}"
-            losses.append(Unread(f"other rows than lighteval counted: {what}", str(file)))
+        mean = details.frame[f"{SCORE_PREFIX}{details.metric}"].mean() if details.metric is not None else None
+        if isinstance(mean, float) and missing <= 0 and self._is_mean(date, task, details.metric):
+            losses += other_mean(str(details.metric), [mean], own, where=str(file), by=self._files[date].name)
         return losses
+
+    def _is_mean(self, date: str, task: str, metric: str | None) -> bool:
+        """Whether lighteval takes the mean of a metric over a task's items, as the task's settings say."""
+        config = self._of(date, "config_tasks", task)
+        where = f"{self._files.get(date, date)}, config_tasks, {task}"
+        for entry in objects_at(config, "metrics", where):
+            way = entry.get("corpus_level_fn")
+            if isinstance(way, dict) and metric in way:
+                return bool(way[metric] == "mean")
+            names = entry.get("metric_name")
+            if names == metric or (isinstance(names, list) and metric in names):
+                return bool(way == "mean")
+        return date in self._files
+
+    def newer_without_details(self, folder: Path) -> list[Unread]:
+        """Name results in the folder that are newer than the details that were read, of the same model."""
+        newest = max(self._dates)
+        return [
+            Unread(f"results of a newer run without details; read that of {newest}", str(file))
+            for date, file in self._files.items()
+            if date > newest and file.is_relative_to(folder) and file.parent == self._beside
+        ]
 
     def without_details(self, tasks: set[str]) -> list[Unread]:
         """Count the tasks that the read dates' results name and that no details hold; averages are none."""

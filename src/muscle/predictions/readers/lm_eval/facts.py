@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from muscle.predictions.readers.lm_eval.samples import DECIDING
 from muscle.predictions.readers.shared.fields import count_at, load_settings, objects_at
 from muscle.predictions.readers.shared.values import NOTHING_SET, float_of, known
 from muscle.predictions.run import RunFacts
@@ -94,6 +95,27 @@ def num_samples(results: Mapping[str, object], where: str) -> dict[str, int]:
 def metric_names(config: Mapping[str, object], where: str) -> list[str]:
     """Return the names of a task's metrics, in their order; none where they are not known."""
     return [str(entry.get("metric")) for entry in objects_at(config, "metric_list", where)]
+
+
+def own_figures(results: Mapping[str, object], task: str) -> dict[str, dict[str, float]]:
+    """Return the harness's aggregates of a task: filter to metric to value."""
+    figures: dict[str, dict[str, float]] = {}
+    for name, value in _harness_aggregates(results).get(task, {}).items():
+        metric, _, filter = name.partition(",")
+        figures.setdefault(filter, {})[metric] = value
+    return figures
+
+
+def is_mean(config: Mapping[str, object], metric: str, where: str) -> bool:
+    """Whether a task's aggregate of a metric is the mean over its items, as its settings say.
+
+    Where they do not, the harness takes the mean of a metric that decides.
+    """
+    ways = {
+        str(entry.get("metric")): entry.get("aggregation", "mean" if metric in DECIDING else None)
+        for entry in objects_at(config, "metric_list", where)
+    }
+    return ways.get(metric) == "mean"
 
 
 def task_in_stem(stem: str, results: Mapping[str, object]) -> str:

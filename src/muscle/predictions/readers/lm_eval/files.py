@@ -115,6 +115,7 @@ def _newest_samples(files: list[Path], folder: Path) -> Found:
             readings.append(f"{task}: read the run of {newest}; also there: {others}")
     sources = [_source(dated[-1], results) for _, dated in sorted(by_task.items())]
     unread = _tasks_without_samples(results, list(results.files), set(by_task)) + _other_samples(folder, files)
+    unread += _newer_without_samples(results, sources)
     return Found(sources, readings, unread)
 
 
@@ -138,6 +139,24 @@ def _tasks_without_samples(results: facts.ResultFiles, dates: Sequence[str], tas
                     count,
                 )
     return list(lost.values())
+
+
+def _newer_without_samples(results: facts.ResultFiles, sources: Sequence[Source]) -> list[Unread]:
+    """Name the results of newer runs of tasks whose samples were read from an older one."""
+    lost = []
+    for date, file in results.files.items():
+        counted = facts.num_samples(results.of(date), str(file))
+        older = [s for s in sources if s.task in counted and s.date and _is_newer(results, date, s.date)]
+        if older:
+            tasks = listing(sorted(source.task for source in older))
+            lost.append(Unread(f"a newer run of {tasks} without samples; read that of {older[0].date}", str(file)))
+    return lost
+
+
+def _is_newer(results: facts.ResultFiles, date: str, other: str) -> bool:
+    """Whether the run of a date began after that of another: as both state it, else by the dates in their names."""
+    ages = results.age(date), results.age(other)
+    return date > other if ages[0] is None or ages[1] is None else ages[0] > ages[1]
 
 
 def _other_samples(folder: Path, files: Sequence[Path]) -> list[Unread]:

@@ -16,6 +16,7 @@ from pathlib import Path
 import polars as pl
 
 from muscle.errors import DataError
+from muscle.foreign_text import listing
 from muscle.predictions.readers.lm_eval import facts
 from muscle.predictions.readers.lm_eval.files import SAMPLE_HEAD, Source, find, head_of, sample_files
 from muscle.predictions.readers.lm_eval.samples import (
@@ -33,6 +34,7 @@ from muscle.predictions.readers.shared.answers import without_same_answers
 from muscle.predictions.readers.shared.first_record import first_byte
 from muscle.predictions.readers.shared.json_members import file_objects, line_objects
 from muscle.predictions.readers.shared.likelihoods import judged, logprob_step, ordered, with_gold_scores
+from muscle.predictions.readers.shared.own_figures import other_mean
 from muscle.predictions.readers.shared.row_table import RowTable, SliceFields
 from muscle.predictions.records import NO_FILTER, concat_records
 from muscle.predictions.run import SCORE_PREFIX, Run, Unread
@@ -43,8 +45,9 @@ _ItemAndFilter = tuple[object, object]
 
 @dataclass
 class _Seen:
-    """What was counted while a file was read."""
+    """What was seen while a file was read."""
 
+    deciding: str | None = None
     num_ties: int = 0
     num_contradicted: int = 0
     num_doubled: int = 0
@@ -87,7 +90,7 @@ def read(path: Path, *, metric: str | None = None) -> Run:
         tasks[source.task] = task_facts
         notes += _doubts(source, seen)
         readings += [f"{source.task}: {reading}" for reading in seen.readings]
-        unread += _missing_items(source, frame)
+        unread += _short_of_own_figures(source, frame, seen.deciding)
         results |= facts.run_facts(source.results)["results"]
     newest = facts.run_facts(max(found.sources, key=lambda source: source.date).results)
     files = [str(source.path) for source in found.sources]
@@ -96,15 +99,27 @@ def read(path: Path, *, metric: str | None = None) -> Run:
     return Run(str(name), ordered(concat_records(frames)), metadata, tuple(unread))
 
 
-def _missing_items(source: Source, frame: pl.DataFrame) -> list[Unread]:
-    """Hold the items that were read, under each filter, against the harness's own count of them."""
-    counted = facts.num_samples(source.results, str(source.path)).get(source.task, 0)
-    items = frame.group_by("filter").agg(pl.col("id").n_unique())["id"]
-    lost = int((counted - items.cast(pl.Int64)).clip(0).sum())
-    if lost == 0:
-        return []
-    what = f"task {source.task}: {lost} of the {counted} items that the results file counts"
-    return [Unread(f"{what} (under {items.len()} filters)" if items.len() > 1 else what, str(source.path), lost)]
+def _short_of_own_figures(source: Source, frame: pl.DataFrame, metric: str | None) -> Iterator[Unread]:
+    """Hold what was read, under each filter, against the harness's own counts and means."""
+    where, task = str(source.path), source.task
+    counted = facts.num_samples(source.results, where).get(task, 0)
+    own = facts.own_figures(source.results, task)
+    items = dict(frame.group_by("filter", maintain_order=True).agg(pl.col("id").n_unique()).iter_rows())
+    lost = {name: counted - items.get(name, 0) for name in {**items, **own}}
+    lost = {name: count for name, count in lost.items() if count > 0}
+    if lost:
+        what = f"task {task}: {sum(lost.values())} of the {counted} items that the results file counts"
+        more = f" (under the filters {listing(lost)})" if len({**items, **own}) > 1 else ""
+        yield Unread(what + more, where, sum(lost.values()))
+        return
+    config = facts.task_config(source.results, task)
+    if metric is None or not facts.is_mean(config, metric, f"{where}, metric_list of its results"):
+        return
+    for name in items:
+        read = frame.filter(pl.col("filter") == name).unique("id", keep="first")[SCORE_PREFIX + metric].mean()
+        called = f"task {task}: {metric}" + (f" ({listing([name])})" if len(items) > 1 else "")
+        means = [read] if isinstance(read, float) else []
+        yield from other_mean(called, means, own.get(name, {}).get(metric), where=where, by="the results file")
 
 
 def _samples_in(path: Path) -> Iterator[tuple[Mapping[str, object], str]]:
@@ -178,6 +193,7 @@ class _Reading:
     def result(self) -> tuple[pl.DataFrame, dict[str, object], _Seen]:
         """Return records, what is known of the task, and what was seen."""
         source, seen = self._source, self._seen
+        seen.deciding = self._deciding
         frame = self._slices.prune(self._table.frame()).with_columns(pl.lit(source.task).alias("task"))
         frame = _with_filter_names(frame, self._occurrences, facts.filter_names(self._config), seen)
         frame = judged(with_gold_scores(without_same_answers(frame)), self._deciding)
