@@ -21,9 +21,9 @@ from scipy import special
 
 from muscle.flips.statistics.arrays import Bools, Floats, Ints
 
-LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 1 / 20, 20.0
+LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 1 / 20, 500.0
 """Where a model is right on every item, a lower one is always better, and where it is worse than guessing a higher one;
-then the bound is what there is."""
+then the bound is what there is. Log-likelihoods of sentences lie tens of nats apart, so that even a good one is high."""
 
 LARGEST_WEIGHT = 20.0
 """Keeps a stack's fit finite where the data would send it to infinity: every item right."""

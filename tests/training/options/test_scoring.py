@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from muscle.training.options.losses import TargetRows, divergence, option_terms
-from muscle.training.options.scoring import LEAST_REST, Scoring, log_rest, token_factors
+from muscle.training.options.scoring import LEAST_REST, Scoring, by_mean_length, log_rest, token_factors
 from muscle.training.options.targets import labels, mixture
 
 EXACT = {"rtol": 0.0, "atol": 1e-13}
@@ -86,6 +86,18 @@ def test_per_token_scores_have_the_size_of_sums():
     assert scores.argmax() == (torch.tensor([-1.0, -2.4]) / torch.tensor([2.0, 4.0])).argmax()
 
 
+def test_options_of_many_tokens_have_scores_of_the_size_of_one_token_s():
+    values = torch.tensor([-45.0, -36.0, -60.0])
+    scores = Scoring(by_mean_length(None, [10, 8, 12]))(values)
+    assert scores.tolist() == pytest.approx([-4.5, -3.6, -6.0])
+    assert Scoring(by_mean_length(torch.tensor([1.5, 0.5]), [1, 3]))(values[:2]).tolist() == pytest.approx(
+        [-33.75, -9.0]
+    )
+    for known in ([], [1, 1, 1]):  # nothing is known, or each is one token
+        assert by_mean_length(None, known) is None
+
+
 def test_a_plain_list_of_options_has_no_identity_of_its_own():
-    assert Scoring().identity == Scoring(torch.tensor([1.0])).identity == []
+    assert Scoring().identity == []
+    assert Scoring(torch.tensor([1.0])).identity not in ([], Scoring(None, (0, 1)).identity)
     assert Scoring(None, (0, 1)).identity != Scoring(None, (0, 0)).identity != Scoring(None, (0, 0), rest=True).identity

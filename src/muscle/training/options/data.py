@@ -14,7 +14,7 @@ from muscle.config.methods import AnswerSettings
 from muscle.tasks.task import Example, Task, check_unit
 from muscle.training.options import targets
 from muscle.training.options.items import FEW_OPTIONS, OptionItems, character_factors, option_items
-from muscle.training.options.scoring import Scoring, token_factors, without_rest
+from muscle.training.options.scoring import Scoring, by_mean_length, token_factors, without_rest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -95,10 +95,12 @@ class OptionData:
 
         Args:
             example: the item.
-            num_tokens: of each of its options, under the tokenizer of the model whose likelihoods they are.
+            num_tokens: of each of its options, under the tokenizer of the model whose likelihoods they are; none where
+                that is not known.
         """
         if self.answers is None:
-            return Scoring(character_factors(example) if self.per_character else None)
+            factors = character_factors(example) if self.per_character else None
+            return Scoring(factors if self.distinguishing else by_mean_length(factors, num_tokens))
         by_length = self.answers.normalise == "tokens"
         return Scoring(token_factors(num_tokens) if by_length else None, example.answers, self.counts_rest)
 

@@ -5,6 +5,10 @@ likelihoods l_k, of all tokens and the end, are those of distinct texts, so that
 the probability of every other text together: the rest, which stands as one more option. With it a distribution over
 candidates is a true one, and training moves no probability to where it is not seen. Wordings of one answer count
 together, log sum exp(l_k) over them. Labels alone then give -log p(any right wording), the cross-entropy of the answer.
+
+Options that are sentences lie tens of nats apart, whoever is right: sums over many tokens. A softmax over those is all
+or nothing, and a training on it follows the few longest items. So an item's scores are divided by its options' mean
+number of tokens: which is chosen stays, and a learning rate means the same for options of one token and of thirty.
 """
 
 from __future__ import annotations
@@ -37,7 +41,9 @@ class Scoring:
     @property
     def identity(self) -> list[int]:
         """What it is made of beside the tokens, for a fingerprint; nothing for a plain list of options."""
-        return [-2, *self.answers, int(self.rest)] if self.answers else []
+        if self.answers:
+            return [-2, *self.answers, int(self.rest)]
+        return [] if self.factors is None else [-3]
 
     def __call__(self, log_likelihoods: Tensor) -> Tensor:
         """Return the scores.
@@ -80,6 +86,27 @@ def without_rest(scores: Tensor, places: Tensor | None) -> Tensor:
         places: (items,), of the rest; None where there is none.
     """
     return scores if places is None else scores.scatter(-1, places[:, None], -torch.inf)
+
+
+def by_mean_length(factors: Tensor | None, num_tokens: Sequence[int]) -> Tensor | None:
+    """Return factors that divide by the mean number of tokens of an item's options too: (options,).
+
+    Args:
+        factors: (options,); None is 1.
+        num_tokens: of each option; none where that is not known.
+
+    Returns:
+        None where nothing is to be multiplied.
+
+    Example:
+        >>> by_mean_length(None, [2, 4])
+        tensor([0.3333, 0.3333])
+        >>> by_mean_length(None, [1, 1])
+    """
+    if not num_tokens or max(num_tokens) == 1:
+        return factors
+    own = torch.ones(len(num_tokens)) if factors is None else factors
+    return own * len(num_tokens) / sum(num_tokens)
 
 
 def token_factors(num_tokens: Sequence[int]) -> Tensor:
