@@ -32,6 +32,7 @@ import numpy as np
 import polars as pl
 
 from compare_rivals import LIMIT_SECONDS, nel_p_value, rivals, versions_of
+from kept_result import processor
 
 RESULTS = Path(__file__).parent / "results" / "compare_speed.json"
 Bar = tuple[float | None, int | None]
@@ -202,13 +203,8 @@ def measure_rivals(python: Path, sizes: tuple[int, ...]) -> dict[str, Any]:
 
 def machine() -> dict[str, Any]:
     """Name the machine and the versions."""
-    cpu = platform.processor()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
-        cpu = names[0] if names else cpu
     return {
-        "cpu": cpu,
+        "cpu": processor(),
         "cores": os.cpu_count(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "python": platform.python_version(),

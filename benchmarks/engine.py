@@ -33,6 +33,7 @@ from typing import Any
 
 from engine_peers import PEERS, peer_trainer
 from engine_profile import by_part
+from kept_result import processor
 
 HERE = Path(__file__).resolve().parent
 OURS = ("three forwards", "online", "projected", "hidden", "fine-tuning", "Trainer + PEFT")
@@ -387,13 +388,8 @@ def machine() -> dict[str, Any]:
     """Name the machine and the versions."""
     from muscle.provenance import versions
 
-    model = [
-        line.split(":")[1].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    ]
     return {
-        "processor": model[0] if model else platform.machine(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "system": platform.platform(),
         "versions": versions(),

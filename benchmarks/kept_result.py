@@ -15,6 +15,14 @@ def machine() -> str:
     return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
+def processor() -> str:
+    """Name the processor, as Linux does where it is there."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
 def write_rows(path: Path, head: Mapping[str, Any], rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """Write what holds for all of a result, then its lists of rows, a line a row."""
     lists = "".join(

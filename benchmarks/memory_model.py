@@ -32,6 +32,7 @@ def measure(folder: Path, *, batch: int, seq: int, precision: str, checkpointing
     from muscle.pipeline.resources import ModelSizes, estimate
     from muscle.training.head.output_head import head_input, output_head
     from muscle.training.losses.fused import fused_next_token_loss
+    from tiny.kept_bytes import kept_bytes
 
     base = load_base(BaseConfig(base=str(folder)), precision=precision, device="cpu")
     model = new_adapter(base, LoraSettings(r=RANK, alpha=2 * RANK)).train()
@@ -39,32 +40,18 @@ def measure(folder: Path, *, batch: int, seq: int, precision: str, checkpointing
     if checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()
-    parameters = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    parameters |= {b.untyped_storage().data_ptr() for b in model.buffers()}
-    kept: dict[int, int] = {}
-    alive = []
-
-    def pack(tensor: Any) -> Any:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in parameters:
-            kept[storage.data_ptr()] = storage.nbytes()
-            alive.append(tensor)  # so that no address is used twice
-        return tensor
-
     ids = torch.randint(3, head.vocab_size, (batch, seq))
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     narrow = precision == "bf16"
-    with (
-        torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
-        torch.autocast("cpu", torch.bfloat16, enabled=narrow),
-    ):
-        states = head_input(model, inputs)
-        loss = fused_next_token_loss(states[:, :-1], head, ids[:, 1:])
-    del loss
+
+    def forward() -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
+            fused_next_token_loss(head_input(model, inputs)[:, :-1], head, ids[:, 1:])
+
+    activations = kept_bytes(model, forward)
     settings = TrainingSettings(batch_size=batch, precision=precision, gradient_checkpointing=checkpointing)
     sizes = ModelSizes.of(base.model.config)
     expected = estimate(sizes, settings, rank=RANK, tokens_per_epoch=0, sequence_tokens=seq)
-    activations = sum(kept.values())
     # While a layer is computed again its own activations come on top; the pass above has not reached that.
     estimated = expected.activations
     if checkpointing:

@@ -15,51 +15,36 @@ import json
 import logging
 import os
 import platform
+import sys
 import tempfile
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from helpers.harness_piqa import score_piqa
 from muscle import get_task
 from muscle.evaluation.harness import evaluate
 from muscle.files import write_json
 from muscle.provenance import file_sha256
 from muscle.tasks import load_examples
 from muscle.tasks.sources import load_rows
-from muscle.yaml_files import yaml_text
 
 
 def harness_samples(model: str, gguf: str | None, rows: list[dict[str, Any]], batch_size: int) -> list[dict[str, Any]]:
     """Score the rows with the harness alone: its YAML, its loading of the model."""
-    from lm_eval.evaluator import evaluate as harness_evaluate
     from lm_eval.models.huggingface import HFLM
-    from lm_eval.tasks import TaskManager
 
+    lm = HFLM(
+        pretrained=model,
+        gguf_file=gguf,
+        device="cpu",
+        dtype="float32",
+        softmax_dtype="float32",
+        batch_size=batch_size,
+    )
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        data = folder / "data.jsonl"
-        data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        settings = {
-            "include": str(files("lm_eval") / "tasks" / "piqa" / "piqa.yaml"),
-            "task": "piqa_local",
-            "dataset_path": "json",
-            "dataset_kwargs": {
-                "data_files": {"train": str(data), "validation": str(data)},
-                "cache_dir": str(folder / "cache"),
-            },
-        }
-        (folder / "local.yaml").write_text(yaml_text(settings), encoding="utf-8")
-        loaded = TaskManager(include_path=name, include_defaults=False).load(["piqa_local"])
-        lm = HFLM(
-            pretrained=model,
-            gguf_file=gguf,
-            device="cpu",
-            dtype="float32",
-            softmax_dtype="float32",
-            batch_size=batch_size,
-        )
-        results = harness_evaluate(lm=lm, task_dict=loaded, bootstrap_iters=0)
-    return sorted(results["samples"]["piqa_local"], key=lambda sample: sample["doc_id"])
+        return score_piqa(lm, rows, Path(name))[1]
 
 
 def our_frame(model: str, gguf: str | None, data: Path, items: int, batch_size: int) -> Any:

@@ -45,9 +45,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: the folder cannot be made, or the file cannot be written or renamed.
     """
+    with _refused(path), _target_for(path) as target:
+        yield target
+
+
+@contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    """Say of what cannot be written that it cannot, and why; any other error goes on as it is."""
     try:
-        with _target_for(path) as target:
-            yield target
+        yield
     except Exception as error:
         reason = write_failure(error)
         if reason is None:
@@ -200,14 +206,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     temporary = _beside(path, "part")
     try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        _replace_folder(path, temporary)
-    except Exception as error:
-        reason = write_failure(error)
-        if reason is None:
-            raise
-        raise OutputError(f"{path}: cannot be written: {reason}") from error
+        with _refused(path):
+            temporary.mkdir(parents=True)
+            yield temporary
+            _replace_folder(path, temporary)
     finally:
         if temporary.is_symlink() or temporary.exists():
             _remove(temporary)

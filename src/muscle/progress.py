@@ -8,10 +8,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from muscle.foreign_text import middle_cut
+from muscle.foreign_text import message_line, middle_cut
 
 logger = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 60.0
@@ -29,6 +30,23 @@ def set_quiet(quiet: bool) -> None:
     """Switch all progress bars off (or on again)."""
     global _quiet
     _quiet = quiet
+
+
+class _Line(logging.Formatter):
+    """One line a message, in which nothing acts."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return message_line(super().format(record))
+
+
+def show_log(level: int) -> None:
+    """Show the log from a level on, on standard error; no library's warnings, which are for their developers."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Line("%(message)s"))
+    ours = logging.getLogger("muscle")
+    ours.handlers = [handler]
+    ours.setLevel(level)
+    warnings.simplefilter("ignore")
 
 
 @contextmanager

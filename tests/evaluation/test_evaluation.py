@@ -3,7 +3,6 @@ import math
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,12 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from helpers.json_lines import write_lines
+from helpers.harness_piqa import score_piqa
 from muscle import Run, get_task
 from muscle.errors import DataError, ModelError
 from muscle.evaluation.harness import evaluate
 from muscle.predictions.records import COLUMNS, input_hash
 from muscle.tasks import Example, Generation, Task
-from muscle.yaml_files import yaml_text
 from tiny.bases import byte_tokenizer
 
 NOUNS = ("jar", "soup", "window", "nail", "shirt", "door", "lamp", "knife")
@@ -109,27 +107,10 @@ def harness_samples(
     model: Any, tokenizer: Any, rows: list[dict[str, Any]], folder: Path
 ) -> tuple[float, list[dict[str, Any]]]:
     """Score the harness's own `piqa`, from the installed package, on the rows as a local file."""
-    from lm_eval.evaluator import evaluate as harness_evaluate
     from lm_eval.models.huggingface import HFLM
-    from lm_eval.tasks import TaskManager
 
-    data = folder / "data.jsonl"
-    write_lines(data, *rows)
-    settings = {
-        "include": str(files("lm_eval") / "tasks" / "piqa" / "piqa.yaml"),
-        "task": "piqa_local",
-        "dataset_path": "json",
-        "dataset_kwargs": {
-            "data_files": {"train": str(data), "validation": str(data)},
-            "cache_dir": str(folder / "cache"),
-        },
-    }
-    (folder / "local.yaml").write_text(yaml_text(settings))
-    loaded = TaskManager(include_path=str(folder), include_defaults=False).load(["piqa_local"])
     lm = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=4, softmax_dtype="float32")
-    results = harness_evaluate(lm=lm, task_dict=loaded, bootstrap_iters=0)
-    samples = sorted(results["samples"]["piqa_local"], key=lambda sample: sample["doc_id"])
-    return results["results"]["piqa_local"]["acc,none"], samples
+    return score_piqa(lm, rows, folder)
 
 
 @pytest.mark.parametrize("bos", [False, True])

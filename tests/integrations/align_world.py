@@ -1,21 +1,17 @@
-"""Two tiny bases with task adapters, and their data as other libraries take it: for tests/integrations."""
+"""The tiny pair as other libraries take it: its data as tokens, its models by their paths, and a student."""
 
 from pathlib import Path
 
 from safetensors.torch import load_file
 
-from muscle import align, finetune, get_task
 from muscle.config.alignment import AlignmentSettings
-from muscle.config.settings import BaseConfig, LoraSettings, TrainingSettings
-from muscle.models.bases import load_base
-from muscle.tasks import load_examples, split_train_validation
+from muscle.config.settings import LoraSettings
 from muscle.training.data.examples import tokenize
 from muscle.training.start import Start
-from tiny.bases import TASK_YAML, save_base, write_choice_rows
+from tiny.pair import SETTINGS as TINY
+from tiny.pair import tiny_pair, trained
 
-SETTINGS = TrainingSettings(
-    epochs=2, learning_rate=5e-3, warmup_steps=2, batch_size=4, gradient_accumulation=2, precision="float32"
-)
+SETTINGS = TINY.model_copy(update={"batch_size": 4, "gradient_accumulation": 2})
 
 
 class World:
@@ -23,38 +19,11 @@ class World:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        (root / "tools.yaml").write_text(TASK_YAML)
-        self.task = get_task(root / "tools.yaml")
-        examples = load_examples(self.task, write_choice_rows(root / "train.jsonl", 60))
-        self.split = split_train_validation(examples, seed=0)
-        self.bases = {
-            name: load_base(BaseConfig(base=str(save_base(root / name, seed=seed))), precision="float32", device="cpu")
-            for name, seed in (("old", 1), ("new", 2))
-        }
-        for name, base in self.bases.items():
-            finetune(
-                base,
-                self.task,
-                train_examples=self.split.train,
-                validation_examples=self.split.validation,
-                lora=LoraSettings(r=4, alpha=8),
-                settings=SETTINGS,
-                out=str(root / f"adapter-{name}"),  # paths as texts, as people write them
-            )
+        self.pair = tiny_pair(root, **SETTINGS.model_dump(include={"batch_size", "gradient_accumulation"}))
+        self.bases, self.split = self.pair.bases, self.pair.split
 
     def align(self, out: Path, **alignment):
-        return align(
-            self.bases["old"],
-            str(self.root / "adapter-old"),
-            self.bases["new"],
-            str(self.root / "adapter-new"),
-            self.task,
-            train_examples=self.split.train,
-            validation_examples=self.split.validation,
-            alignment=AlignmentSettings(**alignment),
-            settings=SETTINGS,
-            out=str(out),
-        )
+        return trained(self.pair, out, settings=SETTINGS, **alignment)
 
     def model(self, name: str) -> str:
         return f"{self.root / name}+{self.root / f'adapter-{name}'}"

@@ -2,12 +2,12 @@
 
 import json
 import socket
-from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
 
 from helpers.command_line import muscle
+from helpers.hub_cache import put_into_hub_cache
 from helpers.places import ROOT
 from muscle.config.update_file import load_config
 from muscle.errors import DataError, ModelError
@@ -32,16 +32,6 @@ def nothing_here(tmp_path, monkeypatch):
     import datasets.config
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
-
-
-def put_into_cache(tmp_path: Path, name: str, files: dict[str, str]) -> None:
-    folder = tmp_path / "hub" / f"models--{name.replace('/', '--')}"
-    snapshot = folder / "snapshots" / ("a" * 40)
-    snapshot.mkdir(parents=True)
-    (folder / "refs").mkdir()
-    (folder / "refs" / "main").write_text("a" * 40)
-    for file, text in files.items():
-        (snapshot / file).write_text(text)
 
 
 def test_there_is_a_configuration_for_each_update_of_the_paper():
@@ -100,7 +90,7 @@ def test_memory_is_estimated_from_a_config_json_alone(tmp_path):
         "num_attention_heads": 32,
         "vocab_size": 32000,
     }
-    put_into_cache(tmp_path, "meta-llama/Llama-2-7b-hf", {"config.json": json.dumps(sizes)})
+    put_into_hub_cache(tmp_path / "hub", "meta-llama/Llama-2-7b-hf", {"config.json": json.dumps(sizes)})
     plan = json.loads(muscle("update", ROOT / "examples/paper/llama.yaml", "--dry-run", "--json").out)
     assert plan["resources"]["parameters"] == pytest.approx(6.74e9, rel=0.001)  # of Llama 2 7B
     assert plan["resources"]["seconds"] is None and plan["resources"]["store_bytes"] is None

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-import torch
 
 from muscle.config.settings import BaseConfig, LoraSettings, TrainingSettings
 from muscle.models.adapters import new_adapter
@@ -16,6 +15,7 @@ from muscle.pipeline.stages import UpdateStages
 from muscle.pipeline.update import update
 from tiny import update_inputs
 from tiny.bases import save_base
+from tiny.kept_bytes import kept_bytes
 
 TRAINING = {**update_inputs.TRAINING, "epochs": 2, "warmup_steps": 1}
 
@@ -62,23 +62,6 @@ def test_the_tokens_of_trees_are_those_that_training_and_teachers_read(inputs, t
     assert planned.num_tokens == read["trained"] > 0
     assert planned.teacher_tokens == read["asked"]
     assert (planned.teacher_tokens > 0) == (config.alignment.target != "labels")
-
-
-def kept_bytes(model, forward):
-    """Return the bytes of all that autograd keeps of a forward pass, parameters and buffers apart."""
-    known = {each.untyped_storage().data_ptr() for each in (*model.parameters(), *model.buffers())}
-    kept, alive = {}, []
-
-    def pack(tensor):
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in known:
-            kept[storage.data_ptr()] = storage.nbytes()
-            alive.append(tensor)  # so that no address is used twice
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        forward()
-    return sum(kept.values())
 
 
 @pytest.mark.parametrize(("batch", "context", "options"), [(4, 12, 6), (2, 30, 9)])

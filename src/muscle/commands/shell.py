@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import re
 import sys
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from muscle import distributed
 from muscle.commands.outgoing import Guarded
 from muscle.errors import ConfigError
-from muscle.foreign_text import message_line, visible
+from muscle.foreign_text import visible
 
 if TYPE_CHECKING:
     from muscle.flips.result.report import Report
@@ -22,26 +21,13 @@ _ACTING = re.compile(r"(?<=#)#|[\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u
 """The second of two `#`, and characters that control or cannot be seen and that JSON leaves as they are."""
 
 
-class _Line(logging.Formatter):
-    """One line a message, in which nothing acts."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return message_line(super().format(record))
-
-
 def start(quiet: bool) -> None:
     """Set up what a command shows: notes and warnings on standard error, no third party's chatter."""
-    from muscle.progress import set_quiet
+    from muscle.progress import set_quiet, show_log
 
     quiet = quiet or not distributed.is_main()
     set_quiet(quiet)
-    handler = logging.StreamHandler()
-    handler.setFormatter(_Line("%(message)s"))
-    ours = logging.getLogger("muscle")
-    ours.handlers = [handler]
-    ours.setLevel(logging.ERROR if quiet else logging.INFO)
-    # Deprecation notices of the libraries below are for their developers, not for our users.
-    warnings.simplefilter("ignore")
+    show_log(logging.ERROR if quiet else logging.INFO)
 
 
 def show_report(found: Report, *, quiet: bool) -> None:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
-from muscle.foreign_text import message_line
-from muscle.progress import set_quiet
+from muscle.progress import set_quiet, show_log
 from muscle.sweep.jobs import Job
 from muscle.sweep.run_job import Outcome, run_job
 
@@ -133,24 +131,12 @@ def _gpu(slot: int) -> str | None:
     return names[slot % len(names)]
 
 
-class _LogLine(logging.Formatter):
-    """One line a message, in which nothing acts."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return message_line(super().format(record))
-
-
 def _in_process(job: Job, tell: Connection, level: int, gpu: str | None) -> None:
     """Run a job in a process of its own: a line of log where the one process has bars, and Ctrl-C is the parent's."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     set_quiet(True)
-    handler = logging.StreamHandler()
-    handler.setFormatter(_LogLine("%(message)s"))
-    ours = logging.getLogger("muscle")
-    ours.handlers = [handler]
-    ours.setLevel(level)
-    warnings.simplefilter("ignore")  # of the libraries, for their developers
+    show_log(level)
     tell.send(run_job(job))
     tell.close()

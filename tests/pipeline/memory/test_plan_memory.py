@@ -6,6 +6,7 @@ import huggingface_hub.constants
 import pytest
 
 from helpers.command_line import muscle
+from helpers.hub_cache import put_into_hub_cache
 from helpers.places import ROOT
 from muscle.config.settings import TrainingSettings
 from muscle.config.update_file import load_config
@@ -28,21 +29,12 @@ LLAMA_8B = {
 PLAIN = {"training.quantization": None, "training.gradient_checkpointing": False}
 
 
-def put_config(tmp_path, name):
-    folder = tmp_path / "hub" / f"models--meta-llama--{name}"
-    snapshot = folder / "snapshots" / ("a" * 40)
-    snapshot.mkdir(parents=True)
-    (folder / "refs").mkdir()
-    (folder / "refs" / "main").write_text("a" * 40)
-    (snapshot / "config.json").write_text(json.dumps(LLAMA_8B))
-
-
 @pytest.fixture(autouse=True)
 def configs_alone(tmp_path, monkeypatch):
     """Of both bases nothing but the config.json is here."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     for name in ("Meta-Llama-3-8B-Instruct", "Llama-3.1-8B-Instruct"):
-        put_config(tmp_path, name)
+        put_into_hub_cache(tmp_path / "hub", f"meta-llama/{name}", {"config.json": json.dumps(LLAMA_8B)})
 
 
 def memory_of(card=None, **overrides):

@@ -1,4 +1,4 @@
-"""Small runs of HELM, BFCL and OpenAI Evals, written as these write them."""
+"""Small runs of HELM, BFCL and OpenAI Evals, written as these write them, and changes to kept ones."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from helpers.json_lines import write_lines
 from muscle import read_run
 from muscle.errors import DataError
 
@@ -25,10 +26,18 @@ def write(path: Path, value: Any) -> Path:
     return path
 
 
-def write_lines(path: Path, rows: list[Any]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    return path
+def one_file(folder: Path, pattern: str) -> Path:
+    """Return the file of a folder that a pattern fits; there must be one alone."""
+    (found,) = folder.glob(pattern)
+    return found
+
+
+def change_line(file: Path, place: int, **changes: object) -> None:
+    """Change fields of one line, counted from 0; None takes a field away."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    row = json.loads(lines[place]) | changes
+    lines[place] = json.dumps({name: value for name, value in row.items() if name not in changes or value is not None})
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def stat(name: str, mean: float, **context: Any) -> dict[str, Any]:
@@ -131,6 +140,6 @@ def bfcl_scores(folder: Path) -> Path:
     header = {"accuracy": 0.5, "correct_count": 1, "total_count": 2}
     write_lines(
         folder / "result" / "toy" / f"{name}_result.json",
-        [{"id": f"simple_{i}", "result": f"f({i})"} for i in (0, 1)],
+        *({"id": f"simple_{i}", "result": f"f({i})"} for i in (0, 1)),
     )
-    return write_lines(folder / "score" / "toy" / f"{name}_score.json", [header, failure])
+    return write_lines(folder / "score" / "toy" / f"{name}_score.json", header, failure)

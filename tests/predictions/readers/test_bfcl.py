@@ -7,8 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from harness_files import bfcl_scores, refusal, write_lines
+from harness_files import bfcl_scores, refusal
 
+from helpers.json_lines import write_lines
 from muscle import read_run
 
 
@@ -41,7 +42,7 @@ def answers_of(file: Path) -> Path:
 def test_a_request_that_failed_is_missing_though_bfcl_may_count_it_as_right(tmp_path: Path) -> None:
     file = bfcl_scores(tmp_path)
     error = "Error during inference: Request timed out."
-    write_lines(answers_of(file), [{"id": "simple_0", "result": error}, {"id": "simple_1", "result": "f(1)"}])
+    write_lines(answers_of(file), {"id": "simple_0", "result": error}, {"id": "simple_1", "result": "f(1)"})
     frame = read_run(file).frame
     assert frame["error"].to_list() == [error, None]
     assert frame["correct"].to_list() == [None, False]
@@ -70,13 +71,13 @@ def test_a_bfcl_score_file_that_contradicts_itself_is_refused(
     file = bfcl_scores(tmp_path)
     rows = [json.loads(text) for text in file.read_text().splitlines()]
     rows[line] |= changes
-    write_lines(file, rows)
+    write_lines(file, *rows)
     assert told in refusal(file)
 
 
 def test_an_answer_without_a_result_is_refused(tmp_path: Path) -> None:
     file = bfcl_scores(tmp_path)
-    write_lines(answers_of(file), [{"id": "simple_0", "result": None}, {"id": "simple_1"}])
+    write_lines(answers_of(file), {"id": "simple_0", "result": None}, {"id": "simple_1"})
     assert "line 2, field 'result': expected it in an answer of BFCL" in refusal(file)
 
 

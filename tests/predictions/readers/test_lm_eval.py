@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from harness_files import change_line, one_file
 
 from helpers.places import DATA
 from muscle import Run, read_run
@@ -26,17 +27,6 @@ def rows(run: Run, task: str, filter: str = "none") -> pl.DataFrame:
 
 def copy_run(folder: Path, release: str = "0.4.13") -> Path:
     return Path(shutil.copytree(FILES / RELEASES[release], folder / "model"))
-
-
-def one_file(folder: Path, pattern: str) -> Path:
-    (found,) = folder.glob(pattern)
-    return found
-
-
-def change_line(file: Path, place: int, **changes: object) -> None:
-    lines = file.read_text(encoding="utf-8").splitlines()
-    lines[place] = json.dumps(json.loads(lines[place]) | changes)
-    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -234,6 +224,11 @@ def test_truth_values_that_were_written_as_words_count(tmp_path: Path) -> None:
             "line 2, field 'filtered_resps': expected 3 log-likelihoods",
         ),
         ({"arguments": {}}, "line 2, field 'arguments': expected the requests of the item"),
+        ({"arguments": {"gen_args_0": "x"}}, "line 2, field 'arguments': expected the requests of the item"),
+        ({"arguments": [["a", " b"], ["a", None]]}, "line 2, field 'arguments': expected a text for each option"),
+        ({"doc_id": [1]}, "line 2, field 'doc_id': expected a number or a text, found a list"),
+        ({"filter": {"a": 1}}, "line 2, field 'filter': expected a filter's name, found an object"),
+        ({"acc": 10**400}, "line 2, field 'acc': expected a finite number"),
     ],
 )
 def test_a_field_that_is_wrong_is_named_with_its_line(tmp_path: Path, changes: dict[str, object], message: str) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness_files import refusal, write, write_lines
+from harness_files import refusal, write
 
+from helpers.json_lines import write_lines
 from muscle import compare, read_run
 from muscle.errors import JoinError
 
@@ -31,7 +32,7 @@ def nemo_bundle(folder: Path, rewards: list[Any], name: str = "gsm8k") -> Path:
         }
         for place, reward in enumerate(rewards)
     ]
-    write_lines(folder / "results.jsonl", rows)
+    write_lines(folder / "results.jsonl", *rows)
     return folder
 
 
@@ -82,7 +83,7 @@ def test_results_that_the_bundle_tells_of_and_the_file_lacks_are_counted(tmp_pat
 def test_rewards_of_further_scorers_are_kept(tmp_path: Path) -> None:
     folder = nemo_bundle(tmp_path, [1.0, 0.0])
     rows = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
-    write_lines(folder / "results.jsonl", [row | {"scorer_rewards": {"scorer:f1": 0.25}} for row in rows])
+    write_lines(folder / "results.jsonl", *(row | {"scorer_rewards": {"scorer:f1": 0.25}} for row in rows))
     assert read_run(folder).frame["score.scorer:f1"].to_list() == [0.25, 0.25]
 
 
@@ -105,14 +106,14 @@ def test_folders_beside_a_bundle_that_are_not_read_are_counted(tmp_path: Path) -
 def test_a_repeat_that_is_no_whole_number_is_named(tmp_path: Path, repeat: Any) -> None:
     folder = nemo_bundle(tmp_path, [1.0, 0.0])
     rows = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
-    write_lines(folder / "results.jsonl", [rows[0], rows[1] | {"repeat": repeat}])
+    write_lines(folder / "results.jsonl", rows[0], rows[1] | {"repeat": repeat})
     assert "results.jsonl, line 2, field 'repeat': expected a whole number from 0" in refusal(folder)
 
 
 def with_results(folder: Path, **changes: Any) -> Path:
     """Change fields of all of a bundle's results."""
     rows = [json.loads(line) | changes for line in (folder / "results.jsonl").read_text().splitlines()]
-    write_lines(folder / "results.jsonl", rows)
+    write_lines(folder / "results.jsonl", *rows)
     return folder
 
 

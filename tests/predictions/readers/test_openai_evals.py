@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from harness_files import output_item, refusal, write, write_lines
+from harness_files import output_item, refusal, write
 
+from helpers.json_lines import write_lines
 from muscle import read_run
 
 
@@ -16,7 +17,7 @@ def test_output_items_are_read_in_every_layout(tmp_path: Path, layout: str) -> N
     page = {"object": "list", "data": items, "has_more": False}
     path = tmp_path / ("x.jsonl" if layout == "lines" else "x.json")
     if layout == "lines":
-        write_lines(path, items)
+        write_lines(path, *items)
     else:
         pages = [{"object": "list", "data": items[:2]}, {"object": "list", "data": items[2:]}]
         write(path, {"list": items, "page": page, "pages": pages}[layout])
@@ -34,7 +35,7 @@ def test_an_item_that_the_service_failed_is_missing(tmp_path: Path) -> None:
         "error": {"code": "server_error", "message": "overloaded"},
         "output": [],
     }
-    frame = read_run(write_lines(tmp_path / "x.jsonl", [output_item(0), output_item(1, sample=sample)])).frame
+    frame = read_run(write_lines(tmp_path / "x.jsonl", output_item(0), output_item(1, sample=sample))).frame
     assert frame["error"].to_list() == [None, "overloaded"]
     assert frame["correct"].to_list() == [True, None]
 
@@ -42,13 +43,13 @@ def test_an_item_that_the_service_failed_is_missing(tmp_path: Path) -> None:
 def test_the_same_row_of_the_data_source_joins_whatever_the_prompt(tmp_path: Path) -> None:
     other = output_item(0)["sample"] | {"input": [{"role": "user", "content": "Please: 0+1?"}]}
     rows = [output_item(0), output_item(0, id="outputitem_9", sample=other)]
-    frame = read_run(write_lines(tmp_path / "x.jsonl", rows)).frame
+    frame = read_run(write_lines(tmp_path / "x.jsonl", *rows)).frame
     assert frame["input_hash"].n_unique() == 1
     assert frame["repeat"].to_list() == [0, 1]
 
 
 def test_items_of_two_runs_in_one_file_are_refused(tmp_path: Path) -> None:
-    path = write_lines(tmp_path / "x.jsonl", [output_item(0), output_item(1, run_id="evalrun_2")])
+    path = write_lines(tmp_path / "x.jsonl", output_item(0), output_item(1, run_id="evalrun_2"))
     assert "line 2, field 'run_id': expected that of one run (evalrun_1)" in refusal(path)
 
 
@@ -61,18 +62,19 @@ def test_an_output_item_of_overlapping_pages_counts_once(tmp_path: Path) -> None
 
 
 def test_an_output_item_that_stands_there_twice_with_other_verdicts_is_refused(tmp_path: Path) -> None:
-    path = write_lines(tmp_path / "x.jsonl", [output_item(0), output_item(0, passed=False)])
+    path = write_lines(tmp_path / "x.jsonl", output_item(0), output_item(0, passed=False))
     assert "line 2, field 'id': expected that of no item before, or the same item again" in refusal(path)
 
 
 def test_several_models_settings_and_a_status_against_the_graders_are_told(tmp_path: Path) -> None:
     other = output_item(1)["sample"] | {"model": "gpt-4o", "temperature": 1}
     items = [output_item(0), output_item(1, sample=other), output_item(2, passed=False, status="pass")]
-    assert read_run(write_lines(tmp_path / "x.jsonl", items)).metadata["notes"] == [
+    assert read_run(write_lines(tmp_path / "x.jsonl", *items)).metadata["notes"] == [
         "its items were answered by 2 models: gpt-4o-mini, gpt-4o",
         "its items were asked with 2 settings of the generation",
         "1 items have another status than their graders say; the status decides",
     ]
+    assert read_run(write_lines(tmp_path / "y.jsonl", *items[:1])).metadata["notes"] == []
     assert read_run(write_lines(tmp_path / "y.jsonl", items[:1])).metadata["notes"] == []
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import polars as pl
 import pytest
-from harness_files import bfcl_scores, helm_run, output_item, stat, write, write_lines
+from harness_files import bfcl_scores, change_line, helm_run, one_file, output_item, stat, write
 
+from helpers.json_lines import write_lines
 from helpers.places import DATA
 from muscle import Run, read_run
 from muscle.errors import DataError, JoinError
@@ -29,22 +30,9 @@ def harness_folder(tmp_path: Path) -> Path:
     return Path(shutil.copytree(LM_EVAL, tmp_path / "run"))
 
 
-def one(folder: Path, pattern: str) -> Path:
-    (found,) = folder.glob(pattern)
-    return found
-
-
 def drop_lines(file: Path, count: int) -> None:
     lines = file.read_text(encoding="utf-8").splitlines()
     file.write_text("\n".join(lines[:-count]), encoding="utf-8")
-
-
-def edit(file: Path, line: int, **changes: Any) -> None:
-    """Change fields of one line; None takes a field away."""
-    lines = file.read_text(encoding="utf-8").splitlines()
-    row = json.loads(lines[line]) | changes
-    lines[line] = json.dumps({name: value for name, value in row.items() if name not in changes or value is not None})
-    file.write_text("\n".join(lines), encoding="utf-8")
 
 
 # lm-evaluation-harness
@@ -56,7 +44,7 @@ def test_a_whole_run_of_the_harness_has_lost_nothing() -> None:
 
 def test_samples_that_the_harness_counts_and_the_file_lacks_are_counted(tmp_path: Path) -> None:
     folder = harness_folder(tmp_path)
-    drop_lines(one(folder, "samples_letters_*"), 3)
+    drop_lines(one_file(folder, "samples_letters_*"), 3)
     (loss,) = read_run(folder).unread
     assert loss.num_items == 3
     assert loss.what == "task letters: 3 of the 7 items that the results file counts"
@@ -65,7 +53,7 @@ def test_samples_that_the_harness_counts_and_the_file_lacks_are_counted(tmp_path
 
 def test_items_that_one_of_two_filters_lacks_are_counted(tmp_path: Path) -> None:
     folder = harness_folder(tmp_path)
-    file = one(folder, "samples_sums_*")
+    file = one_file(folder, "samples_sums_*")
     lines = file.read_text().splitlines()
     gone = next(line for line in lines if json.loads(line)["filter"] == "strict")
     file.write_text("\n".join(line for line in lines if line != gone))
@@ -76,7 +64,7 @@ def test_items_that_one_of_two_filters_lacks_are_counted(tmp_path: Path) -> None
 
 def test_a_filter_that_the_results_name_and_the_file_lacks_is_counted(tmp_path: Path) -> None:
     folder = harness_folder(tmp_path)
-    file = one(folder, "samples_sums_*")
+    file = one_file(folder, "samples_sums_*")
     lines = file.read_text().splitlines()
     file.write_text("\n".join(line for line in lines if json.loads(line)["filter"] != "strict"))
     assert losses(read_run(folder)) == [8]
@@ -93,10 +81,10 @@ def test_samples_whose_mean_is_not_that_of_the_results_are_told(
     tmp_path: Path, pattern: str, metric: str, told: str
 ) -> None:
     folder = harness_folder(tmp_path)
-    file = one(folder, pattern)
+    file = one_file(folder, pattern)
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     line = next(place for place, row in enumerate(rows) if row[metric] == 0 and row["filter"] in ("none", "strict"))
-    edit(file, line, **{metric: 1.0})
+    change_line(file, line, **{metric: 1.0})
     (loss,) = read_run(folder).unread
     assert loss.num_items is None and loss.what.startswith(told)
     assert loss.what.endswith("by the results file: some were lost or changed")
@@ -116,7 +104,7 @@ def test_no_whole_run_of_the_harness_is_said_to_have_other_figures(run: str, met
 
 def test_a_metric_that_is_not_averaged_is_not_held_against_the_samples(tmp_path: Path) -> None:
     folder = harness_folder(tmp_path)
-    file = one(folder, "results_*.json")
+    file = one_file(folder, "results_*.json")
     results = json.loads(file.read_text())
     results["results"]["letters"]["acc,none"] = 0.1
     for aggregation in ("mean", "def of_letters(items): ..."):
@@ -127,14 +115,14 @@ def test_a_metric_that_is_not_averaged_is_not_held_against_the_samples(tmp_path:
 
 def test_a_task_of_the_harness_without_a_file_of_samples_is_named_with_its_items(tmp_path: Path) -> None:
     folder = harness_folder(tmp_path)
-    one(folder, "samples_letters_*").unlink()
+    one_file(folder, "samples_letters_*").unlink()
     (loss,) = read_run(folder).unread
     assert (loss.num_items, loss.what) == (7, "task letters: 7 samples are counted, and no file holds them")
 
 
 def test_samples_that_are_not_read_for_their_name_or_place_are_named(tmp_path: Path) -> None:
     folder = harness_folder(tmp_path)
-    source = one(folder, "samples_letters_*")
+    source = one_file(folder, "samples_letters_*")
     shutil.copy(source, folder / "more.jsonl")
     (folder / "second").mkdir()
     shutil.copy(source, folder / "second" / source.name)
@@ -162,7 +150,7 @@ def test_the_newest_run_of_the_harness_is_the_one_that_says_so_not_the_one_that_
 def test_a_newer_run_of_the_harness_without_samples_is_told(tmp_path: Path, stated: float, is_told: bool) -> None:
     folder = harness_folder(tmp_path)
     newer = folder / "results_2027-01-01T00-00-00.000000.json"
-    write(newer, json.loads(one(folder, "results_*.json").read_text()) | {"date": stated})
+    write(newer, json.loads(one_file(folder, "results_*.json").read_text()) | {"date": stated})
     told = [(Path(loss.where), loss.what.partition(";")[0], loss.num_items) for loss in read_run(folder).unread]
     what = "a newer run of fill, last, letters, many, pick, roll, sums without samples"
     assert told == [(newer, what, None)] * is_told
@@ -173,9 +161,9 @@ def test_a_sample_without_the_main_metric_has_no_verdict_and_no_other_metric_giv
 ) -> None:
     folder = harness_folder(tmp_path)
     whole = read_run(folder).frame.filter(pl.col("task") == "pick")
-    file = one(folder, "samples_pick_*")
+    file = one_file(folder, "samples_pick_*")
     for line in (0, 4):
-        edit(file, line, acc=None, metrics=["acc_norm", "acc_bytes"])
+        change_line(file, line, acc=None, metrics=["acc_norm", "acc_bytes"])
     found = read_run(folder).frame.filter(pl.col("task") == "pick")
     assert found.filter(pl.col("correct").is_null())["id"].to_list() == ["0", "4"]
     kept = pl.col("correct").is_not_null()
@@ -185,9 +173,9 @@ def test_a_sample_without_the_main_metric_has_no_verdict_and_no_other_metric_giv
 
 def test_the_whole_answer_stands_beside_the_one_that_the_filter_took_out(tmp_path: Path) -> None:
     folder = harness_folder(tmp_path)
-    file = one(folder, "samples_sums_*")
+    file = one_file(folder, "samples_sums_*")
     for line in range(len(file.read_text().splitlines())):
-        edit(file, line, resps=[["Three and four make 7.\n#### 7"]], filtered_resps=["7"])
+        change_line(file, line, resps=[["Three and four make 7.\n#### 7"]], filtered_resps=["7"])
     frame = read_run(folder).frame.filter(pl.col("task") == "sums")
     assert set(frame["output"]) == {"Three and four make 7.\n#### 7"}
     assert set(frame["extracted_answer"]) == {"7"}
@@ -222,7 +210,7 @@ def test_a_record_is_recognised_however_long_it_is(tmp_path: Path, place: str) -
     rows = [json.loads(line) for line in (FILES / "promptfoo" / "v1.jsonl").read_text().splitlines()]
     long = dict(rows[0])
     long = {"id": "a", "latencyMs": 1, "aLongOne": "words " * 20_000, **long}
-    path = write_lines(tmp_path / "x.jsonl", [long, *rows[1:]] if place == "first" else [*rows[1:], long])
+    path = write_lines(tmp_path / "x.jsonl", *([long, *rows[1:]] if place == "first" else [*rows[1:], long]))
     run = read_run(path)
     assert (run.metadata["format"], run.frame.height) == ("promptfoo", 20)
 
@@ -276,7 +264,7 @@ def test_the_runs_own_count_says_how_much_is_missing(tmp_path: Path) -> None:
 def test_an_item_that_a_grader_left_out_has_no_verdict(tmp_path: Path) -> None:
     one, none = output_item(1), output_item(2, results=[])
     rows = [output_item(0), one | {"results": one["results"][1:]}, none]
-    frame = read_run(write_lines(tmp_path / "x.jsonl", rows)).frame
+    frame = read_run(write_lines(tmp_path / "x.jsonl", *rows)).frame
     assert frame["correct"].to_list() == [True, None, None]
     assert frame["error"].null_count() == 3
 
@@ -378,7 +366,7 @@ def test_answers_of_bfcl_without_scores_are_counted(tmp_path: Path) -> None:
     bfcl_scores(tmp_path)
     write_lines(
         tmp_path / "result" / "toy" / "BFCL_v4_java_result.json",
-        [{"id": str(i), "result": ""} for i in range(4)],
+        *({"id": str(i), "result": ""} for i in range(4)),
     )
     run = read_run(tmp_path)
     assert losses(run) == [4] and run.unread[0].where.endswith("BFCL_v4_java_result.json")
@@ -414,7 +402,7 @@ def eee(folder: Path, metrics: list[dict[str, Any]], rows: list[tuple[str, str, 
         }
         for sample, name, score in rows
     ]
-    write_lines(folder / "x_samples.jsonl", written)
+    write_lines(folder / "x_samples.jsonl", *written)
     return folder
 
 
@@ -462,29 +450,9 @@ def test_what_a_conversion_keeps_of_a_run_is_all_that_decides_a_comparison(tmp_p
 # damaged structure
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"doc_id": [1]}, "field 'doc_id': expected a number or a text, found a list"),
-        ({"filter": {"a": 1}}, "field 'filter': expected a filter's name, found an object"),
-        ({"arguments": {"gen_args_0": "x"}}, "field 'arguments': expected the requests of the item"),
-        ({"arguments": [["a", " b"], ["a", None]]}, "field 'arguments': expected a text for each option"),
-        ({"acc": 10**400}, "field 'acc': expected a finite number"),
-    ],
-)
-def test_a_sample_of_the_harness_of_another_shape_is_refused_at_its_place(
-    tmp_path: Path, changes: dict[str, Any], message: str
-) -> None:
-    file = one(harness_folder(tmp_path), "samples_letters_*")
-    edit(file, 1, **changes)
-    with pytest.raises(DataError) as caught:
-        read_run(file)
-    assert f"{file}, line 2, {message}" in str(caught.value)
-
-
 @pytest.mark.parametrize("results", [["passed"], "passed", [{"passed": "yes"}], [{"passed": True, "score": 10**400}]])
 def test_graders_of_another_shape_are_refused_at_their_place(tmp_path: Path, results: Any) -> None:
-    path = write_lines(tmp_path / "x.jsonl", [output_item(0), output_item(1, results=results)])
+    path = write_lines(tmp_path / "x.jsonl", output_item(0), output_item(1, results=results))
     with pytest.raises(DataError, match=f"{path}, line 2, field '"):
         read_run(path)
 
@@ -504,12 +472,12 @@ def test_stats_of_helm_and_accuracies_of_bfcl_that_are_null_are_refused(tmp_path
 def test_other_formats_are_recognised_behind_a_long_first_field(tmp_path: Path) -> None:
     long = {"aLongOne": "words " * 20_000}
     rows = [long | {key: value for key, value in output_item(n).items() if key != "object"} for n in (0, 1)]
-    assert read_run(write_lines(tmp_path / "lines.jsonl", rows)).metadata["format"] == "openai_evals"
+    assert read_run(write_lines(tmp_path / "lines.jsonl", *rows)).metadata["format"] == "openai_evals"
     assert read_run(write(tmp_path / "list.json", rows)).metadata["format"] == "openai_evals"
     assert read_run(write(tmp_path / "page.json", {"data": rows})).metadata["format"] == "openai_evals"
     folder = eee(tmp_path / "eee", [metric("exact")], [("1", "exact", 1.0), ("2", "exact", 0.0)])
     samples = folder / "x_samples.jsonl"
-    write_lines(samples, [long | json.loads(line) for line in samples.read_text().splitlines()])
+    write_lines(samples, *(long | json.loads(line) for line in samples.read_text().splitlines()))
     write(folder / "x.json", long | json.loads((folder / "x.json").read_text()))
     for path in (folder, samples, folder / "x.json"):
         assert read_run(path).metadata["format"] == "every_eval_ever"
