@@ -145,8 +145,8 @@ def print_look(state: Look, console: Console) -> None:
     if state.missing:
         console.print(
             Text(
-                f"  {count(state.missing)} of them without a verdict (error, unscored, not read): for the limit they "
-                "count as broken"
+                f"  {count(state.missing)} of them without a verdict (error, unscored, doubled, not read): for the "
+                "limit they count as broken"
             )
         )
     if state.waiting:

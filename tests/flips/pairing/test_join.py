@@ -188,7 +188,8 @@ def test_repeats_that_the_other_side_lacks_are_counted_apart() -> None:
 @pytest.mark.parametrize("num_old", [1, 4])
 def test_an_answer_that_stands_twice_is_one_answer_among_an_items_answers(num_old: int) -> None:
     """Both where the other side has the repeat too, and where it asked less often: else K doubles, and p shrinks."""
-    for text in ({"input": "a"}, {}):
+    texts: list[dict[str, Any]] = [{"input": "a"}, {}]
+    for text in texts:
         old = [item(1, repeat=r, **text) for r in range(num_old)]
         new = [item(1, repeat=r, correct=r % 2 == 0, **text) for r in range(4)]
         once, twice = join(old, new), join(old, [*new, *new])
