@@ -15,7 +15,7 @@ from muscle.commands.follow_up import next_command
 from muscle.commands.groups import Comparing, Reading, spread
 from muscle.commands.options import Allow, EpsilonItem, ItemTest, On, Quiet
 from muscle.commands.shell import check_outputs, say, start, write_result
-from muscle.commands.sources import parse_source, read_growing, read_source, reading, tell_unread
+from muscle.commands.sources import parse_source, read_growing, reading, tell_unread
 from muscle.errors import ConfigError, UnfinishedError
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def plan(
     *,
     planning: Planning,
     how: Reading,
+    comparing: Comparing,
     json_file: _Json = None,
     quiet: Quiet = False,
 ) -> None:
@@ -93,7 +94,7 @@ def plan(
     with reading(runs, how, then="planning") as read:
         tell_unread(read)
         first, second = (read[place] if len(read) > place else None for place in (0, 1))
-        plans = [make_plan(each, wish) for each in assumptions_of(first, second, wish)]
+        plans = [make_plan(each, wish) for each in assumptions_of(first, second, wish, options=comparing.options())]
     if write_result(json_file, {each.task: each for each in plans}) or quiet:
         return
     from rich.console import Console
@@ -272,14 +273,15 @@ def watch(
     from muscle.plan.watch import look
 
     SequentialTest(alpha=alpha, limit=limit)  # refuses impossible ones before anything waits for answers
-    old = read_source(runs[0], how)
+    with reading(runs[:1], how, then="testing") as read:
+        old = read[0]
     options = CompareOptions(on=on, allow=allow or ())
 
     def take(new: Run) -> Look:
         tell_unread([old, new])
         return look(old, new, seed=seed, alpha=alpha, limit=limit, options=options)
 
-    for found, is_last in _looks(runs[1], how, take, every=every if follow else None):
+    for found, is_last in _looks(runs[1], how, take, follow=follow, every=every):
         # Of several looks one is JSON: the last.
         if is_last or str(json_file) != "-":
             _show_look(found, json_file, quiet=quiet)
@@ -287,14 +289,17 @@ def watch(
             raise typer.Exit(WATCH_CODES[found.decision])
 
 
-def _looks(new: str, how: Reading, take: Callable[[Run], Look], *, every: float | None) -> Iterator[tuple[Look, bool]]:
+def _looks(
+    new: str, how: Reading, take: Callable[[Run], Look], *, follow: bool, every: float
+) -> Iterator[tuple[Look, bool]]:
     """Yield looks at a run that may still grow, and of each whether it is the last.
 
     Args:
         new: the run, as it was named.
         how: how it is read.
         take: makes a look.
-        every: seconds between looks; None looks once.
+        follow: whether to look again until something is proven.
+        every: seconds between looks.
 
     Raises:
         UnfinishedError: nothing of the run is there, at the only look.
@@ -304,11 +309,11 @@ def _looks(new: str, how: Reading, take: Callable[[Run], Look], *, every: float 
             with reading([new], how, then="testing", read=read_growing) as read:
                 found = take(read[0])
         except UnfinishedError as error:
-            if every is None:
+            if not follow:
                 raise
             logger.warning("%s; looking again", error)
         else:
-            is_last = every is None or found.decision != "go_on" or found.items + found.waiting >= found.total
+            is_last = not follow or found.decision != "go_on" or found.items + found.waiting >= found.total
             yield found, is_last
             if is_last:
                 return

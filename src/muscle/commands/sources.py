@@ -91,10 +91,10 @@ def read_growing(text: str, how: Reading) -> Run:
     Raises:
         UnfinishedError: nothing of it is whole.
     """
-    source = parse_source(text)
     try:
-        return _read_named(source, how)
+        return read_source(text, how)
     except UnfinishedError:
+        source = parse_source(text)
         written = source.path.read_bytes() if source.path.is_file() else b""
         whole = written[: written.rfind(b"\n") + 1]
         if len(whole) in (0, len(written)):
@@ -156,7 +156,7 @@ def reading(
     how: Reading,
     *,
     then: str = "comparing",
-    read: Callable[[str, Reading], Run] = read_source,
+    read: Callable[[str, Reading], Run] | None = None,
 ) -> Iterator[list[Run]]:
     """Read the runs, and show how far reading and the block's work are.
 
@@ -164,7 +164,7 @@ def reading(
         words: the runs as they were named.
         how: how they are read.
         then: what the block's work is called.
-        read: reads a run.
+        read: reads a run; None takes `read_source`.
 
     Yields:
         The runs, in the order in which they were named.
@@ -185,7 +185,7 @@ def reading(
         for step, word in zip(steps, words, strict=True):
             begin(step)
             try:
-                runs.append(read(word, how))
+                runs.append((read or read_source)(word, how))
             except UnclearColumns as error:
                 raise DataError(f"{error}{_example(words, error)}") from None
         begin(then)
