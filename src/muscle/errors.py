@@ -6,7 +6,8 @@ The tree::
     ├── ConfigError           a key of a YAML file or a command's option
     ├── DataError             task data or a file of predictions: file, line, field
     │   ├── JoinError         two runs that cannot be compared item by item
-    │   └── UnclearColumns    a table of which nobody can tell what decides: says which options would
+    │   ├── UnclearColumns    a table of which nobody can tell what decides: says which options would
+    │   └── UnfinishedError   a file that is not there, empty or cut off: it may still be written to
     ├── EndpointError         a model behind an endpoint that refuses or does not answer
     ├── ModelError            a base, an adapter or their fit
     ├── OutputError           something that cannot be written
@@ -57,6 +58,10 @@ class UnclearColumns(DataError):
         self.flags = flags
         self.lacks = lacks
         self.versions = versions
+
+
+class UnfinishedError(DataError):
+    """A file is not there, is empty or ends in the middle of a record; what writes it may not be done."""
 
 
 class EndpointError(MuscleError):

@@ -14,7 +14,7 @@ import pytest
 
 from helpers.command_line import muscle
 from muscle import CompareOptions, Run, compare
-from muscle.errors import ConfigError, DataError
+from muscle.errors import ConfigError, DataError, JoinError
 from muscle.flips.statistics.power import minimum_detectable_difference
 from muscle.plan.confirm import confirm
 from muscle.plan.item_list import choose, read_items, write_items
@@ -154,11 +154,68 @@ def test_a_budget_buys_items() -> None:
         (Wish(noise_share=1.5), "noise_share"),
         (Wish(answer_cost=0.0), "cost"),
         (Wish(budget=1.0), "budget"),
+        (Wish(budget=float("inf")), "budget"),
+        (Wish(answer_cost=float("inf")), "cost"),
+        (Wish(item_cost=float("nan")), "cost"),
+        (Wish(items=500, budget=499), "budget of 500 or more for 500 items with 1 answer a side"),
+        (Wish(items=500, repeats=3, budget=1000), "budget of 1500 or more for 500 items with 3 answers a side"),
+        (Wish(difference=1e-150), "difference"),
+        (Wish(limit=1e-300), "limit"),
+        (Wish(items=10**400), "items"),
+        (Wish(repeats=10**400), "repeats"),
     ],
 )
 def test_an_impossible_wish_is_refused(wish: Wish, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         only_plan(wish)
+
+
+def test_a_budget_is_spent_to_the_last_answer_and_never_beyond() -> None:
+    """2 buys five at 0.4, though the 0.4 of a computer is a little more."""
+    given = only_plan(Wish(budget=2.0, answer_cost=0.4, repeats=1)).given
+    assert given is not None and given.items == 5
+    given = only_plan(Wish(items=100, budget=250.0)).given
+    assert given is not None and (given.repeats, given.cost) == (2, 200)
+
+
+def test_a_difference_beyond_what_is_assumed_can_be_planned_from_a_pilot() -> None:
+    old, new = first_pass()
+    assert only_plan(Wish(difference=0.2), old, new).best.items > 1
+    with pytest.raises(ConfigError, match="--disagreement"):
+        only_plan(Wish(difference=0.2), old)
+
+
+def test_a_level_near_nothing_still_has_a_quantile() -> None:
+    assert only_plan(Wish(alpha=1e-300)).best.items > 2000
+
+
+def test_pilots_that_cannot_be_compared_give_no_variances(tmp_path: Path) -> None:
+    old, new = (each.with_columns(reference=pl.lit("a")) for each in first_pass())
+    with pytest.raises(JoinError, match="--allow references"):
+        only_plan(Wish(), old, new.with_columns(reference=pl.lit("b")))
+    old.write_ndjson(tmp_path / "old.jsonl")
+    found = muscle("plan", tmp_path / "old.jsonl", tmp_path / "old.jsonl")
+    assert found.code == 3 and "OLD and NEW are one file" in found.err
+
+
+def test_a_plan_takes_the_options_that_its_refusals_name(tmp_path: Path) -> None:
+    losses = [
+        each.with_columns(loss=pl.col("correct").cast(pl.Float64) + 0.3).drop("correct") for each in first_pass()
+    ]
+    for name, each in zip(("old", "new"), losses, strict=True):
+        each.write_ndjson(tmp_path / f"{name}.jsonl")
+    words = (
+        "plan",
+        tmp_path / "old.jsonl",
+        tmp_path / "new.jsonl",
+        "--column",
+        "score.loss=loss",
+        "--difference",
+        0.05,
+    )
+    refused = muscle(*words)
+    assert refused.code == 3 and "--lower-is-better loss" in refused.err, refused.err
+    assert muscle(*words, "--lower-is-better", "loss").code == 0
 
 
 def test_a_pilot_without_any_difference_is_refused() -> None:

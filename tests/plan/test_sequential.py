@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import pytest
 
 from helpers.command_line import muscle
 from muscle import read_run
-from muscle.errors import ConfigError, DataError
+from muscle.errors import ConfigError, DataError, JoinError
+from muscle.flips.options import CompareOptions
 from muscle.plan.sequential import (
     SequentialTest,
     check_order,
@@ -280,6 +282,104 @@ def test_the_command_writes_the_order_watches_and_ends_with_its_codes(
     assert named.code == 1 and named.out == harm.out, named.err
     state = json.loads(muscle("watch", paths[0], paths[1], "--seed", 0, "--limit", 0.9, "--json", "-").out)
     assert state["items"] == 300 and state["first_accept"] is not None
+
+
+def in_order(rows: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
+    return rows.sample(fraction=1, shuffle=True, seed=seed)
+
+
+@pytest.mark.parametrize("seed", [0, None])
+def test_an_item_that_was_answered_in_two_ways_counts_as_broken(seed: int | None) -> None:
+    """Retries of what went wrong must not hide it: each broken item stands there once wrong and once right."""
+    old = table(np.ones(400, dtype=np.bool_))
+    new = table(np.arange(400) % 5 > 0)
+    assert look(old, in_order(new), seed=seed).decision == "harm"
+    retried = pl.concat([in_order(new), new.filter(~pl.col("correct")).with_columns(correct=pl.lit(True))])
+    found = look(old, retried, seed=seed)
+    assert (found.decision, found.items, found.missing, found.waiting, found.total) == ("go_on", 400, 80, 0, 400)
+
+
+@pytest.mark.parametrize("seed", [0, None])
+def test_answers_to_items_that_the_old_run_lacks_count_as_broken(seed: int | None) -> None:
+    old = table(np.ones(200, dtype=np.bool_))
+    strangers = old.head(30).with_columns(id="x" + pl.col("id"), input="x" + pl.col("input"))
+    found = look(old, pl.concat([in_order(old), strangers]), seed=seed)
+    assert (found.decision, found.items, found.missing, found.total) == ("go_on", 230, 30, 230)
+
+
+def test_an_item_that_stands_twice_in_the_old_run_is_asked_once_and_holds_nothing_up(tmp_path: Path) -> None:
+    old = table(np.ones(200, dtype=np.bool_))
+    doubled = pl.concat([old, old.head(20)])
+    assert write_order(doubled, tmp_path / "order.jsonl") == 200
+    found = look(doubled, in_order(old), seed=0)
+    assert (found.decision, found.items, found.total) == ("accept", 200, 200)
+
+
+def test_items_without_an_answer_are_told_of_where_no_seed_says_what_was_asked() -> None:
+    old = table(np.ones(300, dtype=np.bool_))
+    found = look(old, in_order(old).head(200))
+    assert found.decision == "accept"
+    assert found.warnings == [
+        "100 items of table have no answer in table: an item that was asked and left none is not counted without --seed"
+    ]
+
+
+def test_answers_that_all_failed_are_a_look_too() -> None:
+    old = table(np.ones(50, dtype=np.bool_))
+    failed = in_order(old).head(7).with_columns(correct=pl.lit(None, pl.Boolean), error=pl.lit("timeout"))
+    assert look(old, failed).missing == 7
+
+
+def test_runs_that_differ_in_more_than_the_model_are_not_watched() -> None:
+    old = table(np.ones(200, dtype=np.bool_)).with_columns(output=pl.lit("a"), reference=pl.lit("a"))
+    new = in_order(old).drop("correct").with_columns(output=pl.lit("b"))
+    judged = old.with_columns(correct=pl.lit(False))
+    with pytest.raises(JoinError, match=r"differ in more than the model.*--allow metric"):
+        look(judged, new, seed=0)
+    found = look(judged, new, seed=0, options=CompareOptions(allow=["metric"]))
+    assert found.items == 200 and any(note.startswith("differs beside the model: ") for note in found.warnings)
+
+
+def test_a_run_that_cannot_be_watched_is_refused_before_its_order_is_written(tmp_path: Path) -> None:
+    right = table(np.ones(20, dtype=np.bool_))
+    twice = pl.concat([right.with_columns(repeat=pl.lit(r)) for r in (0, 1)])
+    scored = right.drop("correct").with_columns(score=pl.Series(np.linspace(0, 0.9, 20)))
+    for run, told in ((twice, "found repeats"), (scored, "right or wrong")):
+        with pytest.raises(DataError, match=told):
+            write_order(run, tmp_path / "order.jsonl")
+    assert not (tmp_path / "order.jsonl").exists()
+
+
+def test_one_file_in_the_place_of_both_runs_is_not_accepted(tmp_path: Path) -> None:
+    table(np.ones(300, dtype=np.bool_)).write_ndjson(tmp_path / "old.jsonl")
+    found = muscle("watch", tmp_path / "old.jsonl", tmp_path / "old.jsonl", "--seed", 0)
+    assert found.code == 3 and "OLD and NEW are one file" in found.err
+
+
+def test_a_file_that_is_being_written_is_looked_at_as_far_as_it_is_whole(tmp_path: Path) -> None:
+    right = table(np.ones(300, dtype=np.bool_))
+    right.write_ndjson(tmp_path / "old.jsonl")
+    lines = in_order(right).write_ndjson()
+    (tmp_path / "new.jsonl").write_text("".join(line + "\n" for line in lines.splitlines()[:40]) + '{"id": "q1')
+    found = muscle("watch", tmp_path / "old.jsonl", tmp_path / "new.jsonl", "--json", "-")
+    assert found.code == 2 and json.loads(found.out)["items"] == 40
+
+
+def test_following_waits_for_the_first_answer_and_prints_one_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = table(np.ones(300, dtype=np.bool_))
+    right.write_ndjson(tmp_path / "old.jsonl")
+    asked = in_order(right)
+    # What the harness has written by the time of each look after the first.
+    states = ["", '{"id": "q1', asked.head(30).write_ndjson(), asked.write_ndjson()]
+    monkeypatch.setattr(time, "sleep", lambda _: (tmp_path / "new.jsonl").write_text(states.pop(0)))
+    found = muscle("watch", tmp_path / "old.jsonl", tmp_path / "new.jsonl", "--follow", "--json", "-")
+    assert found.code == 0 and json.loads(found.out)["decision"] == "accept" and not states
+    assert [line.rpartition("; ")[2] for line in found.err.splitlines()] == ["looking again"] * 3
+    (tmp_path / "new.jsonl").unlink()
+    assert muscle("watch", tmp_path / "old.jsonl", tmp_path / "new.jsonl").code == 3
+    assert muscle("watch", tmp_path / "none.jsonl", tmp_path / "new.jsonl", "--follow").code == 3
 
 
 def test_what_is_missing_does_not_help_to_accept_and_is_no_harm() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -11,10 +13,10 @@ import typer
 
 from muscle.commands.follow_up import next_command
 from muscle.commands.groups import Comparing, Reading, spread
-from muscle.commands.options import EpsilonItem, ItemTest, Quiet
+from muscle.commands.options import Allow, EpsilonItem, ItemTest, On, Quiet
 from muscle.commands.shell import check_outputs, say, start, write_result
-from muscle.commands.sources import parse_source, reading, tell_unread
-from muscle.errors import ConfigError
+from muscle.commands.sources import parse_source, read_growing, reading, tell_unread
+from muscle.errors import ConfigError, UnfinishedError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from muscle.plan.planner import Wish
     from muscle.plan.sequential import Decision
     from muscle.plan.watch import Look
+    from muscle.predictions.run import Run
+
+logger = logging.getLogger(__name__)
 
 WATCH_CODES: dict[Decision, int] = {"accept": 0, "harm": 1, "go_on": 2}
 
@@ -69,6 +74,7 @@ def plan(
     *,
     planning: Planning,
     how: Reading,
+    comparing: Comparing,
     json_file: _Json = None,
     quiet: Quiet = False,
 ) -> None:
@@ -88,7 +94,7 @@ def plan(
     with reading(runs, how, then="planning") as read:
         tell_unread(read)
         first, second = (read[place] if len(read) > place else None for place in (0, 1))
-        plans = [make_plan(each, wish) for each in assumptions_of(first, second, wish)]
+        plans = [make_plan(each, wish) for each in assumptions_of(first, second, wish, options=comparing.options())]
     if write_result(json_file, {each.task: each for each in plans}) or quiet:
         return
     from rich.console import Console
@@ -236,7 +242,9 @@ def watch(
     limit: Annotated[float, typer.Option(help="Accept once the negative flip rate is proven to be below.")] = 0.05,
     alpha: Annotated[float, typer.Option(help="Chance of a false alarm over all looks.")] = 0.05,
     follow: Annotated[bool, typer.Option("--follow", help="Look again until something is proven.")] = False,
-    every: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 10.0,
+    every: Annotated[float, typer.Option(min=0.1, max=86_400, help="Seconds between looks.")] = 10.0,
+    on: On = "auto",
+    allow: Allow = None,
     *,
     context: typer.Context,
     how: Reading,
@@ -259,17 +267,56 @@ def watch(
             say(told)
         return
     if len(runs) != 2:
-        raise ConfigError(f"watch: expected OLD and NEW, found {len(runs)} runs")
+        raise ConfigError(f"watch: expected OLD and NEW, found {len(runs)} run{'s' * (len(runs) != 1)}")
+    from muscle.flips.options import CompareOptions
+    from muscle.plan.sequential import SequentialTest
     from muscle.plan.watch import look
 
-    while True:
-        with reading(runs, how, then="testing") as read:
-            tell_unread(read)
-            found = look(read[0], read[1], seed=seed, alpha=alpha, limit=limit)
-        _show_look(found, json_file, quiet=quiet)
-        done = found.decision != "go_on" or found.items + found.waiting >= found.total
-        if done or not follow:
+    SequentialTest(alpha=alpha, limit=limit)  # refuses impossible ones before anything waits for answers
+    with reading(runs[:1], how, then="testing") as read:
+        old = read[0]
+    options = CompareOptions(on=on, allow=allow or ())
+
+    def take(new: Run) -> Look:
+        tell_unread([old, new])
+        return look(old, new, seed=seed, alpha=alpha, limit=limit, options=options)
+
+    for found, is_last in _looks(runs[1], how, take, follow=follow, every=every):
+        # Of several looks one is JSON: the last.
+        if is_last or str(json_file) != "-":
+            _show_look(found, json_file, quiet=quiet)
+        if is_last:
             raise typer.Exit(WATCH_CODES[found.decision])
+
+
+def _looks(
+    new: str, how: Reading, take: Callable[[Run], Look], *, follow: bool, every: float
+) -> Iterator[tuple[Look, bool]]:
+    """Yield looks at a run that may still grow, and of each whether it is the last.
+
+    Args:
+        new: the run, as it was named.
+        how: how it is read.
+        take: makes a look.
+        follow: whether to look again until something is proven.
+        every: seconds between looks.
+
+    Raises:
+        UnfinishedError: nothing of the run is there, at the only look.
+    """
+    while True:
+        try:
+            with reading([new], how, then="testing", read=read_growing) as read:
+                found = take(read[0])
+        except UnfinishedError as error:
+            if not follow:
+                raise
+            logger.warning("%s; looking again", error)
+        else:
+            is_last = not follow or found.decision != "go_on" or found.items + found.waiting >= found.total
+            yield found, is_last
+            if is_last:
+                return
         time.sleep(every)
 
 

@@ -10,14 +10,15 @@ from __future__ import annotations
 import logging
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from muscle.commands.groups import Reading
-from muscle.errors import ConfigError, DataError, MuscleError, UnclearColumns
+from muscle.errors import ConfigError, DataError, MuscleError, UnclearColumns, UnfinishedError
 from muscle.foreign_text import middle_cut
 
 if TYPE_CHECKING:
@@ -81,9 +82,33 @@ def parse_source(text: str) -> Source:
 
 def read_source(text: str, how: Reading) -> Run:
     """Read a run that was named on the command line."""
+    return _read_named(parse_source(text), how)
+
+
+def read_growing(text: str, how: Reading) -> Run:
+    """Read a run that may still be written to: a last line that is not whole is not there yet.
+
+    Raises:
+        UnfinishedError: nothing of it is whole.
+    """
+    try:
+        return read_source(text, how)
+    except UnfinishedError:
+        source = parse_source(text)
+        written = source.path.read_bytes() if source.path.is_file() else b""
+        whole = written[: written.rfind(b"\n") + 1]
+        if len(whole) in (0, len(written)):
+            raise
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, source.path.name)
+        copy.write_bytes(whole)
+        run = _read_named(replace(source, path=copy), how)
+    return replace(run, metadata={**run.metadata, "source": str(source.path)})
+
+
+def _read_named(source: Source, how: Reading) -> Run:
     from muscle.predictions.read import read_run
 
-    source = parse_source(text)
     options = {"format": how.format, "metric": how.metric, "filter": how.filter}
     columns = {**column_map(how.columns or ()), **source.columns}
     return read_run(source.path, columns=columns, hash_inputs=False, **{**options, **source.options})
@@ -126,13 +151,20 @@ def named_sources(words: Sequence[str]) -> dict[str, str]:
 
 
 @contextmanager
-def reading(words: Sequence[str], how: Reading, *, then: str = "comparing") -> Iterator[list[Run]]:
+def reading(
+    words: Sequence[str],
+    how: Reading,
+    *,
+    then: str = "comparing",
+    read: Callable[[str, Reading], Run] | None = None,
+) -> Iterator[list[Run]]:
     """Read the runs, and show how far reading and the block's work are.
 
     Args:
         words: the runs as they were named.
         how: how they are read.
         then: what the block's work is called.
+        read: reads a run; None takes `read_source`.
 
     Yields:
         The runs, in the order in which they were named.
@@ -153,7 +185,7 @@ def reading(words: Sequence[str], how: Reading, *, then: str = "comparing") -> I
         for step, word in zip(steps, words, strict=True):
             begin(step)
             try:
-                runs.append(read_source(word, how))
+                runs.append((read or read_source)(word, how))
             except UnclearColumns as error:
                 raise DataError(f"{error}{_example(words, error)}") from None
         begin(then)

@@ -16,6 +16,7 @@ from muscle.flips.measuring.tally import Tally, tally_by
 from muscle.flips.noise.floor import excess_items, tally_of_repeats
 from muscle.flips.options import DEFAULTS, CompareOptions
 from muscle.flips.pairing.items import TaskItems
+from muscle.flips.pairing.one_file_twice import EXPECTED
 from muscle.flips.result.deciding.beside import worse_than_plain
 from muscle.flips.result.deciding.decide import decide
 from muscle.flips.result.deciding.grounds import if_better_than_plain
@@ -101,7 +102,7 @@ def gate(
     options = replace(options, tolerance=policy.tolerance)
     comparison = compare(old, new, candidate=candidate, rerun=noise, options=options)
     if comparison.one_file_twice is not None:
-        raise JoinError(f"{comparison.one_file_twice}; expected the results of two versions, each in a file of its own")
+        raise JoinError(f"{comparison.one_file_twice}; {EXPECTED}")
     findings = findings_of(comparison, policy)
     return _gate_result(comparison, policy, findings, strict=strict)
 

@@ -156,7 +156,9 @@ def confirm(
     Raises:
         DataError: a run cannot be read, has one answer an item only, or none of the chosen items.
     """
-    pair = pair_runs(read_run(fresh_old, format=format), read_run(fresh_new, format=format), options)
+    runs = [read_run(fresh, format=format) for fresh in (fresh_old, fresh_new)]
+    refuse_one_file({"fresh old": runs[0], "fresh new": runs[1]})
+    pair = pair_runs(runs[0], runs[1], options)
     found = {}
     for name in pair.tasks:
         task = _confirmed_task(pair, name, listed, options)

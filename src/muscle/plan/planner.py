@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,9 +10,12 @@ import numpy as np
 
 from muscle.errors import ConfigError
 from muscle.flips.noise.repeats import Repeats, item_repeats, variance_split
-from muscle.flips.options import DEFAULTS
+from muscle.flips.options import DEFAULTS, CompareOptions
+from muscle.flips.pairing.comparability import check_comparable
+from muscle.flips.pairing.one_file_twice import refuse_one_file
 from muscle.flips.pairing.pair import Pair, pair_runs
 from muscle.flips.statistics.power import ALPHA, POWER, items_to_prove
+from muscle.plan.item_list import MAX_REPEATS
 from muscle.plan.resolution import (
     Variances,
     best_repeats,
@@ -28,6 +32,12 @@ FORMAT = "muscle-plan/1"
 
 REPEATS = (1, 2, 3, 5, 8, 10, 20, 50)
 """Answers an item and side that a plan's table has a row for."""
+
+SMALLEST = 1e-6
+"""Difference, and limit, that is planned for: less takes more than a million million items."""
+
+MAX_ITEMS, MAX_COST = 10**12, 1e15
+_ROUNDING = 1e-9
 
 DROPS = ((1.0, 0.0), (0.9, 0.5), (0.9, 0.7))
 """Falls of an item's pass rate, old and new, that a plan gives the repeats for."""
@@ -207,7 +217,12 @@ class Plan:
 
 
 def assumptions_of(
-    pilot: Source | None, other: Source | None, wish: Wish, *, format: str | None = None
+    pilot: Source | None,
+    other: Source | None,
+    wish: Wish,
+    *,
+    format: str | None = None,
+    options: CompareOptions = DEFAULTS,
 ) -> list[Assumption]:
     """Return what a pilot says of the variances, task by task.
 
@@ -216,33 +231,53 @@ def assumptions_of(
         other: a run of the new version; None for none.
         wish: what is assumed where the pilot does not tell.
         format: of the files; None finds it by content.
+        options: how the two runs are compared.
 
     Raises:
+        ConfigError: a wish is impossible.
         DataError: a run cannot be read.
-        JoinError: the two runs do not belong together.
+        JoinError: the two runs do not belong together, differ in more than the model, or are one file.
     """
-    # An item's difference is -1, 0 or 1, so its second moment is the share of disagreements.
-    total = wish.disagreement - wish.difference**2
-    guessed = Variances(total * (1 - wish.noise_share), total * wish.noise_share)
+    _check_wish(wish)
     if pilot is None:
         told = f"assumed: {wish.disagreement:.0%} of the items flip either way, {wish.noise_share:.0%} of that noise"
-        return [Assumption("all", guessed, told)]
+        return [Assumption("all", _guessed(wish), told)]
     old = read_run(pilot, format=format)
     new = old if other is None else read_run(other, format=format)
-    pair = pair_runs(old, new, DEFAULTS)
+    if other is not None:
+        refuse_one_file({"old": old, "new": new})
+        check_comparable(old, new, allow=options.allow)
+    pair = pair_runs(old, new, options)
     found = []
     for name, items in pair.tasks.items():
         repeats = item_repeats(pair.joined, items)
         if other is None:
-            found.append(_from_one(name, repeats, wish, guessed))
+            found.append(_from_one(name, repeats, wish))
         else:
             found.append(_from_both(name, pair, repeats, wish))
     return found
 
 
-def _from_one(name: str, repeats: Repeats | None, wish: Wish, guessed: Variances) -> Assumption:
+def _guessed(wish: Wish) -> Variances:
+    """Return what is assumed where no pilot tells.
+
+    Raises:
+        ConfigError: more shall change on balance than flips either way.
+    """
+    # An item's difference is -1, 0 or 1, so its second moment is the share of disagreements.
+    total = wish.disagreement - wish.difference**2
+    if wish.difference > wish.disagreement:
+        raise ConfigError(
+            f"plan: expected a difference of at most the share of items that flip either way, which is assumed to be "
+            f"{wish.disagreement:g}, found {wish.difference:g}; say another with --disagreement, or give a pilot of "
+            "both versions"
+        )
+    return Variances(total * (1 - wish.noise_share), total * wish.noise_share)
+
+
+def _from_one(name: str, repeats: Repeats | None, wish: Wish) -> Assumption:
     if repeats is None or not (repeats.old.num > 1).any():
-        return Assumption(name, guessed, "assumed: the pilot asked each item once, of one version only")
+        return Assumption(name, _guessed(wish), "assumed: the pilot asked each item once, of one version only")
     # Both sides' answers vary, and the new version's are taken to vary as the old one's.
     answers = 2 * float(np.nanmean(repeats.old.variance))
     told = f"answers from the pilot's repeats; assumed: {wish.changed:.0%} of the items change"
@@ -304,27 +339,35 @@ def make_plan(assumption: Assumption, wish: Wish) -> Plan:
 
 def _check_wish(wish: Wish) -> None:
     for name, low, high in (
-        ("difference", 0, 1),
+        ("difference", SMALLEST, 1),
         ("power", 0, 1),
         ("alpha", 0, 1),
-        ("limit", 0, 1),
+        ("limit", SMALLEST, 1),
         ("disagreement", 0, 1),
         ("changed", 0, 1),
     ):
         if not low < getattr(wish, name) < high:
-            raise ConfigError(f"plan: expected {name} between {low} and {high}, found {getattr(wish, name)}")
+            raise ConfigError(f"plan: expected {name} between {low:g} and {high}, found {getattr(wish, name)}")
+    for name, most in (("items", MAX_ITEMS), ("repeats", MAX_REPEATS)):
+        if (number := getattr(wish, name)) is not None and not 1 <= number <= most:
+            raise ConfigError(f"plan: expected 1 to {most:,} {name}, found {number}")
     if not 0 <= wish.noise_share <= 1:
         raise ConfigError(f"plan: expected noise_share from 0 to 1, found {wish.noise_share}")
-    if wish.difference**2 >= wish.disagreement or wish.difference > wish.disagreement:
+    costs = (wish.answer_cost, wish.item_cost, wish.budget or 0.0)
+    if not all(0 <= cost <= MAX_COST for cost in costs) or wish.answer_cost == 0:
         raise ConfigError(
-            f"plan: expected a difference of at most the disagreement {wish.disagreement}, found {wish.difference}"
+            f"plan: expected an answer to cost more than nothing, items and budget no less than nothing, and none more "
+            f"than {MAX_COST:g}, found {wish.answer_cost:g}, {wish.item_cost:g} and {wish.budget or 0:g}"
         )
-    if wish.answer_cost <= 0 or wish.item_cost < 0:
-        raise ConfigError("plan: expected an answer to cost more than nothing, and an item no less than nothing")
 
 
 def _cost(wish: Wish, items: int, repeats: int) -> float:
     return items * (wish.item_cost + repeats * wish.answer_cost)
+
+
+def _bought(budget: float, price: float) -> int:
+    """Return how many a budget buys; 2 buys five at 0.4, which is a little more than 0.4 in binary."""
+    return math.floor(budget / price * (1 + _ROUNDING))
 
 
 def _plan_row(variances: Variances, wish: Wish, repeats: int) -> PlanRow:
@@ -344,9 +387,15 @@ def _given_size(variances: Variances, wish: Wish, repeats: int) -> GivenSize | N
         return None
     items = wish.items
     if items is None:
-        items = int((wish.budget or 0.0) // (wish.item_cost + repeats * wish.answer_cost))
-    elif wish.budget is not None and wish.repeats is None:
-        repeats = max(1, int((wish.budget / items - wish.item_cost) // wish.answer_cost))
+        items = _bought(wish.budget or 0.0, _cost(wish, 1, repeats))
+    elif wish.budget is not None:
+        if wish.repeats is None:
+            repeats = max(1, min(_bought(wish.budget / items - wish.item_cost, wish.answer_cost), MAX_REPEATS))
+        if (cost := _cost(wish, items, repeats)) > wish.budget * (1 + _ROUNDING):
+            raise ConfigError(
+                f"plan: expected a budget of {cost:g} or more for {items:,} items with {repeats} "
+                f"answer{'s' * (repeats != 1)} a side, found {wish.budget:g}; wish for less of them"
+            )
     elif wish.repeats is None:
         enough = (
             k

@@ -49,7 +49,7 @@ class Variances:
 
 
 def _z(alpha: float) -> float:
-    return float(special.ndtri(1 - alpha / 2))
+    return -float(special.ndtri(alpha / 2))
 
 
 def mcnemar_power(items: int, disagreement: float, difference: float, *, alpha: float = ALPHA) -> float:

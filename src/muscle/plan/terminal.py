@@ -63,10 +63,10 @@ def print_plan(plan: Plan, console: Console) -> None:
 def _plan_lines(plan: Plan) -> Iterator[str]:
     given, items, wish, prove = plan.given, plan.items, plan.wish, plan.prove
     if given is not None:
+        reached = f"for {100 * given.detectable:.2g} points" if given.detectable < 1 else "for no change at all"
         yield (
-            f"{count(given.items)} items with {given.repeats} answer{'s' * (given.repeats != 1)} a side: "
-            f"power {given.power:.0%} for that "
-            f"change; power {wish.power:.0%} for {100 * given.detectable:.2g} points"
+            f"{count(given.items)} items with {given.repeats} answer{'s' * (given.repeats != 1)} a side, which cost "
+            f"{given.cost:,.6g}: power {given.power:.0%} for that change; power {wish.power:.0%} {reached}"
         )
     yield (
         f"a verdict on one of {count(items.n)} items takes at least {items.minimum_repeats} answers a side, where it "
@@ -145,8 +145,8 @@ def print_look(state: Look, console: Console) -> None:
     if state.missing:
         console.print(
             Text(
-                f"  {count(state.missing)} of them without a verdict (error, unscored, not read): for the limit they "
-                "count as broken"
+                f"  {count(state.missing)} of them without a verdict (error, unscored, doubled, not read): for the "
+                "limit they count as broken"
             )
         )
     if state.waiting:

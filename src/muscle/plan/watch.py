@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +11,12 @@ import numpy as np
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.flips.pairing.items import task_items
+from muscle.flips.options import DEFAULTS, CompareOptions
+from muscle.flips.pairing.comparability import Difference, check_comparable
+from muscle.flips.pairing.items import task_items, truth
 from muscle.flips.pairing.join import Joined, join_runs
+from muscle.flips.pairing.match import with_one_task_name
+from muscle.flips.pairing.one_file_twice import refuse_one_file
 from muscle.flips.statistics.arrays import Ints
 from muscle.plan.item_list import write_items
 from muscle.plan.sequential import ALPHA, LIMIT, SequentialState, SequentialTest, check_order, seeded_order
@@ -29,8 +33,8 @@ class Look(SequentialState):
 
     Attributes:
         waiting: answers that are there but not used yet: in the seeded order others come before them.
-        total: items of the old run.
-        warnings: what the runs held and could not be read.
+        total: items of the old run, and those that the new run alone has.
+        warnings: what the runs held and could not be read, and what differs beside the model.
     """
 
     waiting: int
@@ -63,12 +67,30 @@ def write_order(run: Source, path: Path, *, seed: int = 0, format: str | None = 
 
     Returns:
         How many items were written.
+
+    Raises:
+        DataError: the run cannot be read, is a score, or asked items several times, so that it cannot be watched.
     """
-    frame = read_run(run, format=format).frame
-    order = seeded_order(_order_keys(frame), seed)
-    rows = frame[order.tolist()].select("task", "id", "filter", "repeat", "input_hash", "input", "choices", "reference")
-    write_items(path, rows)
+    read = read_run(run, format=format)
+    _refuse_unwatchable(read)
+    row_of = _row_of_key(_order_keys(read.frame))
+    order = seeded_order(list(row_of), seed)
+    rows = read.frame[np.fromiter(row_of.values(), np.int64)[order].tolist()]
+    write_items(path, rows.select("task", "id", "filter", "repeat", "input_hash", "input", "choices", "reference"))
     return int(rows.height)
+
+
+def _refuse_unwatchable(run: Run) -> None:
+    """Refuse a run that no test of flips can be held on, before anything is asked in its order."""
+    if run.frame["repeat"].max() != run.frame["repeat"].min():
+        raise DataError(f"{run.name}: expected one answer an item, found repeats; watch a run of one answer each")
+    if any(truth(part) is None for part in run.frame.partition_by("task", "filter")):
+        raise DataError(f"{run.name}: expected answers that are right or wrong, found a score; give `correct`")
+
+
+def _row_of_key(keys: Sequence[str]) -> dict[str, int]:
+    """Return each key with its first row: an item that stands twice is asked once."""
+    return {key: row for row, key in reversed(list(enumerate(keys)))}
 
 
 def look(
@@ -79,13 +101,15 @@ def look(
     alpha: float = ALPHA,
     limit: float | None = LIMIT,
     format: str | None = None,
+    options: CompareOptions = DEFAULTS,
 ) -> Look:
     """Test the results that are there.
 
     With the seed of the order that they are asked in, they are taken in that order whatever order they arrived in, as
     far as it is complete. Without it they are taken as they stand in the file, which is refused where that is the old
-    run's order or the ids'. Answers that failed, have no verdict or could not be read count as broken where the limit
-    shall be proven to hold.
+    run's order or the ids'. Answers that failed, have no verdict, pair with none of the old run's (doubled with
+    different answers, to another reference, to items that it lacks) or could not be read count as broken where the
+    limit shall be proven to hold.
 
     Args:
         old: the old version's run, complete.
@@ -94,32 +118,60 @@ def look(
         alpha: chance of a false alarm, and of a false acceptance, over all looks.
         limit: negative flip rate at which the update is accepted; None never accepts.
         format: of the files; None finds it by content.
+        options: how items are recognised (`on`), and what may differ beside the model (`allow`).
 
     Raises:
         DataError: a run cannot be read, is a score, asks items several times, or comes in an order that is not random.
-        JoinError: the runs share no item.
+        JoinError: the runs share no item, differ in more than the model, or are one file.
     """
     runs = [read_run(source, format=format) for source in (old, new)]
+    refuse_one_file({"old": runs[0], "new": runs[1]})
+    differences = check_comparable(runs[0], runs[1], allow=options.allow)
     # The new run still grows: items without a partner are only not there yet.
-    joined = join_runs(runs[0], runs[1], max_unpaired=1.0)
+    joined = join_runs(runs[0], runs[1], on=options.on, max_unpaired=1.0, allow_changed=options.allow_changed)
     frame = _verdicts_of_pairs(joined, runs[1].name)
     old_rows = joined.old_rows.to_numpy().astype(np.int64)
+    unpaired = set(_order_keys(joined.left[1]))
+    # In both files the task has one name here; the order hangs on the one that it has in the old run's alone.
+    unclear = {
+        row for key, row in _row_of_key(_order_keys(with_one_task_name(runs)[0].frame)).items() if key in unpaired
+    }
+    row_of = _row_of_key(_order_keys(runs[0].frame))
     if seed is None:
         taken = np.argsort(joined.new_rows.to_numpy().astype(np.int64))
         _refuse_order(runs[0], old_rows[taken])
     else:
-        taken = _complete_part(seeded_order(_order_keys(runs[0].frame), seed), old_rows)
-    unread = [*runs[0].unread, *runs[1].unread]
-    test = _begun(unread, frame.height, alpha=alpha, limit=limit)
+        rows = np.fromiter(row_of.values(), np.int64)[seeded_order(list(row_of), seed)]
+        taken = _complete_part(rows[~np.isin(rows, list(unclear))], old_rows)
+    test = _begun([*runs[0].unread, *runs[1].unread], frame.height, alpha=alpha, limit=limit)
+    _add_missing(test, len(unpaired))
     missing = (frame["correct_old"].is_null() | frame["correct_new"].is_null()).to_numpy()
     right_old, right_new = (frame[name].fill_null(False).to_numpy() for name in ("correct_old", "correct_new"))
     test.extend(right_old[taken], right_new[taken], missing=missing[taken])
-    return Look(
-        **vars(test.state()),
-        waiting=frame.height - taken.size,
-        total=runs[0].frame.height,
-        warnings=[f"not read: {each}" for each in unread],
-    )
+    total = len(row_of) + len(unpaired) - len(unclear)
+    absent = total - frame.height - len(unpaired) if seed is None and test.decision == "accept" else 0
+    warnings = list(_look_warnings(runs, differences, absent=absent))
+    return Look(**vars(test.state()), waiting=frame.height - taken.size, total=total, warnings=warnings)
+
+
+def _look_warnings(runs: Sequence[Run], differences: Sequence[Difference], *, absent: int) -> Iterator[str]:
+    """Say what makes a look worth less.
+
+    Args:
+        runs: the old and the new one.
+        differences: between them, beside the model.
+        absent: items of the old run that an acceptance says nothing of, and may have been asked.
+    """
+    for each in (*runs[0].unread, *runs[1].unread):
+        yield f"not read: {each}"
+    for difference in differences:
+        if difference.what != "items":  # how many items there are each look tells anyway
+            yield f"differs beside the model: {difference.message}"
+    if absent:
+        yield (
+            f"{absent:,} items of {runs[0].name} have no answer in {runs[1].name}: an item that was asked and left "
+            "none is not counted without --seed"
+        )
 
 
 def _verdicts_of_pairs(joined: Joined, name: str) -> pl.DataFrame:
@@ -140,7 +192,8 @@ def _verdicts_of_pairs(joined: Joined, name: str) -> pl.DataFrame:
         raise DataError(f"{name}: expected one answer an item, found repeats; watch a run of one answer each")
     verdicts = [items.frame.select("pair", "correct_old", "correct_new") for items in scored]
     every = pl.DataFrame({"pair": pl.int_range(joined.old.height, dtype=pl.UInt32, eager=True)})
-    return every.join(pl.concat(verdicts), on="pair", how="left", maintain_order="left")
+    none = every.clear().with_columns(correct_old=pl.lit(None, pl.Boolean), correct_new=pl.lit(None, pl.Boolean))
+    return every.join(pl.concat([none, *verdicts]), on="pair", how="left", maintain_order="left")
 
 
 def _begun(unread: Sequence[Unread], num_items: int, *, alpha: float, limit: float | None) -> SequentialTest:
@@ -151,9 +204,15 @@ def _begun(unread: Sequence[Unread], num_items: int, *, alpha: float, limit: flo
     lost = sum(each.num_items or 0 for each in unread)
     if lost > num_items or any(each.num_items is None for each in unread):
         return SequentialTest(alpha=alpha, limit=None)
-    test, unknown = SequentialTest(alpha=alpha, limit=limit), np.ones(lost, dtype=np.bool_)
-    test.extend(unknown, ~unknown, missing=unknown)
+    test = SequentialTest(alpha=alpha, limit=limit)
+    _add_missing(test, lost)
     return test
+
+
+def _add_missing(test: SequentialTest, number: int) -> None:
+    """Let a test see items without a verdict."""
+    unknown = np.ones(number, dtype=np.bool_)
+    test.extend(unknown, ~unknown, missing=unknown)
 
 
 def _complete_part(order: Ints, old_rows: Ints) -> Ints:

@@ -14,7 +14,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Protocol, cast
 
-from muscle.errors import DataError
+from muscle.errors import DataError, UnfinishedError
 from muscle.predictions.choose import with_filter, with_metric
 from muscle.predictions.formats import FOREIGN, PLAIN
 from muscle.predictions.messages import reason
@@ -74,7 +74,7 @@ def _read_path(
     provider: str | None,
 ) -> Run:
     if not path.exists():
-        raise DataError(f"{path}: expected a file or folder of predictions, found nothing there")
+        raise UnfinishedError(f"{path}: expected a file or folder of predictions, found nothing there")
     if format not in (None, PLAIN, *FOREIGN):
         raise DataError(f"format {format!r} is not known; expected one of {', '.join((PLAIN, *FOREIGN))}")
     try:

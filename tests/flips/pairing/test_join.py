@@ -185,6 +185,29 @@ def test_repeats_that_the_other_side_lacks_are_counted_apart() -> None:
     assert (joined.report.paired, joined.report.surplus_repeats, joined.report.unpaired_share) == (2, 3, 0.0)
 
 
+@pytest.mark.parametrize("num_old", [1, 4])
+def test_an_answer_that_stands_twice_is_one_answer_among_an_items_answers(num_old: int) -> None:
+    """Both where the other side has the repeat too, and where it asked less often: else K doubles, and p shrinks."""
+    texts: list[dict[str, Any]] = [{"input": "a"}, {}]
+    for text in texts:
+        old = [item(1, repeat=r, **text) for r in range(num_old)]
+        new = [item(1, repeat=r, correct=r % 2 == 0, **text) for r in range(4)]
+        once, twice = join(old, new), join(old, [*new, *new])
+        assert once.answers is not None and twice.answers is not None
+        assert twice.answers.new.height == once.answers.new.height == 4
+        assert twice.new["correct"].to_list() == once.new["correct"].to_list()
+        assert (twice.report.duplicates, twice.report.surplus_repeats) == (4, once.report.surplus_repeats)
+
+
+def test_answers_to_one_repeat_that_differ_are_none_of_the_items_answers() -> None:
+    old = [item(1, input="a"), item(2, input="b")]
+    new = [item(n, input=text, repeat=r) for n, text in ((1, "a"), (2, "b")) for r in range(3)]
+    joined = join(old, [*new, item(1, input="a", repeat=2, correct=False)])
+    assert joined.answers is not None
+    assert joined.answers.new["id"].to_list().count("1") == 2 and joined.report.conflicting == 2
+    assert joined.left[1].select("id", "repeat", "correct").rows() == [("1", 2, None)]
+
+
 def test_runs_whose_items_all_stand_several_times_are_told_what_tells_them_apart() -> None:
     both = [item(1, input="a"), item(1, input="a", correct=False)]
     with pytest.raises(

@@ -175,6 +175,8 @@ def _answers_of_pairs(
     for side, name in enumerate(("item_old", "item_new")):
         linked = items.select(name, "item").unique(subset=name, keep="first")
         known = pl.DataFrame({name: numbers[side]}).with_row_index("row").join(linked, on=name, maintain_order="left")
+        # What stands twice is one answer; which of several to one repeat is meant nobody knows.
+        known = known.join(pairing.dropped[side], on="row", how="anti", maintain_order="left")
         surplus = pairing.waiting[side].join(known, on="row", how="semi")
         pairing.num_surplus[side] += surplus.height
         pairing.waiting[side] = pairing.waiting[side].join(surplus, on="row", how="anti")
@@ -224,6 +226,9 @@ def _changed_references(old: pl.DataFrame, new: pl.DataFrame) -> pl.Series:
     return changed
 
 
+_TELL_APART = "number the answers to one item with `repeat`, from 0, or give each row an id of its own"
+
+
 def _example(run: Run) -> str:
     row = run.frame.row(0, named=True)
     return f"{origin(run)} has task {row['task']!r}, filter {row['filter']!r}, id {row['id']!r}"
@@ -259,7 +264,7 @@ def join_runs(
         if pairing.first_conflict:
             raise JoinError(
                 f"{old.name} and {new.name} share no item that stands once on each side; {pairing.first_conflict}: "
-                "number the answers to one item with `repeat`, from 0, or give each row an id of its own"
+                f"{_TELL_APART}"
             )
         raise JoinError(
             f"{old.name} and {new.name} share no item: expected the same inputs or ids within a task and filter; "
@@ -316,6 +321,6 @@ def _refuse_too_few(runs: tuple[Run, Run], report: JoinReport, max_unpaired: flo
         f"{report.conflicting} doubled with different answers, {report.reference_changed} with a changed reference, "
         f"{report.prompt_changed} with a changed prompt); expected {expected}: compare runs of the "
         "same items, or allow more (--max-unpaired) or changed ones (--allow prompts, --allow references)"
-        + (f". {first_conflict}" if first_conflict else "")
+        + (f". {first_conflict}: {_TELL_APART}" if first_conflict else "")
         + _renaming(old, new)
     )

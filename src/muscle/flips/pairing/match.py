@@ -67,11 +67,15 @@ class Pairing:
         self.rows = tuple(rows)
         self.is_repeated = any(max(values[-1], default=0) > 0 for values in kinds)
         self.waiting = rows if same else [side.filter(pl.col("repeat") <= last_repeat) for side in rows]
-        self.num_surplus = [side.height - kept.height for side, kept in zip(rows, self.waiting, strict=True)]
         self.num_collapsed = [0, 0]
         self.conflicting = [rows[0].clear().select("row") for _ in rows]
         self.num_conflicting = [0, 0]
+        self.dropped = list(self.conflicting)
         self.first_conflict: str | None = None
+        # Repeats that the other side lacks pair with none of its own, but stand twice as others do.
+        beyond = [side.clear() if same else side.filter(pl.col("repeat") > last_repeat) for side in rows]
+        keys = [["id"] if each["content"].null_count() == each.height else ["content", "id"] for each in beyond]
+        self.num_surplus = [self._once_each(side, beyond[side], keys[side]).height for side in (0, 1)]
         # An empty one to begin with: that nothing pairs must not be a case of its own.
         self.pairs = [pl.DataFrame(schema={"row": pl.UInt32, "row_new": pl.UInt32})]
 
@@ -99,36 +103,41 @@ class Pairing:
 
     def collapse(self, key: list[str]) -> None:
         """Keep one row of those that say the same of one item; drop items of which different things are said."""
-        by = [*self.within, *key]
         for side, rows in enumerate(self.waiting):
-            keyed = _with_key(rows, key)
-            if _is_once(keyed, by):
-                continue
-            several = keyed.filter(pl.struct(by).is_duplicated())
-            # Which one is kept must not hang on the order of rows.
-            references = self.frames[side]["reference"].gather(several["row"])
-            several = several.with_columns(reference=references.list.sort().list.join("\x1f", ignore_nulls=True))
-            several = several.sort("id", "content", "reference", nulls_last=True)
-            marked = several.with_columns(answer=self._answers(side, several)).with_columns(
-                kinds=pl.col("answer").n_unique().over(by)
-            )
-            conflicting = marked.filter(pl.col("kinds") > 1)
-            if conflicting.height:
-                told = self._conflict(side, conflicting, by)
-                self.first_conflict = self.first_conflict or told
-                if key == ["id"]:
-                    raise JoinError(
-                        f"{told}, and no input on both sides tells the items apart; expected each id once within a "
-                        "task, filter and repeat: give `input`, other ids, or number the answers to one item "
-                        "with `repeat`"
-                    )
-            doubled = marked.filter((pl.col("kinds") == 1) & ~pl.struct(by).is_first_distinct())
-            gone = pl.concat([doubled.select("row"), conflicting.select("row")])
-            self.waiting[side] = rows.join(gone, on="row", how="anti")
-            self.num_collapsed[side] += doubled.height
-            self.num_conflicting[side] += conflicting.height
-            once = conflicting.filter(pl.struct(by).is_first_distinct()).select("row")
-            self.conflicting[side] = pl.concat([self.conflicting[side], once])
+            self.waiting[side] = self._once_each(side, rows, key)
+
+    def _once_each(self, side: int, rows: pl.DataFrame, key: list[str]) -> pl.DataFrame:
+        """Return a side's rows, one of those that say the same of one item; `dropped` are the others."""
+        by = [*self.within, *key]
+        keyed = _with_key(rows, key)
+        if _is_once(keyed, by):
+            return rows
+        several = keyed.filter(pl.struct(by).is_duplicated())
+        # Which one is kept must not hang on the order of rows.
+        references = self.frames[side]["reference"].gather(several["row"])
+        several = several.with_columns(reference=references.list.sort().list.join("\x1f", ignore_nulls=True))
+        several = several.sort("id", "content", "reference", nulls_last=True)
+        marked = several.with_columns(answer=self._answers(side, several)).with_columns(
+            kinds=pl.col("answer").n_unique().over(by)
+        )
+        conflicting = marked.filter(pl.col("kinds") > 1)
+        if conflicting.height:
+            told = self._conflict(side, conflicting, by)
+            self.first_conflict = self.first_conflict or told
+            if key == ["id"]:
+                raise JoinError(
+                    f"{told}, and no input on both sides tells the items apart; expected each id once within a "
+                    "task, filter and repeat: give `input`, other ids, or number the answers to one item "
+                    "with `repeat`"
+                )
+        doubled = marked.filter((pl.col("kinds") == 1) & ~pl.struct(by).is_first_distinct())
+        gone = pl.concat([doubled.select("row"), conflicting.select("row")])
+        self.dropped[side] = pl.concat([self.dropped[side], gone])
+        self.num_collapsed[side] += doubled.height
+        self.num_conflicting[side] += conflicting.height
+        once = conflicting.filter(pl.struct(by).is_first_distinct()).select("row")
+        self.conflicting[side] = pl.concat([self.conflicting[side], once])
+        return rows.join(gone, on="row", how="anti")
 
     def _answers(self, side: int, rows: pl.DataFrame) -> pl.Series:
         """Return a number for each row that is the same for the same answer to the same content."""

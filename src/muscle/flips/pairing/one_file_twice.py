@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import combinations
 from pathlib import Path
 
 import polars as pl
 
+from muscle.errors import JoinError
 from muscle.flips.pairing.pair import Pair
+from muscle.predictions.run import Run
+
+EXPECTED = "expected the results of two versions, each in a file of its own"
+
+
+def refuse_one_file(runs: Mapping[str, Run]) -> None:
+    """Refuse one file in the place of two runs.
+
+    Args:
+        runs: by role.
+
+    Raises:
+        JoinError: two of them are one file.
+    """
+    for told in files_that_stand_twice({role.upper(): run for role, run in runs.items()}):
+        raise JoinError(f"{told}; {EXPECTED}")
+
+
+def files_that_stand_twice(runs: Mapping[str, Run]) -> Iterator[str]:
+    """Say of each two runs that are one file which file that is."""
+    for (one, first), (other, second) in combinations(runs.items(), 2):
+        path = _shared_path(first.metadata, second.metadata)
+        if path is not None and first.frame.equals(second.frame):
+            yield _one_file_words(path, one, other)
 
 
 def one_file_twice(
@@ -34,8 +60,12 @@ def one_file_twice(
     for one, other, first, second in held:
         path = _shared_path(sources[one], sources[other])
         if path is not None and first.equals(second):
-            return f"{path}: {one.upper()} and {other.upper()} are one file, which cannot differ from itself"
+            return _one_file_words(path, one.upper(), other.upper())
     return None
+
+
+def _one_file_words(path: str, one: str, other: str) -> str:
+    return f"{path}: {one} and {other} are one file, which cannot differ from itself"
 
 
 def _shared_path(one: Mapping[str, object], other: Mapping[str, object]) -> str | None:

@@ -19,7 +19,7 @@ from typing import NoReturn
 
 import polars as pl
 
-from muscle.errors import DataError
+from muscle.errors import DataError, UnfinishedError
 from muscle.foreign_text import shorten
 from muscle.predictions.formats import READABLE
 from muscle.predictions.plain.row_objects import Table, rename_fields, table_from_rows, unique_fields
@@ -57,7 +57,7 @@ def check_text(path: Path, head: bytes) -> None:
         DataError: the file is empty, compressed, or of another binary format.
     """
     if not head.strip():
-        raise DataError(f"{path}: expected one JSON object a line, found an empty file")
+        raise UnfinishedError(f"{path}: expected one JSON object a line, found an empty file")
     for magic, advice in _MAGIC.items():
         if head.startswith(magic):
             raise DataError(f"{path}: expected one JSON object a line, found {advice}")
@@ -110,7 +110,7 @@ def no_json(place: str, error: json.JSONDecodeError, expected: str, *, is_last: 
     is_object = error.doc.lstrip()[:1] in ("{", "[")
     if is_object and is_cut_off(error):
         if is_last:
-            return DataError(f"{place}: the file is cut off in the middle of this line; write it again")
+            return UnfinishedError(f"{place}: the file is cut off in the middle of this line; write it again")
         return DataError(f"{place}: expected {expected}, found the beginning of one; write it on one line")
     around = shorten(error.doc[max(0, error.pos - 20) : error.pos + 40])
     return DataError(
