@@ -199,9 +199,7 @@ def test_pilots_that_cannot_be_compared_give_no_variances(tmp_path: Path) -> Non
 
 
 def test_a_plan_takes_the_options_that_its_refusals_name(tmp_path: Path) -> None:
-    losses = [
-        each.with_columns(loss=pl.col("correct").cast(pl.Float64) + 0.3).drop("correct") for each in first_pass()
-    ]
+    losses = [each.with_columns(loss=pl.col("correct").cast(pl.Float64) + 0.3).drop("correct") for each in first_pass()]
     for name, each in zip(("old", "new"), losses, strict=True):
         each.write_ndjson(tmp_path / f"{name}.jsonl")
     words = (

@@ -18,6 +18,7 @@ from muscle.flips.noise.item_verdicts import VERDICTS
 from muscle.flips.noise.real_or_noise import judge_items
 from muscle.flips.noise.repeats import item_repeats
 from muscle.flips.options import DEFAULTS, CompareOptions
+from muscle.flips.pairing.one_file_twice import refuse_one_file
 from muscle.flips.pairing.pair import Pair, pair_runs
 from muscle.flips.statistics.intervals import Estimate, rate
 from muscle.plan.item_list import STRATA, Why
