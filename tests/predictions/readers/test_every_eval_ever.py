@@ -182,9 +182,9 @@ def test_samples_whose_share_of_right_ones_is_not_the_aggregates_are_told(
 
 def test_whole_runs_of_every_eval_ever_have_lost_nothing(tmp_path: Path) -> None:
     assert read_run(THEIRS).unread == ()
-    for name in RUNS:
-        convert(FILES / name, tmp_path / name, to="eee")
-        assert read_run(tmp_path / name).unread == read_run(FILES / name).unread == ()
+    for place, name in enumerate(RUNS):
+        convert(FILES / name, tmp_path / str(place), to="eee")
+        assert read_run(tmp_path / str(place)).unread == read_run(FILES / name).unread == ()
 
 
 def test_the_same_sample_again_is_a_repeat(tmp_path: Path) -> None:
