@@ -429,7 +429,7 @@ def test_samples_and_rows_that_an_aggregate_counts_and_the_file_lacks_are_counte
 
 
 def test_an_aggregate_without_samples_in_a_folder_is_named(tmp_path: Path) -> None:
-    folder = eee(tmp_path, [metric("exact")], [("1", "exact", 1.0)])
+    folder = eee(tmp_path, [metric("exact")], [("1", "exact", 1.0), ("2", "exact", 0.0)])
     shutil.copy(folder / "x.json", folder / "y.json")
     (loss,) = read_run(folder).unread
     assert (Path(loss.where).name, loss.num_items) == ("y.json", None)

@@ -107,7 +107,8 @@ class Aggregate:
         for evaluation in dict.fromkeys(metric.evaluation for metric in self.metrics.values()):
             mine = [metric for metric in self.metrics.values() if metric.evaluation == evaluation]
             counted = max((metric.num_samples or 0 for metric in mine), default=0)
-            lost = counted - max((rows[evaluation, metric.name] for metric in mine), default=0)
+            # Also rows of no metric that is listed: a converter leaves out which one they are of.
+            lost = counted - max((number for (name, _), number in rows.items() if name == evaluation), default=0)
             if lost > 0:
                 what = f"{lost} of the {counted} samples of {listing([evaluation])} that the aggregate counts"
                 found.append(Unread(what, str(samples), lost))
