@@ -75,7 +75,6 @@ def test_several_models_settings_and_a_status_against_the_graders_are_told(tmp_p
         "1 items have another status than their graders say; the status decides",
     ]
     assert read_run(write_lines(tmp_path / "y.jsonl", *items[:1])).metadata["notes"] == []
-    assert read_run(write_lines(tmp_path / "y.jsonl", items[:1])).metadata["notes"] == []
 
 
 def test_another_number_that_passed_than_the_run_counts_is_noted(tmp_path: Path) -> None:
