@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -151,6 +152,43 @@ def test_a_step_that_changes_the_prompts_is_refused() -> None:
     runs = chain("RW", "RR", input=["a?", "b?"])
     with pytest.raises(JoinError, match="--allow prompts"):
         history([runs[0], runs[1].with_columns(input=pl.col("input") + "!")])
+
+
+def test_what_the_version_between_does_not_state_is_held_against_each_other() -> None:
+    first, between, last = (
+        run.with_columns(input=pl.format("{}?", "id")) for run in chain(*["RRR"] * 40, *["RWR"] * 10)
+    )
+    keyed = [run.with_columns(reference=pl.lit(answer)) for run, answer in ((first, "a"), (last, "b"))]
+    with pytest.raises(JoinError, match="have another reference"):
+        history([keyed[0], between, keyed[1]])
+    assert history([keyed[0], between, keyed[0].with_columns(correct=last["correct"])]).to_json()["tasks"]
+
+
+def test_one_file_in_the_place_of_two_versions_is_told_of(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("v1.jsonl", "v2.jsonl")]
+    for path, run in zip(paths, chain("RW", "RR", "WR"), strict=True):
+        run.write_ndjson(path)
+    found = history([*paths, paths[0]])
+    assert found.warnings[0] == f"{paths[0]}: 1 v1 and 3 v1 are one file, which cannot differ from itself"
+    assert not any("one file" in each for each in history(paths).warnings)
+
+
+def test_a_task_that_cannot_be_followed_says_why() -> None:
+    scored = [
+        run.with_columns(score=pl.col("correct").cast(pl.Float64), task=pl.lit("graded")).drop("correct")
+        for run in chain(*["RWR"] * 8)
+    ]
+    graded = [*scored[:2], scored[2].with_columns(score=pl.lit(0.5))]
+    why = "some versions are judged right or wrong, others have only a score"
+    with pytest.raises(JoinError, match=f"task 'graded': {why}"):
+        history(graded)
+    both = [
+        pl.concat([run, other.with_columns(task=pl.lit("sums"), score=scored[0]["score"])])
+        for run, other in zip(graded, scored, strict=True)
+    ]
+    stream = io.StringIO()
+    print_history(history(both), Console(file=stream, width=120))
+    assert f"task graded is not followed: {why}" in stream.getvalue()
 
 
 def test_a_task_that_not_all_runs_have_is_named() -> None:

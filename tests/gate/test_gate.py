@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from helpers.command_line import muscle
 from helpers.places import EXAMPLES
 from helpers.two_versions import table, versions
 from muscle import CompareOptions, read_run
@@ -366,6 +367,28 @@ def test_a_save_that_was_cut_short_leaves_the_old_baseline(tmp_path: Path) -> No
     save_baseline(new, "main", tmp_path)
     (tmp_path / "main.parquet").write_bytes(before)  # killed between the two files
     assert kept(load_baseline("main", tmp_path)).equals(kept(read_run(old)))
+
+
+def test_a_baseline_outlives_several_saves_that_were_cut_short(tmp_path: Path) -> None:
+    old, new = versions(70, 6, 5, 19)
+    save_baseline(old, "main", tmp_path)
+    before = (tmp_path / "main.parquet").read_bytes()
+    for _ in range(3):
+        save_baseline(new, "main", tmp_path)
+        (tmp_path / "main.parquet").write_bytes(before)  # killed between the two files
+        assert kept(load_baseline("main", tmp_path)).equals(kept(read_run(old)))
+
+
+def test_a_save_says_what_it_keeps_and_how_it_was_read(tmp_path: Path) -> None:
+    rows = [{"question": f"{n}?", "expected": "a", "prediction": "a"} for n in range(7)]
+    pl.DataFrame(rows).write_csv(tmp_path / "run.csv")
+    folder = ("--folder", tmp_path / "kept")
+    saved = muscle("baseline", "save", tmp_path / "run.csv", "--name", "main", *folder)
+    assert saved.code == 0 and "main.parquet: 7 answers, of " in saved.out, saved.err
+    assert "'prediction' compared with 'expected' decides what is right" in saved.out
+    assert muscle("baseline", "list", *folder).out == "main\n"
+    none = muscle("baseline", "list", "--folder", tmp_path / "nowhere")
+    assert (none.code, none.out) == (0, "") and "no baselines are kept there" in none.err
 
 
 def test_records_that_are_not_the_baselines_are_refused(tmp_path: Path) -> None:

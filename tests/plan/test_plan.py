@@ -18,7 +18,7 @@ from muscle.errors import ConfigError, DataError, JoinError
 from muscle.flips.statistics.power import minimum_detectable_difference
 from muscle.plan.confirm import confirm
 from muscle.plan.item_list import choose, read_items, write_items
-from muscle.plan.planner import Plan, Proof, Wish, assumptions_of, make_plan
+from muscle.plan.planner import Plan, Proof, assumptions_of, make_plan
 from muscle.plan.resolution import (
     Variances,
     best_repeats,
@@ -30,6 +30,7 @@ from muscle.plan.resolution import (
     power_of,
     repeats_for_change,
 )
+from muscle.plan.wish import Wish
 from muscle.predictions.run import Unread
 
 
@@ -328,6 +329,48 @@ def test_one_fresh_answer_an_item_is_refused() -> None:
     old, new = first_pass()
     with pytest.raises(DataError, match="several fresh answers"):
         confirm(choose(old, new), old, new)
+
+
+def test_fresh_answers_that_are_missing_make_no_item_better() -> None:
+    """Where each wrong answer of the new version failed in place of being wrong, nothing has improved by that."""
+    chosen = choose(*first_pass(), share=1.0)
+    old, new = run(RATES, 20, seed=5), run(HARMED, 20, seed=6)
+    hidden = new.with_columns(correct=pl.when(pl.col("correct")).then(pl.lit(True)))
+    found, whole = confirm(chosen, old, hidden), confirm(chosen, old, new)
+    shares = [each.tasks["all"].all_items for each in (found, whole)]
+    assert found.missing.unscored == new.filter(~pl.col("correct")).height and whole.missing.num == 0
+    better = [{flip.id for flip in each.tasks["all"].flips if flip.verdict == "improved"} for each in (found, whole)]
+    assert better[0] <= better[1] and len(better[1]) < 3
+    assert shares[1].regressed.value is not None and shares[0].regressed.high is not None
+    assert found.unanswered > 0 and shares[0].regressed.high > shares[1].regressed.value
+
+
+def test_a_task_of_the_list_without_fresh_answers_is_told_of() -> None:
+    both = [
+        pl.concat(
+            [each.with_columns(task=pl.lit("a")), each.with_columns(task=pl.lit("b"), input="b" + pl.col("input"))]
+        )
+        for each in first_pass()
+    ]
+    fresh = [run(rates, 12, seed=s).with_columns(task=pl.lit("a")) for s, rates in ((1, RATES), (2, HARMED))]
+    found = confirm(choose(*both), *fresh)
+    assert list(found.tasks) == ["a", "b"] and found.tasks["b"].all_items.regressed.value is None
+    assert found.unanswered == found.asked - sum(each.answered for each in found.tasks["a"].strata.values()) > 0
+
+
+def test_a_list_is_judged_beside_its_own_first_pass_alone(files: Path) -> None:
+    pair = (files / "old.jsonl", files / "new.jsonl")
+    ask = ("--items", files / "ask.jsonl")
+    fresh = ("--fresh-old", files / "fresh_old.jsonl", "--fresh-new", files / "fresh_new.jsonl")
+    assert muscle("confirm", *pair, *ask).code == 0
+    stale = muscle("confirm", *reversed(pair), *ask, *fresh)
+    assert stale.code == 3 and "expected the list that was written for new and old" in stale.err
+    same = muscle("confirm", *pair, *ask, *fresh[:3], fresh[1])
+    assert same.code == 3 and "FRESH OLD and FRESH NEW are one file" in same.err
+    listed = (files / "ask.jsonl").read_text()
+    (files / "ask.jsonl").write_text(listed + listed.splitlines()[0] + "\n")
+    twice = muscle("confirm", *pair, *ask, *fresh)
+    assert twice.code == 3 and "expected each item once" in twice.err
 
 
 def test_fresh_answers_to_other_items_are_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -20,12 +21,15 @@ from muscle.commands.options import (
     Quiet,
 )
 from muscle.commands.shell import check_outputs, print_commands, say, say_written, start, write_result
-from muscle.commands.sources import read_source, reading
+from muscle.commands.sources import decisions, read_source, reading, tell_unread
 from muscle.errors import ConfigError
+from muscle.foreign_text import first_few
 
 if TYPE_CHECKING:
     from muscle.gate import GateResult
     from muscle.predictions.run import Run
+
+logger = logging.getLogger(__name__)
 
 baselines_app = typer.Typer(
     help="Keep accepted runs as named baselines for the gate.", rich_markup_mode=None, no_args_is_help=True
@@ -200,9 +204,12 @@ def baseline_save(
     from muscle.gate import save_baseline
 
     read = read_source(run, how)
+    tell_unread([read])
     written = save_baseline(read, name, folder)
     if not quiet:
-        say(str(written))
+        for line in decisions([read]):
+            say(line)
+        say(f"{written}: {read.frame.height:,} answers, of {first_few(read.tasks, 5)}")
 
 
 @baselines_app.command("list", cls=GroupedCommand, epilog=help_of("baseline list").epilog)
@@ -210,7 +217,11 @@ def baseline_list(
     folder: Folder = _FOLDER,
 ) -> None:
     """List the kept baselines."""
+    start(False)
     from muscle.gate import list_baselines
 
-    for name in list_baselines(folder):
+    names = list_baselines(folder)
+    if not names:
+        logger.warning("%s: no baselines are kept there", folder)
+    for name in names:
         say(name)

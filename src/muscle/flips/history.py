@@ -18,11 +18,12 @@ from muscle.errors import ConfigError, JoinError
 from muscle.flips.measuring.metrics import negative_flip_rate, positive_flip_rate
 from muscle.flips.measuring.tally import Tally, quadrants_of, tally
 from muscle.flips.options import DEFAULTS, CompareOptions
-from muscle.flips.pairing.comparability import Difference, check_comparable
+from muscle.flips.pairing.comparability import MAX_CHANGED, Difference, check_comparable
 from muscle.flips.pairing.flip_sign import NEGATIVE_FLIP, POSITIVE_FLIP, Kind, with_flip
 from muscle.flips.pairing.items import TaskItems
 from muscle.flips.pairing.main_scores import with_names_of
 from muscle.flips.pairing.match import with_one_task_name
+from muscle.flips.pairing.one_file_twice import files_that_stand_twice
 from muscle.flips.pairing.pair import Pair, pair_runs
 from muscle.flips.result.history_report import (
     HISTORY_FORMAT,
@@ -72,6 +73,8 @@ def history(
     read = [read_run(source, format=options.format, columns=options.columns, hash_inputs=False) for source in runs]
     chain = _told_apart(with_one_task_name(read), names)
     differences = [check_comparable(one, other, allow=options.allow) for one, other in pairwise(chain)]
+    # What a version between does not state, neighbours cannot differ in; the whole way is measured too.
+    check_comparable(chain[0], chain[-1], allow=options.allow, max_changed=min(1.0, MAX_CHANGED * len(differences)))
     if "metric" in options.allow:
         turned = options.lower_is_better
         chain = [chain[0], *(with_names_of(chain[0], run, lower_is_better=turned) for run in chain[1:])]
@@ -86,7 +89,11 @@ def _history_report(
         name: _task_history(name, chain, pairs) for name in pairs[0].tasks if all(name in pair.tasks for pair in pairs)
     }
     if not any(task.n for task in tasks.values()):
-        raise JoinError(f"no item is scored in all of {', '.join(run.name for run in chain)}")
+        reasons = "; ".join(
+            f"task {name!r}: {task.why}" for name, task in tasks.items() if isinstance(task, UnfollowedTask)
+        )
+        why = reasons or "no task is in all of them"
+        raise JoinError(f"no item can be followed along {', '.join(run.name for run in chain)}: {why}")
     steps = {f"{one.name} to {other.name}": pair for (one, other), pair in zip(pairwise(chain), pairs, strict=True)}
     quadrants = {
         step: [quadrants_of(items) for items in pair.tasks.values() if items.kind == "binary"]
@@ -100,7 +107,7 @@ def _history_report(
         runs=[run.name for run in chain],
         comparability=differences,
         tasks_left_out=_left_out(pairs, tasks),
-        warnings=remarks.warnings,
+        warnings=[*files_that_stand_twice({run.name: run for run in chain}), *remarks.warnings],
         readings=remarks.readings,
         missing=[pair.missing for pair in pairs],
         unread={run.name: run.unread for run in chain},

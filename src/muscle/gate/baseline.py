@@ -12,6 +12,7 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from muscle.errors import ConfigError, DataError
 from muscle.files import atomic_path, plain_json, read_json, write_json
@@ -65,7 +66,7 @@ def save_baseline(run: Source, name: str, folder: str | Path = FOLDER, *, format
             UNREAD: unread_to_json(read.unread),
             "metadata": plain_json(read.metadata),
         }
-        before = _entry_before(facts) if records.exists() else None
+        before = _entry_before(records, facts) if records.exists() else None
         write_json(facts, {**entry, "before": before})
         with atomic_path(records) as temporary:
             staged.replace(temporary)
@@ -93,11 +94,8 @@ def load_baseline(name: str, folder: str | Path = FOLDER) -> Run:
     if not records.is_file() or not facts.is_file():
         known = ", ".join(list_baselines(folder)) or "none"
         raise DataError(f"{records}: expected the baseline {name!r}, found {known} in {folder}")
-    entry: object = _read_entry(facts)
-    digest = file_sha256(records)
-    if isinstance(entry, dict) and entry.get("sha256") != digest:
-        entry = entry.get("before")
-    if not isinstance(entry, dict) or entry.get("sha256") != digest:
+    entry = _entry_of(records, facts)
+    if entry is None:
         raise DataError(f"{records}: the records are not those that {facts.name} names; save the baseline again")
     run = read_run(records, name=name)
     kept = {key: entry.get(key) for key in ("name", "created", "run")}
@@ -118,17 +116,25 @@ def list_baselines(folder: str | Path = FOLDER) -> list[str]:
     return sorted(path.stem for path in Path(folder).glob("*.parquet") if path.with_suffix(".json").is_file())
 
 
-def _entry_before(path: Path) -> dict[str, object] | None:
-    """Return the entry that a save replaces; None where there is none, or a damaged one, which names no records."""
+def _entry_of(records: Path, facts: Path) -> dict[str, Any] | None:
+    """Return the entry that is of the records: the JSON's own, or where a save was cut short, that before it."""
+    entry, digest = _read_entry(facts), file_sha256(records)
+    found = (each for each in (entry, entry.get("before")) if isinstance(each, dict) and each.get("sha256") == digest)
+    return next(found, None)
+
+
+def _entry_before(records: Path, facts: Path) -> dict[str, Any] | None:
+    """Return the entry of the records that a save replaces; None where a damaged JSON, or none, names them."""
     try:
-        return {key: value for key, value in _read_entry(path).items() if key != "before"}
+        entry = _entry_of(records, facts)
     except DataError:
         return None
+    return None if entry is None else {key: value for key, value in entry.items() if key != "before"}
 
 
-def _read_entry(path: Path) -> dict[str, object]:
+def _read_entry(path: Path) -> dict[str, Any]:
     """Return what the JSON beside a baseline's records says of them, and of those that it replaced."""
-    entry: dict[str, object] = read_json(path, mend="save the baseline again")
+    entry: dict[str, Any] = read_json(path, mend="save the baseline again")
     if entry.get("format") != FORMAT:
         raise DataError(f"{path}: expected a baseline of muscle ({FORMAT})")
     for each in (entry, entry.get("before")):

@@ -3,6 +3,10 @@
 One draw a side misses more than half of the true regressions (Xu and Wu 2026, table B.4: 57 %), and half of the flips
 that it shows are none. So unflipped items are asked again too, and the first pass's answers, which chose the items,
 play no part in the test: they would count twice.
+
+Fresh answers that are missing better nothing: an item is improved or equivalent only where it is so with its missing
+answers at their worst, and an interval holds what the items without answers may be (Manski 1990, as
+`muscle.flips.pairing.missing`).
 """
 
 from __future__ import annotations
@@ -14,16 +18,18 @@ from typing import Literal
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.flips.noise.item_verdicts import VERDICTS
+from muscle.flips.noise.item_verdicts import CANNOT_TELL, EQUIVALENT, IMPROVED, VERDICTS
 from muscle.flips.noise.real_or_noise import judge_items
 from muscle.flips.noise.repeats import item_repeats
 from muscle.flips.options import DEFAULTS, CompareOptions
+from muscle.flips.pairing.items import TaskItems
+from muscle.flips.pairing.missing import Missing
 from muscle.flips.pairing.one_file_twice import refuse_one_file
 from muscle.flips.pairing.pair import Pair, pair_runs
 from muscle.flips.statistics.intervals import Estimate, rate
 from muscle.plan.item_list import STRATA, Why
 from muscle.predictions.read import read_run
-from muscle.predictions.records import with_input_hash
+from muscle.predictions.records import NO_FILTER, with_input_hash
 from muscle.predictions.run import Source
 from muscle.typed_json import OPTIONAL_KEY
 
@@ -128,12 +134,14 @@ class Confirmation:
         format: of the JSON.
         asked: items of the list.
         unanswered: of them, those without fresh answers.
+        missing: fresh answers that were not judged.
         tasks: by name.
     """
 
     format: str
     asked: int
     unanswered: int
+    missing: Missing
     tasks: Mapping[str, ConfirmedTask]
 
 
@@ -156,55 +164,83 @@ def confirm(
 
     Raises:
         DataError: a run cannot be read, has one answer an item only, or none of the chosen items.
+        JoinError: the two runs are one file.
     """
     runs = [read_run(fresh, format=format) for fresh in (fresh_old, fresh_new)]
     refuse_one_file({"fresh old": runs[0], "fresh new": runs[1]})
     pair = pair_runs(runs[0], runs[1], options)
-    found = {}
-    for name in pair.tasks:
-        task = _confirmed_task(pair, name, listed, options)
-        if task is not None:
-            found[name] = task
-    if not found:
+    names = {
+        pair.joined.old.select("task", "filter").row(items.frame["pair"][0]): name for name, items in _scored(pair)
+    }
+    groups = listed.partition_by("task", "filter", as_dict=True, maintain_order=True).items()
+    found = {
+        names.get(group, group[0] if group[1] == NO_FILTER else "/".join(group)): _confirmed_task(
+            pair, names.get(group), ours, options
+        )
+        for group, ours in groups
+    }
+    answered = sum(stratum.answered for task in found.values() for stratum in task.strata.values())
+    if answered == 0:
         raise DataError(
             "confirm: expected fresh answers to the items of the list, found none of them: same inputs or ids?"
         )
-    answered = sum(stratum.answered for task in found.values() for stratum in task.strata.values())
-    return Confirmation(FORMAT, listed.height, listed.height - answered, found)
+    return Confirmation(FORMAT, listed.height, listed.height - answered, pair.missing, found)
 
 
-def _confirmed_task(pair: Pair, name: str, listed: pl.DataFrame, options: CompareOptions) -> ConfirmedTask | None:
-    """Return what a task's fresh answers say; None where none of them is to an item of the list."""
-    items = pair.tasks[name]
-    repeats = item_repeats(pair.joined, items)
+def _scored(pair: Pair) -> list[tuple[str, TaskItems]]:
+    return [(name, items) for name, items in pair.tasks.items() if items.frame.height]
+
+
+def _judged(pair: Pair, name: str, options: CompareOptions) -> pl.DataFrame:
+    """Return a row for each item of a task that has fresh answers: what they say of it."""
+    repeats = item_repeats(pair.joined, pair.tasks[name])
     if repeats is None or not repeats.both_repeated:
         raise DataError(
             f"task {name!r}: expected several fresh answers an item on both sides, found one; number them with `repeat`"
         )
     judged = judge_items(repeats, options)
-    rows = with_input_hash(pair.joined.old[repeats.pairs.tolist()]).select("task", "filter", "input_hash", "id")
-    rows = rows.with_columns(
-        place=pl.int_range(pl.len()),
-        verdict=pl.Series([VERDICTS[c] for c in judged.codes]),
+    rows = with_input_hash(pair.joined.old[repeats.pairs.tolist()])
+    return rows.select(pl.coalesce("input_hash", "id").alias("key"), "id").with_columns(
+        verdict=pl.Series([VERDICTS[code] for code in judged.codes], dtype=pl.String),
         p_value=judged.p_values,
+        old=repeats.old.mean,
+        new=repeats.new.mean,
     )
-    key = pl.coalesce("input_hash", "id").alias("key")
-    wanted = listed.select(key, "task", "filter", "id", "why", "of")
-    matched = rows.with_columns(key).join(wanted, on=["task", "filter", "key", "id"], how="inner")
-    if matched.is_empty():
-        return None
-    ours = listed.filter((pl.col("task") == rows["task"][0]) & (pl.col("filter") == rows["filter"][0]))
-    sizes = dict(ours.group_by("why").agg(pl.col("of").first()).iter_rows())
-    strata = {why: _stratum(matched.filter(pl.col("why") == why), int(sizes.get(why, 0))) for why in STRATA}
+
+
+def _careful(pair: Pair, name: str, options: CompareOptions) -> pl.DataFrame:
+    """Return what `_judged` does, where no verdict is the better for answers that are missing."""
+    seen = _judged(pair, name, options)
+    if pair.missing.num == 0:
+        return seen
+    worst = _judged(pair.worst, name, options).select("key", "id", at_worst="verdict")
+    better = pl.col("verdict").is_in([VERDICTS[IMPROVED], VERDICTS[EQUIVALENT]])
+    is_doubtful = better & pl.col("verdict").ne_missing(pl.col("at_worst"))
+    rows = seen.join(worst, on=["key", "id"], how="left", maintain_order="left")
+    return rows.with_columns(verdict=pl.when(is_doubtful).then(pl.lit(VERDICTS[CANNOT_TELL])).otherwise("verdict"))
+
+
+def _confirmed_task(pair: Pair, name: str | None, ours: pl.DataFrame, options: CompareOptions) -> ConfirmedTask:
+    """Return what a task's fresh answers say.
+
+    Args:
+        pair: the fresh runs.
+        name: the task's in the pair; None where it has no fresh answers.
+        ours: its items of the list.
+        options: how runs are compared.
+    """
+    wanted = ours.select(pl.coalesce("input_hash", "id").alias("key"), "id", "why")
+    matched = wanted.clear() if name is None else _careful(pair, name, options).join(wanted, on=["key", "id"])
+    strata = {why: _stratum(matched, ours.filter(pl.col("why") == why), why) for why in STRATA}
     flips = [
         ConfirmedFlip(
             id=row["id"],
             why=row["why"],
             verdict=row["verdict"],
             p_value=row["p_value"],
-            pass_rate=PassRates(old=float(repeats.old.mean[row["place"]]), new=float(repeats.new.mean[row["place"]])),
+            pass_rate=PassRates(old=row["old"], new=row["new"]),
         )
-        for row in matched.iter_rows(named=True)
+        for row in (matched.iter_rows(named=True) if name is not None else ())
         if row["verdict"] in ("regressed", "improved")
     ]
     flips.sort(key=lambda flip: (flip.verdict != "regressed", flip.p_value, flip.id))
@@ -215,16 +251,19 @@ def _confirmed_task(pair: Pair, name: str, listed: pl.DataFrame, options: Compar
     return ConfirmedTask(strata, all_items, flips)
 
 
-def _stratum(rows: pl.DataFrame, size: int) -> Stratum:
-    counts = [int((rows["verdict"] == word).sum()) for word in VERDICTS]
-    return Stratum(size, rows.height, *(_verdict_share(count, rows.height) for count in counts))
+def _stratum(matched: pl.DataFrame, asked: pl.DataFrame, why: Why) -> Stratum:
+    rows = matched.filter(pl.col("why") == why)
+    size = int(asked["of"][0]) if asked.height else 0
+    counts = [int((rows["verdict"] == word).sum()) if rows.height else 0 for word in VERDICTS]
+    return Stratum(size, rows.height, *(_verdict_share(count, rows.height, asked.height) for count in counts))
 
 
-def _verdict_share(count: int, answered: int) -> VerdictShare:
+def _verdict_share(count: int, answered: int, asked: int) -> VerdictShare:
+    """Return the share of the answered items; its interval holds whatever the others that were asked are."""
     if answered == 0:
         return VerdictShare(count, None, None, None, "none of these items was answered again")
-    interval = rate(count, answered)
-    return VerdictShare(count, count / answered, interval.low, interval.high)
+    low, high = rate(count, asked).low, rate(count + asked - answered, asked).high
+    return VerdictShare(count, count / answered, low, high)
 
 
 def _share_of_all(strata: Sequence[tuple[Stratum, VerdictShare]]) -> Estimate:

@@ -20,7 +20,7 @@ from muscle.flips.pairing.pair import Pair, pair_runs
 from muscle.plan.resolution import minimum_repeats
 from muscle.predictions.read import read_run
 from muscle.predictions.records import with_input_hash
-from muscle.predictions.run import Source
+from muscle.predictions.run import Run, Source
 
 SHARE = 0.1
 """Share of the unflipped items that are asked again."""
@@ -160,7 +160,41 @@ def read_items(path: Path) -> pl.DataFrame:
     if not rows:
         raise DataError(f"{path}: expected a list written by muscle confirm, found no items")
     read = [_listed_item(row, f"{path}, item {number}") for number, row in enumerate(rows, 1)]
-    return pl.DataFrame(read, schema=_LISTED)
+    listed = pl.DataFrame(read, schema=_LISTED)
+    doubled = listed.select("task", "filter", "input_hash", "id").is_duplicated().arg_true()
+    if doubled.len():
+        raise DataError(
+            f"{path}: expected each item once, found id {listed['id'][doubled[0]]!r} twice; write the list again"
+        )
+    return listed
+
+
+def check_list_of(path: Path, listed: pl.DataFrame, old: Run, new: Run, options: CompareOptions) -> None:
+    """Refuse a list of items that was written for another first pass: its items became something else there.
+
+    Args:
+        path: of the list.
+        listed: what `read_items` read.
+        old: the old version's first pass.
+        new: the new version's.
+        options: how runs are compared.
+
+    Raises:
+        DataError: an item is not in the first pass, became something else there, or stands for another number.
+        JoinError: the runs do not belong together.
+    """
+    pair = pair_runs(old, new, options)
+    key = pl.coalesce("input_hash", "id").alias("key")
+    by = ["task", "filter", "id"]
+    known = pl.concat([_strata(pair, name) for name in pair.tasks]).select(key, *by, "why", "of")
+    both = listed.with_columns(key).join(known, on=["key", *by], how="left", maintain_order="left")
+    other = both.filter(pl.col("why").ne_missing(pl.col("why_right")) | pl.col("of").ne_missing(pl.col("of_right")))
+    if other.height:
+        raise DataError(
+            f"{path}: expected the list that was written for {old.name} and {new.name}, found {other.height:,} of "
+            f"{listed.height:,} items that are not in them as the list says, the first is id {other['id'][0]!r}; write "
+            "the list again, and ask again"
+        )
 
 
 def _first_error_line(error: Exception) -> str:

@@ -14,7 +14,7 @@ from muscle.flips.options import DEFAULTS, CompareOptions
 from muscle.flips.pairing.comparability import check_comparable
 from muscle.flips.pairing.one_file_twice import refuse_one_file
 from muscle.flips.pairing.pair import Pair, pair_runs
-from muscle.flips.statistics.power import ALPHA, POWER, items_to_prove
+from muscle.flips.statistics.power import items_to_prove
 from muscle.plan.item_list import MAX_REPEATS
 from muscle.plan.resolution import (
     Variances,
@@ -25,6 +25,7 @@ from muscle.plan.resolution import (
     power_of,
     repeats_for_change,
 )
+from muscle.plan.wish import Wish, check_wish
 from muscle.predictions.read import read_run
 from muscle.predictions.run import Source
 
@@ -33,47 +34,11 @@ FORMAT = "muscle-plan/1"
 REPEATS = (1, 2, 3, 5, 8, 10, 20, 50)
 """Answers an item and side that a plan's table has a row for."""
 
-SMALLEST = 1e-6
-"""Difference, and limit, that is planned for: less takes more than a million million items."""
-
-MAX_ITEMS, MAX_COST = 10**12, 1e15
 _ROUNDING = 1e-9
+"""Share by which two sums of money that are meant to be one may differ."""
 
 DROPS = ((1.0, 0.0), (0.9, 0.5), (0.9, 0.7))
 """Falls of an item's pass rate, old and new, that a plan gives the repeats for."""
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What a plan is for.
-
-    Attributes:
-        difference: of accuracy that should be found, in (0, 1].
-        power: probability of finding it.
-        alpha: two-sided level of the test.
-        items: how many items there are; None for as many as it takes.
-        repeats: answers an item and side; None for the cheapest number.
-        budget: what it may cost; None for no limit.
-        item_cost: of one more item.
-        answer_cost: of one more answer on each side.
-        limit: negative flip rate that should be proven.
-        disagreement: share of items that flip either way, where no pilot tells.
-        noise_share: of the disagreements, those that are noise, where no pilot tells.
-        changed: share of the items that really change, where no pilot of both versions tells.
-    """
-
-    difference: float = 0.02
-    power: float = POWER
-    alpha: float = ALPHA
-    items: int | None = None
-    repeats: int | None = None
-    budget: float | None = None
-    item_cost: float = 0.0
-    answer_cost: float = 1.0
-    limit: float = 0.01
-    disagreement: float = 0.10
-    noise_share: float = 0.5
-    changed: float = 0.05
 
 
 @dataclass(frozen=True)
@@ -238,7 +203,7 @@ def assumptions_of(
         DataError: a run cannot be read.
         JoinError: the two runs do not belong together, differ in more than the model, or are one file.
     """
-    _check_wish(wish)
+    check_wish(wish)
     if pilot is None:
         told = f"assumed: {wish.disagreement:.0%} of the items flip either way, {wish.noise_share:.0%} of that noise"
         return [Assumption("all", _guessed(wish), told)]
@@ -307,7 +272,7 @@ def make_plan(assumption: Assumption, wish: Wish) -> Plan:
     Raises:
         ConfigError: a wish is impossible.
     """
-    _check_wish(wish)
+    check_wish(wish)
     variances = assumption.variances
     if variances.total <= 0:
         raise ConfigError(
@@ -335,30 +300,6 @@ def make_plan(assumption: Assumption, wish: Wish) -> Plan:
         items=ItemRepeats(number, minimum_repeats(number), changes),
         prove=Proof(wish.limit, without_flip),
     )
-
-
-def _check_wish(wish: Wish) -> None:
-    for name, low, high in (
-        ("difference", SMALLEST, 1),
-        ("power", 0, 1),
-        ("alpha", 0, 1),
-        ("limit", SMALLEST, 1),
-        ("disagreement", 0, 1),
-        ("changed", 0, 1),
-    ):
-        if not low < getattr(wish, name) < high:
-            raise ConfigError(f"plan: expected {name} between {low:g} and {high}, found {getattr(wish, name)}")
-    for name, most in (("items", MAX_ITEMS), ("repeats", MAX_REPEATS)):
-        if (number := getattr(wish, name)) is not None and not 1 <= number <= most:
-            raise ConfigError(f"plan: expected 1 to {most:,} {name}, found {number}")
-    if not 0 <= wish.noise_share <= 1:
-        raise ConfigError(f"plan: expected noise_share from 0 to 1, found {wish.noise_share}")
-    costs = (wish.answer_cost, wish.item_cost, wish.budget or 0.0)
-    if not all(0 <= cost <= MAX_COST for cost in costs) or wish.answer_cost == 0:
-        raise ConfigError(
-            f"plan: expected an answer to cost more than nothing, items and budget no less than nothing, and none more "
-            f"than {MAX_COST:g}, found {wish.answer_cost:g}, {wish.item_cost:g} and {wish.budget or 0:g}"
-        )
 
 
 def _cost(wish: Wish, items: int, repeats: int) -> float:

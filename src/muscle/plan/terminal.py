@@ -110,6 +110,9 @@ def print_confirmed(found: Confirmation, console: Console) -> None:
             )
         if len(task.flips) > MAX_CONFIRMED:
             console.print(Text(f"  and {len(task.flips) - MAX_CONFIRMED} more", style="dim"))
+    if found.missing.num:
+        told = f"{found.missing.sentence()}: none of them makes an item improved or equivalent"
+        console.print(Text(told, style="yellow"))
     if found.unanswered:
         console.print(Text(f"{count(found.unanswered)} chosen items have no fresh answers", style="yellow"))
 

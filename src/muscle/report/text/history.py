@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from muscle.flips.history import KIND_WORDS
-from muscle.flips.result.history_report import HistoryReport, HistoryStep, TaskHistory
+from muscle.flips.result.history_report import HistoryReport, HistoryStep, TaskHistory, UnfollowedTask
 from muscle.foreign_text import one_line
 from muscle.report.numbers import Form, count, estimate, format_number, probability, value_alone
 from muscle.report.sentences.before import BeforeLine, first_before, warning_lines
@@ -84,6 +84,9 @@ def _before_history(report: HistoryReport) -> list[BeforeLine]:
             lines.append(f"{way} differs beside the model: {each.what}: {each.message}{allowed}")
     if report.tasks_left_out:
         lines.append(f"not all versions have: {', '.join(report.tasks_left_out)}")
+    for name, task in report.tasks.items():
+        if isinstance(task, UnfollowedTask):
+            lines.append(f"task {name} is not followed: {task.why}")
     return first_before([*lines, *warning_lines(report)], report.readings, limit=MAX_BEFORE, place="the JSON")
 
 
