@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from muscle.pipeline.whole_answers.candidates import Parts, candidate_parts, dra
 from muscle.predictions.run import METADATA_FILE
 from muscle.progress import told_once
 from muscle.tasks import Example, Task, get_task, load_examples, load_unlabelled
+from muscle.tasks.data import Split, tell_leaked
 from muscle.tasks.prompted import prompted, training_split, with_shots
 from muscle.training.reporting import check_reporters
 from muscle.training.run import TrainingResult
@@ -31,6 +33,8 @@ from muscle.yaml_files import UserYaml
 
 if TYPE_CHECKING:
     from muscle.evaluation.vllm_base import VllmBase
+
+logger = logging.getLogger(__name__)
 
 
 def finetune_step(
@@ -67,8 +71,12 @@ def align_step(
     *,
     settings: StageSettings,
     limit: int | None = None,
+    test: str | None = None,
 ) -> TrainingResult:
-    """Load both task models and the data and train a compatibility adapter; see `muscle.training.align.align`."""
+    """Load both task models and the data and train a compatibility adapter; see `muscle.training.align.align`.
+
+    What stands in the test data is left out of the unlabelled inputs.
+    """
     from muscle.training.align import align
 
     check_place(out)
@@ -85,11 +93,10 @@ def align_step(
     chosen = prompted(chosen, settings, split.train)
     training, alignment = settings.align_training(), settings.alignment
     further = alignment.unlabelled_of(chosen.name)
-    known = (*split.train, *split.validation)
     parts: dict[str, Sequence[Example]] = {
         "train": split.train,
         "validation": split.validation,
-        "unlabelled": () if further is None else load_unlabelled(chosen, further, known=known),
+        "unlabelled": _unlabelled(chosen, further, split, test),
     }
     (old_base, old_adapter), (new_base, new_adapter) = sides
     with _alone_at(out):
@@ -114,6 +121,17 @@ def align_step(
         )
         distributed.from_main(partial(shutil.rmtree, _on_the_way(out), ignore_errors=True))
     return result
+
+
+def _unlabelled(task: Task, source: str | None, split: Split, test: str | None) -> Sequence[Example]:
+    """Read unlabelled inputs but for those that are trained, validated or tested on."""
+    tested = () if test is None else load_examples(task, test)
+    tell_leaked(task, split, tested)
+    if source is None:
+        return ()
+    if test is None:
+        logger.warning("task %s: what is tested later may stand in %s; --test FILE leaves it out", task.name, source)
+    return load_unlabelled(task, source, known=(*split.train, *split.validation, *tested))
 
 
 @contextmanager
