@@ -48,9 +48,23 @@ def test_the_exit_codes_are_those_of_the_verdict(answers: Path) -> None:
     assert codes == [0, 1, 1]
 
 
+def test_answers_that_nobody_judged_are_applied_where_they_say_so(answers: Path) -> None:
+    muscle("route", "fit", "old.jsonl", "new.jsonl", "-q", cwd=answers)
+    rows = ["input,output\n", *(f"{n}?,yes\n" for n in range(9))]
+    (answers / "june.csv").write_text("".join(rows))
+    apply = ("route", "apply", "rule.yaml", "june.csv", "june.csv")
+    done = muscle(*apply, cwd=answers)
+    assert done.code == 3 and "add an empty column 'correct'" in done.err and "For example" not in done.err
+    (answers / "june.csv").write_text(
+        "".join([rows[0].replace("\n", ",correct\n"), *(f"{n}?,yes,\n" for n in range(9))])
+    )
+    assert "9 answers: both agree 9" in muscle(*apply, cwd=answers).out
+
+
 def test_label_and_back(answers: Path) -> None:
     done = muscle("route", "label", "old.jsonl", "new.jsonl", cwd=answers)
     assert done.code == 0 and "0 items to label" in done.out and "0 stay unknown" in done.out
+    assert "fill in" not in done.out
     for name, frame in zip(("o", "n"), two_answers(300, seed=2), strict=True):
         rows = [{**row, "correct": None} for row in frame.select("id", "input", "output").iter_rows(named=True)]
         write_lines(answers / f"{name}.jsonl", *rows)

@@ -45,6 +45,16 @@ def test_a_question_about_columns_ends_in_a_command_that_runs(tmp_path: Path) ->
     assert command[:2] == ["muscle", "compare"] and "-1 broken (50.0%)" in muscle(*command[1:]).out
 
 
+@pytest.mark.parametrize("given", [(), ("--column", "output=Model's answer", "--column", "reference=Gold")])
+def test_a_question_about_two_files_ends_in_one_command_for_both(tmp_path: Path, given: tuple[str, ...]) -> None:
+    old, new = tmp_path / "the old.csv", tmp_path / "new.csv"
+    old.write_text("question,Gold,Model's answer\nWhat?,Köln,Köln\nWho?,Bonn,Bonn\n")
+    new.write_text("question,true city,pred city\nWhat?,Köln,Köln\nWho?,Bonn,Köln\n")
+    command = shlex.split(refused("compare", old, new, *given).partition("For example: ")[2])
+    assert all(word in command for word in given)
+    assert command[:2] == ["muscle", "compare"] and "-1 broken (50.0%)" in muscle(*command[1:]).out
+
+
 def test_one_table_with_both_versions_ends_in_a_command_that_runs(tmp_path: Path) -> None:
     table = tmp_path / "both.csv"
     table.write_text("question,expected,answer_v1,answer_v2\nWhat?,Köln,Köln,Köln\nWho?,Bonn,Bonn,Köln\n")

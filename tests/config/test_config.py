@@ -103,6 +103,11 @@ def test_hub_names_stay_as_they_are(tmp_path):
     ("sections", "message"),
     [
         ({"trainig": {}}, "trainig: unknown key; did you mean 'training'"),
+        ({"learning_rate": 1}, "learning_rate: unknown key; expected one of lora, training, alignment, "),
+        (
+            {"tasks": [{"task": "piqa", "validation": "x"}]},
+            "tasks.0.validation: unknown key; expected one of task, train,",
+        ),
         ({"training": {"epoch": 3}}, "training.epoch: unknown key; did you mean 'epochs'"),
         ({"training": {"epochs": "ten"}}, "training.epochs: expected a valid integer, found 'ten'"),
         ({"training": {"epochs": 0}}, "training.epochs: expected greater than or equal to 1, found 0"),

@@ -257,7 +257,10 @@ def test_tasks_with_a_score_have_rules_of_their_own() -> None:
             "version: 1\ndefault:\n  negative_flip_rate:\n    limt: 0.1\n    limit: 0.1",
             r"line 4: default.negative_flip_rate.limt: unknown key; did you mean 'limit'\?",
         ),
-        ("tasks:\n  piqa:\n    nfr: 0.1", r"line 3: tasks.piqa.nfr: unknown key$"),
+        (
+            "tasks:\n  piqa:\n    nfr: 0.1",
+            r"line 3: tasks.piqa.nfr: unknown key; expected one of harm, .*negative_flip_rate",
+        ),
         ("default: {accuracy_drop: {tier: stop}}", r"accuracy_drop.tier: expected 'block', 'warn' or 'inform'"),
         ("tolerance: 2", r"tolerance: expected less than or equal to 1, found 2"),
         ("default: {accuracy_drop: 5}", r"accuracy_drop.limit: expected less than or equal to 1, found 5"),

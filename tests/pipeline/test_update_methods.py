@@ -10,7 +10,14 @@ from muscle.config.update_file import load_stage_settings
 from muscle.errors import ConfigError, DataError, ModelError
 from muscle.pipeline.dry_run import plan_update
 from muscle.pipeline.update import update
-from tiny.update_inputs import TRAINING, align_alone, configured, with_adapters, write_update_inputs
+from tiny.update_inputs import (
+    TRAINING,
+    align_alone,
+    configured,
+    run_align,
+    with_adapters,
+    write_update_inputs,
+)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +126,7 @@ def test_an_option_that_is_too_long_to_learn_from_is_named_before_anything_is_tr
 
 def test_teachers_of_an_unknown_task_are_refused(inputs, tmp_path):
     config = configured(inputs, tmp_path / "n", method="elodi", teachers={"piqa": ["a"]})
-    with pytest.raises(ConfigError, match=r"alignment\.teachers\.piqa: expected one of the tasks \['tools'\]"):
+    with pytest.raises(ConfigError, match=r"alignment\.teachers\.piqa: expected a task's name \(tools\)"):
         update(config)
 
 
@@ -159,3 +166,15 @@ def test_align_as_a_single_step_takes_a_method(inputs, plain, tmp_path):
     told = align_alone(inputs, plain / "adapters", tmp_path / "c", method="options", unlabelled="more.jsonl")
     assert load_stage_settings(inputs / "settings.yaml").alignment.unlabelled == str(inputs / "more.jsonl")
     assert told["num_unlabelled"] == 30
+
+
+def test_align_as_a_single_step_is_told_what_is_tested(inputs, plain, tmp_path):
+    given = {"method": "options", "unlabelled": "test.jsonl"}
+    test = inputs / "test.jsonl"
+    done = run_align(inputs, plain / "adapters", tmp_path / "c", "--test", test, **given)
+    assert done.code == 3 and "16 of 16 unlabelled inputs stand in the other data too" in done.err
+    assert "test.jsonl: expected inputs of its own, found none" in done.last
+    untold = run_align(inputs, plain / "adapters", tmp_path / "c", **given)
+    assert untold.code == 0 and "--test FILE leaves it out" in untold.err
+    leaked = run_align(inputs, plain / "adapters", tmp_path / "d", "--test", inputs / "train.jsonl", method="options")
+    assert "test examples stand in the training data too; its scores are too good" in leaked.err

@@ -121,7 +121,7 @@ def test_more_tokens_are_planned_in_a_longer_prompt(inputs, tmp_path):
 
 
 def test_a_number_of_shots_for_an_unknown_task_is_refused(inputs, tmp_path):
-    with pytest.raises(ConfigError, match=r"prompt.num_fewshot.nosuch: expected one of the tasks \['tools'\]"):
+    with pytest.raises(ConfigError, match=r"prompt.num_fewshot.nosuch: expected a task's name \(tools\)"):
         plan_update(configured(inputs, tmp_path / "new", **{"prompt.num_fewshot": {"nosuch": 1}}))
 
 

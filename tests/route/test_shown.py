@@ -54,6 +54,7 @@ def test_the_page_loads_nothing_and_shows_every_number_of_the_table(report: Rout
         assert f"{way.words}</th>" in page
     assert f"{1000 * report.ways[1].negative_flip_rate:,.1f}" in page
     assert page.count("<svg") > 2, "two curves with their marks"
+    assert "kappa is how many gained answers a lost one weighs" in page
 
 
 @pytest.mark.skipif(CHROMIUM is None or DRIVER is None, reason="needs chromium and chromedriver")

@@ -74,6 +74,12 @@ def test_a_label_that_fits_no_option_is_refused(tmp_path: Path, label: Any) -> N
         build(tmp_path, CHOICE).to_example({**CHOICE_ROW, "answer": label}, 0)
 
 
+def test_a_label_in_other_capitals_is_refused_with_the_option_that_it_may_be(tmp_path: Path) -> None:
+    task = build(tmp_path, CHOICE)
+    with pytest.raises(DataError, match=r"\(grass, blood, snow\), found 'Blood ': that is 'blood' in other capitals"):
+        task.to_example({**CHOICE_ROW, "answer": "Blood "}, 0)
+
+
 def test_a_label_with_two_meanings_is_refused_until_its_kind_is_said(tmp_path: Path) -> None:
     row = {"question": "?", "options": ["1", "0"], "answer": "1"}
     with pytest.raises(DataError, match=r"index \(option 1\) and as text \(option 0\)"):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from helpers.command_line import muscle
+from helpers.command_line import Done, muscle
 from helpers.json_lines import write_lines
 from muscle.config.update_file import UpdateConfig, load_config
 from muscle.yaml_files import yaml_text
@@ -98,13 +98,18 @@ def configured(
     return load_config(path)
 
 
-def align_alone(root: Path, adapters: Path, out: Path, **alignment: object) -> dict[str, Any]:
-    """Run `muscle align` on these inputs, from the task adapters of a finished run; return what it wrote of itself."""
+def run_align(root: Path, adapters: Path, out: Path, *more: object, **alignment: object) -> Done:
+    """Run `muscle align` on these inputs, from the task adapters of a finished run."""
     (root / "settings.yaml").write_text(yaml_text({"training": TRAINING, "alignment": alignment}))
     arguments = ["align", "--task", str(root / "tools.yaml"), "--train", str(root / "train.jsonl")]
     for side in ("old", "new"):
         arguments += [f"--{side}", f"{root / side}+{adapters / side / 'tools'}"]
-    done = muscle(*arguments, "--config", root / "settings.yaml", "--out", out)
+    return muscle(*arguments, "--config", root / "settings.yaml", "--out", out, *more)
+
+
+def align_alone(root: Path, adapters: Path, out: Path, **alignment: object) -> dict[str, Any]:
+    """Do so, and return what the training wrote of itself."""
+    done = run_align(root, adapters, out, **alignment)
     assert done.code == 0, done.err
     return json.loads((out / "training.json").read_text())
 

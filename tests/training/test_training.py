@@ -170,7 +170,7 @@ def test_a_loss_that_still_falls_at_the_end_is_told(world, tmp_path, caplog):
     with caplog.at_level(logging.WARNING, logger="muscle"):
         result = train_task_adapter(world, "old", tmp_path / "a")
     assert not result.converged
-    assert "still falling at the last of 2 epochs" in caplog.text
+    assert "still falling at its last epoch (2)" in caplog.text
 
 
 def test_early_stopping_ends_a_training_that_gets_worse(world, tmp_path):

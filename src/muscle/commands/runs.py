@@ -10,7 +10,7 @@ import typer
 from muscle.commands.ending import BAD_INPUT
 from muscle.commands.groups import Comparing, Reading, spread
 from muscle.commands.options import JsonFile, Markdown, Quiet
-from muscle.commands.shell import check_outputs, say, start, write_result
+from muscle.commands.shell import check_outputs, say, say_written, start, write_result
 from muscle.commands.sources import reading
 
 
@@ -126,5 +126,6 @@ def collect(
     print_refused(found, Console(stderr=True))
     if not (is_printed or quiet):
         print_collection(found, Console())
+        say_written(html, markdown, latex, csv, json_file)
     if found.refused:
         raise typer.Exit(BAD_INPUT)

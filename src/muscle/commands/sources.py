@@ -187,19 +187,56 @@ def reading(
             try:
                 runs.append((read or read_source)(word, how))
             except UnclearColumns as error:
-                raise DataError(f"{error}{_example(words, error)}") from None
+                raise DataError(f"{error}{_example(words, word, how, error)}") from None
         begin(then)
         yield runs
 
 
-def _example(words: Sequence[str], error: UnclearColumns) -> str:
-    """Return an example command for a message, with the options that are asked for."""
+def _example(words: Sequence[str], word: str, how: Reading, error: UnclearColumns) -> str:
+    """Return an example command for a message: what was typed, and what each of the runs has to be told.
+
+    Args:
+        words: the runs as they were named; the first two are compared.
+        word: the one that is not clear.
+        how: how they are read.
+        error: what is not clear in it.
+    """
+    pair = words[:2]
     if error.versions and len(words) > 1 and words[0] == words[1]:
         return f". For example: muscle compare {_two_of_one(words[0], error.versions)}"
     if not error.flags:
         return ""
-    runs = "".join(f"{shlex.quote(word)} " for word in words[:2]) if len(words) > 1 else ""
-    return f". For example: {'muscle compare ' if runs else ''}{runs}{error.flags}"
+    if len(words) < 2:
+        return f". For example: {error.flags}"
+    if word not in pair:
+        return f". For example: {shlex.quote(word + _for_one_run(error.flags))}"
+    asked = [error.flags if each == word else _asked(each, how) for each in pair]
+    told = [column_map(shlex.split(flags)[1::2]) for flags in asked]
+    given = [f"--{key} {shlex.quote(said)}" for key, said in vars(how).items() if said and key != "columns"]
+    for column in how.columns or ():
+        if not all(column.partition("=")[0] in each for each in told):
+            given.append(f"--column {shlex.quote(column)}")
+    if asked[0] == asked[1]:
+        given.append(asked[0])
+    else:
+        pair = [each + _for_one_run(flags) for each, flags in zip(pair, asked, strict=True)]
+    return f". For example: {' '.join(['muscle compare', *map(shlex.quote, pair), *given])}"
+
+
+def _asked(word: str, how: Reading) -> str:
+    """Return the options that a run's own columns ask for; "" where it can be read, or not for another reason."""
+    try:
+        read_source(word, how)
+    except UnclearColumns as error:
+        return error.flags
+    except MuscleError:
+        pass
+    return ""
+
+
+def _for_one_run(flags: str) -> str:
+    """Return `--column` options as they stand behind a run's name."""
+    return "".join(f"::column={each}" for each in shlex.split(flags)[1::2])
 
 
 def _two_of_one(word: str, versions: tuple[str, str]) -> str:

@@ -9,6 +9,7 @@ from typing import Literal
 from muscle.config.settings import TaskConfig
 from muscle.config.update_file import UpdateConfig
 from muscle.errors import ConfigError, DataError
+from muscle.foreign_text import listing
 from muscle.pipeline.at_hand import BLANK_EXAMPLE, blank_examples
 from muscle.tasks import TaskData, get_task, load_task_data
 from muscle.tasks.prompt import make_prompt
@@ -42,7 +43,7 @@ def load_data(config: UpdateConfig, *, split_seed: int, outlines: bool = False) 
     for key, given in named.items():
         for name in given if isinstance(given, Mapping) else ():
             if name not in names:
-                raise ConfigError(f"{key}.{name}: expected one of the tasks {sorted(names)}")
+                raise ConfigError(f"{key}.{name}: expected a task's name ({listing(sorted(names))})")
     load = _load_or_outline if outlines else _load_task
     loaded = [load(entry, config, split_seed) for entry in config.tasks]
     for alignment in (config.alignment, *config.evaluation.beside.values()):

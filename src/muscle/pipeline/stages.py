@@ -204,7 +204,7 @@ class UpdateStages(UpdateParts):
             from muscle.training.options.train import train_on_labels
 
             start_from = self.adapter("new", name)
-            settings, description = self._control_training(name), f"train on (control) on {name}"
+            settings, description = self._control_training(name), f"control on {name}"
             if on_options:
                 parts = self.candidates.learnt("compat", data, ())
                 labelled = OptionData(data.task, parts["train"], parts["validation"], answers=alignment.answers_in_use)

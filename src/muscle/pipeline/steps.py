@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from muscle.pipeline.whole_answers.candidates import Parts, candidate_parts, dra
 from muscle.predictions.run import METADATA_FILE
 from muscle.progress import told_once
 from muscle.tasks import Example, Task, get_task, load_examples, load_unlabelled
-from muscle.tasks.data import Split
+from muscle.tasks.data import Split, tell_leaked
 from muscle.tasks.prompted import prompted, training_split, with_shots
 from muscle.training.reporting import check_reporters
 from muscle.training.run import TrainingResult
@@ -34,6 +35,8 @@ from muscle.yaml_files import UserYaml
 if TYPE_CHECKING:
     from muscle.evaluation.sampling import Sampling
     from muscle.evaluation.vllm_base import VllmBase
+
+logger = logging.getLogger(__name__)
 
 
 def finetune_step(
@@ -70,8 +73,12 @@ def align_step(
     *,
     settings: StageSettings,
     limit: int | None = None,
+    test: str | None = None,
 ) -> TrainingResult:
-    """Load both task models and the data and train a compatibility adapter; see `muscle.training.align.align`."""
+    """Load both task models and the data and train a compatibility adapter; see `muscle.training.align.align`.
+
+    What stands in the test data is left out of the unlabelled inputs.
+    """
     from muscle.training.align import align
 
     check_place(out)
@@ -82,7 +89,7 @@ def align_step(
     split = training_split(chosen, train, settings.training, limit)
     chosen = prompted(chosen, settings, split.train)
     training, alignment = settings.align_training(), settings.alignment
-    parts = _learnt(chosen, split, alignment.unlabelled_of(chosen.name))
+    parts = _learnt(chosen, split, alignment.unlabelled_of(chosen.name), test)
     with _alone_at(out):
         loaded = {name: load_for_training(base, training) for name, base in (("old", old_base), ("new", new_base))}
         if alignment.unit == "answers":
@@ -115,11 +122,24 @@ def _with_adapter(option: str, text: str) -> tuple[BaseConfig, Path]:
     return base, adapter
 
 
-def _learnt(task: Task, split: Split, further: str | None) -> Parts:
-    """Return the items that are learnt from, those of a further source without their labels."""
-    known = (*split.train, *split.validation)
-    unlabelled = () if further is None else load_unlabelled(task, further, known=known)
-    return {"train": split.train, "validation": split.validation, "unlabelled": unlabelled}
+def _learnt(task: Task, split: Split, further: str | None, test: str | None) -> Parts:
+    """Return the items that are learnt from: of a further source those that are not tested, without their labels."""
+    return {
+        "train": split.train,
+        "validation": split.validation,
+        "unlabelled": _unlabelled(task, further, split, test),
+    }
+
+
+def _unlabelled(task: Task, source: str | None, split: Split, test: str | None) -> Sequence[Example]:
+    """Read unlabelled inputs but for those that are trained, validated or tested on."""
+    tested = () if test is None else load_examples(task, test)
+    tell_leaked(task, split, tested)
+    if source is None:
+        return ()
+    if test is None:
+        logger.warning("task %s: what is tested later may stand in %s; --test FILE leaves it out", task.name, source)
+    return load_unlabelled(task, source, known=(*split.train, *split.validation, *tested))
 
 
 @contextmanager

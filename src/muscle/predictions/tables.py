@@ -7,7 +7,7 @@ row by row, as JSON lines are.
 
 from __future__ import annotations
 
-import re
+import shlex
 from collections.abc import Mapping, Sequence
 
 import polars as pl
@@ -22,8 +22,6 @@ from muscle.predictions.run import UNNAMED_TASK, Run, RunFacts
 
 _NO_VALUES = ("NAType", "NaTType")
 """The types of what pandas writes where there is no value."""
-
-_FLAG = re.compile(r"--column '?([\w.]+)=([^'\s]+|[^']+(?='))'?")
 
 
 def run_of_table(source: object, columns: Mapping[str, str] | None, label: str) -> Run:
@@ -58,7 +56,7 @@ def run_of_table(source: object, columns: Mapping[str, str] | None, label: str) 
 
 def _in_python(flags: str) -> str:
     """Return options of the command line as they are given in Python."""
-    columns = dict(_FLAG.findall(flags))
+    columns = dict(word.split("=", 1) for word in shlex.split(flags)[1::2])
     return f". In Python: options=muscle.CompareOptions(columns={columns})" if columns else ""
 
 

@@ -198,6 +198,14 @@ def load_task_data(
         load_examples(task, train, limit=train_limit), fraction=validation_fraction, seed=seed
     )
     tested = load_examples(task, test, limit=test_limit)
+    num_leaked = tell_leaked(task, split, tested)
+    known = (*split.train, *split.validation, *tested)
+    further = () if unlabelled is None else load_unlabelled(task, unlabelled, known=known)
+    return TaskData(task, split.train, split.validation, tested, num_leaked, further)
+
+
+def tell_leaked(task: Task, split: Split, tested: Sequence[Example]) -> int:
+    """Warn in the log of test examples whose text stands in the training or validation data, and return how many."""
     learnt = {example.asked_key for example in (*split.train, *split.validation)}
     num_leaked = sum(example.asked_key in learnt for example in tested)
     if num_leaked:
@@ -207,9 +215,7 @@ def load_task_data(
             num_leaked,
             len(tested),
         )
-    known = (*split.train, *split.validation, *tested)
-    further = () if unlabelled is None else load_unlabelled(task, unlabelled, known=known)
-    return TaskData(task, split.train, split.validation, tested, num_leaked, further)
+    return num_leaked
 
 
 def content_fingerprint(examples: Sequence[Example]) -> str:

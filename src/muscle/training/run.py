@@ -147,8 +147,9 @@ def _result_of(state: TrainerState, settings: TrainingSettings, description: str
     still_falling = best == len(losses) and (len(losses) == 1 or losses[-1] < losses[-2] * 0.999)
     if still_falling:
         logger.warning(
-            "%s: validation loss was still falling at the last of %d epochs; an adapter that is not converged makes "
-            "any later gain look like the method's. Raise training.epochs",
+            "%s: validation loss was still falling at its last epoch (%d); an adapter that is not converged makes any "
+            "later gain look like the method's. Raise training.epochs (an alignment's own: alignment.training.epochs; "
+            "with unlabelled inputs alignment.unlabelled_epochs)",
             description,
             len(losses),
         )

@@ -12,14 +12,14 @@ import copy
 import difflib
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from muscle.errors import ConfigError
-from muscle.foreign_text import outline
+from muscle.foreign_text import listing, outline
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -32,6 +32,7 @@ MAX_BYTES = 1 << 20
 _EXPONENT = re.compile(r"[-+]?\d+(?:\.\d*)?[eE][-+]?\d{1,3}")
 """Numbers that are texts in YAML 1.1, which wants a point and a sign (`1.0e-4`)."""
 
+_MOST_KEYS = 30
 _TYPE_NAME = re.compile(r"str|int|float|bool|(?:list|dict|tuple)\[.*\]")
 
 
@@ -122,7 +123,7 @@ def _validated(model: type[Model], written: dict[str, object]) -> Model:
 
 
 def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -> str:
-    """Say of each wrong key what was expected and found, and which known key is near an unknown one.
+    """Say of each wrong key what was expected and found, and which keys there are in an unknown one's place.
 
     Args:
         error: what validating against `model` raised.
@@ -159,8 +160,10 @@ def _explained(item: ErrorDetails, path: tuple[str | int, ...], model: type[Base
     message, kind = item["msg"], item["type"]
     if kind == "extra_forbidden":
         unknown = str(path[-1])
-        near = difflib.get_close_matches(unknown, _all_keys(model) - {unknown}, n=1)
-        return f"{key}: unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
+        known = _keys_at(model, path[:-1])
+        near = difflib.get_close_matches(unknown, known, n=1)
+        told = f"did you mean {near[0]!r}?" if near else f"expected one of {listing(known, _MOST_KEYS)}"
+        return f"{key}: unknown key; {told}"
     if kind == "missing":
         return f"{key}: missing; expected a value"
     if kind == "value_error":
@@ -182,14 +185,20 @@ def _key_path(item: ErrorDetails, path: tuple[str | int, ...]) -> tuple[str | in
     return (*path, *(int(part) if part.isdecimal() and len(part) < 9 else part for part in parts))
 
 
-def _all_keys(model: type[BaseModel]) -> set[str]:
-    """Every key of a model and its sections, for suggestions."""
-    keys = set(model.model_fields)
-    for field in model.model_fields.values():
-        for part in (field.annotation, *getattr(field.annotation, "__args__", ())):
-            if isinstance(part, type) and issubclass(part, BaseModel):
-                keys |= _all_keys(part)
-    return keys
+def _keys_at(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
+    """Return the keys that a section may have, in their order; an index or a name of the user's own leads no deeper."""
+    here = [model]
+    for part in path:
+        fields = [each.model_fields[part] for each in here if isinstance(part, str) and part in each.model_fields]
+        here = [found for field in fields for found in _sections_in(field.annotation)] if fields else here
+    return list(dict.fromkeys(key for each in here for key in each.model_fields))
+
+
+def _sections_in(annotation: object) -> list[type[BaseModel]]:
+    """Return the sections in a field's type: itself, or those in its list, mapping or choice."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for part in get_args(annotation) for found in _sections_in(part)]
 
 
 def read_yaml(

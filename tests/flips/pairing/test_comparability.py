@@ -88,6 +88,22 @@ def test_another_answer_key_is_refused() -> None:
         check_comparable(run(), new)
 
 
+@pytest.mark.parametrize("in_order", [True, False])
+def test_answer_keys_that_differ_in_capitals_alone_are_called_so_and_white_space_is_no_difference(
+    in_order: bool,
+) -> None:
+    def keyed(name: str, *keys: str) -> Run:
+        made = run(name, reference=[keys[i % 2] for i in range(40)])
+        return made if in_order or name == "old" else Run(name, made.frame.reverse(), {})
+
+    old = keyed("old", "billing", "refund")
+    assert find_differences(old, keyed("new", " billing", "refund\n")) == []
+    for key, told in (("Refund", True), ("returns", False)):
+        (found,) = find_differences(old, keyed("new", "Billing", key))
+        assert found.message.startswith("40 of 40 shared items have another reference")
+        assert ("in capitals alone" in found.message) is told
+
+
 def test_another_answer_key_is_found_in_another_order_and_without_texts() -> None:
     columns = {"input": [None] * 40, "correct": [True] * 40}
     old = run(**columns)

@@ -216,6 +216,19 @@ def test_runs_whose_items_all_stand_several_times_are_told_what_tells_them_apart
         join(both, both)
 
 
+def test_white_space_around_a_reference_makes_no_other_item() -> None:
+    assert join([item(1, reference=["a "])], [item(1, reference=["a"])]).report.reference_changed == 0
+
+
+def test_runs_of_which_one_has_ids_alone_and_the_other_texts_alone_are_told_so(tmp_path: Path) -> None:
+    (tmp_path / "old.csv").write_text("id,correct\n7,yes\n")
+    (tmp_path / "new.csv").write_text("input,correct\nWhat?,yes\n")
+    runs = [read_run(tmp_path / name, hash_inputs=False) for name in ("old.csv", "new.csv")]
+    told = "id '7' and no input; new .* an input and no id. Name the column in which old has the texts"
+    with pytest.raises(JoinError, match=told):
+        join_runs(*runs)
+
+
 def test_runs_that_share_nothing_are_refused_with_an_example_of_each() -> None:
     with pytest.raises(JoinError, match=r"old and new share no item.*id '1'.*id '2'") as caught:
         join([item(1)], [item(2)])

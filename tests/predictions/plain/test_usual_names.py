@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +247,16 @@ def test_a_number_beside_answers_that_are_never_their_reference_is_asked_about(t
     assert caught.value.flags == "--column score=score"
 
 
+def test_answers_that_are_wrong_by_capitals_alone_are_told(tmp_path: Path) -> None:
+    rows = [{"question": 1, "expected": "Köln", "response": " Köln"}, {"question": 2, "expected": "Köln"}]
+    rows[1]["response"] = "KÖLN"
+    told = read_run(write_lines(tmp_path / "a.jsonl", *rows, rows[0] | {"question": 3, "response": "Bonn"})).metadata
+    assert "1 of 2 wrong answers are their reference but for capitals" in told["decided"]
+    assert told["notes"] == [told["decided"]]
+    rows[1]["response"] = "Bonn"
+    assert "capitals" not in read_run(write_lines(tmp_path / "b.jsonl", *rows)).metadata["decided"]
+
+
 @pytest.mark.parametrize("answer", ["NaN", "nan", "NULL", ""])
 def test_an_answer_that_a_csv_writer_left_out_is_missing_and_not_wrong(tmp_path: Path, answer: str) -> None:
     rows = [ROWS[0], {"question": "b", "expected": "Ada", "prediction": answer}]
@@ -289,10 +300,38 @@ def test_where_nothing_tells_what_decides_the_options_that_are_proposed_work(
     assert run.frame["correct"].null_count() == 0 or run.score_names() == ["score"]
 
 
+@pytest.mark.parametrize(("one", "other"), [("category_true", "category_pred"), ("category_pred", "category_true")])
+def test_of_two_columns_that_say_the_same_the_one_that_is_called_so_is_the_answer(
+    tmp_path: Path, one: str, other: str
+) -> None:
+    rows = [{"message": "a", one: "Köln", other: "köln"}, {"message": "b", one: "Bonn", other: "BONN"}]
+    with pytest.raises(UnclearColumns) as caught:
+        read_run(write_lines(tmp_path / "a.jsonl", *rows))
+    assert caught.value.flags == "--column output=category_pred --column reference=category_true"
+
+
+@pytest.mark.parametrize("ours", ["output", "slice.topic", "id"])
+def test_a_column_that_is_named_and_stands_in_no_row_is_refused(tmp_path: Path, ours: str) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(ROWS))
+    (tmp_path / "a.csv").write_text(as_csv(ROWS))
+    for path in (write_lines(tmp_path / "a.jsonl", *ROWS), tmp_path / "a.json", tmp_path / "a.csv"):
+        with pytest.raises(DataError, match=r"a\.\w+: expected the column 'typo', found .*question"):
+            read_run(path, columns={ours: "typo"})
+    empty = write_lines(tmp_path / "b.jsonl", *(row | {"verdict": None} for row in ROWS))
+    assert read_run(empty, columns={"correct": "verdict"}).frame["correct"].null_count() == len(ROWS)
+
+
+def test_the_column_that_often_says_what_was_expected_is_proposed_as_the_answer(tmp_path: Path) -> None:
+    rows = [{"id": n, "Gold Label": word, "Model's": word.lower()} for n, word in enumerate(("Köln", "Bonn"))]
+    with pytest.raises(UnclearColumns) as caught:
+        read_run(write_lines(tmp_path / "a.jsonl", *rows))
+    assert shlex.split(caught.value.flags) == ["--column", "output=Model's", "--column", "reference=Gold Label"]
+
+
 def test_a_number_beside_two_unknown_columns_that_often_say_the_same_is_asked_about(tmp_path: Path) -> None:
     rows = [{"id": n, "Soll": word, "Ist": word, "score": 0.5 + n / 10} for n, word in enumerate(["Köln", "Bonn"])]
     path = write_lines(tmp_path / "a.jsonl", *rows)
-    with pytest.raises(UnclearColumns, match="field 'score': found numbers beside Soll, Ist") as caught:
+    with pytest.raises(UnclearColumns, match="field 'score': found numbers beside Ist, Soll") as caught:
         read_run(path)
     assert caught.value.flags == "--column output=Ist --column reference=Soll"
     assert read_run(path, columns={"score": "score"}).score_names() == ["score"]

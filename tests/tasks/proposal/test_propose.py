@@ -58,6 +58,14 @@ def test_a_few_labels_are_a_classification_whose_options_they_are(tmp_path):
     assert "not used: created" in said
 
 
+def test_labels_that_differ_in_capitals_alone_are_told(tmp_path):
+    rows = [row | {"team": row["team"].title() if n % 2 else row["team"]} for n, row in enumerate(tickets())]
+    said = " ".join(started(tmp_path, rows)[3].split())
+    assert "differ in capitals alone and would be options of their own: " in said
+    assert all(team in said for team in (*TEAMS, *(team.title() for team in TEAMS)))
+    assert "capitals" not in started(tmp_path, tickets())[3]
+
+
 def test_labels_that_are_numbers_keep_their_order_whatever_they_count_from(tmp_path):
     for first, kind in ((0, "index"), (1, "number")):
         rows = [{"text": f"it was fine {n}", "label": first + n % 4} for n in range(40)]

@@ -42,6 +42,9 @@ def align(
     task: TaskOption,
     out: Out,
     train: TrainOption = None,
+    test: Annotated[
+        str | None, typer.Option("--test", help="Test data: what stands in it is left out of alignment.unlabelled.")
+    ] = None,
     config: Settings = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="e.g. alignment.temperature=1")
@@ -58,7 +61,8 @@ def align(
     check_outputs(out, folder=True, whole=True)
     from muscle.pipeline.steps import align_step
 
-    result = align_step(old, new, task, train, out, settings=_stage_settings(config, set_ or []), limit=limit)
+    settings = _stage_settings(config, set_ or [])
+    result = align_step(old, new, task, train, out, settings=settings, limit=limit, test=test)
     if not quiet:
         _say_training(out, result)
 

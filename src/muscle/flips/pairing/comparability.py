@@ -15,9 +15,8 @@ import polars as pl
 
 from muscle.errors import JoinError
 from muscle.flips.options import ALLOWANCES
-from muscle.flips.pairing.conflicting_references import reference_texts
 from muscle.flips.pairing.main_scores import other_names, other_scales
-from muscle.flips.pairing.match import item_contents, with_one_task_name
+from muscle.flips.pairing.match import item_contents, reference_texts, with_one_task_name
 from muscle.flips.pairing.metadata_changes import MAX_NAMES, SettingsChange, common_start, settings_changes
 from muscle.flips.pairing.renamed_tasks import told_renaming
 from muscle.flips.pairing.run_order import told_order
@@ -27,6 +26,7 @@ from muscle.predictions.run import Run
 
 MAX_CHANGED = 0.05
 """Share of the shared items whose prompt or reference may differ: left out and counted when runs are joined."""
+_IN_CAPITALS = ", in capitals alone: write them alike in both"
 
 Severity = Literal["note", "refuse"]
 
@@ -234,8 +234,8 @@ class _Sides:
     def changes(self, max_changed: float) -> list[Difference]:
         """Compare prompts, references and grading of the items that both runs have."""
         if self._in_one_order():
-            changed = _references_in_order(self.frames)
-            found = self._told("references", int(changed.sum()), changed.len(), max_changed)
+            changed, shared, how = _references_in_order(self.frames)
+            found = self._told("references", changed, shared, max_changed, (how, ""))
             return found + self._grading(*_in_order("graded_by", self.frames))
         keys = [self._hashes(side) for side in (0, 1)]
         found = []
@@ -243,7 +243,8 @@ class _Sides:
             moved, shared, example = self._changed_prompts(keys)
             found += self._told("prompts", moved, shared, max_changed, example)
         changed_references, with_reference = _count_changed("answer", keys)
-        found += self._told("references", changed_references, with_reference, max_changed)
+        how = _IN_CAPITALS if changed_references and self._differ_in_capitals(keys) else ""
+        found += self._told("references", changed_references, with_reference, max_changed, (how, ""))
         return found + self._grading(*_count_changed("grading", keys))
 
     def _in_one_order(self) -> bool:
@@ -277,6 +278,15 @@ class _Sides:
             .then(within ^ item ^ pl.col("graded_by").hash(6))
             .alias("grading"),
         ).with_row_index("row")
+
+    def _differ_in_capitals(self, keys: Sequence[pl.DataFrame]) -> bool:
+        """Whether references that differ do so in capitals alone."""
+        small = [
+            side.select("item", answer=pl.when(pl.col("answer").is_not_null()).then(_small(frame).hash()))
+            for side, frame in zip(keys, self.frames, strict=True)
+        ]
+        small = [side.with_columns(pl.col("answer") ^ pl.col("item")) for side in small]
+        return _count_changed("answer", small)[0] == 0
 
     def _changed_prompts(self, keys: Sequence[pl.DataFrame]) -> tuple[int, int, tuple[str, str]]:
         """Count the items whose id both sides have with another content, and those that both sides have; show one."""
@@ -338,13 +348,19 @@ def _first_answers(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.filter(pl.col("repeat") == pl.col("repeat").min().over("task", "filter", "id"))
 
 
-def _references_in_order(frames: Sequence[pl.DataFrame]) -> pl.Series:
-    """Return whether the references of items in one order differ; where a side has none they don't."""
+def _references_in_order(frames: Sequence[pl.DataFrame]) -> tuple[int, int, str]:
+    """Count the items, in one order, whose references differ, and those that both sides have; and say how."""
     left, right = (frame["reference"] for frame in frames)
     if left.null_count() == left.len() or right.null_count() == right.len() or left.equals(right):
-        return pl.Series([], dtype=pl.Boolean)
+        return 0, 0, ""
     texts = [reference_texts(frame) for frame in frames]
-    return (texts[0] != texts[1]).drop_nulls()
+    changed = (texts[0] != texts[1]).drop_nulls()
+    in_capitals = changed.any() and not (_small(frames[0]) != _small(frames[1])).any()
+    return int(changed.sum()), changed.len(), _IN_CAPITALS if in_capitals else ""
+
+
+def _small(frame: pl.DataFrame) -> pl.Series:
+    return reference_texts(frame).str.to_lowercase()
 
 
 def _in_order(name: str, frames: Sequence[pl.DataFrame]) -> tuple[int, int]:

@@ -8,16 +8,9 @@ from __future__ import annotations
 
 import polars as pl
 
+from muscle.flips.pairing.match import reference_texts
 from muscle.foreign_text import listing
 from muscle.predictions.records import input_texts
-
-
-def reference_texts(frame: pl.DataFrame) -> pl.Series:
-    """Return the accepted answers of each row as one text; their order makes no difference."""
-    references = frame["reference"]
-    if (references.list.len().max() or 0) == 1:
-        return references.list.first()
-    return references.list.sort().list.join("\x1f", ignore_nulls=True)
 
 
 def told_conflicts(frame: pl.DataFrame) -> str | None:

@@ -17,9 +17,10 @@ import polars as pl
 
 from muscle.errors import JoinError
 from muscle.flips.options import MAX_UNPAIRED, On
-from muscle.flips.pairing.match import Pairing, item_numbers, origin, pair_up
+from muscle.flips.pairing.match import Pairing, item_numbers, origin, pair_up, reference_texts
 from muscle.flips.pairing.renamed_tasks import told_renaming
 from muscle.flips.wording import percent_in_full, percent_in_three_digits, true_to_limit
+from muscle.predictions.records import with_input_hash
 from muscle.predictions.run import SLICE_PREFIX, Run
 
 
@@ -215,15 +216,11 @@ def _items_of(numbers: pl.Series, linked: pl.DataFrame, start: int) -> pl.Series
 
 
 def _changed_references(old: pl.DataFrame, new: pl.DataFrame) -> pl.Series:
-    """Return whether a pair's references differ where both sides have some; their order does not matter."""
+    """Return whether a pair's references differ where both sides have some."""
     if any(frame["reference"].null_count() == frame.height for frame in (old, new)):
         return pl.repeat(False, old.height, dtype=pl.Boolean, eager=True)
-    texts = [frame["reference"].list.join("\x1f", ignore_nulls=True) for frame in (old, new)]
-    changed = (texts[0] != texts[1]).fill_null(False)
-    if changed.any():
-        texts = [frame["reference"].list.sort().list.join("\x1f", ignore_nulls=True) for frame in (old, new)]
-        changed = (texts[0] != texts[1]).fill_null(False)
-    return changed
+    texts = [reference_texts(frame) for frame in (old, new)]
+    return (texts[0] != texts[1]).fill_null(False)
 
 
 _TELL_APART = "number the answers to one item with `repeat`, from 0, or give each row an id of its own"
@@ -231,7 +228,30 @@ _TELL_APART = "number the answers to one item with `repeat`, from 0, or give eac
 
 def _example(run: Run) -> str:
     row = run.frame.row(0, named=True)
-    return f"{origin(run)} has task {row['task']!r}, filter {row['filter']!r}, id {row['id']!r}"
+    known = "an input and no id" if _is_without_ids(run) else f"id {row['id']!r}"
+    known += " and no input" if _is_without_texts(run) else ""
+    return f"{origin(run)} has task {row['task']!r}, filter {row['filter']!r}, {known}"
+
+
+def _is_without_texts(run: Run) -> bool:
+    return run.frame["input"].null_count() == run.frame.height == run.frame["input_hash"].null_count()
+
+
+def _is_without_ids(run: Run) -> bool:
+    """Whether rows have the id that reading gives where the file has none: the head of the input's hash."""
+    first = run.frame.head(1)
+    return bool((with_input_hash(first)["input_hash"].str.slice(0, 16) == first["id"]).fill_null(False).all())
+
+
+def _other_key(old: Run, new: Run) -> str:
+    """Add to a message that one run knows its items by id alone and the other by their texts."""
+    for one, other in ((old, new), (new, old)):
+        if _is_without_texts(one) and _is_without_ids(other):
+            return (
+                f". Name the column in which {one.name} has the texts (--column input=NAME), or {other.name} the ids "
+                "(--column id=NAME); behind a run's name, ::column=input=NAME says it of that run alone"
+            )
+    return ""
 
 
 def _rows(frame: pl.DataFrame, rows: pl.Series) -> pl.DataFrame:
@@ -268,7 +288,7 @@ def join_runs(
             )
         raise JoinError(
             f"{old.name} and {new.name} share no item: expected the same inputs or ids within a task and filter; "
-            f"{_example(old)}; {_example(new)}{_renaming(*pairing.runs)}"
+            f"{_example(old)}; {_example(new)}{_other_key(old, new)}{_renaming(*pairing.runs)}"
         )
     joined_old, joined_new = (_rows(f, pairs[n]) for f, n in zip(pairing.frames, ("row", "row_new"), strict=True))
     changed = _changed_references(joined_old, joined_new)

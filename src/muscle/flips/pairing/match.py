@@ -216,6 +216,14 @@ def _once(rows: pl.DataFrame, by: list[str]) -> pl.DataFrame:
     return rows if _is_once(rows, by) else rows.filter(_key(by).is_unique())
 
 
+def reference_texts(frame: pl.DataFrame) -> pl.Series:
+    """Return the accepted answers as one text; neither their order nor white space around them makes a difference."""
+    references = frame["reference"]
+    if (references.list.len().max() or 0) == 1:
+        return references.list.first().str.strip_chars()
+    return references.list.eval(pl.element().str.strip_chars()).list.sort().list.join("\x1f", ignore_nulls=True)
+
+
 def origin(run: Run) -> str:
     """Name a run as a message does."""
     source = run.metadata.get("source")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -73,12 +73,20 @@ def renamed(table: pl.DataFrame, columns: Mapping[str, str] | None, place: str) 
     """
     if not columns:
         return table
-    absent = [theirs for theirs in columns.values() if theirs not in table.columns]
-    if absent:
-        raise DataError(f"{place}: expected the column {absent[0]!r}, found {listing(table.columns)}")
+    absent = [ours for ours, theirs in columns.items() if theirs not in table.columns]
+    _refuse_absent(absent, columns, table.columns, place)
     mapped = [table[theirs].alias(ours) for ours, theirs in columns.items()]
     others = [name for name in table.columns if name not in columns and name not in columns.values()]
     return table.select(*others, *mapped)
+
+
+def _refuse_absent(absent: Sequence[str], columns: Mapping[str, str], found: Iterable[str], place: str) -> None:
+    """Refuse a column that was named and is not there; in the place of one that is needed, others are proposed."""
+    for ours in absent:
+        message = f"{place}: expected the column {columns[ours]!r}, found {listing(found)}"
+        if ours in ("correct", "score", "output", "reference", "choice"):
+            raise UnclearColumns(message)
+        raise DataError(f"{message} (of one run alone: RUN::column={ours}=NAME)")
 
 
 def records_of(
@@ -97,6 +105,9 @@ def records_of(
     """
     said = given or {}
     named_score = "score" in said
+    has = {*table.frame.columns, *(name.partition(".")[0] for name in table.frame.columns)}
+    names = [*(columns.get(name, name) for name in table.frame.columns), *table.unread]
+    _refuse_absent([ours for ours in said if ours not in has], said, names, where(0).rpartition(", ")[0])
     try:
         frame = to_records(table.frame, where=where, unread=table.unread, columns=columns, score_decides=named_score)
     except UnclearColumns:
@@ -145,11 +156,11 @@ def table_records(
     """
     rows = sampled_rows(table)
     columns = usual_columns(rows, given, is_table=True)
-    named = renamed(table, columns, place)
-    if is_csv:
-        named = with_whole_numbers(without_written_nulls(named))
-    unread = unknown_fields(named.columns)
     with asking(rows, columns, place):
+        named = renamed(table, columns, place)
+        if is_csv:
+            named = with_whole_numbers(without_written_nulls(named))
+        unread = unknown_fields(named.columns)
         return records_of(Table(named, unread), columns, where, given=given)
 
 

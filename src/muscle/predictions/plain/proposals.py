@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 
@@ -14,6 +15,15 @@ from muscle.predictions.plain.usual_names import Rows, are_nearly_verdicts, are_
 _TEXT_MEMBERS = ("content", "text", "value", "answer", "output")
 _MOST_DEEP = 6
 _MOST_COLUMNS = 40
+
+
+def _single_words(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(word for name in names for word in name.split("_"))
+
+
+_ANSWER_WORDS = _single_words(ANSWERED) - _single_words(EXPECTED)
+_REFERENCE_WORDS = _single_words(EXPECTED) - _single_words(ANSWERED)
+"""Words of a usual name that tell an answer from its reference: `category_pred`, `category_true`."""
 
 
 def members(row: Mapping[str, object]) -> dict[str, object]:
@@ -42,12 +52,13 @@ def decision_flags(rows: Rows) -> str:
     """Propose the options that say what decides, out of a file's own columns.
 
     A column of right and wrong is a verdict; else two columns of texts are an answer and its reference; else a column
-    of numbers is a score. What was asked is named too where it stands inside of another field.
+    of numbers is a score. What was asked is named too where it stands inside of another field. "" where nothing could.
     """
     has_input = "input" in {*usual_columns(rows), *_all_names(rows)}
     rows = [members(row) for row in rows]
     asked = next((name for name in _all_names(rows) if not has_input and _is_called(name, ASKED)), None)
-    return " ".join([_decision_flags(rows), *([_flag("input", asked)] if asked else [])])
+    decision = _decision_flags(rows)
+    return f"{decision} {_flag('input', asked)}" if asked and decision else decision
 
 
 def _decision_flags(rows: Rows) -> str:
@@ -61,13 +72,16 @@ def _decision_flags(rows: Rows) -> str:
     references = [name for name in names if _is_called(name, EXPECTED) and name not in outputs[:1]]
     numbers = [name for name in names if not _is_called(name, NAMED) and _are_numbers(rows, name)]
     free = [n for n in names if _hold_texts(rows, n) and not _is_called(n, (*ASKED, *NAMED)) and n not in numbers]
-    if not outputs and not references:
-        free = [*(_alike(rows, free) or ()), *free]
+    known = next(iter(outputs or references), None)
+    if known is None:
+        free = [*(_alike(rows, free) or ()), *sorted(free, key=_sounds_expected)]
+    else:
+        free.sort(key=lambda name: -_num_same(rows, name, known))
     output = next(iter(outputs or [name for name in free if name not in references]), None)
     reference = next(iter(references or [name for name in free if name != output]), None)
     if output and reference:
         return f"{_flag('output', output)} {_flag('reference', reference)}"
-    return _flag("score", numbers[0]) if numbers else _flag("correct", "COLUMN")
+    return _flag("score", numbers[0]) if numbers else ""
 
 
 def refuse_doubtful_score(rows: Rows, columns: Mapping[str, str]) -> None:
@@ -94,19 +108,34 @@ def refuse_doubtful_score(rows: Rows, columns: Mapping[str, str]) -> None:
         raise UnclearColumns(
             f"field 'score': found numbers beside {listing(pair)}, which often say the same; say which is the output "
             "and which the reference, or --column score=score if they are scores of the answers (more is better)",
-            flags=f"{_flag('output', pair[1])} {_flag('reference', pair[0])}",
+            flags=f"{_flag('output', pair[0])} {_flag('reference', pair[1])}",
         )
 
 
 def _alike(rows: Rows, names: Sequence[str]) -> tuple[str, str] | None:
-    """Return the two columns of texts that most often say the same, if they do so in a fifth of the rows."""
+    """Return the two columns of texts that most often say the same, if they do so in a fifth of the rows.
 
-    def same(pair: tuple[str, str]) -> int:
-        texts = [text for row in rows if isinstance(text := row.get(pair[0]), str) and text == row.get(pair[1])]
-        return len(texts) if len(set(texts)) > 1 else 0
+    The one that is called more like an answer comes first, or the later one: references mostly stand before answers.
+    """
+    best = max(combinations(names[:_MOST_COLUMNS], 2), key=lambda pair: _num_same(rows, *pair), default=None)
+    if best is None or 5 * _num_same(rows, *best) < len(rows):
+        return None
+    earlier, later = best
+    return best if _sounds_expected(earlier) < _sounds_expected(later) else (later, earlier)
 
-    best = max(combinations(names[:_MOST_COLUMNS], 2), key=same, default=None)
-    return best if best and 5 * same(best) >= len(rows) else None
+
+def _num_same(rows: Rows, one: str, other: str) -> int:
+    """Count the rows in which two columns of texts say the same, but for capitals and white space around it."""
+    said = [(row.get(one), row.get(other)) for row in rows]
+    pairs = [(a.strip().lower(), b.strip().lower()) for a, b in said if isinstance(a, str) and isinstance(b, str)]
+    texts = [a for a, b in pairs if a == b]
+    return len(texts) if len(set(texts)) > 1 else 0
+
+
+def _sounds_expected(name: str) -> int:
+    """Say how many more of a name's words are a reference's than an answer's."""
+    words = set(plain_name(name).split("_"))
+    return len(words & _REFERENCE_WORDS) - len(words & _ANSWER_WORDS)
 
 
 def item_flags(rows: Rows) -> str:
@@ -120,7 +149,7 @@ def item_flags(rows: Rows) -> str:
         refuse_doubtful_score(others, columns)
     except UnclearColumns as error:
         return f"{item} {error.flags}"
-    return item if is_decided else f"{item} {decision_flags(others)}"
+    return item if is_decided else f"{item} {decision_flags(others)}".rstrip()
 
 
 def _item_flag(rows: Rows) -> str:
@@ -195,5 +224,4 @@ def _are_numbers(rows: Rows, name: str) -> bool:
 
 
 def _flag(ours: str, theirs: str) -> str:
-    is_plain = re.fullmatch(r"[\w./-]+", theirs) is not None
-    return f"--column {ours}={theirs}" if is_plain else f"--column '{ours}={theirs}'"
+    return f"--column {shlex.quote(f'{ours}={theirs}')}"

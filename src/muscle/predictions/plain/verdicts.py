@@ -124,7 +124,8 @@ def with_verdicts(
         raise UnclearColumns(
             f"{where(0)}, field 'correct': expected one of 'correct', 'score', or 'choice' or 'output' with "
             "a 'reference' (or an 'error'), found none in this row or any other; the file has the fields "
-            f"{listing(fields.values())} (--column correct=NAME maps one)"
+            f"{listing(fields.values())} (--column correct=NAME maps one; where nobody has judged yet, as muscle route "
+            "apply and label take it, add an empty column 'correct')"
         )
     places = open_rows.arg_true()
     return table.with_columns(

@@ -10,6 +10,7 @@ import polars as pl
 
 from muscle.foreign_text import listing
 from muscle.predictions.plain.known_names import MEASURES, plain_name
+from muscle.predictions.plain.verdicts import compared_with_reference
 from muscle.predictions.run import SCORE_PREFIX, RunFacts
 
 _ENOUGH = 10
@@ -90,7 +91,7 @@ def what_decides(
         deciding = [next(iter(answers), "output"), "reference"]
         compares = deciding[0]
         line = f"{named(deciding[0])} compared with {named('reference')} decides what is right"
-        doubt = _none_is_right(frame["correct"].drop_nulls())
+        doubt = _none_is_right(frame["correct"].drop_nulls()) or _wrong_by_capitals(frame, compares)
         if f"{SCORE_PREFIX}score" in scores and not is_asked:
             ignored.append("score")
     else:
@@ -133,6 +134,22 @@ def _none_is_right(verdicts: pl.Series) -> str:
     return (
         f"none of {verdicts.len()} answers is the same text as its reference: if another rule decides (a number or "
         "word within the text), give its verdict in a column 'correct'"
+    )
+
+
+def _wrong_by_capitals(frame: pl.DataFrame, compares: str) -> str:
+    """Say how many answers are wrong by their capitals alone: exports of one system often differ in these."""
+    wrong = frame.filter(~pl.col("correct"))
+    small = wrong.with_columns(
+        pl.col("reference").list.eval(pl.element().str.to_lowercase()),
+        *(pl.col(name).str.to_lowercase() for name in ("extracted_answer", "output")),
+    )
+    num = 0 if compares == "choice" else int(compared_with_reference(small, compares).sum())
+    return (
+        f"{num:,} of {wrong.height:,} wrong answers are their reference but for capitals: if these are right, write "
+        "both alike, or give a verdict in a column 'correct'"
+        if num
+        else ""
     )
 
 

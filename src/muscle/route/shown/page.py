@@ -29,7 +29,7 @@ _ROWS = 10
 _ASKED = "The old model asked where the new one is least sure"
 _LOOK = (
     "main { padding: 24px 0 } h2 { margin: 28px 0 8px } p { margin: 8px 0 } .verdict { font-weight: 650 } "
-    "figure { padding: 12px 8px 28px 48px } "
+    "figure { padding: 28px 8px 28px 48px } "
     "@media (max-width: 620px) { .figures th, .figures td { padding-left: 10px; font-size: 13px } "
     ".figures thead th { font-size: 12px } }"
 )
@@ -64,6 +64,8 @@ _PAGE = """\
 </table>
 </div>
 {% endmacro %}
+{% if report.by_kappa %}<p>kappa is how many gained answers a lost one weighs: at 1 the answer that is likelier right is
+given, at infinity every old answer is kept.</p>{% endif %}
 {% if ways %}{{ table("On items that the rule was not fitted on", ways) }}{% endif %}
 {% for title, picture, rows in curves %}
 {{ table(title, rows) }}

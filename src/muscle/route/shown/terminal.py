@@ -96,9 +96,10 @@ def print_list(found: ToLabel, path: Path, console: Console) -> None:
     purposes = dict(found.frame["purpose"].value_counts().iter_rows())
     order = "by expected gain" if found.by_gain else "at random"
     fit, at_random = (count(purposes.get(name, 0)) for name in ("fit", "bound"))
-    told = f"{fit} {order} for the fit, {at_random} at random for the bound"
+    told = f" ({fit} {order} for the fit, {at_random} at random for the bound)"
     lines = [
-        f"{path}: {count(found.frame.height)} items to label ({told}); fill in `label`: old, new, both or neither",
+        f"{path}: {count(found.frame.height)} items to label"
+        + (f"{told}; fill in `label`: old, new, both or neither" if found.frame.height else ""),
         f"{count(found.disagreements)} disagreements, {count(found.judged)} judged; {count(found.unknown)} stay "
         "unknown when the list is labelled",
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from muscle.errors import DataError
+from muscle.foreign_text import listing
 from muscle.tasks.fields import found, read_column
 from muscle.tasks.task import Row
 
@@ -33,7 +34,10 @@ def read_gold(row: Row, column: str, choices: tuple[str, ...], kind: LabelKind =
     fitting = {name: index for name, index in readings.items() if index is not None}
     if not fitting:
         what = "an index from 0, a letter from A or an option's text" if kind == "auto" else f"an option's {kind}"
-        raise DataError(f"field {column!r}: expected {what} for {len(choices)} options, found {found(value)}")
+        raise DataError(
+            f"field {column!r}: expected {what} for {len(choices)} options ({listing(choices, 8)}), found "
+            f"{found(value)}{_in_other_capitals(value, choices)}"
+        )
     if len(set(fitting.values())) > 1:
         ways = " and as ".join(f"{name} (option {index})" for name, index in fitting.items())
         raise DataError(
@@ -41,6 +45,12 @@ def read_gold(row: Row, column: str, choices: tuple[str, ...], kind: LabelKind =
             f"{{column: {column}, kind: {next(iter(fitting))}}}"
         )
     return next(iter(fitting.values()))
+
+
+def _in_other_capitals(value: object, choices: tuple[str, ...]) -> str:
+    text = value.strip().lower() if isinstance(value, str) else ""
+    near = next((choice for choice in choices if text and choice.strip().lower() == text), None)
+    return "" if near is None else f": that is {found(near)} in other capitals, write them alike"
 
 
 def _read_label_as(value: object, choices: tuple[str, ...], kind: str) -> int | None:

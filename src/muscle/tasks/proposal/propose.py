@@ -241,6 +241,13 @@ def _few_labels(answer: str, form: AnswerForm, kind: str, written: _Yaml) -> lis
     written.add("label", _Bare(json.dumps({"column": answer, "kind": kind}, ensure_ascii=False)))
     written.add("scorer", _Bare("choice_likelihood"), "the label that the model finds likeliest is its answer")
     reasons = [f"answer: {answer!r}; {form.reason}, so a classification: the labels are the options of every item"]
+    spellings: dict[str, list[str]] = {}
+    for label in form.labels:
+        spellings.setdefault(label.strip().lower(), []).append(label)
+    twice = [label for group in spellings.values() for label in group if len(group) > 1]
+    if twice:
+        told = f"differ in capitals alone and would be options of their own: {listing(sorted(twice, key=str.lower))}"
+        reasons.append(f"look at the data first: some labels {told}; write them alike, then propose again")
     if kind != "text":
         reasons.append("the labels are numbers: words in their place (in `choices`, in this order) tell a model more")
     return reasons
