@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -260,9 +260,7 @@ def watch(
     start(quiet)
     check_outputs(order, json_file)
     if order is not None:
-        if len(runs) != 1:
-            raise ConfigError(f"watch: expected the old run alone beside --order, found {len(runs)} runs")
-        told = _order_written(runs[0], order, how, seed=seed or 0, context=context)
+        told = _order_written(runs, order, how, seed=seed or 0, context=context)
         if not quiet:
             say(told)
         return
@@ -320,11 +318,13 @@ def _looks(
         time.sleep(every)
 
 
-def _order_written(run: str, path: Path, how: Reading, *, seed: int, context: typer.Context) -> str:
+def _order_written(runs: Sequence[str], path: Path, how: Reading, *, seed: int, context: typer.Context) -> str:
     """Write a run's items in random order, and say how many they are and what to do with them."""
+    if len(runs) != 1:
+        raise ConfigError(f"watch: expected the old run alone beside --order, found {len(runs)} runs")
     from muscle.plan.watch import write_order
 
-    with reading([run], how, then="ordering") as read:
+    with reading(runs, how, then="ordering") as read:
         tell_unread(read)
         number = write_order(read[0], path, seed=seed)
     then = next_command(
