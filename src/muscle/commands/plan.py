@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from muscle.flips.options import CompareOptions
     from muscle.plan.confirm import Confirmation
+    from muscle.plan.planner import Wish
     from muscle.plan.sequential import Decision
     from muscle.plan.watch import Look
-    from muscle.plan.wish import Wish
     from muscle.predictions.run import Run
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ _Json = Annotated[Path | None, typer.Option("--json", help="Write it as JSON; - 
 
 @dataclass(frozen=True)
 class Planning:
-    """What a plan is for: a field for each of `muscle.plan.wish.Wish`, of the same name and default."""
+    """What a plan is for: a field for each of `muscle.plan.planner.Wish`, of the same name and default."""
 
     PANEL: ClassVar[str] = "What is wished and assumed"
 
@@ -60,7 +60,7 @@ class Planning:
 
     def wish(self) -> Wish:
         """Return them as the planner takes them."""
-        from muscle.plan.wish import Wish
+        from muscle.plan.planner import Wish
 
         return Wish(**vars(self))
 
@@ -165,7 +165,7 @@ def confirm(
     for fresh, first in ((fresh_old, old), (fresh_new, new)):
         if _is_same(fresh, first):
             raise ConfigError(f"confirm: expected fresh answers, found the first pass again ({fresh})")
-    found = _judge_fresh(items, (old, new), (fresh_old, fresh_new), how, options)
+    found = _judge_fresh(items, fresh_old, fresh_new, how, options)
     if write_result(json_file, found) or quiet:
         return
     from rich.console import Console
@@ -178,30 +178,25 @@ def confirm(
 def _choose_items(old: str, new: str, how: Reading, asking: Asking, options: CompareOptions) -> pl.DataFrame:
     """Return the items of a first pass to ask again."""
     from muscle.flips.pairing.comparability import check_comparable
-    from muscle.flips.pairing.one_file_twice import refuse_one_file
     from muscle.plan.item_list import choose
 
     with reading([old, new], how, then="choosing") as runs:
         tell_unread(runs)
-        refuse_one_file({"old": runs[0], "new": runs[1]})
         check_comparable(runs[0], runs[1], allow=options.allow)
         return choose(runs[0], runs[1], share=asking.share, repeats=asking.repeats, seed=asking.seed, options=options)
 
 
-def _judge_fresh(
-    items: Path, first: tuple[str, str], fresh: tuple[str, str], how: Reading, options: CompareOptions
-) -> Confirmation:
-    """Return what fresh answers to the items of a list say, which was written for a first pass."""
+def _judge_fresh(items: Path, fresh_old: str, fresh_new: str, how: Reading, options: CompareOptions) -> Confirmation:
+    """Return what fresh answers to the items of a list say."""
     from muscle.flips.pairing.comparability import check_comparable
     from muscle.plan.confirm import confirm as judge_fresh
-    from muscle.plan.item_list import check_list_of, read_items
+    from muscle.plan.item_list import read_items
 
     listed = read_items(items)
-    with reading([*first, *fresh], how, then="judging") as runs:
+    with reading([fresh_old, fresh_new], how, then="judging") as runs:
         tell_unread(runs)
-        check_list_of(items, listed, runs[0], runs[1], options)
-        check_comparable(runs[2], runs[3], allow=options.allow)
-        return judge_fresh(listed, runs[2], runs[3], options=options)
+        check_comparable(runs[0], runs[1], allow=options.allow)
+        return judge_fresh(listed, runs[0], runs[1], options=options)
 
 
 def _what_to_ask(path: Path, chosen: pl.DataFrame, context: typer.Context) -> str:
@@ -323,8 +318,8 @@ def _looks(
         time.sleep(every)
 
 
-def _order_written(runs: list[str], path: Path, how: Reading, *, seed: int, context: typer.Context) -> str:
-    """Write the one run's items in random order, and say how many they are and what to do with them."""
+def _order_written(runs: Sequence[str], path: Path, how: Reading, *, seed: int, context: typer.Context) -> str:
+    """Write a run's items in random order, and say how many they are and what to do with them."""
     if len(runs) != 1:
         raise ConfigError(f"watch: expected the old run alone beside --order, found {len(runs)} runs")
     from muscle.plan.watch import write_order
