@@ -207,7 +207,7 @@ def baseline_save(
     tell_unread([read])
     written = save_baseline(read, name, folder)
     if not quiet:
-        for line in decisions([read]):
+        for line in (*(f"{read.name}: {each}" for each in read.metadata.get("readings") or ()), *decisions([read])):
             say(line)
         say(f"{written}: {read.frame.height:,} answers, of {first_few(read.tasks, 5)}")
 

@@ -271,15 +271,13 @@ def watch(
     from muscle.plan.watch import look
 
     SequentialTest(alpha=alpha, limit=limit)  # refuses impossible ones before anything waits for answers
-    with reading(runs[:1], how, then="testing") as read:
-        old = read[0]
     options = CompareOptions(on=on, allow=allow or ())
 
-    def take(new: Run) -> Look:
+    def take(old: Run, new: Run) -> Look:
         tell_unread([old, new])
         return look(old, new, seed=seed, alpha=alpha, limit=limit, options=options)
 
-    for found, is_last in _looks(runs[1], how, take, follow=follow, every=every):
+    for found, is_last in _looks(runs[0], runs[1], how, take, follow=follow, every=every):
         # Of several looks one is JSON: the last.
         if is_last or str(json_file) != "-":
             _show_look(found, json_file, quiet=quiet)
@@ -288,12 +286,13 @@ def watch(
 
 
 def _looks(
-    new: str, how: Reading, take: Callable[[Run], Look], *, follow: bool, every: float
+    old: str, new: str, how: Reading, take: Callable[[Run, Run], Look], *, follow: bool, every: float
 ) -> Iterator[tuple[Look, bool]]:
     """Yield looks at a run that may still grow, and of each whether it is the last.
 
     Args:
-        new: the run, as it was named.
+        old: the old version's run, as it was named.
+        new: the run that may still grow.
         how: how it is read.
         take: makes a look.
         follow: whether to look again until something is proven.
@@ -302,10 +301,12 @@ def _looks(
     Raises:
         UnfinishedError: nothing of the run is there, at the only look.
     """
+    with reading([old], how, then="testing") as read:
+        whole = read[0]
     while True:
         try:
             with reading([new], how, then="testing", read=read_growing) as read:
-                found = take(read[0])
+                found = take(whole, read[0])
         except UnfinishedError as error:
             if not follow:
                 raise

@@ -191,7 +191,7 @@ def _scored(pair: Pair) -> list[tuple[str, TaskItems]]:
     return [(name, items) for name, items in pair.tasks.items() if items.frame.height]
 
 
-def _judged(pair: Pair, name: str, options: CompareOptions) -> pl.DataFrame:
+def _fresh_verdicts(pair: Pair, name: str, options: CompareOptions) -> pl.DataFrame:
     """Return a row for each item of a task that has fresh answers: what they say of it."""
     repeats = item_repeats(pair.joined, pair.tasks[name])
     if repeats is None or not repeats.both_repeated:
@@ -209,11 +209,11 @@ def _judged(pair: Pair, name: str, options: CompareOptions) -> pl.DataFrame:
 
 
 def _careful(pair: Pair, name: str, options: CompareOptions) -> pl.DataFrame:
-    """Return what `_judged` does, where no verdict is the better for answers that are missing."""
-    seen = _judged(pair, name, options)
+    """Return what `_fresh_verdicts` does, where no verdict is the better for answers that are missing."""
+    seen = _fresh_verdicts(pair, name, options)
     if pair.missing.num == 0:
         return seen
-    worst = _judged(pair.worst, name, options).select("key", "id", at_worst="verdict")
+    worst = _fresh_verdicts(pair.worst, name, options).select("key", "id", at_worst="verdict")
     better = pl.col("verdict").is_in([VERDICTS[IMPROVED], VERDICTS[EQUIVALENT]])
     is_doubtful = better & pl.col("verdict").ne_missing(pl.col("at_worst"))
     rows = seen.join(worst, on=["key", "id"], how="left", maintain_order="left")
