@@ -55,6 +55,7 @@ def test_the_page_loads_nothing_and_shows_every_number_of_the_table(report: Rout
     assert f"{1000 * report.ways[1].negative_flip_rate:,.1f}" in page
     assert page.count("<svg") > 2, "two curves with their marks"
     assert "kappa is how many gained answers a lost one weighs" in page
+    assert page.count('class="x-name">negative flips') == page.count('class="y-name">accuracy') == 2
 
 
 @pytest.mark.skipif(CHROMIUM is None or DRIVER is None, reason="needs chromium and chromedriver")

@@ -29,7 +29,7 @@ _ROWS = 10
 _ASKED = "The old model asked where the new one is least sure"
 _LOOK = (
     "main { padding: 24px 0 } h2 { margin: 28px 0 8px } p { margin: 8px 0 } .verdict { font-weight: 650 } "
-    "figure { padding: 28px 8px 28px 48px } "
+    "figure { padding: 12px 8px 28px 48px } .y-name { margin-top: 20px } "
     "@media (max-width: 620px) { .figures th, .figures td { padding-left: 10px; font-size: 13px } "
     ".figures thead th { font-size: 12px } }"
 )
@@ -69,9 +69,10 @@ given, at infinity every old answer is kept.</p>{% endif %}
 {% if ways %}{{ table("On items that the rule was not fitted on", ways) }}{% endif %}
 {% for title, picture, rows in curves %}
 {{ table(title, rows) }}
+<p class="y-name">accuracy against the new model alone, in points</p>
 <figure>{{ picture }}</figure>
-<p>Across: negative flips, share of the items. Up: accuracy against the new model alone. The bound holds for the rule
-(filled) alone; one that is picked from the curve needs new items.</p>
+<p class="x-name">negative flips, share of the items</p>
+<p>The bound holds for the rule (filled) alone; one that is picked from the curve needs new items.</p>
 {% endfor %}
 </div></main>
 <footer class="wide">Made by MUSCLE {{ report.muscle_version|visible }} on {{ report.created|visible }}.</footer>
