@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from muscle.flips.options import CompareOptions
     from muscle.plan.confirm import Confirmation
-    from muscle.plan.planner import Wish
+    from muscle.plan.wish import Wish
     from muscle.plan.sequential import Decision
     from muscle.plan.watch import Look
     from muscle.predictions.run import Run
@@ -60,7 +60,7 @@ class Planning:
 
     def wish(self) -> Wish:
         """Return them as the planner takes them."""
-        from muscle.plan.planner import Wish
+        from muscle.plan.wish import Wish
 
         return Wish(**vars(self))
 
