@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from muscle.flips.options import CompareOptions
     from muscle.plan.confirm import Confirmation
-    from muscle.plan.wish import Wish
     from muscle.plan.sequential import Decision
     from muscle.plan.watch import Look
+    from muscle.plan.wish import Wish
     from muscle.predictions.run import Run
 
 logger = logging.getLogger(__name__)
