@@ -25,7 +25,7 @@ def lines(found: Diagnosis) -> Iterator[str]:
 
 
 def _machine(hardware: Hardware) -> Iterator[str]:
-    yield f"processor  {hardware.cores} cores{_bf16(hardware.cpu_bf16)}"
+    yield f"processor  {hardware.cores} core{'s' * (hardware.cores != 1)}{_bf16(hardware.cpu_bf16)}"
     if hardware.memory_bytes is not None:
         yield f"memory     {_gigabytes(hardware.memory_bytes)}{_free(hardware.free_memory_bytes)}"
     if hardware.free_disk_bytes is not None:

@@ -27,6 +27,7 @@ from muscle.flips.result.headline import headline
 from muscle.flips.result.listed_repeats import ListedTask
 from muscle.flips.result.measured import MeasuredPair
 from muscle.flips.result.report import (
+    FLOOR_NAME,
     FORMAT,
     NoiseSummary,
     OtherRun,
@@ -39,9 +40,6 @@ from muscle.flips.result.warnings import Remarks, remarks_on
 from muscle.flips.slices.cuts import Cut, cut_tasks, measure_cuts
 from muscle.flips.slices.slice_numbers import TaskSlices
 from muscle.predictions.run import Run
-
-FLOOR_NAME = "old retrained"
-"""What the floor's run is called among the further ones."""
 
 
 @dataclass(frozen=True)

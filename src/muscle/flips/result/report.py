@@ -108,6 +108,10 @@ class TaskResult:
         }[side]
 
 
+FLOOR_NAME = "old retrained"
+"""What the old recipe trained again is called among the further runs."""
+
+
 @dataclass(frozen=True)
 class OtherRun:
     """A further run, held against the old version.

@@ -77,6 +77,24 @@ def test_the_demos_candidate_is_to_be_shipped_although_it_breaks_more_than_is_le
     assert "less than once in 1,000 cases" in decision.sure and "but 95% sure that more than 1.0%" in decision.sure
 
 
+def test_a_control_that_does_no_worse_than_the_candidate_is_named():
+    as_good = run(answers(3000, old_wrong=450, gained=200, broken=40))
+    others = {"bare": run(answers(3000, old_wrong=450, broken=900)), "control": as_good, "worse": PLAIN}
+    decision = compare(OLD, PLAIN, candidate=CANDIDATE, others=others).report.decision
+    assert decision.advice == "ship"
+    assert decision.next.endswith(
+        "No worse than the candidate is control: it breaks 1.3% at accuracy 90.3%, the candidate 1.6% at accuracy "
+        "88.5%."
+    )
+    for better in (
+        {"fewer right": run(answers(3000, old_wrong=450, gained=100, broken=40))},
+        {"more broken": run(answers(3000, old_wrong=450, gained=200, broken=48))},
+    ):
+        told = compare(OLD, PLAIN, candidate=CANDIDATE, others=better).report.decision.next
+        assert "No worse" not in told
+    assert "No worse" not in compare(OLD, PLAIN, others={"control": as_good}).report.decision.next
+
+
 def test_a_candidate_that_is_not_proven_better_than_the_plain_update_is_not_to_be_shipped_yet():
     plain = run(answers(3000, old_wrong=450, gained=153, broken=60))
     found = decided(OLD, plain, candidate=run(answers(3000, old_wrong=450, gained=153, broken=55, at=5)))

@@ -22,6 +22,7 @@ from muscle.flips.measuring.standing import Standing
 from muscle.flips.result.deciding.beside import JudgedTask
 from muscle.flips.result.deciding.decision import Advice, Decision
 from muscle.flips.result.deciding.judgement import Judgement, rounded_up
+from muscle.flips.result.deciding.no_worse import no_worse
 from muscle.flips.result.deciding.story import story_of
 from muscle.flips.result.deciding.ways import ways_out
 from muscle.flips.result.headline import balance
@@ -100,7 +101,7 @@ def decide(report: Report, grounds: Grounds) -> Decision:
         advice=advice,
         sentence=f"{_opening(report, advice, worst, more)}: {story_of(report, told, subject=subject)}.",
         sure=_as_sentence(_sure(report, grounds, advice, worst)),
-        next=_what_next(report, advice, worst, more, better=grounds.better_than_plain),
+        next=_what_next(report, advice, worst, more, better=grounds.better_than_plain) + _no_worse(report),
         more_items=None if more is None else more.more_items,
         ways=ways_out(report, None if more is None else more.more_items),
         ways_over=_over(report),
@@ -210,6 +211,12 @@ def _what_next(
         return f"{keep} Train the candidate with another method or more data (muscle sweep).{_rerun(report)}"
     mend = "A compatibility adapter (muscle update) or both models (muscle route) keep more of what was right."
     return f"{keep} {mend}{_rerun(report)}"
+
+
+def _no_worse(report: Report) -> str:
+    """Name what does no worse than the candidate: without it nobody would know what the method is for."""
+    told = no_worse(report)
+    return "" if told is None else f" {told}."
 
 
 def _rerun(report: Report) -> str:
