@@ -68,8 +68,8 @@ def test_aliases_are_counted_as_often_as_they_stand_there(
         (b"a: \xff", "expected YAML in UTF-8"),
         ("a: b".encode("utf-16"), "expected YAML in UTF-8"),
         ("x" * (1 << 20) + "y", "at most 1 MiB"),
-        ("- a", "found list"),
-        ("", "found NoneType"),
+        ("- a", "found a list"),
+        ("", "found nothing"),
     ],
 )
 def test_what_cannot_be_read_is_refused_in_one_line(

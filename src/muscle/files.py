@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from muscle.errors import DataError, MuscleError, OutputError
+from muscle.foreign_text import kind_word
 from muscle.limits import write_failure
 
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.(part|old)")
@@ -187,7 +188,7 @@ def read_json(path: Path, *, error: type[MuscleError] = DataError, mend: str = "
     except (ValueError, RecursionError) as problem:
         raise error(f"{path}: damaged, not valid JSON ({problem}){hint}") from problem
     if not isinstance(value, dict):
-        raise error(f"{path}: damaged, expected a JSON object, found {type(value).__name__}{hint}")
+        raise error(f"{path}: damaged, expected a JSON object, found {kind_word(value)}{hint}")
     return value
 
 

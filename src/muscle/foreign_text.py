@@ -129,6 +129,24 @@ def middle_cut(text: object, limit: int) -> str:
     return flat[: limit - 1 - end] + "…" + flat[len(flat) - end :]
 
 
+def kind_word(value: object) -> str:
+    """Return what a value out of a file is, in a message to whoever wrote it.
+
+    >>> [kind_word(each) for each in (None, "a", 5, True, [1], {})]
+    ['nothing', 'a text', 'a number', 'true or false', 'a list', 'named fields']
+    """
+    words: list[tuple[type | tuple[type, ...], str]] = [
+        (str, "a text"),
+        (bool, "true or false"),
+        ((int, float), "a number"),
+        (list, "a list"),
+        (dict, "named fields"),
+    ]
+    if value is None:
+        return "nothing"
+    return next((word for kind, word in words if isinstance(value, kind)), type(value).__name__)
+
+
 def outline(value: object) -> str:
     """Return a value as a message shows it: a large one is not written out to be cut afterwards.
 

@@ -275,8 +275,8 @@ def test_tasks_with_a_score_have_rules_of_their_own() -> None:
         ("slices: [{slice: a, value: yes, harm: block}]", r"slices.0.value: .*put the value in quotes"),
         ("alpha: 0.9", r"alpha: expected less than or equal to 0.5, found 0.9"),
         ("version: 2", r"version: expected 1, found 2"),
-        ("- a", r"expected a policy with keys such as `default`, found list"),
-        ("", r"expected a policy with keys such as `default`, found NoneType"),
+        ("- a", r"expected a policy with keys such as `default`, found a list"),
+        ("", r"expected a policy with keys such as `default`, found nothing"),
         ("a: [", r"line 1: not valid YAML:"),
         (
             "default: {}\ndefault: {harm: block}",

@@ -161,8 +161,8 @@ def test_tensors_and_configuration_that_do_not_agree_are_refused(base, unchanged
         ({"lora_alpha": None}, "does not fit base"),
         ({"target_modules": 5}, "does not fit base|no configuration"),
         ({"target_modules": "(q_proj"}, "expected a regular expression, found"),
-        ({"alpha_pattern": [["q_proj"]]}, "expected texts that name layers, found list"),
-        ({"alpha_pattern": 5}, "expected texts that name layers, found int"),
+        ({"alpha_pattern": [["q_proj"]]}, "expected texts that name layers, found a list"),
+        ({"alpha_pattern": 5}, "expected texts that name layers, found a number"),
     ],
     ids=str,
 )

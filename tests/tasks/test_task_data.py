@@ -156,7 +156,7 @@ def test_bytes_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
 def test_a_line_that_is_no_object_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text("[1, 2]\n")
-    assert "line 1: expected an object with named fields, found list" in refused(lambda: load_rows(path))
+    assert "line 1: expected an object with named fields, found a list" in refused(lambda: load_rows(path))
 
 
 def test_an_unknown_kind_of_file_is_refused(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from muscle.errors import ModelError
 from muscle.files import read_json
+from muscle.foreign_text import kind_word
 from muscle.models.base_files import ADAPTER_NOTE, reason_of
 from muscle.models.bases import LoadedBase, share_weights
 from muscle.provenance import file_sha256
@@ -242,7 +243,7 @@ def check_patterns(config: LoraConfig, model: PreTrainedModel, where: str) -> No
     for written, put_together in _matched_texts(config):
         if not isinstance(written, str):
             raise ModelError(
-                f"{where}: expected texts that name layers, found {type(written).__name__} {str(written)[:80]}"
+                f"{where}: expected texts that name layers, found {kind_word(written)} {str(written)[:80]}"
             )
         if re.fullmatch(r"[\w.-]*", written) is None:
             patterns[written] = put_together

@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 
 from muscle.errors import DataError
+from muscle.foreign_text import kind_word
 from muscle.tasks.task import Row
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
@@ -172,5 +173,5 @@ def _parse_json(text: str, place: str, hint: str) -> object:
 
 def _as_row(value: object, place: str) -> Row:
     if not isinstance(value, dict):
-        raise DataError(f"{place}: expected an object with named fields, found {type(value).__name__}")
+        raise DataError(f"{place}: expected an object with named fields, found {kind_word(value)}")
     return value

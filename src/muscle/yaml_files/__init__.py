@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from muscle.errors import ConfigError
-from muscle.foreign_text import listing, outline
+from muscle.foreign_text import kind_word, listing, outline
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -225,7 +225,7 @@ def read_yaml(
         line = f", line {error.line}" if error.line else ""
         raise ConfigError(f"{path}{line}: not valid YAML: {error}") from None
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected {expected}, found {type(values).__name__}")
+        raise ConfigError(f"{path}: expected {expected}, found {kind_word(values)}")
     return UserYaml(str(path), values, reader.root)
 
 

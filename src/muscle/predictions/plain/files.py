@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from muscle.errors import DataError, UnclearColumns
-from muscle.foreign_text import listing, shorten
+from muscle.foreign_text import kind_word, listing, shorten
 from muscle.predictions.formats import SUFFIXES, TABLE_SUFFIXES, TEXT_TABLE_SUFFIXES
 from muscle.predictions.messages import reason
 from muscle.predictions.packed import plain_name, readable
@@ -329,7 +329,7 @@ def _folder_metadata(folder: Path) -> tuple[dict[str, object], tuple[Unread, ...
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: expected a JSON object, found damaged JSON ({reason(error)})") from None
     if not isinstance(value, dict):
-        raise DataError(f"{path}: expected a JSON object, found a {type(value).__name__}")
+        raise DataError(f"{path}: expected a JSON object, found {kind_word(value)}")
     return value, unread_from_json(value.pop(UNREAD, None), str(path))
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import polars as pl
 
 from muscle.errors import DataError
-from muscle.foreign_text import listing, shorten
+from muscle.foreign_text import kind_word, listing, shorten
 from muscle.predictions.readers.shared.fields import (
     count_at,
     identity_at,
@@ -168,7 +168,7 @@ class _Pages:
         if entry is None:
             self._losses.append(Unread("an output item that is null", where, 1))
         elif not isinstance(entry, dict):
-            raise DataError(f"{where}: expected {_KIND}, found {type(entry).__name__}")
+            raise DataError(f"{where}: expected {_KIND}, found {kind_word(entry)}")
         elif "datasource_item" in entry or ("data" not in entry and not self._noted(entry, where)):
             yield entry, where
         elif "data" in entry:

@@ -16,6 +16,7 @@ from pathlib import Path
 import orjson
 
 from muscle.errors import DataError
+from muscle.foreign_text import kind_word
 from muscle.predictions.plain.json_lines import check_text, is_cut_off
 from muscle.predictions.readers.shared.json_cursor import (
     MAX_BRACKETS,
@@ -109,7 +110,7 @@ def as_object(value: object, where: str) -> dict[str, object]:
         DataError: it is something else: place, and its type.
     """
     if not isinstance(value, dict):
-        raise DataError(f"{where}: expected a JSON object, found {type(value).__name__}")
+        raise DataError(f"{where}: expected a JSON object, found {kind_word(value)}")
     return value
 
 
