@@ -127,7 +127,7 @@ def test_a_bad_policy_is_refused_with_file_line_and_key(tmp_path: Path, old: Pat
 def test_a_kept_baseline_stands_in_place_of_the_old_run(tmp_path: Path, old: Path) -> None:
     folder = tmp_path / "kept"
     saved = muscle("baseline", "save", old, "--name", "main", "--folder", folder)
-    assert (saved.code, saved.out) == (0, f"{folder / 'main.parquet'}\n")
+    assert saved.code == 0 and f"{folder / 'main.parquet'}: 2,000 answers, of trivia\n" in saved.out
     assert muscle("baseline", "list", "--folder", folder).out == "main\n"
     path = new(tmp_path, lost=90, gained=10)
     direct = json.loads(muscle("gate", old, path, "--json", "-").out)

@@ -37,7 +37,7 @@ _Json = Annotated[Path | None, typer.Option("--json", help="Write it as JSON; - 
 
 @dataclass(frozen=True)
 class Planning:
-    """What a plan is for: a field for each of `muscle.plan.planner.Wish`, of the same name and default."""
+    """What a plan is for: a field for each of `muscle.plan.wish.Wish`, of the same name and default."""
 
     PANEL: ClassVar[str] = "What is wished and assumed"
 
@@ -165,7 +165,7 @@ def confirm(
     for fresh, first in ((fresh_old, old), (fresh_new, new)):
         if _is_same(fresh, first):
             raise ConfigError(f"confirm: expected fresh answers, found the first pass again ({fresh})")
-    found = _judge_fresh(items, fresh_old, fresh_new, how, options)
+    found = _judge_fresh(items, (old, new), (fresh_old, fresh_new), how, options)
     if write_result(json_file, found) or quiet:
         return
     from rich.console import Console
@@ -178,25 +178,30 @@ def confirm(
 def _choose_items(old: str, new: str, how: Reading, asking: Asking, options: CompareOptions) -> pl.DataFrame:
     """Return the items of a first pass to ask again."""
     from muscle.flips.pairing.comparability import check_comparable
+    from muscle.flips.pairing.one_file_twice import refuse_one_file
     from muscle.plan.item_list import choose
 
     with reading([old, new], how, then="choosing") as runs:
         tell_unread(runs)
+        refuse_one_file({"old": runs[0], "new": runs[1]})
         check_comparable(runs[0], runs[1], allow=options.allow)
         return choose(runs[0], runs[1], share=asking.share, repeats=asking.repeats, seed=asking.seed, options=options)
 
 
-def _judge_fresh(items: Path, fresh_old: str, fresh_new: str, how: Reading, options: CompareOptions) -> Confirmation:
-    """Return what fresh answers to the items of a list say."""
+def _judge_fresh(
+    items: Path, first: tuple[str, str], fresh: tuple[str, str], how: Reading, options: CompareOptions
+) -> Confirmation:
+    """Return what fresh answers to the items of a list say, which was written for a first pass."""
     from muscle.flips.pairing.comparability import check_comparable
     from muscle.plan.confirm import confirm as judge_fresh
-    from muscle.plan.item_list import read_items
+    from muscle.plan.item_list import check_list_of, read_items
 
     listed = read_items(items)
-    with reading([fresh_old, fresh_new], how, then="judging") as runs:
+    with reading([*first, *fresh], how, then="judging") as runs:
         tell_unread(runs)
-        check_comparable(runs[0], runs[1], allow=options.allow)
-        return judge_fresh(listed, runs[0], runs[1], options=options)
+        check_list_of(items, listed, runs[0], runs[1], options)
+        check_comparable(runs[2], runs[3], allow=options.allow)
+        return judge_fresh(listed, runs[2], runs[3], options=options)
 
 
 def _what_to_ask(path: Path, chosen: pl.DataFrame, context: typer.Context) -> str:

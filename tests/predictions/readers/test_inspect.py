@@ -372,8 +372,10 @@ def test_scores_that_the_log_itself_leaves_out_are_counted(tmp_path: Path) -> No
 
 
 def with_own(content: dict[str, Any], value: float, metric: str = "accuracy", **more: Any) -> dict[str, Any]:
-    """Give a log its own figure of its main score."""
-    content["results"]["scores"][0] |= {"metrics": {metric: {"name": metric, "value": value, "params": {}}}} | more
+    """Give a log its own figure of its main score, and of how many samples that is."""
+    scored = len({sample["id"] for sample in content["samples"]})
+    own = {"metrics": {metric: {"name": metric, "value": value, "params": {}}}, "scored_samples": scored}
+    content["results"]["scores"][0] |= own | more
     return content
 
 
@@ -385,6 +387,9 @@ def test_samples_whose_mean_is_not_that_of_the_log_are_told(tmp_path: Path, metr
     (unread,) = read_run(path).unread
     assert str(unread) == (f"{path}: match is 0.875 by its samples, 0.625 by the log itself: some were lost or changed")
     assert unread.num_items is None
+    content = with_own(log(scores=["C", "C", "C", "P"]), 0.625, metric)
+    del content["results"]["scores"][0]["scored_samples"]  # of which samples the mean is, is not known then
+    assert read_run(write_log(tmp_path / "z.eval", content)).unread == ()
 
 
 @pytest.mark.parametrize("mean", [(1 / 2 + 1 / 3) / 2, 2 / 5])

@@ -223,7 +223,8 @@ def _short_of_totals(log: _Log, table: LogTable, frame: pl.DataFrame) -> list[Un
             "it does not say"
         )
         losses.append(Unread(what, str(log.path), (scored - own) * log.header.epochs))
-    if not losses and not table.num_edited:
+    if own is not None and not losses and not table.num_edited:
+        # Versions that don't say how many samples a mean is of differ in which they leave out.
         mean = log.header.own_mean(table.main)
         losses += other_mean(table.main, table.means, mean, where=str(log.path), by="the log itself")
     return losses
