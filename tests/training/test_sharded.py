@@ -1,6 +1,9 @@
 """A base in shards on two processes, through Accelerate: FSDP2 and DeepSpeed's ZeRO give what one process gives."""
 
 import json
+import re
+import shutil
+import warnings
 from importlib.util import find_spec
 
 import pytest
@@ -52,12 +55,26 @@ def world(tmp_path_factory):
     return root
 
 
+def launch_fsdp(program, config, out):
+    """Update by two processes in shards, from nothing; once more where one of them died in native code.
+
+    torch's shards on a CPU have ended so ("double free or corruption", SIGABRT) in one run of some twenty on a busy
+    machine. A second such end is no chance any more, and any other one is never tried again.
+    """
+    done = launch(2, "update", config, program=[program], **FSDP)
+    if done.returncode and re.search(r"exitcode: -(6|11)\b", done.stderr):
+        warnings.warn(f"died in native code, run again: {done.stderr[-300:]}", stacklevel=2)
+        shutil.rmtree(out)
+        done = launch(2, "update", config, program=[program], **FSDP)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
 def test_an_update_under_fsdp2_is_that_of_one_process(world):
     program = world / "fsdp.py"
     program.write_text(FSDP_PROGRAM)
     config = write_config(world, world / "run-fsdp", accumulation=2)
-    done = launch(2, "update", config, program=[program], **FSDP)
-    assert done.returncode == 0, done.stderr[-3000:]
+    done = launch_fsdp(program, config, world / "run-fsdp")
     # 21 weights of the base and 28 of the adapter, in four trainings with the control; only the main process speaks.
     assert done.stdout.count("49 of 49 in shards") == 4
     for side in ("old", "new", "compat"):
@@ -85,8 +102,7 @@ def test_a_method_on_whole_options_under_fsdp2_is_that_of_one_process(world):
     program = world / "options.py"
     program.write_text(OPTIONS_PROGRAM)
     config = write_config(world, world / "options-fsdp", accumulation=2, **method)
-    done = launch(2, "update", config, program=[program], **FSDP)
-    assert done.returncode == 0, done.stderr[-3000:]
+    done = launch_fsdp(program, config, world / "options-fsdp")
     # Labels first, and then the mask, beside the task adapters and the control.
     assert done.stdout.count("49 of 49 in shards") == 5
     assert_same_training(world / "options-1", world / "options-fsdp", "compat")
