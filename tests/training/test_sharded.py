@@ -1,14 +1,16 @@
 """A base in shards on two processes, through Accelerate: FSDP2 and DeepSpeed's ZeRO give what one process gives."""
 
 import json
+import logging
 import re
 import shutil
-import warnings
 from importlib.util import find_spec
 
 import pytest
 
 from tiny.processes import assert_same_training, launch, update_alone, write_config, write_inputs
+
+logger = logging.getLogger(__name__)
 
 # Accelerate makes plain data-parallel of CPU processes; all that it does to shard a model works on them as well.
 FSDP_PROGRAM = """
@@ -63,7 +65,7 @@ def launch_fsdp(program, config, out):
     """
     done = launch(2, "update", config, program=[program], **FSDP)
     if done.returncode and re.search(r"exitcode: -(6|11)\b", done.stderr):
-        warnings.warn(f"died in native code, run again: {done.stderr[-300:]}", stacklevel=2)
+        logger.warning("a process died in native code, run again: %s", done.stderr[-3000:])
         shutil.rmtree(out)
         done = launch(2, "update", config, program=[program], **FSDP)
     assert done.returncode == 0, done.stderr[-3000:]
