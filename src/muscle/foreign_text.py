@@ -135,16 +135,21 @@ def kind_word(value: object) -> str:
     >>> [kind_word(each) for each in (None, "a", 5, True, [1], {})]
     ['nothing', 'a text', 'a number', 'true or false', 'a list', 'named fields']
     """
-    words: list[tuple[type | tuple[type, ...], str]] = [
-        (str, "a text"),
-        (bool, "true or false"),
-        ((int, float), "a number"),
-        (list, "a list"),
-        (dict, "named fields"),
-    ]
-    if value is None:
-        return "nothing"
-    return next((word for kind, word in words if isinstance(value, kind)), type(value).__name__)
+    match value:
+        case None:
+            return "nothing"
+        case str():
+            return "a text"
+        case bool():
+            return "true or false"
+        case int() | float():
+            return "a number"
+        case list():
+            return "a list"
+        case dict():
+            return "named fields"
+        case _:
+            return type(value).__name__
 
 
 def outline(value: object) -> str:

@@ -122,6 +122,8 @@ def test_an_option_that_is_too_long_to_learn_from_is_named_before_anything_is_tr
     with pytest.raises(DataError, match=r"tokens; expected at least one, and fewer than max_length 32, as options"):
         update(config)
     assert not (tmp_path / "l" / "adapters").exists()
+    longer = config.alignment.model_copy(update={"training": {"max_length": 64}})
+    update(config.model_copy(update={"alignment": longer}))  # the method's own length is what counts
 
 
 def test_teachers_of_an_unknown_task_are_refused(inputs, tmp_path):

@@ -97,7 +97,7 @@ def _check_inputs(update_stages: UpdateStages, stages: list[Stage], run: RunFold
     for alignment in update_stages.methods.values():
         for folder in (each for name in update_stages.data for each in alignment.teachers_of(name)):
             check_adapter(bases.base("new"), Path(folder))
-    _check_options(update_stages, stages)
+    _check_options(update_stages)
     # An option's likelihood is comparable whatever the tokens.
     on_tokens = any(alignment.unit == "tokens" for alignment in update_stages.methods.values())
     if on_tokens and not same_vocabulary(bases.base("old"), bases.base("new")):
@@ -107,15 +107,18 @@ def _check_inputs(update_stages: UpdateStages, stages: list[Stage], run: RunFold
             Spelling.of(bases.base(side).tokenizer)  # refuses a kind whose tokens cannot be aligned
 
 
-def _check_options(update_stages: UpdateStages, stages: list[Stage]) -> None:
-    """Find an option that is too long to be learnt from before the adapters are trained that come first."""
-    for stage in stages:
-        if stage.work is None or stage.data is None or stage.epochs is None or not stage.on_options or stage.answers:
-            continue
-        data, max_length = stage.data, update_stages.config.training.max_length
-        examples = (*data.train, *data.validation, *stage.unlabelled)
-        for side in {stage.side, *stage.teachers}:
-            option_trees(stage, data, examples, update_stages.bases.base(side).tokenizer, max_length)
+def _check_options(update_stages: UpdateStages) -> None:
+    """Find an option that is too long to be learnt from before the adapters are trained that come first.
+
+    The controls read a part of what their method reads.
+    """
+    for run, alignment in update_stages.methods.items():
+        max_length = update_stages.config.align_training(alignment).max_length
+        for data in update_stages.data.values() if alignment.unit == "options" else ():
+            stage = update_stages.align(data, run)
+            examples = (*data.train, *data.validation, *stage.unlabelled)
+            for side in {stage.side, *stage.teachers}:
+                option_trees(stage, data, examples, update_stages.bases.base(side).tokenizer, max_length)
 
 
 def _check_vllm(update_stages: UpdateStages, stages: list[Stage], run: RunFolder) -> None:
