@@ -126,8 +126,8 @@ def test_dry_run_lists_the_stages_with_their_tokens_and_runs_nothing(inputs, tmp
     plan = json.loads(done.out)
     stages = {stage["name"]: stage for stage in plan["stages"]}
     assert list(stages)[:3] == ["finetune old/tools", "finetune new/tools", "align tools"]
-    # 40 rows of "for TOOL w w Use the TOOL": seven tokens each, one epoch
-    assert stages["align tools"]["num_tokens"] == 40 * 7
+    # 40 rows of "for TOOL w w Use the TOOL": seven tokens each, one epoch, and eight of them before it
+    assert stages["align tools"]["num_tokens"] == (40 + 8) * 7
     # 30 items, two options each
     assert stages["evaluate compat/tools"]["num_tokens"] == 30 * 2 * 7
     found = plan["resources"]

@@ -105,8 +105,8 @@ def test_the_estimate_of_a_run_counts_trees_and_teachers(inputs, tmp_path):
 def test_the_teachers_of_eq_1_read_every_example_once(inputs, tmp_path):
     plan = plan_update(configured(inputs, tmp_path / "run"))
     planned = {stage.name: stage for stage in plan.stages}
-    # 20 rows of seven tokens, two epochs; two teachers.
-    assert planned["align tools"].num_tokens == 20 * 7 * 2
+    # 20 rows of seven tokens, two epochs, and four of them before the first; two teachers.
+    assert planned["align tools"].num_tokens == (20 * 2 + 4) * 7
     assert planned["align tools"].teacher_tokens == 20 * 7 * 2
     assert planned["finetune old/tools"].teacher_tokens == 0
     told = json.loads(json.dumps(plan.to_json()))["stages"]

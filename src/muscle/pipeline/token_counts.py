@@ -55,11 +55,16 @@ def token_counts(
 
 
 def learnt_tokens(stage: Stage, data: TaskData, tokenizer: PreTrainedTokenizerBase, max_length: int) -> int:
-    """Return the tokens that a training reads in all its epochs, at most; at option level the nodes of the trees."""
+    """Return the tokens that a training reads at most, at option level the nodes of the trees.
+
+    In all its epochs, and of the validation data before the first.
+    """
     labelled = _read_tokens(stage, data, (*data.train, *data.validation), tokenizer, max_length)
     further = _read_tokens(stage, data, stage.unlabelled, tokenizer, max_length)
+    before = _read_tokens(stage, data, data.validation, tokenizer, max_length)
     epochs = stage.epochs or 0
-    return (stage.epochs_before + epochs) * labelled + epochs * further
+    trainings = bool(stage.epochs_before) + bool(epochs)
+    return (stage.epochs_before + epochs) * labelled + epochs * further + trainings * before
 
 
 def teacher_tokens(
