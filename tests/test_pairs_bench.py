@@ -7,11 +7,12 @@ import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
 
+import muscle
 from helpers.places import ROOT, SHARED
 from muscle.config.alignment import AlignmentSettings
 from muscle.config.methods import LABEL_TARGETS
@@ -20,8 +21,9 @@ from muscle.errors import DataError
 from muscle.models.bases import load_base
 from muscle.route.likelihoods import Weights
 from muscle.route.option_rules import OptionRule
+from muscle.tasks import get_task, load_examples
 from muscle.tasks.sources import load_rows
-from tiny.bases import save_base
+from tiny.bases import TASK_YAML, save_base, write_choice_rows
 
 
 @pytest.fixture
@@ -41,6 +43,7 @@ def bench() -> Iterator[dict[str, ModuleType]]:
         "answers",
         "served",
         "kept",
+        "kept_answers",
         "board",
     )
     before = {name: sys.modules.pop(name, None) for name in names}
@@ -248,3 +251,33 @@ def test_aligning_from_a_record_differs_from_the_models_own_method_by_the_teache
         own, model = steps[f"record-{kind}"], steps["lr6"]
         same = ("kind", "side", "start", "training", "alignment", "unlabelled")
         assert [getattr(own, name) for name in same] == [getattr(model, name) for name in same]
+
+
+def test_kept_answers_stand_in_for_records_that_are_gone(
+    bench: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, answers = bench["kept_answers"], bench["answers"]
+    monkeypatch.setattr(kept, "ANSWERS", tmp_path / "kept")
+    (tmp_path / "tools.yaml").write_text(TASK_YAML)
+    task = get_task(str(tmp_path / "tools.yaml"))
+    examples = load_examples(task, write_choice_rows(tmp_path / "test.jsonl", 12))
+    gold = [example.gold for example in examples]
+
+    def run_in(folder: str) -> SimpleNamespace:
+        known = SimpleNamespace(name="sibling-tools-0", task_name="tools", task=task, generates=False)
+        known.folder, known.examples = tmp_path / folder, lambda part: examples
+        return known
+
+    first, second = run_in("first"), run_in("second")
+    for name, choices in {"old": [0, 1] * 6, "lr6": [0] * 12}.items():
+        scores = [[float(choice == 0), float(choice == 1)] for choice in choices]
+        answers.write_answers(task, examples, scores, answers.records(first, name, "whole"), name=name, facts={})
+    kept.keep_answers(first)
+    kept.restore_answers(second, "whole")
+    lost = sum(right == 1 and choice == 1 for right, choice in zip(gold, [0, 1] * 6, strict=True))
+    for run in (first, second):
+        found = muscle.compare(answers.records(run, "old", "whole"), answers.records(run, "lr6", "whole"))
+        assert found.report.tasks["tools"].quadrants["old_vs_new"].negative_flips == lost > 0
+    kept.answers_file(second, "whole").write_text("id,right,old\nelse,0,0\n")
+    with pytest.raises(DataError, match="expected the test texts"):
+        kept.restore_answers(run_in("third"), "whole")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -67,10 +67,23 @@ def write_answers(
     out: Path,
     *,
     name: str,
-    facts: dict[str, object],
+    facts: Mapping[str, object],
 ) -> None:
     """Write scores of options as records in the form of `muscle evaluate`: the likeliest option is the answer."""
     answers = [_answer(example, list(values)) for example, values in zip(examples, scores, strict=True)]
+    write_run(task, examples, answers, out, name=name, facts=facts)
+
+
+def write_run(
+    task: Task,
+    examples: Sequence[Example],
+    answers: Sequence[Answer],
+    out: Path,
+    *,
+    name: str,
+    facts: Mapping[str, object],
+) -> None:
+    """Write answers as records in the form of `muscle evaluate`."""
     about = {
         "definition": dict(task.definition),
         "num_items": len(examples),

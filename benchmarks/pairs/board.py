@@ -5,7 +5,7 @@
 By `muscle.leaderboard`, as `muscle sweep` makes its own: mean and standard deviation over the seeds, sign-flip tests
 over items (an item's flips of all seeds are one cluster), Holm's adjustment. Written to
 benchmarks/results/pairs/boards/PAIR-TASK.json; `benchmarks/pairs/table.py --boards` prints the kept ones as Markdown. A
-model counts with the seeds that it has.
+model counts with the seeds that it has, kept answers (`kept_answers.py`) among them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from bench import SLOTS, Bench
 from intents import TASKS
 from items import BUILT_IN
 from kept import KEPT
+from kept_answers import restore_answers
 from make import PAIRS
 from rivals import ALL
 from served import SERVED
@@ -111,6 +112,8 @@ def main() -> None:
         seed: Bench(given.pair, given.task, seed, given.out, given.data, last_epoch=given.last_epoch)
         for seed in given.seeds
     }
+    for bench in benches.values():
+        restore_answers(bench, given.unit)
     old, new = (runs_of(benches, name, given.unit) for name in ("old", "new"))
     title = f"{given.pair}, {given.task}" + ", last epoch of the token adapters" * given.last_epoch
     board = build_leaderboard(

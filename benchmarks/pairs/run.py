@@ -3,12 +3,12 @@
     python benchmarks/pairs/run.py --pair sibling --task clinc150 --seeds 0 --data ../shared/data --out runs/pairs
 
 What is done is not done again: a stopped run goes on when the same command is given. Numbers are written when all
-models of a call have answered, to benchmarks/results/pairs/PAIR-TASK-SEED.json; `benchmarks/pairs/table.py` makes the
-table. A model first answers by the labels' beginnings, which is quick; the whole labels are scored when every model is
-trained (PIQA's and HellaSwag's options have no such beginning). Steps that don't need each other can be given to two
-calls at the same time (`--steps`). Published methods (`rivals.py`) run where they are named: `--steps pct pct-u ldi`;
-an ensemble needs `twin seed2 seed3` before it. So do those that know the old model by a record of its answers alone
-(`recorded.py`): `--steps record-five`.
+models of a call have answered, to benchmarks/results/pairs/PAIR-TASK-SEED.json, and what each chose to `answers` beside
+it; `benchmarks/pairs/table.py` makes the table. A model first answers by the labels' beginnings, which is quick; the
+whole labels are scored when every model is trained (PIQA's and HellaSwag's options have no such beginning). Steps that
+don't need each other can be given to two calls at the same time (`--steps`). Published methods (`rivals.py`) run where
+they are named: `--steps pct pct-u ldi`; an ensemble needs `twin seed2 seed3` before it. So do those that know the old
+model by a record of its answers alone (`recorded.py`): `--steps record-five`.
 
 muscle keeps the epoch with the lowest validation loss, which for a token adapter is that of the text's tokens as much
 as of the label's. `--last-epoch` keeps the last one of token adapters and of Eq. 1, in a run of its own: how much of a
@@ -27,6 +27,7 @@ from bench import GENERATED, SLOTS, Bench
 from intents import TASKS
 from items import BUILT_IN
 from kept import keep
+from kept_answers import keep_answers
 from make import PAIRS
 from rivals import ALL
 from served import SERVED, serve
@@ -53,6 +54,7 @@ def run(bench: Bench, steps: Sequence[Step], *, whole: bool, command: str) -> No
         for unit in UNITS:
             serve(bench, served, unit)
     keep(bench, words, command)
+    keep_answers(bench)
 
 
 def _answer(bench: Bench, step: Step, unit: Unit) -> None:

@@ -420,7 +420,7 @@ from muscle.models.bases import load_base
 from muscle.tasks import get_task, load_examples, split_train_validation
 from muscle.training.align import align
 from muscle.training.stored_trainers import StoredTrainer
-from muscle.training.teachers import make_rows, run_teachers
+from muscle.training.teachers import make_rows, write_store
 import time
 root, out = Path(sys.argv[1]), Path(sys.argv[2])
 task = get_task(root / "tools.yaml")
@@ -433,7 +433,7 @@ def slowed(plain, seconds):  # so that many kills fall into the building of the 
     return slowly
 make_rows.projected_rows = slowed(make_rows.projected_rows, 0.2)
 StoredTrainer.compute_loss = slowed(StoredTrainer.compute_loss, 0.1)
-run_teachers.build_store.__kwdefaults__["shard_bytes"] = 3000
+write_store.SHARD_BYTES = 3000
 print("ready", flush=True)
 align(bases[0], root / "adapter-old", bases[1], root / "adapter-new", task, train_examples=split.train,
       validation_examples=split.validation, alignment=AlignmentSettings(),

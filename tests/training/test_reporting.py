@@ -65,7 +65,7 @@ def test_tensorboard_gets_the_losses_of_every_step_and_epoch_under_the_stages_na
     steps = [line["loss"] for line in result.log if "loss" in line]
     assert len(steps) == 8
     assert shown["train/loss"] == pytest.approx(steps, rel=1e-6)
-    assert shown["eval/loss"] == pytest.approx(result.validation_losses, rel=1e-6)
+    assert shown["eval/loss"] == pytest.approx([result.loss_before, *result.validation_losses], rel=1e-6)
 
 
 def test_a_training_that_is_told_of_is_the_very_same_training(world, tmp_path):

@@ -58,6 +58,7 @@ class Method:
         kappa: odds by which a stack raises the old model's answer.
         kl: direction of the distillation.
         labels_first: whether a training on the labels alone came first; its outcome was the start and the new teacher.
+        labels_improved: False where that gained nothing on the validation items, and the adapter before it was both.
         start: the adapter that it started from: "new", "old" or "fresh".
         selection: the validation value that picked the epoch.
         engine: what was there of the teachers.
@@ -77,6 +78,7 @@ class Method:
     kappa: float | None = None
     kl: str | None = None
     labels_first: bool = False
+    labels_improved: bool = True
     start: str | None = None
     selection: str | None = None
     engine: str | None = None
@@ -100,6 +102,7 @@ class Outcome:
         best_epoch: whose weights were kept.
         num_steps: of the optimizer.
         converged: False where the validation loss was still falling at the last epoch.
+        improved: False where no epoch's validation loss was below the one before training.
         learning_rate: the peak.
         seed: of the data's order and the adapter's start.
     """
@@ -114,6 +117,7 @@ class Outcome:
     converged: bool
     learning_rate: float
     seed: int
+    improved: bool = True
 
 
 @dataclass(frozen=True)

@@ -149,9 +149,7 @@ def _made(folder: Path, note: Mapping[str, object]) -> Iterator[str]:
         "Of them unlabelled": told.get("num_unlabelled"),
         "Validation examples": told.get("num_validation"),
         "Epoch kept": f"{note['best_epoch']} of {told.get('num_epochs')}" if note.get("best_epoch") else None,
-        "Converged": {True: "yes", False: "no, the loss was still falling"}.get(told.get("converged") is True)
-        if "converged" in told
-        else None,
+        "Converged": _converged(told),
         "Learning rate": settings.get("learning_rate"),
         "Seed": settings.get("seed"),
         "Base's fingerprint": note.get("base_fingerprint"),
@@ -160,6 +158,14 @@ def _made(folder: Path, note: Mapping[str, object]) -> Iterator[str]:
     for name, value in facts.items():
         if value is not None and value != "":
             yield f"{name}: {escape(one_line(value, 300))}"
+
+
+def _converged(told: Mapping[str, object]) -> str | None:
+    if "converged" not in told:
+        return None
+    if told.get("improved") is False:
+        return "no, the validation loss was no lower than before training"
+    return "yes" if told["converged"] is True else "no, the loss was still falling"
 
 
 def _has_training(folder: Path) -> bool:

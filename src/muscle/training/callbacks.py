@@ -43,11 +43,12 @@ class StopWithoutLoss(TrainerCallback):  # type: ignore[misc]
             if not math.isfinite(value):
                 advice = (
                     "nothing was learnt yet, so look at the base's weights and the adapter that it starts from"
-                    if key == "loss" and state.global_step == 1
+                    if state.global_step == (1 if key == "loss" else 0)
                     else f"set a smaller training.learning_rate than {args.learning_rate:g}"
                 )
+                when = f"at step {state.global_step}" if state.global_step else "before training"
                 raise ConfigError(
-                    f"{self.description}: expected a finite {words}, found {value} at step {state.global_step}; "
+                    f"{self.description}: expected a finite {words}, found {value} {when}; "
                     f"{advice}, or training.precision: float32"
                 )
 
@@ -96,4 +97,5 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         if state.is_world_process_zero:
             self.show(state.global_step, self._remark)
         if "eval_loss" in logs:
-            logger.info("%s: epoch %.0f, validation loss %.4f", self.description, state.epoch or 0, logs["eval_loss"])
+            when = f"epoch {state.epoch:.0f}" if state.global_step else "before training"
+            logger.info("%s: %s, validation loss %.4f", self.description, when, logs["eval_loss"])

@@ -41,7 +41,7 @@ def interpolate(
     share = alignment.old_share
     set_seed(0)  # PEFT draws a start, which the sum then overwrites
     model = summed_adapter(base, [Part(old_adapter, share, carried=True), Part(new_adapter, 1.0 - share)])
-    result = TrainingResult(0, 0, [], True, 0, [])
+    result = TrainingResult(0, 0, None, [], converged=True, improved=True, num_steps=0, log=[])
     note = {
         "stage": "align",
         "alignment": alignment.identity(),

@@ -53,16 +53,20 @@ class TrainingResult:
     Attributes:
         best_epoch: the epoch (from 1) whose weights were kept.
         num_epochs: epochs that ran.
+        loss_before: of the validation data before the first step; None where nothing was trained.
         validation_losses: one per epoch, what the epoch was picked by: nats per token, or per item at option level.
         converged: False where the loss was still falling when training ended.
+        improved: False where no epoch's validation loss was below the one before training.
         num_steps: optimizer steps.
         log: the Trainer's log, a dict a line.
     """
 
     best_epoch: int
     num_epochs: int
+    loss_before: float | None
     validation_losses: list[float]
     converged: bool
+    improved: bool
     num_steps: int
     log: list[dict[str, float]]
 
@@ -92,6 +96,9 @@ def train(
         How it went, and the best epoch's weights by the model's own names.
     """
     settings, description = training.settings, training.description
+    checkpoint = distributed.from_main(lambda: last_checkpoint(workspace))
+    arguments = training_arguments(settings, workspace, picked_by=picked_by, run_name=reporting.run)
+    arguments.eval_on_start = checkpoint is None  # a training that goes on has it in its log
     collator = data.collator or _chosen_collator(student, data.train, settings)
     progress = Progress(description)
     callbacks: list[TrainerCallback] = [progress, StopWithoutLoss(description)]
@@ -100,7 +107,7 @@ def train(
     if settings.early_stopping_patience is not None:
         callbacks.append(EarlyStoppingCallback(settings.early_stopping_patience))
     trainer = build(
-        args=training_arguments(settings, workspace, picked_by=picked_by, run_name=reporting.run),
+        args=arguments,
         train_dataset=data.train,
         eval_dataset=data.validation,
         data_collator=collator,
@@ -115,7 +122,7 @@ def train(
     ):
         for each in trackers:
             trainer.add_callback(each)
-        trainer.train(resume_from_checkpoint=distributed.from_main(lambda: last_checkpoint(workspace)))
+        trainer.train(resume_from_checkpoint=checkpoint)
     weights = trained_weights(trainer)
     if trainer.is_deepspeed_enabled:
         from transformers.integrations.deepspeed import unset_hf_deepspeed_config
@@ -139,7 +146,9 @@ def trained_weights(trainer: Trainer) -> dict[str, Tensor]:
 
 
 def _result_of(state: TrainerState, settings: TrainingSettings, description: str, picked_by: str) -> TrainingResult:
-    log = json.loads(json.dumps(state.log_history))
+    told = json.loads(json.dumps(state.log_history))
+    log = [line for line in told if line["step"]]
+    before = next((line[picked_by] for line in told if not line["step"]), None)
     losses = [line[picked_by] for line in log if picked_by in line]
     best = losses.index(min(losses)) + 1
     # Ended by the epoch limit while the last epoch was the best: more epochs might have lowered it further. A fall of
@@ -153,11 +162,22 @@ def _result_of(state: TrainerState, settings: TrainingSettings, description: str
             description,
             len(losses),
         )
+    improved = before is None or min(losses) < before
+    if not improved:
+        logger.warning(
+            "%s: no epoch has a validation loss below that before training (%.4f, then %.4f at best); what was learnt "
+            "fits the training examples alone. Give more of them, or lower training.learning_rate",
+            description,
+            before,
+            min(losses),
+        )
     return TrainingResult(
         best_epoch=best,
         num_epochs=len(losses),
+        loss_before=before,
         validation_losses=losses,
         converged=not still_falling,
+        improved=improved,
         num_steps=state.global_step,
         log=log,
     )

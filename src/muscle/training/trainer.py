@@ -76,6 +76,13 @@ class AdapterTrainer(SummedLoss, Trainer):  # type: ignore[misc]
         with casting, fast_layers(self.model, lora=not self.is_deepspeed_enabled):
             return super().train(*args, **kwargs)
 
+    def evaluate(self, *args: object, **kwargs: object) -> dict[str, float]:
+        """Evaluate; before the first step without a trace in the random numbers, which order the examples."""
+        unmoved = self.is_in_train and not self.state.global_step
+        with torch.random.fork_rng(devices=[]) if unmoved else nullcontext():
+            metrics: dict[str, float] = super().evaluate(*args, **kwargs)
+        return metrics
+
     def _get_train_sampler(self, train_dataset: Examples | None = None) -> Sampler[int]:
         """Group by length, over the batch of an optimizer step: one order, however many processes share it."""
         examples = self.train_dataset if train_dataset is None else train_dataset

@@ -8,6 +8,7 @@ from muscle.config.alignment import AlignmentSettings
 from muscle.config.settings import TrainingSettings
 from muscle.errors import DataError
 from muscle.pipeline.report.read_training import MAX_POINTS, AdapterPlace, read_training
+from muscle.report.sentences.trained import method_words, outcome_words
 
 RESULT = {
     "best_epoch": 2,
@@ -67,6 +68,16 @@ def test_a_method_at_option_level_is_told_with_shares_calibration_and_agreement(
     assert (agreement.epochs, agreement.values) == ([1.0, 2.0], [0.8, 0.9])
 
 
+def test_a_training_that_gained_nothing_is_told_and_one_of_before_is_not_blamed(tmp_path):
+    before = read_training(aligned(save(tmp_path / "a"), method="options"))
+    assert before.outcome.improved and before.method.labels_improved
+    worse = save(tmp_path / "b", loss_before=0.1, improved=False, labels_first={"improved": False})
+    found = read_training(aligned(worse, method="options"))
+    assert (found.outcome.improved, found.method.labels_improved) == (False, False)
+    assert "labels first without gain" in method_words(found)
+    assert outcome_words(found.outcome).endswith(", the validation loss was no lower than before training")
+
+
 def test_validation_losses_keep_six_digits(tmp_path):
     assert read_training(aligned(save(tmp_path / "a"))).curve("validation_loss").values == [0.5, 0.123457, 0.25]
 
@@ -92,6 +103,7 @@ def test_of_a_given_adapter_its_configuration_is_told(tmp_path):
         ({"best_epoch": "2"}, "best_epoch: damaged, expected a whole number"),
         ({"num_steps": -1}, "num_steps: damaged"),
         ({"converged": 1}, "converged: damaged, expected true or false"),
+        ({"improved": "no"}, "improved: damaged, expected true or false"),
         ({"validation_losses": [0.1, None]}, "validation_losses: damaged, expected a list of numbers"),
         ({"log": [1]}, "log: damaged, expected a list of objects"),
     ],

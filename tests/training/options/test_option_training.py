@@ -84,6 +84,30 @@ def test_the_preset_trains_on_labels_first_and_then_towards_the_mixture(world, t
     assert written["control_epochs"] == -(-written["items_seen"] // trained)
 
 
+def test_labels_that_gain_nothing_on_the_validation_items_are_left_out(world, tmp_path, caplog):
+    tossed = SETTINGS.model_copy(update={"learning_rate": 0.5})  # so high that every epoch is worse than the start
+    chosen = {"unit": "options", "target": "mixture", "old_share": 0.0, "temperature": 1.0, "ce_weight": 0.0}
+    _, written = aligned(
+        world, tmp_path / "c", settings=tossed, labels_first=True, training={"learning_rate": 1e-9}, **chosen
+    )
+    first = written["labels_first"]
+    assert first["improved"] is False
+    assert min(first["validation_losses"]) >= first["loss_before"]
+    assert "the training on labels alone gained nothing" in caplog.text
+
+
+def test_the_loss_before_training_is_the_starts_own_and_a_training_that_gains_nothing_is_told(world, tmp_path, caplog):
+    still = SETTINGS.model_copy(update={"learning_rate": 1e-12})
+    flat, _ = aligned(world, tmp_path / "flat", settings=still, unit="options", target="labels", temperature=1.0)
+    assert flat.loss_before == pytest.approx(flat.validation_losses[0], rel=1e-4)
+    assert [line["step"] > 0 for line in flat.log] == [True] * len(flat.log)
+    caplog.clear()
+    tossed = SETTINGS.model_copy(update={"learning_rate": 0.5})
+    worse, written = aligned(world, tmp_path / "w", settings=tossed, unit="options", target="labels", temperature=1.0)
+    assert (worse.improved, written["improved"], written["loss_before"]) == (False, False, flat.loss_before)
+    assert "no epoch has a validation loss below that before training" in caplog.text
+
+
 def test_a_student_that_starts_as_the_new_teacher_has_nothing_to_learn_from_a_share_of_0(world, tmp_path):
     result, written = aligned(world, tmp_path / "c", unit="options", target="mixture", old_share=0.0, temperature=1.0)
     # But for the teacher's calibration, which is the only thing that it does not say itself.

@@ -9,6 +9,7 @@ from muscle.errors import DataError
 from muscle.evaluation.harness import evaluate
 from muscle.models.bases import load_base
 from muscle.tasks import load_examples
+from muscle.training.teachers import option_rows, write_store
 from muscle.training.teachers.make_rows import TaskModel
 from muscle.training.teachers.option_rows import store_options
 from tiny.bases import TASK_YAML, save_base, write_choice_rows
@@ -55,6 +56,30 @@ def test_a_store_of_options_is_some_bytes_an_example_and_built_once(teacher, tmp
     assert store.num_bytes < 1000 + 8 * 3 * len(examples)
     store_options(tmp_path / "s", side, examples, max_length=64)
     assert [path.stat().st_mtime_ns for path in sorted((tmp_path / "s").iterdir())] == before
+
+
+def test_items_of_like_length_share_a_pass_and_a_shard_is_no_more_than_some_tokens(teacher, tmp_path, monkeypatch):
+    side, _, examples = teacher
+    mixed = [
+        replace(one, context=one.context * (30 if number % 2 else 1))
+        for number, one in enumerate([*examples, *examples])
+    ]
+    passes = []
+    scored = option_rows.score_items
+
+    def noted(model, items, **options):
+        passes.append([len(context) for context, _ in items])
+        return scored(model, items, **options)
+
+    monkeypatch.setattr(option_rows, "score_items", noted)
+    whole = store_options(tmp_path / "s", side, mixed, max_length=512, batch_size=4)
+    assert sum(max(lengths) > 2 * min(lengths) for lengths in passes) <= 1
+    monkeypatch.setattr(write_store, "SHARD_TOKENS", 200)
+    cut = store_options(tmp_path / "cut", side, mixed, max_length=512, batch_size=4)
+    assert len(list((tmp_path / "cut").glob("*.safetensors"))) > len(list((tmp_path / "s").glob("*.safetensors"))) == 1
+    every = list(range(len(mixed)))
+    assert torch.allclose(cut.rows(every).log_likelihood, whole.rows(every).log_likelihood, atol=1e-4)
+    assert torch.equal(cut.rows(every).num_tokens, whole.rows(every).num_tokens)
 
 
 def test_an_example_without_options_is_refused(teacher, tmp_path):

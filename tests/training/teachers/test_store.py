@@ -63,15 +63,19 @@ class Teacher:
         return ProjectedRows(vector, entropy, log_p, right, bias, 2.0)
 
 
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch):
+    monkeypatch.setattr(write_store, "SHARD_BYTES", SHARD_BYTES)
+
+
 def build(path, teacher=None, *, kind="projected", identity=IDENTITY, dtype=torch.float32, **changes):
-    arguments = {"batch_size": 3, "shard_bytes": SHARD_BYTES, **changes}
     return build_store(
         path,
         teacher or Teacher(kind),
         RowLayout(kind, WIDTH, dtype),
         identity=identity,
         num_tokens=COUNTS,
-        **arguments,
+        **{"batch_size": 3, **changes},
     )
 
 
@@ -151,7 +155,8 @@ CHILD = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from test_store import Teacher, build
+from test_store import SHARD_BYTES, Teacher, build, write_store
+write_store.SHARD_BYTES = SHARD_BYTES
 class Slow(Teacher):
     def __call__(self, indices):
         time.sleep(0.02)
@@ -284,9 +289,10 @@ def test_a_store_that_is_not_there_or_has_a_damaged_manifest_is_refused_and_buil
     assert damage(tmp_path / "s") == {}
 
 
-def test_another_shard_size_cuts_anew(tmp_path):
+def test_another_shard_size_cuts_anew(tmp_path, monkeypatch):
     build(tmp_path / "s")
-    store = build(tmp_path / "s", shard_bytes=3 * SHARD_BYTES)
+    monkeypatch.setattr(write_store, "SHARD_BYTES", 3 * SHARD_BYTES)
+    store = build(tmp_path / "s")
     assert torch.equal(store.rows(range(10), head=HEAD).vector, Teacher()(range(10)).vector)
 
 

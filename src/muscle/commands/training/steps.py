@@ -154,8 +154,9 @@ def _say_training(out: Path, result: TrainingResult) -> None:
     if not result.validation_losses:
         say(f"{out}: added up, nothing was trained")
         return
-    loss = min(result.validation_losses)
-    say(f"{out}: epoch {result.best_epoch} of {result.num_epochs}, validation loss {loss:.4f}")
+    loss, before = min(result.validation_losses), result.loss_before
+    was = "" if before is None else f", before training {before:.4f}"
+    say(f"{out}: epoch {result.best_epoch} of {result.num_epochs}, validation loss {loss:.4f}{was}")
 
 
 def _stage_settings(path: Path | None, pairs: list[str]) -> StageSettings:

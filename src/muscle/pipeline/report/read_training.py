@@ -141,6 +141,7 @@ def _method(place: AdapterPlace, told: _Told) -> Method:
     alignment = place.alignment
     if alignment is None:
         return Method(place.unit, "labels")
+    first = told.values.get("labels_first")
     calibration, crossed = told.values.get("temperatures"), told.values.get("old_tokens")
     shares = crossed if isinstance(crossed, dict) else {}
 
@@ -157,6 +158,7 @@ def _method(place: AdapterPlace, told: _Told) -> Method:
         kappa=alignment.kappa if kept("kappa") else None,
         kl=alignment.kl if kept("kl") else None,
         labels_first=alignment.labels_first,
+        labels_improved=not isinstance(first, dict) or first.get("improved") is not False,
         start=alignment.start if kept("start") else None,
         selection=alignment.selection if kept("selection") else None,
         engine=alignment.engine if kept("engine") else None,
@@ -188,6 +190,7 @@ def _how_it_went(place: AdapterPlace, told: _Told) -> Outcome:
         converged=told.truth("converged"),
         learning_rate=place.training.learning_rate,
         seed=place.training.seed,
+        improved=told.values.get("improved") is None or told.truth("improved"),
     )
 
 

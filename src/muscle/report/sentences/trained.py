@@ -72,7 +72,7 @@ def _choices(method: Method) -> list[str]:
         f"T = {method.temperature:g}" if method.temperature is not None else "",
         f"lambda = {1 - method.ce_weight:g}" if method.ce_weight is not None else "",
         f"{method.kl} KL" if method.kl is not None else "",
-        "labels first" if method.labels_first else "",
+        ("labels first" if method.labels_improved else "labels first without gain") if method.labels_first else "",
         f"from the {method.start} adapter" if method.start in ("new", "old") else "",
         "from a fresh adapter" if method.start == "fresh" else "",
     ]
@@ -106,6 +106,8 @@ def outcome_words(outcome: Outcome) -> str:
     if not outcome.num_epochs:
         return ""
     state = "converged" if outcome.converged else "the validation loss was still falling"
+    if not outcome.improved:
+        state = "the validation loss was no lower than before training"
     return f"epoch {outcome.best_epoch} of {outcome.num_epochs} kept (at most {outcome.max_epochs}), {state}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,6 +31,8 @@ from muscle.training.run import TrainingResult
 from muscle.training.start import Start
 from muscle.training.teachers.kept_stores import KeptStores
 from muscle.training.teachers.make_rows import TaskModel
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -85,9 +88,15 @@ class OptionAlignment:
         if self.alignment.target == "twins":
             with old_base_away:
                 return self._twins()
-        first = self._trained_on_labels() if self.alignment.labels_first else None
-        new_adapter = first or self.start.adapters["new"]
-        lesson = self._lesson(new_adapter)
+        labelled = self._trained_on_labels() if self.alignment.labels_first else None
+        first = labelled if labelled and _improved(labelled) else None
+        if labelled and not first:
+            logger.warning(
+                "%s: the training on labels alone gained nothing on the validation items and is left out: student and "
+                "new teacher start as they would without alignment.labels_first",
+                self.training.description,
+            )
+        lesson = self._lesson(first or self.start.adapters["new"])
         student = load_adapter(self.new_base, first, trainable=True) if first else self.start.student()
         with old_base_away:
             return train_on_options(
@@ -97,9 +106,9 @@ class OptionAlignment:
                 partial(OptionTrainer, loss=self._loss()),
                 self._training(),
                 note=self._note(),
-                record=self._record(first),
+                record=self._record(labelled),
                 selection=self.alignment.selection,
-                items_before=_items_seen(first) if first else 0,
+                items_before=_items_seen(labelled) if labelled else 0,
             )
 
     def _twins(self) -> TrainingResult:
@@ -209,7 +218,7 @@ class OptionAlignment:
             "start": self.start.content(),
         }
 
-    def _record(self, first: Path | None) -> dict[str, object]:
+    def _record(self, labelled: Path | None) -> dict[str, object]:
         chosen = ("method", "unit", "target", "temperature", "ce_weight", "old_share", "kappa", "kl", "start")
         read = [name for name in (*chosen, "selection") if self.alignment.reads(name)]
         record: dict[str, object] = {name: getattr(self.alignment, name) for name in read}
@@ -228,10 +237,11 @@ class OptionAlignment:
                 pass
         if self.teachers:
             record["num_teachers"] = len(self.teachers)
-        if first is not None:
-            written = read_json(first / "training.json")
+        if labelled is not None:
+            written = read_json(labelled / "training.json")
             kept = ("best_epoch", "num_epochs", "num_steps", "validation_losses", "converged", "validation")
-            record["labels_first"] = {name: written[name] for name in kept}
+            since = ("loss_before", "improved")
+            record["labels_first"] = {name: written.get(name) for name in (*kept, *since)}
         return record
 
 
@@ -240,6 +250,11 @@ def _noted(old: LoadedBase | Record) -> dict[str, object]:
     if isinstance(old, Record):
         return {"old_record": old.name, "old_record_digest": old.digest}
     return {"old_base": old.source, "old_base_fingerprint": old.fingerprint}
+
+
+def _improved(adapter: Path) -> bool:
+    """Return whether an adapter is better on the validation items than the one that it started from."""
+    return read_json(adapter / "training.json").get("improved") is not False  # trained by 0.2: not told
 
 
 def _items_seen(adapter: Path) -> int:

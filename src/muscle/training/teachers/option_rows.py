@@ -76,6 +76,8 @@ def store_options(
             RowLayout("options", 0, torch.float32),
             identity=identity,
             num_tokens=[len(options) for _, options in encoded],
+            # An option's last token is predicted, not read.
+            num_read=[len(context) + sum(len(option) - 1 for option in options) for context, options in encoded],
             batch_size=batch_size,
             description=description,
         )

@@ -10,7 +10,9 @@ import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import accumulate, pairwise
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors.torch import save_file
@@ -25,8 +27,12 @@ from muscle.training.teachers.store import Manifest, Rows, Shard, StoreKind, Tea
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 SHARD_BYTES = 64 * 2**20
 """A killed build loses at most this much work; a few hundred files for the largest stores."""
+SHARD_TOKENS = 2**16
+"""The same, of tokens that are read, where their rows take hardly any bytes."""
 # Of a row's columns beside its vector or its k entries: float32 and int32 take 4, a truth value 1.
 _SCALAR_BYTES = {
     "projected": 4 + 4 + 4 + 1,
@@ -70,8 +76,8 @@ def build_store(
     *,
     identity: Mapping[str, object],
     num_tokens: Sequence[int],
+    num_read: Sequence[int] | None = None,
     batch_size: int = 8,
-    shard_bytes: int = SHARD_BYTES,
     description: str = "teacher store",
 ) -> TeacherStore:
     """Write a store, or what is missing of it, and open it.
@@ -84,8 +90,8 @@ def build_store(
         layout: what `make_rows` gives, and how it is kept.
         identity: everything the rows depend on, as plain data; with `temperature`, T, where they are projected.
         num_tokens: rows per example: predicted tokens, or options.
+        num_read: tokens that the teacher reads per example, where those are not the rows.
         batch_size: examples in a call of `make_rows`; examples of like length share one.
-        shard_bytes: size of a shard, about.
         description: for progress and log.
 
     Returns:
@@ -95,7 +101,8 @@ def build_store(
         OutputError: it cannot be written, or the disk is too small for it.
     """
     size, kind = layout.num_bytes, layout.kind
-    plan = _cut_into_shards(num_tokens, max(1, shard_bytes // size))
+    lengths, per_shard = (num_tokens, max(1, SHARD_BYTES // size)) if num_read is None else (num_read, SHARD_TOKENS)
+    plan = _cut_into_shards(lengths, per_shard)
     known = distributed.from_main(lambda: _reusable_shards(path, kind, identity, plan))
     missing = [part for part in plan if part.start not in known]
     needed = size * sum(sum(num_tokens[part.start : part.stop]) for part in missing)
@@ -105,8 +112,13 @@ def build_store(
             part = round_[distributed.rank()] if distributed.rank() < len(round_) else None
             shard = None
             if part is not None:
-                tensors = _shard_tensors(part, make_rows, num_tokens, batch_size, layout.dtype)
-                shard = _write_shard(path, part, tensors)
+                made: dict[int, dict[str, Tensor]] = {}
+                # Examples of like length share a batch: padding would cost as much as text.
+                for batch in batched(sorted(part, key=lengths.__getitem__), batch_size):
+                    columns = _columns_on_disk(make_rows(batch), layout.dtype)
+                    made |= _by_example(columns, batch, num_tokens)
+                    show(part.start + len(made), "")
+                shard = _write_shard(path, part, _shard_columns(part, made))
             known |= {shard.first: shard for shard in distributed.gather(shard) if shard is not None}
             # Only now: what the manifest names is whole, whenever the build is killed.
             if distributed.is_main():
@@ -148,7 +160,7 @@ def _reusable_shards(
     return kept
 
 
-def batched(parts: Sequence[range], size: int) -> list[Sequence[range]]:
+def batched(parts: Sequence[T], size: int) -> list[Sequence[T]]:
     """Cut into runs of `size`; the last may be shorter."""
     return [parts[start : start + size] for start in range(0, len(parts), size)]
 
@@ -184,27 +196,22 @@ def _size_in_words(num_bytes: int) -> str:
     return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"
 
 
-def _shard_tensors(
-    part: range,
-    make_rows: Callable[[Sequence[int]], Rows],
-    num_tokens: Sequence[int],
-    batch_size: int,
-    dtype: torch.dtype,
-) -> dict[str, Tensor]:
-    """Run the teacher over a shard's examples; rows in the order of the examples."""
-    # Examples of like length share a batch: padding would cost as much as text.
-    by_length = sorted(part, key=lambda index: num_tokens[index])
-    done: dict[int, dict[str, Tensor]] = {}
-    for start in range(0, len(by_length), batch_size):
-        batch = by_length[start : start + batch_size]
-        columns = _columns_on_disk(make_rows(batch), dtype)
-        end = 0
-        for index in batch:
-            begin, end = end, end + num_tokens[index]
-            done[index] = {name: column[begin:end] for name, column in columns.items()}
-    tensors = {name: torch.cat([done[index][name] for index in part]) for name in done[part.start]}
-    offsets = torch.tensor([0, *(num_tokens[index] for index in part)]).cumsum(0)
-    return {**tensors, "offsets": offsets}
+def _by_example(
+    columns: Mapping[str, Tensor], batch: Sequence[int], num_tokens: Sequence[int]
+) -> dict[int, dict[str, Tensor]]:
+    """Share the rows of a batch out among its examples."""
+    ends = list(accumulate((num_tokens[index] for index in batch), initial=0))
+    return {
+        index: {name: column[start:end] for name, column in columns.items()}
+        for index, (start, end) in zip(batch, pairwise(ends), strict=True)
+    }
+
+
+def _shard_columns(part: range, made: Mapping[int, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return a shard's columns, rows in the order of its examples, and where each example's begin."""
+    tensors = {name: torch.cat([made[index][name] for index in part]) for name in made[part.start]}
+    sizes = [len(next(iter(made[index].values()))) for index in part]
+    return {**tensors, "offsets": torch.tensor([0, *sizes]).cumsum(0)}
 
 
 def _columns_on_disk(rows: Rows, dtype: torch.dtype) -> dict[str, Tensor]:
