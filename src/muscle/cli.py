@@ -22,8 +22,8 @@ from muscle.commands.shell import say
 from muscle.commands.training import steps, updates
 
 _CODES = (
-    "Exit codes: 0 pass, or done; 1 block; 2 cannot tell; 3 bad input or configuration; "
-    "4 a bug in muscle; 130 interrupted.\n\n\b\n"
+    "Exit codes: 0 pass, or done; 1 block, and nothing else; 2 cannot tell; 3 bad input or configuration; "
+    "4 a fault of muscle; 130 interrupted.\n\n\b\n"
     "First:    muscle compare --example\n"
     "Examples: muscle COMMAND --help\n"
     "More:     docs/, README.md"

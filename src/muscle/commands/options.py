@@ -16,7 +16,7 @@ Format = Annotated[
         "--format",
         metavar="NAME",
         help="The files' format: records, lm_eval, inspect, promptfoo, every_eval_ever, helm, lighteval, nemo, "
-        "openai_evals, bfcl or prompt_scores. Found by their content without.",
+        "openai_evals, bfcl or prompt_scores. Default: detected from the content.",
     ),
 ]
 Columns = Annotated[
