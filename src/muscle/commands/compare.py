@@ -47,27 +47,27 @@ class Judging:
         typer.Option(
             "--slice",
             metavar="BY",
-            help="Cut by a slice's or column's name, NAME=/REGEX/, length or length:words. Repeatable; without it the "
+            help="Group by a slice's or column's name, NAME=/REGEX/, length or length:words. Repeatable; default: the "
             "records' slices, their classes and the inputs' length.",
         ),
     ] = None
     tolerance: Annotated[
         float,
-        typer.Option(min=0, max=1, help="Negative flip rate that passes, once it is proven to be no higher."),
+        typer.Option(min=0, max=1, help="Limit of the negative flip rate; to pass, it must be proven to hold."),
     ] = 0.01
     epsilon_item: EpsilonItem = 0.2
     item_test: ItemTest = "fisher"
     item_family: ItemFamily = None
     causes: Annotated[
         Path | None,
-        typer.Option("--causes", metavar="YAML", help="Rules of your own for the causes of flips (docs/causes.md)."),
+        typer.Option("--causes", metavar="YAML", help="Your own rules for the causes of flips (docs/causes.md)."),
     ] = None
     human_labels: Annotated[
         Path | None,
         typer.Option(
             "--human-labels",
             metavar="FILE",
-            help="People's labels (id, old, new) of some items: corrects the difference of a judge's scores.",
+            help="Human labels (id, old, new) of some items, to correct the difference of a judge's scores.",
         ),
     ] = None
     judge_errors: Annotated[
@@ -75,7 +75,7 @@ class Judging:
         typer.Option(
             "--judge-errors",
             metavar="SENSITIVITY,SPECIFICITY",
-            help="Of the judge that scored both runs, e.g. 0.9,0.85: corrects its rates.",
+            help="The judge's sensitivity and specificity, e.g. 0.9,0.85, to correct its rates.",
         ),
     ] = None
 
@@ -107,11 +107,11 @@ def compare(
     rerun: Rerun = None,
     floor: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="The old recipe trained again: what it flips without any update."),
+        typer.Option(metavar="RUN", help="The old model, trained again: what flips without any update."),
     ] = None,
     others: Annotated[
         list[str] | None,
-        typer.Option("--other", metavar="NAME=RUN", help="A further run, held against OLD. Repeatable."),
+        typer.Option("--other", metavar="NAME=RUN", help="A further run to compare with OLD. Repeatable."),
     ] = None,
     html: Html = None,
     markdown: Markdown = None,
@@ -124,10 +124,10 @@ def compare(
     example: _Example = False,
     quiet: Quiet = False,
 ) -> None:
-    """Tell which answers flipped between two runs, and whether it is more than chance.
+    """Show which answers flipped between two runs, and whether that is more than chance.
 
-    A run is a file or folder as a harness wrote it, or a plain table. RUN::key=value says something of one run alone,
-    as results.json::provider=openai:gpt-4o; the keys are name, format, metric, filter, provider and column.
+    A run is a file or folder written by a harness, or a plain table. RUN::key=value sets an option for one run alone,
+    e.g. results.json::provider=openai:gpt-4o; the keys are name, format, metric, filter, provider and column.
 
     Exit code 0: pass or warning; 1: blocked, more broke than was gained; 2: cannot tell; 3: bad input.
     """
@@ -235,9 +235,9 @@ def closeness(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read llama.cpp's KL divergence of a quantised model, beside the base against itself.
+    """Read llama.cpp's KL divergence of a quantised model, next to that of the base against itself.
 
-    Tails of the true token's probability that are alike mean noise, a heavier negative tail means damage.
+    Equal tails of the change of the true token's probability mean noise, a heavier negative tail means damage.
     """
     start(False)
     from muscle.flips.explaining import llama_cpp
@@ -253,8 +253,8 @@ def closeness(
 
 def report(
     source: Annotated[Path, typer.Argument(metavar="REPORT", help="A run folder, or a report.json.")],
-    html: Annotated[Path | None, typer.Option(help="Where the HTML goes; beside the JSON by default.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Where the Markdown goes.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Where to write the HTML; default: next to the JSON.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Where to write the Markdown.")] = None,
     json_file: JsonFile = None,
     no_texts: NoTexts = False,
     quiet: Quiet = False,

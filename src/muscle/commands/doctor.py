@@ -13,14 +13,14 @@ from muscle.commands.shell import check_outputs, say, start, write_result
 
 def doctor(
     command: Annotated[
-        str | None, typer.Argument(metavar="COMMAND", help="Look at what this command needs alone.")
+        str | None, typer.Argument(metavar="COMMAND", help="Check only what this command needs.")
     ] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Tell what is installed, what the machine has, what is missing for which command, and what installs it.
+    """Show what is installed, what the machine has, what each command lacks, and how to install it.
 
-    Exit code 0: what was asked for is ready; without COMMAND, that is the light installation. 3: something of it is
-    missing, or in a version that does not fit.
+    Exit code 0: COMMAND can run; without COMMAND, the light installation is complete. 3: a package is missing, or its
+    version does not fit.
     """
     start(False)
     check_outputs(json_file)

@@ -46,7 +46,7 @@ class KeptBaseline:
 
     baseline: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="A kept baseline in place of OLD (muscle baseline save)."),
+        typer.Option(metavar="NAME", help="A kept baseline instead of OLD (muscle baseline save)."),
     ] = None
     baselines: Folder = _FOLDER
 
@@ -74,7 +74,7 @@ class ByPolicy:
     """By what rules a gate judges."""
 
     policy: Annotated[
-        Path | None, typer.Option(metavar="YAML", help="The policy; the default one without (docs/gate.md).")
+        Path | None, typer.Option(metavar="YAML", help="Your policy; there is a default one (docs/gate.md).")
     ] = None
     strict: Annotated[bool, typer.Option("--strict", help="A warning ends in exit code 2.")] = False
     tolerance: Annotated[
@@ -82,8 +82,7 @@ class ByPolicy:
         typer.Option(
             min=0,
             max=1,
-            help="Limit of every rule of the policy that names none: what is let pass. The policy's own without, 0.01 "
-            "as in muscle compare.",
+            help="Limit of every rule without its own; default: the policy's tolerance, 0.01 as in muscle compare.",
         ),
     ] = None
 
@@ -117,7 +116,7 @@ def gate(
             "--rerun",
             "--noise",
             metavar="RUN",
-            help="A second run of the old version, for limits beyond its own noise.",
+            help="A second run of the old version, to limit flips beyond its own noise.",
         ),
     ] = None,
     writing: Writing,
@@ -128,7 +127,7 @@ def gate(
 ) -> None:
     """Judge an update by a policy, for CI.
 
-    A run is named as for muscle compare; RUN::key=value says something of one run alone.
+    Runs are given as for muscle compare; RUN::key=value sets an option for one run alone.
 
     Exit code 0: pass (or a warning, without --strict); 1: block; 2: cannot tell; 3: bad input.
     """
@@ -192,13 +191,13 @@ def _print_verdict(result: GateResult, writing: Writing, *, quiet: bool, is_json
 @spread
 def baseline_save(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The accepted version's results.")],
-    name: Annotated[str, typer.Option("--name", metavar="NAME", help="What it is called from now on.")],
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="The baseline's name.")],
     folder: Folder = _FOLDER,
     *,
     how: Reading,
     quiet: Quiet = False,
 ) -> None:
-    """Keep a run under a name; one of that name is replaced."""
+    """Keep a run under a name, replacing an earlier one of that name."""
     start(quiet)
     check_outputs(folder, folder=True)
     from muscle.gate import save_baseline

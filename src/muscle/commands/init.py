@@ -21,7 +21,7 @@ def init(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Rows of your own: write the YAML of a task for them, with kind, fields and scorer proposed from the "
+            help="Your own rows: write a task's YAML for them, with kind, fields and scorer proposed from the "
             "data, and say why.",
         ),
     ] = None,
@@ -29,13 +29,13 @@ def init(
         list[str] | None,
         typer.Option("--column", metavar="OURS=THEIRS", help="With --task: input=A,B, answer=C or id=D. Repeatable."),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The file to write, said as an option.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The file to write, as an option.")] = None,
     full: Annotated[
-        bool, typer.Option("--full", help="Every setting with its default, in place of those to begin with.")
+        bool, typer.Option("--full", help="Write every setting with its default, not only the most common ones.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
-    """Write a commented update.yaml to start from, or a task's YAML for data of your own."""
+    """Write a commented update.yaml to start from, or a task's YAML for your own data."""
     if path is not None and out is not None:
         raise ConfigError(f"--out {out}: expected one file to write, found {path} beside it; leave one of the two out")
     path = path or out or Path(f"{task.stem}.yaml" if task else "update.yaml")

@@ -15,8 +15,8 @@ Format = Annotated[
     typer.Option(
         "--format",
         metavar="NAME",
-        help="How the files are written: records, lm_eval, inspect, promptfoo, every_eval_ever, helm, lighteval, nemo, "
-        "openai_evals, bfcl or prompt_scores. Found by their content without.",
+        help="The files' format: records, lm_eval, inspect, promptfoo, every_eval_ever, helm, lighteval, nemo, "
+        "openai_evals, bfcl or prompt_scores. Default: detected from the content.",
     ),
 ]
 Columns = Annotated[
@@ -24,23 +24,27 @@ Columns = Annotated[
     typer.Option(
         "--column",
         metavar="OURS=THEIRS",
-        help="A plain table's column of another name, e.g. correct=is_right. Repeatable.",
+        help="Which column of a plain table is which field, e.g. correct=is_right. Repeatable.",
     ),
 ]
 MetricName = Annotated[
     str | None,
-    typer.Option("--metric", metavar="NAME", help="The metric that decides, e.g. acc_norm; the harness's own without."),
+    typer.Option(
+        "--metric", metavar="NAME", help="The metric that decides, e.g. acc_norm; default: the harness's own."
+    ),
 ]
 FilterName = Annotated[
     str | None,
-    typer.Option("--filter", metavar="NAME", help="Of several readings of one answer, e.g. strict-match, this one."),
+    typer.Option(
+        "--filter", metavar="NAME", help="Which of several ways to extract an answer decides, e.g. strict-match."
+    ),
 ]
 Allow = Annotated[
     list[str] | None,
     typer.Option(
         "--allow",
         metavar="WHAT",
-        help="May differ beside the model: prompts, documents, references, metric or judge. Repeatable.",
+        help="Allow a difference besides the model: prompts, documents, references, metric or judge. Repeatable.",
     ),
 ]
 Cluster = Annotated[
@@ -52,44 +56,44 @@ Epsilon = Annotated[
 ]
 LowerIsBetter = Annotated[
     list[str] | None,
-    typer.Option(metavar="SCORE", help="A score of which less is better, e.g. perplexity. Repeatable."),
+    typer.Option(metavar="SCORE", help="A score for which lower is better, e.g. perplexity. Repeatable."),
 ]
 MaxUnpaired = Annotated[
-    float, typer.Option(min=0, max=1, help="Refuse when a larger share of items is in one run only.")
+    float, typer.Option(min=0, max=1, help="Refuse runs with a larger share of items that are in one run only.")
 ]
 EpsilonItem = Annotated[
     float,
     typer.Option(
         min=0,
         max=1,
-        help="With repeats: least change of an item's pass rate that makes it regressed or improved.",
+        help="With repeats: smallest change of an item's pass rate that counts as regressed or improved.",
     ),
 ]
 ItemFamily = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="With repeats: hold the items' false discovery rate in each value of this slice."
+        metavar="NAME", help="With repeats: control the false discovery rate separately for each value of this slice."
     ),
 ]
 ItemTest = Annotated[
     Literal["fisher", "boschloo"],
-    typer.Option(help="With repeats: test of an item's answers; Boschloo's finds more with few of them."),
+    typer.Option(help="With repeats: the test of an item's answers; boschloo finds more if there are few."),
 ]
 Rerun = Annotated[
     str | None,
     typer.Option(
         "--rerun",
         metavar="RUN",
-        help="A second run of the old version: what it flips against itself is noise.",
+        help="A second run of the old version; what flips between its two runs is noise.",
     ),
 ]
 Candidate = Annotated[
     str | None,
-    typer.Option(metavar="RUN", help="A second new version, judged in NEW's place and shown beside it."),
+    typer.Option(metavar="RUN", help="Another new version, to be judged instead of NEW and shown next to it."),
 ]
 On = Annotated[
     Literal["auto", "id"],
-    typer.Option(help="Find the same item by its text, by its id where there is none; or by its id alone."),
+    typer.Option(help="How the same item is found: auto by its text, else its id; id by its id alone."),
 ]
 _WRITTEN = "What is written"
 Markdown = Annotated[
@@ -105,7 +109,7 @@ NoTexts = Annotated[
     typer.Option(
         "--no-texts",
         rich_help_panel=_WRITTEN,
-        help="Leave inputs, options, references and answers out of all that is written and shown; an item is named "
+        help="Leave inputs, options, references and answers out of all outputs; an item is named "
         "by its id and its input's hash.",
     ),
 ]
@@ -116,7 +120,7 @@ TrainOption = Annotated[
     str | None,
     typer.Option(
         "--train",
-        help="Training data: JSONL, Parquet or CSV file, or hub:name[/config]:split; a built-in task's own without. "
+        help="Training data: JSONL, Parquet or CSV file, or hub:name[/config]:split; default: a built-in task's own. "
         "For `evaluate`, where prompt.num_fewshot's solved examples come from.",
     ),
 ]
@@ -126,6 +130,6 @@ Settings = Annotated[
     typer.Option(
         "--config",
         "-c",
-        help="YAML with `lora`, `training`, `alignment`, `prompt` sections; the paper's Table 8 without.",
+        help="YAML with `lora`, `training`, `alignment`, `prompt` sections; default: the paper's Table 8.",
     ),
 ]

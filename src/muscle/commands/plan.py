@@ -39,17 +39,17 @@ _Json = Annotated[Path | None, typer.Option("--json", help="Write it as JSON; - 
 class Planning:
     """What a plan is for: a field for each of `muscle.plan.wish.Wish`, of the same name and default."""
 
-    PANEL: ClassVar[str] = "What is wished and assumed"
+    PANEL: ClassVar[str] = "Goals and assumptions"
 
-    difference: Annotated[float, typer.Option(help="Change of accuracy that should be found, in [0, 1].")] = 0.02
+    difference: Annotated[float, typer.Option(help="Change of accuracy to find, in [0, 1].")] = 0.02
     power: Annotated[float, typer.Option(help="Probability of finding it.")] = 0.8
     alpha: Annotated[float, typer.Option(help="Two-sided level of the test.")] = 0.05
     items: Annotated[int | None, typer.Option(min=2, help="How many items there are.")] = None
-    repeats: Annotated[int | None, typer.Option(min=1, help="Answers an item and side.")] = None
-    budget: Annotated[float | None, typer.Option(min=0, help="What it may cost.")] = None
-    item_cost: Annotated[float, typer.Option(min=0, help="Cost of one more item, whatever it is asked.")] = 0.0
+    repeats: Annotated[int | None, typer.Option(min=1, help="Answers per item and side.")] = None
+    budget: Annotated[float | None, typer.Option(min=0, help="Maximum cost.")] = None
+    item_cost: Annotated[float, typer.Option(min=0, help="Cost of one more item, without its answers.")] = 0.0
     answer_cost: Annotated[float, typer.Option(min=0, help="Cost of one more answer on each side.")] = 1.0
-    limit: Annotated[float, typer.Option(help="Negative flip rate that should be proven.")] = 0.01
+    limit: Annotated[float, typer.Option(help="Upper limit of the negative flip rate to prove.")] = 0.01
     disagreement: Annotated[float, typer.Option(help="Without a pilot: share of the items that flip either way.")] = (
         0.10
     )
@@ -78,10 +78,10 @@ def plan(
     json_file: _Json = None,
     quiet: Quiet = False,
 ) -> None:
-    """Tell how many items and repeats it takes.
+    """Compute how many items and repeats an evaluation needs.
 
-    From nothing, from a pilot of the old version (best with repeats), or from one of both. A run is named as for muscle
-    compare; RUN::key=value says something of one run alone.
+    Works without data, from a pilot run of the old version (best with repeats), or from pilots of both versions. Runs
+    are given as for muscle compare; RUN::key=value sets an option for one run alone.
     """
     start(quiet)
     check_outputs(json_file)
@@ -111,22 +111,23 @@ class Asking:
 
     PANEL: ClassVar[str] = "Which items are asked again"
 
-    share: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of the items that did not flip to ask again too.")
-    ] = 0.1
+    share: Annotated[float, typer.Option(min=0, max=1, help="Share of the unflipped items to ask again too.")] = 0.1
     repeats: Annotated[
         int | None,
-        typer.Option(min=2, help="Fresh answers an item and side; as many as verdicts need without."),
+        typer.Option(min=2, help="Fresh answers per item and side; default: as many as verdicts need."),
     ] = None
-    seed: Annotated[int, typer.Option(min=0, help="Of the choice among those that did not flip.")] = 0
+    seed: Annotated[int, typer.Option(min=0, help="Seed for choosing the unflipped items.")] = 0
 
 
 @spread
 def confirm(
-    old: Annotated[str, typer.Argument(metavar="OLD", help="The old version's first pass.")],
+    old: Annotated[str, typer.Argument(metavar="OLD", help="The old version's first run.")],
     new: Annotated[str, typer.Argument(metavar="NEW", help="The new version's.")],
     items: Annotated[
-        Path, typer.Option("--items", "-o", help="The list of items, .jsonl or .csv; written, then read.")
+        Path,
+        typer.Option(
+            "--items", "-o", help="The list of items, .jsonl or .csv: written first, read with the fresh answers."
+        ),
     ] = Path("confirm.jsonl"),
     fresh_old: Annotated[
         str | None,
@@ -143,11 +144,11 @@ def confirm(
     json_file: _Json = None,
     quiet: Quiet = False,
 ) -> None:
-    """Confirm flips by fresh answers.
+    """Find out by fresh answers which flips are real.
 
     First writes which items to ask again: those that flipped and a random share of the others. With --fresh-old and
-    --fresh-new it judges the fresh answers alone. A run is named as for muscle compare; RUN::key=value says something
-    of one run alone.
+    --fresh-new it judges the fresh answers alone. Runs are given as for muscle compare; RUN::key=value sets an option
+    for one run alone.
     """
     start(quiet)
     check_outputs(json_file, items if fresh_old is None else None)
@@ -238,11 +239,11 @@ def watch(
     ],
     order: Annotated[
         Path | None,
-        typer.Option(help="Write the old run's items in random order, .jsonl or .csv, to be asked in."),
+        typer.Option(help="Write the old run's items in the random order to ask them in, .jsonl or .csv."),
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, help="Of that order. Without it the file's order is taken, if it is random."),
+        typer.Option(min=0, help="Seed of that order. Without it the file's own order is used, which must be random."),
     ] = None,
     limit: Annotated[float, typer.Option(help="Accept once the negative flip rate is proven to be below.")] = 0.05,
     alpha: Annotated[float, typer.Option(help="Chance of a false alarm over all looks.")] = 0.05,
@@ -256,11 +257,11 @@ def watch(
     json_file: _Json = None,
     quiet: Quiet = False,
 ) -> None:
-    """Test results while they come in, and stop as soon as it may.
+    """Test results while they come in, and say when you may stop.
 
-    A run is named as for muscle compare; RUN::key=value says something of one run alone.
+    Runs are given as for muscle compare; RUN::key=value sets an option for one run alone.
 
-    Ends with exit code 0 (accepted), 1 (harm), 2 (go on) or 3 (bad input).
+    Exit code 0: accepted; 1: harm; 2: go on; 3: bad input.
     """
     start(quiet)
     check_outputs(order, json_file)

@@ -19,7 +19,7 @@ def history(
     runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Two or more versions' results, oldest first.")],
     names: Annotated[
         list[str] | None,
-        typer.Option("--name", metavar="NAME", help="What a version is called; once for each run."),
+        typer.Option("--name", metavar="NAME", help="A version's name in the output; once for each run."),
     ] = None,
     markdown: Markdown = None,
     json_file: JsonFile = None,
@@ -28,7 +28,7 @@ def history(
     comparing: Comparing,
     quiet: Quiet = False,
 ) -> None:
-    """Follow every answer along a chain of versions.
+    """Follow every answer through a chain of versions.
 
     Shows what each step broke and gained, from the first to the last, and the items that go right, wrong and right
     again.
@@ -51,7 +51,7 @@ def history(
 
 @spread
 def convert(
-    source: Annotated[str, typer.Argument(metavar="RUN", help="A run in any format that is read.")],
+    source: Annotated[str, typer.Argument(metavar="RUN", help="A run in any format that muscle reads.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="A .jsonl or .parquet file, or a folder.")],
     to: Annotated[Literal["records", "eee"], typer.Option(help="Our records, or Every Eval Ever's files.")] = "records",
     *,
@@ -78,7 +78,7 @@ def collect(
     runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Run folders of updates, or their report.json.")],
     names: Annotated[
         list[str] | None,
-        typer.Option("--name", metavar="NAME", help="What an update is called; once for each RUN."),
+        typer.Option("--name", metavar="NAME", help="An update's name in the output; once for each RUN."),
     ] = None,
     html: Annotated[Path | None, typer.Option(help="Write tables and figures as one HTML file.")] = None,
     markdown: Markdown = None,
@@ -93,9 +93,9 @@ def collect(
     """Put several updates into the paper's tables and figures.
 
     Tables 4 to 6: accuracy, exact match and scores of old, new and compatible version, with their flips. Fig. 4 and 5:
-    flips avoided against the performance gap, and NFR_mc with NFR. The paper's own results stand beside yours.
+    flips avoided against the performance gap, and NFR_mc with NFR. The paper's own results are shown next to yours.
 
-    Exit code 0; 3 where a report could not be read: it is named, and what could be read is written.
+    Exit code 0; 3 if a report could not be read: it is named, and all others are written.
     """
     start(quiet)
     check_outputs(html, markdown, latex, csv, json_file)

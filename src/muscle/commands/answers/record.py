@@ -31,21 +31,24 @@ class What:
 
     model: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="The model's name at the endpoint; without one, BASE or BASE+ADAPTER here."),
+        typer.Option(
+            metavar="NAME", help="The model's name at the endpoint; without --endpoint, BASE or BASE+ADAPTER."
+        ),
     ] = None
     task: Annotated[str | None, typer.Option("--task", "-t", help="A task's name, or the path of its YAML.")] = None
     data: Annotated[
         list[str] | None, typer.Option("--data", metavar="FILE", help="Items with right answers. Repeatable.")
     ] = None
     unlabelled: Annotated[
-        list[str] | None, typer.Option(metavar="FILE", help="Items without; labels are not read. Repeatable.")
+        list[str] | None,
+        typer.Option(metavar="FILE", help="Items without right answers; labels are not read. Repeatable."),
     ] = None
     out: Annotated[Path, typer.Option("--out", "-o", help="The record, .jsonl; what is in it is not asked again.")] = (
         Path("record.jsonl")
     )
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many rows of each file.")] = None
-    repeats: Annotated[int, typer.Option(min=1, help="Answers an item: the noise floor comes from them.")] = 1
-    temperature: Annotated[float, typer.Option(min=0, max=10, help="Of the answers; 0 is greedy.")] = 0.0
+    limit: Annotated[int | None, typer.Option(min=1, help="Use only this many rows of each file.")] = None
+    repeats: Annotated[int, typer.Option(min=1, help="Answers per item; several give the noise floor.")] = 1
+    temperature: Annotated[float, typer.Option(min=0, max=10, help="Sampling temperature; 0 is greedy.")] = 0.0
 
 
 @dataclass(frozen=True)
@@ -60,18 +63,23 @@ class AtEndpoint:
     ] = None
     ask: Annotated[
         Literal["chat", "completion", "options"],
-        typer.Option(help="For an answer to a message or to a text, or for each option's likelihood (echo)."),
+        typer.Option(help="Send a chat message or a plain text, or ask for each option's likelihood (echo)."),
     ] = "chat"
     top_logprobs: Annotated[
-        int, typer.Option(min=0, max=20, help="Ask for the likeliest tokens too: options get likelihoods.")
+        int,
+        typer.Option(
+            min=0, max=20, help="Also ask for this many likeliest tokens, to estimate the options' likelihoods."
+        ),
     ] = 0
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="Of an answer; the task's limit without.")] = None
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Maximum tokens of an answer; default: the task's limit.")
+    ] = None
     system: Annotated[str | None, typer.Option(metavar="TEXT", help="System message of a chat.")] = None
     param: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Further key of each call; null takes one away. Repeatable."),
+        typer.Option(metavar="KEY=VALUE", help="Add a key to each call; null removes it. Repeatable."),
     ] = None
-    key_env: Annotated[str, typer.Option(metavar="NAME", help="The environment's variable with the key.")] = (
+    key_env: Annotated[str, typer.Option(metavar="NAME", help="The environment variable with the API key.")] = (
         "OPENAI_API_KEY"
     )
 
@@ -96,13 +104,15 @@ class Limiting:
 
     PANEL: ClassVar[str] = "Rate, cost and failures"
 
-    parallel: Annotated[int, typer.Option(min=1, max=256, help="Items asked at a time.")] = 4
-    rate: Annotated[float | None, typer.Option(min=0.001, help="Calls a minute at most.")] = None
-    max_calls: Annotated[int | None, typer.Option(min=1, help="Calls of this command at most.")] = None
-    max_cost: Annotated[float | None, typer.Option(min=0, help="Of the whole record at most; needs a price.")] = None
-    price_in: Annotated[float, typer.Option(min=0, max=1e12, help="Of a million tokens read.")] = 0.0
-    price_out: Annotated[float, typer.Option(min=0, max=1e12, help="Of a million tokens written.")] = 0.0
-    retries: Annotated[int, typer.Option(min=0, max=20, help="Further tries of a call that fails.")] = 6
+    parallel: Annotated[int, typer.Option(min=1, max=256, help="Items to ask at the same time.")] = 4
+    rate: Annotated[float | None, typer.Option(min=0.001, help="Maximum calls per minute.")] = None
+    max_calls: Annotated[int | None, typer.Option(min=1, help="Maximum calls of this command.")] = None
+    max_cost: Annotated[float | None, typer.Option(min=0, help="Maximum cost of the whole record; needs a price.")] = (
+        None
+    )
+    price_in: Annotated[float, typer.Option(min=0, max=1e12, help="Price of a million input tokens.")] = 0.0
+    price_out: Annotated[float, typer.Option(min=0, max=1e12, help="Price of a million output tokens.")] = 0.0
+    retries: Annotated[int, typer.Option(min=0, max=20, help="How often to retry a failed call.")] = 6
     timeout: Annotated[float, typer.Option(min=1, max=86_400, help="Seconds that a call may take.")] = 120.0
 
     def limits(self) -> Limits:
@@ -124,15 +134,16 @@ class Here:
 
     PANEL: ClassVar[str] = "A model on this machine"
 
-    batch_size: Annotated[int, typer.Option(min=1, help="Options or prompts a pass.")] = 16
-    precision: Annotated[Precision, typer.Option(help="Of its weights.")] = "auto"
-    seed: Annotated[int, typer.Option(min=0, help="Of sampled answers.")] = 0
+    batch_size: Annotated[int, typer.Option(min=1, help="Options or prompts per forward pass.")] = 16
+    precision: Annotated[Precision, typer.Option(help="Precision of the weights.")] = "auto"
+    seed: Annotated[int, typer.Option(min=0, help="Seed of sampled answers.")] = 0
 
 
 @spread
 def record(
     check: Annotated[
-        str | None, typer.Option("--check", metavar="RECORD", help="Tell what a record is good for; ask nothing.")
+        str | None,
+        typer.Option("--check", metavar="RECORD", help="Show what a record is good for, without asking the model."),
     ] = None,
     *,
     what: What,
@@ -146,14 +157,14 @@ def record(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="e.g. prompt.num_fewshot=4")
     ] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="What the record is good for, as JSON; - prints it.")
+        Path | None, typer.Option("--json", help="Write what the record is good for as JSON; - prints it.")
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Ask a model while it lives, and keep its answers: for compare, route, and an update when it is gone.
+    """Ask a model and keep its answers, for compare, route, and an update when the model is gone.
 
-    A line an answer, on the disk before the next call; the same command goes on where it was. Files of any format that
-    muscle compare reads serve as records too: --check says what for.
+    Each answer is on disk before the next call, and the same command resumes. Files of any format that muscle compare
+    reads can be records too: --check shows what they are good for.
     """
     start(quiet)
     if check is not None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from muscle.route.bound import Verdict
 
 app = typer.Typer(
-    help="Answer with two models, or with recorded old answers beside a new model, so that less breaks.",
+    help="Combine two models, or recorded old answers and a new model, so that less breaks.",
     rich_markup_mode=None,
     no_args_is_help=True,
 )
@@ -68,9 +68,12 @@ class Paying:
     PANEL: ClassVar[str] = "What calls cost"
 
     old_price: Annotated[
-        float | None, typer.Option(min=0, help="Of a call of the old model; 0 where it is recorded. 1, or the rule's.")
+        float | None,
+        typer.Option(min=0, help="Price of a call to the old model, 0 for a record; default: the rule's, else 1."),
     ] = None
-    new_price: Annotated[float | None, typer.Option(min=0, help="Of a call of the new model. 1, or the rule's.")] = None
+    new_price: Annotated[
+        float | None, typer.Option(min=0, help="Price of a call to the new model; default: the rule's, else 1.")
+    ] = None
 
     def prices(self, rule: RuleFile | None = None) -> Prices:
         """Return them as `muscle.route` takes them."""
@@ -92,7 +95,7 @@ class Judged:
         bool,
         typer.Option(
             "--labelled-at-random",
-            help="All judged disagreements are a random part of all; else those without a verdict count as flips.",
+            help="The judged disagreements are a random sample of all; without this, unjudged ones count as flips.",
         ),
     ] = False
 
@@ -138,17 +141,20 @@ class Fitting:
     kind: Annotated[
         Literal["auto", "gate", "stack", "mixture"],
         typer.Option(
-            "--rule", help="gate: from answers alone; stack, mixture: from likelihoods of the options. auto finds out."
+            "--rule", help="gate uses only answers; stack and mixture use likelihoods of the options; auto picks one."
         ),
     ] = "auto"
-    share: Annotated[float, typer.Option(min=0, max=1, help="Of a mixture: the old model's share.")] = 0.5
+    share: Annotated[float, typer.Option(min=0, max=1, help="The old model's share in a mixture.")] = 0.5
     flip_limit: Annotated[
-        float, typer.Option(min=0, max=1, help="Negative flip rate that kappa shall meet, and the bound prove.")
+        float,
+        typer.Option(
+            min=0, max=1, help="Highest negative flip rate: kappa is chosen to meet it, and the bound should prove it."
+        ),
     ] = 0.01
     keep_accuracy: Annotated[
         bool,
         typer.Option(
-            "--keep-accuracy", help="Take the fewest flips at the new model's accuracy, whatever the flip limit."
+            "--keep-accuracy", help="Choose the fewest flips at the new model's accuracy, whatever the flip limit."
         ),
     ] = False
     ask_share: Annotated[
@@ -162,11 +168,11 @@ class Fitting:
             help="A slice known when a question is answered, old_answer or new_answer. Repeatable.",
         ),
     ] = None
-    confidence: Annotated[
-        str, typer.Option(metavar="SCORE", help="The score in which a model says how sure it is.")
-    ] = "confidence"
+    confidence: Annotated[str, typer.Option(metavar="SCORE", help="The score that says how sure a model is.")] = (
+        "confidence"
+    )
     apart: Annotated[
-        float, typer.Option(min=0, max=0.95, help="Share of the items kept apart from the fit, for the bound.")
+        float, typer.Option(min=0, max=0.95, help="Share of the items held out from the fit, for the bound.")
     ] = 0.5
 
 
@@ -184,9 +190,9 @@ def fit_command(
     pairing: Pairing,
     showing: Showing,
 ) -> None:
-    """Fit a rule on a part of the labelled items, and tell what it is worth on the rest.
+    """Fit a rule on part of the labelled items, and measure it on the rest.
 
-    A run is named as for muscle compare; RUN::key=value says something of one run alone.
+    Runs are given as for muscle compare; RUN::key=value sets an option for one run alone.
     Exit code 0, whatever the rule is worth (muscle route check judges it); 3: bad input.
     """
     showing.begin(out)
@@ -214,7 +220,7 @@ def check_command(
     old: Old,
     new: New,
     leave_out_fitted: Annotated[
-        bool, typer.Option("--leave-out-fitted", help="Report on the items that the rule was not fitted on alone.")
+        bool, typer.Option("--leave-out-fitted", help="Leave out the items that the rule was fitted on.")
     ] = False,
     *,
     paying: Paying,
@@ -223,9 +229,9 @@ def check_command(
     pairing: Pairing,
     showing: Showing,
 ) -> None:
-    """Tell what a rule is worth on items that it was not fitted on; it refuses those that it was.
+    """Measure a rule on items that it was not fitted on; items of the fit are refused.
 
-    Exit code 0: the bound keeps the limit; 1: the limit is broken; 2: cannot tell; 3: bad input.
+    Exit code 0: the bound is within the limit; 1: the limit is exceeded; 2: cannot tell; 3: bad input.
     """
     showing.begin()
     from muscle.route import check_route, read_rule
@@ -262,9 +268,9 @@ def apply_command(
 ) -> None:
     """Write the answers that a rule gives; no verdicts are needed.
 
-    An item that has no recorded answer gets the new one, and is named.
-    The file is a run: muscle compare OLD served.jsonl tells what breaks, cut by whose answer it is (the slice route).
-    Of items that the rule was fitted on that flatters it: muscle route check tells what it is worth.
+    An item without a recorded answer gets the new one, and is named.
+    The output is a run: muscle compare OLD served.jsonl shows what breaks, by whose answer it is (the slice route).
+    On items of the fit the rule looks too good: measure it with muscle route check.
     """
     start(quiet)
     check_outputs(out, json_file)
@@ -296,15 +302,17 @@ def label_command(
     out: Annotated[Path, typer.Option("--out", "-o", help="The list, .jsonl or .csv.")] = Path("to-label.csv"),
     num: Annotated[int, typer.Option(min=1, help="Items to label.")] = 200,
     for_bound: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of them that is drawn at random, for the bound.")
+        float, typer.Option(min=0, max=1, help="Share of them to draw at random, for the bound.")
     ] = 0.5,
     apart: Annotated[
-        float, typer.Option(min=0, max=0.95, help="As it will be given to fit; the rule's own with --rule.")
+        float, typer.Option(min=0, max=0.95, help="The same as for route fit; with --rule, the rule's own.")
     ] = 0.5,
     rule: Annotated[
         Path | None,
         typer.Option(
-            "--rule", metavar="RULE", help="A rule, by which a label's gain is expected; random order without."
+            "--rule",
+            metavar="RULE",
+            help="A rule that estimates what each label gains; without it the order is random.",
         ),
     ] = None,
     *,
@@ -313,9 +321,9 @@ def label_command(
     pairing: Pairing,
     quiet: Quiet = False,
 ) -> None:
-    """List the disagreements to label, those first whose labels are expected to win most.
+    """List the disagreements to label, those with the highest expected gain first.
 
-    Fill in `label` with old, new, both or neither (who is right), and give the list to fit or check.
+    Fill in `label` with old, new, both or neither (who is right), and pass the list to route fit or check.
     """
     start(quiet)
     check_outputs(out)

@@ -41,13 +41,16 @@ TEXTS = {
     "compare": HelpText(
         COMPARE,
         (
-            ("two sample files that come with it", "muscle compare --example"),
+            ("two sample files that come with the package", "muscle compare --example"),
             (
                 "your own: columns such as question, expected, prediction",
                 "muscle compare old.csv new.csv --html report.html",
             ),
             ("with the old model's own noise", "muscle compare old.jsonl new.jsonl --rerun old-again.jsonl"),
-            ("a candidate beside the plain update", "muscle compare old.jsonl new.jsonl --candidate compat.jsonl"),
+            (
+                "judge a compatibility adapter (the candidate) instead of NEW",
+                "muscle compare old.jsonl new.jsonl --candidate compat.jsonl",
+            ),
         ),
         "docs/compare.md, docs/your-own-file.md",
     ),
@@ -68,16 +71,16 @@ TEXTS = {
     ),
     "history": HelpText(
         COMPARE,
-        (("every answer along three versions", "muscle history v1.jsonl v2.jsonl v3.jsonl"),),
+        (("every answer through three versions", "muscle history v1.jsonl v2.jsonl v3.jsonl"),),
         "docs/compare.md",
     ),
     "closeness": HelpText(
-        COMPARE, (("a quantised model beside the base against itself", "muscle closeness q4.txt --self base.txt"),)
+        COMPARE, (("a quantised model, next to the base against itself", "muscle closeness q4.txt --self base.txt"),)
     ),
     "plan": HelpText(
         PLAN,
         (
-            ("from nothing: items that find a change of one point", "muscle plan --difference 0.01"),
+            ("without data: how many items find a change of one point", "muscle plan --difference 0.01"),
             ("from a pilot of both versions", "muscle plan pilot-old.jsonl pilot-new.jsonl --limit 0.01"),
         ),
         "docs/noise.md",
@@ -87,7 +90,7 @@ TEXTS = {
         (
             ("which items to ask again", "muscle confirm old.jsonl new.jsonl --items again.jsonl"),
             (
-                "and what their fresh answers say",
+                "judge their fresh answers",
                 "muscle confirm old.jsonl new.jsonl --items again.jsonl \\\n"
                 "    --fresh-old again-old.jsonl --fresh-new again-new.jsonl",
             ),
@@ -107,22 +110,22 @@ TEXTS = {
     ),
     "demo": HelpText(
         TRAIN,
-        (("the whole way on two tiny models, about three minutes", "muscle demo --out muscle-demo"),),
+        (("a whole update of two tiny models, about three minutes", "muscle demo --out muscle-demo"),),
         "docs/demo.md",
     ),
     "init": HelpText(
         TRAIN,
         (
             ("a commented update.yaml to edit", "muscle init update.yaml"),
-            ("a task for rows of your own, proposed from them", "muscle init --task rows.csv --out task.yaml"),
+            ("a task's YAML, proposed from your own rows", "muscle init --task rows.csv --out task.yaml"),
         ),
         "docs/update.md, docs/tasks.md",
     ),
     "update": HelpText(
         TRAIN,
         (
-            ("the stages, and whether each fits the card", "muscle update update.yaml --dry-run --gpu l4"),
-            ("run them, or what changed", "muscle update update.yaml"),
+            ("show the stages, and whether each fits the GPU", "muscle update update.yaml --dry-run --gpu l4"),
+            ("run them, or only what changed", "muscle update update.yaml"),
             ("with another setting", "muscle update update.yaml --set training.epochs=3"),
         ),
         "docs/update.md",
@@ -130,8 +133,8 @@ TEXTS = {
     "sweep": HelpText(
         TRAIN,
         (
-            ("which method suits this update", "muscle sweep update.yaml --preset methods --seeds 0,1,2"),
-            ("one setting", "muscle sweep update.yaml --vary alignment.mask=old_right,old_always"),
+            ("find the method that suits this update", "muscle sweep update.yaml --preset methods --seeds 0,1,2"),
+            ("vary one setting", "muscle sweep update.yaml --vary alignment.mask=old_right,old_always"),
         ),
         "docs/sweep.md",
     ),
@@ -171,7 +174,7 @@ TEXTS = {
                 "    --out old.jsonl --max-cost 20 --price-in 3 --price-out 12",
             ),
             (
-                "a server of one's own: the likelihood of every option",
+                "your own server: the likelihood of every option",
                 "muscle record --endpoint http://localhost:8000/v1 --model NAME \\\n"
                 "    --ask options --task task.yaml --data train.jsonl --out old.jsonl",
             ),
@@ -187,7 +190,7 @@ TEXTS = {
         SERVE,
         (
             (
-                "a rule, what it is worth, and the answers by it",
+                "fit and measure a rule, then write its answers",
                 "muscle route fit recorded.jsonl new.jsonl --old-price 0\n"
                 "muscle route apply rule.yaml recorded.jsonl new.jsonl --out served.jsonl",
             ),
@@ -198,11 +201,11 @@ TEXTS = {
         SERVE,
         (
             (
-                "recorded answers beside a new API model, which says how sure it is",
+                "recorded answers and a new API model that says how sure it is",
                 "muscle route fit recorded.jsonl new.jsonl --old-price 0 --slice topic",
             ),
             (
-                "two models with likelihoods, the old one asked for the least sure quarter",
+                "two models with likelihoods; the old one is asked about a quarter",
                 "muscle route fit old.jsonl new.jsonl --ask-share 0.25 --html route.html",
             ),
         ),
@@ -228,7 +231,7 @@ TEXTS = {
         (
             ("a first list, in random order", "muscle route label recorded.jsonl new.jsonl --num 300 --out first.csv"),
             (
-                "the next one, by what a label is expected to win",
+                "the next one, by the expected gain of each label",
                 "muscle route label recorded.jsonl new.jsonl --labels first.csv \\\n"
                 "    --rule rule.yaml --out next.csv",
             ),
@@ -239,7 +242,7 @@ TEXTS = {
         COMPARE,
         (
             (
-                "keep what is accepted, and hold the next one against it",
+                "keep the accepted version, and compare the next one with it",
                 "muscle baseline save results/main --name main\nmuscle gate results/new --baseline main",
             ),
         ),

@@ -43,7 +43,7 @@ def align(
     out: Out,
     train: TrainOption = None,
     test: Annotated[
-        str | None, typer.Option("--test", help="Test data: what stands in it is left out of alignment.unlabelled.")
+        str | None, typer.Option("--test", help="Test data, which is left out of alignment.unlabelled.")
     ] = None,
     config: Settings = None,
     set_: Annotated[
@@ -54,8 +54,8 @@ def align(
 ) -> None:
     """Train the compatibility adapter on the new base.
 
-    It starts from the new task adapter and learns from both task models: the new one's gain, the old one's
-    right answers.
+    It starts from the new task adapter and learns from both task models, to keep the new one's gains and the old
+    one's right answers.
     """
     start(quiet)
     check_outputs(out, folder=True, whole=True)
@@ -68,25 +68,27 @@ def align(
 
 
 def evaluate(
-    model: Annotated[str, typer.Option("--model", metavar="BASE[+ADAPTER]", help="A base, with an adapter or bare.")],
+    model: Annotated[
+        str, typer.Option("--model", metavar="BASE[+ADAPTER]", help="A base, with or without an adapter.")
+    ],
     task: TaskOption,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for TASK.jsonl and run.json.")],
     data: Annotated[
         str | None,
-        typer.Option("--data", help="Test data: a file, or hub:name[/config]:split; a built-in task's own without."),
+        typer.Option("--data", help="Test data: a file, or hub:name[/config]:split; default: a built-in task's own."),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Options or prompts a forward pass.")] = 16,
-    precision: Annotated[Precision, typer.Option(help="Of the weights.")] = "auto",
-    limit: Annotated[int | None, typer.Option(min=1, help="Score only the first so many rows.")] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Answers an item; more than one needs --temperature.")] = 1,
-    temperature: Annotated[float, typer.Option(min=0, max=10, help="Answers are sampled; 0 is greedy.")] = 0.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the sampled answers.")] = 0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Options or prompts per forward pass.")] = 16,
+    precision: Annotated[Precision, typer.Option(help="Precision of the weights.")] = "auto",
+    limit: Annotated[int | None, typer.Option(min=1, help="Score only this many rows.")] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Answers per item; more than one needs --temperature.")] = 1,
+    temperature: Annotated[float, typer.Option(min=0, max=10, help="Sampling temperature; 0 is greedy.")] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sampled answers.")] = 0,
     backend: Annotated[
-        Literal["hf", "vllm"], typer.Option(help="What computes: transformers, or vLLM (docs/scale.md).")
+        Literal["hf", "vllm"], typer.Option(help="What runs the model: transformers, or vLLM (docs/scale.md).")
     ] = "hf",
     vllm: Annotated[
         list[str] | None,
-        typer.Option("--vllm", metavar="KEY=VALUE", help="With it, e.g. max_model_len=4096. Repeatable."),
+        typer.Option("--vllm", metavar="KEY=VALUE", help="An argument for vLLM, e.g. max_model_len=4096. Repeatable."),
     ] = None,
     train: TrainOption = None,
     config: Settings = None,
@@ -95,9 +97,9 @@ def evaluate(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Score a model on a task, one record an item and repeat.
+    """Score a model on a task, with one record per item and repeat.
 
-    Scoring is lm-evaluation-harness's.
+    lm-evaluation-harness does the scoring.
     """
     start(quiet)
     check_outputs(out, folder=True)
@@ -125,17 +127,19 @@ def evaluate(
 def export(
     adapter: Annotated[Path, typer.Argument(help="A PEFT folder: adapters/compat/TASK of a run, or your own.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")],
-    merged: Annotated[bool, typer.Option("--merged", help="The adapter merged into its base: a whole model.")] = False,
+    merged: Annotated[
+        bool, typer.Option("--merged", help="Write the adapter merged into its base, as a whole model.")
+    ] = False,
     base: Annotated[
-        str | None, typer.Option(help="The base, where the adapter names none or a path of another machine.")
+        str | None, typer.Option(help="The base, if the adapter names none or a path on another machine.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing folder.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make an adapter ready for others, and print the lines that serve it.
+    """Write an adapter for others to use, and print the commands that serve it.
 
     Writes the adapter with a model card, or with --merged a whole model, checked to answer as the adapter does. The
-    lines are exact for this adapter: vLLM, Python, merge, hub, GGUF.
+    printed commands are filled in for this adapter: vLLM, Python, merge, hub, GGUF.
     """
     start(quiet)
     check_outputs(out, folder=True, whole=True)

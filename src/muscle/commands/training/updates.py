@@ -23,16 +23,21 @@ Vary = Annotated[
 ]
 Presets = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME", help="Ready variants: table7 (the paper's), controls, methods, rivals. Repeatable."),
+    typer.Option(
+        metavar="NAME", help="Predefined variants: table7 (the paper's), controls, methods, rivals. Repeatable."
+    ),
 ]
 Seeds = Annotated[str | None, typer.Option(metavar="0,1,2", help="Train everything with each of these seeds.")]
-Third = Annotated[str | None, typer.Option(metavar="BASE", help="Control: an unrelated base in the old one's place.")]
+Third = Annotated[
+    str | None,
+    typer.Option(metavar="BASE", help="Add controls in which this unrelated base teaches instead of the old model."),
+]
 Share = Annotated[str | None, typer.Option(metavar="I/N", help="Train the I-th of N shares, e.g. in a Slurm array.")]
 
 
 def demo(
     out: Out = Path("muscle-demo"),
-    seed: Annotated[int, typer.Option(min=0, help="Of the bases' pre-training, the split and the adapters.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bases' pre-training, the split and the adapters.")] = 0,
     gap: Annotated[
         bool, typer.Option("--gap", help="The hard case: an old base that learnt from much less text.")
     ] = False,
@@ -45,7 +50,7 @@ def demo(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Do the whole way on an embedded example.
+    """Run a whole update on an embedded example.
 
     Pre-trains two tiny bases, trains the adapters, scores, compares, and writes a report; about three minutes
     on two cores.
@@ -73,17 +78,17 @@ def update(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="With --dry-run: whether every stage fits this card, and what to change: rtx4090, a10, l4, a100, "
+            help="With --dry-run: say whether every stage fits this GPU, and what to change: rtx4090, a10, l4, a100, "
             "h100, or a size such as 24GB.",
         ),
     ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run all stages of an update, or what changed.
+    """Run all stages of an update, or only what changed.
 
     Fine-tunes both task adapters, trains the compatibility adapter, scores all of them, compares, and writes
-    a report. A stopped run goes on where it was; a second run does nothing.
+    a report. A stopped run resumes; a finished one does nothing.
     """
     start(quiet)
     if gpu is not None and not dry_run:
@@ -112,9 +117,9 @@ def sweep(
     no_controls: Annotated[bool, typer.Option("--no-controls", help="Leave the controls out.")] = False,
     only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Train this row alone. Repeatable.")] = None,
     part: Share = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time, in processes of their own.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Trainings to run at the same time, each in its own process.")] = 1,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Its folder; sweep/ in the update's run folder without.")
+        Path | None, typer.Option("--out", "-o", help="Output folder; default: sweep/ in the update's run folder.")
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -124,10 +129,10 @@ def sweep(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train variants of an update and the controls, and hold them against each other.
+    """Train variants of an update with all controls, and compare them.
 
-    Task adapters and teachers are made once. A stopped sweep goes on where it was; a variant that fails does not stop
-    the others, and makes the exit code 3 at the end.
+    Task adapters and teachers are made once. A stopped sweep resumes; if a variant fails, the others still run, and the
+    exit code is 3.
     """
     start(quiet)
     check_outputs(out, folder=True)
