@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from torch.nn.utils.rnn import pad_sequence
 
 from muscle.errors import DataError
-from muscle.training.options.teachers import HIGHEST, LOWEST, calibrated_temperature
+from muscle.training.options.teachers import (
+    HIGHEST,
+    LOWEST,
+    calibrated_temperature,
+    teaching_temperature,
+    typical_margin,
+)
 
 VALUES = torch.tensor([[3.0, 0.0, -1.0], [1.0, 2.0, -torch.inf], [-5.0, -9.0, -4.0]])
 
@@ -68,3 +74,26 @@ def test_a_teacher_that_is_right_on_every_item_gets_the_lowest():
 def test_what_tells_nothing_is_refused(values, gold, message):
     with pytest.raises(DataError, match=message):
         calibrated_temperature(values, torch.tensor(gold, dtype=torch.long))
+
+
+def test_a_teacher_whose_scores_tell_nothing_still_says_which_option_it_takes():
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(400, 2, generator=generator)
+    gold = torch.randint(0, 2, (400,), generator=generator)
+    assert calibrated_temperature(scores, gold) > 5
+    found = teaching_temperature(scores, gold)
+    assert found == pytest.approx(typical_margin(scores)) == pytest.approx(math.sqrt(2), rel=0.1)
+    assert typical_margin(scores / found) == pytest.approx(1)
+
+
+def test_a_teacher_whose_scores_tell_how_often_it_is_right_teaches_calibrated():
+    generator = torch.Generator().manual_seed(0)
+    logits = 2 * torch.randn(400, 5, generator=generator)
+    gold = torch.multinomial(logits.softmax(-1), 1, generator=generator).flatten()
+    assert teaching_temperature(3 * logits, gold) == calibrated_temperature(3 * logits, gold)
+
+
+def test_items_of_one_option_have_no_margin():
+    assert typical_margin(torch.tensor([[1.0, -torch.inf], [3.0, 1.0]])) == 2
+    assert typical_margin(torch.tensor([[1.0, -torch.inf]])) == typical_margin(torch.tensor([[1.0]])) == math.inf
+    assert teaching_temperature(torch.tensor([[1.0, 1.0]] * 2), torch.tensor([0, 1])) == LOWEST

@@ -1,10 +1,15 @@
 """The stack's weights: the fit finds what labels were drawn by, and stays finite."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from option_teachers import teachers
 
-from muscle.training.options.teachers import fit_stack
+from muscle.config.alignment import AlignmentSettings
+from muscle.training.options import targets
+from muscle.training.options.lessons import taught_lesson
+from muscle.training.options.teachers import fit_stack, typical_margin
 
 
 def drawn(scores: torch.Tensor) -> torch.Tensor:
@@ -28,3 +33,13 @@ def test_the_fit_stays_finite_where_every_answer_is_right():
     old, new, _ = teachers()
     gold = old.argmax(-1)
     assert all(0 <= weight <= 20 for weight in fit_stack(old, new, gold))
+
+
+def test_a_stack_of_teachers_whose_scores_tell_nothing_still_takes_an_option():
+    generator = torch.Generator().manual_seed(0)
+    old, new = (torch.randn(400, 2, generator=generator) for _ in range(2))
+    gold = torch.randint(0, 2, (400,), generator=generator)
+    assert typical_margin(targets.stack(old, new, *fit_stack(old, new, gold), 1.0)) < 0.7
+    data = SimpleNamespace(gold=gold, num_trained=0, counts_rest=False, rest=None, without_rest=lambda side: side)
+    alignment = AlignmentSettings(unit="options", target="stack", kappa=1.0, temperature=1.0)
+    assert typical_margin(taught_lesson(data, old, [new], alignment).target.log_target) >= 1 - 1e-6

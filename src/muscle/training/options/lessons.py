@@ -14,7 +14,7 @@ from muscle.errors import DataError
 from muscle.training.options import distances, targets
 from muscle.training.options.data import OptionData
 from muscle.training.options.losses import Distance, Source, TargetRows, item_mask, margin
-from muscle.training.options.teachers import calibrated_temperature, fit_stack
+from muscle.training.options.teachers import fit_stack, teaching_temperature, typical_margin
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def taught_lesson(data: OptionData, old: Tensor, new: Sequence[Tensor], alignmen
     held, gold = slice(data.num_trained, None), data.gold
     # With the rest they are the models' own probabilities. No temperature is fitted to them: among labelled items the
     # right answer is always a candidate, so that whatever takes probability from the rest would seem better.
-    temperatures = [1.0 if data.counts_rest else calibrated_temperature(side[held], gold[held]) for side in (old, *new)]
+    temperatures = [1.0 if data.counts_rest else teaching_temperature(side[held], gold[held]) for side in (old, *new)]
     scaled = [side / temperature for side, temperature in zip((old, *new), temperatures, strict=True)]
     named: dict[str, object] = dict(zip(("old", "new"), temperatures, strict=False))
     if len(new) > 1:
@@ -168,9 +168,18 @@ def _reliable(taught: _Taught, alignment: AlignmentSettings) -> Lesson:
 
 
 def _stacked(taught: _Taught, kappa: float) -> Lesson:
-    """Stack the teachers, with the weights that fit the validation items best."""
-    sides = [taught.data.without_rest(side)[taught.held] for side in (taught.old, taught.mean_new)]
-    a, b = fit_stack(sides[0], sides[1], taught.gold[taught.held])
+    """Stack the teachers, with the weights that fit the validation items best.
+
+    Both are raised alike where the stack would have a typical margin below 1, as in `teaching_temperature`; not over
+    candidate answers with the rest, whose probabilities are the models' own.
+    """
+    old, new = (taught.data.without_rest(side)[taught.held] for side in (taught.old, taught.mean_new))
+    a, b = fit_stack(old, new, taught.gold[taught.held])
+    if not a and not b:  # the fit found nothing in either
+        a = b = 1.0
+    told = typical_margin(targets.stack(old, new, a, b, 1.0))
+    if not taught.data.counts_rest and 0 < told < 1:
+        a, b = a / told, b / told
     found = targets.stack(taught.old, taught.mean_new, a, b, kappa, rest=taught.data.rest)
     return Lesson(TargetRows(found, taught.gold), {"stack": {"a": a, "b": b}})
 

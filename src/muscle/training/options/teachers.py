@@ -7,6 +7,7 @@ of its own, fitted on labelled items that it has not learnt from, each teacher's
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,41 @@ def calibrated_temperature(log_likelihoods: Tensor, gold: Tensor) -> float:
             f"{log_likelihoods[number].tolist()}"
         )
     return fit_temperature(log_likelihoods.double().cpu().numpy(), gold.cpu().numpy())
+
+
+def teaching_temperature(log_likelihoods: Tensor, gold: Tensor) -> float:
+    """Return the temperature at which a teacher teaches: the calibrated one, but at most its typical margin.
+
+    Where a teacher's scores hardly tell when it is right (sentences, of which some are simply longer), the calibrated
+    temperature goes to infinity. All options then are alike, and a student learns that in place of what the teacher
+    answers. At most its typical margin, the teacher still says which option it takes, at typical odds of e to 1.
+
+    Args:
+        log_likelihoods: (items, options), in nats; -inf where an item has no such option.
+        gold: (items,), index of the right option.
+
+    Raises:
+        DataError: see `calibrated_temperature`.
+
+    Example:
+        >>> from torch import tensor
+        >>> round(teaching_temperature(tensor([[2.0, 0.0]] * 4), tensor([0, 1, 0, 1])), 3)
+        2.0
+    """
+    return max(LOWEST, min(calibrated_temperature(log_likelihoods, gold), typical_margin(log_likelihoods)))
+
+
+def typical_margin(scores: Tensor) -> float:
+    """Return the root of the mean square of best minus second best; inf where no item has two options.
+
+    Args:
+        scores: (items, options); -inf where an item has no such option.
+    """
+    if scores.shape[1] < 2:
+        return math.inf
+    best = scores.topk(2, dim=-1).values
+    margins = (best[:, 0] - best[:, 1])[best[:, 1] > -torch.inf]
+    return float(margins.double().square().mean().sqrt()) if len(margins) else math.inf
 
 
 def fit_stack(old: Tensor, new: Tensor, gold: Tensor) -> tuple[float, float]:
