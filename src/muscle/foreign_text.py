@@ -100,6 +100,16 @@ def first_few(names: Sequence[str], most: int) -> str:
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
+def common_start(one: Sequence[object], other: Sequence[object]) -> int:
+    """Return how many characters, or tokens, two texts begin with alike.
+
+    >>> common_start("a cat", "a cow")
+    3
+    """
+    parting = (place for place, (left, right) in enumerate(zip(one, other, strict=False)) if left != right)
+    return next(parting, min(len(one), len(other)))
+
+
 def beginning(text: str, limit: int) -> str:
     """Return a text's first `limit` characters, with an ellipsis where there are more.
 

@@ -243,6 +243,8 @@ def test_a_bad_line_far_down_is_named_too(tmp_path: Path, bad_row: int) -> None:
             b'{"id": 1, "correct": true}\n{"id": "\xff", "correct": true}\n',
             "line 2: expected UTF-8, found byte 0xff",
         ),
+        (b'\xef\xbb\xbf{"id": "\xff", "correct": true}\n', "line 1: expected UTF-8, found byte 0xff"),
+        (b'\xef\xbb\xbf[{"id": "\xff", "correct": true}]', "expected UTF-8, found byte 0xff"),
         (b'{"id": 1, "correct": true}{"id": 2, "correct": true}\n', "line 1, column 27"),
         (b"[]", "found none"),
         (b'[{"id": 1}', "line 1: the file is cut off"),

@@ -257,13 +257,15 @@ def both_versions(word: str, how: Reading) -> str:
 
 def decisions(runs: Sequence[Run]) -> list[str]:
     """Return the lines that say what decides in plain tables, where a run's report does not say so."""
-    runs_of: dict[str, list[str]] = {}
+    from muscle.flips.result.warnings import with_names
+
+    found = []
     for run in runs:
         line = run.metadata.get("decided")
         told = [*(run.metadata.get("notes") or ()), *(run.metadata.get("readings") or ())]
         if line and line not in told:
-            runs_of.setdefault(line, []).append(run.name)
-    return [f"{', '.join(dict.fromkeys(names))}: {line}" for line, names in runs_of.items()]
+            found.append((run.name, line))
+    return with_names(found)
 
 
 def tell_unread(runs: Sequence[Run]) -> None:

@@ -8,7 +8,6 @@ would be. It is no released version, and is called what it is wherever it is sho
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
 from pathlib import Path
 
 from muscle.config.settings import BaseConfig
@@ -35,13 +34,11 @@ def find_gguf() -> Path:
     return files[0]
 
 
-def prepare_bases(folder: Path, *, gguf: Path | None = None, dropped: Sequence[int] = DROPPED_LAYERS) -> None:
+def prepare_bases(folder: Path) -> None:
     """Write the pair as two model folders, `folder/old` and `folder/new`; what is there already stays.
 
     Args:
         folder: where.
-        gguf: the model's file; by default the installed package's.
-        dropped: layers (from 0) that the old base lacks.
 
     Raises:
         ModelError: no GGUF file.
@@ -54,13 +51,15 @@ def prepare_bases(folder: Path, *, gguf: Path | None = None, dropped: Sequence[i
     old, new = folder / "old", folder / "new"
     if old.is_dir() and new.is_dir():
         return
-    base = load_base(BaseConfig(base=str(gguf or find_gguf())), precision="bf16", device="cpu")
+    base = load_base(BaseConfig(base=str(find_gguf())), precision="bf16", device="cpu")
     model = base.model
     with quiet_libraries():
         with atomic_folder(new) as temporary:
             model.save_pretrained(temporary)
             base.tokenizer.save_pretrained(temporary)
-        model.model.layers = ModuleList(layer for index, layer in enumerate(model.model.layers) if index not in dropped)
+        model.model.layers = ModuleList(
+            layer for index, layer in enumerate(model.model.layers) if index not in DROPPED_LAYERS
+        )
         model.config.num_hidden_layers = len(model.model.layers)
         with atomic_folder(old) as temporary:
             model.save_pretrained(temporary)

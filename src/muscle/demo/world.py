@@ -254,17 +254,18 @@ def draw_items(num_train: int = NUM_TRAIN, num_test: int = NUM_TEST) -> tuple[li
     )
 
 
-def draw_unlabelled(num_items: int, *, after: int = NUM_TRAIN + NUM_TEST) -> list[dict[str, str]]:
+def draw_unlabelled(num_items: int) -> list[dict[str, str]]:
     """Draw questions that nobody has answered: an item's columns without what only the answer tells.
+
+    No pair of tools and purpose of the items of training and test is asked about again.
 
     Args:
         num_items: how many.
-        after: items of training and test, whose pairs of tools and purposes are not asked about again.
 
     Raises:
         ValueError: as for `draw_items`.
     """
-    tools = world().tools
+    tools, after = world().tools, NUM_TRAIN + NUM_TEST
     return [
         {
             "id": f"more-{number:04d}",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
 
-from muscle.predictions.records import COLUMNS, complete, input_hash
+from muscle.predictions.records import COLUMNS, all_names, complete, input_hash
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
 from muscle.tasks.task import Example, Task
 
@@ -67,9 +67,9 @@ def build_frame(task: Task, examples: Sequence[Example], answers: Sequence[Answe
         "error": [answer.error for answer in answers],
         "finish_reason": [answer.finish_reason for answer in answers],
     }
-    for name in _every_key(answer.scores for answer in answers):
+    for name in all_names(answer.scores for answer in answers):
         columns[SCORE_PREFIX + name] = [answer.scores.get(name) for answer in answers]
-    for name in _every_key(example.slices for example in examples):
+    for name in all_names(example.slices for example in examples):
         columns[SLICE_PREFIX + name] = [example.slices.get(name) for example in examples]
     types = {name: COLUMNS.get(name, _type(name)) for name in columns}
     return complete(pl.DataFrame(columns, schema=types))
@@ -77,8 +77,3 @@ def build_frame(task: Task, examples: Sequence[Example], answers: Sequence[Answe
 
 def _type(name: str) -> pl.DataType:
     return pl.Float64() if name.startswith(SCORE_PREFIX) else pl.String()
-
-
-def _every_key(mappings: Iterable[Mapping[str, object]]) -> list[str]:
-    """Every key, in the order of first appearance."""
-    return list(dict.fromkeys(name for mapping in mappings for name in mapping))

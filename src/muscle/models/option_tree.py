@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muscle.errors import DataError
+from muscle.foreign_text import common_start
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -165,7 +166,7 @@ def portions(num_context: int, options: Sequence[Sequence[int]], most_nodes: int
         if found:
             before = options[found[-1][-1]]
             # A last token has no node yet.
-            more = own - min(own, _num_common(before, options[index]), len(before) - 1)
+            more = own - min(own, common_start(before, options[index]), len(before) - 1)
             if size + more <= most_nodes:
                 found[-1].append(index)
                 size += more
@@ -181,15 +182,9 @@ def _distinguishing(options: Sequence[Sequence[int]]) -> list[Sequence[int]]:
     shared = [0] * len(options)
     # What an option shares with any other, it shares with a neighbour in the alphabet's order.
     for one, other in pairwise(ordered):
-        common = _num_common(options[one], options[other])
+        common = common_start(options[one], options[other])
         shared[one], shared[other] = max(shared[one], common), max(shared[other], common)
     return [option[: common + 1] for option, common in zip(options, shared, strict=True)]
-
-
-def _num_common(one: Sequence[int], other: Sequence[int]) -> int:
-    """Return how many tokens two sequences begin with alike."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((place for place, (left, right) in pairs if left != right), min(len(one), len(other)))
 
 
 class ChoiceItem(Protocol):
@@ -246,7 +241,7 @@ def encode_options(
     encoded = [list(ids) for ids in tokenizer(texts, **own)["input_ids"]] if texts else [[]]
     alone, *whole = encoded
     # What the first and the last in the alphabet's order share, all share.
-    common = min(len(alone), _num_common(min(whole), max(whole))) if whole else 0
+    common = min(len(alone), common_start(min(whole), max(whole))) if whole else 0
     tail = [tokenizer.eos_token_id] if end_of_text and tokenizer.eos_token_id is not None else []
     options = [[*ids[common:], *tail] for ids in whole]
     for number, option in enumerate(options):

@@ -186,7 +186,6 @@ def assumptions_of(
     other: Source | None,
     wish: Wish,
     *,
-    format: str | None = None,
     options: CompareOptions = DEFAULTS,
 ) -> list[Assumption]:
     """Return what a pilot says of the variances, task by task.
@@ -195,7 +194,6 @@ def assumptions_of(
         pilot: a run of one version, of the old one where both are given; None for no pilot.
         other: a run of the new version; None for none.
         wish: what is assumed where the pilot does not tell.
-        format: of the files; None finds it by content.
         options: how the two runs are compared.
 
     Raises:
@@ -207,8 +205,8 @@ def assumptions_of(
     if pilot is None:
         told = f"assumed: {wish.disagreement:.0%} of the items flip either way, {wish.noise_share:.0%} of that noise"
         return [Assumption("all", _guessed(wish), told)]
-    old = read_run(pilot, format=format)
-    new = old if other is None else read_run(other, format=format)
+    old = read_run(pilot)
+    new = old if other is None else read_run(other)
     if other is not None:
         refuse_one_file({"old": old, "new": new})
         check_comparable(old, new, allow=options.allow)

@@ -174,56 +174,47 @@ def best_repeats(variances: Variances, *, item_cost: float, answer_cost: float) 
     return min(near, key=lambda k: (variances.of(k) * (item_cost + k * answer_cost), k), default=1)
 
 
-def minimum_repeats(items: int, *, rate: float = FALSE_DISCOVERY_RATE) -> int:
+def minimum_repeats(items: int) -> int:
     """Return the least K at which one item that flips fully survives Benjamini and Hochberg among items that do not.
 
     >>> [minimum_repeats(items) for items in (100, 300, 500, 1000, 10_000)]
     [8, 8, 9, 9, 11]
     """
     # 2 / C(2k, k) is Fisher's p-value of k right answers against none, the least there is.
-    return next(k for k in range(2, MAX_REPEATS) if 2 / math.comb(2 * k, k) <= rate / items)
+    return next(k for k in range(2, MAX_REPEATS) if 2 / math.comb(2 * k, k) <= FALSE_DISCOVERY_RATE / items)
 
 
-def item_power(old: float, new: float, repeats: int, threshold: float, *, epsilon: float = EPSILON_ITEM) -> float:
-    """Return how likely an item whose pass rate changes is called changed.
+def item_power(old: float, new: float, repeats: int, threshold: float) -> float:
+    """Return how likely an item whose pass rate changes, by `EPSILON_ITEM` or more, is called changed.
 
     Args:
         old: its pass rate in the old version.
         new: in the new version.
         repeats: K, on each side.
         threshold: p-value up to which it is a discovery.
-        epsilon: least change seen that counts.
     """
     counts = np.arange(repeats + 1)
     joint = np.outer(binomial_chances(counts, repeats, old), binomial_chances(counts, repeats, new))
     change = np.abs(counts[:, None] - counts[None, :]) / repeats
-    return float(joint[(fisher_table(repeats, repeats) <= threshold) & (change >= epsilon - 1e-9)].sum())
+    return float(joint[(fisher_table(repeats, repeats) <= threshold) & (change >= EPSILON_ITEM - 1e-9)].sum())
 
 
-def repeats_for_change(
-    old: float,
-    new: float,
-    *,
-    changed: float,
-    power: float = POWER,
-    rate: float = FALSE_DISCOVERY_RATE,
-) -> int | None:
+def repeats_for_change(old: float, new: float, *, changed: float, power: float = POWER) -> int | None:
     """Return the repeats at which an item whose pass rate changes so much is called changed with the power given.
 
     Of N items the share `changed` really change, so that Benjamini and Hochberg's threshold settles at about
-    rate * changed * power.
+    `FALSE_DISCOVERY_RATE` * changed * power.
 
     Args:
         old: its pass rate in the old version.
         new: in the new version.
         changed: share of the items that change, above 0.
         power: probability of calling it changed.
-        rate: false discovery rate.
 
     Returns:
         K, at most 200; None where that is not enough.
     """
     for repeats in (*range(2, 30), *range(30, 60, 2), *range(60, 201, 5)):
-        if item_power(old, new, repeats, rate * changed * power) >= power:
+        if item_power(old, new, repeats, FALSE_DISCOVERY_RATE * changed * power) >= power:
             return int(repeats)
     return None

@@ -8,7 +8,7 @@ data sets such as PIQA ask the same question twice with other options.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import polars as pl
 
@@ -45,6 +45,11 @@ own: it must not change.
 
 CALL = "muscle_call"
 """On disk, how an answer was asked for: an object that `muscle record` writes and reads, and that nothing compares."""
+
+
+def all_names(rows: Iterable[Mapping[str, object]]) -> list[str]:
+    """Return every name in rows, in the order of first appearance."""
+    return list(dict.fromkeys(name for row in rows for name in row))
 
 
 def is_known(name: str) -> bool:

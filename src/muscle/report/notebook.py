@@ -127,12 +127,11 @@ def show(report: Report, *, height: int = HEIGHT, max_flips: int = MAX_FLIPS) ->
     print_report(report, Console())
 
 
-def open_page(report: Report, *, max_flips: int = MAX_FLIPS) -> Path:
+def open_page(report: Report) -> Path:
     """Open the report's page in the browser.
 
     Args:
         report: of a comparison or of the gate.
-        max_flips: flips that the page holds.
 
     Returns:
         The page's file.
@@ -141,7 +140,7 @@ def open_page(report: Report, *, max_flips: int = MAX_FLIPS) -> Path:
         OutputError: the page cannot be written.
     """
     path = Path(tempfile.mkdtemp(prefix="muscle-")) / "report.html"
-    write_text(path, render_html(report, max_flips=max_flips))
+    write_text(path, render_html(report))
     webbrowser.open(path.as_uri())
     return path
 

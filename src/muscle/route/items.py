@@ -30,6 +30,9 @@ FINGERPRINT_DIGITS = 16
 CONFIDENCE_SCORE = "confidence"
 """The score in which a model says how sure it is, where nothing else is said: no verdict, whatever its values are."""
 
+ANSWER = pl.coalesce(pl.col("choice").cast(pl.String), pl.col("extracted_answer"), pl.col("output"))
+"""What a record answers, of which two answers are the same."""
+
 _AGREEMENT, _CALLS = "route_agreement", "route_calls"
 
 
@@ -175,10 +178,9 @@ def _told_apart(runs: Sequence[Run]) -> tuple[str, str]:
 
 def _first_of_each(run: Run) -> Run:
     """Return a run's first answer to each item, with how far its answers agree and how many there are."""
-    answer = pl.coalesce(pl.col("choice").cast(pl.String), pl.col("extracted_answer"), pl.col("output"))
     keys = ["task", "filter", "id", "input"]
     marked = (
-        run.frame.with_columns(route_answer=answer)
+        run.frame.with_columns(route_answer=ANSWER)
         .with_columns(pl.len().over([*keys, "route_answer"]).alias("route_same"), pl.len().over(keys).alias(_CALLS))
         .with_columns((pl.col("route_same").max().over(keys) / pl.col(_CALLS)).alias(_AGREEMENT))
     )

@@ -241,14 +241,10 @@ def test_the_clustered_test_is_less_sure_where_items_move_together() -> None:
 def test_the_detectable_difference_gives_the_known_answers(disagreement: float, items: int, difference: float) -> None:
     found = power.minimum_detectable_difference(disagreement, items)
     assert found == pytest.approx(difference, abs=6e-5)
-    assert abs(power.items_needed(disagreement, found) - items) <= 1
 
 
 def test_planning_refuses_impossible_wishes() -> None:
     assert power.items_to_prove(0.01) == 299 and statistics.upper_bound(0, 299) <= 0.01 < statistics.upper_bound(0, 298)
-    for wish in (0.0, 1.5):
-        with pytest.raises(ValueError, match="must lie in"):
-            power.items_needed(0.1, wish)
     for rate in (-0.5, 1.5):
         with pytest.raises(ValueError, match="must lie in"):
             power.items_to_prove(rate)

@@ -32,7 +32,7 @@ def test_without_any_event_it_takes_what_proves_the_limit():
 
 def test_a_share_at_the_limit_is_told_by_no_number_of_items():
     assert items_to_tell(0.01, 0.01) is None and items_to_tell(0.0100001, 0.01) is None
-    assert items_to_separate(0.01, 0.001, 0.01, 500) is None
+    assert items_to_separate(0.01, 0.001, 0.01, 500, alpha=0.05) is None
 
 
 def test_an_interval_excludes_a_limit_with_the_power_that_was_asked_for():

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
+from muscle.flips.noise.margins import same_options
 from muscle.flips.pairing.items import TaskItems
 from muscle.flips.pairing.join import Joined
 from muscle.flips.pairing.pair import Pair, WithOld
@@ -139,18 +140,11 @@ def item_closeness(joined: Joined, items: TaskItems) -> ItemCloseness | None:
     """
     if any(side["logprobs"].null_count() == side.height for side in (joined.old, joined.new)):
         return None
-    pairs = items.frame["pair"]
-    old, other = (side["logprobs"].gather(pairs) for side in (joined.old, joined.new))
-    lengths = pl.select(pl.when(old.list.len() == other.list.len()).then(old.list.len())).to_series()
     parts = []
-    for length in lengths.drop_nulls().unique().sort():
-        if length < 2:
-            continue
-        rows = (lengths == length).fill_null(False).arg_true()
-        sides = [_matrix(side.gather(rows), int(length)) for side in (old, other)]
-        right = _right(joined, pairs.gather(rows), int(length))
-        known = np.isfinite(sides[0]).all(axis=1) & np.isfinite(sides[1]).all(axis=1)
-        parts.append(closeness(sides[0][known], sides[1][known], right[known]))
+    for rows, old, other in same_options(joined, items):
+        right = _right(joined, items.frame["pair"].gather(rows), old.shape[1])
+        known = np.isfinite(old).all(axis=1) & np.isfinite(other).all(axis=1)
+        parts.append(closeness(old[known], other[known], right[known]))
     kept = [part for part in parts if part.kl.size]
     if not kept:
         return None
@@ -159,11 +153,6 @@ def item_closeness(joined: Joined, items: TaskItems) -> ItemCloseness | None:
         np.concatenate([p.same_top for p in kept]),
         np.concatenate([p.right_change for p in kept]),
     )
-
-
-def _matrix(column: pl.Series, width: int) -> Floats:
-    values: Floats = column.list.explode().cast(pl.Float64).fill_null(np.nan).to_numpy().reshape(-1, width)
-    return values
 
 
 def _right(joined: Joined, pairs: pl.Series, width: int) -> Bools:

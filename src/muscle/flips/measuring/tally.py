@@ -84,11 +84,11 @@ class Tally:
         """All items."""
         return self.quadrants.total
 
-    def difference(self, *, confidence: float = CONFIDENCE) -> Estimate:
+    def difference(self) -> Estimate:
         """Return the change of accuracy (Newcombe's paired interval) or of the mean score (Student's t)."""
         if self.spread is None:
             return accuracy_difference(self.quadrants)
-        bounds = self.spread.bounds(confidence)
+        bounds = self.spread.bounds(CONFIDENCE)
         if bounds is None:
             return Estimate(self.spread.mean, why="one item, or one group of items, has no interval")
         return Estimate(self.spread.mean, *bounds)

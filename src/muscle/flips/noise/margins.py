@@ -7,7 +7,7 @@ move is no larger than 95 % of those sits within noise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -40,19 +40,32 @@ def moves(joined: Joined, items: TaskItems) -> Floats:
     Returns:
         (items,); NaN where a side lacks finite log-likelihoods of the same options.
     """
+    found = np.full(items.frame.height, np.nan)
+    for rows, old, other in same_options(joined, items):
+        found[rows.to_numpy()] = _moves(old, other)
+    return found
+
+
+def same_options(joined: Joined, items: TaskItems) -> Iterator[tuple[pl.Series, Floats, Floats]]:
+    """Go through the items with log-likelihoods of equally many options on both sides, two or more.
+
+    Yields:
+        For each number of options: rows of the task's items; (rows, options) the old version's log-likelihoods and the
+        other's, NaN where one is missing.
+    """
     pairs = items.frame["pair"]
-    old, other = (frame["logprobs"].gather(pairs) for frame in (joined.old, joined.new))
-    found = np.full(pairs.len(), np.nan)
+    old, other = (side["logprobs"].gather(pairs) for side in (joined.old, joined.new))
     lengths = pl.select(pl.when(old.list.len() == other.list.len()).then(old.list.len())).to_series()
-    for length in lengths.drop_nulls().unique():
+    for length in lengths.drop_nulls().unique().sort():
         if length < 2:
             continue
-        rows = (lengths == length).fill_null(False).arg_true().to_numpy()
-        sides = [
-            side.gather(rows).list.explode().cast(pl.Float64).to_numpy().reshape(-1, length) for side in (old, other)
-        ]
-        found[rows] = _moves(sides[0], sides[1])
-    return found
+        rows = (lengths == length).fill_null(False).arg_true()
+        yield rows, _matrix(old.gather(rows), length), _matrix(other.gather(rows), length)
+
+
+def _matrix(column: pl.Series, width: int) -> Floats:
+    values: Floats = column.list.explode().cast(pl.Float64).fill_null(np.nan).to_numpy().reshape(-1, width)
+    return values
 
 
 def _moves(old: Floats, other: Floats) -> Floats:

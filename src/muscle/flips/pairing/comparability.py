@@ -17,10 +17,10 @@ from muscle.errors import JoinError
 from muscle.flips.options import ALLOWANCES
 from muscle.flips.pairing.main_scores import other_names, other_scales
 from muscle.flips.pairing.match import item_contents, reference_texts, with_one_task_name
-from muscle.flips.pairing.metadata_changes import MAX_NAMES, SettingsChange, common_start, settings_changes
+from muscle.flips.pairing.metadata_changes import MAX_NAMES, SettingsChange, settings_changes
 from muscle.flips.pairing.renamed_tasks import told_renaming
 from muscle.flips.pairing.run_order import told_order
-from muscle.foreign_text import first_few, shorten
+from muscle.foreign_text import common_start, first_few, shorten
 from muscle.predictions.plain.verdicts import compared_with_reference
 from muscle.predictions.run import Run
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from muscle.errors import DataError
-from muscle.foreign_text import first_few
+from muscle.foreign_text import common_start, first_few
 
 _SEEN = "seen"
 """Marks keys whose effect stands in the records' inputs, so that the records tell better."""
@@ -198,13 +198,3 @@ def _both_values(one: object, other: object) -> str:
     if max(map(len, texts)) > _LIMIT:
         start = max(0, common_start(*texts) - _LIMIT // 3)
     return f"{_excerpt(one, start)} against {_excerpt(other, start)}"
-
-
-def common_start(one: str, other: str) -> int:
-    """Return how many characters two texts begin with alike.
-
-    >>> common_start("a cat", "a cow")
-    3
-    """
-    alike = (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
-    return next(alike, min(len(one), len(other)))

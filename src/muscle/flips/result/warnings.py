@@ -45,15 +45,15 @@ def remarks_on(runs: Sequence[Run], pairs: Mapping[str, Pair], quadrants: Mappin
     found += [sentence for side, pair in pairs.items() for sentence in _about_pair(side, pair, quadrants[side])]
     found += [warning for run in runs for warning in grid_warnings(run)]
     conflicts = ((run.name, told_conflicts(run.frame)) for run in runs)
-    found += _with_names((name, sentence) for name, sentence in conflicts if sentence is not None)
+    found += with_names((name, sentence) for name, sentence in conflicts if sentence is not None)
     return Remarks([*found, *_of_readers(runs, "notes")], _of_readers(runs, "readings"))
 
 
 def _of_readers(runs: Sequence[Run], kind: Literal["notes", "readings"]) -> list[str]:
-    return _with_names((run.name, sentence) for run in runs for sentence in run.metadata.get(kind) or ())
+    return with_names((run.name, sentence) for run in runs for sentence in run.metadata.get(kind) or ())
 
 
-def _with_names(said: Iterable[tuple[str, str]]) -> list[str]:
+def with_names(said: Iterable[tuple[str, str]]) -> list[str]:
     """Return what is said of runs, each sentence once, with the names of the runs that it is about."""
     runs_of: dict[str, list[str]] = {}
     for name, sentence in said:

@@ -12,58 +12,32 @@ from scipy import special
 
 ALPHA = 0.05
 POWER = 0.8
+_REACH = float(special.ndtri(1 - ALPHA / 2) + special.ndtri(POWER))
 
 
-def _reach(alpha: float, power: float) -> float:
-    return float(special.ndtri(1 - alpha / 2) + special.ndtri(power))
-
-
-def minimum_detectable_difference(
-    disagreement: float, items: int, *, alpha: float = ALPHA, power: float = POWER
-) -> float:
-    """Return the smallest difference of accuracy that a test on so many items finds with the power given.
+def minimum_detectable_difference(disagreement: float, items: int) -> float:
+    """Return the smallest difference of accuracy that a test on so many items finds at `ALPHA` with `POWER`.
 
     Args:
         disagreement: rho, share of the items that flip in either direction, (b + c) / n.
         items: m, at least 1.
-        alpha: two-sided level of the test.
-        power: probability of finding it.
 
     >>> round(minimum_detectable_difference(0.10, 1000), 4)
     0.028
     """
-    return min(1.0, _reach(alpha, power) * math.sqrt(disagreement / items))
+    return min(1.0, _REACH * math.sqrt(disagreement / items))
 
 
-def minimum_detectable_mean(deviation: float, items: int, *, alpha: float = ALPHA, power: float = POWER) -> float:
-    """Return the smallest mean difference of a score that so many items show with the power given.
+def minimum_detectable_mean(deviation: float, items: int) -> float:
+    """Return the smallest mean difference of a score that so many items show at `ALPHA` with `POWER`.
 
     Miller 2024 (arXiv 2411.00640), paired: (z_{1-a/2} + z_{1-beta}) sd / sqrt(n).
 
     Args:
         deviation: standard deviation of the items' differences, in the score's unit.
         items: n, at least 1.
-        alpha: two-sided level of the test.
-        power: probability of finding it.
     """
-    return _reach(alpha, power) * deviation / math.sqrt(items)
-
-
-def items_needed(disagreement: float, difference: float, *, alpha: float = ALPHA, power: float = POWER) -> int:
-    """Return how many items it takes to find a difference of accuracy with the power given.
-
-    Args:
-        disagreement: rho, share of the items that flip in either direction, (b + c) / n.
-        difference: of accuracy, in (0, 1].
-        alpha: two-sided level of the test.
-        power: probability of finding it.
-
-    >>> items_needed(0.10, 0.028)
-    1002
-    """
-    if not 0 < difference <= 1:
-        raise ValueError(f"the difference must lie in (0, 1], found {difference}")
-    return max(1, math.ceil(disagreement * (_reach(alpha, power) / difference) ** 2))
+    return _REACH * deviation / math.sqrt(items)
 
 
 def items_to_prove(rate: float, *, confidence: float = 0.95) -> int | None:
@@ -85,7 +59,7 @@ MAX_ITEMS = 10_000_000
 """A question that would take more items is as good as open for ever."""
 
 
-def items_to_tell(rate: float, limit: float, *, alpha: float = ALPHA, power: float = POWER) -> int | None:
+def items_to_tell(rate: float, limit: float, *, alpha: float = ALPHA) -> int | None:
     """Return how many items prove on which side of a limit a rate lies, by its one-sided exact bound.
 
     The bound is that of Clopper and Pearson (1934), as in `muscle.flips.statistics.intervals.upper_bound`.
@@ -94,23 +68,23 @@ def items_to_tell(rate: float, limit: float, *, alpha: float = ALPHA, power: flo
         rate: what the rate is taken to be, in [0, 1].
         limit: in (0, 1).
         alpha: one-sided level.
-        power: probability that the bound lies on the rate's side of the limit.
 
     Returns:
-        None where rate and limit are so close that more than `MAX_ITEMS` would be needed.
+        At how many the bound lies on the rate's side of the limit with probability `POWER`; None where rate and limit
+        are so close that more than `MAX_ITEMS` would be needed.
 
     >>> items_to_tell(0.0, 0.01), items_to_tell(0.005, 0.01), items_to_tell(0.02, 0.01), items_to_tell(0.01, 0.01)
     (299, 2065, 905, None)
     """
     if not (0 <= rate <= 1 and 0 < limit < 1):
         raise ValueError(f"expected a rate in [0, 1] and a limit in (0, 1), found {rate} and {limit}")
-    z_alpha, z_power = (float(special.ndtri(share)) for share in (1 - alpha, power))
+    z_alpha, z_power = (float(special.ndtri(share)) for share in (1 - alpha, POWER))
     reach = z_alpha * math.sqrt(limit * (1 - limit)) + z_power * math.sqrt(rate * (1 - rate))
     if abs(rate - limit) * math.sqrt(MAX_ITEMS) < reach:
         return None
     found = max(1, math.ceil((reach / (rate - limit)) ** 2))
     step = max(1, found // 500)
-    while _power_to_tell(rate, limit, found, alpha) < power:
+    while _power_to_tell(rate, limit, found, alpha) < POWER:
         found += step
     if rate == 0:
         return items_to_prove(limit, confidence=1 - alpha)
@@ -132,9 +106,7 @@ def _power_to_tell(rate: float, limit: float, items: int, alpha: float) -> float
     return float(special.bdtrc(count, items, rate))
 
 
-def items_to_separate(
-    value: float, error: float, limit: float, items: int, *, alpha: float = ALPHA, power: float = POWER
-) -> int | None:
+def items_to_separate(value: float, error: float, limit: float, items: int, *, alpha: float) -> int | None:
     """Return how many items separate an estimate from a limit by its interval, whose width falls as their root.
 
     Miller 2024 (arXiv 2411.00640): n' = n ((z_{1-a} + z_{1-beta}) SE / |value - limit|)^2.
@@ -145,15 +117,15 @@ def items_to_separate(
         limit: what it must come to lie above or below.
         items: n, how many there are.
         alpha: one-sided level of the interval's end.
-        power: probability that the end lies on the value's side.
 
     Returns:
-        None where that would be more than `MAX_ITEMS`.
+        At how many the end lies on the value's side with probability `POWER`; None where that would be more than
+        `MAX_ITEMS`.
 
     >>> items_to_separate(0.0, 0.01, -0.01, 1000, alpha=0.025)
     7849
     """
-    reach = float(special.ndtri(1 - alpha) + special.ndtri(power)) * error
+    reach = float(special.ndtri(1 - alpha) + special.ndtri(POWER)) * error
     distance = abs(value - limit)
     if distance * math.sqrt(MAX_ITEMS) < reach * math.sqrt(items):
         return None

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from muscle.errors import ConfigError, ModelError
-from muscle.foreign_text import visible
+from muscle.foreign_text import common_start, visible
 from muscle.models.base_files import ADAPTER_NOTE, reason_of
 from muscle.models.bases import quiet_libraries
 from muscle.tasks.task import Example, Task
@@ -103,10 +103,7 @@ def _text(task: Task, example: Example, tokenizer: PreTrainedTokenizerBase) -> s
 def _first_difference(ours: str, theirs: str, advice: str) -> Iterator[str]:
     if ours == theirs:
         return
-    place = next(
-        (place for place, (one, other) in enumerate(zip(ours, theirs, strict=False)) if one != other),
-        min(len(ours), len(theirs)),
-    )
+    place = common_start(ours, theirs)
     yield (
         f"its prompt and ours differ from character {place + 1:,} on: its {_around(theirs, place)}, ours "
         f"{_around(ours, place)}; {advice}"
@@ -134,8 +131,7 @@ def _other_tokens(
     mine, other = (list(tokenizer(text, **own)["input_ids"]) for tokenizer in (ours, theirs))
     if mine == other:
         return
-    pairs = enumerate(zip(mine, other, strict=False))
-    place = next((place for place, (a, b) in pairs if a != b), min(len(mine), len(other)))
+    place = common_start(mine, other)
     shown = [
         f"{ids[place]} ({tokenizer.convert_ids_to_tokens(ids[place])!r})" if place < len(ids) else "the end"
         for ids, tokenizer in ((other, theirs), (mine, ours))

@@ -98,6 +98,12 @@ def is_cut_off(error: json.JSONDecodeError) -> bool:
     )
 
 
+def no_utf8(place: str, error: UnicodeDecodeError) -> DataError:
+    """Return the error for bytes that are no text: where they go wrong."""
+    byte = error.object[error.start]  # what the error counts in: without the byte order mark
+    return DataError(f"{place}: expected UTF-8, found byte 0x{byte:02x} at column {error.start + 1}; save it as UTF-8")
+
+
 def no_json(place: str, error: json.JSONDecodeError, expected: str, *, is_last: bool = True) -> DataError:
     """Return the error for a text that is no JSON: where it goes wrong, and what is read.
 
@@ -123,10 +129,7 @@ def _bad_json(path: Path, number: int, line: bytes, error: Exception) -> NoRetur
     if isinstance(error, RecursionError):
         raise DataError(f"{place}: expected a flat JSON object, found one nested too deeply")
     if isinstance(error, UnicodeDecodeError):
-        raise DataError(
-            f"{place}: expected UTF-8, found byte 0x{line[error.start]:02x} at column {error.start + 1}; save "
-            "it as UTF-8"
-        )
+        raise no_utf8(place, error)
     if not isinstance(error, json.JSONDecodeError):  # a number of thousands of digits
         raise DataError(f"{place}: expected one JSON object a line, found {shorten(line)} ({error})")
     raise no_json(place, error, "one JSON object a line", is_last=not line.endswith(b"\n"))
@@ -350,7 +353,8 @@ def json_list(path: Path) -> list[object]:
     except RecursionError:
         raise DataError(f"{path}: expected a JSON list of flat objects, found one nested too deeply") from None
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: expected UTF-8, found byte 0x{data[error.start]:02x}; save it as UTF-8") from None
+        byte = error.object[error.start]
+        raise DataError(f"{path}: expected UTF-8, found byte 0x{byte:02x}; save it as UTF-8") from None
     except json.JSONDecodeError as error:
         raise no_json(f"{path}, line {error.lineno}", error, "a JSON list of objects") from None
     except (ValueError, DataError) as error:

@@ -11,6 +11,7 @@ from muscle.errors import UnclearColumns
 from muscle.foreign_text import listing
 from muscle.predictions.plain.known_names import ANSWERED, ASKED, EXPECTED, IDS, INPUTS, JUDGED, NAMED, plain_name
 from muscle.predictions.plain.usual_names import Rows, are_nearly_verdicts, are_verdicts, said_texts, usual_columns
+from muscle.predictions.records import all_names
 
 _TEXT_MEMBERS = ("content", "text", "value", "answer", "output")
 _MOST_DEEP = 6
@@ -54,15 +55,15 @@ def decision_flags(rows: Rows) -> str:
     A column of right and wrong is a verdict; else two columns of texts are an answer and its reference; else a column
     of numbers is a score. What was asked is named too where it stands inside of another field. "" where nothing could.
     """
-    has_input = "input" in {*usual_columns(rows), *_all_names(rows)}
+    has_input = "input" in {*usual_columns(rows), *all_names(rows)}
     rows = [members(row) for row in rows]
-    asked = next((name for name in _all_names(rows) if not has_input and _is_called(name, ASKED)), None)
+    asked = next((name for name in all_names(rows) if not has_input and _is_called(name, ASKED)), None)
     decision = _decision_flags(rows)
     return f"{decision} {_flag('input', asked)}" if asked and decision else decision
 
 
 def _decision_flags(rows: Rows) -> str:
-    names = _all_names(rows)
+    names = all_names(rows)
     others = [name for name in names if not _is_called(name, (*NAMED, *ASKED, *ANSWERED, *EXPECTED))]
     verdicts = [name for name in others if are_verdicts(rows, name)]
     verdicts = verdicts or [name for name in others if are_nearly_verdicts(rows, name)]
@@ -97,13 +98,13 @@ def refuse_doubtful_score(rows: Rows, columns: Mapping[str, str]) -> None:
         UnclearColumns: it is so.
     """
     said = said_texts(rows, "score")
-    has = {*columns, *_all_names(rows)}
+    has = {*columns, *all_names(rows)}
     if "score" in columns or not _are_numbers(rows, "score") or {"correct", "output"} & has:
         return
     if all(text.strip() in ("0", "1", "0.0", "1.0") for text in said):
         return
     taken = {*columns.values(), *INPUTS[:1], *IDS[:1]}
-    pair = _alike(rows, [name for name in _all_names(rows) if name not in taken and _hold_texts(rows, name)])
+    pair = _alike(rows, [name for name in all_names(rows) if name not in taken and _hold_texts(rows, name)])
     if pair:
         raise UnclearColumns(
             f"field 'score': found numbers beside {listing(pair)}, which often say the same; say which is the output "
@@ -143,7 +144,7 @@ def item_flags(rows: Rows) -> str:
     item = _item_flag(rows)
     columns = {**usual_columns(rows), "input": item.partition("=")[2].strip("'")}
     others = [{name: value for name, value in row.items() if name != columns["input"]} for row in rows]
-    has = {*columns, *_all_names(rows)}
+    has = {*columns, *all_names(rows)}
     is_decided = bool({"correct", "score"} & has) or {"output", "reference"} <= has
     try:
         refuse_doubtful_score(others, columns)
@@ -154,7 +155,7 @@ def item_flags(rows: Rows) -> str:
 
 def _item_flag(rows: Rows) -> str:
     rows = [members(row) for row in rows]
-    different = [name for name in _all_names(rows) if len(set(said_texts(rows, name))) == len(rows)]
+    different = [name for name in all_names(rows) if len(set(said_texts(rows, name))) == len(rows)]
     taken = (*ANSWERED, *EXPECTED)
     ids = [name for name in different if re.search(r"(^|_)(id|key|nr|no|number|name)$", plain_name(name))]
     texts = [
@@ -177,7 +178,7 @@ def version_words(rows: Rows) -> tuple[str, str] | None:
     Returns:
         What to put behind the file's name for the one and the other; None where no two columns are such versions.
     """
-    names = _all_names(rows)
+    names = all_names(rows)
     said: list[tuple[str, str]] = []
     for ours, usual in (("correct", JUDGED), ("output", ANSWERED)):
         groups: dict[str, list[str]] = {}
@@ -200,10 +201,6 @@ def _stem(name: str, usual: Iterable[str]) -> str | None:
     cuts = range(1, len(words))
     stems = [*("_".join(words[:cut]) for cut in reversed(cuts)), *("_".join(words[cut:]) for cut in cuts)]
     return next((stem for stem in stems if stem in usual), None)
-
-
-def _all_names(rows: Rows) -> list[str]:
-    return list(dict.fromkeys(name for row in rows for name in row))
 
 
 def _is_called(path: str, usual: Iterable[str]) -> bool:

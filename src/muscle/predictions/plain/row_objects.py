@@ -16,7 +16,7 @@ import polars as pl
 from muscle.errors import DataError
 from muscle.foreign_text import listing, shorten
 from muscle.predictions.plain.columns import is_number_list, text_of_value
-from muscle.predictions.records import COLUMNS, is_known, unknown_fields
+from muscle.predictions.records import COLUMNS, all_names, is_known, unknown_fields
 from muscle.predictions.run import SCORE_PREFIX, SLICE_PREFIX
 
 CHUNK_ROWS = 50_000
@@ -157,7 +157,7 @@ def _dtype(name: str) -> pl.DataType:
 
 
 def _chunk(rows: list[dict[str, object]]) -> pl.DataFrame:
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    names = all_names(rows)
     frame = pl.DataFrame(
         {name: pl.Series(name, [row.get(name) for row in rows], _dtype(name), strict=False) for name in names}
     )

@@ -30,7 +30,7 @@ from muscle.predictions.plain.known_names import (
     plain_name,
 )
 from muscle.predictions.plain.row_objects import ANSWERED, ASKED, ends_in_answer
-from muscle.predictions.records import is_known
+from muscle.predictions.records import all_names, is_known
 
 Rows = Sequence[Mapping[str, object]]
 """A file's first rows, as it has them."""
@@ -61,7 +61,7 @@ def usual_columns(rows: Rows, given: Mapping[str, str] | None = None, *, is_tabl
 
 def _by_name(rows: Rows, given: Mapping[str, str]) -> dict[str, str]:
     found = dict(given)
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    names = all_names(rows)
     free = {plain_name(name): name for name in reversed(names) if name not in found.values() and not is_known(name)}
     has = {*found, *(name for name in names if is_known(name) and name not in found.values())}
 

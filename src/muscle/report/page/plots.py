@@ -109,10 +109,11 @@ def mark(x: float, y: float, role: Role, title: str) -> Markup:
     return element("svg", element("title", title), shape, x=place(x), y=f"{y:g}", overflow="visible")
 
 
-def estimates(
-    rows: Sequence[EstimateMark], axis: Axis, *, title: str, less_is_better: bool = True, band: bool = True
-) -> Markup:
-    """Draw estimates with their intervals on one axis, one below the other; a band marks the way from first to last."""
+def estimates(rows: Sequence[EstimateMark], axis: Axis, *, title: str, band: bool = True) -> Markup:
+    """Draw estimates with their intervals on one axis, one below the other, of a number of which less is better.
+
+    A band marks the way from first to last.
+    """
     step = 16.0
     height = max(48.0, 16.0 * len(rows) + 16.0)
     top = (height - step * (len(rows) - 1)) / 2
@@ -123,7 +124,7 @@ def estimates(
     if band and len(rows) > 1:
         start, end = rows[0].value, rows[-1].value
         low, high = sorted((start, end))
-        better = (end < start) == less_is_better
+        better = end < start
         marks.append(
             element(
                 "rect",

@@ -16,12 +16,12 @@ def slice_sentences(sliced: TaskSlices, *, binary: bool = True, unit: str = "ite
     return [*concentrated, *simpson_lines(sliced, binary=binary), *small_lines(sliced, unit=unit)]
 
 
-def concentration_lines(sliced: TaskSlices, *, limit: int = MAX_CONCENTRATED, unit: str = "items") -> list[str]:
+def concentration_lines(sliced: TaskSlices, *, unit: str = "items") -> list[str]:
     """Say where negative flips are more frequent than in the rest, beyond chance; the surest first."""
     return [
         f"{row.by} = {row.value}: {value_alone(row.negative_flip_rate, 'rate')} of {count(row.n)} {unit} broke, "
         f"{format_number(row.excess.rest, 'rate')} of the rest (p = {probability(row.excess.bh_p)}, corrected)"
-        for row in [row for row in sliced.concentrated if row.significant][:limit]
+        for row in [row for row in sliced.concentrated if row.significant][:MAX_CONCENTRATED]
     ]
 
 

@@ -37,7 +37,7 @@ from muscle.flips.statistics.arrays import Bools, Floats
 from muscle.foreign_text import listing, outline
 from muscle.predictions.plain.table_files import read_csv
 from muscle.predictions.records import input_hash
-from muscle.route.items import FINGERPRINT_DIGITS, Items
+from muscle.route.items import ANSWER, FINGERPRINT_DIGITS, Items
 
 Word = Literal["old", "new", "both", "neither"]
 """Who is right."""
@@ -90,8 +90,7 @@ class Labels:
 
 def label_keys(items: Items) -> tuple[str, ...]:
     """Return what stands for each item and both answers to it in a list, (items,)."""
-    answer = pl.coalesce(pl.col("choice").cast(pl.String), pl.col("extracted_answer"), pl.col("output"))
-    said = [side.frame.select(answer.str.strip_chars().fill_null("")).to_series() for side in (items.old, items.new)]
+    said = [side.frame.select(ANSWER.str.strip_chars().fill_null("")).to_series() for side in (items.old, items.new)]
     prints = [input_hash(f"{old}\x1f{new}")[:_ANSWERS_DIGITS] for old, new in zip(*said, strict=True)]
     return tuple(f"{item}-{answers}" for item, answers in zip(items.fingerprints, prints, strict=True))
 

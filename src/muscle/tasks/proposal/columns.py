@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from muscle.errors import DataError
 from muscle.predictions.plain.known_names import IDS, INPUTS, REFERENCES, plain_name
+from muscle.predictions.records import all_names
 from muscle.tasks.fields import read_text, read_texts
 from muscle.tasks.own.labels import LabelKind, read_gold
 from muscle.tasks.task import Row
@@ -104,7 +105,7 @@ def find_columns(rows: Sequence[Row], given: Mapping[str, str]) -> Columns:
     Returns:
         What was found; `inputs` may be empty, and `answer` None, where no name tells.
     """
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    names = all_names(rows)
     plain = {name: plain_name(name) for name in names}
     taken = given.get("id")
     id_ = taken or next((name for name in names if plain[name] in IDS and _are_different(rows, name)), None)

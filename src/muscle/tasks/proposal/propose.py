@@ -12,6 +12,7 @@ from pathlib import Path
 from muscle.errors import ConfigError
 from muscle.foreign_text import listing
 from muscle.predictions.plain.known_names import IDS, plain_name
+from muscle.predictions.records import all_names
 from muscle.tasks.proposal.answers import AnswerForm, answer_form
 from muscle.tasks.proposal.columns import Columns, Options, find_columns, reference
 from muscle.tasks.sources import SourceRow
@@ -105,7 +106,7 @@ def propose(path: Path, rows: Sequence[SourceRow], *, columns: Mapping[str, str]
 
 
 def _check_named(rows: Sequence[Row], given: Mapping[str, str]) -> None:
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    names = all_names(rows)
     for ours, theirs in given.items():
         if ours not in FIELDS:
             raise ConfigError(f"--column {ours}={theirs}: expected {', '.join(FIELDS)}, found {ours!r}")
@@ -115,7 +116,7 @@ def _check_named(rows: Sequence[Row], given: Mapping[str, str]) -> None:
 
 
 def _refuse_what_cannot_be_told(path: Path, rows: Sequence[Row], found: Columns, given: Mapping[str, str]) -> None:
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    names = all_names(rows)
     knows_answer = bool(found.answer or found.options or found.chat)
     if knows_answer and (found.inputs or found.chat):
         return

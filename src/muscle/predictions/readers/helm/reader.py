@@ -35,6 +35,7 @@ from muscle.predictions.readers.shared.fields import (
     required,
 )
 from muscle.predictions.readers.shared.json_members import file_objects
+from muscle.predictions.readers.shared.likelihoods import is_binary, right_at_one, scores_first
 from muscle.predictions.readers.shared.own_figures import other_mean
 from muscle.predictions.readers.shared.row_table import RowTable
 from muscle.predictions.readers.shared.values import NOTHING_SET, float_of, known, refuse
@@ -231,15 +232,13 @@ def _with_pick(row: Mapping[str, object]) -> dict[str, object]:
 
 def _main_score_first(frame: pl.DataFrame) -> tuple[pl.DataFrame, str | None]:
     """Put the deciding score first and set `correct` where it knows only 0 and 1."""
+    frame = scores_first(frame, _DECIDING)
     names = [name for name in frame.columns if name.startswith(SCORE_PREFIX)]
-    wanted = [SCORE_PREFIX + name for name in _DECIDING]
-    names.sort(key=lambda name: wanted.index(name) if name in wanted else len(wanted))
-    frame = frame.select(*(name for name in frame.columns if name not in names), *names)
     if not names:
         return frame, None
     frame = frame.with_columns(pl.when(pl.col("error").is_null()).then(pl.col(name)).alias(name) for name in names)
-    if frame[names[0]].drop_nulls().is_in([0.0, 1.0]).all():
-        frame = frame.with_columns((pl.col(names[0]) == 1.0).alias("correct"))
+    if is_binary(frame, names[0]):
+        frame = right_at_one(frame, names[0])
     return frame, names[0].removeprefix(SCORE_PREFIX)
 
 

@@ -12,6 +12,7 @@ from muscle.errors import DataError
 from muscle.foreign_text import listing, shorten
 from muscle.predictions.readers.inspect.header import Header
 from muscle.predictions.readers.shared.fields import count_at, object_at, objects_at, text_at, texts_at
+from muscle.predictions.readers.shared.likelihoods import is_binary, right_at_one, scores_first
 from muscle.predictions.readers.shared.row_table import RowTable, SliceFields
 from muscle.predictions.readers.shared.values import message_text, refuse, text_of
 from muscle.predictions.records import complete
@@ -129,13 +130,9 @@ class LogTable:
         frame = frame.drop(_OWN)
         _refuse_doubles(frame, self._header.where)
         main = f"{SCORE_PREFIX}{self.main}"
-        if main in frame.columns and (self._main.is_graded or frame[main].drop_nulls().is_in([0.0, 1.0]).all()):
-            frame = frame.with_columns((pl.col(main) == 1.0).alias("correct"))
-        scores = sorted(
-            (name for name in frame.columns if name.startswith(SCORE_PREFIX)), key=lambda name: name != main
-        )
-        others = [name for name in frame.columns if not name.startswith(SCORE_PREFIX)]
-        return complete(frame.select(*others, *scores))
+        if main in frame.columns and (self._main.is_graded or is_binary(frame, main)):
+            frame = right_at_one(frame, main)
+        return complete(scores_first(frame, [str(self.main)]))
 
     def _scores(self, values: Mapping[str, object]) -> dict[str, float]:
         """Return the scores that are numbers, as `score.<name>`."""

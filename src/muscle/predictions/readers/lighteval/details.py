@@ -16,7 +16,7 @@ import polars as pl
 from muscle.errors import DataError
 from muscle.predictions.plain.unpacked_size import parquet_size
 from muscle.predictions.readers.shared.fields import list_at
-from muscle.predictions.readers.shared.likelihoods import with_gold_scores
+from muscle.predictions.readers.shared.likelihoods import is_binary, right_at_one, with_gold_scores
 from muscle.predictions.readers.shared.row_table import RowTable, SliceFields
 from muscle.predictions.readers.shared.values import refuse
 from muscle.predictions.records import complete
@@ -248,10 +248,10 @@ def _with_correct(frame: pl.DataFrame) -> tuple[pl.DataFrame, str | None]:
     """Set `correct` from the metric that decides, and take back picks that contradict it."""
     names = [name.removeprefix(SCORE_PREFIX) for name in frame.columns if name.startswith(SCORE_PREFIX)]
     names = [name for name in (*_DECIDING, *names) if name in names and not name.startswith("gold_")]
-    binary = [name for name in names if frame[SCORE_PREFIX + name].drop_nulls().is_in([0.0, 1.0]).all()]
+    binary = [name for name in names if is_binary(frame, SCORE_PREFIX + name)]
     if not binary:
         return frame, names[0] if names else None
-    frame = frame.with_columns((pl.col(SCORE_PREFIX + binary[0]) == 1.0).alias("correct"))
+    frame = right_at_one(frame, SCORE_PREFIX + binary[0])
     if "choice" in frame.columns:
         agrees = pl.col("reference").list.contains(pl.col("output")) == pl.col("correct")
         columns = [pl.when(agrees.fill_null(False)).then(pl.col(name)).alias(name) for name in ("choice", "output")]

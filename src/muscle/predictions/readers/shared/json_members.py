@@ -17,7 +17,7 @@ import orjson
 
 from muscle.errors import DataError
 from muscle.foreign_text import kind_word
-from muscle.predictions.plain.json_lines import check_text, is_cut_off
+from muscle.predictions.plain.json_lines import check_text, is_cut_off, no_utf8
 from muscle.predictions.readers.shared.json_cursor import (
     MAX_BRACKETS,
     MAX_DEPTH,
@@ -83,10 +83,7 @@ def _parse_leniently(data: bytes, where: str) -> object:
     except RecursionError:
         too_deep(where, MAX_DEPTH)
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{where}: expected UTF-8, found byte 0x{data[error.start]:02x} at column {error.start + 1}; save "
-            "it as UTF-8"
-        ) from None
+        raise no_utf8(where, error) from None
     except json.JSONDecodeError as error:
         if is_cut_off(error):
             raise DataError(

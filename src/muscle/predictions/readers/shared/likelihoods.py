@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 
@@ -54,8 +56,16 @@ def judged(frame: pl.DataFrame, deciding: str | None) -> pl.DataFrame:
     column = f"{SCORE_PREFIX}{deciding}"
     if column not in frame.columns or str(deciding).startswith(_CONTINUOUS):
         return frame
-    if not frame[column].drop_nulls().is_in([0.0, 1.0]).all():
-        return frame
+    return right_at_one(frame, column) if is_binary(frame, column) else frame
+
+
+def is_binary(frame: pl.DataFrame, column: str) -> bool:
+    """Tell whether all values of a column are 0 and 1."""
+    return bool(frame[column].drop_nulls().is_in([0.0, 1.0]).all())
+
+
+def right_at_one(frame: pl.DataFrame, column: str) -> pl.DataFrame:
+    """Set `correct`: right where the column is 1."""
     return frame.with_columns((pl.col(column) == 1.0).alias("correct"))
 
 
@@ -71,7 +81,12 @@ def logprob_step(frame: pl.DataFrame) -> float | None:
 
 def ordered(frame: pl.DataFrame) -> pl.DataFrame:
     """Put each task's main score first: those that show the size of a change before those that are 0 or 1."""
-    first = [SCORE_PREFIX + name for name in _FIRST]
+    return scores_first(frame, _FIRST)
+
+
+def scores_first(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """Put the scores behind the other columns, those named before the rest."""
+    first = [SCORE_PREFIX + name for name in names]
     scores = [name for name in frame.columns if name.startswith(SCORE_PREFIX)]
     scores.sort(key=lambda name: first.index(name) if name in first else len(first))
     others = [name for name in frame.columns if not name.startswith(SCORE_PREFIX)]
