@@ -11,6 +11,7 @@ import pytest
 
 from muscle import load_config, update
 from muscle.errors import ConfigError, ModelError, OutputError
+from muscle.files import write_text
 from muscle.pipeline.dry_run import plan_update
 from muscle.pipeline.run_folder import RunFolder, content_of
 from muscle.predictions.records import input_hash
@@ -116,6 +117,18 @@ def test_a_report_without_texts_names_items_by_id_and_hash(inputs, finished):
             input_hash(before["input"], before["choices"]),
         )
         assert before["input"] not in (out / "report.html").read_text() + (out / "report.md").read_text()
+
+
+def test_the_report_says_that_test_items_were_learnt_from(inputs, finished, tmp_path):
+    out = shutil.copytree(finished[0], tmp_path / "run")
+    rows = (inputs / "train.jsonl").read_text().splitlines()[:3] + (inputs / "test.jsonl").read_text().splitlines()
+    write_text(tmp_path / "leaked.jsonl", "\n".join(rows))
+    source = {"task": str(inputs / "tools.yaml"), "train": str(inputs / "train.jsonl")}
+    told = "task tools: 3 of 43 test examples stand in the training data too; its scores are too good"
+    leaked = run(inputs, out, tasks=[{**source, "test": str(tmp_path / "leaked.jsonl")}])
+    assert leaked.report.warnings[0] == told
+    assert told in (out / "report.html").read_text()
+    assert not any("training data" in each for each in finished[1].report.warnings)
 
 
 def test_a_changed_alignment_redoes_only_what_hangs_on_it(inputs, finished):

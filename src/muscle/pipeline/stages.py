@@ -289,7 +289,8 @@ class UpdateStages(UpdateParts):
 
         # Every score is there: comparing needs the memory, not the bases.
         scored, tasks = list(self.scored), list(self.data)
-        return report_stage(self.folder, scored, tasks, self.config.report, trained, self.bases.free)
+        leaks = [data.leak for data in self.data.values() if data.leak]
+        return report_stage(self.folder, scored, tasks, self.config.report, trained, self.bases.free, leaks)
 
     def _place(self, run: str, task: str) -> AdapterPlace:
         """Return where a run's adapter is and how it was trained, once it is."""

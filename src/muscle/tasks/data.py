@@ -50,6 +50,11 @@ class TaskData:
     unlabelled: tuple[Example, ...] = ()
     is_outline: bool = False
 
+    @property
+    def leak(self) -> str | None:
+        """What a reader of scores on the test data must know; None where nothing of it was learnt."""
+        return _told_leak(self.task, self.num_leaked, len(self.test)) if self.num_leaked else None
+
     @cached_property
     def fingerprints(self) -> dict[str, str]:
         """A fingerprint of each part's content: `{"train": ..., "validation": ..., "test": ..., "unlabelled": ...}`."""
@@ -209,13 +214,15 @@ def tell_leaked(task: Task, split: Split, tested: Sequence[Example]) -> int:
     learnt = {example.asked_key for example in (*split.train, *split.validation)}
     num_leaked = sum(example.asked_key in learnt for example in tested)
     if num_leaked:
-        logger.warning(
-            "task %s: %d of %d test examples stand in the training data too; its scores are too good",
-            task.name,
-            num_leaked,
-            len(tested),
-        )
+        logger.warning("%s", _told_leak(task, num_leaked, len(tested)))
     return num_leaked
+
+
+def _told_leak(task: Task, num_leaked: int, num_tested: int) -> str:
+    return (
+        f"task {task.name}: {num_leaked} of {num_tested} test examples stand in the training data too; "
+        "its scores are too good"
+    )
 
 
 def content_fingerprint(examples: Sequence[Example]) -> str:
