@@ -3,12 +3,14 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from helpers.command_line import muscle
 from muscle.errors import ConfigError
 from muscle.leaderboard.result import Leaderboard
+from muscle.pipeline.load_data import load_data
 from muscle.pipeline.run_folder import content_of
 from muscle.sweep.sweep import Part, sweep
 from tiny.update_inputs import write_sweep_inputs
@@ -140,6 +142,17 @@ def test_a_second_run_does_nothing_and_says_the_same(inputs, finished):
     again = sweep(inputs / "update.yaml", out=out)
     assert again.num_stages_run == 0
     assert again.leaderboard.rows == result.leaderboard.rows
+
+
+def test_test_items_that_were_learnt_from_are_told_before_the_numbers(inputs, copied, monkeypatch):
+    def leaking(config, **options):
+        return {name: replace(data, num_leaked=3) for name, data in load_data(config, **options).items()}
+
+    monkeypatch.setattr("muscle.sweep.sweep.load_data", leaking)
+    sweep(inputs / "update.yaml", out=copied)
+    board = json.loads((copied / "leaderboard.json").read_text())
+    assert "test examples stand in the training data too; its scores are too good" in board["notes"][0]
+    assert "stand in the training data too" in (copied / "leaderboard.html").read_text()
 
 
 def test_a_further_variant_trains_nothing_but_itself_and_its_twin(inputs, copied):

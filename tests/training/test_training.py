@@ -74,9 +74,7 @@ def test_a_base_that_gives_no_numbers_is_told_from_a_wild_learning_rate(tmp_path
     task, split = tiny_task(tmp_path, 30)
     base = tiny_base(tmp_path, "broken", seed=1)
     base.model.get_output_embeddings().weight[3] = torch.nan
-    with pytest.raises(
-        ConfigError, match="found nan before training; nothing was learnt yet, so look at the base"
-    ):
+    with pytest.raises(ConfigError, match="found nan before training; nothing was learnt yet, so look at the base"):
         train_task_adapter((tmp_path, task, split, {"new": base}), "new", tmp_path / "adapter")
 
 

@@ -43,6 +43,7 @@ def build_leaderboard(
     old: str,
     new: str,
     title: str | None = None,
+    notes: Sequence[str] = (),
 ) -> Leaderboard:
     """Measure all rows and hold them against their controls.
 
@@ -52,6 +53,7 @@ def build_leaderboard(
         old: the old version's name.
         new: the new version's.
         title: of the update.
+        notes: what a reader must know of the data, before how to read the numbers.
 
     Raises:
         DataError: no seed has an old version and a plain update, or a run cannot be read.
@@ -73,7 +75,7 @@ def build_leaderboard(
         seeds=sorted({seed for group in groups for seed in (*group.old, *group.new)}),
         rows=rows,
         tasks=[_task_board(name, kind, rows, measured) for name, kind in measured.kinds.items()],
-        notes=_reading_notes(rows),
+        notes=[*notes, *_reading_notes(rows)],
     )
 
 

@@ -20,6 +20,7 @@ from muscle.leaderboard.build import build_leaderboard
 from muscle.leaderboard.result import Leaderboard
 from muscle.leaderboard.write import write_leaderboard
 from muscle.models.devices import SLOW
+from muscle.pipeline.load_data import load_data
 from muscle.progress import told_once
 from muscle.sweep.job_stages import update_stages
 from muscle.sweep.jobs import Job, with_needs
@@ -139,8 +140,15 @@ def sweep(
     if results.is_whole:
         _clear_teachers(plan)
     config = plan.config
+    # By now the data is here, or its jobs ran elsewhere.
+    known = load_data(config, split_seed=plan.seeds[0], outlines=True).values()
     leaderboard = build_leaderboard(
-        results.groups(), results.entries(), old=config.old.name, new=config.new.name, title=config.report.title
+        results.groups(),
+        results.entries(),
+        old=config.old.name,
+        new=config.new.name,
+        title=config.report.title,
+        notes=[data.leak for data in known if data.leak],
     )
     write_leaderboard(leaderboard, plan.folder)
     return SweepResult(plan.folder, leaderboard, outcomes)
