@@ -60,8 +60,8 @@ def row(found: Mapping[str, Any], unit: str) -> str | None:
     }
     accuracy = numbers["accuracy"]
     change = change_of(numbers.get("against_plain"))
-    training = found["training"]
-    seconds = f"{training['cpu_seconds']:.0f}" if training else ""
+    took = (found["training"] or {}).get("cpu_seconds")
+    seconds = "" if took is None else f"{took:.0f}"
     cells = [
         found["words"],
         percent(accuracy if isinstance(accuracy, float) else accuracy["value"]),
