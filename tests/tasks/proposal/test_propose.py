@@ -276,3 +276,20 @@ def test_the_command_writes_the_file_beside_the_user_and_the_message_s_command_r
     assert muscle(*words, "--out", "other.yaml", cwd=tmp_path).out.startswith("wrote other.yaml\n")
     assert "--out b.yaml: expected one file to write, found a.yaml" in muscle("init", "a.yaml", "-o", "b.yaml").last
     assert "only read with --task" in muscle("init", "--column", "answer=a", cwd=tmp_path).last
+
+
+def test_the_column_that_is_proposed_is_a_label_and_not_a_language_and_what_is_asked_a_text_and_not_a_number(tmp_path):
+    rows = [
+        {
+            "No.": f"T-{n}",
+            "Text (raw)": f"please help me {n}",
+            "Queue / team": TEAMS[n % 3],
+            "lang": "de" if n % 4 else "en",
+        }
+        for n in range(30)
+    ]
+    path = write(tmp_path, rows)
+    with pytest.raises(ConfigError, match=r"--column 'answer=Queue / team' --out tasks/mine.yaml$"):
+        propose(path, load_rows(path), out=Path("tasks/mine.yaml"))
+    with pytest.raises(ConfigError, match=r"--column 'input=Text \(raw\)'$"):
+        propose(path, load_rows(path), columns={"answer": "Queue / team"})

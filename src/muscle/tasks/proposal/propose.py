@@ -70,13 +70,16 @@ class _Bare(str):
     """A word or a mapping that is written without quotes."""
 
 
-def propose(path: Path, rows: Sequence[SourceRow], *, columns: Mapping[str, str] | None = None) -> Proposal:
+def propose(
+    path: Path, rows: Sequence[SourceRow], *, columns: Mapping[str, str] | None = None, out: Path | None = None
+) -> Proposal:
     """Propose a task for a file of rows.
 
     Args:
         path: the file.
         rows: its rows.
         columns: columns as the user names them: `input`, `answer`, `id`.
+        out: the task's file, for the command that a message ends in.
 
     Raises:
         ConfigError: a column that is named is not there, or no name tells what is asked or which is the answer; the
@@ -86,7 +89,7 @@ def propose(path: Path, rows: Sequence[SourceRow], *, columns: Mapping[str, str]
     given = dict(columns or {})
     _check_named(read, given)
     found = find_columns(read, given)
-    _refuse_what_cannot_be_told(path, read, found, given)
+    _refuse_what_cannot_be_told(path, read, found, given, out)
     written = _Yaml()
     reasons = [f"asked: {listing(found.inputs)}"] if found.inputs else []
     if found.chat:
@@ -115,7 +118,9 @@ def _check_named(rows: Sequence[Row], given: Mapping[str, str]) -> None:
                 raise ConfigError(f"--column {ours}={theirs}: expected a column of {listing(names)}, found {name!r}")
 
 
-def _refuse_what_cannot_be_told(path: Path, rows: Sequence[Row], found: Columns, given: Mapping[str, str]) -> None:
+def _refuse_what_cannot_be_told(
+    path: Path, rows: Sequence[Row], found: Columns, given: Mapping[str, str], out: Path | None
+) -> None:
     names = all_names(rows)
     knows_answer = bool(found.answer or found.options or found.chat)
     if knows_answer and (found.inputs or found.chat):
@@ -123,12 +128,26 @@ def _refuse_what_cannot_be_told(path: Path, rows: Sequence[Row], found: Columns,
     missing = "answer" if not knows_answer else "input"
     free = [name for name in names if plain_name(name) not in IDS and name not in (*given.values(), *found.inputs)]
     free = [name for name in free if name != found.answer] or names
-    guess = free[-1] if missing == "answer" else free[0]
+    guess = _likely_answer(rows, free) if missing == "answer" else _wordiest(rows, free)
     said = [word for ours, theirs in (*given.items(), (missing, guess)) for word in ("--column", f"{ours}={theirs}")]
+    if out is not None and out != Path(f"{path.stem}.yaml"):
+        said += ["--out", str(out)]
     raise ConfigError(
         f"{path}: no column's name tells which is the {missing} (columns: {listing(names)}); say it, for example: "
         f"{shlex.join(['muscle', 'init', '--task', str(path), *said])}"
     )
+
+
+def _likely_answer(rows: Sequence[Row], names: Sequence[str]) -> str:
+    """Return the column with the most values among those whose values come back; the last one if none do."""
+    values = {name: {str(row.get(name)) for row in rows} for name in names}
+    labels = [name for name in names if 1 < len(values[name]) <= len(rows) / 2]
+    return max(labels, key=lambda name: len(values[name]), default=names[-1])
+
+
+def _wordiest(rows: Sequence[Row], names: Sequence[str]) -> str:
+    """Return the column with the longest texts."""
+    return max(names, key=lambda name: sum(len(str(row.get(name) or "")) for row in rows))
 
 
 def _prompt(rows: Sequence[Row], found: Columns, written: _Yaml) -> tuple[str, str]:

@@ -38,7 +38,7 @@ def start_task(source: Path, out: Path, *, columns: Mapping[str, str], force: bo
     if out.exists() and not force:
         raise ConfigError(f"{out}: exists already; --force replaces it")
     rows = load_rows(source)
-    proposal = propose(source, rows, columns=columns)
+    proposal = propose(source, rows, columns=columns, out=out)
     write_text(out, proposal.text)
     task = load_task(out)
     examples, refused = _read_by(task, rows)
