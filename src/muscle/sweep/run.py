@@ -15,8 +15,6 @@ from muscle.progress import set_quiet, show_log
 from muscle.sweep.jobs import Job
 from muscle.sweep.run_job import Outcome, run_job
 
-logger = logging.getLogger(__name__)
-
 STOPPED = "its process was stopped; run the same command again"
 
 

@@ -6,7 +6,6 @@ variant and seed, `leaderboard.*` what came of it.
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,8 +29,6 @@ from muscle.sweep.run import run_jobs
 from muscle.sweep.run_job import Outcome
 from muscle.sweep.variants import UpdateFile
 from muscle.training.reporting import check_reporters
-
-logger = logging.getLogger(__name__)
 
 OF_EVERY_JOB = ("muscle.tasks.data", "muscle.pipeline.loaded_bases", SLOW)
 """Loggers that tell the same of data and bases whenever a job reads them."""

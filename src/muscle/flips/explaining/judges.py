@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from scipy import special
 
 from muscle.errors import DataError
 from muscle.flips.measuring.metrics import ALL, NEW_RIGHT, OLD_RIGHT, accuracy_difference
@@ -29,7 +28,7 @@ from muscle.flips.pairing.items import TaskItems
 from muscle.flips.pairing.join import Joined
 from muscle.flips.statistics.arrays import Floats
 from muscle.flips.statistics.clusters import effective_sample
-from muscle.flips.statistics.intervals import CONFIDENCE, Estimate, Interval, jeffreys, ratio, z_value
+from muscle.flips.statistics.intervals import CONFIDENCE, Estimate, Interval, jeffreys, ratio, t_value, z_value
 from muscle.typed_json import OPTIONAL_KEY
 
 COIN = "so few answers calibrate the judge that it may be no better than a coin"
@@ -188,7 +187,7 @@ def ppi_difference(judged: Floats, labelled: Floats, judged_of_labelled: Floats,
     spread = (float(np.square(rest).sum()) + more) / (n + more) - float(rest.mean()) ** 2
     common = float((judged_of_labelled * rest).mean() - judged_of_labelled.mean() * rest.mean())
     variance = (float(judged.var()) + 2 * common) / judged.size + max(spread, 0.0) / (n - 1)
-    half = float(special.stdtrit(n - 1, 0.5 + CONFIDENCE / 2)) * math.sqrt(max(variance, 0.0))
+    half = t_value(n - 1) * math.sqrt(max(variance, 0.0))
     return Estimate.of(value, Interval(value - half, value + half))
 
 

@@ -158,14 +158,6 @@ def _group_numbers(shared: pl.DataFrame) -> Ints | None:
     return groups.astype(np.int64)
 
 
-def _by_group(values: Floats | Bools, groups: Ints) -> Floats:
-    return np.bincount(groups, weights=values).astype(np.float64)
-
-
-def _grouped_mean(values: Floats, groups: Ints) -> Estimate:
-    return clusters.clustered_mean(_by_group(values, groups), np.bincount(groups).astype(np.float64))
-
-
 def _size_change(
     plain: Floats, candidate: Floats, chosen: tuple[Bools, Bools], groups: Ints | None, why: str
 ) -> Estimate:
@@ -181,7 +173,7 @@ def _size_change(
     value = means[1] - means[0]
     influence = influences[1] - influences[0]
     if groups is not None:
-        return _shifted(_grouped_mean(influence, groups), value)
+        return _shifted(clusters.grouped_mean(influence, groups), value)
     return Estimate.of(value, resampling.linearised(value, influence))
 
 
@@ -223,12 +215,12 @@ def candidate_effect(shared: pl.DataFrame, *, binary: bool, epsilon: float = 0.0
     if shared.is_empty():
         change = Estimate.undefined("no item is scored in all three versions")
     elif groups is not None:
-        change = _grouped_mean(candidate.astype(np.float64) - plain, groups)
+        change = clusters.grouped_mean(candidate.astype(np.float64) - plain, groups)
     else:
         rate = (candidate_only - plain_only) / plain.size
         change = Estimate.of(rate, statistics.newcombe_paired(both, plain_only, candidate_only, neither))
     if groups is not None:
-        grouped = clusters.clustered_test(_by_group(candidate, groups), _by_group(plain, groups))
+        grouped = clusters.clustered_test(clusters.by_group(candidate, groups), clusters.by_group(plain, groups))
         p_value, more_p = grouped.two_sided, grouped.harm
     else:
         test = statistics.mcnemar(candidate_only, plain_only)
@@ -259,7 +251,7 @@ def _percent(plain: Bools, candidate: Bools, groups: Ints | None) -> Estimate:
     if both + candidate_only == 0:
         return Estimate(value, why="no interval for grouped items where the candidate has no negative flip")
     # Of the logarithm of the ratio, by each item's influence on it.
-    spread = _grouped_mean(candidate / candidate.mean() - plain / plain.mean(), groups)
+    spread = clusters.grouped_mean(candidate / candidate.mean() - plain / plain.mean(), groups)
     if spread.low is None or spread.high is None:
         return Estimate(value, why=spread.why)
     low, high = (100 * ((1 + value / 100) * math.exp(end) - 1) for end in (spread.low, spread.high))
@@ -273,7 +265,7 @@ def _accuracy_change(shared: pl.DataFrame, binary: bool, groups: Ints | None, se
     stem = "correct" if binary else "score"
     new, candidate = (shared[f"{stem}_{side}"].to_numpy() for side in ("new", "candidate"))
     if groups is not None:
-        return _grouped_mean(candidate.astype(np.float64) - new, groups)
+        return clusters.grouped_mean(candidate.astype(np.float64) - new, groups)
     if not binary:
         return resampling.bootstrap_mean(candidate - new, seed=seed)
     counts = _counts(new, candidate)

@@ -62,9 +62,7 @@ def _share_of_items(differences: Differences, part: Bools) -> Estimate:
     count = int(part.sum())
     if differences.clusters is None:
         return Estimate.of(count / part.size, statistics.rate(count, part.size))
-    parts = np.bincount(differences.clusters, weights=part).astype(np.float64)
-    wholes = np.bincount(differences.clusters).astype(np.float64)
-    return Estimate.of(count / part.size, clusters.clustered_rate(parts, wholes))
+    return Estimate.of(count / part.size, clusters.grouped_rate(part, differences.clusters))
 
 
 def _mean_of(differences: Differences, values: Floats, chosen: Bools | None = None, why: str = _NO_ITEMS) -> Estimate:
@@ -75,9 +73,7 @@ def _mean_of(differences: Differences, values: Floats, chosen: Bools | None = No
     if differences.clusters is None:
         return resampling.bootstrap_mean(kept, seed=differences.seed)
     groups = differences.clusters if chosen is None else differences.clusters[chosen]
-    return clusters.clustered_mean(
-        np.bincount(groups, weights=kept).astype(np.float64), np.bincount(groups).astype(np.float64)
-    )
+    return clusters.grouped_mean(kept, groups)
 
 
 def score_old(differences: Differences) -> Estimate:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy import special
 
 from muscle.flips.measuring.metrics import (
     ALL,
@@ -29,7 +28,7 @@ from muscle.flips.pairing.items import TaskItems
 from muscle.flips.statistics import intervals as statistics
 from muscle.flips.statistics.arrays import Floats, Ints
 from muscle.flips.statistics.clusters import clustered_test
-from muscle.flips.statistics.intervals import CONFIDENCE, Estimate
+from muscle.flips.statistics.intervals import CONFIDENCE, Estimate, t_value
 
 _CELLS = tuple(f"cell{number}" for number in ALL)
 
@@ -52,7 +51,7 @@ class Spread:
         """Return the ends of the two-sided interval; None where there is no error."""
         if self.error is None:
             return None
-        reach = float(special.stdtrit(self.freedom, 0.5 + confidence / 2)) * self.error
+        reach = t_value(self.freedom, confidence) * self.error
         return self.mean - reach, self.mean + reach
 
 

@@ -37,7 +37,7 @@ from muscle.flips.pairing.items import TaskItems
 from muscle.flips.pairing.pair import Pair
 from muscle.flips.slices.slice_by import parse_slice, slice_values
 from muscle.flips.statistics.arrays import Floats, Ints
-from muscle.flips.statistics.clusters import clustered_rate
+from muscle.flips.statistics.clusters import grouped_rate
 from muscle.flips.statistics.intervals import Estimate, rate
 from muscle.flips.wording import percent
 
@@ -199,8 +199,7 @@ def _shares(repeats: Repeats, judged: ItemVerdicts, options: CompareOptions, fam
         count = judged.count(code)
         interval = rate(count, total)
         if repeats.clusters is not None:
-            parts = np.bincount(repeats.clusters, weights=judged.codes == code).astype(np.float64)
-            interval = clustered_rate(parts, np.bincount(repeats.clusters).astype(np.float64))
+            interval = grouped_rate(judged.codes == code, repeats.clusters)
         shares[word] = Estimate.of(count / total, interval)
     null95, null_p = Estimate.undefined(_NO_NULL), None
     if repeats.kind == "binary":

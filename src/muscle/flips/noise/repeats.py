@@ -188,12 +188,7 @@ def mean_of_items(values: Floats, groups: Ints | None, *, seed: int = 0) -> Esti
         low = reach_low if (signs > 0).all() else -reach_high
         high = -reach_low if moved and (signs < 0).all() else reach_high
         return Estimate(mean, min(low, mean), max(high, mean))
-    if groups is None:
-        found = resampling.bootstrap_mean(values, seed=seed)
-    else:
-        found = clusters.clustered_mean(
-            np.bincount(groups, weights=values).astype(np.float64), np.bincount(groups).astype(np.float64)
-        )
+    found = resampling.bootstrap_mean(values, seed=seed) if groups is None else clusters.grouped_mean(values, groups)
     return found if found.value is None else replace(found, value=_rounded(found.value))
 
 

@@ -184,7 +184,7 @@ def _entry(task: ListedTask, chosen: Mapping[str, Any]) -> Flip:
         new=_answer(new, task.items),
         candidate=None if candidate is None else _answer(candidate, task.items),
         size=size,
-        slices=_slices(task, (new, old), chosen["pair"]),
+        slices=_slices(task, (new, old), chosen["place"]),
         margin=leads if leads.old is not None or leads.new is not None else None,
         within_noise=chosen["within"],
         cause=task.causes.of(chosen["pair"]) if task.causes else None,
@@ -195,7 +195,7 @@ def _entry(task: ListedTask, chosen: Mapping[str, Any]) -> Flip:
     )
 
 
-def _slices(task: ListedTask, rows: Sequence[Mapping[str, Any]], pair: int) -> dict[str, str]:
+def _slices(task: ListedTask, rows: Sequence[Mapping[str, Any]], place: int) -> dict[str, str]:
     """Return the slices that an item is in: those of its records, then those that the task was cut into."""
     found = {
         name.removeprefix(SLICE_PREFIX): value
@@ -203,7 +203,6 @@ def _slices(task: ListedTask, rows: Sequence[Mapping[str, Any]], pair: int) -> d
         for name, value in row.items()
         if name.startswith(SLICE_PREFIX) and value is not None
     }
-    place = int(task.items.frame["pair"].search_sorted(pair))
     values = {cut.by.name: cut.values[place] for cut in task.cuts if cut.skipped is None}
     return found | {name: value for name, value in values.items() if value is not None}
 
@@ -232,7 +231,8 @@ def list_flips(tasks: Sequence[ListedTask], *, limit: int = MAX_FLIPS, seed: int
         found = _flipped(task)
         keys = task.old_vs_new.old.select("id", "filter", "repeat")[found["pair"]]
         columns = pl.concat([with_items(found, task), keys], how="horizontal")
-        parts.append(columns.with_columns(task=pl.lit(number)))
+        place = task.items.frame["pair"].search_sorted(found["pair"])
+        parts.append(columns.with_columns(task=pl.lit(number), place=place))
     everything = pl.concat(parts) if parts else pl.DataFrame(schema={"kind": pl.String})
     counts = dict(everything.group_by("kind").len().iter_rows())
     totals = FlipCounts(*(int(counts.get(kind, 0)) for kind in KINDS))

@@ -11,7 +11,7 @@ from scipy import special
 from muscle.flips.measuring.metrics import ALL, NEGATIVE
 from muscle.flips.measuring.tally import Tally
 from muscle.flips.statistics.counts import upper_tail
-from muscle.flips.statistics.intervals import CONFIDENCE, Interval, newcombe_independent
+from muscle.flips.statistics.intervals import Interval, newcombe_independent, t_value
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,6 @@ def _clustered(part: Tally, whole: Tally, rate: float, rest: float) -> Concentra
     if groups < 3 or variance == 0:
         return Concentration(excess, None, rest, 1.0)
     error = math.sqrt(variance * groups / (groups - 1))
-    reach = float(special.stdtrit(groups - 1, 0.5 + CONFIDENCE / 2)) * error
+    reach = t_value(groups - 1) * error
     p_value = float(special.stdtr(groups - 1, -excess / error))
     return Concentration(excess, Interval(excess - reach, excess + reach), rest, p_value)

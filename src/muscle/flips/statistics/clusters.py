@@ -9,14 +9,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 
-from muscle.flips.statistics.arrays import Floats
+from muscle.flips.statistics.arrays import Bools, Floats, Ints
 from muscle.flips.statistics.counts import log_choose
-from muscle.flips.statistics.intervals import CONFIDENCE, Estimate, Interval, clopper_pearson, z_value
-
-Ints = NDArray[np.int64]
+from muscle.flips.statistics.intervals import CONFIDENCE, Estimate, Interval, clopper_pearson, t_value, z_value
 
 
 @dataclass(frozen=True)
@@ -53,12 +50,12 @@ def effective_sample(parts: Floats, wholes: Floats, *, confidence: float = CONFI
     variance = num_clusters / (num_clusters - 1) * float(np.square(residuals).sum()) / total**2
     if variance == 0:
         return EffectiveSample(value * total, total)
-    quantile = float(special.stdtrit(num_clusters - 1, 0.5 + confidence / 2))
+    quantile = t_value(num_clusters - 1, confidence)
     effective = min(value * (1 - value) / variance, total) * (z_value(confidence) / quantile) ** 2
     return EffectiveSample(value * effective, effective)
 
 
-def clustered_rate(parts: Floats, wholes: Floats, *, confidence: float = CONFIDENCE) -> Interval:
+def clustered_rate(parts: Floats, wholes: Floats) -> Interval:
     """Return the interval of a rate whose items come in clusters: the exact one at the effective sample size.
 
     Korn and Graubard (1998) choose Clopper and Pearson's here, as the variance between clusters is itself uncertain.
@@ -66,13 +63,12 @@ def clustered_rate(parts: Floats, wholes: Floats, *, confidence: float = CONFIDE
     Args:
         parts: (clusters,) successes in each cluster.
         wholes: (clusters,) trials in each cluster, their sum above 0: the denominator.
-        confidence: two-sided level, in (0, 1).
     """
-    sample = effective_sample(parts, wholes, confidence=confidence)
-    return clopper_pearson(sample.count, sample.total, confidence=confidence)
+    sample = effective_sample(parts, wholes)
+    return clopper_pearson(sample.count, sample.total)
 
 
-def clustered_mean(sums: Floats, sizes: Floats, *, confidence: float = CONFIDENCE) -> Estimate:
+def clustered_mean(sums: Floats, sizes: Floats) -> Estimate:
     """Return a mean over items with the cluster-robust interval.
 
     Miller 2024 (arXiv 2411.00640): SE = sqrt(sum_g (sum_{i in g} (d_i - d))^2) / n, here with the factor
@@ -81,7 +77,6 @@ def clustered_mean(sums: Floats, sizes: Floats, *, confidence: float = CONFIDENC
     Args:
         sums: (clusters,) sum of the values in each cluster.
         sizes: (clusters,) number of items in each cluster; their sum, n, is the denominator.
-        confidence: two-sided level, in (0, 1).
     """
     sums, sizes = sums[sizes > 0], sizes[sizes > 0]
     if sizes.size == 0:
@@ -92,8 +87,23 @@ def clustered_mean(sums: Floats, sizes: Floats, *, confidence: float = CONFIDENC
         return Estimate(value, why="one cluster has no interval")
     residuals = sums - value * sizes
     error = math.sqrt(sizes.size / (sizes.size - 1) * float(np.square(residuals).sum())) / total
-    reach = float(special.stdtrit(sizes.size - 1, 0.5 + confidence / 2)) * error
+    reach = t_value(sizes.size - 1) * error
     return Estimate(value, value - reach, value + reach)
+
+
+def by_group(values: Floats | Bools, groups: Ints) -> Floats:
+    """Return the sum of the items' values in each group, (groups,); groups are numbered from 0, (items,)."""
+    return np.bincount(groups, weights=values).astype(np.float64)
+
+
+def grouped_rate(counted: Bools, groups: Ints) -> Interval:
+    """Return `clustered_rate` of the items that count, (items,), given the group of each, (items,)."""
+    return clustered_rate(by_group(counted, groups), np.bincount(groups).astype(np.float64))
+
+
+def grouped_mean(values: Floats, groups: Ints) -> Estimate:
+    """Return `clustered_mean` of the items' values, (items,), given the group of each, (items,)."""
+    return clustered_mean(by_group(values, groups), np.bincount(groups).astype(np.float64))
 
 
 @dataclass(frozen=True)

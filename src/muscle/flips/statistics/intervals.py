@@ -64,7 +64,12 @@ def z_value(confidence: float) -> float:
     return float(special.ndtri(0.5 + confidence / 2))
 
 
-def wilson(count: float, total: float, *, confidence: float = CONFIDENCE) -> Interval:
+def t_value(freedom: float, confidence: float = CONFIDENCE) -> float:
+    """Return the quantile of a two-sided level of Student's t with so many degrees of freedom."""
+    return float(special.stdtrit(freedom, 0.5 + confidence / 2))
+
+
+def wilson(count: float, total: float) -> Interval:
     """Return the score interval of a rate.
 
     Wilson, JASA 22 (1927) 209-212.
@@ -72,28 +77,25 @@ def wilson(count: float, total: float, *, confidence: float = CONFIDENCE) -> Int
     Args:
         count: successes, from 0 to total.
         total: trials, at least 1: the denominator of the rate.
-        confidence: two-sided level, in (0, 1).
 
     >>> wilson(81, 263)  # Newcombe 1998: 0.2553 to 0.3662
     Interval(low=0.255..., high=0.366...)
     """
     _check_count(count, total)
-    centre, half = _wilson(count / total, total, confidence)
+    centre, half = _wilson(count / total, total)
     # Rounding must not move the ends off 0 and 1, which they equal at the borders.
     return Interval(0.0 if count == 0 else centre - half, 1.0 if count == total else centre + half)
 
 
-def _wilson(rate: Numbers, total: Numbers, confidence: float) -> tuple[Numbers, Numbers]:
+def _wilson(rate: Numbers, total: Numbers) -> tuple[Numbers, Numbers]:
     """Return centre and half width of Wilson's interval, of a number or elementwise."""
-    z = z_value(confidence)
+    z = z_value(CONFIDENCE)
     shrunk = 1 + z * z / total
     spread = rate * (1 - rate) / total + z * z / (4 * total * total)
     return (rate + z * z / (2 * total)) / shrunk, z / shrunk * spread**0.5
 
 
-def newcombe_independent(
-    count: float, total: float, other_count: float, other_total: float, *, confidence: float = CONFIDENCE
-) -> Interval:
+def newcombe_independent(count: float, total: float, other_count: float, other_total: float) -> Interval:
     """Return the interval of a difference of two independent rates, other minus first.
 
     Newcombe, Statistics in Medicine 17 (1998) 873-890, method 10: the two Wilson intervals, squared and added.
@@ -103,16 +105,12 @@ def newcombe_independent(
         total: its trials, at least 1.
         other_count: successes of the other.
         other_total: its trials, at least 1.
-        confidence: two-sided level, in (0, 1).
 
     >>> newcombe_independent(56, 70, 48, 80)  # his example: 0.0524 to 0.3339 for first minus other
     Interval(low=-0.333..., high=-0.052...)
     """
     rate, other = count / total, other_count / other_total
-    one, two = (
-        wilson(count, total, confidence=confidence),
-        wilson(other_count, other_total, confidence=confidence),
-    )
+    one, two = wilson(count, total), wilson(other_count, other_total)
     difference = other - rate
     return Interval(
         difference - math.hypot(other - two.low, one.high - rate),
@@ -134,7 +132,7 @@ def newcombe_of_items(right_old: Ints, num_old: Ints, right_new: Ints, num_new: 
     """
     old, new = right_old / num_old, right_new / num_new
     (old_centre, old_half), (new_centre, new_half) = (
-        _wilson(rate, num.astype(np.float64), CONFIDENCE) for rate, num in ((old, num_old), (new, num_new))
+        _wilson(rate, num.astype(np.float64)) for rate, num in ((old, num_old), (new, num_new))
     )
     down = np.hypot(new - (new_centre - new_half), old_centre + old_half - old)
     up = np.hypot(new_centre + new_half - new, old - (old_centre - old_half))
@@ -158,7 +156,7 @@ def clopper_pearson(count: float, total: float, *, confidence: float = CONFIDENC
     return Interval(low, high)
 
 
-def jeffreys(count: float, total: float, *, confidence: float = CONFIDENCE) -> Interval:
+def jeffreys(count: float, total: float) -> Interval:
     """Return the interval of a rate under Jeffreys' prior.
 
     For a few trials it is nearer to its level than Wilson's next to 0 and 1.
@@ -167,10 +165,9 @@ def jeffreys(count: float, total: float, *, confidence: float = CONFIDENCE) -> I
     Args:
         count: successes, from 0 to total.
         total: trials, at least 1: the denominator of the rate.
-        confidence: two-sided level, in (0, 1).
     """
     _check_count(count, total)
-    tail, a, b = (1 - confidence) / 2, count + 0.5, total - count + 0.5
+    tail, a, b = (1 - CONFIDENCE) / 2, count + 0.5, total - count + 0.5
     low = 0.0 if count == 0 else float(special.betaincinv(a, b, tail))
     return Interval(low, 1.0 if count == total else float(special.betaincinv(a, b, 1 - tail)))
 
@@ -231,21 +228,18 @@ def _check_count(count: float, total: float) -> None:
         raise ValueError(f"a rate needs 0 <= count <= total and total > 0, found {count} of {total}")
 
 
-def rate(count: float, total: float, *, confidence: float = CONFIDENCE) -> Interval:
+def rate(count: float, total: float) -> Interval:
     """Return the interval of a rate: Wilson's, or the exact one where fewer than 5 are on one side.
 
     Args:
         count: successes, from 0 to total; need not be whole where `total` is an effective sample size.
         total: trials, above 0: the denominator of the rate.
-        confidence: two-sided level, in (0, 1).
     """
     exact = min(count, total - count) < TINY_COUNT
-    return (clopper_pearson if exact else wilson)(count, total, confidence=confidence)
+    return (clopper_pearson if exact else wilson)(count, total)
 
 
-def newcombe_paired(
-    both: int, first_only: int, second_only: int, neither: int, *, confidence: float = CONFIDENCE
-) -> Interval:
+def newcombe_paired(both: int, first_only: int, second_only: int, neither: int) -> Interval:
     """Return the interval of a difference of two paired rates, second minus first.
 
     Newcombe, Statistics in Medicine 17 (1998) 2635-2650, method 10: the two Wilson intervals, put together
@@ -256,15 +250,14 @@ def newcombe_paired(
         first_only: items that succeed in the first only.
         second_only: items that succeed in the second only.
         neither: items that succeed in neither. The denominator is the sum of all four.
-        confidence: two-sided level, in (0, 1).
 
     >>> newcombe_paired(36, 12, 2, 0)  # his example: 0.0569 to 0.3404 for first minus second
     Interval(low=-0.340..., high=-0.056...)
     """
     total = both + first_only + second_only + neither
     first, second = (both + first_only) / total, (both + second_only) / total
-    wilson_first = wilson(both + first_only, total, confidence=confidence)
-    wilson_second = wilson(both + second_only, total, confidence=confidence)
+    wilson_first = wilson(both + first_only, total)
+    wilson_second = wilson(both + second_only, total)
     margins = (both + first_only) * (second_only + neither) * (both + second_only) * (first_only + neither)
     product = both * neither - first_only * second_only
     corrected = max(product - total / 2, 0.0) if product > 0 else float(product)
@@ -322,14 +315,12 @@ def mcnemar(negative: int, positive: int) -> McNemar:
     return McNemar(exact, mid_p, harm)
 
 
-def _log_interval(value: float, variance: float, confidence: float) -> Interval:
-    reach = z_value(confidence) * math.sqrt(max(variance, 0.0))
+def _log_interval(value: float, variance: float) -> Interval:
+    reach = z_value(CONFIDENCE) * math.sqrt(max(variance, 0.0))
     return Interval(value * math.exp(-reach), value * math.exp(reach))
 
 
-def relative_rate(
-    both_right: int, negative: int, positive: int, both_wrong: int, *, confidence: float = CONFIDENCE
-) -> Interval:
+def relative_rate(both_right: int, negative: int, positive: int, both_wrong: int) -> Interval:
     """Return the interval of the relative negative flip rate, b n / ((a + b)(b + d)).
 
     Delta method on its logarithm, the four cells multinomial (Agresti, Categorical Data Analysis, 2013,
@@ -341,18 +332,17 @@ def relative_rate(
         negative: b.
         positive: c.
         both_wrong: d; the old version has something right (a + b > 0), the new something wrong (b + d > 0).
-        confidence: two-sided level, in (0, 1).
     """
     a, b, c, d = (x + (0.5 if negative == 0 else 0.0) for x in (both_right, negative, positive, both_wrong))
     total, old_right, new_wrong = a + b + c + d, a + b, b + d
     by_b = 1 / b - 1 / old_right - 1 / new_wrong
     # The weighted sum of the derivatives is 1 - 1 - 1.
     variance = b * by_b**2 + a / old_right**2 + d / new_wrong**2 - 1 / total
-    interval = _log_interval(b * total / (old_right * new_wrong), variance, confidence)
+    interval = _log_interval(b * total / (old_right * new_wrong), variance)
     return Interval(0.0, interval.high) if negative == 0 else interval
 
 
-def paired_ratio(both: int, first_only: int, second_only: int, *, confidence: float = CONFIDENCE) -> Interval:
+def paired_ratio(both: int, first_only: int, second_only: int) -> Interval:
     """Return the interval of a ratio of two paired rates, second by first.
 
     Delta method on the logarithm: Nam and Blackwelder, Statistics in Medicine 21 (2002) 689-699. With an
@@ -362,12 +352,11 @@ def paired_ratio(both: int, first_only: int, second_only: int, *, confidence: fl
         both: items that count in both.
         first_only: items that count in the first only.
         second_only: items that count in the second only.
-        confidence: two-sided level, in (0, 1).
     """
     empty = both + second_only == 0
     both_, one, two = (x + (0.5 if empty else 0.0) for x in (both, first_only, second_only))
     variance = (one + two) / ((both_ + one) * (both_ + two))
-    interval = _log_interval((both_ + two) / (both_ + one), variance, confidence)
+    interval = _log_interval((both_ + two) / (both_ + one), variance)
     return Interval(0.0, interval.high) if empty else interval
 
 

@@ -26,9 +26,7 @@ def _atoms(ordered: Floats) -> tuple[Floats, NDArray[np.int64]]:
     return np.add.reduceat(ordered, starts) / counts, counts
 
 
-def bootstrap_mean(
-    values: Floats, *, confidence: float = CONFIDENCE, resamples: int = RESAMPLES, seed: int = 0
-) -> Estimate:
+def bootstrap_mean(values: Floats, *, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
     """Return the mean of values with a bootstrap interval.
 
     Bias-corrected and accelerated percentiles: Efron, JASA 82 (1987) 171-185; the acceleration of a mean is
@@ -37,7 +35,6 @@ def bootstrap_mean(
 
     Args:
         values: (n,), finite.
-        confidence: two-sided level, in (0, 1).
         resamples: number of bootstrap samples.
         seed: of the resampling; the same seed gives the same interval.
 
@@ -61,14 +58,14 @@ def bootstrap_mean(
     spread = math.sqrt(np.average(centred**2, weights=counts))
     # Divided by the spread first: the cube of a tiny spread is zero.
     skewness = float(np.average((centred / spread) ** 3, weights=counts)) if spread > 0 else 0.0
-    return Estimate.of(mean, _bca(means, mean, skewness / (6 * math.sqrt(values.size)), confidence))
+    return Estimate.of(mean, _bca(means, mean, skewness / (6 * math.sqrt(values.size))))
 
 
-def _bca(sorted_means: Floats, mean: float, acceleration: float, confidence: float) -> Interval:
+def _bca(sorted_means: Floats, mean: float, acceleration: float) -> Interval:
     """Return the bias-corrected and accelerated percentiles of bootstrap means."""
     below = np.searchsorted(sorted_means, mean, "left") + np.searchsorted(sorted_means, mean, "right")
     share = float(np.clip(below / 2, 1, sorted_means.size - 1)) / sorted_means.size
-    bias, z = float(special.ndtri(share)), z_value(confidence)
+    bias, z = float(special.ndtri(share)), z_value(CONFIDENCE)
 
     def level(side: float) -> float:
         shifted = bias + side
@@ -78,7 +75,7 @@ def _bca(sorted_means: Floats, mean: float, acceleration: float, confidence: flo
     return Interval(float(low), float(high))
 
 
-def linearised(value: float, influence: Floats, *, confidence: float = CONFIDENCE) -> Interval:
+def linearised(value: float, influence: Floats) -> Interval:
     """Return the normal interval of a statistic from its influence on each item.
 
     The infinitesimal jackknife (Efron, The Jackknife, the Bootstrap and Other Resampling Plans, 1982, ch. 6):
@@ -87,7 +84,6 @@ def linearised(value: float, influence: Floats, *, confidence: float = CONFIDENC
     Args:
         value: the statistic.
         influence: (n,), mean zero.
-        confidence: two-sided level, in (0, 1).
     """
-    reach = z_value(confidence) * math.sqrt(float(np.square(influence).sum())) / influence.size
+    reach = z_value(CONFIDENCE) * math.sqrt(float(np.square(influence).sum())) / influence.size
     return Interval(value - reach, value + reach)
