@@ -248,15 +248,18 @@ def test_the_floor_is_the_old_recipe_with_another_seed(inputs, finished):
 
 
 def test_the_floor_of_a_given_old_adapter_says_that_its_recipe_is_not_known(inputs, finished, tmp_path, caplog):
-    out, _ = finished
-    given = {"base": "old", "adapters": {"tools": str(out / "adapters" / "old" / "tools")}}
-    config = load_config(
-        inputs / "update.yaml", overrides={"output": str(tmp_path), "old": given, "evaluation.floor": True}
-    )
+    given = {"base": "old", "adapters": {"tools": str(finished[0] / "adapters" / "old" / "tools")}}
+    out = shutil.copytree(finished[0], tmp_path / "run")
+    shutil.rmtree(out / "adapters" / "floor", ignore_errors=True)
+    changes = {"old": given, "evaluation.floor": True}
+    told = "task tools: the old adapter is given; the floor is trained with this file's lora and training"
     with caplog.at_level("INFO"):
-        states = {stage.name: stage.state for stage in plan_update(config).stages}
+        plan = plan_update(load_config(inputs / "update.yaml", overrides={"output": str(out), **changes}))
+    states = {stage.name: stage.state for stage in plan.stages}
     assert (states["finetune old/tools"], states["floor tools"]) == ("given", "to run")
-    assert "floor tools: the old adapter is given" in caplog.text
+    assert told in caplog.text
+    assert told in run(inputs, out, **changes).report.warnings[0]
+    assert told not in " ".join(run(inputs, out, old=given).report.warnings)
 
 
 def test_an_adapter_of_another_base_is_refused_before_training(inputs, finished, tmp_path):

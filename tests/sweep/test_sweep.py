@@ -155,6 +155,22 @@ def test_test_items_that_were_learnt_from_are_told_before_the_numbers(inputs, co
     assert "stand in the training data too" in (copied / "leaderboard.html").read_text()
 
 
+def test_controls_of_given_adapters_may_be_another_recipe_which_is_told_before_the_numbers(inputs, copied):
+    (tasks,) = copied.glob("groups/*/seed-0/tasks")
+    given = {
+        side: {"base": str(inputs / side), "adapters": {"tools": str(tasks / "adapters" / side / "tools")}}
+        for side in ("old", "new")
+    }
+    overrides = {**given, "sweep.seeds": [0]}
+    for controls in (True, False):
+        board = sweep(inputs / "update.yaml", overrides=overrides, out=copied, controls=controls, only=["old"])
+        told = [note for note in board.leaderboard.notes if "adapter is given; the" in note]
+        assert [note.split(" is trained")[0] for note in told] == [
+            "task tools: the old adapter is given; the floor",
+            "task tools: the new adapter is given; the twin",
+        ][: 2 * controls]
+
+
 def test_a_further_variant_trains_nothing_but_itself_and_its_twin(inputs, copied):
     vary = {"alignment.mask": [*VARY["alignment.mask"], "old_always"]}
     result = sweep(inputs / "update.yaml", overrides={"sweep.vary": vary, "sweep.seeds": [0]}, out=copied)

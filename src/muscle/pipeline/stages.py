@@ -24,7 +24,7 @@ from muscle.pipeline.report.read_training import AdapterPlace, read_training
 from muscle.pipeline.report.write_report import report_stage
 from muscle.pipeline.run_folder import content_of
 from muscle.pipeline.stage import Stage
-from muscle.pipeline.update_parts import UpdateParts
+from muscle.pipeline.update_parts import UpdateParts, recipe_notes
 from muscle.predictions.run import METADATA_FILE
 from muscle.provenance import versions
 from muscle.tasks import TaskData
@@ -45,6 +45,8 @@ class UpdateStages(UpdateParts):
         Raises:
             MuscleError: a task, its data or a base is missing or wrong.
         """
+        for note in self._recipe_notes:
+            logger.info("%s", note)
         stages: list[Stage] = []
         for data in self.data.values():
             stages += [self.finetune(side, data) for side in self.sides]
@@ -66,9 +68,11 @@ class UpdateStages(UpdateParts):
 
     def train_floor(self, data: TaskData) -> Stage:
         """The old recipe again with another seed: what it breaks of its own old answers, no update involved."""
-        if data.task.name in self.given("old"):
-            logger.info("floor %s: the old adapter is given; its recipe may be another than here", data.task.name)
         return self._task_adapter("floor", "old", data, self._floor_training)
+
+    @property
+    def _recipe_notes(self) -> list[str]:
+        return recipe_notes(self.given("old"), "old", "floor") if self.config.evaluation.floor else []
 
     @property
     def _floor_training(self) -> TrainingSettings:
@@ -289,8 +293,8 @@ class UpdateStages(UpdateParts):
 
         # Every score is there: comparing needs the memory, not the bases.
         scored, tasks = list(self.scored), list(self.data)
-        leaks = [data.leak for data in self.data.values() if data.leak]
-        return report_stage(self.folder, scored, tasks, self.config.report, trained, self.bases.free, leaks)
+        notes = [*(data.leak for data in self.data.values() if data.leak), *self._recipe_notes]
+        return report_stage(self.folder, scored, tasks, self.config.report, trained, self.bases.free, notes)
 
     def _place(self, run: str, task: str) -> AdapterPlace:
         """Return where a run's adapter is and how it was trained, once it is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
@@ -98,3 +99,18 @@ class UpdateParts:
             lambda side: [self.fingerprints[side], self.templates(side)],
             self.record,
         )
+
+
+def recipe_notes(given: Iterable[str], side: Side, control: str) -> list[str]:
+    """Return of given adapters that a control, which is to be their recipe run again, may be another one: a line each.
+
+    Args:
+        given: the tasks that have one.
+        side: whose adapters they are.
+        control: what is trained.
+    """
+    return [
+        f"task {name}: the {side} adapter is given; the {control} is trained with this file's lora and training, and "
+        "can be read as one only if that adapter was trained so too"
+        for name in given
+    ]

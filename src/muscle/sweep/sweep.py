@@ -20,6 +20,7 @@ from muscle.leaderboard.result import Leaderboard
 from muscle.leaderboard.write import write_leaderboard
 from muscle.models.devices import SLOW
 from muscle.pipeline.load_data import load_data
+from muscle.pipeline.update_parts import recipe_notes
 from muscle.progress import told_once
 from muscle.sweep.job_stages import update_stages
 from muscle.sweep.jobs import Job, with_needs
@@ -139,13 +140,16 @@ def sweep(
     config = plan.config
     # By now the data is here, or its jobs ran elsewhere.
     known = load_data(config, split_seed=plan.seeds[0], outlines=True).values()
+    again: list[str] = []
+    if controls and config.sweep.controls:
+        again = [*recipe_notes(config.old.adapters, "old", "floor"), *recipe_notes(config.new.adapters, "new", "twin")]
     leaderboard = build_leaderboard(
         results.groups(),
         results.entries(),
         old=config.old.name,
         new=config.new.name,
         title=config.report.title,
-        notes=[data.leak for data in known if data.leak],
+        notes=[*(data.leak for data in known if data.leak), *again],
     )
     write_leaderboard(leaderboard, plan.folder)
     return SweepResult(plan.folder, leaderboard, outcomes)

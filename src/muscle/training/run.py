@@ -128,7 +128,7 @@ def train(
         from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
         unset_hf_deepspeed_config()  # or transformers would load the next base in shards
-    return _result_of(trainer.state, settings, description, f"eval_{picked_by}"), weights
+    return _result_of(trainer.state, description, f"eval_{picked_by}"), weights
 
 
 def trained_weights(trainer: Trainer) -> dict[str, Tensor]:
@@ -145,7 +145,7 @@ def trained_weights(trainer: Trainer) -> dict[str, Tensor]:
     }
 
 
-def _result_of(state: TrainerState, settings: TrainingSettings, description: str, picked_by: str) -> TrainingResult:
+def _result_of(state: TrainerState, description: str, picked_by: str) -> TrainingResult:
     told = json.loads(json.dumps(state.log_history))
     log = [line for line in told if line["step"]]
     before = next((line[picked_by] for line in told if not line["step"]), None)

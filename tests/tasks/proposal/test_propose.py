@@ -219,7 +219,7 @@ def test_where_no_name_tells_the_message_ends_in_a_command_that_does(tmp_path):
         propose(path, load_rows(path))
     said = str(refused.value)
     assert "(columns: foo, bar, kind of)" in said
-    assert said.endswith(f"muscle init --task {path} --column 'answer=kind of'")
+    assert said.endswith(f"muscle init --task {path} --column 'answer=kind of' --column input=foo")
     with pytest.raises(ConfigError) as refused:
         propose(path, load_rows(path), columns={"answer": "kind of"})
     assert str(refused.value).endswith("--column 'answer=kind of' --column input=foo")
@@ -267,13 +267,12 @@ def test_the_command_writes_the_file_beside_the_user_and_the_message_s_command_r
     refused = muscle("init", "--task", "rows.jsonl", cwd=tmp_path)
     assert refused.code == 3
     words = shlex.split(refused.last.partition("for example: muscle ")[2])
-    again = muscle(*words, cwd=tmp_path)
-    words = shlex.split(again.last.partition("for example: muscle ")[2])
     done = muscle(*words, cwd=tmp_path)
     assert done.code == 0 and done.out.startswith("wrote rows.yaml\n")
     assert all(len(line) <= 80 for line in done.out.split("Next,")[0].splitlines())
     assert get_task(tmp_path / "rows.yaml").kind == "choice"
     assert muscle(*words, "--out", "other.yaml", cwd=tmp_path).out.startswith("wrote other.yaml\n")
+    assert [get_task(tmp_path / f"{name}.yaml").name for name in ("rows", "other")] == ["rows", "other"]
     assert "--out b.yaml: expected one file to write, found a.yaml" in muscle("init", "a.yaml", "-o", "b.yaml").last
     assert "only read with --task" in muscle("init", "--column", "answer=a", cwd=tmp_path).last
 
@@ -289,7 +288,8 @@ def test_the_column_that_is_proposed_is_a_label_and_not_a_language_and_what_is_a
         for n in range(30)
     ]
     path = write(tmp_path, rows)
-    with pytest.raises(ConfigError, match=r"--column 'answer=Queue / team' --out tasks/mine.yaml$"):
+    both = r"--column 'answer=Queue / team' --column 'input=Text \(raw\)' --out tasks/mine.yaml$"
+    with pytest.raises(ConfigError, match=f"which is the answer and which the input .*{both}"):
         propose(path, load_rows(path), out=Path("tasks/mine.yaml"))
     with pytest.raises(ConfigError, match=r"--column 'input=Text \(raw\)'$"):
         propose(path, load_rows(path), columns={"answer": "Queue / team"})

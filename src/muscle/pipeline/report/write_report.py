@@ -38,7 +38,7 @@ def write_update_report(
     settings: ReportSettings,
     out: Path,
     training: Mapping[str, Sequence[TrainedAdapter]],
-    leaks: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> None:
     """Compare old with new and with the compatibility adapter, and write the report.
 
@@ -47,7 +47,7 @@ def write_update_report(
         settings: what the report holds.
         out: the run folder.
         training: how the adapters of each task were trained.
-        leaks: what is said of test data that was learnt from; it stands first among the warnings.
+        notes: what a reader must know of data and controls; they stand first among the warnings.
 
     Raises:
         MuscleError: the runs cannot be compared, or the report cannot be written.
@@ -65,7 +65,7 @@ def write_update_report(
     sources = {
         role: {**facts, "source": f"predictions/{places[role]}"} for role, facts in comparison.report.sources.items()
     }
-    warnings = [*leaks, *comparison.report.warnings]
+    warnings = [*notes, *comparison.report.warnings]
     report = replace(comparison.report, sources=sources, title=settings.title, training=training, warnings=warnings)
     write_reports(report if settings.texts else without_texts(report), out)
 
@@ -91,7 +91,7 @@ def report_stage(
     settings: ReportSettings,
     trained: Callable[[], Mapping[str, Sequence[TrainedAdapter]]],
     free: Callable[[], None],
-    leaks: Sequence[str],
+    notes: Sequence[str],
 ) -> Stage:
     """Return the stage.
 
@@ -102,7 +102,7 @@ def report_stage(
         settings: what the report holds.
         trained: reads how the adapters of each task were trained, once they are.
         free: lets go of what comparing does not need.
-        leaks: of the tasks whose test data was learnt from, a sentence each.
+        notes: what a reader must know of data and controls, a sentence each.
     """
     runs = {run: folder / "predictions" / run for run in scored}
 
@@ -115,14 +115,14 @@ def report_stage(
             "training": fingerprint(to_json(trained())),
             "report": settings.identity(),
             # Left out where there is none. Only the training data may have changed, under adapters that are given.
-            **({"leaks": list(leaks)} if leaks else {}),
+            **({"notes": list(notes)} if notes else {}),
             # Another version may say more of the same predictions.
             "muscle": versions()["muscle-llm"],
         }
 
     def work() -> None:
         free()
-        distributed.from_main(partial(write_update_report, runs, settings, folder, trained(), leaks))
+        distributed.from_main(partial(write_update_report, runs, settings, folder, trained(), notes))
 
     needs = tuple(f"evaluate {run}/{task}" for run in runs for task in tasks)
     outputs = tuple(folder / f"report.{form}" for form in ("json", "md", "html"))

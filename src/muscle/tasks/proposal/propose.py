@@ -50,6 +50,7 @@ class Proposal:
 class _Yaml:
     """Lines of the file, as they come together."""
 
+    task: str
     lines: list[str] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
 
@@ -79,7 +80,7 @@ def propose(
         path: the file.
         rows: its rows.
         columns: columns as the user names them: `input`, `answer`, `id`.
-        out: the task's file, for the command that a message ends in.
+        out: the task's file, which names it; that of the rows where there is none yet.
 
     Raises:
         ConfigError: a column that is named is not there, or no name tells what is asked or which is the answer; the
@@ -90,7 +91,7 @@ def propose(
     _check_named(read, given)
     found = find_columns(read, given)
     _refuse_what_cannot_be_told(path, read, found, given, out)
-    written = _Yaml()
+    written = _Yaml(_task_name(out or path))
     reasons = [f"asked: {listing(found.inputs)}"] if found.inputs else []
     if found.chat:
         return _of_chats(path, read, found.chat, written)
@@ -125,16 +126,17 @@ def _refuse_what_cannot_be_told(
     knows_answer = bool(found.answer or found.options or found.chat)
     if knows_answer and (found.inputs or found.chat):
         return
-    missing = "answer" if not knows_answer else "input"
     free = [name for name in names if plain_name(name) not in IDS and name not in (*given.values(), *found.inputs)]
     free = [name for name in free if name != found.answer] or names
-    guess = _likely_answer(rows, free) if missing == "answer" else _wordiest(rows, free)
-    said = [word for ours, theirs in (*given.items(), (missing, guess)) for word in ("--column", f"{ours}={theirs}")]
+    missing = {} if knows_answer else {"answer": _likely_answer(rows, free)}
+    if not found.inputs:
+        missing["input"] = _wordiest(rows, [name for name in free if name not in missing.values()] or free)
+    said = [word for ours, theirs in {**given, **missing}.items() for word in ("--column", f"{ours}={theirs}")]
     if out is not None and out != Path(f"{path.stem}.yaml"):
         said += ["--out", str(out)]
     raise ConfigError(
-        f"{path}: no column's name tells which is the {missing} (columns: {listing(names)}); say it, for example: "
-        f"{shlex.join(['muscle', 'init', '--task', str(path), *said])}"
+        f"{path}: no column's name tells which is the {' and which the '.join(missing)} (columns: {listing(names)}); "
+        f"say it, for example: {shlex.join(['muscle', 'init', '--task', str(path), *said])}"
     )
 
 
@@ -327,15 +329,18 @@ def _of_chats(path: Path, rows: Sequence[Row], column: str, written: _Yaml) -> P
     return _finished(path, None, written, reasons, len(rows), tuple(hints))
 
 
+def _task_name(file: Path) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", file.stem).strip("-._") or "task"
+
+
 def _finished(
     path: Path, id_: str | None, written: _Yaml, reasons: Sequence[str], num_rows: int, hints: tuple[str, ...]
 ) -> Proposal:
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", path.stem).strip("-._") or "task"
     head = [f"# Proposed by `muscle init --task {path.name}` from its {num_rows:,} rows; every key: docs/tasks.md"]
     head += [f"# - {' '.join(reason.split())}" for reason in reasons]
-    head.append(f"name: {json.dumps(name)}")
+    head.append(f"name: {json.dumps(written.task)}")
     if id_ is not None:
         head.append(f"id: {json.dumps(id_, ensure_ascii=False)}")
     if written.names:
         head.append(f"columns: {json.dumps(written.names, ensure_ascii=False)}")
-    return Proposal(name, "\n".join([*head, *written.lines]) + "\n", tuple(reasons), hints)
+    return Proposal(written.task, "\n".join([*head, *written.lines]) + "\n", tuple(reasons), hints)
