@@ -362,6 +362,8 @@ def test_a_list_is_judged_beside_its_own_first_pass_alone(files: Path) -> None:
     pair = (files / "old.jsonl", files / "new.jsonl")
     ask = ("--items", files / "ask.jsonl")
     fresh = ("--fresh-old", files / "fresh_old.jsonl", "--fresh-new", files / "fresh_new.jsonl")
+    early = muscle("confirm", *pair, *ask, "--json", "-")
+    assert early.code == 3 and "expected --fresh-old and --fresh-new with it" in early.last and early.out == ""
     assert muscle("confirm", *pair, *ask).code == 0
     stale = muscle("confirm", *reversed(pair), *ask, *fresh)
     assert stale.code == 3 and "expected the list that was written for new and old" in stale.err

@@ -156,6 +156,11 @@ def confirm(
         raise ConfigError("confirm: expected --fresh-old and --fresh-new together, found one of them")
     options = replace(comparing.options(), epsilon_item=epsilon_item, item_test=item_test)
     if fresh_old is None or fresh_new is None:
+        if json_file is not None:
+            raise ConfigError(
+                f"--json {json_file}: holds what fresh answers say, expected --fresh-old and --fresh-new with it; the "
+                "list of what to ask is a file of its own (--items)"
+            )
         from muscle.plan.item_list import write_items
 
         chosen = _choose_items(old, new, how, asking, options)

@@ -26,6 +26,7 @@ from muscle.flips.result.measured import MeasuredPair
 from muscle.flips.result.report import Report
 from muscle.flips.slices.cuts import MAX_VALUES, Cut
 from muscle.flips.slices.slice_by import SliceBy, parse_slice, slice_values
+from muscle.foreign_text import listing
 from muscle.gate.grounds import NAMES_NO_SLICE, NAMES_NO_TASK, NO_RULE, NO_RULES, TOO_SMALL, grounds_of_findings
 from muscle.gate.judge import (
     Subject,
@@ -245,6 +246,7 @@ def _slice_subjects(
     subjects: list[Subject] = []
     told: list[Finding] = []
     seen = False
+    there: set[str] = set()
     min_items = rules.min_items or SLICE_MIN_ITEMS
     for name, items in measured.pair.tasks.items():
         if rules.task is not None and not matches(name, rules.task):
@@ -256,6 +258,8 @@ def _slice_subjects(
             excesses = _excess_by(by, measured, name, values)
         chosen = {v: part for v, part in parts.items() if rules.value in (None, v)}
         seen = seen or bool(chosen)
+        if not chosen:
+            there |= set(slice_values(by, measured.pair.joined, items).drop_nulls())
         small = [v for v, part in chosen.items() if part.total < min_items] if rules.value is None else []
         if small:
             told.append(_small_slices(name, by.name, [chosen[value] for value in small], min_items))
@@ -266,7 +270,8 @@ def _slice_subjects(
         ]
     if not seen:
         what = f"{by.name} = {rules.value}" if rules.value is not None else by.name
-        told.append(coverage_finding(NAMES_NO_SLICE, task=rules.task, slice=what))
+        why = f"{NAMES_NO_SLICE}; its values are {listing(sorted(there))}" if there else NAMES_NO_SLICE
+        told.append(coverage_finding(why, task=rules.task, slice=what))
     elif not subjects and rules.can_stop:
         why = f"{TOO_SMALL} ({min_items}), so that a blocking rule was judged on none"
         told.append(coverage_finding(why, task=rules.task, slice=by.name))

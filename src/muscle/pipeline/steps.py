@@ -197,12 +197,19 @@ class Backend:
         precision: of the weights.
         batch_size: options or prompts a forward pass; vLLM makes its batches itself.
         arguments: of lm-evaluation-harness's vLLM model.
+
+    Raises:
+        ConfigError: arguments for vLLM without it.
     """
 
     name: BackendName
     precision: Literal["auto", "bf16", "float32"]
     batch_size: int
     arguments: Mapping[str, object]
+
+    def __post_init__(self) -> None:
+        if self.arguments and self.name != "vllm":
+            raise ConfigError(f"--vllm {next(iter(self.arguments))}: only read with --backend vllm")
 
 
 def evaluate_step(
@@ -231,7 +238,7 @@ def evaluate_step(
         train: where solved examples come from (`prompt.num_fewshot`); a built-in task's own training data without.
 
     Raises:
-        ConfigError: repeats of a choice task, arguments for vLLM without it (`check_vllm`).
+        ConfigError: repeats of a choice task; or see `check_vllm`.
     """
     from muscle.evaluation.save import evaluate_to_file
 
@@ -279,8 +286,6 @@ def _loaded_scorer(
 ) -> Iterator[LoadedBase | VllmBase]:
     warn_if_slow(backend.precision)
     if backend.name == "hf":
-        if backend.arguments:
-            raise ConfigError(f"--vllm {next(iter(backend.arguments))}: only read with --backend vllm")
         yield load_base(base, precision=backend.precision)
         return
     from muscle.evaluation.vllm_base import VllmBase, check_vllm
