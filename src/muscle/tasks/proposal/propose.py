@@ -91,7 +91,7 @@ def propose(
     _check_named(read, given)
     found = find_columns(read, given)
     _refuse_what_cannot_be_told(path, read, found, given, out)
-    written = _Yaml(_task_name(out or path))
+    written = _Yaml(_named_after(out or path))
     reasons = [f"asked: {listing(found.inputs)}"] if found.inputs else []
     if found.chat:
         return _of_chats(path, read, found.chat, written)
@@ -329,7 +329,7 @@ def _of_chats(path: Path, rows: Sequence[Row], column: str, written: _Yaml) -> P
     return _finished(path, None, written, reasons, len(rows), tuple(hints))
 
 
-def _task_name(file: Path) -> str:
+def _named_after(file: Path) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", file.stem).strip("-._") or "task"
 
 
