@@ -53,6 +53,8 @@ class Step:
         unlabelled: whether the unlabelled texts are learnt too.
         further: adapters on the new base that teach beside its start (`alignment.teachers`).
         record: the kind of record (`recorded.py`) that stands for the old model, in place of its weights.
+        every_option: whether each option of a text is learnt as if it were the answer, of unlabelled texts too: for
+            token masks that read no label.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Step:
     unlabelled: bool = False
     further: tuple[str, ...] = ()
     record: str | None = None
+    every_option: bool = False
 
 
 def mixed(
@@ -135,7 +138,24 @@ def stacked(name: str, words: str, teacher: tuple[Side, str] = ("old", "old")) -
     return replace(mixed(name, words, 0.5, teacher, rate=6e-4), alignment=alignment)
 
 
+def on_every_option(name: str, words: str, teacher: tuple[Side, str] = ("old", "old")) -> Step:
+    """Return a distillation to a teacher alone, over the tokens of every option, from the plain update."""
+    return Step(
+        name,
+        words,
+        "align",
+        start="new",
+        teacher=teacher,
+        training={"learning_rate": 2e-4, "epochs": 2},
+        alignment={"method": "paper", "mask": "old_always", "temperature": 1.0},
+        unlabelled=True,
+        every_option=True,
+    )
+
+
 TARGETS: tuple[Step, ...] = (
+    on_every_option("tokens-old", "probe: the old one alone, tokens of every option, unlabelled texts too"),
+    on_every_option("tokens-twin", "control: the twin in the old one's place, tokens of every option", ("new", "twin")),
     mixed("rate1", "mixture, share .5, rate 1e-4", 0.5, rate=1e-4),
     mixed(
         "rate1-twin", "control: the twin in the old one's place, share .5, rate 1e-4", 0.5, ("new", "twin"), rate=1e-4
@@ -206,6 +226,7 @@ def run_step(bench: Bench, step: Step) -> None:
             step.unlabelled,
             *([step.further] if step.further else []),
             *([step.record] if step.record else []),
+            *(["every option"] if step.every_option else []),
         ]
     )
     if note.is_file():
@@ -276,10 +297,13 @@ def _train(bench: Bench, step: Step, training: TrainingSettings, out: Path) -> T
     parts: dict[str, Sequence[Example]] = {"train": learnt, "validation": held_out}
     if step.unlabelled:
         parts["unlabelled"] = bench.unlabelled()
+    if step.every_option:
+        learnt = [*parts["train"], *parts.pop("unlabelled", ())]
+        parts = {"train": every_option(learnt), "validation": every_option(bench.examples("validation"))}
     if alignment.unit == "answers":
         parts = _with_candidates(bench, step, parts, alignment.answers)
     who = "record" if step.record else teacher
-    kept = stores_of(bench.folder / "stores", who, alignment) if step.unlabelled else None
+    kept = stores_of(bench.folder / "stores", who, alignment) if step.unlabelled and not on_tokens else None
     return align(
         record_of(bench, step.record, bench.adapter("old")) if step.record else bench.base(side),
         None if step.record else bench.adapter(teacher),
@@ -309,6 +333,17 @@ def stores_of(stores: Path, old: str, alignment: AlignmentSettings) -> KeptStore
     """
     new = "old" if shares_new_side(alignment) else old
     return KeptStores(stores / old, stores / new, stores / "labels")
+
+
+def every_option(examples: Sequence[Example]) -> list[Example]:
+    """Return for each option of each example one with that option as its answer."""
+    return [
+        replace(
+            example, id=f"{example.id}-{number}", target=example.delimiter + option, reference=(option,), gold=number
+        )
+        for example in examples
+        for number, option in enumerate(example.choices)
+    ]
 
 
 def _with_candidates(
