@@ -75,7 +75,7 @@ def test_a_method_beside_is_trained_scored_and_shown_and_the_report_says_what_wa
     assert (told["compat"].stage, told["compat"].method.ce_weight) == ("align", 0.5)
     assert len(told["compat"].curve("masked_share").values) == told["compat"].outcome.num_steps
     assert told["options"].method.target == "mixture" and set(told["options"].method.calibration) == {"old", "new"}
-    assert len(told["options"].curve("agreement").values) == told["options"].outcome.num_epochs
+    assert told["options"].curve("agreement").epochs == [*range(told["options"].outcome.num_epochs + 1)]
     assert told["labels"].method.unit == "options" and told["control"].method.unit == "tokens"
     assert told["old"].outcome.num_labelled + told["old"].outcome.num_validation == 40
     assert update(config).num_stages_run == 0

@@ -96,6 +96,19 @@ def test_a_method_at_option_level_shows_its_agreement_and_calibration():
     assert "Agreement with the target" in render_html(report)
 
 
+def test_values_before_training_are_told_as_such_and_the_kept_epoch_s_loss_is_its_own():
+    curves = [
+        Curve("validation_loss", [0.0, 1.0, 2.0], [0.41, 0.32, 0.37]),
+        Curve("agreement", [0.0, 1.0, 2.0], [0.92, 0.9, 0.89]),
+    ]
+    told = replace(EQ_1, outcome=replace(OUTCOME, best_epoch=1, num_epochs=2), curves=curves)
+    report = with_training(told)
+    text = render_markdown(report).replace("\\", "")
+    assert "agreement with the target 92.0% before training, 89.0% after it" in text
+    (card,) = training_cards(report)
+    assert "0.32" in str(card.table.rows[-1].cells[1])
+
+
 @pytest.mark.parametrize(
     ("method", "unit"),
     [

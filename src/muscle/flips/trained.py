@@ -35,7 +35,7 @@ class Curve:
 
     Attributes:
         name: what of.
-        epochs: when, in epochs from the start; a long training's steps are means over stretches.
+        epochs: when, in epochs from the start, 0 is before training; a long training's steps are means over stretches.
         values: the values.
     """
 

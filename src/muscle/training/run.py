@@ -6,7 +6,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -59,6 +59,7 @@ class TrainingResult:
         improved: False where no epoch's validation loss was below the one before training.
         num_steps: optimizer steps.
         log: the Trainer's log, a dict a line.
+        before: its line before the first step, on the validation data; empty where nothing was trained.
     """
 
     best_epoch: int
@@ -69,6 +70,7 @@ class TrainingResult:
     improved: bool
     num_steps: int
     log: list[dict[str, float]]
+    before: dict[str, float] = field(default_factory=dict)
 
 
 def train(
@@ -148,7 +150,8 @@ def trained_weights(trainer: Trainer) -> dict[str, Tensor]:
 def _result_of(state: TrainerState, description: str, picked_by: str) -> TrainingResult:
     told = json.loads(json.dumps(state.log_history))
     log = [line for line in told if line["step"]]
-    before = next((line[picked_by] for line in told if not line["step"]), None)
+    first: dict[str, float] = next((line for line in told if not line["step"]), {})
+    before = first.get(picked_by)
     losses = [line[picked_by] for line in log if picked_by in line]
     best = losses.index(min(losses)) + 1
     # Ended by the epoch limit while the last epoch was the best: more epochs might have lowered it further. A fall of
@@ -180,6 +183,7 @@ def _result_of(state: TrainerState, description: str, picked_by: str) -> Trainin
         improved=improved,
         num_steps=state.global_step,
         log=log,
+        before=first,
     )
 
 

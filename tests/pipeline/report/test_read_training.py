@@ -58,6 +58,8 @@ def test_a_method_at_option_level_is_told_with_shares_calibration_and_agreement(
         num_labelled=12,
         num_unlabelled=30,
         temperatures={"old": 1.5, "new": 0.75},
+        loss_before=0.75,
+        before={"eval_loss": 0.75, "eval_agreement": 0.7, "epoch": 0.0, "step": 0},
     )
     place = aligned(folder, method="options", old_share=0.7, unlabelled="more.jsonl", unlabelled_epochs=9)
     found = read_training(place)
@@ -65,7 +67,9 @@ def test_a_method_at_option_level_is_told_with_shares_calibration_and_agreement(
     assert (found.method.calibration, found.method.mask) == ({"old": 1.5, "new": 0.75}, None)
     assert (found.outcome.num_labelled, found.outcome.num_unlabelled, found.outcome.max_epochs) == (12, 30, 9)
     agreement = found.curve("agreement")
-    assert (agreement.epochs, agreement.values) == ([1.0, 2.0], [0.8, 0.9])
+    assert (agreement.epochs, agreement.values) == ([0.0, 1.0, 2.0], [0.7, 0.8, 0.9])
+    losses = found.curve("validation_loss")
+    assert (losses.epochs[0], losses.values[:2]) == (0.0, [0.75, RESULT["validation_losses"][0]])
 
 
 def test_a_training_that_gained_nothing_is_told_and_one_of_before_is_not_blamed(tmp_path):

@@ -195,11 +195,12 @@ def _how_it_went(place: AdapterPlace, told: _Told) -> Outcome:
 
 
 def _curves(told: _Told) -> Iterator[Curve]:
-    losses = told.numbers("validation_losses")
-    yield Curve(
-        "validation_loss", [float(epoch) for epoch in range(1, len(losses) + 1)], [_six(loss) for loss in losses]
-    )
-    log = told.log()
+    losses, before = told.numbers("validation_losses"), told.values.get("loss_before")
+    at_epoch = {0.0: float(before)} if _is_number(before) else {}
+    at_epoch |= {float(epoch): loss for epoch, loss in enumerate(losses, 1)}
+    yield Curve("validation_loss", list(at_epoch), [_six(loss) for loss in at_epoch.values()])
+    first = told.values.get("before")
+    log = [*([first] if isinstance(first, dict) else []), *told.log()]
     for key, name in (*_OVER_STEPS.items(), *_OVER_EPOCHS.items()):
         points = [
             (float(epoch), float(value))

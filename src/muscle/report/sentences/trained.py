@@ -127,4 +127,6 @@ def curve_words(adapter: TrainedAdapter) -> list[str]:
 
 def _first_to_last(curve: Curve) -> str:
     first, last = (format_number(curve.values[place], "rate") for place in (0, -1))
+    if curve.epochs[0] == 0:
+        return f"{first} before training, {last} after it"
     return first if first == last else f"{first} to {last}"
