@@ -157,16 +157,6 @@ TARGETS: tuple[Step, ...] = (
     on_every_option("tokens-old", "probe: the old one alone, tokens of every option, unlabelled texts too"),
     on_every_option("tokens-twin", "control: the twin in the old one's place, tokens of every option", ("new", "twin")),
     mixed("rate1", "mixture, share .5, rate 1e-4", 0.5, rate=1e-4),
-    mixed(
-        "rate1-twin", "control: the twin in the old one's place, share .5, rate 1e-4", 0.5, ("new", "twin"), rate=1e-4
-    ),
-    mixed(
-        "rate1-third",
-        "control: the third model in the old one's place, share .5, rate 1e-4",
-        0.5,
-        ("third", "third"),
-        rate=1e-4,
-    ),
     mixed("probe6", "probe: the old one alone, rate 6e-4", 1.0, rate=6e-4),
     mixed("share7", "mixture, share .7, rate 6e-4", 0.7, rate=6e-4),
     mixed("share7-twin", "control: the twin in the old one's place, share .7", 0.7, ("new", "twin"), rate=6e-4),

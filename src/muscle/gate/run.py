@@ -259,7 +259,7 @@ def _slice_subjects(
         chosen = {v: part for v, part in parts.items() if rules.value in (None, v)}
         seen = seen or bool(chosen)
         if not chosen:
-            there |= set(slice_values(by, measured.pair.joined, items).drop_nulls())
+            there |= set(slice_values(by, measured.pair.joined, items).drop_nulls().unique())
         small = [v for v, part in chosen.items() if part.total < min_items] if rules.value is None else []
         if small:
             told.append(_small_slices(name, by.name, [chosen[value] for value in small], min_items))
