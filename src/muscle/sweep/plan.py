@@ -51,6 +51,7 @@ class Plan:
         seeds: by which all is trained.
         rows: of the leaderboard, in its order.
         jobs: in an order in which they can run.
+        controls: whether the controls are among them.
     """
 
     folder: Path
@@ -58,6 +59,7 @@ class Plan:
     seeds: tuple[int, ...]
     rows: tuple[PlannedRow, ...]
     jobs: tuple[Job, ...]
+    controls: bool
 
     @property
     def by_name(self) -> dict[str, Job]:
@@ -79,6 +81,7 @@ def make_plan(file: UpdateFile, *, folder: Path | None = None, controls: bool = 
     """
     config = file.config()
     settings = config.sweep
+    controls = controls and settings.controls
     variants, seeds = expand(file, settings)
     root = (folder or Path(config.output) / "sweep").resolve()
     configs = {(variant.name, seed): _config_of(file, variant, seed) for variant in variants for seed in seeds}
@@ -91,10 +94,10 @@ def make_plan(file: UpdateFile, *, folder: Path | None = None, controls: bool = 
     for number, (name, members) in enumerate(of_group.items()):
         mark = f" ({_outside_alignment(members) or number + 1})" if len(of_group) > 1 else ""
         group = _Group(file, root, name, mark, members, seeds, configs, settings.third, outlines)
-        rows += group.rows(controls=controls and settings.controls)
+        rows += group.rows(controls=controls)
     _refuse_names_taken_twice(rows)
     jobs = ordered(job for row in rows for job in row.jobs.values())
-    return Plan(root, config, tuple(seeds), tuple(rows), tuple(jobs))
+    return Plan(root, config, tuple(seeds), tuple(rows), tuple(jobs), controls)
 
 
 def _config_of(file: UpdateFile, variant: Variant, seed: int) -> UpdateConfig:

@@ -141,7 +141,7 @@ def sweep(
     # By now the data is here, or its jobs ran elsewhere.
     known = load_data(config, split_seed=plan.seeds[0], outlines=True).values()
     again: list[str] = []
-    if controls and config.sweep.controls:
+    if plan.controls:
         again = [*recipe_notes(config.old.adapters, "old", "floor"), *recipe_notes(config.new.adapters, "new", "twin")]
     leaderboard = build_leaderboard(
         results.groups(),
