@@ -4,8 +4,8 @@ r"""The bench's generation task: intent and slots of a request as one line of JS
 
 Writes `snips.yaml`, `train.jsonl`, `validation.jsonl`, `unlabelled.jsonl` (texts alone) and `test.jsonl` into the run
 folder; the data itself is read in place (docs/data.md). An answer is right where it equals the reference. Which texts
-are which, of three of the seven intents: test are 60 rows an intent of test.jsonl, the same for every seed; train (30
-an intent), validation (10) and unlabelled (30) are drawn by the seed from train.jsonl.
+are which, of three of the seven intents: test are 150 rows an intent of test.jsonl, the same for every seed; train (60
+an intent), validation (15) and unlabelled (60) are drawn by the seed from train.jsonl.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from muscle.files import write_text
 
 INTENTS = ("GetWeather", "PlayMusic", "SearchCreativeWork")
 """Those with the shortest answers, 28 tokens: writing an answer costs as many passes as it has tokens."""
-NUM_TRAIN, NUM_VALIDATION, NUM_UNLABELLED, NUM_TEST = 30, 10, 30, 60
+NUM_TRAIN, NUM_VALIDATION, NUM_UNLABELLED, NUM_TEST = 60, 15, 60, 150
 """Texts an intent."""
 YAML = """\
 # snips: written by benchmarks/pairs/slots.py, seed {seed}.

@@ -176,6 +176,12 @@ def on_answers(name: str, words: str, share: float, teacher: tuple[Side, str] = 
     return replace(step, alignment={**step.alignment, "method": "answers", "answers": ANSWERS})
 
 
+def on_tokens(name: str, words: str, teacher: tuple[Side, str] = ("old", "old")) -> Step:
+    """Return a distillation to a teacher alone, over the tokens of the labelled texts, from the plain update."""
+    alignment = {"method": "paper", "mask": "old_always", "temperature": 1.0}
+    return Step(name, words, "align", start="new", teacher=teacher, alignment=alignment)
+
+
 ANSWERS: Mapping[str, object] = {"samples": 2, "temperature": 1.0}
 GENERATION_STEPS: tuple[Step, ...] = (
     *(step for step in STEPS if step.name in ("old", "new", "floor", "twin", "bare", "eq1", "longer")),
@@ -190,8 +196,11 @@ GENERATION_STEPS: tuple[Step, ...] = (
     on_answers("mixture5", "mixture of old and labels alone over candidate answers, share .5, unlabelled texts", 0.5),
     on_answers("twin5", "control: the twin in the old one's place, share .5", 0.5, ("new", "twin")),
     on_answers("mixture7", "mixture, share .7", 0.7),
+    Step("eq1-twin", "control: the twin in the old one's place, Eq. 1", "align", start="new", teacher=("new", "twin")),
+    on_tokens("always", "the old model teaches always, tokens, T = 1"),
+    on_tokens("always-twin", "control: the twin in the old one's place, tokens", ("new", "twin")),
 )
-"""The same for a task whose answers are generated: over candidates that the old and the new model gave."""
+"""The same for a task whose answers are generated: over candidates that the old and the new model gave, and tokens."""
 
 
 def run_step(bench: Bench, step: Step) -> None:
