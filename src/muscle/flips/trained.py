@@ -43,6 +43,10 @@ class Curve:
     epochs: Sequence[float]
     values: Sequence[float]
 
+    def at(self, epoch: int) -> float:
+        """Return the value after an epoch; the last one where none was taken then."""
+        return dict(zip(self.epochs, self.values, strict=True)).get(float(epoch), self.values[-1])
+
 
 @dataclass(frozen=True)
 class Method:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from muscle.flips.result.report import Report
-from muscle.flips.trained import Curve, Method, Outcome, Series, TrainedAdapter
+from muscle.flips.trained import Method, Outcome, TrainedAdapter
 from muscle.report.entries import shown_tasks
 from muscle.report.numbers import count, format_number
 
@@ -112,21 +112,14 @@ def outcome_words(outcome: Outcome) -> str:
 
 
 def curve_words(adapter: TrainedAdapter) -> list[str]:
-    """Say how the share of masked tokens, and the agreement with the target, went."""
+    """Say how the share of masked tokens went, and how well the kept epoch agrees with the target."""
     found = []
-    told: tuple[tuple[Series, str], ...] = (
-        ("masked_share", leaning_words(adapter.method)),
-        ("agreement", "agreement with the target"),
-    )
-    for name, words in told:
-        curve = adapter.curve(name)
-        if curve is not None and curve.values:
-            found.append(f"{words} {_first_to_last(curve)}")
+    masked, agreement = adapter.curve("masked_share"), adapter.curve("agreement")
+    if masked is not None and masked.values:
+        first, last = (format_number(masked.values[place], "rate") for place in (0, -1))
+        found.append(f"{leaning_words(adapter.method)} {first if first == last else f'{first} to {last}'}")
+    if agreement is not None and agreement.values and adapter.outcome is not None:
+        kept = format_number(agreement.at(adapter.outcome.best_epoch), "rate")
+        was = f", {format_number(agreement.values[0], 'rate')} before training" if agreement.epochs[0] == 0 else ""
+        found.append(f"agreement with the target {kept} in the kept epoch{was}")
     return found
-
-
-def _first_to_last(curve: Curve) -> str:
-    first, last = (format_number(curve.values[place], "rate") for place in (0, -1))
-    if curve.epochs[0] == 0:
-        return f"{first} before training, {last} after it"
-    return first if first == last else f"{first} to {last}"

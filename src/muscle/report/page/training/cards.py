@@ -72,7 +72,7 @@ def _row(task: str, place: int, adapter: TrainedAdapter) -> Row:
     if outcome is None or loss is None or not loss.values:
         return Row(name, meaning, (ABSENT,) * len(_HEAD))
     path = pointer("training", task, place, "outcome")
-    best = dict(zip(loss.epochs, loss.values, strict=True)).get(float(outcome.best_epoch), loss.values[-1])
+    best = loss.at(outcome.best_epoch)
     cells = (
         small_curve(loss, title=f"Validation loss of {name}"),
         figure(best, told_apart(best, loss.values)),
