@@ -51,10 +51,9 @@ class Step:
         training: keys of `training` that differ.
         alignment: keys of `alignment` that differ.
         unlabelled: whether the unlabelled texts are learnt too.
+        num_unlabelled: of these so many, the first ones; all of them without it.
         further: adapters on the new base that teach beside its start (`alignment.teachers`).
         record: the kind of record (`recorded.py`) that stands for the old model, in place of its weights.
-        every_option: whether each option of a text is learnt as if it were the answer, of unlabelled texts too: for
-            token masks that read no label.
     """
 
     name: str
@@ -67,9 +66,9 @@ class Step:
     training: Mapping[str, object] = field(default_factory=dict)
     alignment: Mapping[str, object] = field(default_factory=dict)
     unlabelled: bool = False
+    num_unlabelled: int | None = None
     further: tuple[str, ...] = ()
     record: str | None = None
-    every_option: bool = False
 
 
 def mixed(
@@ -138,24 +137,31 @@ def stacked(name: str, words: str, teacher: tuple[Side, str] = ("old", "old")) -
     return replace(mixed(name, words, 0.5, teacher, rate=6e-4), alignment=alignment)
 
 
-def on_every_option(name: str, words: str, teacher: tuple[Side, str] = ("old", "old")) -> Step:
-    """Return a distillation to a teacher alone, over the tokens of every option, from the plain update."""
+def on_every_option(name: str, words: str, teacher: tuple[Side, str] = ("old", "old"), *, rate: float = 2e-4) -> Step:
+    """Return a distillation to a teacher alone, over the tokens of every option, from the plain update.
+
+    One epoch over a part of the unlabelled texts: sentences are long for two cores.
+    """
     return Step(
         name,
         words,
         "align",
         start="new",
         teacher=teacher,
-        training={"learning_rate": 2e-4, "epochs": 2},
-        alignment={"method": "paper", "mask": "old_always", "temperature": 1.0},
+        training={"learning_rate": rate, "epochs": 1},
+        alignment={"method": "every_option"},
         unlabelled=True,
-        every_option=True,
+        num_unlabelled=500,
     )
 
 
 TARGETS: tuple[Step, ...] = (
-    on_every_option("tokens-old", "probe: the old one alone, tokens of every option, unlabelled texts too"),
-    on_every_option("tokens-twin", "control: the twin in the old one's place, tokens of every option", ("new", "twin")),
+    on_every_option("every", "the old model alone, tokens of every option, 500 unlabelled texts"),
+    on_every_option("every-twin", "control: the twin in the old one's place, every option", ("new", "twin")),
+    on_every_option("every-third", "control: the third model in the old one's place, every option", ("third", "third")),
+    on_every_option("every6", "the old model alone, tokens of every option, rate 6e-4", rate=6e-4),
+    on_every_option("every6-twin", "control: the twin in its place, rate 6e-4", ("new", "twin"), rate=6e-4),
+    on_every_option("every6-third", "control: the third model in its place, rate 6e-4", ("third", "third"), rate=6e-4),
     mixed("rate1", "mixture, share .5, rate 1e-4", 0.5, rate=1e-4),
     mixed("probe6", "probe: the old one alone, rate 6e-4", 1.0, rate=6e-4),
     mixed("share7", "mixture, share .7, rate 6e-4", 0.7, rate=6e-4),
@@ -223,9 +229,9 @@ def run_step(bench: Bench, step: Step) -> None:
             [step.kind, step.side, step.start, step.teacher],
             [example.id for example in bench.examples("train")],
             step.unlabelled,
+            *([step.num_unlabelled] if step.num_unlabelled else []),
             *([step.further] if step.further else []),
             *([step.record] if step.record else []),
-            *(["every option"] if step.every_option else []),
         ]
     )
     if note.is_file():
@@ -277,7 +283,8 @@ def _train(bench: Bench, step: Step, training: TrainingSettings, out: Path) -> T
     alignment = AlignmentSettings.model_validate({**given, **further})
     on_tokens = step.kind == "finetune" or alignment.unit == "tokens"
     # The loss on what is learnt falls to the end, so that the last epoch is kept; some of it tells that as well.
-    held_out = learnt[:NUM_TOLD] if bench.last_epoch and on_tokens else bench.examples("validation")
+    last = bench.last_epoch and on_tokens and not step.unlabelled
+    held_out = learnt[:NUM_TOLD] if last else bench.examples("validation")
     start = bench.adapter(step.start) if step.start else None
     if step.kind == "finetune":
         return finetune(
@@ -295,14 +302,11 @@ def _train(bench: Bench, step: Step, training: TrainingSettings, out: Path) -> T
     side, teacher = step.teacher
     parts: dict[str, Sequence[Example]] = {"train": learnt, "validation": held_out}
     if step.unlabelled:
-        parts["unlabelled"] = bench.unlabelled()
-    if step.every_option:
-        learnt = [*parts["train"], *parts.pop("unlabelled", ())]
-        parts = {"train": every_option(learnt), "validation": every_option(bench.examples("validation"))}
+        parts["unlabelled"] = bench.unlabelled()[: step.num_unlabelled]
     if alignment.unit == "answers":
         parts = _with_candidates(bench, step, parts, alignment.answers)
     who = "record" if step.record else teacher
-    kept = stores_of(bench.folder / "stores", who, alignment) if step.unlabelled and not on_tokens else None
+    kept = stores_of(bench.folder / "stores", who, alignment) if step.unlabelled else None
     return align(
         record_of(bench, step.record, bench.adapter("old")) if step.record else bench.base(side),
         None if step.record else bench.adapter(teacher),
@@ -332,17 +336,6 @@ def stores_of(stores: Path, old: str, alignment: AlignmentSettings) -> KeptStore
     """
     new = "old" if shares_new_side(alignment) else old
     return KeptStores(stores / old, stores / new, stores / "labels")
-
-
-def every_option(examples: Sequence[Example]) -> list[Example]:
-    """Return for each option of each example one with that option as its answer."""
-    return [
-        replace(
-            example, id=f"{example.id}-{number}", target=example.delimiter + option, reference=(option,), gold=number
-        )
-        for example in examples
-        for number, option in enumerate(example.choices)
-    ]
 
 
 def _with_candidates(

@@ -118,6 +118,16 @@ def written(folder: Path, alignment: str, tasks: str = "[{task: piqa}]") -> Path
             "line 6: alignment: target: expected labels, margin, twins, mask, mixture, reliability, stack, lifted, fo",
         ),
         (["target: stack"], "line 5: alignment: target: expected mask with unit tokens, found stack"),
+        (
+            ["texts: every_option"],
+            "line 5: alignment: texts: every_option reads wrong options too, and no label; expected mask old_alwa",
+        ),
+        (
+            ["texts: every_option", "mask: old_always", "ce_weight: 0.2"],
+            "line 5: alignment: texts: every_option reads wrong options too",
+        ),
+        (["method: options", "texts: every_option"], "line 6: alignment: texts: expected it only with unit tokens"),
+        (["mask: old_always", "unlabelled: a.jsonl"], "line 6: alignment: unlabelled: expected it only with a target"),
         (["method: options", "mask: old_right"], "line 6: alignment: mask: expected it only with target mask, found"),
         (["method: options", "engine: online"], "line 6: alignment: engine: expected it only with unit tokens, found"),
         (
@@ -146,7 +156,7 @@ def written(folder: Path, alignment: str, tasks: str = "[{task: piqa}]") -> Path
             ["method: options", "unlabelled_epochs: 2"],
             "line 6: alignment: unlabelled_epochs: expected it only with unl",
         ),
-        (["method: option"], "line 5: alignment.method: expected 'paper', 'options', 'answers', 'churn', 'pct', 'l"),
+        (["method: option"], "line 5: alignment.method: expected 'paper', 'options', 'answers', 'every_option', "),
         (
             ["method: options", "answers: {samples: 4}"],
             "line 6: alignment: answers: expected it only with unit answers, found",
@@ -243,6 +253,17 @@ def test_unlabelled_inputs_are_found_beside_the_yaml(tmp_path):
     assert load_stage_settings(path).alignment.unlabelled == str(tmp_path / "traffic.jsonl")
     hub = written(tmp_path, "  method: options\n  unlabelled: hub:org/data:train\n")
     assert load_config(hub).alignment.unlabelled == "hub:org/data:train"
+
+
+def test_tokens_of_every_option_take_unlabelled_inputs(tmp_path):
+    lines = "  method: every_option\n  unlabelled: a.jsonl\n  unlabelled_epochs: 3\n"
+    found = load_config(written(tmp_path, lines)).alignment
+    assert (found.every_option, found.unlabelled_of("piqa")) == (True, str(tmp_path / "a.jsonl"))
+    assert found.passes(2, unlabelled=True) == 3
+    assert (found.mask, found.temperature) == ("old_always", 1.0)
+    assert found.names_a_method  # a pair of tokenizers chooses no other one
+    assert "texts" not in AlignmentSettings(mask="old_always").identity()
+    assert found.identity()["texts"] == "every_option"
 
 
 def test_several_tasks_have_a_file_each(tmp_path):

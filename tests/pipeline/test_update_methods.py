@@ -4,12 +4,15 @@ import json
 import shutil
 
 import pytest
+from transformers import AutoTokenizer
 
 from helpers.command_line import muscle
 from muscle.config.update_file import load_stage_settings
 from muscle.errors import ConfigError, DataError, ModelError
 from muscle.pipeline.dry_run import plan_update
+from muscle.pipeline.stages import UpdateStages
 from muscle.pipeline.update import update
+from muscle.report.sentences.trained import method_words
 from tiny.update_inputs import (
     TRAINING,
     align_alone,
@@ -59,6 +62,37 @@ def test_every_method_goes_the_whole_way(inputs, plain, tmp_path, name):
     assert (control["unit"], control["target"]) == ("options", "labels")
     assert control["num_epochs"] == written["control_epochs"]
     assert update(config).num_stages_run == 0
+
+
+def test_tokens_of_every_option_go_the_whole_way(inputs, plain, tmp_path):
+    choices = {"method": "every_option", "unlabelled": "more.jsonl", "unlabelled_epochs": 1}
+    config = with_adapters(configured(inputs, tmp_path / "every", **choices), plain)
+    (planned,) = (stage for stage in plan_update(config).stages if stage.name == "align tools")
+    result = update(config)
+    written = json.loads((result.folder / "adapters/compat/tools/training.json").read_text())
+    assert (written["num_epochs"], written["num_unlabelled"]) == (1, 30)
+    read = tokens_of_every_option(config)
+    # An epoch of all texts, and the validation data before it.
+    assert planned.num_tokens == sum(read.values()) + read["validation"]
+    assert planned.teacher_tokens == 2 * sum(read.values())
+    control = json.loads((result.folder / "adapters/control/tools/training.json").read_text())
+    assert control["num_epochs"] == written["control_epochs"] > 2
+    (candidate,) = (each for each in result.report.training["tools"] if each.run == "compat")
+    assert method_words(candidate).startswith("Eq. 1 on tokens of every option, mask old_always")
+    assert candidate.outcome.num_unlabelled == 30
+    assert update(config).num_stages_run == 0
+
+
+def tokens_of_every_option(config):
+    """Return the tokens of all options with their questions, by part."""
+    (data,) = UpdateStages(config).data.values()
+    parts = {"train": data.train, "validation": data.validation, "unlabelled": data.unlabelled}
+    texts = {
+        part: [example.context + example.delimiter + choice for example in examples for choice in example.choices]
+        for part, examples in parts.items()
+    }
+    tokenizer = AutoTokenizer.from_pretrained(config.new.base)
+    return {part: sum(len(ids) for ids in tokenizer(each)["input_ids"]) for part, each in texts.items()}
 
 
 def test_a_method_beside_is_trained_scored_and_shown_and_the_report_says_what_was_trained(inputs, plain, tmp_path):

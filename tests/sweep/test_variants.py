@@ -252,6 +252,7 @@ def test_the_preset_of_methods_is_valid_whatever_the_update_has():
         assert found[PROBE].old_share == 1.0
         assert found["options, mixture"].unlabelled == given.unlabelled
         assert found["options, margin"].unlabelled is None
+        assert found["tokens of every option"].unlabelled == given.unlabelled
         masked = found["options, mask"]
         assert (masked.unit, masked.target, masked.mask, masked.unlabelled) == (
             "options",

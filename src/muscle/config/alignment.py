@@ -23,6 +23,7 @@ from muscle.config.methods import (
     SelectionName,
     StartName,
     TargetName,
+    TextsName,
     TwinSettings,
     UnitName,
     filled,
@@ -37,7 +38,7 @@ _FITTING: Mapping[UnitName, tuple[TargetName, ...]] = {
     "weights": ("interpolation",),
 }
 _TELLING = (
-    *("method", "unit", "target", "temperature", "mask", "ce_weight"),
+    *("method", "unit", "texts", "target", "temperature", "mask", "ce_weight"),
     *("engine", "store_precision", "topk", "projection"),
 )
 """Keys of which one says that the paper's method is meant, or that another one is."""
@@ -62,8 +63,11 @@ class AlignmentSettings(Section):
     Attributes:
         method: fills the choices that are left out. `paper`: Eq. 1 on tokens. `options`: first the new adapter is
             trained on at option level, then distilled to the mixture of the old model and that one. `answers`: the
-            same over candidate answers. The others are published methods to hold these against, see `docs/update.md`.
+            same over candidate answers. `every_option`: the old model alone, on the tokens of an item with each of its
+            options. The others are published methods to hold these against, see `docs/update.md`.
         unit: what the loss counts.
+        texts: with unit `tokens`, whose tokens are learnt. `every_option` reads items of a choice task with all of
+            their options, unlabelled ones too, and learns from the old model alone.
         target: what the student is drawn to.
         temperature: T of Eq. 1, and of the distillation at option level.
         mask: of the target `mask`: which tokens, or items of whole answers, lean on the old model.
@@ -103,6 +107,7 @@ class AlignmentSettings(Section):
 
     method: MethodName = "paper"
     unit: UnitName = "tokens"
+    texts: TextsName = "reference"
     target: TargetName = "mask"
     temperature: Annotated[float, Field(gt=0)] = 2.0
     mask: MaskName = "student_wrong"
@@ -134,7 +139,7 @@ class AlignmentSettings(Section):
         *("engine", "store_precision", "topk", "projection"),
         *("unit", "target", "old_share", "kappa", "kl", "labels_first", "unlabelled_epochs"),
         *("start", "lora", "selection", "answers"),
-        *("sharpness", "focal", "inhibition", "twins", "keep_labels", "margin_of"),
+        *("sharpness", "focal", "inhibition", "twins", "keep_labels", "margin_of", "texts"),
     )
 
     @model_validator(mode="before")
@@ -157,6 +162,11 @@ class AlignmentSettings(Section):
             value = getattr(self, key)
             if not fitting and value not in self._saying_nothing(key):
                 raise ValueError(f"{key}: expected it only with {expected}, found {value}{self._reader_of(key)}")
+        if self.every_option and (self.mask, self.ce_weight, self.selection) != ("old_always", 0.0, "own"):
+            raise ValueError(
+                "texts: every_option reads wrong options too, and no label; expected mask old_always, ce_weight 0 and "
+                f"selection own, found {self.mask}, {self.ce_weight:g} and {self.selection}"
+            )
         if self.target == "inhibition" and self.old_share == 0.0 and not self.teachers:
             raise ValueError(
                 "teachers: expected adapters on the new base, whose mean logits hold the student where old_share is 0; "
@@ -176,7 +186,7 @@ class AlignmentSettings(Section):
         return {
             "temperature": (softened, f"target {', '.join(_ONE_DISTRIBUTION)}, or focal with distance kl"),
             "mask": (target == "mask", "target mask"),
-            **dict.fromkeys(("engine", "projection"), (tokens, "unit tokens")),
+            **dict.fromkeys(("engine", "projection", "texts"), (tokens, "unit tokens")),
             "store_precision": (
                 tokens and self.engine != "online",
                 "unit tokens and an engine with stores, not online",
@@ -211,7 +221,7 @@ class AlignmentSettings(Section):
                 "unit options or answers and another target than labels or twins",
             ),
             "answers": (self.unit == "answers", "unit answers"),
-            "unlabelled": (taught, _TAUGHT),
+            "unlabelled": (taught or self.every_option, f"{_TAUGHT}; or with unit tokens and texts every_option"),
             "unlabelled_epochs": (self.unlabelled is not None, "unlabelled"),
         }
 
@@ -260,6 +270,11 @@ class AlignmentSettings(Section):
     def reads(self, key: str) -> bool:
         """Whether a key means something to this method."""
         return self._owners().get(key, (True, ""))[0]
+
+    @property
+    def every_option(self) -> bool:
+        """Whether the tokens of an item with each of its options are learnt."""
+        return self.texts == "every_option"
 
     @property
     def teacher_sides(self) -> tuple[Literal["old", "new"], ...]:

@@ -23,12 +23,29 @@ EngineName = Literal["projected", "mixed", "hidden", "topk", "online"]
 ProjectionName = Literal["chunks", "first", "pieces"]
 """How an old model's tokens become a new model's where their tokenizers differ, see `docs/tokenizers.md`."""
 
-MethodName = Literal["paper", "options", "answers", "churn", "pct", "ldi", "elodi", "mpt", "relabel", "twins", "bcwi"]
+MethodName = Literal[
+    "paper",
+    "options",
+    "answers",
+    "every_option",
+    "churn",
+    "pct",
+    "ldi",
+    "elodi",
+    "mpt",
+    "relabel",
+    "twins",
+    "bcwi",
+]
 """Presets of the choices that make up a method, see `docs/update.md`."""
 
 UnitName = Literal["tokens", "options", "answers", "weights"]
 """What an adapter is trained on: the tokens of context and answer, the likelihoods of whole answer options, or those
 of candidate answers to a task whose answers are generated; `weights` trains nothing, and adds adapters up."""
+
+TextsName = Literal["reference", "every_option"]
+"""Whose tokens are learnt: each item with its right answer, as in the paper; or each item of a choice task once with
+each of its options, which needs no label."""
 
 TargetName = Literal[
     "mask",
@@ -160,6 +177,7 @@ _AT_OPTION_LEVEL = {"unit": "options", "temperature": 1.0}
 _PRESETS: Mapping[str, Mapping[str, object]] = {
     "options": {**_AT_OPTION_LEVEL, "target": "mixture"},
     "answers": {"unit": "answers", "target": "mixture", "temperature": 1.0},
+    "every_option": {"unit": "tokens", "texts": "every_option", "mask": "old_always", "temperature": 1.0},
     # lambda y + (1 - lambda) p_old (Jiang et al. 2021, https://arxiv.org/abs/2106.02654).
     "churn": {**_AT_OPTION_LEVEL, "target": "mixture", "old_share": 1.0, "ce_weight": 0.5},
     # The example of the official code: --kd_temperature 100 --kd_alpha 0.9 --filter-base 1 --filter-scale 5.
@@ -189,6 +207,7 @@ _PRESETS: Mapping[str, Mapping[str, object]] = {
 
 _UNITS: Mapping[str, tuple[UnitName, ...]] = {
     "paper": ("tokens",),
+    "every_option": ("tokens",),
     "bcwi": ("weights",),
 }
 """Units of a method, where it is not one of whole answers."""

@@ -92,11 +92,12 @@ training:                               # task adapters and compatibility adapte
   report_to: none                       # ours: tensorboard, wandb or mlflow, or a list: also send the log there
   seed: 0
 alignment:                              # the compatibility adapter; docs/update.md explains each key
-  method: paper                         # Eq. 1; or options, answers; or published rivals: churn, pct, ldi, elodi, mpt,
-                                        #        relabel, twins, bcwi
+  method: paper                         # Eq. 1; or options, answers, every_option; or published rivals: churn, pct,
+                                        #        ldi, elodi, mpt, relabel, twins, bcwi
   # The method sets the keys behind a "#", shown as in the paper; a key that you set overrides it.
   # unit: tokens                        # ours: or options, of a choice task; answers, candidates of a generation task;
                                         #       weights, which trains nothing
+  # texts: reference                    # ours: with unit tokens: or every_option, of unlabelled items too
   # target: mask                        # ours: for options, answers also labels, mixture, reliability, stack, margin,
                                         #       lifted, focal, inhibition, old_answers, twins; with weights:
                                         #       interpolation
@@ -120,7 +121,7 @@ alignment:                              # the compatibility adapter; docs/update
   #   normalise: none                   #   or tokens: by log-likelihood per token, for long answers
   #   rest: true                        #   all other answers together count as one option (normalise: none)
   teachers: null                        # ours: [FOLDER, ...]: more adapters on the new base, averaged with the new one
-  unlabelled: null                      # ours: FILE, or {TASK: FILE}: inputs without labels (options, answers)
+  unlabelled: null                      # ours: FILE, or {TASK: FILE}: inputs without labels (not for Eq. 1)
   unlabelled_epochs: null               # ours: epochs over all inputs if there are unlabelled ones
   start: new                            # ours: or old, fresh
   lora: null                            # ours: e.g. {r: 256}, a larger rank than the adapter it starts from

@@ -55,6 +55,7 @@ class Method:
     Attributes:
         unit: "tokens", "options", or "answers".
         target: "labels", "mask" (Eq. 1), "mixture" and the like.
+        texts: of the unit "tokens", whose: "reference", or "every_option" of an item.
         temperature: T of the distillation.
         mask: which tokens, or items, lean on the old model.
         ce_weight: 1 - lambda of Eq. 5.
@@ -75,6 +76,7 @@ class Method:
 
     unit: str
     target: str
+    texts: str | None = None
     temperature: float | None = None
     mask: str | None = None
     ce_weight: float | None = None

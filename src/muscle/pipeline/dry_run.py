@@ -31,7 +31,14 @@ from muscle.pipeline.resources import PEAK_FLOPS, UTILISATION, Estimate, ModelSi
 from muscle.pipeline.run_folder import RunFolder
 from muscle.pipeline.stage import Stage
 from muscle.pipeline.stages import UpdateStages
-from muscle.pipeline.token_counts import count_tokens, learnt_tokens, teacher_tokens, token_counts, tree_sizes
+from muscle.pipeline.token_counts import (
+    count_tokens,
+    learnt_tokens,
+    read_texts,
+    teacher_tokens,
+    token_counts,
+    tree_sizes,
+)
 from muscle.tasks import TaskData
 
 if TYPE_CHECKING:
@@ -288,7 +295,11 @@ def _resources(
         if tokenizer is None or data.is_outline:
             lengths.append(settings.max_length)
             continue
-        counted = token_counts(tokenizer, data.task, (*data.train, *data.validation))
+        stage = update_stages.align(data)
+        # The trees of whole options are counted apart.
+        further = stage.unlabelled if stage.every_option else ()
+        read = read_texts(stage, (*data.train, *data.validation, *further))
+        counted = token_counts(tokenizer, data.task, read)
         lengths += [min(length, settings.max_length) for length in counted]
     found = estimate(
         sizes,

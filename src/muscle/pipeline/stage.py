@@ -23,7 +23,8 @@ class Stage:
         needs: names of the stages whose outputs it reads.
         data: whose examples it reads; None for the report.
         epochs: of a training, at most; None for scoring.
-        on_options: it reads every option of its examples, or every candidate answer.
+        on_options: it reads every option of its examples, or every candidate answer, at once.
+        every_option: it reads its examples once with each of their options.
         answers: candidate answers of an item at most; without epochs the stage draws them.
         unlabelled: examples without labels that it reads beside them.
         epochs_before: of the labelled examples alone, in a training that it begins with.
@@ -39,6 +40,7 @@ class Stage:
     data: TaskData | None = None
     epochs: int | None = None
     on_options: bool = False
+    every_option: bool = False
     answers: int = 0
     unlabelled: tuple[Example, ...] = ()
     epochs_before: int = 0
@@ -46,8 +48,15 @@ class Stage:
     side: Side = "new"
 
     @property
+    def num_read(self) -> int:
+        """How many examples a training sees at most; one that is read with each of its options counts as often."""
+        assert self.data is not None, "a training has data"
+        examples = (*self.data.train, *self.unlabelled)
+        read = sum(max(1, len(each.choices)) for each in examples) if self.every_option else len(examples)
+        return (self.epochs or 0) * read + self.epochs_before * len(self.data.train)
+
+    @property
     def labelled_epochs(self) -> int:
         """Epochs of the labelled examples in which a training sees as many examples as this one does at most."""
         assert self.data is not None, "a training has data"
-        labelled = max(1, len(self.data.train))
-        return -(-(self.epochs or 0) * (len(self.data.train) + len(self.unlabelled)) // labelled) + self.epochs_before
+        return -(-self.num_read // max(1, len(self.data.train)))

@@ -179,6 +179,7 @@ class UpdateStages(UpdateParts):
             data,
             epochs=alignment.passes(settings.epochs, unlabelled=bool(unlabelled)),
             on_options=alignment.unit != "tokens",
+            every_option=alignment.every_option,
             answers=alignment.num_candidates,
             unlabelled=unlabelled,
             epochs_before=settings.epochs if alignment.labels_first else 0,
@@ -226,6 +227,7 @@ class UpdateStages(UpdateParts):
             work=work,
             needs=(aligned.name,),
             epochs=aligned.labelled_epochs,
+            every_option=False,
             unlabelled=(),
             epochs_before=0,
             teachers=(),
@@ -234,15 +236,16 @@ class UpdateStages(UpdateParts):
     def _control_training(self, task: str) -> TrainingSettings:
         """Return the control's settings: as many epochs to the end as the compatibility adapter ran.
 
-        At option level these are epochs of the labelled items, in which as many items are seen. Stopping early would
-        make it a shorter training than the one it is held against.
+        Where it read whole options these are epochs of the labelled items, in which as many items are seen. Stopping
+        early would make it a shorter training than the one it is held against.
 
         Raises:
             DataError: what the compatibility adapter's training left is damaged.
         """
         path = self.adapter("compat", task) / "training.json"
         mend = f"delete {path.parent} to train it again"
-        key = "num_epochs" if self.config.alignment.unit == "tokens" else "control_epochs"
+        alignment = self.config.alignment
+        key = "num_epochs" if alignment.unit == "tokens" and not alignment.every_option else "control_epochs"
         epochs = read_json(path, mend=mend).get(key)
         if not isinstance(epochs, int) or epochs < 1:
             raise DataError(f"{path}: damaged, expected a positive {key}, found {epochs!r}; {mend}")

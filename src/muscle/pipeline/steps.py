@@ -28,6 +28,7 @@ from muscle.progress import told_once
 from muscle.tasks import Example, Task, get_task, load_examples, load_unlabelled
 from muscle.tasks.data import Split, tell_leaked
 from muscle.tasks.prompted import prompted, training_split, with_shots
+from muscle.tasks.task import check_unit
 from muscle.training.reporting import check_reporters
 from muscle.training.run import TrainingResult
 from muscle.yaml_files import UserYaml
@@ -89,6 +90,7 @@ def align_step(
     split = training_split(chosen, train, settings.training, limit)
     chosen = prompted(chosen, settings, split.train)
     training, alignment = settings.align_training(), settings.alignment
+    check_unit(chosen, alignment.unit, every_option=alignment.every_option)
     parts = _learnt(chosen, split, alignment.unlabelled_of(chosen.name), test)
     with _alone_at(out):
         loaded = {name: load_for_training(base, training) for name, base in (("old", old_base), ("new", new_base))}

@@ -126,8 +126,13 @@ def _read_tokens(
         whole = count_tokens(tokenizer, data.task, labelled)
         return len(examples) * (read + stage.answers * (whole - read)) // len(labelled)
     if not stage.on_options:
-        return count_tokens(tokenizer, data.task, examples)
+        return count_tokens(tokenizer, data.task, read_texts(stage, examples))
     return sum(len(tree.input_ids) for tree in option_trees(stage, data, examples, tokenizer, max_length))
+
+
+def read_texts(stage: Stage, examples: tuple[Example, ...]) -> tuple[Example, ...]:
+    """Return examples as a training on tokens reads them, a text an example."""
+    return tuple(text for each in examples for text in each.with_each_option()) if stage.every_option else examples
 
 
 def option_trees(

@@ -99,11 +99,6 @@ def plan_sweep(
 def _planned_job(plan: Plan, job: Job, update: UpdateStages) -> PlannedJob:
     state = job_state(job)
     stages = [stage for data in update.data.values() for stage in trainings(job, update, data) if stage.work]
-    seen = 0
-    for stage in stages:
-        assert stage.data is not None, "a training has its data"
-        labelled = len(stage.data.train)
-        seen += (stage.epochs or 0) * (labelled + len(stage.unlabelled)) + stage.epochs_before * labelled
     return PlannedJob(
         name=job.name,
         seed=job.seed,
@@ -112,7 +107,7 @@ def _planned_job(plan: Plan, job: Job, update: UpdateStages) -> PlannedJob:
         needs=job.needs,
         num_trainings=len(stages),
         num_scored=len(SCORED[job.kind]) * len(update.data),
-        examples=seen,
+        examples=sum(stage.num_read for stage in stages),
     )
 
 

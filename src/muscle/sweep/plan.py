@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from muscle.config.alignment import AlignmentSettings
-from muscle.config.methods import LABEL_TARGETS
 from muscle.config.settings import BaseConfig
 from muscle.config.update_file import UpdateConfig
 from muscle.errors import ConfigError, MuscleError
@@ -286,13 +285,15 @@ def _uses_old(alignment: AlignmentSettings) -> bool:
 
 def _method_words(alignment: AlignmentSettings) -> str:
     """Say in a few words what a method is."""
+    more = ", unlabelled inputs" if alignment.unlabelled and alignment.reads("unlabelled") else ""
     if alignment.unit == "tokens":
         weight = f" + {alignment.ce_weight:g} CE" if alignment.ce_weight else ""
-        return f"Eq. 1, mask {alignment.mask}, T {alignment.temperature:g}{weight}{_beside_the_target(alignment)}"
+        texts = ", tokens of every option" if alignment.every_option else ""
+        equation = f"Eq. 1, mask {alignment.mask}, T {alignment.temperature:g}{weight}{texts}"
+        return f"{equation}{_beside_the_target(alignment)}{more}"
     shared = ("mixture", "reliability", "lifted", "inhibition", "interpolation")
     share = f", old share {alignment.old_share:g}" if alignment.target in shared else ""
     share += f" {alignment.mask}" if alignment.target == "mask" else ""
-    more = ", unlabelled inputs" if alignment.unlabelled and alignment.target not in LABEL_TARGETS else ""
     method = "" if alignment.method in ("options", "answers", "paper") else f"{alignment.method}: "
     return f"{method}{alignment.unit}, {alignment.target}{share}{_beside_the_target(alignment)}{more}"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from muscle.config.alignment import AlignmentSettings
 from muscle.config.methods import LABEL_TARGETS, MaskName, TargetName, filled
@@ -90,6 +90,8 @@ def ready_variants(preset: PresetName, given: AlignmentSettings, unit: WholeUnit
         ]
     if preset == "methods":
         whole = [Ready(f"{unit}, {each}", section({"method": unit, "target": each}, given)) for each in _TARGETS]
+        if unit == "options":
+            whole.append(Ready("tokens of every option", section({"method": "every_option"}, given)))
         probe = section({"method": unit, "target": "mixture", "old_share": 1.0}, given)
         return [Ready("paper", section({"method": "paper"}, given)), *whole, Ready(PROBE, probe, probe=True)]
     return _published(given, unit) if preset == "rivals" else []
@@ -115,7 +117,8 @@ def section(choices: Mapping[str, object], given: AlignmentSettings) -> dict[str
     if unit == "tokens":
         # One vector a token cannot follow the student, as most masks do.
         kept += [key for key in _OF_TOKENS if given.unit == "tokens" and (key, given.engine) != ("engine", "mixed")]
-    elif unit != "weights" and target not in LABEL_TARGETS:
+    taught = unit in get_args(WholeUnit) and target not in LABEL_TARGETS
+    if taught or whole.get("texts") == "every_option":
         kept += _OF_INPUTS
     if unit == "answers":
         kept += _OF_ANSWERS

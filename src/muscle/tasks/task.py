@@ -75,6 +75,10 @@ class Example:
         right = self.choices[gold]
         return replace(self, gold=gold, reference=(right,), target=f"{self.delimiter}{right}")
 
+    def with_each_option(self) -> list[Example]:
+        """Return for each option of a choice task's example one with that option as its answer."""
+        return [replace(self.answered(number), id=f"{self.id}/{number}") for number in range(len(self.choices))]
+
 
 @dataclass(frozen=True)
 class Generation:
@@ -168,12 +172,24 @@ class Task:
         return self.hub.train if part == "train" else self.hub.test
 
 
-def check_unit(task: Task, unit: Literal["tokens", "options", "answers", "weights"]) -> None:
+def check_unit(
+    task: Task, unit: Literal["tokens", "options", "answers", "weights"], *, every_option: bool = False
+) -> None:
     """Refuse a unit of training that a task doesn't have.
+
+    Args:
+        task: the task.
+        unit: what the loss counts.
+        every_option: whether it counts the tokens of every option.
 
     Raises:
         ConfigError: options of a task whose answers are generated, or candidate answers of a choice task.
     """
+    if every_option and task.kind != "choice":
+        raise ConfigError(
+            f"alignment.texts: every_option needs a choice task, found {task.name}, whose answers are generated; "
+            "expected reference, or unit answers"
+        )
     if unit == "options" and task.kind != "choice":
         raise ConfigError(
             f"alignment.unit: options needs a choice task, found {task.name}, whose answers are generated; expected "

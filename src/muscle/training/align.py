@@ -15,8 +15,9 @@ from muscle.errors import ConfigError
 from muscle.models.adapters import check_place
 from muscle.models.bases import LoadedBase, off_the_accelerator
 from muscle.tasks.recorded import Record
-from muscle.tasks.task import Example, Task
+from muscle.tasks.task import Example, Task, check_unit
 from muscle.training.align_tokens import align_on_tokens
+from muscle.training.data.texts import Texts
 from muscle.training.interpolate import interpolate
 from muscle.training.one_training import Training
 from muscle.training.options.align import OptionAlignment
@@ -46,8 +47,6 @@ def align(
 ) -> TrainingResult:
     """Train a compatibility adapter on the new base and write it to `out` as a PEFT folder.
 
-    By the paper it starts from A_v2 and learns from the new task model where that is right, else from the old one.
-
     Args:
         old_base: M_base_v1, loaded; or, for methods on whole answers, a record of the old model's answers.
         old_adapter: A_v1's folder; None with a record.
@@ -63,7 +62,7 @@ def align(
         engine: in place of `alignment.engine`: what is there of the teachers while the adapter trains.
         store: folder of the teacher stores, kept, or folders that alignments share; without it they go once `out` is
             written.
-        unlabelled_examples: trained on too at option level; their labels are not looked at.
+        unlabelled_examples: trained on too at option level, or with every option; their labels are not looked at.
         lora: of a fresh start (`alignment.start`).
 
     Returns:
@@ -75,6 +74,7 @@ def align(
         ConfigError: a setting can't be met here: packing, kernels; a method that needs an old model that is a record.
     """
     check_place(Path(out))  # before the teachers run for hours
+    check_unit(task, alignment.unit, every_option=alignment.every_option)
     training, adapters = Training(settings, Path(out), description), _folders(old_adapter, new_adapter)
     if isinstance(old_base, Record) or "old" not in adapters:
         _refuse_without_weights(alignment)
@@ -83,7 +83,8 @@ def align(
     start = Start(new_base, adapters, alignment, lora or LoraSettings(), settings.seed)
     with _made_on_the_way(store, training.out) as made:
         if alignment.unit == "tokens":
-            return align_on_tokens(old_base, start, task, (train_examples, validation_examples), training, engine, made)
+            texts = Texts(train_examples, validation_examples, unlabelled_examples, alignment.every_option)
+            return align_on_tokens(old_base, start, task, texts, training, engine or alignment.engine, made)
         data = OptionData(task, train_examples, validation_examples, unlabelled_examples, alignment.answers_in_use)
         return OptionAlignment(old_base, start, data, training, made).run(_away(old_base, new_base))
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 from typing import NamedTuple
 
 from muscle.config.alignment import AlignmentSettings
@@ -14,8 +15,9 @@ from muscle.config.settings import TrainingSettings
 from muscle.models.bases import LoadedBase, off_the_accelerator
 from muscle.models.tokenizers import same_vocabulary
 from muscle.tasks.recorded import Record
-from muscle.tasks.task import Example, Task
+from muscle.tasks.task import Task
 from muscle.training.data.examples import TokenizedExamples
+from muscle.training.data.texts import Texts
 from muscle.training.head.kernels import choose_kernel, refuse_if_forced
 from muscle.training.losses.masks import share_of_old
 from muscle.training.one_training import Student, Training, TrainingData
@@ -38,9 +40,9 @@ def align_on_tokens(
     old_base: LoadedBase | Record,
     start: Start,
     task: Task,
-    examples: tuple[Sequence[Example], Sequence[Example]],
+    texts: Texts,
     training: Training,
-    engine: EngineName | None,
+    engine: EngineName,
     stores: KeptStores,
 ) -> TrainingResult:
     """Train the student from both teachers, by the wanted engine or the nearest that the models allow.
@@ -49,23 +51,23 @@ def align_on_tokens(
         old_base: M_base_v1, loaded; no record teaches tokens.
         start: of the student, with the new base, both adapters and the method.
         task: the task of the examples.
-        examples: those that are learnt, and those that the epoch is chosen by.
+        texts: what is learnt of it.
         training: how it goes, and where the compatibility adapter is kept.
-        engine: in place of the method's.
+        engine: that is wanted.
         stores: where what the teachers leave stands.
 
     Raises:
         MuscleError: see `muscle.training.align.align`.
     """
     assert isinstance(old_base, LoadedBase), "a record was refused"
+    training = training.of_epochs(start.alignment.unlabelled_epochs if texts.unlabelled else None)
     alignment, new_base, settings = start.alignment, start.base, training.settings
     student = start.student()
     old, new = TaskModel.load(old_base, start.adapters["old"]), TaskModel.load(new_base, start.adapters["new"])
-    data = tokenized_parts(new_base, task, *examples, settings)
-    crossing = _crossing(old_base, new_base, task, examples, data, alignment, settings)
-    wanted = engine or alignment.engine
+    data = tokenized_parts(new_base, task, texts.learnt, texts.held_out, settings)
+    crossing = _crossing(old_base, new_base, task, texts, data, alignment, settings)
     used, heads = choose_engine(
-        wanted,
+        engine,
         student=student,
         old=old.model,
         new=new.model,
@@ -77,10 +79,10 @@ def align_on_tokens(
     if used == "online" or heads is None:
         # The plain formulas take a row for a sequence.
         training = replace(training, settings=settings.model_copy(update={"packing": "off"}))
-        teachers = OnlineTeachers(old.model, new.model)
-        taught = _Taught(partial(CompatibilityTrainer, teachers=teachers, mask=alignment.mask), {})
+        both = OnlineTeachers(old.model, new.model)
+        taught = _Taught(partial(CompatibilityTrainer, teachers=both, mask=alignment.mask))
     else:
-        if crossing is not None and used != wanted:
+        if crossing is not None and used != engine:
             # Rows of another kind than beside an old model with the new one's tokens.
             stores = stores._replace(new=stores.old)
         taught = _taught_by_stores(stores, RunningTeachers(old, new, heads), data, used, alignment, training, crossing)
@@ -92,7 +94,7 @@ def align_on_tokens(
             training,
             note=_note_of(old, new, alignment, used),
             picked_by="cross_entropy" if alignment.selection == "cross_entropy" else "loss",
-            record=lambda result: taught.told,
+            record=lambda result: {**taught.told, **texts.record(result.num_epochs)},
         )
 
 
@@ -112,7 +114,7 @@ def _crossing(
     old: LoadedBase,
     new: LoadedBase,
     task: Task,
-    examples: tuple[Sequence[Example], Sequence[Example]],
+    texts: Texts,
     data: Sequence[TokenizedExamples],
     alignment: AlignmentSettings,
     settings: TrainingSettings,
@@ -126,14 +128,14 @@ def _crossing(
     if same_vocabulary(old, new):
         return None
     kind, longest = alignment.projection, settings.max_length
-    return cross_examples(old, new, task, examples, data, kind=kind, max_length=longest)
+    return cross_examples(old, new, task, (texts.learnt, texts.held_out), data, kind=kind, max_length=longest)
 
 
 class _Taught(NamedTuple):
     """A trainer with its teachers, and what `training.json` tells of these."""
 
     trainer: Callable[..., AdapterTrainer]
-    told: Mapping[str, object]
+    told: Mapping[str, object] = MappingProxyType({})
 
 
 def _taught_by_stores(
@@ -175,9 +177,7 @@ def _taught_by_stores(
             share_name=alignment.mask,
             settings=kept,
         )
-        return _Taught(
-            partial(MixtureTrainer, mixture=mixture, head=teachers.heads.student, memory_bytes=memory_bytes), {}
-        )
+        return _Taught(partial(MixtureTrainer, mixture=mixture, head=teachers.heads.student, memory_bytes=memory_bytes))
     assert engine != "online", "online has no store"
     stored = store_teachers(
         stores.old, teachers, data, kind=engine, settings=kept, crossing=crossing, new_folder=stores.new

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -71,3 +71,9 @@ class Training:
     settings: TrainingSettings
     out: Path
     description: str
+
+    def of_epochs(self, epochs: int | None) -> Training:
+        """Return the same for so many epochs; for those of its settings where that is None."""
+        if epochs is None:
+            return self
+        return replace(self, settings=self.settings.model_copy(update={"epochs": epochs}))

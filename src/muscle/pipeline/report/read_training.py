@@ -152,6 +152,7 @@ def _method(place: AdapterPlace, told: _Told) -> Method:
         unit=alignment.unit,
         target=alignment.target,
         temperature=alignment.temperature if kept("temperature") else None,
+        texts=alignment.texts if kept("texts") else None,
         mask=alignment.mask if kept("mask") else None,
         ce_weight=alignment.ce_weight if kept("ce_weight") else None,
         old_share=alignment.old_share if kept("old_share") else None,

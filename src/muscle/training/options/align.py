@@ -194,10 +194,7 @@ class OptionAlignment:
         )
 
     def _training(self) -> Training:
-        epochs = self.alignment.unlabelled_epochs if self.data.unlabelled else None
-        if not epochs:
-            return self.training
-        return replace(self.training, settings=self.training.settings.model_copy(update={"epochs": epochs}))
+        return self.training.of_epochs(self.alignment.unlabelled_epochs if self.data.unlabelled else None)
 
     def _loss(self) -> OptionLoss:
         masked, by_kl = self.alignment.target == "mask", self.alignment.target != "focal"
