@@ -13,6 +13,7 @@ from muscle.training.align import align
 from muscle.training.data.batches import PaddingCollator
 from muscle.training.data.examples import tokenize
 from muscle.training.data.texts import Texts
+from muscle.training.teachers.make_rows import state_maker
 from tiny.pair import LORA, SETTINGS, aligned, tiny_pair, trained, weights
 
 EVERY = {"method": "every_option"}
@@ -46,7 +47,7 @@ def test_it_is_the_papers_training_on_items_with_each_of_their_options(world, tm
         world.task,
         train_examples=learnt,
         validation_examples=[text for item in world.split.validation for text in item.with_each_option()],
-        alignment=AlignmentSettings(mask="old_always", temperature=1.0),
+        alignment=AlignmentSettings(mask="old_always", temperature=1.0, engine="mixed"),
         settings=SETTINGS,
         out=tmp_path / "by_hand",
         lora=LORA,
@@ -78,6 +79,21 @@ def test_the_student_comes_nearer_to_the_old_model_on_wrong_options_of_items_wit
     old, plain = (log_likelihoods(side, world.root / f"adapter-{side}") for side in ("old", "new"))
     student = log_likelihoods("new", tmp_path / "c")
     assert (student - old).abs().mean() < (plain - old).abs().mean()
+
+
+def test_the_new_model_is_not_run_as_a_teacher(world, tmp_path, monkeypatch):
+    asked = []
+
+    def counting(model, *args, **kwargs):
+        asked.append(model)
+        return state_maker(model, *args, **kwargs)
+
+    monkeypatch.setattr("muscle.training.teachers.make_rows.state_maker", counting)
+    trained(world, tmp_path / "c", further=world.further, store=tmp_path / "store", **EVERY)
+    (teacher,) = asked
+    told = [model.get_input_embeddings().weight for model in (teacher, world.bases["old"].model)]
+    assert torch.equal(*told)
+    assert [path.name for path in (tmp_path / "store").iterdir() if path.is_dir()] == ["mixed"]
 
 
 def test_without_the_setting_inputs_without_a_label_are_not_read(world, tmp_path):

@@ -281,7 +281,7 @@ class AlignmentSettings(Section):
         """The bases whose task models are asked about all items before the student is trained."""
         if self.target in ("labels", "twins", "interpolation"):
             return ()
-        return ("old", "new") if self.reads_new_teacher else ("old",)
+        return ("old", "new") if self.reads_new_teacher and not self.every_option else ("old",)
 
     @property
     def answers_in_use(self) -> AnswerSettings | None:

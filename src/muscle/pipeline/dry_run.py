@@ -36,6 +36,7 @@ from muscle.pipeline.token_counts import (
     learnt_tokens,
     read_texts,
     teacher_tokens,
+    teaching_sides,
     token_counts,
     tree_sizes,
 )
@@ -291,23 +292,25 @@ def _resources(
     config, sizes = update_stages.config, ModelSizes.of(architecture)
     settings, tokenizer = config.align_training(), tokenizers["new"]
     lengths: list[int] = []
-    for data in update_stages.data.values():
+    stages = [(update_stages.align(data), data) for data in update_stages.data.values()]
+    for stage, data in stages:
         if tokenizer is None or data.is_outline:
             lengths.append(settings.max_length)
             continue
-        stage = update_stages.align(data)
         # The trees of whole options are counted apart.
         further = stage.unlabelled if stage.every_option else ()
         read = read_texts(stage, (*data.train, *data.validation, *further))
         counted = token_counts(tokenizer, data.task, read)
         lengths += [min(length, settings.max_length) for length in counted]
+    first = stages[0][0]
     found = estimate(
         sizes,
-        settings,
+        settings.model_copy(update={"epochs": first.epochs}) if first.every_option else settings,
         rank=config.alignment.rank(config.lora.r),
         tokens_per_epoch=sum(lengths),
         sequence_tokens=max(lengths),
         num_processes=num_processes(),
+        num_teachers=len(teaching_sides(first, tokenizers)),
         trees=_trees_of(update_stages, tokenizers, settings.max_length),
     )
     return sizes, found

@@ -146,7 +146,7 @@ class Estimate:
         adapter: LoRA weights, gradients and optimizer.
         activations: of a micro-batch.
         chunk: logits of a chunk.
-        store: both teachers' stores on disk, for so many tokens.
+        store: the teachers' stores on disk, for so many tokens.
         flops_per_token: of a training step.
         seconds: of all epochs on one GPU of `PEAK_FLOPS`.
     """
@@ -173,6 +173,7 @@ def estimate(
     tokens_per_epoch: int,
     sequence_tokens: int,
     num_processes: int = 1,
+    num_teachers: int = 2,
     trees: TreeSizes | None = None,
 ) -> Estimate:
     """Estimate what training a compatibility adapter takes of each process.
@@ -184,6 +185,7 @@ def estimate(
         tokens_per_epoch: predicted tokens of training and validation data.
         sequence_tokens: of the longest batch's examples.
         num_processes: that share an epoch's tokens.
+        num_teachers: that are run, and keep a vector a token.
         trees: of a training at option level, in place of both numbers of tokens.
     """
     computed = 4 if settings.precision == "float32" else 2
@@ -211,8 +213,8 @@ def estimate(
         work = flops * trees.trained + 2 * sizes.parameters * trees.asked
     else:
         chunk = int(_HEAD_BYTES_PER_CHUNK * min(budget, tokens * sizes.vocabulary * (6 if computed == 2 else 4)))
-        store = 2 * tokens_per_epoch * (sizes.width * computed + _SCALAR_BYTES)
-        work = flops * tokens_per_epoch * settings.epochs + 2 * 2 * sizes.parameters * tokens_per_epoch
+        store = num_teachers * tokens_per_epoch * (sizes.width * computed + _SCALAR_BYTES)
+        work = flops * tokens_per_epoch * settings.epochs + 2 * num_teachers * sizes.parameters * tokens_per_epoch
     return Estimate(
         weights=sizes.weight_bytes(settings),
         adapter=16 * sizes.adapter_parameters(rank),

@@ -72,7 +72,7 @@ def teacher_tokens(
 ) -> int | None:
     """Return the tokens that a training's teachers read before it; None where a tokenizer is not here."""
     found = 0
-    for side in stage.teachers:
+    for side in teaching_sides(stage, tokenizers):
         tokenizer = tokenizers[side]
         if tokenizer is None:
             return None
@@ -80,6 +80,16 @@ def teacher_tokens(
         for part in (examples, stage.unlabelled):
             found += _read_tokens(stage, data, part, tokenizer, max_length)
     return found
+
+
+def teaching_sides(stage: Stage, tokenizers: Mapping[Side, PreTrainedTokenizerBase | None]) -> tuple[Side, ...]:
+    """Return whose models are run before a training.
+
+    Where the old one alone teaches tokens of another tokenizer, the new one does where they cannot be aligned.
+    """
+    old, new = tokenizers.get("old"), tokenizers.get("new")
+    crossed = stage.every_option and old is not None and new is not None and old.get_vocab() != new.get_vocab()
+    return ("old", "new") if crossed else stage.teachers
 
 
 def tree_sizes(

@@ -73,12 +73,12 @@ def align_on_tokens(
         new=new.model,
         sample=data[0].sequences[0],
         old_sample=None if crossing is None else crossing.texts.old[0],
+        old_alone=texts.every_option,
     )
     if used not in ("projected", "mixed"):
         refuse_if_forced(settings.kernels, f"the engine {used} has its teachers in the loss")
     if used == "online" or heads is None:
-        # The plain formulas take a row for a sequence.
-        training = replace(training, settings=settings.model_copy(update={"packing": "off"}))
+        training = replace(training, settings=settings.model_copy(update={"packing": "off"}))  # a row for a sequence
         both = OnlineTeachers(old.model, new.model)
         taught = _Taught(partial(CompatibilityTrainer, teachers=both, mask=alignment.mask))
     else:
@@ -175,6 +175,7 @@ def _taught_by_stores(
             data,
             old_share=share_of_old(alignment.mask),
             share_name=alignment.mask,
+            new_teaches=alignment.mask != "old_always",
             settings=kept,
         )
         return _Taught(partial(MixtureTrainer, mixture=mixture, head=teachers.heads.student, memory_bytes=memory_bytes))

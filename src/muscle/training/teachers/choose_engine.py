@@ -30,6 +30,7 @@ def choose_engine(
     new: PeftModel,
     sample: Sequence[int],
     old_sample: Sequence[int] | None = None,
+    old_alone: bool = False,
 ) -> tuple[EngineName, Heads | None]:
     """Return the wanted engine, or the nearest that the models allow; the log says why it is another.
 
@@ -40,6 +41,7 @@ def choose_engine(
         new: M_v2, on the student's base.
         sample: a few token ids to try the heads on.
         old_sample: the same in the old model's tokens, where its tokenizer is another.
+        old_alone: whether the old model alone teaches: one vector a token is enough then.
 
     Returns:
         The engine, and the heads where it isn't `online`.
@@ -61,6 +63,8 @@ def choose_engine(
         return "online", None
     if old_sample is not None:
         return _for_other_tokens(wanted, is_capped=heads.student.softcap is not None), heads
+    if old_alone and wanted == "projected":
+        wanted = "mixed"
     if wanted in ("projected", "mixed") and heads.student.softcap is not None:
         logger.info("engine %s: the model caps its logits; the hidden engine is used", wanted)
         wanted = "hidden"

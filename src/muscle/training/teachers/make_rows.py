@@ -125,6 +125,7 @@ def mixture_maker(
     sequences: Sequence[Sequence[int]],
     *,
     old_share: OldShare,
+    new_teaches: bool = True,
     temperature: float,
     memory_bytes: int = MEMORY_BYTES,
 ) -> RowMaker:
@@ -134,21 +135,20 @@ def mixture_maker(
         teachers: both of them.
         sequences: token ids, one list an example.
         old_share: the old teacher's share of each token.
+        new_teaches: False where that is 1 throughout: the old teacher stands for both, and runs alone.
         temperature: T of the mixture.
         memory_bytes: budget for the logits of a chunk.
     """
     heads, pad_token_id = teachers.heads, teachers.new.base.tokenizer.pad_token_id
-    run_old, run_new = (
-        state_maker(side.model, head, sequences, pad_token_id=pad_token_id)
-        for side, head in ((teachers.old, heads.old), (teachers.new, heads.new))
-    )
+    sides = [(teachers.old, heads.old), *([(teachers.new, heads.new)] if new_teaches else [])]
+    runs = [state_maker(side.model, head, sequences, pad_token_id=pad_token_id) for side, head in sides]
 
     def make(indices: Sequence[int]) -> MixedRows:
-        (old_states, _), (new_states, labels) = run_old(indices), run_new(indices)
+        found = [run(indices) for run in runs]
         return mixed_rows(
-            (old_states, new_states),
-            (heads.old, heads.new),
-            labels,
+            [states for states, _ in found],
+            [head for _, head in sides],
+            found[0][1],
             old_share=old_share,
             student=heads.student,
             temperature=temperature,

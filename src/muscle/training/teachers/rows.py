@@ -9,7 +9,7 @@ for wide models, and approximate.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -226,8 +226,8 @@ def hidden_rows(hidden: Tensor, teacher: OutputHead, labels: Tensor, *, memory_b
 
 
 def mixed_rows(
-    hidden: tuple[Tensor, Tensor],
-    teachers: tuple[OutputHead, OutputHead],
+    hidden: Sequence[Tensor],
+    teachers: Sequence[OutputHead],
     labels: Tensor,
     *,
     old_share: OldShare,
@@ -238,7 +238,8 @@ def mixed_rows(
     """Mix both teachers' distributions and project the mixture through the student's head.
 
     Args:
-        hidden: of the old and the new teacher, (tokens, width of the teacher) each.
+        hidden: of the old and the new teacher, (tokens, width of the teacher) each; or of the old one alone, which
+            stands for both then.
         teachers: their heads.
         labels: (tokens,), token ids.
         old_share: the old teacher's share of each token; it sees the teachers and the label, not the student.
@@ -258,7 +259,7 @@ def mixed_rows(
     per_token = sum(head.vocab_size * (head.bytes_per_logit + 2 * wide.itemsize) for head in teachers)
     largest = min(chunk_size(count, per_token, memory_bytes), count)
     buffers = [ChunkBuffers(head, largest) for head in teachers]
-    vector = hidden[1].new_empty(count, student.weight.shape[1], dtype=wide)
+    vector = hidden[-1].new_empty(count, student.weight.shape[1], dtype=wide)
     spread, shares, bias = vector.new_empty(3, count).unbind()
     with exactly(hidden[0]):
         for part in chunks(count, per_token, memory_bytes):
@@ -271,13 +272,13 @@ def mixed_rows(
                 softmaxes.append(soft.softmax.to(wide))
                 log_p.append(wanted - soft.lse_plain)
                 right.append(top == label)
-            share = old_share(log_p[0], log_p[1], right[0]).to(wide)
-            mixture = torch.lerp(softmaxes[1], softmaxes[0], share.unsqueeze(1))
+            share = old_share(log_p[0], log_p[-1], right[0]).to(wide)
+            mixture = torch.lerp(softmaxes[-1], softmaxes[0], share.unsqueeze(1))
             spread[part] = torch.special.entr(mixture).sum(-1)
             shares[part] = share
             if student.bias is not None:
                 bias[part] = mixture @ student.bias.to(wide)
-            vector[part] = student.pull(mixture, (label,), buffers[1].narrow)
+            vector[part] = student.pull(mixture, (label,), buffers[-1].narrow)
     return MixedRows(vector, spread, shares, None if student.bias is None else bias, temperature)
 
 

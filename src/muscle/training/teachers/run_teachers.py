@@ -186,6 +186,7 @@ def store_mixture(
     *,
     old_share: OldShare,
     share_name: str,
+    new_teaches: bool = True,
     settings: StoreSettings,
 ) -> TeacherStore:
     """Run both teachers, both in memory, over the data once and keep one vector a token: their mixture.
@@ -196,6 +197,7 @@ def store_mixture(
         data: training and validation data, in this order.
         old_share: the old teacher's share of each token.
         share_name: stands for `old_share` in the store's identity: another share is another store.
+        new_teaches: False where the share is 1 throughout, so that the new teacher needs not run.
         settings: how they are run and kept.
 
     Returns:
@@ -219,10 +221,12 @@ def store_mixture(
         teachers,
         sequences,
         old_share=old_share,
+        new_teaches=new_teaches,
         temperature=settings.temperature,
         memory_bytes=settings.memory_bytes,
     )
-    settings = replace(settings, description=f"{settings.description}: both teachers")
+    who = "both teachers" if new_teaches else "old teacher"
+    settings = replace(settings, description=f"{settings.description}: {who}")
     with fast_layers(old.model), fast_layers(new.model):
         return _checked_store(path, make_rows, layout, student, sequences, identity, settings)
 
