@@ -32,6 +32,7 @@ alignment:                              # the compatibility adapter: docs/update
   # unlabelled: traffic.jsonl           # inputs without labels, such as a log of requests: the more, the fewer flips
   # unlabelled_epochs: 2
   # training: {learning_rate: 6.0e-4, epochs: 3}
+  # Where the options are sentences: method: every_option, with unlabelled
 evaluation:
   bare_base: true                       # also score the new base without an adapter
   control: true                         # also train the plain update's adapter on for as long, without the old model
