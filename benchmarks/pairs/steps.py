@@ -137,7 +137,9 @@ def stacked(name: str, words: str, teacher: tuple[Side, str] = ("old", "old")) -
     return replace(mixed(name, words, 0.5, teacher, rate=6e-4), alignment=alignment)
 
 
-def on_every_option(name: str, words: str, teacher: tuple[Side, str] = ("old", "old"), *, rate: float = 2e-4) -> Step:
+def on_every_option(
+    name: str, words: str, teacher: tuple[Side, str] = ("old", "old"), *, rate: float = 6e-4, number: int | None = 500
+) -> Step:
     """Return a distillation to a teacher alone, over the tokens of every option, from the plain update.
 
     One epoch over a part of the unlabelled texts: sentences are long for two cores.
@@ -151,17 +153,18 @@ def on_every_option(name: str, words: str, teacher: tuple[Side, str] = ("old", "
         training={"learning_rate": rate, "epochs": 1},
         alignment={"method": "every_option"},
         unlabelled=True,
-        num_unlabelled=500,
+        num_unlabelled=number,
     )
 
 
 TARGETS: tuple[Step, ...] = (
-    on_every_option("every", "the old model alone, tokens of every option, 500 unlabelled texts"),
-    on_every_option("every-twin", "control: the twin in the old one's place, every option", ("new", "twin")),
-    on_every_option("every-third", "control: the third model in the old one's place, every option", ("third", "third")),
-    on_every_option("every6", "the old model alone, tokens of every option, rate 6e-4", rate=6e-4),
-    on_every_option("every6-twin", "control: the twin in its place, rate 6e-4", ("new", "twin"), rate=6e-4),
-    on_every_option("every6-third", "control: the third model in its place, rate 6e-4", ("third", "third"), rate=6e-4),
+    on_every_option(
+        "every2", "the old model alone, tokens of every option, 500 unlabelled texts, rate 2e-4", rate=2e-4
+    ),
+    on_every_option("every6", "the old model alone, tokens of every option, 500 unlabelled texts"),
+    on_every_option("every6-twin", "control: the twin in the old one's place, every option", ("new", "twin")),
+    on_every_option("every6-third", "control: the third model in its place, every option", ("third", "third")),
+    on_every_option("every6-all", "the old model alone, tokens of every option, all unlabelled texts", number=None),
     mixed("rate1", "mixture, share .5, rate 1e-4", 0.5, rate=1e-4),
     mixed("probe6", "probe: the old one alone, rate 6e-4", 1.0, rate=6e-4),
     mixed("share7", "mixture, share .7, rate 6e-4", 0.7, rate=6e-4),
