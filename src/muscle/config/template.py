@@ -28,11 +28,10 @@ training:                               # task adapters and compatibility adapte
   gradient_accumulation: 8
 alignment:                              # the compatibility adapter: docs/update.md
   method: paper                         # Eq. 1 on tokens. If an answer is one of several options, better:
-  # method: options
+  # method: options                     # or every_option, where the options are sentences
   # unlabelled: traffic.jsonl           # inputs without labels, such as a log of requests: the more, the fewer flips
   # unlabelled_epochs: 2
   # training: {learning_rate: 6.0e-4, epochs: 3}
-  # Where the options are sentences: method: every_option, with unlabelled
 evaluation:
   bare_base: true                       # also score the new base without an adapter
   control: true                         # also train the plain update's adapter on for as long, without the old model
