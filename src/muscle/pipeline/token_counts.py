@@ -11,6 +11,7 @@ from muscle.pipeline.loaded_bases import Side
 from muscle.pipeline.resources import TreeSizes
 from muscle.pipeline.stage import Stage
 from muscle.tasks import Example, Task, TaskData
+from muscle.tasks.task import with_each_option
 from muscle.training.options.data import OptionData
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def _read_tokens(
 
 def read_texts(stage: Stage, examples: tuple[Example, ...]) -> tuple[Example, ...]:
     """Return examples as a training on tokens reads them, a text an example."""
-    return tuple(text for each in examples for text in each.with_each_option()) if stage.every_option else examples
+    return with_each_option(examples) if stage.every_option else examples
 
 
 def option_trees(

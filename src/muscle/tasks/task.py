@@ -5,7 +5,7 @@ Training and evaluation both read `Example`s, so that the text an adapter learns
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -75,9 +75,14 @@ class Example:
         right = self.choices[gold]
         return replace(self, gold=gold, reference=(right,), target=f"{self.delimiter}{right}")
 
-    def with_each_option(self) -> list[Example]:
-        """Return for each option of a choice task's example one with that option as its answer."""
-        return [replace(self.answered(number), id=f"{self.id}/{number}") for number in range(len(self.choices))]
+
+def with_each_option(examples: Iterable[Example]) -> tuple[Example, ...]:
+    """Return for each option of each example of a choice task one with that option as its answer."""
+    return tuple(
+        replace(example.answered(number), id=f"{example.id}/{number}")
+        for example in examples
+        for number in range(len(example.choices))
+    )
 
 
 @dataclass(frozen=True)

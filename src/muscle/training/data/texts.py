@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from muscle.tasks.task import Example
+from muscle.tasks.task import Example, with_each_option
 
 
 @dataclass(frozen=True)
@@ -55,4 +55,4 @@ class Texts:
         }
 
     def _read(self, examples: Sequence[Example]) -> Sequence[Example]:
-        return [text for each in examples for text in each.with_each_option()] if self.every_option else examples
+        return with_each_option(examples) if self.every_option else examples
