@@ -137,19 +137,21 @@ def stacked(name: str, words: str, teacher: tuple[Side, str] = ("old", "old")) -
     return replace(mixed(name, words, 0.5, teacher, rate=6e-4), alignment=alignment)
 
 
+def taught_alone(name: str, words: str, teacher: tuple[Side, str] = ("old", "old")) -> Step:
+    """Return a distillation to a teacher alone, over the tokens of the labelled texts, from the plain update."""
+    alignment = {"method": "paper", "mask": "old_always", "temperature": 1.0}
+    return Step(name, words, "align", start="new", teacher=teacher, alignment=alignment)
+
+
 def on_every_option(
     name: str, words: str, teacher: tuple[Side, str] = ("old", "old"), *, rate: float = 6e-4, number: int | None = 500
 ) -> Step:
-    """Return a distillation to a teacher alone, over the tokens of every option, from the plain update.
+    """Return `taught_alone` over the tokens of every option, of unlabelled texts too.
 
     One epoch over a part of the unlabelled texts: sentences are long for two cores.
     """
-    return Step(
-        name,
-        words,
-        "align",
-        start="new",
-        teacher=teacher,
+    return replace(
+        taught_alone(name, words, teacher),
         training={"learning_rate": rate, "epochs": 1},
         alignment={"method": "every_option"},
         unlabelled=True,
@@ -185,12 +187,6 @@ def on_answers(name: str, words: str, share: float, teacher: tuple[Side, str] = 
     return replace(step, alignment={**step.alignment, "method": "answers", "answers": ANSWERS})
 
 
-def on_tokens(name: str, words: str, teacher: tuple[Side, str] = ("old", "old")) -> Step:
-    """Return a distillation to a teacher alone, over the tokens of the labelled texts, from the plain update."""
-    alignment = {"method": "paper", "mask": "old_always", "temperature": 1.0}
-    return Step(name, words, "align", start="new", teacher=teacher, alignment=alignment)
-
-
 ANSWERS: Mapping[str, object] = {"samples": 2, "temperature": 1.0}
 GENERATION_STEPS: tuple[Step, ...] = (
     *(step for step in STEPS if step.name in ("old", "new", "floor", "twin", "bare", "eq1", "longer")),
@@ -206,8 +202,8 @@ GENERATION_STEPS: tuple[Step, ...] = (
     on_answers("twin5", "control: the twin in the old one's place, share .5", 0.5, ("new", "twin")),
     on_answers("mixture7", "mixture, share .7", 0.7),
     Step("eq1-twin", "control: the twin in the old one's place, Eq. 1", "align", start="new", teacher=("new", "twin")),
-    on_tokens("always", "the old model teaches always, tokens, T = 1"),
-    on_tokens("always-twin", "control: the twin in the old one's place, tokens", ("new", "twin")),
+    taught_alone("always", "the old model teaches always, tokens, T = 1"),
+    taught_alone("always-twin", "control: the twin in the old one's place, tokens", ("new", "twin")),
 )
 """The same for a task whose answers are generated: over candidates that the old and the new model gave, and tokens."""
 

@@ -247,7 +247,7 @@ class AlignmentSettings(Section):
             case "margin":
                 return self.margin_of == "higher"
             case _:
-                return self.target in _ONE_DISTRIBUTION
+                return self.target in _ONE_DISTRIBUTION and not self.every_option
 
     @property
     def names_a_method(self) -> bool:
@@ -281,7 +281,7 @@ class AlignmentSettings(Section):
         """The bases whose task models are asked about all items before the student is trained."""
         if self.target in ("labels", "twins", "interpolation"):
             return ()
-        return ("old", "new") if self.reads_new_teacher and not self.every_option else ("old",)
+        return ("old", "new") if self.reads_new_teacher else ("old",)
 
     @property
     def answers_in_use(self) -> AnswerSettings | None:

@@ -305,20 +305,19 @@ def _resources(
     first = stages[0][0]
     found = estimate(
         sizes,
-        settings.model_copy(update={"epochs": first.epochs}) if first.every_option else settings,
+        settings.model_copy(update={"epochs": first.epochs}),
         rank=config.alignment.rank(config.lora.r),
         tokens_per_epoch=sum(lengths),
         sequence_tokens=max(lengths),
         num_processes=num_processes(),
         num_teachers=len(teaching_sides(first, tokenizers)),
-        trees=_trees_of(update_stages, tokenizers, settings.max_length),
+        trees=_trees_of(stages, tokenizers, settings.max_length) if config.alignment.unit == "options" else None,
     )
     return sizes, found
 
 
-def _trees_of(update_stages: UpdateStages, tokenizers: Tokenizers, max_length: int) -> TreeSizes | None:
-    """Return the sizes of the option trees that are trained on; None of other methods, or where they are not known."""
-    datas = list(update_stages.data.values())
-    if update_stages.config.alignment.unit != "options" or any(data.is_outline for data in datas):
+def _trees_of(stages: Sequence[tuple[Stage, TaskData]], tokenizers: Tokenizers, max_length: int) -> TreeSizes | None:
+    """Return the sizes of the option trees that are trained on; None where they are not known."""
+    if any(data.is_outline for _, data in stages):
         return None
-    return tree_sizes([(update_stages.align(data), data) for data in datas], tokenizers, max_length)
+    return tree_sizes(stages, tokenizers, max_length)
