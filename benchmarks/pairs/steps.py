@@ -12,7 +12,6 @@ from bench import Bench, Side
 from recorded import record_of
 
 from muscle.config.alignment import AlignmentSettings
-from muscle.config.methods import AnswerSettings
 from muscle.config.settings import TrainingSettings
 from muscle.errors import ConfigError
 from muscle.files import read_json, write_json
@@ -188,6 +187,26 @@ def on_answers(name: str, words: str, share: float, teacher: tuple[Side, str] = 
 
 
 ANSWERS: Mapping[str, object] = {"samples": 2, "temperature": 1.0}
+
+
+def on_every_answer(name: str, words: str, share: float = 0.5, teacher: tuple[Side, str] = ("old", "old")) -> Step:
+    """Return a distillation to a mixture over the tokens of every candidate answer, from the plain update.
+
+    Greedy answers alone, of a part of the unlabelled texts: drawing them takes longer than training on two cores.
+    """
+    return Step(
+        name,
+        words,
+        "align",
+        start="new",
+        teacher=teacher,
+        training={"learning_rate": 6e-4, "epochs": 2},
+        alignment={"method": "every_answer", "old_share": share, "answers": {"samples": 0}},
+        unlabelled=True,
+        num_unlabelled=420,
+    )
+
+
 GENERATION_STEPS: tuple[Step, ...] = (
     *(step for step in STEPS if step.name in ("old", "new", "floor", "twin", "bare", "eq1", "longer")),
     Step(
@@ -204,6 +223,9 @@ GENERATION_STEPS: tuple[Step, ...] = (
     Step("eq1-twin", "control: the twin in the old one's place, Eq. 1", "align", start="new", teacher=("new", "twin")),
     taught_alone("always", "the old model teaches always, tokens, T = 1"),
     taught_alone("always-twin", "control: the twin in the old one's place, tokens", ("new", "twin")),
+    on_every_answer("every5", "mixture, share .5, tokens of every candidate answer, 420 unlabelled texts"),
+    on_every_answer("every5-twin", "control: the twin in the old one's place, every answer", teacher=("new", "twin")),
+    on_every_answer("every10", "the old model alone, tokens of every candidate answer, 420 unlabelled texts", 1.0),
 )
 """The same for a task whose answers are generated: over candidates that the old and the new model gave, and tokens."""
 
@@ -302,8 +324,8 @@ def _train(bench: Bench, step: Step, training: TrainingSettings, out: Path) -> T
     parts: dict[str, Sequence[Example]] = {"train": learnt, "validation": held_out}
     if step.unlabelled:
         parts["unlabelled"] = bench.unlabelled()[: step.num_unlabelled]
-    if alignment.unit == "answers":
-        parts = _with_candidates(bench, step, parts, alignment.answers)
+    if alignment.learns_candidates:
+        parts = _with_candidates(bench, step, parts, alignment)
     who = "record" if step.record else teacher
     kept = stores_of(bench.folder / "stores", who, alignment) if step.unlabelled else None
     return align(
@@ -338,24 +360,25 @@ def stores_of(stores: Path, old: str, alignment: AlignmentSettings) -> KeptStore
 
 
 def _with_candidates(
-    bench: Bench, step: Step, parts: Mapping[str, Sequence[Example]], answers: AnswerSettings
+    bench: Bench, step: Step, parts: Mapping[str, Sequence[Example]], alignment: AlignmentSettings
 ) -> dict[str, Sequence[Example]]:
     """Return the texts with candidate answers of the step's teacher and of the plain update.
 
-    They are drawn once for all texts and every step with that teacher: labels alone get the same ones.
+    They are drawn once for every step with that teacher and as many samples and texts: labels alone get the same ones.
     """
-    side, teacher = step.teacher
-    file = bench.folder / "candidates" / f"{teacher}.jsonl"
+    (side, teacher), number, answers = step.teacher, step.num_unlabelled, alignment.answers
+    few = f", {answers.samples} samples, {number} unlabelled" if number else ""
+    file = bench.folder / "candidates" / f"{teacher}{few}.jsonl"
     if not file.is_file():
         draw_candidates(
             file,
             {"old": (bench.base(side), bench.adapter(teacher)), "new": (bench.base("new"), bench.adapter("new"))},
             bench.task,
-            {**parts, "unlabelled": bench.unlabelled()},
+            {**parts, "unlabelled": bench.unlabelled()[:number]},
             answers,
             seed=bench.seed,
             batch_size=PASS_PROMPTS,
             description=f"candidates of {teacher} and new",
             store=file.parent / "answers",
         )
-    return dict(candidate_parts(file, parts, answers))
+    return dict(candidate_parts(file, parts, alignment.least_candidates))

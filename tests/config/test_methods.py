@@ -117,14 +117,14 @@ def written(folder: Path, alignment: str, tasks: str = "[{task: piqa}]") -> Path
             ["unit: options", "target: interpolation"],
             "line 6: alignment: target: expected labels, margin, twins, mask, mixture, reliability, stack, lifted, fo",
         ),
-        (["target: stack"], "line 5: alignment: target: expected mask with unit tokens, found stack"),
+        (["target: stack"], "line 5: alignment: target: expected mask or mixture with unit tokens, found stack"),
         (
             ["texts: every_option"],
-            "line 5: alignment: texts: every_option reads wrong options too, and no label; expected mask old_alwa",
+            "line 5: alignment: texts: every_option reads wrong answers too, and no label; expected target mi",
         ),
         (
             ["texts: every_option", "mask: old_always", "ce_weight: 0.2"],
-            "line 5: alignment: texts: every_option reads wrong options too",
+            "line 5: alignment: texts: every_option reads wrong answers too",
         ),
         (["method: options", "texts: every_option"], "line 6: alignment: texts: expected it only with unit tokens"),
         (["mask: old_always", "unlabelled: a.jsonl"], "line 6: alignment: unlabelled: expected it only with a target"),
@@ -159,7 +159,7 @@ def written(folder: Path, alignment: str, tasks: str = "[{task: piqa}]") -> Path
         (["method: option"], "line 5: alignment.method: expected 'paper', 'options', 'answers', 'every_option', "),
         (
             ["method: options", "answers: {samples: 4}"],
-            "line 6: alignment: answers: expected it only with unit answers, found",
+            "line 6: alignment: answers: expected it only with unit answers, or texts",
         ),
         (
             ["method: answers", "answers: {models: []}"],
@@ -258,12 +258,26 @@ def test_unlabelled_inputs_are_found_beside_the_yaml(tmp_path):
 def test_tokens_of_every_option_take_unlabelled_inputs(tmp_path):
     lines = "  method: every_option\n  unlabelled: a.jsonl\n  unlabelled_epochs: 3\n"
     found = load_config(written(tmp_path, lines)).alignment
-    assert (found.every_option, found.unlabelled_of("piqa")) == (True, str(tmp_path / "a.jsonl"))
+    assert (found.every_text, found.unlabelled_of("piqa")) == (True, str(tmp_path / "a.jsonl"))
     assert found.passes(2, unlabelled=True) == 3
     assert (found.mask, found.temperature) == ("old_always", 1.0)
     assert found.names_a_method  # a pair of tokenizers chooses no other one
     assert "texts" not in AlignmentSettings(mask="old_always").identity()
     assert found.identity()["texts"] == "every_option"
+    assert found.teacher_sides == ("old",)
+
+
+def test_tokens_of_every_answer_learn_a_mixture_of_candidates(tmp_path):
+    lines = "  method: every_answer\n  unlabelled: a.jsonl\n  answers: {samples: 1}\n"
+    found = load_config(written(tmp_path, lines)).alignment
+    assert (found.unit, found.target, found.leaning) == ("tokens", "mixture", ("old_always", 0.5))
+    assert (found.every_text, found.learns_candidates, found.num_candidates) == (True, True, 5)
+    assert (found.least_candidates, found.answers_in_use) == (1, None)
+    assert found.teacher_sides == ("old", "new")
+    # One vector a token serves every student; with a share of all, the new model need not run.
+    assert AlignmentSettings(method="every_answer", old_share=1.0).teacher_sides == ("old",)
+    assert AlignmentSettings(target="mixture").fixed_target
+    assert not AlignmentSettings().fixed_target
 
 
 def test_several_tasks_have_a_file_each(tmp_path):

@@ -109,6 +109,24 @@ def test_a_mixed_store_ends_in_the_projected_engines_adapter_with_half_the_vecto
     assert sizes[1] < 0.6 * sizes[0]
 
 
+def test_a_mixture_of_both_models_ends_in_the_same_adapter_from_every_engine(world, tmp_path):
+    mixture = {"target": "mixture", "old_share": 0.3}
+    for engine in ("projected", "hidden", "topk", "online"):
+        store = tmp_path / f"{engine}-store"
+        trained(world, tmp_path / engine, engine=engine, store=store, topk=1000, **mixture)
+    trained(world, tmp_path / "alone", engine="online", mask="old_always")
+    online = weights(tmp_path / "online")
+    moved = largest_difference(online, weights(world[0] / "adapter-new"))
+    for engine in ("projected", "hidden", "topk"):
+        assert largest_difference(online, weights(tmp_path / engine)) < 1e-3 * moved
+    assert largest_difference(online, weights(tmp_path / "alone")) > 0.1 * moved
+    # The target is the same whoever the student is: one vector a token is enough.
+    assert [path.name for path in (tmp_path / "projected-store").iterdir() if path.is_dir()] == ["mixed"]
+    # Another share is another store.
+    trained(world, tmp_path / "more", store=tmp_path / "projected-store", target="mixture", old_share=0.9)
+    assert largest_difference(weights(tmp_path / "projected"), weights(tmp_path / "more")) > 0.1 * moved
+
+
 def test_a_top_k_store_of_the_whole_vocabulary_ends_in_the_online_engines_adapter(world, tmp_path):
     trained(world, tmp_path / "online", engine="online")
     trained(world, tmp_path / "topk", engine="topk", topk=1000)

@@ -8,7 +8,7 @@ import torch
 from muscle.config.alignment import AlignmentSettings
 from muscle.errors import ConfigError
 from muscle.models.adapters import load_adapter
-from muscle.tasks.task import Example, with_each_option
+from muscle.tasks.task import Example, with_each_choice
 from muscle.training.align import align
 from muscle.training.data.batches import PaddingCollator
 from muscle.training.data.examples import tokenize
@@ -26,10 +26,10 @@ def world(tmp_path_factory):
 
 def test_each_option_stands_once_as_the_answer():
     item = Example("7", "Q:", ("b",), " b", choices=("a", "b"), gold=1)
-    first, second = with_each_option([item])
+    first, second = with_each_choice([item])
     assert (first.id, first.target, first.gold, first.reference) == ("7/0", " a", 0, ("a",))
     assert (second.id, second.target, second.gold) == ("7/1", " b", 1)
-    texts = Texts([item], [item], [item, item], every_option=True)
+    texts = Texts([item], [item], [item, item], every_text=True)
     assert [text.target for text in texts.learnt] == [" a", " b"] * 3
     assert [text.target for text in texts.held_out] == [" a", " b"]
     # Six texts an epoch, three epochs, one labelled example.
@@ -40,13 +40,13 @@ def test_each_option_stands_once_as_the_answer():
 
 def test_it_is_the_papers_training_on_items_with_each_of_their_options(world, tmp_path):
     _, written = aligned(world, tmp_path / "c", further=world.further, **EVERY)
-    learnt = with_each_option((*world.split.train, *world.further))
+    learnt = with_each_choice((*world.split.train, *world.further))
     by_hand = align(
         *world.side("old"),
         *world.side("new"),
         world.task,
         train_examples=learnt,
-        validation_examples=with_each_option(world.split.validation),
+        validation_examples=with_each_choice(world.split.validation),
         alignment=AlignmentSettings(mask="old_always", temperature=1.0, engine="mixed"),
         settings=SETTINGS,
         out=tmp_path / "by_hand",
@@ -64,7 +64,7 @@ def test_it_is_the_papers_training_on_items_with_each_of_their_options(world, tm
 def test_the_student_comes_nearer_to_the_old_model_on_wrong_options_of_items_without_a_label(world, tmp_path):
     trained(world, tmp_path / "c", further=world.further, **EVERY)
     right = {item.id: item.gold for item in world.split.validation}
-    each = with_each_option(world.split.validation)
+    each = with_each_choice(world.split.validation)
     texts = [text for text in each if text.gold != right[text.id.rpartition("/")[0]]]
 
     def log_likelihoods(side, adapter):

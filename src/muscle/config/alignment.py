@@ -32,7 +32,7 @@ from muscle.config.section import Fraction, Positive, Section
 
 _OF_WHOLE_ANSWERS: tuple[TargetName, ...] = (*LABEL_TARGETS, *MIXED_TARGETS, "focal", "inhibition", "old_answers")
 _FITTING: Mapping[UnitName, tuple[TargetName, ...]] = {
-    "tokens": ("mask",),
+    "tokens": ("mask", "mixture"),
     "options": _OF_WHOLE_ANSWERS,
     "answers": _OF_WHOLE_ANSWERS,
     "weights": ("interpolation",),
@@ -64,10 +64,12 @@ class AlignmentSettings(Section):
         method: fills the choices that are left out. `paper`: Eq. 1 on tokens. `options`: first the new adapter is
             trained on at option level, then distilled to the mixture of the old model and that one. `answers`: the
             same over candidate answers. `every_option`: the old model alone, on the tokens of an item with each of its
-            options. The others are published methods to hold these against, see `docs/update.md`.
+            options. `every_answer`: the mixture of both models, on the tokens of an item with each of its candidate
+            answers. The others are published methods to hold these against, see `docs/update.md`.
         unit: what the loss counts.
         texts: with unit `tokens`, whose tokens are learnt. `every_option` reads items of a choice task with all of
-            their options, unlabelled ones too, and learns from the old model alone.
+            their options, `every_answer` those whose answers are generated with all of their candidate answers;
+            unlabelled ones too, and no label.
         target: what the student is drawn to.
         temperature: T of Eq. 1, and of the distillation at option level.
         mask: of the target `mask`: which tokens, or items of whole answers, lean on the old model.
@@ -87,7 +89,7 @@ class AlignmentSettings(Section):
         teachers: folders of further adapters on the new base, or such a list for each task: the new teacher is the mean
             of these and of the new adapter.
         kl: direction of the distillation at option level.
-        answers: the candidates of the unit `answers`, and how they are scored.
+        answers: the candidates of the unit `answers`, and how they are scored; and those of `texts: every_answer`.
         labels_first: first train the starting adapter on the labels alone, at option level; the outcome is both the
             start and the new teacher.
         unlabelled: a file of inputs in the task's own columns, without labels, or such a file for each task.
@@ -149,10 +151,10 @@ class AlignmentSettings(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> AlignmentSettings:
-        if self.engine == "mixed" and self.mask not in STUDENT_FREE_MASKS:
+        if self.engine == "mixed" and self.leaning[0] not in STUDENT_FREE_MASKS:
             raise ValueError(
                 f"engine mixed keeps one vector a token, but the mask {self.mask} follows the student; expected "
-                f"the mask {' or '.join(STUDENT_FREE_MASKS)}, or the engine projected"
+                f"the mask {' or '.join(STUDENT_FREE_MASKS)}, target mixture, or the engine projected"
             )
         if self.target not in _FITTING[self.unit]:
             raise ValueError(
@@ -162,10 +164,11 @@ class AlignmentSettings(Section):
             value = getattr(self, key)
             if not fitting and value not in self._saying_nothing(key):
                 raise ValueError(f"{key}: expected it only with {expected}, found {value}{self._reader_of(key)}")
-        if self.every_option and (self.mask, self.ce_weight, self.selection) != ("old_always", 0.0, "own"):
+        taught_by = self.leaning[0]
+        if self.every_text and (taught_by, self.ce_weight, self.selection) != ("old_always", 0.0, "own"):
             raise ValueError(
-                "texts: every_option reads wrong options too, and no label; expected mask old_always, ce_weight 0 and "
-                f"selection own, found {self.mask}, {self.ce_weight:g} and {self.selection}"
+                f"texts: {self.texts} reads wrong answers too, and no label; expected target mixture or mask "
+                f"old_always, ce_weight 0 and selection own, found {taught_by}, {self.ce_weight:g} and {self.selection}"
             )
         if self.target == "inhibition" and self.old_share == 0.0 and not self.teachers:
             raise ValueError(
@@ -195,7 +198,7 @@ class AlignmentSettings(Section):
             "topk": (tokens and self.engine in ("topk", "projected"), "unit tokens and engine topk, or projected"),
             **dict.fromkeys(("start", "selection"), trained),
             "lora": (trained[0] and target != "twins", "a unit that trains, and not with target twins"),
-            "ce_weight": (target == "mask" or taught, f"target mask or {_TAUGHT}"),
+            "ce_weight": (tokens or target == "mask" or taught, f"target mask or {_TAUGHT}"),
             "old_share": (
                 shared,
                 "target mixture, reliability, lifted, inhibition, interpolation, or focal with sources both",
@@ -220,8 +223,11 @@ class AlignmentSettings(Section):
                 options and target not in ("labels", "twins"),
                 "unit options or answers and another target than labels or twins",
             ),
-            "answers": (self.unit == "answers", "unit answers"),
-            "unlabelled": (taught or self.every_option, f"{_TAUGHT}; or with unit tokens and texts every_option"),
+            "answers": (self.learns_candidates, "unit answers, or texts every_answer"),
+            "unlabelled": (
+                taught or self.every_text,
+                f"{_TAUGHT}; or with unit tokens and texts every_option or every_answer",
+            ),
             "unlabelled_epochs": (self.unlabelled is not None, "unlabelled"),
         }
 
@@ -247,7 +253,8 @@ class AlignmentSettings(Section):
             case "margin":
                 return self.margin_of == "higher"
             case _:
-                return self.target in _ONE_DISTRIBUTION and not self.every_option
+                alone = self.unit == "tokens" and self.fixed_target and self.leaning == ("old_always", 1.0)
+                return self.target in _ONE_DISTRIBUTION and not alone
 
     @property
     def names_a_method(self) -> bool:
@@ -272,9 +279,24 @@ class AlignmentSettings(Section):
         return self._owners().get(key, (True, ""))[0]
 
     @property
-    def every_option(self) -> bool:
-        """Whether the tokens of an item with each of its options are learnt."""
-        return self.texts == "every_option"
+    def every_text(self) -> bool:
+        """Whether the tokens of an item with each of its options, or of its candidate answers, are learnt."""
+        return self.texts != "reference"
+
+    @property
+    def leaning(self) -> tuple[MaskName, float]:
+        """With unit `tokens`: which tokens lean on the old model, and what they learn from it."""
+        return ("old_always", self.old_share) if self.target == "mixture" else (self.mask, 1.0)
+
+    @property
+    def fixed_target(self) -> bool:
+        """With unit `tokens`: whether one vector a token is kept, as the target is the same whoever the student is."""
+        return self.engine == "mixed" or self.every_text or self.target == "mixture"
+
+    @property
+    def learns_candidates(self) -> bool:
+        """Whether candidate answers are learnt, as wholes or by their tokens."""
+        return self.unit == "answers" or self.texts == "every_answer"
 
     @property
     def teacher_sides(self) -> tuple[Literal["old", "new"], ...]:
@@ -285,13 +307,18 @@ class AlignmentSettings(Section):
 
     @property
     def answers_in_use(self) -> AnswerSettings | None:
-        """The settings of candidate answers, where they are what is trained on."""
+        """The settings of candidate answers, where they are what is trained on as wholes."""
         return self.answers if self.unit == "answers" else None
+
+    @property
+    def least_candidates(self) -> int:
+        """Candidate answers without which an item teaches nothing: the rest is an answer too, if it is counted."""
+        return 2 if self.unit == "answers" and not self.answers.counts_rest else 1
 
     @property
     def num_candidates(self) -> int:
         """Candidate answers of an item at most; 0 for other units."""
-        return 1 + len(self.answers.models) * (1 + self.answers.samples) if self.unit == "answers" else 0
+        return 1 + len(self.answers.models) * (1 + self.answers.samples) if self.learns_candidates else 0
 
     def rank(self, start: int) -> int:
         """Return the compatibility adapter's rank, by that of the adapter it starts from."""

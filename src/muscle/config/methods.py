@@ -28,6 +28,7 @@ MethodName = Literal[
     "options",
     "answers",
     "every_option",
+    "every_answer",
     "churn",
     "pct",
     "ldi",
@@ -43,9 +44,9 @@ UnitName = Literal["tokens", "options", "answers", "weights"]
 """What an adapter is trained on: the tokens of context and answer, the likelihoods of whole answer options, or those
 of candidate answers to a task whose answers are generated; `weights` trains nothing, and adds adapters up."""
 
-TextsName = Literal["reference", "every_option"]
-"""Whose tokens are learnt: each item with its right answer, as in the paper; or each item of a choice task once with
-each of its options, which needs no label."""
+TextsName = Literal["reference", "every_option", "every_answer"]
+"""Whose tokens are learnt: each item with its right answer, as in the paper; or each item once with each of its
+options, or, where answers are generated, of its candidate answers, which needs no label."""
 
 TargetName = Literal[
     "mask",
@@ -61,8 +62,8 @@ TargetName = Literal[
     "twins",
     "interpolation",
 ]
-"""What the student is drawn to: `mask` is Eq. 1, `interpolation` is of the unit `weights`; all but these two are of
-whole answers alone."""
+"""What the student is drawn to: `mask` is Eq. 1, `interpolation` is of the unit `weights`; all but these two and
+`mixture` are of whole answers alone."""
 
 StartName = Literal["new", "old", "fresh"]
 """Which adapter the compatibility adapter starts from."""
@@ -178,6 +179,7 @@ _PRESETS: Mapping[str, Mapping[str, object]] = {
     "options": {**_AT_OPTION_LEVEL, "target": "mixture"},
     "answers": {"unit": "answers", "target": "mixture", "temperature": 1.0},
     "every_option": {"unit": "tokens", "texts": "every_option", "mask": "old_always", "temperature": 1.0},
+    "every_answer": {"unit": "tokens", "texts": "every_answer", "target": "mixture", "temperature": 1.0},
     # lambda y + (1 - lambda) p_old (Jiang et al. 2021, https://arxiv.org/abs/2106.02654).
     "churn": {**_AT_OPTION_LEVEL, "target": "mixture", "old_share": 1.0, "ce_weight": 0.5},
     # The example of the official code: --kd_temperature 100 --kd_alpha 0.9 --filter-base 1 --filter-scale 5.
@@ -208,6 +210,7 @@ _PRESETS: Mapping[str, Mapping[str, object]] = {
 _UNITS: Mapping[str, tuple[UnitName, ...]] = {
     "paper": ("tokens",),
     "every_option": ("tokens",),
+    "every_answer": ("tokens",),
     "bcwi": ("weights",),
 }
 """Units of a method, where it is not one of whole answers."""

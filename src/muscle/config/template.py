@@ -28,7 +28,7 @@ training:                               # task adapters and compatibility adapte
   gradient_accumulation: 8
 alignment:                              # the compatibility adapter: docs/update.md
   method: paper                         # Eq. 1 on tokens. If an answer is one of several options, better:
-  # method: options                     # or every_option, where the options are sentences
+  # method: options                     # every_option if options are sentences; answers, every_answer if generated
   # unlabelled: traffic.jsonl           # inputs without labels, such as a log of requests: the more, the fewer flips
   # unlabelled_epochs: 2
   # training: {learning_rate: 6.0e-4, epochs: 3}
@@ -92,14 +92,15 @@ training:                               # task adapters and compatibility adapte
   report_to: none                       # ours: tensorboard, wandb or mlflow, or a list: also send the log there
   seed: 0
 alignment:                              # the compatibility adapter; docs/update.md explains each key
-  method: paper                         # Eq. 1; or options, answers, every_option; or published rivals: churn, pct,
-                                        #        ldi, elodi, mpt, relabel, twins, bcwi
+  method: paper                         # Eq. 1; or options, answers, every_option, every_answer; or published
+                                        #        rivals: churn, pct, ldi, elodi, mpt, relabel, twins, bcwi
   # The method sets the keys behind a "#", shown as in the paper; a key that you set overrides it.
   # unit: tokens                        # ours: or options, of a choice task; answers, candidates of a generation task;
                                         #       weights, which trains nothing
-  # texts: reference                    # ours: with unit tokens: or every_option, of unlabelled items too
-  # target: mask                        # ours: for options, answers also labels, mixture, reliability, stack, margin,
-                                        #       lifted, focal, inhibition, old_answers, twins; with weights:
+  # texts: reference                    # ours: with unit tokens: or every_option, every_answer (a generation task's
+                                        #       candidates), of unlabelled items too
+  # target: mask                        # ours: or mixture; for options, answers also labels, reliability, stack,
+                                        #       margin, lifted, focal, inhibition, old_answers, twins; with weights:
                                         #       interpolation
   # temperature: 2.0
   # mask: student_wrong                 # or old_right, old_always, token_likelihood, sequence_likelihood (Table 7)
@@ -114,7 +115,7 @@ alignment:                              # the compatibility adapter; docs/update
   # margin_of: old                      # ours: of margin: or higher, of both teachers' margins
   # kl: forward                         # ours: or reverse (not with unit tokens)
   # labels_first: false                 # ours: first train the start on the labels; it is then also the new teacher
-  # answers:                            # ours: with unit answers, an item's candidates besides its reference
+  # answers:                            # ours: an item's candidates besides its reference (every_answer too)
   #   models: [old, new]                #   whose greedy answers and samples
   #   samples: 2                        #   of each model
   #   temperature: 1.0                  #   of the samples

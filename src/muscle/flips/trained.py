@@ -55,7 +55,7 @@ class Method:
     Attributes:
         unit: "tokens", "options", or "answers".
         target: "labels", "mask" (Eq. 1), "mixture" and the like.
-        texts: of the unit "tokens", whose: "reference", or "every_option" of an item.
+        texts: of the unit "tokens", whose: "reference", or "every_option" or "every_answer" of an item.
         temperature: T of the distillation.
         mask: which tokens, or items, lean on the old model.
         ce_weight: 1 - lambda of Eq. 5.

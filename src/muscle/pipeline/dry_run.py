@@ -298,7 +298,7 @@ def _resources(
             lengths.append(settings.max_length)
             continue
         # The trees of whole options are counted apart.
-        further = stage.unlabelled if stage.every_option else ()
+        further = stage.unlabelled if stage.every_text else ()
         read = read_texts(stage, (*data.train, *data.validation, *further))
         counted = token_counts(tokenizer, data.task, read)
         lengths += [min(length, settings.max_length) for length in counted]

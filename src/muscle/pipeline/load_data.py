@@ -48,7 +48,7 @@ def load_data(config: UpdateConfig, *, split_seed: int, outlines: bool = False) 
     loaded = [load(entry, config, split_seed) for entry in config.tasks]
     for alignment in (config.alignment, *config.evaluation.beside.values()):
         for data in loaded:
-            check_unit(data.task, alignment.unit, every_option=alignment.every_option)
+            check_unit(data.task, alignment.unit, alignment.texts)
     return dict(zip(names, loaded, strict=True))
 
 

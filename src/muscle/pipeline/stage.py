@@ -24,7 +24,7 @@ class Stage:
         data: whose examples it reads; None for the report.
         epochs: of a training, at most; None for scoring.
         on_options: it reads every option of its examples, or every candidate answer, at once.
-        every_option: it reads its examples once with each of their options.
+        every_text: it reads its examples once with each of their options or candidate answers.
         answers: candidate answers of an item at most; without epochs the stage draws them.
         unlabelled: examples without labels that it reads beside them.
         epochs_before: of the labelled examples alone, in a training that it begins with.
@@ -40,7 +40,7 @@ class Stage:
     data: TaskData | None = None
     epochs: int | None = None
     on_options: bool = False
-    every_option: bool = False
+    every_text: bool = False
     answers: int = 0
     unlabelled: tuple[Example, ...] = ()
     epochs_before: int = 0
@@ -49,10 +49,12 @@ class Stage:
 
     @property
     def num_read(self) -> int:
-        """How many examples a training sees at most; one that is read with each of its options counts as often."""
+        """How many examples a training sees at most; one that is read with each of its answers counts as often."""
         assert self.data is not None, "a training has data"
         examples = (*self.data.train, *self.unlabelled)
-        read = sum(max(1, len(each.choices)) for each in examples) if self.every_option else len(examples)
+        read = len(examples)
+        if self.every_text:
+            read = sum(self.answers or max(1, len(each.choices)) for each in examples)
         return (self.epochs or 0) * read + self.epochs_before * len(self.data.train)
 
     @property

@@ -179,7 +179,7 @@ class UpdateStages(UpdateParts):
             data,
             epochs=alignment.passes(settings.epochs, unlabelled=bool(unlabelled)),
             on_options=alignment.unit != "tokens",
-            every_option=alignment.every_option,
+            every_text=alignment.every_text,
             answers=alignment.num_candidates,
             unlabelled=unlabelled,
             epochs_before=settings.epochs if alignment.labels_first else 0,
@@ -227,7 +227,8 @@ class UpdateStages(UpdateParts):
             work=work,
             needs=(aligned.name,),
             epochs=aligned.labelled_epochs,
-            every_option=False,
+            every_text=False,
+            answers=aligned.answers if on_options else 0,
             unlabelled=(),
             epochs_before=0,
             teachers=(),
@@ -245,7 +246,7 @@ class UpdateStages(UpdateParts):
         path = self.adapter("compat", task) / "training.json"
         mend = f"delete {path.parent} to train it again"
         alignment = self.config.alignment
-        key = "num_epochs" if alignment.unit == "tokens" and not alignment.every_option else "control_epochs"
+        key = "num_epochs" if alignment.unit == "tokens" and not alignment.every_text else "control_epochs"
         epochs = read_json(path, mend=mend).get(key)
         if not isinstance(epochs, int) or epochs < 1:
             raise DataError(f"{path}: damaged, expected a positive {key}, found {epochs!r}; {mend}")

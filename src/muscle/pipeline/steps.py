@@ -90,11 +90,11 @@ def align_step(
     split = training_split(chosen, train, settings.training, limit)
     chosen = prompted(chosen, settings, split.train)
     training, alignment = settings.align_training(), settings.alignment
-    check_unit(chosen, alignment.unit, every_option=alignment.every_option)
+    check_unit(chosen, alignment.unit, alignment.texts)
     parts = _learnt(chosen, split, alignment.unlabelled_of(chosen.name), test)
     with _alone_at(out):
         loaded = {name: load_for_training(base, training) for name, base in (("old", old_base), ("new", new_base))}
-        if alignment.unit == "answers":
+        if alignment.learns_candidates:
             models = {"old": (loaded["old"], old_adapter), "new": (loaded["new"], new_adapter)}
             parts = _with_drawn_candidates(out, models, chosen, parts, settings)
         result = align(
@@ -187,7 +187,7 @@ def _with_drawn_candidates(
         batch_size=EvaluationSettings().batch_size,
         description=f"candidates of {task.name}",
     )
-    return dict(candidate_parts(file, parts, answers))
+    return dict(candidate_parts(file, parts, settings.alignment.least_candidates))
 
 
 @dataclass(frozen=True)

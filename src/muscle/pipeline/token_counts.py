@@ -11,7 +11,7 @@ from muscle.pipeline.loaded_bases import Side
 from muscle.pipeline.resources import TreeSizes
 from muscle.pipeline.stage import Stage
 from muscle.tasks import Example, Task, TaskData
-from muscle.tasks.task import with_each_option
+from muscle.tasks.task import with_each_choice
 from muscle.training.options.data import OptionData
 
 if TYPE_CHECKING:
@@ -89,7 +89,8 @@ def teaching_sides(stage: Stage, tokenizers: Mapping[Side, PreTrainedTokenizerBa
     Where the old one alone teaches tokens of another tokenizer, the new one does where they cannot be aligned.
     """
     old, new = tokenizers.get("old"), tokenizers.get("new")
-    crossed = stage.every_option and old is not None and new is not None and old.get_vocab() != new.get_vocab()
+    on_tokens = bool(stage.teachers) and not stage.on_options
+    crossed = on_tokens and old is not None and new is not None and old.get_vocab() != new.get_vocab()
     return ("old", "new") if crossed else stage.teachers
 
 
@@ -131,11 +132,13 @@ def _read_tokens(
     if not examples:
         return 0
     if stage.answers:
-        # As long as the reference, each, of an unlabelled one as the mean of those: what they share is read once.
+        # As long as the reference, each, of an unlabelled one as the mean of those. As options, what they share is
+        # read once.
         labelled = (*data.train, *data.validation)
         read = count_tokens(tokenizer, data.task, tuple(replace(each, target="") for each in labelled))
         whole = count_tokens(tokenizer, data.task, labelled)
-        return len(examples) * (read + stage.answers * (whole - read)) // len(labelled)
+        passes = stage.answers * whole if stage.every_text else read + stage.answers * (whole - read)
+        return len(examples) * passes // len(labelled)
     if not stage.on_options:
         return count_tokens(tokenizer, data.task, read_texts(stage, examples))
     return sum(len(tree.input_ids) for tree in option_trees(stage, data, examples, tokenizer, max_length))
@@ -143,7 +146,7 @@ def _read_tokens(
 
 def read_texts(stage: Stage, examples: tuple[Example, ...]) -> tuple[Example, ...]:
     """Return examples as a training on tokens reads them, a text an example."""
-    return with_each_option(examples) if stage.every_option else examples
+    return with_each_choice(examples) if stage.every_text and not stage.answers else examples
 
 
 def option_trees(

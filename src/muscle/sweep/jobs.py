@@ -218,7 +218,9 @@ def teachers_key(config: UpdateConfig) -> str:
     turns at doing so.
     """
     alignment, training = config.alignment.identity(), config.align_training().identity()
-    left_out = [key for key in _NOT_THE_TEACHERS if not (key == "mask" and config.alignment.engine == "mixed")]
+    left_out = list(_NOT_THE_TEACHERS)
+    if config.alignment.unit == "tokens" and config.alignment.fixed_target:  # kept mixed
+        left_out = [key for key in left_out if key not in ("mask", "old_share", "target")]
     # A new teacher that is trained on labels first depends on how the student is trained.
     if not config.alignment.labels_first:
         left_out += _OF_THE_STUDENT
@@ -237,7 +239,7 @@ def shares_new_side(alignment: AlignmentSettings) -> bool:
     apart by `align` itself.
     """
     from_old_adapter = alignment.labels_first and alignment.start == "old"
-    of_old_answers = alignment.unit == "answers" and "old" in alignment.answers.models
+    of_old_answers = alignment.learns_candidates and "old" in alignment.answers.models
     return not from_old_adapter and not of_old_answers
 
 

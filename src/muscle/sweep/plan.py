@@ -278,7 +278,7 @@ def _uses_old(alignment: AlignmentSettings) -> bool:
     if alignment.start == "old":
         return True
     if alignment.unit == "tokens":
-        return alignment.ce_weight < 1
+        return alignment.ce_weight < 1 and alignment.leaning[1] > 0
     by_share = alignment.target in ("mixture", "inhibition", "interpolation")
     return alignment.target not in ("labels", "twins") and not (by_share and alignment.old_share == 0)
 
@@ -288,8 +288,11 @@ def _method_words(alignment: AlignmentSettings) -> str:
     more = ", unlabelled inputs" if alignment.unlabelled and alignment.reads("unlabelled") else ""
     if alignment.unit == "tokens":
         weight = f" + {alignment.ce_weight:g} CE" if alignment.ce_weight else ""
-        texts = ", tokens of every option" if alignment.every_option else ""
-        equation = f"Eq. 1, mask {alignment.mask}, T {alignment.temperature:g}{weight}{texts}"
+        texts = f", tokens of {alignment.texts.replace('_', ' ')}" if alignment.every_text else ""
+        taught = f"Eq. 1, mask {alignment.mask}"
+        if alignment.target == "mixture":
+            taught = f"mixture, old share {alignment.old_share:g}"
+        equation = f"{taught}, T {alignment.temperature:g}{weight}{texts}"
         return f"{equation}{_beside_the_target(alignment)}{more}"
     shared = ("mixture", "reliability", "lifted", "inhibition", "interpolation")
     share = f", old share {alignment.old_share:g}" if alignment.target in shared else ""

@@ -92,6 +92,8 @@ def ready_variants(preset: PresetName, given: AlignmentSettings, unit: WholeUnit
         whole = [Ready(f"{unit}, {each}", section({"method": unit, "target": each}, given)) for each in _TARGETS]
         if unit == "options":
             whole.append(Ready("tokens of every option", section({"method": "every_option"}, given)))
+        else:
+            whole.append(Ready("tokens of every answer", section({"method": "every_answer"}, given)))
         probe = section({"method": unit, "target": "mixture", "old_share": 1.0}, given)
         return [Ready("paper", section({"method": "paper"}, given)), *whole, Ready(PROBE, probe, probe=True)]
     return _published(given, unit) if preset == "rivals" else []
@@ -118,9 +120,9 @@ def section(choices: Mapping[str, object], given: AlignmentSettings) -> dict[str
         # One vector a token cannot follow the student, as most masks do.
         kept += [key for key in _OF_TOKENS if given.unit == "tokens" and (key, given.engine) != ("engine", "mixed")]
     taught = unit in get_args(WholeUnit) and target not in LABEL_TARGETS
-    if taught or whole.get("texts") == "every_option":
+    if taught or whole.get("texts", "reference") != "reference":
         kept += _OF_INPUTS
-    if unit == "answers":
+    if unit == "answers" or whole.get("texts") == "every_answer":
         kept += _OF_ANSWERS
     defaults = AlignmentSettings()
     return {**{key: written[key] for key in kept if written[key] != getattr(defaults, key)}, **choices}

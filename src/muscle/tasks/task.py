@@ -76,8 +76,8 @@ class Example:
         return replace(self, gold=gold, reference=(right,), target=f"{self.delimiter}{right}")
 
 
-def with_each_option(examples: Iterable[Example]) -> tuple[Example, ...]:
-    """Return for each option of each example of a choice task one with that option as its answer."""
+def with_each_choice(examples: Iterable[Example]) -> tuple[Example, ...]:
+    """Return for each choice of each example, an option or a candidate answer, one with that as its answer."""
     return tuple(
         replace(example.answered(number), id=f"{example.id}/{number}")
         for example in examples
@@ -178,22 +178,29 @@ class Task:
 
 
 def check_unit(
-    task: Task, unit: Literal["tokens", "options", "answers", "weights"], *, every_option: bool = False
+    task: Task,
+    unit: Literal["tokens", "options", "answers", "weights"],
+    texts: Literal["reference", "every_option", "every_answer"] = "reference",
 ) -> None:
     """Refuse a unit of training that a task doesn't have.
 
     Args:
         task: the task.
         unit: what the loss counts.
-        every_option: whether it counts the tokens of every option.
+        texts: whose tokens it counts.
 
     Raises:
         ConfigError: options of a task whose answers are generated, or candidate answers of a choice task.
     """
-    if every_option and task.kind != "choice":
+    if texts == "every_option" and task.kind != "choice":
         raise ConfigError(
             f"alignment.texts: every_option needs a choice task, found {task.name}, whose answers are generated; "
-            "expected reference, or unit answers"
+            "expected reference or every_answer"
+        )
+    if texts == "every_answer" and task.kind != "generation":
+        raise ConfigError(
+            f"alignment.texts: every_answer needs a task whose answers are generated, found {task.name}, which has "
+            "options; expected reference or every_option"
         )
     if unit == "options" and task.kind != "choice":
         raise ConfigError(

@@ -53,7 +53,8 @@ def align(
         new_base: M_base_v2, loaded.
         new_adapter: A_v2's folder.
         task: the task of the examples.
-        train_examples: what is learnt, the task adapters' own; for unit `answers` with candidates (`muscle.pipeline`).
+        train_examples: what is learnt, the task adapters' own; where candidate answers are learnt, with these
+            (`muscle.pipeline`).
         validation_examples: what the epoch is chosen by.
         alignment: the method.
         settings: epochs, learning rate and so on.
@@ -62,7 +63,8 @@ def align(
         engine: in place of `alignment.engine`: what is there of the teachers while the adapter trains.
         store: folder of the teacher stores, kept, or folders that alignments share; without it they go once `out` is
             written.
-        unlabelled_examples: trained on too at option level, or with every option; their labels are not looked at.
+        unlabelled_examples: trained on too at option level, or with every option or candidate answer; their labels are
+            not looked at.
         lora: of a fresh start (`alignment.start`).
 
     Returns:
@@ -74,7 +76,7 @@ def align(
         ConfigError: a setting can't be met here: packing, kernels; a method that needs an old model that is a record.
     """
     check_place(Path(out))  # before the teachers run for hours
-    check_unit(task, alignment.unit, every_option=alignment.every_option)
+    check_unit(task, alignment.unit, alignment.texts)
     training, adapters = Training(settings, Path(out), description), _folders(old_adapter, new_adapter)
     if isinstance(old_base, Record) or "old" not in adapters:
         _refuse_without_weights(alignment)
@@ -83,7 +85,7 @@ def align(
     start = Start(new_base, adapters, alignment, lora or LoraSettings(), settings.seed)
     with _made_on_the_way(store, training.out) as made:
         if alignment.unit == "tokens":
-            texts = Texts(train_examples, validation_examples, unlabelled_examples, alignment.every_option)
+            texts = Texts(train_examples, validation_examples, unlabelled_examples, alignment.every_text)
             return align_on_tokens(old_base, start, task, texts, training, engine or alignment.engine, made)
         data = OptionData(task, train_examples, validation_examples, unlabelled_examples, alignment.answers_in_use)
         return OptionAlignment(old_base, start, data, training, made).run(_away(old_base, new_base))

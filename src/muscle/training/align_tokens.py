@@ -73,14 +73,15 @@ def align_on_tokens(
         new=new.model,
         sample=data[0].sequences[0],
         old_sample=None if crossing is None else crossing.texts.old[0],
-        old_alone=texts.every_option,
+        one_vector=alignment.fixed_target,
     )
     if used not in ("projected", "mixed"):
         refuse_if_forced(settings.kernels, f"the engine {used} has its teachers in the loss")
     if used == "online" or heads is None:
         training = replace(training, settings=settings.model_copy(update={"packing": "off"}))  # a row for a sequence
         both = OnlineTeachers(old.model, new.model)
-        taught = _Taught(partial(CompatibilityTrainer, teachers=both, mask=alignment.mask))
+        mask, old_share = alignment.leaning
+        taught = _Taught(partial(CompatibilityTrainer, teachers=both, mask=mask, old_share=old_share))
     else:
         if crossing is not None and used != engine:
             # Rows of another kind than beside an old model with the new one's tokens.
@@ -148,7 +149,7 @@ def _taught_by_stores(
     crossing: Crossing | None,
 ) -> _Taught:
     """Run the teachers, or open what they left, and return the trainer that learns from it."""
-    settings = training.settings
+    settings, (mask, old_share) = training.settings, alignment.leaning
     memory_bytes = settings.chunk_memory_mb * 2**20
     kept = StoreSettings(
         alignment.temperature,
@@ -173,9 +174,9 @@ def _taught_by_stores(
             stores.old / "mixed",
             teachers,
             data,
-            old_share=share_of_old(alignment.mask),
-            share_name=alignment.mask,
-            new_teaches=alignment.mask != "old_always",
+            old_share=share_of_old(mask, old_share),
+            share_name=mask if old_share == 1.0 else f"{mask}, {old_share}",
+            new_teaches=(mask, old_share) != ("old_always", 1.0),
             settings=kept,
         )
         return _Taught(partial(MixtureTrainer, mixture=mixture, head=teachers.heads.student, memory_bytes=memory_bytes))
@@ -188,4 +189,5 @@ def _taught_by_stores(
         crossed = Crossed.of(stored.old)
         crossed.tell(training.description, crossing.kind)
         told["old_tokens"] = crossed.as_dict()
-    return _Taught(partial(StoredTrainer, teachers=stored, mask=alignment.mask, memory_bytes=memory_bytes), told)
+    trainer = partial(StoredTrainer, teachers=stored, mask=mask, old_share=old_share, memory_bytes=memory_bytes)
+    return _Taught(trainer, told)

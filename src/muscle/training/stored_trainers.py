@@ -110,6 +110,7 @@ class StoredTrainer(_IndexedTrainer):
         temperature: T of Eq. 1.
         mask: which tokens lean on the old model.
         ce_weight: 1 - lambda of Eq. 5.
+        old_share: of a token that leans on the old model, what it learns from it.
         memory_bytes: budget for the logits of a chunk.
         **kwargs: as for `transformers.Trainer`: `train_dataset` and `eval_dataset` are token ids, in the order of the
             stores.
@@ -122,6 +123,7 @@ class StoredTrainer(_IndexedTrainer):
         temperature: float,
         mask: MaskName,
         ce_weight: float,
+        old_share: float = 1.0,
         memory_bytes: int = MEMORY_BYTES,
         **kwargs: Any,
     ) -> None:
@@ -136,6 +138,7 @@ class StoredTrainer(_IndexedTrainer):
                 temperature=temperature,
                 mask=mask,
                 ce_weight=ce_weight,
+                old_share=old_share,
                 memory_bytes=memory_bytes,
                 sequences=sequence_numbers(batch),
             )

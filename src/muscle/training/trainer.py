@@ -150,6 +150,7 @@ class CompatibilityTrainer(AdapterTrainer):
         temperature: T of Eq. 1.
         mask: which tokens lean on the old model.
         ce_weight: 1 - lambda of Eq. 5.
+        old_share: of a token that leans on the old model, what it learns from it.
         **kwargs: as for `transformers.Trainer`: `model` (the new base with A_v2 as its trainable adapter), `args`,
             `train_dataset`, `eval_dataset`, `data_collator` (a `PaddingCollator`).
     """
@@ -161,6 +162,7 @@ class CompatibilityTrainer(AdapterTrainer):
         temperature: float = 2.0,
         mask: MaskName = "student_wrong",
         ce_weight: float = 0.0,
+        old_share: float = 1.0,
         **kwargs: object,
     ) -> None:
         def objective(logits: Tensor, labels: Tensor, batch: Mapping[str, Tensor]) -> TokenSums:
@@ -173,6 +175,7 @@ class CompatibilityTrainer(AdapterTrainer):
                 temperature=temperature,
                 mask=mask,
                 ce_weight=ce_weight,
+                old_share=old_share,
             )
             return compatibility_sums(terms)
 

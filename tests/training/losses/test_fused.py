@@ -140,6 +140,54 @@ def test_value_and_gradient_equal_the_plain_formula(kind, mask, ce_weight, tempe
     assert_same(fused(world, kind, **formula), reference(world, **formula), rel=1e-12)
 
 
+@pytest.mark.parametrize("mask", STRATEGIES)
+@pytest.mark.parametrize("old_share", [0.0, 0.3, 0.5])
+def test_a_share_of_the_old_model_equals_the_plain_formula_in_every_kind_of_rows(mask, old_share):
+    formula = {"mask": mask, "old_share": old_share, "ce_weight": 0.2}
+    world = World(21)
+    expected = reference(world, **formula)
+    for kind in KINDS:
+        assert_same(fused(world, kind, memory_bytes=SMALL, **formula), expected, rel=1e-12)
+    assert_same(heaped(world, VOCAB, **formula), expected, rel=1e-10)
+
+
+def test_the_plain_formula_pulls_towards_the_mixture_of_both_models():
+    world, share = World(22), 0.3
+    found, gradient = reference(world, mask="old_always", old_share=share, temperature=2.0)
+    counted = world.labels != IGNORE_INDEX
+    hidden = world.hidden.clone().requires_grad_(True)
+    student, old, new = (
+        torch.log_softmax(plain_logits(states, head)[counted] / 2.0, -1)
+        for states, head in ((hidden, world.head), (world.old_hidden, world.old_head), (world.new_hidden, world.head))
+    )
+    target = share * old.exp() + (1 - share) * new.exp()
+    whole = (target * (target.log() - student)).sum()
+    assert torch.allclose(torch.autograd.grad(whole, hidden)[0], gradient, atol=1e-12)
+    # What the teachers differ by themselves: the same for every student.
+    apart = share * (old.exp() * (old - target.log())).sum() + (1 - share) * (new.exp() * (new - target.log())).sum()
+    assert found.loss.item() == pytest.approx((whole + apart).item(), rel=1e-12)
+
+
+def test_a_share_of_none_learns_from_the_new_model_alone():
+    world = World(23)
+    found, _ = reference(world, mask="old_always", old_share=0.0)
+    assert found.loss.item() == pytest.approx(found.kl_new.item(), rel=1e-12)
+    with pytest.raises(ValueError, match=r"old_share: expected a number in \[0, 1\], found 1.5"):
+        reference(world, old_share=1.5)
+
+
+@pytest.mark.parametrize("mask", sorted(STUDENT_FREE_MASKS))
+def test_stored_mixtures_with_a_share_have_the_gradient_of_the_plain_formula(mask):
+    world = World(24)
+    hidden = world.hidden.clone().requires_grad_(True)
+    rows = mixture(world, share_of_old(mask, 0.3), temperature=2.0)
+    found = fused_distillation_terms(hidden, world.head, world.labels, rows, memory_bytes=SMALL)
+    terms, gradient = reference(world, mask=mask, old_share=0.3)
+    assert torch.allclose(torch.autograd.grad(found.loss, hidden)[0], gradient, atol=1e-11)
+    assert found.old_share.item() == pytest.approx(0.3 * terms.num_masked)
+    assert found.loss.item() <= terms.loss.item()
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 10_000),

@@ -68,17 +68,17 @@ class CandidateFiles:
     def learnt(self, run: str, data: TaskData, unlabelled: Sequence[Example]) -> dict[str, Sequence[Example]]:
         """Return what a method learns, by part: with its candidates where it learns these, and what a record knows."""
         parts: dict[str, Sequence[Example]] = {**_parts_of(data), "unlabelled": unlabelled}
-        drawn_for, answers = self._drawn_for(run), self.methods[run].answers
+        drawn_for, least = self._drawn_for(run), self.methods[run].least_candidates
         if drawn_for is not None:
-            parts = dict(candidate_parts(self._file(drawn_for, data.task.name), parts, answers))
+            parts = dict(candidate_parts(self._file(drawn_for, data.task.name), parts, least))
         return self.record.learnt(data.task, parts) if self.record else parts
 
     def _drawn_for(self, run: str) -> str | None:
         """Return the first method that draws as this one does; None where it learns no candidates."""
-        if self.methods[run].unit != "answers":
+        if not self.methods[run].learns_candidates:
             return None
         wanted = self.methods[run].answers.of_candidates()
-        alike = (name for name, each in self.methods.items() if each.unit == "answers")
+        alike = (name for name, each in self.methods.items() if each.learns_candidates)
         return next(name for name in alike if self.methods[name].answers.of_candidates() == wanted)
 
     def _file(self, run: str, task: str) -> Path:
@@ -208,17 +208,21 @@ def _show_more(show: Callable[[int, str], None], before: int, name: str, done: i
     show(before + done, name)
 
 
-def candidate_parts(path: Path, parts: Parts, answers: AnswerSettings) -> dict[str, tuple[Example, ...]]:
+def candidate_parts(path: Path, parts: Parts, least: int) -> dict[str, tuple[Example, ...]]:
     """Return the items of each part with the candidates that `draw_candidates` wrote.
 
     An item without a candidate (no label, and no answer that ended) teaches nothing and is left out; so is one with a
     single answer where the rest is no option. They are counted in the log.
 
+    Args:
+        path: the file.
+        parts: the items.
+        least: candidates without which an item is left out (`AlignmentSettings.least_candidates`).
+
     Raises:
         DataError: the file is missing, damaged or of other items, or a part is left without any.
     """
     written = read_candidates(path)
-    least = 1 if answers.counts_rest else 2
     found = {}
     for part, examples in parts.items():
         missing = [example.id for example in examples if f"{part}/{example.id}" not in written]

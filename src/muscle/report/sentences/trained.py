@@ -57,7 +57,7 @@ def method_words(adapter: TrainedAdapter) -> str:
     if method.target == "labels":
         return "cross-entropy of the right answer" if method.unit == "answers" else "cross-entropy of the right option"
     unit = "candidate answers" if method.unit == "answers" else method.unit
-    unit += " of every option" if method.texts == "every_option" else ""
+    unit += f" of {method.texts.replace('_', ' ')}" if method.texts in ("every_option", "every_answer") else ""
     words = f"{unit}, target {method.target}"
     if method.unit == "weights":
         words = "the old and the new adapter added up, nothing trained"

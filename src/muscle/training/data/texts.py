@@ -1,4 +1,4 @@
-"""Which texts a compatibility adapter reads token by token: each item with its right answer, or with each option."""
+"""Which texts a compatibility adapter reads token by token: each item with its right answer, or with each answer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from muscle.tasks.task import Example, with_each_option
+from muscle.tasks.task import Example, with_each_choice
 
 
 @dataclass(frozen=True)
@@ -16,19 +16,20 @@ class Texts:
     Attributes:
         labelled: examples of which the right answer is known.
         validation: those that the epoch is chosen by.
-        unlabelled: examples without labels; read with `every_option` alone.
-        every_option: each example is read once with each of its options, instead of once with its right answer.
+        unlabelled: examples without labels; read with `every_text` alone.
+        every_text: each example is read once with each of its options or candidate answers, instead of once with its
+            right answer.
     """
 
     labelled: Sequence[Example]
     validation: Sequence[Example]
     unlabelled: Sequence[Example] = ()
-    every_option: bool = False
+    every_text: bool = False
 
     @cached_property
     def learnt(self) -> Sequence[Example]:
         """What is trained on, a text an example."""
-        return self._read([*self.labelled, *self.unlabelled]) if self.every_option else self.labelled
+        return self._read([*self.labelled, *self.unlabelled]) if self.every_text else self.labelled
 
     @cached_property
     def held_out(self) -> Sequence[Example]:
@@ -43,7 +44,7 @@ class Texts:
         Args:
             num_epochs: that were run.
         """
-        if not self.every_option:
+        if not self.every_text:
             return {}
         return {
             "num_examples": len(self.labelled) + len(self.unlabelled),
@@ -55,4 +56,4 @@ class Texts:
         }
 
     def _read(self, examples: Sequence[Example]) -> Sequence[Example]:
-        return with_each_option(examples) if self.every_option else examples
+        return with_each_choice(examples) if self.every_text else examples

@@ -9,8 +9,9 @@ distillation", 2026). With s and b the head's scale and bias and H the teacher's
     KL(p || softmax(z / T)) = -H - s (h . c + p . b) / T + logsumexp(z / T)
     d KL / d h              = s (W^T softmax(z / T) - c) / T
 
-The mask only chooses between two such vectors, after the pass over the vocabulary. So a compatibility step costs what
-a fine-tuning step costs, and even the mask of Eq. 3, which must know the whole sequence first, needs no second pass.
+The mask only chooses between two such vectors, or mixes them, after the pass over the vocabulary. So a compatibility
+step costs what a fine-tuning step costs, and even the mask of Eq. 3, which must know the whole sequence first, needs no
+second pass.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from muscle.config.methods import MaskName
 from muscle.training.data.batches import IGNORE_INDEX
 from muscle.training.head.head_pass import MEMORY_BYTES, HeadPass, exactly, head_pass
 from muscle.training.head.output_head import OutputHead
-from muscle.training.losses.loss import CompatibilityTerms, check_formula
+from muscle.training.losses.loss import CompatibilityTerms, check_formula, shared
 from muscle.training.losses.teachers_in_pass import (
     Batch,
     Formula,
@@ -92,6 +93,7 @@ def fused_compatibility_terms(
     temperature: float = 2.0,
     mask: MaskName = "student_wrong",
     ce_weight: float = 0.0,
+    old_share: float = 1.0,
     memory_bytes: int = MEMORY_BYTES,
     sequences: Tensor | None = None,
 ) -> CompatibilityTerms:
@@ -107,6 +109,7 @@ def fused_compatibility_terms(
         temperature: T > 0; projected rows must have been made at it.
         mask: see `muscle.training.losses.masks.leans_on_old`.
         ce_weight: 1 - lambda of Eq. 5, in [0, 1].
+        old_share: what a token that leans on the old model learns from it; see `loss.compatibility_loss`.
         memory_bytes: budget for the logits of a chunk; at least one token is taken.
         sequences: (..., seq), which sequence a token belongs to, numbered from 0; each row is one by default.
 
@@ -120,13 +123,14 @@ def fused_compatibility_terms(
     """
     counted = _counted_tokens(hidden, head, labels)
     states, targets = hidden[counted], labels[counted]
-    _check_teachers(len(states), head, (old, new), temperature, ce_weight)
+    check_formula(temperature, ce_weight, old_share)
+    _check_teachers(len(states), head, (old, new), temperature)
     # Every row is a sequence where none is named: `(rows, 1)`, spread over the columns below.
     if sequences is None:
         rows = counted.shape[:-1]
         sequences = torch.arange(math.prod(rows), device=labels.device).view(*rows, 1)
     batch = Batch(states.detach(), targets, sequences.expand_as(counted)[counted], head, memory_bytes)
-    formula = Formula(temperature, mask, ce_weight, _needs_gradient(hidden))
+    formula = Formula(temperature, mask, ce_weight, _needs_gradient(hidden), old_share)
     with exactly(hidden):
         if isinstance(old, ProjectedRows) and isinstance(new, ProjectedRows):
             terms, pulled = _projected(batch, old, new, formula)
@@ -233,7 +237,7 @@ def _projected(
     kl_old, kl_new = (_projected_kl(batch, found, side) for side in (old, new))
     gradient = None
     if found.pulled is not None:
-        vector = torch.where(leans.unsqueeze(1), old.vector, new.vector).to(found.pulled)
+        vector = shared(leans.unsqueeze(1), formula.old_share, old.vector, new.vector).to(found.pulled)
         gradient = found.pulled.sub_(vector, alpha=(1.0 - formula.ce_weight) / formula.temperature)
     return _sums(found, leans, kl_old, kl_new, formula, known=known), gradient
 
@@ -272,7 +276,7 @@ def _sums(
     if known is not None:
         kl_old = kl_old.where(known, 0.0)
     cross_entropy = -found.log_p.sum()
-    distillation = torch.where(leans, kl_old, kl_new).sum()
+    distillation = shared(leans, formula.old_share, kl_old, kl_new).sum()
     return CompatibilityTerms(
         loss=(1.0 - formula.ce_weight) * distillation + formula.ce_weight * cross_entropy
         if formula.ce_weight
@@ -324,9 +328,7 @@ def _check_teachers(
     head: OutputHead,
     teachers: tuple[TeacherRows, TeacherRows],
     temperature: float,
-    ce_weight: float,
 ) -> None:
-    check_formula(temperature, ce_weight)
     for name, rows in zip(("old", "new"), teachers, strict=True):
         if len(rows) != num_tokens:
             raise ValueError(f"{name}: expected {num_tokens} rows, one a counted token, found {len(rows)}")

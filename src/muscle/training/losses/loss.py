@@ -48,6 +48,7 @@ def compatibility_loss(
     temperature: float = 2.0,
     mask: MaskName = "student_wrong",
     ce_weight: float = 0.0,
+    old_share: float = 1.0,
 ) -> Tensor:
     """Return the compatibility loss, mean over the counted tokens.
 
@@ -55,8 +56,9 @@ def compatibility_loss(
 
         L = lambda * (1/n) sum_i [ m_i KL(p_1,i || p_c,i) + (1 - m_i) KL(p_2,i || p_c,i) ] + (1 - lambda) * CE(y, z_c)
 
-    where p = softmax(z / T) in the KL terms (T = 1 in the cross-entropy) and m_i is the mask. The teachers get no
-    gradient.
+    where p = softmax(z / T) in the KL terms (T = 1 in the cross-entropy) and m_i is the mask, times `old_share`. The
+    teachers get no gradient. With 0 < m_i < 1 the gradient is that of KL(m_i p_1,i + (1 - m_i) p_2,i || p_c,i), which
+    is less than these two by what the teachers differ.
 
     Args:
         student_logits: (..., seq, vocab), of the model being trained.
@@ -67,6 +69,7 @@ def compatibility_loss(
         temperature: T > 0.
         mask: see `muscle.training.losses.masks.leans_on_old`.
         ce_weight: 1 - lambda, in [0, 1].
+        old_share: of a token that leans on the old model, what it learns from it; the rest is the new one's.
 
     Returns:
         Scalar, in nats per token; float32 (float64 for float64 logits).
@@ -88,6 +91,7 @@ def compatibility_loss(
         temperature=temperature,
         mask=mask,
         ce_weight=ce_weight,
+        old_share=old_share,
     )
     if terms.num_tokens == 0:
         raise ValueError("labels: expected at least one counted token, found only IGNORE_INDEX")
@@ -103,12 +107,13 @@ def compatibility_terms(
     temperature: float = 2.0,
     mask: MaskName = "student_wrong",
     ce_weight: float = 0.0,
+    old_share: float = 1.0,
 ) -> CompatibilityTerms:
     """Return the loss and its terms as sums over the counted tokens; arguments and errors as `compatibility_loss`.
 
     A batch without a counted token gives sums of 0.
     """
-    check_formula(temperature, ce_weight)
+    check_formula(temperature, ce_weight, old_share)
     _check_shapes(student_logits, old_logits, new_logits, labels)
     counted = labels != IGNORE_INDEX
     leans_old = old_model_mask(student_logits.detach(), old_logits, labels, strategy=mask)[counted]
@@ -118,7 +123,7 @@ def compatibility_terms(
     student_log_p = functional.log_softmax(student / temperature, dim=-1)
     kl_old = _kl(old_logits.detach()[counted], student_log_p, temperature)
     kl_new = _kl(new_logits.detach()[counted], student_log_p, temperature)
-    distillation = torch.where(leans_old, kl_old, kl_new).sum()
+    distillation = shared(leans_old, old_share, kl_old, kl_new).sum()
     if ce_weight:
         cross_entropy = functional.cross_entropy(student, targets, reduction="sum")
         loss = (1.0 - ce_weight) * distillation + ce_weight * cross_entropy
@@ -156,8 +161,20 @@ def _kl(teacher_logits: Tensor, student_log_p: Tensor, temperature: float) -> Te
     return functional.kl_div(student_log_p, teacher_log_p, reduction="none", log_target=True).sum(-1)
 
 
-def check_formula(temperature: float, ce_weight: float) -> None:
-    """Refuse a temperature or a weight of the cross-entropy that is out of its range.
+def shared(leans: Tensor, old_share: float, old: Tensor, new: Tensor) -> Tensor:
+    """Return what tokens learn: the new teacher's, and where they lean on the old model its share of the old one's.
+
+    Args:
+        leans: boolean, such that it spreads over the others' shape.
+        old_share: in [0, 1].
+        old: something of the old teacher's distributions, in which a mixture of them is linear.
+        new: the same of the new teacher's.
+    """
+    return torch.where(leans, old if old_share == 1.0 else torch.lerp(new, old, old_share), new)
+
+
+def check_formula(temperature: float, ce_weight: float, old_share: float = 1.0) -> None:
+    """Refuse a temperature, a weight of the cross-entropy or a share that is out of its range.
 
     Raises:
         ValueError: names which.
@@ -166,6 +183,8 @@ def check_formula(temperature: float, ce_weight: float) -> None:
         raise ValueError(f"temperature: expected a number above 0, found {temperature}")
     if not 0 <= ce_weight <= 1:
         raise ValueError(f"ce_weight: expected a number in [0, 1], found {ce_weight}")
+    if not 0 <= old_share <= 1:
+        raise ValueError(f"old_share: expected a number in [0, 1], found {old_share}")
 
 
 def _check_shapes(student: Tensor, old: Tensor, new: Tensor, labels: Tensor) -> None:

@@ -134,8 +134,8 @@ def old_model_mask(
     return leans & (labels != IGNORE_INDEX)
 
 
-def share_of_old(mask: MaskName) -> OldShare:
-    """Return a mask that doesn't follow the student as the old teacher's share in a mixture: 1 or 0 a token.
+def share_of_old(mask: MaskName, old_share: float = 1.0) -> OldShare:
+    """Return a mask that doesn't follow the student as the old teacher's share in a mixture: `old_share` or 0 a token.
 
     Raises:
         ValueError: the mask follows the student.
@@ -147,6 +147,7 @@ def share_of_old(mask: MaskName) -> OldShare:
         del new_log_p
         old = KnownAnswers(old_right, old_log_p)
         # In the student's place too: there is none yet, and these masks don't look at it.
-        return leans_on_old(mask, old, old, old_log_p, sum_sequences=lambda value: value)
+        leans = leans_on_old(mask, old, old, old_log_p, sum_sequences=lambda value: value)
+        return leans.to(old_log_p) * old_share
 
     return share

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -43,6 +44,7 @@ class Formula:
     mask: MaskName
     ce_weight: float
     gradient: bool
+    old_share: float = 1.0
 
 
 def sum_over_sequences(sequences: Tensor, value: Tensor) -> Tensor:
@@ -95,19 +97,34 @@ class HiddenTeachers:
             self._distributions.append(soft.softmax)
 
     def target(self, part: slice, right: Tensor, log_p: Tensor, soft: Softened, *, gradient: bool) -> Tensor | None:
-        """See `TeachersInPass`: the chosen teacher's distribution."""
+        """See `TeachersInPass`: the chosen teacher's distribution, or its mixture with the new one's."""
         del soft
         if not gradient:
             return None
         leans = leans_in_chunk(self, part, right, log_p)
         old_p, new_p = self._distributions
         room = self._buffers[0].wide[: len(leans)]  # of logits that nobody needs any more
+        if self.formula.old_share < 1.0:
+            old_p = torch.lerp(new_p, old_p, self.formula.old_share, out=old_p)
         return torch.where(leans.unsqueeze(1), old_p, new_p, out=room)
 
     def divergences(self, lse: Tensor) -> tuple[Tensor, Tensor]:
         """Return KL(old || student) and KL(new || student), (tokens,) each, from the student's normalisers."""
         old, new = self.partial
         return lse + old, lse + new
+
+
+class _Kept(NamedTuple):
+    """Of a chunk, a teacher's k likeliest tokens, (tokens, k), and by what a softmax of the others is scaled."""
+
+    ids: Tensor
+    log_probs: Tensor
+    scale: Tensor
+
+    def beside(self, softmax: Tensor) -> Tensor:
+        """Return the distributions (tokens, vocab) that have the kept tokens, and are of a softmax's shape beyond."""
+        taught = softmax * self.scale.to(softmax)
+        return taught.scatter_(1, self.ids, self.log_probs.to(softmax).exp())
 
 
 class TopkTeachers:
@@ -129,7 +146,10 @@ class TopkTeachers:
             partial[part] = (log_probs.exp() * (log_probs - kept)).sum(-1)
 
     def target(self, part: slice, right: Tensor, log_p: Tensor, soft: Softened, *, gradient: bool) -> Tensor | None:
-        """See `TeachersInPass`: the chosen teacher on its k tokens, the student's own shape, scaled, on the others."""
+        """See `TeachersInPass`: a teacher on its k tokens, the student's own shape, scaled, on the others.
+
+        The chosen teacher, or its mixture with the new one.
+        """
         rests = []
         for side, partial in zip(self.sides, self.partial, strict=True):
             rest = _rest_of(soft.softmax, side.ids[part])
@@ -138,14 +158,16 @@ class TopkTeachers:
             rests.append(rest)
         if not gradient:
             return None
-        leans = leans_in_chunk(self, part, right, log_p)
-        old, new = self.sides
-        column = leans.unsqueeze(1)
-        tail = torch.where(leans, old.tail[part], new.tail[part])
-        log_probs = torch.where(column, old.log_probs[part], new.log_probs[part]).to(soft.softmax)
-        scale = tail.to(soft.softmax) / torch.where(leans, rests[0], rests[1])
-        taught = soft.softmax * scale.unsqueeze(1)
-        return taught.scatter_(1, torch.where(column, old.ids[part], new.ids[part]), log_probs.exp())
+        column, share = leans_in_chunk(self, part, right, log_p).unsqueeze(1), self.formula.old_share
+        old, new = (
+            _Kept(side.ids[part], side.log_probs[part], (side.tail[part].to(rest) / rest).unsqueeze(1))
+            for side, rest in zip(self.sides, rests, strict=True)
+        )
+        if share < 1.0:
+            old_p, new_p = old.beside(soft.softmax), new.beside(soft.softmax)
+            return torch.where(column, torch.lerp(new_p, old_p, share, out=old_p), new_p)
+        chosen = _Kept(*(torch.where(column, *each) for each in zip(old, new, strict=True)))
+        return chosen.beside(soft.softmax)
 
     def divergences(self, lse: Tensor) -> tuple[Tensor, Tensor]:
         """Return KL_k(old || student) and KL_k(new || student), (tokens,) each, from the student's normalisers."""

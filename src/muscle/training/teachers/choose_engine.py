@@ -30,7 +30,7 @@ def choose_engine(
     new: PeftModel,
     sample: Sequence[int],
     old_sample: Sequence[int] | None = None,
-    old_alone: bool = False,
+    one_vector: bool = False,
 ) -> tuple[EngineName, Heads | None]:
     """Return the wanted engine, or the nearest that the models allow; the log says why it is another.
 
@@ -41,7 +41,7 @@ def choose_engine(
         new: M_v2, on the student's base.
         sample: a few token ids to try the heads on.
         old_sample: the same in the old model's tokens, where its tokenizer is another.
-        old_alone: whether the old model alone teaches: one vector a token is enough then.
+        one_vector: whether a token's target is one distribution, whoever the student is: one vector is enough then.
 
     Returns:
         The engine, and the heads where it isn't `online`.
@@ -63,7 +63,7 @@ def choose_engine(
         return "online", None
     if old_sample is not None:
         return _for_other_tokens(wanted, is_capped=heads.student.softcap is not None), heads
-    if old_alone and wanted == "projected":
+    if one_vector and wanted == "projected":
         wanted = "mixed"
     if wanted in ("projected", "mixed") and heads.student.softcap is not None:
         logger.info("engine %s: the model caps its logits; the hidden engine is used", wanted)
