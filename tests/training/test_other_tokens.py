@@ -113,11 +113,13 @@ def test_with_one_tokenizer_nothing_is_projected(world, tmp_path, monkeypatch):
     assert plain.keys() == again.keys() and all(torch.equal(plain[name], again[name]) for name in plain)
 
 
-@pytest.mark.parametrize("temperature", [1.0, 2.0])
-def test_one_tokenizer_taken_for_two_ends_in_the_same_adapter(world, tmp_path, monkeypatch, temperature):
-    plain, _ = aligned(world, tmp_path / "a", "again", "one", temperature=temperature)
+@pytest.mark.parametrize(
+    "choices", [{"temperature": 1.0}, {"temperature": 2.0}, {"target": "mixture", "old_share": 0.3}]
+)
+def test_one_tokenizer_taken_for_two_ends_in_the_same_adapter(world, tmp_path, monkeypatch, choices):
+    plain, _ = aligned(world, tmp_path / "a", "again", "one", **choices)
     monkeypatch.setattr("muscle.training.align_tokens.same_vocabulary", lambda old, new: False)
-    crossed, told = aligned(world, tmp_path / "b", "again", "one", temperature=temperature)
+    crossed, told = aligned(world, tmp_path / "b", "again", "one", **choices)
     assert told["old_tokens"]["aligned"] == 1.0
     start = load_file(world[0]("one")[1] / "adapter_model.safetensors")
     moved = max(float((plain[name] - start[name]).abs().max()) for name in plain)

@@ -94,6 +94,15 @@ def test_many_steps_are_told_as_means_over_stretches(tmp_path):
     assert curve.epochs[0] == pytest.approx(3 * 1.5 / number, rel=1e-5)
 
 
+@pytest.mark.parametrize("method", [{"mask": "old_always"}, {"target": "mixture"}, {"method": "every_answer"}])
+def test_that_every_token_leans_on_the_old_model_is_no_curve(tmp_path, method):
+    log = [*steps(2), {"eval_loss": 0.5, "eval_masked_share": 0.5, "epoch": 1.0}]
+    found = read_training(aligned(save(tmp_path / "a", log=log), **method))
+    assert {curve.name for curve in found.curves} == {"loss", "validation_loss"}
+    by_mask = read_training(aligned(tmp_path / "a"))
+    assert {"masked_share", "validation_masked_share"} <= {curve.name for curve in by_mask.curves}
+
+
 def test_of_a_given_adapter_its_configuration_is_told(tmp_path):
     folder = save(tmp_path / "a", config={"peft_type": "LORA\u001b[31m", "r": "many", "lora_alpha": True})
     found = read_training(AdapterPlace("old", folder, None, TrainingSettings()))

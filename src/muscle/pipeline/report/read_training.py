@@ -31,6 +31,8 @@ _OVER_EPOCHS: Mapping[str, Series] = {
     "eval_kl_new": "validation_kl_new",
     "eval_cross_entropy": "validation_cross_entropy",
 }
+_OF_A_MASK: tuple[Series, ...] = ("masked_share", "validation_masked_share")
+"""Curves that say nothing where every token leans on the old model."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ def read_training(place: AdapterPlace) -> TrainedAdapter:
     if place.stage is None:
         return adapter
     told = _Told(place.folder / "training.json")
+    always = place.alignment is not None and place.alignment.leaning[0] == "old_always"
     return TrainedAdapter(
         adapter.run,
         adapter.stage,
@@ -80,7 +83,7 @@ def read_training(place: AdapterPlace) -> TrainedAdapter:
         adapter.alpha,
         _method(place, told),
         _how_it_went(place, told),
-        list(_curves(told)),
+        [curve for curve in _curves(told) if not (always and curve.name in _OF_A_MASK)],
     )
 
 
