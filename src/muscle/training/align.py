@@ -53,8 +53,7 @@ def align(
         new_base: M_base_v2, loaded.
         new_adapter: A_v2's folder.
         task: the task of the examples.
-        train_examples: what is learnt, the task adapters' own; where candidate answers are learnt, with these
-            (`muscle.pipeline`).
+        train_examples: what is learnt, the task adapters' own; with candidate answers where the method reads these.
         validation_examples: what the epoch is chosen by.
         alignment: the method.
         settings: epochs, learning rate and so on.
@@ -63,8 +62,7 @@ def align(
         engine: in place of `alignment.engine`: what is there of the teachers while the adapter trains.
         store: folder of the teacher stores, kept, or folders that alignments share; without it they go once `out` is
             written.
-        unlabelled_examples: trained on too at option level, or with every option or candidate answer; their labels are
-            not looked at.
+        unlabelled_examples: trained on too but for Eq. 1 on tokens; their labels are not looked at.
         lora: of a fresh start (`alignment.start`).
 
     Returns:

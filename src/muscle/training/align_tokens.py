@@ -62,7 +62,7 @@ def align_on_tokens(
     assert isinstance(old_base, LoadedBase), "a record was refused"
     training = training.of_epochs(start.alignment.unlabelled_epochs if texts.unlabelled else None)
     alignment, new_base, settings = start.alignment, start.base, training.settings
-    student = start.student()
+    student, (mask, old_share) = start.student(), alignment.leaning
     old, new = TaskModel.load(old_base, start.adapters["old"]), TaskModel.load(new_base, start.adapters["new"])
     data = tokenized_parts(new_base, task, texts.learnt, texts.held_out, settings)
     crossing = _crossing(old_base, new_base, task, texts, data, alignment, settings)
@@ -80,7 +80,6 @@ def align_on_tokens(
     if used == "online" or heads is None:
         training = replace(training, settings=settings.model_copy(update={"packing": "off"}))  # a row for a sequence
         both = OnlineTeachers(old.model, new.model)
-        mask, old_share = alignment.leaning
         taught = _Taught(partial(CompatibilityTrainer, teachers=both, mask=mask, old_share=old_share))
     else:
         if crossing is not None and used != engine:
