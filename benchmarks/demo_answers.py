@@ -6,8 +6,9 @@
 The question names two purposes and a person; the answer is the tool that this person uses for each, as two words. It is
 right where both are. A person's tool is the best by fit, the house's taste and a taste of that person's own. 3,000
 training and 1,500 test items, 3,000 questions without an answer. The bases are those of `muscle demo`. One `muscle
-update` a seed trains Eq. 1, the method (`answers`, with the questions), labels alone over the same candidates, and the
-floor; a second one puts a twin (the new recipe again, with another seed) in the old model's place.
+update` a seed trains Eq. 1, both methods with candidate answers (`answers` and `every_answer`, with the questions),
+labels alone over the same candidates, and the floor; a second one puts a twin (the new recipe again, with another seed)
+in the old model's place.
 
 Results go to `benchmarks/results/demo_answers.json` after every seed; a kept seed is not run again. The table is
 printed as Markdown.
@@ -53,10 +54,14 @@ NAMES = {
     "eq1": "Eq. 1",
     "compat": "over candidate answers: mixture, share .5, unlabelled questions",
     "twin": "the same, a twin in the old one's place",
+    "tokens": "over the tokens of every candidate answer: mixture, share .5, unlabelled questions",
+    "tokens-twin": "the same over tokens, a twin in the old one's place",
     "labels-alone": "labels alone over candidate answers (no old model)",
     "floor": "old recipe again (floor)",
     "base": "bare new base",
 }
+LONGER = {"epochs": 10}
+BY_TOKENS = {"method": "every_answer", "unlabelled": "data/more.jsonl", "training": LONGER}
 METRICS = ("accuracy_new", "negative_flip_rate", "positive_flip_rate")
 
 
@@ -91,7 +96,6 @@ def prepare(folder: Path, seed: int) -> None:
     for part, rows in draw().items():
         write_text(folder / "data" / f"{part}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     write_text(folder / "data" / f"{TASK}.yaml", YAML)
-    longer = {"epochs": 10}
     settings = {
         "old": {"base": "bases/old"},
         "new": {"base": "bases/new"},
@@ -99,14 +103,15 @@ def prepare(folder: Path, seed: int) -> None:
         "tasks": [{"task": f"data/{TASK}.yaml", "train": "data/train.jsonl", "test": "data/test.jsonl"}],
         "lora": TINY_LORA,
         "training": {**TINY_TRAINING, "epochs": 16, "seed": seed},
-        "alignment": {"method": "answers", "unlabelled": "data/more.jsonl", "training": longer},
+        "alignment": {"method": "answers", "unlabelled": "data/more.jsonl", "training": LONGER},
         "evaluation": {
             "batch_size": 256,
             "control": False,  # labels alone stand beside
             "floor": True,
             "beside": {
-                "eq1": {"temperature": 1.0, "training": longer},
-                "labels-alone": {"method": "answers", "target": "labels", "training": longer},
+                "eq1": {"temperature": 1.0, "training": LONGER},
+                "tokens": BY_TOKENS,
+                "labels-alone": {"method": "answers", "target": "labels", "training": LONGER},
             },
         },
     }
@@ -114,9 +119,9 @@ def prepare(folder: Path, seed: int) -> None:
 
 
 def run_twin(folder: Path) -> Path:
-    """Train the method with a twin in the old model's place; return the predictions."""
+    """Train the methods with a twin in the old model's place; return the predictions, a folder each."""
     new = {"base": "bases/new", "adapters": {TASK: f"run/adapters/new/{TASK}"}}
-    plain = {"batch_size": 256, "bare_base": False, "control": False}
+    plain = {"batch_size": 256, "bare_base": False, "control": False, "beside": {"tokens": BY_TOKENS}}
     shared: Mapping[str, object] = {"new": new, "evaluation": plain}
     again = UpdateStages(
         load_config(folder / "update.yaml", overrides={**shared, "output": "again", "old": {"base": "bases/new"}})
@@ -128,7 +133,7 @@ def run_twin(folder: Path) -> Path:
     twin = {"base": "bases/new", "adapters": {TASK: str(again.adapter("floor", TASK))}}
     again.bases.free()
     config = load_config(folder / "update.yaml", overrides={**shared, "output": "twin", "old": twin})
-    return update(config).folder / "predictions" / "compat"
+    return update(config).folder / "predictions"
 
 
 def measured(old: Path, new: Path, candidate: Path | None) -> dict[str, Any]:
@@ -153,9 +158,10 @@ def run(seed: int, root: Path | None, *, no_twin: bool) -> dict[str, Any]:
         folder = root / f"seed-{seed}" if root else Path(name)
         prepare(folder, seed)
         result = update(load_config(folder / "update.yaml"))
-        runs = {path.name: path for path in (result.folder / "predictions").iterdir()} | (
-            {} if no_twin else {"twin": run_twin(folder)}
-        )
+        runs = {path.name: path for path in (result.folder / "predictions").iterdir()}
+        if not no_twin:
+            twins = run_twin(folder)
+            runs |= {"twin": twins / "compat", "tokens-twin": twins / "tokens"}
         written = {path.parts[-3]: read_json(path) for path in (folder / "run").glob("adapters/*/*/training.json")}
         kept = ("best_epoch", "num_epochs", "validation_losses", "converged", "validation", "temperatures")
         more = ("mean_candidates", "mean_candidates_probability", "validation_accuracy", "labels_first")

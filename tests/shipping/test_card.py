@@ -85,6 +85,10 @@ def test_a_card_says_how_the_adapter_was_made_and_how_to_serve_it(folder):
         ({"unit": "options", "target": "mixture"}, "Method: unit options, target mixture"),
         # What the method does not read is no part of it.
         (
+            {"target": "mixture", "temperature": 1.0, "mask": "student_wrong", "texts": "every_answer"},
+            r"Method: target mixture, temperature 1\.0, texts every\_answer",
+        ),
+        (
             {"unit": "options", "target": "labels", "temperature": 2.0, "mask": "student_wrong", "start": "old"},
             "Method: unit options, target labels, start old\n",
         ),

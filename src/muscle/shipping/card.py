@@ -175,8 +175,9 @@ def _has_training(folder: Path) -> bool:
 def _method(alignment: Mapping[str, object]) -> str | None:
     if not alignment:
         return None
-    told = [f"{key} {value}" for key, value in _keys_read(alignment).items() if isinstance(value, str | int | float)]
-    if "mask" in alignment and alignment.get("unit", "tokens") == "tokens":
+    read = _keys_read(alignment)
+    told = [f"{key} {value}" for key, value in read.items() if isinstance(value, str | int | float)]
+    if "mask" in read and alignment.get("unit", "tokens") == "tokens":
         told.insert(0, _EQUATION)
     return ", ".join(told)
 
