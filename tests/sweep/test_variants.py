@@ -243,16 +243,19 @@ def test_the_preset_of_methods_is_valid_whatever_the_update_has():
         AlignmentSettings(),
         AlignmentSettings.model_validate({"method": "options", "unlabelled": "more.jsonl", "unlabelled_epochs": 2}),
         AlignmentSettings(engine="mixed", mask="old_right", ce_weight=0.2),
+        AlignmentSettings(selection="cross_entropy", temperature=3.0),
     ):
         found = {
             each.name: AlignmentSettings.model_validate(each.alignment) for each in ready_variants("methods", given)
         }
+        assert found["paper"].temperature == given.temperature or given.unit != "tokens"
         targets = {each.target for each in found.values()}
         assert targets == {"mask", "labels", "mixture", "reliability", "lifted", "margin", "stack"}
         assert found[PROBE].old_share == 1.0
         assert found["options, mixture"].unlabelled == given.unlabelled
         assert found["options, margin"].unlabelled is None
         assert found["tokens of every option"].unlabelled == given.unlabelled
+        assert found["tokens of every option"].temperature == 1.0
         masked = found["options, mask"]
         assert (masked.unit, masked.target, masked.mask, masked.unlabelled) == (
             "options",
@@ -260,6 +263,17 @@ def test_the_preset_of_methods_is_valid_whatever_the_update_has():
             "student_wrong",
             None,
         )
+
+
+def test_the_preset_of_methods_learns_tokens_of_every_answer_where_answers_are_generated():
+    given = AlignmentSettings.model_validate(
+        {"method": "answers", "unlabelled": "more.jsonl", "answers": {"samples": 5}, "selection": "cross_entropy"}
+    )
+    found = {each.name: each.alignment for each in ready_variants("methods", given, "answers")}
+    every = AlignmentSettings.model_validate(found["tokens of every answer"])
+    assert (every.texts, every.target, every.selection) == ("every_answer", "mixture", "own")
+    assert (every.answers.samples, every.unlabelled, every.temperature) == (5, "more.jsonl", 1.0)
+    assert "tokens of every option" not in found
 
 
 @pytest.mark.parametrize("unit", ["options", "answers"])

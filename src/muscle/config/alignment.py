@@ -253,7 +253,7 @@ class AlignmentSettings(Section):
             case "margin":
                 return self.margin_of == "higher"
             case _:
-                alone = self.unit == "tokens" and self.fixed_target and self.leaning == ("old_always", 1.0)
+                alone = self.fixed_target and self.leaning == ("old_always", 1.0)
                 return self.target in _ONE_DISTRIBUTION and not alone
 
     @property
@@ -290,8 +290,8 @@ class AlignmentSettings(Section):
 
     @property
     def fixed_target(self) -> bool:
-        """With unit `tokens`: whether one vector a token is kept, as the target is the same whoever the student is."""
-        return self.engine == "mixed" or self.every_text or self.target == "mixture"
+        """Whether one vector a token is enough: it is tokens that are learnt, whose target no student changes."""
+        return self.unit == "tokens" and (self.engine == "mixed" or self.every_text or self.target == "mixture")
 
     @property
     def learns_candidates(self) -> bool:

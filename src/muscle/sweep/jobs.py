@@ -219,7 +219,7 @@ def teachers_key(config: UpdateConfig) -> str:
     """
     alignment, training = config.alignment.identity(), config.align_training().identity()
     left_out = list(_NOT_THE_TEACHERS)
-    if config.alignment.unit == "tokens" and config.alignment.fixed_target:  # kept mixed
+    if config.alignment.fixed_target:  # both teachers' in one vector
         left_out = [key for key in left_out if key not in ("mask", "old_share", "target")]
     # A new teacher that is trained on labels first depends on how the student is trained.
     if not config.alignment.labels_first:

@@ -113,14 +113,15 @@ def section(choices: Mapping[str, object], given: AlignmentSettings) -> dict[str
     """Return an `alignment` section of some choices, with what is the update's own and not the method's."""
     written, whole = given.model_dump(), filled(choices)
     unit, target = whole.get("unit", "tokens"), whole.get("target", "mask")
-    kept = ["training"]
-    if unit != "weights":
+    kept, every_text = ["training"], whole.get("texts", "reference") != "reference"
+    if unit != "weights" and not every_text:
         kept.append("selection")
     if unit == "tokens":
-        # One vector a token cannot follow the student, as most masks do.
-        kept += [key for key in _OF_TOKENS if given.unit == "tokens" and (key, given.engine) != ("engine", "mixed")]
+        # One vector a token cannot follow the student, as most masks do; what a preset fills in is the method's own.
+        left_out = {*whole, *(["engine"] if given.engine == "mixed" else [])}
+        kept += [key for key in _OF_TOKENS if given.unit == "tokens" and key not in left_out]
     taught = unit in get_args(WholeUnit) and target not in LABEL_TARGETS
-    if taught or whole.get("texts", "reference") != "reference":
+    if taught or every_text:
         kept += _OF_INPUTS
     if unit == "answers" or whole.get("texts") == "every_answer":
         kept += _OF_ANSWERS

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from muscle.config.methods import TextsName, UnitName
 from muscle.errors import ConfigError
 from muscle.tasks.prompt import PLAIN, Prompt
 
@@ -177,11 +178,7 @@ class Task:
         return self.hub.train if part == "train" else self.hub.test
 
 
-def check_unit(
-    task: Task,
-    unit: Literal["tokens", "options", "answers", "weights"],
-    texts: Literal["reference", "every_option", "every_answer"] = "reference",
-) -> None:
+def check_unit(task: Task, unit: UnitName, texts: TextsName = "reference") -> None:
     """Refuse a unit of training that a task doesn't have.
 
     Args:
