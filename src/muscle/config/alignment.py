@@ -253,8 +253,7 @@ class AlignmentSettings(Section):
             case "margin":
                 return self.margin_of == "higher"
             case _:
-                alone = self.fixed_target and self.leaning == ("old_always", 1.0)
-                return self.target in _ONE_DISTRIBUTION and not alone
+                return self.target in _ONE_DISTRIBUTION and not (self.fixed_target and self.old_teaches_alone)
 
     @property
     def names_a_method(self) -> bool:
@@ -287,6 +286,11 @@ class AlignmentSettings(Section):
     def leaning(self) -> tuple[MaskName, float]:
         """With unit `tokens`: which tokens lean on the old model, and what they learn from it."""
         return ("old_always", self.old_share) if self.target == "mixture" else (self.mask, 1.0)
+
+    @property
+    def old_teaches_alone(self) -> bool:
+        """With unit `tokens`: whether every token learns from the old model, and nothing from the new one."""
+        return self.leaning == ("old_always", 1.0)
 
     @property
     def fixed_target(self) -> bool:

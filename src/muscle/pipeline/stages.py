@@ -201,7 +201,8 @@ class UpdateStages(UpdateParts):
                 **({"unit": alignment.unit} if on_options else {}),
                 **({"task": dict(data.task.definition)} if on_options or data.task.prompt != PLAIN else {}),
                 **self.templates("new"),
-                **self.candidates.content("compat", name),
+                # By their tokens candidates are learnt by the method alone: its control learns the references.
+                **(self.candidates.content("compat", name) if on_options else {}),
             }
 
         def work() -> None:

@@ -175,7 +175,7 @@ def _taught_by_stores(
             data,
             old_share=share_of_old(mask, old_share),
             share_name=mask if old_share == 1.0 else f"{mask}, {old_share}",
-            new_teaches=(mask, old_share) != ("old_always", 1.0),
+            new_teaches=not alignment.old_teaches_alone,
             settings=kept,
         )
         return _Taught(partial(MixtureTrainer, mixture=mixture, head=teachers.heads.student, memory_bytes=memory_bytes))

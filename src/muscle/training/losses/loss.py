@@ -161,7 +161,7 @@ def _kl(teacher_logits: Tensor, student_log_p: Tensor, temperature: float) -> Te
     return functional.kl_div(student_log_p, teacher_log_p, reduction="none", log_target=True).sum(-1)
 
 
-def shared(leans: Tensor, old_share: float, old: Tensor, new: Tensor) -> Tensor:
+def shared(leans: Tensor, old_share: float, old: Tensor, new: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return what tokens learn: the new teacher's, and where they lean on the old model its share of the old one's.
 
     Args:
@@ -169,8 +169,10 @@ def shared(leans: Tensor, old_share: float, old: Tensor, new: Tensor) -> Tensor:
         old_share: in [0, 1].
         old: something of the old teacher's distributions, in which a mixture of them is linear.
         new: the same of the new teacher's.
+        out: room for the result, which may be that of `old`.
     """
-    return torch.where(leans, old if old_share == 1.0 else torch.lerp(new, old, old_share), new)
+    taught = old if old_share == 1.0 else torch.lerp(new, old, old_share, out=out)
+    return torch.where(leans, taught, new, out=out)
 
 
 def check_formula(temperature: float, ce_weight: float, old_share: float = 1.0) -> None:

@@ -21,6 +21,7 @@ from torch import Tensor
 from muscle.config.methods import MaskName
 from muscle.training.head.head_pass import Softened, entropy, soften
 from muscle.training.head.output_head import ChunkBuffers, OutputHead
+from muscle.training.losses.loss import shared
 from muscle.training.losses.masks import Answers, KnownAnswers, leans_on_old
 from muscle.training.teachers.rows import HiddenRows, TopkRows, known_tokens
 
@@ -104,9 +105,7 @@ class HiddenTeachers:
         leans = leans_in_chunk(self, part, right, log_p)
         old_p, new_p = self._distributions
         room = self._buffers[0].wide[: len(leans)]  # of logits that nobody needs any more
-        if self.formula.old_share < 1.0:
-            old_p = torch.lerp(new_p, old_p, self.formula.old_share, out=old_p)
-        return torch.where(leans.unsqueeze(1), old_p, new_p, out=room)
+        return shared(leans.unsqueeze(1), self.formula.old_share, old_p, new_p, out=room)
 
     def divergences(self, lse: Tensor) -> tuple[Tensor, Tensor]:
         """Return KL(old || student) and KL(new || student), (tokens,) each, from the student's normalisers."""
@@ -134,7 +133,8 @@ class TopkTeachers:
         self.batch, self.sides, self.formula = batch, (old, new), formula
         self.leans: Tensor | None = None
         wide = batch.head.wide_dtype
-        self.bytes_per_logit = wide.itemsize  # the target
+        # The target; of a mixture both teachers' distributions.
+        self.bytes_per_logit = wide.itemsize * (1 if formula.old_share == 1.0 else 2)
         # KL_k without the student's normaliser: (tokens,) each.
         self.partial = tuple(torch.empty(len(batch.labels), dtype=wide).to(batch.states.device) for _ in "12")
 
@@ -165,7 +165,7 @@ class TopkTeachers:
         )
         if share < 1.0:
             old_p, new_p = old.beside(soft.softmax), new.beside(soft.softmax)
-            return torch.where(column, torch.lerp(new_p, old_p, share, out=old_p), new_p)
+            return shared(column, share, old_p, new_p, out=old_p)
         chosen = _Kept(*(torch.where(column, *each) for each in zip(old, new, strict=True)))
         return chosen.beside(soft.softmax)
 
