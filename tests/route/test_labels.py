@@ -167,16 +167,16 @@ def test_a_formula_in_an_answer_stays_a_text_in_a_spreadsheet(tmp_path: Path) ->
     [
         (
             f'{{"fingerprint": "{KEY}", "purpose": "fit", "label": "yes"}}',
-            "item 1, label: expected old, new, both, neither or nothing, found 'yes'",
+            "line 1, label: expected old, new, both, neither or nothing, found 'yes'",
         ),
-        ('{"label": "old"}', "item 1: expected a list written by muscle route label, found no fingerprint"),
-        ('{"fingerprint": "1.2E+15", "label": "old"}', "item 1: .*, found the fingerprint '1.2E\\+15'"),
-        (f'{{"fingerprint": "{KEY}", "label": "old"}}', "item 1, purpose: expected fit or bound, .*, found None"),
+        ('{"label": "old"}', "line 1: expected a list written by muscle route label, found no fingerprint"),
+        ('{"fingerprint": "1.2E+15", "label": "old"}', "line 1: .*, found the fingerprint '1.2E\\+15'"),
+        (f'{{"fingerprint": "{KEY}", "label": "old"}}', "line 1, purpose: expected fit or bound, .*, found None"),
         (
             "\n".join(f'{{"fingerprint": "{KEY}", "purpose": "fit", "label": "{each}"}}' for each in ("old", "new")),
-            "item 2: labelled twice, as old, new",
+            "line 2: labelled twice, as old, new",
         ),
-        ("[1]", "item 1: expected the fields of an item"),
+        ("[1]", "line 1: expected the fields of an item"),
         ("{", "expected a list written by muscle route label, found"),
     ],
 )
@@ -184,6 +184,13 @@ def test_a_list_that_is_wrong_is_refused_with_its_line(tmp_path: Path, text: str
     path = tmp_path / "list.jsonl"
     path.write_text(text)
     with pytest.raises(DataError, match=message):
+        read_labels(path)
+
+
+def test_a_wrong_label_of_a_spreadsheet_is_named_by_the_line_in_which_its_row_begins(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text(f'fingerprint,purpose,input,label\n{KEY},fit,"two\nlines",old\n\n{KEY},fit,one,yes\n')
+    with pytest.raises(DataError, match=r"list\.csv, line 5, label: expected old, new, both, neither or nothing"):
         read_labels(path)
 
 

@@ -112,6 +112,14 @@ def test_a_csv_is_read_as_spreadsheets_write_it(tmp_path: Path, separator: str, 
     assert rows == [{"id": "007", "goal": "Wo; in, Köln?"}, {"id": "8", "goal": "two\r\nlines"}]
 
 
+def test_a_row_of_a_csv_is_named_by_the_line_in_which_it_begins(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('id,goal\n7,"two\nlines"\n\n8,one\n')
+    assert [found.place for found in load_rows(tmp_path / "a.csv")] == [
+        f"{tmp_path / 'a.csv'}, line 2",
+        f"{tmp_path / 'a.csv'}, line 5",
+    ]
+
+
 def test_half_of_an_escaped_character_is_refused_with_its_place(tmp_path: Path) -> None:
     whole, half = r'{"goal": "\ud83d\ude00"}', r'{"goal": "cut \ud83d"}'
     (tmp_path / "a.jsonl").write_text(f"{whole}\n{half}\n")

@@ -111,7 +111,7 @@ def _table_rows(path: Path, suffix: str) -> Iterator[SourceRow]:
     import polars as pl
     from polars.exceptions import PolarsError
 
-    from muscle.predictions.plain.table_files import read_csv
+    from muscle.predictions.plain.table_files import csv_lines, read_csv
 
     if not path.stat().st_size:
         raise DataError(f"{path}: expected at least one row, found an empty file")
@@ -122,8 +122,9 @@ def _table_rows(path: Path, suffix: str) -> Iterator[SourceRow]:
     except PolarsError as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{path}: expected a Parquet file, cannot be read: {reason}; is it cut off?") from error
-    for number, row in enumerate(frame.iter_rows(named=True), start=1):
-        yield SourceRow(row, f"{path}, row {number}")
+    word, numbers = ("row", range(1, frame.height + 1)) if suffix == ".parquet" else ("line", csv_lines(path))
+    for number, row in zip(numbers, frame.iter_rows(named=True), strict=True):
+        yield SourceRow(row, f"{path}, {word} {number}")
 
 
 def _hub_rows(source: str, limit: int | None) -> Iterator[SourceRow]:

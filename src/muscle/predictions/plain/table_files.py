@@ -290,7 +290,16 @@ def _csv_header(path: Path, fields: list[str]) -> list[str]:
 
 def csv_line(path: Path, row: int) -> str:
     """Name the line in which a row (from 0) of a CSV file begins."""
+    lines = csv_lines(path)
+    return f"{path}, line {lines[row] if row < len(lines) else row + 2}"
+
+
+def csv_lines(path: Path) -> list[int]:
+    """Return the lines in which the rows of a CSV file begin, (rows,), as `read_csv` has them: without empty lines.
+
+    Raises:
+        DataError: the text has none of the encodings that are read.
+    """
     encoding = text_encoding(path)
     with _csv_rows(path, _separator(path, encoding), encoding) as rows:
-        filled = (line for line, fields in rows if fields)
-        return f"{path}, line {next(islice(filled, row + 1, None), row + 2)}"
+        return [line for line, fields in rows if fields][1:]

@@ -21,8 +21,9 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -35,7 +36,8 @@ from muscle.errors import ConfigError, DataError
 from muscle.files import write_text
 from muscle.flips.statistics.arrays import Bools, Floats
 from muscle.foreign_text import listing, outline
-from muscle.predictions.plain.table_files import read_csv
+from muscle.predictions.plain.json_lines import line_of
+from muscle.predictions.plain.table_files import csv_line, read_csv
 from muscle.predictions.records import input_hash
 from muscle.route.items import ANSWER, FINGERPRINT_DIGITS, Items
 
@@ -203,28 +205,32 @@ def read_labels(*paths: Path) -> Labels:
     """
     lines: dict[str, Line] = {}
     for path in paths:
-        for number, row in enumerate(_rows_of(path), 1):
-            where = f"{path}, item {number}"
+        for number, row in enumerate(_rows_of(path)):
+            where = partial(_place, path, number)
             key, line = _line_of(row, where)
             known = lines.get(key, line)
             if None not in (known.word, line.word) and known.word != line.word:
-                raise DataError(f"{where}: labelled twice, as {listing([str(known.word), str(line.word)])}")
+                raise DataError(f"{where()}: labelled twice, as {listing([str(known.word), str(line.word)])}")
             # Chosen once is chosen: only what was drawn in every list that has it is a random part.
             lines[key] = Line(known.word or line.word, known.for_bound and line.for_bound, line.name)
     return Labels(listing([str(path) for path in paths], 3), lines)
 
 
-def _line_of(row: Mapping[str, object], where: str) -> tuple[str, Line]:
+def _place(path: Path, row: int) -> str:
+    return csv_line(path, row) if path.suffix == ".csv" else line_of(path, row)
+
+
+def _line_of(row: Mapping[str, object], where: Callable[[], str]) -> tuple[str, Line]:
     key, purpose, label = row.get("fingerprint"), row.get("purpose"), row.get("label")
     if not isinstance(key, str) or not _KEY.fullmatch(key):
         found = "no fingerprint" if key in (None, "") else f"the fingerprint {outline(key)}"
-        raise DataError(f"{where}: expected a list written by muscle route label, found {found}")
+        raise DataError(f"{where()}: expected a list written by muscle route label, found {found}")
     if purpose not in ("fit", "bound"):
-        raise DataError(f"{where}, purpose: expected fit or bound, as the list was written, found {outline(purpose)}")
+        raise DataError(f"{where()}, purpose: expected fit or bound, as the list was written, found {outline(purpose)}")
     text = "" if label is None else str(label).strip().lower()
     word = next((each for each in WORDS if each == text), None)
     if word is None and text:
-        raise DataError(f"{where}, label: expected {', '.join(WORDS)} or nothing, found {outline(label)}")
+        raise DataError(f"{where()}, label: expected {', '.join(WORDS)} or nothing, found {outline(label)}")
     return key, Line(word, purpose == "bound", f"{row.get('task')} {row.get('id')}")
 
 
@@ -237,7 +243,7 @@ def _rows_of(path: Path) -> list[Mapping[str, object]]:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error).split("\n")[0][:120]
         raise DataError(f"{path}: expected a list written by muscle route label, found: {reason}") from None
-    for number, row in enumerate(rows, 1):
+    for number, row in enumerate(rows):
         if not isinstance(row, Mapping):
-            raise DataError(f"{path}, item {number}: expected the fields of an item, found {outline(row)}")
+            raise DataError(f"{_place(path, number)}: expected the fields of an item, found {outline(row)}")
     return [row for row in rows if isinstance(row, Mapping)]
