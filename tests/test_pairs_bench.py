@@ -213,6 +213,8 @@ def test_the_new_teacher_stands_in_one_place_whoever_stands_in_the_old_ones(
     # Candidate answers are those that the other one gave too.
     answers = AlignmentSettings.model_validate({"method": "answers", "labels_first": False})
     assert bench["steps"].stores_of(tmp_path, "twin", answers).new == tmp_path / "twin"
+    # What was made of a part of the texts is not that of all.
+    assert bench["steps"].stores_of(tmp_path, "old", answers, 500).old == tmp_path / "500 unlabelled" / "old"
 
 
 def test_a_control_is_found_for_each_target_by_what_stands_in_the_old_ones_place(

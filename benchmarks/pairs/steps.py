@@ -143,15 +143,21 @@ def taught_alone(name: str, words: str, teacher: tuple[Side, str] = ("old", "old
 
 
 def on_every_option(
-    name: str, words: str, teacher: tuple[Side, str] = ("old", "old"), *, rate: float = 6e-4, number: int | None = 500
+    name: str,
+    words: str,
+    teacher: tuple[Side, str] = ("old", "old"),
+    *,
+    rate: float = 6e-4,
+    number: int | None = 500,
+    epochs: int = 1,
 ) -> Step:
     """Return `taught_alone` over the tokens of every option, of unlabelled texts too.
 
-    One epoch over a part of the unlabelled texts: sentences are long for two cores.
+    One epoch over a part of the unlabelled texts where no other is said: sentences are long for two cores.
     """
     return replace(
         taught_alone(name, words, teacher),
-        training={"learning_rate": rate, "epochs": 1},
+        training={"learning_rate": rate, "epochs": epochs},
         alignment={"method": "every_option"},
         unlabelled=True,
         num_unlabelled=number,
@@ -166,6 +172,10 @@ TARGETS: tuple[Step, ...] = (
     on_every_option("every6-twin", "control: the twin in the old one's place, every option", ("new", "twin")),
     on_every_option("every6-third", "control: the third model in its place, every option", ("third", "third")),
     on_every_option("every6-all", "the old model alone, tokens of every option, all unlabelled texts", number=None),
+    on_every_option(
+        "every6-all-twin", "control: the twin in its place, all unlabelled texts", ("new", "twin"), number=None
+    ),
+    on_every_option("every6-all2", "the same, two epochs", number=None, epochs=2),
     mixed("rate1", "mixture, share .5, rate 1e-4", 0.5, rate=1e-4),
     mixed("probe6", "probe: the old one alone, rate 6e-4", 1.0, rate=6e-4),
     mixed("share7", "mixture, share .7, rate 6e-4", 0.7, rate=6e-4),
@@ -327,7 +337,7 @@ def _train(bench: Bench, step: Step, training: TrainingSettings, out: Path) -> T
     if alignment.learns_candidates:
         parts = _with_candidates(bench, step, parts, alignment)
     who = "record" if step.record else teacher
-    kept = stores_of(bench.folder / "stores", who, alignment) if step.unlabelled else None
+    kept = stores_of(bench.folder / "stores", who, alignment, step.num_unlabelled) if step.unlabelled else None
     return align(
         record_of(bench, step.record, bench.adapter("old")) if step.record else bench.base(side),
         None if step.record else bench.adapter(teacher),
@@ -345,7 +355,7 @@ def _train(bench: Bench, step: Step, training: TrainingSettings, out: Path) -> T
     )
 
 
-def stores_of(stores: Path, old: str, alignment: AlignmentSettings) -> KeptStores:
+def stores_of(stores: Path, old: str, alignment: AlignmentSettings, number: int | None = None) -> KeptStores:
     """Return where what the teachers think of all texts stands, which serves every share.
 
     The new teacher runs once, as in a sweep, whoever stands in the old one's place.
@@ -354,7 +364,9 @@ def stores_of(stores: Path, old: str, alignment: AlignmentSettings) -> KeptStore
         stores: of all pairs of teachers.
         old: who stands in the old one's place.
         alignment: the method.
+        number: of the unlabelled texts where it is a part of them, which has a folder of its own.
     """
+    stores = stores / f"{number} unlabelled" if number else stores
     new = "old" if shares_new_side(alignment) else old
     return KeptStores(stores / old, stores / new, stores / "labels")
 
