@@ -149,6 +149,23 @@ def test_a_large_tree_is_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+def test_a_pass_on_a_processor_holds_no_more_than_its_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    scored = model()
+    monkeypatch.setattr(by_tree, "reads_trees", lambda *_, **__: True)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)  # twice as much as one or two threads
+    whole = run(scored, ITEMS["letters"], batch_size=64)
+    sizes = tokens_read(scored)
+    monkeypatch.setattr("muscle.models.option_batches.CPU_TOKENS", 16)
+    parts = run(scored, ITEMS["letters"], batch_size=64)
+    assert len(sizes) > 1 and max(sizes) <= 32
+    torch.testing.assert_close(
+        torch.tensor(parts.frame["logprobs"].to_list()),
+        torch.tensor(whole.frame["logprobs"].to_list()),
+        rtol=1e-6,
+        atol=1e-5,
+    )
+
+
 def test_a_model_whose_logits_are_not_its_heads_alone_is_left_to_the_harness() -> None:
     plain, changed = model(), model()
     changed.register_forward_hook(lambda _, __, output: type(output)(logits=output.logits * 0.5))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import torch
 from torch import Tensor
 
+from muscle.models.bases import without_adapter
 from muscle.models.option_scores import MEMORY_BYTES, option_log_likelihoods
 from muscle.models.option_tree import OptionTree, option_tree, portions
 
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 LARGEST_TREE = 1024
 """Nodes. In a tree every pair of nodes costs, seen or not: beyond some thousand that outweighs reading the context
 again."""
+
+CPU_TOKENS = 1024
+"""Of a forward pass on one or two threads of a processor, whose caches the states of more tokens don't fit into: with
+9,600 a token takes 1.6 times as long (benchmarks/pass_tokens.py). More threads come with more cache."""
 
 Item = tuple[Sequence[int], Sequence[Sequence[int]]]
 """Token ids of a context, and of each of its options."""
@@ -59,13 +65,16 @@ def score_items(
         model: see `option_log_likelihoods`, as of the other arguments.
         items: at least one option each.
         pad_token_id: stands behind a smaller tree.
-        most_tokens: of a forward pass, padding included; a longer single option is read nevertheless.
+        most_tokens: of a forward pass, padding included; a longer single option is read nevertheless. On a processor a
+            pass holds no more than its caches do (`CPU_TOKENS`).
         memory_bytes: budget for the logits of a chunk.
         option_by_option: for a model that reads no trees.
 
     Yields:
         What was scored, the largest trees first; together every option once.
     """
+    if without_adapter(model).device.type == "cpu":
+        most_tokens = min(most_tokens, CPU_TOKENS * max(1, torch.get_num_threads() // 2))
     most_nodes = min(LARGEST_TREE, most_tokens)
     parts = [
         _Part(option_tree(context, [options[index] for index in chosen]), number, chosen)
