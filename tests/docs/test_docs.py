@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -94,15 +95,16 @@ def test_paths_that_are_named_are_there(page: Path) -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
+@cache
+def python_files() -> frozenset[str]:
+    folders = ("src", "tests", "benchmarks", "examples", "docs")
+    return frozenset(path.name for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
 @pages
 def test_python_files_and_modules_that_are_named_are_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    files = {
-        path.name
-        for folder in ("src", "tests", "benchmarks", "examples", "docs")
-        for path in (ROOT / folder).rglob("*.py")
-    }
-    assert set(re.findall(r"\b\w+\.py\b", text)) - files == set()
+    assert set(re.findall(r"\b\w+\.py\b", text)) - python_files() == set()
     for name in re.findall(r"`muscle\.((?:[a-z_]+\.)*[a-z_]+)", text):
         *parents, last = name.split(".")
         home = SOURCE.joinpath(*parents)

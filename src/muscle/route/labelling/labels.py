@@ -206,7 +206,7 @@ def read_labels(*paths: Path) -> Labels:
     lines: dict[str, Line] = {}
     for path in paths:
         for number, row in enumerate(_rows_of(path)):
-            where = partial(_place, path, number)
+            where = partial(_list_line, path, number)
             key, line = _line_of(row, where)
             known = lines.get(key, line)
             if None not in (known.word, line.word) and known.word != line.word:
@@ -216,7 +216,7 @@ def read_labels(*paths: Path) -> Labels:
     return Labels(listing([str(path) for path in paths], 3), lines)
 
 
-def _place(path: Path, row: int) -> str:
+def _list_line(path: Path, row: int) -> str:
     return csv_line(path, row) if path.suffix == ".csv" else line_of(path, row)
 
 
@@ -245,5 +245,5 @@ def _rows_of(path: Path) -> list[Mapping[str, object]]:
         raise DataError(f"{path}: expected a list written by muscle route label, found: {reason}") from None
     for number, row in enumerate(rows):
         if not isinstance(row, Mapping):
-            raise DataError(f"{_place(path, number)}: expected the fields of an item, found {outline(row)}")
+            raise DataError(f"{_list_line(path, number)}: expected the fields of an item, found {outline(row)}")
     return [row for row in rows if isinstance(row, Mapping)]
