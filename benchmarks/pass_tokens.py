@@ -48,18 +48,19 @@ def main() -> None:
     items = [encode_options(each, base.tokenizer, LENGTH) for each in examples]
     nodes = sum(len(option_tree(*item).input_ids) for item in items)
     seconds = dict.fromkeys(SIZES, 0.0)
+    # Of one thread the own time, whoever else computes there.
+    clock = time.process_time if given.threads == 1 else time.perf_counter
     with torch.no_grad(), mock.patch.object(option_batches, "CPU_TOKENS", max(SIZES)):
         for _ in range(given.rounds):
             for size in SIZES:
-                # Of one thread the own time, whoever else computes there.
-                clock = time.process_time if given.threads == 1 else time.perf_counter
                 start = clock()
                 scored = option_batches.score_items(
                     base.model, items, pad_token_id=base.tokenizer.pad_token_id, most_tokens=size
                 )
                 assert sum(len(part.options) for part in scored) == sum(len(options) for _, options in items)
-                seconds[size] += clock() - start
-                print(f"{size} tokens a pass: {nodes / (clock() - start):.0f} nodes/s", flush=True)
+                took = clock() - start
+                seconds[size] += took
+                print(f"{size} tokens a pass: {nodes / took:.0f} nodes/s", flush=True)
     best = min(seconds, key=seconds.__getitem__)
     write_json(
         given.out,
@@ -70,8 +71,8 @@ def main() -> None:
             "precision": given.precision,
             "machine": f"{platform.machine()}, {given.threads} thread(s), {platform.system()}",
             "versions": versions(),
-            "nodes_a_second": {size: nodes * given.rounds / took for size, took in seconds.items()},
-            "times_slower_than_best": {size: took / seconds[best] for size, took in seconds.items()},
+            "nodes_a_second": {size: nodes * given.rounds / spent for size, spent in seconds.items()},
+            "times_slower_than_best": {size: spent / seconds[best] for size, spent in seconds.items()},
         },
     )
 

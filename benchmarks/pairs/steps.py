@@ -175,7 +175,7 @@ TARGETS: tuple[Step, ...] = (
     on_every_option(
         "every6-all-twin", "control: the twin in its place, all unlabelled texts", ("new", "twin"), number=None
     ),
-    on_every_option("every6-all2", "the same, two epochs", number=None, epochs=2),
+    on_every_option("every6-all2", "the old model alone, all unlabelled texts, two epochs", number=None, epochs=2),
     mixed("rate1", "mixture, share .5, rate 1e-4", 0.5, rate=1e-4),
     mixed("probe6", "probe: the old one alone, rate 6e-4", 1.0, rate=6e-4),
     mixed("share7", "mixture, share .7, rate 6e-4", 0.7, rate=6e-4),

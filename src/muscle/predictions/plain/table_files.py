@@ -289,17 +289,20 @@ def _csv_header(path: Path, fields: list[str]) -> list[str]:
 
 
 def csv_line(path: Path, row: int) -> str:
-    """Name the line in which a row (from 0) of a CSV file begins."""
-    lines = csv_lines(path)
-    return f"{path}, line {lines[row] if row < len(lines) else row + 2}"
+    """Name the line in which a row (from 0) of a CSV file begins; nothing behind it is read."""
+    with _row_lines(path) as lines:
+        return f"{path}, line {next(islice(lines, row, None), row + 2)}"
 
 
 def csv_lines(path: Path) -> list[int]:
-    """Return the lines in which the rows of a CSV file begin, (rows,), as `read_csv` has them: without empty lines.
+    """Return the lines in which the rows of a CSV file begin, (rows,), of a file that `read_csv` takes."""
+    with _row_lines(path) as lines:
+        return list(lines)
 
-    Raises:
-        DataError: the text has none of the encodings that are read.
-    """
+
+@contextmanager
+def _row_lines(path: Path) -> Iterator[Iterator[int]]:
+    """Give the lines in which the rows behind the header begin, without empty ones."""
     encoding = text_encoding(path)
     with _csv_rows(path, _separator(path, encoding), encoding) as rows:
-        return [line for line, fields in rows if fields][1:]
+        yield islice((line for line, fields in rows if fields), 1, None)
